@@ -1,0 +1,5 @@
+"""`python -m sdterm` is `sdterm`."""
+
+from sdterm.cli import main
+
+main()

@@ -1,0 +1,334 @@
+"""The plugin contract, version 1: what a plugin author reads first.
+
+A plugin is a module with functions marked `@hookimpl`, named like the hooks at the end of this file. Each returns a
+list of the frozen descriptors defined here. sdterm's own samplers, savers and model families are plugins like yours.
+
+Conventions: latents are `[B, C, H/f, W/f]` float32 unless said (C channels, f pixels per cell, from the model family);
+images `[H, W, 3]` uint8 sRGB; sizes in pixels, memory in bytes, time in seconds. A sigma is the standard deviation of
+the noise in a latent whose signal is unscaled (k-diffusion's convention).
+
+Only the `noise` and `rng` a plugin is handed may be used for randomness: image k of a batch must equal the single
+image with that seed, and a stopped job must continue bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+import pluggy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from random import Random
+
+    import torch
+
+API_VERSION = 1
+
+hookspec = pluggy.HookspecMarker("sdterm")
+hookimpl = pluggy.HookimplMarker("sdterm")
+
+OptionValue = bool | int | float | str
+
+
+class PluginError(Exception):
+    """A plugin says, in one sentence for the user, why it cannot do what was asked."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """A value the user may set per request. Its type is its default's; numbers may be bounded."""
+
+    name: str
+    default: OptionValue
+    help: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+# --- prompt transforms ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PromptText:
+    """The two texts of one image, before anything is parsed. `styles` are names still to be applied."""
+
+    positive: str
+    negative: str = ""
+    styles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PromptContext:
+    """What a transform may look at besides the text."""
+
+    styles: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Name → (prompt, negative prompt), from the user's styles files."""
+
+
+@dataclass(frozen=True)
+class PromptTransform:
+    """Rewrites prompts. `transform(prompt, rng, context)` returns one text, or several to spread over images.
+
+    Transforms are applied by ascending `order`; `rng` is seeded by image seed and transform. Raise `PluginError`
+    to refuse a prompt.
+    """
+
+    id: str
+    label: str
+    transform: Callable[[PromptText, Random, PromptContext], tuple[PromptText, ...]]
+    order: int = 100
+
+
+# --- samplers and schedulers ------------------------------------------------------------------------------------------
+
+
+class Denoised(NamedTuple):
+    """What a denoiser call gives. `x0`: the guided prediction of the clean latents, shaped like x.
+    `uncond`: the unguided one, only for samplers that declare `needs_uncond`."""
+
+    x0: torch.Tensor
+    uncond: torch.Tensor | None
+
+
+class Denoise(Protocol):
+    """`denoise(x, sigma)`: x `[B, C, h, w]`, sigma `[B]` on the CPU, all equal. Raises to cancel: let it pass."""
+
+    def __call__(self, x: torch.Tensor, sigma: torch.Tensor) -> Denoised: ...
+
+
+class Noise(Protocol):
+    """`noise(sigma, sigma_next)`: fresh unit noise shaped like x, each image's from its own generator."""
+
+    def __call__(self, sigma: torch.Tensor, sigma_next: torch.Tensor) -> torch.Tensor: ...
+
+
+class StepCallback(Protocol):
+    """`callback(i, denoised)`: call once per step, after its first denoiser call. i counts from 0."""
+
+    def __call__(self, i: int, denoised: torch.Tensor) -> None: ...
+
+
+class ModelSampling(Protocol):
+    """A model's noise levels: k-diffusion's discrete schedule over the training timesteps."""
+
+    sigmas: torch.Tensor
+    """float32 [T], ascending."""
+
+    @property
+    def sigma_min(self) -> float: ...
+    @property
+    def sigma_max(self) -> float: ...
+    def sigma_to_t(self, sigma: torch.Tensor) -> torch.Tensor: ...
+    def t_to_sigma(self, t: torch.Tensor) -> torch.Tensor: ...
+
+
+class Sample(Protocol):
+    """A sampling loop in k-diffusion's shape: from noisy x down `sigmas` (float32 [n+1], on the CPU, so that reading
+    one never waits for a GPU) to clean latents."""
+
+    def __call__(
+        self,
+        denoise: Denoise,
+        x: torch.Tensor,
+        sigmas: torch.Tensor,
+        *,
+        noise: Noise,
+        callback: StepCallback,
+        **options: Any,
+    ) -> torch.Tensor: ...
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A sampling algorithm.
+
+    grid: where its noise levels come from. `schedule`: the chosen scheduler; `own`: `own_sigmas(steps, sampling)`,
+        and the scheduler is ignored.
+    start: how pure noise is scaled at the start. `sigma`: by the first sigma (k-diffusion); `unit`: not at all (the
+        sampler works on variance-preserving latents).
+    """
+
+    id: str
+    label: str
+    sample: Sample
+    aliases: tuple[str, ...] = ()
+    calls_per_step: int = 1
+    default_scheduler: str | None = None
+    grid: Literal["schedule", "own"] = "schedule"
+    own_sigmas: Callable[[int, ModelSampling], torch.Tensor] | None = None
+    start: Literal["sigma", "unit"] = "sigma"
+    needs_uncond: bool = False
+    batch_coupled: bool = False
+    """True if one image's path depends on the others in its batch: images are then drawn one at a time."""
+    options: tuple[Option, ...] = ()
+
+
+@dataclass(frozen=True)
+class Scheduler:
+    """A noise schedule. `sigmas(n, sampling, **options)` → float32 [n+1] on the CPU: n falling sigmas, then 0."""
+
+    id: str
+    label: str
+    sigmas: Callable[..., torch.Tensor]
+    aliases: tuple[str, ...] = ()
+    options: tuple[Option, ...] = ()
+
+
+# --- models -----------------------------------------------------------------------------------------------------------
+
+
+class WeightsReader(Protocol):
+    """A checkpoint file. Reading the key list touches only its header."""
+
+    path: Path
+    metadata: Mapping[str, str]
+    """The file's own header metadata."""
+    config: Mapping[str, Any] | None
+    """The `.yaml` beside the file (A1111's convention), parsed."""
+    preview: Mapping[str, Any] | None
+    """The `.preview.json` beside the file: the linear latent-to-RGB map fitted for it."""
+
+    def shapes(self) -> Mapping[str, tuple[int, ...]]: ...
+    def read(self, keys: Sequence[str], device: torch.device, dtype: torch.dtype) -> dict[str, torch.Tensor]: ...
+
+
+@dataclass(frozen=True)
+class ModelMatch:
+    """A family knows this checkpoint. If `refusal` is set it knows it well enough to say, in one sentence, why it
+    cannot be drawn with."""
+
+    family: str
+    native_size: int = 512
+    downscale: int = 8
+    """Pixels per latent cell."""
+    refusal: str | None = None
+
+
+class Components(Protocol):
+    """A loaded model, as the engine uses it."""
+
+    modules: dict[str, torch.nn.Module]
+    """The parts by their field names (`text_encoder`, `unet`, `vae`), for optimizers."""
+    device: torch.device
+    dtype: torch.dtype
+    latent_channels: int
+    downscale: int
+    alphas_cumprod: torch.Tensor
+    """float32 [T], on the CPU."""
+    prediction: Literal["epsilon"]
+    latent_rgb: tuple[Sequence[Sequence[float]], Sequence[float]]
+    """Factors [C, 3] and bias [3]: latents → RGB in 0..1, for previews."""
+
+    def tokenize(self, text: str) -> list[int]:
+        """Token ids without start, end and padding."""
+        ...
+
+    def encode(self, tokens: torch.Tensor, clip_skip: int) -> torch.Tensor:
+        """Token ids `[n, 77]` → text vectors `[n, 77, C]`."""
+        ...
+
+    def predict(self, x: torch.Tensor, t: torch.Tensor, cond: torch.Tensor) -> torch.Tensor:
+        """One network call: scaled latents `[B, C, h, w]`, timesteps `[B]`, text vectors `[B, L, D]`."""
+        ...
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """`[B, C, h, w]` → `[B, 3, H, W]`, -1..1."""
+        ...
+
+
+@dataclass(frozen=True)
+class TokenRules:
+    """How a text encoder wants its chunks: start, end, padding and comma ids, and tokens per chunk without the two."""
+
+    start: int
+    end: int
+    pad: int
+    comma: int
+    length: int = 75
+
+
+@dataclass(frozen=True)
+class ModelFamily:
+    """A model architecture. `detect(reader)` → a match or None, from the header alone; `build(reader, device, dtype)`
+    → components with the weights in place."""
+
+    id: str
+    label: str
+    detect: Callable[[WeightsReader], ModelMatch | None]
+    build: Callable[[WeightsReader, torch.device, torch.dtype], Components]
+    tokens: TokenRules
+
+
+@dataclass(frozen=True)
+class MemoryOptimizer:
+    """A way to run a model in less memory or time.
+
+    group: at most one optimizer of a group is on at a time (`attention`); the group's first `supports`-ed one with
+        `default` is on unless another is asked for. `effect`: `exact` (latents within 1e-4), `close` (pixels within
+        2/255), `visible`. `undo` puts things back cheaply; without it the model is built again.
+    """
+
+    id: str
+    label: str
+    group: str
+    supports: Callable[[torch.device], tuple[bool, str]]
+    """(whether it can be used, the reason if not)."""
+    apply: Callable[[Components], None]
+    undo: Callable[[Components], None] | None = None
+    effect: Literal["exact", "close", "visible"] = "exact"
+    slowdown: float = 1.0
+    saves: Callable[[int, int], int] | None = None
+    """(width, height) → bytes saved at that size, a rough estimate for one image."""
+    default: bool = False
+
+
+# --- output -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class OutputSaver:
+    """A file format. `encode(image, infotext, **options)`: uint8 [H, W, 3] → bytes, the infotext stored where
+    A1111 stores it in this format."""
+
+    id: str
+    label: str
+    suffix: str
+    mime: str
+    encode: Callable[..., bytes]
+    options: tuple[Option, ...] = ()
+
+
+# --- the hooks --------------------------------------------------------------------------------------------------------
+
+
+@hookspec
+def sdterm_prompt_transforms() -> list[PromptTransform]:  # type: ignore[empty-body]
+    """Rewriters of prompts: comments, styles, wildcards. Applied in `order` before a prompt is parsed."""
+
+
+@hookspec
+def sdterm_samplers() -> list[Sampler]:  # type: ignore[empty-body]
+    """Sampling algorithms: `sample(denoise, x, sigmas, *, noise, callback, **options)` → latents."""
+
+
+@hookspec
+def sdterm_schedulers() -> list[Scheduler]:  # type: ignore[empty-body]
+    """Noise schedules: `sigmas(n, sampling, **options)` → float32 [n+1], falling to 0."""
+
+
+@hookspec
+def sdterm_model_families() -> list[ModelFamily]:  # type: ignore[empty-body]
+    """Architectures: recognise a checkpoint from its header, build the modules."""
+
+
+@hookspec
+def sdterm_memory_optimizers() -> list[MemoryOptimizer]:  # type: ignore[empty-body]
+    """Attention backends, tiling, offload: run the same model in less memory or time."""
+
+
+@hookspec
+def sdterm_output_savers() -> list[OutputSaver]:  # type: ignore[empty-body]
+    """File formats: pixels and infotext → bytes. sdterm names and writes the file."""

@@ -1,0 +1,111 @@
+"""What one asks for: the request that travels from a front end to the engine.
+
+A request is a value: validated once, never changed in place (`request.model_copy(update=...)`), stored and sent as
+JSON. It holds what the user said; what the engine made of it (the seeds drawn, the final prompts) is a `Plan`.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+MAX_PROMPT = 65_536  # characters; A1111 has no limit, but past this a prompt is an accident
+SIZE_STEP = 8  # pixels per latent cell in every model family so far
+
+Prompt = Annotated[str, Field(max_length=MAX_PROMPT)]
+Size = Annotated[int, Field(ge=64, le=4096, multiple_of=SIZE_STEP)]
+OptionValue = bool | int | float | str
+
+
+class RequestError(ValueError):
+    """The request cannot be drawn as it stands. The message is a sentence naming field, value and range."""
+
+
+class GenerationRequest(BaseModel):
+    """One job: `batch_count` batches of `batch_size` images. Defaults are A1111's UI defaults."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prompt: Prompt
+    negative_prompt: Prompt = ""
+    styles: tuple[str, ...] = ()
+    """Names from styles.csv, applied in order."""
+    model: str | None = None
+    """A checkpoint's name, file name or hash; unset is the first one found."""
+    sampler: str = "DPM++ 2M"
+    scheduler: str = "Automatic"
+    sampler_options: dict[str, OptionValue] = {}
+    """By the names the sampler declares, e.g. `eta`."""
+    scheduler_options: dict[str, OptionValue] = {}
+    """By the names the scheduler declares, e.g. `rho`."""
+    steps: int = Field(20, ge=1, le=1000)
+    cfg_scale: float = Field(7.0, ge=0, le=100, allow_inf_nan=False)
+    seed: int = Field(-1, ge=-1, le=2**64 - 1)
+    """-1 draws a seed; image k of the job uses seed + k."""
+    noise_source: Literal["NV", "CPU"] = "NV"
+    """NV: the numbers a CUDA card draws, in software, on any device; CPU: torch's CPU generator."""
+    width: Size | None = None
+    """Pixels; unset is the model's native size."""
+    height: Size | None = None
+    batch_size: int = Field(1, ge=1, le=64)
+    batch_count: int = Field(1, ge=1, le=1000)
+    clip_skip: int = Field(1, ge=1, le=12)
+    format: str = "png"
+    format_options: dict[str, OptionValue] = {}
+    """By the names the saver declares, e.g. `quality`."""
+    memory: tuple[str, ...] = ()
+    """Memory optimizers by name, e.g. ("sliced", "vae-tiling")."""
+    batch_cond_uncond: bool = True
+    """Run prompt and negative prompt in one call of the network (faster), or one after the other (less memory)."""
+    precision: Literal["auto", "full", "half"] = "auto"
+    """Of the weights: auto is half on a GPU and full on a CPU."""
+
+    @field_validator("prompt")
+    @classmethod
+    def _not_blank(cls, prompt: str) -> str:
+        if not prompt.strip():
+            raise ValueError("must not be empty")
+        return prompt
+
+    @field_validator("prompt", "negative_prompt")
+    @classmethod
+    def _printable(cls, text: str) -> str:
+        # What a terminal would obey and no tokenizer reads; tabs and line ends are ordinary white space.
+        for position, character in enumerate(text):
+            if (ord(character) < 32 and character not in "\t\n\r") or 0x7F <= ord(character) < 0xA0:
+                raise ValueError(f"has the control character U+{ord(character):04X} at position {position}; remove it")
+            if 0xD800 <= ord(character) < 0xE000:
+                raise ValueError(f"is not valid Unicode at position {position}; remove that character")
+        return text
+
+
+def make_request(**fields: Any) -> GenerationRequest:
+    """`GenerationRequest(**fields)`, with the first thing wrong as one `RequestError` sentence."""
+    try:
+        return GenerationRequest(**fields)
+    except ValidationError as error:
+        raise RequestError(_sentence(error)) from None
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_context=True)[0]
+    field = ".".join(str(part) for part in first["loc"]) or "request"
+    if first["type"] == "extra_forbidden":
+        return f"A request has no field {field!r}."
+    if first["type"] == "value_error":
+        return f"{field} {first['ctx']['error']}."
+    if first["type"] == "string_too_long":
+        return f"{field} has {len(first['input']):,} characters; the limit is {MAX_PROMPT:,}. Shorten it."
+    value = repr(first["input"])
+    shown = value if len(value) <= 60 else value[:57] + "..."
+    return f"{field} is {shown}, but it must be {_range(str(first['loc'][0]))}."
+
+
+def _range(field: str) -> str:
+    """'a whole number from 1 to 1000', from the constraints that the field declares."""
+    schema = GenerationRequest.model_json_schema()["properties"][field]
+    schema = {**schema, **next((s for s in schema.get("anyOf", ()) if s.get("type") != "null"), {})}
+    if "enum" in schema:
+        return "one of " + ", ".join(schema["enum"])
+    nouns = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "array": "a list"}
+    noun = f"a multiple of {schema['multipleOf']}" if "multipleOf" in schema else nouns.get(schema["type"], "text")
+    return f"{noun} from {schema['minimum']} to {schema['maximum']}" if "maximum" in schema else noun
