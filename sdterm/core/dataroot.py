@@ -1,0 +1,43 @@
+"""The data root: the folder where models, extensions, outputs and settings live."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent.parent
+CHECKPOINTS = Path("models", "Stable-diffusion")
+EMBEDDED_MODEL = PACKAGE / "models" / "sdterm-demo.safetensors"
+
+
+class DataRootError(OSError):
+    """The data root cannot be made or used."""
+
+
+def data_root(chosen: str | None, environ: Mapping[str, str]) -> Path:
+    """`--data-dir`, else `SDTERM_DATA`, else the clone that `launch.py` sits in, else `~/sdterm`."""
+    if chosen := chosen or environ.get("SDTERM_DATA"):
+        return Path(chosen).expanduser().absolute()
+    clone = PACKAGE.parent
+    return clone if (clone / "launch.py").is_file() else Path.home() / "sdterm"
+
+
+def prepare(root: Path) -> None:
+    """Make the folders people look for, and copy in the shipped example the first time. Raises DataRootError."""
+    try:
+        for folder in (CHECKPOINTS, "embeddings", "extensions", "localizations", "outputs"):
+            first_time = not (root / folder).is_dir()
+            (root / folder).mkdir(parents=True, exist_ok=True)
+            if first_time and folder in ("extensions", "localizations") and (source := shipped(str(folder))):
+                shutil.copytree(source, root / folder, dirs_exist_ok=True)
+    except OSError as error:
+        raise DataRootError(
+            f"The data folder {root} cannot be used: {os.strerror(error.errno or 0)}. "
+            "Choose another with --data-dir or SDTERM_DATA."
+        ) from error
+
+
+def shipped(folder: str) -> Path | None:
+    """Where the package's own copy of `extensions` or `localizations` lies: in the wheel, or in the clone."""
+    places = (PACKAGE / "_shipped" / folder, PACKAGE.parent / folder)
+    return next((place for place in places if place.is_dir()), None)

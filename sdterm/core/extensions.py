@@ -1,0 +1,94 @@
+"""Discovery: which plugins there are, and how their modules are loaded.
+
+Built-ins are listed by name; pip packages announce themselves in the entry point group `sdterm`; what lies in
+`extensions/` is loaded under a private module name, so that two extensions, or two versions of one, never meet in
+`sys.modules` or `sys.path`.
+"""
+
+import hashlib
+import importlib
+import importlib.util
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Literal
+
+BUILTINS = (
+    "sdterm.plugins.sd1",
+    "sdterm.plugins.samplers.euler",
+    "sdterm.plugins.samplers.dpmpp_2m",
+    "sdterm.plugins.samplers.ddim",
+    "sdterm.plugins.schedulers",
+    "sdterm.plugins.png",
+    "sdterm.plugins.jpeg",
+    "sdterm.plugins.attention",
+    "sdterm.plugins.vae_tiling",
+    "sdterm.plugins.comments",
+    "sdterm.plugins.styles",
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a plugin comes from. `digest` identifies its content: same digest, same behaviour."""
+
+    slug: str
+    origin: Literal["built-in", "package", "extension"]
+    location: str
+    digest: str
+
+
+def discover(extensions: Path | None) -> Iterator[Source]:
+    """Every plugin there is, built-ins first, then packages, then the files and folders of `extensions`, by name."""
+    for module in BUILTINS:
+        path = Path(__file__).parents[1].joinpath(*module.split(".")[1:])
+        content = digest(path if path.is_dir() else path.with_suffix(".py"))
+        yield Source(module.removeprefix("sdterm.plugins."), "built-in", module, content)
+    for point in sorted(entry_points(group="sdterm"), key=lambda p: p.name):
+        version = f"{point.dist.name} {point.dist.version}" if point.dist else "?"
+        yield Source(point.name, "package", point.value, hashlib.sha256(version.encode()).hexdigest()[:16])
+    for path in sorted(extensions.iterdir()) if extensions and extensions.is_dir() else ():
+        if path.name.startswith((".", "_")):
+            continue
+        if path.suffix == ".py" or (path / "__init__.py").is_file():
+            yield Source(path.stem, "extension", str(path), digest(path))
+
+
+def load(source: Source) -> ModuleType:
+    """Import a plugin. Whatever its code raises comes through."""
+    if source.origin == "built-in":
+        return importlib.import_module(source.location)
+    if source.origin == "package":
+        loaded = EntryPoint(source.slug, source.location, "sdterm").load()
+        return loaded  # type: ignore[no-any-return]  # an entry point may name any module-like object
+    path = Path(source.location)
+    name = "_sdterm_extension_" + re.sub(r"\W", "_", source.slug) + "_" + source.digest
+    if name in sys.modules:
+        return sys.modules[name]
+    file = path / "__init__.py" if path.is_dir() else path
+    spec = importlib.util.spec_from_file_location(
+        name, file, submodule_search_locations=[str(path)] if path.is_dir() else None
+    )
+    assert spec and spec.loader  # a .py file always has both
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # before it runs: dataclasses and relative imports look here
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def digest(path: Path) -> str:
+    """Identifies the content of a file, or of every source and data file under a folder."""
+    content = hashlib.sha256()
+    inside = (p for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    for file in [path] if path.is_file() else sorted(inside):
+        content.update(f"{file.relative_to(path) if file != path else file.name}\0".encode(errors="surrogateescape"))
+        content.update(file.read_bytes())
+    return content.hexdigest()[:16]

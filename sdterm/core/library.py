@@ -1,0 +1,175 @@
+"""Model files: which there are, what their headers say, their hashes."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from safetensors import SafetensorError, safe_open
+
+from sdterm.core.dataroot import CHECKPOINTS, EMBEDDED_MODEL
+from sdterm.core.names import find, printable
+from sdterm.core.output import write_atomically
+
+if TYPE_CHECKING:
+    import torch
+
+SUFFIXES = (".safetensors", ".ckpt")
+
+
+class ModelFileError(ValueError):
+    """A model file cannot be used; the message says which and why."""
+
+
+@dataclass(frozen=True)
+class CheckpointFile:
+    """A checkpoint on disk. Implements the `WeightsReader` that model families read from."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+    @property
+    def embedded(self) -> bool:
+        """Whether this is the demo model that ships with sdterm."""
+        return self.path == EMBEDDED_MODEL
+
+    @cached_property
+    def _header(self) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
+        if self.path.suffix == ".ckpt":
+            raise ModelFileError(
+                f"{self.path.name} is a .ckpt file, which can run code when it is read, so sdterm does not open it. "
+                "Get the model as .safetensors, or convert it."
+            )
+        with self._open() as file:
+            return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}, dict(file.metadata() or {})
+
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Every tensor's shape, from the header. Raises ModelFileError if it is no sound safetensors file."""
+        return self._header[0]
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        return self._header[1]
+
+    @cached_property
+    def config(self) -> Mapping[str, Any] | None:
+        """The `.yaml` beside the file, parsed; None if there is none."""
+        path = self.path.with_suffix(".yaml")
+        if not path.is_file():
+            return None
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise ModelFileError(f"{path.name} beside the model cannot be read as YAML: {_line(error)}.") from error
+        if not isinstance(content, dict):
+            raise ModelFileError(f"{path.name} beside the model holds no model configuration.")
+        return content
+
+    @cached_property
+    def preview(self) -> Mapping[str, Any] | None:
+        path = self.path.with_suffix(".preview.json")
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None  # previews are a courtesy: without a fitted map the family has a general one
+        return content if isinstance(content, dict) else None
+
+    def read(self, keys: Sequence[str], device: "torch.device", dtype: "torch.dtype") -> "dict[str, torch.Tensor]":
+        """The tensors of `keys`, memory-mapped where neither device nor dtype has to change."""
+        with self._open("pt") as file:
+            return {key: file.get_tensor(key).to(device=device, dtype=dtype) for key in keys}
+
+    def _open(self, framework: str = "np") -> Any:
+        try:
+            return safe_open(self.path, framework=framework)
+        except SafetensorError as error:
+            raise ModelFileError(
+                f"{self.path.name} is no sound .safetensors file ({_line(error)}). "
+                "It may be an unfinished download: fetch it again."
+            ) from error
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else _line(error)
+            raise ModelFileError(f"{self.path} cannot be read: {reason}.") from error
+
+
+@dataclass(frozen=True)
+class Library:
+    """The checkpoints of a data root, the embedded demo model last."""
+
+    root: Path
+    folders: tuple[Path, ...] = ()
+    """More folders to look in (`--ckpt-dir`)."""
+    chosen: Path | None = None
+    """A single file that comes first (`--ckpt`)."""
+
+    def checkpoints(self) -> tuple[CheckpointFile, ...]:
+        files = [self.chosen] if self.chosen else []
+        for folder in (*self.folders, self.root / CHECKPOINTS):
+            files += sorted(_model_files(folder))
+        return tuple(CheckpointFile(path) for path in dict.fromkeys((*files, EMBEDDED_MODEL)))
+
+    def find(self, name: str | None) -> CheckpointFile:
+        """The checkpoint of that name, file name, path or hash; None: the first. Raises UnknownNameError."""
+        checkpoints = self.checkpoints()
+        if name is None:
+            return checkpoints[0]
+        names: dict[str, CheckpointFile] = {}
+        for checkpoint in reversed(checkpoints):  # the first of two with one name wins
+            names |= {checkpoint.path.name: checkpoint, str(checkpoint.path): checkpoint, checkpoint.name: checkpoint}
+            if known := self._cached(checkpoint.path):
+                names |= {known[:10]: checkpoint, known: checkpoint}
+        return find("model", name, names, more=f" Checkpoints go to {self.root / CHECKPOINTS}.")
+
+    def sha256(self, path: Path) -> str:
+        """Of the whole file, hex; A1111's model hash is its first 10 digits. Cached by size, mtime and inode."""
+        if known := self._cached(path):
+            return known
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        entries = self._entries() | {str(path): {"stamp": _stamp(path), "sha256": digest}}
+        try:
+            write_atomically(self._cache_file, json.dumps(entries, indent=1).encode())
+        except OSError:
+            pass  # a cache that cannot be written costs time, nothing else
+        return digest
+
+    @property
+    def _cache_file(self) -> Path:
+        return self.root / "cache" / "hashes.json"
+
+    def _entries(self) -> dict[str, Any]:
+        try:
+            entries = json.loads(self._cache_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return entries if isinstance(entries, dict) else {}
+
+    def _cached(self, path: Path) -> str | None:
+        try:
+            entry = self._entries().get(str(path))
+            return str(entry["sha256"]) if entry and entry["stamp"] == _stamp(path) else None
+        except (OSError, KeyError, TypeError):
+            return None
+
+
+def _model_files(folder: Path) -> Iterator[Path]:
+    for path in folder.rglob("*") if folder.is_dir() else ():
+        if path.suffix in SUFFIXES and ".vae" not in path.suffixes and path.is_file():
+            yield path
+
+
+def _stamp(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns, status.st_ino]
+
+
+def _line(error: Exception) -> str:
+    return printable(" ".join(str(error).split()))

@@ -1,0 +1,41 @@
+"""Finding things by the names people type: labels, ids, aliases, whatever the case."""
+
+import difflib
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class UnknownNameError(LookupError):
+    """Nothing has that name. The message says what comes near."""
+
+
+def normal(name: str) -> str:
+    """The form in which two spellings of a name are the same."""
+    return " ".join(name.casefold().replace("_", " ").replace("-", " ").split())
+
+
+def find(kind: str, name: str, items: Mapping[str, T], *, more: str = "") -> T:
+    """The item whose name is `name`, by `normal` form. Raises `UnknownNameError` naming up to three near ones."""
+    by_normal = {normal(known): item for known, item in items.items()}
+    wanted = normal(name)
+    if wanted in by_normal:
+        return by_normal[wanted]
+    near = difflib.get_close_matches(wanted, by_normal, n=3, cutoff=0.5)
+    near += [known for known in by_normal if wanted and known.startswith(wanted) and known not in near]
+    spelled = {normal(known): known for known in reversed(list(items))}
+    hint = f" Did you mean {_any_of(spelled[known] for known in near[:3])}?" if near else ""
+    raise UnknownNameError(f"There is no {kind} named {printable(name)!r}.{hint}{more}")
+
+
+def printable(text: str, limit: int = 200) -> str:
+    """`text` without what a terminal would obey (control and format characters), cut to `limit` characters."""
+    clean = "".join(c if c == " " or unicodedata.category(c)[0] not in "CZ" else "�" for c in text)
+    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+
+
+def _any_of(names: Iterable[str]) -> str:
+    *first, last = [f"'{name}'" for name in names]
+    return ", ".join(first) + f" or {last}" if first else last

@@ -1,0 +1,169 @@
+"""From what was asked to what will be drawn: the resolved plan, fixed before the first step."""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from sdterm import __version__
+from sdterm.core import infotext
+from sdterm.core.library import CheckpointFile, Library, ModelFileError
+from sdterm.core.registry import PluginSet, check_options
+from sdterm.core.styles import Styles
+from sdterm.hooks import (
+    ModelFamily,
+    ModelMatch,
+    OptionValue,
+    OutputSaver,
+    PluginError,
+    PromptContext,
+    PromptText,
+    Sampler,
+    Scheduler,
+)
+from sdterm.request import GenerationRequest, RequestError
+
+AUTOMATIC = "Automatic"
+_SEEDS = 4_294_967_294  # A1111 draws -1 from 0 … 4294967293
+
+
+class ImagePlan(BaseModel):
+    """One image of the job."""
+
+    model_config = ConfigDict(frozen=True)
+
+    seed: int
+    prompt: str
+    negative_prompt: str
+
+
+class Plan(BaseModel):
+    """Everything that decides the pixels, as values: stored with a job, it draws the same images again."""
+
+    model_config = ConfigDict(frozen=True)
+
+    request: GenerationRequest
+    images: tuple[ImagePlan, ...]
+    width: int
+    height: int
+    sampler: str
+    scheduler: str
+    """Labels, resolved: "Karras" for Automatic where the sampler has that default, else "Automatic" as asked."""
+    sampler_options: dict[str, OptionValue]
+    scheduler_options: dict[str, OptionValue]
+    format_options: dict[str, OptionValue]
+    model: str
+    model_hash: str
+    """SHA-256 of the checkpoint, hex."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The things that a request names, found. Nothing of the model but its header has been read."""
+
+    checkpoint: CheckpointFile
+    family: ModelFamily
+    match: ModelMatch
+    sampler: Sampler
+    scheduler: Scheduler
+    saver: OutputSaver
+
+
+def choose(request: GenerationRequest, plugins: PluginSet, library: Library) -> Choices:
+    """Look up every name in the request. Raises UnknownNameError, ModelFileError or RequestError."""
+    sampler = plugins.sampler(request.sampler)
+    automatic = request.scheduler == AUTOMATIC
+    scheduler = plugins.scheduler(sampler.default_scheduler or "Uniform" if automatic else request.scheduler)
+    saver = plugins.saver(request.format)
+    for name in request.memory:
+        plugins.optimizer(name)
+    checkpoint = library.find(request.model)
+    family, match = recognise(checkpoint, plugins)
+    if match.refusal:
+        raise ModelFileError(match.refusal)
+    return Choices(checkpoint, family, match, sampler, scheduler, saver)
+
+
+def recognise(checkpoint: CheckpointFile, plugins: PluginSet) -> tuple[ModelFamily, ModelMatch]:
+    """Which family a checkpoint belongs to. Raises ModelFileError if none knows it."""
+    for family in plugins.all(ModelFamily):
+        try:
+            match = family.detect(checkpoint)
+        except PluginError as error:
+            raise ModelFileError(str(error)) from error
+        if match:
+            return family, match
+    known = ", ".join(family.label for family in plugins.all(ModelFamily))
+    raise ModelFileError(f"{checkpoint.path.name} is of no model family that sdterm knows ({known}).")
+
+
+def prepare(
+    request: GenerationRequest,
+    choices: Choices,
+    plugins: PluginSet,
+    library: Library,
+    styles: Styles,
+    *,
+    draw_seed: Callable[[], int] = lambda: secrets.randbelow(_SEEDS),
+) -> Plan:
+    """Fix seeds, sizes, options and final prompts. Raises RequestError; PluginError if a prompt transform refuses."""
+    first_seed = draw_seed() if request.seed == -1 else request.seed
+    context = PromptContext(styles)
+    sampler, scheduler, saver = choices.sampler, choices.scheduler, choices.saver
+    kept_automatic = request.scheduler == AUTOMATIC and sampler.default_scheduler is None
+    return Plan(
+        request=request,
+        images=tuple(
+            _image(request, first_seed + index, index, plugins, context)
+            for index in range(request.batch_size * request.batch_count)
+        ),
+        width=request.width or choices.match.native_size,
+        height=request.height or choices.match.native_size,
+        sampler=sampler.label,
+        scheduler=AUTOMATIC if kept_automatic else scheduler.label,
+        sampler_options=check_options(sampler.label, sampler.options, request.sampler_options),
+        scheduler_options=check_options(scheduler.label, scheduler.options, request.scheduler_options),
+        format_options=check_options(saver.label, saver.options, request.format_options),
+        model=choices.checkpoint.name,
+        model_hash=library.sha256(choices.checkpoint.path),
+    )
+
+
+def _image(
+    request: GenerationRequest, seed: int, index: int, plugins: PluginSet, context: PromptContext
+) -> ImagePlan:
+    """Fold the prompt transforms; one that returns several texts spreads them over the images in turn."""
+    text = PromptText(request.prompt, request.negative_prompt, request.styles)
+    for transform in plugins.transforms():
+        try:
+            texts = transform.transform(text, Random(f"{seed}:{transform.id}"), context)
+            text = texts[index % len(texts)]
+        except PluginError as error:
+            raise RequestError(str(error)) from error
+        except Exception as error:  # a stranger's code; a prompt it was to change must not be drawn unchanged
+            owner = plugins.owner(transform)
+            raise PluginError(f"The prompt transform {transform.label!r} of {owner} failed: {error}.") from error
+    return ImagePlan(seed=seed, prompt=text.positive, negative_prompt=text.negative)
+
+
+def image_infotext(plan: Plan, image: ImagePlan) -> str:
+    """The infotext of one image: A1111's keys in A1111's order (processing.create_infotext)."""
+    request = plan.request
+    parameters: dict[str, Any] = {
+        "Steps": request.steps,
+        "Sampler": plan.sampler,
+        "Schedule type": plan.scheduler,
+        "CFG scale": request.cfg_scale,
+        "Seed": image.seed,
+        "Size": f"{plan.width}x{plan.height}",
+        "Model hash": plan.model_hash[:10],
+        "Model": plan.model,
+        "Clip skip": request.clip_skip if request.clip_skip > 1 else None,
+        "RNG": request.noise_source,
+        # Not a bare number: A1111 would take 0.1.0 for an ancient version of itself and switch old behaviour on.
+        "Version": f"sdterm {__version__}",
+    }
+    return infotext.write(image.prompt, image.negative_prompt, parameters)

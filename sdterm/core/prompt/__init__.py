@@ -1,0 +1,1 @@
+"""The prompt language. For now its last step only: tokens into chunks."""

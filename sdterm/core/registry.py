@@ -1,0 +1,185 @@
+"""`PluginSet`: an immutable snapshot of everything plugins offer.
+
+Nothing is ever unregistered from a live set. Reloading builds a new set and swaps a reference; a job keeps the set it
+started with, identified by (slug, content digest) of each plugin.
+"""
+
+import traceback
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+import pluggy
+
+from sdterm import hooks
+from sdterm.core import extensions
+from sdterm.core.extensions import Source
+from sdterm.core.names import find
+from sdterm.hooks import (
+    MemoryOptimizer,
+    ModelFamily,
+    Option,
+    OptionValue,
+    OutputSaver,
+    PromptTransform,
+    Sampler,
+    Scheduler,
+)
+from sdterm.request import RequestError
+
+HOOKS: Mapping[str, type] = {
+    "sdterm_prompt_transforms": PromptTransform,
+    "sdterm_samplers": Sampler,
+    "sdterm_schedulers": Scheduler,
+    "sdterm_model_families": ModelFamily,
+    "sdterm_memory_optimizers": MemoryOptimizer,
+    "sdterm_output_savers": OutputSaver,
+}
+
+Descriptor = Sampler | Scheduler | OutputSaver | MemoryOptimizer | PromptTransform | ModelFamily
+D = TypeVar("D", Sampler, Scheduler, OutputSaver, MemoryOptimizer, PromptTransform, ModelFamily)
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One plugin of a set: what it gave, and what went wrong with it."""
+
+    source: Source
+    gives: tuple[Descriptor, ...] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class PluginSet:
+    """What plugins offer, by kind and id. Look-ups accept id, label and aliases in any case."""
+
+    plugins: tuple[Plugin, ...]
+    owners: Mapping[int, str]
+    """id() of a descriptor → slug of the plugin that gave it."""
+
+    @property
+    def identity(self) -> tuple[tuple[str, str], ...]:
+        """(slug, digest) of each plugin: what a job is bound to."""
+        return tuple((plugin.source.slug, plugin.source.digest) for plugin in self.plugins)
+
+    @property
+    def problems(self) -> tuple[Plugin, ...]:
+        return tuple(plugin for plugin in self.plugins if plugin.error)
+
+    def all(self, kind: type[D]) -> tuple[D, ...]:
+        """Every descriptor of a kind, in plugin order."""
+        return tuple(given for plugin in self.plugins for given in plugin.gives if isinstance(given, kind))
+
+    def sampler(self, name: str) -> Sampler:
+        return find("sampler", name, named(self.all(Sampler)), more=" `sdterm samplers` lists them.")
+
+    def scheduler(self, name: str) -> Scheduler:
+        return find("scheduler", name, named(self.all(Scheduler)), more=" `sdterm samplers` lists them.")
+
+    def saver(self, name: str) -> OutputSaver:
+        savers = named(self.all(OutputSaver)) | {s.suffix.lstrip("."): s for s in self.all(OutputSaver)}
+        return find("output format", name, savers)
+
+    def optimizer(self, name: str) -> MemoryOptimizer:
+        return find("memory optimizer", name, named(self.all(MemoryOptimizer)))
+
+    def transforms(self) -> tuple[PromptTransform, ...]:
+        return tuple(sorted(self.all(PromptTransform), key=lambda transform: transform.order))
+
+    def owner(self, descriptor: Descriptor) -> str:
+        """The slug of the plugin that gave this descriptor."""
+        return self.owners.get(id(descriptor), "?")
+
+
+def named(descriptors: Iterable[D]) -> dict[str, D]:
+    """Every name a descriptor answers to → the descriptor."""
+    return {
+        name: descriptor
+        for descriptor in descriptors
+        for name in (descriptor.label, descriptor.id, *getattr(descriptor, "aliases", ()))
+    }
+
+
+def load_plugins(extensions_folder: Path | None = None, *, third_party: bool = True) -> PluginSet:
+    """Load every plugin there is into a fresh set. A plugin that fails is kept in `problems`, with the reason.
+
+    extensions_folder: usually `<data root>/extensions`; None loads none. third_party: False leaves only built-ins.
+    """
+    manager = pluggy.PluginManager("sdterm")
+    manager.add_hookspecs(hooks)
+    plugins: list[Plugin] = []
+    taken: dict[tuple[type, str], str] = {}
+    for source in extensions.discover(extensions_folder):
+        if source.origin != "built-in" and not third_party:
+            continue
+        plugin = _load(manager, source)
+        clash = next((d for d in plugin.gives if (type(d), d.id) in taken), None)
+        if clash:
+            owner = taken[type(clash), clash.id]
+            plugin = replace(plugin, gives=(), error=f"gives {type(clash).__name__} {clash.id!r}, which {owner} gives")
+        taken |= {(type(d), d.id): source.slug for d in plugin.gives}
+        plugins.append(plugin)
+    owners = {id(d): plugin.source.slug for plugin in plugins for d in plugin.gives}
+    return PluginSet(tuple(plugins), MappingProxyType(owners))
+
+
+def _load(manager: pluggy.PluginManager, source: Source) -> Plugin:
+    """Import one plugin and ask its hooks, guarded: this is the one place where its import-time errors end."""
+    try:
+        module = extensions.load(source)
+        manager.register(module, name=f"{source.origin}:{source.slug}")
+        manager.check_pending()
+        gives: list[Descriptor] = []
+        for hook, kind in HOOKS.items():
+            for implementation in getattr(manager.hook, hook).get_hookimpls():
+                if implementation.plugin is not module:
+                    continue
+                for given in implementation.function():
+                    if not isinstance(given, kind):
+                        raise TypeError(f"{hook} gave {given!r}, which is no {kind.__name__}")
+                    gives.append(given)
+        return Plugin(source, tuple(gives))
+    except Exception as error:  # a stranger's code: anything at all may come out of it
+        return Plugin(source, error=_describe(error, source))
+
+
+def _describe(error: Exception, source: Source) -> str:
+    """The error in one line, with the plugin's own file and line when it is known."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if source.origin != "built-in" and f.filename.startswith(source.location)]
+    place = f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
+    return f"{type(error).__name__}: {error}{place}"
+
+
+def check_options(
+    owner: str, declared: tuple[Option, ...], given: Mapping[str, OptionValue]
+) -> dict[str, OptionValue]:
+    """Every declared option with its given or default value. Raises RequestError on an unknown name or bad value."""
+    options = {option.name: option for option in declared}
+    for name in given:
+        if name not in options:
+            known = ", ".join(options) or "none"
+            raise RequestError(f"{owner} has no option {name!r}. Its options: {known}.")
+    return {name: _checked(owner, option, given.get(name, option.default)) for name, option in options.items()}
+
+
+def _checked(owner: str, option: Option, value: OptionValue) -> OptionValue:
+    kind = type(option.default)
+    low, high = option.minimum, option.maximum
+    bounds = f" from {low} to {high}" if low is not None and high is not None else ""
+    wrong = RequestError(f"{owner}'s option {option.name} is {value!r}, but it must be a {kind.__name__}{bounds}.")
+    try:
+        if kind is bool:
+            if str(value).lower() not in ("true", "false", "1", "0"):
+                raise wrong
+            return str(value).lower() in ("true", "1")
+        converted: Any = kind(value)
+    except (TypeError, ValueError):
+        raise wrong from None
+    if isinstance(converted, int | float) and not (
+        (low is None or converted >= low) and (high is None or converted <= high)
+    ):
+        raise wrong
+    return converted  # type: ignore[no-any-return]
