@@ -1,0 +1,69 @@
+"""Devices: which to use, how much memory they have, what they hold."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import psutil
+import torch
+
+Precision = Literal["auto", "full", "half"]
+
+
+class DeviceError(ValueError):
+    """The device asked for is not there."""
+
+
+@dataclass(frozen=True)
+class MemoryUse:
+    """Bytes. active, reserved: peaks of this process on the device; a CPU has no reserve."""
+
+    active: int
+    reserved: int | None
+    used: int
+    total: int
+
+
+def pick_device(name: str | None) -> torch.device:
+    """The named device (`cpu`, `cuda`, `cuda:1`, `mps`), else the best there is. Raises DeviceError."""
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise DeviceError(f"There is no device {name!r}; use cpu, cuda, cuda:1 … or mps.") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise DeviceError(f"There is no device {name}: torch sees {torch.cuda.device_count()} CUDA devices.")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("There is no device mps: torch sees no Apple GPU.")
+    return device
+
+
+def pick_dtype(device: torch.device, precision: Precision) -> torch.dtype:
+    """float16 on a GPU unless full precision is asked for; float32 on a CPU unless half is."""
+    half = precision == "half" or (precision == "auto" and device.type != "cpu")
+    return torch.float16 if half else torch.float32
+
+
+def set_deterministic() -> None:
+    """The same numbers on every run: no autotuned kernels."""
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+
+
+def device_name(device: torch.device) -> str:
+    """What a tape is bound to: the hardware that computed it."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def reset_peak(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def memory_use(device: torch.device) -> MemoryUse:
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        active, reserved = torch.cuda.max_memory_allocated(device), torch.cuda.max_memory_reserved(device)
+        return MemoryUse(active, reserved, total - free, total)
+    machine = psutil.virtual_memory()
+    return MemoryUse(psutil.Process().memory_info().rss, None, machine.total - machine.available, machine.total)

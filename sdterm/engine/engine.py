@@ -1,0 +1,377 @@
+"""The engine: prepare, load, encode, sample, decode, as one stream of events."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+from sdterm import __version__
+from sdterm.core.dataroot import data_root
+from sdterm.core.library import Library
+from sdterm.core.plan import Choices, ImagePlan, Plan, choose, image_infotext, prepare
+from sdterm.core.registry import PluginSet
+from sdterm.core.styles import Styles
+from sdterm.engine.decode import BlackImageError, decode_image
+from sdterm.engine.denoiser import guided_denoiser
+from sdterm.engine.device import device_name, memory_use, pick_device, pick_dtype, reset_peak, set_deterministic
+from sdterm.engine.failures import failure
+from sdterm.engine.loading import Model, can_switch, choose_optimizers, load_model, with_optimizers
+from sdterm.engine.noise import BatchNoise
+from sdterm.engine.preview import preview_jpeg
+from sdterm.engine.recorder import CancelledError, NonFiniteError, Recorder
+from sdterm.engine.schedule import run_sigmas
+from sdterm.engine.tape import Tape, read_header
+from sdterm.events import Cancelled, Done, Event, Image, ModelLoading, Preview, Resumed, Started, Step, Warning
+from sdterm.hooks import MemoryOptimizer, PluginError
+from sdterm.request import GenerationRequest
+
+PREVIEW_INTERVAL = 0.5  # seconds
+
+# Parts of a request that change how it is computed, not what is drawn: a tape outlives a change of these.
+_HOW = {"memory", "batch_cond_uncond", "format", "format_options"}
+
+
+class Engine:
+    """Draws requests on one device, keeping the last model in memory. One run at a time.
+
+    library: where checkpoints are found; styles: the user's named prompts; device: `cpu`, `cuda:1` …, unset for the
+    best there is (DeviceError if it is not there).
+    """
+
+    def __init__(
+        self, *, library: Library | None = None, styles: Styles | None = None, device: str | None = None
+    ) -> None:
+        self.device = pick_device(device)
+        self.library = library or Library(data_root(None, {}))
+        self.styles = styles or {}
+        self._model: Model | None = None
+        set_deterministic()
+
+    def run(
+        self,
+        request: GenerationRequest,
+        plugins: PluginSet,
+        *,
+        tape: Path | None = None,
+        previews: bool = False,
+        cancel: threading.Event | None = None,
+    ) -> Iterator[Event]:
+        """Draw a request. The events end with one of `done`, `failed` or `cancelled`.
+
+        tape: a file that records every network call; a run with the same request and tape goes on where the last one
+        stopped. Without it the tape is in memory. cancel: set it to stop within one network call; closing the
+        iterator does too.
+        """
+        cancel = cancel or threading.Event()
+        events: SimpleQueue[Event | Exception | Tape | None] = SimpleQueue()
+
+        def work() -> None:
+            try:
+                with torch.inference_mode():
+                    job = self._open(request, plugins, tape, events.put)
+                    events.put(job.tape)
+                    self._draw(job, cancel, previews, events.put)
+            except Exception as error:
+                events.put(failure(error) or error)
+            finally:
+                events.put(None)
+
+        thread = threading.Thread(target=work, name="engine", daemon=True)
+        thread.start()
+        opened: Tape | None = None
+        try:
+            while (event := events.get()) is not None:
+                if isinstance(event, Tape):
+                    opened = event
+                    continue
+                if isinstance(event, Exception):
+                    raise event
+                yield event
+                if isinstance(event, Image) and opened:
+                    opened.finish(event.index)  # only now: whoever reads the events has the image
+        finally:
+            cancel.set()
+            thread.join()
+            if opened:
+                opened.close()
+
+    def unload(self) -> None:
+        """Let go of the model."""
+        self._model = None
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    # --- stages -------------------------------------------------------------------------------------------------------
+
+    def _open(
+        self, request: GenerationRequest, plugins: PluginSet, tape: Path | None, emit: Callable[[Event], None]
+    ) -> "_Job":
+        """Everything before the first step: names, plan, weights, sigmas, tape."""
+        began = time.perf_counter()
+        reset_peak(self.device)
+        choices = choose(request, plugins, self.library)
+        seed = _recorded_seed(tape, request)
+        drawn = {} if seed is None else {"draw_seed": lambda: seed}
+        plan = prepare(request, choices, plugins, self.library, self.styles, **drawn)
+        optimizers, refused = choose_optimizers(plugins, request.memory, self.device)
+        emit(_started(plan, choices))
+        for plugin in plugins.problems:
+            source = plugin.source.slug
+            emit(Warning(code="plugin_skipped", message=f"{source} was not loaded: {plugin.error}", source=source))
+        for sentence in refused:
+            emit(Warning(code="optimizer_skipped", message=sentence))
+        dtype = pick_dtype(self.device, request.precision)
+        model = self._load(choices, plan, dtype, optimizers, emit)
+        sigmas = run_sigmas(choices, plan, model.sampling)
+        opened = Tape(_header(plan, choices, plugins, dtype, self.device, sigmas), tape)
+        if opened.mismatch:
+            changed = ", ".join(opened.mismatch)
+            emit(Warning(code="tape_restarted", message=f"The tape was made with another {changed}: starting again."))
+        return _Job(request, plugins, choices, plan, optimizers, sigmas, opened, dtype, began)
+
+    def _load(
+        self,
+        choices: Choices,
+        plan: Plan,
+        dtype: torch.dtype,
+        optimizers: tuple[MemoryOptimizer, ...],
+        emit: Callable[[Event], None],
+    ) -> Model:
+        """The model, from memory if it is there, with these optimizers on."""
+        model, self._model = self._model, None  # forgotten while it changes: half changed it must not be found again
+        if model and (model.sha256, model.dtype) == (plan.model_hash, dtype) and can_switch(model, optimizers):
+            self._model = with_optimizers(model, optimizers)
+            return self._model
+        del model  # its memory is needed for the next one
+        began = time.perf_counter()
+        emit(ModelLoading(model=plan.model, done=False))
+        self._model = load_model(choices, plan.model_hash, self.device, dtype, optimizers)
+        emit(ModelLoading(model=plan.model, done=True, seconds=time.perf_counter() - began))
+        return self._model
+
+    def _draw(
+        self, job: "_Job", cancel: threading.Event, previews: bool, emit: Callable[[Event], None]
+    ) -> None:
+        """All batches, one after the other."""
+        drawn = 0
+        try:
+            batches = job.batches()
+            for number, batch in enumerate(batches):
+                latents = self._sample(job, batch, cancel, _progress(job, batch, number, len(batches), previews, emit), emit)
+                for index, image_latents in zip(batch, latents, strict=True):
+                    if cancel.is_set():
+                        raise CancelledError
+                    emit(self._finish(job, index, image_latents, emit))
+                    drawn += 1
+        except CancelledError:
+            emit(Cancelled(images=drawn))
+            return
+        memory = memory_use(self.device)
+        emit(
+            Done(
+                images=drawn,
+                seconds=time.perf_counter() - job.began,
+                memory_active=memory.active,
+                memory_reserved=memory.reserved,
+                memory_used=memory.used,
+                memory_total=memory.total,
+            )
+        )
+
+    def _sample(
+        self,
+        job: "_Job",
+        batch: Sequence[int],
+        cancel: threading.Event,
+        on_step: Callable[[int, torch.Tensor, Model], None],
+        emit: Callable[[Event], None],
+    ) -> torch.Tensor:
+        """A batch's latents [B, C, h, w]. What is not a number in half precision is tried again in float32, from the
+        call where it arose."""
+        dtype = torch.float32 if any(job.tape.is_float32(index) for index in batch) else job.dtype
+        model = self._load(job.choices, job.plan, dtype, job.optimizers, emit)
+        try:
+            return _sample_batch(job, model, batch, cancel, on_step, emit)
+        except NonFiniteError as error:
+            if model.dtype == torch.float32:
+                raise
+            emit(Warning(code="float32", message=f"{error} Trying again from there in float32."))
+            for index in batch:
+                job.tape.go_float32(index, error.call)
+        del model
+        model = self._load(job.choices, job.plan, torch.float32, job.optimizers, emit)
+        return _sample_batch(job, model, batch, cancel, on_step, emit)
+
+    def _finish(self, job: "_Job", index: int, latents: torch.Tensor, emit: Callable[[Event], None]) -> Image:
+        """Latents [C, h, w] → the encoded image. A black or impossible one is decoded again in float32."""
+        pixels = self._decode(job, latents, emit)
+        image = job.plan.images[index]
+        infotext = image_infotext(job.plan, image)
+        saver = job.choices.saver
+        try:
+            data = saver.encode(pixels, infotext, **job.plan.format_options)
+        except Exception as error:  # a stranger's code
+            owner = job.plugins.owner(saver)
+            raise PluginError(f"The output saver {saver.label} of {owner} failed: {error}.") from error
+        height, width = pixels.shape[:2]
+        return Image(
+            index=index,
+            seed=image.seed,
+            width=width,
+            height=height,
+            infotext=infotext,
+            suffix=saver.suffix,
+            data=data,
+        )
+
+    def _decode(self, job: "_Job", latents: torch.Tensor, emit: Callable[[Event], None]) -> NDArray[Any]:
+        assert self._model  # loaded by _sample
+        try:
+            return decode_image(self._model.components, latents)
+        except BlackImageError as error:
+            if self._model.dtype == torch.float32:
+                raise
+            emit(Warning(code="float32", message=f"{error} Decoding it again in float32."))
+        model = self._load(job.choices, job.plan, torch.float32, job.optimizers, emit)
+        return decode_image(model.components, latents)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A request on its way through the stages."""
+
+    request: GenerationRequest
+    plugins: PluginSet
+    choices: Choices
+    plan: Plan
+    optimizers: tuple[MemoryOptimizer, ...]
+    sigmas: torch.Tensor
+    tape: Tape
+    dtype: torch.dtype
+    began: float
+
+    def batches(self) -> list[list[int]]:
+        """The images still to draw, by index, as they are drawn together."""
+        size = 1 if self.choices.sampler.batch_coupled else self.request.batch_size
+        batches = [
+            [index for index in range(first, min(first + size, len(self.plan.images))) if not self.tape.is_finished(index)]
+            for first in range(0, len(self.plan.images), size)
+        ]
+        return [batch for batch in batches if batch]
+
+
+def _sample_batch(
+    job: _Job,
+    model: Model,
+    batch: Sequence[int],
+    cancel: threading.Event,
+    on_step: Callable[[int, torch.Tensor, Model], None],
+    emit: Callable[[Event], None],
+) -> torch.Tensor:
+    images: list[ImagePlan] = [job.plan.images[index] for index in batch]
+    sampler, components, request = job.choices.sampler, model.components, job.request
+    shape = (components.latent_channels, job.plan.height // components.downscale, job.plan.width // components.downscale)
+    noise = BatchNoise([image.seed for image in images], request.noise_source, shape, components.device)
+    start = noise.draw()
+    for index, latents in zip(batch, start, strict=True):
+        job.tape.start(index, latents)
+    network = guided_denoiser(
+        components,
+        model.sampling,
+        model.condition((image.prompt for image in images), request.clip_skip),
+        model.condition((image.negative_prompt for image in images), request.clip_skip),
+        cfg_scale=request.cfg_scale,
+        together=request.batch_cond_uncond,
+        needs_uncond=sampler.needs_uncond,
+    )
+
+    def on_live(call: int) -> None:
+        if call:
+            emit(Resumed(first=batch[0], images=len(batch), calls=call))
+
+    recorder = Recorder(network, job.tape, batch, cancel, lambda step, x0: on_step(step, x0, model), on_live)
+    try:
+        latents = sampler.sample(
+            recorder.denoise,
+            start * job.sigmas[0] if sampler.start == "sigma" else start,
+            job.sigmas,
+            noise=noise,
+            callback=recorder.callback,
+            **job.plan.sampler_options,
+        )
+        recorder.close()
+    except Exception as error:
+        if error is recorder.failure:
+            raise
+        owner = job.plugins.owner(sampler)
+        raise PluginError(f"The sampler {sampler.label} of {owner} failed: {type(error).__name__}: {error}.") from error
+    finally:
+        recorder.stop()
+    if not isinstance(latents, torch.Tensor) or latents.shape != start.shape or not torch.isfinite(latents).all():
+        owner = job.plugins.owner(sampler)
+        raise PluginError(f"The sampler {sampler.label} of {owner} gave no finite latents of its input's shape.")
+    return latents.float()
+
+
+def _progress(
+    job: _Job, batch: Sequence[int], number: int, batches: int, previews: bool, emit: Callable[[Event], None]
+) -> Callable[[int, torch.Tensor, Model], None]:
+    """The `on_step` of a batch: a step event each time, a preview now and then."""
+    shown = time.perf_counter()
+
+    def on_step(step: int, x0: torch.Tensor, model: Model) -> None:
+        nonlocal shown
+        emit(Step(batch=number, batches=batches, step=step, steps=len(job.sigmas) - 1))
+        if previews and time.perf_counter() - shown >= PREVIEW_INTERVAL:
+            emit(Preview(index=batch[0], step=step, data=preview_jpeg(x0, model.components.latent_rgb)))
+            shown = time.perf_counter()
+
+    return on_step
+
+
+def _started(plan: Plan, choices: Choices) -> Started:
+    return Started(
+        model=plan.model,
+        model_hash=plan.model_hash[:10],
+        sampler=plan.sampler,
+        scheduler=plan.scheduler,
+        seed=plan.images[0].seed,
+        width=plan.width,
+        height=plan.height,
+        images=len(plan.images),
+        demo=choices.checkpoint.embedded,
+    )
+
+
+def _header(
+    plan: Plan, choices: Choices, plugins: PluginSet, dtype: torch.dtype, device: torch.device, sigmas: torch.Tensor
+) -> dict[str, Any]:
+    """What recorded rows depend on, under the words a user is told when one of them changed."""
+    owners = {plugins.owner(part) for part in (choices.sampler, choices.scheduler, choices.family)}
+    return {
+        "request": plan.request.model_dump(mode="json", exclude=_HOW),
+        "prompt or seed": [image.model_dump(mode="json") for image in plan.images],
+        "checkpoint": plan.model_hash,
+        "plugin version": [entry for entry in plugins.identity if entry[0] in owners],
+        "schedule": sigmas.tolist(),
+        "precision": str(dtype),
+        "device": device_name(device),
+        "thread count": torch.get_num_threads(),
+        "version of torch": torch.__version__,
+        "version of sdterm": __version__,
+    }
+
+
+def _recorded_seed(tape: Path | None, request: GenerationRequest) -> int | None:
+    """The seed that an earlier run of this request drew, so that resuming a random seed draws the same image."""
+    header: Mapping[str, Any] | None = read_header(tape) if tape else None
+    if not header or header.get("request") != request.model_dump(mode="json", exclude=_HOW):
+        return None
+    images = header.get("prompt or seed")
+    return int(images[0]["seed"]) if images else None

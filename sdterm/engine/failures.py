@@ -1,0 +1,55 @@
+"""Errors → the `failed` event: a code, what happened, what to do."""
+
+from errno import EDQUOT, ENOSPC
+
+import torch
+
+from sdterm.core.library import ModelFileError
+from sdterm.core.names import UnknownNameError
+from sdterm.core.styles import StylesError
+from sdterm.engine.decode import BlackImageError
+from sdterm.engine.device import DeviceError
+from sdterm.engine.recorder import NonFiniteError
+from sdterm.engine.tape import TapeError
+from sdterm.events import Failed
+from sdterm.hooks import PluginError
+from sdterm.request import RequestError
+
+_NOT_A_NUMBER = (
+    "The checkpoint may be damaged or the CFG scale too high. Check its hash, or try another model or a lower CFG scale."
+)
+
+_TABLE: tuple[tuple[type[Exception], str, str], ...] = (
+    (RequestError, "bad_request", ""),
+    (UnknownNameError, "bad_request", ""),
+    (StylesError, "bad_request", ""),
+    (DeviceError, "bad_request", ""),
+    (ModelFileError, "bad_model", ""),
+    (PluginError, "plugin_failed", "`sdterm plugins` lists what is installed and where it comes from."),
+    (NonFiniteError, "not_a_number", _NOT_A_NUMBER),
+    (BlackImageError, "not_a_number", _NOT_A_NUMBER),
+    (torch.OutOfMemoryError, "out_of_memory", ""),
+    (MemoryError, "out_of_memory", ""),
+    (TapeError, "tape_unusable", "Choose another file with --tape."),
+)
+
+_OUT_OF_MEMORY = "Try a smaller size, --batch 1, or --opt-split-attention."
+
+
+def failure(error: Exception) -> Failed | None:
+    """What to tell the user; None for what should never happen: let that one be raised."""
+    if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):
+        error = MemoryError(*error.args)
+    if isinstance(error, OSError) and error.errno in (ENOSPC, EDQUOT):
+        return Failed(code="disk_full", message="The disk is full.", advice="Free some space, then generate again.")
+    for kind, code, advice in _TABLE:
+        if isinstance(error, kind):
+            if code == "out_of_memory":
+                return Failed(code=code, message=f"Out of memory: {_first_line(error)}", advice=_OUT_OF_MEMORY)
+            message = str(error.strerror or error) if isinstance(error, OSError) else str(error)
+            return Failed(code=code, message=message, advice=advice)
+    return None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0].split(". ")[0].removesuffix(".") + "."

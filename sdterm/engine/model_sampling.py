@@ -1,0 +1,39 @@
+"""A model's noise levels, as k-diffusion's DiscreteSchedule (external.py) sees them."""
+
+import torch
+
+
+class DiscreteSampling:
+    """Sigmas of the training timesteps, and the log-linear interpolation between them.
+
+    alphas_cumprod: float32 [T]; sigma = sqrt((1 - a) / a). Everything stays on the CPU, so that reading a sigma never
+    waits for a GPU.
+    """
+
+    def __init__(self, alphas_cumprod: torch.Tensor) -> None:
+        self.sigmas = ((1 - alphas_cumprod) / alphas_cumprod) ** 0.5
+        self.log_sigmas = self.sigmas.log()
+
+    @property
+    def sigma_min(self) -> float:
+        return self.sigmas[0].item()
+
+    @property
+    def sigma_max(self) -> float:
+        return self.sigmas[-1].item()
+
+    def sigma_to_t(self, sigma: torch.Tensor) -> torch.Tensor:
+        """Fractional timesteps of sigmas [B]."""
+        log_sigma = sigma.log()
+        dists = log_sigma - self.log_sigmas[:, None]
+        low_idx = dists.ge(0).cumsum(dim=0).argmax(dim=0).clamp(max=self.log_sigmas.shape[0] - 2)
+        high_idx = low_idx + 1
+        low, high = self.log_sigmas[low_idx], self.log_sigmas[high_idx]
+        w = ((low - log_sigma) / (low - high)).clamp(0, 1)
+        return ((1 - w) * low_idx + w * high_idx).view(sigma.shape)
+
+    def t_to_sigma(self, t: torch.Tensor) -> torch.Tensor:
+        """Sigmas of fractional timesteps."""
+        t = t.float()
+        low_idx, high_idx, w = t.floor().long(), t.ceil().long(), t.frac()
+        return ((1 - w) * self.log_sigmas[low_idx] + w * self.log_sigmas[high_idx]).exp()

@@ -1,0 +1,142 @@
+"""A denoiser that records to and replays from the tape, and the thread that writes behind it."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from queue import Queue
+
+import torch
+
+from sdterm.engine.tape import Row, Tape, checksum
+from sdterm.hooks import Denoise, Denoised
+
+
+class CancelledError(Exception):
+    """The user stopped the job."""
+
+
+class NonFiniteError(ArithmeticError):
+    """A denoiser call gave NaN or infinity."""
+
+    def __init__(self, call: int) -> None:
+        super().__init__(f"The model's output is not a number from network call {call + 1} on.")
+        self.call = call
+
+
+@dataclass(frozen=True)
+class _Call:
+    number: int
+    x: torch.Tensor
+    sigma: float
+    result: Denoised
+
+
+@dataclass(frozen=True)
+class _StepDone:
+    step: int
+
+
+class Recorder:
+    """The `denoise` and `callback` of one batch, between sampler and network.
+
+    Finished calls are handed to a thread as they are, still on the device. That thread waits for them, looks for
+    NaN, writes the tape and reports steps (`on_step(step, x0 of the first image)`), so the sampling thread never
+    waits for the device, and a reported step is really done. At most two calls are in flight: what dies with the
+    process is the call in flight and the one being written.
+    """
+
+    def __init__(
+        self,
+        network: Denoise,
+        tape: Tape,
+        images: Sequence[int],
+        cancel: threading.Event,
+        on_step: Callable[[int, torch.Tensor], None],
+        on_live: Callable[[int], None],
+    ) -> None:
+        self._network, self._tape, self._images, self._cancel = network, tape, images, cancel
+        self._on_step, self._on_live = on_step, on_live
+        self._calls = 0
+        self._live = False
+        self.failure: Exception | None = None
+        """What ended the run, if it was not the sampler: to tell a plugin's error from one that passed through it."""
+        self._queue: Queue[_Call | _StepDone | None] = Queue(maxsize=2)
+        self._thread = threading.Thread(target=self._write_behind, name="tape", daemon=True)
+        self._thread.start()
+
+    def denoise(self, x: torch.Tensor, sigma: torch.Tensor) -> Denoised:
+        """Answer from the tape, else from the network. Raises CancelledError, NonFiniteError or the writer's error."""
+        if self._cancel.is_set():
+            self.failure = self.failure or CancelledError()
+        if self.failure:
+            raise self.failure
+        number, self._calls = self._calls, self._calls + 1
+        level = sigma[0].item()
+        if not self._live:
+            if replayed := self._replay(number, x, level):
+                return replayed
+            self._live = True
+            self._on_live(number)
+        try:
+            result = self._network(x, sigma)
+        except Exception as error:
+            self.failure = error
+            raise
+        # Copies: samplers may change what they are given, and the writer reads later.
+        self._queue.put(_Call(number, x.clone(), level, Denoised(*(t.clone() if t is not None else None for t in result))))
+        return result
+
+    def callback(self, i: int, denoised: torch.Tensor) -> None:
+        """The sampler finished step i; replayed steps were reported when they were first done."""
+        if self._live:
+            self._queue.put(_StepDone(i + 1))
+
+    def close(self) -> None:
+        """Wait until everything is written. Raises what went wrong, if anything did."""
+        self.stop()
+        if self.failure:
+            raise self.failure
+
+    def stop(self) -> None:
+        """End the writer, after what it already has."""
+        if self._thread.is_alive():
+            self._queue.put(None)
+            self._thread.join()
+
+    def _replay(self, number: int, x: torch.Tensor, sigma: float) -> Denoised | None:
+        """The batch's rows of this call, or None if any is missing: then all are computed again, in the batch shape
+        they had, since another shape may round differently."""
+        rows = [self._tape.row(image, number) for image in self._images]
+        answers = [row for row, x_row in zip(rows, x, strict=True) if row and row.answers(x_row, sigma)]
+        if len(answers) == len(rows):
+            return Denoised(
+                torch.stack([row.result.x0 for row in answers]).to(x.device),
+                torch.stack([row.result.uncond for row in answers if row.result.uncond is not None]).to(x.device)
+                if answers[0].result.uncond is not None
+                else None,
+            )
+        for image in self._images:
+            self._tape.cut(image, number)
+        return None
+
+    def _write_behind(self) -> None:
+        x0: torch.Tensor | None = None
+        while (item := self._queue.get()) is not None:
+            if self.failure:
+                continue  # drain, so that the sampling thread never blocks on a dead writer
+            try:
+                if isinstance(item, _Call):
+                    x0 = self._record(item)
+                elif x0 is not None:
+                    self._on_step(item.step, x0)
+            except Exception as error:
+                self.failure = error
+
+    def _record(self, call: _Call) -> torch.Tensor:
+        x, result = call.x.cpu(), Denoised(*(t.cpu() if t is not None else None for t in call.result))
+        if not torch.isfinite(result.x0).all():
+            raise NonFiniteError(call.number)
+        for position, image in enumerate(self._images):
+            own = Denoised(result.x0[position], result.uncond[position] if result.uncond is not None else None)
+            self._tape.append(Row(image, call.number, call.sigma, checksum(x[position]), own))
+        return result.x0[0]

@@ -1,0 +1,225 @@
+"""The tape: every denoiser call of a job, so that a job stopped anywhere goes on where it was.
+
+A row is (image, call) → the exact tensors that the sampler received, with the call's sigma and a checksum of its x.
+To resume, the sampler simply runs from the top: its noise draws repeat by themselves, recorded calls are answered from
+the tape at no cost, and live sampling goes on at the first call that is missing. A row is served only to the same call
+(same sigma, same x); on the first mismatch the rest of that image's rows is cut off.
+
+On disk a tape is an append-only log of checksummed records, written without fsync: a process that dies loses at most
+the record being written, and a torn end is ignored.
+"""
+
+import hashlib
+import json
+import struct
+import threading
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+from sdterm.hooks import Denoised
+
+_MAGIC = b"sdterm tape 1\n"
+_FRAME = struct.Struct("<III")  # bytes of JSON, bytes of payload, CRC-32 of both
+_LARGEST = 2**31  # bytes; a record that claims more is damage
+
+
+class TapeError(OSError):
+    """The tape file cannot be used."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One denoiser call of one image, on the CPU."""
+
+    image: int
+    call: int
+    sigma: float
+    checksum: str
+    result: Denoised
+    """[C, h, w] tensors."""
+
+    def answers(self, x: torch.Tensor, sigma: float) -> bool:
+        """Whether this row is of that very call."""
+        return self.sigma == sigma and self.checksum == checksum(x)
+
+
+def checksum(x: torch.Tensor) -> str:
+    """Of a tensor's exact bytes."""
+    return hashlib.blake2b(_bytes(x), digest_size=8).hexdigest()
+
+
+class Tape:
+    """The rows of one job, in memory and, given a path, on disk. Safe to use from several threads.
+
+    `header` says what the rows depend on. If the file at `path` was recorded under another one, `mismatch` names the
+    entries that differ and its rows are dropped: those images start again.
+    """
+
+    def __init__(self, header: Mapping[str, Any], path: Path | None = None) -> None:
+        self._lock = threading.Lock()
+        self._rows: dict[tuple[int, int], Row] = {}
+        self._starts: dict[int, str] = {}
+        self._float32: dict[int, int] = {}
+        self._finished: set[int] = set()
+        self._file: BinaryIO | None = None
+        self.mismatch: tuple[str, ...] = ()
+        header = json.loads(json.dumps(header))
+        if path is None:
+            return
+        try:
+            stored, end = self._load(path)
+            if stored is not None:
+                self.mismatch = tuple(key for key in header if stored.get(key) != header[key])
+            if self.mismatch:
+                self._forget()
+            self._file = path.open("r+b" if end else "w+b", buffering=0)
+            self._file.truncate(0 if self.mismatch else end)
+            self._file.seek(0, 2)
+            if stored is None or self.mismatch:
+                self._file.write(_MAGIC)
+                self._write({"kind": "header", "header": header})
+        except OSError as error:
+            raise TapeError(error.errno, f"The tape {path} cannot be used: {error.strerror or error}.") from error
+
+    def row(self, image: int, call: int) -> Row | None:
+        return self._rows.get((image, call))
+
+    def recorded(self, image: int) -> int:
+        """How many rows of an image there are."""
+        return sum(1 for row_image, _ in self._rows if row_image == image)
+
+    def start(self, image: int, latents: torch.Tensor) -> None:
+        """Row 0 of an image: the latents its pass starts from. Rows of another start are cut off."""
+        start = checksum(latents)
+        if self._starts.get(image) == start:
+            return
+        with self._lock:
+            self._cut(image, 0)
+            self._starts[image] = start
+            self._write({"kind": "start", "image": image, "checksum": start}, [latents])
+
+    def append(self, row: Row) -> None:
+        tensors = [tensor for tensor in row.result if tensor is not None]
+        with self._lock:
+            self._rows[row.image, row.call] = row
+            fields = {"image": row.image, "call": row.call, "sigma": row.sigma, "checksum": row.checksum}
+            self._write({"kind": "row", **fields}, tensors)
+
+    def cut(self, image: int, call: int) -> None:
+        """Drop an image's rows from `call` on."""
+        with self._lock:
+            self._cut(image, call)
+
+    def go_float32(self, image: int, call: int) -> None:
+        """A change of plan: from `call` on this image is computed in float32."""
+        with self._lock:
+            self._cut(image, call)
+            self._float32[image] = call
+            self._write({"kind": "float32", "image": image, "call": call})
+
+    def is_float32(self, image: int) -> bool:
+        return image in self._float32
+
+    def finish(self, image: int) -> None:
+        """The image was delivered: it is not drawn again, and its rows are dropped."""
+        with self._lock:
+            self._finished.add(image)
+            self._rows = {key: row for key, row in self._rows.items() if key[0] != image}
+            self._write({"kind": "finished", "image": image})
+
+    def is_finished(self, image: int) -> bool:
+        return image in self._finished
+
+    def close(self) -> None:
+        if self._file:
+            self._file.close()
+            self._file = None
+
+    def _cut(self, image: int, call: int) -> None:
+        gone = [key for key in self._rows if key[0] == image and key[1] >= call]
+        if gone:
+            for key in gone:
+                del self._rows[key]
+            self._write({"kind": "cut", "image": image, "call": call})
+
+    def _forget(self) -> None:
+        self._rows, self._starts, self._float32, self._finished = {}, {}, {}, set()
+
+    def _write(self, fields: Mapping[str, Any], tensors: list[torch.Tensor] | None = None) -> None:
+        if not self._file:
+            return
+        tensors = tensors or []
+        shapes = [[str(t.dtype).removeprefix("torch."), list(t.shape)] for t in tensors]
+        head = json.dumps({**fields, "tensors": shapes}).encode()
+        payload = b"".join(_bytes(tensor) for tensor in tensors)
+        record = _FRAME.pack(len(head), len(payload), zlib.crc32(head + payload)) + head + payload
+        written = self._file.write(record)
+        if written != len(record):  # a full disk may take part of it; the torn end is ignored on reading
+            raise TapeError(28, "The disk is full: the tape cannot be written.")
+
+    def _load(self, path: Path) -> tuple[dict[str, Any] | None, int]:
+        """Replay a file's records. Returns its header, if any, and where its sound part ends."""
+        header, end = None, 0
+        for fields, tensors, position in read_records(path):
+            end = position
+            match fields:
+                case {"kind": "header", "header": header}:
+                    self._forget()
+                case {"kind": "start", "image": image, "checksum": start}:
+                    self._starts[image] = start
+                case {"kind": "row", "image": image, "call": call, "sigma": sigma, "checksum": of_x}:
+                    result = Denoised(tensors[0], tensors[1] if len(tensors) > 1 else None)
+                    self._rows[image, call] = Row(image, call, sigma, of_x, result)
+                case {"kind": "cut", "image": image, "call": call}:
+                    self._rows = {k: r for k, r in self._rows.items() if k[0] != image or k[1] < call}
+                case {"kind": "float32", "image": image, "call": call}:
+                    self._float32[image] = call
+                case {"kind": "finished", "image": image}:
+                    self._finished.add(image)
+                    self._rows = {k: r for k, r in self._rows.items() if k[0] != image}
+        return header, end
+
+
+def read_header(path: Path) -> dict[str, Any] | None:
+    """What a tape file was recorded under; None if there is no such file or it holds none."""
+    for fields, _, _ in read_records(path):
+        header = fields.get("header")
+        return header if isinstance(header, dict) else None
+    return None
+
+
+def read_records(path: Path) -> Iterator[tuple[dict[str, Any], list[torch.Tensor], int]]:
+    """The sound records of a tape file: (fields, tensors, end position). Stops at the first torn or damaged one.
+    Raises TapeError if the file is something else."""
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    with path.open("rb") as file:
+        if file.read(len(_MAGIC)) != _MAGIC:
+            raise TapeError(0, f"{path} is not a tape; choose another file.")
+        while len(frame := file.read(_FRAME.size)) == _FRAME.size:
+            head_size, payload_size, crc = _FRAME.unpack(frame)
+            if head_size + payload_size > _LARGEST:
+                return
+            body = file.read(head_size + payload_size)
+            if len(body) != head_size + payload_size or zlib.crc32(body) != crc:
+                return
+            fields = json.loads(body[:head_size])
+            yield fields, list(_tensors(fields["tensors"], memoryview(bytearray(body))[head_size:])), file.tell()
+
+
+def _tensors(shapes: list[Any], payload: memoryview) -> Iterator[torch.Tensor]:
+    offset = 0
+    for name, shape in shapes:
+        dtype: torch.dtype = getattr(torch, name)
+        count = torch.Size(shape).numel()
+        yield torch.frombuffer(payload, dtype=dtype, count=count, offset=offset).reshape(shape).clone()
+        offset += count * dtype.itemsize
+
+
+def _bytes(tensor: torch.Tensor) -> bytes:
+    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
