@@ -1,0 +1,82 @@
+"""How the network computes attention: torch's fused kernel, in slices, or by xFormers."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING
+
+from sdterm.hooks import Components, MemoryOptimizer, hookimpl
+
+if TYPE_CHECKING:
+    import torch
+
+
+def always(device: torch.device) -> tuple[bool, str]:
+    return True, ""
+
+
+def use_sdpa(components: Components) -> None:
+    """torch's scaled_dot_product_attention: fast and lean wherever a fused kernel exists."""
+    from diffusers.models.attention_processor import AttnProcessor2_0
+
+    components.modules["unet"].set_attn_processor(AttnProcessor2_0())  # type: ignore[operator]
+
+
+def use_slices(components: Components) -> None:
+    """Half the heads at a time: the attention matrix needs half the memory. A1111's --opt-split-attention."""
+    components.modules["unet"].set_attention_slice("auto")  # type: ignore[operator]
+
+
+def use_xformers(components: Components) -> None:
+    components.modules["unet"].enable_xformers_memory_efficient_attention()  # type: ignore[operator]
+
+
+def xformers_usable(device: torch.device) -> tuple[bool, str]:
+    """Really imports xFormers and runs one attention, since it imports happily where no kernel of it works."""
+    if importlib.util.find_spec("xformers") is None:
+        return False, "it is not installed (pip install 'sdterm[xformers]')"
+    import torch
+
+    try:
+        from xformers.ops import memory_efficient_attention
+
+        q = torch.zeros(1, 16, 1, 16, device=device, dtype=torch.float32 if device.type == "cpu" else torch.float16)
+        memory_efficient_attention(q, q, q)
+    except Exception as error:  # whatever its binary parts raise is the reason the user needs to see
+        return False, f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+    return True, ""
+
+
+@hookimpl
+def sdterm_memory_optimizers() -> list[MemoryOptimizer]:
+    return [
+        MemoryOptimizer(
+            id="sdpa",
+            label="SDPA",
+            group="attention",
+            supports=always,
+            apply=use_sdpa,
+            undo=use_sdpa,
+            effect="exact",
+            default=True,
+        ),
+        MemoryOptimizer(
+            id="sliced",
+            label="Sliced attention",
+            group="attention",
+            supports=always,
+            apply=use_slices,
+            undo=use_sdpa,
+            effect="exact",
+            slowdown=1.2,
+        ),
+        MemoryOptimizer(
+            id="xformers",
+            label="xFormers",
+            group="attention",
+            supports=xformers_usable,
+            apply=use_xformers,
+            undo=use_sdpa,
+            effect="close",
+        ),
+    ]

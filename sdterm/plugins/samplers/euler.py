@@ -1,0 +1,101 @@
+"""Euler and Euler ancestral."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sdterm.hooks import Denoise, Noise, Option, Sampler, StepCallback, hookimpl
+
+if TYPE_CHECKING:
+    import torch
+
+
+def sample_euler(
+    denoise: Denoise,
+    x: torch.Tensor,
+    sigmas: torch.Tensor,
+    *,
+    noise: Noise,
+    callback: StepCallback,
+    s_churn: float = 0.0,
+    s_tmin: float = 0.0,
+    s_tmax: float = 0.0,
+    s_noise: float = 1.0,
+) -> torch.Tensor:
+    """Algorithm 2 (Euler steps) of Karras et al. 2022, "Elucidating the design space of diffusion-based generative
+    models"; k-diffusion's sample_euler. An s_tmax of 0 means no upper limit, as in A1111."""
+    n = len(sigmas) - 1
+    for i in range(n):
+        churned = s_tmin <= sigmas[i] <= (s_tmax or float("inf"))
+        gamma = min(s_churn / n, 2**0.5 - 1) if churned else 0.0
+        sigma_hat = sigmas[i] * (gamma + 1)
+        if s_churn > 0:  # the reference draws at every step; without churn nobody sees the draws
+            eps = noise(sigmas[i], sigmas[i + 1]) * s_noise
+            if gamma > 0:
+                x = x + eps * (sigma_hat**2 - sigmas[i] ** 2) ** 0.5
+        denoised = denoise(x, sigma_hat.expand(len(x))).x0
+        d = (x - denoised) / sigma_hat  # slope of the probability-flow ODE
+        callback(i, denoised)
+        dt = sigmas[i + 1] - sigma_hat
+        x = x + d * dt
+    return x
+
+
+def ancestral_step(
+    sigma_from: torch.Tensor, sigma_to: torch.Tensor, eta: float
+) -> tuple[torch.Tensor, torch.Tensor | float]:
+    """(sigma_down, sigma_up): how far to step down, and how much noise to add back, to arrive at sigma_to."""
+    if not eta:
+        return sigma_to, 0.0
+    up = eta * (sigma_to**2 * (sigma_from**2 - sigma_to**2) / sigma_from**2) ** 0.5
+    sigma_up = min(sigma_to, up)
+    return (sigma_to**2 - sigma_up**2) ** 0.5, sigma_up
+
+
+def sample_euler_ancestral(
+    denoise: Denoise,
+    x: torch.Tensor,
+    sigmas: torch.Tensor,
+    *,
+    noise: Noise,
+    callback: StepCallback,
+    eta: float = 1.0,
+    s_noise: float = 1.0,
+) -> torch.Tensor:
+    """Ancestral sampling with Euler steps; k-diffusion's sample_euler_ancestral."""
+    for i in range(len(sigmas) - 1):
+        denoised = denoise(x, sigmas[i].expand(len(x))).x0
+        sigma_down, sigma_up = ancestral_step(sigmas[i], sigmas[i + 1], eta)
+        callback(i, denoised)
+        d = (x - denoised) / sigmas[i]
+        dt = sigma_down - sigmas[i]
+        x = x + d * dt
+        if sigmas[i + 1] > 0:
+            x = x + noise(sigmas[i], sigmas[i + 1]) * s_noise * sigma_up
+    return x
+
+
+@hookimpl
+def sdterm_samplers() -> list[Sampler]:
+    s_noise = Option("s_noise", 1.0, "Factor on every noise added on the way.", 0.0, 2.0)
+    return [
+        Sampler(
+            id="euler",
+            label="Euler",
+            aliases=("k_euler",),
+            sample=sample_euler,
+            options=(
+                Option("s_churn", 0.0, "Noise added and removed again over the run; 0 adds none.", 0.0, 100.0),
+                Option("s_tmin", 0.0, "Churn only above this sigma.", 0.0, 100.0),
+                Option("s_tmax", 0.0, "Churn only below this sigma; 0 is no limit.", 0.0, 1000.0),
+                s_noise,
+            ),
+        ),
+        Sampler(
+            id="euler_a",
+            label="Euler a",
+            aliases=("k_euler_a", "k_euler_ancestral"),
+            sample=sample_euler_ancestral,
+            options=(Option("eta", 1.0, "How much of each step's noise is fresh; 0 is plain Euler.", 0.0, 1.0), s_noise),
+        ),
+    ]

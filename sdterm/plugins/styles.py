@@ -1,0 +1,31 @@
+"""Styles: named pieces of prompt from styles.csv, applied in order, as in A1111."""
+
+import difflib
+from random import Random
+
+from sdterm.hooks import PluginError, PromptContext, PromptText, PromptTransform, hookimpl
+
+
+def apply_styles(prompt: PromptText, rng: Random, context: PromptContext) -> tuple[PromptText, ...]:
+    """Add each style's two texts. Raises PluginError for a style that does not exist."""
+    positive, negative = prompt.positive, prompt.negative
+    for name in prompt.styles:
+        if name not in context.styles:
+            near = difflib.get_close_matches(name, context.styles, n=3)
+            hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else " Styles are read from styles.csv."
+            raise PluginError(f"There is no style named {name!r}.{hint}")
+        style_positive, style_negative = context.styles[name]
+        positive, negative = merge(positive, style_positive), merge(negative, style_negative)
+    return (PromptText(positive, negative),)
+
+
+def merge(prompt: str, style: str) -> str:
+    """The prompt in place of the style's `{prompt}`; without one the style comes after the prompt."""
+    if "{prompt}" in style:
+        return style.replace("{prompt}", prompt)
+    return ", ".join(part for part in (prompt.strip(), style.strip()) if part)
+
+
+@hookimpl
+def sdterm_prompt_transforms() -> list[PromptTransform]:
+    return [PromptTransform(id="styles", label="Styles", transform=apply_styles, order=10)]

@@ -1,0 +1,45 @@
+"""Decode large images tile by tile: the decoder's memory then no longer grows with the image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sdterm.hooks import Components, MemoryOptimizer, hookimpl
+
+if TYPE_CHECKING:
+    import torch
+
+_BYTES_PER_PIXEL = 128 * 4 * 4  # about four live float32 maps of 128 channels at full size, the decoder's peak
+
+
+def supports(device: torch.device) -> tuple[bool, str]:
+    return True, ""
+
+
+def saves(width: int, height: int) -> int:
+    return max(0, width * height - 512 * 512) * _BYTES_PER_PIXEL
+
+
+def apply(components: Components) -> None:
+    components.modules["vae"].enable_tiling()  # type: ignore[operator]  # diffusers' AutoencoderKL
+
+
+def undo(components: Components) -> None:
+    components.modules["vae"].disable_tiling()  # type: ignore[operator]
+
+
+@hookimpl
+def sdterm_memory_optimizers() -> list[MemoryOptimizer]:
+    return [
+        MemoryOptimizer(
+            id="vae-tiling",
+            label="VAE tiling",
+            group="vae",
+            supports=supports,
+            apply=apply,
+            undo=undo,
+            saves=saves,
+            effect="visible",
+            slowdown=1.1,
+        )
+    ]
