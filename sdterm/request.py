@@ -39,7 +39,7 @@ class GenerationRequest(BaseModel):
     """By the names the scheduler declares, e.g. `rho`."""
     steps: int = Field(20, ge=1, le=1000)
     cfg_scale: float = Field(7.0, ge=0, le=100, allow_inf_nan=False)
-    seed: int = Field(-1, ge=-1, le=2**64 - 1)
+    seed: int = Field(-1, ge=-1, le=2**63 - 1)
     """-1 draws a seed; image k of the job uses seed + k."""
     noise_source: Literal["NV", "CPU"] = "NV"
     """NV: the numbers a CUDA card draws, in software, on any device; CPU: torch's CPU generator."""

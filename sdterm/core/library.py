@@ -123,14 +123,14 @@ class Library:
             return checkpoints[0]
         names: dict[str, CheckpointFile] = {}
         for checkpoint in reversed(checkpoints):  # the first of two with one name wins
-            names |= {checkpoint.path.name: checkpoint, str(checkpoint.path): checkpoint, checkpoint.name: checkpoint}
-            if known := self._cached(checkpoint.path):
+            names |= {checkpoint.name: checkpoint, checkpoint.path.name: checkpoint, str(checkpoint.path): checkpoint}
+            if known := self.known_hash(checkpoint.path):
                 names |= {known[:10]: checkpoint, known: checkpoint}
         return find("model", name, names, more=f" Checkpoints go to {self.root / CHECKPOINTS}.")
 
     def sha256(self, path: Path) -> str:
         """Of the whole file, hex; A1111's model hash is its first 10 digits. Cached by size, mtime and inode."""
-        if known := self._cached(path):
+        if known := self.known_hash(path):
             return known
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -152,7 +152,8 @@ class Library:
             return {}
         return entries if isinstance(entries, dict) else {}
 
-    def _cached(self, path: Path) -> str | None:
+    def known_hash(self, path: Path) -> str | None:
+        """The SHA-256 of a file if it was computed before and the file has not changed since."""
         try:
             entry = self._entries().get(str(path))
             return str(entry["sha256"]) if entry and entry["stamp"] == _stamp(path) else None

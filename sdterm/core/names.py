@@ -2,7 +2,7 @@
 
 import difflib
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -19,14 +19,19 @@ def normal(name: str) -> str:
 
 def find(kind: str, name: str, items: Mapping[str, T], *, more: str = "") -> T:
     """The item whose name is `name`, by `normal` form. Raises `UnknownNameError` naming up to three near ones."""
-    by_normal = {normal(known): item for known, item in items.items()}
+    by_normal: dict[str, T] = {}
+    labels: dict[int, str] = {}  # an item's first name is the one to call it by
+    for known, item in items.items():
+        by_normal.setdefault(normal(known), item)
+        labels.setdefault(id(item), known)
     wanted = normal(name)
     if wanted in by_normal:
         return by_normal[wanted]
-    near = difflib.get_close_matches(wanted, by_normal, n=3, cutoff=0.5)
-    near += [known for known in by_normal if wanted and known.startswith(wanted) and known not in near]
-    spelled = {normal(known): known for known in reversed(list(items))}
-    hint = f" Did you mean {_any_of(spelled[known] for known in near[:3])}?" if near else ""
+    near = difflib.get_close_matches(wanted, by_normal, n=6, cutoff=0.5)
+    near += [known for known in by_normal if wanted and known.startswith(wanted)]
+    suggested = list(dict.fromkeys(labels[id(by_normal[known])] for known in near))[:3]
+    known = list(labels.values())[:8]
+    hint = f" Did you mean {_listed(suggested)}?" if suggested else f" There is {_listed(known)}." if known else ""
     raise UnknownNameError(f"There is no {kind} named {printable(name)!r}.{hint}{more}")
 
 
@@ -36,6 +41,6 @@ def printable(text: str, limit: int = 200) -> str:
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
 
 
-def _any_of(names: Iterable[str]) -> str:
-    *first, last = [f"'{name}'" for name in names]
+def _listed(names: list[str]) -> str:
+    *first, last = [repr(printable(name)) for name in names]
     return ", ".join(first) + f" or {last}" if first else last

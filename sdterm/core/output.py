@@ -37,6 +37,21 @@ def write_new(folder: Path, stems: Iterable[str], suffix: str, content: bytes) -
     raise FileExistsError(f"No free name for another image in {folder}.")
 
 
+class OutputFolderError(OSError):
+    """Images cannot be saved where they should go."""
+
+
+def ready(folder: Path) -> None:
+    """Make the folder for images and make sure a file can be written there. Raises OutputFolderError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _temporary(folder, b"\0"):
+            pass
+    except OSError as error:
+        failed = _unwritable(folder, error)
+        raise OutputFolderError(error.errno, f"{failed.message} {failed.advice}") from error
+
+
 def save_images(events: Iterable[Event], folder: Path, pattern: str, facts: NameFacts) -> Iterator[Event]:
     """Pass a run's events through, saving each image on the way. A file that cannot be written ends the run with one
     `failed` event that says why; what was saved before stays."""
@@ -45,7 +60,6 @@ def save_images(events: Iterable[Event], folder: Path, pattern: str, facts: Name
             yield event
             continue
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             stems = (file_name(pattern, facts.of(event, number)) for number in _numbers(folder))
             path = write_new(folder, stems, event.suffix, event.data)
         except OSError as error:

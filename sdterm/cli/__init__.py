@@ -1,0 +1,83 @@
+"""The command line. Commands live in modules of their own and are imported when they are named."""
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from sdterm import __version__
+from sdterm.cli.errors import EXIT_CANCELLED, EXIT_CODES, report
+from sdterm.cli.options import flag_options
+
+COMMANDS = {
+    "generate": "Draw a prompt.",
+    "models": "List the checkpoints that sdterm finds.",
+    "samplers": "List samplers and schedules.",
+    "plugins": "List plugins, where they come from, and what is wrong with them.",
+    "info": "Show how an image was made.",
+    "doctor": "Check the machine and say what to mend.",
+    "flags": "List every flag, A1111's included.",
+    "completion": "Print the shell's completion script.",
+}
+
+
+class _Commands(click.Group):
+    """A group that imports a command's module when that command is run, not to list it."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"sdterm.cli.{name}"), name)
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        from sdterm.core.names import find
+
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            find("command", args[0], {name: name for name in COMMANDS}, more=" `sdterm --help` lists them.")
+        return super().resolve_command(context, args)
+
+
+_EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."
+
+
+@click.group(
+    cls=_Commands,
+    name="sdterm",
+    invoke_without_command=True,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, message="sdterm %(version)s")
+@flag_options
+@click.pass_context
+def sdterm(context: click.Context, /, **flags: Any) -> None:
+    """sdterm: a Stable Diffusion workstation for the terminal."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+def main() -> None:
+    """Run the command line; every expected error ends as one sentence and an exit code."""
+    try:
+        code = sdterm(standalone_mode=False)
+    except KeyboardInterrupt:
+        click.echo("Cancelled.", err=True)
+        code = EXIT_CANCELLED
+    except BrokenPipeError:  # whoever read us has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception as error:
+        code = report(error)
+    sys.exit(code if isinstance(code, int) else 0)

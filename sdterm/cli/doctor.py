@@ -1,0 +1,51 @@
+"""`sdterm doctor`: what the machine has, what is missing, how to mend it."""
+
+import json
+import os
+import shutil
+import sys
+from dataclasses import asdict
+
+import click
+
+from sdterm.cli.errors import EXIT_FAILED
+from sdterm.cli.generate import library_of
+from sdterm.cli.options import flag_options, settings_of
+from sdterm.core.health import Check, examine, repair
+from sdterm.core.names import printable
+
+_MARKS = {"ok": "✓", "note": "•", "bad": "✗"}
+
+
+@click.command()
+@click.option("--repair", "mend", is_flag=True, help="Mend what can be mended, then look again.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+@flag_options
+@click.pass_context
+def doctor(context: click.Context, mend: bool, as_json: bool) -> None:
+    """Check Python, packages, GPU, memory, folders, plugins and terminal. Exit code 1 if something must be mended."""
+    settings = settings_of(context)
+    if mend:
+        for sentence in repair(settings.root):
+            click.echo(printable(sentence), err=True)
+    checks = [*examine(settings, library_of(settings)), *_terminal()]
+    if as_json:
+        click.echo(json.dumps([asdict(check) for check in checks], indent=1))
+    else:
+        width = max(len(check.name) for check in checks)
+        for check in checks:
+            click.echo(printable(f"{_MARKS[check.status]} {check.name:<{width}}  {check.finding}", limit=1000))
+            if check.fix:
+                click.echo(printable(f"  {'':<{width}}  → {check.fix}", limit=1000))
+    if any(check.status == "bad" for check in checks):
+        context.exit(EXIT_FAILED)
+
+
+def _terminal() -> list[Check]:
+    if not sys.stdout.isatty():
+        return [Check("Terminal", "note", "output goes to a file or pipe: pictures are not shown")]
+    from sdterm.cli.picture import picture_support
+
+    columns, rows = shutil.get_terminal_size()
+    inside = " inside tmux" if os.environ.get("TMUX") else ""
+    return [Check("Terminal", "ok", f"{os.environ.get('TERM', '?')}{inside}, {columns}x{rows}, {picture_support()}")]

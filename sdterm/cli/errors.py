@@ -1,0 +1,55 @@
+"""Errors as sentences and exit codes."""
+
+import click
+
+from sdterm.core.names import printable
+
+EXIT_FAILED, EXIT_USAGE, EXIT_CANCELLED = 1, 2, 130
+EXIT_CODES = {
+    0: "done",
+    EXIT_FAILED: "could not draw (model, memory, disk, plugin)",
+    EXIT_USAGE: "what was asked for does not exist or is out of range",
+    EXIT_CANCELLED: "cancelled with Ctrl+C",
+}
+
+
+class UsageError(click.ClickException):
+    """What was asked for cannot be done as asked."""
+
+    exit_code = EXIT_USAGE
+
+
+def say(sentence: str) -> None:
+    """One line of words, on stderr, harmless to the terminal whatever is quoted in it."""
+    click.echo(printable(sentence, limit=2000), err=True)
+
+
+def report(error: Exception) -> int:
+    """Tell the user what went wrong. Returns the exit code; raises again what nobody expected."""
+    from sdterm.core.catalogue import CatalogueError
+    from sdterm.core.config import ConfigError
+    from sdterm.core.dataroot import DataRootError
+    from sdterm.core.library import ModelFileError
+    from sdterm.core.names import UnknownNameError
+    from sdterm.core.output import OutputFolderError
+    from sdterm.core.styles import StylesError
+    from sdterm.request import RequestError
+
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code
+    if isinstance(error, click.exceptions.Abort):
+        say("Cancelled.")
+        return EXIT_CANCELLED
+    if isinstance(error, click.ClickException):
+        say(f"Error: {error.format_message()}")
+        return error.exit_code
+    if isinstance(error, RequestError | UnknownNameError | ConfigError | StylesError):
+        say(f"Error: {error}")
+        return EXIT_USAGE
+    if isinstance(error, OutputFolderError):
+        say(f"Error: {error.strerror}")
+        return EXIT_FAILED
+    if isinstance(error, ModelFileError | DataRootError | CatalogueError):
+        say(f"Error: {error}")
+        return EXIT_FAILED
+    raise error

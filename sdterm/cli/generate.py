@@ -1,0 +1,175 @@
+"""`sdterm generate`: a prompt in, a picture out."""
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from sdterm.cli.errors import EXIT_CANCELLED, EXIT_FAILED, EXIT_USAGE, UsageError
+from sdterm.cli.options import flag_options, settings_of
+from sdterm.cli.output import JsonOutput, Output, PlainOutput, TerminalOutput
+from sdterm.core.config import Settings
+from sdterm.core.dataroot import prepare as prepare_folders
+from sdterm.core.library import Library
+from sdterm.core.naming import NameFacts
+from sdterm.core.output import ready, save_images
+from sdterm.core.plan import choose
+from sdterm.core.registry import load_plugins
+from sdterm.core.styles import read_styles
+from sdterm.events import Cancelled, Event, Failed
+from sdterm.request import MAX_PROMPT, GenerationRequest, RequestError, make_request
+
+
+@click.command(epilog="Example: sdterm generate 'sunset, purple mountains, lake, red house' --steps 28 --seed 7")
+@click.argument("prompt")
+@click.option("--negative", metavar="TEXT", help="What not to draw.")
+@click.option("--style", "styles", multiple=True, metavar="NAME", help="A style from styles.csv; may be repeated.")
+@click.option("--steps", metavar="N", help="Sampling steps [20].")
+@click.option("--sampler", metavar="NAME", help="See `sdterm samplers` [DPM++ 2M].")
+@click.option("--scheduler", metavar="NAME", help="Noise schedule [Automatic].")
+@click.option("--cfg", metavar="SCALE", help="How strictly to follow the prompt [7].")
+@click.option("--seed", metavar="N", help="-1 draws one [-1].")
+@click.option("--size", metavar="WxH", help="In pixels [the model's native size].")
+@click.option("--batch", metavar="N", help="Images drawn together [1].")
+@click.option("--count", metavar="N", help="How many batches [1].")
+@click.option("--clip-skip", metavar="N", help="Use the text encoder's Nth layer from the end [1].")
+@click.option("--model", metavar="NAME", help="See `sdterm models`.")
+@click.option("--optimize", multiple=True, metavar="NAME", help="A memory optimizer; see `sdterm plugins`.")
+@click.option("--noise", metavar="SOURCE", help="NV: as on a CUDA card; CPU: as A1111 with RNG CPU [NV].")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where to save.")
+@click.option("--format", metavar="NAME", help="png or jpeg [png].")
+@click.option("--tape", type=click.Path(path_type=Path), metavar="FILE", help="Record the run; resume it if it stopped.")
+@click.option("--json", "as_json", is_flag=True, help="Print events, one JSON object a line.")
+@click.option("--no-show", is_flag=True, help="Do not show the picture.")
+@click.option("--local", is_flag=True, help="Draw in this process (for now there is no other).")
+@flag_options
+@click.pass_context
+def generate(
+    context: click.Context,
+    prompt: str,
+    out: Path | None,
+    tape: Path | None,
+    as_json: bool,
+    no_show: bool,
+    local: bool,
+    **given: Any,
+) -> None:
+    """Draw PROMPT ("-" reads it from standard input) and save the picture.
+
+    On a terminal the picture is shown; in a pipe the paths of the saved files are printed, one a line.
+    """
+    settings = settings_of(context)
+    request = _request(prompt, given, settings)
+    prepare_folders(settings.root)
+    library = library_of(settings)
+    styles = read_styles([Path(p) for p in settings["styles_files"]] or [settings.root / "styles.csv"])
+    plugins = load_plugins(settings.root / "extensions", third_party=settings["extensions"])
+    choices = choose(request, plugins, library)
+    facts = NameFacts(
+        prompt=request.prompt,
+        sampler=choices.sampler.label,
+        scheduler=choices.scheduler.label,
+        steps=request.steps,
+        cfg_scale=request.cfg_scale,
+        model=choices.checkpoint.name,
+        model_hash=library.sha256(choices.checkpoint.path)[:10],
+        when=datetime.now(),
+    )
+    folder = out or Path(settings["outdir"] or settings.root / "outputs" / f"{facts.when:%Y-%m-%d}")
+    ready(folder)
+
+    from sdterm import Engine  # torch: seconds, so only when everything above is known to be right
+
+    output = _output(as_json, no_show, settings.root)
+    cancel = threading.Event()
+    with _cancelled_by_ctrl_c(cancel), output:
+        engine = Engine(library=library, styles=styles, device=settings["device"])
+        events = engine.run(request, plugins, tape=tape, previews=output.wants_previews, cancel=cancel)
+        last = _shown(save_images(events, folder, settings["filename_pattern"], facts), output)
+    if isinstance(last, Cancelled):
+        context.exit(EXIT_CANCELLED)
+    if isinstance(last, Failed):
+        context.exit(EXIT_USAGE if last.code == "bad_request" else EXIT_FAILED)
+
+
+def library_of(settings: Settings) -> Library:
+    """The checkpoints that these settings see."""
+    folders = tuple(Path(folder).expanduser() for folder in settings["ckpt_dirs"])
+    chosen = settings["ckpt"]
+    return Library(settings.root, folders, Path(chosen).expanduser().absolute() if chosen else None)
+
+
+def _shown(events: Iterator[Event], output: Output) -> Event | None:
+    last = None
+    for last in events:
+        output.show(last)
+    return last
+
+
+_FIELDS = {
+    "negative": "negative_prompt",
+    "cfg": "cfg_scale",
+    "batch": "batch_size",
+    "count": "batch_count",
+    "optimize": "memory",
+    "noise": "noise_source",
+}
+
+
+def _request(prompt: str, given: dict[str, Any], settings: Settings) -> GenerationRequest:
+    fields = settings.job_fields()
+    size = given.pop("size")
+    if size is not None:
+        fields["width"], fields["height"] = _size(size)
+    fields |= {_FIELDS.get(name, name): value for name, value in given.items() if value not in (None, ())}
+    fields["prompt"] = _standard_input() if prompt == "-" else prompt
+    try:
+        return make_request(**fields)
+    except RequestError as error:
+        field = str(error).split(maxsplit=1)[0]
+        typed = {_FIELDS.get(name, name) for name, value in given.items() if value not in (None, ())}
+        blame = "" if field in typed else settings.blame(field)
+        raise RequestError(str(error).removesuffix(".") + blame + ".") from error
+
+
+def _size(text: str) -> tuple[str, str]:
+    width, cross, height = text.lower().replace("×", "x").partition("x")
+    if not (cross and width.strip().isdecimal() and height.strip().isdecimal()):
+        raise UsageError(f"--size is {text!r}, but it must be width x height in pixels, like 512x768.")
+    return width.strip(), height.strip()
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.read(MAX_PROMPT * 4 + 1).removesuffix("\n")
+    except UnicodeDecodeError as error:
+        raise UsageError("The prompt on standard input is not UTF-8 text.") from error
+
+
+def _output(as_json: bool, no_show: bool, root: Path) -> Output:
+    if as_json:
+        return JsonOutput()
+    return TerminalOutput(root, pictures=not no_show) if sys.stdout.isatty() else PlainOutput(root)
+
+
+@contextmanager
+def _cancelled_by_ctrl_c(cancel: threading.Event) -> Iterator[None]:
+    """The first Ctrl+C asks the engine to stop, the second stops at once."""
+
+    def on_interrupt(number: int, frame: FrameType | None) -> None:
+        if cancel.is_set():
+            raise KeyboardInterrupt
+        cancel.set()
+
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,49 @@
+"""`sdterm models`: the checkpoints that sdterm finds."""
+
+import json
+from typing import Any
+
+import click
+
+from sdterm.cli.generate import library_of
+from sdterm.cli.options import flag_options, settings_of
+from sdterm.core.library import CheckpointFile, ModelFileError
+from sdterm.core.names import printable
+from sdterm.core.plan import recognise
+from sdterm.core.registry import PluginSet, load_plugins
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+@flag_options
+@click.pass_context
+def models(context: click.Context, as_json: bool) -> None:
+    """List checkpoints: name, hash, size on disk, native image size. The first is used unless another is named."""
+    settings = settings_of(context)
+    library, plugins = library_of(settings), load_plugins(None, third_party=False)
+    rows = [_row(checkpoint, library.known_hash(checkpoint.path), plugins) for checkpoint in library.checkpoints()]
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    width = max(len(row["name"]) for row in rows)
+    for row in rows:
+        size = f"{row['bytes'] / 1e9:.2f} GB" if row["bytes"] >= 1e8 else f"{row['bytes'] / 1e6:.0f} MB"
+        click.echo(f"{row['name']:<{width}}  {row['hash'] or '-':<10}  {size:>8}  {row['note']}")
+
+
+def _row(checkpoint: CheckpointFile, sha256: str | None, plugins: PluginSet) -> dict[str, Any]:
+    try:
+        family, match = recognise(checkpoint, plugins)
+        native = f"{family.label}, {match.native_size}x{match.native_size}"
+        note = match.refusal or native + (" (the demo model)" if checkpoint.embedded else "")
+        usable = match.refusal is None
+    except ModelFileError as error:
+        note, usable = str(error), False
+    return {
+        "name": printable(checkpoint.name),
+        "path": str(checkpoint.path),
+        "hash": sha256[:10] if sha256 else None,
+        "bytes": checkpoint.path.stat().st_size if checkpoint.path.exists() else 0,
+        "usable": usable,
+        "note": printable(note),
+    }

@@ -1,0 +1,83 @@
+"""The flag table as click options, and the settings that a command runs with."""
+
+import os
+import shlex
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from sdterm.cli.errors import UsageError, say
+from sdterm.core.config import Settings, resolve
+from sdterm.core.flags import FLAGS, Flag
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_BY_PARAMETER = {flag.name.removeprefix("--").replace("-", "_"): flag for flag in FLAGS}
+
+
+def flag_options(command: F) -> F:
+    """Give a command every flag of the table; `settings_of(context)` reads them. Only those that act are shown."""
+    for flag in reversed(FLAGS):
+        command = _option(flag)(command)
+    return command
+
+
+def settings_of(context: click.Context) -> Settings:
+    """The settings a command runs with. Says the sentence of each flag that has no effect. Raises ConfigError."""
+    layers = {"the command line": _changes(_given(context))}
+    if text := os.environ.get("COMMANDLINE_ARGS"):
+        layers["COMMANDLINE_ARGS"] = _changes(_parsed(text))
+    return resolve(layers, os.environ)
+
+
+def _option(flag: Flag) -> Callable[[F], F]:
+    shape: dict[str, Any] = {
+        "flag": {"is_flag": True, "default": None},
+        "value": {"metavar": "VALUE"},
+        "values": {"multiple": True, "metavar": "VALUE"},
+    }[flag.arity]
+    hidden = flag.status not in ("ours", "mapped")
+    return click.option(flag.name, help=flag.sentence, hidden=hidden, expose_value=False, **shape, callback=_remember)
+
+
+def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    if value not in (None, ()) and parameter.name:
+        context.meta.setdefault("sdterm.flags", {})[parameter.name] = value
+
+
+def _given(context: click.Context) -> dict[str, Any]:
+    """The flags given before and behind the command's name; `meta` is shared along the chain."""
+    flags: dict[str, Any] = context.meta.get("sdterm.flags", {})
+    return flags
+
+
+def _changes(given: dict[str, Any]) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    for name, value in given.items():
+        flag = _BY_PARAMETER[name]
+        if flag.change:
+            changes |= flag.change(value)
+        else:
+            say(f"{flag.name}: {flag.sentence}")
+    return changes
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """COMMANDLINE_ARGS: shell words, the same flags. IGNORE_CMD_ARGS_ERRORS passes over what is unknown, as A1111."""
+    lenient = bool(os.environ.get("IGNORE_CMD_ARGS_ERRORS"))
+    parser = flag_options(
+        click.Command(
+            "COMMANDLINE_ARGS",
+            callback=lambda: None,
+            context_settings={"ignore_unknown_options": lenient, "allow_extra_args": lenient},
+            add_help_option=False,
+        )
+    )
+    try:
+        context = parser.make_context("COMMANDLINE_ARGS", shlex.split(text))
+    except ValueError as error:
+        raise UsageError(f"COMMANDLINE_ARGS cannot be split into words: {error}.") from error
+    except click.ClickException as error:
+        raise UsageError(f"COMMANDLINE_ARGS: {error.format_message()}") from error
+    return _given(context)

@@ -1,0 +1,24 @@
+"""`sdterm plugins`: what is installed, where it comes from, what is wrong with it."""
+
+import click
+
+from sdterm.cli.options import flag_options, settings_of
+from sdterm.core.catalogue import load_catalogue
+from sdterm.core.names import printable
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@flag_options
+@click.pass_context
+def plugins(context: click.Context, as_json: bool) -> None:
+    """List plugins: name, where it comes from, what it gives."""
+    settings = settings_of(context)
+    catalogue = load_catalogue(settings.root, third_party=settings["extensions"])
+    if as_json:
+        click.echo("[" + ",\n ".join(plugin.model_dump_json() for plugin in catalogue.plugins) + "]")
+        return
+    width = max(len(plugin.slug) for plugin in catalogue.plugins)
+    for plugin in catalogue.plugins:
+        what = f"not loaded: {plugin.error}" if plugin.error else ", ".join(plugin.gives)
+        click.echo(printable(f"{plugin.slug:<{width}}  {plugin.origin:<9}  {what}", limit=1000))

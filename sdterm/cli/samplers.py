@@ -1,0 +1,30 @@
+"""`sdterm samplers`: samplers and schedules, with their options."""
+
+import click
+
+from sdterm.cli.options import flag_options, settings_of
+from sdterm.core.catalogue import Offer, load_catalogue
+from sdterm.core.names import printable
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@flag_options
+@click.pass_context
+def samplers(context: click.Context, as_json: bool) -> None:
+    """List samplers and noise schedules, with other names and options they have."""
+    settings = settings_of(context)
+    catalogue = load_catalogue(settings.root, third_party=settings["extensions"])
+    if as_json:
+        offers = [*catalogue.of("Sampler"), *catalogue.of("Scheduler")]
+        click.echo("[" + ",\n ".join(offer.model_dump_json() for offer in offers) + "]")
+        return
+    for title, kind in (("Samplers", "Sampler"), ("Schedules", "Scheduler")):
+        click.echo(f"{title}:")
+        for offer in catalogue.of(kind):
+            click.echo(printable(f"  {offer.label:<16} {_details(offer)}").rstrip())
+
+
+def _details(offer: Offer) -> str:
+    options = " ".join(f"{option['name']}={option['default']}" for option in offer.options)
+    return "; ".join(part for part in (", ".join(offer.aliases), offer.note, options) if part)

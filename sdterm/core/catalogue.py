@@ -1,0 +1,160 @@
+"""The catalogue: what plugins offer, as data, for front ends that run no plugin code.
+
+It is exported by a process of its own (`python -m sdterm.core.catalogue FOLDER FILE`) and cached by the content of all
+plugins, so that listing and validating need neither torch nor strangers' code in the asking process.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from sdterm import __version__
+from sdterm.core import extensions
+from sdterm.core.output import write_atomically
+from sdterm.core.registry import PluginSet, load_plugins
+from sdterm.hooks import MemoryOptimizer, Option, OutputSaver, Sampler, Scheduler
+
+EXPORT_TIMEOUT = 60  # seconds; an extension that takes longer to import is stuck
+
+
+class CatalogueError(RuntimeError):
+    """The plugins could not be listed."""
+
+
+class Offer(BaseModel):
+    """One thing a plugin offers."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: str
+    id: str
+    label: str
+    plugin: str
+    aliases: tuple[str, ...] = ()
+    note: str = ""
+    options: tuple[dict[str, Any], ...] = ()
+
+
+class PluginEntry(BaseModel):
+    """One plugin, loaded or not."""
+
+    model_config = ConfigDict(frozen=True)
+
+    slug: str
+    origin: str
+    location: str
+    digest: str
+    gives: tuple[str, ...]
+    error: str | None = None
+
+
+class Catalogue(BaseModel):
+    """Everything on offer."""
+
+    model_config = ConfigDict(frozen=True)
+
+    offers: tuple[Offer, ...]
+    plugins: tuple[PluginEntry, ...]
+
+    def of(self, kind: str) -> tuple[Offer, ...]:
+        return tuple(offer for offer in self.offers if offer.kind == kind)
+
+
+def load_catalogue(root: Path, *, third_party: bool = True) -> Catalogue:
+    """The catalogue of a data root, from the cache or exported anew. Raises CatalogueError."""
+    folder = root / "extensions" if third_party else None
+    key = [__version__, third_party, *([s.slug, s.digest] for s in extensions.discover(folder))]
+    cache = root / "cache" / "catalogue.json"
+    if (cached := _read(cache)) and cached.get("key") == key:
+        return Catalogue.model_validate(cached["catalogue"])
+    catalogue = _export_elsewhere(folder)
+    try:
+        write_atomically(cache, json.dumps({"key": key, "catalogue": catalogue.model_dump(mode="json")}).encode())
+    except OSError:
+        pass  # without a cache the next call exports again
+    return catalogue
+
+
+def catalogue_of(plugins: PluginSet) -> Catalogue:
+    """A plugin set as data."""
+    offers = [
+        Offer(
+            kind=type(given).__name__,
+            id=given.id,
+            label=given.label,
+            plugin=plugin.source.slug,
+            aliases=tuple(getattr(given, "aliases", ())),
+            note=_note(given),
+            options=tuple(_option(option) for option in getattr(given, "options", ())),
+        )
+        for plugin in plugins.plugins
+        for given in plugin.gives
+    ]
+    entries = [
+        PluginEntry(
+            slug=plugin.source.slug,
+            origin=plugin.source.origin,
+            location=plugin.source.location,
+            digest=plugin.source.digest,
+            gives=tuple(f"{type(given).__name__} {given.label}" for given in plugin.gives),
+            error=plugin.error,
+        )
+        for plugin in plugins.plugins
+    ]
+    return Catalogue(offers=tuple(offers), plugins=tuple(entries))
+
+
+def _note(given: object) -> str:
+    match given:
+        case Sampler(grid="own"):
+            return "has its own schedule"
+        case Sampler(default_scheduler=str(name)):
+            return f"Automatic schedule: {name}"
+        case OutputSaver(suffix=suffix):
+            return suffix
+        case MemoryOptimizer(effect=effect):
+            return effect
+        case Scheduler() | _:
+            return ""
+
+
+def _option(option: Option) -> dict[str, Any]:
+    return {"name": option.name, "default": option.default, "minimum": option.minimum, "maximum": option.maximum,
+            "help": option.help}
+
+
+def _read(path: Path) -> Mapping[str, Any] | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _export_elsewhere(folder: Path | None) -> Catalogue:
+    with tempfile.TemporaryDirectory() as temporary:
+        target = Path(temporary) / "catalogue.json"
+        command = [sys.executable, "-m", "sdterm.core.catalogue", str(folder or ""), str(target)]
+        try:
+            done = subprocess.run(command, capture_output=True, timeout=EXPORT_TIMEOUT, check=False)
+        except subprocess.TimeoutExpired:
+            raise CatalogueError(_stuck(folder, f"took longer than {EXPORT_TIMEOUT} s")) from None
+        if done.returncode or not target.is_file():
+            raise CatalogueError(_stuck(folder, f"ended the process (exit code {done.returncode})"))
+        return Catalogue.model_validate_json(target.read_bytes())
+
+
+def _stuck(folder: Path | None, what: str) -> str:
+    return f"Loading the plugins {what}. Look at what was last changed in {folder}, or use --disable-all-extensions."
+
+
+if __name__ == "__main__":
+    _folder, _target = sys.argv[1:]
+    _plugins = load_plugins(Path(_folder) if _folder else None, third_party=bool(_folder))
+    Path(_target).write_text(catalogue_of(_plugins).model_dump_json(), encoding="utf-8")

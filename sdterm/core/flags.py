@@ -1,0 +1,126 @@
+"""Every command line flag, A1111's included: the one table behind `--help`, the docs and COMMANDLINE_ARGS.
+
+A flag of ours or a mapped one changes a setting. A flag that does nothing any more, or not yet, answers with its
+sentence instead of an error, so that a COMMANDLINE_ARGS that worked for A1111 never stops a start.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Change = Callable[[Any], Mapping[str, Any]]
+Arity = Literal["flag", "value", "values"]
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One flag. `change(value)` → settings it sets; without one it only answers with `sentence`."""
+
+    name: str
+    sentence: str
+    arity: Arity = "flag"
+    change: Change | None = None
+    status: Literal["ours", "mapped", "launcher", "obsolete", "later"] = "ours"
+
+
+def _set(key: str) -> Change:
+    return lambda value: {key: value}
+
+
+def _fixed(key: str, value: Any) -> Change:
+    return lambda _: {key: value}
+
+
+def _memory(*ids: str) -> Change:
+    return _fixed("memory", ids)
+
+
+def _use_cpu(parts: tuple[str, ...]) -> Mapping[str, Any]:
+    words = {word for part in parts for word in part.replace(",", " ").split()}
+    return {"device": "cpu"} if words & {"all", "sd"} else {}
+
+
+def _precision(value: str) -> Mapping[str, Any]:
+    return {"precision": {"autocast": "auto"}.get(value, value)}
+
+
+def _later(sentence: str, *names: str, arity: Arity = "flag") -> Iterator[Flag]:
+    for name in names:
+        yield Flag(name, sentence, arity, status="later")
+
+
+def _obsolete(sentence: str, *names: str, arity: Arity = "flag") -> Iterator[Flag]:
+    for name in names:
+        yield Flag(name, sentence, arity, status="obsolete")
+
+
+_MEMORY_PLANS = "Memory plans come in a later version; sdterm goes on without."
+_NETWORKS = "Networks, embeddings and upscalers come in a later version; sdterm goes on without this folder."
+_API = "The A1111 API comes in a later version; nothing listens for now."
+_NO_TUNNEL = "sdterm opens no public tunnel; SSH is the way in."
+_INTERFACE = "The interactive interface comes in a later version; this has no effect yet."
+_LOCKS = "Locked settings come with the interface in a later version; nothing is locked for now."
+_NO_EFFECT = "A1111 itself ignores this flag by now; so does sdterm."
+_NOT_NEEDED = "sdterm does not need this flag."
+_ALWAYS = "sdterm always does this."
+
+FLAGS: tuple[Flag, ...] = (
+    Flag("--data-dir", "The folder for models, extensions, outputs and config.toml.", "value", _set("data_dir")),
+    Flag("--device", "What to compute on: cpu, cuda, cuda:1 …, mps.", "value", _set("device")),
+    Flag("--ckpt", "A checkpoint file to draw with.", "value", _set("ckpt"), "mapped"),
+    Flag("--ckpt-dir", "One more folder to look for checkpoints in.", "value", lambda v: {"ckpt_dirs": (v,)}, "mapped"),
+    Flag("--styles-file", "A styles.csv; may be repeated.", "values", _set("styles_files"), "mapped"),
+    Flag("--xformers", "Compute attention with xFormers.", change=_memory("xformers"), status="mapped"),
+    Flag("--opt-split-attention", "Compute attention in slices.", change=_memory("sliced"), status="mapped"),
+    Flag("--opt-split-attention-v1", "Compute attention in slices.", change=_memory("sliced"), status="mapped"),
+    Flag("--opt-split-attention-invokeai", "Compute attention in slices.", change=_memory("sliced"), status="mapped"),
+    Flag("--opt-sdp-attention", "Compute attention with torch's SDPA (the default).", change=_memory("sdpa"), status="mapped"),
+    Flag("--opt-sdp-no-mem-attention", "As --opt-sdp-attention.", change=_memory("sdpa"), status="mapped"),
+    Flag("--disable-opt-split-attention", "As --opt-sdp-attention.", change=_memory("sdpa"), status="mapped"),
+    Flag("--no-half", "Compute in float32.", change=_fixed("precision", "full"), status="mapped"),
+    Flag("--precision", "full, half or autocast (sdterm's auto).", "value", _precision, "mapped"),
+    Flag("--device-id", "The CUDA device to use, by number.", "value", lambda v: {"device": f"cuda:{v}"}, "mapped"),
+    Flag("--use-cpu", "all or sd: compute on the CPU.", "values", _use_cpu, "mapped"),
+    Flag("--disable-all-extensions", "Load no extensions.", change=_fixed("extensions", False), status="mapped"),
+    Flag("--disable-extra-extensions", "Load no extensions.", change=_fixed("extensions", False), status="mapped"),
+    *(
+        Flag(name, "launch.py's own flag; it has no effect inside sdterm.", status="launcher")
+        for name in ("--skip-install", "--skip-prepare-environment", "--reinstall-torch", "--reinstall-xformers")
+    ),
+    *_later(_MEMORY_PLANS, "--medvram", "--medvram-sdxl", "--lowvram", "--lowram", "--upcast-sampling"),
+    *_later(_MEMORY_PLANS, "--opt-channelslast", "--opt-sub-quad-attention"),
+    *_later(_MEMORY_PLANS, "--sub-quad-q-chunk-size", "--sub-quad-kv-chunk-size", arity="value"),
+    *_later(_MEMORY_PLANS, "--sub-quad-chunk-threshold", arity="value"),
+    *_later("Separate VAE files come in a later version.", "--vae-dir", "--vae-path", arity="value"),
+    *_later(_NETWORKS, "--embeddings-dir", "--hypernetwork-dir", "--lora-dir", "--lyco-dir-backcompat", arity="value"),
+    *_later(_NETWORKS, "--esrgan-models-path", "--realesrgan-models-path", "--bsrgan-models-path", arity="value"),
+    *_later(_NETWORKS, "--dat-models-path", "--gfpgan-models-path", "--codeformer-models-path", arity="value"),
+    *_later(_NETWORKS, "--clip-models-path", arity="value"),
+    *_later(_API, "--api", "--nowebui", "--api-log", "--api-server-stop", "--listen"),
+    *_later(_API, "--api-auth", "--server-name", "--port", "--subpath", "--timeout-keep-alive", arity="value"),
+    *_later(_API, "--tls-keyfile", "--tls-certfile", "--cors-allow-origins", arity="value"),
+    *_later(_API, "--cors-allow-origins-regex", "--gradio-auth", "--gradio-auth-path", arity="value"),
+    *_later(_API, "--disable-tls-verify"),
+    *_later(_LOCKS, "--freeze-settings", "--hide-ui-dir-config"),
+    *_later(_LOCKS, "--freeze-settings-in-sections", "--freeze-specific-settings", arity="value"),
+    *_later(_INTERFACE, "--theme", "--localizations-dir", arity="value"),
+    *_later(_INTERFACE, "--use-ipex", "--no-prompt-history"),
+    *_later(_INTERFACE, "--ui-config-file", "--ui-settings-file", "--max-batch-count", arity="value"),
+    *_later(_INTERFACE, "--filenames-max-length", arity="value"),
+    *_obsolete(_NO_TUNNEL, "--share"),
+    *_obsolete(_NO_TUNNEL, "--ngrok", "--ngrok-options", "--ngrok-region", arity="value"),
+    *_obsolete("Extensions are never installed over the network here.", "--enable-insecure-extension-access"),
+    *_obsolete("sdterm never unpickles model files, and runs no code from prompts.", "--disable-safe-unpickle", "--allow-code"),
+    *_obsolete(_NO_EFFECT, "--always-batch-cond-uncond", "--deepdanbooru", "--unload-gfpgan", "--gradio-queue"),
+    *_obsolete(_NO_EFFECT, "--show-negative-prompt", "--add-stop-route"),
+    *_obsolete(_NO_EFFECT, "--gradio-img2img-tool", "--gradio-inpaint-tool", arity="value"),
+    *_obsolete(_ALWAYS, "--no-download-sd-model", "--unix-filenames-sanitization"),
+    *_obsolete("The VAE is decoded again in float32 by itself when half precision fails.", "--no-half-vae"),
+    *_obsolete("A picture that is not a number is never saved; the check costs nothing.", "--disable-nan-check"),
+    *_obsolete(_NOT_NEEDED, "--skip-torch-cuda-test", "--skip-python-version-check", "--skip-version-check"),
+    *_obsolete(_NOT_NEEDED, "--skip-load-model-at-start", "--no-hashing", "--update-check", "--autolaunch"),
+    *_obsolete(_NOT_NEEDED, "--force-enable-xformers", "--xformers-flash-attention", "--update-all-extensions"),
+    *_obsolete(_NOT_NEEDED, "--disable-model-loading-ram-optimization", "--use-textbox-seed", "--log-startup"),
+    *_obsolete(_NOT_NEEDED, "--disable-console-progressbars", "--ui-debug-mode", "--no-gradio-queue", "--dump-sysinfo"),
+    *_obsolete(_NOT_NEEDED, "--gradio-debug", "--gradio-allowed-path", "--loglevel", arity="value"),
+)
