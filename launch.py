@@ -1,0 +1,424 @@
+#!/usr/bin/env python3
+"""Start sdterm, and install it first where that is still to do.
+
+    python3 launch.py                         sdterm itself
+    python3 launch.py generate "a red house"  any of its commands
+    python3 launch.py test [--all] [...]      the test suite; --all adds what is heavy, the rest goes to pytest
+
+On a fresh machine this makes `.venv`, installs the tested set (requirements.txt) and this clone, and notes that in a
+stamp. Every later call finds the stamp and hands over. It answers to what AUTOMATIC1111's guide teaches; the table is
+in docs/how-to/install.md. Standard library only, and no syntax newer than Python 3.6, so that an old Python can still
+say what is wrong.
+"""
+
+import os
+import shutil
+import sys
+
+
+def unfit(version: tuple, system: str) -> str:
+    """Why sdterm cannot run on this Python and system, as a sentence; empty when it can."""
+    if system == "nt":
+        return "On Windows sdterm runs inside WSL: open a WSL terminal and run `python3 launch.py` there."
+    if version >= (3, 11):
+        return ""
+    newer = next(filter(shutil.which, ["python3.14", "python3.13", "python3.12", "python3.11"]), "")
+    advice = f"Run `{newer} launch.py` instead." if newer else "Install a newer Python, then run launch.py with it."
+    return f"sdterm needs Python 3.11 or newer and this is {version[0]}.{version[1]}. {advice}"
+
+
+if __name__ == "__main__" and unfit(sys.version_info[:2], os.name):
+    sys.exit(unfit(sys.version_info[:2], os.name))
+
+import fcntl
+import hashlib
+import platform
+import re
+import shlex
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+HERE = Path(__file__).resolve().parent
+SKIP = {"--skip-install", "--skip-prepare-environment"}
+OUR_FLAGS = {*SKIP, "--reinstall-torch"}
+OUR_VARIABLES = {"COMMANDLINE_ARGS", "INDEX_URL", "PYTHON", "REQS_FILE", "TORCH_COMMAND", "VENV_DIR"}
+ALIASES = {"python_cmd": "PYTHON", "venv_dir": "VENV_DIR"}  # as webui-user.sh calls them
+GIGABYTES = {"Linux": (2.8, 6), "Darwin": (0.2, 1)}  # with torch 2.13.0: to fetch, on disk
+PIP_MANNERS = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", "PIP_ROOT_USER_ACTION": "ignore"}
+
+# What pip complains of → what that means. The first that fits wins: offline, pip also "finds no distribution".
+REASONS = {
+    r"No space left|Errno 28|[Qq]uota exceeded": (
+        "The disk is full: {where} has {room} GB left, {temporary} {spare} GB. Make room (or point TMPDIR at a roomier "
+        "folder) and run this again; it carries on."
+    ),
+    r"externally-managed": (
+        "This Python belongs to the system and takes no packages. Leave VENV_DIR=- out, and sdterm gets an environment "
+        "of its own."
+    ),
+    r"Permission denied|Errno 13|Read-only file system": (
+        "There is no permission to write in {where}. Mend that, or set VENV_DIR to a folder of yours."
+    ),
+    r"connection broken|[Cc]onnection (refused|reset|aborted)|name resolution|timed out|ProxyError|SSLError": (
+        "The package index does not answer. Check the network (HTTPS_PROXY, INDEX_URL), then run this once more."
+    ),
+    r"No matching distribution found for (?P<name>[^\s;]+)": (
+        "The package index has no {name} for Python {python} on {machine}. Try another Python (PYTHON), or name what "
+        "fits this machine with TORCH_COMMAND or REQS_FILE."
+    ),
+}
+
+
+class Stop(Exception):
+    """The launcher cannot go on. The message is for the user: what happened, what to do."""
+
+    def __init__(self, sentence: str, code: int = 1) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+class Place(NamedTuple):
+    """Where sdterm is installed: an interpreter, and the venv made for it (None: the interpreter is someone else's)."""
+
+    python: Path
+    venv: Path | None
+
+    @property
+    def home(self) -> Path:
+        return self.venv or Path(sys.prefix)
+
+    def stamp(self, name: str) -> Path:
+        return (self.venv or HERE) / f".installed-{name}"
+
+
+def main() -> None:
+    settings = {**read_user_file(HERE / "webui-user.sh"), **os.environ}
+    flags, arguments = split_flags(sys.argv[1:])
+    flags_there, rest = split_flags(words_of(settings, "COMMANDLINE_ARGS"))
+    if flags_there:
+        settings["COMMANDLINE_ARGS"] = shlex.join(rest)
+    flags |= flags_there
+
+    place = find_place(settings.get("VENV_DIR", ""))
+    testing = arguments[:1] == ["test"]
+    if not flags & SKIP:
+        wanted = HERE / (settings.get("REQS_FILE") or "requirements.txt")
+        install(place, "base", wanted, settings, torch_again="--reinstall-torch" in flags)
+        if testing:
+            install(place, "tests", HERE / "requirements-test.txt", settings)
+    elif not place.python.exists():
+        raise Stop(f"Nothing is installed in {place.venv} yet. Run this once without --skip-install.")
+
+    if testing:
+        os.chdir(HERE)
+        words = ["-m", "pytest", *arguments[1:]]
+    else:
+        words = ["-P", "-m", "sdterm", *arguments]  # -P: a random.py in the folder where someone stands is not ours
+    os.execve(place.python, [str(place.python), *words], settings)
+
+
+# What the user asked for
+
+
+def words_of(settings: Mapping[str, str], name: str) -> list[str]:
+    try:
+        return shlex.split(settings.get(name, ""))
+    except ValueError as error:
+        raise Stop(f"{name} cannot be read: {error}. Check its quotes.") from None
+
+
+def split_flags(words: list[str]) -> tuple[set[str], list[str]]:
+    """The launcher's own flags, and the rest, which is passed on. What stands behind `--` is never a flag."""
+    end = words.index("--") if "--" in words else len(words)
+    return OUR_FLAGS.intersection(words[:end]), [w for w in words[:end] if w not in OUR_FLAGS] + words[end:]
+
+
+def read_user_file(path: Path) -> dict[str, str]:
+    """The variables of A1111's webui-user.sh. Its assignments are read; nothing in it is executed."""
+    found: dict[str, str] = {}
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    for export, name, value in re.findall(r"(?m)^[ \t]*(export[ \t]+)?(\w+)=(.*)$", text.replace("\\\n", "")):
+        name = ALIASES.get(name, name)
+        if not export and name not in OUR_VARIABLES:
+            continue
+        try:
+            value = " ".join(shlex.split(value, comments=True)[:1])
+        except ValueError:
+            say(f"{path.name}: {name} is left out; its quotes do not close.")
+            continue
+        if "`" in value or "$(" in value:
+            say(f"{path.name}: {name} is left out; its value would have to be executed, and this file is only read.")
+            continue
+        found[name] = expand(value, {**found, **os.environ})
+    return found
+
+
+def expand(value: str, variables: Mapping[str, str]) -> str:
+    """`$HOME/venv` as a shell reads it."""
+    return re.sub(r"\$\{?(\w+)\}?", lambda name: variables.get(name[1], ""), value)
+
+
+def find_place(venv_dir: str) -> Place:
+    """VENV_DIR: a folder, seen from the clone; `-`: no venv but this very interpreter; empty: `.venv`."""
+    if venv_dir == "-":
+        return Place(Path(sys.executable), None)
+    venv = HERE / Path(venv_dir or ".venv").expanduser()
+    return Place(venv / "bin" / "python", venv)
+
+
+# Installing
+
+
+def install(place: Place, name: str, wanted: Path, settings: Mapping[str, str], torch_again: bool = False) -> None:
+    """Install what the file `wanted` lists, unless the stamp says that this is done."""
+    if is_stamped(place, name, wanted) and not torch_again:
+        return
+    with undisturbed():
+        if is_stamped(place, name, wanted) and not torch_again:
+            return  # another launch.py did it while this one waited
+        packages = find_packages(place.python) or make_venv(place, settings)
+        if place.venv:
+            forget_half_installed(packages)
+        announce(place, wanted, packages, settings)
+        install_list(place, wanted, packages, settings, torch_again)
+        if name == "base":
+            install_clone(place, settings)
+        place.stamp(name).write_text(digest(place, wanted))
+        say("Installed.")
+
+
+def is_stamped(place: Place, name: str, wanted: Path) -> bool:
+    now = digest(place, wanted)
+    stamp = place.stamp(name)
+    return os.access(place.python, os.X_OK) and stamp.is_file() and stamp.read_text() == now
+
+
+def digest(place: Place, wanted: Path) -> str:
+    """All that an installation depends on: the lists; the clone's path, since it is installed in place; and the real
+    interpreter, since a system's upgrade from 3.11 to 3.12 leaves a venv without its packages."""
+    found = hashlib.sha256(f"{HERE}\n{os.path.realpath(place.python)}".encode())
+    for path in (wanted, HERE / "constraints-cuda.txt", HERE / "pyproject.toml"):
+        try:
+            found.update(path.read_bytes())
+        except OSError as error:
+            raise Stop(f"{path} cannot be read: {error.strerror}. Restore it, or check REQS_FILE.") from None
+    return found.hexdigest()
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """One installation at a time, ended tidily by Ctrl+C, `kill` and a dropped connection.
+
+    The lock is launch.py itself. pip inherits it, so that even a pip orphaned by `kill -9` is waited for.
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    ours = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]  # nohup keeps its word
+    before = {number: signal.signal(number, interrupted) for number in ours}
+    with open(__file__, "rb") as lock:
+        os.set_inheritable(lock.fileno(), True)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("Another launch.py is installing; this one waits for it.")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError:
+            pass  # a file system without locks
+        yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def interrupted(number: int, _frame: object) -> NoReturn:
+    raise Stop("Interrupted. What is there stays; the next call carries on.", 128 + number)
+
+
+def find_packages(python: Path) -> Path | None:
+    """The site-packages of a Python that runs, is new enough and has pip; None where there is no such thing."""
+    probe = "import pip, sys, sysconfig; assert sys.version_info >= (3, 11); print(sysconfig.get_path('purelib'))"
+    answer = ask(python, probe)
+    return Path(answer) if answer else None
+
+
+def make_venv(place: Place, settings: Mapping[str, str]) -> Path:
+    """A new venv in place of a broken one or of nothing. Returns its site-packages."""
+    if not place.venv:
+        raise Stop(f"VENV_DIR=- means this Python, {place.python}, and it has no pip. Leave VENV_DIR out.")
+    if place.venv.is_dir() and os.listdir(place.venv) and not (place.venv / "pyvenv.cfg").is_file():
+        raise Stop(f"{place.venv} is not a Python environment. Move it away, or set VENV_DIR to another folder.")
+    python = settings.get("PYTHON") or sys.executable
+    version = ask(python, "import sys; print(*sys.version_info[:2], sep='.')")
+    if not version:
+        raise Stop(f"PYTHON names {python}, which does not run. Correct or unset it (python_cmd in webui-user.sh).")
+    reason = unfit(tuple(map(int, version.split("."))), os.name)
+    if reason:
+        raise Stop(f"PYTHON names {python}. {reason} Or unset PYTHON (python_cmd in webui-user.sh).")
+    if not ask(python, "import venv, ensurepip; print('both')"):
+        raise Stop(f"{python} lacks venv. On Debian and Ubuntu `sudo apt install python{version}-venv` adds it.")
+    if settings.get("VENV_DIR") == "":
+        say("VENV_DIR is empty, and that means .venv (A1111's guide has it wrong); `-` means no venv.")
+    say(f"Making a Python environment in {place.venv}.")
+    run([python, "-m", "venv", "--clear", str(place.venv)], place, settings)
+    packages = find_packages(place.python)
+    if not packages:
+        raise Stop(f"The new environment in {place.venv} does not work. Name another Python with PYTHON.")
+    return packages
+
+
+def forget_half_installed(packages: Path) -> None:
+    """pip writes RECORD last: where it is missing, pip was killed midway and would now take the package for complete.
+    Only in a venv of ours; elsewhere a missing RECORD may be the distribution's habit."""
+    for folder in packages.glob("*.dist-info"):
+        if not (folder / "RECORD").is_file():
+            shutil.rmtree(folder)
+
+
+def announce(place: Place, wanted: Path, packages: Path, settings: Mapping[str, str]) -> None:
+    """Say what is about to happen, where, and how much there is to fetch."""
+    have = installed(packages)
+    missing = [name for name, version in pinned(wanted).items() if have.get(name) != version]
+    count, size = len(missing), "less than 0.1 GB"
+    if "torch" in missing and settings.get("TORCH_COMMAND"):
+        count, size = count - 1, f"{size}, and what TORCH_COMMAND brings"
+    elif "torch" in missing:
+        fetch, disk = GIGABYTES.get(platform.system(), GIGABYTES["Linux"])
+        size = f"up to {fetch} GB, which take {disk} of the {room(place.home)} GB free there"
+        if platform.system() == "Linux":
+            count += len(pinned(HERE / "constraints-cuda.txt"))
+            size += " (PyTorch's usual build for Linux brings CUDA)"
+    say(f"Installing up to {count} packages in {place.home}. To fetch: {size}.")
+    say("Ctrl+C stops this; the next call carries on from there.")
+
+
+def install_list(place: Place, wanted: Path, packages: Path, settings: Mapping[str, str], torch_again: bool) -> None:
+    """The listed packages. As long as TORCH_COMMAND is set, torch is its business and not the list's."""
+    command = words_of(settings, "TORCH_COMMAND")
+    if command and (torch_again or "torch" not in installed(packages)):
+        run(command, place, settings)
+    elif torch_again and "torch" in pinned(wanted):
+        torch = f"torch=={pinned(wanted)['torch']}"
+        run(["pip", "install", "--force-reinstall", "--no-deps", torch], place, settings)
+    requirements = without_torch(wanted) if command else ["--requirement", str(wanted)]
+    run(["pip", "install", *requirements], place, settings)
+
+
+def install_clone(place: Place, settings: Mapping[str, str]) -> None:
+    """This clone itself, in place. The tested set holds the build tool; with a list that does not, pip fetches it."""
+    ready = ["--no-build-isolation"] if ask(place.python, "import hatchling; print('ready')") else []
+    run(["pip", "install", "--no-deps", *ready, "--editable", str(HERE)], place, settings)
+
+
+def pinned(wanted: Path) -> dict[str, str]:
+    """The `name==version` lines of a list."""
+    lines = re.findall(r"(?m)^([\w.-]+)==([^\s;#]+)", wanted.read_text(encoding="utf-8"))
+    return {plain(name): version for name, version in lines}
+
+
+def installed(packages: Path) -> dict[str, str]:
+    """What is there; the `+cpu` of `2.13.0+cpu` is nothing a list asks for."""
+    names = (folder.name[: -len(".dist-info")].partition("-") for folder in packages.glob("*.dist-info"))
+    return {plain(name): version.partition("+")[0] for name, _, version in names}
+
+
+def plain(name: str) -> str:
+    """One spelling for a package's name: `pydantic_core` → `pydantic-core`."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def without_torch(wanted: Path) -> list[str]:
+    """A list as words for pip: all but its torch."""
+    words = []
+    for line in wanted.read_text(encoding="utf-8").splitlines():
+        line = re.sub(r"(^|\s)#.*", "", line).strip()
+        other_list = re.match(r"(-[cr])\s+(.+)", line)
+        if other_list:
+            words += [other_list[1], str(wanted.parent / other_list[2])]
+        elif line and not re.match(r"torch(?![\w.-])", line):
+            words.append(line)
+    return words
+
+
+# Running and telling
+
+
+def run(words: list[str], place: Place, settings: Mapping[str, str]) -> None:
+    """Run one step. Its progress goes to stderr, for stdout is for data; its complaints become one sentence."""
+    if words[0] in ("pip", "pip3"):
+        words = [str(place.python), "-m", "pip", *words[1:]]
+    environment = {**settings, **PIP_MANNERS}
+    environment["PATH"] = f"{place.python.parent}{os.pathsep}{settings.get('PATH', os.defpath)}"
+    if place.venv:
+        environment["PIP_USER"] = "0"  # some people's pip.conf says otherwise, and no venv survives that
+    if settings.get("INDEX_URL"):
+        environment["PIP_INDEX_URL"] = settings["INDEX_URL"]
+    with subprocess.Popen(
+        words,
+        env=environment,
+        cwd=HERE,
+        stdout=sys.stderr,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        close_fds=False,  # the lock goes along, see undisturbed()
+    ) as process:
+        try:
+            complaints = process.communicate()[1]
+        except Stop:
+            process.send_signal(signal.SIGINT)  # for when only launch.py was told; pip tidies up on it
+            process.communicate()
+            raise
+    if process.returncode:
+        raise Stop(explain(complaints, place.home))
+
+
+def ask(python: str | Path, code: str) -> str:
+    """What a line of Python prints in that interpreter; empty if it fails or there is no such interpreter."""
+    try:
+        answer = subprocess.run([python, "-c", code], cwd=HERE, capture_output=True, text=True)
+    except OSError:
+        return ""
+    return "" if answer.returncode else answer.stdout.strip()
+
+
+def explain(complaints: str, where: Path) -> str:
+    """One sentence for what pip or the system complains of; pip's own words where we have none."""
+    temporary = Path(tempfile.gettempdir())
+    facts = {
+        "where": where,
+        "room": room(where),
+        "temporary": temporary,
+        "spare": room(temporary),
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+    }
+    for pattern, sentence in REASONS.items():
+        fit = re.search(pattern, complaints)
+        if fit:
+            return sentence.format(**facts, **fit.groupdict())
+    return f"{complaints.strip()}\nThe installation stopped for the reason above. Run this again to carry on."
+
+
+def room(path: Path) -> float:
+    """Free gigabytes where `path` is or will be."""
+    existing = next(folder for folder in (path, *path.parents) if folder.exists())
+    return round(shutil.disk_usage(existing).free / 1e9, 1)
+
+
+def say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Stop as stop:
+        say(str(stop))
+        sys.exit(stop.code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except OSError as error:
+        sys.exit(explain(str(error), HERE))

@@ -1,0 +1,413 @@
+"""launch.py in real processes and real environments, with a package index of our own on the loopback address.
+
+The clones here are small: launch.py itself, a package that prints what it was given, and lists of tiny wheels. The
+folders have a space and a letter from beyond ASCII in their names, as people's folders do.
+"""
+
+import ast
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+import launch
+
+SHOW = "import json, os, sys\nprint(json.dumps([sys.argv[1:], sys.prefix, dict(os.environ)]))\nsys.exit(7)\n"
+BACKEND = """
+import zipfile
+def build_editable(folder, *_):
+    with zipfile.ZipFile(folder + "/sdterm-0.1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("sdterm.pth", __file__.rpartition("/")[0])
+        wheel.writestr("sdterm-0.1.0.dist-info/WHEEL", "Wheel-Version: 1.0\\nTag: py3-none-any\\n")
+        wheel.writestr("sdterm-0.1.0.dist-info/METADATA", "Metadata-Version: 2.1\\nName: sdterm\\nVersion: 0.1.0\\n")
+        wheel.writestr("sdterm-0.1.0.dist-info/RECORD", "")
+    return "sdterm-0.1.0-py3-none-any.whl"
+"""
+PROJECT = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+
+
+class Index:
+    """A package index: wheels with one module each, a record of who was fetched, and a way to hold one back."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.fetched, self.held = folder, list[str](), threading.Event()
+        self.hold = ""
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self.handler())
+        self.url = f"http://127.0.0.1:{self.server.server_port}/simple"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def add(self, name: str, version: str, code: str = "") -> None:
+        about = f"{name}-{version}.dist-info"
+        with zipfile.ZipFile(self.folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
+            wheel.writestr(f"{name}.py", code)
+            wheel.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+            wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            wheel.writestr(f"{about}/RECORD", f"{name}.py,,\n")
+
+    def handler(index) -> type[BaseHTTPRequestHandler]:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                name = self.path.strip("/").split("/")[-1]
+                if self.path.startswith("/simple/"):
+                    wheels = sorted(path.name for path in index.folder.glob(f"{name}-*.whl"))
+                    body, kind = "".join(f'<a href="/{w}">{w}</a>' for w in wheels).encode(), "text/html"
+                else:
+                    index.fetched.append(name)
+                    body, kind = (index.folder / name).read_bytes(), "application/zip"
+                self.send_response(200)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(body)))
+                self.send_header("Cache-Control", "max-age=600" if kind == "application/zip" else "no-cache")
+                self.end_headers()
+                if index.hold and name.startswith(f"{index.hold}-"):
+                    index.held.set()
+                    time.sleep(30)  # far beyond the moment when the test interrupts
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        return Handler
+
+
+class Clone:
+    """A small clone with launch.py in it."""
+
+    def __init__(self, folder: Path, index: Index, repo: Path) -> None:
+        self.folder, self.index = folder, index
+        (folder / "sdterm").mkdir(parents=True)
+        (folder / "sdterm" / "__main__.py").write_text(SHOW)
+        (folder / "backend.py").write_text(BACKEND)
+        (folder / "pyproject.toml").write_text(PROJECT)
+        (folder / "requirements.txt").write_text("-c constraints-cuda.txt\nalpha==1.0\n")
+        (folder / "requirements-test.txt").write_text("pytest==1.0\n")
+        (folder / "constraints-cuda.txt").write_text("")
+        shutil.copy(repo / "launch.py", folder)
+
+    @property
+    def packages(self) -> Path:
+        return next(self.folder.glob(".venv/lib/python*/site-packages"))
+
+    def start(self, *words: str, python: str | Path = sys.executable, **variables: str) -> subprocess.Popen[str]:
+        """`python launch.py WORDS`, from another folder, in an environment that only the test decides."""
+        ours = launch.OUR_VARIABLES
+        environment = {k: v for k, v in os.environ.items() if k not in ours and not k.startswith("PIP_")}
+        environment |= {
+            "INDEX_URL": self.index.url,
+            "NO_PROXY": "127.0.0.1",
+            "PIP_CACHE_DIR": str(self.folder.parent / "cache"),
+            "PIP_CONFIG_FILE": os.devnull,
+            "PIP_TRUSTED_HOST": "127.0.0.1",  # pip keeps what it fetched only where it trusts the host
+        }
+        return subprocess.Popen(
+            [python, self.folder / "launch.py", *words],
+            env=environment | variables,
+            cwd=self.folder.parent,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # so that the test can interrupt it as a terminal does
+        )
+
+    def run(self, *words: str, python: str | Path = sys.executable, **variables: str) -> tuple[int, str, str]:
+        """Exit code, stdout and stderr."""
+        process = self.start(*words, python=python, **variables)
+        out, err = process.communicate(timeout=100)
+        return process.returncode, out, err
+
+    def shown(
+        self, *words: str, python: str | Path = sys.executable, **variables: str
+    ) -> tuple[list[str], str, dict[str, str]]:
+        """What the started package saw: arguments, sys.prefix, environment."""
+        code, out, err = self.run(*words, python=python, **variables)
+        assert code == 7, err
+        arguments, prefix, environment = json.loads(out)
+        return arguments, prefix, environment
+
+    @contextmanager
+    def without_pip(self) -> Iterator[None]:
+        """In here, a pip that is started fails."""
+        pip = self.packages / "pip"
+        pip.rename(pip.with_name("hidden"))
+        yield
+        pip.with_name("hidden").rename(pip)
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
+    index = Index(tmp_path_factory.mktemp("index"))
+    for name in ("alpha", "beta", "quick", "slow"):
+        index.add(name, "1.0")
+    index.add("pytest", "1.0", SHOW)
+    for version in ("1.0", "9.9"):
+        index.add("torch", version)
+    yield index
+    index.server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory, index: Index, repo: Path) -> tuple[Clone, tuple[int, str, str]]:
+    """A fresh clone and what its very first call said."""
+    clone = Clone(tmp_path_factory.mktemp("first") / "mein klön", index, repo)
+    return clone, clone.run("generate", "sunset, purple mountains, lake, red house")
+
+
+@pytest.fixture
+def installed(first: tuple[Clone, tuple[int, str, str]]) -> Clone:
+    """The clone that is installed already. A test that changes more than its own variables takes `clone`."""
+    return first[0]
+
+
+@pytest.fixture
+def clone(installed: Clone, tmp_path: Path, repo: Path) -> Clone:
+    """A clone of its own with a working environment, but never installed in this place (and so without a stamp)."""
+    clone = Clone(tmp_path / "ein klön", installed.index, repo)
+    shutil.copytree(installed.folder / ".venv", clone.folder / ".venv", symlinks=True)
+    for stamp in (clone.folder / ".venv").glob(".installed-*"):
+        stamp.unlink()
+    return clone
+
+
+# Installing
+
+
+def test_the_first_call_makes_the_environment_says_so_and_starts_sdterm(first: tuple) -> None:
+    clone, (code, out, err) = first
+    arguments, prefix, _ = json.loads(out)  # stdout holds nothing but what sdterm printed
+    assert code == 7, "the exit code is sdterm's"
+    assert arguments == ["generate", "sunset, purple mountains, lake, red house"]
+    assert Path(prefix) == clone.folder / ".venv"
+    assert f"Installing up to 1 packages in {clone.folder / '.venv'}. To fetch:" in err
+    assert (clone.packages / "alpha.py").is_file()
+
+
+def test_a_second_call_starts_no_pip_until_the_list_changes(clone: Clone) -> None:
+    clone.shown()
+    with clone.without_pip():
+        clone.shown("samplers")
+    (clone.folder / "requirements.txt").write_text("alpha==1.0\nbeta==1.0\n")
+    clone.shown()
+    assert (clone.packages / "beta.py").is_file()
+
+
+def test_an_interrupted_installation_carries_on(clone: Clone) -> None:
+    (clone.folder / "requirements.txt").write_text("quick==1.0\nslow==1.0\n")
+    clone.index.hold = "slow"
+    process = clone.start()
+    assert clone.index.held.wait(60)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    clone.index.hold = ""
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "Interrupted. What is there stays; the next call carries on."
+    assert "Traceback" not in err
+
+    clone.shown()
+    assert (clone.packages / "slow.py").is_file()
+    assert clone.index.fetched.count("quick-1.0-py3-none-any.whl") == 1, "what was fetched is not fetched again"
+
+
+def test_a_package_that_was_being_written_when_pip_was_killed_is_installed_again(clone: Clone) -> None:
+    (clone.packages / "alpha-1.0.dist-info" / "RECORD").unlink()
+    (clone.packages / "alpha.py").unlink()
+    clone.shown()
+    assert (clone.packages / "alpha.py").is_file()
+
+
+def test_two_first_calls_at_once_install_once(clone: Clone) -> None:
+    both = [clone.start(), clone.start()]
+    said = [process.communicate(timeout=60)[1] for process in both]
+    assert [process.returncode for process in both] == [7, 7]
+    assert sorted("Installed." in err for err in said) == [False, True]
+
+
+def test_a_broken_environment_is_made_anew(clone: Clone) -> None:
+    python = clone.folder / ".venv" / "bin" / "python"
+    python.unlink()
+    python.symlink_to("/nowhere/python3.11")
+    clone.shown()
+    assert (clone.packages / "alpha.py").is_file()
+
+
+# What A1111's guide teaches
+
+
+def test_arguments_arrive_unbroken(installed: Clone) -> None:
+    words = [
+        "generate",
+        'a (red:1.2) house, it\'s "big"',
+        "--negative",
+        "",
+        "--ckpt",
+        "a b.safetensors",
+        "$HOME *",
+        "é",
+    ]
+    assert installed.shown(*words)[0] == words
+
+
+def test_the_launchers_own_flags_stay_here_and_others_are_passed_on(installed: Clone) -> None:
+    arguments, _, environment = installed.shown(
+        "generate", "--skip-install", "--xformers", "--", "--skip-install", COMMANDLINE_ARGS="--medvram --ckpt 'a b'"
+    )
+    assert arguments == ["generate", "--xformers", "--", "--skip-install"]
+    assert environment["COMMANDLINE_ARGS"] == "--medvram --ckpt 'a b'"
+
+
+def test_commandline_args_may_hold_the_launchers_flags(clone: Clone) -> None:
+    said = clone.shown(COMMANDLINE_ARGS="--skip-prepare-environment --ckpt 'a b'")
+    assert said[2]["COMMANDLINE_ARGS"] == "--ckpt 'a b'"
+    assert not (clone.folder / ".venv" / ".installed-base").exists()
+
+
+def test_an_open_quote_in_commandline_args_is_one_sentence(installed: Clone) -> None:
+    code, _, err = installed.run(COMMANDLINE_ARGS="--ckpt 'a")
+    assert (code, err) == (1, "COMMANDLINE_ARGS cannot be read: No closing quotation. Check its quotes.\n")
+
+
+def test_webui_user_sh_is_read_and_never_executed(clone: Clone) -> None:
+    (clone.folder / "list.txt").write_text("beta==1.0\n")
+    (clone.folder / "webui-user.sh").write_text(
+        "#!/bin/bash\n"
+        "touch executed\n"
+        "#export COMMANDLINE_ARGS='--commented'\n"
+        'export COMMANDLINE_ARGS="--medvram \\\n  --ckpt=$ROOM/x" # and why\n'
+        "export CUDA_VISIBLE_DEVICES=1\n"
+        "export STAMP=$(touch executed)\n"
+        "export REQS_FILE='list.txt'\n"
+        'venv_dir=".venv"\n'
+        "unexported=1\n"
+    )
+    _, _, environment = clone.shown(ROOM="/models")
+    assert environment["COMMANDLINE_ARGS"] == "--medvram   --ckpt=/models/x"
+    assert environment["CUDA_VISIBLE_DEVICES"] == "1"
+    assert (clone.packages / "beta.py").is_file()
+    assert not {"STAMP", "unexported"} & set(environment)
+    assert not list(clone.folder.parent.rglob("executed"))
+    assert clone.shown(COMMANDLINE_ARGS="--lowvram")[2]["COMMANDLINE_ARGS"] == "--lowvram", "the environment wins"
+
+
+def test_venv_dir_dash_means_this_interpreter(clone: Clone, tmp_path: Path) -> None:
+    (clone.folder / ".venv").rename(tmp_path / "mine")
+    mine = tmp_path / "mine" / "bin" / "python"
+    _, prefix, _ = clone.shown(python=mine, VENV_DIR="-")
+    assert Path(prefix) == tmp_path / "mine"
+    assert not (clone.folder / ".venv").exists()
+    assert "Installing" not in clone.run(python=mine, VENV_DIR="-")[2]
+
+
+def test_an_empty_venv_dir_means_the_usual_one(installed: Clone) -> None:
+    assert Path(installed.shown(VENV_DIR="")[1]) == installed.folder / ".venv"
+
+
+def test_torch_command_replaces_the_listed_torch(clone: Clone) -> None:
+    (clone.folder / "requirements.txt").write_text("-c constraints-cuda.txt\ntorch==1.0  # tested\nbeta==1.0\n")
+    clone.shown(TORCH_COMMAND="pip install torch==9.9")
+    assert sorted(path.name for path in clone.packages.glob("torch-*")) == ["torch-9.9.dist-info"]
+    assert (clone.packages / "beta.py").is_file()
+    clone.shown("--reinstall-torch")
+    assert sorted(path.name for path in clone.packages.glob("torch-*")) == ["torch-1.0.dist-info"]
+
+
+# What can go wrong
+
+
+def test_no_network_is_one_sentence(clone: Clone) -> None:
+    (clone.folder / "requirements.txt").write_text("gamma==1.0\n")
+    code, out, err = clone.run(INDEX_URL="http://127.0.0.1:9/simple", PIP_RETRIES="1")
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1].startswith("The package index does not answer. Check the network")
+    assert "Traceback" not in err and "WARNING" not in err and "ERROR" not in err
+
+
+def test_a_missing_list_is_one_sentence(installed: Clone) -> None:
+    code, _, err = installed.run(REQS_FILE="none.txt")
+    missing = installed.folder / "none.txt"
+    assert (code, err) == (1, f"{missing} cannot be read: No such file or directory. Restore it, or check REQS_FILE.\n")
+
+
+def test_a_folder_that_is_no_environment_is_left_alone(clone: Clone) -> None:
+    (clone.folder / "photos").mkdir()
+    (clone.folder / "photos" / "cat.png").touch()
+    code, _, err = clone.run(VENV_DIR="photos")
+    assert code == 1 and "is not a Python environment" in err
+    assert (clone.folder / "photos" / "cat.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("pretends", "sentence"),
+    [
+        ("*ensurepip*) exit 1", r"lacks venv\. On Debian and Ubuntu `sudo apt install python3\.\d+-venv` adds it"),
+        ("*version_info*) echo 3.10; exit", r"PYTHON names .*\. sdterm needs Python 3\.11 or newer and this is 3\.10"),
+        ("*) exit 1", r"PYTHON names .*, which does not run"),
+    ],
+    ids=["without venv", "too old", "broken"],
+)
+def test_a_python_that_cannot_do_it_is_one_sentence(
+    installed: Clone, tmp_path: Path, pretends: str, sentence: str
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\ncase "$2" in {pretends};; esac\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    code, _, err = installed.run(PYTHON=str(python), VENV_DIR="other")
+    assert code == 1 and re.search(sentence, err) and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("complaint", "sentence"),
+    [
+        ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device", "The disk is full"),
+        ("ERROR: [Errno 13] Permission denied: '/x'", "There is no permission to write in"),
+        ("error: externally-managed-environment", "This Python belongs to the system"),
+        (
+            "ERROR: No matching distribution found for torch==2.13.0",
+            "The package index has no torch==2.13.0 for",
+        ),
+        (
+            "ERROR: ResolutionImpossible: see a page",
+            "ERROR: ResolutionImpossible: see a page\nThe",
+        ),
+    ],
+)
+def test_what_pip_complains_of_becomes_a_sentence(complaint: str, sentence: str) -> None:
+    assert launch.explain(complaint, Path("/nowhere/at/all")).startswith(sentence)
+
+
+def test_an_old_python_can_still_say_what_is_wrong(repo: Path) -> None:
+    ast.parse((repo / "launch.py").read_text(encoding="utf-8"), feature_version=(3, 6))
+    assert launch.unfit((3, 6), "posix").startswith("sdterm needs Python 3.11 or newer and this is 3.6. ")
+    assert "WSL" in launch.unfit((3, 12), "nt")
+    assert launch.unfit((3, 11), "posix") == ""
+
+
+# Tests
+
+
+def test_the_test_command_installs_its_own_list_once_and_runs_pytest(clone: Clone) -> None:
+    arguments, _, _ = clone.shown("test", "--all", "-k", "a b")
+    assert arguments == ["--all", "-k", "a b"]
+    with clone.without_pip():
+        clone.shown("test")
+
+
+@pytest.mark.heavy
+def test_a_fresh_clone_draws_the_first_picture(repo: Path, tmp_path: Path) -> None:
+    clone = tmp_path / "ein klön"
+    subprocess.run(["git", "clone", "--quiet", repo, clone], check=True)
+    ours = {*launch.OUR_VARIABLES, "SDTERM_DATA"}
+    environment = {name: value for name, value in os.environ.items() if name not in ours}
+    words = [sys.executable, "launch.py", "generate", "sunset, purple mountains, lake, red house"]
+    subprocess.run(words, cwd=clone, env=environment, check=True)
+    assert len(list((clone / "outputs").rglob("*.png"))) == 1
