@@ -1,0 +1,84 @@
+"""The house is in order: style, types, who may import whom, start-up, and what we give to people."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+
+def run(repo: Path, *words: str) -> str:
+    """What a tool says. It must be content; if not, what it says is the test's message."""
+    done = subprocess.run([sys.executable, "-m", *words], cwd=repo, capture_output=True, text=True)
+    assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def test_ruff_finds_nothing(repo: Path) -> None:
+    run(repo, "ruff", "check", ".")
+
+
+def test_every_file_is_formatted(repo: Path) -> None:
+    run(repo, "ruff", "format", "--check", ".")
+
+
+def test_the_types_hold(repo: Path) -> None:
+    run(repo, "mypy")
+
+
+def test_every_room_imports_only_what_it_may(repo: Path) -> None:
+    run(repo, "importlinter.cli", "lint")
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["generate", "--help"], ["samplers"]], ids=" ".join)
+def test_the_front_door_opens_without_torch(repo: Path, words: list[str]) -> None:
+    """In a process of its own: there, what was imported is what a user waits for."""
+    program = f"""
+import atexit, json, sys
+atexit.register(lambda: print(json.dumps(sorted(set(sys.modules) & {{"torch", "diffusers", "transformers"}}))))
+sys.argv[1:] = {words}
+from sdterm.cli import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=repo, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == []
+
+
+@pytest.fixture(scope="module")
+def tracked(repo: Path) -> list[str]:
+    """The files of the project; what else lies in a clone is its user's."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=repo, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("this is not a git clone")
+    return [path for path in listed.stdout.split("\0") if path and (repo / path).is_file()]
+
+
+def test_no_file_names_a_machine(repo: Path, tracked: list[str]) -> None:
+    """Paths and package indexes of the machine that wrote a file mean nothing on the next one."""
+    machine = re.compile(rb"(?<![\w.~$}-])/(?:work|tmp|root|home/\w+|Users/\w+)/|\bpypi\.org|pythonhosted|file:///\w")
+    named = []
+    for path in tracked:
+        content = (repo / path).read_bytes()
+        if b"\0" not in content[:4096] and path != Path(__file__).relative_to(repo).as_posix():
+            named += [f"{path}: {found[0].decode()}" for found in machine.finditer(content)]
+    assert named == []
+
+
+def test_the_wheel_carries_all_that_sdterm_needs(repo: Path, tracked: list[str], tmp_path: Path) -> None:
+    for path in tracked:
+        (tmp_path / "clone" / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(repo / path, tmp_path / "clone" / path)
+    run(tmp_path / "clone", "pip", "wheel", ".", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path))
+    (wheel,) = tmp_path.glob("*.whl")
+    content = set(zipfile.ZipFile(wheel).namelist())
+    package = {path for path in tracked if path.startswith("sdterm/")}
+    shipped = {f"sdterm/_shipped/{path}" for path in tracked if path.startswith(("extensions/", "localizations/"))}
+    assert package - content == set()
+    assert shipped - content == set()
+    assert "sdterm/models/sdterm-demo.safetensors" in content
+    assert {path.split("/")[0] for path in content} == {"sdterm", "sdterm-0.1.0.dist-info"}, "nothing else is installed"
