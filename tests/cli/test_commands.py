@@ -1,0 +1,118 @@
+"""The commands that tell: models, samplers, plugins, flags, doctor, completion, help."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sdterm.cli import COMMANDS
+from sdterm.core.config import SETTINGS
+from sdterm.core.flags import FLAGS
+from tests.cli.conftest import Run, environment
+
+
+def test_samplers_lists_samplers_and_schedules_with_their_options(sdterm: Run) -> None:
+    shown = sdterm("samplers").stdout
+    for words in ("Euler a", "DPM++ 2M", "Automatic schedule: Karras", "has its own schedule", "Exponential", "rho=7.0"):
+        assert words in shown
+    assert {"Euler", "DDIM", "Karras"} <= {offer["label"] for offer in json.loads(sdterm("samplers", "--json").stdout)}
+
+
+def test_plugins_shows_where_each_comes_from_and_what_is_wrong(sdterm: Run, data: Path) -> None:
+    broken = data / "extensions" / "broken.py"
+    broken.parent.mkdir(parents=True, exist_ok=True)
+    broken.write_text("x = 1\nraise RuntimeError('half \\x1b[31m written')\n")
+    try:
+        shown = sdterm("plugins").stdout
+    finally:
+        broken.unlink()
+    assert "broken" in shown and "half" in shown and "broken.py:2" in shown and "\x1b" not in shown
+    assert "sd1" in shown and "built-in" in shown
+
+
+def test_an_extension_that_ends_its_process_harms_nobody_who_lists(sdterm: Run, data: Path) -> None:
+    deadly = data / "extensions" / "deadly.py"
+    deadly.parent.mkdir(parents=True, exist_ok=True)
+    deadly.write_text("import os\nos._exit(3)\n")
+    try:
+        done = sdterm("samplers")
+        assert done.returncode == 1 and "--disable-all-extensions" in done.stderr
+        assert "Euler" in sdterm("samplers", "--disable-all-extensions").stdout
+    finally:
+        deadly.unlink()
+
+
+def test_models_lists_usable_and_refused_checkpoints(sdterm: Run, data: Path) -> None:
+    folder = data / "models" / "Stable-diffusion"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "old.ckpt").write_bytes(b"\x80\x02")
+    try:
+        rows = {row["name"]: row for row in json.loads(sdterm("models", "--json").stdout)}
+    finally:
+        (folder / "old.ckpt").unlink()
+    assert rows["sdterm-demo"]["usable"] and "128x128" in rows["sdterm-demo"]["note"]
+    assert not rows["old"]["usable"] and ".ckpt" in rows["old"]["note"]
+
+
+def test_doctor_names_what_it_looked_at_and_is_content_here(sdterm: Run, data: Path) -> None:
+    checks = {check["name"]: check for check in json.loads(sdterm("doctor", "--json").stdout)}
+    for name in ("Python", "torch", "diffusers", "transformers", "xformers", "Memory", "Data folder", "Checkpoints", "Plugins"):
+        assert name in checks, name
+    assert str(data) in checks["Data folder"]["finding"]
+    assert "demo model" in checks["Checkpoints"]["finding"] and checks["Checkpoints"]["fix"]
+
+
+def test_doctor_repairs_folders_and_leftovers(sdterm: Run, data: Path) -> None:
+    leftover = data / "outputs" / "2020-01-01" / ".sdterm-0123456789abcdef.tmp"
+    leftover.parent.mkdir(parents=True, exist_ok=True)
+    leftover.write_bytes(b"half")
+    (data / "embeddings").rmdir() if (data / "embeddings").is_dir() else None
+    assert "doctor --repair" in sdterm("doctor").stdout
+    done = sdterm("doctor", "--repair")
+    assert not leftover.exists() and (data / "embeddings").is_dir()
+    assert "unfinished" not in done.stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script_for_the_shell(sdterm: Run, shell: str) -> None:
+    assert "_SDTERM_COMPLETE" in sdterm("completion", shell).stdout
+
+
+def test_help_names_every_command_and_every_flag_that_acts(sdterm: Run) -> None:
+    shown = sdterm("--help").stdout
+    assert all(command in shown for command in COMMANDS)
+    assert all(flag.name in shown for flag in FLAGS if flag.status in ("ours", "mapped"))
+    assert "Exit codes" in shown and sdterm().stdout == shown
+    for command in COMMANDS:
+        assert sdterm(command, "--help").returncode == 0
+
+
+def test_every_flag_answers_and_changes_only_settings_that_exist(sdterm: Run) -> None:
+    keys = {setting.key for setting in SETTINGS}
+    for flag in FLAGS:
+        assert flag.sentence.endswith(".") or flag.status in ("ours", "mapped"), flag.name
+        if flag.change:
+            value = {"flag": True, "value": "1", "values": ("all",)}[flag.arity]
+            assert set(flag.change(value)) <= keys, flag.name
+    assert len({flag.name for flag in FLAGS}) == len(FLAGS)
+    shown = sdterm("flags").stdout
+    assert all(flag.name in shown for flag in FLAGS)
+
+
+def test_help_and_listing_load_no_torch(data: Path) -> None:
+    for arguments in (["--help"], ["generate", "--help"], ["samplers"], ["models"], ["doctor"], ["plugins"]):
+        script = (
+            "import sys\nfrom sdterm.cli import main\nsys.argv[1:] = " + repr(arguments) + "\n"
+            "try:\n main()\nexcept SystemExit:\n pass\n"
+            "heavy = {'torch', 'diffusers', 'transformers'} & set(sys.modules)\nsys.exit(repr(heavy) if heavy else 0)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            capture_output=True,
+            text=True,
+            env=environment(SDTERM_DATA=str(data)),
+            timeout=60,
+        )
+        assert done.returncode == 0, (arguments, done.stderr)

@@ -1,0 +1,201 @@
+"""`sdterm generate` in pipes, as JSON, interrupted, and given nonsense."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from sdterm.core.image_file import read_infotext
+from tests.cli.conftest import Run, environment
+
+QUICK = ("--size", "64x64", "--steps", "2")
+
+
+def test_a_prompt_becomes_a_picture_whose_path_is_printed(sdterm: Run, data: Path) -> None:
+    done = sdterm("generate", "--local", "red house, snow", *QUICK, "--seed", "5", "--batch", "2")
+    assert done.returncode == 0, done.stderr
+    paths = [Path(line) for line in done.stdout.splitlines()]
+    assert len(paths) == 2 and all(path.is_relative_to(data / "outputs") for path in paths)
+    assert [path.name for path in paths] == ["00000-5.png", "00001-6.png"]
+    assert Image.open(paths[0]).size == (64, 64)
+    assert (read_infotext(paths[1]) or "").startswith("red house, snow\nSteps: 2, Sampler: DPM++ 2M, Schedule type: ")
+    assert "demo model" in done.stderr and "Time taken" in done.stderr and "Resident" in done.stderr
+
+
+def test_the_demo_notice_is_given_once(sdterm: Run) -> None:
+    sdterm("generate", "cat", *QUICK)
+    assert "demo model" not in sdterm("generate", "cat", *QUICK).stderr
+
+
+def test_json_gives_the_event_stream_one_object_a_line(sdterm: Run, tmp_path: Path) -> None:
+    done = sdterm("generate", "-", *QUICK, "--json", "--out", str(tmp_path / "new" / "folder"), stdin="a cat 🐈\n")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    names = ["started", "model_loading", "model_loading", "step", "step", "image", "done"]
+    assert [event["event"] for event in events] == names
+    assert events[5]["infotext"].startswith("a cat 🐈\nSteps: 2") and "data" not in events[5]
+    assert Path(events[5]["path"]).parent == tmp_path / "new" / "folder"
+    assert done.stderr == ""
+
+
+def test_jpeg_keeps_the_infotext_and_info_shows_it(sdterm: Run, tmp_path: Path) -> None:
+    options = ("--format", "jpeg", "--out", str(tmp_path), "--negative", "nïght", "--sampler", "euler A", "--clip-skip", "2")
+    sdterm("generate", "sea, “sun”", *QUICK, *options)
+    (path,) = tmp_path.glob("*.jpg")
+    shown = json.loads(sdterm("info", str(path), "--json").stdout)
+    assert (shown["prompt"], shown["negative_prompt"]) == ("sea, “sun”", "nïght")
+    assert shown["parameters"]["Sampler"] == "Euler a" and shown["parameters"]["Clip skip"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["generate", ""], ["prompt", "empty"]),
+        (["generate", "x" * 100_000], ["prompt", "100,000", "65,536"]),
+        (["generate", "red \x1b[31mhouse"], ["prompt", "U+001B", "position 4"]),
+        (["generate", "x", "--negative", "\x07"], ["negative_prompt", "U+0007"]),
+        (["generate", "x", "--steps", "0"], ["steps", "'0'", "1 to 1000"]),
+        (["generate", "x", "--steps", "1000000"], ["steps", "1 to 1000"]),
+        (["generate", "x", "--steps", "many"], ["steps", "'many'", "1 to 1000"]),
+        (["generate", "x", "--cfg", "nan"], ["cfg_scale", "0 to 100"]),
+        (["generate", "x", "--seed", "1" * 30], ["seed", "from -1"]),
+        (["generate", "x", "--size", "100x64"], ["width", "'100'", "multiple of 8", "64 to 4096"]),
+        (["generate", "x", "--size", "64x999999"], ["height", "64 to 4096"]),
+        (["generate", "x", "--size", "big"], ["--size", "'big'", "512x768"]),
+        (["generate", "x", "--batch", "0"], ["batch_size", "1 to 64"]),
+        (["generate", "x", "--count", "-1"], ["batch_count", "1 to 1000"]),
+        (["generate", "x", "--clip-skip", "99"], ["clip_skip", "1 to 12"]),
+        (["generate", "x", "--sampler", "Eulr"], ["sampler", "'Eulr'", "'Euler'"]),
+        (["generate", "x", "--scheduler", "karas"], ["scheduler", "'Karras'"]),
+        (["generate", "x", "--model", "sdtrem"], ["model", "'sdterm-demo'"]),
+        (["generate", "x", "--format", "bmp"], ["format", "'PNG'"]),
+        (["generate", "x", "--optimize", "xformer"], ["optimizer", "'xFormers'"]),
+        (["generate", "x", "--ckpt", "/does/not/exist.safetensors"], ["exist.safetensors", "No such file"]),
+        (["generate", "x", "--noise", "TPU"], ["noise_source", "NV, CPU"]),
+        (["genrate", "x"], ["command", "'generate'"]),
+        (["generate", "x", "--stpes", "3"], ["--stpes", "--steps"]),
+        (["info", "/does/not/exist.png"], ["exist.png", "No such file"]),
+        (["info", "/etc/hostname"], ["hostname", "no sound image"]),
+    ],
+)
+def test_bad_input_is_one_sentence_and_nothing_is_drawn(sdterm: Run, arguments: list[str], words: list[str]) -> None:
+    done = sdterm(*arguments)
+    assert done.returncode in (1, 2)
+    assert done.stdout == "" and len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert all(word in done.stderr for word in words), done.stderr
+    assert "Traceback" not in done.stderr and "\x1b" not in done.stderr
+
+
+def test_a_prompt_with_nul_on_standard_input_is_refused(sdterm: Run) -> None:
+    done = sdterm("generate", "-", stdin="a\0b")
+    assert done.returncode == 2 and "U+0000" in done.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 100, b"\xff" * 8 + b"{}", b'\x10\0\0\0\0\0\0\0{"a":{"dtype":1}}'])
+def test_a_lying_model_file_is_one_sentence(sdterm: Run, tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(content)
+    done = sdterm("generate", "x", "--ckpt", str(path))
+    assert done.returncode == 1 and "model.safetensors" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_a_truncated_model_file_is_one_sentence(sdterm: Run, tmp_path: Path) -> None:
+    from sdterm.core.dataroot import EMBEDDED_MODEL
+
+    path = tmp_path / "half.safetensors"
+    path.write_bytes(EMBEDDED_MODEL.read_bytes()[:5_000_000])
+    done = sdterm("generate", "x", "--ckpt", str(path))
+    assert done.returncode == 1 and "unfinished download" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_found_out_before_drawing(sdterm: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = sdterm("generate", "x", "--out", str(tmp_path / "file" / "below"))
+    assert done.returncode == 1 and "--out" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_commandline_args_are_honoured_and_later_flags_answer_with_a_sentence(sdterm: Run) -> None:
+    arguments = "--opt-split-attention --medvram --port 7860 --share"
+    done = sdterm("generate", "cat", *QUICK, COMMANDLINE_ARGS=arguments)
+    assert done.returncode == 0
+    for flag in ("--medvram", "--port", "--share"):
+        assert [line for line in done.stderr.splitlines() if line.startswith(f"{flag}: ")], flag
+    wrong = sdterm("generate", "cat", COMMANDLINE_ARGS="--no-such-flag")
+    assert wrong.returncode == 2 and "COMMANDLINE_ARGS" in wrong.stderr and "--no-such-flag" in wrong.stderr
+    lenient = sdterm("samplers", COMMANDLINE_ARGS="--no-such-flag", IGNORE_CMD_ARGS_ERRORS="1")
+    assert lenient.returncode == 0
+
+
+def test_xformers_that_cannot_be_used_says_why_and_draws_without(sdterm: Run) -> None:
+    done = sdterm("generate", "cat", *QUICK, "--xformers")
+    assert done.returncode == 0
+    assert "xFormers cannot be used here: " in done.stderr and "Going on without it" in done.stderr
+
+
+def test_settings_say_where_a_bad_value_came_from(sdterm: Run, data: Path) -> None:
+    assert "(set by SDTERM_STEPS)" in sdterm("generate", "cat", SDTERM_STEPS="lots").stderr
+    config = data / "config.toml"
+    try:
+        config.write_text('sampler = "Euler a"\nsteps = 3\n')
+        done = sdterm("generate", "cat", "--size", "64x64")
+        assert "Steps: 3, Sampler: Euler a" in done.stderr
+        config.write_text("stepz = 3\n")
+        assert "'steps'" in sdterm("samplers").stderr
+        config.write_text("= broken")
+        assert "config.toml cannot be read" in sdterm("generate", "cat").stderr
+    finally:
+        config.unlink()
+
+
+def test_ctrl_c_cancels_cleanly_and_says_what_was_saved(data: Path) -> None:
+    command = [sys.executable, "-m", "sdterm", "generate", "cat", "--size", "64x64", "--steps", "30", "--count", "50"]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(SDTERM_DATA=str(data), PYTHONUNBUFFERED="1"),
+    )
+    assert process.stdout
+    first = Path(process.stdout.readline().strip())
+    process.send_signal(signal.SIGINT)
+    rest, words = process.communicate(timeout=60)
+    saved = 1 + len(rest.splitlines())
+    assert process.returncode == 130
+    assert f"Cancelled. {saved} finished image(s) were saved." in words and "Traceback" not in words
+    assert first.is_file() and not list(data.rglob("*.tmp"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a user namespace")
+@pytest.mark.parametrize("what", ["out", "tape"])
+def test_a_full_disk_is_a_clear_error_and_leaves_no_partial_file(data: Path, tmp_path: Path, what: str) -> None:
+    """A tmpfs of 20 KB in a mount namespace of its own, which a larger picture or a tape does not fit in."""
+    small = tmp_path / "small"
+    small.mkdir()
+    other = {"out": f"--out '{small}'", "tape": f"--out '{tmp_path}' --tape '{small}/tape'"}[what]
+    draw = f"'{sys.executable}' -m sdterm generate 'sea, sunset' --steps 8 --batch 2 --size 256x256 {other}"
+    script = f"mount -t tmpfs -o size=20k none '{small}' && {{ {draw}; echo $?; ls -A '{small}'; }}"
+    done = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script],
+        capture_output=True,
+        text=True,
+        env=environment(SDTERM_DATA=str(data)),
+        timeout=120,
+    )
+    if "unshare" in done.stderr or "mount:" in done.stderr:
+        pytest.skip(f"no user namespaces here: {done.stderr.strip()}")
+    code, *files = [line for line in done.stdout.splitlines() if not line.startswith("/")]
+    assert code == "1" and "disk is full" in done.stderr and "Traceback" not in done.stderr
+    assert [name for name in files if name != "tape"] == []
+
+
+def test_two_processes_drawing_into_one_folder_keep_every_picture(data: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sdterm", "generate", "cat", "--size", "64x64", "--steps", "1", "--seed", "1"]
+    command += ["--count", "5", "--out", str(tmp_path)]
+    env = environment(SDTERM_DATA=str(data))
+    running = [subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    printed = [line for process in running for line in process.communicate(timeout=120)[0].splitlines()]
+    assert len(set(printed)) == 10 == len(list(tmp_path.iterdir()))

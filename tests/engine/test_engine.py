@@ -1,0 +1,220 @@
+"""What a run promises: seeds, batches, events, cancelling, previews, and never a black picture."""
+
+import random
+import threading
+import time
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as Picture
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from sdterm import Engine, PluginSet
+from sdterm.core.dataroot import EMBEDDED_MODEL
+from sdterm.core.library import Library
+from sdterm.events import (
+    Cancelled,
+    Done,
+    Event,
+    Failed,
+    Image,
+    ModelLoading,
+    Preview,
+    Started,
+    Step,
+    Warning,
+)
+from sdterm.hooks import Sampler
+from tests.engine.conftest import images, request
+from tests.engine.test_tape import SAMPLERS, only_image, pixels
+
+
+def changed_model(path: Path, **changes: torch.Tensor | float) -> Path:
+    """A copy of the embedded model with tensors scaled (by a number) or replaced."""
+    with safe_open(EMBEDDED_MODEL, "pt") as file:
+        tensors, metadata = {key: file.get_tensor(key) for key in file.keys()}, file.metadata()
+    for key, change in changes.items():
+        tensors[key] = tensors[key].float() * change if isinstance(change, float) else change
+    save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, path, metadata)
+    return path
+
+
+def test_a_run_is_one_stream_of_events_that_ends_with_done(root: Path, plugins: PluginSet) -> None:
+    fresh = Engine(library=Library(root), device="cpu")
+    kinds = [type(event) for event in fresh.run(request(steps=3), plugins)]
+    assert kinds == [Started, ModelLoading, ModelLoading, Step, Step, Step, Image, Done]
+    assert ModelLoading not in [type(event) for event in fresh.run(request(steps=1), plugins)]
+
+
+@pytest.mark.parametrize("label", SAMPLERS)
+def test_an_image_in_a_batch_equals_the_single_image_with_its_seed(
+    label: str, engine: Engine, plugins: PluginSet
+) -> None:
+    batch = images(list(engine.run(request(sampler=label, seed=7, batch_size=3), plugins)))
+    single = only_image(list(engine.run(request(sampler=label, seed=9), plugins)))
+    assert [image.seed for image in batch] == [7, 8, 9]
+    assert np.abs(pixels(batch[2].data) - pixels(single.data)).max() <= 1
+
+
+@pytest.mark.parametrize("label", SAMPLERS)
+def test_a_sampler_reports_every_step_once_and_leaves_global_randomness_alone(
+    label: str, engine: Engine, plugins: PluginSet
+) -> None:
+    states = torch.random.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()
+    events = list(engine.run(request(sampler=label, steps=5), plugins))
+    steps = [event.step for event in events if isinstance(event, Step)]
+    assert steps == list(range(1, len(steps) + 1)) and steps
+    assert torch.equal(torch.random.get_rng_state(), states[0])
+    assert random.getstate() == states[1]
+    assert np.array_equal(np.random.get_state()[1], states[2])
+
+
+@pytest.mark.parametrize("label", SAMPLERS)
+def test_cancelling_stops_within_one_network_call(label: str, engine: Engine, plugins: PluginSet) -> None:
+    cancel, steps = threading.Event(), []
+    for event in engine.run(request(sampler=label, steps=200), plugins, cancel=cancel):
+        if isinstance(event, Step):
+            steps.append(event.step)
+            cancel.set()
+        last = event
+    assert isinstance(last, Cancelled) and last.images == 0
+    calls = next(s for s in plugins.all(Sampler) if s.label == label).calls_per_step
+    assert steps[-1] <= 4 + calls, "one call in flight, two being written"
+
+
+def test_closing_the_events_ends_the_run(engine: Engine, plugins: PluginSet) -> None:
+    before = threading.active_count()
+    events = engine.run(request(steps=500), plugins)
+    next(event for event in events if isinstance(event, Step))
+    began = time.perf_counter()
+    events.close()
+    assert threading.active_count() == before
+    assert time.perf_counter() - began < 10, "500 steps would take much longer"
+
+
+def test_a_random_seed_is_reported_and_draws_the_same_picture_again(engine: Engine, plugins: PluginSet) -> None:
+    drawn = only_image(list(engine.run(request(seed=-1), plugins)))
+    assert 0 <= drawn.seed <= 4294967293
+    assert only_image(list(engine.run(request(seed=drawn.seed), plugins))).data == drawn.data
+    assert f"Seed: {drawn.seed}," in drawn.infotext
+
+
+def test_the_same_request_gives_the_same_bytes_and_another_seed_another_picture(
+    engine: Engine, plugins: PluginSet
+) -> None:
+    first, second, other = (only_image(list(engine.run(request(seed=s), plugins))) for s in (3, 3, 4))
+    assert first.data == second.data != other.data
+
+
+def test_an_unset_size_is_the_models_native_size(engine: Engine, plugins: PluginSet) -> None:
+    image = only_image(list(engine.run(request(width=None, height=None, steps=1), plugins)))
+    assert (image.width, image.height) == (128, 128) == Picture.open(BytesIO(image.data)).size
+
+
+def test_prompt_and_negative_run_apart_give_the_same_picture_as_together(engine: Engine, plugins: PluginSet) -> None:
+    asked = request(negative_prompt="night", steps=6)
+    together = only_image(list(engine.run(asked, plugins)))
+    apart = only_image(list(engine.run(asked.model_copy(update={"batch_cond_uncond": False}), plugins)))
+    assert np.abs(pixels(together.data) - pixels(apart.data)).max() <= 1
+
+
+def test_guidance_and_negative_prompt_and_clip_skip_change_the_picture(engine: Engine, plugins: PluginSet) -> None:
+    changes = ({}, {"cfg_scale": 1.0}, {"negative_prompt": "red"}, {"clip_skip": 2}, {"prompt": "snow, night"})
+    drawn = [only_image(list(engine.run(request(steps=6, **change), plugins))).data for change in changes]
+    assert len(set(drawn)) == len(drawn)
+
+
+def test_at_cfg_1_the_negative_prompt_has_no_weight(engine: Engine, plugins: PluginSet) -> None:
+    plain, negative = (
+        only_image(list(engine.run(request(cfg_scale=1.0, negative_prompt=text), plugins))) for text in ("", "night")
+    )
+    assert np.array_equal(pixels(plain.data), pixels(negative.data))
+
+
+def test_prompts_of_several_chunks_are_drawn(engine: Engine, plugins: PluginSet) -> None:
+    long = ", ".join(["red house", "snow", "pine trees"] * 40)
+    assert only_image(list(engine.run(request(prompt=long, steps=2), plugins)))
+
+
+def test_previews_are_small_pictures_that_resemble_the_result(
+    engine: Engine, plugins: PluginSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sdterm.engine.engine.PREVIEW_INTERVAL", 0.0)
+    asked = request(prompt="sunset, lake", steps=12, width=128, height=128)
+    events = list(engine.run(asked, plugins, previews=True))
+    previews = [event for event in events if isinstance(event, Preview)]
+    assert len(previews) == 12 and all(len(preview.data) <= 8192 for preview in previews)
+    preview = Picture.open(BytesIO(previews[-1].data)).convert("RGB")
+    result = Picture.open(BytesIO(only_image(events).data)).resize(preview.size, Picture.Resampling.BOX)
+    difference = np.abs(np.asarray(preview).astype(int) - np.asarray(result).astype(int)).mean()
+    assert preview.size == (16, 16) and difference < 25
+    assert not [e for e in engine.run(asked, plugins) if isinstance(e, Preview)]
+
+
+def test_what_overflows_in_half_precision_is_finished_in_float32(tmp_path: Path, plugins: PluginSet) -> None:
+    """An attention whose values exceed float16's 65504 and whose output weights take them back: the same function in
+    float32, NaN in float16."""
+    block = "model.diffusion_model.middle_block.1.transformer_blocks.0.attn1."
+    changes = {f"{block}to_v.weight": 3e5, f"{block}to_out.0.weight": 1 / 3e5}
+    path = changed_model(tmp_path / "hot.safetensors", **changes)
+    engine = Engine(library=Library(tmp_path, chosen=path), device="cpu")
+    half = list(engine.run(request(precision="half"), plugins))
+    full = only_image(list(engine.run(request(precision="full"), plugins)))
+    (warning,) = [event for event in half if isinstance(event, Warning)]
+    assert warning.code == "float32"
+    assert np.abs(pixels(only_image(half).data) - pixels(full.data)).max() <= 1
+
+
+@pytest.mark.parametrize("key", ["model.diffusion_model.out.2.weight", "first_stage_model.decoder.conv_out.weight"])
+def test_what_is_not_a_number_even_in_float32_fails_and_saves_nothing(
+    key: str, tmp_path: Path, plugins: PluginSet
+) -> None:
+    path = changed_model(tmp_path / "broken.safetensors", **{key: float("nan")})
+    engine = Engine(library=Library(tmp_path, chosen=path), device="cpu")
+    events: list[Event] = list(engine.run(request(), plugins))
+    assert isinstance(events[-1], Failed) and events[-1].code == "not_a_number" and events[-1].advice
+    assert not images(events)
+
+
+def test_an_entirely_black_picture_is_a_failure(tmp_path: Path, plugins: PluginSet) -> None:
+    black = {"first_stage_model.decoder.conv_out.weight": 0.0}
+    path = changed_model(
+        tmp_path / "black.safetensors", **black, **{"first_stage_model.decoder.conv_out.bias": torch.full((3,), -9.0)}
+    )
+    *_, last = Engine(library=Library(tmp_path, chosen=path), device="cpu").run(request(), plugins)
+    assert isinstance(last, Failed) and "black" in last.message
+
+
+def test_vae_tiling_draws_nearly_the_same_picture(engine: Engine, plugins: PluginSet) -> None:
+    asked = request(prompt="lake, sunset", width=640, height=64, steps=4)
+    plain = only_image(list(engine.run(asked, plugins)))
+    tiled = only_image(list(engine.run(asked.model_copy(update={"memory": ("vae-tiling",)}), plugins)))
+    again = only_image(list(engine.run(asked, plugins)))
+    assert plain.data == again.data != tiled.data
+    assert np.abs(pixels(plain.data) - pixels(tiled.data)).mean() < 3
+
+
+def test_half_of_the_truth_about_a_model_is_refused(tmp_path: Path, plugins: PluginSet) -> None:
+    """Right names, wrong shapes; and a tensor too few."""
+    wrong = {"model.diffusion_model.time_embed.2.weight": torch.zeros(3, 3)}
+    path = changed_model(tmp_path / "wrong.safetensors", **wrong)
+    *_, last = Engine(library=Library(tmp_path, chosen=path), device="cpu").run(request(), plugins)
+    assert isinstance(last, Failed) and "time_embed.2.weight" in last.message and "(3, 3)" in last.message
+    with safe_open(EMBEDDED_MODEL, "pt") as file:
+        kept = {key: file.get_tensor(key) for key in file.keys() if "out.2.bias" not in key}
+        save_file(kept, tmp_path / "short.safetensors", file.metadata())
+    short = Library(tmp_path, chosen=tmp_path / "short.safetensors")
+    *_, last = Engine(library=short, device="cpu").run(request(), plugins)
+    assert isinstance(last, Failed) and "lacks 1 tensor" in last.message
+
+
+def test_the_engine_draws_again_after_every_kind_of_failure(engine: Engine, plugins: PluginSet) -> None:
+    before = only_image(list(engine.run(request(), plugins))).data
+    for bad in ({"sampler": "nonsense"}, {"model": "nonsense"}, {"styles": ("nonsense",)}, {"format": "nonsense"}):
+        *_, last = engine.run(request(**bad), plugins)
+        assert isinstance(last, Failed) and last.code == "bad_request" and "nonsense" in last.message
+    assert only_image(list(engine.run(request(), plugins))).data == before

@@ -1,0 +1,130 @@
+"""The same numbers as A1111: tokens, conditionings, noise, schedules, latents, pictures."""
+
+import json
+from io import BytesIO
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sdterm import Engine, GenerationRequest, PluginSet
+from sdterm.core import infotext
+from sdterm.core.plan import Choices, choose, prepare
+from sdterm.core.prompt.chunks import chunks
+from sdterm.engine import philox
+from sdterm.engine.model_sampling import DiscreteSampling
+from sdterm.engine.noise import ImageNoise
+from sdterm.engine.schedule import run_sigmas
+from sdterm.plugins.sd1 import TOKENS
+from sdterm.plugins.sd1.components import tokenize
+from tests.engine.conftest import images
+from tests.tiny_checkpoint import GOLDEN
+
+SAMPLER_RUNS = json.loads((GOLDEN / "samplers.json").read_text())
+SAMPLER_ARRAYS = np.load(GOLDEN / "samplers.npz")
+TEXTS = json.loads((GOLDEN / "conditioning.json").read_text())
+TEXT_VECTORS = np.load(GOLDEN / "conditioning.npz")
+DEMO = [
+    case
+    for case in json.loads((GOLDEN / "demo_cases.json").read_text())
+    if case["id"] in ("dev00", "dev01", "dev02", "dev04", "dev08")  # plain prompts, samplers that sdterm has
+]
+DEMO_IMAGES = np.load(GOLDEN / "demo_images.npz")
+
+
+def pixels(data: bytes) -> np.ndarray:
+    return np.asarray(Image.open(BytesIO(data)).convert("RGB"))
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    error = np.mean((a.astype(float) - b.astype(float)) ** 2)
+    return float("inf") if error == 0 else 10 * np.log10(255**2 / error)
+
+
+def as_request(golden: dict) -> GenerationRequest:
+    request, options = golden["request"], golden.get("opts", {})
+    return GenerationRequest(
+        prompt=request["prompt"],
+        negative_prompt=request["negative_prompt"],
+        sampler=request["sampler_name"],
+        scheduler=request["scheduler"],
+        noise_source="CPU",
+        clip_skip=options.get("CLIP_stop_at_last_layers", 1),
+        **{key: request[key] for key in ("seed", "steps", "cfg_scale", "width", "height")},
+    )
+
+
+@pytest.mark.parametrize("case", json.loads((GOLDEN / "tokens.json").read_text()), ids=lambda case: repr(case["text"]))
+def test_text_becomes_the_tokens_a1111_makes(case: dict) -> None:
+    assert tokenize(case["text"]) == case["ids"]
+
+
+@pytest.mark.parametrize("case", TEXTS, ids=str)
+def test_prompts_become_the_chunks_and_vectors_a1111_makes(case: str, tiny_engine: Engine, plugins: PluginSet) -> None:
+    prompt = TEXTS[case]["prompt"]
+    list(tiny_engine.run(GenerationRequest(prompt="warm", steps=1, width=64, height=64), plugins))
+    assert chunks(tokenize(prompt), TOKENS) == TEXTS[case]["chunks"]
+    vectors = tiny_engine._model.condition([prompt], 2 if case.startswith("clip2") else 1)[0].numpy()
+    golden = TEXT_VECTORS[case]
+    assert np.abs(vectors - golden).max() <= 1e-4 * np.abs(golden).max()
+
+
+def test_philox_draws_what_a_cuda_card_draws() -> None:
+    first = philox.normal(0, 0, (3, 4)).flatten()[:4]
+    assert first.tolist() == pytest.approx([-0.92466259, -0.42534415, -2.6438457, 0.14518388], abs=1e-6)
+
+
+def test_cpu_noise_is_a1111s() -> None:
+    golden = SAMPLER_ARRAYS["Euler|Karras/init_noise"][0]
+    assert np.array_equal(ImageNoise(1234567, "CPU").draw(golden.shape).numpy(), golden)
+
+
+@pytest.mark.parametrize("run", [run for run in SAMPLER_RUNS if not run.startswith("extras")])
+def test_schedules_are_a1111s(run: str, tiny_engine: Engine, plugins: PluginSet) -> None:
+    request = as_request(SAMPLER_RUNS[run])
+    choices: Choices = choose(request, plugins, tiny_engine.library)
+    plan = prepare(request, choices, plugins, tiny_engine.library, {})
+    components = choices.family.build(choices.checkpoint, torch.device("cpu"), torch.float32)
+    sampling = DiscreteSampling(components.alphas_cumprod)
+    sigmas = run_sigmas(choices, plan, sampling)
+    golden = SAMPLER_ARRAYS[f"{run}/sigmas"]
+    if golden.dtype == np.int64:  # DDIM: timesteps, ascending
+        golden = sampling.sigmas.numpy()[golden][::-1]
+    assert np.allclose(sigmas.numpy(), golden, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("run", SAMPLER_RUNS)
+def test_latents_and_pictures_are_a1111s(
+    run: str, tiny_engine: Engine, plugins: PluginSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished: list[torch.Tensor] = []
+    decode = tiny_engine._decode
+    monkeypatch.setattr(tiny_engine, "_decode", lambda job, x, emit: (finished.append(x), decode(job, x, emit))[1])
+    (image,) = images(list(tiny_engine.run(as_request(SAMPLER_RUNS[run]), plugins)))
+    golden = SAMPLER_ARRAYS[f"{run}/latent"][0]
+    assert np.abs(finished[0].numpy() - golden).max() <= 1e-3 * np.abs(golden).max()
+    assert psnr(pixels(image.data), SAMPLER_ARRAYS[f"{run}/image"].squeeze()) >= 45
+
+
+@pytest.mark.parametrize("case", DEMO, ids=lambda case: case["id"])
+def test_the_embedded_model_draws_a1111s_pictures_from_their_infotext(
+    case: dict, engine: Engine, plugins: PluginSet
+) -> None:
+    parsed = infotext.parse(case["infotext"])
+    known = parsed.parameters
+    width, height = known["Size"].split("x")
+    request = GenerationRequest(
+        prompt=parsed.prompt,
+        steps=known["Steps"],
+        sampler=known["Sampler"],
+        scheduler=known["Schedule type"],
+        cfg_scale=known["CFG scale"],
+        seed=known["Seed"],
+        width=width,
+        height=height,
+        clip_skip=known.get("Clip skip", 1),
+    )
+    (image,) = images(list(engine.run(request, plugins)))
+    assert psnr(pixels(image.data), DEMO_IMAGES[case["id"]]) >= 45
+    assert image.infotext.replace("sdterm 0.1.0", "1.9.4") == case["infotext"]

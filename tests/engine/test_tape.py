@@ -1,0 +1,236 @@
+"""A run stopped anywhere goes on where it was, in another process too."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as Picture
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from sdterm import Engine, GenerationRequest, PluginSet, load_plugins
+from sdterm.core.dataroot import EMBEDDED_MODEL
+from sdterm.core.library import Library
+from sdterm.engine.tape import Row, Tape, checksum
+from sdterm.events import Cancelled, Event, Failed, Image, Resumed, Step, Warning
+from sdterm.hooks import Denoised, Sampler
+from tests.engine.conftest import EXTENSIONS, images, request
+
+SAMPLERS = [sampler.label for sampler in load_plugins(EXTENSIONS).all(Sampler)]
+STOP_AT = 3  # steps
+
+RESUME = """
+import pathlib, sys
+from sdterm import Engine, GenerationRequest, load_plugins
+from sdterm.core.library import Library
+root, extensions, folder = map(pathlib.Path, sys.argv[1:])
+engine, plugins = Engine(library=Library(root), device="cpu"), load_plugins(extensions)
+for request in sorted(folder.glob("*.json")):
+    events = list(engine.run(
+        GenerationRequest.model_validate_json(request.read_text()), plugins, tape=request.with_suffix(".tape")))
+    for event in events:
+        if event.event == "image":
+            request.with_suffix(".png").write_bytes(event.data)
+    request.with_suffix(".events").write_text("\\n".join(event.model_dump_json() for event in events))
+"""
+
+
+def stop_at_step(engine: Engine, plugins: PluginSet, asked: GenerationRequest, step: int, tape: Path) -> list[Event]:
+    """Run until a step was reported, then cancel."""
+    cancel, seen = threading.Event(), []
+    for event in engine.run(asked, plugins, tape=tape, cancel=cancel):
+        seen.append(event)
+        if isinstance(event, Step) and event.step >= step:
+            cancel.set()
+    return seen
+
+
+def only_image(events: list[Event]) -> Image:
+    assert not [event for event in events if isinstance(event, Failed)], events
+    (image,) = images(events)
+    return image
+
+
+def pixels(data: bytes) -> np.ndarray:
+    return np.asarray(Picture.open(BytesIO(data))).astype(int)
+
+
+@pytest.fixture(scope="module")
+def resumed(
+    tmp_path_factory: pytest.TempPathFactory, engine: Engine, plugins: PluginSet, root: Path
+) -> Iterator[dict[str, tuple[Image, bytes, list[dict]]]]:
+    """Every sampler: a whole run's image, and what a new process made of a run that was stopped."""
+    folder = tmp_path_factory.mktemp("tapes")
+    whole = {}
+    for label in SAMPLERS:
+        asked = request(sampler=label, steps=8, width=128, height=128, batch_size=1)
+        whole[label] = only_image(list(engine.run(asked, plugins)))
+        (folder / f"{label}.json").write_text(asked.model_dump_json())
+        stopped = stop_at_step(engine, plugins, asked, STOP_AT, folder / f"{label}.tape")
+        assert isinstance(stopped[-1], Cancelled)
+    environment = os.environ | {"PYTHONPATH": str(EXTENSIONS.parent)}
+    command = [sys.executable, "-c", RESUME, str(root), str(EXTENSIONS), str(folder)]
+    subprocess.run(command, check=True, env=environment, timeout=300)
+    yield {
+        label: (
+            whole[label],
+            (folder / f"{label}.png").read_bytes(),
+            [json.loads(line) for line in (folder / f"{label}.events").read_text().splitlines()],
+        )
+        for label in SAMPLERS
+    }
+
+
+@pytest.mark.parametrize("label", SAMPLERS)
+def test_a_stopped_run_resumed_in_a_new_process_gives_the_bit_identical_image(label: str, resumed: dict) -> None:
+    whole, data, _ = resumed[label]
+    assert data == whole.data
+
+
+@pytest.mark.parametrize("label", SAMPLERS)
+def test_resuming_repeats_no_step_and_says_once_what_came_from_the_tape(label: str, resumed: dict) -> None:
+    _, _, events = resumed[label]
+    assert [event["event"] for event in events].count("resumed") == 1
+    (said,) = [event for event in events if event["event"] == "resumed"]
+    assert said["calls"] >= STOP_AT
+    steps = [event["step"] for event in events if event["event"] == "step"]
+    assert steps[0] >= STOP_AT and steps == sorted(set(steps))
+
+
+@pytest.mark.parametrize("label", SAMPLERS)
+def test_resuming_with_another_attention_backend_stays_within_its_promise(
+    label: str, engine: Engine, plugins: PluginSet, tmp_path: Path
+) -> None:
+    asked = request(sampler=label, steps=8)
+    whole = only_image(list(engine.run(asked, plugins)))
+    stop_at_step(engine, plugins, asked, STOP_AT, tmp_path / "tape")
+    lighter = asked.model_copy(update={"memory": ("sliced",)})
+    events = list(engine.run(lighter, plugins, tape=tmp_path / "tape"))
+    assert [event for event in events if isinstance(event, Resumed)]
+    assert plugins.optimizer("sliced").effect == "exact"
+    assert np.abs(pixels(only_image(events).data) - pixels(whole.data)).max() <= 1
+
+
+@pytest.mark.parametrize("label", SAMPLERS)
+def test_another_checkpoint_starts_the_image_again_and_says_so(
+    label: str, engine: Engine, plugins: PluginSet, other_checkpoint: Engine, tmp_path: Path
+) -> None:
+    asked = request(sampler=label, steps=6)
+    stop_at_step(engine, plugins, asked, STOP_AT, tmp_path / "tape")
+    events = list(other_checkpoint.run(asked, plugins, tape=tmp_path / "tape"))
+    (warning,) = [event for event in events if isinstance(event, Warning)]
+    assert warning.code == "tape_restarted" and "checkpoint" in warning.message
+    assert not [event for event in events if isinstance(event, Resumed)]
+    assert only_image(events).data == only_image(list(other_checkpoint.run(asked, plugins))).data
+
+
+@pytest.fixture(scope="module")
+def other_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    """The demo model with one weight changed, under the same name."""
+    path = tmp_path_factory.mktemp("other") / EMBEDDED_MODEL.name
+    with safe_open(EMBEDDED_MODEL, "pt") as file:
+        tensors, metadata = {key: file.get_tensor(key) for key in file.keys()}, file.metadata()
+    tensors["model.diffusion_model.out.2.bias"] = tensors["model.diffusion_model.out.2.bias"] + 0.05
+    save_file(tensors, path, metadata)
+    return Engine(library=Library(path.parent, chosen=path), device="cpu")
+
+
+def test_a_killed_process_is_resumed_from_its_tape(tmp_path: Path) -> None:
+    """SIGKILL in the middle of a run of the command line: the next call of the same command finishes the image."""
+    command = [sys.executable, "-m", "sdterm", "generate", "blue square, white background", "--json"]
+    command += ["--data-dir", str(tmp_path), "--steps", "60", "--sampler", "Euler a", "--tape", str(tmp_path / "tape")]
+    environment = os.environ | {"PYTHONPATH": str(EXTENSIONS.parent)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout
+        for line in process.stdout:
+            event = json.loads(line)
+            if event["event"] == "started":
+                seed = event["seed"]
+            if event["event"] == "step" and event["step"] == 17:
+                process.send_signal(signal.SIGKILL)
+    assert not list(tmp_path.glob("outputs/*/*"))
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=True)
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    (resumed,) = [event for event in events if event["event"] == "resumed"]
+    assert resumed["calls"] >= 17
+    (image,) = [event for event in events if event["event"] == "image"]
+    assert image["seed"] == seed, "a random seed is drawn once"
+    whole = [*command[:-2], "--seed", str(seed)]
+    subprocess.run(whole, capture_output=True, env=environment, timeout=120, check=True)
+    first, second = sorted(tmp_path.glob("outputs/*/*.png"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_finished_images_of_a_stopped_job_are_not_drawn_again(
+    engine: Engine, plugins: PluginSet, tmp_path: Path
+) -> None:
+    asked = request(batch_count=3)
+    events = engine.run(asked, plugins, tape=tmp_path / "tape")
+    first = next(event for event in events if isinstance(event, Image))
+    next(events)  # whoever reads on has the image
+    events.close()
+    rest = images(list(engine.run(asked, plugins, tape=tmp_path / "tape")))
+    assert first.index == 0
+    assert [image.index for image in rest] == [1, 2]
+
+
+def test_a_torn_tape_loses_only_its_torn_end(engine: Engine, plugins: PluginSet, tmp_path: Path) -> None:
+    tape = tmp_path / "tape"
+    asked = request(sampler="Euler a", steps=8, batch_size=2)
+    whole = images(list(engine.run(asked, plugins)))
+    stop_at_step(engine, plugins, asked, 5, tape)
+    tape.write_bytes(tape.read_bytes()[:-100])
+    events = list(engine.run(asked, plugins, tape=tape))
+    assert [event for event in events if isinstance(event, Resumed)]
+    assert [image.data for image in images(events)] == [image.data for image in whole]
+
+
+def test_a_damaged_row_and_all_behind_it_are_computed_again(engine: Engine, plugins: PluginSet, tmp_path: Path) -> None:
+    tape = tmp_path / "tape"
+    asked = request(steps=8)
+    whole = only_image(list(engine.run(asked, plugins)))
+    stop_at_step(engine, plugins, asked, 6, tape)
+    content = bytearray(tape.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    tape.write_bytes(content)
+    assert only_image(list(engine.run(asked, plugins, tape=tape))).data == whole.data
+
+
+def test_a_file_that_is_no_tape_is_left_alone(engine: Engine, plugins: PluginSet, tmp_path: Path) -> None:
+    (tmp_path / "letter").write_text("dear reader")
+    *_, last = engine.run(request(), plugins, tape=tmp_path / "letter")
+    assert isinstance(last, Failed) and last.code == "tape_unusable"
+    assert (tmp_path / "letter").read_text() == "dear reader"
+
+
+def test_a_row_is_served_only_to_the_same_call() -> None:
+    x = torch.randn(4, 8, 8)
+    row = Row(0, 0, 1.5, checksum(x), Denoised(torch.zeros(4, 8, 8), None))
+    assert row.answers(x, 1.5)
+    assert not row.answers(x, 1.25)
+    assert not row.answers(x + 1e-7, 1.5)
+
+
+def test_rows_survive_in_their_exact_dtype_with_the_unguided_output(tmp_path: Path) -> None:
+    tape = Tape({"v": 1}, tmp_path / "tape")
+    result = Denoised(torch.randn(4, 8, 8, dtype=torch.float64), torch.randn(4, 8, 8).half())
+    tape.append(Row(2, 5, 0.25, "00", result))
+    tape.go_float32(1, 3)
+    tape.close()
+    again = Tape({"v": 1}, tmp_path / "tape")
+    row = again.row(2, 5)
+    assert row and torch.equal(row.result.x0, result.x0) and row.result.x0.dtype == torch.float64
+    assert row.result.uncond is not None and result.uncond is not None
+    assert torch.equal(row.result.uncond, result.uncond)
+    assert again.is_float32(1) and not again.mismatch
+    again.close()
+    assert Tape({"v": 2}, tmp_path / "tape").mismatch == ("v",)
