@@ -125,26 +125,13 @@ class ModelSampling(Protocol):
     def t_to_sigma(self, t: torch.Tensor) -> torch.Tensor: ...
 
 
-class Sample(Protocol):
-    """A sampling loop in k-diffusion's shape: from noisy x down `sigmas` (float32 [n+1], on the CPU, so that reading
-    one never waits for a GPU) to clean latents."""
-
-    def __call__(
-        self,
-        denoise: Denoise,
-        x: torch.Tensor,
-        sigmas: torch.Tensor,
-        *,
-        noise: Noise,
-        callback: StepCallback,
-        **options: Any,
-    ) -> torch.Tensor: ...
-
-
 @dataclass(frozen=True)
 class Sampler:
     """A sampling algorithm.
 
+    sample: `sample(denoise, x, sigmas, *, noise, callback, **options) -> x`, a loop in k-diffusion's shape, from noisy
+        x `[B, C, h, w]` down `sigmas` (float32 [n+1], on the CPU, so that reading one never waits for a GPU) to clean
+        latents; see `Denoise`, `Noise` and `StepCallback`. Every declared option is given by keyword.
     grid: where its noise levels come from. `schedule`: the chosen scheduler; `own`: `own_sigmas(steps, sampling)`,
         and the scheduler is ignored.
     start: how pure noise is scaled at the start. `sigma`: by the first sigma (k-diffusion); `unit`: not at all (the
@@ -153,7 +140,7 @@ class Sampler:
 
     id: str
     label: str
-    sample: Sample
+    sample: Callable[..., torch.Tensor]
     aliases: tuple[str, ...] = ()
     calls_per_step: int = 1
     default_scheduler: str | None = None
@@ -183,13 +170,22 @@ class Scheduler:
 class WeightsReader(Protocol):
     """A checkpoint file. Reading the key list touches only its header."""
 
-    path: Path
-    metadata: Mapping[str, str]
-    """The file's own header metadata."""
-    config: Mapping[str, Any] | None
-    """The `.yaml` beside the file (A1111's convention), parsed."""
-    preview: Mapping[str, Any] | None
-    """The `.preview.json` beside the file: the linear latent-to-RGB map fitted for it."""
+    @property
+    def path(self) -> Path: ...
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """The file's own header metadata."""
+        ...
+
+    @property
+    def config(self) -> Mapping[str, Any] | None:
+        """The `.yaml` beside the file (A1111's convention), parsed."""
+        ...
+
+    @property
+    def preview(self) -> Mapping[str, Any] | None:
+        """The `.preview.json` beside the file: the linear latent-to-RGB map fitted for it."""
+        ...
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]: ...
     def read(self, keys: Sequence[str], device: torch.device, dtype: torch.dtype) -> dict[str, torch.Tensor]: ...

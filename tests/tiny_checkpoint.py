@@ -1,7 +1,8 @@
 """Rebuild the tiny SD 1.5-shaped checkpoint that the golden runs were made with, from its rule.
 
-Each tensor is numpy's RandomState(crc32(key)).standard_normal(shape), called z, rounded to fp16: 1-D weights 1 + 0.05 z;
-other 1-D 0.02 z; names with "embedding" 0.5 z; the rest 0.9 z / sqrt(fan-in). The exceptions below make sampling converge.
+Each tensor is numpy's RandomState(crc32(key)).standard_normal(shape), called z, rounded to fp16: 1-D weights
+1 + 0.05 z; other 1-D 0.02 z; names with "embedding" 0.5 z; the rest 0.9 z / sqrt(fan-in). The exceptions below make
+sampling converge.
 """
 
 import json

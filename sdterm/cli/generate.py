@@ -45,7 +45,9 @@ from sdterm.request import MAX_PROMPT, GenerationRequest, RequestError, make_req
 @click.option("--noise", metavar="SOURCE", help="NV: as on a CUDA card; CPU: as A1111 with RNG CPU [NV].")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where to save.")
 @click.option("--format", metavar="NAME", help="png or jpeg [png].")
-@click.option("--tape", type=click.Path(path_type=Path), metavar="FILE", help="Record the run; resume it if it stopped.")
+@click.option(
+    "--tape", type=click.Path(path_type=Path), metavar="FILE", help="Record the run; resume it if it stopped."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print events, one JSON object a line.")
 @click.option("--no-show", is_flag=True, help="Do not show the picture.")
 @click.option("--local", is_flag=True, help="Draw in this process (for now there is no other).")

@@ -24,7 +24,11 @@ def info(image: Path, as_json: bool) -> None:
         raise UsageError(f"{image} holds no infotext; it was not made by sdterm or A1111, or was saved again since.")
     parsed = infotext.parse(text)
     if as_json:
-        fields = {"prompt": parsed.prompt, "negative_prompt": parsed.negative_prompt, "parameters": dict(parsed.parameters)}
+        fields = {
+            "prompt": parsed.prompt,
+            "negative_prompt": parsed.negative_prompt,
+            "parameters": dict(parsed.parameters),
+        }
         click.echo(json.dumps(fields, ensure_ascii=False, indent=1))
         return
     for line in text.splitlines():

@@ -13,6 +13,11 @@ from sdterm.core.flags import FLAGS, Flag
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_SHAPES: dict[str, dict[str, Any]] = {
+    "flag": {"is_flag": True, "default": None},
+    "value": {"metavar": "VALUE"},
+    "values": {"multiple": True, "metavar": "VALUE"},
+}
 _BY_PARAMETER = {flag.name.removeprefix("--").replace("-", "_"): flag for flag in FLAGS}
 
 
@@ -32,11 +37,7 @@ def settings_of(context: click.Context) -> Settings:
 
 
 def _option(flag: Flag) -> Callable[[F], F]:
-    shape: dict[str, Any] = {
-        "flag": {"is_flag": True, "default": None},
-        "value": {"metavar": "VALUE"},
-        "values": {"multiple": True, "metavar": "VALUE"},
-    }[flag.arity]
+    shape = _SHAPES[flag.arity]
     hidden = flag.status not in ("ours", "mapped")
     return click.option(flag.name, help=flag.sentence, hidden=hidden, expose_value=False, **shape, callback=_remember)
 

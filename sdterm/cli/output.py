@@ -1,6 +1,6 @@
 """How a run is shown: on a terminal, in a pipe, as JSON."""
 
-import sys
+import contextlib
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -192,10 +192,8 @@ def _demo_notice(root: Path) -> list[str]:
     said = root / "cache" / "demo-notice"
     if said.exists():
         return []
-    try:
+    with contextlib.suppress(OSError):  # then it is said again
         write_atomically(said, b"")
-    except OSError:
-        pass  # then it is said again
     return [
         "This is the small demo model that comes with sdterm: it knows simple scenes, shapes and colours at 128x128.",
         f"Put a real SD 1.x checkpoint (.safetensors) into {root / CHECKPOINTS} and it is used instead.",

@@ -4,6 +4,7 @@ It is exported by a process of its own (`python -m sdterm.core.catalogue FOLDER 
 plugins, so that listing and validating need neither torch nor strangers' code in the asking process.
 """
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -74,10 +75,8 @@ def load_catalogue(root: Path, *, third_party: bool = True) -> Catalogue:
     if (cached := _read(cache)) and cached.get("key") == key:
         return Catalogue.model_validate(cached["catalogue"])
     catalogue = _export_elsewhere(folder)
-    try:
+    with contextlib.suppress(OSError):  # without a cache the next call exports again
         write_atomically(cache, json.dumps({"key": key, "catalogue": catalogue.model_dump(mode="json")}).encode())
-    except OSError:
-        pass  # without a cache the next call exports again
     return catalogue
 
 
@@ -125,8 +124,13 @@ def _note(given: object) -> str:
 
 
 def _option(option: Option) -> dict[str, Any]:
-    return {"name": option.name, "default": option.default, "minimum": option.minimum, "maximum": option.maximum,
-            "help": option.help}
+    return {
+        "name": option.name,
+        "default": option.default,
+        "minimum": option.minimum,
+        "maximum": option.maximum,
+        "help": option.help,
+    }
 
 
 def _read(path: Path) -> Mapping[str, Any] | None:

@@ -94,7 +94,7 @@ def resolve(layers: Mapping[str, Mapping[str, Any]], environ: Mapping[str, str])
     """All settings from the flags' layers (source → settings, the strongest first), the environment and config.toml.
     Raises ConfigError."""
     variables = dict(_from_environment(environ))
-    flags = {key: Value(value, source) for source, layer in reversed(layers.items()) for key, value in layer.items()}
+    flags = {key: Value(value, source) for source, layer in reversed([*layers.items()]) for key, value in layer.items()}
     chosen = flags.get("data_dir") or variables.get("data_dir")
     root = data_root(chosen.value if chosen else None, environ)
     defaults = {setting.key: Value(setting.default, "default") for setting in SETTINGS}

@@ -74,7 +74,12 @@ FLAGS: tuple[Flag, ...] = (
     Flag("--opt-split-attention", "Compute attention in slices.", change=_memory("sliced"), status="mapped"),
     Flag("--opt-split-attention-v1", "Compute attention in slices.", change=_memory("sliced"), status="mapped"),
     Flag("--opt-split-attention-invokeai", "Compute attention in slices.", change=_memory("sliced"), status="mapped"),
-    Flag("--opt-sdp-attention", "Compute attention with torch's SDPA (the default).", change=_memory("sdpa"), status="mapped"),
+    Flag(
+        "--opt-sdp-attention",
+        "Compute attention with torch's SDPA (the default).",
+        change=_memory("sdpa"),
+        status="mapped",
+    ),
     Flag("--opt-sdp-no-mem-attention", "As --opt-sdp-attention.", change=_memory("sdpa"), status="mapped"),
     Flag("--disable-opt-split-attention", "As --opt-sdp-attention.", change=_memory("sdpa"), status="mapped"),
     Flag("--no-half", "Compute in float32.", change=_fixed("precision", "full"), status="mapped"),
@@ -110,7 +115,9 @@ FLAGS: tuple[Flag, ...] = (
     *_obsolete(_NO_TUNNEL, "--share"),
     *_obsolete(_NO_TUNNEL, "--ngrok", "--ngrok-options", "--ngrok-region", arity="value"),
     *_obsolete("Extensions are never installed over the network here.", "--enable-insecure-extension-access"),
-    *_obsolete("sdterm never unpickles model files, and runs no code from prompts.", "--disable-safe-unpickle", "--allow-code"),
+    *_obsolete(
+        "sdterm never unpickles model files, and runs no code from prompts.", "--disable-safe-unpickle", "--allow-code"
+    ),
     *_obsolete(_NO_EFFECT, "--always-batch-cond-uncond", "--deepdanbooru", "--unload-gfpgan", "--gradio-queue"),
     *_obsolete(_NO_EFFECT, "--show-negative-prompt", "--add-stop-route"),
     *_obsolete(_NO_EFFECT, "--gradio-img2img-tool", "--gradio-inpaint-tool", arity="value"),

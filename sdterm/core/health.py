@@ -153,7 +153,9 @@ def _data_root(root: Path) -> Iterator[Check]:
         return
     free = psutil.disk_usage(str(root)).free
     status: Literal["ok", "note"] = "ok" if free >= LEAST_FREE else "note"
-    yield Check("Data folder", status, f"{root}, {free / _GIB:.1f} GB free", "" if status == "ok" else "Free some space.")
+    yield Check(
+        "Data folder", status, f"{root}, {free / _GIB:.1f} GB free", "" if status == "ok" else "Free some space."
+    )
     if (kind := _file_system(root)) in _NETWORK:
         yield Check(
             "File system",

@@ -1,5 +1,6 @@
 """Model files: which there are, what their headers say, their hashes."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -135,10 +136,8 @@ class Library:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         entries = self._entries() | {str(path): {"stamp": _stamp(path), "sha256": digest}}
-        try:
+        with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
             write_atomically(self._cache_file, json.dumps(entries, indent=1).encode())
-        except OSError:
-            pass  # a cache that cannot be written costs time, nothing else
         return digest
 
     @property

@@ -30,8 +30,8 @@ def find(kind: str, name: str, items: Mapping[str, T], *, more: str = "") -> T:
     near = difflib.get_close_matches(wanted, by_normal, n=6, cutoff=0.5)
     near += [known for known in by_normal if wanted and known.startswith(wanted)]
     suggested = list(dict.fromkeys(labels[id(by_normal[known])] for known in near))[:3]
-    known = list(labels.values())[:8]
-    hint = f" Did you mean {_listed(suggested)}?" if suggested else f" There is {_listed(known)}." if known else ""
+    there = list(labels.values())[:8]
+    hint = f" Did you mean {_listed(suggested)}?" if suggested else f" There is {_listed(there)}." if there else ""
     raise UnknownNameError(f"There is no {kind} named {printable(name)!r}.{hint}{more}")
 
 

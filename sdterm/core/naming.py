@@ -37,9 +37,7 @@ class NameFacts:
 
     def of(self, image: Image, number: int) -> "NameFacts":
         """The facts of one image of the job."""
-        return replace(
-            self, seed=image.seed, width=image.width, height=image.height, number=number, index=image.index
-        )
+        return replace(self, seed=image.seed, width=image.width, height=image.height, number=number, index=image.index)
 
 
 TOKENS: dict[str, Callable[[NameFacts], str]] = {

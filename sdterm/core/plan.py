@@ -132,9 +132,7 @@ def prepare(
     )
 
 
-def _image(
-    request: GenerationRequest, seed: int, index: int, plugins: PluginSet, context: PromptContext
-) -> ImagePlan:
+def _image(request: GenerationRequest, seed: int, index: int, plugins: PluginSet, context: PromptContext) -> ImagePlan:
     """Fold the prompt transforms; one that returns several texts spreads them over the images in turn."""
     text = PromptText(request.prompt, request.negative_prompt, request.styles)
     for transform in plugins.transforms():

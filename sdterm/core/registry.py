@@ -29,7 +29,9 @@ from sdterm.hooks import (
 )
 from sdterm.request import RequestError
 
-HOOKS: Mapping[str, type] = {
+Descriptor = Sampler | Scheduler | OutputSaver | MemoryOptimizer | PromptTransform | ModelFamily
+
+HOOKS: Mapping[str, type[Descriptor]] = {
     "sdterm_prompt_transforms": PromptTransform,
     "sdterm_samplers": Sampler,
     "sdterm_schedulers": Scheduler,
@@ -38,7 +40,6 @@ HOOKS: Mapping[str, type] = {
     "sdterm_output_savers": OutputSaver,
 }
 
-Descriptor = Sampler | Scheduler | OutputSaver | MemoryOptimizer | PromptTransform | ModelFamily
 D = TypeVar("D", Sampler, Scheduler, OutputSaver, MemoryOptimizer, PromptTransform, ModelFamily)
 
 
@@ -95,11 +96,10 @@ class PluginSet:
 
 def named(descriptors: Iterable[D]) -> dict[str, D]:
     """Every name a descriptor answers to → the descriptor."""
-    return {
-        name: descriptor
-        for descriptor in descriptors
-        for name in (descriptor.label, descriptor.id, *getattr(descriptor, "aliases", ()))
-    }
+    names: dict[str, D] = {}
+    for given in descriptors:
+        names |= dict.fromkeys((given.label, given.id, *getattr(given, "aliases", ())), given)
+    return names
 
 
 def load_plugins(extensions_folder: Path | None = None, *, third_party: bool = True) -> PluginSet:
@@ -153,9 +153,7 @@ def _describe(error: Exception, source: Source) -> str:
     return f"{type(error).__name__}: {error}{place}"
 
 
-def check_options(
-    owner: str, declared: tuple[Option, ...], given: Mapping[str, OptionValue]
-) -> dict[str, OptionValue]:
+def check_options(owner: str, declared: tuple[Option, ...], given: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
     """Every declared option with its given or default value. Raises RequestError on an unknown name or bad value."""
     options = {option.name: option for option in declared}
     for name in given:

@@ -6,6 +6,6 @@ import os
 # two cores of which another program uses one, a 256x256 picture took 2 s instead of 4 to 70.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from sdterm.engine.engine import Engine  # noqa: E402
+from sdterm.engine.engine import Engine
 
 __all__ = ["Engine"]

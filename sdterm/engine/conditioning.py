@@ -28,7 +28,7 @@ class Conditioner:
         key = (text, clip_skip)
         if key not in self._encoded:
             tokens = torch.tensor(chunks(self._components.tokenize(text), self._rules), device=self._components.device)
-            parts = [self._components.encode(part, clip_skip) for part in tokens.split(_AT_ONCE)]
+            parts = [self._components.encode(part, clip_skip) for part in torch.split(tokens, _AT_ONCE)]
             self._encoded[key] = torch.cat(parts).flatten(0, 1)
         self._encoded.move_to_end(key)
         while len(self._encoded) > _KEPT:

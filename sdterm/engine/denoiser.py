@@ -32,7 +32,11 @@ def guided_denoiser(
     for row, text in enumerate(texts):
         calls.setdefault((len(text), 0 if together else row // batch), []).append(row)
     groups = [
-        (rows, torch.tensor([row % batch for row in rows], device=components.device), torch.stack([texts[r] for r in rows]))
+        (
+            rows,
+            torch.tensor([row % batch for row in rows], device=components.device),
+            torch.stack([texts[r] for r in rows]),
+        )
         for rows in calls.values()
     ]
 

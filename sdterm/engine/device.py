@@ -6,10 +6,12 @@ from typing import Literal
 import psutil
 import torch
 
+from sdterm.request import RequestError
+
 Precision = Literal["auto", "full", "half"]
 
 
-class DeviceError(ValueError):
+class DeviceError(RequestError):
     """The device asked for is not there."""
 
 
@@ -26,7 +28,9 @@ class MemoryUse:
 def pick_device(name: str | None) -> torch.device:
     """The named device (`cpu`, `cuda`, `cuda:1`, `mps`), else the best there is. Raises DeviceError."""
     if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
+        return torch.device(
+            "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        )
     try:
         device = torch.device(name)
     except RuntimeError:

@@ -155,15 +155,15 @@ class Engine:
         emit(ModelLoading(model=plan.model, done=True, seconds=time.perf_counter() - began))
         return self._model
 
-    def _draw(
-        self, job: "_Job", cancel: threading.Event, previews: bool, emit: Callable[[Event], None]
-    ) -> None:
+    def _draw(self, job: "_Job", cancel: threading.Event, previews: bool, emit: Callable[[Event], None]) -> None:
         """All batches, one after the other."""
         drawn = 0
         try:
             batches = job.batches()
             for number, batch in enumerate(batches):
-                latents = self._sample(job, batch, cancel, _progress(job, batch, number, len(batches), previews, emit), emit)
+                latents = self._sample(
+                    job, batch, cancel, _progress(job, batch, number, len(batches), previews, emit), emit
+                )
                 for index, image_latents in zip(batch, latents, strict=True):
                     if cancel.is_set():
                         raise CancelledError
@@ -260,7 +260,11 @@ class _Job:
         """The images still to draw, by index, as they are drawn together."""
         size = 1 if self.choices.sampler.batch_coupled else self.request.batch_size
         batches = [
-            [index for index in range(first, min(first + size, len(self.plan.images))) if not self.tape.is_finished(index)]
+            [
+                index
+                for index in range(first, min(first + size, len(self.plan.images)))
+                if not self.tape.is_finished(index)
+            ]
             for first in range(0, len(self.plan.images), size)
         ]
         return [batch for batch in batches if batch]
@@ -276,7 +280,11 @@ def _sample_batch(
 ) -> torch.Tensor:
     images: list[ImagePlan] = [job.plan.images[index] for index in batch]
     sampler, components, request = job.choices.sampler, model.components, job.request
-    shape = (components.latent_channels, job.plan.height // components.downscale, job.plan.width // components.downscale)
+    shape = (
+        components.latent_channels,
+        job.plan.height // components.downscale,
+        job.plan.width // components.downscale,
+    )
     noise = BatchNoise([image.seed for image in images], request.noise_source, shape, components.device)
     start = noise.draw()
     for index, latents in zip(batch, start, strict=True):

@@ -8,22 +8,18 @@ from sdterm.core.library import ModelFileError
 from sdterm.core.names import UnknownNameError
 from sdterm.core.styles import StylesError
 from sdterm.engine.decode import BlackImageError
-from sdterm.engine.device import DeviceError
 from sdterm.engine.recorder import NonFiniteError
 from sdterm.engine.tape import TapeError
 from sdterm.events import Failed
 from sdterm.hooks import PluginError
 from sdterm.request import RequestError
 
-_NOT_A_NUMBER = (
-    "The checkpoint may be damaged or the CFG scale too high. Check its hash, or try another model or a lower CFG scale."
-)
+_NOT_A_NUMBER = "The checkpoint may be damaged or the CFG scale too high: try another model or a lower CFG scale."
 
 _TABLE: tuple[tuple[type[Exception], str, str], ...] = (
     (RequestError, "bad_request", ""),
     (UnknownNameError, "bad_request", ""),
     (StylesError, "bad_request", ""),
-    (DeviceError, "bad_request", ""),
     (ModelFileError, "bad_model", ""),
     (PluginError, "plugin_failed", "`sdterm plugins` lists what is installed and where it comes from."),
     (NonFiniteError, "not_a_number", _NOT_A_NUMBER),

@@ -71,9 +71,7 @@ def with_optimizers(model: Model, optimizers: Sequence[MemoryOptimizer]) -> Mode
     for new in optimizers:
         if new not in model.optimizers:
             _guarded(new, new.apply, model.components)
-    return Model(
-        model.sha256, model.dtype, tuple(optimizers), model.components, model.sampling, model.condition
-    )
+    return Model(model.sha256, model.dtype, tuple(optimizers), model.components, model.sampling, model.condition)
 
 
 def _guarded(optimizer: MemoryOptimizer, change: object, components: Components) -> None:

@@ -20,7 +20,12 @@ _2_32_INV_2PI = np.float64(np.float32(2.3283064e-10 * 6.2831855))
 def normal(seed: int, offset: int, shape: tuple[int, ...]) -> NDArray[Any]:
     """Standard normal float32 of `shape`: draw number `offset` of the generator seeded with `seed`."""
     n = int(np.prod(shape))
-    counter = [np.full(n, offset, np.uint64), np.zeros(n, np.uint64), np.arange(n, dtype=np.uint64), np.zeros(n, np.uint64)]
+    counter = [
+        np.full(n, offset, np.uint64),
+        np.zeros(n, np.uint64),
+        np.arange(n, dtype=np.uint64),
+        np.zeros(n, np.uint64),
+    ]
     key = [seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF]
     for _ in range(_ROUNDS):
         product_0 = counter[0] * _MULTIPLIERS[0]  # 32 x 32 bits: exact in 64

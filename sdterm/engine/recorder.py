@@ -83,7 +83,7 @@ class Recorder:
             self.failure = error
             raise
         # Copies: samplers may change what they are given, and the writer reads later.
-        self._queue.put(_Call(number, x.clone(), level, Denoised(*(t.clone() if t is not None else None for t in result))))
+        self._queue.put(_Call(number, x.clone(), level, _map(torch.Tensor.clone, result)))
         return result
 
     def callback(self, i: int, denoised: torch.Tensor) -> None:
@@ -133,10 +133,14 @@ class Recorder:
                 self.failure = error
 
     def _record(self, call: _Call) -> torch.Tensor:
-        x, result = call.x.cpu(), Denoised(*(t.cpu() if t is not None else None for t in call.result))
+        x, result = call.x.cpu(), _map(torch.Tensor.cpu, call.result)
         if not torch.isfinite(result.x0).all():
             raise NonFiniteError(call.number)
         for position, image in enumerate(self._images):
             own = Denoised(result.x0[position], result.uncond[position] if result.uncond is not None else None)
             self._tape.append(Row(image, call.number, call.sigma, checksum(x[position]), own))
         return result.x0[0]
+
+
+def _map(change: Callable[[torch.Tensor], torch.Tensor], result: Denoised) -> Denoised:
+    return Denoised(change(result.x0), change(result.uncond) if result.uncond is not None else None)

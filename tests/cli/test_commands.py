@@ -15,7 +15,14 @@ from tests.cli.conftest import Run, environment
 
 def test_samplers_lists_samplers_and_schedules_with_their_options(sdterm: Run) -> None:
     shown = sdterm("samplers").stdout
-    for words in ("Euler a", "DPM++ 2M", "Automatic schedule: Karras", "has its own schedule", "Exponential", "rho=7.0"):
+    for words in (
+        "Euler a",
+        "DPM++ 2M",
+        "Automatic schedule: Karras",
+        "has its own schedule",
+        "Exponential",
+        "rho=7.0",
+    ):
         assert words in shown
     assert {"Euler", "DDIM", "Karras"} <= {offer["label"] for offer in json.loads(sdterm("samplers", "--json").stdout)}
 
@@ -58,7 +65,17 @@ def test_models_lists_usable_and_refused_checkpoints(sdterm: Run, data: Path) ->
 
 def test_doctor_names_what_it_looked_at_and_is_content_here(sdterm: Run, data: Path) -> None:
     checks = {check["name"]: check for check in json.loads(sdterm("doctor", "--json").stdout)}
-    for name in ("Python", "torch", "diffusers", "transformers", "xformers", "Memory", "Data folder", "Checkpoints", "Plugins"):
+    for name in (
+        "Python",
+        "torch",
+        "diffusers",
+        "transformers",
+        "xformers",
+        "Memory",
+        "Data folder",
+        "Checkpoints",
+        "Plugins",
+    ):
         assert name in checks, name
     assert str(data) in checks["Data folder"]["finding"]
     assert "demo model" in checks["Checkpoints"]["finding"] and checks["Checkpoints"]["fix"]

@@ -42,7 +42,18 @@ def test_json_gives_the_event_stream_one_object_a_line(sdterm: Run, tmp_path: Pa
 
 
 def test_jpeg_keeps_the_infotext_and_info_shows_it(sdterm: Run, tmp_path: Path) -> None:
-    options = ("--format", "jpeg", "--out", str(tmp_path), "--negative", "nïght", "--sampler", "euler A", "--clip-skip", "2")
+    options = (
+        "--format",
+        "jpeg",
+        "--out",
+        str(tmp_path),
+        "--negative",
+        "nïght",
+        "--sampler",
+        "euler A",
+        "--clip-skip",
+        "2",
+    )
     sdterm("generate", "sea, “sun”", *QUICK, *options)
     (path,) = tmp_path.glob("*.jpg")
     shown = json.loads(sdterm("info", str(path), "--json").stdout)

@@ -96,6 +96,9 @@ def sdterm_samplers() -> list[Sampler]:
             label="Euler a",
             aliases=("k_euler_a", "k_euler_ancestral"),
             sample=sample_euler_ancestral,
-            options=(Option("eta", 1.0, "How much of each step's noise is fresh; 0 is plain Euler.", 0.0, 1.0), s_noise),
+            options=(
+                Option("eta", 1.0, "How much of each step's noise is fresh; 0 is plain Euler.", 0.0, 1.0),
+                s_noise,
+            ),
         ),
     ]

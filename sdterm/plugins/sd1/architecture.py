@@ -25,7 +25,9 @@ def stated(reader: WeightsReader) -> Mapping[str, Any]:
             return content
         return _from_yaml(reader.config["model"]["params"]) if reader.config else {}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise PluginError(f"The architecture stated for {reader.path.name} cannot be understood ({error!r}).") from error
+        raise PluginError(
+            f"The architecture stated for {reader.path.name} cannot be understood ({error!r})."
+        ) from error
 
 
 def _from_yaml(params: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -64,7 +66,7 @@ def unet_config(reader: WeightsReader) -> dict[str, Any]:
 def vae_config(reader: WeightsReader) -> dict[str, Any]:
     """For AutoencoderKL."""
     shapes, said = reader.shapes(), stated(reader).get("vae", {})
-    channels = []
+    channels: list[int] = []
     while (key := f"{VAE}encoder.down.{len(channels)}.block.0.conv1.weight") in shapes:
         channels.append(shapes[key][0])
     layers = sum(f"{VAE}encoder.down.0.block.{layer}.conv1.weight" in shapes for layer in range(8))

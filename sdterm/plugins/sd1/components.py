@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import ftfy
 import torch
 from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
 from tokenizers.models import BPE
@@ -47,7 +48,7 @@ class SD1Components:
         self._text_encoder, self._unet, self._vae = cast(Any, text_encoder), cast(Any, unet), cast(Any, vae)
 
     def tokenize(self, text: str) -> list[int]:
-        return tokenizer().encode(text, add_special_tokens=False).ids
+        return tokenize(text)
 
     def encode(self, tokens: torch.Tensor, clip_skip: int) -> torch.Tensor:
         """Hidden state -clip_skip, then the final layer norm, as A1111 does for SD 1.x."""
@@ -64,9 +65,15 @@ class SD1Components:
         return cast(torch.Tensor, self._vae.decode(latents / self._vae.config.scaling_factor, return_dict=False)[0])
 
 
+def tokenize(text: str) -> list[int]:
+    """CLIP's token ids (openai/CLIP simple_tokenizer.py). Text goes through ftfy first, as there: it straightens curly
+    quotes and mends wrongly decoded letters."""
+    return _tokenizer().encode(ftfy.fix_text(text), add_special_tokens=False).ids
+
+
 @cache
-def tokenizer() -> Tokenizer:
-    """CLIP's byte-level BPE, from the vocabulary that ships with sdterm (openai/CLIP simple_tokenizer.py)."""
+def _tokenizer() -> Tokenizer:
+    """Byte-level BPE with the vocabulary that ships with sdterm."""
     bpe = BPE.from_file(
         str(VOCABULARY / "vocab.json"),
         str(VOCABULARY / "merges.txt"),

@@ -76,7 +76,7 @@ def unet_keys(shapes: Shapes) -> dict[str, str]:
 def vae_keys(shapes: Shapes) -> dict[str, str]:
     own = [key for key in shapes if key.startswith(VAE)]
     count = 1 + max((int(m[1]) for key in own if (m := re.search(r"encoder\.down\.(\d+)\.", key))), default=0)
-    names = {}
+    names: dict[str, str] = {}
     for level in range(count):
         names |= {f"encoder.down.{level}.block": f"encoder.down_blocks.{level}.resnets"}
         names |= {f"encoder.down.{level}.downsample": f"encoder.down_blocks.{level}.downsamplers.0"}
