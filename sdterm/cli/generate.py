@@ -14,7 +14,7 @@ import click
 
 from sdterm.cli.errors import EXIT_CANCELLED, EXIT_FAILED, EXIT_USAGE, UsageError
 from sdterm.cli.options import flag_options, settings_of
-from sdterm.cli.output import JsonOutput, Output, PlainOutput, TerminalOutput
+from sdterm.cli.output import JsonOutput, Output, PlainOutput
 from sdterm.core.config import Settings
 from sdterm.core.dataroot import prepare as prepare_folders
 from sdterm.core.library import Library
@@ -158,7 +158,11 @@ def _standard_input() -> str:
 def _output(as_json: bool, no_show: bool, root: Path) -> Output:
     if as_json:
         return JsonOutput()
-    return TerminalOutput(root, pictures=not no_show) if sys.stdout.isatty() else PlainOutput(root)
+    if not sys.stdout.isatty():
+        return PlainOutput(root)
+    from sdterm.cli.terminal import TerminalOutput
+
+    return TerminalOutput(root, pictures=not no_show)
 
 
 @contextmanager

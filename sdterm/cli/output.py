@@ -1,4 +1,4 @@
-"""How a run is shown: on a terminal, in a pipe, as JSON."""
+"""How a run is shown in a pipe and as JSON, and the sentences that all ways of showing share."""
 
 import contextlib
 from pathlib import Path
@@ -9,9 +9,8 @@ import click
 
 from sdterm.cli.errors import say
 from sdterm.core.dataroot import CHECKPOINTS
-from sdterm.core.names import printable
 from sdterm.core.output import write_atomically
-from sdterm.events import Cancelled, Done, Event, Failed, Image, ModelLoading, Resumed, Started, Step, Warning
+from sdterm.events import Cancelled, Done, Event, Failed, Image, Resumed, Started, Warning
 
 _GIB = 1024**3
 
@@ -72,85 +71,6 @@ class PlainOutput:
                     say(line)
 
 
-class TerminalOutput:
-    """On a terminal: a progress bar with it/s and ETA, then the picture, its infotext and what it took."""
-
-    wants_previews = False
-
-    def __init__(self, root: Path, *, pictures: bool) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
-
-        self._root, self._pictures = root, pictures
-        self._console = Console(highlight=False)
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[status]}"),
-            console=self._console,
-            transient=True,
-        )
-        self._task = self._progress.add_task("", total=None, status="", visible=False)
-        self._batch = -1
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
-
-    def show(self, event: Event) -> None:
-        match event:
-            case ModelLoading(done=False, model=model):
-                self._progress.update(self._task, description=f"Loading {printable(model)}", total=None, visible=True)
-            case Step():
-                self._step(event)
-            case Image(path=path, infotext=infotext):
-                self._progress.update(self._task, visible=False)
-                if self._pictures and path:
-                    from sdterm.cli.picture import show_picture
-
-                    with self._paused():
-                        show_picture(Path(path))
-                for line in (*infotext.splitlines(), f"Saved {path}"):
-                    self._print(line)
-            case _:
-                for line in sentences(event, self._root):
-                    self._print(line)
-
-    def _step(self, event: Step) -> None:
-        if event.batch != self._batch:
-            self._batch = event.batch
-            name = f"Batch {event.batch + 1}/{event.batches}" if event.batches > 1 else "Drawing"
-            self._progress.reset(self._task, description=name, total=event.steps, completed=event.step - 1, status="")
-        self._progress.update(self._task, completed=event.step, visible=True)
-        task = self._progress.tasks[0]
-        pace = f"  {task.speed:.2f} it/s  ETA {_duration(task.time_remaining or 0)}" if task.speed else ""
-        self._progress.update(self._task, status=f"{event.step}/{event.steps}{pace}")
-
-    def _print(self, line: str) -> None:
-        self._console.print(printable(line, limit=100_000), markup=False, soft_wrap=True)
-
-    def _paused(self) -> "_Paused":
-        return _Paused(self._progress)
-
-
-class _Paused:
-    """The progress display off, while something else is written to the terminal."""
-
-    def __init__(self, progress: object) -> None:
-        self._progress = progress
-
-    def __enter__(self) -> None:
-        self._progress.stop()  # type: ignore[attr-defined]
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.start()  # type: ignore[attr-defined]
-
-
 def sentences(event: Event, root: Path) -> list[str]:
     """What there is to say about an event."""
     match event:
@@ -167,12 +87,13 @@ def sentences(event: Event, root: Path) -> list[str]:
         case Cancelled(images=images):
             return [f"Cancelled. {images} finished image(s) were saved."]
         case Done():
-            return [f"Time taken: {_duration(event.seconds)}", _memory(event)]
+            return [f"Time taken: {duration(event.seconds)}", _memory(event)]
         case _:
             return []
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """As A1111 says it."""
     minutes, rest = divmod(seconds, 60)
     return f"{minutes:.0f} min. {rest:.1f} sec." if minutes else f"{rest:.1f} sec."
 

@@ -6,9 +6,8 @@ from pathlib import Path
 from rich.console import Console
 
 
-def show_picture(path: Path) -> None:
+def show_picture(console: Console, path: Path) -> None:
     """Print the picture, no wider than the terminal and no taller than its rows less a few for the words."""
-    console = Console()
     rows = max(4, console.height - 6)
     kind = _renderable()
     console.print(kind(path, width="auto", height=min(rows, _native_rows(path, console.width))))

@@ -1,0 +1,91 @@
+"""How a run is shown on a terminal: a live preview over a progress bar, then the picture and what it took.
+
+Imported only there: rich and the picture protocols cost start-up time that a pipe does not owe.
+"""
+
+from collections.abc import Iterable
+from io import BytesIO
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from PIL import Image as Picture
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, TextColumn
+from textual_image.renderable.halfcell import Image as HalfBlocks
+
+from sdterm.cli.output import duration, sentences
+from sdterm.cli.picture import show_picture
+from sdterm.core.names import printable
+from sdterm.events import Event, Image, ModelLoading, Preview, Step
+
+PREVIEW_COLUMNS = 16  # 128 cells, about 5 KB a frame: bearable over a slow line at four frames a second
+
+
+class _Progress(Progress):
+    """A progress bar with a picture above it."""
+
+    preview: RenderableType | None = None
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        if self.preview:
+            yield self.preview
+        yield from super().get_renderables()
+
+
+class TerminalOutput:
+    """Shows a run on a terminal; a context that leaves it as it was."""
+
+    def __init__(self, root: Path, *, pictures: bool) -> None:
+        self.wants_previews = pictures
+        self._root = root
+        self._console = Console(highlight=False)
+        columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[status]}")
+        self._progress = _Progress(*columns, console=self._console, transient=True, refresh_per_second=4)
+        self._task = self._progress.add_task("", total=None, status="", visible=False)
+        self._batch = -1
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def show(self, event: Event) -> None:
+        match event:
+            case ModelLoading(done=False, model=model):
+                self._progress.update(self._task, description=f"Loading {printable(model)}", total=None, visible=True)
+            case Step():
+                self._step(event)
+            case Preview(data=data):
+                self._progress.preview = HalfBlocks(Picture.open(BytesIO(data)), PREVIEW_COLUMNS, "auto")
+            case Image():
+                self._image(event)
+            case _:
+                self._print(sentences(event, self._root))
+
+    def _step(self, event: Step) -> None:
+        if event.batch != self._batch:
+            self._batch = event.batch
+            name = f"Batch {event.batch + 1}/{event.batches}" if event.batches > 1 else "Drawing"
+            self._progress.reset(self._task, description=name, total=event.steps, completed=event.step - 1, status="")
+        self._progress.update(self._task, completed=event.step, visible=True)
+        task = self._progress.tasks[0]
+        pace = f"  {task.speed:.2f} it/s  ETA {duration(task.time_remaining or 0)}" if task.speed else ""
+        self._progress.update(self._task, status=f"{event.step}/{event.steps}{pace}")
+
+    def _image(self, event: Image) -> None:
+        self._progress.update(self._task, visible=False)
+        self._progress.preview = None
+        if self.wants_previews and event.path:
+            self._progress.stop()  # the picture protocols write to the terminal themselves
+            show_picture(self._console, Path(event.path))
+            self._progress.start()
+        self._print([*event.infotext.splitlines(), f"Saved {event.path}"])
+
+    def _print(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self._console.print(printable(line, limit=100_000), markup=False, soft_wrap=True)
