@@ -1,0 +1,84 @@
+"""Write docs/reference.md from the code: `python -m tools.reference`. A test compares the two."""
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from sdterm import events
+from sdterm.cli import COMMANDS, sdterm
+from sdterm.cli.errors import EXIT_CODES
+from sdterm.core.config import SETTINGS
+from sdterm.core.flags import FLAGS
+from sdterm.core.naming import TOKENS
+
+TARGET = Path(__file__).parents[1] / "docs" / "reference.md"
+
+_STATUS = {
+    "ours": "sdterm's own",
+    "mapped": "A1111's, honoured",
+    "launcher": "of launch.py",
+    "later": "later",
+    "obsolete": "no longer needed",
+}
+
+
+def reference() -> str:
+    """The whole page."""
+    return "\n".join(_lines()) + "\n"
+
+
+def _lines() -> Iterator[str]:
+    yield "# Reference"
+    yield "\nWritten by `python -m tools.reference`; do not edit.\n"
+    yield "## Commands\n"
+    context = click.Context(sdterm, info_name="sdterm")
+    for name in COMMANDS:
+        command = sdterm.get_command(context, name)
+        assert command
+        yield f"### `sdterm {name}`\n\n{inspect.cleandoc(command.help or '')}\n"
+        rows = [
+            (", ".join(parameter.opts), parameter.help or "")
+            for parameter in command.params
+            if isinstance(parameter, click.Option) and parameter.expose_value
+        ]
+        yield from _table(("option", "meaning"), rows)
+    yield "## Exit codes\n"
+    yield from _table(("code", "meaning"), [(str(code), meaning) for code, meaning in EXIT_CODES.items()])
+    yield "## Settings\n"
+    yield "In `config.toml` by name, in the environment as `SDTERM_NAME`.\n"
+    yield from _table(
+        ("setting", "scope", "default", "meaning"),
+        [(f"`{s.key}`", s.scope, f"`{s.default}`", s.sentence) for s in SETTINGS],
+    )
+    yield "## File names\n"
+    yield "Tokens of `filename_pattern`: " + ", ".join(f"`[{token}]`" for token in TOKENS) + ".\n"
+    yield "## Flags\n"
+    yield "On the command line or in `COMMANDLINE_ARGS`.\n"
+    yield from _table(("flag", "", "what it does"), [(f"`{f.name}`", _STATUS[f.status], f.sentence) for f in FLAGS])
+    yield "## Events\n"
+    yield "What `--json` prints, one object a line; `event` is the name.\n"
+    for event in events.Event.__subclasses__():
+        name = event.model_construct().event
+        yield f"### `{name}`\n\n{inspect.cleandoc(event.__doc__ or '')}\n"
+        fields = [
+            (f"`{key}`", _type(field.annotation)) for key, field in event.model_fields.items() if not field.exclude
+        ]
+        yield from _table(("field", "type"), fields)
+
+
+def _type(annotation: object) -> str:
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace(" | None", " or null")
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> Iterator[str]:
+    if not rows:
+        return
+    for row in (head, ("---",) * len(head), *rows):
+        yield "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |"
+    yield ""
+
+
+if __name__ == "__main__":
+    TARGET.write_text(reference(), encoding="utf-8")
