@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from typing import TYPE_CHECKING
 
 from sdterm.hooks import Components, MemoryOptimizer, hookimpl
@@ -37,13 +38,16 @@ def xformers_usable(device: torch.device) -> tuple[bool, str]:
         return False, "it is not installed (pip install 'sdterm[xformers]')"
     import torch
 
+    logging.getLogger("xformers").setLevel(logging.ERROR)  # it prints the reason too, at length
     try:
         from xformers.ops import memory_efficient_attention
 
         q = torch.zeros(1, 16, 1, 16, device=device, dtype=torch.float32 if device.type == "cpu" else torch.float16)
         memory_efficient_attention(q, q, q)
     except Exception as error:  # whatever its binary parts raise is the reason the user needs to see
-        return False, f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+        first, *rest = str(error).strip().splitlines()
+        detail = next((f" ({line.strip()})" for line in rest if "supported" in line and "=" in line), "")
+        return False, f"{type(error).__name__}: {first.split(' with inputs')[0]}{detail}"
     return True, ""
 
 

@@ -23,7 +23,7 @@ def stated(reader: WeightsReader) -> Mapping[str, Any]:
             if not isinstance(content, dict):
                 raise TypeError("no table")
             return content
-        return _from_yaml(reader.config["model"]["params"]) if reader.config else {}
+        return _from_yaml(reader.config["model"]["params"]) if reader.config is not None else {}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise PluginError(
             f"The architecture stated for {reader.path.name} cannot be understood ({error!r})."
