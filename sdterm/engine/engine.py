@@ -1,5 +1,6 @@
 """The engine: prepare, load, encode, sample, decode, as one stream of events."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -69,13 +70,14 @@ class Engine:
         iterator does too.
         """
         cancel = cancel or threading.Event()
-        events: SimpleQueue[Event | Exception | Tape | None] = SimpleQueue()
+        events: SimpleQueue[Event | Exception | None] = SimpleQueue()
+        opened: list[Tape] = []  # the job's tape, once there is one
 
         def work() -> None:
             try:
                 with torch.inference_mode():
                     job = self._open(request, plugins, tape, events.put)
-                    events.put(job.tape)
+                    opened.append(job.tape)
                     self._draw(job, cancel, previews, events.put)
             except Exception as error:
                 events.put(failure(error) or error)
@@ -84,22 +86,19 @@ class Engine:
 
         thread = threading.Thread(target=work, name="engine", daemon=True)
         thread.start()
-        opened: Tape | None = None
         try:
             while (event := events.get()) is not None:
-                if isinstance(event, Tape):
-                    opened = event
-                    continue
                 if isinstance(event, Exception):
                     raise event
                 yield event
-                if isinstance(event, Image) and opened:
-                    opened.finish(event.index)  # only now: whoever reads the events has the image
+                if isinstance(event, Image):  # noted only now: whoever reads the events has the image
+                    with contextlib.suppress(OSError):  # a note that cannot be written costs drawing it again
+                        opened[0].finish(event.index)
         finally:
             cancel.set()
             thread.join()
-            if opened:
-                opened.close()
+            for done_with in opened:
+                done_with.close()
 
     def unload(self) -> None:
         """Let go of the model."""
