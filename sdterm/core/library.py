@@ -161,9 +161,16 @@ class Library:
 
 
 def _model_files(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*") if folder.is_dir() else ():
-        if path.suffix in SUFFIXES and ".vae" not in path.suffixes and path.is_file():
-            yield path
+    """Below a folder, linked folders included (people keep models on another disk), each once."""
+    seen: set[str] = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(place)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        for path in (Path(place, name) for name in files):
+            if path.suffix in SUFFIXES and ".vae" not in path.suffixes and path.is_file():
+                yield path
 
 
 def _stamp(path: Path) -> list[int]:

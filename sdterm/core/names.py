@@ -36,11 +36,16 @@ def find(kind: str, name: str, items: Mapping[str, T], *, more: str = "") -> T:
 
 
 def printable(text: str, limit: int = 200) -> str:
-    """`text` without what a terminal would obey (control and format characters), cut to `limit` characters."""
-    clean = "".join(c if c == " " or unicodedata.category(c)[0] not in "CZ" else "�" for c in text)
+    """`text` without what a terminal would obey or that would reorder a line, cut to `limit` characters."""
+    clean = "".join("�" if _obeyed(c) else c for c in text)
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
 
 
 def _listed(names: list[str]) -> str:
     *first, last = [repr(printable(name)) for name in names]
     return ", ".join(first) + f" or {last}" if first else last
+
+
+def _obeyed(character: str) -> bool:
+    """Controls, bidirectional overrides, line separators, surrogates; not the joiners inside emoji and scripts."""
+    return unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"} and character not in "\u200c\u200d"

@@ -1,6 +1,7 @@
 """The engine: prepare, load, encode, sample, decode, as one stream of events."""
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -49,7 +50,7 @@ class Engine:
         self, *, library: Library | None = None, styles: Styles | None = None, device: str | None = None
     ) -> None:
         self.device = pick_device(device)
-        self.library = library or Library(data_root(None, {}))
+        self.library = library or Library(data_root(None, os.environ))
         self.styles = styles or {}
         self._model: Model | None = None
         set_deterministic()
