@@ -106,6 +106,12 @@ def _range(field: str) -> str:
     schema = {**schema, **next((s for s in schema.get("anyOf", ()) if s.get("type") != "null"), {})}
     if "enum" in schema:
         return "one of " + ", ".join(schema["enum"])
-    nouns = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "array": "a list"}
+    nouns = {
+        "integer": "a whole number",
+        "number": "a number",
+        "boolean": "true or false",
+        "array": "a list",
+        "object": "a table",
+    }
     noun = f"a multiple of {schema['multipleOf']}" if "multipleOf" in schema else nouns.get(schema["type"], "text")
     return f"{noun} from {schema['minimum']} to {schema['maximum']}" if "maximum" in schema else noun

@@ -1,0 +1,35 @@
+"""Names in any spelling, and words that do a terminal no harm."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sdterm.core.names import UnknownNameError, find, printable
+
+ITEMS = {"Euler a": 1, "euler_a": 1, "Euler": 2, "DPM++ 2M": 3, "k_dpmpp_2m": 3}
+
+
+@pytest.mark.parametrize(("name", "item"), [("euler A", 1), ("EULER-A", 1), (" Euler ", 2), ("K-DPMPP-2M", 3)])
+def test_a_name_is_found_in_any_case_and_by_alias(name: str, item: int) -> None:
+    assert find("sampler", name, ITEMS) == item
+
+
+def test_a_near_miss_names_labels_and_a_far_one_names_what_there_is() -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'Euler'"):
+        find("sampler", "Eulr", ITEMS)
+    with pytest.raises(UnknownNameError, match="There is 'A' or 'B'"):
+        find("thing", "zzzzzz", {"A": 1, "B": 2})
+
+
+@given(st.text())
+def test_nothing_a_terminal_would_obey_is_printed(text: str) -> None:
+    assert not [
+        c for c in printable(text) if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c in "\u202e\u2066"
+    ]
+
+
+def test_letters_of_every_script_and_joined_emoji_stay() -> None:
+    assert printable("naïve 日本　👩‍🚀 عربى") == "naïve 日本　👩‍🚀 عربى"
+    assert printable("\x1b[31mred\x07") == "�[31mred�"
