@@ -39,7 +39,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -368,7 +368,10 @@ def run(words: list[str], place: Place, settings: Mapping[str, str]) -> None:
         try:
             complaints = process.communicate()[1]
         except Stop:
-            process.send_signal(signal.SIGINT)  # for when only launch.py was told; pip tidies up on it
+            process.send_signal(signal.SIGINT)  # for when only launch.py was told; pip tidies up on it,
+            with suppress(subprocess.TimeoutExpired):
+                process.communicate(timeout=3)
+            process.terminate()  # unless whoever started us has SIGINT ignored
             process.communicate()
             raise
     if process.returncode:
@@ -395,6 +398,8 @@ def explain(complaints: str, where: Path) -> str:
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
     }
+    if facts["room"] == 0:
+        complaints += "No space left"  # ensurepip keeps that to itself
     for pattern, sentence in REASONS.items():
         fit = re.search(pattern, complaints)
         if fit:

@@ -392,6 +392,13 @@ def test_an_old_python_can_still_say_what_is_wrong(repo: Path) -> None:
     assert launch.unfit((3, 11), "posix") == ""
 
 
+def test_the_guide_explains_every_variable_and_flag(repo: Path) -> None:
+    guide = (repo / "docs" / "how-to" / "install.md").read_text(encoding="utf-8")
+    words = {*launch.OUR_VARIABLES, *launch.OUR_FLAGS, *launch.ALIASES}
+    assert {word for word in words if f"`{word}`" not in guide} == set()
+    assert all(f"about {fetch} GB" in guide for fetch, _ in launch.GIGABYTES.values())
+
+
 # Tests
 
 
