@@ -1,7 +1,7 @@
 """Write docs/reference.md from the code: `python -m tools.reference`. A test compares the two."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -72,7 +72,7 @@ def _type(annotation: object) -> str:
     return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace(" | None", " or null")
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> Iterator[str]:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
     if not rows:
         return
     for row in (head, ("---",) * len(head), *rows):

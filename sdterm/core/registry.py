@@ -40,7 +40,7 @@ HOOKS: Mapping[str, type[Descriptor]] = {
     "sdterm_output_savers": OutputSaver,
 }
 
-D = TypeVar("D", Sampler, Scheduler, OutputSaver, MemoryOptimizer, PromptTransform, ModelFamily)
+D = TypeVar("D", bound="Descriptor")
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,8 @@ class PluginSet:
 def named(descriptors: Iterable[D]) -> dict[str, D]:
     """Every name a descriptor answers to → the descriptor."""
     names: dict[str, D] = {}
-    for given in descriptors:
-        names |= dict.fromkeys((given.label, given.id, *getattr(given, "aliases", ())), given)
+    for descriptor in descriptors:
+        names |= dict.fromkeys((descriptor.label, descriptor.id, *getattr(descriptor, "aliases", ())), descriptor)
     return names
 
 

@@ -4,7 +4,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -63,7 +63,7 @@ class Engine:
         tape: Path | None = None,
         previews: bool = False,
         cancel: threading.Event | None = None,
-    ) -> Iterator[Event]:
+    ) -> Generator[Event, None, None]:
         """Draw a request. The events end with one of `done`, `failed` or `cancelled`.
 
         tape: a file that records every network call; a run with the same request and tape goes on where the last one

@@ -64,13 +64,13 @@ def test_an_image_in_a_batch_equals_the_single_image_with_its_seed(
 def test_a_sampler_reports_every_step_once_and_leaves_global_randomness_alone(
     label: str, engine: Engine, plugins: PluginSet
 ) -> None:
-    states = torch.random.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()
+    states = torch.random.get_rng_state(), random.getstate(), np.random.get_state(legacy=False)["state"]["key"].tolist()
     events = list(engine.run(request(sampler=label, steps=5), plugins))
     steps = [event.step for event in events if isinstance(event, Step)]
     assert steps == list(range(1, len(steps) + 1)) and steps
     assert torch.equal(torch.random.get_rng_state(), states[0])
     assert random.getstate() == states[1]
-    assert np.array_equal(np.random.get_state()[1], states[2])
+    assert np.random.get_state(legacy=False)["state"]["key"].tolist() == states[2]
 
 
 @pytest.mark.parametrize("label", SAMPLERS)
@@ -123,7 +123,13 @@ def test_prompt_and_negative_run_apart_give_the_same_picture_as_together(engine:
 
 
 def test_guidance_and_negative_prompt_and_clip_skip_change_the_picture(engine: Engine, plugins: PluginSet) -> None:
-    changes = ({}, {"cfg_scale": 1.0}, {"negative_prompt": "red"}, {"clip_skip": 2}, {"prompt": "snow, night"})
+    changes: tuple[dict[str, object], ...] = (
+        {},
+        {"cfg_scale": 1.0},
+        {"negative_prompt": "red"},
+        {"clip_skip": 2},
+        {"prompt": "snow, night"},
+    )
     drawn = [only_image(list(engine.run(request(steps=6, **change), plugins))).data for change in changes]
     assert len(set(drawn)) == len(drawn)
 

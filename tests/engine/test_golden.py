@@ -2,6 +2,7 @@
 
 import json
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,6 +66,7 @@ def test_prompts_become_the_chunks_and_vectors_a1111_makes(case: str, tiny_engin
     prompt = TEXTS[case]["prompt"]
     list(tiny_engine.run(GenerationRequest(prompt="warm", steps=1, width=64, height=64), plugins))
     assert chunks(tokenize(prompt), TOKENS) == TEXTS[case]["chunks"]
+    assert tiny_engine._model
     vectors = tiny_engine._model.condition([prompt], 2 if case.startswith("clip2") else 1)[0].numpy()
     golden = TEXT_VECTORS[case]
     assert np.abs(vectors - golden).max() <= 1e-4 * np.abs(golden).max()
@@ -100,7 +102,12 @@ def test_latents_and_pictures_are_a1111s(
 ) -> None:
     finished: list[torch.Tensor] = []
     decode = tiny_engine._decode
-    monkeypatch.setattr(tiny_engine, "_decode", lambda job, x, emit: (finished.append(x), decode(job, x, emit))[1])
+
+    def seen(job: Any, latents: torch.Tensor, emit: Any) -> Any:
+        finished.append(latents)
+        return decode(job, latents, emit)
+
+    monkeypatch.setattr(tiny_engine, "_decode", seen)
     (image,) = images(list(tiny_engine.run(as_request(SAMPLER_RUNS[run]), plugins)))
     golden = SAMPLER_ARRAYS[f"{run}/latent"][0]
     assert np.abs(finished[0].numpy() - golden).max() <= 1e-3 * np.abs(golden).max()

@@ -55,7 +55,7 @@ def test_sd_15_is_recognised_by_its_keys_and_shapes_alone() -> None:
 
 def test_every_tensor_of_sd_15_has_its_place_in_the_stock_modules() -> None:
     with torch.device("meta"):
-        modules = {
+        modules: dict[Any, Any] = {  # diffusers types its modules loosely
             keys.unet_keys: UNet2DConditionModel(**architecture.unet_config(SD15)),
             keys.vae_keys: AutoencoderKL(**architecture.vae_config(SD15)),
             keys.text_keys: CLIPTextModel(CLIPTextConfig(**architecture.text_config(SD15))),
