@@ -86,23 +86,45 @@ def make_request(**fields: Any) -> GenerationRequest:
         raise RequestError(_sentence(error)) from None
 
 
+def shown(value: object) -> str:
+    """A value as it may be quoted in a sentence: short, and never failing (Python does not print endless numbers)."""
+    try:
+        text = repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
 def _sentence(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_context=True)[0]
-    field = ".".join(str(part) for part in first["loc"]) or "request"
-    if first["type"] == "extra_forbidden":
-        return f"A request has no field {field!r}."
-    if first["type"] == "value_error":
-        return f"{field} {first['ctx']['error']}."
-    if first["type"] == "string_too_long":
-        return f"{field} has {len(first['input']):,} characters; the limit is {MAX_PROMPT:,}. Shorten it."
-    value = repr(first["input"])
-    shown = value if len(value) <= 60 else value[:57] + "..."
-    return f"{field} is {shown}, but it must be {_range(str(first['loc'][0]))}."
+    location = [str(part) for part in first["loc"]]
+    if not location:
+        return f"The request is wrong: {first['msg']}."
+    inside = isinstance(_default(location[0]), tuple | dict) and len(location) > 1
+    field = ".".join(location[:2]) if inside else location[0]
+    match first["type"]:
+        case "extra_forbidden":
+            return f"A request has no field {field!r}."
+        case "missing":
+            return f"{field} is missing."
+        case "value_error":
+            return f"{field} {first['ctx']['error']}."
+        case "string_too_long":
+            return f"{field} has {len(first['input']):,} characters; the limit is {MAX_PROMPT:,}. Shorten it."
+        case _:
+            return f"{field} is {shown(first['input'])}, but it must be {_range(location[0], inside)}."
 
 
-def _range(field: str) -> str:
-    """'a whole number from 1 to 1000', from the constraints that the field declares."""
+def _default(field: str) -> object:
+    known = GenerationRequest.model_fields.get(field)
+    return known.default if known else None
+
+
+def _range(field: str, inside: bool) -> str:
+    """'a whole number from 1 to 1000', from the constraints that the field (or what is inside it) declares."""
     schema = GenerationRequest.model_json_schema()["properties"][field]
+    if inside:
+        return "text" if schema["type"] == "array" else "a number, text, true or false"
     schema = {**schema, **next((s for s in schema.get("anyOf", ()) if s.get("type") != "null"), {})}
     if "enum" in schema:
         return "one of " + ", ".join(schema["enum"])

@@ -33,6 +33,7 @@ def report(error: Exception) -> int:
     from sdterm.core.names import UnknownNameError
     from sdterm.core.output import OutputFolderError
     from sdterm.core.styles import StylesError
+    from sdterm.hooks import PluginError
     from sdterm.request import RequestError
 
     if isinstance(error, click.exceptions.Exit):
@@ -49,7 +50,7 @@ def report(error: Exception) -> int:
     if isinstance(error, OutputFolderError):
         say(f"Error: {error.strerror}")
         return EXIT_FAILED
-    if isinstance(error, ModelFileError | DataRootError | CatalogueError):
+    if isinstance(error, ModelFileError | DataRootError | CatalogueError | PluginError):
         say(f"Error: {error}")
         return EXIT_FAILED
     raise error

@@ -11,6 +11,7 @@ from sdterm.core.library import CheckpointFile, ModelFileError
 from sdterm.core.names import printable
 from sdterm.core.plan import recognise
 from sdterm.core.registry import PluginSet, load_plugins
+from sdterm.hooks import PluginError
 
 
 @click.command()
@@ -37,7 +38,7 @@ def _row(checkpoint: CheckpointFile, sha256: str | None, plugins: PluginSet) -> 
         native = f"{family.label}, {match.native_size}x{match.native_size}"
         note = match.refusal or native + (" (the demo model)" if checkpoint.embedded else "")
         usable = match.refusal is None
-    except ModelFileError as error:
+    except (ModelFileError, PluginError) as error:
         note, usable = str(error), False
     return {
         "name": printable(checkpoint.name),

@@ -10,12 +10,14 @@ import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
 BUILTINS = (
     "sdterm.plugins.sd1",
@@ -30,6 +32,9 @@ BUILTINS = (
     "sdterm.plugins.comments",
     "sdterm.plugins.styles",
 )
+
+
+_PRIVATE = "_sdterm_extension_"
 
 
 @dataclass(frozen=True)
@@ -66,14 +71,19 @@ def load(source: Source) -> ModuleType:
         loaded = EntryPoint(source.slug, source.location, "sdterm").load()
         return loaded  # type: ignore[no-any-return]  # an entry point may name any module-like object
     path = Path(source.location)
-    name = "_sdterm_extension_" + re.sub(r"\W", "_", source.slug) + "_" + source.digest
+    name = _PRIVATE + re.sub(r"\W", "_", source.slug) + "_" + source.digest
     if name in sys.modules:
         return sys.modules[name]
     file = path / "__init__.py" if path.is_dir() else path
     spec = importlib.util.spec_from_file_location(
-        name, file, submodule_search_locations=[str(path)] if path.is_dir() else None
+        name,
+        file,
+        loader=_Uncached(name, str(file)),
+        submodule_search_locations=[str(path)] if path.is_dir() else None,
     )
-    assert spec and spec.loader  # a .py file always has both
+    assert spec and spec.loader  # it was given one
+    if not any(isinstance(finder, _PrivateModules) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _PrivateModules())
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # before it runs: dataclasses and relative imports look here
     try:
@@ -84,11 +94,36 @@ def load(source: Source) -> ModuleType:
     return module
 
 
+class _Uncached(SourceFileLoader):
+    """Compiles the source it finds. Python's compiled files are told from stale ones by time and size only, which an
+    editor that restores times defeats."""
+
+    def path_stats(self, path: str | bytes) -> Any:
+        raise OSError("extensions are not cached")
+
+
+class _PrivateModules(MetaPathFinder):
+    """Finds what an extension imports from its own folder, uncached too."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if not fullname.startswith(_PRIVATE) or path is None:
+            return None
+        spec = PathFinder.find_spec(fullname, path)
+        if spec and isinstance(spec.loader, SourceFileLoader):
+            spec.loader = _Uncached(fullname, spec.loader.path)
+        return spec
+
+
 def digest(path: Path) -> str:
     """Identifies the content of a file, or of every source and data file under a folder."""
     content = hashlib.sha256()
     inside = (p for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
     for file in [path] if path.is_file() else sorted(inside):
         content.update(f"{file.relative_to(path) if file != path else file.name}\0".encode(errors="surrogateescape"))
-        content.update(file.read_bytes())
+        try:
+            content.update(file.read_bytes())
+        except OSError:
+            content.update(b"unreadable")  # loading it will say why
     return content.hexdigest()[:16]

@@ -90,6 +90,8 @@ class CheckpointFile:
 
     def _open(self, framework: str = "np") -> Any:
         try:
+            with self.path.open("rb"):  # the system's own word on why not, which safetensors does not pass on
+                pass
             return safe_open(self.path, framework=framework)
         except SafetensorError as error:
             raise ModelFileError(

@@ -71,7 +71,8 @@ def file_name(pattern: str, facts: NameFacts) -> str:
     """The stem for an image: safe on any file system, never empty, never a path. `[number]` keeps names apart, so it
     comes first where the pattern does not say otherwise, as in A1111."""
     numbered = pattern if "[number]" in pattern else f"[number]-{pattern}"
-    return sanitised(re.sub(r"\[([^\[\]]*)\]", lambda match: TOKENS[match[1]](facts), numbered))
+    name = re.sub(r"\[([^\[\]]*)\]", lambda match: TOKENS[match[1]](facts), numbered)
+    return sanitised(name) if _cut(name) == name else f"{sanitised(name)}-{facts.number:05d}"  # the cut may have it
 
 
 def sanitised(name: str) -> str:

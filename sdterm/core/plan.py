@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from sdterm import __version__
 from sdterm.core import infotext
 from sdterm.core.library import CheckpointFile, Library, ModelFileError
-from sdterm.core.registry import PluginSet, check_options
+from sdterm.core.registry import PluginFailure, PluginSet, check_options
 from sdterm.core.styles import Styles
 from sdterm.hooks import (
     ModelFamily,
@@ -91,8 +91,11 @@ def recognise(checkpoint: CheckpointFile, plugins: PluginSet) -> tuple[ModelFami
     """Which family a checkpoint belongs to. Raises ModelFileError if none knows it."""
     for family in plugins.all(ModelFamily):
         try:
-            match = family.detect(checkpoint)
-        except PluginError as error:
+            with plugins.guard(family, ModelFileError):
+                match = family.detect(checkpoint)
+        except PluginFailure:
+            raise
+        except PluginError as error:  # a family's own word on the file
             raise ModelFileError(str(error)) from error
         if match:
             return family, match
@@ -137,13 +140,15 @@ def _image(request: GenerationRequest, seed: int, index: int, plugins: PluginSet
     text = PromptText(request.prompt, request.negative_prompt, request.styles)
     for transform in plugins.transforms():
         try:
-            texts = transform.transform(text, Random(f"{seed}:{transform.id}"), context)
-            text = texts[index % len(texts)]
-        except PluginError as error:
+            with plugins.guard(transform):
+                texts = transform.transform(text, Random(f"{seed}:{transform.id}"), context)
+                text = texts[index % len(texts)]
+                if not (isinstance(text, PromptText) and isinstance(text.positive + text.negative, str)):
+                    raise TypeError("it gave no PromptText")
+        except PluginFailure:
+            raise
+        except PluginError as error:  # a transform's own word on the prompt
             raise RequestError(str(error)) from error
-        except Exception as error:  # a stranger's code; a prompt it was to change must not be drawn unchanged
-            owner = plugins.owner(transform)
-            raise PluginError(f"The prompt transform {transform.label!r} of {owner} failed: {error}.") from error
     return ImagePlan(seed=seed, prompt=text.positive, negative_prompt=text.negative)
 
 

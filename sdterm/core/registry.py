@@ -5,7 +5,8 @@ started with, identified by (slug, content digest) of each plugin.
 """
 
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -16,18 +17,28 @@ import pluggy
 from sdterm import hooks
 from sdterm.core import extensions
 from sdterm.core.extensions import Source
-from sdterm.core.names import find
+from sdterm.core.names import find, normal
 from sdterm.hooks import (
     MemoryOptimizer,
     ModelFamily,
     Option,
     OptionValue,
     OutputSaver,
+    PluginError,
     PromptTransform,
     Sampler,
     Scheduler,
 )
-from sdterm.request import RequestError
+from sdterm.request import RequestError, shown
+
+WORDS: Mapping[type, str] = {
+    PromptTransform: "prompt transform",
+    Sampler: "sampler",
+    Scheduler: "scheduler",
+    ModelFamily: "model family",
+    MemoryOptimizer: "memory optimizer",
+    OutputSaver: "output saver",
+}
 
 Descriptor = Sampler | Scheduler | OutputSaver | MemoryOptimizer | PromptTransform | ModelFamily
 
@@ -41,6 +52,10 @@ HOOKS: Mapping[str, type[Descriptor]] = {
 }
 
 D = TypeVar("D", bound="Descriptor")
+
+
+class PluginFailure(PluginError):
+    """A plugin's code failed, rather than refused. The message names what failed and whose it is."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +95,11 @@ class PluginSet:
         return find("scheduler", name, named(self.all(Scheduler)), more=" `sdterm samplers` lists them.")
 
     def saver(self, name: str) -> OutputSaver:
-        savers = named(self.all(OutputSaver)) | {s.suffix.lstrip("."): s for s in self.all(OutputSaver)}
-        return find("output format", name, savers)
+        savers = self.all(OutputSaver)
+        names = named(savers)
+        for saver in savers:  # a suffix serves too, and belongs to whoever came first
+            names.setdefault(saver.suffix.lstrip("."), saver)
+        return find("output format", name, names)
 
     def optimizer(self, name: str) -> MemoryOptimizer:
         return find("memory optimizer", name, named(self.all(MemoryOptimizer)))
@@ -92,6 +110,18 @@ class PluginSet:
     def owner(self, descriptor: Descriptor) -> str:
         """The slug of the plugin that gave this descriptor."""
         return self.owners.get(id(descriptor), "?")
+
+    @contextmanager
+    def guard(self, descriptor: Descriptor, *passing: type[Exception]) -> Iterator[None]:
+        """Around code of a plugin: whatever it raises comes out as a PluginFailure that names it. What the plugin says
+        itself (PluginError) and `passing` come out as they are."""
+        try:
+            yield
+        except (PluginError, *passing):
+            raise
+        except (Exception, SystemExit) as error:
+            whose = f"The {WORDS[type(descriptor)]} {descriptor.label} of {self.owner(descriptor)}"
+            raise PluginFailure(f"{whose} failed: {_said(error)}.") from error
 
 
 def named(descriptors: Iterable[D]) -> dict[str, D]:
@@ -110,16 +140,21 @@ def load_plugins(extensions_folder: Path | None = None, *, third_party: bool = T
     manager = pluggy.PluginManager("sdterm")
     manager.add_hookspecs(hooks)
     plugins: list[Plugin] = []
-    taken: dict[tuple[type, str], str] = {}
+    taken: dict[tuple[type, str], str] = {}  # names in use, by kind → the slug of whose they are
     for source in extensions.discover(extensions_folder):
         if source.origin != "built-in" and not third_party:
             continue
         plugin = _load(manager, source)
-        clash = next((d for d in plugin.gives if (type(d), d.id) in taken), None)
-        if clash:
-            owner = taken[type(clash), clash.id]
-            plugin = replace(plugin, gives=(), error=f"gives {type(clash).__name__} {clash.id!r}, which {owner} gives")
-        taken |= {(type(d), d.id): source.slug for d in plugin.gives}
+        mine: dict[tuple[type, str], str] = {}
+        for descriptor in plugin.gives:
+            names = {(type(descriptor), normal(name)) for name in _names(descriptor)}
+            if clash := next((name for name in sorted(names, key=str) if name in taken or name in mine), None):
+                owner, what = taken.get(clash, source.slug), f"{type(descriptor).__name__} {descriptor.id!r}"
+                plugin = replace(plugin, gives=(), error=f"gives {what}, which {owner} gives (as {clash[1]!r})")
+                break
+            mine |= dict.fromkeys(names, source.slug)
+        else:
+            taken |= mine
         plugins.append(plugin)
     owners = {id(d): plugin.source.slug for plugin in plugins for d in plugin.gives}
     return PluginSet(tuple(plugins), MappingProxyType(owners))
@@ -127,9 +162,10 @@ def load_plugins(extensions_folder: Path | None = None, *, third_party: bool = T
 
 def _load(manager: pluggy.PluginManager, source: Source) -> Plugin:
     """Import one plugin and ask its hooks, guarded: this is the one place where its import-time errors end."""
+    name = f"{source.origin}:{source.slug}"
     try:
         module = extensions.load(source)
-        manager.register(module, name=f"{source.origin}:{source.slug}")
+        manager.register(module, name=name)
         manager.check_pending()
         gives: list[Descriptor] = []
         for hook, kind in HOOKS.items():
@@ -139,18 +175,45 @@ def _load(manager: pluggy.PluginManager, source: Source) -> Plugin:
                 for given in implementation.function():
                     if not isinstance(given, kind):
                         raise TypeError(f"{hook} gave {given!r}, which is no {kind.__name__}")
+                    _check_names(given)
                     gives.append(given)
         return Plugin(source, tuple(gives))
-    except Exception as error:  # a stranger's code: anything at all may come out of it
+    except (Exception, SystemExit) as error:  # a stranger's code: anything at all may come out of it
+        if manager.has_plugin(name):
+            manager.unregister(name=name)  # or its unknown hooks would be held against the plugins after it
         return Plugin(source, error=_describe(error, source))
 
 
-def _describe(error: Exception, source: Source) -> str:
+def _names(descriptor: Descriptor) -> tuple[str, ...]:
+    return (descriptor.id, descriptor.label, *getattr(descriptor, "aliases", ()))
+
+
+def _check_names(descriptor: Descriptor) -> None:
+    """What is looked up and sorted by must be text and numbers. Raises TypeError."""
+    what = type(descriptor).__name__
+    for field in ("id", "label"):
+        if not isinstance(getattr(descriptor, field), str):
+            raise TypeError(f"a {what}'s {field} is {getattr(descriptor, field)!r}, which is no text")
+    if not all(isinstance(name, str) for name in _names(descriptor)):
+        raise TypeError(f"an alias of {what} {descriptor.id!r} is no text")
+    if not isinstance(getattr(descriptor, "order", 0), int):
+        raise TypeError(f"the order of {what} {descriptor.id!r} is no number")
+
+
+def _said(error: BaseException) -> str:
+    """An error's kind and words; a stranger's error may fail at saying them."""
+    try:
+        return f"{type(error).__name__}: {error}".rstrip(".")
+    except Exception:
+        return type(error).__name__
+
+
+def _describe(error: BaseException, source: Source) -> str:
     """The error in one line, with the plugin's own file and line when it is known."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if source.origin != "built-in" and f.filename.startswith(source.location)]
     place = f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
-    return f"{type(error).__name__}: {error}{place}"
+    return f"{_said(error)}{place}"
 
 
 def check_options(owner: str, declared: tuple[Option, ...], given: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
@@ -167,14 +230,16 @@ def _checked(owner: str, option: Option, value: OptionValue) -> OptionValue:
     kind = type(option.default)
     low, high = option.minimum, option.maximum
     bounds = f" from {low} to {high}" if low is not None and high is not None else ""
-    wrong = RequestError(f"{owner}'s option {option.name} is {value!r}, but it must be a {kind.__name__}{bounds}.")
+    wrong = RequestError(f"{owner}'s option {option.name} is {shown(value)}, but it must be a {kind.__name__}{bounds}.")
+    if kind is int and isinstance(value, float) and not value.is_integer():
+        raise wrong
     try:
         if kind is bool:
             if str(value).lower() not in ("true", "false", "1", "0"):
                 raise wrong
             return str(value).lower() in ("true", "1")
         converted: Any = kind(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise wrong from None
     if isinstance(converted, int | float) and not (
         (low is None or converted >= low) and (high is None or converted <= high)

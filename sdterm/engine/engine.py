@@ -23,14 +23,14 @@ from sdterm.engine.decode import BlackImageError, decode_image
 from sdterm.engine.denoiser import guided_denoiser
 from sdterm.engine.device import device_name, memory_use, pick_device, pick_dtype, reset_peak, set_deterministic
 from sdterm.engine.failures import failure
-from sdterm.engine.loading import Model, can_switch, choose_optimizers, load_model, with_optimizers
+from sdterm.engine.loading import Model, OptimizerError, can_switch, choose_optimizers, load_model, with_optimizers
 from sdterm.engine.noise import BatchNoise
 from sdterm.engine.preview import preview_jpeg
 from sdterm.engine.recorder import CancelledError, NonFiniteError, Recorder
 from sdterm.engine.schedule import run_sigmas
 from sdterm.engine.tape import Tape, read_header
 from sdterm.events import Cancelled, Done, Event, Image, ModelLoading, Preview, Resumed, Started, Step, Warning
-from sdterm.hooks import MemoryOptimizer, PluginError
+from sdterm.hooks import MemoryOptimizer
 from sdterm.request import GenerationRequest
 
 PREVIEW_INTERVAL = 0.5  # seconds
@@ -127,8 +127,16 @@ class Engine:
         for sentence in refused:
             emit(Warning(code="optimizer_skipped", message=sentence))
         dtype = pick_dtype(self.device, request.precision)
-        model = self._load(choices, plan, dtype, optimizers, emit)
-        sigmas = run_sigmas(choices, plan, model.sampling)
+        while True:
+            try:
+                model = self._load(choices, plan, plugins, dtype, optimizers, emit)
+                break
+            except OptimizerError as error:
+                if error.optimizer in map(plugins.optimizer, request.memory):
+                    raise
+                emit(Warning(code="optimizer_skipped", message=f"{error} Going on without it."))
+                optimizers = tuple(optimizer for optimizer in optimizers if optimizer is not error.optimizer)
+        sigmas = run_sigmas(choices, plan, plugins, model.sampling)
         opened = Tape(_header(plan, choices, plugins, dtype, self.device, sigmas), tape)
         if opened.mismatch:
             changed = ", ".join(opened.mismatch)
@@ -139,6 +147,7 @@ class Engine:
         self,
         choices: Choices,
         plan: Plan,
+        plugins: PluginSet,
         dtype: torch.dtype,
         optimizers: tuple[MemoryOptimizer, ...],
         emit: Callable[[Event], None],
@@ -146,12 +155,12 @@ class Engine:
         """The model, from memory if it is there, with these optimizers on."""
         model, self._model = self._model, None  # forgotten while it changes: half changed it must not be found again
         if model and (model.sha256, model.dtype) == (plan.model_hash, dtype) and can_switch(model, optimizers):
-            self._model = with_optimizers(model, optimizers)
+            self._model = with_optimizers(model, plugins, optimizers)
             return self._model
         del model  # its memory is needed for the next one
         began = time.perf_counter()
         emit(ModelLoading(model=plan.model, done=False))
-        self._model = load_model(choices, plan.model_hash, self.device, dtype, optimizers)
+        self._model = load_model(choices, plugins, plan.model_hash, self.device, dtype, optimizers)
         emit(ModelLoading(model=plan.model, done=True, seconds=time.perf_counter() - began))
         return self._model
 
@@ -195,7 +204,7 @@ class Engine:
         """A batch's latents [B, C, h, w]. What is not a number in half precision is tried again in float32, from the
         call where it arose."""
         dtype = torch.float32 if any(job.tape.is_float32(index) for index in batch) else job.dtype
-        model = self._load(job.choices, job.plan, dtype, job.optimizers, emit)
+        model = self._load(job.choices, job.plan, job.plugins, dtype, job.optimizers, emit)
         try:
             return _sample_batch(job, model, batch, cancel, on_step, emit)
         except NonFiniteError as error:
@@ -205,7 +214,7 @@ class Engine:
             for index in batch:
                 job.tape.go_float32(index, error.call)
         del model
-        model = self._load(job.choices, job.plan, torch.float32, job.optimizers, emit)
+        model = self._load(job.choices, job.plan, job.plugins, torch.float32, job.optimizers, emit)
         return _sample_batch(job, model, batch, cancel, on_step, emit)
 
     def _finish(self, job: "_Job", index: int, latents: torch.Tensor, emit: Callable[[Event], None]) -> Image:
@@ -214,11 +223,10 @@ class Engine:
         image = job.plan.images[index]
         infotext = image_infotext(job.plan, image)
         saver = job.choices.saver
-        try:
+        with job.plugins.guard(saver):
             data = saver.encode(pixels, infotext, **job.plan.format_options)
-        except Exception as error:  # a stranger's code
-            owner = job.plugins.owner(saver)
-            raise PluginError(f"The output saver {saver.label} of {owner} failed: {error}.") from error
+            if not isinstance(data, bytes):
+                raise TypeError("it gave no bytes")
         height, width = pixels.shape[:2]
         return Image(
             index=index,
@@ -238,7 +246,7 @@ class Engine:
             if self._model.dtype == torch.float32:
                 raise
             emit(Warning(code="float32", message=f"{error} Decoding it again in float32."))
-        model = self._load(job.choices, job.plan, torch.float32, job.optimizers, emit)
+        model = self._load(job.choices, job.plan, job.plugins, torch.float32, job.optimizers, emit)
         return decode_image(model.components, latents)
 
 
@@ -303,27 +311,25 @@ def _sample_batch(
         if call:
             emit(Resumed(first=batch[0], images=len(batch), calls=call))
 
-    recorder = Recorder(network, job.tape, batch, cancel, lambda step, x0: on_step(step, x0, model), on_live)
+    recorder = Recorder(
+        network, job.tape, batch, start.shape, cancel, lambda step, x0: on_step(step, x0, model), on_live
+    )
     try:
-        latents = sampler.sample(
-            recorder.denoise,
-            start * job.sigmas[0] if sampler.start == "sigma" else start,
-            job.sigmas,
-            noise=noise,
-            callback=recorder.callback,
-            **job.plan.sampler_options,
-        )
-        recorder.close()
-    except Exception as error:
-        if error is recorder.failure:
-            raise
-        owner = job.plugins.owner(sampler)
-        raise PluginError(f"The sampler {sampler.label} of {owner} failed: {type(error).__name__}: {error}.") from error
+        with job.plugins.guard(sampler):
+            latents = sampler.sample(
+                recorder.denoise,
+                start * job.sigmas[0] if sampler.start == "sigma" else start,
+                job.sigmas,
+                noise=noise,
+                callback=recorder.callback,
+                **job.plan.sampler_options,
+            )
+            if not (
+                isinstance(latents, torch.Tensor) and latents.shape == start.shape and torch.isfinite(latents).all()
+            ):
+                raise ValueError("it gave no finite latents of its input's shape")
     finally:
-        recorder.stop()
-    if not isinstance(latents, torch.Tensor) or latents.shape != start.shape or not torch.isfinite(latents).all():
-        owner = job.plugins.owner(sampler)
-        raise PluginError(f"The sampler {sampler.label} of {owner} gave no finite latents of its input's shape.")
+        recorder.close()  # what ended the run, if it was not the sampler, is raised here in place of its error
     return latents.float()
 
 

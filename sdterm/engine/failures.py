@@ -34,6 +34,11 @@ _OUT_OF_MEMORY = "Try a smaller size, --batch 1, or --opt-split-attention."
 
 def failure(error: Exception) -> Failed | None:
     """What to tell the user; None for what should never happen: let that one be raised."""
+    cause = error.__cause__
+    if isinstance(error, PluginError) and isinstance(cause, RuntimeError | MemoryError):
+        through = failure(cause)  # memory ran out inside the plugin: not its fault
+        if through and through.code == "out_of_memory":
+            return through
     if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):
         error = MemoryError(*error.args)
     if isinstance(error, OSError) and error.errno in (ENOSPC, EDQUOT):

@@ -1,15 +1,24 @@
 """A checkpoint in memory: built by its family, shaped by memory optimizers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
+from sdterm.core.library import ModelFileError
 from sdterm.core.plan import Choices
 from sdterm.core.registry import PluginSet
 from sdterm.engine.conditioning import Conditioner
 from sdterm.engine.model_sampling import DiscreteSampling
 from sdterm.hooks import Components, MemoryOptimizer, PluginError
+
+
+class OptimizerError(PluginError):
+    """A memory optimizer failed at its work."""
+
+    def __init__(self, message: str, optimizer: MemoryOptimizer) -> None:
+        super().__init__(message)
+        self.optimizer = optimizer
 
 
 @dataclass(frozen=True)
@@ -31,31 +40,41 @@ def choose_optimizers(
     chosen: dict[str, MemoryOptimizer] = {}
     refused: list[str] = []
     for optimizer in map(plugins.optimizer, asked):
-        usable, reason = optimizer.supports(device)
+        with plugins.guard(optimizer):
+            usable, reason = optimizer.supports(device)
         if usable:
             chosen[optimizer.group] = optimizer
         else:
             refused.append(f"{optimizer.label} cannot be used here: {reason}. Going on without it.")
     for optimizer in plugins.all(MemoryOptimizer):
-        if optimizer.default and optimizer.group not in chosen and optimizer.supports(device)[0]:
-            chosen[optimizer.group] = optimizer
+        if not optimizer.default or optimizer.group in chosen:
+            continue
+        try:
+            with plugins.guard(optimizer):
+                usable, _ = optimizer.supports(device)
+        except PluginError as error:
+            refused.append(f"{error} Going on without it.")
+        else:
+            if usable:
+                chosen[optimizer.group] = optimizer
     return tuple(chosen.values()), tuple(refused)
 
 
 def load_model(
-    choices: Choices, sha256: str, device: torch.device, dtype: torch.dtype, optimizers: Sequence[MemoryOptimizer]
+    choices: Choices,
+    plugins: PluginSet,
+    sha256: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    optimizers: Sequence[MemoryOptimizer],
 ) -> Model:
-    """Read the weights and apply the optimizers. Raises what the family raises; PluginError if an optimizer fails."""
-    components = choices.family.build(choices.checkpoint, device, dtype)
-    model = Model(
-        sha256,
-        dtype,
-        (),
-        components,
-        DiscreteSampling(components.alphas_cumprod),
-        Conditioner(components, choices.family.tokens),
-    )
-    return with_optimizers(model, optimizers)
+    """Read the weights and apply the optimizers. Raises ModelFileError; OptimizerError naming one that fails;
+    PluginError if the family does."""
+    family = choices.family
+    with plugins.guard(family, ModelFileError):
+        components = family.build(choices.checkpoint, device, dtype)
+        sampling, condition = DiscreteSampling(components.alphas_cumprod), Conditioner(components, family.tokens)
+    return with_optimizers(Model(sha256, dtype, (), components, sampling, condition), plugins, optimizers)
 
 
 def can_switch(model: Model, optimizers: Sequence[MemoryOptimizer]) -> bool:
@@ -63,19 +82,23 @@ def can_switch(model: Model, optimizers: Sequence[MemoryOptimizer]) -> bool:
     return all(old.undo or old in optimizers for old in model.optimizers)
 
 
-def with_optimizers(model: Model, optimizers: Sequence[MemoryOptimizer]) -> Model:
-    """The model with exactly these optimizers on. Raises PluginError naming one that fails; build it again then."""
+def with_optimizers(model: Model, plugins: PluginSet, optimizers: Sequence[MemoryOptimizer]) -> Model:
+    """The model with exactly these optimizers on. Raises OptimizerError naming one that fails: half applied, it
+    leaves a model that cannot be trusted and is to be built again."""
     for old in model.optimizers:
         if old not in optimizers and old.undo:
-            _guarded(old, old.undo, model.components)
+            _change(plugins, old, old.undo, model.components)
     for new in optimizers:
         if new not in model.optimizers:
-            _guarded(new, new.apply, model.components)
+            _change(plugins, new, new.apply, model.components)
     return Model(model.sha256, model.dtype, tuple(optimizers), model.components, model.sampling, model.condition)
 
 
-def _guarded(optimizer: MemoryOptimizer, change: object, components: Components) -> None:
+def _change(
+    plugins: PluginSet, optimizer: MemoryOptimizer, change: Callable[[Components], None], components: Components
+) -> None:
     try:
-        change(components)  # type: ignore[operator]
-    except Exception as error:  # a stranger's code; half applied, the model cannot be trusted
-        raise PluginError(f"The memory optimizer {optimizer.label} failed: {type(error).__name__}: {error}.") from error
+        with plugins.guard(optimizer):
+            change(components)
+    except PluginError as error:
+        raise OptimizerError(str(error), optimizer) from error

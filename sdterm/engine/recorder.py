@@ -50,16 +50,17 @@ class Recorder:
         network: Denoise,
         tape: Tape,
         images: Sequence[int],
+        shape: torch.Size,
         cancel: threading.Event,
         on_step: Callable[[int, torch.Tensor], None],
         on_live: Callable[[int], None],
     ) -> None:
         self._network, self._tape, self._images, self._cancel = network, tape, images, cancel
         self._on_step, self._on_live = on_step, on_live
+        self._shape = shape
         self._calls = 0
         self._live = False
-        self.failure: Exception | None = None
-        """What ended the run, if it was not the sampler: to tell a plugin's error from one that passed through it."""
+        self._failure: Exception | None = None
         self._queue: Queue[_Call | _StepDone | None] = Queue(maxsize=2)
         self._thread = threading.Thread(target=self._write_behind, name="tape", daemon=True)
         self._thread.start()
@@ -67,9 +68,11 @@ class Recorder:
     def denoise(self, x: torch.Tensor, sigma: torch.Tensor) -> Denoised:
         """Answer from the tape, else from the network. Raises CancelledError, NonFiniteError or the writer's error."""
         if self._cancel.is_set():
-            self.failure = self.failure or CancelledError()
-        if self.failure:
-            raise self.failure
+            self._failure = self._failure or CancelledError()
+        if self._failure:
+            raise self._failure
+        if x.shape != self._shape or sigma.shape != self._shape[:1]:
+            raise ValueError(f"it asked for x {tuple(x.shape)} at sigma {tuple(sigma.shape)}")
         number, self._calls = self._calls, self._calls + 1
         level = sigma[0].item()
         if not self._live:
@@ -80,7 +83,7 @@ class Recorder:
         try:
             result = self._network(x, sigma)
         except Exception as error:
-            self.failure = error
+            self._failure = error
             raise
         # Copies: samplers may change what they are given, and the writer reads later.
         self._queue.put(_Call(number, x.clone(), level, _map(torch.Tensor.clone, result)))
@@ -92,16 +95,12 @@ class Recorder:
             self._queue.put(_StepDone(i + 1))
 
     def close(self) -> None:
-        """Wait until everything is written. Raises what went wrong, if anything did."""
-        self.stop()
-        if self.failure:
-            raise self.failure
-
-    def stop(self) -> None:
-        """End the writer, after what it already has."""
+        """Wait until everything is written. Raises what ended the run, if anything but the sampler did."""
         if self._thread.is_alive():
             self._queue.put(None)
             self._thread.join()
+        if self._failure:
+            raise self._failure
 
     def _replay(self, number: int, x: torch.Tensor, sigma: float) -> Denoised | None:
         """The batch's rows of this call, or None if any is missing: then all are computed again, in the batch shape
@@ -122,7 +121,7 @@ class Recorder:
     def _write_behind(self) -> None:
         x0: torch.Tensor | None = None
         while (item := self._queue.get()) is not None:
-            if self.failure:
+            if self._failure:
                 continue  # drain, so that the sampling thread never blocks on a dead writer
             try:
                 if isinstance(item, _Call):
@@ -130,7 +129,7 @@ class Recorder:
                 elif x0 is not None:
                     self._on_step(item.step, x0)
             except Exception as error:
-                self.failure = error
+                self._failure = error
 
     def _record(self, call: _Call) -> torch.Tensor:
         x, result = call.x.cpu(), _map(torch.Tensor.cpu, call.result)

@@ -3,15 +3,26 @@
 import torch
 
 from sdterm.core.plan import Choices, Plan
-from sdterm.hooks import ModelSampling, PluginError
+from sdterm.core.registry import PluginSet
+from sdterm.hooks import ModelSampling
 
 
-def run_sigmas(choices: Choices, plan: Plan, sampling: ModelSampling) -> torch.Tensor:
-    """float32 [calls + 1] on the CPU. Raises PluginError if the scheduler gave something else."""
-    sampler, steps = choices.sampler, plan.request.steps
+def run_sigmas(choices: Choices, plan: Plan, plugins: PluginSet, sampling: ModelSampling) -> torch.Tensor:
+    """float32 [calls + 1] on the CPU. Raises PluginError if the plugin that makes them gave something else."""
+    sampler, scheduler, steps = choices.sampler, choices.scheduler, plan.request.steps
     if sampler.grid == "own" and sampler.own_sigmas:
-        return sampler.own_sigmas(steps, sampling)
-    sigmas = choices.scheduler.sigmas(steps, sampling, **plan.scheduler_options)
-    if sigmas.shape != (steps + 1,) or not torch.isfinite(sigmas).all() or sigmas[-1] != 0:
-        raise PluginError(f"The scheduler {choices.scheduler.label} gave no falling list of {steps} sigmas and a 0.")
+        with plugins.guard(sampler):
+            return _checked(sampler.own_sigmas(steps, sampling))
+    with plugins.guard(scheduler):
+        sigmas = _checked(scheduler.sigmas(steps, sampling, **plan.scheduler_options))
+        if len(sigmas) != steps + 1 or sigmas[-1] != 0:
+            raise ValueError(f"it gave no {steps} sigmas and a 0")
+        return sigmas
+
+
+def _checked(sigmas: object) -> torch.Tensor:
+    if not isinstance(sigmas, torch.Tensor) or sigmas.ndim != 1 or len(sigmas) < 2:
+        raise TypeError("it gave no list of sigmas")
+    if not torch.isfinite(sigmas).all() or not (sigmas[:-1] > sigmas[1:]).all():
+        raise ValueError("its sigmas do not fall")
     return sigmas.to(device="cpu", dtype=torch.float32)

@@ -1,5 +1,6 @@
 """Infotext in A1111's grammar, written and read."""
 
+import time
 from io import BytesIO
 from pathlib import Path
 
@@ -38,6 +39,20 @@ def test_unknown_keys_are_kept_and_values_with_commas_are_quoted() -> None:
     assert parsed.parameters["Lora hashes"] == "x: 12ab, y: 34cd"
     assert parsed.parameters["ADetailer model"] == "face.pt"
     assert infotext.write(parsed.prompt, parsed.negative_prompt, parsed.parameters) == text
+
+
+@pytest.mark.parametrize("text", ["a " * 15_000, 'a: "' * 15_000, 'aa:"\\' * 15_000, "aa" + ":" * 30_000])
+def test_a_long_text_is_read_in_a_moment(text: str) -> None:
+    """Files come from anywhere; a few KB must not hold up whoever looks at it."""
+    began = time.perf_counter()
+    infotext.parse(text)
+    assert time.perf_counter() - began < 1
+
+
+def test_a_prompt_may_look_like_parameters_and_span_lines() -> None:
+    prompt = "a: 1, b: 2, c: 3\nSteps: 20, Sampler: x, Seed: 1\n\nand (more:1.2)"
+    parsed = infotext.parse(infotext.write(prompt, "bad,\nworse: 2", PARAMETERS))
+    assert (parsed.prompt, parsed.negative_prompt) == (prompt, "bad,\nworse: 2")
 
 
 def test_png_keeps_it_in_the_parameters_chunk_as_a1111_does(tmp_path: Path) -> None:

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from sdterm import load_plugins
+from sdterm import Engine, GenerationRequest, load_plugins
 from sdterm.core.dataroot import CHECKPOINTS, EMBEDDED_MODEL
 from sdterm.core.library import CheckpointFile, Library, ModelFileError
 from sdterm.core.names import UnknownNameError
 from sdterm.core.plan import recognise
+from sdterm.events import Failed
+from tests.core.conftest import Obedient
 
 
 def model(path: Path, *keys: str) -> Path:
@@ -102,3 +105,86 @@ def test_a_folder_a_missing_file_and_a_ckpt_are_one_sentence_each(tmp_path: Path
 def test_a_file_of_no_family_is_refused_with_the_families_there_are(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match=r"x\.safetensors.*SD 1\.x"):
         recognise(CheckpointFile(model(tmp_path / "x.safetensors")), load_plugins())
+
+
+REFUSED = {
+    "SDXL": (["conditioner.embedders.1.model.ln_final.weight", "model.diffusion_model.out.2.weight"], "an SDXL"),
+    "SD 2": (["cond_stage_model.model.ln_final.weight", "model.diffusion_model.out.2.weight"], "an SD 2"),
+    "SD 3": (["model.diffusion_model.joint_blocks.0.x_block.attn.qkv.weight"], "an SD 3"),
+    "LoRA": (["lora_unet_down_blocks_0_attentions_0_proj_in.lora_up.weight"], "a LoRA"),
+    "a part": (["down_blocks.0.resnets.0.conv1.weight"], "a single part"),
+    "no VAE": (["model.diffusion_model.out.2.weight", "cond_stage_model.transformer.x"], "no VAE"),
+    "no text encoder": (["model.diffusion_model.out.2.weight", "first_stage_model.x"], "no text encoder"),
+    "no UNet": (["first_stage_model.x", "cond_stage_model.transformer.x"], "no UNet"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_relatives_of_sd1_are_known_and_refused_with_a_sentence(kind: str, tmp_path: Path) -> None:
+    keys, words = REFUSED[kind]
+    _, match = recognise(CheckpointFile(model(tmp_path / "m.safetensors", *keys)), load_plugins())
+    assert match.refusal and match.refusal.startswith("m.safetensors ") and words in match.refusal
+    assert match.refusal.endswith(".")
+
+
+@pytest.mark.parametrize(("channels", "words"), [(9, "an inpainting"), (8, "an instruct-pix2pix"), (5, "an unusual")])
+def test_models_that_want_a_picture_too_are_refused(channels: int, words: str, tmp_path: Path) -> None:
+    tensors = {key: np.zeros(1, np.float16) for key in ("first_stage_model.x", "cond_stage_model.transformer.x")}
+    tensors["model.diffusion_model.input_blocks.0.0.weight"] = np.zeros((2, channels, 3, 3), np.float16)
+    save_file(tensors, tmp_path / "m.safetensors")
+    _, match = recognise(CheckpointFile(tmp_path / "m.safetensors"), load_plugins())
+    assert match.refusal and match.refusal.startswith(f"m.safetensors is {words} checkpoint")
+
+
+def test_a_file_that_may_not_be_read_is_one_sentence(tmp_path: Path, obedient: Obedient) -> None:
+    model(tmp_path / "m.safetensors").chmod(0o000)
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom sdterm.core.library import CheckpointFile, ModelFileError\n"
+        "try:\n    CheckpointFile(Path(sys.argv[1])).shapes()\nexcept ModelFileError as error:\n    print(error)\n"
+    )
+    path = tmp_path / "m.safetensors"
+    assert obedient(program, path) == f"{path} cannot be read: Permission denied.\n"
+
+
+LIES: dict[str, object] = {
+    "no table": 7,
+    "a size that is no number": {"native_size": "big"},
+    "a size of nothing": {"native_size": None},
+    "a size below nothing": {"native_size": -512},
+    "a size that is no whole number of cells": {"native_size": 100},
+    "a size beyond all memory": {"native_size": 8 * 10**9},
+    "a UNet that is a number": {"unet": 5},
+    "heads that are text": {"unet": {"attention_head_dim": "x"}},
+    "heads that do not fit": {"text_encoder": {"num_attention_heads": 7}},
+    "a schedule of text": {"schedule": {"linear_start": "x"}},
+    "a schedule without steps": {"schedule": {"timesteps": 0}},
+    "a schedule that goes backwards": {"schedule": {"timesteps": -1}},
+    "a scale of text": {"vae": {"scaling_factor": "x"}},
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_checkpoint_that_lies_about_its_architecture_ends_in_one_sentence(lie: str, tmp_path: Path) -> None:
+    """What a file's header says of its model is a stranger's word."""
+    with safe_open(EMBEDDED_MODEL, "np") as file:
+        tensors, metadata = {key: file.get_tensor(key) for key in file.keys()}, file.metadata()
+    told: object = json.loads(metadata["sdterm.architecture"])
+    match (told, LIES[lie]):
+        case (dict(truth), dict(claims)):
+            told = truth | {k: truth.get(k, {}) | v if isinstance(v, dict) else v for k, v in claims.items()}
+        case (_, claim):
+            told = claim
+    save_file(tensors, tmp_path / "liar.safetensors", {"sdterm.architecture": json.dumps(told)})
+    engine = Engine(library=Library(tmp_path, chosen=tmp_path / "liar.safetensors"), device="cpu")
+    *_, last = engine.run(GenerationRequest(prompt="cat", steps=1), load_plugins())
+    assert isinstance(last, Failed) and "liar.safetensors" in last.message
+
+
+@pytest.mark.parametrize("text", ["{", "- a list", "model: 5", "model: {params: {unet_config: 7}}", "\0", "a: &a [*a]"])
+def test_a_yaml_that_makes_no_sense_beside_a_checkpoint_is_one_sentence(text: str, tmp_path: Path) -> None:
+    with safe_open(EMBEDDED_MODEL, "np") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}
+    save_file(tensors, tmp_path / "m.safetensors")
+    (tmp_path / "m.yaml").write_text(text)
+    with pytest.raises(ModelFileError, match=r"m\.(yaml|safetensors)"):
+        recognise(CheckpointFile(tmp_path / "m.safetensors"), load_plugins())

@@ -54,3 +54,13 @@ def test_tokens_say_what_they_name() -> None:
 def test_a_token_that_does_not_exist_is_named_with_those_that_do() -> None:
     with pytest.raises(PatternError, match=r"\[sede\].*\[seed\]"):
         check_pattern("[sede]")
+
+
+@given(st.sampled_from(["[prompt]-[number]", "[prompt_spaces] [number]", "[seed][prompt][number]", "[prompt]"]), TEXT)
+@example("[prompt]-[number]", "x" * 300)
+@example("[prompt_spaces] [number]", "\N{CAT}" * 100)
+def test_two_numbers_give_two_names_however_long_the_prompt(pattern: str, prompt: str) -> None:
+    """Else a writer that looks for a free name would look for ever."""
+    facts = replace(FACTS, prompt=prompt)
+    names = {file_name(pattern, replace(facts, number=number)) for number in (0, 1, 99_999, 1_000_000)}
+    assert len(names) == 4

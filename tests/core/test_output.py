@@ -1,5 +1,6 @@
 """Files appear whole or not at all, and never in place of another."""
 
+import json
 import subprocess
 import sys
 from datetime import datetime
@@ -11,6 +12,7 @@ from sdterm.core.naming import NameFacts
 from sdterm.core.output import OutputFolderError, ready, save_images, write_atomically, write_new
 from sdterm.events import Done, Failed, Image
 from tests.cli.conftest import environment
+from tests.core.conftest import Obedient
 
 FACTS = NameFacts(
     prompt="cat", sampler="Euler", scheduler="Karras", steps=20, cfg_scale=7.0, model="m", model_hash="abc",
@@ -60,6 +62,55 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
         ready(tmp_path / "file" / "below")
     (failed,) = save_images([image(0), image(1)], tmp_path / "file", "[seed]", FACTS)
     assert isinstance(failed, Failed) and failed.code == "output_unwritable"
+
+
+def test_a_missing_folder_is_made_and_tried(tmp_path: Path) -> None:
+    ready(tmp_path / "new" / "folder")
+    assert list((tmp_path / "new" / "folder").iterdir()) == []
+
+
+SAVE = """
+import sys
+from pathlib import Path
+from sdterm.core.output import OutputFolderError, ready, save_images
+from tests.core.test_output import FACTS, image
+folder = Path(sys.argv[1])
+try:
+    ready(folder)
+except OutputFolderError as error:
+    print("not ready:", error.strerror)
+for event in save_images([image(n, bytes(15_000)) for n in range(3)], folder, "[seed]", FACTS):
+    print(event.model_dump_json())
+print(*sorted(f"{path.name}:{path.stat().st_size}" for path in folder.iterdir()))
+"""
+
+
+def test_a_folder_one_may_not_write_to_is_found_out_before_and_during_a_run(tmp_path: Path, obedient: Obedient) -> None:
+    tmp_path.chmod(0o555)
+    try:
+        before, during, _ = obedient(SAVE, tmp_path).split("\n", 2)
+    finally:
+        tmp_path.chmod(0o755)
+    assert before == (
+        f"not ready: Images cannot be saved in {tmp_path}: Permission denied. "
+        "Choose a folder you may write to with --out."
+    )
+    assert json.loads(during)["code"] == "output_unwritable"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a user namespace")
+def test_a_full_disk_ends_a_run_with_what_fits_saved_whole(tmp_path: Path) -> None:
+    """A tmpfs of 40 KB in a mount namespace of its own: two pictures of 15 KB fit."""
+    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    script = 'mount -t tmpfs -o size=40k none "$1" && "$2" -c "$3" "$1"'
+    arguments = ["sh", str(tmp_path), sys.executable, SAVE]
+    done = subprocess.run([*command, script, *arguments], capture_output=True, text=True, env=environment(), timeout=60)
+    if "unshare" in done.stderr or "mount:" in done.stderr:
+        pytest.skip(f"no user namespaces here: {done.stderr.strip()}")
+    *saved, failed, files = done.stdout.splitlines()
+    assert [json.loads(event)["event"] for event in saved] == ["image", "image"]
+    assert json.loads(failed)["code"] == "disk_full" and "Free some space" in json.loads(failed)["advice"]
+    assert files == "00000-5.png:15000 00001-6.png:15000"
 
 
 WRITE = """

@@ -50,9 +50,9 @@ def detect(reader: WeightsReader) -> ModelMatch | None:
         kind = {9: "an inpainting", 8: "an instruct-pix2pix"}.get(channels, "an unusual")
         return ModelMatch("sd1", refusal=f"{name} is {kind} checkpoint; {_FOR_NOW}.")
     stated = architecture.stated(reader)
-    if stated.get("prediction", "epsilon") != "epsilon":
-        return ModelMatch("sd1", refusal=f"{name} predicts {stated['prediction']}, not noise; {_FOR_NOW}.")
-    return ModelMatch("sd1", native_size=int(stated.get("native_size", 512)), downscale=8)
+    if stated.prediction != "epsilon":
+        return ModelMatch("sd1", refusal=f"{name} predicts {stated.prediction}, not noise; {_FOR_NOW}.")
+    return ModelMatch("sd1", native_size=stated.native_size, downscale=8)
 
 
 def build(reader: WeightsReader, device: torch.device, dtype: torch.dtype) -> SD1Components:
@@ -75,8 +75,9 @@ def build(reader: WeightsReader, device: torch.device, dtype: torch.dtype) -> SD
             vae = autoencoder.AutoencoderKL(**architecture.vae_config(reader))
             text_config = clip.CLIPTextConfig(**architecture.text_config(reader), attn_implementation="sdpa")
             text_encoder = clip.CLIPTextModel(text_config)
-    except (KeyError, ValueError, TypeError, ZeroDivisionError) as error:
-        raise PluginError(f"{reader.path.name} is not built like an SD 1.x model: {error}.") from error
+    except Exception as error:  # two libraries' many ways to refuse sizes that do not go together
+        reason = str(error).strip().split("\n")[-1].strip()
+        raise PluginError(f"{reader.path.name} is not built like an SD 1.x model: {reason}") from error
     shapes = reader.shapes()
     _fill(unet, keys.unet_keys(shapes), reader, device, dtype)
     _fill(vae, keys.vae_keys(shapes), reader, device, dtype)

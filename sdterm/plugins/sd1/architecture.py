@@ -4,30 +4,65 @@ Sizes come from tensor shapes. What shapes cannot tell (head counts, group-norm 
 comes from the file's `sdterm.architecture` metadata, else from the `.yaml` beside it, else it is SD 1.5's.
 """
 
-import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, Field, ValidationError
 
 from sdterm.hooks import PluginError, WeightsReader
 from sdterm.plugins.sd1.keys import TEXT, UNET, VAE, levels
 
 
-def stated(reader: WeightsReader) -> Mapping[str, Any]:
-    """What the file or its `.yaml` says of itself. Raises PluginError if it cannot be understood."""
+class UNetStatement(BaseModel):
+    attention_head_dim: int = Field(8, ge=1, le=128)
+    norm_num_groups: int = Field(32, ge=1, le=1024)
+
+
+class VaeStatement(BaseModel):
+    norm_num_groups: int = Field(32, ge=1, le=1024)
+    scaling_factor: float = Field(0.18215, gt=0, allow_inf_nan=False)
+
+
+class TextStatement(BaseModel):
+    num_attention_heads: int | None = Field(None, ge=1, le=128)
+    hidden_act: Literal["quick_gelu", "gelu"] = "quick_gelu"
+
+
+class ScheduleStatement(BaseModel):
+    linear_start: float = Field(0.00085, gt=0, lt=1)
+    linear_end: float = Field(0.012, gt=0, lt=1)
+    timesteps: int = Field(1000, ge=10, le=10_000)
+
+
+class Statement(BaseModel):
+    """What a checkpoint says of itself beyond its shapes. The defaults are SD 1.5's."""
+
+    prediction: str = "epsilon"
+    native_size: int = Field(512, ge=64, le=4096, multiple_of=8)
+    unet: UNetStatement = UNetStatement()
+    vae: VaeStatement = VaeStatement()
+    text_encoder: TextStatement = TextStatement()
+    schedule: ScheduleStatement = ScheduleStatement()
+
+
+def stated(reader: WeightsReader) -> Statement:
+    """What the file or its `.yaml` says of itself. Raises PluginError if it makes no sense."""
     try:
         if "sdterm.architecture" in reader.metadata:
-            content = json.loads(reader.metadata["sdterm.architecture"])
-            if not isinstance(content, dict):
-                raise TypeError("no table")
-            return content
-        return _from_yaml(reader.config["model"]["params"]) if reader.config is not None else {}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+            return Statement.model_validate_json(reader.metadata["sdterm.architecture"])
+        if reader.config is not None:
+            return Statement.model_validate(_from_yaml(reader.config["model"]["params"]))
+        return Statement()
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "it"
         raise PluginError(
-            f"The architecture stated for {reader.path.name} cannot be understood ({error!r})."
+            f"What {reader.path.name} says of its architecture is wrong: {where}: {first['msg']}."
         ) from error
+    except (TypeError, KeyError, AttributeError) as error:
+        raise PluginError(f"What is said of {reader.path.name}'s architecture makes no sense ({error!r}).") from error
 
 
 def _from_yaml(params: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -46,7 +81,7 @@ def _from_yaml(params: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def unet_config(reader: WeightsReader) -> dict[str, Any]:
     """For UNet2DConditionModel. Its `attention_head_dim` is, by an old mistake of names, the number of heads."""
-    shapes, said = reader.shapes(), stated(reader).get("unet", {})
+    shapes, said = reader.shapes(), stated(reader).unet
     down = levels(shapes)
     attends = [f"{UNET}input_blocks.{blocks[0]}.1.norm.weight" in shapes for blocks in down]
     context = next((s for key, s in shapes.items() if key.startswith(UNET) and key.endswith("attn2.to_k.weight")), None)
@@ -56,8 +91,8 @@ def unet_config(reader: WeightsReader) -> dict[str, Any]:
         "block_out_channels": [shapes[f"{UNET}input_blocks.{b[-1]}.0.out_layers.3.weight"][0] for b in down],
         "layers_per_block": len(down[0]),
         "cross_attention_dim": context[1],
-        "attention_head_dim": said.get("attention_head_dim", 8),
-        "norm_num_groups": said.get("norm_num_groups", 32),
+        "attention_head_dim": said.attention_head_dim,
+        "norm_num_groups": said.norm_num_groups,
         "down_block_types": ["CrossAttnDownBlock2D" if attends_here else "DownBlock2D" for attends_here in attends],
         "up_block_types": ["CrossAttnUpBlock2D" if attends_here else "UpBlock2D" for attends_here in reversed(attends)],
     }
@@ -65,7 +100,7 @@ def unet_config(reader: WeightsReader) -> dict[str, Any]:
 
 def vae_config(reader: WeightsReader) -> dict[str, Any]:
     """For AutoencoderKL."""
-    shapes, said = reader.shapes(), stated(reader).get("vae", {})
+    shapes, said = reader.shapes(), stated(reader).vae
     channels: list[int] = []
     while (key := f"{VAE}encoder.down.{len(channels)}.block.0.conv1.weight") in shapes:
         channels.append(shapes[key][0])
@@ -74,8 +109,8 @@ def vae_config(reader: WeightsReader) -> dict[str, Any]:
         "block_out_channels": channels,
         "layers_per_block": layers,
         "latent_channels": shapes[VAE + "post_quant_conv.weight"][0],
-        "norm_num_groups": said.get("norm_num_groups", 32),
-        "scaling_factor": said.get("scaling_factor", 0.18215),
+        "norm_num_groups": said.norm_num_groups,
+        "scaling_factor": said.scaling_factor,
         "down_block_types": ["DownEncoderBlock2D"] * len(channels),
         "up_block_types": ["UpDecoderBlock2D"] * len(channels),
         "sample_size": 512,
@@ -85,7 +120,7 @@ def vae_config(reader: WeightsReader) -> dict[str, Any]:
 def text_config(reader: WeightsReader) -> dict[str, Any]:
     """For CLIPTextModel."""
     shapes = {key.removeprefix(TEXT).removeprefix("text_model."): s for key, s in reader.shapes().items()}
-    said = stated(reader).get("text_encoder", {})
+    said = stated(reader).text_encoder
     vocabulary, hidden = shapes["embeddings.token_embedding.weight"]
     layers = 0
     while f"encoder.layers.{layers}.mlp.fc1.weight" in shapes:
@@ -95,16 +130,15 @@ def text_config(reader: WeightsReader) -> dict[str, Any]:
         "hidden_size": hidden,
         "intermediate_size": shapes["encoder.layers.0.mlp.fc1.weight"][0],
         "num_hidden_layers": layers,
-        "num_attention_heads": said.get("num_attention_heads", max(1, hidden // 64)),
+        "num_attention_heads": said.num_attention_heads or max(1, hidden // 64),
         "max_position_embeddings": shapes["embeddings.position_embedding.weight"][0],
-        "hidden_act": said.get("hidden_act", "quick_gelu"),
+        "hidden_act": said.hidden_act,
         "projection_dim": hidden,
     }
 
 
 def alphas_cumprod(reader: WeightsReader) -> NDArray[Any]:
     """float32 [T], LDM's "scaled linear" schedule: sqrt(beta) rises evenly (ldm make_beta_schedule, in float64)."""
-    said = stated(reader).get("schedule", {})
-    start, end = said.get("linear_start", 0.00085), said.get("linear_end", 0.012)
-    betas = np.linspace(start**0.5, end**0.5, said.get("timesteps", 1000), dtype=np.float64) ** 2
+    said = stated(reader).schedule
+    betas = np.linspace(said.linear_start**0.5, said.linear_end**0.5, said.timesteps, dtype=np.float64) ** 2
     return np.cumprod(1.0 - betas).astype(np.float32)

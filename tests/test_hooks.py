@@ -1,0 +1,709 @@
+"""Every hook does what its page says, and no plugin takes sdterm or the others down."""
+
+import dataclasses
+import re
+import sys
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from textwrap import dedent
+
+import numpy as np
+import pytest
+from PIL import Image as Picture
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from sdterm import Engine, GenerationRequest, PluginSet, hooks, load_plugins
+from sdterm.core.dataroot import CHECKPOINTS, EMBEDDED_MODEL
+from sdterm.core.library import Library
+from sdterm.core.names import UnknownNameError
+from sdterm.core.registry import HOOKS
+from sdterm.events import Done, Event, Failed, Image, ModelLoading, Step, Warning
+from sdterm.hooks import (
+    Components,
+    ModelMatch,
+    ModelSampling,
+    Option,
+    PromptContext,
+    PromptText,
+    TokenRules,
+    WeightsReader,
+)
+
+HOOKSPECS = [name for name, value in vars(hooks).items() if hasattr(value, "sdterm_spec")]
+ON_PAGES: list[tuple[str, type]] = [
+    *HOOKS.items(),
+    ("README", Option),
+    ("sdterm_prompt_transforms", PromptText),
+    ("sdterm_prompt_transforms", PromptContext),
+    ("sdterm_schedulers", ModelSampling),
+    ("sdterm_model_families", ModelMatch),
+    ("sdterm_model_families", TokenRules),
+    ("sdterm_model_families", WeightsReader),
+    ("sdterm_model_families", Components),
+]
+
+Extend = Callable[..., PluginSet]
+PREAMBLE = "import torch\nfrom sdterm.hooks import *\n"
+GOOD = """
+    @hookimpl
+    def sdterm_output_savers():
+        return [OutputSaver("{0}", "{0}", ".{0}", "image/{0}", lambda image, infotext: image.tobytes())]
+"""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+def engine(root: Path) -> Engine:
+    return Engine(library=Library(root), device="cpu")
+
+
+@pytest.fixture
+def extend(tmp_path: Path) -> Extend:
+    """Write extension files, name=code, and load them beside the built-ins."""
+
+    def load(**code: str) -> PluginSet:
+        for name, text in code.items():
+            (tmp_path / f"{name}.py").write_text(PREAMBLE + dedent(text))
+        return load_plugins(tmp_path)
+
+    return load
+
+
+def run(engine: Engine, plugins: PluginSet, **fields: object) -> list[Event]:
+    """The events of a small request."""
+    small = {"prompt": "red circle", "model": "sdterm-demo", "seed": 7, "steps": 2, "width": 64, "height": 64}
+    return list(engine.run(GenerationRequest.model_validate(small | fields), plugins))
+
+
+def draw(engine: Engine, plugins: PluginSet, **fields: object) -> list[Image]:
+    """The images of a small request, which must not fail."""
+    events = run(engine, plugins, **fields)
+    assert isinstance(events[-1], Done), events[-1]
+    return [event for event in events if isinstance(event, Image)]
+
+
+def fail(engine: Engine, plugins: PluginSet, **fields: object) -> Failed:
+    """How a small request fails: with its last event, once."""
+    *before, last = run(engine, plugins, **fields)
+    assert isinstance(last, Failed), last
+    assert not [event for event in before if isinstance(event, Failed | Image)]
+    return last
+
+
+def pixels(image: Image) -> np.ndarray:
+    return np.asarray(Picture.open(BytesIO(image.data))).astype(int)
+
+
+# --- the contract is whole --------------------------------------------------------------------------------------------
+
+
+def test_sdterm_asks_for_every_hook_of_the_contract() -> None:
+    assert sorted(HOOKS) == sorted(HOOKSPECS)
+
+
+@pytest.mark.parametrize("hook", HOOKSPECS)
+def test_every_hook_has_a_test_and_a_page_that_the_index_names(hook: str, repo: Path) -> None:
+    assert f"test_hook_{hook}" in globals()
+    assert (repo / "docs" / "plugins" / f"{hook}.md").is_file()
+    assert f"({hook}.md)" in (repo / "docs" / "plugins" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(("page", "described"), ON_PAGES, ids=lambda value: getattr(value, "__name__", value))
+def test_every_field_of_the_contract_is_on_its_page(page: str, described: type, repo: Path) -> None:
+    text = (repo / "docs" / "plugins" / f"{page}.md").read_text()
+    prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    said = {word for code in re.findall(r"`([^`]+)`", prose) for word in re.findall(r"\w+", code)}
+    if dataclasses.is_dataclass(described):
+        fields = {field.name for field in dataclasses.fields(described)}
+    else:
+        fields = {name for name in {*vars(described), *described.__annotations__} if not name.startswith("_")}
+    assert fields and fields - said == set()
+
+
+# --- each hook --------------------------------------------------------------------------------------------------------
+
+
+def test_hook_sdterm_prompt_transforms(engine: Engine, extend: Extend) -> None:
+    """Transforms are folded in order, each image with its own texts and random numbers; the infotext shows the end."""
+    plugins = extend(
+        late="""
+            def letters(prompt, rng, context):
+                return tuple(PromptText(f"{prompt.positive} {word} {rng.random()}", prompt.negative) for word in "ab")
+
+            @hookimpl
+            def sdterm_prompt_transforms():
+                return [PromptTransform("letters", "Letters", letters, order=200)]
+        """,
+        zearly="""
+            @hookimpl
+            def sdterm_prompt_transforms():
+                return [PromptTransform("shout", "Shout", lambda p, rng, context: (PromptText(p.positive.upper()),))]
+        """,
+    )
+    first, second, third = draw(engine, plugins, prompt="red # not this", batch_size=3, steps=1)
+    (alone,) = draw(engine, plugins, prompt="red # not this", seed=9, steps=1)
+    texts = [image.infotext.split("\n")[0] for image in (first, second, third)]
+    assert [text.rsplit(" ", 1)[0] for text in texts] == ["RED a", "RED b", "RED a"]
+    assert len({text.rsplit(" ", 1)[1] for text in texts}) == 3
+    assert alone.infotext.split("\n")[0] == texts[2]
+
+
+def test_hook_sdterm_samplers(engine: Engine, extend: Extend) -> None:
+    """A sampler is given what its page says, and draws; these check it themselves."""
+    plugins = extend(
+        checks="""
+            def checking(denoise, x, sigmas, *, noise, callback, depth):
+                assert depth == 3
+                assert x.dtype == sigmas.dtype == torch.float32 and sigmas.device.type == "cpu"
+                assert x.shape == (2, 4, 8, 8) and sigmas.shape == (4,) and sigmas[-1] == 0
+                assert 0.8 < x.std() / sigmas[0] < 1.2
+                fresh = noise(sigmas[0], sigmas[1])
+                assert fresh.shape == x.shape and not torch.equal(fresh, noise(sigmas[0], sigmas[1]))
+                denoised = denoise(x, sigmas[:1].expand(2))
+                assert denoised.x0.shape == denoised.uncond.shape == x.shape
+                callback(0, denoised.x0)
+                return denoised.x0
+
+            def unit(denoise, x, sigmas, *, noise, callback):
+                assert 0.8 < x.std() < 1.2 and sigmas.tolist() == [3.0, 1.0, 0.0]
+                assert denoise(x, sigmas[:1]).uncond is None
+                return denoise(x, sigmas[:1]).x0
+
+            def lonely(denoise, x, sigmas, *, noise, callback):
+                assert len(x) == 1
+                return denoise(x, sigmas[:1]).x0
+
+            @hookimpl
+            def sdterm_samplers():
+                depth = Option("depth", 1, minimum=1, maximum=3)
+                return [
+                    Sampler("checking", "Checking", checking, needs_uncond=True, options=(depth,)),
+                    Sampler("unit", "Unit", unit, ("k_unit",), 2, start="unit", grid="own",
+                            own_sigmas=lambda steps, sampling: torch.tensor([3.0, 1.0, 0.0])),
+                    Sampler("lonely", "Lonely", lonely, default_scheduler="Exponential", batch_coupled=True),
+                ]
+        """
+    )
+    events = run(
+        engine, plugins, sampler="Checking", sampler_options={"depth": "3"}, steps=3, batch_size=2, cfg_scale=1
+    )
+    assert [event.step for event in events if isinstance(event, Step)] == [1]
+    assert len([event for event in events if isinstance(event, Image)]) == 2
+    draw(engine, plugins, sampler="K_UNIT", steps=9)
+    (_, image) = draw(engine, plugins, sampler="lonely", batch_size=2)
+    assert "Sampler: Lonely, Schedule type: Exponential," in image.infotext
+
+
+def test_hook_sdterm_schedulers(engine: Engine, extend: Extend) -> None:
+    """A schedule decides the noise levels that the sampler visits."""
+    plugins = extend(
+        even="""
+            def even(n, sampling, top=10.0):
+                assert sampling.sigma_min < 0.1 < 10 < sampling.sigma_max and len(sampling.sigmas) == 1000
+                assert abs(sampling.t_to_sigma(sampling.sigma_to_t(torch.tensor([1.0]))) - 1) < 1e-4
+                return torch.linspace(top, 0, n + 1)
+
+            def expecting(denoise, x, sigmas, *, noise, callback):
+                assert sigmas.tolist() == [9.0, 6.0, 3.0, 0.0]
+                return denoise(x, sigmas[:1]).x0
+
+            @hookimpl
+            def sdterm_schedulers():
+                return [Scheduler("even", "Even", even, ("flat",), (Option("top", 10.0, "", 1, 14),))]
+
+            @hookimpl
+            def sdterm_samplers():
+                return [Sampler("expecting", "Expecting", expecting)]
+        """
+    )
+    asked = {"sampler": "expecting", "scheduler": "FLAT", "scheduler_options": {"top": 9}, "steps": 3}
+    (image,) = draw(engine, plugins, **asked)
+    assert "Schedule type: Even," in image.infotext
+
+
+def test_hook_sdterm_model_families(engine: Engine, extend: Extend, root: Path) -> None:
+    """A stranger's family knows a file that no other does, and draws with it what the model in it draws."""
+    with safe_open(EMBEDDED_MODEL, "np") as file:
+        tensors, metadata = {f"boxed.{key}": file.get_tensor(key) for key in file.keys()}, file.metadata()
+    (root / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+    save_file(tensors, root / CHECKPOINTS / "a box.safetensors", metadata)
+    save_file({"boxed.nothing": np.zeros(1)}, root / CHECKPOINTS / "empty box.safetensors")
+    plugins = extend(
+        boxes="""
+            from dataclasses import dataclass, replace
+            from sdterm.plugins import sd1
+
+            class Unboxed:
+                def __init__(self, reader):
+                    self._reader, self.path, self.metadata = reader, reader.path, reader.metadata
+                    self.config, self.preview = reader.config, reader.preview
+
+                def shapes(self):
+                    return {key.removeprefix("boxed."): shape for key, shape in self._reader.shapes().items()}
+
+                def read(self, keys, device, dtype):
+                    boxed = self._reader.read(["boxed." + key for key in keys], device, dtype)
+                    return {key.removeprefix("boxed."): tensor for key, tensor in boxed.items()}
+
+            def detect(reader):
+                if "boxed.nothing" in reader.shapes():
+                    return ModelMatch("boxes", refusal="The box is empty.")
+                if all(key.startswith("boxed.") for key in reader.shapes()):
+                    return ModelMatch("boxes", native_size=72)
+
+            def build(reader, device, dtype):
+                return sd1.build(Unboxed(reader), device, dtype)
+
+            @hookimpl
+            def sdterm_model_families():
+                return [ModelFamily("boxes", "Boxed models", detect, build, sd1.TOKENS)]
+        """
+    )
+    (ours,) = draw(engine, plugins, width=72, height=72)
+    (theirs,) = draw(engine, plugins, model="a box", width=None, height=None)
+    assert np.array_equal(pixels(theirs), pixels(ours))
+    refused = fail(engine, plugins, model="empty box")
+    assert (refused.code, refused.message) == ("bad_model", "The box is empty.")
+    unknown = fail(engine, load_plugins(), model="a box")
+    assert unknown.message == "a box.safetensors is of no model family that sdterm knows (SD 1.x)."
+
+
+def test_hook_sdterm_memory_optimizers(engine: Engine, extend: Extend) -> None:
+    """Optimizers are put on when asked for and taken off after; what cannot be undone is built again."""
+    plugins = extend(
+        scaling="""
+            def scaled(factor):
+                def change(components):
+                    for weight in components.modules["unet"].conv_out.parameters():
+                        weight.mul_(factor)
+                return change
+
+            def supports(device):
+                assert isinstance(device, torch.device)
+                return True, ""
+
+            @hookimpl
+            def sdterm_memory_optimizers():
+                return [
+                    MemoryOptimizer("double", "Double", "scale", supports, scaled(2.0), scaled(0.5), effect="visible"),
+                    MemoryOptimizer("half", "Half", "scale", supports, scaled(0.5), scaled(2.0), effect="visible"),
+                    MemoryOptimizer("stays", "Stays", "other", supports, scaled(4.0), effect="visible"),
+                    MemoryOptimizer("never", "Never", "third", lambda device: (False, "it is Monday"), scaled(0.0)),
+                ]
+        """
+    )
+    (plain,) = draw(engine, plugins)
+    for names in [("double",), ("half",), ("stays",), ("double", "stays")]:
+        (changed,) = draw(engine, plugins, memory=names)
+        assert changed.data != plain.data, names
+    (last_of_group,) = draw(engine, plugins, memory=("double", "half"))
+    assert last_of_group.data == draw(engine, plugins, memory=("half",))[0].data
+    assert not [event for event in run(engine, plugins, memory=("double",)) if isinstance(event, ModelLoading)]
+    run(engine, plugins, memory=("stays",))
+    assert [event for event in run(engine, plugins) if isinstance(event, ModelLoading)], "it cannot be undone"
+    *_, without, done = (e for e in run(engine, plugins, memory=("never",)) if isinstance(e, Warning | Image | Done))
+    assert isinstance(done, Done) and isinstance(without, Image) and without.data == plain.data
+    warnings = [event.message for event in run(engine, plugins, memory=("never",)) if isinstance(event, Warning)]
+    assert warnings == ["Never cannot be used here: it is Monday. Going on without it."]
+
+
+def test_hook_sdterm_output_savers(engine: Engine, extend: Extend) -> None:
+    """A saver is given pixels and infotext, and its bytes come back untouched; it answers to id, label and suffix."""
+    plugins = extend(
+        raw="""
+            def encode(image, infotext, mark=""):
+                assert image.dtype == "uint8" and image.shape == (64, 72, 3)
+                return mark.encode() + image.tobytes() + infotext.encode()
+
+            @hookimpl
+            def sdterm_output_savers():
+                return [OutputSaver("raw_bytes", "Raw", ".bin", "application/x-raw", encode, (Option("mark", "!"),))]
+        """
+    )
+    (png,) = draw(engine, plugins, width=72)
+    for name in ("raw bytes", "RAW", "bin"):
+        (raw,) = draw(engine, plugins, width=72, format=name, format_options={"mark": "@"})
+        assert raw.data == b"@" + pixels(png).astype(np.uint8).tobytes() + png.infotext.encode()
+        assert raw.suffix == ".bin"
+
+
+# --- a plugin that cannot be loaded -----------------------------------------------------------------------------------
+
+UNLOADABLE = {
+    "raises at import": ("1 / 0", "ZeroDivisionError: division by zero (broken.py:3)"),
+    "is no Python": ("def", "SyntaxError"),
+    "lacks a package": ("import there_is_no_such_package", "No module named 'there_is_no_such_package'"),
+    "ends the process at import": ("raise SystemExit(3)", "SystemExit"),
+    "raises what cannot be printed": (
+        "class Mute(Exception):\n    def __str__(self): 1 / 0\nraise Mute()",
+        "Mute",
+    ),
+    "raises in its hook": (
+        "@hookimpl\ndef sdterm_samplers():\n    raise ValueError('not today')",
+        "ValueError: not today (broken.py:5)",
+    ),
+    "returns nothing": ("@hookimpl\ndef sdterm_samplers(): pass", "TypeError"),
+    "returns the wrong type": (
+        "@hookimpl\ndef sdterm_samplers():\n    return ['Euler']",
+        "sdterm_samplers gave 'Euler', which is no Sampler",
+    ),
+    "implements an unknown hook": (
+        "@hookimpl\ndef sdterm_sampelrs():\n    return []",
+        "unknown hook 'sdterm_sampelrs'",
+    ),
+    "asks its hook for arguments": ("@hookimpl\ndef sdterm_samplers(engine):\n    return []", "engine"),
+    "gives an id that is taken": (
+        "@hookimpl\ndef sdterm_samplers():\n    return [Sampler('euler', 'Mine', print)]",
+        "gives Sampler 'euler', which samplers.euler gives",
+    ),
+    "gives an id twice": (
+        "@hookimpl\ndef sdterm_samplers():\n    return [Sampler('mine', 'Mine', print), Sampler('mine', 'My', print)]",
+        "'mine'",
+    ),
+    "gives a label that is taken": (
+        "@hookimpl\ndef sdterm_samplers():\n    return [Sampler('mine', 'Euler', print)]",
+        "samplers.euler",
+    ),
+    "gives an alias that is taken": (
+        "@hookimpl\ndef sdterm_samplers():\n    return [Sampler('mine', 'Mine', print, aliases=('Euler A',))]",
+        "samplers.euler",
+    ),
+    "gives an id that is no text": (
+        "@hookimpl\ndef sdterm_samplers():\n    return [Sampler(['mine'], 'Mine', print)]",
+        "id",
+    ),
+    "gives a label that is no text": (
+        "@hookimpl\ndef sdterm_samplers():\n    return [Sampler('mine', None, print)]",
+        "label",
+    ),
+    "gives an order that is no number": (
+        "@hookimpl\ndef sdterm_prompt_transforms():\n    return [PromptTransform('mine', 'Mine', print, order='last')]",
+        "order",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", UNLOADABLE)
+def test_a_plugin_that_cannot_be_loaded_is_named_and_the_others_work(how: str, extend: Extend) -> None:
+    code, reason = UNLOADABLE[how]
+    plugins = extend(afine=GOOD.format("aaa"), broken=code, zfine=GOOD.format("zzz"))
+    assert [plugin.source.slug for plugin in plugins.problems] == ["broken"]
+    (broken,) = plugins.problems
+    assert broken.error and reason in broken.error
+    assert broken.gives == ()
+    assert plugins.saver("aaa") and plugins.saver("zzz")
+    assert plugins.sampler("Euler").id == "euler"
+    assert plugins.sampler("Euler a").id == "euler_a"
+
+
+def test_every_run_warns_of_a_plugin_that_could_not_be_loaded_and_draws(engine: Engine, extend: Extend) -> None:
+    plugins = extend(broken="1 / 0", zfine=GOOD.format("zzz"))
+    events = run(engine, plugins, format="zzz")
+    (warning,) = [event for event in events if isinstance(event, Warning)]
+    assert (warning.code, warning.source) == ("plugin_skipped", "broken")
+    assert warning.message == "broken was not loaded: ZeroDivisionError: division by zero (broken.py:3)"
+    assert isinstance(events[-1], Done)
+
+
+# --- a plugin that fails at its work ----------------------------------------------------------------------------------
+
+
+def sampler(body: str, **fields: str) -> str:
+    """An extension with a sampler `bad`."""
+    more = "".join(f", {name}={value}" for name, value in fields.items())
+    return f"""
+def bad(denoise, x, sigmas, *, noise, callback):
+    for i in range(len(sigmas) - 1):
+        x0 = denoise(x, sigmas[i].expand(len(x))).x0
+        callback(i, x0)
+        {body}
+    return x0
+
+@hookimpl
+def sdterm_samplers():
+    return [Sampler("bad", "Bad", bad{more})]
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("if i == 1: x.missing()", "failed: AttributeError"),
+        ("if i == 1: return x0[:, :2]", "gave no finite latents of its input's shape"),
+        ("if i == 1: return x0 * float('nan')", "gave no finite latents of its input's shape"),
+        ("if i == 1: return None", "gave no finite latents of its input's shape"),
+        ("if i == 1: raise SystemExit(3)", "failed: SystemExit"),
+        ("if i == 1: return denoise(x[:, :2], sigmas[:1]).x0", ""),
+    ],
+    ids=["raises", "another shape", "not a number", "nothing", "ends the process", "gives the network another shape"],
+)
+def test_a_sampler_that_fails_midway_ends_the_run_with_its_name_and_its_plugins(
+    body: str, reason: str, engine: Engine, extend: Extend
+) -> None:
+    plugins = extend(strange=sampler(body))
+    failed = fail(engine, plugins, sampler="Bad", steps=4)
+    assert failed.code == "plugin_failed"
+    assert "The sampler Bad of strange" in failed.message
+    assert reason in failed.message
+    assert draw(engine, plugins), "another sampler draws"
+
+
+def failing(hook: str, descriptor: str) -> str:
+    """An extension with one descriptor `bad`, and ways to fail."""
+    return f"""
+def oops(*arguments, **options):
+    raise KeyError("oops")
+
+def nothing(*arguments, **options):
+    return None
+
+def yes(device):
+    return True, ""
+
+@hookimpl
+def {hook}():
+    return [{descriptor}]
+"""
+
+
+FAILING: dict[str, tuple[str, str, dict[str, object]]] = {
+    "a scheduler raises": ("sdterm_schedulers", "Scheduler('bad', 'Bad', oops)", {"scheduler": "bad"}),
+    "a scheduler gives nothing": ("sdterm_schedulers", "Scheduler('bad', 'Bad', nothing)", {"scheduler": "bad"}),
+    "a scheduler gives a list": (
+        "sdterm_schedulers",
+        "Scheduler('bad', 'Bad', lambda n, sampling: [1.0] * n + [0.0])",
+        {"scheduler": "bad"},
+    ),
+    "a scheduler gives too few": (
+        "sdterm_schedulers",
+        "Scheduler('bad', 'Bad', lambda n, sampling: torch.zeros(n))",
+        {"scheduler": "bad"},
+    ),
+    "a scheduler does not fall": (
+        "sdterm_schedulers",
+        "Scheduler('bad', 'Bad', lambda n, sampling: torch.arange(n + 1.0).roll(-1))",
+        {"scheduler": "bad"},
+    ),
+    "a sampler's own schedule raises": (
+        "sdterm_samplers",
+        "Sampler('bad', 'Bad', nothing, grid='own', own_sigmas=oops)",
+        {"sampler": "bad"},
+    ),
+    "a sampler's own schedule gives nothing": (
+        "sdterm_samplers",
+        "Sampler('bad', 'Bad', nothing, grid='own', own_sigmas=nothing)",
+        {"sampler": "bad"},
+    ),
+    "a transform raises": ("sdterm_prompt_transforms", "PromptTransform('bad', 'Bad', oops)", {}),
+    "a transform gives nothing": ("sdterm_prompt_transforms", "PromptTransform('bad', 'Bad', nothing)", {}),
+    "a transform gives no text at all": (
+        "sdterm_prompt_transforms",
+        "PromptTransform('bad', 'Bad', lambda prompt, rng, context: ())",
+        {},
+    ),
+    "a transform gives bare text": (
+        "sdterm_prompt_transforms",
+        "PromptTransform('bad', 'Bad', lambda prompt, rng, context: ('red',))",
+        {},
+    ),
+    "an early transform gives bare text": (
+        "sdterm_prompt_transforms",
+        "PromptTransform('bad', 'Bad', lambda prompt, rng, context: ('red',), order=1)",
+        {},
+    ),
+    "a transform gives a number for text": (
+        "sdterm_prompt_transforms",
+        "PromptTransform('bad', 'Bad', lambda prompt, rng, context: (PromptText(7),))",
+        {},
+    ),
+    "a saver raises": ("sdterm_output_savers", "OutputSaver('bad', 'Bad', '.bad', 'x/x', oops)", {"format": "bad"}),
+    "a saver gives nothing": (
+        "sdterm_output_savers",
+        "OutputSaver('bad', 'Bad', '.bad', 'x/x', nothing)",
+        {"format": "bad"},
+    ),
+    "an optimizer raises": (
+        "sdterm_memory_optimizers",
+        "MemoryOptimizer('bad', 'Bad', 'x', yes, oops)",
+        {"memory": ("bad",)},
+    ),
+    "an optimizer cannot say whether it can be used": (
+        "sdterm_memory_optimizers",
+        "MemoryOptimizer('bad', 'Bad', 'x', oops, nothing)",
+        {"memory": ("bad",)},
+    ),
+    "a family raises on looking": (
+        "sdterm_model_families",
+        "ModelFamily('bad', 'Bad', oops, nothing, TokenRules(0, 0, 0, 0))",
+        {"model": "strange model"},
+    ),
+    "a family raises on building": (
+        "sdterm_model_families",
+        "ModelFamily('bad', 'Bad', lambda reader: ModelMatch('bad'), oops, TokenRules(0, 0, 0, 0))",
+        {"model": "strange model"},
+    ),
+    "a family builds nothing": (
+        "sdterm_model_families",
+        "ModelFamily('bad', 'Bad', lambda reader: ModelMatch('bad'), nothing, TokenRules(0, 0, 0, 0))",
+        {"model": "strange model"},
+    ),
+}
+
+
+@pytest.mark.parametrize("how", FAILING)
+def test_a_plugin_that_fails_at_its_work_ends_the_run_with_its_name(
+    how: str, engine: Engine, extend: Extend, root: Path
+) -> None:
+    (root / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+    save_file({"a": np.zeros(1)}, root / CHECKPOINTS / "strange model.safetensors")
+    hook, descriptor, asked = FAILING[how]
+    failed = fail(engine, extend(strange=failing(hook, descriptor)), **asked)
+    assert failed.code == "plugin_failed"
+    assert "Bad" in failed.message and "strange" in failed.message
+
+
+@pytest.mark.parametrize(
+    "what", ["yes, oops", "oops, nothing", "nothing, nothing"], ids=["apply", "supports", "nothing"]
+)
+def test_an_optimizer_that_is_on_by_default_and_fails_is_left_out_with_a_warning(
+    what: str, engine: Engine, extend: Extend
+) -> None:
+    """Nobody asked for it, so the picture is drawn without."""
+    descriptor = f"MemoryOptimizer('bad', 'Bad', 'x', {what}, default=True)"
+    events = run(engine, extend(strange=failing("sdterm_memory_optimizers", descriptor)))
+    assert isinstance(events[-1], Done)
+    (warning,) = [event for event in events if isinstance(event, Warning)]
+    assert "Bad" in warning.message and "strange" in warning.message
+
+
+def test_after_an_optimizer_failed_half_way_the_next_picture_is_as_it_was(engine: Engine, extend: Extend) -> None:
+    plugins = extend(
+        half="""
+            def half_way(components):
+                for weight in components.modules["unet"].conv_in.parameters():
+                    weight.zero_()
+                raise RuntimeError("half way")
+
+            @hookimpl
+            def sdterm_memory_optimizers():
+                yes = lambda device: (True, "")
+                return [MemoryOptimizer("half", "Half way", "x", yes, half_way, undo=lambda components: None)]
+        """
+    )
+    (before,) = draw(engine, plugins)
+    failed = fail(engine, plugins, memory=("half",))
+    assert "The memory optimizer Half way" in failed.message and "RuntimeError: half way" in failed.message
+    (after,) = draw(engine, plugins)
+    assert after.data == before.data
+
+
+def test_a_plugins_own_sentence_is_what_the_user_reads(engine: Engine, extend: Extend) -> None:
+    plugins = extend(
+        refusing="""
+            def refuse(prompt, rng, context):
+                raise PluginError("This prompt has no horse.")
+
+            @hookimpl
+            def sdterm_prompt_transforms():
+                return [PromptTransform("horses", "Horses", refuse)]
+        """
+    )
+    assert fail(engine, plugins).message == "This prompt has no horse."
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["DPM++ 2M", "dpm++ 2m", "dpmpp_2m", "DPMPP-2M", "k_dpmpp_2m", " Dpm++  2m "])
+def test_a_sampler_is_found_by_label_id_or_alias_in_any_case(name: str) -> None:
+    assert load_plugins().sampler(name).id == "dpmpp_2m"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "near"),
+    [
+        ("sampler", "Eulr", "'Euler'"),
+        ("sampler", "DPM 2M", "'DPM++ 2M'"),
+        ("scheduler", "Karas", "'Karras'"),
+        ("saver", "jpge", "'JPEG'"),
+        ("optimizer", "slice", "'Sliced attention'"),
+    ],
+)
+def test_a_name_that_is_nearly_right_is_suggested(kind: str, name: str, near: str) -> None:
+    with pytest.raises(UnknownNameError, match=f"named {name!r}.*Did you mean .*{re.escape(near)}"):
+        getattr(load_plugins(), kind)(name)
+
+
+def test_an_extensions_names_are_found_like_ours(extend: Extend) -> None:
+    plugins = extend(
+        mine="""
+            @hookimpl
+            def sdterm_samplers():
+                return [Sampler("my_best", "My Best", print, aliases=("mb",))]
+        """
+    )
+    for name in ("MY BEST", "my-best", "Mb"):
+        assert plugins.owner(plugins.sampler(name)) == "mine"
+
+
+def test_a_suffix_that_another_format_has_does_not_take_its_place(extend: Extend) -> None:
+    plugins = extend(
+        mine="""
+            @hookimpl
+            def sdterm_output_savers():
+                return [OutputSaver("mine", "Mine", ".jpg", "image/jpeg", print)]
+        """
+    )
+    assert plugins.saver("jpg").id == "jpeg"
+    assert plugins.saver("mine").id == "mine"
+
+
+# --- extensions apart -------------------------------------------------------------------------------------------------
+
+
+def test_extensions_with_modules_of_the_same_name_never_meet(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        folder = tmp_path / name
+        (folder / "scripts").mkdir(parents=True)
+        (folder / "scripts" / "__init__.py").write_text("")
+        (folder / "scripts" / "ui.py").write_text(f"LABEL = {name!r}\n")
+        (folder / "helpers.py").write_text("from .scripts.ui import LABEL\n")
+        (folder / "__init__.py").write_text(
+            "from sdterm.hooks import Sampler, hookimpl\nfrom .helpers import LABEL\n"
+            "@hookimpl\ndef sdterm_samplers():\n    return [Sampler(LABEL, LABEL, print)]\n"
+        )
+    path, modules = list(sys.path), set(sys.modules)
+    plugins = load_plugins(tmp_path)
+    assert not plugins.problems
+    assert [plugins.owner(plugins.sampler(name)) for name in ("first", "second")] == ["first", "second"]
+    assert sys.path == path
+    assert all(name.startswith("_sdterm_extension_") for name in set(sys.modules) - modules)
+
+
+def test_an_extension_may_have_dataclasses_and_import_what_is_heavy_late(tmp_path: Path, engine: Engine) -> None:
+    """Both look their module up by name when they are used, after loading."""
+    folder = tmp_path / "late"
+    folder.mkdir()
+    (folder / "format.py").write_text("def encode(image, infotext):\n    return b'late'\n")
+    (folder / "__init__.py").write_text(
+        "from __future__ import annotations\nimport dataclasses\nfrom sdterm.hooks import OutputSaver, hookimpl\n"
+        "@dataclasses.dataclass\nclass Quality:\n    value: int = 1\n"
+        "def encode(image, infotext):\n    from .format import encode\n    return encode(image, infotext)\n"
+        "@hookimpl\ndef sdterm_output_savers():\n    return [OutputSaver('late', 'Late', '.late', 'x/late', encode)]\n"
+    )
+    plugins = load_plugins(tmp_path)
+    assert not plugins.problems
+    assert draw(engine, plugins, format="late", steps=1)[0].data == b"late"
+
+
+def test_what_the_built_ins_give_are_plugins_like_any_other() -> None:
+    plugins = load_plugins()
+    assert not plugins.problems
+    assert {type(given) for plugin in plugins.plugins for given in plugin.gives} == set(HOOKS.values())
+    assert {plugin.source.origin for plugin in plugins.plugins} == {"built-in"}
