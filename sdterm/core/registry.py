@@ -117,9 +117,9 @@ class PluginSet:
         itself (PluginError) and `passing` come out as they are."""
         try:
             yield
-        except (PluginError, *passing):
-            raise
         except (Exception, SystemExit) as error:
+            if isinstance(error, (PluginError, *passing)):
+                raise
             whose = f"The {WORDS[type(descriptor)]} {descriptor.label} of {self.owner(descriptor)}"
             raise PluginFailure(f"{whose} failed: {_said(error)}.") from error
 

@@ -89,7 +89,7 @@ def test_schedules_are_a1111s(run: str, tiny_engine: Engine, plugins: PluginSet)
     plan = prepare(request, choices, plugins, tiny_engine.library, {})
     components = choices.family.build(choices.checkpoint, torch.device("cpu"), torch.float32)
     sampling = DiscreteSampling(components.alphas_cumprod)
-    sigmas = run_sigmas(choices, plan, sampling)
+    sigmas = run_sigmas(choices, plan, plugins, sampling)
     golden = SAMPLER_ARRAYS[f"{run}/sigmas"]
     if golden.dtype == np.int64:  # DDIM: timesteps, ascending
         golden = sampling.sigmas.numpy()[golden][::-1]
