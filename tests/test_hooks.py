@@ -333,6 +333,15 @@ def test_hook_sdterm_output_savers(engine: Engine, extend: Extend) -> None:
         assert raw.suffix == ".bin"
 
 
+@pytest.mark.parametrize("steps", [1, 2, 501, 999, 1000])
+@pytest.mark.parametrize("label", ["Euler", "Euler a", "DPM++ 2M", "DDIM"])
+def test_every_built_in_sampler_starts_with_any_number_of_steps(label: str, steps: int, engine: Engine) -> None:
+    asked = {"prompt": "cat", "model": "sdterm-demo", "sampler": label, "steps": steps, "width": 64, "height": 64}
+    events = engine.run(GenerationRequest.model_validate(asked), load_plugins())
+    assert not isinstance(next(event for event in events if isinstance(event, Step | Image | Failed)), Failed)
+    events.close()
+
+
 # --- a plugin that cannot be loaded -----------------------------------------------------------------------------------
 
 UNLOADABLE = {
@@ -543,6 +552,11 @@ FAILING: dict[str, tuple[str, str, dict[str, object]]] = {
         "ModelFamily('bad', 'Bad', oops, nothing, TokenRules(0, 0, 0, 0))",
         {"model": "strange model"},
     ),
+    "a family gives text for a match": (
+        "sdterm_model_families",
+        "ModelFamily('bad', 'Bad', lambda reader: 'yes', nothing, TokenRules(0, 0, 0, 0))",
+        {"model": "strange model"},
+    ),
     "a family raises on building": (
         "sdterm_model_families",
         "ModelFamily('bad', 'Bad', lambda reader: ModelMatch('bad'), oops, TokenRules(0, 0, 0, 0))",
@@ -601,6 +615,20 @@ def test_after_an_optimizer_failed_half_way_the_next_picture_is_as_it_was(engine
     assert "The memory optimizer Half way" in failed.message and "RuntimeError: half way" in failed.message
     (after,) = draw(engine, plugins)
     assert after.data == before.data
+
+
+def test_a_family_that_fails_on_looking_does_not_hide_a_file_from_the_one_that_knows_it(
+    engine: Engine, extend: Extend, root: Path
+) -> None:
+    (root / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+    save_file({"a": np.zeros(1)}, root / CHECKPOINTS / "strange model.safetensors")
+    tokens = "TokenRules(0, 0, 0, 0)"
+    knows = "lambda reader: ModelMatch('good', refusal='I know this one.')"
+    plugins = extend(
+        astrange=failing("sdterm_model_families", f"ModelFamily('bad', 'Bad', oops, nothing, {tokens})"),
+        good=failing("sdterm_model_families", f"ModelFamily('good', 'Good', {knows}, nothing, {tokens})"),
+    )
+    assert fail(engine, plugins, model="strange model").message == "I know this one."
 
 
 def test_a_plugins_own_sentence_is_what_the_user_reads(engine: Engine, extend: Extend) -> None:
