@@ -1,6 +1,7 @@
 """The demo model's tools: the data are the same for ever, training leads to a checkpoint, and the measures measure."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -42,6 +43,15 @@ DRAWN = {
 }
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other on busy cores take several times as long as one alone."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 # --- Pictures and captions --------------------------------------------------------------------------------------------
 
 
@@ -70,12 +80,9 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def trained(settings: Settings) -> Path:
+def trained(settings: Settings, one_thread: None) -> Path:
     checkpoint = settings.work / "trained.safetensors"
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # two that wait for each other on busy cores take several times as long
     train(settings, checkpoint)
-    torch.set_num_threads(threads)
     return checkpoint
 
 
@@ -211,6 +218,7 @@ def test_skies_and_grounds_are_told_apart() -> None:
 
 
 @pytest.mark.heavy
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize(
     ("cfg_scale", "prompts", "held"),
     [(7.0, range(78, 111), range(99, 133)), (1.0, range(67), range(100))],
