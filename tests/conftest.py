@@ -1,8 +1,12 @@
 """What all tests share: `--all`, and where the project lies."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+# As sdterm.engine does before torch is loaded; a test module that imports torch first would come too late with it.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

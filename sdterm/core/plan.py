@@ -88,17 +88,24 @@ def choose(request: GenerationRequest, plugins: PluginSet, library: Library) -> 
 
 
 def recognise(checkpoint: CheckpointFile, plugins: PluginSet) -> tuple[ModelFamily, ModelMatch]:
-    """Which family a checkpoint belongs to. Raises ModelFileError if none knows it."""
+    """Which family a checkpoint belongs to. Raises ModelFileError if none knows it; PluginFailure if one that failed
+    might have."""
+    failure: PluginFailure | None = None
     for family in plugins.all(ModelFamily):
         try:
             with plugins.guard(family, ModelFileError):
                 match = family.detect(checkpoint)
-        except PluginFailure:
-            raise
+                if not isinstance(match, ModelMatch | None):
+                    raise TypeError(f"it gave {match!r}, which is no ModelMatch")
+        except PluginFailure as error:
+            failure = failure or error
+            continue
         except PluginError as error:  # a family's own word on the file
             raise ModelFileError(str(error)) from error
         if match:
             return family, match
+    if failure:
+        raise failure
     known = ", ".join(family.label for family in plugins.all(ModelFamily))
     raise ModelFileError(f"{checkpoint.path.name} is of no model family that sdterm knows ({known}).")
 
