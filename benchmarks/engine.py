@@ -40,7 +40,8 @@ SIZES = {"demo": 128, "sd15": 256}
 PAIRS = {"demo": 7, "sd15": 3}
 MIB = 2**20
 
-A, B = TypeVar("A"), TypeVar("B")
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 @dataclass
