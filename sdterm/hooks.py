@@ -46,6 +46,8 @@ class Option:
     help: str = ""
     minimum: float | None = None
     maximum: float | None = None
+    infotext: str = ""
+    """Its key in an image's infotext, where it is written unless it has its default; unset, the name's own words."""
 
 
 # --- prompt transforms ------------------------------------------------------------------------------------------------
@@ -136,6 +138,8 @@ class Sampler:
         and the scheduler is ignored.
     start: how pure noise is scaled at the start. `sigma`: by the first sigma (k-diffusion); `unit`: not at all (the
         sampler works on variance-preserving latents).
+    noise: what `noise` draws. `sequential`: each image's next numbers; `brownian`: the increment of each image's
+        Brownian motion from sigma to sigma_next, for SDE solvers.
     """
 
     id: str
@@ -147,6 +151,9 @@ class Sampler:
     grid: Literal["schedule", "own"] = "schedule"
     own_sigmas: Callable[[int, ModelSampling], torch.Tensor] | None = None
     start: Literal["sigma", "unit"] = "sigma"
+    noise: Literal["sequential", "brownian"] = "sequential"
+    discard_penultimate: bool = False
+    """Whether the last sigma but one is left out, whatever the request says."""
     needs_uncond: bool = False
     batch_coupled: bool = False
     """True if one image's path depends on the others in its batch: images are then drawn one at a time."""

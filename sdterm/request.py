@@ -41,8 +41,33 @@ class GenerationRequest(BaseModel):
     cfg_scale: float = Field(7.0, ge=0, le=100, allow_inf_nan=False)
     seed: int = Field(-1, ge=-1, le=2**63 - 1)
     """-1 draws a seed; image k of the job uses seed + k."""
-    noise_source: Literal["NV", "CPU"] = "NV"
-    """NV: the numbers a CUDA card draws, in software, on any device; CPU: torch's CPU generator."""
+    variation_seed: int = Field(-1, ge=-1, le=2**63 - 1)
+    """The seed of the noise that is mixed in; -1 draws one. Image k of the job uses variation_seed + k."""
+    variation_strength: float = Field(0.0, ge=0, le=1, allow_inf_nan=False)
+    """0 leaves the noise alone; above it every image of the job has the same seed, and its own variation."""
+    seed_resize_width: int = Field(0, ge=0, le=4096)
+    """Pixels; with the height, draws the noise at that size and pastes it into this one's. 0 does not."""
+    seed_resize_height: int = Field(0, ge=0, le=4096)
+    ensd: int = Field(0, ge=-(2**63), le=2**63 - 1)
+    """Eta noise seed delta: added to the seed for all noise after the first."""
+    noise_source: Literal["NV", "CPU", "GPU"] = "NV"
+    """NV: the numbers a CUDA card draws, in software, on any device; CPU, GPU: torch's generator there."""
+    emphasis: Literal["Original", "No norm", "Ignore", "None"] = "Original"
+    """What a prompt's weights do, in A1111's words."""
+    old_prompt_editing: bool = False
+    """Read `[a:b:N]` as A1111 before 1.6: below 1 a fraction, from 1 on a step."""
+    pad_conds: Literal["off", "on", "v0"] = "off"
+    """Make prompt and negative prompt equally long before the network reads them; v0 as A1111 before 1.6."""
+    discard_penultimate: bool = False
+    """Leave out the last sigma but one."""
+    sgm_noise_multiplier: bool = False
+    """Scale the first noise by sqrt(1 + sigma^2) instead of sigma, as Stability's own code does."""
+    ngms: float = Field(0.0, ge=0, le=15, allow_inf_nan=False)
+    """Negative guidance minimum sigma: below it every other call leaves the negative prompt out."""
+    quantize: bool = False
+    """Round each call's timestep to one the model was trained on."""
+    downcast_alphas: bool = False
+    """Round the model's noise levels to half precision first, as A1111 before 1.7."""
     width: Size | None = None
     """Pixels; unset is the model's native size."""
     height: Size | None = None
@@ -52,6 +77,8 @@ class GenerationRequest(BaseModel):
     format: str = "png"
     format_options: dict[str, OptionValue] = {}
     """By the names the saver declares, e.g. `quality`."""
+    grid: bool = False
+    """After the last of several images, make one that shows them all."""
     memory: tuple[str, ...] = ()
     """Memory optimizers by name, e.g. ("sliced", "vae-tiling")."""
     batch_cond_uncond: bool = True

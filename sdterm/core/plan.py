@@ -36,6 +36,8 @@ class ImagePlan(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     seed: int
+    variation_seed: int = 0
+    """Of the noise mixed in, where the request asks for any."""
     prompt: str
     negative_prompt: str
 
