@@ -4,6 +4,7 @@ Nothing is ever unregistered from a live set. Reloading builds a new set and swa
 started with, identified by (slug, content digest) of each plugin.
 """
 
+import math
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -226,11 +227,14 @@ def check_options(owner: str, declared: tuple[Option, ...], given: Mapping[str, 
     return {name: _checked(owner, option, given.get(name, option.default)) for name, option in options.items()}
 
 
+_NOUNS: Mapping[type, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+
+
 def _checked(owner: str, option: Option, value: OptionValue) -> OptionValue:
     kind = type(option.default)
     low, high = option.minimum, option.maximum
     bounds = f" from {low} to {high}" if low is not None and high is not None else ""
-    wrong = RequestError(f"{owner}'s option {option.name} is {shown(value)}, but it must be a {kind.__name__}{bounds}.")
+    wrong = RequestError(f"{owner}'s option {option.name} is {shown(value)}, but it must be {_NOUNS[kind]}{bounds}.")
     if kind is int and isinstance(value, float) and not value.is_integer():
         raise wrong
     try:
@@ -241,6 +245,8 @@ def _checked(owner: str, option: Option, value: OptionValue) -> OptionValue:
         converted: Any = kind(value)
     except (TypeError, ValueError, OverflowError):
         raise wrong from None
+    if isinstance(converted, float) and not math.isfinite(converted):
+        raise wrong
     if isinstance(converted, int | float) and not (
         (low is None or converted >= low) and (high is None or converted <= high)
     ):

@@ -81,11 +81,12 @@ def test_options_come_in_their_declared_type(given_value: dict[str, Any], checke
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"eta": 1.5}, "Heun's option eta is 1.5, but it must be a float from 0.0 to 1.0."),
-        ({"eta": "much"}, "Heun's option eta is 'much', but it must be a float from 0.0 to 1.0."),
-        ({"eta": math.nan}, "Heun's option eta is nan, but it must be a float from 0.0 to 1.0."),
-        ({"order": 0}, "Heun's option order is 0, but it must be a int from 1 to 4."),
-        ({"exact": "perhaps"}, "Heun's option exact is 'perhaps', but it must be a bool."),
+        ({"eta": 1.5}, "Heun's option eta is 1.5, but it must be a number from 0.0 to 1.0."),
+        ({"eta": "much"}, "Heun's option eta is 'much', but it must be a number from 0.0 to 1.0."),
+        ({"eta": math.nan}, "Heun's option eta is nan, but it must be a number from 0.0 to 1.0."),
+        ({"free": math.inf}, "Heun's option free is inf, but it must be a number."),
+        ({"order": 0}, "Heun's option order is 0, but it must be a whole number from 1 to 4."),
+        ({"exact": "perhaps"}, "Heun's option exact is 'perhaps', but it must be true or false."),
         ({"rho": 7}, "Heun has no option 'rho'. Its options: eta, order, exact, kind, free."),
     ],
 )
