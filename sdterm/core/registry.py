@@ -227,7 +227,7 @@ def check_options(owner: str, declared: tuple[Option, ...], given: Mapping[str, 
     return {name: _checked(owner, option, given.get(name, option.default)) for name, option in options.items()}
 
 
-_NOUNS: Mapping[type, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+_NOUNS: Mapping[type[OptionValue], str] = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
 def _checked(owner: str, option: Option, value: OptionValue) -> OptionValue:
