@@ -202,7 +202,7 @@ def _check_names(descriptor: Descriptor) -> None:
         raise TypeError(f"the order of {what} {descriptor.id!r} is no number")
     suffix = getattr(descriptor, "suffix", ".png")
     if not (isinstance(suffix, str) and _SUFFIX.fullmatch(suffix)):  # it becomes part of a path
-        raise TypeError(f"the suffix of {what} {descriptor.id!r} is {suffix!r}, not a dot and up to 15 letters or digits")
+        raise TypeError(f"the suffix of {what} {descriptor.id!r} is {suffix!r}, no dot with 1 to 15 letters or digits")
 
 
 def _said(error: BaseException) -> str:

@@ -14,9 +14,9 @@ def encode(image: Any, infotext: str, *, quality: int = 80) -> bytes:
     from PIL import Image, features
 
     if not features.check("avif"):
-        raise PluginError("the installed Pillow cannot write AVIF; install Pillow 11.3 or newer, or use --format webp")
+        raise PluginError("This Pillow cannot write AVIF; update it or use --format webp.")
     if max(image.shape) > LARGEST:
-        raise PluginError(f"an AVIF has at most {LARGEST} pixels a side; use --format png")
+        raise PluginError(f"An AVIF has at most {LARGEST} pixels a side; use --format png.")
     buffer = BytesIO()
     Image.fromarray(image).save(buffer, "AVIF", quality=quality, exif=exif(infotext))
     return buffer.getvalue()

@@ -15,10 +15,10 @@ def encode(image: Any, infotext: str, *, quality: int = 80) -> bytes:
     from PIL import Image
 
     if max(image.shape) > LARGEST:
-        raise PluginError(f"a JPEG has at most {LARGEST} pixels a side; use --format png")
+        raise PluginError(f"A JPEG has at most {LARGEST} pixels a side; use --format png.")
     header = exif(infotext)
     if len(header) > _SEGMENT:
-        raise PluginError("the infotext is too long for a JPEG (64 KB); use --format png")
+        raise PluginError("The infotext is too long for a JPEG (64 KB); use --format png.")
     buffer = BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=quality, exif=header)
     return buffer.getvalue()

@@ -14,7 +14,7 @@ def encode(image: Any, infotext: str, *, quality: int = 80, lossless: bool = Fal
     from PIL import Image
 
     if max(image.shape) > LARGEST:
-        raise PluginError(f"a WebP has at most {LARGEST} pixels a side; use --format png")
+        raise PluginError(f"A WebP has at most {LARGEST} pixels a side; use --format png.")
     buffer = BytesIO()
     Image.fromarray(image).save(buffer, "WEBP", quality=quality, lossless=lossless, exif=exif(infotext))
     return buffer.getvalue()
