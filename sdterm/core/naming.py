@@ -26,6 +26,7 @@ _FORBIDDEN = '/\\:*?"<>|#'
 _TOKEN = re.compile(r"\[([^\[\]]*)\]")
 _ARGUMENT = re.compile(r"<([^<>]*)>")
 _LEVELS = re.compile(r"[/\\](?![^\[\]]*\])")  # not inside a token: [datetime<%H><Europe/Vienna>]
+_NETWORK = re.compile(r"<\w+:[^>]+>")  # <lora:name:1> and its like, as A1111's re_extra_net
 _WORD_BREAK = re.compile(rf"[\s{re.escape(string.punctuation)}]+")
 _MAX_WORDS = 8  # A1111's directories_max_prompt_words
 _DEFAULT_TIME = "%Y%m%d%H%M%S"
@@ -192,14 +193,18 @@ def _time(facts: NameFacts, layout: str, zone: ZoneInfo | None) -> str:
     return facts.saved.astimezone(zone).strftime(layout)
 
 
+def _prompt(facts: NameFacts) -> str:
+    return _NETWORK.sub("", facts.image.prompt)
+
+
 def _words(facts: NameFacts) -> str:
-    words = [word for word in _WORD_BREAK.split(facts.image.prompt) if word]
+    words = [word for word in _WORD_BREAK.split(_prompt(facts)) if word]
     return " ".join(words[:_MAX_WORDS] or ["empty"])
 
 
 def _has_prompt(facts: NameFacts, *words: str) -> str:
     """Each word that the prompt has, else the alternative behind its bar."""
-    prompt, found = facts.image.prompt.lower(), ""
+    prompt, found = _prompt(facts).lower(), ""
     for word, _, alternative in (each.partition("|") for each in words if each):
         found += word.lower() if word.lower() in prompt else alternative.partition("|")[0]
     return found.replace(" ", "_")
@@ -258,13 +263,15 @@ TOKENS: Mapping[str, Token] = {
         "When the image is saved: `[datetime<%H-%M><Asia/Tokyo>]`, format and time zone.", _time, _moment
     ),
     "job_timestamp": Token("When the job began, as 20260131235959.", lambda f: f.began.strftime(_DEFAULT_TIME)),
-    "prompt": Token("The prompt, styles and all, spaces as _.", lambda f: f.image.prompt.replace(" ", "_")),
-    "prompt_no_styles": Token("The prompt without styles.", lambda f: f.request.prompt),
-    "prompt_spaces": Token("The prompt with its spaces.", lambda f: f.image.prompt),
+    "prompt": Token(
+        "The prompt, styles and all but for <networks>, spaces as _.", lambda f: _prompt(f).replace(" ", "_")
+    ),
+    "prompt_no_styles": Token("The prompt without styles.", lambda f: _NETWORK.sub("", f.request.prompt)),
+    "prompt_spaces": Token("The prompt with its spaces.", _prompt),
     "prompt_words": Token(f"Its first {_MAX_WORDS} words.", _words),
     "prompt_hash": Token(
         "Eight digits of the prompt's SHA-256, or `<n>`.",
-        lambda f, *n: _hash(f.image.prompt, *n),
+        lambda f, *n: _hash(_prompt(f), *n),
         _length,
     ),
     "negative_prompt_hash": Token(

@@ -12,7 +12,7 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
-from sdterm.core.naming import NameFacts, file_names, folder_name
+from sdterm.core.naming import NameFacts, check_folder_pattern, check_pattern, file_names, folder_name
 from sdterm.events import Event, Failed, Grid, Image, Started
 from sdterm.request import GenerationRequest
 
@@ -72,6 +72,11 @@ class Saving:
     """Whether each infotext is in a text file beside its picture too."""
     last_infotext: Path | None = None
     """A file that always has the last job's infotext: A1111's params.txt."""
+
+    def __post_init__(self) -> None:
+        """Raises PatternError: before anything is drawn, that is."""
+        check_pattern(self.filename_pattern)
+        check_folder_pattern(self.directory_pattern)
 
 
 def save_images(events: Iterable[Event], request: GenerationRequest, saving: Saving) -> Iterator[Event]:

@@ -30,7 +30,8 @@ from sdterm.request import GenerationRequest
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
 HOSTILE = (
     "../../etc/passwd", "/etc/passwd", "..\\..\\x", "\0", "\N{CAT}" * 400, "--out", ".hidden", "CON.png", "nul", "COM¹",
-    "   ", "...", "a. . ", "\u202egnp.exe", "\x1b]0;x\x07", "\x85\u2028", "\u0958" * 200, "e\u0301" * 200, "~/x",
+    "   ", "...", "a. . ", "\udcff\ud83d",
+    "\u202egnp.exe", "\x1b]0;x\x07", "\x85\u2028", "\u0958" * 200, "e\u0301" * 200, "~/x",
 )  # fmt: skip
 WORDS = TEXT | st.sampled_from(HOSTILE)
 
@@ -151,6 +152,14 @@ def test_what_tells_nothing_takes_the_text_before_it_along() -> None:
     )
     several = facts(1, 1, batch_count=3)
     assert file_name("[seed_first]-b[batch_number]-g[generation_number]", several) == "00001-6-g2"
+
+
+def test_networks_are_not_part_of_the_prompt() -> None:
+    prompt = "cat <lora:hat:0.8>with <hypernet:y>a hat <3"
+    assert (
+        file_name("[prompt_spaces]+[prompt_words]", facts(prompt=prompt)) == "00000-cat with a hat _3+cat with a hat 3"
+    )
+    assert file_name("[hasprompt<lora><hat>]", facts(prompt=prompt)) == "00000-hat"
 
 
 def test_the_seeds_of_variations_are_all_the_first() -> None:

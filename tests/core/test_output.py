@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sdterm.core.naming import PatternError
 from sdterm.core.output import OutputFolderError, Saving, ready, save_images, write_atomically, write_new
 from sdterm.events import Done, Event, Failed, Grid, Image, Started
 from sdterm.request import GenerationRequest
@@ -65,6 +66,12 @@ def test_patterns_name_files_and_folders(tmp_path: Path) -> None:
     (day,) = tmp_path.iterdir()
     assert today.isoformat() <= day.name <= date.today().isoformat()
     assert (names(day / "5"), names(day / "6")) == (["empty-5-1.png", "empty-5.png"], ["empty-6.png"])
+
+
+@pytest.mark.parametrize("patterns", [("[sede]", ""), ("[seed]", "[number]")])
+def test_a_pattern_that_cannot_be_used_is_found_out_before_a_run(patterns: tuple[str, str], tmp_path: Path) -> None:
+    with pytest.raises(PatternError):
+        Saving(tmp_path, *patterns)
 
 
 def test_an_infotext_lies_beside_its_picture_under_the_same_name(tmp_path: Path) -> None:
