@@ -8,19 +8,29 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sdterm.core.output import save_images
+    from sdterm.core.output import Saving, save_images
     from sdterm.core.registry import PluginSet, load_plugins
     from sdterm.engine import Engine
     from sdterm.hooks import hookimpl
     from sdterm.request import GenerationRequest
 
 __version__ = "0.1.0"
-__all__ = ["Engine", "GenerationRequest", "PluginSet", "__version__", "hookimpl", "load_plugins", "save_images"]
+__all__ = [
+    "Engine",
+    "GenerationRequest",
+    "PluginSet",
+    "Saving",
+    "__version__",
+    "hookimpl",
+    "load_plugins",
+    "save_images",
+]
 
 _HOMES = {
     "Engine": "sdterm.engine",
     "GenerationRequest": "sdterm.request",
     "PluginSet": "sdterm.core.registry",
+    "Saving": "sdterm.core.output",
     "hookimpl": "sdterm.hooks",
     "load_plugins": "sdterm.core.registry",
     "save_images": "sdterm.core.output",

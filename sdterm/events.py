@@ -69,6 +69,22 @@ class Image(Event):
     index: int
     """Which image of the job, from 0."""
     seed: int
+    prompt: str = ""
+    """Its final prompt, styles and all."""
+    width: int
+    height: int
+    infotext: str
+    pixel_hash: str = ""
+    """SHA-256 of the RGB values, row by row, hex: the same in every format."""
+    suffix: str
+    data: bytes = Field(exclude=True, repr=False)
+    path: str | None = None
+    """Where it lies, once saved."""
+
+
+class Grid(Event):
+    """One picture that shows all images of the job, encoded, with the first one's infotext inside."""
+
     width: int
     height: int
     infotext: str

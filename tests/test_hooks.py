@@ -395,6 +395,14 @@ UNLOADABLE = {
         "@hookimpl\ndef sdterm_prompt_transforms():\n    return [PromptTransform('mine', 'Mine', print, order='last')]",
         "order",
     ),
+    "gives a suffix that leads elsewhere": (
+        "@hookimpl\ndef sdterm_output_savers():\n    return [OutputSaver('mine', 'Mine', '/../x.png', 'x/x', print)]",
+        "suffix",
+    ),
+    "gives a suffix without a dot": (
+        "@hookimpl\ndef sdterm_output_savers():\n    return [OutputSaver('mine', 'Mine', 'png', 'x/x', print)]",
+        "suffix",
+    ),
 }
 
 

@@ -53,7 +53,8 @@ def _lines() -> Iterator[str]:
         [(f"`{s.key}`", s.scope, f"`{s.default}`", s.sentence) for s in SETTINGS],
     )
     yield "## File names\n"
-    yield "Tokens of `filename_pattern`: " + ", ".join(f"`[{token}]`" for token in TOKENS) + ".\n"
+    yield "Tokens of `filename_pattern` and `directory_pattern`; docs/how-to/file-names.md has examples.\n"
+    yield from _table(("token", "stands for"), [(f"`[{name}]`", token.meaning) for name, token in TOKENS.items()])
     yield "## Flags\n"
     yield "On the command line or in `COMMANDLINE_ARGS`.\n"
     yield from _table(("flag", "", "what it does"), [(f"`{f.name}`", _STATUS[f.status], f.sentence) for f in FLAGS])

@@ -5,7 +5,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,8 +17,7 @@ from sdterm.cli.output import JsonOutput, Output, PlainOutput
 from sdterm.core.config import Settings
 from sdterm.core.dataroot import prepare as prepare_folders
 from sdterm.core.library import Library
-from sdterm.core.naming import NameFacts
-from sdterm.core.output import ready, save_images
+from sdterm.core.output import Saving, ready, save_images
 from sdterm.core.plan import choose
 from sdterm.core.registry import load_plugins
 from sdterm.core.styles import read_styles
@@ -44,7 +42,7 @@ from sdterm.request import MAX_PROMPT, GenerationRequest, RequestError, make_req
 @click.option("--optimize", multiple=True, metavar="NAME", help="A memory optimizer; see `sdterm plugins`.")
 @click.option("--noise", metavar="SOURCE", help="NV: as on a CUDA card; CPU: as A1111 with RNG CPU [NV].")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where to save.")
-@click.option("--format", metavar="NAME", help="png or jpeg [png].")
+@click.option("--format", metavar="NAME", help="png, jpeg, webp, avif or a plugin's [png].")
 @click.option(
     "--tape", type=click.Path(path_type=Path), metavar="FILE", help="Record the run; resume it if it stopped."
 )
@@ -69,23 +67,15 @@ def generate(
     """
     settings = settings_of(context)
     request = _request(prompt, given, settings)
+    if settings["save_grid"] and request.batch_size * request.batch_count > 1:
+        request = request.model_copy(update={"grid": True})
     prepare_folders(settings.root)
     library = library_of(settings)
     styles = read_styles([Path(p) for p in settings["styles_files"]] or [settings.root / "styles.csv"])
     plugins = load_plugins(settings.root / "extensions", third_party=settings["extensions"])
-    choices = choose(request, plugins, library)
-    facts = NameFacts(
-        prompt=request.prompt,
-        sampler=choices.sampler.label,
-        scheduler=choices.scheduler.label,
-        steps=request.steps,
-        cfg_scale=request.cfg_scale,
-        model=choices.checkpoint.name,
-        model_hash=library.sha256(choices.checkpoint.path)[:10],
-        when=datetime.now(),
-    )
-    folder = out or Path(settings["outdir"] or settings.root / "outputs" / f"{facts.when:%Y-%m-%d}")
-    ready(folder)
+    choose(request, plugins, library)
+    saving = _saving(out, settings)
+    ready(saving.folder)
 
     from sdterm import Engine  # torch: seconds, so only when everything above is known to be right
 
@@ -94,11 +84,24 @@ def generate(
     with _cancelled_by_ctrl_c(cancel), output:
         engine = Engine(library=library, styles=styles, device=settings["device"])
         events = engine.run(request, plugins, tape=tape, previews=output.wants_previews, cancel=cancel)
-        last = _shown(save_images(events, folder, settings["filename_pattern"], facts), output)
+        last = _shown(save_images(events, request, saving), output)
     if isinstance(last, Cancelled):
         context.exit(EXIT_CANCELLED)
     if isinstance(last, Failed):
         context.exit(EXIT_USAGE if last.code == "bad_request" else EXIT_FAILED)
+
+
+def _saving(out: Path | None, settings: Settings) -> Saving:
+    """--out is the very folder; below the outputs folder the pattern makes more."""
+    outputs = Path(settings["outdir"] or settings.root / "outputs").expanduser()
+    return Saving(
+        out or outputs,
+        filename_pattern=settings["filename_pattern"],
+        directory_pattern="" if out else settings["directory_pattern"],
+        add_number=settings["add_number"],
+        save_txt=settings["save_txt"],
+        last_infotext=settings.root / "params.txt" if settings["prompt_history"] else None,
+    )
 
 
 def library_of(settings: Settings) -> Library:

@@ -10,7 +10,7 @@ import click
 from sdterm.cli.errors import say
 from sdterm.core.dataroot import CHECKPOINTS
 from sdterm.core.output import write_atomically
-from sdterm.events import Cancelled, Done, Event, Failed, Image, Resumed, Started, Warning
+from sdterm.events import Cancelled, Done, Event, Failed, Grid, Image, Resumed, Started, Warning
 
 _GIB = 1024**3
 
@@ -66,6 +66,8 @@ class PlainOutput:
                 click.echo(path)
                 for line in infotext.splitlines():
                     say(line)
+            case Grid(path=path):
+                click.echo(path)
             case _:
                 for line in sentences(event, self._root):
                     say(line)
@@ -80,6 +82,8 @@ def sentences(event: Event, root: Path) -> list[str]:
             return [f"Warning: {message}"]
         case Resumed(images=images, calls=calls):
             return [f"Resumed: {calls} network calls of {images} image(s) came from the tape."]
+        case Grid(path=path):
+            return [f"Saved {path} with all images"]
         case Failed(message=message, advice=advice):
             return [f"Failed: {message} {advice}".rstrip()]
         case Cancelled(images=0):

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from sdterm.core.dataroot import data_root
 from sdterm.core.names import UnknownNameError, find
-from sdterm.core.naming import PatternError, check_pattern
+from sdterm.core.naming import PatternError, check_folder_pattern, check_pattern
 from sdterm.request import GenerationRequest
 
 
@@ -52,8 +52,13 @@ SETTINGS: tuple[Setting, ...] = (
     _job("memory", "Memory optimizers to use."),
     _job("batch_cond_uncond", "Run prompt and negative prompt in one call: faster, more memory."),
     _job("precision", "Of the weights: auto is half on a GPU and full on a CPU."),
-    Setting("outdir", None, "front end", "Where images go; unset is outputs/DATE in the data folder."),
-    Setting("filename_pattern", "[number]-[seed]", "front end", "How image files are named."),
+    Setting("outdir", None, "front end", "Where images go; unset is outputs in the data folder."),
+    Setting("directory_pattern", "[date]", "front end", "The folders below outdir; empty for none. --out has none."),
+    Setting("filename_pattern", "[seed]", "front end", "How image files are named."),
+    Setting("add_number", True, "front end", "Whether a running number comes first in file names."),
+    Setting("save_grid", True, "front end", "Whether several images are also saved as one that shows them all."),
+    Setting("save_txt", False, "front end", "Whether each infotext is also saved as a text file beside its image."),
+    Setting("prompt_history", True, "front end", "Whether params.txt in the data folder keeps the last infotext."),
 )
 _BY_KEY = {setting.key: setting for setting in SETTINGS}
 
@@ -101,6 +106,7 @@ def resolve(layers: Mapping[str, Mapping[str, Any]], environ: Mapping[str, str])
     values = {**defaults, **dict(_from_file(root / "config.toml")), **variables, **flags}
     try:
         check_pattern(values["filename_pattern"].value)
+        check_folder_pattern(values["directory_pattern"].value)
     except PatternError as error:
         raise ConfigError(str(error)) from error
     return Settings(root, values)

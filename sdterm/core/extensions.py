@@ -27,6 +27,8 @@ BUILTINS = (
     "sdterm.plugins.schedulers",
     "sdterm.plugins.png",
     "sdterm.plugins.jpeg",
+    "sdterm.plugins.webp",
+    "sdterm.plugins.avif",
     "sdterm.plugins.attention",
     "sdterm.plugins.vae_tiling",
     "sdterm.plugins.comments",

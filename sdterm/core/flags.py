@@ -88,6 +88,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("--use-cpu", "all or sd: compute on the CPU.", "values", _use_cpu, "mapped"),
     Flag("--disable-all-extensions", "Load no extensions.", change=_fixed("extensions", False), status="mapped"),
     Flag("--disable-extra-extensions", "Load no extensions.", change=_fixed("extensions", False), status="mapped"),
+    Flag("--no-prompt-history", "Keep no params.txt.", change=_fixed("prompt_history", False), status="mapped"),
     *(
         Flag(name, "launch.py's own flag; it has no effect inside sdterm.", status="launcher")
         for name in ("--skip-install", "--skip-prepare-environment", "--reinstall-torch", "--reinstall-xformers")
@@ -109,7 +110,7 @@ FLAGS: tuple[Flag, ...] = (
     *_later(_LOCKS, "--freeze-settings", "--hide-ui-dir-config"),
     *_later(_LOCKS, "--freeze-settings-in-sections", "--freeze-specific-settings", arity="value"),
     *_later(_INTERFACE, "--theme", "--localizations-dir", arity="value"),
-    *_later(_INTERFACE, "--use-ipex", "--no-prompt-history"),
+    *_later(_INTERFACE, "--use-ipex"),
     *_later(_INTERFACE, "--ui-config-file", "--ui-settings-file", "--max-batch-count", arity="value"),
     *_later(_INTERFACE, "--filenames-max-length", arity="value"),
     *_obsolete(_NO_TUNNEL, "--share"),

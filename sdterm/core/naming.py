@@ -1,89 +1,307 @@
-"""File names from patterns: `[seed]-[prompt_spaces]`, sanitised after expansion."""
+"""File and folder names from A1111's patterns: `[seed]-[prompt_spaces]`, sanitised after expansion."""
 
+import hashlib
 import re
+import string
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain, count
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
 
-from sdterm.events import Image
+from sdterm.events import Image, Started
+from sdterm.request import GenerationRequest
 
-MAX_NAME = 128  # characters, as A1111's --filenames-max-length; and below every file system's 255 bytes, see _cut
-MAX_BYTES = 200
-_RESERVED = re.compile(r"(?i)^(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
+MAX_PART = 128  # characters of one token's value, as A1111's --filenames-max-length
+MAX_PART_BYTES = 160
+MAX_BYTES = 210  # of a name; with a number and a suffix behind it, below the 255 that file systems take
+MAX_LEVELS = 16  # folders that a pattern may put below one another
+
+_RESERVED = re.compile(r"(?i)^(con|prn|aux|nul|com[\d¹²³]|lpt[\d¹²³]|conin\$|conout\$)\s*(\.|$)")
+_UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # controls, bidirectional marks, halves of characters, line ends
+_FORBIDDEN = '/\\:*?"<>|#'
+_TOKEN = re.compile(r"\[([^\[\]]*)\]")
+_ARGUMENT = re.compile(r"<([^<>]*)>")
+_LEVELS = re.compile(r"[/\\](?![^\[\]]*\])")  # not inside a token: [datetime<%H><Europe/Vienna>]
+_NETWORK = re.compile(r"<\w+:[^>]+>")  # <lora:name:1> and its like, as A1111's re_extra_net
+_WORD_BREAK = re.compile(rf"[\s{re.escape(string.punctuation)}]+")
+_MAX_WORDS = 8  # A1111's directories_max_prompt_words
+_DEFAULT_TIME = "%Y%m%d%H%M%S"
 
 
 class PatternError(ValueError):
-    """A file name pattern names a token that does not exist."""
+    """A pattern cannot be used; the message says which part of it."""
 
 
 @dataclass(frozen=True)
 class NameFacts:
-    """What a file name may tell about an image."""
+    """What a name may tell about an image."""
 
-    prompt: str
-    sampler: str
-    scheduler: str
-    steps: int
-    cfg_scale: float
-    model: str
-    model_hash: str
-    when: datetime
-    seed: int = 0
-    width: int = 0
-    height: int = 0
+    request: GenerationRequest
+    job: Started
+    image: Image
+    began: datetime
+    """When the job began."""
+    saved: datetime
+    """When the image is saved."""
     number: int = 0
-    index: int = 0
-
-    def of(self, image: Image, number: int) -> "NameFacts":
-        """The facts of one image of the job."""
-        return replace(self, seed=image.seed, width=image.width, height=image.height, number=number, index=image.index)
+    """The running number of the file."""
 
 
-TOKENS: dict[str, Callable[[NameFacts], str]] = {
-    "number": lambda f: f"{f.number:05d}",
-    "seed": lambda f: str(f.seed),
-    "steps": lambda f: str(f.steps),
-    "cfg": lambda f: str(f.cfg_scale),
-    "width": lambda f: str(f.width),
-    "height": lambda f: str(f.height),
-    "sampler": lambda f: f.sampler,
-    "scheduler": lambda f: f.scheduler,
-    "model_name": lambda f: f.model,
-    "model_hash": lambda f: f.model_hash,
-    "date": lambda f: f.when.strftime("%Y-%m-%d"),
-    "datetime": lambda f: f.when.strftime("%Y%m%d%H%M%S"),
-    "prompt": lambda f: f.prompt.replace(" ", "_"),
-    "prompt_spaces": lambda f: f.prompt,
-    "batch_number": lambda f: str(f.index + 1),
-}
+def _nothing(arguments: list[str]) -> tuple[()]:
+    if arguments:
+        raise PatternError("it takes no <…>")
+    return ()
+
+
+@dataclass(frozen=True)
+class Token:
+    """What stands for `[name<argument>]`. value: `value(facts, *arguments)`; None is A1111's "nothing", which takes the
+    text before the token with it. arguments: reads what is between <>, or raises PatternError."""
+
+    meaning: str
+    value: Callable[..., str | None]
+    arguments: Callable[[list[str]], tuple[Any, ...]] = _nothing
 
 
 def check_pattern(pattern: str) -> None:
-    """Raises PatternError unless every [token] is known."""
-    for token in re.findall(r"\[([^\[\]]*)\]", pattern):
-        if token not in TOKENS:
-            known = " ".join(f"[{name}]" for name in TOKENS)
-            raise PatternError(f"The file name pattern has [{token}], which does not exist. Known: {known}.")
+    """Raises PatternError unless every [token] of a file name's pattern is known, with arguments it takes."""
+    for match in _TOKEN.finditer(pattern):
+        _token(match[1])
+
+
+def check_folder_pattern(pattern: str) -> None:
+    """The same for a folder's pattern, in which files have no number yet and folders must not be too many."""
+    check_pattern(pattern)
+    if _has_number(pattern):
+        raise PatternError("The folder pattern has [number], but only files have numbers.")
+    if len(_LEVELS.split(pattern)) > MAX_LEVELS:
+        raise PatternError(f"The folder pattern has more than {MAX_LEVELS} folders, one below the other.")
+
+
+def file_names(pattern: str, facts: NameFacts, numbers: Iterator[int], *, add_number: bool = True) -> Iterator[str]:
+    """Names for an image in the order to try them, no two alike: with ever higher numbers; without `add_number` the
+    plain name comes first."""
+    if add_number or _has_number(pattern) or not (plain := _expanded(pattern, facts)):
+        return (file_name(pattern, replace(facts, number=number)) for number in numbers)
+    return chain([sanitised(plain)], (f"{sanitised(plain)}-{number}" for number in count(1)))
 
 
 def file_name(pattern: str, facts: NameFacts) -> str:
     """The stem for an image: safe on any file system, never empty, never a path. `[number]` keeps names apart, so it
     comes first where the pattern does not say otherwise, as in A1111."""
-    numbered = pattern if "[number]" in pattern else f"[number]-{pattern}"
-    name = re.sub(r"\[([^\[\]]*)\]", lambda match: TOKENS[match[1]](facts), numbered)
-    return sanitised(name) if _cut(name) == name else f"{sanitised(name)}-{facts.number:05d}"  # the cut may have it
+    name, number = _expanded(pattern, facts), f"{facts.number:05d}"
+    if not _has_number(pattern):
+        name = f"{number}-{name}" if name else number
+    whole = _legal(name)
+    return sanitised(name) if _cut(whole, MAX_BYTES) == whole else f"{sanitised(name)}-{number}"  # the cut may have it
+
+
+def folder_name(pattern: str, facts: NameFacts) -> Path:
+    """The folder for an image, relative to where images go. A slash in the pattern separates folders; a slash in what
+    a token stands for does not, and a folder whose name is empty is none."""
+    names = (_expanded(level, facts) for level in _LEVELS.split(pattern))
+    return Path(*(sanitised(name) for name in names if name))
 
 
 def sanitised(name: str) -> str:
-    """`name` as a file name: path separators, characters that shells, Windows or terminals mind, and leading dots or
-    dashes are replaced; cut to a length that every file system takes."""
-    name = unicodedata.normalize("NFC", name)
-    name = "".join("_" if c in '/\\:*?"<>|' or unicodedata.category(c)[0] == "C" else c for c in name)
-    name = _cut(name).strip(" ")
+    """`name` as a file name: path separators, characters that shells, Windows or terminals mind, leading dots or dashes
+    and trailing dots or spaces are replaced; cut to a length that every file system takes."""
+    name = _cut(_legal(name), MAX_BYTES).strip(" ")
     name = re.sub(r"^[.\-]+|[. ]+$", "_", name)
     return f"_{name}" if _RESERVED.match(name) else name or "_"
 
 
-def _cut(name: str) -> str:
-    return name[:MAX_NAME].encode()[:MAX_BYTES].decode(errors="ignore")
+def _has_number(pattern: str) -> bool:
+    return "[number]" in pattern.lower()
+
+
+def _expanded(pattern: str, facts: NameFacts) -> str:
+    """The pattern with its tokens replaced, as A1111's FilenameGenerator.apply does."""
+    name, end = "", 0
+    for match in _TOKEN.finditer(pattern):
+        text, end = pattern[end : match.start()], match.end()
+        token, arguments = _token(match[1])
+        value = token.value(facts, *arguments)
+        if value is not None:
+            name += text + _part(value)
+    return name + pattern[end:]
+
+
+def _token(words: str) -> tuple[Token, tuple[Any, ...]]:
+    """`prompt_hash<6>` → its token and what was read from its arguments. Raises PatternError."""
+    name = words.partition("<")[0]
+    token = TOKENS.get(name.lower())
+    if token is None:
+        known = " ".join(f"[{name}]" for name in TOKENS)
+        raise PatternError(f"The pattern has [{words}], which does not exist. Known: {known}.")
+    arguments = _ARGUMENT.findall(words)
+    try:
+        if name + "".join(f"<{argument}>" for argument in arguments) != words:
+            raise PatternError("its < and > do not match")
+        return token, token.arguments(arguments)
+    except PatternError as error:
+        raise PatternError(f"The pattern has [{words}], but {error}.") from None
+
+
+def _part(value: str) -> str:
+    """A token's value as a part of a name; cut by itself, so that a long prompt does not push out what follows it."""
+    return _cut(_legal(value).lstrip(" ")[:MAX_PART], MAX_PART_BYTES).rstrip(" .")
+
+
+def _legal(text: str) -> str:
+    text = unicodedata.normalize("NFC", text)
+    return "".join("_" if c in _FORBIDDEN or unicodedata.category(c) in _UNSEEN else c for c in text)
+
+
+def _cut(name: str, limit: int) -> str:
+    return name.encode(errors="replace")[:limit].decode(errors="ignore")
+
+
+# --- what tokens take and give ----------------------------------------------------------------------------------------
+
+
+def _length(arguments: list[str]) -> tuple[int, ...]:
+    """How many hex digits."""
+    match arguments:
+        case [] | [""]:
+            return ()
+        case [digits] if re.fullmatch("[0-9]{1,2}", digits) and 1 <= int(digits) <= 64:
+            return (int(digits),)
+    raise PatternError("its <…> must be a number from 1 to 64")
+
+
+def _moment(arguments: list[str]) -> tuple[str, ZoneInfo | None]:
+    """A strftime format and a time zone."""
+    if len(arguments) > 2:
+        raise PatternError("it takes a format and a time zone, no more")
+    layout, zone = (*arguments, "", "")[:2]
+    try:
+        datetime.now().strftime(layout)
+    except ValueError as error:
+        raise PatternError(f"{layout!r} is no format for a time") from error
+    try:
+        return layout or _DEFAULT_TIME, ZoneInfo(zone) if zone else None
+    except (ValueError, OSError, LookupError) as error:
+        raise PatternError(f"there is no time zone {zone!r}") from error
+
+
+def _time(facts: NameFacts, layout: str, zone: ZoneInfo | None) -> str:
+    return facts.saved.astimezone(zone).strftime(layout)
+
+
+def _prompt(facts: NameFacts) -> str:
+    return _NETWORK.sub("", facts.image.prompt)
+
+
+def _words(facts: NameFacts) -> str:
+    words = [word for word in _WORD_BREAK.split(_prompt(facts)) if word]
+    return " ".join(words[:_MAX_WORDS] or ["empty"])
+
+
+def _has_prompt(facts: NameFacts, *words: str) -> str:
+    """Each word that the prompt has, else the alternative behind its bar."""
+    prompt, found = _prompt(facts).lower(), ""
+    for word, _, alternative in (each.partition("|") for each in words if each):
+        found += word.lower() if word.lower() in prompt else alternative.partition("|")[0]
+    return found.replace(" ", "_")
+
+
+def _hash(text: str, length: int = 8) -> str:
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:length]
+
+
+def _scheduler(facts: NameFacts) -> str:
+    return facts.job.scheduler.capitalize()  # "SGM Uniform" becomes "Sgm uniform", in A1111 too
+
+
+def _only(
+    value: Callable[[NameFacts], object], asked: Callable[[NameFacts], bool]
+) -> Callable[[NameFacts], str | None]:
+    """A value that is nothing unless it tells images of the job apart."""
+    return lambda facts: str(value(facts)) if asked(facts) else None
+
+
+def _last_seed(facts: NameFacts) -> int:
+    return facts.job.seed + (0 if facts.request.variation_strength else facts.job.images - 1)
+
+
+def _batched(facts: NameFacts) -> bool:
+    return facts.request.batch_size > 1
+
+
+def _several(facts: NameFacts) -> bool:
+    return facts.request.batch_size * facts.request.batch_count > 1
+
+
+TOKENS: Mapping[str, Token] = {
+    "number": Token("The running number of the file, five digits.", lambda f: f"{f.number:05d}"),
+    "seed": Token("The image's seed.", lambda f: str(f.image.seed)),
+    "seed_first": Token(
+        "The seed of the job's first image; the image's own where the batch size is 1.",
+        lambda f: str(f.job.seed if _batched(f) else f.image.seed),
+    ),
+    "seed_last": Token(
+        "The seed of the job's last image; nothing where the batch size is 1.",
+        _only(_last_seed, _batched),
+    ),
+    "steps": Token("Sampling steps.", lambda f: str(f.request.steps)),
+    "cfg": Token("The CFG scale.", lambda f: str(f.request.cfg_scale)),
+    "width": Token("The image's width in pixels.", lambda f: str(f.image.width)),
+    "height": Token("Its height in pixels.", lambda f: str(f.image.height)),
+    "styles": Token("The styles' names, or None.", lambda f: ", ".join(f.request.styles) or "None"),
+    "sampler": Token("The sampler.", lambda f: f.job.sampler),
+    "scheduler": Token("The schedule.", _scheduler),
+    "sampler_scheduler": Token("Sampler and schedule.", lambda f: f"{f.job.sampler} {_scheduler(f)}"),
+    "model_hash": Token("The first ten digits of the checkpoint's hash.", lambda f: f.job.model_hash),
+    "model_name": Token("The checkpoint's name.", lambda f: f.job.model),
+    "date": Token("As 2026-01-31.", lambda f: f.saved.strftime("%Y-%m-%d")),
+    "datetime": Token(
+        "When the image is saved: `[datetime<%H-%M><Asia/Tokyo>]`, format and time zone.", _time, _moment
+    ),
+    "job_timestamp": Token("When the job began, as 20260131235959.", lambda f: f.began.strftime(_DEFAULT_TIME)),
+    "prompt": Token(
+        "The prompt, styles and all but for <networks>, spaces as _.", lambda f: _prompt(f).replace(" ", "_")
+    ),
+    "prompt_no_styles": Token("The prompt without styles.", lambda f: _NETWORK.sub("", f.request.prompt)),
+    "prompt_spaces": Token("The prompt with its spaces.", _prompt),
+    "prompt_words": Token(f"Its first {_MAX_WORDS} words.", _words),
+    "prompt_hash": Token(
+        "Eight digits of the prompt's SHA-256, or `<n>`.",
+        lambda f, *n: _hash(_prompt(f), *n),
+        _length,
+    ),
+    "negative_prompt_hash": Token(
+        "The same of the negative prompt.",
+        lambda f, *n: _hash(f.request.negative_prompt, *n),
+        _length,
+    ),
+    "full_prompt_hash": Token(
+        "The same of both prompts as typed.",
+        lambda f, *n: _hash(f"{f.request.prompt} {f.request.negative_prompt}", *n),
+        _length,
+    ),
+    "batch_number": Token(
+        "The image's number in its batch; nothing where the batch size is 1.",
+        _only(lambda f: f.image.index % f.request.batch_size + 1, _batched),
+    ),
+    "batch_size": Token("Images drawn together.", lambda f: str(f.request.batch_size)),
+    "generation_number": Token(
+        "The image's number in the job; nothing where there is only one.",
+        _only(lambda f: f.image.index + 1, _several),
+    ),
+    "hasprompt": Token("`<word|other>…`: each word that the prompt has, else the other.", _has_prompt, tuple),
+    "clip_skip": Token("Clip skip.", lambda f: str(f.request.clip_skip)),
+    "denoising": Token("The denoising strength; nothing where there is none.", lambda f: None),
+    "user": Token("Who is logged in; nothing, for nobody is.", lambda f: None),
+    "vae_filename": Token("The separate VAE's name; A1111's NoneType where there is none.", lambda f: "NoneType"),
+    "image_hash": Token(
+        "The SHA-256 of the pixels, or its first `<n>` digits.",
+        lambda f, n=64: f.image.pixel_hash[:n],
+        _length,
+    ),
+    "none": Token("Nothing at all: `[none]` alone leaves the number.", lambda f: ""),
+}

@@ -2,14 +2,19 @@
 
 import contextlib
 import os
+import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from errno import EDQUOT, ENOSPC
+from functools import partial
 from itertools import count
 from pathlib import Path
 
-from sdterm.core.naming import NameFacts, file_name
-from sdterm.events import Event, Failed, Image
+from sdterm.core.naming import NameFacts, check_folder_pattern, check_pattern, file_names, folder_name
+from sdterm.events import Event, Failed, Grid, Image, Started
+from sdterm.request import GenerationRequest
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -19,21 +24,22 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.replace(path)
 
 
-def write_new(folder: Path, stems: Iterable[str], suffix: str, content: bytes) -> Path:
-    """Write a new file under the first of `stems` that is free, and return its path.
+def write_new(
+    folder: Path, stems: Iterable[str], suffix: str, content: bytes, beside: Mapping[str, bytes] | None = None
+) -> Path:
+    """Write a new file under the first of `stems` that is free, and return its path. Files `beside` it (suffix →
+    content) have the same stem: all of them appear, or none.
 
     Content is on the disk before the name appears (write, fsync, link), so a crash or a full disk leaves no partial
     file, and two processes at once never take one name. Raises OSError.
     """
-    with _temporary(folder, content) as temporary:
+    with contextlib.ExitStack() as stack:
+        files = {suffix: content} | dict(beside or {})
+        temporary = {end: stack.enter_context(_temporary(folder, data)) for end, data in files.items()}
         for stem in stems:
-            path = folder / f"{stem}{suffix}"
-            try:
-                _claim(temporary, path)
-            except FileExistsError:
-                continue
-            _sync_folder(folder)
-            return path
+            if _claim_all({folder / f"{stem}{end}": temporary[end] for end in files}):
+                _sync_folder(folder)
+                return folder / f"{stem}{suffix}"
     raise FileExistsError(f"No free name for another image in {folder}.")
 
 
@@ -52,22 +58,71 @@ def ready(folder: Path) -> None:
         raise OutputFolderError(error.errno, f"{failed.message} {failed.advice}") from error
 
 
-def save_images(events: Iterable[Event], folder: Path, pattern: str, facts: NameFacts) -> Iterator[Event]:
-    """Pass a run's events through, saving each image on the way. A file that cannot be written ends the run with one
+@dataclass(frozen=True)
+class Saving:
+    """Where a job's images go, how they are named, and what is kept beside them."""
+
+    folder: Path
+    filename_pattern: str = "[seed]"
+    directory_pattern: str = ""
+    """Of folders below `folder`."""
+    add_number: bool = True
+    """Whether a running number comes first in a name."""
+    save_txt: bool = False
+    """Whether each infotext is in a text file beside its picture too."""
+    last_infotext: Path | None = None
+    """A file that always has the last job's infotext: A1111's params.txt."""
+
+    def __post_init__(self) -> None:
+        """Raises PatternError: before anything is drawn, that is."""
+        check_pattern(self.filename_pattern)
+        check_folder_pattern(self.directory_pattern)
+
+
+def save_images(events: Iterable[Event], request: GenerationRequest, saving: Saving) -> Iterator[Event]:
+    """Pass a run's events through, saving each picture on the way. A file that cannot be written ends the run with one
     `failed` event that says why; what was saved before stays."""
+    began = datetime.now()
+    job: Started | None = None
+    folder = saving.folder
     for event in events:
-        if not isinstance(event, Image):
+        if isinstance(event, Started):
+            job = event
+        if not isinstance(event, Image | Grid):
             yield event
             continue
+        names = _grid_names  # a grid lies with the last image
+        if isinstance(event, Image):
+            assert job  # a run starts with it
+            facts = NameFacts(request, job, event, began, datetime.now())
+            folder = saving.folder / folder_name(saving.directory_pattern, facts)
+            names = partial(_image_names, saving, facts)
         try:
-            stems = (file_name(pattern, facts.of(event, number)) for number in _numbers(folder))
-            path = write_new(folder, stems, event.suffix, event.data)
+            folder.mkdir(parents=True, exist_ok=True)
+            text = _bytes(event.infotext + "\n")
+            beside = {".txt": text} if saving.save_txt and event.suffix.lower() != ".txt" else {}
+            path = write_new(folder, names(folder), event.suffix, event.data, beside)
         except OSError as error:
             if close := getattr(events, "close", None):
                 close()  # stops the engine: there is nowhere to put more
             yield _unwritable(folder, error)
             return
+        if saving.last_infotext and isinstance(event, Image) and event.index == 0:
+            with contextlib.suppress(OSError):  # a convenience, and often elsewhere than the images
+                write_atomically(saving.last_infotext, _bytes(event.infotext))
         yield event.model_copy(update={"path": str(path)})
+
+
+def _image_names(saving: Saving, facts: NameFacts, folder: Path) -> Iterator[str]:
+    return file_names(saving.filename_pattern, facts, _numbers(folder), add_number=saving.add_number)
+
+
+def _grid_names(folder: Path) -> Iterator[str]:
+    return (f"grid-{number:04d}" for number in _numbers(folder, "grid-"))
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="replace")
 
 
 def _unwritable(folder: Path, error: OSError) -> Failed:
@@ -84,10 +139,11 @@ def _unwritable(folder: Path, error: OSError) -> Failed:
     )
 
 
-def _numbers(folder: Path) -> Iterator[int]:
+def _numbers(folder: Path, prefix: str = "") -> Iterator[int]:
     """Numbers for new files: one past the highest in the folder, as A1111 counts, then upwards."""
-    taken = (name.split("-", 1)[0] for name in os.listdir(folder))
-    return count(max((int(n) for n in taken if n.isascii() and n.isdigit() and len(n) < 10), default=-1) + 1)
+    numbered = re.compile(rf"{prefix}([0-9]{{1,9}})(?=[-.])")
+    taken = (int(match[1]) for match in map(numbered.match, os.listdir(folder)) if match)
+    return count(max(taken, default=-1) + 1)
 
 
 @contextlib.contextmanager
@@ -102,6 +158,25 @@ def _temporary(folder: Path, content: bytes) -> Iterator[Path]:
         yield path
     finally:
         path.unlink(missing_ok=True)
+
+
+def _claim_all(names: Mapping[Path, Path]) -> bool:
+    """Give each temporary file (path → file) its name, or none of them if one is taken."""
+    claimed: list[Path] = []
+    try:
+        for path, temporary in names.items():
+            _claim(temporary, path)
+            claimed.append(path)
+    except OSError as error:
+        for path in claimed:
+            if names[path].exists():
+                path.unlink()
+            else:  # it was moved, not linked
+                path.replace(names[path])
+        if not isinstance(error, FileExistsError):
+            raise
+        return False
+    return True
 
 
 def _claim(temporary: Path, path: Path) -> None:

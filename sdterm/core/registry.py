@@ -5,6 +5,7 @@ started with, identified by (slug, content digest) of each plugin.
 """
 
 import math
+import re
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -53,6 +54,7 @@ HOOKS: Mapping[str, type[Descriptor]] = {
 }
 
 D = TypeVar("D", bound="Descriptor")
+_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,15}")
 
 
 class PluginFailure(PluginError):
@@ -190,7 +192,7 @@ def _names(descriptor: Descriptor) -> tuple[str, ...]:
 
 
 def _check_names(descriptor: Descriptor) -> None:
-    """What is looked up and sorted by must be text and numbers. Raises TypeError."""
+    """What is looked up, sorted by or made part of a file name must be fit for that. Raises TypeError."""
     what = type(descriptor).__name__
     for field in ("id", "label"):
         if not isinstance(getattr(descriptor, field), str):
@@ -199,6 +201,9 @@ def _check_names(descriptor: Descriptor) -> None:
         raise TypeError(f"an alias of {what} {descriptor.id!r} is no text")
     if not isinstance(getattr(descriptor, "order", 0), int):
         raise TypeError(f"the order of {what} {descriptor.id!r} is no number")
+    suffix = getattr(descriptor, "suffix", ".png")
+    if not (isinstance(suffix, str) and _SUFFIX.fullmatch(suffix)):  # it becomes part of a path
+        raise TypeError(f"the suffix of {what} {descriptor.id!r} is {suffix!r}, no dot with 1 to 15 letters or digits")
 
 
 def _said(error: BaseException) -> str:

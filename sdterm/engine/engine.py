@@ -1,6 +1,7 @@
 """The engine: prepare, load, encode, sample, decode, as one stream of events."""
 
 import contextlib
+import hashlib
 import os
 import threading
 import time
@@ -23,20 +24,21 @@ from sdterm.engine.decode import BlackImageError, decode_image
 from sdterm.engine.denoiser import guided_denoiser
 from sdterm.engine.device import device_name, memory_use, pick_device, pick_dtype, reset_peak, set_deterministic
 from sdterm.engine.failures import failure
+from sdterm.engine.grid import MAX_PIXELS, image_grid, layout
 from sdterm.engine.loading import Model, OptimizerError, can_switch, choose_optimizers, load_model, with_optimizers
 from sdterm.engine.noise import BatchNoise
 from sdterm.engine.preview import preview_jpeg
 from sdterm.engine.recorder import CancelledError, NonFiniteError, Recorder
 from sdterm.engine.schedule import run_sigmas
 from sdterm.engine.tape import Tape, read_header
-from sdterm.events import Cancelled, Done, Event, Image, ModelLoading, Preview, Resumed, Started, Step, Warning
-from sdterm.hooks import MemoryOptimizer
+from sdterm.events import Cancelled, Done, Event, Grid, Image, ModelLoading, Preview, Resumed, Started, Step, Warning
+from sdterm.hooks import MemoryOptimizer, PluginError
 from sdterm.request import GenerationRequest
 
 PREVIEW_INTERVAL = 0.5  # seconds
 
 # Parts of a request that change how it is computed, not what is drawn: a tape outlives a change of these.
-_HOW = {"memory", "batch_cond_uncond", "format", "format_options"}
+_HOW = {"memory", "batch_cond_uncond", "format", "format_options", "grid"}
 
 
 class Engine:
@@ -167,6 +169,8 @@ class Engine:
     def _draw(self, job: "_Job", cancel: threading.Event, previews: bool, emit: Callable[[Event], None]) -> None:
         """All batches, one after the other."""
         drawn = 0
+        cells: list[NDArray[Any]] = []  # the images' pixels, kept for the grid
+        grid = _makes_grid(job, emit)
         try:
             batches = job.batches()
             for number, batch in enumerate(batches):
@@ -176,11 +180,16 @@ class Engine:
                 for index, image_latents in zip(batch, latents, strict=True):
                     if cancel.is_set():
                         raise CancelledError
-                    emit(self._finish(job, index, image_latents, emit))
+                    image, pixels = self._finish(job, index, image_latents, emit)
+                    emit(image)
                     drawn += 1
+                    if grid:
+                        cells.append(pixels)
         except CancelledError:
             emit(Cancelled(images=drawn))
             return
+        if grid:
+            _emit_grid(job, cells, emit)
         memory = memory_use(self.device)
         emit(
             Done(
@@ -217,26 +226,27 @@ class Engine:
         model = self._load(job.choices, job.plan, job.plugins, torch.float32, job.optimizers, emit)
         return _sample_batch(job, model, batch, cancel, on_step, emit)
 
-    def _finish(self, job: "_Job", index: int, latents: torch.Tensor, emit: Callable[[Event], None]) -> Image:
-        """Latents [C, h, w] → the encoded image. A black or impossible one is decoded again in float32."""
+    def _finish(
+        self, job: "_Job", index: int, latents: torch.Tensor, emit: Callable[[Event], None]
+    ) -> tuple[Image, NDArray[Any]]:
+        """Latents [C, h, w] → the encoded image and its pixels. A black or impossible one is decoded again in
+        float32."""
         pixels = self._decode(job, latents, emit)
         image = job.plan.images[index]
         infotext = image_infotext(job.plan, image)
-        saver = job.choices.saver
-        with job.plugins.guard(saver):
-            data = saver.encode(pixels, infotext, **job.plan.format_options)
-            if not isinstance(data, bytes):
-                raise TypeError("it gave no bytes")
         height, width = pixels.shape[:2]
-        return Image(
+        finished = Image(
             index=index,
             seed=image.seed,
+            prompt=image.prompt,
             width=width,
             height=height,
             infotext=infotext,
-            suffix=saver.suffix,
-            data=data,
+            suffix=job.choices.saver.suffix,
+            data=_encoded(job, pixels, infotext),
+            pixel_hash=hashlib.sha256(pixels.tobytes()).hexdigest(),
         )
+        return finished, pixels
 
     def _decode(self, job: "_Job", latents: torch.Tensor, emit: Callable[[Event], None]) -> NDArray[Any]:
         assert self._model  # loaded by _sample
@@ -276,6 +286,47 @@ class _Job:
             for first in range(0, len(self.plan.images), size)
         ]
         return [batch for batch in batches if batch]
+
+
+def _encoded(job: _Job, pixels: NDArray[Any], infotext: str) -> bytes:
+    """Pixels [H, W, 3] as a file in the chosen format."""
+    saver = job.choices.saver
+    with job.plugins.guard(saver):
+        data = saver.encode(pixels, infotext, **job.plan.format_options)
+        if not isinstance(data, bytes):
+            raise TypeError("it gave no bytes")
+    return data
+
+
+def _makes_grid(job: _Job, emit: Callable[[Event], None]) -> bool:
+    """Whether a grid is asked for and possible; a warning says why not."""
+    count = len(job.plan.images)
+    if not job.request.grid or count == 1:
+        return False
+    rows, columns = layout(count)
+    pixels = rows * columns * job.plan.width * job.plan.height
+    finished = sum(job.tape.is_finished(index) for index in range(count))
+    if finished:
+        why = f"{finished} of the {count} images were finished in an earlier run"
+    elif pixels > MAX_PIXELS:
+        why = f"it would have {pixels / 1e6:,.0f} megapixels; the limit is {MAX_PIXELS / 1e6:,.0f}"
+    else:
+        return True
+    emit(Warning(code="grid_skipped", message=f"The grid is left out: {why}."))
+    return False
+
+
+def _emit_grid(job: _Job, cells: Sequence[NDArray[Any]], emit: Callable[[Event], None]) -> None:
+    """The grid of a finished job. The images are what matters: what prevents it is a warning."""
+    infotext = image_infotext(job.plan, job.plan.images[0])
+    try:
+        grid = image_grid(cells)
+        data = _encoded(job, grid, infotext)
+    except (PluginError, MemoryError) as error:
+        emit(Warning(code="grid_skipped", message=f"The grid is left out. {error}"))
+        return
+    height, width = grid.shape[:2]
+    emit(Grid(width=width, height=height, infotext=infotext, suffix=job.choices.saver.suffix, data=data))
 
 
 def _sample_batch(

@@ -4,20 +4,21 @@ from io import BytesIO
 from typing import Any
 
 from sdterm.hooks import Option, OutputSaver, PluginError, hookimpl
+from sdterm.plugins.exif import exif
 
-_EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
+LARGEST = 65_535  # pixels a side
 _SEGMENT = 65_533  # bytes; a JPEG segment's length field holds no more
 
 
 def encode(image: Any, infotext: str, *, quality: int = 80) -> bytes:
-    """uint8 [H, W, 3] → JPEG. UserComment is `UNICODE\\0` and UTF-16, big end first, no byte order mark."""
+    """uint8 [H, W, 3] → JPEG."""
     from PIL import Image
 
-    exif = Image.Exif()
-    exif.get_ifd(_EXIF_IFD)[_USER_COMMENT] = b"UNICODE\0" + infotext.encode("utf-16-be")
-    header = exif.tobytes()
+    if max(image.shape) > LARGEST:
+        raise PluginError(f"A JPEG has at most {LARGEST} pixels a side; use --format png.")
+    header = exif(infotext)
     if len(header) > _SEGMENT:
-        raise PluginError("the infotext is too long for a JPEG (64 KB); use --format png")
+        raise PluginError("The infotext is too long for a JPEG (64 KB); use --format png.")
     buffer = BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=quality, exif=header)
     return buffer.getvalue()

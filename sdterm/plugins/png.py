@@ -4,6 +4,7 @@ from io import BytesIO
 from typing import Any
 
 from sdterm.hooks import Option, OutputSaver, hookimpl
+from sdterm.plugins.exif import storable
 
 
 def encode(image: Any, infotext: str, *, compression: int = 4) -> bytes:
@@ -12,7 +13,7 @@ def encode(image: Any, infotext: str, *, compression: int = 4) -> bytes:
     from PIL.PngImagePlugin import PngInfo
 
     info = PngInfo()
-    info.add_text("parameters", infotext)
+    info.add_text("parameters", storable(infotext))
     buffer = BytesIO()
     Image.fromarray(image).save(buffer, "PNG", pnginfo=info, compress_level=compression)
     return buffer.getvalue()

@@ -19,9 +19,10 @@ def test_a_prompt_becomes_a_picture_whose_path_is_printed(sdterm: Run, data: Pat
     done = sdterm("generate", "--local", "red house, snow", *QUICK, "--seed", "5", "--batch", "2")
     assert done.returncode == 0, done.stderr
     paths = [Path(line) for line in done.stdout.splitlines()]
-    assert len(paths) == 2 and all(path.is_relative_to(data / "outputs") for path in paths)
-    assert [path.name for path in paths] == ["00000-5.png", "00001-6.png"]
-    assert Image.open(paths[0]).size == (64, 64)
+    assert all(path.parent.parent == data / "outputs" for path in paths)
+    assert [path.name for path in paths] == ["00000-5.png", "00001-6.png", "grid-0000.png"]
+    assert [Image.open(path).size for path in paths] == [(64, 64), (64, 64), (128, 64)]
+    assert read_infotext(paths[2]) == read_infotext(paths[0]) == (data / "params.txt").read_text(encoding="utf-8")
     assert (read_infotext(paths[1]) or "").startswith("red house, snow\nSteps: 2, Sampler: DPM++ 2M, Schedule type: ")
     assert "demo model" in done.stderr and "Time taken" in done.stderr and "Resident" in done.stderr
 
@@ -82,7 +83,7 @@ def test_jpeg_keeps_the_infotext_and_info_shows_it(sdterm: Run, tmp_path: Path) 
         (["generate", "x", "--sampler", "Eulr"], ["sampler", "'Eulr'", "'Euler'"]),
         (["generate", "x", "--scheduler", "karas"], ["scheduler", "'Karras'"]),
         (["generate", "x", "--model", "sdtrem"], ["model", "'sdterm-demo'"]),
-        (["generate", "x", "--format", "bmp"], ["format", "'PNG'"]),
+        (["generate", "x", "--format", "pngg"], ["format", "'PNG'"]),
         (["generate", "x", "--optimize", "xformer"], ["optimizer", "'xFormers'"]),
         (["generate", "x", "--ckpt", "/does/not/exist.safetensors"], ["exist.safetensors", "No such file"]),
         (["generate", "x", "--noise", "TPU"], ["noise_source", "NV, CPU"]),
@@ -161,6 +162,28 @@ def test_settings_say_where_a_bad_value_came_from(sdterm: Run, data: Path) -> No
         config.unlink()
 
 
+def test_settings_say_how_files_are_named_and_what_lies_beside_them(sdterm: Run, data: Path, tmp_path: Path) -> None:
+    config = data / "config.toml"
+    try:
+        config.write_text(
+            f"outdir = '{tmp_path}'\nfilename_pattern = '[prompt]'\ndirectory_pattern = '[sampler]/[width]'\n"
+            "add_number = false\nsave_grid = false\nsave_txt = true\n"
+        )
+        options = ("--sampler", "Euler", "--format", "webp", "--batch", "2", "--no-prompt-history")
+        (data / "params.txt").unlink(missing_ok=True)
+        done = sdterm("generate", "../a: cat", *QUICK, *options)
+        folder = tmp_path / "Euler" / "64"
+        assert done.stdout.splitlines() == [str(folder / "__a__cat.webp"), str(folder / "__a__cat-1.webp")]
+        assert sorted(path.suffix for path in folder.iterdir()) == [".txt", ".txt", ".webp", ".webp"]
+        text = (folder / "__a__cat.txt").read_text(encoding="utf-8")
+        assert text == f"{read_infotext(folder / '__a__cat.webp')}\n"
+        assert not (data / "params.txt").exists()
+        config.write_text('directory_pattern = "[datte]"')
+        assert "[datte]" in sdterm("samplers").stderr
+    finally:
+        config.unlink()
+
+
 def test_ctrl_c_cancels_cleanly_and_says_what_was_saved(data: Path) -> None:
     command = [sys.executable, "-m", "sdterm", "generate", "cat", "--size", "64x64", "--steps", "30", "--count", "50"]
     process = subprocess.Popen(
@@ -209,4 +232,4 @@ def test_two_processes_drawing_into_one_folder_keep_every_picture(data: Path, tm
     env = environment(SDTERM_DATA=str(data))
     running = [subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     printed = [line for process in running for line in process.communicate(timeout=120)[0].splitlines()]
-    assert len(set(printed)) == 10 == len(list(tmp_path.iterdir()))
+    assert len(set(printed)) == 12 == len(list(tmp_path.iterdir())), "five pictures and a grid from each"

@@ -66,9 +66,11 @@ def test_the_picture_is_shown_with_its_infotext_and_what_it_took(terminal: Termi
 
 
 def test_no_show_leaves_the_picture_out(terminal: Terminal) -> None:
-    terminal.run("generate", "cat", "--steps", "1", "--no-show", then="drawn")
+    terminal.run("generate", "cat", "--steps", "1", "--no-show", "--count", "2", then="drawn")
     terminal.wait("drawn")
-    assert "▀" not in terminal.screen() and "exit code 0" in terminal.screen()
+    shown = terminal.screen("-J")
+    assert "▀" not in shown and "exit code 0" in shown
+    assert "/grid-0000.png with all images" in shown and shown.count("Steps: 1") == 2
 
 
 def test_ctrl_c_while_drawing_says_so(terminal: Terminal) -> None:

@@ -1,5 +1,6 @@
 """What a run promises: seeds, batches, events, cancelling, previews, and never a black picture."""
 
+import hashlib
 import random
 import threading
 import time
@@ -108,6 +109,14 @@ def test_the_same_request_gives_the_same_bytes_and_another_seed_another_picture(
 ) -> None:
     first, second, other = (only_image(list(engine.run(request(seed=s), plugins))) for s in (3, 3, 4))
     assert first.data == second.data != other.data
+
+
+def test_an_image_tells_its_prompt_and_the_hash_of_its_pixels_whatever_the_format(
+    engine: Engine, plugins: PluginSet
+) -> None:
+    png, jpeg = (only_image(list(engine.run(request(prompt="cat # tail", format=f), plugins))) for f in ("png", "jpeg"))
+    assert png.pixel_hash == hashlib.sha256(Picture.open(BytesIO(png.data)).tobytes()).hexdigest() == jpeg.pixel_hash
+    assert png.prompt.strip() == "cat"
 
 
 def test_an_unset_size_is_the_models_native_size(engine: Engine, plugins: PluginSet) -> None:

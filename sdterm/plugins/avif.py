@@ -1,0 +1,28 @@
+"""AVIF, the infotext in EXIF's UserComment, as A1111 stores it."""
+
+from io import BytesIO
+from typing import Any
+
+from sdterm.hooks import Option, OutputSaver, PluginError, hookimpl
+from sdterm.plugins.exif import exif
+
+LARGEST = 65_535  # pixels a side; an AV1 frame header holds no more
+
+
+def encode(image: Any, infotext: str, *, quality: int = 80) -> bytes:
+    """uint8 [H, W, 3] → AVIF."""
+    from PIL import Image, features
+
+    if not features.check("avif"):
+        raise PluginError("This Pillow cannot write AVIF; update it or use --format webp.")
+    if max(image.shape) > LARGEST:
+        raise PluginError(f"An AVIF has at most {LARGEST} pixels a side; use --format png.")
+    buffer = BytesIO()
+    Image.fromarray(image).save(buffer, "AVIF", quality=quality, exif=exif(infotext))
+    return buffer.getvalue()
+
+
+@hookimpl
+def sdterm_output_savers() -> list[OutputSaver]:
+    quality = Option("quality", 80, "1 (small) to 100 (good).", 1, 100)
+    return [OutputSaver(id="avif", label="AVIF", suffix=".avif", mime="image/avif", encode=encode, options=(quality,))]

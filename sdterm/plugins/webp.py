@@ -1,0 +1,29 @@
+"""WebP, lossy or lossless, the infotext in EXIF's UserComment, as A1111 stores it."""
+
+from io import BytesIO
+from typing import Any
+
+from sdterm.hooks import Option, OutputSaver, PluginError, hookimpl
+from sdterm.plugins.exif import exif
+
+LARGEST = 16_383  # pixels a side
+
+
+def encode(image: Any, infotext: str, *, quality: int = 80, lossless: bool = False) -> bytes:
+    """uint8 [H, W, 3] → WebP. Lossless, `quality` is the effort spent on making it small."""
+    from PIL import Image
+
+    if max(image.shape) > LARGEST:
+        raise PluginError(f"A WebP has at most {LARGEST} pixels a side; use --format png.")
+    buffer = BytesIO()
+    Image.fromarray(image).save(buffer, "WEBP", quality=quality, lossless=lossless, exif=exif(infotext))
+    return buffer.getvalue()
+
+
+@hookimpl
+def sdterm_output_savers() -> list[OutputSaver]:
+    options = (
+        Option("quality", 80, "1 (small) to 100 (good).", 1, 100),
+        Option("lossless", False, "Keep every pixel as it is."),
+    )
+    return [OutputSaver(id="webp", label="WebP", suffix=".webp", mime="image/webp", encode=encode, options=options)]
