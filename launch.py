@@ -185,7 +185,9 @@ def install(place: Place, name: str, wanted: Path, settings: Mapping[str, str], 
         if place.venv:
             forget_half_installed(packages)
         announce(place, wanted, packages, settings)
-        install_list(place, wanted, packages, settings, torch_again)
+        # What the tests add is listed to the last transitive package, and one of them asks for far more than is used.
+        options = ["--no-deps"] if name == "tests" else []
+        install_list(place, wanted, packages, settings, torch_again, options)
         if name == "base":
             install_clone(place, settings)
         place.stamp(name).write_text(digest(place, wanted))
@@ -294,7 +296,9 @@ def announce(place: Place, wanted: Path, packages: Path, settings: Mapping[str, 
     say("Ctrl+C stops this; the next call carries on from there.")
 
 
-def install_list(place: Place, wanted: Path, packages: Path, settings: Mapping[str, str], torch_again: bool) -> None:
+def install_list(
+    place: Place, wanted: Path, packages: Path, settings: Mapping[str, str], torch_again: bool, options: list[str]
+) -> None:
     """The listed packages. As long as TORCH_COMMAND is set, torch is its business and not the list's."""
     command = words_of(settings, "TORCH_COMMAND")
     if command and (torch_again or "torch" not in installed(packages)):
@@ -303,7 +307,7 @@ def install_list(place: Place, wanted: Path, packages: Path, settings: Mapping[s
         torch = f"torch=={pinned(wanted)['torch']}"
         run(["pip", "install", "--force-reinstall", "--no-deps", torch], place, settings)
     requirements = without_torch(wanted) if command else ["--requirement", str(wanted)]
-    run(["pip", "install", *requirements], place, settings)
+    run(["pip", "install", *options, *requirements], place, settings)
 
 
 def install_clone(place: Place, settings: Mapping[str, str]) -> None:

@@ -116,8 +116,10 @@ class StepCallback(Protocol):
 class ModelSampling(Protocol):
     """A model's noise levels: k-diffusion's discrete schedule over the training timesteps."""
 
-    sigmas: torch.Tensor
-    """float32 [T], ascending."""
+    @property
+    def sigmas(self) -> torch.Tensor:
+        """float32 [T], ascending."""
+        ...
 
     @property
     def sigma_min(self) -> float: ...
@@ -138,6 +140,8 @@ class Sampler:
         and the scheduler is ignored.
     start: how pure noise is scaled at the start. `sigma`: by the first sigma (k-diffusion); `unit`: not at all (the
         sampler works on variance-preserving latents).
+    sampling: the noise levels it works with, made from the model's: schedule and network's timesteps then follow them,
+        and `sample` is given them, too, by the keyword `sampling`.
     noise: what `noise` draws. `sequential`: each image's next numbers; `brownian`: the increment of each image's
         Brownian motion from sigma to sigma_next, for SDE solvers.
     """
@@ -151,6 +155,7 @@ class Sampler:
     grid: Literal["schedule", "own"] = "schedule"
     own_sigmas: Callable[[int, ModelSampling], torch.Tensor] | None = None
     start: Literal["sigma", "unit"] = "sigma"
+    sampling: Callable[[ModelSampling], ModelSampling] | None = None
     noise: Literal["sequential", "brownian"] = "sequential"
     discard_penultimate: bool = False
     """Whether the last sigma but one is left out, whatever the request says."""

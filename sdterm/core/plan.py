@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -11,7 +12,8 @@ from pydantic import BaseModel, ConfigDict
 from sdterm import __version__
 from sdterm.core import infotext
 from sdterm.core.library import CheckpointFile, Library, ModelFileError
-from sdterm.core.registry import PluginFailure, PluginSet, check_options
+from sdterm.core.names import UnknownNameError, normal
+from sdterm.core.registry import PluginFailure, PluginSet, check_options, named
 from sdterm.core.styles import Styles
 from sdterm.hooks import (
     ModelFamily,
@@ -76,9 +78,8 @@ class Choices:
 
 def choose(request: GenerationRequest, plugins: PluginSet, library: Library) -> Choices:
     """Look up every name in the request. Raises UnknownNameError, ModelFileError or RequestError."""
-    sampler = plugins.sampler(request.sampler)
-    automatic = request.scheduler == AUTOMATIC
-    scheduler = plugins.scheduler(sampler.default_scheduler or "Uniform" if automatic else request.scheduler)
+    sampler, scheduler_name = _sampler(request, plugins)
+    scheduler = plugins.scheduler(scheduler_name or sampler.default_scheduler or "Uniform")
     saver = plugins.saver(request.format)
     for name in request.memory:
         plugins.optimizer(name)
@@ -87,6 +88,21 @@ def choose(request: GenerationRequest, plugins: PluginSet, library: Library) -> 
     if match.refusal:
         raise ModelFileError(match.refusal)
     return Choices(checkpoint, family, match, sampler, scheduler, saver)
+
+
+def _sampler(request: GenerationRequest, plugins: PluginSet) -> tuple[Sampler, str | None]:
+    """The sampler and the schedule's name, None where the sampler's default is wanted. Before 1.9 A1111 had both in one
+    name, "DPM++ 2M Karras"."""
+    asked = None if normal(request.scheduler) == normal(AUTOMATIC) else request.scheduler
+    try:
+        return plugins.sampler(request.sampler), asked
+    except UnknownNameError:
+        name = normal(request.sampler)
+        for schedule in named(plugins.all(Scheduler)):
+            if name.endswith(f" {normal(schedule)}"):
+                with suppress(UnknownNameError):
+                    return plugins.sampler(name.removesuffix(normal(schedule))), asked or schedule
+        raise
 
 
 def recognise(checkpoint: CheckpointFile, plugins: PluginSet) -> tuple[ModelFamily, ModelMatch]:
@@ -125,7 +141,7 @@ def prepare(
     first_seed = draw_seed() if request.seed == -1 else request.seed
     context = PromptContext(styles)
     sampler, scheduler, saver = choices.sampler, choices.scheduler, choices.saver
-    kept_automatic = request.scheduler == AUTOMATIC and sampler.default_scheduler is None
+    kept_automatic = _sampler(request, plugins)[1] is None and sampler.default_scheduler is None
     return Plan(
         request=request,
         images=tuple(

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 
 import torch
 
-from sdterm.engine.model_sampling import DiscreteSampling
-from sdterm.hooks import Components, Denoise, Denoised
+from sdterm.hooks import Components, Denoise, Denoised, ModelSampling
 
 
 def guided_denoiser(
     components: Components,
-    sampling: DiscreteSampling,
+    sampling: ModelSampling,
     conds: Sequence[torch.Tensor],
     unconds: Sequence[torch.Tensor],
     *,

@@ -32,7 +32,7 @@ from sdterm.engine.recorder import CancelledError, NonFiniteError, Recorder
 from sdterm.engine.schedule import run_sigmas
 from sdterm.engine.tape import Tape, read_header
 from sdterm.events import Cancelled, Done, Event, Grid, Image, ModelLoading, Preview, Resumed, Started, Step, Warning
-from sdterm.hooks import MemoryOptimizer, PluginError
+from sdterm.hooks import MemoryOptimizer, ModelSampling, PluginError, Sampler
 from sdterm.request import GenerationRequest
 
 PREVIEW_INTERVAL = 0.5  # seconds
@@ -138,7 +138,7 @@ class Engine:
                     raise
                 emit(Warning(code="optimizer_skipped", message=f"{error} Going on without it."))
                 optimizers = tuple(optimizer for optimizer in optimizers if optimizer is not error.optimizer)
-        sigmas = run_sigmas(choices, plan, plugins, model.sampling)
+        sigmas = run_sigmas(choices, plan, plugins, _levels(choices.sampler, plugins, model))
         opened = Tape(_header(plan, choices, plugins, dtype, self.device, sigmas), tape)
         if opened.mismatch:
             changed = ", ".join(opened.mismatch)
@@ -329,6 +329,14 @@ def _emit_grid(job: _Job, cells: Sequence[NDArray[Any]], emit: Callable[[Event],
     emit(Grid(width=width, height=height, infotext=infotext, suffix=job.choices.saver.suffix, data=data))
 
 
+def _levels(sampler: Sampler, plugins: PluginSet, model: Model) -> ModelSampling:
+    """The noise levels that a run is on: the model's, or what the sampler makes of them."""
+    if not sampler.sampling:
+        return model.sampling
+    with plugins.guard(sampler):
+        return sampler.sampling(model.sampling)
+
+
 def _sample_batch(
     job: _Job,
     model: Model,
@@ -348,9 +356,10 @@ def _sample_batch(
     start = noise.draw()
     for index, latents in zip(batch, start, strict=True):
         job.tape.start(index, latents)
+    levels = _levels(sampler, job.plugins, model)
     network = guided_denoiser(
         components,
-        model.sampling,
+        levels,
         model.condition((image.prompt for image in images), request.clip_skip),
         model.condition((image.negative_prompt for image in images), request.clip_skip),
         cfg_scale=request.cfg_scale,
@@ -373,6 +382,7 @@ def _sample_batch(
                 job.sigmas,
                 noise=noise,
                 callback=recorder.callback,
+                **({"sampling": levels} if sampler.sampling else {}),
                 **job.plan.sampler_options,
             )
             if not (

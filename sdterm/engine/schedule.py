@@ -8,16 +8,17 @@ from sdterm.hooks import ModelSampling
 
 
 def run_sigmas(choices: Choices, plan: Plan, plugins: PluginSet, sampling: ModelSampling) -> torch.Tensor:
-    """float32 [calls + 1] on the CPU. Raises PluginError if the plugin that makes them gave something else."""
-    sampler, scheduler, steps = choices.sampler, choices.scheduler, plan.request.steps
+    """float32 [steps + 1] on the CPU. Raises PluginError if the plugin that makes them gave something else."""
+    sampler, scheduler, request = choices.sampler, choices.scheduler, plan.request
     if sampler.grid == "own" and sampler.own_sigmas:
         with plugins.guard(sampler):
-            return _checked(sampler.own_sigmas(steps, sampling))
+            return _checked(sampler.own_sigmas(request.steps, sampling))
+    discard = sampler.discard_penultimate or request.discard_penultimate
     with plugins.guard(scheduler):
-        sigmas = _checked(scheduler.sigmas(steps, sampling, **plan.scheduler_options))
-        if len(sigmas) != steps + 1 or sigmas[-1] != 0 or not sigmas[:-1].all():
-            raise ValueError(f"it gave no {steps} sigmas and a 0")
-        return sigmas
+        sigmas = _checked(scheduler.sigmas(request.steps + discard, sampling, **plan.scheduler_options))
+        if len(sigmas) < 2 + discard or not sigmas[:-1].all():
+            raise ValueError("it gave too few sigmas, or a 0 before the last")
+    return torch.cat([sigmas[:-2], sigmas[-1:]]) if discard else sigmas
 
 
 def _checked(sigmas: object) -> torch.Tensor:

@@ -55,6 +55,11 @@ def test_an_unset_size_is_the_models_own(plugins: PluginSet, library: Library) -
     ("sampler", "scheduler", "said"),
     [
         ("dpm++ 2m", "Automatic", "Karras"),
+        ("DPM++ 2M Karras", "Automatic", "Karras"),
+        ("DPM++ 2M Exponential", "Automatic", "Exponential"),
+        ("DPM++ 2M SGMUniform", "Automatic", "SGM Uniform"),
+        ("DPM++ 2M Karras", "Exponential", "Exponential"),
+        ("k_dpmpp_2m karras", "Automatic", "Karras"),
         ("dpm++ 2m", "uniform", "Uniform"),
         ("Euler", "Automatic", "Automatic"),
         ("Euler", "EXPONENTIAL", "Exponential"),
@@ -70,7 +75,8 @@ def test_every_declared_option_is_in_the_plan(plugins: PluginSet, library: Libra
     made = plan(plugins, library, sampler="Euler a", sampler_options={"eta": 0.5}, format="jpg")
     assert made.sampler_options == {"eta": 0.5, "s_noise": 1.0}
     assert made.format_options == {"quality": 80}
-    assert plan(plugins, library, scheduler="Karras").scheduler_options == {"rho": 7.0}
+    options = plan(plugins, library, scheduler="Karras").scheduler_options
+    assert options == {"sigma_min": 0.0, "sigma_max": 0.0, "rho": 0.0}
 
 
 @pytest.mark.parametrize(

@@ -23,22 +23,38 @@ def sample_euler(
     s_noise: float = 1.0,
 ) -> torch.Tensor:
     """Algorithm 2 (Euler steps) of Karras et al. 2022, "Elucidating the design space of diffusion-based generative
-    models"; k-diffusion's sample_euler. An s_tmax of 0 means no upper limit, as in A1111."""
-    n = len(sigmas) - 1
-    for i in range(n):
-        churned = s_tmin <= sigmas[i] <= (s_tmax or float("inf"))
-        gamma = min(s_churn / n, 2**0.5 - 1) if churned else 0.0
-        sigma_hat = sigmas[i] * (gamma + 1)
-        if s_churn > 0:  # the reference draws at every step; without churn nobody sees the draws
-            eps = noise(sigmas[i], sigmas[i + 1]) * s_noise
-            if gamma > 0:
-                x = x + eps * (sigma_hat**2 - sigmas[i] ** 2) ** 0.5
+    models"; k-diffusion's sample_euler."""
+    for i in range(len(sigmas) - 1):
+        x, sigma_hat = churn(x, sigmas, i, noise, s_churn, s_tmin, s_tmax, s_noise)
         denoised = denoise(x, sigma_hat.expand(len(x))).x0
         d = (x - denoised) / sigma_hat  # slope of the probability-flow ODE
         callback(i, denoised)
         dt = sigmas[i + 1] - sigma_hat
         x = x + d * dt
     return x
+
+
+def churn(
+    x: torch.Tensor,
+    sigmas: torch.Tensor,
+    i: int,
+    noise: Noise,
+    s_churn: float,
+    s_tmin: float,
+    s_tmax: float,
+    s_noise: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(x, sigma_hat): x with some noise added before step i, and its new sigma. An s_tmax of 0 means no upper limit,
+    as in A1111."""
+    n = len(sigmas) - 1
+    within = s_tmin <= sigmas[i] <= (s_tmax or float("inf"))
+    gamma = min(s_churn / n, 2**0.5 - 1) if within else 0.0
+    sigma_hat = sigmas[i] * (gamma + 1)
+    if s_churn > 0:  # the reference draws at every step; without churn nobody sees the draws
+        eps = noise(sigmas[i], sigmas[i + 1]) * s_noise
+        if gamma > 0:
+            x = x + eps * (sigma_hat**2 - sigmas[i] ** 2) ** 0.5
+    return x, sigma_hat
 
 
 def ancestral_step(
@@ -75,30 +91,25 @@ def sample_euler_ancestral(
     return x
 
 
+S_NOISE = Option("s_noise", 1.0, "Factor on every noise added on the way.", 0.0, 2.0, "Sigma noise")
+ETA = Option("eta", 1.0, "How much of each step's noise is fresh; 0 adds none.", 0.0, 1.0, "Eta")
+CHURN = (
+    Option("s_churn", 0.0, "Noise added and removed again over the run; 0 adds none.", 0.0, 100.0, "Sigma churn"),
+    Option("s_tmin", 0.0, "Churn only above this sigma.", 0.0, 100.0, "Sigma tmin"),
+    Option("s_tmax", 0.0, "Churn only below this sigma; 0 is no limit.", 0.0, 1000.0, "Sigma tmax"),
+    S_NOISE,
+)
+
+
 @hookimpl
 def sdterm_samplers() -> list[Sampler]:
-    s_noise = Option("s_noise", 1.0, "Factor on every noise added on the way.", 0.0, 2.0)
     return [
-        Sampler(
-            id="euler",
-            label="Euler",
-            aliases=("k_euler",),
-            sample=sample_euler,
-            options=(
-                Option("s_churn", 0.0, "Noise added and removed again over the run; 0 adds none.", 0.0, 100.0),
-                Option("s_tmin", 0.0, "Churn only above this sigma.", 0.0, 100.0),
-                Option("s_tmax", 0.0, "Churn only below this sigma; 0 is no limit.", 0.0, 1000.0),
-                s_noise,
-            ),
-        ),
         Sampler(
             id="euler_a",
             label="Euler a",
             aliases=("k_euler_a", "k_euler_ancestral"),
             sample=sample_euler_ancestral,
-            options=(
-                Option("eta", 1.0, "How much of each step's noise is fresh; 0 is plain Euler.", 0.0, 1.0),
-                s_noise,
-            ),
+            options=(ETA, S_NOISE),
         ),
+        Sampler(id="euler", label="Euler", aliases=("k_euler",), sample=sample_euler, options=CHURN),
     ]
