@@ -136,16 +136,27 @@ def prepare(
     styles: Styles,
     *,
     draw_seed: Callable[[], int] = lambda: secrets.randbelow(_SEEDS),
+    draw_variation: Callable[[], int] = lambda: secrets.randbelow(_SEEDS),
 ) -> Plan:
     """Fix seeds, sizes, options and final prompts. Raises RequestError; PluginError if a prompt transform refuses."""
     first_seed = draw_seed() if request.seed == -1 else request.seed
+    varied = request.variation_strength > 0
+    first_variation = draw_variation() if varied and request.variation_seed == -1 else max(request.variation_seed, 0)
     context = PromptContext(styles)
     sampler, scheduler, saver = choices.sampler, choices.scheduler, choices.saver
     kept_automatic = _sampler(request, plugins)[1] is None and sampler.default_scheduler is None
     return Plan(
         request=request,
         images=tuple(
-            _image(request, first_seed + index, index, plugins, context)
+            _image(
+                request,
+                # As in A1111: variations of one seed, not of many.
+                first_seed + (0 if varied else index),
+                first_variation + (index if varied else 0),
+                index,
+                plugins,
+                context,
+            )
             for index in range(request.batch_size * request.batch_count)
         ),
         width=request.width or choices.match.native_size,
@@ -160,7 +171,9 @@ def prepare(
     )
 
 
-def _image(request: GenerationRequest, seed: int, index: int, plugins: PluginSet, context: PromptContext) -> ImagePlan:
+def _image(
+    request: GenerationRequest, seed: int, variation_seed: int, index: int, plugins: PluginSet, context: PromptContext
+) -> ImagePlan:
     """Fold the prompt transforms; one that returns several texts spreads them over the images in turn."""
     text = PromptText(request.prompt, request.negative_prompt, request.styles)
     for transform in plugins.transforms():
@@ -174,7 +187,7 @@ def _image(request: GenerationRequest, seed: int, index: int, plugins: PluginSet
             raise
         except PluginError as error:  # a transform's own word on the prompt
             raise RequestError(str(error)) from error
-    return ImagePlan(seed=seed, prompt=text.positive, negative_prompt=text.negative)
+    return ImagePlan(seed=seed, variation_seed=variation_seed, prompt=text.positive, negative_prompt=text.negative)
 
 
 def image_infotext(plan: Plan, image: ImagePlan) -> str:

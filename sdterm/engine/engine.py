@@ -26,13 +26,14 @@ from sdterm.engine.device import device_name, memory_use, pick_device, pick_dtyp
 from sdterm.engine.failures import failure
 from sdterm.engine.grid import MAX_PIXELS, image_grid, layout
 from sdterm.engine.loading import Model, OptimizerError, can_switch, choose_optimizers, load_model, with_optimizers
+from sdterm.engine.model_sampling import DiscreteSampling
 from sdterm.engine.noise import BatchNoise
 from sdterm.engine.preview import preview_jpeg
 from sdterm.engine.recorder import CancelledError, NonFiniteError, Recorder
 from sdterm.engine.schedule import run_sigmas
 from sdterm.engine.tape import Tape, read_header
 from sdterm.events import Cancelled, Done, Event, Grid, Image, ModelLoading, Preview, Resumed, Started, Step, Warning
-from sdterm.hooks import MemoryOptimizer, ModelSampling, PluginError, Sampler
+from sdterm.hooks import MemoryOptimizer, ModelSampling, Noise, PluginError, Sampler
 from sdterm.request import GenerationRequest
 
 PREVIEW_INTERVAL = 0.5  # seconds
@@ -118,9 +119,7 @@ class Engine:
         began = time.perf_counter()
         reset_peak(self.device)
         choices = choose(request, plugins, self.library)
-        seed = _recorded_seed(tape, request)
-        drawn = {} if seed is None else {"draw_seed": lambda: seed}
-        plan = prepare(request, choices, plugins, self.library, self.styles, **drawn)
+        plan = prepare(request, choices, plugins, self.library, self.styles, **_recorded_seeds(tape, request))
         optimizers, refused = choose_optimizers(plugins, request.memory, self.device)
         emit(_started(plan, choices))
         for plugin in plugins.problems:
@@ -138,7 +137,7 @@ class Engine:
                     raise
                 emit(Warning(code="optimizer_skipped", message=f"{error} Going on without it."))
                 optimizers = tuple(optimizer for optimizer in optimizers if optimizer is not error.optimizer)
-        sigmas = run_sigmas(choices, plan, plugins, _levels(choices.sampler, plugins, model))
+        sigmas = run_sigmas(choices, plan, plugins, _levels(request, choices.sampler, plugins, model))
         opened = Tape(_header(plan, choices, plugins, dtype, self.device, sigmas), tape)
         if opened.mismatch:
             changed = ", ".join(opened.mismatch)
@@ -329,12 +328,35 @@ def _emit_grid(job: _Job, cells: Sequence[NDArray[Any]], emit: Callable[[Event],
     emit(Grid(width=width, height=height, infotext=infotext, suffix=job.choices.saver.suffix, data=data))
 
 
-def _levels(sampler: Sampler, plugins: PluginSet, model: Model) -> ModelSampling:
+def _levels(request: GenerationRequest, sampler: Sampler, plugins: PluginSet, model: Model) -> ModelSampling:
     """The noise levels that a run is on: the model's, or what the sampler makes of them."""
+    sampling = model.sampling
+    if request.downcast_alphas:
+        sampling = DiscreteSampling(model.components.alphas_cumprod.half())
     if not sampler.sampling:
-        return model.sampling
+        return sampling
     with plugins.guard(sampler):
-        return sampler.sampling(model.sampling)
+        return sampler.sampling(sampling)
+
+
+def _noise(
+    job: "_Job", images: Sequence[ImagePlan], shape: tuple[int, ...], sequential: BatchNoise, device: torch.device
+) -> Noise:
+    """The noise a sampler adds on the way."""
+    if job.choices.sampler.noise == "sequential":
+        return sequential
+    from sdterm.engine.brownian import BrownianNoise  # imports torchsde, which takes a moment
+
+    return BrownianNoise([image.seed for image in images], job.request.noise_source, shape, job.sigmas, device)
+
+
+def _start_scale(job: "_Job") -> torch.Tensor | float:
+    """What pure noise is multiplied by."""
+    if job.choices.sampler.start == "unit":
+        return 1.0
+    if job.request.sgm_noise_multiplier:
+        return torch.sqrt(1.0 + job.sigmas[0] ** 2.0)
+    return job.sigmas[0]
 
 
 def _sample_batch(
@@ -352,11 +374,11 @@ def _sample_batch(
         job.plan.height // components.downscale,
         job.plan.width // components.downscale,
     )
-    noise = BatchNoise([image.seed for image in images], request.noise_source, shape, components.device)
-    start = noise.draw()
+    sequential = BatchNoise(images, request, shape, components.downscale, components.device)
+    start, noise = sequential.first, _noise(job, images, shape, sequential, components.device)
     for index, latents in zip(batch, start, strict=True):
         job.tape.start(index, latents)
-    levels = _levels(sampler, job.plugins, model)
+    levels = _levels(request, sampler, job.plugins, model)
     network = guided_denoiser(
         components,
         levels,
@@ -378,7 +400,7 @@ def _sample_batch(
         with job.plugins.guard(sampler):
             latents = sampler.sample(
                 recorder.denoise,
-                start * job.sigmas[0] if sampler.start == "sigma" else start,
+                start * _start_scale(job),
                 job.sigmas,
                 noise=noise,
                 callback=recorder.callback,
@@ -443,10 +465,13 @@ def _header(
     }
 
 
-def _recorded_seed(tape: Path | None, request: GenerationRequest) -> int | None:
-    """The seed that an earlier run of this request drew, so that resuming a random seed draws the same image."""
+def _recorded_seeds(tape: Path | None, request: GenerationRequest) -> dict[str, Callable[[], int]]:
+    """What an earlier run of this request drew, as `prepare` takes it: resuming a random seed draws the same image."""
     header: Mapping[str, Any] | None = read_header(tape) if tape else None
     if not header or header.get("request") != request.model_dump(mode="json", exclude=_HOW):
-        return None
+        return {}
     images = header.get("prompt or seed")
-    return int(images[0]["seed"]) if images else None
+    if not images:
+        return {}
+    first = ImagePlan.model_validate(images[0])
+    return {"draw_seed": lambda: first.seed, "draw_variation": lambda: first.variation_seed}

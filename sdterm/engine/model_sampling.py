@@ -6,13 +6,13 @@ import torch
 class DiscreteSampling:
     """Sigmas of the training timesteps, and the log-linear interpolation between them.
 
-    alphas_cumprod: float32 [T]; sigma = sqrt((1 - a) / a). Everything stays on the CPU, so that reading a sigma never
+    alphas_cumprod: [T], float32 or, for A1111's old rounding, float16; sigma = sqrt((1 - a) / a). Everything stays on the CPU, so that reading a sigma never
     waits for a GPU.
     """
 
     def __init__(self, alphas_cumprod: torch.Tensor) -> None:
-        self.sigmas = ((1 - alphas_cumprod) / alphas_cumprod) ** 0.5
-        self.log_sigmas = self.sigmas.log()
+        sigmas = ((1 - alphas_cumprod) / alphas_cumprod) ** 0.5
+        self.sigmas, self.log_sigmas = sigmas.float(), sigmas.log().float()
 
     @property
     def sigma_min(self) -> float:
