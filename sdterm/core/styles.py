@@ -27,3 +27,33 @@ def read_styles(paths: Iterable[Path]) -> Styles:
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise StylesError(f"The styles file {path} cannot be read: {error}.") from error
     return styles
+
+
+def find_styles(styles: Styles, prompt: str, negative_prompt: str) -> tuple[tuple[str, ...], str, str]:
+    """(names, prompt, negative prompt): the styles that both texts end in (or, with `{prompt}`, are wrapped in), taken
+    off one after the other as A1111 does. Applying them again gives the same texts, to the letter."""
+    left, names = dict(styles), []
+    while True:
+        for name, (style, negative_style) in left.items():
+            without, negative_without = _without(style, prompt), _without(negative_style, negative_prompt)
+            if (style.strip() or negative_style.strip()) and without and negative_without is not None:
+                break
+        else:
+            return tuple(reversed(names)), prompt, negative_prompt
+        del left[name]
+        names.append(name)
+        prompt, negative_prompt = without, negative_without
+
+
+def _without(style: str, text: str) -> str | None:
+    """The text that a style was applied to; None if this is none of the style's."""
+    if "{prompt}" in style:
+        before, _, after = style.partition("{prompt}")
+        inside = text[len(before) : len(text) - len(after)]
+        return inside if style.replace("{prompt}", inside) == text else None
+    if not style.strip():
+        return text if text == text.strip() else None
+    rest = text.removesuffix(style.strip())
+    if rest == text:
+        return None
+    return rest[:-2] if rest.endswith(", ") and rest[:-2] == rest[:-2].strip() and rest[:-2] else None if rest else ""

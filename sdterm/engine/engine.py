@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from sdterm import __version__
 from sdterm.core.dataroot import data_root
 from sdterm.core.library import Library
-from sdterm.core.plan import Choices, ImagePlan, Plan, choose, image_infotext, prepare
+from sdterm.core.parameters import image_infotext
+from sdterm.core.plan import Choices, ImagePlan, Plan, choose, prepare
+from sdterm.core.record import Record
 from sdterm.core.registry import PluginSet
 from sdterm.core.styles import Styles
 from sdterm.engine.decode import BlackImageError, decode_image
@@ -221,8 +223,8 @@ class Engine:
         """Latents [C, h, w] → the encoded image. A black or impossible one is decoded again in float32."""
         pixels = self._decode(job, latents, emit)
         image = job.plan.images[index]
-        infotext = image_infotext(job.plan, image)
         saver = job.choices.saver
+        infotext = image_infotext(job.plan, image, job.plugins, _record(job, index, self.device))
         with job.plugins.guard(saver):
             data = saver.encode(pixels, infotext, **job.plan.format_options)
             if not isinstance(data, bytes):
@@ -380,6 +382,24 @@ def _header(
         "version of torch": torch.__version__,
         "version of sdterm": __version__,
     }
+
+
+def _record(job: _Job, index: int, device: torch.device) -> Record:
+    """What image `index` is made with, for whoever wants to draw it again or ask why it differs."""
+    drawers = {job.plugins.owner(part) for part in (job.choices.sampler, job.choices.scheduler, job.choices.family)}
+    strangers = [p.source for p in job.plugins.plugins if p.source.origin != "built-in" and p.source.slug in drawers]
+    saver = job.choices.saver
+    dtype = torch.float32 if job.tape.is_float32(index) else job.dtype
+    return Record(
+        torch=torch.__version__,
+        device=device_name(device),
+        dtype=str(dtype).removeprefix("torch."),
+        threads=str(torch.get_num_threads()) if device.type == "cpu" else "",
+        format=saver.id,
+        format_options={o.name: v for o in saver.options if (v := job.plan.format_options[o.name]) != o.default},
+        plugins=tuple(f"{source.slug}@{source.digest}" for source in strangers),
+        memory=job.request.memory,
+    )
 
 
 def _recorded_seed(tape: Path | None, request: GenerationRequest) -> int | None:
