@@ -52,6 +52,23 @@ def read_infotext(path: Path) -> str | None:
     return text
 
 
+def infotext_from(source: str) -> str:
+    """The infotext that `source` names (an image or text file) or is. Raises ImageFileError."""
+    text = source.encode("utf-8", errors="replace").decode()  # arguments may hold bytes that are no text
+    try:
+        is_file = Path(source).exists()
+    except (OSError, ValueError):  # too long, or with a NUL: no path
+        is_file = False
+    if not is_file and infotext.parse(text).parameters:
+        return text
+    if not is_file and "\n" in text:
+        raise ImageFileError("That text is no infotext: its last line does not hold parameters such as `Steps: 20`.")
+    found = read_infotext(Path(source))
+    if found is None:
+        raise ImageFileError(f"{source} holds no infotext; it was saved again since, or made by another program.")
+    return found
+
+
 def read_pixels(file: Path | bytes) -> NDArray[np.uint8]:
     """The picture as uint8 [H, W, 3]. Raises ImageFileError."""
     with _opened(file) as image:

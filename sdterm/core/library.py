@@ -151,7 +151,7 @@ class Library:
         return None
 
     def has_hash(self, path: Path, digest: str, *, compute: bool = True) -> bool:
-        """Whether a file has that old, new or whole hash; unless `compute`, a SHA-256 not yet known counts as another."""
+        """Whether a file has that old, new or whole hash. Without `compute`, a SHA-256 not known yet is another."""
         try:
             if len(digest) == _OLD_DIGITS:
                 return self.old_hash(path) == digest

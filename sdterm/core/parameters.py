@@ -5,10 +5,12 @@ one of ours, `sdterm` (see `Record`): whatever a reader of the rest would get wr
 gives back exactly the request that draws the image.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+from zlib import crc32
 
 from sdterm import __version__
 from sdterm.core import infotext, record
@@ -40,6 +42,7 @@ DRAWN = frozenset(GenerationRequest.model_fields) - _HOW
 
 # An infotext without these leaves them as they are; the lack of any other key means its default.
 _LEFT_ALONE = {"prompt", "negative_prompt", "model", "sampler", "steps", "cfg_scale", "seed", "width", "height"}
+_EDITABLE = {"scheduler", "sampler_options", "scheduler_options", "extra_params"}
 
 
 @dataclass(frozen=True)
@@ -243,14 +246,15 @@ def image_infotext(plan: Plan, image: ImagePlan, plugins: PluginSet, made: Recor
         | {key: value for key, value in request.extra_params.items() if key not in taken and infotext.is_key(key)}
     )
     made = replace(made or Record(), sdterm=__version__, model=plan.model_hash)
-    visible = read(infotext.parse(infotext.write(request.prompt, request.negative_prompt, parameters)), plugins).fields
+    visible = infotext.parse(infotext.write(request.prompt, request.negative_prompt, parameters))
+    said = read(visible, plugins).fields
     unsaid = {
         name: value
         for name, value in request.model_dump(mode="json", include=set(DRAWN) - {"model"}).items()
-        if visible.get(name) != value
+        if said.get(name) != value
     }
     parameters |= {
-        record.KEY: str(replace(made, fields=unsaid)),
+        record.KEY: str(replace(made, fields=unsaid, text=_checksum(visible) if unsaid else "")),
         # Not a bare number: A1111 would take 0.1.0 for an ancient version of itself and switch old behaviour on.
         "Version": f"sdterm {__version__}",
     }
@@ -312,8 +316,10 @@ def read(text: Infotext, plugins: PluginSet, overrides: Mapping[str, str] | None
     rest = {name: value for name, value in parameters.items() if name not in used}
     lost += _not_honoured(rest, text.prompt)
     fields["extra_params"] = {name: value for name, value in rest.items() if _unknown(name) and _CLEAN.fullmatch(value)}
-    lost += [name for name in rest if _unknown(name) and name not in _TELLING]
-    return Reading(fields | _recorded(kept, overrides or {}), tuple(lost), kept, parameters)
+    if not kept.sdterm:  # in our own images they never did anything
+        lost += [name for name in rest if _unknown(name) and name not in _TELLING]
+    edited = bool(overrides) or kept.text != _checksum(text)
+    return Reading(fields | _recorded(kept, fields, edited), tuple(lost), kept, parameters)
 
 
 def find_model(reading: Reading, library: Library, *, read_at_most: int = READ_AT_MOST) -> tuple[str | None, str]:
@@ -385,20 +391,25 @@ def _options(
     return values, wrong
 
 
-def _recorded(kept: Record, overrides: Mapping[str, str]) -> dict[str, Any]:
-    """The record's own fields, as far as they are a request's. Options of a sampler that was overridden are not."""
-    fields: dict[str, Any] = {}
+def _checksum(text: Infotext) -> str:
+    """Of what an infotext says besides its record: whether somebody edited it since."""
+    said = [(name, value) for name, value in text.parameters.items() if name not in (record.KEY, "Version")]
+    return f"{crc32(json.dumps([text.prompt, text.negative_prompt, said]).encode()):08x}"
+
+
+def _recorded(kept: Record, fields: Mapping[str, Any], edited: bool) -> dict[str, Any]:
+    """The record's own fields, as far as they are a request's. Where the text was edited, or its sampler overridden,
+    they give way to what it says."""
+    recorded: dict[str, Any] = {}
     for name, value in kept.fields.items():
-        replaced = (name.startswith("sampler") and "Sampler" in overrides) or (
-            name.startswith("scheduler") and "Schedule type" in overrides
-        )
-        if name not in DRAWN or replaced:
+        default = GenerationRequest.model_fields[name].default if name in DRAWN else None
+        if name not in DRAWN or (edited and (name in _LEFT_ALONE | _EDITABLE or fields[name] != default)):
             continue
         try:
-            fields[name] = getattr(make_request(**{"prompt": "x", name: value}), name)
+            recorded[name] = getattr(make_request(**{"prompt": "x", name: value}), name)
         except RequestError:
             continue
-    return fields
+    return recorded
 
 
 def _modernised(text: Infotext, plugins: PluginSet) -> dict[str, str]:

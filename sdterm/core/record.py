@@ -25,6 +25,8 @@ class Record:
     threads: str = ""
     model: str = ""
     """SHA-256 of the checkpoint, hex."""
+    text: str = ""
+    """Checksum of the rest of the infotext, where `fields` depend on it."""
     format: str = ""
     """The saver, so that a lossy image can be encoded again."""
     format_options: Mapping[str, Any] = field(default_factory=dict)
@@ -67,6 +69,7 @@ _SHORT = {
     "dtype": "dtype",
     "threads": "threads",
     "model": "model",
+    "text": "text",
     "format": "format",
 }
 
@@ -84,3 +87,27 @@ def _values(prefix: str, entries: list[tuple[str, str]]) -> dict[str, Any]:
             except (ValueError, RecursionError):
                 continue
     return values
+
+
+def changes(then: Record, now: Record) -> list[str]:
+    """What differs between two records, as sentences; what one of them does not tell is no difference."""
+    sentences = []
+    for name, word in _WORDS.items():
+        before, after = getattr(then, name), getattr(now, name)
+        if before and after and before != after:
+            sentences.append(f"{word}: {before} when it was made, {after} now")
+    before, after = set(then.plugins), set(now.plugins)
+    if then.sdterm and before != after:
+        said = [", ".join(sorted(plugins)) or "none" for plugins in (before, after)]
+        sentences.append(f"plugins: {said[0]} when it was made, {said[1]} now")
+    return sentences
+
+
+_WORDS = {
+    "sdterm": "sdterm",
+    "torch": "torch",
+    "device": "device",
+    "dtype": "precision",
+    "threads": "threads",
+    "format": "format",
+}

@@ -1,7 +1,7 @@
 """styles.csv: named pieces of prompt, A1111's file."""
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 Styles = dict[str, tuple[str, str]]
@@ -32,17 +32,20 @@ def read_styles(paths: Iterable[Path]) -> Styles:
 def find_styles(styles: Styles, prompt: str, negative_prompt: str) -> tuple[tuple[str, ...], str, str]:
     """(names, prompt, negative prompt): the styles that both texts end in (or, with `{prompt}`, are wrapped in), taken
     off one after the other as A1111 does. Applying them again gives the same texts, to the letter."""
-    left, names = dict(styles), []
-    while True:
-        for name, (style, negative_style) in left.items():
-            without, negative_without = _without(style, prompt), _without(negative_style, negative_prompt)
-            if (style.strip() or negative_style.strip()) and without and negative_without is not None:
-                break
-        else:
-            return tuple(reversed(names)), prompt, negative_prompt
-        del left[name]
-        names.append(name)
-        prompt, negative_prompt = without, negative_without
+    names: tuple[str, ...] = ()
+    while found := next(_matching(styles, names, prompt, negative_prompt), None):
+        name, prompt, negative_prompt = found
+        names = (name, *names)
+    return names, prompt, negative_prompt
+
+
+def _matching(styles: Styles, taken: tuple[str, ...], prompt: str, negative: str) -> Iterator[tuple[str, str, str]]:
+    for name, (style, negative_style) in styles.items():
+        if name in taken or not (style.strip() or negative_style.strip()):
+            continue
+        without, negative_without = _without(style, prompt), _without(negative_style, negative)
+        if without and negative_without is not None:
+            yield name, without, negative_without
 
 
 def _without(style: str, text: str) -> str | None:
@@ -53,7 +56,7 @@ def _without(style: str, text: str) -> str | None:
         return inside if style.replace("{prompt}", inside) == text else None
     if not style.strip():
         return text if text == text.strip() else None
-    rest = text.removesuffix(style.strip())
-    if rest == text:
-        return None
-    return rest[:-2] if rest.endswith(", ") and rest[:-2] == rest[:-2].strip() and rest[:-2] else None if rest else ""
+    if text == style.strip():
+        return ""
+    rest = text.removesuffix(", " + style.strip())
+    return rest if rest != text and rest and rest == rest.strip() else None
