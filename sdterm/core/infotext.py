@@ -54,9 +54,13 @@ def parse(text: str) -> Infotext:
             negative = [] if negative is None else negative
             line = line.removeprefix(_NEGATIVE).strip()
         (prompt if negative is None else negative).append(line)
-    parameters = {key: _unquoted(value) for key, value in pairs if value is not None}
-    alone = {key: key for key, value in pairs if value is None and key not in parameters}
-    return Infotext("\n".join(prompt).strip(), "\n".join(negative or ()).strip(), parameters | alone)
+    parameters: dict[str, str] = {}
+    for key, value in pairs:
+        if value is not None:
+            parameters[key] = _unquoted(value)
+        else:
+            parameters.setdefault(key, key)
+    return Infotext("\n".join(prompt).strip(), "\n".join(negative or ()).strip(), parameters)
 
 
 def _pairs(line: str) -> Iterator[tuple[str, str | None]]:
