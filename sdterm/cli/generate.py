@@ -79,6 +79,8 @@ def generate(
     settings = settings_of(context)
     if prompt is None and source is None:
         raise UsageError("There is no PROMPT: give one, or --from an image.")
+    if prompt == source == "-":
+        raise UsageError("PROMPT and --from cannot both be read from standard input.")
     library = library_of(settings)
     styles = read_styles([Path(p) for p in settings["styles_files"]] or [settings.root / "styles.csv"])
     plugins = load_plugins(settings.root / "extensions", third_party=settings["extensions"])

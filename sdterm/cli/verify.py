@@ -49,10 +49,11 @@ def verify(context: click.Context, image: Path, as_json: bool) -> None:
     model, missing = find_model(reading, library_of(settings))
     if missing:
         raise UsageError(f"{image} cannot be drawn again. {missing}")
-    how = _how(reading.record, found_format, plugins)
-    request = make_request(**settings.job_fields() | {**reading.fields, "model": model} | how)
+    fields = settings.job_fields() | {**reading.fields, "model": model}
+    fields |= _how(reading.record, found_format, plugins) | _together(reading.record, fields)
+    request = make_request(**fields)
     prepare_folders(settings.root)
-    drawn, notes = _draw(request, plugins, settings)
+    drawn, notes = _draw(request, reading.record.place[0], plugins, settings)
     if not drawn:
         raise UsageError(f"{image} cannot be drawn again. {notes[-1]}")
 
@@ -88,14 +89,25 @@ def _how(record: Record, found_format: str, plugins: PluginSet) -> dict[str, Any
     return {"format": found_format.lower(), "precision": precision, "memory": record.memory} | known
 
 
-def _draw(request: GenerationRequest, plugins: PluginSet, settings: Settings) -> tuple[Image | None, list[str]]:
-    """The image, and what there was to say; without an image the last thing said is why."""
+def _together(record: Record, fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of the batch that the image was one of: drawn alone it would differ in a few last bits."""
+    which, many = record.place
+    counted = "variation_seed" if fields.get("variation_strength") else "seed"
+    if many == 1 or int(fields.get(counted, 0)) < which:
+        return {}
+    return {"batch_size": many, counted: int(fields[counted]) - which}
+
+
+def _draw(
+    request: GenerationRequest, index: int, plugins: PluginSet, settings: Settings
+) -> tuple[Image | None, list[str]]:
+    """Image `index` of the request's, and what there was to say; without an image the last thing said is why."""
     from sdterm import Engine
 
     drawn, notes = None, []
     for event in Engine(library=library_of(settings), device=settings["device"]).run(request, plugins):
         match event:
-            case Image():
+            case Image() if event.index == min(index, request.batch_size - 1):
                 drawn = event
             case Warning(message=message):
                 notes.append(message)

@@ -23,6 +23,8 @@ class Record:
     device: str = ""
     dtype: str = ""
     threads: str = ""
+    batch: str = ""
+    """`1/4`: which of how many drawn together, from 0, where there were several: their number moves roundings."""
     model: str = ""
     """SHA-256 of the checkpoint, hex."""
     text: str = ""
@@ -37,6 +39,14 @@ class Record:
     """The memory optimizers that were asked for."""
     fields: Mapping[str, Any] = field(default_factory=dict)
     """Request fields that the rest of the infotext does not say, or not exactly."""
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """(which, of how many) drawn together; (0, 1) for an image drawn alone."""
+        which, _, many = self.batch.partition("/")
+        if which.isdecimal() and many.isdecimal() and len(many) < 4 and int(which) < int(many):
+            return int(which), int(many)
+        return 0, 1
 
     def __str__(self) -> str:
         entries = [(_SHORT[name], getattr(self, name)) for name in _SHORT if getattr(self, name)]
@@ -68,6 +78,7 @@ _SHORT = {
     "device": "device",
     "dtype": "dtype",
     "threads": "threads",
+    "batch": "batch",
     "model": "model",
     "text": "text",
     "format": "format",

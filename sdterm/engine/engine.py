@@ -390,11 +390,14 @@ def _record(job: _Job, index: int, device: torch.device) -> Record:
     strangers = [p.source for p in job.plugins.plugins if p.source.origin != "built-in" and p.source.slug in drawers]
     saver = job.choices.saver
     dtype = torch.float32 if job.tape.is_float32(index) else job.dtype
+    size = 1 if job.choices.sampler.batch_coupled else job.request.batch_size
+    together = min(size, len(job.plan.images) - index // size * size)
     return Record(
         torch=torch.__version__,
         device=device_name(device),
         dtype=str(dtype).removeprefix("torch."),
         threads=str(torch.get_num_threads()) if device.type == "cpu" else "",
+        batch=f"{index % size}/{together}" if together > 1 else "",
         format=saver.id,
         format_options={o.name: v for o in saver.options if (v := job.plan.format_options[o.name]) != o.default},
         plugins=tuple(f"{source.slug}@{source.digest}" for source in strangers),
