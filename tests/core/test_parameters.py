@@ -115,7 +115,7 @@ def test_the_text_is_what_a1111_wrote(case: dict, library: Library) -> None:
     for index, theirs in enumerate(case["infotexts"]):
         image = plan.images[index]
         if request.variation_strength:  # in A1111 the first image's seed is every image's
-            seed = int(re.search(r"Variation seed: (\d+)", theirs)[1])
+            seed = int(parse(theirs).parameters["Variation seed"])
             image = image.model_copy(update={"seed": request.seed, "variation_seed": seed})
         ours = OURS.sub("", image_infotext(plan, image, PLUGINS)).replace(f"sdterm {__version__}", "1.9.4")
         if case.get("api"):  # without a scheduler in the request A1111's API writes none
