@@ -287,7 +287,7 @@ def _option_pairs(
 def read(text: Infotext, plugins: PluginSet, overrides: Mapping[str, str] | None = None) -> Reading:
     """What an infotext asks for, as A1111 reads it. `overrides`: values for its keys `Sampler` and `Schedule type`,
     whose options are read for them."""
-    parameters = _modernised(text, plugins) | dict(overrides or {})
+    parameters = _modernised(replace(text, parameters={**text.parameters, **(overrides or {})}), plugins)
     kept = Record.parse(parameters.get(record.KEY, ""))
     prompt = text.prompt + _hypernet(parameters)
     fields: dict[str, Any] = {"prompt": prompt, "negative_prompt": text.negative_prompt}
@@ -426,8 +426,7 @@ def _modernised(text: Infotext, plugins: PluginSet) -> dict[str, str]:
         old["Downcast alphas_cumprod"] = "True"
     if version and version < (1, 8, 0, 0) and "Refiner" in parameters:
         old["Refiner switch by sampling steps"] = "True"
-    if "Schedule type" not in parameters:
-        old |= _split(parameters.get("Sampler", ""), plugins, version)
+    old |= _split(parameters, plugins, version)
     if (first := parameters.get("First pass size")) and re.fullmatch(r"\d{1,5}x\d{1,5}", first):
         del parameters["First pass size"]
         old |= {"Size": _first_pass(first, parameters.get("Size", "")), "Hires resize": parameters.get("Size", "0x0")}
@@ -440,16 +439,19 @@ def _version(text: str) -> tuple[int, int, int, int] | None:
     return (int(found[1]), int(found[2]), int(found[3]), int(found[4] or 0)) if found else None
 
 
-def _split(sampler: str, plugins: PluginSet, version: tuple[int, ...] | None) -> dict[str, str]:
+def _split(parameters: Mapping[str, str], plugins: PluginSet, version: tuple[int, ...] | None) -> dict[str, str]:
     """Before 1.9 one name was both: "DPM++ 2M Karras", and plain "DPM++ 2M" had the uniform schedule that is not its
     default now."""
-    samplers = {normal(name): found for name, found in named(plugins.all(Sampler)).items()}
-    if known := samplers.get(normal(sampler)):
-        uniform = version and version < (1, 9, 0, 0) and known.default_scheduler and known.label not in _ALWAYS_KARRAS
-        return {"Schedule type": "Uniform"} if uniform else {}
-    for name, scheduler in named(plugins.all(Scheduler)).items():
-        if normal(sampler).endswith(" " + normal(name)):
-            return {"Sampler": sampler.strip()[: -len(name)].strip(), "Schedule type": scheduler.label}
+    name = normal(parameters.get("Sampler", ""))
+    samplers = {normal(known): sampler for known, sampler in named(plugins.all(Sampler)).items()}
+    if sampler := samplers.get(name):
+        uniform = version and version < (1, 9, 0, 0) and sampler.label not in _ALWAYS_KARRAS
+        unsaid = sampler.default_scheduler and "Schedule type" not in parameters
+        return {"Schedule type": "Uniform"} if uniform and unsaid else {}
+    for known, scheduler in named(plugins.all(Scheduler)).items():
+        first = name.removesuffix(" " + normal(known))
+        if first != name and first in samplers:
+            return {"Sampler": samplers[first].label, "Schedule type": scheduler.label}
     return {}
 
 

@@ -379,6 +379,7 @@ def test_an_option_without_a_key_is_written_in_words_and_one_that_would_clash_on
         ("Sampler: DPM++ 2M Karras", {"sampler": "DPM++ 2M", "scheduler": "Automatic"}),
         ("Sampler: DPM++ 2M Exponential", {"sampler": "DPM++ 2M", "scheduler": "Exponential"}),
         ("Sampler: Euler a Karras, Version: v1.6.0", {"sampler": "Euler a", "scheduler": "Karras"}),
+        ("Sampler: DPM++ 2M Karras, Schedule type: Exponential", {"sampler": "DPM++ 2M", "scheduler": "Automatic"}),
         ("Sampler: k_euler_ancestral", {"sampler": "Euler a"}),
         ("Sampler: DPM++ 2M, Version: v1.8.0", {"scheduler": "Uniform"}),
         ("Sampler: DPM++ 2M, Version: v1.9.0", {"scheduler": "Automatic"}),
