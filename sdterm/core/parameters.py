@@ -292,7 +292,7 @@ def read(text: Infotext, plugins: PluginSet, overrides: Mapping[str, str] | None
     prompt = text.prompt + _hypernet(parameters)
     fields: dict[str, Any] = {"prompt": prompt, "negative_prompt": text.negative_prompt}
     lost: list[str] = []
-    if not parameters:
+    if not text.parameters:
         return Reading(fields, (), kept, parameters)
     defaults = make_request(prompt="x")
     fields |= {name: getattr(defaults, name) for name in DRAWN - _LEFT_ALONE}
