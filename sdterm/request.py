@@ -74,6 +74,8 @@ class GenerationRequest(BaseModel):
     batch_size: int = Field(1, ge=1, le=64)
     batch_count: int = Field(1, ge=1, le=1000)
     clip_skip: int = Field(1, ge=1, le=12)
+    extra_params: dict[str, str] = {}
+    """Keys of an infotext that are none of sdterm's, written back as they were read."""
     format: str = "png"
     format_options: dict[str, OptionValue] = {}
     """By the names the saver declares, e.g. `quality`."""

@@ -18,6 +18,7 @@ COMMANDS = {
     "samplers": "List samplers and schedules.",
     "plugins": "List plugins, where they come from, and what is wrong with them.",
     "info": "Show how an image was made.",
+    "verify": "Draw an image again from its infotext and compare.",
     "doctor": "Check the machine and say what to mend.",
     "flags": "List every flag, A1111's included.",
     "completion": "Print the shell's completion script.",

@@ -16,17 +16,23 @@ from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.output import JsonOutput, Output, PlainOutput
 from sdterm.core.config import Settings
 from sdterm.core.dataroot import prepare as prepare_folders
+from sdterm.core.image_file import ImageFileError, infotext_from
+from sdterm.core.infotext import parse
 from sdterm.core.library import Library
 from sdterm.core.output import Saving, ready, save_images
+from sdterm.core.parameters import find_model, read
 from sdterm.core.plan import choose
-from sdterm.core.registry import load_plugins
-from sdterm.core.styles import read_styles
-from sdterm.events import Cancelled, Event, Failed
+from sdterm.core.registry import PluginSet, load_plugins
+from sdterm.core.styles import Styles, find_styles, read_styles
+from sdterm.events import Cancelled, Event, Failed, Warning
 from sdterm.request import MAX_PROMPT, GenerationRequest, RequestError, make_request
 
 
 @click.command(epilog="Example: sdterm generate 'sunset, purple mountains, lake, red house' --steps 28 --seed 7")
-@click.argument("prompt")
+@click.argument("prompt", required=False)
+@click.option(
+    "--from", "source", metavar="FILE|TEXT", help="Draw again what an image or infotext says; options override it."
+)
 @click.option("--negative", metavar="TEXT", help="What not to draw.")
 @click.option("--style", "styles", multiple=True, metavar="NAME", help="A style from styles.csv; may be repeated.")
 @click.option("--steps", metavar="N", help="Sampling steps [20].")
@@ -53,7 +59,8 @@ from sdterm.request import MAX_PROMPT, GenerationRequest, RequestError, make_req
 @click.pass_context
 def generate(
     context: click.Context,
-    prompt: str,
+    prompt: str | None,
+    source: str | None,
     out: Path | None,
     tape: Path | None,
     as_json: bool,
@@ -63,16 +70,23 @@ def generate(
 ) -> None:
     """Draw PROMPT ("-" reads it from standard input) and save the picture.
 
+    With --from (an image, a text file, an infotext, or "-") the picture is drawn again; PROMPT replaces its prompt.
+
     On a terminal the picture is shown; in a pipe the paths of the saved files are printed, one a line.
     """
     settings = settings_of(context)
-    request = _request(prompt, given, settings)
-    if settings["save_grid"] and request.batch_size * request.batch_count > 1:
-        request = request.model_copy(update={"grid": True})
-    prepare_folders(settings.root)
+    if prompt is None and source is None:
+        raise UsageError("There is no PROMPT: give one, or --from an image.")
+    if prompt == source == "-":
+        raise UsageError("PROMPT and --from cannot both be read from standard input.")
     library = library_of(settings)
     styles = read_styles([Path(p) for p in settings["styles_files"]] or [settings.root / "styles.csv"])
     plugins = load_plugins(settings.root / "extensions", third_party=settings["extensions"])
+    recorded, warnings = _recorded(source, given, plugins, library, styles) if source is not None else ({}, [])
+    request = _request(prompt, given, settings, recorded)
+    if settings["save_grid"] and request.batch_size * request.batch_count > 1:
+        request = request.model_copy(update={"grid": True})
+    prepare_folders(settings.root)
     choose(request, plugins, library)
     saving = _saving(out, settings)
     ready(saving.folder)
@@ -82,6 +96,8 @@ def generate(
     output = _output(as_json, no_show, settings.root)
     cancel = threading.Event()
     with _cancelled_by_ctrl_c(cancel), output:
+        for warning in warnings:
+            output.show(warning)
         engine = Engine(library=library, styles=styles, device=settings["device"])
         events = engine.run(request, plugins, tape=tape, previews=output.wants_previews, cancel=cancel)
         last = _shown(save_images(events, request, saving), output)
@@ -128,19 +144,43 @@ _FIELDS = {
 }
 
 
-def _request(prompt: str, given: dict[str, Any], settings: Settings) -> GenerationRequest:
-    fields = settings.job_fields()
+def _recorded(
+    source: str, given: dict[str, Any], plugins: PluginSet, library: Library, styles: Styles
+) -> tuple[dict[str, Any], list[Warning]]:
+    """The request fields that `--from` gives, and what is to be said about them."""
+    try:
+        text = _standard_input() if source == "-" else infotext_from(source)
+    except ImageFileError as error:
+        raise UsageError(str(error)) from error
+    chosen = {key: given[name] for key, name in (("Sampler", "sampler"), ("Schedule type", "scheduler")) if given[name]}
+    reading = read(parse(text), plugins, chosen)
+    fields, said = dict(reading.fields), {"not_reproduced": reading.warning}
+    if not given["model"]:
+        fields["model"], said["model_missing"] = find_model(reading, library)
+    if not given["styles"]:
+        names, *prompts = find_styles(styles, fields["prompt"], fields["negative_prompt"])
+        fields |= {"styles": names, "prompt": prompts[0], "negative_prompt": prompts[1]}
+    known = {name: value for name, value in fields.items() if value is not None}
+    return known, [Warning(code=code, message=message) for code, message in said.items() if message]
+
+
+def _request(
+    prompt: str | None, given: dict[str, Any], settings: Settings, recorded: dict[str, Any]
+) -> GenerationRequest:
+    """The strongest first: what was typed, what `--from` says, the settings."""
+    fields = settings.job_fields() | recorded
     size = given.pop("size")
     if size is not None:
         fields["width"], fields["height"] = _size(size)
     fields |= {_FIELDS.get(name, name): value for name, value in given.items() if value not in (None, ())}
-    fields["prompt"] = _standard_input() if prompt == "-" else prompt
+    if prompt is not None:
+        fields["prompt"] = _standard_input() if prompt == "-" else prompt
     try:
         return make_request(**fields)
     except RequestError as error:
         field = str(error).split(maxsplit=1)[0]
         typed = {_FIELDS.get(name, name) for name, value in given.items() if value not in (None, ())}
-        blame = "" if field in typed else settings.blame(field)
+        blame = "" if field in typed | recorded.keys() else settings.blame(field)
         raise RequestError(str(error).removesuffix(".") + blame + ".") from error
 
 

@@ -1,35 +1,49 @@
 """`sdterm info`: how an image was made."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import click
 
 from sdterm.cli.errors import UsageError
-from sdterm.core import infotext
+from sdterm.cli.generate import library_of
+from sdterm.cli.options import flag_options, settings_of
 from sdterm.core.image_file import ImageFileError, read_infotext
+from sdterm.core.infotext import parse
 from sdterm.core.names import printable
+from sdterm.core.parameters import find_model, read
+from sdterm.core.registry import load_plugins
 
 
 @click.command()
 @click.argument("image", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def info(image: Path, as_json: bool) -> None:
-    """Show the infotext stored in IMAGE."""
+@flag_options
+@click.pass_context
+def info(context: click.Context, image: Path, as_json: bool) -> None:
+    """Show the infotext stored in IMAGE (or in a text file), and what of it sdterm would not reproduce."""
+    settings = settings_of(context)
     try:
         text = read_infotext(image)
     except ImageFileError as error:
         raise UsageError(str(error)) from error
     if text is None:
         raise UsageError(f"{image} holds no infotext; it was not made by sdterm or A1111, or was saved again since.")
-    parsed = infotext.parse(text)
+    parsed = parse(text)
+    plugins = load_plugins(settings.root / "extensions", third_party=settings["extensions"])
+    reading = read(parsed, plugins)
+    model, missing = find_model(reading, library_of(settings), read_at_most=0)
     if as_json:
         fields = {
             "prompt": parsed.prompt,
             "negative_prompt": parsed.negative_prompt,
             "parameters": dict(parsed.parameters),
+            "request": {**reading.fields, "model": model},
+            "not_reproduced": reading.not_reproduced,
+            "record": dataclasses.asdict(reading.record),
         }
         click.echo(json.dumps(fields, ensure_ascii=False, indent=1))
         return
-    for line in text.splitlines():
+    for line in (*text.splitlines(), *filter(None, (reading.warning, missing))):
         click.echo(printable(line, limit=100_000))

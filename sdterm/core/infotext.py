@@ -2,13 +2,17 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# A1111's pattern, but for the limit on a key's length: without one, a long line takes quadratic time.
-_PAIR = re.compile(r'\s*(\w[\w \-/]{1,100}):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
+# A key and its value as A1111's parser sees them. Taken run by run, so that a long line costs linear time: A1111's one
+# pattern for the pair starts anew at every character of what turns out to be no key.
+_RUN = re.compile(r"[\w \-/]+")
+_KEY = re.compile(r"\w[\w \-/]+")
+_VALUE = re.compile(r'\s*("(?:\\.|[^\\"])*+"(?=,|$)|[^,]*)')
 _NEGATIVE = "Negative prompt:"
+_FEWEST = 3  # pairs; with fewer, the last line is prompt
 
 
 @dataclass(frozen=True)
@@ -20,9 +24,19 @@ class Infotext:
     parameters: Mapping[str, str]
 
 
+def is_key(text: str) -> bool:
+    """Whether A1111's parser would read this as a key: a word character, then letters, digits, `_`, space, `-`, `/`."""
+    return _KEY.fullmatch(text) is not None and text == text.strip()
+
+
 def write(prompt: str, negative_prompt: str, parameters: Mapping[str, Any]) -> str:
-    """Prompt, negative prompt if any, then `Key: value, …` on one line; values of None are left out."""
-    pairs = [f"{key}: {_quoted(str(value))}" for key, value in parameters.items() if value is not None]
+    """Prompt, negative prompt if any, then `Key: value, …` on one line; values of None are left out, and a key whose
+    value says the same stands alone."""
+    pairs = [
+        key if key == str(value) else f"{key}: {_quoted(str(value))}"
+        for key, value in parameters.items()
+        if value is not None
+    ]
     negative = f"\n{_NEGATIVE} {negative_prompt}" if negative_prompt else ""
     return f"{prompt}{negative}\n{', '.join(pairs)}".strip()
 
@@ -30,27 +44,52 @@ def write(prompt: str, negative_prompt: str, parameters: Mapping[str, Any]) -> s
 def parse(text: str) -> Infotext:
     """Read an infotext as A1111 does: the last line holds the parameters if at least three pairs are found in it."""
     *lines, last = text.strip().split("\n")
-    if len(_PAIR.findall(last)) < 3:
-        lines, last = [*lines, last], ""
+    pairs = list(_pairs(last))
+    if sum(value is not None for _, value in pairs) < _FEWEST:
+        lines, pairs = [*lines, last], []
     prompt: list[str] = []
-    negative: list[str] = []
-    for line in lines:
-        if line.strip().startswith(_NEGATIVE):
-            negative.append(line.strip().removeprefix(_NEGATIVE).strip())
+    negative: list[str] | None = None
+    for line in (line.strip() for line in lines):
+        if line.startswith(_NEGATIVE):
+            negative = [] if negative is None else negative
+            line = line.removeprefix(_NEGATIVE).strip()
+        (prompt if negative is None else negative).append(line)
+    parameters: dict[str, str] = {}
+    for key, value in pairs:
+        if value is not None:
+            parameters[key] = _unquoted(value)
         else:
-            (negative if negative else prompt).append(line.strip())
-    pairs = {key: _unquoted(value) for key, value in _PAIR.findall(last)}
-    return Infotext("\n".join(prompt).strip(), "\n".join(negative).strip(), pairs)
+            parameters.setdefault(key, key)
+    return Infotext("\n".join(prompt).strip(), "\n".join(negative or ()).strip(), parameters)
+
+
+def _pairs(line: str) -> Iterator[tuple[str, str | None]]:
+    """(key, value as it stands) along the line; a key that stands alone between commas has no value."""
+    position = 0
+    while run := _RUN.search(line, position):
+        before, position, key = line[max(run.start() - 1, 0) : run.start()], run.end(), run[0].lstrip(" -/")
+        after = line[position : position + 1]
+        if after == ":" and _KEY.fullmatch(key):
+            value = _VALUE.match(line, position + 1)
+            assert value  # it matches anything
+            position = value.end()
+            yield key, value[1]
+        elif before in ("", ",") and after in ("", ",") and is_key(key.rstrip()):
+            yield key.rstrip(), None
 
 
 def _quoted(value: str) -> str:
-    return json.dumps(value, ensure_ascii=False) if any(c in value for c in ",:\n") else value
+    """As JSON where A1111 does it (commas, colons, line ends), and where the bare value would not be read back."""
+    bare = value == value.strip() and not value.startswith('"') and not any(c in value for c in ",:\n")
+    return value if bare else json.dumps(value, ensure_ascii=False)
 
 
 def _unquoted(value: str) -> str:
     if value.startswith('"') and value.endswith('"') and len(value) > 1:
         try:
-            return str(json.loads(value))
-        except ValueError:
+            text = str(json.loads(value))
+            text.encode()  # JSON can name half a character, which no file can hold
+        except (ValueError, RecursionError):
             return value
+        return text
     return value.strip()

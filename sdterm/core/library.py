@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import torch
 
 SUFFIXES = (".safetensors", ".ckpt")
+_OLD_DIGITS = 8  # of the hash that A1111 wrote until 2023
 
 
 class ModelFileError(ValueError):
@@ -131,16 +132,74 @@ class Library:
                 names |= {known[:10]: checkpoint, known: checkpoint}
         return find("model", name, names, more=f" Checkpoints go to {self.root / CHECKPOINTS}.")
 
+    def with_hash(self, digest: str, *, read_at_most: int = 0) -> CheckpointFile | None:
+        """The checkpoint with that hash: A1111's old one (8 digits), its new one (10) or the whole SHA-256.
+
+        Files whose hash nobody computed yet are read until `read_at_most` bytes are spent, the smallest first.
+        """
+        checkpoints = [checkpoint for checkpoint in self.checkpoints() if checkpoint.path.is_file()]
+        for checkpoint in checkpoints:
+            if self.has_hash(checkpoint.path, digest, compute=False):
+                return checkpoint
+        unknown = [checkpoint for checkpoint in checkpoints if not self.known_hash(checkpoint.path)]
+        for checkpoint in sorted(unknown, key=lambda checkpoint: checkpoint.path.stat().st_size):
+            read_at_most -= checkpoint.path.stat().st_size
+            if len(digest) == _OLD_DIGITS or read_at_most < 0:
+                break
+            if self.has_hash(checkpoint.path, digest):
+                return checkpoint
+        return None
+
+    def has_hash(self, path: Path, digest: str, *, compute: bool = True) -> bool:
+        """Whether a file has that old, new or whole hash. Without `compute`, a SHA-256 not known yet is another."""
+        try:
+            if len(digest) == _OLD_DIGITS:
+                return self.old_hash(path) == digest
+            known = self.sha256(path) if compute else self.known_hash(path)
+        except OSError:
+            return False
+        return known is not None and known.startswith(digest)
+
     def sha256(self, path: Path) -> str:
         """Of the whole file, hex; A1111's model hash is its first 10 digits. Cached by size, mtime and inode."""
         if known := self.known_hash(path):
             return known
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        entries = self._entries() | {str(path): {"stamp": _stamp(path), "sha256": digest}}
-        with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
-            write_atomically(self._cache_file, json.dumps(entries, indent=1).encode())
+        self._remember(path, {"sha256": digest})
         return digest
+
+    def old_hash(self, path: Path) -> str | None:
+        """A1111's first model hash, of 64 KB from 1 MB on; it collides. Cached as the other one is; None for a file
+        that cannot be read."""
+        try:
+            if known := self._entry(path).get("old"):
+                return str(known)
+            with path.open("rb") as file:
+                file.seek(0x100000)
+                digest = hashlib.sha256(file.read(0x10000)).hexdigest()[:_OLD_DIGITS]
+            self._remember(path, {"old": digest})
+        except OSError:
+            return None
+        return digest
+
+    def known_hash(self, path: Path) -> str | None:
+        """The SHA-256 of a file if it was computed before and the file has not changed since."""
+        try:
+            known = self._entry(path).get("sha256")
+        except OSError:
+            return None
+        return str(known) if known else None
+
+    def _remember(self, path: Path, hashes: dict[str, str]) -> None:
+        entry = self._entry(path) | {"stamp": _stamp(path)} | hashes
+        with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
+            write_atomically(self._cache_file, json.dumps(self._entries() | {str(path): entry}, indent=1).encode())
+
+    def _entry(self, path: Path) -> dict[str, Any]:
+        """What is remembered of a file as it is now. Raises OSError."""
+        entry = self._entries().get(str(path))
+        return entry if isinstance(entry, dict) and entry.get("stamp") == _stamp(path) else {}
 
     @property
     def _cache_file(self) -> Path:
@@ -152,14 +211,6 @@ class Library:
         except (OSError, ValueError):
             return {}
         return entries if isinstance(entries, dict) else {}
-
-    def known_hash(self, path: Path) -> str | None:
-        """The SHA-256 of a file if it was computed before and the file has not changed since."""
-        try:
-            entry = self._entries().get(str(path))
-            return str(entry["sha256"]) if entry and entry["stamp"] == _stamp(path) else None
-        except (OSError, KeyError, TypeError):
-            return None
 
 
 def _model_files(folder: Path) -> Iterator[Path]:

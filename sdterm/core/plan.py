@@ -5,12 +5,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from sdterm import __version__
-from sdterm.core import infotext
 from sdterm.core.library import CheckpointFile, Library, ModelFileError
 from sdterm.core.names import UnknownNameError, normal
 from sdterm.core.registry import PluginFailure, PluginSet, check_options, named
@@ -188,23 +185,3 @@ def _image(
         except PluginError as error:  # a transform's own word on the prompt
             raise RequestError(str(error)) from error
     return ImagePlan(seed=seed, variation_seed=variation_seed, prompt=text.positive, negative_prompt=text.negative)
-
-
-def image_infotext(plan: Plan, image: ImagePlan) -> str:
-    """The infotext of one image: A1111's keys in A1111's order (processing.create_infotext)."""
-    request = plan.request
-    parameters: dict[str, Any] = {
-        "Steps": request.steps,
-        "Sampler": plan.sampler,
-        "Schedule type": plan.scheduler,
-        "CFG scale": request.cfg_scale,
-        "Seed": image.seed,
-        "Size": f"{plan.width}x{plan.height}",
-        "Model hash": plan.model_hash[:10],
-        "Model": plan.model,
-        "Clip skip": request.clip_skip if request.clip_skip > 1 else None,
-        "RNG": request.noise_source,
-        # Not a bare number: A1111 would take 0.1.0 for an ancient version of itself and switch old behaviour on.
-        "Version": f"sdterm {__version__}",
-    }
-    return infotext.write(image.prompt, image.negative_prompt, parameters)

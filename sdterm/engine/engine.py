@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from sdterm import __version__
 from sdterm.core.dataroot import data_root
 from sdterm.core.library import Library
-from sdterm.core.plan import Choices, ImagePlan, Plan, choose, image_infotext, prepare
+from sdterm.core.parameters import image_infotext
+from sdterm.core.plan import Choices, ImagePlan, Plan, choose, prepare
+from sdterm.core.record import Record
 from sdterm.core.registry import PluginSet
 from sdterm.core.styles import Styles
 from sdterm.engine.decode import BlackImageError, decode_image
@@ -232,7 +234,7 @@ class Engine:
         float32."""
         pixels = self._decode(job, latents, emit)
         image = job.plan.images[index]
-        infotext = image_infotext(job.plan, image)
+        infotext = image_infotext(job.plan, image, job.plugins, _record(job, index, self.device))
         height, width = pixels.shape[:2]
         finished = Image(
             index=index,
@@ -317,7 +319,7 @@ def _makes_grid(job: _Job, emit: Callable[[Event], None]) -> bool:
 
 def _emit_grid(job: _Job, cells: Sequence[NDArray[Any]], emit: Callable[[Event], None]) -> None:
     """The grid of a finished job. The images are what matters: what prevents it is a warning."""
-    infotext = image_infotext(job.plan, job.plan.images[0])
+    infotext = image_infotext(job.plan, job.plan.images[0], job.plugins)
     try:
         grid = image_grid(cells)
         data = _encoded(job, grid, infotext)
@@ -463,6 +465,27 @@ def _header(
         "version of torch": torch.__version__,
         "version of sdterm": __version__,
     }
+
+
+def _record(job: _Job, index: int, device: torch.device) -> Record:
+    """What image `index` is made with, for whoever wants to draw it again or ask why it differs."""
+    drawers = {job.plugins.owner(part) for part in (job.choices.sampler, job.choices.scheduler, job.choices.family)}
+    strangers = [p.source for p in job.plugins.plugins if p.source.origin != "built-in" and p.source.slug in drawers]
+    saver = job.choices.saver
+    dtype = torch.float32 if job.tape.is_float32(index) else job.dtype
+    size = 1 if job.choices.sampler.batch_coupled else job.request.batch_size
+    together = min(size, len(job.plan.images) - index // size * size)
+    return Record(
+        torch=torch.__version__,
+        device=device_name(device),
+        dtype=str(dtype).removeprefix("torch."),
+        threads=str(torch.get_num_threads()) if device.type == "cpu" else "",
+        batch=f"{index % size}/{together}" if together > 1 else "",
+        format=saver.id,
+        format_options={o.name: v for o in saver.options if (v := job.plan.format_options[o.name]) != o.default},
+        plugins=tuple(f"{source.slug}@{source.digest}" for source in strangers),
+        memory=job.request.memory,
+    )
 
 
 def _recorded_seeds(tape: Path | None, request: GenerationRequest) -> dict[str, Callable[[], int]]:

@@ -6,8 +6,8 @@ import torch
 class DiscreteSampling:
     """Sigmas of the training timesteps, and the log-linear interpolation between them.
 
-    alphas_cumprod: [T], float32 or, for A1111's old rounding, float16; sigma = sqrt((1 - a) / a). Everything stays on the CPU, so that reading a sigma never
-    waits for a GPU.
+    alphas_cumprod: [T], float32 or, for A1111's old rounding, float16; sigma = sqrt((1 - a) / a). Everything stays on
+    the CPU, so that reading a sigma never waits for a GPU.
     """
 
     def __init__(self, alphas_cumprod: torch.Tensor) -> None:

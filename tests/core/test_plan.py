@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdterm import GenerationRequest, PluginSet, __version__, load_plugins
-from sdterm.core import infotext
+from sdterm import GenerationRequest, PluginSet, load_plugins
 from sdterm.core.library import Library, ModelFileError
 from sdterm.core.names import UnknownNameError
-from sdterm.core.plan import Plan, choose, image_infotext, prepare
+from sdterm.core.plan import Plan, choose, prepare
 from sdterm.request import RequestError
 
 STYLES = {
@@ -163,27 +162,3 @@ def test_any_prompt_becomes_a_plan_that_survives_json(plugins: PluginSet, librar
     assert Plan.model_validate_json(made.model_dump_json()) == made
     if "#" not in prompt:
         assert made.images[0].prompt == prompt.strip()
-
-
-# --- the infotext -----------------------------------------------------------------------------------------------------
-
-
-def test_the_infotext_has_a1111s_keys_in_a1111s_order(plugins: PluginSet, library: Library) -> None:
-    made = plan(plugins, library, negative_prompt="fog", clip_skip=2, noise_source="CPU", width=64, height=72)
-    parsed = infotext.parse(image_infotext(made, made.images[0]))
-    assert (parsed.prompt, parsed.negative_prompt) == ("a house", "fog")
-    assert dict(parsed.parameters) == {
-        "Steps": "20",
-        "Sampler": "DPM++ 2M",
-        "Schedule type": "Karras",
-        "CFG scale": "7.0",
-        "Seed": "5",
-        "Size": "64x72",
-        "Model hash": made.model_hash[:10],
-        "Model": "sdterm-demo",
-        "Clip skip": "2",
-        "RNG": "CPU",
-        "Version": f"sdterm {__version__}",
-    }
-    assert list(parsed.parameters)[:3] == ["Steps", "Sampler", "Schedule type"]
-    assert "Clip skip" not in infotext.parse(image_infotext(plan(plugins, library), made.images[0])).parameters

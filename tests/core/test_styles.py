@@ -1,10 +1,16 @@
 """styles.csv as A1111 writes it and as people save it."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sdterm.core.styles import StylesError, read_styles
+from sdterm.core.styles import StylesError, find_styles, read_styles
+from sdterm.hooks import PromptContext, PromptText
+from sdterm.plugins.styles import apply_styles
 
 TABLE = 'name,prompt,negative_prompt\nred,"{prompt}, red",blue\n"two, lines","a\nb",\n'
 
@@ -63,3 +69,40 @@ def test_a_file_that_cannot_be_understood_is_one_sentence_with_its_name(content:
 def test_a_folder_is_no_styles_file(tmp_path: Path) -> None:
     with pytest.raises(StylesError, match="cannot be read"):
         read_styles([tmp_path])
+
+
+STYLES = {
+    "red": ("{prompt}, all red", "blue"),
+    "sharp": ("sharp focus", ""),
+    "empty": ("", ""),
+    "Watercolour": ("watercolour of {prompt}", "photo"),
+}
+
+
+@given(
+    st.lists(st.sampled_from(["red", "sharp", "Watercolour"]), unique=True), st.sampled_from(["", "fog", "fog, rain"])
+)
+def test_styles_are_recognised_at_the_ends_of_both_prompts(names: list[str], negative: str) -> None:
+    """However they were applied, taking what is found off and putting it on again changes no letter."""
+    styled = _apply(names, "a house", negative)
+    found, *rest = find_styles(STYLES, *styled)
+    assert sorted(found) == sorted(names)
+    assert rest == ["a house", negative]
+    assert _apply(found, *rest) == styled
+
+
+@given(st.text("aredshpfocu, {}\n", max_size=40), st.text("blue, foghto", max_size=20))
+def test_recognised_styles_never_change_the_prompt(prompt: str, negative: str) -> None:
+    for text in (prompt, f"{prompt}, sharp focus", f"{prompt}sharp focus", f"watercolour of {prompt}, all red"):
+        found, *rest = find_styles(STYLES, text, negative)
+        assert not found or _apply(found, *rest) == (text, negative)
+
+
+def test_a_style_is_not_taken_for_the_whole_prompt() -> None:
+    assert find_styles(STYLES, "sharp focus", "") == ((), "sharp focus", "")
+
+
+def _apply(names: Iterable[str], prompt: str, negative: str) -> tuple[str, str]:
+    """As the built-in transform does it when an image is drawn."""
+    (text,) = apply_styles(PromptText(prompt, negative, tuple(names)), Random(), PromptContext(STYLES))
+    return text.positive, text.negative

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +85,7 @@ def test_brownian_motion_is_the_same_from_several_threads_with_several_sources()
     def walk(source: str) -> list[torch.Tensor]:
         noise = BrownianNoise([5], source, (4, 8, 8), sigmas, CPU)  # type: ignore[arg-type]
         levels = torch.linspace(14.6, 0.03, 12)
-        return [noise(a, b) for a, b in zip(levels[:-1], levels[1:], strict=True)]
+        return [noise(a, b) for a, b in pairwise(levels)]
 
     alone = {source: walk(source) for source in ("NV", "CPU")}
     together: dict[str, list[torch.Tensor]] = {}

@@ -1,0 +1,116 @@
+"""`sdterm verify`: is a picture still what its infotext says?"""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sdterm.cli.errors import UsageError
+from sdterm.cli.generate import library_of
+from sdterm.cli.options import flag_options, settings_of
+from sdterm.core.comparison import compare
+from sdterm.core.config import Settings
+from sdterm.core.dataroot import prepare as prepare_folders
+from sdterm.core.image_file import ImageFileError, image_format, read_infotext, read_pixels
+from sdterm.core.infotext import parse
+from sdterm.core.names import UnknownNameError, printable
+from sdterm.core.parameters import find_model, read
+from sdterm.core.record import Record, changes
+from sdterm.core.registry import PluginSet, load_plugins
+from sdterm.events import Failed, Image, Warning
+from sdterm.request import GenerationRequest, make_request
+
+EXIT_DIFFERENT = 1
+
+
+@click.command(epilog="Exit codes: 0 identical; 1 different; 2 it cannot be drawn again.")
+@click.argument("image", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@flag_options
+@click.pass_context
+def verify(context: click.Context, image: Path, as_json: bool) -> None:
+    """Draw IMAGE again from its infotext and say whether it is the same or how far it is off, and what has changed
+    since it was made.
+
+    What a lossy format does is done again before the pixels are compared.
+    """
+    settings = settings_of(context)
+    try:
+        text, pixels, found_format = read_infotext(image) or "", read_pixels(image), image_format(image)
+    except ImageFileError as error:
+        raise UsageError(str(error)) from error
+    if not parse(text).parameters:
+        raise UsageError(f"{image} cannot be drawn again: it holds no infotext.")
+    plugins = load_plugins(settings.root / "extensions", third_party=settings["extensions"])
+    reading = read(parse(text), plugins)
+    model, missing = find_model(reading, library_of(settings))
+    if missing:
+        raise UsageError(f"{image} cannot be drawn again. {missing}")
+    fields = settings.job_fields() | {**reading.fields, "model": model}
+    fields |= _how(reading.record, found_format, plugins) | _together(reading.record, fields)
+    request = make_request(**fields)
+    prepare_folders(settings.root)
+    drawn, notes = _draw(request, reading.record.place[0], plugins, settings)
+    if not drawn:
+        raise UsageError(f"{image} cannot be drawn again. {notes[-1]}")
+
+    result: dict[str, Any]
+    again = read_pixels(drawn.data)
+    if again.shape == pixels.shape:
+        difference = compare(pixels, again)
+        verdict, identical, result = str(difference), difference.identical, dataclasses.asdict(difference)
+        result["psnr"] = None if math.isinf(difference.psnr) else round(difference.psnr, 2)
+    else:
+        was, now = (f"{width}x{height}" for height, width, _ in (pixels.shape, again.shape))
+        verdict, identical, result = f"different: it is {was}, drawn again it is {now}", False, {"sizes": [was, now]}
+    if reading.warning:
+        notes.append(reading.warning)
+    notes += changes(reading.record, read(parse(drawn.infotext), plugins).record)
+    if as_json:
+        click.echo(json.dumps({"identical": identical, **result, "notes": notes}, ensure_ascii=False, indent=1))
+    else:
+        for line in (verdict, *notes):
+            click.echo(printable(line, limit=2000))
+    context.exit(0 if identical else EXIT_DIFFERENT)
+
+
+def _how(record: Record, found_format: str, plugins: PluginSet) -> dict[str, Any]:
+    """The fields that say how, as they were when the image was made, where it tells. An image without a record was
+    saved in its format's usual way."""
+    known = {"format": record.format, "format_options": dict(record.format_options)} if record.format else {}
+    try:
+        plugins.saver(record.format or found_format)
+    except UnknownNameError:
+        known = {"format": "png", "format_options": {}}
+    precision = {"float32": "full", "float16": "half", "bfloat16": "half"}.get(record.dtype, "auto")
+    return {"format": found_format.lower(), "precision": precision, "memory": record.memory} | known
+
+
+def _together(record: Record, fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of the batch that the image was one of: drawn alone it would differ in a few last bits."""
+    which, many = record.place
+    counted = "variation_seed" if fields.get("variation_strength") else "seed"
+    if many == 1 or int(fields.get(counted, 0)) < which:
+        return {}
+    return {"batch_size": many, counted: int(fields[counted]) - which}
+
+
+def _draw(
+    request: GenerationRequest, index: int, plugins: PluginSet, settings: Settings
+) -> tuple[Image | None, list[str]]:
+    """Image `index` of the request's, and what there was to say; without an image the last thing said is why."""
+    from sdterm import Engine
+
+    drawn, notes = None, []
+    for event in Engine(library=library_of(settings), device=settings["device"]).run(request, plugins):
+        match event:
+            case Image() if event.index == min(index, request.batch_size - 1):
+                drawn = event
+            case Warning(message=message):
+                notes.append(message)
+            case Failed(message=message, advice=advice):
+                notes.append(f"{message} {advice}".rstrip())
+    return drawn, notes
