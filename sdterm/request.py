@@ -54,6 +54,8 @@ class GenerationRequest(BaseModel):
     """NV: the numbers a CUDA card draws, in software, on any device; CPU, GPU: torch's generator there."""
     emphasis: Literal["Original", "No norm", "Ignore", "None"] = "Original"
     """What a prompt's weights do, in A1111's words."""
+    comma_backtrack: int = Field(20, ge=0, le=74)
+    """Tokens: where a prompt overflows a chunk of 75, a comma at most so far back starts the next one. 0 is off."""
     old_prompt_editing: bool = False
     """Read `[a:b:N]` as A1111 before 1.6: below 1 a fraction, from 1 on a step."""
     pad_conds: Literal["off", "on", "v0"] = "off"

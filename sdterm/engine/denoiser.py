@@ -1,58 +1,147 @@
 """The network as samplers see it: noisy latents and sigma in, guided prediction of the clean latents out."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 
-from sdterm.hooks import Components, Denoise, Denoised, ModelSampling
+from sdterm.engine.conditioning import Conditioner, Part
+from sdterm.hooks import Components, Denoised, ModelSampling
+from sdterm.request import GenerationRequest
+
+_GROUPINGS = 8  # kept; of prompts that change with every call each may be different
+
+
+class Network(Protocol):
+    """`network(x, sigma, call)`: a `Denoise` that is told which call of the run this is, from 0, since some are
+    answered without it and prompts change on the way."""
+
+    def __call__(self, x: torch.Tensor, sigma: torch.Tensor, call: int) -> Denoised: ...
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows of a call that the network computes together, having texts of one length."""
+
+    rows: list[int]
+    images: torch.Tensor
+    """Of each row, on the device."""
+    vectors: torch.Tensor
+    """[rows, L, C]."""
 
 
 def guided_denoiser(
     components: Components,
     sampling: ModelSampling,
-    conds: Sequence[torch.Tensor],
-    unconds: Sequence[torch.Tensor],
+    condition: Conditioner,
+    prompts: Sequence[Sequence[Part]],
+    negatives: Sequence[Part],
+    request: GenerationRequest,
     *,
-    cfg_scale: float,
-    together: bool,
     needs_uncond: bool,
-) -> Denoise:
+) -> Network:
     """Classifier-free guidance around an epsilon-predicting network (k-diffusion's CompVisDenoiser inside A1111's
-    CFGDenoiser, in their order of float operations): uncond + (cond - uncond) * cfg_scale.
+    CFGDenoiser, in their order of float operations): uncond + the sum of (cond - uncond) * (weight * cfg_scale) over
+    the parts of an image's prompt.
 
-    conds, unconds: a [L, C] tensor per image. Texts of unequal length run as separate calls, unpadded, as in A1111;
-    otherwise prompt and negative prompt share one call if `together`. At cfg_scale 1 the negative prompt has no
-    weight, so it is run only for a sampler that needs it.
+    prompts: an image's parts, for each image. Texts of unequal length run as separate calls; those of one length in
+    one, prompts and negative prompts together if the request wants that. At cfg_scale 1 the negative prompt of a plain
+    prompt has no weight, so it is run only for a sampler that needs it.
     """
-    guide = cfg_scale != 1 or needs_uncond
-    batch = len(conds)
-    texts = [*conds, *unconds] if guide else list(conds)
-    calls: dict[tuple[int, int], list[int]] = {}
-    for row, text in enumerate(texts):
-        calls.setdefault((len(text), 0 if together else row // batch), []).append(row)
-    groups = [
-        (
-            rows,
-            torch.tensor([row % batch for row in rows], device=components.device),
-            torch.stack([texts[r] for r in rows]),
-        )
-        for rows in calls.values()
-    ]
+    scale, batch = request.cfg_scale, len(prompts)
+    parts = [part for image_parts in prompts for part in image_parts]
+    image_of = [image for image, image_parts in enumerate(prompts) for _ in image_parts]
+    first_of = [image_of.index(image) for image in range(batch)]
+    plain = all(len(image_parts) == 1 and image_parts[0].weight == 1 for image_parts in prompts)
+    guide = scale != 1 or needs_uncond or not plain
+    groups: dict[tuple[int, ...], list[_Rows]] = {}
 
-    def denoise(x: torch.Tensor, sigma: torch.Tensor) -> Denoised:
+    def grouped(call: int, with_uncond: bool) -> list[_Rows]:
+        """The rows of a call: every part of every image, then the images' negative prompts."""
+        asked = [*parts, *negatives] if with_uncond else parts
+        active = tuple(part.at(call) for part in asked)
+        if active not in groups:
+            if len(groups) >= _GROUPINGS:
+                groups.clear()
+            conds = [part.vectors[index] for part, index in zip(asked, active, strict=True)]
+            texts = _same_length_within_images(conds[: len(parts)], image_of)
+            if with_uncond:
+                for image, uncond in enumerate(conds[len(parts) :]):
+                    mine = [row for row, owner in enumerate(image_of) if owner == image]
+                    padded, uncond = _padded([texts[row] for row in mine], uncond, request, condition)
+                    for row, text in zip(mine, padded, strict=True):
+                        texts[row] = text
+                    texts.append(uncond)
+            groups[active] = _rows(texts, [*image_of, *range(batch)], len(parts), request, components.device)
+        return groups[active]
+
+    def denoise(x: torch.Tensor, sigma: torch.Tensor, call: int) -> Denoised:
         s = sigma[0]  # on the CPU: a scalar that broadcasts without waiting for the device
+        skipped = call % 2 == 1 and request.ngms > 0 and bool(s < request.ngms) and not needs_uncond
         c_out, c_in = -s, 1 / (s**2 + 1) ** 0.5
         t = sampling.sigma_to_t(sigma[:1]).to(components.device)
         scaled = (x * c_in).to(components.dtype)
-        x0: list[torch.Tensor | None] = [None] * len(texts)
-        for rows, images, cond in groups:
-            eps = components.predict(scaled[images], t.expand(len(rows)), cond).float()
-            for row, x0_row in zip(rows, x[images] + eps * c_out, strict=True):
+        x0: list[torch.Tensor] = [x] * (len(parts) + batch)
+        for group in grouped(call, guide and not skipped):
+            eps = components.predict(scaled[group.images], t.expand(len(group.rows)), group.vectors).float()
+            for row, x0_row in zip(group.rows, x[group.images] + eps * c_out, strict=True):
                 x0[row] = x0_row
-        predictions = torch.stack([prediction for prediction in x0 if prediction is not None])
-        cond_x0, uncond_x0 = predictions[:batch], predictions[batch:]
         if not guide:
-            return Denoised(cond_x0, None)
-        return Denoised(uncond_x0 + (cond_x0 - uncond_x0) * cfg_scale, uncond_x0 if needs_uncond else None)
+            return Denoised(torch.stack(x0[:batch]), None)
+        # Negative guidance left out: the first part stands in for it, which takes the scale away from that part.
+        unconds = torch.stack([x0[row] for row in first_of] if skipped else x0[len(parts) :])
+        if plain:
+            guided = unconds + (torch.stack(x0[:batch]) - unconds) * scale
+        else:
+            guided = unconds.clone()
+            for row, (part, image) in enumerate(zip(parts, image_of, strict=True)):
+                guided[image] += (x0[row] - unconds[image]) * (part.weight * scale)
+        return Denoised(guided, unconds if needs_uncond else None)
 
     return denoise
+
+
+def _rows(
+    texts: Sequence[torch.Tensor],
+    image_of: Sequence[int],
+    conds: int,
+    request: GenerationRequest,
+    device: torch.device,
+) -> list[_Rows]:
+    calls: dict[tuple[int, bool], list[int]] = {}
+    for row, text in enumerate(texts):
+        calls.setdefault((len(text), row >= conds and not request.batch_cond_uncond), []).append(row)
+    return [
+        _Rows(rows, torch.tensor([image_of[row] for row in rows], device=device), torch.stack([texts[r] for r in rows]))
+        for rows in calls.values()
+    ]
+
+
+def _same_length_within_images(conds: Sequence[torch.Tensor], image_of: Sequence[int]) -> list[torch.Tensor]:
+    """In a composition, shorter texts repeat their last vector (A1111 reconstruct_multicond_batch)."""
+    longest = [0] * (max(image_of) + 1)
+    for cond, image in zip(conds, image_of, strict=True):
+        longest[image] = max(longest[image], len(cond))
+    return [_repeated(cond, longest[image]) for cond, image in zip(conds, image_of, strict=True)]
+
+
+def _padded(
+    conds: list[torch.Tensor], uncond: torch.Tensor, request: GenerationRequest, condition: Conditioner
+) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """Prompt and negative prompt of one image made equally long, if the request wants that: with empty chunks, or as
+    before 1.6 by repeating or cutting the negative prompt (A1111 pad_cond_uncond, pad_cond_uncond_v0)."""
+    missing = len(conds[0]) - len(uncond)
+    if request.pad_conds == "off" or not missing:
+        return conds, uncond
+    if request.pad_conds == "v0":
+        return conds, _repeated(uncond, len(conds[0]))[: len(conds[0])]
+    empty = condition.empty(request)
+    padding = [empty] * (abs(missing) // len(empty))
+    if missing > 0:
+        return conds, torch.cat([uncond, *padding])
+    return [torch.cat([cond, *padding]) for cond in conds], uncond
+
+
+def _repeated(vectors: torch.Tensor, length: int) -> torch.Tensor:
+    return torch.cat([vectors, vectors[-1:].expand(max(0, length - len(vectors)), -1)])

@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from sdterm import __version__
 from sdterm.core.dataroot import data_root
 from sdterm.core.library import Library
+from sdterm.core.names import printable
 from sdterm.core.parameters import image_infotext
 from sdterm.core.plan import Choices, ImagePlan, Plan, choose, prepare
+from sdterm.core.prompt.networks import extract
 from sdterm.core.record import Record
 from sdterm.core.registry import PluginSet
 from sdterm.core.styles import Styles
@@ -129,6 +131,8 @@ class Engine:
             emit(Warning(code="plugin_skipped", message=f"{source} was not loaded: {plugin.error}", source=source))
         for sentence in refused:
             emit(Warning(code="optimizer_skipped", message=sentence))
+        if warning := _ignored_networks(plan):
+            emit(warning)
         dtype = pick_dtype(self.device, request.precision)
         while True:
             try:
@@ -330,11 +334,22 @@ def _emit_grid(job: _Job, cells: Sequence[NDArray[Any]], emit: Callable[[Event],
     emit(Grid(width=width, height=height, infotext=infotext, suffix=job.choices.saver.suffix, data=data))
 
 
+def _ignored_networks(plan: Plan) -> Warning | None:
+    """Of the network tags in the prompts, which nothing applies yet."""
+    found = (tag for image in plan.images for tag in extract(image.prompt)[1])
+    tags = dict.fromkeys(":".join((tag.kind, *tag.args)) for tag in found)
+    if not tags:
+        return None
+    named = ", ".join(f"<{printable(tag, 60)}>" for tag in list(tags)[:5]) + (" …" if len(tags) > 5 else "")
+    return Warning(code="network_ignored", message=f"Networks are not applied yet; drawn without {named}.")
+
+
 def _levels(request: GenerationRequest, sampler: Sampler, plugins: PluginSet, model: Model) -> ModelSampling:
     """The noise levels that a run is on: the model's, or what the sampler makes of them."""
     sampling = model.sampling
-    if request.downcast_alphas:
-        sampling = DiscreteSampling(model.components.alphas_cumprod.half())
+    if request.downcast_alphas or request.quantize:
+        alphas = model.components.alphas_cumprod
+        sampling = DiscreteSampling(alphas.half() if request.downcast_alphas else alphas, request.quantize)
     if not sampler.sampling:
         return sampling
     with plugins.guard(sampler):
@@ -381,13 +396,14 @@ def _sample_batch(
     for index, latents in zip(batch, start, strict=True):
         job.tape.start(index, latents)
     levels = _levels(request, sampler, job.plugins, model)
+    calls = request.steps * sampler.calls_per_step  # what A1111 plans a prompt's schedule by, whatever really comes
     network = guided_denoiser(
         components,
         levels,
-        model.condition((image.prompt for image in images), request.clip_skip),
-        model.condition((image.negative_prompt for image in images), request.clip_skip),
-        cfg_scale=request.cfg_scale,
-        together=request.batch_cond_uncond,
+        model.condition,
+        [model.condition.prompt(extract(image.prompt)[0], request, calls) for image in images],
+        [model.condition.negative(image.negative_prompt, request, calls) for image in images],
+        request,
         needs_uncond=sampler.needs_uncond,
     )
 

@@ -7,10 +7,11 @@ class DiscreteSampling:
     """Sigmas of the training timesteps, and the log-linear interpolation between them.
 
     alphas_cumprod: [T], float32 or, for A1111's old rounding, float16; sigma = sqrt((1 - a) / a). Everything stays on
-    the CPU, so that reading a sigma never waits for a GPU.
+    the CPU, so that reading a sigma never waits for a GPU. quantize: there are no timesteps between the trained ones.
     """
 
-    def __init__(self, alphas_cumprod: torch.Tensor) -> None:
+    def __init__(self, alphas_cumprod: torch.Tensor, quantize: bool = False) -> None:
+        self._quantize = quantize
         sigmas = ((1 - alphas_cumprod) / alphas_cumprod) ** 0.5
         self.sigmas, self.log_sigmas = sigmas.float(), sigmas.log().float()
 
@@ -23,9 +24,11 @@ class DiscreteSampling:
         return self.sigmas[-1].item()
 
     def sigma_to_t(self, sigma: torch.Tensor) -> torch.Tensor:
-        """Fractional timesteps of sigmas [B]."""
+        """Timesteps of sigmas [B], fractional unless quantized."""
         log_sigma = sigma.log()
         dists = log_sigma - self.log_sigmas[:, None]
+        if self._quantize:
+            return dists.abs().argmin(dim=0).view(sigma.shape)
         low_idx = dists.ge(0).cumsum(dim=0).argmax(dim=0).clamp(max=self.log_sigmas.shape[0] - 2)
         high_idx = low_idx + 1
         low, high = self.log_sigmas[low_idx], self.log_sigmas[high_idx]

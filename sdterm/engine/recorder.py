@@ -7,8 +7,9 @@ from queue import Queue
 
 import torch
 
+from sdterm.engine.denoiser import Network
 from sdterm.engine.tape import Row, Tape, checksum
-from sdterm.hooks import Denoise, Denoised
+from sdterm.hooks import Denoised
 
 
 class CancelledError(Exception):
@@ -47,7 +48,7 @@ class Recorder:
 
     def __init__(
         self,
-        network: Denoise,
+        network: Network,
         tape: Tape,
         images: Sequence[int],
         shape: torch.Size,
@@ -81,7 +82,7 @@ class Recorder:
             self._live = True
             self._on_live(number)
         try:
-            result = self._network(x, sigma)
+            result = self._network(x, sigma, number)
         except Exception as error:
             self._failure = error
             raise

@@ -375,7 +375,7 @@ def test_an_option_without_a_key_is_written_in_words_and_one_that_would_clash_on
         ("RNG: GPU", {"noise_source": "NV"}),
         ("Version: v1.9.4", {"noise_source": "NV", "clip_skip": 1, "scheduler": "Automatic", "emphasis": "Original"}),
         ("Schedule type: Exponential", {"scheduler": "Exponential"}),
-        ("Schedule type: karras, Schedule rho: 0", {"scheduler": "Karras", "scheduler_options": {}}),
+        ("Schedule type: karras, Schedule rho: 0", {"scheduler": "Karras", "scheduler_options": {"rho": 0.0}}),
         ("Sampler: DPM++ 2M Karras", {"sampler": "DPM++ 2M", "scheduler": "Automatic"}),
         ("Sampler: DPM++ 2M Exponential", {"sampler": "DPM++ 2M", "scheduler": "Exponential"}),
         ("Sampler: Euler a Karras, Version: v1.6.0", {"sampler": "Euler a", "scheduler": "Karras"}),

@@ -1,32 +1,56 @@
 """Tokens into the chunks that a text encoder reads at once, broken where A1111 breaks them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from sdterm.hooks import TokenRules
 
-COMMA_BACKTRACK = 20  # tokens; A1111's comma_padding_backtrack
+
+@dataclass(frozen=True)
+class Chunk:
+    """What the encoder reads at once: start, `rules.length` tokens, end; and the weight of each."""
+
+    tokens: tuple[int, ...]
+    weights: tuple[float, ...]
 
 
-def chunks(tokens: Sequence[int], rules: TokenRules) -> list[list[int]]:
-    """Chunks of start + `rules.length` tokens + end, padded; at least one.
+def chunks(
+    pieces: Iterable[tuple[Sequence[int] | None, float]], rules: TokenRules, comma_backtrack: int = 20
+) -> list[Chunk]:
+    """Pieces (token ids, or None for a BREAK; weight) as chunks, padded; at least one.
 
-    A chunk that overflows within 20 tokens of a comma hands what follows the comma to the next one, so that a phrase
-    is not cut in two. Source: A1111 sd_hijack_clip.tokenize_line.
+    A chunk that overflows within `comma_backtrack` tokens of a comma hands what follows the comma to the next one, so
+    that a phrase is not cut in two; 0 is off. Source: A1111 sd_hijack_clip.tokenize_line.
     """
-    done: list[list[int]] = []
-    open_chunk: list[int] = []
+    done: list[Chunk] = []
+    open_chunk: list[tuple[int, float]] = []
     after_comma = 0  # position behind the last comma of the open chunk, 0 for none
 
-    for token in tokens:
-        if len(open_chunk) == rules.length:
-            keep = rules.length
-            if after_comma and token != rules.comma and rules.length - after_comma < COMMA_BACKTRACK:
-                keep = after_comma
-            done.append(open_chunk[:keep])
-            open_chunk, after_comma = open_chunk[keep:], 0
-        open_chunk.append(token)
-        if token == rules.comma:
-            after_comma = len(open_chunk)
+    for tokens, weight in pieces:
+        if tokens is None:
+            done.append(_padded(open_chunk, rules))
+            open_chunk, after_comma = [], 0
+            continue
+        for token in tokens:
+            if len(open_chunk) == rules.length:
+                keep = rules.length
+                if after_comma and token != rules.comma and rules.length - after_comma < comma_backtrack:
+                    keep = after_comma
+                done.append(_padded(open_chunk[:keep], rules))
+                open_chunk, after_comma = open_chunk[keep:], 0
+            open_chunk.append((token, weight))
+            if token == rules.comma:
+                after_comma = len(open_chunk)
     if open_chunk or not done:
-        done.append(open_chunk)
-    return [[rules.start, *chunk, *[rules.pad] * (rules.length - len(chunk)), rules.end] for chunk in done]
+        done.append(_padded(open_chunk, rules))
+    return done
+
+
+def empty_chunk(rules: TokenRules) -> Chunk:
+    return _padded([], rules)
+
+
+def _padded(tokens: Sequence[tuple[int, float]], rules: TokenRules) -> Chunk:
+    padding = [(rules.pad, 1.0)] * (rules.length - len(tokens))
+    ids, weights = zip((rules.start, 1.0), *tokens, *padding, (rules.end, 1.0), strict=True)
+    return Chunk(ids, weights)

@@ -1,0 +1,134 @@
+"""Prompts become what A1111 makes of them: token chunks, weights, text vectors, over the steps."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sdterm import Engine, PluginSet
+from sdterm.core.prompt.chunks import chunks
+from sdterm.core.prompt.emphasis import pieces
+from sdterm.engine.conditioning import Conditioner
+from sdterm.events import Resumed, Step, Warning
+from sdterm.plugins.sd1 import TOKENS
+from sdterm.plugins.sd1.components import tokenize
+from sdterm.request import GenerationRequest
+from tests.engine.conftest import images, request
+from tests.tiny_checkpoint import GOLDEN
+
+TEXTS = json.loads((GOLDEN / "conditioning.json").read_text())
+VECTORS = np.load(GOLDEN / "conditioning.npz")
+MODES = {"nonorm": "No norm", "ignore": "Ignore", "none": "None"}
+
+
+@pytest.fixture(scope="module")
+def conditioner(tiny_engine: Engine, plugins: PluginSet) -> Conditioner:
+    list(tiny_engine.run(GenerationRequest(prompt="warm", steps=1, width=64, height=64), plugins))
+    assert tiny_engine._model
+    return tiny_engine._model.condition
+
+
+def as_request(case: str) -> GenerationRequest:
+    kind = case.split("/")[0]
+    return request(
+        clip_skip=int(kind.removeprefix("clip")) if kind.startswith("clip") else 1,
+        emphasis=MODES.get(kind, "Original"),
+        comma_backtrack=0 if kind == "nocomma" else 20,
+    )
+
+
+@pytest.mark.parametrize("case", [case for case in TEXTS if "error" not in TEXTS[case]])
+def test_a_prompt_becomes_the_vectors_a1111_makes_at_every_step(case: str, conditioner: Conditioner) -> None:
+    golden = TEXTS[case]
+    asked = as_request(case)
+    with torch.inference_mode():
+        parts = conditioner.prompt(golden["prompt"], asked, 10)
+    assert [(part.weight, list(part.until)) for part in parts] == [
+        (sub["weight"], sub["end_at_step"]) for sub in golden["subprompts"]
+    ]
+    for p, part in enumerate(parts):
+        for e, vectors in enumerate(part.vectors):
+            expected = VECTORS[f"{case}/{p}/{e}"]
+            assert vectors.shape == expected.shape
+            assert np.abs(vectors.numpy() - expected).max() <= 1e-4 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("case", [c for c in TEXTS if "error" not in TEXTS[c]["tokenize_line_whole_prompt"]])
+def test_a_line_becomes_the_chunks_and_weights_a1111_makes(case: str) -> None:
+    prompt, golden = TEXTS[case]["prompt"], TEXTS[case]["tokenize_line_whole_prompt"]["chunks"]
+    parsed: Sequence[tuple[list[int] | None, float]]
+    if as_request(case).emphasis == "None":
+        parsed = [(tokenize(prompt), 1.0)]
+    else:
+        parsed = [(None if piece.is_break else tokenize(piece.text), piece.weight) for piece in pieces(prompt)]
+    made = chunks(parsed, TOKENS, as_request(case).comma_backtrack)
+    assert [list(chunk.tokens) for chunk in made] == [chunk["tokens"] for chunk in golden]
+    assert [list(chunk.weights) for chunk in made] == [chunk["multipliers"] for chunk in golden]
+
+
+def test_past_its_planned_calls_a_prompt_is_back_at_its_first_text(conditioner: Conditioner) -> None:
+    """As in A1111, where DPM adaptive makes more calls than steps."""
+    (part,) = conditioner.prompt("a [cat:dog:5]", request(), 10)
+    assert [part.at(call) for call in (0, 5, 6, 10, 11)] == [0, 0, 1, 1, 0]
+
+
+def test_network_tags_are_left_out_and_named(engine: Engine, plugins: PluginSet) -> None:
+    tagged = list(engine.run(request(prompt="red circle<lora:bad\u202ename:0.8>, blue background"), plugins))
+    (warning,) = [event for event in tagged if isinstance(event, Warning)]
+    assert warning.code == "network_ignored"
+    assert warning.message == "Networks are not applied yet; drawn without <lora:bad\ufffdname:0.8>."
+    (image,) = images(tagged)
+    (plain,) = images(list(engine.run(request(), plugins)))
+    assert image.pixel_hash == plain.pixel_hash
+
+
+def test_a_run_stopped_after_a_prompt_switched_goes_on_with_the_switched_text(
+    engine: Engine, plugins: PluginSet, tmp_path: Path
+) -> None:
+    tape = tmp_path / "run.tape"
+    asked = request(prompt="[red:green:2] circle, [blue|white] background", steps=6)
+    (whole,) = images(list(engine.run(asked, plugins)))
+    run = engine.run(asked, plugins, tape=tape)
+    next(event for event in run if isinstance(event, Step) and event.step == 4)
+    run.close()
+    resumed = list(engine.run(asked, plugins, tape=tape))
+    assert any(isinstance(event, Resumed) and event.calls >= 4 for event in resumed)
+    assert images(resumed)[0].data == whole.data
+
+
+@pytest.fixture
+def calls(engine: Engine, plugins: PluginSet, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """(texts, vectors of each) in the network calls of the embedded model from here on."""
+    list(engine.run(request(steps=1), plugins))
+    assert engine._model
+    components = engine._model.components
+    predict, seen = components.predict, list[tuple[int, int]]()
+
+    def counted(x: torch.Tensor, t: torch.Tensor, cond: torch.Tensor) -> torch.Tensor:
+        seen.append((cond.shape[0], cond.shape[1]))
+        return predict(x, t, cond)
+
+    monkeypatch.setattr(components, "predict", counted)
+    return seen
+
+
+def test_negative_guidance_is_left_out_of_every_other_call_below_its_sigma(
+    engine: Engine, plugins: PluginSet, calls: list[tuple[int, int]]
+) -> None:
+    """A1111's NGMS. A sigma above all others is below it from the start on."""
+    list(engine.run(request(ngms=15, sampler="Euler", negative_prompt="fog"), plugins))
+    assert calls == [(2, 77), (1, 77), (2, 77), (1, 77)]
+
+
+@pytest.mark.parametrize(
+    ("padding", "expected"), [("off", [(1, 154), (1, 77)]), ("on", [(2, 154)]), ("v0", [(2, 154)])]
+)
+def test_padding_makes_one_call_of_texts_of_unequal_length(
+    padding: str, expected: list[tuple[int, int]], engine: Engine, plugins: PluginSet, calls: list[tuple[int, int]]
+) -> None:
+    long = "red circle," + " very" * 90
+    list(engine.run(request(prompt=long, steps=1, sampler="Euler", pad_conds=padding), plugins))
+    assert calls == expected
