@@ -261,13 +261,15 @@ class TokenRules:
 @dataclass(frozen=True)
 class ModelFamily:
     """A model architecture. `detect(reader)` → a match or None, from the header alone; `build(reader, device, dtype)`
-    → components with the weights in place."""
+    → components with the weights in place. `tokenize(text)` → token ids without start, end and padding, where the
+    family can tell them without a checkpoint: so `sdterm prompt` counts tokens and loads nothing."""
 
     id: str
     label: str
     detect: Callable[[WeightsReader], ModelMatch | None]
     build: Callable[[WeightsReader, torch.device, torch.dtype], Components]
     tokens: TokenRules
+    tokenize: Callable[[str], list[int]] | None = None
 
 
 @dataclass(frozen=True)

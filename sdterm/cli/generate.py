@@ -149,7 +149,7 @@ def _recorded(
 ) -> tuple[dict[str, Any], list[Warning]]:
     """The request fields that `--from` gives, and what is to be said about them."""
     try:
-        text = _standard_input() if source == "-" else infotext_from(source)
+        text = standard_input() if source == "-" else infotext_from(source)
     except ImageFileError as error:
         raise UsageError(str(error)) from error
     chosen = {key: given[name] for key, name in (("Sampler", "sampler"), ("Schedule type", "scheduler")) if given[name]}
@@ -174,7 +174,7 @@ def _request(
         fields["width"], fields["height"] = _size(size)
     fields |= {_FIELDS.get(name, name): value for name, value in given.items() if value not in (None, ())}
     if prompt is not None:
-        fields["prompt"] = _standard_input() if prompt == "-" else prompt
+        fields["prompt"] = standard_input() if prompt == "-" else prompt
     try:
         return make_request(**fields)
     except RequestError as error:
@@ -191,7 +191,8 @@ def _size(text: str) -> tuple[str, str]:
     return width.strip(), height.strip()
 
 
-def _standard_input() -> str:
+def standard_input() -> str:
+    """What is piped in. Raises UsageError."""
     try:
         return sys.stdin.read(MAX_PROMPT * 4 + 1).removesuffix("\n")
     except UnicodeDecodeError as error:

@@ -171,8 +171,14 @@ def prepare(
 def _image(
     request: GenerationRequest, seed: int, variation_seed: int, index: int, plugins: PluginSet, context: PromptContext
 ) -> ImagePlan:
-    """Fold the prompt transforms; one that returns several texts spreads them over the images in turn."""
     text = PromptText(request.prompt, request.negative_prompt, request.styles)
+    text = transformed(text, seed, index, plugins, context)
+    return ImagePlan(seed=seed, variation_seed=variation_seed, prompt=text.positive, negative_prompt=text.negative)
+
+
+def transformed(text: PromptText, seed: int, index: int, plugins: PluginSet, context: PromptContext) -> PromptText:
+    """Fold the prompt transforms; one that returns several texts spreads them over the images in turn. Raises
+    RequestError if one refuses, PluginFailure if one fails."""
     for transform in plugins.transforms():
         try:
             with plugins.guard(transform):
@@ -184,4 +190,4 @@ def _image(
             raise
         except PluginError as error:  # a transform's own word on the prompt
             raise RequestError(str(error)) from error
-    return ImagePlan(seed=seed, variation_seed=variation_seed, prompt=text.positive, negative_prompt=text.negative)
+    return text

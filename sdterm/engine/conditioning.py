@@ -43,7 +43,7 @@ class Conditioner:
         self._encoded: OrderedDict[tuple[tuple[str, ...], int, str, int], tuple[torch.Tensor, ...]] = OrderedDict()
 
     def prompt(self, text: str, request: GenerationRequest, calls: int) -> tuple[Part, ...]:
-        """The parts of a prompt (without network tags) over a run that is planned to make `calls` calls of the network."""
+        """The parts of a prompt, network tags taken out, over a run that is planned to make `calls` network calls."""
         return tuple(self._part(part.text, part.weight, request, calls) for part in composition(text))
 
     def negative(self, text: str, request: GenerationRequest, calls: int) -> Part:

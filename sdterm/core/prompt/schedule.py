@@ -36,6 +36,24 @@ class Node:
 Item = str | Node
 
 
+@dataclass(frozen=True)
+class Rejected:
+    """A pair of brackets that is no construct, and the separators it has."""
+
+    separators: tuple[str, ...]
+    span: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A prompt as text and constructs, in order."""
+
+    items: tuple[Item, ...]
+    rejected: tuple[Rejected, ...] = ()
+    literal: bool = False
+    """All of it is text, whatever it looks like: a `|` or a backslash stands where none may."""
+
+
 @dataclass
 class _Open:
     """A bracket that is not closed yet: its items so far, cut at each separator."""
@@ -53,9 +71,10 @@ class _Open:
         return items
 
 
-def parse(text: str) -> tuple[Item, ...]:
-    """The text and constructs of a prompt, in order."""
+def parse(text: str) -> Tree:
+    """Read a prompt's constructs."""
     top: list[Item] = []
+    rejected: list[Rejected] = []
     stack: list[_Open] = []
 
     def give_up() -> None:
@@ -68,7 +87,7 @@ def parse(text: str) -> tuple[Item, ...]:
         token = match[0]
         here = stack[-1].segments[-1] if stack else top
         if token == "\\":
-            return (text,)
+            return Tree((text,), literal=True)
         if token in "([":
             stack.append(_Open(token, match.start()))
         elif token in ")]":
@@ -78,6 +97,7 @@ def parse(text: str) -> tuple[Item, ...]:
                 if node:
                     (stack[-1].segments[-1] if stack else top).append(node)
                     continue
+                rejected.append(Rejected(tuple(opened.separators), (opened.start, match.end())))
                 give_up()
                 top.extend(opened.as_text())
             else:
@@ -89,7 +109,9 @@ def parse(text: str) -> tuple[Item, ...]:
         else:
             here.append(token)
     give_up()
-    return (text,) if "|" in top else tuple(top)
+    if "|" in top:
+        return Tree((text,), tuple(rejected), literal=True)
+    return Tree(tuple(top), tuple(rejected))
 
 
 def _construct(opened: _Open, span: tuple[int, int]) -> Node | None:
@@ -114,7 +136,7 @@ def schedule(text: str, steps: int, *, old: bool = False, first_pass_steps: int 
     old: numbers below 1 are fractions, others steps, as before 1.6. first_pass_steps: for a second pass over the
     image: whole numbers go on counting after the first pass's steps, fractions after 1.0.
     """
-    tree = parse(text)
+    tree = parse(text).items
     second = first_pass_steps is not None and not old
 
     def at(when: str) -> int:

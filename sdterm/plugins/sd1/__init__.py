@@ -114,6 +114,12 @@ def _fill(
     module.requires_grad_(False).eval()
 
 
+def tokenize(text: str) -> list[int]:
+    from sdterm.plugins.sd1.tokenizer import tokenize
+
+    return tokenize(text)
+
+
 @contextmanager
 def _bare_packages(*names: str) -> Iterator[None]:
     """Let a module be imported without the front door of its package. Three of diffusers' front doors import every
@@ -135,4 +141,6 @@ def _bare_packages(*names: str) -> Iterator[None]:
 
 @hookimpl
 def sdterm_model_families() -> list[ModelFamily]:
-    return [ModelFamily(id="sd1", label="SD 1.x", detect=detect, build=build, tokens=TOKENS)]
+    return [
+        ModelFamily(id="sd1", label="SD 1.x", detect=detect, build=build, tokens=TOKENS, tokenize=tokenize),
+    ]
