@@ -79,13 +79,19 @@ def test_philox_draws_what_a_cuda_card_draws() -> None:
     assert first.tolist() == pytest.approx([-0.92466259, -0.42534415, -2.6438457, 0.14518388], abs=1e-6)
 
 
+@pytest.fixture(scope="module")
+def sampling(tiny_engine: Engine, plugins: PluginSet) -> DiscreteSampling:
+    """The tiny checkpoint's noise levels."""
+    choices = choose(GenerationRequest(prompt="a"), plugins, tiny_engine.library)
+    components = choices.family.build(choices.checkpoint, torch.device("cpu"), torch.float32)
+    return DiscreteSampling(components.alphas_cumprod)
+
+
 @pytest.mark.parametrize("run", [run for run in SAMPLER_RUNS if f"{run}/sigmas" in SAMPLER_ARRAYS])
-def test_schedules_are_a1111s(run: str, tiny_engine: Engine, plugins: PluginSet) -> None:
+def test_schedules_are_a1111s(run: str, tiny_engine: Engine, plugins: PluginSet, sampling: DiscreteSampling) -> None:
     request = as_request(SAMPLER_RUNS[run])
     choices: Choices = choose(request, plugins, tiny_engine.library)
     plan = prepare(request, choices, plugins, tiny_engine.library, {})
-    components = choices.family.build(choices.checkpoint, torch.device("cpu"), torch.float32)
-    sampling = DiscreteSampling(components.alphas_cumprod)
     levels = choices.sampler.sampling(sampling) if choices.sampler.sampling else sampling
     sigmas = run_sigmas(choices, plan, plugins, levels)
     golden = SAMPLER_ARRAYS[f"{run}/sigmas"]
@@ -98,7 +104,19 @@ def test_schedules_are_a1111s(run: str, tiny_engine: Engine, plugins: PluginSet)
     assert np.allclose(sigmas.numpy(), golden, rtol=1e-5, atol=0)
 
 
-@pytest.mark.parametrize("run", [run for run in SAMPLER_RUNS if not run.startswith("DPM adaptive")])
+def _weight(run: str) -> tuple[pytest.MarkDecorator, ...]:
+    """Large pictures and long runs are heavy, and so is a sampler's every schedule: the sigmas are compared anyway."""
+    asked = SAMPLER_RUNS[run]["request"]
+    light = asked["width"] * asked["height"] * asked["steps"] <= 128 * 128 * 10
+    common = asked["scheduler"] in ("Automatic", "Karras") or run.startswith(("DPM++ 2M|", "LCM|"))
+    return () if light and common else (pytest.mark.heavy,)
+
+
+# DPM adaptive's step control flips on the last bit: tests/plugins/test_samplers.py follows A1111's path call by call.
+PICTURES = [pytest.param(run, marks=_weight(run)) for run in SAMPLER_RUNS if not run.startswith("DPM adaptive")]
+
+
+@pytest.mark.parametrize("run", PICTURES)
 def test_latents_and_pictures_are_a1111s(
     run: str,
     tiny_engine: Engine,

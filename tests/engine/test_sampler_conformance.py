@@ -15,16 +15,15 @@ from tests.engine.conftest import EXTENSIONS, images, request
 from tests.engine.test_golden import pixels
 
 SAMPLERS = [sampler.label for sampler in load_plugins(EXTENSIONS).all(Sampler)]
-STEPS = 5
+STEPS = 3
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_image_k_of_a_batch_is_the_single_image_with_that_seed(name: str, engine: Engine, plugins: PluginSet) -> None:
-    together = images(list(engine.run(request(sampler=name, steps=STEPS, batch_size=3), plugins)))
-    for image in together[1:]:
-        (alone,) = images(list(engine.run(request(sampler=name, steps=STEPS, seed=image.seed), plugins)))
-        difference = pixels(image.data).astype(int) - pixels(alone.data)
-        assert np.abs(difference).max() <= 1
+    together = images(list(engine.run(request(sampler=name, steps=STEPS, batch_size=2), plugins)))
+    (alone,) = images(list(engine.run(request(sampler=name, steps=STEPS, seed=together[1].seed), plugins)))
+    difference = pixels(together[1].data).astype(int) - pixels(alone.data)
+    assert np.abs(difference).max() <= 1
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -66,10 +65,10 @@ def test_a_run_is_cancelled_within_a_step(name: str, engine: Engine, plugins: Pl
 def test_a_stopped_run_goes_on_to_the_identical_picture(
     name: str, engine: Engine, plugins: PluginSet, tmp_path: Path
 ) -> None:
-    asked = request(sampler=name, steps=6)
+    asked = request(sampler=name, steps=4)
     (whole,) = images(list(engine.run(asked, plugins)))
     run = engine.run(asked, plugins, tape=tmp_path / "run.tape")
-    next(event for event in run if isinstance(event, Step) and event.step == 3)
+    next(event for event in run if isinstance(event, Step) and event.step == 2)
     run.close()
     resumed = list(engine.run(asked, plugins, tape=tmp_path / "run.tape"))
     (live,) = [event for event in resumed if isinstance(event, Resumed)] or [None]
