@@ -12,7 +12,7 @@ from sdterm import Engine, PluginSet, load_plugins
 from sdterm.events import Cancelled, Image, Resumed, Step
 from sdterm.hooks import Sampler
 from tests.engine.conftest import EXTENSIONS, images, request
-from tests.engine.test_golden import pixels
+from tests.engine.golden import pixels
 
 SAMPLERS = [sampler.label for sampler in load_plugins(EXTENSIONS).all(Sampler)]
 STEPS = 3
