@@ -1,7 +1,7 @@
 """`NAME=VALUE`: set by name whatever a request can be told."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from sdterm.core.library import Library
 from sdterm.core.names import find, printable
@@ -53,20 +53,20 @@ def _place(name: str, parts: dict[str, _Part]) -> _Place:
     named: defaultdict[str, list[_Place]] = defaultdict(list)
     for part, owner in parts.items():
         for option in owner.options:
-            place = (part, option.name)
-            named[option.name].append(place)
-            named[f"{part}.{option.name}"].append(place)
+            named[option.name].append((part, option.name))
+    for places in [*named.values()]:
+        for part, option_name in places:
+            named[f"{part}.{option_name}"] = places if len(places) == 1 else [(part, option_name)]
     for field in FIELDS:
         if field not in named:
             named[field].append(("", field))
     takes = [f"{owner.label} takes {_listed(option.name for option in owner.options)}" for owner in parts.values()]
     more = f" {'; '.join(takes)}; every request takes {_listed(FIELDS)}."
-    places: Sequence[_Place] = find("option", name, named, more=more)
-    if len(places) > 1:
-        owners = " and ".join(f"the {part}" for part, _ in places)
-        spelled = " or ".join(f"{part}.{option}" for part, option in places)
-        raise RequestError(f"Both {owners} have an option {places[0][1]!r}: write {spelled}.")
-    return places[0]
+    found = find("option", name, named, more=more)
+    if len(found) > 1:
+        spelled = " or ".join(f"{part}.{option_name}" for part, option_name in found)
+        raise RequestError(f"Several parts have an option {found[0][1]!r}: write {spelled}.")
+    return found[0]
 
 
 def _listed(names: Iterable[str]) -> str:
