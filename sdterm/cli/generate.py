@@ -14,6 +14,7 @@ import click
 from sdterm.cli.errors import EXIT_CANCELLED, EXIT_FAILED, EXIT_USAGE, UsageError
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.output import JsonOutput, Output, PlainOutput
+from sdterm.core.assignment import assign
 from sdterm.core.config import Settings
 from sdterm.core.dataroot import prepare as prepare_folders
 from sdterm.core.image_file import ImageFileError, infotext_from
@@ -46,7 +47,18 @@ from sdterm.request import MAX_PROMPT, GenerationRequest, RequestError, make_req
 @click.option("--clip-skip", metavar="N", help="Use the text encoder's Nth layer from the end [1].")
 @click.option("--model", metavar="NAME", help="See `sdterm models`.")
 @click.option("--optimize", multiple=True, metavar="NAME", help="A memory optimizer; see `sdterm plugins`.")
-@click.option("--noise", metavar="SOURCE", help="NV: as on a CUDA card; CPU: as A1111 with RNG CPU [NV].")
+@click.option("--noise", metavar="SOURCE", help="NV: as on a CUDA card; CPU, GPU: as A1111 with that RNG [NV].")
+@click.option("--variation-seed", metavar="N", help="The seed of the noise mixed in; -1 draws one [-1].")
+@click.option("--variation-strength", metavar="X", help="How much of it, 0 to 1 [0].")
+@click.option("--seed-resize-from", metavar="WxH", help="Lay out the picture as the seed does at that size.")
+@click.option("--ensd", metavar="N", help="Eta noise seed delta, added to the seed for later noise [0].")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="An option of the sampler, scheduler or format, or a field of the request; may be repeated.",
+)
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where to save.")
 @click.option("--format", metavar="NAME", help="png, jpeg, webp, avif or a plugin's [png].")
 @click.option(
@@ -66,6 +78,7 @@ def generate(
     as_json: bool,
     no_show: bool,
     local: bool,
+    assignments: tuple[str, ...],
     **given: Any,
 ) -> None:
     """Draw PROMPT ("-" reads it from standard input) and save the picture.
@@ -83,7 +96,7 @@ def generate(
     styles = read_styles([Path(p) for p in settings["styles_files"]] or [settings.root / "styles.csv"])
     plugins = load_plugins(settings.root / "extensions", third_party=settings["extensions"])
     recorded, warnings = _recorded(source, given, plugins, library, styles) if source is not None else ({}, [])
-    request = _request(prompt, given, settings, recorded)
+    request = assign(_request(prompt, given, settings, recorded), assignments, plugins, library)
     if settings["save_grid"] and request.batch_size * request.batch_count > 1:
         request = request.model_copy(update={"grid": True})
     prepare_folders(settings.root)
@@ -171,7 +184,10 @@ def _request(
     fields = settings.job_fields() | recorded
     size = given.pop("size")
     if size is not None:
-        fields["width"], fields["height"] = _size(size)
+        fields["width"], fields["height"] = _size("--size", size)
+    resized = given.pop("seed_resize_from")
+    if resized is not None:
+        fields["seed_resize_width"], fields["seed_resize_height"] = _size("--seed-resize-from", resized)
     fields |= {_FIELDS.get(name, name): value for name, value in given.items() if value not in (None, ())}
     if prompt is not None:
         fields["prompt"] = standard_input() if prompt == "-" else prompt
@@ -184,10 +200,10 @@ def _request(
         raise RequestError(str(error).removesuffix(".") + blame + ".") from error
 
 
-def _size(text: str) -> tuple[str, str]:
+def _size(option: str, text: str) -> tuple[str, str]:
     width, cross, height = text.lower().replace("×", "x").partition("x")
     if not (cross and width.strip().isdecimal() and height.strip().isdecimal()):
-        raise UsageError(f"--size is {text!r}, but it must be width x height in pixels, like 512x768.")
+        raise UsageError(f"{option} is {text!r}, but it must be width x height in pixels, like 512x768.")
     return width.strip(), height.strip()
 
 

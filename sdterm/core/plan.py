@@ -136,6 +136,7 @@ def prepare(
     draw_variation: Callable[[], int] = lambda: secrets.randbelow(_SEEDS),
 ) -> Plan:
     """Fix seeds, sizes, options and final prompts. Raises RequestError; PluginError if a prompt transform refuses."""
+    _check_variation(request, choices.match.downscale)
     first_seed = draw_seed() if request.seed == -1 else request.seed
     varied = request.variation_strength > 0
     first_variation = draw_variation() if varied and request.variation_seed == -1 else max(request.variation_seed, 0)
@@ -166,6 +167,16 @@ def prepare(
         model=choices.checkpoint.name,
         model_hash=library.sha256(choices.checkpoint.path),
     )
+
+
+def _check_variation(request: GenerationRequest, downscale: int) -> None:
+    """A1111 mixes noises along their columns; columns of one cell have no direction, and it draws nothing at all."""
+    resized = request.seed_resize_width > 0 and request.variation_strength > 0
+    if resized and downscale <= request.seed_resize_height < 2 * downscale:
+        raise RequestError(
+            f"seed_resize_height is {request.seed_resize_height}, but with a variation it must be 0 or at least "
+            f"{2 * downscale}."
+        )
 
 
 def _image(

@@ -24,6 +24,7 @@ from sdterm.core.prompt.networks import extract
 from sdterm.core.record import Record
 from sdterm.core.registry import PluginSet
 from sdterm.core.styles import Styles
+from sdterm.engine.brownian import brownian_noise
 from sdterm.engine.decode import BlackImageError, decode_image
 from sdterm.engine.denoiser import guided_denoiser
 from sdterm.engine.device import device_name, memory_use, pick_device, pick_dtype, reset_peak, set_deterministic
@@ -31,13 +32,13 @@ from sdterm.engine.failures import failure
 from sdterm.engine.grid import MAX_PIXELS, image_grid, layout
 from sdterm.engine.loading import Model, OptimizerError, can_switch, choose_optimizers, load_model, with_optimizers
 from sdterm.engine.model_sampling import DiscreteSampling
-from sdterm.engine.noise import BatchNoise
+from sdterm.engine.noise import batch_noise
 from sdterm.engine.preview import preview_jpeg
 from sdterm.engine.recorder import CancelledError, NonFiniteError, Recorder
 from sdterm.engine.schedule import run_sigmas
 from sdterm.engine.tape import Tape, read_header
 from sdterm.events import Cancelled, Done, Event, Grid, Image, ModelLoading, Preview, Resumed, Started, Step, Warning
-from sdterm.hooks import MemoryOptimizer, ModelSampling, Noise, PluginError, Sampler
+from sdterm.hooks import MemoryOptimizer, ModelSampling, PluginError, Sampler
 from sdterm.request import GenerationRequest
 
 PREVIEW_INTERVAL = 0.5  # seconds
@@ -356,17 +357,6 @@ def _levels(request: GenerationRequest, sampler: Sampler, plugins: PluginSet, mo
         return sampler.sampling(sampling)
 
 
-def _noise(
-    job: "_Job", images: Sequence[ImagePlan], shape: tuple[int, ...], sequential: BatchNoise, device: torch.device
-) -> Noise:
-    """The noise a sampler adds on the way."""
-    if job.choices.sampler.noise == "sequential":
-        return sequential
-    from sdterm.engine.brownian import BrownianNoise  # imports torchsde, which takes a moment
-
-    return BrownianNoise([image.seed for image in images], job.request.noise_source, shape, job.sigmas, device)
-
-
 def _start_scale(job: "_Job") -> torch.Tensor | float:
     """What pure noise is multiplied by."""
     if job.choices.sampler.start == "unit":
@@ -391,8 +381,11 @@ def _sample_batch(
         job.plan.height // components.downscale,
         job.plan.width // components.downscale,
     )
-    sequential = BatchNoise(images, request, shape, components.downscale, components.device)
-    start, noise = sequential.first, _noise(job, images, shape, sequential, components.device)
+    start, noise = batch_noise(images, request, shape, components.downscale, components.device)
+    if sampler.noise == "brownian":
+        seeds = [image.seed for image in images]
+        with job.plugins.guard(sampler):  # it may have given sigmas that span nothing
+            noise = brownian_noise(seeds, request.noise_source, shape, components.device, job.sigmas)
     for index, latents in zip(batch, start, strict=True):
         job.tape.start(index, latents)
     levels = _levels(request, sampler, job.plugins, model)

@@ -1,97 +1,87 @@
-"""Noise: one generator per image, so that image k of a batch equals the single image with its seed."""
+"""Noise: one generator per image, so that image k of a batch equals the single image with its seed.
+
+Follows A1111's modules/rng.py (ImageRNG, slerp), oddities included. Noise is made on the CPU, so that a picture does
+not depend on the device, unless torch's generator on the GPU is asked for.
+"""
 
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Literal
 
 import torch
 
 from sdterm.core.plan import ImagePlan
 from sdterm.engine import philox
+from sdterm.hooks import Noise
 from sdterm.request import GenerationRequest
 
 Source = Literal["NV", "CPU", "GPU"]
 Shape = tuple[int, ...]
+Draw = Callable[[Shape], torch.Tensor]
+"""Shape → the next numbers of one generator, standard normal float32."""
+
+_64_BITS = 2**64 - 1
 
 
-class Generator:
-    """The random numbers of one seed: each draw is the next. NV and CPU draw on the CPU, GPU on the device; float32."""
+def generator(seed: int, source: Source, device: torch.device) -> Draw:
+    """The numbers that A1111 draws for a seed. `device` is where GPU draws; NV and CPU always draw on the CPU.
 
-    def __init__(self, seed: int, source: Source, device: torch.device) -> None:
-        self._draw: Callable[[Shape], torch.Tensor]
-        if source == "NV":
-            self._seed, self._offset = seed, 0
-            self._draw = self._philox
-        else:
-            place = device if source == "GPU" else torch.device("cpu")
-            generator = torch.Generator(place).manual_seed(seed % 2**64)
-            self._draw = lambda shape: torch.randn(shape, generator=generator, device=place)
-
-    def draw(self, shape: Shape) -> torch.Tensor:
-        return self._draw(shape)
-
-    def _philox(self, shape: Shape) -> torch.Tensor:
-        values = torch.from_numpy(philox.normal(self._seed, self._offset, shape))
-        self._offset += 1
-        return values
+    torch's CPU generator looks at the low 32 bits of a seed, Philox and a GPU's at 64.
+    """
+    if source == "NV":
+        draws = count()
+        return lambda shape: torch.from_numpy(philox.normal(seed, next(draws), shape))
+    where = noise_device(source, device)
+    numbers = torch.Generator(where).manual_seed(seed & _64_BITS)
+    return lambda shape: torch.randn(shape, generator=numbers, device=where)
 
 
-class BatchNoise:
-    """A sampler's `noise(sigma, sigma_next)`: the next draw of each image, stacked on the device. The first one, with
-    variation and resizing, is `first`. Source: A1111 modules/rng.py, ImageRNG."""
+def noise_device(source: Source, device: torch.device) -> torch.device:
+    """Where noise is made. A1111 draws on the CPU for Apple's GPUs too."""
+    return device if source == "GPU" and device.type != "mps" else torch.device("cpu")
 
-    def __init__(
-        self,
-        images: Sequence[ImagePlan],
-        request: GenerationRequest,
-        shape: Shape,
-        downscale: int,
-        device: torch.device,
-    ) -> None:
-        source = request.noise_source
-        generators = [Generator(image.seed, source, device) for image in images]
-        self._shape, self._device = shape, device
-        self.first = torch.stack(
-            [
-                _first(image, generator, request, shape, downscale, device)
-                for image, generator in zip(images, generators, strict=True)
-            ]
-        ).to(device)
-        """float32 [B, C, h, w]."""
-        if request.ensd:
-            generators = [Generator(image.seed + request.ensd, source, device) for image in images]
-        self._generators = generators
 
-    def __call__(self, sigma: torch.Tensor, sigma_next: torch.Tensor) -> torch.Tensor:
-        return torch.stack([generator.draw(self._shape) for generator in self._generators]).to(self._device)
+def batch_noise(
+    images: Sequence[ImagePlan], request: GenerationRequest, shape: Shape, downscale: int, device: torch.device
+) -> tuple[torch.Tensor, Noise]:
+    """A batch's first noise, float32 [B, C, h, w], and the function that draws its later noise: each image's next
+    numbers. With an ENSD those come from generators that start anew at seed + ENSD.
+
+    shape: of one image's latents [C, h, w]; downscale: pixels per cell.
+    """
+
+    def fresh(seed: int) -> Draw:
+        return generator(seed, request.noise_source, device)
+
+    draws = [fresh(image.seed) for image in images]
+    first = [_first(image, request, shape, downscale, draw, fresh) for image, draw in zip(images, draws, strict=True)]
+    if request.ensd:
+        draws = [fresh(image.seed + request.ensd) for image in images]
+
+    def noise(sigma: torch.Tensor, sigma_next: torch.Tensor) -> torch.Tensor:
+        return torch.stack([draw(shape) for draw in draws]).to(device)
+
+    return torch.stack(first).to(device), noise
 
 
 def _first(
-    image: ImagePlan,
-    generator: Generator,
-    request: GenerationRequest,
-    shape: Shape,
-    downscale: int,
-    device: torch.device,
+    image: ImagePlan, request: GenerationRequest, shape: Shape, downscale: int, draw: Draw, fresh: Callable[[int], Draw]
 ) -> torch.Tensor:
-    """The noise that an image starts from, [C, h, w]."""
-    resized = request.seed_resize_width > 0 and request.seed_resize_height > 0
-    drawn = (
-        (shape[0], request.seed_resize_height // downscale, request.seed_resize_width // downscale)
-        if resized
-        else shape
-    )
-    # Noise of another size comes from a generator of its own, as in A1111: the image's is still at its first draw then.
-    own = generator if drawn == shape else Generator(image.seed, request.noise_source, device)
-    noise = own.draw(drawn)
-    if request.variation_strength > 0:
-        variation = Generator(image.variation_seed, request.noise_source, device).draw(drawn)
-        noise = slerp(request.variation_strength, noise, variation)
-    return noise if drawn == shape else pasted(noise, generator.draw(shape))
+    """One image's first noise [C, h, w]: the seed's, varied, and pasted from the size it was made for."""
+    before = (shape[0], request.seed_resize_height // downscale, request.seed_resize_width // downscale)
+    resized = request.seed_resize_height > 0 and request.seed_resize_width > 0 and before != shape
+    noise = fresh(image.seed)(before) if resized else draw(shape)
+    if request.variation_strength:
+        noise = slerp(request.variation_strength, noise, fresh(image.variation_seed)(noise.shape))
+    return pasted(noise, draw(shape)) if resized else noise
 
 
 def slerp(strength: float, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
-    """From `low` [C, h, w] to `high` on the sphere: A1111's rng.slerp. It takes the vectors to run along the height,
-    and where they are nearly one, mixes them straight and the other way round."""
+    """From `low` [C, h, w] at strength 0 along a great circle to `high` at 1.
+
+    As A1111 does it: each column of each channel is a vector of its own (norms along h), and noises that point the
+    same way are mixed in a straight line with the weights exchanged.
+    """
     low_norm = low / torch.norm(low, dim=1, keepdim=True)
     high_norm = high / torch.norm(high, dim=1, keepdim=True)
     dot = (low_norm * high_norm).sum(1)
@@ -99,19 +89,22 @@ def slerp(strength: float, low: torch.Tensor, high: torch.Tensor) -> torch.Tenso
         return low * strength + high * (1 - strength)
     omega = torch.acos(dot)
     so = torch.sin(omega)
-    low_weight = (torch.sin((1.0 - strength) * omega) / so).unsqueeze(1)
-    high_weight = (torch.sin(strength * omega) / so).unsqueeze(1)
-    return low_weight * low + high_weight * high
+    low_weight, high_weight = torch.sin((1.0 - strength) * omega) / so, torch.sin(strength * omega) / so
+    return low_weight.unsqueeze(1) * low + high_weight.unsqueeze(1) * high
 
 
-def pasted(noise: torch.Tensor, onto: torch.Tensor) -> torch.Tensor:
-    """`noise` [C, h, w] in the middle of `onto`, its edges cut off where it is larger."""
-    (height, width), (old_height, old_width) = onto.shape[1:], noise.shape[1:]
-    dx, dy = (width - old_width) // 2, (height - old_height) // 2
-    w = old_width if dx >= 0 else old_width + 2 * dx
-    h = old_height if dy >= 0 else old_height + 2 * dy
-    tx, ty = max(dx, 0), max(dy, 0)
-    dx, dy = max(-dx, 0), max(-dy, 0)
-    result = onto.clone()
-    result[:, ty : ty + h, tx : tx + w] = noise[:, dy : dy + h, dx : dx + w]
+def pasted(noise: torch.Tensor, canvas: torch.Tensor) -> torch.Tensor:
+    """`noise` [C, h, w] laid over the middle of `canvas` [C, H, W]; what stands out is cut off."""
+    (rows, from_rows), (columns, from_columns) = map(_overlap, noise.shape[1:], canvas.shape[1:])
+    result = canvas.clone()
+    result[:, rows, columns] = noise[:, from_rows, from_columns]
     return result
+
+
+def _overlap(size: int, onto: int) -> tuple[slice, slice]:
+    """Where a side of `size` cells lands on one of `onto`, and which of its cells do. Of a larger one with an odd
+    surplus a cell more than needed is cut off, as in A1111."""
+    offset = (onto - size) // 2
+    kept = size if offset >= 0 else size + 2 * offset
+    start, from_start = max(offset, 0), max(-offset, 0)
+    return slice(start, start + kept), slice(from_start, from_start + kept)

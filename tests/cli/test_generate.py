@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from sdterm.core.image_file import read_infotext
+from sdterm.engine.tape import read_header
 from tests.cli.conftest import Run, environment
 
 QUICK = ("--size", "64x64", "--steps", "2")
@@ -62,6 +63,17 @@ def test_jpeg_keeps_the_infotext_and_info_shows_it(sdterm: Run, tmp_path: Path) 
     assert shown["parameters"]["Sampler"] == "Euler a" and shown["parameters"]["Clip skip"] == "2"
 
 
+def test_what_is_set_by_name_reaches_the_picture(sdterm: Run, tmp_path: Path) -> None:
+    options = ("--seed", "5", "--sampler", "Euler a", "--set", "Eta=0", "--ensd", "31337", "--out", str(tmp_path))
+    varied = ("--variation-seed", "9", "--variation-strength", "0.5", "--seed-resize-from", "128x96")
+    done = sdterm("generate", "red house", *QUICK, *options, *varied, "--json", "--tape", str(tmp_path / "tape"))
+    assert done.returncode == 0, done.stderr
+    request = (read_header(tmp_path / "tape") or {})["request"]
+    assert request["sampler_options"] == {"eta": 0.0}
+    assert (request["variation_seed"], request["variation_strength"], request["ensd"]) == (9, 0.5, 31337)
+    assert (request["seed_resize_width"], request["seed_resize_height"]) == (128, 96)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -87,6 +99,12 @@ def test_jpeg_keeps_the_infotext_and_info_shows_it(sdterm: Run, tmp_path: Path) 
         (["generate", "x", "--optimize", "xformer"], ["optimizer", "'xFormers'"]),
         (["generate", "x", "--ckpt", "/does/not/exist.safetensors"], ["exist.safetensors", "No such file"]),
         (["generate", "x", "--noise", "TPU"], ["noise_source", "NV, CPU"]),
+        (
+            ["generate", "x", "--set", "etta=1", "--sampler", "Euler a"],
+            ["'etta'", "'eta'", "Euler a takes eta", "ngms"],
+        ),
+        (["generate", "x", "--set", "eta=lots", "--sampler", "Euler a"], ["Euler a", "eta", "'lots'", "0.0 to 1.0"]),
+        (["generate", "x", "--seed-resize-from", "64"], ["--seed-resize-from", "'64'"]),
         (["genrate", "x"], ["command", "'generate'"]),
         (["generate", "x", "--stpes", "3"], ["--stpes", "--steps"]),
         (["info", "/does/not/exist.png"], ["exist.png", "No such file"]),

@@ -45,6 +45,28 @@ def test_no_seed_draws_one_as_a1111_does(plugins: PluginSet, library: Library) -
     assert len(drawn) == 5 and all(0 <= seed <= 4294967293 for seed in drawn)
 
 
+def test_with_a_variation_every_image_has_the_seed_and_its_own_variation(plugins: PluginSet, library: Library) -> None:
+    made = plan(plugins, library, variation_strength=0.3, variation_seed=42, batch_size=3)
+    assert [(image.seed, image.variation_seed) for image in made.images] == [(5, 42), (5, 43), (5, 44)]
+    assert [image.seed for image in plan(plugins, library, variation_seed=42, batch_size=2).images] == [5, 6]
+
+
+def test_no_variation_seed_draws_one(plugins: PluginSet, library: Library) -> None:
+    asked = GenerationRequest(prompt="a house", variation_strength=0.3)
+    choices = choose(asked, plugins, library)
+    first, other = (prepare(asked, choices, plugins, library, STYLES).images[0] for _ in range(2))
+    assert (first.seed, first.variation_seed) != (other.seed, other.variation_seed)
+    assert first.seed != first.variation_seed and 0 <= first.variation_seed <= 4294967293
+
+
+def test_a_variation_of_one_row_of_noise_is_refused(plugins: PluginSet, library: Library) -> None:
+    size = {"seed_resize_width": 64, "seed_resize_height": 12}
+    with pytest.raises(RequestError, match=r"seed_resize_height is 12, but with a variation .* at least 16"):
+        plan(plugins, library, variation_strength=0.3, **size)
+    plan(plugins, library, **size)
+    plan(plugins, library, variation_strength=0.3, seed_resize_height=12)  # nothing is resized without a width
+
+
 def test_an_unset_size_is_the_models_own(plugins: PluginSet, library: Library) -> None:
     made = plan(plugins, library, height=64)
     assert (made.width, made.height) == (128, 64)

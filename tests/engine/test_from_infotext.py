@@ -1,6 +1,7 @@
 """An infotext that A1111 wrote draws the picture that A1111 made."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +21,15 @@ PICTURES = np.load(GOLDEN / "demo_images.npz")
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["id"])
-def test_a_pasted_infotext_gives_the_same_picture(case: dict[str, str], engine: Engine, plugins: PluginSet) -> None:
+def test_a_pasted_infotext_gives_the_same_picture(
+    case: dict[str, str], engine: Engine, plugins: PluginSet, record_property: Callable[[str, object], None]
+) -> None:
     reading = read(parse(case["infotext"]), plugins)
     model, missing = find_model(reading, engine.library)
     assert (reading.warning, model, missing) == (None, "sdterm-demo", "")
     (drawn,) = (e for e in engine.run(make_request(**reading.fields, model=model), plugins) if isinstance(e, Image))
     difference = compare(read_pixels(drawn.data), PICTURES[case["id"]])
+    record_property("case", case["id"])
+    record_property("psnr", difference.psnr)
     assert difference.psnr >= 45, difference
     assert read(parse(drawn.infotext), plugins).fields == reading.fields

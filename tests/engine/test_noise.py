@@ -1,271 +1,257 @@
-"""Noise is A1111's: first draws, variations, resizing, Brownian motion; and each image has its own."""
+"""The noise that A1111 draws: its generators, variations, resized seeds, later draws, Brownian motions."""
 
 import json
-import threading
 from collections.abc import Callable
-from itertools import pairwise
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from textwrap import dedent
 
 import numpy as np
 import pytest
 import torch
 import torchsde
-from numpy.typing import NDArray
-from torchsde._brownian import brownian_interval
 
-from sdterm import Engine, PluginSet, load_plugins
-from sdterm.core.plan import ImagePlan, choose, prepare
-from sdterm.engine.brownian import BrownianNoise
-from sdterm.engine.noise import BatchNoise, Generator, pasted, slerp
-from sdterm.events import Image, Started, Step
-from sdterm.request import GenerationRequest
-from tests.engine.conftest import images, request
-from tests.engine.test_golden import SAMPLER_ARRAYS, SAMPLER_RUNS, as_request, pixels, psnr
+from sdterm import Engine, GenerationRequest, PluginSet, load_plugins
+from sdterm.core.plan import ImagePlan
+from sdterm.engine import philox
+from sdterm.engine.brownian import brownian_noise
+from sdterm.engine.model_sampling import DiscreteSampling
+from sdterm.engine.noise import Source, batch_noise, generator, pasted, slerp
+from sdterm.engine.tape import read_header
+from sdterm.events import Image
+from sdterm.hooks import Noise
+from tests.engine.conftest import images
+from tests.engine.conftest import request as small
+from tests.engine.golden import RUNS, array, as_plan, as_request, distance, final_latents, has, pixels
 from tests.tiny_checkpoint import GOLDEN
 
+BROWNIAN = json.loads((GOLDEN / "brownian.json").read_text())
+BROWNIAN_ARRAYS = np.load(GOLDEN / "brownian.npz")
 CPU = torch.device("cpu")
-SIGMA = torch.ones(())
-PATHS = json.loads((GOLDEN / "brownian.json").read_text())
-PATH_ARRAYS = np.load(GOLDEN / "brownian.npz")
-NOISE_ARRAYS = np.load(GOLDEN / "noise.npz")
-PICTURES: dict[str, dict[str, object]] = {
-    "variations": {
-        "sampler": "DPM++ 2M SDE",
-        "noise_source": "CPU",
-        "variation_seed": 99,
-        "variation_strength": 0.25,
-        "batch_size": 2,
-        "batch_count": 2,
-    },
-    "nv ensd": {"sampler": "Euler a", "clip_skip": 2, "ensd": 31337},
-    "seed resize 128->64": {
-        "sampler": "DDIM",
-        "noise_source": "CPU",
-        "seed_resize_width": 128,
-        "seed_resize_height": 128,
-        "sampler_options": {"eta": 0.3},
-    },
-}
+SHAPE = (4, 8, 8)
+SIGMA = torch.tensor(1.0)
 
 
-@pytest.mark.parametrize("run", [run for run in SAMPLER_RUNS if f"{run}/init_noise" in SAMPLER_ARRAYS])
+def noise_of(request: GenerationRequest, *seeds: tuple[int, int]) -> tuple[torch.Tensor, Noise]:
+    plans = [ImagePlan(seed=seed, variation_seed=other, prompt="", negative_prompt="") for seed, other in seeds]
+    return batch_noise(plans, request, SHAPE, 8, CPU)
+
+
+def motion(case: str, seeds: list[int] | None = None, source: Source | None = None) -> Noise:
+    known = BROWNIAN[case]
+    sigmas = torch.tensor([known["sigma_max"], known["sigma_min"], 0.0])
+    return brownian_noise(seeds or known["seed"], source or ("NV" if "NV" in case else "CPU"), SHAPE, CPU, sigmas)
+
+
+def steps(case: str) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    return [(a, b) for a, b in torch.from_numpy(BROWNIAN_ARRAYS[f"{case}/sigma_pairs"]).float()]
+
+
+def test_philox_draws_what_a_cuda_card_draws() -> None:
+    first = philox.normal(0, 0, (3, 4)).flatten()[:4]
+    assert first.tolist() == pytest.approx([-0.92466259, -0.42534415, -2.6438457, 0.14518388], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "run", ["Euler|Karras", *(run for run in RUNS if has(run, "init_noise") and run.startswith("extras/"))]
+)
 def test_the_first_noise_is_a1111s(run: str, tiny_engine: Engine, plugins: PluginSet) -> None:
-    asked = as_request(SAMPLER_RUNS[run])
-    plan = prepare(asked, choose(asked, plugins, tiny_engine.library), plugins, tiny_engine.library, {})
-    golden = SAMPLER_ARRAYS[f"{run}/init_noise"]
-    shape = (4, plan.height // 8, plan.width // 8)
-    noise = BatchNoise(plan.images[: len(golden)], asked, shape, 8, CPU).first
-    assert np.allclose(noise.numpy(), golden, atol=2e-6)
+    golden = array(run, "init_noise")
+    request = as_request(run, sampler="Euler", scheduler="Automatic", sampler_options={})
+    plan = as_plan(request, tiny_engine, plugins)
+    start, _ = batch_noise(plan.images[: len(golden)], request, golden.shape[1:], 8, CPU)
+    if request.variation_strength:
+        assert distance(start.numpy(), golden) < 1e-6
+    else:
+        assert np.array_equal(start.numpy(), golden)
 
 
-@pytest.mark.parametrize("run", ["seed/huge", "subseed/0.3-batch3", "seedresize/64->128"])
-def test_later_noise_is_a1111s(run: str, tiny_engine: Engine, plugins: PluginSet) -> None:
-    asked = as_request(SAMPLER_RUNS[f"extras/{run}"])
-    plan = prepare(asked, choose(asked, plugins, tiny_engine.library), plugins, tiny_engine.library, {})
-    golden = NOISE_ARRAYS[f"{run}/step_noise"]
-    noise = BatchNoise(plan.images, asked, golden.shape[2:], 8, CPU)
-    drawn = [noise(SIGMA, SIGMA).numpy() for _ in golden]
-    assert np.allclose(drawn, golden, atol=2e-6)
+def test_without_a_gpu_its_generator_is_the_cpus() -> None:
+    golden = array("Euler|Karras", "init_noise")[0]
+    assert np.array_equal(generator(1234567, "GPU", CPU)(golden.shape).numpy(), golden)
+    assert np.array_equal(generator(1234567, "GPU", torch.device("mps"))(golden.shape).numpy(), golden)
 
 
-@pytest.mark.parametrize("picture", PICTURES)
-def test_pictures_from_varied_moved_and_resized_noise_are_a1111s(
-    picture: str, tiny_engine: Engine, plugins: PluginSet
-) -> None:
-    asked = GenerationRequest.model_validate(
-        {"prompt": "fox", "seed": 1234567, "steps": 10, "width": 64, "height": 64} | PICTURES[picture]
-    )
-    drawn = images(list(tiny_engine.run(asked, plugins)))
-    assert all(
-        psnr(pixels(image.data), golden) >= 45 for image, golden in zip(drawn, NOISE_ARRAYS[picture], strict=True)
-    )
+def test_ensd_changes_all_noise_but_the_first() -> None:
+    plain, moved = as_request("Euler|Karras"), as_request("Euler|Karras", ensd=2)
+    (start, later), (same, other) = (noise_of(request, (1234567, 0)) for request in (plain, moved))
+    assert torch.equal(start, same)
+    golden = array("extras/single/+2", "init_noise")  # the first numbers of the seed plus two
+    assert np.array_equal(other(SIGMA, SIGMA).numpy(), golden)
+    assert not np.array_equal(later(SIGMA, SIGMA).numpy(), golden)
 
 
 @pytest.mark.parametrize("source", ["NV", "CPU", "GPU"])
 @pytest.mark.parametrize("ensd", [-(2**63), -1, 2**63 - 1])
-def test_a_seed_of_any_size_draws(source: str, ensd: int) -> None:
-    noise = _noise([0, 2**63 + 1000], noise_source=source, ensd=ensd)
-    assert torch.isfinite(noise.first).all() and torch.isfinite(noise(SIGMA, SIGMA)).all()
+def test_seeds_of_every_size_draw(source: Source, ensd: int) -> None:
+    request = as_request("Euler|Karras", noise_source=source, ensd=ensd)
+    for seed in (0, 2**63 + 1000):
+        start, later = noise_of(request, (seed, 0))
+        assert torch.isfinite(start).all() and torch.isfinite(later(SIGMA, SIGMA)).all()
 
 
-def _noise(seeds: list[int], **fields: object) -> BatchNoise:
-    plans = [ImagePlan(seed=seed, variation_seed=9, prompt="", negative_prompt="") for seed in seeds]
-    return BatchNoise(plans, request(**fields), (4, 8, 8), 8, CPU)
+def test_noises_that_point_the_same_way_are_mixed_with_the_weights_exchanged() -> None:
+    low = generator(1, "CPU", CPU)(SHAPE)
+    high = low * 2
+    assert torch.equal(slerp(0.25, low, high), low * 0.25 + high * 0.75)
 
 
-@pytest.mark.parametrize("source", ["NV", "CPU", "GPU"])
-def test_every_draw_of_an_image_is_the_same_alone_and_in_a_batch(source: str) -> None:
-    together, alone = _noise([3, 4, 5], noise_source=source), _noise([4], noise_source=source)
-    assert torch.equal(together.first[1], alone.first[0])
-    sigma = torch.ones(())
-    for _ in range(3):
-        assert torch.equal(together(sigma, sigma)[1], alone(sigma, sigma)[0])
-
-
-def test_ensd_leaves_the_first_noise_and_moves_the_seed_of_all_later() -> None:
-    moved, plain, other = _noise([3], ensd=31337), _noise([3]), _noise([3 + 31337])
-    sigma = torch.ones(())
-    assert torch.equal(moved.first, plain.first)
-    assert torch.equal(moved(sigma, sigma), other.first), "the generator starts again at seed + ENSD"
-
-
-def test_noises_that_are_nearly_one_are_mixed_straight_and_the_other_way_round() -> None:
-    low = Generator(1, "CPU", CPU).draw((4, 8, 8))
-    high = low + 1e-4
-    assert torch.allclose(slerp(0.25, low, high), low * 0.25 + high * 0.75)
-
-
-def test_smaller_noise_lies_in_the_middle_and_larger_is_cut() -> None:
-    onto = torch.zeros(4, 8, 8)
-    small = pasted(torch.ones(4, 4, 6), onto)
-    assert small.sum() == 4 * 4 * 6 and small[0, 2:6, 1:7].all()
-    large = pasted(torch.arange(100.0).view(1, 10, 10).expand(4, 10, 10), onto)
-    assert torch.equal(large[0], torch.arange(100.0).view(10, 10)[1:9, 1:9])
-
-
-@pytest.mark.parametrize("case", PATHS)
-def test_brownian_motion_is_a1111s(case: str) -> None:
-    path = PATHS[case]
-    sigmas = torch.tensor([path["sigma_max"], path["sigma_min"], 0.0])
-    noise = BrownianNoise(path["seed"], "NV" if case.endswith("NV") else "CPU", (4, 8, 8), sigmas, CPU)
-    pairs, golden = PATH_ARRAYS[f"{case}/sigma_pairs"], PATH_ARRAYS[f"{case}/noise"]
-    for (sigma, sigma_next), increment in zip(pairs, golden, strict=True):
-        assert np.allclose(noise(torch.tensor(sigma), torch.tensor(sigma_next)).numpy(), increment, atol=2e-6)
-
-
-def test_brownian_motion_is_the_same_from_several_threads_with_several_sources() -> None:
-    sigmas = torch.tensor([14.6, 0.03, 0.0])
-
-    def walk(source: str) -> list[torch.Tensor]:
-        noise = BrownianNoise([5], source, (4, 8, 8), sigmas, CPU)  # type: ignore[arg-type]
-        levels = torch.linspace(14.6, 0.03, 12)
-        return [noise(a, b) for a, b in pairwise(levels)]
-
-    alone = {source: walk(source) for source in ("NV", "CPU")}
-    together: dict[str, list[torch.Tensor]] = {}
-    threads = [
-        threading.Thread(target=lambda source=source: together.update({source: walk(source)})) for source in alone
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for source, path in alone.items():
-        assert all(torch.equal(a, b) for a, b in zip(path, together[source], strict=True))
-
-
-def test_torchsde_stays_as_it_is_for_everybody_else() -> None:
-    def theirs() -> torch.Tensor:
-        return torchsde.BrownianTree(0.0, torch.zeros(4, 8, 8), 1.0, entropy=5)(0.25, 0.5)
-
-    before = theirs()
-    motion = BrownianNoise([5], "NV", (4, 8, 8), torch.tensor([1.0, 0.1, 0.0]), CPU)
-    motion(torch.tensor(0.9), torch.tensor(0.4))
-    assert torch.equal(theirs(), before)
-    assert brownian_interval._randn.__module__ == brownian_interval.__name__
-
-
-def test_asking_a_motion_for_its_very_ends_warns_of_nothing(recwarn: pytest.WarningsRecorder) -> None:
-    path = PATHS["DPM++ SDE|Karras"]
-    ends = torch.tensor([path["sigma_max"], path["sigma_min"]])
-    assert torch.isfinite(BrownianNoise([5], "CPU", (4, 8, 8), ends, CPU)(*ends)).all()
-    assert not [str(each.message) for each in recwarn if "torchsde" in each.filename]
-
-
-def test_variations_share_a_seed_and_count_their_own(engine: Engine, plugins: PluginSet) -> None:
-    asked = request(batch_size=2, variation_strength=0.5, variation_seed=40)
-    plan = prepare(asked, choose(asked, plugins, engine.library), plugins, engine.library, {})
-    assert [(image.seed, image.variation_seed) for image in plan.images] == [(7, 40), (7, 41)]
-
-
-def test_a_drawn_variation_seed_survives_a_stop(engine: Engine, plugins: PluginSet, tmp_path: Path) -> None:
-    tape = tmp_path / "run.tape"
-    asked: GenerationRequest = request(seed=-1, variation_strength=0.5, steps=3)
-    run = engine.run(asked, plugins, tape=tape)
-    began = next(event for event in run if isinstance(event, Step))
-    run.close()
-    assert began.step == 1
-    resumed = list(engine.run(asked, plugins, tape=tape))
-    (image,) = images(resumed)
-    variation = _recorded(image)
-    started = next(event for event in resumed if isinstance(event, Started))
-    again = request(seed=started.seed, variation_strength=0.5, variation_seed=variation, steps=3)
-    (same,) = images(list(engine.run(again, plugins)))
-    assert same.data == image.data
-
-
-def _recorded(image: Image) -> int:
-    from sdterm.core import infotext
-
-    return int(infotext.parse(image.infotext).parameters["Variation seed"])
-
-
-@pytest.fixture(scope="module")
-def still(tmp_path_factory: pytest.TempPathFactory) -> PluginSet:
-    """The built-ins, and samplers that leave the first latents as they are."""
-    folder = tmp_path_factory.mktemp("extensions")
-    (folder / "still.py").write_text(STILL)
-    return load_plugins(folder)
-
-
-STILL = """
-from sdterm.hooks import Sampler, hookimpl
-
-
-@hookimpl
-def sdterm_samplers():
-    def still(denoise, x, sigmas, *, noise, callback):
-        callback(0, denoise(x, sigmas[0].expand(len(x))).x0)
-        return x
-
-    return [Sampler("still", "Still", still), Sampler("unit", "Unit", still, start="unit")]
-"""
-
-
-def _start(
-    engine: Engine, plugins: PluginSet, monkeypatch: pytest.MonkeyPatch, **changes: object
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """What sampling starts from, and the noise in it as A1111 draws it."""
-    finished: list[torch.Tensor] = []
-    decode = engine._decode
-
-    def seen(job: Any, latents: torch.Tensor, emit: Any) -> Any:
-        finished.append(latents)
-        return decode(job, latents, emit)
-
-    monkeypatch.setattr(engine, "_decode", seen)
-    asked = as_request(SAMPLER_RUNS["Euler|Uniform"]).model_copy(update=changes)
-    list(engine.run(asked, plugins))
-    return finished[0].numpy(), SAMPLER_ARRAYS["Euler|Uniform/init_noise"][0]
+def test_a_variation_of_full_strength_is_the_other_noise() -> None:
+    low, high = generator(1, "CPU", CPU)(SHAPE), generator(2, "CPU", CPU)(SHAPE)
+    assert torch.allclose(slerp(1.0, low, high), high, atol=1e-5) and torch.equal(slerp(0.0, low, high), low)
 
 
 @pytest.mark.parametrize(
-    ("sampler", "multiplier", "scale"),
-    [
-        ("still", False, lambda sigma: sigma),
-        ("still", True, lambda sigma: (1 + sigma**2) ** 0.5),
-        ("unit", False, lambda sigma: 1.0),
-        ("unit", True, lambda sigma: 1.0),
-    ],
+    ("size", "covered"),
+    [(0, []), (1, [3]), (2, [3, 4]), (5, [1, 2, 3, 4, 5]), (9, range(7)), (11, range(7)), (12, range(8))],
 )
-def test_the_first_noise_is_scaled_to_the_first_sigma_or_as_stability_does(
-    sampler: str,
-    multiplier: bool,
-    scale: Callable[[float], float],
-    tiny_engine: Engine,
-    still: PluginSet,
-    monkeypatch: pytest.MonkeyPatch,
+def test_noise_of_another_size_lies_in_the_middle_and_an_odd_surplus_leaves_a_border(
+    size: int, covered: list[int]
 ) -> None:
-    start, noise = _start(tiny_engine, still, monkeypatch, sampler=sampler, sgm_noise_multiplier=multiplier)
-    assert np.allclose(start, noise * scale(SAMPLER_ARRAYS["Euler|Uniform/sigmas"][0]), rtol=1e-6)
+    high = pasted(torch.ones(4, size, 8), canvas := torch.zeros(SHAPE))
+    wide = pasted(torch.ones(4, 8, size), canvas)
+    assert high[0].all(1).nonzero().flatten().tolist() == list(covered)
+    assert torch.equal(wide, high.transpose(1, 2)) and not canvas.any()
 
 
-def test_downcast_alphas_start_from_the_sigma_of_half_precision(
-    tiny_engine: Engine, still: PluginSet, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("case", BROWNIAN)
+def test_brownian_noise_is_a1111s(case: str) -> None:
+    noise = motion(case)
+    for (sigma, sigma_next), golden in zip(steps(case), BROWNIAN_ARRAYS[f"{case}/noise"], strict=True):
+        assert np.array_equal(noise(sigma, sigma_next).numpy(), golden)
+
+
+@pytest.mark.parametrize("source", ["NV", "CPU"])
+def test_an_images_brownian_motion_is_its_own_whatever_is_drawn_beside_or_before_it(source: Source) -> None:
+    pairs = steps("DPM++ 2M SDE|Karras")
+    batch = motion("DPM++ 2M SDE|Karras", [5, 6, 7], source)
+    together = [batch(*pair) for pair in pairs]
+    alone = motion("DPM++ 2M SDE|Karras", [6], source)
+    backwards = [alone(*pair) for pair in reversed(pairs)][::-1]
+    assert all(torch.equal(all_[1], one[0]) for all_, one in zip(together, backwards, strict=True))
+
+
+def test_torchsde_stays_as_it_is_for_everybody_else() -> None:
+    def their_own() -> torch.Tensor:
+        return torchsde.BrownianTree(0.0, torch.zeros(SHAPE), 1.0, entropy=3)(0.25, 0.5)
+
+    before = their_own()
+    with ThreadPoolExecutor(3) as pool:
+        drawn = [
+            pool.submit(lambda s: motion("DPM++ SDE|NV", [1], s)(*steps("DPM++ SDE|NV")[0]), s) for s in ("NV", "CPU")
+        ]
+        assert torch.equal(pool.submit(their_own).result(), before)
+    nv, cpu = (each.result() for each in drawn)
+    assert not torch.equal(nv, cpu) and torch.equal(their_own(), before)
+
+
+def test_beyond_the_schedule_brownian_noise_is_the_schedules() -> None:
+    noise = motion("DPM++ SDE|Karras")
+    low, middle = torch.tensor(0.0), torch.tensor(1.0)
+    assert torch.isfinite(noise(middle, low)).all()
+
+
+def test_half_precision_rounds_every_step_to_a_sigma() -> None:
+    alphas = np.cumprod(1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2).astype(np.float16)  # SD 1's
+    one = np.float16(1)
+    sampling = DiscreteSampling(torch.from_numpy(alphas))
+    assert np.array_equal(sampling.sigmas.numpy(), np.sqrt((one - alphas) / alphas).astype(np.float32))
+    assert sampling.sigmas.dtype == sampling.log_sigmas.dtype == torch.float32
+
+
+# --- in the engine ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def with_still(tmp_path_factory: pytest.TempPathFactory) -> PluginSet:
+    """The built-ins, samplers that leave the first latents as they are, and one that gives its last noise."""
+    folder = tmp_path_factory.mktemp("extensions")
+    code = """
+        from sdterm.hooks import Sampler, hookimpl
+
+        @hookimpl
+        def sdterm_samplers():
+            def still(denoise, x, sigmas, *, noise, callback):
+                callback(0, denoise(x, sigmas[0].expand(len(x))).x0)
+                return x
+
+            def motion(denoise, x, sigmas, *, noise, callback):
+                for i in range(len(sigmas) - 2):
+                    x = noise(sigmas[i], sigmas[i + 1])
+                return x
+
+            return [
+                Sampler("still", "Still", still),
+                Sampler("unit", "Still unit", still, start="unit"),
+                Sampler("motion", "Motion", motion, noise="brownian"),
+            ]
+    """
+    (folder / "still.py").write_text(dedent(code))
+    return load_plugins(folder)
+
+
+def final(engine: Engine, plugins: PluginSet, **changes: object) -> np.ndarray:
+    """What the sampler made of the golden run's request with changes."""
+    with final_latents(engine) as kept:
+        list(engine.run(as_request("Euler|Karras", **changes), plugins))
+    return np.stack(kept)
+
+
+@pytest.mark.parametrize(
+    ("changes", "scale"),
+    [
+        ({"sampler": "still"}, lambda sigma: sigma),
+        ({"sampler": "still", "sgm_noise_multiplier": True}, lambda sigma: (1 + sigma**2) ** 0.5),
+        ({"sampler": "unit"}, lambda sigma: 1.0),
+        ({"sampler": "unit", "sgm_noise_multiplier": True}, lambda sigma: 1.0),
+    ],
+    ids=str,
+)
+def test_sampling_starts_from_noise_of_the_first_sigma(
+    changes: dict, scale: Callable[[float], float], tiny_engine: Engine, with_still: PluginSet
 ) -> None:
-    start, noise = _start(tiny_engine, still, monkeypatch, sampler="still", downcast_alphas=True)
-    last = np.float16(np.cumprod(1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2)[-1])  # SD 1's levels
-    halved = float(np.sqrt((np.float16(1) - last) / last))
-    assert np.allclose(start, noise * halved, rtol=1e-4)
-    assert abs(halved - 14.6146) > 1e-3, "else this would not tell the two apart"
+    golden = array("Euler|Karras", "init_noise") * scale(array("Euler|Karras", "sigmas")[0])
+    start = final(tiny_engine, with_still, **changes)
+    assert np.allclose(start, golden, rtol=1e-6, atol=0)
+
+
+def test_a_brownian_sampler_walks_its_whole_schedule(tiny_engine: Engine, with_still: PluginSet) -> None:
+    (latents,) = final(tiny_engine, with_still, sampler="motion")
+    assert distance(latents, BROWNIAN_ARRAYS["DPM++ 2M SDE|Karras/noise"][-1, 0]) < 1e-4
+    last = final(tiny_engine, with_still, sampler="motion", steps=1)
+    assert np.isfinite(last).all(), "a walk of no length is never asked for"
+    both = final(tiny_engine, with_still, sampler="motion", batch_size=2)
+    assert distance(both, BROWNIAN_ARRAYS["DPM++ 2M SDE|batch2/noise"][-1]) < 1e-4
+
+
+def test_downcast_alphas_moves_the_schedule(tiny_engine: Engine, with_still: PluginSet) -> None:
+    start = final(tiny_engine, with_still, sampler="still", downcast_alphas=True)
+    sigma = start / array("Euler|Karras", "init_noise")
+    last = np.float16(np.cumprod(1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2)[-1])
+    halved = np.sqrt((np.float16(1) - last) / last)
+    assert np.allclose(sigma, float(halved), rtol=1e-5) and not np.isclose(float(halved), 14.6146, rtol=1e-4)
+
+
+def test_a_random_variation_is_drawn_once_however_often_a_run_is_resumed(
+    engine: Engine, plugins: PluginSet, tmp_path: Path
+) -> None:
+    tape = tmp_path / "tape"
+    asked = small(seed=-1, variation_strength=0.5, batch_count=2)
+    started = engine.run(asked, plugins, tape=tape)
+    first = next(event for event in started if isinstance(event, Image))
+    next(started)  # the image is taken
+    started.close()
+    (second,) = images(list(engine.run(asked, plugins, tape=tape)))
+    planned = (read_header(tape) or {})["prompt or seed"]
+    assert [planned[0]["seed"]] * 2 == [first.seed, second.seed] and planned[1]["variation_seed"] != 0
+    told = asked.model_copy(update={"seed": first.seed, "variation_seed": planned[0]["variation_seed"]})
+    assert [image.data for image in images(list(engine.run(told, plugins)))] == [first.data, second.data]
+    assert first.data != second.data
+
+
+def test_a_batch_with_variations_is_its_single_images(engine: Engine, plugins: PluginSet) -> None:
+    fields = {"variation_strength": 0.4, "seed_resize_width": 128, "seed_resize_height": 96, "ensd": 31337}
+    batch = images(list(engine.run(small(sampler="Euler a", variation_seed=90, batch_size=2, **fields), plugins)))
+    (second,) = images(list(engine.run(small(sampler="Euler a", variation_seed=91, **fields), plugins)))
+    assert batch[1].seed == second.seed == batch[0].seed
+    assert np.abs(pixels(batch[1].data).astype(int) - pixels(second.data)).max() <= 1

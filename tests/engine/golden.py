@@ -1,0 +1,94 @@
+"""A1111's runs with the tiny checkpoint, as requests, and how far a picture is from one."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sdterm import GenerationRequest
+from sdterm.core.plan import Plan, choose, prepare
+from sdterm.core.registry import PluginSet
+from sdterm.engine import Engine
+from tests.tiny_checkpoint import GOLDEN
+
+RUNS: dict[str, dict[str, Any]] = {
+    **json.loads((GOLDEN / "samplers.json").read_text()),
+    **json.loads((GOLDEN / "http.json").read_text()),
+}
+_ARRAYS = [np.load(GOLDEN / "samplers.npz"), np.load(GOLDEN / "http.npz")]
+
+_FIELDS = {"sampler_name": "sampler", "n_iter": "batch_count"} | {
+    f"seed_resize_from_{side[0]}": f"seed_resize_{side}" for side in ("width", "height")
+}
+_VARIATION = {"subseed": "variation_seed", "subseed_strength": "variation_strength"}
+_NOT_OURS = {"eta", "do_not_save_samples", "do_not_save_grid"}
+_OPTIONS = {
+    "CLIP_stop_at_last_layers": "clip_skip",
+    "emphasis": "emphasis",
+    "enable_quantization": "quantize",
+    "eta_noise_seed_delta": "ensd",
+    "randn_source": "noise_source",
+}
+
+
+def array(run: str, part: str) -> np.ndarray:
+    """`latent`, `image`, `sigmas` or `init_noise` of a run."""
+    return next(arrays[f"{run}/{part}"] for arrays in _ARRAYS if f"{run}/{part}" in arrays)
+
+
+def has(run: str, part: str) -> bool:
+    return any(f"{run}/{part}" in arrays for arrays in _ARRAYS)
+
+
+def as_request(run: str, **changes: object) -> GenerationRequest:
+    """What A1111 was asked for, in sdterm's words."""
+    asked, options = RUNS[run]["request"], RUNS[run].get("opts", {})
+    fields: dict[str, object] = {"noise_source": "CPU"}
+    for name, value in asked.items():
+        if name not in _NOT_OURS and (name not in _VARIATION or "subseed_strength" in asked):
+            fields[(_FIELDS | _VARIATION).get(name, name)] = value
+    eta = asked.get("eta", options.get("eta_ancestral"))
+    fields |= {} if eta is None else {"sampler_options": {"eta": eta}}
+    fields |= {_OPTIONS[name]: value for name, value in options.items() if name in _OPTIONS}
+    fields |= {"pad_conds": "v0"} if options.get("pad_cond_uncond_v0") else {}
+    return GenerationRequest.model_validate(fields | changes)
+
+
+def as_plan(request: GenerationRequest, engine: Engine, plugins: PluginSet) -> Plan:
+    return prepare(request, choose(request, plugins, engine.library), plugins, engine.library, {})
+
+
+@contextmanager
+def final_latents(engine: Engine) -> Iterator[list[np.ndarray]]:
+    """The latents [C, h, w] of each image that the engine finishes, before they are decoded."""
+    seen: list[np.ndarray] = []
+    decode = engine._decode
+
+    def seeing(job: Any, latents: torch.Tensor, emit: Any) -> Any:
+        seen.append(latents.numpy())
+        return decode(job, latents, emit)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "_decode", seeing)
+        yield seen
+
+
+def pixels(data: bytes) -> np.ndarray:
+    return np.asarray(Image.open(BytesIO(data)).convert("RGB"))
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    """Peak signal to noise ratio in dB; the same pixels give infinity."""
+    error = np.mean((a.astype(float) - b.astype(float)) ** 2)
+    return float("inf") if error == 0 else 10 * np.log10(255**2 / error)
+
+
+def distance(a: np.ndarray, b: np.ndarray) -> float:
+    """Largest difference, relative to b's largest value."""
+    return float(np.abs(a - b).max() / np.abs(b).max())

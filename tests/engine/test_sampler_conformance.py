@@ -1,0 +1,76 @@
+"""What every sampler must keep, ours and a stranger's: each one that is registered is drawn with."""
+
+import random
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sdterm import Engine, PluginSet, load_plugins
+from sdterm.events import Cancelled, Image, Resumed, Step
+from sdterm.hooks import Sampler
+from tests.engine.conftest import EXTENSIONS, images, request
+from tests.engine.golden import pixels
+
+SAMPLERS = [sampler.label for sampler in load_plugins(EXTENSIONS).all(Sampler)]
+STEPS = 3
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_image_k_of_a_batch_is_the_single_image_with_that_seed(name: str, engine: Engine, plugins: PluginSet) -> None:
+    together = images(list(engine.run(request(sampler=name, steps=STEPS, batch_size=2), plugins)))
+    (alone,) = images(list(engine.run(request(sampler=name, steps=STEPS, seed=together[1].seed), plugins)))
+    difference = pixels(together[1].data).astype(int) - pixels(alone.data)
+    assert np.abs(difference).max() <= 1
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_steps_count_up_to_the_number_that_was_told(name: str, engine: Engine, plugins: PluginSet) -> None:
+    steps = [event for event in engine.run(request(sampler=name, steps=STEPS), plugins) if isinstance(event, Step)]
+    assert len({event.steps for event in steps}) == 1
+    assert [event.step for event in steps] == list(range(1, steps[0].steps + 1))
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_global_randomness_is_neither_used_nor_touched(name: str, engine: Engine, plugins: PluginSet) -> None:
+    drawn = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        random.seed(seed)
+        before = (torch.get_rng_state(), np.random.get_state()[1], random.getstate())
+        drawn += images(list(engine.run(request(sampler=name, steps=STEPS), plugins)))
+        assert torch.equal(torch.get_rng_state(), before[0])
+        assert np.array_equal(np.random.get_state()[1], before[1])
+        assert random.getstate() == before[2]
+    assert drawn[0].pixel_hash == drawn[1].pixel_hash
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_run_is_cancelled_within_a_step(name: str, engine: Engine, plugins: PluginSet) -> None:
+    cancel = threading.Event()
+    events = []
+    for event in engine.run(request(sampler=name, steps=50), plugins, cancel=cancel):
+        events.append(event)
+        if isinstance(event, Step) and event.step == 2:
+            cancel.set()
+    assert isinstance(events[-1], Cancelled)
+    assert not any(isinstance(event, Image) for event in events)
+    assert max(event.step for event in events if isinstance(event, Step)) <= 10
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_stopped_run_goes_on_to_the_identical_picture(
+    name: str, engine: Engine, plugins: PluginSet, tmp_path: Path
+) -> None:
+    asked = request(sampler=name, steps=4)
+    (whole,) = images(list(engine.run(asked, plugins)))
+    run = engine.run(asked, plugins, tape=tmp_path / "run.tape")
+    next(event for event in run if isinstance(event, Step) and event.step == 2)
+    run.close()
+    resumed = list(engine.run(asked, plugins, tape=tmp_path / "run.tape"))
+    (live,) = [event for event in resumed if isinstance(event, Resumed)] or [None]
+    assert live is None or live.calls > 0, "None: the rest was already recorded"
+    assert images(resumed)[0].data == whole.data
