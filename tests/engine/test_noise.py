@@ -27,6 +27,7 @@ from tests.tiny_checkpoint import GOLDEN
 
 BROWNIAN = json.loads((GOLDEN / "brownian.json").read_text())
 BROWNIAN_ARRAYS = np.load(GOLDEN / "brownian.npz")
+LATER_NOISE = np.load(GOLDEN / "noise.npz")  # the three draws after the first, by run
 CPU = torch.device("cpu")
 SHAPE = (4, 8, 8)
 SIGMA = torch.tensor(1.0)
@@ -64,6 +65,14 @@ def test_the_first_noise_is_a1111s(run: str, tiny_engine: Engine, plugins: Plugi
         assert distance(start.numpy(), golden) < 1e-6
     else:
         assert np.array_equal(start.numpy(), golden)
+
+
+@pytest.mark.parametrize("run", LATER_NOISE)
+def test_the_noise_after_the_first_is_a1111s(run: str, tiny_engine: Engine, plugins: PluginSet) -> None:
+    golden = LATER_NOISE[run]
+    request = as_request(f"extras/{run}")
+    _, later = batch_noise(as_plan(request, tiny_engine, plugins).images, request, golden.shape[2:], 8, CPU)
+    assert all(np.array_equal(later(SIGMA, SIGMA).numpy(), each) for each in golden)
 
 
 def test_without_a_gpu_its_generator_is_the_cpus() -> None:
