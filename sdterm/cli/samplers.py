@@ -22,7 +22,7 @@ def samplers(context: click.Context, as_json: bool) -> None:
     for title, kind in (("Samplers", "Sampler"), ("Schedules", "Scheduler")):
         click.echo(f"{title}:")
         for offer in catalogue.of(kind):
-            click.echo(printable(f"  {offer.label:<16} {_details(offer)}").rstrip())
+            click.echo(printable(f"  {offer.label:<17} {_details(offer)}").rstrip())
 
 
 def _details(offer: Offer) -> str:
