@@ -176,6 +176,7 @@ class Engine:
         """All batches, one after the other."""
         drawn = 0
         cells: list[NDArray[Any]] = []  # the images' pixels, kept for the grid
+        infotexts: list[str] = []
         grid = _makes_grid(job, emit)
         try:
             batches = job.batches()
@@ -191,11 +192,12 @@ class Engine:
                     drawn += 1
                     if grid:
                         cells.append(pixels)
+                        infotexts.append(image.infotext)
         except CancelledError:
             emit(Cancelled(images=drawn))
             return
         if grid:
-            _emit_grid(job, cells, emit)
+            _emit_grid(job, cells, infotexts[0], emit)
         memory = memory_use(self.device)
         emit(
             Done(
@@ -322,9 +324,10 @@ def _makes_grid(job: _Job, emit: Callable[[Event], None]) -> bool:
     return False
 
 
-def _emit_grid(job: _Job, cells: Sequence[NDArray[Any]], emit: Callable[[Event], None]) -> None:
+def _emit_grid(
+    job: _Job, cells: Sequence[NDArray[Any]], infotext: str, emit: Callable[[Event], None]
+) -> None:
     """The grid of a finished job. The images are what matters: what prevents it is a warning."""
-    infotext = image_infotext(job.plan, job.plan.images[0], job.plugins)
     try:
         grid = image_grid(cells)
         data = _encoded(job, grid, infotext)
