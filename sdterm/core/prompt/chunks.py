@@ -1,32 +1,61 @@
 """Tokens into the chunks that a text encoder reads at once, broken where A1111 breaks them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from sdterm.hooks import TokenRules
 
 COMMA_BACKTRACK = 20  # tokens; A1111's comma_padding_backtrack
 
 
-def chunks(tokens: Sequence[int], rules: TokenRules) -> list[list[int]]:
-    """Chunks of start + `rules.length` tokens + end, padded; at least one.
+@dataclass(frozen=True)
+class Chunk:
+    """Start, `TokenRules.length` tokens, end; each token with its weight."""
+
+    tokens: tuple[int, ...]
+    weights: tuple[float, ...]
+    count: int
+    """Tokens that are text, between the start and the padding."""
+
+
+def chunks(pieces: Iterable[tuple[Sequence[int] | None, float]], rules: TokenRules) -> list[Chunk]:
+    """The chunks, at least one, of pieces: token ids, or None for a BREAK, and their weight. Start, end and padding
+    weigh 1.
 
     A chunk that overflows within 20 tokens of a comma hands what follows the comma to the next one, so that a phrase
     is not cut in two. Source: A1111 sd_hijack_clip.tokenize_line.
     """
-    done: list[list[int]] = []
-    open_chunk: list[int] = []
-    after_comma = 0  # position behind the last comma of the open chunk, 0 for none
+    done: list[Chunk] = []
+    tokens: list[int] = []
+    weights: list[float] = []
+    comma = -1  # where the last comma of the open chunk stands
 
-    for token in tokens:
-        if len(open_chunk) == rules.length:
-            keep = rules.length
-            if after_comma and token != rules.comma and rules.length - after_comma < COMMA_BACKTRACK:
-                keep = after_comma
-            done.append(open_chunk[:keep])
-            open_chunk, after_comma = open_chunk[keep:], 0
-        open_chunk.append(token)
-        if token == rules.comma:
-            after_comma = len(open_chunk)
-    if open_chunk or not done:
-        done.append(open_chunk)
-    return [[rules.start, *chunk, *[rules.pad] * (rules.length - len(chunk)), rules.end] for chunk in done]
+    def close(keep: int) -> None:
+        nonlocal tokens, weights, comma
+        done.append(_padded(tokens[:keep], weights[:keep], rules))
+        tokens, weights, comma = tokens[keep:], weights[keep:], -1
+
+    for piece, weight in pieces:
+        if piece is None:
+            close(rules.length)
+            continue
+        for token in piece:
+            if len(tokens) == rules.length:
+                near = comma >= 0 and token != rules.comma and rules.length - comma <= COMMA_BACKTRACK
+                close(comma + 1 if near else rules.length)
+            if token == rules.comma:
+                comma = len(tokens)
+            tokens.append(token)
+            weights.append(weight)
+    if tokens or not done:
+        close(rules.length)
+    return done
+
+
+def _padded(tokens: Sequence[int], weights: Sequence[float], rules: TokenRules) -> Chunk:
+    padding = rules.length - len(tokens)
+    return Chunk(
+        (rules.start, *tokens, *[rules.pad] * padding, rules.end),
+        (1.0, *weights, *[1.0] * (padding + 1)),
+        len(tokens),
+    )
