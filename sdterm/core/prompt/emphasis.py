@@ -28,19 +28,38 @@ class Piece:
 
 
 @dataclass(slots=True)
-class _Bracket:
+class Bracket:
     """A bracket that was opened, and the one of its kind outside it. Round and square ones do not see each other."""
 
-    outer: _Bracket | None
+    outer: Bracket | None
+    start: int
     factor: float
     order: tuple[int, int]
     """When its factor is multiplied in, among all."""
     depth: int
+    closer: str | None = None
+    """What closes it: `)`, `]`, `:1.3)`; None if nothing does."""
     product: float = 1.0
     """Of its own factor and those outside."""
 
 
-_Run = tuple[str, tuple[int, int], float, _Bracket | None, _Bracket | None]  # the innermost round and square bracket
+@dataclass(slots=True)
+class Run:
+    """A text with a weight of its own, 1 or BREAK, and the innermost brackets of each kind around it."""
+
+    text: str
+    span: tuple[int, int]
+    weight: float
+    inner: tuple[Bracket | None, Bracket | None]
+
+    def around(self) -> list[Bracket]:
+        """All brackets around it, in the order in which they close."""
+        found = []
+        for bracket in self.inner:
+            while bracket:
+                found.append(bracket)
+                bracket = bracket.outer
+        return sorted(found, key=lambda bracket: bracket.order)
 
 
 def pieces(text: str) -> tuple[Piece, ...]:
@@ -53,57 +72,53 @@ def pieces(text: str) -> tuple[Piece, ...]:
     merged: list[str] = []
     start = end = 0
     weight = 1.0
-    for part, span, own, round_, square in _runs(text):
-        value = own * 1.0
-        for factor in _factors(round_, square):
-            value *= factor
+    for run in read(text)[0]:
+        value = _weight(run)
         if merged and value != weight:
             done.append(Piece("".join(merged), weight, (start, end)))
             merged = []
         if not merged:
-            start, weight = span[0], value
-        merged.append(part)
-        end = span[1]
+            start, weight = run.span[0], value
+        merged.append(run.text)
+        end = run.span[1]
     return (*done, Piece("".join(merged), weight, (start, end)))
 
 
-def _factors(round_: _Bracket | None, square: _Bracket | None) -> Iterator[float]:
-    """What a text between these brackets is multiplied by, in turn."""
-    if sum(bracket.depth for bracket in (round_, square) if bracket) > _EXACT_DEPTH:
-        yield from (bracket.product for bracket in (round_, square) if bracket)
-        return
-    around = []
-    for bracket in (round_, square):
-        while bracket:
-            around.append(bracket)
-            bracket = bracket.outer
-    yield from (bracket.factor for bracket in sorted(around, key=lambda bracket: bracket.order))
+def _weight(run: Run) -> float:
+    inner = [bracket for bracket in run.inner if bracket]
+    exact = sum(bracket.depth for bracket in inner) <= _EXACT_DEPTH
+    weight = run.weight
+    for factor in [bracket.factor for bracket in run.around()] if exact else [bracket.product for bracket in inner]:
+        weight *= factor
+    return weight
 
 
-def _runs(text: str) -> list[_Run]:
-    """Texts with their own weights and the innermost brackets around them."""
-    runs: list[_Run] = []
-    opened: list[_Bracket] = []
-    inner: dict[str, _Bracket | None] = {"(": None, "[": None}
+def read(text: str) -> tuple[list[Run], list[Bracket]]:
+    """The runs, and every bracket that was opened."""
+    runs: list[Run] = []
+    opened: list[Bracket] = []
+    inner: dict[str, Bracket | None] = {"(": None, "[": None}
     for token, (start, end), number in _tokens(text):
         kind = _OPENERS.get(token[-1]) if number is not None or len(token) == 1 else None
         if token in _FACTORS:
             outer = inner[token]
             # those that stay open come last: round before square, the outermost first
             last = 1 if token == "(" else 2
-            inner[token] = _Bracket(outer, _FACTORS[token], (last, start), outer.depth + 1 if outer else 1)
-            opened.append(inner[token])
-        elif kind and (bracket := inner[kind]):
-            bracket.factor = _FACTORS[kind] if number is None else number
-            bracket.order = (0, start)
-            inner[kind] = bracket.outer
+            bracket = Bracket(outer, start, _FACTORS[token], (last, start), outer.depth + 1 if outer else 1)
+            inner[token] = bracket
+            opened.append(bracket)
+        elif kind and (closed := inner[kind]):
+            closed.factor = _FACTORS[kind] if number is None else number
+            closed.order, closed.closer = (0, start), token
+            inner[kind] = closed.outer
         elif token[0] == "\\":
-            runs.append((token[1:], (start, end), 1.0, inner["("], inner["["]))
+            runs.append(Run(token[1:], (start, end), 1.0, (inner["("], inner["["])))
         else:
-            runs.extend((part, span, own, inner["("], inner["["]) for part, span, own in _breaks(token, start))
+            around = inner["("], inner["["]
+            runs.extend(Run(part, span, weight, around) for part, span, weight in _breaks(token, start))
     for bracket in opened:
         bracket.product = bracket.factor * (bracket.outer.product if bracket.outer else 1.0)
-    return runs
+    return runs, opened
 
 
 def _tokens(text: str) -> Iterator[tuple[str, tuple[int, int], float | None]]:

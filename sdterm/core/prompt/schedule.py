@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 _TOKEN = re.compile(r"(?:[^\\\[\]():|]|\\.)+|[\[\]():|]|\\")
 _NUMBER = re.compile(r"\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)\s*", re.ASCII)
@@ -26,10 +27,10 @@ class Group:
 
 @dataclass(frozen=True)
 class Scheduled:
-    """`[before:after:when]`."""
+    """`[before:after:when]`, or `[after:when]`, where before is None."""
 
     span: tuple[int, int]
-    before: Nodes
+    before: Nodes | None
     after: Nodes
     when: str
 
@@ -61,11 +62,12 @@ Nodes = tuple[Node, ...]
 
 @dataclass(frozen=True)
 class Tree:
-    """A text, parsed. `literal`: it does not parse and is taken as it stands."""
+    """A text, parsed."""
 
     text: str
     nodes: Nodes
-    literal: bool = False
+    literal: tuple[int, int] | None = None
+    """Why the text does not parse and is taken as it stands: the span of what is to blame."""
 
     def walk(self) -> Iterator[Node]:
         """Every node, outer ones first, in the text's order."""
@@ -80,7 +82,7 @@ class Tree:
                 case Group(_, nodes):
                     rest.append(iter(nodes))
                 case Scheduled(_, before, after, _):
-                    rest += [iter(after), iter(before)]
+                    rest += [iter(after), iter(before or ())]
                 case Alternate(_, options):
                     rest += map(iter, reversed(options))
 
@@ -109,27 +111,28 @@ def expand(tree: Tree, steps: int, *, old: bool = False, first_pass_steps: int |
                 switches.add(step)
         elif isinstance(node, Alternate):
             switches.update(range(1, steps + 1))
-    return tuple(Entry(step, _at(tree, step, when)) for step in sorted(switches))
+    return tuple(
+        Entry(step, "".join(tree.text[start:end] for start, end in _spans(tree, step, when)))
+        for step in sorted(switches)
+    )
 
 
-def _at(tree: Tree, step: int, when: dict[tuple[int, int], int]) -> str:
-    """The text of one step."""
-    parts: list[str] = []
+def _spans(tree: Tree, step: int, when: dict[tuple[int, int], int]) -> Iterator[tuple[int, int]]:
+    """What of the text is drawn in one step."""
     rest = [iter(tree.nodes)]
     while rest:
         node = next(rest[-1], None)
         match node:
             case None:
                 rest.pop()
-            case Text((start, end)):
-                parts.append(tree.text[start:end])
+            case Text(span):
+                yield span
             case Group(_, nodes):
                 rest.append(iter(nodes))
             case Scheduled(span, before, after, _):
-                rest.append(iter(before if step <= when[span] else after))
+                rest.append(iter((before or ()) if step <= when[span] else after))
             case Alternate(_, options):
                 rest.append(iter(options[(step - 1) % len(options)]))
-    return "".join(parts)
 
 
 @dataclass
@@ -147,7 +150,7 @@ def parse(text: str) -> Tree:
     nothing to escape, makes the whole text literal."""
     top = _Open(0, [])
     stack = [top]
-    literal = Tree(text, (Text((0, len(text))),) if text else (), literal=True)
+    mixed: tuple[int, int] | None = None  # the first pair of brackets with a bar that is no node
     for match in _TOKEN.finditer(text):
         token, (start, end) = match[0], match.span()
         inner = stack[-1]
@@ -157,7 +160,7 @@ def parse(text: str) -> Tree:
         if token in ":|":
             inner.cuts.append((start, token, len(inner.nodes)))
         elif token == "\\":
-            return literal
+            return _literal(text, (start, end))
         inner.nodes.append(Text((start, end)))
         if token in _OPENERS and len(stack) > 1:
             node = _node(text, inner, end) if text[inner.start] == _OPENERS[token] else None
@@ -165,11 +168,18 @@ def parse(text: str) -> Tree:
                 stack.pop()
                 stack[-1].nodes.append(node)
             else:  # it is text, and so is every bracket around it
+                if not mixed and any(mark == "|" for _, mark, _ in inner.cuts):
+                    mixed = inner.start, end
                 _flatten(stack)
     _flatten(stack)
-    if any(bar == "|" for _, bar, _ in top.cuts):
-        return literal
+    for at, mark, _ in top.cuts:
+        if mark == "|":
+            return _literal(text, mixed or (at, at + 1))
     return Tree(text, tuple(top.nodes))
+
+
+def _literal(text: str, reason: tuple[int, int]) -> Tree:
+    return Tree(text, (Text((0, len(text))),), reason)
 
 
 def _flatten(stack: list[_Open]) -> None:
@@ -189,10 +199,10 @@ def _node(text: str, inner: _Open, end: int) -> Node | None:
     if not marks:
         return Group(span, tuple(inner.nodes))
     bounds = [0, *(index for _, _, index in inner.cuts), len(inner.nodes) - 1]
-    parts = [tuple(inner.nodes[left + 1 : right]) for left, right in zip(bounds, bounds[1:], strict=False)]
+    parts = [tuple(inner.nodes[left + 1 : right]) for left, right in pairwise(bounds)]
     if marks == {"|"}:
         return Alternate(span, tuple(parts))
     number = _NUMBER.fullmatch(text, inner.cuts[-1][0] + 1, end - 1)
     if marks == {":"} and len(parts) <= 3 and number:
-        return Scheduled(span, parts[0] if len(parts) == 3 else (), parts[-2], number[1])
+        return Scheduled(span, parts[0] if len(parts) == 3 else None, parts[-2], number[1])
     return None
