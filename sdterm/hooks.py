@@ -256,13 +256,15 @@ class TokenRules:
 @dataclass(frozen=True)
 class ModelFamily:
     """A model architecture. `detect(reader)` → a match or None, from the header alone; `build(reader, device, dtype)`
-    → components with the weights in place."""
+    → components with the weights in place; `tokenize(text)` → token ids as the components give them, without them,
+    for those who count."""
 
     id: str
     label: str
     detect: Callable[[WeightsReader], ModelMatch | None]
     build: Callable[[WeightsReader, torch.device, torch.dtype], Components]
     tokens: TokenRules
+    tokenize: Callable[[str], Sequence[int]] | None = None
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,7 @@ def _request(prompt: str, given: dict[str, Any], settings: Settings) -> Generati
     if size is not None:
         fields["width"], fields["height"] = _size(size)
     fields |= {_FIELDS.get(name, name): value for name, value in given.items() if value not in (None, ())}
-    fields["prompt"] = _standard_input() if prompt == "-" else prompt
+    fields["prompt"] = standard_input() if prompt == "-" else prompt
     try:
         return make_request(**fields)
     except RequestError as error:
@@ -151,7 +151,8 @@ def _size(text: str) -> tuple[str, str]:
     return width.strip(), height.strip()
 
 
-def _standard_input() -> str:
+def standard_input() -> str:
+    """The prompt on standard input."""
     try:
         return sys.stdin.read(MAX_PROMPT * 4 + 1).removesuffix("\n")
     except UnicodeDecodeError as error:

@@ -27,7 +27,7 @@ class Piece:
     """From its first to its last character; the brackets and backslashes around it are not part of it."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Bracket:
     """A bracket that was opened, and the one of its kind outside it. Round and square ones do not see each other."""
 
@@ -43,7 +43,7 @@ class Bracket:
     """Of its own factor and those outside."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Run:
     """A text with a weight of its own, 1 or BREAK, and the innermost brackets of each kind around it."""
 
@@ -51,6 +51,11 @@ class Run:
     span: tuple[int, int]
     weight: float
     inner: tuple[Bracket | None, Bracket | None]
+
+    @property
+    def depth(self) -> int:
+        """How many brackets are around it."""
+        return sum(bracket.depth for bracket in self.inner if bracket)
 
     def around(self) -> list[Bracket]:
         """All brackets around it, in the order in which they close."""
@@ -85,11 +90,13 @@ def pieces(text: str) -> tuple[Piece, ...]:
 
 
 def _weight(run: Run) -> float:
-    inner = [bracket for bracket in run.inner if bracket]
-    exact = sum(bracket.depth for bracket in inner) <= _EXACT_DEPTH
     weight = run.weight
-    for factor in [bracket.factor for bracket in run.around()] if exact else [bracket.product for bracket in inner]:
-        weight *= factor
+    if run.depth <= _EXACT_DEPTH:
+        for bracket in run.around():
+            weight *= bracket.factor
+    else:
+        for inner in filter(None, run.inner):
+            weight *= inner.product
     return weight
 
 

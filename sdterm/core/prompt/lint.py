@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, islice
+
+from sdterm.core.names import UnknownNameError, find, printable
+from sdterm.core.prompt import emphasis, schedule
+from sdterm.core.prompt.composition import composition
+from sdterm.core.prompt.networks import NetworkTag, tags
+from sdterm.hooks import ModelFamily
+
+KINDS = {"lora": "lora", "lyco": "lora", "hypernet": "hypernet"}
+"""The tags there are, and whose names they take."""
+
+_NOT_A_NUMBER = re.compile(r":\s*([+-]?[.\d]+)\s*\)")
+_WEIGHT = re.compile(r"\s*(:\s*)([-+.\d]+)\s*")
+_WORD = re.compile(r"\s*[^\s,]+|\s*,")
+_SUGGESTIONS = 8  # unknown networks whose name is compared with the known ones; that takes time
+_REPEATABLE = 8  # brackets around a BREAK that are closed and opened again for it
 
 
 @dataclass(frozen=True)
@@ -11,9 +28,219 @@ class Lint:
     span: tuple[int, int]
     message: str
     fix: str | None
-    """The whole text, mended; None where only the author can know."""
+    """What to write in the span's place; None where only the author can know."""
 
 
-def lint(text: str, *, negative: bool = False, networks: Collection[str] | None = None) -> tuple[Lint, ...]:
-    """The traps in a text, in its order. networks: the names that tags may call; None if they are not known."""
-    return ()
+def lint(
+    text: str,
+    *,
+    negative: bool = False,
+    networks: Mapping[str, Collection[str]] | None = None,
+    family: ModelFamily | None = None,
+) -> tuple[Lint, ...]:
+    """The traps in a text, in its order.
+
+    networks: the names that are there for `lora` and for `hypernet`; None if that is not known. family: whose chunks
+    the text is laid out in; None if that does not matter.
+    """
+    found: list[Iterator[Lint]] = []
+    if negative:
+        found.append(_lost_tags(text))
+        parts = [(text, 0)]
+    else:
+        called = tags(text)
+        found.append(_unknown_networks(called, networks))
+        text = _blank(text, called)
+        parts = [(part.text, part.span[0]) for part in composition(text)]
+        if len(parts) == 1:
+            found.append(_weight_of_all(text, len(parts[0][0])))
+    for part, offset in parts:
+        tree = schedule.parse(part)
+        shown = schedule.drawn(tree)
+        runs, brackets = emphasis.read(shown)
+        rules = chain(
+            _literal(tree),
+            _square_weights(tree),
+            _numbers(shown),
+            _unclosed(shown, brackets),
+            _strays(runs),
+            _breaks(shown, runs),
+            _second_chunk(shown, runs, family),
+        )
+        found.append(_moved(rules, offset))
+    return tuple(sorted(chain(*found), key=lambda lint: lint.span))
+
+
+def _moved(lints: Iterator[Lint], offset: int) -> Iterator[Lint]:
+    for lint in lints:
+        start, end = lint.span
+        yield Lint((start + offset, end + offset), lint.message, lint.fix)
+
+
+def _blank(text: str, called: tuple[NetworkTag, ...]) -> str:
+    """The text with spaces in place of its tags."""
+    parts: list[str] = []
+    at = 0
+    for start, end in (tag.span for tag in called):
+        parts += [text[at:start], " " * (end - start)]
+        at = end
+    return "".join([*parts, text[at:]])
+
+
+# --- what concerns the whole text -------------------------------------------------------------------------------------
+
+
+def _lost_tags(text: str) -> Iterator[Lint]:
+    for tag in tags(text):
+        yield Lint(tag.span, "A tag works only in the positive prompt; in the negative one it is drawn as words.", "")
+
+
+def _unknown_networks(called: tuple[NetworkTag, ...], networks: Mapping[str, Collection[str]] | None) -> Iterator[Lint]:
+    said: dict[tuple[str, str], str] = {}
+    for tag in called:
+        kind, name = KINDS.get(tag.kind), tag.args[0]
+        if kind is None:
+            there = f"There are {', '.join(KINDS)}."
+            yield Lint(
+                tag.span, f"<{printable(tag.kind, 20)}:…> is no kind of network. {there} The tag is left out.", ""
+            )
+        elif networks is not None and name not in networks.get(kind, ()):
+            if (kind, name) not in said and len(said) < _SUGGESTIONS:
+                said[kind, name] = _unknown(kind, name, networks.get(kind, ()))
+            plain = f"There is no {kind} named {printable(name, 60)!r}."
+            yield Lint(tag.span, f"{said.get((kind, name), plain)} The tag is left out.", None)
+
+
+def _unknown(kind: str, name: str, there: Collection[str]) -> str:
+    try:
+        near = find(kind, name[:60], {known: known for known in there})
+    except UnknownNameError as error:
+        return str(error)
+    return f"There is no {kind} named {printable(name, 60)!r}, but {printable(near, 60)!r}."
+
+
+def _weight_of_all(text: str, end: int) -> Iterator[Lint]:
+    """`aspect 16:9`: without an AND nobody means this."""
+    if match := _WEIGHT.fullmatch(text, end):
+        message = f"{match[2]} is read as the weight of the whole prompt, as before an AND, and is not drawn."
+        yield Lint((match.start(1), match.end(2)), message, f"{match[1]}\\{match[2]}")
+
+
+# --- what concerns one part -------------------------------------------------------------------------------------------
+
+
+def _literal(tree: schedule.Tree) -> Iterator[Lint]:
+    if tree.literal:
+        start, end = tree.literal
+        sign = tree.text[start:end]
+        if sign == "\\":
+            message = "A backslash with nothing behind it makes the whole text literal: nothing in it is scheduled."
+            yield Lint(tree.literal, message, "")
+        elif sign == "|":
+            message = "`|` works only as in [a|b]; here it makes the whole text literal: nothing in it is scheduled."
+            yield Lint(tree.literal, message, "\\|")
+        else:
+            message = "`|` and `:` do not mix in one pair of brackets: the whole text is literal, nothing is scheduled."
+            if sign[0] == "(":
+                message = "`|` does not work in round brackets: the whole text is literal, nothing is scheduled."
+            yield Lint(tree.literal, message, _grouped(sign))
+
+
+def _grouped(pair: str) -> str | None:
+    """`[a:b|c:0.5]` → `[a:[b|c]:0.5]`."""
+    fields: list[str] = []
+    barred: set[int] = set()
+    depth, start = 0, 1
+    for match in schedule.TOKEN.finditer(pair, 1, len(pair) - 1):
+        if match[0] in "([":
+            depth += 1
+        elif match[0] in ")]":
+            depth -= 1
+        elif match[0] == "|" and not depth:
+            barred.add(len(fields))
+        elif match[0] == ":" and not depth:
+            fields.append(pair[start : match.start()])
+            start = match.end()
+    fields.append(pair[start:-1])
+    fixed = "[" + ":".join(f"[{part}]" if index in barred else part for index, part in enumerate(fields)) + "]"
+    nodes = schedule.parse(fixed).nodes
+    return fixed if pair[0] == "[" and len(nodes) == 1 and isinstance(nodes[0], schedule.Scheduled) else None
+
+
+def _square_weights(tree: schedule.Tree) -> Iterator[Lint]:
+    """`[a:1.2]`."""
+    for node in tree.walk():
+        if isinstance(node, schedule.Scheduled) and node.before is None and "." in node.when:
+            if float(node.when) < 1:
+                continue  # a share of the steps, as may be meant
+            start, end = node.span
+            message = (
+                f"[…:{printable(node.when, 20)}] is no weight: it waits for a share of the steps that is past the "
+                "last, so this is never drawn."
+            )
+            yield Lint(node.span, message, f"({tree.text[start + 1 : end - 1]})" if end - start < 500 else None)
+
+
+def _numbers(text: str) -> Iterator[Lint]:
+    for match in _NOT_A_NUMBER.finditer(text):
+        try:
+            float(match[1])
+        except ValueError:
+            whole, _, rest = match[1].partition(".")
+            number = f"{whole}.{rest.partition('.')[0]}"
+            message = f"{printable(match[1], 20)} is no number: it is drawn as text (A1111 fails)."
+            yield Lint(match.span(1), message, number if any(c.isdigit() for c in number) else None)
+
+
+def _unclosed(text: str, brackets: list[emphasis.Bracket]) -> Iterator[Lint]:
+    for bracket in brackets:
+        if bracket.closer is None:
+            sign = text[bracket.start]
+            message = (
+                f"`{sign}` is never closed: all that follows is weighted. Close it, or write \\{sign} for the sign."
+            )
+            yield Lint((bracket.start, bracket.start + 1), message, "\\" + sign)
+
+
+def _strays(runs: list[emphasis.Run]) -> Iterator[Lint]:
+    for run in runs:
+        sign, (start, end) = run.text[-1:], run.span
+        if sign and sign in ")]" and end - start == len(run.text):  # an escaped one is shorter than its span
+            yield Lint((end - 1, end), f"`{sign}` closes nothing: it is drawn as text.", "\\" + sign)
+
+
+def _breaks(text: str, runs: list[emphasis.Run]) -> Iterator[Lint]:
+    for run in runs:
+        if run.weight == emphasis.BREAK and run.depth:
+            start, end = run.span
+            while start and text[start - 1].isspace():
+                start -= 1
+            while end < len(text) and text[end].isspace():
+                end += 1
+            fix = None
+            if run.depth <= _REPEATABLE:
+                around = run.around()
+                signs = {bracket.start: text[bracket.start] for bracket in around}
+                closers = "".join(bracket.closer or {"(": ")", "[": "]"}[signs[bracket.start]] for bracket in around)
+                fix = f"{closers} BREAK {''.join(signs[at] for at in sorted(signs))}"
+            yield Lint((start, end), "BREAK in brackets ends no chunk: it is drawn as a word.", fix)
+
+
+def _second_chunk(text: str, runs: list[emphasis.Run], family: ModelFamily | None) -> Iterator[Lint]:
+    """Where the first chunk is full. Nothing is cut off, but what is encoded apart does not colour each other."""
+    if family is None or family.tokenize is None:
+        return
+    count = 0
+    for run in runs:
+        if run.weight == emphasis.BREAK and not any(run.inner):
+            count = 0
+            continue
+        for word in islice(_WORD.finditer(text, *run.span), family.tokens.length + 1):
+            count += len(family.tokenize(word[0].replace("\0", " ")))
+            if count > family.tokens.length:
+                message = (
+                    f"From about here the text is in another chunk than what is before: {family.tokens.length} tokens "
+                    "are full. Put BREAK where it may be parted."
+                )
+                yield Lint(word.span(), message, None)
+                return

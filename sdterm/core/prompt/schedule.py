@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-_TOKEN = re.compile(r"(?:[^\\\[\]():|]|\\.)+|[\[\]():|]|\\")
-_NUMBER = re.compile(r"\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)\s*", re.ASCII)
+TOKEN = re.compile(r"(?:[^\\\[\]():|]|\\.)+|[\[\]():|]|\\")
+NUMBER = re.compile(r"\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)\s*", re.ASCII)
 _OPENERS = {")": "(", "]": "["}
 
 
@@ -87,6 +87,18 @@ class Tree:
                     rest += map(iter, reversed(options))
 
 
+def drawn(tree: Tree) -> str:
+    """The text with NUL in place of every sign of a schedule: all that is ever drawn, where it stands."""
+    parts: list[str] = []
+    at = 0
+    for node in tree.walk():
+        if isinstance(node, Text):
+            start, end = node.span
+            parts += ["\0" * (start - at), tree.text[start:end]]
+            at = end
+    return "".join(parts).ljust(len(tree.text), "\0")
+
+
 @dataclass(frozen=True)
 class Entry:
     until: int
@@ -151,7 +163,7 @@ def parse(text: str) -> Tree:
     top = _Open(0, [])
     stack = [top]
     mixed: tuple[int, int] | None = None  # the first pair of brackets with a bar that is no node
-    for match in _TOKEN.finditer(text):
+    for match in TOKEN.finditer(text):
         token, (start, end) = match[0], match.span()
         inner = stack[-1]
         if token in "([":
@@ -202,7 +214,7 @@ def _node(text: str, inner: _Open, end: int) -> Node | None:
     parts = [tuple(inner.nodes[left + 1 : right]) for left, right in pairwise(bounds)]
     if marks == {"|"}:
         return Alternate(span, tuple(parts))
-    number = _NUMBER.fullmatch(text, inner.cuts[-1][0] + 1, end - 1)
+    number = NUMBER.fullmatch(text, inner.cuts[-1][0] + 1, end - 1)
     if marks == {":"} and len(parts) <= 3 and number:
         return Scheduled(span, parts[0] if len(parts) == 3 else None, parts[-2], number[1])
     return None

@@ -87,6 +87,13 @@ def build(reader: WeightsReader, device: torch.device, dtype: torch.dtype) -> SD
     return SD1Components(reader, text_encoder, unet, vae, device, dtype)
 
 
+def tokenize(text: str) -> list[int]:
+    """CLIP's token ids, without start, end and padding."""
+    from sdterm.plugins.sd1.tokenizer import tokenize
+
+    return tokenize(text)
+
+
 def _fill(
     module: torch.nn.Module,
     names: Mapping[str, str],
@@ -135,4 +142,4 @@ def _bare_packages(*names: str) -> Iterator[None]:
 
 @hookimpl
 def sdterm_model_families() -> list[ModelFamily]:
-    return [ModelFamily(id="sd1", label="SD 1.x", detect=detect, build=build, tokens=TOKENS)]
+    return [ModelFamily(id="sd1", label="SD 1.x", detect=detect, build=build, tokens=TOKENS, tokenize=tokenize)]

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any, Literal, cast
 
-import ftfy
 import torch
-from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
-from tokenizers.models import BPE
 
 from sdterm.hooks import WeightsReader
 from sdterm.plugins.sd1.architecture import alphas_cumprod
-
-VOCABULARY = Path(__file__).parents[1] / "clip"
+from sdterm.plugins.sd1.tokenizer import tokenize
 
 # Latents → RGB in 0..1: A1111's "Approx cheap" map for SD 1.x (sd_samplers_common.py), halved and centred.
 SD1_LATENT_RGB = (
@@ -63,39 +57,6 @@ class SD1Components:
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         return cast(torch.Tensor, self._vae.decode(latents / self._vae.config.scaling_factor, return_dict=False)[0])
-
-
-def tokenize(text: str) -> list[int]:
-    """CLIP's token ids (openai/CLIP simple_tokenizer.py). Text goes through ftfy first, as there: it straightens curly
-    quotes and mends wrongly decoded letters."""
-    return _tokenizer().encode(ftfy.fix_text(text), add_special_tokens=False).ids
-
-
-@cache
-def _tokenizer() -> Tokenizer:
-    """Byte-level BPE with the vocabulary that ships with sdterm."""
-    bpe = BPE.from_file(
-        str(VOCABULARY / "vocab.json"),
-        str(VOCABULARY / "merges.txt"),
-        continuing_subword_prefix="",
-        end_of_word_suffix="</w>",
-        unk_token="<|endoftext|>",
-    )
-    clip = Tokenizer(bpe)
-    clip.normalizer = normalizers.Sequence(
-        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
-    )
-    clip.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(
-                Regex(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"), behavior="removed", invert=True
-            ),
-            pre_tokenizers.ByteLevel(add_prefix_space=False),
-        ]
-    )
-    clip.decoder = decoders.ByteLevel()
-    clip.add_special_tokens(["<|startoftext|>", "<|endoftext|>"])
-    return clip
 
 
 def _latent_rgb(reader: WeightsReader) -> tuple[Sequence[Sequence[float]], Sequence[float]]:
