@@ -6,27 +6,25 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import NamedTuple
 
 TOKEN = re.compile(r"(?:[^\\\[\]():|]|\\.)+|[\[\]():|]|\\")
 NUMBER = re.compile(r"\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)\s*", re.ASCII)
 _OPENERS = {")": "(", "]": "["}
 
 
-@dataclass(frozen=True)
-class Text:
+class Text(NamedTuple):
     span: tuple[int, int]
 
 
-@dataclass(frozen=True)
-class Group:
+class Group(NamedTuple):
     """Brackets that belong together but are emphasis, none of a schedule's business."""
 
     span: tuple[int, int]
     nodes: Nodes
 
 
-@dataclass(frozen=True)
-class Scheduled:
+class Scheduled(NamedTuple):
     """`[before:after:when]`, or `[after:when]`, where before is None."""
 
     span: tuple[int, int]
@@ -48,8 +46,7 @@ class Scheduled:
         return int(max(min(value, steps), -1))  # a number may be too large for int()
 
 
-@dataclass(frozen=True)
-class Alternate:
+class Alternate(NamedTuple):
     """`[a|b|c]`."""
 
     span: tuple[int, int]
