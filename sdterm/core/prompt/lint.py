@@ -19,6 +19,7 @@ KINDS = {"lora": "lora", "lyco": "lora", "hypernet": "hypernet"}
 _NOT_A_NUMBER = re.compile(r":\s*([+-]?[.\d]+)\s*\)")
 _WEIGHT = re.compile(r"\s*(:\s*)([-+.\d]+)\s*")
 _WORD = re.compile(r"\s*[^\s,]+|\s*,")
+_MANY = 100  # traps of one kind in one part; a text of brackets alone has one for each
 _SUGGESTIONS = 8  # unknown networks whose name is compared with the known ones; that takes time
 _REPEATABLE = 8  # brackets around a BREAK that are closed and opened again for it
 
@@ -38,7 +39,7 @@ def lint(
     networks: Mapping[str, Collection[str]] | None = None,
     family: ModelFamily | None = None,
 ) -> tuple[Lint, ...]:
-    """The traps in a text, in its order.
+    """The traps in a text, in its order, as far as anybody would read them.
 
     networks: the names that are there for `lora` and for `hypernet`; None if that is not known. family: whose chunks
     the text is laid out in; None if that does not matter.
@@ -58,7 +59,7 @@ def lint(
         tree = schedule.parse(part)
         shown = schedule.drawn(tree)
         runs, brackets = emphasis.read(shown)
-        rules = chain(
+        rules = (
             _literal(tree),
             _square_weights(tree),
             _numbers(shown),
@@ -67,7 +68,7 @@ def lint(
             _breaks(shown, runs),
             _second_chunk(shown, runs, family),
         )
-        found.append(_moved(rules, offset))
+        found += [_moved(islice(rule, _MANY), offset) for rule in rules]
     return tuple(sorted(chain(*found), key=lambda lint: lint.span))
 
 
