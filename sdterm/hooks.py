@@ -269,7 +269,7 @@ class ModelFamily:
     detect: Callable[[WeightsReader], ModelMatch | None]
     build: Callable[[WeightsReader, torch.device, torch.dtype], Components]
     tokens: TokenRules
-    tokenize: Callable[[str], list[int]] | None = None
+    tokenize: Callable[[str], Sequence[int]] | None = None
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from sdterm.cli.options import flag_options
 
 COMMANDS = {
     "generate": "Draw a prompt.",
-    "prompt": "Show what a prompt is read as, and its traps.",
+    "prompt": "Show how a prompt is read, and its traps.",
     "models": "List the checkpoints that sdterm finds.",
     "samplers": "List samplers and schedules.",
     "plugins": "List plugins, where they come from, and what is wrong with them.",

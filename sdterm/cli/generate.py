@@ -208,7 +208,7 @@ def _size(option: str, text: str) -> tuple[str, str]:
 
 
 def standard_input() -> str:
-    """What is piped in. Raises UsageError."""
+    """The prompt on standard input."""
     try:
         return sys.stdin.read(MAX_PROMPT * 4 + 1).removesuffix("\n")
     except UnicodeDecodeError as error:

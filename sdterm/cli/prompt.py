@@ -1,147 +1,146 @@
-"""`sdterm prompt`: what a prompt is read as, and what in it may not do what it seems to."""
+"""`sdterm prompt`: how a prompt is read."""
 
-import dataclasses
 import json
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from functools import partial
+from itertools import chain, islice
+from typing import Any
 
 import click
+from rich.cells import cell_len
 
 from sdterm.cli.generate import library_of, standard_input
 from sdterm.cli.options import flag_options, settings_of
-from sdterm.core.config import Settings
-from sdterm.core.library import Library, ModelFileError
-from sdterm.core.names import UnknownNameError, printable
-from sdterm.core.plan import recognise, transformed
-from sdterm.core.prompt.analysis import Analysis, analyse, outline
-from sdterm.core.prompt.lint import Finding
-from sdterm.core.prompt.schedule import parse
+from sdterm.core.dataroot import EMBEDDINGS, HYPERNETWORKS, LORAS
+from sdterm.core.library import Library, ModelFileError, file_stems
+from sdterm.core.names import printable
+from sdterm.core.plan import recognise
+from sdterm.core.prompt.emphasis import BREAK
+from sdterm.core.prompt.lint import Lint
+from sdterm.core.prompt.reading import Reading, Row, Variant, read_prompt
 from sdterm.core.registry import PluginSet, load_plugins
-from sdterm.hooks import ModelFamily, PluginError, PromptContext, PromptText
+from sdterm.hooks import ModelFamily, PluginError
+from sdterm.request import make_request
 
-_NETWORKS = ("Lora", "LyCORIS", "hypernetworks")  # folders of models/
-_WIDTH = 200  # characters of a line of a prompt
+_MANY = 60  # rows of a kind; what is more is counted
+_DEEP = 12  # levels of a tree that are indented
+_WIDE = 72  # characters of a text on one line
 
 
-@click.command()
+@click.command(epilog="Example: sdterm prompt 'a [cat:dog:0.5], (red:1.2) house 16:9' --steps 10")
 @click.argument("text")
-@click.option("--negative", is_flag=True, help="TEXT is a negative prompt.")
-@click.option("--steps", type=click.IntRange(1, 1000), default=20, metavar="N", help="Sampling steps [20].")
-@click.option("--sampler", default="DPM++ 2M", metavar="NAME", help="Some call the network twice a step [DPM++ 2M].")
+@click.option("--negative", metavar="TEXT", help="Show this negative prompt too.")
+@click.option("--steps", metavar="N", help="Sampling steps [20].")
+@click.option("--sampler", metavar="NAME", help="One with two calls a step counts calls [DPM++ 2M].")
+@click.option("--model", metavar="NAME", help="Whose tokens are counted; see `sdterm models`.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @flag_options
 @click.pass_context
-def prompt(context: click.Context, text: str, negative: bool, steps: int, sampler: str, as_json: bool) -> None:
-    """Show what TEXT ("-" reads it from standard input) is read as: its tree, its tokens, its text over the steps; and
-    what in it may not do what it seems to, with a fix."""
+def prompt(context: click.Context, text: str, as_json: bool, model: str | None, **given: Any) -> None:
+    """Show how TEXT ("-" reads it from standard input) is read: its tree, the text of every step, weights, tokens, and
+    what does not do what it looks like. Nothing is drawn.
+    """
     settings = settings_of(context)
-    plugins = load_plugins(settings.root / "extensions", third_party=settings["extensions"])
-    calls = steps * plugins.sampler(sampler).calls_per_step
-    family = _family(library_of(settings), plugins)
-    given = standard_input() if text == "-" else text
-    analysis = analyse(
-        _transformed(given, negative, plugins),
-        calls,
-        negative=negative,
-        tokenize=family.tokenize if family else None,
-        rules=family.tokens if family else None,
-        networks=_network_names(settings),
+    negative = given.pop("negative")
+    fields = settings.job_fields() | {name: value for name, value in given.items() if value is not None}
+    request = make_request(
+        **fields | {"prompt": standard_input() if text == "-" else text, "negative_prompt": negative or ""}
     )
+    plugins = load_plugins(settings.root / "extensions", third_party=settings["extensions"])
+    sampler = plugins.sampler(request.sampler)
+    read = partial(
+        read_prompt,
+        calls=request.steps * sampler.calls_per_step,
+        networks={"lora": file_stems(settings.root / LORAS), "hypernet": file_stems(settings.root / HYPERNETWORKS)},
+        embeddings=file_stems(settings.root / EMBEDDINGS),
+        family=_family(library_of(settings), model, plugins),
+    )
+    readings = {"prompt": read(request.prompt)}
+    if negative is not None:
+        readings["negative_prompt"] = read(request.negative_prompt, negative=True)
     if as_json:
-        click.echo(json.dumps(_as_dict(analysis), ensure_ascii=False, indent=1))
+        click.echo(json.dumps({name: asdict(reading) for name, reading in readings.items()}, indent=1))
         return
-    for line in _lines(analysis, calls):
-        click.echo(line)
+    unit = "step" if sampler.calls_per_step == 1 else "call"
+    for name, reading in readings.items():
+        for line in _lines(name.replace("_", " "), reading, unit):
+            click.echo(printable(line, limit=1000))
 
 
-def _family(library: Library, plugins: PluginSet) -> ModelFamily | None:
-    """Of the model that would draw; None where there is none that is known."""
+def _family(library: Library, model: str | None, plugins: PluginSet) -> ModelFamily | None:
+    """Whose tokens are counted; None if the model is of no family that sdterm knows."""
     try:
-        return recognise(library.find(None), plugins)[0]
-    except (ModelFileError, UnknownNameError, PluginError):
+        family, _ = recognise(library.find(model), plugins)
+    except (ModelFileError, PluginError):
         return None
+    return family if family.tokenize else None
 
 
-def _transformed(text: str, negative: bool, plugins: PluginSet) -> str:
-    """Without comments, as the prompt transforms leave it; as it stands where one of them refuses it."""
-    try:
-        both = PromptText("", text) if negative else PromptText(text)
-        read = transformed(both, 0, 0, plugins, PromptContext())
-    except (PluginError, ValueError):
-        return text
-    return read.negative if negative else read.positive
+def _lines(title: str, reading: Reading, unit: str) -> Iterator[str]:
+    """The report, line by line."""
+    yield f"{title}:"
+    for tag in reading.networks[:_MANY]:
+        yield f"  network {tag.kind}: {', '.join(tag.args)}"
+    for number, part in enumerate(reading.parts[:_MANY], 1):
+        if len(reading.parts) > 1 or part.weight != 1:
+            yield f"  part {number} of {len(reading.parts)}, weight {part.weight:g}: {_short(part.text)}"
+        if len(part.tree) > 1 or any(row.kind != "text" for row in part.tree):
+            yield "  tree:"
+            yield from _few(_row(row, part.text) for row in part.tree)
+        yield "  schedule:"
+        yield from _few(chain.from_iterable(_variant(variant, unit) for variant in part.schedule))
+    yield from _few(chain.from_iterable(_lint(found, reading.text) for found in reading.lint))
 
 
-def _network_names(settings: Settings) -> set[str]:
-    folders = [settings.root / "models" / name for name in _NETWORKS]
-    return {path.stem for folder in folders if folder.is_dir() for path in folder.rglob("*") if path.is_file()}
+def _few(lines: Iterable[str]) -> Iterator[str]:
+    lines = iter(lines)
+    yield from islice(lines, _MANY)
+    if more := sum(1 for _ in lines):
+        yield f"    … and {more:,} lines more; --json has all."
 
 
-def _as_dict(analysis: Analysis) -> dict[str, object]:
-    return {
-        "text": analysis.text,
-        "networks": [dataclasses.asdict(tag) for tag in analysis.networks],
-        "parts": [
-            {
-                "text": part.text,
-                "weight": part.weight,
-                "tree": [line for _, line in outline(parse(part.text).items)],
-                "schedule": [dataclasses.asdict(stretch) for stretch in stretches],
-            }
-            for part, stretches in analysis.parts
-        ],
-        "lint": [dataclasses.asdict(finding) for finding in analysis.findings],
+def _row(row: Row, text: str) -> str:
+    words = {
+        "text": _short(text[slice(*row.span)]),
+        "scheduled": f"at {row.when}",
+        "before": "from",
+        "after": "to",
+        "alternate": "in turn",
+        "option": "-",
     }
+    return f"    {'  ' * min(row.depth, _DEEP)}{words[row.kind]}"
 
 
-def _lines(analysis: Analysis, calls: int) -> Iterator[str]:
-    for tag in analysis.networks:
-        yield _bold("Network ") + _shown(":".join((tag.kind, *tag.args)))
-    for number, (part, stretches) in enumerate(analysis.parts, start=1):
-        if len(analysis.parts) > 1 or part.weight != 1:
-            yield _bold(f"Prompt {number}, weight {part.weight:g}")
-        tree = list(outline(parse(part.text).items))
-        if len(tree) > 1:
-            yield _bold("Tree")
-            yield from (_shown("  " * (indent + 1) + line) for indent, line in tree[:100])
-        yield _bold(f"Text over {calls} network calls" if len(stretches) > 1 else "Text")
-        for stretch in stretches:
-            calls_of = f"{stretch.first}-{stretch.last}: " if len(stretches) > 1 else ""
-            yield _shown(f"  {calls_of}{stretch.text}")
-            weights = [f"{_short(piece.text)!r} {piece.weight:g}" for piece in stretch.pieces if piece.weight != 1]
-            if weights:
-                yield _shown("    weights: " + ", ".join(weights[:20]))
-            if stretch.chunks:
-                yield "    tokens: " + " + ".join(f"{count}/75" for count in stretch.chunks)
-    for finding in analysis.findings:
-        yield ""
-        yield from _finding(analysis.text, finding)
+def _variant(variant: Variant, unit: str) -> Iterator[str]:
+    when = f"{unit} {variant.first}" if variant.first == variant.last else f"{unit}s {variant.first}-{variant.last}"
+    counts = " + ".join(f"{chunk.count}/{len(chunk.tokens) - 2}" for chunk in variant.chunks)
+    yield f"    {when}: {_short(variant.text)}" + (f"  ({counts} tokens)" if counts else "")
+    if len(variant.pieces) > 1 or variant.pieces[0].weight != 1:
+        for piece in variant.pieces:
+            ends = piece.text == "BREAK" and piece.weight == BREAK
+            yield f"      {'-' if ends else format(piece.weight, '.4g'):<6} {_short(piece.text)}"
+    if variant.embeddings:
+        yield f"      embeddings: {', '.join(variant.embeddings)}"
 
 
-def _finding(text: str, finding: Finding) -> Iterator[str]:
-    """The line of the prompt with carets under the place, what is meant, and what could stand there."""
-    start, end = finding.span
-    line_start = text.rfind("\n", 0, start) + 1
+def _lint(found: Lint, text: str) -> Iterator[str]:
+    """What is wrong, the line with a caret below the place, and the fix."""
+    start, end = found.span
+    first = text.rfind("\n", 0, start) + 1
     line_end = text.find("\n", start)
     line_end = len(text) if line_end < 0 else line_end
-    window = max(line_start, start - _WIDTH // 4)
-    shown = printable(text[window:line_end].replace("\t", " "), _WIDTH)
-    carets = "^" * max(1, min(end, line_end, window + len(shown)) - start)
-    line = text.count("\n", 0, start) + 1
-    yield _bold(f"Line {line}, character {start - line_start + 1}: ") + _shown(finding.message)
-    yield f"  {shown}"
-    yield "  " + " " * (start - window) + carets
-    if finding.fix is not None:
-        yield _shown(f"  write: {finding.fix}" if finding.fix else "  take it out")
-
-
-def _shown(text: str) -> str:
-    return printable(text.replace("\n", "⏎"), 2000)
+    left = max(first, start - _WIDE // 2)
+    shown = printable(text[left : min(line_end, left + _WIDE)])
+    marked = printable(text[start : max(start + 1, min(end, line_end, left + _WIDE))])
+    before = cell_len(printable(text[left:start]))
+    yield f"  {text.count(chr(10), 0, start) + 1}:{start - first + 1}: {found.message}"
+    yield f"    {shown}"
+    yield f"    {' ' * before}{'^' * max(1, cell_len(marked))}"
+    if found.fix is not None:
+        yield f"    instead: {found.fix}" if found.fix else "    leave it out"
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= 40 else text[:39] + "…"
-
-
-def _bold(text: str) -> str:
-    return click.style(text, bold=True) if sys.stdout.isatty() else text
+    """In quotes, so that spaces show, and on one line."""
+    return printable(f'"{text}"' if len(text) <= _WIDE else f'"{text[:_WIDE]}…"')

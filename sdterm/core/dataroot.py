@@ -7,6 +7,9 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent
 CHECKPOINTS = Path("models", "Stable-diffusion")
+LORAS = Path("models", "Lora")
+HYPERNETWORKS = Path("models", "hypernetworks")
+EMBEDDINGS = Path("embeddings")
 EMBEDDED_MODEL = PACKAGE / "models" / "sdterm-demo.safetensors"
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import torch
 
 SUFFIXES = (".safetensors", ".ckpt")
+NETWORK_SUFFIXES = (*SUFFIXES, ".pt", ".bin")
 _OLD_DIGITS = 8  # of the hash that A1111 wrote until 2023
 
 
@@ -213,7 +214,12 @@ class Library:
         return entries if isinstance(entries, dict) else {}
 
 
-def _model_files(folder: Path) -> Iterator[Path]:
+def file_stems(folder: Path, suffixes: Sequence[str] = NETWORK_SUFFIXES) -> list[str]:
+    """The names by which prompts call the networks or embeddings below a folder."""
+    return sorted({path.stem for path in _model_files(folder, suffixes)})
+
+
+def _model_files(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> Iterator[Path]:
     """Below a folder, linked folders included (people keep models on another disk), each once."""
     seen: set[str] = set()
     for place, folders, files in os.walk(folder, followlinks=True):
@@ -222,7 +228,7 @@ def _model_files(folder: Path) -> Iterator[Path]:
             continue
         seen.add(real)
         for path in (Path(place, name) for name in files):
-            if path.suffix in SUFFIXES and ".vae" not in path.suffixes and path.is_file():
+            if path.suffix in suffixes and ".vae" not in path.suffixes and path.is_file():
                 yield path
 
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import torch
 
-from sdterm.core.prompt.chunks import Chunk, chunks, empty_chunk
+from sdterm.core.prompt.chunks import Chunk, chunks
 from sdterm.core.prompt.composition import composition
-from sdterm.core.prompt.emphasis import pieces
+from sdterm.core.prompt.emphasis import BREAK, pieces
 from sdterm.core.prompt.schedule import schedule
 from sdterm.hooks import Components, TokenRules
 from sdterm.request import GenerationRequest
@@ -72,7 +72,7 @@ class Conditioner:
         """A [77 * chunks, C] tensor for each text: all as long as the longest."""
         lines = {text: self._chunks(text, request) for text in texts}
         longest = max(map(len, lines.values()))
-        padding = empty_chunk(self._rules)
+        padding = chunks((), self._rules)[0]
         columns = [[(lines[text] + [padding] * longest)[i] for text in texts] for i in range(longest)]
         distinct = {chunk.tokens: index for index, chunk in enumerate(dict.fromkeys(c for col in columns for c in col))}
         read = torch.cat(
@@ -91,7 +91,10 @@ class Conditioner:
         tokenize = self._components.tokenize
         if request.emphasis == "None":
             return chunks([(tokenize(text), 1.0)], self._rules, request.comma_backtrack)
-        parsed = ((None if piece.is_break else tokenize(piece.text), piece.weight) for piece in pieces(text))
+        parsed = (
+            (None if (piece.text, piece.weight) == ("BREAK", BREAK) else tokenize(piece.text), piece.weight)
+            for piece in pieces(text)
+        )
         return chunks(parsed, self._rules, request.comma_backtrack)
 
 

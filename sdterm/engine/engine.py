@@ -324,9 +324,7 @@ def _makes_grid(job: _Job, emit: Callable[[Event], None]) -> bool:
     return False
 
 
-def _emit_grid(
-    job: _Job, cells: Sequence[NDArray[Any]], infotext: str, emit: Callable[[Event], None]
-) -> None:
+def _emit_grid(job: _Job, cells: Sequence[NDArray[Any]], infotext: str, emit: Callable[[Event], None]) -> None:
     """The grid of a finished job. The images are what matters: what prevents it is a warning."""
     try:
         grid = image_grid(cells)

@@ -10,7 +10,7 @@ import torch
 
 from sdterm import Engine, PluginSet
 from sdterm.core.prompt.chunks import chunks
-from sdterm.core.prompt.emphasis import pieces
+from sdterm.core.prompt.emphasis import BREAK, pieces
 from sdterm.engine.conditioning import Conditioner
 from sdterm.events import Resumed, Step, Warning
 from sdterm.plugins.sd1 import TOKENS
@@ -63,7 +63,10 @@ def test_a_line_becomes_the_chunks_and_weights_a1111_makes(case: str) -> None:
     if as_request(case).emphasis == "None":
         parsed = [(tokenize(prompt), 1.0)]
     else:
-        parsed = [(None if piece.is_break else tokenize(piece.text), piece.weight) for piece in pieces(prompt)]
+        parsed = [
+            (None if (piece.text, piece.weight) == ("BREAK", BREAK) else tokenize(piece.text), piece.weight)
+            for piece in pieces(prompt)
+        ]
     made = chunks(parsed, TOKENS, as_request(case).comma_backtrack)
     assert [list(chunk.tokens) for chunk in made] == [chunk["tokens"] for chunk in golden]
     assert [list(chunk.weights) for chunk in made] == [chunk["multipliers"] for chunk in golden]

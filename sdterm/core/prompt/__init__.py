@@ -1,5 +1,10 @@
-"""The prompt language: A1111's, one file per layer, in the order in which they are read.
+"""The prompt language, A1111's dialect, in the order a text goes through it.
 
-`networks` (<lora:…>, taken out first), `composition` (AND), `schedule` ([a:b:0.5], [a|b]), `emphasis` ((a:1.2), BREAK),
-`chunks` (of 75 tokens). `lint` tells the traps. Everything is linear in the length of the prompt and takes any text.
+`networks`: tags like `<lora:name:0.8>` leave the text. `composition`: `AND` splits it into weighted parts.
+`schedule`: `[from:to:when]` and `[a|b]` become one text per stretch of steps. `emphasis`: brackets become weights.
+`embeddings`: names of learned words are found. `chunks`: tokens are laid out as the text encoder reads them.
+`lint` tells of what parses but does not do what it looks like.
+
+No text is refused and none raises. Every span is (start, end) in characters of the text that was given. Work grows
+linearly with the text.
 """

@@ -8,49 +8,54 @@ from sdterm.hooks import TokenRules
 
 @dataclass(frozen=True)
 class Chunk:
-    """What the encoder reads at once: start, `rules.length` tokens, end; and the weight of each."""
+    """Start, `TokenRules.length` tokens, end; each token with its weight."""
 
     tokens: tuple[int, ...]
     weights: tuple[float, ...]
+    count: int
+    """Tokens that are text, between the start and the padding."""
 
 
 def chunks(
     pieces: Iterable[tuple[Sequence[int] | None, float]], rules: TokenRules, comma_backtrack: int = 20
 ) -> list[Chunk]:
-    """Pieces (token ids, or None for a BREAK; weight) as chunks, padded; at least one.
+    """The chunks, at least one, of pieces: token ids, or None for a BREAK, and their weight. Start, end and padding
+    weigh 1.
 
     A chunk that overflows within `comma_backtrack` tokens of a comma hands what follows the comma to the next one, so
     that a phrase is not cut in two; 0 is off. Source: A1111 sd_hijack_clip.tokenize_line.
     """
     done: list[Chunk] = []
-    open_chunk: list[tuple[int, float]] = []
-    after_comma = 0  # position behind the last comma of the open chunk, 0 for none
+    tokens: list[int] = []
+    weights: list[float] = []
+    comma = -1  # where the last comma of the open chunk stands
 
-    for tokens, weight in pieces:
-        if tokens is None:
-            done.append(_padded(open_chunk, rules))
-            open_chunk, after_comma = [], 0
+    def close(keep: int) -> None:
+        nonlocal tokens, weights, comma
+        done.append(_padded(tokens[:keep], weights[:keep], rules))
+        tokens, weights, comma = tokens[keep:], weights[keep:], -1
+
+    for piece, weight in pieces:
+        if piece is None:
+            close(rules.length)
             continue
-        for token in tokens:
-            if len(open_chunk) == rules.length:
-                keep = rules.length
-                if after_comma and token != rules.comma and rules.length - after_comma < comma_backtrack:
-                    keep = after_comma
-                done.append(_padded(open_chunk[:keep], rules))
-                open_chunk, after_comma = open_chunk[keep:], 0
-            open_chunk.append((token, weight))
+        for token in piece:
+            if len(tokens) == rules.length:
+                near = comma >= 0 and token != rules.comma and rules.length - comma <= comma_backtrack
+                close(comma + 1 if near else rules.length)
             if token == rules.comma:
-                after_comma = len(open_chunk)
-    if open_chunk or not done:
-        done.append(_padded(open_chunk, rules))
+                comma = len(tokens)
+            tokens.append(token)
+            weights.append(weight)
+    if tokens or not done:
+        close(rules.length)
     return done
 
 
-def empty_chunk(rules: TokenRules) -> Chunk:
-    return _padded([], rules)
-
-
-def _padded(tokens: Sequence[tuple[int, float]], rules: TokenRules) -> Chunk:
-    padding = [(rules.pad, 1.0)] * (rules.length - len(tokens))
-    ids, weights = zip((rules.start, 1.0), *tokens, *padding, (rules.end, 1.0), strict=True)
-    return Chunk(ids, weights)
+def _padded(tokens: Sequence[int], weights: Sequence[float], rules: TokenRules) -> Chunk:
+    padding = rules.length - len(tokens)
+    return Chunk(
+        (rules.start, *tokens, *[rules.pad] * padding, rules.end),
+        (1.0, *weights, *[1.0] * (padding + 1)),
+        len(tokens),
+    )

@@ -1,129 +1,150 @@
-"""Emphasis: `(a)`, `[a]`, `(a:1.3)`, and BREAK, as weighted pieces of text."""
+"""Brackets into weights: `(more)`, `[less]`, `(exactly:1.3)`."""
 
-import math
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-BREAK = "BREAK"
-BREAK_WEIGHT = -1.0
-_ROUND, _SQUARE = 1.1, 1 / 1.1
-_TOKEN = re.compile(r"\\[()\[\]\\]|\\|\(|\[|:\s*([+-]?[.\d]+)\s*\)|\)|]|[^\\()\[\]:]+|:")
-_BREAK = re.compile(r"\bBREAK\b")
-_EXACT_DEPTH = 64
+BREAK = -1.0
+"""The weight of the piece "BREAK" that ends a chunk."""
+
+_FACTORS = {"(": 1.1, "[": 1 / 1.1}
+_OPENERS = {")": "(", "]": "["}
+_TOKEN = re.compile(r"\\[()\[\]\\]?|:\s*([+-]?[.\d]+)\s*\)|[()\[\]:]|[^\\()\[\]:]+")
+_BREAK = re.compile(r"(?:(?<!\s)\s++)?\bBREAK\b\s*+")
+
+_EXACT_DEPTH = 32
+"""Factors are multiplied from the inside out, as A1111 does, to the last bit. In deeper nests, where that takes the
+square of the text, each product is built on that of the bracket outside, which may differ in the last bits."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Text of one weight. One that reads BREAK and weighs -1 ends a chunk (see `is_break`)."""
-
     text: str
     weight: float
     span: tuple[int, int]
+    """From its first to its last character; the brackets and backslashes around it are not part of it."""
+
+
+@dataclass(slots=True, eq=False)
+class Bracket:
+    """A bracket that was opened, and the one of its kind outside it. Round and square ones do not see each other."""
+
+    outer: Bracket | None
+    start: int
+    factor: float
+    order: tuple[int, int]
+    """When its factor is multiplied in, among all."""
+    depth: int
+    closer: str | None = None
+    """What closes it: `)`, `]`, `:1.3)`; None if nothing does."""
+    product: float = 1.0
+    """Of its own factor and those outside."""
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """A text with a weight of its own, 1 or BREAK, and the innermost brackets of each kind around it."""
+
+    text: str
+    span: tuple[int, int]
+    weight: float
+    inner: tuple[Bracket | None, Bracket | None]
 
     @property
-    def is_break(self) -> bool:
-        return self.text == BREAK and self.weight == BREAK_WEIGHT
+    def depth(self) -> int:
+        """How many brackets are around it."""
+        return sum(bracket.depth for bracket in self.inner if bracket)
+
+    def around(self) -> list[Bracket]:
+        """All brackets around it, in the order in which they close."""
+        found = []
+        for bracket in self.inner:
+            while bracket:
+                found.append(bracket)
+                bracket = bracket.outer
+        return sorted(found, key=lambda bracket: bracket.order)
 
 
 def pieces(text: str) -> tuple[Piece, ...]:
-    """The pieces of a text, neighbours of one weight joined; at least one. Source: A1111 parse_prompt_attention.
+    """Neighbours of one weight are one piece; there is at least one.
 
-    A BREAK within brackets is multiplied like everything else there, and is a word then, as in A1111. A weight that is
-    no number, on which A1111 fails, is text.
+    Source: A1111 prompt_parser.parse_prompt_attention, but for a number that is none, as in `(a:1.2.3)`: A1111 raises
+    there, here it is text.
     """
-    texts: list[str] = []
-    spans: list[tuple[int, int]] = []
-    own: list[float] = []
-    round_open: list[int] = []
-    square_open: list[int] = []
-    ranges: list[tuple[int, int, float]] = []  # (first piece, piece after the last, factor), in order of application
+    done: list[Piece] = []
+    merged: list[str] = []
+    start = end = 0
+    weight = 1.0
+    for run in read(text)[0]:
+        value = _weight(run)
+        if merged and value != weight:
+            done.append(Piece("".join(merged), weight, (start, end)))
+            merged = []
+        if not merged:
+            start, weight = run.span[0], value
+        merged.append(run.text)
+        end = run.span[1]
+    return (*done, Piece("".join(merged), weight, (start, end)))
 
-    def add(piece: str, start: int, end: int, weight: float = 1.0) -> None:
-        texts.append(piece)
-        spans.append((start, end))
-        own.append(weight)
 
-    for match in _TOKEN.finditer(text):
-        token, start, end = match[0], match.start(), match.end()
-        weight = _number(match[1]) if match[1] and round_open else None
-        if token[0] == "\\":
-            add(token[1:], start, end)
-        elif token == "(":
-            round_open.append(len(texts))
-        elif token == "[":
-            square_open.append(len(texts))
-        elif weight is not None:
-            ranges.append((round_open.pop(), len(texts), weight))
-        elif token[-1] == ")" and round_open:
-            if match[1]:
-                add(token[:-1], start, end - 1)
-            ranges.append((round_open.pop(), len(texts), _ROUND))
-        elif token == "]" and square_open:
-            ranges.append((square_open.pop(), len(texts), _SQUARE))
+def _weight(run: Run) -> float:
+    weight = run.weight
+    if run.depth <= _EXACT_DEPTH:
+        for bracket in run.around():
+            weight *= bracket.factor
+    else:
+        for inner in filter(None, run.inner):
+            weight *= inner.product
+    return weight
+
+
+def read(text: str) -> tuple[list[Run], list[Bracket]]:
+    """The runs, and every bracket that was opened."""
+    runs: list[Run] = []
+    opened: list[Bracket] = []
+    inner: dict[str, Bracket | None] = {"(": None, "[": None}
+    for token, (start, end), number in _tokens(text):
+        kind = _OPENERS.get(token[-1]) if number is not None or len(token) == 1 else None
+        if token in _FACTORS:
+            outer = inner[token]
+            # those that stay open come last: round before square, the outermost first
+            last = 1 if token == "(" else 2
+            bracket = Bracket(outer, start, _FACTORS[token], (last, start), outer.depth + 1 if outer else 1)
+            inner[token] = bracket
+            opened.append(bracket)
+        elif kind and (closed := inner[kind]):
+            closed.factor = _FACTORS[kind] if number is None else number
+            closed.order, closed.closer = (0, start), token
+            inner[kind] = closed.outer
+        elif token[0] == "\\":
+            runs.append(Run(token[1:], (start, end), 1.0, (inner["("], inner["["])))
         else:
-            for part, part_start, part_end in _broken(token, start):
-                add(part, part_start, part_end, BREAK_WEIGHT if part is BREAK else 1.0)
-    ranges += [(first, len(texts), _ROUND) for first in round_open]
-    ranges += [(first, len(texts), _SQUARE) for first in square_open]
-    if not texts:
-        return (Piece("", 1.0, (0, len(text))),)
-    return tuple(_joined(texts, _multiplied(own, ranges), spans))
+            around = inner["("], inner["["]
+            runs.extend(Run(part, span, weight, around) for part, span, weight in _breaks(token, start))
+    for bracket in opened:
+        bracket.product = bracket.factor * (bracket.outer.product if bracket.outer else 1.0)
+    return runs, opened
 
 
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
+def _tokens(text: str) -> Iterator[tuple[str, tuple[int, int], float | None]]:
+    """Token, span, and the weight of a `:1.3)`; if that is no number, its text and its bracket are two tokens."""
+    for match in _TOKEN.finditer(text):
+        start, end = match.span()
+        try:
+            yield match[0], (start, end), float(match[1]) if match[1] else None
+        except ValueError:
+            yield text[start : end - 1], (start, end - 1), None
+            yield ")", (end - 1, end), None
 
 
-def _broken(text: str, start: int) -> Iterator[tuple[str, int, int]]:
-    """Text cut at each BREAK, which takes the white space around it along."""
-    position = 0
-    for match in [*_BREAK.finditer(text), None]:
-        end = match.start() if match else len(text)
-        part = text[position:end]
-        if position:
-            position += len(part) - len(part.lstrip())
-            part = part.lstrip()
-        part = part.rstrip() if match else part
-        yield part, start + position, start + position + len(part)
-        if match:
-            yield BREAK, start + match.start(), start + match.end()
-            position = match.end()
-
-
-def _multiplied(weights: list[float], ranges: list[tuple[int, int, float]]) -> list[float]:
-    """Each weight times the factors of its ranges, in their order, as A1111 multiplies. Thousands of nested brackets
-    would take quadratic time; there the last bit of a weight does not matter, and logarithms are summed."""
-    depth, deepest = 0, 0
-    for _, step in sorted([(first, 1) for first, _, _ in ranges] + [(end, -1) for _, end, _ in ranges]):
-        depth += step
-        deepest = max(deepest, depth)
-    if deepest <= _EXACT_DEPTH:
-        for first, end, factor in ranges:
-            for i in range(first, end):
-                weights[i] *= factor
-        return weights
-    size = len(weights) + 1
-    logs, zeros, signs = [0.0] * size, [0] * size, [0] * size
-    for first, end, factor in ranges:
-        change = math.log(abs(factor)) if factor else 0.0
-        for i, sign in ((first, 1), (end, -1)):
-            logs[i] += sign * change
-            zeros[i] += sign * (factor == 0)
-            signs[i] += sign * (factor < 0)
-    log, zero, negative = 0.0, 0, 0
-    for i in range(len(weights)):
-        log, zero, negative = log + logs[i], zero + zeros[i], negative + signs[i]
-        weights[i] *= 0.0 if zero else math.exp(min(log, 700.0)) * (-1 if negative % 2 else 1)
-    return weights
-
-
-def _joined(texts: list[str], weights: list[float], spans: list[tuple[int, int]]) -> Iterator[Piece]:
-    start = 0
-    for i in range(1, len(texts) + 1):
-        if i == len(texts) or weights[i] != weights[start]:
-            yield Piece("".join(texts[start:i]), weights[start], (spans[start][0], spans[i - 1][1]))
-            start = i
+def _breaks(text: str, offset: int) -> Iterator[tuple[str, tuple[int, int], float]]:
+    """A text around the word BREAK, and the word by itself."""
+    at = 0
+    for match in _BREAK.finditer(text):
+        yield text[at : match.start()], (offset + at, offset + match.start()), 1.0
+        word = offset + match.start() + match[0].index("BREAK")
+        yield "BREAK", (word, word + len("BREAK")), BREAK
+        at = match.end()
+    yield text[at:], (offset + at, offset + len(text)), 1.0

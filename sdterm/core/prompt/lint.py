@@ -1,173 +1,247 @@
-"""What a prompt says that its author may not mean: A1111's traps, each with its place and a fix."""
+"""What parses, but does not do what it looks like."""
+
+from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, islice
 
+from sdterm.core.names import UnknownNameError, find, printable
+from sdterm.core.prompt import emphasis, schedule
 from sdterm.core.prompt.composition import composition
-from sdterm.core.prompt.emphasis import pieces
-from sdterm.core.prompt.networks import NetworkTag, extract
-from sdterm.core.prompt.schedule import parse
+from sdterm.core.prompt.networks import NetworkTag, tags
+from sdterm.hooks import ModelFamily
 
-_KNOWN_KINDS = ("lora", "lyco", "hypernet")
-_BRACKETS = {")": "(", "]": "["}
-_ESCAPED = re.compile(r"\\.", re.DOTALL)
-_WEIGHT = re.compile(r":\s*([+-]?[.\d]+)\s*\)")
-_SQUARE_WEIGHT = re.compile(r"\[([^\[\]():|\\]*):\s*([-+]?\d*\.\d+|[-+]?\d+\.?)\s*\]")
-_BREAK = re.compile(r"\bBREAK\b")
-_MANY = 100  # findings; a prompt of brackets alone has one for each
+KINDS = {"lora": "lora", "lyco": "lora", "hypernet": "hypernet"}
+"""The tags there are, and whose names they take."""
+
+_NOT_A_NUMBER = re.compile(r":\s*([+-]?[.\d]+)\s*\)")
+_WEIGHT = re.compile(r"\s*(:\s*)([-+.\d]+)\s*")
+_WORD = re.compile(r"\s*[^\s,]+|\s*,")
+_MANY = 100  # traps of one kind in one part; a text of brackets alone has one for each
+_SUGGESTIONS = 8  # unknown networks whose name is compared with the known ones; that takes time
+_REPEATABLE = 8  # brackets around a BREAK that are closed and opened again for it
 
 
 @dataclass(frozen=True)
-class Finding:
-    """Characters `span` of the prompt do not do what they seem to; `fix` is what could stand there instead."""
-
-    code: str
+class Lint:
     span: tuple[int, int]
     message: str
-    fix: str | None = None
+    fix: str | None
+    """What to write in the span's place; None where only the author can know."""
 
 
-def lint(text: str, *, negative: bool = False, networks: Collection[str] | None = None) -> tuple[Finding, ...]:
-    """The findings, in the order of their places, 100 at most.
+def lint(
+    text: str,
+    *,
+    negative: bool = False,
+    networks: Mapping[str, Collection[str]] | None = None,
+    family: ModelFamily | None = None,
+) -> tuple[Lint, ...]:
+    """The traps in a text, in its order, as far as anybody would read them.
 
-    negative: the text is a negative prompt, which has no compositions and no networks. networks: names of the network
-    files there are, in any case; unknown ones are found then.
+    networks: the names that are there for `lora` and for `hypernet`; None if that is not known. family: whose chunks
+    the text is laid out in; None if that does not matter.
     """
-    _, tags = extract(text)
-    masked = text if negative else _blanked(text, tags)
-    found = [
-        *(_tags_in_negative(tags) if negative else _networks(tags, networks)),
-        *_brackets(masked),
-        *_odd_weights(masked),
-        *_breaks(masked),
-        *_literal(masked),
-        *_square_weights(masked),
-        *([] if negative else _trailing_weight(masked)),
-    ]
-    return tuple(sorted(found, key=lambda finding: (finding.span, finding.code))[:_MANY])
-
-
-def _blanked(text: str, tags: Collection[NetworkTag]) -> str:
-    """The text with its tags as spaces: places stay."""
-    kept = list(text)
-    for tag in tags:
-        start, end = tag.span
-        kept[start:end] = " " * (end - start)
-    return "".join(kept)
-
-
-def _tags_in_negative(tags: Collection[NetworkTag]) -> Iterator[Finding]:
-    for tag in tags:
-        yield Finding(
-            "negative-tag", tag.span, "A network tag does nothing in a negative prompt: it is read as words.", ""
+    found: list[Iterator[Lint]] = []
+    if negative:
+        found.append(_lost_tags(text))
+        parts = [(text, 0)]
+    else:
+        called = tags(text)
+        found.append(_unknown_networks(called, networks))
+        text = _blank(text, called)
+        parts = [(part.text, part.span[0]) for part in composition(text)]
+        if len(parts) == 1:
+            found.append(_weight_of_all(text, len(parts[0][0])))
+    for part, offset in parts:
+        tree = schedule.parse(part)
+        shown = schedule.drawn(tree)
+        runs, brackets = emphasis.read(shown)
+        rules = (
+            _literal(tree),
+            _square_weights(tree),
+            _numbers(shown),
+            _unclosed(shown, brackets),
+            _strays(runs),
+            _breaks(shown, runs),
+            _second_chunk(shown, runs, family),
         )
+        found += [_moved(islice(rule, _MANY), offset) for rule in rules]
+    return tuple(sorted(chain(*found), key=lambda lint: lint.span))
 
 
-def _networks(tags: Collection[NetworkTag], networks: Collection[str] | None) -> Iterator[Finding]:
-    known = None if networks is None else {name.casefold() for name in networks}
-    for tag in tags:
-        if tag.kind not in _KNOWN_KINDS:
-            kinds = ", ".join(_KNOWN_KINDS)
-            message = f"<{tag.kind}:…> is no kind of network ({kinds}); it is taken out and ignored."
-            yield Finding("unknown-tag", tag.span, message, "")
-        elif known is not None and tag.args[0].casefold() not in known:
-            yield Finding("unknown-network", tag.span, f"There is no network named {tag.args[0]!r}; it is ignored.")
+def _moved(lints: Iterator[Lint], offset: int) -> Iterator[Lint]:
+    for lint in lints:
+        start, end = lint.span
+        yield Lint((start + offset, end + offset), lint.message, lint.fix)
 
 
-def _brackets(text: str) -> Iterator[Finding]:
-    """Brackets without a partner. Round and square ones pair each for themselves, as emphasis reads them."""
-    open_ones: dict[str, list[int]] = {"(": [], "[": []}
-    position = 0
-    for position, character in enumerate(_ESCAPED.sub("..", text)):
-        if character in open_ones:
-            open_ones[character].append(position)
-        elif character in _BRACKETS:
-            if open_ones[_BRACKETS[character]]:
-                open_ones[_BRACKETS[character]].pop()
-            else:
-                span = (position, position + 1)
-                yield Finding(
-                    "stray-bracket", span, f"{character} closes nothing: it is a character.", f"\\{character}"
-                )
-    for bracket, positions in open_ones.items():
-        effect = "stronger" if bracket == "(" else "weaker"
-        for position in positions:
-            message = f"{bracket} is never closed: everything after it is {effect}."
-            yield Finding("open-bracket", (position, position + 1), message, f"\\{bracket}")
+def _blank(text: str, called: tuple[NetworkTag, ...]) -> str:
+    """The text with spaces in place of its tags."""
+    parts: list[str] = []
+    at = 0
+    for start, end in (tag.span for tag in called):
+        parts += [text[at:start], " " * (end - start)]
+        at = end
+    return "".join([*parts, text[at:]])
 
 
-def _odd_weights(text: str) -> Iterator[Finding]:
-    for match in _WEIGHT.finditer(text):
+# --- what concerns the whole text -------------------------------------------------------------------------------------
+
+
+def _lost_tags(text: str) -> Iterator[Lint]:
+    for tag in tags(text):
+        yield Lint(tag.span, "A tag works only in the positive prompt; in the negative one it is drawn as words.", "")
+
+
+def _unknown_networks(called: tuple[NetworkTag, ...], networks: Mapping[str, Collection[str]] | None) -> Iterator[Lint]:
+    said: dict[tuple[str, str], str] = {}
+    for tag in called:
+        kind, name = KINDS.get(tag.kind), tag.args[0]
+        if kind is None:
+            there = f"There are {', '.join(KINDS)}."
+            yield Lint(
+                tag.span, f"<{printable(tag.kind, 20)}:…> is no kind of network. {there} The tag is left out.", ""
+            )
+        elif networks is not None and name not in networks.get(kind, ()):
+            if (kind, name) not in said and len(said) < _SUGGESTIONS:
+                said[kind, name] = _unknown(kind, name, networks.get(kind, ()))
+            plain = f"There is no {kind} named {printable(name, 60)!r}."
+            yield Lint(tag.span, f"{said.get((kind, name), plain)} The tag is left out.", None)
+
+
+def _unknown(kind: str, name: str, there: Collection[str]) -> str:
+    try:
+        near = find(kind, name[:60], {known: known for known in there})
+    except UnknownNameError as error:
+        return str(error)
+    return f"There is no {kind} named {printable(name, 60)!r}, but {printable(near, 60)!r}."
+
+
+def _weight_of_all(text: str, end: int) -> Iterator[Lint]:
+    """`aspect 16:9`: without an AND nobody means this."""
+    if match := _WEIGHT.fullmatch(text, end):
+        message = f"{match[2]} is read as the weight of the whole prompt, as before an AND, and is not drawn."
+        yield Lint((match.start(1), match.end(2)), message, f"{match[1]}\\{match[2]}")
+
+
+# --- what concerns one part -------------------------------------------------------------------------------------------
+
+
+def _literal(tree: schedule.Tree) -> Iterator[Lint]:
+    if tree.literal:
+        start, end = tree.literal
+        sign = tree.text[start:end]
+        if sign == "\\":
+            message = "A backslash with nothing behind it makes the whole text literal: nothing in it is scheduled."
+            yield Lint(tree.literal, message, "")
+        elif sign == "|":
+            message = "`|` works only as in [a|b]; here it makes the whole text literal: nothing in it is scheduled."
+            yield Lint(tree.literal, message, "\\|")
+        else:
+            message = "`|` and `:` do not mix in one pair of brackets: the whole text is literal, nothing is scheduled."
+            if sign[0] == "(":
+                message = "`|` does not work in round brackets: the whole text is literal, nothing is scheduled."
+            yield Lint(tree.literal, message, _grouped(sign))
+
+
+def _grouped(pair: str) -> str | None:
+    """`[a:b|c:0.5]` → `[a:[b|c]:0.5]`."""
+    fields: list[str] = []
+    barred: set[int] = set()
+    depth, start = 0, 1
+    for match in schedule.TOKEN.finditer(pair, 1, len(pair) - 1):
+        if match[0] in "([":
+            depth += 1
+        elif match[0] in ")]":
+            depth -= 1
+        elif match[0] == "|" and not depth:
+            barred.add(len(fields))
+        elif match[0] == ":" and not depth:
+            fields.append(pair[start : match.start()])
+            start = match.end()
+    fields.append(pair[start:-1])
+    fixed = "[" + ":".join(f"[{part}]" if index in barred else part for index, part in enumerate(fields)) + "]"
+    nodes = schedule.parse(fixed).nodes
+    return fixed if pair[0] == "[" and len(nodes) == 1 and isinstance(nodes[0], schedule.Scheduled) else None
+
+
+def _square_weights(tree: schedule.Tree) -> Iterator[Lint]:
+    """`[a:1.2]`."""
+    for node in tree.walk():
+        if isinstance(node, schedule.Scheduled) and node.before is None and "." in node.when:
+            if float(node.when) < 1:
+                continue  # a share of the steps, as may be meant
+            start, end = node.span
+            message = (
+                f"[…:{printable(node.when, 20)}] is no weight: it waits for a share of the steps that is past the "
+                "last, so this is never drawn."
+            )
+            yield Lint(node.span, message, f"({tree.text[start + 1 : end - 1]})" if end - start < 500 else None)
+
+
+def _numbers(text: str) -> Iterator[Lint]:
+    for match in _NOT_A_NUMBER.finditer(text):
         try:
             float(match[1])
         except ValueError:
-            message = f"{match[1]} is no number: the weight is read as words (A1111 stops with an error)."
-            fix = ".".join(match[1].split(".")[:2])
-            yield Finding("weight", match.span(1), message, fix if re.fullmatch(r"[-+]?\d+\.\d+", fix) else "1.1")
+            whole, _, rest = match[1].partition(".")
+            number = f"{whole}.{rest.partition('.')[0]}"
+            message = f"{printable(match[1], 20)} is no number: it is drawn as text (A1111 fails)."
+            yield Lint(match.span(1), message, number if any(c.isdigit() for c in number) else None)
 
 
-def _breaks(text: str) -> Iterator[Finding]:
-    """BREAK within a weighted bracket is a word of negative weight."""
-    if not _BREAK.search(text):
-        return
-    for piece in pieces(text):
-        if piece.is_break or "BREAK" not in piece.text or piece.weight >= 0:
-            continue
-        start = text.index("BREAK", piece.span[0])
-        yield Finding(
-            "break-in-brackets",
-            (start, start + 5),
-            f"BREAK works outside brackets only; in here it is a word of weight {piece.weight:g}.",
-            ") BREAK (",
-        )
-
-
-def _literal(text: str) -> Iterator[Finding]:
-    """Brackets that look like a switch or an alternation and are neither."""
-    tree = parse(text)
-    for start, end, separators in ((*rejected.span, rejected.separators) for rejected in tree.rejected):
-        if text[start] != "[":
-            continue
-        inner = text[start + 1 : end - 1]
-        if "|" in separators and ":" in separators:
-            *options, when = inner.split(":")
-            nested = ":".join(f"[{option.strip()}]" if "|" in option else option for option in options)
-            timed = re.fullmatch(r"\s*[-+]?[.\d]+\s*", when)
-            yield Finding(
-                "mixed-switch",
-                (start, end),
-                "A switch and an alternation in one bracket are neither: all of it is words.",
-                f"[{nested}:{when}]" if timed else None,
-            )
-        else:
-            message = "This is no switch, and all of it is words: [from:to:when] and [to:when] end in a number."
-            yield Finding("no-switch", (start, end), message)
-    if tree.literal and not tree.rejected and "[" in text:
-        culprit = "|" if "|" in text else "\\"
-        at = text.index(culprit)
-        message = f"A {culprit} outside square brackets makes words of every switch and alternation."
-        yield Finding("literal-prompt", (at, at + 1), message)
-
-
-def _square_weights(text: str) -> Iterator[Finding]:
-    """[a:1.2] looks like a weight and is a switch."""
-    for match in _SQUARE_WEIGHT.finditer(text):
-        number = match[2]
-        if match[1] and ("." in number and 0.5 < abs(float(number)) <= 2):
-            message = f"In square brackets {number} is no weight but a time: {match[1]!r} comes in after that."
-            yield Finding("square-weight", match.span(), message, f"({match[1]}:{number})")
-
-
-def _trailing_weight(text: str) -> Iterator[Finding]:
-    """`aspect 16:9`: a last number is the weight of the whole prompt."""
-    parts = composition(text)
-    for part in parts:
-        if part.weight != 1 and len(parts) == 1:
-            end = len(text.rstrip())
-            number = text[part.span[1] : end]
-            at = part.span[1] + number.index(":")
+def _unclosed(text: str, brackets: list[emphasis.Bracket]) -> Iterator[Lint]:
+    for bracket in brackets:
+        if bracket.closer is None:
+            sign = text[bracket.start]
             message = (
-                f"{number.strip()!r} at the end is the weight of the whole prompt: guidance is times {part.weight:g}."
+                f"`{sign}` is never closed: all that follows is weighted. Close it, or write \\{sign} for the sign."
             )
-            yield Finding("trailing-weight", (at, end), message, text[at:end] + ",")
+            yield Lint((bracket.start, bracket.start + 1), message, "\\" + sign)
+
+
+def _strays(runs: list[emphasis.Run]) -> Iterator[Lint]:
+    for run in runs:
+        sign, (start, end) = run.text[-1:], run.span
+        if sign and sign in ")]" and end - start == len(run.text):  # an escaped one is shorter than its span
+            yield Lint((end - 1, end), f"`{sign}` closes nothing: it is drawn as text.", "\\" + sign)
+
+
+def _breaks(text: str, runs: list[emphasis.Run]) -> Iterator[Lint]:
+    for run in runs:
+        if run.weight == emphasis.BREAK and run.depth:
+            start, end = run.span
+            while start and text[start - 1].isspace():
+                start -= 1
+            while end < len(text) and text[end].isspace():
+                end += 1
+            fix = None
+            if run.depth <= _REPEATABLE:
+                around = run.around()
+                signs = {bracket.start: text[bracket.start] for bracket in around}
+                closers = "".join(bracket.closer or {"(": ")", "[": "]"}[signs[bracket.start]] for bracket in around)
+                fix = f"{closers} BREAK {''.join(signs[at] for at in sorted(signs))}"
+            yield Lint((start, end), "BREAK in brackets ends no chunk: it is drawn as a word.", fix)
+
+
+def _second_chunk(text: str, runs: list[emphasis.Run], family: ModelFamily | None) -> Iterator[Lint]:
+    """Where the first chunk is full. Nothing is cut off, but what is encoded apart does not colour each other."""
+    if family is None or family.tokenize is None:
+        return
+    count = 0
+    for run in runs:
+        if run.weight == emphasis.BREAK and not any(run.inner):
+            count = 0
+            continue
+        for word in islice(_WORD.finditer(text, *run.span), family.tokens.length + 1):
+            count += len(family.tokenize(word[0].replace("\0", " ")))
+            if count > family.tokens.length:
+                message = (
+                    f"From about here the text is in another chunk than what is before: {family.tokens.length} tokens "
+                    "are full. Put BREAK where it may be parted."
+                )
+                yield Lint(word.span(), message, None)
+                return

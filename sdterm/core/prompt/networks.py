@@ -1,37 +1,30 @@
-"""Network tags, `<lora:name:0.8>`: they are taken out of a prompt before it is read."""
+"""Tags that call extra networks: `<lora:name:0.8>`."""
 
 import re
 from dataclasses import dataclass
 
-_OPENING = re.compile(r"<(\w+):")
+_TAG = re.compile(r"<(\w+):([^>]+)>")
 
 
 @dataclass(frozen=True)
 class NetworkTag:
-    """`<kind:args[0]:args[1]…>`."""
-
     kind: str
+    """What stands before the first colon: `lora`, `hypernet` ..."""
     args: tuple[str, ...]
+    """What stands behind it, split at colons; the first is the network's name."""
     span: tuple[int, int]
 
 
+def tags(text: str) -> tuple[NetworkTag, ...]:
+    # Behind the last ">" no tag can end; looking there anyway would read the rest again for each "<".
+    found = _TAG.finditer(text, 0, text.rfind(">") + 1)
+    return tuple(NetworkTag(match[1], tuple(match[2].split(":")), match.span()) for match in found)
+
+
 def extract(text: str) -> tuple[str, tuple[NetworkTag, ...]]:
-    """The text without its tags, and the tags. Source: A1111 extra_networks.re_extra_net; any word before the colon
-    makes a tag, known or not."""
-    kept: list[str] = []
-    tags: list[NetworkTag] = []
-    end = 0
-    position = 0
-    while opening := _OPENING.search(text, position):
-        closing = text.find(">", opening.end())
-        if closing < 0:
-            break
-        if closing == opening.end():  # nothing between colon and bracket: text
-            position = closing
-            continue
-        kept.append(text[end : opening.start()])
-        tags.append(
-            NetworkTag(opening[1], tuple(text[opening.end() : closing].split(":")), (opening.start(), closing + 1))
-        )
-        end = position = closing + 1
-    return "".join([*kept, text[end:]]), tuple(tags)
+    """The text without its tags, and the tags. Unknown kinds leave the text too. Only for the positive prompt: in a
+    negative one a tag is text. Source: A1111 extra_networks.parse_prompt."""
+    found = tags(text)
+    ends = [0, *(tag.span[1] for tag in found)]
+    starts = [*(tag.span[0] for tag in found), len(text)]
+    return "".join(text[end:start] for end, start in zip(ends, starts, strict=True)), found

@@ -87,6 +87,13 @@ def build(reader: WeightsReader, device: torch.device, dtype: torch.dtype) -> SD
     return SD1Components(reader, text_encoder, unet, vae, device, dtype)
 
 
+def tokenize(text: str) -> list[int]:
+    """CLIP's token ids, without start, end and padding."""
+    from sdterm.plugins.sd1.tokenizer import tokenize
+
+    return tokenize(text)
+
+
 def _fill(
     module: torch.nn.Module,
     names: Mapping[str, str],
@@ -114,12 +121,6 @@ def _fill(
     module.requires_grad_(False).eval()
 
 
-def tokenize(text: str) -> list[int]:
-    from sdterm.plugins.sd1.tokenizer import tokenize
-
-    return tokenize(text)
-
-
 @contextmanager
 def _bare_packages(*names: str) -> Iterator[None]:
     """Let a module be imported without the front door of its package. Three of diffusers' front doors import every
@@ -141,6 +142,4 @@ def _bare_packages(*names: str) -> Iterator[None]:
 
 @hookimpl
 def sdterm_model_families() -> list[ModelFamily]:
-    return [
-        ModelFamily(id="sd1", label="SD 1.x", detect=detect, build=build, tokens=TOKENS, tokenize=tokenize),
-    ]
+    return [ModelFamily(id="sd1", label="SD 1.x", detect=detect, build=build, tokens=TOKENS, tokenize=tokenize)]
