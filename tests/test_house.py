@@ -39,7 +39,7 @@ def test_every_room_imports_only_what_it_may(repo: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["--help"], ["generate", "--help"], ["samplers"], ["prompt", "a (cat:1.2)"]], ids=" ".join
+    "words", [[], ["--help"], ["generate", "--help"], ["samplers"], ["prompt", "(a"]], ids=" ".join
 )
 def test_the_front_door_opens_without_torch(repo: Path, words: list[str]) -> None:
     """In a process of its own: there, what was imported is what a user waits for."""

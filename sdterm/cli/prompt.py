@@ -43,10 +43,9 @@ def prompt(context: click.Context, text: str, as_json: bool, model: str | None, 
     """
     settings = settings_of(context)
     negative = given.pop("negative")
-    fields = settings.job_fields() | {name: value for name, value in given.items() if value is not None}
-    request = make_request(
-        **fields | {"prompt": standard_input() if text == "-" else text, "negative_prompt": negative or ""}
-    )
+    run = {name: value for name, value in given.items() if value is not None}
+    # Any text can be read, so that a request refuses at most the numbers and names beside it.
+    request = make_request(**settings.job_fields() | run | {"prompt": "a"})
     plugins = load_plugins(settings.root / "extensions", third_party=settings["extensions"])
     sampler = plugins.sampler(request.sampler)
     read = partial(
@@ -56,9 +55,9 @@ def prompt(context: click.Context, text: str, as_json: bool, model: str | None, 
         embeddings=file_stems(settings.root / EMBEDDINGS),
         family=_family(library_of(settings), model, plugins),
     )
-    readings = {"prompt": read(request.prompt)}
+    readings = {"prompt": read(_characters(standard_input() if text == "-" else text))}
     if negative is not None:
-        readings["negative_prompt"] = read(request.negative_prompt, negative=True)
+        readings["negative_prompt"] = read(_characters(negative), negative=True)
     if as_json:
         click.echo(json.dumps({name: asdict(reading) for name, reading in readings.items()}, indent=1))
         return
@@ -66,6 +65,11 @@ def prompt(context: click.Context, text: str, as_json: bool, model: str | None, 
     for name, reading in readings.items():
         for line in _lines(name.replace("_", " "), reading, unit):
             click.echo(printable(line, limit=1000))
+
+
+def _characters(text: str) -> str:
+    """The text with a question mark for each byte of an argument that is no character: tokenizers refuse those."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _family(library: Library, model: str | None, plugins: PluginSet) -> ModelFamily | None:

@@ -1,6 +1,7 @@
 """`sdterm prompt`, as a user runs it."""
 
 import json
+import os
 from pathlib import Path
 
 from tests.cli.conftest import Run
@@ -51,6 +52,8 @@ def test_a_hostile_prompt_from_standard_input_harms_no_terminal(sdterm: Run) -> 
     assert done.returncode == 0, done.stderr
     assert not {"\x1b", "\x07", "\x9b"} & set(done.stdout)
     assert len(done.stdout) < 100_000
+    done = sdterm("prompt", os.fsdecode(b"a \xff [b"))
+    assert done.returncode == 0 and "1:5: `[` is never closed" in done.stdout
 
 
 def test_an_unknown_sampler_is_refused_with_a_sentence(sdterm: Run) -> None:
