@@ -55,26 +55,28 @@ def guided_denoiser(
     first_of = [image_of.index(image) for image in range(batch)]
     plain = all(len(image_parts) == 1 and image_parts[0].weight == 1 for image_parts in prompts)
     guide = scale != 1 or needs_uncond or not plain
-    groups: dict[tuple[int, ...], list[_Rows]] = {}
+    asked = [*parts, *negatives]
+    groups: dict[tuple[bool, tuple[int, ...]], list[_Rows]] = {}
 
     def grouped(call: int, with_uncond: bool) -> list[_Rows]:
-        """The rows of a call: every part of every image, then the images' negative prompts."""
-        asked = [*parts, *negatives] if with_uncond else parts
+        """The rows of a call: every part of every image, then the images' negative prompts. These pad the prompts also
+        where they are left out, as in A1111."""
         active = tuple(part.at(call) for part in asked)
-        if active not in groups:
+        key = (with_uncond, active)
+        if key not in groups:
             if len(groups) >= _GROUPINGS:
                 groups.clear()
             conds = [part.vectors[index] for part, index in zip(asked, active, strict=True)]
             texts = _same_length_within_images(conds[: len(parts)], image_of)
-            if with_uncond:
-                for image, uncond in enumerate(conds[len(parts) :]):
-                    mine = [row for row, owner in enumerate(image_of) if owner == image]
-                    padded, uncond = _padded([texts[row] for row in mine], uncond, request, condition)
-                    for row, text in zip(mine, padded, strict=True):
-                        texts[row] = text
-                    texts.append(uncond)
-            groups[active] = _rows(texts, [*image_of, *range(batch)], len(parts), request, components.device)
-        return groups[active]
+            for image, uncond in enumerate(conds[len(parts) :]):
+                mine = [row for row, owner in enumerate(image_of) if owner == image]
+                padded, uncond = _padded([texts[row] for row in mine], uncond, request, condition)
+                for row, text in zip(mine, padded, strict=True):
+                    texts[row] = text
+                texts.append(uncond)
+            used = texts if with_uncond else texts[: len(parts)]
+            groups[key] = _rows(used, [*image_of, *range(batch)], len(parts), request, components.device)
+        return groups[key]
 
     def denoise(x: torch.Tensor, sigma: torch.Tensor, call: int) -> Denoised:
         s = sigma[0]  # on the CPU: a scalar that broadcasts without waiting for the device
@@ -89,14 +91,14 @@ def guided_denoiser(
                 x0[row] = x0_row
         if not guide:
             return Denoised(torch.stack(x0[:batch]), None)
-        # Negative guidance left out: the first part stands in for it, which takes the scale away from that part.
+        # Where negative guidance is left out, the first part stands in for it, at a scale of 1.
         unconds = torch.stack([x0[row] for row in first_of] if skipped else x0[len(parts) :])
         if plain:
             guided = unconds + (torch.stack(x0[:batch]) - unconds) * scale
         else:
-            guided = unconds.clone()
+            guided, cfg = unconds.clone(), 1.0 if skipped else scale
             for row, (part, image) in enumerate(zip(parts, image_of, strict=True)):
-                guided[image] += (x0[row] - unconds[image]) * (part.weight * scale)
+                guided[image] += (x0[row] - unconds[image]) * (part.weight * cfg)
         return Denoised(guided, unconds if needs_uncond else None)
 
     return denoise

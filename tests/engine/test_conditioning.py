@@ -12,6 +12,7 @@ from sdterm import Engine, PluginSet
 from sdterm.core.prompt.chunks import chunks
 from sdterm.core.prompt.emphasis import BREAK, pieces
 from sdterm.engine.conditioning import Conditioner
+from sdterm.engine.denoiser import Network, guided_denoiser
 from sdterm.events import Resumed, Step, Warning
 from sdterm.plugins.sd1 import TOKENS
 from sdterm.plugins.sd1.components import tokenize
@@ -135,3 +136,37 @@ def test_padding_makes_one_call_of_texts_of_unequal_length(
     long = "red circle," + " very" * 90
     list(engine.run(request(prompt=long, steps=1, sampler="Euler", pad_conds=padding), plugins))
     assert calls == expected
+
+
+@pytest.mark.parametrize("changes", [{"cfg_scale": 1.0}, {"ngms": 15.0}])
+def test_a_prompt_is_padded_to_its_negative_prompt_also_where_that_is_left_out(
+    changes: dict[str, float], engine: Engine, plugins: PluginSet, calls: list[tuple[int, int]]
+) -> None:
+    """A1111 pads before it decides what to leave out."""
+    long = "fog," + " very" * 90
+    asked = request(steps=2, sampler="Euler", negative_prompt=long, pad_conds="on", **changes)
+    list(engine.run(asked, plugins))
+    assert calls[1] == (1, 154)
+
+
+def test_a_composition_without_negative_guidance_has_a_scale_of_one(engine: Engine, plugins: PluginSet) -> None:
+    """A1111's combine_denoised(x_out, conds_list, uncond, 1.0), where the first part stands in for the negative."""
+    list(engine.run(request(steps=1), plugins))
+    model = engine._model
+    assert model
+    components, condition = model.components, model.condition
+    generator = torch.Generator().manual_seed(3)
+    x, sigma = torch.randn((1, components.latent_channels, 8, 8), generator=generator), torch.tensor([1.0])
+
+    def network(prompt: str, **fields: object) -> Network:
+        asked = request(ngms=15.0, **fields)
+        parts, negative = condition.prompt(prompt, asked, 4), condition.negative("fog", asked, 4)
+        return guided_denoiser(components, model.sampling, condition, [parts], [negative], asked, needs_uncond=False)
+
+    with torch.inference_mode():
+        first, second = (network(text, cfg_scale=1.0)(x, sigma, 0).x0 for text in ("red circle", "blue square"))
+        together = network("red circle AND blue square:0.5", cfg_scale=7.0)
+        skipped, guided = together(x, sigma, 1).x0, together(x, sigma, 0).x0
+    expected = first + (second - first) * 0.5
+    assert (skipped - expected).abs().max() <= 1e-4 * expected.abs().max()
+    assert (guided - expected).abs().max() > 1e-2 * expected.abs().max()
