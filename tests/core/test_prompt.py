@@ -65,6 +65,24 @@ def test_the_parts_are_those_of_a1111(case: dict[str, Any]) -> None:
     assert [[part.text, part.weight] for part in composition(case["prompt"])] == [[flat[i], w] for i, w in expected]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[a:b:\u30005]", [(5, "a"), (10, "b")]),  # any white space may stand around the number
+        ("[a:b:\u0661]", [(10, "[a:b:\u0661]")]),  # but its digits are 0 to 9
+        ("[a:b:1e1]", [(10, "a")]),
+        ("[a:b:1e-1]", [(10, "b")]),  # no dot: not a share
+        ("[a:b:1.5e-1]", [(1, "a"), (10, "b")]),
+        ("a\\\n[b:c:1]", [(10, "a\\\n[b:c:1]")]),  # a backslash does not escape a line's end
+        ("[[a:b:1]:[c|d]:2]", [(1, "a"), (2, "b"), *((n, "cd"[(n - 1) % 2]) for n in range(3, 11))]),
+        ("[a:b:1e999]", [(10, "a")]),  # where A1111 fails
+    ],
+)
+def test_numbers_are_those_of_a1111s_grammar(text: str, expected: list[tuple[int, str]]) -> None:
+    """Seen in A1111's own grammar, run with lark 1.1.2."""
+    assert [(entry.until, entry.text) for entry in schedule(text, 10)] == expected
+
+
 def test_tags_leave_the_text_whatever_their_kind() -> None:
     assert extract("a <lora:b:0.5>c<x:y> <lora> <:z>") == (
         "a c <lora> <:z>",
