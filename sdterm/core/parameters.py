@@ -139,7 +139,7 @@ _OURS = {*KEYS, "Model hash", "Model", record.KEY, "Version"}
 # --- what is not drawn ------------------------------------------------------------------------------------------------
 
 # Keys of A1111 that change a picture and are not honoured, with the values that change nothing.
-_NOT_HONOURED: Mapping[str, tuple[str, ...]] = {
+NOT_HONOURED: Mapping[str, tuple[str, ...]] = {
     "Image CFG scale": (),
     "Face restoration": ("None",),
     "FP8 weight": ("Disable",),
@@ -473,7 +473,7 @@ def _hypernet(parameters: dict[str, str]) -> str:
 
 def _not_honoured(parameters: Mapping[str, str], prompt: str) -> list[str]:
     """The keys of A1111 that change a picture here only in name."""
-    lost = [name for name, off in _NOT_HONOURED.items() if name in parameters and parameters[name] not in off]
+    lost = [name for name, off in NOT_HONOURED.items() if name in parameters and parameters[name] not in off]
     for name, value in parameters.items():
         if name.startswith("Hires ") and value not in _HIRES_OFF.get(name, ()) and not value.startswith("Use same "):
             lost.append(name)
@@ -485,4 +485,4 @@ def _not_honoured(parameters: Mapping[str, str], prompt: str) -> list[str]:
 
 
 def _unknown(name: str) -> bool:
-    return not (name in _NOT_HONOURED or name.startswith("Hires ") or name in ("Lora hashes", "TI hashes"))
+    return not (name in NOT_HONOURED or name.startswith("Hires ") or name in ("Lora hashes", "TI hashes"))

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -41,6 +42,14 @@ signs = st.sampled_from(
     [*"()[]:|\\<> \n,", "a", "BREAK", " AND ", "0.5", ":3]", ":1.2)", "[a:b:0.5]", "[c|d]", "<lora:x:1>", "é", "\0"]
 )
 texts = st.text(max_size=40) | st.lists(signs, max_size=30).map("".join)
+
+
+@pytest.fixture(autouse=True)
+def _prompt_in_the_report(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> None:
+    """For docs/compatibility.md."""
+    case = request.node.callspec.params.get("case") if hasattr(request.node, "callspec") else None
+    if isinstance(case, dict):
+        record_property("prompt", case["prompt"])
 
 
 @each

@@ -1,7 +1,7 @@
 """Prompts become what A1111 makes of them: token chunks, weights, text vectors, over the steps."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,8 +42,11 @@ def as_request(case: str) -> GenerationRequest:
 
 
 @pytest.mark.parametrize("case", [case for case in TEXTS if "error" not in TEXTS[case]])
-def test_a_prompt_becomes_the_vectors_a1111_makes_at_every_step(case: str, conditioner: Conditioner) -> None:
+def test_a_prompt_becomes_the_vectors_a1111_makes_at_every_step(
+    case: str, conditioner: Conditioner, record_property: Callable[[str, object], None]
+) -> None:
     golden = TEXTS[case]
+    record_property("prompt", golden["prompt"])
     asked = as_request(case)
     with torch.inference_mode():
         parts = conditioner.prompt(golden["prompt"], asked, 10)
@@ -54,7 +57,9 @@ def test_a_prompt_becomes_the_vectors_a1111_makes_at_every_step(case: str, condi
         for e, vectors in enumerate(part.vectors):
             expected = VECTORS[f"{case}/{p}/{e}"]
             assert vectors.shape == expected.shape
-            assert np.abs(vectors.numpy() - expected).max() <= 1e-4 * np.abs(expected).max()
+            error = float(np.abs(vectors.numpy() - expected).max() / np.abs(expected).max())
+            record_property("vector_error", error)
+            assert error <= 1e-4
 
 
 @pytest.mark.parametrize("case", [c for c in TEXTS if "error" not in TEXTS[c]["tokenize_line_whole_prompt"]])

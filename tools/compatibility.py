@@ -1,0 +1,206 @@
+"""Writes docs/compatibility.md from a run of the golden tests: `python -m tools.compatibility [REPORT.xml]`.
+
+Without a report the tests are run first, the heavy ones too. Every number on the page is a property that a test
+recorded next to its assertion.
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+from sdterm import __version__, load_plugins
+from sdterm.core.parameters import KEYS, NOT_HONOURED, option_key
+from sdterm.hooks import Sampler, Scheduler
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "compatibility.md"
+TESTS = (
+    "tests/core/test_prompt.py",
+    "tests/engine/test_conditioning.py",
+    "tests/engine/test_golden.py",
+    "tests/engine/test_from_infotext.py",
+    "tests/plugins/test_samplers.py",
+    "tests/plugins/test_schedulers.py",
+)
+
+FEATURES = {
+    "plain text": r"^[^()\[\]<>\\:|]*$",
+    "`(more)`": r"\((?![^()]*:)",
+    "`[less]`": r"\[[^\[\]:|]+\]",
+    "`(exactly:1.3)`": r"\([^()]*:\s*[-+]?[.\d]+\s*\)",
+    "escapes": r"\\\\",
+    "`BREAK`": r"\bBREAK\b",
+    "`AND`": r"\bAND\b",
+    "`[from:to:when]`": r"\[[^\[\]]*:[^\[\]]*:\s*[-+.\d]+\s*\]",
+    "`[to:when]`": r"\[[^\[\]:]*:\s*[-+.\d]+\s*\]",
+    "`[a\\|b]`": r"\[[^\[\]]*\|",
+    "nested brackets": r"[(\[][^()\[\]]*[(\[]",
+    "brackets without a partner": r"^[^()]*\)|\([^()]*$|^[^\[\]]*\]|\[[^\[\]]*$",
+    "network tags": r"<\w+:",
+    "more than 75 tokens": r"(?s)^.{400,}",
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One test that ran, with what it recorded."""
+
+    test: str
+    passed: bool
+    said: dict[str, str]
+
+
+def read_report(path: Path) -> list[Case]:
+    cases = []
+    for element in ElementTree.parse(path).getroot().iter("testcase"):
+        if element.find("skipped") is not None:
+            continue
+        said = {entry.get("name", ""): entry.get("value", "") for entry in element.iter("property")}
+        passed = element.find("failure") is None and element.find("error") is None
+        cases.append(Case(f"{element.get('classname', '')}::{element.get('name', '')}", passed, said))
+    return cases
+
+
+def page(cases: list[Case]) -> str:
+    """The whole page."""
+    passed = sum(case.passed for case in cases)
+    return "\n".join(
+        [
+            "# Compatibility with AUTOMATIC1111",
+            "",
+            f"What sdterm {__version__} was measured against: AUTOMATIC1111 stable-diffusion-webui 1.9.4 on a CPU in",
+            "float32, on a tiny checkpoint in SD 1.5's layout, and k-diffusion. This page is written by",
+            f"`python -m tools.compatibility` from a run of the golden tests: {passed} of {len(cases)} passed.",
+            "",
+            "## Samplers and schedules",
+            "",
+            "PSNR of the picture against A1111's, in dB; = is the identical picture. 10 steps, 64x64, CFG 7. Schedules",
+            "that 1.10 added are compared as numbers, sigma by sigma; so is every schedule on this page.",
+            "",
+            *samplers(cases),
+            "",
+            "## Other runs",
+            "",
+            "Sizes, step counts, seeds, batches, variations, prompts. The error is the largest difference of the final",
+            "latents, relative to their largest value.",
+            "",
+            *runs(cases),
+            "",
+            "## Prompt language",
+            "",
+            "Prompts that have a feature, the tests of A1111's parsers and text vectors with them that passed, and the",
+            "largest relative error of the vectors.",
+            "",
+            *prompts(cases),
+            "",
+            "## Infotext",
+            "",
+            *keys(),
+            "",
+        ]
+    )
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
+    head = list(head)
+    yield f"| {' | '.join(head)} |"
+    yield f"|{'---|' * len(head)}"
+    yield from (f"| {' | '.join(row)} |" for row in rows)
+
+
+def decibels(case: Case) -> str:
+    if not case.passed:
+        return "failed"
+    return "=" if case.said["psnr"] == "inf" else f"{float(case.said['psnr']):.0f}"
+
+
+def samplers(cases: list[Case]) -> Iterator[str]:
+    found = {case.said["case"]: decibels(case) for case in cases if "|" in case.said.get("case", "")}
+    plugins = load_plugins()
+    schedules = ["Automatic", *(s.label for s in plugins.all(Scheduler) if any(f"|{s.label}" in run for run in found))]
+    traced = any("dpm_adaptive_takes_a1111s_path" in case.test and case.passed for case in cases)
+    cfgpp = any("ddim_cfgpp" in case.test and case.passed for case in cases)
+    notes = {
+        "DPM adaptive": "follows A1111's own path, call by call" if traced else "failed",
+        "DDIM CFG++": "A1111 1.10; compared with the paper's formula" if cfgpp else "failed",
+    }
+
+    def row(sampler: Sampler) -> list[str]:
+        if sampler.label in notes:
+            return [sampler.label, notes[sampler.label], *[""] * (len(schedules) - 1)]
+        missing = "no choice" if sampler.grid == "own" else ""
+        return [sampler.label, *(found.get(f"{sampler.label}|{schedule}", missing) for schedule in schedules)]
+
+    yield from table(["sampler", *schedules], map(row, plugins.all(Sampler)))
+
+
+def runs(cases: list[Case]) -> Iterator[str]:
+    others = [case for case in cases if "case" in case.said and "|" not in case.said["case"]]
+    rows = (
+        [
+            case.said["case"].removeprefix("extras/"),
+            f"{float(case.said['latent_error']):.0e}" if "latent_error" in case.said else "",
+            decibels(case),
+        ]
+        for case in others
+    )
+    yield from table(["run", "latents", "PSNR"], rows)
+
+
+def prompts(cases: list[Case]) -> Iterator[str]:
+    by_prompt: defaultdict[str, list[Case]] = defaultdict(list)
+    for case in cases:
+        if "prompt" in case.said:
+            by_prompt[case.said["prompt"]].append(case)
+
+    def row(feature: str, pattern: str) -> list[str]:
+        having = {prompt: tests for prompt, tests in by_prompt.items() if re.search(pattern, prompt)}
+        tests = [case for cases_of in having.values() for case in cases_of]
+        errors = [float(case.said["vector_error"]) for case in tests if "vector_error" in case.said]
+        passed = f"{sum(case.passed for case in tests)} of {len(tests)}"
+        return [feature, str(len(having)), passed, f"{max(errors):.0e}" if errors else ""]
+
+    yield from table(["feature", "prompts", "tests passed", "vectors"], (row(*item) for item in FEATURES.items()))
+
+
+def keys() -> Iterator[str]:
+    """Every key of A1111: written when it matters, read, and whether a pasted infotext restores it."""
+    yes, no = "yes", "no"
+    plugins = load_plugins()
+    options = {
+        option_key(option): owner.label
+        for kind in (Sampler, Scheduler)
+        for owner in plugins.all(kind)
+        for option in owner.options
+    }
+    rows = [[name, yes, yes, yes] for name in KEYS]
+    rows += [[name, yes, yes, "yes, by hash or name"] for name in ("Model hash", "Model")]
+    rows += [[f"{name} (options of samplers and schedules)", yes, yes, yes] for name in options]
+    rows += [["Version", yes, yes, "old behaviour of versions before 1.8"]]
+    rows += [["Lora hashes, TI hashes", no, yes, "no; named as not reproduced"]]
+    rows += [[name, no, yes, "no; named as not reproduced"] for name in NOT_HONOURED]
+    rows += [["Hires …, ControlNet …, ADetailer …", no, yes, "no; named as not reproduced"]]
+    rows += [["unknown keys", "written back", yes, "kept as they are"]]
+    yield from table(["key", "written", "read", "restored"], rows)
+
+
+def main() -> None:
+    if len(sys.argv) > 1:
+        PAGE.write_text(page(read_report(Path(sys.argv[1]))))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "--all", f"--junitxml={report}", *TESTS], cwd=ROOT, check=False
+        )
+        PAGE.write_text(page(read_report(report)))
+
+
+if __name__ == "__main__":
+    main()
