@@ -1,11 +1,15 @@
 """All images of a job in one picture, laid out as A1111 does (modules/images.py, image_grid)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sdterm.engine.job import Job, encoded
+from sdterm.events import Event, Grid, Warning
+from sdterm.hooks import PluginError
 
 MAX_PIXELS = 200_000_000  # A1111's img_max_size_mp; above it the images of a long job would fill the memory too
 
@@ -27,3 +31,33 @@ def layout(count: int) -> tuple[int, int]:
     """Rows and columns for so many images: as near to a square as it goes, wider than high."""
     rows = min(round(math.sqrt(count)), count)
     return rows, math.ceil(count / rows)
+
+
+def makes_grid(job: Job, emit: Callable[[Event], None]) -> bool:
+    """Whether a grid is asked for and possible; a warning says why not."""
+    count = len(job.plan.images)
+    if not job.request.grid or count == 1:
+        return False
+    rows, columns = layout(count)
+    pixels = rows * columns * job.plan.width * job.plan.height
+    finished = sum(job.tape.is_finished(index) for index in range(count))
+    if finished:
+        why = f"{finished} of the {count} images were finished in an earlier run"
+    elif pixels > MAX_PIXELS:
+        why = f"it would have {pixels / 1e6:,.0f} megapixels; the limit is {MAX_PIXELS / 1e6:,.0f}"
+    else:
+        return True
+    emit(Warning(code="grid_skipped", message=f"The grid is left out: {why}."))
+    return False
+
+
+def emit_grid(job: Job, cells: Sequence[NDArray[Any]], infotext: str, emit: Callable[[Event], None]) -> None:
+    """The grid of a finished job. The images are what matters: what prevents it is a warning."""
+    try:
+        grid = image_grid(cells)
+        data = encoded(job, grid, infotext)
+    except (PluginError, MemoryError) as error:
+        emit(Warning(code="grid_skipped", message=f"The grid is left out. {error}"))
+        return
+    height, width = grid.shape[:2]
+    emit(Grid(width=width, height=height, infotext=infotext, suffix=job.choices.saver.suffix, data=data))

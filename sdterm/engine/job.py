@@ -1,0 +1,111 @@
+"""A job: a request on its way through the engine, and what its tape and its images remember it by."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+from sdterm import __version__
+from sdterm.core.plan import Choices, ImagePlan, Plan
+from sdterm.core.record import Record
+from sdterm.core.registry import PluginSet
+from sdterm.engine.device import device_name
+from sdterm.engine.tape import Tape, read_header
+from sdterm.hooks import MemoryOptimizer
+from sdterm.request import GenerationRequest
+
+# Parts of a request that change how it is computed, not what is drawn: a tape outlives a change of these.
+HOW = {"memory", "batch_cond_uncond", "format", "format_options", "grid"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A request on its way through the stages."""
+
+    request: GenerationRequest
+    plugins: PluginSet
+    choices: Choices
+    plan: Plan
+    optimizers: tuple[MemoryOptimizer, ...]
+    sigmas: torch.Tensor
+    tape: Tape
+    dtype: torch.dtype
+    began: float
+
+    def batches(self) -> list[list[int]]:
+        """The images still to draw, by index, as they are drawn together."""
+        size = 1 if self.choices.sampler.batch_coupled else self.request.batch_size
+        batches = [
+            [
+                index
+                for index in range(first, min(first + size, len(self.plan.images)))
+                if not self.tape.is_finished(index)
+            ]
+            for first in range(0, len(self.plan.images), size)
+        ]
+        return [batch for batch in batches if batch]
+
+
+def encoded(job: Job, pixels: NDArray[Any], infotext: str) -> bytes:
+    """Pixels [H, W, 3] as a file in the chosen format."""
+    saver = job.choices.saver
+    with job.plugins.guard(saver):
+        data = saver.encode(pixels, infotext, **job.plan.format_options)
+        if not isinstance(data, bytes):
+            raise TypeError("it gave no bytes")
+    return data
+
+
+def header(
+    plan: Plan, choices: Choices, plugins: PluginSet, dtype: torch.dtype, device: torch.device, sigmas: torch.Tensor
+) -> dict[str, Any]:
+    """What recorded rows depend on, under the words a user is told when one of them changed."""
+    owners = {plugins.owner(part) for part in (choices.sampler, choices.scheduler, choices.family)}
+    return {
+        "request": plan.request.model_dump(mode="json", exclude=HOW),
+        "prompt or seed": [image.model_dump(mode="json") for image in plan.images],
+        "checkpoint": plan.model_hash,
+        "plugin version": [entry for entry in plugins.identity if entry[0] in owners],
+        "schedule": sigmas.tolist(),
+        "precision": str(dtype),
+        "device": device_name(device),
+        "thread count": torch.get_num_threads(),
+        "version of torch": torch.__version__,
+        "version of sdterm": __version__,
+    }
+
+
+def record_of(job: Job, index: int, device: torch.device) -> Record:
+    """What image `index` is made with, for whoever wants to draw it again or ask why it differs."""
+    drawers = {job.plugins.owner(part) for part in (job.choices.sampler, job.choices.scheduler, job.choices.family)}
+    strangers = [p.source for p in job.plugins.plugins if p.source.origin != "built-in" and p.source.slug in drawers]
+    saver = job.choices.saver
+    dtype = torch.float32 if job.tape.is_float32(index) else job.dtype
+    size = 1 if job.choices.sampler.batch_coupled else job.request.batch_size
+    together = min(size, len(job.plan.images) - index // size * size)
+    return Record(
+        torch=torch.__version__,
+        device=device_name(device),
+        dtype=str(dtype).removeprefix("torch."),
+        threads=str(torch.get_num_threads()) if device.type == "cpu" else "",
+        batch=f"{index % size}/{together}" if together > 1 else "",
+        format=saver.id,
+        format_options={o.name: v for o in saver.options if (v := job.plan.format_options[o.name]) != o.default},
+        plugins=tuple(f"{source.slug}@{source.digest}" for source in strangers),
+        memory=job.request.memory,
+    )
+
+
+def recorded_seeds(tape: Path | None, request: GenerationRequest) -> dict[str, Callable[[], int]]:
+    """What an earlier run of this request drew, as `prepare` takes it: resuming a random seed draws the same image."""
+    header: Mapping[str, Any] | None = read_header(tape) if tape else None
+    if not header or header.get("request") != request.model_dump(mode="json", exclude=HOW):
+        return {}
+    images = header.get("prompt or seed")
+    if not images:
+        return {}
+    first = ImagePlan.model_validate(images[0])
+    return {"draw_seed": lambda: first.seed, "draw_variation": lambda: first.variation_seed}

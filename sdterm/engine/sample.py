@@ -1,0 +1,124 @@
+"""Sampling a batch: noise, prompts and network handed to the sampler, its calls recorded."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+
+from sdterm.core.plan import ImagePlan
+from sdterm.core.prompt.networks import extract
+from sdterm.core.registry import PluginSet
+from sdterm.engine.brownian import brownian_noise
+from sdterm.engine.denoiser import guided_denoiser
+from sdterm.engine.job import Job
+from sdterm.engine.loading import Model
+from sdterm.engine.model_sampling import DiscreteSampling
+from sdterm.engine.noise import batch_noise
+from sdterm.engine.preview import preview_jpeg
+from sdterm.engine.recorder import Recorder
+from sdterm.events import Event, Preview, Resumed, Step
+from sdterm.hooks import ModelSampling, Sampler
+from sdterm.request import GenerationRequest
+
+PREVIEW_INTERVAL = 0.5  # seconds
+
+
+def noise_levels(request: GenerationRequest, sampler: Sampler, plugins: PluginSet, model: Model) -> ModelSampling:
+    """The noise levels that a run is on: the model's, or what the sampler makes of them."""
+    sampling = model.sampling
+    if request.downcast_alphas or request.quantize:
+        alphas = model.components.alphas_cumprod
+        sampling = DiscreteSampling(alphas.half() if request.downcast_alphas else alphas, request.quantize)
+    if not sampler.sampling:
+        return sampling
+    with plugins.guard(sampler):
+        return sampler.sampling(sampling)
+
+
+def sample_batch(
+    job: Job,
+    model: Model,
+    batch: Sequence[int],
+    cancel: threading.Event,
+    on_step: Callable[[int, torch.Tensor, Model], None],
+    emit: Callable[[Event], None],
+) -> torch.Tensor:
+    """The latents [B, C, h, w] of the images `batch`. Raises what the recorder raises; PluginError if the sampler
+    fails or gives something else."""
+    images: list[ImagePlan] = [job.plan.images[index] for index in batch]
+    sampler, components, request = job.choices.sampler, model.components, job.request
+    shape = (
+        components.latent_channels,
+        job.plan.height // components.downscale,
+        job.plan.width // components.downscale,
+    )
+    start, noise = batch_noise(images, request, shape, components.downscale, components.device)
+    if sampler.noise == "brownian":
+        seeds = [image.seed for image in images]
+        with job.plugins.guard(sampler):  # it may have given sigmas that span nothing
+            noise = brownian_noise(seeds, request.noise_source, shape, components.device, job.sigmas)
+    for index, latents in zip(batch, start, strict=True):
+        job.tape.start(index, latents)
+    levels = noise_levels(request, sampler, job.plugins, model)
+    calls = request.steps * sampler.calls_per_step  # what A1111 plans a prompt's schedule by, whatever really comes
+    network = guided_denoiser(
+        components,
+        levels,
+        model.condition,
+        [model.condition.prompt(extract(image.prompt)[0], request, calls) for image in images],
+        [model.condition.negative(image.negative_prompt, request, calls) for image in images],
+        request,
+        needs_uncond=sampler.needs_uncond,
+    )
+
+    def on_live(call: int) -> None:
+        if call:
+            emit(Resumed(first=batch[0], images=len(batch), calls=call))
+
+    recorder = Recorder(
+        network, job.tape, batch, start.shape, cancel, lambda step, x0: on_step(step, x0, model), on_live
+    )
+    try:
+        with job.plugins.guard(sampler):
+            latents = sampler.sample(
+                recorder.denoise,
+                start * _start_scale(job),
+                job.sigmas,
+                noise=noise,
+                callback=recorder.callback,
+                **({"sampling": levels} if sampler.sampling else {}),
+                **job.plan.sampler_options,
+            )
+            if not (
+                isinstance(latents, torch.Tensor) and latents.shape == start.shape and torch.isfinite(latents).all()
+            ):
+                raise ValueError("it gave no finite latents of its input's shape")
+    finally:
+        recorder.close()  # what ended the run, if it was not the sampler, is raised here in place of its error
+    return latents.float()
+
+
+def _start_scale(job: Job) -> torch.Tensor | float:
+    """What pure noise is multiplied by."""
+    if job.choices.sampler.start == "unit":
+        return 1.0
+    if job.request.sgm_noise_multiplier:
+        return torch.sqrt(1.0 + job.sigmas[0] ** 2.0)
+    return job.sigmas[0]
+
+
+def progress(
+    job: Job, batch: Sequence[int], number: int, batches: int, previews: bool, emit: Callable[[Event], None]
+) -> Callable[[int, torch.Tensor, Model], None]:
+    """The `on_step` of a batch: a step event each time, a preview now and then."""
+    shown = time.perf_counter()
+
+    def on_step(step: int, x0: torch.Tensor, model: Model) -> None:
+        nonlocal shown
+        emit(Step(batch=number, batches=batches, step=step, steps=len(job.sigmas) - 1))
+        if previews and time.perf_counter() - shown >= PREVIEW_INTERVAL:
+            emit(Preview(index=batch[0], step=step, data=preview_jpeg(x0, model.components.latent_rgb)))
+            shown = time.perf_counter()
+
+    return on_step
