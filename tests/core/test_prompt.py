@@ -233,7 +233,8 @@ def test_deep_nests_weigh_what_a1111_makes_of_them_but_for_the_last_bits() -> No
         ("aspect 16:9", ":9", "aspect 16:\\9"),
         ("a smile :3 <lora:smoke:1>", ":3", "a smile :\\3 <lora:smoke:1>"),
         ("(a BREAK b:1.2)", " BREAK ", "(a:1.2) BREAK (b:1.2)"),
-        ("([a BREAK b]", " BREAK ", "([a]) BREAK ([b]"),
+        ("((a BREAK b:1.2)", " BREAK ", "((a:1.2)) BREAK ((b:1.2)"),
+        ("([a|b BREAK c]:1.2)", " BREAK ", None),
         ("[a:b|c:0.5] d", "[a:b|c:0.5]", "[a:[b|c]:0.5] d"),
         ("[a|b:c:0.5]", "[a|b:c:0.5]", "[[a|b]:c:0.5]"),
         ("a|b", "|", "a\\|b"),
@@ -284,6 +285,8 @@ def test_the_word_where_the_first_chunk_is_full_is_found() -> None:
         "\\(a\\) 16:9,",
         "<lora:smoke:0.5> <hypernet:anime> <lyco:Fine Detail>",
         "[BREAK|a]",
+        "(a BREAK b:1)",
+        "([a BREAK b])",
         "",
     ],
 )

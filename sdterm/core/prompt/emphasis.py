@@ -78,7 +78,7 @@ def pieces(text: str) -> tuple[Piece, ...]:
     start = end = 0
     weight = 1.0
     for run in read(text)[0]:
-        value = _weight(run)
+        value = weigh(run)
         if merged and value != weight:
             done.append(Piece("".join(merged), weight, (start, end)))
             merged = []
@@ -89,7 +89,8 @@ def pieces(text: str) -> tuple[Piece, ...]:
     return (*done, Piece("".join(merged), weight, (start, end)))
 
 
-def _weight(run: Run) -> float:
+def weigh(run: Run) -> float:
+    """The weight of a run, its brackets counted in."""
     weight = run.weight
     if run.depth <= _EXACT_DEPTH:
         for bracket in run.around():

@@ -211,16 +211,17 @@ def _strays(runs: list[emphasis.Run]) -> Iterator[Lint]:
 
 
 def _breaks(text: str, runs: list[emphasis.Run]) -> Iterator[Lint]:
+    """`(a BREAK b:1.2)`. Where a schedule stands between, its brackets too would have to be parted."""
     for run in runs:
-        if run.weight == emphasis.BREAK and run.depth:
+        if run.weight == emphasis.BREAK != emphasis.weigh(run):
             start, end = run.span
             while start and text[start - 1].isspace():
                 start -= 1
             while end < len(text) and text[end].isspace():
                 end += 1
             fix = None
-            if run.depth <= _REPEATABLE:
-                around = run.around()
+            around = run.around() if run.depth <= _REPEATABLE else []
+            if around and "\0" not in text[min(bracket.start for bracket in around) : start]:
                 signs = {bracket.start: text[bracket.start] for bracket in around}
                 closers = "".join(bracket.closer or {"(": ")", "[": "]"}[signs[bracket.start]] for bracket in around)
                 fix = f"{closers} BREAK {''.join(signs[at] for at in sorted(signs))}"
@@ -233,7 +234,7 @@ def _second_chunk(text: str, runs: list[emphasis.Run], family: ModelFamily | Non
         return
     count = 0
     for run in runs:
-        if run.weight == emphasis.BREAK and not any(run.inner):
+        if run.weight == emphasis.BREAK == emphasis.weigh(run):
             count = 0
             continue
         for word in islice(_WORD.finditer(text, *run.span), family.tokens.length + 1):
