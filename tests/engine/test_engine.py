@@ -158,7 +158,7 @@ def test_prompts_of_several_chunks_are_drawn(engine: Engine, plugins: PluginSet)
 def test_previews_are_small_pictures_that_resemble_the_result(
     engine: Engine, plugins: PluginSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sdterm.engine.engine.PREVIEW_INTERVAL", 0.0)
+    monkeypatch.setattr("sdterm.engine.sample.PREVIEW_INTERVAL", 0.0)
     asked = request(prompt="sunset, lake", steps=12, width=128, height=128)
     events = list(engine.run(asked, plugins, previews=True))
     previews = [event for event in events if isinstance(event, Preview)]
