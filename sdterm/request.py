@@ -4,6 +4,7 @@ A request is a value: validated once, never changed in place (`request.model_cop
 JSON. It holds what the user said; what the engine made of it (the seeds drawn, the final prompts) is a `Plan`.
 """
 
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -107,6 +108,16 @@ class GenerationRequest(BaseModel):
             if 0xD800 <= ord(character) < 0xE000:
                 raise ValueError(f"is not valid Unicode at position {position}; remove that character")
         return text
+
+    @field_validator("styles", "model", "sampler", "scheduler", "format", "memory", "extra_params")
+    @classmethod
+    def _storable(cls, value: Any) -> Any:
+        # A request is stored and sent as JSON, which cannot hold half a character.
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise ValueError("is not valid Unicode") from None
+        return value
 
 
 def make_request(**fields: Any) -> GenerationRequest:

@@ -101,11 +101,12 @@ class Conditioner:
 def _weighted(vectors: torch.Tensor, column: Sequence[Chunk], emphasis: str) -> torch.Tensor:
     """Text vectors [B, 77, C] times their tokens' weights. Source: A1111 sd_emphasis; "Original" then scales the whole
     so that its mean is what it was."""
-    if emphasis not in ("Original", "No norm"):
+    if emphasis not in ("Original", "No norm") or all(weight == 1 for chunk in column for weight in chunk.weights):
         return vectors
     weights = torch.tensor([chunk.weights for chunk in column]).to(vectors)
     multiplied = vectors * weights[..., None]
-    return multiplied if emphasis == "No norm" else multiplied * (vectors.mean() / multiplied.mean())
+    mean = multiplied.mean()
+    return multiplied if emphasis == "No norm" or mean == 0 else multiplied * (vectors.mean() / mean)
 
 
 def _size(vectors: Sequence[torch.Tensor]) -> int:

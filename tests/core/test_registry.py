@@ -43,7 +43,7 @@ def test_two_sets_of_the_same_plugins_have_one_identity(plugins: PluginSet) -> N
 def test_every_descriptor_is_listed_under_its_plugin(plugins: PluginSet) -> None:
     assert plugins.owner(plugins.sampler("Euler a")) == "samplers.euler"
     assert [sampler.id for sampler in plugins.all(Sampler)][:2] == ["dpmpp_2m", "dpmpp_sde"], "the default comes first"
-    assert [scheduler.label for scheduler in plugins.all(Scheduler)] == ["Uniform", "Karras", "Exponential"]
+    assert [scheduler.label for scheduler in plugins.all(Scheduler)][:3] == ["Uniform", "Karras", "Exponential"]
 
 
 def test_transforms_come_in_their_order(plugins: PluginSet) -> None:
