@@ -18,6 +18,7 @@ from sdterm.core.infotext import Infotext
 from sdterm.core.library import CheckpointFile, Library
 from sdterm.core.names import UnknownNameError, normal, printable
 from sdterm.core.plan import AUTOMATIC, ImagePlan, Plan
+from sdterm.core.prompt.networks import extract
 from sdterm.core.record import Record
 from sdterm.core.registry import PluginSet, check_options, named
 from sdterm.hooks import Option, OptionValue, Sampler, Scheduler
@@ -176,6 +177,7 @@ _ALWAYS_KARRAS = {"Restart"}  # the sampler whose default schedule is older than
 _TELLING = {"User", "Hashes", "Civitai resources", "Civitai metadata", "Created Date", "Template", "Negative Template"}
 
 
+_TAGS = 20  # named in a record, at most
 _CLEAN = re.compile(r"[^\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]*")  # what a file can hold and a terminal bears
 
 
@@ -245,7 +247,8 @@ def image_infotext(plan: Plan, image: ImagePlan, plugins: PluginSet, made: Recor
         | {key.name: key.write(drawn) for key in _PADDING}
         | {key: value for key, value in request.extra_params.items() if key not in taken and infotext.is_key(key)}
     )
-    made = replace(made or Record(), sdterm=__version__, model=plan.model_hash)
+    ignored = tuple(":".join((tag.kind, *tag.args)) for tag in extract(image.prompt)[1][:_TAGS])
+    made = replace(made or Record(), sdterm=__version__, model=plan.model_hash, ignored=ignored)
     visible = infotext.parse(infotext.write(request.prompt, request.negative_prompt, parameters))
     said = read(visible, plugins).fields
     unsaid = {

@@ -37,6 +37,8 @@ class Record:
     """`slug@digest` of each plugin that drew and does not come with sdterm."""
     memory: tuple[str, ...] = ()
     """The memory optimizers that were asked for."""
+    ignored: tuple[str, ...] = ()
+    """Network tags of the prompt, `lora:name:0.8`, that were not applied."""
     fields: Mapping[str, Any] = field(default_factory=dict)
     """Request fields that the rest of the infotext does not say, or not exactly."""
 
@@ -50,7 +52,8 @@ class Record:
 
     def __str__(self) -> str:
         entries = [(_SHORT[name], getattr(self, name)) for name in _SHORT if getattr(self, name)]
-        entries += [("plugin", plugin) for plugin in self.plugins] + [("memory", name) for name in self.memory]
+        for key, name in _MANY.items():
+            entries += [(key, value) for value in getattr(self, name)]
         entries += [(f"format.{name}", _json(value)) for name, value in self.format_options.items()]
         entries += [(f"set.{name}", _json(value)) for name, value in self.fields.items()]
         return urlencode(entries)
@@ -65,8 +68,9 @@ class Record:
         long = {short: name for name, short in _SHORT.items()}
         return cls(
             **{long[key]: value for key, value in entries if key in long},
-            plugins=tuple(value for key, value in entries if key == "plugin"),
-            memory=tuple(value for key, value in entries if key == "memory"),
+            plugins=_all("plugin", entries),
+            memory=_all("memory", entries),
+            ignored=_all("ignored", entries),
             format_options=_values("format.", entries),
             fields=_values("set.", entries),
         )
@@ -83,6 +87,13 @@ _SHORT = {
     "text": "text",
     "format": "format",
 }
+
+
+_MANY = {"plugin": "plugins", "memory": "memory", "ignored": "ignored"}
+
+
+def _all(name: str, entries: list[tuple[str, str]]) -> tuple[str, ...]:
+    return tuple(value for key, value in entries if key == name)
 
 
 def _json(value: Any) -> str:

@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from sdterm import Engine, PluginSet
+from sdterm.core import infotext
 from sdterm.core.prompt.chunks import chunks
 from sdterm.core.prompt.emphasis import BREAK, pieces
+from sdterm.core.record import Record
 from sdterm.engine.conditioning import Conditioner
 from sdterm.engine.denoiser import Network, guided_denoiser
 from sdterm.events import Resumed, Step, Warning
@@ -90,6 +92,7 @@ def test_network_tags_are_left_out_and_named(engine: Engine, plugins: PluginSet)
     assert warning.code == "network_ignored"
     assert warning.message == "Networks are not applied yet; drawn without <lora:bad\ufffdname:0.8>."
     (image,) = images(tagged)
+    assert Record.parse(infotext.parse(image.infotext).parameters["sdterm"]).ignored == ("lora:bad\u202ename:0.8",)
     (plain,) = images(list(engine.run(request(), plugins)))
     assert image.pixel_hash == plain.pixel_hash
 
