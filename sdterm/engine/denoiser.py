@@ -40,6 +40,7 @@ def guided_denoiser(
     request: GenerationRequest,
     *,
     needs_uncond: bool,
+    counts_timesteps: bool = False,
 ) -> Network:
     """Classifier-free guidance around an epsilon-predicting network (k-diffusion's CompVisDenoiser inside A1111's
     CFGDenoiser, in their order of float operations): uncond + the sum of (cond - uncond) * (weight * cfg_scale) over
@@ -47,7 +48,8 @@ def guided_denoiser(
 
     prompts: an image's parts, for each image. Texts of unequal length run as separate calls; those of one length in
     one, prompts and negative prompts together if the request wants that. At cfg_scale 1 the negative prompt of a plain
-    prompt has no weight, so it is run only for a sampler that needs it.
+    prompt has no weight, so it is run only for a sampler that needs it. counts_timesteps: NGMS is compared with the
+    timestep, as A1111 does for samplers on variance-preserving latents.
     """
     scale, batch = request.cfg_scale, len(prompts)
     parts = [part for image_parts in prompts for part in image_parts]
@@ -80,9 +82,11 @@ def guided_denoiser(
 
     def denoise(x: torch.Tensor, sigma: torch.Tensor, call: int) -> Denoised:
         s = sigma[0]  # on the CPU: a scalar that broadcasts without waiting for the device
-        skipped = call % 2 == 1 and request.ngms > 0 and bool(s < request.ngms) and not needs_uncond
+        timestep = sampling.sigma_to_t(sigma[:1])
+        level = timestep[0] if counts_timesteps else s
+        skipped = call % 2 == 1 and request.ngms > 0 and bool(level < request.ngms) and not needs_uncond
         c_out, c_in = -s, 1 / (s**2 + 1) ** 0.5
-        t = sampling.sigma_to_t(sigma[:1]).to(components.device)
+        t = timestep.to(components.device)
         scaled = (x * c_in).to(components.dtype)
         x0: list[torch.Tensor] = [x] * (len(parts) + batch)
         for group in grouped(call, guide and not skipped):

@@ -70,6 +70,7 @@ def sample_batch(
         [model.condition.negative(image.negative_prompt, request, calls) for image in images],
         request,
         needs_uncond=sampler.needs_uncond,
+        counts_timesteps=sampler.start == "unit",
     )
 
     def on_live(call: int) -> None:

@@ -133,6 +133,9 @@ def test_negative_guidance_is_left_out_of_every_other_call_below_its_sigma(
     """A1111's NGMS. A sigma above all others is below it from the start on."""
     list(engine.run(request(ngms=15, sampler="Euler", negative_prompt="fog"), plugins))
     assert calls == [(2, 77), (1, 77), (2, 77), (1, 77)]
+    calls.clear()
+    list(engine.run(request(ngms=15, sampler="DDIM", negative_prompt="fog"), plugins))
+    assert set(calls) == {(2, 77)}, "DDIM's levels are timesteps, of which none here is below 15"
 
 
 @pytest.mark.parametrize(
