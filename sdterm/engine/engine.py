@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from sdterm.core.dataroot import data_root
-from sdterm.core.library import Library
+from sdterm.core.dataroot import EMBEDDINGS, data_root
+from sdterm.core.library import Library, file_stems
 from sdterm.core.names import printable
 from sdterm.core.parameters import image_infotext
 from sdterm.core.plan import Choices, Plan, choose, prepare
+from sdterm.core.prompt.embeddings import find_embeddings
 from sdterm.core.prompt.networks import extract
 from sdterm.core.registry import PluginSet
 from sdterm.core.styles import Styles
@@ -133,6 +134,8 @@ class Engine:
                     raise
                 emit(Warning(code="optimizer_skipped", message=f"{error} Going on without it."))
                 optimizers = tuple(optimizer for optimizer in optimizers if optimizer is not error.optimizer)
+        if warning := _ignored_embeddings(plan, model, file_stems(self.library.root / EMBEDDINGS)):
+            emit(warning)
         sigmas = run_sigmas(choices, plan, plugins, noise_levels(request, choices.sampler, plugins, model))
         opened = Tape(header(plan, choices, plugins, dtype, self.device, sigmas), tape)
         if opened.mismatch:
@@ -265,6 +268,18 @@ def _ignored_networks(plan: Plan) -> Warning | None:
         return None
     named = ", ".join(f"<{printable(tag, 60)}>" for tag in list(tags)[:5]) + (" …" if len(tags) > 5 else "")
     return Warning(code="network_ignored", message=f"Networks are not applied yet; drawn without {named}.")
+
+
+def _ignored_embeddings(plan: Plan, model: Model, there: Sequence[str]) -> Warning | None:
+    """Of the embeddings' names in the prompts, which are read as words so far."""
+    tokenize = model.components.tokenize
+    names = {name: tokenize(name) for name in there}
+    texts = {text for image in plan.images for text in (image.prompt, image.negative_prompt)} if names else set()
+    found = {embedding.name for text in texts for embedding in find_embeddings(tokenize(text), names)}
+    if not found:
+        return None
+    named = ", ".join(printable(name, 60) for name in sorted(found)[:5])
+    return Warning(code="embedding_ignored", message=f"Embeddings are not applied yet; read as words: {named}.")
 
 
 def _started(plan: Plan, choices: Choices) -> Started:

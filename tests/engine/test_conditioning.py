@@ -97,6 +97,18 @@ def test_network_tags_are_left_out_and_named(engine: Engine, plugins: PluginSet)
     assert image.pixel_hash == plain.pixel_hash
 
 
+def test_an_embedding_that_is_named_is_warned_of(engine: Engine, plugins: PluginSet) -> None:
+    folder = engine.library.root / "embeddings"
+    folder.mkdir(exist_ok=True)
+    (folder / "red circle.pt").touch()
+    try:
+        (warning,) = [event for event in engine.run(request(steps=1), plugins) if isinstance(event, Warning)]
+        assert warning.message == "Embeddings are not applied yet; read as words: red circle."
+        assert not [e for e in engine.run(request(steps=1, prompt="blue"), plugins) if isinstance(e, Warning)]
+    finally:
+        (folder / "red circle.pt").unlink()
+
+
 def test_a_run_stopped_after_a_prompt_switched_goes_on_with_the_switched_text(
     engine: Engine, plugins: PluginSet, tmp_path: Path
 ) -> None:
