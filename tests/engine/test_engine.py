@@ -1,7 +1,6 @@
 """What a run promises: seeds, batches, events, cancelling, previews, and never a black picture."""
 
 import hashlib
-import random
 import threading
 import time
 from io import BytesIO
@@ -18,7 +17,6 @@ from sdterm import Engine, PluginSet
 from sdterm.core.dataroot import EMBEDDED_MODEL
 from sdterm.core.library import Library
 from sdterm.events import (
-    Cancelled,
     Done,
     Event,
     Failed,
@@ -29,9 +27,8 @@ from sdterm.events import (
     Step,
     Warning,
 )
-from sdterm.hooks import Sampler
 from tests.engine.conftest import images, request
-from tests.engine.test_tape import SAMPLERS, only_image, pixels
+from tests.engine.test_tape import only_image, pixels
 
 
 def changed_model(path: Path, **changes: torch.Tensor | float) -> Path:
@@ -49,42 +46,6 @@ def test_a_run_is_one_stream_of_events_that_ends_with_done(root: Path, plugins: 
     kinds = [type(event) for event in fresh.run(request(steps=3), plugins)]
     assert kinds == [Started, ModelLoading, ModelLoading, Step, Step, Step, Image, Done]
     assert ModelLoading not in [type(event) for event in fresh.run(request(steps=1), plugins)]
-
-
-@pytest.mark.parametrize("label", SAMPLERS)
-def test_an_image_in_a_batch_equals_the_single_image_with_its_seed(
-    label: str, engine: Engine, plugins: PluginSet
-) -> None:
-    batch = images(list(engine.run(request(sampler=label, seed=7, batch_size=3), plugins)))
-    single = only_image(list(engine.run(request(sampler=label, seed=9), plugins)))
-    assert [image.seed for image in batch] == [7, 8, 9]
-    assert np.abs(pixels(batch[2].data) - pixels(single.data)).max() <= 1
-
-
-@pytest.mark.parametrize("label", SAMPLERS)
-def test_a_sampler_reports_every_step_once_and_leaves_global_randomness_alone(
-    label: str, engine: Engine, plugins: PluginSet
-) -> None:
-    states = torch.random.get_rng_state(), random.getstate(), np.random.get_state(legacy=False)["state"]["key"].tolist()
-    events = list(engine.run(request(sampler=label, steps=5), plugins))
-    steps = [event.step for event in events if isinstance(event, Step)]
-    assert steps == list(range(1, len(steps) + 1)) and steps
-    assert torch.equal(torch.random.get_rng_state(), states[0])
-    assert random.getstate() == states[1]
-    assert np.random.get_state(legacy=False)["state"]["key"].tolist() == states[2]
-
-
-@pytest.mark.parametrize("label", SAMPLERS)
-def test_cancelling_stops_within_one_network_call(label: str, engine: Engine, plugins: PluginSet) -> None:
-    cancel, steps = threading.Event(), []
-    for event in engine.run(request(sampler=label, steps=200), plugins, cancel=cancel):
-        if isinstance(event, Step):
-            steps.append(event.step)
-            cancel.set()
-        last = event
-    assert isinstance(last, Cancelled) and last.images == 0
-    calls = next(s for s in plugins.all(Sampler) if s.label == label).calls_per_step
-    assert steps[-1] <= 4 + calls, "one call in flight, two being written"
 
 
 def test_closing_the_events_ends_the_run(engine: Engine, plugins: PluginSet) -> None:

@@ -1,15 +1,17 @@
-"""What every sampler must keep, ours and a stranger's: each one that is registered is drawn with."""
+"""What every sampler must keep, ours and a stranger's: each one that is registered is drawn with.
+
+That a stopped run goes on from its tape is in test_tape.py.
+"""
 
 import random
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from sdterm import Engine, PluginSet, load_plugins
-from sdterm.events import Cancelled, Image, Resumed, Step
+from sdterm.events import Cancelled, Image, Step
 from sdterm.hooks import Sampler
 from tests.engine.conftest import EXTENSIONS, images, request
 from tests.engine.golden import pixels
@@ -61,18 +63,3 @@ def test_a_run_is_cancelled_within_a_step(name: str, engine: Engine, plugins: Pl
     assert isinstance(events[-1], Cancelled)
     assert not any(isinstance(event, Image) for event in events)
     assert max(event.step for event in events if isinstance(event, Step)) <= 10
-
-
-@pytest.mark.parametrize("name", SAMPLERS)
-def test_a_stopped_run_goes_on_to_the_identical_picture(
-    name: str, engine: Engine, plugins: PluginSet, tmp_path: Path
-) -> None:
-    asked = request(sampler=name, steps=4)
-    (whole,) = images(list(engine.run(asked, plugins)))
-    run = engine.run(asked, plugins, tape=tmp_path / "run.tape")
-    next(event for event in run if isinstance(event, Step) and event.step == 2)
-    run.close()
-    resumed = list(engine.run(asked, plugins, tape=tmp_path / "run.tape"))
-    assert all(event.calls > 0 for event in resumed if isinstance(event, Resumed))
-    assert images(resumed)[0].pixel_hash == whole.pixel_hash
-    assert images(resumed)[0].data == whole.data

@@ -26,6 +26,7 @@ from sdterm.hooks import Denoised, Sampler
 from tests.engine.conftest import EXTENSIONS, images, request
 
 SAMPLERS = [sampler.label for sampler in load_plugins(EXTENSIONS).all(Sampler)]
+FEW = ["Euler a", "Heun", "DPM++ 2M SDE"]  # of each kind of noise, and of two calls a step
 STOP_AT = 3  # steps
 
 RESUME = """
@@ -72,7 +73,7 @@ def resumed(
     folder = tmp_path_factory.mktemp("tapes")
     whole = {}
     for label in SAMPLERS:
-        asked = request(sampler=label, steps=8, width=128, height=128, batch_size=1)
+        asked = request(sampler=label, steps=6)
         whole[label] = only_image(list(engine.run(asked, plugins)))
         (folder / f"{label}.json").write_text(asked.model_dump_json())
         stopped = stop_at_step(engine, plugins, asked, STOP_AT, folder / f"{label}.tape")
@@ -106,7 +107,7 @@ def test_resuming_repeats_no_step_and_says_once_what_came_from_the_tape(label: s
     assert steps[0] >= STOP_AT and steps == sorted(set(steps))
 
 
-@pytest.mark.parametrize("label", SAMPLERS)
+@pytest.mark.parametrize("label", FEW)
 def test_resuming_with_another_attention_backend_stays_within_its_promise(
     label: str, engine: Engine, plugins: PluginSet, tmp_path: Path
 ) -> None:
@@ -120,7 +121,7 @@ def test_resuming_with_another_attention_backend_stays_within_its_promise(
     assert np.abs(pixels(only_image(events).data) - pixels(whole.data)).max() <= 1
 
 
-@pytest.mark.parametrize("label", SAMPLERS)
+@pytest.mark.parametrize("label", FEW)
 def test_another_checkpoint_starts_the_image_again_and_says_so(
     label: str, engine: Engine, plugins: PluginSet, other_checkpoint: Engine, tmp_path: Path
 ) -> None:
