@@ -28,7 +28,7 @@ def is_heavy(run: str) -> bool:
     """Large pictures and long runs are, and so is a sampler's every schedule, whose sigmas are compared anyway."""
     asked = RUNS[run]["request"]
     light = asked["width"] * asked["height"] * asked["steps"] <= 128 * 128 * 10
-    common = asked.get("scheduler") in (None, "Automatic", "Karras") or run.startswith(("DPM++ 2M|", "LCM|"))
+    common = asked.get("scheduler") in (None, "Automatic") or run.startswith(("extras/", "DPM++ 2M|"))
     return not (light and common)
 
 
