@@ -28,6 +28,7 @@ def test_a_prompt_becomes_a_picture_whose_path_is_printed(sdterm: Run, data: Pat
     assert "demo model" in done.stderr and "Time taken" in done.stderr and "Resident" in done.stderr
 
 
+@pytest.mark.heavy
 def test_the_demo_notice_is_given_once(sdterm: Run) -> None:
     sdterm("generate", "cat", *QUICK)
     assert "demo model" not in sdterm("generate", "cat", *QUICK).stderr
@@ -63,6 +64,7 @@ def test_jpeg_keeps_the_infotext_and_info_shows_it(sdterm: Run, tmp_path: Path) 
     assert shown["parameters"]["Sampler"] == "Euler a" and shown["parameters"]["Clip skip"] == "2"
 
 
+@pytest.mark.heavy
 def test_what_is_set_by_name_reaches_the_picture(sdterm: Run, tmp_path: Path) -> None:
     options = ("--seed", "5", "--sampler", "Euler a", "--set", "Eta=0", "--ensd", "31337", "--out", str(tmp_path))
     varied = ("--variation-seed", "9", "--variation-strength", "0.5", "--seed-resize-from", "128x96")

@@ -52,6 +52,7 @@ def altered(path: Path, drawn: Path, **replaced: str) -> Path:
     return path
 
 
+@pytest.mark.heavy
 def test_a_picture_of_a_batch_is_verified_as_identical(here: Run, drawn: Path) -> None:
     done = here("verify", str(drawn))
     assert (done.returncode, done.stdout) == (0, "identical: all 4,096 pixels are the same\n"), done.stderr
