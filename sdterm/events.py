@@ -34,6 +34,8 @@ class Started(Event):
     images: int
     demo: bool = False
     """The model is the small one that ships with sdterm."""
+    data: bytes = Field(b"", exclude=True, repr=False)
+    """The resolved plan, as JSON (`core.plan.Plan`): given back to the engine, it draws the same again."""
 
 
 class ModelLoading(Event):
@@ -111,12 +113,25 @@ class Resumed(Event):
     calls: int
 
 
+ILLEGAL_ACCESS, DEVICE_LOST = "illegal_memory_access", "device_lost"
+"""Codes of failures after which a process computes nothing any more; another one may go on."""
+
+
 class Failed(Event):
     """The job stopped. Images already delivered stay."""
 
     code: str
     message: str
     advice: str = ""
+
+
+class Paused(Event):
+    """Every image still to draw stands at a step: the tape has what was computed, and the job can go on."""
+
+    images: int
+    """How many images were finished before."""
+    step: int | None = None
+    """Where the rest stands, if a step was asked for."""
 
 
 class Cancelled(Event):

@@ -9,7 +9,7 @@ from random import Random
 from pydantic import BaseModel, ConfigDict
 
 from sdterm.core.library import CheckpointFile, Library, ModelFileError
-from sdterm.core.names import UnknownNameError, normal
+from sdterm.core.names import UnknownNameError, normal, printable
 from sdterm.core.registry import PluginFailure, PluginSet, check_options, named
 from sdterm.core.styles import Styles
 from sdterm.hooks import (
@@ -85,6 +85,22 @@ def choose(request: GenerationRequest, plugins: PluginSet, library: Library) -> 
     if match.refusal:
         raise ModelFileError(match.refusal)
     return Choices(checkpoint, family, match, sampler, scheduler, saver)
+
+
+def choose_again(plan: Plan, plugins: PluginSet, library: Library) -> Choices:
+    """What a plan was made from, found again: its checkpoint by hash, whatever lies in the folders now. Raises as
+    `choose` does."""
+    checkpoint = library.with_hash(plan.model_hash)
+    if not checkpoint:
+        with suppress(UnknownNameError, OSError):  # the cache of hashes may be gone
+            named_so = library.find(plan.model)
+            checkpoint = named_so if library.sha256(named_so.path) == plan.model_hash else None
+    if not checkpoint:
+        raise ModelFileError(
+            f"The checkpoint that this job was begun with, {printable(plan.model)} ({plan.model_hash[:10]}), is no "
+            "longer there. Put it back, or generate again with another."
+        )
+    return choose(plan.request.model_copy(update={"model": str(checkpoint.path)}), plugins, library)
 
 
 def _sampler(request: GenerationRequest, plugins: PluginSet) -> tuple[Sampler, str | None]:

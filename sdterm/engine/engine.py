@@ -6,9 +6,10 @@ import os
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from sdterm.core.dataroot import EMBEDDINGS, data_root
 from sdterm.core.library import Library, file_stems
 from sdterm.core.names import printable
 from sdterm.core.parameters import image_infotext
-from sdterm.core.plan import Choices, Plan, choose, prepare
+from sdterm.core.plan import Choices, Plan, choose, choose_again, prepare
 from sdterm.core.prompt.embeddings import find_embeddings
 from sdterm.core.prompt.networks import extract
 from sdterm.core.registry import PluginSet
@@ -25,16 +26,25 @@ from sdterm.core.styles import Styles
 from sdterm.engine.decode import BlackImageError, decode_image
 from sdterm.engine.device import memory_use, pick_device, pick_dtype, reset_peak, set_deterministic
 from sdterm.engine.failures import failure
-from sdterm.engine.grid import emit_grid, makes_grid
-from sdterm.engine.job import Job, encoded, header, record_of, recorded_seeds
+from sdterm.engine.grid import Cell, emit_grid, makes_grid
+from sdterm.engine.job import Job, Resume, encoded, header, record_of, recorded_seeds
 from sdterm.engine.loading import Model, OptimizerError, can_switch, choose_optimizers, load_model, with_optimizers
-from sdterm.engine.recorder import CancelledError, NonFiniteError
-from sdterm.engine.sample import noise_levels, progress, sample_batch
+from sdterm.engine.recorder import CancelledError, NonFiniteError, PausedError
+from sdterm.engine.sample import noise_levels, paused_previews, progress, sample_batch
 from sdterm.engine.schedule import run_sigmas
 from sdterm.engine.tape import Tape
-from sdterm.events import Cancelled, Done, Event, Image, ModelLoading, Started, Warning
+from sdterm.events import Cancelled, Done, Event, Image, ModelLoading, Paused, Started, Warning
 from sdterm.hooks import MemoryOptimizer
 from sdterm.request import GenerationRequest
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """What the engine is at: whoever watches it tells a long call from a stuck one."""
+
+    phase: Literal["idle", "load", "sample", "decode"] = "idle"
+    call: int = 0
+    """Network calls done in this run."""
 
 
 class Engine:
@@ -50,6 +60,7 @@ class Engine:
         self.device = pick_device(device)
         self.library = library or Library(data_root(None, os.environ))
         self.styles = styles or {}
+        self.pulse = Pulse()
         self._model: Model | None = None
         set_deterministic()
 
@@ -61,12 +72,15 @@ class Engine:
         tape: Path | None = None,
         previews: bool = False,
         cancel: threading.Event | None = None,
+        resume: Resume | None = None,
+        pause_at: int | None = None,
     ) -> Generator[Event, None, None]:
-        """Draw a request. The events end with one of `done`, `failed` or `cancelled`.
+        """Draw a request. The events end with one of `done`, `failed`, `paused` or `cancelled`.
 
         tape: a file that records every network call; a run with the same request and tape goes on where the last one
         stopped. Without it the tape is in memory. cancel: set it to stop within one network call; closing the
-        iterator does too.
+        iterator does too. resume: the plan of an earlier run to go on with, instead of making one. pause_at: the
+        step at which every image waits for another run to go on.
         """
         cancel = cancel or threading.Event()
         events: SimpleQueue[Event | Exception | None] = SimpleQueue()
@@ -75,12 +89,13 @@ class Engine:
         def work() -> None:
             try:
                 with torch.inference_mode():
-                    job = self._open(request, plugins, tape, events.put)
+                    job = self._open(request, plugins, tape, resume, events.put)
                     opened.append(job.tape)
-                    self._draw(job, cancel, previews, events.put)
+                    self._draw(job, cancel, pause_at, previews, events.put)
             except Exception as error:
                 events.put(failure(error) or error)
             finally:
+                self.pulse = Pulse()
                 events.put(None)
 
         thread = threading.Thread(target=work, name="engine", daemon=True)
@@ -108,13 +123,23 @@ class Engine:
     # --- stages -------------------------------------------------------------------------------------------------------
 
     def _open(
-        self, request: GenerationRequest, plugins: PluginSet, tape: Path | None, emit: Callable[[Event], None]
+        self,
+        request: GenerationRequest,
+        plugins: PluginSet,
+        tape: Path | None,
+        resume: Resume | None,
+        emit: Callable[[Event], None],
     ) -> Job:
         """Everything before the first step: names, plan, weights, sigmas, tape."""
         began = time.perf_counter()
+        self._at("load")
         reset_peak(self.device)
-        choices = choose(request, plugins, self.library)
-        plan = prepare(request, choices, plugins, self.library, self.styles, **recorded_seeds(tape, request))
+        if resume:
+            plan = resume.plan
+            choices = choose_again(plan, plugins, self.library)
+        else:
+            choices = choose(request, plugins, self.library)
+            plan = prepare(request, choices, plugins, self.library, self.styles, **recorded_seeds(tape, request))
         optimizers, refused = choose_optimizers(plugins, request.memory, self.device)
         emit(_started(plan, choices))
         for plugin in plugins.problems:
@@ -141,7 +166,23 @@ class Engine:
         if opened.mismatch:
             changed = ", ".join(opened.mismatch)
             emit(Warning(code="tape_restarted", message=f"The tape was made with another {changed}: starting again."))
-        return Job(request, plugins, choices, plan, optimizers, sigmas, opened, dtype, began)
+        return Job(
+            request,
+            plugins,
+            choices,
+            plan,
+            optimizers,
+            sigmas,
+            opened,
+            dtype,
+            began,
+            saved=resume.saved if resume else dict.fromkeys(opened.finished()),
+            left_out=resume.left_out if resume else frozenset(),
+            on_call=lambda _: self._at("sample", self.pulse.call + 1),
+        )
+
+    def _at(self, phase: Literal["load", "sample", "decode"], call: int | None = None) -> None:
+        self.pulse = Pulse(phase, self.pulse.call if call is None else call)
 
     def _load(
         self,
@@ -164,18 +205,28 @@ class Engine:
         emit(ModelLoading(model=plan.model, done=True, seconds=time.perf_counter() - began))
         return self._model
 
-    def _draw(self, job: Job, cancel: threading.Event, previews: bool, emit: Callable[[Event], None]) -> None:
+    def _draw(
+        self,
+        job: Job,
+        cancel: threading.Event,
+        pause_at: int | None,
+        previews: bool,
+        emit: Callable[[Event], None],
+    ) -> None:
         """All batches, one after the other."""
-        drawn = 0
-        cells: list[NDArray[Any]] = []  # the images' pixels, kept for the grid
-        infotexts: list[str] = []
+        drawn, paused = 0, False
+        cells: dict[int, Cell] = {}  # kept for the grid
         grid = makes_grid(job, emit)
         try:
             batches = job.batches()
             for number, batch in enumerate(batches):
-                latents = self._sample(
-                    job, batch, cancel, progress(job, batch, number, len(batches), previews, emit), emit
-                )
+                on_step = progress(job, batch, number, len(batches), previews, emit)
+                try:
+                    latents = self._sample(job, batch, cancel, pause_at, on_step, emit)
+                except PausedError:
+                    paused = True
+                    continue
+                self._at("decode")
                 for index, image_latents in zip(batch, latents, strict=True):
                     if cancel.is_set():
                         raise CancelledError
@@ -183,13 +234,15 @@ class Engine:
                     emit(image)
                     drawn += 1
                     if grid:
-                        cells.append(pixels)
-                        infotexts.append(image.infotext)
+                        cells[index] = Cell(pixels, image.infotext)
         except CancelledError:
             emit(Cancelled(images=drawn))
             return
+        if paused:
+            emit(Paused(images=drawn, step=pause_at))
+            return
         if grid:
-            emit_grid(job, cells, infotexts[0], emit)
+            emit_grid(job, cells, emit)
         memory = memory_use(self.device)
         emit(
             Done(
@@ -207,6 +260,7 @@ class Engine:
         job: Job,
         batch: Sequence[int],
         cancel: threading.Event,
+        pause_at: int | None,
         on_step: Callable[[int, torch.Tensor, Model], None],
         emit: Callable[[Event], None],
     ) -> torch.Tensor:
@@ -214,8 +268,13 @@ class Engine:
         call where it arose."""
         dtype = torch.float32 if any(job.tape.is_float32(index) for index in batch) else job.dtype
         model = self._load(job.choices, job.plan, job.plugins, dtype, job.optimizers, emit)
+        self._at("sample")
         try:
-            return sample_batch(job, model, batch, cancel, on_step, emit)
+            return sample_batch(job, model, batch, cancel, pause_at, on_step, emit)
+        except PausedError:
+            for preview in paused_previews(job, model, batch, pause_at or 0):
+                emit(preview)
+            raise
         except NonFiniteError as error:
             if model.dtype == torch.float32:
                 raise
@@ -224,7 +283,7 @@ class Engine:
                 job.tape.go_float32(index, error.call)
         del model
         model = self._load(job.choices, job.plan, job.plugins, torch.float32, job.optimizers, emit)
-        return sample_batch(job, model, batch, cancel, on_step, emit)
+        return sample_batch(job, model, batch, cancel, pause_at, on_step, emit)
 
     def _finish(
         self, job: Job, index: int, latents: torch.Tensor, emit: Callable[[Event], None]
@@ -293,4 +352,5 @@ def _started(plan: Plan, choices: Choices) -> Started:
         height=plan.height,
         images=len(plan.images),
         demo=choices.checkpoint.embedded,
+        data=plan.model_dump_json().encode(),
     )

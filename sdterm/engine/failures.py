@@ -10,7 +10,7 @@ from sdterm.core.styles import StylesError
 from sdterm.engine.decode import BlackImageError
 from sdterm.engine.recorder import NonFiniteError
 from sdterm.engine.tape import TapeError
-from sdterm.events import Failed
+from sdterm.events import DEVICE_LOST, ILLEGAL_ACCESS, Failed
 from sdterm.hooks import PluginError
 from sdterm.request import RequestError
 
@@ -29,6 +29,35 @@ _TABLE: tuple[tuple[type[Exception], str, str], ...] = (
     (TapeError, "tape_unusable", "Choose another file with --tape."),
 )
 
+# What a broken device says, torch's words → code, sentence, advice. Nothing more can be computed in that process.
+_DEVICE_ERRORS: tuple[tuple[str, str, str, str], ...] = (
+    (
+        "illegal memory access",
+        ILLEGAL_ACCESS,
+        "The GPU reported an illegal memory access.",
+        "If it comes back: close other programs on the GPU, lower its clock, or draw with --no-half.",
+    ),
+    *(
+        (
+            words,
+            DEVICE_LOST,
+            "The GPU or its driver stopped working.",
+            "Look at `nvidia-smi` and the system's log (`dmesg`).",
+        )
+        for words in (
+            "launch failure",
+            "device-side assert",
+            "ECC error",
+            "no CUDA-capable device",
+            "busy or unavailable",
+            "driver shutting down",
+            "CUDA error: unknown error",
+            "initialization error",
+        )
+    ),
+)
+
+_NO_MEMORY = ("can't allocate memory", "CUDA error: out of memory")
 _OUT_OF_MEMORY = "Try a smaller size, --batch 1, or --opt-split-attention."
 
 
@@ -37,9 +66,13 @@ def failure(error: Exception) -> Failed | None:
     cause = error.__cause__
     if isinstance(error, PluginError) and isinstance(cause, RuntimeError | MemoryError):
         through = failure(cause)  # memory ran out inside the plugin: not its fault
-        if through and through.code == "out_of_memory":
+        if through and through.code in ("out_of_memory", ILLEGAL_ACCESS, DEVICE_LOST):
             return through
-    if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):
+    if isinstance(error, RuntimeError):
+        for words, code, sentence, advice in _DEVICE_ERRORS:
+            if words in str(error):
+                return Failed(code=code, message=sentence, advice=advice)
+    if isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY):
         error = MemoryError(*error.args)
     if isinstance(error, OSError) and error.errno in (ENOSPC, EDQUOT):
         return Failed(code="disk_full", message="The disk is full.", advice="Free some space, then generate again.")

@@ -1,17 +1,28 @@
 """All images of a job in one picture, laid out as A1111 does (modules/images.py, image_grid)."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sdterm.core.image_file import ImageFileError, read_infotext, read_pixels
 from sdterm.engine.job import Job, encoded
 from sdterm.events import Event, Grid, Warning
 from sdterm.hooks import PluginError
 
 MAX_PIXELS = 200_000_000  # A1111's img_max_size_mp; above it the images of a long job would fill the memory too
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An image of the grid: uint8 [H, W, 3] and its infotext."""
+
+    pixels: NDArray[Any]
+    infotext: str
 
 
 def image_grid(images: Sequence[NDArray[Any]]) -> NDArray[Any]:
@@ -35,14 +46,14 @@ def layout(count: int) -> tuple[int, int]:
 
 def makes_grid(job: Job, emit: Callable[[Event], None]) -> bool:
     """Whether a grid is asked for and possible; a warning says why not."""
-    count = len(job.plan.images)
-    if not job.request.grid or count == 1:
+    count = len(job.plan.images) - len(job.left_out)
+    if not job.request.grid or count < 2:
         return False
     rows, columns = layout(count)
     pixels = rows * columns * job.plan.width * job.plan.height
-    finished = sum(job.tape.is_finished(index) for index in range(count))
-    if finished:
-        why = f"{finished} of the {count} images were finished in an earlier run"
+    lost = sum(path is None for path in job.saved.values())
+    if lost:
+        why = f"{lost} of the {count} images were finished in an earlier run"
     elif pixels > MAX_PIXELS:
         why = f"it would have {pixels / 1e6:,.0f} megapixels; the limit is {MAX_PIXELS / 1e6:,.0f}"
     else:
@@ -51,13 +62,20 @@ def makes_grid(job: Job, emit: Callable[[Event], None]) -> bool:
     return False
 
 
-def emit_grid(job: Job, cells: Sequence[NDArray[Any]], infotext: str, emit: Callable[[Event], None]) -> None:
-    """The grid of a finished job. The images are what matters: what prevents it is a warning."""
+def emit_grid(job: Job, drawn: Mapping[int, Cell], emit: Callable[[Event], None]) -> None:
+    """The grid of a finished job, from what was drawn now and the files of what was before. The images are what
+    matters: what prevents it is a warning."""
     try:
-        grid = image_grid(cells)
+        saved = {index: _read(path) for index, path in job.saved.items() if path and index not in job.left_out}
+        cells = [cell for _, cell in sorted({**saved, **drawn}.items())]
+        grid, infotext = image_grid([cell.pixels for cell in cells]), cells[0].infotext
         data = encoded(job, grid, infotext)
-    except (PluginError, MemoryError) as error:
+    except (PluginError, ImageFileError, MemoryError) as error:
         emit(Warning(code="grid_skipped", message=f"The grid is left out. {error}"))
         return
     height, width = grid.shape[:2]
     emit(Grid(width=width, height=height, infotext=infotext, suffix=job.choices.saver.suffix, data=data))
+
+
+def _read(path: Path) -> Cell:
+    return Cell(read_pixels(path), read_infotext(path) or "")

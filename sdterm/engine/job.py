@@ -1,7 +1,7 @@
 """A job: a request on its way through the engine, and what its tape and its images remember it by."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,17 @@ HOW = {"memory", "batch_cond_uncond", "format", "format_options", "grid"}
 
 
 @dataclass(frozen=True)
+class Resume:
+    """A job that goes on: what was settled before, which nothing that changed since reaches."""
+
+    plan: Plan
+    saved: Mapping[int, Path] = field(default_factory=dict)
+    """Image → its file: not drawn again, and shown in the grid."""
+    left_out: frozenset[int] = frozenset()
+    """Images that nobody wants any more."""
+
+
+@dataclass(frozen=True)
 class Job:
     """A request on its way through the stages."""
 
@@ -34,16 +45,21 @@ class Job:
     tape: Tape
     dtype: torch.dtype
     began: float
+    saved: Mapping[int, Path | None]
+    """Images of earlier runs, with their files where those are known."""
+    left_out: frozenset[int]
+    on_call: Callable[[int], None]
+    """Told the number of each network call that is done."""
+
+    def is_settled(self, index: int) -> bool:
+        """Whether an image need not be drawn."""
+        return index in self.saved or index in self.left_out
 
     def batches(self) -> list[list[int]]:
         """The images still to draw, by index, as they are drawn together."""
         size = 1 if self.choices.sampler.batch_coupled else self.request.batch_size
         batches = [
-            [
-                index
-                for index in range(first, min(first + size, len(self.plan.images)))
-                if not self.tape.is_finished(index)
-            ]
+            [index for index in range(first, min(first + size, len(self.plan.images))) if not self.is_settled(index)]
             for first in range(0, len(self.plan.images), size)
         ]
         return [batch for batch in batches if batch]

@@ -16,6 +16,10 @@ class CancelledError(Exception):
     """The user stopped the job."""
 
 
+class PausedError(Exception):
+    """The batch reached the step at which it is to wait."""
+
+
 class NonFiniteError(ArithmeticError):
     """A denoiser call gave NaN or infinity."""
 
@@ -55,9 +59,12 @@ class Recorder:
         cancel: threading.Event,
         on_step: Callable[[int, torch.Tensor], None],
         on_live: Callable[[int], None],
+        on_call: Callable[[int], None],
+        pause_at: int | None = None,
     ) -> None:
         self._network, self._tape, self._images, self._cancel = network, tape, images, cancel
-        self._on_step, self._on_live = on_step, on_live
+        self._on_step, self._on_live, self._on_call = on_step, on_live, on_call
+        self._pause_at, self._paused = pause_at, False
         self._shape = shape
         self._calls = 0
         self._live = False
@@ -67,11 +74,14 @@ class Recorder:
         self._thread.start()
 
     def denoise(self, x: torch.Tensor, sigma: torch.Tensor) -> Denoised:
-        """Answer from the tape, else from the network. Raises CancelledError, NonFiniteError or the writer's error."""
+        """Answer from the tape, else from the network. Raises CancelledError, PausedError, NonFiniteError or the
+        writer's error."""
         if self._cancel.is_set():
             self._failure = self._failure or CancelledError()
         if self._failure:
             raise self._failure
+        if self._paused:
+            raise PausedError
         if x.shape != self._shape or sigma.shape != self._shape[:1]:
             raise ValueError(f"it asked for x {tuple(x.shape)} at sigma {tuple(sigma.shape)}")
         number, self._calls = self._calls, self._calls + 1
@@ -94,6 +104,9 @@ class Recorder:
         """The sampler finished step i; replayed steps were reported when they were first done."""
         if self._live:
             self._queue.put(_StepDone(i + 1))
+        if self._pause_at is not None and i + 1 >= self._pause_at:
+            self._paused = True
+            raise PausedError
 
     def close(self) -> None:
         """Wait until everything is written. Raises what ended the run, if anything but the sampler did."""
@@ -102,6 +115,8 @@ class Recorder:
             self._thread.join()
         if self._failure:
             raise self._failure
+        if self._paused:
+            raise PausedError
 
     def _replay(self, number: int, x: torch.Tensor, sigma: float) -> Denoised | None:
         """The batch's rows of this call, or None if any is missing: then all are computed again, in the batch shape
@@ -127,6 +142,7 @@ class Recorder:
             try:
                 if isinstance(item, _Call):
                     x0 = self._record(item)
+                    self._on_call(item.number)
                 elif x0 is not None:
                     self._on_step(item.step, x0)
             except Exception as error:

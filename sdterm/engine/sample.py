@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
@@ -41,6 +41,7 @@ def sample_batch(
     model: Model,
     batch: Sequence[int],
     cancel: threading.Event,
+    pause_at: int | None,
     on_step: Callable[[int, torch.Tensor, Model], None],
     emit: Callable[[Event], None],
 ) -> torch.Tensor:
@@ -78,7 +79,15 @@ def sample_batch(
             emit(Resumed(first=batch[0], images=len(batch), calls=call))
 
     recorder = Recorder(
-        network, job.tape, batch, start.shape, cancel, lambda step, x0: on_step(step, x0, model), on_live
+        network,
+        job.tape,
+        batch,
+        start.shape,
+        cancel,
+        lambda step, x0: on_step(step, x0, model),
+        on_live,
+        job.on_call,
+        pause_at,
     )
     try:
         with job.plugins.guard(sampler):
@@ -98,6 +107,13 @@ def sample_batch(
     finally:
         recorder.close()  # what ended the run, if it was not the sampler, is raised here in place of its error
     return latents.float()
+
+
+def paused_previews(job: Job, model: Model, batch: Sequence[int], step: int) -> Iterator[Preview]:
+    """What each image of a batch looks like where it stands: who paused it may want to choose."""
+    for index in batch:
+        if row := job.tape.row(index, job.tape.recorded(index) - 1):
+            yield Preview(index=index, step=step, data=preview_jpeg(row.result.x0, model.components.latent_rgb))
 
 
 def _start_scale(job: Job) -> torch.Tensor | float:

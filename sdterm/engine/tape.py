@@ -9,10 +9,13 @@ On disk a tape is an append-only log of checksummed records, written without fsy
 the record being written, and a torn end is ignored.
 """
 
+import fcntl
 import hashlib
 import json
+import os
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -26,6 +29,7 @@ from sdterm.hooks import Denoised
 _MAGIC = b"sdterm tape 1\n"
 _FRAME = struct.Struct("<III")  # bytes of JSON, bytes of payload, CRC-32 of both
 _LARGEST = 2**31  # bytes; a record that claims more is damage
+_PATIENCE = 50  # tenths of a second
 
 
 class TapeError(OSError):
@@ -72,18 +76,21 @@ class Tape:
         if path is None:
             return
         try:
+            self._file = _locked(path)
             stored, end = self._load(path)
             if stored is not None:
                 self.mismatch = tuple(key for key in header if stored.get(key) != header[key])
             if self.mismatch:
                 self._forget()
-            self._file = path.open("r+b" if end else "w+b", buffering=0)
             self._file.truncate(0 if self.mismatch else end)
             self._file.seek(0, 2)
             if stored is None or self.mismatch:
                 self._file.write(_MAGIC)
                 self._write({"kind": "header", "header": header})
         except OSError as error:
+            self.close()
+            if isinstance(error, TapeError):
+                raise
             raise TapeError(error.errno, f"The tape {path} cannot be used: {error.strerror or error}.") from error
 
     def row(self, image: int, call: int) -> Row | None:
@@ -132,8 +139,9 @@ class Tape:
             self._rows = {key: row for key, row in self._rows.items() if key[0] != image}
             self._write({"kind": "finished", "image": image})
 
-    def is_finished(self, image: int) -> bool:
-        return image in self._finished
+    def finished(self) -> frozenset[int]:
+        """The images that were delivered."""
+        return frozenset(self._finished)
 
     def close(self) -> None:
         if self._file:
@@ -183,6 +191,19 @@ class Tape:
                     self._finished.add(image)
                     self._rows = {k: r for k, r in self._rows.items() if k[0] != image}
         return header, end
+
+
+def _locked(path: Path) -> BinaryIO:
+    """The file, opened for this process alone. One that was killed may need a moment to be gone."""
+    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "r+b", buffering=0)
+    for _ in range(_PATIENCE):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return file
+        except BlockingIOError:
+            time.sleep(0.1)
+    file.close()
+    raise TapeError(0, f"The tape {path} is in use by another process; wait for it or choose another file.")
 
 
 def read_header(path: Path) -> dict[str, Any] | None:
