@@ -5,6 +5,9 @@ never in it.
 """
 
 import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
@@ -18,7 +21,16 @@ class Event(BaseModel):
     @property
     def event(self) -> str:
         """The event's name in JSON: `model_loading` for `ModelLoading`."""
-        return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
+        return event_name(type(self))
+
+
+class Queued(Event):
+    """The job waits for its turn: new, resumed, retried or moved."""
+
+    images: int
+    """How many it will draw."""
+    done: int = 0
+    """How many of them are there already."""
 
 
 class Started(Event):
@@ -125,8 +137,25 @@ class Failed(Event):
     advice: str = ""
 
 
+class Interrupted(Event):
+    """The process that drew died or was stuck; another one goes on from the tape."""
+
+    code: str
+    message: str
+    attempt: int
+    """How many were lost so far."""
+
+
+class Waiting(Event):
+    """The job cannot go on for now, and will by itself once it can."""
+
+    code: str
+    message: str
+    advice: str = ""
+
+
 class Paused(Event):
-    """Every image still to draw stands at a step: the tape has what was computed, and the job can go on."""
+    """The job stands still: the tape has what was computed, and it can go on."""
 
     images: int
     """How many images were finished before."""
@@ -141,6 +170,12 @@ class Cancelled(Event):
     """How many images were finished before."""
 
 
+class QueueChanged(Event):
+    """The queue was paused or goes on, or its order changed."""
+
+    paused: bool
+
+
 class Done(Event):
     """Every image was delivered."""
 
@@ -153,3 +188,17 @@ class Done(Event):
     memory_used: int = 0
     """Bytes in use on the device (or machine), by everyone."""
     memory_total: int = 0
+
+
+def event_of(name: str, fields: Mapping[str, Any], data: bytes = b"") -> Event:
+    """The event of that JSON name. Raises ValueError if there is none such or its fields are wrong."""
+    kind = next((kind for kind in Event.__subclasses__() if event_name(kind) == name), None)
+    if not kind:
+        raise ValueError(f"There is no event {name!r}.")
+    return kind.model_validate({**fields, "data": data} if "data" in kind.model_fields else fields)
+
+
+@cache
+def event_name(kind: type[Event]) -> str:
+    """`model_loading` for `ModelLoading`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()

@@ -9,9 +9,9 @@ from dataclasses import asdict
 import click
 
 from sdterm.cli.errors import EXIT_FAILED
-from sdterm.cli.generate import library_of
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.core.health import Check, examine, repair
+from sdterm.core.library import library_of
 from sdterm.core.names import printable
 
 _MARKS = {"ok": "✓", "note": "•", "bad": "✗"}

@@ -19,12 +19,12 @@ from sdterm.core.config import Settings
 from sdterm.core.dataroot import prepare as prepare_folders
 from sdterm.core.image_file import ImageFileError, infotext_from
 from sdterm.core.infotext import parse
-from sdterm.core.library import Library
-from sdterm.core.output import Saving, ready, save_images
+from sdterm.core.library import Library, library_of
+from sdterm.core.output import ready, save_images, saving_of
 from sdterm.core.parameters import find_model, read
 from sdterm.core.plan import choose
 from sdterm.core.registry import PluginSet, load_plugins
-from sdterm.core.styles import Styles, find_styles, read_styles
+from sdterm.core.styles import Styles, find_styles, styles_of
 from sdterm.events import Cancelled, Event, Failed, Warning
 from sdterm.request import MAX_PROMPT, GenerationRequest, RequestError, make_request
 
@@ -93,15 +93,15 @@ def generate(
     if prompt == source == "-":
         raise UsageError("PROMPT and --from cannot both be read from standard input.")
     library = library_of(settings)
-    styles = read_styles([Path(p) for p in settings["styles_files"]] or [settings.root / "styles.csv"])
+    styles = styles_of(settings)
     plugins = load_plugins(settings.root / "extensions", third_party=settings["extensions"])
     recorded, warnings = _recorded(source, given, plugins, library, styles) if source is not None else ({}, [])
-    request = assign(_request(prompt, given, settings, recorded), assignments, plugins, library)
+    request = assign(_request(prompt, given, settings, recorded), assignments, plugins)
     if settings["save_grid"] and request.batch_size * request.batch_count > 1:
         request = request.model_copy(update={"grid": True})
     prepare_folders(settings.root)
     choose(request, plugins, library)
-    saving = _saving(out, settings)
+    saving = saving_of(settings, out)
     ready(saving.folder)
 
     from sdterm import Engine  # torch: seconds, so only when everything above is known to be right
@@ -118,26 +118,6 @@ def generate(
         context.exit(EXIT_CANCELLED)
     if isinstance(last, Failed):
         context.exit(EXIT_USAGE if last.code == "bad_request" else EXIT_FAILED)
-
-
-def _saving(out: Path | None, settings: Settings) -> Saving:
-    """--out is the very folder; below the outputs folder the pattern makes more."""
-    outputs = Path(settings["outdir"] or settings.root / "outputs").expanduser()
-    return Saving(
-        out or outputs,
-        filename_pattern=settings["filename_pattern"],
-        directory_pattern="" if out else settings["directory_pattern"],
-        add_number=settings["add_number"],
-        save_txt=settings["save_txt"],
-        last_infotext=settings.root / "params.txt" if settings["prompt_history"] else None,
-    )
-
-
-def library_of(settings: Settings) -> Library:
-    """The checkpoints that these settings see."""
-    folders = tuple(Path(folder).expanduser() for folder in settings["ckpt_dirs"])
-    chosen = settings["ckpt"]
-    return Library(settings.root, folders, Path(chosen).expanduser().absolute() if chosen else None)
 
 
 def _shown(events: Iterator[Event], output: Output) -> Event | None:

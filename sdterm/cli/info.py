@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from sdterm.cli.errors import UsageError
-from sdterm.cli.generate import library_of
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.core.image_file import ImageFileError, read_infotext
 from sdterm.core.infotext import parse
+from sdterm.core.library import library_of
 from sdterm.core.names import printable
 from sdterm.core.parameters import find_model, read
 from sdterm.core.registry import load_plugins

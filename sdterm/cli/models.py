@@ -5,9 +5,8 @@ from typing import Any
 
 import click
 
-from sdterm.cli.generate import library_of
 from sdterm.cli.options import flag_options, settings_of
-from sdterm.core.library import CheckpointFile, ModelFileError
+from sdterm.core.library import CheckpointFile, ModelFileError, library_of
 from sdterm.core.names import printable
 from sdterm.core.plan import recognise
 from sdterm.core.registry import PluginSet, load_plugins

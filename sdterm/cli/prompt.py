@@ -10,10 +10,10 @@ from typing import Any
 import click
 from rich.cells import cell_len
 
-from sdterm.cli.generate import library_of, standard_input
+from sdterm.cli.generate import standard_input
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.core.dataroot import EMBEDDINGS, HYPERNETWORKS, LORAS
-from sdterm.core.library import Library, ModelFileError, file_stems
+from sdterm.core.library import Library, ModelFileError, file_stems, library_of
 from sdterm.core.names import printable
 from sdterm.core.plan import recognise
 from sdterm.core.prompt.emphasis import BREAK

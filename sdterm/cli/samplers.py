@@ -26,5 +26,5 @@ def samplers(context: click.Context, as_json: bool) -> None:
 
 
 def _details(offer: Offer) -> str:
-    options = " ".join(f"{option['name']}={option['default']}" for option in offer.options)
+    options = " ".join(f"{option.name}={option.default}" for option in offer.options)
     return "; ".join(part for part in (", ".join(offer.aliases), offer.note, options) if part)

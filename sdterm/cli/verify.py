@@ -9,13 +9,13 @@ from typing import Any
 import click
 
 from sdterm.cli.errors import UsageError
-from sdterm.cli.generate import library_of
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.core.comparison import compare
 from sdterm.core.config import Settings
 from sdterm.core.dataroot import prepare as prepare_folders
 from sdterm.core.image_file import ImageFileError, image_format, read_infotext, read_pixels
 from sdterm.core.infotext import parse
+from sdterm.core.library import library_of
 from sdterm.core.names import UnknownNameError, printable
 from sdterm.core.parameters import find_model, read
 from sdterm.core.record import Record, changes

@@ -3,9 +3,8 @@
 from collections import defaultdict
 from collections.abc import Iterable
 
-from sdterm.core.library import Library
 from sdterm.core.names import find, printable
-from sdterm.core.plan import Choices, choose
+from sdterm.core.plan import choose_parts
 from sdterm.core.registry import PluginSet, check_options
 from sdterm.hooks import OutputSaver, Sampler, Scheduler
 from sdterm.request import GenerationRequest, RequestError, make_request
@@ -21,25 +20,25 @@ _Part = Sampler | Scheduler | OutputSaver
 _Place = tuple[str, str]  # the part whose option it is (none: a field of the request), and its name
 
 
-def assign(
-    request: GenerationRequest, assignments: Iterable[str], plugins: PluginSet, library: Library
-) -> GenerationRequest:
+def assign(request: GenerationRequest, assignments: Iterable[str], plugins: PluginSet) -> GenerationRequest:
     """The request with each `NAME=VALUE` set, one after the other.
 
     NAME is an option of the chosen sampler, scheduler or format, else a field of the request; `sampler.NAME`,
     `scheduler.NAME` and `format.NAME` tell apart what several of them have. Raises UnknownNameError or RequestError,
-    and what `choose` raises.
+    and what `choose_parts` raises.
     """
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
         if not equals:
             raise RequestError(f"{printable(assignment)!r} sets nothing: write NAME=VALUE, like eta=0.5.")
-        request = _assigned(request, name, value, choose(request, plugins, library))
+        request = _assigned(request, name, value, *choose_parts(request, plugins))
     return request
 
 
-def _assigned(request: GenerationRequest, name: str, value: str, choices: Choices) -> GenerationRequest:
-    parts: dict[str, _Part] = {"sampler": choices.sampler, "scheduler": choices.scheduler, "format": choices.saver}
+def _assigned(
+    request: GenerationRequest, name: str, value: str, sampler: Sampler, scheduler: Scheduler, saver: OutputSaver
+) -> GenerationRequest:
+    parts: dict[str, _Part] = {"sampler": sampler, "scheduler": scheduler, "format": saver}
     part, name = _place(name, parts)
     if not part:
         return make_request(**request.model_dump() | {name: value})

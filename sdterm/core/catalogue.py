@@ -10,17 +10,21 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict
 
 from sdterm import __version__
 from sdterm.core import extensions
+from sdterm.core.extensions import Source
 from sdterm.core.output import write_atomically
-from sdterm.core.registry import PluginSet, load_plugins
+from sdterm.core.registry import HOOKS, Descriptor, Plugin, PluginSet, load_plugins
 from sdterm.hooks import MemoryOptimizer, Option, OutputSaver, Sampler, Scheduler
 
+_FORMAT = 2  # of the cache
 EXPORT_TIMEOUT = 60  # seconds; an extension that takes longer to import is stuck
 
 
@@ -29,7 +33,7 @@ class CatalogueError(RuntimeError):
 
 
 class Offer(BaseModel):
-    """One thing a plugin offers."""
+    """One thing a plugin offers: everything of its descriptor but the code."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -39,7 +43,9 @@ class Offer(BaseModel):
     plugin: str
     aliases: tuple[str, ...] = ()
     note: str = ""
-    options: tuple[dict[str, Any], ...] = ()
+    options: tuple[Option, ...] = ()
+    facts: dict[str, bool | int | float | str | None] = {}
+    """Its other plain values, by field."""
 
 
 class PluginEntry(BaseModel):
@@ -48,7 +54,7 @@ class PluginEntry(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     slug: str
-    origin: str
+    origin: Literal["built-in", "package", "extension"]
     location: str
     digest: str
     gives: tuple[str, ...]
@@ -66,11 +72,24 @@ class Catalogue(BaseModel):
     def of(self, kind: str) -> tuple[Offer, ...]:
         return tuple(offer for offer in self.offers if offer.kind == kind)
 
+    def names(self) -> PluginSet:
+        """What is on offer as a plugin set without code: enough to look up names and check options. What would have
+        to run does not: it raises RuntimeError."""
+        gives: dict[str, list[Descriptor]] = {entry.slug: [] for entry in self.plugins}
+        for offer in self.offers:
+            if kind := _KINDS.get(offer.kind):
+                gives[offer.plugin].append(_hollow(kind, offer))
+        plugins = tuple(
+            Plugin(Source(e.slug, e.origin, e.location, e.digest), tuple(gives[e.slug]), e.error) for e in self.plugins
+        )
+        owners = {id(given): plugin.source.slug for plugin in plugins for given in plugin.gives}
+        return PluginSet(plugins, MappingProxyType(owners))
+
 
 def load_catalogue(root: Path, *, third_party: bool = True) -> Catalogue:
     """The catalogue of a data root, from the cache or exported anew. Raises CatalogueError."""
     folder = root / "extensions" if third_party else None
-    key = [__version__, third_party, *([s.slug, s.digest] for s in extensions.discover(folder))]
+    key = [__version__, _FORMAT, third_party, *([s.slug, s.digest] for s in extensions.discover(folder))]
     cache = root / "cache" / "catalogue.json"
     if (cached := _read(cache)) and cached.get("key") == key:
         return Catalogue.model_validate(cached["catalogue"])
@@ -90,7 +109,8 @@ def catalogue_of(plugins: PluginSet) -> Catalogue:
             plugin=plugin.source.slug,
             aliases=tuple(getattr(given, "aliases", ())),
             note=_note(given),
-            options=tuple(_option(option) for option in getattr(given, "options", ())),
+            options=getattr(given, "options", ()),
+            facts=_facts(given),
         )
         for plugin in plugins.plugins
         for given in plugin.gives
@@ -123,14 +143,23 @@ def _note(given: object) -> str:
             return ""
 
 
-def _option(option: Option) -> dict[str, Any]:
-    return {
-        "name": option.name,
-        "default": option.default,
-        "minimum": option.minimum,
-        "maximum": option.maximum,
-        "help": option.help,
-    }
+def _facts(given: Descriptor) -> dict[str, Any]:
+    said = {field.name: getattr(given, field.name) for field in fields(given) if field.name not in Offer.model_fields}
+    return {name: value for name, value in said.items() if isinstance(value, bool | int | float | str | None)}
+
+
+def _hollow(kind: type[Descriptor], offer: Offer) -> Descriptor:
+    """A descriptor with everything but its code."""
+    given: dict[str, Any] = {"id": offer.id, "label": offer.label, **offer.facts}
+    given |= {name: getattr(offer, name) for name in ("aliases", "options") if name in kind.__dataclass_fields__}
+    return kind(**{field.name: given.get(field.name, _no_code) for field in fields(kind)})
+
+
+def _no_code(*_: object, **__: object) -> NoReturn:
+    raise RuntimeError("The catalogue holds no code.")
+
+
+_KINDS: Mapping[str, type[Descriptor]] = {kind.__name__: kind for kind in HOOKS.values()}
 
 
 def _read(path: Path) -> Mapping[str, Any] | None:

@@ -3,6 +3,7 @@
 Command line > COMMANDLINE_ARGS > SDTERM_* > config.toml > default; a field given with a request beats them all.
 """
 
+import math
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -52,6 +53,11 @@ SETTINGS: tuple[Setting, ...] = (
     _job("memory", "Memory optimizers to use."),
     _job("batch_cond_uncond", "Run prompt and negative prompt in one call: faster, more memory."),
     _job("precision", "Of the weights: auto is half on a GPU and full on a CPU."),
+    Setting("idle_unload", 900.0, "host", "Seconds without work after which the model leaves the memory; 0 is never."),
+    Setting("idle_exit", 3600.0, "host", "Seconds without work or clients after which the host ends; 0 is never."),
+    Setting("hang_limit", 120.0, "host", "Seconds that a network call may take before its process is replaced."),
+    Setting("load_limit", 900.0, "host", "Seconds that loading a model or decoding an image may take."),
+    Setting("notify", "none", "front end", "What tells that a job is done: bell, osc9 (a desktop message) or none."),
     Setting("outdir", None, "front end", "Where images go; unset is outputs in the data folder."),
     Setting("directory_pattern", "[date]", "front end", "The folders below outdir; empty for none. --out has none."),
     Setting("filename_pattern", "[seed]", "front end", "How image files are named."),
@@ -99,7 +105,11 @@ def resolve(layers: Mapping[str, Mapping[str, Any]], environ: Mapping[str, str])
     """All settings from the flags' layers (source → settings, the strongest first), the environment and config.toml.
     Raises ConfigError."""
     variables = dict(_from_environment(environ))
-    flags = {key: Value(value, source) for source, layer in reversed([*layers.items()]) for key, value in layer.items()}
+    flags = {
+        key: Value(_placed(key, value, Path.cwd()), source)
+        for source, layer in reversed([*layers.items()])
+        for key, value in layer.items()
+    }
     chosen = flags.get("data_dir") or variables.get("data_dir")
     root = data_root(chosen.value if chosen else None, environ)
     defaults = {setting.key: Value(setting.default, "default") for setting in SETTINGS}
@@ -116,7 +126,7 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, Value]]
     for key, setting in _BY_KEY.items():
         name = f"SDTERM_{key.upper()}"
         if text := environ.get(name):
-            yield key, Value(_typed(setting, text, name), name)
+            yield key, Value(_placed(key, _typed(setting, text, name), Path.cwd()), name)
 
 
 def _from_file(path: Path) -> Iterator[tuple[str, Value]]:
@@ -131,7 +141,19 @@ def _from_file(path: Path) -> Iterator[tuple[str, Value]]:
             setting = find("setting", key, _BY_KEY)
         except UnknownNameError as error:
             raise ConfigError(f"{path}: {error}") from error
-        yield setting.key, Value(_typed(setting, value, str(path)), str(path))
+        yield setting.key, Value(_placed(setting.key, _typed(setting, value, str(path)), path.parent), str(path))
+
+
+_PATHS = {"ckpt", "ckpt_dirs", "styles_files", "outdir"}
+
+
+def _placed(key: str, value: Any, base: Path) -> Any:
+    """Paths as absolute ones: the host works elsewhere than whoever wrote them."""
+    if key not in _PATHS or not value:
+        return value
+    if isinstance(value, str):
+        return str(base / Path(value).expanduser())
+    return tuple(str(base / Path(path).expanduser()) for path in value)
 
 
 def _typed(setting: Setting, value: Any, source: str) -> Any:
@@ -142,6 +164,14 @@ def _typed(setting: Setting, value: Any, source: str) -> Any:
         if str(value).lower() in ("true", "1", "yes", "on", "false", "0", "no", "off"):
             return str(value).lower() in ("true", "1", "yes", "on")
         raise ConfigError(f"{setting.key} is {value!r} in {source}, but it must be true or false.")
+    if isinstance(setting.default, float):
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = -1.0
+        if not (number >= 0 and math.isfinite(number)):
+            raise ConfigError(f"{setting.key} is {value!r} in {source}, but it must be a number of seconds.")
+        return number
     if setting.scope != "job" and not isinstance(value, str):
         raise ConfigError(f"{setting.key} is {value!r} in {source}, but it must be text.")
     return value  # numbers and choices of a job are checked, and converted, with the request

@@ -156,7 +156,8 @@ def _data_root(root: Path) -> Iterator[Check]:
     yield Check(
         "Data folder", status, f"{root}, {free / _GIB:.1f} GB free", "" if status == "ok" else "Free some space."
     )
-    if (kind := _file_system(root)) in _NETWORK:
+    if on_network(root):
+        kind = _file_system(root)
         yield Check(
             "File system",
             "note",
@@ -165,6 +166,11 @@ def _data_root(root: Path) -> Iterator[Check]:
         )
     if leftovers := list(_leftovers(root)):
         yield Check("Leftovers", "note", f"{len(leftovers)} unfinished file(s) in outputs", "sdterm doctor --repair")
+
+
+def on_network(path: Path) -> bool:
+    """Whether a path is on a network file system, where locks and shared memory may fail."""
+    return _file_system(path) in _NETWORK
 
 
 def _file_system(path: Path) -> str:

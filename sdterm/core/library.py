@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from safetensors import SafetensorError, safe_open
 
+from sdterm.core.config import Settings
 from sdterm.core.dataroot import CHECKPOINTS, EMBEDDED_MODEL
 from sdterm.core.names import find, printable
 from sdterm.core.output import write_atomically
@@ -212,6 +213,13 @@ class Library:
         except (OSError, ValueError):
             return {}
         return entries if isinstance(entries, dict) else {}
+
+
+def library_of(settings: Settings) -> Library:
+    """The checkpoints that these settings see."""
+    folders = tuple(Path(folder).expanduser() for folder in settings["ckpt_dirs"])
+    chosen = settings["ckpt"]
+    return Library(settings.root, folders, Path(chosen).expanduser().absolute() if chosen else None)
 
 
 def file_stems(folder: Path, suffixes: Sequence[str] = NETWORK_SUFFIXES) -> list[str]:

@@ -4,14 +4,14 @@ import contextlib
 import os
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from errno import EDQUOT, ENOSPC
-from functools import partial
 from itertools import count
 from pathlib import Path
 
+from sdterm.core.config import Settings
 from sdterm.core.naming import NameFacts, check_folder_pattern, check_pattern, file_names, folder_name
 from sdterm.events import Event, Failed, Grid, Image, Started
 from sdterm.request import GenerationRequest
@@ -25,18 +25,24 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def write_new(
-    folder: Path, stems: Iterable[str], suffix: str, content: bytes, beside: Mapping[str, bytes] | None = None
+    folder: Path,
+    stems: Iterable[str],
+    suffix: str,
+    content: bytes,
+    beside: Mapping[str, bytes] | None = None,
+    intend: Callable[[Path], None] = lambda path: None,
 ) -> Path:
     """Write a new file under the first of `stems` that is free, and return its path. Files `beside` it (suffix →
-    content) have the same stem: all of them appear, or none.
+    content) have the same stem: all of them appear, or none. `intend(path)` is called before each try to take a name.
 
     Content is on the disk before the name appears (write, fsync, link), so a crash or a full disk leaves no partial
     file, and two processes at once never take one name. Raises OSError.
     """
     with contextlib.ExitStack() as stack:
-        files = {suffix: content} | dict(beside or {})
+        files = {**(beside or {}), suffix: content}  # last comes what the others are beside
         temporary = {end: stack.enter_context(_temporary(folder, data)) for end, data in files.items()}
         for stem in stems:
+            intend(folder / f"{stem}{suffix}")
             if _claim_all({folder / f"{stem}{end}": temporary[end] for end in files}):
                 _sync_folder(folder)
                 return folder / f"{stem}{suffix}"
@@ -54,7 +60,7 @@ def ready(folder: Path) -> None:
         with _temporary(folder, b"\0"):
             pass
     except OSError as error:
-        failed = _unwritable(folder, error)
+        failed = unwritable(folder, error)
         raise OutputFolderError(error.errno, f"{failed.message} {failed.advice}") from error
 
 
@@ -79,53 +85,78 @@ class Saving:
         check_folder_pattern(self.directory_pattern)
 
 
+def saving_of(settings: Settings, out: Path | None = None) -> Saving:
+    """Where these settings put images. `out` is the very folder; below the outputs folder the pattern makes more."""
+    outputs = Path(settings["outdir"] or settings.root / "outputs").expanduser()
+    return Saving(
+        (out or outputs).absolute(),
+        filename_pattern=settings["filename_pattern"],
+        directory_pattern="" if out else settings["directory_pattern"],
+        add_number=settings["add_number"],
+        save_txt=settings["save_txt"],
+        last_infotext=settings.root / "params.txt" if settings["prompt_history"] else None,
+    )
+
+
 def save_images(events: Iterable[Event], request: GenerationRequest, saving: Saving) -> Iterator[Event]:
     """Pass a run's events through, saving each picture on the way. A file that cannot be written ends the run with one
     `failed` event that says why; what was saved before stays."""
     began = datetime.now()
     job: Started | None = None
-    folder = saving.folder
+    folder = saving.folder  # a grid lies with the last image
     for event in events:
         if isinstance(event, Started):
             job = event
         if not isinstance(event, Image | Grid):
             yield event
             continue
-        names = _grid_names  # a grid lies with the last image
-        if isinstance(event, Image):
-            assert job  # a run starts with it
-            facts = NameFacts(request, job, event, began, datetime.now())
-            folder = saving.folder / folder_name(saving.directory_pattern, facts)
-            names = partial(_image_names, saving, facts)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            text = _bytes(event.infotext + "\n")
-            beside = {".txt": text} if saving.save_txt and event.suffix.lower() != ".txt" else {}
-            path = write_new(folder, names(folder), event.suffix, event.data, beside)
+            if isinstance(event, Image):
+                assert job  # a run starts with it
+                path = save_image(event, NameFacts(request, job, event, began, datetime.now()), saving)
+            else:
+                path = save_grid(event, folder, saving)
         except OSError as error:
             if close := getattr(events, "close", None):
                 close()  # stops the engine: there is nowhere to put more
-            yield _unwritable(folder, error)
+            yield unwritable(folder, error)
             return
-        if saving.last_infotext and isinstance(event, Image) and event.index == 0:
-            with contextlib.suppress(OSError):  # a convenience, and often elsewhere than the images
-                write_atomically(saving.last_infotext, _bytes(event.infotext))
+        folder = path.parent
         yield event.model_copy(update={"path": str(path)})
 
 
-def _image_names(saving: Saving, facts: NameFacts, folder: Path) -> Iterator[str]:
-    return file_names(saving.filename_pattern, facts, _numbers(folder), add_number=saving.add_number)
+def save_image(
+    image: Image, facts: NameFacts, saving: Saving, intend: Callable[[Path], None] = lambda path: None
+) -> Path:
+    """Name an image, write it, and return its path; `intend` as in `write_new`. Raises OSError."""
+    folder = saving.folder / folder_name(saving.directory_pattern, facts)
+    folder.mkdir(parents=True, exist_ok=True)
+    names = file_names(saving.filename_pattern, facts, _numbers(folder), add_number=saving.add_number)
+    path = write_new(folder, names, image.suffix, image.data, _beside(image, saving), intend)
+    if saving.last_infotext and image.index == 0:
+        with contextlib.suppress(OSError):  # a convenience, and often elsewhere than the images
+            write_atomically(saving.last_infotext, _bytes(image.infotext))
+    return path
 
 
-def _grid_names(folder: Path) -> Iterator[str]:
-    return (f"grid-{number:04d}" for number in _numbers(folder, "grid-"))
+def save_grid(grid: Grid, folder: Path, saving: Saving, intend: Callable[[Path], None] = lambda path: None) -> Path:
+    """The same for a grid, into the folder given."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = (f"grid-{number:04d}" for number in _numbers(folder, "grid-"))
+    return write_new(folder, names, grid.suffix, grid.data, _beside(grid, saving), intend)
+
+
+def _beside(picture: Image | Grid, saving: Saving) -> dict[str, bytes]:
+    text = saving.save_txt and picture.suffix.lower() != ".txt"
+    return {".txt": _bytes(picture.infotext + "\n")} if text else {}
 
 
 def _bytes(text: str) -> bytes:
     return text.encode(errors="replace")
 
 
-def _unwritable(folder: Path, error: OSError) -> Failed:
+def unwritable(folder: Path, error: OSError) -> Failed:
+    """What to tell whoever's image could not be saved."""
     if error.errno in (ENOSPC, EDQUOT):
         return Failed(
             code="disk_full",

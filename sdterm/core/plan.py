@@ -75,16 +75,26 @@ class Choices:
 
 def choose(request: GenerationRequest, plugins: PluginSet, library: Library) -> Choices:
     """Look up every name in the request. Raises UnknownNameError, ModelFileError or RequestError."""
-    sampler, scheduler_name = _sampler(request, plugins)
-    scheduler = plugins.scheduler(scheduler_name or sampler.default_scheduler or "Uniform")
-    saver = plugins.saver(request.format)
-    for name in request.memory:
-        plugins.optimizer(name)
+    sampler, scheduler, saver = choose_parts(request, plugins)
     checkpoint = library.find(request.model)
     family, match = recognise(checkpoint, plugins)
     if match.refusal:
         raise ModelFileError(match.refusal)
     return Choices(checkpoint, family, match, sampler, scheduler, saver)
+
+
+def choose_parts(request: GenerationRequest, plugins: PluginSet) -> tuple[Sampler, Scheduler, OutputSaver]:
+    """Look up the names of what plugins offer, and check the options given to them; no code of theirs is run. Raises
+    UnknownNameError or RequestError."""
+    sampler, scheduler_name = _sampler(request, plugins)
+    scheduler = plugins.scheduler(scheduler_name or sampler.default_scheduler or "Uniform")
+    saver = plugins.saver(request.format)
+    for name in request.memory:
+        plugins.optimizer(name)
+    check_options(sampler.label, sampler.options, request.sampler_options)
+    check_options(scheduler.label, scheduler.options, request.scheduler_options)
+    check_options(saver.label, saver.options, request.format_options)
+    return sampler, scheduler, saver
 
 
 def choose_again(plan: Plan, plugins: PluginSet, library: Library) -> Choices:

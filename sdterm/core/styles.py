@@ -4,6 +4,8 @@ import csv
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from sdterm.core.config import Settings
+
 Styles = dict[str, tuple[str, str]]
 
 
@@ -27,6 +29,11 @@ def read_styles(paths: Iterable[Path]) -> Styles:
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise StylesError(f"The styles file {path} cannot be read: {error}.") from error
     return styles
+
+
+def styles_of(settings: Settings) -> Styles:
+    """The styles that these settings see. Raises StylesError."""
+    return read_styles([Path(path) for path in settings["styles_files"]] or [settings.root / "styles.csv"])
 
 
 def find_styles(styles: Styles, prompt: str, negative_prompt: str) -> tuple[tuple[str, ...], str, str]:

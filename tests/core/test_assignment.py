@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from sdterm import GenerationRequest, PluginSet, load_plugins
 from sdterm.core.assignment import FIELDS, assign
-from sdterm.core.library import Library
 from sdterm.core.names import UnknownNameError
 from sdterm.request import RequestError
 
@@ -22,40 +21,35 @@ CLASHING = """
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
-    return Library(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
 def plugins(tmp_path_factory: pytest.TempPathFactory) -> PluginSet:
     folder = tmp_path_factory.mktemp("extensions")
     (folder / "twice.py").write_text(dedent(CLASHING))
     return load_plugins(folder)
 
 
-def after(words: str, plugins: PluginSet, library: Library, **fields: object) -> GenerationRequest:
+def after(words: str, plugins: PluginSet, **fields: object) -> GenerationRequest:
     request = GenerationRequest.model_validate({"prompt": "cat"} | fields)
-    return assign(request, words.split("; "), plugins, library)
+    return assign(request, words.split("; "), plugins)
 
 
 def test_a_name_is_found_in_the_sampler_the_scheduler_the_format_and_the_request(
-    plugins: PluginSet, library: Library
+    plugins: PluginSet,
 ) -> None:
     words = "Eta=0.5; rho=5; format.quality=90; ngms=1; emphasis=No norm; cfg-scale=4; quantize=true"
-    request = after(words, plugins, library, sampler="Euler a", scheduler="Karras", format="jpeg")
+    request = after(words, plugins, sampler="Euler a", scheduler="Karras", format="jpeg")
     assert request.sampler_options == {"eta": 0.5}
     assert request.scheduler_options == {"rho": 5.0} and request.format_options == {"quality": 90}
     assert (request.ngms, request.emphasis, request.cfg_scale, request.quantize) == (1.0, "No norm", 4.0, True)
 
 
-def test_what_was_set_before_stays_and_the_last_word_counts(plugins: PluginSet, library: Library) -> None:
-    request = after("eta=0.5; eta=0.25", plugins, library, sampler="Euler a", sampler_options={"s_noise": 0.9})
+def test_what_was_set_before_stays_and_the_last_word_counts(plugins: PluginSet) -> None:
+    request = after("eta=0.5; eta=0.25", plugins, sampler="Euler a", sampler_options={"s_noise": 0.9})
     assert request.sampler_options == {"s_noise": 0.9, "eta": 0.25}
-    assert after("sampler=Euler; s_churn=2", plugins, library).sampler_options == {"s_churn": 2.0}
+    assert after("sampler=Euler; s_churn=2", plugins).sampler_options == {"s_churn": 2.0}
 
 
-def test_options_keep_their_types(plugins: PluginSet, library: Library) -> None:
-    request = after("count=5; fast=false", plugins, library, sampler="Twice")
+def test_options_keep_their_types(plugins: PluginSet) -> None:
+    request = after("count=5; fast=false", plugins, sampler="Twice")
     assert request.sampler_options == {"count": 5, "fast": False}
 
 
@@ -76,22 +70,20 @@ def test_options_keep_their_types(plugins: PluginSet, library: Library) -> None:
         ("count=1.5", {"sampler": "Twice"}, "count is '1.5'"),
     ],
 )
-def test_what_cannot_be_set_is_one_sentence(
-    words: str, fields: dict, said: str, plugins: PluginSet, library: Library
-) -> None:
+def test_what_cannot_be_set_is_one_sentence(words: str, fields: dict, said: str, plugins: PluginSet) -> None:
     with pytest.raises((RequestError, UnknownNameError)) as caught:
-        after(words, plugins, library, **fields)
+        after(words, plugins, **fields)
     assert said in str(caught.value)
 
 
-def test_a_name_that_two_have_is_told_apart_by_its_part(plugins: PluginSet, library: Library) -> None:
-    request = after("sampler.rho=3; scheduler.rho=4", plugins, library, sampler="Twice", scheduler="Karras")
+def test_a_name_that_two_have_is_told_apart_by_its_part(plugins: PluginSet) -> None:
+    request = after("sampler.rho=3; scheduler.rho=4", plugins, sampler="Twice", scheduler="Karras")
     assert (request.sampler_options, request.scheduler_options) == ({"rho": 3.0}, {"rho": 4.0})
 
 
 @given(word=st.text() | st.builds("{}={}".format, st.sampled_from(FIELDS), st.text()))
-def test_any_word_is_set_or_one_sentence(word: str, plugins: PluginSet, library: Library) -> None:
+def test_any_word_is_set_or_one_sentence(word: str, plugins: PluginSet) -> None:
     try:
-        assign(GenerationRequest(prompt="cat"), [word], plugins, library)
+        assign(GenerationRequest(prompt="cat"), [word], plugins)
     except (RequestError, LookupError) as error:
         assert str(error).endswith(".") and "\x1b" not in str(error)

@@ -1,0 +1,273 @@
+"""How a front end talks to the host: every `/v1` call as a method, the events as an iterator.
+
+with connect(settings) as host:
+    job = host.submit(Submission(request=request))
+    for entry in host.events(job=job.id, after=0):
+        …
+"""
+
+import base64
+import contextlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx2 as httpx
+from pydantic import BaseModel, TypeAdapter
+
+from sdterm.core.catalogue import Catalogue
+from sdterm.core.config import SETTINGS, Settings
+from sdterm.core.dataroot import prepare
+from sdterm.core.jobs import (
+    Entry,
+    Health,
+    Job,
+    JobDetails,
+    JobPage,
+    Model,
+    Picture,
+    PicturePage,
+    Problem,
+    Queue,
+    Resumption,
+    SettingView,
+    State,
+    Stop,
+    Submission,
+)
+from sdterm.core.place import Place, make_private, place_of
+
+START_LIMIT = 60.0
+"""Seconds that a host may take to start."""
+_CALL_LIMIT = 90.0  # seconds for one call: the first one may have to list all plugins
+_SILENCE = 60.0  # seconds without even a keep-alive after which a stream counts as broken
+
+B = TypeVar("B", bound=BaseModel)
+
+
+class HostError(RuntimeError):
+    """The host cannot be reached or started, or is not the one that is wanted."""
+
+
+class RefusedError(RuntimeError):
+    """The host did not do what was asked; the message is a sentence for the user."""
+
+    def __init__(self, problem: Problem, status: int) -> None:
+        super().__init__(problem.message)
+        self.problem, self.status = problem, status
+
+
+def connect(settings: Settings, *, start: bool = True) -> "Client":
+    """A client of the host of this data root. Without `start`, or if it cannot be started, raises HostError; also if
+    it runs with other settings than the ones given here."""
+    place = place_of(settings.root)
+    client = _reach(place)
+    if not client:
+        if not start:
+            raise HostError(f"No host is running for {settings.root}. `sdterm host start` starts one.")
+        client = _start(settings, place)
+    try:
+        _check(client, settings)
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+class Client:
+    """A connection to a host. Methods raise RefusedError if it says no, HostError if it is gone."""
+
+    def __init__(self, socket: Path) -> None:
+        transport = httpx.HTTPTransport(uds=str(socket), retries=0)
+        self._http = httpx.Client(transport=transport, base_url="http://sdterm/v1", timeout=_CALL_LIMIT)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def health(self) -> Health:
+        return self._get(Health, "health")
+
+    def submit(self, submission: Submission) -> Job:
+        return self._post(Job, "jobs", submission)
+
+    def job(self, job: int) -> JobDetails:
+        return self._get(JobDetails, f"jobs/{job}")
+
+    def jobs(self, states: Sequence[State] = (), limit: int = 50, cursor: str | None = None) -> JobPage:
+        return self._get(JobPage, "jobs", state=list(states), limit=limit, cursor=cursor)
+
+    def cancel(self, job: int) -> Job:
+        return self._post(Job, f"jobs/{job}/cancel")
+
+    def pause(self, job: int, at_step: int | None = None) -> Job:
+        return self._post(Job, f"jobs/{job}/pause", Stop(at_step=at_step))
+
+    def resume(self, job: int, images: Sequence[int] | None = None, pause_at: int | None = None) -> Job:
+        how = Resumption(images=None if images is None else tuple(images), pause_at=pause_at)
+        return self._post(Job, f"jobs/{job}/resume", how)
+
+    def retry(self, job: int) -> Job:
+        return self._post(Job, f"jobs/{job}/retry")
+
+    def move(self, job: int, before: int | None = None) -> Job:
+        return self._post(Job, f"jobs/{job}/move", {"before": before})
+
+    def queue(self) -> Queue:
+        return self._get(Queue, "queue")
+
+    def pause_queue(self) -> Queue:
+        return self._post(Queue, "queue/pause")
+
+    def resume_queue(self) -> Queue:
+        return self._post(Queue, "queue/resume")
+
+    def models(self) -> list[Model]:
+        return TypeAdapter(list[Model]).validate_json(self._call("GET", "models"))
+
+    def catalogue(self) -> Catalogue:
+        return self._get(Catalogue, "catalogue")
+
+    def settings(self) -> list[SettingView]:
+        return TypeAdapter(list[SettingView]).validate_json(self._call("GET", "settings"))
+
+    def pictures(
+        self, query: str = "", limit: int = 50, cursor: str | None = None, job: int | None = None
+    ) -> PicturePage:
+        return self._get(PicturePage, "pictures", q=query, limit=limit, cursor=cursor, job=job)
+
+    def picture(self, picture: int) -> Picture:
+        return self._get(Picture, f"pictures/{picture}")
+
+    def file(self, picture: int) -> bytes:
+        """The image as it was saved."""
+        return self._call("GET", f"pictures/{picture}/file")
+
+    def thumbnail(self, picture: int, size: int = 128) -> bytes:
+        """A JPEG."""
+        return self._call("GET", f"pictures/{picture}/thumbnail", params={"size": size})
+
+    def stop(self) -> None:
+        self._call("POST", "stop")
+
+    def events(self, *, after: int | None = None, job: int | None = None, previews: bool = False) -> Iterator[Entry]:
+        """What happens after event number `after` (unset: from now on), of one job or all, for ever. Ends when the
+        host does; raises HostError if the connection breaks."""
+        params = _given({"after": after, "job": job, "previews": previews})
+        limits = httpx.Timeout(_CALL_LIMIT, read=_SILENCE)
+        with _speaking(), self._http.stream("GET", "events", params=params, timeout=limits) as response:
+            _refuse(response)
+            for message in httpx.EventSource(response):
+                fields = json.loads(message.data)
+                yield Entry.of(fields, base64.b64decode(fields.pop("data", "")))
+
+    def _get(self, kind: type[B], path: str, **params: Any) -> B:
+        return kind.model_validate_json(self._call("GET", path, params=_given(params)))
+
+    def _post(self, kind: type[B], path: str, body: BaseModel | Mapping[str, Any] | None = None) -> B:
+        content = body.model_dump_json() if isinstance(body, BaseModel) else json.dumps(body) if body else None
+        headers = {"content-type": "application/json"} if content else {}
+        return kind.model_validate_json(self._call("POST", path, content=content, headers=headers))
+
+    def _call(self, method: str, path: str, **options: Any) -> bytes:
+        with _speaking():
+            response = self._http.request(method, path, **options)
+            _refuse(response)
+            return response.content
+
+
+def _given(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in params.items() if value is not None}
+
+
+def _refuse(response: httpx.Response) -> None:
+    if response.is_success:
+        return
+    body = response.read()
+    try:
+        problem = Problem.model_validate_json(body)
+    except ValueError:
+        problem = Problem(code="internal", message=f"The host answered {response.status_code}; see `sdterm host logs`.")
+    raise RefusedError(problem, response.status_code)
+
+
+@contextlib.contextmanager
+def _speaking() -> Iterator[None]:
+    try:
+        yield
+    except httpx.HTTPError as error:
+        raise HostError(f"The host is gone ({error}). What it was drawing goes on when one starts again.") from error
+
+
+def _reach(place: Place) -> Client | None:
+    """A client of a running host; None if there is none."""
+    client = Client(place.socket)
+    try:
+        client.health()
+    except HostError:
+        client.close()
+        return None
+    return client
+
+
+def _start(settings: Settings, place: Place) -> Client:
+    """Start a host that outlives this process and its terminal. Of two at once one wins, and both get that one."""
+    prepare(settings.root)
+    make_private(place)
+    given = {"data_dir": str(settings.root)} | {
+        setting.key: settings[setting.key]
+        for setting in SETTINGS
+        if setting.scope == "host" and setting.key != "data_dir" and settings.values[setting.key].source in _TYPED
+    }
+    with place.log.open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sdterm.host", json.dumps(given)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
+        )
+    assert process.stdout
+    with process.stdout as told:
+        line = told.readline().decode(errors="replace").strip()
+    if line.startswith("failed"):
+        raise HostError(f"The host could not start: {line.removeprefix('failed').strip()}")
+    deadline = time.monotonic() + START_LIMIT
+    while time.monotonic() < deadline:
+        if client := _reach(place):
+            return client
+        if line == "":
+            raise HostError(f"The host ended while it started; {place.log} says why.")
+        time.sleep(0.05)  # another host won the race and is about to listen
+    raise HostError(f"A host holds {place.lock} but does not answer; {place.log} may say why.")
+
+
+_TYPED = ("the command line", "COMMANDLINE_ARGS")
+
+
+def _check(client: Client, settings: Settings) -> None:
+    """Whether that host is the one these settings want. Raises HostError with what to do."""
+    running = client.health().settings
+    for setting in SETTINGS:
+        if setting.scope != "host" or setting.key == "data_dir":
+            continue
+        value = settings.values[setting.key]
+        if value.source in (*_TYPED, f"SDTERM_{setting.key.upper()}"):
+            wanted, there = json.loads(json.dumps(value.value)), running.get(setting.key)
+            if wanted != there:
+                raise HostError(
+                    f"The running host has {setting.key} {there!r}, but {value.source} says {wanted!r}. "
+                    "`sdterm host stop` ends it (what it draws goes on with the next), or draw with --local."
+                )

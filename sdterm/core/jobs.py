@@ -1,0 +1,232 @@
+"""What the host and its clients say to each other about jobs, pictures and the queue: the bodies of `/v1`."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator
+
+from sdterm.core.output import Saving
+from sdterm.events import Event, Failed, event_of
+from sdterm.request import GenerationRequest
+
+State = Literal["queued", "running", "paused", "waiting", "done", "failed", "cancelled"]
+STATES: tuple[State, ...] = get_args(State)
+ENDED: tuple[State, ...] = ("done", "failed", "cancelled")
+
+GRID = -1
+"""The number under which a job's grid is kept among its images."""
+
+Identifier = Annotated[int, Field(ge=1, le=2**63 - 1)]
+Number = Annotated[int, Field(ge=0, le=2**16)]
+
+
+class Body(BaseModel):
+    """A value of the API."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Submission(Body):
+    """A job to queue."""
+
+    request: GenerationRequest
+    saving: Saving | None = None
+    """Where its images go; unset as the host's settings say."""
+    pause_at: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """The step at which all its images wait for a `resume`."""
+    paused: bool = False
+    """Queue it, but do not begin."""
+
+    @field_validator("saving")
+    @classmethod
+    def _absolute(cls, saving: Saving | None) -> Saving | None:
+        if saving and not saving.folder.is_absolute():
+            raise ValueError("must have an absolute folder: the host works elsewhere")
+        return saving
+
+
+class Stop(Body):
+    """How to pause a job."""
+
+    at_step: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Of every image still to draw; unset is at once."""
+
+
+class Resumption(Body):
+    """How to go on with a paused job."""
+
+    images: tuple[Number, ...] | None = None
+    """Only these; unset is all of them. The others are given up for good."""
+    pause_at: Annotated[int, Field(ge=1, le=1000)] | None = None
+
+
+class Move(Body):
+    """Where to put a queued job."""
+
+    before: Identifier | None = None
+    """The queued job that it is to come before; unset is the end of the queue."""
+
+
+class Progress(Body):
+    """Where a running job is."""
+
+    batch: int = 0
+    batches: int = 1
+    step: int = 0
+    steps: int = 0
+
+
+class Job(Body):
+    """A job, as the host keeps it."""
+
+    id: Identifier
+    state: State
+    prompt: str
+    images: int
+    done: int
+    """How many of its images are saved."""
+    pause_at: int | None = None
+    left_out: tuple[int, ...] = ()
+    reason: Failed | None = None
+    """Why it failed or waits."""
+    attempts: int = 0
+    """How many workers died drawing it since it last got on."""
+    progress: Progress | None = None
+    """While it runs."""
+    created: float
+    """Seconds since 1970."""
+    ended: float | None = None
+
+
+class JobDetails(Job):
+    """A job with all it was asked and what was resolved."""
+
+    request: GenerationRequest
+    saving: Saving
+    plan: dict[str, Any] | None = None
+    generation: tuple[tuple[str, str], ...] = ()
+    """(slug, content hash) of each plugin that it is drawn with."""
+
+
+class JobPage(Body):
+    """Some jobs, in the order asked for."""
+
+    jobs: tuple[Job, ...]
+    next: str | None = None
+    """Give it as `cursor` for the page after this one."""
+
+
+class Queue(Body):
+    """The queue as a whole."""
+
+    paused: bool
+    counts: Mapping[State, int]
+
+
+class Picture(Body):
+    """A saved image."""
+
+    id: Identifier
+    job: int
+    number: int
+    """Which of the job's images; -1 is the grid."""
+    path: str
+    missing: bool = False
+    """Its file is not where it was saved."""
+    seed: int | None = None
+    width: int
+    height: int
+    infotext: str
+    saved: float
+    """Seconds since 1970."""
+
+
+class PicturePage(Body):
+    """Some pictures, the newest first."""
+
+    pictures: tuple[Picture, ...]
+    next: str | None = None
+
+
+class WorkerView(Body):
+    """A process that draws."""
+
+    device: str
+    pid: int | None = None
+    job: int | None = None
+    phase: str = "off"
+    call: int = 0
+    model: str | None = None
+
+
+class Health(Body):
+    """The host itself."""
+
+    version: str
+    pid: int
+    data: str
+    started: float
+    settings: dict[str, Any]
+    """The host's own settings, by which a client sees whether this is the host it wants."""
+    workers: tuple[WorkerView, ...]
+    queue: Queue
+    last_event: int
+    watching: int
+    """How many clients follow the events."""
+
+
+class Model(Body):
+    """A checkpoint."""
+
+    name: str
+    path: str
+    size: int
+    sha256: str | None = None
+    """None until something needed it."""
+    embedded: bool = False
+
+
+class SettingView(Body):
+    """A setting, its value and where that comes from."""
+
+    key: str
+    value: Any
+    source: str
+    scope: str
+    sentence: str
+
+
+class Problem(Body):
+    """Why the host did not do what was asked."""
+
+    code: str
+    message: str
+    field: str | None = None
+    """What of the request is wrong, like `request.steps`."""
+
+
+class Entry(Body):
+    """One entry of the host's stream: events of all jobs in one order."""
+
+    number: int
+    """From 1, without a gap but for previews, which have the number of the entry before them."""
+    at: float
+    """Seconds since 1970."""
+    job: int | None
+    event: SerializeAsAny[Event]
+    data: bytes = Field(b"", exclude=True, repr=False)
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any], data: bytes = b"") -> "Entry":
+        """From JSON. Raises ValueError."""
+        said = dict(fields["event"])
+        return cls.model_validate({**fields, "event": event_of(said.pop("event"), said, data)})
+
+
+class Snapshot(Event):
+    """The state of everything, for a client that missed too much to be told one by one: what came before is not
+    told any more."""
+
+    jobs: tuple[Job, ...]
+    """Those not ended."""
+    queue: Queue

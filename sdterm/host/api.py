@@ -1,0 +1,277 @@
+"""`/v1`: the host over HTTP. Each function is one thing a client can ask; docs/protocol.md describes them."""
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sdterm import __version__
+from sdterm.core.catalogue import Catalogue, CatalogueError
+from sdterm.core.jobs import (
+    Health,
+    Identifier,
+    Job,
+    JobDetails,
+    JobPage,
+    Model,
+    Move,
+    Picture,
+    PicturePage,
+    Problem,
+    Queue,
+    Resumption,
+    SettingView,
+    State,
+    Stop,
+    Submission,
+)
+from sdterm.core.names import UnknownNameError
+from sdterm.host.home import Home
+from sdterm.host.jobs import UnknownJobError, WrongStateError
+from sdterm.host.pictures import UnknownPictureError
+from sdterm.host.thumbnail import ThumbnailError, thumbnail
+from sdterm.request import RequestError, make_request
+
+MOST_BYTES = 2 * 2**20
+"""Of a request's body: a prompt and a negative prompt at their limits, escaped, and room to spare."""
+
+Limit = Annotated[int, Query(ge=1, le=500)]
+Cursor = Annotated[str | None, Query(max_length=40, pattern=r"^-?[0-9]{1,19}(\.[0-9]{1,20})?$")]
+
+ERRORS: tuple[tuple[type[Exception], int, str], ...] = (
+    (UnknownJobError, 404, "unknown_job"),
+    (UnknownPictureError, 404, "unknown_picture"),
+    (WrongStateError, 409, "wrong_state"),
+    (CatalogueError, 503, "plugins_broken"),
+    (ThumbnailError, 410, "no_image"),
+)
+"""What a function may raise → status, code. Its message is the answer."""
+
+
+def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
+    """The application. stop: ends the host."""
+    app = FastAPI(title="sdterm", version=__version__, docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
+    router = APIRouter(prefix="/v1", responses={"4XX": {"model": Problem}, "5XX": {"model": Problem}})
+
+    @router.get("/health")
+    async def health() -> Health:
+        """The host, its processes and its queue."""
+        return home.health()
+
+    @router.post("/jobs", status_code=201)
+    async def submit(submission: Submission) -> Job:
+        """Queue a job. Names are looked up and the folder is tried first."""
+        await home.check(submission)
+        saving = submission.saving or home.saving()
+        job = home.jobs.submit(submission, saving)
+        await home.dispatcher.wake()
+        return home.job(job)
+
+    @router.get("/jobs")
+    async def jobs(
+        state: Annotated[list[State], Query(max_length=10)] = [],  # noqa: B006 FastAPI copies it
+        limit: Limit = 50,
+        cursor: Cursor = None,
+    ) -> JobPage:
+        """Jobs, the newest first; `state=queued` alone: in the order of the queue."""
+        return home.page(state, limit, cursor)
+
+    @router.get("/jobs/{job}")
+    async def job(job: Identifier) -> JobDetails:
+        """A job with its request and plan."""
+        return home.details(job)
+
+    @router.post("/jobs/{job}/cancel")
+    async def cancel(job: Identifier) -> Job:
+        """Stop a job for good; finished images stay."""
+        if home.jobs.cancel(job):
+            await home.dispatcher.stop_job(job)
+        return home.job(job)
+
+    @router.post("/jobs/{job}/pause")
+    async def pause(job: Identifier, how: Stop | None = None) -> Job:
+        """Stop a job so that it can go on: now, or when each image is at a step."""
+        if home.jobs.pause(job, how.at_step if how else None):
+            await home.dispatcher.stop_job(job)
+        return home.job(job)
+
+    @router.post("/jobs/{job}/resume")
+    async def resume(job: Identifier, how: Resumption | None = None) -> Job:
+        """Go on with a paused job, or with some of its images."""
+        home.jobs.resume(job, how or Resumption())
+        await home.dispatcher.wake()
+        return home.job(job)
+
+    @router.post("/jobs/{job}/retry")
+    async def retry(job: Identifier) -> Job:
+        """Try a failed job again, from where it was."""
+        home.jobs.retry(job)
+        await home.dispatcher.wake()
+        return home.job(job)
+
+    @router.post("/jobs/{job}/move")
+    async def move(job: Identifier, where: Move) -> Job:
+        """Put a queued job elsewhere in the queue."""
+        home.jobs.move(job, where.before)
+        return home.job(job)
+
+    @router.get("/queue")
+    async def queue() -> Queue:
+        """Whether the queue is paused, and how many jobs there are of each state."""
+        return home.jobs.queue()
+
+    @router.post("/queue/{what}")
+    async def set_queue(what: Literal["pause", "resume"]) -> Queue:
+        """Pause: what runs is finished, nothing new begins."""
+        home.jobs.pause_queue(what == "pause")
+        await home.dispatcher.wake()
+        return home.jobs.queue()
+
+    @router.get("/events", response_class=StreamingResponse)
+    async def events(
+        after: Annotated[int | None, Query(ge=0, le=2**63 - 1)] = None,
+        job: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
+        previews: bool = False,
+    ) -> StreamingResponse:
+        """What happens, as server-sent events, from the event after that number on (unset: from now)."""
+        return StreamingResponse(home.log.follow(after, job, previews), media_type="text/event-stream")
+
+    @router.get("/models")
+    async def models() -> list[Model]:
+        """The checkpoints that can be drawn with."""
+        return await run_in_threadpool(home.models)
+
+    @router.get("/catalogue")
+    async def catalogue() -> Catalogue:
+        """What plugins offer."""
+        return await home.catalogue()
+
+    @router.get("/settings")
+    async def settings() -> list[SettingView]:
+        """Every setting of the host, and where it comes from."""
+        return home.setting_views()
+
+    @router.get("/pictures")
+    async def pictures(
+        q: Annotated[str, Query(max_length=1000)] = "",
+        limit: Limit = 50,
+        cursor: Cursor = None,
+        job: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
+    ) -> PicturePage:
+        """Saved pictures, the newest first; `q`: words that their infotext has."""
+        return home.pictures.page(q, limit, cursor, job)
+
+    @router.get("/pictures/{picture}")
+    async def picture(picture: Identifier) -> Picture:
+        """What is known of a picture."""
+        return home.pictures.get(picture)
+
+    @router.get("/pictures/{picture}/file", response_class=FileResponse)
+    async def picture_file(picture: Identifier) -> FileResponse:
+        """The file as it was saved."""
+        path = Path(home.pictures.get(picture).path)
+        if not path.is_file():
+            raise ThumbnailError(f"The file of picture {picture} is gone: it was {path}.")
+        return FileResponse(path)
+
+    @router.get("/pictures/{picture}/thumbnail", response_class=Response)
+    async def picture_thumbnail(picture: Identifier, size: Annotated[int, Query(ge=16, le=512)] = 128) -> Response:
+        """A small JPEG, at most `size` pixels wide and high."""
+        path = Path(home.pictures.get(picture).path)
+        return Response(await run_in_threadpool(thumbnail, path, size), media_type="image/jpeg")
+
+    @router.post("/stop", status_code=202)
+    async def stop_host() -> None:
+        """End the host. What runs goes on from its tape when a host starts again."""
+        stop()
+
+    app.include_router(router)
+    for kind, status, code in ERRORS:
+        app.add_exception_handler(kind, _answer(status, code))
+    app.add_exception_handler(RequestError, _bad_request)
+    app.add_exception_handler(UnknownNameError, _bad_request)
+    app.add_exception_handler(ValueError, _bad_request)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(sqlite3.Error, _unwritten)
+    app.add_exception_handler(OSError, _unwritten)
+    return _Bounded(app, home.touch)
+
+
+def _problem(status: int, code: str, message: str, field: str | None = None) -> JSONResponse:
+    return JSONResponse(Problem(code=code, message=message, field=field).model_dump(), status)
+
+
+def _answer(status: int, code: str) -> Callable[[Request, Exception], JSONResponse]:
+    return lambda request, error: _problem(status, code, str(error))
+
+
+def _bad_request(request: Request, error: Exception) -> JSONResponse:
+    return _problem(422, "bad_request", str(error), getattr(error, "field", None))
+
+
+def _http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    words = {404: "There is no such address.", 405: "That cannot be done at this address."}
+    answer = _problem(error.status_code, "bad_request", words.get(error.status_code, f"{error.detail}."))
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+def _unwritten(request: Request, error: Exception) -> JSONResponse:
+    return _problem(507, "disk_full", f"Nothing was changed: the host cannot write ({error}). Free some space.")
+
+
+def _invalid(request: Request, error: Exception) -> JSONResponse:
+    """The first thing wrong, with its place."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"][1:]]
+    field = ".".join(place) or None
+    if place[:1] == ["request"] and isinstance(error.body, Mapping) and isinstance(error.body.get("request"), Mapping):
+        try:
+            make_request(**_named(error.body["request"]))
+        except RequestError as better:
+            return _problem(422, "bad_request", str(better), field)
+    return _problem(422, "bad_request", f"{field or 'The request'}: {first['msg']}.", field)
+
+
+def _named(fields: Mapping[Any, Any]) -> dict[str, Any]:
+    return {str(name): value for name, value in fields.items()}
+
+
+class _Bounded:
+    """Refuses bodies over the limit before they are read, and notes that somebody is there."""
+
+    def __init__(self, app: ASGIApp, touch: Callable[[], None]) -> None:
+        self._app, self._touch = app, touch
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        self._touch()
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        if not length.isdigit() or int(length[:12]) > MOST_BYTES:
+            await _TOO_LARGE(scope, receive, send)
+            return
+        read = 0
+
+        async def bounded() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > MOST_BYTES:
+                raise HTTPException(413, f"The body has more than {MOST_BYTES} bytes")
+            return message
+
+        await self._app(scope, bounded, send)
+
+
+_TOO_LARGE = _problem(413, "too_large", f"The body is too large: the limit is {MOST_BYTES} bytes.")

@@ -1,0 +1,104 @@
+"""The host's SQLite file: opened, brought up to date, and changed in transactions that survive a power cut."""
+
+import contextlib
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from importlib.resources import files
+from pathlib import Path
+
+from sdterm.core.health import on_network
+
+MIGRATIONS = ("schema.sql",)
+"""The files that bring a database from version k to k + 1."""
+
+_log = logging.getLogger(__name__)
+
+
+class DatabaseError(RuntimeError):
+    """The database cannot be used."""
+
+
+class Database:
+    """One connection, used from one thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._after: list[Callable[[], None]] = []
+        self._inside = False
+        try:
+            self._connection = _opened(path)
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise DatabaseError(f"The queue's database {path} cannot be used: {error}.") from error
+            aside = path.with_name(f"{path.name}.broken-{time.time():.0f}")
+            _log.error("%s is damaged (%s): kept as %s, starting with an empty one", path, error, aside.name)
+            for suffix in ("", "-wal", "-shm"):
+                with contextlib.suppress(FileNotFoundError):
+                    os.replace(f"{path}{suffix}", f"{aside}{suffix}")
+            self._connection = _opened(path)
+
+    @contextlib.contextmanager
+    def transaction(self, *, durable: bool = True) -> Iterator[None]:
+        """All of the block happens or nothing. durable: on disk before this returns; else a power cut, though no
+        crash, may undo it. Raises sqlite3.Error. A transaction within one is part of it."""
+        if self._inside:
+            yield
+            return
+        self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+        self._connection.execute("BEGIN IMMEDIATE")
+        self._inside = True
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self._after.clear()
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+        finally:
+            self._inside = False
+        after, self._after = self._after, []
+        for act in after:
+            act()
+
+    def afterwards(self, act: Callable[[], None]) -> None:
+        """Do something once this transaction is committed, and not otherwise."""
+        self._after.append(act)
+
+    def execute(self, sql: str, *values: object) -> sqlite3.Cursor:
+        return self._connection.execute(sql, values)
+
+    def rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
+        return self.execute(sql, *values).fetchall()
+
+    def row(self, sql: str, *values: object) -> sqlite3.Row | None:
+        found: sqlite3.Row | None = self.execute(sql, *values).fetchone()
+        return found
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, timeout=10)
+    try:
+        connection.row_factory = sqlite3.Row
+        # A log beside the file needs shared memory, which network file systems lack.
+        connection.execute(f"PRAGMA journal_mode = {'DELETE' if on_network(path) else 'WAL'}")
+        connection.execute("PRAGMA foreign_keys = ON")
+        _migrate(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(MIGRATIONS):
+        raise DatabaseError(f"{path} is of a newer sdterm (version {version}). Update sdterm, or move the file away.")
+    for number, name in enumerate(MIGRATIONS[version:], version + 1):
+        script = files("sdterm.host").joinpath(name).read_text(encoding="utf-8")
+        connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")

@@ -1,0 +1,329 @@
+"""From the queue to the workers and back: each device takes the next job; what its worker sends is kept and told."""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import shutil
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import Future
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sdterm.core.config import Settings
+from sdterm.core.jobs import GRID, JobDetails, Progress, Resumption, WorkerView
+from sdterm.core.naming import NameFacts
+from sdterm.core.output import save_grid, save_image, unwritable
+from sdterm.core.place import Place
+from sdterm.events import (
+    Cancelled,
+    Done,
+    Event,
+    Failed,
+    Grid,
+    Image,
+    ModelLoading,
+    Paused,
+    Preview,
+    Started,
+    Step,
+    Waiting,
+    event_of,
+)
+from sdterm.host.jobs import Jobs
+from sdterm.host.log import EventLog
+from sdterm.host.pictures import Pictures
+from sdterm.host.worker import WorkerLostError, WorkerProcess
+
+MOST_LOST = 3
+"""How many workers a job may cost before it is set aside."""
+ROOM_EVERY = 2.0  # seconds between looks whether a full disk has room again
+_ROOM = 2**20  # bytes more than when it was full
+_STUBBORN = 60.0  # seconds after which a job is tried again anyway: quotas do not show as free space
+
+R = TypeVar("R")
+_log = logging.getLogger(__name__)
+
+
+class Dispatcher:
+    """Draws the queue's jobs, one at a time on each device."""
+
+    def __init__(
+        self,
+        devices: tuple[str | None, ...],
+        settings: Settings,
+        place: Place,
+        jobs: Jobs,
+        pictures: Pictures,
+        log: EventLog,
+    ) -> None:
+        self._settings, self._place = settings, place
+        self._jobs, self._pictures, self._log = jobs, pictures, log
+        self._workers = {number: WorkerProcess(device, settings, place.log) for number, device in enumerate(devices)}
+        self._running: dict[int, WorkerProcess] = {}
+        self._progress: dict[int, Progress] = {}
+        self._waiting: dict[int, tuple[int, float]] = {}  # job → bytes free when its disk was full, and when
+        self._news = asyncio.Condition()
+
+    @property
+    def workers(self) -> tuple[WorkerView, ...]:
+        return tuple(worker.view for worker in self._workers.values())
+
+    @property
+    def is_busy(self) -> bool:
+        return bool(self._running)
+
+    def progress(self, job: int) -> Progress | None:
+        """Where a running job is."""
+        return self._progress.get(job)
+
+    async def wake(self) -> None:
+        """There may be something to draw."""
+        async with self._news:
+            self._news.notify_all()
+
+    async def stop_job(self, job: int) -> None:
+        """Have a job's worker stop within one network call; the queue knows what is to become of the job."""
+        if worker := self._running.get(job):
+            await worker.send("stop", job=job)
+
+    async def run(self) -> None:
+        """Until cancelled, which ends all workers; their jobs go on with the next host."""
+        tasks = [asyncio.create_task(self._serve(worker)) for worker in self._workers.values()]
+        tasks.append(asyncio.create_task(self._look_for_room()))
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*(worker.end() for worker in self._workers.values()))
+
+    async def _serve(self, worker: WorkerProcess) -> None:
+        while True:
+            if not worker.is_alive:
+                await asyncio.sleep(0)  # those that have a model in memory look first
+            if (job := self._take()) is not None:
+                await self._draw(worker, job)
+                continue
+            async with self._news:
+                try:
+                    idle = self._settings["idle_unload"] if worker.is_alive else 0
+                    await asyncio.wait_for(self._news.wait(), idle or None)
+                except TimeoutError:
+                    await worker.end()  # frees everything that it has on the device, not only the model
+
+    def _take(self) -> int | None:
+        try:
+            return self._jobs.take()
+        except sqlite3.Error as error:  # a full disk; `_look_for_room` wakes everyone
+            _log.error("the queue cannot be written: %s", error)
+            return None
+
+    async def _draw(self, worker: WorkerProcess, job: int) -> None:
+        """One job on one worker, until it ends, waits or stops."""
+        self._running[job] = worker
+        try:
+            await self._talk(worker, job)
+        except WorkerLostError as lost:
+            await self._until_written(partial(self._after_loss, job, lost))
+        except (sqlite3.Error, OSError) as error:
+            _log.error("job %s: %s", job, error)
+            await worker.end()
+            full = isinstance(error, sqlite3.Error) or error.errno in (errno.ENOSPC, errno.EDQUOT)
+            await self._until_written(partial(self._settle, job, _FULL if full else _defect(error)))
+        except Exception as error:  # a defect of ours must not take the queue down
+            _log.exception("job %s", job)
+            await worker.end()
+            await self._until_written(partial(self._settle, job, _defect(error)))
+        finally:
+            worker.set_job(None)
+            self._running.pop(job, None)
+            self._progress.pop(job, None)
+        await self.wake()
+
+    async def _talk(self, worker: WorkerProcess, job: int) -> None:
+        if not worker.is_alive:
+            await worker.start()
+        worker.set_job(job)
+        details = self._jobs.get(job)
+        await worker.send("draw", **self._message(details))
+        if self._jobs.wish(job):  # it came between taking the job and sending it
+            await worker.send("stop", job=job)
+        settled = False
+        async for message, data in worker.messages():
+            match message["type"]:
+                case "event" if message["job"] == job:
+                    fields = dict(message["event"])
+                    event = event_of(fields.pop("event"), fields, data)
+                    settled = await self._on_event(worker, details, event, message) or settled
+                case "unusable":
+                    self._settle(job, Failed(code="no_device", message=message["message"], advice=_NO_DEVICE))
+                    await worker.end()
+                    return
+                case "finished" if message["job"] == job:
+                    if not settled:  # it was stopped while its last image was on its way
+                        self._settle(job, Cancelled(images=0))
+                    return
+
+    def _message(self, job: JobDetails) -> dict[str, Any]:
+        """All that a worker needs to know of a job."""
+        self._place.tapes.mkdir(exist_ok=True)
+        return {
+            "job": job.id,
+            "request": job.request.model_dump(mode="json"),
+            "plan": job.plan,
+            "generation": job.generation,
+            "saved": {number: path for number, path in self._jobs.saved(job.id) if number != GRID},
+            "left_out": job.left_out,
+            "pause_at": job.pause_at,
+            "tape": str(self.tape(job.id)),
+        }
+
+    def tape(self, job: int) -> Path:
+        return self._place.tapes / f"{job}.tape"
+
+    async def _on_event(self, worker: WorkerProcess, job: JobDetails, event: Event, message: dict[str, Any]) -> bool:
+        """Keep and tell what a worker says. Returns whether the job's fate is settled by it."""
+        match event:
+            case Started():
+                self._jobs.prepared(job.id, event, message["generation"])
+                worker.view = worker.view.model_copy(update={"model": event.model})
+            case Preview():
+                self._log.show(job.id, event)
+            case Image() | Grid():
+                return await self._keep(worker, job, event)
+            case Done() | Failed() | Paused() | Cancelled():
+                self._settle(job.id, event)
+                return True
+            case Step():
+                fields = event.model_dump(include=set(Progress.model_fields))
+                self._progress[job.id] = Progress(**fields)
+                self._log.add(job.id, event)
+            case _:
+                if isinstance(event, ModelLoading):
+                    worker.view = worker.view.model_copy(update={"model": event.model})
+                self._log.add(job.id, event)
+        return False
+
+    async def _keep(self, worker: WorkerProcess, job: JobDetails, event: Image | Grid) -> bool:
+        """Save an image, exactly once. Returns True if that failed, which settles the job."""
+        number = event.index if isinstance(event, Image) else GRID
+        failed: Failed | None = None
+        if not self._pictures.has(job.id, number):
+            try:
+                path = await asyncio.to_thread(self._save, job, event, asyncio.get_running_loop())
+                self._pictures.written(job.id, event.model_copy(update={"path": str(path)}))
+            except OSError as error:
+                with contextlib.suppress(sqlite3.Error):
+                    self._pictures.forget(job.id)
+                failed = unwritable(job.saving.folder, error)
+        await worker.send("saved", job=job.id, saved=not failed)
+        if failed:
+            self._settle(job.id, failed)
+        return failed is not None
+
+    def _save(self, job: JobDetails, event: Image | Grid, loop: asyncio.AbstractEventLoop) -> Path:
+        """In a thread of its own: disks are slow. The database is the loop's."""
+
+        def on_loop(act: Callable[[], R]) -> R:
+            done: Future[R] = Future()
+
+            def run() -> None:
+                try:
+                    done.set_result(act())
+                except BaseException as error:
+                    done.set_exception(error)
+
+            loop.call_soon_threadsafe(run)
+            return done.result()
+
+        def intend(path: Path) -> None:
+            on_loop(lambda: self._pictures.intend(job.id, event, path))
+
+        if isinstance(event, Grid):
+            saved = on_loop(lambda: self._jobs.saved(job.id))
+            return save_grid(event, Path(saved[-1][1]).parent if saved else job.saving.folder, job.saving, intend)
+        started = on_loop(lambda: self._jobs.started(job.id))
+        began = datetime.fromtimestamp(on_loop(lambda: self._jobs.begun(job.id)))
+        assert started  # no image comes before it
+        return save_image(event, NameFacts(job.request, started, event, began, datetime.now()), job.saving, intend)
+
+    def _settle(self, job: int, event: Event) -> None:
+        """What becomes of a running job, given how its run ended and what its owner wished."""
+        wish = self._jobs.wish(job)
+        match event:
+            case Done():
+                self._jobs.end(job, "done", event)
+            case Failed(code="disk_full"):
+                folder = self._place.folder
+                with contextlib.suppress(OSError):
+                    self._waiting[job] = shutil.disk_usage(folder).free, asyncio.get_running_loop().time()
+                said = f"{event.message} The job goes on by itself once there is room."
+                self._jobs.end(job, "waiting", Waiting(code=event.code, message=said, advice="Free some space."))
+            case Failed():
+                self._jobs.end(job, "failed", event)
+            case Paused():
+                self._jobs.end(job, "paused", event)
+            case Cancelled() if wish == "again":
+                self._jobs.again(job)
+            case Cancelled() if wish == "pause":
+                self._jobs.end(job, "paused", Paused(images=event.images))
+            case Cancelled():
+                self._jobs.end(job, "cancelled", event)
+        if isinstance(event, Done) or (isinstance(event, Cancelled) and wish == "cancel"):
+            with contextlib.suppress(OSError):
+                self.tape(job).unlink(missing_ok=True)
+
+    def _after_loss(self, job: int, lost: WorkerLostError) -> None:
+        attempts = self._jobs.interrupted(job, lost.code, str(lost))
+        wish = self._jobs.wish(job)
+        if wish in ("cancel", "pause"):
+            self._settle(job, Cancelled(images=self._jobs.get(job).done))
+        elif attempts < MOST_LOST:
+            self._jobs.again(job)
+        else:
+            said = f"The job cost {attempts} processes and is set aside. {lost}"
+            self._settle(job, Failed(code=lost.code, message=said, advice=_SET_ASIDE))
+
+    async def _until_written(self, act: Callable[[], None]) -> None:
+        """Do what must not be lost; on a full disk, once there is room."""
+        while True:
+            try:
+                act()
+                return
+            except sqlite3.Error as error:
+                _log.error("the queue cannot be written: %s", error)
+                await asyncio.sleep(ROOM_EVERY)
+
+    async def _look_for_room(self) -> None:
+        """Wake the jobs that wait for a disk."""
+        while True:
+            await asyncio.sleep(ROOM_EVERY)
+            now = asyncio.get_running_loop().time()
+            for job in self._jobs.waiting():
+                before, since = self._waiting.get(job, (0, 0.0))
+                folders = {self._place.folder, self._jobs.get(job).saving.folder}
+                free = min((shutil.disk_usage(folder).free for folder in folders if folder.is_dir()), default=0)
+                if free > before + _ROOM or now - since > _STUBBORN:
+                    with contextlib.suppress(sqlite3.Error):
+                        self._jobs.resume(job, Resumption())
+                        self._waiting.pop(job, None)
+                        _log.info("job %s goes on: there is room", job)
+            await self.wake()
+
+
+def _defect(error: Exception) -> Failed:
+    said = f"{type(error).__name__}: {error}"
+    return Failed(code="internal", message=said, advice="This is a defect: `sdterm host logs` shows where.")
+
+
+_FULL = Failed(code="disk_full", message="The disk is full.", advice="Free some space.")
+_NO_DEVICE = "Start the host with another: sdterm host stop, then sdterm host start --device NAME."
+_SET_ASIDE = (
+    "Try a smaller size or another sampler, then `sdterm queue retry` it: what was computed is kept. "
+    "`sdterm host logs` shows more."
+)

@@ -1,0 +1,137 @@
+"""Everything a host has, put together: what the API speaks to."""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from sdterm import __version__
+from sdterm.core.catalogue import Catalogue, load_catalogue
+from sdterm.core.config import SETTINGS, Settings
+from sdterm.core.devices import devices_of
+from sdterm.core.jobs import Health, Job, JobDetails, JobPage, Model, SettingView, Snapshot, State, Submission
+from sdterm.core.library import library_of
+from sdterm.core.output import Saving, ready, saving_of
+from sdterm.core.place import Place
+from sdterm.core.plan import choose_parts
+from sdterm.host.database import Database
+from sdterm.host.dispatch import Dispatcher
+from sdterm.host.jobs import Jobs
+from sdterm.host.log import EventLog
+from sdterm.host.pictures import Pictures
+
+
+class Home:
+    """One host's parts.
+
+    clock: seconds since 1970; it may jump, and decides nothing but what is written down.
+    """
+
+    def __init__(self, settings: Settings, place: Place, clock: Callable[[], float] = time.time) -> None:
+        self.settings, self.place = settings, place
+        self._started = clock()
+        self._touched = time.monotonic()
+        devices = devices_of(settings["device"], os.environ)
+        self.database = Database(place.database)
+        self.log = EventLog(self.database, clock, self._snapshot)
+        self.jobs = Jobs(self.database, self.log, clock)
+        self.pictures = Pictures(self.database, self.log, clock)
+        self.dispatcher = Dispatcher(devices, settings, place, self.jobs, self.pictures, self.log)
+
+    def recover(self) -> None:
+        """Go on where the last host ended."""
+        self.pictures.recover()
+        self.jobs.recover()
+
+    def touch(self) -> None:
+        """Somebody is there."""
+        self._touched = time.monotonic()
+
+    async def until_idle(self) -> None:
+        """Wait until nobody has wanted anything for as long as the settings say."""
+        limit = self.settings["idle_exit"]
+        while True:
+            if self.dispatcher.is_busy or self.log.watching:
+                self.touch()
+            left = self._touched + limit - time.monotonic()
+            if limit and left <= 0:
+                return
+            await asyncio.sleep(min(max(left, 1.0), 60.0) if limit else 3600.0)
+
+    # --- what clients ask ---------------------------------------------------------------------------------------------
+
+    def health(self) -> Health:
+        return Health(
+            version=__version__,
+            pid=os.getpid(),
+            data=str(self.settings.root),
+            started=self._started,
+            settings={s.key: self.settings[s.key] for s in SETTINGS if s.scope == "host"},
+            workers=self.dispatcher.workers,
+            queue=self.jobs.queue(),
+            last_event=self.log.last,
+            watching=self.log.watching,
+        )
+
+    def job(self, job: int) -> Job:
+        return Job.model_validate(self.details(job).model_dump(include=set(Job.model_fields)))
+
+    def details(self, job: int) -> JobDetails:
+        return self.jobs.get(job).model_copy(update={"progress": self.dispatcher.progress(job)})
+
+    def page(self, states: Sequence[State], limit: int, cursor: str | None) -> JobPage:
+        page = self.jobs.page(states, limit, cursor)
+        jobs = (job.model_copy(update={"progress": self.dispatcher.progress(job.id)}) for job in page.jobs)
+        return page.model_copy(update={"jobs": tuple(jobs)})
+
+    async def check(self, submission: Submission) -> None:
+        """Find out now what would fail later. Raises UnknownNameError, RequestError, CatalogueError or
+        OutputFolderError."""
+        plugins = (await self.catalogue()).names()
+        request = submission.request
+        choose_parts(request, plugins)
+        for name in request.memory:
+            plugins.optimizer(name)
+        if request.model is not None:
+            await asyncio.to_thread(library_of(self.settings).find, request.model)
+        await asyncio.to_thread(ready, (submission.saving or self.saving()).folder)
+
+    def saving(self) -> Saving:
+        return saving_of(self.settings)
+
+    async def catalogue(self) -> Catalogue:
+        """What plugins offer now. Raises CatalogueError."""
+        load = partial(load_catalogue, self.settings.root, third_party=self.settings["extensions"])
+        return await asyncio.to_thread(load)
+
+    def models(self) -> list[Model]:
+        library, found = library_of(self.settings), []
+        for checkpoint in library.checkpoints():
+            with contextlib.suppress(OSError):  # it went away in between
+                found.append(
+                    Model(
+                        name=checkpoint.name,
+                        path=str(checkpoint.path),
+                        size=checkpoint.path.stat().st_size,
+                        sha256=library.known_hash(checkpoint.path),
+                        embedded=checkpoint.embedded,
+                    )
+                )
+        return found
+
+    def setting_views(self) -> list[SettingView]:
+        return [
+            SettingView(
+                key=s.key,
+                value=self.settings[s.key],
+                source=self.settings.values[s.key].source,
+                scope=s.scope,
+                sentence=s.sentence,
+            )
+            for s in SETTINGS
+        ]
+
+    def _snapshot(self) -> Snapshot:
+        return Snapshot(jobs=self.jobs.open(), queue=self.jobs.queue())

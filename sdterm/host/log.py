@@ -1,0 +1,153 @@
+"""The one ordered, numbered stream of events: kept on disk, followed by any number of clients.
+
+A client that reads slowly never holds up who writes: past a bound, what it missed is replaced by a snapshot of the
+state of everything.
+"""
+
+import asyncio
+import base64
+import json
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+
+from sdterm.core.jobs import Entry, Snapshot
+from sdterm.events import Event, Preview
+from sdterm.host.database import Database
+
+KEPT = 50_000
+"""Events on disk; who missed more than that gets a snapshot."""
+BEHIND = 1000
+"""Events that wait for a client before it gets a snapshot instead."""
+_PAGE = 500
+_KEEPALIVE = 15.0  # seconds
+
+
+class _Follower:
+    """One client's unsent events; at most `BEHIND` of them, and one preview a job."""
+
+    def __init__(self, job: int | None, previews: bool) -> None:
+        self.job = job
+        self.wants_previews = previews
+        self.events: deque[bytes] = deque()
+        self.previews: dict[int | None, bytes] = {}
+        self.lost = False
+        self.news = asyncio.Event()
+
+    def offer(self, text: bytes) -> None:
+        if len(self.events) >= BEHIND:
+            self.events.clear()
+            self.lost = True
+        if not self.lost:
+            self.events.append(text)
+        self.news.set()
+
+
+class EventLog:
+    """Writes events and tells them to followers.
+
+    clock: seconds since 1970. snapshot: the state of everything, now.
+    """
+
+    def __init__(self, database: Database, clock: Callable[[], float], snapshot: Callable[[], Snapshot]) -> None:
+        self._database, self._clock, self._snapshot = database, clock, snapshot
+        self._followers: set[_Follower] = set()
+        self._closed = False
+        found = database.row("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
+        self.last: int = found[0] if found else 0
+
+    @property
+    def watching(self) -> int:
+        """How many clients follow."""
+        return len(self._followers)
+
+    def add(self, job: int | None, event: Event) -> None:
+        """Write an event, as part of the transaction under way if there is one; it is told once that is committed."""
+        at = self._clock()
+        with self._database.transaction(durable=False):
+            text = event.model_dump_json()
+            added = self._database.execute("INSERT INTO events (at, job, event) VALUES (?, ?, ?)", at, job, text)
+            number = added.lastrowid or 0
+            self._database.execute("DELETE FROM events WHERE number = ?", number - KEPT)
+            self._database.afterwards(lambda: self._tell(Entry(number=number, at=at, job=job, event=event)))
+
+    def show(self, job: int, preview: Preview) -> None:
+        """Tell a preview to who wants previews; it is not kept, and a newer one takes its place."""
+        entry = Entry(number=self.last, at=self._clock(), job=job, event=preview)
+        text = None
+        for follower in self._followers:
+            if follower.wants_previews and follower.job in (None, job):
+                text = text or _preview_text(entry, preview)
+                follower.previews[job] = text
+                follower.news.set()
+
+    def close(self) -> None:
+        """Let all followers come to their end."""
+        self._closed = True
+        for follower in self._followers:
+            follower.news.set()
+
+    async def follow(self, after: int | None, job: int | None, previews: bool) -> AsyncIterator[bytes]:
+        """The events after that number (unset: from now on), of one job or all, as server-sent events, for ever."""
+        follower = _Follower(job, previews)
+        sent = self.last if after is None else after
+        oldest = self._database.row("SELECT min(number) FROM events")
+        if sent > self.last or sent + 1 < ((oldest[0] if oldest else None) or 0):
+            yield self._snapshot_text()
+            sent = self.last
+        while sent < self.last:  # a page at a time, as fast as the client reads
+            rows = self._database.rows(
+                f"SELECT number, at, job, event FROM events WHERE number > ? {'AND job = ?' if job else ''}"
+                f" ORDER BY number LIMIT {_PAGE}",
+                *((sent, job) if job else (sent,)),
+            )
+            sent = rows[-1]["number"] if len(rows) == _PAGE else self.last
+            if rows:
+                yield b"".join(_text_of(row["number"], row["at"], row["job"], row["event"]) for row in rows)
+        self._followers.add(follower)  # nothing has been awaited since the last look
+        try:
+            yield KEEPALIVE_COMMENT  # tells the client that it is there
+            while not self._closed:
+                try:
+                    await asyncio.wait_for(follower.news.wait(), _KEEPALIVE)
+                except TimeoutError:
+                    yield KEEPALIVE_COMMENT
+                    continue
+                follower.news.clear()
+                if follower.lost:
+                    follower.lost = False
+                    follower.events.clear()
+                    yield self._snapshot_text()
+                events, follower.events = follower.events, deque()
+                shown, follower.previews = follower.previews, {}
+                if events or shown:
+                    yield b"".join((*events, *shown.values()))
+        finally:
+            self._followers.discard(follower)
+
+    def _tell(self, entry: Entry) -> None:
+        self.last = entry.number
+        text = None
+        for follower in self._followers:
+            if follower.job in (None, entry.job):
+                text = text or _text(entry)
+                follower.offer(text)
+
+    def _snapshot_text(self) -> bytes:
+        return _text(Entry(number=self.last, at=self._clock(), job=None, event=self._snapshot()))
+
+
+def _text(entry: Entry) -> bytes:
+    return format_sse_event(data_str=entry.model_dump_json(), event=entry.event.event, id=str(entry.number))
+
+
+def _text_of(number: int, at: float, job: int | None, event: str) -> bytes:
+    """The same from what is kept, without reading the event."""
+    data = f'{{"number":{number},"at":{json.dumps(at)},"job":{json.dumps(job)},"event":{event}}}'
+    return format_sse_event(data_str=data, id=str(number))
+
+
+def _preview_text(entry: Entry, preview: Preview) -> bytes:
+    data = entry.model_dump(mode="json") | {"data": base64.b64encode(preview.data).decode()}
+    return format_sse_event(data_str=json.dumps(data), event="preview", id=str(entry.number))

@@ -1,0 +1,147 @@
+"""The index of saved images: each is written once, found by its text, and noticed when its file is gone."""
+
+import hashlib
+import re
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+from sdterm.core.jobs import GRID, Picture, PicturePage
+from sdterm.events import Grid, Image
+from sdterm.host.database import Database
+from sdterm.host.log import EventLog
+
+
+class UnknownPictureError(LookupError):
+    """There is no such picture."""
+
+
+class Pictures:
+    """The gallery's index. Methods raise sqlite3.Error if nothing can be written."""
+
+    def __init__(self, database: Database, log: EventLog, clock: Callable[[], float]) -> None:
+        self._database, self._log, self._clock = database, log, clock
+
+    def has(self, job: int, number: int) -> bool:
+        """Whether that image of a job is saved."""
+        return bool(
+            self._database.row("SELECT 1 FROM pictures WHERE job = ? AND number = ? AND saved IS NOT NULL", job, number)
+        )
+
+    def intend(self, job: int, event: Image | Grid, path: Path) -> None:
+        """Note, for good, where an image is about to get its name: if this process dies between that and `written`,
+        `recover` finds it."""
+        number, seed = (event.index, event.seed) if isinstance(event, Image) else (GRID, None)
+        with self._database.transaction():
+            self._database.execute("DELETE FROM pictures WHERE job = ? AND number = ? AND saved IS NULL", job, number)
+            self._database.execute(
+                "INSERT INTO pictures (job, number, path, digest, seed, width, height, infotext)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                job,
+                number,
+                str(path),
+                hashlib.sha256(event.data).hexdigest(),
+                None if seed is None else str(seed),
+                event.width,
+                event.height,
+                event.infotext,
+            )
+
+    def written(self, job: int, event: Image | Grid) -> None:
+        """The image has its name: tell everyone. `event` has the path."""
+        number = event.index if isinstance(event, Image) else GRID
+        with self._database.transaction():
+            self._saved(job, number)
+            self._log.add(job, event)
+
+    def forget(self, job: int) -> None:
+        """Nothing of a job is being written any more."""
+        with self._database.transaction():
+            self._database.execute("DELETE FROM pictures WHERE job = ? AND saved IS NULL", job)
+
+    def recover(self) -> None:
+        """After a start: an image that was getting its name when the last host died either has it, or is drawn again
+        from the tape."""
+        for row in self._database.rows("SELECT * FROM pictures WHERE saved IS NULL"):
+            path = Path(row["path"])
+            with self._database.transaction():
+                if _digest(path) == row["digest"]:
+                    self._saved(row["job"], row["number"])
+                    self._log.add(row["job"], _event_of(row))
+                    continue
+                self._database.execute("DELETE FROM pictures WHERE id = ?", row["id"])
+            beside = path.with_suffix(".txt")
+            if not path.exists() and _text(beside) == row["infotext"] + "\n":
+                beside.unlink(missing_ok=True)
+
+    def get(self, picture: int) -> Picture:
+        """Raises UnknownPictureError."""
+        row = self._database.row("SELECT * FROM pictures WHERE id = ? AND saved IS NOT NULL", picture)
+        if not row:
+            raise UnknownPictureError(f"There is no picture {picture}.")
+        return self._looked_at([row])[0]
+
+    def page(self, query: str, limit: int, cursor: str | None, job: int | None = None) -> PicturePage:
+        """Pictures whose infotext has all words of a query, the newest first. Raises ValueError if the cursor is
+        none."""
+        start = int(cursor) if cursor else 2**63 - 1
+        if words := _match(query):
+            sql = "SELECT p.* FROM pictures_text t JOIN pictures p ON p.id = t.rowid WHERE pictures_text MATCH ? AND "
+            values: tuple[object, ...] = (words,)
+        else:
+            sql, values = "SELECT p.* FROM pictures p WHERE ", ()
+        if job is not None:
+            sql, values = sql + "p.job = ? AND ", (*values, job)
+        rows = self._database.rows(
+            sql + "p.id < ? AND p.saved IS NOT NULL ORDER BY p.id DESC LIMIT ?", *values, start, limit + 1
+        )
+        return PicturePage(
+            pictures=tuple(self._looked_at(rows[:limit])),
+            next=str(rows[limit - 1]["id"]) if len(rows) > limit else None,
+        )
+
+    def _saved(self, job: int, number: int) -> None:
+        self._database.execute("UPDATE pictures SET saved = ? WHERE job = ? AND number = ?", self._clock(), job, number)
+        if number != GRID:
+            self._database.execute("UPDATE jobs SET done = done + 1 WHERE id = ?", job)
+
+    def _looked_at(self, rows: list[sqlite3.Row]) -> list[Picture]:
+        """Rows as they are, files that came or went noted."""
+        found = []
+        for row in rows:
+            missing = not Path(row["path"]).is_file()
+            if missing != bool(row["missing"]):
+                with self._database.transaction(durable=False):
+                    self._database.execute("UPDATE pictures SET missing = ? WHERE id = ?", missing, row["id"])
+            fields = {name: row[name] for name in Picture.model_fields if name != "missing"}
+            found.append(Picture(**fields, missing=missing))
+        return found
+
+
+def _match(query: str) -> str:
+    """Words as SQLite's full-text search wants them: each one quoted, as the beginning of a word."""
+    return " ".join(f'"{word}"*' for word in re.findall(r"\w+", query))
+
+
+def _event_of(row: sqlite3.Row) -> Image | Grid:
+    """The event of an image that was saved by a host that died before it could say so."""
+    facts = {"width": row["width"], "height": row["height"], "infotext": row["infotext"], "data": b""}
+    path = Path(row["path"])
+    if row["number"] == GRID:
+        return Grid(**facts, suffix=path.suffix, path=str(path))
+    return Image(**facts, index=row["number"], seed=int(row["seed"]), suffix=path.suffix, path=str(path))
+
+
+def _digest(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None

@@ -1,0 +1,180 @@
+"""One process that draws, seen from the host: started, spoken with, watched, and ended when it is stuck."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+from sdterm.core.config import Settings
+from sdterm.core.frames import HEAD_SIZE, FrameError, pack, sizes, unpack
+from sdterm.core.jobs import WorkerView
+
+SLOW_CALLS = 20
+"""How many times the median call a call may take, where that is longer than the limit."""
+_WATCH = 0.5  # seconds
+_log = logging.getLogger(__name__)
+
+
+class WorkerLostError(Exception):
+    """The process died or was stuck; `code` and message say why."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class WorkerProcess:
+    """A worker. One task at a time reads its messages.
+
+    monotonic: seconds that never jump, for deadlines.
+    """
+
+    def __init__(
+        self, device: str | None, settings: Settings, log: Path, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._device, self._settings, self._log_file = device, settings, log
+        self._monotonic = monotonic
+        self._process: asyncio.subprocess.Process | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._reason: WorkerLostError | None = None
+        self._moved = 0.0  # when it last got on
+        self._ours = False  # whether it waits for the host, not the host for it
+        self._median = 0.0
+        self.view = WorkerView(device=device or "auto")
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
+    async def start(self) -> None:
+        """Raises WorkerLostError if it cannot be started."""
+        values = {key: value.value for key, value in self._settings.values.items()} | {"device": self._device}
+        given = json.dumps({"data": str(self._settings.root), "values": values})
+        self._reason = None
+        with self._log_file.open("ab") as log:
+            try:
+                self._process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-m",
+                    "sdterm.worker",
+                    given,
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=log,
+                    limit=2**20,
+                )
+            except OSError as error:
+                raise WorkerLostError("worker_unstartable", f"No process could be started: {error}.") from error
+        self._moved = self._monotonic()
+        self.view = self.view.model_copy(update={"pid": self._process.pid, "phase": "starting"})
+        self._watch = asyncio.create_task(self._watch_over())
+
+    async def send(self, kind: str, **fields: Any) -> None:
+        """A worker that is gone is noticed by who reads its messages."""
+        if self._process and self._process.stdin:
+            with contextlib.suppress(ConnectionError):
+                self._process.stdin.write(pack({"type": kind, **fields}))
+                await self._process.stdin.drain()
+
+    async def messages(self) -> AsyncIterator[tuple[dict[str, Any], bytes]]:
+        """What it says, heartbeats left out. While the reader is at work on a message, no deadline runs. Raises
+        WorkerLostError once the process is gone."""
+        assert self._process and self._process.stdout
+        while True:
+            try:
+                header, payload = sizes(await self._process.stdout.readexactly(HEAD_SIZE))
+                message = unpack(await self._process.stdout.readexactly(header))
+                data = await self._process.stdout.readexactly(payload)
+            except (asyncio.IncompleteReadError, ConnectionError):
+                raise await self._loss() from None
+            except FrameError as error:
+                self._reason = WorkerLostError("worker_died", f"The process that draws sent nonsense: {error}")
+                raise await self._loss() from None
+            if message["type"] == "heartbeat":
+                self._heard(message)
+                continue
+            self._ours = True
+            if message["type"] == "lost":
+                self._reason = WorkerLostError(str(message["code"]), str(message["message"]))
+                raise await self._loss()
+            try:
+                yield message, data
+            finally:
+                self._moved, self._ours = self._monotonic(), False
+
+    def set_job(self, job: int | None) -> None:
+        self._moved = self._monotonic()
+        phase = self.view.phase if job else "idle"
+        self.view = self.view.model_copy(update={"job": job, "phase": phase, "call": 0})
+
+    async def end(self) -> None:
+        """Let it go: it ends with its input, at once, or is killed."""
+        if self._process and self.is_alive:
+            if self._process.stdin:
+                self._process.stdin.close()
+            try:
+                await asyncio.wait_for(self._process.wait(), 5)
+            except TimeoutError:
+                self._kill()
+                await self._process.wait()
+        await self._gone()
+
+    def _heard(self, message: dict[str, Any]) -> None:
+        phase, call = str(message["phase"]), int(message["call"])
+        if (phase, call) != (self.view.phase, self.view.call):
+            self._moved = self._monotonic()
+            self.view = self.view.model_copy(update={"phase": phase, "call": call})
+        self._median = float(message["median"])
+
+    async def _watch_over(self) -> None:
+        while self.is_alive:
+            await asyncio.sleep(_WATCH)
+            limit = self._settings["load_limit"]
+            if self.view.phase == "sample":
+                limit = max(self._settings["hang_limit"], SLOW_CALLS * self._median)
+            still = self._monotonic() - self._moved
+            if (self.view.job or self.view.phase == "starting") and not self._ours and still > limit:
+                doing = f"network call {self.view.call + 1}" if self.view.phase == "sample" else self.view.phase
+                self._reason = WorkerLostError(
+                    "worker_hung", f"The process that draws was stuck for {still:.0f} s ({doing}) and was ended."
+                )
+                self._kill()
+                return
+
+    def _kill(self) -> None:
+        if self._process:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)
+
+    async def _loss(self) -> WorkerLostError:
+        """Why it is gone."""
+        assert self._process
+        if self._reason:
+            self._kill()
+        code = await self._process.wait()
+        await self._gone()
+        reason = self._reason or WorkerLostError("worker_died", _said(code))
+        _log.warning("worker %s: %s", self._process.pid, reason)
+        return reason
+
+    async def _gone(self) -> None:
+        if self._watch:
+            self._watch.cancel()
+            self._watch = None
+        self.view = WorkerView(device=self._device or "auto")
+
+
+def _said(code: int) -> str:
+    """A process's end as a sentence."""
+    if code == -signal.SIGKILL:
+        return "The process that draws was killed, as the system does when memory runs out (`dmesg` tells)."
+    if code < 0:
+        return f"The process that draws crashed ({signal.Signals(-code).name}), as broken drivers or memory make it do."
+    return f"The process that draws ended by itself (exit code {code})."

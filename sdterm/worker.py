@@ -1,0 +1,189 @@
+"""The process that owns one device: it reads a job, runs the engine and sends frames, until its input ends.
+
+`python -m sdterm.worker SETTINGS` (JSON), spawned by the host. Frames come on standard input and go to standard
+output; what plugins and libraries print goes to standard error. docs/protocol.md lists the messages.
+"""
+
+import json
+import os
+import statistics
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, BinaryIO
+
+from sdterm.core import extensions
+from sdterm.core.config import Settings, Value
+from sdterm.core.frames import FrameError, pack, read_frame
+from sdterm.core.library import library_of
+from sdterm.core.plan import Plan
+from sdterm.core.registry import PluginSet, load_plugins
+from sdterm.core.styles import StylesError, styles_of
+from sdterm.engine import Engine
+from sdterm.engine.job import Resume
+from sdterm.events import DEVICE_LOST, ILLEGAL_ACCESS, Event, Failed, Grid, Image, Warning
+from sdterm.request import GenerationRequest, RequestError
+
+HEARTBEAT = 1.0  # seconds
+EXIT_DEVICE = 70
+
+
+class Wire:
+    """The stream to the host. Frames are written whole, from any thread."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def send(self, kind: str, payload: bytes = b"", **fields: Any) -> None:
+        frame = pack({"type": kind, **fields}, payload)
+        try:
+            with self._lock:
+                self._stream.write(frame)
+                self._stream.flush()
+        except BrokenPipeError:  # the host is gone: nobody is there to draw for
+            os._exit(0)
+
+    def event(self, job: int, event: Event, **fields: Any) -> None:
+        self.send("event", getattr(event, "data", b""), job=job, event=event.model_dump(mode="json"), **fields)
+
+
+class Worker:
+    """Draws the jobs that the host sends, one at a time."""
+
+    def __init__(self, settings: Settings, wire: Wire) -> None:
+        self._settings = settings
+        self._wire = wire
+        self._engine = Engine(library=library_of(settings), device=settings["device"])
+        self._plugins = self._load_plugins()
+        self._jobs: SimpleQueue[dict[str, Any]] = SimpleQueue()
+        self._saved: SimpleQueue[bool] = SimpleQueue()  # the host's answers about images
+        self._cancel = threading.Event()
+        self._job: int | None = None
+
+    def run(self, stream: BinaryIO) -> None:
+        """Draw until the process ends, which it does with the stream."""
+        threading.Thread(target=self._listen, args=(stream,), name="host", daemon=True).start()
+        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
+        self._wire.send("ready", pid=os.getpid(), device=str(self._engine.device))
+        while True:
+            message = self._jobs.get()
+            try:
+                self._draw(message)
+            except Exception as error:
+                traceback.print_exc()
+                said = f"{type(error).__name__}: {error}"
+                self._wire.event(message["job"], Failed(code="internal", message=said, advice=_DEFECT))
+            self._job = None
+            self._wire.send("finished", job=message["job"])
+
+    def _draw(self, message: dict[str, Any]) -> None:
+        job = self._job = message["job"]
+        plugins = self._current_plugins()
+        resume = None
+        if plan := message["plan"]:
+            saved = {int(number): Path(path) for number, path in message["saved"].items()}
+            resume = Resume(Plan.model_validate(plan), saved, frozenset(message["left_out"]))
+            if changed := _changed(message["generation"], plugins):
+                self._wire.event(job, Warning(code="plugins_changed", message=changed))
+        try:
+            self._engine.styles = styles_of(self._settings)
+        except StylesError as error:
+            self._wire.event(job, Failed(code="bad_request", message=str(error)))
+            return
+        events = self._engine.run(
+            GenerationRequest.model_validate(message["request"]),
+            plugins,
+            tape=Path(message["tape"]),
+            previews=True,
+            cancel=self._cancel,
+            resume=resume,
+            pause_at=message["pause_at"],
+        )
+        for event in events:
+            if isinstance(event, Failed) and event.code in (ILLEGAL_ACCESS, DEVICE_LOST):
+                self._wire.send("lost", job=job, code=event.code, message=f"{event.message} {event.advice}")
+                os._exit(EXIT_DEVICE)
+            self._wire.event(job, event, generation=plugins.identity)
+            if isinstance(event, Image | Grid) and not self._saved.get():
+                events.close()  # there is nowhere to put it; the tape keeps what it takes to draw it again
+
+    def _listen(self, stream: BinaryIO) -> None:
+        while True:
+            try:
+                frame = read_frame(stream)
+            except (FrameError, OSError) as error:
+                print(f"worker: {error}", file=sys.stderr)
+                os._exit(1)
+            if not frame:
+                os._exit(0)
+            message, _ = frame
+            match message["type"]:
+                case "draw":
+                    self._cancel.clear()
+                    self._jobs.put(message)
+                case "stop":
+                    self._cancel.set()
+                case "saved":
+                    self._saved.put(message["saved"])
+
+    def _beat(self) -> None:
+        """Tell the host what the engine is at, so that it can tell a long call from a stuck one."""
+        recent: deque[float] = deque(maxlen=50)  # seconds a call
+        last, at = 0, time.monotonic()
+        while True:
+            time.sleep(HEARTBEAT)
+            pulse, now = self._engine.pulse, time.monotonic()
+            if last < pulse.call:
+                recent.append((now - at) / (pulse.call - last))
+            if pulse.call != last:
+                last, at = pulse.call, now
+            median = statistics.median(recent) if recent else 0.0
+            self._wire.send("heartbeat", job=self._job, phase=pulse.phase, call=pulse.call, median=median)
+
+    def _current_plugins(self) -> PluginSet:
+        """The plugins as they are on disk now; a new set only if one changed."""
+        sources = extensions.discover(self._folder if self._settings["extensions"] else None)
+        now = tuple((s.slug, s.digest) for s in sources if s.origin == "built-in" or self._settings["extensions"])
+        if now != self._plugins.identity:
+            self._plugins = self._load_plugins()
+        return self._plugins
+
+    def _load_plugins(self) -> PluginSet:
+        return load_plugins(self._folder, third_party=self._settings["extensions"])
+
+    @property
+    def _folder(self) -> Path:
+        return self._settings.root / "extensions"
+
+
+_DEFECT = "This is a defect of sdterm or of a plugin: `sdterm host logs` shows where."
+
+
+def _changed(generation: list[list[str]], plugins: PluginSet) -> str:
+    """Which plugins are not what they were when a job began, as a sentence; empty if none."""
+    names = sorted({slug for slug, _ in {(slug, digest) for slug, digest in generation} ^ set(plugins.identity)})
+    return f"Changed since the job began: {', '.join(names)}." if names else ""
+
+
+def main() -> None:
+    """Run until the host closes standard input."""
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever prints must not get between the frames
+    given = json.loads(sys.argv[1])
+    wire = Wire(out)
+    settings = Settings(Path(given["data"]), {key: Value(value, "the host") for key, value in given["values"].items()})
+    try:
+        worker = Worker(settings, wire)
+    except RequestError as error:  # the device is not there
+        wire.send("unusable", message=str(error))
+        return
+    worker.run(sys.stdin.buffer)
+
+
+if __name__ == "__main__":
+    main()
