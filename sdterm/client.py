@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx2 as httpx
+import psutil
 from pydantic import BaseModel, TypeAdapter
 
 from sdterm.core.catalogue import Catalogue
@@ -44,6 +45,8 @@ from sdterm.core.place import Place, make_private, place_of
 
 START_LIMIT = 60.0
 """Seconds that a host may take to start."""
+STOP_LIMIT = 30.0
+"""Seconds that a host may take to end."""
 _CALL_LIMIT = 90.0  # seconds for one call: the first one may have to list all plugins
 _SILENCE = 60.0  # seconds without even a keep-alive after which a stream counts as broken
 
@@ -63,8 +66,9 @@ class RefusedError(RuntimeError):
 
 
 def connect(settings: Settings, *, start: bool = True) -> "Client":
-    """A client of the host of this data root. Without `start`, or if it cannot be started, raises HostError; also if
-    it runs with other settings than the ones given here."""
+    """A client of the host of this data root, which is started if there is none. Raises HostError if it cannot be, or
+    if it runs with other settings than the ones given here. Without `start`: of a host that runs, however set up;
+    HostError if there is none."""
     place = place_of(settings.root)
     client = _reach(place)
     if not client:
@@ -72,7 +76,8 @@ def connect(settings: Settings, *, start: bool = True) -> "Client":
             raise HostError(f"No host is running for {settings.root}. `sdterm host start` starts one.")
         client = _start(settings, place)
     try:
-        _check(client, settings)
+        if start:
+            _check(client, settings)
     except BaseException:
         client.close()
         raise
@@ -160,7 +165,15 @@ class Client:
         return self._call("GET", f"pictures/{picture}/thumbnail", params={"size": size})
 
     def stop(self) -> None:
+        """End the host, and wait until it is gone."""
+        process = psutil.Process(self.health().pid)
         self._call("POST", "stop")
+        try:
+            process.wait(STOP_LIMIT)
+        except psutil.TimeoutExpired:
+            raise HostError(
+                f"The host (process {process.pid}) does not end; `kill -9 {process.pid}` does it."
+            ) from None
 
     def events(self, *, after: int | None = None, job: int | None = None, previews: bool = False) -> Iterator[Entry]:
         """What happens after event number `after` (unset: from now on), of one job or all, for ever. Ends when the

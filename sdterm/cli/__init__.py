@@ -14,6 +14,11 @@ from sdterm.cli.options import flag_options
 
 COMMANDS = {
     "generate": "Draw a prompt.",
+    "attach": "Watch a job again.",
+    "queue": "List jobs; pause, resume, retry and move them.",
+    "cancel": "Stop a job for good.",
+    "gallery": "List and export saved pictures.",
+    "host": "Start and stop the background process that draws.",
     "prompt": "Show how a prompt is read, and its traps.",
     "models": "List the checkpoints that sdterm finds.",
     "samplers": "List samplers and schedules.",

@@ -1,5 +1,7 @@
 """Errors as sentences and exit codes."""
 
+import sys
+
 import click
 
 from sdterm.core.names import printable
@@ -29,9 +31,11 @@ def report(error: Exception) -> int:
     from sdterm.core.catalogue import CatalogueError
     from sdterm.core.config import ConfigError
     from sdterm.core.dataroot import DataRootError
+    from sdterm.core.devices import DeviceNameError
     from sdterm.core.library import ModelFileError
     from sdterm.core.names import UnknownNameError
     from sdterm.core.output import OutputFolderError
+    from sdterm.core.place import PlaceError
     from sdterm.core.styles import StylesError
     from sdterm.hooks import PluginError
     from sdterm.request import RequestError
@@ -44,13 +48,22 @@ def report(error: Exception) -> int:
     if isinstance(error, click.ClickException):
         say(f"Error: {error.format_message()}")
         return error.exit_code
-    if isinstance(error, RequestError | UnknownNameError | ConfigError | StylesError):
+    if isinstance(error, RequestError | UnknownNameError | ConfigError | StylesError | DeviceNameError):
         say(f"Error: {error}")
         return EXIT_USAGE
     if isinstance(error, OutputFolderError):
         say(f"Error: {error.strerror}")
         return EXIT_FAILED
-    if isinstance(error, ModelFileError | DataRootError | CatalogueError | PluginError):
+    if "sdterm.client" in sys.modules:  # it costs a tenth of a second, which not every command owes
+        from sdterm.client import HostError, RefusedError
+
+        if isinstance(error, RefusedError):
+            say(f"Error: {error}")
+            return EXIT_USAGE if error.problem.code == "bad_request" else EXIT_FAILED
+        if isinstance(error, HostError):
+            say(f"Error: {error}")
+            return EXIT_FAILED
+    if isinstance(error, ModelFileError | DataRootError | CatalogueError | PlaceError | PluginError):
         say(f"Error: {error}")
         return EXIT_FAILED
     raise error

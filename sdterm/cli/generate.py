@@ -3,8 +3,9 @@
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -13,14 +14,16 @@ import click
 
 from sdterm.cli.errors import EXIT_CANCELLED, EXIT_FAILED, EXIT_USAGE, UsageError
 from sdterm.cli.options import flag_options, settings_of
-from sdterm.cli.output import JsonOutput, Output, PlainOutput
+from sdterm.cli.output import Output, output_for
 from sdterm.core.assignment import assign
-from sdterm.core.config import Settings
+from sdterm.core.catalogue import load_catalogue
+from sdterm.core.config import NOTIFY, Settings
 from sdterm.core.dataroot import prepare as prepare_folders
 from sdterm.core.image_file import ImageFileError, infotext_from
 from sdterm.core.infotext import parse
+from sdterm.core.jobs import Submission
 from sdterm.core.library import Library, library_of
-from sdterm.core.output import ready, save_images, saving_of
+from sdterm.core.output import Saving, ready, save_images, saving_of
 from sdterm.core.parameters import find_model, read
 from sdterm.core.plan import choose
 from sdterm.core.registry import PluginSet, load_plugins
@@ -62,11 +65,14 @@ from sdterm.request import MAX_PROMPT, GenerationRequest, RequestError, make_req
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where to save.")
 @click.option("--format", metavar="NAME", help="png, jpeg, webp, avif or a plugin's [png].")
 @click.option(
-    "--tape", type=click.Path(path_type=Path), metavar="FILE", help="Record the run; resume it if it stopped."
+    "--tape", type=click.Path(path_type=Path), metavar="FILE", help="Record the run here; resume it if it stopped."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print events, one JSON object a line.")
 @click.option("--no-show", is_flag=True, help="Do not show the picture.")
-@click.option("--local", is_flag=True, help="Draw in this process (for now there is no other).")
+@click.option("--detach", is_flag=True, help="Queue it, print the job's number, and leave.")
+@click.option("--pause-at", type=click.IntRange(1, 1000), metavar="STEP", help="Let all images wait at that step.")
+@click.option("--notify", type=click.Choice(NOTIFY), help="How to tell that it is done.")
+@click.option("--local", is_flag=True, help="Draw in this process instead of the host's; so does --tape.")
 @flag_options
 @click.pass_context
 def generate(
@@ -77,6 +83,9 @@ def generate(
     tape: Path | None,
     as_json: bool,
     no_show: bool,
+    detach: bool,
+    pause_at: int | None,
+    notify: str | None,
     local: bool,
     assignments: tuple[str, ...],
     **given: Any,
@@ -85,39 +94,84 @@ def generate(
 
     With --from (an image, a text file, an infotext, or "-") the picture is drawn again; PROMPT replaces its prompt.
 
-    On a terminal the picture is shown; in a pipe the paths of the saved files are printed, one a line.
+    On a terminal the picture is shown; in a pipe the paths of the saved files are printed, one a line. The host
+    draws, so that a lost connection loses nothing: `sdterm attach` shows it again.
     """
     settings = settings_of(context)
+    local = local or tape is not None
+    if local and (detach or pause_at):
+        raise UsageError("--detach and --pause-at need the host: leave out --local and --tape.")
     if prompt is None and source is None:
         raise UsageError("There is no PROMPT: give one, or --from an image.")
     if prompt == source == "-":
         raise UsageError("PROMPT and --from cannot both be read from standard input.")
     library = library_of(settings)
     styles = styles_of(settings)
-    plugins = load_plugins(settings.root / "extensions", third_party=settings["extensions"])
-    recorded, warnings = _recorded(source, given, plugins, library, styles) if source is not None else ({}, [])
-    request = assign(_request(prompt, given, settings, recorded), assignments, plugins)
+    names = load_catalogue(settings.root, third_party=settings["extensions"]).names() if source or assignments else None
+    recorded, warnings = _recorded(source, given, names, library, styles) if source and names else ({}, [])
+    request = _request(prompt, given, settings, recorded)
+    if names:
+        request = assign(request, assignments, names)
     if settings["save_grid"] and request.batch_size * request.batch_count > 1:
         request = request.model_copy(update={"grid": True})
     prepare_folders(settings.root)
-    choose(request, plugins, library)
+    output = output_for(as_json, no_show, settings.root)
     saving = saving_of(settings, out)
+    if local:
+        context.exit(_draw_here(request, saving, tape, settings, output, warnings))
+
+    from sdterm.cli.follow import follow
+    from sdterm.client import connect
+
+    with connect(settings) as host:
+        job = host.submit(Submission(request=request, saving=saving, pause_at=pause_at))
+        if detach:
+            click.echo(job.model_dump_json() if as_json else job.id)
+            return
+        for warning in warnings:
+            output.show(warning)
+        chosen = settings.with_value("notify", notify, "--notify") if notify else settings
+        context.exit(follow(host, job.id, output, chosen, on_interrupt=partial(_cancel, settings, job.id)))
+
+
+def _cancel(settings: Settings, job: int) -> None:
+    from sdterm.client import HostError, RefusedError, connect
+
+    with suppress(HostError, RefusedError), connect(settings, start=False) as host:
+        host.cancel(job)
+
+
+def _draw_here(
+    request: GenerationRequest,
+    saving: Saving,
+    tape: Path | None,
+    settings: Settings,
+    output: Output,
+    warnings: Iterable[Warning],
+) -> int:
+    """Draw in this process. Returns the exit code."""
+    plugins, library = (
+        load_plugins(settings.root / "extensions", third_party=settings["extensions"]),
+        library_of(settings),
+    )
+    choose(request, plugins, library)
     ready(saving.folder)
 
     from sdterm import Engine  # torch: seconds, so only when everything above is known to be right
 
-    output = _output(as_json, no_show, settings.root)
     cancel = threading.Event()
     with _cancelled_by_ctrl_c(cancel), output:
         for warning in warnings:
             output.show(warning)
-        engine = Engine(library=library, styles=styles, device=settings["device"])
+        engine = Engine(library=library, styles=styles_of(settings), device=settings["device"])
         events = engine.run(request, plugins, tape=tape, previews=output.wants_previews, cancel=cancel)
         last = _shown(save_images(events, request, saving), output)
-    if isinstance(last, Cancelled):
-        context.exit(EXIT_CANCELLED)
-    if isinstance(last, Failed):
-        context.exit(EXIT_USAGE if last.code == "bad_request" else EXIT_FAILED)
+    match last:
+        case Cancelled():
+            return EXIT_CANCELLED
+        case Failed(code=code):
+            return EXIT_USAGE if code == "bad_request" else EXIT_FAILED
+    return 0
 
 
 def _shown(events: Iterator[Event], output: Output) -> Event | None:
@@ -193,16 +247,6 @@ def standard_input() -> str:
         return sys.stdin.read(MAX_PROMPT * 4 + 1).removesuffix("\n")
     except UnicodeDecodeError as error:
         raise UsageError("The prompt on standard input is not UTF-8 text.") from error
-
-
-def _output(as_json: bool, no_show: bool, root: Path) -> Output:
-    if as_json:
-        return JsonOutput()
-    if not sys.stdout.isatty():
-        return PlainOutput(root)
-    from sdterm.cli.terminal import TerminalOutput
-
-    return TerminalOutput(root, pictures=not no_show)
 
 
 @contextmanager

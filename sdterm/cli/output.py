@@ -1,6 +1,7 @@
 """How a run is shown in a pipe and as JSON, and the sentences that all ways of showing share."""
 
 import contextlib
+import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -10,7 +11,20 @@ import click
 from sdterm.cli.errors import say
 from sdterm.core.dataroot import CHECKPOINTS
 from sdterm.core.output import write_atomically
-from sdterm.events import Cancelled, Done, Event, Failed, Grid, Image, Resumed, Started, Warning
+from sdterm.events import (
+    Cancelled,
+    Done,
+    Event,
+    Failed,
+    Grid,
+    Image,
+    Interrupted,
+    Paused,
+    Resumed,
+    Started,
+    Waiting,
+    Warning,
+)
 
 _GIB = 1024**3
 
@@ -73,6 +87,17 @@ class PlainOutput:
                     say(line)
 
 
+def output_for(as_json: bool, no_show: bool, root: Path) -> Output:
+    """How a run is shown here."""
+    if as_json:
+        return JsonOutput()
+    if not sys.stdout.isatty():
+        return PlainOutput(root)
+    from sdterm.cli.terminal import TerminalOutput
+
+    return TerminalOutput(root, pictures=not no_show)
+
+
 def sentences(event: Event, root: Path) -> list[str]:
     """What there is to say about an event."""
     match event:
@@ -82,6 +107,14 @@ def sentences(event: Event, root: Path) -> list[str]:
             return [f"Warning: {message}"]
         case Resumed(images=images, calls=calls):
             return [f"Resumed: {calls} network calls of {images} image(s) came from the tape."]
+        case Interrupted(message=message):
+            return [f"{message} Going on from the tape."]
+        case Waiting(message=message, advice=advice):
+            return [f"Waiting: {message} {advice}".rstrip()]
+        case Paused(step=None, images=images):
+            return [f"Paused. {images} image(s) are finished."]
+        case Paused(step=step, images=images):
+            return [f"Paused at step {step}. {images} image(s) are finished."]
         case Grid(path=path):
             return [f"Saved {path} with all images"]
         case Failed(message=message, advice=advice):

@@ -17,7 +17,7 @@ from textual_image.renderable.halfcell import Image as HalfBlocks
 from sdterm.cli.output import duration, sentences
 from sdterm.cli.picture import show_picture
 from sdterm.core.names import printable
-from sdterm.events import Event, Image, ModelLoading, Preview, Step
+from sdterm.events import Event, Image, ModelLoading, Preview, Queued, Step
 
 PREVIEW_COLUMNS = 16  # 128 cells, about 5 KB a frame: bearable over a slow line at four frames a second
 
@@ -56,6 +56,8 @@ class TerminalOutput:
 
     def show(self, event: Event) -> None:
         match event:
+            case Queued():
+                self._progress.update(self._task, description="Waiting for its turn", total=None, visible=True)
             case ModelLoading(done=False, model=model):
                 self._progress.update(self._task, description=f"Loading {printable(model)}", total=None, visible=True)
             case Step():

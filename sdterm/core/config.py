@@ -35,6 +35,8 @@ def _job(key: str, sentence: str) -> Setting:
     return Setting(key, GenerationRequest.model_fields[key].default, "job", sentence)
 
 
+NOTIFY = ("none", "bell", "osc9")
+
 SETTINGS: tuple[Setting, ...] = (
     Setting("data_dir", None, "host", "The folder for models, extensions and outputs; SDTERM_DATA sets it too."),
     Setting("device", None, "host", "What to compute on: cpu, cuda, cuda:1 …, mps; unset is the best there is."),
@@ -57,7 +59,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("idle_exit", 3600.0, "host", "Seconds without work or clients after which the host ends; 0 is never."),
     Setting("hang_limit", 120.0, "host", "Seconds that a network call may take before its process is replaced."),
     Setting("load_limit", 900.0, "host", "Seconds that loading a model or decoding an image may take."),
-    Setting("notify", "none", "front end", "What tells that a job is done: bell, osc9 (a desktop message) or none."),
+    Setting("notify", NOTIFY[0], "front end", "What tells that a job is done: bell, osc9 (a desktop message) or none."),
     Setting("outdir", None, "front end", "Where images go; unset is outputs in the data folder."),
     Setting("directory_pattern", "[date]", "front end", "The folders below outdir; empty for none. --out has none."),
     Setting("filename_pattern", "[seed]", "front end", "How image files are named."),
@@ -86,6 +88,10 @@ class Settings:
 
     def __getitem__(self, key: str) -> Any:
         return self.values[key].value
+
+    def with_value(self, key: str, value: Any, source: str) -> "Settings":
+        """The same but for one setting."""
+        return Settings(self.root, {**self.values, key: Value(value, source)})
 
     def job_fields(self) -> dict[str, Any]:
         """The request fields that settings give, defaults left out."""
@@ -172,6 +178,8 @@ def _typed(setting: Setting, value: Any, source: str) -> Any:
         if not (number >= 0 and math.isfinite(number)):
             raise ConfigError(f"{setting.key} is {value!r} in {source}, but it must be a number of seconds.")
         return number
+    if setting.key == "notify" and value not in NOTIFY:
+        raise ConfigError(f"notify is {value!r} in {source}, but it must be {', '.join(NOTIFY)}.")
     if setting.scope != "job" and not isinstance(value, str):
         raise ConfigError(f"{setting.key} is {value!r} in {source}, but it must be text.")
     return value  # numbers and choices of a job are checked, and converted, with the request

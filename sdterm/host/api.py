@@ -33,6 +33,7 @@ from sdterm.core.jobs import (
     Submission,
 )
 from sdterm.core.names import UnknownNameError
+from sdterm.core.output import OutputFolderError
 from sdterm.host.home import Home
 from sdterm.host.jobs import UnknownJobError, WrongStateError
 from sdterm.host.pictures import UnknownPictureError
@@ -200,6 +201,7 @@ def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
     app.add_exception_handler(ValueError, _bad_request)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(OutputFolderError, _bad_folder)
     app.add_exception_handler(sqlite3.Error, _unwritten)
     app.add_exception_handler(OSError, _unwritten)
     return _Bounded(app, home.touch)
@@ -215,6 +217,10 @@ def _answer(status: int, code: str) -> Callable[[Request, Exception], JSONRespon
 
 def _bad_request(request: Request, error: Exception) -> JSONResponse:
     return _problem(422, "bad_request", str(error), getattr(error, "field", None))
+
+
+def _bad_folder(request: Request, error: Exception) -> JSONResponse:
+    return _problem(422, "output_unwritable", str(getattr(error, "strerror", error)), "saving.folder")
 
 
 def _http(request: Request, error: Exception) -> JSONResponse:

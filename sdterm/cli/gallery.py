@@ -1,0 +1,103 @@
+"""`sdterm gallery`: the pictures that were saved, and how to get them home."""
+
+import os
+import shlex
+import socket
+import zipfile
+from getpass import getuser
+from itertools import count
+from pathlib import Path
+
+import click
+
+from sdterm.cli.errors import EXIT_FAILED, UsageError, say
+from sdterm.cli.options import flag_options, settings_of
+from sdterm.client import Client, connect
+from sdterm.core.jobs import Picture
+from sdterm.core.names import printable
+
+_SHOWN = 20
+
+
+@click.command(epilog="Example: sdterm gallery 'red house' --export houses.zip")
+@click.argument("query", required=False, default="")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=_SHOWN, help=f"How many [{_SHOWN}].")
+@click.option("--export", type=click.Path(path_type=Path), metavar="FILE", help="Put them into a new zip file.")
+@click.option("--json", "as_json", is_flag=True, help="Print pictures, one JSON object a line.")
+@flag_options
+@click.pass_context
+def gallery(context: click.Context, query: str, limit: int, export: Path | None, as_json: bool) -> None:
+    """List saved pictures whose infotext has the words of QUERY, the newest first, and how to copy them."""
+    with connect(settings_of(context)) as host:
+        pictures = _pictures(host, query, limit)
+    if as_json:
+        for picture in pictures:
+            click.echo(picture.model_dump_json())
+    elif not export:
+        for picture in pictures:
+            click.echo(printable(_line(picture), limit=2000))
+    there = [Path(picture.path) for picture in pictures if not picture.missing]
+    if not there:
+        say("No picture has these words." if query else "There is no picture yet. `sdterm generate PROMPT` makes one.")
+        context.exit(EXIT_FAILED if export else 0)
+    if export:
+        export = export.absolute()
+        packed = _pack(there, export)
+        click.echo(printable(f"{packed} picture(s) are in {export}", limit=2000))
+        there = [export]
+    if not as_json:
+        say("To copy " + ("it" if len(there) == 1 else "them") + " to your machine, run there:")
+        say("  " + _scp(there))
+
+
+def _pictures(host: Client, query: str, limit: int) -> list[Picture]:
+    page = host.pictures(query, limit=min(limit, 500))
+    pictures = list(page.pictures)
+    while page.next and len(pictures) < limit:
+        page = host.pictures(query, limit=min(limit - len(pictures), 500), cursor=page.next)
+        pictures += page.pictures
+    return pictures
+
+
+def _line(picture: Picture) -> str:
+    prompt = " ".join(picture.infotext.partition("\n")[0].split())[:50]
+    gone = "  (gone)" if picture.missing else ""
+    return f"{picture.id:>6}  job {picture.job:<5} {picture.width}x{picture.height}  {prompt:<50}  {picture.path}{gone}"
+
+
+def _pack(paths: list[Path], target: Path) -> int:
+    """A zip file that appears whole or not at all, and in place of no other. Returns how many files went in."""
+    if target.exists():
+        raise UsageError(f"{target} is there already: choose another name.")
+    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+    packed = 0
+    try:
+        with zipfile.ZipFile(partial, "x") as archive:  # pictures are compressed already
+            taken: set[str] = set()
+            for path in paths:
+                name = path.name
+                names = (f"{path.stem}-{number}{path.suffix}" for number in count(2))
+                while name in taken:
+                    name = next(names)
+                try:
+                    archive.write(path, name)
+                except FileNotFoundError:  # it went in between
+                    continue
+                taken.add(name)
+                packed += 1
+        os.link(partial, target)
+    except OSError as error:
+        raise UsageError(f"{target} cannot be written: {os.strerror(error.errno or 0)}.") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return packed
+
+
+def _scp(paths: list[Path]) -> str:
+    """The command that copies files from here, as it is typed elsewhere."""
+    connection = os.environ.get("SSH_CONNECTION", "").split()
+    here = connection[2] if len(connection) == 4 else socket.gethostname()
+    port = f"-P {connection[3]} " if len(connection) == 4 and connection[3] != "22" else ""
+    here = f"[{here}]" if ":" in here else here
+    words = [shlex.quote(f"{getuser()}@{here}:{path}") for path in paths[:_SHOWN]]
+    return f"scp {port}{' '.join(words)} ."

@@ -1,0 +1,89 @@
+"""`sdterm host`: the process in the background."""
+
+import json
+from collections import deque
+from datetime import datetime
+
+import click
+
+from sdterm.cli.errors import EXIT_FAILED
+from sdterm.cli.options import flag_options, settings_of
+from sdterm.client import HostError, connect
+from sdterm.core.names import printable
+from sdterm.core.place import place_of
+
+_LINES = 40
+
+
+@click.group()
+@flag_options
+def host() -> None:
+    """The background process that keeps the queue and draws; every command starts it when it is needed."""
+
+
+@host.command()
+@flag_options
+@click.pass_context
+def start(context: click.Context) -> None:
+    """Start the host, if it does not run yet."""
+    with connect(settings_of(context)) as client:
+        health = client.health()
+    click.echo(f"The host runs (process {health.pid}).")
+
+
+@host.command()
+@flag_options
+@click.pass_context
+def stop(context: click.Context) -> None:
+    """End the host. What it draws goes on, from where it was, when the next one starts."""
+    try:
+        client = connect(settings_of(context), start=False)
+    except HostError as error:
+        click.echo(printable(str(error)))
+        return
+    with client:
+        running = [worker.job for worker in client.health().workers if worker.job]
+        client.stop()
+    click.echo("The host has ended.")
+    for job in running:
+        click.echo(f"Job {job} goes on when the next one starts.")
+
+
+@host.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@flag_options
+@click.pass_context
+def status(context: click.Context, as_json: bool) -> None:
+    """Say whether the host runs and what it does. Exit code 1 if it does not run."""
+    try:
+        with connect(settings_of(context), start=False) as client:
+            health = client.health()
+    except HostError as error:
+        click.echo(json.dumps({"running": False}) if as_json else printable(str(error)))
+        context.exit(EXIT_FAILED)
+    if as_json:
+        click.echo(json.dumps({"running": True, **health.model_dump(mode="json")}, indent=1))
+        return
+    since = datetime.fromtimestamp(health.started)
+    click.echo(f"The host of {printable(health.data)} runs since {since:%F %T} (process {health.pid}).")
+    for worker in health.workers:
+        doing = f"job {worker.job}, {worker.phase}, network call {worker.call}" if worker.job else worker.phase
+        model = f", {printable(worker.model)} in memory" if worker.model else ""
+        click.echo(f"Device {worker.device}: {doing}{model}")
+    counts = ", ".join(f"{count} {state}" for state, count in health.queue.counts.items() if count) or "empty"
+    click.echo(f"Queue{' (paused)' if health.queue.paused else ''}: {counts}")
+
+
+@host.command()
+@click.option("-n", "lines", type=click.IntRange(1, 100_000), default=_LINES, help=f"How many lines [{_LINES}].")
+@flag_options
+@click.pass_context
+def logs(context: click.Context, lines: int) -> None:
+    """Show the end of the host's log."""
+    path = place_of(settings_of(context).root).log
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            for line in deque(file, maxlen=lines):
+                click.echo(printable(line.rstrip("\n"), limit=10_000))
+    except FileNotFoundError:
+        click.echo("There is no log yet: no host has run here.")

@@ -1,0 +1,115 @@
+"""`sdterm queue`: what waits, what runs, and in which order."""
+
+import click
+
+from sdterm.cli.errors import UsageError
+from sdterm.cli.options import flag_options, settings_of
+from sdterm.client import Client, connect
+from sdterm.core.jobs import ENDED, STATES, Job, State
+from sdterm.core.names import printable
+
+_RECENT = 5  # ended jobs that a plain listing shows
+_JOB = click.IntRange(min=1)
+
+
+@click.group(invoke_without_command=True)
+@click.option("--all", "everything", is_flag=True, help="List the ended ones too.")
+@click.option("--json", "as_json", is_flag=True, help="Print jobs, one JSON object a line.")
+@flag_options
+@click.pass_context
+def queue(context: click.Context, everything: bool, as_json: bool) -> None:
+    """List jobs: those that run, wait or are paused, and the last few that ended."""
+    if context.invoked_subcommand:
+        return
+    with connect(settings_of(context)) as host:
+        jobs = [job for state in STATES if state not in ENDED for job in _every(host, [state])]
+        jobs += _every(host, ENDED) if everything else host.jobs(ENDED, limit=_RECENT).jobs
+        paused = host.queue().paused
+    if as_json:
+        for job in jobs:
+            click.echo(job.model_dump_json())
+        return
+    if paused:
+        click.echo("The queue is paused: nothing new begins. `sdterm queue resume` lets it go on.")
+    if not jobs:
+        click.echo("There is no job yet. `sdterm generate PROMPT` makes one.")
+    for job in jobs:
+        click.echo(printable(_line(job), limit=1000))
+
+
+@queue.command()
+@click.argument("job", type=_JOB, required=False)
+@click.option("--at-step", type=click.IntRange(1, 1000), metavar="STEP", help="When all its images are there.")
+@click.pass_context
+def pause(context: click.Context, job: int | None, at_step: int | None) -> None:
+    """Pause JOB so that it can go on where it is; without JOB, begin nothing new."""
+    with connect(settings_of(context)) as host:
+        if job is None:
+            host.pause_queue()
+            click.echo("Nothing new begins until `sdterm queue resume`.")
+        else:
+            host.pause(job, at_step)
+            click.echo(f"Job {job} will wait{f' at step {at_step}' if at_step else ''}.")
+
+
+@queue.command()
+@click.argument("job", type=_JOB, required=False)
+@click.option("--images", metavar="LIST", help="Only these, like 0,3,4; the others are given up.")
+@click.option("--pause-at", type=click.IntRange(1, 1000), metavar="STEP", help="Pause again at that step.")
+@click.pass_context
+def resume(context: click.Context, job: int | None, images: str | None, pause_at: int | None) -> None:
+    """Go on with JOB where it was; without JOB, with the queue."""
+    with connect(settings_of(context)) as host:
+        if job is None:
+            host.resume_queue()
+            click.echo("The queue goes on.")
+        else:
+            host.resume(job, None if images is None else _numbers(images), pause_at)
+            click.echo(f"Job {job} goes on. `sdterm attach {job}` shows it.")
+
+
+@queue.command()
+@click.argument("job", type=_JOB)
+@click.pass_context
+def retry(context: click.Context, job: int) -> None:
+    """Try a failed JOB again; what was computed is kept."""
+    with connect(settings_of(context)) as host:
+        host.retry(job)
+    click.echo(f"Job {job} is tried again. `sdterm attach {job}` shows it.")
+
+
+@queue.command()
+@click.argument("job", type=_JOB)
+@click.option("--before", type=_JOB, metavar="JOB", help="Unset: the end of the queue.")
+@click.option("--first", is_flag=True, help="The beginning of the queue.")
+@click.pass_context
+def move(context: click.Context, job: int, before: int | None, first: bool) -> None:
+    """Put a queued JOB elsewhere in the queue."""
+    with connect(settings_of(context)) as host:
+        if first:
+            waiting = host.jobs(["queued"], limit=1).jobs
+            before = waiting[0].id if waiting else None
+        host.move(job, before)
+    click.echo(f"Job {job} is now {'first' if first else f'before job {before}' if before else 'last'}.")
+
+
+def _every(host: Client, states: "list[State] | tuple[State, ...]") -> list[Job]:
+    page = host.jobs(states, limit=500)
+    jobs = list(page.jobs)
+    while page.next:
+        page = host.jobs(states, limit=500, cursor=page.next)
+        jobs += page.jobs
+    return jobs
+
+
+def _line(job: Job) -> str:
+    progress = job.progress
+    where = f"step {progress.step}/{progress.steps}" if progress else job.reason.message if job.reason else ""
+    return f"{job.id:>5}  {job.state:<9}  {job.done:>3}/{job.images:<3}  {job.prompt[:60]}  {where}".rstrip()
+
+
+def _numbers(text: str) -> list[int]:
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() for part in parts):
+        raise UsageError(f"--images is {text!r}, but it must be numbers from 0, like 0,3,4.")
+    return [int(part) for part in parts]
