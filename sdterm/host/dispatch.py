@@ -134,6 +134,8 @@ class Dispatcher:
             _log.error("job %s: %s", job, error)
             await worker.end()
             full = isinstance(error, sqlite3.Error) or error.errno in (errno.ENOSPC, errno.EDQUOT)
+            if full:
+                self._waiting[job] = self._room(job), asyncio.get_running_loop().time()
             await self._until_written(partial(self._settle, job, _FULL if full else _defect(error)))
         except Exception as error:  # a defect of ours must not take the queue down
             _log.exception("job %s", job)
@@ -255,13 +257,13 @@ class Dispatcher:
     def _settle(self, job: int, event: Event) -> None:
         """What becomes of a running job, given how its run ended and what its owner wished."""
         wish = self._jobs.wish(job)
+        if isinstance(event, Done | Paused | Cancelled):  # counted over all runs of the job
+            event = event.model_copy(update={"images": self._jobs.get(job).done})
         match event:
             case Done():
                 self._jobs.end(job, "done", event)
             case Failed(code="disk_full"):
-                folder = self._place.folder
-                with contextlib.suppress(OSError):
-                    self._waiting[job] = shutil.disk_usage(folder).free, asyncio.get_running_loop().time()
+                self._waiting.setdefault(job, (self._room(job), asyncio.get_running_loop().time()))
                 said = f"{event.message} The job goes on by itself once there is room."
                 self._jobs.end(job, "waiting", Waiting(code=event.code, message=said, advice="Free some space."))
             case Failed():
@@ -306,14 +308,17 @@ class Dispatcher:
             now = asyncio.get_running_loop().time()
             for job in self._jobs.waiting():
                 before, since = self._waiting.get(job, (0, 0.0))
-                folders = {self._place.folder, self._jobs.get(job).saving.folder}
-                free = min((shutil.disk_usage(folder).free for folder in folders if folder.is_dir()), default=0)
-                if free > before + _ROOM or now - since > _STUBBORN:
+                if self._room(job) > before + _ROOM or now - since > _STUBBORN:
                     with contextlib.suppress(sqlite3.Error):
                         self._jobs.resume(job, Resumption())
                         self._waiting.pop(job, None)
                         _log.info("job %s goes on: there is room", job)
             await self.wake()
+
+    def _room(self, job: int) -> int:
+        """Bytes free where a job writes."""
+        folders = {self._place.folder, self._place.tapes, self._jobs.get(job).saving.folder}
+        return min((shutil.disk_usage(folder).free for folder in folders if folder.is_dir()), default=0)
 
 
 def _defect(error: Exception) -> Failed:

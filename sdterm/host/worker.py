@@ -44,6 +44,7 @@ class WorkerProcess:
         self._process: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
         self._reason: WorkerLostError | None = None
+        self._heard = 0.0  # when it last said anything
         self._moved = 0.0  # when it last got on
         self._ours = False  # whether it waits for the host, not the host for it
         self._median = 0.0
@@ -72,7 +73,7 @@ class WorkerProcess:
                 )
             except OSError as error:
                 raise WorkerLostError("worker_unstartable", f"No process could be started: {error}.") from error
-        self._moved = self._monotonic()
+        self._moved = self._heard = self._monotonic()
         self.view = self.view.model_copy(update={"pid": self._process.pid, "phase": "starting"})
         self._watch = asyncio.create_task(self._watch_over())
 
@@ -97,8 +98,9 @@ class WorkerProcess:
             except FrameError as error:
                 self._reason = WorkerLostError("worker_died", f"The process that draws sent nonsense: {error}")
                 raise await self._loss() from None
+            self._heard = self._monotonic()
             if message["type"] == "heartbeat":
-                self._heard(message)
+                self._beat(message)
                 continue
             self._ours = True
             if message["type"] == "lost":
@@ -107,10 +109,11 @@ class WorkerProcess:
             try:
                 yield message, data
             finally:
-                self._moved, self._ours = self._monotonic(), False
+                self._moved = self._heard = self._monotonic()
+                self._ours = False
 
     def set_job(self, job: int | None) -> None:
-        self._moved = self._monotonic()
+        self._moved = self._heard = self._monotonic()
         phase = self.view.phase if job else "idle"
         self.view = self.view.model_copy(update={"job": job, "phase": phase, "call": 0})
 
@@ -126,7 +129,7 @@ class WorkerProcess:
                 await self._process.wait()
         await self._gone()
 
-    def _heard(self, message: dict[str, Any]) -> None:
+    def _beat(self, message: dict[str, Any]) -> None:
         phase, call = str(message["phase"]), int(message["call"])
         if (phase, call) != (self.view.phase, self.view.call):
             self._moved = self._monotonic()
@@ -136,11 +139,13 @@ class WorkerProcess:
     async def _watch_over(self) -> None:
         while self.is_alive:
             await asyncio.sleep(_WATCH)
+            if self._ours or not (self.view.job or self.view.phase == "starting"):
+                continue
             limit = self._settings["load_limit"]
             if self.view.phase == "sample":
                 limit = max(self._settings["hang_limit"], SLOW_CALLS * self._median)
-            still = self._monotonic() - self._moved
-            if (self.view.job or self.view.phase == "starting") and not self._ours and still > limit:
+            still, silent = self._monotonic() - self._moved, self._monotonic() - self._heard
+            if still > limit or (silent > self._settings["hang_limit"] and self.view.phase != "starting"):
                 doing = f"network call {self.view.call + 1}" if self.view.phase == "sample" else self.view.phase
                 self._reason = WorkerLostError(
                     "worker_hung", f"The process that draws was stuck for {still:.0f} s ({doing}) and was ended."

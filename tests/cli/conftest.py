@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,9 +20,12 @@ def environment(**extra: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with a space and an accent in its path."""
-    return tmp_path_factory.mktemp("data") / "my dätä"
+def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A data folder with a space and an accent in its path. The host that commands start there ends with the tests."""
+    root = tmp_path_factory.mktemp("data") / "my dätä"
+    yield root
+    stop = [sys.executable, "-m", "sdterm", "host", "stop"]
+    subprocess.run(stop, env=environment(SDTERM_DATA=str(root)), capture_output=True, timeout=60, check=True)
 
 
 @pytest.fixture(scope="session")

@@ -34,13 +34,16 @@ def test_the_demo_notice_is_given_once(sdterm: Run) -> None:
     assert "demo model" not in sdterm("generate", "cat", *QUICK).stderr
 
 
-def test_json_gives_the_event_stream_one_object_a_line(sdterm: Run, tmp_path: Path) -> None:
-    done = sdterm("generate", "-", *QUICK, "--json", "--out", str(tmp_path / "new" / "folder"), stdin="a cat 🐈\n")
+@pytest.mark.parametrize("where", [["--local"], []], ids=["here", "by the host"])
+def test_json_gives_the_event_stream_one_object_a_line(sdterm: Run, tmp_path: Path, where: list[str]) -> None:
+    folder = tmp_path / "new" / "folder"
+    done = sdterm("generate", "-", *QUICK, *where, "--json", "--out", str(folder), stdin="a cat 🐈\n")
     events = [json.loads(line) for line in done.stdout.splitlines()]
-    names = ["started", "model_loading", "model_loading", "step", "step", "image", "done"]
-    assert [event["event"] for event in events] == names
-    assert events[5]["infotext"].startswith("a cat 🐈\nSteps: 2") and "data" not in events[5]
-    assert Path(events[5]["path"]).parent == tmp_path / "new" / "folder"
+    names = [event["event"] for event in events if event["event"] not in ("queued", "model_loading")]
+    assert names == ["started", "step", "step", "image", "done"]
+    image = events[-2]
+    assert image["infotext"].startswith("a cat 🐈\nSteps: 2") and "data" not in image
+    assert Path(image["path"]).parent == folder
     assert done.stderr == ""
 
 
@@ -99,7 +102,7 @@ def test_what_is_set_by_name_reaches_the_picture(sdterm: Run, tmp_path: Path) ->
         (["generate", "x", "--model", "sdtrem"], ["model", "'sdterm-demo'"]),
         (["generate", "x", "--format", "pngg"], ["format", "'PNG'"]),
         (["generate", "x", "--optimize", "xformer"], ["optimizer", "'xFormers'"]),
-        (["generate", "x", "--ckpt", "/does/not/exist.safetensors"], ["exist.safetensors", "No such file"]),
+        (["generate", "x", "--local", "--ckpt", "/does/not/exist.safetensors"], ["exist.safetensors", "No such file"]),
         (["generate", "x", "--noise", "TPU"], ["noise_source", "NV, CPU"]),
         (
             ["generate", "x", "--set", "etta=1", "--sampler", "Euler a"],
@@ -130,7 +133,7 @@ def test_a_prompt_with_nul_on_standard_input_is_refused(sdterm: Run) -> None:
 def test_a_lying_model_file_is_one_sentence(sdterm: Run, tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(content)
-    done = sdterm("generate", "x", "--ckpt", str(path))
+    done = sdterm("generate", "x", "--local", "--ckpt", str(path))
     assert done.returncode == 1 and "model.safetensors" in done.stderr and len(done.stderr.splitlines()) == 1
 
 
@@ -139,7 +142,7 @@ def test_a_truncated_model_file_is_one_sentence(sdterm: Run, tmp_path: Path) -> 
 
     path = tmp_path / "half.safetensors"
     path.write_bytes(EMBEDDED_MODEL.read_bytes()[:5_000_000])
-    done = sdterm("generate", "x", "--ckpt", str(path))
+    done = sdterm("generate", "x", "--local", "--ckpt", str(path))
     assert done.returncode == 1 and "unfinished download" in done.stderr and len(done.stderr.splitlines()) == 1
 
 
@@ -230,7 +233,7 @@ def test_a_full_disk_is_a_clear_error_and_leaves_no_partial_file(data: Path, tmp
     small = tmp_path / "small"
     small.mkdir()
     other = {"out": f"--out '{small}'", "tape": f"--out '{tmp_path}' --tape '{small}/tape'"}[what]
-    draw = f"'{sys.executable}' -m sdterm generate 'sea, sunset' --steps 8 --batch 2 --size 256x256 {other}"
+    draw = f"'{sys.executable}' -m sdterm generate --local 'sea, sunset' --steps 8 --batch 2 --size 256x256 {other}"
     script = f"mount -t tmpfs -o size=20k none '{small}' && {{ {draw}; echo $?; ls -A '{small}'; }}"
     done = subprocess.run(
         ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script],

@@ -1,0 +1,112 @@
+"""A real host with its own data folder, for tests that hurt it."""
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import psutil
+
+from sdterm.client import Client, connect
+from sdterm.core.config import Settings, resolve
+from sdterm.core.jobs import Entry, Submission
+from sdterm.events import Cancelled, Done, Event, Failed, Image, Paused, Step
+from sdterm.request import GenerationRequest
+
+REPOSITORY = Path(__file__).parents[2]
+ENDS = (Done, Failed, Cancelled, Paused)
+
+
+class Running:
+    """A host, and the hands to hurt it with."""
+
+    def __init__(self, data: Path, environ: Mapping[str, str]) -> None:
+        self.settings: Settings = resolve({}, {"SDTERM_DATA": str(data), **environ})
+        self.client: Client = connect(self.settings)
+
+    @property
+    def host(self) -> psutil.Process:
+        return psutil.Process(self.client.health().pid)
+
+    @property
+    def worker(self) -> psutil.Process:
+        """The process that draws."""
+        return psutil.Process(next(worker.pid for worker in self.client.health().workers if worker.pid))
+
+    def submit(self, *, pause_at: int | None = None, **fields: object) -> int:
+        request = GenerationRequest.model_validate({"prompt": "sunset, lake", "sampler": "Euler a", "seed": 7} | fields)
+        return self.client.submit(Submission(request=request, pause_at=pause_at)).id
+
+    def entries(self, job: int, after: int = 0) -> Iterator[Entry]:
+        """What happens to a job until it ends or pauses."""
+        for entry in self.client.events(job=job, after=after):
+            yield entry
+            if isinstance(entry.event, ENDS):
+                return
+
+    def events(self, job: int) -> list[Event]:
+        """All that happened to a job, once it has ended."""
+        return [entry.event for entry in self.entries(job)]
+
+    def at_step(self, job: int, step: int) -> None:
+        """Wait until a job is there."""
+        for entry in self.entries(job):
+            if isinstance(entry.event, Step) and entry.event.step >= step:
+                return
+
+    def kill_host(self) -> None:
+        """Without a word, and wait until its workers have noticed."""
+        host = self.host
+        workers = host.children()
+        host.kill()
+        _, alive = psutil.wait_procs([host, *workers], timeout=20)
+        assert not alive, f"processes outlive the host: {alive}"
+        self.client.close()
+
+    def again(self) -> None:
+        """A new host for the same data."""
+        self.client.close()
+        self.client = connect(self.settings)
+
+
+@contextlib.contextmanager
+def running(data: Path, **environ: str) -> Iterator[Running]:
+    """A host that is gone afterwards, with all its processes. environ: more of its environment, `SDTERM_*` settings
+    among it."""
+    before = dict(os.environ)
+    for name in [name for name in os.environ if name.startswith("SDTERM_") or name == "COMMANDLINE_ARGS"]:
+        del os.environ[name]
+    os.environ |= {"PYTHONPATH": str(REPOSITORY), "PYTHONUTF8": "1", **environ}
+    try:
+        it = Running(data, environ)
+        try:
+            yield it
+        finally:
+            it.again()
+            host = it.host
+            workers = host.children()
+            for worker in workers:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    worker.send_signal(signal.SIGCONT)
+            it.client.stop()
+            it.client.close()
+            _, alive = psutil.wait_procs(workers, timeout=10)
+            assert not alive
+    finally:
+        os.environ.clear()
+        os.environ |= before
+
+
+def images(events: list[Event]) -> list[Image]:
+    return [event for event in events if isinstance(event, Image)]
+
+
+def steps(events: list[Event]) -> list[tuple[int, int]]:
+    """(batch, step) of each, in order."""
+    return [(event.batch, event.step) for event in events if isinstance(event, Step)]
+
+
+def names(events: list[Event], *kinds: str) -> list[str]:
+    """The events' names; only these kinds if any are given."""
+    return [event.event for event in events if not kinds or event.event in kinds]
