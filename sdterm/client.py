@@ -244,27 +244,30 @@ def _start(settings: Settings, place: Place) -> Client:
         for setting in SETTINGS
         if setting.scope == "host" and setting.key != "data_dir" and settings.values[setting.key].source in _TYPED
     }
+    command = [sys.executable, "-m", "sdterm.host", json.dumps(given)]
+    deadline = time.monotonic() + START_LIMIT
+    while time.monotonic() < deadline:
+        told = _spawn(command, place)
+        if told.startswith("failed"):
+            raise HostError(f"The host could not start: {told.removeprefix('failed').strip()}")
+        if told not in ("ready", "taken"):
+            raise HostError(f"The host ended while it started; {place.log} says why.")
+        for _ in range(40):  # one that won the race may be about to listen, or one that ends about to be gone
+            if client := _reach(place):
+                return client
+            time.sleep(0.05)
+    raise HostError(f"A host holds {place.lock} but does not answer; {place.log} may say why.")
+
+
+def _spawn(command: list[str], place: Place) -> str:
+    """Start a process that outlives this one and its terminal. Returns its first line."""
     with place.log.open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "sdterm.host", json.dumps(given)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            start_new_session=True,
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True
         )
     assert process.stdout
     with process.stdout as told:
-        line = told.readline().decode(errors="replace").strip()
-    if line.startswith("failed"):
-        raise HostError(f"The host could not start: {line.removeprefix('failed').strip()}")
-    deadline = time.monotonic() + START_LIMIT
-    while time.monotonic() < deadline:
-        if client := _reach(place):
-            return client
-        if line == "":
-            raise HostError(f"The host ended while it started; {place.log} says why.")
-        time.sleep(0.05)  # another host won the race and is about to listen
-    raise HostError(f"A host holds {place.lock} but does not answer; {place.log} may say why.")
+        return told.readline().decode(errors="replace").strip()
 
 
 _TYPED = ("the command line", "COMMANDLINE_ARGS")

@@ -8,11 +8,15 @@ from dataclasses import asdict
 
 import click
 
+from sdterm import __version__
 from sdterm.cli.errors import EXIT_FAILED
 from sdterm.cli.options import flag_options, settings_of
+from sdterm.client import HostError, RefusedError, connect
+from sdterm.core.config import Settings
 from sdterm.core.health import Check, examine, repair
 from sdterm.core.library import library_of
 from sdterm.core.names import printable
+from sdterm.core.place import PlaceError, is_held, make_private, place_of
 
 _MARKS = {"ok": "✓", "note": "•", "bad": "✗"}
 
@@ -28,7 +32,7 @@ def doctor(context: click.Context, mend: bool, as_json: bool) -> None:
     if mend:
         for sentence in repair(settings.root):
             click.echo(printable(sentence), err=True)
-    checks = [*examine(settings, library_of(settings)), *_terminal()]
+    checks = [*examine(settings, library_of(settings)), _host(settings), *_terminal()]
     if as_json:
         click.echo(json.dumps([asdict(check) for check in checks], indent=1))
     else:
@@ -39,6 +43,30 @@ def doctor(context: click.Context, mend: bool, as_json: bool) -> None:
                 click.echo(printable(f"  {'':<{width}}  → {check.fix}", limit=1000))
     if any(check.status == "bad" for check in checks):
         context.exit(EXIT_FAILED)
+
+
+def _host(settings: Settings) -> Check:
+    """Whether the background process runs, and whether it could."""
+    place = place_of(settings.root)
+    try:
+        make_private(place)
+    except PlaceError as error:
+        return Check("Host", "bad", str(error))
+    try:
+        with connect(settings, start=False) as client:
+            health = client.health()
+    except HostError:
+        if is_held(place):
+            pid = place.lock.read_text(errors="replace").strip()[:20]
+            return Check("Host", "bad", f"process {pid} holds {place.lock} but does not answer", f"kill -9 {pid}")
+        return Check("Host", "ok", "not running; every command starts it when it is needed")
+    except RefusedError as error:
+        return Check("Host", "bad", str(error), "sdterm host logs")
+    lost = health.queue.counts["failed"]
+    found = f"process {health.pid} with {len(health.workers)} device(s), {health.queue.counts['queued']} job(s) queued"
+    if health.version != __version__:
+        return Check("Host", "note", f"{found}, of sdterm {health.version}", "sdterm host stop")
+    return Check("Host", "ok", found + (f", {lost} failed (`sdterm queue retry JOB`)" if lost else ""))
 
 
 def _terminal() -> list[Check]:

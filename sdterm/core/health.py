@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -43,6 +44,7 @@ def examine(settings: Settings, library: Library) -> Iterator[Check]:
     yield from _data_root(settings.root)
     yield _checkpoints(settings.root, library)
     yield from _plugins(settings)
+    yield from _logout()
 
 
 def repair(root: Path) -> Iterator[str]:
@@ -171,6 +173,26 @@ def _data_root(root: Path) -> Iterator[Check]:
 def on_network(path: Path) -> bool:
     """Whether a path is on a network file system, where locks and shared memory may fail."""
     return _file_system(path) in _NETWORK
+
+
+def _logout() -> Iterator[Check]:
+    """Whether a logout ends what goes on in the background: systemd can be told so (KillUserProcesses)."""
+    if not shutil.which("loginctl"):
+        return
+    asked = ["loginctl", "show-session", "--property=KillUserProcesses", "--value"]
+    try:
+        answer = subprocess.run(asked, capture_output=True, text=True, timeout=5, check=False).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        return
+    if answer == "yes":
+        yield Check(
+            "Logout",
+            "note",
+            "systemd ends the host at logout (KillUserProcesses); its jobs go on when it starts again",
+            "loginctl enable-linger, then start the host with: systemd-run --user --scope sdterm host start",
+        )
+    elif answer == "no":
+        yield Check("Logout", "ok", "the host goes on after a logout")
 
 
 def _file_system(path: Path) -> str:

@@ -1,6 +1,7 @@
 """Where a host lives: one private folder per data root and user, with its socket, lock, database, tapes and log."""
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import stat
@@ -51,6 +52,18 @@ def place_of(root: Path) -> Place:
             folder = state
     socket = folder / "host.sock"
     return Place(folder, socket if len(os.fsencode(socket)) <= LONGEST_SOCKET else state / "host.sock")
+
+
+def is_held(place: Place) -> bool:
+    """Whether a host has this place, answering or not."""
+    try:
+        with place.lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def make_private(place: Place) -> None:
