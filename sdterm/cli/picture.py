@@ -3,37 +3,55 @@
 import sys
 from pathlib import Path
 
+from PIL import Image as Picture
+from rich.color import Color
 from rich.console import Console
+from rich.segment import Segment, Segments
+from rich.style import Style
 
 
 def show_picture(console: Console, path: Path) -> None:
     """Print the picture, no wider than the terminal and no taller than its rows less a few for the words."""
-    rows = max(4, console.height - 6)
-    kind = _renderable()
-    console.print(kind(path, width="auto", height=min(rows, _native_rows(path, console.width))))
+    rows = min(max(4, console.height - 6), _native_rows(path, console.width))
+    if kind := _renderable():
+        console.print(kind(path, width="auto", height=rows))
+        return
+    with Picture.open(path) as picture:
+        columns = min(console.width, rows * 2 * picture.width // picture.height)
+        console.print(half_blocks(picture, columns, rows))
+
+
+def half_blocks(picture: Picture.Image, columns: int, rows: int) -> Segments:
+    """A picture of so many cells, each an upper half block: two pixels, in any terminal that has colours."""
+    small = picture.convert("RGB").resize((max(1, columns), 2 * max(1, rows)))
+    values = small.tobytes()
+    colours = [Color.from_rgb(*values[start : start + 3]) for start in range(0, len(values), 3)]
+    lines = [colours[start : start + small.width] for start in range(0, len(colours), small.width)]
+    segments: list[Segment] = []
+    for upper, lower in zip(lines[::2], lines[1::2], strict=True):
+        segments += [Segment("▀", Style(color=u, bgcolor=low)) for u, low in zip(upper, lower, strict=True)]
+        segments.append(Segment.line())
+    return Segments(segments)
 
 
 def picture_support() -> str:
     """How pictures are shown here, for `doctor`."""
-    return {"TGPImage": "kitty graphics", "SixelImage": "sixel"}.get(_renderable().__name__, "half blocks")
+    kind = _renderable()
+    return {"TGPImage": "kitty graphics", "SixelImage": "sixel"}.get(kind.__name__ if kind else "", "half blocks")
 
 
-def _renderable() -> type:
-    """textual-image asks the terminal when this is imported, and reads the answer from standard input: where that is
-    no terminal, there is nobody to answer."""
-    if sys.stdin.isatty() and sys.stdout.isatty():
-        from textual_image import renderable
+def _renderable() -> type | None:
+    """What the terminal can do beyond half blocks. textual-image asks it when any part of it is imported, and reads the
+    answer from standard input: where that is no terminal, there is nobody to answer."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return None
+    from textual_image import renderable
 
-        return renderable.Image
-    from textual_image.renderable.halfcell import Image
-
-    return Image
+    return renderable.Image
 
 
 def _native_rows(path: Path, columns: int) -> int:
     """Rows that the picture needs at the full width, two pixels a row."""
-    from PIL import Image
-
-    with Image.open(path) as picture:
+    with Picture.open(path) as picture:
         width, height = picture.size
     return max(1, min(columns, width) * height // (2 * width))

@@ -12,10 +12,9 @@ from typing import Self
 from PIL import Image as Picture
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn
-from textual_image.renderable.halfcell import Image as HalfBlocks
 
 from sdterm.cli.output import duration, sentences
-from sdterm.cli.picture import show_picture
+from sdterm.cli.picture import half_blocks, show_picture
 from sdterm.core.names import printable
 from sdterm.events import Event, Image, ModelLoading, Preview, Queued, Step
 
@@ -63,7 +62,9 @@ class TerminalOutput:
             case Step():
                 self._step(event)
             case Preview(data=data):
-                self._progress.preview = HalfBlocks(Picture.open(BytesIO(data)), PREVIEW_COLUMNS, "auto")
+                picture = Picture.open(BytesIO(data))
+                rows = PREVIEW_COLUMNS * picture.height // (2 * picture.width)
+                self._progress.preview = half_blocks(picture, PREVIEW_COLUMNS, rows)
             case Image():
                 self._image(event)
             case _:

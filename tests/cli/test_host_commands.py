@@ -1,0 +1,163 @@
+"""The commands that speak to the host: a real one, in the background, started by the first of them."""
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from tests.cli.conftest import Run, environment
+
+SMALL = ["--steps", "2", "--size", "64x64"]
+
+
+def test_a_host_is_started_by_who_needs_it_and_ends_on_request(tmp_path: Path) -> None:
+    def run(*arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "sdterm", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env=environment(SDTERM_DATA=str(tmp_path / "data"), **env),
+        )
+
+    assert run("host", "status").returncode == 1
+    assert run("host", "status", "--json").stdout == '{"running": false}\n'
+    assert "no host has run here" in run("host", "logs").stdout
+    assert "No host is running" in run("host", "stop").stdout
+    assert "The host runs" in run("host", "start").stdout
+    status = json.loads(run("host", "status", "--json").stdout)
+    assert status["running"] and status["queue"]["counts"]["queued"] == 0
+    assert status["workers"] == [
+        {"device": "auto", "pid": None, "job": None, "phase": "off", "call": 0, "model": None}
+    ], "nothing is loaded before it is needed"
+    assert f"process {status['pid']}" in run("host", "status").stdout
+    other = run("generate", "x", "--device", "mps")
+    assert other.returncode == 1 and "the command line says 'mps'" in other.stderr and "--local" in other.stderr
+    assert "sdterm host stop" in other.stderr
+    assert "SDTERM_DEVICE says 'mps'" in run("generate", "x", SDTERM_DEVICE="mps").stderr
+    assert "ready" in run("host", "logs").stdout
+    assert run("host", "stop").stdout == "The host has ended.\n"
+    assert run("host", "status").returncode == 1
+
+
+def test_a_detached_job_is_listed_watched_and_found_again(sdterm: Run, tmp_path: Path) -> None:
+    job = sdterm(
+        "generate", "an owl's house", *SMALL, "--count", "2", "--detach", "--out", str(tmp_path)
+    ).stdout.strip()
+    assert job.isdecimal()
+    shown = sdterm("attach", job)
+    paths = shown.stdout.splitlines()
+    assert shown.returncode == 0 and len(paths) == 3 and all(Path(path).is_file() for path in paths)
+    assert sdterm("attach", job).stdout == shown.stdout, "whoever comes late sees the same"
+    listed = next(line for line in sdterm("queue").stdout.splitlines() if line.split()[0] == job)
+    assert "done" in listed and "2/2" in listed and "an owl's house" in listed
+    listed_as_json = [json.loads(line) for line in sdterm("queue", "--all", "--json").stdout.splitlines()]
+    assert int(job) in [known["id"] for known in listed_as_json]
+    found = sdterm("gallery", "owl")
+    assert [line.split()[-1] for line in found.stdout.splitlines()] == paths[::-1]
+    assert "scp " in found.stderr and paths[0] in found.stderr
+    archive = tmp_path / "my owls.zip"
+    assert "3 picture(s)" in sdterm("gallery", "owl", "--export", str(archive)).stdout
+    assert sorted(zipfile.ZipFile(archive).namelist()) == sorted(Path(path).name for path in paths)
+    assert "there already" in sdterm("gallery", "owl", "--export", str(archive)).stderr
+    assert sdterm("gallery", "nothing has these words").stdout == ""
+    assert json.loads(sdterm("gallery", "owl", "--limit", "1", "--json").stdout)["path"] == paths[-1]
+
+
+def test_jobs_are_paused_moved_resumed_and_cancelled_by_name(sdterm: Run, tmp_path: Path) -> None:
+    sdterm("queue", "pause")
+    try:
+        one, two, three = (
+            sdterm("generate", f"cat {n}", *SMALL, "--detach", "--out", str(tmp_path)).stdout.strip() for n in range(3)
+        )
+        assert "The queue is paused" in sdterm("queue").stdout
+        assert "first" in sdterm("queue", "move", three, "--first").stdout
+        assert "last" in sdterm("queue", "move", one).stdout
+        order = [line.split()[0] for line in sdterm("queue").stdout.splitlines() if " queued " in line]
+        assert set(order) == {one, two, three}
+        assert f"Job {two} is cancelled" in sdterm("cancel", two).stdout
+        assert "will wait" in sdterm("queue", "pause", one).stdout
+        assert sdterm("cancel", two).stderr == f"Error: Job {two} is cancelled and cannot be cancelled.\n"
+    finally:
+        sdterm("queue", "resume")
+    assert sdterm("attach", three).returncode == 0
+    assert sdterm("queue", "resume", one).returncode == 0 and sdterm("attach", one).returncode == 0
+    assert sdterm("attach", two).returncode == 130
+
+
+def test_images_wait_at_a_step_for_some_to_be_chosen(sdterm: Run, tmp_path: Path) -> None:
+    job = sdterm(
+        "generate", "lake", *SMALL, "--count", "3", "--pause-at", "1", "--detach", "--out", str(tmp_path)
+    ).stdout.strip()
+    waiting = sdterm("attach", job)
+    assert waiting.stdout == "" and "Paused at step 1" in waiting.stderr and f"queue resume {job}" in waiting.stderr
+    assert "0 to 2" in sdterm("queue", "resume", job, "--images", "3").stderr
+    assert "like 0,3,4" in sdterm("queue", "resume", job, "--images", "a").stderr
+    assert sdterm("queue", "resume", job, "--images", "2,0").returncode == 0
+    events = [json.loads(line) for line in sdterm("attach", job, "--json").stdout.splitlines()]
+    end = next(k for k, event in enumerate(events) if event["event"] == "paused")
+    assert "image" not in [event["event"] for event in events[:end]]
+    done = [json.loads(line) for line in sdterm("queue", "--json", "--all").stdout.splitlines()]
+    assert next(known for known in done if known["id"] == int(job))["left_out"] == [1]
+
+
+def test_unknown_jobs_and_wrong_states_are_one_sentence(sdterm: Run) -> None:
+    for command in (["attach", "99999"], ["cancel", "99999"], ["queue", "retry", "99999"], ["queue", "move", "99999"]):
+        done = sdterm(*command)
+        assert done.returncode == 1 and done.stderr == "Error: There is no job 99999.\n" and not done.stdout
+
+
+def test_what_an_image_says_is_drawn_by_the_host_too(sdterm: Run, tmp_path: Path) -> None:
+    first = sdterm(
+        "generate", "a red house", *SMALL, "--seed", "3", "--set", "emphasis=No norm", "--out", str(tmp_path)
+    )
+    again = sdterm("generate", "--from", first.stdout.strip(), "--out", str(tmp_path))
+    pictures = [Path(done.stdout.strip()) for done in (first, again)]
+    assert len({path.read_bytes() for path in pictures}) == 1 and len({*pictures}) == 2
+
+
+def test_a_second_picture_needs_no_torch_and_no_loading(sdterm: Run, data: Path, tmp_path: Path) -> None:
+    sdterm("generate", "warm", *SMALL, "--out", str(tmp_path))
+    command = [sys.executable, "-X", "importtime", "-m", "sdterm", "generate", "cat", *SMALL, "--json"]
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path)], env=environment(SDTERM_DATA=str(data)), capture_output=True, text=True
+    )
+    assert "model_loading" not in [json.loads(line)["event"] for line in done.stdout.splitlines()]
+    assert " torch\n" not in done.stderr and " sdterm.host\n" not in done.stderr
+
+
+def test_on_a_terminal_ctrl_c_cancels_and_the_bell_rings_at_the_end(data: Path, tmp_path: Path) -> None:
+    def on_terminal(*arguments: str, interrupt: bytes = b"") -> tuple[int, bytes]:
+        leader, follower = pty.openpty()
+        env = environment(SDTERM_DATA=str(data), TERM="xterm-256color")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sdterm", *arguments],
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=follower,
+            stderr=follower,
+        )
+        os.close(follower)
+        said = b""
+        while select.select([leader], [], [], 60)[0]:
+            try:
+                said += os.read(leader, 65536)
+            except OSError:  # the other end is closed
+                break
+            if interrupt and interrupt in said:
+                process.send_signal(signal.SIGINT)
+                interrupt = b""
+        os.close(leader)
+        return process.wait(20), said
+
+    code, said = on_terminal("generate", "cat", *SMALL, "--notify", "bell", "--no-show", "--out", str(tmp_path))
+    assert code == 0 and said.endswith(b"\a")
+    code, said = on_terminal("generate", "cat", *SMALL, "--notify", "osc9", "--no-show", "--out", str(tmp_path))
+    assert code == 0 and b"\x1b]9;sdterm: job " in said and b" done\x07" in said
+    code, said = on_terminal("generate", "cat", "--steps", "900", "--no-show", interrupt=b"it/s")
+    assert code == 130 and b"Cancelled." in said and b"Traceback" not in said
