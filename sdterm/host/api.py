@@ -43,7 +43,7 @@ MOST_BYTES = 2 * 2**20
 """Of a request's body: a prompt and a negative prompt at their limits, escaped, and room to spare."""
 
 Limit = Annotated[int, Query(ge=1, le=500)]
-Cursor = Annotated[str | None, Query(max_length=40, pattern=r"^-?[0-9]{1,19}(\.[0-9]{1,20})?$")]
+Cursor = Annotated[str | None, Query(max_length=60, pattern=r"^[0-9.,e+-]+$")]
 
 ERRORS: tuple[tuple[type[Exception], int, str], ...] = (
     (UnknownJobError, 404, "unknown_job"),

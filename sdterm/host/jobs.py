@@ -59,11 +59,12 @@ class Jobs:
     def page(self, states: Sequence[str], limit: int, cursor: str | None) -> JobPage:
         """Jobs in these states (none: in all): the newest first; of the queued alone, in the order of the queue.
         Raises ValueError if the cursor is none."""
+        position, job = _cursor(cursor) if cursor else (float("-inf"), 2**63 - 1)
         if tuple(states) == ("queued",):
-            key, rows = "position", self._first(float(cursor) if cursor else float("-inf"), limit + 1)
+            rows = self._first(position, job, limit + 1)
         else:
-            key, rows = "id", self._newest(states, int(cursor) if cursor else 2**63 - 1, limit + 1)
-        more = str(rows[limit - 1][key]) if len(rows) > limit else None
+            rows = self._newest(states, job, limit + 1)
+        more = "{position!r},{id}".format(**rows[limit - 1]) if len(rows) > limit else None
         return JobPage(jobs=tuple(map(_listed, rows[:limit])), next=more)
 
     def open(self) -> tuple[Job, ...]:
@@ -163,7 +164,7 @@ class Jobs:
     def take(self) -> int | None:
         """The next job of the queue, running from now on; None if there is none or the queue is paused."""
         with self._database.transaction():
-            row = self._database.row("SELECT id FROM jobs WHERE state = 'queued' ORDER BY position LIMIT 1")
+            row = self._database.row("SELECT id FROM jobs WHERE state = 'queued' ORDER BY position, id LIMIT 1")
             if not row or self.is_paused():
                 return None
             job: int = row["id"]
@@ -263,10 +264,13 @@ class Jobs:
             raise WrongStateError(f"Job {job} is {row['state']} and cannot be {what}.")
         return row
 
-    def _first(self, after: float, limit: int) -> list[sqlite3.Row]:
-        """Of the queue, in its order."""
+    def _first(self, position: float, job: int, limit: int) -> list[sqlite3.Row]:
+        """Of the queue after that job, in its order: jobs that come back may meet another one at their position."""
         return self._database.rows(
-            "SELECT * FROM jobs WHERE state = 'queued' AND position > ? ORDER BY position LIMIT ?", after, limit
+            "SELECT * FROM jobs WHERE state = 'queued' AND (position, id) > (?, ?) ORDER BY position, id LIMIT ?",
+            position,
+            job,
+            limit,
         )
 
     def _newest(self, states: Sequence[str], before: int, limit: int) -> list[sqlite3.Row]:
@@ -294,15 +298,31 @@ class Jobs:
         if before == job:
             return there
         ahead = self._database.row(
-            "SELECT max(position) FROM jobs WHERE state = 'queued' AND position < ? AND id <> ?", there, job
+            "SELECT position FROM jobs WHERE state = 'queued' AND (position, id) < (?, ?) AND id <> ?"
+            " ORDER BY position DESC, id DESC LIMIT 1",
+            there,
+            before,
+            job,
         )
-        previous = ahead[0] if ahead and ahead[0] is not None else there - 2
+        previous = ahead[0] if ahead else there - 2
         if there - previous < _CLOSEST:
-            rows = self._database.rows("SELECT id FROM jobs WHERE state = 'queued' ORDER BY position")
+            rows = self._database.rows("SELECT id FROM jobs WHERE state = 'queued' ORDER BY position, id")
             for place, row in enumerate(rows):
                 self._update(row["id"], position=float(place))
             return self._position(job, before)
         return float(previous + there) / 2
+
+
+def _cursor(text: str) -> tuple[float, int]:
+    """The (position, number) of the last job of a page. Raises ValueError."""
+    position, _, job = text.partition(",")
+    try:
+        last = float(position), int(job)
+    except ValueError:
+        last = 0.0, 0
+    if not 0 < last[1] < 2**63:
+        raise ValueError("cursor is not the `next` of a page before.")
+    return last
 
 
 def _listed(row: sqlite3.Row) -> Job:

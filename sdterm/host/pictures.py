@@ -84,6 +84,8 @@ class Pictures:
     def page(self, query: str, limit: int, cursor: str | None, job: int | None = None) -> PicturePage:
         """Pictures whose infotext has all words of a query, the newest first. Raises ValueError if the cursor is
         none."""
+        if cursor and not (cursor.isdecimal() and int(cursor) < 2**63):
+            raise ValueError("cursor is not the `next` of a page before.")
         start = int(cursor) if cursor else 2**63 - 1
         if words := _match(query):
             sql = "SELECT p.* FROM pictures_text t JOIN pictures p ON p.id = t.rowid WHERE pictures_text MATCH ? AND "
