@@ -8,12 +8,12 @@ import tracemalloc
 from typing import Any, BinaryIO, cast
 
 import pytest
-from tests.host.conftest import settings_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sdterm.core import frames
 from sdterm.core.frames import HEAD_SIZE, FrameError, pack, read_frame, sizes, unpack
+from tests.host.conftest import settings_of
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT | st.lists(st.integers())
