@@ -197,7 +197,7 @@ def test_a_database_of_a_newer_version_is_left_alone(path: Path) -> None:
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
     connection.close()
     before = path.read_bytes()
-    with pytest.raises(DatabaseError, match="is of a newer sdterm .* Update sdterm, or move the file away"):
+    with pytest.raises(DatabaseError, match=r"is of a newer sdterm .* Update sdterm, or move the file away"):
         Database(path)
     assert path.read_bytes() == before and not list(path.parent.glob("*.broken-*"))
 
@@ -243,7 +243,7 @@ def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.
     database.close()
 
 
-# --- ten thousand jobs, and the clock -----------------------------------------------------------------------------------
+# --- ten thousand jobs, and the clock ---------------------------------------------------------------------------------
 
 
 def work(home: Home) -> dict[str, int]:
