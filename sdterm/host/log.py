@@ -20,18 +20,20 @@ KEPT = 50_000
 """Events on disk; who missed more than that gets a snapshot."""
 BEHIND = 1000
 """Events that wait for a client before it gets a snapshot instead."""
+PREVIEWS = 16
+"""Jobs of which a preview waits for a client; the oldest makes room."""
 _PAGE = 500
 _KEEPALIVE = 15.0  # seconds
 
 
 class _Follower:
-    """One client's unsent events; at most `BEHIND` of them, and one preview a job."""
+    """One client's unsent events: at most `BEHIND` of them, and one preview a job of at most `PREVIEWS` jobs."""
 
     def __init__(self, job: int | None, previews: bool) -> None:
         self.job = job
         self.wants_previews = previews
         self.events: deque[bytes] = deque()
-        self.previews: dict[int | None, bytes] = {}
+        self.previews: dict[int, bytes] = {}
         self.lost = False
         self.news = asyncio.Event()
 
@@ -41,6 +43,13 @@ class _Follower:
             self.lost = True
         if not self.lost:
             self.events.append(text)
+        self.news.set()
+
+    def show(self, job: int, text: bytes) -> None:
+        self.previews.pop(job, None)
+        if len(self.previews) >= PREVIEWS:
+            del self.previews[next(iter(self.previews))]
+        self.previews[job] = text
         self.news.set()
 
 
@@ -79,8 +88,7 @@ class EventLog:
         for follower in self._followers:
             if follower.wants_previews and follower.job in (None, job):
                 text = text or _preview_text(entry, preview)
-                follower.previews[job] = text
-                follower.news.set()
+                follower.show(job, text)
 
     def close(self) -> None:
         """Let all followers come to their end."""
@@ -139,7 +147,7 @@ class EventLog:
 
 
 def _text(entry: Entry) -> bytes:
-    return format_sse_event(data_str=entry.model_dump_json(), event=entry.event.event, id=str(entry.number))
+    return format_sse_event(data_str=entry.model_dump_json(), id=str(entry.number))
 
 
 def _text_of(number: int, at: float, job: int | None, event: str) -> bytes:
@@ -150,4 +158,4 @@ def _text_of(number: int, at: float, job: int | None, event: str) -> bytes:
 
 def _preview_text(entry: Entry, preview: Preview) -> bytes:
     data = entry.model_dump(mode="json") | {"data": base64.b64encode(preview.data).decode()}
-    return format_sse_event(data_str=json.dumps(data), event="preview", id=str(entry.number))
+    return format_sse_event(data_str=json.dumps(data), id=str(entry.number))
