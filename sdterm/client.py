@@ -41,7 +41,7 @@ from sdterm.core.jobs import (
     Stop,
     Submission,
 )
-from sdterm.core.place import Place, make_private, place_of
+from sdterm.core.place import Place, PlaceError, make_private, place_of
 
 START_LIMIT = 60.0
 """Seconds that a host may take to start."""
@@ -225,7 +225,10 @@ def _speaking() -> Iterator[None]:
 
 
 def _reach(place: Place) -> Client | None:
-    """A client of a running host; None if there is none."""
+    """A client of a running host; None if there is none. Raises HostError if others could have put their own there."""
+    if not place.socket.exists():
+        return None
+    _make_private(place)
     client = Client(place.socket)
     try:
         client.health()
@@ -238,7 +241,7 @@ def _reach(place: Place) -> Client | None:
 def _start(settings: Settings, place: Place) -> Client:
     """Start a host that outlives this process and its terminal. Of two at once one wins, and both get that one."""
     prepare(settings.root)
-    make_private(place)
+    _make_private(place)
     given = {"data_dir": str(settings.root)} | {
         setting.key: settings[setting.key]
         for setting in SETTINGS
@@ -268,6 +271,13 @@ def _spawn(command: list[str], place: Place) -> str:
     assert process.stdout
     with process.stdout as told:
         return told.readline().decode(errors="replace").strip()
+
+
+def _make_private(place: Place) -> None:
+    try:
+        make_private(place)
+    except PlaceError as error:
+        raise HostError(str(error)) from error
 
 
 _TYPED = ("the command line", "COMMANDLINE_ARGS")

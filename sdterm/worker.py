@@ -30,6 +30,10 @@ from sdterm.request import GenerationRequest, RequestError
 
 HEARTBEAT = 1.0  # seconds
 EXIT_DEVICE = 70
+_NEEDED = {
+    "draw": {"job", "request", "plan", "generation", "saved", "left_out", "pause_at", "tape"},
+    "saved": {"saved"},
+}
 
 
 class Wire:
@@ -122,6 +126,9 @@ class Worker:
             if not frame:
                 os._exit(0)
             message, _ = frame
+            if missing := _NEEDED.get(message["type"], set()) - message.keys():
+                print(f"worker: a message {message['type']!r} lacks {', '.join(sorted(missing))}", file=sys.stderr)
+                os._exit(1)
             match message["type"]:
                 case "draw":
                     self._cancel.clear()

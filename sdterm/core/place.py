@@ -67,7 +67,7 @@ def is_held(place: Place) -> bool:
 
 
 def make_private(place: Place) -> None:
-    """Make the place's folders, for this user alone. Raises PlaceError if something else lies there."""
+    """Make the place's folders, for this user alone. Raises PlaceError if something else, or a link, lies there."""
     for folder in (place.folder, place.socket.parent, place.tapes):
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
@@ -82,3 +82,6 @@ def make_private(place: Place) -> None:
             raise
         except OSError as error:
             raise PlaceError(f"{folder} cannot be used: {os.strerror(error.errno or 0)}.") from error
+    for file in (place.socket, place.lock, place.log, place.database):
+        if file.is_symlink():  # from before the folder was private
+            raise PlaceError(f"{file} is a link, and nothing is written where it leads. Move it away.")

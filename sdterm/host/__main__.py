@@ -163,8 +163,6 @@ def _listen(path: Path) -> socket.socket:
 def _detach(place: Place) -> None:
     """Let go of the terminal that started this: neither its end nor a logout's hang-up reaches the host."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    if place.log.is_symlink():
-        raise PlaceError(f"{place.log} is a link. Move it away.")
     handler = logging.handlers.RotatingFileHandler(place.log, maxBytes=_LOG_BYTES, backupCount=1, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])

@@ -88,6 +88,8 @@ def _opened(path: Path) -> sqlite3.Connection:
         # A log beside the file needs shared memory, which network file systems lack.
         connection.execute(f"PRAGMA journal_mode = {'DELETE' if on_network(path) else 'WAL'}")
         connection.execute("PRAGMA foreign_keys = ON")
+        if (found := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+            raise sqlite3.DatabaseError(" ".join(found.split()))
         _migrate(connection, path)
     except BaseException:
         connection.close()

@@ -31,6 +31,7 @@ from sdterm.events import (
     Started,
     Step,
     Waiting,
+    Warning,
     event_of,
 )
 from sdterm.host.jobs import Jobs
@@ -151,7 +152,7 @@ class Dispatcher:
         if not worker.is_alive:
             await worker.start()
         worker.set_job(job)
-        details = self._jobs.get(job)
+        details = self._jobs.details(job)
         await worker.send("draw", **self._message(details))
         if self._jobs.wish(job):  # it came between taking the job and sending it
             await worker.send("stop", job=job)
@@ -201,6 +202,8 @@ class Dispatcher:
             case Done() | Failed() | Paused() | Cancelled():
                 self._settle(job.id, event)
                 return True
+            case Warning():
+                self._log.add_once(job.id, event)  # a run that goes on has the same to say
             case Step():
                 fields = event.model_dump(include=set(Progress.model_fields))
                 self._progress[job.id] = Progress(**fields)
@@ -258,7 +261,7 @@ class Dispatcher:
         """What becomes of a running job, given how its run ended and what its owner wished."""
         wish = self._jobs.wish(job)
         if isinstance(event, Done | Paused | Cancelled):  # counted over all runs of the job
-            event = event.model_copy(update={"images": self._jobs.get(job).done})
+            event = event.model_copy(update={"images": self._jobs.job(job).done})
         match event:
             case Done():
                 self._jobs.end(job, "done", event)
@@ -284,7 +287,7 @@ class Dispatcher:
         attempts = self._jobs.interrupted(job, lost.code, str(lost))
         wish = self._jobs.wish(job)
         if wish in ("cancel", "pause"):
-            self._settle(job, Cancelled(images=self._jobs.get(job).done))
+            self._settle(job, Cancelled(images=self._jobs.job(job).done))
         elif attempts < MOST_LOST:
             self._jobs.again(job)
         else:
@@ -317,7 +320,7 @@ class Dispatcher:
 
     def _room(self, job: int) -> int:
         """Bytes free where a job writes."""
-        folders = {self._place.folder, self._place.tapes, self._jobs.get(job).saving.folder}
+        folders = {self._place.folder, self._place.tapes, self._jobs.saving(job).folder}
         return min((shutil.disk_usage(folder).free for folder in folders if folder.is_dir()), default=0)
 
 

@@ -76,10 +76,10 @@ class Home:
         )
 
     def job(self, job: int) -> Job:
-        return Job.model_validate(self.details(job).model_dump(include=set(Job.model_fields)))
+        return self.jobs.job(job).model_copy(update={"progress": self.dispatcher.progress(job)})
 
     def details(self, job: int) -> JobDetails:
-        return self.jobs.get(job).model_copy(update={"progress": self.dispatcher.progress(job)})
+        return self.jobs.details(job).model_copy(update={"progress": self.dispatcher.progress(job)})
 
     def page(self, states: Sequence[State], limit: int, cursor: str | None) -> JobPage:
         page = self.jobs.page(states, limit, cursor)

@@ -5,7 +5,9 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sdterm.core.jobs import ENDED, STATES, Job, JobDetails, JobPage, Queue, Resumption, Submission
+from pydantic import TypeAdapter
+
+from sdterm.core.jobs import ENDED, STATES, FieldError, Job, JobDetails, JobPage, Queue, Resumption, Submission
 from sdterm.core.names import printable
 from sdterm.core.output import Saving
 from sdterm.events import (
@@ -23,6 +25,7 @@ from sdterm.events import (
 from sdterm.host.database import Database
 from sdterm.host.log import EventLog
 
+_SAVING = TypeAdapter(Saving)
 _SNAPSHOT = 100  # jobs of each state
 _SHOWN = 200  # characters of a prompt in lists
 _CLOSEST = 1e-6  # between two positions; closer ones are spread out again
@@ -44,7 +47,11 @@ class Jobs:
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
-    def get(self, job: int) -> JobDetails:
+    def job(self, job: int) -> Job:
+        return _listed(self._row(job))
+
+    def details(self, job: int) -> JobDetails:
+        """The same with its request and plan, which may be long."""
         row = self._row(job)
         return JobDetails.model_validate(
             _listed(row).model_dump()
@@ -56,14 +63,19 @@ class Jobs:
             }
         )
 
+    def saving(self, job: int) -> Saving:
+        """Where its images go."""
+        return _SAVING.validate_json(self._row(job)["saving"])
+
     def page(self, states: Sequence[str], limit: int, cursor: str | None) -> JobPage:
         """Jobs in these states (none: in all): the newest first; of the queued alone, in the order of the queue.
-        Raises ValueError if the cursor is none."""
+        Raises FieldError if the cursor is none."""
+        position, job = _cursor(cursor) if cursor else (float("-inf"), 2**63 - 1)
         if tuple(states) == ("queued",):
-            key, rows = "position", self._first(float(cursor) if cursor else float("-inf"), limit + 1)
+            rows = self._first(position, job, limit + 1)
         else:
-            key, rows = "id", self._newest(states, int(cursor) if cursor else 2**63 - 1, limit + 1)
-        more = str(rows[limit - 1][key]) if len(rows) > limit else None
+            rows = self._newest(states, job, limit + 1)
+        more = "{position!r},{id}".format(**rows[limit - 1]) if len(rows) > limit else None
         return JobPage(jobs=tuple(map(_listed, rows[:limit])), next=more)
 
     def open(self) -> tuple[Job, ...]:
@@ -93,7 +105,7 @@ class Jobs:
                 "paused" if submission.paused else "queued",
                 ((last[0] if last else None) or 0) + 1,
                 request.model_dump_json(),
-                Submission(request=request, saving=saving).model_dump_json(include={"saving"})[len('{"saving":') : -1],
+                _SAVING.dump_json(saving).decode(),
                 printable(" ".join(request.prompt.split()), _SHOWN),
                 images,
                 submission.pause_at,
@@ -129,13 +141,13 @@ class Jobs:
         return False
 
     def resume(self, job: int, how: Resumption) -> None:
-        """Go on with a paused job, or only some of its images. Raises ValueError if there are none such."""
+        """Go on with a paused job, or only some of its images. Raises FieldError if there are none such."""
         with self._database.transaction():
             row = self._row(job, "paused", "waiting", what="resumed")
             if how.images is not None:
                 unknown = [number for number in how.images if number >= row["images"]]
                 if unknown or not how.images:
-                    raise ValueError(f"The job has images 0 to {row['images'] - 1}: choose some of them.")
+                    raise FieldError("images", f"The job has images 0 to {row['images'] - 1}: choose some of them.")
                 saved = {number for number, _ in self.saved(job)}
                 left = {*json.loads(row["left_out"])} | ({*range(row["images"])} - {*how.images} - saved)
                 self._update(job, left_out=json.dumps(sorted(left)))
@@ -163,7 +175,7 @@ class Jobs:
     def take(self) -> int | None:
         """The next job of the queue, running from now on; None if there is none or the queue is paused."""
         with self._database.transaction():
-            row = self._database.row("SELECT id FROM jobs WHERE state = 'queued' ORDER BY position LIMIT 1")
+            row = self._database.row("SELECT id FROM jobs WHERE state = 'queued' ORDER BY position, id LIMIT 1")
             if not row or self.is_paused():
                 return None
             job: int = row["id"]
@@ -263,10 +275,13 @@ class Jobs:
             raise WrongStateError(f"Job {job} is {row['state']} and cannot be {what}.")
         return row
 
-    def _first(self, after: float, limit: int) -> list[sqlite3.Row]:
-        """Of the queue, in its order."""
+    def _first(self, position: float, job: int, limit: int) -> list[sqlite3.Row]:
+        """Of the queue after that job, in its order: jobs that come back may meet another one at their position."""
         return self._database.rows(
-            "SELECT * FROM jobs WHERE state = 'queued' AND position > ? ORDER BY position LIMIT ?", after, limit
+            "SELECT * FROM jobs WHERE state = 'queued' AND (position, id) > (?, ?) ORDER BY position, id LIMIT ?",
+            position,
+            job,
+            limit,
         )
 
     def _newest(self, states: Sequence[str], before: int, limit: int) -> list[sqlite3.Row]:
@@ -294,15 +309,31 @@ class Jobs:
         if before == job:
             return there
         ahead = self._database.row(
-            "SELECT max(position) FROM jobs WHERE state = 'queued' AND position < ? AND id <> ?", there, job
+            "SELECT position FROM jobs WHERE state = 'queued' AND (position, id) < (?, ?) AND id <> ?"
+            " ORDER BY position DESC, id DESC LIMIT 1",
+            there,
+            before,
+            job,
         )
-        previous = ahead[0] if ahead and ahead[0] is not None else there - 2
+        previous = ahead[0] if ahead else there - 2
         if there - previous < _CLOSEST:
-            rows = self._database.rows("SELECT id FROM jobs WHERE state = 'queued' ORDER BY position")
+            rows = self._database.rows("SELECT id FROM jobs WHERE state = 'queued' ORDER BY position, id")
             for place, row in enumerate(rows):
                 self._update(row["id"], position=float(place))
             return self._position(job, before)
         return float(previous + there) / 2
+
+
+def _cursor(text: str) -> tuple[float, int]:
+    """The (position, number) of the last job of a page. Raises FieldError."""
+    position, _, job = text.partition(",")
+    try:
+        last = float(position), int(job)
+    except ValueError:
+        last = 0.0, 0
+    if not 0 < last[1] < 2**63:
+        raise FieldError("cursor", "cursor is not the `next` of a page before.")
+    return last
 
 
 def _listed(row: sqlite3.Row) -> Job:

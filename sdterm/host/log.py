@@ -20,18 +20,20 @@ KEPT = 50_000
 """Events on disk; who missed more than that gets a snapshot."""
 BEHIND = 1000
 """Events that wait for a client before it gets a snapshot instead."""
+PREVIEWS = 16
+"""Jobs of which a preview waits for a client; the oldest makes room."""
 _PAGE = 500
 _KEEPALIVE = 15.0  # seconds
 
 
 class _Follower:
-    """One client's unsent events; at most `BEHIND` of them, and one preview a job."""
+    """One client's unsent events: at most `BEHIND` of them, and one preview a job of at most `PREVIEWS` jobs."""
 
     def __init__(self, job: int | None, previews: bool) -> None:
         self.job = job
         self.wants_previews = previews
         self.events: deque[bytes] = deque()
-        self.previews: dict[int | None, bytes] = {}
+        self.previews: dict[int, bytes] = {}
         self.lost = False
         self.news = asyncio.Event()
 
@@ -41,6 +43,19 @@ class _Follower:
             self.lost = True
         if not self.lost:
             self.events.append(text)
+        self.news.set()
+
+    def add_once(self, job: int, event: Event) -> None:
+        """The same, unless it was said of that job before."""
+        said = "SELECT 1 FROM events WHERE job = ? AND event = ?"
+        if not self._database.row(said, job, event.model_dump_json()):
+            self.add(job, event)
+
+    def show(self, job: int, text: bytes) -> None:
+        self.previews.pop(job, None)
+        if len(self.previews) >= PREVIEWS:
+            del self.previews[next(iter(self.previews))]
+        self.previews[job] = text
         self.news.set()
 
 
@@ -72,6 +87,12 @@ class EventLog:
             self._database.execute("DELETE FROM events WHERE number = ?", number - KEPT)
             self._database.afterwards(lambda: self._tell(Entry(number=number, at=at, job=job, event=event)))
 
+    def add_once(self, job: int, event: Event) -> None:
+        """The same, unless it was said of that job before."""
+        said = "SELECT 1 FROM events WHERE job = ? AND event = ?"
+        if not self._database.row(said, job, event.model_dump_json()):
+            self.add(job, event)
+
     def show(self, job: int, preview: Preview) -> None:
         """Tell a preview to who wants previews; it is not kept, and a newer one takes its place."""
         entry = Entry(number=self.last, at=self._clock(), job=job, event=preview)
@@ -79,8 +100,7 @@ class EventLog:
         for follower in self._followers:
             if follower.wants_previews and follower.job in (None, job):
                 text = text or _preview_text(entry, preview)
-                follower.previews[job] = text
-                follower.news.set()
+                follower.show(job, text)
 
     def close(self) -> None:
         """Let all followers come to their end."""
@@ -139,7 +159,7 @@ class EventLog:
 
 
 def _text(entry: Entry) -> bytes:
-    return format_sse_event(data_str=entry.model_dump_json(), event=entry.event.event, id=str(entry.number))
+    return format_sse_event(data_str=entry.model_dump_json(), id=str(entry.number))
 
 
 def _text_of(number: int, at: float, job: int | None, event: str) -> bytes:
@@ -150,4 +170,4 @@ def _text_of(number: int, at: float, job: int | None, event: str) -> bytes:
 
 def _preview_text(entry: Entry, preview: Preview) -> bytes:
     data = entry.model_dump(mode="json") | {"data": base64.b64encode(preview.data).decode()}
-    return format_sse_event(data_str=json.dumps(data), event="preview", id=str(entry.number))
+    return format_sse_event(data_str=json.dumps(data), id=str(entry.number))

@@ -35,7 +35,7 @@ CREATE TABLE jobs (
     began REAL,
     ended REAL
 );
-CREATE INDEX jobs_queued ON jobs (position) WHERE state = 'queued';
+CREATE INDEX jobs_in_order ON jobs (state, position);
 CREATE INDEX jobs_by_state ON jobs (state, id);
 
 CREATE TRIGGER jobs_start BEFORE INSERT ON jobs WHEN new.state NOT IN ('queued', 'paused')

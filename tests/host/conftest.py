@@ -1,0 +1,109 @@
+"""A host as a user has it: a process of its own, with its own data folder, reached over its socket."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from sdterm.client import Client, connect
+from sdterm.core.config import Settings, resolve
+from sdterm.core.jobs import Submission
+from sdterm.core.place import make_private, place_of
+from sdterm.host.home import Home
+from sdterm.request import make_request
+
+REPOSITORY = Path(__file__).parents[2]
+ENDS_WITHIN = 20.0  # seconds
+
+StartHost = Callable[..., Client]
+
+
+def settings_of(data: Path, **settings: str) -> Settings:
+    """A host's settings, each given as `SDTERM_<KEY>` would be."""
+    return resolve({}, {"SDTERM_DATA": str(data)} | {f"SDTERM_{key.upper()}": value for key, value in settings.items()})
+
+
+@pytest.fixture(scope="session", autouse=True)
+def clean_environment() -> Iterator[None]:
+    """Hosts inherit the environment: this repository, none of the user's settings."""
+    with pytest.MonkeyPatch.context() as patch:
+        for key in [key for key in os.environ if key.startswith("SDTERM_") or key == "COMMANDLINE_ARGS"]:
+            patch.delenv(key)
+        patch.setenv("PYTHONPATH", str(REPOSITORY))
+        patch.setenv("PYTHONUTF8", "1")
+        yield
+
+
+def hosts(data: Path) -> list[psutil.Process]:
+    """The host and worker processes of a data folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            command = process.cmdline()
+        except psutil.Error:
+            continue
+        if any(module in command for module in ("sdterm.host", "sdterm.worker")) and any(
+            str(data) in c for c in command
+        ):
+            found.append(process)
+    return found
+
+
+@pytest.fixture(scope="session")
+def start_shared_host() -> Iterator[StartHost]:
+    yield from _hosts()
+
+
+@pytest.fixture
+def start_host() -> Iterator[StartHost]:
+    """`start_host(data, **settings)`: a client of a host of that folder, with settings in the words of `SDTERM_*`.
+    At the end all are told to stop, and none of their processes may be left."""
+    yield from _hosts()
+
+
+def _hosts() -> Iterator[StartHost]:
+    clients: list[tuple[Path, Client]] = []
+
+    def start(data: Path, **settings: str) -> Client:
+        with pytest.MonkeyPatch.context() as patch:  # where the host itself reads them
+            for key, value in settings.items():
+                patch.setenv(f"SDTERM_{key.upper()}", value)
+            client = connect(settings_of(data, **settings))
+        clients.append((data, client))
+        return client
+
+    yield start
+    left = []
+    for data, client in clients:
+        processes = hosts(data)
+        for host in (process for process in processes if "sdterm.host" in process.cmdline()):
+            host.terminate()
+        client.close()
+        left += psutil.wait_procs(processes, timeout=ENDS_WITHIN)[1]
+    for process in left:
+        process.kill()
+    assert not left, f"still there after they were told to stop: {left}"
+
+
+@pytest.fixture(scope="session")
+def host(start_shared_host: StartHost, tmp_path_factory: pytest.TempPathFactory) -> Client:
+    """One host for all tests that leave it as it was but for more jobs. Its queue is paused: nothing is drawn."""
+    client = start_shared_host(tmp_path_factory.mktemp("host"), device="cpu")
+    client.pause_queue()
+    return client
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    """A host's parts without its process: nothing draws, and the clock stands at 1000 s."""
+    place = place_of(tmp_path)
+    make_private(place)
+    parts = Home(settings_of(tmp_path, device="cpu"), place, lambda: 1000.0)
+    yield parts
+    parts.database.close()
+
+
+def submission(prompt: str = "a house", *, paused: bool = False, **fields: object) -> Submission:
+    return Submission(request=make_request(prompt=prompt, **fields), paused=paused)

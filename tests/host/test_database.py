@@ -1,0 +1,331 @@
+"""The host's database: a power cut, damage, other versions, ten thousand jobs and a clock that jumps."""
+
+import random
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sdterm.core.place import make_private, place_of
+from sdterm.events import Queued
+from sdterm.host import database as module
+from sdterm.host.database import MIGRATIONS, Database, DatabaseError
+from sdterm.host.home import Home
+from tests.host.conftest import StartHost, settings_of, submission
+
+FRAME = 24 + 4096  # bytes of one page in SQLite's write-ahead log
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "host.db"
+
+
+# --- a power cut ------------------------------------------------------------------------------------------------------
+
+
+def add(home: Home, prompt: str) -> int:
+    return home.jobs.submit(submission(prompt), home.saving())
+
+
+def acknowledged(home: Home) -> tuple[list[tuple[Any, ...]], ...]:
+    """All that clients were told: jobs, and the events that came with them."""
+    return (
+        [tuple(row) for row in home.database.rows("SELECT id, state, position, request FROM jobs ORDER BY id")],
+        [tuple(row) for row in home.database.rows("SELECT number, job, event FROM events ORDER BY number")],
+    )
+
+
+def survived(main: bytes, log: bytes, folder: Path) -> tuple[list[tuple[Any, ...]], ...]:
+    """What a host finds that starts on these files, which must be sound."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    (folder / "host.db").write_bytes(main)
+    (folder / "host.db-wal").write_bytes(log)
+    database = Database(folder / "host.db")
+    try:
+        assert [row[0] for row in database.rows("PRAGMA integrity_check")] == ["ok"]
+        assert not database.rows("PRAGMA foreign_key_check")
+        counted = dict(tuple(row) for row in database.rows("SELECT state, jobs FROM states WHERE jobs > 0"))
+        assert counted == dict(
+            tuple(row) for row in database.rows("SELECT state, count(*) FROM jobs GROUP BY state")
+        ), "a transaction happens as a whole or not at all"
+        return (
+            [tuple(row) for row in database.rows("SELECT id, state, position, request FROM jobs ORDER BY id")],
+            [tuple(row) for row in database.rows("SELECT number, job, event FROM events ORDER BY number")],
+        )
+    finally:
+        database.close()
+        assert not list(folder.glob("*.broken-*"))
+
+
+def cuts(log: bytes, synced: int) -> Iterator[bytes]:
+    """What may be left of a log of which the first `synced` bytes are on the disk: any beginning, with nothing,
+    zeros, garbage or an older log's bytes after it, or a hole."""
+    rng = random.Random(0)
+    ends = {synced, len(log), *(rng.randrange(synced, len(log)) for _ in range(20))}
+    for frame in range(synced, len(log), FRAME):
+        ends |= {end for end in (frame + 1, frame + 12, frame + 24, frame + 24 + 512, frame + FRAME - 1, frame + FRAME)}
+    for end in sorted(end for end in ends if end <= len(log)):
+        yield log[:end]
+    for end in rng.sample(sorted(ends), min(20, len(ends))):
+        missing = max(len(log) - end, FRAME)
+        yield log[:end] + bytes(missing)
+        yield log[:end] + rng.randbytes(missing)
+        yield log[:end] + log[32 : 32 + missing]
+        yield log[:end] + bytes(512) + log[end + 512 :]
+
+
+def test_a_power_cut_loses_nothing_that_was_acknowledged(home: Home, tmp_path: Path) -> None:
+    main, log = home.place.database, Path(f"{home.place.database}-wal")
+    add(home, "the first")
+    home.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    tried = 0
+    for prompt in ("a house", "a long road " * 400, "a tree"):
+        job = add(home, prompt)
+        home.jobs.move(job, 1)
+        told, synced, kept = acknowledged(home), log.stat().st_size, main.read_bytes()
+        for _ in range(3):
+            home.log.add(job, Queued(images=1))  # reported, not durable
+        with home.database.transaction():  # never acknowledged before the cut
+            home.jobs.cancel(job)
+            add(home, "too late")
+        assert main.read_bytes() == kept, "only the log was written since"
+        for left in cuts(log.read_bytes(), synced):
+            jobs, events = survived(kept, left, tmp_path / "after")
+            assert events[: len(told[1])] == told[1]
+            if len(jobs) == len(told[0]):
+                assert jobs == told[0]
+            else:
+                assert jobs[-1][3].startswith('{"prompt":"too late"'), "the whole of the last transaction"
+            tried += 1
+    assert tried > 200
+
+
+def test_a_durable_transaction_syncs_before_it_returns_and_others_do_not(home: Home) -> None:
+    def level() -> int:
+        row = home.database.row("PRAGMA synchronous")
+        return int(row[0]) if row else -1
+
+    with home.database.transaction():
+        assert level() == 2  # FULL
+        with home.database.transaction(durable=False):
+            pass
+        assert level() == 2
+    with home.database.transaction(durable=False):
+        assert level() == 1  # NORMAL
+
+
+def test_a_power_cut_while_the_log_is_moved_into_the_file_loses_nothing(home: Home, tmp_path: Path) -> None:
+    """SQLite syncs the log before it writes to the file, so any mixture of old and new pages is mended from the log."""
+    main, log = home.place.database, Path(f"{home.place.database}-wal")
+    home.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    before = main.read_bytes()
+    for number in range(20):
+        add(home, f"house {number}")
+    told, whole = acknowledged(home), log.read_bytes()
+    home.database.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    after = main.read_bytes()
+    rng = random.Random(1)
+    pages = range(0, max(len(before), len(after)), 4096)
+    for _ in range(20):
+        mixed = b"".join((after if rng.random() < 0.5 else before)[page : page + 4096] for page in pages)
+        assert survived(mixed, whole, tmp_path / "after") == told
+
+
+def test_what_follows_a_transaction_happens_once_it_is_committed_and_not_otherwise(home: Home) -> None:
+    done: list[str] = []
+    with home.database.transaction():
+        home.database.afterwards(lambda: done.append("first"))
+        assert not done
+    with pytest.raises(KeyError), home.database.transaction():
+        add(home, "undone")
+        home.database.afterwards(lambda: done.append("never"))
+        raise KeyError
+    assert done == ["first"] and home.jobs.queue().counts["queued"] == 0 and home.log.last == 0
+
+
+# --- damage and versions ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda whole: b"this is no database, but a text of some length " * 100,
+        lambda whole: bytes(len(whole)),
+        lambda whole: whole[: len(whole) // 2],
+        lambda whole: whole[:4096] + random.Random(0).randbytes(len(whole) - 4096),
+        lambda whole: whole[: 4096 * 3] + bytes(4096) + whole[4096 * 4 :],
+    ],
+    ids=["a text", "zeros", "half", "garbage", "a page of zeros"],
+)
+def test_a_damaged_database_is_kept_aside_and_an_empty_one_begun(
+    tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    place = place_of(tmp_path)
+    make_private(place)
+    home = Home(settings_of(tmp_path, device="cpu"), place)
+    for number in range(200):
+        home.jobs.submit(submission(f"house {number}"), home.saving())
+    home.database.close()
+    broken = damage(place.database.read_bytes())
+    place.database.write_bytes(broken)
+
+    home = Home(settings_of(tmp_path, device="cpu"), place)
+    home.recover()
+    assert home.page([], 50, None).jobs == ()
+    add(home, "a new one")
+    home.database.close()
+    aside = list(place.folder.glob("host.db.broken-*"))
+    assert [file.read_bytes() for file in aside] == [broken]
+
+
+def test_a_host_starts_beside_a_damaged_database(start_host: StartHost, tmp_path: Path) -> None:
+    place = place_of(tmp_path)
+    make_private(place)
+    place.database.write_bytes(b"no database" * 1000)
+    assert start_host(tmp_path, device="cpu").jobs().jobs == ()
+    assert "is damaged" in place.log.read_text() and list(place.folder.glob("host.db.broken-*"))
+
+
+def test_a_database_of_a_newer_version_is_left_alone(path: Path) -> None:
+    Database(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(DatabaseError, match=r"is of a newer sdterm .* Update sdterm, or move the file away"):
+        Database(path)
+    assert path.read_bytes() == before and not list(path.parent.glob("*.broken-*"))
+
+
+def test_a_file_that_cannot_be_opened_is_a_sentence(path: Path) -> None:
+    path.mkdir()
+    with pytest.raises(DatabaseError, match="cannot be used"):
+        Database(path)
+
+
+def test_every_version_is_reached_from_nothing_and_keeps_what_it_has(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for version in range(len(MIGRATIONS) + 1):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "MIGRATIONS", MIGRATIONS[:version])
+            Database(path).close()
+        database = sqlite3.connect(path)
+        assert database.execute("PRAGMA user_version").fetchone() == (version,)
+        database.close()
+    fresh = Database(path.with_name("fresh.db"))
+    migrated = Database(path)
+    schema = "SELECT type, name, sql FROM sqlite_master ORDER BY name"
+    assert [tuple(row) for row in migrated.rows(schema)] == [tuple(row) for row in fresh.rows(schema)]
+    migrated.execute("UPDATE queue SET paused = 1")
+    migrated.close()
+    again = Database(path)
+    row = again.row("SELECT paused FROM queue")
+    assert row and row[0] == 1
+    again.close()
+    fresh.close()
+
+
+def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    Database(path).close()
+    (tmp_path / "bad.sql").write_text("CREATE TABLE half (a); INSERT INTO nowhere VALUES (1);")
+    monkeypatch.setattr(module, "MIGRATIONS", (*MIGRATIONS, str(tmp_path / "bad.sql")))
+    with pytest.raises(DatabaseError):
+        Database(path)
+    monkeypatch.undo()
+    database = Database(path)
+    assert not database.rows("SELECT 1 FROM sqlite_master WHERE name = 'half'")
+    database.close()
+
+
+# --- ten thousand jobs, and the clock ---------------------------------------------------------------------------------
+
+
+def work(home: Home) -> dict[str, int]:
+    """SQLite virtual-machine steps, in tens, of what is done while a queue is long."""
+    steps = 0
+
+    def tick() -> None:
+        nonlocal steps
+        steps += 1
+
+    def counted(act: Callable[[], object]) -> int:
+        nonlocal steps
+        steps = 0
+        act()
+        return steps
+
+    connection = home.database._connection
+    connection.set_progress_handler(tick, 10)
+    first = home.page(["queued"], 50, None)
+    middle = home.page(["queued"], 20, first.next)
+    job = middle.jobs[-1].id
+    costs = {
+        "first page": counted(lambda: home.page(["queued"], 50, None)),
+        "next page": counted(lambda: home.page(["queued"], 50, first.next)),
+        "newest": counted(lambda: home.page([], 50, None)),
+        "two states": counted(lambda: home.page(["queued", "running"], 50, None)),
+        "one job": counted(lambda: home.job(job)),
+        "counts": counted(home.jobs.queue),
+        "snapshot": counted(home.jobs.open),
+        "submit": counted(lambda: add(home, "one more")),
+        "move": counted(lambda: home.jobs.move(job, first.jobs[3].id)),
+        "move to the end": counted(lambda: home.jobs.move(job, None)),
+        "take": counted(home.jobs.take),
+        "again": counted(lambda: home.jobs.again(first.jobs[0].id)),
+        "cancel": counted(lambda: home.jobs.cancel(job)),
+        "waiting": counted(home.jobs.waiting),
+    }
+    connection.set_progress_handler(None, 0)
+    return costs
+
+
+def test_a_long_queue_costs_no_more_than_a_short_one(home: Home) -> None:
+    def fill(number: int) -> None:
+        with home.database.transaction():
+            for _ in range(number):
+                add(home, "a house")
+
+    fill(150)
+    short = work(home)
+    fill(9_850)
+    long = work(home)
+    assert all(short[what] + 20 >= cost for what, cost in long.items() if what != "snapshot"), (short, long)
+    assert long["snapshot"] <= 1.5 * short["snapshot"] + 20
+
+
+def test_a_clock_that_jumps_changes_no_order(tmp_path: Path) -> None:
+    place = place_of(tmp_path)
+    make_private(place)
+    now = [2e9]
+    home = Home(settings_of(tmp_path, device="cpu"), place, lambda: now[0])
+    jobs = []
+    for time in (2e9, 1e9, 0.0, -5.0, 3e9, 1e12):
+        now[0] = time
+        jobs.append(add(home, "a house"))
+    assert [job.id for job in home.page(["queued"], 50, None).jobs] == jobs
+    assert [job.id for job in home.page([], 50, None).jobs] == jobs[::-1]
+    assert [row[0] for row in home.database.rows("SELECT job FROM events ORDER BY number")] == jobs
+    assert [home.jobs.take() for _ in jobs] == jobs
+    now[0] = 1.0
+    for job in jobs:
+        home.jobs.again(job)
+    assert home.jobs.take() == jobs[-1]
+    home.database.close()
+
+
+def test_a_database_on_a_full_disk_refuses_and_keeps_what_it_has(home: Home) -> None:
+    """SQLite's own page limit stands in for the disk."""
+    kept = add(home, "a house")
+    pages = home.database.row("PRAGMA page_count")
+    home.database.execute(f"PRAGMA max_page_count = {pages[0] if pages else 0}")
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        add(home, "a long road " * 5000)
+    home.database.execute("PRAGMA max_page_count = 1000000")
+    later = add(home, "a long road " * 5000)
+    assert [job.id for job in home.page(["queued"], 9, None).jobs] == [kept, later]

@@ -1,0 +1,224 @@
+"""Where a host lives: private, one at a time, and never led astray by what lies there."""
+
+import os
+import socket
+import stat
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx2 as httpx
+import psutil
+import pytest
+
+from sdterm.client import Client, HostError, connect
+from sdterm.core.place import LONGEST_SOCKET, Place, make_private, place_of
+from tests.host.conftest import StartHost, hosts, settings_of
+
+ROOT = os.geteuid() == 0
+NOBODY = 65534
+as_root = pytest.mark.skipif(not ROOT, reason="only root can act as another user")
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's state folder."""
+    folder = tmp_path_factory.mktemp("s")
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder))
+    return folder
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+def run_host(data: Path) -> "subprocess.CompletedProcess[str]":
+    """A host that is expected not to stay."""
+    return subprocess.run(
+        [sys.executable, "-m", "sdterm.host", "{}"],
+        env={**os.environ, "SDTERM_DATA": str(data)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_a_host_is_private_and_cleans_up_after_a_dead_one(start_host: StartHost, tmp_path: Path) -> None:
+    place = place_of(tmp_path)
+    place.folder.mkdir(mode=0o777)
+    place.folder.chmod(0o777)
+    dead = socket.socket(socket.AF_UNIX)
+    dead.bind(str(place.socket))  # nobody listens there
+    dead.close()
+    place.lock.write_text("999999999 and more\n")
+    before = os.umask(0)
+    try:
+        client = start_host(tmp_path, device="cpu")
+    finally:
+        os.umask(before)
+    host = client.health()
+    assert mode(place.folder) == 0o700 and mode(place.tapes) == 0o700 and mode(place.socket) == 0o600
+    assert place.lock.read_text() == f"{host.pid}\n"
+
+    second = run_host(tmp_path)
+    assert (second.stdout, second.returncode, second.stderr) == ("taken\n", 0, "")
+    assert client.health().pid == host.pid
+
+    client.stop()
+    psutil.wait_procs(hosts(tmp_path), timeout=20)
+    assert not place.socket.exists()
+
+
+LINKS: dict[str, Callable[[Place], Path]] = {
+    "folder": lambda place: place.folder,
+    "lock": lambda place: place.lock,
+    "log": lambda place: place.log,
+    "socket": lambda place: place.socket,
+    "database": lambda place: place.database,
+    "tapes": lambda place: place.tapes,
+}
+
+
+@pytest.mark.parametrize("what", LINKS)
+def test_a_planted_link_is_refused_with_a_sentence_and_what_it_leads_to_is_untouched(tmp_path: Path, what: str) -> None:
+    place = place_of(tmp_path)
+    link = LINKS[what](place)
+    if what != "folder":
+        make_private(place)
+    bait = tmp_path / "bait"
+    if what in ("folder", "tapes"):
+        bait.mkdir(mode=0o755)
+        if link.is_dir():
+            link.rmdir()
+    else:
+        bait.write_text("keep me")
+    link.symlink_to(bait)
+
+    host = run_host(tmp_path)
+    assert host.returncode == 1 and host.stderr == ""
+    assert host.stdout.startswith("failed ") and str(link) in host.stdout and "Move it away." in host.stdout
+    with pytest.raises(HostError, match="Move it away"):
+        connect(settings_of(tmp_path, device="cpu"))
+    if bait.is_dir():
+        assert not list(bait.iterdir()) and mode(bait) == 0o755
+    else:
+        assert bait.read_text() == "keep me"
+    assert not hosts(tmp_path)
+
+
+@pytest.mark.parametrize("what", ["folder", "socket"])
+def test_a_file_in_the_way_is_refused_with_a_sentence(tmp_path: Path, what: str) -> None:
+    place = place_of(tmp_path)
+    if what == "socket":
+        make_private(place)
+    LINKS[what](place).write_text("keep me")
+    host = run_host(tmp_path)
+    assert host.returncode == 1 and host.stderr == "" and "Move it away." in host.stdout
+    assert LINKS[what](place).read_text() == "keep me"
+
+
+def test_a_socket_whose_path_would_be_too_long_is_in_the_state_folder(
+    start_host: StartHost, tmp_path: Path, state: Path
+) -> None:
+    data = tmp_path / ("long" * 20)
+    place = place_of(data)
+    assert len(os.fsencode(data / "run" / "host.sock")) > LONGEST_SOCKET
+    assert place.folder == data / "run" and place.socket.is_relative_to(state)
+    client = start_host(data, device="cpu")
+    assert client.health().data == str(data)
+    assert mode(place.socket.parent) == 0o700 and mode(place.socket) == 0o600
+
+
+def test_two_data_folders_have_two_places_in_the_state_folder(tmp_path: Path) -> None:
+    one, other = (place_of(tmp_path / (name * 100)) for name in "ab")
+    assert one.socket != other.socket
+
+
+@as_root
+def test_a_run_folder_of_another_user_is_left_alone(start_host: StartHost, tmp_path: Path, state: Path) -> None:
+    theirs = tmp_path / "run"
+    theirs.mkdir(mode=0o755)
+    os.chown(theirs, NOBODY, NOBODY)
+    place = place_of(tmp_path)
+    assert place.folder.is_relative_to(state) and place.socket.is_relative_to(state)
+    assert start_host(tmp_path, device="cpu").health().data == str(tmp_path)
+    assert not list(theirs.iterdir()) and mode(theirs) == 0o755 and mode(place.folder) == 0o700
+
+
+@pytest.fixture
+def opened(start_host: StartHost, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Client, Place]]:
+    """A host whose folder and socket were opened to everyone, as a careless owner might."""
+    data = tmp_path_factory.mktemp("open")
+    client = start_host(data, device="cpu")
+    place = place_of(data)
+    for path in (data, data.parent, data.parent.parent, place.folder):
+        path.chmod(0o755)
+    place.socket.chmod(0o666)
+    yield client, place
+    data.parent.chmod(0o700)
+
+
+@as_root
+def test_another_user_gets_no_answer_even_where_the_folder_was_opened(opened: tuple[Client, Place]) -> None:
+    client, place = opened
+    assert as_user(os.geteuid(), place) == 0, "the owner is answered"
+    assert as_user(NOBODY, place) == 1, "others are not"
+    assert client.health().watching == 0
+    assert f"refused a connection of user {NOBODY}" in place.log.read_text()
+
+
+def as_user(uid: int, place: Place) -> int:
+    """Ask for the health as that user: 0 if there was an answer, 1 if the connection was closed, 2 otherwise."""
+    child = os.fork()
+    if not child:
+        try:
+            os.setgroups([])
+            os.setuid(uid)
+            with httpx.Client(transport=httpx.HTTPTransport(uds=str(place.socket)), timeout=20) as http:
+                os._exit(0 if http.get("http://sdterm/v1/health").is_success else 2)
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+            os._exit(1)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(2)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def test_of_hosts_started_at_once_one_wins(tmp_path: Path, pytestconfig: pytest.Config) -> None:
+    for number in range(10 if pytestconfig.getoption("--all") else 3):
+        data = tmp_path / str(number)
+        data.mkdir()
+        command = [sys.executable, "-m", "sdterm.host", '{"device": "cpu"}']
+        environ = {**os.environ, "SDTERM_DATA": str(data)}
+        both = [subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+        try:
+            said = [process.stdout.readline() for process in both if process.stdout]
+            assert sorted(said) == ["ready\n", "taken\n"]
+            loser, winner = both[said.index("taken\n")], both[said.index("ready\n")]
+            assert loser.wait(20) == 0
+            with connect(settings_of(data), start=False) as client:
+                assert client.health().pid == winner.pid
+        finally:
+            for process in both:
+                process.terminate()
+            for process in both:
+                assert process.wait(20) == 0
+                assert process.stdout
+                process.stdout.close()
+
+
+def test_clients_that_start_at_once_get_the_same_host(tmp_path: Path, start_host: StartHost) -> None:
+    command = (
+        "import os; from sdterm.client import connect; from sdterm.core.config import resolve;"
+        "print(connect(resolve({}, os.environ)).health().pid)"
+    )
+    environ = {**os.environ, "SDTERM_DATA": str(tmp_path), "SDTERM_DEVICE": "cpu"}
+    clients = [
+        subprocess.Popen([sys.executable, "-c", command], env=environ, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    told = {client.communicate(timeout=60)[0] for client in clients}
+    assert told == {f"{start_host(tmp_path, device='cpu').health().pid}\n"}
