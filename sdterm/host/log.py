@@ -45,12 +45,6 @@ class _Follower:
             self.events.append(text)
         self.news.set()
 
-    def add_once(self, job: int, event: Event) -> None:
-        """The same, unless it was said of that job before."""
-        said = "SELECT 1 FROM events WHERE job = ? AND event = ?"
-        if not self._database.row(said, job, event.model_dump_json()):
-            self.add(job, event)
-
     def show(self, job: int, text: bytes) -> None:
         self.previews.pop(job, None)
         if len(self.previews) >= PREVIEWS:
