@@ -20,6 +20,9 @@ OptionValue = bool | int | float | str
 class RequestError(ValueError):
     """The request cannot be drawn as it stands. The message is a sentence naming field, value and range."""
 
+    field: str | None = None
+    """The request's field, where one is wrong."""
+
 
 class GenerationRequest(BaseModel):
     """One job: `batch_count` batches of `batch_size` images. Defaults are A1111's UI defaults."""

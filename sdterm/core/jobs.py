@@ -16,6 +16,17 @@ ENDED: tuple[State, ...] = ("done", "failed", "cancelled")
 GRID = -1
 """The number under which a job's grid is kept among its images."""
 
+
+class FieldError(ValueError):
+    """A field's value cannot be used; the message is a sentence."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+LONGEST_PATTERN = 4096
+
 Identifier = Annotated[int, Field(ge=1, le=2**63 - 1)]
 Number = Annotated[int, Field(ge=0, le=2**16)]
 
@@ -40,9 +51,22 @@ class Submission(Body):
     @field_validator("saving")
     @classmethod
     def _absolute(cls, saving: Saving | None) -> Saving | None:
-        if saving and not saving.folder.is_absolute():
-            raise ValueError("must have an absolute folder: the host works elsewhere")
+        for path in (saving.folder, saving.last_infotext) if saving else ():
+            if path and not path.is_absolute():
+                raise ValueError(f"has the relative path {str(path)!r}; give an absolute one, the host works elsewhere")
+            if path and not _is_storable(str(path)):
+                raise ValueError("has a path with characters that no path can have")
+        for pattern in (saving.filename_pattern, saving.directory_pattern) if saving else ():
+            if len(pattern) > LONGEST_PATTERN or not _is_storable(pattern):
+                raise ValueError(f"has a pattern that is no text of at most {LONGEST_PATTERN} characters")
         return saving
+
+
+def _is_storable(text: str) -> bool:
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:  # half a character
+        return False
 
 
 class Stop(Body):

@@ -91,9 +91,12 @@ def choose_parts(request: GenerationRequest, plugins: PluginSet) -> tuple[Sample
     saver = plugins.saver(request.format)
     for name in request.memory:
         plugins.optimizer(name)
-    check_options(sampler.label, sampler.options, request.sampler_options)
-    check_options(scheduler.label, scheduler.options, request.scheduler_options)
-    check_options(saver.label, saver.options, request.format_options)
+    for part, field in ((sampler, "sampler_options"), (scheduler, "scheduler_options"), (saver, "format_options")):
+        try:
+            check_options(part.label, part.options, getattr(request, field))
+        except RequestError as error:
+            error.field = field
+            raise
     return sampler, scheduler, saver
 
 

@@ -1,11 +1,12 @@
 """`/v1`: the host over HTTP. Each function is one thing a client can ask; docs/protocol.md describes them."""
 
+import errno
 import sqlite3
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
@@ -15,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sdterm import __version__
 from sdterm.core.catalogue import Catalogue, CatalogueError
 from sdterm.core.jobs import (
+    FieldError,
     Health,
     Identifier,
     Job,
@@ -32,7 +34,8 @@ from sdterm.core.jobs import (
     Stop,
     Submission,
 )
-from sdterm.core.names import UnknownNameError
+from sdterm.core.names import UnknownNameError, printable
+from sdterm.core.output import OutputFolderError
 from sdterm.host.home import Home
 from sdterm.host.jobs import UnknownJobError, WrongStateError
 from sdterm.host.pictures import UnknownPictureError
@@ -58,7 +61,11 @@ ERRORS: tuple[tuple[type[Exception], int, str], ...] = (
 def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
     """The application. stop: ends the host."""
     app = FastAPI(title="sdterm", version=__version__, docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
-    router = APIRouter(prefix="/v1", responses={"4XX": {"model": Problem}, "5XX": {"model": Problem}})
+    router = APIRouter(
+        prefix="/v1",
+        responses={"4XX": {"model": Problem}, "5XX": {"model": Problem}},
+        dependencies=[Depends(_only_known_parameters)],
+    )
 
     @router.get("/health")
     async def health() -> Health:
@@ -197,12 +204,23 @@ def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
         app.add_exception_handler(kind, _answer(status, code))
     app.add_exception_handler(RequestError, _bad_request)
     app.add_exception_handler(UnknownNameError, _bad_request)
-    app.add_exception_handler(ValueError, _bad_request)
+    app.add_exception_handler(FieldError, _bad_request)
+    app.add_exception_handler(OutputFolderError, _no_folder)
+    app.add_exception_handler(Exception, _defect)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(sqlite3.Error, _unwritten)
     app.add_exception_handler(OSError, _unwritten)
     return _Bounded(app, home.touch)
+
+
+async def _only_known_parameters(request: Request) -> None:
+    """Raises FieldError: a misspelt parameter must not look as if it had been obeyed."""
+    known = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
+    for name in request.query_params:
+        if name not in known:
+            has = f"It has {', '.join(sorted(known))}." if known else "It has none."
+            raise FieldError(printable(name), f"There is no parameter {printable(name)!r} here. {has}")
 
 
 def _problem(status: int, code: str, message: str, field: str | None = None) -> JSONResponse:
@@ -214,13 +232,42 @@ def _answer(status: int, code: str) -> Callable[[Request, Exception], JSONRespon
 
 
 def _bad_request(request: Request, error: Exception) -> JSONResponse:
-    return _problem(422, "bad_request", str(error), getattr(error, "field", None))
+    field = _FIELDS.get(error.kind) if isinstance(error, UnknownNameError) else getattr(error, "field", None)
+    inside = field and not isinstance(error, FieldError)
+    return _problem(422, "bad_request", str(error), f"request.{field}" if inside else field)
+
+
+_FIELDS = {
+    "sampler": "sampler",
+    "scheduler": "scheduler",
+    "model": "model",
+    "output format": "format",
+    "memory optimizer": "memory",
+}
+"""What has an unknown name → the request's field that names it."""
+
+
+def _no_folder(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, OutputFolderError)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return _problem(507, "disk_full", error.strerror or "", "saving.folder")
+    return _problem(422, "output_unwritable", error.strerror or "", "saving.folder")
+
+
+def _defect(request: Request, error: Exception) -> JSONResponse:
+    said = f"The host failed with {type(error).__name__}, a defect of it: `sdterm host logs` shows where."
+    return _problem(500, "internal", said)
 
 
 def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    words = {404: "There is no such address.", 405: "That cannot be done at this address."}
-    answer = _problem(error.status_code, "bad_request", words.get(error.status_code, f"{error.detail}."))
+    words = {
+        400: "The body is no JSON that can be read: UTF-8, not nested too deeply, no number of thousands of digits.",
+        404: "There is no such address.",
+        405: "That cannot be done at this address.",
+    }
+    code = "too_large" if error.status_code == 413 else "bad_request"
+    answer = _problem(error.status_code, code, words.get(error.status_code, f"{error.detail}."))
     answer.headers.update(error.headers or {})
     return answer
 
@@ -233,6 +280,10 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
     """The first thing wrong, with its place."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return _problem(422, "bad_request", f"The body is no JSON: {first['ctx']['error']}.")
+    if first["loc"] == ("body",) and first["type"] != "missing":
+        return _problem(422, "bad_request", "The body must be a JSON object, sent as application/json.")
     place = [str(part) for part in first["loc"][1:]]
     field = ".".join(place) or None
     if place[:1] == ["request"] and isinstance(error.body, Mapping) and isinstance(error.body.get("request"), Mapping):
@@ -240,7 +291,10 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
             make_request(**_named(error.body["request"]))
         except RequestError as better:
             return _problem(422, "bad_request", str(better), field)
-    return _problem(422, "bad_request", f"{field or 'The request'}: {first['msg']}.", field)
+    if first["type"] == "value_error":
+        said = str(first["ctx"]["error"])
+        return _problem(422, "bad_request", said if said.endswith(".") else f"{field} {said}.", field)
+    return _problem(422, "bad_request", f"{field or 'The body'}: {first['msg']}.", field)
 
 
 def _named(fields: Mapping[Any, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sdterm.core.jobs import ENDED, STATES, Job, JobDetails, JobPage, Queue, Resumption, Submission
+from sdterm.core.jobs import ENDED, STATES, FieldError, Job, JobDetails, JobPage, Queue, Resumption, Submission
 from sdterm.core.names import printable
 from sdterm.core.output import Saving
 from sdterm.events import (
@@ -58,7 +58,7 @@ class Jobs:
 
     def page(self, states: Sequence[str], limit: int, cursor: str | None) -> JobPage:
         """Jobs in these states (none: in all): the newest first; of the queued alone, in the order of the queue.
-        Raises ValueError if the cursor is none."""
+        Raises FieldError if the cursor is none."""
         position, job = _cursor(cursor) if cursor else (float("-inf"), 2**63 - 1)
         if tuple(states) == ("queued",):
             rows = self._first(position, job, limit + 1)
@@ -130,13 +130,13 @@ class Jobs:
         return False
 
     def resume(self, job: int, how: Resumption) -> None:
-        """Go on with a paused job, or only some of its images. Raises ValueError if there are none such."""
+        """Go on with a paused job, or only some of its images. Raises FieldError if there are none such."""
         with self._database.transaction():
             row = self._row(job, "paused", "waiting", what="resumed")
             if how.images is not None:
                 unknown = [number for number in how.images if number >= row["images"]]
                 if unknown or not how.images:
-                    raise ValueError(f"The job has images 0 to {row['images'] - 1}: choose some of them.")
+                    raise FieldError("images", f"The job has images 0 to {row['images'] - 1}: choose some of them.")
                 saved = {number for number, _ in self.saved(job)}
                 left = {*json.loads(row["left_out"])} | ({*range(row["images"])} - {*how.images} - saved)
                 self._update(job, left_out=json.dumps(sorted(left)))
@@ -314,14 +314,14 @@ class Jobs:
 
 
 def _cursor(text: str) -> tuple[float, int]:
-    """The (position, number) of the last job of a page. Raises ValueError."""
+    """The (position, number) of the last job of a page. Raises FieldError."""
     position, _, job = text.partition(",")
     try:
         last = float(position), int(job)
     except ValueError:
         last = 0.0, 0
     if not 0 < last[1] < 2**63:
-        raise ValueError("cursor is not the `next` of a page before.")
+        raise FieldError("cursor", "cursor is not the `next` of a page before.")
     return last
 
 

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from sdterm.core.jobs import GRID, Picture, PicturePage
+from sdterm.core.jobs import GRID, FieldError, Picture, PicturePage
 from sdterm.events import Grid, Image
 from sdterm.host.database import Database
 from sdterm.host.log import EventLog
@@ -82,10 +82,10 @@ class Pictures:
         return self._looked_at([row])[0]
 
     def page(self, query: str, limit: int, cursor: str | None, job: int | None = None) -> PicturePage:
-        """Pictures whose infotext has all words of a query, the newest first. Raises ValueError if the cursor is
+        """Pictures whose infotext has all words of a query, the newest first. Raises FieldError if the cursor is
         none."""
         if cursor and not (cursor.isdecimal() and int(cursor) < 2**63):
-            raise ValueError("cursor is not the `next` of a page before.")
+            raise FieldError("cursor", "cursor is not the `next` of a page before.")
         start = int(cursor) if cursor else 2**63 - 1
         if words := _match(query):
             sql = "SELECT p.* FROM pictures_text t JOIN pictures p ON p.id = t.rowid WHERE pictures_text MATCH ? AND "
