@@ -214,6 +214,7 @@ def final(engine: Engine, plugins: PluginSet, **changes: object) -> np.ndarray:
         ({"sampler": "unit"}, lambda sigma: 1.0),
         ({"sampler": "unit", "sgm_noise_multiplier": True}, lambda sigma: 1.0),
     ],
+    ids=["sigma", "sigma, SGM", "unit", "unit, SGM"],
     ids=str,
 )
 def test_sampling_starts_from_noise_of_the_first_sigma(

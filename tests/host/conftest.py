@@ -1,5 +1,6 @@
 """A host as a user has it: a process of its own, with its own data folder, reached over its socket."""
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,15 +39,14 @@ def clean_environment() -> Iterator[None]:
 
 def hosts(data: Path) -> list[psutil.Process]:
     """The host and worker processes of a data folder."""
+    named = json.dumps(str(data))[1:-1]  # as it is in their command line
     found = []
     for process in psutil.process_iter():
         try:
             command = process.cmdline()
         except psutil.Error:
             continue
-        if any(module in command for module in ("sdterm.host", "sdterm.worker")) and any(
-            str(data) in c for c in command
-        ):
+        if any(module in command for module in ("sdterm.host", "sdterm.worker")) and any(named in c for c in command):
             found.append(process)
     return found
 
