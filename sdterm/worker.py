@@ -25,7 +25,7 @@ from sdterm.core.registry import PluginSet, load_plugins
 from sdterm.core.styles import StylesError, styles_of
 from sdterm.engine import Engine
 from sdterm.engine.job import Resume
-from sdterm.events import DEVICE_LOST, ILLEGAL_ACCESS, Event, Failed, Grid, Image, Warning
+from sdterm.events import DEVICE_LOST, ILLEGAL_ACCESS, Event, Failed, Grid, Image, Started, Warning
 from sdterm.request import GenerationRequest, RequestError
 
 HEARTBEAT = 1.0  # seconds
@@ -112,7 +112,8 @@ class Worker:
             if isinstance(event, Failed) and event.code in (ILLEGAL_ACCESS, DEVICE_LOST):
                 self._wire.send("lost", job=job, code=event.code, message=f"{event.message} {event.advice}")
                 os._exit(EXIT_DEVICE)
-            self._wire.event(job, event, generation=plugins.identity)
+            bound = {"generation": plugins.identity} if isinstance(event, Started) else {}
+            self._wire.event(job, event, **bound)
             if isinstance(event, Image | Grid) and not self._saved.get():
                 events.close()  # there is nowhere to put it; the tape keeps what it takes to draw it again
 

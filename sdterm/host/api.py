@@ -36,6 +36,7 @@ from sdterm.core.jobs import (
 )
 from sdterm.core.names import UnknownNameError, printable
 from sdterm.core.output import OutputFolderError
+from sdterm.core.styles import StylesError
 from sdterm.host.home import Home
 from sdterm.host.jobs import UnknownJobError, WrongStateError
 from sdterm.host.pictures import UnknownPictureError
@@ -205,6 +206,7 @@ def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
     app.add_exception_handler(RequestError, _bad_request)
     app.add_exception_handler(UnknownNameError, _bad_request)
     app.add_exception_handler(FieldError, _bad_request)
+    app.add_exception_handler(StylesError, _bad_request)
     app.add_exception_handler(OutputFolderError, _no_folder)
     app.add_exception_handler(Exception, _defect)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -243,6 +245,7 @@ _FIELDS = {
     "model": "model",
     "output format": "format",
     "memory optimizer": "memory",
+    "style": "styles",
 }
 """What has an unknown name → the request's field that names it."""
 

@@ -13,9 +13,11 @@ from sdterm.core.config import SETTINGS, Settings
 from sdterm.core.devices import devices_of
 from sdterm.core.jobs import Health, Job, JobDetails, JobPage, Model, SettingView, Snapshot, State, Submission
 from sdterm.core.library import library_of
+from sdterm.core.names import find
 from sdterm.core.output import Saving, ready, saving_of
 from sdterm.core.place import Place
 from sdterm.core.plan import choose_parts
+from sdterm.core.styles import styles_of
 from sdterm.host.database import Database
 from sdterm.host.dispatch import Dispatcher
 from sdterm.host.jobs import Jobs
@@ -87,13 +89,16 @@ class Home:
         return page.model_copy(update={"jobs": tuple(jobs)})
 
     async def check(self, submission: Submission) -> None:
-        """Find out now what would fail later. Raises UnknownNameError, RequestError, CatalogueError or
+        """Find out now what would fail later. Raises UnknownNameError, RequestError, StylesError, CatalogueError or
         OutputFolderError."""
         plugins = (await self.catalogue()).names()
         request = submission.request
         choose_parts(request, plugins)
         for name in request.memory:
             plugins.optimizer(name)
+        styles = await asyncio.to_thread(styles_of, self.settings)
+        for name in request.styles:
+            find("style", name, {known: known for known in styles}, more=" They are read from styles.csv.")
         if request.model is not None:
             await asyncio.to_thread(library_of(self.settings).find, request.model)
         await asyncio.to_thread(ready, (submission.saving or self.saving()).folder)

@@ -7,7 +7,6 @@ state of everything.
 import asyncio
 import base64
 import json
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
@@ -19,7 +18,8 @@ from sdterm.host.database import Database
 KEPT = 50_000
 """Events on disk; who missed more than that gets a snapshot."""
 BEHIND = 1000
-"""Events that wait for a client before it gets a snapshot instead."""
+BEHIND_BYTES = 2 * 2**20
+"""What waits for a client before it gets a snapshot instead."""
 PREVIEWS = 16
 """Jobs of which a preview waits for a client; the oldest makes room."""
 _PAGE = 500
@@ -27,23 +27,31 @@ _KEEPALIVE = 15.0  # seconds
 
 
 class _Follower:
-    """One client's unsent events: at most `BEHIND` of them, and one preview a job of at most `PREVIEWS` jobs."""
+    """One client's unsent events: at most `BEHIND` of them, `BEHIND_BYTES` in all, and one preview a job of at most
+    `PREVIEWS` jobs."""
 
     def __init__(self, job: int | None, previews: bool) -> None:
         self.job = job
         self.wants_previews = previews
-        self.events: deque[bytes] = deque()
+        self.events: list[bytes] = []
+        self.size = 0  # bytes
         self.previews: dict[int, bytes] = {}
         self.lost = False
         self.news = asyncio.Event()
 
     def offer(self, text: bytes) -> None:
-        if len(self.events) >= BEHIND:
-            self.events.clear()
+        if len(self.events) >= BEHIND or self.size + len(text) > BEHIND_BYTES:
+            self.take()
             self.lost = True
         if not self.lost:
             self.events.append(text)
+            self.size += len(text)
         self.news.set()
+
+    def take(self) -> list[bytes]:
+        """The unsent events, which are somebody else's now."""
+        taken, self.events, self.size = self.events, [], 0
+        return taken
 
     def show(self, job: int, text: bytes) -> None:
         self.previews.pop(job, None)
@@ -131,9 +139,8 @@ class EventLog:
                 follower.news.clear()
                 if follower.lost:
                     follower.lost = False
-                    follower.events.clear()
                     yield self._snapshot_text()
-                events, follower.events = follower.events, deque()
+                events = follower.take()
                 shown, follower.previews = follower.previews, {}
                 if events or shown:
                     yield b"".join((*events, *shown.values()))

@@ -215,7 +215,6 @@ def final(engine: Engine, plugins: PluginSet, **changes: object) -> np.ndarray:
         ({"sampler": "unit", "sgm_noise_multiplier": True}, lambda sigma: 1.0),
     ],
     ids=["sigma", "sigma, SGM", "unit", "unit, SGM"],
-    ids=str,
 )
 def test_sampling_starts_from_noise_of_the_first_sigma(
     changes: dict, scale: Callable[[float], float], tiny_engine: Engine, with_still: PluginSet

@@ -85,6 +85,7 @@ REQUESTS: list[tuple[dict[str, Any], str, str]] = [
     (body(scheduler="Karas"), "request.scheduler", "Did you mean 'Karras'"),
     (body(model="sdterm-demoo"), "request.model", "Did you mean 'sdterm-demo'"),
     (body(model="../../etc/passwd"), "request.model", "There is no model named"),
+    (body(styles=["no such"]), "request.styles", "There is no style named 'no such'"),
     (body(format="pngg"), "request.format", "Did you mean 'PNG'"),
     (body(memory=["slicedd"]), "request.memory", "Did you mean 'Sliced attention'"),
     (body(sampler_options={"etta": 1}), "request.sampler_options", "has no option 'etta'"),
