@@ -150,6 +150,8 @@ class Worker:
                 recent.append((now - at) / (pulse.call - last))
             if pulse.call != last:
                 last, at = pulse.call, now
+            if self._job is None:  # nobody listens
+                continue
             median = statistics.median(recent) if recent else 0.0
             self._wire.send("heartbeat", job=self._job, phase=pulse.phase, call=pulse.call, median=median)
 

@@ -8,6 +8,8 @@ import pytest
 
 # As sdterm.engine does before torch is loaded; a test module that imports torch first would come too late with it.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "PYTEST_XDIST_WORKER" in os.environ:  # a core each; what tests start shares it
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

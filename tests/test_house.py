@@ -55,6 +55,17 @@ main()
     assert json.loads(done.stdout.splitlines()[-1]) == []
 
 
+def test_the_host_and_its_clients_load_no_torch(repo: Path) -> None:
+    program = """
+import sys
+import sdterm.client, sdterm.host.__main__, sdterm.host.thumbnail
+from sdterm.cli import attach, cancel, follow, gallery, host, queue
+print(sorted({"torch", "diffusers", "transformers", "numpy"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=repo, capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stdout + done.stderr
+
+
 @pytest.fixture(scope="module")
 def tracked(repo: Path) -> list[str]:
     """The files of the project; what else lies in a clone is its user's."""

@@ -220,6 +220,8 @@ class Engine:
         try:
             batches = job.batches()
             for number, batch in enumerate(batches):
+                if not batch:
+                    continue
                 on_step = progress(job, batch, number, len(batches), previews, emit)
                 try:
                     latents = self._sample(job, batch, cancel, pause_at, on_step, emit)

@@ -56,13 +56,13 @@ class Job:
         return index in self.saved or index in self.left_out
 
     def batches(self) -> list[list[int]]:
-        """The images still to draw, by index, as they are drawn together."""
+        """The images still to draw, by index, as they are drawn together; empty where all are settled."""
         size = 1 if self.choices.sampler.batch_coupled else self.request.batch_size
-        batches = [
-            [index for index in range(first, min(first + size, len(self.plan.images))) if not self.is_settled(index)]
-            for first in range(0, len(self.plan.images), size)
+        count = len(self.plan.images)
+        return [
+            [index for index in range(first, min(first + size, count)) if not self.is_settled(index)]
+            for first in range(0, count, size)
         ]
-        return [batch for batch in batches if batch]
 
 
 def encoded(job: Job, pixels: NDArray[Any], infotext: str) -> bytes:

@@ -79,7 +79,7 @@ def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
         await home.check(submission)
         saving = submission.saving or home.saving()
         job = home.jobs.submit(submission, saving)
-        await home.dispatcher.wake()
+        home.dispatcher.wake()
         return home.job(job)
 
     @router.get("/jobs")
@@ -101,6 +101,7 @@ def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
         """Stop a job for good; finished images stay."""
         if home.jobs.cancel(job):
             await home.dispatcher.stop_job(job)
+        home.dispatcher.forget_tape(job)
         return home.job(job)
 
     @router.post("/jobs/{job}/pause")
@@ -114,14 +115,14 @@ def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
     async def resume(job: Identifier, how: Resumption | None = None) -> Job:
         """Go on with a paused job, or with some of its images."""
         home.jobs.resume(job, how or Resumption())
-        await home.dispatcher.wake()
+        home.dispatcher.wake()
         return home.job(job)
 
     @router.post("/jobs/{job}/retry")
     async def retry(job: Identifier) -> Job:
         """Try a failed job again, from where it was."""
         home.jobs.retry(job)
-        await home.dispatcher.wake()
+        home.dispatcher.wake()
         return home.job(job)
 
     @router.post("/jobs/{job}/move")
@@ -139,7 +140,7 @@ def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
     async def set_queue(what: Literal["pause", "resume"]) -> Queue:
         """Pause: what runs is finished, nothing new begins."""
         home.jobs.pause_queue(what == "pause")
-        await home.dispatcher.wake()
+        home.dispatcher.wake()
         return home.jobs.queue()
 
     @router.get("/events", response_class=StreamingResponse)

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import aclosing
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -63,15 +64,15 @@ class Dispatcher:
     ) -> None:
         self._settings, self._place = settings, place
         self._jobs, self._pictures, self._log = jobs, pictures, log
-        self._workers = {number: WorkerProcess(device, settings, place.log) for number, device in enumerate(devices)}
+        self._workers = [WorkerProcess(device, settings, place.log) for device in devices]
+        self._news = [asyncio.Event() for _ in devices]
         self._running: dict[int, WorkerProcess] = {}
         self._progress: dict[int, Progress] = {}
         self._waiting: dict[int, tuple[int, float]] = {}  # job → bytes free when its disk was full, and when
-        self._news = asyncio.Condition()
 
     @property
     def workers(self) -> tuple[WorkerView, ...]:
-        return tuple(worker.view for worker in self._workers.values())
+        return tuple(worker.view for worker in self._workers)
 
     @property
     def is_busy(self) -> bool:
@@ -81,10 +82,10 @@ class Dispatcher:
         """Where a running job is."""
         return self._progress.get(job)
 
-    async def wake(self) -> None:
+    def wake(self) -> None:
         """There may be something to draw."""
-        async with self._news:
-            self._news.notify_all()
+        for news in self._news:
+            news.set()
 
     async def stop_job(self, job: int) -> None:
         """Have a job's worker stop within one network call; the queue knows what is to become of the job."""
@@ -93,7 +94,8 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Until cancelled, which ends all workers; their jobs go on with the next host."""
-        tasks = [asyncio.create_task(self._serve(worker)) for worker in self._workers.values()]
+        served = zip(self._workers, self._news, strict=True)
+        tasks = [asyncio.create_task(self._serve(worker, news)) for worker, news in served]
         tasks.append(asyncio.create_task(self._look_for_room()))
         try:
             await asyncio.gather(*tasks)
@@ -101,28 +103,30 @@ class Dispatcher:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await asyncio.gather(*(worker.end() for worker in self._workers.values()))
+            await asyncio.gather(*(worker.end() for worker in self._workers))
 
-    async def _serve(self, worker: WorkerProcess) -> None:
+    async def _serve(self, worker: WorkerProcess, news: asyncio.Event) -> None:
+        now, limit = asyncio.get_running_loop().time, self._settings["idle_unload"]
+        idle_since = now()
         while True:
             if not worker.is_alive:
                 await asyncio.sleep(0)  # those that have a model in memory look first
-            if (job := self._take()) is not None:
-                await self._draw(worker, job)
+            news.clear()
+            try:
+                job = self._jobs.take()
+                if job is not None:
+                    await self._draw(worker, job)
+                    idle_since = now()
+                    continue
+            except Exception:  # a full disk, or a defect: the queue goes on once it can
+                _log.exception("the queue cannot go on")
+                await asyncio.sleep(ROOM_EVERY)
                 continue
-            async with self._news:
-                try:
-                    idle = self._settings["idle_unload"] if worker.is_alive else 0
-                    await asyncio.wait_for(self._news.wait(), idle or None)
-                except TimeoutError:
-                    await worker.end()  # frees everything that it has on the device, not only the model
-
-    def _take(self) -> int | None:
-        try:
-            return self._jobs.take()
-        except sqlite3.Error as error:  # a full disk; `_look_for_room` wakes everyone
-            _log.error("the queue cannot be written: %s", error)
-            return None
+            left = idle_since + limit - now() if limit and worker.is_alive else None
+            try:
+                await asyncio.wait_for(news.wait(), left)
+            except TimeoutError:
+                await worker.end()  # frees everything that it has on the device, not only the model
 
     async def _draw(self, worker: WorkerProcess, job: int) -> None:
         """One job on one worker, until it ends, waits or stops."""
@@ -146,31 +150,33 @@ class Dispatcher:
             worker.set_job(None)
             self._running.pop(job, None)
             self._progress.pop(job, None)
-        await self.wake()
+        self.wake()
 
     async def _talk(self, worker: WorkerProcess, job: int) -> None:
         if not worker.is_alive:
             await worker.start()
         worker.set_job(job)
+        self._pictures.recover(job)
         details = self._jobs.details(job)
         await worker.send("draw", **self._message(details))
         if self._jobs.wish(job):  # it came between taking the job and sending it
             await worker.send("stop", job=job)
         settled = False
-        async for message, data in worker.messages():
-            match message["type"]:
-                case "event" if message["job"] == job:
-                    fields = dict(message["event"])
-                    event = event_of(fields.pop("event"), fields, data)
-                    settled = await self._on_event(worker, details, event, message) or settled
-                case "unusable":
-                    self._settle(job, Failed(code="no_device", message=message["message"], advice=_NO_DEVICE))
-                    await worker.end()
-                    return
-                case "finished" if message["job"] == job:
-                    if not settled:  # it was stopped while its last image was on its way
-                        self._settle(job, Cancelled(images=0))
-                    return
+        async with aclosing(worker.messages()) as messages:
+            async for message, data in messages:
+                match message["type"]:
+                    case "event" if message["job"] == job:
+                        fields = dict(message["event"])
+                        event = event_of(fields.pop("event"), fields, data)
+                        settled = await self._on_event(worker, details, event, message) or settled
+                    case "unusable":
+                        self._settle(job, Failed(code="no_device", message=message["message"], advice=_NO_DEVICE))
+                        await worker.end()
+                        return
+                    case "finished" if message["job"] == job:
+                        if not settled:  # it was stopped while its last image was on its way
+                            self._settle(job, Cancelled(images=0))
+                        return
 
     def _message(self, job: JobDetails) -> dict[str, Any]:
         """All that a worker needs to know of a job."""
@@ -189,12 +195,18 @@ class Dispatcher:
     def tape(self, job: int) -> Path:
         return self._place.tapes / f"{job}.tape"
 
+    def forget_tape(self, job: int) -> None:
+        """Delete a job's tape if the job can never go on."""
+        if self._jobs.job(job).state in ("done", "cancelled"):
+            with contextlib.suppress(OSError):
+                self.tape(job).unlink(missing_ok=True)
+
     async def _on_event(self, worker: WorkerProcess, job: JobDetails, event: Event, message: dict[str, Any]) -> bool:
         """Keep and tell what a worker says. Returns whether the job's fate is settled by it."""
         match event:
             case Started():
                 self._jobs.prepared(job.id, event, message["generation"])
-                worker.view = worker.view.model_copy(update={"model": event.model})
+                worker.set_model(event.model)
             case Preview():
                 self._log.show(job.id, event)
             case Image() | Grid():
@@ -210,7 +222,7 @@ class Dispatcher:
                 self._log.add(job.id, event)
             case _:
                 if isinstance(event, ModelLoading):
-                    worker.view = worker.view.model_copy(update={"model": event.model})
+                    worker.set_model(event.model)
                 self._log.add(job.id, event)
         return False
 
@@ -271,6 +283,8 @@ class Dispatcher:
                 self._jobs.end(job, "waiting", Waiting(code=event.code, message=said, advice="Free some space."))
             case Failed():
                 self._jobs.end(job, "failed", event)
+            case Paused() if wish == "cancel":
+                self._jobs.end(job, "cancelled", Cancelled(images=event.images))
             case Paused():
                 self._jobs.end(job, "paused", event)
             case Cancelled() if wish == "again":
@@ -279,9 +293,7 @@ class Dispatcher:
                 self._jobs.end(job, "paused", Paused(images=event.images))
             case Cancelled():
                 self._jobs.end(job, "cancelled", event)
-        if isinstance(event, Done) or (isinstance(event, Cancelled) and wish == "cancel"):
-            with contextlib.suppress(OSError):
-                self.tape(job).unlink(missing_ok=True)
+        self.forget_tape(job)
 
     def _after_loss(self, job: int, lost: WorkerLostError) -> None:
         attempts = self._jobs.interrupted(job, lost.code, str(lost))
@@ -309,19 +321,22 @@ class Dispatcher:
         while True:
             await asyncio.sleep(ROOM_EVERY)
             now = asyncio.get_running_loop().time()
-            for job in self._jobs.waiting():
-                before, since = self._waiting.get(job, (0, 0.0))
-                if self._room(job) > before + _ROOM or now - since > _STUBBORN:
-                    with contextlib.suppress(sqlite3.Error):
+            with contextlib.suppress(sqlite3.Error):  # there is no room yet
+                for job in self._jobs.waiting():
+                    before, since = self._waiting.get(job, (0, 0.0))
+                    if self._room(job) > before + _ROOM or now - since > _STUBBORN:
                         self._jobs.resume(job, Resumption())
                         self._waiting.pop(job, None)
                         _log.info("job %s goes on: there is room", job)
-            await self.wake()
+                        self.wake()
 
     def _room(self, job: int) -> int:
         """Bytes free where a job writes."""
-        folders = {self._place.folder, self._place.tapes, self._jobs.saving(job).folder}
-        return min((shutil.disk_usage(folder).free for folder in folders if folder.is_dir()), default=0)
+        free = []
+        for folder in {self._place.folder, self._place.tapes, self._jobs.saving(job).folder}:
+            with contextlib.suppress(OSError):
+                free.append(shutil.disk_usage(folder).free)
+        return min(free, default=0)
 
 
 def _defect(error: Exception) -> Failed:

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 from sdterm import __version__
 from sdterm.core.catalogue import Catalogue, load_catalogue
@@ -20,9 +21,12 @@ from sdterm.core.plan import choose_parts
 from sdterm.core.styles import styles_of
 from sdterm.host.database import Database
 from sdterm.host.dispatch import Dispatcher
-from sdterm.host.jobs import Jobs
+from sdterm.host.jobs import Jobs, UnknownJobError
 from sdterm.host.log import EventLog
 from sdterm.host.pictures import Pictures
+
+FAILED_TAPE_KEPT = 7 * 24 * 3600.0
+"""Seconds."""
 
 
 class Home:
@@ -44,8 +48,21 @@ class Home:
 
     def recover(self) -> None:
         """Go on where the last host ended."""
-        self.pictures.recover()
         self.jobs.recover()
+        for tape in self.place.tapes.glob("*.tape"):
+            self._sweep(tape)
+
+    def _sweep(self, tape: Path) -> None:
+        """Delete the tape of a job that never goes on, or failed so long ago that nobody will try it again."""
+        try:
+            job = self.jobs.job(int(tape.stem))
+            if job.state == "failed" and time.time() - tape.stat().st_mtime > FAILED_TAPE_KEPT:
+                tape.unlink()
+            self.dispatcher.forget_tape(job.id)
+        except (ValueError, UnknownJobError):
+            tape.unlink(missing_ok=True)
+        except OSError:
+            pass  # it stays until the next start
 
     def touch(self) -> None:
         """Somebody is there."""
@@ -55,7 +72,7 @@ class Home:
         """Wait until nobody has wanted anything for as long as the settings say."""
         limit = self.settings["idle_exit"]
         while True:
-            if self.dispatcher.is_busy or self.log.watching:
+            if self.dispatcher.is_busy or self.log.watching or self.jobs.waiting():
                 self.touch()
             left = self._touched + limit - time.monotonic()
             if limit and left <= 0:

@@ -59,10 +59,10 @@ class Pictures:
         with self._database.transaction():
             self._database.execute("DELETE FROM pictures WHERE job = ? AND saved IS NULL", job)
 
-    def recover(self) -> None:
-        """After a start: an image that was getting its name when the last host died either has it, or is drawn again
-        from the tape."""
-        for row in self._database.rows("SELECT * FROM pictures WHERE saved IS NULL"):
+    def recover(self, job: int) -> None:
+        """Before a job goes on: an image that was getting its name when the host died, or could not write that it has
+        it, either has it or is drawn again from the tape."""
+        for row in self._database.rows("SELECT * FROM pictures WHERE saved IS NULL AND job = ?", job):
             path = Path(row["path"])
             with self._database.transaction():
                 if _digest(path) == row["digest"]:

@@ -67,7 +67,7 @@ CREATE TABLE pictures (
     infotext TEXT NOT NULL,
     UNIQUE (job, number)
 );
-CREATE INDEX pictures_unsaved ON pictures (id) WHERE saved IS NULL;
+CREATE INDEX pictures_unsaved ON pictures (job) WHERE saved IS NULL;
 CREATE VIRTUAL TABLE pictures_text USING fts5 (infotext, content='pictures', content_rowid='id');
 CREATE TRIGGER pictures_indexed AFTER INSERT ON pictures
 BEGIN INSERT INTO pictures_text (rowid, infotext) VALUES (new.id, new.infotext); END;

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,12 @@ class WorkerProcess:
         self._moved = 0.0  # when it last got on
         self._ours = False  # whether it waits for the host, not the host for it
         self._median = 0.0
-        self.view = WorkerView(device=device or "auto")
+        self._view = WorkerView(device=device or "auto")
+
+    @property
+    def view(self) -> WorkerView:
+        """What is to be seen of it."""
+        return self._view if self.is_alive else WorkerView(device=self._device or "auto")
 
     @property
     def is_alive(self) -> bool:
@@ -74,7 +79,7 @@ class WorkerProcess:
             except OSError as error:
                 raise WorkerLostError("worker_unstartable", f"No process could be started: {error}.") from error
         self._moved = self._heard = self._monotonic()
-        self.view = self.view.model_copy(update={"pid": self._process.pid, "phase": "starting"})
+        self._view = self._view.model_copy(update={"pid": self._process.pid, "phase": "starting"})
         self._watch = asyncio.create_task(self._watch_over())
 
     async def send(self, kind: str, **fields: Any) -> None:
@@ -84,7 +89,7 @@ class WorkerProcess:
                 self._process.stdin.write(pack({"type": kind, **fields}))
                 await self._process.stdin.drain()
 
-    async def messages(self) -> AsyncIterator[tuple[dict[str, Any], bytes]]:
+    async def messages(self) -> AsyncGenerator[tuple[dict[str, Any], bytes], None]:
         """What it says, heartbeats left out. While the reader is at work on a message, no deadline runs. Raises
         WorkerLostError once the process is gone."""
         assert self._process and self._process.stdout
@@ -112,10 +117,13 @@ class WorkerProcess:
                 self._moved = self._heard = self._monotonic()
                 self._ours = False
 
+    def set_model(self, name: str) -> None:
+        self._view = self._view.model_copy(update={"model": name})
+
     def set_job(self, job: int | None) -> None:
         self._moved = self._heard = self._monotonic()
         phase = self.view.phase if job else "idle"
-        self.view = self.view.model_copy(update={"job": job, "phase": phase, "call": 0})
+        self._view = self._view.model_copy(update={"job": job, "phase": phase, "call": 0})
 
     async def end(self) -> None:
         """Let it go: it ends with its input, at once, or is killed."""
@@ -133,7 +141,7 @@ class WorkerProcess:
         phase, call = str(message["phase"]), int(message["call"])
         if (phase, call) != (self.view.phase, self.view.call):
             self._moved = self._monotonic()
-            self.view = self.view.model_copy(update={"phase": phase, "call": call})
+            self._view = self._view.model_copy(update={"phase": phase, "call": call})
         self._median = float(message["median"])
 
     async def _watch_over(self) -> None:
@@ -173,7 +181,6 @@ class WorkerProcess:
         if self._watch:
             self._watch.cancel()
             self._watch = None
-        self.view = WorkerView(device=self._device or "auto")
 
 
 def _said(code: int) -> str:

@@ -86,7 +86,7 @@ def pixels(data: bytes) -> np.ndarray:
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
     """Peak signal to noise ratio in dB; the same pixels give infinity."""
     error = np.mean((a.astype(float) - b.astype(float)) ** 2)
-    return float("inf") if error == 0 else 10 * np.log10(255**2 / error)
+    return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
 
 
 def distance(a: np.ndarray, b: np.ndarray) -> float:

@@ -165,7 +165,7 @@ def test_a_killed_process_is_resumed_from_its_tape(tmp_path: Path) -> None:
     assert resumed["calls"] >= 17
     (image,) = [event for event in events if event["event"] == "image"]
     assert image["seed"] == seed, "a random seed is drawn once"
-    whole = [*command[:-2], "--seed", str(seed)]
+    whole = [*command[:-2], "--local", "--seed", str(seed)]
     subprocess.run(whole, capture_output=True, env=environment, timeout=120, check=True)
     first, second = sorted(tmp_path.glob("outputs/*/*.png"))
     assert first.read_bytes() == second.read_bytes()

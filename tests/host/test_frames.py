@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import tracemalloc
+from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import pytest
@@ -136,10 +137,14 @@ def test_a_worker_ends_by_itself_with_its_input_or_at_the_first_malformed_frame(
     assert said in errors and "Traceback" not in errors
 
 
-def test_a_worker_whose_host_no_longer_reads_ends(worker_command: list[str]) -> None:
+def test_a_worker_whose_host_no_longer_reads_ends(worker_command: list[str], tmp_path: Path) -> None:
     with subprocess.Popen(
         worker_command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as worker:
-        assert worker.stdout and read_frame(cast(BinaryIO, worker.stdout))
-        worker.stdout.close()  # its next heartbeat meets a closed pipe
-        assert worker.wait(30) == 0
+        assert worker.stdout and worker.stdin and read_frame(cast(BinaryIO, worker.stdout))
+        worker.stdout.close()  # the first event meets a closed pipe
+        request = {"prompt": "a house", "steps": 1, "width": 64, "height": 64}
+        rest = {"plan": None, "generation": [], "saved": {}, "left_out": [], "pause_at": None}
+        worker.stdin.write(pack({"type": "draw", "job": 1, "request": request, "tape": str(tmp_path / "tape"), **rest}))
+        worker.stdin.flush()
+        assert worker.wait(60) == 0

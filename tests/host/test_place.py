@@ -154,11 +154,13 @@ def opened(start_host: StartHost, tmp_path_factory: pytest.TempPathFactory) -> I
     data = tmp_path_factory.mktemp("open")
     client = start_host(data, device="cpu")
     place = place_of(data)
-    for path in (data, data.parent, data.parent.parent, place.folder):
+    closed = [path for path in data.parents if path.stat().st_mode & 0o777 == 0o700]
+    for path in (data, *closed, place.folder):
         path.chmod(0o755)
     place.socket.chmod(0o666)
     yield client, place
-    data.parent.chmod(0o700)
+    for path in closed:
+        path.chmod(0o700)
 
 
 @as_root
