@@ -144,7 +144,7 @@ def test_a_worker_whose_host_no_longer_reads_ends(worker_command: list[str], tmp
         assert worker.stdout and worker.stdin and read_frame(cast(BinaryIO, worker.stdout))
         worker.stdout.close()  # the first event meets a closed pipe
         request = {"prompt": "a house", "steps": 1, "width": 64, "height": 64}
-        rest = {"plan": None, "generation": [], "saved": {}, "left_out": [], "pause_at": None}
+        rest: dict[str, Any] = {"plan": None, "generation": [], "saved": {}, "left_out": [], "pause_at": None}
         worker.stdin.write(pack({"type": "draw", "job": 1, "request": request, "tape": str(tmp_path / "tape"), **rest}))
         worker.stdin.flush()
         assert worker.wait(60) == 0
