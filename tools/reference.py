@@ -37,13 +37,7 @@ def _lines() -> Iterator[str]:
     for name in COMMANDS:
         command = sdterm.get_command(context, name)
         assert command
-        yield f"### `sdterm {name}`\n\n{inspect.cleandoc(command.help or '')}\n"
-        rows = [
-            (", ".join(parameter.opts), parameter.help or "")
-            for parameter in command.params
-            if isinstance(parameter, click.Option) and parameter.expose_value
-        ]
-        yield from _table(("option", "meaning"), rows)
+        yield from _command(f"sdterm {name}", command)
     yield "## Exit codes\n"
     yield from _table(("code", "meaning"), [(str(code), meaning) for code, meaning in EXIT_CODES.items()])
     yield "## Settings\n"
@@ -67,6 +61,19 @@ def _lines() -> Iterator[str]:
             (f"`{key}`", _type(field.annotation)) for key, field in event.model_fields.items() if not field.exclude
         ]
         yield from _table(("field", "type"), fields)
+
+
+def _command(name: str, command: click.Command) -> Iterator[str]:
+    """A command's help and options, and those of the commands inside it."""
+    yield f"### `{name}`\n\n{inspect.cleandoc(command.help or '')}\n"
+    rows = [
+        (", ".join(parameter.opts), parameter.help or "")
+        for parameter in command.params
+        if isinstance(parameter, click.Option) and parameter.expose_value
+    ]
+    yield from _table(("option", "meaning"), rows)
+    for inner, inside in command.commands.items() if isinstance(command, click.Group) else ():
+        yield from _command(f"{name} {inner}", inside)
 
 
 def _type(annotation: object) -> str:

@@ -1,0 +1,95 @@
+"""The index of images: each one once, whatever happens between its name and its row."""
+
+from pathlib import Path
+
+import pytest
+
+from sdterm.events import Image
+from sdterm.host.home import Home
+from sdterm.host.pictures import UnknownPictureError
+from tests.host.conftest import submission
+
+
+def image(path: Path, data: bytes = b"pixels", index: int = 0, infotext: str = "an owl, night\nSteps: 2") -> Image:
+    return Image(
+        index=index,
+        seed=2**63 + index,
+        width=64,
+        height=64,
+        infotext=infotext,
+        suffix=".png",
+        data=data,
+        path=str(path),
+    )
+
+
+@pytest.fixture
+def job(home: Home) -> int:
+    return home.jobs.submit(submission(), home.saving())
+
+
+def test_a_file_that_got_its_name_before_the_host_died_is_found_again(home: Home, job: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    home.pictures.intend(job, image(path), path)
+    path.write_bytes(b"pixels")
+    before = home.log.last
+    home.pictures.recover(job)
+    (picture,) = home.pictures.page("", 10, None).pictures
+    assert (picture.path, picture.number, picture.seed, picture.missing) == (str(path), 0, 2**63, False)
+    assert home.jobs.job(job).done == 1 and home.log.last == before + 1, "and everyone is told"
+    home.pictures.recover(job)
+    assert home.jobs.job(job).done == 1
+
+
+@pytest.mark.parametrize("content", [None, b"", b"somebody else's"])
+def test_a_name_without_the_image_is_given_up_and_what_lies_there_stays(
+    home: Home, job: int, tmp_path: Path, content: bytes | None
+) -> None:
+    path, beside = tmp_path / "a.png", tmp_path / "a.txt"
+    beside.write_text("an owl, night\nSteps: 2\n")
+    home.pictures.intend(job, image(path), path)
+    if content is not None:
+        path.write_bytes(content)
+    home.pictures.recover(job)
+    assert not home.pictures.has(job, 0) and home.pictures.page("", 10, None).pictures == ()
+    assert (path.read_bytes() if path.exists() else None) == content
+    assert beside.exists() == (content is not None), "a text beside no picture goes with it"
+
+
+def test_an_image_that_is_being_written_for_another_job_is_left_alone(home: Home, job: int, tmp_path: Path) -> None:
+    other = home.jobs.submit(submission(), home.saving())
+    home.pictures.intend(other, image(tmp_path / "b.png"), tmp_path / "b.png")
+    home.pictures.recover(job)
+    home.pictures.written(other, image(tmp_path / "b.png"))
+    assert home.pictures.has(other, 0)
+
+
+def test_words_are_found_in_any_order_as_beginnings_and_hostile_queries_find_nothing(
+    home: Home, job: int, tmp_path: Path
+) -> None:
+    for index, text in enumerate(["a red house, lake", "a blue house", "夜の湖, 猫"]):
+        path = tmp_path / f"{index}.png"
+        home.pictures.intend(job, image(path, index=index, infotext=text), path)
+        home.pictures.written(job, image(path, index=index, infotext=text))
+
+    def found(query: str) -> list[int]:
+        return [picture.number for picture in home.pictures.page(query, 10, None).pictures]
+
+    assert found("house") == [1, 0] and found("lake RED") == [0] and found("hou blu") == [1] and found("夜の湖") == [2]
+    assert found("castle") == [] and found('"') == [2, 1, 0] and found("infotext:red OR NEAR(a b) -house*") == []
+
+
+def test_pages_go_back_in_time_and_end(home: Home, job: int, tmp_path: Path) -> None:
+    for index in range(7):
+        path = tmp_path / f"{index}.png"
+        home.pictures.intend(job, image(path, index=index), path)
+        home.pictures.written(job, image(path, index=index))
+    seen, cursor = [], None
+    while True:
+        page = home.pictures.page("owl", 3, cursor)
+        seen += [picture.number for picture in page.pictures]
+        if not (cursor := page.next):
+            break
+    assert seen == [6, 5, 4, 3, 2, 1, 0]
+    with pytest.raises(UnknownPictureError):
+        home.pictures.get(99)
