@@ -12,7 +12,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -65,15 +65,16 @@ class RefusedError(RuntimeError):
         self.problem, self.status = problem, status
 
 
-def connect(settings: Settings, *, start: bool = True) -> "Client":
+def connect(settings: Settings, *, start: bool = True, starting: Callable[[], None] = lambda: None) -> "Client":
     """A client of the host of this data root, which is started if there is none. Raises HostError if it cannot be, or
     if it runs with other settings than the ones given here. Without `start`: of a host that runs, however set up;
-    HostError if there is none."""
+    HostError if there is none. starting: called before one is started, which takes a moment."""
     place = place_of(settings.root)
     client = _reach(place)
     if not client:
         if not start:
             raise HostError(f"No host is running for {settings.root}. `sdterm host start` starts one.")
+        starting()
         client = _start(settings, place)
     try:
         if start:
@@ -247,7 +248,8 @@ def _start(settings: Settings, place: Place) -> Client:
         for setting in SETTINGS
         if setting.scope == "host" and setting.key != "data_dir" and settings.values[setting.key].source in _TYPED
     }
-    command = [sys.executable, "-m", "sdterm.host", json.dumps(given)]
+    # -P: a random.py in the folder where somebody stands is not ours
+    command = [sys.executable, "-P", "-m", "sdterm.host", json.dumps(given)]
     deadline = time.monotonic() + START_LIMIT
     while time.monotonic() < deadline:
         told = _spawn(command, place)

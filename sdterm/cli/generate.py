@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from sdterm.cli.errors import EXIT_CANCELLED, EXIT_FAILED, EXIT_USAGE, UsageError
+from sdterm.cli.errors import EXIT_CANCELLED, EXIT_FAILED, EXIT_USAGE, UsageError, say
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.output import Output, output_for
 from sdterm.core.assignment import assign
@@ -123,7 +123,7 @@ def generate(
     from sdterm.cli.follow import follow
     from sdterm.client import connect
 
-    with connect(settings) as host:
+    with connect(settings, starting=_say_starting) as host:
         job = host.submit(Submission(request=request, saving=saving, pause_at=pause_at))
         if detach:
             click.echo(job.model_dump_json() if as_json else job.id)
@@ -132,6 +132,11 @@ def generate(
             output.show(warning)
         chosen = settings.with_value("notify", notify, "--notify") if notify else settings
         context.exit(follow(host, job.id, output, chosen, on_interrupt=partial(_cancel, settings, job.id)))
+
+
+def _say_starting() -> None:
+    if sys.stderr.isatty():
+        say("Starting the host. The first picture takes some seconds longer.")
 
 
 def _cancel(settings: Settings, job: int) -> None:

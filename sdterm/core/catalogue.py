@@ -173,7 +173,7 @@ def _read(path: Path) -> Mapping[str, Any] | None:
 def _export_elsewhere(folder: Path | None) -> Catalogue:
     with tempfile.TemporaryDirectory() as temporary:
         target = Path(temporary) / "catalogue.json"
-        command = [sys.executable, "-m", "sdterm.core.catalogue", str(folder or ""), str(target)]
+        command = [sys.executable, "-P", "-m", "sdterm.core.catalogue", str(folder or ""), str(target)]
         try:
             done = subprocess.run(command, capture_output=True, timeout=EXPORT_TIMEOUT, check=False)
         except subprocess.TimeoutExpired:
