@@ -13,7 +13,7 @@ from sdterm.cli.errors import EXIT_CANCELLED, EXIT_FAILED, say
 from sdterm.cli.output import Output
 from sdterm.client import Client, HostError, connect
 from sdterm.core.config import Settings
-from sdterm.core.jobs import Entry, Snapshot
+from sdterm.core.jobs import Job, Snapshot
 from sdterm.core.names import printable
 from sdterm.events import Cancelled, Done, Event, Failed, Paused
 
@@ -32,13 +32,8 @@ def follow(host: Client, job: int, output: Output, settings: Settings, *, on_int
     with _interrupts(on_interrupt):
         try:
             with output:
-                for entry in _entries(host, job, settings, previews=output.wants_previews):
-                    if isinstance(entry.event, Snapshot):  # its beginning is not kept any more
-                        continue
-                    output.show(entry.event)
-                    last = entry.event
-                    if isinstance(last, Done | Failed | Cancelled | Paused):
-                        break
+                for last in _events(host, job, settings, previews=output.wants_previews):
+                    output.show(last)
         except _LeftError:
             say(f"Job {job} goes on without this terminal. `sdterm attach {job}` shows it again.")
             return EXIT_CANCELLED
@@ -58,43 +53,43 @@ def leave() -> None:
     raise _LeftError
 
 
-def _entries(host: Client, job: int, settings: Settings, *, previews: bool) -> Iterator[Entry]:
-    """A job's events. A host that is lost in between is found, or started, again."""
+def _events(host: Client, job: int, settings: Settings, *, previews: bool) -> Iterator[Event]:
+    """A job's events, until it ends or waits to be resumed. A host that is lost in between is found, or started,
+    again; one that was stopped is not."""
     after, left = 0, _PATIENCE
     while True:
         try:
             for entry in host.events(after=after, job=job, previews=previews):
-                if after == 0 and isinstance(entry.event, Snapshot) and not _is_open(entry.event, job):
-                    yield _told_again(host, job, entry)
-                yield entry
                 after, left = max(after, entry.number), _PATIENCE
-            reason = HostError("The host has ended.")
+                event = entry.event
+                if isinstance(event, Snapshot):  # it may have ended while nobody could be told
+                    event = _end_of(host.job(job)) or event
+                yield event
+                if isinstance(event, Done | Failed | Cancelled | Paused) and after >= host.job(job).last_event:
+                    return  # a job that was resumed or tried again has earlier ends, too
         except HostError as error:
-            reason = error
-        if not left:
-            raise reason
-        left -= 1
-        say(f"{reason} Looking for it again.")
+            if not left:
+                raise
+            left -= 1
+            say(f"{error} Looking for it again.")
+        else:
+            raise HostError(f"The host was stopped. `sdterm attach {job}` starts it again, and the job goes on.")
         host.close()
         host = connect(settings)
 
 
-def _is_open(snapshot: Snapshot, job: int) -> bool:
-    return any(known.id == job for known in snapshot.jobs)
-
-
-def _told_again(host: Client, job: int, entry: Entry) -> Entry:
-    """The end of a job that ended so long ago that its events are gone."""
-    known = host.job(job)
-    end: Event
-    match known.state:
-        case "failed" if known.reason:
-            end = known.reason
+def _end_of(job: Job) -> Event | None:
+    """The event with which a job ended, as far as it can still be told."""
+    match job.state:
+        case "failed":
+            return job.reason
         case "done":
-            end = Done(images=known.done, seconds=0.0)
-        case _:
-            end = Cancelled(images=known.done)
-    return entry.model_copy(update={"event": end})
+            return Done(images=job.done, seconds=0.0)
+        case "cancelled":
+            return Cancelled(images=job.done)
+        case "paused":
+            return Paused(images=job.done, step=job.pause_at)
+    return None
 
 
 @contextmanager

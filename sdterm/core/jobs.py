@@ -130,6 +130,8 @@ class JobDetails(Job):
     plan: dict[str, Any] | None = None
     generation: tuple[tuple[str, str], ...] = ()
     """(slug, content hash) of each plugin that it is drawn with."""
+    last_event: int = 0
+    """The number of its last event that is kept: whoever saw that one has seen all."""
 
 
 class JobPage(Body):

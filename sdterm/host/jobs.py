@@ -53,6 +53,7 @@ class Jobs:
     def details(self, job: int) -> JobDetails:
         """The same with its request and plan, which may be long."""
         row = self._row(job)
+        last = self._database.row("SELECT max(number) FROM events WHERE job = ?", job)
         return JobDetails.model_validate(
             _listed(row).model_dump()
             | {
@@ -60,6 +61,7 @@ class Jobs:
                 "saving": json.loads(row["saving"]),
                 "plan": json.loads(row["plan"]) if row["plan"] else None,
                 "generation": json.loads(row["generation"]),
+                "last_event": (last and last[0]) or 0,
             }
         )
 

@@ -100,8 +100,9 @@ def test_images_wait_at_a_step_for_some_to_be_chosen(sdterm: Run, tmp_path: Path
     assert "like 0,3,4" in sdterm("queue", "resume", job, "--images", "a").stderr
     assert sdterm("queue", "resume", job, "--images", "2,0").returncode == 0
     events = [json.loads(line) for line in sdterm("attach", job, "--json").stdout.splitlines()]
-    end = next(k for k, event in enumerate(events) if event["event"] == "paused")
-    assert "image" not in [event["event"] for event in events[:end]]
+    names = [event["event"] for event in events]
+    assert names.index("paused") < names.index("image") and names[-1] == "done"
+    assert [event["index"] for event in events if event["event"] == "image"] == [0, 2]
     done = [json.loads(line) for line in sdterm("queue", "--json", "--all").stdout.splitlines()]
     assert next(known for known in done if known["id"] == int(job))["left_out"] == [1]
 
@@ -161,3 +162,28 @@ def test_on_a_terminal_ctrl_c_cancels_and_the_bell_rings_at_the_end(data: Path, 
     assert code == 0 and b"\x1b]9;sdterm: job " in said and b" done\x07" in said
     code, said = on_terminal("generate", "cat", "--steps", "900", "--no-show", interrupt=b"it/s")
     assert code == 130 and b"Cancelled." in said and b"Traceback" not in said
+
+
+def test_a_host_that_is_stopped_stays_stopped_though_somebody_watches(tmp_path: Path) -> None:
+    env = environment(SDTERM_DATA=str(tmp_path / "data"), PYTHONUNBUFFERED="1")
+    sdterm = [sys.executable, "-m", "sdterm"]
+    watching = subprocess.Popen(
+        [*sdterm, "generate", "cat", "--steps", "900", "--json"],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert watching.stdout
+    for line in watching.stdout:
+        if '"event":"step"' in line:
+            break
+    stopped = subprocess.run([*sdterm, "host", "stop"], env=env, capture_output=True, text=True, timeout=60)
+    assert stopped.stdout == "The host has ended.\nJob 1 goes on when the next one starts.\n"
+    _, said = watching.communicate(timeout=30)
+    assert watching.returncode == 1 and said.endswith("`sdterm attach 1` starts it again, and the job goes on.\n")
+    status = subprocess.run([*sdterm, "host", "status"], env=env, capture_output=True, text=True, timeout=60)
+    assert status.returncode == 1
+    cancelled = subprocess.run([*sdterm, "cancel", "1"], env=env, capture_output=True, text=True, timeout=60)
+    assert "Job 1" in cancelled.stdout
+    subprocess.run([*sdterm, "host", "stop"], env=env, capture_output=True, timeout=60, check=True)
