@@ -21,6 +21,7 @@ import httpx2 as httpx
 import psutil
 from pydantic import BaseModel, TypeAdapter
 
+from sdterm import __version__
 from sdterm.core.catalogue import Catalogue
 from sdterm.core.config import SETTINGS, Settings
 from sdterm.core.dataroot import prepare
@@ -286,8 +287,14 @@ _TYPED = ("the command line", "COMMANDLINE_ARGS")
 
 
 def _check(client: Client, settings: Settings) -> None:
-    """Whether that host is the one these settings want. Raises HostError with what to do."""
-    running = client.health().settings
+    """Whether that host is this sdterm's, and the one these settings want. Raises HostError with what to do."""
+    health = client.health()
+    if health.version != __version__:
+        raise HostError(
+            f"The running host is of sdterm {health.version} and this is {__version__}. `sdterm host stop` ends it; "
+            "what it draws goes on with the next."
+        )
+    running = health.settings
     for setting in SETTINGS:
         if setting.scope != "host" or setting.key == "data_dir":
             continue

@@ -9,7 +9,7 @@ from types import FrameType
 
 import click
 
-from sdterm.cli.errors import EXIT_CANCELLED, EXIT_FAILED, say
+from sdterm.cli.errors import EXIT_CANCELLED, EXIT_FAILED, EXIT_USAGE, say
 from sdterm.cli.output import Output
 from sdterm.client import Client, HostError, connect
 from sdterm.core.config import Settings
@@ -41,8 +41,8 @@ def follow(host: Client, job: int, output: Output, settings: Settings, *, on_int
     match last:
         case Cancelled():
             return EXIT_CANCELLED
-        case Failed():
-            return EXIT_FAILED
+        case Failed(code=code):
+            return EXIT_USAGE if code == "bad_request" else EXIT_FAILED
         case Paused():
             say(f"`sdterm queue resume {job}` goes on with it.")
     return 0

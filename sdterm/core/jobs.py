@@ -32,9 +32,15 @@ Number = Annotated[int, Field(ge=0, le=2**16)]
 
 
 class Body(BaseModel):
-    """A value of the API."""
+    """What a client asks."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Answer(BaseModel):
+    """What the host answers. A newer host may say more."""
+
+    model_config = ConfigDict(frozen=True)
 
 
 class Submission(Body):
@@ -91,7 +97,7 @@ class Move(Body):
     """The queued job that it is to come before; unset is the end of the queue."""
 
 
-class Progress(Body):
+class Progress(Answer):
     """Where a running job is."""
 
     batch: int = 0
@@ -100,7 +106,7 @@ class Progress(Body):
     steps: int = 0
 
 
-class Job(Body):
+class Job(Answer):
     """A job, as the host keeps it."""
 
     id: Identifier
@@ -134,7 +140,7 @@ class JobDetails(Job):
     """The number of its last event that is kept: whoever saw that one has seen all."""
 
 
-class JobPage(Body):
+class JobPage(Answer):
     """Some jobs, in the order asked for."""
 
     jobs: tuple[Job, ...]
@@ -142,14 +148,14 @@ class JobPage(Body):
     """Give it as `cursor` for the page after this one."""
 
 
-class Queue(Body):
+class Queue(Answer):
     """The queue as a whole."""
 
     paused: bool
     counts: Mapping[State, int]
 
 
-class Picture(Body):
+class Picture(Answer):
     """A saved image."""
 
     id: Identifier
@@ -167,14 +173,14 @@ class Picture(Body):
     """Seconds since 1970."""
 
 
-class PicturePage(Body):
+class PicturePage(Answer):
     """Some pictures, the newest first."""
 
     pictures: tuple[Picture, ...]
     next: str | None = None
 
 
-class WorkerView(Body):
+class WorkerView(Answer):
     """A process that draws."""
 
     device: str
@@ -185,7 +191,7 @@ class WorkerView(Body):
     model: str | None = None
 
 
-class Health(Body):
+class Health(Answer):
     """The host itself."""
 
     version: str
@@ -201,7 +207,7 @@ class Health(Body):
     """How many clients follow the events."""
 
 
-class Model(Body):
+class Model(Answer):
     """A checkpoint."""
 
     name: str
@@ -212,7 +218,7 @@ class Model(Body):
     embedded: bool = False
 
 
-class SettingView(Body):
+class SettingView(Answer):
     """A setting, its value and where that comes from."""
 
     key: str
@@ -222,7 +228,7 @@ class SettingView(Body):
     sentence: str
 
 
-class Problem(Body):
+class Problem(Answer):
     """Why the host did not do what was asked."""
 
     code: str
@@ -231,7 +237,7 @@ class Problem(Body):
     """What of the request is wrong, like `request.steps`."""
 
 
-class Entry(Body):
+class Entry(Answer):
     """One entry of the host's stream: events of all jobs in one order."""
 
     number: int

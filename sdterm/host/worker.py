@@ -151,7 +151,7 @@ class WorkerProcess:
             if self._ours or not (self.view.job or self.view.phase == "starting"):
                 continue
             limit = self._settings["load_limit"]
-            if self.view.phase == "sample":
+            if self.view.phase == "sample" and self._median:  # the first call may be slow, and nobody knows how slow
                 limit = max(self._settings["hang_limit"], SLOW_CALLS * self._median)
             still, silent = self._monotonic() - self._moved, self._monotonic() - self._heard
             if still > limit or (silent > self._settings["hang_limit"] and self.view.phase != "starting"):
