@@ -146,7 +146,9 @@ class Worker:
         while True:
             time.sleep(HEARTBEAT)
             pulse, now = self._engine.pulse, time.monotonic()
-            if last < pulse.call:
+            if pulse.call < last:
+                recent.clear()  # another run, whose calls may take longer
+            elif pulse.call > last:
                 recent.append((now - at) / (pulse.call - last))
             if pulse.call != last:
                 last, at = pulse.call, now

@@ -123,6 +123,7 @@ class WorkerProcess:
 
     def set_job(self, job: int | None) -> None:
         self._moved = self._heard = self._monotonic()
+        self._median = 0.0
         phase = self.view.phase if job else "idle"
         self._view = self._view.model_copy(update={"job": job, "phase": phase, "call": 0})
 
