@@ -90,7 +90,7 @@ def diffusers_config(checkpoint: Path, scratch: Path) -> Path:
     """The folder that tells from_single_file what is in the file, so that it asks no hub."""
     from sdterm.core.library import CheckpointFile
     from sdterm.plugins.sd1 import architecture
-    from sdterm.plugins.sd1.components import VOCABULARY
+    from sdterm.plugins.sd1.tokenizer import VOCABULARY
 
     reader, folder = CheckpointFile(checkpoint), scratch / "diffusers-config"
     files: dict[str, dict[str, Any]] = {
