@@ -404,7 +404,7 @@ def test_the_guide_explains_every_variable_and_flag(repo: Path) -> None:
 
 def test_the_test_command_installs_its_own_list_once_and_runs_pytest(clone: Clone) -> None:
     arguments, _, _ = clone.shown("test", "--all", "-k", "a b")
-    assert arguments == ["--all", "-k", "a b"]
+    assert arguments[-3:] == ["--all", "-k", "a b"] and arguments[0] == "-n", "what the user says comes last and wins"
     with clone.without_pip():
         clone.shown("test")
 
