@@ -8,10 +8,12 @@ Built-ins are listed by name; pip packages announce themselves in the entry poin
 import hashlib
 import importlib
 import importlib.util
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from importlib.metadata import EntryPoint, entry_points
@@ -61,18 +63,42 @@ class Source:
 
 def discover(extensions: Path | None) -> Iterator[Source]:
     """Every plugin there is, built-ins first, then packages, then the files and folders of `extensions`, by name."""
-    for module in BUILTINS:
-        path = Path(__file__).parents[1].joinpath(*module.split(".")[1:])
-        content = digest(path if path.is_dir() else path.with_suffix(".py"))
-        yield Source(module.removeprefix("sdterm.plugins."), "built-in", module, content)
-    for point in sorted(entry_points(group="sdterm"), key=lambda p: p.name):
-        version = f"{point.dist.name} {point.dist.version}" if point.dist else "?"
-        yield Source(point.name, "package", point.value, hashlib.sha256(version.encode()).hexdigest()[:16])
+    yield from _builtins()
+    yield from _packages(tuple((place, _changed(place)) for place in sys.path))
     for path in sorted(extensions.iterdir()) if extensions and extensions.is_dir() else ():
         if path.name.startswith((".", "_")):
             continue
         if path.suffix == ".py" or (path / "__init__.py").is_file():
             yield Source(path.stem, "extension", str(path), digest(path))
+
+
+@cache
+def _builtins() -> tuple[Source, ...]:
+    """Looked at once: what a process has imported stays as it was."""
+    sources = []
+    for module in BUILTINS:
+        path = Path(__file__).parents[1].joinpath(*module.split(".")[1:])
+        content = digest(path if path.is_dir() else path.with_suffix(".py"))
+        sources.append(Source(module.removeprefix("sdterm.plugins."), "built-in", module, content))
+    return tuple(sources)
+
+
+@lru_cache(maxsize=1)
+def _packages(places: tuple[tuple[str, int], ...]) -> tuple[Source, ...]:
+    """Of packages that announce themselves; looked for again once a folder of `sys.path` (path, its time) changes."""
+    sources = []
+    for point in sorted(entry_points(group="sdterm"), key=lambda p: p.name):
+        version = f"{point.dist.name} {point.dist.version}" if point.dist else "?"
+        content = hashlib.sha256(version.encode()).hexdigest()[:16]
+        sources.append(Source(point.name, "package", point.value, content))
+    return tuple(sources)
+
+
+def _changed(place: str) -> int:
+    try:
+        return os.stat(place or ".").st_mtime_ns
+    except OSError:
+        return 0
 
 
 def load(source: Source) -> ModuleType:

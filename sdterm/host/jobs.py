@@ -175,8 +175,9 @@ class Jobs:
     # --- what becomes of a job ----------------------------------------------------------------------------------------
 
     def take(self) -> int | None:
-        """The next job of the queue, running from now on; None if there is none or the queue is paused."""
-        with self._database.transaction():
+        """The next job of the queue, running from now on; None if there is none or the queue is paused. A power cut
+        may undo it, and the job is queued."""
+        with self._database.transaction(durable=False):
             row = self._database.row("SELECT id FROM jobs WHERE state = 'queued' ORDER BY position, id LIMIT 1")
             if not row or self.is_paused():
                 return None
