@@ -9,6 +9,7 @@ with connect(settings) as host:
 import base64
 import contextlib
 import json
+import select
 import subprocess
 import sys
 import time
@@ -66,10 +67,15 @@ class RefusedError(RuntimeError):
         self.problem, self.status = problem, status
 
 
-def connect(settings: Settings, *, start: bool = True, starting: Callable[[], None] = lambda: None) -> "Client":
-    """A client of the host of this data root, which is started if there is none. Raises HostError if it cannot be, or
-    if it runs with other settings than the ones given here. Without `start`: of a host that runs, however set up;
-    HostError if there is none. starting: called before one is started, which takes a moment."""
+def connect(
+    settings: Settings, *, start: bool = True, check: bool = False, starting: Callable[[], None] = lambda: None
+) -> "Client":
+    """A client of the host of this data root, which is started if there is none; raises HostError if it cannot be, or,
+    without `start`, if there is none.
+
+    check: raise HostError, too, if it runs with other settings than the ones given here. starting: called before one
+    is started, which takes a moment.
+    """
     place = place_of(settings.root)
     client = _reach(place)
     if not client:
@@ -78,7 +84,7 @@ def connect(settings: Settings, *, start: bool = True, starting: Callable[[], No
         starting()
         client = _start(settings, place)
     try:
-        if start:
+        if check:
             _check(client, settings)
     except BaseException:
         client.close()
@@ -168,14 +174,15 @@ class Client:
 
     def stop(self) -> None:
         """End the host, and wait until it is gone."""
-        process = psutil.Process(self.health().pid)
-        self._call("POST", "stop")
+        pid = self.health().pid
         try:
+            process = psutil.Process(pid)
+            self._call("POST", "stop")
             process.wait(STOP_LIMIT)
+        except psutil.NoSuchProcess:  # it was quick
+            pass
         except psutil.TimeoutExpired:
-            raise HostError(
-                f"The host (process {process.pid}) does not end; `kill -9 {process.pid}` does it."
-            ) from None
+            raise HostError(f"The host (process {process.pid}) does not end; `kill -9 {pid}` does it.") from None
 
     def events(self, *, after: int | None = None, job: int | None = None, previews: bool = False) -> Iterator[Entry]:
         """What happens after event number `after` (unset: from now on), of one job or all, for ever. Ends when the
@@ -253,7 +260,9 @@ def _start(settings: Settings, place: Place) -> Client:
     command = [sys.executable, "-P", "-m", "sdterm.host", json.dumps(given)]
     deadline = time.monotonic() + START_LIMIT
     while time.monotonic() < deadline:
-        told = _spawn(command, place)
+        told = _spawn(command, place, deadline - time.monotonic())
+        if told is None:
+            break
         if told.startswith("failed"):
             raise HostError(f"The host could not start: {told.removeprefix('failed').strip()}")
         if told not in ("ready", "taken"):
@@ -265,14 +274,17 @@ def _start(settings: Settings, place: Place) -> Client:
     raise HostError(f"A host holds {place.lock} but does not answer; {place.log} may say why.")
 
 
-def _spawn(command: list[str], place: Place) -> str:
-    """Start a process that outlives this one and its terminal. Returns its first line."""
+def _spawn(command: list[str], place: Place, limit: float) -> str | None:
+    """Start a process that outlives this one and its terminal. Returns its first line; None if that does not come
+    within so many seconds."""
     with place.log.open("ab") as log:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True
         )
     assert process.stdout
     with process.stdout as told:
+        if not select.select([told], [], [], limit)[0]:
+            return None
         return told.readline().decode(errors="replace").strip()
 
 

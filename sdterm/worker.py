@@ -4,8 +4,10 @@
 output; what plugins and libraries print goes to standard error. docs/protocol.md lists the messages.
 """
 
+import ctypes
 import json
 import os
+import signal
 import statistics
 import sys
 import threading
@@ -30,8 +32,9 @@ from sdterm.request import GenerationRequest, RequestError
 
 HEARTBEAT = 1.0  # seconds
 EXIT_DEVICE = 70
+_PR_SET_PDEATHSIG = 1
 _NEEDED = {
-    "draw": {"job", "request", "plan", "generation", "saved", "left_out", "pause_at", "tape"},
+    "draw": {"job", "request", "generation", "saved", "left_out", "pause_at", "tape"},
     "saved": {"saved"},
 }
 
@@ -64,7 +67,7 @@ class Worker:
         self._wire = wire
         self._engine = Engine(library=library_of(settings), device=settings["device"])
         self._plugins = self._load_plugins()
-        self._jobs: SimpleQueue[dict[str, Any]] = SimpleQueue()
+        self._jobs: SimpleQueue[tuple[dict[str, Any], bytes]] = SimpleQueue()
         self._saved: SimpleQueue[bool] = SimpleQueue()  # the host's answers about images
         self._cancel = threading.Event()
         self._job: int | None = None
@@ -75,9 +78,9 @@ class Worker:
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
         self._wire.send("ready", pid=os.getpid(), device=str(self._engine.device))
         while True:
-            message = self._jobs.get()
+            message, plan = self._jobs.get()
             try:
-                self._draw(message)
+                self._draw(message, plan)
             except Exception as error:
                 traceback.print_exc()
                 said = f"{type(error).__name__}: {error}"
@@ -85,20 +88,21 @@ class Worker:
             self._job = None
             self._wire.send("finished", job=message["job"])
 
-    def _draw(self, message: dict[str, Any]) -> None:
+    def _draw(self, message: dict[str, Any], plan: bytes) -> None:
         job = self._job = message["job"]
         plugins = self._current_plugins()
         resume = None
-        if plan := message["plan"]:
+        if plan:
             saved = {int(number): Path(path) for number, path in message["saved"].items()}
-            resume = Resume(Plan.model_validate(plan), saved, frozenset(message["left_out"]))
+            resume = Resume(Plan.model_validate_json(plan), saved, frozenset(message["left_out"]))
             if changed := _changed(message["generation"], plugins):
                 self._wire.event(job, Warning(code="plugins_changed", message=changed))
-        try:
-            self._engine.styles = styles_of(self._settings)
-        except StylesError as error:
-            self._wire.event(job, Failed(code="bad_request", message=str(error)))
-            return
+        else:
+            try:
+                self._engine.styles = styles_of(self._settings)
+            except StylesError as error:
+                self._wire.event(job, Failed(code="bad_request", message=str(error)))
+                return
         events = self._engine.run(
             GenerationRequest.model_validate(message["request"]),
             plugins,
@@ -126,14 +130,14 @@ class Worker:
                 os._exit(1)
             if not frame:
                 os._exit(0)
-            message, _ = frame
+            message, payload = frame
             if missing := _NEEDED.get(message["type"], set()) - message.keys():
                 print(f"worker: a message {message['type']!r} lacks {', '.join(sorted(missing))}", file=sys.stderr)
                 os._exit(1)
             match message["type"]:
                 case "draw":
                     self._cancel.clear()
-                    self._jobs.put(message)
+                    self._jobs.put((message, payload))
                 case "stop":
                     self._cancel.set()
                 case "saved":
@@ -182,8 +186,15 @@ def _changed(generation: list[list[str]], plugins: PluginSet) -> str:
     return f"Changed since the job began: {', '.join(names)}." if names else ""
 
 
+def _die_with_parent() -> None:
+    """Even while stopped or stuck in native code, where the end of the input is not noticed (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def main() -> None:
     """Run until the host closes standard input."""
+    _die_with_parent()
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints must not get between the frames
     given = json.loads(sys.argv[1])

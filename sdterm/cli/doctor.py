@@ -64,6 +64,8 @@ def _host(settings: Settings) -> Check:
         return Check("Host", "bad", str(error), "sdterm host logs")
     lost = health.queue.counts["failed"]
     found = f"process {health.pid} with {len(health.workers)} device(s), {health.queue.counts['queued']} job(s) queued"
+    if health.notices:
+        return Check("Host", "note", f"{found}. {' '.join(health.notices)}")
     if health.version != __version__:
         return Check("Host", "note", f"{found}, of sdterm {health.version}", "sdterm host stop")
     return Check("Host", "ok", found + (f", {lost} failed (`sdterm queue retry JOB`)" if lost else ""))

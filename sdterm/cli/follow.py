@@ -5,6 +5,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
 from types import FrameType
 
 import click
@@ -13,9 +15,9 @@ from sdterm.cli.errors import EXIT_CANCELLED, EXIT_FAILED, EXIT_USAGE, say
 from sdterm.cli.output import Output
 from sdterm.client import Client, HostError, connect
 from sdterm.core.config import Settings
-from sdterm.core.jobs import Job, Snapshot
+from sdterm.core.jobs import ENDED, GRID, Job, Snapshot
 from sdterm.core.names import printable
-from sdterm.events import Cancelled, Done, Event, Failed, Paused
+from sdterm.events import Cancelled, Done, Event, Failed, Grid, Image, Paused
 
 _PATIENCE = 3
 """How often a host that is lost is looked for again before giving up."""
@@ -61,11 +63,13 @@ def _events(host: Client, job: int, settings: Settings, *, previews: bool) -> It
         try:
             for entry in host.events(after=after, job=job, previews=previews):
                 after, left = max(after, entry.number), _PATIENCE
-                event = entry.event
-                if isinstance(event, Snapshot):  # it may have ended while nobody could be told
-                    event = _end_of(host.job(job)) or event
-                yield event
-                if isinstance(event, Done | Failed | Cancelled | Paused) and after >= host.job(job).last_event:
+                if isinstance(entry.event, Snapshot):  # its beginning is not kept any more
+                    if not (known := host.job(job)).last_event and known.state in ENDED:
+                        yield from _remains(host, known)
+                        return
+                    continue
+                yield entry.event
+                if isinstance(entry.event, Done | Failed | Cancelled | Paused) and after >= host.job(job).last_event:
                     return  # a job that was resumed or tried again has earlier ends, too
         except HostError as error:
             if not left:
@@ -78,18 +82,20 @@ def _events(host: Client, job: int, settings: Settings, *, previews: bool) -> It
         host = connect(settings)
 
 
-def _end_of(job: Job) -> Event | None:
-    """The event with which a job ended, as far as it can still be told."""
-    match job.state:
-        case "failed":
-            return job.reason
-        case "done":
-            return Done(images=job.done, seconds=0.0)
-        case "cancelled":
-            return Cancelled(images=job.done)
-        case "paused":
-            return Paused(images=job.done, step=job.pause_at)
-    return None
+def _remains(host: Client, job: Job) -> Iterator[Event]:
+    """What can still be told of a job that ended long ago: its pictures, and how it ended."""
+    say(f"Job {job.id} ended as {job.state} on {datetime.fromtimestamp(job.ended or job.created):%F}.")
+    for picture in reversed(host.pictures(job=job.id, limit=500).pictures):
+        facts = picture.model_dump(include={"width", "height", "infotext", "path"})
+        facts |= {"data": b"", "suffix": Path(picture.path).suffix}
+        if picture.number == GRID:
+            yield Grid(**facts)
+        else:
+            yield Image(**facts, index=picture.number, seed=picture.seed or 0)
+    if job.state == "failed" and job.reason:
+        yield job.reason
+    elif job.state == "cancelled":
+        yield Cancelled(images=job.done)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from sdterm.core.jobs import Picture
 from sdterm.core.names import printable
 
 _SHOWN = 20
+_LONGEST_LINE = 100_000  # characters: a command that was cut would copy something else
 
 
 @click.command(epilog="Example: sdterm gallery 'red house' --export houses.zip")
@@ -45,9 +46,13 @@ def gallery(context: click.Context, query: str, limit: int, export: Path | None,
         packed = _pack(there, export)
         click.echo(printable(f"{packed} picture(s) are in {export}", limit=2000))
         there = [export]
-    if not as_json:
-        say("To copy " + ("it" if len(there) == 1 else "them") + " to your machine, run there:")
-        say("  " + _scp(there))
+    if as_json:
+        return
+    if len(there) > _SHOWN:
+        say("To copy them to your machine, put them into one file first, with --export FILE.zip.")
+        return
+    say("To copy " + ("it" if len(there) == 1 else "them") + " to your machine, run there:")
+    click.echo(printable("  " + _scp(there), limit=_LONGEST_LINE), err=True)
 
 
 def _pictures(host: Client, query: str, limit: int) -> list[Picture]:
@@ -99,5 +104,5 @@ def _scp(paths: list[Path]) -> str:
     here = connection[2] if len(connection) == 4 else socket.gethostname()
     port = f"-P {connection[3]} " if len(connection) == 4 and connection[3] != "22" else ""
     here = f"[{here}]" if ":" in here else here
-    words = [shlex.quote(f"{getuser()}@{here}:{path}") for path in paths[:_SHOWN]]
+    words = [shlex.quote(f"{getuser()}@{here}:{path}") for path in paths]
     return f"scp {port}{' '.join(words)} ."

@@ -123,7 +123,7 @@ def generate(
     from sdterm.cli.follow import follow
     from sdterm.client import connect
 
-    with connect(settings, starting=_say_starting) as host:
+    with connect(settings, check=True, starting=_say_starting) as host:
         job = host.submit(Submission(request=request, saving=saving, pause_at=pause_at))
         if detach:
             click.echo(job.model_dump_json() if as_json else job.id)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import click
 
-from sdterm.cli.errors import EXIT_FAILED
+from sdterm.cli.errors import EXIT_FAILED, say
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.client import HostError, connect
 from sdterm.core.names import printable
@@ -26,9 +26,11 @@ def host() -> None:
 @click.pass_context
 def start(context: click.Context) -> None:
     """Start the host, if it does not run yet."""
-    with connect(settings_of(context)) as client:
+    with connect(settings_of(context), check=True) as client:
         health = client.health()
     click.echo(f"The host runs (process {health.pid}).")
+    for notice in health.notices:
+        say(notice)
 
 
 @host.command()
@@ -69,7 +71,10 @@ def status(context: click.Context, as_json: bool) -> None:
     for worker in health.workers:
         doing = f"job {worker.job}, {worker.phase}, network call {worker.call}" if worker.job else worker.phase
         model = f", {printable(worker.model)} in memory" if worker.model else ""
-        click.echo(f"Device {worker.device}: {doing}{model}")
+        trouble = f" ({printable(worker.trouble)})" if worker.trouble else ""
+        click.echo(f"Device {worker.device}: {doing}{model}{trouble}")
+    for notice in health.notices:
+        click.echo(printable(notice, limit=1000))
     counts = ", ".join(f"{count} {state}" for state, count in health.queue.counts.items() if count) or "empty"
     click.echo(f"Queue{' (paused)' if health.queue.paused else ''}: {counts}")
 

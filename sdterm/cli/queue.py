@@ -8,12 +8,13 @@ from sdterm.client import Client, connect
 from sdterm.core.jobs import ENDED, STATES, Job, State
 from sdterm.core.names import printable
 
+_SHOWN = 20  # jobs of each state that a plain listing shows
 _RECENT = 5  # ended jobs that a plain listing shows
 _JOB = click.IntRange(min=1)
 
 
 @click.group(invoke_without_command=True)
-@click.option("--all", "everything", is_flag=True, help="List the ended ones too.")
+@click.option("--all", "everything", is_flag=True, help="List all of them, the ended ones too.")
 @click.option("--json", "as_json", is_flag=True, help="Print jobs, one JSON object a line.")
 @flag_options
 @click.pass_context
@@ -22,24 +23,30 @@ def queue(context: click.Context, everything: bool, as_json: bool) -> None:
     if context.invoked_subcommand:
         return
     with connect(settings_of(context)) as host:
-        jobs = [job for state in STATES if state not in ENDED for job in _every(host, [state])]
+        jobs: list[Job] = []
+        for state in STATES:
+            if state not in ENDED:
+                jobs += _every(host, [state]) if everything else host.jobs([state], limit=_SHOWN).jobs
         jobs += _every(host, ENDED) if everything else host.jobs(ENDED, limit=_RECENT).jobs
-        paused = host.queue().paused
+        whole = host.queue()
     if as_json:
         for job in jobs:
             click.echo(job.model_dump_json())
         return
-    if paused:
+    if whole.paused:
         click.echo("The queue is paused: nothing new begins. `sdterm queue resume` lets it go on.")
     if not jobs:
         click.echo("There is no job yet. `sdterm generate PROMPT` makes one.")
     for job in jobs:
         click.echo(printable(_line(job), limit=1000))
+    if not everything and (more := whole.counts["queued"] - _SHOWN) > 0:
+        click.echo(f"… and {more} more; `sdterm queue --all` lists them.")
 
 
 @queue.command()
 @click.argument("job", type=_JOB, required=False)
 @click.option("--at-step", type=click.IntRange(1, 1000), metavar="STEP", help="When all its images are there.")
+@flag_options
 @click.pass_context
 def pause(context: click.Context, job: int | None, at_step: int | None) -> None:
     """Pause JOB so that it can go on where it is; without JOB, begin nothing new."""
@@ -56,6 +63,7 @@ def pause(context: click.Context, job: int | None, at_step: int | None) -> None:
 @click.argument("job", type=_JOB, required=False)
 @click.option("--images", metavar="LIST", help="Only these, like 0,3,4; the others are given up.")
 @click.option("--pause-at", type=click.IntRange(1, 1000), metavar="STEP", help="Pause again at that step.")
+@flag_options
 @click.pass_context
 def resume(context: click.Context, job: int | None, images: str | None, pause_at: int | None) -> None:
     """Go on with JOB where it was; without JOB, with the queue."""
@@ -69,19 +77,27 @@ def resume(context: click.Context, job: int | None, images: str | None, pause_at
 
 
 @queue.command()
-@click.argument("job", type=_JOB)
+@click.argument("job", type=_JOB, required=False)
+@click.option("--all", "everything", is_flag=True, help="Every job that failed.")
+@flag_options
 @click.pass_context
-def retry(context: click.Context, job: int) -> None:
+def retry(context: click.Context, job: int | None, everything: bool) -> None:
     """Try a failed JOB again; what was computed is kept."""
+    if (job is None) != everything:
+        raise UsageError("Name one JOB, or --all.")
     with connect(settings_of(context)) as host:
-        host.retry(job)
-    click.echo(f"Job {job} is tried again. `sdterm attach {job}` shows it.")
+        jobs = [known.id for known in reversed(_every(host, ["failed"]))] if job is None else [job]
+        for known in jobs:
+            host.retry(known)
+    for known in jobs:
+        click.echo(f"Job {known} is tried again. `sdterm attach {known}` shows it.")
 
 
 @queue.command()
 @click.argument("job", type=_JOB)
 @click.option("--before", type=_JOB, metavar="JOB", help="Unset: the end of the queue.")
 @click.option("--first", is_flag=True, help="The beginning of the queue.")
+@flag_options
 @click.pass_context
 def move(context: click.Context, job: int, before: int | None, first: bool) -> None:
     """Put a queued JOB elsewhere in the queue."""

@@ -11,8 +11,8 @@ class DeviceNameError(ValueError):
 
 
 def devices_of(setting: str | None, environ: Mapping[str, str]) -> tuple[str | None, ...]:
-    """The setting's devices, `cuda:0,cuda:1`; unset, every CUDA card that torch will see, else whatever it finds
-    best (None). CUDA's own rules for CUDA_VISIBLE_DEVICES hold: what it hides has no number. Raises
+    """The setting's devices, `cuda:0,cuda:1`; unset, whatever torch finds best (None) and every further card that the
+    driver knows and CUDA_VISIBLE_DEVICES shows. torch may see fewer: those are left out once that is found. Raises
     DeviceNameError."""
     if setting:
         names = [name.strip() for name in setting.split(",")]
@@ -24,7 +24,7 @@ def devices_of(setting: str | None, environ: Mapping[str, str]) -> tuple[str | N
         shown = [name.strip() for name in visible.split(",")]
         until = next((k for k, name in enumerate(shown) if name in ("", "-1")), len(shown))
         cards = min(cards, until)
-    return tuple(f"cuda:{number}" for number in range(cards)) or (None,)
+    return (None, *(f"cuda:{number}" for number in range(1, cards)))
 
 
 def _cards() -> int:

@@ -120,7 +120,7 @@ class Job(Answer):
     reason: Failed | None = None
     """Why it failed or waits."""
     attempts: int = 0
-    """How many workers died drawing it since it last got on."""
+    """How many workers died drawing it since it last finished an image, was resumed or tried again."""
     progress: Progress | None = None
     """While it runs."""
     created: float
@@ -189,6 +189,8 @@ class WorkerView(Answer):
     phase: str = "off"
     call: int = 0
     model: str | None = None
+    trouble: str | None = None
+    """Why it could not be started the last time."""
 
 
 class Health(Answer):
@@ -205,6 +207,8 @@ class Health(Answer):
     last_event: int
     watching: int
     """How many clients follow the events."""
+    notices: tuple[str, ...] = ()
+    """What its owner should know."""
 
 
 class Model(Answer):

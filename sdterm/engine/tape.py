@@ -29,6 +29,7 @@ from sdterm.hooks import Denoised
 _MAGIC = b"sdterm tape 1\n"
 _FRAME = struct.Struct("<III")  # bytes of JSON, bytes of payload, CRC-32 of both
 _LARGEST = 2**31  # bytes; a record that claims more is damage
+_LONG = 16 * 2**20  # bytes
 _PATIENCE = 50  # tenths of a second
 
 
@@ -71,6 +72,7 @@ class Tape:
         self._float32: dict[int, int] = {}
         self._finished: set[int] = set()
         self._file: BinaryIO | None = None
+        self._body = 0  # where the header ends
         self.mismatch: tuple[str, ...] = ()
         header = json.loads(json.dumps(header))
         if path is None:
@@ -87,6 +89,7 @@ class Tape:
             if stored is None or self.mismatch:
                 self._file.write(_MAGIC)
                 self._write({"kind": "header", "header": header})
+                self._body = self._file.tell()
         except OSError as error:
             self.close()
             if isinstance(error, TapeError):
@@ -138,6 +141,7 @@ class Tape:
             self._finished.add(image)
             self._rows = {key: row for key, row in self._rows.items() if key[0] != image}
             self._write({"kind": "finished", "image": image})
+            self._compact()
 
     def finished(self) -> frozenset[int]:
         """The images that were delivered."""
@@ -147,6 +151,16 @@ class Tape:
         if self._file:
             self._file.close()
             self._file = None
+
+    def _compact(self) -> None:
+        """Once a file is long and none of its rows is wanted any more, it begins again behind its header: a job of
+        many images would fill the disk, and take ever longer to go on."""
+        if not self._file or self._rows or self._file.tell() - self._body < _LONG:
+            return
+        self._file.truncate(self._body)
+        self._file.seek(self._body)
+        for image in sorted(self._finished):
+            self._write({"kind": "finished", "image": image})
 
     def _cut(self, image: int, call: int) -> None:
         gone = [key for key in self._rows if key[0] == image and key[1] >= call]
@@ -178,6 +192,7 @@ class Tape:
             match fields:
                 case {"kind": "header", "header": header}:
                     self._forget()
+                    self._body = position
                 case {"kind": "start", "image": image, "checksum": start}:
                     self._starts[image] = start
                 case {"kind": "row", "image": image, "call": call, "sigma": sigma, "checksum": of_x}:

@@ -27,7 +27,7 @@ from sdterm.core.dataroot import DataRootError, prepare
 from sdterm.core.devices import DeviceNameError
 from sdterm.core.place import Place, PlaceError, make_private, place_of
 from sdterm.host.api import make_app
-from sdterm.host.database import DatabaseError
+from sdterm.host.database import UnusableDatabaseError
 from sdterm.host.home import Home
 
 _LOG_BYTES = 2 * 2**20
@@ -49,7 +49,7 @@ def main() -> None:
         with lock:
             _detach(place)
             _serve(settings, place)
-    except (ConfigError, DataRootError, PlaceError, DatabaseError, DeviceNameError, OSError) as error:
+    except (ConfigError, DataRootError, PlaceError, UnusableDatabaseError, DeviceNameError, OSError) as error:
         _say(f"failed {error}")
         sys.exit(1)
 

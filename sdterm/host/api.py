@@ -1,6 +1,7 @@
 """`/v1`: the host over HTTP. Each function is one thing a client can ask; docs/protocol.md describes them."""
 
 import errno
+import logging
 import sqlite3
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -37,11 +38,14 @@ from sdterm.core.jobs import (
 from sdterm.core.names import UnknownNameError, printable
 from sdterm.core.output import OutputFolderError
 from sdterm.core.styles import StylesError
+from sdterm.host.database import is_full
 from sdterm.host.home import Home
 from sdterm.host.jobs import UnknownJobError, WrongStateError
 from sdterm.host.pictures import UnknownPictureError
 from sdterm.host.thumbnail import ThumbnailError, thumbnail
 from sdterm.request import RequestError, make_request
+
+_log = logging.getLogger(__name__)
 
 MOST_BYTES = 2 * 2**20
 """Of a request's body: a prompt and a negative prompt at their limits, escaped, and room to spare."""
@@ -277,6 +281,10 @@ def _http(request: Request, error: Exception) -> JSONResponse:
 
 
 def _unwritten(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, sqlite3.Error | OSError)
+    if not is_full(error):
+        _log.exception("%s %s", request.method, request.url.path, exc_info=error)
+        return _defect(request, error)
     return _problem(507, "disk_full", f"Nothing was changed: the host cannot write ({error}). Free some space.")
 
 

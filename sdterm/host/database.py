@@ -6,6 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from errno import EDQUOT, ENOSPC
 from importlib.resources import files
 from pathlib import Path
 
@@ -17,8 +18,15 @@ MIGRATIONS = ("schema.sql",)
 _log = logging.getLogger(__name__)
 
 
-class DatabaseError(RuntimeError):
+class UnusableDatabaseError(RuntimeError):
     """The database cannot be used."""
+
+
+def is_full(error: sqlite3.Error | OSError) -> bool:
+    """Whether it is the disk that has no room, or does not take what is written."""
+    if isinstance(error, OSError):
+        return error.errno in (ENOSPC, EDQUOT)
+    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
 
 class Database:
@@ -27,17 +35,20 @@ class Database:
     def __init__(self, path: Path) -> None:
         self._after: list[Callable[[], None]] = []
         self._inside = False
+        self.damaged: Path | None = None
+        """Where a damaged one was put aside: this one began empty."""
         try:
             self._connection = _opened(path)
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
-                raise DatabaseError(f"The queue's database {path} cannot be used: {error}.") from error
+                raise UnusableDatabaseError(f"The queue's database {path} cannot be used: {error}.") from error
             aside = path.with_name(f"{path.name}.broken-{time.time():.0f}")
             _log.error("%s is damaged (%s): kept as %s, starting with an empty one", path, error, aside.name)
             for suffix in ("", "-wal", "-shm"):
                 with contextlib.suppress(FileNotFoundError):
                     os.replace(f"{path}{suffix}", f"{aside}{suffix}")
             self._connection = _opened(path)
+            self.damaged = aside
 
     @contextlib.contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[None]:
@@ -100,7 +111,9 @@ def _opened(path: Path) -> sqlite3.Connection:
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > len(MIGRATIONS):
-        raise DatabaseError(f"{path} is of a newer sdterm (version {version}). Update sdterm, or move the file away.")
+        raise UnusableDatabaseError(
+            f"{path} is of a newer sdterm (version {version}). Update sdterm, or move the file away."
+        )
     for number, name in enumerate(MIGRATIONS[version:], version + 1):
         script = files("sdterm.host").joinpath(name).read_text(encoding="utf-8")
         connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")

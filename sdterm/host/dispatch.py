@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import logging
 import shutil
 import sqlite3
@@ -35,16 +34,18 @@ from sdterm.events import (
     Warning,
     event_of,
 )
+from sdterm.host.database import is_full
 from sdterm.host.jobs import Jobs
 from sdterm.host.log import EventLog
 from sdterm.host.pictures import Pictures
-from sdterm.host.worker import WorkerLostError, WorkerProcess
+from sdterm.host.worker import UnusableDeviceError, WorkerLostError, WorkerProcess
 
 MOST_LOST = 3
 """How many workers a job may cost before it is set aside."""
 ROOM_EVERY = 2.0  # seconds between looks whether a full disk has room again
 _ROOM = 2**20  # bytes more than when it was full
 _STUBBORN = 60.0  # seconds after which a job is tried again anyway: quotas do not show as free space
+_NEVER = 2**63  # bytes that no disk has free: what a job waits for is something else
 
 R = TypeVar("R")
 _log = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ class Dispatcher:
     ) -> None:
         self._settings, self._place = settings, place
         self._jobs, self._pictures, self._log = jobs, pictures, log
-        self._workers = [WorkerProcess(device, settings, place.log) for device in devices]
+        self._workers = [WorkerProcess(device, settings) for device in devices]
         self._news = [asyncio.Event() for _ in devices]
         self._running: dict[int, WorkerProcess] = {}
         self._progress: dict[int, Progress] = {}
@@ -107,7 +108,7 @@ class Dispatcher:
 
     async def _serve(self, worker: WorkerProcess, news: asyncio.Event) -> None:
         now, limit = asyncio.get_running_loop().time, self._settings["idle_unload"]
-        idle_since = now()
+        idle_since, failures = now(), 0
         while True:
             if not worker.is_alive:
                 await asyncio.sleep(0)  # those that have a model in memory look first
@@ -115,6 +116,13 @@ class Dispatcher:
             try:
                 job = self._jobs.take()
                 if job is not None:
+                    if not await self._ready(worker, job):
+                        failures += 1
+                        if worker.is_out:
+                            return
+                        await asyncio.sleep(min(2.0**failures, _STUBBORN))
+                        continue
+                    failures = 0
                     await self._draw(worker, job)
                     idle_since = now()
                     continue
@@ -128,6 +136,37 @@ class Dispatcher:
             except TimeoutError:
                 await worker.end()  # frees everything that it has on the device, not only the model
 
+    async def _ready(self, worker: WorkerProcess, job: int) -> bool:
+        """Whether a worker can draw a job now; it is started if need be. If it cannot be, that is no fault of the job,
+        which goes back to the queue; where no other device could draw it, it fails or waits with the reason."""
+        if worker.is_alive:
+            return True
+        self._running[job] = worker
+        others = [other for other in self._workers if other is not worker and not other.trouble]
+        try:
+            await worker.start()
+        except UnusableDeviceError as error:
+            worker.trouble, worker.is_out = str(error), bool(others)
+            settle = partial(self._settle, job, Failed(code="no_device", message=str(error), advice=_NO_DEVICE))
+        except WorkerLostError as lost:
+            worker.trouble = f"It could not be started. {lost}"
+            said = f"{worker.trouble} The job goes on by itself once it can."
+            settle = partial(self._jobs.end, job, "waiting", Waiting(code=lost.code, message=said, advice=_SEE_LOGS))
+            self._waiting[job] = _NEVER, asyncio.get_running_loop().time()
+        else:
+            worker.trouble = None
+            return True
+        finally:
+            self._running.pop(job, None)
+        _log.error("device %s: %s", worker.view.device, worker.trouble)
+        if self._jobs.wish(job):
+            settle = partial(self._settle, job, Cancelled(images=0))
+        elif others:
+            settle = partial(self._jobs.again, job)
+        await self._until_written(settle)
+        self.wake()
+        return False
+
     async def _draw(self, worker: WorkerProcess, job: int) -> None:
         """One job on one worker, until it ends, waits or stops."""
         self._running[job] = worker
@@ -135,17 +174,13 @@ class Dispatcher:
             await self._talk(worker, job)
         except WorkerLostError as lost:
             await self._until_written(partial(self._after_loss, job, lost))
-        except (sqlite3.Error, OSError) as error:
-            _log.error("job %s: %s", job, error)
+        except Exception as error:  # a full disk, or a defect of ours, which must not take the queue down
+            _log.exception("job %s", job)
             await worker.end()
-            full = isinstance(error, sqlite3.Error) or error.errno in (errno.ENOSPC, errno.EDQUOT)
+            full = isinstance(error, sqlite3.Error | OSError) and is_full(error)
             if full:
                 self._waiting[job] = self._room(job), asyncio.get_running_loop().time()
             await self._until_written(partial(self._settle, job, _FULL if full else _defect(error)))
-        except Exception as error:  # a defect of ours must not take the queue down
-            _log.exception("job %s", job)
-            await worker.end()
-            await self._until_written(partial(self._settle, job, _defect(error)))
         finally:
             worker.set_job(None)
             self._running.pop(job, None)
@@ -153,30 +188,31 @@ class Dispatcher:
         self.wake()
 
     async def _talk(self, worker: WorkerProcess, job: int) -> None:
-        if not worker.is_alive:
-            await worker.start()
         worker.set_job(job)
         self._pictures.recover(job)
         details = self._jobs.details(job)
-        await worker.send("draw", **self._message(details))
-        if self._jobs.wish(job):  # it came between taking the job and sending it
+        if self._jobs.wish(job):  # it came while the worker started
+            self._settle(job, Cancelled(images=0))
+            return
+        await worker.send("draw", (self._jobs.plan(job) or "").encode(), **self._message(details))
+        if self._jobs.wish(job):  # it came while that was sent
             await worker.send("stop", job=job)
         settled = False
-        async with aclosing(worker.messages()) as messages:
-            async for message, data in messages:
-                match message["type"]:
-                    case "event" if message["job"] == job:
-                        fields = dict(message["event"])
-                        event = event_of(fields.pop("event"), fields, data)
-                        settled = await self._on_event(worker, details, event, message) or settled
-                    case "unusable":
-                        self._settle(job, Failed(code="no_device", message=message["message"], advice=_NO_DEVICE))
-                        await worker.end()
-                        return
-                    case "finished" if message["job"] == job:
-                        if not settled:  # it was stopped while its last image was on its way
-                            self._settle(job, Cancelled(images=0))
-                        return
+        try:
+            async with aclosing(worker.messages()) as messages:
+                async for message, data in messages:
+                    if message.get("job") != job:
+                        continue
+                    if message["type"] == "finished":
+                        break
+                    fields = dict(message["event"])
+                    event = event_of(fields.pop("event"), fields, data)
+                    settled = await self._on_event(worker, details, event, message) or settled
+        except WorkerLostError:
+            if not settled:
+                raise
+        if not settled:
+            raise RuntimeError("the worker finished without saying how")
 
     def _message(self, job: JobDetails) -> dict[str, Any]:
         """All that a worker needs to know of a job."""
@@ -184,7 +220,6 @@ class Dispatcher:
         return {
             "job": job.id,
             "request": job.request.model_dump(mode="json"),
-            "plan": job.plan,
             "generation": job.generation,
             "saved": {number: path for number, path in self._jobs.saved(job.id) if number != GRID},
             "left_out": job.left_out,
@@ -270,36 +305,35 @@ class Dispatcher:
         return save_image(event, NameFacts(job.request, started, event, began, datetime.now()), job.saving, intend)
 
     def _settle(self, job: int, event: Event) -> None:
-        """What becomes of a running job, given how its run ended and what its owner wished."""
-        wish = self._jobs.wish(job)
-        if isinstance(event, Done | Paused | Cancelled):  # counted over all runs of the job
-            event = event.model_copy(update={"images": self._jobs.job(job).done})
+        """What becomes of a running job, given how its run ended and what its owner wished meanwhile."""
+        wish, images = self._jobs.wish(job), self._jobs.job(job).done  # counted over all runs of the job
+        stopped = isinstance(event, Paused | Cancelled) or (isinstance(event, Failed) and event.code == "disk_full")
         match event:
             case Done():
-                self._jobs.end(job, "done", event)
+                self._jobs.end(job, "done", event.model_copy(update={"images": images}))
+            case _ if stopped and wish == "cancel":
+                self._jobs.end(job, "cancelled", Cancelled(images=images))
+            case _ if stopped and wish == "again":
+                self._jobs.again(job)
+            case _ if stopped and wish == "pause":
+                self._jobs.end(job, "paused", Paused(images=images))
             case Failed(code="disk_full"):
                 self._waiting.setdefault(job, (self._room(job), asyncio.get_running_loop().time()))
                 said = f"{event.message} The job goes on by itself once there is room."
                 self._jobs.end(job, "waiting", Waiting(code=event.code, message=said, advice="Free some space."))
             case Failed():
                 self._jobs.end(job, "failed", event)
-            case Paused() if wish == "cancel":
-                self._jobs.end(job, "cancelled", Cancelled(images=event.images))
             case Paused():
-                self._jobs.end(job, "paused", event)
-            case Cancelled() if wish == "again":
-                self._jobs.again(job)
-            case Cancelled() if wish == "pause":
-                self._jobs.end(job, "paused", Paused(images=event.images))
+                self._jobs.end(job, "paused", event.model_copy(update={"images": images}))
             case Cancelled():
-                self._jobs.end(job, "cancelled", event)
+                self._jobs.end(job, "cancelled", Cancelled(images=images))
         self.forget_tape(job)
 
     def _after_loss(self, job: int, lost: WorkerLostError) -> None:
         attempts = self._jobs.interrupted(job, lost.code, str(lost))
         wish = self._jobs.wish(job)
         if wish in ("cancel", "pause"):
-            self._settle(job, Cancelled(images=self._jobs.job(job).done))
+            self._settle(job, Cancelled(images=0))
         elif attempts < MOST_LOST:
             self._jobs.again(job)
         else:
@@ -313,6 +347,8 @@ class Dispatcher:
                 act()
                 return
             except sqlite3.Error as error:
+                if not is_full(error):
+                    raise
                 _log.error("the queue cannot be written: %s", error)
                 await asyncio.sleep(ROOM_EVERY)
 
@@ -346,6 +382,7 @@ def _defect(error: Exception) -> Failed:
 
 _FULL = Failed(code="disk_full", message="The disk is full.", advice="Free some space.")
 _NO_DEVICE = "Start the host with another: sdterm host stop, then sdterm host start --device NAME."
+_SEE_LOGS = "`sdterm host logs` shows more."
 _SET_ASIDE = (
     "Try a smaller size or another sampler, then `sdterm queue retry` it: what was computed is kept. "
     "`sdterm host logs` shows more."

@@ -39,6 +39,7 @@ class Home:
         self.settings, self.place = settings, place
         self._started = clock()
         self._touched = time.monotonic()
+        self._clock = clock
         devices = devices_of(settings["device"], os.environ)
         self.database = Database(place.database)
         self.log = EventLog(self.database, clock, self._snapshot)
@@ -49,6 +50,9 @@ class Home:
     def recover(self) -> None:
         """Go on where the last host ended."""
         self.jobs.recover()
+        if self.database.damaged:  # its jobs' tapes may be wanted by who mends it
+            self.place.tapes.rename(self.database.damaged.with_suffix(".tapes"))
+            self.place.tapes.mkdir(mode=0o700)
         for tape in self.place.tapes.glob("*.tape"):
             self._sweep(tape)
 
@@ -56,7 +60,7 @@ class Home:
         """Delete the tape of a job that never goes on, or failed so long ago that nobody will try it again."""
         try:
             job = self.jobs.job(int(tape.stem))
-            if job.state == "failed" and time.time() - tape.stat().st_mtime > FAILED_TAPE_KEPT:
+            if job.state == "failed" and self._clock() - (job.ended or 0) > FAILED_TAPE_KEPT:
                 tape.unlink()
             self.dispatcher.forget_tape(job.id)
         except (ValueError, UnknownJobError):
@@ -92,6 +96,7 @@ class Home:
             queue=self.jobs.queue(),
             last_event=self.log.last,
             watching=self.log.watching,
+            notices=self._notices(),
         )
 
     def job(self, job: int) -> Job:
@@ -154,6 +159,11 @@ class Home:
             )
             for s in SETTINGS
         ]
+
+    def _notices(self) -> tuple[str, ...]:
+        if not self.database.damaged:
+            return ()
+        return (f"The queue's database was damaged and is kept as {self.database.damaged}; this one began empty.",)
 
     def _snapshot(self) -> Snapshot:
         return Snapshot(jobs=self.jobs.open(), queue=self.jobs.queue())

@@ -65,6 +65,11 @@ class Jobs:
             }
         )
 
+    def plan(self, job: int) -> str | None:
+        """What was resolved, as JSON."""
+        plan: str | None = self._row(job)["plan"]
+        return plan
+
     def saving(self, job: int) -> Saving:
         """Where its images go."""
         return _SAVING.validate_json(self._row(job)["saving"])
@@ -114,7 +119,8 @@ class Jobs:
                 self._clock(),
             )
             job = added.lastrowid or 0
-            self._log.add(job, Paused(images=0) if submission.paused else Queued(images=images))
+            first = self._log.add(job, Paused(images=0) if submission.paused else Queued(images=images))
+            self._update(job, first_event=first)
         return job
 
     def cancel(self, job: int) -> bool:
@@ -132,6 +138,8 @@ class Jobs:
         there."""
         with self._database.transaction():
             row = self._row(job, "queued", "running", "waiting", what="paused")
+            if row["wish"] == "cancel":
+                raise WrongStateError(f"Job {job} is being cancelled and cannot be paused.")
             if row["state"] == "running":
                 self._update(job, wish="again" if at_step else "pause", pause_at=at_step)
                 return True
@@ -158,7 +166,8 @@ class Jobs:
     def retry(self, job: int) -> None:
         """Try a failed job again: what was computed is not computed again."""
         with self._database.transaction():
-            self._requeue(job, self._row(job, "failed", what="tried again"), pause_at=None)
+            row = self._row(job, "failed", what="tried again")
+            self._requeue(job, row, pause_at=row["pause_at"])
 
     def move(self, job: int, before: int | None) -> None:
         with self._database.transaction():
@@ -178,12 +187,11 @@ class Jobs:
         """The next job of the queue, running from now on; None if there is none or the queue is paused. A power cut
         may undo it, and the job is queued."""
         with self._database.transaction(durable=False):
-            row = self._database.row("SELECT id FROM jobs WHERE state = 'queued' ORDER BY position, id LIMIT 1")
+            row = self._database.row("SELECT id, began FROM jobs WHERE state = 'queued' ORDER BY position, id LIMIT 1")
             if not row or self.is_paused():
                 return None
             job: int = row["id"]
-            began = self._database.row("SELECT began FROM jobs WHERE id = ?", job)
-            self._update(job, state="running", wish=None, reason=None, began=(began and began[0]) or self._clock())
+            self._update(job, state="running", wish=None, reason=None, began=row["began"] or self._clock())
         return job
 
     def begun(self, job: int) -> float:

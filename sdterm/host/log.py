@@ -35,22 +35,28 @@ class _Follower:
         self.wants_previews = previews
         self.events: list[bytes] = []
         self.size = 0  # bytes
+        self.last = 0  # the number of the newest that was taken up
         self.previews: dict[int, bytes] = {}
         self.lost = False
         self.news = asyncio.Event()
 
-    def offer(self, text: bytes) -> None:
+    def offer(self, number: int, text: bytes) -> None:
         if len(self.events) >= BEHIND or self.size + len(text) > BEHIND_BYTES:
             self.take()
             self.lost = True
         if not self.lost:
             self.events.append(text)
             self.size += len(text)
+            self.last = number
         self.news.set()
 
     def take(self) -> list[bytes]:
         """The unsent events, which are somebody else's now."""
         taken, self.events, self.size = self.events, [], 0
+        return taken
+
+    def take_previews(self) -> list[bytes]:
+        taken, self.previews = [*self.previews.values()], {}
         return taken
 
     def show(self, job: int, text: bytes) -> None:
@@ -79,8 +85,9 @@ class EventLog:
         """How many clients follow."""
         return len(self._followers)
 
-    def add(self, job: int | None, event: Event) -> None:
-        """Write an event, as part of the transaction under way if there is one; it is told once that is committed."""
+    def add(self, job: int | None, event: Event) -> int:
+        """Write an event, as part of the transaction under way if there is one; it is told once that is committed.
+        Returns its number."""
         at = self._clock()
         with self._database.transaction(durable=False):
             text = event.model_dump_json()
@@ -88,6 +95,7 @@ class EventLog:
             number = added.lastrowid or 0
             self._database.execute("DELETE FROM events WHERE number = ?", number - KEPT)
             self._database.afterwards(lambda: self._tell(Entry(number=number, at=at, job=job, event=event)))
+        return number
 
     def add_once(self, job: int, event: Event) -> None:
         """The same, unless it was said of that job before."""
@@ -114,38 +122,57 @@ class EventLog:
         """The events after that number (unset: from now on), of one job or all, as server-sent events, for ever."""
         follower = _Follower(job, previews)
         sent = self.last if after is None else after
-        oldest = self._database.row("SELECT min(number) FROM events")
-        if sent > self.last or sent + 1 < ((oldest[0] if oldest else None) or 0):
-            yield self._snapshot_text()
-            sent = self.last
-        while sent < self.last:  # a page at a time, as fast as the client reads
-            rows = self._database.rows(
-                f"SELECT number, at, job, event FROM events WHERE number > ? {'AND job = ?' if job else ''}"
-                f" ORDER BY number LIMIT {_PAGE}",
-                *((sent, job) if job else (sent,)),
-            )
-            sent = rows[-1]["number"] if len(rows) == _PAGE else self.last
-            if rows:
-                yield b"".join(_text_of(row["number"], row["at"], row["job"], row["event"]) for row in rows)
-        self._followers.add(follower)  # nothing has been awaited since the last look
+        kept = self._kept_since(job)
+        if sent > self.last or sent + 1 < kept:
+            sent = kept - 1 if job else self.last  # of one job, what is kept follows
+            yield self._snapshot_text(sent)
         try:
-            yield KEEPALIVE_COMMENT  # tells the client that it is there
             while not self._closed:
-                try:
-                    await asyncio.wait_for(follower.news.wait(), _KEEPALIVE)
-                except TimeoutError:
-                    yield KEEPALIVE_COMMENT
-                    continue
-                follower.news.clear()
+                while sent < self.last:  # a page at a time, as fast as the client reads
+                    page, sent = self._page(sent, job)
+                    if page:
+                        yield page
+                self._followers.add(follower)  # nothing has been awaited since the last look
+                yield KEEPALIVE_COMMENT  # tells the client that it is there
+                while not (self._closed or follower.lost):
+                    try:
+                        await asyncio.wait_for(follower.news.wait(), _KEEPALIVE)
+                    except TimeoutError:
+                        yield KEEPALIVE_COMMENT
+                        continue
+                    follower.news.clear()
+                    events, shown = follower.take(), follower.take_previews()
+                    if events or shown:
+                        sent = max(sent, follower.last)
+                        yield b"".join((*events, *shown))
                 if follower.lost:
+                    self._followers.discard(follower)
                     follower.lost = False
-                    yield self._snapshot_text()
-                events = follower.take()
-                shown, follower.previews = follower.previews, {}
-                if events or shown:
-                    yield b"".join((*events, *shown.values()))
+                    if not job:  # of one job, the disk has what was missed
+                        sent = self.last
+                        yield self._snapshot_text(sent)
         finally:
             self._followers.discard(follower)
+
+    def _kept_since(self, job: int | None) -> int:
+        """The first number from which on all events, of a job or of all, are kept."""
+        oldest = self._database.row("SELECT min(number) FROM events")
+        kept = int(oldest[0] or 0) if oldest else 0
+        first = self._database.row("SELECT first_event FROM jobs WHERE id = ?", job) if job else None
+        return 0 if first and (first[0] or 0) >= kept else kept
+
+    def _page(self, after: int, job: int | None) -> tuple[bytes, int]:
+        """Some of what is kept after that number, and the number up to which that is all."""
+        only, values = ("AND job = ?", (after, job)) if job else ("", (after,))
+        sql = f"SELECT number, at, job, event FROM events WHERE number > ? {only} ORDER BY number LIMIT {_PAGE}"
+        texts: list[bytes] = []
+        size = 0
+        for row in self._database.execute(sql, *values):
+            texts.append(_text_of(row["number"], row["at"], row["job"], row["event"]))
+            size += len(texts[-1])
+            if len(texts) == _PAGE or size > BEHIND_BYTES:
+                return b"".join(texts), row["number"]
+        return b"".join(texts), self.last
 
     def _tell(self, entry: Entry) -> None:
         self.last = entry.number
@@ -153,10 +180,10 @@ class EventLog:
         for follower in self._followers:
             if follower.job in (None, entry.job):
                 text = text or _text(entry)
-                follower.offer(text)
+                follower.offer(entry.number, text)
 
-    def _snapshot_text(self) -> bytes:
-        return _text(Entry(number=self.last, at=self._clock(), job=None, event=self._snapshot()))
+    def _snapshot_text(self, number: int) -> bytes:
+        return _text(Entry(number=number, at=self._clock(), job=None, event=self._snapshot()))
 
 
 def _text(entry: Entry) -> bytes:

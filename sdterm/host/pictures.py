@@ -105,7 +105,7 @@ class Pictures:
     def _saved(self, job: int, number: int) -> None:
         self._database.execute("UPDATE pictures SET saved = ? WHERE job = ? AND number = ?", self._clock(), job, number)
         if number != GRID:
-            self._database.execute("UPDATE jobs SET done = done + 1 WHERE id = ?", job)
+            self._database.execute("UPDATE jobs SET done = done + 1, attempts = 0 WHERE id = ?", job)
 
     def _looked_at(self, rows: list[sqlite3.Row]) -> list[Picture]:
         """Rows as they are, files that came or went noted."""

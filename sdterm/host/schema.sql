@@ -24,6 +24,7 @@ CREATE TABLE jobs (
     prompt TEXT NOT NULL, -- its beginning, for lists
     images INTEGER NOT NULL,
     done INTEGER NOT NULL DEFAULT 0,
+    first_event INTEGER, -- whoever has all events from this one on has the whole job
     started TEXT, -- the event, once there is a plan
     plan TEXT,
     generation TEXT NOT NULL DEFAULT '[]',

@@ -5,8 +5,6 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-_MOST_PIXELS = 200_000_000
-
 
 class ThumbnailError(RuntimeError):
     """The image is gone, or is none any more."""
@@ -16,8 +14,6 @@ def thumbnail(path: Path, size: int) -> bytes:
     """A JPEG at most `size` pixels wide and high. Raises ThumbnailError."""
     try:
         with Image.open(path) as image:
-            if image.width * image.height > _MOST_PIXELS:
-                raise ThumbnailError(f"{path} is too large for a small picture of it.")
             image.draft("RGB", (size, size))
             small = image.convert("RGB")
             small.thumbnail((size, size))

@@ -4,21 +4,24 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 import os
 import signal
 import sys
 import time
 from collections.abc import AsyncGenerator, Callable
-from pathlib import Path
 from typing import Any
 
 from sdterm.core.config import Settings
 from sdterm.core.frames import HEAD_SIZE, FrameError, pack, sizes, unpack
 from sdterm.core.jobs import WorkerView
+from sdterm.core.names import printable
 
 SLOW_CALLS = 20
 """How many times the median call a call may take, where that is longer than the limit."""
 _WATCH = 0.5  # seconds
+_SHORTEST = 3.0  # seconds
+_LONGEST_LINE = 2000  # characters
 _log = logging.getLogger(__name__)
 
 
@@ -30,64 +33,79 @@ class WorkerLostError(Exception):
         self.code = code
 
 
+class UnusableDeviceError(Exception):
+    """The worker's device is not there."""
+
+
 class WorkerProcess:
     """A worker. One task at a time reads its messages.
 
     monotonic: seconds that never jump, for deadlines.
     """
 
-    def __init__(
-        self, device: str | None, settings: Settings, log: Path, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._device, self._settings, self._log_file = device, settings, log
+    def __init__(self, device: str | None, settings: Settings, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._device, self._settings = device, settings
         self._monotonic = monotonic
         self._process: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._listening: asyncio.Task[None] | None = None
         self._reason: WorkerLostError | None = None
         self._heard = 0.0  # when it last said anything
         self._moved = 0.0  # when it last got on
         self._ours = False  # whether it waits for the host, not the host for it
         self._median = 0.0
+        self.trouble: str | None = None
+        """Why it could not be started the last time."""
+        self.is_out = False
+        """Its device is not there: others draw."""
         self._view = WorkerView(device=device or "auto")
 
     @property
     def view(self) -> WorkerView:
         """What is to be seen of it."""
-        return self._view if self.is_alive else WorkerView(device=self._device or "auto")
+        seen = self._view if self.is_alive else WorkerView(device=self._device or "auto")
+        return seen.model_copy(update={"trouble": self.trouble})
 
     @property
     def is_alive(self) -> bool:
         return self._process is not None and self._process.returncode is None
 
     async def start(self) -> None:
-        """Raises WorkerLostError if it cannot be started."""
+        """Start it and wait until it can draw. Raises UnusableDeviceError, or WorkerLostError if it fails otherwise."""
         values = {key: value.value for key, value in self._settings.values.items()} | {"device": self._device}
         given = json.dumps({"data": str(self._settings.root), "values": values})
-        self._reason = None
-        with self._log_file.open("ab") as log:
-            try:
-                self._process = await asyncio.create_subprocess_exec(
-                    sys.executable,
-                    "-P",
-                    "-m",
-                    "sdterm.worker",
-                    given,
-                    stdin=asyncio.subprocess.PIPE,
-                    stdout=asyncio.subprocess.PIPE,
-                    stderr=log,
-                    limit=2**20,
-                )
-            except OSError as error:
-                raise WorkerLostError("worker_unstartable", f"No process could be started: {error}.") from error
+        self._reason, self._ours = None, False
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-P",
+                "-m",
+                "sdterm.worker",
+                given,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                limit=2**20,
+            )
+        except OSError as error:
+            raise WorkerLostError("worker_unstartable", f"No process could be started: {error}.") from error
+        self._listening = asyncio.create_task(self._note())
         self._moved = self._heard = self._monotonic()
         self._view = self._view.model_copy(update={"pid": self._process.pid, "phase": "starting"})
         self._watch = asyncio.create_task(self._watch_over())
+        async with contextlib.aclosing(self.messages()) as messages:
+            async for message, _ in messages:
+                if message["type"] == "ready":
+                    return
+                if message["type"] == "unusable":
+                    await self.end()
+                    raise UnusableDeviceError(str(message["message"]))
 
-    async def send(self, kind: str, **fields: Any) -> None:
+    async def send(self, kind: str, payload: bytes = b"", **fields: Any) -> None:
         """A worker that is gone is noticed by who reads its messages."""
         if self._process and self._process.stdin:
             with contextlib.suppress(ConnectionError):
-                self._process.stdin.write(pack({"type": kind, **fields}))
+                self._process.stdin.write(pack({"type": kind, **fields}, payload))
                 await self._process.stdin.drain()
 
     async def messages(self) -> AsyncGenerator[tuple[dict[str, Any], bytes], None]:
@@ -137,7 +155,15 @@ class WorkerProcess:
             except TimeoutError:
                 self._kill()
                 await self._process.wait()
-        await self._gone()
+        self._gone()
+
+    async def _note(self) -> None:
+        """What it, its libraries and its plugins print goes to the host's log, however much that is."""
+        assert self._process and self._process.stderr
+        pid, stream = self._process.pid, self._process.stderr
+        while text := await stream.read(2**16):
+            for line in text.decode(errors="replace").splitlines():
+                _log.info("worker %s: %s", pid, printable(line, _LONGEST_LINE))
 
     def _beat(self, message: dict[str, Any]) -> None:
         phase, call = str(message["phase"]), int(message["call"])
@@ -151,11 +177,11 @@ class WorkerProcess:
             await asyncio.sleep(_WATCH)
             if self._ours or not (self.view.job or self.view.phase == "starting"):
                 continue
-            limit = self._settings["load_limit"]
+            limit, hang = _limit(self._settings["load_limit"]), _limit(self._settings["hang_limit"])
             if self.view.phase == "sample" and self._median:  # the first call may be slow, and nobody knows how slow
-                limit = max(self._settings["hang_limit"], SLOW_CALLS * self._median)
+                limit = max(hang, SLOW_CALLS * self._median)
             still, silent = self._monotonic() - self._moved, self._monotonic() - self._heard
-            if still > limit or (silent > self._settings["hang_limit"] and self.view.phase != "starting"):
+            if still > limit or (silent > hang and self.view.phase != "starting"):
                 doing = f"network call {self.view.call + 1}" if self.view.phase == "sample" else self.view.phase
                 self._reason = WorkerLostError(
                     "worker_hung", f"The process that draws was stuck for {still:.0f} s ({doing}) and was ended."
@@ -174,15 +200,20 @@ class WorkerProcess:
         if self._reason:
             self._kill()
         code = await self._process.wait()
-        await self._gone()
+        self._gone()
         reason = self._reason or WorkerLostError("worker_died", _said(code))
         _log.warning("worker %s: %s", self._process.pid, reason)
         return reason
 
-    async def _gone(self) -> None:
+    def _gone(self) -> None:
         if self._watch:
             self._watch.cancel()
             self._watch = None
+
+
+def _limit(seconds: float) -> float:
+    """0 is never; below some heartbeats nothing could be told from a stuck process."""
+    return max(seconds, _SHORTEST) if seconds else math.inf
 
 
 def _said(code: int) -> str:

@@ -14,17 +14,17 @@ def four_cards(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("visible", "found"),
     [
-        (None, ("cuda:0", "cuda:1", "cuda:2", "cuda:3")),
-        ("2", ("cuda:0",)),
-        ("3,1", ("cuda:0", "cuda:1")),
-        ("GPU-8932f937,MIG-1", ("cuda:0", "cuda:1")),
-        ("0,-1,2", ("cuda:0",)),  # CUDA stops reading at the first that is none
+        (None, (None, "cuda:1", "cuda:2", "cuda:3")),
+        ("2", (None,)),
+        ("3,1", (None, "cuda:1")),
+        ("GPU-8932f937,MIG-1", (None, "cuda:1")),
+        ("0,-1,2", (None,)),  # CUDA stops reading at the first that is none
         ("", (None,)),
         ("-1", (None,)),
-        ("0,1,2,3,4,5", ("cuda:0", "cuda:1", "cuda:2", "cuda:3")),
+        ("0,1,2,3,4,5", (None, "cuda:1", "cuda:2", "cuda:3")),
     ],
 )
-def test_without_a_setting_it_is_every_card_that_torch_will_see(
+def test_without_a_setting_it_is_torchs_choice_and_every_further_card(
     four_cards: None, visible: str | None, found: tuple[str | None, ...]
 ) -> None:
     assert devices_of(None, {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}) == found

@@ -145,6 +145,27 @@ def other_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     return Engine(library=Library(path.parent, chosen=path), device="cpu")
 
 
+def test_the_tape_of_a_long_job_does_not_grow_with_its_finished_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sdterm.engine.tape._LONG", 10_000)
+    path = tmp_path / "tape"
+    tape, sizes = Tape({"request": "x"}, path), []
+    for image in range(40):
+        tape.start(image, torch.zeros(4, 8, 8))
+        for call in range(5):
+            x0 = torch.full((4, 8, 8), float(call))
+            tape.append(Row(image, call, 1.0, checksum(x0), Denoised(x0, None)))
+        if image < 39:
+            tape.finish(image)
+        sizes.append(path.stat().st_size)
+    tape.close()
+    assert max(sizes) < 20_000, "40 images have 240,000 bytes of rows"
+    again = Tape({"request": "x"}, path)
+    assert again.finished() == frozenset(range(39)) and again.recorded(39) == 5 and not again.mismatch
+    again.close()
+
+
 def test_a_killed_process_is_resumed_from_its_tape(tmp_path: Path) -> None:
     """SIGKILL in the middle of a run of the command line: the next call of the same command finishes the image."""
     command = [sys.executable, "-m", "sdterm", "generate", "blue square, white background", "--json"]

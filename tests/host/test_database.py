@@ -12,7 +12,7 @@ import pytest
 from sdterm.core.place import make_private, place_of
 from sdterm.events import Queued
 from sdterm.host import database as module
-from sdterm.host.database import MIGRATIONS, Database, DatabaseError
+from sdterm.host.database import MIGRATIONS, Database, UnusableDatabaseError
 from sdterm.host.home import Home
 from tests.host.conftest import StartHost, settings_of, submission
 
@@ -197,14 +197,14 @@ def test_a_database_of_a_newer_version_is_left_alone(path: Path) -> None:
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
     connection.close()
     before = path.read_bytes()
-    with pytest.raises(DatabaseError, match=r"is of a newer sdterm .* Update sdterm, or move the file away"):
+    with pytest.raises(UnusableDatabaseError, match=r"is of a newer sdterm .* Update sdterm, or move the file away"):
         Database(path)
     assert path.read_bytes() == before and not list(path.parent.glob("*.broken-*"))
 
 
 def test_a_file_that_cannot_be_opened_is_a_sentence(path: Path) -> None:
     path.mkdir()
-    with pytest.raises(DatabaseError, match="cannot be used"):
+    with pytest.raises(UnusableDatabaseError, match="cannot be used"):
         Database(path)
 
 
@@ -235,7 +235,7 @@ def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.
     Database(path).close()
     (tmp_path / "bad.sql").write_text("CREATE TABLE half (a); INSERT INTO nowhere VALUES (1);")
     monkeypatch.setattr(module, "MIGRATIONS", (*MIGRATIONS, str(tmp_path / "bad.sql")))
-    with pytest.raises(DatabaseError):
+    with pytest.raises(UnusableDatabaseError):
         Database(path)
     monkeypatch.undo()
     database = Database(path)

@@ -264,6 +264,49 @@ def test_each_device_has_a_worker_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.heavy
+def test_a_device_that_is_not_there_costs_no_job(tmp_path: Path) -> None:
+    with running(tmp_path / "data", SDTERM_DEVICE="cpu,mps") as host:
+        jobs = [host.submit(steps=4, width=64, height=64, seed=seed) for seed in range(4)]
+        assert [names(host.events(job))[-1] for job in jobs] == ["done"] * 4
+        troubles = [worker.trouble for worker in host.client.health().workers]
+        assert troubles[0] is None and "mps" in (troubles[1] or "")
+
+
+@pytest.mark.heavy
+def test_the_only_device_that_is_not_there_is_a_failure_with_advice(tmp_path: Path) -> None:
+    with running(tmp_path / "data", SDTERM_DEVICE="mps") as host:
+        last = host.events(host.submit(steps=1))[-1]
+        assert isinstance(last, Failed) and last.code == "no_device" and "host start --device" in last.advice
+
+
+@pytest.mark.heavy
+def test_a_stuck_worker_does_not_outlive_its_host(host: Running, undisturbed: Image) -> None:
+    job = host.submit(**LONG)
+    host.at_step(job, 8)
+    host.worker.send_signal(signal.SIGSTOP)
+    host.kill_host()
+    host.again()
+    events = host.events(job)
+    assert images(events)[0].pixel_hash == undisturbed.pixel_hash and names(events)[-1] == "done"
+
+
+@pytest.mark.heavy
+def test_what_was_resolved_is_not_resolved_again(host: Running) -> None:
+    styles = host.settings.root / "styles.csv"
+    styles.write_text("name,prompt,negative_prompt\nnight,stars,\n")
+    job = host.submit(steps=8, width=64, height=64, styles=("night",), pause_at=4)
+    assert names(host.events(job))[-1] == "paused"
+    styles.write_bytes(b"\xff\xfe broken")
+    try:
+        host.client.resume(job)
+        seen = max(entry.number for entry in host.entries(job))
+        (image,) = images([entry.event for entry in host.entries(job, after=seen)])
+    finally:
+        styles.unlink()
+    assert image.prompt == "sunset, lake, stars"
+
+
+@pytest.mark.heavy
 def test_idle_it_lets_go_of_the_model_and_then_ends(tmp_path: Path) -> None:
     with running(tmp_path / "data", SDTERM_IDLE_UNLOAD="1", SDTERM_IDLE_EXIT="4") as host:
         assert names(host.events(host.submit(steps=1, width=64, height=64)))[-1] == "done"

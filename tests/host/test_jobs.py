@@ -312,3 +312,21 @@ def test_a_list_shows_no_prompt_that_a_terminal_would_obey(home: Home) -> None:
     job = add(home, "a\tlong\n\n" + "house " * 1000)
     shown = home.job(job).prompt
     assert shown.startswith("a long house") and len(shown) <= 201
+
+
+def test_an_accepted_cancel_is_not_overridden_by_a_later_pause(home: Home) -> None:
+    job = home.jobs.submit(submission(), home.saving())
+    assert home.jobs.take() == job and home.jobs.cancel(job)
+    for at_step in (None, 5):
+        with pytest.raises(WrongStateError, match="being cancelled"):
+            home.jobs.pause(job, at_step)
+    assert home.jobs.wish(job) == "cancel"
+
+
+def test_a_failed_job_is_tried_again_up_to_the_step_it_was_to_wait_at(home: Home) -> None:
+    asked = submission().model_copy(update={"pause_at": 6})
+    job = home.jobs.submit(asked, home.saving())
+    home.jobs.take()
+    home.jobs.end(job, "failed", Failed(code="out_of_memory", message="Out of memory."))
+    home.jobs.retry(job)
+    assert home.jobs.job(job).pause_at == 6

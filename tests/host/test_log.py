@@ -180,6 +180,38 @@ def test_events_that_were_undone_are_not_told(home: Home) -> None:
     run(act)
 
 
+def test_who_follows_one_job_is_told_all_that_is_kept_of_it(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "KEPT", 100)
+    old, new = (home.jobs.submit(submission(), home.saving()) for _ in range(2))
+    for number in range(1, 61):
+        step(home, number, old)
+    for number in range(1, 61):
+        step(home, number, new)
+    late = home.jobs.submit(submission(), home.saving())
+    step(home, 1, late)
+
+    async def act() -> None:
+        kinds = {job: [entry["event"]["event"] for entry in await Reader(home, 0, job).missed()] for job in (old, late)}
+        assert kinds[old] == ["snapshot"] + ["step"] * 38, "its beginning is gone, the rest is there"
+        assert kinds[late] == ["queued", "step"], "that others' events are gone is nothing to it"
+
+    run(act)
+
+
+def test_who_follows_one_job_and_reads_slowly_misses_nothing(home: Home) -> None:
+    async def act() -> None:
+        lazy = Reader(home, None, 1)
+        await lazy.missed()
+        for number in range(1, 3 * BEHIND + 1):
+            step(home, number, 1 + number % 2)
+        told: Told = []
+        while len(told) < 3 * BEHIND // 2:
+            told += await lazy.read()
+        assert [entry["event"]["step"] for entry in told] == [*range(2, 3 * BEHIND + 1, 2)]
+
+    run(act)
+
+
 def test_who_does_not_read_gets_a_snapshot_instead_of_what_it_missed(home: Home) -> None:
     async def act() -> None:
         lazy, busy = Reader(home), Reader(home)
