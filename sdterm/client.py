@@ -150,6 +150,18 @@ class Client:
     def models(self) -> list[Model]:
         return TypeAdapter(list[Model]).validate_json(self._call("GET", "models"))
 
+    def load_model(self, name: str) -> None:
+        """Have a checkpoint read into memory; the events of no job tell how it goes."""
+        self._call("POST", "models/load", json={"name": name})
+
+    def unload_models(self) -> None:
+        """Free the memory that models take which nobody draws with."""
+        self._call("POST", "models/unload")
+
+    def hash_model(self, name: str) -> None:
+        """Have a checkpoint's SHA-256 computed; the event `model_hashed` tells it."""
+        self._call("POST", "models/hash", json={"name": name})
+
     def catalogue(self) -> Catalogue:
         return self._get(Catalogue, "catalogue")
 

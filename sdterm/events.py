@@ -58,6 +58,13 @@ class ModelLoading(Event):
     seconds: float = 0.0
 
 
+class ModelHashed(Event):
+    """A checkpoint's SHA-256 is known."""
+
+    model: str
+    sha256: str
+
+
 class Step(Event):
     """A sampler step of a batch is finished on the device."""
 

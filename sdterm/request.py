@@ -157,7 +157,7 @@ def _sentence(error: ValidationError) -> str:
         case "string_too_long":
             return f"{field} has {len(first['input']):,} characters; the limit is {MAX_PROMPT:,}. Shorten it."
         case _:
-            return f"{field} is {shown(first['input'])}, but it must be {_range(location[0], inside)}."
+            return f"{field} is {shown(first['input'])}, but it must be {describe(location[0], inside)}."
 
 
 def _default(field: str) -> object:
@@ -165,7 +165,7 @@ def _default(field: str) -> object:
     return known.default if known else None
 
 
-def _range(field: str, inside: bool) -> str:
+def describe(field: str, inside: bool = False) -> str:
     """'a whole number from 1 to 1000', from the constraints that the field (or what is inside it) declares."""
     schema = GenerationRequest.model_json_schema()["properties"][field]
     if inside:

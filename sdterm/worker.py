@@ -26,6 +26,7 @@ from sdterm.core.plan import Plan
 from sdterm.core.registry import PluginSet, load_plugins
 from sdterm.core.styles import StylesError, styles_of
 from sdterm.engine import Engine
+from sdterm.engine.failures import failure
 from sdterm.engine.job import Resume
 from sdterm.events import DEVICE_LOST, ILLEGAL_ACCESS, Event, Failed, Grid, Image, Started, Warning
 from sdterm.request import GenerationRequest, RequestError
@@ -36,6 +37,7 @@ _PR_SET_PDEATHSIG = 1
 _NEEDED = {
     "draw": {"job", "request", "generation", "saved", "left_out", "pause_at", "tape"},
     "saved": {"saved"},
+    "load": {"model"},
 }
 
 
@@ -55,7 +57,7 @@ class Wire:
         except BrokenPipeError:  # the host is gone: nobody is there to draw for
             os._exit(0)
 
-    def event(self, job: int, event: Event, **fields: Any) -> None:
+    def event(self, job: int | None, event: Event, **fields: Any) -> None:
         self.send("event", getattr(event, "data", b""), job=job, event=event.model_dump(mode="json"), **fields)
 
 
@@ -80,13 +82,26 @@ class Worker:
         while True:
             message, plan = self._jobs.get()
             try:
-                self._draw(message, plan)
+                if message["type"] == "load":
+                    self._load(message["model"])
+                else:
+                    self._draw(message, plan)
             except Exception as error:
                 traceback.print_exc()
                 said = f"{type(error).__name__}: {error}"
-                self._wire.event(message["job"], Failed(code="internal", message=said, advice=_DEFECT))
+                self._wire.event(message.get("job"), Failed(code="internal", message=said, advice=_DEFECT))
             self._job = None
-            self._wire.send("finished", job=message["job"])
+            self._wire.send("finished", job=message.get("job"))
+
+    def _load(self, model: str) -> None:
+        """Read a model that will be drawn with."""
+        request = GenerationRequest(prompt="-", model=model, precision=self._settings["precision"])
+        try:
+            self._engine.preload(request, self._current_plugins(), lambda event: self._wire.event(None, event))
+        except Exception as error:
+            if not (known := failure(error)):
+                raise
+            self._wire.event(None, Warning(code="model_not_loaded", message=f"{known.message} {known.advice}".strip()))
 
     def _draw(self, message: dict[str, Any], plan: bytes) -> None:
         job = self._job = message["job"]
@@ -137,6 +152,8 @@ class Worker:
             match message["type"]:
                 case "draw":
                     self._cancel.clear()
+                    self._jobs.put((message, payload))
+                case "load":
                     self._jobs.put((message, payload))
                 case "stop":
                     self._cancel.set()

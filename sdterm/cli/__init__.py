@@ -25,6 +25,8 @@ COMMANDS = {
     "plugins": "List plugins, where they come from, and what is wrong with them.",
     "info": "Show how an image was made.",
     "verify": "Draw an image again from its infotext and compare.",
+    "locale": "Check and begin translations of the workstation.",
+    "keys": "Show the workstation's keys, or what the terminal sends for one.",
     "doctor": "Check the machine and say what to mend.",
     "flags": "List every flag, A1111's included.",
     "completion": "Print the shell's completion script.",
@@ -71,9 +73,22 @@ _EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EX
 @flag_options
 @click.pass_context
 def sdterm(context: click.Context, /, **flags: Any) -> None:
-    """sdterm: a Stable Diffusion workstation for the terminal."""
-    if context.invoked_subcommand is None:
+    """sdterm: a Stable Diffusion workstation for the terminal.
+
+    Without a command it opens the workstation, where everything is done by keys.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):  # nobody is there to press keys
         click.echo(context.get_help())
+        return
+    from sdterm.cli.options import settings_of
+    from sdterm.core.dataroot import prepare
+    from sdterm.tui.app import Workstation
+
+    settings = settings_of(context)
+    prepare(settings.root)
+    Workstation(settings).run(mouse=settings["mouse"])
 
 
 def main() -> None:

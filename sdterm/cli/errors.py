@@ -32,6 +32,7 @@ def report(error: Exception) -> int:
     from sdterm.core.config import ConfigError
     from sdterm.core.dataroot import DataRootError
     from sdterm.core.devices import DeviceNameError
+    from sdterm.core.language import LanguageError
     from sdterm.core.library import ModelFileError
     from sdterm.core.names import UnknownNameError
     from sdterm.core.output import OutputFolderError
@@ -48,7 +49,7 @@ def report(error: Exception) -> int:
     if isinstance(error, click.ClickException):
         say(f"Error: {error.format_message()}")
         return error.exit_code
-    if isinstance(error, RequestError | UnknownNameError | ConfigError | StylesError | DeviceNameError):
+    if isinstance(error, RequestError | UnknownNameError | ConfigError | StylesError | DeviceNameError | LanguageError):
         say(f"Error: {error}")
         return EXIT_USAGE
     if isinstance(error, OutputFolderError):

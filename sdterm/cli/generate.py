@@ -20,14 +20,13 @@ from sdterm.core.catalogue import load_catalogue
 from sdterm.core.config import NOTIFY, Settings
 from sdterm.core.dataroot import prepare as prepare_folders
 from sdterm.core.image_file import ImageFileError, infotext_from
-from sdterm.core.infotext import parse
 from sdterm.core.jobs import Submission
 from sdterm.core.library import Library, library_of
 from sdterm.core.output import Saving, ready, save_images, saving_of
-from sdterm.core.parameters import find_model, read
 from sdterm.core.plan import choose
+from sdterm.core.recall import recall
 from sdterm.core.registry import PluginSet, load_plugins
-from sdterm.core.styles import Styles, find_styles, styles_of
+from sdterm.core.styles import Styles, styles_of
 from sdterm.events import Cancelled, Event, Failed, Warning
 from sdterm.request import MAX_PROMPT, GenerationRequest, RequestError, make_request
 
@@ -204,16 +203,8 @@ def _recorded(
         text = standard_input() if source == "-" else infotext_from(source)
     except ImageFileError as error:
         raise UsageError(str(error)) from error
-    chosen = {key: given[name] for key, name in (("Sampler", "sampler"), ("Schedule type", "scheduler")) if given[name]}
-    reading = read(parse(text), plugins, chosen)
-    fields, said = dict(reading.fields), {"not_reproduced": reading.warning}
-    if not given["model"]:
-        fields["model"], said["model_missing"] = find_model(reading, library)
-    if not given["styles"]:
-        names, *prompts = find_styles(styles, fields["prompt"], fields["negative_prompt"])
-        fields |= {"styles": names, "prompt": prompts[0], "negative_prompt": prompts[1]}
-    known = {name: value for name, value in fields.items() if value is not None}
-    return known, [Warning(code=code, message=message) for code, message in said.items() if message]
+    found = recall(text, plugins, library, styles, given)
+    return dict(found.fields), [Warning(code=code, message=message) for code, message in found.warnings.items()]
 
 
 def _request(

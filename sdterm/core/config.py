@@ -13,7 +13,7 @@ from typing import Any, Literal
 from sdterm.core.dataroot import data_root
 from sdterm.core.names import UnknownNameError, find
 from sdterm.core.naming import PatternError, check_folder_pattern, check_pattern
-from sdterm.request import GenerationRequest
+from sdterm.request import GenerationRequest, RequestError, make_request
 
 
 class ConfigError(ValueError):
@@ -29,13 +29,20 @@ class Setting:
     default: Any
     scope: Literal["job", "host", "front end"]
     sentence: str
+    section: str = "System"
+    """By A1111's names where it has such settings: `--freeze-settings-in-sections` locks by them."""
+    choices: tuple[str, ...] = ()
+    """The values there are, where they are few."""
 
 
-def _job(key: str, sentence: str) -> Setting:
-    return Setting(key, GenerationRequest.model_fields[key].default, "job", sentence)
+def _job(key: str, sentence: str, section: str = "Stable Diffusion", choices: tuple[str, ...] = ()) -> Setting:
+    return Setting(key, GenerationRequest.model_fields[key].default, "job", sentence, section, choices)
 
 
 NOTIFY = ("none", "bell", "osc9")
+
+PREVIEWS = ("auto", "off", "text", "half", "kitty", "sixel")
+_SAVING, _LOOKS = "Saving images/grids", "User interface"
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("data_dir", None, "host", "The folder for models, extensions and outputs; SDTERM_DATA sets it too."),
@@ -45,28 +52,88 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("styles_files", (), "host", "Styles files; unset is styles.csv in the data folder."),
     Setting("extensions", True, "host", "Whether extensions and plugin packages are loaded."),
     _job("model", "The checkpoint to draw with; unset is the first one found."),
-    _job("sampler", "The sampler to draw with."),
-    _job("scheduler", "The noise schedule; Automatic is the sampler's own."),
-    _job("steps", "Sampling steps."),
-    _job("cfg_scale", "How strictly to follow the prompt."),
+    _job("sampler", "The sampler to draw with.", "Sampler parameters"),
+    _job("scheduler", "The noise schedule; Automatic is the sampler's own.", "Sampler parameters"),
+    _job("steps", "Sampling steps.", "Sampler parameters"),
+    _job("cfg_scale", "How strictly to follow the prompt.", "Sampler parameters"),
     _job("clip_skip", "Which of the text encoder's last layers to use."),
-    _job("noise_source", "NV draws what a CUDA card draws, CPU what torch draws on a CPU."),
-    _job("format", "The file format of images."),
-    _job("memory", "Memory optimizers to use."),
-    _job("batch_cond_uncond", "Run prompt and negative prompt in one call: faster, more memory."),
-    _job("precision", "Of the weights: auto is half on a GPU and full on a CPU."),
+    _job(
+        "noise_source",
+        "NV draws what a CUDA card draws, CPU what torch draws on a CPU.",
+        choices=("NV", "CPU", "GPU"),
+    ),
+    _job("format", "The file format of images.", _SAVING),
+    _job("memory", "Memory optimizers to use.", "Optimizations"),
+    _job(
+        "batch_cond_uncond",
+        "Run prompt and negative prompt in one call: faster, more memory.",
+        "Optimizations",
+    ),
+    _job(
+        "precision",
+        "Of the weights: auto is half on a GPU and full on a CPU.",
+        "Optimizations",
+        ("auto", "full", "half"),
+    ),
     Setting("idle_unload", 900.0, "host", "Seconds without work after which the model leaves the memory; 0 is never."),
     Setting("idle_exit", 3600.0, "host", "Seconds without work or clients after which the host ends; 0 is never."),
     Setting("hang_limit", 120.0, "host", "Seconds that a network call may take before its process is replaced."),
     Setting("load_limit", 900.0, "host", "Seconds that loading a model or decoding an image may take."),
-    Setting("notify", NOTIFY[0], "front end", "What tells that a job is done: bell, osc9 (a desktop message) or none."),
-    Setting("outdir", None, "front end", "Where images go; unset is outputs in the data folder."),
-    Setting("directory_pattern", "[date]", "front end", "The folders below outdir; empty for none. --out has none."),
-    Setting("filename_pattern", "[seed]", "front end", "How image files are named."),
-    Setting("add_number", True, "front end", "Whether a running number comes first in file names."),
-    Setting("save_grid", True, "front end", "Whether several images are also saved as one that shows them all."),
-    Setting("save_txt", False, "front end", "Whether each infotext is also saved as a text file beside its image."),
-    Setting("prompt_history", True, "front end", "Whether params.txt in the data folder keeps the last infotext."),
+    Setting(
+        "notify",
+        NOTIFY[0],
+        "front end",
+        "What tells that a job is done: bell, osc9 (a desktop message) or none.",
+        _LOOKS,
+        NOTIFY,
+    ),
+    Setting("theme", "sdterm", "front end", "The workstation's colours.", _LOOKS),
+    Setting("language", "en", "front end", "The workstation's language: a file in localizations, or en.", _LOOKS),
+    Setting(
+        "quicksettings_list",
+        ("sd_model_checkpoint",),
+        "front end",
+        "What is pinned above the prompt, by A1111's names or sdterm's.",
+        _LOOKS,
+    ),
+    Setting("keymap", "default", "front end", "The keys: default, vim, a1111, or a .toml file of your own.", _LOOKS),
+    Setting("mouse", False, "front end", "Whether the workstation takes the mouse from the terminal.", _LOOKS),
+    Setting("localizations_dir", None, "front end", "One more folder to look for translations in.", _LOOKS),
+    Setting("preview", "auto", "front end", "How pictures are shown.", "Live previews", PREVIEWS),
+    Setting("outdir", None, "front end", "Where images go; unset is outputs in the data folder.", _SAVING),
+    Setting(
+        "directory_pattern",
+        "[date]",
+        "front end",
+        "The folders below outdir; empty for none. --out has none.",
+        _SAVING,
+    ),
+    Setting("filename_pattern", "[seed]", "front end", "How image files are named.", _SAVING),
+    Setting("add_number", True, "front end", "Whether a running number comes first in file names.", _SAVING),
+    Setting(
+        "save_grid",
+        True,
+        "front end",
+        "Whether several images are also saved as one that shows them all.",
+        _SAVING,
+    ),
+    Setting(
+        "save_txt",
+        False,
+        "front end",
+        "Whether each infotext is also saved as a text file beside its image.",
+        _SAVING,
+    ),
+    Setting(
+        "prompt_history",
+        True,
+        "front end",
+        "Whether params.txt in the data folder keeps the last infotext.",
+        "Infotext",
+    ),
+    Setting("freeze_settings", False, "front end", "Whether all settings are locked."),
+    Setting("freeze_settings_in_sections", (), "front end", "Sections whose settings are locked."),
+    Setting("freeze_specific_settings", (), "front end", "Settings that are locked, by A1111's names or sdterm's."),
 )
 _BY_KEY = {setting.key: setting for setting in SETTINGS}
 
@@ -120,12 +187,16 @@ def resolve(layers: Mapping[str, Mapping[str, Any]], environ: Mapping[str, str])
     root = data_root(chosen.value if chosen else None, environ)
     defaults = {setting.key: Value(setting.default, "default") for setting in SETTINGS}
     values = {**defaults, **dict(_from_file(root / "config.toml")), **variables, **flags}
+    _check_patterns(values["filename_pattern"].value, values["directory_pattern"].value)
+    return Settings(root, values)
+
+
+def _check_patterns(filename_pattern: str = "[seed]", directory_pattern: str = "") -> None:
     try:
-        check_pattern(values["filename_pattern"].value)
-        check_folder_pattern(values["directory_pattern"].value)
+        check_pattern(filename_pattern)
+        check_folder_pattern(directory_pattern)
     except PatternError as error:
         raise ConfigError(str(error)) from error
-    return Settings(root, values)
 
 
 def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, Value]]:
@@ -146,11 +217,53 @@ def _from_file(path: Path) -> Iterator[tuple[str, Value]]:
         try:
             setting = find("setting", key, _BY_KEY)
         except UnknownNameError as error:
-            raise ConfigError(f"{path}: {error}") from error
+            raise ConfigError(f"{path}, line {_line_of(key, path)}: {error}") from error
         yield setting.key, Value(_placed(setting.key, _typed(setting, value, str(path)), path.parent), str(path))
 
 
-_PATHS = {"ckpt", "ckpt_dirs", "styles_files", "outdir"}
+def parsed(key: str, text: str, path: Path) -> Any:
+    """What somebody typed for a setting in the file at `path`, in its type. Raises ConfigError."""
+    setting = _BY_KEY[key]
+    value = _placed(key, _typed(setting, text.strip(), str(path)), path.parent)
+    if setting.scope == "job":
+        value = _of_request(key, value)
+    if key in ("filename_pattern", "directory_pattern"):
+        _check_patterns(**{key: value})
+    return value
+
+
+def _of_request(key: str, value: Any) -> Any:
+    try:
+        checked = getattr(make_request(prompt="x", **{key: value}), key)
+    except RequestError as error:
+        raise ConfigError(str(error)) from error
+    return checked
+
+
+def frozen_reason(settings: Settings, key: str) -> str | None:
+    """Why a setting is locked, as a sentence; None if it is not. A1111's three flags: all, by section, by name."""
+    from sdterm.core.quicksettings import EQUALS
+
+    setting = _BY_KEY[key]
+    if settings["freeze_settings"]:
+        return f"All settings are locked (by {settings.values['freeze_settings'].source}: --freeze-settings)."
+    if setting.section.casefold() in (
+        section.casefold().strip() for section in settings["freeze_settings_in_sections"]
+    ):
+        return f"The settings of {setting.section!r} are locked (--freeze-settings-in-sections)."
+    if key in (EQUALS.get(name.strip(), name.strip()) for name in settings["freeze_specific_settings"]):
+        return f"{key} is locked (--freeze-specific-settings)."
+    return None
+
+
+def _line_of(key: str, path: Path) -> int:
+    """The first line of a TOML file that begins with that key, or table."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    starts = (key, f'"{key}"', f"'{key}'", f"[{key}", f"[[{key}")
+    return next((number for number, line in enumerate(lines, 1) if line.lstrip().startswith(starts)), 1)
+
+
+_PATHS = {"ckpt", "ckpt_dirs", "styles_files", "outdir", "localizations_dir"}
 
 
 def _placed(key: str, value: Any, base: Path) -> Any:
@@ -165,7 +278,9 @@ def _placed(key: str, value: Any, base: Path) -> Any:
 def _typed(setting: Setting, value: Any, source: str) -> Any:
     """Text from the environment as the setting's type; a TOML value as it is, if the type fits."""
     if isinstance(setting.default, tuple):
-        return tuple(value.split(",")) if isinstance(value, str) else tuple(value)
+        if not isinstance(value, str | list | tuple):
+            raise ConfigError(f"{setting.key} is {value!r} in {source}, but it must be a list.")
+        return tuple(part for part in value.split(",") if part) if isinstance(value, str) else tuple(value)
     if isinstance(setting.default, bool):
         if str(value).lower() in ("true", "1", "yes", "on", "false", "0", "no", "off"):
             return str(value).lower() in ("true", "1", "yes", "on")
@@ -178,8 +293,8 @@ def _typed(setting: Setting, value: Any, source: str) -> Any:
         if not (number >= 0 and math.isfinite(number)):
             raise ConfigError(f"{setting.key} is {value!r} in {source}, but it must be a number of seconds.")
         return number
-    if setting.key == "notify" and value not in NOTIFY:
-        raise ConfigError(f"notify is {value!r} in {source}, but it must be {', '.join(NOTIFY)}.")
+    if setting.choices and value not in setting.choices and setting.scope != "job":
+        raise ConfigError(f"{setting.key} is {value!r} in {source}, but it must be {', '.join(setting.choices)}.")
     if setting.scope != "job" and not isinstance(value, str):
         raise ConfigError(f"{setting.key} is {value!r} in {source}, but it must be text.")
     return value  # numbers and choices of a job are checked, and converted, with the request

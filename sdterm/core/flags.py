@@ -31,6 +31,10 @@ def _fixed(key: str, value: Any) -> Change:
     return lambda _: {key: value}
 
 
+def _listed(key: str) -> Change:
+    return lambda value: {key: tuple(part.strip() for part in value.split(",") if part.strip())}
+
+
 def _memory(*ids: str) -> Change:
     return _fixed("memory", ids)
 
@@ -59,7 +63,7 @@ _NETWORKS = "Networks, embeddings and upscalers come in a later version; sdterm 
 _API = "The A1111 API comes in a later version; nothing listens for now."
 _NO_TUNNEL = "sdterm opens no public tunnel; SSH is the way in."
 _INTERFACE = "The interactive interface comes in a later version; this has no effect yet."
-_LOCKS = "Locked settings come with the interface in a later version; nothing is locked for now."
+_DIRS_LOCK = "Locking folder settings alone is not there: --freeze-specific-settings locks what you name."
 _NO_EFFECT = "A1111 itself ignores this flag by now; so does sdterm."
 _NOT_NEEDED = "sdterm does not need this flag."
 _ALWAYS = "sdterm always does this."
@@ -107,9 +111,25 @@ FLAGS: tuple[Flag, ...] = (
     *_later(_API, "--tls-keyfile", "--tls-certfile", "--cors-allow-origins", arity="value"),
     *_later(_API, "--cors-allow-origins-regex", "--gradio-auth", "--gradio-auth-path", arity="value"),
     *_later(_API, "--disable-tls-verify"),
-    *_later(_LOCKS, "--freeze-settings", "--hide-ui-dir-config"),
-    *_later(_LOCKS, "--freeze-settings-in-sections", "--freeze-specific-settings", arity="value"),
-    *_later(_INTERFACE, "--theme", "--localizations-dir", arity="value"),
+    Flag("--theme", "The workstation's colours.", "value", _set("theme"), "mapped"),
+    Flag("--mouse", "Let the workstation have the mouse.", change=_fixed("mouse", True)),
+    Flag("--localizations-dir", "One more folder with translations.", "value", _set("localizations_dir"), "mapped"),
+    Flag("--freeze-settings", "Lock all settings.", change=_fixed("freeze_settings", True), status="mapped"),
+    Flag(
+        "--freeze-settings-in-sections",
+        "Lock the settings of these sections (a,b).",
+        "value",
+        _listed("freeze_settings_in_sections"),
+        "mapped",
+    ),
+    Flag(
+        "--freeze-specific-settings",
+        "Lock these settings (a,b).",
+        "value",
+        _listed("freeze_specific_settings"),
+        "mapped",
+    ),
+    *_later(_DIRS_LOCK, "--hide-ui-dir-config"),
     *_later(_INTERFACE, "--use-ipex"),
     *_later(_INTERFACE, "--ui-config-file", "--ui-settings-file", "--max-batch-count", arity="value"),
     *_later(_INTERFACE, "--filenames-max-length", arity="value"),

@@ -97,6 +97,13 @@ class Move(Body):
     """The queued job that it is to come before; unset is the end of the queue."""
 
 
+class ModelName(Body):
+    """Which checkpoint is meant."""
+
+    name: Annotated[str, Field(min_length=1, max_length=4096)]
+    """Its name, file name, path or hash."""
+
+
 class Progress(Answer):
     """Where a running job is."""
 
@@ -178,6 +185,8 @@ class PicturePage(Answer):
 
     pictures: tuple[Picture, ...]
     next: str | None = None
+    total: int | None = None
+    """How many there are on all pages; told with the first one."""
 
 
 class WorkerView(Answer):
@@ -220,6 +229,15 @@ class Model(Answer):
     sha256: str | None = None
     """None until something needed it."""
     embedded: bool = False
+    family: str | None = None
+    """Its architecture, in words."""
+    native_size: int | None = None
+    """Pixels: what it was trained on."""
+    usable: bool = True
+    note: str = ""
+    """Why it cannot be used."""
+    loaded: bool = False
+    """It is in the memory of a process that draws."""
 
 
 class SettingView(Answer):

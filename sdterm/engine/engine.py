@@ -114,6 +114,19 @@ class Engine:
             for done_with in opened:
                 done_with.close()
 
+    def preload(self, request: GenerationRequest, plugins: PluginSet, emit: Callable[[Event], None]) -> None:
+        """Read the model that this request is drawn with, so that drawing need not. Raises what cannot be loaded; see
+        `failures`."""
+        self._at("load")
+        try:
+            choices = choose(request, plugins, self.library)
+            plan = prepare(request, choices, plugins, self.library, self.styles)
+            optimizers, _ = choose_optimizers(plugins, request.memory, self.device)
+            with torch.inference_mode():
+                self._load(choices, plan, plugins, pick_dtype(self.device, request.precision), optimizers, emit)
+        finally:
+            self.pulse = Pulse()
+
     def unload(self) -> None:
         """Let go of the model."""
         self._model = None

@@ -24,6 +24,7 @@ from sdterm.core.jobs import (
     JobDetails,
     JobPage,
     Model,
+    ModelName,
     Move,
     Picture,
     PicturePage,
@@ -161,6 +162,21 @@ def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
         """The checkpoints that can be drawn with."""
         return await run_in_threadpool(home.models)
 
+    @router.post("/models/load", status_code=202)
+    async def load_model(which: ModelName) -> None:
+        """Read a checkpoint into memory now, by whoever has nothing to draw; events of no job tell how it goes."""
+        await home.preload(which.name)
+
+    @router.post("/models/unload", status_code=202)
+    async def unload_models() -> None:
+        """Free the memory that models take; those that are drawn with stay."""
+        await home.dispatcher.unload()
+
+    @router.post("/models/hash", status_code=202)
+    async def hash_model(which: ModelName) -> None:
+        """Compute a checkpoint's SHA-256; an event tells it."""
+        await home.hash_model(which.name)
+
     @router.get("/catalogue")
     async def catalogue() -> Catalogue:
         """What plugins offer."""
@@ -178,7 +194,7 @@ def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
         cursor: Cursor = None,
         job: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
     ) -> PicturePage:
-        """Saved pictures, the newest first; `q`: words that their infotext has."""
+        """Saved pictures, the newest first; `q`: a filter, like `lake sampler:euler steps>=20 -seed:7`."""
         return home.pictures.page(q, limit, cursor, job)
 
     @router.get("/pictures/{picture}")

@@ -69,6 +69,7 @@ class Dispatcher:
         self._news = [asyncio.Event() for _ in devices]
         self._running: dict[int, WorkerProcess] = {}
         self._progress: dict[int, Progress] = {}
+        self._to_load: str | None = None  # a model that somebody is about to draw with
         self._waiting: dict[int, tuple[int, float]] = {}  # job → bytes free when its disk was full, and when
 
     @property
@@ -92,6 +93,15 @@ class Dispatcher:
         """Have a job's worker stop within one network call; the queue knows what is to become of the job."""
         if worker := self._running.get(job):
             await worker.send("stop", job=job)
+
+    def preload(self, model: str) -> None:
+        """Have a model read by the next worker that has nothing to draw."""
+        self._to_load = model
+        self.wake()
+
+    async def unload(self) -> None:
+        """Free what workers without a job hold on their devices, not only the model."""
+        await asyncio.gather(*(worker.end() for worker in self._workers if worker not in self._running.values()))
 
     async def run(self) -> None:
         """Until cancelled, which ends all workers; their jobs go on with the next host."""
@@ -126,6 +136,11 @@ class Dispatcher:
                     await self._draw(worker, job)
                     idle_since = now()
                     continue
+                if model := self._to_load:
+                    self._to_load = None
+                    await self._load(worker, model)
+                    idle_since = now()
+                    continue
             except Exception:  # a full disk, or a defect: the queue goes on once it can
                 _log.exception("the queue cannot go on")
                 await asyncio.sleep(ROOM_EVERY)
@@ -135,6 +150,26 @@ class Dispatcher:
                 await asyncio.wait_for(news.wait(), left)
             except TimeoutError:
                 await worker.end()  # frees everything that it has on the device, not only the model
+
+    async def _load(self, worker: WorkerProcess, model: str) -> None:
+        try:
+            if not worker.is_alive:
+                await worker.start()
+            worker.set_loading()
+            await worker.send("load", model=model)
+            async with aclosing(worker.messages()) as messages:
+                async for message, _ in messages:
+                    if message["type"] == "finished":
+                        break
+                    fields = dict(message["event"])
+                    event = event_of(fields.pop("event"), fields)
+                    if isinstance(event, ModelLoading):
+                        worker.set_model(event.model)
+                    self._log.add(None, event)
+        except (WorkerLostError, UnusableDeviceError) as error:
+            self._log.add(None, Warning(code="model_not_loaded", message=str(error)))
+        finally:
+            worker.set_job(None)
 
     async def _ready(self, worker: WorkerProcess, job: int) -> bool:
         """Whether a worker can draw a job now; it is started if need be. If it cannot be, that is no fault of the job,

@@ -5,20 +5,24 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 from sdterm import __version__
 from sdterm.core.catalogue import Catalogue, load_catalogue
 from sdterm.core.config import SETTINGS, Settings
 from sdterm.core.devices import devices_of
 from sdterm.core.jobs import Health, Job, JobDetails, JobPage, Model, SettingView, Snapshot, State, Submission
-from sdterm.core.library import library_of
+from sdterm.core.library import CheckpointFile, ModelFileError, library_of
 from sdterm.core.names import find
 from sdterm.core.output import Saving, ready, saving_of
 from sdterm.core.place import Place
-from sdterm.core.plan import choose_parts
+from sdterm.core.plan import choose_parts, recognise
+from sdterm.core.registry import PluginSet, load_plugins
 from sdterm.core.styles import styles_of
+from sdterm.events import ModelHashed, Warning
+from sdterm.hooks import PluginError
 from sdterm.host.database import Database
 from sdterm.host.dispatch import Dispatcher
 from sdterm.host.jobs import Jobs, UnknownJobError
@@ -40,6 +44,8 @@ class Home:
         self._started = clock()
         self._touched = time.monotonic()
         self._clock = clock
+        self._families: dict[tuple[str, int, int], dict[str, Any]] = {}  # what each checkpoint file was found to be
+        self._hashing: set[asyncio.Task[None]] = set()
         devices = devices_of(settings["device"], os.environ)
         self.database = Database(place.database)
         self.log = EventLog(self.database, clock, self._snapshot)
@@ -135,6 +141,7 @@ class Home:
 
     def models(self) -> list[Model]:
         library, found = library_of(self.settings), []
+        loaded = {worker.model for worker in self.dispatcher.workers}
         for checkpoint in library.checkpoints():
             with contextlib.suppress(OSError):  # it went away in between
                 found.append(
@@ -144,9 +151,52 @@ class Home:
                         size=checkpoint.path.stat().st_size,
                         sha256=library.known_hash(checkpoint.path),
                         embedded=checkpoint.embedded,
+                        loaded=checkpoint.name in loaded,
+                        **self._recognised(checkpoint),
                     )
                 )
         return found
+
+    def _recognised(self, checkpoint: CheckpointFile) -> dict[str, Any]:
+        """What a checkpoint is, by the families that ship with sdterm: no stranger's code runs here."""
+        stat = checkpoint.path.stat()
+        key = (str(checkpoint.path), stat.st_size, stat.st_mtime_ns)
+        if key not in self._families:
+            try:
+                family, match = recognise(checkpoint, self._built_in)
+                said = {"family": family.label, "native_size": match.native_size}
+                self._families[key] = {**said, "usable": match.refusal is None, "note": match.refusal or ""}
+            except (ModelFileError, PluginError) as error:
+                self._families[key] = {"usable": False, "note": str(error)}
+        return self._families[key]
+
+    @cached_property
+    def _built_in(self) -> PluginSet:
+        return load_plugins(None, third_party=False)
+
+    async def preload(self, name: str) -> None:
+        """Have a checkpoint read now. Raises UnknownNameError, ModelFileError."""
+        self.dispatcher.preload((await self._checkpoint(name)).name)
+
+    async def hash_model(self, name: str) -> None:
+        """Compute a checkpoint's SHA-256: as long as reading it takes; an event tells. Raises UnknownNameError."""
+        checkpoint = await self._checkpoint(name)
+
+        async def work() -> None:
+            try:
+                digest = await asyncio.to_thread(library_of(self.settings).sha256, checkpoint.path)
+            except OSError as error:
+                said = f"{checkpoint.path} cannot be read: {error.strerror}."
+                self.log.add(None, Warning(code="model_unreadable", message=said))
+            else:
+                self.log.add(None, ModelHashed(model=checkpoint.name, sha256=digest))
+
+        task = asyncio.create_task(work())
+        self._hashing.add(task)
+        task.add_done_callback(self._hashing.discard)
+
+    async def _checkpoint(self, name: str) -> CheckpointFile:
+        return await asyncio.to_thread(library_of(self.settings).find, name)
 
     def setting_views(self) -> list[SettingView]:
         return [

@@ -1,11 +1,11 @@
 """The index of saved images: each is written once, found by its text, and noticed when its file is gone."""
 
 import hashlib
-import re
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+from sdterm.core.gallery_filter import FilterError, parse, sql
 from sdterm.core.jobs import GRID, FieldError, Picture, PicturePage
 from sdterm.events import Grid, Image
 from sdterm.host.database import Database
@@ -82,24 +82,26 @@ class Pictures:
         return self._looked_at([row])[0]
 
     def page(self, query: str, limit: int, cursor: str | None, job: int | None = None) -> PicturePage:
-        """Pictures whose infotext has all words of a query, the newest first. Raises FieldError if the cursor is
-        none."""
+        """Pictures that a filter (`core.gallery_filter`) lets through, the newest first. Raises FieldError if the
+        cursor or the filter is none."""
         if cursor and not (cursor.isdecimal() and int(cursor) < 2**63):
             raise FieldError("cursor", "cursor is not the `next` of a page before.")
-        start = int(cursor) if cursor else 2**63 - 1
-        if words := _match(query):
-            sql = "SELECT p.* FROM pictures_text t JOIN pictures p ON p.id = t.rowid WHERE pictures_text MATCH ? AND "
-            values: tuple[object, ...] = (words,)
-        else:
-            sql, values = "SELECT p.* FROM pictures p WHERE ", ()
+        try:
+            condition, values = sql(parse(query))
+        except FilterError as error:
+            raise FieldError("q", str(error)) from error
+        where = f"FROM pictures p WHERE {condition} AND p.saved IS NOT NULL"
         if job is not None:
-            sql, values = sql + "p.job = ? AND ", (*values, job)
+            where, values = f"{where} AND p.job = ?", [*values, job]
+        start = int(cursor) if cursor else 2**63 - 1
         rows = self._database.rows(
-            sql + "p.id < ? AND p.saved IS NOT NULL ORDER BY p.id DESC LIMIT ?", *values, start, limit + 1
+            f"SELECT p.* {where} AND p.id < ? ORDER BY p.id DESC LIMIT ?", *values, start, limit + 1
         )
+        total = None if cursor else self._database.rows(f"SELECT count(*) AS n {where}", *values)[0]["n"]
         return PicturePage(
             pictures=tuple(self._looked_at(rows[:limit])),
             next=str(rows[limit - 1]["id"]) if len(rows) > limit else None,
+            total=total,
         )
 
     def _saved(self, job: int, number: int) -> None:
@@ -118,11 +120,6 @@ class Pictures:
             fields = {name: row[name] for name in Picture.model_fields if name != "missing"}
             found.append(Picture(**fields, missing=missing))
         return found
-
-
-def _match(query: str) -> str:
-    """Words as SQLite's full-text search wants them: each one quoted, as the beginning of a word."""
-    return " ".join(f'"{word}"*' for word in re.findall(r"\w+", query))
 
 
 def _event_of(row: sqlite3.Row) -> Image | Grid:

@@ -139,6 +139,11 @@ class WorkerProcess:
     def set_model(self, name: str) -> None:
         self._view = self._view.model_copy(update={"model": name})
 
+    def set_loading(self) -> None:
+        """It reads a model, for no job."""
+        self._moved = self._heard = self._monotonic()
+        self._view = self._view.model_copy(update={"phase": "starting"})
+
     def set_job(self, job: int | None) -> None:
         self._moved = self._heard = self._monotonic()
         self._median = 0.0

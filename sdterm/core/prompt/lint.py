@@ -10,7 +10,7 @@ from itertools import chain, islice
 from sdterm.core.names import UnknownNameError, find, printable
 from sdterm.core.prompt import emphasis, schedule
 from sdterm.core.prompt.composition import composition
-from sdterm.core.prompt.networks import NetworkTag, tags
+from sdterm.core.prompt.networks import NetworkTag, blank, tags
 from sdterm.hooks import ModelFamily
 
 KINDS = {"lora": "lora", "lyco": "lora", "hypernet": "hypernet"}
@@ -51,7 +51,7 @@ def lint(
     else:
         called = tags(text)
         found.append(_unknown_networks(called, networks))
-        text = _blank(text, called)
+        text = blank(text, called)
         parts = [(part.text, part.span[0]) for part in composition(text)]
         if len(parts) == 1:
             found.append(_weight_of_all(text, len(parts[0][0])))
@@ -76,16 +76,6 @@ def _moved(lints: Iterator[Lint], offset: int) -> Iterator[Lint]:
     for lint in lints:
         start, end = lint.span
         yield Lint((start + offset, end + offset), lint.message, lint.fix)
-
-
-def _blank(text: str, called: tuple[NetworkTag, ...]) -> str:
-    """The text with spaces in place of its tags."""
-    parts: list[str] = []
-    at = 0
-    for start, end in (tag.span for tag in called):
-        parts += [text[at:start], " " * (end - start)]
-        at = end
-    return "".join([*parts, text[at:]])
 
 
 # --- what concerns the whole text -------------------------------------------------------------------------------------

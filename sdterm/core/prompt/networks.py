@@ -28,3 +28,13 @@ def extract(text: str) -> tuple[str, tuple[NetworkTag, ...]]:
     ends = [0, *(tag.span[1] for tag in found)]
     starts = [*(tag.span[0] for tag in found), len(text)]
     return "".join(text[end:start] for end, start in zip(ends, starts, strict=True)), found
+
+
+def blank(text: str, called: tuple[NetworkTag, ...]) -> str:
+    """The text with spaces in place of its tags."""
+    parts: list[str] = []
+    at = 0
+    for start, end in (tag.span for tag in called):
+        parts += [text[at:start], " " * (end - start)]
+        at = end
+    return "".join([*parts, text[at:]])

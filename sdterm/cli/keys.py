@@ -1,0 +1,26 @@
+"""`sdterm keys`: what the terminal sends, and what that does."""
+
+import click
+
+from sdterm.cli.options import flag_options, settings_of
+
+
+@click.command()
+@click.option("--list", "only_list", is_flag=True, help="List actions and their keys instead.")
+@flag_options
+@click.pass_context
+def keys(context: click.Context, only_list: bool) -> None:
+    """Press keys and see their names, as a keymap file takes them, and what they do. Ctrl+C twice ends."""
+    from sdterm.tui.actions import BY_ID
+    from sdterm.tui.keymap import clashes, keys_of, read_keymap
+
+    keymap = read_keymap(settings_of(context)["keymap"])
+    for clash in clashes(keymap):
+        click.echo(f"! {clash}", err=True)
+    if only_list:
+        for action, pressed in keys_of(keymap).items():
+            click.echo(f"{action:<24} {pressed:<34} {BY_ID[action].title}")
+        return
+    from sdterm.tui.keyboard import Keyboard
+
+    Keyboard(keys_of(keymap)).run(inline=True)

@@ -1,0 +1,73 @@
+"""`sdterm locale`: translations of the workstation."""
+
+import json
+from pathlib import Path
+
+import click
+
+from sdterm.cli.errors import EXIT_USAGE, UsageError, say
+from sdterm.cli.options import flag_options, settings_of
+from sdterm.core.language import languages, read_messages
+from sdterm.core.names import printable
+from sdterm.core.output import write_atomically
+
+_SHOWN = 20  # texts of a kind; --json has all
+
+
+@click.group()
+def locale() -> None:
+    """Check translations of the workstation, and begin new ones."""
+
+
+@locale.command()
+@click.argument("language", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@flag_options
+@click.pass_context
+def check(context: click.Context, language: str | None, as_json: bool) -> None:
+    """How much of LANGUAGE (all, without) is translated. Exit code 2 if anything is missing or wrong."""
+    from sdterm.tui.texts import faults, messages
+    from sdterm.tui.themes import language_folders
+
+    folders = language_folders(settings_of(context))
+    found = {}
+    for name in [language] if language else languages(folders):
+        found[name] = faults(read_messages(name, folders))
+    total = len(messages())
+    if as_json:
+        click.echo(json.dumps({name: {"texts": total, **wrong} for name, wrong in found.items()}, ensure_ascii=False))
+    else:
+        for name, wrong in found.items():
+            done = total - len(wrong["missing"])
+            click.echo(f"{printable(name)}: {done} of {total} texts ({100 * done // total}%)")
+            for kind in ("missing", "names differ"):
+                for text in wrong[kind][:_SHOWN]:
+                    click.echo(f"  {kind}: {printable(text)}")
+                if (more := len(wrong[kind]) - _SHOWN) > 0:
+                    click.echo(f"  {kind}: {more} more")
+            if wrong["unused"]:
+                click.echo(f"  unused: {len(wrong['unused'])}")
+    context.exit(EXIT_USAGE if any(wrong["missing"] or wrong["names differ"] for wrong in found.values()) else 0)
+
+
+@locale.command()
+@click.argument("language", required=False)
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write it there instead of printing it.")
+@flag_options
+@click.pass_context
+def template(context: click.Context, language: str | None, out: Path | None) -> None:
+    """Print a file to translate from: what LANGUAGE has already, and English for the rest."""
+    from sdterm.tui.texts import template as written
+    from sdterm.tui.themes import language_folders
+
+    folders = language_folders(settings_of(context))
+    known = read_messages(language, folders) if language and language in languages(folders) else {}
+    text = written(known)
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        write_atomically(out, text.encode())
+    except OSError as error:
+        raise UsageError(f"{out} cannot be written: {error.strerror}.") from error
+    say(f"Written to {out}. Translate the right-hand sides, and put it into localizations/ under the language's name.")

@@ -1,0 +1,100 @@
+"""Everything that a key can do: the one table behind bindings, key bar, palette, help and keymap files."""
+
+from dataclasses import dataclass
+
+from textual.binding import Binding
+
+SCOPES = ("anywhere", "prompt", "pictures", "gallery", "queue", "models", "settings")
+"""Where an action's keys are heard; `pictures` is every place where a picture is chosen."""
+
+
+@dataclass(frozen=True)
+class Action:
+    """One thing to do. `id` is its name in keymap files; the method is `action_<id>`."""
+
+    id: str
+    scope: str
+    keys: str
+    """By Textual's names, separated by commas. One of them passes through tmux and every common terminal."""
+    hint: str
+    """Its word in the key bar; empty if it is not shown there."""
+    title: str
+    palette: bool = True
+    """Whether the palette offers it (moving about in a list is no command)."""
+
+
+# Shift+F6 and Shift+F7 arrive as F18 and F19 from terminals with the older escape codes.
+ACTIONS: tuple[Action, ...] = (
+    Action("generate", "anywhere", "f5,ctrl+g,ctrl+enter", "Generate", "Draw what is written"),
+    Action("stop", "anywhere", "escape", "Stop", "Stop what is drawn (twice)"),
+    Action("lock_seed", "anywhere", "f6", "Lock", "Keep the seed, or draw a new one each time"),
+    Action("reroll", "anywhere", "f7", "Reroll", "Take a new seed and draw"),
+    Action("walk_up", "anywhere", "shift+f7,f19,ctrl+pageup", "", "Draw with the next seed"),
+    Action("walk_down", "anywhere", "shift+f6,f18,ctrl+pagedown", "", "Draw with the seed before"),
+    Action("variations", "anywhere", "f8,alt+v", "Vary", "Draw five variations of the last picture"),
+    Action("repeat_last", "anywhere", "f9", "", "Draw the last job again"),
+    Action("forever", "anywhere", "alt+f", "", "Go on drawing until told to stop, or no longer"),
+    Action("stop_after", "anywhere", "alt+s", "", "Stop after the picture that is drawn now"),
+    Action("go_generate", "anywhere", "f2", "", "Generate: write and draw"),
+    Action("go_gallery", "anywhere", "f3", "", "Gallery: what was drawn"),
+    Action("go_queue", "anywhere", "f4", "", "Queue: what waits, runs and failed"),
+    Action("go_models", "anywhere", "ctrl+l", "", "Models: checkpoints"),
+    Action("go_settings", "anywhere", "f10,alt+comma", "", "Settings"),
+    Action("go_help", "anywhere", "f1", "Help", "Keys and how things work"),
+    Action("all_parameters", "anywhere", "ctrl+t", "", "All parameters of the request"),
+    Action("history", "anywhere", "ctrl+r", "Hist", "Search the prompts of before"),
+    Action("jump", "anywhere", "ctrl+o,f12", "Jump", "Jump to a field by its letter"),
+    Action("edit_outside", "anywhere", "alt+e", "", "Write the prompt in your own editor"),
+    Action("paste", "anywhere", "alt+i", "", "Read an infotext or a picture's path into the form"),
+    Action("undo", "anywhere", "ctrl+z", "", "Take back the last change of prompt or parameters"),
+    Action("redo", "anywhere", "ctrl+y", "", "Do again what was taken back"),
+    Action("preview_mode", "anywhere", "alt+p", "", "Change how pictures are shown"),
+    Action("show_preview", "anywhere", "alt+w", "", "Show the picture alone, as large as it fits"),
+    Action("command_palette", "anywhere", "ctrl+p", "Commands", "Find a command by its words", palette=False),
+    Action("quit", "anywhere", "ctrl+q", "Quit", "Leave; what is drawn goes on"),
+    Action("emphasis_up", "prompt", "ctrl+up,alt+up", "+Weight", "More weight for the word or selection"),
+    Action("emphasis_down", "prompt", "ctrl+down,alt+down", "", "Less weight for the word or selection"),
+    Action("phrase_left", "prompt", "alt+left", "", "Move the phrase before the one on its left"),
+    Action("phrase_right", "prompt", "alt+right", "", "Move the phrase behind the one on its right"),
+    Action("complete", "prompt", "ctrl+@,ctrl+space,ctrl+n", "Complete", "Complete a tag, style or network"),
+    Action("fix", "prompt", "ctrl+f", "Fix", "Mend the trap that the line below the prompt tells of"),
+    Action("older_prompt", "prompt", "alt+pageup,ctrl+shift+up", "", "The prompt drawn before this one"),
+    Action("newer_prompt", "prompt", "alt+pagedown,ctrl+shift+down", "", "The prompt drawn after this one"),
+    Action("load", "pictures", "enter", "Load", "Everything of this picture into the form"),
+    Action("take_seed", "pictures", "s", "Seed", "Its seed into the form, and lock it"),
+    Action("take_prompt", "pictures", "w", "Words", "Its prompts into the form"),
+    Action("take_parameters", "pictures", "e", "Parameters", "Its parameters into the form, not its prompts"),
+    Action("repeat", "pictures", "full_stop", "", "Draw it again"),
+    Action("vary", "pictures", "v", "Vary", "Draw five variations of it"),
+    Action("copy_parameters", "pictures", "y", "Copy", "Copy its infotext"),
+    Action("copy_prompt", "pictures", "Y", "", "Copy its prompt"),
+    Action("copy_path", "pictures", "ctrl+y", "", "Copy where its file is"),
+    Action("filter", "gallery", "slash", "Filter", "Show only what matches", palette=False),
+    Action("thumbnails", "gallery", "t", "Thumbs", "Thumbnails on or off", palette=False),
+    Action("move_up", "queue", "K", "", "Draw this job earlier", palette=False),
+    Action("move_down", "queue", "J", "", "Draw this job later", palette=False),
+    Action("hold", "queue", "space", "Hold/go on", "Let this job wait, or go on with it", palette=False),
+    Action("cancel", "queue", "x,ctrl+x", "Cancel", "Stop this job for good", palette=False),
+    Action("retry", "queue", "R", "Retry", "Try this job again", palette=False),
+    Action("edit_job", "queue", "e", "Edit", "Its request into the form", palette=False),
+    Action("remedy", "queue", "enter", "Why?", "What happened to this job and what helps", palette=False),
+    Action("hold_queue", "queue", "P", "Hold all", "Begin nothing new, or go on"),
+    Action("load_model", "models", "enter", "Load", "Use this checkpoint, and load it now", palette=False),
+    Action("unload", "models", "u", "Unload", "Free the memory that the model takes"),
+    Action("verify_hash", "models", "v", "Hash", "Compute its SHA-256", palette=False),
+    Action("edit_setting", "settings", "enter", "Change", "Change this setting", palette=False),
+    Action("reset_setting", "settings", "d", "Default", "Take it out of config.toml", palette=False),
+    Action("search_settings", "settings", "slash", "Search", "Find a setting", palette=False),
+    Action("changed_only", "settings", "c", "Changed", "Only settings that are not as they come", palette=False),
+    Action("translation_template", "settings", "T", "Template", "Write a file to translate sdterm with"),
+)
+BY_ID = {action.id: action for action in ACTIONS}
+
+
+def bindings(*scopes: str) -> list[Binding]:
+    """What Textual listens for there."""
+    return [
+        Binding(action.keys, action.id, action.title, show=False, id=action.id)
+        for action in ACTIONS
+        if action.scope in scopes
+    ]

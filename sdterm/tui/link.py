@@ -1,0 +1,121 @@
+"""The host as the interface sees it: a thread that follows what happens, and calls that wait for the host."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from textual.message import Message
+
+from sdterm.core.config import Settings
+from sdterm.core.language import tr
+from sdterm.tui.messages import Happened, HostLost, HostStarting, HostUp
+
+if TYPE_CHECKING:
+    from sdterm.client import Client
+
+T = TypeVar("T")
+
+_AGAIN = 2.0  # seconds between two looks for a host that is lost
+
+
+class Link:
+    """The one connection to the host. Calls may be made from the start on: they wait until there is a host."""
+
+    def __init__(self, settings: Settings, tell: Callable[[Message], object]) -> None:
+        self._settings, self._tell = settings, tell
+        self._client: Client | None = None
+        self._changed = threading.Condition()
+        self._closing = False
+        self._failures = 0  # how often no host could be had
+        self._failure = ""
+        self._wanted = True  # whether a host should be started where there is none
+        self._thread = threading.Thread(target=self._follow, name="host", daemon=True)
+
+    def open(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """Go away. The host, and what it draws, stays."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+
+    async def call(self, ask: Callable[[Client], T]) -> T:
+        """What the host answers. Raises RefusedError if it says no, HostError if it is gone."""
+        return await asyncio.to_thread(self._call, ask)
+
+    def _call(self, ask: Callable[[Client], T]) -> T:
+        from sdterm.client import HostError
+
+        with self._changed:
+            failures = self._failures
+            self._wanted = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._client or self._closing or self._failures > failures)
+            client = self._client
+            if client is None:
+                raise HostError(tr("The workstation is closing.") if self._closing else self._failure)
+        return ask(client)
+
+    def _follow(self) -> None:
+        from sdterm.client import HostError, connect  # a quarter of a second, beside the first paint
+
+        after: int | None = None
+        while not self._closing:
+            try:
+                host = connect(
+                    self._settings,
+                    start=self._wanted,
+                    check=self._wanted,
+                    starting=lambda: self._say(HostStarting()),
+                )
+            except Exception as error:  # whatever it is, the prompt can still be written
+                if self._wanted:
+                    self._say(HostLost(str(error)))
+                    self._fail(str(error))
+                self._wait()
+                continue
+            try:
+                with host:
+                    health = host.health()
+                    after = health.last_event if after is None else min(after, health.last_event)
+                    self._offer(host)
+                    self._say(HostUp(health))
+                    for entry in host.events(after=after, previews=True):
+                        after = max(after, entry.number)
+                        self._say(Happened(entry))
+                        if self._closing:
+                            return
+                self._wanted = False  # somebody stopped it: it comes back when something is asked of it
+                reason = tr("The host was stopped. What it drew goes on when it starts again: F5 starts it.")
+            except HostError as error:
+                reason = str(error)  # it died: a new one goes on with what it drew
+            except Exception as error:
+                reason = tr("The host answers what nobody understands ({error}).", error=str(error))
+                self._wanted = False
+            self._offer(None)
+            self._say(HostLost(reason))
+            self._wait()
+
+    def _offer(self, client: Client | None) -> None:
+        with self._changed:
+            self._client = client
+            self._changed.notify_all()
+
+    def _fail(self, reason: str) -> None:
+        with self._changed:
+            self._wanted = False
+            self._failures, self._failure = self._failures + 1, reason
+            self._changed.notify_all()
+
+    def _wait(self) -> None:
+        with self._changed:
+            wanted = self._wanted
+            self._changed.wait_for(lambda: self._closing or (self._wanted and not wanted), _AGAIN)
+
+    def _say(self, message: Message) -> None:
+        if not self._closing:
+            self._tell(message)

@@ -1,0 +1,58 @@
+"""The command palette: every action that can be done now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.types import IgnoreReturnCallbackType
+
+from sdterm.core.language import tr
+from sdterm.tui.actions import ACTIONS
+from sdterm.tui.keymap import shown
+
+if TYPE_CHECKING:
+    from sdterm.tui.app import Workstation
+
+_WHILE_DRAWING = {"stop", "stop_after"}
+"""Actions that need a job which is drawn."""
+
+
+class Commands(Provider):
+    """What can be done here and now."""
+
+    async def discover(self) -> Hits:
+        for words, command in self._commands():
+            yield DiscoveryHit(words, command)
+
+    async def search(self, query: str) -> Hits:
+        matcher = self.matcher(query)
+        for words, command in self._commands():
+            if (score := matcher.match(words)) > 0:
+                yield Hit(score, matcher.highlight(words), command)
+
+    def _commands(self) -> Iterator[tuple[str, IgnoreReturnCallbackType]]:
+        app: Workstation = self.app  # type: ignore[assignment]
+        focused = self.focused
+        nodes = focused.ancestors_with_self if focused else [self.screen]
+        for action in ACTIONS:
+            if not action.palette or (action.id in _WHILE_DRAWING and not app.state.runs):
+                continue
+            node = next((n for n in [*nodes, self.screen, app] if hasattr(n, f"action_{action.id}")), None)
+            if node is None:
+                continue
+            words = f"{tr(action.title)}  ({shown(app.keys[action.id].split(',')[0])})"
+            yield words, getattr(node, f"action_{action.id}")
+        for name in sorted(app.available_themes):
+            yield tr("Theme: {name}", name=name), partial(_theme, app, name)
+        from sdterm.core.language import languages
+        from sdterm.tui.themes import language_folders
+
+        for language in (None, *languages(language_folders(app.settings))):
+            yield tr("Language: {name}", name=language or "English"), partial(app.change_language, language)
+
+
+def _theme(app: Workstation, name: str) -> None:
+    app.theme = name

@@ -1,0 +1,48 @@
+"""What somebody pastes: an infotext, the path of a picture, or just words."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sdterm.core.names import printable
+
+_PARAMETERS = re.compile(r"(^|\n)\s*Steps: \d+, .*\w+: ")
+_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".txt"}
+_LONGEST = 200_000
+
+
+def infotext_in(text: str) -> str | None:
+    """The infotext that a pasted text is, or that the picture has whose path it is; None if it is neither."""
+    if len(text) > _LONGEST:
+        return None
+    if _PARAMETERS.search(text):
+        return text
+    path = Path(text.strip().strip("'\"").removeprefix("file://")).expanduser()
+    if "\n" in text.strip() or path.suffix.lower() not in _SUFFIXES:
+        return None
+    from sdterm.core.image_file import ImageFileError, infotext_from
+
+    try:
+        return infotext_from(str(path)) if path.is_file() else None
+    except (ImageFileError, OSError):
+        return None
+
+
+def changes(now: Mapping[str, Any], then: Mapping[str, Any]) -> list[str]:
+    """A line for each field that is another one then."""
+    return [
+        f"{name}: {_short(now.get(name))} → {_short(value)}"
+        for name, value in then.items()
+        if _plain(now.get(name)) != _plain(value)
+    ]
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return ", ".join(map(str, value))
+    return "" if value in (None, {}) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _short(value: Any) -> str:
+    return printable(_plain(value).replace("\n", " "), 60) or "-"

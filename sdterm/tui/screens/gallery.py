@@ -1,0 +1,195 @@
+"""Gallery: every saved picture, the newest first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.text import Text
+from textual import on, work
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.widget import Widget
+from textual.widgets import DataTable, Input, Static
+
+from sdterm.core.language import tr
+from sdterm.core.names import printable
+from sdterm.tui.actions import bindings
+from sdterm.tui.picture.widget import PictureView
+from sdterm.tui.screens.room import Room
+from sdterm.tui.widgets.recent import PictureActions
+from sdterm.tui.widgets.thumbnails import Thumbnails
+
+if TYPE_CHECKING:
+    from sdterm.core.jobs import Entry, Picture
+
+_PAGE = 100
+_NEAR = 20  # rows before the last one at which the next page is fetched
+
+
+class PictureTable(PictureActions, DataTable[Text]):  # type: ignore[misc]
+    """Pictures, one a row."""
+
+    scopes = ("pictures", "gallery")
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *bindings("pictures"),
+        Binding("j", "cursor_down", show=False),
+        Binding("k", "cursor_up", show=False),
+        Binding("g", "scroll_top", show=False),
+        Binding("G", "scroll_bottom", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__(cursor_type="row", show_row_labels=False, zebra_stripes=False)
+        self.pictures: list[Picture] = []
+
+    def chosen(self) -> Picture | None:
+        return self.pictures[self.cursor_row] if 0 <= self.cursor_row < len(self.pictures) else None
+
+    def on_mount(self) -> None:
+        for title, width in ((tr("No."), 6), (tr("Time"), 11), (tr("Seed"), 11), (tr("Size"), 9), (tr("Prompt"), None)):
+            self.add_column(title, width=width)
+
+    def add(self, pictures: Iterable[Picture]) -> None:
+        """More rows."""
+        for picture in pictures:
+            self.pictures.append(picture)
+            self.add_row(*map(_cell, _row(picture)))
+
+
+class GalleryScreen(Room):
+    """The table, a picture, its parameters."""
+
+    room = "go_gallery"
+    scopes = ("gallery",)
+    AUTO_FOCUS = "PictureTable"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings("gallery")]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._query = ""
+        self._next: str | None = None
+        self._fetching = False
+
+    def body(self) -> Iterable[Widget]:
+        with Horizontal(id="desk"):
+            with Vertical():
+                line = Input(
+                    placeholder=tr("filter: words, sampler:euler, steps>=20, seed:7"), compact=True, id="filter"
+                )
+                line.cursor_blink = False
+                yield line
+                yield PictureTable()
+                yield Thumbnails()
+            with Vertical(classes="details"):
+                yield PictureView(id="picture", mode=self.app.picture_mode())
+                yield Static(id="infotext", markup=False)
+
+    def on_mount(self) -> None:
+        self._load()
+
+    def up(self) -> None:
+        self._load()
+
+    @work(group="load", exclusive=True)
+    async def _load(self) -> None:
+        """From the first page on."""
+        query = self._query
+        page = await self.app.ask(lambda host: host.pictures(query, limit=_PAGE))
+        if page is None:
+            return
+        table = self.query_one(PictureTable)
+        table.clear()
+        table.pictures.clear()
+        table.add(page.pictures)
+        self._next = page.next
+        table.border_title = tr("Gallery  {number} picture(s)", number=page.total or 0)
+        if not page.pictures:
+            empty = tr("No match: {key}, then clear the filter.", key=self.app.key("filter"))
+            none = tr("Nothing drawn yet: {key} goes to the prompt.", key=self.app.key("go_generate"))
+            self.say(empty if query else none)
+            self.query_one(PictureView).show(None)
+            self.query_one("#infotext", Static).update("")
+        self.query_one(Thumbnails).show(table.pictures, 0)
+
+    @on(DataTable.RowHighlighted)
+    def _highlighted(self, event: DataTable.RowHighlighted) -> None:
+        table = self.query_one(PictureTable)
+        if picture := table.chosen():
+            self._show(picture)
+            self.query_one(Thumbnails).show(table.pictures, table.cursor_row)
+        if self._next and table.cursor_row >= len(table.pictures) - _NEAR:
+            self._more()
+
+    @on(DataTable.RowSelected)
+    def _selected(self, event: DataTable.RowSelected) -> None:
+        self.query_one(PictureTable).action_load()
+
+    @work(group="more")
+    async def _more(self) -> None:
+        if self._fetching or not self._next:
+            return
+        self._fetching = True
+        try:
+            cursor, query = self._next, self._query
+            page = await self.app.ask(lambda host: host.pictures(query, limit=_PAGE, cursor=cursor))
+            if page is not None and query == self._query:
+                self._next = page.next
+                self.query_one(PictureTable).add(page.pictures)
+        finally:
+            self._fetching = False
+
+    @work(group="show", exclusive=True)
+    async def _show(self, picture: Picture) -> None:
+        details = self.query_one("#infotext", Static)
+        view = self.query_one(PictureView)
+        lines = [printable(line, 2000) for line in picture.infotext.splitlines()]
+        gone = [tr("! the file is gone: {path}", path=printable(picture.path))]
+        details.update(Text("\n".join([*lines, *(gone if picture.missing else [printable(picture.path)])])))
+        if picture.missing or not view.region.width:
+            view.show(None, caption=str(picture.id))
+            return
+        data = await self.app.ask(lambda host: host.thumbnail(picture.id, 256))
+        if data:
+            view.show(data, caption=str(picture.id))
+
+    def happened(self, entry: Entry) -> None:
+        from sdterm.events import Image
+
+        # a new picture joins the list only while its head is in sight: rows never move under the cursor
+        if isinstance(entry.event, Image) and self.query_one(PictureTable).cursor_row == 0:
+            self._load()
+
+    # --- keys --------------------------------------------------------------------------------------------------------
+
+    def action_filter(self) -> None:
+        self.query_one("#filter", Input).focus()
+
+    @on(Input.Submitted, "#filter")
+    def _filter(self, event: Input.Submitted) -> None:
+        self._query = event.value.strip()
+        self._load()
+        self.query_one(PictureTable).focus()
+
+    def action_thumbnails(self) -> None:
+        thumbnails = self.query_one(Thumbnails)
+        thumbnails.display = not thumbnails.display
+        table = self.query_one(PictureTable)
+        thumbnails.show(table.pictures, table.cursor_row)
+
+
+def _row(picture: Picture) -> tuple[str, ...]:
+    prompt = picture.infotext.split("\nNegative prompt:")[0].split("\nSteps:")[0]
+    mark = "! " if picture.missing else ""
+    return (
+        str(picture.id) if picture.number >= 0 else f"{picture.id} ▦",
+        f"{datetime.fromtimestamp(picture.saved):%m-%d %H:%M}",
+        "" if picture.seed is None else str(picture.seed),
+        f"{picture.width}x{picture.height}",
+        mark + printable(prompt.replace("\n", " "), 200),
+    )
+
+
+def _cell(text: str) -> Text:
+    return Text(text, no_wrap=True, overflow="ellipsis")

@@ -1,0 +1,193 @@
+"""Generate: write a prompt, set parameters, see it drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from textual import on, work
+from textual.containers import Horizontal, Vertical
+from textual.timer import Timer
+from textual.widget import Widget
+from textual.widgets import Label
+
+from sdterm.core.language import tr
+from sdterm.tui.draft import Draft
+from sdterm.tui.fields import ROWS
+from sdterm.tui.picture.budget import Budget
+from sdterm.tui.picture.preview import LivePreview
+from sdterm.tui.picture.widget import PictureView
+from sdterm.tui.screens.room import Room
+from sdterm.tui.widgets.parameter import Parameter
+from sdterm.tui.widgets.prompt import PromptEditor
+from sdterm.tui.widgets.recent import Recent
+
+if TYPE_CHECKING:
+    from sdterm.core.jobs import Entry, Picture
+
+_READ_AFTER = 0.25  # seconds without a key after which a prompt is read: its tokens and traps
+_RECENT = 24
+
+
+class GenerateScreen(Room):
+    """The form, the picture, and the pictures of before."""
+
+    room = "go_generate"
+    AUTO_FOCUS = "#prompt"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._reading: dict[str, Timer] = {}
+        self._preview: LivePreview | None = None
+
+    def body(self) -> Iterable[Widget]:
+        draft, values = self.app.draft, self.app.values()
+        with Horizontal(id="quick"):
+            for field in self.app.quick_fields():
+                yield Label(tr(field.label))
+                yield Parameter(field, field.read(values))
+        with Horizontal(id="desk"):
+            with Vertical(id="form"):
+                yield PromptEditor(draft.prompt, id="prompt", title=tr("Prompt"))
+                yield PromptEditor(draft.negative_prompt, id="negative", title=tr("Negative prompt"), negative=True)
+                with Vertical(id="parameters") as box:
+                    box.border_title = tr("Parameters")
+                    for row in ROWS:
+                        with Horizontal():
+                            for field in row:
+                                yield Label(tr(field.label))
+                                yield Parameter(field, field.read(values))
+                yield Recent()
+            yield PictureView(id="picture", mode=self.app.picture_mode())
+
+    # --- the form ----------------------------------------------------------------------------------------------------
+
+    def show(self, draft: Draft) -> None:
+        """Put a draft that came from elsewhere into the form."""
+        self.query_one("#prompt", PromptEditor).show(draft.prompt)
+        self.query_one("#negative", PromptEditor).show(draft.negative_prompt)
+        values = self.app.values()
+        for parameter in self.query(Parameter):
+            parameter.show(parameter.field.read(values))
+
+    def show_placeholders(self, model: str) -> None:
+        """What fields mean that are left empty."""
+        for parameter in self.query(Parameter):
+            parameter.placeholder = {"model": model, "size": tr("native")}.get(parameter.field.id, "")
+
+    @on(PromptEditor.Typed)
+    def _prompt_edited(self, event: PromptEditor.Typed) -> None:
+        editor = event.editor
+        name = "negative_prompt" if editor.negative else "prompt"
+        self.app.change(self.app.draft.but(**{name: editor.text}), name)
+        self._read_soon(editor)
+
+    @on(Parameter.Edited)
+    def _parameter_edited(self, event: Parameter.Edited) -> None:
+        field = event.parameter.field
+        self.app.change(self.app.draft.but(**field.write(event.value)), field.id)
+
+    @on(Parameter.PickWanted)
+    def _pick(self, event: Parameter.PickWanted) -> None:
+        field = event.parameter.field
+        if field.offers:
+            self.app.pick_for(field)
+        else:
+            self.app.action_generate()
+
+    def focus_field(self, name: str) -> None:
+        """Go to the form's field of that id, where it is."""
+        ids = {"prompt": "prompt", "negative_prompt": "negative"}
+        found = self.query(f"#{ids.get(name, f'field-{name}')}")
+        if found:
+            found.first().focus()
+
+    # --- what a prompt says ------------------------------------------------------------------------------------------
+
+    def on_mount(self) -> None:
+        for editor in self.query(PromptEditor):
+            self._read_soon(editor)
+
+    def _read_soon(self, editor: PromptEditor) -> None:
+        key = editor.id or ""
+        if key in self._reading:
+            self._reading[key].stop()
+        self._reading[key] = self.set_timer(_READ_AFTER, lambda: self._read(editor))
+
+    def _read(self, editor: PromptEditor) -> None:
+        self.run_worker(self._tell_reading(editor), group=f"read-{editor.id}", exclusive=True)
+
+    async def _tell_reading(self, editor: PromptEditor) -> None:
+        text = editor.text
+        read = await self.app.reader.read(text, negative=editor.negative)
+        if editor.text != text:
+            return
+        editor.show_lints(read.lints)
+        editor.border_subtitle = read.counts
+        if read.lints and editor.has_focus:
+            mend = tr("{key} mends it.", key=self.app.key("fix")) if read.lints[0].fix is not None else ""
+            self.say(f"{read.lints[0].message} {mend}")
+        elif editor.has_focus:
+            self.say("")
+
+    @on(PromptEditor.CompletionWanted)
+    def _complete(self, event: PromptEditor.CompletionWanted) -> None:
+        self.run_worker(self._offer(event), group="complete", exclusive=True)
+
+    async def _offer(self, event: PromptEditor.CompletionWanted) -> None:
+        event.editor.offer(event.word, await self.app.reader.complete(event.word, asked=event.asked))
+
+    # --- pictures ----------------------------------------------------------------------------------------------------
+
+    @on(Recent.Chosen)
+    def _chosen(self, event: Recent.Chosen) -> None:
+        self.show_picture(event.picture)
+
+    @work(group="picture", exclusive=True)
+    async def show_picture(self, picture: Picture) -> None:
+        """Show a saved picture."""
+        view = self.query_one(PictureView)
+        caption = f"{picture.id}  {picture.width}x{picture.height}  " + tr("seed {seed}", seed=picture.seed)
+        if picture.missing:
+            view.show(None, caption=caption + "  " + tr("(its file is gone)"))
+            return
+        data = await self.app.ask(lambda host: host.thumbnail(picture.id, 512))
+        if data:
+            view.show(data, caption=caption)
+
+    @property
+    def _live(self) -> LivePreview:
+        if self._preview is None:
+            self._preview = LivePreview(self.query_one(PictureView), Budget())
+        return self._preview
+
+    def up(self) -> None:
+        self.refresh_recent()
+
+    @work(group="recent", exclusive=True)
+    async def refresh_recent(self) -> None:
+        page = await self.app.ask(lambda host: host.pictures(limit=_RECENT))
+        if page is None:
+            return
+        recent = self.query_one(Recent)
+        before = recent.chosen()
+        recent.show(page.pictures)
+        picture = recent.chosen()
+        if picture and (before is None or picture.id != before.id):
+            self.show_picture(picture)
+
+    def happened(self, entry: Entry) -> None:
+        from sdterm.events import Image, Preview
+
+        match entry.event:
+            case Preview(data=data, step=step):
+                run = self.app.run_of(entry.job)
+                caption = f"#{entry.job}  {step}/{run.steps}" if run else f"#{entry.job}"
+                self._live.offer(step, run.steps if run else step, partial(_at_hand, data), caption)
+            case Image():
+                self.refresh_recent()
+
+
+async def _at_hand(data: bytes) -> bytes:
+    return data

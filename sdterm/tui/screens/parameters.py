@@ -1,0 +1,123 @@
+"""Every field of the request, in one list."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import OptionList
+from textual.widgets.option_list import Option
+
+from sdterm.core.language import tr
+from sdterm.core.names import printable
+
+if TYPE_CHECKING:
+    from sdterm.tui.app import Workstation
+
+_ELSEWHERE = {"prompt", "negative_prompt"}
+
+
+class ParametersScreen(ModalScreen[None]):
+    """All parameters: Enter changes one."""
+
+    app: Workstation
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss", show=False),
+        Binding("j", "move(1)", show=False),
+        Binding("k", "move(-1)", show=False),
+        Binding("d,delete", "reset", show=False),
+    ]
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog") as dialog:
+            dialog.border_title = tr("All parameters")
+            dialog.border_subtitle = tr("Enter changes, d takes the default, Esc leaves.")
+            yield OptionList(markup=False, compact=True)
+
+    def on_mount(self) -> None:
+        self._show()
+
+    def _show(self) -> None:
+        from sdterm.request import GenerationRequest
+
+        self._names = [name for name in GenerationRequest.model_fields if name not in _ELSEWHERE]
+        values, given = self.app.values(), self.app.draft.fields
+        options = self.query_one(OptionList)
+        at = options.highlighted or 0
+        options.clear_options()
+        options.add_options(
+            [
+                Option(Text(f"{'*' if name in given else ' '} {name:<22} {_shown(values.get(name))}", no_wrap=True))
+                for name in self._names
+            ]
+        )
+        options.highlighted = at
+
+    @on(OptionList.OptionSelected)
+    def _change(self, event: OptionList.OptionSelected) -> None:
+        from sdterm.tui.screens.pick import Type
+
+        name = self._names[event.option_index]
+
+        def typed(text: str | None) -> None:
+            if text is not None:
+                self._set(name, text)
+
+        self.app.push_screen(Type(name, _shown(self.app.values().get(name)), hint=_describe(name)), typed)
+
+    def _set(self, name: str, text: str) -> None:
+        from sdterm.request import RequestError, make_request
+
+        try:
+            value = _value(name, text)
+            make_request(prompt="x", **{name: value})
+        except RequestError as error:
+            self.app.notify(printable(str(error)), severity="error", markup=False)
+        else:
+            self.app.change(self.app.draft.but(**{name: value}))
+        self._show()
+
+    def action_reset(self) -> None:
+        highlighted = self.query_one(OptionList).highlighted
+        if highlighted is not None:
+            self.app.change(self.app.draft.but(**{self._names[highlighted]: None}))
+            self._show()
+
+    def action_move(self, by: int) -> None:
+        options = self.query_one(OptionList)
+        options.highlighted = ((options.highlighted or 0) + by) % len(self._names)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return printable(", ".join(map(str, value)))
+    if isinstance(value, dict):
+        return printable(", ".join(f"{key}={item}" for key, item in value.items()))
+    return "" if value is None else printable(f"{value:g}" if isinstance(value, float) else str(value))
+
+
+def _value(name: str, text: str) -> Any:
+    """What was typed, in the shape of the field. Raises RequestError."""
+    from sdterm.request import GenerationRequest, RequestError
+
+    default = GenerationRequest.model_fields[name].default
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if isinstance(default, tuple):
+        return tuple(parts)
+    if not isinstance(default, dict):
+        return text.strip() or None
+    pairs = [part.partition("=") for part in parts]
+    if not all(equals for _, equals, _ in pairs):
+        raise RequestError(tr("{name} takes names and values, like eta=0.5, s_churn=1.", name=name))
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _describe(name: str) -> str:
+    from sdterm.request import describe
+
+    return tr("It must be {range}.", range=describe(name))

@@ -1,0 +1,156 @@
+"""Small screens over the others: choose one of a list, answer a question."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+from rich.text import Text
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from sdterm.core.language import tr
+from sdterm.core.names import normal, printable
+
+_MOST = 300  # rows shown at once; typing narrows them down
+
+
+class Pick(ModalScreen[int | None]):
+    """Choose one of many by typing a part of it: its number, or None."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", show=False),
+        Binding("down,ctrl+n", "move(1)", show=False),
+        Binding("up,ctrl+p", "move(-1)", show=False),
+        Binding("pagedown", "move(8)", show=False),
+        Binding("pageup", "move(-8)", show=False),
+    ]
+
+    def __init__(self, title: str, rows: Sequence[str], *, chosen: int = 0, hint: str = "") -> None:
+        super().__init__()
+        self._title, self._rows, self._chosen = title, rows, chosen
+        self._hint = hint or tr("Type to narrow down; Enter takes it, Esc leaves.")
+        self._shown: list[int] = []
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog") as dialog:
+            dialog.border_title = self._title
+            dialog.border_subtitle = self._hint
+            search = Input(compact=True, placeholder=tr("search"))
+            search.cursor_blink = False
+            yield search
+            options = OptionList(markup=False, compact=True)
+            options.can_focus = False
+            yield options
+
+    def on_mount(self) -> None:
+        self._show("")
+        if self._chosen in self._shown:
+            self.query_one(OptionList).highlighted = self._shown.index(self._chosen)
+
+    def _show(self, words: str) -> None:
+        parts = normal(words).split()
+        found = (i for i, row in enumerate(self._rows) if all(part in normal(row) for part in parts))
+        self._shown = [i for i, _ in zip(found, range(_MOST), strict=False)]
+        options = self.query_one(OptionList)
+        options.clear_options()
+        options.add_options([Option(Text(printable(self._rows[i], 300), no_wrap=True)) for i in self._shown])
+        options.highlighted = 0 if self._shown else None
+
+    @on(Input.Changed)
+    def _narrow(self, event: Input.Changed) -> None:
+        self._show(event.value)
+
+    @on(Input.Submitted)
+    def _take(self) -> None:
+        highlighted = self.query_one(OptionList).highlighted
+        self.dismiss(self._shown[highlighted] if highlighted is not None else None)
+
+    @on(OptionList.OptionSelected)
+    def _clicked(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss(self._shown[event.option_index])
+
+    def action_move(self, by: int) -> None:
+        options = self.query_one(OptionList)
+        if self._shown:
+            last = len(self._shown) - 1
+            options.highlighted = max(0, min(last, (options.highlighted or 0) + by))
+
+    def action_leave(self) -> None:
+        self.dismiss(None)
+
+
+class Ask(ModalScreen[str | None]):
+    """A question with some answers, each by a key: that key, or None for Esc."""
+
+    def __init__(self, title: str, lines: Iterable[str], answers: Sequence[tuple[str, str]]) -> None:
+        super().__init__()
+        self._title, self._lines, self._answers = title, list(lines), answers
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog") as dialog:
+            dialog.border_title = self._title
+            text = Text("\n".join(printable(line, 400) for line in self._lines))
+            for key, words in self._answers:
+                text.append("\n")
+                text.append(f" {'Enter' if key == 'enter' else key:>5} ", style="bold reverse")
+                text.append(f" {printable(words, 200)}")
+            text.append("\n")
+            text.append("   Esc ", style="bold reverse").append(" " + tr("leave it"))
+            yield Static(text)
+
+    def on_key(self, event: events.Key) -> None:
+        event.stop()
+        if event.key == "escape":
+            self.dismiss(None)
+        elif event.key in (key for key, _ in self._answers):
+            self.dismiss(event.key)
+
+
+class Type(ModalScreen[str | None]):
+    """One line to type: the text, or None."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", show=False)]
+
+    def __init__(self, title: str, value: str = "", *, hint: str = "") -> None:
+        super().__init__()
+        self._title, self._value, self._hint = title, value, hint
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog small") as dialog:
+            dialog.border_title = self._title
+            dialog.border_subtitle = self._hint or tr("Enter takes it, Esc leaves.")
+            line = Input(self._value, compact=True)
+            line.cursor_blink = False
+            yield line
+
+    @on(Input.Submitted)
+    def _take(self, event: Input.Submitted) -> None:
+        self.dismiss(event.value)
+
+    def action_leave(self) -> None:
+        self.dismiss(None)
+
+
+class Plain(ModalScreen[None]):
+    """Text to read and copy by hand: where the terminal takes no copies."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,enter,q", "leave", show=False)]
+
+    def __init__(self, title: str, text: str) -> None:
+        super().__init__()
+        self._title, self._text = title, text
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog") as dialog:
+            dialog.border_title = self._title
+            dialog.border_subtitle = tr("Esc leaves.")
+            yield Static(Text("\n".join(printable(line, 2000) for line in self._text.splitlines())))
+
+    def action_leave(self) -> None:
+        self.dismiss(None)

@@ -1,0 +1,66 @@
+"""What all screens share: a line above, three lines below, and how they hear what happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.screen import Screen
+from textual.widget import Widget
+
+from sdterm.core.language import tr
+from sdterm.tui.widgets.bars import KeyBar, Note, StatusLine, TopBar
+
+if TYPE_CHECKING:
+    from sdterm.core.jobs import Entry
+    from sdterm.tui.app import Workstation
+
+SMALLEST = (40, 12)
+BREAKPOINTS = [(0, "-narrow"), (60, "-slim"), (80, "-normal"), (110, "-wide")]
+VERTICAL = [(0, "-flat"), (20, "-low"), (24, "-tall")]
+
+
+class Room(Screen[None]):
+    """One of the screens that the top line names."""
+
+    app: Workstation
+    room: ClassVar[str]
+    """The action that opens it."""
+    HORIZONTAL_BREAKPOINTS = BREAKPOINTS
+    VERTICAL_BREAKPOINTS = VERTICAL
+
+    def compose(self) -> ComposeResult:
+        yield TopBar(self.room)
+        yield from self.body()
+        yield Note()
+        yield StatusLine()
+        yield KeyBar()
+
+    def body(self) -> Iterable[Widget]:
+        """What is between the lines."""
+        return ()
+
+    def say(self, text: str) -> None:
+        """Tell something in the line for that."""
+        self.query_one(Note).say(text)
+
+    def happened(self, entry: Entry) -> None:
+        """Something happened on the host; called only while the screen exists."""
+
+    def up(self) -> None:
+        """The host is there (again): what was shown may be old."""
+
+    def on_screen_resume(self) -> None:
+        self.query_one(StatusLine).refresh()
+
+    def on_descendant_focus(self) -> None:
+        self.query_one(KeyBar).refresh()
+
+    def on_resize(self, event: events.Resize) -> None:
+        width, height = SMALLEST
+        small = event.size.width < width or event.size.height < height
+        self.set_class(small, "-small")
+        if small:
+            self.say(tr("The terminal is too small: {width}x{height} is needed.", width=width, height=height))

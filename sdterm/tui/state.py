@@ -1,0 +1,174 @@
+"""What goes on, as a value: each entry of the host's stream gives the next one. And its words, for the status line."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from sdterm.core.jobs import Entry, Queue, Snapshot
+from sdterm.core.language import tr
+from sdterm.core.names import printable
+from sdterm.events import (
+    Cancelled,
+    Done,
+    Failed,
+    Image,
+    Interrupted,
+    ModelLoading,
+    Paused,
+    QueueChanged,
+    Queued,
+    Resumed,
+    Started,
+    Step,
+    Waiting,
+)
+
+_BAR = 10  # cells
+
+
+@dataclass(frozen=True)
+class Run:
+    """A job that is drawn."""
+
+    job: int
+    images: int = 1
+    done: int = 0
+    batch: int = 0
+    batches: int = 1
+    step: int = 0
+    steps: int = 0
+    since: float = 0.0
+    """When the batch's first step was done."""
+    first: int = 0
+    """Which step that was."""
+    at: float = 0.0
+
+    @property
+    def pace(self) -> float:
+        """Steps a second; 0 if that is not known yet."""
+        taken = self.at - self.since
+        return (self.step - self.first) / taken if taken > 0 else 0.0
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until the job is drawn, by the pace so far."""
+        if not self.pace:
+            return None
+        return (self.steps - self.step + (self.batches - self.batch - 1) * self.steps) / self.pace
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything that the status line tells."""
+
+    host: Literal["starting", "up", "lost"] = "starting"
+    loading: str = ""
+    """The model that is being read."""
+    runs: tuple[Run, ...] = ()
+    queued: int = 0
+    paused: bool = False
+    """The queue as a whole."""
+    trouble: str = ""
+    """What stopped the last job, in short; empty when one went well since."""
+
+    def counted(self, queue: Queue) -> "State":
+        """With the queue's own numbers."""
+        waiting = queue.counts.get("queued", 0) + queue.counts.get("waiting", 0)
+        return replace(self, queued=waiting, paused=queue.paused)
+
+
+CHANGES_QUEUE = (Queued, Started, Done, Failed, Cancelled, Paused, Waiting, QueueChanged, Snapshot)
+"""Events after which the queue's numbers are others."""
+
+
+def after(state: State, entry: Entry) -> State:
+    """The state once that has happened."""
+    job, event = entry.job, entry.event
+    match event:
+        case Snapshot(jobs=jobs, queue=queue):
+            runs = tuple(
+                Run(j.id, j.images, j.done, p.batch, p.batches, p.step, p.steps, entry.at, p.step, entry.at)
+                for j in jobs
+                if j.state == "running" and (p := j.progress)
+            )
+            return replace(state, runs=runs).counted(queue)
+        case ModelLoading(done=done, model=model):
+            return replace(state, loading="" if done else model)
+        case Started(images=images):
+            return _run(replace(state, trouble=""), Run(job or 0, images))
+        case Step():
+            return _run(state, _stepped(_of(state, job), event, entry.at))
+        case Image():
+            run = _of(state, job)
+            return _run(state, replace(run, done=run.done + 1))
+        case Interrupted() | Resumed():
+            run = _of(state, job)
+            return _run(state, replace(run, since=entry.at, first=run.step))
+        case Failed(code=code) | Waiting(code=code):
+            return replace(_without(state, job), trouble=code, loading="")
+        case Done() | Cancelled() | Paused():
+            return replace(_without(state, job), loading="")
+    return state
+
+
+def _of(state: State, job: int | None) -> Run:
+    return next((run for run in state.runs if run.job == job), Run(job or 0))
+
+
+def _run(state: State, run: Run) -> State:
+    return replace(state, runs=(*_without(state, run.job).runs, run), loading="")
+
+
+def _without(state: State, job: int | None) -> State:
+    return replace(state, runs=tuple(run for run in state.runs if run.job != job))
+
+
+def _stepped(run: Run, step: Step, at: float) -> Run:
+    told = {"batch": step.batch, "batches": step.batches, "step": step.step, "steps": step.steps, "at": at}
+    if step.batch != run.batch or not run.first or step.step < run.step:
+        told |= {"since": at, "first": step.step}
+    return replace(run, **told)  # type: ignore[arg-type]
+
+
+def words(state: State, model: str, seed: str) -> list[str]:
+    """The parts of the status line, what matters most first; whoever shows it drops the last ones for lack of room."""
+    if state.host == "starting":
+        return [tr("engine starting (write on; F5 queues)")]
+    if state.host == "lost":
+        return [tr("! host lost: looking for it")]
+    parts = []
+    if state.runs:
+        run = state.runs[-1]
+        more = f" (+{len(state.runs) - 1})" if len(state.runs) > 1 else ""
+        parts.append(f"> #{run.job}{more} {_progress(run)}" if run.steps else f"> #{run.job} " + tr("preparing"))
+        if run.images > 1:
+            parts.append(f"{run.done}/{run.images}")
+        if run.pace:
+            parts.append(f"{run.pace:.1f} it/s" if run.pace >= 1 else f"{1 / run.pace:.1f} s/it")
+        if run.left is not None:
+            parts.append(tr("ETA {time}", time=clock(run.left)))
+    elif state.loading:
+        parts.append(tr("loading {model}", model=printable(state.loading, 30)))
+    elif state.trouble:
+        parts.append("! " + printable(state.trouble.replace("_", " ")))
+    else:
+        parts.append(tr("idle"))
+    if state.paused:
+        parts.append(tr("queue on hold"))
+    parts += [tr("q{number}", number=state.queued), printable(model, 24), seed]
+    return [part for part in parts if part]
+
+
+def _progress(run: Run) -> str:
+    share = run.step / max(1, run.steps)
+    full = round(share * _BAR)
+    return f"{run.step}/{run.steps} [{'#' * full}{'-' * (_BAR - full)}] {share:.0%}"
+
+
+def clock(seconds: float) -> str:
+    """`8s`, `2:05`, `1:02:03`."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole}s"
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,70 @@
+"""Every text that the interface can say, for translators."""
+
+import ast
+import json
+from collections.abc import Iterator, Mapping
+
+from sdterm.core.config import SETTINGS
+from sdterm.core.dataroot import PACKAGE
+from sdterm.core.jobs import STATES
+from sdterm.core.language import placeholders
+from sdterm.tui.actions import ACTIONS
+from sdterm.tui.fields import FIELDS
+from sdterm.tui.screens import help
+from sdterm.tui.widgets.bars import ROOMS
+
+
+def messages() -> list[str]:
+    """The English texts, each once: what `tr` is called with, and the tables that it is called on."""
+    return [*dict.fromkeys([*_called(), *_declared()])]
+
+
+def template(translated: Mapping[str, str]) -> str:
+    """A translation to start from, as JSON: what is translated already, and English."""
+    return json.dumps({text: translated.get(text, text) for text in messages()}, ensure_ascii=False, indent=1) + "\n"
+
+
+def faults(translated: Mapping[str, str]) -> dict[str, list[str]]:
+    """What is wrong with a translation: texts that are `missing`, that nobody says any more (`unused`), and whose
+    `{names}` differ."""
+    known = messages()
+    return {
+        "missing": [text for text in known if text not in translated],
+        "unused": [text for text in translated if text not in known],
+        "names differ": [text for text in known if text in translated and not _same_names(text, translated[text])],
+    }
+
+
+def _same_names(text: str, translation: str) -> bool:
+    try:
+        return set(placeholders(text)) == set(placeholders(translation))
+    except ValueError:
+        return False
+
+
+def _called() -> Iterator[str]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        source = path.read_text(encoding="utf-8")
+        if "tr(" in source:
+            yield from (text for text, _ in calls(source) if text is not None)
+
+
+def calls(source: str) -> Iterator[tuple[str | None, int]]:
+    """Each `tr(...)` of a file: its text, None if that is no literal, and its line."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "tr" and node.args:
+            first = node.args[0]
+            text = first.value if isinstance(first, ast.Constant) else None
+            yield text if isinstance(text, str) else None, node.lineno
+
+
+def _declared() -> Iterator[str]:
+    """The texts of tables, which have no call of their own."""
+    for setting in SETTINGS:
+        yield from (setting.sentence, setting.section)
+    for action in ACTIONS:
+        yield from filter(None, (action.hint, action.title))
+    yield from (title for _, title in ROOMS)
+    yield from (field.label for field in FIELDS.values())
+    yield from (*help.PLACES.values(), help.LISTS, help.FIELDS)
+    yield from (*STATES, "Commands", "Help")

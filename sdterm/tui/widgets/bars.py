@@ -1,0 +1,116 @@
+"""The lines above and below every screen: where one is, what goes on, which keys do what."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len, set_cell_size
+from rich.text import Text
+from textual.widget import Widget
+
+from sdterm.core.language import tr
+from sdterm.core.names import printable
+from sdterm.tui.actions import ACTIONS, Action
+
+if TYPE_CHECKING:
+    from sdterm.tui.app import Workstation
+
+ROOMS = (
+    ("go_generate", "Generate"),
+    ("go_gallery", "Gallery"),
+    ("go_queue", "Queue"),
+    ("go_models", "Models"),
+    ("go_settings", "Settings"),
+    ("go_help", "Help"),
+)
+
+
+class _Line(Widget):
+    """One line of text."""
+
+    app: Workstation
+
+    DEFAULT_CSS = "_Line { height: 1; width: 100%; }"
+
+
+class TopBar(_Line):
+    """The screens, and the key of each; the one that is open is in brackets, too."""
+
+    def __init__(self, room: str) -> None:
+        super().__init__()
+        self._room = room
+
+    def render(self) -> Text:
+        wide = self.size.width >= 70
+        line = Text(" sdterm ", style="bold", no_wrap=True, overflow="ellipsis")
+        for action, title in ROOMS:
+            here = action == self._room
+            if not (wide or here):
+                continue
+            name = tr(title)
+            key = self.app.key(action)
+            line.append(f" [{name}]" if here else f" {key} {name} ", style="bold reverse" if here else "")
+            if here:
+                line.append(" ")
+        return line
+
+
+class Note(_Line):
+    """What was just done, or is wrong: until the next one."""
+
+    def say(self, text: str) -> None:
+        self._text = printable(text, 400)
+        self.refresh()
+
+    _text = ""
+
+    def render(self) -> Text:
+        return Text(f" {self._text}", no_wrap=True, overflow="ellipsis")
+
+
+class StatusLine(_Line):
+    """What goes on."""
+
+    def render(self) -> Text:
+        left = self.size.width - 1
+        line = ""
+        for number, part in enumerate(self.app.status()):
+            more = ("  " if number == 1 else " | ") if number else ""
+            if cell_len(line) + cell_len(more + part) > left:
+                if not number:
+                    line = set_cell_size(part, left)
+                break
+            line += more + part
+        return Text(f" {line}", no_wrap=True)
+
+
+class KeyBar(_Line):
+    """The keys that matter where the cursor is."""
+
+    def render(self) -> Text:
+        line, last = Text(" ", no_wrap=True), Text(no_wrap=True)
+        for name, hint in _LAST.items():
+            _append(last, self.app.key(name), tr(hint))
+        left = self.size.width - 1 - last.cell_len
+        for action in self._actions():
+            item = Text(no_wrap=True)
+            _append(item, self.app.key(action.id), tr(action.hint))
+            if line.cell_len + item.cell_len > left:
+                break
+            line.append_text(item)
+        return line.append_text(last)
+
+    def _actions(self) -> list[Action]:
+        focused = self.screen.focused
+        nodes = focused.ancestors_with_self if focused else [self.screen]
+        scopes = [scope for node in nodes for scope in getattr(node, "scopes", ())]
+        places = [*scopes, "anywhere"]
+        known = [a for a in ACTIONS if a.hint and a.scope in places and a.id not in _LAST]
+        return sorted(known, key=lambda action: places.index(action.scope) if action.scope != "prompt" else len(places))
+
+
+_LAST = {"command_palette": "Commands", "go_help": "Help"}
+
+
+def _append(line: Text, key: str, word: str) -> None:
+    line.append(key, style="bold").append(f" {word}  ")

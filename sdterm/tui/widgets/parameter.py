@@ -1,0 +1,65 @@
+"""One parameter of the form, on one line: typed, stepped with up and down, or picked from a list with Enter."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widgets import Input
+
+from sdterm.tui.fields import Field
+
+
+class Parameter(Input):
+    """A field of the form."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "step(1)", show=False),
+        Binding("down", "step(-1)", show=False),
+    ]
+
+    class Edited(Message):
+        """It has another value."""
+
+        def __init__(self, parameter: Parameter, value: str) -> None:
+            super().__init__()
+            self.parameter, self.value = parameter, value
+
+    class PickWanted(Message):
+        """Its list is wanted."""
+
+        def __init__(self, parameter: Parameter) -> None:
+            super().__init__()
+            self.parameter = parameter
+
+    def __init__(self, field: Field, value: str) -> None:
+        super().__init__(value, id=f"field-{field.id}", compact=True, select_on_focus=True)
+        self.field = field
+        self.cursor_blink = False
+        self.styles.width = field.width
+
+    def show(self, value: str) -> None:
+        """Another value, not from here."""
+        if value != self.value:
+            with self.prevent(Input.Changed):
+                self.value = value
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        event.stop()
+        self.post_message(self.Edited(self, event.value))
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.post_message(self.PickWanted(self))
+
+    def action_step(self, by: int) -> None:
+        if (stepped := self.field.stepped(self.value, by)) is not None:
+            self.value = stepped
+            self.cursor_position = len(stepped)
+
+    def _on_paste(self, event: events.Paste) -> None:
+        if self.app.paste(event.text):  # type: ignore[attr-defined]
+            event.prevent_default()
+            event.stop()

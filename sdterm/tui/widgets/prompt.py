@@ -1,0 +1,274 @@
+"""The editor of a prompt: colours for the grammar, weights by key, completion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import accumulate
+from typing import ClassVar
+
+from rich.text import Text
+from textual import events
+from textual.binding import BindingType
+from textual.geometry import Offset
+from textual.message import Message
+from textual.widgets import OptionList, TextArea
+from textual.widgets.option_list import Option
+from textual.widgets.text_area import Selection
+
+from sdterm.core.language import tr
+from sdterm.core.names import printable
+from sdterm.core.prompt.edit import Edited, emphasise, move_phrase
+from sdterm.core.prompt.highlight import Mark, highlight
+from sdterm.core.prompt.lint import Lint
+from sdterm.core.tags import Tag, inserted, word_before
+from sdterm.tui.actions import bindings
+
+_NOT_OURS = {"f6", "f7", "ctrl+x,super+x", "ctrl+z,super+z", "ctrl+y,super+y", "ctrl+f", "ctrl+c,super+c"}
+"""Keys of Textual's editor that mean something else here, or are bound again below."""
+
+_LARGE = 20_000  # characters from which on the grammar is not coloured: it would be done again at each key
+
+STYLES: dict[str, str] = {
+    "bracket": "dim",
+    "scheduled": "italic",
+    "alternate": "italic",
+    "network": "underline",
+    "and": "bold reverse",
+    "break": "bold reverse",
+    "escape": "dim",
+}
+"""How the grammar looks, in every theme: the kinds differ in more than their colour."""
+MORE = ("bold", "bold underline")
+LESS = ("dim", "dim italic")
+
+
+class PromptEditor(TextArea, inherit_bindings=False):
+    """A prompt, or the negative one."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(b for b in TextArea.BINDINGS if getattr(b, "key", "") not in _NOT_OURS),
+        *bindings("prompt"),
+    ]
+
+    class Typed(Message):
+        """The text was changed."""
+
+        def __init__(self, editor: PromptEditor) -> None:
+            super().__init__()
+            self.editor = editor
+
+        @property
+        def control(self) -> PromptEditor:
+            return self.editor
+
+    class CompletionWanted(Message):
+        """Somebody types a word that may be a tag."""
+
+        def __init__(self, editor: PromptEditor, word: str, asked: bool) -> None:
+            super().__init__()
+            self.editor, self.word, self.asked = editor, word, asked
+
+    def __init__(self, text: str, *, id: str, title: str, negative: bool = False) -> None:
+        super().__init__(text, id=id, compact=True, highlight_cursor_line=False, soft_wrap=True)
+        self.negative = negative
+        self.border_title = title
+        self.cursor_blink = False  # a blinking cursor costs 435 bytes a second on an idle line
+        self.lints: tuple[Lint, ...] = ()
+        self._marks: tuple[Mark, ...] | None = None
+        self._starts: list[int] = []
+        self._completions: Completions | None = None
+
+    # --- the text as one string --------------------------------------------------------------------------------------
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The selection, in characters of the text; both ends are the cursor if nothing is selected."""
+        ends = sorted(map(self.document.get_index_from_location, self.selection))  # type: ignore[attr-defined]
+        return ends[0], ends[1]
+
+    def show(self, text: str) -> None:
+        """Put another text there, the cursor where it differs."""
+        old = self.text
+        if text == old:
+            return
+        same = next((i for i, (a, b) in enumerate(zip(old, text, strict=False)) if a != b), min(len(old), len(text)))
+        most = min(len(old), len(text)) - same
+        tail = next((i for i in range(most) if old[-1 - i] != text[-1 - i]), most)
+        self._put(text[same : len(text) - tail], same, len(old) - tail, len(text) - tail)
+
+    def _put(self, new: str, start: int, end: int, *cursor: int) -> None:
+        locate = self.document.get_location_from_index  # type: ignore[attr-defined]
+        self.replace(new, locate(start), locate(end), maintain_selection_offset=False)
+        places = [locate(index) for index in cursor]
+        self.selection = Selection(places[0], places[-1])
+
+    def take(self, edited: Edited) -> None:
+        """An edit that came from a function on text."""
+        self.show(edited.text)
+        locate = self.document.get_location_from_index  # type: ignore[attr-defined]
+        self.selection = Selection(locate(edited.selection[0]), locate(edited.selection[1]))
+
+    # --- colours -----------------------------------------------------------------------------------------------------
+
+    def get_line(self, line_index: int) -> Text:
+        line = super().get_line(line_index)
+        if self._marks is None:
+            text = self.text
+            self._marks = highlight(text, negative=self.negative) if len(text) <= _LARGE else ()
+            ends = accumulate(len(part) + len(self.document.newline) for part in self.document.lines)
+            self._starts = [0, *ends]
+        start = self._starts[line_index]
+        end = start + len(line)
+        for mark in self._marks:
+            if mark.start < end and mark.end > start:
+                line.stylize(_style(mark), max(0, mark.start - start), mark.end - start)
+        for lint in self.lints:
+            first, last = lint.span
+            if first < end and max(last, first + 1) > start:
+                line.stylize("underline2", max(0, first - start), max(last, first + 1) - start)
+        if any(not c.isprintable() for c in line.plain):  # what was pasted may hold what a terminal obeys
+            clean = Text(printable(line.plain, limit=len(line) + 1), end="", no_wrap=True, spans=line.spans)
+            return clean
+        return line
+
+    def on_text_area_changed(self, event: TextArea.Changed) -> None:
+        event.stop()
+        self._marks = None
+        self.lints = ()
+        self._line_cache.clear()
+        self.post_message(self.Typed(self))
+        if self.has_focus:
+            self._ask_for_completion(asked=False)
+
+    def show_lints(self, lints: tuple[Lint, ...]) -> None:
+        self.lints = lints
+        self._line_cache.clear()
+        self.refresh()
+
+    # --- what keys do ------------------------------------------------------------------------------------------------
+
+    async def _on_key(self, event: events.Key) -> None:
+        if self._completions and self._completions.act(event.key):
+            event.stop()
+            event.prevent_default()
+            return
+        await super()._on_key(event)
+
+    async def _on_paste(self, event: events.Paste) -> None:
+        event.prevent_default()
+        event.stop()
+        clean = "".join(c for c in event.text.replace("\r\n", "\n").replace("\r", "\n") if c >= " " or c in "\n\t")
+        if not self.app.paste(clean):  # type: ignore[attr-defined]
+            start, end = self.span
+            self._put(clean, start, end, start + len(clean))
+
+    def action_emphasis_up(self) -> None:
+        self.take(emphasise(self.text, *self.span, 1))
+
+    def action_emphasis_down(self) -> None:
+        self.take(emphasise(self.text, *self.span, -1))
+
+    def action_phrase_left(self) -> None:
+        self.take(move_phrase(self.text, *self.span, -1))
+
+    def action_phrase_right(self) -> None:
+        self.take(move_phrase(self.text, *self.span, 1))
+
+    def action_fix(self) -> None:
+        """Mend the first trap that can be mended by itself; go to it otherwise."""
+        if not self.lints:
+            self.app.notify(tr("Nothing to mend here."))
+            return
+        lint = next((lint for lint in self.lints if lint.fix is not None), self.lints[0])
+        start, end = lint.span
+        if lint.fix is None:
+            self._put(self.text[start:end], start, end, start)
+        else:
+            self._put(lint.fix, start, end, start + len(lint.fix))
+
+    # --- completion --------------------------------------------------------------------------------------------------
+
+    def action_complete(self) -> None:
+        self._ask_for_completion(asked=True)
+
+    def _ask_for_completion(self, *, asked: bool) -> None:
+        start, end = word_before(self.text, self.span[1])
+        self.post_message(self.CompletionWanted(self, self.text[start:end], asked))
+
+    def offer(self, word: str, tags: Iterable[Tag]) -> None:
+        """Show what the word may become, if it is still the one."""
+        start, end = word_before(self.text, self.span[1])
+        tags = list(tags) if self.text[start:end] == word and self.has_focus else []
+        if not self._completions and tags:
+            self._completions = Completions(self)
+            self.screen.mount(self._completions)
+        if self._completions:
+            self._completions.show(tags, self.cursor_screen_offset + Offset(start - end, 1))
+
+    def complete(self, tag: Tag) -> None:
+        """Put a tag in the place of the word that is typed."""
+        self.take(inserted(self.text, word_before(self.text, self.span[1]), tag))
+        if self._completions:
+            self._completions.display = False
+
+    def on_blur(self) -> None:
+        if self._completions:
+            self._completions.display = False
+
+
+class Completions(OptionList):
+    """What a word may become, below it."""
+
+    def __init__(self, editor: PromptEditor) -> None:
+        super().__init__(compact=True, markup=False)
+        self.can_focus = False
+        self._editor = editor
+        self._tags: list[Tag] = []
+        self._chosen = False
+
+    def show(self, tags: list[Tag], place: Offset) -> None:
+        self._tags, self._chosen = tags, False
+        self.display = bool(tags)
+        if not tags:
+            return
+        self.clear_options()
+        self.add_options([Option(_row(tag)) for tag in tags])
+        self.highlighted = 0
+        width, height = self.screen.size
+        below = place.y + len(tags) <= height - 1
+        self.styles.offset = (
+            max(0, min(place.x, width - 40)),
+            place.y if below else max(0, place.y - 1 - len(tags)),
+        )
+
+    def act(self, key: str) -> bool:
+        """Whether the key was for the list. Enter takes a tag only once one was chosen: before, it ends the line."""
+        if not (self.display and self._tags):
+            return False
+        match key:
+            case "down" | "up":
+                self.highlighted = ((self.highlighted or 0) + (1 if key == "down" else -1)) % len(self._tags)
+                self._chosen = True
+            case "tab":
+                self._editor.complete(self._tags[self.highlighted or 0])
+            case "enter" if self._chosen:
+                self._editor.complete(self._tags[self.highlighted or 0])
+            case "escape":
+                self.display = False
+            case _:
+                return False
+        return True
+
+
+def _row(tag: Tag) -> Text:
+    posts = f"{tag.posts / 1e6:.1f}M" if tag.posts >= 1e6 else f"{tag.posts / 1e3:.0f}k" if tag.posts >= 1e3 else ""
+    return Text(f"{printable(tag.name, 30):<30} {posts:>6}", no_wrap=True)
+
+
+def _style(mark: Mark) -> str:
+    match mark.kind:
+        case "more":
+            return MORE[mark.weight >= 1.3]
+        case "less":
+            return LESS[mark.weight < 0.7]
+    return STYLES.get(mark.kind, "")
