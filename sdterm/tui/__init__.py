@@ -1,0 +1,1 @@
+"""The workstation: a Textual application, one client of the host among others."""
