@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 from PIL import Image
 from rich.color import Color, ColorSystem
@@ -11,7 +11,8 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-Depth: TypeAlias = Literal["truecolor", "256", "16", "mono"]
+from sdterm.tui.picture.support import Depth
+
 Pixel: TypeAlias = tuple[int, int, int]
 Run: TypeAlias = tuple[Pixel, Pixel, int]  # upper colour, lower colour, cells
 
