@@ -47,7 +47,9 @@ def half_blocks(
 def _shaded(image: Image.Image, columns: int, rows: int) -> list[Strip]:
     values = image.convert("L").resize((columns, rows), Image.Resampling.BOX).tobytes()
     text = "".join(_SHADES[value * len(_SHADES) // 256] for value in values)
-    return [Strip([Segment(text[start : start + columns])], columns) for start in range(0, len(text), columns)]
+    return [
+        Strip([Segment(text[start : start + columns], Style.null())], columns) for start in range(0, len(text), columns)
+    ]
 
 
 def _pixels(image: Image.Image) -> Iterator[Pixel]:

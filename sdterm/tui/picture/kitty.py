@@ -20,6 +20,9 @@ from textual.strip import Strip
 LIMIT = 12_000
 """Bytes of one picture with its cells, of which 32x16 take 4,600."""
 
+MOST = 297
+"""Columns, and rows, of cells that one picture can have."""
+
 _CELL = "\U0010eeee"
 _CHUNK = 4096  # the protocol's own limit
 # The combining characters that count rows and columns, in kitty's order (its rowcolumn-diacritics.txt).
@@ -70,8 +73,6 @@ def placeholder_strips(image_id: int, columns: int, rows: int) -> list[Strip]:
     says the picture."""
     style = Style(color=_colour(image_id))
     marks = _marks()
-    if max(columns, rows) > len(marks):
-        raise ValueError(f"A picture has at most {len(marks)} columns and rows of cells.")
     return [
         Strip([Segment("".join(f"{_CELL}{marks[row]}{marks[column]}" for column in range(columns)), style)], columns)
         for row in range(rows)
