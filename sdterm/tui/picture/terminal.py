@@ -1,0 +1,137 @@
+"""What pictures need from the terminal and Textual does not tell: which cells were just written over, and when the
+terminal has read what was written."""
+
+import asyncio
+import struct
+import sys
+from collections import deque
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from textual._compositor import ChopsUpdate, CompositorUpdate
+from textual.app import App
+from textual.events import CursorPosition
+from textual.geometry import Region
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from textual.screen import Screen
+    from textual.timer import Timer
+
+    from sdterm.tui.picture.widget import PictureView
+
+ReturnType = TypeVar("ReturnType")
+
+_WHERE_IS_THE_CURSOR = "\x1b[6n"  # every terminal answers it, tmux for itself; Textual reads the answer as an event
+_PATIENCE = 2.0  # seconds, from when all was written, that a terminal has which was never heard
+_GREAT_PATIENCE = 10.0  # and one that was
+_SILENCES = 2  # so often unanswered, and it is asked no more
+_POLL = 0.02
+_REST = 0.05  # seconds without text over a sixel picture, and it is drawn again: opening a screen takes several writes
+
+
+class PictureApp(App[ReturnType]):
+    """An app in which a PictureView can show sixel and be paced."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.sixels: set[PictureView] = set()  # the views whose pixels are to be on the screen
+        self.unpainted: set[PictureView] = set()  # the views whose newest picture was not yet written
+        self._erased: set[PictureView] = set()  # those whose cells were written over since
+        self._rest: Timer | None = None
+        self._questions: deque[asyncio.Future[None]] = deque()
+        self._heard = False
+        self._silences = 0
+
+    def write_to_terminal(self, sequence: str) -> None:
+        """Write behind all that Textual has written. Nothing is written where there is no terminal."""
+        if sequence and self._driver is not None and self._running and not self._closed:
+            self._driver.write(sequence)
+
+    async def terminal_has_read(self) -> bool:
+        """Wait until the terminal has read all that was written so far. True: it said so; False: it does not answer,
+        and the operating system has taken all."""
+        if self._driver is None or self.is_headless:
+            return False
+        if self._silences >= _SILENCES:
+            await self._written_out()
+            return False
+        answer = asyncio.get_running_loop().create_future()
+        self._questions.append(answer)
+        self.write_to_terminal(_WHERE_IS_THE_CURSOR)
+        await self._written_out()
+        await asyncio.wait([answer], timeout=_GREAT_PATIENCE if self._heard else _PATIENCE)
+        if answer.done():
+            return True
+        self._silences += 1
+        self._questions.clear()
+        return False
+
+    def on_cursor_position(self, event: CursorPosition) -> None:
+        self._heard, self._silences = True, 0
+        if self._questions and not (answer := self._questions.popleft()).done():
+            answer.set_result(None)
+
+    def _display(self, screen: "Screen[Any]", renderable: "RenderableType | None") -> None:
+        super()._display(screen, renderable)
+        if not isinstance(renderable, CompositorUpdate) or self._batch_count:
+            return
+        spans = renderable.spans if isinstance(renderable, ChopsUpdate) else None
+        for view in self.sixels:
+            area = view.visible_area() if view.screen is screen else None
+            if area and (spans is None or _touch(spans, area)):
+                self._erased.add(view)
+        for view in tuple(self.unpainted):
+            if view.screen is screen and (spans is None or _touch(spans, view.region)):
+                view.painted()
+        if self._erased:
+            if self._rest is not None:
+                self._rest.stop()
+            self._rest = self.set_timer(_REST, self.draw_sixels)
+
+    def draw_sixels(self) -> None:
+        """Draw the sixel pictures that text has wiped out, but none on a screen below another."""
+        for view in self._erased & self.sixels:
+            if view.screen is self.screen and (area := view.visible_area()):
+                self.write_to_terminal(view.pixels(area))
+        self._erased.clear()
+
+    async def _written_out(self) -> None:
+        """Wait until Textual's writer has nothing left and the terminal's queue is empty. (A pseudo terminal under
+        Linux has no such queue: what its reader has not taken fills a buffer of some KB and then blocks the writer.)"""
+        writer = getattr(self._driver, "_writer_thread", None)
+        if writer is None:
+            return
+        # The second empty text is taken only after the first was written and flushed, and so all before.
+        for _ in range(2):
+            while writer._queue.qsize():
+                await asyncio.sleep(_POLL)
+            writer.write("")
+        while writer._queue.qsize() or _unsent(writer.fileno()):
+            await asyncio.sleep(_POLL)
+
+
+def cell_size() -> tuple[int, int]:
+    """Width and height of a character in pixels, as the operating system knows them; a common size where it doesn't."""
+    try:
+        import fcntl
+        import termios
+
+        size = fcntl.ioctl(sys.__stdout__.fileno() if sys.__stdout__ else 1, termios.TIOCGWINSZ, bytes(8))
+        rows, columns, width, height = struct.unpack("HHHH", size)
+    except (ImportError, OSError, ValueError):
+        return 10, 20
+    return (width // columns, height // rows) if columns and rows and width >= columns and height >= rows else (10, 20)
+
+
+def _touch(spans: list[tuple[int, int, int]], area: Region) -> bool:
+    return any(area.y <= y < area.bottom and x1 < area.right and area.x < x2 for y, x1, x2 in spans)
+
+
+def _unsent(file: int) -> int:
+    try:
+        import fcntl
+        import termios
+
+        return int(struct.unpack("i", fcntl.ioctl(file, termios.TIOCOUTQ, bytes(4)))[0])
+    except (ImportError, OSError, ValueError):
+        return 0

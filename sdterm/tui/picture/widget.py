@@ -1,0 +1,318 @@
+"""A picture among the other widgets, in whatever way the terminal can show it."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, TypeAlias
+
+from rich.segment import Segment
+from rich.style import Style
+from rich.text import Text
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.reactive import reactive
+from textual.strip import Strip
+from textual.widget import Widget
+
+from sdterm.core.names import printable
+from sdterm.tui.picture.support import Depth
+from sdterm.tui.picture.terminal import PictureApp, cell_size
+
+if TYPE_CHECKING:
+    from sdterm.tui.picture.budget import Frame
+
+_Pixels: TypeAlias = Literal["half", "kitty", "sixel"]
+Mode: TypeAlias = Literal["off", "text"] | _Pixels
+
+_DEPTHS: dict[str | None, Depth] = {"truecolor": "truecolor", "256": "256", "standard": "16", "windows": "16"}
+_CACHED = 8  # pictures; a half-block one of 60x30 cells takes about 1 MB
+
+
+class _Job(NamedTuple):
+    """All that decides what a picture looks like here; what is equal is not made again."""
+
+    digest: tuple[int, int]
+    columns: int
+    rows: int
+    mode: _Pixels
+    depth: Depth
+    cell: tuple[int, int]
+    limit: int | None
+
+
+class _Encoded(NamedTuple):
+    columns: int
+    rows: int
+    strips: tuple[Strip, ...] = ()  # half blocks
+    png: bytes = b""  # for kitty
+    sixel: str = ""
+    error: str = ""  # a sentence instead of a picture
+
+
+_NOTHING = _Encoded(0, 0)
+
+
+class PictureView(Widget):
+    """Shows one picture in the middle of its area and a caption below.
+
+    `mode` may change at any time; "text" shows the caption alone. Kitty's protocol and sixel need a PictureApp and
+    colours, else half blocks stand in. A sixel picture that is partly covered or scrolled out is not drawn.
+    """
+
+    DEFAULT_CSS = "PictureView { width: 1fr; height: 1fr; }"
+
+    mode: reactive[Mode] = reactive[Mode]("half")
+
+    class Written(Message):
+        """The picture was handed to the terminal, with all its bytes."""
+
+        def __init__(self, view: "PictureView", nbytes: int) -> None:
+            super().__init__()
+            self.view = view
+            self.nbytes = nbytes
+
+        @property
+        def control(self) -> "PictureView":
+            return self.view
+
+    _image_ids: ClassVar[Iterator[int] | None] = None
+
+    def __init__(
+        self, *, mode: Mode = "half", name: str | None = None, id: str | None = None, classes: str | None = None
+    ) -> None:
+        super().__init__(name=name, id=id, classes=classes)
+        self.set_reactive(PictureView.mode, mode)
+        self._data: bytes | None = None
+        self._caption = ""
+        self._frame: Frame | None = None
+        self._cache: dict[_Job, _Encoded] = {}
+        self._job: _Job | None = None  # what is shown, or being made
+        self._making = False
+        self._composed_for = Size(0, 0)
+        self._encoded = _NOTHING
+        self._lines: list[Strip] = []
+        self._image_id: int | None = None  # what kitty keeps for us
+        self._old_images: list[int] = []  # and what it may forget when the newest is on the screen
+        self._nbytes = 0  # of the newest picture
+        self._awaited: list[asyncio.Future[int]] = []
+        self._awaited_paint: list[asyncio.Future[int]] = []
+
+    def show(self, data: bytes | None, *, caption: str = "", frame: "Frame | None" = None) -> None:
+        """Show the picture in these bytes (PNG, JPEG, WebP), or none. `frame`: of a preview, how large it may be. When
+        it was written, `Written` is posted; what is shown already is not written again."""
+        self._data, self._frame = data, frame
+        caption = printable(caption)
+        if caption != self._caption:
+            self._caption = caption
+            self._job = None  # a row more or less
+        self._update()
+
+    async def shown(self, data: bytes, *, caption: str = "", frame: "Frame | None" = None) -> int:
+        """`show`, and wait until it was handed to the terminal: bytes, 0 where nothing had to be written."""
+        done = asyncio.get_running_loop().create_future()
+        self._awaited.append(done)
+        self.show(data, caption=caption, frame=frame)
+        written: int = await done
+        return written
+
+    def watch_mode(self) -> None:
+        if self.is_mounted:
+            self._update()
+
+    def on_mount(self) -> None:
+        self._update()
+
+    def on_resize(self) -> None:
+        self._update()
+
+    def on_unmount(self) -> None:
+        self._answer([*self._taken(), *self._awaited_paint], 0)
+        self._forget_pixels()
+
+    def render_line(self, y: int) -> Strip:
+        if y < len(self._lines):
+            return self._lines[y]
+        return Strip.blank(self.size.width, self.rich_style)
+
+    def visible_area(self) -> Region | None:
+        """Where on the screen the picture's cells are, if all of them are to be seen and nothing covers any."""
+        if not self._encoded.sixel or not self._lines:
+            return None
+        content = self.content_region
+        left, top = self._corner(self._encoded)
+        area = Region(content.x + left, content.y + top, self._encoded.columns, self._encoded.rows)
+        for widget, (region, clip) in self.screen._compositor.visible_widgets.items():  # the topmost first
+            if widget is self:
+                return area if clip.contains_region(area) and region.contains_region(area) else None
+            if region.intersection(clip).overlaps(area):
+                return None
+        return None
+
+    def pixels(self, area: Region) -> str:
+        """The escape sequences that draw the sixel picture there."""
+        from sdterm.tui.picture import sixel
+
+        return sixel.placed(self._encoded.sixel, area.x, area.y)
+
+    def _wanted(self) -> _Job | None:
+        """What is to be made of the bytes at this size and in this mode; None if no picture is to be shown."""
+        width, height = self.size.width, self.size.height - bool(self._caption)
+        if self._data is None or self.mode in ("off", "text") or width < 1 or height < 1:
+            return None
+        depth = _DEPTHS.get(self.app.console.color_system, "mono") if not self.app.no_color else "mono"
+        able = isinstance(self.app, PictureApp) and depth in ("truecolor", "256")
+        mode: _Pixels = self.mode if self.mode in ("kitty", "sixel") and able else "half"
+        limit = None
+        if self._frame is not None:
+            limit = self._frame.limit
+            if mode == "half":
+                width, height = min(width, self._frame.columns), min(height, self._frame.rows)
+        cell = (1, 2) if mode == "half" else cell_size()
+        return _Job((len(self._data), hash(self._data)), width, height, mode, depth, cell, limit)
+
+    def _update(self) -> None:
+        job = self._wanted()
+        if job is not None and job == self._job:
+            if self._making:
+                return
+            if self._composed_for == self.size:
+                self._answer(self._taken(), 0)
+                return
+        self._making = False
+        self._job = job
+        if job is None:
+            self._put(_NOTHING)
+        elif job in self._cache:
+            self._put(self._cache[job])
+        else:
+            self._making = True
+            self.run_worker(self._make(job, self._data or b""), group="picture", exclusive=True)
+
+    async def _make(self, job: _Job, data: bytes) -> None:
+        encoded = await asyncio.to_thread(_encode, job, data)
+        while len(self._cache) >= _CACHED:
+            del self._cache[next(iter(self._cache))]
+        self._cache[job] = encoded
+        if job == self._job:
+            self._making = False
+            self._put(encoded)
+
+    def _put(self, encoded: _Encoded) -> None:
+        """On the screen with it, and away with what was there."""
+        old = self._image_id
+        self._image_id, self._encoded = None, encoded
+        out, strips = "", encoded.strips
+        app = self.app
+        if isinstance(app, PictureApp):
+            if encoded.png:
+                out, strips = self._send_to_kitty(encoded)
+            app.sixels.add(self) if encoded.sixel else app.sixels.discard(self)
+            app.write_to_terminal(out)
+        self._lines = self._composed(encoded, strips)
+        self.refresh()
+        nbytes = len(out) + len(encoded.sixel) + sum(len(line.render(app.console).encode()) for line in self._lines)
+        if old is not None:
+            self._old_images.append(old)
+        self._nbytes = nbytes
+        self._awaited_paint += self._taken()
+        if isinstance(app, PictureApp) and self.screen is app.screen and self.is_on_screen:
+            app.unpainted.add(self)
+        else:
+            self.call_after_refresh(self.painted)
+
+    def painted(self) -> None:
+        """Textual has written the cells of the newest picture; what hangs on that is done."""
+        if isinstance(self.app, PictureApp):
+            self.app.unpainted.discard(self)
+            if self._encoded.sixel:
+                self.app.draw_sixels()
+        while self._old_images:
+            self._delete(self._old_images.pop())
+        self._answer(self._awaited_paint, self._nbytes)
+        self._awaited_paint = []
+        self.post_message(self.Written(self, self._nbytes))
+
+    def _taken(self) -> list[asyncio.Future[int]]:
+        taken, self._awaited = self._awaited, []
+        return taken
+
+    @staticmethod
+    def _answer(awaited: list[asyncio.Future[int]], nbytes: int) -> None:
+        for done in awaited:
+            if not done.done():
+                done.set_result(nbytes)
+
+    def _send_to_kitty(self, encoded: _Encoded) -> tuple[str, tuple[Strip, ...]]:
+        from sdterm.tui.picture import kitty
+
+        if PictureView._image_ids is None:
+            PictureView._image_ids = kitty.image_ids(self.app.console.color_system == "truecolor")
+        self._image_id = next(PictureView._image_ids)
+        return (
+            kitty.transmit(self._image_id, encoded.png, encoded.columns, encoded.rows),
+            tuple(kitty.placeholder_strips(self._image_id, encoded.columns, encoded.rows)),
+        )
+
+    def _forget_pixels(self) -> None:
+        if isinstance(self.app, PictureApp):
+            self.app.sixels.discard(self)
+            self.app.unpainted.discard(self)
+        for image_id in (*self._old_images, self._image_id):
+            if image_id is not None:
+                self._delete(image_id)
+
+    def _delete(self, image_id: int) -> None:
+        from sdterm.tui.picture import kitty
+
+        if isinstance(self.app, PictureApp):
+            self.app.write_to_terminal(kitty.delete(image_id))
+
+    def _corner(self, encoded: _Encoded) -> tuple[int, int]:
+        width, height = self.size.width, self.size.height - bool(self._caption)
+        return max(0, width - encoded.columns) // 2, max(0, height - encoded.rows) // 2
+
+    def _composed(self, encoded: _Encoded, strips: tuple[Strip, ...]) -> list[Strip]:
+        """Every line of the widget."""
+        width, height = self.size.width, self.size.height
+        style = self.rich_style
+        self._composed_for = self.size
+        if self.mode == "off" or width < 1 or height < 1:
+            return []
+        lines = [Strip.blank(width, style)] * height
+        left, top = self._corner(encoded)
+        for y, strip in enumerate(strips, top):
+            right = width - left - strip.cell_length
+            lines[y] = Strip.join([Strip.blank(left, style), strip.apply_style(style), Strip.blank(right, style)])
+        if encoded.error:
+            words = Text(encoded.error).wrap(self.app.console, width)
+            for y, line in enumerate(words[:height], max(0, (height - len(words)) // 2)):
+                lines[y] = _centred(line.plain, width, style)
+        if self._caption:
+            lines[-1] = _centred(self._caption, width, style)
+        return lines
+
+
+def _centred(text: str, width: int, style: Style) -> Strip:
+    strip = Strip([Segment(text.strip(), style)]).crop(0, width)
+    left = (width - strip.cell_length) // 2
+    return strip.crop_pad(strip.cell_length, left, width - left - strip.cell_length, style)
+
+
+def _encode(job: _Job, data: bytes) -> _Encoded:
+    """Off the interface's thread: decoding and encoding take up to some hundred ms."""
+    from sdterm.tui.picture import half, image, kitty, sixel
+
+    scale = (1, 2) if job.mode == "half" else job.cell
+    try:
+        picture = image.read(data, max(128, job.columns * scale[0]), max(128, job.rows * scale[1]))
+    except image.PictureError as error:
+        return _Encoded(0, 0, error=str(error))
+    columns, rows = image.fit(picture.size, job.columns, job.rows, job.cell)
+    match job.mode:
+        case "half":
+            return _Encoded(columns, rows, tuple(half.half_blocks(picture, columns, rows, job.depth, job.limit)))
+        case "kitty":
+            columns, rows = image.fit(picture.size, min(job.columns, kitty.MOST), min(job.rows, kitty.MOST), job.cell)
+            return _Encoded(columns, rows, png=kitty.encode(picture))
+        case "sixel":
+            limit = min(sixel.LIMIT, job.limit or sixel.LIMIT)
+            return _Encoded(columns, rows, sixel=sixel.encode(picture, columns, rows, job.cell, limit))

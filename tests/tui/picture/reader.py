@@ -1,0 +1,120 @@
+"""What a terminal would show of kitty's and sixel's sequences, read from the bytes alone."""
+
+import re
+from base64 import standard_b64decode
+from io import BytesIO
+
+from PIL import Image
+from rich.color import Color
+from rich.color_triplet import ColorTriplet
+from textual.strip import Strip
+
+PLACEHOLDER = "\U0010eeee"
+
+
+def kitty_pictures(sequences: str) -> dict[int, tuple[dict[str, str], Image.Image]]:
+    """The pictures that the terminal keeps after these sequences, with the keys they were sent with."""
+    kept: dict[int, tuple[dict[str, str], Image.Image]] = {}
+    keys: dict[str, str] = {}
+    data = ""
+    for content in re.findall("\x1b_G([^\x1b]*)\x1b\\\\", sequences):
+        control, _, chunk = content.partition(";")
+        own = dict(part.split("=", 1) for part in control.split(","))
+        assert own.get("q") == "2", "the terminal would answer, and the answer would be typed into the prompt"
+        assert len(chunk) <= 4096
+        if own.get("a") == "d":
+            kept.pop(int(own["i"]), None)
+            continue
+        keys = keys or own
+        data += chunk
+        if own.get("m", "0") == "0":
+            assert keys["a"] == "T" and keys["f"] == "100"
+            kept[int(keys["i"])] = keys, Image.open(BytesIO(standard_b64decode(data))).convert("RGB")
+            keys, data = {}, ""
+    return kept
+
+
+def unwrapped_of_tmux(sequences: str) -> str:
+    """What tmux would hand on to the terminal behind it."""
+    return "".join(
+        passed.replace("\x1b\x1b", "\x1b")
+        for passed in re.findall("\x1bPtmux;((?:\x1b\x1b|[^\x1b])*)\x1b\\\\", sequences)
+    )
+
+
+def placed_cells(strips: list[Strip], diacritics: str) -> dict[tuple[int, int], tuple[int, int, int]]:
+    """For every placeholder by its column and row: the picture's number, and the column and row of it shown there."""
+    cells = {}
+    for y, strip in enumerate(strips):
+        x = 0
+        for text, style, _ in strip:
+            for cell in re.findall(f"{PLACEHOLDER}..|.", text):
+                if cell.startswith(PLACEHOLDER) and style is not None and style.color is not None:
+                    red, green, blue = style.color.get_truecolor()
+                    row, column = (diacritics.index(mark) for mark in cell[1:])
+                    cells[x, y] = (red << 16 | green << 8 | blue), column, row
+                x += 1
+    return cells
+
+
+def sixel_picture(sequence: str) -> Image.Image:
+    """The pixels; those that no colour was given are black."""
+    match = re.fullmatch('\x1bP[0-9;]*q"1;1;(\\d+);(\\d+)(.*)\x1b\\\\', sequence, re.DOTALL)
+    assert match, sequence[:40]
+    width, height = int(match[1]), int(match[2])
+    image = Image.new("RGB", (width, height))
+    pixels = image.load()
+    assert pixels is not None
+    palette: dict[int, tuple[int, int, int]] = {}
+    colour = x = band = 0
+    for command, run, raw in re.findall(r"#([\d;]+)|!(\d+)|([?-~$-])", match[3]):
+        if command:
+            number, *definition = map(int, command.split(";"))
+            colour = number
+            if definition:
+                assert definition[0] == 2
+                red, green, blue = (round(value * 2.55) for value in definition[1:])
+                palette[number] = red, green, blue
+            repeat = 1
+        elif run:
+            repeat = int(run)
+        elif raw == "$":
+            x = 0
+        elif raw == "-":
+            x, band = 0, band + 6
+        else:
+            for bit in range(6):
+                if (ord(raw) - 63) >> bit & 1:
+                    for column in range(x, x + repeat):
+                        assert column < width and band + bit < height, "the picture is larger than it says"
+                        pixels[column, band + bit] = palette[colour]
+            x += repeat
+            repeat = 1
+    return image
+
+
+def half_block_picture(strips: list[Strip]) -> Image.Image:
+    """Two pixels a cell."""
+    image = Image.new("RGB", (strips[0].cell_length, 2 * len(strips)))
+    for y, strip in enumerate(strips):
+        x = 0
+        for text, style, _ in strip:
+            assert style is not None
+            for character in text:
+                lower = _rgb(style.bgcolor)
+                image.putpixel((x, 2 * y), _rgb(style.color) if character == "▀" else lower)
+                image.putpixel((x, 2 * y + 1), lower)
+                x += 1
+    return image
+
+
+def distance(one: Image.Image, other: Image.Image) -> float:
+    """The mean difference of a channel, 0 … 255."""
+    other = other.convert("RGB").resize(one.size, Image.Resampling.BOX)
+    pairs = list(zip(one.convert("RGB").tobytes(), other.tobytes(), strict=True))
+    return sum(abs(a - b) for a, b in pairs) / len(pairs)
+
+
+def _rgb(colour: Color | None) -> tuple[int, int, int]:
+    red, green, blue = colour.get_truecolor() if colour else ColorTriplet(0, 0, 0)
+    return red, green, blue
