@@ -40,7 +40,8 @@ def _smaller(side: str) -> Callable[[Any], int | None]:
 
 
 def _all_alone(request: Any) -> int:
-    return min(1000, request.batch_count * request.batch_size)
+    images: int = request.batch_count * request.batch_size
+    return min(1000, images)
 
 
 def _with(optimizer: str) -> Callable[[Any], list[str]]:

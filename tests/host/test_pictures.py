@@ -76,7 +76,7 @@ def test_words_are_found_in_any_order_as_beginnings_and_hostile_queries_find_not
         return [picture.number for picture in home.pictures.page(query, 10, None).pictures]
 
     assert found("house") == [1, 0] and found("lake RED") == [0] and found("hou blu") == [1] and found("夜の湖") == [2]
-    assert found("castle") == [] and found('"') == [2, 1, 0] and found("infotext:red OR NEAR(a b) -house*") == []
+    assert found("castle") == [] and found('"') == [2, 1, 0] and found('"infotext:red" OR NEAR(a b) -house*') == []
 
 
 def test_pages_go_back_in_time_and_end(home: Home, job: int, tmp_path: Path) -> None:

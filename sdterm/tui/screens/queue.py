@@ -145,8 +145,10 @@ class QueueScreen(Room):
         table = self._table()
         table.move_cursor(row=table.cursor_row + by)
 
-    @work
-    async def _do(self, ask: Callable[[Client], Any]) -> None:
+    def _do(self, ask: Callable[[Client], Any]) -> None:
+        self.run_worker(self._asked(ask))
+
+    async def _asked(self, ask: Callable[[Client], Any]) -> None:
         if await self.app.ask(ask) is not None:
             self._load()
 

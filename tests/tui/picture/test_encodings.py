@@ -104,7 +104,7 @@ def test_kitty_forgets_what_is_deleted_and_tmux_hands_everything_on() -> None:
     png = kitty.encode(Image.new("RGB", (8, 8), "blue"))
     kept = kitty.transmit(7, png, 4, 2, {}) + kitty.transmit(8, png, 4, 2, {}) + kitty.delete(7, {})
     assert list(kitty_pictures(kept)) == [8]
-    tmux = {"TMUX": "/tmp/tmux-0/default,1,0"}
+    tmux = {"TMUX": "socket,1,0"}
     through = kitty.transmit(7, png, 4, 2, tmux) + kitty.transmit(8, png, 4, 2, tmux) + kitty.delete(7, tmux)
     assert unwrapped_of_tmux(through) == kept
 

@@ -29,10 +29,10 @@ TRUE = {"COLORTERM": "truecolor"}
         ({"TERM": "contour"}, ("sixel", "truecolor")),
         ({"TERM": "xterm-kitty", "NO_COLOR": "1"}, ("half", "mono")),
         ({"TERM": "xterm-kitty", "NO_COLOR": ""}, ("kitty", "truecolor")),
-        ({"TERM": "tmux-256color", "TMUX": "/tmp/t,1,0"}, ("half", "256")),
-        ({"TERM": "tmux-256color", "TMUX": "/tmp/t,1,0"} | TRUE, ("half", "truecolor")),
-        ({"TERM": "screen-256color", "TMUX": "/tmp/t,1,0", "KITTY_WINDOW_ID": "1"}, ("half", "256")),
-        ({"TERM": "screen-256color", "TMUX": "/tmp/t,1,0", "TERM_PROGRAM": "ghostty"}, ("half", "256")),
+        ({"TERM": "tmux-256color", "TMUX": "socket,1,0"}, ("half", "256")),
+        ({"TERM": "tmux-256color", "TMUX": "socket,1,0"} | TRUE, ("half", "truecolor")),
+        ({"TERM": "screen-256color", "TMUX": "socket,1,0", "KITTY_WINDOW_ID": "1"}, ("half", "256")),
+        ({"TERM": "screen-256color", "TMUX": "socket,1,0", "TERM_PROGRAM": "ghostty"}, ("half", "256")),
         ({"TERM": "screen", "STY": "1.pts"}, ("half", "16")),
     ],
 )
@@ -43,7 +43,7 @@ def test_the_best_that_is_sure_to_work(environ: dict[str, str], expected: tuple[
 
 
 def test_a_users_choice_counts_over_what_is_known() -> None:
-    tmux = {"TERM": "tmux-256color", "TMUX": "/tmp/t,1,0"}
+    tmux = {"TERM": "tmux-256color", "TMUX": "socket,1,0"}
     assert protocol("kitty", tmux) == "kitty"
     assert protocol("off", {"TERM": "xterm-kitty"}) == "off"
     assert protocol("auto", {"TERM": "xterm-kitty"}) == "kitty"
