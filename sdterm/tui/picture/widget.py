@@ -115,10 +115,6 @@ class PictureView(Widget):
         return written
 
     def watch_mode(self) -> None:
-        if self.is_mounted:
-            self._update()
-
-    def on_mount(self) -> None:
         self._update()
 
     def on_resize(self) -> None:
@@ -170,6 +166,8 @@ class PictureView(Widget):
         return _Job((len(self._data), hash(self._data)), width, height, mode, depth, cell, limit)
 
     def _update(self) -> None:
+        if not self.size:  # not laid out yet; a resize follows
+            return
         job = self._wanted()
         if job is not None and job == self._job:
             if self._making:
