@@ -40,8 +40,8 @@ class Paced(PictureApp[None]):
 
 def picture(turn: int) -> bytes:
     file = BytesIO()
-    grain = Image.effect_noise((24, 24), 100).resize((96, 96), Image.Resampling.BICUBIC)
-    Image.merge("RGB", [grain, grain.rotate(90 * turn), grain.rotate(180)]).save(file, "PNG")
+    hills, slope = Image.radial_gradient("L"), Image.linear_gradient("L")
+    Image.merge("RGB", [hills, slope.rotate(90 * turn), slope.rotate(45)]).save(file, "PNG")
     return file.getvalue()
 
 

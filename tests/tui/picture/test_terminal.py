@@ -81,13 +81,13 @@ def test_kitty_and_sixel_reach_the_terminal_whole(repo: Path, tmp_path: Path) ->
         received = run(repo, tmp_path / "kitty", "kitty", 1, answers=True)[0].decode()
         before_exit = received[: received.index("\x1b_Ga=d")]
         ((_, picture),) = kitty_pictures(before_exit).values()
-        assert distance(picture, original) < 40
+        assert distance(picture, original) < 15
         assert not kitty_pictures(received), "the terminal keeps what nobody shows any more"
 
         received = run(repo, tmp_path / "sixel", "sixel", 1, answers=True)[0].decode()
         assert received.count("\x1bP") == 1, "the picture was sent more than once"
         start = received.index("\x1bP")
-        assert distance(sixel_picture(received[start : received.index("\x1b\\", start) + 2]), original) < 60
+        assert distance(sixel_picture(received[start : received.index("\x1b\\", start) + 2]), original) < 20
 
 
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
