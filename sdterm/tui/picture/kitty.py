@@ -18,12 +18,14 @@ from rich.style import Style
 from textual.strip import Strip
 
 LIMIT = 12_000
-"""Bytes of one picture with its cells, of which 32x16 take 4,600."""
+"""Bytes of one picture with its cells, as long as those are no more than 60x30."""
 
 MOST = 297
 """Columns, and rows, of cells that one picture can have."""
 
 _CELL = "\U0010eeee"
+_MARKED = 8  # every so many cells
+_LEAST = 2_500
 _CHUNK = 4096  # the protocol's own limit
 # The combining characters that count rows and columns, in kitty's order (its rowcolumn-diacritics.txt).
 _DIACRITICS = (
@@ -38,7 +40,12 @@ _DIACRITICS = (
 _SIZES = ((128, 64), (128, 32), (96, 64), (96, 32), (64, 64), (64, 32), (64, 16), (48, 16), (32, 16))
 
 
-def encode(image: Image.Image, limit: int = LIMIT - 4_600) -> bytes:
+def room(columns: int, rows: int, limit: int = LIMIT) -> int:
+    """Bytes that are left for the picture itself beside the placeholders of its cells; never so few that it is lost."""
+    return max(_LEAST, min(limit, LIMIT) - rows * (columns * 9 // 2 + 40))
+
+
+def encode(image: Image.Image, limit: int) -> bytes:
     """The largest PNG of at most 128 pixels a side of which `limit` bytes of escape sequences are enough. (The
     smallest there is, where even that is too large.)"""
     for side, colours in _SIZES:
@@ -69,14 +76,19 @@ def delete(image_id: int, environ: Mapping[str, str] = os.environ) -> str:
 
 
 def placeholder_strips(image_id: int, columns: int, rows: int) -> list[Strip]:
-    """The cells: each says its row and column, so that any part of them may be covered or sent alone; their colour
-    says the picture."""
+    """The cells. Their colour says the picture; every eighth says its row and column, and those between count on from
+    their left neighbour, which halves the bytes. So a picture of which something covers the middle may have a few wrong
+    cells at the right of it, until that goes."""
     style = Style(color=_colour(image_id))
     marks = _marks()
     return [
-        Strip([Segment("".join(f"{_CELL}{marks[row]}{marks[column]}" for column in range(columns)), style)], columns)
+        Strip([Segment("".join(_cell(marks, column, row) for column in range(columns)), style)], columns)
         for row in range(rows)
     ]
+
+
+def _cell(marks: str, column: int, row: int) -> str:
+    return _CELL if column % _MARKED else f"{_CELL}{marks[row]}{marks[column]}"
 
 
 def image_ids(true_colour: bool) -> Iterator[int]:

@@ -43,14 +43,15 @@ class PictureApp(App[ReturnType]):
         self._silences = 0
 
     def write_to_terminal(self, sequence: str) -> None:
-        """Write behind all that Textual has written. Nothing is written where there is no terminal."""
-        if sequence and self._driver is not None and self._running and not self._closed:
-            self._driver.write(sequence)
+        """Write behind all that Textual has written. While the app is suspended the terminal is another's."""
+        writer = getattr(self._driver, "_writer_thread", None)
+        if sequence and writer is not None and writer.is_alive():
+            writer.write(sequence)
 
     async def terminal_has_read(self) -> bool:
         """Wait until the terminal has read all that was written so far. True: it said so; False: it does not answer,
         and the operating system has taken all."""
-        if self._driver is None or self.is_headless:
+        if getattr(self._driver, "_writer_thread", None) is None:
             return False
         if self._silences >= _SILENCES:
             await self._written_out()

@@ -24,6 +24,8 @@ _Pixels: TypeAlias = Literal["half", "kitty", "sixel"]
 Mode: TypeAlias = Literal["off", "text"] | _Pixels
 
 _DEPTHS: dict[str | None, Depth] = {"truecolor": "truecolor", "256": "256", "standard": "16", "windows": "16"}
+_MOST_IN_PREVIEW = 60, 30  # cells: kitty is sent each of them, sixel the pixels of all
+_CURSOR_MOVE = 8  # bytes
 _CACHED = 8  # pictures; a half-block one of 60x30 cells takes about 1 MB
 
 
@@ -92,6 +94,7 @@ class PictureView(Widget):
         self._lines: list[Strip] = []
         self._image_id: int | None = None  # what kitty keeps for us
         self._old_images: list[int] = []  # and what it may forget when the newest is on the screen
+        self._place = self._placed_before = Region(0, 0, 0, 0)  # of the picture within the widget
         self._nbytes = 0  # of the newest picture
         self._awaited: list[asyncio.Future[int]] = []
         self._awaited_paint: list[asyncio.Future[int]] = []
@@ -115,10 +118,6 @@ class PictureView(Widget):
         return written
 
     def watch_mode(self) -> None:
-        if self.is_mounted:
-            self._update()
-
-    def on_mount(self) -> None:
         self._update()
 
     def on_resize(self) -> None:
@@ -164,12 +163,14 @@ class PictureView(Widget):
         limit = None
         if self._frame is not None:
             limit = self._frame.limit
-            if mode == "half":
-                width, height = min(width, self._frame.columns), min(height, self._frame.rows)
+            most = self._frame if mode == "half" else _MOST_IN_PREVIEW
+            width, height = min(width, most[0]), min(height, most[1])
         cell = (1, 2) if mode == "half" else cell_size()
         return _Job((len(self._data), hash(self._data)), width, height, mode, depth, cell, limit)
 
     def _update(self) -> None:
+        if not self.size:  # not laid out yet; a resize follows
+            return
         job = self._wanted()
         if job is not None and job == self._job:
             if self._making:
@@ -207,9 +208,8 @@ class PictureView(Widget):
                 out, strips = self._send_to_kitty(encoded)
             app.sixels.add(self) if encoded.sixel else app.sixels.discard(self)
             app.write_to_terminal(out)
-        self._lines = self._composed(encoded, strips)
-        self.refresh()
-        nbytes = len(out) + len(encoded.sixel) + sum(len(line.render(app.console).encode()) for line in self._lines)
+        before, self._lines = self._lines, self._composed(encoded, strips)
+        nbytes = len(out) + len(encoded.sixel) + self._repaint(before)
         if old is not None:
             self._old_images.append(old)
         self._nbytes = nbytes
@@ -218,6 +218,21 @@ class PictureView(Widget):
             app.unpainted.add(self)
         else:
             self.call_after_refresh(self.painted)
+
+    def _repaint(self, before: list[Strip]) -> int:
+        """Have the lines written that changed, and of those around a picture of the same place no margins: bytes."""
+        width, height = self.size
+        same_shape = bool(self._place) and len(before) == len(self._lines) and self._placed_before == self._place
+        self._placed_before, place = self._place, self._place
+        if not same_shape:
+            place = Region(0, 0, width, height)
+        lines = [self._lines[y].crop(place.x, place.right) for y in range(place.y, min(place.bottom, len(self._lines)))]
+        if same_shape and self._caption and self._lines:
+            self.refresh(place, Region(0, height - 1, width, 1))
+            lines.append(self._lines[-1])
+        else:
+            self.refresh(place)
+        return sum(len(line.render(self.app.console).encode()) + _CURSOR_MOVE for line in lines)
 
     def painted(self) -> None:
         """Textual has written the cells of the newest picture; what hangs on that is done."""
@@ -279,6 +294,7 @@ class PictureView(Widget):
             return []
         lines = [Strip.blank(width, style)] * height
         left, top = self._corner(encoded)
+        self._place = Region(left, top, encoded.columns, encoded.rows)
         for y, strip in enumerate(strips, top):
             right = width - left - strip.cell_length
             lines[y] = Strip.join([Strip.blank(left, style), strip.apply_style(style), Strip.blank(right, style)])
@@ -312,7 +328,9 @@ def _encode(job: _Job, data: bytes) -> _Encoded:
             return _Encoded(columns, rows, tuple(half.half_blocks(picture, columns, rows, job.depth, job.limit)))
         case "kitty":
             columns, rows = image.fit(picture.size, min(job.columns, kitty.MOST), min(job.rows, kitty.MOST), job.cell)
-            return _Encoded(columns, rows, png=kitty.encode(picture))
+            return _Encoded(
+                columns, rows, png=kitty.encode(picture, kitty.room(columns, rows, job.limit or kitty.LIMIT))
+            )
         case "sixel":
             limit = min(sixel.LIMIT, job.limit or sixel.LIMIT)
             return _Encoded(columns, rows, sixel=sixel.encode(picture, columns, rows, job.cell, limit))

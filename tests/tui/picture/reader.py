@@ -44,15 +44,20 @@ def unwrapped_of_tmux(sequences: str) -> str:
 
 def placed_cells(strips: list[Strip], diacritics: str) -> dict[tuple[int, int], tuple[int, int, int]]:
     """For every placeholder by its column and row: the picture's number, and the column and row of it shown there."""
-    cells = {}
+    cells: dict[tuple[int, int], tuple[int, int, int]] = {}
     for y, strip in enumerate(strips):
         x = 0
         for text, style, _ in strip:
-            for cell in re.findall(f"{PLACEHOLDER}..|.", text):
+            for cell in re.findall(f"{PLACEHOLDER}[{diacritics}]*|.", text):
                 if cell.startswith(PLACEHOLDER) and style is not None and style.color is not None:
                     red, green, blue = style.color.get_truecolor()
-                    row, column = (diacritics.index(mark) for mark in cell[1:])
-                    cells[x, y] = (red << 16 | green << 8 | blue), column, row
+                    number = red << 16 | green << 8 | blue
+                    if cell == PLACEHOLDER:  # it counts on from its left neighbour, if that shows the same picture
+                        before = cells.get((x - 1, y))
+                        column, row = (before[1] + 1, before[2]) if before and before[0] == number else (0, 0)
+                    else:
+                        row, column = (diacritics.index(mark) for mark in cell[1:])
+                    cells[x, y] = number, column, row
                 x += 1
     return cells
 

@@ -78,30 +78,37 @@ def test_a_smaller_limit_costs_detail_not_size(noise: Image.Image) -> None:
     assert all(size <= limit for size, limit in zip(sizes, (14_000, 6_000, 3_000), strict=True))
 
 
-def test_kitty_gets_the_picture_once_small_and_silently(photo: Image.Image, noise: Image.Image) -> None:
-    for picture, tolerance in ((photo, 8), (noise, 40)):
-        sequences = kitty.transmit(4711, kitty.encode(picture), 32, 16, {})
-        cells = kitty.placeholder_strips(4711, 32, 16)
+@pytest.mark.parametrize("area", [(32, 16), (46, 23), (60, 30)])
+def test_kitty_gets_the_picture_once_small_and_silently(
+    area: tuple[int, int], photo: Image.Image, noise: Image.Image
+) -> None:
+    for picture, tolerance in ((photo, 8), (noise, 60)):
+        sequences = kitty.transmit(4711, kitty.encode(picture, kitty.room(*area)), *area, {})
+        cells = kitty.placeholder_strips(4711, *area)
         assert len(sequences) + written(cells, "truecolor") <= 12_000
         ((number, (keys, shown)),) = kitty_pictures(sequences).items()
         assert number == 4711
-        assert (keys["U"], keys["c"], keys["r"]) == ("1", "32", "16")
+        assert (keys["U"], keys["c"], keys["r"]) == ("1", str(area[0]), str(area[1]))
         assert max(shown.size) <= 128
         assert distance(shown, picture) < tolerance
 
 
-def test_every_placeholder_says_its_place_so_that_any_part_may_be_sent_alone() -> None:
+def test_every_placeholder_has_its_place_and_finds_it_again_in_a_part() -> None:
     number = 0x123456
     strips = kitty.placeholder_strips(number, 40, 3)
     whole = placed_cells(strips, kitty._marks())
     assert whole == {(x, y): (number, x, y) for x in range(40) for y in range(3)}
-    part = placed_cells([strip.crop(7, 19) for strip in strips[1:]], kitty._marks())
-    assert part == {(x, y): (number, x + 7, y + 1) for x in range(12) for y in range(2)}
+    part = placed_cells([strip.crop(8, 19) for strip in strips[1:]], kitty._marks())
+    assert part == {(x, y): (number, x + 8, y + 1) for x in range(11) for y in range(2)}
+    cut = placed_cells([strip.crop(5, 19) for strip in strips[1:]], kitty._marks())
+    assert {place: cell for place, cell in cut.items() if place[0] >= 3} == {
+        (x, y): (number, x + 5, y + 1) for x in range(3, 14) for y in range(2)
+    }
     assert [strip.cell_length for strip in strips] == [40] * 3
 
 
 def test_kitty_forgets_what_is_deleted_and_tmux_hands_everything_on() -> None:
-    png = kitty.encode(Image.new("RGB", (8, 8), "blue"))
+    png = kitty.encode(Image.new("RGB", (8, 8), "blue"), 5_000)
     kept = kitty.transmit(7, png, 4, 2, {}) + kitty.transmit(8, png, 4, 2, {}) + kitty.delete(7, {})
     assert list(kitty_pictures(kept)) == [8]
     tmux = {"TMUX": "socket,1,0"}
