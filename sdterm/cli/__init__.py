@@ -1,6 +1,5 @@
 """The command line. Commands live in modules of their own and are imported when they are named."""
 
-import gc
 import importlib
 import os
 import sys
@@ -83,19 +82,13 @@ def sdterm(context: click.Context, /, **flags: Any) -> None:
         click.echo(context.get_help())
         return
     from sdterm.cli.options import settings_of
-    from sdterm.core.dataroot import prepare
-    from sdterm.tui.app import Workstation
+    from sdterm.tui import work
 
-    settings = settings_of(context)
-    prepare(settings.root)
-    Workstation(settings).run(mouse=settings["mouse"])
+    work(settings_of(context))
 
 
 def main() -> None:
     """Run the command line; every expected error ends as one sentence and an exit code."""
-    # Importing torch and diffusers makes a million objects that stay: looking for garbage among them again and again
-    # costs a fifth of the time to the first picture (mypy raises its threshold for the same reason).
-    gc.set_threshold(50_000, 20, 50)
     try:
         code = sdterm(standalone_mode=False)
     except KeyboardInterrupt:

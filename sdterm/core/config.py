@@ -4,7 +4,6 @@ Command line > COMMANDLINE_ARGS > SDTERM_* > config.toml > default; a field give
 """
 
 import math
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,6 @@ from typing import Any, Literal
 
 from sdterm.core.dataroot import data_root
 from sdterm.core.names import UnknownNameError, find
-from sdterm.core.naming import PatternError, check_folder_pattern, check_pattern
-from sdterm.request import GenerationRequest, RequestError, make_request
 
 
 class ConfigError(ValueError):
@@ -35,8 +32,11 @@ class Setting:
     """The values there are, where they are few."""
 
 
-def _job(key: str, sentence: str, section: str = "Stable Diffusion", choices: tuple[str, ...] = ()) -> Setting:
-    return Setting(key, GenerationRequest.model_fields[key].default, "job", sentence, section, choices)
+# Their defaults are the request's own, said again: looking them up there would load all that checks a request.
+def _job(
+    key: str, default: Any, sentence: str, section: str = "Stable Diffusion", choices: tuple[str, ...] = ()
+) -> Setting:
+    return Setting(key, default, "job", sentence, section, choices)
 
 
 NOTIFY = ("none", "bell", "osc9")
@@ -51,26 +51,29 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("ckpt_dirs", (), "host", "More folders to look for checkpoints in."),
     Setting("styles_files", (), "host", "Styles files; unset is styles.csv in the data folder."),
     Setting("extensions", True, "host", "Whether extensions and plugin packages are loaded."),
-    _job("model", "The checkpoint to draw with; unset is the first one found."),
-    _job("sampler", "The sampler to draw with.", "Sampler parameters"),
-    _job("scheduler", "The noise schedule; Automatic is the sampler's own.", "Sampler parameters"),
-    _job("steps", "Sampling steps.", "Sampler parameters"),
-    _job("cfg_scale", "How strictly to follow the prompt.", "Sampler parameters"),
-    _job("clip_skip", "Which of the text encoder's last layers to use."),
+    _job("model", None, "The checkpoint to draw with; unset is the first one found."),
+    _job("sampler", "DPM++ 2M", "The sampler to draw with.", "Sampler parameters"),
+    _job("scheduler", "Automatic", "The noise schedule; Automatic is the sampler's own.", "Sampler parameters"),
+    _job("steps", 20, "Sampling steps.", "Sampler parameters"),
+    _job("cfg_scale", 7.0, "How strictly to follow the prompt.", "Sampler parameters"),
+    _job("clip_skip", 1, "Which of the text encoder's last layers to use."),
     _job(
         "noise_source",
+        "NV",
         "NV draws what a CUDA card draws, CPU what torch draws on a CPU.",
         choices=("NV", "CPU", "GPU"),
     ),
-    _job("format", "The file format of images.", _SAVING),
-    _job("memory", "Memory optimizers to use.", "Optimizations"),
+    _job("format", "png", "The file format of images.", _SAVING),
+    _job("memory", (), "Memory optimizers to use.", "Optimizations"),
     _job(
         "batch_cond_uncond",
+        True,
         "Run prompt and negative prompt in one call: faster, more memory.",
         "Optimizations",
     ),
     _job(
         "precision",
+        "auto",
         "Of the weights: auto is half on a GPU and full on a CPU.",
         "Optimizations",
         ("auto", "full", "half"),
@@ -135,7 +138,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("freeze_settings_in_sections", (), "front end", "Sections whose settings are locked."),
     Setting("freeze_specific_settings", (), "front end", "Settings that are locked, by A1111's names or sdterm's."),
 )
-_BY_KEY = {setting.key: setting for setting in SETTINGS}
+SETTINGS_BY_KEY = {setting.key: setting for setting in SETTINGS}
 
 
 @dataclass(frozen=True)
@@ -165,7 +168,7 @@ class Settings:
         return {
             key: value.value
             for key, value in self.values.items()
-            if _BY_KEY[key].scope == "job" and value.source != "default"
+            if SETTINGS_BY_KEY[key].scope == "job" and value.source != "default"
         }
 
     def blame(self, field: str) -> str:
@@ -187,11 +190,15 @@ def resolve(layers: Mapping[str, Mapping[str, Any]], environ: Mapping[str, str])
     root = data_root(chosen.value if chosen else None, environ)
     defaults = {setting.key: Value(setting.default, "default") for setting in SETTINGS}
     values = {**defaults, **dict(_from_file(root / "config.toml")), **variables, **flags}
-    _check_patterns(values["filename_pattern"].value, values["directory_pattern"].value)
+    patterns = {key: values[key].value for key in _PATTERNS if values[key].source != "default"}
+    if patterns:
+        _check_patterns(**patterns)
     return Settings(root, values)
 
 
 def _check_patterns(filename_pattern: str = "[seed]", directory_pattern: str = "") -> None:
+    from sdterm.core.naming import PatternError, check_folder_pattern, check_pattern
+
     try:
         check_pattern(filename_pattern)
         check_folder_pattern(directory_pattern)
@@ -200,22 +207,24 @@ def _check_patterns(filename_pattern: str = "[seed]", directory_pattern: str = "
 
 
 def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, Value]]:
-    for key, setting in _BY_KEY.items():
+    for key, setting in SETTINGS_BY_KEY.items():
         name = f"SDTERM_{key.upper()}"
         if text := environ.get(name):
             yield key, Value(_placed(key, _typed(setting, text, name), Path.cwd()), name)
 
 
 def _from_file(path: Path) -> Iterator[tuple[str, Value]]:
+    if not path.is_file():
+        return
+    import tomllib
+
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read: {error}.") from error
     for key, value in content.items():
         try:
-            setting = find("setting", key, _BY_KEY)
+            setting = find("setting", key, SETTINGS_BY_KEY)
         except UnknownNameError as error:
             raise ConfigError(f"{path}, line {_line_of(key, path)}: {error}") from error
         yield setting.key, Value(_placed(setting.key, _typed(setting, value, str(path)), path.parent), str(path))
@@ -223,16 +232,18 @@ def _from_file(path: Path) -> Iterator[tuple[str, Value]]:
 
 def parsed(key: str, text: str, path: Path) -> Any:
     """What somebody typed for a setting in the file at `path`, in its type. Raises ConfigError."""
-    setting = _BY_KEY[key]
+    setting = SETTINGS_BY_KEY[key]
     value = _placed(key, _typed(setting, text.strip(), str(path)), path.parent)
     if setting.scope == "job":
         value = _of_request(key, value)
-    if key in ("filename_pattern", "directory_pattern"):
+    if key in _PATTERNS:
         _check_patterns(**{key: value})
     return value
 
 
 def _of_request(key: str, value: Any) -> Any:
+    from sdterm.request import RequestError, make_request
+
     try:
         checked = getattr(make_request(prompt="x", **{key: value}), key)
     except RequestError as error:
@@ -244,7 +255,7 @@ def frozen_reason(settings: Settings, key: str) -> str | None:
     """Why a setting is locked, as a sentence; None if it is not. A1111's three flags: all, by section, by name."""
     from sdterm.core.quicksettings import EQUALS
 
-    setting = _BY_KEY[key]
+    setting = SETTINGS_BY_KEY[key]
     if settings["freeze_settings"]:
         return f"All settings are locked (by {settings.values['freeze_settings'].source}: --freeze-settings)."
     if setting.section.casefold() in (
@@ -263,6 +274,7 @@ def _line_of(key: str, path: Path) -> int:
     return next((number for number, line in enumerate(lines, 1) if line.lstrip().startswith(starts)), 1)
 
 
+_PATTERNS = ("filename_pattern", "directory_pattern")
 _PATHS = {"ckpt", "ckpt_dirs", "styles_files", "outdir", "localizations_dir"}
 
 

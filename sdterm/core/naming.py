@@ -1,5 +1,7 @@
 """File and folder names from A1111's patterns: `[seed]-[prompt_spaces]`, sanitised after expansion."""
 
+from __future__ import annotations
+
 import hashlib
 import re
 import string
@@ -9,11 +11,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain, count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from sdterm.events import Image, Started
-from sdterm.request import GenerationRequest
+if TYPE_CHECKING:
+    from sdterm.events import Image, Started
+    from sdterm.request import GenerationRequest
+
 
 MAX_PART = 128  # characters of one token's value, as A1111's --filenames-max-length
 MAX_PART_BYTES = 160

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from sdterm.core.config import SETTINGS
+from sdterm.core.config import SETTINGS_BY_KEY
 from sdterm.core.names import UnknownNameError, find, printable
 
 EQUALS: Mapping[str, str] = {
@@ -60,16 +60,22 @@ LATER: Mapping[str, str] = {
 
 def quick(keys: Iterable[str]) -> tuple[list[str], list[str]]:
     """(settings and request fields to pin, in their order; a sentence for each key that cannot be)."""
-    from sdterm.request import GenerationRequest
-
-    ours = {setting.key: setting.key for setting in SETTINGS} | {name: name for name in GenerationRequest.model_fields}
     found, missing = [], []
     for key in map(str.strip, keys):
+        name = EQUALS.get(key, key)
         if key in LATER:
             missing.append(f"{key} cannot be pinned yet: {LATER[key]} come(s) in a later version.")
-            continue
-        try:
-            found.append(find("quick setting", EQUALS.get(key, key), ours))
-        except UnknownNameError as error:
-            missing.append(f"quicksettings_list: {error}" if key else "quicksettings_list has an empty name.")
+        elif name in SETTINGS_BY_KEY:
+            found.append(name)
+        else:
+            try:
+                found.append(_request_field(name))
+            except UnknownNameError as error:
+                missing.append(f"quicksettings_list: {error}" if key else "quicksettings_list has an empty name.")
     return [*dict.fromkeys(found)], [printable(sentence, 400) for sentence in missing]
+
+
+def _request_field(name: str) -> str:
+    from sdterm.request import GenerationRequest
+
+    return find("quick setting", name, {known: known for known in (*GenerationRequest.model_fields, *SETTINGS_BY_KEY)})

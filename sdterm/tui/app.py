@@ -11,19 +11,18 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from textual.binding import Binding, BindingType
-from textual.command import CommandPalette
 from textual.screen import Screen
 from textual.timer import Timer
 
 from sdterm.core.config import SETTINGS, Settings
-from sdterm.core.language import tr, use
+from sdterm.core.language import LanguageError, tr, use
 from sdterm.core.names import printable
 from sdterm.tui import draft as drafts
 from sdterm.tui import state as states
 from sdterm.tui import themes
 from sdterm.tui.actions import bindings
 from sdterm.tui.draft import Draft, Undo
-from sdterm.tui.fields import Field, field_of
+from sdterm.tui.fields import DEFAULTS, Field, field_of
 from sdterm.tui.keymap import KeymapError, clashes, keys_of, read_keymap, shown
 from sdterm.tui.link import Link
 from sdterm.tui.messages import Happened, HostLost, HostStarting, HostUp
@@ -86,8 +85,10 @@ class Workstation(PictureApp[None], inherit_bindings=False):
         self._keep: Timer | None = None
         self._status_due = False
         self._last_seed: int | None = None
-        self._keymap_trouble: list[str] = []
-        use(settings["language"], themes.language_folders(settings))
+        self._notes: list[str] = []  # said once there is somewhere to say it
+        if trouble := themes.choose(self, settings["theme"]):
+            self._notes.append(trouble)
+        self._speak(settings["language"])
         self._read_keys(settings["keymap"])
 
     # --- coming and going --------------------------------------------------------------------------------------------
@@ -96,15 +97,14 @@ class Workstation(PictureApp[None], inherit_bindings=False):
         return self._desk
 
     def on_mount(self) -> None:
-        themes.choose(self, self.settings["theme"])
         for number in (signal.SIGHUP, signal.SIGTERM):  # the line was cut: what was typed is kept
             asyncio.get_running_loop().add_signal_handler(number, self._leave)
         self.call_after_refresh(self._begin)
 
     def _begin(self) -> None:
         self.link.open()
-        for trouble in self._keymap_trouble:
-            self.say(trouble)
+        for note in self._notes:
+            self.say(note)
 
     def _leave(self) -> None:
         self.keep_draft()
@@ -119,9 +119,10 @@ class Workstation(PictureApp[None], inherit_bindings=False):
         try:
             keymap = read_keymap(name)
         except KeymapError as error:
-            keymap, self._keymap_trouble = {}, [str(error)]
+            keymap = {}
+            self._notes.append(str(error))
         self.keys = keys_of(keymap)
-        self._keymap_trouble += map(str, clashes(keymap))
+        self._notes += map(str, clashes(keymap))
         if keymap:
             self.set_keymap({action: keys for action, keys in keymap.items() if action in self.keys})
 
@@ -138,7 +139,7 @@ class Workstation(PictureApp[None], inherit_bindings=False):
     def values(self) -> dict[str, Any]:
         """Every parameter as it stands: the form's over the settings' over the defaults."""
         given = {name: value for name, value in self.draft.fields.items() if value not in (None, "")}
-        return {**_defaults(), **self.settings.job_fields(), **given}
+        return {**DEFAULTS, **self.settings.job_fields(), **given}
 
     def change(self, draft: Draft, what: str = "") -> None:
         """The form was changed, in the field `what` or (without) by a command; it can be taken back."""
@@ -180,7 +181,7 @@ class Workstation(PictureApp[None], inherit_bindings=False):
         from sdterm.tui.fields import quick_field
 
         found, missing = quick(self.settings["quicksettings_list"])
-        self._keymap_trouble += missing
+        self._notes += missing
         return [quick_field(name) for name in found]
 
     # --- talking to the host -----------------------------------------------------------------------------------------
@@ -233,11 +234,13 @@ class Workstation(PictureApp[None], inherit_bindings=False):
         self.say(message.reason)
 
     def on_happened(self, message: Happened) -> None:
+        from sdterm.tui import progress
+
         entry = message.entry
-        self._become(states.after(self.state, entry))
+        self._become(progress.after(self.state, entry))
         for room in self._open_rooms():
             room.happened(entry)
-        if isinstance(entry.event, states.CHANGES_QUEUE):
+        if isinstance(entry.event, progress.CHANGES_QUEUE):
             self.run_worker(self._count(), group="count", exclusive=True)
         self._react(entry)
 
@@ -759,9 +762,9 @@ class Workstation(PictureApp[None], inherit_bindings=False):
         self.push_screen(Jump(self.screen))
 
     def action_command_palette(self) -> None:
-        from sdterm.tui.palette import Commands
+        from sdterm.tui.palette import palette
 
-        self.push_screen(CommandPalette(providers=[Commands], placeholder=tr("What should be done?")))
+        self.push_screen(palette())
 
     def action_preview_mode(self) -> None:
         modes = ["auto", "off", "text", "half", "kitty", "sixel"]
@@ -835,7 +838,8 @@ class Workstation(PictureApp[None], inherit_bindings=False):
     def _live_by(self, key: str) -> None:
         match key:
             case "theme":
-                themes.choose(self, self.settings["theme"])
+                if trouble := themes.choose(self, self.settings["theme"]):
+                    self.say(trouble)
             case "language":
                 self.change_language(self.settings["language"])
             case "keymap":
@@ -858,9 +862,15 @@ class Workstation(PictureApp[None], inherit_bindings=False):
             return tr("{path} cannot be written: {error}.", path=path, error=error.strerror or error)
         return tr("Written to {path}: translate its right-hand sides and name it after the language.", path=path)
 
+    def _speak(self, language: str | None) -> None:
+        try:
+            use(language, themes.language_folders(self.settings))
+        except LanguageError as error:
+            self._notes.append(str(error))
+
     def change_language(self, language: str | None) -> None:
         """Speak another language from now on: everything on the screens is written anew."""
-        use(language, themes.language_folders(self.settings))
+        self._speak(language)
         self.settings = self.settings.with_value("language", language, "this session")
         self.go("generate")
         for name in self.SCREENS:

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sdterm.core.output import write_atomically
-
 FILE = "draft.json"
 _STEPS_BACK = 500
 _PAUSE = 1.0  # seconds without typing after which what follows is taken back by itself
@@ -53,6 +51,8 @@ def load(root: Path) -> Draft:
 
 def save(root: Path, draft: Draft) -> None:
     """Keep it. A disk that is full loses nothing that was kept before; raises OSError."""
+    from sdterm.core.output import write_atomically
+
     content = {
         "prompt": draft.prompt,
         "negative_prompt": draft.negative_prompt,

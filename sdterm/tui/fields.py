@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-Defaults = Mapping[str, Any]
+from sdterm.core.config import SETTINGS
+
 Read = Callable[[Mapping[str, Any]], str]
 Write = Callable[[str], Mapping[str, Any]]
 Step = Callable[[str, int], str | None]
@@ -134,6 +135,18 @@ ROWS: tuple[tuple[Field, ...], ...] = (
 )
 """The form's lines."""
 FIELDS = {field.id: field for row in ROWS for field in row} | {MODEL.id: MODEL, CLIP_SKIP.id: CLIP_SKIP}
+
+
+# As the request has them, which is too slow to load for the first look at the form.
+DEFAULTS: Mapping[str, Any] = {
+    "seed": -1,
+    "batch_count": 1,
+    "batch_size": 1,
+    "variation_strength": 0.0,
+    "variation_seed": -1,
+    **{setting.key: setting.default for setting in SETTINGS if setting.scope == "job"},
+}
+"""What the form's fields are as long as nobody says anything else."""
 
 
 def field_of(name: str) -> str:

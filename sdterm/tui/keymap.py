@@ -4,7 +4,6 @@ A file is TOML: `[keymap]`, then `generate = "f5,ctrl+g"`, by the actions' ids. 
 preset.
 """
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +66,8 @@ def read_keymap(name: str) -> Keymap:
         raise KeymapError(
             tr("There is no keymap {name}: {there}, or a .toml file.", name=repr(printable(name)), there=there)
         )
+    import tomllib
+
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.types import IgnoreReturnCallbackType
 
 from sdterm.core.language import tr
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 _WHILE_DRAWING = {"stop", "stop_after"}
 """Actions that need a job which is drawn."""
+
+
+def palette() -> CommandPalette:
+    """The palette, ready to be shown."""
+    return CommandPalette(providers=[Commands], placeholder=tr("What should be done?"))
 
 
 class Commands(Provider):

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdterm.core.config import Settings
-from sdterm.core.tags import Tag, Tags, read_tags
 
 if TYPE_CHECKING:
     from sdterm.core.prompt.lint import Lint
+    from sdterm.core.tags import Tag, Tags
     from sdterm.hooks import ModelFamily
 
 TAGS = Path("tags")
@@ -90,6 +90,8 @@ class Reader:
 
     @cached_property
     def _tags(self) -> Tags:
+        from sdterm.core.tags import read_tags
+
         return read_tags(self._settings.root / TAGS)
 
     @cached_property
@@ -109,4 +111,6 @@ class Reader:
 
     @cached_property
     def _network_tags(self) -> Tags:
+        from sdterm.core.tags import Tag, Tags
+
         return Tags([Tag(f"<{kind}:{name}:1>") for kind, names in self._networks.items() for name in names])

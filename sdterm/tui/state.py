@@ -1,26 +1,15 @@
-"""What goes on, as a value: each entry of the host's stream gives the next one. And its words, for the status line."""
+"""What goes on, as a value, and its words for the status line."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from sdterm.core.jobs import Entry, Queue, Snapshot
 from sdterm.core.language import tr
 from sdterm.core.names import printable
-from sdterm.events import (
-    Cancelled,
-    Done,
-    Failed,
-    Image,
-    Interrupted,
-    ModelLoading,
-    Paused,
-    QueueChanged,
-    Queued,
-    Resumed,
-    Started,
-    Step,
-    Waiting,
-)
+
+if TYPE_CHECKING:
+    from sdterm.core.jobs import Queue
 
 _BAR = 10  # cells
 
@@ -70,63 +59,10 @@ class State:
     trouble: str = ""
     """What stopped the last job, in short; empty when one went well since."""
 
-    def counted(self, queue: Queue) -> "State":
+    def counted(self, queue: Queue) -> State:
         """With the queue's own numbers."""
         waiting = queue.counts.get("queued", 0) + queue.counts.get("waiting", 0)
         return replace(self, queued=waiting, paused=queue.paused)
-
-
-CHANGES_QUEUE = (Queued, Started, Done, Failed, Cancelled, Paused, Waiting, QueueChanged, Snapshot)
-"""Events after which the queue's numbers are others."""
-
-
-def after(state: State, entry: Entry) -> State:
-    """The state once that has happened."""
-    job, event = entry.job, entry.event
-    match event:
-        case Snapshot(jobs=jobs, queue=queue):
-            runs = tuple(
-                Run(j.id, j.images, j.done, p.batch, p.batches, p.step, p.steps, entry.at, p.step, entry.at)
-                for j in jobs
-                if j.state == "running" and (p := j.progress)
-            )
-            return replace(state, runs=runs).counted(queue)
-        case ModelLoading(done=done, model=model):
-            return replace(state, loading="" if done else model)
-        case Started(images=images):
-            return _run(replace(state, trouble=""), Run(job or 0, images))
-        case Step():
-            return _run(state, _stepped(_of(state, job), event, entry.at))
-        case Image():
-            run = _of(state, job)
-            return _run(state, replace(run, done=run.done + 1))
-        case Interrupted() | Resumed():
-            run = _of(state, job)
-            return _run(state, replace(run, since=entry.at, first=run.step))
-        case Failed(code=code) | Waiting(code=code):
-            return replace(_without(state, job), trouble=code, loading="")
-        case Done() | Cancelled() | Paused():
-            return replace(_without(state, job), loading="")
-    return state
-
-
-def _of(state: State, job: int | None) -> Run:
-    return next((run for run in state.runs if run.job == job), Run(job or 0))
-
-
-def _run(state: State, run: Run) -> State:
-    return replace(state, runs=(*_without(state, run.job).runs, run), loading="")
-
-
-def _without(state: State, job: int | None) -> State:
-    return replace(state, runs=tuple(run for run in state.runs if run.job != job))
-
-
-def _stepped(run: Run, step: Step, at: float) -> Run:
-    told = {"batch": step.batch, "batches": step.batches, "step": step.step, "steps": step.steps, "at": at}
-    if step.batch != run.batch or not run.first or step.step < run.step:
-        told |= {"since": at, "first": step.step}
-    return replace(run, **told)  # type: ignore[arg-type]
 
 
 def words(state: State, model: str, seed: str) -> list[str]:

@@ -58,8 +58,9 @@ MONO = Theme(
 THEMES = (DARK, LIGHT, MONO)
 
 
-def choose(app: Workstation, name: str) -> None:
-    """Take a theme by its name. Where there are no colours (NO_COLOR) it is `mono`; with sixteen the terminal's own."""
+def choose(app: Workstation, name: str) -> str:
+    """Take a theme by its name. Where there are no colours (NO_COLOR) it is `mono`; with sixteen the terminal's own.
+    Returns what is wrong with the name, or nothing."""
     for theme in THEMES:
         app.register_theme(theme)
     if app.no_color:
@@ -67,11 +68,12 @@ def choose(app: Workstation, name: str) -> None:
     elif name not in app.available_themes:
         there = ", ".join(sorted(app.available_themes))
         app.theme = DARK.name
-        app.say(tr("There is no theme {name}. There is {there}.", name=printable(repr(name)), there=there))
+        return tr("There is no theme {name}. There is {there}.", name=printable(repr(name)), there=there)
     elif name == DARK.name and app.console.color_system == "standard":
         app.theme = "ansi-dark" if "ansi-dark" in app.available_themes else "textual-ansi"
     else:
         app.theme = name
+    return ""
 
 
 def language_folders(settings: Settings) -> list[Path]:

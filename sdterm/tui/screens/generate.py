@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,8 +16,6 @@ from textual.widgets import Label
 from sdterm.core.language import tr
 from sdterm.tui.draft import Draft
 from sdterm.tui.fields import ROWS
-from sdterm.tui.picture.budget import Budget
-from sdterm.tui.picture.preview import LivePreview
 from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.screens.room import Room
 from sdterm.tui.widgets.parameter import Parameter
@@ -25,6 +24,7 @@ from sdterm.tui.widgets.recent import Recent
 
 if TYPE_CHECKING:
     from sdterm.core.jobs import Entry, Picture
+    from sdterm.tui.picture.preview import LivePreview
 
 _READ_AFTER = 0.25  # seconds without a key after which a prompt is read: its tokens and traps
 _RECENT = 24
@@ -159,7 +159,10 @@ class GenerateScreen(Room):
     @property
     def _live(self) -> LivePreview:
         if self._preview is None:
-            self._preview = LivePreview(self.query_one(PictureView), Budget())
+            from sdterm.tui.picture.budget import Budget
+            from sdterm.tui.picture.preview import LivePreview
+
+            self._preview = LivePreview(self.query_one(PictureView), Budget(may_grow="TMUX" not in os.environ))
         return self._preview
 
     def up(self) -> None:

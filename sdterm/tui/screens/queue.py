@@ -14,8 +14,9 @@ from textual.widgets import DataTable, Static
 from sdterm.core.language import tr
 from sdterm.core.names import printable
 from sdterm.tui.actions import bindings
+from sdterm.tui.progress import CHANGES_QUEUE
 from sdterm.tui.screens.room import Room
-from sdterm.tui.state import CHANGES_QUEUE, clock
+from sdterm.tui.state import clock
 
 if TYPE_CHECKING:
     from sdterm.client import Client

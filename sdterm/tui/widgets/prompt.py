@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import accumulate
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from rich.text import Text
 from textual import events
@@ -17,11 +17,13 @@ from textual.widgets.text_area import Selection
 
 from sdterm.core.language import tr
 from sdterm.core.names import printable
-from sdterm.core.prompt.edit import Edited, emphasise, move_phrase
-from sdterm.core.prompt.highlight import Mark, highlight
-from sdterm.core.prompt.lint import Lint
-from sdterm.core.tags import Tag, inserted, word_before
 from sdterm.tui.actions import bindings
+
+if TYPE_CHECKING:
+    from sdterm.core.prompt.edit import Edited
+    from sdterm.core.prompt.highlight import Mark
+    from sdterm.core.prompt.lint import Lint
+    from sdterm.core.tags import Tag
 
 _NOT_OURS = {"f6", "f7", "ctrl+x,super+x", "ctrl+z,super+z", "ctrl+y,super+y", "ctrl+f", "ctrl+c,super+c"}
 """Keys of Textual's editor that mean something else here, or are bound again below."""
@@ -113,8 +115,7 @@ class PromptEditor(TextArea, inherit_bindings=False):
     def get_line(self, line_index: int) -> Text:
         line = super().get_line(line_index)
         if self._marks is None:
-            text = self.text
-            self._marks = highlight(text, negative=self.negative) if len(text) <= _LARGE else ()
+            self._marks = self._read_marks()
             ends = accumulate(len(part) + len(self.document.newline) for part in self.document.lines)
             self._starts = [0, *ends]
         start = self._starts[line_index]
@@ -130,6 +131,14 @@ class PromptEditor(TextArea, inherit_bindings=False):
             clean = Text(printable(line.plain, limit=len(line) + 1), end="", no_wrap=True, spans=line.spans)
             return clean
         return line
+
+    def _read_marks(self) -> tuple[Mark, ...]:
+        text = self.text
+        if not text or len(text) > _LARGE:
+            return ()
+        from sdterm.core.prompt.highlight import highlight
+
+        return highlight(text, negative=self.negative)
 
     def on_text_area_changed(self, event: TextArea.Changed) -> None:
         event.stop()
@@ -163,16 +172,21 @@ class PromptEditor(TextArea, inherit_bindings=False):
             self._put(clean, start, end, start + len(clean))
 
     def action_emphasis_up(self) -> None:
-        self.take(emphasise(self.text, *self.span, 1))
+        self._edit("emphasise", 1)
 
     def action_emphasis_down(self) -> None:
-        self.take(emphasise(self.text, *self.span, -1))
+        self._edit("emphasise", -1)
 
     def action_phrase_left(self) -> None:
-        self.take(move_phrase(self.text, *self.span, -1))
+        self._edit("move_phrase", -1)
 
     def action_phrase_right(self) -> None:
-        self.take(move_phrase(self.text, *self.span, 1))
+        self._edit("move_phrase", 1)
+
+    def _edit(self, how: Literal["emphasise", "move_phrase"], direction: int) -> None:
+        from sdterm.core.prompt import edit
+
+        self.take(getattr(edit, how)(self.text, *self.span, direction))
 
     def action_fix(self) -> None:
         """Mend the first trap that can be mended by itself; go to it otherwise."""
@@ -192,11 +206,15 @@ class PromptEditor(TextArea, inherit_bindings=False):
         self._ask_for_completion(asked=True)
 
     def _ask_for_completion(self, *, asked: bool) -> None:
+        from sdterm.core.tags import word_before
+
         start, end = word_before(self.text, self.span[1])
         self.post_message(self.CompletionWanted(self, self.text[start:end], asked))
 
     def offer(self, word: str, tags: Iterable[Tag]) -> None:
         """Show what the word may become, if it is still the one."""
+        from sdterm.core.tags import word_before
+
         start, end = word_before(self.text, self.span[1])
         tags = list(tags) if self.text[start:end] == word and self.has_focus else []
         if not self._completions and tags:
@@ -207,6 +225,8 @@ class PromptEditor(TextArea, inherit_bindings=False):
 
     def complete(self, tag: Tag) -> None:
         """Put a tag in the place of the word that is typed."""
+        from sdterm.core.tags import inserted, word_before
+
         self.take(inserted(self.text, word_before(self.text, self.span[1]), tag))
         if self._completions:
             self._completions.display = False

@@ -1,0 +1,73 @@
+"""From one state to the next: what each entry of the host's stream changes."""
+
+from dataclasses import replace
+
+from sdterm.core.jobs import Entry, Snapshot
+from sdterm.events import (
+    Cancelled,
+    Done,
+    Failed,
+    Image,
+    Interrupted,
+    ModelLoading,
+    Paused,
+    QueueChanged,
+    Queued,
+    Resumed,
+    Started,
+    Step,
+    Waiting,
+)
+from sdterm.tui.state import Run, State
+
+CHANGES_QUEUE = (Queued, Started, Done, Failed, Cancelled, Paused, Waiting, QueueChanged, Snapshot)
+"""Events after which the queue's numbers are others."""
+
+
+def after(state: State, entry: Entry) -> State:
+    """The state once that has happened."""
+    job, event = entry.job, entry.event
+    match event:
+        case Snapshot(jobs=jobs, queue=queue):
+            runs = tuple(
+                Run(j.id, j.images, j.done, p.batch, p.batches, p.step, p.steps, entry.at, p.step, entry.at)
+                for j in jobs
+                if j.state == "running" and (p := j.progress)
+            )
+            return replace(state, runs=runs).counted(queue)
+        case ModelLoading(done=done, model=model):
+            return replace(state, loading="" if done else model)
+        case Started(images=images):
+            return _run(replace(state, trouble=""), Run(job or 0, images))
+        case Step():
+            return _run(state, _stepped(_of(state, job), event, entry.at))
+        case Image():
+            run = _of(state, job)
+            return _run(state, replace(run, done=run.done + 1))
+        case Interrupted() | Resumed():
+            run = _of(state, job)
+            return _run(state, replace(run, since=entry.at, first=run.step))
+        case Failed(code=code) | Waiting(code=code):
+            return replace(_without(state, job), trouble=code, loading="")
+        case Done() | Cancelled() | Paused():
+            return replace(_without(state, job), loading="")
+    return state
+
+
+def _of(state: State, job: int | None) -> Run:
+    return next((run for run in state.runs if run.job == job), Run(job or 0))
+
+
+def _run(state: State, run: Run) -> State:
+    return replace(state, runs=(*_without(state, run.job).runs, run), loading="")
+
+
+def _without(state: State, job: int | None) -> State:
+    return replace(state, runs=tuple(run for run in state.runs if run.job != job))
+
+
+def _stepped(run: Run, step: Step, at: float) -> Run:
+    told = {"batch": step.batch, "batches": step.batches, "step": step.step, "steps": step.steps, "at": at}
+    if step.batch != run.batch or not run.first or step.step < run.step:
+        told |= {"since": at, "first": step.step}
+    return replace(run, **told)  # type: ignore[arg-type]
