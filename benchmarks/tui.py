@@ -112,7 +112,10 @@ class Terminal:
         while (left := deadline - time.perf_counter()) > 0 and not enough():
             if not select.select([self._file], [], [], min(left, 0.05))[0]:
                 continue
-            chunk = os.read(self._file, 65536 if self.rate is None else 1024)
+            try:
+                chunk = os.read(self._file, 65536 if self.rate is None else 1024)
+            except OSError:  # it has ended
+                break
             self.seen += chunk
             for _ in range(chunk.count(b"\x1b[6n")):  # the one question that is asked again and again
                 os.write(self._file, b"\x1b[1;1R")
@@ -159,9 +162,9 @@ def typed_ahead(data: Path) -> dict[str, Any]:
     with closing(workstation(data)) as terminal:
         terminal.press(typed)
         terminal.until("Commands")
-        terminal.until(typed[-4:])
-        terminal.press("\x11")
         terminal.read(2)
+        terminal.press("\x11")  # Ctrl+Q
+        terminal.read(1)
     kept = json.loads((data / "draft.json").read_text())["prompt"]
     (data / "draft.json").unlink()
     return {"typed": len(typed), "lost": len(typed) - len(kept)}
