@@ -30,8 +30,8 @@ def test_a_key_does_what_it_does_in_a1111(key: str) -> None:
     edit, direction = KEYS[key]
     cases = [case for case in GOLDEN if case[2] == key]
     assert cases
-    for text, selection, _, expected, selected in cases:
-        assert edit(text, *selection, direction) == Edited(expected, tuple(selected)), (text, selection)
+    for text, (start, end), _, expected, selected in cases:
+        assert edit(text, start, end, direction) == Edited(expected, tuple(selected)), (text, start, end)
 
 
 @given(texts, st.data(), st.sampled_from([*KEYS]))
