@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.timer import Timer
+from textual.worker import WorkerFailed
 
 from sdterm.core.config import SETTINGS, Settings
 from sdterm.core.language import LanguageError, tr, use
@@ -33,7 +34,7 @@ from sdterm.tui.reader import Reader
 from sdterm.tui.screens.generate import GenerateScreen
 from sdterm.tui.screens.room import Room
 from sdterm.tui.state import Run, State
-from sdterm.tui.widgets.bars import StatusLine
+from sdterm.tui.widgets.bars import Note, StatusLine
 
 if TYPE_CHECKING:
     from sdterm.client import Client
@@ -114,6 +115,21 @@ class Workstation(PictureApp[None], inherit_bindings=False):
     def on_unmount(self) -> None:
         self.keep_draft()
         self.link.close()
+
+    def _handle_exception(self, error: Exception) -> None:
+        """A defect ends a command, or at worst the interface, and never what is drawn. What a programmer wants to know
+        goes to a file."""
+        if self.is_headless:  # a test wants to know
+            super()._handle_exception(error)
+            return
+        from sdterm.tui.defect import note
+
+        said = note(self.settings.root, error)
+        if isinstance(error, WorkerFailed):
+            self.say("! " + said)
+        else:
+            self.keep_draft()
+            self.panic(said)
 
     def _read_keys(self, name: str) -> None:
         try:
@@ -207,6 +223,11 @@ class Workstation(PictureApp[None], inherit_bindings=False):
                 screen.say(text)
                 return
 
+    def _mention(self, text: str) -> None:
+        """Tell something, unless there is something else to read."""
+        if not any(note.text for note in self._desk.query(Note)):
+            self._desk.say(text)
+
     def on_host_starting(self, message: HostStarting) -> None:
         self._become(State(host="starting"))
 
@@ -227,7 +248,9 @@ class Workstation(PictureApp[None], inherit_bindings=False):
             from sdterm.core.dataroot import CHECKPOINTS
 
             folder = self.settings.root / CHECKPOINTS
-            self.say(tr("Only the small demo model is here. Put an SD 1.x checkpoint into {folder}.", folder=folder))
+            self._mention(
+                tr("Only the small demo model is here. Put an SD 1.x checkpoint into {folder}.", folder=folder)
+            )
 
     def on_host_lost(self, message: HostLost) -> None:
         self._become(State(host="lost"))
@@ -262,8 +285,8 @@ class Workstation(PictureApp[None], inherit_bindings=False):
 
     def _show_status(self) -> None:
         self._status_due = False
-        for line in self.screen.query(StatusLine):
-            line.refresh()
+        for screen in self.screen_stack[-1:]:  # none once the workstation closes
+            screen.query(StatusLine).refresh()
 
     def status(self) -> list[str]:
         """The parts of the status line."""
@@ -577,7 +600,7 @@ class Workstation(PictureApp[None], inherit_bindings=False):
         """The draft with these request fields; those that are as they would be without are left out."""
         plain = {**_defaults(), **self.settings.job_fields()}
         return self.draft.but(
-            **{name: None if plain.get(name) == value and name in plain else value for name, value in fields.items()}
+            **{name: None if plain.get(name, ...) == value else value for name, value in fields.items()}
         )
 
     def take_request(self, fields: Mapping[str, Any]) -> None:
@@ -891,4 +914,5 @@ def _defaults() -> dict[str, Any]:
     """Request fields as they are without settings."""
     from sdterm.request import GenerationRequest
 
-    return {name: field.default for name, field in GenerationRequest.model_fields.items() if name != "prompt"}
+    texts = ("prompt", "negative_prompt")
+    return {name: field.default for name, field in GenerationRequest.model_fields.items() if name not in texts}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from rich.text import Text
 from textual import on, work
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widget import Widget
 from textual.widgets import DataTable, Input, Static
 
@@ -48,7 +48,7 @@ class PictureTable(PictureActions, DataTable[Text]):  # type: ignore[misc]
         return self.pictures[self.cursor_row] if 0 <= self.cursor_row < len(self.pictures) else None
 
     def on_mount(self) -> None:
-        for title, width in ((tr("No."), 6), (tr("Time"), 11), (tr("Seed"), 11), (tr("Size"), 9), (tr("Prompt"), None)):
+        for title, width in ((tr("No."), 6), (tr("Time"), 5), (tr("Size"), 9), (tr("Prompt"), 200)):
             self.add_column(title, width=width)
 
     def add(self, pictures: Iterable[Picture]) -> None:
@@ -84,7 +84,8 @@ class GalleryScreen(Room):
                 yield Thumbnails()
             with Vertical(classes="details"):
                 yield PictureView(id="picture", mode=self.app.picture_mode())
-                yield Static(id="infotext", markup=False)
+                with VerticalScroll(can_focus=False):
+                    yield Static(id="infotext", markup=False)
 
     def on_mount(self) -> None:
         self._load()
@@ -144,7 +145,8 @@ class GalleryScreen(Room):
     async def _show(self, picture: Picture) -> None:
         details = self.query_one("#infotext", Static)
         view = self.query_one(PictureView)
-        lines = [printable(line, 2000) for line in picture.infotext.splitlines()]
+        told = picture.infotext.partition(", sdterm: ")[0]  # what only sdterm reads is of no use to anybody here
+        lines = [printable(line, 2000) for line in told.splitlines()]
         gone = [tr("! the file is gone: {path}", path=printable(picture.path))]
         details.update(Text("\n".join([*lines, *(gone if picture.missing else [printable(picture.path)])])))
         if picture.missing or not view.region.width:
@@ -181,11 +183,11 @@ class GalleryScreen(Room):
 
 def _row(picture: Picture) -> tuple[str, ...]:
     prompt = picture.infotext.split("\nNegative prompt:")[0].split("\nSteps:")[0]
-    mark = "! " if picture.missing else ""
+    saved = datetime.fromtimestamp(picture.saved)
+    mark = ("! " if picture.missing else "") + ("" if picture.number >= 0 else tr("(grid) "))
     return (
-        str(picture.id) if picture.number >= 0 else f"{picture.id} ▦",
-        f"{datetime.fromtimestamp(picture.saved):%m-%d %H:%M}",
-        "" if picture.seed is None else str(picture.seed),
+        str(picture.id),
+        f"{saved:%H:%M}" if saved.date() == datetime.now().date() else f"{saved:%m-%d}",
         f"{picture.width}x{picture.height}",
         mark + printable(prompt.replace("\n", " "), 200),
     )

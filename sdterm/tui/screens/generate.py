@@ -40,6 +40,7 @@ class GenerateScreen(Room):
         super().__init__()
         self._reading: dict[str, Timer] = {}
         self._preview: LivePreview | None = None
+        self._told = ""  # of a trap, in the line for that
 
     def body(self) -> Iterable[Widget]:
         draft, values = self.app.draft, self.app.values()
@@ -127,9 +128,10 @@ class GenerateScreen(Room):
         editor.border_subtitle = read.counts
         if read.lints and editor.has_focus:
             mend = tr("{key} mends it.", key=self.app.key("fix")) if read.lints[0].fix is not None else ""
-            self.say(f"{read.lints[0].message} {mend}")
-        elif editor.has_focus:
-            self.say("")
+            self._told = f"{read.lints[0].message} {mend}"
+            self.say(self._told)
+        elif self._told:
+            self.unsay(self._told)
 
     @on(PromptEditor.CompletionWanted)
     def _complete(self, event: PromptEditor.CompletionWanted) -> None:
@@ -148,7 +150,8 @@ class GenerateScreen(Room):
     async def show_picture(self, picture: Picture) -> None:
         """Show a saved picture."""
         view = self.query_one(PictureView)
-        caption = f"{picture.id}  {picture.width}x{picture.height}  " + tr("seed {seed}", seed=picture.seed)
+        what = tr("grid") if picture.seed is None else tr("seed {seed}", seed=picture.seed)
+        caption = f"{picture.id}  {picture.width}x{picture.height}  {what}"
         if picture.missing:
             view.show(None, caption=caption + "  " + tr("(its file is gone)"))
             return
@@ -181,14 +184,14 @@ class GenerateScreen(Room):
             self.show_picture(picture)
 
     def happened(self, entry: Entry) -> None:
-        from sdterm.events import Image, Preview
+        from sdterm.events import Grid, Image, Preview
 
         match entry.event:
             case Preview(data=data, step=step):
                 run = self.app.run_of(entry.job)
                 caption = f"#{entry.job}  {step}/{run.steps}" if run else f"#{entry.job}"
                 self._live.offer(step, run.steps if run else step, partial(_at_hand, data), caption)
-            case Image():
+            case Image() | Grid():
                 self.refresh_recent()
 
 

@@ -55,8 +55,10 @@ class Pick(ModalScreen[int | None]):
 
     def _show(self, words: str) -> None:
         parts = normal(words).split()
-        found = (i for i, row in enumerate(self._rows) if all(part in normal(row) for part in parts))
-        self._shown = [i for i, _ in zip(found, range(_MOST), strict=False)]
+        found = [i for i, row in enumerate(self._rows) if all(part in normal(row) for part in parts)]
+        if parts:  # those that begin like that come first
+            found.sort(key=lambda i: not normal(self._rows[i]).startswith(normal(words)))
+        self._shown = found[:_MOST]
         options = self.query_one(OptionList)
         options.clear_options()
         options.add_options([Option(Text(printable(self._rows[i], 300), no_wrap=True)) for i in self._shown])

@@ -44,7 +44,14 @@ class Room(Screen[None]):
 
     def say(self, text: str) -> None:
         """Tell something in the line for that."""
-        self.query_one(Note).say(text)
+        for note in self.query(Note):  # none while the screen closes
+            note.say(text)
+
+    def unsay(self, text: str) -> None:
+        """Take that back, if it still stands there."""
+        for note in self.query(Note):
+            if note.text == text:
+                note.say("")
 
     def happened(self, entry: Entry) -> None:
         """Something happened on the host; called only while the screen exists."""

@@ -58,14 +58,14 @@ class TopBar(_Line):
 class Note(_Line):
     """What was just done, or is wrong: until the next one."""
 
+    text = ""
+
     def say(self, text: str) -> None:
-        self._text = printable(text, 400)
+        self.text = text
         self.refresh()
 
-    _text = ""
-
     def render(self) -> Text:
-        return Text(f" {self._text}", no_wrap=True, overflow="ellipsis")
+        return Text(f" {printable(self.text, 400)}", no_wrap=True, overflow="ellipsis")
 
 
 class StatusLine(_Line):

@@ -37,18 +37,20 @@ class Parameter(Input):
     def __init__(self, field: Field, value: str) -> None:
         super().__init__(value, id=f"field-{field.id}", compact=True, select_on_focus=True)
         self.field = field
+        self._shown = value  # what came from the draft is no edit
         self.cursor_blink = False
         self.styles.width = field.width
 
     def show(self, value: str) -> None:
         """Another value, not from here."""
         if value != self.value:
-            with self.prevent(Input.Changed):
-                self.value = value
+            self._shown = self.value = value
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
-        self.post_message(self.Edited(self, event.value))
+        if event.value != self._shown:
+            self._shown = event.value
+            self.post_message(self.Edited(self, event.value))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()

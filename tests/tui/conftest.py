@@ -1,0 +1,74 @@
+"""The workstation on a real host with the embedded model, driven by keys."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+
+import pytest
+from textual.pilot import Pilot
+from textual.widget import Widget
+
+from sdterm.core.config import resolve
+from sdterm.core.language import use
+from sdterm.tui import draft as drafts
+from sdterm.tui.app import Workstation
+from tests.host.running import Running, running
+
+WITHIN = 25.0  # seconds
+
+Act = Callable[[Workstation, Pilot[None]], Awaitable[None]]
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One host for all tests of a file."""
+    with running(tmp_path_factory.mktemp("data")) as found:
+        yield found
+
+
+def drive(
+    host: Running, act: Act, size: tuple[int, int] = (80, 24), *, keep_draft: bool = False, **settings: str
+) -> None:
+    """Open the workstation with an empty form (unless it is kept) and do something there."""
+    data = host.settings.root
+    if not keep_draft:
+        (data / drafts.FILE).unlink(missing_ok=True)
+
+    async def go() -> None:
+        given = {f"SDTERM_{key.upper()}": value for key, value in settings.items()}
+        app = Workstation(resolve({}, {"SDTERM_DATA": str(data), **given}))
+        try:
+            async with app.run_test(size=size) as pilot:
+                await act(app, pilot)
+        finally:
+            use(None)
+
+    asyncio.run(go())
+
+
+async def until(pilot: Pilot[None], condition: Callable[[], object], what: str = "") -> None:
+    """Wait for something that is to come."""
+    deadline = asyncio.get_running_loop().time() + WITHIN
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline, f"it never came: {what}\n{screen_text(pilot.app)}"
+        await pilot.pause(0.02)
+
+
+def screen_text(app: object) -> str:
+    """What is on the screen, as text."""
+    assert isinstance(app, Workstation)
+    lines = app.screen._compositor.render_strips()
+    return "\n".join("".join(segment.text for segment in line).rstrip() for line in lines)
+
+
+def text_of(widget: Widget) -> str:
+    """What a widget shows."""
+    return "\n".join(widget.render_line(y).text.rstrip() for y in range(widget.size.height))
+
+
+async def write(pilot: Pilot[None], text: str) -> None:
+    """Type a text."""
+    for character in text:
+        await pilot.press(_KEYS.get(character, character))
+
+
+_KEYS = {" ": "space", ",": "comma", "(": "left_parenthesis", ")": "right_parenthesis", ":": "colon", ".": "full_stop"}

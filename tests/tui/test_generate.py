@@ -1,0 +1,233 @@
+"""The form, what is drawn from it, and the pictures of before."""
+
+import json
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import TextArea
+
+from sdterm.core.names import printable
+from sdterm.tui.app import VARIATIONS, Workstation
+from sdterm.tui.screens.pick import Ask, Pick
+from sdterm.tui.widgets.bars import Note, StatusLine
+from sdterm.tui.widgets.parameter import Parameter
+from sdterm.tui.widgets.prompt import PromptEditor
+from sdterm.tui.widgets.recent import Recent
+from tests.host.running import Running
+from tests.tui.conftest import drive, screen_text, text_of, until, write
+
+
+def note(app: Workstation) -> str:
+    return text_of(app._desk.query_one(Note)).strip()
+
+
+def pictures(host: Running) -> int:
+    return host.client.pictures(limit=1).total or 0
+
+
+async def drawn(app: Workstation, pilot: Pilot[None], host: Running, more: int) -> None:
+    """Wait until there are so many pictures, and the newest is among the recent ones."""
+    await until(pilot, lambda: pictures(host) >= more, f"{more} pictures")
+    newest = host.client.pictures(limit=1).pictures[0].id
+    recent = app._desk.query_one(Recent)
+    await until(pilot, lambda: recent._pictures and recent._pictures[0].id >= newest, "the newest picture")
+
+
+def test_a_prompt_is_typed_and_drawn_and_its_picture_shown(host: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        before = pictures(host)
+        await write(pilot, "sunset, lake")
+        await pilot.press("f5")
+        await drawn(app, pilot, host, before + 1)
+        await until(pilot, lambda: "▀" in screen_text(app), "pixels")
+        await until(pilot, lambda: "done" in note(app))
+        picture = host.client.pictures(limit=1).pictures[0]
+        assert picture.infotext.startswith("sunset, lake\nSteps: 20")
+
+    drive(host, act)
+
+
+def test_what_was_typed_is_there_again(host: Running) -> None:
+    async def first(app: Workstation, pilot: Pilot[None]) -> None:
+        await write(pilot, "a red house")
+        await pilot.press("tab", "tab")
+        assert isinstance(app.focused, Parameter) and app.focused.field.id == "sampler"
+        await pilot.press("tab", "tab", "up", "up")
+
+    async def second(app: Workstation, pilot: Pilot[None]) -> None:
+        assert app._desk.query_one("#prompt", TextArea).text == "a red house"
+        assert app._desk.query_one("#field-steps", Parameter).value == "22"
+
+    drive(host, first)
+    assert json.loads((host.settings.root / "draft.json").read_text())["fields"] == {"steps": "22"}
+    drive(host, second, keep_draft=True)
+
+
+def test_undo_goes_through_prompts_and_parameters_alike(host: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await write(pilot, "lake")
+        app.undo._at = 0.0  # a pause in typing, without the wait
+        await pilot.press("tab", "tab", "tab", "tab", "up")
+        steps = app._desk.query_one("#field-steps", Parameter)
+        assert (app.draft.prompt, steps.value) == ("lake", "21")
+        await pilot.press("ctrl+z")
+        assert (app.draft.prompt, steps.value) == ("lake", "20")
+        await pilot.press("ctrl+z")
+        assert app._desk.query_one("#prompt", TextArea).text == ""
+        await pilot.press("ctrl+y", "ctrl+y")
+        assert (app._desk.query_one("#prompt", TextArea).text, steps.value) == ("lake", "21")
+
+    drive(host, act)
+
+
+def test_weights_and_phrases_move_by_keys(host: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await write(pilot, "a red house")
+        await pilot.press("ctrl+up", "alt+up")
+        assert app.draft.prompt == "a red (house:1.2)"
+        await pilot.press("ctrl+down", "ctrl+down")
+        assert app.draft.prompt == "a red house"
+        await pilot.press("end")
+        await write(pilot, ", lake")
+        await pilot.press("alt+left")
+        assert app.draft.prompt == " lake,a red house"
+
+    drive(host, act)
+
+
+def test_a_trap_is_told_counted_and_mended_by_a_key(host: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        editor = app._desk.query_one("#prompt", PromptEditor)
+        await write(pilot, "a (red house")
+        await until(pilot, lambda: editor.lints, "a lint")
+        await until(pilot, lambda: str(editor.border_subtitle) == "3/75", "the tokens")
+        assert editor.lints[0].message[:60] in note(app)
+        await pilot.press("ctrl+f")
+        await until(pilot, lambda: not editor.lints and app.draft.prompt != "a (red house")
+
+    drive(host, act)
+
+
+def test_a_field_that_is_wrong_is_named_and_gets_the_cursor(host: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        app.change(app.draft.but(prompt="lake", steps="many", sampler="Euler a"))
+        await pilot.press("f5")
+        await until(pilot, lambda: "steps is 'many', but it must be a whole number from 1 to 1000" in note(app))
+        assert app.focused is not None and app.focused.id == "field-steps"
+        app.change(app.draft.but(steps=None, sampler="Eulr a"))
+        await pilot.press("f5")
+        await until(pilot, lambda: "Did you mean" in note(app))
+        assert app.focused.id == "field-sampler"
+
+    drive(host, act)
+
+
+def test_five_variations_of_a_picture_and_back_to_its_seed(host: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        app.change(app.draft.but(prompt="red house, lake", steps="4", seed="7", sampler=None))
+        before = pictures(host)
+        await pilot.press("f5")
+        await drawn(app, pilot, host, before + 1)
+        app._desk.query_one(Recent).focus()
+        await pilot.press("v")
+        await drawn(app, pilot, host, before + 1 + VARIATIONS + 1)  # and their grid
+        newest = host.client.pictures(limit=VARIATIONS + 1).pictures
+        assert len({p.infotext for p in newest if p.number >= 0}) == VARIATIONS
+        assert all("Variation seed strength: 0.15" in p.infotext for p in newest)
+        await pilot.press("left", "left", "left")
+        chosen = app._desk.query_one(Recent).chosen()
+        app.change(app.draft.but(prompt="something else", seed=None))
+        await pilot.press("enter")
+        await until(pilot, lambda: app.draft.prompt == "red house, lake")
+        assert chosen and app.draft.fields["variation_seed"] and str(app.draft.fields["seed"]) == "7"
+        assert "LOCK" in text_of(app._desk.query_one(StatusLine)) or "LOCK" in " ".join(app.status())
+        await pilot.press("ctrl+z")
+        assert app.draft.prompt == "something else"
+
+    drive(host, act)
+
+
+def test_a_pasted_infotext_shows_what_it_would_change_and_then_does(host: Running) -> None:
+    infotext = "castle, (night:1.3)\nNegative prompt: day\nSteps: 9, Sampler: Euler a, CFG scale: 4.5, Seed: 99"
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        app.change(app.draft.but(prompt="lake", steps=None))
+        assert app.paste(infotext)
+        await until(pilot, lambda: isinstance(app.screen, Ask) and "castle" in screen_text(app))
+        assert "cfg_scale: 7 → 4.5" in screen_text(app)
+        await pilot.press("escape")
+        assert app.draft.prompt == "lake"
+        app.paste(infotext)
+        await until(pilot, lambda: isinstance(app.screen, Ask))
+        await pilot.press("enter")
+        await until(pilot, lambda: app.draft.prompt == "castle, (night:1.3)")
+        fields = app.draft.request_fields()
+        assert (fields["steps"], fields["cfg_scale"], fields["sampler"]) == (9, 4.5, "Euler a")
+        assert fields["negative_prompt"] == "day"
+
+    drive(host, act)
+
+
+def test_a_sampler_is_picked_by_a_part_of_its_name(host: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        app._desk.focus_field("sampler")
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, Pick))
+        await write(pilot, "heun")
+        await pilot.press("enter")
+        await until(pilot, lambda: app.draft.fields.get("sampler") == "Heun")
+
+    drive(host, act)
+
+
+def test_escape_twice_stops_and_the_queue_tells(host: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        app.change(app.draft.but(prompt="lake", steps="1000", sampler="Heun"))
+        await pilot.press("f5")
+        await until(pilot, lambda: app.state.runs and app.state.runs[-1].step, "a first step")
+        await pilot.press("escape")
+        assert "again stops" in note(app)
+        await pilot.press("escape")
+        await until(pilot, lambda: "stopped" in note(app))
+        app.change(app.draft.but(steps=None, sampler=None))
+
+    drive(host, act)
+
+
+def test_a_worker_that_dies_is_told_and_the_picture_comes(host: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        before = pictures(host)
+        app.change(app.draft.but(prompt="lake", steps="200"))
+        await pilot.press("f5")
+        await until(pilot, lambda: app.state.runs and app.state.runs[-1].step >= 5, "five steps")
+        host.worker.kill()
+        await until(pilot, lambda: "The engine died" in note(app) or "goes on" in note(app))
+        await drawn(app, pilot, host, before + 1)
+
+    drive(host, act)
+
+
+def test_a_host_that_dies_is_found_again(host: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: app.state.host == "up")
+        host.kill_host()
+        await until(pilot, lambda: app.state.host == "lost")
+        await until(pilot, lambda: app.state.host == "up")
+        host.again()
+
+    drive(host, act)
+
+
+HOSTILE = "a \x1b[31mred\x1b]0;owned\x07 [@click=app.quit]x[/] \u202eevil\u2066 " + "e" + "\u0301" * 3000
+
+
+@pytest.mark.parametrize("size", [(80, 24), (40, 12)])
+def test_hostile_words_reach_the_terminal_as_nothing_it_obeys(host: Running, size: tuple[int, int]) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        app.change(app.draft.but(prompt=HOSTILE))
+        app.say(HOSTILE)
+        await pilot.pause()
+        shown = screen_text(app)
+        assert not set(shown) & set("\x1b\x07\u202e\u2066") and printable("\x1b") in shown
+
+    drive(host, act, size)
