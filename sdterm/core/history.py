@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass
 from math import isfinite
 from pathlib import Path
 
-from sdterm.core.output import write_atomically
-
 FILE = "prompts.jsonl"
 KEPT = 5000
 """Entries; once there are half as many more, the oldest go."""
@@ -34,6 +32,8 @@ def append(path: Path, entry: Entry) -> None:
         return
     line = json.dumps(asdict(entry)).encode()
     if len(lines) >= KEPT * 3 // 2:
+        from sdterm.core.output import write_atomically  # it loads what checks requests, which takes 0.2 s
+
         write_atomically(path, b"\n".join([*lines[1 - KEPT :], line, b""]))
         path.chmod(_PRIVATE)
         return

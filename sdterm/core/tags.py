@@ -18,7 +18,7 @@ from sdterm.core.prompt.edit import Edited
 
 _LONGEST = 300  # characters of a name
 _LONGEST_ROW = 20_000
-_SIGN = re.compile(r"\\.|[,\n|<>()\[\]:]|\bAND\b|\bBREAK\b", re.DOTALL)
+_SIGN = re.compile(r"\\.|[,\n|<>()\[\]:]|\bAND\b|\bBREAK\b")
 """What a tag does not reach over, looking back from the cursor; an escaped sign is part of it."""
 _NETWORK_BEGUN = re.compile(r"<[^<>,\n]*")
 _NETWORK = re.compile(r"<\w+:[^>]+>")
