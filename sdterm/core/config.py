@@ -297,7 +297,7 @@ def _typed(setting: Setting, value: Any, source: str) -> Any:
         if str(value).lower() in ("true", "1", "yes", "on", "false", "0", "no", "off"):
             return str(value).lower() in ("true", "1", "yes", "on")
         raise ConfigError(f"{setting.key} is {value!r} in {source}, but it must be true or false.")
-    if isinstance(setting.default, float):
+    if isinstance(setting.default, float) and setting.scope != "job":
         try:
             number = float(value)
         except (TypeError, ValueError):

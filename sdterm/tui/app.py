@@ -871,7 +871,7 @@ class Workstation(PictureApp[None], inherit_bindings=False):
             case "preview":
                 self._show_pictures_so()
             case _:
-                self._desk.refresh(recompose=True)
+                self._rebuild()
 
     def write_template(self) -> str:
         """Write the file that a translation starts from. Returns where it is, as a sentence."""
@@ -900,7 +900,18 @@ class Workstation(PictureApp[None], inherit_bindings=False):
             if isinstance(self._installed_screens.get(name), Screen):
                 self.uninstall_screen(name)
         self._installed_screens.update(self.SCREENS)
+        self._rebuild()
+
+    def _rebuild(self) -> None:
+        """Make the form anew, for settings that decide what it has."""
+        self._notes.clear()
         self._desk.refresh(recompose=True)
+        self.call_after_refresh(self._say_notes)
+
+    def _say_notes(self) -> None:
+        self._desk.up()
+        for note in self._notes:
+            self.say(note)
 
 
 def _room(module: str, name: str) -> Screen[Any]:

@@ -147,8 +147,12 @@ class GalleryScreen(Room):
         view = self.query_one(PictureView)
         told = picture.infotext.partition(", sdterm: ")[0]  # what only sdterm reads is of no use to anybody here
         lines = [printable(line, 2000) for line in told.splitlines()]
-        gone = [tr("! the file is gone: {path}", path=printable(picture.path))]
-        details.update(Text("\n".join([*lines, *(gone if picture.missing else [printable(picture.path)])])))
+        where = printable(picture.path)
+        if picture.missing:
+            lines.insert(0, tr("! the file is gone: {path}", path=where))
+        else:
+            lines.append(where)
+        details.update(Text("\n".join(lines)))
         if picture.missing or not view.region.width:
             view.show(None, caption=str(picture.id))
             return

@@ -39,7 +39,7 @@ class GenerateScreen(Room):
     def __init__(self) -> None:
         super().__init__()
         self._reading: dict[str, Timer] = {}
-        self._preview: LivePreview | None = None
+        self._preview: tuple[PictureView, LivePreview] | None = None
         self._told = ""  # of a trap, in the line for that
 
     def body(self) -> Iterable[Widget]:
@@ -149,24 +149,14 @@ class GenerateScreen(Room):
     @work(group="picture", exclusive=True)
     async def show_picture(self, picture: Picture) -> None:
         """Show a saved picture."""
-        view = self.query_one(PictureView)
         what = tr("grid") if picture.seed is None else tr("seed {seed}", seed=picture.seed)
         caption = f"{picture.id}  {picture.width}x{picture.height}  {what}"
         if picture.missing:
-            view.show(None, caption=caption + "  " + tr("(its file is gone)"))
-            return
-        data = await self.app.ask(lambda host: host.thumbnail(picture.id, 512))
-        if data:
+            data, caption = None, caption + "  " + tr("(its file is gone)")
+        else:
+            data = await self.app.ask(lambda host: host.thumbnail(picture.id, 512))
+        for view in self.query(PictureView):  # none while the form is made anew
             view.show(data, caption=caption)
-
-    @property
-    def _live(self) -> LivePreview:
-        if self._preview is None:
-            from sdterm.tui.picture.budget import Budget
-            from sdterm.tui.picture.preview import LivePreview
-
-            self._preview = LivePreview(self.query_one(PictureView), Budget(may_grow="TMUX" not in os.environ))
-        return self._preview
 
     def up(self) -> None:
         self.refresh_recent()
@@ -176,12 +166,12 @@ class GenerateScreen(Room):
         page = await self.app.ask(lambda host: host.pictures(limit=_RECENT))
         if page is None:
             return
-        recent = self.query_one(Recent)
-        before = recent.chosen()
-        recent.show(page.pictures)
-        picture = recent.chosen()
-        if picture and (before is None or picture.id != before.id):
-            self.show_picture(picture)
+        for recent in self.query(Recent):
+            before = recent.chosen()
+            recent.show(page.pictures)
+            picture = recent.chosen()
+            if picture and (before is None or picture.id != before.id):
+                self.show_picture(picture)
 
     def happened(self, entry: Entry) -> None:
         from sdterm.events import Grid, Image, Preview
@@ -190,9 +180,20 @@ class GenerateScreen(Room):
             case Preview(data=data, step=step):
                 run = self.app.run_of(entry.job)
                 caption = f"#{entry.job}  {step}/{run.steps}" if run else f"#{entry.job}"
-                self._live.offer(step, run.steps if run else step, partial(_at_hand, data), caption)
+                for live in self._live():
+                    live.offer(step, run.steps if run else step, partial(_at_hand, data), caption)
             case Image() | Grid():
                 self.refresh_recent()
+
+    def _live(self) -> Iterable[LivePreview]:
+        """The preview of the view that is there now."""
+        from sdterm.tui.picture.budget import Budget
+        from sdterm.tui.picture.preview import LivePreview
+
+        for view in self.query(PictureView):
+            if self._preview is None or self._preview[0] is not view:
+                self._preview = view, LivePreview(view, Budget(may_grow="TMUX" not in os.environ))
+            yield self._preview[1]
 
 
 async def _at_hand(data: bytes) -> bytes:

@@ -70,7 +70,7 @@ class QueueScreen(Room):
         ended = await self.app.ask(lambda host: host.jobs(["failed", "done", "cancelled"], limit=30))
         if waiting is None or others is None or ended is None:
             return
-        chosen = self._chosen()
+        chosen, row = self._chosen(), self._table().cursor_row
         running = [job for job in others.jobs if job.state == "running"]
         held = [job for job in others.jobs if job.state != "running"]
         self._jobs = [*running, *waiting.jobs, *held, *ended.jobs]
@@ -78,8 +78,9 @@ class QueueScreen(Room):
         table.clear()
         for job in self._jobs:
             table.add_row(*(Text(cell, no_wrap=True, overflow="ellipsis") for cell in self._row(job)))
-        at = next((i for i, job in enumerate(self._jobs) if chosen and job.id == chosen.id), 0)
-        table.move_cursor(row=at)
+        # the cursor goes with a job that moves, and stays where it is when its job leaves the queue
+        still = (i for i, job in enumerate(self._jobs) if chosen and job.id == chosen.id and job.state in _OPEN)
+        table.move_cursor(row=next(still, min(row, max(0, len(self._jobs) - 1))))
         on_hold = tr("on hold") if self.app.state.paused else tr("open")
         table.border_title = tr(
             "Queue ({state})  running {running}  waiting {waiting}",

@@ -1,0 +1,282 @@
+"""Gallery, queue, models, settings, help, palette, jump mode: each on a real host."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from textual.command import CommandPalette
+from textual.pilot import Pilot
+from textual.widgets import DataTable, Input, OptionList, Static
+
+from sdterm.core.jobs import Submission
+from sdterm.request import make_request
+from sdterm.tui.actions import ACTIONS
+from sdterm.tui.app import Workstation
+from sdterm.tui.picture.widget import PictureView
+from sdterm.tui.screens.gallery import PictureTable
+from sdterm.tui.screens.jump import Jump
+from sdterm.tui.screens.pick import Ask, Pick, Type
+from sdterm.tui.widgets.bars import Note
+from sdterm.tui.widgets.thumbnails import Thumbnails
+from tests.host.running import Running
+from tests.tui.conftest import drive, screen_text, text_of, until, write
+
+
+def note(app: Workstation) -> str:
+    return text_of(app.screen.query_one(Note)).strip()
+
+
+@pytest.fixture(scope="module")
+def drawn(host: Running) -> Running:
+    """A host with three pictures and a job that failed."""
+    for prompt, seed in (("red house", 1), ("blue lake", 2), ("green tree", 3)):
+        host.events(host.submit(prompt=prompt, seed=seed, steps=3))
+    return host
+
+
+def test_an_empty_gallery_and_queue_say_which_key_fills_them(host: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await pilot.press("f3")
+        await until(pilot, lambda: "Nothing drawn yet: F2" in note(app))
+        await pilot.press("f4")
+        await until(pilot, lambda: "The queue is empty: F2" in note(app))
+
+    drive(host, act)
+
+
+def test_the_gallery_shows_filters_and_gives_back(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await pilot.press("f3")
+        await until(pilot, lambda: isinstance(app.focused, PictureTable) and len(app.focused.pictures) == 3)
+        await until(pilot, lambda: "▀" in text_of(app.screen.query_one("#picture", PictureView)))
+        assert "green tree" in screen_text(app) and "sdterm:" not in screen_text(app)
+        await pilot.press("slash")
+        await write(pilot, "lake steps<=3")
+        await pilot.press("enter")
+        table = app.screen.query_one(PictureTable)
+        await until(pilot, lambda: [p.infotext[:9] for p in table.pictures] == ["blue lake"])
+        await pilot.press("t")
+        await until(pilot, lambda: "▀" in text_of(app.screen.query_one(Thumbnails).query(PictureView).first()))
+        await pilot.press("s")
+        await until(pilot, lambda: app.draft.fields.get("seed") == 2)
+        assert app.draft.prompt == ""
+        await pilot.press("f3", "w")
+        await until(pilot, lambda: app.draft.prompt == "blue lake")
+
+    drive(drawn, act)
+
+
+def test_a_filter_that_makes_no_sense_is_told(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await pilot.press("f3")
+        await until(pilot, lambda: isinstance(app.focused, PictureTable))
+        app.screen.query_one("#filter", Input).value = "stps>3"
+        app.screen.query_one("#filter", Input).focus()
+        await pilot.press("enter")
+        await until(pilot, lambda: "Did you mean 'steps'" in note(app))
+        app.screen.query_one("#filter", Input).value = "castle"
+        app.screen.query_one("#filter", Input).focus()
+        await pilot.press("enter")
+        await until(pilot, lambda: "No match" in note(app))
+
+    drive(drawn, act)
+
+
+def test_a_file_that_is_gone_is_noticed(drawn: Running) -> None:
+    path = Path(drawn.client.pictures(limit=1).pictures[0].path)
+    path.rename(path.with_suffix(".moved"))
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await pilot.press("f3")
+        await until(pilot, lambda: "! the file is gone" in screen_text(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: app.draft.prompt == "green tree")
+
+    drive(drawn, act)
+    path.with_suffix(".moved").rename(path)
+
+
+def test_jobs_are_moved_held_and_cancelled_by_keys(drawn: Running) -> None:
+    drawn.client.pause_queue()
+    first, second, third = (drawn.submit(prompt=f"job {n}") for n in range(3))
+
+    def order() -> list[int]:
+        return [job.id for job in drawn.client.jobs(["queued"]).jobs]
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await pilot.press("f4")
+        table = app.screen.query_one(DataTable)
+        await until(pilot, lambda: table.row_count >= 3 and "on hold" in str(table.border_title))
+        await pilot.press("J")
+        await until(pilot, lambda: order() == [second, first, third])
+        await until(pilot, lambda: table.cursor_row == 1)
+        await pilot.press("K")
+        await until(pilot, lambda: order() == [first, second, third])
+        await pilot.press("x")
+        await until(pilot, lambda: order() == [second, third])
+        await pilot.press("space")
+        await until(pilot, lambda: drawn.client.job(second).state == "paused")
+        await until(pilot, lambda: table.cursor_row == 1)
+        await pilot.press("e")
+        await until(pilot, lambda: app.draft.prompt == "job 1" and app.draft.fields["sampler"] == "Euler a")
+        await pilot.press("f4")
+        await until(pilot, lambda: app.screen.query(DataTable))
+        await pilot.press("P")
+        await until(pilot, lambda: not drawn.client.queue().paused)
+        drawn.events(third)
+        drawn.client.cancel(second)
+
+    drive(drawn, act)
+
+
+def test_what_failed_offers_remedies_that_a_key_applies(drawn: Running) -> None:
+    """The failure is the host's word for it: no device here runs out of memory."""
+    request = make_request(prompt="too large", width=256, height=192, batch_size=2, steps=3)
+    job = drawn.client.submit(Submission(request=request, paused=True)).id
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        from sdterm.tui.remedies import remedies
+
+        await until(pilot, lambda: app.state.host == "up")
+        app.offer_remedies(job, "Out of memory.", remedies("out_of_memory", app.values()))
+        await until(pilot, lambda: isinstance(app.screen, Ask) and "one image at a time" in screen_text(app))
+        newest = drawn.client.jobs(limit=1).jobs[0].id
+        await pilot.press("1")
+        await until(pilot, lambda: drawn.client.jobs(limit=1).jobs[0].id > newest)
+        asked = drawn.client.job(drawn.client.jobs(limit=1).jobs[0].id).request
+        assert (asked.width, asked.height, asked.prompt) == (192, 128, "too large")
+        drawn.client.cancel(drawn.client.jobs(limit=1).jobs[0].id)
+
+    drive(drawn, act)
+
+
+def test_a_model_is_loaded_hashed_and_freed_by_keys(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await pilot.press("ctrl+l")
+        table = app.screen.query_one(DataTable)
+        await until(pilot, lambda: table.row_count == 1)
+        await pilot.press("u")
+        await until(pilot, lambda: not drawn.client.models()[0].loaded)
+        await pilot.press("enter")
+        await until(pilot, lambda: drawn.client.models()[0].loaded, "the model")
+        await until(pilot, lambda: "loaded" in screen_text(app))
+        assert app.draft.fields["model"] == "sdterm-demo"
+        await pilot.press("v")
+        await until(pilot, lambda: drawn.client.models()[0].sha256)
+        assert "128" in screen_text(app)
+
+    drive(drawn, act)
+
+
+def test_a_setting_is_changed_kept_with_comments_and_taken_back(drawn: Running) -> None:
+    config = drawn.settings.root / "config.toml"
+    config.write_text("# mine\nsteps = 30  # a third more\n")
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        assert "30" in text_of(app._desk.query_one("#field-steps"))
+        await pilot.press("f10", "slash")
+        await write(pilot, "save grid")
+        await pilot.press("enter", "enter")
+        await until(pilot, lambda: isinstance(app.screen, Pick))
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: tomllib.loads(config.read_text()) == {"steps": 30, "save_grid": False})
+        assert "# a third more" in config.read_text() and not app.settings["save_grid"]
+        await pilot.press("d")
+        await until(pilot, lambda: "save_grid" not in config.read_text())
+        await pilot.press("slash")
+        app.screen.query_one("#filter", Input).value = "cfg"
+        await pilot.press("enter", "enter")
+        await until(pilot, lambda: isinstance(app.screen, Type))
+        app.screen.query_one(Input).value = "lots"
+        await pilot.press("enter")
+        await until(pilot, lambda: "cfg_scale is 'lots'" in note(app))
+
+    try:
+        drive(drawn, act)
+    finally:
+        config.unlink()
+
+
+def test_a_locked_setting_says_why(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await pilot.press("f10", "slash")
+        await write(pilot, "steps")
+        await pilot.press("enter", "enter")
+        await until(pilot, lambda: "steps is locked" in note(app))
+        assert not isinstance(app.screen, Type)
+
+    drive(drawn, act, freeze_specific_settings="steps,CLIP_stop_at_last_layers")
+
+
+def test_pinned_settings_take_a1111s_names_and_change_at_once(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        assert not app._desk.query("#field-clip_skip")
+        keys = "sd_model_checkpoint,CLIP_stop_at_last_layers,sd_vae,emphasis"
+        assert app.write_setting("quicksettings_list", keys) == ""
+        await until(pilot, lambda: app._desk.query("#quick #field-clip_skip") and "sd_vae" in note(app))
+        assert app._desk.query("#quick #field-emphasis")
+        app._desk.focus_field("clip_skip")
+        await pilot.press("up")
+        assert app.draft.fields["clip_skip"] == "2"
+        assert app.write_setting("quicksettings_list", None) == ""
+
+    drive(drawn, act, size=(120, 36))
+
+
+def test_help_has_every_action_and_jump_goes_to_every_field(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await pilot.press("f1")
+        shown = str(app.screen.query_one("HelpScreen Static", Static).render())
+        assert all(action.title in shown for action in ACTIONS)
+        await pilot.press("f2", "ctrl+o")
+        assert isinstance(app.screen, Jump)
+        letter = next(key for key, widget in app.screen._targets.items() if widget.id == "field-steps")
+        await pilot.press(letter)
+        await until(pilot, lambda: app.focused and app.focused.id == "field-steps")
+
+    drive(drawn, act)
+
+
+def test_the_palette_does_what_it_says(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await pilot.press("ctrl+p")
+        await until(pilot, lambda: isinstance(app.screen, CommandPalette))
+        await write(pilot, "gallery")
+        await until(pilot, lambda: app.screen.query_one(OptionList).option_count > 0)
+        await pilot.press("enter")
+        await until(pilot, lambda: app.screen.query(PictureTable))
+
+    drive(drawn, act)
+
+
+SIZES = ((160, 50), (110, 30), (79, 24), (60, 20), (59, 16), (40, 12), (39, 11), (20, 5), (80, 24))
+
+
+@pytest.mark.heavy
+def test_every_screen_fits_every_size(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        for key in ("f2", "f3", "f4", "ctrl+l", "f10", "f1"):
+            await pilot.press(key)
+            for size in SIZES:
+                await pilot.resize_terminal(*size)
+                lines = screen_text(app).splitlines()
+                assert len(lines) <= size[1] and lines[0].startswith(" sdterm"), (key, size, lines)
+        for size in SIZES[-3::-1]:  # the smallest ones say what they need instead
+            await pilot.resize_terminal(*size)
+            await pilot.press("f2", "x")
+            if size >= (40, 12):
+                assert app.draft.prompt in screen_text(app).replace("\n", "")
+
+    drive(drawn, act)
+
+
+def test_forty_columns_are_enough_to_write_and_draw(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        before = drawn.client.pictures(limit=1).total or 0
+        await write(pilot, "lake")
+        assert "lake" in screen_text(app)
+        await pilot.press("f5")
+        await until(pilot, lambda: (drawn.client.pictures(limit=1).total or 0) > before)
+        await until(pilot, lambda: "done" in note(app))
+
+    drive(drawn, act, size=(40, 12))
