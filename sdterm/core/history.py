@@ -1,16 +1,18 @@
 """The prompts that were drawn: a line of JSON each, the newest last."""
 
+from __future__ import annotations
+
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
-
-from sdterm.core.output import write_atomically
 
 FILE = "prompts.jsonl"
 KEPT = 5000
 """Entries; once there are half as many more, the oldest go."""
+_PRIVATE = 0o600
 
 
 @dataclass(frozen=True)
@@ -24,36 +26,68 @@ class Entry:
 
 def append(path: Path, entry: Entry) -> None:
     """Add an entry, unless it is the last one again. Raises OSError."""
-    entries = read(path)
-    if entries and (entries[0].prompt, entries[0].negative) == (entry.prompt, entry.negative):
+    lines = _lines(path)
+    last = next(_entries(reversed(lines)), None)
+    if last and (last.prompt, last.negative) == (entry.prompt, entry.negative):
         return
-    line = json.dumps(asdict(entry)) + "\n"
-    if len(entries) >= KEPT * 3 // 2:
-        kept = [*reversed(entries[: KEPT - 1])]
-        write_atomically(path, "".join(json.dumps(asdict(old)) + "\n" for old in kept).encode() + line.encode())
+    line = json.dumps(asdict(entry)).encode()
+    if len(lines) >= KEPT * 3 // 2:
+        from sdterm.core.output import write_atomically  # it loads what checks requests, which takes 0.2 s
+
+        write_atomically(path, b"\n".join([*lines[1 - KEPT :], line, b""]))
+        path.chmod(_PRIVATE)
         return
-    # One write at the end of the file: two workstations at once mix no lines. A torn line before it ends there.
-    torn = path.exists() and path.stat().st_size and not path.read_bytes().endswith(b"\n")
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # One write at the end of the file: two workstations at once mix no lines.
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, _PRIVATE)
     try:
-        os.write(descriptor, ("\n" if torn else "").encode() + line.encode())
+        os.write(descriptor, (b"\n" if _torn(descriptor) else b"") + line + b"\n")
     finally:
         os.close(descriptor)
 
 
+def _torn(descriptor: int) -> bool:
+    """Whether the file ends within a line, as a full disk leaves it."""
+    size = os.lseek(descriptor, 0, os.SEEK_END)
+    if not size:
+        return False
+    os.lseek(descriptor, -1, os.SEEK_END)
+    return os.read(descriptor, 1) != b"\n"
+
+
 def read(path: Path) -> list[Entry]:
-    """The newest first. Lines that are none of ours, or torn, are passed over."""
+    """The newest first. Lines that are none of ours, or torn, are passed over; a file that cannot be read is empty."""
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        return [*_entries(reversed(_lines(path)))]
     except OSError:
         return []
-    return [*_entries(reversed(lines))]
 
 
-def _entries(lines: Iterator[str]) -> Iterator[Entry]:
+def search(entries: Iterable[Entry], words: str) -> list[Entry]:
+    """The entries in which all the words are, in the prompt or the negative one, in any case."""
+    wanted = words.casefold().split()
+    texts = ((entry, f"{entry.prompt}\n{entry.negative}".casefold()) for entry in entries)
+    return [entry for entry, text in texts if all(word in text for word in wanted)]
+
+
+def _lines(path: Path) -> list[bytes]:
+    try:
+        return path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+
+
+def _entries(lines: Iterable[bytes]) -> Iterator[Entry]:
     for line in lines:
         try:
             said = json.loads(line)
-            yield Entry(str(said["prompt"]), str(said["negative"]), float(said["at"]))
-        except (ValueError, TypeError, LookupError, RecursionError):
+            prompt, negative, at = said["prompt"], said["negative"], float(said["at"])
+            if isinstance(prompt, str) and isinstance(negative, str) and isfinite(at):
+                yield Entry(_whole(prompt), _whole(negative), at)
+        except (ValueError, TypeError, LookupError, OverflowError, RecursionError):
             continue
+
+
+def _whole(text: str) -> str:
+    """The text without halves of characters, which JSON can say and no terminal can show."""
+    return text.encode("utf-8", "replace").decode("utf-8")

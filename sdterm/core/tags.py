@@ -1,26 +1,30 @@
 """Lists of tags to complete words from: the CSV files of A1111's Tag Autocomplete, in `tags/`.
 
-A row is name, type, post count, "alias,alias"; a list of translations has three columns, and its third is an alias.
+A row is name, type, post count, "alias,alias"; only the name must be there. A list of translations has two or three
+columns, and its last is an alias.
 """
+
+from __future__ import annotations
 
 import csv
 import re
-from bisect import bisect_left
+from array import array
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from heapq import nlargest
-from itertools import islice
 from pathlib import Path
 
 from sdterm.core.prompt.edit import Edited
 
-_ENDS = re.compile(r"[,\n()\[\]|<>:]|\bAND\b|\bBREAK\b")
-"""What a tag does not reach over, looking back from the cursor."""
-_INSIDE = 400  # words found in the middle of tags, of which the most used are offered
 _LONGEST = 300  # characters of a name
+_LONGEST_ROW = 20_000
+_SIGN = re.compile(r"\\.|[,\n|<>()\[\]:]|\bAND\b|\bBREAK\b")
+"""What a tag does not reach over, looking back from the cursor; an escaped sign is part of it."""
+_NETWORK_BEGUN = re.compile(r"<[^<>,\n]*")
+_NETWORK = re.compile(r"<\w+:[^>]+>")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Tag:
     """A word to offer. `posts`: how often it is used; 0 if nobody counted."""
 
@@ -30,78 +34,109 @@ class Tag:
 
 
 class Tags:
-    """A list of tags, ready to be searched."""
+    """A list of tags, ready to be searched. It keeps two long texts and no object for each: 15 MB for 150,000 tags."""
 
     def __init__(self, tags: Iterable[Tag] = ()) -> None:
-        self._tags = [*tags]
-        words = [(key, at) for at, tag in enumerate(self._tags) for key in map(_key, (tag.name, *tag.aliases)) if key]
-        words.sort()
-        self._keys = [key for key, _ in words]
-        self._owners = [at for _, at in words]
-        self._all = "\n" + "\n".join(key for key, _ in words) + "\n"
+        """Tags of one name are taken together."""
+        ordered = sorted(_united(tags), key=lambda tag: -tag.posts)
+        self._posts = array("q", (min(tag.posts, 2**62) for tag in ordered))
+        self._names, self._name_ends = _joined("\0".join((tag.name, *tag.aliases)) for tag in ordered)
+        # Each key stands behind a line break, the most used tag's first: the first that are found are the best.
+        self._keys, self._key_ends = _joined(
+            "".join(f"\n{_key(word)}" for word in (tag.name, *tag.aliases)) for tag in ordered
+        )
 
     def __len__(self) -> int:
-        return len(self._tags)
+        return len(self._posts)
 
     def complete(self, word: str, limit: int = 8) -> list[Tag]:
         """Tags that begin like that (or an alias does), the most used first; then those that have it inside."""
         key = _key(word)
-        if not key:
+        found: dict[int, None] = {}
+        if not key or key not in self._keys:
             return []
-        first = bisect_left(self._keys, key)
-        last = bisect_left(self._keys, key + "\U0010ffff")
-        found = _most({self._owners[at] for at in range(first, last)}, self._tags, limit)
-        if len(found) < limit:
-            inside = {self._owners[at] for at in islice(self._inside(key), _INSIDE)} - {*found}
-            found += _most(inside, self._tags, limit - len(found))
-        return [self._tags[at] for at in found]
+        for wanted in (f"\n{key}", key):
+            at = self._keys.find(wanted)
+            while at >= 0 and len(found) < limit:
+                index = bisect_right(self._key_ends, at)
+                found[index] = None
+                at = self._keys.find(wanted, self._key_ends[index])
+        return [self._tag(index) for index in found]
 
-    def _inside(self, key: str) -> Iterator[int]:
-        at = self._all.find(key)
-        while at >= 0:
-            start = self._all.rfind("\n", 0, at) + 1
-            end = self._all.index("\n", at)
-            yield bisect_left(self._keys, self._all[start:end])
-            at = self._all.find(key, end)
+    def _tag(self, index: int) -> Tag:
+        start = self._name_ends[index - 1] if index else 0
+        name, *aliases = self._names[start : self._name_ends[index]].split("\0")
+        return Tag(name, self._posts[index], tuple(aliases))
 
 
-def _most(owners: set[int], tags: list[Tag], limit: int) -> list[int]:
-    return nlargest(limit, owners, key=lambda at: (tags[at].posts, -at))
+def _united(tags: Iterable[Tag]) -> Iterable[Tag]:
+    united: dict[str, Tag] = {}
+    for tag in tags:
+        if known := united.get(tag.name):
+            aliases = tuple(dict.fromkeys(known.aliases + tag.aliases))
+            tag = Tag(tag.name, max(known.posts, tag.posts), aliases)
+        united[tag.name] = tag
+    return united.values()
 
 
-def _key(name: str) -> str:
-    return " ".join(name.replace("_", " ").casefold().split())
+def _joined(parts: Iterable[str]) -> tuple[str, array[int]]:
+    """The parts one behind the other, and where each ends."""
+    ends = array("Q")
+    end = 0
+    kept = []
+    for part in parts:
+        kept.append(part)
+        end += len(part)
+        ends.append(end)
+    return "".join(kept), ends
+
+
+def _key(word: str) -> str:
+    """What is compared: `Long_Hair` as `long hair`, and `\\(` as `(`."""
+    return " ".join(word.replace("_", " ").replace("\\", "").casefold().split())
 
 
 def read_tags(folder: Path) -> Tags:
     """All lists of a folder. Rows that are none, and files that cannot be read, are passed over: a list of a hundred
     thousand rows from the net has some."""
-    return Tags(tag for path in sorted(folder.glob("*.csv")) for tag in _read(path))
+    return Tags(tag for path in sorted(folder.glob("*.csv")) if path.is_file() for tag in _read(path))
 
 
 def _read(path: Path) -> Iterator[Tag]:
     try:
-        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            for row in csv.reader(file):
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            for line in file:  # one by one: a quote that is never closed costs its row only
+                row = next(csv.reader((line,)), []) if '"' in line else line.split(",")
                 name = row[0].strip() if row else ""
-                if name and len(name) <= _LONGEST and not name.startswith("#"):
-                    count = row[2].strip() if len(row) > 3 else ""
-                    more = (
-                        row[3] if len(row) > 3 else row[2] if len(row) == 3 and not row[2].strip().isdecimal() else ""
-                    )
-                    posts = row[2].strip() if len(row) == 3 else count
-                    yield Tag(name, int(posts[:12]) if posts.isdecimal() else 0, tuple(filter(None, more.split(","))))
+                if name and len(name) <= _LONGEST and len(line) <= _LONGEST_ROW and name.isprintable():
+                    yield _tag(name, [column.strip() for column in row[1:]])
     except (OSError, csv.Error):
         return
 
 
+def _tag(name: str, columns: list[str]) -> Tag:
+    counted = columns[1] if len(columns) > 1 else ""
+    last = columns[2] if len(columns) > 2 else columns[-1] if columns else ""
+    if len(columns) < 3 and last.lstrip("-").isdecimal():  # a type or a count
+        last = ""
+    aliases = tuple(alias for part in last.split(",") if (alias := part.strip()) and alias.isprintable())
+    return Tag(name, int(counted[:12]) if counted.isdecimal() else 0, aliases)
+
+
 def word_before(text: str, caret: int) -> tuple[int, int]:
-    """The span of the tag that is being typed at the cursor; an opened `<` belongs to it."""
-    start = 0
-    for match in _ENDS.finditer(text, max(0, caret - _LONGEST), caret):
+    """The span of the tag that is being typed at the cursor; an opened `<` belongs to it. A colon ends a tag only
+    inside brackets, where it comes before a weight or another text: `re:zero` and `:d` are tags."""
+    start = opened = max(0, caret - _LONGEST)
+    depth = 0
+    for match in _SIGN.finditer(text, start, caret):
+        sign = match[0]
+        if sign[0] == "\\" or (sign == ":" and not depth):
+            continue
+        if sign == "<":
+            opened = match.start()
+        depth = max(0, depth + (sign in "([") - (sign in ")]"))
         start = match.end()
-    opened = text.rfind("<", max(0, caret - _LONGEST), caret)
-    if opened >= 0 and text.find(">", opened, caret) < 0 and "\n" not in text[opened:caret]:
+    if _NETWORK_BEGUN.fullmatch(text, opened, caret):
         start = opened
     while start < caret and text[start] == " ":
         start += 1
@@ -111,8 +146,8 @@ def word_before(text: str, caret: int) -> tuple[int, int]:
 def inserted(text: str, span: tuple[int, int], tag: Tag) -> Edited:
     """The text with a tag in the place of a word: spaces for underscores, its brackets escaped, a comma behind it."""
     name = tag.name
-    if not name.startswith("<"):
-        if any(c.isalnum() for c in name):  # ^_^ is a face
+    if not _NETWORK.fullmatch(name):
+        if not _is_face(name):
             name = name.replace("_", " ")
         name = re.sub(r"([()\[\]\\])", r"\\\1", name)
     start, end = span
@@ -121,3 +156,9 @@ def inserted(text: str, span: tuple[int, int], tag: Tag) -> Edited:
     rest = text[end:].removeprefix(" ") if more else text[end:]
     caret = start + len(name) + len(more)
     return Edited(text[:start] + name + more + rest, (caret, caret))
+
+
+def _is_face(name: str) -> bool:
+    """`^_^`, `o_o`, `(o)_(o)`: no spaces belong there."""
+    sides = name.split("_")
+    return len(sides) == 2 and all(side and sum(c.isalnum() for c in side) <= 1 for side in sides)

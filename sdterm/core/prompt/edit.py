@@ -2,12 +2,14 @@
 
 import re
 from dataclasses import dataclass
-from math import floor
+from decimal import Decimal
+from math import floor, isinf
 
 STEP, STEP_OF_TAGS = 0.1, 0.05
 _DELIMITERS = ".,\\/!?%^*;:{}=`~() \t\r\n"
-_NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)")
-_WEIGHTED = re.compile(r".*:-?[\d.]+", re.DOTALL)
+_NUMBER = re.compile(r"\s*([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)")
+_WEIGHTED = re.compile(r".*:-?[0-9.]", re.DOTALL)
+_DEEPEST = 1000  # brackets in one another whose weight is worked out; that of some thousands is no float
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,11 @@ class Edited:
 
 def emphasise(text: str, start: int, end: int, direction: int) -> Edited:
     """One step more (1) or less (-1) weight for what is selected, or for the brackets or word around the cursor:
-    `word` → `(word:1.1)`, and back at 1. In `<…>` a step is 0.05. Source: A1111 javascript/edit-attention.js."""
+    `word` → `(word:1.1)`, and back at 1; `((word))` → `(word:1.3)`. In `<…>` a step is 0.05.
+
+    Source: A1111 javascript/edit-attention.js with its default settings, quirks and all (an escaped bracket is a
+    bracket there), but for weights that it writes as 1e-7 or 1e+21 and then reads as text: they have all their digits.
+    """
     if start == end:
         start, end = (
             _inside(text, start, "<", ">")
@@ -39,6 +45,8 @@ def emphasise(text: str, start: int, end: int, direction: int) -> Edited:
             and text[end + depth : end + depth + 1] == behind
         ):
             depth += 1
+        if depth > _DEEPEST:
+            return same
         weight = floor((1.1 if before == "(" else 1 / 1.1) ** depth / STEP + 0.5) * STEP
         text = f"{text[: start - depth]}({text[start:end]}:{_written(weight)}){text[end + depth :]}"
         start, end = start - depth + 1, end - depth + 1
@@ -53,7 +61,7 @@ def emphasise(text: str, start: int, end: int, direction: int) -> Edited:
         return same
     length = text[end + 1 :].find(closer) + 1
     number = _NUMBER.match(text[end + 1 : max(end + 1, end + length)])
-    if not number:
+    if not number or isinf(float(number[1])):
         return same
     weight = float(f"{float(number[1]) + direction * step:.12g}")
     if closer == ")" and weight == 1:
@@ -64,7 +72,9 @@ def emphasise(text: str, start: int, end: int, direction: int) -> Edited:
 
 
 def _written(number: float) -> str:
-    return f"{number + 0.0:.1f}" if number.is_integer() and abs(number) < 1e15 else repr(number)
+    """The shortest digits that mean this number, one behind the point at least."""
+    digits = f"{Decimal(repr(number + 0.0)):f}"  # + 0.0: -0.0 is 0
+    return digits if "." in digits else digits + ".0"
 
 
 def _inside(text: str, at: int, opener: str, closer: str) -> tuple[int, int] | None:

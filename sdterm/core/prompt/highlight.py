@@ -11,13 +11,17 @@ from sdterm.core.prompt import emphasis, schedule
 from sdterm.core.prompt.composition import composition
 from sdterm.core.prompt.networks import blank, tags
 
-_ESCAPE = re.compile(r"\\[()\[\]\\]")
+_WORD = re.compile(r"\S+")
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Some characters of one kind: more, less (than weight 1), bracket, scheduled, alternate, network, and, break,
-    escape. Marks may lie in one another."""
+    """Some characters of one kind. Marks may lie in one another, but never overlap in part.
+
+    more, less: drawn with a weight above or below 1. bracket: `(`, `]`, `:1.3)`. scheduled, alternate: the signs of
+    `[a:b:0.5]` and `[a|b]`. network: `<lora:x:1>`. and: the word, and the weight before it. break: the word where it
+    ends a chunk. escape: a backslash that is not drawn, and the bracket behind it.
+    """
 
     start: int
     end: int
@@ -28,15 +32,17 @@ class Mark:
 
 def highlight(text: str, *, negative: bool = False) -> tuple[Mark, ...]:
     """The marks of a text, in its order. Never raises; work grows linearly with the text."""
-    marks: list[Mark] = [Mark(*match.span(), "escape") for match in _ESCAPE.finditer(text)]
+    marks: list[Mark] = []
     parts = [(0, len(text))]
     if not negative:
         called = tags(text)
         marks += [Mark(*tag.span, "network") for tag in called]
         text = blank(text, called)
         parts = [part.span for part in composition(text)]
-        edges = [*parts, (len(text), len(text))]
-        marks += [Mark(end, start, "and") for (_, end), (start, _) in pairwise(edges) if start > end and len(parts) > 1]
+        if len(parts) > 1:
+            edges = [*parts, (len(text), len(text))]
+            between = ((end, start) for (_, end), (start, _) in pairwise(edges))
+            marks += [Mark(*word.span(), "and") for gap in between for word in _WORD.finditer(text, *gap)]
     for start, end in parts:
         tree = schedule.parse(text[start:end])
         marks += (Mark(m.start + start, m.end + start, m.kind, m.weight) for m in _part(tree))
@@ -51,10 +57,14 @@ def _part(tree: schedule.Tree) -> Iterator[Mark]:
         if bracket.closer:
             yield Mark(bracket.order[1], bracket.order[1] + len(bracket.closer), "bracket")
     for run in runs:
-        if run.weight == emphasis.BREAK and run.text == "BREAK":
-            yield Mark(*run.span, "break")
-        elif (weight := emphasis.weigh(run)) != 1 and run.text.strip():
-            yield Mark(*run.span, "more" if weight > 1 else "less", weight)
+        start, end = run.span
+        weight = emphasis.weigh(run)
+        if run.weight == emphasis.BREAK == weight:
+            yield Mark(start, end, "break")
+        elif weight != 1 and run.text.replace("\0", " ").strip():
+            yield Mark(start, end, "more" if weight > 1 else "less", weight)
+        if end - start > len(run.text):
+            yield Mark(start, end, "escape")
 
 
 def _signs(nodes: schedule.Nodes) -> Iterator[Mark]:
