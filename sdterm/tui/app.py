@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from textual import events
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.timer import Timer
@@ -83,6 +84,7 @@ class Workstation(PictureApp[None], inherit_bindings=False):
         self._jobs: list[int] = []  # those asked for here, the newest last
         self._stop_after = False
         self._escaped = float("-inf")
+        self._early: list[events.Key | events.Paste] | None = []
         self._keep: Timer | None = None
         self._status_due = False
         self._last_seed: int | None = None
@@ -102,7 +104,16 @@ class Workstation(PictureApp[None], inherit_bindings=False):
             asyncio.get_running_loop().add_signal_handler(number, self._leave)
         self.call_after_refresh(self._begin)
 
+    async def on_event(self, event: events.Event) -> None:
+        if self._early is not None and isinstance(event, events.Key | events.Paste):
+            self._early.append(event)  # typed before there is anything to type into
+            return
+        await super().on_event(event)
+
     def _begin(self) -> None:
+        early, self._early = self._early or [], None
+        for event in early:
+            self.post_message(event)
         self.link.open()
         for note in self._notes:
             self.say(note)
@@ -426,7 +437,10 @@ class Workstation(PictureApp[None], inherit_bindings=False):
         from sdterm.core.history import FILE, Entry, append
 
         entry = Entry(prompt, negative, time.time())
-        await asyncio.to_thread(append, self.settings.root / FILE, entry)
+        try:
+            await asyncio.to_thread(append, self.settings.root / FILE, entry)
+        except OSError as error:
+            self.say(tr("The history of prompts cannot be written: {error}.", error=error.strerror or error))
 
     def action_stop(self) -> None:
         now = time.monotonic()
