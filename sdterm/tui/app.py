@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from textual import events
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.timer import Timer
@@ -28,6 +27,7 @@ from sdterm.tui.fields import DEFAULTS, Field, field_of
 from sdterm.tui.keymap import KeymapError, clashes, keys_of, read_keymap, shown
 from sdterm.tui.link import Link
 from sdterm.tui.messages import Happened, HostLost, HostStarting, HostUp
+from sdterm.tui.ordered import OrderedKeys
 from sdterm.tui.picture.support import protocol
 from sdterm.tui.picture.terminal import PictureApp
 from sdterm.tui.picture.widget import Mode, PictureView
@@ -51,7 +51,7 @@ VARIATIONS, VARIED = 5, 0.15
 """How many variations are drawn at once, and how much of other noise they have if the form does not say."""
 
 
-class Workstation(PictureApp[None], inherit_bindings=False):
+class Workstation(OrderedKeys[None], PictureApp[None], inherit_bindings=False):
     """What `sdterm` opens."""
 
     TITLE = "sdterm"
@@ -59,6 +59,8 @@ class Workstation(PictureApp[None], inherit_bindings=False):
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings("anywhere"),
         Binding("ctrl+c", "copy_selection", show=False),
+        Binding("tab", "screen.focus_next", show=False),
+        Binding("shift+tab", "screen.focus_previous", show=False),
     ]
     COMMAND_PALETTE_BINDING = "ctrl+p"
     ENABLE_COMMAND_PALETTE = False  # the action is ours: the palette's own module is read when it is opened
@@ -84,7 +86,6 @@ class Workstation(PictureApp[None], inherit_bindings=False):
         self._jobs: list[int] = []  # those asked for here, the newest last
         self._stop_after = False
         self._escaped = float("-inf")
-        self._early: list[events.Key | events.Paste] | None = []
         self._keep: Timer | None = None
         self._status_due = False
         self._last_seed: int | None = None
@@ -104,16 +105,8 @@ class Workstation(PictureApp[None], inherit_bindings=False):
             asyncio.get_running_loop().add_signal_handler(number, self._leave)
         self.call_after_refresh(self._begin)
 
-    async def on_event(self, event: events.Event) -> None:
-        if self._early is not None and isinstance(event, events.Key | events.Paste):
-            self._early.append(event)  # typed before there is anything to type into
-            return
-        await super().on_event(event)
-
     def _begin(self) -> None:
-        early, self._early = self._early or [], None
-        for event in early:
-            self.post_message(event)
+        self.hear_keys()
         self.link.open()
         for note in self._notes:
             self.say(note)
@@ -395,6 +388,7 @@ class Workstation(PictureApp[None], inherit_bindings=False):
     # --- drawing -----------------------------------------------------------------------------------------------------
 
     def action_generate(self) -> None:
+        self._desk.collect()
         self.run_worker(self._generate())
 
     async def _generate(self, **changes: Any) -> None:

@@ -72,6 +72,14 @@ class GenerateScreen(Room):
         for parameter in self.query(Parameter):
             parameter.show(parameter.field.read(values))
 
+    def collect(self) -> None:
+        """Take in what was just typed and not yet told of."""
+        for editor in self.query(PromptEditor):
+            self._take_prompt(editor)
+        for parameter in self.query(Parameter):
+            if parameter.was_edited():
+                self._take_parameter(parameter)
+
     def show_placeholders(self, model: str) -> None:
         """What fields mean that are left empty."""
         for parameter in self.query(Parameter):
@@ -79,15 +87,20 @@ class GenerateScreen(Room):
 
     @on(PromptEditor.Typed)
     def _prompt_edited(self, event: PromptEditor.Typed) -> None:
-        editor = event.editor
+        self._take_prompt(event.editor)
+        self._read_soon(event.editor)
+
+    def _take_prompt(self, editor: PromptEditor) -> None:
         name = "negative_prompt" if editor.negative else "prompt"
         self.app.change(self.app.draft.but(**{name: editor.text}), name)
-        self._read_soon(editor)
 
     @on(Parameter.Edited)
     def _parameter_edited(self, event: Parameter.Edited) -> None:
-        field = event.parameter.field
-        self.app.change(self.app.draft.but(**field.write(event.value)), field.id)
+        self._take_parameter(event.parameter)
+
+    def _take_parameter(self, parameter: Parameter) -> None:
+        field = parameter.field
+        self.app.change(self.app.draft.but(**field.write(parameter.value)), field.id)
 
     @on(Parameter.PickWanted)
     def _pick(self, event: Parameter.PickWanted) -> None:

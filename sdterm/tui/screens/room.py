@@ -68,6 +68,16 @@ class Room(Screen[None]):
     def on_resize(self, event: events.Resize) -> None:
         width, height = SMALLEST
         small = event.size.width < width or event.size.height < height
-        self.set_class(small, "-small")
+        said = tr("The terminal is too small: {width}x{height} is needed.", width=width, height=height)
         if small:
-            self.say(tr("The terminal is too small: {width}x{height} is needed.", width=width, height=height))
+            self.say(said)
+        elif self.has_class("-small"):
+            self.unsay(said)
+            self.call_after_refresh(self._come_back)
+        self.set_class(small, "-small")
+
+    def _come_back(self) -> None:
+        """What was hidden lost the focus, and parts of it may not be painted."""
+        if self.focused is None and self.AUTO_FOCUS:
+            self.query(self.AUTO_FOCUS).first().focus()
+        self.app.refresh(repaint=True, layout=True)

@@ -9,7 +9,10 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import Input
 
+from sdterm.core.names import printable
 from sdterm.tui.fields import Field
+
+_LONGEST = 2000  # characters
 
 
 class Parameter(Input):
@@ -23,9 +26,9 @@ class Parameter(Input):
     class Edited(Message):
         """It has another value."""
 
-        def __init__(self, parameter: Parameter, value: str) -> None:
+        def __init__(self, parameter: Parameter) -> None:
             super().__init__()
-            self.parameter, self.value = parameter, value
+            self.parameter = parameter
 
     class PickWanted(Message):
         """Its list is wanted."""
@@ -35,6 +38,7 @@ class Parameter(Input):
             self.parameter = parameter
 
     def __init__(self, field: Field, value: str) -> None:
+        value = printable(value, _LONGEST)
         super().__init__(value, id=f"field-{field.id}", compact=True, select_on_focus=True)
         self.field = field
         self._shown = value  # what came from the draft is no edit
@@ -43,14 +47,19 @@ class Parameter(Input):
 
     def show(self, value: str) -> None:
         """Another value, not from here."""
+        value = printable(value, _LONGEST)
         if value != self.value:
             self._shown = self.value = value
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
-        if event.value != self._shown:
-            self._shown = event.value
-            self.post_message(self.Edited(self, event.value))
+        if self.was_edited():
+            self.post_message(self.Edited(self))
+
+    def was_edited(self) -> bool:
+        """Whether it has another value than when this was asked last."""
+        edited, self._shown = self.value != self._shown, self.value
+        return edited
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()

@@ -1,0 +1,68 @@
+"""Keys in the order in which they were pressed.
+
+Textual hands a key to the widget that has the focus and goes on; a key that the widget does not know climbs to the
+application, queue by queue, and is looked up there. A burst of keys, as a slow line delivers it or as it was typed
+before there was a screen, is done in another order then: letters first, Backspace and Tab behind them.
+"""
+
+import asyncio
+from typing import Any, TypeVar
+
+from textual import events
+from textual.app import App
+from textual.message_pump import MessagePump
+
+ReturnType = TypeVar("ReturnType")
+_PATIENCE = 1.0  # seconds that a key may take before the next one is heard anyway
+
+
+class OrderedKeys(App[ReturnType]):
+    """An app that hears one key after the other, from `hear_keys` on."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._pressed: asyncio.Queue[events.Key | events.Paste] = asyncio.Queue()
+        self._hearing: asyncio.Task[None] | None = None
+
+    def hear_keys(self) -> None:
+        """Begin, with what was typed so far."""
+        self._hearing = asyncio.create_task(self._hear(), name="keys")
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
+            self._pressed.put_nowait(event)
+        else:
+            await super().on_event(event)
+
+    async def _hear(self) -> None:
+        while True:
+            event = await self._pressed.get()
+            target = self.focused or self.screen
+            try:
+                await super().on_event(event)
+            except Exception as error:
+                self._handle_exception(error)
+                return
+            try:
+                async with asyncio.timeout(_PATIENCE):
+                    for pump in target.ancestors_with_self:
+                        await _has_passed(pump)
+            except TimeoutError:
+                pass  # what the key does waits for something
+
+    async def _on_exit_app(self) -> None:
+        if self._hearing:
+            self._hearing.cancel()
+        await super()._on_exit_app()
+
+
+async def _has_passed(pump: MessagePump) -> None:
+    """Wait until all messages were done that are in its queue now."""
+    passed = asyncio.get_running_loop().create_future()
+    if pump.is_running and pump.call_later(_set, passed):
+        await passed
+
+
+def _set(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)

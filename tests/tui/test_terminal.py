@@ -1,0 +1,178 @@
+"""The workstation in a real terminal (tmux), against a real host."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+
+from sdterm.events import Image
+from tests.host.running import REPOSITORY, Running, running
+
+pytestmark = pytest.mark.skipif(not shutil.which("tmux"), reason="needs tmux")
+WITHIN = 40.0  # seconds
+
+
+class Tmux:
+    """A tmux server of its own with one window."""
+
+    def __init__(self, folder: Path, host: Running, size: tuple[int, int] = (80, 24), **env: str) -> None:
+        self._tmux = ["tmux", "-f", "/dev/null", "-S", str(folder / "socket")]
+        self._env = {
+            k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TMUX") and not k.startswith("SDTERM")
+        }
+        self._env |= {"SDTERM_DATA": str(host.settings.root), "PYTHONPATH": str(REPOSITORY), "LC_ALL": "C.UTF-8", **env}
+        width, height = map(str, size)
+        self._call("new-session", "-d", "-x", width, "-y", height, "sh")
+
+    def open(self) -> None:
+        """Start the workstation."""
+        self.press(f"clear; {shlex.quote(sys.executable)} -m sdterm; echo exit code $?", "Enter")
+        self.until(r"sdterm  \[")
+
+    def press(self, *keys: str) -> None:
+        self._call("send-keys", *keys)
+
+    def write(self, text: str) -> None:
+        self._call("send-keys", "-l", text)
+
+    def screen(self, *options: str) -> str:
+        return self._call("capture-pane", "-p", *options)
+
+    def until(self, wanted: str, *options: str) -> str:
+        """The screen, once it matches that expression."""
+        deadline = time.monotonic() + WITHIN
+        while not re.search(wanted, shown := self.screen(*options)):
+            assert time.monotonic() < deadline, f"{wanted!r} never came:\n{shown}"
+            time.sleep(0.1)  # a screen is no event
+        return shown
+
+    def resize(self, width: int, height: int) -> None:
+        self._call("resize-window", "-x", str(width), "-y", str(height))
+
+    def close(self) -> None:
+        """As when the line is cut: what runs in it is hung up on."""
+        self._call("kill-server")
+
+    def _call(self, *arguments: str) -> str:
+        command = [*self._tmux, *arguments]
+        done = subprocess.run(command, env=self._env, capture_output=True, text=True, timeout=60, check=True)
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running(tmp_path_factory.mktemp("data")) as found:
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def empty_form(host: Running) -> None:
+    (host.settings.root / "draft.json").unlink(missing_ok=True)
+
+
+def test_a_line_is_cut_while_a_picture_is_drawn_and_it_comes_all_the_same(tmp_path: Path, host: Running) -> None:
+    first = Tmux(tmp_path, host, COLORTERM="truecolor", TERM="xterm-256color")
+    first.open()
+    first.write("sunset, lake")
+    for _ in range(4):
+        first.press("Tab")
+    first.press("BSpace", "BSpace")
+    first.write("150")
+    first.press("F5")
+    first.until(r"/150 \[")
+    assert "▀" in first.until("▀"), "a preview"
+    job = host.client.jobs().jobs[0].id
+    first.close()
+    second = Tmux(tmp_path, host, COLORTERM="truecolor")
+    second.open()
+    second.until("sunset, lake")
+    images = [event for event in host.events(job) if isinstance(event, Image)]
+    assert len(images) == 1 and "Steps: 150" in images[0].infotext
+    picture = host.client.pictures(job=job).pictures[0].id
+    second.until(rf"\[{picture}\]")
+    colours = second.until(r"\x1b\[[0-9;]*[34]8;[25]", "-e")
+    assert "▀" in colours
+    second.press("C-q")
+    second.until("exit code 0")
+    second.close()
+
+
+def test_five_sizes_one_after_the_other(tmp_path: Path, host: Running) -> None:
+    tmux = Tmux(tmp_path, host)
+    tmux.open()
+    tmux.write("castle, night")
+    for width, height in ((120, 36), (60, 20), (40, 12), (30, 8), (80, 24)):
+        tmux.resize(width, height)
+        tmux.until(rf"is needed: {40}x{12}|is needed|castle, night" if width < 40 else "castle, night")
+        assert all(cell_len(line) <= width for line in tmux.screen().splitlines())
+    tmux.until("Parameters")
+    tmux.close()
+
+
+def test_without_colours_every_state_is_a_word_or_a_shape(tmp_path: Path, host: Running) -> None:
+    tmux = Tmux(tmp_path, host, NO_COLOR="1", COLORTERM="truecolor")
+    tmux.open()
+    tmux.until("idle")
+    coloured = re.findall(r"\x1b\[[0-9;]*[34]8;2;(\d+);(\d+);(\d+)", tmux.screen("-e"))
+    assert all(len(set(colour)) == 1 for colour in coloured), "nothing but greys"
+    shown = tmux.screen()
+    assert "╔═ Prompt" in shown and "╭─ Negative prompt" in shown and "[Generate]" in shown
+    tmux.press("Tab")
+    tmux.until("╔═ Negative prompt")
+    tmux.close()
+
+
+def test_chinese_stands_where_it_should(tmp_path: Path, host: Running) -> None:
+    tmux = Tmux(tmp_path, host, SDTERM_LANGUAGE="zh_CN")
+    tmux.open()
+    tmux.until("反向提示词")
+    tmux.write("湖, 日落 (红色的房子:1.2)")
+    shown = tmux.until("红色的房子")
+    rows = shown.splitlines()
+    assert all(cell_len(row) <= 80 for row in rows)
+    edges = {cell_len(row[: row.rindex(mark) + 1]) for row in rows[2:6] for mark in "║│╗╮" if mark in row}
+    assert max(edges) == 80, "the right edge is straight"
+    tmux.press("F3")
+    tmux.until("图库|画廊")
+    tmux.close()
+
+
+HOSTILE = "\x1b]0;owned\x07\x1b[31m\u202ered [@click=app.quit]x[/]"
+
+
+def test_hostile_names_and_texts_are_only_shown(tmp_path: Path, host: Running) -> None:
+    """In the draft, in a model's file name, in the keymap: what the terminal is sent has none of it."""
+    root = host.settings.root
+    named = root / "models" / "Stable-diffusion" / f"{HOSTILE.replace('/', '')}.safetensors"
+    named.write_bytes(b"no model")
+    (root / "draft.json").write_text(
+        json.dumps({"prompt": HOSTILE, "negative_prompt": "", "fields": {"model": HOSTILE}})
+    )
+    log = tmp_path / "sent"
+    try:
+        tmux = Tmux(tmp_path, host, SDTERM_KEYMAP=HOSTILE.replace("\x00", ""))
+        tmux._call("pipe-pane", "-o", f"cat > {shlex.quote(str(log))}")
+        tmux.open()
+        tmux.until("idle")
+        tmux.press("C-l")
+        tmux.until("red")
+        tmux.press("F5")
+        tmux.until("control character")
+        tmux.press("F10")
+        tmux.press("/")
+        tmux.write("keymap")
+        tmux.until("│ The keys")
+        tmux.close()
+    finally:
+        named.unlink()
+    sent = log.read_bytes().decode(errors="replace")
+    assert "]0;owned\x07" not in sent and "\u202e" not in sent and "\x1b[31m\u202e" not in sent
