@@ -36,12 +36,14 @@ from sdterm.core.jobs import (
     Picture,
     PicturePage,
     Problem,
+    PromptReading,
     Queue,
     Resumption,
     SettingView,
     State,
     Stop,
     Submission,
+    Words,
 )
 from sdterm.core.place import Place, PlaceError, make_private, place_of
 
@@ -161,6 +163,10 @@ class Client:
     def hash_model(self, name: str) -> None:
         """Have a checkpoint's SHA-256 computed; the event `model_hashed` tells it."""
         self._call("POST", "models/hash", json={"name": name})
+
+    def read_prompt(self, words: Words) -> PromptReading:
+        """What in a prompt does not do what it looks like, and its tokens."""
+        return self._post(PromptReading, "prompt", words)
 
     def catalogue(self) -> Catalogue:
         return self._get(Catalogue, "catalogue")

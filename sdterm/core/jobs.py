@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validat
 
 from sdterm.core.output import Saving
 from sdterm.events import Event, Failed, event_of
-from sdterm.request import GenerationRequest
+from sdterm.request import MAX_PROMPT, GenerationRequest
 
 State = Literal["queued", "running", "paused", "waiting", "done", "failed", "cancelled"]
 STATES: tuple[State, ...] = get_args(State)
@@ -102,6 +102,37 @@ class ModelName(Body):
 
     name: Annotated[str, Field(min_length=1, max_length=4096)]
     """Its name, file name, path or hash."""
+
+
+class Words(Body):
+    """A prompt to read."""
+
+    text: Annotated[str, Field(max_length=MAX_PROMPT)]
+    negative: bool = False
+    model: Annotated[str, Field(max_length=4096)] | None = None
+    """Whose tokens are counted; unset is the first one found."""
+    steps: Annotated[int, Field(ge=1, le=1000)] = 20
+
+
+class Trap(Answer):
+    """Something that parses, but does not do what it looks like."""
+
+    start: int
+    end: int
+    """Characters of the text."""
+    message: str
+    fix: str | None
+    """What to write there instead; None where only the author can know."""
+
+
+class PromptReading(Answer):
+    """How a prompt is read."""
+
+    traps: tuple[Trap, ...]
+    tokens: tuple[int, ...]
+    """Of each chunk, where it has most in the course of the steps; none if the model's tokens are not known."""
+    room: int
+    """Tokens that so many chunks hold."""
 
 
 class Progress(Answer):

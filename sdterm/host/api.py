@@ -29,12 +29,14 @@ from sdterm.core.jobs import (
     Picture,
     PicturePage,
     Problem,
+    PromptReading,
     Queue,
     Resumption,
     SettingView,
     State,
     Stop,
     Submission,
+    Words,
 )
 from sdterm.core.names import UnknownNameError, printable
 from sdterm.core.output import OutputFolderError
@@ -176,6 +178,11 @@ def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
     async def hash_model(which: ModelName) -> None:
         """Compute a checkpoint's SHA-256; an event tells it."""
         await home.hash_model(which.name)
+
+    @router.post("/prompt")
+    async def prompt(words: Words) -> PromptReading:
+        """How a prompt is read: what in it does not do what it looks like, and its tokens."""
+        return await run_in_threadpool(home.read_prompt, words)
 
     @router.get("/catalogue")
     async def catalogue() -> Catalogue:

@@ -12,17 +12,31 @@ from typing import Any
 from sdterm import __version__
 from sdterm.core.catalogue import Catalogue, load_catalogue
 from sdterm.core.config import SETTINGS, Settings
+from sdterm.core.dataroot import EMBEDDINGS, HYPERNETWORKS, LORAS
 from sdterm.core.devices import devices_of
-from sdterm.core.jobs import Health, Job, JobDetails, JobPage, Model, SettingView, Snapshot, State, Submission
-from sdterm.core.library import CheckpointFile, ModelFileError, library_of
-from sdterm.core.names import find
+from sdterm.core.jobs import (
+    Health,
+    Job,
+    JobDetails,
+    JobPage,
+    Model,
+    PromptReading,
+    SettingView,
+    Snapshot,
+    State,
+    Submission,
+    Trap,
+    Words,
+)
+from sdterm.core.library import CheckpointFile, ModelFileError, file_stems, library_of
+from sdterm.core.names import UnknownNameError, find
 from sdterm.core.output import Saving, ready, saving_of
 from sdterm.core.place import Place
 from sdterm.core.plan import choose_parts, recognise
 from sdterm.core.registry import PluginSet, load_plugins
 from sdterm.core.styles import styles_of
 from sdterm.events import ModelHashed, Warning
-from sdterm.hooks import PluginError
+from sdterm.hooks import ModelFamily, PluginError
 from sdterm.host.database import Database
 from sdterm.host.dispatch import Dispatcher
 from sdterm.host.jobs import Jobs, UnknownJobError
@@ -173,6 +187,34 @@ class Home:
     @cached_property
     def _built_in(self) -> PluginSet:
         return load_plugins(None, third_party=False)
+
+    def read_prompt(self, words: Words) -> PromptReading:
+        """The traps in a prompt, and its tokens."""
+        from sdterm.core.prompt.reading import read_prompt
+
+        root = self.settings.root
+        reading = read_prompt(
+            words.text,
+            words.steps,
+            negative=words.negative,
+            networks={"lora": file_stems(root / LORAS), "hypernet": file_stems(root / HYPERNETWORKS)},
+            embeddings=file_stems(root / EMBEDDINGS),
+            family=self._family(words.model),
+        )
+        variants = [variant for part in reading.parts for variant in part.schedule]
+        most = max(variants, key=lambda variant: sum(chunk.count for chunk in variant.chunks), default=None)
+        chunks = most.chunks if most else ()
+        return PromptReading(
+            traps=tuple(Trap(start=t.span[0], end=t.span[1], message=t.message, fix=t.fix) for t in reading.lint),
+            tokens=tuple(chunk.count for chunk in chunks),
+            room=sum(len(chunk.tokens) - 2 for chunk in chunks),
+        )
+
+    def _family(self, model: str | None) -> ModelFamily | None:
+        try:
+            return recognise(library_of(self.settings).find(model), self._built_in)[0]
+        except (ModelFileError, PluginError, UnknownNameError):
+            return None
 
     async def preload(self, name: str) -> None:
         """Have a checkpoint read now. Raises UnknownNameError, ModelFileError."""

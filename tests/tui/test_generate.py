@@ -99,11 +99,11 @@ def test_a_trap_is_told_counted_and_mended_by_a_key(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         editor = app._desk.query_one("#prompt", PromptEditor)
         await write(pilot, "a (red house")
-        await until(pilot, lambda: editor.lints, "a lint")
+        await until(pilot, lambda: editor.traps, "a lint")
         await until(pilot, lambda: str(editor.border_subtitle) == "3/75", "the tokens")
-        assert editor.lints[0].message[:60] in note(app)
+        assert editor.traps[0].message[:60] in note(app)
         await pilot.press("ctrl+f")
-        await until(pilot, lambda: not editor.lints and app.draft.prompt != "a (red house")
+        await until(pilot, lambda: not editor.traps and app.draft.prompt != "a (red house")
 
     drive(host, act)
 

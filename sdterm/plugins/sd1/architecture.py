@@ -4,15 +4,18 @@ Sizes come from tensor shapes. What shapes cannot tell (head counts, group-norm 
 comes from the file's `sdterm.architecture` metadata, else from the `.yaml` beside it, else it is SD 1.5's.
 """
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
 from pydantic import BaseModel, Field, ValidationError
 
 from sdterm.hooks import PluginError, WeightsReader
 from sdterm.plugins.sd1.keys import TEXT, UNET, VAE, levels
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class UNetStatement(BaseModel):
@@ -139,6 +142,8 @@ def text_config(reader: WeightsReader) -> dict[str, Any]:
 
 def alphas_cumprod(reader: WeightsReader) -> NDArray[Any]:
     """float32 [T], LDM's "scaled linear" schedule: sqrt(beta) rises evenly (ldm make_beta_schedule, in float64)."""
+    import numpy as np  # 12 MB, which whoever only recognises files does not owe
+
     said = stated(reader).schedule
     betas = np.linspace(said.linear_start**0.5, said.linear_end**0.5, said.timesteps, dtype=np.float64) ** 2
     return np.cumprod(1.0 - betas).astype(np.float32)

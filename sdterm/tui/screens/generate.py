@@ -122,13 +122,13 @@ class GenerateScreen(Room):
     async def _tell_reading(self, editor: PromptEditor) -> None:
         text = editor.text
         read = await self.app.reader.read(text, negative=editor.negative)
-        if editor.text != text:
+        if read is None or editor.text != text:
             return
-        editor.show_lints(read.lints)
-        editor.border_subtitle = read.counts
-        if read.lints and editor.has_focus:
-            mend = tr("{key} mends it.", key=self.app.key("fix")) if read.lints[0].fix is not None else ""
-            self._told = f"{read.lints[0].message} {mend}"
+        editor.show_traps(read.traps)
+        editor.border_subtitle = f"{'+'.join(map(str, read.tokens))}/{read.room}" if read.tokens else ""
+        if read.traps and editor.has_focus:
+            mend = tr("{key} mends it.", key=self.app.key("fix")) if read.traps[0].fix is not None else ""
+            self._told = f"{read.traps[0].message} {mend}"
             self.say(self._told)
         elif self._told:
             self.unsay(self._told)

@@ -20,9 +20,9 @@ from sdterm.core.names import printable
 from sdterm.tui.actions import bindings
 
 if TYPE_CHECKING:
+    from sdterm.core.jobs import Trap
     from sdterm.core.prompt.edit import Edited
     from sdterm.core.prompt.highlight import Mark
-    from sdterm.core.prompt.lint import Lint
     from sdterm.core.tags import Tag
 
 _NOT_OURS = {"f6", "f7", "ctrl+x,super+x", "ctrl+z,super+z", "ctrl+y,super+y", "ctrl+f", "ctrl+c,super+c"}
@@ -75,7 +75,7 @@ class PromptEditor(TextArea, inherit_bindings=False):
         self.negative = negative
         self.border_title = title
         self.cursor_blink = False  # a blinking cursor costs 435 bytes a second on an idle line
-        self.lints: tuple[Lint, ...] = ()
+        self.traps: tuple[Trap, ...] = ()
         self._marks: tuple[Mark, ...] | None = None
         self._starts: list[int] = []
         self._completions: Completions | None = None
@@ -123,8 +123,8 @@ class PromptEditor(TextArea, inherit_bindings=False):
         for mark in self._marks:
             if mark.start < end and mark.end > start:
                 line.stylize(_style(mark), max(0, mark.start - start), mark.end - start)
-        for lint in self.lints:
-            first, last = lint.span
+        for trap in self.traps:
+            first, last = trap.start, trap.end
             if first < end and max(last, first + 1) > start:
                 line.stylize("underline2", max(0, first - start), max(last, first + 1) - start)
         if any(not c.isprintable() for c in line.plain):  # what was pasted may hold what a terminal obeys
@@ -143,14 +143,15 @@ class PromptEditor(TextArea, inherit_bindings=False):
     def on_text_area_changed(self, event: TextArea.Changed) -> None:
         event.stop()
         self._marks = None
-        self.lints = ()
+        self.traps = ()
         self._line_cache.clear()
         self.post_message(self.Typed(self))
         if self.has_focus:
             self._ask_for_completion(asked=False)
 
-    def show_lints(self, lints: tuple[Lint, ...]) -> None:
-        self.lints = lints
+    def show_traps(self, traps: tuple[Trap, ...]) -> None:
+        """Underline what does not do what it looks like."""
+        self.traps = traps
         self._line_cache.clear()
         self.refresh()
 
@@ -190,15 +191,15 @@ class PromptEditor(TextArea, inherit_bindings=False):
 
     def action_fix(self) -> None:
         """Mend the first trap that can be mended by itself; go to it otherwise."""
-        if not self.lints:
+        if not self.traps:
             self.app.notify(tr("Nothing to mend here."))
             return
-        lint = next((lint for lint in self.lints if lint.fix is not None), self.lints[0])
-        start, end = lint.span
-        if lint.fix is None:
+        trap = next((trap for trap in self.traps if trap.fix is not None), self.traps[0])
+        start, end = trap.start, trap.end
+        if trap.fix is None:
             self._put(self.text[start:end], start, end, start)
         else:
-            self._put(lint.fix, start, end, start + len(lint.fix))
+            self._put(trap.fix, start, end, start + len(trap.fix))
 
     # --- completion --------------------------------------------------------------------------------------------------
 
