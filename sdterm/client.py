@@ -33,6 +33,7 @@ from sdterm.core.jobs import (
     JobDetails,
     JobPage,
     Model,
+    Networks,
     Picture,
     PicturePage,
     Problem,
@@ -42,6 +43,7 @@ from sdterm.core.jobs import (
     SettingView,
     State,
     Stop,
+    Style,
     Submission,
     Words,
 )
@@ -153,11 +155,12 @@ class Client:
         return TypeAdapter(list[Model]).validate_json(self._call("GET", "models"))
 
     def load_model(self, name: str) -> None:
-        """Have a checkpoint read into memory; the events of no job tell how it goes."""
+        """Have a checkpoint read into memory; events of no job tell how it goes: `model_loading`, of which the last is
+        `done`, or a `warning` with the code `model_not_loaded`. Refused while everything that draws has a job."""
         self._call("POST", "models/load", json={"name": name})
 
     def unload_models(self) -> None:
-        """Free the memory that models take which nobody draws with."""
+        """Free the memory that models take which nobody draws with, and wait until it is free."""
         self._call("POST", "models/unload")
 
     def hash_model(self, name: str) -> None:
@@ -167,6 +170,12 @@ class Client:
     def read_prompt(self, words: Words) -> PromptReading:
         """What in a prompt does not do what it looks like, and its tokens."""
         return self._post(PromptReading, "prompt", words)
+
+    def styles(self) -> list[Style]:
+        return TypeAdapter(list[Style]).validate_json(self._call("GET", "styles"))
+
+    def networks(self) -> Networks:
+        return self._get(Networks, "networks")
 
     def catalogue(self) -> Catalogue:
         return self._get(Catalogue, "catalogue")

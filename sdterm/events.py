@@ -56,6 +56,8 @@ class ModelLoading(Event):
     model: str
     done: bool
     seconds: float = 0.0
+    fraction: float | None = None
+    """Of the file's weights, read so far; told now and then while a large one is read."""
 
 
 class ModelHashed(Event):

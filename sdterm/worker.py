@@ -73,6 +73,7 @@ class Worker:
         self._saved: SimpleQueue[bool] = SimpleQueue()  # the host's answers about images
         self._cancel = threading.Event()
         self._job: int | None = None
+        self._is_busy = False
 
     def run(self, stream: BinaryIO) -> None:
         """Draw until the process ends, which it does with the stream."""
@@ -81,6 +82,7 @@ class Worker:
         self._wire.send("ready", pid=os.getpid(), device=str(self._engine.device))
         while True:
             message, plan = self._jobs.get()
+            self._is_busy = True
             try:
                 if message["type"] == "load":
                     self._load(message["model"])
@@ -90,17 +92,19 @@ class Worker:
                 traceback.print_exc()
                 said = f"{type(error).__name__}: {error}"
                 self._wire.event(message.get("job"), Failed(code="internal", message=said, advice=_DEFECT))
-            self._job = None
+            self._job, self._is_busy = None, False
             self._wire.send("finished", job=message.get("job"))
 
     def _load(self, model: str) -> None:
-        """Read a model that will be drawn with."""
-        request = GenerationRequest(prompt="-", model=model, precision=self._settings["precision"])
+        """Read a model as a job with these settings would."""
+        memory, precision = self._settings["memory"], self._settings["precision"]
+        request = GenerationRequest(prompt="-", model=model, memory=memory, precision=precision)
         try:
             self._engine.preload(request, self._current_plugins(), lambda event: self._wire.event(None, event))
         except Exception as error:
             if not (known := failure(error)):
                 raise
+            self._end_if_lost(None, known)
             self._wire.event(None, Warning(code="model_not_loaded", message=f"{known.message} {known.advice}".strip()))
 
     def _draw(self, message: dict[str, Any], plan: bytes) -> None:
@@ -128,13 +132,16 @@ class Worker:
             pause_at=message["pause_at"],
         )
         for event in events:
-            if isinstance(event, Failed) and event.code in (ILLEGAL_ACCESS, DEVICE_LOST):
-                self._wire.send("lost", job=job, code=event.code, message=f"{event.message} {event.advice}")
-                os._exit(EXIT_DEVICE)
+            self._end_if_lost(job, event)
             bound = {"generation": plugins.identity} if isinstance(event, Started) else {}
             self._wire.event(job, event, **bound)
             if isinstance(event, Image | Grid) and not self._saved.get():
                 events.close()  # there is nowhere to put it; the tape keeps what it takes to draw it again
+
+    def _end_if_lost(self, job: int | None, event: Event) -> None:
+        if isinstance(event, Failed) and event.code in (ILLEGAL_ACCESS, DEVICE_LOST):
+            self._wire.send("lost", job=job, code=event.code, message=f"{event.message} {event.advice}")
+            os._exit(EXIT_DEVICE)
 
     def _listen(self, stream: BinaryIO) -> None:
         while True:
@@ -173,7 +180,7 @@ class Worker:
                 recent.append((now - at) / (pulse.call - last))
             if pulse.call != last:
                 last, at = pulse.call, now
-            if self._job is None:  # nobody listens
+            if not self._is_busy:  # nobody listens
                 continue
             median = statistics.median(recent) if recent else 0.0
             self._wire.send("heartbeat", job=self._job, phase=pulse.phase, call=pulse.call, median=median)

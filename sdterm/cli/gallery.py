@@ -28,7 +28,9 @@ _LONGEST_LINE = 100_000  # characters: a command that was cut would copy somethi
 @flag_options
 @click.pass_context
 def gallery(context: click.Context, query: str, limit: int, export: Path | None, as_json: bool) -> None:
-    """List saved pictures whose infotext has the words of QUERY, the newest first, and how to copy them."""
+    """List the saved pictures that QUERY lets through, the newest first, and how to copy them. It has words of the
+    infotext and terms like steps>=20, sampler:"dpm++ 2m", size:512x768, after:2026-11-01 or -seed:7, all of which must
+    hold."""
     with connect(settings_of(context)) as host:
         pictures = _pictures(host, query, limit)
     if as_json:
@@ -39,7 +41,7 @@ def gallery(context: click.Context, query: str, limit: int, export: Path | None,
             click.echo(printable(_line(picture), limit=2000))
     there = [Path(picture.path) for picture in pictures if not picture.missing]
     if not there:
-        say("No picture has these words." if query else "There is no picture yet. `sdterm generate PROMPT` makes one.")
+        say("No picture is like that." if query else "There is no picture yet. `sdterm generate PROMPT` makes one.")
         context.exit(EXIT_FAILED if export else 0)
     if export:
         export = export.absolute()

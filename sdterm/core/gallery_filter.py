@@ -1,17 +1,22 @@
 """The gallery's filter: `purple mountains sampler:euler steps>=20 -seed:7 after:2026-11-01`.
 
-Words must stand in the infotext (as the beginning of a word); all terms must hold; a minus turns one round.
+Words must stand in the infotext, the last of a term as the beginning of one; all terms must hold; a minus turns one
+round. What can be compared is kept beside each picture, as `facts` reads it from the infotext.
 """
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
+from sdterm.core import infotext as infotexts
 from sdterm.core.names import UnknownNameError, find, printable
 
+Fact = str | float | None
+
 NUMBERS = {"steps": "Steps", "cfg": "CFG scale", "clip": "Clip skip", "denoising": "Denoising strength"}
-"""A name for a number of the infotext → its key there."""
+"""A column with a number of the infotext → its key there."""
 TEXTS = {
     "sampler": "Sampler",
     "schedule": "Schedule type",
@@ -19,18 +24,23 @@ TEXTS = {
     "hash": "Model hash",
     "version": "Version",
 }
-"""A name for a text of the infotext → its key there."""
-COLUMNS = {"seed": "seed", "width": "width", "height": "height", "job": "job"}
-"""A name for a number that the gallery keeps by itself."""
+"""A column with a text of the infotext, case folded → its key there."""
+OWN = ("seed", "width", "height", "job")
+"""Columns with a number that the gallery knows by itself."""
 DATES = ("after", "before")
-FIELDS = (*NUMBERS, *TEXTS, *COLUMNS, "size", *DATES)
+FIELDS = (*NUMBERS, *TEXTS, *OWN, "size", *DATES)
+_UNSAID = {"Clip skip": "1"}  # what an infotext leaves out because it is so by default
 
-_TERM = re.compile(r'(-?)(?:([A-Za-z_]+)(:|<=|>=|<|>|=))?(?:"([^"]*)"?|(\S+)|$)')
-_SIZE = re.compile(r"(\d{1,5})[x×*](\d{1,5})", re.IGNORECASE)
+_TERM = re.compile(r'(?!\s)(-?)(?:([A-Za-z_]+)(:|<=|>=|<|>|=))?(?:"([^"]*)"?|(\S*))')
+_SIZE = re.compile(r"([0-9]{1,5})[x×*]([0-9]{1,5})", re.IGNORECASE)
 
 
 class FilterError(ValueError):
-    """A term cannot be understood; the message is a sentence."""
+    """A term cannot be understood; the message is a sentence. position: of the term's first character, from 0."""
+
+    def __init__(self, message: str, position: int) -> None:
+        super().__init__(message)
+        self.position = position
 
 
 @dataclass(frozen=True)
@@ -46,51 +56,47 @@ class Term:
 
 def parse(text: str) -> tuple[Term, ...]:
     """The terms of a filter. Raises FilterError."""
-    return tuple(_terms(text))
+    return tuple(_terms(text.encode("utf-8", "replace").decode()))  # half a character is none
 
 
 def _terms(text: str) -> Iterator[Term]:
-    at = 0
-    while at < len(text):
-        if text[at].isspace():
-            at += 1
-            continue
-        match = _TERM.match(text, at)
-        if not match or match.end() == at:
-            raise FilterError(f"The filter cannot be read from position {at + 1} on.")
-        at = match.end()
+    for match in _TERM.finditer(text):
         minus, field, sign, quoted, plain = match.groups()
-        value = quoted if quoted is not None else plain or ""
+        value = plain if quoted is None else quoted
         if field:
-            yield _checked(field, sign, value, bool(minus))
+            yield _checked(field, sign, value, bool(minus), match.start())
         elif value:
             yield Term(None, ":", value, bool(minus))
 
 
-def _checked(field: str, sign: str, value: str, negated: bool) -> Term:
+def _checked(field: str, sign: str, value: str, negated: bool, position: int) -> Term:
     try:
         name = find("filter", field, {known: known for known in FIELDS})
     except UnknownNameError as error:
-        raise FilterError(f'{error} In quotation marks it is a word: "{printable(field)}{sign}".') from None
+        said = f'{error} In quotation marks it is a word: "{printable(field)}{sign}".'
+        raise FilterError(said, position) from None
+    wrong = None
     if not value:
-        raise FilterError(f"{name}{sign} needs a value behind it.")
-    if name in (*NUMBERS, *COLUMNS) and not _is_number(value):
-        raise FilterError(f"{name}{sign}{printable(value, 40)} is no number.")
-    if name == "size" and not _SIZE.fullmatch(value):
-        raise FilterError(f"size:{printable(value, 40)} is no size like 512x768.")
-    if name in DATES and _date(value) is None:
-        raise FilterError(f"{name}:{printable(value, 40)} is no date like 2026-11-23.")
-    if name in (*TEXTS, "size", *DATES) and sign not in (":", "="):
-        raise FilterError(f"{name} is compared with : alone.")
+        wrong = f"{name}{sign} needs a value behind it"
+    elif name in (*NUMBERS, *OWN) and not _is_number(value):
+        wrong = f"{name}{sign}{printable(value, 40)} is no number"
+    elif name == "size" and not _SIZE.fullmatch(value):
+        wrong = f"{name}{sign}{printable(value, 40)} is no size like 512x768"
+    elif name in DATES and _date(value) is None:
+        wrong = f"{name}{sign}{printable(value, 40)} is no date like 2026-11-23"
+    elif name in (*TEXTS, "size", *DATES) and sign not in (":", "="):
+        wrong = f"{name} is compared with : alone"
+    if wrong:
+        raise FilterError(f"{wrong} (character {position + 1}).", position)
     return Term(name, sign, value, negated)
 
 
 def sql(terms: tuple[Term, ...]) -> tuple[str, list[str | float]]:
-    """A condition on the row `p` of a picture, and its values; `parameter(infotext, key)` must be a function there."""
+    """A condition on the row `p` of a picture, and its values."""
     conditions, values = ["1"], []
     for term in terms:
         condition, given = _condition(term)
-        conditions.append(f"NOT ({condition})" if term.negated else condition)
+        conditions.append(f"({condition}) IS NOT TRUE" if term.negated else condition)  # nothing known is no match
         values += given
     return " AND ".join(conditions), values
 
@@ -100,32 +106,27 @@ def _condition(term: Term) -> tuple[str, list[str | float]]:
     match term.field:
         case None:
             words = re.findall(r"\w+", term.value)
-            query = " ".join(f'"{word}"*' for word in words)
             inside = "p.id IN (SELECT rowid FROM pictures_text WHERE pictures_text MATCH ?)"
-            return (inside, [query]) if words else ("1", [])
+            return (inside, [f'"{" ".join(words)}"*']) if words else ("1", [])
         case "size":
-            found = _SIZE.fullmatch(term.value)
-            assert found
-            return "p.width = ? AND p.height = ?", [float(found[1]), float(found[2])]
+            width, height = _SIZE.fullmatch(term.value).groups()  # type: ignore[union-attr] # checked
+            return "p.width = ? AND p.height = ?", [float(width), float(height)]
         case "after" | "before":
             at = _date(term.value)
             assert at is not None
             return f"p.saved {'>=' if term.field == 'after' else '<'} ?", [at]
+        case "seed" if sign == "=":  # digits: a REAL has not enough of them
+            return "p.seed = ?", [term.value.lstrip("0") or "0"]
         case "seed":
-            return f"CAST(p.seed AS REAL) {sign} ?" if sign != "=" else "p.seed = ?", [
-                term.value if sign == "=" else float(term.value)
-            ]
-        case field if field in COLUMNS:
-            return f"p.{COLUMNS[field]} {sign} ?", [float(term.value)]
-        case field if field in NUMBERS:
-            return f"CAST(parameter(p.infotext, ?) AS REAL) {sign} ?", [NUMBERS[field], float(term.value)]
+            return f"CAST(p.seed AS REAL) {sign} ?", [float(term.value)]
+        case field if field in TEXTS:
+            return f"instr(p.{field}, ?) > 0", [term.value.casefold()]
         case field:
-            assert field
-            return "instr(lower(coalesce(parameter(p.infotext, ?), '')), ?) > 0", [TEXTS[field], term.value.lower()]
+            return f"p.{field} {sign} ?", [float(term.value)]
 
 
 def _is_number(text: str) -> bool:
-    return re.fullmatch(r"-?\d{1,30}(\.\d{1,30})?", text) is not None
+    return re.fullmatch(r"-?[0-9]{1,30}(\.[0-9]{1,30})?", text) is not None
 
 
 def _date(text: str) -> float | None:
@@ -135,8 +136,17 @@ def _date(text: str) -> float | None:
         return None
 
 
-def parameter(infotext: str, key: str) -> str | None:
-    """The value of a key in the last line of an infotext; cheaper than reading all of it."""
-    line = infotext[infotext.rfind("\n") + 1 :]
-    found = re.search(rf'(?:^|, ){re.escape(key)}: (?:"((?:[^"\\]|\\.)*)"|([^,]*))', line)
-    return None if not found else found[1] if found[1] is not None else found[2]
+def facts(infotext: str) -> dict[str, Fact]:
+    """Each column of NUMBERS and TEXTS with its value in an infotext; None where it says nothing of the kind."""
+    said = _UNSAID | dict(infotexts.parse(infotext).parameters)
+    texts = {column: said[key].casefold() if key in said else None for column, key in TEXTS.items()}
+    numbers = {column: float(said[key]) if _is_number(said.get(key, "")) else None for column, key in NUMBERS.items()}
+    return texts | numbers
+
+
+def fact(infotext: str, column: str) -> Fact:
+    """One of `facts`, for SQL; cheap when the next one is of the same infotext."""
+    return _facts(infotext)[column]
+
+
+_facts = lru_cache(maxsize=1)(facts)

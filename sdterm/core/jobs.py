@@ -271,6 +271,25 @@ class Model(Answer):
     """It is in the memory of a process that draws."""
 
 
+class Style(Answer):
+    """A named piece of prompt, of a styles file."""
+
+    name: str
+    prompt: str
+    negative_prompt: str
+
+
+class Networks(Answer):
+    """The names by which prompts call what lies in the data folder."""
+
+    lora: tuple[str, ...]
+    """For `<lora:NAME:1>`."""
+    hypernet: tuple[str, ...]
+    """For `<hypernet:NAME:1>`."""
+    embeddings: tuple[str, ...]
+    """Textual inversions, which are called by their bare names."""
+
+
 class SettingView(Answer):
     """A setting, its value and where that comes from."""
 

@@ -4,8 +4,8 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,8 @@ class CheckpointFile:
     """A checkpoint on disk. Implements the `WeightsReader` that model families read from."""
 
     path: Path
+    on_read: Callable[[int], None] | None = field(default=None, compare=False, repr=False)
+    """Told of each tensor that was read how many numbers it has."""
 
     @property
     def name(self) -> str:
@@ -88,8 +90,13 @@ class CheckpointFile:
 
     def read(self, keys: Sequence[str], device: "torch.device", dtype: "torch.dtype") -> "dict[str, torch.Tensor]":
         """The tensors of `keys`, memory-mapped where neither device nor dtype has to change."""
+        tensors = {}
         with self._open("pt") as file:
-            return {key: file.get_tensor(key).to(device=device, dtype=dtype) for key in keys}
+            for key in keys:
+                tensors[key] = file.get_tensor(key).to(device=device, dtype=dtype)
+                if self.on_read:
+                    self.on_read(tensors[key].numel())
+        return tensors
 
     def _open(self, framework: str = "np") -> Any:
         try:
@@ -128,9 +135,10 @@ class Library:
         if name is None:
             return checkpoints[0]
         names: dict[str, CheckpointFile] = {}
+        hashes = self.known_hashes(checkpoint.path for checkpoint in checkpoints)
         for checkpoint in reversed(checkpoints):  # the first of two with one name wins
             names |= {checkpoint.name: checkpoint, checkpoint.path.name: checkpoint, str(checkpoint.path): checkpoint}
-            if known := self.known_hash(checkpoint.path):
+            if known := hashes.get(checkpoint.path):
                 names |= {known[:10]: checkpoint, known: checkpoint}
         return find("model", name, names, more=f" Checkpoints go to {self.root / CHECKPOINTS}.")
 
@@ -187,11 +195,16 @@ class Library:
 
     def known_hash(self, path: Path) -> str | None:
         """The SHA-256 of a file if it was computed before and the file has not changed since."""
-        try:
-            known = self._entry(path).get("sha256")
-        except OSError:
-            return None
-        return str(known) if known else None
+        return self.known_hashes([path]).get(path)
+
+    def known_hashes(self, paths: Iterable[Path]) -> dict[Path, str]:
+        """The same of many files at once; those not known are left out."""
+        entries, found = self._entries(), {}
+        for path in paths:
+            with contextlib.suppress(OSError):
+                if known := _current(entries, path).get("sha256"):
+                    found[path] = str(known)
+        return found
 
     def _remember(self, path: Path, hashes: dict[str, str]) -> None:
         entry = self._entry(path) | {"stamp": _stamp(path)} | hashes
@@ -200,8 +213,7 @@ class Library:
 
     def _entry(self, path: Path) -> dict[str, Any]:
         """What is remembered of a file as it is now. Raises OSError."""
-        entry = self._entries().get(str(path))
-        return entry if isinstance(entry, dict) and entry.get("stamp") == _stamp(path) else {}
+        return _current(self._entries(), path)
 
     @property
     def _cache_file(self) -> Path:
@@ -238,6 +250,12 @@ def _model_files(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> Iterator[P
         for path in (Path(place, name) for name in files):
             if path.suffix in suffixes and ".vae" not in path.suffixes and path.is_file():
                 yield path
+
+
+def _current(entries: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The entry of a file, unless the file has changed since. Raises OSError."""
+    entry = entries.get(str(path))
+    return entry if isinstance(entry, dict) and entry.get("stamp") == _stamp(path) else {}
 
 
 def _stamp(path: Path) -> list[int]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import math
 import os
 import threading
 import time
@@ -36,6 +37,9 @@ from sdterm.engine.tape import Tape
 from sdterm.events import Cancelled, Done, Event, Image, ModelLoading, Paused, Started, Warning
 from sdterm.hooks import MemoryOptimizer
 from sdterm.request import GenerationRequest
+
+TOLD_EVERY = 0.5
+"""Seconds between two words on how far the reading of weights is."""
 
 
 @dataclass(frozen=True)
@@ -117,13 +121,23 @@ class Engine:
     def preload(self, request: GenerationRequest, plugins: PluginSet, emit: Callable[[Event], None]) -> None:
         """Read the model that this request is drawn with, so that drawing need not. Raises what cannot be loaded; see
         `failures`."""
+        was_read = False
+
+        def noticed(event: Event) -> None:
+            nonlocal was_read
+            was_read |= isinstance(event, ModelLoading)
+            emit(event)
+
         self._at("load")
         try:
             choices = choose(request, plugins, self.library)
             plan = prepare(request, choices, plugins, self.library, self.styles)
             optimizers, _ = choose_optimizers(plugins, request.memory, self.device)
+            dtype = pick_dtype(self.device, request.precision)
             with torch.inference_mode():
-                self._load(choices, plan, plugins, pick_dtype(self.device, request.precision), optimizers, emit)
+                self._load_as_asked(request, choices, plan, plugins, dtype, optimizers, noticed)
+            if not was_read:  # it was there, and whoever waits is told so
+                emit(ModelLoading(model=plan.model, done=True))
         finally:
             self.pulse = Pulse()
 
@@ -163,15 +177,7 @@ class Engine:
         if warning := _ignored_networks(plan):
             emit(warning)
         dtype = pick_dtype(self.device, request.precision)
-        while True:
-            try:
-                model = self._load(choices, plan, plugins, dtype, optimizers, emit)
-                break
-            except OptimizerError as error:
-                if error.optimizer in map(plugins.optimizer, request.memory):
-                    raise
-                emit(Warning(code="optimizer_skipped", message=f"{error} Going on without it."))
-                optimizers = tuple(optimizer for optimizer in optimizers if optimizer is not error.optimizer)
+        model, optimizers = self._load_as_asked(request, choices, plan, plugins, dtype, optimizers, emit)
         if warning := _ignored_embeddings(plan, model, file_stems(self.library.root / EMBEDDINGS)):
             emit(warning)
         sigmas = run_sigmas(choices, plan, plugins, noise_levels(request, choices.sampler, plugins, model))
@@ -197,6 +203,26 @@ class Engine:
     def _at(self, phase: Literal["load", "sample", "decode"], call: int | None = None) -> None:
         self.pulse = Pulse(phase, self.pulse.call if call is None else call)
 
+    def _load_as_asked(
+        self,
+        request: GenerationRequest,
+        choices: Choices,
+        plan: Plan,
+        plugins: PluginSet,
+        dtype: torch.dtype,
+        optimizers: tuple[MemoryOptimizer, ...],
+        emit: Callable[[Event], None],
+    ) -> tuple[Model, tuple[MemoryOptimizer, ...]]:
+        """The model with the optimizers that work. Raises OptimizerError if one does not that the request names."""
+        while True:
+            try:
+                return self._load(choices, plan, plugins, dtype, optimizers, emit), optimizers
+            except OptimizerError as error:
+                if error.optimizer in map(plugins.optimizer, request.memory):
+                    raise
+                emit(Warning(code="optimizer_skipped", message=f"{error} Going on without it."))
+                optimizers = tuple(optimizer for optimizer in optimizers if optimizer is not error.optimizer)
+
     def _load(
         self,
         choices: Choices,
@@ -212,9 +238,18 @@ class Engine:
             self._model = with_optimizers(model, plugins, optimizers)
             return self._model
         del model  # its memory is needed for the next one
-        began = time.perf_counter()
+        began, told = time.perf_counter(), math.inf
+
+        def tell(fraction: float) -> None:
+            nonlocal told
+            now = time.perf_counter()
+            told = min(told, now)  # the time of the first tensor
+            if now - told >= TOLD_EVERY:
+                told = now
+                emit(ModelLoading(model=plan.model, done=False, fraction=fraction))
+
         emit(ModelLoading(model=plan.model, done=False))
-        self._model = load_model(choices, plugins, plan.model_hash, self.device, dtype, optimizers)
+        self._model = load_model(choices, plugins, plan.model_hash, self.device, dtype, optimizers, tell)
         emit(ModelLoading(model=plan.model, done=True, seconds=time.perf_counter() - began))
         return self._model
 

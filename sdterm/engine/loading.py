@@ -1,11 +1,12 @@
 """A checkpoint in memory: built by its family, shaped by memory optimizers."""
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
-from sdterm.core.library import ModelFileError
+from sdterm.core.library import CheckpointFile, ModelFileError
 from sdterm.core.plan import Choices
 from sdterm.core.registry import PluginSet
 from sdterm.engine.conditioning import Conditioner
@@ -67,14 +68,27 @@ def load_model(
     device: torch.device,
     dtype: torch.dtype,
     optimizers: Sequence[MemoryOptimizer],
+    tell: Callable[[float], None] = lambda fraction: None,
 ) -> Model:
-    """Read the weights and apply the optimizers. Raises ModelFileError; OptimizerError naming one that fails;
-    PluginError if the family does."""
+    """Read the weights and apply the optimizers. tell: called with the fraction of the weights read so far. Raises
+    ModelFileError; OptimizerError naming one that fails; PluginError if the family does."""
     family = choices.family
     with plugins.guard(family, ModelFileError):
-        components = family.build(choices.checkpoint, device, dtype)
+        components = family.build(_telling(choices.checkpoint, tell), device, dtype)
         sampling, condition = DiscreteSampling(components.alphas_cumprod), Conditioner(components, family.tokens)
     return with_optimizers(Model(sha256, dtype, (), components, sampling, condition), plugins, optimizers)
+
+
+def _telling(checkpoint: CheckpointFile, tell: Callable[[float], None]) -> CheckpointFile:
+    """The same checkpoint, which tells how much of it was read."""
+    whole, read = max(sum(map(math.prod, checkpoint.shapes().values())), 1), 0
+
+    def on_read(numbers: int) -> None:
+        nonlocal read
+        read += numbers
+        tell(min(read / whole, 1.0))
+
+    return replace(checkpoint, on_read=on_read)
 
 
 def can_switch(model: Model, optimizers: Sequence[MemoryOptimizer]) -> bool:

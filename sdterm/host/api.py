@@ -26,6 +26,7 @@ from sdterm.core.jobs import (
     Model,
     ModelName,
     Move,
+    Networks,
     Picture,
     PicturePage,
     Problem,
@@ -35,6 +36,7 @@ from sdterm.core.jobs import (
     SettingView,
     State,
     Stop,
+    Style,
     Submission,
     Words,
 )
@@ -166,12 +168,12 @@ def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
 
     @router.post("/models/load", status_code=202)
     async def load_model(which: ModelName) -> None:
-        """Read a checkpoint into memory now, by whoever has nothing to draw; events of no job tell how it goes."""
-        await home.preload(which.name)
+        """Read a checkpoint into memory, if somebody has nothing to draw; events of no job tell how it goes."""
+        await home.load_model(which.name)
 
     @router.post("/models/unload", status_code=202)
     async def unload_models() -> None:
-        """Free the memory that models take; those that are drawn with stay."""
+        """Free the memory that models take; those that are drawn with stay. The answer comes once it is free."""
         await home.dispatcher.unload()
 
     @router.post("/models/hash", status_code=202)
@@ -183,6 +185,16 @@ def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
     async def prompt(words: Words) -> PromptReading:
         """How a prompt is read: what in it does not do what it looks like, and its tokens."""
         return await run_in_threadpool(home.read_prompt, words)
+
+    @router.get("/styles")
+    async def styles() -> list[Style]:
+        """The styles that jobs can name."""
+        return await run_in_threadpool(home.styles)
+
+    @router.get("/networks")
+    async def networks() -> Networks:
+        """The networks and embeddings that prompts can name."""
+        return await run_in_threadpool(home.networks)
 
     @router.get("/catalogue")
     async def catalogue() -> Catalogue:

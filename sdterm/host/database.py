@@ -10,10 +10,10 @@ from errno import EDQUOT, ENOSPC
 from importlib.resources import files
 from pathlib import Path
 
-from sdterm.core.gallery_filter import parameter
+from sdterm.core.gallery_filter import fact
 from sdterm.core.health import on_network
 
-MIGRATIONS = ("schema.sql",)
+MIGRATIONS = ("schema.sql", "facts.sql")
 """The files that bring a database from version k to k + 1."""
 
 _log = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ def _opened(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, timeout=10)
     try:
         connection.row_factory = sqlite3.Row
-        connection.create_function("parameter", 2, parameter, deterministic=True)
+        connection.create_function("fact", 2, fact, deterministic=True)  # for migrations
         # A log beside the file needs shared memory, which network file systems lack.
         connection.execute(f"PRAGMA journal_mode = {'DELETE' if on_network(path) else 'WAL'}")
         connection.execute("PRAGMA foreign_keys = ON")

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from sdterm.core.config import Settings
 from sdterm.core.jobs import GRID, JobDetails, Progress, Resumption, WorkerView
+from sdterm.core.names import printable
 from sdterm.core.naming import NameFacts
 from sdterm.core.output import save_grid, save_image, unwritable
 from sdterm.core.place import Place
@@ -35,7 +36,7 @@ from sdterm.events import (
     event_of,
 )
 from sdterm.host.database import is_full
-from sdterm.host.jobs import Jobs
+from sdterm.host.jobs import Jobs, WrongStateError
 from sdterm.host.log import EventLog
 from sdterm.host.pictures import Pictures
 from sdterm.host.worker import UnusableDeviceError, WorkerLostError, WorkerProcess
@@ -69,7 +70,9 @@ class Dispatcher:
         self._news = [asyncio.Event() for _ in devices]
         self._running: dict[int, WorkerProcess] = {}
         self._progress: dict[int, Progress] = {}
-        self._to_load: str | None = None  # a model that somebody is about to draw with
+        self._to_load: Path | None = None  # a checkpoint that somebody is about to draw with
+        self._loading: set[WorkerProcess] = set()
+        self._to_free: dict[WorkerProcess, asyncio.Event] = {}
         self._waiting: dict[int, tuple[int, float]] = {}  # job → bytes free when its disk was full, and when
 
     @property
@@ -78,7 +81,7 @@ class Dispatcher:
 
     @property
     def is_busy(self) -> bool:
-        return bool(self._running)
+        return bool(self._running or self._loading)
 
     def progress(self, job: int) -> Progress | None:
         """Where a running job is."""
@@ -94,14 +97,28 @@ class Dispatcher:
         if worker := self._running.get(job):
             await worker.send("stop", job=job)
 
-    def preload(self, model: str) -> None:
-        """Have a model read by the next worker that has nothing to draw."""
-        self._to_load = model
+    def preload(self, path: Path) -> None:
+        """Have a checkpoint read by a worker that has nothing to draw; one that reads another begins afterwards. Raises
+        WrongStateError if all draw."""
+        drawing = self._running.values()
+        if all(worker.is_out or worker in drawing for worker in self._workers):
+            raise WrongStateError("A job is being drawn. The checkpoint is read by itself once a job needs it.")
+        if self._to_load and self._to_load != path:
+            self._not_loaded(self._to_load, "Another was asked for since.")
+        self._to_load = path
         self.wake()
 
     async def unload(self) -> None:
-        """Free what workers without a job hold on their devices, not only the model."""
-        await asyncio.gather(*(worker.end() for worker in self._workers if worker not in self._running.values()))
+        """Free what workers without a job hold on their devices, not only the model; reading one is given up."""
+        if self._to_load:
+            self._not_loaded(self._to_load, _TO_FREE)
+            self._to_load = None
+        idle = [worker for worker in self._workers if worker.is_alive and worker not in self._running.values()]
+        freed = {worker: self._to_free.setdefault(worker, asyncio.Event()) for worker in idle}
+        await asyncio.gather(*(worker.end() for worker in idle if worker in self._loading))  # its reader notices
+        self.wake()
+        for event in freed.values():
+            await event.wait()
 
     async def run(self) -> None:
         """Until cancelled, which ends all workers; their jobs go on with the next host."""
@@ -124,7 +141,11 @@ class Dispatcher:
                 await asyncio.sleep(0)  # those that have a model in memory look first
             news.clear()
             try:
-                job = self._jobs.take()
+                job, freed = self._jobs.take(), self._to_free.pop(worker, None)
+                if freed:
+                    if job is None:
+                        await worker.end()
+                    freed.set()
                 if job is not None:
                     if not await self._ready(worker, job):
                         failures += 1
@@ -136,9 +157,9 @@ class Dispatcher:
                     await self._draw(worker, job)
                     idle_since = now()
                     continue
-                if model := self._to_load:
+                if path := self._to_load:
                     self._to_load = None
-                    await self._load(worker, model)
+                    await self._load(worker, path)
                     idle_since = now()
                     continue
             except Exception:  # a full disk, or a defect: the queue goes on once it can
@@ -151,12 +172,14 @@ class Dispatcher:
             except TimeoutError:
                 await worker.end()  # frees everything that it has on the device, not only the model
 
-    async def _load(self, worker: WorkerProcess, model: str) -> None:
+    async def _load(self, worker: WorkerProcess, path: Path) -> None:
+        """Have a worker read a checkpoint; events of no job tell how it goes."""
+        self._loading.add(worker)
         try:
             if not worker.is_alive:
                 await worker.start()
             worker.set_loading()
-            await worker.send("load", model=model)
+            await worker.send("load", model=str(path))
             async with aclosing(worker.messages()) as messages:
                 async for message, _ in messages:
                     if message["type"] == "finished":
@@ -164,12 +187,17 @@ class Dispatcher:
                     fields = dict(message["event"])
                     event = event_of(fields.pop("event"), fields)
                     if isinstance(event, ModelLoading):
-                        worker.set_model(event.model)
+                        worker.set_model(event.model if event.done else None)
                     self._log.add(None, event)
         except (WorkerLostError, UnusableDeviceError) as error:
-            self._log.add(None, Warning(code="model_not_loaded", message=str(error)))
+            self._not_loaded(path, _TO_FREE if worker in self._to_free else str(error))
         finally:
+            self._loading.discard(worker)
             worker.set_job(None)
+
+    def _not_loaded(self, path: Path, why: str) -> None:
+        said = f"{printable(path.name)} was not loaded. {why}"
+        self._log.add(None, Warning(code="model_not_loaded", message=said))
 
     async def _ready(self, worker: WorkerProcess, job: int) -> bool:
         """Whether a worker can draw a job now; it is started if need be. If it cannot be, that is no fault of the job,
@@ -276,7 +304,6 @@ class Dispatcher:
         match event:
             case Started():
                 self._jobs.prepared(job.id, event, message["generation"])
-                worker.set_model(event.model)
             case Preview():
                 self._log.show(job.id, event)
             case Image() | Grid():
@@ -292,7 +319,7 @@ class Dispatcher:
                 self._log.add(job.id, event)
             case _:
                 if isinstance(event, ModelLoading):
-                    worker.set_model(event.model)
+                    worker.set_model(event.model if event.done else None)
                 self._log.add(job.id, event)
         return False
 
@@ -417,6 +444,7 @@ def _defect(error: Exception) -> Failed:
 
 _FULL = Failed(code="disk_full", message="The disk is full.", advice="Free some space.")
 _NO_DEVICE = "Start the host with another: sdterm host stop, then sdterm host start --device NAME."
+_TO_FREE = "It was given up: models were to be freed."
 _SEE_LOGS = "`sdterm host logs` shows more."
 _SET_ASIDE = (
     "Try a smaller size or another sampler, then `sdterm queue retry` it: what was computed is kept. "

@@ -1,13 +1,11 @@
 """Everything a host has, put together: what the API speaks to."""
 
 import asyncio
-import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from sdterm import __version__
 from sdterm.core.catalogue import Catalogue, load_catalogue
@@ -20,23 +18,23 @@ from sdterm.core.jobs import (
     JobDetails,
     JobPage,
     Model,
+    Networks,
     PromptReading,
     SettingView,
     Snapshot,
     State,
+    Style,
     Submission,
     Trap,
     Words,
 )
-from sdterm.core.library import CheckpointFile, ModelFileError, file_stems, library_of
-from sdterm.core.names import UnknownNameError, find
+from sdterm.core.library import file_stems, library_of
+from sdterm.core.names import find
 from sdterm.core.output import Saving, ready, saving_of
 from sdterm.core.place import Place
-from sdterm.core.plan import choose_parts, recognise
-from sdterm.core.registry import PluginSet, load_plugins
+from sdterm.core.plan import choose_parts
 from sdterm.core.styles import styles_of
-from sdterm.events import ModelHashed, Warning
-from sdterm.hooks import ModelFamily, PluginError
+from sdterm.host.checkpoints import Checkpoints
 from sdterm.host.database import Database
 from sdterm.host.dispatch import Dispatcher
 from sdterm.host.jobs import Jobs, UnknownJobError
@@ -58,13 +56,12 @@ class Home:
         self._started = clock()
         self._touched = time.monotonic()
         self._clock = clock
-        self._families: dict[tuple[str, int, int], dict[str, Any]] = {}  # what each checkpoint file was found to be
-        self._hashing: set[asyncio.Task[None]] = set()
         devices = devices_of(settings["device"], os.environ)
         self.database = Database(place.database)
         self.log = EventLog(self.database, clock, self._snapshot)
         self.jobs = Jobs(self.database, self.log, clock)
         self.pictures = Pictures(self.database, self.log, clock)
+        self.checkpoints = Checkpoints(settings, self.log)
         self.dispatcher = Dispatcher(devices, settings, place, self.jobs, self.pictures, self.log)
 
     def recover(self) -> None:
@@ -96,7 +93,7 @@ class Home:
         """Wait until nobody has wanted anything for as long as the settings say."""
         limit = self.settings["idle_exit"]
         while True:
-            if self.dispatcher.is_busy or self.log.watching or self.jobs.waiting():
+            if self.dispatcher.is_busy or self.checkpoints.is_busy or self.log.watching or self.jobs.waiting():
                 self.touch()
             left = self._touched + limit - time.monotonic()
             if limit and left <= 0:
@@ -154,52 +151,42 @@ class Home:
         return await asyncio.to_thread(load)
 
     def models(self) -> list[Model]:
-        library, found = library_of(self.settings), []
-        loaded = {worker.model for worker in self.dispatcher.workers}
-        for checkpoint in library.checkpoints():
-            with contextlib.suppress(OSError):  # it went away in between
-                found.append(
-                    Model(
-                        name=checkpoint.name,
-                        path=str(checkpoint.path),
-                        size=checkpoint.path.stat().st_size,
-                        sha256=library.known_hash(checkpoint.path),
-                        embedded=checkpoint.embedded,
-                        loaded=checkpoint.name in loaded,
-                        **self._recognised(checkpoint),
-                    )
-                )
-        return found
+        return self.checkpoints.models({worker.model for worker in self.dispatcher.workers})
 
-    def _recognised(self, checkpoint: CheckpointFile) -> dict[str, Any]:
-        """What a checkpoint is, by the families that ship with sdterm: no stranger's code runs here."""
-        stat = checkpoint.path.stat()
-        key = (str(checkpoint.path), stat.st_size, stat.st_mtime_ns)
-        if key not in self._families:
-            try:
-                family, match = recognise(checkpoint, self._built_in)
-                said = {"family": family.label, "native_size": match.native_size}
-                self._families[key] = {**said, "usable": match.refusal is None, "note": match.refusal or ""}
-            except (ModelFileError, PluginError) as error:
-                self._families[key] = {"usable": False, "note": str(error)}
-        return self._families[key]
+    async def load_model(self, name: str) -> None:
+        """Have a checkpoint read now. Raises FieldError, WrongStateError."""
+        self.dispatcher.preload((await asyncio.to_thread(self.checkpoints.find, name)).path)
 
-    @cached_property
-    def _built_in(self) -> PluginSet:
-        return load_plugins(None, third_party=False)
+    async def hash_model(self, name: str) -> None:
+        """Have a checkpoint's SHA-256 computed. Raises FieldError."""
+        self.checkpoints.compute_hash(await asyncio.to_thread(self.checkpoints.find, name))
+
+    def styles(self) -> list[Style]:
+        """What the styles files hold now. Raises StylesError."""
+        read = styles_of(self.settings)
+        return [Style(name=name, prompt=prompt, negative_prompt=other) for name, (prompt, other) in read.items()]
+
+    def networks(self) -> Networks:
+        """What prompts can call by name."""
+        root = self.settings.root
+        return Networks(
+            lora=tuple(file_stems(root / LORAS)),
+            hypernet=tuple(file_stems(root / HYPERNETWORKS)),
+            embeddings=tuple(file_stems(root / EMBEDDINGS)),
+        )
 
     def read_prompt(self, words: Words) -> PromptReading:
         """The traps in a prompt, and its tokens."""
         from sdterm.core.prompt.reading import read_prompt
 
-        root = self.settings.root
+        there = self.networks()
         reading = read_prompt(
             words.text,
             words.steps,
             negative=words.negative,
-            networks={"lora": file_stems(root / LORAS), "hypernet": file_stems(root / HYPERNETWORKS)},
-            embeddings=file_stems(root / EMBEDDINGS),
-            family=self._family(words.model),
+            networks={"lora": there.lora, "hypernet": there.hypernet},
+            embeddings=there.embeddings,
+            family=self.checkpoints.family(words.model),
         )
         variants = [variant for part in reading.parts for variant in part.schedule]
         most = max(variants, key=lambda variant: sum(chunk.count for chunk in variant.chunks), default=None)
@@ -209,36 +196,6 @@ class Home:
             tokens=tuple(chunk.count for chunk in chunks),
             room=sum(len(chunk.tokens) - 2 for chunk in chunks),
         )
-
-    def _family(self, model: str | None) -> ModelFamily | None:
-        try:
-            return recognise(library_of(self.settings).find(model), self._built_in)[0]
-        except (ModelFileError, PluginError, UnknownNameError):
-            return None
-
-    async def preload(self, name: str) -> None:
-        """Have a checkpoint read now. Raises UnknownNameError, ModelFileError."""
-        self.dispatcher.preload((await self._checkpoint(name)).name)
-
-    async def hash_model(self, name: str) -> None:
-        """Compute a checkpoint's SHA-256: as long as reading it takes; an event tells. Raises UnknownNameError."""
-        checkpoint = await self._checkpoint(name)
-
-        async def work() -> None:
-            try:
-                digest = await asyncio.to_thread(library_of(self.settings).sha256, checkpoint.path)
-            except OSError as error:
-                said = f"{checkpoint.path} cannot be read: {error.strerror}."
-                self.log.add(None, Warning(code="model_unreadable", message=said))
-            else:
-                self.log.add(None, ModelHashed(model=checkpoint.name, sha256=digest))
-
-        task = asyncio.create_task(work())
-        self._hashing.add(task)
-        task.add_done_callback(self._hashing.discard)
-
-    async def _checkpoint(self, name: str) -> CheckpointFile:
-        return await asyncio.to_thread(library_of(self.settings).find, name)
 
     def setting_views(self) -> list[SettingView]:
         return [

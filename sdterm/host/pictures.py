@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from sdterm.core.gallery_filter import FilterError, parse, sql
+from sdterm.core.gallery_filter import FilterError, facts, parse, sql
 from sdterm.core.jobs import GRID, FieldError, Picture, PicturePage
 from sdterm.events import Grid, Image
 from sdterm.host.database import Database
@@ -34,18 +34,19 @@ class Pictures:
         number, seed = (event.index, event.seed) if isinstance(event, Image) else (GRID, None)
         with self._database.transaction():
             self._database.execute("DELETE FROM pictures WHERE job = ? AND number = ? AND saved IS NULL", job, number)
-            self._database.execute(
-                "INSERT INTO pictures (job, number, path, digest, seed, width, height, infotext)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                job,
-                number,
-                str(path),
-                hashlib.sha256(event.data).hexdigest(),
-                None if seed is None else str(seed),
-                event.width,
-                event.height,
-                event.infotext,
-            )
+            row = {
+                "job": job,
+                "number": number,
+                "path": str(path),
+                "digest": hashlib.sha256(event.data).hexdigest(),
+                "seed": None if seed is None else str(seed),
+                "width": event.width,
+                "height": event.height,
+                "infotext": event.infotext,
+                **facts(event.infotext),
+            }
+            columns, marks = ", ".join(row), ", ".join("?" * len(row))
+            self._database.execute(f"INSERT INTO pictures ({columns}) VALUES ({marks})", *row.values())
 
     def written(self, job: int, event: Image | Grid) -> None:
         """The image has its name: tell everyone. `event` has the path."""

@@ -91,7 +91,7 @@ class WorkerProcess:
             raise WorkerLostError("worker_unstartable", f"No process could be started: {error}.") from error
         self._listening = asyncio.create_task(self._note())
         self._moved = self._heard = self._monotonic()
-        self._view = self._view.model_copy(update={"pid": self._process.pid, "phase": "starting"})
+        self._view = self._view.model_copy(update={"pid": self._process.pid, "phase": "starting", "model": None})
         self._watch = asyncio.create_task(self._watch_over())
         async with contextlib.aclosing(self.messages()) as messages:
             async for message, _ in messages:
@@ -136,13 +136,14 @@ class WorkerProcess:
                 self._moved = self._heard = self._monotonic()
                 self._ours = False
 
-    def set_model(self, name: str) -> None:
+    def set_model(self, name: str | None) -> None:
+        """What it has in memory."""
         self._view = self._view.model_copy(update={"model": name})
 
     def set_loading(self) -> None:
-        """It reads a model, for no job."""
+        """It is about to read a model, for no job."""
         self._moved = self._heard = self._monotonic()
-        self._view = self._view.model_copy(update={"phase": "starting"})
+        self._view = self._view.model_copy(update={"phase": "load"})
 
     def set_job(self, job: int | None) -> None:
         self._moved = self._heard = self._monotonic()
@@ -180,7 +181,7 @@ class WorkerProcess:
     async def _watch_over(self) -> None:
         while self.is_alive:
             await asyncio.sleep(_WATCH)
-            if self._ours or not (self.view.job or self.view.phase == "starting"):
+            if self._ours or (not self.view.job and self.view.phase in ("off", "idle")):
                 continue
             limit, hang = _limit(self._settings["load_limit"]), _limit(self._settings["hang_limit"])
             if self.view.phase == "sample" and self._median:  # the first call may be slow, and nobody knows how slow

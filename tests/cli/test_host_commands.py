@@ -66,6 +66,9 @@ def test_a_detached_job_is_listed_watched_and_found_again(sdterm: Run, tmp_path:
     assert sorted(zipfile.ZipFile(archive).namelist()) == sorted(Path(path).name for path in paths)
     assert "there already" in sdterm("gallery", "owl", "--export", str(archive)).stderr
     assert sdterm("gallery", "nothing has these words").stdout == ""
+    assert sdterm("gallery", "owl steps:2 -sampler:euler").stdout == found.stdout
+    refused = sdterm("gallery", "stps>2")
+    assert refused.returncode and "Did you mean 'steps'" in refused.stderr
     assert json.loads(sdterm("gallery", "owl", "--limit", "1", "--json").stdout)["path"] == paths[-1]
 
 

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from sdterm import Engine, PluginSet
 from sdterm.core.dataroot import EMBEDDED_MODEL
 from sdterm.core.library import Library
+from sdterm.engine import engine as engine_module
 from sdterm.events import (
     Done,
     Event,
@@ -46,6 +47,23 @@ def test_a_run_is_one_stream_of_events_that_ends_with_done(root: Path, plugins: 
     kinds = [type(event) for event in fresh.run(request(steps=3), plugins)]
     assert kinds == [Started, ModelLoading, ModelLoading, Step, Step, Step, Image, Done]
     assert ModelLoading not in [type(event) for event in fresh.run(request(steps=1), plugins)]
+
+
+def test_a_model_read_beforehand_is_drawn_with_and_reading_tells_how_far_it_is(
+    root: Path, plugins: PluginSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh = Engine(library=Library(root), device="cpu")
+    events: list[Event] = []
+    monkeypatch.setattr(engine_module, "TOLD_EVERY", 0.0)
+    fresh.preload(request(), plugins, events.append)
+    first, *middle, last = [event for event in events if isinstance(event, ModelLoading)]
+    assert (first.done, first.fraction, last.done, last.fraction) == (False, None, True, None)
+    fractions = [event.fraction or 0.0 for event in middle]
+    assert len(middle) > 100 and fractions == sorted(fractions) and 0 < fractions[0] < 0.1 and 0.9 < fractions[-1] <= 1
+    assert ModelLoading not in [type(event) for event in fresh.run(request(steps=1), plugins)]
+    again: list[Event] = []
+    fresh.preload(request(), plugins, again.append)
+    assert again == [ModelLoading(model=first.model, done=True)], "it is there"
 
 
 def test_closing_the_events_ends_the_run(engine: Engine, plugins: PluginSet) -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from sdterm.events import Image
+from sdterm.host import database
 from sdterm.host.home import Home
-from sdterm.host.pictures import UnknownPictureError
+from sdterm.host.pictures import Pictures, UnknownPictureError
 from tests.host.conftest import submission
 
 
@@ -76,6 +77,7 @@ def test_words_are_found_in_any_order_as_beginnings_and_hostile_queries_find_not
         return [picture.number for picture in home.pictures.page(query, 10, None).pictures]
 
     assert found("house") == [1, 0] and found("lake RED") == [0] and found("hou blu") == [1] and found("夜の湖") == [2]
+    assert found('"house, lake"') == [0] and found('"lake house"') == [] and found("'red_house") == [0]
     assert found("castle") == [] and found('"') == [2, 1, 0] and found('"infotext:red" OR NEAR(a b) -house*') == []
 
 
@@ -93,3 +95,68 @@ def test_pages_go_back_in_time_and_end(home: Home, job: int, tmp_path: Path) -> 
     assert seen == [6, 5, 4, 3, 2, 1, 0]
     with pytest.raises(UnknownPictureError):
         home.pictures.get(99)
+
+
+INFOTEXT = "a {word} house, lake\nSteps: {steps}, Sampler: Euler a, CFG scale: 7, Seed: 3, Size: 64x64, Model: demo"
+
+
+def fill(home: Home, job: int, number: int) -> None:
+    """So many more pictures, saved, as `intend` and `written` leave them."""
+    first = len(home.database.rows("SELECT 1 FROM pictures"))
+    with home.database.transaction():
+        for index in range(first, first + number):
+            text = INFOTEXT.format(word="red" if index % 2 else "blue", steps=index % 50)
+            path = home.place.folder / f"{index}.png"
+            home.pictures.intend(job, image(path, index=index, infotext=text), path)
+            home.pictures.written(job, image(path, index=index, infotext=text))
+
+
+def test_ten_thousand_pictures_are_filtered_within_few_ms(home: Home, job: int) -> None:
+    """In steps of SQLite's machine, of which it does some fifty million a second."""
+    count, steps = 10_000, 0
+    fill(home, job, count)
+
+    def tick() -> None:
+        nonlocal steps
+        steps += 100
+
+    def cost(query: str, cursor: str | None = None) -> int:
+        nonlocal steps
+        steps = 0
+        home.database._connection.set_progress_handler(tick, 100)
+        home.pictures.page(query, 50, cursor)
+        home.database._connection.set_progress_handler(None, 0)
+        return steps
+
+    assert home.pictures.page("", 1, None).total == count
+    assert home.pictures.page("red steps>=48", 1, None).total == count // 50
+    costs = {query: cost(query) for query in ("", "sampler:euler", "steps>=20", "steps>90", "-seed:7", "red", "castle")}
+    assert max(costs.values()) < 10 * count, costs
+    assert cost("sampler:euler", "9000") < 5_000, "a page after the first counts nothing"
+
+
+def test_a_filter_of_as_many_words_as_fit_is_answered(home: Home, job: int) -> None:
+    fill(home, job, 3)
+    assert home.pictures.page("h " * 500, 9, None).total == 3
+    assert home.pictures.page("-steps:9 " * 111, 9, None).total == 3
+
+
+def test_a_filter_finds_what_an_older_sdterm_saved(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "MIGRATIONS", database.MIGRATIONS[:1])
+        old = database.Database(tmp_path / "old.db")
+    columns = "job, number, path, digest, saved, seed, width, height, infotext"
+    text = INFOTEXT.format(word="red", steps=28)
+    with old.transaction():
+        old.execute(
+            "INSERT INTO jobs (state, position, request, saving, prompt, images, created)"
+            " VALUES ('queued', 1, '', '', '', 1, 1)"
+        )
+        old.execute(f"INSERT INTO pictures ({columns}) VALUES (1, 0, 'a.png', '', 5, '3', 64, 64, ?)", text)
+        old.execute(f"INSERT INTO pictures ({columns}) VALUES (1, -1, 'b.png', '', 6, NULL, 64, 64, 'no parameters')")
+    old.close()
+    migrated = database.Database(tmp_path / "old.db")
+    pictures = Pictures(migrated, home.log, lambda: 0.0)
+    for query, numbers in {"sampler:euler steps:28 cfg>6": [0], "-model:demo": [-1], "clip:1 saved": []}.items():
+        assert [picture.number for picture in pictures.page(query, 9, None).pictures] == numbers, query
+    migrated.close()

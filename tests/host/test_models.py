@@ -1,0 +1,218 @@
+"""Checkpoints as a host sees them: what each is, loaded and freed on wish, hashed."""
+
+import asyncio
+import hashlib
+import json
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sdterm.client import Client, RefusedError
+from sdterm.core.dataroot import CHECKPOINTS, EMBEDDED_MODEL, EMBEDDINGS, HYPERNETWORKS, LORAS
+from sdterm.core.library import CheckpointFile
+from sdterm.core.plan import recognise
+from sdterm.core.registry import PluginSet
+from sdterm.events import Event, ModelHashed, ModelLoading, Warning
+from sdterm.hooks import ModelFamily, ModelMatch
+from sdterm.host import checkpoints
+from sdterm.host.home import Home
+from tests.host.conftest import StartHost
+from tests.host.running import Running, names, running
+
+DEMO = "sdterm-demo"
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    data = tmp_path_factory.mktemp("models")
+    folder = data / CHECKPOINTS
+    folder.mkdir(parents=True)
+    whole = EMBEDDED_MODEL.read_bytes()
+    (folder / "half.safetensors").write_bytes(whole[: len(whole) // 2])
+    (folder / "copy.safetensors").write_bytes(whole)
+    with running(data, SDTERM_DEVICE="cpu") as it:
+        yield it
+
+
+def told(client: Client, after: int, *, last: type[Event]) -> list[Event]:
+    """The events of no job up to the first of that kind; a model that is loaded is one that is done."""
+    found = []
+    for entry in client.events(after=after):
+        if entry.job is None:
+            found.append(entry.event)
+            if isinstance(entry.event, last) and getattr(entry.event, "done", True):
+                return found
+    raise AssertionError("the host ended")
+
+
+def loaded(client: Client) -> list[str]:
+    return [model.name for model in client.models() if model.loaded]
+
+
+def test_a_checkpoint_is_loaded_and_freed_on_wish_and_drawing_reads_it_no_more(host: Running) -> None:
+    client, before = host.client, host.client.health().last_event
+    client.load_model("SDTERM_demo")
+    events = told(client, before, last=ModelLoading)
+    assert [event.done for event in events if isinstance(event, ModelLoading)][:: len(events) - 1] == [False, True]
+    assert loaded(client) == [DEMO] and client.health().workers[0].phase == "idle"
+    assert names(host.events(host.submit(steps=1, model=DEMO)), "model_loading") == []
+
+    before = client.health().last_event
+    client.load_model(DEMO)
+    (event,) = told(client, before, last=ModelLoading)
+    assert isinstance(event, ModelLoading) and event.done, "it is there, and that is told"
+
+    client.unload_models()
+    assert loaded(client) == [] and client.health().workers[0].pid is None
+    client.unload_models()
+    assert "model_loading" in names(host.events(host.submit(steps=1, model=DEMO)))
+    assert loaded(client) == [DEMO]
+
+
+def test_what_cannot_be_loaded_is_a_sentence_and_the_host_goes_on(host: Running) -> None:
+    with pytest.raises(RefusedError, match=r"no model named 'sdterm-dmo'. Did you mean 'sdterm-demo'") as caught:
+        host.client.load_model("sdterm-dmo")
+    assert (caught.value.status, caught.value.problem.field) == (422, "name")
+    before = host.client.health().last_event
+    host.client.load_model("half")
+    event = told(host.client, before, last=Warning)[-1]
+    assert isinstance(event, Warning) and event.code == "model_not_loaded"
+    assert "half.safetensors is no sound .safetensors file" in event.message
+    assert "done" in names(host.events(host.submit(steps=1)))
+
+
+def test_nobody_who_draws_is_disturbed(host: Running) -> None:
+    job = host.submit(steps=500, width=256, height=256)
+    host.at_step(job, 2)
+    with pytest.raises(RefusedError, match="A job is being drawn") as caught:
+        host.client.load_model("copy")
+    assert caught.value.status == 409
+    host.client.unload_models()
+    worker = host.worker.pid
+    host.at_step(job, 4)
+    assert host.worker.pid == worker
+    host.client.cancel(job)
+    assert not {"interrupted", "resumed"} & {*names(host.events(job))}
+
+
+def test_a_job_that_comes_while_models_are_freed_loses_no_process(host: Running) -> None:
+    assert "done" in names(host.events(host.submit(steps=1)))
+    freeing = threading.Thread(target=host.client.unload_models)
+    freeing.start()
+    events = host.events(host.submit(steps=1))
+    freeing.join()
+    assert names(events, "interrupted", "done") == ["done"]
+
+
+def test_reading_a_checkpoint_can_be_given_up(host: Running) -> None:
+    """A stopped process stands in for a slow disk."""
+    before = host.client.health().last_event
+    host.client.load_model(DEMO)
+    told(host.client, before, last=ModelLoading)
+    worker, before = host.worker, host.client.health().last_event
+    os.kill(worker.pid, signal.SIGSTOP)
+    host.client.load_model(DEMO)
+    host.client.unload_models()
+    (event,) = told(host.client, before, last=Warning)
+    assert isinstance(event, Warning) and not worker.is_running()
+    assert event.message.startswith("sdterm-demo.safetensors was not loaded. It was given up")
+
+
+def test_a_checkpoint_that_nobody_began_to_read_is_told_of_too(home: Home) -> None:
+    """No worker is at work here."""
+    for path in (EMBEDDED_MODEL, EMBEDDED_MODEL, Path("b.safetensors")):
+        home.dispatcher.preload(path)
+    asyncio.run(home.dispatcher.unload())
+    asyncio.run(home.dispatcher.unload())
+    told = [json.loads(row["event"])["message"] for row in home.database.rows("SELECT event FROM events")]
+    assert told == [
+        "sdterm-demo.safetensors was not loaded. Another was asked for since.",
+        "b.safetensors was not loaded. It was given up: models were to be freed.",
+    ]
+
+
+def test_a_hash_is_computed_on_wish_and_kept(host: Running) -> None:
+    def known() -> str | None:
+        return next(model.sha256 for model in host.client.models() if model.name == "half")
+
+    assert known() is None
+    before = host.client.health().last_event
+    host.client.hash_model("half")
+    path = host.settings.root / CHECKPOINTS / "half.safetensors"
+    expected = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert told(host.client, before, last=ModelHashed)[-1] == ModelHashed(model="half", sha256=expected)
+    assert known() == expected
+
+
+def test_a_file_that_is_gone_when_it_is_to_be_hashed_is_a_warning(home: Home, tmp_path: Path) -> None:
+    async def gone() -> None:
+        home.checkpoints.compute_hash(CheckpointFile(tmp_path / "gone.safetensors"))
+        while home.checkpoints.is_busy:
+            await asyncio.sleep(0)
+
+    asyncio.run(gone())
+    (row,) = home.database.rows("SELECT event FROM events")
+    assert '"model_unreadable"' in row["event"] and "No such file" in row["event"]
+
+
+def test_a_host_ends_though_it_reads_a_large_file(start_host: StartHost, tmp_path: Path) -> None:
+    (tmp_path / CHECKPOINTS).mkdir(parents=True)
+    with (tmp_path / CHECKPOINTS / "large.safetensors").open("wb") as file:
+        file.truncate(2**40)  # nothing on the disk, hours to read
+    client = start_host(tmp_path, device="cpu")
+    client.hash_model("large")
+    client.stop()
+
+
+def test_models_are_described_once_for_each_state_of_their_files(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / CHECKPOINTS
+    folder.mkdir(parents=True)
+    shutil.copy(EMBEDDED_MODEL, folder / "good.safetensors")
+    (folder / "noise.safetensors").write_bytes(b"\x00" * 100)
+    (folder / "old.ckpt").write_bytes(b"PK")
+    looks = []
+
+    def look(checkpoint: CheckpointFile, plugins: PluginSet) -> tuple[ModelFamily, ModelMatch]:
+        looks.append(checkpoint.name)
+        return recognise(checkpoint, plugins)
+
+    monkeypatch.setattr(checkpoints, "recognise", look)
+    found = {model.name: model for model in home.models()}
+    good, noise, old = found["good"], found["noise"], found["old"]
+    assert (good.family, good.native_size, good.usable, good.note) == ("SD 1.x", found[DEMO].native_size, True, "")
+    assert not noise.usable and "no sound .safetensors" in noise.note and noise.family is None
+    assert not old.usable and "can run code" in old.note
+    assert sorted(looks) == ["good", "noise", "old", DEMO]
+    assert [*home.models()] == [*found.values()] and len(looks) == 4
+    (folder / "good.yaml").write_text("model: {}")
+    shutil.copy(EMBEDDED_MODEL, folder / "noise.safetensors")
+    assert {model.name: model for model in home.models()}["noise"].usable and sorted(looks[4:]) == ["good", "noise"]
+    assert not any(model.loaded for model in home.models())
+
+
+def test_styles_and_networks_are_those_of_the_data_folder(host: Running) -> None:
+    root = host.settings.root
+    assert host.client.styles() == []
+    (root / "styles.csv").write_text(
+        'name,prompt,negative_prompt\nnight,"{prompt}, by night",sun\n#---,,\nred,all red,\n'
+    )
+    assert [(style.name, style.prompt, style.negative_prompt) for style in host.client.styles()] == [
+        ("night", "{prompt}, by night", "sun"),
+        ("red", "all red", ""),
+    ]
+    for folder, name in ((LORAS, "sub/ink.safetensors"), (HYPERNETWORKS, "h.pt"), (EMBEDDINGS, "bad hands.pt")):
+        (root / folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / folder / name).touch()
+    there = host.client.networks()
+    assert (there.lora, there.hypernet, there.embeddings) == (("ink",), ("h",), ("bad hands",))
+    (root / "styles.csv").write_bytes(b"name,prompt\n\xff\xfe")
+    with pytest.raises(RefusedError, match=r"The styles file .* cannot be read"):
+        host.client.styles()
+    (root / "styles.csv").unlink()
