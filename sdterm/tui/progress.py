@@ -17,6 +17,7 @@ from sdterm.events import (
     Started,
     Step,
     Waiting,
+    Warning,
 )
 from sdterm.tui.state import Run, State
 
@@ -37,6 +38,8 @@ def after(state: State, entry: Entry) -> State:
             return replace(state, runs=runs).counted(queue)
         case ModelLoading(done=done, model=model):
             return replace(state, loading="" if done else model)
+        case Warning(code="model_not_loaded"):
+            return replace(state, loading="")
         case Started(images=images):
             return _run(replace(state, trouble=""), Run(job or 0, images))
         case Step():

@@ -188,7 +188,7 @@ class GalleryScreen(Room):
 def _row(picture: Picture) -> tuple[str, ...]:
     prompt = picture.infotext.split("\nNegative prompt:")[0].split("\nSteps:")[0]
     saved = datetime.fromtimestamp(picture.saved)
-    mark = ("! " if picture.missing else "") + ("" if picture.number >= 0 else tr("(grid) "))
+    mark = ("! " if picture.missing else "") + ("" if picture.number >= 0 else tr("(grid)") + " ")
     return (
         str(picture.id),
         f"{saved:%H:%M}" if saved.date() == datetime.now().date() else f"{saved:%m-%d}",

@@ -104,11 +104,14 @@ class ModelsScreen(Room):
             self.query_one(".words", Static).update(Text("\n".join(lines)))
 
     def happened(self, entry: Entry) -> None:
-        from sdterm.events import ModelHashed, ModelLoading
+        from sdterm.events import ModelHashed, ModelLoading, Warning
 
         match entry.event:
-            case ModelLoading(done=False, model=model):
-                self.say(tr("Loading {model} …", model=model))
+            case ModelLoading(done=False, model=model, fraction=fraction):
+                share = "" if fraction is None else f"{fraction:.0%}"
+                self.say(tr("Loading {model} … {share}", model=model, share=share))
+            case Warning(code="model_not_loaded" | "model_unreadable"):
+                self._load()
             case ModelLoading(done=True, model=model, seconds=seconds):
                 self.say(tr("{model} is loaded ({time}s).", model=model, time=f"{seconds:.1f}"))
                 self._load()

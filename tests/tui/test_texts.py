@@ -1,0 +1,96 @@
+"""Every text of the interface can be translated, and is, in the language that ships."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sdterm.core.dataroot import PACKAGE, shipped
+from sdterm.request import GenerationRequest
+from sdterm.tui.actions import ACTIONS, BY_ID
+from sdterm.tui.app import Workstation
+from sdterm.tui.fields import DEFAULTS
+from sdterm.tui.keymap import PRESETS, KeymapError, clashes, keys_of, read_keymap
+from sdterm.tui.texts import calls, faults, messages, template
+
+TABLES = {"action.hint", "action.title", "field.label", "setting.sentence", "setting.section", "job.state", "hint"}
+
+
+def test_chinese_is_complete() -> None:
+    folder = shipped("localizations")
+    assert folder
+    wrong = faults(json.loads((folder / "zh_CN.json").read_text(encoding="utf-8")))
+    assert wrong == {"missing": [], "unused": [], "names differ": []}
+
+
+def test_what_is_translated_is_written_down_where_it_is_found() -> None:
+    """A text that is put together first would never be in the list."""
+    for path in sorted((PACKAGE / "tui").rglob("*.py")):
+        source = path.read_text(encoding="utf-8")
+        for text, line in calls(source):
+            shown = source.splitlines()[line - 1].strip()
+            known = any(f"tr({table})" in shown for table in (*TABLES, "name", "title", "line", "PLACES[scope]"))
+            assert text is not None or known, f"{path.name}:{line}: {shown}"
+
+
+def test_a_template_keeps_what_is_translated() -> None:
+    assert json.loads(template({"Seed": "Startwert"}))["Seed"] == "Startwert"
+    assert len(messages()) == len(set(messages()))
+
+
+def test_every_action_can_be_done() -> None:
+    import sdterm.tui.screens.gallery
+    import sdterm.tui.screens.models
+    import sdterm.tui.screens.queue
+    import sdterm.tui.screens.settings
+    from sdterm.tui.widgets.prompt import PromptEditor
+    from sdterm.tui.widgets.recent import PictureActions
+
+    screens = sdterm.tui.screens
+    owners = {
+        "anywhere": Workstation,
+        "prompt": PromptEditor,
+        "pictures": PictureActions,
+        "gallery": screens.gallery.GalleryScreen,
+        "queue": screens.queue.QueueScreen,
+        "models": screens.models.ModelsScreen,
+        "settings": screens.settings.SettingsScreen,
+    }
+    missing = [action.id for action in ACTIONS if not hasattr(owners[action.scope], f"action_{action.id}")]
+    assert missing == [] and len(BY_ID) == len(ACTIONS)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_no_preset_gives_a_key_two_meanings(name: str) -> None:
+    assert clashes(read_keymap(name)) == []
+
+
+def test_a_keymap_of_ones_own_starts_from_a_preset_and_clashes_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('base = "vim"\n[keymap]\ngenerate = "f5, ctrl+e"\nreroll = "f5"\n')
+    keymap = read_keymap(str(path))
+    assert keys_of(keymap)["generate"] == "f5,ctrl+e" and keymap["history"] == PRESETS["vim"]["history"]
+    (clash,) = clashes(keymap)
+    assert (clash.key, clash.first, clash.second) == ("f5", "generate", "reroll") and "f5" in str(clash)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[keymap]\ngenrate = 'f5'", "Did you mean 'generate'"),
+        ("[keymap]\ngenerate = 5", "must be text"),
+        ("base = 'emacs'", "must be one of"),
+        ("keymap = 3", "must be a table"),
+        ("[", "cannot be read"),
+    ],
+)
+def test_a_keymap_that_is_wrong_is_a_sentence(tmp_path: Path, content: str, said: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(content)
+    with pytest.raises(KeymapError, match=said):
+        read_keymap(str(path))
+
+
+def test_the_forms_defaults_are_the_requests() -> None:
+    """They are said twice, because looking them up would load what checks a request before the first screen."""
+    assert {name: GenerationRequest.model_fields[name].default for name in DEFAULTS} == DEFAULTS
