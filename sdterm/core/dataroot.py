@@ -32,7 +32,8 @@ def prepare(root: Path) -> None:
             first_time = not (root / folder).is_dir()
             (root / folder).mkdir(parents=True, exist_ok=True)
             if first_time and folder in ("extensions", "localizations") and (source := shipped(str(folder))):
-                shutil.copytree(source, root / folder, dirs_exist_ok=True)
+                # translations that ship are read where they lie: a copy would grow old
+                shutil.copytree(source, root / folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.json"))
     except OSError as error:
         raise DataRootError(
             f"The data folder {root} cannot be used: {os.strerror(error.errno or 0)}. "

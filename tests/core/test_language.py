@@ -1,4 +1,5 @@
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from sdterm.core.language import LanguageError, languages, tr, use
 
 
 @pytest.fixture
-def folder(tmp_path: Path):  # type: ignore[no-untyped-def]
+def folder(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path
     use(None)
 

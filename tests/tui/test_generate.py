@@ -180,6 +180,7 @@ def test_a_sampler_is_picked_by_a_part_of_its_name(host: Running) -> None:
     drive(host, act)
 
 
+@pytest.mark.heavy
 def test_escape_twice_stops_and_the_queue_tells(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         app.change(app.draft.but(prompt="lake", steps="1000", sampler="Heun"))
@@ -194,6 +195,7 @@ def test_escape_twice_stops_and_the_queue_tells(host: Running) -> None:
     drive(host, act)
 
 
+@pytest.mark.heavy
 def test_a_worker_that_dies_is_told_and_the_picture_comes(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         before = pictures(host)
@@ -207,6 +209,7 @@ def test_a_worker_that_dies_is_told_and_the_picture_comes(host: Running) -> None
     drive(host, act)
 
 
+@pytest.mark.heavy
 def test_a_host_that_dies_is_found_again(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: app.state.host == "up")
@@ -221,7 +224,7 @@ def test_a_host_that_dies_is_found_again(host: Running) -> None:
 HOSTILE = "a \x1b[31mred\x1b]0;owned\x07 [@click=app.quit]x[/] \u202eevil\u2066 " + "e" + "\u0301" * 3000
 
 
-@pytest.mark.parametrize("size", [(80, 24), (40, 12)])
+@pytest.mark.parametrize("size", [(80, 24), pytest.param((40, 12), marks=pytest.mark.heavy)])
 def test_hostile_words_reach_the_terminal_as_nothing_it_obeys(host: Running, size: tuple[int, int]) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         app.change(app.draft.but(prompt=HOSTILE))

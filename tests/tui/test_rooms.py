@@ -66,6 +66,7 @@ def test_the_gallery_shows_filters_and_gives_back(drawn: Running) -> None:
     drive(drawn, act)
 
 
+@pytest.mark.heavy
 def test_a_filter_that_makes_no_sense_is_told(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await pilot.press("f3")
@@ -197,6 +198,7 @@ def test_a_setting_is_changed_kept_with_comments_and_taken_back(drawn: Running) 
         config.unlink()
 
 
+@pytest.mark.heavy
 def test_a_locked_setting_says_why(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await pilot.press("f10", "slash")
@@ -270,6 +272,7 @@ def test_every_screen_fits_every_size(drawn: Running) -> None:
     drive(drawn, act)
 
 
+@pytest.mark.heavy
 def test_forty_columns_are_enough_to_write_and_draw(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         before = drawn.client.pictures(limit=1).total or 0
