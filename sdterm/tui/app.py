@@ -252,9 +252,7 @@ class Workstation(OrderedKeys[None], PictureApp[None], inherit_bindings=False):
             from sdterm.core.dataroot import CHECKPOINTS
 
             folder = self.settings.root / CHECKPOINTS
-            self._mention(
-                tr("Only the small demo model is here. Put an SD 1.x checkpoint into {folder}.", folder=folder)
-            )
+            self._mention(tr("Demo model only. SD 1.x checkpoints go to {folder}", folder=folder))
 
     def on_host_lost(self, message: HostLost) -> None:
         self._become(State(host="lost"))

@@ -109,7 +109,7 @@ class Recent(PictureActions, Widget, can_focus=True):
 
     def render(self) -> Text:
         if not self._pictures:
-            return Text(tr("Nothing drawn yet: write a prompt and press {key}.", key=self.app.key("generate")))
+            return Text(tr("Nothing yet: write a prompt, then {key}.", key=self.app.key("generate")))
         names = [f"[{p.id}]" if i == self._at else f" {p.id} " for i, p in reversed([*enumerate(self._pictures)])]
         at = len(names) - 1 - self._at
         width = self.size.width
