@@ -108,7 +108,11 @@ def test_a_client_that_loses_its_terminal_finds_its_job_again(host: Running, und
     sdterm = [sys.executable, "-m", "sdterm"]
     drawing = ["generate", "sunset, lake", "--sampler", "Euler a", "--seed", "7", "--steps", str(STEPS)]
     client = subprocess.Popen(
-        [*sdterm, *drawing, "--size", "128x128", "--json"], env=env, stdout=subprocess.PIPE, text=True
+        [*sdterm, *drawing, "--size", "128x128", "--json"],
+        env=env,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # whoever runs the tests may ignore it
     )
     assert client.stdout
     for line in client.stdout:

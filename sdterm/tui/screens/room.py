@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import events
 from textual.app import ComposeResult
 from textual.screen import Screen
+from textual.timer import Timer
 from textual.widget import Widget
 
 from sdterm.core.language import tr
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from sdterm.tui.app import Workstation
 
 SMALLEST = (40, 12)
+_SETTLED = 0.15  # seconds without another size
 BREAKPOINTS = [(0, "-narrow"), (60, "-slim"), (80, "-normal"), (110, "-wide")]
 VERTICAL = [(0, "-flat"), (20, "-low"), (24, "-tall")]
 
@@ -71,13 +73,20 @@ class Room(Screen[None]):
         said = tr("The terminal is too small: {width}x{height} is needed.", width=width, height=height)
         if small:
             self.say(said)
-        elif self.has_class("-small"):
+        else:
             self.unsay(said)
-            self.call_after_refresh(self._come_back)
         self.set_class(small, "-small")
+        if self._settling:
+            self._settling.stop()
+        self._settling = self.set_timer(_SETTLED, self._settle)
 
-    def _come_back(self) -> None:
-        """What was hidden lost the focus, and parts of it may not be painted."""
-        if self.focused is None and self.AUTO_FOCUS:
+    _settling: Timer | None = None
+
+    def _settle(self) -> None:
+        """Sizes came one after the other, and with each other widgets: what was hidden lost the focus, and parts of
+        what is there again may not have been painted."""
+        if self.focused is None and self.AUTO_FOCUS and not self.has_class("-small"):
             self.query(self.AUTO_FOCUS).first().focus()
+        for widget in self.walk_children():
+            widget.refresh()
         self.app.refresh(repaint=True, layout=True)
