@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from rich.cells import cell_len
 
@@ -59,8 +60,11 @@ class Tmux:
         self._call("resize-window", "-x", str(width), "-y", str(height))
 
     def close(self) -> None:
-        """As when the line is cut: what runs in it is hung up on."""
+        """As when the line is cut: what runs in it is hung up on, and keeps its draft before it ends."""
+        shell = psutil.Process(int(self._call("display-message", "-p", "#{pane_pid}")))
+        inside = [process for process in shell.children(recursive=True) if "sdterm.host" not in process.cmdline()]
         self._call("kill-server")
+        psutil.wait_procs(inside, timeout=WITHIN)
 
     def _call(self, *arguments: str) -> str:
         command = [*self._tmux, *arguments]
