@@ -7,7 +7,7 @@ import click
 
 from sdterm.cli.errors import EXIT_USAGE, UsageError, say
 from sdterm.cli.options import flag_options, settings_of
-from sdterm.core.language import languages, read_messages
+from sdterm.core.language import language_folders, languages, read_messages
 from sdterm.core.names import printable
 from sdterm.core.output import write_atomically
 
@@ -27,7 +27,6 @@ def locale() -> None:
 def check(context: click.Context, language: str | None, as_json: bool) -> None:
     """How much of LANGUAGE (all, without) is translated. Exit code 2 if anything is missing or wrong."""
     from sdterm.tui.texts import faults, messages
-    from sdterm.tui.themes import language_folders
 
     folders = language_folders(settings_of(context))
     found = {}
@@ -58,7 +57,6 @@ def check(context: click.Context, language: str | None, as_json: bool) -> None:
 def template(context: click.Context, language: str | None, out: Path | None) -> None:
     """Print a file to translate from: what LANGUAGE has already, and English for the rest."""
     from sdterm.tui.texts import template as written
-    from sdterm.tui.themes import language_folders
 
     folders = language_folders(settings_of(context))
     known = read_messages(language, folders) if language and language in languages(folders) else {}

@@ -63,13 +63,6 @@ def read(path: Path) -> list[Entry]:
         return []
 
 
-def search(entries: Iterable[Entry], words: str) -> list[Entry]:
-    """The entries in which all the words are, in the prompt or the negative one, in any case."""
-    wanted = words.casefold().split()
-    texts = ((entry, f"{entry.prompt}\n{entry.negative}".casefold()) for entry in entries)
-    return [entry for entry, text in texts if all(word in text for word in wanted)]
-
-
 def _lines(path: Path) -> list[bytes]:
     try:
         return path.read_bytes().splitlines()

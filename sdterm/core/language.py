@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sdterm.core.config import Settings
+from sdterm.core.dataroot import shipped
 from sdterm.core.names import printable
 
 _LONGEST = 10_000  # characters of a translation
@@ -35,6 +37,12 @@ def use(language: str | None, folders: Iterable[Path] = ()) -> None:
     """Speak that language from now on; None and `en` are English. Raises LanguageError, and then nothing changes."""
     global _messages
     _messages = {} if language in (None, "", "en", "None") else read_messages(str(language), folders)
+
+
+def language_folders(settings: Settings) -> list[Path]:
+    """Where translations lie, the strongest last."""
+    ours, own = shipped("localizations"), settings["localizations_dir"]
+    return [*([ours] if ours else []), settings.root / "localizations", *([Path(own)] if own else [])]
 
 
 def languages(folders: Iterable[Path]) -> list[str]:

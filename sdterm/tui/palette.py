@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.types import IgnoreReturnCallbackType
 
-from sdterm.core.language import tr
+from sdterm.core.language import language_folders, tr
 from sdterm.tui.actions import ACTIONS
 from sdterm.tui.keymap import shown
 
@@ -53,7 +53,6 @@ class Commands(Provider):
         for name in sorted(app.available_themes):
             yield tr("Theme: {name}", name=name), partial(_theme, app, name)
         from sdterm.core.language import languages
-        from sdterm.tui.themes import language_folders
 
         for language in (None, *languages(language_folders(app.settings))):
             yield tr("Language: {name}", name=language or "English"), partial(app.change_language, language)

@@ -43,24 +43,23 @@ class Reader:
         """Tags and networks that the word may become."""
         if not word.strip() or (len(word) < _SHORTEST and not asked):
             return []
-        return await asyncio.to_thread(self._complete, word)
+        if word.startswith("<"):
+            return (await self._networks()).complete(word)
+        return await asyncio.to_thread(lambda: self._tags.complete(word))
 
-    def _complete(self, word: str) -> list[Tag]:
-        tags = self._networks if word.startswith("<") else self._tags
-        return tags.complete(word)
+    async def _networks(self) -> Tags:
+        from sdterm.client import HostError, RefusedError
+        from sdterm.core.tags import Tag, Tags
+
+        try:
+            there = await self._link.call(lambda host: host.networks())
+        except (HostError, RefusedError):
+            return Tags()
+        kinds = {"lora": there.lora, "hypernet": there.hypernet}
+        return Tags(Tag(f"<{kind}:{name}:1>") for kind, names in kinds.items() for name in names)
 
     @cached_property
     def _tags(self) -> Tags:
         from sdterm.core.tags import read_tags
 
         return read_tags(self._settings.root / TAGS)
-
-    @cached_property
-    def _networks(self) -> Tags:
-        from sdterm.core.dataroot import HYPERNETWORKS, LORAS
-        from sdterm.core.library import file_stems
-        from sdterm.core.tags import Tag, Tags
-
-        folders = {"lora": LORAS, "hypernet": HYPERNETWORKS}
-        names = {kind: file_stems(self._settings.root / folder) for kind, folder in folders.items()}
-        return Tags([Tag(f"<{kind}:{name}:1>") for kind, found in names.items() for name in found])

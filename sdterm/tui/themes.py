@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual.theme import Theme
 
-from sdterm.core.config import Settings
 from sdterm.core.language import tr
 from sdterm.core.names import printable
 
@@ -70,16 +68,7 @@ def choose(app: Workstation, name: str) -> str:
         app.theme = DARK.name
         return tr("There is no theme {name}. There is {there}.", name=printable(repr(name)), there=there)
     elif name == DARK.name and app.console.color_system == "standard":
-        app.theme = "ansi-dark" if "ansi-dark" in app.available_themes else "textual-ansi"
+        app.theme = "ansi-dark"
     else:
         app.theme = name
     return ""
-
-
-def language_folders(settings: Settings) -> list[Path]:
-    """Where translations lie, the strongest last."""
-    from sdterm.core.dataroot import shipped
-
-    ours = shipped("localizations")
-    own = settings["localizations_dir"]
-    return [*([ours] if ours else []), settings.root / "localizations", *([Path(own)] if own else [])]

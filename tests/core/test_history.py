@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdterm.core import history
-from sdterm.core.history import Entry, append, read, search
+from sdterm.core.history import Entry, append, read
 
 
 def test_the_newest_prompt_comes_first(tmp_path: Path) -> None:
@@ -96,13 +96,6 @@ def test_nobody_else_can_read_the_file(tmp_path: Path, monkeypatch: pytest.Monke
     for at in range(8):
         append(path, Entry(f"prompt {at}", "", at))
         assert path.stat().st_mode & 0o077 == 0
-
-
-def test_all_words_are_found_in_any_case_and_order() -> None:
-    entries = [Entry("A red Cat", "", 3), Entry("a cat", "RED eyes", 2), Entry("a red dog", "", 1)]
-    assert search(entries, "cat RED") == entries[:2]
-    assert search(entries, " ") == entries
-    assert search(entries, "bird") == []
 
 
 @given(st.text(), st.text(), st.floats(allow_nan=False, allow_infinity=False))

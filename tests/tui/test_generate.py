@@ -7,7 +7,8 @@ from textual.pilot import Pilot
 from textual.widgets import TextArea
 
 from sdterm.core.names import printable
-from sdterm.tui.app import VARIATIONS, Workstation
+from sdterm.tui.app import Workstation
+from sdterm.tui.drawing import VARIATIONS
 from sdterm.tui.screens.pick import Ask, Pick
 from sdterm.tui.widgets.bars import Note, StatusLine
 from sdterm.tui.widgets.parameter import Parameter
@@ -18,7 +19,7 @@ from tests.tui.conftest import drive, screen_text, text_of, until, write
 
 
 def note(app: Workstation) -> str:
-    return text_of(app._desk.query_one(Note)).strip()
+    return text_of(app.desk.query_one(Note)).strip()
 
 
 def pictures(host: Running) -> int:
@@ -29,7 +30,7 @@ async def drawn(app: Workstation, pilot: Pilot[None], host: Running, more: int) 
     """Wait until there are so many pictures, and the newest is among the recent ones."""
     await until(pilot, lambda: pictures(host) >= more, f"{more} pictures")
     newest = host.client.pictures(limit=1).pictures[0].id
-    recent = app._desk.query_one(Recent)
+    recent = app.desk.query_one(Recent)
     await until(pilot, lambda: recent._pictures and recent._pictures[0].id >= newest, "the newest picture")
 
 
@@ -55,8 +56,8 @@ def test_what_was_typed_is_there_again(host: Running) -> None:
         await pilot.press("tab", "tab", "up", "up")
 
     async def second(app: Workstation, pilot: Pilot[None]) -> None:
-        assert app._desk.query_one("#prompt", TextArea).text == "a red house"
-        assert app._desk.query_one("#field-steps", Parameter).value == "22"
+        assert app.desk.query_one("#prompt", TextArea).text == "a red house"
+        assert app.desk.query_one("#field-steps", Parameter).value == "22"
 
     drive(host, first)
     assert json.loads((host.settings.root / "draft.json").read_text())["fields"] == {"steps": "22"}
@@ -68,14 +69,14 @@ def test_undo_goes_through_prompts_and_parameters_alike(host: Running) -> None:
         await write(pilot, "lake")
         app.undo._at = 0.0  # a pause in typing, without the wait
         await pilot.press("tab", "tab", "tab", "tab", "up")
-        steps = app._desk.query_one("#field-steps", Parameter)
+        steps = app.desk.query_one("#field-steps", Parameter)
         assert (app.draft.prompt, steps.value) == ("lake", "21")
         await pilot.press("ctrl+z")
         assert (app.draft.prompt, steps.value) == ("lake", "20")
         await pilot.press("ctrl+z")
-        assert app._desk.query_one("#prompt", TextArea).text == ""
+        assert app.desk.query_one("#prompt", TextArea).text == ""
         await pilot.press("ctrl+y", "ctrl+y")
-        assert (app._desk.query_one("#prompt", TextArea).text, steps.value) == ("lake", "21")
+        assert (app.desk.query_one("#prompt", TextArea).text, steps.value) == ("lake", "21")
 
     drive(host, act)
 
@@ -97,7 +98,7 @@ def test_weights_and_phrases_move_by_keys(host: Running) -> None:
 
 def test_a_trap_is_told_counted_and_mended_by_a_key(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
-        editor = app._desk.query_one("#prompt", PromptEditor)
+        editor = app.desk.query_one("#prompt", PromptEditor)
         await write(pilot, "a (red house")
         await until(pilot, lambda: editor.traps, "a lint")
         await until(pilot, lambda: str(editor.border_subtitle) == "3/75", "the tokens")
@@ -128,19 +129,19 @@ def test_five_variations_of_a_picture_and_back_to_its_seed(host: Running) -> Non
         before = pictures(host)
         await pilot.press("f5")
         await drawn(app, pilot, host, before + 1)
-        app._desk.query_one(Recent).focus()
+        app.desk.query_one(Recent).focus()
         await pilot.press("v")
         await drawn(app, pilot, host, before + 1 + VARIATIONS + 1)  # and their grid
         newest = host.client.pictures(limit=VARIATIONS + 1).pictures
         assert len({p.infotext for p in newest if p.number >= 0}) == VARIATIONS
         assert all("Variation seed strength: 0.15" in p.infotext for p in newest)
         await pilot.press("left", "left", "left")
-        chosen = app._desk.query_one(Recent).chosen()
+        chosen = app.desk.query_one(Recent).chosen()
         app.change(app.draft.but(prompt="something else", seed=None))
         await pilot.press("enter")
         await until(pilot, lambda: app.draft.prompt == "red house, lake")
         assert chosen and app.draft.fields["variation_seed"] and str(app.draft.fields["seed"]) == "7"
-        assert "LOCK" in text_of(app._desk.query_one(StatusLine)) or "LOCK" in " ".join(app.status())
+        assert "LOCK" in text_of(app.desk.query_one(StatusLine)) or "LOCK" in " ".join(app.status())
         await pilot.press("ctrl+z")
         assert app.draft.prompt == "something else"
 
@@ -170,7 +171,7 @@ def test_a_pasted_infotext_shows_what_it_would_change_and_then_does(host: Runnin
 
 def test_a_sampler_is_picked_by_a_part_of_its_name(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
-        app._desk.focus_field("sampler")
+        app.desk.focus_field("sampler")
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, Pick))
         await write(pilot, "heun")

@@ -174,7 +174,7 @@ def test_a_setting_is_changed_kept_with_comments_and_taken_back(drawn: Running) 
     config.write_text("# mine\nsteps = 30  # a third more\n")
 
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
-        assert "30" in text_of(app._desk.query_one("#field-steps"))
+        assert "30" in text_of(app.desk.query_one("#field-steps"))
         await pilot.press("f10", "slash")
         await write(pilot, "save grid")
         await pilot.press("enter", "enter")
@@ -212,12 +212,12 @@ def test_a_locked_setting_says_why(drawn: Running) -> None:
 
 def test_pinned_settings_take_a1111s_names_and_change_at_once(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
-        assert not app._desk.query("#field-clip_skip")
+        assert not app.desk.query("#field-clip_skip")
         keys = "sd_model_checkpoint,CLIP_stop_at_last_layers,sd_vae,emphasis"
         assert app.write_setting("quicksettings_list", keys) == ""
-        await until(pilot, lambda: app._desk.query("#quick #field-clip_skip") and "sd_vae" in note(app))
-        assert app._desk.query("#quick #field-emphasis")
-        app._desk.focus_field("clip_skip")
+        await until(pilot, lambda: app.desk.query("#quick #field-clip_skip") and "sd_vae" in note(app))
+        assert app.desk.query("#quick #field-emphasis")
+        app.desk.focus_field("clip_skip")
         await pilot.press("up")
         assert app.draft.fields["clip_skip"] == "2"
         assert app.write_setting("quicksettings_list", None) == ""

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -21,23 +21,29 @@ from tests.host.running import REPOSITORY, Running, running
 pytestmark = pytest.mark.skipif(not shutil.which("tmux"), reason="needs tmux")
 WITHIN = 40.0  # seconds
 
+Start = Callable[..., "Tmux"]
+
 
 class Tmux:
     """A tmux server of its own with one window."""
 
-    def __init__(self, folder: Path, host: Running, size: tuple[int, int] = (80, 24), **env: str) -> None:
+    def __init__(self, folder: Path, host: Running, **env: str) -> None:
         self._tmux = ["tmux", "-f", "/dev/null", "-S", str(folder / "socket")]
         self._env = {
             k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TMUX") and not k.startswith("SDTERM")
         }
         self._env |= {"SDTERM_DATA": str(host.settings.root), "PYTHONPATH": str(REPOSITORY), "LC_ALL": "C.UTF-8", **env}
-        width, height = map(str, size)
-        self._call("new-session", "-d", "-x", width, "-y", height, "sh")
+        self._closed = False
+        self._call("new-session", "-d", "-x", "80", "-y", "24", "sh")
 
     def open(self) -> None:
         """Start the workstation."""
         self.press(f"clear; {shlex.quote(sys.executable)} -m sdterm; echo exit code $?", "Enter")
         self.until(r"sdterm  \[")
+
+    def log(self, path: Path) -> None:
+        """Keep all that is sent to the terminal."""
+        self._call("pipe-pane", "-o", f"cat > {shlex.quote(str(path))}")
 
     def press(self, *keys: str) -> None:
         self._call("send-keys", *keys)
@@ -61,6 +67,9 @@ class Tmux:
 
     def close(self) -> None:
         """As when the line is cut: what runs in it is hung up on, and keeps its draft before it ends."""
+        if self._closed:
+            return
+        self._closed = True
         shell = psutil.Process(int(self._call("display-message", "-p", "#{pane_pid}")))
         inside = [process for process in shell.children(recursive=True) if "sdterm.host" not in process.cmdline()]
         self._call("kill-server")
@@ -78,14 +87,30 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield found
 
 
+@pytest.fixture
+def start(tmp_path: Path, host: Running) -> Iterator[Start]:
+    """Opens workstations, and closes those that a test leaves open."""
+    opened: list[Tmux] = []
+
+    def start(log: Path | None = None, **env: str) -> Tmux:
+        opened.append(Tmux(tmp_path, host, **env))
+        if log:
+            opened[-1].log(log)
+        opened[-1].open()
+        return opened[-1]
+
+    yield start
+    for tmux in opened:
+        tmux.close()
+
+
 @pytest.fixture(autouse=True)
 def empty_form(host: Running) -> None:
     (host.settings.root / "draft.json").unlink(missing_ok=True)
 
 
-def test_a_line_is_cut_while_a_picture_is_drawn_and_it_comes_all_the_same(tmp_path: Path, host: Running) -> None:
-    first = Tmux(tmp_path, host, COLORTERM="truecolor", TERM="xterm-256color")
-    first.open()
+def test_a_line_is_cut_while_a_picture_is_drawn_and_it_comes_all_the_same(start: Start, host: Running) -> None:
+    first = start(COLORTERM="truecolor", TERM="xterm-256color")
     first.write("sunset, lake")
     for _ in range(4):
         first.press("Tab")
@@ -96,8 +121,7 @@ def test_a_line_is_cut_while_a_picture_is_drawn_and_it_comes_all_the_same(tmp_pa
     assert "▀" in first.until("▀"), "a preview"
     job = host.client.jobs().jobs[0].id
     first.close()
-    second = Tmux(tmp_path, host, COLORTERM="truecolor")
-    second.open()
+    second = start(COLORTERM="truecolor")
     second.until("sunset, lake")
     images = [event for event in host.events(job) if isinstance(event, Image)]
     assert len(images) == 1 and "Steps: 150" in images[0].infotext
@@ -107,24 +131,20 @@ def test_a_line_is_cut_while_a_picture_is_drawn_and_it_comes_all_the_same(tmp_pa
     assert "▀" in colours
     second.press("C-q")
     second.until("exit code 0")
-    second.close()
 
 
-def test_five_sizes_one_after_the_other(tmp_path: Path, host: Running) -> None:
-    tmux = Tmux(tmp_path, host)
-    tmux.open()
+def test_five_sizes_one_after_the_other(start: Start) -> None:
+    tmux = start()
     tmux.write("castle, night")
     for width, height in ((120, 36), (60, 20), (40, 12), (30, 8), (80, 24)):
         tmux.resize(width, height)
         tmux.until(rf"is needed: {40}x{12}|is needed|castle, night" if width < 40 else "castle, night")
         assert all(cell_len(line) <= width for line in tmux.screen().splitlines())
     tmux.until("Parameters")
-    tmux.close()
 
 
-def test_without_colours_every_state_is_a_word_or_a_shape(tmp_path: Path, host: Running) -> None:
-    tmux = Tmux(tmp_path, host, NO_COLOR="1", COLORTERM="truecolor")
-    tmux.open()
+def test_without_colours_every_state_is_a_word_or_a_shape(start: Start) -> None:
+    tmux = start(NO_COLOR="1", COLORTERM="truecolor")
     tmux.until("idle")
     coloured = re.findall(r"\x1b\[[0-9;]*[34]8;2;(\d+);(\d+);(\d+)", tmux.screen("-e"))
     assert all(len(set(colour)) == 1 for colour in coloured), "nothing but greys"
@@ -132,12 +152,10 @@ def test_without_colours_every_state_is_a_word_or_a_shape(tmp_path: Path, host: 
     assert "╔═ Prompt" in shown and "╭─ Negative prompt" in shown and "[Generate]" in shown
     tmux.press("Tab")
     tmux.until("╔═ Negative prompt")
-    tmux.close()
 
 
-def test_chinese_stands_where_it_should(tmp_path: Path, host: Running) -> None:
-    tmux = Tmux(tmp_path, host, SDTERM_LANGUAGE="zh_CN")
-    tmux.open()
+def test_chinese_stands_where_it_should(start: Start) -> None:
+    tmux = start(SDTERM_LANGUAGE="zh_CN")
     tmux.until("反向提示词")
     tmux.write("湖, 日落 (红色的房子:1.2)")
     shown = tmux.until("红色的房子")
@@ -147,13 +165,12 @@ def test_chinese_stands_where_it_should(tmp_path: Path, host: Running) -> None:
     assert max(edges) == 80, "the right edge is straight"
     tmux.press("F3")
     tmux.until("图库|画廊")
-    tmux.close()
 
 
 HOSTILE = "\x1b]0;owned\x07\x1b[31m\u202ered [@click=app.quit]x[/]"
 
 
-def test_hostile_names_and_texts_are_only_shown(tmp_path: Path, host: Running) -> None:
+def test_hostile_names_and_texts_are_only_shown(start: Start, host: Running, tmp_path: Path) -> None:
     """In the draft, in a model's file name, in the keymap: what the terminal is sent has none of it."""
     root = host.settings.root
     named = root / "models" / "Stable-diffusion" / f"{HOSTILE.replace('/', '')}.safetensors"
@@ -163,9 +180,7 @@ def test_hostile_names_and_texts_are_only_shown(tmp_path: Path, host: Running) -
     )
     log = tmp_path / "sent"
     try:
-        tmux = Tmux(tmp_path, host, SDTERM_KEYMAP=HOSTILE.replace("\x00", ""))
-        tmux._call("pipe-pane", "-o", f"cat > {shlex.quote(str(log))}")
-        tmux.open()
+        tmux = start(log, SDTERM_KEYMAP=HOSTILE)
         tmux.until("idle")
         tmux.press("C-l")
         tmux.until("red")

@@ -13,7 +13,17 @@ from sdterm.tui.fields import DEFAULTS
 from sdterm.tui.keymap import PRESETS, KeymapError, clashes, keys_of, read_keymap
 from sdterm.tui.texts import calls, faults, messages, template
 
-TABLES = {"action.hint", "action.title", "field.label", "setting.sentence", "setting.section", "job.state", "hint"}
+TABLES = {
+    "action.hint",
+    "action.title",
+    "field.label",
+    "hint",
+    "item.section",
+    "item.sentence",
+    "item.state",
+    "job.state",
+    "setting.sentence",
+}
 
 
 def test_chinese_is_complete() -> None:

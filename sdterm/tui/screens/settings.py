@@ -5,74 +5,71 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rich.text import Text
 from textual import on
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.widget import Widget
-from textual.widgets import DataTable, Input, Static
+from textual.widgets import Input
 
 from sdterm.core.config import SETTINGS, Setting, frozen_reason
-from sdterm.core.language import languages, tr
+from sdterm.core.language import language_folders, languages, tr
 from sdterm.core.names import normal, printable
 from sdterm.tui.actions import bindings
-from sdterm.tui.screens.room import Room
-from sdterm.tui.themes import language_folders
+from sdterm.tui.screens.table import TableRoom
 
 if TYPE_CHECKING:
     from sdterm.core.config import Settings
 
 
-class SettingsScreen(Room):
+class SettingsScreen(TableRoom[Setting]):
     """The declared settings, by section."""
 
     room = "go_settings"
     scopes = ("settings",)
-    AUTO_FOCUS = "DataTable"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        *bindings("settings"),
-        Binding("j", "cursor(1)", show=False),
-        Binding("k", "cursor(-1)", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings("settings")]
 
     def __init__(self) -> None:
         super().__init__()
-        self._rows: list[Setting] = []
         self._words: list[str] = []
         self._changed_only = False
+
+    def columns(self) -> Iterable[tuple[str, int | None]]:
+        return (tr("Setting"), 22), (tr("Value"), 24), (tr("From"), 16), (tr("Section"), None)
 
     def body(self) -> Iterable[Widget]:
         line = Input(placeholder=tr("search"), compact=True, id="filter")
         line.cursor_blink = False
         yield line
-        yield DataTable(cursor_type="row")
-        yield Static(classes="words", markup=False)
+        yield from super().body()
 
     def on_mount(self) -> None:
-        table = self._table()
-        for title, width in ((tr("Setting"), 22), (tr("Value"), 24), (tr("From"), 16), (tr("Section"), None)):
-            table.add_column(title, width=width)
+        super().on_mount()
         self._show()
 
-    def _table(self) -> DataTable[Text]:
-        return self.query_one(DataTable)
-
     def _show(self) -> None:
-        settings = self.app.settings
-        self._rows = [setting for setting in SETTINGS if self._is_shown(setting, settings)]
-        table = self._table()
-        at = table.cursor_row
-        table.clear()
-        for setting in self._rows:
-            value = settings.values[setting.key]
-            lock = "# " if frozen_reason(settings, setting.key) else ""
-            mark = "  " if value.source == "default" else "* "
-            cells = (mark + lock + setting.key, shown(value.value), value.source, tr(setting.section))
-            table.add_row(*(Text(printable(cell), no_wrap=True, overflow="ellipsis") for cell in cells))
-        table.move_cursor(row=min(at, max(0, len(self._rows) - 1)))
-        table.border_title = tr("Settings  {number}", number=len(self._rows))
-        if not self._rows:
+        found = [setting for setting in SETTINGS if self._is_shown(setting, self.app.settings)]
+        self.show(found, self.table.cursor_row, tr("Settings  {number}", number=len(found)))
+        if not found:
             self.say(tr("No setting matches."))
-        self._tell()
+
+    def row(self, item: Setting) -> tuple[str, ...]:
+        settings = self.app.settings
+        value = settings.values[item.key]
+        lock = "# " if frozen_reason(settings, item.key) else ""
+        mark = "  " if value.source == "default" else "* "
+        cells = (mark + lock + item.key, shown(value.value), value.source, tr(item.section))
+        return tuple(map(printable, cells))
+
+    def about(self, item: Setting) -> Iterable[str]:
+        yield tr(item.sentence)
+        if item.choices:
+            yield tr("One of {choices}.", choices=", ".join(item.choices))
+        if reason := frozen_reason(self.app.settings, item.key):
+            yield "# " + printable(reason)
+        if item.scope == "host":
+            yield tr("The host has this from its start on: `sdterm host stop`, and the next one has the new value.")
+
+    def selected(self) -> None:
+        self.action_edit_setting()
 
     def _is_shown(self, setting: Setting, settings: Settings) -> bool:
         if self._changed_only and settings.values[setting.key].source == "default":
@@ -80,38 +77,10 @@ class SettingsScreen(Room):
         text = normal(f"{setting.key} {setting.section} {tr(setting.sentence)} {setting.sentence}")
         return all(word in text for word in self._words)
 
-    def _chosen(self) -> Setting | None:
-        at = self._table().cursor_row
-        return self._rows[at] if 0 <= at < len(self._rows) else None
-
-    @on(DataTable.RowHighlighted)
-    def _tell(self) -> None:
-        setting = self._chosen()
-        if not setting:
-            return
-        lines = [tr(setting.sentence)]
-        if setting.choices:
-            lines.append(tr("One of {choices}.", choices=", ".join(setting.choices)))
-        if reason := frozen_reason(self.app.settings, setting.key):
-            lines.append("# " + reason)
-        if setting.scope == "host":
-            lines.append(
-                tr("The host has this from its start on: `sdterm host stop`, and the next one has the new value.")
-            )
-        self.query_one(".words", Static).update(Text("\n".join(lines)))
-
     # --- keys --------------------------------------------------------------------------------------------------------
 
-    def action_cursor(self, by: int) -> None:
-        table = self._table()
-        table.move_cursor(row=table.cursor_row + by)
-
-    @on(DataTable.RowSelected)
-    def _selected(self) -> None:
-        self.action_edit_setting()
-
     def action_edit_setting(self) -> None:
-        setting = self._chosen()
+        setting = self.chosen()
         if setting is None:
             return
         if reason := frozen_reason(self.app.settings, setting.key):
@@ -150,7 +119,7 @@ class SettingsScreen(Room):
         self._try(lambda: self.app.write_setting(setting.key, text))
 
     def action_reset_setting(self) -> None:
-        if setting := self._chosen():
+        if setting := self.chosen():
             self._try(lambda: self.app.write_setting(setting.key, None))
 
     def _try(self, change: Any) -> None:
@@ -169,7 +138,7 @@ class SettingsScreen(Room):
 
     @on(Input.Submitted, "#filter")
     def _searched(self) -> None:
-        self._table().focus()
+        self.table.focus()
 
     def action_changed_only(self) -> None:
         self._changed_only = not self._changed_only

@@ -1,0 +1,90 @@
+"""A screen that is a table with some words about the row that is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, Generic, TypeVar
+
+from rich.text import Text
+from textual import on
+from textual.binding import Binding, BindingType
+from textual.widget import Widget
+from textual.widgets import DataTable, Static
+
+from sdterm.tui.screens.room import Room
+
+R = TypeVar("R")
+
+
+class TableRoom(Room, Generic[R]):
+    """Rows of one kind. What Enter does is `selected`."""
+
+    AUTO_FOCUS = "DataTable"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j", "cursor(1)", show=False),
+        Binding("k", "cursor(-1)", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: Sequence[R] = ()
+
+    def columns(self) -> Iterable[tuple[str, int | None]]:
+        """Titles and widths in cells; None takes what there is."""
+        raise NotImplementedError
+
+    def row(self, item: R) -> Sequence[str]:
+        """What stands in an item's row."""
+        raise NotImplementedError
+
+    def about(self, item: R) -> Iterable[str]:
+        """The lines about the item that is chosen."""
+        raise NotImplementedError
+
+    def selected(self) -> None:
+        """Enter was pressed."""
+        raise NotImplementedError
+
+    def body(self) -> Iterable[Widget]:
+        yield DataTable(cursor_type="row")
+        yield Static(classes="words", markup=False)
+
+    def on_mount(self) -> None:
+        for title, width in self.columns():
+            self.table.add_column(title, width=width)
+
+    @property
+    def table(self) -> DataTable[Text]:
+        return self.query_one(DataTable)
+
+    def show(self, rows: Sequence[R], cursor: int, title: str) -> None:
+        """Other rows."""
+        self.rows = rows
+        self.table.clear()
+        for item in rows:
+            self.table.add_row(*map(_cell, self.row(item)))
+        self.table.move_cursor(row=max(0, min(cursor, len(rows) - 1)))
+        self.table.border_title = title
+        self._tell()
+
+    def chosen(self) -> R | None:
+        """The item under the cursor."""
+        at = self.table.cursor_row
+        return self.rows[at] if 0 <= at < len(self.rows) else None
+
+    def action_cursor(self, by: int) -> None:
+        self.table.move_cursor(row=self.table.cursor_row + by)
+
+    @on(DataTable.RowHighlighted)
+    def _tell(self) -> None:
+        item = self.chosen()
+        lines = self.about(item) if item is not None else ()
+        self.query_one(".words", Static).update(Text("\n".join(lines)))
+
+    @on(DataTable.RowSelected)
+    def _selected(self) -> None:
+        self.selected()
+
+
+def _cell(text: str) -> Text:
+    return Text(text, no_wrap=True, overflow="ellipsis")
