@@ -23,7 +23,8 @@ class Action:
     """Whether the palette offers it (moving about in a list is no command)."""
 
 
-# Shift+F6 and Shift+F7 arrive as F18 and F19 from terminals with the older escape codes.
+# Shift+F6 and Shift+F7 arrive as F18 and F19 from terminals with the older escape codes, and Alt+B and Alt+F as Ctrl+Left
+# and Ctrl+Right: those two can mean nothing else.
 ACTIONS: tuple[Action, ...] = (
     Action("generate", "anywhere", "f5,ctrl+g,ctrl+enter", "Generate", "Draw what is written"),
     Action("stop", "anywhere", "escape", "Stop", "Stop what is drawn (twice)"),
@@ -33,13 +34,13 @@ ACTIONS: tuple[Action, ...] = (
     Action("walk_down", "anywhere", "shift+f6,f18,ctrl+pagedown", "", "Draw with the seed before"),
     Action("variations", "anywhere", "f8,alt+v", "Vary", "Draw five variations of the last picture"),
     Action("repeat_last", "anywhere", "f9", "", "Draw the last job again"),
-    Action("forever", "anywhere", "alt+f", "", "Go on drawing until told to stop, or no longer"),
+    Action("forever", "anywhere", "alt+g", "", "Go on drawing until told to stop, or no longer"),
     Action("stop_after", "anywhere", "alt+s", "", "Stop after the picture that is drawn now"),
     Action("go_generate", "anywhere", "f2", "", "Generate: write and draw"),
     Action("go_gallery", "anywhere", "f3", "", "Gallery: what was drawn"),
     Action("go_queue", "anywhere", "f4", "", "Queue: what waits, runs and failed"),
     Action("go_models", "anywhere", "ctrl+l", "", "Models: checkpoints"),
-    Action("go_settings", "anywhere", "f10,alt+comma", "", "Settings"),
+    Action("go_settings", "anywhere", "f10,alt+o", "", "Settings"),
     Action("go_help", "anywhere", "f1", "Help", "Keys and how things work"),
     Action("all_parameters", "anywhere", "ctrl+t", "", "All parameters of the request"),
     Action("history", "anywhere", "ctrl+r", "Hist", "Search the prompts of before"),

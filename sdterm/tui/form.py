@@ -211,9 +211,8 @@ class Form(OrderedKeys[None], PictureApp[None], inherit_bindings=False):
         fields = await self._recalled(infotext)
         if fields is None:
             return
-        lines = changes(
-            {**self.values(), "prompt": self.draft.prompt, "negative_prompt": self.draft.negative_prompt}, fields
-        )
+        texts = {"prompt": self.draft.prompt, "negative_prompt": self.draft.negative_prompt}
+        lines = changes({**_defaults(), **self.values(), **texts}, fields)
 
         def answered(key: str | None) -> None:
             if key:

@@ -30,6 +30,8 @@ class OrderedKeys(App[ReturnType]):
 
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
+            if isinstance(event, events.Key) and "alt+" in event.key:
+                event.character = None  # Alt+E writes no e: with its letter an editor would take it for one
             self._pressed.put_nowait(event)
         else:
             await super().on_event(event)

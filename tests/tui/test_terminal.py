@@ -133,6 +133,21 @@ def test_a_line_is_cut_while_a_picture_is_drawn_and_it_comes_all_the_same(start:
     second.until("exit code 0")
 
 
+def test_alt_is_no_letter_and_the_prompt_comes_back_from_an_editor(start: Start, tmp_path: Path) -> None:
+    editor = tmp_path / "editor"
+    editor.write_text('#!/bin/sh\nprintf \'%s, meadow\' "$(cat "$1")" > "$1.new" && mv "$1.new" "$1"\n')
+    editor.chmod(0o755)
+    tmux = start(EDITOR=str(editor))
+    tmux.write("green tree")
+    tmux.press("M-e")
+    tmux.until("green tree, meadow")
+    tmux.press("C-z")
+    tmux.until(r"green tree +║")
+    tmux.press("M-g")
+    assert "green treeg" not in tmux.until("forever")
+    tmux.press("M-g")
+
+
 def test_five_sizes_one_after_the_other(start: Start) -> None:
     tmux = start()
     tmux.write("castle, night")

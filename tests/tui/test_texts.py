@@ -71,6 +71,14 @@ def test_every_action_can_be_done() -> None:
 
 
 @pytest.mark.parametrize("name", PRESETS)
+def test_no_preset_counts_on_keys_that_terminals_change(name: str) -> None:
+    """Alt+B, Alt+F and Alt+comma arrive as other keys; Ctrl+H, I, J, M are Backspace, Tab and Enter; Ctrl+B is tmux's."""
+    lost = {"alt+b", "alt+f", "alt+comma", "ctrl+h", "ctrl+i", "ctrl+j", "ctrl+m", "ctrl+b", "ctrl+s"}
+    for action, keys in keys_of(read_keymap(name)).items():
+        assert not lost & {*keys.split(",")}, action
+
+
+@pytest.mark.parametrize("name", PRESETS)
 def test_no_preset_gives_a_key_two_meanings(name: str) -> None:
     assert clashes(read_keymap(name)) == []
 

@@ -140,8 +140,10 @@ class GenerateScreen(Room):
         editor.show_traps(read.traps)
         editor.border_subtitle = f"{'+'.join(map(str, read.tokens))}/{read.room}" if read.tokens else ""
         if read.traps and editor.has_focus:
-            mend = tr("{key} mends it.", key=self.app.key("fix")) if read.traps[0].fix is not None else ""
-            self._told = f"{read.traps[0].message} {mend}"
+            trap = read.traps[0]
+            # the key comes first: at 80 columns the end of a long sentence is not to be seen
+            mends = "" if trap.fix is None else tr("{key} mends this:", key=self.app.key("fix")) + " "
+            self._told = mends + trap.message
             self.say(self._told)
         elif self._told:
             self.unsay(self._told)

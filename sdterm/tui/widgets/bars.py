@@ -65,7 +65,8 @@ class Note(_Line):
         self.refresh()
 
     def render(self) -> Text:
-        return Text(f" {printable(self.text, 400)}", no_wrap=True, overflow="ellipsis")
+        text, room = f" {printable(self.text, 400)}", self.size.width
+        return Text(text if cell_len(text) <= room else set_cell_size(text, room - 1) + "…", no_wrap=True)
 
 
 class StatusLine(_Line):
