@@ -23,7 +23,7 @@ class Action:
     """Whether the palette offers it (moving about in a list is no command)."""
 
 
-# Shift+F6 and Shift+F7 arrive as F18 and F19 from terminals with the older escape codes, and Alt+B and Alt+F as Ctrl+Left
+# Shift+F6 and Shift+F7 arrive as F18 and F19 from terminals with the older escape codes; Alt+B and Alt+F as Ctrl+Left
 # and Ctrl+Right: those two can mean nothing else.
 ACTIONS: tuple[Action, ...] = (
     Action("generate", "anywhere", "f5,ctrl+g,ctrl+enter", "Generate", "Draw what is written"),

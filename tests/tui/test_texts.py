@@ -72,7 +72,7 @@ def test_every_action_can_be_done() -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_no_preset_counts_on_keys_that_terminals_change(name: str) -> None:
-    """Alt+B, Alt+F and Alt+comma arrive as other keys; Ctrl+H, I, J, M are Backspace, Tab and Enter; Ctrl+B is tmux's."""
+    """Alt+B, Alt+F and Alt+comma arrive as others; Ctrl+H, I, J, M are Backspace, Tab, Enter; Ctrl+B is tmux's."""
     lost = {"alt+b", "alt+f", "alt+comma", "ctrl+h", "ctrl+i", "ctrl+j", "ctrl+m", "ctrl+b", "ctrl+s"}
     for action, keys in keys_of(read_keymap(name)).items():
         assert not lost & {*keys.split(",")}, action
