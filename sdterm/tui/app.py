@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from textual.binding import Binding, BindingType
@@ -127,6 +129,10 @@ class Workstation(Drawing, inherit_bindings=False):
     async def on_host_up(self, message: HostUp) -> None:
         health = message.health
         self._become(State(host="up").counted(health.queue))
+        if (page := await self.ask(lambda host: host.jobs(["running"]))) is not None:
+            from sdterm.tui.progress import runs_of
+
+            self._become(replace(self.state, runs=runs_of(page.jobs, time.time())))
         for notice in health.notices:
             self.say(notice)
         for room in self._open_rooms():
@@ -155,6 +161,8 @@ class Workstation(Drawing, inherit_bindings=False):
     def on_happened(self, message: Happened) -> None:
         from sdterm.tui import progress
 
+        if self._exit:  # what is said to somebody who leaves is heard by nobody
+            return
         entry = message.entry
         self._become(progress.after(self.state, entry))
         for room in self._open_rooms():

@@ -261,7 +261,7 @@ class Drawing(Form):
         said = f"#{job}: {event.message} {event.advice}".strip()
         self.say("! " + said)
         if job in self._jobs and event.event == "failed":
-            self.offer_remedies(job, said, remedies(event.code, self.values()))
+            self.offer_remedies(job, said, remedies(event.code))
 
     def offer_remedies(self, job: int | None, said: str, found: list[tuple[str, Mapping[str, Any]]]) -> None:
         """Tell what happened to a job, and let a key draw it again another way."""
@@ -282,7 +282,6 @@ class Drawing(Form):
     async def _draw_otherwise(self, job: int, changes: Mapping[str, Any]) -> None:
         details = await self.ask(lambda host: host.job(job))
         if details is not None:
-            fields = details.request.model_dump(mode="json") | {
-                name: value(details.request) if callable(value) else value for name, value in changes.items()
-            }
-            await self.submit(fields)
+            from sdterm.tui.remedies import applied
+
+            await self.submit(applied(changes, details))

@@ -1,8 +1,9 @@
 """From one state to the next: what each entry of the host's stream changes."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
-from sdterm.core.jobs import Entry, Snapshot
+from sdterm.core.jobs import Entry, Job, Snapshot
 from sdterm.events import (
     Cancelled,
     Done,
@@ -30,12 +31,7 @@ def after(state: State, entry: Entry) -> State:
     job, event = entry.job, entry.event
     match event:
         case Snapshot(jobs=jobs, queue=queue):
-            runs = tuple(
-                Run(j.id, j.images, j.done, p.batch, p.batches, p.step, p.steps, entry.at, p.step, entry.at)
-                for j in jobs
-                if j.state == "running" and (p := j.progress)
-            )
-            return replace(state, runs=runs).counted(queue)
+            return replace(state, runs=runs_of(jobs, entry.at)).counted(queue)
         case ModelLoading(done=done, model=model):
             return replace(state, loading="" if done else model)
         case Warning(code="model_not_loaded"):
@@ -55,6 +51,15 @@ def after(state: State, entry: Entry) -> State:
         case Done() | Cancelled() | Paused():
             return replace(_without(state, job), loading="")
     return state
+
+
+def runs_of(jobs: Iterable[Job], at: float) -> tuple[Run, ...]:
+    """Those of some jobs that are drawn, as they are at a time in seconds since 1970."""
+    return tuple(
+        Run(j.id, j.images, j.done, p.batch, p.batches, p.step, p.steps, at, p.step, at)
+        for j in jobs
+        if j.state == "running" and (p := j.progress)
+    )
 
 
 def _of(state: State, job: int | None) -> Run:

@@ -1,17 +1,22 @@
 """What helps when a job failed: by its code, each as words and the request's fields that it changes."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sdterm.core.language import tr
+
+if TYPE_CHECKING:
+    from sdterm.core.jobs import JobDetails
 
 Change = Mapping[str, Any]
 
 
-def remedies(code: str, values: Mapping[str, Any]) -> list[tuple[str, Change]]:
+def remedies(code: str) -> list[tuple[str, Change]]:
     """The most promising first; empty if there is nothing but the advice that came with the failure.
 
-    A value that is a function is called with the job's request.
+    A value that is a function is called with the job.
     """
     match code:
         case "out_of_memory":
@@ -22,27 +27,32 @@ def remedies(code: str, values: Mapping[str, Any]) -> list[tuple[str, Change]]:
                 (tr("attention in slices"), {"memory": _with("sliced")}),
                 (tr("prompt and negative prompt one after the other"), {"batch_cond_uncond": False}),
             ]
-        case "nan" | "not_a_number" | "black_image":
+        case "not_a_number":
             return [(tr("compute in full precision"), {"precision": "full"})]
-        case "illegal_memory_access" | "device_lost" | "worker_lost" | "hung":
+        case "illegal_memory_access" | "device_lost" | "worker_died" | "worker_hung":
             return [(tr("the same again"), {})]
     return []
 
 
-def _smaller(side: str) -> Callable[[Any], int | None]:
-    """Three quarters of it, in steps of 64; a size that was left to the model stays so."""
+def applied(change: Change, job: JobDetails) -> dict[str, Any]:
+    """The request's fields with a remedy in them."""
+    given = {name: value(job) if callable(value) else value for name, value in change.items()}
+    return {**job.request.model_dump(mode="json"), **given}
 
-    def of(request: Any) -> int | None:
-        now = getattr(request, side)
+
+def _smaller(side: str) -> Callable[[JobDetails], int | None]:
+    """Three quarters of it, in steps of 64; of a size that was left to the model, what the model made of it."""
+
+    def of(job: JobDetails) -> int | None:
+        now = getattr(job.request, side) or (job.plan or {}).get(side)
         return None if now is None else max(64, now * 3 // 4 // 64 * 64)
 
     return of
 
 
-def _all_alone(request: Any) -> int:
-    images: int = request.batch_count * request.batch_size
-    return min(1000, images)
+def _all_alone(job: JobDetails) -> int:
+    return min(1000, job.request.batch_count * job.request.batch_size)
 
 
-def _with(optimizer: str) -> Callable[[Any], list[str]]:
-    return lambda request: [*dict.fromkeys((*request.memory, optimizer))]
+def _with(optimizer: str) -> Callable[[JobDetails], list[str]]:
+    return lambda job: [*dict.fromkeys((*job.request.memory, optimizer))]

@@ -139,7 +139,7 @@ def test_what_failed_offers_remedies_that_a_key_applies(drawn: Running) -> None:
         from sdterm.tui.remedies import remedies
 
         await until(pilot, lambda: app.state.host == "up")
-        app.offer_remedies(job, "Out of memory.", remedies("out_of_memory", app.values()))
+        app.offer_remedies(job, "Out of memory.", remedies("out_of_memory"))
         await until(pilot, lambda: isinstance(app.screen, Ask) and "one image at a time" in screen_text(app))
         newest = drawn.client.jobs(limit=1).jobs[0].id
         await pilot.press("1")

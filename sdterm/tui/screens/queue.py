@@ -171,6 +171,6 @@ class QueueScreen(TableRoom["Job"]):
         if not job.reason:
             self.say(tr("#{job}: {state}.", job=job.id, state=tr(job.state)))
             return
-        found = remedies(job.reason.code, self.app.values()) or [(tr("the same again"), {})]
+        found = remedies(job.reason.code) or [(tr("the same again"), {})]
         said = f"{job.reason.message} {job.reason.advice}".strip()
         self.app.offer_remedies(job.id, said, found)
