@@ -62,7 +62,7 @@ _MEMORY_PLANS = "Memory plans come in a later version; sdterm goes on without."
 _NETWORKS = "Networks, embeddings and upscalers come in a later version; sdterm goes on without this folder."
 _API = "The A1111 API comes in a later version; nothing listens for now."
 _NO_TUNNEL = "sdterm opens no public tunnel; SSH is the way in."
-_INTERFACE = "The interactive interface comes in a later version; this has no effect yet."
+_CONFIG = "Settings are in config.toml in the data folder; `sdterm` changes them under F10."
 _DIRS_LOCK = "Locking folder settings alone is not there: --freeze-specific-settings locks what you name."
 _NO_EFFECT = "A1111 itself ignores this flag by now; so does sdterm."
 _NOT_NEEDED = "sdterm does not need this flag."
@@ -130,9 +130,14 @@ FLAGS: tuple[Flag, ...] = (
         "mapped",
     ),
     *_later(_DIRS_LOCK, "--hide-ui-dir-config"),
-    *_later(_INTERFACE, "--use-ipex"),
-    *_later(_INTERFACE, "--ui-config-file", "--ui-settings-file", "--max-batch-count", arity="value"),
-    *_later(_INTERFACE, "--filenames-max-length", arity="value"),
+    *_later("Intel's IPEX comes in a later version.", "--use-ipex"),
+    *_later(
+        "Names are cut where file systems ask for it; a limit of your own comes in a later version.",
+        "--filenames-max-length",
+        arity="value",
+    ),
+    *_obsolete(_CONFIG, "--ui-config-file", "--ui-settings-file", arity="value"),
+    *_obsolete("A batch count goes up to 1000 here.", "--max-batch-count", arity="value"),
     *_obsolete(_NO_TUNNEL, "--share"),
     *_obsolete(_NO_TUNNEL, "--ngrok", "--ngrok-options", "--ngrok-region", arity="value"),
     *_obsolete("Extensions are never installed over the network here.", "--enable-insecure-extension-access"),
