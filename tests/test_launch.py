@@ -102,7 +102,7 @@ class Clone:
 
     def start(self, *words: str, python: str | Path = sys.executable, **variables: str) -> subprocess.Popen[str]:
         """`python launch.py WORDS`, from another folder, in an environment that only the test decides."""
-        ours = launch.OUR_VARIABLES
+        ours = (*launch.OUR_VARIABLES, "PYTHONPATH")
         environment = {k: v for k, v in os.environ.items() if k not in ours and not k.startswith("PIP_")}
         environment |= {
             "INDEX_URL": self.index.url,

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from textual import work
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.worker import WorkerFailed
@@ -168,9 +169,10 @@ class Workstation(Drawing, inherit_bindings=False):
         for room in self._open_rooms():
             room.happened(entry)
         if isinstance(entry.event, progress.CHANGES_QUEUE):
-            self.run_worker(self._count(), group="count", exclusive=True)
+            self._count()
         self.react(entry)
 
+    @work(group="count", exclusive=True)
     async def _count(self) -> None:
         if (queue := await self.ask(lambda host: host.queue())) is not None:
             self._become(self.state.counted(queue))

@@ -28,6 +28,10 @@ class OrderedKeys(App[ReturnType]):
         """Begin, with what was typed so far."""
         self._hearing = asyncio.create_task(self._hear(), name="keys")
 
+    async def heard(self) -> None:
+        """Wait until all keys that were pressed so far have done what they do."""
+        await self._pressed.join()
+
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
             if isinstance(event, events.Key) and "alt+" in event.key:
@@ -51,6 +55,7 @@ class OrderedKeys(App[ReturnType]):
                         await _has_passed(pump)
             except TimeoutError:
                 pass  # what the key does waits for something
+            self._pressed.task_done()
 
     async def _on_exit_app(self) -> None:
         if self._hearing:

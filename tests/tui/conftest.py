@@ -38,11 +38,25 @@ def drive(
         app = Workstation(resolve({}, {"SDTERM_DATA": str(data), **given}))
         try:
             async with app.run_test(size=size) as pilot:
-                await act(app, pilot)
+                await act(app, _Patient(pilot))
         finally:
             use(None)
 
     asyncio.run(go())
+
+
+class _Patient(Pilot[None]):
+    """Presses keys, and waits until they have done what they do."""
+
+    def __init__(self, pilot: Pilot[None]) -> None:
+        super().__init__(pilot.app)
+
+    async def press(self, *keys: str) -> None:
+        for key in keys:
+            await super().press(key)
+            assert isinstance(self.app, Workstation)
+            await self.app.heard()
+        await self.pause()
 
 
 async def until(pilot: Pilot[None], condition: Callable[[], object], what: str = "") -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
 from textual.app import ComposeResult
+from textual.geometry import Size
 from textual.screen import Screen
 from textual.timer import Timer
 from textual.widget import Widget
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 
 SMALLEST = (40, 12)
 _SETTLED = 0.15  # seconds without another size
-BREAKPOINTS = [(0, "-narrow"), (60, "-slim"), (80, "-normal"), (110, "-wide")]
-VERTICAL = [(0, "-flat"), (20, "-low"), (24, "-tall")]
+WIDTHS = {"-narrow": range(60), "-slim": range(60, 80), "-normal": range(80, 110), "-wide": range(110, 10**6)}
+HEIGHTS = {"-flat": range(20), "-low": range(20, 24), "-tall": range(24, 10**6)}
+"""The classes by which the stylesheet lays a screen out, and the cells they are for."""
 
 
 class Room(Screen[None]):
@@ -30,8 +32,6 @@ class Room(Screen[None]):
     app: Workstation
     room: ClassVar[str]
     """The action that opens it."""
-    HORIZONTAL_BREAKPOINTS = BREAKPOINTS
-    VERTICAL_BREAKPOINTS = VERTICAL
 
     def compose(self) -> ComposeResult:
         yield TopBar(self.room)
@@ -68,23 +68,29 @@ class Room(Screen[None]):
         self.query_one(KeyBar).refresh()
 
     def on_resize(self, event: events.Resize) -> None:
-        width, height = SMALLEST
-        small = event.size.width < width or event.size.height < height
-        said = tr("The terminal is too small: {width}x{height} is needed.", width=width, height=height)
-        if small:
-            self.say(said)
-        else:
-            self.unsay(said)
-        self.set_class(small, "-small")
+        self._fit(event.size)
         if self._settling:
             self._settling.stop()
         self._settling = self.set_timer(_SETTLED, self._settle)
 
     _settling: Timer | None = None
 
+    def _fit(self, size: Size) -> None:
+        least, needed = SMALLEST
+        small = size.width < least or size.height < needed
+        said = tr("The terminal is too small: {width}x{height} is needed.", width=least, height=needed)
+        if small:
+            self.say(said)
+        else:
+            self.unsay(said)
+        fits = {name: size.width in cells for name, cells in WIDTHS.items()}
+        fits |= {name: size.height in cells for name, cells in HEIGHTS.items()}
+        self.update_classes({**fits, "-small": small}, animate=False)
+
     def _settle(self) -> None:
         """Sizes came one after the other, and with each other widgets: what was hidden lost the focus, and parts of
-        what is there again may not have been painted."""
+        what is there again may not have been painted, or for a size in between."""
+        self._fit(self.app.size)
         if self.focused is None and self.AUTO_FOCUS and not self.has_class("-small"):
             self.query(self.AUTO_FOCUS).first().focus()
         for widget in self.walk_children():
