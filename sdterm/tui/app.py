@@ -349,10 +349,14 @@ class Workstation(Drawing, inherit_bindings=False):
     def _rebuild(self) -> None:
         """Make the form anew, for settings that decide what it has."""
         self.notes.clear()
-        self.desk.refresh(recompose=True)
-        self.call_after_refresh(self._say_notes)
+        self.call_later(self._recompose)
 
-    def _say_notes(self) -> None:
+    async def _recompose(self) -> None:
+        focused = self.desk.focused
+        await self.desk.recompose()
+        where = f"#{focused.id}" if focused and focused.id else "#prompt"
+        for widget in self.desk.query(where):
+            widget.focus()
         self.desk.up()
         for note in self.notes:
             self.say(note)

@@ -13,7 +13,6 @@ from textual.app import App
 from textual.message_pump import MessagePump
 
 ReturnType = TypeVar("ReturnType")
-_PATIENCE = 1.0  # seconds that a key may take before the next one is heard anyway
 
 
 class OrderedKeys(App[ReturnType]):
@@ -21,6 +20,7 @@ class OrderedKeys(App[ReturnType]):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self.patience = 1.0  # seconds that a key may take before the next one is heard anyway
         self._pressed: asyncio.Queue[events.Key | events.Paste] = asyncio.Queue()
         self._hearing: asyncio.Task[None] | None = None
 
@@ -50,7 +50,7 @@ class OrderedKeys(App[ReturnType]):
                 self._handle_exception(error)
                 return
             try:
-                async with asyncio.timeout(_PATIENCE):
+                async with asyncio.timeout(self.patience):
                     for pump in target.ancestors_with_self:
                         await _has_passed(pump)
             except TimeoutError:

@@ -36,6 +36,7 @@ def drive(
     async def go() -> None:
         given = {f"SDTERM_{key.upper()}": value for key, value in settings.items()}
         app = Workstation(resolve({}, {"SDTERM_DATA": str(data), **given}))
+        app.patience = WITHIN  # a busy machine is no reason to hear the next key early
         try:
             async with app.run_test(size=size) as pilot:
                 await act(app, _Patient(pilot))
@@ -65,6 +66,12 @@ async def until(pilot: Pilot[None], condition: Callable[[], object], what: str =
     while not condition():
         assert asyncio.get_running_loop().time() < deadline, f"it never came: {what}\n{screen_text(pilot.app)}"
         await pilot.pause(0.02)
+
+
+async def go_to(pilot: Pilot[None], widget: Widget) -> None:
+    """Give a widget the focus, and wait until it has it."""
+    widget.focus()
+    await until(pilot, lambda: pilot.app.focused is widget, f"the focus on {widget}")
 
 
 def screen_text(app: object) -> str:

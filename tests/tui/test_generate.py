@@ -15,7 +15,7 @@ from sdterm.tui.widgets.parameter import Parameter
 from sdterm.tui.widgets.prompt import PromptEditor
 from sdterm.tui.widgets.recent import Recent
 from tests.host.running import Running
-from tests.tui.conftest import drive, screen_text, text_of, until, write
+from tests.tui.conftest import drive, go_to, screen_text, text_of, until, write
 
 
 def note(app: Workstation) -> str:
@@ -129,7 +129,7 @@ def test_five_variations_of_a_picture_and_back_to_its_seed(host: Running) -> Non
         before = pictures(host)
         await pilot.press("f5")
         await drawn(app, pilot, host, before + 1)
-        app.desk.query_one(Recent).focus()
+        await go_to(pilot, app.desk.query_one(Recent))
         await pilot.press("v")
         await drawn(app, pilot, host, before + 1 + VARIATIONS + 1)  # and their grid
         newest = host.client.pictures(limit=VARIATIONS + 1).pictures
@@ -172,7 +172,7 @@ def test_a_pasted_infotext_shows_what_it_would_change_and_then_does(host: Runnin
 
 def test_a_sampler_is_picked_by_a_part_of_its_name(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
-        app.desk.focus_field("sampler")
+        await go_to(pilot, app.desk.query_one("#field-sampler"))
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, Pick))
         await write(pilot, "heun")

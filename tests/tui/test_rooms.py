@@ -19,7 +19,7 @@ from sdterm.tui.screens.pick import Ask, Pick, Type
 from sdterm.tui.widgets.bars import Note
 from sdterm.tui.widgets.thumbnails import Thumbnails
 from tests.host.running import Running
-from tests.tui.conftest import drive, screen_text, text_of, until, write
+from tests.tui.conftest import drive, go_to, screen_text, text_of, until, write
 
 
 def note(app: Workstation) -> str:
@@ -72,11 +72,11 @@ def test_a_filter_that_makes_no_sense_is_told(drawn: Running) -> None:
         await pilot.press("f3")
         await until(pilot, lambda: isinstance(app.focused, PictureTable))
         app.screen.query_one("#filter", Input).value = "stps>3"
-        app.screen.query_one("#filter", Input).focus()
+        await go_to(pilot, app.screen.query_one("#filter", Input))
         await pilot.press("enter")
         await until(pilot, lambda: "Did you mean 'steps'" in note(app))
         app.screen.query_one("#filter", Input).value = "castle"
-        app.screen.query_one("#filter", Input).focus()
+        await go_to(pilot, app.screen.query_one("#filter", Input))
         await pilot.press("enter")
         await until(pilot, lambda: "No match" in note(app))
 
@@ -217,9 +217,9 @@ def test_pinned_settings_take_a1111s_names_and_change_at_once(drawn: Running) ->
         assert app.write_setting("quicksettings_list", keys) == ""
         await until(pilot, lambda: app.desk.query("#quick #field-clip_skip") and "sd_vae" in note(app))
         assert app.desk.query("#quick #field-emphasis")
-        app.desk.focus_field("clip_skip")
+        await go_to(pilot, app.desk.query_one("#field-clip_skip"))
         await pilot.press("up")
-        assert app.draft.fields["clip_skip"] == "2"
+        await until(pilot, lambda: app.draft.fields.get("clip_skip") == "2")
         assert app.write_setting("quicksettings_list", None) == ""
 
     drive(drawn, act, size=(120, 36))
