@@ -18,8 +18,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, BinaryIO
 
-from sdterm.core import extensions
 from sdterm.core.config import Settings, Value
+from sdterm.core.extensions.discovery import discover
 from sdterm.core.frames import FrameError, pack, read_frame
 from sdterm.core.library import library_of
 from sdterm.core.plan import Plan
@@ -187,7 +187,7 @@ class Worker:
 
     def _current_plugins(self) -> PluginSet:
         """The plugins as they are on disk now; a new set only if one changed."""
-        sources = extensions.discover(self._folder if self._settings["extensions"] else None)
+        sources = discover(self._folder if self._settings["extensions"] else None)
         now = tuple((s.slug, s.digest) for s in sources if s.origin == "built-in" or self._settings["extensions"])
         if now != self._plugins.identity:
             self._plugins = self._load_plugins()

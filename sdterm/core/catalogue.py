@@ -18,8 +18,8 @@ from typing import Any, Literal, NoReturn
 from pydantic import BaseModel, ConfigDict
 
 from sdterm import __version__
-from sdterm.core import extensions
-from sdterm.core.extensions import Source
+from sdterm.core.extensions.discovery import discover
+from sdterm.core.extensions.source import Source
 from sdterm.core.output import write_atomically
 from sdterm.core.registry import HOOKS, Descriptor, Plugin, PluginSet, load_plugins
 from sdterm.hooks import MemoryOptimizer, Option, OutputSaver, Sampler, Scheduler
@@ -89,7 +89,7 @@ class Catalogue(BaseModel):
 def load_catalogue(root: Path, *, third_party: bool = True) -> Catalogue:
     """The catalogue of a data root, from the cache or exported anew. Raises CatalogueError."""
     folder = root / "extensions" if third_party else None
-    key = [__version__, _FORMAT, third_party, *([s.slug, s.digest] for s in extensions.discover(folder))]
+    key = [__version__, _FORMAT, third_party, *([s.slug, s.digest] for s in discover(folder))]
     cache = root / "cache" / "catalogue.json"
     if (cached := _read(cache)) and cached.get("key") == key:
         return Catalogue.model_validate(cached["catalogue"])

@@ -17,8 +17,9 @@ from typing import Any, TypeVar
 import pluggy
 
 from sdterm import hooks
-from sdterm.core import extensions
-from sdterm.core.extensions import Source
+from sdterm.core.extensions.discovery import discover
+from sdterm.core.extensions.loading import load
+from sdterm.core.extensions.source import Source
 from sdterm.core.names import find, normal
 from sdterm.hooks import (
     MemoryOptimizer,
@@ -140,13 +141,17 @@ def load_plugins(extensions_folder: Path | None = None, *, third_party: bool = T
 
     extensions_folder: usually `<data root>/extensions`; None loads none. third_party: False leaves only built-ins.
     """
+    found = discover(extensions_folder)
+    return plugin_set(source for source in found if third_party or source.origin == "built-in")
+
+
+def plugin_set(sources: Iterable[Source]) -> PluginSet:
+    """Exactly these plugins, in this order: of two that give one name the first has it."""
     manager = pluggy.PluginManager("sdterm")
     manager.add_hookspecs(hooks)
     plugins: list[Plugin] = []
     taken: dict[tuple[type, str], str] = {}  # names in use, by kind → the slug of whose they are
-    for source in extensions.discover(extensions_folder):
-        if source.origin != "built-in" and not third_party:
-            continue
+    for source in sources:
         plugin = _load(manager, source)
         mine: dict[tuple[type, str], str] = {}
         for descriptor in plugin.gives:
@@ -165,9 +170,11 @@ def load_plugins(extensions_folder: Path | None = None, *, third_party: bool = T
 
 def _load(manager: pluggy.PluginManager, source: Source) -> Plugin:
     """Import one plugin and ask its hooks, guarded: this is the one place where its import-time errors end."""
+    if source.refusal:
+        return Plugin(source, error=source.refusal)
     name = f"{source.origin}:{source.slug}"
     try:
-        module = extensions.load(source)
+        module = load(source)
         manager.register(module, name=name)
         manager.check_pending()
         gives: list[Descriptor] = []

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sdterm.core.extensions import BUILTINS, digest, discover
+from sdterm.core.extensions.discovery import BUILTINS, discover
+from sdterm.core.extensions.source import digest
 from sdterm.core.registry import load_plugins
 from tests.core.conftest import Obedient
 

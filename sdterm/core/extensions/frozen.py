@@ -1,0 +1,48 @@
+"""Frozen copies: an extension as it was at one moment, kept under its digest for as long as a job may need it."""
+
+import contextlib
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from sdterm.core.extensions.source import Source, digest, files_of
+
+FOLDER = Path("cache", "extensions")
+
+
+class UnsettledError(OSError):
+    """The files changed while they were copied, or cannot be copied."""
+
+
+def freeze(root: Path, source: Source) -> Source:
+    """The same extension, at a copy that does not change. Raises UnsettledError if it is no longer what its digest
+    says, as while an editor or git writes its files."""
+    if kept := frozen(root, source.slug, source.digest):
+        return replace(source, location=str(kept))
+    path = Path(source.location)
+    place = root / FOLDER / source.slug / source.digest
+    staging = place.with_name(f".{source.digest}.{os.getpid()}")
+    copy = staging / path.name
+    try:
+        for file in files_of(path):
+            target = copy / file.relative_to(path) if path.is_dir() else copy
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+        if digest(copy) != source.digest:
+            raise UnsettledError(f"{path.name} is being changed.")
+        with contextlib.suppress(OSError):  # another process was faster
+            staging.rename(place)
+    except OSError as error:
+        raise UnsettledError(f"{path.name} cannot be copied: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return replace(source, location=str(place / path.name))
+
+
+def frozen(root: Path, slug: str, digest: str) -> Path | None:
+    """Where the copy with this digest lies; None if there is none."""
+    place = root / FOLDER / slug / digest
+    with contextlib.suppress(OSError):
+        return next(place.iterdir(), None)
+    return None

@@ -1,0 +1,110 @@
+"""`extension.toml`: what an extension says about itself. It is data, read without running anything."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import InvalidVersion, Version
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from sdterm.hooks import API_VERSION
+
+FILE = "extension.toml"
+MOST_BYTES = 64 * 1024
+
+CAPABILITIES = {
+    "network": "talks to other machines",
+    "subprocess": "starts other programs",
+    "native": "contains compiled code",
+    "files": "writes files of its own",
+}
+"""What an extension may say that it does. It is said, not enforced: an extension runs with all the user's rights."""
+
+Text = Annotated[str, Field(max_length=1000)]
+
+
+class ManifestError(ValueError):
+    """A sentence: what is wrong with an `extension.toml`."""
+
+
+class Manifest(BaseModel):
+    """What `extension.toml` says. Every field may be missing; a name that is not known here is a mistake."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    name: Annotated[str, Field(max_length=60)] = ""
+    version: str = ""
+    description: Text = ""
+    authors: tuple[Text, ...] = ()
+    license: Text = ""
+    homepage: Text = ""
+    api: Annotated[str, Field(alias="sdterm-api")] = ""
+    """The versions of the plugin contract that it is written for, as `>=1,<2`."""
+    dependencies: tuple[str, ...] = ()
+    """Packages it needs besides sdterm's own, as pip takes them."""
+    capabilities: tuple[str, ...] = ()
+
+    @field_validator("version")
+    @classmethod
+    def _is_version(cls, version: str) -> str:
+        try:
+            return version and str(Version(version))
+        except InvalidVersion:
+            raise ValueError(f"{version!r} is no version number like 1.0.2") from None
+
+    @field_validator("api")
+    @classmethod
+    def _is_range(cls, api: str) -> str:
+        try:
+            SpecifierSet(api)
+        except InvalidSpecifier:
+            raise ValueError(f"{api!r} is no range of versions like >=1,<2") from None
+        return api
+
+    @field_validator("dependencies")
+    @classmethod
+    def _are_requirements(cls, dependencies: tuple[str, ...]) -> tuple[str, ...]:
+        for dependency in dependencies:
+            try:
+                Requirement(dependency)
+            except InvalidRequirement:
+                raise ValueError(f"{dependency!r} is no package as pip takes it") from None
+        return dependencies
+
+    @field_validator("capabilities")
+    @classmethod
+    def _are_known(cls, capabilities: tuple[str, ...]) -> tuple[str, ...]:
+        for capability in capabilities:
+            if capability not in CAPABILITIES:
+                raise ValueError(f"{capability!r} is none of {', '.join(CAPABILITIES)}")
+        return capabilities
+
+    @property
+    def refusal(self) -> str | None:
+        """Why this sdterm cannot run it, as a sentence without its end; None if it can."""
+        if self.api and not SpecifierSet(self.api).contains(str(API_VERSION)):
+            return f"it is written for version {self.api} of the plugin contract, and this sdterm has {API_VERSION}"
+        return None
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest of an extension (a folder, or a file, which has none); an empty one where there is none. Raises
+    ManifestError."""
+    file = path / FILE
+    if not path.is_dir() or not file.exists():
+        return Manifest()
+    try:
+        if file.stat().st_size > MOST_BYTES:
+            raise ManifestError(f"{FILE} has more than {MOST_BYTES} bytes")
+        return Manifest.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ManifestError(f"{FILE} cannot be read: {error}") from error
+    except ValidationError as error:
+        raise ManifestError(f"{FILE}: {'; '.join(map(_said, error.errors(include_url=False)))}") from error
+
+
+def _said(error: Any) -> str:
+    where = ".".join(map(str, error["loc"]))
+    return f"{where}: {error['msg'].removeprefix('Value error, ')}"

@@ -1,0 +1,48 @@
+"""Where a plugin comes from, and what identifies it."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a plugin comes from. `digest` identifies its content: same digest, same behaviour."""
+
+    slug: str
+    origin: Literal["built-in", "package", "extension"]
+    location: str
+    digest: str
+    refusal: str | None = None
+    """Why it is not to be loaded: switched off, writable by everyone …"""
+    notice: str | None = None
+    """What its user should know though it is loaded."""
+
+
+def digest(path: Path) -> str:
+    """Identifies the content of a file, or of every source and data file under a folder."""
+    content = hashlib.sha256()
+    for file in files_of(path):
+        content.update(f"{file.relative_to(path) if file != path else file.name}\0".encode(errors="surrogateescape"))
+        try:
+            content.update(file.read_bytes())
+        except OSError:
+            content.update(b"unreadable")  # loading it will say why
+    return content.hexdigest()[:16]
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files that an extension consists of, sorted: not what version control, editors and Python leave there."""
+    if not path.is_dir():
+        return [path]
+    found = []
+    for folder, folders, files in os.walk(path):
+        folders[:] = (name for name in folders if not _is_left_behind(name))
+        found += [Path(folder, name) for name in files if not _is_left_behind(name)]
+    return sorted(found)
+
+
+def _is_left_behind(name: str) -> bool:
+    return name.startswith((".", "#")) or name.endswith(("~", ".pyc", ".tmp")) or name in ("__pycache__", "4913")
