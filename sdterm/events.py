@@ -185,6 +185,15 @@ class QueueChanged(Event):
     paused: bool
 
 
+class ExtensionChanged(Event):
+    """An extension was loaded, changed, refused or taken away."""
+
+    slug: str
+    loaded: bool
+    """Whether its newest version serves."""
+    message: str
+
+
 class Done(Event):
     """Every image was delivered."""
 

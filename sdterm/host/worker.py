@@ -9,16 +9,20 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from sdterm.core.config import Settings
+from sdterm.core.extensions.source import Source
 from sdterm.core.frames import HEAD_SIZE, FrameError, pack, sizes, unpack
 from sdterm.core.jobs import WorkerView
 from sdterm.core.names import printable
 
 SLOW_CALLS = 20
 """How many times the median call a call may take, where that is longer than the limit."""
+PLUGINS_LIMIT = 20.0
+"""Seconds that loading new plugins may take."""
 _WATCH = 0.5  # seconds
 _SHORTEST = 3.0  # seconds
 _LONGEST_LINE = 2000  # characters
@@ -54,6 +58,7 @@ class WorkerProcess:
         self._moved = 0.0  # when it last got on
         self._ours = False  # whether it waits for the host, not the host for it
         self._median = 0.0
+        self._asked: asyncio.Future[Mapping[str, str]] | None = None  # what it is to say to new plugins
         self.trouble: str | None = None
         """Why it could not be started the last time."""
         self.is_out = False
@@ -108,6 +113,28 @@ class WorkerProcess:
                 self._process.stdin.write(pack({"type": kind, **fields}, payload))
                 await self._process.stdin.drain()
 
+    async def load_plugins(self, sources: Sequence[Source]) -> Mapping[str, str]:
+        """Have it load a set beside the one that it draws with. Returns slug → why one cannot be loaded. Somebody must
+        read its messages meanwhile. Raises WorkerLostError, TimeoutError."""
+        self._asked = asyncio.get_running_loop().create_future()
+        try:
+            await self.send("plugins", sources=[asdict(source) for source in sources])
+            return await asyncio.wait_for(self._asked, PLUGINS_LIMIT)
+        finally:
+            self._asked = None
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether it has yet to answer to new plugins."""
+        return self._asked is not None and not self._asked.done()
+
+    async def answered(self) -> None:
+        """Read its messages until it has answered to new plugins. Raises WorkerLostError."""
+        async with contextlib.aclosing(self.messages()) as messages:
+            async for message, _ in messages:
+                if message["type"] == "plugins":
+                    return
+
     async def messages(self) -> AsyncGenerator[tuple[dict[str, Any], bytes], None]:
         """What it says, heartbeats left out. While the reader is at work on a message, no deadline runs. Raises
         WorkerLostError once the process is gone."""
@@ -126,6 +153,8 @@ class WorkerProcess:
             if message["type"] == "heartbeat":
                 self._beat(message)
                 continue
+            if message["type"] == "plugins" and self._asked and not self._asked.done():
+                self._asked.set_result(message["errors"])
             self._ours = True
             if message["type"] == "lost":
                 self._reason = WorkerLostError(str(message["code"]), str(message["message"]))
@@ -208,6 +237,8 @@ class WorkerProcess:
         code = await self._process.wait()
         self._gone()
         reason = self._reason or WorkerLostError("worker_died", _said(code))
+        if self._asked and not self._asked.done():
+            self._asked.set_exception(reason)
         _log.warning("worker %s: %s", self._process.pid, reason)
         return reason
 
