@@ -183,7 +183,9 @@ class Worker:
             if not self._is_busy:  # nobody listens
                 continue
             median = statistics.median(recent) if recent else 0.0
-            self._wire.send("heartbeat", job=self._job, phase=pulse.phase, call=pulse.call, median=median)
+            self._wire.send(
+                "heartbeat", job=self._job, phase=pulse.phase, call=pulse.call, median=median, plugin=pulse.plugin
+            )
 
     def _current_plugins(self) -> PluginSet:
         """The plugins as they are on disk now; a new set only if one changed."""
