@@ -282,7 +282,8 @@ class Engine:
     ) -> Model:
         """The model, from memory if it is there, with these optimizers on."""
         model, self._model = self._model, None  # forgotten while it changes: half changed it must not be found again
-        if model and (model.sha256, model.dtype) == (plan.model_hash, dtype) and can_switch(model, optimizers):
+        asked = (plan.model_hash, dtype, choices.family)  # a family that changed builds another model
+        if model and (model.sha256, model.dtype, model.family) == asked and can_switch(model, optimizers):
             try:
                 self._model = with_optimizers(model, plugins, optimizers)
                 return self._model

@@ -14,7 +14,7 @@ from sdterm.engine.conditioning import Conditioner
 from sdterm.engine.failures import blamed
 from sdterm.engine.isolation import Untouched, random_numbers_kept
 from sdterm.events import Warning
-from sdterm.hooks import Components, MemoryOptimizer, PluginError
+from sdterm.hooks import Components, MemoryOptimizer, ModelFamily, PluginError
 
 
 class OptimizerError(PluginError):
@@ -35,6 +35,7 @@ class Model:
 
     sha256: str
     dtype: torch.dtype
+    family: ModelFamily
     optimizers: tuple[MemoryOptimizer, ...]
     components: Components
     condition: Conditioner
@@ -91,7 +92,7 @@ def load_model(
     with plugins.guard(family, ModelFileError), random_numbers_kept(device):
         components = family.build(_telling(choices.checkpoint, tell), device, dtype)
         condition = Conditioner(components, family.tokens)
-    return with_optimizers(Model(sha256, dtype, (), components, condition), plugins, optimizers)
+    return with_optimizers(Model(sha256, dtype, family, (), components, condition), plugins, optimizers)
 
 
 def _telling(checkpoint: CheckpointFile, tell: Callable[[float], None]) -> CheckpointFile:
@@ -114,7 +115,7 @@ def can_switch(model: Model, optimizers: Sequence[MemoryOptimizer]) -> bool:
 def _staying(model: Model, optimizers: Sequence[MemoryOptimizer]) -> int:
     """How many may stay: each was applied on top of those before it, and is undone before they are."""
     pairs = enumerate(zip(model.optimizers, optimizers, strict=False))
-    return next((i for i, (old, new) in pairs if old is not new), min(len(model.optimizers), len(optimizers)))
+    return next((i for i, (old, new) in pairs if old != new), min(len(model.optimizers), len(optimizers)))
 
 
 def with_optimizers(model: Model, plugins: PluginSet, optimizers: Sequence[MemoryOptimizer]) -> Model:
