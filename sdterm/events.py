@@ -144,6 +144,8 @@ class Failed(Event):
     code: str
     message: str
     advice: str = ""
+    source: str | None = None
+    """The plugin whose code is to blame."""
 
 
 class Interrupted(Event):

@@ -189,7 +189,9 @@ class Worker:
             if not self._is_busy:  # nobody listens
                 continue
             median = statistics.median(recent) if recent else 0.0
-            self._wire.send("heartbeat", job=self._job, phase=pulse.phase, call=pulse.call, median=median)
+            self._wire.send(
+                "heartbeat", job=self._job, phase=pulse.phase, call=pulse.call, median=median, plugin=pulse.plugin
+            )
 
     def _try(self, sources: list[dict[str, Any]]) -> None:
         """Load a set that may be drawn with soon, and say what cannot be loaded."""

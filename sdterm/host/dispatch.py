@@ -48,6 +48,8 @@ from sdterm.host.worker import UnusableDeviceError, WorkerLostError, WorkerProce
 
 MOST_LOST = 3
 """How many workers a job may cost before it is set aside."""
+SPOILT = frozenset({"saver_failed", "optimizer_skipped", "model_reloaded"})
+"""Codes of warnings that a plugin failed, and the job went on without it."""
 NEEDS_PLUGIN = "needs_plugin"
 """The code of what a job waits for whose sampler, say, is gone."""
 ROOM_EVERY = 2.0  # seconds between looks whether a full disk has room again
@@ -371,9 +373,13 @@ class Dispatcher:
                 return await self._keep(worker, job, event)
             case Done() | Failed() | Paused() | Cancelled():
                 self._settle(job.id, event)
+                if isinstance(event, Failed) and event.source:
+                    self._extensions.blame(event.source, job.id)
                 return True
             case Warning():
                 self._log.add_once(job.id, event)  # a run that goes on has the same to say
+                if event.source and event.code in SPOILT:
+                    self._extensions.blame(event.source, job.id)
             case Step():
                 fields = event.model_dump(include=set(Progress.model_fields))
                 self._progress[job.id] = Progress(**fields)
@@ -454,6 +460,8 @@ class Dispatcher:
 
     def _after_loss(self, job: int, lost: WorkerLostError) -> None:
         attempts = self._jobs.interrupted(job, lost.code, str(lost))
+        if lost.plugin:
+            self._extensions.blame(lost.plugin, job)
         wish = self._jobs.wish(job)
         if wish in ("cancel", "pause"):
             self._settle(job, Cancelled(images=0))

@@ -30,11 +30,11 @@ _log = logging.getLogger(__name__)
 
 
 class WorkerLostError(Exception):
-    """The process died or was stuck; `code` and message say why."""
+    """The process died or was stuck; `code` and message say why, `plugin` (slug) whose code ran when it was stuck."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, plugin: str | None = None) -> None:
         super().__init__(message)
-        self.code = code
+        self.code, self.plugin = code, plugin
 
 
 class UnusableDeviceError(Exception):
@@ -58,6 +58,7 @@ class WorkerProcess:
         self._moved = 0.0  # when it last got on
         self._ours = False  # whether it waits for the host, not the host for it
         self._median = 0.0
+        self._plugin: str | None = None  # whose code was running when it last said so
         self._asked: asyncio.Future[Mapping[str, str]] | None = None  # what it is to say to new plugins
         self.trouble: str | None = None
         """Why it could not be started the last time."""
@@ -176,7 +177,7 @@ class WorkerProcess:
 
     def set_job(self, job: int | None) -> None:
         self._moved = self._heard = self._monotonic()
-        self._median = 0.0
+        self._median, self._plugin = 0.0, None
         phase = self.view.phase if job else "idle"
         self._view = self._view.model_copy(update={"job": job, "phase": phase, "call": 0})
 
@@ -205,7 +206,7 @@ class WorkerProcess:
         if (phase, call) != (self.view.phase, self.view.call):
             self._moved = self._monotonic()
             self._view = self._view.model_copy(update={"phase": phase, "call": call})
-        self._median = float(message["median"])
+        self._median, self._plugin = float(message["median"]), message["plugin"]
 
     async def _watch_over(self) -> None:
         while self.is_alive:
@@ -218,9 +219,9 @@ class WorkerProcess:
             still, silent = self._monotonic() - self._moved, self._monotonic() - self._heard
             if still > limit or (silent > hang and self.view.phase != "starting"):
                 doing = f"network call {self.view.call + 1}" if self.view.phase == "sample" else self.view.phase
-                self._reason = WorkerLostError(
-                    "worker_hung", f"The process that draws was stuck for {still:.0f} s ({doing}) and was ended."
-                )
+                doing += f", code of {printable(self._plugin)}" if self._plugin else ""
+                said = f"The process that draws was stuck for {still:.0f} s ({doing}) and was ended."
+                self._reason = WorkerLostError("worker_hung", said, self._plugin)
                 self._kill()
                 return
 
@@ -236,7 +237,7 @@ class WorkerProcess:
             self._kill()
         code = await self._process.wait()
         self._gone()
-        reason = self._reason or WorkerLostError("worker_died", _said(code))
+        reason = self._reason or WorkerLostError("worker_died", _said(code), self._plugin)
         if self._asked and not self._asked.done():
             self._asked.set_exception(reason)
         _log.warning("worker %s: %s", self._process.pid, reason)
