@@ -127,7 +127,7 @@ def main() -> None:
     given = parser.parse_args()
     about = machine()
     with tempfile.TemporaryDirectory() as scratch:
-        setting = Setting("demo", EMBEDDED_MODEL, SIZES["demo"], Path(scratch), given.pairs)
+        setting = Setting(EMBEDDED_MODEL, SIZES["demo"], given.pairs, Path(scratch))
         found = measure(setting, given.saves)
     extension = {"files": FILES, "kilobytes_each": KILOBYTES}
     print(json.dumps({"benchmark": "reload", "machine": about, "extension": extension, **found}))
