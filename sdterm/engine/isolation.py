@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
-from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -176,7 +175,7 @@ def _parts(components: Components) -> dict[str, torch.nn.Module]:
 
 
 def _functions(owner: Any) -> dict[str, Any]:
-    return {name: value for name, value in vars(owner).items() if isinstance(value, FunctionType)}
+    return {name: value for name, value in vars(owner).items() if callable(value)}
 
 
 def _look(module: torch.nn.Module) -> dict[str, Any]:
@@ -191,6 +190,6 @@ def _look(module: torch.nn.Module) -> dict[str, Any]:
     is_its_own = forward is None or getattr(forward, "__func__", None) is type(module).forward
     look["forward"] = None if is_its_own else id(forward)
     for name, weight in chain(module.named_parameters(recurse=False), module.named_buffers(recurse=False)):
-        total = None if weight.is_meta else weight.detach().sum(dtype=torch.float64).item()
+        total = None if weight.is_meta else weight.detach().float().sum().item()
         look[f"weight {name}"] = (weight.dtype, weight.device, weight.shape, repr(total))  # a NaN equals its like
     return look
