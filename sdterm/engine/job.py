@@ -9,16 +9,18 @@ import torch
 from numpy.typing import NDArray
 
 from sdterm import __version__
+from sdterm.core.additions import all_asked_for, asked_for, options_of
 from sdterm.core.plan import Choices, ImagePlan, Plan
 from sdterm.core.record import Record
 from sdterm.core.registry import PluginSet
 from sdterm.engine.device import device_name
+from sdterm.engine.loading import Optimizer
 from sdterm.engine.tape import Tape, read_header
 from sdterm.hooks import MemoryOptimizer
 from sdterm.request import GenerationRequest
 
 # Parts of a request that change how it is computed, not what is drawn: a tape outlives a change of these.
-HOW = {"memory", "batch_cond_uncond", "format", "format_options", "grid"}
+HOW = {"memory", "batch_cond_uncond", "format", "format_options", "grid", "postprocess"}
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Job:
     plugins: PluginSet
     choices: Choices
     plan: Plan
-    optimizers: tuple[MemoryOptimizer, ...]
+    optimizers: tuple[Optimizer, ...]
     sigmas: torch.Tensor
     tape: Tape
     dtype: torch.dtype
@@ -65,11 +67,12 @@ class Job:
         ]
 
 
-def encoded(job: Job, pixels: NDArray[Any], infotext: str) -> bytes:
-    """Pixels [H, W, 3] as a file in the chosen format."""
+def encoded(job: Job, pixels: NDArray[Any], infotext: str, frames: Callable[[], NDArray[Any]]) -> bytes:
+    """Pixels [H, W, 3] as a file in the chosen format; `frames` gives those of the steps to a saver that wants them."""
     saver = job.choices.saver
+    more = {"frames": frames()} if saver.frames else {}
     with job.plugins.guard(saver):
-        data = saver.encode(pixels, infotext, **job.plan.format_options)
+        data = saver.encode(pixels, infotext, **more, **job.plan.format_options)
         if not isinstance(data, bytes):
             raise TypeError("it gave no bytes")
     return data
@@ -79,7 +82,9 @@ def header(
     plan: Plan, choices: Choices, plugins: PluginSet, dtype: torch.dtype, device: torch.device, sigmas: torch.Tensor
 ) -> dict[str, Any]:
     """What recorded rows depend on, under the words a user is told when one of them changed."""
+    visible = [o for o in asked_for(MemoryOptimizer, plan.request, plugins) if o.effect == "visible"]
     owners = {plugins.owner(part) for part in (choices.sampler, choices.scheduler, choices.family)}
+    owners |= {plugins.owner(optimizer) for optimizer in visible}
     return {
         "request": plan.request.model_dump(mode="json", exclude=HOW),
         "prompt or seed": [image.model_dump(mode="json") for image in plan.images],
@@ -89,6 +94,7 @@ def header(
         "precision": str(dtype),
         "device": device_name(device),
         "thread count": torch.get_num_threads(),
+        "memory optimizers": [[optimizer.id, options_of(optimizer, plan.options)] for optimizer in visible],
         "version of torch": torch.__version__,
         "version of sdterm": __version__,
     }
@@ -97,6 +103,7 @@ def header(
 def record_of(job: Job, index: int, device: torch.device) -> Record:
     """What image `index` is made with, for whoever wants to draw it again or ask why it differs."""
     drawers = {job.plugins.owner(part) for part in (job.choices.sampler, job.choices.scheduler, job.choices.family)}
+    drawers |= {job.plugins.owner(part) for part in all_asked_for(job.request, job.plugins)}
     strangers = [p.source for p in job.plugins.plugins if p.source.origin != "built-in" and p.source.slug in drawers]
     saver = job.choices.saver
     dtype = torch.float32 if job.tape.is_float32(index) else job.dtype

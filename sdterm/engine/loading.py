@@ -1,17 +1,20 @@
 """A checkpoint in memory: built by its family, shaped by memory optimizers."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 
+from sdterm.core.additions import asked_for, options_of
 from sdterm.core.library import CheckpointFile, ModelFileError
 from sdterm.core.plan import Choices
 from sdterm.core.registry import PluginSet
 from sdterm.engine.conditioning import Conditioner
 from sdterm.engine.model_sampling import DiscreteSampling
-from sdterm.hooks import Components, MemoryOptimizer, PluginError
+from sdterm.hooks import Components, MemoryOptimizer, OptionValue, PluginError
+from sdterm.request import GenerationRequest
 
 
 class OptimizerError(PluginError):
@@ -23,24 +26,32 @@ class OptimizerError(PluginError):
 
 
 @dataclass(frozen=True)
+class Optimizer:
+    """A memory optimizer with the options that it is applied with."""
+
+    of: MemoryOptimizer
+    options: Mapping[str, OptionValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Model:
     """A loaded checkpoint: what was read, how, and the parts that run."""
 
     sha256: str
     dtype: torch.dtype
-    optimizers: tuple[MemoryOptimizer, ...]
+    optimizers: tuple[Optimizer, ...]
     components: Components
     sampling: DiscreteSampling
     condition: Conditioner
 
 
 def choose_optimizers(
-    plugins: PluginSet, asked: Sequence[str], device: torch.device
-) -> tuple[tuple[MemoryOptimizer, ...], tuple[str, ...]]:
+    plugins: PluginSet, request: GenerationRequest, options: Mapping[str, OptionValue], device: torch.device
+) -> tuple[tuple[Optimizer, ...], tuple[str, ...]]:
     """The optimizers to use, one per group, and a sentence for each asked for that cannot be used here."""
     chosen: dict[str, MemoryOptimizer] = {}
     refused: list[str] = []
-    for optimizer in map(plugins.optimizer, asked):
+    for optimizer in asked_for(MemoryOptimizer, request, plugins):
         with plugins.guard(optimizer):
             usable, reason = optimizer.supports(device)
         if usable:
@@ -58,7 +69,7 @@ def choose_optimizers(
         else:
             if usable:
                 chosen[optimizer.group] = optimizer
-    return tuple(chosen.values()), tuple(refused)
+    return tuple(Optimizer(each, options_of(each, options)) for each in chosen.values()), tuple(refused)
 
 
 def load_model(
@@ -67,7 +78,7 @@ def load_model(
     sha256: str,
     device: torch.device,
     dtype: torch.dtype,
-    optimizers: Sequence[MemoryOptimizer],
+    optimizers: Sequence[Optimizer],
     tell: Callable[[float], None] = lambda fraction: None,
 ) -> Model:
     """Read the weights and apply the optimizers. tell: called with the fraction of the weights read so far. Raises
@@ -91,20 +102,20 @@ def _telling(checkpoint: CheckpointFile, tell: Callable[[float], None]) -> Check
     return replace(checkpoint, on_read=on_read)
 
 
-def can_switch(model: Model, optimizers: Sequence[MemoryOptimizer]) -> bool:
+def can_switch(model: Model, optimizers: Sequence[Optimizer]) -> bool:
     """Whether the model gets to these optimizers without being built again: those to leave can be undone."""
-    return all(old.undo or old in optimizers for old in model.optimizers)
+    return all(old.of.undo or old in optimizers for old in model.optimizers)
 
 
-def with_optimizers(model: Model, plugins: PluginSet, optimizers: Sequence[MemoryOptimizer]) -> Model:
+def with_optimizers(model: Model, plugins: PluginSet, optimizers: Sequence[Optimizer]) -> Model:
     """The model with exactly these optimizers on. Raises OptimizerError naming one that fails: half applied, it
     leaves a model that cannot be trusted and is to be built again."""
     for old in model.optimizers:
-        if old not in optimizers and old.undo:
-            _change(plugins, old, old.undo, model.components)
+        if old not in optimizers and old.of.undo:
+            _change(plugins, old.of, old.of.undo, model.components)
     for new in optimizers:
         if new not in model.optimizers:
-            _change(plugins, new, new.apply, model.components)
+            _change(plugins, new.of, partial(new.of.apply, **new.options), model.components)
     return Model(model.sha256, model.dtype, tuple(optimizers), model.components, model.sampling, model.condition)
 
 
