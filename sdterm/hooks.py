@@ -339,8 +339,8 @@ class OutputSaver:
     suffix: str
     mime: str
     encode: Callable[..., bytes]
-    frames: bool = False
     options: tuple[Option, ...] = ()
+    frames: bool = False
 
 
 # --- the hooks --------------------------------------------------------------------------------------------------------

@@ -16,6 +16,20 @@ Prompt = Annotated[str, Field(max_length=MAX_PROMPT)]
 Size = Annotated[int, Field(ge=64, le=4096, multiple_of=SIZE_STEP)]
 OptionValue = bool | int | float | str
 
+# Fields with names and texts that people type.
+_TYPED = (
+    "styles",
+    "model",
+    "sampler",
+    "scheduler",
+    "format",
+    "memory",
+    "transforms",
+    "postprocess",
+    "options",
+    "extra_params",
+)
+
 
 class RequestError(ValueError):
     """The request cannot be drawn as it stands. The message is a sentence naming field, value and range."""
@@ -118,8 +132,7 @@ class GenerationRequest(BaseModel):
                 raise ValueError(f"is not valid Unicode at position {position}; remove that character")
         return text
 
-    @field_validator("styles", "model", "sampler", "scheduler", "format", "memory", "transforms", "postprocess")
-    @field_validator("extra_params", "options")
+    @field_validator(*_TYPED)
     @classmethod
     def _storable(cls, value: Any) -> Any:
         # A request is stored and sent as JSON, which cannot hold half a character.

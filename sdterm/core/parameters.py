@@ -260,7 +260,7 @@ def image_infotext(plan: Plan, image: ImagePlan, plugins: PluginSet, made: Recor
     said = read(visible, plugins).fields
     unsaid = {
         name: value
-        for name, value in request.model_dump(mode="json", include=set(DRAWN) - {"model"}).items()
+        for name, value in request.model_dump(include=set(DRAWN) - {"model"}).items()
         if said.get(name) != value
     }
     parameters |= {
@@ -455,8 +455,9 @@ def _additions(parameters: Mapping[str, str], plugins: PluginSet, used: set[str]
             labels.append(plugins.postprocessor(name).label)
         except UnknownNameError:
             wrong.append(f"{_POSTPROCESS} ({printable(name, limit=60)})")
-    there = [plugins.postprocessor(label) for label in labels]
-    for addition in (*(o for o in plugins.all(MemoryOptimizer) if o.effect == "visible"), *there):
+    there: list[Addition] = [plugins.postprocessor(label) for label in labels]
+    there += [optimizer for optimizer in plugins.all(MemoryOptimizer) if optimizer.effect == "visible"]
+    for addition in there:
         for option in addition.options:
             key = _addition_key(addition, option)
             if key not in parameters or key in used:

@@ -118,7 +118,7 @@ def record_of(job: Job, index: int, device: torch.device) -> Record:
         format=saver.id,
         format_options={o.name: v for o in saver.options if (v := job.plan.format_options[o.name]) != o.default},
         plugins=tuple(f"{source.slug}@{source.digest}" for source in strangers),
-        memory=job.request.memory,
+        memory=tuple(optimizer.id for optimizer in asked_for(MemoryOptimizer, job.request, job.plugins)),
     )
 
 
