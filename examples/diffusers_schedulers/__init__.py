@@ -4,6 +4,7 @@ scheduler is both: the grid of noise levels, and the step from one to the next."
 from __future__ import annotations
 
 import hashlib
+import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,7 @@ def own_sigmas(steps: int, sampling: ModelSampling, *, offered: Offered) -> torc
     scheduler = make(offered, steps, sampling)
     levels = []
     for call, t in enumerate(scheduler.timesteps):
-        scheduler._step_index = call if hasattr(scheduler, "_step_index") else None
+        scheduler._step_index = call  # as if it had stepped
         if call % offered.calls == 0:
             levels.append(sigma_of(scheduler, t, sampling))
     return torch.cat([*levels, torch.zeros(1)])
@@ -91,7 +92,9 @@ def sample(
         x0 = denoise(noisy, sigma.expand(len(x))).x0
         if call % offered.calls == 0:
             callback(call // offered.calls, x0)
-        x = scheduler.step((noisy - x0) / float(sigma), t, x, **more).prev_sample
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torchsde tells every rounding of a noise level
+            x = scheduler.step((noisy - x0) / float(sigma), t, x, **more).prev_sample
     return x.to(noisy.dtype)
 
 

@@ -1,6 +1,6 @@
 """Token merging: similar tokens of the picture are merged before attention and spread out after it, which makes large
 pictures faster. Bolya and Hoffman 2023, "Token merging for fast Stable Diffusion" (arXiv 2303.17604), as A1111 uses it:
-around self-attention of the highest resolution, with the upper left token of each 2 x 2 as the one that stays."""
+around self-attention of the highest resolution that has it, with the upper left token of each 2 x 2 as the one that stays."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ def apply(components: Components, *, ratio: float) -> None:
     blocks = [module for module in unet.modules() if isinstance(module, BasicTransformerBlock)] if unet else []
     if not blocks:
         raise PluginError("This model has no transformer blocks in a UNet whose tokens could be merged.")
+    with_attention = (place for place, block in enumerate(unet.down_blocks) if hasattr(block, "attentions"))
+    finest = 2 ** next(with_attention, 0)
     size = (0, 0)
 
     def on_unet(module: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -38,7 +40,7 @@ def apply(components: Components, *, ratio: float) -> None:
 
     handles = [unet.register_forward_pre_hook(on_unet, with_kwargs=True)]
     for block in blocks:
-        handles += Merging(ratio, lambda: size).hooks(block)
+        handles += Merging(ratio, lambda: size, finest).hooks(block)
     setattr(unet, _HANDLES, handles)
 
 

@@ -78,10 +78,11 @@ def _spread(places: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
 
 
 class Merging:
-    """The hooks of one transformer block. `size` gives height and width of the latents that are being computed."""
+    """The hooks of one transformer block. `size` gives height and width of the latents that are being computed;
+    blocks that work on them reduced more than `most` times are left alone."""
 
-    def __init__(self, ratio: float, size: Callable[[], tuple[int, int]]) -> None:
-        self._ratio, self._size = ratio, size
+    def __init__(self, ratio: float, size: Callable[[], tuple[int, int]], most: int) -> None:
+        self._ratio, self._size, self._most = ratio, size, most
         self._matching: Matching | None = None
 
     def hooks(self, block: Any) -> list[Any]:
@@ -95,7 +96,8 @@ class Merging:
         tokens = args[0] if args else kwargs["hidden_states"]
         height, width = self._size()
         downsample = math.ceil(math.sqrt(height * width // tokens.shape[1]))
-        self._matching = Matching.of(tokens, height, width, self._ratio) if downsample <= 1 else None
+        height, width = math.ceil(height / downsample), math.ceil(width / downsample)
+        self._matching = Matching.of(tokens, height, width, self._ratio) if downsample <= self._most else None
 
     def _merge(self, module: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self._matching is None:
