@@ -303,6 +303,8 @@ def test_hook_sdterm_memory_optimizers(engine: Engine, extend: Extend) -> None:
                     MemoryOptimizer("double", "Double", "scale", supports, scaled(2.0), scaled(0.5), effect="visible"),
                     MemoryOptimizer("half", "Half", "scale", supports, scaled(0.5), scaled(2.0), effect="visible"),
                     MemoryOptimizer("stays", "Stays", "other", supports, scaled(4.0), effect="visible"),
+                    MemoryOptimizer("unseen", "Unseen", "last", lambda device: (False, "it is dark"), scaled(0.0),
+                                    effect="visible"),
                     MemoryOptimizer("never", "Never", "third", lambda device: (False, "it is Monday"), scaled(0.0)),
                 ]
         """
@@ -320,6 +322,7 @@ def test_hook_sdterm_memory_optimizers(engine: Engine, extend: Extend) -> None:
     assert isinstance(done, Done) and isinstance(without, Image) and np.array_equal(pixels(without), pixels(plain))
     warnings = [event.message for event in run(engine, plugins, memory=("never",)) if isinstance(event, Warning)]
     assert warnings == ["Never cannot be used here: it is Monday. Going on without it."]
+    assert fail(engine, plugins, memory=("unseen",)).message == "Unseen cannot be used here: it is dark."
 
 
 def test_hook_sdterm_postprocessors(engine: Engine, extend: Extend) -> None:

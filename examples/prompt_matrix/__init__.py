@@ -30,8 +30,8 @@ def transform(
     for number in range(2 ** len(parts)):
         chosen = [part for place, part in enumerate(parts) if number & (1 << place)]
         text = (" " if space else ", ").join([*chosen, first] if put_at_start else [first, *chosen])
-        changed = {"negative" if negative else "positive": text}
-        texts.append(replace(prompt, first_seed=not different_seeds, **changed))
+        changed = replace(prompt, negative=text) if negative else replace(prompt, positive=text)
+        texts.append(replace(changed, first_seed=not different_seeds))
     return tuple(texts)
 
 

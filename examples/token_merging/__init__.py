@@ -1,6 +1,6 @@
 """Token merging: similar tokens of the picture are merged before attention and spread out after it, which makes large
 pictures faster. Bolya and Hoffman 2023, "Token merging for fast Stable Diffusion" (arXiv 2303.17604), as A1111 uses it:
-around self-attention of the highest resolution that has it, with the upper left token of each 2 x 2 as the one that stays."""
+around self-attention of the highest resolution that has it, the upper left token of each 2 x 2 staying."""
 
 from __future__ import annotations
 

@@ -48,7 +48,8 @@ class Model:
 def choose_optimizers(
     plugins: PluginSet, request: GenerationRequest, options: Mapping[str, OptionValue], device: torch.device
 ) -> tuple[tuple[Optimizer, ...], tuple[str, ...]]:
-    """The optimizers to use, one per group, and a sentence for each asked for that cannot be used here."""
+    """The optimizers to use, one per group, and a sentence for each asked for that cannot be used here. Raises
+    OptimizerError if the picture would be another without it."""
     chosen: dict[str, MemoryOptimizer] = {}
     refused: list[str] = []
     for optimizer in asked_for(MemoryOptimizer, request, plugins):
@@ -56,6 +57,8 @@ def choose_optimizers(
             usable, reason = optimizer.supports(device)
         if usable:
             chosen[optimizer.group] = optimizer
+        elif optimizer.effect == "visible":
+            raise OptimizerError(f"{optimizer.label} cannot be used here: {reason}.", optimizer)
         else:
             refused.append(f"{optimizer.label} cannot be used here: {reason}. Going on without it.")
     for optimizer in plugins.all(MemoryOptimizer):
