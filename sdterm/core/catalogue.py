@@ -24,7 +24,7 @@ from sdterm.core.output import write_atomically
 from sdterm.core.registry import HOOKS, Descriptor, Plugin, PluginSet, load_plugins
 from sdterm.hooks import MemoryOptimizer, Option, OutputSaver, Sampler, Scheduler
 
-_FORMAT = 2  # of the cache
+_FORMAT = 3  # of the cache
 EXPORT_TIMEOUT = 60  # seconds; an extension that takes longer to import is stuck
 
 

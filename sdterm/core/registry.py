@@ -30,6 +30,7 @@ from sdterm.hooks import (
     OptionValue,
     OutputSaver,
     PluginError,
+    Postprocessor,
     PromptTransform,
     Sampler,
     Scheduler,
@@ -42,10 +43,11 @@ WORDS: Mapping[type, str] = {
     Scheduler: "scheduler",
     ModelFamily: "model family",
     MemoryOptimizer: "memory optimizer",
+    Postprocessor: "postprocessor",
     OutputSaver: "output saver",
 }
 
-Descriptor = Sampler | Scheduler | OutputSaver | MemoryOptimizer | PromptTransform | ModelFamily
+Descriptor = Sampler | Scheduler | OutputSaver | MemoryOptimizer | PromptTransform | ModelFamily | Postprocessor
 
 HOOKS: Mapping[str, type[Descriptor]] = {
     "sdterm_prompt_transforms": PromptTransform,
@@ -53,6 +55,7 @@ HOOKS: Mapping[str, type[Descriptor]] = {
     "sdterm_schedulers": Scheduler,
     "sdterm_model_families": ModelFamily,
     "sdterm_memory_optimizers": MemoryOptimizer,
+    "sdterm_postprocessors": Postprocessor,
     "sdterm_output_savers": OutputSaver,
 }
 
@@ -121,6 +124,9 @@ class PluginSet:
 
     def optimizer(self, name: str) -> MemoryOptimizer:
         return find("memory optimizer", name, named(self.all(MemoryOptimizer)))
+
+    def postprocessor(self, name: str) -> Postprocessor:
+        return find("postprocessor", name, named(self.all(Postprocessor)))
 
     def transforms(self) -> tuple[PromptTransform, ...]:
         return tuple(sorted(self.all(PromptTransform), key=lambda transform: transform.order))

@@ -140,7 +140,7 @@ def _sampled(job: Job, recorder: Recorder, x: torch.Tensor, noise: Noise, levels
 def in_the_network(job: Job, model: Model) -> ModelFamily | MemoryOptimizer:
     """Whose an error in the network is, as long as its own line does not say it: the family's, unless somebody else's
     optimizer changed that."""
-    foreign = (optimizer for optimizer in reversed(model.optimizers) if job.plugins.is_foreign(optimizer))
+    foreign = (each.of for each in reversed(model.optimizers) if job.plugins.is_foreign(each.of))
     return next(foreign, job.choices.family)
 
 

@@ -8,7 +8,7 @@ import hashlib
 import os
 import stat
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache, lru_cache
 from importlib.metadata import entry_points
@@ -54,7 +54,19 @@ def discover(extensions: Path | None) -> Iterator[Source]:
 
 
 def in_folder(extensions: Path) -> Iterator[Source]:
-    """The files and folders of `extensions`, by name."""
+    """The files and folders of `extensions` that are plugins, by name."""
+    return _those(extensions, lambda path: path.suffix == ".py" or (path / "__init__.py").is_file())
+
+
+def language_packs(extensions: Path) -> Iterator[Path]:
+    """The `localizations/` of the folders of `extensions`, by name: data, for which nothing is run. Those of what is
+    switched off or refused are left out."""
+    for source in _those(extensions, lambda path: (path / "localizations").is_dir()):
+        if not source.refusal:
+            yield Path(source.location, "localizations")
+
+
+def _those(extensions: Path, wanted: Callable[[Path], bool]) -> Iterator[Source]:
     if not extensions.is_dir():
         return
     unreadable = None
@@ -65,7 +77,7 @@ def in_folder(extensions: Path) -> Iterator[Source]:
     for path in sorted(extensions.iterdir()):
         if path.name.startswith((".", "_")):
             continue
-        if path.suffix == ".py" or (path / "__init__.py").is_file():
+        if wanted(path):
             source = _as_approved(extensions.parent, path, records.get(path.stem, Record()))
             yield replace(source, refusal=unreadable) if unreadable else source
 
