@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
+from sdterm.core.extensions import ExtensionError
 from sdterm.core.names import printable
 
 MOST_PACKED = 64 * 1024**2
@@ -37,7 +38,7 @@ _PACKED_TARS: Mapping[bytes, Callable[[Path], Any]] = {
 }
 
 
-class ArchiveError(ValueError):
+class ArchiveError(ExtensionError):
     """A sentence: why an archive is refused."""
 
 

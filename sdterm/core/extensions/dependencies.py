@@ -19,13 +19,14 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from sdterm.core.extensions import ExtensionError
 from sdterm.core.names import printable
 
 SECONDS = 300
 """How long pip may take to resolve or to install."""
 
 
-class DependencyError(ValueError):
+class DependencyError(ExtensionError):
     """A sentence: why what an extension needs cannot be had."""
 
 
@@ -123,9 +124,7 @@ def _wheel(item: Mapping[str, object]) -> Wheel:
 
 def _pip(words: list[str]) -> "subprocess.CompletedProcess[str]":
     if importlib.util.find_spec("pip") is None:
-        raise DependencyError(
-            f"It needs packages, and there is no pip here: `{sys.executable} -m ensurepip` brings it."
-        )
+        raise DependencyError(f"It needs packages, and pip is missing: `{sys.executable} -m ensurepip` brings it.")
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "pip", *words],
         env=os.environ | {"PIP_REQUIRE_VIRTUALENV": "0", "PYTHONUTF8": "1", "COLUMNS": "1000"},

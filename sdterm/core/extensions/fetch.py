@@ -17,7 +17,9 @@ from typing import Literal
 from urllib.parse import unquote, urljoin, urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
+from sdterm.core.extensions import ExtensionError
 from sdterm.core.extensions.archive import MOST_PACKED, MOST_UNPACKED, ArchiveError, unpack
 from sdterm.core.extensions.source import files_of
 from sdterm.core.names import printable
@@ -34,7 +36,7 @@ _SCP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*@[A-Za-z0-9][A-Za-z0-9.-]*:(?![-/
 _REDIRECTS = 5
 
 
-class FetchError(ValueError):
+class FetchError(ExtensionError):
     """A sentence: why a source is refused, or what went wrong on the way."""
 
 
@@ -59,7 +61,7 @@ def fetch(source: str, staging: Path, tell: Tell, *, transports: Sequence[str] =
             return Fetched(_clone(source, staging, transports), _last(source).removesuffix(".git"))
         if kind == "download":
             tell(f"Downloading {printable(source)} …")
-            file = staging / f"download{_suffix(urlsplit(source).path)}"
+            file = staging / "download"
             download(source, file, tell)
             return _opened(file, _last(source), staging, tell)
         if kind == "package":
@@ -188,9 +190,9 @@ def _is_loopback(host: str | None) -> bool:
 
 
 def _opened(file: Path, name: str, staging: Path, tell: Tell) -> Fetched:
-    """What is in an archive; a wheel stays one, for pip."""
+    """What is in an archive or a wheel."""
     if name.lower().endswith(_WHEEL):
-        return Fetched(file, name.split("-")[0], requirement=str(_kept_name(file, name, staging)))
+        return _looked_through(file, name, staging)
     tell("Unpacking …")
     folder = staging / "unpacked"
     unpack(file, folder)
@@ -200,15 +202,17 @@ def _opened(file: Path, name: str, staging: Path, tell: Tell) -> Fetched:
     return Fetched(folder, name.split(".")[0])
 
 
-def _kept_name(file: Path, name: str, staging: Path) -> Path:
-    """A copy of a wheel in staging, under the name that tells pip what it is."""
-    if not re.fullmatch(r"[A-Za-z0-9._+!-]+\.whl", name) or name.startswith("-"):
-        raise FetchError(f"{printable(name)} is no name of a wheel.")
-    if file.stat().st_size > MOST_PACKED:
-        raise FetchError(f"The wheel has more than {MOST_PACKED // 1024**2} MiB.")
+def _looked_through(file: Path, name: str, staging: Path) -> Fetched:
+    """A wheel stays one, for pip, in staging, under the name that tells pip what it is; but what we would refuse to
+    unpack pip shall not see."""
+    try:
+        package, *_ = parse_wheel_filename(name)
+    except InvalidWheelFilename as error:
+        raise FetchError(f"{printable(name)} is no name of a wheel.") from error
+    unpack(file, staging / "looked-through")
     (staging / "wheel").mkdir()
-    unpack(file, staging / "looked-through")  # pip unpacks it later: what we refuse it shall not see
-    return Path(shutil.copyfile(file, staging / "wheel" / name))
+    wheel = Path(shutil.copyfile(file, staging / "wheel" / name))
+    return Fetched(wheel, package, requirement=f"{package} @ {wheel.as_uri()}")
 
 
 def _copied(path: Path, staging: Path) -> Path:
@@ -283,11 +287,8 @@ def _git(words: list[str], transports: Sequence[str]) -> None:
 
 
 def _last(source: str) -> str:
-    return unquote(re.split(r"[/:]", source.rstrip("/"))[-1])
-
-
-def _suffix(path: str) -> str:
-    return _WHEEL if path.lower().endswith(_WHEEL) else ""
+    path = urlsplit(source).path if "://" in source else source
+    return unquote(re.split(r"[/:]", path.rstrip("/"))[-1])
 
 
 def _refused(source: str, why: str) -> FetchError:
