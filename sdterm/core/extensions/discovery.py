@@ -83,6 +83,14 @@ def in_folder(extensions: Path) -> Iterator[Source]:
     return _those(extensions, lambda path: path.suffix == ".py" or (path / "__init__.py").is_file())
 
 
+def every_extension(extensions: Path) -> Iterator[Source]:
+    """Those in `extensions`, by name, with those that are data alone."""
+    return _those(
+        extensions,
+        lambda path: path.suffix == ".py" or any((path / part).exists() for part in ("__init__.py", "localizations")),
+    )
+
+
 def _those(extensions: Path, wanted: Callable[[Path], bool]) -> Iterator[Source]:
     records, unreadable = _known(extensions.parent)
     arriving = {slug: kept for slug, record in records.items() if (kept := _arriving(extensions.parent, slug, record))}
