@@ -7,13 +7,13 @@ the one there is, afterwards the new one, wherever the process dies in between (
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from hashlib import sha256
 from importlib.metadata import distributions
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
+from sdterm.core.dataroot import prepare
 from sdterm.core.extensions import ExtensionError
 from sdterm.core.extensions.dependencies import PLACE, Wheel, install, resolve
 from sdterm.core.extensions.discovery import built_ins, packages
@@ -78,12 +78,16 @@ class Proposal:
         known = self.before.packages if self.before else {}
         return tuple(wheel for wheel in self.wheels if known.get(wheel.name) != wheel.version)
 
-    @cached_property
+    @property
     def unchanged(self) -> bool:
-        """Whether everything is as it would be afterwards."""
+        """Whether everything is already as it would be afterwards."""
         old, new = self.before, self.record
-        same = old is not None and (old.digest, old.site, old.arriving) == (new.digest, new.site, new.arriving)
-        return same and not self.replaces
+        if old is None or self.replaces or (old.digest, old.site, old.arriving) != (new.digest, new.site, False):
+            return False
+        site = own_place(self.root, self.slug) / new.site
+        paths = extension_paths(self.root, self.slug)
+        there = new.kind == "package" or (len(paths) == 1 and digest(paths[0]) == new.digest)
+        return there and (not new.site or site.is_dir())
 
 
 def prepare_install(
@@ -204,6 +208,7 @@ def _deed(proposal: Proposal) -> str:
 
 def _begin(root: Path) -> Staging:
     with changing(root):
+        prepare(root)
         settle(root)
         return Staging(root)
 

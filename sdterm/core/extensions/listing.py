@@ -51,7 +51,7 @@ def listed(root: Path) -> tuple[Listed, ...]:
     """All extensions and plugin packages, by name. Raises RecordsError."""
     records = read_records(root)
     found = [*packages(), *installed_packages(root, records), *every_extension(root / "extensions")]
-    rows = [_row(source, records.get(source.slug)) for source in found]
+    rows = [_row(source, records.get(source.slug), root / "extensions") for source in found]
     known = {source.slug for source in found}
     gone = (slug for slug, record in records.items() if slug not in known and record.digest)
     rows += [_gone(slug, records[slug]) for slug in gone]
@@ -60,15 +60,16 @@ def listed(root: Path) -> tuple[Listed, ...]:
 
 def find_listed(root: Path, slug: str) -> Listed:
     """The one of that name. Raises UnknownNameError, RecordsError."""
-    return find("extension", slug, {row.slug: row for row in listed(root)}, more=" `sdterm ext list` lists them.")
+    rows = {row.slug: row for row in listed(root)}
+    return rows.get(slug) or find("extension", slug, rows, more=" `sdterm ext list` lists them.")
 
 
-def _row(source: Source, record: Record | None) -> Listed:
+def _row(source: Source, record: Record | None, extensions: Path) -> Listed:
     state: State = "refused" if source.refusal else "on"
     if record and not record.enabled:
         state = "off"
-    elif source.origin == "extension" and record and record.digest and source.notice and not source.refusal:
-        state = "waiting" if "approved" in source.notice else "on"
+    elif record and record.digest and not record.arriving and not source.refusal and source.origin == "extension":
+        state = "on" if Path(source.location).parent == extensions else "waiting"
     installed = record is not None and record.digest is not None
     manifest = _manifest(source)
     return Listed(
