@@ -22,9 +22,7 @@ def _yes(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command()
 @click.argument("source")
 @click.option("--as", "name", metavar="NAME", help="What to call it.")
-@click.option(
-    "--replace", is_flag=True, help="Update it although its files were changed here; they are kept."
-)
+@click.option("--replace", is_flag=True, help="Update it although its files were changed here; they are kept.")
 @_yes
 @flag_options
 @click.pass_context

@@ -132,16 +132,16 @@ def _kind_of_url(source: str, scheme: str, transports: Sequence[str]) -> Kind:
 
 def check_download(url: str, before: str | None = None) -> None:
     """Whether a URL may be downloaded from, `before` being the one that led to it. Raises FetchError."""
-    to = urlsplit(url)
+    try:
+        to = urlsplit(url)
+        here = all(_is_loopback(urlsplit(one).hostname) for one in (url, before or url))
+    except ValueError as error:
+        raise _refused(url, f"it is no URL: {error}") from error
     if to.username is not None or to.password is not None:
         raise FetchError("A URL with a user name or password in it is refused: logs and lists of processes keep it.")
     if to.scheme == "https" and to.hostname:
         return
-    if (
-        to.scheme == "http"
-        and _is_loopback(to.hostname)
-        and (before is None or _is_loopback(urlsplit(before).hostname))
-    ):
+    if to.scheme == "http" and here:
         return
     raise _refused(url, "downloads are by https only")
 
@@ -158,15 +158,22 @@ def download(url: str, file: Path, tell: Tell) -> None:
                 check_download(url, before)
                 with client.stream("GET", url) as answer:
                     if answer.has_redirect_location:
-                        before, url = url, urljoin(url, answer.headers["location"])
+                        before, url = url, _led(url, answer.headers["location"])
                         continue
                     if answer.status_code != 200:
                         raise FetchError(f"{printable(url)} was answered with status {answer.status_code}.")
                     _save(answer.iter_raw(), file, until)
                     return
             raise FetchError(f"{printable(url)} leads on and on to other addresses.")
-    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL, UnicodeError) as error:
         raise FetchError(f"{printable(url)} cannot be downloaded: {error or type(error).__name__}.") from error
+
+
+def _led(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError as error:
+        raise _refused(location, f"it is no URL: {error}") from error
 
 
 def _save(chunks: Iterator[bytes], file: Path, until: float) -> None:

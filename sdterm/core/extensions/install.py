@@ -4,6 +4,7 @@ Nothing of an extension's code runs here. The record is what makes a change: bef
 the one there is, afterwards the new one, wherever the process dies in between (`placing.settle` puts the files right).
 """
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -123,7 +124,7 @@ def prepare_install(
         raise _unreadable(source, error) from error
     except ExtensionError as error:
         staging.close()
-        note(root, "refused", name or "", source=source, why=str(error))
+        note(root, "refused", name or "", source=_without_credentials(source), why=str(error))
         raise
     except BaseException:
         staging.close()
@@ -390,6 +391,10 @@ def _origin(source: str) -> str:
     """A source as it is recorded: a path as it is from everywhere."""
     path = Path(source).expanduser()
     return str(path.absolute()) if "://" not in source and path.exists() else source
+
+
+def _without_credentials(source: str) -> str:
+    return re.sub(r"://[^/]*@", "://", source)
 
 
 def _changes(old: Path | None, new: Path) -> Changes:

@@ -1,5 +1,6 @@
 """Archives from strangers are unpacked as they are, or refused as a whole before anything is written."""
 
+import contextlib
 import io
 import stat
 import struct
@@ -144,9 +145,7 @@ def test_too_large_an_archive_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
     start=st.sampled_from([b"", b"PK\x03\x04", b"\x1f\x8b\x08", b"BZh9", b"\xfd7zXZ\x00"]),
     rest=st.binary(max_size=2000),
 )
-def test_whatever_the_bytes_it_ends_well(
-    start: bytes, rest: bytes, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_whatever_the_bytes_it_ends_well(start: bytes, rest: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
     place = tmp_path_factory.mktemp("archive")
     (place / "a").write_bytes(start + rest)
     try:
@@ -166,10 +165,8 @@ def test_one_wrong_byte_never_does_more_than_refuse(
     content = bytearray(made.read_bytes())
     content[at % len(content)] = byte
     made.write_bytes(content)
-    try:
+    with contextlib.suppress(ArchiveError):
         unpack(made, place / "out")
-    except ArchiveError:
-        pass
     assert {path.name for path in place.iterdir()} <= {"a", "out", "out.tar"}
 
 
