@@ -61,7 +61,7 @@ def is_own_place(place: str) -> bool:
     return Path(place).name.startswith(PLACE)
 
 
-PLACE = "site-"
+PLACE = "packages-of-its-own-"
 """How the names of such places begin; the rest identifies what is in them."""
 
 
@@ -84,7 +84,7 @@ def resolve(
     words = ["install", "--dry-run", "--report", str(report), "--constraint", str(constraints), *_WHEELS_ONLY]
     done = _pip([*words, *options, "--", *requirements])
     if done.returncode:
-        raise DependencyError(_why(done.stdout + "\n" + done.stderr, others))
+        raise DependencyError(_why(done.stdout + "\n" + done.stderr, kept, others))
     wheels = tuple(map(_wheel, json.loads(report.read_text(encoding="utf-8"))["install"]))
     for wheel in wheels:
         if wheel.name in host or wheel.name == "sdterm":
@@ -99,7 +99,7 @@ def install(wheels: Iterable[Wheel], place: Path, folder: Path, *, options: Sequ
     words = ["install", "--no-deps", "--require-hashes", "--no-compile", "--target", str(place), *_WHEELS_ONLY]
     done = _pip([*words, *options, "--requirement", str(lock)])
     if done.returncode:
-        raise DependencyError(_why(done.stdout + "\n" + done.stderr, {}))
+        raise DependencyError(_why(done.stdout + "\n" + done.stderr, {}, {}))
 
 
 _WHEELS_ONLY = (
@@ -147,17 +147,27 @@ def _pip(words: list[str]) -> "subprocess.CompletedProcess[str]":
     return subprocess.CompletedProcess(words, process.returncode, said, wrong)
 
 
-def _why(said: str, others: Mapping[str, tuple[str, str]]) -> str:
-    """pip's words for a conflict, in one sentence; whose version it is, if another extension brought it."""
+def _why(said: str, kept: Mapping[str, str], others: Mapping[str, tuple[str, str]]) -> str:
+    """pip's words for a conflict, in one sentence; whose version it is, if another extension brought it.
+
+    kept: the packages that may not change, name → version.
+    """
     if conflict := re.search(r"The conflict is caused by:\n((?:[ \t]+\S.*\n)+)", said):
         lines = [line.strip() for line in conflict[1].splitlines()]
-        whose = [
-            f"{name} {version} came with {slug}"
-            for name, (version, slug) in others.items()
-            if any(re.search(rf"(?i)(?<![\w-]){re.escape(name)}(?![\w-])", line) for line in lines)
-        ]
-        told = "; ".join(line.replace("The user requested (constraint)", "here is") for line in lines)
-        more = f" ({', '.join(whose)}; one process holds one version of a library)" if whose else ""
-        return printable(f"It needs what would change a package that is here: {told}{more}.", limit=1000)
-    errors = [line.removeprefix("ERROR: ") for line in said.splitlines() if line.startswith("ERROR: ")]
-    return printable(f"pip cannot get what it needs: {errors[-1] if errors else 'it gave no reason'}", limit=1000)
+    elif missing := re.search(r"that satisfies the requirement (([\w.-]+).*?)(?: \(from|$)", said):
+        # no version at all that would do; the one that is here is not even looked at
+        name = canonicalize_name(missing[2])
+        lines = [f"it needs {missing[1]}", f"here is {name}=={kept[name]}"] if name in kept else []
+    else:
+        lines = []
+    if not lines:
+        errors = [line.removeprefix("ERROR: ") for line in said.splitlines() if line.startswith("ERROR: ")]
+        return printable(f"pip cannot get what it needs: {errors[-1] if errors else 'it gave no reason'}", limit=1000)
+    whose = [
+        f"{name} {version} came with {slug}"
+        for name, (version, slug) in others.items()
+        if any(re.search(rf"(?i)(?<![\w-]){re.escape(name)}(?![\w-])", line) for line in lines)
+    ]
+    told = "; ".join(line.replace("The user requested (constraint)", "here is") for line in lines)
+    more = f" ({', '.join(whose)}; one process holds one version of a library)" if whose else ""
+    return printable(f"It needs what would change a package that is here: {told}{more}.", limit=1000)

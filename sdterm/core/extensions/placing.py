@@ -42,14 +42,13 @@ def put_in_place(root: Path, slug: str, record: Record, tell: Tell) -> None:
     if approved is None:
         raise FileNotFoundError(f"the approved copy of {slug} is gone")
     target = root / "extensions" / approved.name
-    if extension_paths(root, slug) == [target] and digest(target) == record.digest:
-        return
     arriving = root / "extensions" / f".{slug}.arriving"
     shutil.rmtree(arriving, ignore_errors=True)
-    lay_out(approved, arriving / approved.name)
-    take_away(root, slug, tell)
-    (arriving / approved.name).rename(target)
-    shutil.rmtree(arriving, ignore_errors=True)
+    if extension_paths(root, slug) != [target] or digest(target) != record.digest:
+        lay_out(approved, arriving / approved.name)
+        take_away(root, slug, tell)
+        (arriving / approved.name).rename(target)
+        shutil.rmtree(arriving, ignore_errors=True)
 
 
 def take_away(root: Path, slug: str, tell: Tell) -> None:
