@@ -24,7 +24,7 @@ from sdterm.core.output import write_atomically
 from sdterm.core.registry import HOOKS, Descriptor, Plugin, PluginSet, load_plugins
 from sdterm.hooks import MemoryOptimizer, Option, OutputSaver, Sampler, Scheduler
 
-_FORMAT = 2  # of the cache
+_FORMAT = 3  # of the cache
 EXPORT_TIMEOUT = 60  # seconds; an extension that takes longer to import is stuck
 
 
@@ -59,6 +59,7 @@ class PluginEntry(BaseModel):
     digest: str
     gives: tuple[str, ...]
     error: str | None = None
+    version: str = ""
 
 
 class Catalogue(BaseModel):
@@ -123,6 +124,7 @@ def catalogue_of(plugins: PluginSet) -> Catalogue:
             digest=plugin.source.digest,
             gives=tuple(f"{type(given).__name__} {given.label}" for given in plugin.gives),
             error=plugin.error,
+            version=plugin.source.version,
         )
         for plugin in plugins.plugins
     ]
