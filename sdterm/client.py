@@ -28,6 +28,7 @@ from sdterm.core.config import SETTINGS, Settings
 from sdterm.core.dataroot import prepare
 from sdterm.core.jobs import (
     Entry,
+    Extension,
     Health,
     Job,
     JobDetails,
@@ -176,6 +177,10 @@ class Client:
 
     def networks(self) -> Networks:
         return self._get(Networks, "networks")
+
+    def extensions(self) -> list[Extension]:
+        """The plugins that are not sdterm's, and how each stands."""
+        return TypeAdapter(list[Extension]).validate_json(self._call("GET", "extensions"))
 
     def catalogue(self) -> Catalogue:
         return self._get(Catalogue, "catalogue")

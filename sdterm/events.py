@@ -144,6 +144,8 @@ class Failed(Event):
     code: str
     message: str
     advice: str = ""
+    source: str | None = None
+    """The plugin whose code is to blame."""
 
 
 class Interrupted(Event):
@@ -183,6 +185,15 @@ class QueueChanged(Event):
     """The queue was paused or goes on, or its order changed."""
 
     paused: bool
+
+
+class ExtensionChanged(Event):
+    """An extension was loaded, changed, refused or taken away."""
+
+    slug: str
+    loaded: bool
+    """Whether its newest version serves."""
+    message: str
 
 
 class Done(Event):

@@ -5,6 +5,7 @@ output; what plugins and libraries print goes to standard error. docs/protocol.m
 """
 
 import ctypes
+import gc
 import json
 import os
 import signal
@@ -19,11 +20,12 @@ from queue import SimpleQueue
 from typing import Any, BinaryIO
 
 from sdterm.core.config import Settings, Value
-from sdterm.core.extensions.discovery import discover
+from sdterm.core.extensions.loading import forget
+from sdterm.core.extensions.source import Source
 from sdterm.core.frames import FrameError, pack, read_frame
 from sdterm.core.library import library_of
 from sdterm.core.plan import Plan
-from sdterm.core.registry import PluginSet, load_plugins
+from sdterm.core.registry import PluginSet, plugin_set
 from sdterm.core.styles import StylesError, styles_of
 from sdterm.engine import Engine
 from sdterm.engine.failures import failure
@@ -35,9 +37,10 @@ HEARTBEAT = 1.0  # seconds
 EXIT_DEVICE = 70
 _PR_SET_PDEATHSIG = 1
 _NEEDED = {
-    "draw": {"job", "request", "generation", "saved", "left_out", "pause_at", "tape"},
+    "draw": {"job", "request", "generation", "sources", "saved", "left_out", "pause_at", "tape"},
     "saved": {"saved"},
-    "load": {"model"},
+    "load": {"model", "sources"},
+    "plugins": {"sources"},
 }
 
 
@@ -68,7 +71,7 @@ class Worker:
         self._settings = settings
         self._wire = wire
         self._engine = Engine(library=library_of(settings), device=settings["device"])
-        self._plugins = self._load_plugins()
+        self._plugins = Plugins()
         self._jobs: SimpleQueue[tuple[dict[str, Any], bytes]] = SimpleQueue()
         self._saved: SimpleQueue[bool] = SimpleQueue()  # the host's answers about images
         self._cancel = threading.Event()
@@ -85,7 +88,7 @@ class Worker:
             self._is_busy = True
             try:
                 if message["type"] == "load":
-                    self._load(message["model"])
+                    self._load(message)
                 else:
                     self._draw(message, plan)
             except Exception as error:
@@ -95,12 +98,13 @@ class Worker:
             self._job, self._is_busy = None, False
             self._wire.send("finished", job=message.get("job"))
 
-    def _load(self, model: str) -> None:
+    def _load(self, message: dict[str, Any]) -> None:
         """Read a model as a job with these settings would."""
+        model, plugins = message["model"], self._plugins.of(message["sources"])
         memory, precision = self._settings["memory"], self._settings["precision"]
         request = GenerationRequest(prompt="-", model=model, memory=memory, precision=precision)
         try:
-            self._engine.preload(request, self._current_plugins(), lambda event: self._wire.event(None, event))
+            self._engine.preload(request, plugins, lambda event: self._wire.event(None, event))
         except Exception as error:
             if not (known := failure(error)):
                 raise
@@ -109,7 +113,7 @@ class Worker:
 
     def _draw(self, message: dict[str, Any], plan: bytes) -> None:
         job = self._job = message["job"]
-        plugins = self._current_plugins()
+        plugins = self._plugins.of(message["sources"])
         resume = None
         if plan:
             saved = {int(number): Path(path) for number, path in message["saved"].items()}
@@ -164,6 +168,8 @@ class Worker:
                     self._jobs.put((message, payload))
                 case "stop":
                     self._cancel.set()
+                case "plugins":  # beside what is being drawn
+                    threading.Thread(target=self._try, args=(message["sources"],), name="plugins", daemon=True).start()
                 case "saved":
                     self._saved.put(message["saved"])
 
@@ -183,22 +189,49 @@ class Worker:
             if not self._is_busy:  # nobody listens
                 continue
             median = statistics.median(recent) if recent else 0.0
-            self._wire.send("heartbeat", job=self._job, phase=pulse.phase, call=pulse.call, median=median)
+            self._wire.send(
+                "heartbeat", job=self._job, phase=pulse.phase, call=pulse.call, median=median, plugin=pulse.plugin
+            )
 
-    def _current_plugins(self) -> PluginSet:
-        """The plugins as they are on disk now; a new set only if one changed."""
-        sources = discover(self._folder if self._settings["extensions"] else None)
-        now = tuple((s.slug, s.digest) for s in sources if s.origin == "built-in" or self._settings["extensions"])
-        if now != self._plugins.identity:
-            self._plugins = self._load_plugins()
-        return self._plugins
+    def _try(self, sources: list[dict[str, Any]]) -> None:
+        """Load a set that may be drawn with soon, and say what cannot be loaded."""
+        try:
+            found = self._plugins.of(sources, used=False).problems
+            refused = {given["slug"] for given in sources if given["refusal"]}
+            wrong = {p.source.slug: p.error or "" for p in found if p.source.slug not in refused}
+        except BaseException as error:  # code of a stranger may raise anything
+            traceback.print_exc()
+            wrong = {"": f"{type(error).__name__}: {error}"}
+        self._wire.send("plugins", errors=wrong)
 
-    def _load_plugins(self) -> PluginSet:
-        return load_plugins(self._folder, third_party=self._settings["extensions"])
 
-    @property
-    def _folder(self) -> Path:
-        return self._settings.root / "extensions"
+class Plugins:
+    """The sets of plugins that this process has loaded: the one in use and the newest one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sets: dict[str, tuple[PluginSet, tuple[Source, ...]]] = {}
+        self._in_use = ""
+
+    def of(self, sources: list[dict[str, Any]], used: bool = True) -> PluginSet:
+        """The set of these, loaded if need be. Versions that neither it nor the one in use has are let go of."""
+        key = json.dumps(sources)
+        with self._lock:
+            if key not in self._sets:
+                given = tuple(Source(**fields) for fields in sources)
+                first, self._sets[key] = not self._sets, (plugin_set(given), given)
+                if first:
+                    gc.freeze()  # what is there now stays: collections need not look at it
+            self._in_use = key if used else self._in_use
+            kept = {name: self._sets[name] for name in {key, self._in_use} & self._sets.keys()}
+            needed = {(source.slug, source.digest) for _, given in kept.values() for source in given}
+            gone = [s for _, given in self._sets.values() for s in given if (s.slug, s.digest) not in needed]
+            self._sets = kept
+            for source in gone:
+                forget(source)
+            if gone:
+                gc.collect()  # modules are full of cycles
+            return self._sets[key][0]
 
 
 _DEFECT = "This is a defect of sdterm or of a plugin: `sdterm host logs` shows where."

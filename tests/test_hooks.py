@@ -539,12 +539,6 @@ FAILING: dict[str, tuple[str, str, dict[str, object]]] = {
         "PromptTransform('bad', 'Bad', lambda prompt, rng, context: (PromptText(7),))",
         {},
     ),
-    "a saver raises": ("sdterm_output_savers", "OutputSaver('bad', 'Bad', '.bad', 'x/x', oops)", {"format": "bad"}),
-    "a saver gives nothing": (
-        "sdterm_output_savers",
-        "OutputSaver('bad', 'Bad', '.bad', 'x/x', nothing)",
-        {"format": "bad"},
-    ),
     "an optimizer raises": (
         "sdterm_memory_optimizers",
         "MemoryOptimizer('bad', 'Bad', 'x', yes, oops)",

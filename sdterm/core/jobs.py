@@ -114,6 +114,21 @@ class Words(Body):
     steps: Annotated[int, Field(ge=1, le=1000)] = 20
 
 
+class Extension(Answer):
+    """A plugin that is not ours, and how it stands."""
+
+    slug: str
+    origin: Literal["package", "extension"]
+    location: str
+    digest: str
+    state: Literal["serving", "stale", "failed", "aside", "off"]
+    """`stale`: an older version serves, since the newest cannot; `failed`: nothing of it serves; `aside`: it spoilt too
+    many jobs; `off`: switched off, or not allowed."""
+    message: str = ""
+    """Why, as far as there is something to say."""
+    gives: tuple[str, ...] = ()
+
+
 class Trap(Answer):
     """Something that parses, but does not do what it looks like."""
 

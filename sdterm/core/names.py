@@ -11,9 +11,9 @@ T = TypeVar("T")
 class UnknownNameError(LookupError):
     """Nothing of that kind has that name. The message says what comes near."""
 
-    def __init__(self, message: str, kind: str = "") -> None:
+    def __init__(self, message: str, kind: str = "", name: str = "") -> None:
         super().__init__(message)
-        self.kind = kind
+        self.kind, self.name = kind, name
 
 
 def normal(name: str) -> str:
@@ -36,7 +36,7 @@ def find(kind: str, name: str, items: Mapping[str, T], *, more: str = "") -> T:
     suggested = list(dict.fromkeys(labels[id(by_normal[known])] for known in near))[:3]
     there = list(labels.values())[:8]
     hint = f" Did you mean {_listed(suggested)}?" if suggested else f" There is {_listed(there)}." if there else ""
-    raise UnknownNameError(f"There is no {kind} named {printable(name)!r}.{hint}{more}", kind)
+    raise UnknownNameError(f"There is no {kind} named {printable(name)!r}.{hint}{more}", kind, name)
 
 
 def printable(text: str, limit: int = 200) -> str:

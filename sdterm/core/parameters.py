@@ -135,7 +135,13 @@ _SGM = (_switch("SGM noise multiplier", "sgm_noise_multiplier"),)
 _PADDING = (_switch("Pad conds", "pad_conds", "on"), _switch("Pad conds v0", "pad_conds", "v0"))
 
 KEYS = {key.name: key for key in (*_FIRST, *_THEN, *_SGM, *_PADDING)}
-_OURS = {*KEYS, "Model hash", "Model", record.KEY, "Version"}
+FAULTS = "Plugin errors"
+"""What went wrong with plugins while the image was drawn: it may lack what they would have done."""
+_LONGEST = 300  # characters of one of those
+
+_TOLD = {FAULTS, record.KEY, "Version"}
+"""What was drawn is said by the other keys."""
+_OURS = {*KEYS, "Model hash", "Model", *_TOLD}
 
 # --- what is not drawn ------------------------------------------------------------------------------------------------
 
@@ -230,8 +236,15 @@ def alone(plan: Plan, image: ImagePlan) -> GenerationRequest:
     )
 
 
-def image_infotext(plan: Plan, image: ImagePlan, plugins: PluginSet, made: Record | None = None) -> str:
-    """The infotext of one image. `made` tells what it was made with, for the record."""
+def image_infotext(
+    plan: Plan,
+    image: ImagePlan,
+    plugins: PluginSet,
+    made: Record | None = None,
+    faults: Mapping[str, str] | None = None,
+) -> str:
+    """The infotext of one image. `made` tells what it was made with, for the record; `faults` what went wrong with
+    plugins on the way (slug → what)."""
     request = alone(plan, image)
     sampler, scheduler = _parts(request, plugins)
     drawn = Drawn(request, sampler)
@@ -257,6 +270,7 @@ def image_infotext(plan: Plan, image: ImagePlan, plugins: PluginSet, made: Recor
         if said.get(name) != value
     }
     parameters |= {
+        FAULTS: "; ".join(f"{slug}: {printable(what, _LONGEST)}" for slug, what in (faults or {}).items()) or None,
         record.KEY: str(replace(made, fields=unsaid, text=_checksum(visible) if unsaid else "")),
         # Not a bare number: A1111 would take 0.1.0 for an ancient version of itself and switch old behaviour on.
         "Version": f"sdterm {__version__}",
@@ -396,7 +410,7 @@ def _options(
 
 def _checksum(text: Infotext) -> str:
     """Of what an infotext says besides its record: whether somebody edited it since."""
-    said = [(name, value) for name, value in text.parameters.items() if name not in (record.KEY, "Version")]
+    said = [(name, value) for name, value in text.parameters.items() if name not in _TOLD]
     return f"{crc32(json.dumps([text.prompt, text.negative_prompt, said]).encode()):08x}"
 
 

@@ -1,10 +1,12 @@
 """From what was asked to what will be drawn: the resolved plan, fixed before the first step."""
 
+import re
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
+from types import MappingProxyType
 
 from pydantic import BaseModel, ConfigDict
 
@@ -23,9 +25,11 @@ from sdterm.hooks import (
     Sampler,
     Scheduler,
 )
-from sdterm.request import GenerationRequest, RequestError
+from sdterm.request import MAX_PROMPT, GenerationRequest, RequestError
 
 AUTOMATIC = "Automatic"
+_NOT_TEXT = re.compile(r"[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")  # as in a request
+_MOST_TEXTS = 100_000  # of one transform for one prompt: combinations grow fast
 _SEEDS = 4_294_967_294  # A1111 draws -1 from 0 … 4294967293
 
 
@@ -169,7 +173,7 @@ def prepare(
     first_seed = draw_seed() if request.seed == -1 else request.seed
     varied = request.variation_strength > 0
     first_variation = draw_variation() if varied and request.variation_seed == -1 else max(request.variation_seed, 0)
-    context = PromptContext(styles)
+    context = PromptContext(MappingProxyType(dict(styles)))
     sampler, scheduler, saver = choices.sampler, choices.scheduler, choices.saver
     kept_automatic = _sampler(request, plugins)[1] is None and sampler.default_scheduler is None
     return Plan(
@@ -223,11 +227,28 @@ def transformed(text: PromptText, seed: int, index: int, plugins: PluginSet, con
         try:
             with plugins.guard(transform):
                 texts = transform.transform(text, Random(f"{seed}:{transform.id}"), context)
-                text = texts[index % len(texts)]
-                if not (isinstance(text, PromptText) and isinstance(text.positive + text.negative, str)):
-                    raise TypeError("it gave no PromptText")
+                text = _one_of(texts, index)
         except PluginFailure:
             raise
         except PluginError as error:  # a transform's own word on the prompt
             raise RequestError(str(error)) from error
+    return text
+
+
+def _one_of(texts: object, index: int) -> PromptText:
+    """Image `index`'s of the texts that a transform gave. Raises TypeError or ValueError if it may not give that."""
+    if not isinstance(texts, tuple | list) or not texts:
+        raise TypeError("it gave no PromptText")
+    if len(texts) > _MOST_TEXTS:
+        raise ValueError(f"it gave {len(texts):,} texts; at most {_MOST_TEXTS:,} are taken")
+    text = texts[index % len(texts)]
+    if not isinstance(text, PromptText) or not isinstance(text.styles, tuple | list):
+        raise TypeError("it gave no PromptText")
+    for words in (text.positive, text.negative, *text.styles):
+        if not isinstance(words, str):
+            raise TypeError(f"it gave {type(words).__name__} for text")
+        if len(words) > MAX_PROMPT:
+            raise ValueError(f"it gave {len(words):,} characters; at most {MAX_PROMPT:,} are taken")
+        if wrong := _NOT_TEXT.search(words):
+            raise ValueError(f"it gave the character U+{ord(wrong[0]):04X}, which no prompt may have")
     return text

@@ -5,13 +5,15 @@ started with, identified by (slug, content digest) of each plugin.
 """
 
 import math
+import os
 import re
+import threading
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
+from types import FrameType, MappingProxyType
 from typing import Any, TypeVar
 
 import pluggy
@@ -20,7 +22,7 @@ from sdterm import hooks
 from sdterm.core.extensions.discovery import discover
 from sdterm.core.extensions.loading import load
 from sdterm.core.extensions.source import Source
-from sdterm.core.names import find, normal
+from sdterm.core.names import find, normal, printable
 from sdterm.hooks import (
     MemoryOptimizer,
     ModelFamily,
@@ -58,8 +60,16 @@ D = TypeVar("D", bound="Descriptor")
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,15}")
 
 
+_LONGEST = 300  # characters of a stranger's error
+
+
 class PluginFailure(PluginError):
-    """A plugin's code failed, rather than refused. The message names what failed and whose it is."""
+    """A plugin's code failed, rather than refused. The message names what failed, whose it is, and the line in the
+    plugin's own file if it is known. `slug` is the plugin to blame."""
+
+    def __init__(self, message: str, slug: str) -> None:
+        super().__init__(message)
+        self.slug = slug
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,10 @@ class PluginSet:
     plugins: tuple[Plugin, ...]
     owners: Mapping[int, str]
     """id() of a descriptor → slug of the plugin that gave it."""
+    around: Callable[[Descriptor, str], AbstractContextManager[None]] = field(
+        default=lambda descriptor, slug: nullcontext(), compare=False, repr=False
+    )
+    """Entered around all guarded code of a plugin, for whoever watches it: given its descriptor and slug."""
 
     @property
     def identity(self) -> tuple[tuple[str, str], ...]:
@@ -115,17 +129,32 @@ class PluginSet:
         """The slug of the plugin that gave this descriptor."""
         return self.owners.get(id(descriptor), "?")
 
+    def is_foreign(self, descriptor: Descriptor) -> bool:
+        """Whether it does not come with sdterm."""
+        slug = self.owner(descriptor)
+        return not any(plugin.source.slug == slug and plugin.source.origin == "built-in" for plugin in self.plugins)
+
     @contextmanager
-    def guard(self, descriptor: Descriptor, *passing: type[Exception]) -> Iterator[None]:
+    def guard(self, descriptor: Descriptor, *passing: type[BaseException]) -> Iterator[None]:
         """Around code of a plugin: whatever it raises comes out as a PluginFailure that names it. What the plugin says
-        itself (PluginError) and `passing` come out as they are."""
+        itself (PluginError), `passing` and the user's Ctrl+C come out as they are."""
         try:
-            yield
-        except (Exception, SystemExit) as error:
-            if isinstance(error, (PluginError, *passing)):
+            with self.around(descriptor, self.owner(descriptor)):
+                yield
+        except BaseException as error:  # a stranger's code: anything at all may come out of it
+            if isinstance(error, (PluginError, *passing)) or _is_interrupt(error):
                 raise
-            whose = f"The {WORDS[type(descriptor)]} {descriptor.label} of {self.owner(descriptor)}"
-            raise PluginFailure(f"{whose} failed: {_said(error)}.") from error
+            raise self.failure(descriptor, error) from error
+
+    def failure(self, descriptor: Descriptor, error: BaseException) -> PluginFailure:
+        """What is told of a plugin's error. Code of one plugin may run inside another's (an optimizer's attention in a
+        family's network): the one whose line it was is to blame."""
+        slug = self.owner(descriptor)
+        whose = f"The {WORDS[type(descriptor)]} {printable(descriptor.label)} of {slug} failed"
+        source, place = _place(error, (plugin.source for plugin in self.plugins)) or (None, "")
+        if source and source.slug != slug:
+            slug, whose = source.slug, f"{whose} in {source.slug}"
+        return PluginFailure(f"{whose}: {_said(error)}{place}.", slug)
 
 
 def named(descriptors: Iterable[D]) -> dict[str, D]:
@@ -201,9 +230,9 @@ def _names(descriptor: Descriptor) -> tuple[str, ...]:
 def _check_names(descriptor: Descriptor) -> None:
     """What is looked up, sorted by or made part of a file name must be fit for that. Raises TypeError."""
     what = type(descriptor).__name__
-    for field in ("id", "label"):
-        if not isinstance(getattr(descriptor, field), str):
-            raise TypeError(f"a {what}'s {field} is {getattr(descriptor, field)!r}, which is no text")
+    for name in ("id", "label"):
+        if not isinstance(getattr(descriptor, name), str):
+            raise TypeError(f"a {what}'s {name} is {getattr(descriptor, name)!r}, which is no text")
     if not all(isinstance(name, str) for name in _names(descriptor)):
         raise TypeError(f"an alias of {what} {descriptor.id!r} is no text")
     if not isinstance(getattr(descriptor, "order", 0), int):
@@ -216,17 +245,38 @@ def _check_names(descriptor: Descriptor) -> None:
 def _said(error: BaseException) -> str:
     """An error's kind and words; a stranger's error may fail at saying them."""
     try:
-        return f"{type(error).__name__}: {error}".rstrip(".")
+        return printable(f"{type(error).__name__}: {error}", _LONGEST).rstrip(".")
     except Exception:
         return type(error).__name__
 
 
 def _describe(error: BaseException, source: Source) -> str:
     """The error in one line, with the plugin's own file and line when it is known."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if source.origin != "built-in" and f.filename.startswith(source.location)]
-    place = f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
+    _, place = _place(error, [source]) or (source, "")
     return f"{_said(error)}{place}"
+
+
+def _place(error: BaseException, sources: Iterable[Source]) -> tuple[Source, str] | None:
+    """Whose line an error came from, of these plugins that do not come with sdterm, and which (` (file.py:3)`)."""
+    foreign = [source for source in sources if source.origin != "built-in"]
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        for source in foreign:
+            if _is_of(frame, source):
+                return source, f" ({Path(frame.f_code.co_filename).name}:{line})"
+    return None
+
+
+def _is_of(frame: FrameType, source: Source) -> bool:
+    if source.origin == "package":  # its location is an entry point's, `module:attribute`
+        package = source.location.partition(":")[0].partition(".")[0]
+        return str(frame.f_globals.get("__name__")).partition(".")[0] == package
+    file = frame.f_code.co_filename
+    return file == source.location or file.startswith(source.location + os.sep)
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    """Whether it is the user's Ctrl+C, which Python delivers to the main thread only."""
+    return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
 
 
 def check_options(owner: str, declared: tuple[Option, ...], given: Mapping[str, OptionValue]) -> dict[str, OptionValue]:

@@ -90,7 +90,10 @@ def guided_denoiser(
         scaled = (x * c_in).to(components.dtype)
         x0: list[torch.Tensor] = [x] * (len(parts) + batch)
         for group in grouped(call, guide and not skipped):
-            eps = components.predict(scaled[group.images], t.expand(len(group.rows)), group.vectors).float()
+            noisy = scaled[group.images]
+            eps = components.predict(noisy, t.expand(len(group.rows)), group.vectors).float()
+            if eps.shape != noisy.shape:
+                raise ValueError(f"it predicted {tuple(eps.shape)} for latents {tuple(noisy.shape)}")
             for row, x0_row in zip(group.rows, x[group.images] + eps * c_out, strict=True):
                 x0[row] = x0_row
         if not guide:

@@ -6,8 +6,8 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Literal
@@ -22,33 +22,49 @@ from sdterm.core.parameters import image_infotext
 from sdterm.core.plan import Choices, Plan, choose, choose_again, prepare
 from sdterm.core.prompt.embeddings import find_embeddings
 from sdterm.core.prompt.networks import extract
-from sdterm.core.registry import PluginSet
+from sdterm.core.registry import Descriptor, PluginSet
 from sdterm.core.styles import Styles
 from sdterm.engine.decode import BlackImageError, decode_image
 from sdterm.engine.device import memory_use, pick_device, pick_dtype, reset_peak, set_deterministic
-from sdterm.engine.failures import failure
+from sdterm.engine.failures import blamed, failure
+from sdterm.engine.faults import Faults
 from sdterm.engine.grid import Cell, emit_grid, makes_grid
+from sdterm.engine.isolation import isolated
 from sdterm.engine.job import Job, Resume, encoded, header, record_of, recorded_seeds
-from sdterm.engine.loading import Model, OptimizerError, can_switch, choose_optimizers, load_model, with_optimizers
+from sdterm.engine.loading import (
+    Model,
+    OptimizerError,
+    UndoError,
+    can_switch,
+    choose_optimizers,
+    left_out,
+    load_model,
+    with_optimizers,
+)
 from sdterm.engine.recorder import CancelledError, NonFiniteError, PausedError
-from sdterm.engine.sample import noise_levels, paused_previews, progress, sample_batch
+from sdterm.engine.sample import in_the_network, noise_levels, paused_previews, progress, sample_batch
 from sdterm.engine.schedule import run_sigmas
 from sdterm.engine.tape import Tape
 from sdterm.events import Cancelled, Done, Event, Image, ModelLoading, Paused, Started, Warning
-from sdterm.hooks import MemoryOptimizer
+from sdterm.hooks import MemoryOptimizer, OutputSaver
 from sdterm.request import GenerationRequest
 
 TOLD_EVERY = 0.5
 """Seconds between two words on how far the reading of weights is."""
 
 
+Phase = Literal["idle", "load", "sample", "decode"]
+
+
 @dataclass(frozen=True)
 class Pulse:
     """What the engine is at: whoever watches it tells a long call from a stuck one."""
 
-    phase: Literal["idle", "load", "sample", "decode"] = "idle"
+    phase: Phase = "idle"
     call: int = 0
     """Network calls done in this run."""
+    plugin: str | None = None
+    """The slug of the plugin whose code is running."""
 
 
 class Engine:
@@ -64,9 +80,15 @@ class Engine:
         self.device = pick_device(device)
         self.library = library or Library(data_root(None, os.environ))
         self.styles = styles or {}
-        self.pulse = Pulse()
+        self._phase: Phase = "idle"
+        self._call = 0  # told by the tape's thread
+        self._plugin: str | None = None
         self._model: Model | None = None
         set_deterministic()
+
+    @property
+    def pulse(self) -> Pulse:
+        return Pulse(self._phase, self._call, self._plugin)
 
     def run(
         self,
@@ -86,7 +108,7 @@ class Engine:
         iterator does too. resume: the plan of an earlier run to go on with, instead of making one. pause_at: the
         step at which every image waits for another run to go on.
         """
-        cancel = cancel or threading.Event()
+        cancel, plugins = cancel or threading.Event(), self._watched(plugins)
         events: SimpleQueue[Event | Exception | None] = SimpleQueue()
         opened: list[Tape] = []  # the job's tape, once there is one
 
@@ -99,7 +121,7 @@ class Engine:
             except Exception as error:
                 events.put(failure(error) or error)
             finally:
-                self.pulse = Pulse()
+                self._at("idle")
                 events.put(None)
 
         thread = threading.Thread(target=work, name="engine", daemon=True)
@@ -128,6 +150,7 @@ class Engine:
             was_read |= isinstance(event, ModelLoading)
             emit(event)
 
+        plugins = self._watched(plugins)
         self._at("load")
         try:
             choices = choose(request, plugins, self.library)
@@ -135,11 +158,11 @@ class Engine:
             optimizers, _ = choose_optimizers(plugins, request.memory, self.device)
             dtype = pick_dtype(self.device, request.precision)
             with torch.inference_mode():
-                self._load_as_asked(request, choices, plan, plugins, dtype, optimizers, noticed)
+                self._load_as_asked(request, choices, plan, plugins, dtype, optimizers, Faults(), noticed)
             if not was_read:  # it was there, and whoever waits is told so
                 emit(ModelLoading(model=plan.model, done=True))
         finally:
-            self.pulse = Pulse()
+            self._at("idle")
 
     def unload(self) -> None:
         """Let go of the model."""
@@ -169,16 +192,21 @@ class Engine:
             plan = prepare(request, choices, plugins, self.library, self.styles, **recorded_seeds(tape, request))
         optimizers, refused = choose_optimizers(plugins, request.memory, self.device)
         emit(_started(plan, choices))
+        faults = Faults()
         for plugin in plugins.problems:
             source = plugin.source.slug
-            emit(Warning(code="plugin_skipped", message=f"{source} was not loaded: {plugin.error}", source=source))
-        for sentence in refused:
-            emit(Warning(code="optimizer_skipped", message=sentence))
+            said = Warning(code="plugin_skipped", message=f"{source} was not loaded: {plugin.error}", source=source)
+            # One that is switched off or not trusted is as its user wants it; one that is broken may be missed.
+            faults.tell(said, emit, keep=not plugin.source.refusal)
+        for left in refused:
+            faults.tell(left, emit)
         if warning := _ignored_networks(plan):
             emit(warning)
         dtype = pick_dtype(self.device, request.precision)
-        model, optimizers = self._load_as_asked(request, choices, plan, plugins, dtype, optimizers, emit)
-        if warning := _ignored_embeddings(plan, model, file_stems(self.library.root / EMBEDDINGS)):
+        model, optimizers = self._load_as_asked(request, choices, plan, plugins, dtype, optimizers, faults, emit)
+        with plugins.guard(choices.family):
+            warning = _ignored_embeddings(plan, model, file_stems(self.library.root / EMBEDDINGS))
+        if warning:
             emit(warning)
         sigmas = run_sigmas(choices, plan, plugins, noise_levels(request, choices.sampler, plugins, model))
         opened = Tape(header(plan, choices, plugins, dtype, self.device, sigmas), tape)
@@ -197,11 +225,30 @@ class Engine:
             began,
             saved=resume.saved if resume else dict.fromkeys(opened.finished()),
             left_out=resume.left_out if resume else frozenset(),
-            on_call=lambda _: self._at("sample", self.pulse.call + 1),
+            on_call=self._count,
+            faults=faults,
         )
 
-    def _at(self, phase: Literal["load", "sample", "decode"], call: int | None = None) -> None:
-        self.pulse = Pulse(phase, self.pulse.call if call is None else call)
+    def _at(self, phase: Phase) -> None:
+        self._phase = phase
+        if phase == "idle":
+            self._call = 0
+
+    def _count(self, number: int) -> None:
+        self._call += 1
+
+    def _watched(self, plugins: PluginSet) -> PluginSet:
+        """The same plugins: the pulse tells whose code is running, and that leaves the process as it was."""
+        return replace(plugins, around=self._around)
+
+    @contextlib.contextmanager
+    def _around(self, part: Descriptor, slug: str) -> Iterator[None]:
+        outer, self._plugin = self._plugin, slug
+        try:
+            with contextlib.nullcontext() if outer else isolated(part, self.device):
+                yield
+        finally:
+            self._plugin = outer
 
     def _load_as_asked(
         self,
@@ -211,6 +258,7 @@ class Engine:
         plugins: PluginSet,
         dtype: torch.dtype,
         optimizers: tuple[MemoryOptimizer, ...],
+        faults: Faults,
         emit: Callable[[Event], None],
     ) -> tuple[Model, tuple[MemoryOptimizer, ...]]:
         """The model with the optimizers that work. Raises OptimizerError if one does not that the request names."""
@@ -220,7 +268,7 @@ class Engine:
             except OptimizerError as error:
                 if error.optimizer in map(plugins.optimizer, request.memory):
                     raise
-                emit(Warning(code="optimizer_skipped", message=f"{error} Going on without it."))
+                faults.tell(left_out(error), emit)
                 optimizers = tuple(optimizer for optimizer in optimizers if optimizer is not error.optimizer)
 
     def _load(
@@ -234,9 +282,14 @@ class Engine:
     ) -> Model:
         """The model, from memory if it is there, with these optimizers on."""
         model, self._model = self._model, None  # forgotten while it changes: half changed it must not be found again
-        if model and (model.sha256, model.dtype) == (plan.model_hash, dtype) and can_switch(model, optimizers):
-            self._model = with_optimizers(model, plugins, optimizers)
-            return self._model
+        asked = (plan.model_hash, dtype, choices.family)  # a family that changed builds another model
+        if model and (model.sha256, model.dtype, model.family) == asked and can_switch(model, optimizers):
+            try:
+                self._model = with_optimizers(model, plugins, optimizers)
+                return self._model
+            except UndoError as error:
+                said = f"{error} The model is read again."
+                emit(Warning(code="model_reloaded", message=said, source=blamed(error)))
         del model  # its memory is needed for the next one
         began, told = time.perf_counter(), math.inf
 
@@ -342,31 +395,40 @@ class Engine:
         float32."""
         pixels = self._decode(job, latents, emit)
         image = job.plan.images[index]
-        infotext = image_infotext(job.plan, image, job.plugins, record_of(job, index, self.device))
         height, width = pixels.shape[:2]
+        pixel_hash = hashlib.sha256(pixels.tobytes()).hexdigest()
+
+        def infotext(saver: OutputSaver, faults: Mapping[str, str]) -> str:
+            made = record_of(job, index, self.device, saver)
+            return image_infotext(job.plan, image, job.plugins, made, {**job.faults.said, **faults})
+
+        file = encoded(job, pixels, infotext, emit)
         finished = Image(
             index=index,
             seed=image.seed,
             prompt=image.prompt,
             width=width,
             height=height,
-            infotext=infotext,
-            suffix=job.choices.saver.suffix,
-            data=encoded(job, pixels, infotext),
-            pixel_hash=hashlib.sha256(pixels.tobytes()).hexdigest(),
+            infotext=file.infotext,
+            suffix=file.suffix,
+            data=file.data,
+            pixel_hash=pixel_hash,
         )
         return finished, pixels
 
     def _decode(self, job: Job, latents: torch.Tensor, emit: Callable[[Event], None]) -> NDArray[Any]:
         assert self._model  # loaded by _sample
+        suspect = in_the_network(job, self._model)
         try:
-            return decode_image(self._model.components, latents)
+            with job.plugins.guard(suspect, BlackImageError):
+                return decode_image(self._model.components, latents)
         except BlackImageError as error:
             if self._model.dtype == torch.float32:
                 raise
             emit(Warning(code="float32", message=f"{error} Decoding it again in float32."))
         model = self._load(job.choices, job.plan, job.plugins, torch.float32, job.optimizers, emit)
-        return decode_image(model.components, latents)
+        with job.plugins.guard(suspect, BlackImageError):
+            return decode_image(model.components, latents)
 
 
 def _ignored_networks(plan: Plan) -> Warning | None:

@@ -63,11 +63,13 @@ _OUT_OF_MEMORY = "Try a smaller size, --batch 1, or --opt-split-attention."
 
 def failure(error: Exception) -> Failed | None:
     """What to tell the user; None for what should never happen: let that one be raised."""
-    cause = error.__cause__
-    if isinstance(error, PluginError) and isinstance(cause, RuntimeError | MemoryError):
-        through = failure(cause)  # memory ran out inside the plugin: not its fault
+    if isinstance(error, PluginError):
+        cause: BaseException | None = error
+        while isinstance(cause, PluginError):
+            cause = cause.__cause__
+        through = failure(cause) if isinstance(cause, RuntimeError | MemoryError) else None
         if through and through.code in ("out_of_memory", ILLEGAL_ACCESS, DEVICE_LOST):
-            return through
+            return through  # inside the plugin, but not its fault
     if isinstance(error, RuntimeError):
         for words, code, sentence, advice in _DEVICE_ERRORS:
             if words in str(error):
@@ -81,8 +83,14 @@ def failure(error: Exception) -> Failed | None:
             if code == "out_of_memory":
                 return Failed(code=code, message=f"Out of memory: {_first_line(error)}", advice=_OUT_OF_MEMORY)
             message = str(error.strerror or error) if isinstance(error, OSError) else str(error)
-            return Failed(code=code, message=message, advice=advice)
+            return Failed(code=code, message=message, advice=advice, source=getattr(error, "slug", None))
     return None
+
+
+def blamed(error: PluginError) -> str | None:
+    """The slug of the plugin whose code failed; None where a plugin refused, or nothing is a plugin's fault."""
+    told = failure(error)
+    return told.source if told else None
 
 
 def _first_line(error: Exception) -> str:

@@ -69,12 +69,12 @@ def emit_grid(job: Job, drawn: Mapping[int, Cell], emit: Callable[[Event], None]
         saved = {index: _read(path) for index, path in job.saved.items() if path and index not in job.left_out}
         cells = [cell for _, cell in sorted({**saved, **drawn}.items())]
         grid, infotext = image_grid([cell.pixels for cell in cells]), cells[0].infotext
-        data = encoded(job, grid, infotext)
+        file = encoded(job, grid, lambda saver, faults: infotext, emit)
     except (PluginError, ImageFileError, MemoryError) as error:
         emit(Warning(code="grid_skipped", message=f"The grid is left out. {error}"))
         return
     height, width = grid.shape[:2]
-    emit(Grid(width=width, height=height, infotext=infotext, suffix=job.choices.saver.suffix, data=data))
+    emit(Grid(width=width, height=height, infotext=infotext, suffix=file.suffix, data=file.data))
 
 
 def _read(path: Path) -> Cell:

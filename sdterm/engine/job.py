@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 from sdterm import __version__
 from sdterm.core.plan import Choices, ImagePlan, Plan
 from sdterm.core.record import Record
-from sdterm.core.registry import PluginSet
+from sdterm.core.registry import PluginSet, check_options
 from sdterm.engine.device import device_name
+from sdterm.engine.failures import blamed
+from sdterm.engine.faults import Faults
 from sdterm.engine.tape import Tape, read_header
-from sdterm.hooks import MemoryOptimizer
+from sdterm.events import Event, Warning
+from sdterm.hooks import MemoryOptimizer, OptionValue, OutputSaver, PluginError
 from sdterm.request import GenerationRequest
 
 # Parts of a request that change how it is computed, not what is drawn: a tape outlives a change of these.
@@ -50,6 +53,7 @@ class Job:
     left_out: frozenset[int]
     on_call: Callable[[int], None]
     """Told the number of each network call that is done."""
+    faults: Faults
 
     def is_settled(self, index: int) -> bool:
         """Whether an image need not be drawn."""
@@ -65,14 +69,50 @@ class Job:
         ]
 
 
-def encoded(job: Job, pixels: NDArray[Any], infotext: str) -> bytes:
-    """Pixels [H, W, 3] as a file in the chosen format."""
-    saver = job.choices.saver
+@dataclass(frozen=True)
+class Encoded:
+    """A picture as a file."""
+
+    data: bytes
+    suffix: str
+    infotext: str
+
+
+def encoded(
+    job: Job,
+    pixels: NDArray[Any],
+    infotext: Callable[[OutputSaver, Mapping[str, str]], str],
+    emit: Callable[[Event], None],
+) -> Encoded:
+    """Pixels [H, W, 3] as a file in the chosen format. A finished picture is not thrown away: where that format's saver
+    fails or refuses, it becomes a PNG. infotext: what the picture says, given its saver and what plugins did to it
+    alone (slug → what). Raises PluginError if PNG fails, too."""
+    saver, png = job.choices.saver, job.plugins.saver("png")
+    pixels.setflags(write=False)  # or a saver might change what is hashed and shown in the grid
+    try:
+        text = infotext(saver, {})
+        return Encoded(_encode(job, saver, pixels, text), saver.suffix, text)
+    except PluginError as error:
+        if saver is png:
+            raise
+        said = f"{error} The picture is saved as PNG."
+        warning = Warning(code="saver_failed", message=said, source=blamed(error))
+    job.faults.tell(warning, emit, keep=False)
+    text = infotext(png, {warning.source or job.plugins.owner(saver): warning.message})
+    return Encoded(_encode(job, png, pixels, text), png.suffix, text)
+
+
+def _encode(job: Job, saver: OutputSaver, pixels: NDArray[Any], infotext: str) -> bytes:
     with job.plugins.guard(saver):
-        data = saver.encode(pixels, infotext, **job.plan.format_options)
-        if not isinstance(data, bytes):
+        data = saver.encode(pixels.view(), infotext, **_options(job, saver))
+        if not isinstance(data, bytes) or not data:
             raise TypeError("it gave no bytes")
     return data
+
+
+def _options(job: Job, saver: OutputSaver) -> Mapping[str, OptionValue]:
+    """Those of the request are the chosen saver's."""
+    return job.plan.format_options if saver is job.choices.saver else check_options(saver.label, saver.options, {})
 
 
 def header(
@@ -94,11 +134,10 @@ def header(
     }
 
 
-def record_of(job: Job, index: int, device: torch.device) -> Record:
+def record_of(job: Job, index: int, device: torch.device, saver: OutputSaver) -> Record:
     """What image `index` is made with, for whoever wants to draw it again or ask why it differs."""
     drawers = {job.plugins.owner(part) for part in (job.choices.sampler, job.choices.scheduler, job.choices.family)}
     strangers = [p.source for p in job.plugins.plugins if p.source.origin != "built-in" and p.source.slug in drawers]
-    saver = job.choices.saver
     dtype = torch.float32 if job.tape.is_float32(index) else job.dtype
     size = 1 if job.choices.sampler.batch_coupled else job.request.batch_size
     together = min(size, len(job.plan.images) - index // size * size)
@@ -109,7 +148,7 @@ def record_of(job: Job, index: int, device: torch.device) -> Record:
         threads=str(torch.get_num_threads()) if device.type == "cpu" else "",
         batch=f"{index % size}/{together}" if together > 1 else "",
         format=saver.id,
-        format_options={o.name: v for o in saver.options if (v := job.plan.format_options[o.name]) != o.default},
+        format_options={o.name: v for o in saver.options if (v := _options(job, saver)[o.name]) != o.default},
         plugins=tuple(f"{source.slug}@{source.digest}" for source in strangers),
         memory=job.request.memory,
     )

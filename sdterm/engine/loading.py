@@ -1,7 +1,8 @@
 """A checkpoint in memory: built by its family, shaped by memory optimizers."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,16 +11,22 @@ from sdterm.core.library import CheckpointFile, ModelFileError
 from sdterm.core.plan import Choices
 from sdterm.core.registry import PluginSet
 from sdterm.engine.conditioning import Conditioner
-from sdterm.engine.model_sampling import DiscreteSampling
-from sdterm.hooks import Components, MemoryOptimizer, PluginError
+from sdterm.engine.failures import blamed
+from sdterm.engine.isolation import Untouched, random_numbers_kept
+from sdterm.events import Warning
+from sdterm.hooks import Components, MemoryOptimizer, ModelFamily, PluginError
 
 
 class OptimizerError(PluginError):
-    """A memory optimizer failed at its work."""
+    """A memory optimizer failed at its work, or refused it. `slug`: the plugin to blame, if any is."""
 
-    def __init__(self, message: str, optimizer: MemoryOptimizer) -> None:
-        super().__init__(message)
-        self.optimizer = optimizer
+    def __init__(self, error: PluginError, optimizer: MemoryOptimizer) -> None:
+        super().__init__(str(error))
+        self.optimizer, self.slug = optimizer, blamed(error)
+
+
+class UndoError(OptimizerError):
+    """A memory optimizer did not put things back: the model is to be built again."""
 
 
 @dataclass(frozen=True)
@@ -28,25 +35,29 @@ class Model:
 
     sha256: str
     dtype: torch.dtype
+    family: ModelFamily
     optimizers: tuple[MemoryOptimizer, ...]
     components: Components
-    sampling: DiscreteSampling
     condition: Conditioner
+    untouched: tuple[Untouched | None, ...] = ()
+    """Of each optimizer that does not come with sdterm: what it found, to be sure that it puts that back."""
 
 
 def choose_optimizers(
     plugins: PluginSet, asked: Sequence[str], device: torch.device
-) -> tuple[tuple[MemoryOptimizer, ...], tuple[str, ...]]:
-    """The optimizers to use, one per group, and a sentence for each asked for that cannot be used here."""
+) -> tuple[tuple[MemoryOptimizer, ...], tuple[Warning, ...]]:
+    """The optimizers to use, one per group, and a warning for each that cannot be used here though it was asked for,
+    or failed at saying whether it can."""
     chosen: dict[str, MemoryOptimizer] = {}
-    refused: list[str] = []
+    refused: list[Warning] = []
     for optimizer in map(plugins.optimizer, asked):
         with plugins.guard(optimizer):
             usable, reason = optimizer.supports(device)
         if usable:
             chosen[optimizer.group] = optimizer
         else:
-            refused.append(f"{optimizer.label} cannot be used here: {reason}. Going on without it.")
+            said = f"{optimizer.label} cannot be used here: {reason}. Going on without it."
+            refused.append(Warning(code="optimizer_skipped", message=said))
     for optimizer in plugins.all(MemoryOptimizer):
         if not optimizer.default or optimizer.group in chosen:
             continue
@@ -54,11 +65,16 @@ def choose_optimizers(
             with plugins.guard(optimizer):
                 usable, _ = optimizer.supports(device)
         except PluginError as error:
-            refused.append(f"{error} Going on without it.")
+            refused.append(left_out(error))
         else:
             if usable:
                 chosen[optimizer.group] = optimizer
     return tuple(chosen.values()), tuple(refused)
+
+
+def left_out(error: PluginError) -> Warning:
+    """Of an optimizer that nobody asked for and that failed: the picture is drawn without."""
+    return Warning(code="optimizer_skipped", message=f"{error} Going on without it.", source=blamed(error))
 
 
 def load_model(
@@ -73,10 +89,10 @@ def load_model(
     """Read the weights and apply the optimizers. tell: called with the fraction of the weights read so far. Raises
     ModelFileError; OptimizerError naming one that fails; PluginError if the family does."""
     family = choices.family
-    with plugins.guard(family, ModelFileError):
+    with plugins.guard(family, ModelFileError), random_numbers_kept(device):
         components = family.build(_telling(choices.checkpoint, tell), device, dtype)
-        sampling, condition = DiscreteSampling(components.alphas_cumprod), Conditioner(components, family.tokens)
-    return with_optimizers(Model(sha256, dtype, (), components, sampling, condition), plugins, optimizers)
+        condition = Conditioner(components, family.tokens)
+    return with_optimizers(Model(sha256, dtype, family, (), components, condition), plugins, optimizers)
 
 
 def _telling(checkpoint: CheckpointFile, tell: Callable[[float], None]) -> CheckpointFile:
@@ -93,26 +109,47 @@ def _telling(checkpoint: CheckpointFile, tell: Callable[[float], None]) -> Check
 
 def can_switch(model: Model, optimizers: Sequence[MemoryOptimizer]) -> bool:
     """Whether the model gets to these optimizers without being built again: those to leave can be undone."""
-    return all(old.undo or old in optimizers for old in model.optimizers)
+    return all(old.undo for old in model.optimizers[_staying(model, optimizers) :])
+
+
+def _staying(model: Model, optimizers: Sequence[MemoryOptimizer]) -> int:
+    """How many may stay: each was applied on top of those before it, and is undone before they are."""
+    pairs = enumerate(zip(model.optimizers, optimizers, strict=False))
+    return next((i for i, (old, new) in pairs if old != new), min(len(model.optimizers), len(optimizers)))
 
 
 def with_optimizers(model: Model, plugins: PluginSet, optimizers: Sequence[MemoryOptimizer]) -> Model:
-    """The model with exactly these optimizers on. Raises OptimizerError naming one that fails: half applied, it
-    leaves a model that cannot be trusted and is to be built again."""
-    for old in model.optimizers:
-        if old not in optimizers and old.undo:
-            _change(plugins, old, old.undo, model.components)
-    for new in optimizers:
-        if new not in model.optimizers:
-            _change(plugins, new, new.apply, model.components)
-    return Model(model.sha256, model.dtype, tuple(optimizers), model.components, model.sampling, model.condition)
+    """The model with exactly these optimizers on. Raises OptimizerError naming one that fails, UndoError one that did
+    not put things back: then it is a model that cannot be trusted and is to be built again."""
+    components, staying = model.components, _staying(model, optimizers)
+    untouched = list(model.untouched)
+    for old in reversed(model.optimizers[staying:]):
+        assert old.undo  # see can_switch
+        before = untouched.pop()
+        try:
+            with _process_restored(before), plugins.guard(old):
+                old.undo(components)
+                if before and not before.is_as_it_was(components):
+                    raise ValueError("its undo did not put everything back")
+        except PluginError as error:
+            raise UndoError(error, old) from error
+    for new in optimizers[staying:]:
+        before = Untouched.of(components) if plugins.is_foreign(new) else None
+        try:
+            with _process_restored(before), plugins.guard(new):
+                new.apply(components)
+        except PluginError as error:
+            raise OptimizerError(error, new) from error
+        untouched.append(before)
+    return replace(model, optimizers=tuple(optimizers), untouched=tuple(untouched))
 
 
-def _change(
-    plugins: PluginSet, optimizer: MemoryOptimizer, change: Callable[[Components], None], components: Components
-) -> None:
+@contextmanager
+def _process_restored(before: Untouched | None) -> Iterator[None]:
+    """What an optimizer that fails did to more than the model, which is built again anyway, is put back."""
     try:
-        with plugins.guard(optimizer):
-            change(components)
-    except PluginError as error:
-        raise OptimizerError(str(error), optimizer) from error
+        yield
+    except PluginError:
+        if before:
+            before.restore_process()
+        raise

@@ -1,8 +1,10 @@
 """A denoiser that records to and replays from the tape, and the thread that writes behind it."""
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import index
 from queue import Queue
 
 import torch
@@ -18,6 +20,14 @@ class CancelledError(Exception):
 
 class PausedError(Exception):
     """The batch reached the step at which it is to wait."""
+
+
+class MisuseError(ValueError):
+    """The sampler asked for what no network can answer."""
+
+
+class SwallowedError(BaseException):
+    """A sampler went on though its run has ended. No `except Exception` holds this."""
 
 
 class NonFiniteError(ArithmeticError):
@@ -55,37 +65,50 @@ class Recorder:
         network: Network,
         tape: Tape,
         images: Sequence[int],
-        shape: torch.Size,
+        start: torch.Tensor,
         cancel: threading.Event,
         on_step: Callable[[int, torch.Tensor], None],
         on_live: Callable[[int], None],
         on_call: Callable[[int], None],
         pause_at: int | None = None,
+        most_calls: int = 2**31,
     ) -> None:
         self._network, self._tape, self._images, self._cancel = network, tape, images, cancel
         self._on_step, self._on_live, self._on_call = on_step, on_live, on_call
         self._pause_at, self._paused = pause_at, False
-        self._shape = shape
+        self._shape, self._device = start.shape, start.device
         self._calls = 0
-        self._live = False
+        self._most_calls = most_calls
+        self._live = self._told = False
         self._failure: Exception | None = None
+        self.steps = 0
+        """How often the sampler said that a step is done."""
         self._queue: Queue[_Call | _StepDone | None] = Queue(maxsize=2)
         self._thread = threading.Thread(target=self._write_behind, name="tape", daemon=True)
         self._thread.start()
 
     def denoise(self, x: torch.Tensor, sigma: torch.Tensor) -> Denoised:
-        """Answer from the tape, else from the network. Raises CancelledError, PausedError, NonFiniteError or the
-        writer's error."""
+        """Answer from the tape, else from the network. Raises CancelledError, PausedError, NonFiniteError, MisuseError
+        or the writer's error; SwallowedError to who goes on after one of them."""
         if self._cancel.is_set():
             self._failure = self._failure or CancelledError()
-        if self._failure:
-            raise self._failure
-        if self._paused:
-            raise PausedError
+        if self._told:
+            raise SwallowedError("it went on after its run had ended")
+        if self._failure or self._paused:
+            self._told = True
+            raise self._failure or PausedError()
         if x.shape != self._shape or sigma.shape != self._shape[:1]:
-            raise ValueError(f"it asked for x {tuple(x.shape)} at sigma {tuple(sigma.shape)}")
-        number, self._calls = self._calls, self._calls + 1
+            raise self._misused(f"it asked for x {tuple(x.shape)} at sigma {tuple(sigma.shape)}")
+        if x.dtype != torch.float32 or x.device != self._device:
+            raise self._misused(
+                f"it asked for x in {kind_of(x.dtype, x.device)}, not {kind_of(torch.float32, self._device)}"
+            )
         level = sigma[0].item()
+        if not 0 <= level < math.inf:
+            raise self._misused(f"it asked for x at sigma {level}")
+        if self._calls >= self._most_calls:
+            raise self._misused(f"it called the network more than {self._most_calls:,} times")
+        number, self._calls = self._calls, self._calls + 1
         if not self._live:
             if replayed := self._replay(number, x, level):
                 return replayed
@@ -102,6 +125,8 @@ class Recorder:
 
     def callback(self, i: int, denoised: torch.Tensor) -> None:
         """The sampler finished step i; replayed steps were reported when they were first done."""
+        i = index(i)
+        self.steps += 1
         if self._live:
             self._queue.put(_StepDone(i + 1))
         if self._pause_at is not None and i + 1 >= self._pause_at:
@@ -117,6 +142,13 @@ class Recorder:
             raise self._failure
         if self._paused:
             raise PausedError
+
+    def _misused(self, said: str) -> MisuseError:
+        """Kept, so that the run ends with it even if the sampler catches it and makes do without the answer."""
+        error = MisuseError(said)
+        self._failure = self._failure or error
+        self._told = True
+        return error
 
     def _replay(self, number: int, x: torch.Tensor, sigma: float) -> Denoised | None:
         """The batch's rows of this call, or None if any is missing: then all are computed again, in the batch shape
@@ -151,11 +183,18 @@ class Recorder:
     def _record(self, call: _Call) -> torch.Tensor:
         x, result = call.x.cpu(), _map(torch.Tensor.cpu, call.result)
         if not torch.isfinite(result.x0).all():
+            if not torch.isfinite(x).all():
+                raise MisuseError(f"its latents are not numbers at network call {call.number + 1}")
             raise NonFiniteError(call.number)
         for position, image in enumerate(self._images):
             own = Denoised(result.x0[position], result.uncond[position] if result.uncond is not None else None)
             self._tape.append(Row(image, call.number, call.sigma, checksum(x[position]), own))
         return result.x0[0]
+
+
+def kind_of(dtype: torch.dtype, device: torch.device) -> str:
+    """`float32 on cpu`."""
+    return f"{str(dtype).removeprefix('torch.')} on {device}"
 
 
 def _map(change: Callable[[torch.Tensor], torch.Tensor], result: Denoised) -> Denoised:

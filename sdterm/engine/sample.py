@@ -11,25 +11,26 @@ from sdterm.core.prompt.networks import extract
 from sdterm.core.registry import PluginSet
 from sdterm.engine.brownian import brownian_noise
 from sdterm.engine.denoiser import guided_denoiser
+from sdterm.engine.isolation import no_random_numbers
 from sdterm.engine.job import Job
 from sdterm.engine.loading import Model
 from sdterm.engine.model_sampling import DiscreteSampling
 from sdterm.engine.noise import batch_noise
 from sdterm.engine.preview import preview_jpeg
-from sdterm.engine.recorder import Recorder
-from sdterm.events import Event, Preview, Resumed, Step
-from sdterm.hooks import ModelSampling, Sampler
+from sdterm.engine.recorder import MisuseError, Recorder, kind_of
+from sdterm.events import Event, Preview, Resumed, Step, Warning
+from sdterm.hooks import Denoised, MemoryOptimizer, ModelFamily, ModelSampling, Noise, Sampler
 from sdterm.request import GenerationRequest
 
 PREVIEW_INTERVAL = 0.5  # seconds
+_MOST_CALLS = 100  # times those planned: past this a sampler that looks for its own steps has lost its way
 
 
 def noise_levels(request: GenerationRequest, sampler: Sampler, plugins: PluginSet, model: Model) -> ModelSampling:
-    """The noise levels that a run is on: the model's, or what the sampler makes of them."""
-    sampling = model.sampling
-    if request.downcast_alphas or request.quantize:
-        alphas = model.components.alphas_cumprod
-        sampling = DiscreteSampling(alphas.half() if request.downcast_alphas else alphas, request.quantize)
+    """The noise levels that a run is on: the model's, or what the sampler makes of them. Made anew each time, since
+    plugins are given them."""
+    alphas = model.components.alphas_cumprod
+    sampling = DiscreteSampling(alphas.half() if request.downcast_alphas else alphas, request.quantize)
     if not sampler.sampling:
         return sampling
     with plugins.guard(sampler):
@@ -62,13 +63,17 @@ def sample_batch(
     for index, latents in zip(batch, start, strict=True):
         job.tape.start(index, latents)
     levels = noise_levels(request, sampler, job.plugins, model)
+    family = job.choices.family
     calls = request.steps * sampler.calls_per_step  # what A1111 plans a prompt's schedule by, whatever really comes
+    with job.plugins.guard(family):
+        prompts = [model.condition.prompt(extract(image.prompt)[0], request, calls) for image in images]
+        negatives = [model.condition.negative(image.negative_prompt, request, calls) for image in images]
     network = guided_denoiser(
         components,
         levels,
         model.condition,
-        [model.condition.prompt(extract(image.prompt)[0], request, calls) for image in images],
-        [model.condition.negative(image.negative_prompt, request, calls) for image in images],
+        prompts,
+        negatives,
         request,
         needs_uncond=sampler.needs_uncond,
         counts_timesteps=sampler.start == "unit",
@@ -78,35 +83,65 @@ def sample_batch(
         if call:
             emit(Resumed(first=batch[0], images=len(batch), calls=call))
 
+    suspect = in_the_network(job, model)
+
+    def guarded(x: torch.Tensor, sigma: torch.Tensor, call: int) -> Denoised:
+        with job.plugins.guard(suspect), no_random_numbers(components.device):
+            return network(x, sigma, call)
+
     recorder = Recorder(
-        network,
+        guarded,
         job.tape,
         batch,
-        start.shape,
+        start,
         cancel,
         lambda step, x0: on_step(step, x0, model),
         on_live,
         job.on_call,
         pause_at,
+        _MOST_CALLS * (calls + 10),
     )
+    try:
+        latents = _sampled(job, recorder, start * _start_scale(job), noise, levels)
+    except MisuseError as error:
+        raise job.plugins.failure(sampler, error) from error
+    if not recorder.steps:
+        what = "never called back: its steps cannot be shown, and it cannot be paused"
+        said = f"The sampler {sampler.label} of {job.plugins.owner(sampler)} {what}."
+        job.faults.tell(Warning(code="no_steps", message=said, source=job.plugins.owner(sampler)), emit)
+    return latents
+
+
+def _sampled(job: Job, recorder: Recorder, x: torch.Tensor, noise: Noise, levels: ModelSampling) -> torch.Tensor:
+    """What the sampler makes of x [B, C, h, w]. Raises what the recorder raises, or that the sampler failed."""
+    sampler, kind = job.choices.sampler, (x.shape, x.dtype, x.device)
     try:
         with job.plugins.guard(sampler):
             latents = sampler.sample(
                 recorder.denoise,
-                start * _start_scale(job),
-                job.sigmas,
+                x,
+                job.sigmas.clone(),
                 noise=noise,
                 callback=recorder.callback,
                 **({"sampling": levels} if sampler.sampling else {}),
                 **job.plan.sampler_options,
             )
-            if not (
-                isinstance(latents, torch.Tensor) and latents.shape == start.shape and torch.isfinite(latents).all()
-            ):
+            if not isinstance(latents, torch.Tensor) or latents.shape != kind[0] or not torch.isfinite(latents).all():
                 raise ValueError("it gave no finite latents of its input's shape")
+            if (latents.shape, latents.dtype, latents.device) != kind:
+                raise TypeError(
+                    f"it gave latents in {kind_of(latents.dtype, latents.device)}, not {kind_of(*kind[1:])}"
+                )
     finally:
         recorder.close()  # what ended the run, if it was not the sampler, is raised here in place of its error
-    return latents.float()
+    return latents
+
+
+def in_the_network(job: Job, model: Model) -> ModelFamily | MemoryOptimizer:
+    """Whose an error in the network is, as long as its own line does not say it: the family's, unless somebody else's
+    optimizer changed that."""
+    foreign = (optimizer for optimizer in reversed(model.optimizers) if job.plugins.is_foreign(optimizer))
+    return next(foreign, job.choices.family)
 
 
 def paused_previews(job: Job, model: Model, batch: Sequence[int], step: int) -> Iterator[Preview]:

@@ -75,14 +75,15 @@ async def _run(home: Home, listening: socket.socket) -> None:
     server = _Server(config, home)
     drawing = asyncio.create_task(home.dispatcher.run())
     idle = asyncio.create_task(home.until_idle())
+    watching = asyncio.create_task(home.extensions.run())
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     await asyncio.wait((drawing, idle, serving), return_when=asyncio.FIRST_COMPLETED)
     _log.info("ending")
     home.log.close()
     server.should_exit = True
-    for task in (drawing, idle):
+    for task in (drawing, idle, watching):
         task.cancel()
-    results = await asyncio.gather(drawing, idle, serving, return_exceptions=True)
+    results = await asyncio.gather(drawing, idle, watching, serving, return_exceptions=True)
     for error in results:
         if isinstance(error, Exception):
             _log.error("ended by %r", error, exc_info=error)

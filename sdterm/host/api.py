@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sdterm import __version__
 from sdterm.core.catalogue import Catalogue, CatalogueError
 from sdterm.core.jobs import (
+    Extension,
     FieldError,
     Health,
     Identifier,
@@ -195,6 +196,11 @@ def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
     async def networks() -> Networks:
         """The networks and embeddings that prompts can name."""
         return await run_in_threadpool(home.networks)
+
+    @router.get("/extensions")
+    async def extensions() -> list[Extension]:
+        """The plugins that are not ours, and how each stands."""
+        return await home.extensions.listed()
 
     @router.get("/catalogue")
     async def catalogue() -> Catalogue:

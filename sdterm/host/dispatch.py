@@ -3,17 +3,21 @@
 import asyncio
 import contextlib
 import logging
+import math
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import aclosing
+from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sdterm.core.catalogue import CatalogueError
 from sdterm.core.config import Settings
+from sdterm.core.extensions.source import Source
 from sdterm.core.jobs import GRID, JobDetails, Progress, Resumption, WorkerView
 from sdterm.core.names import printable
 from sdterm.core.naming import NameFacts
@@ -36,6 +40,7 @@ from sdterm.events import (
     event_of,
 )
 from sdterm.host.database import is_full
+from sdterm.host.extensions import Extensions, NeedsPluginError
 from sdterm.host.jobs import Jobs, WrongStateError
 from sdterm.host.log import EventLog
 from sdterm.host.pictures import Pictures
@@ -43,6 +48,10 @@ from sdterm.host.worker import UnusableDeviceError, WorkerLostError, WorkerProce
 
 MOST_LOST = 3
 """How many workers a job may cost before it is set aside."""
+SPOILT = frozenset({"saver_failed", "optimizer_skipped", "model_reloaded"})
+"""Codes of warnings that a plugin failed, and the job went on without it."""
+NEEDS_PLUGIN = "needs_plugin"
+"""The code of what a job waits for whose sampler, say, is gone."""
 ROOM_EVERY = 2.0  # seconds between looks whether a full disk has room again
 _ROOM = 2**20  # bytes more than when it was full
 _STUBBORN = 60.0  # seconds after which a job is tried again anyway: quotas do not show as free space
@@ -63,7 +72,9 @@ class Dispatcher:
         jobs: Jobs,
         pictures: Pictures,
         log: EventLog,
+        extensions: Extensions,
     ) -> None:
+        self._extensions = extensions
         self._settings, self._place = settings, place
         self._jobs, self._pictures, self._log = jobs, pictures, log
         self._workers = [WorkerProcess(device, settings) for device in devices]
@@ -73,6 +84,7 @@ class Dispatcher:
         self._to_load: Path | None = None  # a checkpoint that somebody is about to draw with
         self._loading: set[WorkerProcess] = set()
         self._to_free: dict[WorkerProcess, asyncio.Event] = {}
+        self._stuck: set[WorkerProcess] = set()  # in loading plugins; to be replaced as soon as they draw nothing
         self._waiting: dict[int, tuple[int, float]] = {}  # job → bytes free when its disk was full, and when
 
     @property
@@ -97,6 +109,14 @@ class Dispatcher:
         if worker := self._running.get(job):
             await worker.send("stop", job=job)
 
+    def try_again(self) -> None:
+        """Other plugins serve: those that jobs wait for may be among them."""
+        for job in self._jobs.waiting():
+            if self._waiting.get(job, (0, 0.0)) == (_NEVER, math.inf):
+                del self._waiting[job]
+                self._jobs.resume(job, Resumption())
+        self.wake()
+
     def preload(self, path: Path) -> None:
         """Have a checkpoint read by a worker that has nothing to draw; one that reads another begins afterwards. Raises
         WrongStateError if all draw."""
@@ -120,6 +140,28 @@ class Dispatcher:
         for event in freed.values():
             await event.wait()
 
+    async def load_plugins(self, sources: Sequence[Source]) -> dict[str, str]:
+        """Have every worker load a set beside the one that it draws with. Returns slug → why one cannot be loaded;
+        under "" what cannot be blamed on one."""
+        wrong: dict[str, str] = {}
+
+        async def load(worker: WorkerProcess) -> None:
+            asked = asyncio.create_task(worker.load_plugins(sources))
+            await asyncio.sleep(0)  # until it is asked
+            self.wake()  # so that its messages are read
+            try:
+                wrong.update(await asked)
+            except TimeoutError:
+                wrong[""] = "loading it takes the process that draws too long"
+                self._stuck.add(worker)
+                if worker not in self._running.values():
+                    await worker.end()
+            except WorkerLostError as lost:
+                wrong[""] = f"the process that draws did not outlive loading it: {lost}".rstrip(".")
+
+        await asyncio.gather(*(load(worker) for worker in self._workers if worker.is_alive))
+        return wrong
+
     async def run(self) -> None:
         """Until cancelled, which ends all workers; their jobs go on with the next host."""
         served = zip(self._workers, self._news, strict=True)
@@ -141,6 +183,14 @@ class Dispatcher:
                 await asyncio.sleep(0)  # those that have a model in memory look first
             news.clear()
             try:
+                if worker in self._stuck:
+                    self._stuck.discard(worker)
+                    await worker.end()
+                if worker.is_alive and worker.is_asked:
+                    with contextlib.suppress(WorkerLostError):  # who asked is told
+                        await worker.answered()
+                    news.set()
+                    continue
                 job, freed = self._jobs.take(), self._to_free.pop(worker, None)
                 if freed:
                     if job is None:
@@ -179,17 +229,20 @@ class Dispatcher:
             if not worker.is_alive:
                 await worker.start()
             worker.set_loading()
-            await worker.send("load", model=str(path))
+            serving = await self._extensions.serving()
+            await worker.send("load", model=str(path), sources=[asdict(source) for source in serving.sources])
             async with aclosing(worker.messages()) as messages:
                 async for message, _ in messages:
                     if message["type"] == "finished":
                         break
+                    if message["type"] != "event":
+                        continue
                     fields = dict(message["event"])
                     event = event_of(fields.pop("event"), fields)
                     if isinstance(event, ModelLoading):
                         worker.set_model(event.model if event.done else None)
                     self._log.add(None, event)
-        except (WorkerLostError, UnusableDeviceError) as error:
+        except (WorkerLostError, UnusableDeviceError, CatalogueError) as error:
             self._not_loaded(path, _TO_FREE if worker in self._to_free else str(error))
         finally:
             self._loading.discard(worker)
@@ -237,6 +290,13 @@ class Dispatcher:
             await self._talk(worker, job)
         except WorkerLostError as lost:
             await self._until_written(partial(self._after_loss, job, lost))
+        except NeedsPluginError as error:
+            self._waiting[job] = _NEVER, math.inf
+            waits = Waiting(code=NEEDS_PLUGIN, message=str(error), advice="Put it back, or cancel the job.")
+            await self._until_written(partial(self._jobs.end, job, "waiting", waits))
+        except CatalogueError as error:
+            failed = Failed(code="plugin_failed", message=str(error), advice=_SEE_LOGS)
+            await self._until_written(partial(self._settle, job, failed))
         except Exception as error:  # a full disk, or a defect of ours, which must not take the queue down
             _log.exception("job %s", job)
             await worker.end()
@@ -257,7 +317,9 @@ class Dispatcher:
         if self._jobs.wish(job):  # it came while the worker started
             self._settle(job, Cancelled(images=0))
             return
-        await worker.send("draw", (self._jobs.plan(job) or "").encode(), **self._message(details))
+        plan = self._jobs.plan(job) or ""
+        sources = await self._extensions.for_job(details.request, details.generation if plan else ())
+        await worker.send("draw", plan.encode(), **self._message(details, sources))
         if self._jobs.wish(job):  # it came while that was sent
             await worker.send("stop", job=job)
         settled = False
@@ -277,13 +339,14 @@ class Dispatcher:
         if not settled:
             raise RuntimeError("the worker finished without saying how")
 
-    def _message(self, job: JobDetails) -> dict[str, Any]:
+    def _message(self, job: JobDetails, sources: Sequence[Source]) -> dict[str, Any]:
         """All that a worker needs to know of a job."""
         self._place.tapes.mkdir(exist_ok=True)
         return {
             "job": job.id,
             "request": job.request.model_dump(mode="json"),
             "generation": job.generation,
+            "sources": [asdict(source) for source in sources],
             "saved": {number: path for number, path in self._jobs.saved(job.id) if number != GRID},
             "left_out": job.left_out,
             "pause_at": job.pause_at,
@@ -310,9 +373,13 @@ class Dispatcher:
                 return await self._keep(worker, job, event)
             case Done() | Failed() | Paused() | Cancelled():
                 self._settle(job.id, event)
+                if isinstance(event, Failed) and event.source:
+                    self._extensions.blame(event.source, job.id)
                 return True
             case Warning():
                 self._log.add_once(job.id, event)  # a run that goes on has the same to say
+                if event.source and event.code in SPOILT:
+                    self._extensions.blame(event.source, job.id)
             case Step():
                 fields = event.model_dump(include=set(Progress.model_fields))
                 self._progress[job.id] = Progress(**fields)
@@ -393,6 +460,8 @@ class Dispatcher:
 
     def _after_loss(self, job: int, lost: WorkerLostError) -> None:
         attempts = self._jobs.interrupted(job, lost.code, str(lost))
+        if lost.plugin:
+            self._extensions.blame(lost.plugin, job)
         wish = self._jobs.wish(job)
         if wish in ("cancel", "pause"):
             self._settle(job, Cancelled(images=0))

@@ -4,11 +4,10 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 from sdterm import __version__
-from sdterm.core.catalogue import Catalogue, load_catalogue
+from sdterm.core.catalogue import Catalogue
 from sdterm.core.config import SETTINGS, Settings
 from sdterm.core.dataroot import EMBEDDINGS, HYPERNETWORKS, LORAS
 from sdterm.core.devices import devices_of
@@ -37,6 +36,7 @@ from sdterm.core.styles import styles_of
 from sdterm.host.checkpoints import Checkpoints
 from sdterm.host.database import Database
 from sdterm.host.dispatch import Dispatcher
+from sdterm.host.extensions import Extensions
 from sdterm.host.jobs import Jobs, UnknownJobError
 from sdterm.host.log import EventLog
 from sdterm.host.pictures import Pictures
@@ -62,7 +62,13 @@ class Home:
         self.jobs = Jobs(self.database, self.log, clock)
         self.pictures = Pictures(self.database, self.log, clock)
         self.checkpoints = Checkpoints(settings, self.log)
-        self.dispatcher = Dispatcher(devices, settings, place, self.jobs, self.pictures, self.log)
+        self.extensions = Extensions(
+            settings,
+            self.log,
+            load=lambda sources: self.dispatcher.load_plugins(sources),
+            adopted=lambda: self.dispatcher.try_again(),
+        )
+        self.dispatcher = Dispatcher(devices, settings, place, self.jobs, self.pictures, self.log, self.extensions)
 
     def recover(self) -> None:
         """Go on where the last host ended."""
@@ -72,6 +78,7 @@ class Home:
             self.place.tapes.mkdir(mode=0o700)
         for tape in self.place.tapes.glob("*.tape"):
             self._sweep(tape)
+        self.extensions.sweep(self.jobs.generations())
 
     def _sweep(self, tape: Path) -> None:
         """Delete the tape of a job that never goes on, or failed so long ago that nobody will try it again."""
@@ -147,8 +154,7 @@ class Home:
 
     async def catalogue(self) -> Catalogue:
         """What plugins offer now. Raises CatalogueError."""
-        load = partial(load_catalogue, self.settings.root, third_party=self.settings["extensions"])
-        return await asyncio.to_thread(load)
+        return (await self.extensions.settled()).catalogue
 
     def models(self) -> list[Model]:
         return self.checkpoints.models({worker.model for worker in self.dispatcher.workers})

@@ -273,6 +273,14 @@ class Jobs:
                 on.append(row["id"])
         return on
 
+    def generations(self) -> set[tuple[str, str]]:
+        """The (slug, digest) of all plugins that jobs are bound to which may go on."""
+        going_on = [state for state in STATES if state not in ("done", "cancelled")]
+        marks = ", ".join("?" * len(going_on))
+        sql = f"SELECT DISTINCT generation FROM jobs WHERE state IN ({marks}) AND generation IS NOT NULL"
+        found = (json.loads(row["generation"]) for row in self._database.rows(sql, *going_on))
+        return {(slug, digest) for generation in found for slug, digest in generation}
+
     def waiting(self) -> list[int]:
         return [row["id"] for row in self._database.rows("SELECT id FROM jobs WHERE state = 'waiting' ORDER BY id")]
 

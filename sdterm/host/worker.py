@@ -9,16 +9,20 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from sdterm.core.config import Settings
+from sdterm.core.extensions.source import Source
 from sdterm.core.frames import HEAD_SIZE, FrameError, pack, sizes, unpack
 from sdterm.core.jobs import WorkerView
 from sdterm.core.names import printable
 
 SLOW_CALLS = 20
 """How many times the median call a call may take, where that is longer than the limit."""
+PLUGINS_LIMIT = 20.0
+"""Seconds that loading new plugins may take."""
 _WATCH = 0.5  # seconds
 _SHORTEST = 3.0  # seconds
 _LONGEST_LINE = 2000  # characters
@@ -26,11 +30,11 @@ _log = logging.getLogger(__name__)
 
 
 class WorkerLostError(Exception):
-    """The process died or was stuck; `code` and message say why."""
+    """The process died or was stuck; `code` and message say why, `plugin` (slug) whose code ran when it was stuck."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, plugin: str | None = None) -> None:
         super().__init__(message)
-        self.code = code
+        self.code, self.plugin = code, plugin
 
 
 class UnusableDeviceError(Exception):
@@ -54,6 +58,8 @@ class WorkerProcess:
         self._moved = 0.0  # when it last got on
         self._ours = False  # whether it waits for the host, not the host for it
         self._median = 0.0
+        self._plugin: str | None = None  # whose code was running when it last said so
+        self._asked: asyncio.Future[Mapping[str, str]] | None = None  # what it is to say to new plugins
         self.trouble: str | None = None
         """Why it could not be started the last time."""
         self.is_out = False
@@ -108,6 +114,28 @@ class WorkerProcess:
                 self._process.stdin.write(pack({"type": kind, **fields}, payload))
                 await self._process.stdin.drain()
 
+    async def load_plugins(self, sources: Sequence[Source]) -> Mapping[str, str]:
+        """Have it load a set beside the one that it draws with. Returns slug → why one cannot be loaded. Somebody must
+        read its messages meanwhile. Raises WorkerLostError, TimeoutError."""
+        self._asked = asyncio.get_running_loop().create_future()
+        try:
+            await self.send("plugins", sources=[asdict(source) for source in sources])
+            return await asyncio.wait_for(self._asked, PLUGINS_LIMIT)
+        finally:
+            self._asked = None
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether it has yet to answer to new plugins."""
+        return self._asked is not None and not self._asked.done()
+
+    async def answered(self) -> None:
+        """Read its messages until it has answered to new plugins. Raises WorkerLostError."""
+        async with contextlib.aclosing(self.messages()) as messages:
+            async for message, _ in messages:
+                if message["type"] == "plugins":
+                    return
+
     async def messages(self) -> AsyncGenerator[tuple[dict[str, Any], bytes], None]:
         """What it says, heartbeats left out. While the reader is at work on a message, no deadline runs. Raises
         WorkerLostError once the process is gone."""
@@ -126,6 +154,8 @@ class WorkerProcess:
             if message["type"] == "heartbeat":
                 self._beat(message)
                 continue
+            if message["type"] == "plugins" and self._asked and not self._asked.done():
+                self._asked.set_result(message["errors"])
             self._ours = True
             if message["type"] == "lost":
                 self._reason = WorkerLostError(str(message["code"]), str(message["message"]))
@@ -147,7 +177,7 @@ class WorkerProcess:
 
     def set_job(self, job: int | None) -> None:
         self._moved = self._heard = self._monotonic()
-        self._median = 0.0
+        self._median, self._plugin = 0.0, None
         phase = self.view.phase if job else "idle"
         self._view = self._view.model_copy(update={"job": job, "phase": phase, "call": 0})
 
@@ -176,7 +206,7 @@ class WorkerProcess:
         if (phase, call) != (self.view.phase, self.view.call):
             self._moved = self._monotonic()
             self._view = self._view.model_copy(update={"phase": phase, "call": call})
-        self._median = float(message["median"])
+        self._median, self._plugin = float(message["median"]), message["plugin"]
 
     async def _watch_over(self) -> None:
         while self.is_alive:
@@ -189,9 +219,9 @@ class WorkerProcess:
             still, silent = self._monotonic() - self._moved, self._monotonic() - self._heard
             if still > limit or (silent > hang and self.view.phase != "starting"):
                 doing = f"network call {self.view.call + 1}" if self.view.phase == "sample" else self.view.phase
-                self._reason = WorkerLostError(
-                    "worker_hung", f"The process that draws was stuck for {still:.0f} s ({doing}) and was ended."
-                )
+                doing += f", code of {printable(self._plugin)}" if self._plugin else ""
+                said = f"The process that draws was stuck for {still:.0f} s ({doing}) and was ended."
+                self._reason = WorkerLostError("worker_hung", said, self._plugin)
                 self._kill()
                 return
 
@@ -207,7 +237,9 @@ class WorkerProcess:
             self._kill()
         code = await self._process.wait()
         self._gone()
-        reason = self._reason or WorkerLostError("worker_died", _said(code))
+        reason = self._reason or WorkerLostError("worker_died", _said(code), self._plugin)
+        if self._asked and not self._asked.done():
+            self._asked.set_exception(reason)
         _log.warning("worker %s: %s", self._process.pid, reason)
         return reason
 

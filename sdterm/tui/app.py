@@ -189,7 +189,7 @@ class Workstation(Drawing, inherit_bindings=False):
 
     def show_status(self) -> None:
         self._status_due = False
-        for screen in self.screen_stack[-1:]:  # none once the workstation closes
+        for screen in self.screen_stack:  # none once the workstation closes; below a question it is seen, too
             screen.query(StatusLine).refresh()
 
     def status(self) -> list[str]:

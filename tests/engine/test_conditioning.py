@@ -15,6 +15,7 @@ from sdterm.core.prompt.emphasis import BREAK, pieces
 from sdterm.core.record import Record
 from sdterm.engine.conditioning import Conditioner
 from sdterm.engine.denoiser import Network, guided_denoiser
+from sdterm.engine.model_sampling import DiscreteSampling
 from sdterm.events import Resumed, Step, Warning
 from sdterm.plugins.sd1 import TOKENS
 from sdterm.plugins.sd1.components import tokenize
@@ -178,13 +179,14 @@ def test_a_composition_without_negative_guidance_has_a_scale_of_one(engine: Engi
     model = engine._model
     assert model
     components, condition = model.components, model.condition
+    sampling = DiscreteSampling(components.alphas_cumprod)
     generator = torch.Generator().manual_seed(3)
     x, sigma = torch.randn((1, components.latent_channels, 8, 8), generator=generator), torch.tensor([1.0])
 
     def network(prompt: str, **fields: object) -> Network:
         asked = request(ngms=15.0, **fields)
         parts, negative = condition.prompt(prompt, asked, 4), condition.negative("fog", asked, 4)
-        return guided_denoiser(components, model.sampling, condition, [parts], [negative], asked, needs_uncond=False)
+        return guided_denoiser(components, sampling, condition, [parts], [negative], asked, needs_uncond=False)
 
     with torch.inference_mode():
         first, second = (network(text, cfg_scale=1.0)(x, sigma, 0).x0 for text in ("red circle", "blue square"))

@@ -85,7 +85,7 @@ def test_asking_for_a_grid_does_not_start_a_tape_again(engine: Engine, plugins: 
     assert not images(again), "all are there"
 
 
-def test_a_format_that_cannot_hold_the_grid_costs_the_grid_only(engine: Engine, tmp_path: Path) -> None:
+def test_a_grid_that_its_format_cannot_hold_is_a_png(engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "narrow.py").write_text(
         "from sdterm.hooks import OutputSaver, PluginError, hookimpl\n"
         "def encode(image, infotext):\n    if image.shape[1] > 64:\n        raise PluginError('It is too wide.')\n"
@@ -93,9 +93,10 @@ def test_a_format_that_cannot_hold_the_grid_costs_the_grid_only(engine: Engine, 
         "@hookimpl\ndef sdterm_output_savers():\n    return [OutputSaver('narrow', 'Narrow', '.n', 'x/x', encode)]\n"
     )
     asked = request(steps=1, batch_size=2, grid=True, format="narrow")
-    *_, second, warning, done = engine.run(asked, load_plugins(tmp_path))
-    assert isinstance(second, Image) and isinstance(done, Done)
-    assert isinstance(warning, Warning) and warning.message == "The grid is left out. It is too wide."
+    *_, warning, grid, done = engine.run(asked, load_plugins(tmp_path))
+    assert isinstance(warning, Warning) and warning.message == "It is too wide. The picture is saved as PNG."
+    assert isinstance(grid, Grid) and (grid.suffix, grid.width) == (".png", 128)
+    assert isinstance(done, Done)
 
 
 def test_a_grid_that_would_fill_the_memory_is_left_out_before_anything_is_drawn(

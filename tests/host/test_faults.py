@@ -15,7 +15,7 @@ import pytest
 
 from sdterm.core.image_file import read_pixels
 from sdterm.core.jobs import ENDED
-from sdterm.events import Event, Failed, Image, Interrupted, Resumed
+from sdterm.events import Event, Failed, Grid, Image, Interrupted, Resumed, Warning
 from tests.host.running import REPOSITORY, Running, images, names, running, steps
 
 STEPS = 30
@@ -25,7 +25,7 @@ BAD_SAMPLERS = '''
     """Samplers that do harm once, or always."""
     import ctypes, os, signal
     from pathlib import Path
-    from sdterm.hooks import Sampler, hookimpl
+    from sdterm.hooks import OutputSaver, Sampler, hookimpl
 
     def first_time(name):
         try:
@@ -59,12 +59,29 @@ BAD_SAMPLERS = '''
         import torch
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
+    def deaf(denoise, x, sigmas, *, noise, callback):
+        """Nothing that is raised ends it."""
+        while True:
+            try:
+                x0 = denoise(x, sigmas[0].expand(len(x))).x0
+                callback(0, x0)
+            except BaseException:
+                pass
+
+    def spoil(image, infotext):
+        raise KeyError("spoilt")
+
+    @hookimpl
+    def sdterm_output_savers():
+        return [OutputSaver("spoilt", "Spoilt", ".spoilt", "x/x", spoil)]
+
     @hookimpl
     def sdterm_samplers():
         def made(harm):
             return lambda *a, **k: loop(*a, **k, harm=harm)
         harms = {"stuck": native, "crash": segfault, "illegal": illegal, "hungry": memory}
-        return [Sampler(id=name, label=name, sample=made(harm)) for name, harm in harms.items()]
+        made_so = [Sampler(id=name, label=name, sample=made(harm)) for name, harm in harms.items()]
+        return [*made_so, Sampler(id="deaf", label="deaf", sample=deaf)]
 '''
 
 
@@ -193,6 +210,29 @@ def test_a_job_that_kills_three_workers_is_set_aside_and_the_queue_goes_on(host:
     reason = host.client.job(bad).reason
     assert reason and reason.code == "worker_died"
     assert names(host.events(good))[-1] == "done"
+
+
+@pytest.mark.heavy
+def test_a_sampler_that_hears_nothing_is_cancelled_with_its_process(host: Running) -> None:
+    job = host.submit(sampler="deaf", steps=60)
+    host.at_step(job, 1)
+    host.client.cancel(job)
+    events = host.events(job)
+    assert [event.code for event in events if isinstance(event, Interrupted)] == ["worker_hung"]
+    assert names(events)[-1] == "cancelled"
+
+
+def test_pictures_whose_saver_fails_are_saved_as_png(host: Running) -> None:
+    events = host.events(host.submit(format="spoilt", steps=2, width=64, height=64, batch_size=2, grid=True))
+    assert names(events)[-1] == "done"
+    (warning,) = [event for event in events if isinstance(event, Warning)]
+    assert (warning.code, warning.source) == ("saver_failed", "harm")
+    assert "KeyError: 'spoilt' (harm.py:" in warning.message
+    pictures = [event for event in events if isinstance(event, Image | Grid)]
+    assert len(pictures) == 3
+    for picture in pictures:
+        assert picture.path and picture.path.endswith(".png")
+        assert read_pixels(Path(picture.path)).shape == (picture.height, picture.width, 3)
 
 
 def test_a_broken_device_costs_a_process_but_not_the_job(host: Running) -> None:

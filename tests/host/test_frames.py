@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import tracemalloc
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdterm.core import frames
+from sdterm.core.extensions.discovery import built_ins
 from sdterm.core.frames import HEAD_SIZE, FrameError, pack, read_frame, sizes, unpack
 from tests.host.conftest import settings_of
 
@@ -144,7 +146,14 @@ def test_a_worker_whose_host_no_longer_reads_ends(worker_command: list[str], tmp
         assert worker.stdout and worker.stdin and read_frame(cast(BinaryIO, worker.stdout))
         worker.stdout.close()  # the first event meets a closed pipe
         request = {"prompt": "a house", "steps": 1, "width": 64, "height": 64}
-        rest: dict[str, Any] = {"plan": None, "generation": [], "saved": {}, "left_out": [], "pause_at": None}
+        rest: dict[str, Any] = {
+            "plan": None,
+            "generation": [],
+            "sources": [asdict(s) for s in built_ins()],
+            "saved": {},
+            "left_out": [],
+            "pause_at": None,
+        }
         worker.stdin.write(pack({"type": "draw", "job": 1, "request": request, "tape": str(tmp_path / "tape"), **rest}))
         worker.stdin.flush()
         assert worker.wait(60) == 0

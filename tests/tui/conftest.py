@@ -13,7 +13,7 @@ from sdterm.tui import draft as drafts
 from sdterm.tui.app import Workstation
 from tests.host.running import Running, running
 
-WITHIN = 25.0  # seconds
+WITHIN = 60.0  # seconds
 
 Act = Callable[[Workstation, Pilot[None]], Awaitable[None]]
 

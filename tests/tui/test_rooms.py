@@ -107,6 +107,8 @@ def test_jobs_are_moved_held_and_cancelled_by_keys(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await pilot.press("f4")
         table = app.screen.query_one(DataTable)
+        titles = [str(column.label) for column in table.ordered_columns]
+        assert len(titles) == len(set(titles)), titles
         await until(pilot, lambda: table.row_count >= 3 and "on hold" in str(table.border_title))
         await pilot.press("J")
         await until(pilot, lambda: order() == [second, first, third])
@@ -155,6 +157,8 @@ def test_a_model_is_loaded_hashed_and_freed_by_keys(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await pilot.press("ctrl+l")
         table = app.screen.query_one(DataTable)
+        titles = [str(column.label) for column in table.ordered_columns]
+        assert len(titles) == len(set(titles)), titles
         await until(pilot, lambda: table.row_count == 1)
         await pilot.press("u")
         await until(pilot, lambda: not drawn.client.models()[0].loaded)

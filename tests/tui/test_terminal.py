@@ -19,7 +19,7 @@ from sdterm.events import Image
 from tests.host.running import REPOSITORY, Running, running
 
 pytestmark = pytest.mark.skipif(not shutil.which("tmux"), reason="needs tmux")
-WITHIN = 40.0  # seconds
+WITHIN = 60.0  # seconds
 
 Start = Callable[..., "Tmux"]
 

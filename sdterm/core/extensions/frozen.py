@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,3 +47,10 @@ def frozen(root: Path, slug: str, digest: str) -> Path | None:
     with contextlib.suppress(OSError):
         return next(place.iterdir(), None)
     return None
+
+
+def sweep(root: Path, needed: Collection[tuple[str, str]]) -> None:
+    """Delete all copies but those (slug, digest)."""
+    for place in (root / FOLDER).glob("*/*"):
+        if (place.parent.name, place.name) not in needed:
+            shutil.rmtree(place, ignore_errors=True)

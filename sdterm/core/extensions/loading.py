@@ -4,6 +4,7 @@ extensions, or two versions of one, never meet in `sys.modules` or `sys.path`.
 
 import importlib
 import importlib.util
+import linecache
 import re
 import sys
 from collections.abc import Sequence
@@ -55,10 +56,16 @@ def load(source: Source) -> ModuleType:
 
 def forget(source: Source) -> None:
     """Let go of a loaded extension's modules; what still refers to them keeps them alive. Loading it again gives new
-    ones."""
+    ones. Of what is no extension nothing is let go."""
+    if source.origin != "extension":
+        return
     name = _private_name(source)
     for module in [known for known in sys.modules if known == name or known.startswith(name + ".")]:
         del sys.modules[module]
+    for place in [place for place in sys.path_importer_cache if place.startswith(source.location)]:
+        del sys.path_importer_cache[place]
+    for file in [file for file in linecache.cache if file.startswith(source.location)]:
+        del linecache.cache[file]
 
 
 def _private_name(source: Source) -> str:

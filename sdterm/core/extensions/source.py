@@ -43,10 +43,11 @@ def files_of(path: Path) -> list[Path]:
         return [path]
     found = []
     for folder, folders, files in os.walk(path):
-        folders[:] = (name for name in folders if not _is_left_behind(name))
-        found += [Path(folder, name) for name in files if not _is_left_behind(name)]
+        folders[:] = (name for name in folders if not is_left_behind(name))
+        found += [Path(folder, name) for name in files if not is_left_behind(name)]
     return sorted(found)
 
 
-def _is_left_behind(name: str) -> bool:
+def is_left_behind(name: str) -> bool:
+    """Whether version control, an editor or Python left something of that name."""
     return name.startswith((".", "#")) or name.endswith(("~", ".pyc", ".tmp")) or name in ("__pycache__", "4913")

@@ -24,12 +24,8 @@ class ModelsScreen(TableRoom["Model"]):
     scopes = ("models",)
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("models")]
 
-    def columns(self) -> Iterable[tuple[str, int | None]]:
-        return (tr("Name"), 28), (tr("Hash"), 10), (tr("Size"), 9), (tr("Family"), 16), (tr("State"), None)
-
-    def on_mount(self) -> None:
-        super().on_mount()
-        self._load()
+    def columns(self) -> Iterable[tuple[str, int]]:
+        return (tr("Name"), 28), (tr("Hash"), 10), (tr("Size"), 9), (tr("Family"), 16), (tr("State"), 40)
 
     def up(self) -> None:
         self._load()

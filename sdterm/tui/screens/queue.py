@@ -37,13 +37,9 @@ class QueueScreen(TableRoom["Job"]):
         super().__init__()
         self._due = False
 
-    def columns(self) -> Iterable[tuple[str, int | None]]:
+    def columns(self) -> Iterable[tuple[str, int]]:
         yield from ((tr("No."), 7), (tr("State"), 12), (tr("Step"), 9), (tr("Left"), 7), (tr("Done"), 6))
-        yield tr("Prompt"), None
-
-    def on_mount(self) -> None:
-        super().on_mount()
-        self._load()
+        yield tr("Prompt"), 200
 
     def up(self) -> None:
         self._load()

@@ -32,8 +32,8 @@ class SettingsScreen(TableRoom[Setting]):
         self._words: list[str] = []
         self._changed_only = False
 
-    def columns(self) -> Iterable[tuple[str, int | None]]:
-        return (tr("Setting"), 22), (tr("Value"), 24), (tr("From"), 16), (tr("Section"), None)
+    def columns(self) -> Iterable[tuple[str, int]]:
+        return (tr("Setting"), 22), (tr("Value"), 24), (tr("From"), 16), (tr("Section"), 40)
 
     def body(self) -> Iterable[Widget]:
         line = Input(placeholder=tr("search"), compact=True, id="filter")
@@ -41,8 +41,7 @@ class SettingsScreen(TableRoom[Setting]):
         yield line
         yield from super().body()
 
-    def on_mount(self) -> None:
-        super().on_mount()
+    def up(self) -> None:
         self._show()
 
     def _show(self) -> None:

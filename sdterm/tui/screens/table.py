@@ -29,7 +29,7 @@ class TableRoom(Room, Generic[R]):
         super().__init__()
         self.rows: Sequence[R] = ()
 
-    def columns(self) -> Iterable[tuple[str, int | None]]:
+    def columns(self) -> Iterable[tuple[str, int]]:
         """Titles and widths in cells; None takes what there is."""
         raise NotImplementedError
 
@@ -52,6 +52,7 @@ class TableRoom(Room, Generic[R]):
     def on_mount(self) -> None:
         for title, width in self.columns():
             self.table.add_column(title, width=width)
+        self.up()
 
     @property
     def table(self) -> DataTable[Text]:

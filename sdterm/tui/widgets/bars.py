@@ -15,6 +15,7 @@ from sdterm.tui.actions import ACTIONS, Action
 if TYPE_CHECKING:
     from sdterm.tui.app import Workstation
 
+_TALL = 20  # lines of a screen that has two for a long sentence
 ROOMS = (
     ("go_generate", "Generate"),
     ("go_gallery", "Gallery"),
@@ -56,17 +57,28 @@ class TopBar(_Line):
 
 
 class Note(_Line):
-    """What was just done, or is wrong: until the next one."""
+    """What was just done, or is wrong, in a sentence: until the next one."""
 
     text = ""
 
     def say(self, text: str) -> None:
         self.text = text
+        self.styles.height = len(self._lines())
         self.refresh()
 
+    def on_resize(self) -> None:
+        self.styles.height = len(self._lines())
+
     def render(self) -> Text:
-        text, room = f" {printable(self.text, 400)}", self.size.width
-        return Text(text if cell_len(text) <= room else set_cell_size(text, room - 1) + "…", no_wrap=True)
+        return Text("\n".join(f" {line}" for line in self._lines()), no_wrap=True)
+
+    def _lines(self) -> list[str]:
+        """One, or two where there is room for them; with a sign where that is not enough."""
+        most, room = (2 if self.app.size.height >= _TALL else 1), max(4, self.app.size.width - 2)
+        lines = [line.plain.rstrip() for line in Text(printable(self.text, 400)).wrap(self.app.console, room)] or [""]
+        if len(lines) > most:
+            lines[most - 1] = set_cell_size(lines[most - 1] + " " * room, room - 1).rstrip() + "…"
+        return lines[:most]
 
 
 class StatusLine(_Line):

@@ -1,0 +1,390 @@
+"""Which plugins serve.
+
+What lies in `extensions/` is looked at when the system hints at a change, before each job is taken in, and now and
+then; what counts is its content. A new content is frozen, tried out in a process that may die of it, loaded by every
+worker, and only then put to use, all together. Whatever goes wrong, what served before goes on serving.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sdterm import __version__
+from sdterm.core.catalogue import Catalogue, CatalogueError
+from sdterm.core.config import Settings
+from sdterm.core.extensions.discovery import built_ins, in_folder, packages
+from sdterm.core.extensions.frozen import UnsettledError, freeze, frozen, sweep
+from sdterm.core.extensions.probe import ProbeError
+from sdterm.core.extensions.records import FOLDER, RecordsError, read_records
+from sdterm.core.extensions.source import Source
+from sdterm.core.jobs import Extension
+from sdterm.core.names import UnknownNameError, normal, printable
+from sdterm.core.output import write_atomically
+from sdterm.core.plan import choose_parts
+from sdterm.events import ExtensionChanged
+from sdterm.host.log import EventLog
+from sdterm.host.prober import Prober
+from sdterm.host.watch import Watch
+from sdterm.request import GenerationRequest, RequestError
+
+QUIET, LONGEST = 0.15, 2.0
+"""Seconds: how long nothing may change before a look, and after how long there is one anyway."""
+RESCAN, POLL = 10.0, 2.0
+"""Seconds between looks without a hint: where the system gives hints, and where it does not."""
+MOST_FAILURES = 3
+"""Jobs that an extension may spoil before it is set aside."""
+
+_FORMAT = 1  # of the kept generation
+_log = logging.getLogger(__name__)
+
+
+class NeedsPluginError(Exception):
+    """A job asks for what no plugin gives any more."""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What serves: the plugins, at places where they do not change, and what they offer."""
+
+    sources: tuple[Source, ...]
+    catalogue: Catalogue
+
+    @property
+    def identity(self) -> tuple[tuple[str, str], ...]:
+        return tuple((source.slug, source.digest) for source in self.sources if not source.refusal)
+
+
+Load = Callable[[Sequence[Source]], Awaitable[Mapping[str, str]]]
+"""Has all workers load a set; slug → why it could not be. Under the slug "" is what cannot be blamed on one."""
+
+
+class Extensions:
+    """Keeps the generation that serves, and brings in the next one."""
+
+    def __init__(self, settings: Settings, log: EventLog, load: Load, adopted: Callable[[], None]) -> None:
+        self._root, self._log, self._load, self._adopted = settings.root, log, load, adopted
+        self._folder = settings.root / "extensions" if settings["extensions"] else None
+        self._kept = settings.root / "cache" / "generation.json"
+        self._prober = Prober()
+        self._news = asyncio.Event()
+        self._lock = asyncio.Lock()
+        self._current: Generation | None = None
+        self._seen: list[list[str | None]] = []  # what the current generation was made from
+        self._trouble: dict[str, tuple[str, str]] = {}  # slug → the digest that does not serve, and why
+        self._aside: dict[str, tuple[str, str]] = {}  # slug → digest, and why
+        self._failures: dict[tuple[str, str], set[int]] = {}  # (slug, digest) → the jobs that it spoilt
+        self._gave: dict[str, str] = {}  # kind and name of what was ever on offer → slug
+        self._told: dict[str, tuple[str, str | None, str | None]] = {}
+        self._restore()
+
+    # --- what others ask ----------------------------------------------------------------------------------------------
+
+    async def settled(self) -> Generation:
+        """What serves, after a look at what lies there now. Raises CatalogueError if not even ours can be loaded."""
+        async with self._lock:
+            await self._look()
+            assert self._current
+            return self._current
+
+    async def serving(self) -> Generation:
+        """What serves, without another look: for who reads what a worker says, since new plugins are put to use only
+        when all workers have answered."""
+        return self._current or await self.settled()
+
+    async def for_job(self, request: GenerationRequest, bound: Sequence[Sequence[str]]) -> tuple[Source, ...]:
+        """The plugins that a job is drawn with: those it is `bound` to, where it was begun. Raises NeedsPluginError."""
+        current = await self.serving()
+        if bound:
+            return tuple(self._as_bound(current, slug, digest) for slug, digest in bound)
+        try:
+            choose_parts(request, current.catalogue.names())
+        except UnknownNameError as error:
+            if owner := self._gave.get(_named(error.kind, error.name)):
+                said = f"It needs the {error.kind} {printable(error.name)!r} from the extension {owner}"
+                raise NeedsPluginError(f"{said}, which does not give it now.") from error
+        except RequestError:
+            pass  # the engine says so
+        return current.sources
+
+    def _as_bound(self, current: Generation, slug: str, digest: str) -> Source:
+        found = next((source for source in current.sources if source.slug == slug), None)
+        if found and (found.digest == digest or found.origin != "extension"):
+            return found
+        kept = frozen(self._root, slug, digest)
+        if kept:
+            return Source(slug, "extension", str(kept), digest)
+        return found or Source(slug, "extension", "", digest, refusal="it was deleted, with its frozen copy")
+
+    def blame(self, slug: str, job: int) -> None:
+        """An extension spoilt a job. After some such jobs it is set aside until it changes."""
+        sources = self._current.sources if self._current else ()
+        source = next((s for s in sources if s.slug == slug and s.origin == "extension"), None)
+        if not source or source.refusal:
+            return
+        jobs = self._failures.setdefault((slug, source.digest), set())
+        jobs.add(job)
+        if len(jobs) >= MOST_FAILURES:
+            why = f"it failed in {len(jobs)} jobs one after the other, and is loaded again once it changes"
+            self._aside[slug] = (source.digest, why)
+            self._news.set()
+
+    def sweep(self, needed: set[tuple[str, str]]) -> None:
+        """Delete the frozen copies that neither serve, nor were approved, nor are `needed` by jobs."""
+        with contextlib.suppress(RecordsError):
+            approved = {(slug, record.digest or "") for slug, record in read_records(self._root).items()}
+            serving = {(source.slug, source.digest) for source in self._current.sources} if self._current else set()
+            sweep(self._root, needed | approved | serving)
+
+    def absolve(self, slugs: Iterable[str]) -> None:
+        """These did what was asked of them."""
+        for key in [key for key in self._failures if key[0] in set(slugs)]:
+            del self._failures[key]
+
+    async def listed(self) -> list[Extension]:
+        """Every extension and package, and how it stands."""
+        current = await self.settled()
+        entries = {entry.slug: entry for entry in current.catalogue.plugins}
+        found = []
+        for source in current.sources:
+            if source.origin == "built-in":
+                continue
+            trouble = self._trouble.get(source.slug)
+            state = "failed" if source.refusal else "stale" if trouble else "serving"
+            if source.refusal and not trouble:
+                state = "aside" if source.slug in self._aside else "off"
+            entry = entries.get(source.slug)
+            found.append(
+                Extension(
+                    slug=source.slug,
+                    origin=source.origin,
+                    location=source.location,
+                    digest=source.digest,
+                    state=state,
+                    message=trouble[1] if trouble else source.refusal or source.notice or "",
+                    gives=entry.gives if entry else (),
+                )
+            )
+        return found
+
+    # --- watching -----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        loop = asyncio.get_running_loop()
+
+        def hint() -> None:
+            loop.call_soon_threadsafe(self._news.set)
+
+        watch = await asyncio.to_thread(Watch, hint)
+        try:
+            while True:
+                hinted = False
+                try:
+                    await self.settled()
+                    hinted = await asyncio.to_thread(watch.over, self._places())
+                except Exception:  # a full disk, or a defect: what serves goes on serving
+                    _log.exception("extensions")
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._news.wait(), RESCAN if hinted else POLL)
+                    await self._prober.warm()
+                    await self._until_quiet(loop)
+        finally:
+            watch.close()
+            await self._prober.end()
+
+    async def _until_quiet(self, loop: asyncio.AbstractEventLoop) -> None:
+        latest = loop.time() + LONGEST
+        while self._news.is_set() and loop.time() < latest:
+            self._news.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), QUIET)
+        self._news.clear()
+
+    def _places(self) -> set[Path]:
+        if not self._folder:
+            return set()
+        (self._root / FOLDER).mkdir(mode=0o700, exist_ok=True)
+        links = {path.resolve() for path in self._folder.iterdir() if path.is_symlink() and path.is_dir()}
+        return {self._folder, self._root / FOLDER, *links}
+
+    # --- looking ------------------------------------------------------------------------------------------------------
+
+    async def _look(self) -> None:
+        """Bring in what has changed."""
+        found = await asyncio.to_thread(self._found)
+        seen = [[s.slug, s.digest, s.refusal, s.notice] for s in found]
+        if self._current and seen == self._seen:
+            return
+        before = {source.slug: source for source in self._current.sources} if self._current else {}
+        chosen: dict[str, Source] = {}
+        new: set[str] = set()
+        trouble: dict[str, tuple[str, str]] = {}
+        for source in found:
+            chosen[source.slug] = source
+            if source.origin != "extension" or source.refusal:
+                continue
+            served = before.get(source.slug)
+            if served and not served.refusal and served.digest == source.digest:
+                chosen[source.slug] = replace(served, notice=source.notice)
+                continue
+            known = self._trouble.get(source.slug)
+            if known and known[0] == source.digest and self._current:  # it was tried
+                trouble[source.slug] = known
+                chosen[source.slug] = _instead(source, served, known[1])
+                continue
+            try:
+                chosen[source.slug] = await asyncio.to_thread(freeze, self._root, source)
+                new.add(source.slug)
+            except UnsettledError as error:
+                _log.info("%s", error)
+                seen = []  # another look is due
+                chosen[source.slug] = _instead(source, served, "its files are being changed")
+                asyncio.get_running_loop().call_later(QUIET, self._news.set)
+
+        def reject(slug: str, why: str) -> None:
+            trouble[slug] = (chosen[slug].digest, why)
+            chosen[slug] = _instead(chosen[slug], before.get(slug), why)
+            new.discard(slug)
+
+        while True:
+            sources = tuple(chosen.values())
+            try:
+                catalogue = await self._prober.try_out(sources)
+                wrong = {e.slug: e.error for e in catalogue.plugins if e.error and not chosen[e.slug].refusal}
+                if not wrong and before:
+                    wrong = dict(await self._load(sources))
+            except ProbeError as error:
+                if not new:
+                    raise CatalogueError(f"The plugins cannot be loaded: {error}.") from error
+                wrong = await self._culprits(before, chosen, new) or {"": str(error)}
+            blamed = {slug: why for slug, why in wrong.items() if slug in new}
+            if not wrong or not (blamed or new):
+                break
+            for slug in blamed or set(new):
+                reject(slug, blamed.get(slug) or "; ".join(filter(None, wrong.values())))
+        self._seen = seen
+        self._trouble = trouble
+        self._adopt(Generation(sources, catalogue))
+
+    async def _culprits(
+        self, before: Mapping[str, Source], chosen: Mapping[str, Source], new: set[str]
+    ) -> dict[str, str]:
+        """Which of the new ones end the process that loads them, each tried beside what served before."""
+        found = {}
+        for slug in new:
+            others = {**chosen, **{other: before.get(other) for other in new - {slug}}}
+            try:
+                await self._prober.try_out([source for source in others.values() if source])
+            except ProbeError as error:
+                found[slug] = str(error)
+        return found
+
+    def _found(self) -> list[Source]:
+        """What lies there, by slug: of two that have the same one the first counts."""
+        found = [*built_ins()]
+        if self._folder:
+            found += [*packages(), *in_folder(self._folder)]
+        by_slug: dict[str, Source] = {}
+        for source in found:
+            aside = self._aside.get(source.slug)
+            if aside and aside[0] != source.digest:
+                del self._aside[source.slug]
+                aside = None
+            by_slug.setdefault(source.slug, replace(source, refusal=aside[1]) if aside else source)
+        return [*by_slug.values()]
+
+    def _adopt(self, generation: Generation) -> None:
+        before, self._current = self._current, generation
+        for offer in generation.catalogue.offers:
+            for name in (offer.label, offer.id, *offer.aliases):
+                self._gave[_named(offer.kind, name)] = offer.plugin
+        with contextlib.suppress(OSError):  # the next host tries all again
+            write_atomically(self._kept, json.dumps(self._to_keep(generation)).encode())
+        self._tell(generation, begins=not before)
+        if before:
+            self._adopted()
+
+    def _tell(self, now: Generation, begins: bool) -> None:
+        """One event for each that is not as it was; when all begins, for those that are not loaded."""
+        told, self._told = self._told, self._standing(now)
+        gives = {entry.slug: ", ".join(entry.gives) or "nothing" for entry in now.catalogue.plugins}
+        for slug, standing in self._told.items():
+            _, refusal, trouble = standing
+            if told.pop(slug, None) == standing or (begins and not refusal):
+                continue
+            if trouble:
+                said = f"{slug} was not loaded: {trouble}." + ("" if refusal else " Its last good version goes on.")
+            else:
+                said = f"{slug} is not loaded: {refusal}." if refusal else f"{slug} is loaded and gives {gives[slug]}."
+            self._say(slug, not refusal and not trouble, said)
+        for slug in told:
+            self._say(slug, False, f"{slug} is gone.")
+
+    def _standing(self, generation: Generation) -> dict[str, tuple[str, str | None, str | None]]:
+        """Of each that is not ours: its digest, why it is not loaded, and why its newest version is not."""
+        return {
+            source.slug: (source.digest, source.refusal, self._trouble.get(source.slug, ("", None))[1])
+            for source in generation.sources
+            if source.origin != "built-in"
+        }
+
+    def _say(self, slug: str, loaded: bool, message: str) -> None:
+        _log.info("%s", printable(message, 1000))
+        self._log.add(None, ExtensionChanged(slug=slug, loaded=loaded, message=printable(message, 1000)))
+
+    # --- over restarts ------------------------------------------------------------------------------------------------
+
+    def _to_keep(self, generation: Generation) -> dict[str, Any]:
+        return {
+            "for": [__version__, _FORMAT, self._folder is not None, sys.executable],
+            "seen": self._seen,
+            "trouble": self._trouble,
+            "aside": self._aside,
+            "gave": self._gave,
+            "sources": [asdict(source) for source in generation.sources],
+            "catalogue": generation.catalogue.model_dump(mode="json"),
+        }
+
+    def _restore(self) -> None:
+        """What served when the last host ended, if the same sdterm runs."""
+        try:
+            kept = json.loads(self._kept.read_text(encoding="utf-8"))
+            if kept["for"] != [__version__, _FORMAT, self._folder is not None, sys.executable]:
+                return
+            sources = tuple(Source(**fields) for fields in kept["sources"])
+            copies = (source for source in sources if source.origin == "extension" and not source.refusal)
+            if not all(Path(copy.location).exists() for copy in copies):
+                return  # they were cleared away
+            self._current = Generation(sources, Catalogue.model_validate(kept["catalogue"]))
+            self._trouble = {slug: (digest, why) for slug, (digest, why) in kept["trouble"].items()}
+            self._aside = {slug: (digest, why) for slug, (digest, why) in kept["aside"].items()}
+            self._seen, self._gave = kept["seen"], kept["gave"]
+            self._told = self._standing(self._current)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            self._current = None
+
+
+def _instead(candidate: Source, served: Source | None, why: str) -> Source:
+    """What serves in place of a candidate that cannot."""
+    if served and not served.refusal:
+        return served
+    return replace(candidate, refusal=why)
+
+
+def _named(kind: str, name: str) -> str:
+    return f"{_KINDS.get(kind, kind)} {normal(name)}"
+
+
+_KINDS = {
+    "sampler": "Sampler",
+    "scheduler": "Scheduler",
+    "output format": "OutputSaver",
+    "memory optimizer": "MemoryOptimizer",
+}
+"""What `names.find` calls a kind → what the catalogue does."""

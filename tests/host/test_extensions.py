@@ -1,0 +1,278 @@
+"""Extensions that are written, broken, moved and deleted while a host draws with them."""
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+from sdterm.core.jobs import Extension
+from sdterm.events import Done, ExtensionChanged, Failed, Image, Queued, Waiting
+from tests.host.running import Running, images, running
+
+SMALL = {"steps": 4, "width": 64, "height": 64}
+WITHIN = 60.0  # seconds
+
+
+def sampler(name: str = "Mine", factor: float = 1.0, harm: str = "pass") -> str:
+    """The code of Euler's method under another name, whose result is `factor` times as large."""
+    return dedent(f"""
+        from sdterm.hooks import Sampler, hookimpl
+
+        def sample(denoise, x, sigmas, *, noise, callback):
+            for i in range(len(sigmas) - 1):
+                x0 = denoise(x, sigmas[i].expand(len(x))).x0
+                callback(i, x0)
+                {harm}
+                x = x + (x - x0) / sigmas[i] * (sigmas[i + 1] - sigmas[i])
+            return x * {factor}
+
+        @hookimpl
+        def sdterm_samplers():
+            return [Sampler(id="{name.lower()}", label="{name}", sample=sample)]
+    """)
+
+
+class Home:
+    """A host, its extensions folder, and the eyes to see what becomes of what is put there."""
+
+    def __init__(self, host: Running) -> None:
+        self.host, self.client = host, host.client
+        self.folder = host.settings.root / "extensions"
+
+    def last(self) -> int:
+        return self.client.health().last_event
+
+    def told(self, after: int, fits: Callable[[ExtensionChanged], bool]) -> ExtensionChanged:
+        """What the host says next about extensions that fits."""
+        deadline = time.monotonic() + WITHIN
+        for entry in self.client.events(after=after):
+            if isinstance(entry.event, ExtensionChanged) and fits(entry.event):
+                return entry.event
+            assert time.monotonic() < deadline
+        raise AssertionError("the stream ended")
+
+    def put(self, name: str, text: str, loaded: bool = True) -> ExtensionChanged:
+        """Write a file as an editor does, and wait until the host has taken it up, or says why not."""
+        after = self.last()
+        (self.folder / name).write_text(text)
+        return self.told(after, lambda event: event.slug == Path(name).stem and event.loaded == loaded)
+
+    def standing(self, slug: str) -> Extension:
+        return next(extension for extension in self.client.extensions() if extension.slug == slug)
+
+    def draw(self, **fields: Any) -> Image:
+        job = self.host.submit(**{**SMALL, "sampler": "Mine", **fields})
+        events = self.host.events(job)
+        assert isinstance(events[-1], Done), events[-1]
+        return images(events)[0]
+
+
+@pytest.fixture(scope="module")
+def running_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running(tmp_path_factory.mktemp("data"), SDTERM_HANG_LIMIT="5") as host:
+        yield host
+
+
+@pytest.fixture
+def home(running_host: Running) -> Iterator[Home]:
+    """The host of this file, with nothing in its folder but the shipped example."""
+    it = Home(running_host)
+    yield it
+    for path in it.folder.iterdir():
+        if path.name not in ("README.md", "example_midpoint.py"):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    assert it.client.catalogue()  # it has looked
+
+
+# --- written, and used by the next picture ----------------------------------------------------------------------------
+
+
+def test_a_saved_file_draws_the_next_picture_and_an_edit_the_one_after(home: Home) -> None:
+    assert "gives Sampler Mine" in home.put("mine.py", sampler()).message
+    first = home.draw()
+    home.put("mine.py", sampler(factor=0.5))
+    second = home.draw()
+    home.put("mine.py", sampler())
+    third = home.draw()
+    assert first.pixel_hash == third.pixel_hash != second.pixel_hash
+    assert f"plugin=mine%40{home.standing('mine').digest}" in third.infotext
+
+
+def test_what_was_saved_just_before_a_job_draws_it(home: Home) -> None:
+    (home.folder / "mine.py").write_text(sampler(factor=0.25))
+    drawn = home.draw()
+    assert f"plugin=mine%40{home.standing('mine').digest}" in drawn.infotext
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("def (", "SyntaxError: invalid syntax (mine.py, line 1)"),
+        ("x = 1\nraise RuntimeError('no')", "RuntimeError: no (mine.py:2)"),
+        ("import os\nos._exit(3)", "loading it ended the process (exit code 3)"),
+        ("import ctypes\nctypes.string_at(0)", "loading it crashed the process (SIGSEGV)"),
+        ("hog = bytearray(64 << 30)", "MemoryError"),
+        ("raise KeyboardInterrupt", "loading it ended the process"),
+        ("from sdterm.hooks import hookimpl\n@hookimpl\ndef sdterm_samplerz(): return []", "sdterm_samplerz"),
+        (sampler("Euler a"), "Sampler 'euler a'"),
+        pytest.param("while True: pass", "took longer than 15 s", marks=pytest.mark.heavy),
+    ],
+    ids=["syntax", "raises", "exits", "crashes", "hogs", "interrupts", "no hook", "taken name", "endless"],
+)
+def test_a_bad_version_harms_nobody_and_the_last_good_one_goes_on(home: Home, code: str, said: str) -> None:
+    home.put("mine.py", sampler())
+    before, worker, host = home.draw(), home.host.worker.pid, home.host.host.pid
+    event = home.put("mine.py", code, loaded=False)
+    assert said in event.message
+    assert event.message.endswith("Its last good version goes on.")
+    assert home.draw().pixel_hash == before.pixel_hash
+    assert (home.standing("mine").state, said in home.standing("mine").message) == ("stale", True)
+    assert (home.host.worker.pid, home.host.host.pid) == (worker, host)
+    home.put("mine.py", sampler(factor=0.9))
+    assert home.standing("mine").state == "serving"
+
+
+def test_one_that_never_worked_is_named_and_the_others_work(home: Home) -> None:
+    assert "No module named 'nowhere'" in home.put("mine.py", "import nowhere", loaded=False).message
+    assert home.standing("mine").state == "failed"
+    home.put("other.py", sampler("Other"))
+    home.draw(sampler="Other")
+
+
+# --- however files are written ----------------------------------------------------------------------------------------
+
+
+def atomic(folder: Path, text: str) -> None:
+    (folder / "mine.py.tmp").write_text(text)
+    (folder / "mine.py.tmp").rename(folder / "mine.py")
+
+
+def restored_time(folder: Path, text: str) -> None:
+    before = (folder / "mine.py").stat()
+    (folder / "mine.py").write_text(text)
+    os.utime(folder / "mine.py", ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def deleted_and_made_again(folder: Path, text: str) -> None:
+    (folder / "mine.py").unlink()
+    (folder / "mine.py").write_text(text)
+
+
+def in_pieces(folder: Path, text: str) -> None:
+    with (folder / "mine.py").open("w") as file:
+        for line in text.splitlines(keepends=True):
+            file.write(line)
+            file.flush()
+
+
+def root_made_again(folder: Path, text: str) -> None:
+    folder.rename(folder.with_name("before"))
+    folder.mkdir()
+    for path in folder.with_name("before").iterdir():
+        path.rename(folder / path.name)
+    folder.with_name("before").rmdir()
+    (folder / "mine.py").write_text(text)
+
+
+@pytest.mark.parametrize("write", [atomic, restored_time, deleted_and_made_again, in_pieces, root_made_again])
+def test_a_change_is_seen_however_it_was_written(home: Home, write: Callable[[Path, str], None]) -> None:
+    home.put("mine.py", sampler("Before"))
+    after = home.last()
+    write(home.folder, sampler("Afterwards"))
+    home.told(after, lambda event: event.loaded and "Afterwards" in event.message)
+
+
+def test_a_folder_of_several_files_behind_a_link_is_seen_to_change(home: Home, tmp_path: Path) -> None:
+    real = tmp_path / "real"
+    real.mkdir()
+    (real / "numbers.py").write_text("FACTOR = 1.0\n")
+    body = sampler("Linked").replace("x * 1.0", "x * FACTOR")
+    (real / "__init__.py").write_text("from .numbers import FACTOR\n" + body)
+    after = home.last()
+    (home.folder / "mine").symlink_to(real)
+    home.told(after, lambda event: event.slug == "mine" and event.loaded)
+    first = home.draw(sampler="Linked")
+    after = home.last()
+    (real / "numbers.py").write_text("FACTOR = 0.5\n")
+    home.told(after, lambda event: event.slug == "mine" and event.loaded)
+    assert home.draw(sampler="Linked").pixel_hash != first.pixel_hash
+
+
+def test_what_is_renamed_is_another_and_what_is_deleted_is_gone(home: Home) -> None:
+    home.put("mine.py", sampler())
+    after = home.last()
+    (home.folder / "mine.py").rename(home.folder / "yours.py")
+    home.told(after, lambda event: event.slug == "yours" and event.loaded)
+    assert "mine" not in [extension.slug for extension in home.client.extensions()]
+    after = home.last()
+    (home.folder / "yours.py").unlink()
+    assert home.told(after, lambda event: event.slug == "yours").message == "yours is gone."
+
+
+# --- jobs keep what they began with -----------------------------------------------------------------------------------
+
+
+@pytest.mark.heavy
+def test_a_running_job_keeps_its_version_even_deleted_and_over_a_dead_worker(home: Home) -> None:
+    long: dict[str, Any] = {"sampler": "Mine", "steps": 30, "width": 128, "height": 128}
+    home.put("mine.py", sampler(factor=0.8))
+    wanted = images(home.host.events(home.host.submit(**long)))[0].pixel_hash
+    job = home.host.submit(**long)
+    home.host.at_step(job, 5)
+    home.put("mine.py", sampler(factor=0.1))
+    home.host.at_step(job, 10)
+    after = home.last()
+    (home.folder / "mine.py").unlink()
+    home.told(after, lambda event: event.message == "mine is gone.")
+    home.host.worker.kill()
+    events = home.host.events(job)
+    assert "interrupted" in [event.event for event in events]
+    assert images(events)[0].pixel_hash == wanted
+    assert not [event for event in events if getattr(event, "code", "") == "plugins_changed"]
+
+
+def test_a_job_whose_sampler_is_gone_waits_for_it(home: Home) -> None:
+    home.put("mine.py", sampler())
+    home.client.pause_queue()
+    job = home.host.submit(**SMALL, sampler="Mine")
+    after = home.last()
+    (home.folder / "mine.py").rename(home.folder / ".away")
+    home.told(after, lambda event: event.message == "mine is gone.")
+    home.client.resume_queue()
+    waiting = next(e.event for e in home.client.events(job=job, after=after) if isinstance(e.event, Waiting))
+    assert waiting.code == "needs_plugin"
+    assert "It needs the sampler 'Mine' from the extension mine" in waiting.message
+    (home.folder / ".away").rename(home.folder / "mine.py")
+    events = home.host.events(job)
+    assert isinstance(events[-1], Done) and [type(e) for e in events].count(Queued) == 2
+
+
+def test_the_next_host_serves_what_the_last_one_did(home: Home) -> None:
+    home.put("mine.py", sampler(factor=0.7))
+    before = home.draw().pixel_hash
+    home.put("mine.py", "def (", loaded=False)
+    home.host.kill_host()
+    home.host.again()
+    home.client = home.host.client
+    assert home.standing("mine").state == "stale"
+    assert home.draw().pixel_hash == before
+
+
+# --- set aside --------------------------------------------------------------------------------------------------------
+
+
+def test_one_that_spoils_three_jobs_is_set_aside_until_it_changes(home: Home) -> None:
+    home.put("mine.py", sampler(harm="raise ArithmeticError('spoilt')"))
+    for number in range(3):
+        after = home.last()
+        failed = home.host.events(home.host.submit(**SMALL, sampler="Mine"))[-1]
+        assert isinstance(failed, Failed) and failed.source == "mine", number
+    home.told(after, lambda event: event.slug == "mine" and "failed in 3 jobs" in event.message)
+    assert home.standing("mine").state == "aside"
+    home.put("mine.py", sampler())
+    home.draw()
