@@ -72,8 +72,12 @@ def _command(name: str, command: click.Command) -> Iterator[str]:
         if isinstance(parameter, click.Option) and parameter.expose_value
     ]
     yield from _table(("option", "meaning"), rows)
-    for inner, inside in command.commands.items() if isinstance(command, click.Group) else ():
-        yield from _command(f"{name} {inner}", inside)
+    if isinstance(command, click.Group):
+        context = click.Context(command, info_name=name)
+        for inner in command.list_commands(context):
+            inside = command.get_command(context, inner)
+            assert inside
+            yield from _command(f"{name} {inner}", inside)
 
 
 def _type(annotation: object) -> str:

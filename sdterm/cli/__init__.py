@@ -1,6 +1,5 @@
 """The command line. Commands live in modules of their own and are imported when they are named."""
 
-import importlib
 import os
 import sys
 from typing import Any
@@ -9,6 +8,7 @@ import click
 
 from sdterm import __version__
 from sdterm.cli.errors import EXIT_CANCELLED, EXIT_CODES, report
+from sdterm.cli.lazy import LazyGroup
 from sdterm.cli.options import flag_options
 
 COMMANDS = {
@@ -22,6 +22,7 @@ COMMANDS = {
     "models": "List the checkpoints that sdterm finds.",
     "samplers": "List samplers and schedules.",
     "plugins": "List plugins, where they come from, and what is wrong with them.",
+    "ext": "Get extensions, and write them.",
     "info": "Show how an image was made.",
     "verify": "Draw an image again from its infotext and compare.",
     "locale": "Check and begin translations of the workstation.",
@@ -32,37 +33,12 @@ COMMANDS = {
 }
 
 
-class _Commands(click.Group):
-    """A group that imports a command's module when that command is run, not to list it."""
-
-    def list_commands(self, context: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name not in COMMANDS:
-            return None
-        command: click.Command = getattr(importlib.import_module(f"sdterm.cli.{name}"), name)
-        return command
-
-    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
-
-    def resolve_command(
-        self, context: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        from sdterm.core.names import find
-
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            find("command", args[0], {name: name for name in COMMANDS}, more=" `sdterm --help` lists them.")
-        return super().resolve_command(context, args)
-
-
 _EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."
 
 
 @click.group(
-    cls=_Commands,
+    cls=LazyGroup,
+    table={name: (f"sdterm.cli.{name}", sentence) for name, sentence in COMMANDS.items()},
     name="sdterm",
     invoke_without_command=True,
     epilog=_EPILOG,

@@ -32,6 +32,8 @@ def report(error: Exception) -> int:
     from sdterm.core.config import ConfigError
     from sdterm.core.dataroot import DataRootError
     from sdterm.core.devices import DeviceNameError
+    from sdterm.core.extensions import ExtensionError
+    from sdterm.core.extensions.records import RecordsError
     from sdterm.core.language import LanguageError
     from sdterm.core.library import ModelFileError
     from sdterm.core.names import UnknownNameError
@@ -64,7 +66,10 @@ def report(error: Exception) -> int:
         if isinstance(error, HostError):
             say(f"Error: {error}")
             return EXIT_FAILED
-    if isinstance(error, ModelFileError | DataRootError | CatalogueError | PlaceError | PluginError):
+    refusals = (
+        ModelFileError | DataRootError | CatalogueError | PlaceError | PluginError | ExtensionError | RecordsError
+    )
+    if isinstance(error, refusals):
         say(f"Error: {error}")
         return EXIT_FAILED
     raise error

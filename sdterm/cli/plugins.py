@@ -12,13 +12,14 @@ from sdterm.core.names import printable
 @flag_options
 @click.pass_context
 def plugins(context: click.Context, as_json: bool) -> None:
-    """List plugins: name, where it comes from, what it gives."""
+    """List plugins: name, where it comes from (of a package its name and version), what it gives."""
     settings = settings_of(context)
     catalogue = load_catalogue(settings.root, third_party=settings["extensions"])
     if as_json:
         click.echo("[" + ",\n ".join(plugin.model_dump_json() for plugin in catalogue.plugins) + "]")
         return
-    width = max(len(plugin.slug) for plugin in catalogue.plugins)
-    for plugin in catalogue.plugins:
+    came = [f"{plugin.origin} {plugin.version}".strip() for plugin in catalogue.plugins]
+    width, wide = max(len(plugin.slug) for plugin in catalogue.plugins), min(30, max(map(len, came)))
+    for plugin, where in zip(catalogue.plugins, came, strict=True):
         what = f"not loaded: {plugin.error}" if plugin.error else ", ".join(plugin.gives)
-        click.echo(printable(f"{plugin.slug:<{width}}  {plugin.origin:<9}  {what}", limit=1000))
+        click.echo(printable(f"{plugin.slug:<{width}}  {where:<{wide}}  {what}", limit=1000))

@@ -59,6 +59,7 @@ class PluginEntry(BaseModel):
     digest: str
     gives: tuple[str, ...]
     error: str | None = None
+    version: str = ""
 
 
 class Catalogue(BaseModel):
@@ -123,6 +124,7 @@ def catalogue_of(plugins: PluginSet) -> Catalogue:
             digest=plugin.source.digest,
             gives=tuple(f"{type(given).__name__} {given.label}" for given in plugin.gives),
             error=plugin.error,
+            version=plugin.source.version,
         )
         for plugin in plugins.plugins
     ]

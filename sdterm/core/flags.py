@@ -90,6 +90,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("--precision", "full, half or autocast (sdterm's auto).", "value", _precision, "mapped"),
     Flag("--device-id", "The CUDA device to use, by number.", "value", lambda v: {"device": f"cuda:{v}"}, "mapped"),
     Flag("--use-cpu", "all or sd: compute on the CPU.", "values", _use_cpu, "mapped"),
+    Flag("--safe", "Start without any third-party code.", change=_fixed("extensions", False)),
     Flag("--disable-all-extensions", "Load no extensions.", change=_fixed("extensions", False), status="mapped"),
     Flag("--disable-extra-extensions", "Load no extensions.", change=_fixed("extensions", False), status="mapped"),
     Flag("--no-prompt-history", "Keep no params.txt.", change=_fixed("prompt_history", False), status="mapped"),

@@ -18,7 +18,7 @@ from typing import Any
 from sdterm import __version__
 from sdterm.core.catalogue import Catalogue, CatalogueError
 from sdterm.core.config import Settings
-from sdterm.core.extensions.discovery import built_ins, in_folder, packages
+from sdterm.core.extensions.discovery import built_ins, discover
 from sdterm.core.extensions.frozen import UnsettledError, freeze, frozen, sweep
 from sdterm.core.extensions.probe import ProbeError
 from sdterm.core.extensions.records import FOLDER, RecordsError, read_records
@@ -287,11 +287,8 @@ class Extensions:
 
     def _found(self) -> list[Source]:
         """What lies there, by slug: of two that have the same one the first counts."""
-        found = [*built_ins()]
-        if self._folder:
-            found += [*packages(), *in_folder(self._folder)]
         by_slug: dict[str, Source] = {}
-        for source in found:
+        for source in discover(self._folder) if self._folder else built_ins():
             aside = self._aside.get(source.slug)
             if aside and aside[0] != source.digest:
                 del self._aside[source.slug]

@@ -4,6 +4,7 @@ Built-ins are listed by name; pip packages announce themselves in the entry poin
 `extensions/`. What was put there by hand is taken as it is; of what was installed, the content that was approved.
 """
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -11,11 +12,13 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache, lru_cache
-from importlib.metadata import entry_points
+from importlib.metadata import distributions
 from pathlib import Path
 
+from sdterm.core.extensions.dependencies import is_own_place
 from sdterm.core.extensions.frozen import frozen
-from sdterm.core.extensions.records import Record, RecordsError, read_records
+from sdterm.core.extensions.manifest import ManifestError, read_manifest
+from sdterm.core.extensions.records import Record, RecordsError, own_place, read_records
 from sdterm.core.extensions.source import Source, digest, files_of
 
 BUILTINS = (
@@ -48,9 +51,31 @@ BUILTINS = (
 def discover(extensions: Path | None) -> Iterator[Source]:
     """Every plugin there is, built-ins first, then packages, then the files and folders of `extensions`, by name."""
     yield from built_ins()
-    yield from packages()
+    records, _ = _known(extensions.parent) if extensions else ({}, None)
+    for source in packages():
+        yield replace(source, refusal=_off(source.slug)) if not _enabled(records, source.slug) else source
     if extensions:
+        yield from installed_packages(extensions.parent, records)
         yield from in_folder(extensions)
+
+
+def installed_packages(root: Path, records: Mapping[str, Record]) -> Iterator[Source]:
+    """Those that were installed for sdterm alone, by name. What was approved lies in a place of its own, where nobody
+    edits it."""
+    for slug, record in sorted(records.items()):
+        if record.kind != "package":
+            continue
+        place = own_place(root, slug) / record.site
+        refusal = None if place.is_dir() else f"{place} is gone: `sdterm ext install {record.source}` brings it back"
+        yield Source(
+            slug,
+            "package",
+            record.entry,
+            record.digest or "",
+            refusal=refusal if record.enabled else _off(slug),
+            site=str(place),
+            version=record.version,
+        )
 
 
 def in_folder(extensions: Path) -> Iterator[Source]:
@@ -66,53 +91,101 @@ def language_packs(extensions: Path) -> Iterator[Path]:
             yield Path(source.location, "localizations")
 
 
+def every_extension(extensions: Path) -> Iterator[Source]:
+    """Those in `extensions`, by name, with those that are data alone."""
+    return _those(
+        extensions,
+        lambda path: path.suffix == ".py" or any((path / part).exists() for part in ("__init__.py", "localizations")),
+    )
+
+
 def _those(extensions: Path, wanted: Callable[[Path], bool]) -> Iterator[Source]:
-    if not extensions.is_dir():
-        return
-    unreadable = None
-    try:
-        records: Mapping[str, Record] = read_records(extensions.parent)
-    except RecordsError as error:
-        records, unreadable = {}, str(error)
-    for path in sorted(extensions.iterdir()):
-        if path.name.startswith((".", "_")):
-            continue
+    records, unreadable = _known(extensions.parent)
+    arriving = {slug: kept for slug, record in records.items() if (kept := _arriving(extensions.parent, slug, record))}
+    paths = [path for path in _entries(extensions) if path.stem not in arriving]
+    for path in sorted([*paths, *arriving.values()], key=lambda path: path.name):
         if wanted(path):
             source = _as_approved(extensions.parent, path, records.get(path.stem, Record()))
             yield replace(source, refusal=unreadable) if unreadable else source
 
 
+def _entries(extensions: Path) -> list[Path]:
+    try:
+        return [path for path in extensions.iterdir() if not path.name.startswith((".", "_"))]
+    except OSError:  # there is none
+        return []
+
+
+def _arriving(root: Path, slug: str, record: Record) -> Path | None:
+    """The approved copy of an extension whose folder is being put in place, or was when its installer died."""
+    return frozen(root, slug, record.digest) if record.arriving and record.digest else None
+
+
+def _known(root: Path) -> tuple[Mapping[str, Record], str | None]:
+    """The records; none, and why, if they cannot be read."""
+    try:
+        return read_records(root), None
+    except RecordsError as error:
+        return {}, str(error)
+
+
+def _enabled(records: Mapping[str, Record], slug: str) -> bool:
+    return slug not in records or records[slug].enabled
+
+
+def _off(slug: str) -> str:
+    return f"it is switched off: `sdterm ext enable {slug}`"
+
+
 def _as_approved(root: Path, path: Path, record: Record) -> Source:
+    """What is to run of an extension: itself, its approved copy, or nothing."""
     source = Source(path.stem, "extension", str(path), digest(path))
+    if record.site:
+        source = replace(source, site=str(own_place(root, source.slug) / record.site))
     if not record.enabled:
-        return replace(source, refusal=f"it is switched off: `sdterm ext enable {path.stem}`")
+        return replace(source, refusal=_off(source.slug))
     if record.digest and record.digest != source.digest:
         kept = frozen(root, source.slug, record.digest)
         review = f"changed since it was approved: `sdterm ext trust {path.stem}` shows and approves the change"
         if kept is None:
             return replace(source, refusal=f"it {review}")
-        return replace(source, location=str(kept), digest=record.digest, notice=f"It {review}; what was approved runs.")
-    return replace(source, refusal=_unsafe(path), notice=_strange(path))
+        notice = f"It {review}; what was approved runs."
+        return _as_it_says(replace(source, location=str(kept), digest=record.digest, notice=notice))
+    return _as_it_says(replace(source, refusal=_unsafe(path), notice=_strange(path)))
+
+
+def _as_it_says(source: Source) -> Source:
+    """With what its manifest adds: its version, and whether this sdterm is one that it is written for."""
+    try:
+        manifest = read_manifest(Path(source.location))
+    except ManifestError as error:
+        return replace(source, refusal=source.refusal or str(error))
+    return replace(source, version=manifest.version, refusal=source.refusal or manifest.refusal)
 
 
 def _unsafe(path: Path) -> str | None:
     """Whether everyone on the machine could put code into it."""
-    for place in {path, *files_of(path), *(file.parent for file in files_of(path) if path.is_dir())}:
+    files = files_of(path)
+    inside = {path, *files, *(file.parent for file in files if path.is_dir())}
+    # Who may write a folder may put another extension in its place; not so in one like /tmp (sticky), if it is above.
+    above = {path.parent, *path.resolve().parents}
+    for place in sorted(inside) + sorted(above):
         try:
             mode = place.stat().st_mode
         except OSError:
             continue  # loading it will say why
-        if mode & stat.S_IWOTH:
-            return f"everyone may write {place.name}: `chmod -R o-w {path.name}`"
+        if mode & stat.S_IWOTH and (place in inside or place == path.parent or not mode & stat.S_ISVTX):
+            return f"everyone may write {place.name or place}: `chmod -R o-w {place if place in above else path}`"
     return None
 
 
 def _strange(path: Path) -> str | None:
-    try:
-        owner = path.stat().st_uid
-    except OSError:
-        return None
-    return None if owner in (os.geteuid(), 0) else f"It belongs to another user (number {owner})."
+    """Whether it belongs to somebody else than its user and the administrator."""
+    for place in [path, *files_of(path)]:
+        with contextlib.suppress(OSError):
+            if (owner := place.stat().st_uid) not in (os.geteuid(), 0):
+                return f"{place.name} belongs to another user (number {owner})."
+    return None
 
 
 @cache
@@ -128,18 +201,20 @@ def built_ins() -> tuple[Source, ...]:
 
 def packages() -> tuple[Source, ...]:
     """Those that installed packages announce."""
-    return _packages(tuple((place, _changed(place)) for place in sys.path))
+    return _packages(tuple((place, _changed(place)) for place in sys.path if not is_own_place(place)))
 
 
 @lru_cache(maxsize=1)
 def _packages(places: tuple[tuple[str, int], ...]) -> tuple[Source, ...]:
     """Looked for again once a folder of `sys.path` (path, its time) changes."""
-    sources = []
-    for point in sorted(entry_points(group="sdterm"), key=lambda p: p.name):
-        version = f"{point.dist.name} {point.dist.version}" if point.dist else "?"
-        content = hashlib.sha256(version.encode()).hexdigest()[:16]
-        sources.append(Source(point.name, "package", point.value, content))
-    return tuple(sources)
+    found: dict[tuple[str, str], Source] = {}
+    for distribution in distributions(path=[place for place, _ in places]):
+        version = f"{distribution.name} {distribution.version}"
+        for point in distribution.entry_points.select(group="sdterm"):
+            content = hashlib.sha256(version.encode()).hexdigest()[:16]
+            source = Source(point.name, "package", point.value, content, version=version)
+            found.setdefault((distribution.name, point.name), source)  # of two the first in sys.path is imported
+    return tuple(sorted(found.values(), key=lambda source: source.slug))
 
 
 def _changed(place: str) -> int:

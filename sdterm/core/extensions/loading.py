@@ -24,6 +24,9 @@ def load(source: Source) -> ModuleType:
     """Import a plugin. Whatever its code raises comes through."""
     if source.origin == "built-in":
         return importlib.import_module(source.location)
+    if source.site and source.site not in sys.path:
+        sys.path.append(source.site)  # behind everything: what sdterm runs with is never covered up
+        importlib.invalidate_caches()
     if source.origin == "package":
         loaded = EntryPoint(source.slug, source.location, "sdterm").load()
         return loaded  # type: ignore[no-any-return]  # an entry point may name any module-like object

@@ -1,5 +1,6 @@
 """`extension.toml`: what an extension says about itself. It is data, read without running anything."""
 
+import difflib
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,10 +10,13 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from sdterm.core.extensions import ExtensionError
+from sdterm.core.names import printable
 from sdterm.hooks import API_VERSION
 
 FILE = "extension.toml"
 MOST_BYTES = 64 * 1024
+_MOST_FAULTS = 5  # in one message
 
 CAPABILITIES = {
     "network": "talks to other machines",
@@ -23,9 +27,10 @@ CAPABILITIES = {
 """What an extension may say that it does. It is said, not enforced: an extension runs with all the user's rights."""
 
 Text = Annotated[str, Field(max_length=1000)]
+Names = Annotated[tuple[Annotated[str, Field(max_length=300)], ...], Field(max_length=100)]
 
 
-class ManifestError(ValueError):
+class ManifestError(ExtensionError):
     """A sentence: what is wrong with an `extension.toml`."""
 
 
@@ -35,16 +40,16 @@ class Manifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     name: Annotated[str, Field(max_length=60)] = ""
-    version: str = ""
+    version: Annotated[str, Field(max_length=60)] = ""
     description: Text = ""
-    authors: tuple[Text, ...] = ()
+    authors: Names = ()
     license: Text = ""
     homepage: Text = ""
-    api: Annotated[str, Field(alias="sdterm-api")] = ""
+    api: Annotated[str, Field(alias="sdterm-api", max_length=100)] = ""
     """The versions of the plugin contract that it is written for, as `>=1,<2`."""
-    dependencies: tuple[str, ...] = ()
+    dependencies: Names = ()
     """Packages it needs besides sdterm's own, as pip takes them."""
-    capabilities: tuple[str, ...] = ()
+    capabilities: Names = ()
 
     @field_validator("version")
     @classmethod
@@ -96,15 +101,39 @@ def read_manifest(path: Path) -> Manifest:
     if not path.is_dir() or not file.exists():
         return Manifest()
     try:
-        if file.stat().st_size > MOST_BYTES:
-            raise ManifestError(f"{FILE} has more than {MOST_BYTES} bytes")
-        return Manifest.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ManifestError(f"{FILE} cannot be read: {error}") from error
+        if not file.is_file():
+            raise ManifestError(f"{FILE} is no file")
+        with file.open("rb") as opened:
+            content = opened.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise ManifestError(f"{FILE} cannot be read: {error.strerror or error}") from error
+    return parse_manifest(content)
+
+
+def parse_manifest(content: bytes) -> Manifest:
+    """The manifest that is in these bytes. Raises ManifestError, whatever they are."""
+    if len(content) > MOST_BYTES:
+        raise ManifestError(f"{FILE} has more than {MOST_BYTES} bytes")
+    try:
+        return Manifest.model_validate(tomllib.loads(content.decode()))
     except ValidationError as error:
-        raise ManifestError(f"{FILE}: {'; '.join(map(_said, error.errors(include_url=False)))}") from error
+        said = "; ".join(map(_said, error.errors(include_url=False)[:_MOST_FAULTS]))
+        raise ManifestError(f"{FILE}: {said}") from error
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # no UTF-8, no TOML, a million digits, too many brackets
+        raise ManifestError(f"{FILE} cannot be read: {printable(str(error))}") from error
 
 
 def _said(error: Any) -> str:
-    where = ".".join(map(str, error["loc"]))
-    return f"{where}: {error['msg'].removeprefix('Value error, ')}"
+    where = printable(".".join(map(str, error["loc"])), limit=80)
+    if error["type"] == "extra_forbidden":
+        return f"{where} is not known{_near(where)}"
+    return f"{where}: {printable(error['msg'].removeprefix('Value error, '))}"
+
+
+def _near(name: str) -> str:
+    known = [field.alias or name for name, field in Manifest.model_fields.items()]
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -19,6 +19,10 @@ class Source:
     """Why it is not to be loaded: switched off, writable by everyone …"""
     notice: str | None = None
     """What its user should know though it is loaded."""
+    site: str | None = None
+    """A folder with packages that it alone brought, to be importable when it is loaded."""
+    version: str = ""
+    """What it calls its version; of a package the package's name, too."""
 
 
 def digest(path: Path) -> str:

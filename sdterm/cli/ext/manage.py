@@ -1,0 +1,40 @@
+"""`sdterm ext enable`, `disable`, `remove`."""
+
+import click
+
+from sdterm.cli.errors import say
+from sdterm.cli.options import flag_options, settings_of
+from sdterm.core.extensions import manage
+
+
+@click.command()
+@click.argument("name")
+@flag_options
+@click.pass_context
+def enable(context: click.Context, name: str) -> None:
+    """Switch the extension NAME on."""
+    _switch(context, name, on=True)
+
+
+@click.command()
+@click.argument("name")
+@flag_options
+@click.pass_context
+def disable(context: click.Context, name: str) -> None:
+    """Switch the extension NAME off. Its files stay."""
+    _switch(context, name, on=False)
+
+
+@click.command()
+@click.argument("name")
+@flag_options
+@click.pass_context
+def remove(context: click.Context, name: str) -> None:
+    """Remove the installed extension NAME. Files that you changed or added are kept."""
+    manage.remove(settings_of(context).root, name, say)
+    say(f"{name} is removed.")
+
+
+def _switch(context: click.Context, name: str, *, on: bool) -> None:
+    changed = manage.switch(settings_of(context).root, name, on)
+    say(f"{name} is {'' if changed else 'already '}switched {'on' if on else 'off'}.")
