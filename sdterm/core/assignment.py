@@ -42,9 +42,12 @@ def assign(request: GenerationRequest, assignments: Iterable[str], plugins: Plug
 
 
 def _addition(name: str, plugins: PluginSet) -> str | None:
-    """The whole name, as `ID.NAME`, of an addition's option; None if it is none."""
-    names = {f"{a.id}.{option.name}" for a in additions(plugins) for option in a.options}
-    return {normal(known): known for known in names}.get(normal(name))
+    """The whole name, as `ID.NAME`, of an addition's option; None if it cannot be one. Raises UnknownNameError."""
+    owner, dot, _ = name.partition(".")
+    if not dot or normal(owner) in ("sampler", "scheduler", "format"):
+        return None
+    names = [f"{a.id}.{option.name}" for a in additions(plugins) for option in a.options]
+    return find("option", name, {known: known for known in names})
 
 
 def _assigned(

@@ -5,6 +5,7 @@ of the folder; links that do are left out.
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,8 @@ FOLDER = Path("wildcards")
 MOST_BYTES = 16 * 2**20
 """Of one file."""
 MOST_FILES = 50_000
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # what a terminal would obey, and no prompt may have
 
 
 class Wildcards(Mapping[str, tuple[str, ...]]):
@@ -33,7 +36,9 @@ class Wildcards(Mapping[str, tuple[str, ...]]):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(names):
                 file = Path(folder, name)
-                if file.suffix == ".txt" and not name.startswith(".") and file.resolve().is_relative_to(root):
+                if file.suffix != ".txt" or name.startswith(".") or not file.is_file():
+                    continue
+                if file.resolve().is_relative_to(root):
                     found[file.relative_to(root).with_suffix("").as_posix()] = file
             if len(found) > MOST_FILES:
                 raise RequestError(f"There are more than {MOST_FILES:,} files in {self._folder}.")
@@ -62,4 +67,5 @@ def _lines(file: Path) -> tuple[str, ...]:
         raise RequestError(f"The wildcard file {printable(str(file))} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise RequestError(f"The wildcard file {printable(str(file))} is not UTF-8 text.") from error
-    return tuple(line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#"))
+    lines = (_CONTROLS.sub("", line).strip() for line in text.splitlines())
+    return tuple(line for line in lines if line and not line.startswith("#"))
