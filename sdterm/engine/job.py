@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sdterm import __version__
 from sdterm.core.plan import Choices, ImagePlan, Plan
 from sdterm.core.record import Record
-from sdterm.core.registry import PluginSet, check_options
+from sdterm.core.registry import ContractError, PluginSet, check_options
 from sdterm.engine.device import device_name
 from sdterm.engine.failures import blamed
 from sdterm.engine.faults import Faults
@@ -106,7 +106,7 @@ def _encode(job: Job, saver: OutputSaver, pixels: NDArray[Any], infotext: str) -
     with job.plugins.guard(saver):
         data = saver.encode(pixels.view(), infotext, **_options(job, saver))
         if not isinstance(data, bytes) or not data:
-            raise TypeError("it gave no bytes")
+            raise ContractError("it gave no bytes")
     return data
 
 

@@ -9,6 +9,7 @@ from queue import Queue
 
 import torch
 
+from sdterm.core.registry import ContractError
 from sdterm.engine.denoiser import Network
 from sdterm.engine.tape import Row, Tape, checksum
 from sdterm.hooks import Denoised
@@ -22,7 +23,7 @@ class PausedError(Exception):
     """The batch reached the step at which it is to wait."""
 
 
-class MisuseError(ValueError):
+class MisuseError(ContractError):
     """The sampler asked for what no network can answer."""
 
 

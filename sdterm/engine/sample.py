@@ -8,7 +8,7 @@ import torch
 
 from sdterm.core.plan import ImagePlan
 from sdterm.core.prompt.networks import extract
-from sdterm.core.registry import PluginSet
+from sdterm.core.registry import ContractError, PluginSet
 from sdterm.engine.brownian import brownian_noise
 from sdterm.engine.denoiser import guided_denoiser
 from sdterm.engine.isolation import no_random_numbers
@@ -127,9 +127,9 @@ def _sampled(job: Job, recorder: Recorder, x: torch.Tensor, noise: Noise, levels
                 **job.plan.sampler_options,
             )
             if not isinstance(latents, torch.Tensor) or latents.shape != kind[0] or not torch.isfinite(latents).all():
-                raise ValueError("it gave no finite latents of its input's shape")
+                raise ContractError("it gave no finite latents of its input's shape")
             if (latents.shape, latents.dtype, latents.device) != kind:
-                raise TypeError(
+                raise ContractError(
                     f"it gave latents in {kind_of(latents.dtype, latents.device)}, not {kind_of(*kind[1:])}"
                 )
     finally:
