@@ -17,7 +17,7 @@ from sdterm.engine.loading import Model
 from sdterm.engine.model_sampling import DiscreteSampling
 from sdterm.engine.noise import batch_noise
 from sdterm.engine.preview import preview_jpeg
-from sdterm.engine.recorder import MisuseError, Recorder, kind_of
+from sdterm.engine.recorder import MisuseError, NonFiniteError, Recorder, kind_of
 from sdterm.events import Event, Preview, Resumed, Step, Warning
 from sdterm.hooks import Denoised, MemoryOptimizer, ModelFamily, ModelSampling, Noise, Sampler
 from sdterm.request import GenerationRequest
@@ -105,6 +105,11 @@ def sample_batch(
         latents = _sampled(job, recorder, start * _start_scale(job), noise, levels)
     except MisuseError as error:
         raise job.plugins.failure(sampler, error) from error
+    except NonFiniteError as error:
+        if error.was_given and job.plugins.is_foreign(sampler):  # ours only pass on what the model drives them to
+            odd = ContractError(f"its latents are not numbers at network call {error.call + 1}")
+            raise job.plugins.failure(sampler, odd) from error
+        raise
     if not recorder.steps:
         what = "never called back: its steps cannot be shown, and it cannot be paused"
         said = f"The sampler {sampler.label} of {job.plugins.owner(sampler)} {what}."
