@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from sdterm.core.additions import addition_options, all_asked_for, asked_for, options_of
 from sdterm.core.library import CheckpointFile, Library, ModelFileError
 from sdterm.core.names import UnknownNameError, normal, printable
-from sdterm.core.registry import PluginFailure, PluginSet, check_options, named
+from sdterm.core.registry import ContractError, PluginFailure, PluginSet, check_options, named
 from sdterm.core.styles import Styles
 from sdterm.core.wildcards import FOLDER as WILDCARDS
 from sdterm.core.wildcards import Wildcards
@@ -157,7 +157,7 @@ def recognise(checkpoint: CheckpointFile, plugins: PluginSet) -> tuple[ModelFami
             with plugins.guard(family, ModelFileError):
                 match = family.detect(checkpoint)
                 if not isinstance(match, ModelMatch | None):
-                    raise TypeError(f"it gave {match!r}, which is no ModelMatch")
+                    raise ContractError(f"it gave {printable(repr(match))}, which is no ModelMatch")
         except PluginFailure as error:
             failure = failure or error
             continue
@@ -273,19 +273,19 @@ class Fold:
 
 
 def _checked(texts: object) -> tuple[PromptText, ...]:
-    """The texts that a transform gave. Raises TypeError or ValueError if it may not give those."""
+    """The texts that a transform gave. Raises ContractError if it may not give those."""
     if not isinstance(texts, tuple | list) or not texts:
-        raise TypeError("it gave no PromptText")
+        raise ContractError("it gave no PromptText")
     if len(texts) > _MOST_TEXTS:
-        raise ValueError(f"it gave {len(texts):,} texts; at most {_MOST_TEXTS:,} are taken")
+        raise ContractError(f"it gave {len(texts):,} texts; at most {_MOST_TEXTS:,} are taken")
     for text in texts:
         if not isinstance(text, PromptText) or not isinstance(text.styles, tuple | list):
-            raise TypeError("it gave no PromptText")
+            raise ContractError("it gave no PromptText")
         for words in (text.positive, text.negative, *text.styles):
             if not isinstance(words, str):
-                raise TypeError(f"it gave {type(words).__name__} for text")
+                raise ContractError(f"it gave {type(words).__name__} for text")
             if len(words) > MAX_PROMPT:
-                raise ValueError(f"it gave {len(words):,} characters; at most {MAX_PROMPT:,} are taken")
+                raise ContractError(f"it gave {len(words):,} characters; at most {MAX_PROMPT:,} are taken")
             if wrong := _NOT_TEXT.search(words):
-                raise ValueError(f"it gave the character U+{ord(wrong[0]):04X}, which no prompt may have")
+                raise ContractError(f"it gave the character U+{ord(wrong[0]):04X}, which no prompt may have")
     return tuple(texts)

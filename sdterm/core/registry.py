@@ -75,6 +75,10 @@ class PluginFailure(PluginError):
         self.slug = slug
 
 
+class ContractError(Exception):
+    """A plugin gave or did what its hook does not allow, in words that follow its name: "it gave no bytes"."""
+
+
 @dataclass(frozen=True)
 class Plugin:
     """One plugin of a set: what it gave, and what went wrong with it."""
@@ -250,6 +254,8 @@ def _check_names(descriptor: Descriptor) -> None:
 
 def _said(error: BaseException) -> str:
     """An error's kind and words; a stranger's error may fail at saying them."""
+    if isinstance(error, ContractError):
+        return str(error)
     try:
         return printable(f"{type(error).__name__}: {error}", _LONGEST).rstrip(".")
     except Exception:

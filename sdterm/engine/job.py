@@ -12,7 +12,7 @@ from sdterm import __version__
 from sdterm.core.additions import all_asked_for, asked_for, options_of
 from sdterm.core.plan import Choices, ImagePlan, Plan
 from sdterm.core.record import Record
-from sdterm.core.registry import PluginSet, check_options
+from sdterm.core.registry import ContractError, PluginSet, check_options
 from sdterm.engine.device import device_name
 from sdterm.engine.failures import blamed
 from sdterm.engine.faults import Faults
@@ -112,7 +112,7 @@ def _encode(
     with job.plugins.guard(saver):
         data = saver.encode(pixels.view(), infotext, **more, **_options(job, saver))
         if not isinstance(data, bytes) or not data:
-            raise TypeError("it gave no bytes")
+            raise ContractError("it gave no bytes")
     return data
 
 

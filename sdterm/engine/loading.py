@@ -10,7 +10,7 @@ import torch
 from sdterm.core.additions import asked_for, options_of
 from sdterm.core.library import CheckpointFile, ModelFileError
 from sdterm.core.plan import Choices
-from sdterm.core.registry import PluginSet
+from sdterm.core.registry import ContractError, PluginSet
 from sdterm.engine.conditioning import Conditioner
 from sdterm.engine.failures import blamed
 from sdterm.engine.isolation import Untouched, random_numbers_kept
@@ -142,7 +142,7 @@ def with_optimizers(model: Model, plugins: PluginSet, optimizers: Sequence[Optim
             with _process_restored(before), plugins.guard(old.of):
                 old.of.undo(components)
                 if before and not before.is_as_it_was(components):
-                    raise ValueError("its undo did not put everything back")
+                    raise ContractError("its undo did not put everything back")
         except PluginError as error:
             raise UndoError(error, old.of) from error
     for new in optimizers[staying:]:
