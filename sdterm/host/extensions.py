@@ -7,6 +7,7 @@ worker, and only then put to use, all together. Whatever goes wrong, what served
 
 import asyncio
 import contextlib
+import itertools
 import json
 import logging
 import sys
@@ -18,6 +19,7 @@ from typing import Any
 from sdterm import __version__
 from sdterm.core.catalogue import Catalogue, CatalogueError
 from sdterm.core.config import Settings
+from sdterm.core.extensions.check import check, errors
 from sdterm.core.extensions.discovery import built_ins, discover
 from sdterm.core.extensions.frozen import UnsettledError, freeze, frozen, sweep
 from sdterm.core.extensions.probe import ProbeError
@@ -239,8 +241,13 @@ class Extensions:
                 chosen[source.slug] = _instead(source, served, known[1])
                 continue
             try:
-                chosen[source.slug] = await asyncio.to_thread(freeze, self._root, source)
-                new.add(source.slug)
+                candidate = await asyncio.to_thread(freeze, self._root, source)
+                if wrong := await asyncio.to_thread(_seen_wrong, candidate):
+                    trouble[source.slug] = (source.digest, wrong)
+                    candidate = _instead(source, served, wrong)
+                else:
+                    new.add(source.slug)
+                chosen[source.slug] = candidate
             except UnsettledError as error:
                 _log.info("%s", error)
                 seen = []  # another look is due
@@ -365,6 +372,12 @@ class Extensions:
             self._told = self._standing(self._current)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             self._current = None
+
+
+def _seen_wrong(candidate: Source) -> str:
+    """What is wrong with it, as far as that is to be seen; empty if nothing is."""
+    found = errors(check(Path(candidate.location)))
+    return "; ".join(f"{finding.message} ({finding.file}:{finding.line})" for finding in itertools.islice(found, 3))
 
 
 def _instead(candidate: Source, served: Source | None, why: str) -> Source:

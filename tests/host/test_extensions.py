@@ -112,17 +112,21 @@ def test_what_was_saved_just_before_a_job_draws_it(home: Home) -> None:
 @pytest.mark.parametrize(
     ("code", "said"),
     [
-        ("def (", "SyntaxError: invalid syntax (mine.py, line 1)"),
+        ("def (", "'(' was never closed (mine.py:1)"),
         ("x = 1\nraise RuntimeError('no')", "RuntimeError: no (mine.py:2)"),
         ("import os\nos._exit(3)", "loading it ended the process (exit code 3)"),
         ("import ctypes\nctypes.string_at(0)", "loading it crashed the process (SIGSEGV)"),
         ("hog = bytearray(64 << 30)", "MemoryError"),
         ("raise KeyboardInterrupt", "loading it ended the process"),
-        ("from sdterm.hooks import hookimpl\n@hookimpl\ndef sdterm_samplerz(): return []", "sdterm_samplerz"),
+        (
+            "from sdterm.hooks import hookimpl\n@hookimpl\ndef sdterm_samplerz(): return []",
+            "there is no hook sdterm_samplerz; did you mean sdterm_samplers? (mine.py:3)",
+        ),
+        (sampler().replace("label=", "lable="), "Sampler has no field lable; did you mean label?"),
         (sampler("Euler a"), "Sampler 'euler a'"),
         pytest.param("while True: pass", "took longer than 15 s", marks=pytest.mark.heavy),
     ],
-    ids=["syntax", "raises", "exits", "crashes", "hogs", "interrupts", "no hook", "taken name", "endless"],
+    ids=["syntax", "raises", "exits", "crashes", "hogs", "interrupts", "no hook", "no field", "taken name", "endless"],
 )
 def test_a_bad_version_harms_nobody_and_the_last_good_one_goes_on(home: Home, code: str, said: str) -> None:
     home.put("mine.py", sampler())

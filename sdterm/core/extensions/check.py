@@ -1,0 +1,182 @@
+"""What can be seen to be wrong with an extension without running any of it."""
+
+import ast
+import difflib
+import importlib.util
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from sdterm import hooks
+from sdterm.core.extensions.manifest import FILE, ManifestError, read_manifest
+from sdterm.core.extensions.source import files_of
+
+HOOKS = tuple(name for name in vars(hooks) if name.startswith("sdterm_"))
+DESCRIPTORS: dict[str, type[Any]] = {
+    name: kind for name, kind in vars(hooks).items() if isinstance(kind, type) and is_dataclass(kind)
+}
+_SHARED_RANDOM = {
+    "torch": {"manual_seed", "seed", "randn", "rand", "randint", "randperm", "randn_like", "rand_like", "normal"},
+    "random": {"seed", "random", "randint", "randrange", "choice", "choices", "shuffle", "sample", "uniform", "gauss"},
+    "numpy.random": {"seed", "rand", "randn", "randint", "random", "choice", "shuffle", "normal", "uniform"},
+}
+"""Functions that draw from a generator that everybody shares, by module."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing. An error keeps the extension from working; a warning is against the rules, or a risk."""
+
+    file: str
+    line: int
+    column: int
+    message: str
+    severity: Literal["error", "warning"] = "error"
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.severity}: {self.message}"
+
+
+def check(path: Path) -> list[Finding]:
+    """Everything found in an extension: a folder, or a single file."""
+    found: list[Finding] = []
+    root = path if path.is_dir() else path.parent
+    try:
+        manifest = read_manifest(path)
+        if manifest.refusal:
+            found.append(Finding(FILE, 1, 1, manifest.refusal))
+    except ManifestError as error:
+        found.append(Finding(FILE, 1, 1, str(error)))
+    if path.is_dir() and not any((path / name).exists() for name in ("__init__.py", "localizations")):
+        found.append(Finding(path.name, 1, 1, "there is no __init__.py in it, so nothing would be loaded"))
+    hook_functions = 0
+    for file in files_of(path):
+        name = str(file.relative_to(root))
+        if file.is_symlink() and not file.resolve().is_relative_to(root.resolve()):
+            found.append(Finding(name, 1, 1, "it is a link that leads out of the extension"))
+        elif file.suffix == ".py":
+            try:
+                tree = ast.parse(file.read_bytes(), filename=name)
+            except SyntaxError as error:
+                found.append(Finding(name, error.lineno or 1, error.offset or 1, f"{error.msg}"))
+                continue
+            except (OSError, ValueError, RecursionError) as error:
+                found.append(Finding(name, 1, 1, f"it cannot be read: {error}"))
+                continue
+            reader = _Reader(name, path.stem)
+            reader.visit(tree)
+            found += sorted(reader.found, key=lambda finding: (finding.line, finding.column))
+            hook_functions += reader.hooks
+    if not hook_functions and not found and any(file.suffix == ".py" for file in files_of(path)):
+        said = "no function has @hookimpl, so nothing would be offered"
+        found.append(Finding(path.name, 1, 1, said, "warning"))
+    return found
+
+
+class _Reader(ast.NodeVisitor):
+    """Reads one module."""
+
+    def __init__(self, file: str, slug: str) -> None:
+        self.file, self.slug = file, slug
+        self.is_test = "tests" in Path(file).parts  # which may look behind the contract, and draw as they like
+        self.found: list[Finding] = []
+        self.hooks = 0
+        self.names: dict[str, str] = {}  # a name here → what it is, dotted
+
+    def _find(self, node: ast.expr | ast.stmt, message: str, severity: Literal["error", "warning"] = "error") -> None:
+        self.found.append(Finding(self.file, node.lineno, node.col_offset + 1, message, severity))
+
+    def visit_Import(self, node: ast.Import) -> None:
+        for alias in node.names:
+            self.names[alias.asname or alias.name.partition(".")[0]] = (
+                alias.name if alias.asname else alias.name.partition(".")[0]
+            )
+            self._imported(node, alias.name)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        module = node.module or ""
+        for alias in node.names:
+            self.names[alias.asname or alias.name] = f"{module}.{alias.name}"
+            if module == "sdterm.hooks" and not node.level and alias.name != "*" and not hasattr(hooks, alias.name):
+                self._find(node, f"sdterm.hooks has no {alias.name}{_near(alias.name, vars(hooks))}")
+        if not node.level:
+            self._imported(node, module)
+
+    def _imported(self, node: ast.stmt, module: str) -> None:
+        first, _, rest = module.partition(".")
+        if first == self.slug and first not in sys.stdlib_module_names and importlib.util.find_spec(first) is None:
+            self._find(node, f"an extension imports its own modules relatively: from .{rest} import …")
+        elif self.is_test:
+            return
+        elif first == "sdterm" and module not in ("sdterm", "sdterm.hooks", "sdterm.testing"):
+            self._find(node, f"{module} is not for extensions and may change: sdterm.hooks is the contract", "warning")
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        if any(self._is_hookimpl(decorator) for decorator in node.decorator_list):
+            self.hooks += 1
+            if node.name not in HOOKS:
+                self._find(node, f"there is no hook {node.name}{_near(node.name, HOOKS)}")
+            given = [*node.args.posonlyargs, *node.args.args]
+            if given[len(node.args.defaults) :]:
+                self._find(node, f"a hook is called without arguments, but {node.name} takes {given[0].arg}")
+        elif node.name in HOOKS:
+            self._find(node, f"{node.name} lacks @hookimpl, so it is not called", "warning")
+        self.generic_visit(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
+        if any(self._is_hookimpl(decorator) for decorator in node.decorator_list):
+            self._find(node, "a hook is called as an ordinary function: no async")
+        self.generic_visit(node)
+
+    def _is_hookimpl(self, decorator: ast.expr) -> bool:
+        return self._dotted(decorator.func if isinstance(decorator, ast.Call) else decorator) == "sdterm.hooks.hookimpl"
+
+    def visit_Call(self, node: ast.Call) -> None:
+        called = self._dotted(node.func)
+        module, _, name = called.rpartition(".")
+        if module == "sdterm.hooks" and name in DESCRIPTORS:
+            self._check_descriptor(node, name)
+        own = any(keyword.arg == "generator" for keyword in node.keywords)
+        if name in _SHARED_RANDOM.get(module, ()) and not own and not self.is_test:
+            said = f"{called} draws from a generator that everybody shares: use the `noise` or `rng` you are given"
+            self._find(node, said, "warning")
+        if called.startswith("sys.path."):
+            self._find(node, "sys.path is everybody's: import your own modules relatively", "warning")
+        self.generic_visit(node)
+
+    def _check_descriptor(self, node: ast.Call, name: str) -> None:
+        known = {field.name: field for field in fields(DESCRIPTORS[name])}
+        if len(node.args) > len(known):
+            self._find(node, f"{name} takes {len(known)} arguments, not {len(node.args)}")
+        given = {keyword.arg for keyword in node.keywords} | set([*known][: len(node.args)])
+        for keyword in node.keywords:
+            if keyword.arg and keyword.arg not in known:
+                self._find(keyword.value, f"{name} has no field {keyword.arg}{_near(keyword.arg, known)}")
+        if None in given or any(isinstance(argument, ast.Starred) for argument in node.args):
+            return  # what else is given is not to be seen
+        for field in known.values():
+            needed = field.default is MISSING and field.default_factory is MISSING
+            if needed and field.name not in given:
+                self._find(node, f"{name} lacks {field.name}")
+
+    def _dotted(self, node: ast.expr) -> str:
+        """What a name stands for; empty if that is not to be seen."""
+        match node:
+            case ast.Name(id=name):
+                return self.names.get(name, "")
+            case ast.Attribute(value=value, attr=name):
+                before = self._dotted(value)
+                return f"{before}.{name}" if before else ""
+        return ""
+
+
+def _near(name: str, known: Sequence[str] | dict[str, Any]) -> str:
+    near = difflib.get_close_matches(name, [*known], n=1, cutoff=0.6)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def errors(findings: Sequence[Finding]) -> Iterator[Finding]:
+    """Those that keep it from working."""
+    return (finding for finding in findings if finding.severity == "error")
