@@ -18,7 +18,7 @@ from typing import Any
 from sdterm import __version__
 from sdterm.core.catalogue import Catalogue, CatalogueError
 from sdterm.core.config import Settings
-from sdterm.core.extensions.discovery import built_ins, in_folder, packages
+from sdterm.core.extensions.discovery import built_ins, discover
 from sdterm.core.extensions.frozen import UnsettledError, freeze, frozen, sweep
 from sdterm.core.extensions.probe import ProbeError
 from sdterm.core.extensions.records import FOLDER, RecordsError, read_records
@@ -118,7 +118,7 @@ class Extensions:
             return found
         kept = frozen(self._root, slug, digest)
         if kept:
-            return Source(slug, "extension", str(kept), digest)
+            return Source(slug, "extension", str(kept), digest, site=found.site if found else None)
         return found or Source(slug, "extension", "", digest, refusal="it was deleted, with its frozen copy")
 
     def blame(self, slug: str, job: int) -> None:
@@ -218,7 +218,7 @@ class Extensions:
     async def _look(self) -> None:
         """Bring in what has changed."""
         found = await asyncio.to_thread(self._found)
-        seen = [[s.slug, s.digest, s.refusal, s.notice] for s in found]
+        seen = [[s.slug, s.digest, s.refusal, s.notice, s.site] for s in found]
         if self._current and seen == self._seen:
             return
         before = {source.slug: source for source in self._current.sources} if self._current else {}
@@ -231,7 +231,7 @@ class Extensions:
                 continue
             served = before.get(source.slug)
             if served and not served.refusal and served.digest == source.digest:
-                chosen[source.slug] = replace(served, notice=source.notice)
+                chosen[source.slug] = replace(served, notice=source.notice, site=source.site)
                 continue
             known = self._trouble.get(source.slug)
             if known and known[0] == source.digest and self._current:  # it was tried
@@ -287,9 +287,7 @@ class Extensions:
 
     def _found(self) -> list[Source]:
         """What lies there, by slug: of two that have the same one the first counts."""
-        found = [*built_ins()]
-        if self._folder:
-            found += [*packages(), *in_folder(self._folder)]
+        found = discover(self._folder) if self._folder else built_ins()
         by_slug: dict[str, Source] = {}
         for source in found:
             aside = self._aside.get(source.slug)

@@ -505,6 +505,7 @@ def test_a_package_that_announces_a_plugin_is_installed_for_sdterm_alone(
     proposal = install(root, "wheeled==2.0", **offline)
     assert proposal.before and "wheeled.py" in proposal.changes.changed
     assert extension(root, "rolling").version == "wheeled 2.0" and extension(root, "rolling").digest != source.digest
+    assert says(root, "wheeled") == b"2.0"  # in the process that had loaded the first
     assert manage.switch(root, "rolling", False) and find_listed(root, "rolling").state == "off"
     manage.remove(root, "rolling", quiet)
     assert not listed(root) and not (root / FOLDER / "rolling").exists()
