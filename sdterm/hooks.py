@@ -21,9 +21,9 @@ import pluggy
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from random import Random
 
     import torch
+    from numpy.typing import NDArray
 
 API_VERSION = 1
 
@@ -60,6 +60,8 @@ class PromptText:
     positive: str
     negative: str = ""
     styles: tuple[str, ...] = ()
+    first_seed: bool = False
+    """True: the image is drawn with the job's first seed rather than its own, so that nothing but the text differs."""
 
 
 @dataclass(frozen=True)
@@ -68,20 +70,30 @@ class PromptContext:
 
     styles: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Name → (prompt, negative prompt), from the user's styles files."""
+    wildcards: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Name → lines, from the text files under `wildcards/` of the data folder: `animals/birds` is that folder's
+    `animals/birds.txt`. Read when it is asked for."""
 
 
 @dataclass(frozen=True)
 class PromptTransform:
-    """Rewrites prompts. `transform(prompt, rng, context)` returns one text, or several to spread over images.
+    """Rewrites prompts. `transform(prompt, rng, context, **options)` returns one text, or several to spread over
+    images: `prompt` a PromptText, `rng` a random.Random, `context` a PromptContext.
 
     Transforms are applied by ascending `order`; `rng` is seeded by image seed and transform. Raise `PluginError`
     to refuse a prompt.
+
+    default: whether it is applied to every prompt, or only where a request names it. draws_all: whether a job grows
+        until each of its texts has an image.
     """
 
     id: str
     label: str
-    transform: Callable[[PromptText, Random, PromptContext], tuple[PromptText, ...]]
+    transform: Callable[..., tuple[PromptText, ...]]
     order: int = 100
+    default: bool = True
+    draws_all: bool = False
+    options: tuple[Option, ...] = ()
 
 
 # --- samplers and schedulers ------------------------------------------------------------------------------------------
@@ -278,7 +290,8 @@ class MemoryOptimizer:
 
     group: at most one optimizer of a group is on at a time (`attention`); the group's first `supports`-ed one with
         `default` is on unless another is asked for. `effect`: `exact` (latents within 1e-4), `close` (pixels within
-        2/255), `visible`. `undo` puts things back cheaply; without it the model is built again.
+        2/255), `visible`. `undo` puts things back cheaply; without it the model is built again. `apply` is given every
+        declared option by keyword; the same optimizer with other options is undone and applied again.
     """
 
     id: str
@@ -286,22 +299,40 @@ class MemoryOptimizer:
     group: str
     supports: Callable[[torch.device], tuple[bool, str]]
     """(whether it can be used, the reason if not)."""
-    apply: Callable[[Components], None]
+    apply: Callable[..., None]
+    """`apply(components, **options)`."""
     undo: Callable[[Components], None] | None = None
     effect: Literal["exact", "close", "visible"] = "exact"
     slowdown: float = 1.0
     saves: Callable[[int, int], int] | None = None
     """(width, height) → bytes saved at that size, a rough estimate for one image."""
     default: bool = False
+    options: tuple[Option, ...] = ()
 
 
 # --- output -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
+class Postprocessor:
+    """Changes finished images that it is asked for. `apply(image, rng, **options)`: uint8 [H, W, 3] → uint8
+    [H', W', 3]; `rng` is seeded by image seed and postprocessor. Applied by ascending `order`."""
+
+    id: str
+    label: str
+    apply: Callable[..., NDArray[Any]]
+    order: int = 100
+    options: tuple[Option, ...] = ()
+
+
+@dataclass(frozen=True)
 class OutputSaver:
     """A file format. `encode(image, infotext, **options)`: uint8 [H, W, 3] → bytes, the infotext stored where
-    A1111 stores it in this format."""
+    A1111 stores it in this format.
+
+    frames: whether `encode` is given `frames=` too, uint8 [T, h, w, 3]: what the network made of the image in each of
+        its calls, by the model's map from latents to colours, a pixel per latent cell. T is 0 for a grid.
+    """
 
     id: str
     label: str
@@ -309,6 +340,7 @@ class OutputSaver:
     mime: str
     encode: Callable[..., bytes]
     options: tuple[Option, ...] = ()
+    frames: bool = False
 
 
 # --- the hooks --------------------------------------------------------------------------------------------------------
@@ -337,6 +369,11 @@ def sdterm_model_families() -> list[ModelFamily]:  # type: ignore[empty-body]
 @hookspec
 def sdterm_memory_optimizers() -> list[MemoryOptimizer]:  # type: ignore[empty-body]
     """Attention backends, tiling, offload: run the same model in less memory or time."""
+
+
+@hookspec
+def sdterm_postprocessors() -> list[Postprocessor]:  # type: ignore[empty-body]
+    """Changes to finished images: sharpening, grain. Pixels → pixels, where a request names them."""
 
 
 @hookspec

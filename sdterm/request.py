@@ -16,6 +16,20 @@ Prompt = Annotated[str, Field(max_length=MAX_PROMPT)]
 Size = Annotated[int, Field(ge=64, le=4096, multiple_of=SIZE_STEP)]
 OptionValue = bool | int | float | str
 
+# Fields with names and texts that people type.
+_TYPED = (
+    "styles",
+    "model",
+    "sampler",
+    "scheduler",
+    "format",
+    "memory",
+    "transforms",
+    "postprocess",
+    "options",
+    "extra_params",
+)
+
 
 class RequestError(ValueError):
     """The request cannot be drawn as it stands. The message is a sentence naming field, value and range."""
@@ -89,6 +103,12 @@ class GenerationRequest(BaseModel):
     """After the last of several images, make one that shows them all."""
     memory: tuple[str, ...] = ()
     """Memory optimizers by name, e.g. ("sliced", "vae-tiling")."""
+    transforms: tuple[str, ...] = ()
+    """Prompt transforms by name, of those that are applied only where they are asked for."""
+    postprocess: tuple[str, ...] = ()
+    """Postprocessors by name."""
+    options: dict[str, OptionValue] = {}
+    """Of prompt transforms, memory optimizers and postprocessors, as `id.name`. Setting one asks for what it is of."""
     batch_cond_uncond: bool = True
     """Run prompt and negative prompt in one call of the network (faster), or one after the other (less memory)."""
     precision: Literal["auto", "full", "half"] = "auto"
@@ -112,7 +132,7 @@ class GenerationRequest(BaseModel):
                 raise ValueError(f"is not valid Unicode at position {position}; remove that character")
         return text
 
-    @field_validator("styles", "model", "sampler", "scheduler", "format", "memory", "extra_params")
+    @field_validator(*_TYPED)
     @classmethod
     def _storable(cls, value: Any) -> Any:
         # A request is stored and sent as JSON, which cannot hold half a character.

@@ -3,7 +3,7 @@
 import dataclasses
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from pathlib import Path
 from textwrap import dedent
@@ -16,8 +16,10 @@ from safetensors.numpy import save_file
 
 from sdterm import Engine, GenerationRequest, PluginSet, hooks, load_plugins
 from sdterm.core.dataroot import CHECKPOINTS, EMBEDDED_MODEL
+from sdterm.core.infotext import parse
 from sdterm.core.library import Library
 from sdterm.core.names import UnknownNameError
+from sdterm.core.parameters import read
 from sdterm.core.registry import HOOKS
 from sdterm.events import Done, Event, Failed, Image, ModelLoading, Step, Warning
 from sdterm.hooks import (
@@ -25,6 +27,7 @@ from sdterm.hooks import (
     ModelMatch,
     ModelSampling,
     Option,
+    Postprocessor,
     PromptContext,
     PromptText,
     TokenRules,
@@ -85,6 +88,12 @@ def draw(engine: Engine, plugins: PluginSet, **fields: object) -> list[Image]:
     """The images of a small request, which must not fail."""
     events = run(engine, plugins, **fields)
     assert isinstance(events[-1], Done), events[-1]
+    return [event for event in events if isinstance(event, Image)]
+
+
+def engine_images(engine: Engine, plugins: PluginSet, fields: Mapping[str, object]) -> list[Image]:
+    """The images of exactly this request."""
+    events = engine.run(GenerationRequest.model_validate(fields), plugins)
     return [event for event in events if isinstance(event, Image)]
 
 
@@ -294,6 +303,8 @@ def test_hook_sdterm_memory_optimizers(engine: Engine, extend: Extend) -> None:
                     MemoryOptimizer("double", "Double", "scale", supports, scaled(2.0), scaled(0.5), effect="visible"),
                     MemoryOptimizer("half", "Half", "scale", supports, scaled(0.5), scaled(2.0), effect="visible"),
                     MemoryOptimizer("stays", "Stays", "other", supports, scaled(4.0), effect="visible"),
+                    MemoryOptimizer("unseen", "Unseen", "last", lambda device: (False, "it is dark"), scaled(0.0),
+                                    effect="visible"),
                     MemoryOptimizer("never", "Never", "third", lambda device: (False, "it is Monday"), scaled(0.0)),
                 ]
         """
@@ -311,6 +322,132 @@ def test_hook_sdterm_memory_optimizers(engine: Engine, extend: Extend) -> None:
     assert isinstance(done, Done) and isinstance(without, Image) and np.array_equal(pixels(without), pixels(plain))
     warnings = [event.message for event in run(engine, plugins, memory=("never",)) if isinstance(event, Warning)]
     assert warnings == ["Never cannot be used here: it is Monday. Going on without it."]
+    assert fail(engine, plugins, memory=("unseen",)).message == "Unseen cannot be used here: it is dark."
+
+
+def test_hook_sdterm_postprocessors(engine: Engine, extend: Extend) -> None:
+    """Postprocessors change what is asked for, in order, each image with its own numbers; the infotext says so."""
+    plugins = extend(
+        filters="""
+            import numpy
+
+            def frame(image, rng, width):
+                return numpy.pad(image, [(width, width), (width, width), (0, 0)], constant_values=rng.randrange(256))
+
+            def negative(image, rng):
+                image[:] = 255 - image
+                return image
+
+            @hookimpl
+            def sdterm_postprocessors():
+                return [
+                    Postprocessor("frame", "Frame", frame, order=200, options=(Option("width", 2, "", 1, 9),)),
+                    Postprocessor("negative", "Negative", negative),
+                    Postprocessor("bad", "Bad", lambda image, rng: image / 2),
+                ]
+        """
+    )
+    plain = draw(engine, plugins, batch_size=2)
+    framed = draw(engine, plugins, batch_size=2, postprocess=("Frame", "negative"))
+    (alone,) = draw(engine, plugins, seed=8, postprocess=("negative",), options={"frame.width": 2})
+    assert [(image.width, image.height) for image in framed] == [(68, 68)] * 2
+    assert 'Postprocess: "Negative, Frame"' in framed[0].infotext and "Frame width" not in framed[0].infotext
+    for before, after in zip(plain, framed, strict=True):
+        assert np.array_equal(pixels(after)[2:-2, 2:-2], 255 - pixels(before))
+    edges = [pixels(image)[0, 0, 0] for image in (*framed, alone)]
+    assert edges[0] != edges[1] == edges[2]
+    (wide,) = draw(engine, plugins, options={"frame.width": 9})
+    assert (wide.width, "Frame width: 9" in wide.infotext) == (82, True)
+    failed = fail(engine, plugins, postprocess=("bad",))
+    assert failed.message == "The postprocessor Bad of filters failed: TypeError: it gave no uint8 image."
+    assert "no postprocessor named 'fram'" in fail(engine, plugins, postprocess=("fram",)).message
+    assert "width is 10, but it must be" in fail(engine, plugins, options={"frame.width": 10}).message
+    assert "no part named 'frume'" in fail(engine, plugins, options={"frume.width": 10}).message
+
+
+def test_what_is_asked_for_besides_is_read_back_from_the_infotext(engine: Engine, extend: Extend) -> None:
+    plugins = extend(
+        visible="""
+            def apply(components, ratio):
+                components.modules["unet"].conv_out.bias.add_(ratio)
+
+            @hookimpl
+            def sdterm_memory_optimizers():
+                ratio = Option("ratio", 0.5, "", 0, 1, "Token merging ratio")
+                return [MemoryOptimizer("merge", "Merge", "merging", lambda device: (True, ""), apply,
+                                        effect="visible", options=(ratio,))]
+
+            @hookimpl
+            def sdterm_postprocessors():
+                def dim(image, rng, by):
+                    return image // by
+                return [Postprocessor("dim", "Dim", dim, options=(Option("by", 2, "", 1, 9),))]
+        """
+    )
+    (plain,) = draw(engine, plugins)
+    for asked in ({"memory": ("merge",)}, {"options": {"merge.ratio": 0.25, "dim.by": 3}}, {"postprocess": ("dim",)}):
+        (image,) = draw(engine, plugins, **asked)
+        reading = read(parse(image.infotext), plugins)
+        assert not reading.not_reproduced
+        (again,) = engine_images(engine, plugins, {**reading.fields, "model": "sdterm-demo"})
+        assert np.array_equal(pixels(image), pixels(again)) and not np.array_equal(pixels(image), pixels(plain))
+        assert image.infotext == again.infotext
+    assert "Token merging ratio: 0.25" in draw(engine, plugins, options={"merge.ratio": 0.25})[0].infotext
+    half, quarter = (draw(engine, plugins, options={"merge.ratio": ratio})[0] for ratio in (0.5, 0.25))
+    assert not np.array_equal(pixels(half), pixels(quarter)), "it is applied again with other options"
+    foreign = read(parse("cat\nSteps: 2, Seed: 7, Token merging ratio: 0.5"), plugins)
+    assert foreign.fields["options"] == {"merge.ratio": 0.5} and not foreign.not_reproduced
+
+
+def test_a_transform_that_draws_all_grows_the_job_and_may_keep_the_seed(engine: Engine, extend: Extend) -> None:
+    plugins = extend(
+        several="""
+            def colours(prompt, rng, context, count):
+                return tuple(PromptText(f"{c} {prompt.positive}", first_seed=True) for c in ("red", "blue")[:count])
+
+            def shapes(prompt, rng, context):
+                return tuple(PromptText(f"{prompt.positive} {s}") for s in ("circle", "square", "ring"))
+
+            @hookimpl
+            def sdterm_prompt_transforms():
+                return [
+                    PromptTransform("colours", "Colours", colours, 50, False, True, (Option("count", 2, "", 1, 2),)),
+                    PromptTransform("shapes", "Shapes", shapes, 60, False, True),
+                    PromptTransform("many", "Many", lambda p, rng, context: (p,) * 1001, 70, False, True),
+                ]
+        """
+    )
+    assert len(draw(engine, plugins, prompt="thing", steps=1)) == 1, "they are off unless they are asked for"
+    both = draw(engine, plugins, prompt="thing", steps=1, transforms=("colours", "shapes"), batch_size=4)
+    assert [image.prompt for image in both] == [
+        f"{colour} thing {shape}" for shape in ("circle", "square", "ring") for colour in ("red", "blue")
+    ]
+    assert {image.seed for image in both} == {7}
+    (one,) = draw(engine, plugins, prompt="thing", steps=1, options={"colours.count": 1})
+    assert one.prompt == "red thing"
+    shapes = draw(engine, plugins, prompt="thing", steps=1, transforms=("shapes",), batch_count=4)
+    assert [image.seed for image in shapes] == [7, 8, 9, 10] and shapes[3].prompt == "thing circle"
+    assert "makes 1,001 prompts" in fail(engine, plugins, transforms=("many",)).message
+
+
+def test_a_saver_that_wants_frames_is_given_one_for_each_call_of_the_network(engine: Engine, extend: Extend) -> None:
+    plugins = extend(
+        film="""
+            def encode(image, infotext, frames):
+                assert frames.dtype == "uint8" and frames.shape[1:] == (8, 8, 3)
+                return bytes([len(frames)]) + frames[-1].tobytes()
+
+            @hookimpl
+            def sdterm_output_savers():
+                return [OutputSaver("film", "Film", ".film", "x/film", encode, frames=True)]
+        """
+    )
+    first, second = draw(engine, plugins, format="film", steps=3, sampler="Euler", batch_size=2)
+    (alone,) = draw(engine, plugins, format="film", steps=3, sampler="Euler", seed=8)
+    assert first.data[0] == 3 and first.data != second.data
+    differs = np.frombuffer(alone.data, np.uint8).astype(int) - np.frombuffer(second.data, np.uint8)
+    assert np.abs(differs).max() <= 1
+    assert draw(engine, plugins, format="film", steps=3, sampler="Heun")[0].data[0] == 5
 
 
 def test_hook_sdterm_output_savers(engine: Engine, extend: Extend) -> None:
@@ -735,5 +872,6 @@ def test_an_extension_may_have_dataclasses_and_import_what_is_heavy_late(tmp_pat
 def test_what_the_built_ins_give_are_plugins_like_any_other() -> None:
     plugins = load_plugins()
     assert not plugins.problems
-    assert {type(given) for plugin in plugins.plugins for given in plugin.gives} == set(HOOKS.values())
+    given = {type(given) for plugin in plugins.plugins for given in plugin.gives}
+    assert given == set(HOOKS.values()) - {Postprocessor}, "sdterm has no postprocessor of its own"
     assert {plugin.source.origin for plugin in plugins.plugins} == {"built-in"}

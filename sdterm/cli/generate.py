@@ -49,6 +49,8 @@ from sdterm.request import MAX_PROMPT, GenerationRequest, RequestError, make_req
 @click.option("--clip-skip", metavar="N", help="Use the text encoder's Nth layer from the end [1].")
 @click.option("--model", metavar="NAME", help="See `sdterm models`.")
 @click.option("--optimize", multiple=True, metavar="NAME", help="A memory optimizer; see `sdterm plugins`.")
+@click.option("--transform", "transforms", multiple=True, metavar="NAME", help="A prompt transform that is off else.")
+@click.option("--postprocess", multiple=True, metavar="NAME", help="A postprocessor; see `sdterm plugins`.")
 @click.option("--noise", metavar="SOURCE", help="NV: as on a CUDA card; CPU, GPU: as A1111 with that RNG [NV].")
 @click.option("--variation-seed", metavar="N", help="The seed of the noise mixed in; -1 draws one [-1].")
 @click.option("--variation-strength", metavar="X", help="How much of it, 0 to 1 [0].")
@@ -59,7 +61,7 @@ from sdterm.request import MAX_PROMPT, GenerationRequest, RequestError, make_req
     "assignments",
     multiple=True,
     metavar="NAME=VALUE",
-    help="An option of the sampler, scheduler or format, or a field of the request; may be repeated.",
+    help="An option of the sampler, scheduler or format, NAME.OPTION of a plugin, a field of the request; repeatable.",
 )
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where to save.")
 @click.option("--format", metavar="NAME", help="png, jpeg, webp, avif or a plugin's [png].")

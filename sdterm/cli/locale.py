@@ -7,7 +7,7 @@ import click
 
 from sdterm.cli.errors import EXIT_USAGE, UsageError, say
 from sdterm.cli.options import flag_options, settings_of
-from sdterm.core.language import language_folders, languages, read_messages
+from sdterm.core.language import LanguageFile, language_folders, languages, read_files, read_messages
 from sdterm.core.names import printable
 from sdterm.core.output import write_atomically
 
@@ -16,7 +16,29 @@ _SHOWN = 20  # texts of a kind; --json has all
 
 @click.group()
 def locale() -> None:
-    """Check translations of the workstation, and begin new ones."""
+    """List and check translations of the workstation, and begin new ones."""
+
+
+@locale.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@flag_options
+@click.pass_context
+def show(context: click.Context, as_json: bool) -> None:
+    """Which languages there are, and the files that they are read from. The setting `language` chooses one."""
+    folders = language_folders(settings_of(context))
+    found = {name: read_files(name, folders) for name in languages(folders)}
+    if as_json:
+        click.echo(json.dumps({name: [_fields(file) for file in files] for name, files in found.items()}))
+        return
+    for name, files in found.items():
+        click.echo(f"{name}")
+        for file in files:
+            said = printable(file.fault, 500) or f"{len(file.messages)} texts: {printable(str(file.path), 500)}"
+            click.echo(f"  {said}")
+
+
+def _fields(file: LanguageFile) -> dict[str, object]:
+    return {"path": str(file.path), "texts": len(file.messages), "fault": file.fault or None}
 
 
 @locale.command()

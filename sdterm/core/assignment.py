@@ -3,7 +3,8 @@
 from collections import defaultdict
 from collections.abc import Iterable
 
-from sdterm.core.names import find, printable
+from sdterm.core.additions import addition_options, additions
+from sdterm.core.names import find, normal, printable
 from sdterm.core.plan import choose_parts
 from sdterm.core.registry import PluginSet, check_options
 from sdterm.hooks import OutputSaver, Sampler, Scheduler
@@ -24,15 +25,29 @@ def assign(request: GenerationRequest, assignments: Iterable[str], plugins: Plug
     """The request with each `NAME=VALUE` set, one after the other.
 
     NAME is an option of the chosen sampler, scheduler or format, else a field of the request; `sampler.NAME`,
-    `scheduler.NAME` and `format.NAME` tell apart what several of them have. Raises UnknownNameError or RequestError,
+    `scheduler.NAME` and `format.NAME` tell apart what several of them have. `ID.NAME` is an option of the prompt
+    transform, memory optimizer or postprocessor ID, and asks for it. Raises UnknownNameError or RequestError,
     and what `choose_parts` raises.
     """
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
         if not equals:
             raise RequestError(f"{printable(assignment)!r} sets nothing: write NAME=VALUE, like eta=0.5.")
-        request = _assigned(request, name, value, *choose_parts(request, plugins))
+        if addition := _addition(name, plugins):
+            options = addition_options(request.model_copy(update={"options": {addition: value}}), plugins)
+            request = request.model_copy(update={"options": request.options | options})
+        else:
+            request = _assigned(request, name, value, *choose_parts(request, plugins))
     return request
+
+
+def _addition(name: str, plugins: PluginSet) -> str | None:
+    """The whole name, as `ID.NAME`, of an addition's option; None if it cannot be one. Raises UnknownNameError."""
+    owner, dot, _ = name.partition(".")
+    if not dot or normal(owner) in ("sampler", "scheduler", "format"):
+        return None
+    names = [f"{a.id}.{option.name}" for a in additions(plugins) for option in a.options]
+    return find("option", name, {known: known for known in names})
 
 
 def _assigned(

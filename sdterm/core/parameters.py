@@ -14,6 +14,7 @@ from zlib import crc32
 
 from sdterm import __version__
 from sdterm.core import infotext, record
+from sdterm.core.additions import Addition, asked_for, options_of
 from sdterm.core.infotext import Infotext
 from sdterm.core.library import CheckpointFile, Library
 from sdterm.core.names import UnknownNameError, normal, printable
@@ -21,7 +22,7 @@ from sdterm.core.plan import AUTOMATIC, ImagePlan, Plan
 from sdterm.core.prompt.networks import extract
 from sdterm.core.record import Record
 from sdterm.core.registry import PluginSet, check_options, named
-from sdterm.hooks import Option, OptionValue, Sampler, Scheduler
+from sdterm.hooks import MemoryOptimizer, Option, OptionValue, Postprocessor, Sampler, Scheduler
 from sdterm.request import SIZE_STEP, GenerationRequest, RequestError, make_request
 
 READ_AT_MOST = 32 << 30  # bytes of checkpoints hashed in search of one: half a minute to a few, once
@@ -35,6 +36,7 @@ _HOW = {
     "format",
     "format_options",
     "memory",
+    "transforms",
     "batch_cond_uncond",
     "precision",
 }
@@ -141,7 +143,8 @@ _LONGEST = 300  # characters of one of those
 
 _TOLD = {FAULTS, record.KEY, "Version"}
 """What was drawn is said by the other keys."""
-_OURS = {*KEYS, "Model hash", "Model", *_TOLD}
+_POSTPROCESS = "Postprocess"
+_OURS = {*KEYS, _POSTPROCESS, "Model hash", "Model", *_TOLD}
 
 # --- what is not drawn ------------------------------------------------------------------------------------------------
 
@@ -220,6 +223,7 @@ def alone(plan: Plan, image: ImagePlan) -> GenerationRequest:
             "prompt": image.prompt,
             "negative_prompt": image.negative_prompt,
             "styles": (),
+            "transforms": (),
             "model": plan.model,
             "sampler": plan.sampler,
             "scheduler": AUTOMATIC if normal(request.scheduler) == normal(AUTOMATIC) else plan.scheduler,
@@ -245,7 +249,8 @@ def image_infotext(
 ) -> str:
     """The infotext of one image. `made` tells what it was made with, for the record; `faults` what went wrong with
     plugins on the way (slug → what)."""
-    request = alone(plan, image)
+    additions = _drawing(plan.request, plugins)
+    request = _spelled_out(alone(plan, image), additions, plan.options)
     sampler, scheduler = _parts(request, plugins)
     drawn = Drawn(request, sampler)
     taken = {*_OURS}
@@ -258,6 +263,8 @@ def image_infotext(
         | {key.name: key.write(drawn) for key in _SGM}
         | _option_pairs(sampler.options, plan.sampler_options, taken)
         | {key.name: key.write(drawn) for key in _PADDING}
+        | {_POSTPROCESS: ", ".join(request.postprocess) or None}
+        | _addition_pairs(additions, request.options, taken)
         | {key: value for key, value in request.extra_params.items() if key not in taken and infotext.is_key(key)}
     )
     ignored = tuple(":".join((tag.kind, *tag.args)) for tag in extract(image.prompt)[1][:_TAGS])
@@ -266,7 +273,7 @@ def image_infotext(
     said = read(visible, plugins).fields
     unsaid = {
         name: value
-        for name, value in request.model_dump(mode="json", include=set(DRAWN) - {"model"}).items()
+        for name, value in request.model_dump(include=set(DRAWN) - {"model"}).items()
         if said.get(name) != value
     }
     parameters |= {
@@ -295,6 +302,45 @@ def _option_pairs(
         taken.add(key)
         if values[option.name] != option.default:
             pairs[key] = values[option.name]
+    return pairs
+
+
+def _drawing(request: GenerationRequest, plugins: PluginSet) -> tuple[Addition, ...]:
+    """What changes the pixels of what a request asks for besides: visible optimizers, and postprocessors in order."""
+    visible = [optimizer for optimizer in asked_for(MemoryOptimizer, request, plugins) if optimizer.effect == "visible"]
+    return (*visible, *sorted(asked_for(Postprocessor, request, plugins), key=lambda addition: addition.order))
+
+
+def _spelled_out(
+    request: GenerationRequest, additions: tuple[Addition, ...], given: Mapping[str, OptionValue]
+) -> GenerationRequest:
+    """The request with the labels of its postprocessors and the options that matter: an optimizer is asked for by its
+    options, so all of them do."""
+    options: dict[str, OptionValue] = {}
+    for addition in additions:
+        for option in addition.options:
+            value = options_of(addition, given)[option.name]
+            if isinstance(addition, MemoryOptimizer) or value != option.default:
+                options[f"{addition.id}.{option.name}"] = value
+    labels = tuple(addition.label for addition in additions if isinstance(addition, Postprocessor))
+    return request.model_copy(update={"postprocess": labels, "options": options})
+
+
+def _addition_key(addition: Addition, option: Option) -> str:
+    return option.infotext or f"{addition.label} {option.name.replace('_', ' ')}"
+
+
+def _addition_pairs(
+    additions: tuple[Addition, ...], options: Mapping[str, OptionValue], taken: set[str]
+) -> dict[str, OptionValue]:
+    """The options as pairs, under keys that are free; `taken` grows by them."""
+    pairs: dict[str, OptionValue] = {}
+    for addition in additions:
+        for option in addition.options:
+            key, name = _addition_key(addition, option), f"{addition.id}.{option.name}"
+            if name in options and key not in taken and infotext.is_key(key):
+                taken.add(key)
+                pairs[key] = options[name]
     return pairs
 
 
@@ -330,6 +376,9 @@ def read(text: Infotext, plugins: PluginSet, overrides: Mapping[str, str] | None
     for field, owner in (("scheduler_options", scheduler), ("sampler_options", sampler)):
         fields[field], wrong = _options(owner, parameters, used)
         lost += wrong
+    added, wrong = _additions(parameters, plugins, used)
+    fields |= added
+    lost += wrong
     rest = {name: value for name, value in parameters.items() if name not in used}
     lost += _not_honoured(rest, text.prompt)
     fields["extra_params"] = {name: value for name, value in rest.items() if _unknown(name) and _CLEAN.fullmatch(value)}
@@ -406,6 +455,34 @@ def _options(
                 if parameters[key].strip() not in ("0", "0.0"):  # A1111's way of saying: the default
                     wrong.append(f"{key} ({printable(parameters[key], limit=60)})")
     return values, wrong
+
+
+def _additions(parameters: Mapping[str, str], plugins: PluginSet, used: set[str]) -> tuple[dict[str, Any], list[str]]:
+    """The postprocessors and the options of them and of visible optimizers that the infotext gives, as request fields,
+    and the keys whose values do not do; `used` grows by both."""
+    labels: list[str] = []
+    options: dict[str, OptionValue] = {}
+    wrong: list[str] = []
+    names = [name.strip() for name in parameters.get(_POSTPROCESS, "").split(",")]
+    for name in filter(None, names):
+        try:
+            labels.append(plugins.postprocessor(name).label)
+        except UnknownNameError:
+            wrong.append(f"{_POSTPROCESS} ({printable(name, limit=60)})")
+    there: list[Addition] = [plugins.postprocessor(label) for label in labels]
+    there += [optimizer for optimizer in plugins.all(MemoryOptimizer) if optimizer.effect == "visible"]
+    for addition in there:
+        for option in addition.options:
+            key = _addition_key(addition, option)
+            if key not in parameters or key in used:
+                continue
+            used.add(key)
+            try:
+                value = check_options(addition.label, (option,), {option.name: parameters[key]})[option.name]
+                options[f"{addition.id}.{option.name}"] = value
+            except RequestError:
+                wrong.append(f"{key} ({printable(parameters[key], limit=60)})")
+    return {"postprocess": tuple(labels), "options": options}, wrong
 
 
 def _checksum(text: Infotext) -> str:

@@ -2,18 +2,21 @@
 
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from types import MappingProxyType
 
 from pydantic import BaseModel, ConfigDict
 
+from sdterm.core.additions import addition_options, all_asked_for, asked_for, options_of
 from sdterm.core.library import CheckpointFile, Library, ModelFileError
 from sdterm.core.names import UnknownNameError, normal, printable
-from sdterm.core.registry import PluginFailure, PluginSet, check_options, named
+from sdterm.core.registry import ContractError, PluginFailure, PluginSet, check_options, named
 from sdterm.core.styles import Styles
+from sdterm.core.wildcards import FOLDER as WILDCARDS
+from sdterm.core.wildcards import Wildcards
 from sdterm.hooks import (
     ModelFamily,
     ModelMatch,
@@ -22,6 +25,7 @@ from sdterm.hooks import (
     PluginError,
     PromptContext,
     PromptText,
+    PromptTransform,
     Sampler,
     Scheduler,
 )
@@ -30,6 +34,8 @@ from sdterm.request import MAX_PROMPT, GenerationRequest, RequestError
 AUTOMATIC = "Automatic"
 _NOT_TEXT = re.compile(r"[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")  # as in a request
 _MOST_TEXTS = 100_000  # of one transform for one prompt: combinations grow fast
+MOST_IMAGES = 1000
+"""That a job grows to where a prompt transform makes several texts of one."""
 _SEEDS = 4_294_967_294  # A1111 draws -1 from 0 … 4294967293
 
 
@@ -60,6 +66,8 @@ class Plan(BaseModel):
     sampler_options: dict[str, OptionValue]
     scheduler_options: dict[str, OptionValue]
     format_options: dict[str, OptionValue]
+    options: dict[str, OptionValue] = {}
+    """Of what else was asked for, as far as they were given: see `core.additions`."""
     model: str
     model_hash: str
     """SHA-256 of the checkpoint, hex."""
@@ -93,8 +101,7 @@ def choose_parts(request: GenerationRequest, plugins: PluginSet) -> tuple[Sample
     sampler, scheduler_name = _sampler(request, plugins)
     scheduler = plugins.scheduler(scheduler_name or sampler.default_scheduler or "Uniform")
     saver = plugins.saver(request.format)
-    for name in request.memory:
-        plugins.optimizer(name)
+    _additions(request, plugins)
     for part, field in ((sampler, "sampler_options"), (scheduler, "scheduler_options"), (saver, "format_options")):
         try:
             check_options(part.label, part.options, getattr(request, field))
@@ -102,6 +109,12 @@ def choose_parts(request: GenerationRequest, plugins: PluginSet) -> tuple[Sample
             error.field = field
             raise
     return sampler, scheduler, saver
+
+
+def _additions(request: GenerationRequest, plugins: PluginSet) -> dict[str, OptionValue]:
+    """The options of what is asked for besides, all of which must be there."""
+    all_asked_for(request, plugins)
+    return addition_options(request, plugins)
 
 
 def choose_again(plan: Plan, plugins: PluginSet, library: Library) -> Choices:
@@ -144,7 +157,7 @@ def recognise(checkpoint: CheckpointFile, plugins: PluginSet) -> tuple[ModelFami
             with plugins.guard(family, ModelFileError):
                 match = family.detect(checkpoint)
                 if not isinstance(match, ModelMatch | None):
-                    raise TypeError(f"it gave {match!r}, which is no ModelMatch")
+                    raise ContractError(f"it gave {printable(repr(match))}, which is no ModelMatch")
         except PluginFailure as error:
             failure = failure or error
             continue
@@ -173,23 +186,32 @@ def prepare(
     first_seed = draw_seed() if request.seed == -1 else request.seed
     varied = request.variation_strength > 0
     first_variation = draw_variation() if varied and request.variation_seed == -1 else max(request.variation_seed, 0)
-    context = PromptContext(MappingProxyType(dict(styles)))
     sampler, scheduler, saver = choices.sampler, choices.scheduler, choices.saver
     kept_automatic = _sampler(request, plugins)[1] is None and sampler.default_scheduler is None
+    options = _additions(request, plugins)
+    fold = Fold(
+        tuple(t for t in plugins.transforms() if t.default or t in asked_for(PromptTransform, request, plugins)),
+        plugins,
+        PromptContext(MappingProxyType(dict(styles)), Wildcards(library.root / WILDCARDS)),
+        options,
+    )
+
+    def drawn(index: int) -> tuple[ImagePlan, int]:
+        seed = first_seed + (0 if varied else index)  # as in A1111: variations of one seed, not of many
+        text, texts = fold(PromptText(request.prompt, request.negative_prompt, request.styles), seed, index)
+        image = ImagePlan(
+            seed=first_seed if text.first_seed else seed,
+            variation_seed=first_variation + (index if varied else 0),
+            prompt=text.positive,
+            negative_prompt=text.negative,
+        )
+        return image, texts
+
+    first, texts = drawn(0)
+    count = max(request.batch_size * request.batch_count, texts)
     return Plan(
         request=request,
-        images=tuple(
-            _image(
-                request,
-                # As in A1111: variations of one seed, not of many.
-                first_seed + (0 if varied else index),
-                first_variation + (index if varied else 0),
-                index,
-                plugins,
-                context,
-            )
-            for index in range(request.batch_size * request.batch_count)
-        ),
+        images=(first, *(drawn(index)[0] for index in range(1, count))),
         width=request.width or choices.match.native_size,
         height=request.height or choices.match.native_size,
         sampler=sampler.label,
@@ -197,6 +219,7 @@ def prepare(
         sampler_options=check_options(sampler.label, sampler.options, request.sampler_options),
         scheduler_options=check_options(scheduler.label, scheduler.options, request.scheduler_options),
         format_options=check_options(saver.label, saver.options, request.format_options),
+        options=options,
         model=choices.checkpoint.name,
         model_hash=library.sha256(choices.checkpoint.path),
     )
@@ -212,43 +235,57 @@ def _check_variation(request: GenerationRequest, downscale: int) -> None:
         )
 
 
-def _image(
-    request: GenerationRequest, seed: int, variation_seed: int, index: int, plugins: PluginSet, context: PromptContext
-) -> ImagePlan:
-    text = PromptText(request.prompt, request.negative_prompt, request.styles)
-    text = transformed(text, seed, index, plugins, context)
-    return ImagePlan(seed=seed, variation_seed=variation_seed, prompt=text.positive, negative_prompt=text.negative)
+@dataclass(frozen=True)
+class Fold:
+    """The prompt transforms of a job, one after the other."""
 
+    transforms: tuple[PromptTransform, ...]
+    plugins: PluginSet
+    context: PromptContext
+    options: Mapping[str, OptionValue]
 
-def transformed(text: PromptText, seed: int, index: int, plugins: PluginSet, context: PromptContext) -> PromptText:
-    """Fold the prompt transforms; one that returns several texts spreads them over the images in turn. Raises
-    RequestError if one refuses, PluginFailure if one fails."""
-    for transform in plugins.transforms():
+    def __call__(self, text: PromptText, seed: int, index: int) -> tuple[PromptText, int]:
+        """(the text of image `index`, how many images it takes until every text that is to be drawn was). Several
+        texts are spread over the images in turn; of two transforms that want all theirs drawn, every pair is. Raises
+        RequestError if one refuses, PluginFailure if one fails."""
+        wanted, first_seed = 1, False
+        for transform in self.transforms:
+            texts = self._texts(transform, text, seed)
+            text = texts[index // wanted % len(texts) if transform.draws_all else index % len(texts)]
+            first_seed |= text.first_seed
+            wanted *= len(texts) if transform.draws_all else 1
+            if wanted > MOST_IMAGES:
+                raise RequestError(
+                    f"{transform.label} makes {wanted:,} prompts of this one; the limit is {MOST_IMAGES:,}."
+                )
+        return replace(text, first_seed=first_seed), wanted
+
+    def _texts(self, transform: PromptTransform, text: PromptText, seed: int) -> tuple[PromptText, ...]:
         try:
-            with plugins.guard(transform):
-                texts = transform.transform(text, Random(f"{seed}:{transform.id}"), context)
-                text = _one_of(texts, index)
+            with self.plugins.guard(transform, RequestError):
+                rng = Random(f"{seed}:{transform.id}")
+                given = transform.transform(text, rng, self.context, **options_of(transform, self.options))
+                return _checked(given)
         except PluginFailure:
             raise
         except PluginError as error:  # a transform's own word on the prompt
             raise RequestError(str(error)) from error
-    return text
 
 
-def _one_of(texts: object, index: int) -> PromptText:
-    """Image `index`'s of the texts that a transform gave. Raises TypeError or ValueError if it may not give that."""
+def _checked(texts: object) -> tuple[PromptText, ...]:
+    """The texts that a transform gave. Raises ContractError if it may not give those."""
     if not isinstance(texts, tuple | list) or not texts:
-        raise TypeError("it gave no PromptText")
+        raise ContractError("it gave no PromptText")
     if len(texts) > _MOST_TEXTS:
-        raise ValueError(f"it gave {len(texts):,} texts; at most {_MOST_TEXTS:,} are taken")
-    text = texts[index % len(texts)]
-    if not isinstance(text, PromptText) or not isinstance(text.styles, tuple | list):
-        raise TypeError("it gave no PromptText")
-    for words in (text.positive, text.negative, *text.styles):
-        if not isinstance(words, str):
-            raise TypeError(f"it gave {type(words).__name__} for text")
-        if len(words) > MAX_PROMPT:
-            raise ValueError(f"it gave {len(words):,} characters; at most {MAX_PROMPT:,} are taken")
-        if wrong := _NOT_TEXT.search(words):
-            raise ValueError(f"it gave the character U+{ord(wrong[0]):04X}, which no prompt may have")
-    return text
+        raise ContractError(f"it gave {len(texts):,} texts; at most {_MOST_TEXTS:,} are taken")
+    for text in texts:
+        if not isinstance(text, PromptText) or not isinstance(text.styles, tuple | list):
+            raise ContractError("it gave no PromptText")
+        for words in (text.positive, text.negative, *text.styles):
+            if not isinstance(words, str):
+                raise ContractError(f"it gave {type(words).__name__} for text")
+            if len(words) > MAX_PROMPT:
+                raise ContractError(f"it gave {len(words):,} characters; at most {MAX_PROMPT:,} are taken")
+            if wrong := _NOT_TEXT.search(words):
+                raise ContractError(f"it gave the character U+{ord(wrong[0]):04X}, which no prompt may have")
+    return tuple(texts)

@@ -30,6 +30,7 @@ from sdterm.hooks import (
     OptionValue,
     OutputSaver,
     PluginError,
+    Postprocessor,
     PromptTransform,
     Sampler,
     Scheduler,
@@ -42,10 +43,11 @@ WORDS: Mapping[type, str] = {
     Scheduler: "scheduler",
     ModelFamily: "model family",
     MemoryOptimizer: "memory optimizer",
+    Postprocessor: "postprocessor",
     OutputSaver: "output saver",
 }
 
-Descriptor = Sampler | Scheduler | OutputSaver | MemoryOptimizer | PromptTransform | ModelFamily
+Descriptor = Sampler | Scheduler | OutputSaver | MemoryOptimizer | PromptTransform | ModelFamily | Postprocessor
 
 HOOKS: Mapping[str, type[Descriptor]] = {
     "sdterm_prompt_transforms": PromptTransform,
@@ -53,6 +55,7 @@ HOOKS: Mapping[str, type[Descriptor]] = {
     "sdterm_schedulers": Scheduler,
     "sdterm_model_families": ModelFamily,
     "sdterm_memory_optimizers": MemoryOptimizer,
+    "sdterm_postprocessors": Postprocessor,
     "sdterm_output_savers": OutputSaver,
 }
 
@@ -70,6 +73,10 @@ class PluginFailure(PluginError):
     def __init__(self, message: str, slug: str) -> None:
         super().__init__(message)
         self.slug = slug
+
+
+class ContractError(Exception):
+    """A plugin gave or did what its hook does not allow, in words that follow its name: "it gave no bytes"."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +128,9 @@ class PluginSet:
 
     def optimizer(self, name: str) -> MemoryOptimizer:
         return find("memory optimizer", name, named(self.all(MemoryOptimizer)))
+
+    def postprocessor(self, name: str) -> Postprocessor:
+        return find("postprocessor", name, named(self.all(Postprocessor)))
 
     def transforms(self) -> tuple[PromptTransform, ...]:
         return tuple(sorted(self.all(PromptTransform), key=lambda transform: transform.order))
@@ -244,6 +254,8 @@ def _check_names(descriptor: Descriptor) -> None:
 
 def _said(error: BaseException) -> str:
     """An error's kind and words; a stranger's error may fail at saying them."""
+    if isinstance(error, ContractError):
+        return str(error)
     try:
         return printable(f"{type(error).__name__}: {error}", _LONGEST).rstrip(".")
     except Exception:

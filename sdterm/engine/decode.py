@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
+from sdterm.core.registry import ContractError
 from sdterm.hooks import Components
 
 
@@ -17,7 +18,7 @@ def decode_image(components: Components, latents: torch.Tensor) -> NDArray[Any]:
     alone, so that its batch never changes it. Raises BlackImageError."""
     decoded = components.decode(latents[None].to(components.dtype))[0].float()
     if decoded.shape != (3, *(side * components.downscale for side in latents.shape[1:])):
-        raise ValueError(f"it decoded latents {tuple(latents.shape)} to {tuple(decoded.shape)}")
+        raise ContractError(f"it decoded latents {tuple(latents.shape)} to {tuple(decoded.shape)}")
     pixels = ((decoded + 1) / 2).clamp(0, 1)
     if not torch.isfinite(pixels).all():
         raise BlackImageError("The decoded image is not a number.")

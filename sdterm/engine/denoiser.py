@@ -6,6 +6,7 @@ from typing import Protocol
 
 import torch
 
+from sdterm.core.registry import ContractError
 from sdterm.engine.conditioning import Conditioner, Part
 from sdterm.hooks import Components, Denoised, ModelSampling
 from sdterm.request import GenerationRequest
@@ -93,7 +94,7 @@ def guided_denoiser(
             noisy = scaled[group.images]
             eps = components.predict(noisy, t.expand(len(group.rows)), group.vectors).float()
             if eps.shape != noisy.shape:
-                raise ValueError(f"it predicted {tuple(eps.shape)} for latents {tuple(noisy.shape)}")
+                raise ContractError(f"it predicted {tuple(eps.shape)} for latents {tuple(noisy.shape)}")
             for row, x0_row in zip(group.rows, x[group.images] + eps * c_out, strict=True):
                 x0[row] = x0_row
         if not guide:

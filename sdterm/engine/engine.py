@@ -12,9 +12,11 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sdterm.core.additions import asked_for
 from sdterm.core.dataroot import EMBEDDINGS, data_root
 from sdterm.core.library import Library, file_stems
 from sdterm.core.names import printable
@@ -33,6 +35,7 @@ from sdterm.engine.isolation import isolated
 from sdterm.engine.job import Job, Resume, encoded, header, record_of, recorded_seeds
 from sdterm.engine.loading import (
     Model,
+    Optimizer,
     OptimizerError,
     UndoError,
     can_switch,
@@ -41,6 +44,8 @@ from sdterm.engine.loading import (
     load_model,
     with_optimizers,
 )
+from sdterm.engine.postprocess import postprocessed
+from sdterm.engine.preview import colours
 from sdterm.engine.recorder import CancelledError, NonFiniteError, PausedError
 from sdterm.engine.sample import in_the_network, noise_levels, paused_previews, progress, sample_batch
 from sdterm.engine.schedule import run_sigmas
@@ -155,7 +160,7 @@ class Engine:
         try:
             choices = choose(request, plugins, self.library)
             plan = prepare(request, choices, plugins, self.library, self.styles)
-            optimizers, _ = choose_optimizers(plugins, request.memory, self.device)
+            optimizers, _ = choose_optimizers(plugins, request, plan.options, self.device)
             dtype = pick_dtype(self.device, request.precision)
             with torch.inference_mode():
                 self._load_as_asked(request, choices, plan, plugins, dtype, optimizers, Faults(), noticed)
@@ -190,7 +195,7 @@ class Engine:
         else:
             choices = choose(request, plugins, self.library)
             plan = prepare(request, choices, plugins, self.library, self.styles, **recorded_seeds(tape, request))
-        optimizers, refused = choose_optimizers(plugins, request.memory, self.device)
+        optimizers, refused = choose_optimizers(plugins, request, plan.options, self.device)
         emit(_started(plan, choices))
         faults = Faults()
         for plugin in plugins.problems:
@@ -257,19 +262,19 @@ class Engine:
         plan: Plan,
         plugins: PluginSet,
         dtype: torch.dtype,
-        optimizers: tuple[MemoryOptimizer, ...],
+        optimizers: tuple[Optimizer, ...],
         faults: Faults,
         emit: Callable[[Event], None],
-    ) -> tuple[Model, tuple[MemoryOptimizer, ...]]:
+    ) -> tuple[Model, tuple[Optimizer, ...]]:
         """The model with the optimizers that work. Raises OptimizerError if one does not that the request names."""
         while True:
             try:
                 return self._load(choices, plan, plugins, dtype, optimizers, emit), optimizers
             except OptimizerError as error:
-                if error.optimizer in map(plugins.optimizer, request.memory):
+                if error.optimizer in asked_for(MemoryOptimizer, request, plugins):
                     raise
                 faults.tell(left_out(error), emit)
-                optimizers = tuple(optimizer for optimizer in optimizers if optimizer is not error.optimizer)
+                optimizers = tuple(optimizer for optimizer in optimizers if optimizer.of is not error.optimizer)
 
     def _load(
         self,
@@ -277,7 +282,7 @@ class Engine:
         plan: Plan,
         plugins: PluginSet,
         dtype: torch.dtype,
-        optimizers: tuple[MemoryOptimizer, ...],
+        optimizers: tuple[Optimizer, ...],
         emit: Callable[[Event], None],
     ) -> Model:
         """The model, from memory if it is there, with these optimizers on."""
@@ -393,8 +398,8 @@ class Engine:
     ) -> tuple[Image, NDArray[Any]]:
         """Latents [C, h, w] → the encoded image and its pixels. A black or impossible one is decoded again in
         float32."""
-        pixels = self._decode(job, latents, emit)
         image = job.plan.images[index]
+        pixels = postprocessed(job, image, self._decode(job, latents, emit))
         height, width = pixels.shape[:2]
         pixel_hash = hashlib.sha256(pixels.tobytes()).hexdigest()
 
@@ -402,7 +407,7 @@ class Engine:
             made = record_of(job, index, self.device, saver)
             return image_infotext(job.plan, image, job.plugins, made, {**job.faults.said, **faults})
 
-        file = encoded(job, pixels, infotext, emit)
+        file = encoded(job, pixels, infotext, lambda: self._frames(job, index), emit)
         finished = Image(
             index=index,
             seed=image.seed,
@@ -415,6 +420,12 @@ class Engine:
             pixel_hash=pixel_hash,
         )
         return finished, pixels
+
+    def _frames(self, job: Job, index: int) -> NDArray[Any]:
+        """What the network made of an image in each of its calls, uint8 [T, h, w, 3]."""
+        assert self._model
+        rows = (job.tape.row(index, call) for call in range(job.tape.recorded(index)))
+        return np.stack([colours(row.result.x0, self._model.components.latent_rgb) for row in rows if row])
 
     def _decode(self, job: Job, latents: torch.Tensor, emit: Callable[[Event], None]) -> NDArray[Any]:
         assert self._model  # loaded by _sample

@@ -69,7 +69,7 @@ def emit_grid(job: Job, drawn: Mapping[int, Cell], emit: Callable[[Event], None]
         saved = {index: _read(path) for index, path in job.saved.items() if path and index not in job.left_out}
         cells = [cell for _, cell in sorted({**saved, **drawn}.items())]
         grid, infotext = image_grid([cell.pixels for cell in cells]), cells[0].infotext
-        file = encoded(job, grid, lambda saver, faults: infotext, emit)
+        file = encoded(job, grid, lambda saver, faults: infotext, lambda: grid[None][:0], emit)
     except (PluginError, ImageFileError, MemoryError) as error:
         emit(Warning(code="grid_skipped", message=f"The grid is left out. {error}"))
         return

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sdterm.core.registry import Descriptor
+from sdterm.core.registry import ContractError, Descriptor
 from sdterm.hooks import Components, MemoryOptimizer, ModelFamily, PromptTransform, Sampler, Scheduler
 
 _DRAWING = (PromptTransform, Sampler, Scheduler)
@@ -31,7 +31,7 @@ _SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
 @contextmanager
 def isolated(part: Descriptor, device: torch.device) -> Iterator[None]:
     """Around a plugin's code: what it moved of the process's random numbers and settings is put back. Raises
-    RuntimeError if it drew random numbers there that decide the picture: nobody could draw that one again."""
+    ContractError if it drew random numbers there that decide the picture: nobody could draw that one again."""
     if isinstance(part, ModelFamily):  # entered for every call of the network; see `no_random_numbers`
         yield
         return
@@ -44,7 +44,7 @@ def isolated(part: Descriptor, device: torch.device) -> Iterator[None]:
         if not isinstance(part, MemoryOptimizer):  # to change those may be what it is for
             _set(settings)
     if moved and isinstance(part, _DRAWING):
-        raise RuntimeError(_moved(moved))
+        raise ContractError(_moved(moved))
 
 
 @contextmanager
@@ -59,15 +59,15 @@ def random_numbers_kept(device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def no_random_numbers(device: torch.device) -> Iterator[None]:
-    """Around a call of the network. Raises RuntimeError if it drew from torch's own random numbers."""
+    """Around a call of the network. Raises ContractError if it drew from torch's own random numbers."""
     cpu, gpu = torch.get_rng_state(), _gpu_state(device)
     yield
     if not torch.equal(torch.get_rng_state(), cpu):
         torch.set_rng_state(cpu)
-        raise RuntimeError(_moved(["torch"]))
+        raise ContractError(_moved(["torch"]))
     if gpu is not None and not torch.equal(_gpu_state(device), gpu):  # type: ignore[arg-type]  # there still is one
         _set_gpu_state(device, gpu)
-        raise RuntimeError(_moved([f"torch on {device.type}"]))
+        raise ContractError(_moved([f"torch on {device.type}"]))
 
 
 def _moved(names: list[str]) -> str:

@@ -9,19 +9,21 @@ import torch
 from numpy.typing import NDArray
 
 from sdterm import __version__
+from sdterm.core.additions import all_asked_for, asked_for, options_of
 from sdterm.core.plan import Choices, ImagePlan, Plan
 from sdterm.core.record import Record
-from sdterm.core.registry import PluginSet, check_options
+from sdterm.core.registry import ContractError, PluginSet, check_options
 from sdterm.engine.device import device_name
 from sdterm.engine.failures import blamed
 from sdterm.engine.faults import Faults
+from sdterm.engine.loading import Optimizer
 from sdterm.engine.tape import Tape, read_header
 from sdterm.events import Event, Warning
 from sdterm.hooks import MemoryOptimizer, OptionValue, OutputSaver, PluginError
 from sdterm.request import GenerationRequest
 
 # Parts of a request that change how it is computed, not what is drawn: a tape outlives a change of these.
-HOW = {"memory", "batch_cond_uncond", "format", "format_options", "grid"}
+HOW = {"memory", "batch_cond_uncond", "format", "format_options", "grid", "postprocess"}
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Job:
     plugins: PluginSet
     choices: Choices
     plan: Plan
-    optimizers: tuple[MemoryOptimizer, ...]
+    optimizers: tuple[Optimizer, ...]
     sigmas: torch.Tensor
     tape: Tape
     dtype: torch.dtype
@@ -82,16 +84,17 @@ def encoded(
     job: Job,
     pixels: NDArray[Any],
     infotext: Callable[[OutputSaver, Mapping[str, str]], str],
+    frames: Callable[[], NDArray[Any]],
     emit: Callable[[Event], None],
 ) -> Encoded:
     """Pixels [H, W, 3] as a file in the chosen format. A finished picture is not thrown away: where that format's saver
     fails or refuses, it becomes a PNG. infotext: what the picture says, given its saver and what plugins did to it
-    alone (slug → what). Raises PluginError if PNG fails, too."""
+    alone (slug → what). frames: those of the steps, for a saver that wants them. Raises PluginError if PNG fails."""
     saver, png = job.choices.saver, job.plugins.saver("png")
     pixels.setflags(write=False)  # or a saver might change what is hashed and shown in the grid
     try:
         text = infotext(saver, {})
-        return Encoded(_encode(job, saver, pixels, text), saver.suffix, text)
+        return Encoded(_encode(job, saver, pixels, text, frames), saver.suffix, text)
     except PluginError as error:
         if saver is png:
             raise
@@ -99,14 +102,17 @@ def encoded(
         warning = Warning(code="saver_failed", message=said, source=blamed(error))
     job.faults.tell(warning, emit, keep=False)
     text = infotext(png, {warning.source or job.plugins.owner(saver): warning.message})
-    return Encoded(_encode(job, png, pixels, text), png.suffix, text)
+    return Encoded(_encode(job, png, pixels, text, frames), png.suffix, text)
 
 
-def _encode(job: Job, saver: OutputSaver, pixels: NDArray[Any], infotext: str) -> bytes:
+def _encode(
+    job: Job, saver: OutputSaver, pixels: NDArray[Any], infotext: str, frames: Callable[[], NDArray[Any]]
+) -> bytes:
+    more = {"frames": frames()} if saver.frames else {}
     with job.plugins.guard(saver):
-        data = saver.encode(pixels.view(), infotext, **_options(job, saver))
+        data = saver.encode(pixels.view(), infotext, **more, **_options(job, saver))
         if not isinstance(data, bytes) or not data:
-            raise TypeError("it gave no bytes")
+            raise ContractError("it gave no bytes")
     return data
 
 
@@ -119,7 +125,9 @@ def header(
     plan: Plan, choices: Choices, plugins: PluginSet, dtype: torch.dtype, device: torch.device, sigmas: torch.Tensor
 ) -> dict[str, Any]:
     """What recorded rows depend on, under the words a user is told when one of them changed."""
+    visible = [o for o in asked_for(MemoryOptimizer, plan.request, plugins) if o.effect == "visible"]
     owners = {plugins.owner(part) for part in (choices.sampler, choices.scheduler, choices.family)}
+    owners |= {plugins.owner(optimizer) for optimizer in visible}
     return {
         "request": plan.request.model_dump(mode="json", exclude=HOW),
         "prompt or seed": [image.model_dump(mode="json") for image in plan.images],
@@ -129,6 +137,7 @@ def header(
         "precision": str(dtype),
         "device": device_name(device),
         "thread count": torch.get_num_threads(),
+        "memory optimizers": [[optimizer.id, options_of(optimizer, plan.options)] for optimizer in visible],
         "version of torch": torch.__version__,
         "version of sdterm": __version__,
     }
@@ -137,6 +146,7 @@ def header(
 def record_of(job: Job, index: int, device: torch.device, saver: OutputSaver) -> Record:
     """What image `index` is made with, for whoever wants to draw it again or ask why it differs."""
     drawers = {job.plugins.owner(part) for part in (job.choices.sampler, job.choices.scheduler, job.choices.family)}
+    drawers |= {job.plugins.owner(part) for part in all_asked_for(job.request, job.plugins)}
     strangers = [p.source for p in job.plugins.plugins if p.source.origin != "built-in" and p.source.slug in drawers]
     dtype = torch.float32 if job.tape.is_float32(index) else job.dtype
     size = 1 if job.choices.sampler.batch_coupled else job.request.batch_size
@@ -150,7 +160,7 @@ def record_of(job: Job, index: int, device: torch.device, saver: OutputSaver) ->
         format=saver.id,
         format_options={o.name: v for o in saver.options if (v := _options(job, saver)[o.name]) != o.default},
         plugins=tuple(f"{source.slug}@{source.digest}" for source in strangers),
-        memory=job.request.memory,
+        memory=tuple(optimizer.id for optimizer in asked_for(MemoryOptimizer, job.request, job.plugins)),
     )
 
 

@@ -1,20 +1,22 @@
 """A checkpoint in memory: built by its family, shaped by memory optimizers."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 
+from sdterm.core.additions import asked_for, options_of
 from sdterm.core.library import CheckpointFile, ModelFileError
 from sdterm.core.plan import Choices
-from sdterm.core.registry import PluginSet
+from sdterm.core.registry import ContractError, PluginSet
 from sdterm.engine.conditioning import Conditioner
 from sdterm.engine.failures import blamed
 from sdterm.engine.isolation import Untouched, random_numbers_kept
 from sdterm.events import Warning
-from sdterm.hooks import Components, MemoryOptimizer, ModelFamily, PluginError
+from sdterm.hooks import Components, MemoryOptimizer, ModelFamily, OptionValue, PluginError
+from sdterm.request import GenerationRequest
 
 
 class OptimizerError(PluginError):
@@ -30,13 +32,21 @@ class UndoError(OptimizerError):
 
 
 @dataclass(frozen=True)
+class Optimizer:
+    """A memory optimizer with the options that it is applied with."""
+
+    of: MemoryOptimizer
+    options: Mapping[str, OptionValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Model:
     """A loaded checkpoint: what was read, how, and the parts that run."""
 
     sha256: str
     dtype: torch.dtype
     family: ModelFamily
-    optimizers: tuple[MemoryOptimizer, ...]
+    optimizers: tuple[Optimizer, ...]
     components: Components
     condition: Conditioner
     untouched: tuple[Untouched | None, ...] = ()
@@ -44,17 +54,19 @@ class Model:
 
 
 def choose_optimizers(
-    plugins: PluginSet, asked: Sequence[str], device: torch.device
-) -> tuple[tuple[MemoryOptimizer, ...], tuple[Warning, ...]]:
+    plugins: PluginSet, request: GenerationRequest, options: Mapping[str, OptionValue], device: torch.device
+) -> tuple[tuple[Optimizer, ...], tuple[Warning, ...]]:
     """The optimizers to use, one per group, and a warning for each that cannot be used here though it was asked for,
-    or failed at saying whether it can."""
+    or failed at saying whether it can. Raises OptimizerError if the picture would be another without it."""
     chosen: dict[str, MemoryOptimizer] = {}
     refused: list[Warning] = []
-    for optimizer in map(plugins.optimizer, asked):
+    for optimizer in asked_for(MemoryOptimizer, request, plugins):
         with plugins.guard(optimizer):
             usable, reason = optimizer.supports(device)
         if usable:
             chosen[optimizer.group] = optimizer
+        elif optimizer.effect == "visible":
+            raise OptimizerError(PluginError(f"{optimizer.label} cannot be used here: {reason}."), optimizer)
         else:
             said = f"{optimizer.label} cannot be used here: {reason}. Going on without it."
             refused.append(Warning(code="optimizer_skipped", message=said))
@@ -69,7 +81,7 @@ def choose_optimizers(
         else:
             if usable:
                 chosen[optimizer.group] = optimizer
-    return tuple(chosen.values()), tuple(refused)
+    return tuple(Optimizer(each, options_of(each, options)) for each in chosen.values()), tuple(refused)
 
 
 def left_out(error: PluginError) -> Warning:
@@ -83,7 +95,7 @@ def load_model(
     sha256: str,
     device: torch.device,
     dtype: torch.dtype,
-    optimizers: Sequence[MemoryOptimizer],
+    optimizers: Sequence[Optimizer],
     tell: Callable[[float], None] = lambda fraction: None,
 ) -> Model:
     """Read the weights and apply the optimizers. tell: called with the fraction of the weights read so far. Raises
@@ -107,39 +119,39 @@ def _telling(checkpoint: CheckpointFile, tell: Callable[[float], None]) -> Check
     return replace(checkpoint, on_read=on_read)
 
 
-def can_switch(model: Model, optimizers: Sequence[MemoryOptimizer]) -> bool:
+def can_switch(model: Model, optimizers: Sequence[Optimizer]) -> bool:
     """Whether the model gets to these optimizers without being built again: those to leave can be undone."""
-    return all(old.undo for old in model.optimizers[_staying(model, optimizers) :])
+    return all(old.of.undo for old in model.optimizers[_staying(model, optimizers) :])
 
 
-def _staying(model: Model, optimizers: Sequence[MemoryOptimizer]) -> int:
+def _staying(model: Model, optimizers: Sequence[Optimizer]) -> int:
     """How many may stay: each was applied on top of those before it, and is undone before they are."""
     pairs = enumerate(zip(model.optimizers, optimizers, strict=False))
     return next((i for i, (old, new) in pairs if old != new), min(len(model.optimizers), len(optimizers)))
 
 
-def with_optimizers(model: Model, plugins: PluginSet, optimizers: Sequence[MemoryOptimizer]) -> Model:
+def with_optimizers(model: Model, plugins: PluginSet, optimizers: Sequence[Optimizer]) -> Model:
     """The model with exactly these optimizers on. Raises OptimizerError naming one that fails, UndoError one that did
     not put things back: then it is a model that cannot be trusted and is to be built again."""
     components, staying = model.components, _staying(model, optimizers)
     untouched = list(model.untouched)
     for old in reversed(model.optimizers[staying:]):
-        assert old.undo  # see can_switch
+        assert old.of.undo  # see can_switch
         before = untouched.pop()
         try:
-            with _process_restored(before), plugins.guard(old):
-                old.undo(components)
+            with _process_restored(before), plugins.guard(old.of):
+                old.of.undo(components)
                 if before and not before.is_as_it_was(components):
-                    raise ValueError("its undo did not put everything back")
+                    raise ContractError("its undo did not put everything back")
         except PluginError as error:
-            raise UndoError(error, old) from error
+            raise UndoError(error, old.of) from error
     for new in optimizers[staying:]:
-        before = Untouched.of(components) if plugins.is_foreign(new) else None
+        before = Untouched.of(components) if plugins.is_foreign(new.of) else None
         try:
-            with _process_restored(before), plugins.guard(new):
-                new.apply(components)
+            with _process_restored(before), plugins.guard(new.of):
+                new.of.apply(components, **new.options)
         except PluginError as error:
-            raise OptimizerError(error, new) from error
+            raise OptimizerError(error, new.of) from error
         untouched.append(before)
     return replace(model, optimizers=tuple(optimizers), untouched=tuple(untouched))
 

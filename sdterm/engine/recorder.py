@@ -9,6 +9,7 @@ from queue import Queue
 
 import torch
 
+from sdterm.core.registry import ContractError
 from sdterm.engine.denoiser import Network
 from sdterm.engine.tape import Row, Tape, checksum
 from sdterm.hooks import Denoised
@@ -22,7 +23,7 @@ class PausedError(Exception):
     """The batch reached the step at which it is to wait."""
 
 
-class MisuseError(ValueError):
+class MisuseError(ContractError):
     """The sampler asked for what no network can answer."""
 
 
@@ -31,11 +32,11 @@ class SwallowedError(BaseException):
 
 
 class NonFiniteError(ArithmeticError):
-    """A denoiser call gave NaN or infinity."""
+    """A denoiser call gave NaN or infinity. `was_given`: because it was given such latents."""
 
-    def __init__(self, call: int) -> None:
+    def __init__(self, call: int, was_given: bool) -> None:
         super().__init__(f"The model's output is not a number from network call {call + 1} on.")
-        self.call = call
+        self.call, self.was_given = call, was_given
 
 
 @dataclass(frozen=True)
@@ -183,9 +184,7 @@ class Recorder:
     def _record(self, call: _Call) -> torch.Tensor:
         x, result = call.x.cpu(), _map(torch.Tensor.cpu, call.result)
         if not torch.isfinite(result.x0).all():
-            if not torch.isfinite(x).all():
-                raise MisuseError(f"its latents are not numbers at network call {call.number + 1}")
-            raise NonFiniteError(call.number)
+            raise NonFiniteError(call.number, was_given=not torch.isfinite(x).all())
         for position, image in enumerate(self._images):
             own = Denoised(result.x0[position], result.uncond[position] if result.uncond is not None else None)
             self._tape.append(Row(image, call.number, call.sigma, checksum(x[position]), own))

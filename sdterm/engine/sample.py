@@ -8,7 +8,7 @@ import torch
 
 from sdterm.core.plan import ImagePlan
 from sdterm.core.prompt.networks import extract
-from sdterm.core.registry import PluginSet
+from sdterm.core.registry import ContractError, PluginSet
 from sdterm.engine.brownian import brownian_noise
 from sdterm.engine.denoiser import guided_denoiser
 from sdterm.engine.isolation import no_random_numbers
@@ -17,7 +17,7 @@ from sdterm.engine.loading import Model
 from sdterm.engine.model_sampling import DiscreteSampling
 from sdterm.engine.noise import batch_noise
 from sdterm.engine.preview import preview_jpeg
-from sdterm.engine.recorder import MisuseError, Recorder, kind_of
+from sdterm.engine.recorder import MisuseError, NonFiniteError, Recorder, kind_of
 from sdterm.events import Event, Preview, Resumed, Step, Warning
 from sdterm.hooks import Denoised, MemoryOptimizer, ModelFamily, ModelSampling, Noise, Sampler
 from sdterm.request import GenerationRequest
@@ -105,6 +105,11 @@ def sample_batch(
         latents = _sampled(job, recorder, start * _start_scale(job), noise, levels)
     except MisuseError as error:
         raise job.plugins.failure(sampler, error) from error
+    except NonFiniteError as error:
+        if error.was_given and job.plugins.is_foreign(sampler):  # ours only pass on what the model drives them to
+            odd = ContractError(f"its latents are not numbers at network call {error.call + 1}")
+            raise job.plugins.failure(sampler, odd) from error
+        raise
     if not recorder.steps:
         what = "never called back: its steps cannot be shown, and it cannot be paused"
         said = f"The sampler {sampler.label} of {job.plugins.owner(sampler)} {what}."
@@ -127,9 +132,9 @@ def _sampled(job: Job, recorder: Recorder, x: torch.Tensor, noise: Noise, levels
                 **job.plan.sampler_options,
             )
             if not isinstance(latents, torch.Tensor) or latents.shape != kind[0] or not torch.isfinite(latents).all():
-                raise ValueError("it gave no finite latents of its input's shape")
+                raise ContractError("it gave no finite latents of its input's shape")
             if (latents.shape, latents.dtype, latents.device) != kind:
-                raise TypeError(
+                raise ContractError(
                     f"it gave latents in {kind_of(latents.dtype, latents.device)}, not {kind_of(*kind[1:])}"
                 )
     finally:
@@ -140,7 +145,7 @@ def _sampled(job: Job, recorder: Recorder, x: torch.Tensor, noise: Noise, levels
 def in_the_network(job: Job, model: Model) -> ModelFamily | MemoryOptimizer:
     """Whose an error in the network is, as long as its own line does not say it: the family's, unless somebody else's
     optimizer changed that."""
-    foreign = (optimizer for optimizer in reversed(model.optimizers) if job.plugins.is_foreign(optimizer))
+    foreign = (each.of for each in reversed(model.optimizers) if job.plugins.is_foreign(each.of))
     return next(foreign, job.choices.family)
 
 

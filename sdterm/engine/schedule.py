@@ -3,7 +3,7 @@
 import torch
 
 from sdterm.core.plan import Choices, Plan
-from sdterm.core.registry import PluginSet
+from sdterm.core.registry import ContractError, PluginSet
 from sdterm.engine.recorder import kind_of
 from sdterm.hooks import ModelSampling
 
@@ -19,20 +19,20 @@ def run_sigmas(choices: Choices, plan: Plan, plugins: PluginSet, sampling: Model
         steps = request.steps + discard
         sigmas = _checked(scheduler.sigmas(steps, sampling, **plan.scheduler_options), steps)
         if len(sigmas) < steps + 1 or not sigmas[:-1].all():
-            raise ValueError(f"it gave {len(sigmas)} sigmas for {steps} steps, or a 0 before the last")
+            raise ContractError(f"it gave {len(sigmas)} sigmas for {steps} steps, or a 0 before the last")
     return torch.cat([sigmas[:-2], sigmas[-1:]]) if discard else sigmas
 
 
 def _checked(sigmas: object, steps: int) -> torch.Tensor:
     """A copy of its own. Steps may be more than were asked for: A1111's DDIM schedule goes in whole timesteps."""
     if not isinstance(sigmas, torch.Tensor) or sigmas.ndim != 1 or not len(sigmas):
-        raise TypeError("it gave no list of sigmas")
+        raise ContractError("it gave no list of sigmas")
     if sigmas.dtype != torch.float32 or sigmas.device.type != "cpu":
-        raise TypeError(f"it gave sigmas in {kind_of(sigmas.dtype, sigmas.device)}, not float32 on cpu")
+        raise ContractError(f"it gave sigmas in {kind_of(sigmas.dtype, sigmas.device)}, not float32 on cpu")
     if len(sigmas) > 2 * steps + 1:
-        raise ValueError(f"it gave {len(sigmas)} sigmas for {steps} steps")
+        raise ContractError(f"it gave {len(sigmas)} sigmas for {steps} steps")
     if not torch.isfinite(sigmas).all() or (sigmas < 0).any():
-        raise ValueError("its sigmas are not all numbers from 0 up")
+        raise ContractError("its sigmas are not all numbers from 0 up")
     if (sigmas[1:] > sigmas[:-1]).any():  # DDIM's grid may stay for a step
-        raise ValueError("its sigmas do not fall")
+        raise ContractError("its sigmas do not fall")
     return sigmas.clone()

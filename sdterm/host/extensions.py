@@ -287,9 +287,8 @@ class Extensions:
 
     def _found(self) -> list[Source]:
         """What lies there, by slug: of two that have the same one the first counts."""
-        found = discover(self._folder) if self._folder else built_ins()
         by_slug: dict[str, Source] = {}
-        for source in found:
+        for source in discover(self._folder) if self._folder else built_ins():
             aside = self._aside.get(source.slug)
             if aside and aside[0] != source.digest:
                 del self._aside[source.slug]

@@ -213,6 +213,7 @@ class Jobs:
                 plan=started.data.decode(),
                 started=started.model_dump_json(),
                 generation=json.dumps(generation),
+                images=started.images,  # more than were asked for, where a prompt transform wants all its texts drawn
             )
             self._log.add(job, started)
         return True

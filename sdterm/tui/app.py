@@ -331,7 +331,7 @@ class Workstation(Drawing, inherit_bindings=False):
 
     def _speak(self, language: str | None) -> None:
         try:
-            use(language, language_folders(self.settings))
+            self.notes += use(language, language_folders(self.settings))
         except LanguageError as error:
             self.notes.append(str(error))
 

@@ -133,3 +133,14 @@ def test_help_and_listing_load_no_torch(data: Path) -> None:
             timeout=60,
         )
         assert done.returncode == 0, (arguments, done.stderr)
+
+
+def test_locale_lists_languages_with_their_files_and_what_is_wrong_with_them(sdterm: Run, data: Path) -> None:
+    for pack, content in (("good", '{"Seed": "Xeed"}'), ("bad", "{")):
+        (data / "extensions" / pack / "localizations").mkdir(parents=True)
+        (data / "extensions" / pack / "localizations" / "xx_YY.json").write_text(content)
+    shown = sdterm("locale", "list").stdout
+    assert "zh_CN\n" in shown and "1 texts" in shown and "xx_YY.json cannot be read" in shown
+    listed = json.loads(sdterm("locale", "list", "--json").stdout)["xx_YY"]
+    assert [(file["texts"], bool(file["fault"])) for file in listed] == [(0, True), (1, False)]
+    assert "xx_YY" not in json.loads(sdterm("locale", "list", "--json", "--disable-all-extensions").stdout)

@@ -12,7 +12,11 @@ from sdterm.core.names import UnknownNameError
 from sdterm.request import RequestError
 
 CLASHING = """
-    from sdterm.hooks import Option, Sampler, Scheduler, hookimpl
+    from sdterm.hooks import Option, Postprocessor, Sampler, Scheduler, hookimpl
+
+    @hookimpl
+    def sdterm_postprocessors():
+        return [Postprocessor("grain", "Grain", None, options=(Option("amount", 1.0), Option("fine", False)))]
 
     @hookimpl
     def sdterm_samplers():
@@ -40,6 +44,15 @@ def test_a_name_is_found_in_the_sampler_the_scheduler_the_format_and_the_request
     assert request.sampler_options == {"eta": 0.5}
     assert request.scheduler_options == {"rho": 5.0} and request.format_options == {"quality": 90}
     assert (request.ngms, request.emphasis, request.cfg_scale, request.quantize) == (1.0, "No norm", 4.0, True)
+
+
+def test_an_option_of_a_postprocessor_is_named_with_its_id_and_asks_for_it(plugins: PluginSet) -> None:
+    request = after("Grain.Amount=2; grain.fine=true", plugins)
+    assert request.options == {"grain.amount": 2.0, "grain.fine": True} and request.postprocess == ()
+    with pytest.raises(UnknownNameError, match=r"'grin.amount'\. Did you mean 'grain.amount'"):
+        after("grin.amount=2", plugins)
+    with pytest.raises(RequestError, match="Grain's option amount is 'x'"):
+        after("grain.amount=x", plugins)
 
 
 def test_what_was_set_before_stays_and_the_last_word_counts(plugins: PluginSet) -> None:

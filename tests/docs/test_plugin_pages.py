@@ -154,6 +154,19 @@ def test_the_optimizer_page_is_exact_and_leaves_nothing_behind(engine: Engine, e
     assert after.data == before.data
 
 
+def test_the_postprocessor_page_adds_as_much_grain_as_it_is_told(engine: Engine, example: Example) -> None:
+    plugins = example("sdterm_postprocessors")
+    (plain,) = draw(engine, plugins)
+    (none,) = draw(engine, plugins, options={"example_grain.amount": 0})
+    (some,) = draw(engine, plugins, postprocess=("Example Grain",))
+    second = draw(engine, plugins, seed=6, batch_size=2, postprocess=("example grain",))[1]
+    assert difference(none, plain) == 0
+    middle = (pixels(plain) > 32) & (pixels(plain) < 223)  # where nothing is cut off
+    assert 6 < (pixels(some) - pixels(plain))[middle].std() < 10
+    assert difference(second, some) <= 1, "image 2 of a batch is the single image with its seed"
+    assert "Postprocess: Example Grain," in some.infotext
+
+
 def test_the_saver_page_stores_the_picture_and_its_infotext(engine: Engine, example: Example, tmp_path: Path) -> None:
     plugins = example("sdterm_output_savers")
     prompt = "café 🎨, red circle\nblue"

@@ -83,6 +83,14 @@ def in_folder(extensions: Path) -> Iterator[Source]:
     return _those(extensions, lambda path: path.suffix == ".py" or (path / "__init__.py").is_file())
 
 
+def language_packs(extensions: Path) -> Iterator[Path]:
+    """The `localizations/` of the folders of `extensions`, by name: data, for which nothing is run. Those of what is
+    switched off or refused are left out."""
+    for source in _those(extensions, lambda path: (path / "localizations").is_dir()):
+        if not source.refusal:
+            yield Path(source.location, "localizations")
+
+
 def every_extension(extensions: Path) -> Iterator[Source]:
     """Those in `extensions`, by name, with those that are data alone."""
     return _those(

@@ -1,0 +1,128 @@
+"""Token merging: the matching, what it leaves behind, and what the infotext says."""
+
+import shutil
+import sys
+from io import BytesIO
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as Picture
+
+from sdterm import Engine, GenerationRequest, PluginSet, load_plugins
+from sdterm.core.infotext import parse
+from sdterm.core.library import Library
+from sdterm.core.parameters import read
+from sdterm.events import Failed, Image, ModelLoading
+
+
+@pytest.fixture(scope="module")
+def plugins(tmp_path_factory: pytest.TempPathFactory) -> PluginSet:
+    folder = tmp_path_factory.mktemp("extensions")
+    shutil.copytree(Path(__file__).parents[1], folder / "token_merging")
+    loaded = load_plugins(folder)
+    assert not loaded.problems
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def merging(plugins: PluginSet) -> ModuleType:
+    __import__(plugins.optimizer("token_merging").apply.__module__ + ".merging")
+    return sys.modules[plugins.optimizer("token_merging").apply.__module__ + ".merging"]
+
+
+@pytest.mark.parametrize(("height", "width", "ratio"), [(8, 8, 0.5), (9, 7, 0.4), (2, 2, 0.75), (16, 4, 0.9)])
+def test_each_merged_token_is_in_the_mean_of_the_most_similar_one(
+    height: int, width: int, ratio: float, merging: ModuleType
+) -> None:
+    """Held against the definition, token by token."""
+    tokens = torch.randn(2, height * width, 12, generator=torch.Generator().manual_seed(0))
+    matching = merging.Matching.of(tokens, height, width, ratio)
+    merged = matching.merge(tokens)
+    count = min(int(height * width * ratio), height * width - (height // 2) * (width // 2))
+    assert merged.shape == (2, height * width - count, 12)
+    places = [y * width + x for y in range(0, height // 2 * 2, 2) for x in range(0, width // 2 * 2, 2)]
+    for image, whole, back in zip(tokens, merged, matching.unmerge(merged), strict=True):
+        others = [place for place in range(height * width) if place not in places]
+        alike = torch.nn.functional.cosine_similarity(image[others][:, None], image[places][None], dim=-1)
+        best, into = alike.max(dim=1)
+        gone = best.argsort(descending=True)[:count].tolist()
+        for number, place in enumerate(places):
+            group = [place] + [others[g] for g in gone if into[g] == number]
+            mean = image[group].mean(dim=0)
+            assert torch.allclose(back[group], mean.expand(len(group), -1), atol=1e-5)
+            assert torch.allclose(whole[-len(places) + number], mean, atol=1e-5)
+        kept = [place for number, place in enumerate(others) if number not in gone]
+        assert torch.equal(back[kept], image[kept])
+
+
+def test_the_matching_is_that_of_tomesd_as_a1111_calls_it(merging: ModuleType) -> None:
+    """What tomesd 0.1.3 gives, bipartite_soft_matching_random2d(x, 4, 4, 2, 2, 8, no_rand=True), merged and spread
+    out again."""
+    x = torch.sin(torch.arange(16 * 3, dtype=torch.float32) ** 1.5).reshape(1, 16, 3)
+    matching = merging.Matching.of(x, 4, 4, 0.5)
+    assert torch.allclose(matching.unmerge(matching.merge(x))[0, :, 0], torch.tensor(TOMESD), atol=1e-5)
+
+
+TOMESD = [
+    0.608063,
+    -0.885251,
+    0.877538,
+    0.895664,
+    -0.819229,
+    0.608063,
+    0.608063,
+    0.895664,
+    -0.819229,
+    0.877538,
+    0.895664,
+    0.877538,
+    0.696059,
+    -0.996682,
+    0.877538,
+    0.272775,
+]
+
+
+def test_nothing_is_merged_at_ratio_0(merging: ModuleType) -> None:
+    assert merging.Matching.of(torch.randn(1, 16, 4), 4, 4, 0.0) is None
+
+
+def pixels(image: Image) -> np.ndarray:
+    return np.asarray(Picture.open(BytesIO(image.data))).astype(int)
+
+
+def test_a_picture_changes_with_the_ratio_and_comes_back_without_it(plugins: PluginSet, tmp_path: Path) -> None:
+    engine = Engine(library=Library(tmp_path), device="cpu")
+
+    def run(**fields: object) -> tuple[Image, bool]:
+        small = {"prompt": "red circle", "seed": 7, "steps": 2, "width": 128, "height": 128}
+        events = [*engine.run(GenerationRequest.model_validate(small | fields), plugins)]
+        assert not isinstance(events[-1], Failed), events[-1]
+        (image,) = (event for event in events if isinstance(event, Image))
+        return image, any(isinstance(event, ModelLoading) for event in events)
+
+    plain, _ = run()
+    merged, loaded = run(memory=("Token merging",))
+    assert not loaded and "Token merging ratio: 0.5," in merged.infotext
+    assert np.abs(pixels(merged) - pixels(plain)).max() > 8
+    little, _ = run(options={"token_merging.ratio": 0.2})
+    assert np.abs(pixels(merged) - pixels(little)).max() > 2
+    nothing, _ = run(options={"token_merging.ratio": 0})
+    assert np.array_equal(pixels(nothing), pixels(plain))
+    again, _ = run(**{**read(parse(merged.infotext), plugins).fields, "model": None})
+    assert np.array_equal(pixels(again), pixels(merged))
+    after, loaded = run()
+    assert after.data == plain.data and not loaded, "its hooks are taken off; nothing is read anew"
+
+
+def test_an_image_of_a_batch_is_the_single_image(plugins: PluginSet, tmp_path: Path) -> None:
+    engine = Engine(library=Library(tmp_path), device="cpu")
+    asked = {"prompt": "red circle", "steps": 2, "width": 64, "height": 64, "memory": ("token_merging",)}
+    batch = [*engine.run(GenerationRequest.model_validate({**asked, "seed": 6, "batch_size": 2}), plugins)]
+    alone = [*engine.run(GenerationRequest.model_validate({**asked, "seed": 7}), plugins)]
+    (second,) = (event for event in batch if isinstance(event, Image) and event.index == 1)
+    (single,) = (event for event in alone if isinstance(event, Image))
+    assert np.abs(pixels(second) - pixels(single)).max() <= 1

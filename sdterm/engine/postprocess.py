@@ -1,0 +1,26 @@
+"""What a request asks to be done to its finished images."""
+
+from random import Random
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdterm.core.additions import asked_for, options_of
+from sdterm.core.plan import ImagePlan
+from sdterm.engine.job import Job
+from sdterm.hooks import Postprocessor
+
+
+def postprocessed(job: Job, image: ImagePlan, pixels: NDArray[Any]) -> NDArray[Any]:
+    """An image, uint8 [H, W, 3], after the postprocessors that were asked for. Raises PluginError if one fails."""
+    asked = asked_for(Postprocessor, job.request, job.plugins)
+    for postprocessor in sorted(asked, key=lambda postprocessor: postprocessor.order):
+        rng = Random(f"{image.seed}:{image.variation_seed}:{postprocessor.id}")
+        with job.plugins.guard(postprocessor):
+            pixels = postprocessor.apply(pixels.copy(), rng, **options_of(postprocessor, job.plan.options))
+            if not (isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.ndim == 3):
+                raise TypeError("it gave no uint8 image")
+            if pixels.shape[2] != 3 or not pixels.size:
+                raise ValueError(f"it gave an image of shape {pixels.shape}, not [H, W, 3]")
+    return pixels
