@@ -47,8 +47,8 @@ REFUSED = [
     "ext::sh -c evil",
     "ext::sh://evil",
     "fd::17",
-    "file:///etc",
-    "file:///etc/evil.zip",
+    "file://localhost/etc",
+    "file://localhost/etc/evil.zip",
     "git://example.org/x",
     "ftp://example.org/x.zip",
     "http://example.org/x.zip",
@@ -260,7 +260,7 @@ def test_an_archive_is_downloaded_and_unpacked(server: tuple[str, Path], tmp_pat
     "to, words",
     [
         ("http://example.org/a.zip", "https only"),
-        ("file:///etc/passwd.zip", "https only"),
+        ("file://localhost/etc/passwd.zip", "https only"),
         ("https://user:secret@example.org/a.zip", "user name or password"),
     ],
 )
