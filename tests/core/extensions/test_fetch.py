@@ -120,9 +120,10 @@ def test_a_file_is_copied(tmp_path: Path) -> None:
     assert (fetched.name, fetched.path.read_text()) == ("soft", "x = 1\n")
 
 
-def test_a_link_inside_a_folder_refuses_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("to", ["/etc/passwd", "/etc"])
+def test_a_link_inside_a_folder_refuses_it(to: str, tmp_path: Path) -> None:
     source = folder(tmp_path / "mine", FILES)
-    (source / "passwords").symlink_to("/etc/passwd")
+    (source / "passwords").symlink_to(to)
     with pytest.raises(FetchError, match="a link"):
         fetch(str(source), tmp_path / "staging", print)
 
