@@ -120,7 +120,7 @@ class Extensions:
             return found
         kept = frozen(self._root, slug, digest)
         if kept:
-            return Source(slug, "extension", str(kept), digest)
+            return Source(slug, "extension", str(kept), digest, site=found.site if found else None)
         return found or Source(slug, "extension", "", digest, refusal="it was deleted, with its frozen copy")
 
     def blame(self, slug: str, job: int) -> None:
@@ -220,7 +220,7 @@ class Extensions:
     async def _look(self) -> None:
         """Bring in what has changed."""
         found = await asyncio.to_thread(self._found)
-        seen = [[s.slug, s.digest, s.refusal, s.notice] for s in found]
+        seen = [[s.slug, s.digest, s.refusal, s.notice, s.site] for s in found]
         if self._current and seen == self._seen:
             return
         before = {source.slug: source for source in self._current.sources} if self._current else {}
@@ -233,7 +233,7 @@ class Extensions:
                 continue
             served = before.get(source.slug)
             if served and not served.refusal and served.digest == source.digest:
-                chosen[source.slug] = replace(served, notice=source.notice)
+                chosen[source.slug] = replace(served, notice=source.notice, site=source.site)
                 continue
             known = self._trouble.get(source.slug)
             if known and known[0] == source.digest and self._current:  # it was tried

@@ -209,8 +209,8 @@ def _packages(places: tuple[tuple[str, int], ...]) -> tuple[Source, ...]:
     """Looked for again once a folder of `sys.path` (path, its time) changes."""
     found: dict[tuple[str, str], Source] = {}
     for distribution in distributions(path=[place for place, _ in places]):
-        version = f"{distribution.name} {distribution.version}"
         for point in distribution.entry_points.select(group="sdterm"):
+            version = f"{distribution.name} {distribution.version}"
             content = hashlib.sha256(version.encode()).hexdigest()[:16]
             source = Source(point.name, "package", point.value, content, version=version)
             found.setdefault((distribution.name, point.name), source)  # of two the first in sys.path is imported

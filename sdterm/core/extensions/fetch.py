@@ -21,7 +21,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from sdterm.core.extensions import ExtensionError
 from sdterm.core.extensions.archive import MOST_PACKED, MOST_UNPACKED, ArchiveError, unpack
-from sdterm.core.extensions.source import files_of
+from sdterm.core.extensions.source import files_of, is_left_behind
 from sdterm.core.names import printable
 
 SECONDS = 120
@@ -226,6 +226,9 @@ def _copied(path: Path, staging: Path) -> Path:
     """A copy of a folder's or file's content; links in it are not followed but refused."""
     place = staging / "copied" / path.name
     files = files_of(path)
+    linked = (folder for folder in path.rglob("*") if folder.is_symlink() and folder.is_dir())
+    if link := next((folder for folder in linked if not is_left_behind(folder.name)), None):
+        raise FetchError(f"{printable(path.name)} has {printable(link.name)}, a link: only files are installed.")
     size = 0
     for file in files:
         if file.is_symlink() and file != path:

@@ -5,6 +5,7 @@ extensions, or two versions of one, never meet in `sys.modules` or `sys.path`.
 import importlib
 import importlib.util
 import linecache
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from sdterm.core.extensions.dependencies import is_own_place
 from sdterm.core.extensions.source import Source
 
 _PRIVATE = "_sdterm_extension_"
@@ -24,9 +26,8 @@ def load(source: Source) -> ModuleType:
     """Import a plugin. Whatever its code raises comes through."""
     if source.origin == "built-in":
         return importlib.import_module(source.location)
-    if source.site and source.site not in sys.path:
-        sys.path.append(source.site)  # behind everything: what sdterm runs with is never covered up
-        importlib.invalidate_caches()
+    if source.site:
+        _bring(source.site)
     if source.origin == "package":
         loaded = EntryPoint(source.slug, source.location, "sdterm").load()
         return loaded  # type: ignore[no-any-return]  # an entry point may name any module-like object
@@ -66,6 +67,20 @@ def forget(source: Source) -> None:
         del sys.path_importer_cache[place]
     for file in [file for file in linecache.cache if file.startswith(source.location)]:
         del linecache.cache[file]
+
+
+def _bring(site: str) -> None:
+    """Make importable what an extension brought, behind everything: what sdterm runs with is never covered up. What the
+    same extension brought before is let go of."""
+    if site in sys.path:
+        return
+    for place in [place for place in sys.path if is_own_place(place) and Path(place).parent == Path(site).parent]:
+        sys.path.remove(place)
+        for name, module in list(sys.modules.items()):
+            if str(getattr(module, "__file__", "")).startswith(place + os.sep):
+                del sys.modules[name]
+    sys.path.append(site)
+    importlib.invalidate_caches()
 
 
 def _private_name(source: Source) -> str:

@@ -47,8 +47,8 @@ REFUSED = [
     "ext::sh -c evil",
     "ext::sh://evil",
     "fd::17",
-    "file:///etc",
-    "file:///etc/evil.zip",
+    "file://localhost/etc",
+    "file://localhost/etc/evil.zip",
     "git://example.org/x",
     "ftp://example.org/x.zip",
     "http://example.org/x.zip",
@@ -120,9 +120,10 @@ def test_a_file_is_copied(tmp_path: Path) -> None:
     assert (fetched.name, fetched.path.read_text()) == ("soft", "x = 1\n")
 
 
-def test_a_link_inside_a_folder_refuses_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("to", ["/etc/passwd", "/etc"])
+def test_a_link_inside_a_folder_refuses_it(to: str, tmp_path: Path) -> None:
     source = folder(tmp_path / "mine", FILES)
-    (source / "passwords").symlink_to("/etc/passwd")
+    (source / "passwords").symlink_to(to)
     with pytest.raises(FetchError, match="a link"):
         fetch(str(source), tmp_path / "staging", print)
 
@@ -260,7 +261,7 @@ def test_an_archive_is_downloaded_and_unpacked(server: tuple[str, Path], tmp_pat
     "to, words",
     [
         ("http://example.org/a.zip", "https only"),
-        ("file:///etc/passwd.zip", "https only"),
+        ("file://localhost/etc/passwd.zip", "https only"),
         ("https://user:secret@example.org/a.zip", "user name or password"),
     ],
 )

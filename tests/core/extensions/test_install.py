@@ -505,6 +505,7 @@ def test_a_package_that_announces_a_plugin_is_installed_for_sdterm_alone(
     proposal = install(root, "wheeled==2.0", **offline)
     assert proposal.before and "wheeled.py" in proposal.changes.changed
     assert extension(root, "rolling").version == "wheeled 2.0" and extension(root, "rolling").digest != source.digest
+    assert says(root, "wheeled") == b"2.0"  # in the process that had loaded the first
     assert manage.switch(root, "rolling", False) and find_listed(root, "rolling").state == "off"
     manage.remove(root, "rolling", quiet)
     assert not listed(root) and not (root / FOLDER / "rolling").exists()
@@ -528,8 +529,13 @@ def test_without_pip_one_is_told(root: Path, source: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.heavy
-def test_a_package_of_the_real_index_is_resolved(root: Path, source: Path) -> None:
-    write(source, more='dependencies = ["iniconfig==2.0.0"]')
+def test_a_package_of_the_real_index_is_resolved_and_one_that_would_change_sdterm_s_own_is_refused(
+    root: Path, source: Path
+) -> None:
+    write(source, more='dependencies = ["einops==0.8.0"]')
     proposal = prepare_install(root, str(source), quiet)
     discard(proposal)
-    assert all(len(each.sha256) == 64 for each in proposal.wheels)
+    assert [(each.name, each.version, len(each.sha256)) for each in proposal.wheels] == [("einops", "0.8.0", 64)]
+    write(source, more='dependencies = ["click<8"]')
+    with pytest.raises(ExtensionError, match="would change a package"):
+        prepare_install(root, str(source), quiet)
