@@ -242,9 +242,9 @@ class Extensions:
                 continue
             try:
                 candidate = await asyncio.to_thread(freeze, self._root, source)
-                if wrong := await asyncio.to_thread(_seen_wrong, candidate):
-                    trouble[source.slug] = (source.digest, wrong)
-                    candidate = _instead(source, served, wrong)
+                if mistakes := await asyncio.to_thread(_mistakes, candidate):
+                    trouble[source.slug] = (source.digest, mistakes)
+                    candidate = _instead(source, served, mistakes)
                 else:
                     new.add(source.slug)
                 chosen[source.slug] = candidate
@@ -374,7 +374,7 @@ class Extensions:
             self._current = None
 
 
-def _seen_wrong(candidate: Source) -> str:
+def _mistakes(candidate: Source) -> str:
     """What is wrong with it, as far as that is to be seen; empty if nothing is."""
     found = errors(check(Path(candidate.location)))
     return "; ".join(f"{finding.message} ({finding.file}:{finding.line})" for finding in itertools.islice(found, 3))

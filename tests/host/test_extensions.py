@@ -82,6 +82,7 @@ def running_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def home(running_host: Running) -> Iterator[Home]:
     """The host of this file, with nothing in its folder but the shipped example."""
     it = Home(running_host)
+    assert it.client.extensions()  # the host has looked once: from now on it tells what changes
     yield it
     for path in it.folder.iterdir():
         if path.name not in ("README.md", "example_midpoint.py"):
@@ -112,7 +113,7 @@ def test_what_was_saved_just_before_a_job_draws_it(home: Home) -> None:
 @pytest.mark.parametrize(
     ("code", "said"),
     [
-        ("def (", "'(' was never closed (mine.py:1)"),
+        ("def (", "invalid syntax (mine.py:1)"),
         ("x = 1\nraise RuntimeError('no')", "RuntimeError: no (mine.py:2)"),
         ("import os\nos._exit(3)", "loading it ended the process (exit code 3)"),
         ("import ctypes\nctypes.string_at(0)", "loading it crashed the process (SIGSEGV)"),

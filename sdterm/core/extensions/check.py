@@ -69,7 +69,7 @@ def check(path: Path) -> list[Finding]:
             reader.visit(tree)
             found += sorted(reader.found, key=lambda finding: (finding.line, finding.column))
             hook_functions += reader.hooks
-    if not hook_functions and not found and any(file.suffix == ".py" for file in files_of(path)):
+    if not hook_functions and not found and (path.is_file() or (path / "__init__.py").exists()):
         said = "no function has @hookimpl, so nothing would be offered"
         found.append(Finding(path.name, 1, 1, said, "warning"))
     return found

@@ -17,9 +17,8 @@ def slug_of(text: str) -> str:
     return re.sub(r"[^a-z0-9_-]+", "-", text.strip().lower()).strip("-_")[:40]
 
 
-def check_slug(slug: str, taken: Collection[str]) -> None:
+def check_slug(slug: str, taken: Collection[str], hint: str = "Choose another name with --as.") -> None:
     """Whether an extension may be called that; `taken` are names of what is no extension. Raises ExtensionError."""
-    hint = "Choose another name with --as."
     if not _SLUG.fullmatch(slug):
         raise ExtensionError(
             f"{printable(slug)!r} is no name for an extension: 2 to 40 of a-z, 0-9, _ and -, a letter first. {hint}"

@@ -1,0 +1,8 @@
+from pathlib import Path
+
+from sdterm.testing import assert_postprocessor_conforms, load_extension
+
+
+def test_it_keeps_the_rules() -> None:
+    plugins = load_extension(Path(__file__).parents[1])
+    assert_postprocessor_conforms(plugins.postprocessor("my_extension"))

@@ -1,0 +1,267 @@
+"""For the tests of an extension: a tiny model whose exact answers are known, and assertions of what the contract asks.
+
+No GPU, no model file, milliseconds. Each assertion raises AssertionError with a sentence that says what is wrong and
+which rule that breaks. `docs/plugins/testing.md` shows how they are used.
+"""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import torch
+
+from sdterm.core.extensions.discovery import built_ins
+from sdterm.core.extensions.source import Source, digest
+from sdterm.core.registry import PluginSet, plugin_set
+from sdterm.engine.brownian import brownian_noise
+from sdterm.engine.model_sampling import DiscreteSampling
+from sdterm.hooks import (
+    Denoised,
+    ModelSampling,
+    Noise,
+    Option,
+    OutputSaver,
+    Postprocessor,
+    PromptContext,
+    PromptText,
+    PromptTransform,
+    Sampler,
+    Scheduler,
+)
+
+SHAPE = (4, 8, 8)
+"""Of the tiny model's latents: [C, h, w]."""
+MEAN, SPREAD = 0.5, 0.2
+"""Its data: every number of a latent is normally distributed around MEAN, with the deviation SPREAD."""
+_CPU = torch.device("cpu")
+
+
+class Stopped(Exception):
+    """What the tiny model raises when a test stops it, as sdterm does when its user cancels."""
+
+
+@dataclass
+class TinyModel:
+    """A denoiser for normally distributed data, exact in closed form: what a perfect network would say.
+
+    A sampler without noise of its own takes x at sigma to MEAN + (x - MEAN) * SPREAD / sqrt(SPREAD² + sigma²).
+    stop_at: the call in which it raises Stopped.
+    """
+
+    stop_at: int | None = None
+    calls: list[float] = field(default_factory=list)
+    """The sigma of each call."""
+
+    def __call__(self, x: torch.Tensor, sigma: torch.Tensor) -> Denoised:
+        assert x.dtype == torch.float32, f"denoise was asked about {x.dtype}: latents stay float32."
+        assert sigma.shape == (len(x),), f"sigma must be one number an image, [{len(x)}], and is {[*sigma.shape]}."
+        if self.stop_at is not None and len(self.calls) >= self.stop_at:
+            raise Stopped
+        self.calls.append(float(sigma[0]))
+        noise = sigma[:, None, None, None] ** 2
+        x0 = (SPREAD**2 * x + noise * MEAN) / (SPREAD**2 + noise)
+        return Denoised(x0, x0.clone())
+
+
+def model_sampling() -> ModelSampling:
+    """The noise levels of Stable Diffusion 1: betas from 0.00085 to 0.012, linear in their roots, 1000 timesteps."""
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
+    return DiscreteSampling((1 - betas).cumprod(0).float())
+
+
+def load_extension(path: Path | str) -> PluginSet:
+    """sdterm's own plugins and this extension (a folder or a file); an AssertionError says why it cannot be loaded."""
+    path = Path(path).resolve()
+    loaded = plugin_set([*built_ins(), Source(path.stem, "extension", str(path), digest(path))])
+    assert not loaded.problems, f"{path.name} cannot be loaded: {loaded.problems[0].error}."
+    return loaded
+
+
+@contextmanager
+def assert_no_global_rng() -> Iterator[None]:
+    """Around code that must not draw from the generators of torch, numpy or random that everybody shares."""
+    drawn = {
+        "torch": lambda: torch.get_rng_state().numpy().tobytes(),
+        "numpy": lambda: repr(np.random.get_state(legacy=True)),
+        "random": lambda: repr(random.getstate()),
+    }
+    before = {name: state() for name, state in drawn.items()}
+    yield
+    for name, state in drawn.items():
+        assert state() == before[name], (
+            f"It draws from the random numbers of {name} that everybody shares, so its pictures could not be made "
+            "again: use the `noise` or `rng` it is given."
+        )
+
+
+# --- samplers and schedulers ------------------------------------------------------------------------------------------
+
+
+def assert_sampler_conforms(sampler: Sampler, *, steps: int = 8) -> None:
+    """A sampler keeps every rule of docs/plugins/sdterm_samplers.md."""
+    levels = sampler.sampling(model_sampling()) if sampler.sampling else model_sampling()
+    sigmas = _sigmas(sampler, levels, steps)
+    options = {option.name: option.default for option in sampler.options}
+
+    def run(seeds: Sequence[int], model: TinyModel) -> tuple[torch.Tensor, list[int]]:
+        given, told = sigmas.clone(), list[int]()
+        x = torch.stack([_noise(seed).to(torch.float32) for seed in seeds])
+        x = x * (1.0 if sampler.start == "unit" else given[0])
+        more = {"sampling": levels} if sampler.sampling else {}
+        out = sampler.sample(
+            model,
+            x,
+            given,
+            noise=_noises(sampler, seeds, sigmas),
+            callback=lambda i, _: told.append(i),
+            **more,
+            **options,
+        )
+        assert torch.equal(given, sigmas), f"{sampler.label} changes the sigmas it is given: work on a copy."
+        return out, told
+
+    model = TinyModel()
+    try:
+        with assert_no_global_rng():
+            out, told = run([1], model)
+    except (AssertionError, Stopped):
+        raise
+    except Exception as error:
+        raise AssertionError(f"{sampler.label} failed: {type(error).__name__}: {error}") from error
+    assert isinstance(out, torch.Tensor), f"{sampler.label} must return latents, and returned {type(out).__name__}."
+    assert out.shape == (1, *SHAPE), f"{sampler.label} returned the shape {[*out.shape]} for {[1, *SHAPE]}."
+    assert out.dtype == torch.float32, f"{sampler.label} returned {out.dtype}: latents stay float32."
+    assert torch.isfinite(out).all(), f"{sampler.label} returned numbers that are not finite."
+    assert told, f"{sampler.label} never called `callback`: call it once a step, so that progress can be shown."
+    assert told == list(range(len(told))), f"{sampler.label} called `callback` with {told}: i rises by one from 0."
+    planned = steps * sampler.calls_per_step
+    assert len(model.calls) <= 2 * planned + 10, (
+        f"{sampler.label} asked the model {len(model.calls)} times for {steps} steps, but declares "
+        f"{sampler.calls_per_step} calls a step."
+    )
+    far = float((out - MEAN).abs().mean())
+    assert far < 5 * SPREAD, (
+        f"{sampler.label} does not get rid of the noise: its result is {far:.2f} away from the data, which is "
+        f"{SPREAD} wide."
+    )
+    assert torch.equal(out, run([1], TinyModel())[0]), f"{sampler.label} gives something else the second time."
+    if not sampler.batch_coupled:
+        batch = run([1, 2], TinyModel())[0]
+        alone = torch.cat([run([seed], TinyModel())[0] for seed in (1, 2)])
+        assert torch.allclose(batch, alone, atol=1e-5), (
+            f"{sampler.label}: an image of a batch is not the single image with its seed. Draw from `noise` alone, and "
+            "keep images apart; if they must depend on each other, declare batch_coupled."
+        )
+    try:
+        run([1], TinyModel(stop_at=min(2, len(model.calls) - 1)))
+    except Stopped:
+        return
+    raise AssertionError(f"{sampler.label} swallows what `denoise` raises: it could not be cancelled.")
+
+
+def assert_scheduler_conforms(scheduler: Scheduler) -> None:
+    """A schedule is float32 [n+1], on the CPU, finite, and falls."""
+    options = {option.name: option.default for option in scheduler.options}
+    levels = model_sampling()
+    for n in (1, 2, 10, 30):
+        with assert_no_global_rng():
+            sigmas = scheduler.sigmas(n, levels, **options)
+        assert isinstance(sigmas, torch.Tensor), f"{scheduler.label} must return a tensor, not {type(sigmas).__name__}."
+        assert sigmas.dtype == torch.float32, f"{scheduler.label} returned {sigmas.dtype}: sigmas are float32."
+        assert n + 1 <= len(sigmas) <= 2 * n + 1, f"{scheduler.label} returned {len(sigmas)} sigmas for {n} steps: n+1."
+        assert torch.isfinite(sigmas).all(), f"{scheduler.label} returned numbers that are not finite."
+        assert (sigmas[:-1] > sigmas[1:]).all(), f"{scheduler.label} does not fall: {sigmas.tolist()}."
+        assert float(sigmas[0]) <= levels.sigma_max * 1.01, (
+            f"{scheduler.label} begins at {float(sigmas[0]):.2f}, above the model's noisiest level "
+            f"{levels.sigma_max:.2f}."
+        )
+        again = scheduler.sigmas(n, levels, **options)
+        assert torch.equal(sigmas, again), f"{scheduler.label} gives something else the second time."
+
+
+def _sigmas(sampler: Sampler, levels: ModelSampling, steps: int) -> torch.Tensor:
+    if sampler.grid == "own" and sampler.own_sigmas:
+        return sampler.own_sigmas(steps, levels)
+    ramp = torch.linspace(0, 1, steps)  # Karras et al. 2022, equation 5
+    low, high = levels.sigma_min ** (1 / 7), levels.sigma_max ** (1 / 7)
+    return torch.cat([(high + ramp * (low - high)) ** 7, torch.zeros(1)])
+
+
+def _noise(seed: int) -> torch.Tensor:
+    return torch.randn(SHAPE, generator=torch.Generator().manual_seed(seed))
+
+
+def _noises(sampler: Sampler, seeds: Sequence[int], sigmas: torch.Tensor) -> Noise:
+    if sampler.noise == "brownian":
+        return brownian_noise(seeds, "CPU", SHAPE, _CPU, sigmas)
+    generators = [torch.Generator().manual_seed(1000 + seed) for seed in seeds]
+    return lambda sigma, sigma_next: torch.stack([torch.randn(SHAPE, generator=g) for g in generators])
+
+
+# --- texts, pictures, files -------------------------------------------------------------------------------------------
+
+
+def assert_transform_conforms(
+    transform: PromptTransform,
+    prompts: Sequence[str] = ("", "red house, lake", "((a)), [b:c:0.5] AND d | {e|f}"),
+    **options: bool | int | float | str,
+) -> None:
+    """A transform gives texts, the same ones for the same seed, from the given `rng` alone."""
+    given = _options(transform.options, options)
+    for prompt in prompts:
+
+        def run(prompt: str = prompt) -> tuple[PromptText, ...]:
+            return tuple(transform.transform(PromptText(prompt), Random(7), PromptContext(), **given))
+
+        with assert_no_global_rng():
+            texts = run()
+        assert texts, f"{transform.label} returned no text for {prompt!r}."
+        for text in texts:
+            assert isinstance(text, PromptText), f"{transform.label} returned {type(text).__name__}, not PromptText."
+        assert texts == run(), f"{transform.label} gives something else for the same seed: use `rng` alone."
+
+
+def assert_saver_round_trip(saver: OutputSaver, decode: Callable[[bytes], Any], *, lossless: bool = True) -> None:
+    """A format's file holds the picture. `decode` reads one to uint8 [H, W, 3]; lossless: bit for bit, else closely."""
+    pixels = np.random.default_rng(7).integers(0, 256, (16, 24, 3), dtype=np.uint8)
+    pixels = np.kron(pixels, np.ones((8, 8, 1), dtype=np.uint8))
+    before = pixels.copy()
+    options = {option.name: option.default for option in saver.options}
+    frames = {"frames": np.zeros((3, 8, 8, 3), dtype=np.uint8)} if saver.frames else {}
+    with assert_no_global_rng():
+        data = saver.encode(pixels, "a lake\nSteps: 20", **frames, **options)
+    assert isinstance(data, bytes) and data, f"{saver.label} must return the file's bytes."
+    assert np.array_equal(pixels, before), f"{saver.label} changes the picture it is given: work on a copy."
+    found = np.asarray(decode(data))
+    assert found.shape == pixels.shape, f"{saver.label} made {found.shape} of {pixels.shape}."
+    off = np.abs(found.astype(int) - pixels.astype(int))
+    assert off.max() == 0 if lossless else off.mean() < 16, f"{saver.label} does not keep the picture."
+
+
+def assert_postprocessor_conforms(postprocessor: Postprocessor, **options: bool | int | float | str) -> None:
+    """A postprocessor makes an image of an image, the same for the same seed, and leaves the given one alone."""
+    pixels = np.random.default_rng(7).integers(0, 256, (32, 48, 3), dtype=np.uint8)
+    given = _options(postprocessor.options, options)
+
+    def run() -> Any:
+        copy = pixels.copy()
+        out = postprocessor.apply(copy, Random(7), **given)
+        assert np.array_equal(copy, pixels), f"{postprocessor.label} changes the image it is given: work on a copy."
+        return out
+
+    with assert_no_global_rng():
+        out = run()
+    assert isinstance(out, np.ndarray) and out.dtype == np.uint8, f"{postprocessor.label} must return a uint8 array."
+    assert out.ndim == 3 and out.shape[2] == 3, f"{postprocessor.label} must return [H, W, 3], not {[*out.shape]}."
+    assert np.array_equal(out, run()), f"{postprocessor.label} gives something else for the same seed: use `rng` alone."
+
+
+def _options(declared: Sequence[Option], given: dict[str, Any]) -> dict[str, Any]:
+    unknown = given.keys() - {option.name for option in declared}
+    assert not unknown, f"there is no option {', '.join(sorted(unknown))}."
+    return {option.name: given.get(option.name, option.default) for option in declared}
