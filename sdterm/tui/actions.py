@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from textual.binding import Binding
 
-SCOPES = ("anywhere", "prompt", "pictures", "gallery", "queue", "models", "settings")
+SCOPES = ("anywhere", "prompt", "pictures", "gallery", "queue", "models", "settings", "extensions")
 """Where an action's keys are heard; `pictures` is every place where a picture is chosen."""
 
 
@@ -40,6 +40,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("go_gallery", "anywhere", "f3", "", "Gallery: what was drawn"),
     Action("go_queue", "anywhere", "f4", "", "Queue: what waits, runs and failed"),
     Action("go_models", "anywhere", "ctrl+l", "", "Models: checkpoints"),
+    Action("go_extensions", "anywhere", "alt+x", "", "Extensions: what others wrote"),
     Action("go_settings", "anywhere", "f10,alt+o", "", "Settings"),
     Action("go_help", "anywhere", "f1", "Help", "Keys and how things work"),
     Action("all_parameters", "anywhere", "ctrl+t", "", "All parameters of the request"),
@@ -87,6 +88,10 @@ ACTIONS: tuple[Action, ...] = (
     Action("reset_setting", "settings", "d", "Default", "Take it out of config.toml", palette=False),
     Action("search_settings", "settings", "slash", "Search", "Find a setting", palette=False),
     Action("changed_only", "settings", "c", "Changed", "Only settings that are not as they come", palette=False),
+    Action("switch_extension", "extensions", "enter,space", "On/off", "Switch this extension on or off", palette=False),
+    Action("install_extension", "extensions", "i", "Install", "Install or update an extension"),
+    Action("trust_extension", "extensions", "a", "Approve", "Approve how this extension changed", palette=False),
+    Action("remove_extension", "extensions", "x", "Remove", "Remove this extension", palette=False),
     Action("translation_template", "settings", "T", "Template", "Write a file to translate sdterm with"),
 )
 BY_ID = {action.id: action for action in ACTIONS}

@@ -49,6 +49,7 @@ class Workstation(Drawing, inherit_bindings=False):
         "queue": lambda: _room("queue", "QueueScreen"),
         "models": lambda: _room("models", "ModelsScreen"),
         "settings": lambda: _room("settings", "SettingsScreen"),
+        "extensions": lambda: _room("extensions", "ExtensionsScreen"),
         "help": lambda: _room("help", "HelpScreen"),
     }
 
@@ -221,6 +222,9 @@ class Workstation(Drawing, inherit_bindings=False):
 
     def action_go_models(self) -> None:
         self.go("models")
+
+    def action_go_extensions(self) -> None:
+        self.go("extensions")
 
     def action_go_settings(self) -> None:
         self.go("settings")

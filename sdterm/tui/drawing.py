@@ -191,7 +191,18 @@ class Drawing(Form):
 
     def react(self, entry: Entry) -> None:
         """What follows from an event for whoever sits here."""
-        from sdterm.events import Cancelled, Done, Failed, Image, Interrupted, Paused, Resumed, Waiting, Warning
+        from sdterm.events import (
+            Cancelled,
+            Done,
+            ExtensionChanged,
+            Failed,
+            Image,
+            Interrupted,
+            Paused,
+            Resumed,
+            Waiting,
+            Warning,
+        )
 
         job, event = entry.job, entry.event
         match event:
@@ -212,6 +223,9 @@ class Drawing(Form):
                 self._ring()
                 if self.forever and self._jobs and job == self._jobs[-1]:
                     self.action_generate()
+            case ExtensionChanged(loaded=loaded, message=message):
+                self.forget_names()
+                self.say(message if loaded else "! " + message)
             case Failed() | Waiting():
                 self.forever = False
                 self._fail(job, event)

@@ -132,6 +132,10 @@ class Form(OrderedKeys[None], PictureApp[None], inherit_bindings=False):
 
     # --- pictures and texts into the form -----------------------------------------------------------------------------
 
+    def forget_names(self) -> None:
+        """Plugins give other things now."""
+        self._names = None
+
     async def names(self) -> PluginSet | None:
         """What plugins offer, by name."""
         if self._names is None and (catalogue := await self.ask(lambda host: host.catalogue())) is not None:

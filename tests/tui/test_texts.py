@@ -49,6 +49,7 @@ def test_a_template_keeps_what_is_translated() -> None:
 
 
 def test_every_action_can_be_done() -> None:
+    import sdterm.tui.screens.extensions
     import sdterm.tui.screens.gallery
     import sdterm.tui.screens.models
     import sdterm.tui.screens.queue
@@ -65,6 +66,7 @@ def test_every_action_can_be_done() -> None:
         "queue": screens.queue.QueueScreen,
         "models": screens.models.ModelsScreen,
         "settings": screens.settings.SettingsScreen,
+        "extensions": screens.extensions.ExtensionsScreen,
     }
     missing = [action.id for action in ACTIONS if not hasattr(owners[action.scope], f"action_{action.id}")]
     assert missing == [] and len(BY_ID) == len(ACTIONS)

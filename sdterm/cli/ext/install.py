@@ -1,7 +1,7 @@
 """`sdterm ext install`, `sdterm ext trust`: show everything, ask, then do it."""
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -9,10 +9,7 @@ import click
 from sdterm.cli.errors import UsageError, say
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.core.extensions.install import Proposal, apply, discard, prepare_install, prepare_trust
-from sdterm.core.extensions.manifest import CAPABILITIES
-from sdterm.core.names import printable
-
-_SHOWN = 10  # names of a kind
+from sdterm.core.extensions.telling import told
 
 
 def _yes(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -50,7 +47,7 @@ def _carry_out(proposal: Proposal, yes: bool) -> None:
         if proposal.unchanged:
             say(f"{proposal.slug} is up to date.")
             return
-        for line in _told(proposal):
+        for line in told(proposal):
             say(line)
         if not yes:
             if not sys.stdin.isatty():
@@ -61,39 +58,3 @@ def _carry_out(proposal: Proposal, yes: bool) -> None:
         say(f"{proposal.slug} is {'approved' if proposal.in_place else 'installed'}.{state}")
     finally:
         discard(proposal)
-
-
-def _told(proposal: Proposal) -> Iterable[str]:
-    """Everything that one should know before one agrees."""
-    record, before, manifest = proposal.record, proposal.before, proposal.manifest
-    version = f" {record.version}" if record.version else ""
-    was = f" (now {before.version})" if before and before.version != record.version else ""
-    deed = "Approve" if proposal.in_place else "Update" if before else "Install"
-    yield f"{deed} {proposal.slug}{version}{was} from {record.source}"
-    if manifest.description:
-        yield f"  {manifest.description}"
-    if manifest.authors or manifest.license:
-        yield f"  by {', '.join(manifest.authors) or 'nobody named'}; license: {manifest.license or 'not said'}"
-    yield f"  {proposal.files} file(s), {proposal.size / 1024:.0f} KiB; content {record.digest}"
-    if before:
-        for what, names in vars(proposal.changes).items():
-            if names:
-                yield f"  {what}: {_some(names)}"
-    for capability in record.capabilities:
-        new = " (new)" if before and capability in proposal.new_capabilities else ""
-        yield f"  says that it {CAPABILITIES[capability]}{new}"
-    if not record.capabilities:
-        yield "  says nothing of what it does beyond drawing"
-    if proposal.native:
-        yield f"  compiled code, which nobody can read: {_some(proposal.native)}"
-    for wheel in proposal.wheels:
-        new = " (new)" if before and wheel in proposal.new_wheels else ""
-        yield f"  brings {wheel.name} {wheel.version}{new}"
-    for warning in proposal.warnings:
-        yield f"Warning: {warning}"
-    yield "It runs with your full account rights: files, network, everything that you may do."
-
-
-def _some(names: tuple[str, ...]) -> str:
-    shown = ", ".join(printable(name) for name in names[:_SHOWN])
-    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown

@@ -21,9 +21,13 @@ ROOMS = (
     ("go_gallery", "Gallery"),
     ("go_queue", "Queue"),
     ("go_models", "Models"),
+    ("go_extensions", "Extensions"),
     ("go_settings", "Settings"),
     ("go_help", "Help"),
 )
+
+_SELDOM = {"go_extensions"}
+"""Not shown unless it is open: there is no room for all."""
 
 
 class _Line(Widget):
@@ -46,7 +50,7 @@ class TopBar(_Line):
         line = Text(" sdterm ", style="bold", no_wrap=True, overflow="ellipsis")
         for action, title in ROOMS:
             here = action == self._room
-            if not (wide or here):
+            if not here and (not wide or action in _SELDOM):
                 continue
             name = tr(title)
             key = self.app.key(action)
