@@ -267,6 +267,7 @@ class Dispatcher:
         except WorkerLostError as lost:
             worker.trouble = f"It could not be started. {lost}"
             said = f"{worker.trouble} The job goes on by itself once it can."
+            said += f" {_SAFE}" if self._extensions.has_others else ""
             settle = partial(self._jobs.end, job, "waiting", Waiting(code=lost.code, message=said, advice=_SEE_LOGS))
             self._waiting[job] = _NEVER, asyncio.get_running_loop().time()
         else:
@@ -469,7 +470,8 @@ class Dispatcher:
             self._jobs.again(job)
         else:
             said = f"The job cost {attempts} processes and is set aside. {lost}"
-            self._settle(job, Failed(code=lost.code, message=said, advice=_SET_ASIDE))
+            advice = f"{_SET_ASIDE} {_SAFE}" if self._extensions.has_others else _SET_ASIDE
+            self._settle(job, Failed(code=lost.code, message=said, advice=advice))
 
     async def _until_written(self, act: Callable[[], None]) -> None:
         """Do what must not be lost; on a full disk, once there is room."""
@@ -515,6 +517,7 @@ _FULL = Failed(code="disk_full", message="The disk is full.", advice="Free some 
 _NO_DEVICE = "Start the host with another: sdterm host stop, then sdterm host start --device NAME."
 _TO_FREE = "It was given up: models were to be freed."
 _SEE_LOGS = "`sdterm host logs` shows more."
+_SAFE = "If an extension is to blame: `sdterm host stop`, then `sdterm host start --safe` starts without any."
 _SET_ASIDE = (
     "Try a smaller size or another sampler, then `sdterm queue retry` it: what was computed is kept. "
     "`sdterm host logs` shows more."

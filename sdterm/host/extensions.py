@@ -99,6 +99,12 @@ class Extensions:
         when all workers have answered."""
         return self._current or await self.settled()
 
+    @property
+    def has_others(self) -> bool:
+        """Whether anything serves that does not come with sdterm."""
+        sources = self._current.sources if self._current else ()
+        return any(source.origin != "built-in" and not source.refusal for source in sources)
+
     async def for_job(self, request: GenerationRequest, bound: Sequence[Sequence[str]]) -> tuple[Source, ...]:
         """The plugins that a job is drawn with: those it is `bound` to, where it was begun. Raises NeedsPluginError."""
         current = await self.serving()

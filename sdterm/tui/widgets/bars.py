@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sdterm.tui.app import Workstation
 
 _TALL = 20  # lines of a screen that has two for a long sentence
+_NARROW = 40  # columns of one on which nothing else has room
 ROOMS = (
     ("go_generate", "Generate"),
     ("go_gallery", "Gallery"),
@@ -78,7 +79,8 @@ class Note(_Line):
 
     def _lines(self) -> list[str]:
         """One, or two where there is room for them; with a sign where that is not enough."""
-        most, room = (2 if self.app.size.height >= _TALL else 1), max(4, self.app.size.width - 2)
+        width, height = self.app.size
+        most, room = (3 if width < _NARROW else 2 if height >= _TALL else 1), max(4, width - 2)
         lines = [line.plain.rstrip() for line in Text(printable(self.text, 400)).wrap(self.app.console, room)] or [""]
         if len(lines) > most:
             lines[most - 1] = set_cell_size(lines[most - 1] + " " * room, room - 1).rstrip() + "…"
