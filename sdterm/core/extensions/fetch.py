@@ -66,7 +66,7 @@ def fetch(source: str, staging: Path, tell: Tell, *, transports: Sequence[str] =
             return _opened(file, _last(source), staging, tell)
         if kind == "package":
             return Fetched(staging, Requirement(source).name, requirement=source)
-        path = Path(source).expanduser().absolute()
+        path = Path(os.path.expanduser(source)).absolute()
         if kind == "path":
             return Fetched(_copied(path, staging), path.stem if path.is_file() else path.name)
         return _opened(path, path.name, staging, tell)
@@ -88,7 +88,7 @@ def kind_of(source: str, transports: Sequence[str] = ("https", "ssh")) -> Kind:
         return _kind_of_url(source, scheme[1].lower(), transports)
     if _SCP.fullmatch(source) and "ssh" in transports:
         return "git"
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))
     if path.is_dir() or (path.suffix == ".py" and path.is_file()):
         return "path"
     if path.is_file():

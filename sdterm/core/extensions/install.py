@@ -4,6 +4,7 @@ Nothing of an extension's code runs here. The record is what makes a change: bef
 the one there is, afterwards the new one, wherever the process dies in between (`placing.settle` puts the files right).
 """
 
+import os
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -389,7 +390,7 @@ def _place(wheels: Sequence[Wheel]) -> str:
 
 def _origin(source: str) -> str:
     """A source as it is recorded: a path as it is from everywhere."""
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))
     return str(path.absolute()) if "://" not in source and path.exists() else source
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sdterm.core.extensions import fetch as fetching
@@ -90,6 +90,7 @@ def test_a_source_that_is_more_than_it_seems_is_refused(source: str, tmp_path: P
 
 
 @given(st.text(max_size=60))
+@example("~nobody-of-that-name/x")
 def test_whatever_is_asked_for_has_a_kind_or_is_refused(source: str) -> None:
     with contextlib.suppress(FetchError):
         assert kind_of(source) in ("git", "download", "archive", "path", "package", "wheel")
