@@ -11,7 +11,7 @@ import itertools
 import json
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -56,10 +56,6 @@ class Generation:
 
     sources: tuple[Source, ...]
     catalogue: Catalogue
-
-    @property
-    def identity(self) -> tuple[tuple[str, str], ...]:
-        return tuple((source.slug, source.digest) for source in self.sources if not source.refusal)
 
 
 Load = Callable[[Sequence[Source]], Awaitable[Mapping[str, str]]]
@@ -138,7 +134,7 @@ class Extensions:
         jobs = self._failures.setdefault((slug, source.digest), set())
         jobs.add(job)
         if len(jobs) >= MOST_FAILURES:
-            why = f"it failed in {len(jobs)} jobs one after the other, and is loaded again once it changes"
+            why = f"it failed in {len(jobs)} jobs, and is loaded again once it changes"
             self._aside[slug] = (source.digest, why)
             self._news.set()
 
@@ -148,11 +144,6 @@ class Extensions:
             approved = {(slug, record.digest or "") for slug, record in read_records(self._root).items()}
             serving = {(source.slug, source.digest) for source in self._current.sources} if self._current else set()
             sweep(self._root, needed | approved | serving)
-
-    def absolve(self, slugs: Iterable[str]) -> None:
-        """These did what was asked of them."""
-        for key in [key for key in self._failures if key[0] in set(slugs)]:
-            del self._failures[key]
 
     async def listed(self) -> list[Extension]:
         """Every extension and package, and how it stands."""

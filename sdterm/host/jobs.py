@@ -232,7 +232,9 @@ class Jobs:
         """`done`, `failed`, `cancelled`, `paused` or `waiting`, and the event that says so."""
         reason = None
         if isinstance(event, Failed | Waiting):
-            reason = Failed(code=event.code, message=event.message, advice=event.advice).model_dump_json()
+            source = event.source if isinstance(event, Failed) else None
+            told = Failed(code=event.code, message=event.message, advice=event.advice, source=source)
+            reason = told.model_dump_json()
         ended = self._clock() if isinstance(event, Done | Failed | Cancelled) else None
         with self._database.transaction():
             self._update(job, state=state, reason=reason, wish=None, ended=ended)

@@ -229,12 +229,17 @@ def test_pinned_settings_take_a1111s_names_and_change_at_once(drawn: Running) ->
     drive(drawn, act, size=(120, 36))
 
 
+@pytest.mark.heavy
 def test_help_has_every_action_and_jump_goes_to_every_field(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await pilot.press("f1")
+        await until(pilot, lambda: app.screen.query("HelpScreen Static"))
         shown = str(app.screen.query_one("HelpScreen Static", Static).render())
         assert all(action.title in shown for action in ACTIONS)
-        await pilot.press("f2", "ctrl+o")
+        await pilot.press("f2")
+        await until(pilot, lambda: app.screen is app.desk and app.desk.query_one("#field-steps").region.width)
+        await pilot.press("ctrl+o")
+        await until(pilot, lambda: isinstance(app.screen, Jump))
         assert isinstance(app.screen, Jump)
         letter = next(key for key, widget in app.screen._targets.items() if widget.id == "field-steps")
         await pilot.press(letter)

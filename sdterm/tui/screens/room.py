@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from sdterm.tui.app import Workstation
 
 SMALLEST = (40, 12)
+_SETTLED_AT_LAST = 1.0  # seconds
 _SETTLED = 0.15  # seconds without another size
 WIDTHS = {"-narrow": range(60), "-slim": range(60, 80), "-normal": range(80, 110), "-wide": range(110, 10**6)}
 HEIGHTS = {"-flat": range(20), "-low": range(20, 24), "-tall": range(24, 10**6)}
@@ -71,7 +73,7 @@ class Room(Screen[None]):
         self._fit(event.size)
         if self._settling:
             self._settling.stop()
-        self._settling = self.set_timer(_SETTLED, self._settle)
+        self._settling = self.set_timer(_SETTLED, partial(self._settle, again=True))
 
     _settling: Timer | None = None
 
@@ -87,12 +89,15 @@ class Room(Screen[None]):
         fits |= {name: size.height in cells for name, cells in HEIGHTS.items()}
         self.update_classes({**fits, "-small": small}, animate=False)
 
-    def _settle(self) -> None:
+    def _settle(self, again: bool = False) -> None:
         """Sizes came one after the other, and with each other widgets: what was hidden lost the focus, and parts of
-        what is there again may not have been painted, or for a size in between."""
+        what is there again may not have been painted, or for a size in between. `again`: and once more, since Textual
+        drops what it would paint while widgets come and go, as on a busy machine they still may."""
         self._fit(self.app.size)
         if self.focused is None and self.AUTO_FOCUS and not self.has_class("-small"):
             self.query(self.AUTO_FOCUS).first().focus()
         for widget in self.walk_children():
             widget.refresh()
         self.app.refresh(repaint=True, layout=True)
+        if again:
+            self._settling = self.set_timer(_SETTLED_AT_LAST, self._settle)
