@@ -229,7 +229,6 @@ def test_pinned_settings_take_a1111s_names_and_change_at_once(drawn: Running) ->
     drive(drawn, act, size=(120, 36))
 
 
-@pytest.mark.heavy
 def test_help_has_every_action_and_jump_goes_to_every_field(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await pilot.press("f1")

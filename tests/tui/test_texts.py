@@ -7,10 +7,11 @@ import pytest
 
 from sdterm.core.dataroot import PACKAGE, shipped
 from sdterm.request import GenerationRequest
-from sdterm.tui.actions import ACTIONS, BY_ID
+from sdterm.tui.actions import ACTIONS, BY_ID, SCOPES
 from sdterm.tui.app import Workstation
 from sdterm.tui.fields import DEFAULTS
 from sdterm.tui.keymap import PRESETS, KeymapError, clashes, keys_of, read_keymap
+from sdterm.tui.screens.help import PLACES
 from sdterm.tui.texts import calls, faults, messages, template
 
 TABLES = {
@@ -70,6 +71,7 @@ def test_every_action_can_be_done() -> None:
     }
     missing = [action.id for action in ACTIONS if not hasattr(owners[action.scope], f"action_{action.id}")]
     assert missing == [] and len(BY_ID) == len(ACTIONS)
+    assert [*PLACES] == [*SCOPES], "Help names every place where there are keys"
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -25,6 +25,7 @@ PLACES = {
     "queue": "Queue",
     "models": "Models",
     "settings": "Settings",
+    "extensions": "Extensions",
 }
 LISTS = "In every list: arrows or j k h l, g and G for the ends."
 FIELDS = "In a parameter: up and down step it, Enter opens its list or draws."
