@@ -12,7 +12,7 @@ import json
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,9 @@ from sdterm.core.jobs import Extension
 from sdterm.core.names import UnknownNameError, normal, printable
 from sdterm.core.output import write_atomically
 from sdterm.core.plan import choose_parts
+from sdterm.core.registry import WORDS
 from sdterm.events import ExtensionChanged
+from sdterm.hooks import OutputSaver
 from sdterm.host.log import EventLog
 from sdterm.host.prober import Prober
 from sdterm.host.watch import Watch
@@ -60,6 +62,27 @@ class Generation:
 
 Load = Callable[[Sequence[Source]], Awaitable[Mapping[str, str]]]
 """Has all workers load a set; slug → why it could not be. Under the slug "" is what cannot be blamed on one."""
+
+
+@dataclass
+class _Choice:
+    """What is to serve after a look, as long as nothing is found to be wrong with it."""
+
+    before: Mapping[str, Source]
+    """By slug, what serves."""
+    chosen: dict[str, Source]
+    new: set[str] = field(default_factory=set)
+    """Slugs of what was never tried."""
+    trouble: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Slug → the digest of what cannot serve, and why."""
+    unsettled: bool = False
+    """Whether somebody is writing: another look is due."""
+
+    def reject(self, slug: str, why: str) -> None:
+        """What served before goes on; nothing, with the reason, if nothing did."""
+        self.trouble[slug] = (self.chosen[slug].digest, why)
+        self.chosen[slug] = _instead(self.chosen[slug], self.before.get(slug), why)
+        self.new.discard(slug)
 
 
 class Extensions:
@@ -220,69 +243,67 @@ class Extensions:
         seen = [[s.slug, s.digest, s.refusal, s.notice, s.site] for s in found]
         if self._current and seen == self._seen:
             return
+        choice = await self._choose(found)
+        generation = await self._try_out(choice)
+        self._seen = [] if choice.unsettled else seen
+        self._trouble = choice.trouble
+        self._adopt(generation)
+        if choice.unsettled:
+            asyncio.get_running_loop().call_later(QUIET, self._news.set)
+
+    async def _choose(self, found: Sequence[Source]) -> "_Choice":
+        """Frozen copies of what is new and well written, beside what serves and has not changed."""
         before = {source.slug: source for source in self._current.sources} if self._current else {}
-        chosen: dict[str, Source] = {}
-        new: set[str] = set()
-        trouble: dict[str, tuple[str, str]] = {}
+        choice = _Choice(before, {source.slug: source for source in found})
         for source in found:
-            chosen[source.slug] = source
             if source.origin != "extension" or source.refusal:
                 continue
             served = before.get(source.slug)
             if served and not served.refusal and served.digest == source.digest:
-                chosen[source.slug] = replace(served, notice=source.notice, site=source.site)
+                choice.chosen[source.slug] = replace(served, notice=source.notice, site=source.site)
                 continue
-            known = self._trouble.get(source.slug)
-            if known and known[0] == source.digest and self._current:  # it was tried
-                trouble[source.slug] = known
-                chosen[source.slug] = _instead(source, served, known[1])
+            digest, why = self._trouble.get(source.slug, ("", ""))
+            if digest == source.digest:  # it was tried
+                choice.reject(source.slug, why)
                 continue
             try:
-                candidate = await asyncio.to_thread(freeze, self._root, source)
-                if mistakes := await asyncio.to_thread(_mistakes, candidate):
-                    trouble[source.slug] = (source.digest, mistakes)
-                    candidate = _instead(source, served, mistakes)
-                else:
-                    new.add(source.slug)
-                chosen[source.slug] = candidate
+                choice.chosen[source.slug] = candidate = await asyncio.to_thread(freeze, self._root, source)
             except UnsettledError as error:
                 _log.info("%s", error)
-                seen = []  # another look is due
-                chosen[source.slug] = _instead(source, served, "its files are being changed")
-                asyncio.get_running_loop().call_later(QUIET, self._news.set)
+                choice.unsettled = True
+                choice.chosen[source.slug] = _instead(source, served, "its files are being changed")
+                continue
+            choice.new.add(source.slug)
+            if mistakes := await asyncio.to_thread(_mistakes, candidate):
+                choice.reject(source.slug, mistakes)
+        return choice
 
-        def reject(slug: str, why: str) -> None:
-            trouble[slug] = (chosen[slug].digest, why)
-            chosen[slug] = _instead(chosen[slug], before.get(slug), why)
-            new.discard(slug)
-
+    async def _try_out(self, choice: "_Choice") -> Generation:
+        """What serves of a choice: what is new and does not work makes way for what served before it, until the rest
+        works together, in a process that may die of it and in every worker. Raises CatalogueError."""
         while True:
-            sources = tuple(chosen.values())
+            sources = tuple(choice.chosen.values())
             try:
                 catalogue = await self._prober.try_out(sources)
-                wrong = {e.slug: e.error for e in catalogue.plugins if e.error and not chosen[e.slug].refusal}
-                if not wrong and before:
+                entries = (entry for entry in catalogue.plugins if not choice.chosen[entry.slug].refusal)
+                wrong = {entry.slug: entry.error for entry in entries if entry.error}
+                if not wrong and choice.before:
                     wrong = dict(await self._load(sources))
             except ProbeError as error:
-                if not new:
+                if not choice.new:
                     raise CatalogueError(f"The plugins cannot be loaded: {error}.") from error
-                wrong = await self._culprits(before, chosen, new) or {"": str(error)}
-            blamed = {slug: why for slug, why in wrong.items() if slug in new}
-            if not wrong or not (blamed or new):
-                break
-            for slug in blamed or set(new):
-                reject(slug, blamed.get(slug) or "; ".join(filter(None, wrong.values())))
-        self._seen = seen
-        self._trouble = trouble
-        self._adopt(Generation(sources, catalogue))
+                wrong = await self._culprits(choice) or {"": str(error)}
+            if not wrong or not choice.new:
+                return Generation(sources, catalogue)
+            blamed = {slug: why for slug, why in wrong.items() if slug in choice.new}
+            for slug in blamed or set(choice.new):  # where nobody is to blame alone, all that is new
+                choice.reject(slug, blamed.get(slug) or "; ".join(wrong.values()))
 
-    async def _culprits(
-        self, before: Mapping[str, Source], chosen: Mapping[str, Source], new: set[str]
-    ) -> dict[str, str]:
+    async def _culprits(self, choice: "_Choice") -> dict[str, str]:
         """Which of the new ones end the process that loads them, each tried beside what served before."""
         found = {}
-        for slug in new:
-            others = {**chosen, **{other: before.get(other) for other in new - {slug}}}
+        for slug in choice.new:
+            others = {**choice.chosen, **{other: choice.before.get(other) for other in choice.new - {slug}}}
             try:
                 await self._prober.try_out([source for source in others.values() if source])
             except ProbeError as error:
@@ -388,10 +409,5 @@ def _named(kind: str, name: str) -> str:
     return f"{_KINDS.get(kind, kind)} {normal(name)}"
 
 
-_KINDS = {
-    "sampler": "Sampler",
-    "scheduler": "Scheduler",
-    "output format": "OutputSaver",
-    "memory optimizer": "MemoryOptimizer",
-}
+_KINDS = {word: kind.__name__ for kind, word in WORDS.items()} | {"output format": OutputSaver.__name__}
 """What `names.find` calls a kind → what the catalogue does."""

@@ -257,6 +257,28 @@ def test_a_job_whose_sampler_is_gone_waits_for_it(home: Home) -> None:
     assert isinstance(events[-1], Done) and [type(e) for e in events].count(Queued) == 2
 
 
+POSTPROCESSOR = """
+from sdterm.hooks import Postprocessor, hookimpl
+
+@hookimpl
+def sdterm_postprocessors():
+    return [Postprocessor(id="mine", label="Mine", apply=lambda image, rng: 255 - image)]
+"""
+
+
+def test_a_job_waits_for_whatever_it_asks_for_by_name(home: Home) -> None:
+    home.put("mine.py", POSTPROCESSOR)
+    home.client.pause_queue()
+    job = home.host.submit(**SMALL, postprocess=["Mine"])
+    after = home.last()
+    (home.folder / "mine.py").unlink()
+    home.told(after, lambda event: event.message == "mine is gone.")
+    home.client.resume_queue()
+    waiting = next(e.event for e in home.client.events(job=job, after=after) if isinstance(e.event, Waiting))
+    assert "It needs the postprocessor 'Mine' from the extension mine" in waiting.message
+    home.client.cancel(job)
+
+
 def test_the_next_host_serves_what_the_last_one_did(home: Home) -> None:
     home.put("mine.py", sampler(factor=0.7))
     before = home.draw().pixel_hash

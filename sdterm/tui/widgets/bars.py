@@ -55,7 +55,10 @@ class TopBar(_Line):
                 continue
             name = tr(title)
             key = self.app.key(action)
-            line.append(f" [{name}]" if here else f" {key} {name} ", style="bold reverse" if here else "")
+            said = f" [{name}]" if here else f" {key} {name} "
+            if line.cell_len + cell_len(said) > self.size.width:
+                break
+            line.append(said, style="bold reverse" if here else "")
             if here:
                 line.append(" ")
         return line
