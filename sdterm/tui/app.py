@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from textual import work
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
+from textual.timer import Timer, TimerCallback
 from textual.worker import WorkerFailed
 
 from sdterm.core.config import SETTINGS_BY_KEY, Settings
@@ -63,6 +64,16 @@ class Workstation(Drawing, inherit_bindings=False):
         self._read_keys(settings["keymap"])
 
     # --- coming and going ---------------------------------------------------------------------------------------------
+
+    def set_timer(
+        self, delay: float, callback: TimerCallback | None = None, *, name: str | None = None, pause: bool = False
+    ) -> Timer:
+        """As Textual's, and late rather than never. Its one-shot timers skip their only turn when the machine is busy
+        for longer than their delay just as they start; the one that a new size of the terminal waits for has 8 ms,
+        and no size is ever taken after it was skipped."""
+        timer = super().set_timer(delay, callback, name=name, pause=pause)
+        timer._skip = False
+        return timer
 
     def get_default_screen(self) -> Screen[Any]:
         return self.desk

@@ -1,10 +1,14 @@
 """Gallery, queue, models, settings, help, palette, jump mode: each on a real host."""
 
+import itertools
+import time
 import tomllib
 from pathlib import Path
 
 import pytest
+from textual import events
 from textual.command import CommandPalette
+from textual.geometry import Size
 from textual.pilot import Pilot
 from textual.widgets import DataTable, Input, OptionList, Static
 
@@ -16,6 +20,7 @@ from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.screens.gallery import PictureTable
 from sdterm.tui.screens.jump import Jump
 from sdterm.tui.screens.pick import Ask, Pick, Type
+from sdterm.tui.screens.room import Room
 from sdterm.tui.widgets.bars import Note
 from sdterm.tui.widgets.thumbnails import Thumbnails
 from tests.host.running import Running
@@ -257,6 +262,23 @@ def test_the_palette_does_what_it_says(drawn: Running) -> None:
         await until(pilot, lambda: app.screen.query(PictureTable))
 
     drive(drawn, act)
+
+
+def test_a_new_size_is_taken_on_a_machine_that_is_busy_just_then(
+    host: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten milliseconds between any two looks at the clock: more than Textual waits for another size."""
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        room = app.screen
+        assert isinstance(room, Room)
+        await until(pilot, room.settled)
+        late = itertools.count(time.monotonic(), 0.01)
+        monkeypatch.setattr("textual.timer._time.get_time", lambda: next(late))
+        app.post_message(events.Resize(Size(30, 8), Size(30, 8)))
+        await until(pilot, lambda: "40x12 is needed" in note(app))
+
+    drive(host, act)
 
 
 SIZES = ((160, 50), (110, 30), (79, 24), (60, 20), (59, 16), (40, 12), (39, 11), (20, 5), (80, 24))

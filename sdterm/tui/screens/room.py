@@ -89,6 +89,10 @@ class Room(Screen[None]):
         fits |= {name: size.height in cells for name, cells in HEIGHTS.items()}
         self.update_classes({**fits, "-small": small}, animate=False)
 
+    def settled(self) -> bool:
+        """Whether nothing more is to be painted for the last size."""
+        return not self._settling
+
     def _settle(self, again: bool = False) -> None:
         """Sizes came one after the other, and with each other widgets: what was hidden lost the focus, and parts of
         what is there again may not have been painted, or for a size in between. `again`: and once more, since Textual
@@ -99,5 +103,4 @@ class Room(Screen[None]):
         for widget in self.walk_children():
             widget.refresh()
         self.app.refresh(repaint=True, layout=True)
-        if again:
-            self._settling = self.set_timer(_SETTLED_AT_LAST, self._settle)
+        self._settling = self.set_timer(_SETTLED_AT_LAST, self._settle) if again else None
