@@ -1,10 +1,15 @@
 """`sdterm plugins`: what is installed, where it comes from, what is wrong with it."""
 
+from collections.abc import Iterator
+
 import click
 
 from sdterm.cli.options import flag_options, settings_of
-from sdterm.core.catalogue import load_catalogue
+from sdterm.core.catalogue import Catalogue, load_catalogue
 from sdterm.core.names import printable
+
+_NAMES = {"OutputSaver": ""} | dict.fromkeys(("PromptTransform", "MemoryOptimizer", "Postprocessor"), "{id}.")
+"""What `--set` has before an option's name, by the kind that has the option; those of samplers: `sdterm samplers`."""
 
 
 @click.command()
@@ -12,7 +17,8 @@ from sdterm.core.names import printable
 @flag_options
 @click.pass_context
 def plugins(context: click.Context, as_json: bool) -> None:
-    """List plugins: name, where it comes from (of a package its name and version), what it gives."""
+    """List plugins: name, where it comes from (of a package its name and version), what it gives, and what `--set`
+    changes of that."""
     settings = settings_of(context)
     catalogue = load_catalogue(settings.root, third_party=settings["extensions"])
     if as_json:
@@ -23,3 +29,13 @@ def plugins(context: click.Context, as_json: bool) -> None:
     for plugin, where in zip(catalogue.plugins, came, strict=True):
         what = f"not loaded: {plugin.error}" if plugin.error else ", ".join(plugin.gives)
         click.echo(printable(f"{plugin.slug:<{width}}  {where:<{wide}}  {what}", limit=1000))
+        for name, about in _options(catalogue, plugin.slug):
+            click.echo(printable(f"{'':<{width}}    --set {name}  {about}", limit=1000).rstrip())
+
+
+def _options(catalogue: Catalogue, slug: str) -> Iterator[tuple[str, str]]:
+    """The options of what a plugin gives: name and default, and what it is for."""
+    for offer in catalogue.offers:
+        if offer.plugin == slug and offer.kind in _NAMES:
+            for option in offer.options:
+                yield f"{_NAMES[offer.kind].format(id=offer.id)}{option.name}={option.default}", option.help

@@ -471,7 +471,7 @@ class Dispatcher:
         else:
             said = f"The job cost {attempts} processes and is set aside. {lost}"
             advice = f"{_SET_ASIDE} {_SAFE}" if self._extensions.has_others else _SET_ASIDE
-            self._settle(job, Failed(code=lost.code, message=said, advice=advice))
+            self._settle(job, Failed(code=lost.code, message=said, advice=advice, source=lost.plugin))
 
     async def _until_written(self, act: Callable[[], None]) -> None:
         """Do what must not be lost; on a full disk, once there is room."""

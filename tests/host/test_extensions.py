@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sdterm.core.jobs import Extension
-from sdterm.events import Done, ExtensionChanged, Failed, Image, Queued, Waiting
+from sdterm.events import Done, ExtensionChanged, Failed, Image, Interrupted, Queued, Waiting
 from tests.host.running import Running, images, running
 
 SMALL = {"steps": 4, "width": 64, "height": 64}
@@ -303,3 +303,16 @@ def test_one_that_spoils_three_jobs_is_set_aside_until_it_changes(home: Home) ->
     assert home.standing("mine").state == "aside"
     home.put("mine.py", sampler())
     home.draw()
+
+
+@pytest.mark.heavy
+def test_one_that_hangs_is_named_its_job_set_aside_and_the_next_one_drawn(home: Home) -> None:
+    """Three processes are waited for, each for as long as `hang_limit` says."""
+    home.put("mine.py", sampler(harm="while True: pass"))
+    events = home.host.events(home.host.submit(**SMALL, sampler="Mine"))
+    lost = [event for event in events if isinstance(event, Interrupted)]
+    assert [event.code for event in lost] == ["worker_hung"] * 3
+    assert all("code of mine" in event.message for event in lost)
+    failed = events[-1]
+    assert isinstance(failed, Failed) and failed.source == "mine" and "code of mine" in failed.message
+    assert home.draw(sampler="Euler a")
