@@ -1,5 +1,7 @@
 """The workstation: a Textual application, one client of the host among others."""
 
+import os
+
 from sdterm.core.config import Settings
 
 
@@ -9,4 +11,7 @@ def work(settings: Settings) -> None:
     from sdterm.tui.app import Workstation
 
     prepare(settings.root)
+    if all(os.get_terminal_size()):  # a serial line does not know its size
+        for exported in ("COLUMNS", "LINES"):  # which would hide every later size
+            os.environ.pop(exported, None)
     Workstation(settings).run(mouse=settings["mouse"])
