@@ -184,7 +184,7 @@ class Worker:
                 recent.clear()  # another run, whose calls may take longer
             elif pulse.call > last:
                 recent.append((now - at) / (pulse.call - last))
-            if pulse.call != last:
+            if pulse.call != last or pulse.phase != "sample":  # waiting and loading are no part of a call
                 last, at = pulse.call, now
             if not self._is_busy:  # nobody listens
                 continue

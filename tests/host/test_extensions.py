@@ -306,13 +306,14 @@ def test_one_that_spoils_three_jobs_is_set_aside_until_it_changes(home: Home) ->
 
 
 @pytest.mark.heavy
-def test_one_that_hangs_is_named_its_job_set_aside_and_the_next_one_drawn(home: Home) -> None:
-    """Three processes are waited for, each for as long as `hang_limit` says."""
-    home.put("mine.py", sampler(harm="while True: pass"))
-    events = home.host.events(home.host.submit(**SMALL, sampler="Mine"))
-    lost = [event for event in events if isinstance(event, Interrupted)]
-    assert [event.code for event in lost] == ["worker_hung"] * 3
-    assert all("code of mine" in event.message for event in lost)
-    failed = events[-1]
-    assert isinstance(failed, Failed) and failed.source == "mine" and "code of mine" in failed.message
-    assert home.draw(sampler="Euler a")
+def test_one_that_hangs_is_named_and_its_job_goes_on_in_another_process(home: Home, tmp_path: Path) -> None:
+    """It hangs once, since in a process that has not measured a call yet it would be waited for much longer."""
+    once = tmp_path / "once"
+    home.put("mine.py", sampler(harm=f"while i == 3 and not __import__('os').path.exists({str(once)!r}): pass"))
+    lost = []
+    for entry in home.host.entries(home.host.submit(**SMALL | {"steps": 6}, sampler="Mine")):
+        if isinstance(entry.event, Interrupted):
+            lost.append(entry.event)
+            once.touch()
+    assert [event.code for event in lost] == ["worker_hung"] and "code of mine" in lost[0].message
+    assert isinstance(entry.event, Done)
