@@ -132,6 +132,11 @@ class Resumed(Event):
     first: int
     images: int
     calls: int
+    batch: int = 0
+    batches: int = 1
+    step: int = 0
+    """The last step that the tape has; 0 if it has none whole."""
+    steps: int = 0
 
 
 ILLEGAL_ACCESS, DEVICE_LOST = "illegal_memory_access", "device_lost"

@@ -47,7 +47,7 @@ from sdterm.engine.loading import (
 from sdterm.engine.postprocess import postprocessed
 from sdterm.engine.preview import colours
 from sdterm.engine.recorder import CancelledError, NonFiniteError, PausedError
-from sdterm.engine.sample import in_the_network, noise_levels, paused_previews, progress, sample_batch
+from sdterm.engine.sample import Progress, in_the_network, noise_levels, paused_previews, sample_batch
 from sdterm.engine.schedule import run_sigmas
 from sdterm.engine.tape import Tape
 from sdterm.events import Cancelled, Done, Event, Image, ModelLoading, Paused, Started, Warning
@@ -328,9 +328,9 @@ class Engine:
             for number, batch in enumerate(batches):
                 if not batch:
                     continue
-                on_step = progress(job, batch, number, len(batches), previews, emit)
+                progress = Progress(job, batch, number, len(batches), previews, emit)
                 try:
-                    latents = self._sample(job, batch, cancel, pause_at, on_step, emit)
+                    latents = self._sample(job, batch, cancel, pause_at, progress, emit)
                 except PausedError:
                     paused = True
                     continue
@@ -369,7 +369,7 @@ class Engine:
         batch: Sequence[int],
         cancel: threading.Event,
         pause_at: int | None,
-        on_step: Callable[[int, torch.Tensor, Model], None],
+        progress: Progress,
         emit: Callable[[Event], None],
     ) -> torch.Tensor:
         """A batch's latents [B, C, h, w]. What is not a number in half precision is tried again in float32, from the
@@ -378,7 +378,7 @@ class Engine:
         model = self._load(job.choices, job.plan, job.plugins, dtype, job.optimizers, emit)
         self._at("sample")
         try:
-            return sample_batch(job, model, batch, cancel, pause_at, on_step, emit)
+            return sample_batch(job, model, batch, cancel, pause_at, progress, emit)
         except PausedError:
             for preview in paused_previews(job, model, batch, pause_at or 0):
                 emit(preview)
@@ -391,7 +391,7 @@ class Engine:
                 job.tape.go_float32(index, error.call)
         del model
         model = self._load(job.choices, job.plan, job.plugins, torch.float32, job.optimizers, emit)
-        return sample_batch(job, model, batch, cancel, pause_at, on_step, emit)
+        return sample_batch(job, model, batch, cancel, pause_at, progress, emit)
 
     def _finish(
         self, job: Job, index: int, latents: torch.Tensor, emit: Callable[[Event], None]

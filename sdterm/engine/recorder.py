@@ -58,7 +58,8 @@ class Recorder:
     Finished calls are handed to a thread as they are, still on the device. That thread waits for them, looks for
     NaN, writes the tape and reports steps (`on_step(step, x0 of the first image)`), so the sampling thread never
     waits for the device, and a reported step is really done. At most two calls are in flight: what dies with the
-    process is the call in flight and the one being written.
+    process is the call in flight and the one being written. What the tape answers is reported once, at its end
+    (`on_replayed(calls, steps)`): a process may die between writing a step and reporting it.
     """
 
     def __init__(
@@ -69,13 +70,13 @@ class Recorder:
         start: torch.Tensor,
         cancel: threading.Event,
         on_step: Callable[[int, torch.Tensor], None],
-        on_live: Callable[[int], None],
+        on_replayed: Callable[[int, int], None],
         on_call: Callable[[int], None],
         pause_at: int | None = None,
         most_calls: int = 2**31,
     ) -> None:
         self._network, self._tape, self._images, self._cancel = network, tape, images, cancel
-        self._on_step, self._on_live, self._on_call = on_step, on_live, on_call
+        self._on_step, self._on_replayed, self._on_call = on_step, on_replayed, on_call
         self._pause_at, self._paused = pause_at, False
         self._shape, self._device = start.shape, start.device
         self._calls = 0
@@ -113,8 +114,7 @@ class Recorder:
         if not self._live:
             if replayed := self._replay(number, x, level):
                 return replayed
-            self._live = True
-            self._on_live(number)
+            self._go_live(number)
         try:
             result = self._network(x, sigma, number)
         except Exception as error:
@@ -125,7 +125,7 @@ class Recorder:
         return result
 
     def callback(self, i: int, denoised: torch.Tensor) -> None:
-        """The sampler finished step i; replayed steps were reported when they were first done."""
+        """The sampler finished step i; those of the tape are reported together, at its end."""
         i = index(i)
         self.steps += 1
         if self._live:
@@ -139,10 +139,18 @@ class Recorder:
         if self._thread.is_alive():
             self._queue.put(None)
             self._thread.join()
+            if not self._live:
+                self._go_live(self._calls)
         if self._failure:
             raise self._failure
         if self._paused:
             raise PausedError
+
+    def _go_live(self, replayed: int) -> None:
+        """The tape has no more answers, or no more are asked for."""
+        self._live = True
+        if replayed:
+            self._on_replayed(replayed, self.steps)
 
     def _misused(self, said: str) -> MisuseError:
         """Kept, so that the run ends with it even if the sampler catches it and makes do without the answer."""

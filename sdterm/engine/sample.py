@@ -22,7 +22,7 @@ from sdterm.events import Event, Preview, Resumed, Step, Warning
 from sdterm.hooks import Denoised, MemoryOptimizer, ModelFamily, ModelSampling, Noise, Sampler
 from sdterm.request import GenerationRequest
 
-PREVIEW_INTERVAL = 0.5  # seconds
+PREVIEW_INTERVAL = 0.5  # seconds between two previews
 _MOST_CALLS = 100  # times those planned: past this a sampler that looks for its own steps has lost its way
 
 
@@ -43,7 +43,7 @@ def sample_batch(
     batch: Sequence[int],
     cancel: threading.Event,
     pause_at: int | None,
-    on_step: Callable[[int, torch.Tensor, Model], None],
+    progress: "Progress",
     emit: Callable[[Event], None],
 ) -> torch.Tensor:
     """The latents [B, C, h, w] of the images `batch`. Raises what the recorder raises; PluginError if the sampler
@@ -79,10 +79,6 @@ def sample_batch(
         counts_timesteps=sampler.start == "unit",
     )
 
-    def on_live(call: int) -> None:
-        if call:
-            emit(Resumed(first=batch[0], images=len(batch), calls=call))
-
     suspect = in_the_network(job, model)
 
     def guarded(x: torch.Tensor, sigma: torch.Tensor, call: int) -> Denoised:
@@ -95,8 +91,8 @@ def sample_batch(
         batch,
         start,
         cancel,
-        lambda step, x0: on_step(step, x0, model),
-        on_live,
+        lambda step, x0: progress.on_step(step, x0, model),
+        progress.on_replayed,
         job.on_call,
         pause_at,
         _MOST_CALLS * (calls + 10),
@@ -165,17 +161,24 @@ def _start_scale(job: Job) -> torch.Tensor | float:
     return job.sigmas[0]
 
 
-def progress(
-    job: Job, batch: Sequence[int], number: int, batches: int, previews: bool, emit: Callable[[Event], None]
-) -> Callable[[int, torch.Tensor, Model], None]:
-    """The `on_step` of a batch: a step event each time, a preview now and then."""
-    shown = time.perf_counter()
+class Progress:
+    """Reports where a batch is: a step event each time, a preview now and then, and what came from the tape."""
 
-    def on_step(step: int, x0: torch.Tensor, model: Model) -> None:
-        nonlocal shown
-        emit(Step(batch=number, batches=batches, step=step, steps=len(job.sigmas) - 1))
-        if previews and time.perf_counter() - shown >= PREVIEW_INTERVAL:
-            emit(Preview(index=batch[0], step=step, data=preview_jpeg(x0, model.components.latent_rgb)))
-            shown = time.perf_counter()
+    def __init__(
+        self, job: Job, images: Sequence[int], batch: int, batches: int, previews: bool, emit: Callable[[Event], None]
+    ) -> None:
+        self._images, self._previews, self._emit = images, previews, emit
+        self._place = {"batch": batch, "batches": batches, "steps": len(job.sigmas) - 1}
+        self._shown = time.perf_counter()
 
-    return on_step
+    def on_step(self, step: int, x0: torch.Tensor, model: Model) -> None:
+        """x0: of the batch's first image [C, h, w], on the CPU."""
+        self._emit(Step(step=step, **self._place))
+        if self._previews and time.perf_counter() - self._shown >= PREVIEW_INTERVAL:
+            data = preview_jpeg(x0, model.components.latent_rgb)
+            self._emit(Preview(index=self._images[0], step=step, data=data))
+            self._shown = time.perf_counter()
+
+    def on_replayed(self, calls: int, step: int) -> None:
+        """The tape had so many network calls, and with them this step."""
+        self._emit(Resumed(first=self._images[0], images=len(self._images), calls=calls, step=step, **self._place))

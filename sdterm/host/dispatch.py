@@ -33,6 +33,7 @@ from sdterm.events import (
     ModelLoading,
     Paused,
     Preview,
+    Resumed,
     Started,
     Step,
     Waiting,
@@ -382,9 +383,11 @@ class Dispatcher:
                 if event.source and event.code in SPOILT:
                     self._extensions.blame(event.source, job.id)
             case Step():
-                fields = event.model_dump(include=set(Progress.model_fields))
-                self._progress[job.id] = Progress(**fields)
+                self._progress[job.id] = _progress(event)
                 self._log.add(job.id, event)
+            case Resumed():
+                self._progress[job.id] = _progress(event)
+                self._jobs.resumed(job.id, event)
             case _:
                 if isinstance(event, ModelLoading):
                     worker.set_model(event.model if event.done else None)
@@ -506,6 +509,10 @@ class Dispatcher:
             with contextlib.suppress(OSError):
                 free.append(shutil.disk_usage(folder).free)
         return min(free, default=0)
+
+
+def _progress(event: Step | Resumed) -> Progress:
+    return Progress.model_validate(event.model_dump(include=set(Progress.model_fields)))
 
 
 def _defect(error: Exception) -> Failed:

@@ -19,7 +19,9 @@ from sdterm.events import (
     Paused,
     QueueChanged,
     Queued,
+    Resumed,
     Started,
+    Step,
     Waiting,
 )
 from sdterm.host.database import Database
@@ -217,6 +219,15 @@ class Jobs:
             )
             self._log.add(job, started)
         return True
+
+    def resumed(self, job: int, event: Resumed) -> None:
+        """A batch goes on from its tape. A step is on the tape before it is told, and a process may die in between: the
+        steps of the tape that were not told are told now."""
+        place = {"batch": event.batch, "batches": event.batches, "steps": event.steps}
+        with self._database.transaction(durable=False):
+            for step in range(self._log.last_step(job, event.batch) + 1, event.step + 1):
+                self._log.add(job, Step(step=step, **place))
+            self._log.add(job, event)
 
     def started(self, job: int) -> Started | None:
         """The event that began it, if it was prepared."""

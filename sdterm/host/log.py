@@ -103,6 +103,16 @@ class EventLog:
         if not self._database.row(said, job, event.model_dump_json()):
             self.add(job, event)
 
+    def last_step(self, job: int, batch: int) -> int:
+        """The newest step told of a batch; 0 if none was, or none is kept."""
+        row = self._database.row(
+            "SELECT json_extract(event, '$.step') FROM events WHERE job = ? AND json_extract(event, '$.event') = 'step'"
+            " AND json_extract(event, '$.batch') = ? ORDER BY number DESC LIMIT 1",
+            job,
+            batch,
+        )
+        return int(row[0]) if row else 0
+
     def show(self, job: int, preview: Preview) -> None:
         """Tell a preview to who wants previews; it is not kept, and a newer one takes its place."""
         entry = Entry(number=self.last, at=self._clock(), job=job, event=preview)

@@ -3,7 +3,8 @@
 import contextlib
 import os
 import signal
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import psutil
@@ -55,9 +56,9 @@ class Running:
             if isinstance(entry.event, Step) and entry.event.step >= step:
                 return
 
-    def kill_host(self) -> None:
-        """Without a word, and wait until its workers have noticed."""
-        host = self.host
+    def kill_host(self, host: psutil.Process | None = None) -> None:
+        """Without a word, and wait until its workers have noticed. host: needed where it cannot be asked."""
+        host = host or self.host
         workers = host.children()
         host.kill()
         _, alive = psutil.wait_procs([host, *workers], timeout=20)
@@ -96,6 +97,14 @@ def running(data: Path, **environ: str) -> Iterator[Running]:
     finally:
         os.environ.clear()
         os.environ |= before
+
+
+def wait_until(what: Callable[[], object], limit: float = 60.0) -> None:
+    """Look again and again until something is so."""
+    deadline = time.monotonic() + limit
+    while not what():
+        assert time.monotonic() < deadline, f"not so after {limit:.0f} s"
+        time.sleep(0.02)
 
 
 def images(events: list[Event]) -> list[Image]:

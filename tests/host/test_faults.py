@@ -16,7 +16,7 @@ import pytest
 from sdterm.core.image_file import read_pixels
 from sdterm.core.jobs import ENDED
 from sdterm.events import Event, Failed, Grid, Image, Interrupted, Resumed, Warning
-from tests.host.running import REPOSITORY, Running, images, names, running, steps
+from tests.host.running import REPOSITORY, Running, images, names, running, steps, wait_until
 
 STEPS = 30
 LONG = {"steps": STEPS, "width": 128, "height": 128}
@@ -157,6 +157,23 @@ def test_a_killed_host_takes_its_workers_along_and_the_next_one_goes_on(host: Ru
     assert images(events)[0].pixel_hash == undisturbed.pixel_hash
     assert steps(events) == [(0, step) for step in range(1, STEPS + 1)]
     assert names(events, "started", "resumed", "image", "done") == ["started", "resumed", "image", "done"]
+
+
+def test_steps_that_only_the_tape_knows_are_told_by_the_next_host(host: Running, undisturbed: Image) -> None:
+    job = host.submit(**LONG)
+    host.at_step(job, 5)
+    process, tape = host.host, host.settings.root / "run" / "tapes" / f"{job}.tape"
+    process.suspend()  # it hears nothing of what its worker draws meanwhile
+    before = tape.stat().st_size
+    row = before // 8
+    wait_until(lambda: tape.stat().st_size > before + 4 * row)
+    host.kill_host(process)
+    host.again()
+    events = host.events(job)
+    assert images(events)[0].pixel_hash == undisturbed.pixel_hash
+    assert steps(events) == [(0, step) for step in range(1, STEPS + 1)]
+    (resumed,) = [event for event in events if isinstance(event, Resumed)]
+    assert resumed.step >= 8
 
 
 @pytest.mark.heavy
