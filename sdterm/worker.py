@@ -189,8 +189,9 @@ class Worker:
             if not self._is_busy:  # nobody listens
                 continue
             median = statistics.median(recent) if recent else 0.0
+            plugin = pulse.plugin if self._plugins.is_foreign(pulse.plugin) else None
             self._wire.send(
-                "heartbeat", job=self._job, phase=pulse.phase, call=pulse.call, median=median, plugin=pulse.plugin
+                "heartbeat", job=self._job, phase=pulse.phase, call=pulse.call, median=median, plugin=plugin
             )
 
     def _try(self, sources: list[dict[str, Any]]) -> None:
@@ -232,6 +233,11 @@ class Plugins:
             if gone:
                 gc.collect()  # modules are full of cycles
             return self._sets[key][0]
+
+    def is_foreign(self, slug: str | None) -> bool:
+        """Whether a plugin of the set in use does not come with sdterm."""
+        _, sources = self._sets.get(self._in_use, (None, ()))
+        return any(source.slug == slug and source.origin != "built-in" for source in sources)
 
 
 _DEFECT = "This is a defect of sdterm or of a plugin: `sdterm host logs` shows where."

@@ -58,7 +58,8 @@ TOLD_EVERY = 0.5
 """Seconds between two words on how far the reading of weights is."""
 
 
-Phase = Literal["idle", "load", "sample", "decode"]
+Phase = Literal["idle", "prepare", "load", "sample", "decode"]
+"""`load` while weights are read; what else comes before the first step is `prepare`."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ class Engine:
             emit(event)
 
         plugins = self._watched(plugins)
-        self._at("load")
+        self._at("prepare")
         try:
             choices = choose(request, plugins, self.library)
             plan = prepare(request, choices, plugins, self.library, self.styles)
@@ -187,7 +188,7 @@ class Engine:
     ) -> Job:
         """Everything before the first step: names, plan, weights, sigmas, tape."""
         began = time.perf_counter()
-        self._at("load")
+        self._at("prepare")
         reset_peak(self.device)
         if resume:
             plan = resume.plan
@@ -307,7 +308,9 @@ class Engine:
                 emit(ModelLoading(model=plan.model, done=False, fraction=fraction))
 
         emit(ModelLoading(model=plan.model, done=False))
+        before, self._phase = self._phase, "load"
         self._model = load_model(choices, plugins, plan.model_hash, self.device, dtype, optimizers, tell)
+        self._phase = before
         emit(ModelLoading(model=plan.model, done=True, seconds=time.perf_counter() - began))
         return self._model
 

@@ -27,6 +27,7 @@ from sdterm.core.dataroot import DataRootError, prepare
 from sdterm.core.devices import DeviceNameError
 from sdterm.core.place import Place, PlaceError, make_private, place_of
 from sdterm.host.api import make_app
+from sdterm.host.child import end_strays
 from sdterm.host.database import UnusableDatabaseError
 from sdterm.host.home import Home
 
@@ -73,6 +74,7 @@ async def _run(home: Home, listening: socket.socket) -> None:
         app, http=_Trusting, ws="none", lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=2
     )
     server = _Server(config, home)
+    strays = asyncio.create_task(end_strays(home.place.folder))
     drawing = asyncio.create_task(home.dispatcher.run())
     idle = asyncio.create_task(home.until_idle())
     watching = asyncio.create_task(home.extensions.run())
@@ -83,7 +85,7 @@ async def _run(home: Home, listening: socket.socket) -> None:
     server.should_exit = True
     for task in (drawing, idle, watching):
         task.cancel()
-    results = await asyncio.gather(drawing, idle, watching, serving, return_exceptions=True)
+    results = await asyncio.gather(strays, drawing, idle, watching, serving, return_exceptions=True)
     for error in results:
         if isinstance(error, Exception):
             _log.error("ended by %r", error, exc_info=error)

@@ -48,7 +48,7 @@ from sdterm.host.pictures import Pictures
 from sdterm.host.worker import UnusableDeviceError, WorkerLostError, WorkerProcess
 
 MOST_LOST = 3
-"""How many workers a job may cost before it is set aside."""
+"""How many workers a job may cost before it fails."""
 SPOILT = frozenset({"saver_failed", "optimizer_skipped", "model_reloaded"})
 """Codes of warnings that a plugin failed, and the job went on without it."""
 NEEDS_PLUGIN = "needs_plugin"
@@ -78,7 +78,7 @@ class Dispatcher:
         self._extensions = extensions
         self._settings, self._place = settings, place
         self._jobs, self._pictures, self._log = jobs, pictures, log
-        self._workers = [WorkerProcess(device, settings) for device in devices]
+        self._workers = [WorkerProcess(device, settings, place.folder) for device in devices]
         self._news = [asyncio.Event() for _ in devices]
         self._running: dict[int, WorkerProcess] = {}
         self._progress: dict[int, Progress] = {}
@@ -108,6 +108,8 @@ class Dispatcher:
     async def stop_job(self, job: int) -> None:
         """Have a job's worker stop within one network call; the queue knows what is to become of the job."""
         if worker := self._running.get(job):
+            if self._jobs.wish(job) == "cancel":
+                worker.stop_soon()
             await worker.send("stop", job=job)
 
     def try_again(self) -> None:
@@ -293,9 +295,7 @@ class Dispatcher:
         except WorkerLostError as lost:
             await self._until_written(partial(self._after_loss, job, lost))
         except NeedsPluginError as error:
-            self._waiting[job] = _NEVER, math.inf
-            waits = Waiting(code=NEEDS_PLUGIN, message=str(error), advice="Put it back, or cancel the job.")
-            await self._until_written(partial(self._jobs.end, job, "waiting", waits))
+            await self._until_written(partial(self._wait_for_plugin, job, str(error)))
         except CatalogueError as error:
             failed = Failed(code="plugin_failed", message=str(error), advice=_SEE_LOGS)
             await self._until_written(partial(self._settle, job, failed))
@@ -323,7 +323,7 @@ class Dispatcher:
         sources = await self._extensions.for_job(details.request, details.generation if plan else ())
         await worker.send("draw", plan.encode(), **self._message(details, sources))
         if self._jobs.wish(job):  # it came while that was sent
-            await worker.send("stop", job=job)
+            await self.stop_job(job)
         settled = False
         try:
             async with aclosing(worker.messages()) as messages:
@@ -376,12 +376,12 @@ class Dispatcher:
             case Done() | Failed() | Paused() | Cancelled():
                 self._settle(job.id, event)
                 if isinstance(event, Failed) and event.source:
-                    self._extensions.blame(event.source, job.id)
+                    self._extensions.blame(event.source, self._jobs.details(job.id))
                 return True
             case Warning():
                 self._log.add_once(job.id, event)  # a run that goes on has the same to say
                 if event.source and event.code in SPOILT:
-                    self._extensions.blame(event.source, job.id)
+                    self._extensions.blame(event.source, self._jobs.details(job.id))
             case Step():
                 self._progress[job.id] = _progress(event)
                 self._log.add(job.id, event)
@@ -464,17 +464,24 @@ class Dispatcher:
 
     def _after_loss(self, job: int, lost: WorkerLostError) -> None:
         attempts = self._jobs.interrupted(job, lost.code, str(lost))
-        if lost.plugin:
-            self._extensions.blame(lost.plugin, job)
+        disabled = lost.plugin and self._extensions.blame(lost.plugin, self._jobs.details(job), attempts)
         wish = self._jobs.wish(job)
         if wish in ("cancel", "pause"):
             self._settle(job, Cancelled(images=0))
+        elif disabled:
+            said = f"{lost} The extension {lost.plugin} is disabled until it changes, and the job waits for that."
+            self._wait_for_plugin(job, said)
         elif attempts < MOST_LOST:
             self._jobs.again(job)
         else:
             said = f"The job cost {attempts} processes and is set aside. {lost}"
             advice = f"{_SET_ASIDE} {_SAFE}" if self._extensions.has_others else _SET_ASIDE
             self._settle(job, Failed(code=lost.code, message=said, advice=advice, source=lost.plugin))
+
+    def _wait_for_plugin(self, job: int, why: str) -> None:
+        self._waiting[job] = _NEVER, math.inf
+        waits = Waiting(code=NEEDS_PLUGIN, message=why, advice="Mend it or put it back, or cancel the job.")
+        self._jobs.end(job, "waiting", waits)
 
     async def _until_written(self, act: Callable[[], None]) -> None:
         """Do what must not be lost; on a full disk, once there is room."""

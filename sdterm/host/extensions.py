@@ -25,7 +25,7 @@ from sdterm.core.extensions.frozen import UnsettledError, freeze, frozen, sweep
 from sdterm.core.extensions.probe import ProbeError
 from sdterm.core.extensions.records import FOLDER, RecordsError, read_records
 from sdterm.core.extensions.source import Source
-from sdterm.core.jobs import Extension
+from sdterm.core.jobs import Extension, JobDetails
 from sdterm.core.names import UnknownNameError, normal, printable
 from sdterm.core.output import write_atomically
 from sdterm.core.plan import choose_parts
@@ -42,9 +42,9 @@ QUIET, LONGEST = 0.15, 2.0
 RESCAN, POLL = 10.0, 2.0
 """Seconds between looks without a hint: where the system gives hints, and where it does not."""
 MOST_FAILURES = 3
-"""Jobs that an extension may spoil before it is set aside."""
+"""Jobs that an extension may spoil, or processes that it may cost, before it is disabled."""
 
-_FORMAT = 1  # of the kept generation
+_FORMAT = 2  # of the kept generation
 _log = logging.getLogger(__name__)
 
 
@@ -86,20 +86,22 @@ class _Choice:
 
 
 class Extensions:
-    """Keeps the generation that serves, and brings in the next one."""
+    """Keeps the generation that serves, and brings in the next one. folder: the host's own."""
 
-    def __init__(self, settings: Settings, log: EventLog, load: Load, adopted: Callable[[], None]) -> None:
+    def __init__(
+        self, settings: Settings, folder: Path, log: EventLog, load: Load, adopted: Callable[[], None]
+    ) -> None:
         self._root, self._log, self._load, self._adopted = settings.root, log, load, adopted
         self._folder = settings.root / "extensions" if settings["extensions"] else None
         self._kept = settings.root / "cache" / "generation.json"
-        self._prober = Prober()
+        self._prober = Prober(folder)
         self._news = asyncio.Event()
         self._lock = asyncio.Lock()
         self._current: Generation | None = None
         self._seen: list[list[str | None]] = []  # what the current generation was made from
         self._trouble: dict[str, tuple[str, str]] = {}  # slug → the digest that does not serve, and why
-        self._aside: dict[str, tuple[str, str]] = {}  # slug → digest, and why
-        self._failures: dict[tuple[str, str], set[int]] = {}  # (slug, digest) → the jobs that it spoilt
+        self._aside: dict[tuple[str, str], str] = {}  # (slug, digest) of what is disabled until it changes → why
+        self._failures: dict[tuple[str, str], set[tuple[int, int]]] = {}  # (slug, digest) → what it did, each once
         self._gave: dict[str, str] = {}  # kind and name of what was ever on offer → slug
         self._told: dict[str, tuple[str, str | None, str | None]] = {}
         self._restore()
@@ -141,6 +143,10 @@ class Extensions:
 
     def _as_bound(self, current: Generation, slug: str, digest: str) -> Source:
         found = next((source for source in current.sources if source.slug == slug), None)
+        if why := self._aside.get((slug, digest)):
+            if found and not found.refusal:
+                return found
+            raise NeedsPluginError(f"It was begun with the extension {slug}, which is disabled: {why}.")
         if found and (found.digest == digest or found.origin != "extension"):
             return found
         kept = frozen(self._root, slug, digest)
@@ -148,18 +154,23 @@ class Extensions:
             return Source(slug, "extension", str(kept), digest, site=found.site if found else None)
         return found or Source(slug, "extension", "", digest, refusal="it was deleted, with its frozen copy")
 
-    def blame(self, slug: str, job: int) -> None:
-        """An extension spoilt a job. After some such jobs it is set aside until it changes."""
+    def blame(self, slug: str, job: JobDetails, loss: int = 0) -> bool:
+        """An extension spoilt a job, or cost its process (loss: which of the job's). After some such failures it is
+        disabled until it changes. Returns whether it is."""
         sources = self._current.sources if self._current else ()
         source = next((s for s in sources if s.slug == slug and s.origin == "extension"), None)
-        if not source or source.refusal:
-            return
-        jobs = self._failures.setdefault((slug, source.digest), set())
-        jobs.add(job)
-        if len(jobs) >= MOST_FAILURES:
-            why = f"it failed in {len(jobs)} jobs, and is loaded again once it changes"
-            self._aside[slug] = (source.digest, why)
+        digest = dict(job.generation).get(slug, source.digest if source else None)
+        if not source or digest is None:
+            return False
+        version = slug, digest
+        failures = self._failures.setdefault(version, set())
+        failures.add((job.id, loss))
+        if len(failures) >= MOST_FAILURES and version not in self._aside:
+            losses = sum(loss > 0 for _, loss in failures)
+            did = f"cost {losses} processes" if losses else f"failed in {len(failures)} jobs"
+            self._aside[version] = f"it {did}, and is loaded again once it changes"
             self._news.set()
+        return version in self._aside
 
     def sweep(self, needed: set[tuple[str, str]]) -> None:
         """Delete the frozen copies that neither serve, nor were approved, nor are `needed` by jobs."""
@@ -179,7 +190,7 @@ class Extensions:
             trouble = self._trouble.get(source.slug)
             state = "failed" if source.refusal else "stale" if trouble else "serving"
             if source.refusal and not trouble:
-                state = "aside" if source.slug in self._aside else "off"
+                state = "aside" if (source.slug, source.digest) in self._aside else "off"
             entry = entries.get(source.slug)
             found.append(
                 Extension(
@@ -314,11 +325,8 @@ class Extensions:
         """What lies there, by slug: of two that have the same one the first counts."""
         by_slug: dict[str, Source] = {}
         for source in discover(self._folder) if self._folder else built_ins():
-            aside = self._aside.get(source.slug)
-            if aside and aside[0] != source.digest:
-                del self._aside[source.slug]
-                aside = None
-            by_slug.setdefault(source.slug, replace(source, refusal=aside[1]) if aside else source)
+            aside = self._aside.get((source.slug, source.digest))
+            by_slug.setdefault(source.slug, replace(source, refusal=aside) if aside else source)
         return [*by_slug.values()]
 
     def _adopt(self, generation: Generation) -> None:
@@ -367,7 +375,7 @@ class Extensions:
             "for": [__version__, _FORMAT, self._folder is not None, sys.executable],
             "seen": self._seen,
             "trouble": self._trouble,
-            "aside": self._aside,
+            "aside": [[*version, why] for version, why in self._aside.items()],
             "gave": self._gave,
             "sources": [asdict(source) for source in generation.sources],
             "catalogue": generation.catalogue.model_dump(mode="json"),
@@ -385,7 +393,7 @@ class Extensions:
                 return  # they were cleared away
             self._current = Generation(sources, Catalogue.model_validate(kept["catalogue"]))
             self._trouble = {slug: (digest, why) for slug, (digest, why) in kept["trouble"].items()}
-            self._aside = {slug: (digest, why) for slug, (digest, why) in kept["aside"].items()}
+            self._aside = {(slug, digest): why for slug, digest, why in kept["aside"]}
             self._seen, self._gave = kept["seen"], kept["gave"]
             self._told = self._standing(self._current)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):

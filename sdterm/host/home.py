@@ -64,6 +64,7 @@ class Home:
         self.checkpoints = Checkpoints(settings, self.log)
         self.extensions = Extensions(
             settings,
+            place.folder,
             self.log,
             load=lambda sources: self.dispatcher.load_plugins(sources),
             adopted=lambda: self.dispatcher.try_again(),

@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import logging
 import sys
-from asyncio.subprocess import PIPE, Process
 from collections.abc import Sequence
+from pathlib import Path
 
 from sdterm.core.catalogue import Catalogue
 from sdterm.core.extensions.probe import MOST_BYTES, TIME_LIMIT, ProbeError, answer, question
 from sdterm.core.extensions.source import Source
 from sdterm.core.names import printable
+from sdterm.host.child import Child
 
 KEPT, KEPT_WARM = 10.0, 300.0
 """Seconds that it stays after its last try: as it was started, and once it has imported what takes long."""
@@ -18,10 +19,11 @@ _log = logging.getLogger(__name__)
 
 
 class Prober:
-    """Speaks with the helper. One question at a time."""
+    """Speaks with the helper. One question at a time. folder: the host's own."""
 
-    def __init__(self) -> None:
-        self._process: Process | None = None
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._process: Child | None = None
         self._lock = asyncio.Lock()
         self._noting: asyncio.Task[None] | None = None
         self._leaving: asyncio.TimerHandle | None = None
@@ -41,7 +43,6 @@ class Prober:
         async with self._lock:
             try:
                 process = await self._send(sources)
-                assert process.stdout
                 line = await asyncio.wait_for(process.stdout.readline(), 4 * TIME_LIMIT)
                 if not line:
                     raise ConnectionError
@@ -57,23 +58,16 @@ class Prober:
         process, self._process, self._is_warm = self._process, None, False
         if self._leaving:
             self._leaving.cancel()
-        if process and process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+        if process:
+            process.kill()
             await process.wait()
 
-    async def _send(self, sources: Sequence[Source]) -> Process:
-        if not self._process or self._process.returncode is not None:
+    async def _send(self, sources: Sequence[Source]) -> Child:
+        if not self._process or not self._process.is_alive:
             self._is_warm = False
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "sdterm.core.extensions.probe"),
-                stdin=PIPE,
-                stdout=PIPE,
-                stderr=PIPE,
-                limit=2 * MOST_BYTES,
-            )
+            command = [sys.executable, "-P", "-m", "sdterm.core.extensions.probe"]
+            self._process = await Child.start(command, self._folder, 2 * MOST_BYTES)
             self._noting = asyncio.create_task(_note(self._process))
-        assert self._process.stdin
         self._process.stdin.write(question(sources))
         await self._process.stdin.drain()
         return self._process
@@ -89,9 +83,8 @@ class Prober:
             await self.end()
 
 
-async def _note(process: Process) -> None:
+async def _note(process: Child) -> None:
     """What plugins print while they are tried out goes to the host's log."""
-    assert process.stderr
     while text := await process.stderr.read(2**16):
         for line in text.decode(errors="replace").splitlines():
             _log.info("probe: %s", printable(line, 2000))

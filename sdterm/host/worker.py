@@ -5,12 +5,12 @@ import contextlib
 import json
 import logging
 import math
-import os
 import signal
 import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from sdterm.core.config import Settings
@@ -18,14 +18,18 @@ from sdterm.core.extensions.source import Source
 from sdterm.core.frames import HEAD_SIZE, FrameError, pack, sizes, unpack
 from sdterm.core.jobs import WorkerView
 from sdterm.core.names import printable
+from sdterm.host.child import Child
 
 SLOW_CALLS = 20
 """How many times the median call a call may take, where that is longer than the limit."""
+STOP_LIMIT = 5.0
+"""Seconds after which a job that was cancelled must have stopped."""
 PLUGINS_LIMIT = 20.0
 """Seconds that loading new plugins may take."""
 _WATCH = 0.5  # seconds
 _SHORTEST = 3.0  # seconds
 _LONGEST_LINE = 2000  # characters
+_WAITING_BYTES = 2**20
 _log = logging.getLogger(__name__)
 
 
@@ -44,13 +48,19 @@ class UnusableDeviceError(Exception):
 class WorkerProcess:
     """A worker. One task at a time reads its messages.
 
-    monotonic: seconds that never jump, for deadlines.
+    folder: the host's own. monotonic: seconds that never jump, for deadlines.
     """
 
-    def __init__(self, device: str | None, settings: Settings, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._device, self._settings = device, settings
+    def __init__(
+        self,
+        device: str | None,
+        settings: Settings,
+        folder: Path,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._device, self._settings, self._folder = device, settings, folder
         self._monotonic = monotonic
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Child | None = None
         self._watch: asyncio.Task[None] | None = None
         self._listening: asyncio.Task[None] | None = None
         self._reason: WorkerLostError | None = None
@@ -59,6 +69,7 @@ class WorkerProcess:
         self._ours = False  # whether it waits for the host, not the host for it
         self._median = 0.0
         self._plugin: str | None = None  # whose code was running when it last said so
+        self._stop_by = math.inf  # when it must have stopped its job
         self._asked: asyncio.Future[Mapping[str, str]] | None = None  # what it is to say to new plugins
         self.trouble: str | None = None
         """Why it could not be started the last time."""
@@ -74,7 +85,7 @@ class WorkerProcess:
 
     @property
     def is_alive(self) -> bool:
-        return self._process is not None and self._process.returncode is None
+        return self._process is not None and self._process.is_alive
 
     async def start(self) -> None:
         """Start it and wait until it can draw. Raises UnusableDeviceError, or WorkerLostError if it fails otherwise."""
@@ -82,17 +93,8 @@ class WorkerProcess:
         given = json.dumps({"data": str(self._settings.root), "values": values})
         self._reason, self._ours = None, False
         try:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-P",
-                "-m",
-                "sdterm.worker",
-                given,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                limit=2**20,
-            )
+            command = [sys.executable, "-P", "-m", "sdterm.worker", given]
+            self._process = await Child.start(command, self._folder, _WAITING_BYTES)
         except OSError as error:
             raise WorkerLostError("worker_unstartable", f"No process could be started: {error}.") from error
         self._listening = asyncio.create_task(self._note())
@@ -109,7 +111,7 @@ class WorkerProcess:
 
     async def send(self, kind: str, payload: bytes = b"", **fields: Any) -> None:
         """A worker that is gone is noticed by who reads its messages."""
-        if self._process and self._process.stdin:
+        if self._process:
             with contextlib.suppress(ConnectionError):
                 self._process.stdin.write(pack({"type": kind, **fields}, payload))
                 await self._process.stdin.drain()
@@ -139,7 +141,7 @@ class WorkerProcess:
     async def messages(self) -> AsyncGenerator[tuple[dict[str, Any], bytes], None]:
         """What it says, heartbeats left out. While the reader is at work on a message, no deadline runs. Raises
         WorkerLostError once the process is gone."""
-        assert self._process and self._process.stdout
+        assert self._process
         while True:
             try:
                 header, payload = sizes(await self._process.stdout.readexactly(HEAD_SIZE))
@@ -177,25 +179,28 @@ class WorkerProcess:
 
     def set_job(self, job: int | None) -> None:
         self._moved = self._heard = self._monotonic()
-        self._median, self._plugin = 0.0, None
+        self._median, self._plugin, self._stop_by = 0.0, None, math.inf
         phase = self.view.phase if job else "idle"
         self._view = self._view.model_copy(update={"job": job, "phase": phase, "call": 0})
 
+    def stop_soon(self) -> None:
+        """It was told to stop its job for good: one that does not, wherever it hangs, is ended."""
+        self._stop_by = min(self._stop_by, self._monotonic() + STOP_LIMIT)
+
     async def end(self) -> None:
         """Let it go: it ends with its input, at once, or is killed."""
-        if self._process and self.is_alive:
-            if self._process.stdin:
-                self._process.stdin.close()
+        if self._process:
+            self._process.stdin.close()
             try:
                 await asyncio.wait_for(self._process.wait(), 5)
             except TimeoutError:
-                self._kill()
+                self._process.kill()
                 await self._process.wait()
         self._gone()
 
     async def _note(self) -> None:
         """What it, its libraries and its plugins print goes to the host's log, however much that is."""
-        assert self._process and self._process.stderr
+        assert self._process
         pid, stream = self._process.pid, self._process.stderr
         while text := await stream.read(2**16):
             for line in text.decode(errors="replace").splitlines():
@@ -213,28 +218,40 @@ class WorkerProcess:
             await asyncio.sleep(_WATCH)
             if self._ours or (not self.view.job and self.view.phase in ("off", "idle")):
                 continue
-            limit, hang = _limit(self._settings["load_limit"]), _limit(self._settings["hang_limit"])
-            if self.view.phase == "sample" and self._median:  # the first call may be slow, and nobody knows how slow
-                limit = max(hang, SLOW_CALLS * self._median)
-            still, silent = self._monotonic() - self._moved, self._monotonic() - self._heard
-            if still > limit or (silent > hang and self.view.phase != "starting"):
-                doing = f"network call {self.view.call + 1}" if self.view.phase == "sample" else self.view.phase
-                doing += f", code of {printable(self._plugin)}" if self._plugin else ""
-                said = f"The process that draws was stuck for {still:.0f} s ({doing}) and was ended."
-                self._reason = WorkerLostError("worker_hung", said, self._plugin)
-                self._kill()
-                return
+            now = self._monotonic()
+            still, silent = now - self._moved, now - self._heard
+            hang = _limit(self._settings["hang_limit"])
+            if now > self._stop_by:
+                said = f"did not stop within {STOP_LIMIT:.0f} s"
+            elif still > self._patience() or (silent > hang and self.view.phase != "starting"):
+                said = f"was stuck for {still:.0f} s"
+            else:
+                continue
+            said = f"The process that draws {said} ({self._doing()}) and was ended."
+            self._reason = WorkerLostError("worker_hung", said, self._plugin)
+            if self._process:
+                self._process.kill()
+            return
 
-    def _kill(self) -> None:
-        if self._process:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._process.pid, signal.SIGKILL)
+    def _patience(self) -> float:
+        """Seconds that it may stand still, by what it does. Our own code may read, compute or compile for long before
+        there is a first call to measure it by; an extension's may not."""
+        hang = _limit(self._settings["hang_limit"])
+        if self.view.phase == "sample" and self._median:
+            return max(hang, SLOW_CALLS * self._median)
+        if self._plugin and self.view.phase != "load":
+            return hang
+        return _limit(self._settings["load_limit"])
+
+    def _doing(self) -> str:
+        doing = f"network call {self.view.call + 1}" if self.view.phase == "sample" else self.view.phase
+        return f"{doing}, code of the extension {printable(self._plugin)}" if self._plugin else doing
 
     async def _loss(self) -> WorkerLostError:
         """Why it is gone."""
         assert self._process
         if self._reason:
-            self._kill()
+            self._process.kill()
         code = await self._process.wait()
         self._gone()
         reason = self._reason or WorkerLostError("worker_died", _said(code), self._plugin)

@@ -39,11 +39,11 @@ class Running:
         request = GenerationRequest.model_validate({"prompt": "sunset, lake", "sampler": "Euler a", "seed": 7} | fields)
         return self.client.submit(Submission(request=request, pause_at=pause_at)).id
 
-    def entries(self, job: int, after: int = 0) -> Iterator[Entry]:
+    def entries(self, job: int, after: int = 0, ends: tuple[type[Event], ...] = ENDS) -> Iterator[Entry]:
         """What happens to a job until it ends or pauses."""
         for entry in self.client.events(job=job, after=after):
             yield entry
-            if isinstance(entry.event, ENDS):
+            if isinstance(entry.event, ends):
                 return
 
     def events(self, job: int) -> list[Event]:
@@ -97,6 +97,14 @@ def running(data: Path, **environ: str) -> Iterator[Running]:
     finally:
         os.environ.clear()
         os.environ |= before
+
+
+def is_there(process: psutil.Process) -> bool:
+    """Whether a process has not ended. A zombie has: where nobody reaps, it stays for ever."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def wait_until(what: Callable[[], object], limit: float = 60.0) -> None:

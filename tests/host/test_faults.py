@@ -15,15 +15,15 @@ import pytest
 
 from sdterm.core.image_file import read_pixels
 from sdterm.core.jobs import ENDED
-from sdterm.events import Event, Failed, Grid, Image, Interrupted, Resumed, Warning
-from tests.host.running import REPOSITORY, Running, images, names, running, steps, wait_until
+from sdterm.events import Event, Failed, Grid, Image, Interrupted, Resumed, Waiting, Warning
+from tests.host.running import ENDS, REPOSITORY, Running, images, is_there, names, running, steps, wait_until
 
 STEPS = 30
 LONG = {"steps": STEPS, "width": 128, "height": 128}
 
 BAD_SAMPLERS = '''
     """Samplers that do harm once, or always."""
-    import ctypes, os, signal
+    import ctypes, os, signal, subprocess, sys, time
     from pathlib import Path
     from sdterm.hooks import OutputSaver, Sampler, hookimpl
 
@@ -68,6 +68,16 @@ BAD_SAMPLERS = '''
             except BaseException:
                 pass
 
+    def breed():
+        """Processes that outlive the one that started them, and hold its pipes; one is in a session of its own."""
+        if first_time("breed"):
+            sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+            started = [subprocess.Popen(sleep), subprocess.Popen(sleep, start_new_session=True)]
+            forked = os.fork()
+            if not forked:
+                time.sleep(600)
+            Path(os.environ["MARKS"], "brood").write_text(" ".join(map(str, [forked, *(p.pid for p in started)])))
+
     def spoil(image, infotext):
         raise KeyError("spoilt")
 
@@ -79,7 +89,7 @@ BAD_SAMPLERS = '''
     def sdterm_samplers():
         def made(harm):
             return lambda *a, **k: loop(*a, **k, harm=harm)
-        harms = {"stuck": native, "crash": segfault, "illegal": illegal, "hungry": memory}
+        harms = {"stuck": native, "crash": segfault, "illegal": illegal, "hungry": memory, "breed": breed}
         made_so = [Sampler(id=name, label=name, sample=made(harm)) for name, harm in harms.items()]
         return [*made_so, Sampler(id="deaf", label="deaf", sample=deaf)]
 '''
@@ -92,6 +102,17 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     (data / "extensions").mkdir(parents=True)
     (data / "extensions" / "harm.py").write_text(dedent(BAD_SAMPLERS))
     with running(data, SDTERM_HANG_LIMIT="3", MARKS=str(marks)) as it:
+        yield it
+
+
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A host that takes nothing for stuck within a test."""
+    data = tmp_path_factory.mktemp("patient") / "data"
+    (data / "extensions").mkdir(parents=True)
+    (data / "extensions" / "harm.py").write_text(dedent(BAD_SAMPLERS))
+    (data / "extensions" / "hang.py").write_text(dedent(HANG.format(endless=True)))
+    with running(data, SDTERM_HANG_LIMIT="600") as it:
         yield it
 
 
@@ -229,14 +250,67 @@ def test_a_job_that_kills_three_workers_is_set_aside_and_the_queue_goes_on(host:
     assert names(host.events(good))[-1] == "done"
 
 
-@pytest.mark.heavy
-def test_a_sampler_that_hears_nothing_is_cancelled_with_its_process(host: Running) -> None:
-    job = host.submit(sampler="deaf", steps=60)
-    host.at_step(job, 1)
-    host.client.cancel(job)
+def test_what_a_plugin_started_ends_with_its_process_and_the_queue_goes_on(host: Running) -> None:
+    job = host.submit(sampler="breed", steps=10)
+    brood = Path(os.environ["MARKS"], "brood")
+    wait_until(brood.exists)
+    started = [psutil.Process(int(pid)) for pid in brood.read_text().split()]
+    host.worker.kill()
     events = host.events(job)
-    assert [event.code for event in events if isinstance(event, Interrupted)] == ["worker_hung"]
-    assert names(events)[-1] == "cancelled"
+    assert [event.code for event in events if isinstance(event, Interrupted)] == ["worker_died"]
+    assert names(events)[-1] == "done"
+    wait_until(lambda: not any(map(is_there, started)))
+
+
+HANG = """
+    from sdterm.hooks import Sampler, hookimpl
+
+    def sample(denoise, x, sigmas, *, noise, callback):
+        while {endless}:
+            pass
+        for i in range(len(sigmas) - 1):
+            x = denoise(x, sigmas[i].expand(len(x))).x0
+            callback(i, x)
+        return x
+
+    @hookimpl
+    def sdterm_samplers():
+        return [Sampler(id="hang", label="hang", sample=sample)]
+"""
+
+
+def test_an_extension_that_hangs_before_its_first_call_is_disabled_and_its_job_waits(host: Running) -> None:
+    extension = host.settings.root / "extensions" / "hang.py"
+    extension.write_text(dedent(HANG.format(endless=True)))
+    job = host.submit(sampler="hang", steps=2, width=64, height=64)
+    events = [entry.event for entry in host.entries(job, ends=(*ENDS, Waiting))]
+    losses = [event for event in events if isinstance(event, Interrupted)]
+    assert [loss.code for loss in losses] == ["worker_hung"] * 3
+    assert all("code of the extension hang" in loss.message for loss in losses)
+    (waits,) = [event for event in events if isinstance(event, Waiting)]
+    assert waits.code == "needs_plugin" and "hang is disabled until it changes" in waits.message
+    assert names(host.events(host.submit(steps=1, width=64, height=64)))[-1] == "done", "the queue goes on"
+    assert host.client.job(job).state == "waiting"
+    (listed,) = [each for each in host.client.extensions() if each.slug == "hang"]
+    assert listed.state == "aside" and "cost 3 processes" in listed.message
+    extension.write_text(dedent(HANG.format(endless=False)))
+    assert names(host.events(job))[-1] == "done", "mended, it goes on by itself"
+
+
+@pytest.mark.parametrize("sampler", ["hang", "deaf"])
+def test_a_job_that_does_not_stop_is_cancelled_with_its_process(patient: Running, sampler: str) -> None:
+    """Before its first network call, or deaf to all that is raised; long before the limit for what hangs."""
+    job = patient.submit(sampler=sampler, steps=60)
+    if sampler == "deaf":
+        patient.at_step(job, 1)
+    else:
+        wait_until(lambda: patient.client.health().workers[0].phase == "sample")
+    worker = patient.worker
+    patient.client.cancel(job)
+    events = patient.events(job)
+    (loss,) = [event for event in events if isinstance(event, Interrupted)]
+    assert "did not stop within 5 s" in loss.message and "code of the extension" in loss.message
+    assert names(events)[-1] == "cancelled" and not is_there(worker)
 
 
 def test_pictures_whose_saver_fails_are_saved_as_png(host: Running) -> None:

@@ -1,0 +1,130 @@
+"""A process that the host starts: its exit is its end, whoever still holds its pipes, and what it started ends with it.
+
+Plugins start processes, and these may outlive the one that ran the plugin. So a child leads a session, which is killed
+when the child ends. What left the session is found by a mark that it has inherited in its environment; that finds it
+also for the next host, where this one is killed.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import secrets
+import signal
+from asyncio.subprocess import PIPE, Process, SubprocessStreamProtocol
+from asyncio.transports import SubprocessTransport
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+_MARK = "_SDTERM_CHILD"
+_HOST = secrets.token_hex(8)  # this process, among all that ever were
+_LAST_WORDS = 1.0  # seconds that what a child wrote before its end may take to arrive
+_numbers = itertools.count(1)
+
+
+class Child:
+    """A child with its three streams."""
+
+    def __init__(self, transport: SubprocessTransport, protocol: "_Protocol") -> None:
+        self._process = Process(transport, protocol, asyncio.get_running_loop())
+        self._ended = protocol.ended
+        assert self._process.stdin and self._process.stdout and self._process.stderr
+        self.stdin, self.stdout, self.stderr = self._process.stdin, self._process.stdout, self._process.stderr
+
+    @classmethod
+    async def start(cls, command: Sequence[str], folder: Path, limit: int) -> "Child":
+        """Start a command. folder: the host's own, by which `end_strays` finds what is left of it. limit: bytes of a
+        line, and half of what waits for whoever reads. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        mark = f"{folder}:{_HOST}:{next(_numbers)}"
+        transport, protocol = await loop.subprocess_exec(
+            lambda: _Protocol(limit, loop, mark),
+            *command,
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=PIPE,
+            start_new_session=True,
+            env=os.environ | {_MARK: mark},
+        )
+        return cls(transport, protocol)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.returncode is None
+
+    async def wait(self) -> int:
+        """Its exit code, once it and all that it started are gone."""
+        await self._ended.wait()
+        assert self._process.returncode is not None
+        return self._process.returncode
+
+    def kill(self) -> None:
+        """End it now."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
+
+async def end_strays(folder: Path) -> None:
+    """End what is left of the children of hosts that had this folder and are gone."""
+    before, ours = f"{folder}:", f"{folder}:{_HOST}:"
+    await asyncio.to_thread(_kill_marked, lambda mark: mark.startswith(before) and not mark.startswith(ours))
+
+
+class _Protocol(SubprocessStreamProtocol):
+    """Asyncio takes a process for ended once its pipes are closed, which somebody else may hold open. Here they are
+    closed soon after its exit."""
+
+    def __init__(self, limit: int, loop: asyncio.AbstractEventLoop, mark: str) -> None:
+        super().__init__(limit, loop)
+        self._mark = mark
+        self._child: SubprocessTransport | None = None
+        self._ending: asyncio.Task[None] | None = None
+        self.ended = asyncio.Event()
+
+    def connection_made(self, transport: Any) -> None:
+        self._child = transport
+        super().connection_made(transport)
+
+    def process_exited(self) -> None:
+        super().process_exited()
+        self._ending = asyncio.create_task(self._end())
+
+    async def _end(self) -> None:
+        child = self._child
+        assert child
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.get_pid(), signal.SIGKILL)
+        await asyncio.to_thread(_kill_marked, lambda mark: mark == self._mark)
+        self.ended.set()
+        try:
+            await asyncio.sleep(_LAST_WORDS)
+        finally:
+            child.close()
+
+
+def _kill_marked(is_ours: Callable[[str], bool]) -> None:
+    """Kill the processes that carry such a mark. What these start meanwhile is found next."""
+    above = {os.getpid(), *(process.pid for process in psutil.Process().parents())}
+    for _ in range(10):  # what the system cannot end now it ends later
+        found = [each for each in psutil.process_iter() if each.pid not in above and is_ours(_mark_of(each))]
+        if not found:
+            return
+        for process in found:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(found, timeout=1)
+
+
+def _mark_of(process: psutil.Process) -> str:
+    """The mark that a process has inherited; empty for other users' processes, and for those that are gone."""
+    try:
+        return process.environ().get(_MARK, "")
+    except (psutil.Error, OSError):
+        return ""
