@@ -9,7 +9,9 @@ with connect(settings) as host:
 import base64
 import contextlib
 import json
+import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -48,12 +50,13 @@ from sdterm.core.jobs import (
     Submission,
     Words,
 )
-from sdterm.core.place import Place, PlaceError, make_private, place_of
+from sdterm.core.place import Place, PlaceError, holder, is_held, make_private, place_of
 
 START_LIMIT = 60.0
 """Seconds that a host may take to start."""
 STOP_LIMIT = 30.0
 """Seconds that a host may take to end."""
+_LISTENS_WITHIN = 5.0  # seconds
 _CALL_LIMIT = 90.0  # seconds for one call: the first one may have to list all plugins
 _SILENCE = 60.0  # seconds without even a keep-alive after which a stream counts as broken
 
@@ -82,10 +85,10 @@ def connect(
     is started, which takes a moment.
     """
     place = place_of(settings.root)
-    client = _reach(place)
+    client = _reach_held(place)
     if not client:
         if not start:
-            raise HostError(f"No host is running for {settings.root}. `sdterm host start` starts one.")
+            raise HostError(_absent(place, settings.root))
         starting()
         client = _start(settings, place)
     try:
@@ -100,8 +103,9 @@ def connect(
 class Client:
     """A connection to a host. Methods raise RefusedError if it says no, HostError if it is gone."""
 
-    def __init__(self, socket: Path) -> None:
-        transport = httpx.HTTPTransport(uds=str(socket), retries=0)
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        transport = httpx.HTTPTransport(uds=str(place.socket), retries=0)
         self._http = httpx.Client(transport=transport, base_url="http://sdterm/v1", timeout=_CALL_LIMIT)
 
     def __enter__(self) -> Self:
@@ -207,14 +211,8 @@ class Client:
     def stop(self) -> None:
         """End the host, and wait until it is gone."""
         pid = self.health().pid
-        try:
-            process = psutil.Process(pid)
-            self._call("POST", "stop")
-            process.wait(STOP_LIMIT)
-        except psutil.NoSuchProcess:  # it was quick
-            pass
-        except psutil.TimeoutExpired:
-            raise HostError(f"The host (process {process.pid}) does not end; `kill -9 {pid}` does it.") from None
+        self._call("POST", "stop")
+        _wait_until_gone(self._place, pid)
 
     def events(self, *, after: int | None = None, job: int | None = None, previews: bool = False) -> Iterator[Entry]:
         """What happens after event number `after` (unset: from now on), of one job or all, for ever. Ends when the
@@ -270,13 +268,66 @@ def _reach(place: Place) -> Client | None:
     if not place.socket.exists():
         return None
     _make_private(place)
-    client = Client(place.socket)
+    client = Client(place)
     try:
         client.health()
     except HostError:
         client.close()
         return None
     return client
+
+
+def _reach_held(place: Place) -> Client | None:
+    """The same; one that holds its place is given the time to begin, or to notice that its socket was deleted."""
+    deadline = time.monotonic() + _LISTENS_WITHIN
+    while not (client := _reach(place)) and is_held(place) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return client
+
+
+def _absent(place: Place, root: Path) -> str:
+    if not is_held(place):
+        return f"No host is running for {root}. `sdterm host start` starts one."
+    return f"The host ({_process(holder(place))}) does not answer. `sdterm host stop` ends it; {place.log} may say why."
+
+
+def stop_host(settings: Settings) -> tuple[int, ...]:
+    """End the host of a data root, one that does not answer too, and wait until it is gone. Returns the jobs that go on
+    with the next one. Raises HostError if none runs, or it does not end."""
+    place = place_of(settings.root)
+    client = _reach_held(place)
+    if client:
+        with client:
+            running = tuple(worker.job for worker in client.health().workers if worker.job)
+            client.stop()
+        return running
+    pid = holder(place)
+    if pid is None or not _is_host(pid):
+        raise HostError(_absent(place, settings.root))
+    os.kill(pid, signal.SIGTERM)
+    _wait_until_gone(place, pid)
+    return ()
+
+
+def _is_host(pid: int) -> bool:
+    """Whether that process is a host, and not one of another machine or container with the same number."""
+    try:
+        return "sdterm.host" in psutil.Process(pid).cmdline()
+    except psutil.Error:
+        return False
+
+
+def _wait_until_gone(place: Place, pid: int) -> None:
+    """Raises HostError. Its lock tells, not its process: where nobody reaps, that stays for ever."""
+    deadline = time.monotonic() + STOP_LIMIT
+    while is_held(place):
+        if time.monotonic() > deadline:
+            raise HostError(f"The host ({_process(pid)}) does not end; `kill -9 {pid}` ends it.")
+        time.sleep(0.02)
+
+
+def _process(pid: int | None) -> str:
+    return f"process {pid}" if pid else "of an unknown process"
 
 
 def _start(settings: Settings, place: Place) -> Client:
@@ -303,7 +354,7 @@ def _start(settings: Settings, place: Place) -> Client:
             if client := _reach(place):
                 return client
             time.sleep(0.05)
-    raise HostError(f"A host holds {place.lock} but does not answer; {place.log} may say why.")
+    raise HostError(_absent(place, settings.root))
 
 
 def _spawn(command: list[str], place: Place, limit: float) -> str | None:

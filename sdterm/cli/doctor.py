@@ -55,10 +55,9 @@ def _host(settings: Settings) -> Check:
     try:
         with connect(settings, start=False) as client:
             health = client.health()
-    except HostError:
+    except HostError as error:
         if is_held(place):
-            pid = place.lock.read_text(errors="replace").strip()[:20]
-            return Check("Host", "bad", f"process {pid} holds {place.lock} but does not answer", f"kill -9 {pid}")
+            return Check("Host", "bad", str(error), "sdterm host stop")
         return Check("Host", "ok", "not running; every command starts it when it is needed")
     except RefusedError as error:
         return Check("Host", "bad", str(error), "sdterm host logs")

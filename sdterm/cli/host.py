@@ -8,9 +8,9 @@ import click
 
 from sdterm.cli.errors import EXIT_FAILED, say
 from sdterm.cli.options import flag_options, settings_of
-from sdterm.client import HostError, connect
+from sdterm.client import HostError, connect, stop_host
 from sdterm.core.names import printable
-from sdterm.core.place import place_of
+from sdterm.core.place import is_held, place_of
 
 _LINES = 40
 
@@ -38,16 +38,13 @@ def start(context: click.Context) -> None:
 @click.pass_context
 def stop(context: click.Context) -> None:
     """End the host. What it draws goes on, from where it was, when the next one starts."""
-    try:
-        client = connect(settings_of(context), start=False)
-    except HostError as error:
-        click.echo(printable(str(error)))
+    settings = settings_of(context)
+    if not is_held(place_of(settings.root)):
+        click.echo(printable(f"No host is running for {settings.root}."))
         return
-    with client:
-        running = [worker.job for worker in client.health().workers if worker.job]
-        client.stop()
+    jobs = stop_host(settings)
     click.echo("The host has ended.")
-    for job in running:
+    for job in jobs:
         click.echo(f"Job {job} goes on when the next one starts.")
 
 

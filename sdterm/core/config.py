@@ -80,7 +80,12 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("idle_unload", 900.0, "host", "Seconds without work after which the model leaves the memory; 0 is never."),
     Setting("idle_exit", 3600.0, "host", "Seconds without work or clients after which the host ends; 0 is never."),
-    Setting("hang_limit", 120.0, "host", "Seconds that a network call, or code of an extension, may take before its process is replaced."),
+    Setting(
+        "hang_limit",
+        120.0,
+        "host",
+        "Seconds that a network call or an extension's code may take before its process is replaced.",
+    ),
     Setting("load_limit", 900.0, "host", "Seconds that loading a model or decoding an image may take."),
     Setting(
         "notify",

@@ -16,6 +16,7 @@ from sdterm.core.health import on_network
 MIGRATIONS = ("schema.sql", "facts.sql")
 """The files that bring a database from version k to k + 1."""
 
+_BESIDE = ("-wal", "-shm")
 _log = logging.getLogger(__name__)
 
 
@@ -34,6 +35,7 @@ class Database:
     """One connection, used from one thread."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._after: list[Callable[[], None]] = []
         self._inside = False
         self.damaged: Path | None = None
@@ -45,11 +47,41 @@ class Database:
                 raise UnusableDatabaseError(f"The queue's database {path} cannot be used: {error}.") from error
             aside = path.with_name(f"{path.name}.broken-{time.time():.0f}")
             _log.error("%s is damaged (%s): kept as %s, starting with an empty one", path, error, aside.name)
-            for suffix in ("", "-wal", "-shm"):
+            for suffix in ("", *_BESIDE):
                 with contextlib.suppress(FileNotFoundError):
                     os.replace(f"{path}{suffix}", f"{aside}{suffix}")
             self._connection = _opened(path)
             self.damaged = aside
+        self._files = self._identities()
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether the files that lie there are those that are written."""
+        return self._identities() == self._files
+
+    def restore(self) -> None:
+        """Write all to a new file, in place of one that somebody deleted. Raises sqlite3.Error, OSError."""
+        new = self._path.with_name(f"{self._path.name}.new")
+        new.unlink(missing_ok=True)
+        with contextlib.closing(sqlite3.connect(new)) as copy:
+            self._connection.backup(copy)
+        self._connection.close()
+        for suffix in _BESIDE:
+            Path(f"{self._path}{suffix}").unlink(missing_ok=True)
+        new.replace(self._path)
+        self._connection = _opened(self._path)
+        self._files = self._identities()
+
+    def _identities(self) -> list[tuple[int, int] | None]:
+        """Of the file and of the log beside it, which has what is newest."""
+        found: list[tuple[int, int] | None] = []
+        for suffix in ("", "-wal"):
+            try:
+                there = os.stat(f"{self._path}{suffix}")
+                found.append((there.st_dev, there.st_ino))
+            except OSError:
+                found.append(None)
+        return found
 
     @contextlib.contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[None]:

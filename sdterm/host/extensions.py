@@ -334,8 +334,9 @@ class Extensions:
         for offer in generation.catalogue.offers:
             for name in (offer.label, offer.id, *offer.aliases):
                 self._gave[_named(offer.kind, name)] = offer.plugin
-        with contextlib.suppress(OSError):  # the next host tries all again
-            write_atomically(self._kept, json.dumps(self._to_keep(generation)).encode())
+        if self._root.is_dir():  # else the host is about to end, and makes no new one
+            with contextlib.suppress(OSError):  # the next host tries all again
+                write_atomically(self._kept, json.dumps(self._to_keep(generation)).encode())
         self._tell(generation, begins=not before)
         if before:
             self._adopted()

@@ -1,6 +1,7 @@
 """Where a host lives: private, one at a time, and never led astray by what lies there."""
 
 import os
+import shutil
 import socket
 import stat
 import subprocess
@@ -13,9 +14,10 @@ import httpx2 as httpx
 import psutil
 import pytest
 
-from sdterm.client import Client, HostError, connect
-from sdterm.core.place import LONGEST_SOCKET, Place, make_private, place_of
-from tests.host.conftest import StartHost, hosts, settings_of
+from sdterm.client import Client, HostError, connect, stop_host
+from sdterm.core.place import LONGEST_SOCKET, Place, is_held, make_private, place_of
+from tests.host.conftest import StartHost, hosts, settings_of, submission
+from tests.host.running import wait_until
 
 ROOT = os.geteuid() == 0
 NOBODY = 65534
@@ -170,6 +172,7 @@ def test_another_user_gets_no_answer_even_where_the_folder_was_opened(opened: tu
     assert as_user(NOBODY, place) == 1, "others are not"
     assert client.health().watching == 0
     assert f"refused a connection of user {NOBODY}" in place.log.read_text()
+    assert "Traceback" not in place.log.read_text()
 
 
 def as_user(uid: int, place: Place) -> int:
@@ -224,3 +227,107 @@ def test_clients_that_start_at_once_get_the_same_host(tmp_path: Path, start_host
     ]
     told = {client.communicate(timeout=60)[0] for client in clients}
     assert told == {f"{start_host(tmp_path, device='cpu').health().pid}\n"}
+
+
+REAPS_NOTHING = """
+import ctypes, os, subprocess, sys, time
+ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: orphans become children of this process
+sdterm = [sys.executable, "-m", "sdterm", "host"]
+subprocess.run([*sdterm, "start"], check=True)
+pid = int(open(sys.argv[1]).read())
+began = time.monotonic()
+done = subprocess.run([*sdterm, "stop"], capture_output=True, text=True)
+assert (done.returncode, done.stdout) == (0, "The host has ended.\\n"), done
+while open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0] != "Z":
+    time.sleep(0.02)  # if it is reaped, the file is gone, and this test fails
+subprocess.run([*sdterm, "start"], check=True)
+subprocess.run([*sdterm, "stop"], check=True)
+print(f"{time.monotonic() - began:.1f} s")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a process that takes orphans and reaps none")
+def test_a_host_can_be_stopped_where_nobody_reaps_processes(tmp_path: Path) -> None:
+    """As in a container whose first process is no init."""
+    done = subprocess.run(
+        [sys.executable, "-c", REAPS_NOTHING, str(place_of(tmp_path).lock)],
+        env={**os.environ, "SDTERM_DATA": str(tmp_path), "SDTERM_DEVICE": "cpu"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def is_answered(data: Path) -> bool:
+    try:
+        with connect(settings_of(data), start=False) as client:
+            return client.health().data == str(data)
+    except HostError:
+        return False
+
+
+@pytest.mark.parametrize("what", ["socket", "database", "lock", "log", "folder"])
+def test_what_is_deleted_under_a_living_host_is_there_again_and_nothing_is_lost(
+    start_host: StartHost, tmp_path: Path, what: str
+) -> None:
+    client, place = start_host(tmp_path, device="cpu"), place_of(tmp_path)
+    pid, job = client.health().pid, client.submit(submission(paused=True)).id
+    client.pause_queue()
+    if what == "folder":
+        shutil.rmtree(place.folder)
+    else:
+        LINKS[what](place).unlink()
+    wait_until(lambda: all(path.exists() for path in (place.socket, place.database, place.lock, place.log)))
+    wait_until(lambda: is_answered(tmp_path))
+    with connect(settings_of(tmp_path)) as again:
+        assert again.health().pid == pid, "it is the same host"
+        assert again.job(job).state == "paused" and again.queue().paused
+        later = again.submit(submission(paused=True)).id
+        assert mode(place.folder) == 0o700 and mode(place.socket) == 0o600
+        assert run_host(tmp_path).stdout == "taken\n"
+        again.stop()
+    assert "deleted while the host ran, and was made again" in place.log.read_text()
+    with start_host(tmp_path, device="cpu") as other:
+        assert [other.job(number).state for number in (job, later)] == ["paused", "paused"]
+
+
+@pytest.mark.parametrize("what", ["socket", "folder"])
+def test_a_host_is_found_and_stopped_before_it_has_noticed(start_host: StartHost, tmp_path: Path, what: str) -> None:
+    """Stopped in its tracks, it cannot notice: no second host begins, and it can be ended."""
+    client, place = start_host(tmp_path, device="cpu"), place_of(tmp_path)
+    host = psutil.Process(client.health().pid)
+    host.suspend()
+    if what == "folder":
+        shutil.rmtree(place.folder)
+    else:
+        place.socket.unlink()
+    assert run_host(tmp_path).stdout == "taken\n", "there is never a second one"
+    if what == "socket":
+        with pytest.raises(HostError, match=rf"process {host.pid}\) does not answer"):
+            connect(settings_of(tmp_path), start=False)
+    host.resume()
+    stop_host(settings_of(tmp_path))
+    assert not is_held(place)
+    wait_until(lambda: not hosts(tmp_path))
+
+
+def test_a_host_whose_data_folder_is_deleted_ends_and_makes_no_new_one(start_host: StartHost, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    host = psutil.Process(start_host(data, device="cpu").health().pid)
+    shutil.rmtree(data)
+    host.wait(30)
+    assert not data.exists()
+
+
+@pytest.mark.parametrize("what", ["lock", "log", "database"])
+@pytest.mark.parametrize("kind", ["folder", "fifo"])
+def test_what_is_no_file_where_one_belongs_is_refused_with_a_sentence(tmp_path: Path, what: str, kind: str) -> None:
+    place = place_of(tmp_path)
+    make_private(place)
+    path = LINKS[what](place)
+    path.mkdir() if kind == "folder" else os.mkfifo(path)
+    host = run_host(tmp_path)
+    assert (host.returncode, host.stderr) == (1, "") and f"{path} is in the way" in host.stdout
+    with pytest.raises(HostError, match="is in the way"):
+        connect(settings_of(tmp_path, device="cpu"))
