@@ -197,6 +197,11 @@ class Client:
     ) -> PicturePage:
         return self._get(PicturePage, "pictures", q=query, limit=limit, cursor=cursor, job=job)
 
+    def rescan_pictures(self) -> None:
+        """Have the outputs folder searched for pictures that the gallery does not list. Events `pictures_found` tell
+        how it goes; the last is `done`."""
+        self._call("POST", "pictures/rescan")
+
     def picture(self, picture: int) -> Picture:
         return self._get(Picture, f"pictures/{picture}")
 

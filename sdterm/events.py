@@ -67,6 +67,17 @@ class ModelHashed(Event):
     sha256: str
 
 
+class PicturesFound(Event):
+    """The outputs folder is searched for pictures that the gallery does not list."""
+
+    added: int
+    """How many are listed again."""
+    looked: int
+    """How many of the `files` that it does not list were read."""
+    files: int
+    done: bool = False
+
+
 class Step(Event):
     """A sampler step of a batch is finished on the device."""
 

@@ -15,6 +15,7 @@ from sdterm.cli.options import flag_options, settings_of
 from sdterm.client import Client, connect
 from sdterm.core.jobs import Picture
 from sdterm.core.names import printable
+from sdterm.events import PicturesFound
 
 _SHOWN = 20
 _LONGEST_LINE = 100_000  # characters: a command that was cut would copy something else
@@ -24,14 +25,17 @@ _LONGEST_LINE = 100_000  # characters: a command that was cut would copy somethi
 @click.argument("query", required=False, default="")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=_SHOWN, help=f"How many [{_SHOWN}].")
 @click.option("--export", type=click.Path(path_type=Path), metavar="FILE", help="Put them into a new zip file.")
+@click.option("--rescan", is_flag=True, help="First list the pictures of the outputs folder that are not listed yet.")
 @click.option("--json", "as_json", is_flag=True, help="Print pictures, one JSON object a line.")
 @flag_options
 @click.pass_context
-def gallery(context: click.Context, query: str, limit: int, export: Path | None, as_json: bool) -> None:
+def gallery(context: click.Context, query: str, limit: int, export: Path | None, rescan: bool, as_json: bool) -> None:
     """List the saved pictures that QUERY lets through, the newest first, and how to copy them. It has words of the
     infotext and terms like steps>=20, sampler:"dpm++ 2m", size:512x768, after:2026-11-01 or -seed:7, all of which must
     hold."""
     with connect(settings_of(context)) as host:
+        if rescan:
+            _rescan(host)
         pictures = _pictures(host, query, limit)
     if as_json:
         for picture in pictures:
@@ -57,6 +61,18 @@ def gallery(context: click.Context, query: str, limit: int, export: Path | None,
     click.echo(printable("  " + _scp(there), limit=_LONGEST_LINE), err=True)
 
 
+def _rescan(host: Client) -> None:
+    """Have it done, and show how far it is. Ctrl+C leaves it to the host."""
+    after = host.health().last_event
+    host.rescan_pictures()
+    for entry in host.events(after=after):
+        if isinstance(entry.event, PicturesFound):
+            found = entry.event
+            say(f"{found.looked} of {found.files} unlisted file(s) read, {found.added} picture(s) listed.")
+            if found.done:
+                return
+
+
 def _pictures(host: Client, query: str, limit: int) -> list[Picture]:
     page = host.pictures(query, limit=min(limit, 500))
     pictures = list(page.pictures)
@@ -69,7 +85,8 @@ def _pictures(host: Client, query: str, limit: int) -> list[Picture]:
 def _line(picture: Picture) -> str:
     prompt = " ".join(picture.infotext.partition("\n")[0].split())[:50]
     gone = "  (gone)" if picture.missing else ""
-    return f"{picture.id:>6}  job {picture.job:<5} {picture.width}x{picture.height}  {prompt:<50}  {picture.path}{gone}"
+    job = f"job {picture.job:<5}" if picture.job else "found    "
+    return f"{picture.id:>6}  {job} {picture.width}x{picture.height}  {prompt:<50}  {picture.path}{gone}"
 
 
 def _pack(paths: list[Path], target: Path) -> int:

@@ -83,6 +83,14 @@ def image_format(path: Path) -> str:
         return (image.format or "") if image else ""
 
 
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height, from the file's header. Raises ImageFileError."""
+    with _opened(path) as image:
+        if image is None:
+            raise ImageFileError(f"{path} cannot be read: it is no image.")
+        return image.size
+
+
 @contextmanager
 def _opened(file: Path | bytes) -> Iterator[Image.Image | None]:
     """The image, its header read; None if it is no image. Whatever goes wrong meanwhile is an ImageFileError."""

@@ -212,7 +212,8 @@ class Picture(Answer):
     """A saved image."""
 
     id: Identifier
-    job: int
+    job: int | None
+    """None for a picture that was found in the outputs folder, and whose job is not known."""
     number: int
     """Which of the job's images; -1 is the grid."""
     path: str

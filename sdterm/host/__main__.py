@@ -64,6 +64,7 @@ def _serve(settings: Settings, lock: Lock) -> None:
 async def _run(home: Home, lock: Lock, server: Server) -> None:
     """Serve and draw until told to stop."""
     strays = asyncio.create_task(end_strays(home.place.folder))
+    await home.look_for_lost_pictures()
     serving = asyncio.create_task(server.run_on_socket())
     others = [
         asyncio.create_task(task)

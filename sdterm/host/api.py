@@ -222,6 +222,11 @@ def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
         """Saved pictures, the newest first; `q`: a filter, like `lake sampler:euler steps>=20 -seed:7`."""
         return home.pictures.page(q, limit, cursor, job)
 
+    @router.post("/pictures/rescan", status_code=202)
+    async def rescan() -> None:
+        """Search the outputs folder for pictures that the gallery does not list; events of no job tell how it goes."""
+        home.find_pictures()
+
     @router.get("/pictures/{picture}")
     async def picture(picture: Identifier) -> Picture:
         """What is known of a picture."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from sdterm.core.gallery_filter import fact
 from sdterm.core.health import on_network
 
-MIGRATIONS = ("schema.sql", "facts.sql")
+MIGRATIONS = ("schema.sql", "facts.sql", "found.sql")
 """The files that bring a database from version k to k + 1."""
 
 _BESIDE = ("-wal", "-shm")
@@ -38,6 +38,7 @@ class Database:
         self._path = path
         self._after: list[Callable[[], None]] = []
         self._inside = False
+        self._unsettled = True  # whether the log has what a client or a file depends on
         self.damaged: Path | None = None
         """Where a damaged one was put aside: this one began empty."""
         try:
@@ -90,6 +91,7 @@ class Database:
         if self._inside:
             yield
             return
+        self._unsettled |= durable
         self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         self._connection.execute("BEGIN IMMEDIATE")
         self._inside = True
@@ -106,6 +108,13 @@ class Database:
         after, self._after = self._after, []
         for act in after:
             act()
+
+    def checkpoint(self) -> None:
+        """Move what was committed from the log into the file. Where only the log has it, a damaged log loses it. Raises
+        sqlite3.Error."""
+        if self._unsettled:
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._unsettled = False
 
     def afterwards(self, act: Callable[[], None]) -> None:
         """Do something once this transaction is committed, and not otherwise."""

@@ -1,6 +1,7 @@
 """Everything a host has, put together: what the API speaks to."""
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -37,12 +38,14 @@ from sdterm.host.checkpoints import Checkpoints
 from sdterm.host.database import Database
 from sdterm.host.dispatch import Dispatcher
 from sdterm.host.extensions import Extensions
-from sdterm.host.jobs import Jobs, UnknownJobError
+from sdterm.host.found import find_pictures, image_files
+from sdterm.host.jobs import Jobs
 from sdterm.host.log import EventLog
 from sdterm.host.pictures import Pictures
 
 FAILED_TAPE_KEPT = 7 * 24 * 3600.0
 """Seconds."""
+_LOOK_LIMIT = 1.0  # seconds
 
 
 class Home:
@@ -57,6 +60,8 @@ class Home:
         self._touched = time.monotonic()
         self._clock = clock
         devices = devices_of(settings["device"], os.environ)
+        self._notices: list[str] = []
+        self._search: asyncio.Task[None] | None = None
         self.database = Database(place.database)
         self.log = EventLog(self.database, clock, self._snapshot)
         self.jobs = Jobs(self.database, self.log, clock)
@@ -73,25 +78,59 @@ class Home:
 
     def recover(self) -> None:
         """Go on where the last host ended."""
+        if self.database.damaged:
+            self._notices.append(
+                f"The queue's database was damaged. It is kept as {self.database.damaged}, and the queue began empty."
+            )
         self.jobs.recover()
-        if self.database.damaged:  # its jobs' tapes may be wanted by who mends it
-            self.place.tapes.rename(self.database.damaged.with_suffix(".tapes"))
-            self.place.tapes.mkdir(mode=0o700)
+        self._keep_lost_tapes()
         for tape in self.place.tapes.glob("*.tape"):
             self._sweep(tape)
         self.extensions.sweep(self.jobs.generations())
 
+    def _keep_lost_tapes(self) -> None:
+        """Jobs are never deleted from the database. A tape of one that it does not know tells that it lost some."""
+        numbers = {int(tape.stem): tape for tape in self.place.tapes.glob("*.tape") if tape.stem.isdecimal()}
+        lost = {number: tape for number, tape in numbers.items() if not self.jobs.is_known(number)}
+        if not lost:
+            return
+        kept = self.place.folder / f"tapes.lost-{time.time():.0f}"
+        kept.mkdir(mode=0o700, exist_ok=True)
+        for tape in lost.values():
+            tape.rename(kept / tape.name)
+        self.jobs.begin_after(max(lost))
+        said = ", ".join(map(str, sorted(lost)[:10])) + (" …" if len(lost) > 10 else "")
+        self._notices.append(f"The queue's database has lost jobs ({said}). What they had computed is kept in {kept}.")
+
+    async def look_for_lost_pictures(self) -> None:
+        """Find out whether the gallery is empty although there are pictures; a slow disk is not waited for."""
+        folder = self.saving().folder
+        if not self.pictures.are_none():
+            return
+        with contextlib.suppress(TimeoutError):
+            if await asyncio.wait_for(asyncio.to_thread(lambda: any(image_files(folder))), _LOOK_LIMIT):
+                said = f"The gallery is empty, but {folder} has pictures. `sdterm gallery --rescan` lists those."
+                self._notices.append(said)
+
+    def find_pictures(self) -> None:
+        """Search the outputs folder for pictures that the gallery does not list; events tell how that goes."""
+        if not self.is_searching:
+            self._search = asyncio.create_task(find_pictures(self.saving().folder, self.pictures, self.log))
+
+    @property
+    def is_searching(self) -> bool:
+        return self._search is not None and not self._search.done()
+
     def _sweep(self, tape: Path) -> None:
         """Delete the tape of a job that never goes on, or failed so long ago that nobody will try it again."""
-        try:
+        with contextlib.suppress(OSError):  # it stays until the next start
+            if not tape.stem.isdecimal():
+                tape.unlink()
+                return
             job = self.jobs.job(int(tape.stem))
             if job.state == "failed" and self._clock() - (job.ended or 0) > FAILED_TAPE_KEPT:
                 tape.unlink()
             self.dispatcher.forget_tape(job.id)
-        except (ValueError, UnknownJobError):
-            tape.unlink(missing_ok=True)
-        except OSError:
-            pass  # it stays until the next start
 
     def touch(self) -> None:
         """Somebody is there."""
@@ -101,7 +140,8 @@ class Home:
         """Wait until nobody has wanted anything for as long as the settings say."""
         limit = self.settings["idle_exit"]
         while True:
-            if self.dispatcher.is_busy or self.checkpoints.is_busy or self.log.watching or self.jobs.waiting():
+            working = self.dispatcher.is_busy or self.checkpoints.is_busy or self.is_searching
+            if working or self.log.watching or self.jobs.waiting():
                 self.touch()
             left = self._touched + limit - time.monotonic()
             if limit and left <= 0:
@@ -121,7 +161,7 @@ class Home:
             queue=self.jobs.queue(),
             last_event=self.log.last,
             watching=self.log.watching,
-            notices=self._notices(),
+            notices=tuple(self._notices),
         )
 
     def job(self, job: int) -> Job:
@@ -215,11 +255,6 @@ class Home:
             )
             for s in SETTINGS
         ]
-
-    def _notices(self) -> tuple[str, ...]:
-        if not self.database.damaged:
-            return ()
-        return (f"The queue's database was damaged and is kept as {self.database.damaged}; this one began empty.",)
 
     def _snapshot(self) -> Snapshot:
         return Snapshot(jobs=self.jobs.open(), queue=self.jobs.queue())

@@ -87,6 +87,17 @@ class Jobs:
         more = "{position!r},{id}".format(**rows[limit - 1]) if len(rows) > limit else None
         return JobPage(jobs=tuple(map(_listed, rows[:limit])), next=more)
 
+    def is_known(self, job: int) -> bool:
+        return bool(self._database.row("SELECT 1 FROM jobs WHERE id = ?", job))
+
+    def begin_after(self, job: int) -> None:
+        """Give the next job a higher number than this one, of which others may still speak."""
+        with self._database.transaction():
+            row = self._database.row("SELECT seq FROM sqlite_sequence WHERE name = 'jobs'")
+            self._database.execute("DELETE FROM sqlite_sequence WHERE name = 'jobs'")
+            last = max(job, row[0] if row else 0)
+            self._database.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('jobs', ?)", last)
+
     def open(self) -> tuple[Job, ...]:
         """The newest of those that are not ended: for a snapshot."""
         states = [state for state in STATES if state not in ENDED]

@@ -1,4 +1,4 @@
-"""What somebody deletes under a living host is put back within seconds: its lock, database, log and socket.
+"""Keeps a living host's place whole: what somebody deletes is put back within seconds, and the database is settled.
 
 Temporary folders are cleaned, and people tidy up. A host whose lock file is gone would let a second one in; one without
 its socket could not even be told to stop.
@@ -25,14 +25,15 @@ async def keep(lock: Lock, database: Database, server: Server) -> None:
         try:
             for what in await _put_back(lock, database, server):
                 _log.warning("%s was deleted while the host ran, and was made again", what)
+            database.checkpoint()
             said = ""
         except PlaceError:
             raise
         except (OSError, sqlite3.Error) as error:
             if not is_full(error):
-                raise PlaceError(f"What was deleted in {lock.place.folder} cannot be made again: {error}.") from error
+                raise PlaceError(f"{lock.place.folder} cannot be written any more: {error}.") from error
             if str(error) != said:
-                _log.error("what was deleted in %s cannot be made again yet: %s", lock.place.folder, error)
+                _log.error("%s cannot be written now: %s", lock.place.folder, error)
             said = str(error)
 
 

@@ -2,10 +2,12 @@
 
 import hashlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from sdterm.core.gallery_filter import FilterError, facts, parse, sql
+from sdterm.core.infotext import parse as parse_infotext
 from sdterm.core.jobs import GRID, FieldError, Picture, PicturePage
 from sdterm.events import Grid, Image
 from sdterm.host.database import Database
@@ -14,6 +16,18 @@ from sdterm.host.log import EventLog
 
 class UnknownPictureError(LookupError):
     """There is no such picture."""
+
+
+@dataclass(frozen=True)
+class FoundPicture:
+    """A picture's file that no job is known of. saved: seconds since 1970."""
+
+    path: str
+    width: int
+    height: int
+    infotext: str
+    saved: float
+    is_grid: bool
 
 
 class Pictures:
@@ -43,10 +57,8 @@ class Pictures:
                 "width": event.width,
                 "height": event.height,
                 "infotext": event.infotext,
-                **facts(event.infotext),
             }
-            columns, marks = ", ".join(row), ", ".join("?" * len(row))
-            self._database.execute(f"INSERT INTO pictures ({columns}) VALUES ({marks})", *row.values())
+            self._insert(row)
 
     def written(self, job: int, event: Image | Grid) -> None:
         """The image has its name: tell everyone. `event` has the path."""
@@ -74,6 +86,33 @@ class Pictures:
             beside = path.with_suffix(".txt")
             if not path.exists() and _text(beside) == row["infotext"] + "\n":
                 beside.unlink(missing_ok=True)
+
+    def lists(self, path: Path) -> bool:
+        """Whether a file is a picture of the gallery."""
+        return bool(self._database.row("SELECT 1 FROM pictures WHERE path = ?", str(path)))
+
+    def are_none(self) -> bool:
+        return not self._database.row("SELECT 1 FROM pictures LIMIT 1")
+
+    def add_found(self, found: Iterable[FoundPicture | None]) -> int:
+        """List pictures that no job is known of. Returns how many."""
+        added = 0
+        with self._database.transaction():
+            for picture in filter(None, found):
+                row = {
+                    "job": None,
+                    "number": GRID if picture.is_grid else 0,
+                    "path": picture.path,
+                    "digest": "",
+                    "saved": picture.saved,
+                    "seed": dict(parse_infotext(picture.infotext).parameters).get("Seed"),
+                    "width": picture.width,
+                    "height": picture.height,
+                    "infotext": picture.infotext,
+                }
+                self._insert(row)
+                added += 1
+        return added
 
     def get(self, picture: int) -> Picture:
         """Raises UnknownPictureError."""
@@ -104,6 +143,11 @@ class Pictures:
             next=str(rows[limit - 1]["id"]) if len(rows) > limit else None,
             total=total,
         )
+
+    def _insert(self, given: Mapping[str, object]) -> None:
+        row = {**given, **facts(str(given["infotext"]))}
+        columns, marks = ", ".join(row), ", ".join("?" * len(row))
+        self._database.execute(f"INSERT INTO pictures ({columns}) VALUES ({marks})", *row.values())
 
     def _saved(self, job: int, number: int) -> None:
         self._database.execute("UPDATE pictures SET saved = ? WHERE job = ? AND number = ?", self._clock(), job, number)

@@ -1,13 +1,19 @@
 """The host's database: a power cut, damage, other versions, ten thousand jobs and a clock that jumps."""
 
+import os
 import random
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from PIL import Image as PillowImage
+from PIL.PngImagePlugin import PngInfo
 
 from sdterm.core.place import make_private, place_of
 from sdterm.events import Queued
@@ -15,6 +21,7 @@ from sdterm.host import database as module
 from sdterm.host.database import MIGRATIONS, Database, UnusableDatabaseError
 from sdterm.host.home import Home
 from tests.host.conftest import StartHost, settings_of, submission
+from tests.host.running import wait_until
 
 FRAME = 24 + 4096  # bytes of one page in SQLite's write-ahead log
 
@@ -27,7 +34,7 @@ def path(tmp_path: Path) -> Path:
 # --- a power cut ------------------------------------------------------------------------------------------------------
 
 
-def add(home: Home, prompt: str) -> int:
+def add(home: Home, prompt: str = "a house") -> int:
     return home.jobs.submit(submission(prompt), home.saving())
 
 
@@ -329,3 +336,58 @@ def test_a_database_on_a_full_disk_refuses_and_keeps_what_it_has(home: Home) -> 
     home.database.execute("PRAGMA max_page_count = 1000000")
     later = add(home, "a long road " * 5000)
     assert [job.id for job in home.page(["queued"], 9, None).jobs] == [kept, later]
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda log: log.unlink(), lambda log: log.write_bytes(b""), lambda log: log.write_bytes(bytes(99_999))]
+)
+def test_a_log_that_is_lost_loses_nothing_that_is_a_moment_old(
+    start_host: StartHost, tmp_path: Path, damage: Callable[[Path], object]
+) -> None:
+    client, place = start_host(tmp_path, device="cpu"), place_of(tmp_path)
+    host, log = psutil.Process(client.health().pid), Path(f"{place.database}-wal")
+    job = client.submit(submission(paused=True)).id
+    wait_until(lambda: not log.stat().st_size)
+    host.kill()
+    host.wait(20)
+    damage(log)
+    with start_host(tmp_path, device="cpu") as again:
+        assert again.job(job).state == "paused" and not again.health().notices
+
+
+def test_a_tape_without_its_job_is_kept_and_told(home: Home) -> None:
+    job = add(home)
+    known, lost = (home.place.tapes / f"{number}.tape" for number in (job, 12))
+    known.write_bytes(b"known")
+    lost.write_bytes(b"lost")
+    home.recover()
+    (kept,) = home.place.folder.glob("tapes.lost-*")
+    assert [file.read_bytes() for file in kept.iterdir()] == [b"lost"] and known.exists()
+    (notice,) = home.health().notices
+    assert "has lost jobs (12)" in notice and str(kept) in notice
+    assert add(home) == 13, "no new job is given the number of a lost one"
+
+
+def test_pictures_of_a_lost_gallery_are_found_again_with_what_they_say(start_host: StartHost, tmp_path: Path) -> None:
+    (day := tmp_path / "outputs" / "2026-11-28").mkdir(parents=True)
+    infotext = "a red house\nSteps: 7, Sampler: Euler a, CFG scale: 7.0, Seed: 99, Size: 8x16"
+    for name, text in (("00000-99", infotext), ("grid-0000", infotext), ("cat", None)):
+        info = PngInfo()
+        if text:
+            info.add_text("parameters", text)
+        PillowImage.new("RGB", (8, 16)).save(day / f"{name}.png", pnginfo=info)
+    (day / "broken.png").write_bytes(b"no picture")
+    client = start_host(tmp_path, device="cpu")
+    (notice,) = client.health().notices
+    assert "The gallery is empty" in notice and "sdterm gallery --rescan" in notice
+    command = [sys.executable, "-m", "sdterm", "gallery", "sampler:euler seed:99", "--rescan"]
+    for _ in range(2):  # a second time finds nothing new
+        done = subprocess.run(command, env={**os.environ, "SDTERM_DATA": str(tmp_path)}, capture_output=True, text=True)
+        assert done.returncode == 0
+        assert [Path(line.split()[-1]).name for line in done.stdout.splitlines()] == ["grid-0000.png", "00000-99.png"]
+    found = {Path(picture.path).name: picture for picture in client.pictures().pictures}
+    assert {name: (p.job, p.number, p.seed, p.width, p.height) for name, p in found.items()} == {
+        "00000-99.png": (None, 0, 99, 8, 16),
+        "grid-0000.png": (None, -1, 99, 8, 16),
+    }
+    assert client.thumbnail(found["00000-99.png"].id)
