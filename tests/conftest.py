@@ -1,7 +1,9 @@
-"""What all tests share: `--all`, and where the project lies."""
+"""What all tests share: `--all`, where the project lies, and the logs of hosts when a test fails."""
 
 import os
 import signal
+import time
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,30 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     heavy = [item for item in items if item.get_closest_marker("heavy")]
     items[:] = [item for item in items if item not in heavy]
     config.hook.pytest_deselected(items=heavy)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure shows what hosts wrote since the test began: they are processes of their own."""
+    report = yield
+    if report.failed:
+        folder = item.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
+        for log in _logs(folder, since=time.time() - call.duration - 1):
+            text = log.read_text(encoding="utf-8", errors="replace")
+            report.sections.append((f"end of {log}", "\n".join(text.splitlines()[-_LOG_LINES:])))
+    return report
+
+
+def _logs(folder: Path, since: float) -> Iterator[Path]:
+    found = {log.resolve() for depth in range(1, 4) for log in folder.glob("*/" * depth + "run/host.log")}
+    for log in sorted(found):  # pytest links to its newest folders
+        if log.is_file() and log.stat().st_mtime >= since:
+            yield log
+
+
+_LOG_LINES = 60
 
 
 @pytest.fixture(scope="session")
