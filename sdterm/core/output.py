@@ -1,9 +1,11 @@
 """Files that appear whole or not at all, and never in place of another."""
 
 import contextlib
+import fcntl
 import os
 import re
 import secrets
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +17,9 @@ from sdterm.core.config import Settings
 from sdterm.core.naming import NameFacts, check_folder_pattern, check_pattern, file_names, folder_name
 from sdterm.events import Event, Failed, Grid, Image, Started
 from sdterm.request import GenerationRequest
+
+_TEMPORARY = ".sdterm-"
+_NEW = 10.0  # seconds
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -179,16 +184,35 @@ def _numbers(folder: Path, prefix: str = "") -> Iterator[int]:
 
 @contextlib.contextmanager
 def _temporary(folder: Path, content: bytes) -> Iterator[Path]:
-    """A file with that content, synced to disk, gone at the end unless it was renamed."""
-    path = folder / f".sdterm-{secrets.token_hex(8)}.tmp"
+    """A file with that content, synced to disk, gone at the end unless it was renamed. What a process that was killed
+    left of one is deleted first."""
+    _sweep(folder)
+    path = folder / f"{_TEMPORARY}{secrets.token_hex(8)}.tmp"
     try:
         with open(path, "xb") as file:
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(file, fcntl.LOCK_SH)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        yield path
+            yield path
     finally:
         path.unlink(missing_ok=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Delete temporary files that nobody holds. One that has just been made may not be held yet."""
+    for name in os.listdir(folder):
+        if not (name.startswith(_TEMPORARY) and name.endswith(".tmp")):
+            continue
+        with contextlib.suppress(OSError):
+            file = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if time.time() - os.fstat(file).st_mtime > _NEW:
+                    os.unlink(folder / name)
+            finally:
+                os.close(file)
 
 
 def _claim_all(names: Mapping[Path, Path]) -> bool:

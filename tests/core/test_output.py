@@ -1,6 +1,8 @@
 """Files appear whole or not at all, and never in place of another."""
 
+import fcntl
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -239,3 +241,17 @@ def test_a_killed_writer_leaves_no_partial_picture(tmp_path: Path) -> None:
     writer.kill()
     writer.wait(timeout=60)
     assert all(path.stat().st_size == 50_000_000 for path in tmp_path.glob("*.png"))
+
+
+def test_what_a_killed_process_left_of_a_file_is_deleted_and_what_is_being_written_is_not(tmp_path: Path) -> None:
+    left, held, other = (tmp_path / f".sdterm-{name}.tmp" for name in ("left", "held", "new"))
+    for path in (left, held, other):
+        path.write_bytes(b"half")
+    for path in (left, held):
+        os.utime(path, (1, 1))
+    os.mkfifo(tmp_path / ".sdterm-fifo.tmp")
+    with held.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        write_atomically(tmp_path / "settings", b"whole")
+    assert not left.exists() and held.exists() and other.exists()
+    assert (tmp_path / "settings").read_bytes() == b"whole"

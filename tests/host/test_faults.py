@@ -493,9 +493,15 @@ FULL_DISK = """
 """
 
 
-@pytest.mark.heavy
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a mount namespace")
-@pytest.mark.parametrize(("what", "where"), [("tape", "run/tapes"), ("image", "outputs"), ("database", "run")])
+@pytest.mark.parametrize(
+    ("what", "where"),
+    [
+        ("tape", "run/tapes"),
+        pytest.param("image", "outputs", marks=pytest.mark.heavy),
+        pytest.param("database", "run", marks=pytest.mark.heavy),
+    ],
+)
 def test_on_a_full_disk_the_job_waits_the_host_lives_and_all_goes_on_with_room(
     tmp_path: Path, what: str, where: str
 ) -> None:
