@@ -98,6 +98,9 @@ class Place(NamedTuple):
     def stamp(self, name: str) -> Path:
         return (self.venv or HERE) / f".installed-{name}"
 
+    def mark(self, name: str) -> Path:
+        return (self.venv or HERE) / f".installing-{name}"
+
 
 def main() -> None:
     settings = {**read_user_file(HERE / "webui-user.sh"), **os.environ}
@@ -184,9 +187,10 @@ def install(place: Place, name: str, wanted: Path, settings: Mapping[str, str], 
     with undisturbed():
         if is_stamped(place, name, wanted) and not torch_again:
             return  # another launch.py did it while this one waited
-        packages = find_packages(place.python) or make_venv(place, settings)
+        packages = find_packages(place) or make_venv(place, settings)
         if place.venv:
             forget_half_installed(packages)
+        install_pip(place, settings)
         announce(place, wanted, packages, settings)
         # What the tests add is listed to the last transitive package, and one of them asks for far more than is used.
         options = ["--no-deps"] if name == "tests" else []
@@ -242,21 +246,40 @@ def interrupted(number: int, _frame: object) -> NoReturn:
     raise Stop("Interrupted. What is there stays; the next call carries on.", 128 + number)
 
 
-def find_packages(python: Path) -> Path | None:
-    """The site-packages of a Python that runs, is new enough and has pip; None where there is no such thing."""
-    probe = "import pip, sys, sysconfig; assert sys.version_info >= (3, 11); print(sysconfig.get_path('purelib'))"
-    answer = ask(python, probe)
-    return Path(answer) if answer else None
+@contextmanager
+def unfinished(place: Place, name: str) -> Iterator[None]:
+    """Mark a step as begun. Whatever ends it early leaves the mark, and a later call does the step again."""
+    place.mark(name).touch()
+    yield
+    os.sync()  # a power cut must not keep the end of the mark and lose what was made
+    place.mark(name).unlink()
+
+
+def find_packages(place: Place) -> Path | None:
+    """The site-packages of a whole environment with a Python that is new enough; None where there is no such thing."""
+    probe = """import sys, sysconfig
+assert sys.version_info >= (3, 11)
+print(sys.prefix, sysconfig.get_path("purelib"), sep="\\n")"""
+    prefix, _, packages = ask(place.python, probe).partition("\n")
+    if not packages or place.mark("environment").exists():
+        return None
+    # Without its pyvenv.cfg a venv's Python speaks for the system, and after an upgrade for a folder yet to be made.
+    if place.venv and not (os.path.samefile(prefix, place.venv) and os.path.isdir(packages)):
+        return None
+    return Path(packages)
 
 
 def make_venv(place: Place, settings: Mapping[str, str]) -> Path:
-    """A new venv in place of a broken one or of nothing. Returns its site-packages."""
+    """A new venv, yet without pip, in place of a broken one or of nothing. Returns its site-packages."""
     if not place.venv:
-        raise Stop(f"VENV_DIR=- means this Python, {place.python}, and it has no pip. Leave VENV_DIR out.")
-    if place.venv.is_dir() and os.listdir(place.venv) and not (place.venv / "pyvenv.cfg").is_file():
+        raise Stop(f"VENV_DIR=- means this Python, {place.python}, and it does not run. Leave VENV_DIR out.")
+    ours = [place.venv / "pyvenv.cfg", place.mark("environment")]
+    if place.venv.is_dir() and os.listdir(place.venv) and not any(path.is_file() for path in ours):
         raise Stop(f"{place.venv} is not a Python environment. Move it away, or set VENV_DIR to another folder.")
     python = settings.get("PYTHON") or sys.executable
-    version = ask(python, "import sys; print(*sys.version_info[:2], sep='.')")
+    # The base, as venv itself takes it: launch.py may run on the very environment that is cleared here.
+    question = "import sys; print(*sys.version_info[:2], sep='.'); print(sys._base_executable)"
+    version, _, base = ask(python, question).partition("\n")
     if not version:
         raise Stop(f"PYTHON names {python}, which does not run. Correct or unset it (python_cmd in webui-user.sh).")
     reason = unfit(tuple(map(int, version.split("."))), os.name)
@@ -267,11 +290,27 @@ def make_venv(place: Place, settings: Mapping[str, str]) -> Path:
     if settings.get("VENV_DIR") == "":
         say("VENV_DIR is empty, and that means .venv (A1111's guide has it wrong); `-` means no venv.")
     say(f"Making a Python environment in {place.venv}.")
-    run([python, "-m", "venv", "--clear", str(place.venv)], place, settings)
-    packages = find_packages(place.python)
+    place.venv.mkdir(parents=True, exist_ok=True)
+    with unfinished(place, "environment"):
+        for path in place.venv.iterdir():
+            if path != place.mark("environment"):
+                delete(path)
+        run([base, "-m", "venv", "--without-pip", str(place.venv)], place, settings)
+    packages = find_packages(place)
     if not packages:
         raise Stop(f"The new environment in {place.venv} does not work. Name another Python with PYTHON.")
     return packages
+
+
+def install_pip(place: Place, settings: Mapping[str, str]) -> None:
+    """pip, where it is missing or was not finished."""
+    proof = "import pip, importlib.metadata; print(importlib.metadata.version('pip'))"
+    if ask(place.python, proof) and not place.mark("pip").exists():
+        return
+    if not place.venv:
+        raise Stop(f"VENV_DIR=- means this Python, {place.python}, and it has no pip. Leave VENV_DIR out.")
+    with unfinished(place, "pip"):
+        run([str(place.python), "-m", "ensurepip", "--default-pip"], place, settings)
 
 
 def forget_half_installed(packages: Path) -> None:
@@ -279,7 +318,15 @@ def forget_half_installed(packages: Path) -> None:
     Only in a venv of ours; elsewhere a missing RECORD may be the distribution's habit."""
     for folder in packages.glob("*.dist-info"):
         if not (folder / "RECORD").is_file():
-            shutil.rmtree(folder)
+            delete(folder)
+
+
+def delete(path: Path) -> None:
+    """A file, a link, or a folder with all that is in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def announce(place: Place, wanted: Path, packages: Path, settings: Mapping[str, str]) -> None:

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -145,6 +145,22 @@ class Clone:
         pip.with_name("hidden").rename(pip)
 
 
+def interrupt(process: subprocess.Popen[str], number: int, when: Callable[[], object]) -> str:
+    """End a launch.py as soon as a condition holds; what it said. Ctrl+C and a power cut end its children, too."""
+    for _ in range(20_000):
+        if when() or process.poll() is not None:
+            break
+        time.sleep(0.005)
+    assert process.poll() is None, process.communicate()
+    if number == signal.SIGTERM:
+        process.terminate()
+    else:
+        os.killpg(process.pid, number)
+    _, err = process.communicate(timeout=60)
+    assert "Traceback" not in err
+    return err
+
+
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
     index = Index(tmp_path_factory.mktemp("index"))
@@ -217,6 +233,48 @@ def test_an_interrupted_installation_carries_on(clone: Clone) -> None:
     clone.shown()
     assert (clone.packages / "slow.py").is_file()
     assert clone.index.fetched.count("quick-1.0-py3-none-any.whl") == 1, "what was fetched is not fetched again"
+
+
+def test_an_environment_whose_pip_was_being_unpacked_carries_on(index: Index, tmp_path: Path, repo: Path) -> None:
+    clone = Clone(tmp_path / "ein klön", index, repo)
+    for files, number in ((5, signal.SIGKILL), (150, signal.SIGINT), (350, signal.SIGTERM)):
+        process, began = clone.start(), time.time()
+
+        def unpacked(files: int = files, began: float = began) -> bool:
+            written = clone.folder.glob(".venv/lib/python*/site-packages/pip/**/*.py")
+            return sum(path.lstat().st_ctime >= began for path in written) >= files
+
+        interrupt(process, number, unpacked)
+    clone.shown()
+    assert (clone.packages / "alpha.py").is_file()
+
+
+def test_an_environment_that_was_being_made_is_made_anew(clone: Clone) -> None:
+    venv = clone.folder / ".venv"
+    activate, mark = venv / "bin" / "activate", venv / ".installing-environment"
+    activate.write_text("half a li")
+    mark.touch()
+    # Even from inside: whoever has activated it calls its Python.
+    interrupt(clone.start(python=venv / "bin" / "python"), signal.SIGKILL, lambda: not mark.exists())
+    assert "deactivate" in activate.read_text()
+
+    (venv / "pyvenv.cfg").unlink()
+    mark.touch()
+    clone.shown()
+    assert (venv / "pyvenv.cfg").is_file() and (clone.packages / "alpha.py").is_file()
+
+
+def test_a_venv_that_lost_its_configuration_is_not_taken_for_the_systems(clone: Clone) -> None:
+    (clone.folder / ".venv" / "pyvenv.cfg").unlink()
+    code, _, err = clone.run(PIP_REQUIRE_VIRTUALENV="1")  # so that a launch.py which errs here does no harm
+    assert code == 1 and "is not a Python environment" in err
+
+
+def test_a_lost_pip_is_made_anew_and_the_rest_stays(clone: Clone) -> None:
+    (clone.packages / "mine.py").touch()
+    shutil.rmtree(next(clone.packages.glob("pip-*.dist-info")))
+    clone.shown()
+    assert (clone.packages / "mine.py").is_file() and list(clone.packages.glob("pip-*.dist-info"))
 
 
 def test_a_package_that_was_being_written_when_pip_was_killed_is_installed_again(clone: Clone) -> None:
