@@ -30,6 +30,7 @@ def unfit(version: tuple, system: str) -> str:
 if __name__ == "__main__" and unfit(sys.version_info[:2], os.name):
     sys.exit(unfit(sys.version_info[:2], os.name))
 
+import csv
 import fcntl
 import hashlib
 import platform
@@ -188,8 +189,7 @@ def install(place: Place, name: str, wanted: Path, settings: Mapping[str, str], 
         if is_stamped(place, name, wanted) and not torch_again:
             return  # another launch.py did it while this one waited
         packages = find_packages(place) or make_venv(place, settings)
-        if place.venv:
-            forget_half_installed(packages)
+        forget_half_installed(place, packages, wanted)
         install_pip(place, settings)
         announce(place, wanted, packages, settings)
         # What the tests add is listed to the last transitive package, and one of them asks for far more than is used.
@@ -313,12 +313,34 @@ def install_pip(place: Place, settings: Mapping[str, str]) -> None:
         run([str(place.python), "-m", "ensurepip", "--default-pip"], place, settings)
 
 
-def forget_half_installed(packages: Path) -> None:
-    """pip writes RECORD last: where it is missing, pip was killed midway and would now take the package for complete.
-    Only in a venv of ours; elsewhere a missing RECORD may be the distribution's habit."""
+def forget_half_installed(place: Place, packages: Path, wanted: Path) -> None:
+    """Remove what pip would take for complete and is not: it was killed, or a power cut took what it had written.
+    In a Python that is someone else's, of what is listed only."""
+    listed = {*pinned(wanted), *pinned(HERE / "constraints-cuda.txt")}
     for folder in packages.glob("*.dist-info"):
-        if not (folder / "RECORD").is_file():
+        if is_half_installed(folder) and (place.venv or plain(folder.name.partition("-")[0]) in listed):
             delete(folder)
+    for leftover in packages.glob("~*") if place.venv else ():
+        delete(leftover)  # pip puts an old version aside like this, until the new one is there
+
+
+def is_half_installed(folder: Path) -> bool:
+    """Whether pip did not finish the package of a dist-info folder, or lost files of it since.
+
+    pip writes INSTALLER and then, last, RECORD. Distributions may leave out one of them and strip files; and people
+    add to files, such as their company's certificates to certifi's.
+    """
+    installer, record = folder / "INSTALLER", folder / "RECORD"
+    if not installer.is_file():
+        return not record.is_file()
+    try:
+        if installer.read_text(encoding="utf-8").strip() not in ("pip", ""):
+            return False
+        with record.open(encoding="utf-8", newline="") as lines:
+            rows = [row for row in csv.reader(lines) if not row[0].endswith(".pyc")]
+        return not rows or any((folder.parent / path).stat().st_size < int(size or 0) for path, _, size in rows)
+    except (OSError, ValueError, IndexError, csv.Error):
+        return True  # what cannot be read is not whole either
 
 
 def delete(path: Path) -> None:

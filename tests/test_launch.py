@@ -25,6 +25,7 @@ import pytest
 import launch
 
 SHOW = "import json, os, sys\nprint(json.dumps([sys.argv[1:], sys.prefix, dict(os.environ)]))\nsys.exit(7)\n"
+CODE = "x = 1\n"
 BACKEND = """
 import zipfile
 def build_editable(folder, *_):
@@ -48,13 +49,13 @@ class Index:
         self.url = f"http://127.0.0.1:{self.server.server_port}/simple"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
-    def add(self, name: str, version: str, code: str = "") -> None:
+    def add(self, name: str, version: str, code: str = CODE) -> None:
         about = f"{name}-{version}.dist-info"
         with zipfile.ZipFile(self.folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
             wheel.writestr(f"{name}.py", code)
             wheel.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
             wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-            wheel.writestr(f"{about}/RECORD", f"{name}.py,,\n")
+            wheel.writestr(f"{about}/RECORD", f"{name}.py,,{len(code)}\n")
 
     def handler(index) -> type[BaseHTTPRequestHandler]:
         class Handler(BaseHTTPRequestHandler):
@@ -282,6 +283,27 @@ def test_a_package_that_was_being_written_when_pip_was_killed_is_installed_again
     (clone.packages / "alpha.py").unlink()
     clone.shown()
     assert (clone.packages / "alpha.py").is_file()
+
+
+@pytest.mark.parametrize("venv_dir", ["", "-"], ids=["venv", "no venv"])
+@pytest.mark.parametrize("damage", ["gone", "cut off"])
+def test_a_package_that_lost_files_is_installed_again(clone: Clone, damage: str, venv_dir: str) -> None:
+    python, alpha, others = clone.folder / ".venv" / "bin" / "python", clone.packages / "alpha.py", clone.packages
+    if damage == "gone":  # pip was killed while it put the old version aside for a new one, and then the list went back
+        alpha.rename(others / "~lpha.py")
+    else:  # the power went before everything was on the disk
+        alpha.write_text("")
+    distributions = others / "distro-1.0.dist-info"  # not pip's, and no RECORD
+    distributions.mkdir()
+    (distributions / "INSTALLER").write_text("brew\n")
+    with next(others.glob("pip/_vendor/certifi/cacert.pem")).open("a") as certificates:
+        certificates.write("one of a company\n")
+
+    clone.shown(python=python, VENV_DIR=venv_dir)
+    assert alpha.read_text() == CODE
+    assert distributions.is_dir()
+    assert next(others.glob("pip/_vendor/certifi/cacert.pem")).read_text().endswith("one of a company\n")
+    assert venv_dir or not list(others.glob("~*"))
 
 
 def test_two_first_calls_at_once_install_once(clone: Clone) -> None:
