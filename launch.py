@@ -114,10 +114,10 @@ def main() -> None:
     place = find_place(settings.get("VENV_DIR", ""))
     testing = arguments[:1] == ["test"]
     if not flags & SKIP:
-        wanted = HERE / (settings.get("REQS_FILE") or "requirements.txt")
-        install(place, "base", wanted, settings, torch_again="--reinstall-torch" in flags)
+        lists = {"base": HERE / (settings.get("REQS_FILE") or "requirements.txt")}
         if testing:
-            install(place, "tests", HERE / "requirements-test.txt", settings)
+            lists["tests"] = HERE / "requirements-test.txt"
+        install(place, lists, settings, torch_again="--reinstall-torch" in flags)
     elif not place.python.exists():
         raise Stop(f"Nothing is installed in {place.venv} yet. Run this once without --skip-install.")
 
@@ -181,30 +181,33 @@ def find_place(venv_dir: str) -> Place:
 # Installing
 
 
-def install(place: Place, name: str, wanted: Path, settings: Mapping[str, str], torch_again: bool = False) -> None:
-    """Install what the file `wanted` lists, unless the stamp says that this is done."""
-    if is_stamped(place, name, wanted) and not torch_again:
+def install(place: Place, lists: Mapping[str, Path], settings: Mapping[str, str], torch_again: bool) -> None:
+    """Install what the lists name, unless their stamps say that this is done."""
+    if are_stamped(place, lists) and not torch_again:
         return
     with undisturbed():
-        if is_stamped(place, name, wanted) and not torch_again:
+        if are_stamped(place, lists) and not torch_again:
             return  # another launch.py did it while this one waited
+        # From here on nothing is believed, not even by whoever goes back to an older list, until all is proven again.
+        for stamp in place.stamp("base").parent.glob(".installed-*"):
+            stamp.unlink()
         packages = find_packages(place) or make_venv(place, settings)
-        forget_half_installed(place, packages, wanted)
+        wanted = {name: version for path in lists.values() for name, version in pinned(path).items()}
+        forget_half_installed(place, packages, {*wanted, *pinned(HERE / "constraints-cuda.txt")})
         install_pip(place, settings)
         announce(place, wanted, packages, settings)
-        # What the tests add is listed to the last transitive package, and one of them asks for far more than is used.
-        options = ["--no-deps"] if name == "tests" else []
-        install_list(place, wanted, packages, settings, torch_again, options)
-        if name == "base":
-            install_clone(place, settings)
-        place.stamp(name).write_text(digest(place, wanted))
+        install_lists(place, lists, packages, settings, torch_again)
+        install_clone(place, settings)
+        os.sync()  # as in unfinished()
+        for name, path in lists.items():
+            place.stamp(name).write_text(digest(place, path))
         say("Installed.")
 
 
-def is_stamped(place: Place, name: str, wanted: Path) -> bool:
-    now = digest(place, wanted)
-    stamp = place.stamp(name)
-    return os.access(place.python, os.X_OK) and stamp.is_file() and stamp.read_text() == now
+def are_stamped(place: Place, lists: Mapping[str, Path]) -> bool:
+    stamps = {place.stamp(name): digest(place, path).encode() for name, path in lists.items()}
+    whole = (stamp.is_file() and stamp.read_bytes() == now for stamp, now in stamps.items())
+    return os.access(place.python, os.X_OK) and all(whole)
 
 
 def digest(place: Place, wanted: Path) -> str:
@@ -313,10 +316,9 @@ def install_pip(place: Place, settings: Mapping[str, str]) -> None:
         run([str(place.python), "-m", "ensurepip", "--default-pip"], place, settings)
 
 
-def forget_half_installed(place: Place, packages: Path, wanted: Path) -> None:
+def forget_half_installed(place: Place, packages: Path, listed: set[str]) -> None:
     """Remove what pip would take for complete and is not: it was killed, or a power cut took what it had written.
     In a Python that is someone else's, of what is listed only."""
-    listed = {*pinned(wanted), *pinned(HERE / "constraints-cuda.txt")}
     for folder in packages.glob("*.dist-info"):
         if is_half_installed(folder) and (place.venv or plain(folder.name.partition("-")[0]) in listed):
             delete(folder)
@@ -351,10 +353,10 @@ def delete(path: Path) -> None:
         path.unlink()
 
 
-def announce(place: Place, wanted: Path, packages: Path, settings: Mapping[str, str]) -> None:
+def announce(place: Place, wanted: Mapping[str, str], packages: Path, settings: Mapping[str, str]) -> None:
     """Say what is about to happen, where, and how much there is to fetch."""
     have = installed(packages)
-    missing = [name for name, version in pinned(wanted).items() if have.get(name) != version]
+    missing = [name for name, version in wanted.items() if have.get(name) != version]
     count, size = len(missing), "less than 0.1 GB"
     if "torch" in missing and settings.get("TORCH_COMMAND"):
         count, size = count - 1, f"{size}, and what TORCH_COMMAND brings"
@@ -368,18 +370,22 @@ def announce(place: Place, wanted: Path, packages: Path, settings: Mapping[str, 
     say("Ctrl+C stops this; the next call carries on from there.")
 
 
-def install_list(
-    place: Place, wanted: Path, packages: Path, settings: Mapping[str, str], torch_again: bool, options: list[str]
+def install_lists(
+    place: Place, lists: Mapping[str, Path], packages: Path, settings: Mapping[str, str], torch_again: bool
 ) -> None:
     """The listed packages. As long as TORCH_COMMAND is set, torch is its business and not the list's."""
     command = words_of(settings, "TORCH_COMMAND")
-    if command and (torch_again or "torch" not in installed(packages)):
-        run(command, place, settings)
-    elif torch_again and "torch" in pinned(wanted):
-        torch = f"torch=={pinned(wanted)['torch']}"
-        run(["pip", "install", "--force-reinstall", "--no-deps", torch], place, settings)
-    requirements = without_torch(wanted) if command else ["--requirement", str(wanted)]
-    run(["pip", "install", *options, *requirements], place, settings)
+    torch = pinned(lists["base"]).get("torch")
+    if command and (torch_again or place.mark("torch").exists() or "torch" not in installed(packages)):
+        with unfinished(place, "torch"):  # it may install more than torch
+            run(command, place, settings)
+    elif torch_again and torch:
+        run(["pip", "install", "--force-reinstall", "--no-deps", f"torch=={torch}"], place, settings)
+    for name, path in lists.items():
+        requirements = without_torch(path) if command else ["--requirement", str(path)]
+        # What the tests add is listed to the last transitive package, and one of them asks for far more than is used.
+        options = ["--no-deps"] if name == "tests" else []
+        run(["pip", "install", *options, *requirements], place, settings)
 
 
 def install_clone(place: Place, settings: Mapping[str, str]) -> None:
