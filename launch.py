@@ -185,7 +185,8 @@ def install(place: Place, lists: Mapping[str, Path], settings: Mapping[str, str]
     """Install what the lists name, unless their stamps say that this is done."""
     if are_stamped(place, lists) and not torch_again:
         return
-    with undisturbed():
+    place.home.mkdir(parents=True, exist_ok=True)
+    with undisturbed(place):
         if are_stamped(place, lists) and not torch_again:
             return  # another launch.py did it while this one waited
         # From here on nothing is believed, not even by whoever goes back to an older list, until all is proven again.
@@ -223,16 +224,16 @@ def digest(place: Place, wanted: Path) -> str:
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def undisturbed(place: Place) -> Iterator[None]:
     """One installation at a time, ended tidily by Ctrl+C, `kill` and a dropped connection.
 
-    The lock is launch.py itself. pip inherits it, so that even a pip orphaned by `kill -9` is waited for.
+    Whatever is run meanwhile has the lock as its stdin and passes it on to what it runs itself: even a grandchild that
+    `kill -9` orphaned is waited for, and none reads what was piped to sdterm.
     """
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     ours = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]  # nohup keeps its word
     before = {number: signal.signal(number, interrupted) for number in ours}
-    with open(__file__, "rb") as lock:
-        os.set_inheritable(lock.fileno(), True)
+    with place.mark("lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -240,7 +241,10 @@ def undisturbed() -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX)
         except OSError:
             pass  # a file system without locks
+        stdin = os.dup(0)
+        os.dup2(lock.fileno(), 0)
         yield
+        os.dup2(stdin, 0)
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -276,8 +280,9 @@ def make_venv(place: Place, settings: Mapping[str, str]) -> Path:
     """A new venv, yet without pip, in place of a broken one or of nothing. Returns its site-packages."""
     if not place.venv:
         raise Stop(f"VENV_DIR=- means this Python, {place.python}, and it does not run. Leave VENV_DIR out.")
-    ours = [place.venv / "pyvenv.cfg", place.mark("environment")]
-    if place.venv.is_dir() and os.listdir(place.venv) and not any(path.is_file() for path in ours):
+    ours = any(path.is_file() for path in (place.venv / "pyvenv.cfg", place.mark("environment")))
+    if os.listdir(place.venv) != [place.mark("lock").name] and not ours:
+        place.mark("lock").unlink()
         raise Stop(f"{place.venv} is not a Python environment. Move it away, or set VENV_DIR to another folder.")
     python = settings.get("PYTHON") or sys.executable
     # The base, as venv itself takes it: launch.py may run on the very environment that is cleared here.
@@ -293,11 +298,9 @@ def make_venv(place: Place, settings: Mapping[str, str]) -> Path:
     if settings.get("VENV_DIR") == "":
         say("VENV_DIR is empty, and that means .venv (A1111's guide has it wrong); `-` means no venv.")
     say(f"Making a Python environment in {place.venv}.")
-    place.venv.mkdir(parents=True, exist_ok=True)
     with unfinished(place, "environment"):
-        for path in place.venv.iterdir():
-            if path != place.mark("environment"):
-                delete(path)
+        for path in set(place.venv.iterdir()) - {place.mark("environment"), place.mark("lock")}:
+            delete(path)
         run([base, "-m", "venv", "--without-pip", str(place.venv)], place, settings)
     packages = find_packages(place)
     if not packages:
@@ -445,7 +448,6 @@ def run(words: list[str], place: Place, settings: Mapping[str, str]) -> None:
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        close_fds=False,  # the lock goes along, see undisturbed()
     ) as process:
         try:
             complaints = process.communicate()[1]

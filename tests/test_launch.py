@@ -126,6 +126,7 @@ class Clone:
             [python, self.folder / "launch.py", *words],
             env=environment | variables,
             cwd=self.folder.parent,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -156,13 +157,18 @@ class Clone:
         pip.with_name("hidden").rename(pip)
 
 
-def interrupt(process: subprocess.Popen[str], number: int, when: Callable[[], object]) -> str:
-    """End a launch.py as soon as a condition holds; what it said. Ctrl+C and a power cut end its children, too."""
+def until(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    """Wait for a condition, as long as a process runs."""
     for _ in range(20_000):
-        if when() or process.poll() is not None:
+        if condition() or process.poll() is not None:
             break
         time.sleep(0.005)
     assert process.poll() is None, process.communicate()
+
+
+def interrupt(process: subprocess.Popen[str], number: int, when: Callable[[], object]) -> str:
+    """End a launch.py as soon as a condition holds; what it said. Ctrl+C and a power cut end its children, too."""
+    until(when, process)
     if number == signal.SIGTERM:
         process.terminate()
     else:
@@ -345,6 +351,39 @@ def test_two_first_calls_at_once_install_once(clone: Clone) -> None:
     assert sorted("Installed." in err for err in said) == [False, True]
 
 
+def children(pid: int) -> list[int]:
+    """The processes that a process started."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    return [int(child) for child, parent in map(str.split, listed.splitlines()) if int(parent) == pid]
+
+
+def test_what_a_kill_has_orphaned_is_waited_for(index: Index, tmp_path: Path, repo: Path) -> None:
+    clone = Clone(tmp_path / "ein klön", index, repo)
+    killed = clone.start()
+    orphans: list[int] = []
+
+    def unpacking() -> bool:
+        orphans[:] = [pip for ensurepip in children(killed.pid) for pip in children(ensurepip)]
+        return bool(orphans) and any(clone.folder.glob(".venv/lib/python*/site-packages/pip"))
+
+    until(unpacking, killed)
+    os.kill(orphans[0], signal.SIGSTOP)
+    for pid in (killed.pid, *children(killed.pid)):
+        os.kill(pid, signal.SIGKILL)
+    second = clone.start()
+    assert second.stderr and second.stderr.readline() == "Another launch.py is installing; this one waits for it.\n"
+    os.kill(orphans[0], signal.SIGCONT)
+    second.communicate(timeout=60)
+    killed.communicate(timeout=60)
+    assert second.returncode == 7
+
+
+def test_what_is_piped_to_sdterm_reaches_it(clone: Clone) -> None:
+    (clone.folder / "sdterm" / "__main__.py").write_text("import sys\nprint(sys.stdin.read())")
+    process = clone.start(TORCH_COMMAND="sh -c 'cat >&2'")
+    assert process.communicate("a red house", timeout=60)[0] == "a red house\n"
+
+
 def test_a_broken_environment_is_made_anew(clone: Clone) -> None:
     python = clone.folder / ".venv" / "bin" / "python"
     python.unlink()
@@ -455,7 +494,7 @@ def test_a_folder_that_is_no_environment_is_left_alone(clone: Clone) -> None:
     (clone.folder / "photos" / "cat.png").touch()
     code, _, err = clone.run(VENV_DIR="photos")
     assert code == 1 and "is not a Python environment" in err
-    assert (clone.folder / "photos" / "cat.png").exists()
+    assert os.listdir(clone.folder / "photos") == ["cat.png"]
 
 
 @pytest.mark.parametrize(
