@@ -13,6 +13,7 @@ say what is wrong.
 
 import os
 import shutil
+import signal
 import sys
 
 
@@ -27,8 +28,11 @@ def unfit(version: tuple, system: str) -> str:
     return f"sdterm needs Python 3.11 or newer and this is {version[0]}.{version[1]}. {advice}"
 
 
-if __name__ == "__main__" and unfit(sys.version_info[:2], os.name):
-    sys.exit(unfit(sys.version_info[:2], os.name))
+if __name__ == "__main__":
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl+C just ends what has not begun to install
+    if unfit(sys.version_info[:2], os.name):
+        sys.exit(unfit(sys.version_info[:2], os.name))
 
 import csv
 import fcntl
@@ -36,7 +40,6 @@ import hashlib
 import platform
 import re
 import shlex
-import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -507,7 +510,5 @@ if __name__ == "__main__":
     except Stop as stop:
         say(str(stop))
         sys.exit(stop.code)
-    except KeyboardInterrupt:
-        sys.exit(130)
     except OSError as error:
         sys.exit(explain(str(error), HERE))

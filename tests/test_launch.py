@@ -384,6 +384,13 @@ def test_what_is_piped_to_sdterm_reaches_it(clone: Clone) -> None:
     assert process.communicate("a red house", timeout=60)[0] == "a red house\n"
 
 
+def test_ctrl_c_in_the_first_moments_is_no_traceback(index: Index, tmp_path: Path, repo: Path) -> None:
+    clone = Clone(tmp_path / "ein klön", index, repo)
+    # launch.py imports this module while it starts
+    (clone.folder / "shlex.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    assert clone.run() == (-signal.SIGINT, "", "")
+
+
 def test_a_broken_environment_is_made_anew(clone: Clone) -> None:
     python = clone.folder / ".venv" / "bin" / "python"
     python.unlink()
