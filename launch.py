@@ -236,20 +236,22 @@ def undisturbed(place: Place) -> Iterator[None]:
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     ours = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]  # nohup keeps its word
     before = {number: signal.signal(number, interrupted) for number in ours}
-    with place.mark("lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("Another launch.py is installing; this one waits for it.")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        except OSError:
-            pass  # a file system without locks
-        stdin = os.dup(0)
-        os.dup2(lock.fileno(), 0)
-        yield
-        os.dup2(stdin, 0)
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    try:
+        with place.mark("lock").open("a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say("Another launch.py is installing; this one waits for it.")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            except OSError:
+                pass  # a file system without locks
+            stdin = os.dup(0)
+            os.dup2(lock.fileno(), 0)
+            yield
+            os.dup2(stdin, 0)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def interrupted(number: int, _frame: object) -> NoReturn:

@@ -351,10 +351,11 @@ def test_two_first_calls_at_once_install_once(clone: Clone) -> None:
     assert sorted("Installed." in err for err in said) == [False, True]
 
 
-def children(pid: int) -> list[int]:
-    """The processes that a process started."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    return [int(child) for child, parent in map(str.split, listed.splitlines()) if int(parent) == pid]
+def children(pid: int) -> dict[int, str]:
+    """The processes that a process started, and the program that each runs."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,comm="], capture_output=True, text=True, check=True).stdout
+    lines = (line.split(None, 2) for line in listed.splitlines())
+    return {int(child): program for child, parent, program in lines if int(parent) == pid}
 
 
 def test_what_a_kill_has_orphaned_is_waited_for(index: Index, tmp_path: Path, repo: Path) -> None:
@@ -389,6 +390,15 @@ def test_ctrl_c_in_the_first_moments_is_no_traceback(index: Index, tmp_path: Pat
     # launch.py imports this module while it starts
     (clone.folder / "shlex.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
     assert clone.run() == (-signal.SIGINT, "", "")
+
+
+def test_a_second_ctrl_c_is_no_traceback(clone: Clone) -> None:
+    process = clone.start(TORCH_COMMAND="yes")
+    until(lambda: "yes" in children(process.pid).values(), process)
+    process.send_signal(signal.SIGINT)
+    until(lambda: not children(process.pid), process)
+    process.send_signal(signal.SIGINT)  # while it waits to say so: `yes` has filled the pipe
+    assert "Traceback" not in process.communicate(timeout=60)[1]
 
 
 def test_a_broken_environment_is_made_anew(clone: Clone) -> None:
