@@ -397,9 +397,10 @@ def install_lists(
 
 
 def install_clone(place: Place, settings: Mapping[str, str]) -> None:
-    """This clone itself, in place. The tested set holds the build tool; with a list that does not, pip fetches it."""
+    """This clone itself, in place. The tested set holds the build tool; with a list that does not, pip fetches it.
+    As a URL, because pip takes `[…]` in a path for extras."""
     ready = ["--no-build-isolation"] if ask(place.python, "import hatchling; print('ready')") else []
-    run(["pip", "install", "--no-deps", *ready, "--editable", str(HERE)], place, settings)
+    run(["pip", "install", "--no-deps", *ready, "--editable", HERE.as_uri()], place, settings)
 
 
 def pinned(wanted: Path) -> dict[str, str]:

@@ -409,6 +409,12 @@ def test_a_broken_environment_is_made_anew(clone: Clone) -> None:
     assert (clone.packages / "alpha.py").is_file()
 
 
+@pytest.mark.parametrize("name", ["red house [v2]", "don't, 家 100%20 #1; a@b?~x=y&z"])
+def test_the_clone_may_have_any_usual_name(clone: Clone, tmp_path: Path, name: str) -> None:
+    clone.folder = clone.folder.rename(tmp_path / name)
+    clone.shown()
+
+
 # What A1111's guide teaches
 
 
