@@ -188,7 +188,10 @@ def install(place: Place, lists: Mapping[str, Path], settings: Mapping[str, str]
     """Install what the lists name, unless their stamps say that this is done."""
     if are_stamped(place, lists) and not torch_again:
         return
-    place.home.mkdir(parents=True, exist_ok=True)
+    try:
+        place.home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Stop(f"{place.home} cannot be made: {error.strerror}. Set VENV_DIR to a folder of yours.") from None
     with undisturbed(place):
         if are_stamped(place, lists) and not torch_again:
             return  # another launch.py did it while this one waited
@@ -488,8 +491,6 @@ def explain(complaints: str, where: Path) -> str:
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
     }
-    if facts["room"] == 0:
-        complaints += "No space left"  # ensurepip keeps that to itself
     for pattern, sentence in REASONS.items():
         fit = re.search(pattern, complaints)
         if fit:

@@ -521,6 +521,20 @@ def test_a_folder_that_is_no_environment_is_left_alone(clone: Clone) -> None:
 
 
 @pytest.mark.parametrize(
+    ("folder", "reason"),
+    [
+        ("/dev/null/x", "Not a directory"),
+        ("launch.py", "File exists"),
+        pytest.param("/proc/x", "No such file or directory", marks=pytest.mark.skipif("not os.path.exists('/proc/self')")),
+    ],
+)
+def test_a_folder_that_cannot_be_made_is_one_sentence(installed: Clone, folder: str, reason: str) -> None:
+    code, _, err = installed.run(VENV_DIR=folder)
+    venv = installed.folder / folder
+    assert (code, err) == (1, f"{venv} cannot be made: {reason}. Set VENV_DIR to a folder of yours.\n")
+
+
+@pytest.mark.parametrize(
     ("pretends", "sentence"),
     [
         ("*ensurepip*) exit 1", r"lacks venv\. On Debian and Ubuntu `sudo apt install python3\.\d+-venv` adds it"),
