@@ -188,6 +188,7 @@ def install(place: Place, lists: Mapping[str, Path], settings: Mapping[str, str]
     """Install what the lists name, unless their stamps say that this is done."""
     if are_stamped(place, lists) and not torch_again:
         return
+    refuse_names(place)
     try:
         place.home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -211,6 +212,22 @@ def install(place: Place, lists: Mapping[str, Path], settings: Mapping[str, str]
         say("Installed.")
 
 
+def refuse_names(place: Place) -> None:
+    """Refuse a folder in which what is installed would not work."""
+    unreadable = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
+    if re.search(rf"{unreadable}|\s$", str(HERE)):
+        raise Stop(
+            f"Python cannot import from {str(HERE)!r}: a folder's name there has a line break, another control "
+            "character or bytes that are no UTF-8, or ends with a space. Rename it, then run this again."
+        )
+    found = re.search(rf"""{unreadable}|[:"$`\\]|'''""", str(place.venv or ""))
+    if found:
+        raise Stop(
+            f"Commands in an environment in {str(place.venv)!r} would not work: pip writes that name into them, where "
+            f"{found[0]!r} means something else. Rename the folder, or set VENV_DIR to another."
+        )
+
+
 def are_stamped(place: Place, lists: Mapping[str, Path]) -> bool:
     stamps = {place.stamp(name): digest(place, path).encode() for name, path in lists.items()}
     whole = (stamp.is_file() and stamp.read_bytes() == now for stamp, now in stamps.items())
@@ -220,7 +237,7 @@ def are_stamped(place: Place, lists: Mapping[str, Path]) -> bool:
 def digest(place: Place, wanted: Path) -> str:
     """All that an installation depends on: the lists; the clone's path, since it is installed in place; and the real
     interpreter, since a system's upgrade from 3.11 to 3.12 leaves a venv without its packages."""
-    found = hashlib.sha256(f"{HERE}\n{os.path.realpath(place.python)}".encode())
+    found = hashlib.sha256(os.fsencode(f"{HERE}\n{os.path.realpath(place.python)}"))
     for path in (wanted, HERE / "constraints-cuda.txt", HERE / "pyproject.toml"):
         try:
             found.update(path.read_bytes())

@@ -415,6 +415,27 @@ def test_the_clone_may_have_any_usual_name(clone: Clone, tmp_path: Path, name: s
     clone.shown()
 
 
+@pytest.mark.parametrize("name", ["red\nhouse", "red house ", "red\x1b[31mhouse", os.fsdecode(b"caf\xe9")], ids=ascii)
+def test_a_name_from_which_python_cannot_import_is_refused(index: Index, tmp_path: Path, repo: Path, name: str) -> None:
+    try:
+        clone = Clone(tmp_path / name, index, repo)
+    except OSError:
+        pytest.skip("this file system has no such names")
+    code, out, err = clone.run()
+    sentence = f"Python cannot import from {str(clone.folder)!r}: "
+    assert (code, out, err.count("\n")) == (1, "", 1) and err.startswith(sentence)
+    assert not (clone.folder / ".venv").exists()
+
+
+@pytest.mark.parametrize("name", ["$(touch x)", "`touch x`", '5" wide', "a\\b", "a:b", "it'''s"])
+def test_a_name_that_commands_would_execute_is_refused(installed: Clone, tmp_path: Path, name: str) -> None:
+    venv = tmp_path / f"red house {name}"
+    code, out, err = installed.run(VENV_DIR=str(venv))
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith(f"Commands in an environment in {str(venv)!r} would not work: ")
+    assert not venv.exists()
+
+
 # What A1111's guide teaches
 
 
@@ -525,7 +546,7 @@ def test_a_folder_that_is_no_environment_is_left_alone(clone: Clone) -> None:
     [
         ("/dev/null/x", "Not a directory"),
         ("launch.py", "File exists"),
-        pytest.param("/proc/x", "No such file or directory", marks=pytest.mark.skipif("not os.path.exists('/proc/self')")),
+        pytest.param("/proc/x", "No such file or directory", marks=pytest.mark.skipif("sys.platform != 'linux'")),
     ],
 )
 def test_a_folder_that_cannot_be_made_is_one_sentence(installed: Clone, folder: str, reason: str) -> None:
