@@ -346,9 +346,10 @@ def install_pip(place: Place, settings: Mapping[str, str]) -> None:
 
 def forget_half_installed(place: Place, packages: Path, listed: set[str]) -> None:
     """Remove what pip would take for complete and is not: it was killed, or a power cut took what it had written.
-    In a Python that is someone else's, of what is listed only."""
+    In a Python that is someone else's, only of what is listed and certainly pip's."""
     for folder in packages.glob("*.dist-info"):
-        if is_half_installed(folder) and (place.venv or plain(folder.name.partition("-")[0]) in listed):
+        theirs = plain(folder.name.partition("-")[0]) not in listed or not (folder / "INSTALLER").is_file()
+        if is_half_installed(folder) and (place.venv or not theirs):
             delete(folder)
     for leftover in packages.glob("~*") if place.venv else ():
         delete(leftover)  # pip puts an old version aside like this, until the new one is there
@@ -357,19 +358,18 @@ def forget_half_installed(place: Place, packages: Path, listed: set[str]) -> Non
 def is_half_installed(folder: Path) -> bool:
     """Whether pip did not finish the package of a dist-info folder, or lost files of it since.
 
-    pip writes INSTALLER and then, last, RECORD. Distributions may leave out one of them and strip files; and people
-    add to files, such as their company's certificates to certifi's.
+    pip unpacks a wheel's RECORD, and in the end writes one that lists INSTALLER, too. Other installers may leave RECORD
+    out or strip files; and people add to files, such as their company's certificates to certifi's.
     """
     installer, record = folder / "INSTALLER", folder / "RECORD"
-    if not installer.is_file():
-        return not record.is_file()
     try:
         if installer.read_text(encoding="utf-8").strip() not in ("pip", ""):
             return False
         with record.open(encoding="utf-8", newline="") as lines:
-            rows = [row for row in csv.reader(lines) if not row[0].endswith(".pyc")]
-        return not rows or any((folder.parent / path).stat().st_size < int(size or 0) for path, _, size in rows)
-    except (OSError, ValueError, IndexError, csv.Error):
+            sizes = {path: int(size or 0) for path, _, size in csv.reader(lines) if not path.endswith(".pyc")}
+        lost = (size > (folder.parent / path).stat().st_size for path, size in sizes.items())
+        return f"{folder.name}/INSTALLER" not in sizes or any(lost)
+    except (OSError, ValueError, csv.Error):
         return True  # what cannot be read is not whole either
 
 

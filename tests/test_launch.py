@@ -7,6 +7,7 @@ folders have a space and a letter from beyond ASCII in their names, as people's 
 import ast
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -15,7 +16,7 @@ import sys
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -26,6 +27,7 @@ import launch
 
 SHOW = "import json, os, sys\nprint(json.dumps([sys.argv[1:], sys.prefix, dict(os.environ)]))\nsys.exit(7)\n"
 CODE = "x = 1\n"
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
 BACKEND = """
 import zipfile
 def build_editable(folder, *_):
@@ -49,13 +51,14 @@ class Index:
         self.url = f"http://127.0.0.1:{self.server.server_port}/simple"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
-    def add(self, name: str, version: str, code: str = CODE) -> None:
-        about = f"{name}-{version}.dist-info"
+    def add(self, name: str, version: str, code: str = CODE, files: Sequence[str] = ()) -> None:
+        about, files = f"{name}-{version}.dist-info", files or [f"{name}.py"]
         with zipfile.ZipFile(self.folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
-            wheel.writestr(f"{name}.py", code)
+            for file in files:
+                wheel.writestr(file, code)
             wheel.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
             wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-            wheel.writestr(f"{about}/RECORD", f"{name}.py,,{len(code)}\n")
+            wheel.writestr(f"{about}/RECORD", "".join(f"{file},,{len(code)}\n" for file in files))
 
     @contextmanager
     def holding(self, name: str) -> Iterator[None]:
@@ -178,6 +181,12 @@ def interrupt(process: subprocess.Popen[str], number: int, when: Callable[[], ob
     return err
 
 
+def files_of(folder: Path) -> dict[str, bytes]:
+    """All files below a folder, but for what Python compiled."""
+    found = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+
+
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
     index = Index(tmp_path_factory.mktemp("index"))
@@ -186,6 +195,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
     index.add("pytest", "1.0", SHOW)
     for version in ("1.0", "9.9"):
         index.add("torch", version)
+        index.add("large", version, files=[f"large/of_{version[0]}_{number}.py" for number in range(300)])
     yield index
     index.server.shutdown()
 
@@ -262,6 +272,49 @@ def test_an_environment_whose_pip_was_being_unpacked_carries_on(index: Index, tm
     assert (clone.packages / "alpha.py").is_file()
 
 
+@pytest.mark.heavy
+def test_a_first_installation_carries_on_from_any_moment(index: Index, tmp_path: Path, repo: Path) -> None:
+    """The result is, to the byte, that of an installation that nobody disturbed."""
+    clone = Clone(tmp_path / "ein klön", index, repo)
+    (clone.folder / "requirements.txt").write_text("alpha==1.0\nlarge==1.0\n")
+    clone.shown()
+    venv, chance = clone.folder / ".venv", random.Random(0)
+    whole = files_of(venv)
+    for _ in range(30):
+        shutil.rmtree(venv)
+        moment, number = chance.randrange(len(whole) - 20), chance.choice(ENDS)
+
+        def reached(moment: int = moment) -> bool:
+            return len(list(venv.rglob("*.*"))) > moment
+
+        interrupt(clone.start(), number, reached)
+        clone.shown()
+        assert files_of(venv) == whole, (moment, number)
+
+
+@pytest.mark.heavy
+def test_an_upgrade_carries_on_from_any_moment(clone: Clone, tmp_path: Path) -> None:
+    venv, chance = clone.folder / ".venv", random.Random(0)
+    (clone.folder / "requirements.txt").write_text("alpha==1.0\nlarge==1.0\n")
+    clone.shown()
+    shutil.copytree(venv, tmp_path / "old", symlinks=True)
+    (clone.folder / "requirements.txt").write_text("alpha==1.0\nlarge==9.9\n")
+    clone.shown()
+    whole = files_of(venv)
+    for moment in [0, 1, *chance.sample(range(2, 300), 8)]:
+        shutil.rmtree(venv)
+        shutil.copytree(tmp_path / "old", venv, symlinks=True)
+        number = chance.choice(ENDS)
+
+        def reached(moment: int = moment) -> bool:
+            aside, new = clone.packages.glob("~*"), clone.packages.glob("large/of_9*.py")
+            return any(aside) if moment == 0 else len(list(new)) >= moment
+
+        interrupt(clone.start(), number, reached)
+        clone.shown()
+        assert files_of(venv) == whole, (moment, number)
+
+
 def test_an_environment_that_was_being_made_is_made_anew(clone: Clone) -> None:
     venv = clone.folder / ".venv"
     activate, mark = venv / "bin" / "activate", venv / ".installing-environment"
@@ -290,12 +343,12 @@ def test_a_lost_pip_is_made_anew_and_the_rest_stays(clone: Clone) -> None:
     assert (clone.packages / "mine.py").is_file() and list(clone.packages.glob("pip-*.dist-info"))
 
 
-def test_a_package_that_was_being_written_when_pip_was_killed_is_installed_again(clone: Clone) -> None:
+@pytest.mark.parametrize("file", ["RECORD", "INSTALLER"])  # pip writes them last
+def test_a_package_that_was_being_written_is_installed_again(clone: Clone, file: str) -> None:
     (clone.folder / ".venv" / ".installed-base").write_bytes(b"\xff\0")  # what a power cut can leave
-    (clone.packages / "alpha-1.0.dist-info" / "RECORD").unlink()
-    (clone.packages / "alpha.py").unlink()
+    (clone.packages / "alpha-1.0.dist-info" / file).unlink()
     clone.shown()
-    assert (clone.packages / "alpha.py").is_file()
+    assert (clone.packages / "alpha-1.0.dist-info" / file).is_file()
 
 
 @pytest.mark.parametrize("words", [[], ["--reinstall-torch"]], ids=["a list", "torch"])
