@@ -532,4 +532,4 @@ if __name__ == "__main__":
         say(str(stop))
         sys.exit(stop.code)
     except OSError as error:
-        sys.exit(explain(str(error), HERE))
+        sys.exit(explain(str(error), Path(error.filename or __file__).parent))

@@ -608,6 +608,12 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(installed: Clone, folder: 
     assert (code, err) == (1, f"{venv} cannot be made: {reason}. Set VENV_DIR to a folder of yours.\n")
 
 
+@pytest.mark.skipif("sys.platform != 'linux'")
+def test_a_folder_that_takes_no_files_is_named(installed: Clone) -> None:
+    code, _, err = installed.run(VENV_DIR="/sys/kernel")  # not even root may make a file there
+    assert code == 1 and err.startswith("There is no permission to write in /sys/kernel. ")
+
+
 @pytest.mark.parametrize(
     ("pretends", "sentence"),
     [
