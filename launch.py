@@ -100,9 +100,11 @@ class Place(NamedTuple):
         return self.venv or Path(sys.prefix)
 
     def stamp(self, name: str) -> Path:
+        """The file that says what is installed, and is there only while that is proven."""
         return (self.venv or HERE) / f".installed-{name}"
 
     def mark(self, name: str) -> Path:
+        """The file that is there while a step is unfinished; the lock's stays, and is held meanwhile."""
         return (self.venv or HERE) / f".installing-{name}"
 
 
@@ -346,10 +348,10 @@ def install_pip(place: Place, settings: Mapping[str, str]) -> None:
 
 def forget_half_installed(place: Place, packages: Path, listed: set[str]) -> None:
     """Remove what pip would take for complete and is not: it was killed, or a power cut took what it had written.
-    In a Python that is someone else's, only of what is listed and certainly pip's."""
+    In a Python that is someone else's, only of what is listed and has an INSTALLER."""
     for folder in packages.glob("*.dist-info"):
-        theirs = plain(folder.name.partition("-")[0]) not in listed or not (folder / "INSTALLER").is_file()
-        if is_half_installed(folder) and (place.venv or not theirs):
+        ours = place.venv or ((folder / "INSTALLER").is_file() and plain(folder.name.partition("-")[0]) in listed)
+        if ours and is_half_installed(folder):
             delete(folder)
     for leftover in packages.glob("~*") if place.venv else ():
         delete(leftover)  # pip puts an old version aside like this, until the new one is there
