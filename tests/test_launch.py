@@ -683,8 +683,9 @@ def test_the_test_command_installs_its_own_list_once_and_runs_pytest(clone: Clon
 def test_a_fresh_clone_draws_the_first_picture(repo: Path, tmp_path: Path) -> None:
     clone = tmp_path / "ein klön"
     subprocess.run(["git", "clone", "--quiet", repo, clone], check=True)
-    ours = {*launch.OUR_VARIABLES, "SDTERM_DATA"}
+    ours = {*launch.OUR_VARIABLES, "PYTHONPATH", "SDTERM_DATA"}
     environment = {name: value for name, value in os.environ.items() if name not in ours}
     words = [sys.executable, "launch.py", "generate", "sunset, purple mountains, lake, red house"]
     subprocess.run(words, cwd=clone, env=environment, check=True)
+    subprocess.run([sys.executable, "launch.py", "host", "stop"], cwd=clone, env=environment, check=True)
     assert len(list((clone / "outputs").rglob("*.png"))) == 1
