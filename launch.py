@@ -13,6 +13,7 @@ say what is wrong.
 
 import os
 import shutil
+import signal
 import sys
 
 
@@ -27,15 +28,18 @@ def unfit(version: tuple, system: str) -> str:
     return f"sdterm needs Python 3.11 or newer and this is {version[0]}.{version[1]}. {advice}"
 
 
-if __name__ == "__main__" and unfit(sys.version_info[:2], os.name):
-    sys.exit(unfit(sys.version_info[:2], os.name))
+if __name__ == "__main__":
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl+C just ends what has not begun to install
+    if unfit(sys.version_info[:2], os.name):
+        sys.exit(unfit(sys.version_info[:2], os.name))
 
+import csv
 import fcntl
 import hashlib
 import platform
 import re
 import shlex
-import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -96,7 +100,12 @@ class Place(NamedTuple):
         return self.venv or Path(sys.prefix)
 
     def stamp(self, name: str) -> Path:
+        """The file that says what is installed, and is there only while that is proven."""
         return (self.venv or HERE) / f".installed-{name}"
+
+    def mark(self, name: str) -> Path:
+        """The file that is there while a step is unfinished; the lock's stays, and is held meanwhile."""
+        return (self.venv or HERE) / f".installing-{name}"
 
 
 def main() -> None:
@@ -110,10 +119,10 @@ def main() -> None:
     place = find_place(settings.get("VENV_DIR", ""))
     testing = arguments[:1] == ["test"]
     if not flags & SKIP:
-        wanted = HERE / (settings.get("REQS_FILE") or "requirements.txt")
-        install(place, "base", wanted, settings, torch_again="--reinstall-torch" in flags)
+        lists = {"base": HERE / (settings.get("REQS_FILE") or "requirements.txt")}
         if testing:
-            install(place, "tests", HERE / "requirements-test.txt", settings)
+            lists["tests"] = HERE / "requirements-test.txt"
+        install(place, lists, settings, torch_again="--reinstall-torch" in flags)
     elif not place.python.exists():
         raise Stop(f"Nothing is installed in {place.venv} yet. Run this once without --skip-install.")
 
@@ -177,36 +186,60 @@ def find_place(venv_dir: str) -> Place:
 # Installing
 
 
-def install(place: Place, name: str, wanted: Path, settings: Mapping[str, str], torch_again: bool = False) -> None:
-    """Install what the file `wanted` lists, unless the stamp says that this is done."""
-    if is_stamped(place, name, wanted) and not torch_again:
+def install(place: Place, lists: Mapping[str, Path], settings: Mapping[str, str], torch_again: bool) -> None:
+    """Install what the lists name, unless their stamps say that this is done."""
+    if are_stamped(place, lists) and not torch_again:
         return
-    with undisturbed():
-        if is_stamped(place, name, wanted) and not torch_again:
+    refuse_names(place)
+    try:
+        place.home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Stop(f"{place.home} cannot be made: {error.strerror}. Set VENV_DIR to a folder of yours.") from None
+    with undisturbed(place):
+        if are_stamped(place, lists) and not torch_again:
             return  # another launch.py did it while this one waited
-        packages = find_packages(place.python) or make_venv(place, settings)
-        if place.venv:
-            forget_half_installed(packages)
+        # From here on nothing is believed, not even by whoever goes back to an older list, until all is proven again.
+        for stamp in place.stamp("base").parent.glob(".installed-*"):
+            stamp.unlink()
+        packages = find_packages(place) or make_venv(place, settings)
+        wanted = {name: version for path in lists.values() for name, version in pinned(path).items()}
+        forget_half_installed(place, packages, {*wanted, *pinned(HERE / "constraints-cuda.txt")})
+        install_pip(place, settings)
         announce(place, wanted, packages, settings)
-        # What the tests add is listed to the last transitive package, and one of them asks for far more than is used.
-        options = ["--no-deps"] if name == "tests" else []
-        install_list(place, wanted, packages, settings, torch_again, options)
-        if name == "base":
-            install_clone(place, settings)
-        place.stamp(name).write_text(digest(place, wanted))
+        install_lists(place, lists, packages, settings, torch_again)
+        install_clone(place, settings)
+        os.sync()  # as in unfinished()
+        for name, path in lists.items():
+            place.stamp(name).write_text(digest(place, path))
         say("Installed.")
 
 
-def is_stamped(place: Place, name: str, wanted: Path) -> bool:
-    now = digest(place, wanted)
-    stamp = place.stamp(name)
-    return os.access(place.python, os.X_OK) and stamp.is_file() and stamp.read_text() == now
+def refuse_names(place: Place) -> None:
+    """Refuse a folder in which what is installed would not work."""
+    unreadable = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
+    if re.search(rf"{unreadable}|\s$", str(HERE)):
+        raise Stop(
+            f"Python cannot import from {str(HERE)!r}: a folder's name there has a line break, another control "
+            "character or bytes that are no UTF-8, or ends with a space. Rename it, then run this again."
+        )
+    found = re.search(rf"""{unreadable}|[:"$`\\]|'''""", str(place.venv or ""))
+    if found:
+        raise Stop(
+            f"Commands in an environment in {str(place.venv)!r} would not work: pip writes that name into them, where "
+            f"{found[0]!r} means something else. Rename the folder, or set VENV_DIR to another."
+        )
+
+
+def are_stamped(place: Place, lists: Mapping[str, Path]) -> bool:
+    stamps = {place.stamp(name): digest(place, path).encode() for name, path in lists.items()}
+    whole = (stamp.is_file() and stamp.read_bytes() == now for stamp, now in stamps.items())
+    return os.access(place.python, os.X_OK) and all(whole)
 
 
 def digest(place: Place, wanted: Path) -> str:
     """All that an installation depends on: the lists; the clone's path, since it is installed in place; and the real
     interpreter, since a system's upgrade from 3.11 to 3.12 leaves a venv without its packages."""
-    found = hashlib.sha256(f"{HERE}\n{os.path.realpath(place.python)}".encode())
+    found = hashlib.sha256(os.fsencode(f"{HERE}\n{os.path.realpath(place.python)}"))
     for path in (wanted, HERE / "constraints-cuda.txt", HERE / "pyproject.toml"):
         try:
             found.update(path.read_bytes())
@@ -216,47 +249,72 @@ def digest(place: Place, wanted: Path) -> str:
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def undisturbed(place: Place) -> Iterator[None]:
     """One installation at a time, ended tidily by Ctrl+C, `kill` and a dropped connection.
 
-    The lock is launch.py itself. pip inherits it, so that even a pip orphaned by `kill -9` is waited for.
+    Whatever is run meanwhile has the lock as its stdin and passes it on to what it runs itself: even a grandchild that
+    `kill -9` orphaned is waited for, and none reads what was piped to sdterm.
     """
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     ours = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]  # nohup keeps its word
     before = {number: signal.signal(number, interrupted) for number in ours}
-    with open(__file__, "rb") as lock:
-        os.set_inheritable(lock.fileno(), True)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("Another launch.py is installing; this one waits for it.")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        except OSError:
-            pass  # a file system without locks
-        yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    try:
+        with place.mark("lock").open("a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say("Another launch.py is installing; this one waits for it.")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            except OSError:
+                pass  # a file system without locks
+            stdin = os.dup(0)
+            os.dup2(lock.fileno(), 0)
+            yield
+            os.dup2(stdin, 0)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def interrupted(number: int, _frame: object) -> NoReturn:
     raise Stop("Interrupted. What is there stays; the next call carries on.", 128 + number)
 
 
-def find_packages(python: Path) -> Path | None:
-    """The site-packages of a Python that runs, is new enough and has pip; None where there is no such thing."""
-    probe = "import pip, sys, sysconfig; assert sys.version_info >= (3, 11); print(sysconfig.get_path('purelib'))"
-    answer = ask(python, probe)
-    return Path(answer) if answer else None
+@contextmanager
+def unfinished(place: Place, name: str) -> Iterator[None]:
+    """Mark a step as begun. Whatever ends it early leaves the mark, and a later call does the step again."""
+    place.mark(name).touch()
+    yield
+    os.sync()  # a power cut must not keep the end of the mark and lose what was made
+    place.mark(name).unlink()
+
+
+def find_packages(place: Place) -> Path | None:
+    """The site-packages of a whole environment with a Python that is new enough; None where there is no such thing."""
+    probe = """import sys, sysconfig
+assert sys.version_info >= (3, 11)
+print(sys.prefix, sysconfig.get_path("purelib"), sep="\\n")"""
+    prefix, _, packages = ask(place.python, probe).partition("\n")
+    if not packages or place.mark("environment").exists():
+        return None
+    # Without its pyvenv.cfg a venv's Python speaks for the system, and after an upgrade for a folder yet to be made.
+    if place.venv and not (os.path.samefile(prefix, place.venv) and os.path.isdir(packages)):
+        return None
+    return Path(packages)
 
 
 def make_venv(place: Place, settings: Mapping[str, str]) -> Path:
-    """A new venv in place of a broken one or of nothing. Returns its site-packages."""
+    """A new venv, yet without pip, in place of a broken one or of nothing. Returns its site-packages."""
     if not place.venv:
-        raise Stop(f"VENV_DIR=- means this Python, {place.python}, and it has no pip. Leave VENV_DIR out.")
-    if place.venv.is_dir() and os.listdir(place.venv) and not (place.venv / "pyvenv.cfg").is_file():
+        raise Stop(f"VENV_DIR=- means this Python, {place.python}, and it does not run. Leave VENV_DIR out.")
+    ours = any(path.is_file() for path in (place.venv / "pyvenv.cfg", place.mark("environment")))
+    if os.listdir(place.venv) != [place.mark("lock").name] and not ours:
+        place.mark("lock").unlink()
         raise Stop(f"{place.venv} is not a Python environment. Move it away, or set VENV_DIR to another folder.")
     python = settings.get("PYTHON") or sys.executable
-    version = ask(python, "import sys; print(*sys.version_info[:2], sep='.')")
+    # The base, as venv itself takes it: launch.py may run on the very environment that is cleared here.
+    question = "import sys; print(*sys.version_info[:2], sep='.'); print(sys._base_executable)"
+    version, _, base = ask(python, question).partition("\n")
     if not version:
         raise Stop(f"PYTHON names {python}, which does not run. Correct or unset it (python_cmd in webui-user.sh).")
     reason = unfit(tuple(map(int, version.split("."))), os.name)
@@ -267,25 +325,68 @@ def make_venv(place: Place, settings: Mapping[str, str]) -> Path:
     if settings.get("VENV_DIR") == "":
         say("VENV_DIR is empty, and that means .venv (A1111's guide has it wrong); `-` means no venv.")
     say(f"Making a Python environment in {place.venv}.")
-    run([python, "-m", "venv", "--clear", str(place.venv)], place, settings)
-    packages = find_packages(place.python)
+    with unfinished(place, "environment"):
+        for path in set(place.venv.iterdir()) - {place.mark("environment"), place.mark("lock")}:
+            delete(path)
+        run([base, "-m", "venv", "--without-pip", str(place.venv)], place, settings)
+    packages = find_packages(place)
     if not packages:
         raise Stop(f"The new environment in {place.venv} does not work. Name another Python with PYTHON.")
     return packages
 
 
-def forget_half_installed(packages: Path) -> None:
-    """pip writes RECORD last: where it is missing, pip was killed midway and would now take the package for complete.
-    Only in a venv of ours; elsewhere a missing RECORD may be the distribution's habit."""
+def install_pip(place: Place, settings: Mapping[str, str]) -> None:
+    """pip, where it is missing or was not finished."""
+    proof = "import pip, importlib.metadata; print(importlib.metadata.version('pip'))"
+    if ask(place.python, proof) and not place.mark("pip").exists():
+        return
+    if not place.venv:
+        raise Stop(f"VENV_DIR=- means this Python, {place.python}, and it has no pip. Leave VENV_DIR out.")
+    with unfinished(place, "pip"):
+        run([str(place.python), "-m", "ensurepip", "--default-pip"], place, settings)
+
+
+def forget_half_installed(place: Place, packages: Path, listed: set[str]) -> None:
+    """Remove what pip would take for complete and is not: it was killed, or a power cut took what it had written.
+    In a Python that is someone else's, only of what is listed and has an INSTALLER."""
     for folder in packages.glob("*.dist-info"):
-        if not (folder / "RECORD").is_file():
-            shutil.rmtree(folder)
+        ours = place.venv or ((folder / "INSTALLER").is_file() and plain(folder.name.partition("-")[0]) in listed)
+        if ours and is_half_installed(folder):
+            delete(folder)
+    for leftover in packages.glob("~*") if place.venv else ():
+        delete(leftover)  # pip puts an old version aside like this, until the new one is there
 
 
-def announce(place: Place, wanted: Path, packages: Path, settings: Mapping[str, str]) -> None:
+def is_half_installed(folder: Path) -> bool:
+    """Whether pip did not finish the package of a dist-info folder, or lost files of it since.
+
+    pip unpacks a wheel's RECORD, and in the end writes one that lists INSTALLER, too. Other installers may leave RECORD
+    out or strip files; and people add to files, such as their company's certificates to certifi's.
+    """
+    installer, record = folder / "INSTALLER", folder / "RECORD"
+    try:
+        if installer.read_text(encoding="utf-8").strip() not in ("pip", ""):
+            return False
+        with record.open(encoding="utf-8", newline="") as lines:
+            sizes = {path: int(size or 0) for path, _, size in csv.reader(lines) if not path.endswith(".pyc")}
+        lost = (size > (folder.parent / path).stat().st_size for path, size in sizes.items())
+        return f"{folder.name}/INSTALLER" not in sizes or any(lost)
+    except (OSError, ValueError, csv.Error):
+        return True  # what cannot be read is not whole either
+
+
+def delete(path: Path) -> None:
+    """A file, a link, or a folder with all that is in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def announce(place: Place, wanted: Mapping[str, str], packages: Path, settings: Mapping[str, str]) -> None:
     """Say what is about to happen, where, and how much there is to fetch."""
     have = installed(packages)
-    missing = [name for name, version in pinned(wanted).items() if have.get(name) != version]
+    missing = [name for name, version in wanted.items() if have.get(name) != version]
     count, size = len(missing), "less than 0.1 GB"
     if "torch" in missing and settings.get("TORCH_COMMAND"):
         count, size = count - 1, f"{size}, and what TORCH_COMMAND brings"
@@ -299,24 +400,29 @@ def announce(place: Place, wanted: Path, packages: Path, settings: Mapping[str, 
     say("Ctrl+C stops this; the next call carries on from there.")
 
 
-def install_list(
-    place: Place, wanted: Path, packages: Path, settings: Mapping[str, str], torch_again: bool, options: list[str]
+def install_lists(
+    place: Place, lists: Mapping[str, Path], packages: Path, settings: Mapping[str, str], torch_again: bool
 ) -> None:
     """The listed packages. As long as TORCH_COMMAND is set, torch is its business and not the list's."""
     command = words_of(settings, "TORCH_COMMAND")
-    if command and (torch_again or "torch" not in installed(packages)):
-        run(command, place, settings)
-    elif torch_again and "torch" in pinned(wanted):
-        torch = f"torch=={pinned(wanted)['torch']}"
-        run(["pip", "install", "--force-reinstall", "--no-deps", torch], place, settings)
-    requirements = without_torch(wanted) if command else ["--requirement", str(wanted)]
-    run(["pip", "install", *options, *requirements], place, settings)
+    torch = pinned(lists["base"]).get("torch")
+    if command and (torch_again or place.mark("torch").exists() or "torch" not in installed(packages)):
+        with unfinished(place, "torch"):  # it may install more than torch
+            run(command, place, settings)
+    elif torch_again and torch:
+        run(["pip", "install", "--force-reinstall", "--no-deps", f"torch=={torch}"], place, settings)
+    for name, path in lists.items():
+        requirements = without_torch(path) if command else ["--requirement", str(path)]
+        # What the tests add is listed to the last transitive package, and one of them asks for far more than is used.
+        options = ["--no-deps"] if name == "tests" else []
+        run(["pip", "install", *options, *requirements], place, settings)
 
 
 def install_clone(place: Place, settings: Mapping[str, str]) -> None:
-    """This clone itself, in place. The tested set holds the build tool; with a list that does not, pip fetches it."""
+    """This clone itself, in place. The tested set holds the build tool; with a list that does not, pip fetches it.
+    As a URL, because pip takes `[…]` in a path for extras."""
     ready = ["--no-build-isolation"] if ask(place.python, "import hatchling; print('ready')") else []
-    run(["pip", "install", "--no-deps", *ready, "--editable", str(HERE)], place, settings)
+    run(["pip", "install", "--no-deps", *ready, "--editable", HERE.as_uri()], place, settings)
 
 
 def pinned(wanted: Path) -> dict[str, str]:
@@ -370,7 +476,6 @@ def run(words: list[str], place: Place, settings: Mapping[str, str]) -> None:
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        close_fds=False,  # the lock goes along, see undisturbed()
     ) as process:
         try:
             complaints = process.communicate()[1]
@@ -405,8 +510,6 @@ def explain(complaints: str, where: Path) -> str:
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
     }
-    if facts["room"] == 0:
-        complaints += "No space left"  # ensurepip keeps that to itself
     for pattern, sentence in REASONS.items():
         fit = re.search(pattern, complaints)
         if fit:
@@ -430,7 +533,5 @@ if __name__ == "__main__":
     except Stop as stop:
         say(str(stop))
         sys.exit(stop.code)
-    except KeyboardInterrupt:
-        sys.exit(130)
     except OSError as error:
-        sys.exit(explain(str(error), HERE))
+        sys.exit(explain(str(error), Path(error.filename or __file__).parent))

@@ -7,6 +7,7 @@ folders have a space and a letter from beyond ASCII in their names, as people's 
 import ast
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -15,7 +16,7 @@ import sys
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,6 +26,8 @@ import pytest
 import launch
 
 SHOW = "import json, os, sys\nprint(json.dumps([sys.argv[1:], sys.prefix, dict(os.environ)]))\nsys.exit(7)\n"
+CODE = "x = 1\n"
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
 BACKEND = """
 import zipfile
 def build_editable(folder, *_):
@@ -42,19 +45,30 @@ class Index:
     """A package index: wheels with one module each, a record of who was fetched, and a way to hold one back."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.fetched, self.held = folder, list[str](), threading.Event()
-        self.hold = ""
+        self.folder, self.fetched, self.hold = folder, list[str](), ""
+        self.held, self.released = threading.Event(), threading.Event()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self.handler())
         self.url = f"http://127.0.0.1:{self.server.server_port}/simple"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
-    def add(self, name: str, version: str, code: str = "") -> None:
-        about = f"{name}-{version}.dist-info"
+    def add(self, name: str, version: str, code: str = CODE, files: Sequence[str] = ()) -> None:
+        about, files = f"{name}-{version}.dist-info", files or [f"{name}.py"]
         with zipfile.ZipFile(self.folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
-            wheel.writestr(f"{name}.py", code)
+            for file in files:
+                wheel.writestr(file, code)
             wheel.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
             wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-            wheel.writestr(f"{about}/RECORD", f"{name}.py,,\n")
+            wheel.writestr(f"{about}/RECORD", "".join(f"{file},,{len(code)}\n" for file in files))
+
+    @contextmanager
+    def holding(self, name: str) -> Iterator[None]:
+        """In here, who fetches this package waits for it."""
+        self.hold = name
+        self.held.clear()
+        self.released.clear()
+        yield
+        self.hold = ""
+        self.released.set()
 
     def handler(index) -> type[BaseHTTPRequestHandler]:
         class Handler(BaseHTTPRequestHandler):
@@ -73,7 +87,7 @@ class Index:
                 self.end_headers()
                 if index.hold and name.startswith(f"{index.hold}-"):
                     index.held.set()
-                    time.sleep(30)  # far beyond the moment when the test interrupts
+                    index.released.wait(60)
                 self.wfile.write(body)
 
             def log_message(self, *_: object) -> None:
@@ -115,6 +129,7 @@ class Clone:
             [python, self.folder / "launch.py", *words],
             env=environment | variables,
             cwd=self.folder.parent,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -145,6 +160,33 @@ class Clone:
         pip.with_name("hidden").rename(pip)
 
 
+def until(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    """Wait for a condition, as long as a process runs."""
+    for _ in range(20_000):
+        if condition() or process.poll() is not None:
+            break
+        time.sleep(0.005)
+    assert process.poll() is None, process.communicate()
+
+
+def interrupt(process: subprocess.Popen[str], number: int, when: Callable[[], object]) -> str:
+    """End a launch.py as soon as a condition holds; what it said. Ctrl+C and a power cut end its children, too."""
+    until(when, process)
+    if number == signal.SIGTERM:
+        process.terminate()
+    else:
+        os.killpg(process.pid, number)
+    _, err = process.communicate(timeout=60)
+    assert "Traceback" not in err
+    return err
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """All files below a folder, but for what Python compiled."""
+    found = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+
+
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
     index = Index(tmp_path_factory.mktemp("index"))
@@ -153,6 +195,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
     index.add("pytest", "1.0", SHOW)
     for version in ("1.0", "9.9"):
         index.add("torch", version)
+        index.add("large", version, files=[f"large/of_{version[0]}_{number}.py" for number in range(300)])
     yield index
     index.server.shutdown()
 
@@ -204,26 +247,156 @@ def test_a_second_call_starts_no_pip_until_the_list_changes(clone: Clone) -> Non
 
 def test_an_interrupted_installation_carries_on(clone: Clone) -> None:
     (clone.folder / "requirements.txt").write_text("quick==1.0\nslow==1.0\n")
-    clone.index.hold = "slow"
-    process = clone.start()
-    assert clone.index.held.wait(60)
-    os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=20)
-    clone.index.hold = ""
+    with clone.index.holding("slow"):
+        process = clone.start()
+        err = interrupt(process, signal.SIGINT, clone.index.held.is_set)
     assert process.returncode == 130
     assert err.splitlines()[-1] == "Interrupted. What is there stays; the next call carries on."
-    assert "Traceback" not in err
 
     clone.shown()
     assert (clone.packages / "slow.py").is_file()
     assert clone.index.fetched.count("quick-1.0-py3-none-any.whl") == 1, "what was fetched is not fetched again"
 
 
-def test_a_package_that_was_being_written_when_pip_was_killed_is_installed_again(clone: Clone) -> None:
-    (clone.packages / "alpha-1.0.dist-info" / "RECORD").unlink()
-    (clone.packages / "alpha.py").unlink()
+def test_an_environment_whose_pip_was_being_unpacked_carries_on(index: Index, tmp_path: Path, repo: Path) -> None:
+    clone = Clone(tmp_path / "ein klön", index, repo)
+    for files, number in ((5, signal.SIGKILL), (150, signal.SIGINT), (350, signal.SIGTERM)):
+        process, began = clone.start(), time.time()
+
+        def unpacked(files: int = files, began: float = began) -> bool:
+            written = clone.folder.glob(".venv/lib/python*/site-packages/pip/**/*.py")
+            return sum(path.lstat().st_ctime >= began for path in written) >= files
+
+        interrupt(process, number, unpacked)
     clone.shown()
     assert (clone.packages / "alpha.py").is_file()
+
+
+@pytest.mark.heavy
+def test_a_first_installation_carries_on_from_any_moment(index: Index, tmp_path: Path, repo: Path) -> None:
+    """The result is, to the byte, that of an installation that nobody disturbed."""
+    clone = Clone(tmp_path / "ein klön", index, repo)
+    (clone.folder / "requirements.txt").write_text("alpha==1.0\nlarge==1.0\n")
+    clone.shown()
+    venv, chance = clone.folder / ".venv", random.Random(0)
+    whole = files_of(venv)
+    for _ in range(30):
+        shutil.rmtree(venv)
+        moment, number = chance.randrange(len(whole) - 20), chance.choice(ENDS)
+
+        def reached(moment: int = moment) -> bool:
+            return len(list(venv.rglob("*.*"))) > moment
+
+        interrupt(clone.start(), number, reached)
+        clone.shown()
+        assert files_of(venv) == whole, (moment, number)
+
+
+@pytest.mark.heavy
+def test_an_upgrade_carries_on_from_any_moment(clone: Clone, tmp_path: Path) -> None:
+    venv, chance = clone.folder / ".venv", random.Random(0)
+    (clone.folder / "requirements.txt").write_text("alpha==1.0\nlarge==1.0\n")
+    clone.shown()
+    shutil.copytree(venv, tmp_path / "old", symlinks=True)
+    (clone.folder / "requirements.txt").write_text("alpha==1.0\nlarge==9.9\n")
+    clone.shown()
+    whole = files_of(venv)
+    for moment in [0, 1, *chance.sample(range(2, 300), 8)]:
+        shutil.rmtree(venv)
+        shutil.copytree(tmp_path / "old", venv, symlinks=True)
+        number = chance.choice(ENDS)
+
+        def reached(moment: int = moment) -> bool:
+            aside, new = clone.packages.glob("~*"), clone.packages.glob("large/of_9*.py")
+            return any(aside) if moment == 0 else len(list(new)) >= moment
+
+        interrupt(clone.start(), number, reached)
+        clone.shown()
+        assert files_of(venv) == whole, (moment, number)
+
+
+def test_an_environment_that_was_being_made_is_made_anew(clone: Clone) -> None:
+    venv = clone.folder / ".venv"
+    activate, mark = venv / "bin" / "activate", venv / ".installing-environment"
+    activate.write_text("half a li")
+    mark.touch()
+    # Even from inside: whoever has activated it calls its Python.
+    interrupt(clone.start(python=venv / "bin" / "python"), signal.SIGKILL, lambda: not mark.exists())
+    assert "deactivate" in activate.read_text()
+
+    (venv / "pyvenv.cfg").unlink()
+    mark.touch()
+    interrupt(clone.start(), signal.SIGKILL, lambda: not mark.exists())
+    assert (venv / "pyvenv.cfg").is_file()
+
+
+def test_a_venv_that_lost_its_configuration_is_not_taken_for_the_systems(clone: Clone) -> None:
+    (clone.folder / ".venv" / "pyvenv.cfg").unlink()
+    code, _, err = clone.run(PIP_REQUIRE_VIRTUALENV="1")  # so that a launch.py which errs here does no harm
+    assert code == 1 and "is not a Python environment" in err
+
+
+def test_a_lost_pip_is_made_anew_and_the_rest_stays(clone: Clone) -> None:
+    (clone.packages / "mine.py").touch()
+    shutil.rmtree(next(clone.packages.glob("pip-*.dist-info")))
+    clone.shown()
+    assert (clone.packages / "mine.py").is_file() and list(clone.packages.glob("pip-*.dist-info"))
+
+
+@pytest.mark.parametrize("words", [[], ["--reinstall-torch"]], ids=["a list", "torch"])
+def test_what_was_installed_is_not_believed_after_an_interrupted_change(clone: Clone, words: list[str]) -> None:
+    before = "alpha==1.0\ntorch==1.0\n"
+    (clone.folder / "requirements.txt").write_text(before)
+    clone.shown()
+    if not words:
+        (clone.folder / "requirements.txt").write_text("alpha==1.0\ntorch==9.9\n")
+    with clone.index.holding("torch"):
+        interrupt(clone.start(*words, PIP_NO_CACHE_DIR="1"), signal.SIGKILL, clone.index.held.is_set)
+    (clone.packages / "torch.py").unlink()  # as it is a moment later
+
+    (clone.folder / "requirements.txt").write_text(before)
+    clone.shown()
+    assert (clone.packages / "torch.py").is_file()
+
+
+def test_an_interrupted_torch_command_is_run_again(clone: Clone) -> None:
+    both = "sh -c 'python -m pip install torch==9.9 && python -m pip install slow==1.0'"
+    with clone.index.holding("slow"):
+        interrupt(clone.start(TORCH_COMMAND=both, PIP_NO_CACHE_DIR="1"), signal.SIGINT, clone.index.held.is_set)
+    assert (clone.packages / "torch.py").is_file() and not (clone.packages / "slow.py").is_file()
+    clone.shown(TORCH_COMMAND=both)
+    assert (clone.packages / "slow.py").is_file()
+
+
+@pytest.mark.parametrize("venv_dir", ["", "-"], ids=["venv", "no venv"])
+def test_packages_that_are_not_whole_are_installed_again(clone: Clone, venv_dir: str) -> None:
+    python, packages = clone.folder / ".venv" / "bin" / "python", clone.packages
+    (clone.folder / "requirements.txt").write_text("alpha==1.0\nbeta==1.0\nquick==1.0\nslow==1.0\n")
+    clone.shown(python=python, VENV_DIR=venv_dir)
+    # pip was killed while it put an old version aside for a new one, and then the list went back
+    (packages / "alpha.py").rename(packages / "~lpha.py")
+    # the power went before everything was on the disk
+    (packages / "beta.py").write_text("")
+    stamp = (clone.folder / ".venv" if not venv_dir else clone.folder) / ".installed-base"
+    assert stamp.is_file()
+    stamp.write_bytes(b"\xff\0")
+    # pip was killed while it wrote what it writes last
+    (packages / "quick-1.0.dist-info" / "RECORD").unlink()
+    (packages / "slow-1.0.dist-info" / "INSTALLER").unlink()
+    # but these are not pip's, and a company has added to what is
+    distributions, certificates = packages / "distro-1.0.dist-info", packages / "pip/_vendor/certifi/cacert.pem"
+    distributions.mkdir()
+    (distributions / "INSTALLER").write_text("brew\n")
+    with certificates.open("a") as lines:
+        lines.write("one of a company\n")
+
+    clone.shown(python=python, VENV_DIR=venv_dir)
+    assert (packages / "alpha.py").read_text() == (packages / "beta.py").read_text() == CODE
+    assert (packages / "quick-1.0.dist-info" / "RECORD").is_file()
+    assert distributions.is_dir() and certificates.read_text().endswith("one of a company\n")
+    if not venv_dir:
+        assert (packages / "slow-1.0.dist-info" / "INSTALLER").is_file()
+        assert not list(packages.glob("~*"))
 
 
 def test_two_first_calls_at_once_install_once(clone: Clone) -> None:
@@ -233,12 +406,89 @@ def test_two_first_calls_at_once_install_once(clone: Clone) -> None:
     assert sorted("Installed." in err for err in said) == [False, True]
 
 
+def children(pid: int) -> dict[int, str]:
+    """The processes that a process started, and the program that each runs."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,comm="], capture_output=True, text=True, check=True).stdout
+    lines = (line.split(None, 2) for line in listed.splitlines())
+    return {int(child): program for child, parent, program in lines if int(parent) == pid}
+
+
+def test_what_a_kill_has_orphaned_is_waited_for(index: Index, tmp_path: Path, repo: Path) -> None:
+    clone = Clone(tmp_path / "ein klön", index, repo)
+    killed = clone.start()
+    orphans: list[int] = []
+
+    def unpacking() -> bool:
+        orphans[:] = [pip for ensurepip in children(killed.pid) for pip in children(ensurepip)]
+        return bool(orphans) and any(clone.folder.glob(".venv/lib/python*/site-packages/pip"))
+
+    until(unpacking, killed)
+    os.kill(orphans[0], signal.SIGSTOP)
+    for pid in (killed.pid, *children(killed.pid)):
+        os.kill(pid, signal.SIGKILL)
+    second = clone.start()
+    assert second.stderr and second.stderr.readline() == "Another launch.py is installing; this one waits for it.\n"
+    second.kill()
+    os.kill(orphans[0], signal.SIGKILL)
+    for process in (second, killed):
+        process.communicate(timeout=60)
+
+
+def test_what_is_piped_to_sdterm_reaches_it(clone: Clone) -> None:
+    (clone.folder / "sdterm" / "__main__.py").write_text("import sys\nprint(sys.stdin.read())")
+    process = clone.start(TORCH_COMMAND="sh -c 'cat >&2'")
+    assert process.communicate("a red house", timeout=60)[0] == "a red house\n"
+
+
+def test_ctrl_c_in_the_first_moments_is_no_traceback(index: Index, tmp_path: Path, repo: Path) -> None:
+    clone = Clone(tmp_path / "ein klön", index, repo)
+    # launch.py imports this module while it starts
+    (clone.folder / "shlex.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    assert clone.run() == (-signal.SIGINT, "", "")
+
+
+def test_a_second_ctrl_c_is_no_traceback(clone: Clone) -> None:
+    process = clone.start(TORCH_COMMAND="yes")
+    until(lambda: "yes" in children(process.pid).values(), process)
+    process.send_signal(signal.SIGINT)
+    until(lambda: not children(process.pid), process)
+    process.send_signal(signal.SIGINT)  # while it waits to say so: `yes` has filled the pipe
+    assert "Traceback" not in process.communicate(timeout=60)[1]
+
+
 def test_a_broken_environment_is_made_anew(clone: Clone) -> None:
     python = clone.folder / ".venv" / "bin" / "python"
     python.unlink()
     python.symlink_to("/nowhere/python3.11")
     clone.shown()
     assert (clone.packages / "alpha.py").is_file()
+
+
+@pytest.mark.parametrize("name", ["red house [v2]", "don't, 家 100%20 #1; a@b?~x=y&z"])
+def test_the_clone_may_have_any_usual_name(clone: Clone, tmp_path: Path, name: str) -> None:
+    clone.folder = clone.folder.rename(tmp_path / name)
+    clone.shown()
+
+
+@pytest.mark.parametrize("name", ["red\nhouse", "red house ", "red\x1b[31mhouse", os.fsdecode(b"caf\xe9")], ids=ascii)
+def test_a_name_from_which_python_cannot_import_is_refused(index: Index, tmp_path: Path, repo: Path, name: str) -> None:
+    try:
+        clone = Clone(tmp_path / name, index, repo)
+    except OSError:
+        pytest.skip("this file system has no such names")
+    code, out, err = clone.run()
+    sentence = f"Python cannot import from {str(clone.folder)!r}: "
+    assert (code, out, err.count("\n")) == (1, "", 1) and err.startswith(sentence)
+    assert not (clone.folder / ".venv").exists()
+
+
+@pytest.mark.parametrize("name", ["$(touch x)", "`touch x`", '5" wide', "a\\b", "a:b", "it'''s"])
+def test_a_name_that_commands_would_execute_is_refused(installed: Clone, tmp_path: Path, name: str) -> None:
+    venv = tmp_path / f"red house {name}"
+    code, out, err = installed.run(VENV_DIR=str(venv))
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith(f"Commands in an environment in {str(venv)!r} would not work: ")
+    assert not venv.exists()
 
 
 # What A1111's guide teaches
@@ -343,7 +593,27 @@ def test_a_folder_that_is_no_environment_is_left_alone(clone: Clone) -> None:
     (clone.folder / "photos" / "cat.png").touch()
     code, _, err = clone.run(VENV_DIR="photos")
     assert code == 1 and "is not a Python environment" in err
-    assert (clone.folder / "photos" / "cat.png").exists()
+    assert os.listdir(clone.folder / "photos") == ["cat.png"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "reason"),
+    [
+        ("/dev/null/x", "Not a directory"),
+        ("launch.py", "File exists"),
+        pytest.param("/proc/x", "No such file or directory", marks=pytest.mark.skipif("sys.platform != 'linux'")),
+    ],
+)
+def test_a_folder_that_cannot_be_made_is_one_sentence(installed: Clone, folder: str, reason: str) -> None:
+    code, _, err = installed.run(VENV_DIR=folder)
+    venv = installed.folder / folder
+    assert (code, err) == (1, f"{venv} cannot be made: {reason}. Set VENV_DIR to a folder of yours.\n")
+
+
+@pytest.mark.skipif("sys.platform != 'linux'")
+def test_a_folder_that_takes_no_files_is_named(installed: Clone) -> None:
+    code, _, err = installed.run(VENV_DIR="/sys/kernel")  # not even root may make a file there
+    assert code == 1 and err.startswith("There is no permission to write in /sys/kernel. ")
 
 
 @pytest.mark.parametrize(
@@ -413,8 +683,9 @@ def test_the_test_command_installs_its_own_list_once_and_runs_pytest(clone: Clon
 def test_a_fresh_clone_draws_the_first_picture(repo: Path, tmp_path: Path) -> None:
     clone = tmp_path / "ein klön"
     subprocess.run(["git", "clone", "--quiet", repo, clone], check=True)
-    ours = {*launch.OUR_VARIABLES, "SDTERM_DATA"}
+    ours = {*launch.OUR_VARIABLES, "PYTHONPATH", "SDTERM_DATA"}
     environment = {name: value for name, value in os.environ.items() if name not in ours}
     words = [sys.executable, "launch.py", "generate", "sunset, purple mountains, lake, red house"]
     subprocess.run(words, cwd=clone, env=environment, check=True)
+    subprocess.run([sys.executable, "launch.py", "host", "stop"], cwd=clone, env=environment, check=True)
     assert len(list((clone / "outputs").rglob("*.png"))) == 1
