@@ -397,6 +397,7 @@ def find_model(reading: Reading, library: Library, *, read_at_most: int = READ_A
     wanted = (reading.record.model or reading.parameters.get("Model hash", "")).strip().lower()
     hashed = re.fullmatch(r"[0-9a-f]{8,64}", wanted) is not None
     namesakes = [c for c in library.checkpoints() if name and normal(c.name) == normal(name) and c.path.is_file()]
+    exact = [checkpoint for checkpoint in namesakes if checkpoint.name == name]
     if hashed:
         same = (c for c in namesakes if library.has_hash(c.path, wanted, compute=read_at_most > 0))
         if found := next(same, None) or library.with_hash(wanted, read_at_most=read_at_most):
@@ -406,8 +407,11 @@ def find_model(reading: Reading, library: Library, *, read_at_most: int = READ_A
     called = f"{printable(name) or '?'} [{wanted[:10]}]" if hashed else printable(name)
     if not namesakes:
         return None, f"The model {called} is not here; drawing with another."
+    spellings = dict.fromkeys(printable(checkpoint.name) for checkpoint in exact or namesakes)
+    if len(spellings) > 1:
+        return None, f"The model {called} is not here, and may be {' or '.join(spellings)}; drawing with another."
     differs = f"The model {called} is not here; another file of that name is used." if hashed else ""
-    return _call(namesakes[0], library), differs
+    return _call((exact or namesakes)[0], library), differs
 
 
 def _call(checkpoint: CheckpointFile, library: Library) -> str:

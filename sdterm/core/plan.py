@@ -87,12 +87,15 @@ class Choices:
 
 def choose(request: GenerationRequest, plugins: PluginSet, library: Library) -> Choices:
     """Look up every name in the request. Raises UnknownNameError, ModelFileError or RequestError."""
-    sampler, scheduler, saver = choose_parts(request, plugins)
-    checkpoint = library.find(request.model)
+    parts = choose_parts(request, plugins)
+    return _choices(library.find(request.model), parts, plugins)
+
+
+def _choices(checkpoint: CheckpointFile, parts: tuple[Sampler, Scheduler, OutputSaver], plugins: PluginSet) -> Choices:
     family, match = recognise(checkpoint, plugins)
     if match.refusal:
         raise ModelFileError(match.refusal)
-    return Choices(checkpoint, family, match, sampler, scheduler, saver)
+    return Choices(checkpoint, family, match, *parts)
 
 
 def choose_parts(request: GenerationRequest, plugins: PluginSet) -> tuple[Sampler, Scheduler, OutputSaver]:
@@ -120,17 +123,17 @@ def _additions(request: GenerationRequest, plugins: PluginSet) -> dict[str, Opti
 def choose_again(plan: Plan, plugins: PluginSet, library: Library) -> Choices:
     """What a plan was made from, found again: its checkpoint by hash, whatever lies in the folders now. Raises as
     `choose` does."""
+    parts = choose_parts(plan.request, plugins)
     checkpoint = library.with_hash(plan.model_hash)
-    if not checkpoint:
-        with suppress(UnknownNameError, OSError):  # the cache of hashes may be gone
-            named_so = library.find(plan.model)
-            checkpoint = named_so if library.sha256(named_so.path) == plan.model_hash else None
+    if not checkpoint:  # the cache of hashes may be gone
+        namesakes = (there for there in library.checkpoints() if there.name == plan.model)
+        checkpoint = next((there for there in namesakes if library.has_hash(there.path, plan.model_hash)), None)
     if not checkpoint:
         raise ModelFileError(
             f"The checkpoint that this job was begun with, {printable(plan.model)} ({plan.model_hash[:10]}), is no "
             "longer there. Put it back, or generate again with another."
         )
-    return choose(plan.request.model_copy(update={"model": str(checkpoint.path)}), plugins, library)
+    return _choices(checkpoint, parts, plugins)
 
 
 def _sampler(request: GenerationRequest, plugins: PluginSet) -> tuple[Sampler, str | None]:

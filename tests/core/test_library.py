@@ -53,6 +53,18 @@ def test_a_checkpoint_is_found_by_name_file_path_and_hash_in_any_case(tmp_path: 
         library.find("my-modle")
 
 
+def test_two_checkpoints_whose_names_differ_in_case_or_a_dash_are_two_models(tmp_path: Path) -> None:
+    names = ("a-b", "a_b", "in/A-B")
+    paths = [model(tmp_path / CHECKPOINTS / f"{name}.safetensors", name) for name in names]
+    library = Library(tmp_path)
+    for path in paths:
+        sha256 = library.sha256(path)
+        for name in (path.stem, path.name, str(path), sha256[:10], sha256):
+            assert library.find(name).path == path
+    with pytest.raises(UnknownNameError, match=r"'A_B' may be the model .*: write one of them"):
+        library.find("A_B")
+
+
 def test_a_hash_is_computed_once_and_again_when_the_file_changes(tmp_path: Path) -> None:
     path = model(tmp_path / "m.safetensors", "a")
     library = Library(tmp_path)

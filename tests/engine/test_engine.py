@@ -14,9 +14,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from sdterm import Engine, PluginSet
-from sdterm.core.dataroot import EMBEDDED_MODEL
+from sdterm.core.dataroot import CHECKPOINTS, EMBEDDED_MODEL
 from sdterm.core.library import Library
+from sdterm.core.plan import Plan
 from sdterm.engine import engine as engine_module
+from sdterm.engine.job import Resume
 from sdterm.events import (
     Done,
     Event,
@@ -64,6 +66,27 @@ def test_a_model_read_beforehand_is_drawn_with_and_reading_tells_how_far_it_is(
     again: list[Event] = []
     fresh.preload(request(), plugins, again.append)
     assert again == [ModelLoading(model=first.model, done=True)], "it is there"
+
+
+def test_two_models_whose_names_differ_in_a_dash_draw_their_own_pictures_also_when_a_job_goes_on(
+    plugins: PluginSet, tmp_path: Path
+) -> None:
+    folder = tmp_path / CHECKPOINTS
+    folder.mkdir(parents=True)
+    for name, change in (("a-b", 1.0), ("a_b", 1.05)):
+        changed_model(folder / f"{name}.safetensors", **{"model.diffusion_model.out.2.weight": change})
+    both = Engine(library=Library(tmp_path), device="cpu")
+
+    drawn = {}
+    for name in ("a-b", "a_b"):
+        events = list(both.run(request(steps=2, model=name), plugins))
+        plan = next(Plan.model_validate_json(event.data) for event in events if isinstance(event, Started))
+        drawn[name] = only_image(events).pixel_hash, plan
+    assert drawn["a-b"][0] != drawn["a_b"][0]
+    (tmp_path / "cache" / "hashes.json").unlink()
+    for pixel_hash, plan in drawn.values():
+        again = both.run(plan.request, plugins, resume=Resume(plan))
+        assert only_image(list(again)).pixel_hash == pixel_hash
 
 
 def test_closing_the_events_ends_the_run(engine: Engine, plugins: PluginSet) -> None:
