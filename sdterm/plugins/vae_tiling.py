@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sdterm.hooks import Components, MemoryOptimizer, hookimpl
+from sdterm.hooks import Components, MemoryOptimizer, PluginError, hookimpl
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +21,10 @@ def saves(width: int, height: int) -> int:
 
 
 def apply(components: Components) -> None:
-    components.modules["vae"].enable_tiling()  # type: ignore[operator]  # diffusers' AutoencoderKL
+    vae = components.modules.get("vae")
+    if not hasattr(vae, "enable_tiling"):
+        raise PluginError("VAE tiling is for a VAE of diffusers', which this model does not have.")
+    vae.enable_tiling()
 
 
 def undo(components: Components) -> None:
