@@ -255,7 +255,8 @@ class Components(Protocol):
         ...
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """`[B, C, h, w]` → `[B, 3, H, W]`, -1..1."""
+        """`[B, C, h, w]` → `[B, 3, H, W]`, -1..1. What half precision turns black is decoded again from float32, with
+        the weights of the module named `vae` in float32."""
         ...
 
 

@@ -396,15 +396,15 @@ class Engine:
     def _finish(
         self, job: Job, index: int, latents: torch.Tensor, emit: Callable[[Event], None]
     ) -> tuple[Image, NDArray[Any]]:
-        """Latents [C, h, w] → the encoded image and its pixels. A black or impossible one is decoded again in
-        float32."""
+        """Latents [C, h, w] → the encoded image and its pixels."""
         image = job.plan.images[index]
-        pixels = postprocessed(job, image, self._decode(job, latents, emit))
+        decoded, precision = self._decode(job, latents, emit)
+        pixels = postprocessed(job, image, decoded)
         height, width = pixels.shape[:2]
         pixel_hash = hashlib.sha256(pixels.tobytes()).hexdigest()
 
         def infotext(saver: OutputSaver, faults: Mapping[str, str]) -> str:
-            made = record_of(job, index, self.device, saver)
+            made = record_of(job, index, self.device, saver, precision)
             return image_infotext(job.plan, image, job.plugins, made, {**job.faults.said, **faults})
 
         file = encoded(job, pixels, infotext, lambda: self._frames(job, index), emit)
@@ -427,19 +427,24 @@ class Engine:
         rows = (job.tape.row(index, call) for call in range(job.tape.recorded(index)))
         return np.stack([colours(row.result.x0, self._model.components.latent_rgb) for row in rows if row])
 
-    def _decode(self, job: Job, latents: torch.Tensor, emit: Callable[[Event], None]) -> NDArray[Any]:
+    def _decode(
+        self, job: Job, latents: torch.Tensor, emit: Callable[[Event], None]
+    ) -> tuple[NDArray[Any], torch.dtype]:
+        """An image, and the precision in which it was decoded. One that half precision makes black or impossible is
+        decoded again by the VAE in float32, by itself: its batch and those after it stay as they are."""
         assert self._model  # loaded by _sample
+        components, dtype = self._model.components, self._model.dtype
         suspect = in_the_network(job, self._model)
         try:
             with job.plugins.guard(suspect, BlackImageError):
-                return decode_image(self._model.components, latents)
+                return decode_image(components, latents, dtype), dtype
         except BlackImageError as error:
-            if self._model.dtype == torch.float32:
+            if dtype == torch.float32:
                 raise
-            emit(Warning(code="float32", message=f"{error} Decoding it again in float32."))
-        model = self._load(job.choices, job.plan, job.plugins, torch.float32, job.optimizers, emit)
+            said = f"{error} The VAE decodes it again in float32."
+        job.faults.tell(Warning(code="float32", message=said), emit)
         with job.plugins.guard(suspect, BlackImageError):
-            return decode_image(model.components, latents)
+            return decode_image(components, latents, torch.float32), torch.float32
 
 
 def _ignored_networks(plan: Plan) -> Warning | None:

@@ -143,7 +143,7 @@ def header(
     }
 
 
-def record_of(job: Job, index: int, device: torch.device, saver: OutputSaver) -> Record:
+def record_of(job: Job, index: int, device: torch.device, saver: OutputSaver, decoded_in: torch.dtype) -> Record:
     """What image `index` is made with, for whoever wants to draw it again or ask why it differs."""
     drawers = {job.plugins.owner(part) for part in (job.choices.sampler, job.choices.scheduler, job.choices.family)}
     drawers |= {job.plugins.owner(part) for part in all_asked_for(job.request, job.plugins)}
@@ -154,7 +154,8 @@ def record_of(job: Job, index: int, device: torch.device, saver: OutputSaver) ->
     return Record(
         torch=torch.__version__,
         device=device_name(device),
-        dtype=str(dtype).removeprefix("torch."),
+        dtype=_name(dtype),
+        vae=_name(decoded_in) if decoded_in != dtype else "",
         threads=str(torch.get_num_threads()) if device.type == "cpu" else "",
         batch=f"{index % size}/{together}" if together > 1 else "",
         format=saver.id,
@@ -162,6 +163,10 @@ def record_of(job: Job, index: int, device: torch.device, saver: OutputSaver) ->
         plugins=tuple(f"{source.slug}@{source.digest}" for source in strangers),
         memory=tuple(optimizer.id for optimizer in asked_for(MemoryOptimizer, job.request, job.plugins)),
     )
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def recorded_seeds(tape: Path | None, request: GenerationRequest) -> dict[str, Callable[[], int]]:

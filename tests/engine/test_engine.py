@@ -13,7 +13,7 @@ from PIL import Image as Picture
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from sdterm import Engine, PluginSet
+from sdterm import Engine, PluginSet, load_plugins
 from sdterm.core.dataroot import CHECKPOINTS, EMBEDDED_MODEL
 from sdterm.core.library import Library
 from sdterm.core.plan import Plan
@@ -184,6 +184,67 @@ def test_what_overflows_in_half_precision_is_finished_in_float32(tmp_path: Path,
     (warning,) = [event for event in half if isinstance(event, Warning)]
     assert warning.code == "float32"
     assert np.abs(pixels(only_image(half).data) - pixels(full.data)).max() <= 1
+
+
+DIM = """
+import torch
+from sdterm.hooks import ModelFamily, ModelMatch, TokenRules, hookimpl
+
+class Vae(torch.nn.Module):  # its sums exceed float16's 65504 where latents are large
+    def __init__(self, dtype):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.full((3, 4), 3e4, dtype=dtype), requires_grad=False)
+
+    def forward(self, latents):
+        sums = torch.einsum("oc,bchw->bohw", self.weight, latents)
+        return (sums - sums.mean()) / 1e5
+
+class Dim:
+    latent_channels, downscale, prediction = 4, 8, "epsilon"
+    latent_rgb = ([[1, 0, 0]] * 4, [0, 0, 0])
+
+    def __init__(self, device, dtype):
+        self.device, self.dtype, self.modules = device, dtype, {"vae": Vae(dtype)}
+        self.alphas_cumprod = torch.linspace(0.999, 0.01, 1000)
+
+    def tokenize(self, text):
+        return [1]
+
+    def encode(self, tokens, clip_skip):
+        return torch.zeros(*tokens.shape, 8, dtype=self.dtype)
+
+    def predict(self, x, t, cond):
+        return x * 0.9
+
+    def decode(self, latents):
+        return self.modules["vae"](latents).repeat_interleave(8, 2).repeat_interleave(8, 3)
+
+@hookimpl
+def sdterm_model_families():
+    known = lambda reader: ModelMatch("dim", native_size=64) if "dim" in reader.shapes() else None
+    return [ModelFamily("dim", "Dim", known, lambda reader, *how: Dim(*how), TokenRules(0, 1, 1, 2))]
+"""
+
+
+def test_an_image_that_half_precision_makes_black_is_decoded_in_float32_and_those_beside_it_are_not(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "dim.py").write_text(DIM)
+    save_file({"dim": torch.zeros(1)}, tmp_path / "dim.safetensors")
+    plugins = load_plugins(tmp_path)
+    engine = Engine(library=Library(tmp_path, chosen=tmp_path / "dim.safetensors"), device="cpu")
+    singles, black = [], []
+    for seed in range(8):
+        events = list(engine.run(request(seed=seed, precision="half"), plugins))
+        image = only_image(events)
+        singles.append(image.pixel_hash)
+        black.append([e.code for e in events if isinstance(e, Warning)] == ["float32"])
+        assert ("vae=float32" in image.infotext, "dtype=float16" in image.infotext) == (black[-1], True)
+    assert {True, False} == {*black}, "the test needs some of both"
+    batches = list(engine.run(request(seed=0, precision="half", batch_size=4, batch_count=2), plugins))
+    assert [image.pixel_hash for image in images(batches)] == singles
+    assert ["vae=float32" in image.infotext for image in images(batches)] == black
+    assert not [event for event in batches if isinstance(event, ModelLoading)], "nothing is read to decode"
 
 
 @pytest.mark.parametrize("key", ["model.diffusion_model.out.2.weight", "first_stage_model.decoder.conv_out.weight"])
