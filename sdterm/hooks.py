@@ -308,6 +308,8 @@ class MemoryOptimizer:
     saves: Callable[[int, int], int] | None = None
     """(width, height) → bytes saved at that size, a rough estimate for one image."""
     default: bool = False
+    decodes_only: bool = False
+    """Whether it changes only how latents are decoded: a stopped job then keeps its samples when it is turned on."""
     options: tuple[Option, ...] = ()
 
 

@@ -44,5 +44,6 @@ def sdterm_memory_optimizers() -> list[MemoryOptimizer]:
             saves=saves,
             effect="visible",
             slowdown=1.1,
+            decodes_only=True,
         )
     ]
