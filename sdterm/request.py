@@ -15,6 +15,7 @@ SIZE_STEP = 8  # pixels per latent cell in every model family so far
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT)]
 Size = Annotated[int, Field(ge=64, le=4096, multiple_of=SIZE_STEP)]
 OptionValue = bool | int | float | str
+Precision = Literal["auto", "full", "half"]
 
 # Fields with names and texts that people type.
 _TYPED = (
@@ -111,7 +112,7 @@ class GenerationRequest(BaseModel):
     """Of prompt transforms, memory optimizers and postprocessors, as `id.name`. Setting one asks for what it is of."""
     batch_cond_uncond: bool = True
     """Run prompt and negative prompt in one call of the network (faster), or one after the other (less memory)."""
-    precision: Literal["auto", "full", "half"] = "auto"
+    precision: Precision = "auto"
     """Of the weights: auto is half on a GPU and full on a CPU."""
 
     @field_validator("prompt")

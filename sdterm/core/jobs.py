@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
 
 from sdterm.core.output import Saving
 from sdterm.events import Event, Failed, event_of
-from sdterm.request import MAX_PROMPT, GenerationRequest
+from sdterm.request import MAX_PROMPT, GenerationRequest, Precision
 
 State = Literal["queued", "running", "paused", "waiting", "done", "failed", "cancelled"]
 STATES: tuple[State, ...] = get_args(State)
@@ -88,6 +88,44 @@ class Resumption(Body):
     images: tuple[Number, ...] | None = None
     """Only these; unset is all of them. The others are given up for good."""
     pause_at: Annotated[int, Field(ge=1, le=1000)] | None = None
+
+
+class Retry(Body):
+    """How to compute a failed job this time; what is unset stays. Its images, their seeds and its tape stay anyway."""
+
+    memory: tuple[str, ...] | None = None
+    """Memory optimizers by name, in place of the job's."""
+    batch_size: Annotated[int, Field(ge=1, le=64)] | None = None
+    """Images drawn together."""
+    batch_cond_uncond: bool | None = None
+    precision: Precision | None = None
+    """Another one than before begins the images under way again."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keeps_what_is_drawn(cls, given: Any) -> Any:
+        for name in given if isinstance(given, Mapping) else ():
+            if name in GenerationRequest.model_fields and name not in cls.model_fields:
+                changes = ", ".join(cls.model_fields)
+                raise FieldError(name, f"A retry keeps {name}; it can change {changes}. Submit a new job for the rest.")
+        return given
+
+    def applied(self, request: GenerationRequest) -> GenerationRequest:
+        """The same images, computed this way. Raises FieldError if they cannot be split like that."""
+        changes = self.model_dump(exclude_none=True)
+        if self.batch_size:
+            images = request.batch_size * request.batch_count
+            sizes = batch_sizes(images)
+            if self.batch_size not in sizes:
+                said = f"batch_size is {self.batch_size}, but the job's images ({images}) can be drawn"
+                raise FieldError("batch_size", f"{said} {', '.join(map(str, sizes))} at a time.")
+            changes["batch_count"] = images // self.batch_size
+        return request.model_copy(update=changes)
+
+
+def batch_sizes(images: int) -> list[int]:
+    """The sizes of equal batches into which so many images can be split, ascending."""
+    return [size for size in range(1, 65) if images % size == 0 and images // size <= 1000]
 
 
 class Move(Body):

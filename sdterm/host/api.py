@@ -34,6 +34,7 @@ from sdterm.core.jobs import (
     PromptReading,
     Queue,
     Resumption,
+    Retry,
     SettingView,
     State,
     Stop,
@@ -129,9 +130,9 @@ def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
         return home.job(job)
 
     @router.post("/jobs/{job}/retry")
-    async def retry(job: Identifier) -> Job:
-        """Try a failed job again, from where it was."""
-        home.jobs.retry(job)
+    async def retry(job: Identifier, how: Retry | None = None) -> Job:
+        """Try a failed job again, from where it was; perhaps computed in another way, which leaves its images."""
+        await home.retry(job, how or Retry())
         home.dispatcher.wake()
         return home.job(job)
 
@@ -335,7 +336,7 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
     first = error.errors()[0]
     if first["type"] == "json_invalid":
         return _problem(422, "bad_request", f"The body is no JSON: {first['ctx']['error']}.")
-    if first["loc"] == ("body",) and first["type"] != "missing":
+    if first["loc"] == ("body",) and first["type"] not in ("missing", "value_error"):
         return _problem(422, "bad_request", "The body must be a JSON object, sent as application/json.")
     place = [str(part) for part in first["loc"][1:]]
     field = ".".join(place) or None
@@ -345,7 +346,7 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
         except RequestError as better:
             return _problem(422, "bad_request", str(better), field)
     if first["type"] == "value_error":
-        said = str(first["ctx"]["error"])
+        said, field = str(first["ctx"]["error"]), getattr(first["ctx"]["error"], "field", field)
         return _problem(422, "bad_request", said if said.endswith(".") else f"{field} {said}.", field)
     return _problem(422, "bad_request", f"{field or 'The body'}: {first['msg']}.", field)
 

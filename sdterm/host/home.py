@@ -12,6 +12,7 @@ from sdterm.core.config import SETTINGS, Settings
 from sdterm.core.dataroot import EMBEDDINGS, HYPERNETWORKS, LORAS
 from sdterm.core.devices import devices_of
 from sdterm.core.jobs import (
+    FieldError,
     Health,
     Job,
     JobDetails,
@@ -19,6 +20,7 @@ from sdterm.core.jobs import (
     Model,
     Networks,
     PromptReading,
+    Retry,
     SettingView,
     Snapshot,
     State,
@@ -28,7 +30,7 @@ from sdterm.core.jobs import (
     Words,
 )
 from sdterm.core.library import file_stems, library_of
-from sdterm.core.names import find
+from sdterm.core.names import UnknownNameError, find
 from sdterm.core.output import Saving, ready, saving_of
 from sdterm.core.place import Place
 from sdterm.core.plan import choose_parts
@@ -148,6 +150,17 @@ class Home:
         if request.model is not None:
             await asyncio.to_thread(library_of(self.settings).find, request.model)
         await asyncio.to_thread(ready, (submission.saving or self.saving()).folder)
+
+    async def retry(self, job: int, how: Retry) -> None:
+        """Queue a failed job again. Raises FieldError, UnknownJobError, WrongStateError or CatalogueError."""
+        if how.memory:
+            plugins = (await self.catalogue()).names()
+            try:
+                for name in how.memory:
+                    plugins.optimizer(name)
+            except UnknownNameError as error:
+                raise FieldError("memory", str(error)) from error
+        self.jobs.retry(job, how)
 
     def saving(self) -> Saving:
         return saving_of(self.settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sdterm.hooks import Components, MemoryOptimizer, PluginError, hookimpl
 
@@ -21,7 +21,7 @@ def saves(width: int, height: int) -> int:
 
 
 def apply(components: Components) -> None:
-    vae = components.modules.get("vae")
+    vae: Any = components.modules.get("vae")
     if not hasattr(vae, "enable_tiling"):
         raise PluginError("VAE tiling is for a VAE of diffusers', which this model does not have.")
     vae.enable_tiling()

@@ -298,4 +298,8 @@ class Drawing(Form):
         if details is not None:
             from sdterm.tui.remedies import applied
 
-            await self.submit(applied(changes, details))
+            otherwise = applied(changes, details)
+            if isinstance(otherwise, dict):
+                await self.submit(otherwise)
+            else:
+                await self.ask(lambda host: host.retry(job, otherwise))

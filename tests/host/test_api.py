@@ -254,6 +254,35 @@ def test_what_cannot_be_done_in_a_jobs_state_is_a_conflict(http: httpx.Client, h
     assert problem(http.post("queue/stop"), 422)[0] == "what"
 
 
+@pytest.mark.parametrize(
+    ("how", "field", "said"),
+    [
+        ({"steps": 9}, "steps", "A retry keeps steps; it can change memory, batch_size, batch_cond_uncond, precision."),
+        ({"memory": ["sliced"], "width": 64}, "width", "A retry keeps width"),
+        ({"bogus": 1}, "bogus", "bogus"),
+        ({"batch_size": 2}, "batch_size", "batch_size is 2, but the job's images (1) can be drawn 1 at a time."),
+        ({"batch_size": 0}, "batch_size", "batch_size"),
+        ({"precision": "double"}, "precision", "precision"),
+        ({"memory": ["slices"]}, "memory", "no memory optimizer named 'slices'. Did you mean 'Sliced attention'"),
+    ],
+)
+def test_a_retry_that_would_change_the_picture_is_refused_by_the_fields_name(
+    failed: str, how: dict[str, Any], field: str, said: str
+) -> None:
+    told = problem(httpx.post(f"{failed}/retry", json=how, timeout=60), 422)
+    assert told[0] == field and said in told[1]
+    assert httpx.get(failed).json()["state"] == "failed"
+
+
+@pytest.fixture(scope="module")
+def failed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a job that failed."""
+    place = place_of(tmp_path_factory.mktemp("failed"))
+    make_private(place)
+    with Served(place) as served:
+        yield f"{served.url}/v1/jobs/{STATES.index('failed') + 1}"
+
+
 # --- fuzzing --------------------------------------------------------------------------------------------------------
 
 
