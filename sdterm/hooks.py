@@ -218,7 +218,7 @@ class WeightsReader(Protocol):
 @dataclass(frozen=True)
 class ModelMatch:
     """A family knows this checkpoint. If `refusal` is set it knows it well enough to say, in one sentence, why it
-    cannot be drawn with."""
+    cannot be drawn with; that counts only where no other family can."""
 
     family: str
     native_size: int = 512

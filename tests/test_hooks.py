@@ -20,6 +20,7 @@ from sdterm.core.infotext import parse
 from sdterm.core.library import Library
 from sdterm.core.names import UnknownNameError
 from sdterm.core.parameters import read
+from sdterm.core.recognition import recognise
 from sdterm.core.registry import HOOKS
 from sdterm.events import Done, Event, Failed, Image, ModelLoading, Step, Warning
 from sdterm.hooks import (
@@ -767,7 +768,27 @@ def test_a_family_that_fails_on_looking_does_not_hide_a_file_from_the_one_that_k
         astrange=failing("sdterm_model_families", f"ModelFamily('bad', 'Bad', oops, nothing, {tokens})"),
         good=failing("sdterm_model_families", f"ModelFamily('good', 'Good', {knows}, nothing, {tokens})"),
     )
-    assert fail(engine, plugins, model="strange model").message == "I know this one."
+    said = fail(engine, plugins, model="strange model").message
+    assert said.startswith("I know this one. The model family Bad of astrange failed: ")
+
+
+def test_a_refusal_counts_only_where_no_family_can_draw_with_the_file(
+    engine: Engine, extend: Extend, root: Path
+) -> None:
+    """Ours knows an SDXL file, and would refuse it."""
+    (root / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+    save_file({"conditioner.embedders.0.x": np.zeros(1)}, root / CHECKPOINTS / "large.safetensors")
+    library, rules = Library(root), "TokenRules(0, 0, 0, 0)"
+    knows = "lambda reader: ModelMatch('large') if 'conditioner.embedders.0.x' in reader.shapes() else None"
+    refuses = "lambda reader: ModelMatch('small', refusal='It is too large.')"
+    plugins = extend(
+        asmall=failing("sdterm_model_families", f"ModelFamily('small', 'Small', {refuses}, nothing, {rules})"),
+        large=failing("sdterm_model_families", f"ModelFamily('large', 'Large', {knows}, nothing, {rules})"),
+    )
+    family, match = recognise(library.find("large"), plugins)
+    assert (family.id, match.refusal) == ("large", None)
+    family, match = recognise(library.find("large"), load_plugins())
+    assert family.id == "sd1" and "an SDXL checkpoint" in str(match.refusal)
 
 
 def test_a_plugins_own_sentence_is_what_the_user_reads(engine: Engine, extend: Extend) -> None:

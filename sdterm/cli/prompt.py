@@ -15,10 +15,10 @@ from sdterm.cli.options import flag_options, settings_of
 from sdterm.core.dataroot import EMBEDDINGS, HYPERNETWORKS, LORAS
 from sdterm.core.library import Library, ModelFileError, file_stems, library_of
 from sdterm.core.names import printable
-from sdterm.core.plan import recognise
 from sdterm.core.prompt.emphasis import BREAK
 from sdterm.core.prompt.lint import Lint
 from sdterm.core.prompt.reading import Reading, Row, Variant, read_prompt
+from sdterm.core.recognition import recognise
 from sdterm.core.registry import PluginSet, load_plugins
 from sdterm.hooks import ModelFamily, PluginError
 from sdterm.request import make_request

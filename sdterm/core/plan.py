@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from sdterm.core.additions import addition_options, all_asked_for, asked_for, options_of
 from sdterm.core.library import CheckpointFile, Library, ModelFileError
 from sdterm.core.names import UnknownNameError, normal, printable
+from sdterm.core.recognition import recognise
 from sdterm.core.registry import ContractError, PluginFailure, PluginSet, check_options, named
 from sdterm.core.styles import Styles
 from sdterm.core.wildcards import FOLDER as WILDCARDS
@@ -149,29 +150,6 @@ def _sampler(request: GenerationRequest, plugins: PluginSet) -> tuple[Sampler, s
                 with suppress(UnknownNameError):
                     return plugins.sampler(name.removesuffix(normal(schedule))), asked or schedule
         raise
-
-
-def recognise(checkpoint: CheckpointFile, plugins: PluginSet) -> tuple[ModelFamily, ModelMatch]:
-    """Which family a checkpoint belongs to. Raises ModelFileError if none knows it; PluginFailure if one that failed
-    might have."""
-    failure: PluginFailure | None = None
-    for family in plugins.all(ModelFamily):
-        try:
-            with plugins.guard(family, ModelFileError):
-                match = family.detect(checkpoint)
-                if not isinstance(match, ModelMatch | None):
-                    raise ContractError(f"it gave {printable(repr(match))}, which is no ModelMatch")
-        except PluginFailure as error:
-            failure = failure or error
-            continue
-        except PluginError as error:  # a family's own word on the file
-            raise ModelFileError(str(error)) from error
-        if match:
-            return family, match
-    if failure:
-        raise failure
-    known = ", ".join(family.label for family in plugins.all(ModelFamily))
-    raise ModelFileError(f"{checkpoint.path.name} is of no model family that sdterm knows ({known}).")
 
 
 def prepare(

@@ -166,6 +166,7 @@ def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
     @router.get("/models")
     async def models() -> list[Model]:
         """The checkpoints that can be drawn with."""
+        await home.recognise_models()
         return await run_in_threadpool(home.models)
 
     @router.post("/models/load", status_code=202)

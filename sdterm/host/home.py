@@ -1,6 +1,7 @@
 """Everything a host has, put together: what the API speaks to."""
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from sdterm.core.catalogue import Catalogue
 from sdterm.core.config import SETTINGS, Settings
 from sdterm.core.dataroot import EMBEDDINGS, HYPERNETWORKS, LORAS
 from sdterm.core.devices import devices_of
+from sdterm.core.extensions.probe import ProbeError
 from sdterm.core.jobs import (
     FieldError,
     Health,
@@ -34,6 +36,7 @@ from sdterm.core.names import UnknownNameError, find
 from sdterm.core.output import Saving, ready, saving_of
 from sdterm.core.place import Place
 from sdterm.core.plan import choose_parts
+from sdterm.core.recognition import Recognition
 from sdterm.core.styles import styles_of
 from sdterm.host.checkpoints import Checkpoints
 from sdterm.host.database import Database
@@ -45,6 +48,10 @@ from sdterm.host.pictures import Pictures
 
 FAILED_TAPE_KEPT = 7 * 24 * 3600.0
 """Seconds."""
+RECOGNISED_AT_ONCE = 32
+"""Checkpoints that extensions are asked about in one go: one that they die of keeps no more than these unknown."""
+
+_log = logging.getLogger(__name__)
 
 
 class Home:
@@ -169,8 +176,24 @@ class Home:
         """What plugins offer now. Raises CatalogueError."""
         return (await self.extensions.settled()).catalogue
 
+    async def recognise_models(self) -> None:
+        """Ask the families of extensions about the checkpoints that ours cannot draw with."""
+        await self.extensions.serving()
+        if not (families := self.extensions.families):
+            return
+        unknown = await asyncio.to_thread(self.checkpoints.unknown, families)
+        while unknown:
+            some, unknown = unknown[:RECOGNISED_AT_ONCE], unknown[RECOGNISED_AT_ONCE:]
+            known: Sequence[Recognition | None] = [None] * len(some)
+            try:
+                known = await self.extensions.recognise([checkpoint.path for checkpoint in some])
+            except ProbeError as error:
+                _log.warning("extensions cannot be asked about checkpoints: %s", error)
+            for checkpoint, known_as in zip(some, known, strict=True):
+                self.checkpoints.learn(families, checkpoint, known_as)
+
     def models(self) -> list[Model]:
-        return self.checkpoints.models({worker.model for worker in self.dispatcher.workers})
+        return self.checkpoints.models({worker.model for worker in self.dispatcher.workers}, self.extensions.families)
 
     async def load_model(self, name: str) -> None:
         """Have a checkpoint read now. Raises FieldError, WrongStateError."""

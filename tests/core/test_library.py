@@ -13,7 +13,7 @@ from sdterm import Engine, GenerationRequest, load_plugins
 from sdterm.core.dataroot import CHECKPOINTS, EMBEDDED_MODEL
 from sdterm.core.library import CheckpointFile, Library, ModelFileError
 from sdterm.core.names import UnknownNameError
-from sdterm.core.plan import recognise
+from sdterm.core.recognition import recognise
 from sdterm.events import Failed
 from tests.core.conftest import Obedient
 
