@@ -13,10 +13,10 @@ from typing import Any
 import click
 
 from sdterm.cli.errors import EXIT_CANCELLED, EXIT_FAILED, EXIT_USAGE, UsageError, say
+from sdterm.cli.offered import lying, offered
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.output import Output, output_for
 from sdterm.core.assignment import assign
-from sdterm.core.catalogue import load_catalogue
 from sdterm.core.config import NOTIFY, Settings
 from sdterm.core.dataroot import prepare as prepare_folders
 from sdterm.core.image_file import ImageFileError, infotext_from
@@ -108,7 +108,7 @@ def generate(
         raise UsageError("PROMPT and --from cannot both be read from standard input.")
     library = library_of(settings)
     styles = styles_of(settings)
-    names = load_catalogue(settings.root, third_party=settings["extensions"]).names() if source or assignments else None
+    names = (lying if local else offered)(settings).names() if source or assignments else None
     recorded, warnings = _recorded(source, given, names, library, styles) if source and names else ({}, [])
     request = _request(prompt, given, settings, recorded)
     if names:
