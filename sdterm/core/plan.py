@@ -15,7 +15,7 @@ from sdterm.core.library import CheckpointFile, Library, ModelFileError
 from sdterm.core.names import UnknownNameError, normal, printable
 from sdterm.core.recognition import recognise
 from sdterm.core.registry import ContractError, PluginFailure, PluginSet, check_options, named
-from sdterm.core.styles import Styles
+from sdterm.core.styles import Styles, find_style
 from sdterm.core.wildcards import FOLDER as WILDCARDS
 from sdterm.core.wildcards import Wildcards
 from sdterm.hooks import (
@@ -162,7 +162,8 @@ def prepare(
     draw_seed: Callable[[], int] = lambda: secrets.randbelow(_SEEDS),
     draw_variation: Callable[[], int] = lambda: secrets.randbelow(_SEEDS),
 ) -> Plan:
-    """Fix seeds, sizes, options and final prompts. Raises RequestError; PluginError if a prompt transform refuses."""
+    """Fix seeds, sizes, options and final prompts. Raises RequestError; UnknownNameError for a style that does not
+    exist; PluginError if a prompt transform refuses."""
     _check_variation(request, choices.match.downscale)
     first_seed = draw_seed() if request.seed == -1 else request.seed
     varied = request.variation_strength > 0
@@ -170,6 +171,9 @@ def prepare(
     sampler, scheduler, saver = choices.sampler, choices.scheduler, choices.saver
     kept_automatic = _sampler(request, plugins)[1] is None and sampler.default_scheduler is None
     options = _additions(request, plugins)
+    asked = PromptText(
+        request.prompt, request.negative_prompt, tuple(find_style(name, styles) for name in request.styles)
+    )
     fold = Fold(
         tuple(t for t in plugins.transforms() if t.default or t in asked_for(PromptTransform, request, plugins)),
         plugins,
@@ -179,7 +183,7 @@ def prepare(
 
     def drawn(index: int) -> tuple[ImagePlan, int]:
         seed = first_seed + (0 if varied else index)  # as in A1111: variations of one seed, not of many
-        text, texts = fold(PromptText(request.prompt, request.negative_prompt, request.styles), seed, index)
+        text, texts = fold(asked, seed, index)
         image = ImagePlan(
             seed=first_seed if text.first_seed else seed,
             variation_seed=first_variation + (index if varied else 0),

@@ -32,12 +32,12 @@ from sdterm.core.jobs import (
     Words,
 )
 from sdterm.core.library import file_stems, library_of
-from sdterm.core.names import UnknownNameError, find
+from sdterm.core.names import UnknownNameError
 from sdterm.core.output import Saving, ready, saving_of
 from sdterm.core.place import Place
 from sdterm.core.plan import choose_parts
 from sdterm.core.recognition import Recognition
-from sdterm.core.styles import styles_of
+from sdterm.core.styles import find_style, styles_of
 from sdterm.host.checkpoints import Checkpoints
 from sdterm.host.database import Database
 from sdterm.host.dispatch import Dispatcher
@@ -153,7 +153,7 @@ class Home:
             plugins.optimizer(name)
         styles = await asyncio.to_thread(styles_of, self.settings)
         for name in request.styles:
-            find("style", name, {known: known for known in styles}, more=" They are read from styles.csv.")
+            find_style(name, styles)
         if request.model is not None:
             await asyncio.to_thread(library_of(self.settings).find, request.model)
         await asyncio.to_thread(ready, (submission.saving or self.saving()).folder)
