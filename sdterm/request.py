@@ -33,10 +33,13 @@ _TYPED = (
 
 
 class RequestError(ValueError):
-    """The request cannot be drawn as it stands. The message is a sentence naming field, value and range."""
+    """The request cannot be drawn as it stands. The message is a sentence naming field, value and range.
 
-    field: str | None = None
-    """The request's field, where one is wrong."""
+    field: the request's field, where one is wrong."""
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class GenerationRequest(BaseModel):
@@ -149,7 +152,8 @@ def make_request(**fields: Any) -> GenerationRequest:
     try:
         return GenerationRequest(**fields)
     except ValidationError as error:
-        raise RequestError(_sentence(error)) from None
+        location = error.errors(include_url=False)[0]["loc"]
+        raise RequestError(_sentence(error), str(location[0]) if location else None) from None
 
 
 def shown(value: object) -> str:

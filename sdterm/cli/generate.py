@@ -226,7 +226,7 @@ def _request(
     try:
         return make_request(**fields)
     except RequestError as error:
-        field = str(error).split(maxsplit=1)[0]
+        field = error.field or ""
         typed = {_FIELDS.get(name, name) for name, value in given.items() if value not in (None, ())}
         blame = "" if field in typed | recorded.keys() else settings.blame(field)
         raise RequestError(str(error).removesuffix(".") + blame + ".") from error

@@ -69,7 +69,7 @@ def options_of(addition: Addition, given: Mapping[str, OptionValue]) -> dict[str
 def _owner(key: str, plugins: PluginSet) -> Addition:
     owner, dot, name = key.rpartition(".")
     if not dot:
-        raise RequestError(f"options has {printable(key)!r}, but it must be like 'token_merging.ratio'.")
+        raise RequestError(f"options has {printable(key)!r}, but it must be like 'token_merging.ratio'.", "options")
     there = additions(plugins)
     having = named(addition for addition in there if any(option.name == name for option in addition.options))
     taken = {normal(known) for known in having}  # of two kinds with one name, that one is meant which has the option

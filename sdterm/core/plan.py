@@ -216,7 +216,8 @@ def _check_variation(request: GenerationRequest, downscale: int) -> None:
     if resized and downscale <= request.seed_resize_height < 2 * downscale:
         raise RequestError(
             f"seed_resize_height is {request.seed_resize_height}, but with a variation it must be 0 or at least "
-            f"{2 * downscale}."
+            f"{2 * downscale}.",
+            "seed_resize_height",
         )
 
 

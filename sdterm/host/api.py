@@ -293,6 +293,9 @@ _FIELDS = {
     "model": "model",
     "output format": "format",
     "memory optimizer": "memory",
+    "prompt transform": "transforms",
+    "postprocessor": "postprocess",
+    "part": "options",
     "style": "styles",
 }
 """What has an unknown name → the request's field that names it."""
