@@ -169,8 +169,8 @@ def _draw_here(
     with _cancelled_by_ctrl_c(cancel), output:
         for warning in warnings:
             output.show(warning)
-        engine = Engine(library=library, styles=styles_of(settings), device=settings["device"])
-        events = engine.run(request, plugins, tape=tape, previews=output.wants_previews, cancel=cancel)
+        engine, styles = Engine(library=library, device=settings["device"]), styles_of(settings)
+        events = engine.run(request, plugins, styles=styles, tape=tape, previews=output.wants_previews, cancel=cancel)
         last = _shown(save_images(events, request, saving), output)
     match last:
         case Cancelled():

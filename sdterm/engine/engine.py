@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Full, Queue
 from typing import Any, Literal
 
 import numpy as np
@@ -56,7 +56,9 @@ from sdterm.request import GenerationRequest
 
 TOLD_EVERY = 0.5
 """Seconds between two words on how far the reading of weights is."""
-
+AHEAD = 64
+"""Events that may wait for their reader; then the run does."""
+_LOOK = 0.1  # seconds between looks whether the reader of a full queue has left
 
 Phase = Literal["idle", "load", "sample", "decode"]
 
@@ -75,16 +77,13 @@ class Pulse:
 class Engine:
     """Draws requests on one device, keeping the last model in memory. One run at a time.
 
-    library: where checkpoints are found; styles: the user's named prompts; device: `cpu`, `cuda:1` …, unset for the
-    best there is (DeviceError if it is not there).
+    library: where checkpoints are found; device: `cpu`, `cuda:1` …, unset for the best there is (DeviceError if it is
+    not there).
     """
 
-    def __init__(
-        self, *, library: Library | None = None, styles: Styles | None = None, device: str | None = None
-    ) -> None:
+    def __init__(self, *, library: Library | None = None, device: str | None = None) -> None:
         self.device = pick_device(device)
         self.library = library or Library(data_root(None, os.environ))
-        self.styles = styles or {}
         self._phase: Phase = "idle"
         self._call = 0  # told by the tape's thread
         self._plugin: str | None = None
@@ -100,6 +99,7 @@ class Engine:
         request: GenerationRequest,
         plugins: PluginSet,
         *,
+        styles: Styles | None = None,
         tape: Path | None = None,
         previews: bool = False,
         cancel: threading.Event | None = None,
@@ -108,26 +108,33 @@ class Engine:
     ) -> Generator[Event, None, None]:
         """Draw a request. The events end with one of `done`, `failed`, `paused` or `cancelled`.
 
-        tape: a file that records every network call; a run with the same request and tape goes on where the last one
-        stopped. Without it the tape is in memory. cancel: set it to stop within one network call; closing the
-        iterator does too. resume: the plan of an earlier run to go on with, instead of making one. pause_at: the
-        step at which every image waits for another run to go on.
+        styles: the user's named prompts. tape: a file that records every network call; a run with the same request
+        and tape goes on where the last one stopped. Without it the tape is in memory. cancel: set it to stop within one
+        network call; closing the iterator before its end does too, and sets it. resume: the plan of an earlier run to
+        go on with, instead of making one. pause_at: the step at which every image waits for another run to go on.
         """
         cancel, plugins = cancel or threading.Event(), self._watched(plugins)
-        events: SimpleQueue[Event | Exception | None] = SimpleQueue()
+        events: Queue[Event | Exception | None] = Queue(AHEAD)
+        left, ended = threading.Event(), False  # whether the reader has left, or has seen all
         opened: list[Tape] = []  # the job's tape, once there is one
+
+        def emit(event: Event | Exception | None) -> None:
+            while not left.is_set():
+                with contextlib.suppress(Full):
+                    events.put(event, timeout=_LOOK)
+                    return
 
         def work() -> None:
             try:
                 with torch.inference_mode():
-                    job = self._open(request, plugins, tape, resume, events.put)
+                    job = self._open(request, plugins, styles or {}, tape, resume, emit)
                     opened.append(job.tape)
-                    self._draw(job, cancel, pause_at, previews, events.put)
+                    self._draw(job, cancel, pause_at, previews, emit)
             except Exception as error:
-                events.put(failure(error) or error)
+                emit(failure(error) or error)
             finally:
                 self._at("idle")
-                events.put(None)
+                emit(None)
 
         thread = threading.Thread(target=work, name="engine", daemon=True)
         thread.start()
@@ -139,8 +146,11 @@ class Engine:
                 if isinstance(event, Image):  # noted only now: whoever reads the events has the image
                     with contextlib.suppress(OSError):  # a note that cannot be written costs drawing it again
                         opened[0].finish(event.index)
+            ended = True
         finally:
-            cancel.set()
+            left.set()
+            if not ended:
+                cancel.set()
             thread.join()
             for done_with in opened:
                 done_with.close()
@@ -159,7 +169,7 @@ class Engine:
         self._at("load")
         try:
             choices = choose(request, plugins, self.library)
-            plan = prepare(request, choices, plugins, self.library, self.styles)
+            plan = prepare(request, choices, plugins, self.library, {})
             optimizers, _ = choose_optimizers(plugins, request, plan.options, self.device)
             dtype = pick_dtype(self.device, request.precision)
             with torch.inference_mode():
@@ -181,6 +191,7 @@ class Engine:
         self,
         request: GenerationRequest,
         plugins: PluginSet,
+        styles: Styles,
         tape: Path | None,
         resume: Resume | None,
         emit: Callable[[Event], None],
@@ -194,7 +205,7 @@ class Engine:
             choices = choose_again(plan, plugins, self.library)
         else:
             choices = choose(request, plugins, self.library)
-            plan = prepare(request, choices, plugins, self.library, self.styles, **recorded_seeds(tape, request))
+            plan = prepare(request, choices, plugins, self.library, styles, **recorded_seeds(tape, request))
         optimizers, refused = choose_optimizers(plugins, request, plan.options, self.device)
         emit(_started(plan, choices))
         faults = Faults()

@@ -99,6 +99,39 @@ def test_closing_the_events_ends_the_run(engine: Engine, plugins: PluginSet) -> 
     assert time.perf_counter() - began < 10, "500 steps would take much longer"
 
 
+def test_a_run_that_ended_by_itself_leaves_the_cancel_event_for_the_next_one(
+    engine: Engine, plugins: PluginSet
+) -> None:
+    cancel = threading.Event()
+    for _ in range(2):
+        assert isinstance([*engine.run(request(steps=1), plugins, cancel=cancel)][-1], Done)
+        assert not cancel.is_set()
+    events = engine.run(request(steps=500), plugins, cancel=cancel)
+    next(events)
+    events.close()
+    assert cancel.is_set(), "closing a run before its end is cancelling it"
+
+
+def test_styles_are_those_of_one_run(engine: Engine, plugins: PluginSet) -> None:
+    asked = request(steps=1, styles=("night",))
+    image = only_image(list(engine.run(asked, plugins, styles={"night": ("{prompt}, by night", "")})))
+    assert image.prompt == f"{asked.prompt}, by night"
+    *_, last = engine.run(asked, plugins)
+    assert isinstance(last, Failed) and "no style named 'night'" in last.message
+
+
+def test_a_run_waits_for_a_reader_that_is_far_behind(
+    engine: Engine, plugins: PluginSet, monkeypatch: pytest.MonkeyPatch, root: Path
+) -> None:
+    monkeypatch.setattr(engine_module, "AHEAD", 4)
+    events = engine.run(request(steps=60), plugins)
+    next(event for event in events if isinstance(event, Step))
+    monkeypatch.undo()
+    list(Engine(library=Library(root), device="cpu").run(request(steps=30), plugins))  # time enough for as many calls
+    assert engine.pulse.call < 20
+    assert isinstance([*events][-1], Done), "it goes on when it is read"
+
+
 def test_a_random_seed_is_reported_and_draws_the_same_picture_again(engine: Engine, plugins: PluginSet) -> None:
     drawn = only_image(list(engine.run(request(seed=-1), plugins)))
     assert 0 <= drawn.seed <= 4294967293
