@@ -24,7 +24,7 @@ from sdterm.core.parameters import image_infotext
 from sdterm.core.plan import Choices, Plan, choose, choose_again, prepare
 from sdterm.core.prompt.embeddings import find_embeddings
 from sdterm.core.prompt.networks import extract
-from sdterm.core.registry import Descriptor, PluginSet
+from sdterm.core.registry import ContractError, Descriptor, PluginSet
 from sdterm.core.styles import Styles
 from sdterm.engine.decode import BlackImageError, decode_image
 from sdterm.engine.device import memory_use, pick_device, pick_dtype, reset_peak, set_deterministic
@@ -433,10 +433,14 @@ class Engine:
         return finished, pixels
 
     def _frames(self, job: Job, index: int) -> NDArray[Any]:
-        """What the network made of an image in each of its calls, uint8 [T, h, w, 3]."""
+        """What the network made of an image in each of its calls, uint8 [T, h, w, 3]. Raises PluginFailure if there
+        was none."""
         assert self._model
         rows = (job.tape.row(index, call) for call in range(job.tape.recorded(index)))
-        return np.stack([colours(row.result.x0, self._model.components.latent_rgb) for row in rows if row])
+        frames = [colours(row.result.x0, self._model.components.latent_rgb) for row in rows if row]
+        if not frames:
+            raise job.plugins.failure(job.choices.sampler, ContractError("it never called the network"))
+        return np.stack(frames)
 
     def _decode(
         self, job: Job, latents: torch.Tensor, emit: Callable[[Event], None]

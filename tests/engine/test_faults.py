@@ -586,6 +586,29 @@ def test_where_a_saver_fails_the_picture_and_the_grid_are_pngs_and_the_user_is_t
     assert (left == np.asarray(Picture.open(BytesIO(images(events)[0].data)))).all()
 
 
+LAZY = """
+def lazy(denoise, x, sigmas, *, noise, callback):
+    return x / 20
+
+@hookimpl
+def sdterm_samplers():
+    return [Sampler("lazy", "Lazy", lazy)]
+
+@hookimpl
+def sdterm_output_savers():
+    return [OutputSaver("film", "Film", ".film", "x/x", lambda image, infotext, frames: b"film", frames=True)]
+"""
+
+
+def test_frames_that_there_are_none_of_are_the_samplers_fault(engine: Engine, extend: Extend) -> None:
+    events = run(engine, extend(LAZY), sampler="lazy", format="film")
+    (warning,) = [warning for warning in warnings(events) if warning.code == "saver_failed"]
+    assert warning.source == "strange"
+    assert warning.message.startswith("The sampler Lazy of strange failed: it never called the network.")
+    (image,) = images(events)
+    assert image.suffix == ".png"
+
+
 def test_a_picture_that_its_format_refuses_is_a_png_and_nobody_is_to_blame(engine: Engine, extend: Extend) -> None:
     events = run(engine, extend(saver("raise PluginError('It is too small.')")), format="bad")
     (warning,) = warnings(events)
