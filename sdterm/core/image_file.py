@@ -38,7 +38,7 @@ def read_infotext(path: Path) -> str | None:
     with _opened(path) as image:
         if image is None:
             content = _text_file(path).strip()
-            if path.suffix.lower() != ".txt" and not infotext.parse(content).parameters:
+            if path.suffix.lower() != ".txt" and not infotext.is_infotext(content):
                 raise ImageFileError(f"{path} cannot be read: it is no sound image.")
             return content or None
         text = _of_image(image)
@@ -59,7 +59,7 @@ def infotext_from(source: str) -> str:
         is_file = Path(source).exists()
     except (OSError, ValueError):  # too long, or with a NUL: no path
         is_file = False
-    if not is_file and infotext.parse(text).parameters:
+    if not is_file and infotext.is_infotext(text):
         return text
     if not is_file and "\n" in text:
         raise ImageFileError("That text is no infotext: its last line does not hold parameters such as `Steps: 20`.")
@@ -117,7 +117,7 @@ def _of_image(image: Image.Image) -> str | None:
         return text
     comment = info.get("comment")
     said = comment.decode("utf-8", errors="replace") if isinstance(comment, bytes) else comment
-    return said if isinstance(said, str) and infotext.parse(said[:_MOST]).parameters else None
+    return said if isinstance(said, str) and infotext.is_infotext(said[:_MOST]) else None
 
 
 def _api_answer(text: str) -> str:
