@@ -13,18 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from sdterm.core import infotext
+from sdterm.core.a1111 import NOVELAI_SAMPLERS
 
 _EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
 _MOST = 1 << 20  # characters or bytes of text; A1111's own longest are a few KB
 
-# NovelAI's names that are no alias of A1111's samplers.
-_NOVELAI_SAMPLERS = {
-    "k_dpmpp_2s_ancestral": "DPM++ 2S a",
-    "k_dpm_2_ancestral": "DPM2 a",
-    "k_dpm_adaptive": "DPM adaptive",
-    "k_dpmpp_2m_sde": "DPM++ 2M SDE",
-    "ddim_v3": "DDIM",
-}
 _HEADERS = {b"ASCII\0\0\0": "utf-8", b"JIS\0\0\0\0\0": "iso2022_jp", b"\0" * 8: "utf-8"}
 
 
@@ -138,7 +131,7 @@ def _novelai(info: Mapping[Any, Any], size: tuple[int, int]) -> str | None:
         sampler = str(made["sampler"])
         parameters = {
             "Steps": made["steps"],
-            "Sampler": _NOVELAI_SAMPLERS.get(sampler, sampler),
+            "Sampler": NOVELAI_SAMPLERS.get(sampler, sampler),
             "CFG scale": made["scale"],
             "Seed": made["seed"],
             "Size": f"{size[0]}x{size[1]}",

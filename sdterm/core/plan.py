@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from pydantic import BaseModel, ConfigDict
 
+from sdterm.core.a1111 import UNIFORM
 from sdterm.core.additions import addition_options, all_asked_for, asked_for, options_of
 from sdterm.core.library import CheckpointFile, Library, ModelFileError
 from sdterm.core.names import UnknownNameError, normal, printable
@@ -103,7 +104,7 @@ def choose_parts(request: GenerationRequest, plugins: PluginSet) -> tuple[Sample
     """Look up the names of what plugins offer, and check the options given to them; no code of theirs is run. Raises
     UnknownNameError or RequestError."""
     sampler, scheduler_name = _sampler(request, plugins)
-    scheduler = plugins.scheduler(scheduler_name or sampler.default_scheduler or "Uniform")
+    scheduler = plugins.scheduler(scheduler_name or sampler.default_scheduler or UNIFORM)
     saver = plugins.saver(request.format)
     _additions(request, plugins)
     for part, field in ((sampler, "sampler_options"), (scheduler, "scheduler_options"), (saver, "format_options")):
