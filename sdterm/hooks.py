@@ -304,9 +304,6 @@ class MemoryOptimizer:
     """`apply(components, **options)`."""
     undo: Callable[[Components], None] | None = None
     effect: Literal["exact", "close", "visible"] = "exact"
-    slowdown: float = 1.0
-    saves: Callable[[int, int], int] | None = None
-    """(width, height) → bytes saved at that size, a rough estimate for one image."""
     default: bool = False
     decodes_only: bool = False
     """Whether it changes only how latents are decoded: a stopped job then keeps its samples when it is turned on."""
@@ -340,7 +337,6 @@ class OutputSaver:
     id: str
     label: str
     suffix: str
-    mime: str
     encode: Callable[..., bytes]
     options: tuple[Option, ...] = ()
     frames: bool = False

@@ -149,8 +149,6 @@ class Home:
         plugins = (await self.catalogue()).names()
         request = submission.request
         choose_parts(request, plugins)
-        for name in request.memory:
-            plugins.optimizer(name)
         styles = await asyncio.to_thread(styles_of, self.settings)
         for name in request.styles:
             find_style(name, styles)

@@ -85,7 +85,6 @@ def sdterm_memory_optimizers() -> list[MemoryOptimizer]:
             apply=use_slices,
             undo=use_sdpa,
             effect="exact",
-            slowdown=1.2,
         ),
         MemoryOptimizer(
             id="xformers",

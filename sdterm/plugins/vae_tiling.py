@@ -9,15 +9,9 @@ from sdterm.hooks import Components, MemoryOptimizer, PluginError, hookimpl
 if TYPE_CHECKING:
     import torch
 
-_BYTES_PER_PIXEL = 128 * 4 * 4  # about four live float32 maps of 128 channels at full size, the decoder's peak
-
 
 def supports(device: torch.device) -> tuple[bool, str]:
     return True, ""
-
-
-def saves(width: int, height: int) -> int:
-    return max(0, width * height - 512 * 512) * _BYTES_PER_PIXEL
 
 
 def apply(components: Components) -> None:
@@ -41,9 +35,7 @@ def sdterm_memory_optimizers() -> list[MemoryOptimizer]:
             supports=supports,
             apply=apply,
             undo=undo,
-            saves=saves,
             effect="visible",
-            slowdown=1.1,
             decodes_only=True,
         )
     ]

@@ -556,7 +556,7 @@ def bad(image, infotext):
 
 @hookimpl
 def sdterm_output_savers():
-    return [OutputSaver("bad", "Bad", ".bad", "x/x", bad)]
+    return [OutputSaver("bad", "Bad", ".bad", bad)]
 """
 
 
@@ -596,7 +596,7 @@ def sdterm_samplers():
 
 @hookimpl
 def sdterm_output_savers():
-    return [OutputSaver("film", "Film", ".film", "x/x", lambda image, infotext, frames: b"film", frames=True)]
+    return [OutputSaver("film", "Film", ".film", lambda image, infotext, frames: b"film", frames=True)]
 """
 
 

@@ -81,7 +81,7 @@ BAD_SAMPLERS = '''
 
     @hookimpl
     def sdterm_output_savers():
-        return [OutputSaver("spoilt", "Spoilt", ".spoilt", "x/x", spoil)]
+        return [OutputSaver("spoilt", "Spoilt", ".spoilt", spoil)]
 
     @hookimpl
     def sdterm_samplers():
