@@ -113,8 +113,6 @@ def generate(
     request = _request(prompt, given, settings, recorded)
     if names:
         request = assign(request, assignments, names)
-    if settings["save_grid"] and request.batch_size * request.batch_count > 1:
-        request = request.model_copy(update={"grid": True})
     prepare_folders(settings.root)
     output = output_for(as_json, no_show, settings.root)
     saving = saving_of(settings, out)
@@ -213,7 +211,7 @@ def _request(
     prompt: str | None, given: dict[str, Any], settings: Settings, recorded: dict[str, Any]
 ) -> GenerationRequest:
     """The strongest first: what was typed, what `--from` says, the settings."""
-    fields = settings.job_fields() | recorded
+    fields = {"grid": settings["save_grid"]} | settings.job_fields() | recorded
     size = given.pop("size")
     if size is not None:
         fields["width"], fields["height"] = _size("--size", size)
