@@ -118,13 +118,6 @@ class GenerationRequest(BaseModel):
     precision: Precision = "auto"
     """Of the weights: auto is half on a GPU and full on a CPU."""
 
-    @field_validator("prompt")
-    @classmethod
-    def _not_blank(cls, prompt: str) -> str:
-        if not prompt.strip():
-            raise ValueError("must not be empty")
-        return prompt
-
     @field_validator("prompt", "negative_prompt")
     @classmethod
     def _printable(cls, text: str) -> str:
