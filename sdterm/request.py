@@ -16,6 +16,7 @@ Prompt = Annotated[str, Field(max_length=MAX_PROMPT)]
 Size = Annotated[int, Field(ge=64, le=4096, multiple_of=SIZE_STEP)]
 OptionValue = bool | int | float | str
 Precision = Literal["auto", "full", "half"]
+Names = Annotated[tuple[str, ...], Field(strict=False)]  # JSON has lists only
 
 # Fields with names and texts that people type.
 _TYPED = (
@@ -43,13 +44,16 @@ class RequestError(ValueError):
 
 
 class GenerationRequest(BaseModel):
-    """One job: `batch_count` batches of `batch_size` images. Defaults are A1111's UI defaults."""
+    """One job: `batch_count` batches of `batch_size` images. Defaults are A1111's UI defaults.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Types are JSON's: no text for a number, no number for true or false. `make_request` also takes texts.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     prompt: Prompt
     negative_prompt: Prompt = ""
-    styles: tuple[str, ...] = ()
+    styles: Names = ()
     """Names from styles.csv, applied in order."""
     model: str | None = None
     """A checkpoint's name, file name or hash; unset is the first one found."""
@@ -105,11 +109,11 @@ class GenerationRequest(BaseModel):
     """By the names the saver declares, e.g. `quality`."""
     grid: bool = False
     """After the last of several images, make one that shows them all."""
-    memory: tuple[str, ...] = ()
+    memory: Names = ()
     """Memory optimizers by name, e.g. ("sliced", "vae-tiling")."""
-    transforms: tuple[str, ...] = ()
+    transforms: Names = ()
     """Prompt transforms by name, of those that are applied only where they are asked for."""
-    postprocess: tuple[str, ...] = ()
+    postprocess: Names = ()
     """Postprocessors by name."""
     options: dict[str, OptionValue] = {}
     """Of prompt transforms, memory optimizers and postprocessors, as `id.name`. Setting one asks for what it is of."""
@@ -141,12 +145,17 @@ class GenerationRequest(BaseModel):
 
 
 def make_request(**fields: Any) -> GenerationRequest:
-    """`GenerationRequest(**fields)`, with the first thing wrong as one `RequestError` sentence."""
+    """A request from values as people type them, "20" or "true", too. Raises RequestError."""
     try:
-        return GenerationRequest(**fields)
+        return GenerationRequest.model_validate(fields, strict=False)
     except ValidationError as error:
-        location = error.errors(include_url=False)[0]["loc"]
-        raise RequestError(_sentence(error), str(location[0]) if location else None) from None
+        raise request_error(error) from None
+
+
+def request_error(error: ValidationError) -> RequestError:
+    """The first thing that is wrong with a request, as a sentence."""
+    location = error.errors(include_url=False)[0]["loc"]
+    return RequestError(_sentence(error), str(location[0]) if location else None)
 
 
 def shown(value: object) -> str:
@@ -174,6 +183,8 @@ def _sentence(error: ValidationError) -> str:
             return f"{field} {first['ctx']['error']}."
         case "string_too_long":
             return f"{field} has {len(first['input']):,} characters; the limit is {MAX_PROMPT:,}. Shorten it."
+        case "int_type" | "float_type" | "bool_type" if isinstance(first["input"], str):
+            return f"{field} is the text {shown(first['input'])}, but it must be {describe(location[0], inside)}."
         case _:
             return f"{field} is {shown(first['input'])}, but it must be {describe(location[0], inside)}."
 

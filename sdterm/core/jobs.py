@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, StrictBool, field_validator, model_validator
 
 from sdterm.core.output import Saving
 from sdterm.events import Event, Failed, event_of
@@ -28,7 +28,8 @@ class FieldError(ValueError):
 LONGEST_PATTERN = 4096
 
 Identifier = Annotated[int, Field(ge=1, le=2**63 - 1)]
-Number = Annotated[int, Field(ge=0, le=2**16)]
+Number = Annotated[int, Field(ge=0, le=2**16, strict=True)]
+StepNumber = Annotated[int, Field(ge=1, le=1000, strict=True)]
 
 
 class Body(BaseModel):
@@ -49,9 +50,9 @@ class Submission(Body):
     request: GenerationRequest
     saving: Saving | None = None
     """Where its images go; unset as the host's settings say."""
-    pause_at: Annotated[int, Field(ge=1, le=1000)] | None = None
+    pause_at: StepNumber | None = None
     """The step at which all its images wait for a `resume`."""
-    paused: bool = False
+    paused: StrictBool = False
     """Queue it, but do not begin."""
 
     @field_validator("saving")
@@ -78,7 +79,7 @@ def _is_storable(text: str) -> bool:
 class Stop(Body):
     """How to pause a job."""
 
-    at_step: Annotated[int, Field(ge=1, le=1000)] | None = None
+    at_step: StepNumber | None = None
     """Of every image still to draw; unset is at once."""
 
 
@@ -87,7 +88,7 @@ class Resumption(Body):
 
     images: tuple[Number, ...] | None = None
     """Only these; unset is all of them. The others are given up for good."""
-    pause_at: Annotated[int, Field(ge=1, le=1000)] | None = None
+    pause_at: StepNumber | None = None
 
 
 class Retry(Body):
@@ -95,9 +96,9 @@ class Retry(Body):
 
     memory: tuple[str, ...] | None = None
     """Memory optimizers by name, in place of the job's."""
-    batch_size: Annotated[int, Field(ge=1, le=64)] | None = None
+    batch_size: Annotated[int, Field(ge=1, le=64, strict=True)] | None = None
     """Images drawn together."""
-    batch_cond_uncond: bool | None = None
+    batch_cond_uncond: StrictBool | None = None
     precision: Precision | None = None
     """Another one than before begins the images under way again."""
 
@@ -131,7 +132,7 @@ def batch_sizes(images: int) -> list[int]:
 class Move(Body):
     """Where to put a queued job."""
 
-    before: Identifier | None = None
+    before: Annotated[Identifier, Field(strict=True)] | None = None
     """The queued job that it is to come before; unset is the end of the queue."""
 
 
@@ -146,10 +147,10 @@ class Words(Body):
     """A prompt to read."""
 
     text: Annotated[str, Field(max_length=MAX_PROMPT)]
-    negative: bool = False
+    negative: StrictBool = False
     model: Annotated[str, Field(max_length=4096)] | None = None
     """Whose tokens are counted; unset is the first one found."""
-    steps: Annotated[int, Field(ge=1, le=1000)] = 20
+    steps: StepNumber = 20
 
 
 class Extension(Answer):

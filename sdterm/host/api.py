@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -50,7 +51,7 @@ from sdterm.host.home import Home
 from sdterm.host.jobs import UnknownJobError, WrongStateError
 from sdterm.host.pictures import UnknownPictureError
 from sdterm.host.thumbnail import ThumbnailError, thumbnail
-from sdterm.request import RequestError, make_request
+from sdterm.request import GenerationRequest, RequestError, request_error
 
 _log = logging.getLogger(__name__)
 
@@ -346,9 +347,9 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
     field = ".".join(place) or None
     if place[:1] == ["request"] and isinstance(error.body, Mapping) and isinstance(error.body.get("request"), Mapping):
         try:
-            make_request(**_named(error.body["request"]))
-        except RequestError as better:
-            return _problem(422, "bad_request", str(better), field)
+            GenerationRequest.model_validate(_named(error.body["request"]))
+        except ValidationError as better:
+            return _problem(422, "bad_request", str(request_error(better)), field)
     if first["type"] == "value_error":
         said, field = str(first["ctx"]["error"]), getattr(first["ctx"]["error"], "field", field)
         return _problem(422, "bad_request", said if said.endswith(".") else f"{field} {said}.", field)
