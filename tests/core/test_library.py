@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from sdterm import Engine, GenerationRequest, load_plugins
 from sdterm.core.dataroot import CHECKPOINTS, EMBEDDED_MODEL
 from sdterm.core.library import CheckpointFile, Library, ModelFileError
 from sdterm.core.names import UnknownNameError
-from sdterm.core.recognition import recognise
+from sdterm.core.recognition import recognise, recognition
 from sdterm.events import Failed
 from tests.core.conftest import Obedient
 
@@ -198,5 +199,5 @@ def test_a_yaml_that_makes_no_sense_beside_a_checkpoint_is_one_sentence(text: st
         tensors = {key: file.get_tensor(key) for key in file.keys()}
     save_file(tensors, tmp_path / "m.safetensors")
     (tmp_path / "m.yaml").write_text(text)
-    with pytest.raises(ModelFileError, match=r"m\.(yaml|safetensors)"):
-        recognise(CheckpointFile(tmp_path / "m.safetensors"), load_plugins())
+    known = recognition(CheckpointFile(tmp_path / "m.safetensors"), load_plugins())
+    assert not known.usable and re.search(r"m\.(yaml|safetensors)", known.note)
