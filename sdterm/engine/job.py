@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sdterm import __version__
 from sdterm.core.additions import all_asked_for, asked_for, options_of
+from sdterm.core.frames import MAX_PAYLOAD
 from sdterm.core.plan import Choices, ImagePlan, Plan
 from sdterm.core.record import Record
 from sdterm.core.registry import ContractError, PluginSet, check_options
@@ -125,6 +126,8 @@ def _encode(
         data = saver.encode(pixels.view(), infotext, **more, **_options(job, saver))
         if not isinstance(data, bytes) or not data:
             raise ContractError("it gave no bytes")
+        if len(data) > MAX_PAYLOAD:
+            raise ContractError(f"it gave {len(data) >> 20:,} MiB; at most {MAX_PAYLOAD >> 20:,} MiB are taken")
     return data
 
 

@@ -544,6 +544,7 @@ BAD_SAVERS = {
     "gives nothing": ("return None", "it gave no bytes"),
     "gives no bytes": ("return b''", "it gave no bytes"),
     "gives text": ("return 'bytes'", "it gave no bytes"),
+    "gives more than fits": ("return bytes(600 << 20)", "it gave 600 MiB; at most 512 MiB are taken"),
     "edits the pixels": ("image[:] = 0; return b'here'", "read-only"),
     "edits the pixels by force": ("image.flags.writeable = True; return b'here'", "cannot set WRITEABLE"),
 }
