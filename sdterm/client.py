@@ -43,6 +43,7 @@ from sdterm.core.jobs import (
     PromptReading,
     Queue,
     Resumption,
+    Retry,
     SettingView,
     State,
     Stop,
@@ -141,8 +142,9 @@ class Client:
         how = Resumption(images=None if images is None else tuple(images), pause_at=pause_at)
         return self._post(Job, f"jobs/{job}/resume", how)
 
-    def retry(self, job: int) -> Job:
-        return self._post(Job, f"jobs/{job}/retry")
+    def retry(self, job: int, how: Retry | None = None) -> Job:
+        """Try a failed job again, from where it was; `how`: computed in another way, which leaves its images."""
+        return self._post(Job, f"jobs/{job}/retry", how)
 
     def move(self, job: int, before: int | None = None) -> Job:
         return self._post(Job, f"jobs/{job}/move", {"before": before})

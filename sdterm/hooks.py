@@ -218,7 +218,7 @@ class WeightsReader(Protocol):
 @dataclass(frozen=True)
 class ModelMatch:
     """A family knows this checkpoint. If `refusal` is set it knows it well enough to say, in one sentence, why it
-    cannot be drawn with."""
+    cannot be drawn with; that counts only where no other family can."""
 
     family: str
     native_size: int = 512
@@ -255,7 +255,8 @@ class Components(Protocol):
         ...
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """`[B, C, h, w]` → `[B, 3, H, W]`, -1..1."""
+        """`[B, C, h, w]` → `[B, 3, H, W]`, -1..1. What half precision turns black is decoded again from float32, with
+        the weights of the module named `vae` in float32."""
         ...
 
 
@@ -303,10 +304,9 @@ class MemoryOptimizer:
     """`apply(components, **options)`."""
     undo: Callable[[Components], None] | None = None
     effect: Literal["exact", "close", "visible"] = "exact"
-    slowdown: float = 1.0
-    saves: Callable[[int, int], int] | None = None
-    """(width, height) → bytes saved at that size, a rough estimate for one image."""
     default: bool = False
+    decodes_only: bool = False
+    """Whether it changes only how latents are decoded: a stopped job then keeps its samples when it is turned on."""
     options: tuple[Option, ...] = ()
 
 
@@ -337,7 +337,6 @@ class OutputSaver:
     id: str
     label: str
     suffix: str
-    mime: str
     encode: Callable[..., bytes]
     options: tuple[Option, ...] = ()
     frames: bool = False

@@ -15,6 +15,8 @@ SIZE_STEP = 8  # pixels per latent cell in every model family so far
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT)]
 Size = Annotated[int, Field(ge=64, le=4096, multiple_of=SIZE_STEP)]
 OptionValue = bool | int | float | str
+Precision = Literal["auto", "full", "half"]
+Names = Annotated[tuple[str, ...], Field(strict=False)]  # JSON has lists only
 
 # Fields with names and texts that people type.
 _TYPED = (
@@ -32,20 +34,26 @@ _TYPED = (
 
 
 class RequestError(ValueError):
-    """The request cannot be drawn as it stands. The message is a sentence naming field, value and range."""
+    """The request cannot be drawn as it stands. The message is a sentence naming field, value and range.
 
-    field: str | None = None
-    """The request's field, where one is wrong."""
+    field: the request's field, where one is wrong."""
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class GenerationRequest(BaseModel):
-    """One job: `batch_count` batches of `batch_size` images. Defaults are A1111's UI defaults."""
+    """One job: `batch_count` batches of `batch_size` images. Defaults are A1111's UI defaults.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Types are JSON's: no text for a number, no number for true or false. `make_request` also takes texts.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     prompt: Prompt
     negative_prompt: Prompt = ""
-    styles: tuple[str, ...] = ()
+    styles: Names = ()
     """Names from styles.csv, applied in order."""
     model: str | None = None
     """A checkpoint's name, file name or hash; unset is the first one found."""
@@ -101,25 +109,18 @@ class GenerationRequest(BaseModel):
     """By the names the saver declares, e.g. `quality`."""
     grid: bool = False
     """After the last of several images, make one that shows them all."""
-    memory: tuple[str, ...] = ()
+    memory: Names = ()
     """Memory optimizers by name, e.g. ("sliced", "vae-tiling")."""
-    transforms: tuple[str, ...] = ()
+    transforms: Names = ()
     """Prompt transforms by name, of those that are applied only where they are asked for."""
-    postprocess: tuple[str, ...] = ()
+    postprocess: Names = ()
     """Postprocessors by name."""
     options: dict[str, OptionValue] = {}
     """Of prompt transforms, memory optimizers and postprocessors, as `id.name`. Setting one asks for what it is of."""
     batch_cond_uncond: bool = True
     """Run prompt and negative prompt in one call of the network (faster), or one after the other (less memory)."""
-    precision: Literal["auto", "full", "half"] = "auto"
+    precision: Precision = "auto"
     """Of the weights: auto is half on a GPU and full on a CPU."""
-
-    @field_validator("prompt")
-    @classmethod
-    def _not_blank(cls, prompt: str) -> str:
-        if not prompt.strip():
-            raise ValueError("must not be empty")
-        return prompt
 
     @field_validator("prompt", "negative_prompt")
     @classmethod
@@ -144,11 +145,17 @@ class GenerationRequest(BaseModel):
 
 
 def make_request(**fields: Any) -> GenerationRequest:
-    """`GenerationRequest(**fields)`, with the first thing wrong as one `RequestError` sentence."""
+    """A request from values as people type them, "20" or "true", too. Raises RequestError."""
     try:
-        return GenerationRequest(**fields)
+        return GenerationRequest.model_validate(fields, strict=False)
     except ValidationError as error:
-        raise RequestError(_sentence(error)) from None
+        raise request_error(error) from None
+
+
+def request_error(error: ValidationError) -> RequestError:
+    """The first thing that is wrong with a request, as a sentence."""
+    location = error.errors(include_url=False)[0]["loc"]
+    return RequestError(_sentence(error), str(location[0]) if location else None)
 
 
 def shown(value: object) -> str:
@@ -176,6 +183,8 @@ def _sentence(error: ValidationError) -> str:
             return f"{field} {first['ctx']['error']}."
         case "string_too_long":
             return f"{field} has {len(first['input']):,} characters; the limit is {MAX_PROMPT:,}. Shorten it."
+        case "int_type" | "float_type" | "bool_type" if isinstance(first["input"], str):
+            return f"{field} is the text {shown(first['input'])}, but it must be {describe(location[0], inside)}."
         case _:
             return f"{field} is {shown(first['input'])}, but it must be {describe(location[0], inside)}."
 

@@ -114,7 +114,7 @@ class Worker:
     def _draw(self, message: dict[str, Any], plan: bytes) -> None:
         job = self._job = message["job"]
         plugins = self._plugins.of(message["sources"])
-        resume = None
+        resume, styles = None, None
         if plan:
             saved = {int(number): Path(path) for number, path in message["saved"].items()}
             resume = Resume(Plan.model_validate_json(plan), saved, frozenset(message["left_out"]))
@@ -122,13 +122,14 @@ class Worker:
                 self._wire.event(job, Warning(code="plugins_changed", message=changed))
         else:
             try:
-                self._engine.styles = styles_of(self._settings)
+                styles = styles_of(self._settings)
             except StylesError as error:
                 self._wire.event(job, Failed(code="bad_request", message=str(error)))
                 return
         events = self._engine.run(
             GenerationRequest.model_validate(message["request"]),
             plugins,
+            styles=styles,
             tape=Path(message["tape"]),
             previews=True,
             cancel=self._cancel,

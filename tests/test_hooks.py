@@ -20,7 +20,8 @@ from sdterm.core.infotext import parse
 from sdterm.core.library import Library
 from sdterm.core.names import UnknownNameError
 from sdterm.core.parameters import read
-from sdterm.core.registry import HOOKS
+from sdterm.core.recognition import recognise
+from sdterm.core.registry import HOOKS, Descriptor
 from sdterm.events import Done, Event, Failed, Image, ModelLoading, Step, Warning
 from sdterm.hooks import (
     Components,
@@ -52,7 +53,7 @@ PREAMBLE = "import torch\nfrom sdterm.hooks import *\n"
 GOOD = """
     @hookimpl
     def sdterm_output_savers():
-        return [OutputSaver("{0}", "{0}", ".{0}", "image/{0}", lambda image, infotext: image.tobytes())]
+        return [OutputSaver("{0}", "{0}", ".{0}", lambda image, infotext: image.tobytes())]
 """
 
 
@@ -133,6 +134,13 @@ def test_every_field_of_the_contract_is_on_its_page(page: str, described: type, 
     else:
         fields = {name for name in {*vars(described), *described.__annotations__} if not name.startswith("_")}
     assert fields and fields - said == set()
+
+
+@pytest.mark.parametrize("kind", HOOKS.values(), ids=lambda kind: kind.__name__)
+def test_every_field_that_a_plugin_fills_in_is_read_by_sdterm(kind: type[Descriptor], repo: Path) -> None:
+    rooms = [repo / "sdterm" / room for room in ("core", "engine", "host", "cli")]
+    code = "".join(path.read_text(encoding="utf-8") for room in rooms for path in room.rglob("*.py"))
+    assert [field.name for field in dataclasses.fields(kind) if not re.search(rf"\.{field.name}\b", code)] == []
 
 
 # --- each hook --------------------------------------------------------------------------------------------------------
@@ -439,7 +447,7 @@ def test_a_saver_that_wants_frames_is_given_one_for_each_call_of_the_network(eng
 
             @hookimpl
             def sdterm_output_savers():
-                return [OutputSaver("film", "Film", ".film", "x/film", encode, frames=True)]
+                return [OutputSaver("film", "Film", ".film", encode, frames=True)]
         """
     )
     first, second = draw(engine, plugins, format="film", steps=3, sampler="Euler", batch_size=2)
@@ -460,7 +468,7 @@ def test_hook_sdterm_output_savers(engine: Engine, extend: Extend) -> None:
 
             @hookimpl
             def sdterm_output_savers():
-                return [OutputSaver("raw_bytes", "Raw", ".bin", "application/x-raw", encode, (Option("mark", "!"),))]
+                return [OutputSaver("raw_bytes", "Raw", ".bin", encode, (Option("mark", "!"),))]
         """
     )
     (png,) = draw(engine, plugins, width=72)
@@ -533,11 +541,11 @@ UNLOADABLE = {
         "order",
     ),
     "gives a suffix that leads elsewhere": (
-        "@hookimpl\ndef sdterm_output_savers():\n    return [OutputSaver('mine', 'Mine', '/../x.png', 'x/x', print)]",
+        "@hookimpl\ndef sdterm_output_savers():\n    return [OutputSaver('mine', 'Mine', '/../x.png', print)]",
         "suffix",
     ),
     "gives a suffix without a dot": (
-        "@hookimpl\ndef sdterm_output_savers():\n    return [OutputSaver('mine', 'Mine', 'png', 'x/x', print)]",
+        "@hookimpl\ndef sdterm_output_savers():\n    return [OutputSaver('mine', 'Mine', 'png', print)]",
         "suffix",
     ),
 }
@@ -767,7 +775,27 @@ def test_a_family_that_fails_on_looking_does_not_hide_a_file_from_the_one_that_k
         astrange=failing("sdterm_model_families", f"ModelFamily('bad', 'Bad', oops, nothing, {tokens})"),
         good=failing("sdterm_model_families", f"ModelFamily('good', 'Good', {knows}, nothing, {tokens})"),
     )
-    assert fail(engine, plugins, model="strange model").message == "I know this one."
+    said = fail(engine, plugins, model="strange model").message
+    assert said.startswith("I know this one. The model family Bad of astrange failed: ")
+
+
+def test_a_refusal_counts_only_where_no_family_can_draw_with_the_file(
+    engine: Engine, extend: Extend, root: Path
+) -> None:
+    """Ours knows an SDXL file, and would refuse it."""
+    (root / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+    save_file({"conditioner.embedders.0.x": np.zeros(1)}, root / CHECKPOINTS / "large.safetensors")
+    library, rules = Library(root), "TokenRules(0, 0, 0, 0)"
+    knows = "lambda reader: ModelMatch('large') if 'conditioner.embedders.0.x' in reader.shapes() else None"
+    refuses = "lambda reader: ModelMatch('small', refusal='It is too large.')"
+    plugins = extend(
+        asmall=failing("sdterm_model_families", f"ModelFamily('small', 'Small', {refuses}, nothing, {rules})"),
+        large=failing("sdterm_model_families", f"ModelFamily('large', 'Large', {knows}, nothing, {rules})"),
+    )
+    family, match = recognise(library.find("large"), plugins)
+    assert (family.id, match.refusal) == ("large", None)
+    family, match = recognise(library.find("large"), load_plugins())
+    assert family.id == "sd1" and "an SDXL checkpoint" in str(match.refusal)
 
 
 def test_a_plugins_own_sentence_is_what_the_user_reads(engine: Engine, extend: Extend) -> None:
@@ -824,7 +852,7 @@ def test_a_suffix_that_another_format_has_does_not_take_its_place(extend: Extend
         mine="""
             @hookimpl
             def sdterm_output_savers():
-                return [OutputSaver("mine", "Mine", ".jpg", "image/jpeg", print)]
+                return [OutputSaver("mine", "Mine", ".jpg", print)]
         """
     )
     assert plugins.saver("jpg").id == "jpeg"
@@ -862,7 +890,7 @@ def test_an_extension_may_have_dataclasses_and_import_what_is_heavy_late(tmp_pat
         "from __future__ import annotations\nimport dataclasses\nfrom sdterm.hooks import OutputSaver, hookimpl\n"
         "@dataclasses.dataclass\nclass Quality:\n    value: int = 1\n"
         "def encode(image, infotext):\n    from .format import encode\n    return encode(image, infotext)\n"
-        "@hookimpl\ndef sdterm_output_savers():\n    return [OutputSaver('late', 'Late', '.late', 'x/late', encode)]\n"
+        "@hookimpl\ndef sdterm_output_savers():\n    return [OutputSaver('late', 'Late', '.late', encode)]\n"
     )
     plugins = load_plugins(tmp_path)
     assert not plugins.problems

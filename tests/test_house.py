@@ -1,5 +1,6 @@
 """The house is in order: style, types, who may import whom, start-up, and what we give to people."""
 
+import ast
 import json
 import os
 import re
@@ -11,6 +12,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+from sdterm import load_plugins
+from sdterm.hooks import Sampler, Scheduler
 
 
 def run(folder: Path, tool: str, *words: str) -> None:
@@ -36,6 +40,20 @@ def test_the_types_hold(repo: Path) -> None:
 
 def test_every_room_imports_only_what_it_may(repo: Path) -> None:
     run(repo, "lint-imports")
+
+
+def test_core_and_engine_name_samplers_and_schedules_only_where_the_architecture_says(repo: Path) -> None:
+    plugins = load_plugins()
+    labels = {sampler.label for sampler in plugins.all(Sampler)} | {each.label for each in plugins.all(Scheduler)}
+    naming = {
+        path.relative_to(repo / "sdterm").as_posix()
+        for room in ("core", "engine")
+        for path in (repo / "sdterm" / room).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and node.value in labels
+    }
+    assert naming == {"core/a1111.py", "core/config.py"}
+    assert {path for path in naming if f"`{path}`" in (repo / "docs" / "architecture.md").read_text()} == naming
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ def test_formats_keep_the_picture() -> None:
     with pytest.raises(AssertionError, match="does not keep the picture"):
         assert_saver_round_trip(PLUGINS.saver("jpg"), decode)
     with pytest.raises(AssertionError, match="must return the file's bytes"):
-        assert_saver_round_trip(OutputSaver("bad", "Bad", ".x", "x/x", lambda image, infotext: b""), decode)
+        assert_saver_round_trip(OutputSaver("bad", "Bad", ".x", lambda image, infotext: b""), decode)
 
 
 def test_transforms_and_postprocessors_use_the_given_numbers() -> None:

@@ -48,7 +48,6 @@ def sdterm_output_savers() -> list[OutputSaver]:
             id="step_animation",
             label="Step animation",
             suffix=".webp",
-            mime="image/webp",
             encode=encode,
             frames=True,
             options=(

@@ -64,7 +64,6 @@ def sdterm_memory_optimizers() -> list[MemoryOptimizer]:
             apply=apply,
             undo=undo,
             effect="visible",
-            slowdown=0.8,
             options=(ratio,),
         )
     ]

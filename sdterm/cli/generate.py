@@ -13,10 +13,10 @@ from typing import Any
 import click
 
 from sdterm.cli.errors import EXIT_CANCELLED, EXIT_FAILED, EXIT_USAGE, UsageError, say
+from sdterm.cli.offered import lying, offered
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.output import Output, output_for
 from sdterm.core.assignment import assign
-from sdterm.core.catalogue import load_catalogue
 from sdterm.core.config import NOTIFY, Settings
 from sdterm.core.dataroot import prepare as prepare_folders
 from sdterm.core.image_file import ImageFileError, infotext_from
@@ -108,13 +108,11 @@ def generate(
         raise UsageError("PROMPT and --from cannot both be read from standard input.")
     library = library_of(settings)
     styles = styles_of(settings)
-    names = load_catalogue(settings.root, third_party=settings["extensions"]).names() if source or assignments else None
+    names = (lying if local else offered)(settings).names() if source or assignments else None
     recorded, warnings = _recorded(source, given, names, library, styles) if source and names else ({}, [])
     request = _request(prompt, given, settings, recorded)
     if names:
         request = assign(request, assignments, names)
-    if settings["save_grid"] and request.batch_size * request.batch_count > 1:
-        request = request.model_copy(update={"grid": True})
     prepare_folders(settings.root)
     output = output_for(as_json, no_show, settings.root)
     saving = saving_of(settings, out)
@@ -169,8 +167,8 @@ def _draw_here(
     with _cancelled_by_ctrl_c(cancel), output:
         for warning in warnings:
             output.show(warning)
-        engine = Engine(library=library, styles=styles_of(settings), device=settings["device"])
-        events = engine.run(request, plugins, tape=tape, previews=output.wants_previews, cancel=cancel)
+        engine, styles = Engine(library=library, device=settings["device"]), styles_of(settings)
+        events = engine.run(request, plugins, styles=styles, tape=tape, previews=output.wants_previews, cancel=cancel)
         last = _shown(save_images(events, request, saving), output)
     match last:
         case Cancelled():
@@ -213,7 +211,7 @@ def _request(
     prompt: str | None, given: dict[str, Any], settings: Settings, recorded: dict[str, Any]
 ) -> GenerationRequest:
     """The strongest first: what was typed, what `--from` says, the settings."""
-    fields = settings.job_fields() | recorded
+    fields = {"grid": settings["save_grid"]} | settings.job_fields() | recorded
     size = given.pop("size")
     if size is not None:
         fields["width"], fields["height"] = _size("--size", size)
@@ -226,7 +224,7 @@ def _request(
     try:
         return make_request(**fields)
     except RequestError as error:
-        field = str(error).split(maxsplit=1)[0]
+        field = error.field or ""
         typed = {_FIELDS.get(name, name) for name, value in given.items() if value not in (None, ())}
         blame = "" if field in typed | recorded.keys() else settings.blame(field)
         raise RequestError(str(error).removesuffix(".") + blame + ".") from error

@@ -7,13 +7,13 @@ from pathlib import Path
 import click
 
 from sdterm.cli.errors import UsageError
+from sdterm.cli.offered import offered
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.core.image_file import ImageFileError, read_infotext
 from sdterm.core.infotext import parse
 from sdterm.core.library import library_of
 from sdterm.core.names import printable
 from sdterm.core.parameters import find_model, read
-from sdterm.core.registry import load_plugins
 
 
 @click.command()
@@ -31,8 +31,7 @@ def info(context: click.Context, image: Path, as_json: bool) -> None:
     if text is None:
         raise UsageError(f"{image} holds no infotext; it was not made by sdterm or A1111, or was saved again since.")
     parsed = parse(text)
-    plugins = load_plugins(settings.root / "extensions", third_party=settings["extensions"])
-    reading = read(parsed, plugins)
+    reading = read(parsed, offered(settings).names())
     model, missing = find_model(reading, library_of(settings), read_at_most=0)
     if as_json:
         fields = {

@@ -8,7 +8,7 @@ import click
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.core.library import CheckpointFile, ModelFileError, library_of
 from sdterm.core.names import printable
-from sdterm.core.plan import recognise
+from sdterm.core.recognition import recognise
 from sdterm.core.registry import PluginSet, load_plugins
 from sdterm.hooks import PluginError
 

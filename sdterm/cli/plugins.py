@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import click
 
+from sdterm.cli.offered import asked_of_host, lying
 from sdterm.cli.options import flag_options, settings_of
-from sdterm.core.catalogue import Catalogue, load_catalogue
+from sdterm.core.catalogue import Catalogue
 from sdterm.core.names import printable
 
 _NAMES = {"OutputSaver": ""} | dict.fromkeys(("PromptTransform", "MemoryOptimizer", "Postprocessor"), "{id}.")
@@ -20,7 +21,9 @@ def plugins(context: click.Context, as_json: bool) -> None:
     """List plugins: name, where it comes from (of a package its name and version), what it gives, and what `--set`
     changes of that."""
     settings = settings_of(context)
-    catalogue = load_catalogue(settings.root, third_party=settings["extensions"])
+    served = asked_of_host(settings, lambda host: (host.catalogue(), host.extensions()))
+    catalogue, standing = served or (lying(settings), ())
+    stale = {extension.slug: extension.message for extension in standing if extension.state == "stale"}
     if as_json:
         click.echo("[" + ",\n ".join(plugin.model_dump_json() for plugin in catalogue.plugins) + "]")
         return
@@ -29,6 +32,9 @@ def plugins(context: click.Context, as_json: bool) -> None:
     for plugin, where in zip(catalogue.plugins, came, strict=True):
         what = f"not loaded: {plugin.error}" if plugin.error else ", ".join(plugin.gives)
         click.echo(printable(f"{plugin.slug:<{width}}  {where:<{wide}}  {what}", limit=1000))
+        if plugin.slug in stale:
+            said = f"The newest version was not loaded, this is the one before it: {stale[plugin.slug]}"
+            click.echo(printable(f"{'':<{width}}    {said}", limit=1000))
         for name, about in _options(catalogue, plugin.slug):
             click.echo(printable(f"{'':<{width}}    --set {name}  {about}", limit=1000).rstrip())
 

@@ -11,15 +11,16 @@ import click
 from rich.cells import cell_len
 
 from sdterm.cli.generate import standard_input
+from sdterm.cli.offered import offered
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.core.dataroot import EMBEDDINGS, HYPERNETWORKS, LORAS
 from sdterm.core.library import Library, ModelFileError, file_stems, library_of
 from sdterm.core.names import printable
-from sdterm.core.plan import recognise
 from sdterm.core.prompt.emphasis import BREAK
 from sdterm.core.prompt.lint import Lint
 from sdterm.core.prompt.reading import Reading, Row, Variant, read_prompt
-from sdterm.core.registry import PluginSet, load_plugins
+from sdterm.core.recognition import recognise
+from sdterm.core.registry import load_plugins
 from sdterm.hooks import ModelFamily, PluginError
 from sdterm.request import make_request
 
@@ -46,14 +47,13 @@ def prompt(context: click.Context, text: str, as_json: bool, model: str | None, 
     run = {name: value for name, value in given.items() if value is not None}
     # Any text can be read, so that a request refuses at most the numbers and names beside it.
     request = make_request(**settings.job_fields() | run | {"prompt": "a"})
-    plugins = load_plugins(settings.root / "extensions", third_party=settings["extensions"])
-    sampler = plugins.sampler(request.sampler)
+    sampler = offered(settings).names().sampler(request.sampler)
     read = partial(
         read_prompt,
         calls=request.steps * sampler.calls_per_step,
         networks={"lora": file_stems(settings.root / LORAS), "hypernet": file_stems(settings.root / HYPERNETWORKS)},
         embeddings=file_stems(settings.root / EMBEDDINGS),
-        family=_family(library_of(settings), model, plugins),
+        family=_family(library_of(settings), model),
     )
     readings = {"prompt": read(_characters(standard_input() if text == "-" else text))}
     if negative is not None:
@@ -72,13 +72,13 @@ def _characters(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _family(library: Library, model: str | None, plugins: PluginSet) -> ModelFamily | None:
-    """Whose tokens are counted; None if the model is of no family that sdterm knows."""
+def _family(library: Library, model: str | None) -> ModelFamily | None:
+    """Whose tokens are counted; None if the model is of no family that comes with sdterm."""
     try:
-        family, _ = recognise(library.find(model), plugins)
+        family, match = recognise(library.find(model), load_plugins(None, third_party=False))
     except (ModelFileError, PluginError):
         return None
-    return family if family.tokenize else None
+    return family if family.tokenize and not match.refusal else None
 
 
 def _lines(title: str, reading: Reading, unit: str) -> Iterator[str]:

@@ -5,7 +5,7 @@ import click
 from sdterm.cli.errors import UsageError
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.client import Client, connect
-from sdterm.core.jobs import ENDED, STATES, Job, State
+from sdterm.core.jobs import ENDED, STATES, Job, Retry, State
 from sdterm.core.names import printable
 
 _SHOWN = 20  # jobs of each state that a plain listing shows
@@ -79,16 +79,24 @@ def resume(context: click.Context, job: int | None, images: str | None, pause_at
 @queue.command()
 @click.argument("job", type=_JOB, required=False)
 @click.option("--all", "everything", is_flag=True, help="Every job that failed.")
+@click.option("--batch", type=click.IntRange(1, 64), metavar="N", help="Draw N of its images together.")
+@click.option("--optimize", multiple=True, metavar="NAME", help="Use this memory optimizer too; may be repeated.")
 @flag_options
 @click.pass_context
-def retry(context: click.Context, job: int | None, everything: bool) -> None:
-    """Try a failed JOB again; what was computed is kept."""
+def retry(
+    context: click.Context, job: int | None, everything: bool, batch: int | None, optimize: tuple[str, ...]
+) -> None:
+    """Try a failed JOB again: the same images, and what was computed is kept.
+
+    --batch and --optimize let a job that ran out of memory need less.
+    """
     if (job is None) != everything:
         raise UsageError("Name one JOB, or --all.")
     with connect(settings_of(context)) as host:
         jobs = [known.id for known in reversed(_every(host, ["failed"]))] if job is None else [job]
         for known in jobs:
-            host.retry(known)
+            memory = (*host.job(known).request.memory, *optimize) if optimize else None
+            host.retry(known, Retry(batch_size=batch, memory=memory))
     for known in jobs:
         click.echo(f"Job {known} is tried again. `sdterm attach {known}` shows it.")
 

@@ -2,8 +2,9 @@
 
 import click
 
+from sdterm.cli.offered import offered
 from sdterm.cli.options import flag_options, settings_of
-from sdterm.core.catalogue import Offer, load_catalogue
+from sdterm.core.catalogue import Offer
 from sdterm.core.names import printable
 
 
@@ -13,8 +14,7 @@ from sdterm.core.names import printable
 @click.pass_context
 def samplers(context: click.Context, as_json: bool) -> None:
     """List samplers and noise schedules, with other names and options they have."""
-    settings = settings_of(context)
-    catalogue = load_catalogue(settings.root, third_party=settings["extensions"])
+    catalogue = offered(settings_of(context))
     if as_json:
         offers = [*catalogue.of("Sampler"), *catalogue.of("Scheduler")]
         click.echo("[" + ",\n ".join(offer.model_dump_json() for offer in offers) + "]")

@@ -7,7 +7,7 @@ Setting an option asks for what it is of: `token_merging.ratio` turns token merg
 from collections.abc import Mapping
 from typing import TypeVar
 
-from sdterm.core.names import find, printable
+from sdterm.core.names import find, normal, printable
 from sdterm.core.registry import PluginSet, check_options, named
 from sdterm.hooks import MemoryOptimizer, OptionValue, Postprocessor, PromptTransform
 from sdterm.request import GenerationRequest, RequestError
@@ -69,7 +69,8 @@ def options_of(addition: Addition, given: Mapping[str, OptionValue]) -> dict[str
 def _owner(key: str, plugins: PluginSet) -> Addition:
     owner, dot, name = key.rpartition(".")
     if not dot:
-        raise RequestError(f"options has {printable(key)!r}, but it must be like 'token_merging.ratio'.")
+        raise RequestError(f"options has {printable(key)!r}, but it must be like 'token_merging.ratio'.", "options")
     there = additions(plugins)
-    having = [addition for addition in there if any(option.name == name for option in addition.options)]
-    return find("part", owner, named(having) | {n: a for n, a in named(there).items() if n not in named(having)})
+    having = named(addition for addition in there if any(option.name == name for option in addition.options))
+    taken = {normal(known) for known in having}  # of two kinds with one name, that one is meant which has the option
+    return find("part", owner, having | {n: a for n, a in named(there).items() if normal(n) not in taken})

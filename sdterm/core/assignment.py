@@ -17,6 +17,9 @@ FIELDS = tuple(
     if name != "prompt" and not isinstance(field.default, tuple | dict)
 )
 
+_SETTINGS = {"save_grid": "grid"}
+"""Settings that fill in a field of another name."""
+
 _Part = Sampler | Scheduler | OutputSaver
 _Place = tuple[str, str]  # the part whose option it is (none: a field of the request), and its name
 
@@ -74,6 +77,8 @@ def _place(name: str, parts: dict[str, _Part]) -> _Place:
     for field in FIELDS:
         if field not in named:
             named[field].append(("", field))
+    for setting, field in _SETTINGS.items():
+        named.setdefault(setting, [("", field)])
     takes = [f"{owner.label} takes {_listed(option.name for option in owner.options)}" for owner in parts.values()]
     more = f" {'; '.join(takes)}; every request takes {_listed(FIELDS)}."
     found = find("option", name, named, more=more)

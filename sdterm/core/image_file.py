@@ -13,18 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from sdterm.core import infotext
+from sdterm.core.a1111 import NOVELAI_SAMPLERS
 
 _EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
 _MOST = 1 << 20  # characters or bytes of text; A1111's own longest are a few KB
 
-# NovelAI's names that are no alias of A1111's samplers.
-_NOVELAI_SAMPLERS = {
-    "k_dpmpp_2s_ancestral": "DPM++ 2S a",
-    "k_dpm_2_ancestral": "DPM2 a",
-    "k_dpm_adaptive": "DPM adaptive",
-    "k_dpmpp_2m_sde": "DPM++ 2M SDE",
-    "ddim_v3": "DDIM",
-}
 _HEADERS = {b"ASCII\0\0\0": "utf-8", b"JIS\0\0\0\0\0": "iso2022_jp", b"\0" * 8: "utf-8"}
 
 
@@ -38,7 +31,7 @@ def read_infotext(path: Path) -> str | None:
     with _opened(path) as image:
         if image is None:
             content = _text_file(path).strip()
-            if path.suffix.lower() != ".txt" and not infotext.parse(content).parameters:
+            if path.suffix.lower() != ".txt" and not infotext.is_infotext(content):
                 raise ImageFileError(f"{path} cannot be read: it is no sound image.")
             return content or None
         text = _of_image(image)
@@ -59,7 +52,7 @@ def infotext_from(source: str) -> str:
         is_file = Path(source).exists()
     except (OSError, ValueError):  # too long, or with a NUL: no path
         is_file = False
-    if not is_file and infotext.parse(text).parameters:
+    if not is_file and infotext.is_infotext(text):
         return text
     if not is_file and "\n" in text:
         raise ImageFileError("That text is no infotext: its last line does not hold parameters such as `Steps: 20`.")
@@ -125,7 +118,7 @@ def _of_image(image: Image.Image) -> str | None:
         return text
     comment = info.get("comment")
     said = comment.decode("utf-8", errors="replace") if isinstance(comment, bytes) else comment
-    return said if isinstance(said, str) and infotext.parse(said[:_MOST]).parameters else None
+    return said if isinstance(said, str) and infotext.is_infotext(said[:_MOST]) else None
 
 
 def _api_answer(text: str) -> str:
@@ -146,7 +139,7 @@ def _novelai(info: Mapping[Any, Any], size: tuple[int, int]) -> str | None:
         sampler = str(made["sampler"])
         parameters = {
             "Steps": made["steps"],
-            "Sampler": _NOVELAI_SAMPLERS.get(sampler, sampler),
+            "Sampler": NOVELAI_SAMPLERS.get(sampler, sampler),
             "CFG scale": made["scale"],
             "Seed": made["seed"],
             "Size": f"{size[0]}x{size[1]}",

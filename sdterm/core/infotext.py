@@ -63,6 +63,12 @@ def parse(text: str) -> Infotext:
     return Infotext("\n".join(prompt).strip(), "\n".join(negative or ()).strip(), parameters)
 
 
+def is_infotext(text: str) -> bool:
+    """Whether a text is an infotext and not just words, of which some may look like keys: all programs write the
+    number of steps."""
+    return "Steps" in parse(text).parameters
+
+
 def _pairs(line: str) -> Iterator[tuple[str, str | None]]:
     """(key, value as it stands) along the line; a key that stands alone between commas has no value."""
     position = 0

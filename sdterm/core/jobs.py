@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, StrictBool, field_validator, model_validator
 
 from sdterm.core.output import Saving
 from sdterm.events import Event, Failed, event_of
-from sdterm.request import MAX_PROMPT, GenerationRequest
+from sdterm.request import MAX_PROMPT, GenerationRequest, Precision
 
 State = Literal["queued", "running", "paused", "waiting", "done", "failed", "cancelled"]
 STATES: tuple[State, ...] = get_args(State)
@@ -28,7 +28,8 @@ class FieldError(ValueError):
 LONGEST_PATTERN = 4096
 
 Identifier = Annotated[int, Field(ge=1, le=2**63 - 1)]
-Number = Annotated[int, Field(ge=0, le=2**16)]
+Number = Annotated[int, Field(ge=0, le=2**16, strict=True)]
+StepNumber = Annotated[int, Field(ge=1, le=1000, strict=True)]
 
 
 class Body(BaseModel):
@@ -49,9 +50,9 @@ class Submission(Body):
     request: GenerationRequest
     saving: Saving | None = None
     """Where its images go; unset as the host's settings say."""
-    pause_at: Annotated[int, Field(ge=1, le=1000)] | None = None
+    pause_at: StepNumber | None = None
     """The step at which all its images wait for a `resume`."""
-    paused: bool = False
+    paused: StrictBool = False
     """Queue it, but do not begin."""
 
     @field_validator("saving")
@@ -78,7 +79,7 @@ def _is_storable(text: str) -> bool:
 class Stop(Body):
     """How to pause a job."""
 
-    at_step: Annotated[int, Field(ge=1, le=1000)] | None = None
+    at_step: StepNumber | None = None
     """Of every image still to draw; unset is at once."""
 
 
@@ -87,13 +88,51 @@ class Resumption(Body):
 
     images: tuple[Number, ...] | None = None
     """Only these; unset is all of them. The others are given up for good."""
-    pause_at: Annotated[int, Field(ge=1, le=1000)] | None = None
+    pause_at: StepNumber | None = None
+
+
+class Retry(Body):
+    """How to compute a failed job this time; what is unset stays. Its images, their seeds and its tape stay anyway."""
+
+    memory: tuple[str, ...] | None = None
+    """Memory optimizers by name, in place of the job's."""
+    batch_size: Annotated[int, Field(ge=1, le=64, strict=True)] | None = None
+    """Images drawn together."""
+    batch_cond_uncond: StrictBool | None = None
+    precision: Precision | None = None
+    """Another one than before begins the images under way again."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keeps_what_is_drawn(cls, given: Any) -> Any:
+        for name in given if isinstance(given, Mapping) else ():
+            if name in GenerationRequest.model_fields and name not in cls.model_fields:
+                changes = ", ".join(cls.model_fields)
+                raise FieldError(name, f"A retry keeps {name}; it can change {changes}. Submit a new job for the rest.")
+        return given
+
+    def applied(self, request: GenerationRequest) -> GenerationRequest:
+        """The same images, computed this way. Raises FieldError if they cannot be split like that."""
+        changes = self.model_dump(exclude_none=True)
+        if self.batch_size:
+            images = request.batch_size * request.batch_count
+            sizes = batch_sizes(images)
+            if self.batch_size not in sizes:
+                said = f"batch_size is {self.batch_size}, but the job's images ({images}) can be drawn"
+                raise FieldError("batch_size", f"{said} {', '.join(map(str, sizes))} at a time.")
+            changes["batch_count"] = images // self.batch_size
+        return request.model_copy(update=changes)
+
+
+def batch_sizes(images: int) -> list[int]:
+    """The sizes of equal batches into which so many images can be split, ascending."""
+    return [size for size in range(1, 65) if images % size == 0 and images // size <= 1000]
 
 
 class Move(Body):
     """Where to put a queued job."""
 
-    before: Identifier | None = None
+    before: Annotated[Identifier, Field(strict=True)] | None = None
     """The queued job that it is to come before; unset is the end of the queue."""
 
 
@@ -108,10 +147,10 @@ class Words(Body):
     """A prompt to read."""
 
     text: Annotated[str, Field(max_length=MAX_PROMPT)]
-    negative: bool = False
+    negative: StrictBool = False
     model: Annotated[str, Field(max_length=4096)] | None = None
     """Whose tokens are counted; unset is the first one found."""
-    steps: Annotated[int, Field(ge=1, le=1000)] = 20
+    steps: StepNumber = 20
 
 
 class Extension(Answer):

@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class UnknownNameError(LookupError):
-    """Nothing of that kind has that name. The message says what comes near."""
+    """No one thing of that kind is called that. The message says what comes near."""
 
     def __init__(self, message: str, kind: str = "", name: str = "") -> None:
         super().__init__(message)
@@ -22,18 +22,25 @@ def normal(name: str) -> str:
 
 
 def find(kind: str, name: str, items: Mapping[str, T], *, more: str = "") -> T:
-    """The item whose name is `name`, by `normal` form. Raises `UnknownNameError` naming up to three near ones."""
-    by_normal: dict[str, T] = {}
+    """The item with exactly that name, else the only one with that name in `normal` form. Raises `UnknownNameError`
+    naming the several that have it, or up to three near ones."""
+    if name in items:
+        return items[name]
+    by_normal: dict[str, dict[int, T]] = {}
     labels: dict[int, str] = {}  # an item's first name is the one to call it by
     for known, item in items.items():
-        by_normal.setdefault(normal(known), item)
+        by_normal.setdefault(normal(known), {})[id(item)] = item
         labels.setdefault(id(item), known)
     wanted = normal(name)
-    if wanted in by_normal:
-        return by_normal[wanted]
+    same = by_normal.get(wanted, {})
+    if len(same) == 1:
+        return next(iter(same.values()))
+    if same:
+        said = f"{printable(name)!r} may be the {kind} {_listed([labels[item] for item in same])}: write one of them."
+        raise UnknownNameError(said, kind, name)
     near = difflib.get_close_matches(wanted, by_normal, n=6, cutoff=0.5)
     near += [known for known in by_normal if wanted and known.startswith(wanted)]
-    suggested = list(dict.fromkeys(labels[id(by_normal[known])] for known in near))[:3]
+    suggested = list(dict.fromkeys(labels[item] for known in near for item in by_normal[known]))[:3]
     there = list(labels.values())[:8]
     hint = f" Did you mean {_listed(suggested)}?" if suggested else f" There is {_listed(there)}." if there else ""
     raise UnknownNameError(f"There is no {kind} named {printable(name)!r}.{hint}{more}", kind, name)

@@ -14,6 +14,7 @@ from zlib import crc32
 
 from sdterm import __version__
 from sdterm.core import infotext, record
+from sdterm.core.a1111 import ALWAYS_KARRAS, FORMER_KEYS, PADDED_BEFORE_1_6, UNIFORM
 from sdterm.core.additions import Addition, asked_for, options_of
 from sdterm.core.infotext import Infotext
 from sdterm.core.library import CheckpointFile, Library
@@ -179,8 +180,6 @@ NOT_HONOURED: Mapping[str, tuple[str, ...]] = {
     "Script": ("None",),
 }
 _HIRES_OFF = {"Hires resize": ("0x0",), "Hires steps": ("0",)}
-
-_ALWAYS_KARRAS = {"Restart"}  # the sampler whose default schedule is older than A1111 1.9
 
 # Keys that say something about a picture and change nothing.
 _TELLING = {"User", "Hashes", "Civitai resources", "Civitai metadata", "Created Date", "Template", "Negative Template"}
@@ -397,6 +396,7 @@ def find_model(reading: Reading, library: Library, *, read_at_most: int = READ_A
     wanted = (reading.record.model or reading.parameters.get("Model hash", "")).strip().lower()
     hashed = re.fullmatch(r"[0-9a-f]{8,64}", wanted) is not None
     namesakes = [c for c in library.checkpoints() if name and normal(c.name) == normal(name) and c.path.is_file()]
+    exact = [checkpoint for checkpoint in namesakes if checkpoint.name == name]
     if hashed:
         same = (c for c in namesakes if library.has_hash(c.path, wanted, compute=read_at_most > 0))
         if found := next(same, None) or library.with_hash(wanted, read_at_most=read_at_most):
@@ -406,8 +406,11 @@ def find_model(reading: Reading, library: Library, *, read_at_most: int = READ_A
     called = f"{printable(name) or '?'} [{wanted[:10]}]" if hashed else printable(name)
     if not namesakes:
         return None, f"The model {called} is not here; drawing with another."
+    spellings = dict.fromkeys(printable(checkpoint.name) for checkpoint in exact or namesakes)
+    if len(spellings) > 1:
+        return None, f"The model {called} is not here, and may be {' or '.join(spellings)}; drawing with another."
     differs = f"The model {called} is not here; another file of that name is used." if hashed else ""
-    return _call(namesakes[0], library), differs
+    return _call((exact or namesakes)[0], library), differs
 
 
 def _call(checkpoint: CheckpointFile, library: Library) -> str:
@@ -426,7 +429,7 @@ def _names(fields: Mapping[str, Any]) -> dict[str, Any]:
 def _parts(request: GenerationRequest, plugins: PluginSet) -> tuple[Sampler, Scheduler]:
     sampler = plugins.sampler(request.sampler)
     automatic = normal(request.scheduler) == normal(AUTOMATIC)
-    return sampler, plugins.scheduler(sampler.default_scheduler or "Uniform" if automatic else request.scheduler)
+    return sampler, plugins.scheduler(sampler.default_scheduler or UNIFORM if automatic else request.scheduler)
 
 
 def _found(given: Mapping[str, str], plugins: PluginSet) -> dict[str, str]:
@@ -444,8 +447,8 @@ def _options(
     values: dict[str, OptionValue] = {}
     wrong: list[str] = []
     for option in owner.options:
-        keys = (option_key(option), "Eta") if option_key(option) == "Eta DDIM" else (option_key(option),)
-        for key in keys:  # "Eta" was every sampler's until 1.6
+        called = option_key(option)
+        for key in filter(None, (called, FORMER_KEYS.get(called))):
             if key not in parameters or key in used or option.name in values:
                 continue
             used.add(key)
@@ -514,7 +517,7 @@ def _modernised(text: Infotext, plugins: PluginSet) -> dict[str, str]:
     if version and version < (1, 6, 0, 0):
         if "[" in text.prompt:
             old["Old prompt editing timelines"] = "True"
-        if parameters.get("Sampler") in ("DDIM", "PLMS"):
+        if parameters.get("Sampler") in PADDED_BEFORE_1_6:
             old["Pad conds v0"] = "True"
     if version and version < (1, 7, 0, 225):
         old["Downcast alphas_cumprod"] = "True"
@@ -539,9 +542,9 @@ def _split(parameters: Mapping[str, str], plugins: PluginSet, version: tuple[int
     name = normal(parameters.get("Sampler", ""))
     samplers = {normal(known): sampler for known, sampler in named(plugins.all(Sampler)).items()}
     if sampler := samplers.get(name):
-        uniform = version and version < (1, 9, 0, 0) and sampler.label not in _ALWAYS_KARRAS
+        uniform = version and version < (1, 9, 0, 0) and sampler.label not in ALWAYS_KARRAS
         unsaid = sampler.default_scheduler and "Schedule type" not in parameters
-        return {"Schedule type": "Uniform"} if uniform and unsaid else {}
+        return {"Schedule type": UNIFORM} if uniform and unsaid else {}
     for known, scheduler in named(plugins.all(Scheduler)).items():
         first = name.removesuffix(" " + normal(known))
         if first != name and first in samplers:

@@ -10,11 +10,13 @@ from types import MappingProxyType
 
 from pydantic import BaseModel, ConfigDict
 
+from sdterm.core.a1111 import UNIFORM
 from sdterm.core.additions import addition_options, all_asked_for, asked_for, options_of
 from sdterm.core.library import CheckpointFile, Library, ModelFileError
 from sdterm.core.names import UnknownNameError, normal, printable
+from sdterm.core.recognition import recognise
 from sdterm.core.registry import ContractError, PluginFailure, PluginSet, check_options, named
-from sdterm.core.styles import Styles
+from sdterm.core.styles import Styles, find_style
 from sdterm.core.wildcards import FOLDER as WILDCARDS
 from sdterm.core.wildcards import Wildcards
 from sdterm.hooks import (
@@ -87,19 +89,22 @@ class Choices:
 
 def choose(request: GenerationRequest, plugins: PluginSet, library: Library) -> Choices:
     """Look up every name in the request. Raises UnknownNameError, ModelFileError or RequestError."""
-    sampler, scheduler, saver = choose_parts(request, plugins)
-    checkpoint = library.find(request.model)
+    parts = choose_parts(request, plugins)
+    return _choices(library.find(request.model), parts, plugins)
+
+
+def _choices(checkpoint: CheckpointFile, parts: tuple[Sampler, Scheduler, OutputSaver], plugins: PluginSet) -> Choices:
     family, match = recognise(checkpoint, plugins)
     if match.refusal:
         raise ModelFileError(match.refusal)
-    return Choices(checkpoint, family, match, sampler, scheduler, saver)
+    return Choices(checkpoint, family, match, *parts)
 
 
 def choose_parts(request: GenerationRequest, plugins: PluginSet) -> tuple[Sampler, Scheduler, OutputSaver]:
     """Look up the names of what plugins offer, and check the options given to them; no code of theirs is run. Raises
     UnknownNameError or RequestError."""
     sampler, scheduler_name = _sampler(request, plugins)
-    scheduler = plugins.scheduler(scheduler_name or sampler.default_scheduler or "Uniform")
+    scheduler = plugins.scheduler(scheduler_name or sampler.default_scheduler or UNIFORM)
     saver = plugins.saver(request.format)
     _additions(request, plugins)
     for part, field in ((sampler, "sampler_options"), (scheduler, "scheduler_options"), (saver, "format_options")):
@@ -120,17 +125,17 @@ def _additions(request: GenerationRequest, plugins: PluginSet) -> dict[str, Opti
 def choose_again(plan: Plan, plugins: PluginSet, library: Library) -> Choices:
     """What a plan was made from, found again: its checkpoint by hash, whatever lies in the folders now. Raises as
     `choose` does."""
+    parts = choose_parts(plan.request, plugins)
     checkpoint = library.with_hash(plan.model_hash)
-    if not checkpoint:
-        with suppress(UnknownNameError, OSError):  # the cache of hashes may be gone
-            named_so = library.find(plan.model)
-            checkpoint = named_so if library.sha256(named_so.path) == plan.model_hash else None
+    if not checkpoint:  # the cache of hashes may be gone
+        namesakes = (there for there in library.checkpoints() if there.name == plan.model)
+        checkpoint = next((there for there in namesakes if library.has_hash(there.path, plan.model_hash)), None)
     if not checkpoint:
         raise ModelFileError(
             f"The checkpoint that this job was begun with, {printable(plan.model)} ({plan.model_hash[:10]}), is no "
             "longer there. Put it back, or generate again with another."
         )
-    return choose(plan.request.model_copy(update={"model": str(checkpoint.path)}), plugins, library)
+    return _choices(checkpoint, parts, plugins)
 
 
 def _sampler(request: GenerationRequest, plugins: PluginSet) -> tuple[Sampler, str | None]:
@@ -148,29 +153,6 @@ def _sampler(request: GenerationRequest, plugins: PluginSet) -> tuple[Sampler, s
         raise
 
 
-def recognise(checkpoint: CheckpointFile, plugins: PluginSet) -> tuple[ModelFamily, ModelMatch]:
-    """Which family a checkpoint belongs to. Raises ModelFileError if none knows it; PluginFailure if one that failed
-    might have."""
-    failure: PluginFailure | None = None
-    for family in plugins.all(ModelFamily):
-        try:
-            with plugins.guard(family, ModelFileError):
-                match = family.detect(checkpoint)
-                if not isinstance(match, ModelMatch | None):
-                    raise ContractError(f"it gave {printable(repr(match))}, which is no ModelMatch")
-        except PluginFailure as error:
-            failure = failure or error
-            continue
-        except PluginError as error:  # a family's own word on the file
-            raise ModelFileError(str(error)) from error
-        if match:
-            return family, match
-    if failure:
-        raise failure
-    known = ", ".join(family.label for family in plugins.all(ModelFamily))
-    raise ModelFileError(f"{checkpoint.path.name} is of no model family that sdterm knows ({known}).")
-
-
 def prepare(
     request: GenerationRequest,
     choices: Choices,
@@ -181,7 +163,8 @@ def prepare(
     draw_seed: Callable[[], int] = lambda: secrets.randbelow(_SEEDS),
     draw_variation: Callable[[], int] = lambda: secrets.randbelow(_SEEDS),
 ) -> Plan:
-    """Fix seeds, sizes, options and final prompts. Raises RequestError; PluginError if a prompt transform refuses."""
+    """Fix seeds, sizes, options and final prompts. Raises RequestError; UnknownNameError for a style that does not
+    exist; PluginError if a prompt transform refuses."""
     _check_variation(request, choices.match.downscale)
     first_seed = draw_seed() if request.seed == -1 else request.seed
     varied = request.variation_strength > 0
@@ -189,6 +172,9 @@ def prepare(
     sampler, scheduler, saver = choices.sampler, choices.scheduler, choices.saver
     kept_automatic = _sampler(request, plugins)[1] is None and sampler.default_scheduler is None
     options = _additions(request, plugins)
+    asked = PromptText(
+        request.prompt, request.negative_prompt, tuple(find_style(name, styles) for name in request.styles)
+    )
     fold = Fold(
         tuple(t for t in plugins.transforms() if t.default or t in asked_for(PromptTransform, request, plugins)),
         plugins,
@@ -198,7 +184,7 @@ def prepare(
 
     def drawn(index: int) -> tuple[ImagePlan, int]:
         seed = first_seed + (0 if varied else index)  # as in A1111: variations of one seed, not of many
-        text, texts = fold(PromptText(request.prompt, request.negative_prompt, request.styles), seed, index)
+        text, texts = fold(asked, seed, index)
         image = ImagePlan(
             seed=first_seed if text.first_seed else seed,
             variation_seed=first_variation + (index if varied else 0),
@@ -231,7 +217,8 @@ def _check_variation(request: GenerationRequest, downscale: int) -> None:
     if resized and downscale <= request.seed_resize_height < 2 * downscale:
         raise RequestError(
             f"seed_resize_height is {request.seed_resize_height}, but with a variation it must be 0 or at least "
-            f"{2 * downscale}."
+            f"{2 * downscale}.",
+            "seed_resize_height",
         )
 
 

@@ -22,6 +22,8 @@ class Record:
     torch: str = ""
     device: str = ""
     dtype: str = ""
+    vae: str = ""
+    """Precision in which the VAE decoded it, where that is not `dtype`."""
     threads: str = ""
     batch: str = ""
     """`1/4`: which of how many drawn together, from 0, where there were several: their number moves roundings."""
@@ -81,6 +83,7 @@ _SHORT = {
     "torch": "torch",
     "device": "device",
     "dtype": "dtype",
+    "vae": "vae",
     "threads": "threads",
     "batch": "batch",
     "model": "model",

@@ -122,8 +122,11 @@ class PluginSet:
     def saver(self, name: str) -> OutputSaver:
         savers = self.all(OutputSaver)
         names = named(savers)
+        taken = {normal(known) for known in names}
         for saver in savers:  # a suffix serves too, and belongs to whoever came first
-            names.setdefault(saver.suffix.lstrip("."), saver)
+            if (suffix := normal(saver.suffix.lstrip("."))) not in taken:
+                taken.add(suffix)
+                names[suffix] = saver
         return find("output format", name, names)
 
     def optimizer(self, name: str) -> MemoryOptimizer:

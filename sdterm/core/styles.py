@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from sdterm.core.config import Settings
+from sdterm.core.names import find
 
 Styles = dict[str, tuple[str, str]]
 
@@ -34,6 +35,11 @@ def read_styles(paths: Iterable[Path]) -> Styles:
 def styles_of(settings: Settings) -> Styles:
     """The styles that these settings see. Raises StylesError."""
     return read_styles([Path(path) for path in settings["styles_files"]] or [settings.root / "styles.csv"])
+
+
+def find_style(name: str, styles: Styles) -> str:
+    """The style of that name, as the styles file spells it. Raises UnknownNameError."""
+    return find("style", name, {known: known for known in styles}, more=" Styles are read from styles.csv.")
 
 
 def find_styles(styles: Styles, prompt: str, negative_prompt: str) -> tuple[tuple[str, ...], str, str]:

@@ -1,5 +1,8 @@
 """Latents → pixels."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import torch
@@ -13,10 +16,11 @@ class BlackImageError(ArithmeticError):
     """The decoder gave NaN, infinity or nothing but black."""
 
 
-def decode_image(components: Components, latents: torch.Tensor) -> NDArray[Any]:
+def decode_image(components: Components, latents: torch.Tensor, dtype: torch.dtype) -> NDArray[Any]:
     """One image from latents [C, h, w]: uint8 [H, W, 3]. Truncated, not rounded, as A1111 does. An image is decoded
-    alone, so that its batch never changes it. Raises BlackImageError."""
-    decoded = components.decode(latents[None].to(components.dtype))[0].float()
+    alone, so that its batch never changes it. `dtype`: of the model, or float32. Raises BlackImageError."""
+    with _vae_in(components, dtype):
+        decoded = components.decode(latents[None].to(dtype))[0].float()
     if decoded.shape != (3, *(side * components.downscale for side in latents.shape[1:])):
         raise ContractError(f"it decoded latents {tuple(latents.shape)} to {tuple(decoded.shape)}")
     pixels = ((decoded + 1) / 2).clamp(0, 1)
@@ -26,3 +30,18 @@ def decode_image(components: Components, latents: torch.Tensor) -> NDArray[Any]:
         raise BlackImageError("The decoded image is entirely black.")
     image: NDArray[Any] = (pixels * 255).to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy()
     return image
+
+
+@contextmanager
+def _vae_in(components: Components, dtype: torch.dtype) -> Iterator[None]:
+    """The VAE's weights in that precision for now. The other modules stay as they are, and so does the model."""
+    vae = components.modules.get("vae")
+    weights = [] if vae is None or dtype == components.dtype else [*chain(vae.parameters(), vae.buffers())]
+    before = [(weight, weight.data) for weight in weights if weight.is_floating_point()]
+    try:
+        for weight, data in before:
+            weight.data = data.to(dtype)
+        yield
+    finally:
+        for weight, data in before:
+            weight.data = data

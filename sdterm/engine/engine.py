@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Full, Queue
 from typing import Any, Literal
 
 import numpy as np
@@ -24,7 +24,7 @@ from sdterm.core.parameters import image_infotext
 from sdterm.core.plan import Choices, Plan, choose, choose_again, prepare
 from sdterm.core.prompt.embeddings import find_embeddings
 from sdterm.core.prompt.networks import extract
-from sdterm.core.registry import Descriptor, PluginSet
+from sdterm.core.registry import ContractError, Descriptor, PluginSet
 from sdterm.core.styles import Styles
 from sdterm.engine.decode import BlackImageError, decode_image
 from sdterm.engine.device import memory_use, pick_device, pick_dtype, reset_peak, set_deterministic
@@ -56,7 +56,9 @@ from sdterm.request import GenerationRequest
 
 TOLD_EVERY = 0.5
 """Seconds between two words on how far the reading of weights is."""
-
+AHEAD = 64
+"""Events that may wait for their reader; then the run does."""
+_LOOK = 0.1  # seconds between looks whether the reader of a full queue has left
 
 Phase = Literal["idle", "prepare", "load", "sample", "decode"]
 """`load` while weights are read; what else comes before the first step is `prepare`."""
@@ -76,16 +78,13 @@ class Pulse:
 class Engine:
     """Draws requests on one device, keeping the last model in memory. One run at a time.
 
-    library: where checkpoints are found; styles: the user's named prompts; device: `cpu`, `cuda:1` …, unset for the
-    best there is (DeviceError if it is not there).
+    library: where checkpoints are found; device: `cpu`, `cuda:1` …, unset for the best there is (DeviceError if it is
+    not there).
     """
 
-    def __init__(
-        self, *, library: Library | None = None, styles: Styles | None = None, device: str | None = None
-    ) -> None:
+    def __init__(self, *, library: Library | None = None, device: str | None = None) -> None:
         self.device = pick_device(device)
         self.library = library or Library(data_root(None, os.environ))
-        self.styles = styles or {}
         self._phase: Phase = "idle"
         self._call = 0  # told by the tape's thread
         self._plugin: str | None = None
@@ -101,6 +100,7 @@ class Engine:
         request: GenerationRequest,
         plugins: PluginSet,
         *,
+        styles: Styles | None = None,
         tape: Path | None = None,
         previews: bool = False,
         cancel: threading.Event | None = None,
@@ -109,26 +109,33 @@ class Engine:
     ) -> Generator[Event, None, None]:
         """Draw a request. The events end with one of `done`, `failed`, `paused` or `cancelled`.
 
-        tape: a file that records every network call; a run with the same request and tape goes on where the last one
-        stopped. Without it the tape is in memory. cancel: set it to stop within one network call; closing the
-        iterator does too. resume: the plan of an earlier run to go on with, instead of making one. pause_at: the
-        step at which every image waits for another run to go on.
+        styles: the user's named prompts. tape: a file that records every network call; a run with the same request
+        and tape goes on where the last one stopped. Without it the tape is in memory. cancel: set it to stop within one
+        network call; closing the iterator before its end does too, and sets it. resume: the plan of an earlier run to
+        go on with, instead of making one. pause_at: the step at which every image waits for another run to go on.
         """
         cancel, plugins = cancel or threading.Event(), self._watched(plugins)
-        events: SimpleQueue[Event | Exception | None] = SimpleQueue()
+        events: Queue[Event | Exception | None] = Queue(AHEAD)
+        left, ended = threading.Event(), False  # whether the reader has left, or has seen all
         opened: list[Tape] = []  # the job's tape, once there is one
+
+        def emit(event: Event | Exception | None) -> None:
+            while not left.is_set():
+                with contextlib.suppress(Full):
+                    events.put(event, timeout=_LOOK)
+                    return
 
         def work() -> None:
             try:
                 with torch.inference_mode():
-                    job = self._open(request, plugins, tape, resume, events.put)
+                    job = self._open(request, plugins, styles or {}, tape, resume, emit)
                     opened.append(job.tape)
-                    self._draw(job, cancel, pause_at, previews, events.put)
+                    self._draw(job, cancel, pause_at, previews, emit)
             except Exception as error:
-                events.put(failure(error) or error)
+                emit(failure(error) or error)
             finally:
                 self._at("idle")
-                events.put(None)
+                emit(None)
 
         thread = threading.Thread(target=work, name="engine", daemon=True)
         thread.start()
@@ -140,8 +147,11 @@ class Engine:
                 if isinstance(event, Image):  # noted only now: whoever reads the events has the image
                     with contextlib.suppress(OSError):  # a note that cannot be written costs drawing it again
                         opened[0].finish(event.index)
+            ended = True
         finally:
-            cancel.set()
+            left.set()
+            if not ended:
+                cancel.set()
             thread.join()
             for done_with in opened:
                 done_with.close()
@@ -160,7 +170,7 @@ class Engine:
         self._at("prepare")
         try:
             choices = choose(request, plugins, self.library)
-            plan = prepare(request, choices, plugins, self.library, self.styles)
+            plan = prepare(request, choices, plugins, self.library, {})
             optimizers, _ = choose_optimizers(plugins, request, plan.options, self.device)
             dtype = pick_dtype(self.device, request.precision)
             with torch.inference_mode():
@@ -182,6 +192,7 @@ class Engine:
         self,
         request: GenerationRequest,
         plugins: PluginSet,
+        styles: Styles,
         tape: Path | None,
         resume: Resume | None,
         emit: Callable[[Event], None],
@@ -195,7 +206,7 @@ class Engine:
             choices = choose_again(plan, plugins, self.library)
         else:
             choices = choose(request, plugins, self.library)
-            plan = prepare(request, choices, plugins, self.library, self.styles, **recorded_seeds(tape, request))
+            plan = prepare(request, choices, plugins, self.library, styles, **recorded_seeds(tape, request))
         optimizers, refused = choose_optimizers(plugins, request, plan.options, self.device)
         emit(_started(plan, choices))
         faults = Faults()
@@ -399,15 +410,15 @@ class Engine:
     def _finish(
         self, job: Job, index: int, latents: torch.Tensor, emit: Callable[[Event], None]
     ) -> tuple[Image, NDArray[Any]]:
-        """Latents [C, h, w] → the encoded image and its pixels. A black or impossible one is decoded again in
-        float32."""
+        """Latents [C, h, w] → the encoded image and its pixels."""
         image = job.plan.images[index]
-        pixels = postprocessed(job, image, self._decode(job, latents, emit))
+        decoded, precision = self._decode(job, latents, emit)
+        pixels = postprocessed(job, image, decoded)
         height, width = pixels.shape[:2]
         pixel_hash = hashlib.sha256(pixels.tobytes()).hexdigest()
 
         def infotext(saver: OutputSaver, faults: Mapping[str, str]) -> str:
-            made = record_of(job, index, self.device, saver)
+            made = record_of(job, index, self.device, saver, precision)
             return image_infotext(job.plan, image, job.plugins, made, {**job.faults.said, **faults})
 
         file = encoded(job, pixels, infotext, lambda: self._frames(job, index), emit)
@@ -425,24 +436,33 @@ class Engine:
         return finished, pixels
 
     def _frames(self, job: Job, index: int) -> NDArray[Any]:
-        """What the network made of an image in each of its calls, uint8 [T, h, w, 3]."""
+        """What the network made of an image in each of its calls, uint8 [T, h, w, 3]. Raises PluginFailure if there
+        was none."""
         assert self._model
         rows = (job.tape.row(index, call) for call in range(job.tape.recorded(index)))
-        return np.stack([colours(row.result.x0, self._model.components.latent_rgb) for row in rows if row])
+        frames = [colours(row.result.x0, self._model.components.latent_rgb) for row in rows if row]
+        if not frames:
+            raise job.plugins.failure(job.choices.sampler, ContractError("it never called the network"))
+        return np.stack(frames)
 
-    def _decode(self, job: Job, latents: torch.Tensor, emit: Callable[[Event], None]) -> NDArray[Any]:
+    def _decode(
+        self, job: Job, latents: torch.Tensor, emit: Callable[[Event], None]
+    ) -> tuple[NDArray[Any], torch.dtype]:
+        """An image, and the precision in which it was decoded. One that half precision makes black or impossible is
+        decoded again by the VAE in float32, by itself: its batch and those after it stay as they are."""
         assert self._model  # loaded by _sample
+        components, dtype = self._model.components, self._model.dtype
         suspect = in_the_network(job, self._model)
         try:
             with job.plugins.guard(suspect, BlackImageError):
-                return decode_image(self._model.components, latents)
+                return decode_image(components, latents, dtype), dtype
         except BlackImageError as error:
-            if self._model.dtype == torch.float32:
+            if dtype == torch.float32:
                 raise
-            emit(Warning(code="float32", message=f"{error} Decoding it again in float32."))
-        model = self._load(job.choices, job.plan, job.plugins, torch.float32, job.optimizers, emit)
+            said = f"{error} The VAE decodes it again in float32."
+        job.faults.tell(Warning(code="float32", message=said), emit)
         with job.plugins.guard(suspect, BlackImageError):
-            return decode_image(model.components, latents)
+            return decode_image(components, latents, torch.float32), torch.float32
 
 
 def _ignored_networks(plan: Plan) -> Warning | None:

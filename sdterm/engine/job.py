@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sdterm import __version__
 from sdterm.core.additions import all_asked_for, asked_for, options_of
+from sdterm.core.frames import MAX_PAYLOAD
 from sdterm.core.plan import Choices, ImagePlan, Plan
 from sdterm.core.record import Record
 from sdterm.core.registry import ContractError, PluginSet, check_options
@@ -22,8 +23,20 @@ from sdterm.events import Event, Warning
 from sdterm.hooks import MemoryOptimizer, OptionValue, OutputSaver, PluginError
 from sdterm.request import GenerationRequest
 
-# Parts of a request that change how it is computed, not what is drawn: a tape outlives a change of these.
-HOW = {"memory", "batch_cond_uncond", "format", "format_options", "grid", "postprocess"}
+# Parts of a request that the rows of a tape do not depend on, or of which the header tells what matters: options of
+# prompt transforms are seen in the prompts.
+_NOT_RECORDED = {
+    "memory",
+    "batch_cond_uncond",
+    "batch_size",
+    "batch_count",
+    "precision",
+    "format",
+    "format_options",
+    "grid",
+    "postprocess",
+    "options",
+}
 
 
 @dataclass(frozen=True)
@@ -113,6 +126,8 @@ def _encode(
         data = saver.encode(pixels.view(), infotext, **more, **_options(job, saver))
         if not isinstance(data, bytes) or not data:
             raise ContractError("it gave no bytes")
+        if len(data) > MAX_PAYLOAD:
+            raise ContractError(f"it gave {len(data) >> 20:,} MiB; at most {MAX_PAYLOAD >> 20:,} MiB are taken")
     return data
 
 
@@ -125,11 +140,12 @@ def header(
     plan: Plan, choices: Choices, plugins: PluginSet, dtype: torch.dtype, device: torch.device, sigmas: torch.Tensor
 ) -> dict[str, Any]:
     """What recorded rows depend on, under the words a user is told when one of them changed."""
-    visible = [o for o in asked_for(MemoryOptimizer, plan.request, plugins) if o.effect == "visible"]
+    asked = asked_for(MemoryOptimizer, plan.request, plugins)
+    visible = [optimizer for optimizer in asked if optimizer.effect == "visible" and not optimizer.decodes_only]
     owners = {plugins.owner(part) for part in (choices.sampler, choices.scheduler, choices.family)}
     owners |= {plugins.owner(optimizer) for optimizer in visible}
     return {
-        "request": plan.request.model_dump(mode="json", exclude=HOW),
+        "request": _recorded(plan.request),
         "prompt or seed": [image.model_dump(mode="json") for image in plan.images],
         "checkpoint": plan.model_hash,
         "plugin version": [entry for entry in plugins.identity if entry[0] in owners],
@@ -143,7 +159,13 @@ def header(
     }
 
 
-def record_of(job: Job, index: int, device: torch.device, saver: OutputSaver) -> Record:
+def _recorded(request: GenerationRequest) -> dict[str, Any]:
+    """A request as a tape remembers it: however its images are split into batches."""
+    images = request.batch_size * request.batch_count
+    return {**request.model_dump(mode="json", exclude=_NOT_RECORDED), "images": images}
+
+
+def record_of(job: Job, index: int, device: torch.device, saver: OutputSaver, decoded_in: torch.dtype) -> Record:
     """What image `index` is made with, for whoever wants to draw it again or ask why it differs."""
     drawers = {job.plugins.owner(part) for part in (job.choices.sampler, job.choices.scheduler, job.choices.family)}
     drawers |= {job.plugins.owner(part) for part in all_asked_for(job.request, job.plugins)}
@@ -154,7 +176,8 @@ def record_of(job: Job, index: int, device: torch.device, saver: OutputSaver) ->
     return Record(
         torch=torch.__version__,
         device=device_name(device),
-        dtype=str(dtype).removeprefix("torch."),
+        dtype=_name(dtype),
+        vae=_name(decoded_in) if decoded_in != dtype else "",
         threads=str(torch.get_num_threads()) if device.type == "cpu" else "",
         batch=f"{index % size}/{together}" if together > 1 else "",
         format=saver.id,
@@ -164,10 +187,14 @@ def record_of(job: Job, index: int, device: torch.device, saver: OutputSaver) ->
     )
 
 
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
 def recorded_seeds(tape: Path | None, request: GenerationRequest) -> dict[str, Callable[[], int]]:
     """What an earlier run of this request drew, as `prepare` takes it: resuming a random seed draws the same image."""
     header: Mapping[str, Any] | None = read_header(tape) if tape else None
-    if not header or header.get("request") != request.model_dump(mode="json", exclude=HOW):
+    if not header or header.get("request") != _recorded(request):
         return {}
     images = header.get("prompt or seed")
     if not images:

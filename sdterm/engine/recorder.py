@@ -39,12 +39,17 @@ class NonFiniteError(ArithmeticError):
         self.call, self.was_given = call, was_given
 
 
+Answers = Sequence[Row | None]
+"""Of each image of a batch its row of a call, where the tape has that very call."""
+
+
 @dataclass(frozen=True)
 class _Call:
     number: int
     x: torch.Tensor
     sigma: float
     result: Denoised
+    answers: Answers
 
 
 @dataclass(frozen=True)
@@ -111,17 +116,20 @@ class Recorder:
         if self._calls >= self._most_calls:
             raise self._misused(f"it called the network more than {self._most_calls:,} times")
         number, self._calls = self._calls, self._calls + 1
+        answers = self._answers(number, x, level)
+        rows = [row for row in answers if row]
+        if len(rows) == len(answers):
+            return _stacked(rows, x.device)
         if not self._live:
-            if replayed := self._replay(number, x, level):
-                return replayed
             self._go_live(number)
         try:
             result = self._network(x, sigma, number)
         except Exception as error:
             self._failure = error
             raise
+        result = _filled(result, answers)
         # Copies: samplers may change what they are given, and the writer reads later.
-        self._queue.put(_Call(number, x.clone(), level, _map(torch.Tensor.clone, result)))
+        self._queue.put(_Call(number, x.clone(), level, _map(torch.Tensor.clone, result), answers))
         return result
 
     def callback(self, i: int, denoised: torch.Tensor) -> None:
@@ -159,21 +167,18 @@ class Recorder:
         self._told = True
         return error
 
-    def _replay(self, number: int, x: torch.Tensor, sigma: float) -> Denoised | None:
-        """The batch's rows of this call, or None if any is missing: then all are computed again, in the batch shape
-        they had, since another shape may round differently."""
-        rows = [self._tape.row(image, number) for image in self._images]
-        answers = [row for row, x_row in zip(rows, x, strict=True) if row and row.answers(x_row, sigma)]
-        if len(answers) == len(rows):
-            return Denoised(
-                torch.stack([row.result.x0 for row in answers]).to(x.device),
-                torch.stack([row.result.uncond for row in answers if row.result.uncond is not None]).to(x.device)
-                if answers[0].result.uncond is not None
-                else None,
-            )
-        for image in self._images:
-            self._tape.cut(image, number)
-        return None
+    def _answers(self, number: int, x: torch.Tensor, sigma: float) -> Answers:
+        """What the tape has of this call. Rows of an image that goes another way are cut off. Where some images have
+        none, the network is called for the whole batch, in its shape: another shape may round differently. The others
+        keep what they have, so that a batch of images that are not equally far loses nothing."""
+        answers: list[Row | None] = []
+        for image, x_row in zip(self._images, x, strict=True):
+            row = self._tape.row(image, number)
+            if row and not row.answers(x_row, sigma):
+                self._tape.cut(image, number)
+                row = None
+            answers.append(row)
+        return answers
 
     def _write_behind(self) -> None:
         x0: torch.Tensor | None = None
@@ -194,14 +199,35 @@ class Recorder:
         if not torch.isfinite(result.x0).all():
             raise NonFiniteError(call.number, was_given=not torch.isfinite(x).all())
         for position, image in enumerate(self._images):
-            own = Denoised(result.x0[position], result.uncond[position] if result.uncond is not None else None)
-            self._tape.append(Row(image, call.number, call.sigma, checksum(x[position]), own))
+            if call.answers[position] is None:
+                own = Denoised(result.x0[position], result.uncond[position] if result.uncond is not None else None)
+                self._tape.append(Row(image, call.number, call.sigma, checksum(x[position]), own))
         return result.x0[0]
 
 
 def kind_of(dtype: torch.dtype, device: torch.device) -> str:
     """`float32 on cpu`."""
     return f"{str(dtype).removeprefix('torch.')} on {device}"
+
+
+def _stacked(rows: Sequence[Row], device: torch.device) -> Denoised:
+    """A batch's answer to a call that the tape has of all its images."""
+    unguided = [row.result.uncond for row in rows if row.result.uncond is not None]
+    x0 = torch.stack([row.result.x0 for row in rows]).to(device)
+    return Denoised(x0, torch.stack(unguided).to(device) if len(unguided) == len(rows) else None)
+
+
+def _filled(live: Denoised, answers: Answers) -> Denoised:
+    """The network's answer, with the tape's for those images of which it has one."""
+    if not any(answers):
+        return live
+    filled = _map(torch.Tensor.clone, live)
+    for position, row in enumerate(answers):
+        if row:
+            filled.x0[position] = row.result.x0
+            if filled.uncond is not None and row.result.uncond is not None:
+                filled.uncond[position] = row.result.uncond
+    return filled
 
 
 def _map(change: Callable[[torch.Tensor], torch.Tensor], result: Denoised) -> Denoised:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -34,6 +35,7 @@ from sdterm.core.jobs import (
     PromptReading,
     Queue,
     Resumption,
+    Retry,
     SettingView,
     State,
     Stop,
@@ -49,7 +51,7 @@ from sdterm.host.home import Home
 from sdterm.host.jobs import UnknownJobError, WrongStateError
 from sdterm.host.pictures import UnknownPictureError
 from sdterm.host.thumbnail import ThumbnailError, thumbnail
-from sdterm.request import RequestError, make_request
+from sdterm.request import GenerationRequest, RequestError, request_error
 
 _log = logging.getLogger(__name__)
 
@@ -129,9 +131,9 @@ def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
         return home.job(job)
 
     @router.post("/jobs/{job}/retry")
-    async def retry(job: Identifier) -> Job:
-        """Try a failed job again, from where it was."""
-        home.jobs.retry(job)
+    async def retry(job: Identifier, how: Retry | None = None) -> Job:
+        """Try a failed job again, from where it was; perhaps computed in another way, which leaves its images."""
+        await home.retry(job, how or Retry())
         home.dispatcher.wake()
         return home.job(job)
 
@@ -165,6 +167,7 @@ def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
     @router.get("/models")
     async def models() -> list[Model]:
         """The checkpoints that can be drawn with."""
+        await home.recognise_models()
         return await run_in_threadpool(home.models)
 
     @router.post("/models/load", status_code=202)
@@ -296,6 +299,9 @@ _FIELDS = {
     "model": "model",
     "output format": "format",
     "memory optimizer": "memory",
+    "prompt transform": "transforms",
+    "postprocessor": "postprocess",
+    "part": "options",
     "style": "styles",
 }
 """What has an unknown name → the request's field that names it."""
@@ -340,17 +346,17 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
     first = error.errors()[0]
     if first["type"] == "json_invalid":
         return _problem(422, "bad_request", f"The body is no JSON: {first['ctx']['error']}.")
-    if first["loc"] == ("body",) and first["type"] != "missing":
+    if first["loc"] == ("body",) and first["type"] not in ("missing", "value_error"):
         return _problem(422, "bad_request", "The body must be a JSON object, sent as application/json.")
     place = [str(part) for part in first["loc"][1:]]
     field = ".".join(place) or None
     if place[:1] == ["request"] and isinstance(error.body, Mapping) and isinstance(error.body.get("request"), Mapping):
         try:
-            make_request(**_named(error.body["request"]))
-        except RequestError as better:
-            return _problem(422, "bad_request", str(better), field)
+            GenerationRequest.model_validate(_named(error.body["request"]))
+        except ValidationError as better:
+            return _problem(422, "bad_request", str(request_error(better)), field)
     if first["type"] == "value_error":
-        said = str(first["ctx"]["error"])
+        said, field = str(first["ctx"]["error"]), getattr(first["ctx"]["error"], "field", field)
         return _problem(422, "bad_request", said if said.endswith(".") else f"{field} {said}.", field)
     return _problem(422, "bad_request", f"{field or 'The body'}: {first['msg']}.", field)
 

@@ -1,4 +1,4 @@
-"""The checkpoints as a host sees them: what each is, by the families that ship with sdterm, and its hash on wish."""
+"""The checkpoints as a host sees them: what each is, by the families that serve, and its hash on wish."""
 
 import asyncio
 import contextlib
@@ -6,17 +6,20 @@ import threading
 from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from sdterm.core.config import Settings
 from sdterm.core.jobs import FieldError, Model
 from sdterm.core.library import CheckpointFile, Library, ModelFileError, library_of
 from sdterm.core.names import UnknownNameError, printable
-from sdterm.core.plan import recognise
+from sdterm.core.recognition import Recognition, recognise, recognition
 from sdterm.core.registry import PluginSet, load_plugins
 from sdterm.events import ModelHashed, Warning
 from sdterm.hooks import ModelFamily, PluginError
 from sdterm.host.log import EventLog
+
+Families = tuple[tuple[str, str], ...]
+"""(slug, digest) of the extensions that give model families."""
+_Stamps = tuple[object, ...]
 
 
 class Checkpoints:
@@ -24,7 +27,8 @@ class Checkpoints:
 
     def __init__(self, settings: Settings, log: EventLog) -> None:
         self._settings, self._log = settings, log
-        self._recognised: dict[tuple[object, ...], dict[str, Any]] = {}  # by the stamps of a file
+        self._recognised: dict[_Stamps, Recognition] = {}  # by the families that ship with sdterm
+        self._by_others: dict[tuple[Families, _Stamps], Recognition] = {}
         self._hashing: set[Path] = set()
         self._disk = threading.Lock()  # files that are read whole are read one after the other
 
@@ -32,8 +36,8 @@ class Checkpoints:
     def library(self) -> Library:
         return library_of(self._settings)
 
-    def models(self, loaded: Collection[str | None]) -> list[Model]:
-        """All of them. loaded: the names of those in memory."""
+    def models(self, loaded: Collection[str | None], families: Families = ()) -> list[Model]:
+        """All of them. loaded: the names of those in memory; families: of extensions, see `unknown`."""
         library, found = self.library, []
         checkpoints = library.checkpoints()
         hashes = library.known_hashes(checkpoint.path for checkpoint in checkpoints)
@@ -47,7 +51,7 @@ class Checkpoints:
                         sha256=hashes.get(checkpoint.path),
                         embedded=checkpoint.embedded,
                         loaded=checkpoint.name in loaded,
-                        **self._what(checkpoint),
+                        **self._what(checkpoint, families).model_dump(),
                     )
                 )
         return found
@@ -59,12 +63,27 @@ class Checkpoints:
         except UnknownNameError as error:
             raise FieldError("name", str(error)) from error
 
+    def unknown(self, families: Families) -> list[CheckpointFile]:
+        """Those that none of our families can draw with and that `families`, of extensions, were not asked about."""
+        found = []
+        for checkpoint in self.library.checkpoints():
+            with contextlib.suppress(OSError):  # it went away in between
+                if (families, _stamps(checkpoint)) not in self._by_others and not self._ours(checkpoint).usable:
+                    found.append(checkpoint)
+        return found
+
+    def learn(self, families: Families, checkpoint: CheckpointFile, known_as: Recognition | None) -> None:
+        """What `families`, of extensions, know a checkpoint as; None if they could not be asked."""
+        with contextlib.suppress(OSError):
+            self._by_others[families, _stamps(checkpoint)] = known_as or self._ours(checkpoint)
+
     def family(self, name: str | None) -> ModelFamily | None:
-        """Of that checkpoint, or the first one; None if there is none or nobody knows it."""
+        """Ours of that checkpoint, or the first one; None if there is none."""
         try:
-            return recognise(self.library.find(name), self._built_in)[0]
+            family, match = recognise(self.library.find(name), self._built_in)
         except (ModelFileError, PluginError, UnknownNameError):
             return None
+        return None if match.refusal else family
 
     def compute_hash(self, checkpoint: CheckpointFile) -> None:
         """Have a SHA-256 computed: as long as reading the file takes; an event tells. The thread ends with the host."""
@@ -93,22 +112,26 @@ class Checkpoints:
     def is_busy(self) -> bool:
         return bool(self._hashing)
 
-    def _what(self, checkpoint: CheckpointFile) -> dict[str, Any]:
-        """What a checkpoint is; no stranger's code runs for that. Raises OSError."""
-        beside = checkpoint.path.with_suffix(".yaml")
-        key = (*_stamp(checkpoint.path), *(_stamp(beside) if beside.exists() else ()))
-        if key not in self._recognised:
-            try:
-                family, match = recognise(checkpoint, self._built_in)
-                said = {"family": family.label, "native_size": match.native_size}
-                self._recognised[key] = {**said, "usable": match.refusal is None, "note": match.refusal or ""}
-            except (ModelFileError, PluginError) as error:
-                self._recognised[key] = {"usable": False, "note": str(error)}
-        return self._recognised[key]
+    def _what(self, checkpoint: CheckpointFile, families: Families) -> Recognition:
+        """What a checkpoint is, as far as that is known. Raises OSError."""
+        return self._by_others.get((families, _stamps(checkpoint))) or self._ours(checkpoint)
+
+    def _ours(self, checkpoint: CheckpointFile) -> Recognition:
+        """What our families know a checkpoint as. Raises OSError."""
+        stamps = _stamps(checkpoint)
+        if stamps not in self._recognised:
+            self._recognised[stamps] = recognition(checkpoint, self._built_in)
+        return self._recognised[stamps]
 
     @cached_property
     def _built_in(self) -> PluginSet:
         return load_plugins(None, third_party=False)
+
+
+def _stamps(checkpoint: CheckpointFile) -> _Stamps:
+    """By which a change of the file, or of what lies beside it, is noticed. Raises OSError."""
+    beside = checkpoint.path.with_suffix(".yaml")
+    return (*_stamp(checkpoint.path), *(_stamp(beside) if beside.exists() else ()))
 
 
 def _stamp(path: Path) -> tuple[object, ...]:

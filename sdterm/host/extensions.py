@@ -29,9 +29,10 @@ from sdterm.core.jobs import Extension, JobDetails
 from sdterm.core.names import UnknownNameError, normal, printable
 from sdterm.core.output import write_atomically
 from sdterm.core.plan import choose_parts
+from sdterm.core.recognition import Recognition
 from sdterm.core.registry import WORDS
 from sdterm.events import ExtensionChanged
-from sdterm.hooks import OutputSaver
+from sdterm.hooks import ModelFamily, OutputSaver
 from sdterm.host.log import EventLog
 from sdterm.host.prober import Prober
 from sdterm.host.watch import Watch
@@ -125,6 +126,20 @@ class Extensions:
         """Whether anything serves that does not come with sdterm."""
         sources = self._current.sources if self._current else ()
         return any(source.origin != "built-in" and not source.refusal for source in sources)
+
+    @property
+    def families(self) -> tuple[tuple[str, str], ...]:
+        """The (slug, digest) of each plugin that is not ours and gives a model family."""
+        if not self._current:
+            return ()
+        giving = {offer.plugin for offer in self._current.catalogue.offers if offer.kind == ModelFamily.__name__}
+        others = (source for source in self._current.sources if source.origin != "built-in")
+        return tuple((source.slug, source.digest) for source in others if source.slug in giving)
+
+    async def recognise(self, checkpoints: Sequence[Path]) -> list[Recognition]:
+        """What the plugins that serve know checkpoints as; their code runs in a process that may die of it. Raises
+        ProbeError."""
+        return await self._prober.recognise((await self.serving()).sources, checkpoints)
 
     async def for_job(self, request: GenerationRequest, bound: Sequence[Sequence[str]]) -> tuple[Source, ...]:
         """The plugins that a job is drawn with: those it is `bound` to, where it was begun. Raises NeedsPluginError."""

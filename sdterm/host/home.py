@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -12,7 +13,9 @@ from sdterm.core.catalogue import Catalogue
 from sdterm.core.config import SETTINGS, Settings
 from sdterm.core.dataroot import EMBEDDINGS, HYPERNETWORKS, LORAS
 from sdterm.core.devices import devices_of
+from sdterm.core.extensions.probe import ProbeError
 from sdterm.core.jobs import (
+    FieldError,
     Health,
     Job,
     JobDetails,
@@ -20,6 +23,7 @@ from sdterm.core.jobs import (
     Model,
     Networks,
     PromptReading,
+    Retry,
     SettingView,
     Snapshot,
     State,
@@ -29,11 +33,12 @@ from sdterm.core.jobs import (
     Words,
 )
 from sdterm.core.library import file_stems, library_of
-from sdterm.core.names import find
+from sdterm.core.names import UnknownNameError
 from sdterm.core.output import Saving, ready, saving_of
 from sdterm.core.place import Place
 from sdterm.core.plan import choose_parts
-from sdterm.core.styles import styles_of
+from sdterm.core.recognition import Recognition
+from sdterm.core.styles import find_style, styles_of
 from sdterm.host.checkpoints import Checkpoints
 from sdterm.host.database import Database
 from sdterm.host.dispatch import Dispatcher
@@ -46,6 +51,10 @@ from sdterm.host.pictures import Pictures
 FAILED_TAPE_KEPT = 7 * 24 * 3600.0
 """Seconds."""
 _LOOK_LIMIT = 1.0  # seconds
+RECOGNISED_AT_ONCE = 32
+"""Checkpoints that extensions are asked about in one go: one that they die of keeps no more than these unknown."""
+
+_log = logging.getLogger(__name__)
 
 
 class Home:
@@ -181,14 +190,23 @@ class Home:
         plugins = (await self.catalogue()).names()
         request = submission.request
         choose_parts(request, plugins)
-        for name in request.memory:
-            plugins.optimizer(name)
         styles = await asyncio.to_thread(styles_of, self.settings)
         for name in request.styles:
-            find("style", name, {known: known for known in styles}, more=" They are read from styles.csv.")
+            find_style(name, styles)
         if request.model is not None:
             await asyncio.to_thread(library_of(self.settings).find, request.model)
         await asyncio.to_thread(ready, (submission.saving or self.saving()).folder)
+
+    async def retry(self, job: int, how: Retry) -> None:
+        """Queue a failed job again. Raises FieldError, UnknownJobError, WrongStateError or CatalogueError."""
+        if how.memory:
+            plugins = (await self.catalogue()).names()
+            try:
+                for name in how.memory:
+                    plugins.optimizer(name)
+            except UnknownNameError as error:
+                raise FieldError("memory", str(error)) from error
+        self.jobs.retry(job, how)
 
     def saving(self) -> Saving:
         return saving_of(self.settings)
@@ -197,8 +215,24 @@ class Home:
         """What plugins offer now. Raises CatalogueError."""
         return (await self.extensions.settled()).catalogue
 
+    async def recognise_models(self) -> None:
+        """Ask the families of extensions about the checkpoints that ours cannot draw with."""
+        await self.extensions.serving()
+        if not (families := self.extensions.families):
+            return
+        unknown = await asyncio.to_thread(self.checkpoints.unknown, families)
+        while unknown:
+            some, unknown = unknown[:RECOGNISED_AT_ONCE], unknown[RECOGNISED_AT_ONCE:]
+            known: Sequence[Recognition | None] = [None] * len(some)
+            try:
+                known = await self.extensions.recognise([checkpoint.path for checkpoint in some])
+            except ProbeError as error:
+                _log.warning("extensions cannot be asked about checkpoints: %s", error)
+            for checkpoint, known_as in zip(some, known, strict=True):
+                self.checkpoints.learn(families, checkpoint, known_as)
+
     def models(self) -> list[Model]:
-        return self.checkpoints.models({worker.model for worker in self.dispatcher.workers})
+        return self.checkpoints.models({worker.model for worker in self.dispatcher.workers}, self.extensions.families)
 
     async def load_model(self, name: str) -> None:
         """Have a checkpoint read now. Raises FieldError, WrongStateError."""

@@ -7,9 +7,21 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from sdterm.core.jobs import ENDED, STATES, FieldError, Job, JobDetails, JobPage, Queue, Resumption, Submission
+from sdterm.core.jobs import (
+    ENDED,
+    STATES,
+    FieldError,
+    Job,
+    JobDetails,
+    JobPage,
+    Queue,
+    Resumption,
+    Retry,
+    Submission,
+)
 from sdterm.core.names import printable
 from sdterm.core.output import Saving
+from sdterm.core.plan import Plan
 from sdterm.events import (
     Cancelled,
     Done,
@@ -26,6 +38,7 @@ from sdterm.events import (
 )
 from sdterm.host.database import Database
 from sdterm.host.log import EventLog
+from sdterm.request import GenerationRequest
 
 _SAVING = TypeAdapter(Saving)
 _SNAPSHOT = 100  # jobs of each state
@@ -176,10 +189,16 @@ class Jobs:
                 self._update(job, left_out=json.dumps(sorted(left)))
             self._requeue(job, row, pause_at=row["pause_at"] if row["state"] == "waiting" else how.pause_at)
 
-    def retry(self, job: int) -> None:
-        """Try a failed job again: what was computed is not computed again."""
+    def retry(self, job: int, how: Retry) -> None:
+        """Try a failed job again, perhaps computed another way: the same images, from where they are on the tape.
+        Raises FieldError if they cannot be computed that way."""
         with self._database.transaction():
             row = self._row(job, "failed", what="tried again")
+            request = how.applied(GenerationRequest.model_validate_json(row["request"]))
+            self._update(job, request=request.model_dump_json())
+            if row["plan"]:
+                plan = Plan.model_validate_json(row["plan"]).model_copy(update={"request": request})
+                self._update(job, plan=plan.model_dump_json())
             self._requeue(job, row, pause_at=row["pause_at"])
 
     def move(self, job: int, before: int | None) -> None:

@@ -4,17 +4,20 @@ import asyncio
 import contextlib
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from sdterm.core.catalogue import Catalogue
-from sdterm.core.extensions.probe import MOST_BYTES, TIME_LIMIT, ProbeError, answer, question
+from sdterm.core.extensions.probe import MOST_BYTES, TIME_LIMIT, ProbeError, offered, question, recognised
 from sdterm.core.extensions.source import Source
 from sdterm.core.names import printable
+from sdterm.core.recognition import Recognition
 from sdterm.host.child import Child
 
 KEPT, KEPT_WARM = 10.0, 300.0
 """Seconds that it stays after its last try: as it was started, and once it has imported what takes long."""
+A = TypeVar("A")
 _log = logging.getLogger(__name__)
 
 
@@ -34,19 +37,26 @@ class Prober:
         async with self._lock:
             if not self._is_warm:
                 with contextlib.suppress(ConnectionError):  # who asks it will find out
-                    await self._send([])
+                    await self._send(question([]))
                 self._is_warm = True
             self._leave_later()
 
     async def try_out(self, sources: Sequence[Source]) -> Catalogue:
         """What a set offers. Raises ProbeError."""
+        return await self._ask(question(sources), offered)
+
+    async def recognise(self, sources: Sequence[Source], checkpoints: Sequence[Path]) -> list[Recognition]:
+        """What a set knows checkpoints as. Raises ProbeError."""
+        return await self._ask(question(sources, checkpoints), recognised)
+
+    async def _ask(self, asked: bytes, understood: Callable[[bytes], A]) -> A:
         async with self._lock:
             try:
-                process = await self._send(sources)
+                process = await self._send(asked)
                 line = await asyncio.wait_for(process.stdout.readline(), 4 * TIME_LIMIT)
                 if not line:
                     raise ConnectionError
-                return answer(line)
+                return understood(line)
             except (ConnectionError, TimeoutError, ValueError) as error:
                 await self.end()
                 raise ProbeError("the process that tries out plugins ended") from error
@@ -62,13 +72,13 @@ class Prober:
             process.kill()
             await process.wait()
 
-    async def _send(self, sources: Sequence[Source]) -> Child:
+    async def _send(self, asked: bytes) -> Child:
         if not self._process or not self._process.is_alive:
             self._is_warm = False
             command = [sys.executable, "-P", "-m", "sdterm.core.extensions.probe"]
             self._process = await Child.start(command, self._folder, 2 * MOST_BYTES)
             self._noting = asyncio.create_task(_note(self._process))
-        self._process.stdin.write(question(sources))
+        self._process.stdin.write(asked)
         await self._process.stdin.drain()
         return self._process
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sdterm.hooks import Components, MemoryOptimizer, hookimpl
+from sdterm.hooks import Components, MemoryOptimizer, PluginError, hookimpl
 
 if TYPE_CHECKING:
     import torch
@@ -17,19 +17,32 @@ def always(device: torch.device) -> tuple[bool, str]:
 
 
 def use_sdpa(components: Components) -> None:
-    """torch's scaled_dot_product_attention: fast and lean wherever a fused kernel exists."""
+    """torch's scaled_dot_product_attention: fast and lean wherever a fused kernel exists. It is on by default, so a
+    model without a UNet of diffusers' stays as it is."""
     from diffusers.models.attention_processor import AttnProcessor2_0
 
-    components.modules["unet"].set_attn_processor(AttnProcessor2_0())  # type: ignore[operator]
+    if unet := _unet(components):
+        unet.set_attn_processor(AttnProcessor2_0())
 
 
 def use_slices(components: Components) -> None:
     """Half the heads at a time: the attention matrix needs half the memory. A1111's --opt-split-attention."""
-    components.modules["unet"].set_attention_slice("auto")  # type: ignore[operator]
+    _needed(components).set_attention_slice("auto")
 
 
 def use_xformers(components: Components) -> None:
-    components.modules["unet"].enable_xformers_memory_efficient_attention()  # type: ignore[operator]
+    _needed(components).enable_xformers_memory_efficient_attention()
+
+
+def _unet(components: Components) -> Any:
+    unet = components.modules.get("unet")
+    return unet if hasattr(unet, "set_attn_processor") else None
+
+
+def _needed(components: Components) -> Any:
+    if unet := _unet(components):
+        return unet
+    raise PluginError("This attention is for a UNet of diffusers', which this model does not have.")
 
 
 def xformers_usable(device: torch.device) -> tuple[bool, str]:
@@ -72,7 +85,6 @@ def sdterm_memory_optimizers() -> list[MemoryOptimizer]:
             apply=use_slices,
             undo=use_sdpa,
             effect="exact",
-            slowdown=1.2,
         ),
         MemoryOptimizer(
             id="xformers",

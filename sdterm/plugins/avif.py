@@ -25,4 +25,4 @@ def encode(image: Any, infotext: str, *, quality: int = 80) -> bytes:
 @hookimpl
 def sdterm_output_savers() -> list[OutputSaver]:
     quality = Option("quality", 80, "1 (small) to 100 (good).", 1, 100)
-    return [OutputSaver(id="avif", label="AVIF", suffix=".avif", mime="image/avif", encode=encode, options=(quality,))]
+    return [OutputSaver(id="avif", label="AVIF", suffix=".avif", encode=encode, options=(quality,))]

@@ -27,4 +27,4 @@ def encode(image: Any, infotext: str, *, quality: int = 80) -> bytes:
 @hookimpl
 def sdterm_output_savers() -> list[OutputSaver]:
     quality = Option("quality", 80, "1 (small) to 100 (good).", 1, 100)
-    return [OutputSaver(id="jpeg", label="JPEG", suffix=".jpg", mime="image/jpeg", encode=encode, options=(quality,))]
+    return [OutputSaver(id="jpeg", label="JPEG", suffix=".jpg", encode=encode, options=(quality,))]

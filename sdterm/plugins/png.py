@@ -22,4 +22,4 @@ def encode(image: Any, infotext: str, *, compression: int = 4) -> bytes:
 @hookimpl
 def sdterm_output_savers() -> list[OutputSaver]:
     compression = Option("compression", 4, "0 (fast, large) to 9 (slow, small).", 0, 9)
-    return [OutputSaver(id="png", label="PNG", suffix=".png", mime="image/png", encode=encode, options=(compression,))]
+    return [OutputSaver(id="png", label="PNG", suffix=".png", encode=encode, options=(compression,))]

@@ -1,19 +1,17 @@
 """Styles: named pieces of prompt from styles.csv, applied in order, as in A1111."""
 
-import difflib
 from random import Random
 
 from sdterm.hooks import PluginError, PromptContext, PromptText, PromptTransform, hookimpl
 
 
 def apply_styles(prompt: PromptText, rng: Random, context: PromptContext) -> tuple[PromptText, ...]:
-    """Add each style's two texts. Raises PluginError for a style that does not exist."""
+    """Add each style's two texts. A request's names are spelled as in the file by now; raises PluginError for one that
+    another transform made up."""
     positive, negative = prompt.positive, prompt.negative
     for name in prompt.styles:
         if name not in context.styles:
-            near = difflib.get_close_matches(name, context.styles, n=3)
-            hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else " Styles are read from styles.csv."
-            raise PluginError(f"There is no style named {name!r}.{hint}")
+            raise PluginError(f"There is no style named {name!r}. Styles are read from styles.csv.")
         style_positive, style_negative = context.styles[name]
         positive, negative = merge(positive, style_positive), merge(negative, style_negative)
     return (PromptText(positive, negative),)

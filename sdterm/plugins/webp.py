@@ -26,4 +26,4 @@ def sdterm_output_savers() -> list[OutputSaver]:
         Option("quality", 80, "1 (small) to 100 (good).", 1, 100),
         Option("lossless", False, "Keep every pixel as it is."),
     )
-    return [OutputSaver(id="webp", label="WebP", suffix=".webp", mime="image/webp", encode=encode, options=options)]
+    return [OutputSaver(id="webp", label="WebP", suffix=".webp", encode=encode, options=options)]

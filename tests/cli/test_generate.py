@@ -28,6 +28,24 @@ def test_a_prompt_becomes_a_picture_whose_path_is_printed(sdterm: Run, data: Pat
     assert "demo model" in done.stderr and "Time taken" in done.stderr and "Resident" in done.stderr
 
 
+def test_an_empty_prompt_is_a_prompt_and_its_picture_is_drawn_again(sdterm: Run, tmp_path: Path) -> None:
+    first, again = tmp_path / "first", tmp_path / "again"
+    assert sdterm("generate", "--local", "", *QUICK, "--seed", "5", "--out", str(first)).returncode == 0
+    (picture,) = first.iterdir()
+    assert (read_infotext(picture) or "").startswith("Steps: 2, Sampler: ")
+    done = sdterm("generate", "--local", "--from", str(picture), "--out", str(again))
+    assert done.returncode == 0, done.stderr
+    (other,) = again.iterdir()
+    assert other.read_bytes() == picture.read_bytes()
+
+
+def test_a_grid_that_is_set_off_is_not_made(sdterm: Run, tmp_path: Path) -> None:
+    for number, name in enumerate(("grid", "save_grid")):
+        out = tmp_path / str(number)
+        done = sdterm("generate", "--local", "a", *QUICK, "--batch", "2", "--set", f"{name}=false", "--out", str(out))
+        assert done.returncode == 0 and len(list(out.iterdir())) == 2, done.stderr
+
+
 @pytest.mark.heavy
 def test_the_demo_notice_is_given_once(sdterm: Run) -> None:
     sdterm("generate", "cat", *QUICK)

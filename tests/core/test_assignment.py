@@ -46,6 +46,12 @@ def test_a_name_is_found_in_the_sampler_the_scheduler_the_format_and_the_request
     assert (request.ngms, request.emphasis, request.cfg_scale, request.quantize) == (1.0, "No norm", 4.0, True)
 
 
+def test_the_grid_is_set_by_the_fields_name_and_the_settings(plugins: PluginSet) -> None:
+    for name in ("grid", "save_grid", "Save grid"):
+        assert after(f"{name}=false", plugins, grid=True).grid is False
+        assert after(f"{name}=true", plugins).grid is True
+
+
 def test_an_option_of_a_postprocessor_is_named_with_its_id_and_asks_for_it(plugins: PluginSet) -> None:
     request = after("Grain.Amount=2; grain.fine=true", plugins)
     assert request.options == {"grain.amount": 2.0, "grain.fine": True} and request.postprocess == ()

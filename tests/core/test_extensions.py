@@ -18,7 +18,7 @@ def saver(label: str) -> str:
     return (
         "from sdterm.hooks import OutputSaver, hookimpl\n"
         "@hookimpl\ndef sdterm_output_savers():\n"
-        f"    return [OutputSaver('{label.lower()}', '{label}', '.x', 'x/x', lambda image, infotext: b'{label}')]\n"
+        f"    return [OutputSaver('{label.lower()}', '{label}', '.x', lambda image, infotext: b'{label}')]\n"
     )
 
 

@@ -1,5 +1,6 @@
 """The infotext in files of every kind, whoever wrote them and however damaged they are."""
 
+import contextlib
 import json
 import os
 import zlib
@@ -22,6 +23,7 @@ from sdterm.core.parameters import image_infotext
 from sdterm.core.plan import choose, prepare
 from sdterm.plugins import jpeg, png
 from sdterm.request import make_request
+from sdterm.tui.pasted import infotext_in
 
 PIXELS = np.arange(64 * 64 * 3, dtype=np.uint8).reshape(64, 64, 3)
 PICTURE = Image.fromarray(PIXELS)
@@ -183,6 +185,23 @@ def test_a_source_is_a_file_or_the_infotext_itself(tmp_path: Path) -> None:
     for source in ("no such file.png", "a house\nby a lake", "x" * 100_000, "a\0b"):
         with pytest.raises(ImageFileError):
             infotext_from(source)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        (TEXT, True),
+        ("a house\nSampler: Euler a, Steps: 20, Seed: 5", True),
+        ("Steps: 20, Sampler: Euler a, Seed: 5", True),
+        ("a house\nstyle: dark, mood: calm, light: soft", False),
+        ("Steps: 20, then stop", False),
+        ("a house\nSampler: Euler a, CFG scale: 7.0, Seed: 5, Size: 64x64, Model: x", False),
+    ],
+)
+def test_what_is_pasted_is_an_infotext_where_it_is_one_for_the_command_line(text: str, is_one: bool) -> None:
+    assert (infotext_in(text) is not None) == is_one
+    with contextlib.nullcontext() if is_one else pytest.raises(ImageFileError):
+        assert infotext_from(text) == text
 
 
 # --- hostile files ----------------------------------------------------------------------------------------------------

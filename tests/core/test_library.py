@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from sdterm import Engine, GenerationRequest, load_plugins
 from sdterm.core.dataroot import CHECKPOINTS, EMBEDDED_MODEL
 from sdterm.core.library import CheckpointFile, Library, ModelFileError
 from sdterm.core.names import UnknownNameError
-from sdterm.core.plan import recognise
+from sdterm.core.recognition import recognise, recognition
 from sdterm.events import Failed
 from tests.core.conftest import Obedient
 
@@ -51,6 +52,18 @@ def test_a_checkpoint_is_found_by_name_file_path_and_hash_in_any_case(tmp_path: 
         assert library.find(name).path == path
     with pytest.raises(UnknownNameError, match="'My-Model'"):
         library.find("my-modle")
+
+
+def test_two_checkpoints_whose_names_differ_in_case_or_a_dash_are_two_models(tmp_path: Path) -> None:
+    names = ("a-b", "a_b", "in/A-B")
+    paths = [model(tmp_path / CHECKPOINTS / f"{name}.safetensors", name) for name in names]
+    library = Library(tmp_path)
+    for path in paths:
+        sha256 = library.sha256(path)
+        for name in (path.stem, path.name, str(path), sha256[:10], sha256):
+            assert library.find(name).path == path
+    with pytest.raises(UnknownNameError, match=r"'A_B' may be the model .*: write one of them"):
+        library.find("A_B")
 
 
 def test_a_hash_is_computed_once_and_again_when_the_file_changes(tmp_path: Path) -> None:
@@ -186,5 +199,5 @@ def test_a_yaml_that_makes_no_sense_beside_a_checkpoint_is_one_sentence(text: st
         tensors = {key: file.get_tensor(key) for key in file.keys()}
     save_file(tensors, tmp_path / "m.safetensors")
     (tmp_path / "m.yaml").write_text(text)
-    with pytest.raises(ModelFileError, match=r"m\.(yaml|safetensors)"):
-        recognise(CheckpointFile(tmp_path / "m.safetensors"), load_plugins())
+    known = recognition(CheckpointFile(tmp_path / "m.safetensors"), load_plugins())
+    assert not known.usable and re.search(r"m\.(yaml|safetensors)", known.note)

@@ -23,6 +23,14 @@ def test_a_near_miss_names_labels_and_a_far_one_names_what_there_is() -> None:
         find("thing", "zzzzzz", {"A": 1, "B": 2})
 
 
+def test_the_exact_spelling_wins_and_one_that_may_be_several_things_is_refused() -> None:
+    items = {"a-b": 1, "alias": 1, "a_b": 2, "c": 3}
+    assert [find("model", name, items) for name in ("a-b", "a_b", "C")] == [1, 2, 3]
+    with pytest.raises(UnknownNameError, match=r"^'A B' may be the model 'a-b' or 'a_b': write one of them\.$"):
+        find("model", "A B", items)
+    assert find("model", "A B", {"a-b": 4, "a_b": 4}) == 4, "two names of one thing"
+
+
 @given(st.text())
 def test_nothing_a_terminal_would_obey_is_printed(text: str) -> None:
     assert not [

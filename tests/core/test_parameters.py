@@ -489,6 +489,15 @@ def test_a_model_is_found_by_any_of_its_hashes_then_by_name(tmp_path: Path) -> N
     assert find_model(line("RNG: NV"), library) == (None, "")
 
 
+def test_of_two_models_that_differ_in_a_dash_the_one_of_that_spelling_is_meant(tmp_path: Path) -> None:
+    for name in ("a-b", "a_b"):
+        model(tmp_path / CHECKPOINTS / f"{name}.safetensors")
+    library = Library(tmp_path)
+    assert [find_model(line(f"Model: {name}"), library) for name in ("a-b", "a_b")] == [("a-b", ""), ("a_b", "")]
+    neither, said = find_model(line("Model: A B"), library)
+    assert neither is None and "may be a" in said
+
+
 def test_the_hash_of_the_first_years_is_of_64_kb_at_one_megabyte(tmp_path: Path) -> None:
     import hashlib
 

@@ -17,6 +17,8 @@ STYLES = {
     "sharp": ("sharp focus", ""),
     "empty": ("", ""),
     "Watercolour": ("watercolour of {prompt}", "photo"),
+    "water-colour": ("the one with a dash", ""),
+    "Water colour": ("the one with a space", ""),
 }
 
 
@@ -151,6 +153,9 @@ def test_a_refused_checkpoint_is_its_familys_sentence(plugins: PluginSet, tmp_pa
         (("empty",), "a house", "fog"),
         (("sharp", "Watercolour"), "watercolour of a house, sharp focus", "fog, photo"),
         (("Watercolour", "sharp"), "watercolour of a house, sharp focus", "fog, photo"),
+        (("SHARP",), "a house, sharp focus", "fog"),
+        (("water-colour",), "a house, the one with a dash", "fog"),
+        (("Water colour",), "a house, the one with a space", "fog"),
     ],
 )
 def test_styles_are_applied_in_order(
@@ -161,8 +166,10 @@ def test_styles_are_applied_in_order(
 
 
 def test_a_style_that_does_not_exist_is_refused_with_a_near_one(plugins: PluginSet, library: Library) -> None:
-    with pytest.raises(RequestError, match=r"no style named 'Watercolor'\. Did you mean 'Watercolour'"):
+    with pytest.raises(UnknownNameError, match=r"no style named 'Watercolor'\. Did you mean 'Watercolour'"):
         plan(plugins, library, styles=("Watercolor",))
+    with pytest.raises(UnknownNameError, match="'WATER COLOUR' may be the style 'water-colour' or 'Water colour'"):
+        plan(plugins, library, styles=("WATER COLOUR",))
 
 
 @pytest.mark.parametrize(

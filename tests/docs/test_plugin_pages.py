@@ -19,7 +19,7 @@ from sdterm.cli import COMMANDS
 from sdterm.core.dataroot import CHECKPOINTS
 from sdterm.core.image_file import read_infotext
 from sdterm.core.registry import HOOKS
-from sdterm.events import Event, Failed, Image
+from sdterm.events import Event, Failed, Image, ModelLoading, Warning
 from sdterm.hooks import Denoised
 
 PAGES = ("README", *HOOKS)
@@ -194,6 +194,20 @@ def test_the_family_page_draws_with_the_colours_that_the_prompt_names(
     assert np.abs(pixels(red) - [255, 0, 0]).max() <= 3
     cells = {tuple(round(channel / 255) for channel in cell) for cell in pixels(two)[4::8, 4::8].reshape(-1, 3)}
     assert cells == {(1, 0, 0), (1, 1, 1)}
+
+
+def test_a_family_without_diffusers_modules_needs_no_attention_of_ours(
+    engine: Engine, example: Example, root: Path
+) -> None:
+    (root / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+    save_file({"palette.red": torch.ones(3)}, root / CHECKPOINTS / "one colour.safetensors")
+    plugins = example("sdterm_model_families")
+    asked = GenerationRequest(prompt="red", model="one colour", steps=1)
+    assert not [event for event in engine.run(asked, plugins) if isinstance(event, Warning)]
+    assert not [event for event in engine.run(asked, plugins) if isinstance(event, Warning | ModelLoading)]
+    for name, said in (("sliced", "a UNet of diffusers'"), ("vae-tiling", "a VAE of diffusers'")):
+        *_, failed = engine.run(asked.model_copy(update={"memory": (name,)}), plugins)
+        assert isinstance(failed, Failed) and said in failed.message and "KeyError" not in failed.message
 
 
 def test_the_family_page_refuses_a_damaged_file_with_a_sentence(engine: Engine, example: Example, root: Path) -> None:

@@ -13,10 +13,12 @@ from PIL import Image as Picture
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from sdterm import Engine, PluginSet
-from sdterm.core.dataroot import EMBEDDED_MODEL
+from sdterm import Engine, PluginSet, load_plugins
+from sdterm.core.dataroot import CHECKPOINTS, EMBEDDED_MODEL
 from sdterm.core.library import Library
+from sdterm.core.plan import Plan
 from sdterm.engine import engine as engine_module
+from sdterm.engine.job import Resume
 from sdterm.events import (
     Done,
     Event,
@@ -66,6 +68,27 @@ def test_a_model_read_beforehand_is_drawn_with_and_reading_tells_how_far_it_is(
     assert again == [ModelLoading(model=first.model, done=True)], "it is there"
 
 
+def test_two_models_whose_names_differ_in_a_dash_draw_their_own_pictures_also_when_a_job_goes_on(
+    plugins: PluginSet, tmp_path: Path
+) -> None:
+    folder = tmp_path / CHECKPOINTS
+    folder.mkdir(parents=True)
+    for name, change in (("a-b", 1.0), ("a_b", 1.05)):
+        changed_model(folder / f"{name}.safetensors", **{"model.diffusion_model.out.2.weight": change})
+    both = Engine(library=Library(tmp_path), device="cpu")
+
+    drawn = {}
+    for name in ("a-b", "a_b"):
+        events = list(both.run(request(steps=2, model=name), plugins))
+        plan = next(Plan.model_validate_json(event.data) for event in events if isinstance(event, Started))
+        drawn[name] = only_image(events).pixel_hash, plan
+    assert drawn["a-b"][0] != drawn["a_b"][0]
+    (tmp_path / "cache" / "hashes.json").unlink()
+    for pixel_hash, plan in drawn.values():
+        again = both.run(plan.request, plugins, resume=Resume(plan))
+        assert only_image(list(again)).pixel_hash == pixel_hash
+
+
 def test_closing_the_events_ends_the_run(engine: Engine, plugins: PluginSet) -> None:
     before = threading.active_count()
     events = engine.run(request(steps=500), plugins)
@@ -74,6 +97,39 @@ def test_closing_the_events_ends_the_run(engine: Engine, plugins: PluginSet) -> 
     events.close()
     assert threading.active_count() == before
     assert time.perf_counter() - began < 10, "500 steps would take much longer"
+
+
+def test_a_run_that_ended_by_itself_leaves_the_cancel_event_for_the_next_one(
+    engine: Engine, plugins: PluginSet
+) -> None:
+    cancel = threading.Event()
+    for _ in range(2):
+        assert isinstance([*engine.run(request(steps=1), plugins, cancel=cancel)][-1], Done)
+        assert not cancel.is_set()
+    events = engine.run(request(steps=500), plugins, cancel=cancel)
+    next(events)
+    events.close()
+    assert cancel.is_set(), "closing a run before its end is cancelling it"
+
+
+def test_styles_are_those_of_one_run(engine: Engine, plugins: PluginSet) -> None:
+    asked = request(steps=1, styles=("night",))
+    image = only_image(list(engine.run(asked, plugins, styles={"night": ("{prompt}, by night", "")})))
+    assert image.prompt == f"{asked.prompt}, by night"
+    *_, last = engine.run(asked, plugins)
+    assert isinstance(last, Failed) and "no style named 'night'" in last.message
+
+
+def test_a_run_waits_for_a_reader_that_is_far_behind(
+    engine: Engine, plugins: PluginSet, monkeypatch: pytest.MonkeyPatch, root: Path
+) -> None:
+    monkeypatch.setattr(engine_module, "AHEAD", 4)
+    events = engine.run(request(steps=60), plugins)
+    next(event for event in events if isinstance(event, Step))
+    monkeypatch.undo()
+    list(Engine(library=Library(root), device="cpu").run(request(steps=30), plugins))  # time enough for as many calls
+    assert engine.pulse.call < 20
+    assert isinstance([*events][-1], Done), "it goes on when it is read"
 
 
 def test_a_random_seed_is_reported_and_draws_the_same_picture_again(engine: Engine, plugins: PluginSet) -> None:
@@ -161,6 +217,67 @@ def test_what_overflows_in_half_precision_is_finished_in_float32(tmp_path: Path,
     (warning,) = [event for event in half if isinstance(event, Warning)]
     assert warning.code == "float32"
     assert np.abs(pixels(only_image(half).data) - pixels(full.data)).max() <= 1
+
+
+DIM = """
+import torch
+from sdterm.hooks import ModelFamily, ModelMatch, TokenRules, hookimpl
+
+class Vae(torch.nn.Module):  # its sums exceed float16's 65504 where latents are large
+    def __init__(self, dtype):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.full((3, 4), 3e4, dtype=dtype), requires_grad=False)
+
+    def forward(self, latents):
+        sums = torch.einsum("oc,bchw->bohw", self.weight, latents)
+        return (sums - sums.mean()) / 1e5
+
+class Dim:
+    latent_channels, downscale, prediction = 4, 8, "epsilon"
+    latent_rgb = ([[1, 0, 0]] * 4, [0, 0, 0])
+
+    def __init__(self, device, dtype):
+        self.device, self.dtype, self.modules = device, dtype, {"vae": Vae(dtype)}
+        self.alphas_cumprod = torch.linspace(0.999, 0.01, 1000)
+
+    def tokenize(self, text):
+        return [1]
+
+    def encode(self, tokens, clip_skip):
+        return torch.zeros(*tokens.shape, 8, dtype=self.dtype)
+
+    def predict(self, x, t, cond):
+        return x * 0.9
+
+    def decode(self, latents):
+        return self.modules["vae"](latents).repeat_interleave(8, 2).repeat_interleave(8, 3)
+
+@hookimpl
+def sdterm_model_families():
+    known = lambda reader: ModelMatch("dim", native_size=64) if "dim" in reader.shapes() else None
+    return [ModelFamily("dim", "Dim", known, lambda reader, *how: Dim(*how), TokenRules(0, 1, 1, 2))]
+"""
+
+
+def test_an_image_that_half_precision_makes_black_is_decoded_in_float32_and_those_beside_it_are_not(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "dim.py").write_text(DIM)
+    save_file({"dim": torch.zeros(1)}, tmp_path / "dim.safetensors")
+    plugins = load_plugins(tmp_path)
+    engine = Engine(library=Library(tmp_path, chosen=tmp_path / "dim.safetensors"), device="cpu")
+    singles, black = [], []
+    for seed in range(8):
+        events = list(engine.run(request(seed=seed, precision="half"), plugins))
+        image = only_image(events)
+        singles.append(image.pixel_hash)
+        black.append([e.code for e in events if isinstance(e, Warning)] == ["float32"])
+        assert ("vae=float32" in image.infotext, "dtype=float16" in image.infotext) == (black[-1], True)
+    assert {True, False} == {*black}, "the test needs some of both"
+    batches = list(engine.run(request(seed=0, precision="half", batch_size=4, batch_count=2), plugins))
+    assert [image.pixel_hash for image in images(batches)] == singles
+    assert ["vae=float32" in image.infotext for image in images(batches)] == black
+    assert not [event for event in batches if isinstance(event, ModelLoading)], "nothing is read to decode"
 
 
 @pytest.mark.parametrize("key", ["model.diffusion_model.out.2.weight", "first_stage_model.decoder.conv_out.weight"])

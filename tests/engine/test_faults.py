@@ -544,6 +544,7 @@ BAD_SAVERS = {
     "gives nothing": ("return None", "it gave no bytes"),
     "gives no bytes": ("return b''", "it gave no bytes"),
     "gives text": ("return 'bytes'", "it gave no bytes"),
+    "gives more than fits": ("return bytes(600 << 20)", "it gave 600 MiB; at most 512 MiB are taken"),
     "edits the pixels": ("image[:] = 0; return b'here'", "read-only"),
     "edits the pixels by force": ("image.flags.writeable = True; return b'here'", "cannot set WRITEABLE"),
 }
@@ -556,7 +557,7 @@ def bad(image, infotext):
 
 @hookimpl
 def sdterm_output_savers():
-    return [OutputSaver("bad", "Bad", ".bad", "x/x", bad)]
+    return [OutputSaver("bad", "Bad", ".bad", bad)]
 """
 
 
@@ -584,6 +585,29 @@ def test_where_a_saver_fails_the_picture_and_the_grid_are_pngs_and_the_user_is_t
     assert grid.suffix == ".png"
     left = np.asarray(Picture.open(BytesIO(grid.data)))[:, :64]
     assert (left == np.asarray(Picture.open(BytesIO(images(events)[0].data)))).all()
+
+
+LAZY = """
+def lazy(denoise, x, sigmas, *, noise, callback):
+    return x / 20
+
+@hookimpl
+def sdterm_samplers():
+    return [Sampler("lazy", "Lazy", lazy)]
+
+@hookimpl
+def sdterm_output_savers():
+    return [OutputSaver("film", "Film", ".film", lambda image, infotext, frames: b"film", frames=True)]
+"""
+
+
+def test_frames_that_there_are_none_of_are_the_samplers_fault(engine: Engine, extend: Extend) -> None:
+    events = run(engine, extend(LAZY), sampler="lazy", format="film")
+    (warning,) = [warning for warning in warnings(events) if warning.code == "saver_failed"]
+    assert warning.source == "strange"
+    assert warning.message.startswith("The sampler Lazy of strange failed: it never called the network.")
+    (image,) = images(events)
+    assert image.suffix == ".png"
 
 
 def test_a_picture_that_its_format_refuses_is_a_png_and_nobody_is_to_blame(engine: Engine, extend: Extend) -> None:

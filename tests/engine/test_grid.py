@@ -90,7 +90,7 @@ def test_a_grid_that_its_format_cannot_hold_is_a_png(engine: Engine, tmp_path: P
         "from sdterm.hooks import OutputSaver, PluginError, hookimpl\n"
         "def encode(image, infotext):\n    if image.shape[1] > 64:\n        raise PluginError('It is too wide.')\n"
         "    return image.tobytes()\n"
-        "@hookimpl\ndef sdterm_output_savers():\n    return [OutputSaver('narrow', 'Narrow', '.n', 'x/x', encode)]\n"
+        "@hookimpl\ndef sdterm_output_savers():\n    return [OutputSaver('narrow', 'Narrow', '.n', encode)]\n"
     )
     asked = request(steps=1, batch_size=2, grid=True, format="narrow")
     *_, warning, grid, done = engine.run(asked, load_plugins(tmp_path))

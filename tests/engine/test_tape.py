@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -20,7 +21,7 @@ from safetensors.torch import save_file
 from sdterm import Engine, GenerationRequest, PluginSet, load_plugins
 from sdterm.core.dataroot import EMBEDDED_MODEL
 from sdterm.core.library import Library
-from sdterm.engine.tape import Row, Tape, checksum
+from sdterm.engine.tape import Row, Tape, checksum, read_records
 from sdterm.events import Cancelled, Event, Failed, Image, Resumed, Step, Warning
 from sdterm.hooks import Denoised, Sampler
 from tests.engine.conftest import EXTENSIONS, images, request
@@ -132,6 +133,74 @@ def test_another_checkpoint_starts_the_image_again_and_says_so(
     assert warning.code == "tape_restarted" and "checkpoint" in warning.message
     assert not [event for event in events if isinstance(event, Resumed)]
     assert only_image(events).data == only_image(list(other_checkpoint.run(asked, plugins))).data
+
+
+def rows_of(tape: Path) -> Counter[int]:
+    """How often a call of each image was recorded."""
+    records = (fields for fields, _, _ in read_records(tape))
+    return Counter(fields["image"] for fields in records if fields["kind"] == "row")
+
+
+def whole_pixels(engine: Engine, plugins: PluginSet, asked: GenerationRequest) -> list[np.ndarray]:
+    return [pixels(image.data) for image in images(list(engine.run(asked, plugins)))]
+
+
+@pytest.mark.parametrize("label", FEW)
+def test_a_batch_that_is_split_goes_on_from_its_tape(
+    label: str, engine: Engine, plugins: PluginSet, tmp_path: Path
+) -> None:
+    asked = request(sampler=label, steps=8, batch_size=4)
+    whole = whole_pixels(engine, plugins, asked)
+    stop_at_step(engine, plugins, asked, STOP_AT, tmp_path / "tape")
+    before = rows_of(tmp_path / "tape")
+    lighter = asked.model_copy(update={"batch_size": 1, "batch_count": 4})
+    events = list(engine.run(lighter, plugins, tape=tmp_path / "tape"))
+    assert not [event for event in events if isinstance(event, Warning)]
+    assert [e.calls for e in events if isinstance(e, Resumed)] == [before[index] for index in range(4)]
+    drawn = [pixels(image.data) for image in images(events)]
+    assert max(np.abs(one - other).max() for one, other in zip(drawn, whole, strict=True)) <= 1
+
+
+def test_images_that_are_not_equally_far_are_drawn_together_and_none_is_begun_again(
+    engine: Engine, plugins: PluginSet, tmp_path: Path
+) -> None:
+    asked = request(sampler="Euler a", steps=8, batch_count=4)
+    whole = whole_pixels(engine, plugins, asked)
+    cancel = threading.Event()
+    for event in engine.run(asked, plugins, tape=tmp_path / "tape", cancel=cancel):
+        if isinstance(event, Step) and (event.batch, event.step) == (1, 5):  # the first image is finished by then
+            cancel.set()
+    together = asked.model_copy(update={"batch_size": 4, "batch_count": 1})
+    events = list(engine.run(together, plugins, tape=tmp_path / "tape"))
+    assert not [event for event in events if isinstance(event, Warning)]
+    drawn = {image.index: pixels(image.data) for image in images(events)}
+    assert list(drawn) == [1, 2, 3]
+    assert max(np.abs(drawn[index] - whole[index]).max() for index in drawn) <= 1
+    assert rows_of(tmp_path / "tape") == {0: 8, 1: 8, 2: 8, 3: 8}, "each call is computed once"
+
+
+def test_other_postprocessing_or_another_way_to_decode_keeps_the_samples(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "ext").mkdir()
+    (tmp_path / "ext" / "darker.py").write_text(DARKER)
+    plugins = load_plugins(tmp_path / "ext")
+    asked = request(steps=6, postprocess=("darker",), options={"darker.by": 10})
+    stop_at_step(engine, plugins, asked, STOP_AT, tmp_path / "tape")
+    other = asked.model_copy(update={"options": {"darker.by": 90}, "memory": ("vae-tiling",)})
+    events = list(engine.run(other, plugins, tape=tmp_path / "tape"))
+    assert not [event for event in events if isinstance(event, Warning)]
+    (resumed,) = [event for event in events if isinstance(event, Resumed)]
+    assert resumed.calls >= STOP_AT
+    assert only_image(events).data == only_image(list(engine.run(other, plugins))).data
+
+
+DARKER = """
+from sdterm.hooks import Option, Postprocessor, hookimpl
+
+@hookimpl
+def sdterm_postprocessors():
+    darker = lambda image, rng, by: image // (by // 10)
+    return [Postprocessor("darker", "Darker", darker, options=(Option("by", 20, "", 10, 90),))]
+"""
 
 
 @pytest.fixture(scope="module")

@@ -64,6 +64,15 @@ REQUESTS: list[tuple[dict[str, Any], str, str]] = [
     ({"request": 5}, "request", "dictionary"),
     (body(steps="many"), "request.steps", "a whole number from 1 to 1000"),
     (body(steps=0), "request.steps", "a whole number from 1 to 1000"),
+    (body(steps=True), "request.steps", "steps is True, but it must be a whole number from 1 to 1000"),
+    (body(width="64"), "request.width", "width is the text '64', but it must be a multiple of 8 from 64 to 4096"),
+    (body(cfg_scale="7"), "request.cfg_scale", "cfg_scale is the text '7', but it must be a number from 0 to 100"),
+    (body(grid="true"), "request.grid", "grid is the text 'true', but it must be true or false"),
+    (body(quantize=1), "request.quantize", "quantize is 1, but it must be true or false"),
+    (body(seed="5"), "request.seed", "seed is the text '5'"),
+    (body(extra_params={"a": True}), "request.extra_params.a", "extra_params"),
+    ({**body(), "paused": 1}, "paused", "boolean"),
+    ({**body(), "pause_at": "5"}, "pause_at", "integer"),
     (body(steps=2.5), "request.steps", "a whole number from 1 to 1000"),
     (body(width=-64), "request.width", "a multiple of 8 from 64 to 4096"),
     (body(width=10**9), "request.width", "a multiple of 8 from 64 to 4096"),
@@ -74,7 +83,7 @@ REQUESTS: list[tuple[dict[str, Any], str, str]] = [
     (body(seed=2**63), "request.seed", "whole number"),
     (body(cfg_scale=float("nan")), "request.cfg_scale", "a number from 0 to 100"),
     (body(cfg_scale=float("inf")), "request.cfg_scale", "a number from 0 to 100"),
-    (body(prompt=""), "request.prompt", "must not be empty"),
+    (body(prompt=None), "request.prompt", "prompt is None, but it must be text"),
     (body(prompt="x" * 70_000), "request.prompt", "70,000 characters"),
     (body(prompt="a \x1b[31mred house"), "request.prompt", "control character U+001B"),
     (body(negative_prompt="\ud800"), "request.negative_prompt", "must be text"),
@@ -88,6 +97,11 @@ REQUESTS: list[tuple[dict[str, Any], str, str]] = [
     (body(styles=["no such"]), "request.styles", "There is no style named 'no such'"),
     (body(format="pngg"), "request.format", "Did you mean 'PNG'"),
     (body(memory=["slicedd"]), "request.memory", "Did you mean 'Sliced attention'"),
+    (body(transforms=["commentz"]), "request.transforms", "Did you mean 'Comments'"),
+    (body(postprocess=["blur"]), "request.postprocess", "There is no postprocessor named 'blur'"),
+    (body(options={"ratio": 1}), "request.options", "must be like 'token_merging.ratio'"),
+    (body(options={"merging.ratio": 1}), "request.options", "There is no part named 'merging'"),
+    (body(options={"comments.x": 1}), "request.options", "has no option 'x'"),
     (body(sampler_options={"etta": 1}), "request.sampler_options", "has no option 'etta'"),
     (body(sampler="Euler a", sampler_options={"eta": 7}), "request.sampler_options", "from 0.0 to 1.0"),
     (body(sampler="Euler a", sampler_options={"eta": float("nan")}), "request.sampler_options", "from 0.0 to 1.0"),
@@ -252,6 +266,35 @@ def test_what_cannot_be_done_in_a_jobs_state_is_a_conflict(http: httpx.Client, h
     assert problem(http.post(f"jobs/{paused}/resume", json={"images": [-1]}), 422)[0] == "images.0"
     assert problem(http.post(f"jobs/{queued}/pause", json={"at_step": 0}), 422)[0] == "at_step"
     assert problem(http.post("queue/stop"), 422)[0] == "what"
+
+
+@pytest.mark.parametrize(
+    ("how", "field", "said"),
+    [
+        ({"steps": 9}, "steps", "A retry keeps steps; it can change memory, batch_size, batch_cond_uncond, precision."),
+        ({"memory": ["sliced"], "width": 64}, "width", "A retry keeps width"),
+        ({"bogus": 1}, "bogus", "bogus"),
+        ({"batch_size": 2}, "batch_size", "batch_size is 2, but the job's images (1) can be drawn 1 at a time."),
+        ({"batch_size": 0}, "batch_size", "batch_size"),
+        ({"precision": "double"}, "precision", "precision"),
+        ({"memory": ["slices"]}, "memory", "no memory optimizer named 'slices'. Did you mean 'Sliced attention'"),
+    ],
+)
+def test_a_retry_that_would_change_the_picture_is_refused_by_the_fields_name(
+    failed: str, how: dict[str, Any], field: str, said: str
+) -> None:
+    told = problem(httpx.post(f"{failed}/retry", json=how, timeout=60), 422)
+    assert told[0] == field and said in told[1]
+    assert httpx.get(failed).json()["state"] == "failed"
+
+
+@pytest.fixture(scope="module")
+def failed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a job that failed."""
+    place = place_of(tmp_path_factory.mktemp("failed"))
+    make_private(place)
+    with Served(place) as served:
+        yield f"{served.url}/v1/jobs/{STATES.index('failed') + 1}"
 
 
 # --- fuzzing --------------------------------------------------------------------------------------------------------

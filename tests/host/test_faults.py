@@ -12,9 +12,10 @@ from textwrap import dedent
 
 import psutil
 import pytest
+from click.testing import CliRunner
 
+from sdterm.cli import sdterm as command
 from sdterm.core.image_file import read_pixels
-from sdterm.core.jobs import ENDED
 from sdterm.events import Event, Failed, Grid, Image, Interrupted, Resumed, Waiting, Warning
 from tests.host.running import ENDS, REPOSITORY, Running, images, is_there, names, running, steps, wait_until
 
@@ -59,6 +60,13 @@ BAD_SAMPLERS = '''
         import torch
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
+    def greedy(denoise, x, sigmas, *, noise, callback):
+        """Room for one image at a time."""
+        def harm():
+            if len(x) > 1:
+                memory()
+        return loop(denoise, x, sigmas, noise=noise, callback=callback, harm=harm)
+
     def deaf(denoise, x, sigmas, *, noise, callback):
         """Nothing that is raised ends it."""
         while True:
@@ -83,7 +91,7 @@ BAD_SAMPLERS = '''
 
     @hookimpl
     def sdterm_output_savers():
-        return [OutputSaver("spoilt", "Spoilt", ".spoilt", "x/x", spoil)]
+        return [OutputSaver("spoilt", "Spoilt", ".spoilt", spoil)]
 
     @hookimpl
     def sdterm_samplers():
@@ -91,7 +99,7 @@ BAD_SAMPLERS = '''
             return lambda *a, **k: loop(*a, **k, harm=harm)
         harms = {"stuck": native, "crash": segfault, "illegal": illegal, "hungry": memory, "breed": breed}
         made_so = [Sampler(id=name, label=name, sample=made(harm)) for name, harm in harms.items()]
-        return [*made_so, Sampler(id="deaf", label="deaf", sample=deaf)]
+        return [*made_so, *(Sampler(id=f.__name__, label=f.__name__, sample=f) for f in (deaf, greedy))]
 '''
 
 
@@ -339,8 +347,28 @@ def test_out_of_memory_is_a_failure_with_advice_and_can_be_tried_again(host: Run
     job = host.submit(sampler="hungry", steps=10)
     last = host.events(job)[-1]
     assert isinstance(last, Failed) and last.code == "out_of_memory" and "smaller" in last.advice
+    known = host.client.job(job).last_event
     assert host.client.retry(job).state == "queued"
-    assert host.client.jobs(ENDED, limit=1).jobs
+    assert [entry.event.event for entry in host.entries(job, after=known)][-1] == "failed", "it is no less hungry now"
+
+
+def test_a_lighter_retry_is_the_same_job_with_its_seeds_and_goes_on_from_its_tape(host: Running) -> None:
+    job = host.submit(sampler="greedy", steps=10, seed=-1, batch_size=2, width=64, height=64)
+    assert host.events(job)[-1].event == "failed"
+    before = host.client.job(job)
+    assert before.plan
+    retry = ["queue", "retry", str(job), "--batch", "1", "--optimize", "sliced"]
+    done = CliRunner().invoke(command, [*retry, "--data-dir", str(host.settings.root)])
+    assert done.exit_code == 0, done.output
+    events = [entry.event for entry in host.entries(job, after=before.last_event)]
+    assert names(events)[-1] == "done" and not names(events, "started", "warning")
+    assert [(event.first, event.images) for event in events if isinstance(event, Resumed)] == [(0, 1), (1, 1)]
+    assert all(event.calls >= 5 for event in events if isinstance(event, Resumed))
+    assert [image.seed for image in images(events)] == [image["seed"] for image in before.plan["images"]]
+    assert all("memory=sliced" in image.infotext for image in images(events))
+    after = host.client.job(job)
+    assert (after.request.batch_size, after.request.batch_count, after.request.memory) == (1, 2, ("sliced",))
+    assert after.plan == {**before.plan, "request": after.request.model_dump(mode="json")}
 
 
 @pytest.mark.parametrize("wish", ["cancel", "pause"])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sdterm.core.jobs import STATES, Resumption
+from sdterm.core.jobs import STATES, FieldError, Resumption, Retry
 from sdterm.core.place import make_private, place_of
 from sdterm.events import Cancelled, Done, Event, Failed, Paused, Waiting
 from sdterm.host.home import Home
@@ -105,7 +105,7 @@ def test_a_job_starts_only_where_the_diagram_starts(home: Home, repo: Path) -> N
         (lambda home, job: home.jobs.cancel(job), {"queued", "running", "paused", "waiting"}),
         (lambda home, job: home.jobs.pause(job, None), {"queued", "running", "waiting"}),
         (lambda home, job: home.jobs.resume(job, Resumption()), {"paused", "waiting"}),
-        (lambda home, job: home.jobs.retry(job), {"failed"}),
+        (lambda home, job: home.jobs.retry(job, Retry()), {"failed"}),
         (lambda home, job: home.jobs.move(job, None), {"queued"}),
     ],
     ids=["cancel", "pause", "resume", "retry", "move"],
@@ -122,6 +122,23 @@ def test_an_operation_works_in_its_states_and_says_so_in_others(home: Home, oper
         assert home.job(job).state == state and home.log.last == last
     with pytest.raises(UnknownJobError, match="There is no job 999999"):
         operation(home, 999_999)
+
+
+def test_a_retry_splits_a_job_evenly_and_changes_nothing_that_is_drawn(home: Home) -> None:
+    job = home.jobs.submit(submission(batch_size=6, batch_count=2, seed=5), home.saving())
+    before = home.details(job).request
+    for size, said in ((5, r"images \(12\) can be drawn 1, 2, 3, 4, 6, 12 at a time"), (64, "drawn 1, 2")):
+        home.jobs.take()
+        home.jobs.end(job, "failed", ENDS["failed"])
+        with pytest.raises(FieldError, match=said) as refused:
+            home.jobs.retry(job, Retry(batch_size=size))
+        assert refused.value.field == "batch_size" and home.details(job).request == before
+        home.jobs.retry(job, Retry())
+    home.jobs.take()
+    home.jobs.end(job, "failed", ENDS["failed"])
+    home.jobs.retry(job, Retry(batch_size=3, batch_cond_uncond=False, precision="full"))
+    how = {"batch_size": 3, "batch_count": 4, "batch_cond_uncond": False, "precision": "full"}
+    assert home.details(job).request == before.model_copy(update=how)
 
 
 # --- order ----------------------------------------------------------------------------------------------------------
@@ -164,7 +181,7 @@ def test_jobs_that_come_back_share_no_place_with_others(home: Home) -> None:
     failed = job_in(home, "failed")
     paused = add(home, paused=True)
     other = add(home)
-    home.jobs.retry(failed)
+    home.jobs.retry(failed, Retry())
     home.jobs.resume(paused, Resumption())
     assert sorted(queued(home, 1)) == sorted([failed, paused, other])
     late = add(home)
@@ -280,7 +297,7 @@ def test_a_failed_job_keeps_its_reason_until_it_is_tried_again(home: Home) -> No
     job = job_in(home, "failed")
     reason = home.job(job).reason
     assert reason and (reason.code, reason.message) == ("nan", "It is black.")
-    home.jobs.retry(job)
+    home.jobs.retry(job, Retry())
     assert home.job(job).reason is None and home.job(job).ended is None and home.jobs.take() == job
 
 
@@ -328,5 +345,5 @@ def test_a_failed_job_is_tried_again_up_to_the_step_it_was_to_wait_at(home: Home
     job = home.jobs.submit(asked, home.saving())
     home.jobs.take()
     home.jobs.end(job, "failed", Failed(code="out_of_memory", message="Out of memory."))
-    home.jobs.retry(job)
+    home.jobs.retry(job, Retry())
     assert home.jobs.job(job).pause_at == 6

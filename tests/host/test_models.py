@@ -10,19 +10,22 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from sdterm.client import Client, RefusedError
 from sdterm.core.dataroot import CHECKPOINTS, EMBEDDED_MODEL, EMBEDDINGS, HYPERNETWORKS, LORAS
+from sdterm.core.jobs import Model
 from sdterm.core.library import CheckpointFile
-from sdterm.core.plan import recognise
+from sdterm.core.recognition import Recognition, recognition
 from sdterm.core.registry import PluginSet
 from sdterm.events import Event, ModelHashed, ModelLoading, Warning
-from sdterm.hooks import ModelFamily, ModelMatch
 from sdterm.host import checkpoints
 from sdterm.host.home import Home
 from tests.host.conftest import StartHost
-from tests.host.running import Running, names, running
+from tests.host.running import Running, images, names, running
 
 DEMO = "sdterm-demo"
 
@@ -179,11 +182,11 @@ def test_models_are_described_once_for_each_state_of_their_files(
     (folder / "old.ckpt").write_bytes(b"PK")
     looks = []
 
-    def look(checkpoint: CheckpointFile, plugins: PluginSet) -> tuple[ModelFamily, ModelMatch]:
+    def look(checkpoint: CheckpointFile, plugins: PluginSet) -> Recognition:
         looks.append(checkpoint.name)
-        return recognise(checkpoint, plugins)
+        return recognition(checkpoint, plugins)
 
-    monkeypatch.setattr(checkpoints, "recognise", look)
+    monkeypatch.setattr(checkpoints, "recognition", look)
     found = {model.name: model for model in home.models()}
     good, noise, old = found["good"], found["noise"], found["old"]
     assert (good.family, good.native_size, good.usable, good.note) == ("SD 1.x", found[DEMO].native_size, True, "")
@@ -195,6 +198,61 @@ def test_models_are_described_once_for_each_state_of_their_files(
     shutil.copy(EMBEDDED_MODEL, folder / "noise.safetensors")
     assert {model.name: model for model in home.models()}["noise"].usable and sorted(looks[4:]) == ["good", "noise"]
     assert not any(model.loaded for model in home.models())
+
+
+LARGE = """
+import os
+from sdterm.hooks import ModelFamily, ModelMatch, hookimpl
+from sdterm.plugins import sd1
+
+class Small:
+    def __init__(self, reader):
+        self._reader, self.path, self.metadata = reader, reader.path, reader.metadata
+        self.config, self.preview, self.read = reader.config, reader.preview, reader.read
+
+    def shapes(self):
+        return {key: shape for key, shape in self._reader.shapes().items() if not key.startswith("conditioner.")}
+
+def detect(reader):
+    if "conditioner.embedders.0.x" in reader.shapes():
+        return ModelMatch("large", native_size=72)
+    if "deadly" in reader.shapes():
+        os._exit(3)
+
+@hookimpl
+def sdterm_model_families():
+    return [ModelFamily("large", "Large", detect, lambda reader, *how: sd1.build(Small(reader), *how), sd1.TOKENS)]
+"""
+
+
+def test_a_checkpoint_that_only_a_family_of_an_extension_knows_is_listed_as_usable_and_drawn_with(
+    host: Running,
+) -> None:
+    """Our family takes it for SDXL and refuses it."""
+    root = host.settings.root
+    with safe_open(EMBEDDED_MODEL, "np") as file:
+        tensors, metadata = {key: file.get_tensor(key) for key in file.keys()}, file.metadata()
+    large, extension = root / CHECKPOINTS / "large.safetensors", root / "extensions" / "large.py"
+    save_file({**tensors, "conditioner.embedders.0.x": np.zeros(1)}, large, metadata)
+
+    def listed(name: str) -> Model:
+        return next(model for model in host.client.models() if model.name == name)
+
+    assert not listed("large").usable and "an SDXL checkpoint" in listed("large").note
+    extension.write_text(LARGE)
+    host.client.catalogue()  # it has looked
+    known = listed("large")
+    assert (known.usable, known.family, known.native_size, known.note) == (True, "Large", 72, "")
+    assert listed("copy").family == "SD 1.x"
+    (image,) = images(host.events(host.submit(steps=1, model="large")))
+    assert (image.width, image.height) == (72, 72)
+
+    deadly = root / CHECKPOINTS / "deadly.safetensors"
+    save_file({"deadly": np.zeros(1)}, deadly)
+    assert "is of no model family that sdterm knows" in listed("deadly").note and listed("large").usable
+    for path in (deadly, large, extension):
+        path.unlink()
+    assert listed("copy").usable
 
 
 def test_styles_and_networks_are_those_of_the_data_folder(host: Running) -> None:

@@ -48,6 +48,16 @@ def test_a_prompt_is_typed_and_drawn_and_its_picture_shown(host: Running) -> Non
     drive(host, act)
 
 
+def test_an_empty_prompt_is_drawn(host: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        before = pictures(host)
+        await pilot.press("f5")
+        await drawn(app, pilot, host, before + 1)
+        assert host.client.pictures(limit=1).pictures[0].infotext.startswith("Steps: 20, ")
+
+    drive(host, act)
+
+
 def test_what_was_typed_is_there_again(host: Running) -> None:
     async def first(app: Workstation, pilot: Pilot[None]) -> None:
         await write(pilot, "a red house")

@@ -1,19 +1,26 @@
 """Each failure that a key can help with has its key."""
 
+from typing import Any
+
 import torch
 
-from sdterm.core.jobs import JobDetails
+from sdterm.core.jobs import JobDetails, Retry
 from sdterm.core.output import Saving
 from sdterm.engine.decode import BlackImageError
 from sdterm.engine.failures import failure
 from sdterm.request import make_request
-from sdterm.tui.remedies import applied, remedies
+from sdterm.tui.remedies import Change, applied, remedies
 
 
-def job(plan: dict[str, int] | None = None, **fields: object) -> JobDetails:
+def job(plan: dict[str, Any] | None = None, *, state: str = "failed", **fields: object) -> JobDetails:
     request = make_request(prompt="lake", **fields)
-    facts = {"id": 1, "state": "failed", "prompt": "lake", "images": 1, "done": 0, "created": 0}
+    facts = {"id": 1, "state": state, "prompt": "lake", "images": 1, "done": 0, "created": 0}
     return JobDetails(**facts, request=request, saving=Saving("/"), plan=plan)  # type: ignore[arg-type]
+
+
+def change(words: str) -> Change:
+    """The remedy for too little memory that is called so."""
+    return dict(remedies("out_of_memory"))[words]
 
 
 def test_what_the_engine_calls_its_failures_is_known() -> None:
@@ -25,16 +32,40 @@ def test_what_the_engine_calls_its_failures_is_known() -> None:
     assert remedies("bad_request") == []
 
 
-def test_a_remedy_changes_what_it_says_and_nothing_else() -> None:
-    smaller, alone, tiles = (change for _, change in remedies("out_of_memory")[:3])
+def test_what_changes_only_how_a_job_is_computed_lets_it_go_on() -> None:
     asked = job(width=512, height=768, batch_size=4, batch_count=2, memory=("sliced",))
+    assert applied(change("one image at a time"), asked) == Retry(batch_size=1)
+    assert applied(change("decode in tiles"), asked) == Retry(memory=("sliced", "vae-tiling"))
+    assert applied(change("attention in slices"), job()) == Retry(memory=("sliced",))
+    one_after_the_other = change("prompt and negative prompt one after the other")
+    assert applied(one_after_the_other, asked) == Retry(batch_cond_uncond=False)
+    for code in ("not_a_number", "worker_died"):
+        assert isinstance(applied(remedies(code)[0][1], asked), Retry)
+
+
+def test_another_size_is_another_job_with_the_seeds_of_this_one() -> None:
+    asked = job(PLAN, width=512, height=768, batch_size=4)
     fields = asked.request.model_dump(mode="json")
-    assert applied(smaller, asked) == {**fields, "width": 384, "height": 576}
-    assert applied(alone, asked) == {**fields, "batch_size": 1, "batch_count": 8}
-    assert applied(tiles, asked) == {**fields, "memory": ["sliced", "vae-tiling"]}
+    assert applied(change("a smaller size"), asked) == {**fields, "width": 384, "height": 576, "seed": 77}
+    varied = applied(change("a smaller size"), job(PLAN, variation_strength=0.5))
+    assert isinstance(varied, dict) and (varied["seed"], varied["variation_seed"]) == (77, 99)
+
+
+def test_a_job_that_did_not_fail_is_drawn_again_as_another_one() -> None:
+    asked = job(PLAN, state="waiting", batch_size=4, batch_count=2)
+    fields = asked.request.model_dump(mode="json")
+    alone = {"batch_size": 1, "batch_count": 8, "seed": 77}
+    assert applied(change("one image at a time"), asked) == {**fields, **alone}
+
+
+def test_a_job_of_very_many_images_is_split_as_far_as_it_goes() -> None:
+    assert applied(change("one image at a time"), job(batch_size=64, batch_count=1000)) == Retry(batch_size=64)
+    assert applied(change("one image at a time"), job(batch_size=4, batch_count=500)) == Retry(batch_size=2)
 
 
 def test_a_size_that_was_left_to_the_model_is_made_smaller_too() -> None:
-    smaller = remedies("out_of_memory")[0][1]
-    fields = applied(smaller, job(plan={"width": 512, "height": 512}))
-    assert (fields["width"], fields["height"]) == (384, 384)
+    fields = applied(change("a smaller size"), job(PLAN))
+    assert isinstance(fields, dict) and (fields["width"], fields["height"]) == (384, 384)
+
+
+PLAN = {"width": 512, "height": 512, "images": [{"seed": 77, "variation_seed": 99}]}

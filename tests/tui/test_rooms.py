@@ -3,6 +3,7 @@
 import itertools
 import time
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,11 @@ from textual.geometry import Size
 from textual.pilot import Pilot
 from textual.widgets import DataTable, Input, OptionList, Static
 
-from sdterm.core.jobs import Submission
-from sdterm.request import make_request
+from sdterm.core.jobs import Job
 from sdterm.tui.actions import ACTIONS
 from sdterm.tui.app import Workstation
 from sdterm.tui.picture.widget import PictureView
+from sdterm.tui.remedies import remedies
 from sdterm.tui.screens.gallery import PictureTable
 from sdterm.tui.screens.jump import Jump
 from sdterm.tui.screens.pick import Ask, Pick, Type
@@ -137,25 +138,52 @@ def test_jobs_are_moved_held_and_cancelled_by_keys(drawn: Running) -> None:
     drive(drawn, act)
 
 
+GREEDY = """
+import torch
+from sdterm.hooks import Sampler, hookimpl
+
+def greedy(denoise, x, sigmas, *, noise, callback):
+    for i in range(len(sigmas) - 1):
+        callback(i, denoise(x, sigmas[i].expand(len(x))).x0)
+        if i and len(x) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+    return x
+
+@hookimpl
+def sdterm_samplers():
+    return [Sampler("greedy", "greedy", greedy)]
+"""
+
+
 def test_what_failed_offers_remedies_that_a_key_applies(drawn: Running) -> None:
-    """The failure is the host's word for it: no device here runs out of memory."""
-    request = make_request(prompt="too large", width=256, height=192, batch_size=2, steps=3)
-    job = drawn.client.submit(Submission(request=request, paused=True)).id
+    """A stand-in for a full card: torch's own error, raised by a sampler for two images at once."""
+    (drawn.settings.root / "extensions" / "greedy.py").write_text(GREEDY)
+    job = drawn.submit(prompt="too large", sampler="greedy", width=256, height=192, batch_size=2, steps=3, seed=-1)
+    assert drawn.events(job)[-1].event == "failed"
+    failed = drawn.client.job(job)
+    assert failed.plan
+    seeds = [image["seed"] for image in failed.plan["images"]]
 
-    async def act(app: Workstation, pilot: Pilot[None]) -> None:
-        from sdterm.tui.remedies import remedies
+    def chosen(key: str, happened: Callable[[], bool]) -> None:
+        async def act(app: Workstation, pilot: Pilot[None]) -> None:
+            await until(pilot, lambda: app.state.host == "up")
+            app.offer_remedies(job, "Out of memory.", remedies("out_of_memory"))
+            await until(pilot, lambda: isinstance(app.screen, Ask) and "one image at a time" in screen_text(app))
+            await pilot.press(key)
+            await until(pilot, happened)
 
-        await until(pilot, lambda: app.state.host == "up")
-        app.offer_remedies(job, "Out of memory.", remedies("out_of_memory"))
-        await until(pilot, lambda: isinstance(app.screen, Ask) and "one image at a time" in screen_text(app))
-        newest = drawn.client.jobs(limit=1).jobs[0].id
-        await pilot.press("1")
-        await until(pilot, lambda: drawn.client.jobs(limit=1).jobs[0].id > newest)
-        asked = drawn.client.job(drawn.client.jobs(limit=1).jobs[0].id).request
-        assert (asked.width, asked.height, asked.prompt) == (192, 128, "too large")
-        drawn.client.cancel(drawn.client.jobs(limit=1).jobs[0].id)
+        drive(drawn, act)
 
-    drive(drawn, act)
+    def newest() -> Job:
+        return drawn.client.jobs(limit=1).jobs[0]
+
+    chosen("1", lambda: newest().id > job and newest().state == "failed")
+    smaller = drawn.client.job(newest().id).request
+    assert (smaller.width, smaller.height, smaller.seed) == (192, 128, seeds[0])
+    jobs = newest().id
+    chosen("2", lambda: drawn.client.job(job).state == "done")
+    assert newest().id == jobs, "it is the same job"
+    assert [picture.seed for picture in reversed(drawn.client.pictures(job=job).pictures)] == seeds
 
 
 def test_a_model_is_loaded_hashed_and_freed_by_keys(drawn: Running) -> None:

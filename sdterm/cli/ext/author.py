@@ -139,14 +139,14 @@ def _found(context: click.Context, name: str) -> Path:
 def _loading(path: Path) -> str:
     """Why it cannot be loaded; empty if it can. Another process tries."""
     from sdterm.core.extensions.discovery import built_ins
-    from sdterm.core.extensions.probe import ProbeError, answer, question
+    from sdterm.core.extensions.probe import ProbeError, offered, question
     from sdterm.core.extensions.source import Source, digest
 
     sources = [*built_ins(), Source(path.stem, "extension", str(path), digest(path))]
     command = [sys.executable, "-P", "-m", "sdterm.core.extensions.probe"]
     done = subprocess.run(command, input=question(sources), stdout=subprocess.PIPE, check=False)
     try:
-        tried = answer(done.stdout)
+        tried = offered(done.stdout)
     except ProbeError as error:
         return f"{path.name}: {error}"
     return next((f"{path.name}: {entry.error}" for entry in tried.plugins if entry.error), "")

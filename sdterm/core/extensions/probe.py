@@ -1,9 +1,10 @@
 """Trying out plugins where they can harm nobody: in a child of a helper process that has imported what nearly every
 plugin imports, so that a try costs milliseconds.
 
-`python -m sdterm.core.extensions.probe`, spawned by the host. Each line on standard input is a list of sources, and is
-answered by one line: the catalogue of the set they make, or how trying them ended the child. An empty list is not
-answered: it says that tries are to come soon, and the helper imports what takes long.
+`python -m sdterm.core.extensions.probe`, spawned by the host. Each line on standard input has a list of sources and one
+of checkpoints, and is answered by one line: the catalogue of the set that the sources make, or, where there are
+checkpoints, what that set knows each of them as; or how trying ended the child. A line without sources is not answered:
+it says that tries are to come soon, and the helper imports what takes long.
 """
 
 import contextlib
@@ -18,6 +19,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -25,6 +27,8 @@ import psutil
 from sdterm.core.catalogue import Catalogue, catalogue_of
 from sdterm.core.extensions.discovery import built_ins
 from sdterm.core.extensions.source import Source
+from sdterm.core.library import CheckpointFile
+from sdterm.core.recognition import Recognition, recognition
 from sdterm.core.registry import plugin_set
 
 TIME_LIMIT = 15.0
@@ -40,17 +44,27 @@ class ProbeError(Exception):
     """Trying a set ended the child; a sentence without its end says how."""
 
 
-def question(sources: Sequence[Source]) -> bytes:
+def question(sources: Sequence[Source], checkpoints: Sequence[Path] = ()) -> bytes:
     """What the helper is asked."""
-    return json.dumps([asdict(source) for source in sources]).encode() + b"\n"
+    asked = {"sources": [asdict(source) for source in sources], "checkpoints": [str(path) for path in checkpoints]}
+    return json.dumps(asked).encode() + b"\n"
 
 
-def answer(line: bytes) -> Catalogue:
-    """What it answered. Raises ProbeError."""
-    said = json.loads(line)
-    if "ended" in said:
-        raise ProbeError(said["ended"])
-    return Catalogue.model_validate(said["catalogue"])
+def offered(line: bytes) -> Catalogue:
+    """What a set offers, by the helper's answer. Raises ProbeError."""
+    return Catalogue.model_validate(_said(line))
+
+
+def recognised(line: bytes) -> list[Recognition]:
+    """What a set knows the checkpoints as, in the order asked for. Raises ProbeError."""
+    return [Recognition.model_validate(each) for each in _said(line)]
+
+
+def _said(line: bytes) -> Any:
+    answer = json.loads(line)
+    if "ended" in answer:
+        raise ProbeError(answer["ended"])
+    return answer["said"]
 
 
 def serve() -> None:
@@ -60,8 +74,9 @@ def serve() -> None:
     os.dup2(2, 1)  # whatever prints must not get between the answers
     plugin_set(built_ins())
     for line in sys.stdin.buffer:
-        if sources := [Source(**fields) for fields in json.loads(line)]:
-            replies.write(json.dumps(_try(sources)).encode() + b"\n")
+        asked = json.loads(line)
+        if sources := [Source(**fields) for fields in asked["sources"]]:
+            replies.write(json.dumps(_try(sources, asked["checkpoints"])).encode() + b"\n")
             replies.flush()
         else:
             _warm_up()
@@ -75,11 +90,11 @@ def _warm_up() -> None:
     gc.freeze()  # a collection in a child would copy every page it looks at
 
 
-def _try(sources: Sequence[Source]) -> dict[str, Any]:
+def _try(sources: Sequence[Source], checkpoints: Sequence[str]) -> dict[str, Any]:
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
-        _be_tried(sources, writing)
+        _be_tried(sources, checkpoints, writing)
     os.close(writing)
     deadline = time.monotonic() + TIME_LIMIT
     said = b""
@@ -95,7 +110,7 @@ def _try(sources: Sequence[Source]) -> dict[str, Any]:
             said += part
             if len(said) > MOST_BYTES:
                 return {"ended": "it offers more than fits"}
-        return {"catalogue": json.loads(said)}
+        return {"said": json.loads(said)}
     finally:
         os.close(reading)
         for kill in (os.killpg, os.kill):  # with whatever it started; and itself, if it left its group
@@ -105,15 +120,20 @@ def _try(sources: Sequence[Source]) -> dict[str, Any]:
             os.waitpid(child, 0)
 
 
-def _be_tried(sources: Sequence[Source], writing: int) -> None:
-    """In the child: load the set, say what it offers, and end at once."""
+def _be_tried(sources: Sequence[Source], checkpoints: Sequence[str], writing: int) -> None:
+    """In the child: load the set, say what it offers or knows, and end at once."""
     try:
         os.setpgid(0, 0)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         most = psutil.Process().memory_info().vms + MEMORY_LIMIT
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        said = catalogue_of(plugin_set(sources)).model_dump_json().encode() + b"\n"
+        plugins = plugin_set(sources)
+        if checkpoints:
+            known = [recognition(CheckpointFile(Path(path)), plugins).model_dump() for path in checkpoints]
+            said = json.dumps(known).encode() + b"\n"
+        else:
+            said = catalogue_of(plugins).model_dump_json().encode() + b"\n"
         while said:
             said = said[os.write(writing, said) :]
         os._exit(0)

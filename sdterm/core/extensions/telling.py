@@ -20,6 +20,8 @@ def told(proposal: Proposal) -> Iterator[str]:
         yield f"  {manifest.description}"
     if manifest.authors or manifest.license:
         yield f"  by {', '.join(manifest.authors) or 'nobody named'}; license: {manifest.license or 'not said'}"
+    if manifest.homepage:
+        yield f"  {manifest.homepage}"
     yield f"  {proposal.files} file(s), {proposal.size / 1024:.0f} KiB; content {record.digest}"
     if before:
         for what, names in vars(proposal.changes).items():

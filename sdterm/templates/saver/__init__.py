@@ -24,4 +24,4 @@ def encode(image: NDArray[Any], infotext: str) -> bytes:
 
 @hookimpl
 def sdterm_output_savers() -> list[OutputSaver]:
-    return [OutputSaver(id="my_extension", label="My extension", suffix=".tiff", mime="image/tiff", encode=encode)]
+    return [OutputSaver(id="my_extension", label="My extension", suffix=".tiff", encode=encode)]

@@ -12,7 +12,7 @@ SAVER = """
 from sdterm.hooks import OutputSaver, hookimpl
 @hookimpl
 def sdterm_output_savers():
-    return [OutputSaver({id!r}, {id!r}, '.x', 'x/x', lambda image, infotext: {says})]
+    return [OutputSaver({id!r}, {id!r}, '.x', lambda image, infotext: {says})]
 """
 
 

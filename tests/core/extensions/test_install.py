@@ -19,6 +19,7 @@ from sdterm.core.extensions.listing import find_listed, listed
 from sdterm.core.extensions.records import FOLDER, notes, read_records
 from sdterm.core.extensions.slug import alike, check_slug, slug_of
 from sdterm.core.extensions.source import Source
+from sdterm.core.extensions.telling import told
 from sdterm.core.names import UnknownNameError
 from sdterm.core.registry import load_plugins
 from tests.core.extensions.making import folder, saver, wheel, zip_of
@@ -67,13 +68,14 @@ def extension(root: Path, slug: str = "soft-euler") -> Source:
 
 
 def test_a_proposal_says_everything_and_changes_nothing(root: Path, source: Path) -> None:
-    write(source, more='capabilities = ["network"]\ndescription = "Softer."')
+    write(source, more='capabilities = ["network"]\ndescription = "Softer."\nhomepage = "https://example.org/soft"')
     (source / "fast.bin").write_bytes(b"\x7fELF...")
     proposal = prepare_install(root, str(source), quiet)
     assert (proposal.slug, proposal.record.version, proposal.files) == ("soft-euler", "1.0", 4)
     assert proposal.record.capabilities == proposal.new_capabilities == ("network",)
     assert proposal.native == ("fast.bin",) and "compiled code" in proposal.warnings[0]
     assert proposal.changes.added == ("__init__.py", "data/curve.json", "extension.toml", "fast.bin")
+    assert {"  Softer.", "  https://example.org/soft"} <= {*told(proposal)}
     assert not list((root / "extensions").iterdir()) and not read_records(root)
     discard(proposal)
     assert not list((root / FOLDER / ".staging").iterdir())

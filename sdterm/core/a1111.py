@@ -1,0 +1,27 @@
+"""The names of samplers and schedules that core knows: those that A1111 and its kin wrote into pictures.
+
+Core looks everything else up among what plugins offer; these stand for rules that are older than those names.
+"""
+
+from collections.abc import Mapping
+
+UNIFORM = "Uniform"
+"""The schedule that "Automatic" is where a sampler has none of its own."""
+
+ALWAYS_KARRAS = frozenset({"Restart"})
+"""Samplers whose default schedule is older than A1111 1.9, the first that wrote schedules down."""
+
+PADDED_BEFORE_1_6 = frozenset({"DDIM", "PLMS"})
+"""Samplers for which A1111 before 1.6 made prompt and negative prompt equally long."""
+
+FORMER_KEYS: Mapping[str, str] = {"Eta DDIM": "Eta"}
+"""An option's key in an infotext → what it was called before 1.6, when every sampler's eta was one."""
+
+NOVELAI_SAMPLERS: Mapping[str, str] = {
+    "k_dpmpp_2s_ancestral": "DPM++ 2S a",
+    "k_dpm_2_ancestral": "DPM2 a",
+    "k_dpm_adaptive": "DPM adaptive",
+    "k_dpmpp_2m_sde": "DPM++ 2M SDE",
+    "ddim_v3": "DDIM",
+}
+"""NovelAI's names that are no alias of a sampler."""

@@ -1,0 +1,88 @@
+"""Commands that list or read run no extension, and no bad one keeps them from their work."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import environment
+
+MINE = """
+from sdterm.hooks import Option, Sampler, hookimpl
+{more}
+
+@hookimpl
+def sdterm_samplers():
+    return [Sampler("mine", "Mine", lambda *a, **k: None, options=(Option("twist", 0.5, "", 0, 1),))]
+"""
+INFOTEXT = "a house\nSteps: 3, Sampler: Mine, CFG scale: 7.0, Seed: 1, Size: 64x64, Twist: 0.25"
+READERS = (
+    ["samplers"],
+    ["plugins"],
+    ["prompt", "a house", "--sampler", "Mine"],
+    ["info", "INFOTEXT"],
+    ["generate", "--from", "INFOTEXT", "--detach"],
+)
+
+
+class Place:
+    """A data folder, and the commands that look at it."""
+
+    def __init__(self, data: Path) -> None:
+        self.data, self.extensions = data, data / "extensions"
+        self.extensions.mkdir(parents=True)
+        (data / "text.txt").write_text(INFOTEXT)
+
+    def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        words = [str(self.data / "text.txt") if word == "INFOTEXT" else word for word in arguments]
+        env = environment(SDTERM_DATA=str(self.data))
+        command = [sys.executable, "-m", "sdterm", *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, env=env)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    found = Place(tmp_path / "data")
+    yield found
+    assert found.run("host", "stop").returncode == 0
+
+
+def test_without_a_host_an_extension_that_ends_its_process_is_a_sentence(place: Place) -> None:
+    (place.extensions / "deadly.py").write_text("import os\nos._exit(3)\n")
+    for command in READERS:
+        done = place.run(*command)
+        assert done.returncode == 1, command
+        assert done.stderr.startswith("Error: Loading the plugins ended the process (exit code 3)."), command
+        assert "--disable-all-extensions" in done.stderr
+
+
+def test_reading_imports_no_extension_and_knows_what_it_gives(place: Place) -> None:
+    mark = f"import os; open({str(place.data / 'pids')!r}, 'a').write(f'{{os.getpid()}} ')"
+    (place.extensions / "mine.py").write_text(MINE.format(more=mark))
+    for command in READERS[:-1]:
+        env = environment(SDTERM_DATA=str(place.data))
+        words = [str(place.data / "text.txt") if word == "INFOTEXT" else word for word in command]
+        reader = subprocess.Popen([sys.executable, "-m", "sdterm", *words], stdout=subprocess.PIPE, env=env)
+        shown = reader.communicate(timeout=120)[0].decode()
+        assert reader.returncode == 0 and (command[0] == "prompt" or "Mine" in shown), command
+        assert str(reader.pid) not in (place.data / "pids").read_text().split(), command
+    assert json.loads(place.run("info", "INFOTEXT", "--json").stdout)["request"]["sampler_options"] == {"twist": 0.25}
+
+
+def test_where_a_host_runs_everybody_sees_what_serves(place: Place) -> None:
+    (place.extensions / "mine.py").write_text(MINE.format(more=""))
+    assert place.run("host", "start").returncode == 0
+    assert "Mine" in place.run("samplers").stdout
+    (place.extensions / "deadly.py").write_text("import os\nos._exit(3)\n")
+    (place.extensions / "mine.py").write_text("raise RuntimeError('half written')")
+    for command in READERS:
+        done = place.run(*command)
+        assert done.returncode == 0, (command, done.stderr)
+        assert command[0] in ("prompt", "generate") or "Mine" in done.stdout, command
+    shown = place.run("plugins").stdout
+    assert "not loaded: loading it ended the process (exit code 3)" in shown
+    assert "The newest version was not loaded, this is the one before it: RuntimeError: half written" in shown
+    assert place.run("samplers", "--disable-all-extensions").stdout.count("Mine") == 0
