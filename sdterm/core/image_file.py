@@ -6,14 +6,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from sdterm.core import infotext
 from sdterm.core.a1111 import NOVELAI_SAMPLERS
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
 _MOST = 1 << 20  # characters or bytes of text; A1111's own longest are a few KB
@@ -62,8 +64,10 @@ def infotext_from(source: str) -> str:
     return found
 
 
-def read_pixels(file: Path | bytes) -> NDArray[np.uint8]:
+def read_pixels(file: Path | bytes) -> "NDArray[np.uint8]":
     """The picture as uint8 [H, W, 3]. Raises ImageFileError."""
+    import numpy as np  # the host reads infotexts alone, and starts without it
+
     with _opened(file) as image:
         if image is None:
             raise ImageFileError(f"{file!s:.100} cannot be read: it is no image.")
