@@ -296,5 +296,5 @@ class Drawing(Form):
             otherwise = applied(changes, details)
             if isinstance(otherwise, dict):
                 await self.submit(otherwise)
-            else:
-                await self.ask(lambda host: host.retry(job, otherwise))
+            elif await self.ask(lambda host: host.retry(job, otherwise)) is not None:
+                self.say(tr("#{job} is queued.", job=job))

@@ -100,7 +100,6 @@ def test_what_is_set_by_name_reaches_the_picture(sdterm: Run, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["generate", ""], ["prompt", "empty"]),
         (["generate", "x" * 100_000], ["prompt", "100,000", "65,536"]),
         (["generate", "red \x1b[31mhouse"], ["prompt", "U+001B", "position 4"]),
         (["generate", "x", "--negative", "\x07"], ["negative_prompt", "U+0007"]),
