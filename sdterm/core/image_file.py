@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from sdterm.core import infotext
+from sdterm.core.files import regular
 
 _EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
 _MOST = 1 << 20  # characters or bytes of text; A1111's own longest are a few KB
@@ -186,7 +187,7 @@ def _unicode_encoding(content: bytes) -> str:
 def _text_file(path: Path) -> str:
     """A text file's content: UTF-8, or UTF-16 with its mark, as Windows writes both."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=regular) as file:
             content = file.read(_MOST + 1)
         if len(content) > _MOST:
             raise ImageFileError(f"{path} cannot be read: it is no image, and too long for an infotext.")

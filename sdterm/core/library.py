@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from sdterm.core.config import Settings
 from sdterm.core.dataroot import CHECKPOINTS, EMBEDDED_MODEL
+from sdterm.core.files import regular
 from sdterm.core.names import find, printable
 from sdterm.core.output import write_atomically
 
@@ -83,7 +84,8 @@ class CheckpointFile:
     def preview(self) -> Mapping[str, Any] | None:
         path = self.path.with_suffix(".preview.json")
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            with open(path, encoding="utf-8", opener=regular) as file:
+                content = json.load(file)
         except (OSError, ValueError):
             return None  # previews are a courtesy: without a fitted map the family has a general one
         return content if isinstance(content, dict) else None
@@ -100,7 +102,9 @@ class CheckpointFile:
 
     def _open(self, framework: str = "np") -> Any:
         try:
-            with self.path.open("rb"):  # the system's own word on why not, which safetensors does not pass on
+            with open(
+                self.path, "rb", opener=regular
+            ):  # the system's own word on why not, which safetensors does not pass on
                 pass
             return safe_open(self.path, framework=framework)
         except SafetensorError as error:
@@ -109,7 +113,7 @@ class CheckpointFile:
                 "It may be an unfinished download: fetch it again."
             ) from error
         except OSError as error:
-            reason = os.strerror(error.errno) if error.errno else _line(error)
+            reason = error.strerror or _line(error)
             raise ModelFileError(f"{self.path} cannot be read: {reason}.") from error
 
 
@@ -174,7 +178,7 @@ class Library:
         """Of the whole file, hex; A1111's model hash is its first 10 digits. Cached by size, mtime and inode."""
         if known := self.known_hash(path):
             return known
-        with path.open("rb") as file:
+        with open(path, "rb", opener=regular) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         self._remember(path, {"sha256": digest})
         return digest
@@ -185,7 +189,7 @@ class Library:
         try:
             if known := self._entry(path).get("old"):
                 return str(known)
-            with path.open("rb") as file:
+            with open(path, "rb", opener=regular) as file:
                 file.seek(0x100000)
                 digest = hashlib.sha256(file.read(0x10000)).hexdigest()[:_OLD_DIGITS]
             self._remember(path, {"old": digest})

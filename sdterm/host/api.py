@@ -4,13 +4,12 @@ import errno
 import logging
 import sqlite3
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
-from starlette.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -48,7 +47,8 @@ from sdterm.host.database import is_full
 from sdterm.host.home import Home
 from sdterm.host.jobs import UnknownJobError, WrongStateError
 from sdterm.host.pictures import UnknownPictureError
-from sdterm.host.thumbnail import ThumbnailError, thumbnail
+from sdterm.host.threads import SlowDiskError
+from sdterm.host.thumbnail import ThumbnailError
 from sdterm.request import RequestError, make_request
 
 _log = logging.getLogger(__name__)
@@ -65,6 +65,7 @@ ERRORS: tuple[tuple[type[Exception], int, str], ...] = (
     (WrongStateError, 409, "wrong_state"),
     (CatalogueError, 503, "plugins_broken"),
     (ThumbnailError, 410, "no_image"),
+    (SlowDiskError, 503, "slow_disk"),
 )
 """What a function may raise → status, code. Its message is the answer."""
 
@@ -165,7 +166,7 @@ def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
     @router.get("/models")
     async def models() -> list[Model]:
         """The checkpoints that can be drawn with."""
-        return await run_in_threadpool(home.models)
+        return await home.threads.run(home.models)
 
     @router.post("/models/load", status_code=202)
     async def load_model(which: ModelName) -> None:
@@ -185,17 +186,17 @@ def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
     @router.post("/prompt")
     async def prompt(words: Words) -> PromptReading:
         """How a prompt is read: what in it does not do what it looks like, and its tokens."""
-        return await run_in_threadpool(home.read_prompt, words)
+        return await home.threads.run(partial(home.read_prompt, words))
 
     @router.get("/styles")
     async def styles() -> list[Style]:
         """The styles that jobs can name."""
-        return await run_in_threadpool(home.styles)
+        return await home.threads.run(home.styles)
 
     @router.get("/networks")
     async def networks() -> Networks:
         """The networks and embeddings that prompts can name."""
-        return await run_in_threadpool(home.networks)
+        return await home.threads.run(home.networks)
 
     @router.get("/extensions")
     async def extensions() -> list[Extension]:
@@ -220,26 +221,23 @@ def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
         job: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
     ) -> PicturePage:
         """Saved pictures, the newest first; `q`: a filter, like `lake sampler:euler steps>=20 -seed:7`."""
-        return home.pictures.page(q, limit, cursor, job)
+        return await home.pictures.page(q, limit, cursor, job)
 
     @router.get("/pictures/{picture}")
     async def picture(picture: Identifier) -> Picture:
         """What is known of a picture."""
-        return home.pictures.get(picture)
+        return await home.pictures.get(picture)
 
-    @router.get("/pictures/{picture}/file", response_class=FileResponse)
-    async def picture_file(picture: Identifier) -> FileResponse:
+    @router.get("/pictures/{picture}/file", response_class=StreamingResponse)
+    async def picture_file(picture: Identifier) -> StreamingResponse:
         """The file as it was saved."""
-        path = Path(home.pictures.get(picture).path)
-        if not path.is_file():
-            raise ThumbnailError(f"The file of picture {picture} is gone: it was {path}.")
-        return FileResponse(path)
+        file = await home.pictures.file(picture)
+        return StreamingResponse(file.chunks, headers={"content-length": str(file.size)}, media_type=file.media_type)
 
     @router.get("/pictures/{picture}/thumbnail", response_class=Response)
     async def picture_thumbnail(picture: Identifier, size: Annotated[int, Query(ge=16, le=512)] = 128) -> Response:
         """A small JPEG, at most `size` pixels wide and high."""
-        path = Path(home.pictures.get(picture).path)
-        return Response(await run_in_threadpool(thumbnail, path, size), media_type="image/jpeg")
+        return Response(await home.pictures.thumbnail(picture, size), media_type="image/jpeg")
 
     @router.post("/stop", status_code=202)
     async def stop_host() -> None:

@@ -44,6 +44,7 @@ from sdterm.host.extensions import Extensions, NeedsPluginError
 from sdterm.host.jobs import Jobs, WrongStateError
 from sdterm.host.log import EventLog
 from sdterm.host.pictures import Pictures
+from sdterm.host.threads import in_thread
 from sdterm.host.worker import UnusableDeviceError, WorkerLostError, WorkerProcess
 
 MOST_LOST = 3
@@ -313,7 +314,7 @@ class Dispatcher:
 
     async def _talk(self, worker: WorkerProcess, job: int) -> None:
         worker.set_job(job)
-        self._pictures.recover(job)
+        await self._pictures.recover(job)
         details = self._jobs.details(job)
         if self._jobs.wish(job):  # it came while the worker started
             self._settle(job, Cancelled(images=0))
@@ -397,7 +398,7 @@ class Dispatcher:
         failed: Failed | None = None
         if not self._pictures.has(job.id, number):
             try:
-                path = await asyncio.to_thread(self._save, job, event, asyncio.get_running_loop())
+                path = await in_thread(partial(self._save, job, event, asyncio.get_running_loop()))
                 self._pictures.written(job.id, event.model_copy(update={"path": str(path)}))
             except OSError as error:
                 with contextlib.suppress(sqlite3.Error):

@@ -13,6 +13,7 @@ import logging
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from sdterm.events import ExtensionChanged
 from sdterm.hooks import OutputSaver
 from sdterm.host.log import EventLog
 from sdterm.host.prober import Prober
+from sdterm.host.threads import in_thread
 from sdterm.host.watch import Watch
 from sdterm.request import GenerationRequest, RequestError
 
@@ -203,13 +205,13 @@ class Extensions:
         def hint() -> None:
             loop.call_soon_threadsafe(self._news.set)
 
-        watch = await asyncio.to_thread(Watch, hint)
+        watch = await in_thread(partial(Watch, hint))
         try:
             while True:
                 hinted = False
                 try:
                     await self.settled()
-                    hinted = await asyncio.to_thread(watch.over, self._places())
+                    hinted = await in_thread(lambda: watch.over(self._places()))
                 except Exception:  # a full disk, or a defect: what serves goes on serving
                     _log.exception("extensions")
                 with contextlib.suppress(TimeoutError):
@@ -239,7 +241,7 @@ class Extensions:
 
     async def _look(self) -> None:
         """Bring in what has changed."""
-        found = await asyncio.to_thread(self._found)
+        found = await in_thread(self._found)
         seen = [[s.slug, s.digest, s.refusal, s.notice, s.site] for s in found]
         if self._current and seen == self._seen:
             return
@@ -267,14 +269,14 @@ class Extensions:
                 choice.reject(source.slug, why)
                 continue
             try:
-                choice.chosen[source.slug] = candidate = await asyncio.to_thread(freeze, self._root, source)
+                choice.chosen[source.slug] = candidate = await in_thread(partial(freeze, self._root, source))
             except UnsettledError as error:
                 _log.info("%s", error)
                 choice.unsettled = True
                 choice.chosen[source.slug] = _instead(source, served, "its files are being changed")
                 continue
             choice.new.add(source.slug)
-            if mistakes := await asyncio.to_thread(_mistakes, candidate):
+            if mistakes := await in_thread(partial(_mistakes, candidate)):
                 choice.reject(source.slug, mistakes)
         return choice
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from sdterm import __version__
@@ -40,7 +41,10 @@ from sdterm.host.extensions import Extensions
 from sdterm.host.jobs import Jobs, UnknownJobError
 from sdterm.host.log import EventLog
 from sdterm.host.pictures import Pictures
+from sdterm.host.threads import Threads
 
+THREADS, DISK_LIMIT = 16, 30.0
+"""How many requests look at files at a time, and seconds that each may take."""
 FAILED_TAPE_KEPT = 7 * 24 * 3600.0
 """Seconds."""
 
@@ -56,6 +60,7 @@ class Home:
         self._started = clock()
         self._touched = time.monotonic()
         self._clock = clock
+        self.threads = Threads(THREADS, DISK_LIMIT)
         devices = devices_of(settings["device"], os.environ)
         self.database = Database(place.database)
         self.log = EventLog(self.database, clock, self._snapshot)
@@ -142,12 +147,12 @@ class Home:
         choose_parts(request, plugins)
         for name in request.memory:
             plugins.optimizer(name)
-        styles = await asyncio.to_thread(styles_of, self.settings)
+        styles = await self.threads.run(partial(styles_of, self.settings))
         for name in request.styles:
             find("style", name, {known: known for known in styles}, more=" They are read from styles.csv.")
         if request.model is not None:
-            await asyncio.to_thread(library_of(self.settings).find, request.model)
-        await asyncio.to_thread(ready, (submission.saving or self.saving()).folder)
+            await self.threads.run(partial(library_of(self.settings).find, request.model))
+        await self.threads.run(partial(ready, (submission.saving or self.saving()).folder))
 
     def saving(self) -> Saving:
         return saving_of(self.settings)
@@ -161,11 +166,11 @@ class Home:
 
     async def load_model(self, name: str) -> None:
         """Have a checkpoint read now. Raises FieldError, WrongStateError."""
-        self.dispatcher.preload((await asyncio.to_thread(self.checkpoints.find, name)).path)
+        self.dispatcher.preload((await self.threads.run(partial(self.checkpoints.find, name))).path)
 
     async def hash_model(self, name: str) -> None:
         """Have a checkpoint's SHA-256 computed. Raises FieldError."""
-        self.checkpoints.compute_hash(await asyncio.to_thread(self.checkpoints.find, name))
+        self.checkpoints.compute_hash(await self.threads.run(partial(self.checkpoints.find, name)))
 
     def styles(self) -> list[Style]:
         """What the styles files hold now. Raises StylesError."""

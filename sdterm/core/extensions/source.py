@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from sdterm.core.files import regular
+
 
 @dataclass(frozen=True)
 class Source:
@@ -31,20 +33,23 @@ def digest(path: Path) -> str:
     for file in files_of(path):
         content.update(f"{file.relative_to(path) if file != path else file.name}\0".encode(errors="surrogateescape"))
         try:
-            content.update(file.read_bytes())
+            with open(file, "rb", opener=regular) as opened:
+                content.update(opened.read())
         except OSError:
             content.update(b"unreadable")  # loading it will say why
     return content.hexdigest()[:16]
 
 
 def files_of(path: Path) -> list[Path]:
-    """The files that an extension consists of, sorted: not what version control, editors and Python leave there."""
+    """The files that an extension consists of, sorted: not what version control, editors and Python leave there, and no
+    pipes or devices."""
     if not path.is_dir():
         return [path]
     found = []
     for folder, folders, files in os.walk(path):
         folders[:] = (name for name in folders if not is_left_behind(name))
-        found += [Path(folder, name) for name in files if not is_left_behind(name)]
+        here = (Path(folder, name) for name in files if not is_left_behind(name))
+        found += [path for path in here if path.is_file()]
     return sorted(found)
 
 
