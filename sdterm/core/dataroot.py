@@ -5,6 +5,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from sdterm.core.files import legible
+
 PACKAGE = Path(__file__).resolve().parent.parent
 CHECKPOINTS = Path("models", "Stable-diffusion")
 LORAS = Path("models", "Lora")
@@ -27,6 +29,11 @@ def data_root(chosen: str | None, environ: Mapping[str, str]) -> Path:
 
 def prepare(root: Path) -> None:
     """Make the folders people look for, and copy in the shipped example the first time. Raises DataRootError."""
+    if legible(str(root)) != str(root):
+        raise DataRootError(
+            f"The data folder {legible(str(root))} has a name that is not UTF-8. Rename it, or choose another with "
+            "--data-dir or SDTERM_DATA."
+        )
     try:
         for folder in (CHECKPOINTS, "embeddings", "extensions", "localizations", "outputs"):
             first_time = not (root / folder).is_dir()

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from sdterm.core.config import Settings
 from sdterm.core.dataroot import CHECKPOINTS, EMBEDDED_MODEL
-from sdterm.core.files import regular
+from sdterm.core.files import legible, regular
 from sdterm.core.names import find, printable
 from sdterm.core.output import write_atomically
 
@@ -30,6 +30,9 @@ _OLD_DIGITS = 8  # of the hash that A1111 wrote until 2023
 class ModelFileError(ValueError):
     """A model file cannot be used; the message says which and why."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(legible(message))
+
 
 @dataclass(frozen=True)
 class CheckpointFile:
@@ -41,7 +44,7 @@ class CheckpointFile:
 
     @property
     def name(self) -> str:
-        return self.path.stem
+        return legible(self.path.stem)
 
     @property
     def embedded(self) -> bool:
@@ -102,11 +105,10 @@ class CheckpointFile:
 
     def _open(self, framework: str = "np") -> Any:
         try:
-            with open(
-                self.path, "rb", opener=regular
-            ):  # the system's own word on why not, which safetensors does not pass on
-                pass
-            return safe_open(self.path, framework=framework)
+            with open(self.path, "rb", opener=regular) as file:  # safetensors does not pass on the system's own word
+                path = str(self.path)
+                readable = path if legible(path) == path else f"/dev/fd/{file.fileno()}"  # torch takes UTF-8 only
+                return safe_open(readable, framework=framework)
         except SafetensorError as error:
             raise ModelFileError(
                 f"{self.path.name} is no sound .safetensors file ({_line(error)}). "
@@ -141,10 +143,11 @@ class Library:
         names: dict[str, CheckpointFile] = {}
         hashes = self.known_hashes(checkpoint.path for checkpoint in checkpoints)
         for checkpoint in reversed(checkpoints):  # the first of two with one name wins
-            names |= {checkpoint.name: checkpoint, checkpoint.path.name: checkpoint, str(checkpoint.path): checkpoint}
+            called = (checkpoint.path.stem, checkpoint.path.name, str(checkpoint.path))
+            names |= {legible(name): checkpoint for name in called}
             if known := hashes.get(checkpoint.path):
                 names |= {known[:10]: checkpoint, known: checkpoint}
-        return find("model", name, names, more=f" Checkpoints go to {self.root / CHECKPOINTS}.")
+        return find("model", legible(name), names, more=f" Checkpoints go to {self.root / CHECKPOINTS}.")
 
     def with_hash(self, digest: str, *, read_at_most: int = 0) -> CheckpointFile | None:
         """The checkpoint with that hash: A1111's old one (8 digits), its new one (10) or the whole SHA-256.
@@ -240,7 +243,7 @@ def library_of(settings: Settings) -> Library:
 
 def file_stems(folder: Path, suffixes: Sequence[str] = NETWORK_SUFFIXES) -> list[str]:
     """The names by which prompts call the networks or embeddings below a folder."""
-    return sorted({path.stem for path in _model_files(folder, suffixes)})
+    return sorted({legible(path.stem) for path in _model_files(folder, suffixes)})
 
 
 def _model_files(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> Iterator[Path]:

@@ -7,11 +7,12 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from errno import EDQUOT, ENOSPC
+from errno import EDQUOT, EILSEQ, ENOSPC
 from itertools import count
 from pathlib import Path
 
 from sdterm.core.config import Settings
+from sdterm.core.files import legible
 from sdterm.core.naming import NameFacts, check_folder_pattern, check_pattern, file_names, folder_name
 from sdterm.events import Event, Failed, Grid, Image, Started
 from sdterm.request import GenerationRequest
@@ -86,10 +87,16 @@ class Saving:
 
 
 def saving_of(settings: Settings, out: Path | None = None) -> Saving:
-    """Where these settings put images. `out` is the very folder; below the outputs folder the pattern makes more."""
+    """Where these settings put images. `out` is the very folder; below the outputs folder the pattern makes more.
+    Raises OutputFolderError if the folder's name cannot be stored."""
     outputs = Path(settings["outdir"] or settings.root / "outputs").expanduser()
+    folder = (out or outputs).absolute()
+    if (name := legible(str(folder))) != str(folder):
+        raise OutputFolderError(
+            EILSEQ, f"Images cannot be saved in {name}: its name is not UTF-8. Choose another folder."
+        )
     return Saving(
-        (out or outputs).absolute(),
+        folder,
         filename_pattern=settings["filename_pattern"],
         directory_pattern="" if out else settings["directory_pattern"],
         add_number=settings["add_number"],

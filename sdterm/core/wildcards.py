@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
-from sdterm.core.files import regular
+from sdterm.core.files import legible, regular
 from sdterm.core.names import printable
 from sdterm.request import RequestError
 
@@ -40,7 +40,7 @@ class Wildcards(Mapping[str, tuple[str, ...]]):
                 if file.suffix != ".txt" or name.startswith(".") or not file.is_file():
                     continue
                 if file.resolve().is_relative_to(root):
-                    found[file.relative_to(root).with_suffix("").as_posix()] = file
+                    found[legible(file.relative_to(root).with_suffix("").as_posix())] = file
             if len(found) > MOST_FILES:
                 raise RequestError(f"There are more than {MOST_FILES:,} files in {self._folder}.")
         return found

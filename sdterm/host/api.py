@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sdterm import __version__
 from sdterm.core.catalogue import Catalogue, CatalogueError
+from sdterm.core.files import legible
 from sdterm.core.jobs import (
     Extension,
     FieldError,
@@ -270,7 +271,7 @@ async def _only_known_parameters(request: Request) -> None:
 
 
 def _problem(status: int, code: str, message: str, field: str | None = None) -> JSONResponse:
-    return JSONResponse(Problem(code=code, message=message, field=field).model_dump(), status)
+    return JSONResponse(legible(Problem(code=code, message=message, field=field).model_dump()), status)
 
 
 def _answer(status: int, code: str) -> Callable[[Request, Exception], JSONResponse]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sdterm.core.config import Settings
+from sdterm.core.files import legible
 from sdterm.core.jobs import FieldError, Model
 from sdterm.core.library import CheckpointFile, Library, ModelFileError, library_of
 from sdterm.core.names import UnknownNameError, printable
@@ -42,7 +43,7 @@ class Checkpoints:
                 found.append(
                     Model(
                         name=checkpoint.name,
-                        path=str(checkpoint.path),
+                        path=legible(str(checkpoint.path)),
                         size=checkpoint.path.stat().st_size,
                         sha256=hashes.get(checkpoint.path),
                         embedded=checkpoint.embedded,
@@ -101,7 +102,7 @@ class Checkpoints:
             try:
                 family, match = recognise(checkpoint, self._built_in)
                 said = {"family": family.label, "native_size": match.native_size}
-                self._recognised[key] = {**said, "usable": match.refusal is None, "note": match.refusal or ""}
+                self._recognised[key] = {**said, "usable": match.refusal is None, "note": legible(match.refusal or "")}
             except (ModelFileError, PluginError) as error:
                 self._recognised[key] = {"usable": False, "note": str(error)}
         return self._recognised[key]

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from sdterm.core.catalogue import CatalogueError
 from sdterm.core.config import Settings
 from sdterm.core.extensions.source import Source
+from sdterm.core.files import legible
 from sdterm.core.jobs import GRID, JobDetails, Progress, Resumption, WorkerView
 from sdterm.core.names import printable
 from sdterm.core.naming import NameFacts
@@ -231,7 +232,7 @@ class Dispatcher:
                 await worker.start()
             worker.set_loading()
             serving = await self._extensions.serving()
-            await worker.send("load", model=str(path), sources=[asdict(source) for source in serving.sources])
+            await worker.send("load", model=legible(str(path)), sources=[asdict(source) for source in serving.sources])
             async with aclosing(worker.messages()) as messages:
                 async for message, _ in messages:
                     if message["type"] == "finished":

@@ -12,6 +12,7 @@ from sdterm.core.catalogue import Catalogue
 from sdterm.core.config import SETTINGS, Settings
 from sdterm.core.dataroot import EMBEDDINGS, HYPERNETWORKS, LORAS
 from sdterm.core.devices import devices_of
+from sdterm.core.files import legible
 from sdterm.core.jobs import (
     Health,
     Job,
@@ -120,7 +121,7 @@ class Home:
             pid=os.getpid(),
             data=str(self.settings.root),
             started=self._started,
-            settings={s.key: self.settings[s.key] for s in SETTINGS if s.scope == "host"},
+            settings={s.key: legible(self.settings[s.key]) for s in SETTINGS if s.scope == "host"},
             workers=self.dispatcher.workers,
             queue=self.jobs.queue(),
             last_event=self.log.last,
@@ -212,7 +213,7 @@ class Home:
         return [
             SettingView(
                 key=s.key,
-                value=self.settings[s.key],
+                value=legible(self.settings[s.key]),
                 source=self.settings.values[s.key].source,
                 scope=s.scope,
                 sentence=s.sentence,

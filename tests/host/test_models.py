@@ -14,15 +14,16 @@ import pytest
 
 from sdterm.client import Client, RefusedError
 from sdterm.core.dataroot import CHECKPOINTS, EMBEDDED_MODEL, EMBEDDINGS, HYPERNETWORKS, LORAS
+from sdterm.core.image_file import read_pixels
 from sdterm.core.library import CheckpointFile
 from sdterm.core.plan import recognise
 from sdterm.core.registry import PluginSet
-from sdterm.events import Event, ModelHashed, ModelLoading, Warning
+from sdterm.events import Event, Failed, ModelHashed, ModelLoading, Warning
 from sdterm.hooks import ModelFamily, ModelMatch
 from sdterm.host import checkpoints
 from sdterm.host.home import Home
 from tests.host.conftest import StartHost
-from tests.host.running import Running, names, running
+from tests.host.running import Running, images, names, running
 
 DEMO = "sdterm-demo"
 
@@ -195,6 +196,37 @@ def test_models_are_described_once_for_each_state_of_their_files(
     shutil.copy(EMBEDDED_MODEL, folder / "noise.safetensors")
     assert {model.name: model for model in home.models()}["noise"].usable and sorted(looks[4:]) == ["good", "noise"]
     assert not any(model.loaded for model in home.models())
+
+
+def test_files_whose_names_are_not_utf_8_are_listed_and_chosen_by_what_is_listed(host: Running) -> None:
+    root = host.settings.root
+    odd = Path(os.fsdecode(b"z\xe9"))
+    (root / CHECKPOINTS / odd).mkdir()
+    (root / LORAS).mkdir(parents=True, exist_ok=True)
+    files = [root / CHECKPOINTS / odd / f"{odd}{number}.safetensors" for number in range(2)]
+    files += [root / LORAS / f"{odd}.safetensors"]
+    shutil.copy(EMBEDDED_MODEL, files[0])
+    for path in files[1:]:
+        path.write_bytes(b"no model")
+    try:
+        whole, broken = (model for model in host.client.models() if model.name.startswith("z"))
+        assert (whole.name, whole.usable, broken.name, broken.usable) == ("z\ufffd0", True, "z\ufffd1", False)
+        assert "z\ufffd1.safetensors is no sound" in broken.note
+        assert host.client.networks().lora == ("z\ufffd",)
+        for name in (whole.name, whole.path):
+            events = host.events(host.submit(steps=1, width=64, height=64, model=name))
+            (image,) = images(events)
+            assert "Model: z\ufffd0" in image.infotext and image.path and read_pixels(Path(image.path)).size
+        failed = host.events(host.submit(steps=1, model=broken.path))[-1]
+        assert isinstance(failed, Failed) and failed.code == "bad_model"
+        before = host.client.health().last_event
+        host.client.load_model(whole.name)
+        assert isinstance(told(host.client, before, last=ModelLoading)[-1], ModelLoading)
+        (picture, *_) = host.client.pictures().pictures
+        assert host.client.thumbnail(picture.id)
+    finally:
+        for path in files:
+            path.unlink()
 
 
 def test_styles_and_networks_are_those_of_the_data_folder(host: Running) -> None:

@@ -20,6 +20,7 @@ from sdterm.core.extensions.frozen import frozen
 from sdterm.core.extensions.manifest import ManifestError, read_manifest
 from sdterm.core.extensions.records import Record, RecordsError, own_place, read_records
 from sdterm.core.extensions.source import Source, digest, files_of
+from sdterm.core.files import legible
 
 BUILTINS = (
     "sdterm.plugins.sd1",
@@ -139,7 +140,9 @@ def _off(slug: str) -> str:
 
 def _as_approved(root: Path, path: Path, record: Record) -> Source:
     """What is to run of an extension: itself, its approved copy, or nothing."""
-    source = Source(path.stem, "extension", str(path), digest(path))
+    source = Source(legible(path.stem), "extension", legible(str(path)), digest(path))
+    if source.location != str(path):
+        return replace(source, refusal="its name is not UTF-8: rename it")
     if record.site:
         source = replace(source, site=str(own_place(root, source.slug) / record.site))
     if not record.enabled:
