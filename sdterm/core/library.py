@@ -17,7 +17,7 @@ from sdterm.core.config import Settings
 from sdterm.core.dataroot import CHECKPOINTS, EMBEDDED_MODEL
 from sdterm.core.files import legible, regular
 from sdterm.core.names import find, printable
-from sdterm.core.output import write_atomically
+from sdterm.core.sealed import read_sealed, write_sealed
 
 if TYPE_CHECKING:
     import torch
@@ -216,7 +216,7 @@ class Library:
     def _remember(self, path: Path, hashes: dict[str, str]) -> None:
         entry = self._entry(path) | {"stamp": _stamp(path)} | hashes
         with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
-            write_atomically(self._cache_file, json.dumps(self._entries() | {str(path): entry}, indent=1).encode())
+            write_sealed(self._cache_file, self._entries() | {str(path): entry})
 
     def _entry(self, path: Path) -> dict[str, Any]:
         """What is remembered of a file as it is now. Raises OSError."""
@@ -227,10 +227,7 @@ class Library:
         return self.root / "cache" / "hashes.json"
 
     def _entries(self) -> dict[str, Any]:
-        try:
-            entries = json.loads(self._cache_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
+        entries = read_sealed(self._cache_file)
         return entries if isinstance(entries, dict) else {}
 
 

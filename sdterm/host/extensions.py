@@ -8,7 +8,6 @@ worker, and only then put to use, all together. Whatever goes wrong, what served
 import asyncio
 import contextlib
 import itertools
-import json
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -28,9 +27,9 @@ from sdterm.core.extensions.records import FOLDER, RecordsError, read_records
 from sdterm.core.extensions.source import Source
 from sdterm.core.jobs import Extension
 from sdterm.core.names import UnknownNameError, normal, printable
-from sdterm.core.output import write_atomically
 from sdterm.core.plan import choose_parts
 from sdterm.core.registry import WORDS
+from sdterm.core.sealed import read_sealed, write_sealed
 from sdterm.events import ExtensionChanged
 from sdterm.hooks import OutputSaver
 from sdterm.host.log import EventLog
@@ -220,7 +219,11 @@ class Extensions:
                     await self._until_quiet(loop)
         finally:
             watch.close()
-            await self._prober.end()
+            await self.end()
+
+    async def end(self) -> None:
+        """Let the process go in which plugins are tried out."""
+        await self._prober.end()
 
     async def _until_quiet(self, loop: asyncio.AbstractEventLoop) -> None:
         latest = loop.time() + LONGEST
@@ -329,7 +332,7 @@ class Extensions:
             for name in (offer.label, offer.id, *offer.aliases):
                 self._gave[_named(offer.kind, name)] = offer.plugin
         with contextlib.suppress(OSError):  # the next host tries all again
-            write_atomically(self._kept, json.dumps(self._to_keep(generation)).encode())
+            write_sealed(self._kept, self._to_keep(generation))
         self._tell(generation, begins=not before)
         if before:
             self._adopted()
@@ -376,21 +379,21 @@ class Extensions:
         }
 
     def _restore(self) -> None:
-        """What served when the last host ended, if the same sdterm runs."""
+        """What served when the last host ended, if the same sdterm runs and every frozen copy is what it was."""
         try:
-            kept = json.loads(self._kept.read_text(encoding="utf-8"))
-            if kept["for"] != [__version__, _FORMAT, self._folder is not None, sys.executable]:
+            kept = read_sealed(self._kept)
+            if kept is None or kept["for"] != [__version__, _FORMAT, self._folder is not None, sys.executable]:
                 return
             sources = tuple(Source(**fields) for fields in kept["sources"])
             copies = (source for source in sources if source.origin == "extension" and not source.refusal)
-            if not all(Path(copy.location).exists() for copy in copies):
-                return  # they were cleared away
+            if not all(frozen(self._root, copy.slug, copy.digest) for copy in copies):
+                return
             self._current = Generation(sources, Catalogue.model_validate(kept["catalogue"]))
             self._trouble = {slug: (digest, why) for slug, (digest, why) in kept["trouble"].items()}
             self._aside = {slug: (digest, why) for slug, (digest, why) in kept["aside"].items()}
             self._seen, self._gave = kept["seen"], kept["gave"]
             self._told = self._standing(self._current)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             self._current = None
 
 

@@ -1,5 +1,6 @@
 """Extensions that are written, broken, moved and deleted while a host draws with them."""
 
+import asyncio
 import os
 import shutil
 import time
@@ -10,8 +11,12 @@ from typing import Any
 
 import pytest
 
+from sdterm.core.catalogue import Catalogue
 from sdterm.core.jobs import Extension
+from sdterm.core.place import make_private, place_of
 from sdterm.events import Done, ExtensionChanged, Failed, Image, Interrupted, Queued, Waiting
+from sdterm.host import home as host_parts
+from tests.host.conftest import settings_of
 from tests.host.running import Running, images, running
 
 SMALL = {"steps": 4, "width": 64, "height": 64}
@@ -288,6 +293,31 @@ def test_the_next_host_serves_what_the_last_one_did(home: Home) -> None:
     home.client = home.host.client
     assert home.standing("mine").state == "stale"
     assert home.draw().pixel_hash == before
+
+
+def test_a_damaged_record_of_what_served_is_not_believed(tmp_path: Path) -> None:
+    """Each host is one in this process; only what tries out plugins is one of its own."""
+    place = place_of(tmp_path)
+    make_private(place)
+    (tmp_path / "extensions").mkdir()
+    (tmp_path / "extensions" / "mine.py").write_text(sampler())
+
+    async def catalogue() -> Catalogue:
+        home = host_parts.Home(settings_of(tmp_path, device="cpu"), place)
+        try:
+            return (await home.extensions.settled()).catalogue
+        finally:
+            await home.extensions.end()
+            home.database.close()
+
+    right = asyncio.run(catalogue())
+    kept = tmp_path / "cache" / "generation.json"
+    kept.write_bytes(kept.read_bytes().replace(b'"Euler a"', b'"Fuler a"'))
+    assert asyncio.run(catalogue()) == right
+    (copy,) = (tmp_path / "cache" / "extensions" / "mine").glob("*/mine.py")
+    copy.write_text(sampler(factor=0.5))
+    assert asyncio.run(catalogue()) == right
+    assert copy.read_text() == sampler()
 
 
 # --- set aside --------------------------------------------------------------------------------------------------------

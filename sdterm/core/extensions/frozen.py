@@ -23,6 +23,7 @@ def freeze(root: Path, source: Source) -> Source:
         return replace(source, location=str(kept))
     path = Path(source.location)
     place = root / FOLDER / source.slug / source.digest
+    shutil.rmtree(place, ignore_errors=True)  # a damaged one
     staging = place.with_name(f".{source.digest}.{os.getpid()}")
     copy = staging / path.name
     try:
@@ -41,11 +42,11 @@ def freeze(root: Path, source: Source) -> Source:
     return replace(source, location=str(place / path.name))
 
 
-def frozen(root: Path, slug: str, digest: str) -> Path | None:
-    """Where the copy with this digest lies; None if there is none."""
-    place = root / FOLDER / slug / digest
+def frozen(root: Path, slug: str, wanted: str) -> Path | None:
+    """Where the copy with the digest that is wanted lies; None if there is none, or if it is not what it was."""
+    place = root / FOLDER / slug / wanted
     with contextlib.suppress(OSError):
-        return next(place.iterdir(), None)
+        return next((copy for copy in place.iterdir() if digest(copy) == wanted), None)
     return None
 
 
