@@ -3,6 +3,9 @@
 What lies in `extensions/` is looked at when the system hints at a change, before each job is taken in, and now and
 then; what counts is its content. A new content is frozen, tried out in a process that may die of it, loaded by every
 worker, and only then put to use, all together. Whatever goes wrong, what served before goes on serving.
+
+A try may take as long as a stranger's code likes to. Requests wait for a look only if it comes to an end soon, and are
+answered by what serves otherwise.
 """
 
 import asyncio
@@ -12,7 +15,7 @@ import logging
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +31,7 @@ from sdterm.core.extensions.source import Source
 from sdterm.core.jobs import Extension
 from sdterm.core.names import UnknownNameError, normal, printable
 from sdterm.core.plan import choose_parts
-from sdterm.core.registry import WORDS
+from sdterm.core.registry import WORDS, PluginSet
 from sdterm.core.sealed import read_sealed, write_sealed
 from sdterm.events import ExtensionChanged
 from sdterm.hooks import OutputSaver
@@ -40,6 +43,8 @@ from sdterm.request import GenerationRequest, RequestError
 
 QUIET, LONGEST = 0.15, 2.0
 """Seconds: how long nothing may change before a look, and after how long there is one anyway."""
+SOON = 1.5
+"""Seconds that a request waits for a look."""
 RESCAN, POLL = 10.0, 2.0
 """Seconds between looks without a hint: where the system gives hints, and where it does not."""
 MOST_FAILURES = 3
@@ -60,6 +65,11 @@ class Generation:
     sources: tuple[Source, ...]
     catalogue: Catalogue
 
+    @cached_property
+    def names(self) -> PluginSet:
+        """What can be asked for by name."""
+        return self.catalogue.names()
+
 
 Load = Callable[[Sequence[Source]], Awaitable[Mapping[str, str]]]
 """Has all workers load a set; slug → why it could not be. Under the slug "" is what cannot be blamed on one."""
@@ -72,18 +82,30 @@ class _Choice:
     before: Mapping[str, Source]
     """By slug, what serves."""
     chosen: dict[str, Source]
+    told: Mapping[str, tuple[str, str]]
+    """What the last look found to be wrong, as `trouble`."""
     new: set[str] = field(default_factory=set)
     """Slugs of what was never tried."""
     trouble: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Slug → the digest of what cannot serve, and why."""
-    unsettled: bool = False
-    """Whether somebody is writing: another look is due."""
+    due: float | None = None
+    """Seconds until another look is due, if one is."""
 
     def reject(self, slug: str, why: str) -> None:
         """What served before goes on; nothing, with the reason, if nothing did."""
         self.trouble[slug] = (self.chosen[slug].digest, why)
         self.chosen[slug] = _instead(self.chosen[slug], self.before.get(slug), why)
         self.new.discard(slug)
+
+    def postpone(self, slug: str, seconds: float) -> None:
+        """Another look decides about it: until then what served before goes on, or nothing."""
+        self.new.discard(slug)
+        self.due = min(seconds, self.due or seconds)
+        if slug in self.before:
+            self.chosen[slug] = self.before[slug]
+            self.trouble |= {slug: self.told[slug]} if slug in self.told else {}
+        else:
+            del self.chosen[slug]
 
 
 class Extensions:
@@ -95,7 +117,12 @@ class Extensions:
         self._kept = settings.root / "cache" / "generation.json"
         self._prober = Prober()
         self._news = asyncio.Event()
-        self._lock = asyncio.Lock()
+        self._beginning, self._lock = asyncio.Lock(), asyncio.Lock()
+        self._next_look: asyncio.Task[None] | None = None  # which has not begun
+        self._looks: set[asyncio.Task[None]] = set()  # that one, and the one under way
+        self._looking_since: float | None = None
+        self._has_looked = False  # whether one has come to its end
+        self._answered_early = False  # whether somebody was told what serves before that
         self._current: Generation | None = None
         self._seen: list[list[str | None]] = []  # what the current generation was made from
         self._trouble: dict[str, tuple[str, str]] = {}  # slug → the digest that does not serve, and why
@@ -108,16 +135,35 @@ class Extensions:
     # --- what others ask ----------------------------------------------------------------------------------------------
 
     async def settled(self) -> Generation:
-        """What serves, after a look at what lies there now. Raises CatalogueError if not even ours can be loaded."""
-        async with self._lock:
-            await self._look()
-            assert self._current
-            return self._current
+        """What serves after a look at what lies there now, however long that takes. Raises CatalogueError if not even
+        sdterm's own plugins can be loaded."""
+        await asyncio.shield(self._look_anew())
+        return await self.serving()
+
+    async def now(self) -> Generation:
+        """What serves now: after a look if that ends soon, else without it. Raises CatalogueError."""
+        look, since = self._look_anew(), self._looking_since
+        late = asyncio.get_running_loop().time() - since if since is not None else 0.0
+        await asyncio.wait({look}, timeout=max(0.0, SOON - late))
+        self._answered_early |= not self._has_looked
+        return await self.serving()
 
     async def serving(self) -> Generation:
         """What serves, without another look: for who reads what a worker says, since new plugins are put to use only
-        when all workers have answered."""
-        return self._current or await self.settled()
+        when all workers have answered. In the beginning it is sdterm's own plugins. Raises CatalogueError."""
+        async with self._beginning:
+            if not self._current:
+                own = built_ins()
+                try:
+                    self._current = Generation(own, await self._prober.try_out(own))
+                except ProbeError as error:
+                    raise CatalogueError(f"The plugins cannot be loaded: {error}.") from error
+        return self._current
+
+    @property
+    def is_looking(self) -> bool:
+        """Whether something else may serve soon."""
+        return bool(self._looks)
 
     @property
     def has_others(self) -> bool:
@@ -128,10 +174,12 @@ class Extensions:
     async def for_job(self, request: GenerationRequest, bound: Sequence[Sequence[str]]) -> tuple[Source, ...]:
         """The plugins that a job is drawn with: those it is `bound` to, where it was begun. Raises NeedsPluginError."""
         current = await self.serving()
+        if not self._has_looked and not _has_all(current, request, bound):
+            current = await self.settled()
         if bound:
             return tuple(self._as_bound(current, slug, digest) for slug, digest in bound)
         try:
-            choose_parts(request, current.catalogue.names())
+            choose_parts(request, current.names)
         except UnknownNameError as error:
             if owner := self._gave.get(_named(error.kind, error.name)):
                 said = f"It needs the {error.kind} {printable(error.name)!r} from the extension {owner}"
@@ -171,7 +219,7 @@ class Extensions:
 
     async def listed(self) -> list[Extension]:
         """Every extension and package, and how it stands."""
-        current = await self.settled()
+        current = await self.now()
         entries = {entry.slug: entry for entry in current.catalogue.plugins}
         found = []
         for source in current.sources:
@@ -222,7 +270,10 @@ class Extensions:
             await self.end()
 
     async def end(self) -> None:
-        """Let the process go in which plugins are tried out."""
+        """Look no more, and let the process go in which plugins are tried out."""
+        for look in self._looks:
+            look.cancel()
+        await asyncio.gather(*self._looks, return_exceptions=True)
         await self._prober.end()
 
     async def _until_quiet(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -242,24 +293,42 @@ class Extensions:
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
+    def _look_anew(self) -> asyncio.Task[None]:
+        """A look that begins from now on; it is one for all who want it. Its errors are told to who awaits it."""
+        if not self._next_look:
+            self._next_look = look = asyncio.create_task(self._look_in_turn())
+            self._looks.add(look)
+            look.add_done_callback(self._looks.discard)
+            look.add_done_callback(lambda look: look.cancelled() or look.exception())
+        return self._next_look
+
+    async def _look_in_turn(self) -> None:
+        async with self._lock:
+            self._next_look, self._looking_since = None, asyncio.get_running_loop().time()
+            try:
+                await self._look()
+            finally:
+                self._looking_since = None
+
     async def _look(self) -> None:
         """Bring in what has changed."""
+        await self.serving()
         found = await in_thread(self._found)
         seen = [[s.slug, s.digest, s.refusal, s.notice, s.site] for s in found]
         if self._current and seen == self._seen:
             return
         choice = await self._choose(found)
         generation = await self._try_out(choice)
-        self._seen = [] if choice.unsettled else seen
+        self._seen = seen if choice.due is None else []
         self._trouble = choice.trouble
         self._adopt(generation)
-        if choice.unsettled:
-            asyncio.get_running_loop().call_later(QUIET, self._news.set)
+        if choice.due is not None:
+            asyncio.get_running_loop().call_later(choice.due, self._news.set)
 
     async def _choose(self, found: Sequence[Source]) -> "_Choice":
         """Frozen copies of what is new and well written, beside what serves and has not changed."""
         before = {source.slug: source for source in self._current.sources} if self._current else {}
-        choice = _Choice(before, {source.slug: source for source in found})
+        choice = _Choice(before, {source.slug: source for source in found}, self._trouble)
         for source in found:
             if source.origin != "extension" or source.refusal:
                 continue
@@ -275,8 +344,7 @@ class Extensions:
                 choice.chosen[source.slug] = candidate = await in_thread(partial(freeze, self._root, source))
             except UnsettledError as error:
                 _log.info("%s", error)
-                choice.unsettled = True
-                choice.chosen[source.slug] = _instead(source, served, "its files are being changed")
+                choice.postpone(source.slug, QUIET)
                 continue
             choice.new.add(source.slug)
             if mistakes := await in_thread(partial(_mistakes, candidate)):
@@ -292,28 +360,40 @@ class Extensions:
                 catalogue = await self._prober.try_out(sources)
                 entries = (entry for entry in catalogue.plugins if not choice.chosen[entry.slug].refusal)
                 wrong = {entry.slug: entry.error for entry in entries if entry.error}
-                if not wrong and choice.before:
+                if not wrong:
                     wrong = dict(await self._load(sources))
             except ProbeError as error:
                 if not choice.new:
                     raise CatalogueError(f"The plugins cannot be loaded: {error}.") from error
-                wrong = await self._culprits(choice) or {"": str(error)}
+                wrong = await self._culprits(choice, error)
+                if error.passing and error.slug in choice.new:  # it is told before those behind it may take as long
+                    order = [*choice.chosen]
+                    for slug in choice.new.intersection(order[order.index(error.slug) + 1 :]):
+                        choice.postpone(slug, 0.0)
             if not wrong or not choice.new:
                 return Generation(sources, catalogue)
             blamed = {slug: why for slug, why in wrong.items() if slug in choice.new}
             for slug in blamed or set(choice.new):  # where nobody is to blame alone, all that is new
                 choice.reject(slug, blamed.get(slug) or "; ".join(wrong.values()))
 
-    async def _culprits(self, choice: "_Choice") -> dict[str, str]:
-        """Which of the new ones end the process that loads them, each tried beside what served before."""
-        found = {}
-        for slug in choice.new:
+    async def _culprits(self, choice: "_Choice", error: ProbeError) -> dict[str, str]:
+        """Which of the new ones end the process that loads them. What took too long is not tried once more; otherwise
+        the suspects are, first the one that was being loaded, each beside what served before."""
+        only, *more = choice.new
+        if not more:
+            return {only: str(error)}
+        if error.passing:
+            return {error.slug or "": str(error)}
+        found: dict[str, str] = {}
+        for slug in sorted(choice.new, key=lambda slug: slug != error.slug):
             others = {**choice.chosen, **{other: choice.before.get(other) for other in choice.new - {slug}}}
             try:
                 await self._prober.try_out([source for source in others.values() if source])
-            except ProbeError as error:
-                found[slug] = str(error)
-        return found
+            except ProbeError as its:
+                found[slug] = str(its)
+                if slug == error.slug:
+                    break
+        return found or {"": str(error)}
 
     def _found(self) -> list[Source]:
         """What lies there, by slug: of two that have the same one the first counts."""
@@ -327,15 +407,15 @@ class Extensions:
         return [*by_slug.values()]
 
     def _adopt(self, generation: Generation) -> None:
-        before, self._current = self._current, generation
+        self._current = generation
         for offer in generation.catalogue.offers:
             for name in (offer.label, offer.id, *offer.aliases):
                 self._gave[_named(offer.kind, name)] = offer.plugin
         with contextlib.suppress(OSError):  # the next host tries all again
             write_sealed(self._kept, self._to_keep(generation))
-        self._tell(generation, begins=not before)
-        if before:
-            self._adopted()
+        self._tell(generation, begins=not (self._has_looked or self._answered_early))
+        self._has_looked = True
+        self._adopted()
 
     def _tell(self, now: Generation, begins: bool) -> None:
         """One event for each that is not as it was; when all begins, for those that are not loaded."""
@@ -393,6 +473,7 @@ class Extensions:
             self._aside = {slug: (digest, why) for slug, (digest, why) in kept["aside"].items()}
             self._seen, self._gave = kept["seen"], kept["gave"]
             self._told = self._standing(self._current)
+            self._has_looked = True
         except (ValueError, KeyError, TypeError, AttributeError):
             self._current = None
 
@@ -401,6 +482,17 @@ def _mistakes(candidate: Source) -> str:
     """What is wrong with it, as far as that is to be seen; empty if nothing is."""
     found = errors(check(Path(candidate.location)))
     return "; ".join(f"{finding.message} ({finding.file}:{finding.line})" for finding in itertools.islice(found, 3))
+
+
+def _has_all(generation: Generation, request: GenerationRequest, bound: Sequence[Sequence[str]]) -> bool:
+    """Whether a job can be drawn with it."""
+    if bound:
+        return {slug for slug, _ in bound} <= {source.slug for source in generation.sources}
+    try:
+        choose_parts(request, generation.names)
+    except (UnknownNameError, RequestError):
+        return False
+    return True
 
 
 def _instead(candidate: Source, served: Source | None, why: str) -> Source:

@@ -30,7 +30,7 @@ from sdterm.core.jobs import (
     Words,
 )
 from sdterm.core.library import file_stems, library_of
-from sdterm.core.names import find
+from sdterm.core.names import UnknownNameError, find
 from sdterm.core.output import Saving, ready, saving_of
 from sdterm.core.place import Place
 from sdterm.core.plan import choose_parts
@@ -43,6 +43,7 @@ from sdterm.host.jobs import Jobs, UnknownJobError
 from sdterm.host.log import EventLog
 from sdterm.host.pictures import Pictures
 from sdterm.host.threads import Threads
+from sdterm.request import RequestError
 
 THREADS, DISK_LIMIT = 16, 30.0
 """How many requests look at files at a time, and seconds that each may take."""
@@ -143,11 +144,13 @@ class Home:
     async def check(self, submission: Submission) -> None:
         """Find out now what would fail later. Raises UnknownNameError, RequestError, StylesError, CatalogueError or
         OutputFolderError."""
-        plugins = (await self.catalogue()).names()
         request = submission.request
-        choose_parts(request, plugins)
-        for name in request.memory:
-            plugins.optimizer(name)
+        try:
+            choose_parts(request, (await self.extensions.now()).names)
+        except (UnknownNameError, RequestError):
+            if not self.extensions.is_looking:
+                raise
+            choose_parts(request, (await self.extensions.settled()).names)  # an extension that is tried out may give it
         styles = await self.threads.run(partial(styles_of, self.settings))
         for name in request.styles:
             find("style", name, {known: known for known in styles}, more=" They are read from styles.csv.")
@@ -160,7 +163,7 @@ class Home:
 
     async def catalogue(self) -> Catalogue:
         """What plugins offer now. Raises CatalogueError."""
-        return (await self.extensions.settled()).catalogue
+        return (await self.extensions.now()).catalogue
 
     def models(self) -> list[Model]:
         return self.checkpoints.models({worker.model for worker in self.dispatcher.workers})

@@ -38,17 +38,19 @@ class Prober:
 
     async def try_out(self, sources: Sequence[Source]) -> Catalogue:
         """What a set offers. Raises ProbeError."""
+        strangers = sum(source.origin != "built-in" for source in sources)
+        limit = (4 + strangers) * TIME_LIMIT  # of the helper itself, which gives each plugin its own
         async with self._lock:
             try:
                 process = await self._send(sources)
                 assert process.stdout
-                line = await asyncio.wait_for(process.stdout.readline(), 4 * TIME_LIMIT)
+                line = await asyncio.wait_for(process.stdout.readline(), limit)
                 if not line:
                     raise ConnectionError
                 return answer(line)
             except (ConnectionError, TimeoutError, ValueError) as error:
                 await self.end()
-                raise ProbeError("the process that tries out plugins ended") from error
+                raise ProbeError("the process that tries out plugins ended", passing=True) from error
             finally:
                 self._leave_later()
 

@@ -1,10 +1,11 @@
 """Extensions that are written, broken, moved and deleted while a host draws with them."""
 
 import asyncio
+import contextlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -16,7 +17,7 @@ from sdterm.core.jobs import Extension
 from sdterm.core.place import make_private, place_of
 from sdterm.events import Done, ExtensionChanged, Failed, Image, Interrupted, Queued, Waiting
 from sdterm.host import home as host_parts
-from tests.host.conftest import settings_of
+from tests.host.conftest import settings_of, submission
 from tests.host.running import Running, images, running
 
 SMALL = {"steps": 4, "width": 64, "height": 64}
@@ -70,6 +71,12 @@ class Home:
     def standing(self, slug: str) -> Extension:
         return next(extension for extension in self.client.extensions() if extension.slug == slug)
 
+    def until_there_are(self, *slugs: str) -> None:
+        """Wait until the host knows exactly these extensions."""
+        deadline = time.monotonic() + WITHIN
+        while (there := {extension.slug for extension in self.client.extensions()}) != {*slugs}:
+            assert time.monotonic() < deadline, there
+
     def draw(self, **fields: Any) -> Image:
         job = self.host.submit(**{**SMALL, "sampler": "Mine", **fields})
         events = self.host.events(job)
@@ -87,12 +94,12 @@ def running_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def home(running_host: Running) -> Iterator[Home]:
     """The host of this file, with nothing in its folder but the shipped example."""
     it = Home(running_host)
-    assert it.client.extensions()  # the host has looked once: from now on it tells what changes
+    it.until_there_are("example_midpoint")  # the host has looked once: from now on it tells what changes
     yield it
     for path in it.folder.iterdir():
         if path.name not in ("README.md", "example_midpoint.py"):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-    assert it.client.catalogue()  # it has looked
+    it.until_there_are("example_midpoint")
 
 
 # --- written, and used by the next picture ----------------------------------------------------------------------------
@@ -145,6 +152,111 @@ def test_a_bad_version_harms_nobody_and_the_last_good_one_goes_on(home: Home, co
     assert (home.host.worker.pid, home.host.host.pid) == (worker, host)
     home.put("mine.py", sampler(factor=0.9))
     assert home.standing("mine").state == "serving"
+
+
+# --- what takes long, or kills ----------------------------------------------------------------------------------------
+
+
+def marking(mark: Path, harm: str) -> str:
+    """The code of an extension that leaves a mark each time that it is loaded, and then does harm."""
+    return f"open({str(mark)!r}, 'a').write('x')\n{harm}\n"
+
+
+@contextlib.asynccontextmanager
+async def parts(root: Path) -> AsyncIterator[host_parts.Home]:
+    """A host in this process; only what tries out plugins is a process of its own."""
+    place = place_of(root)
+    make_private(place)
+    (root / "extensions").mkdir(exist_ok=True)
+    home = host_parts.Home(settings_of(root, device="cpu"), place)
+    try:
+        yield home
+    finally:
+        await home.extensions.end()
+        home.database.close()
+
+
+def test_nobody_waits_for_a_try_that_hangs(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+
+    async def ask() -> None:
+        async with parts(tmp_path) as home:
+            (tmp_path / "extensions" / "mine.py").write_text(marking(mark, "while True: pass"))
+            trying = asyncio.create_task(home.extensions.settled())
+            while not mark.exists():
+                await asyncio.sleep(0)
+            for _ in range(2):
+                assert (await home.extensions.now()).names.sampler("Euler a")
+            assert await home.extensions.listed() == [] and not trying.done()
+            await home.check(submission(sampler="Euler a"))
+            assert not trying.done()
+            trying.cancel()
+
+    asyncio.run(ask())
+
+
+def test_a_name_that_nobody_gives_is_looked_for_in_what_is_being_tried(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    wait = f"import time\nwhile not __import__('os').path.exists({str(mark)!r} + '2'): time.sleep(0.05)\n"
+
+    async def ask() -> None:
+        async with parts(tmp_path) as home:
+            (tmp_path / "extensions" / "mine.py").write_text(marking(mark, wait) + sampler())
+            trying = asyncio.create_task(home.extensions.settled())
+            while not mark.exists():
+                await asyncio.sleep(0)
+            await home.extensions.now()
+            checking = asyncio.create_task(home.check(submission(sampler="Mine")))
+            drawing = asyncio.create_task(home.extensions.for_job(submission(sampler="Mine").request, ()))
+            await asyncio.sleep(0)
+            Path(f"{mark}2").touch()
+            await asyncio.gather(trying, checking)
+            assert "mine" in [source.slug for source in await drawing]
+
+    asyncio.run(ask())
+
+
+@pytest.mark.heavy
+def test_of_several_what_hangs_is_tried_once_and_the_others_are_not_kept_waiting(home: Home, tmp_path: Path) -> None:
+    after, mark, began = home.last(), tmp_path / "mark", time.time()
+    for slug, code in {
+        "a": sampler("A"),
+        "b": marking(mark, "while True: pass"),
+        "c": sampler("C"),
+        "d": marking(mark, "while True: pass"),
+    }.items():
+        (home.folder / f"{slug}.py").write_text(code)
+    home.draw(sampler="Euler a")
+    told = [home.told(after, lambda event, slug=slug: event.slug == slug) for slug in "bacd"]  # type: ignore[misc]
+    assert [event.loaded for event in told] == [False, True, True, False]
+    assert "took longer than 15 s" in told[0].message and "took longer than 15 s" in told[3].message
+    assert mark.read_text() == "xx"
+    at = {entry.event.slug: entry.at for entry in _changes(home, after)}
+    assert at["b"] - began < 2 * 15
+    assert at["a"] - at["b"] < 5 < at["d"] - at["b"] and at["c"] <= at["d"], "what works does not wait for what hangs"
+
+
+def _changes(home: Home, after: int) -> Iterator[Any]:
+    for entry in home.client.events(after=after):
+        if isinstance(entry.event, ExtensionChanged):
+            yield entry
+            if entry.event.slug == "d":
+                return
+
+
+def test_one_of_several_that_kills_is_found_at_once(home: Home, tmp_path: Path) -> None:
+    after, mark = home.last(), tmp_path / "mark"
+    home.client.pause_queue()
+    (home.folder / ".new").mkdir()
+    for slug in "abcd":
+        code = sampler(slug.upper()) if slug != "c" else ""
+        (home.folder / ".new" / f"{slug}.py").write_text(marking(mark, "import os; os._exit(3)" * (slug == "c")) + code)
+    for path in [*(home.folder / ".new").iterdir()]:
+        path.rename(home.folder / path.name)
+    assert "ended the process (exit code 3)" in home.told(after, lambda event: event.slug == "c").message
+    for slug in "abd":
+        home.told(after, lambda event, slug=slug: event.slug == slug and event.loaded)  # type: ignore[misc]
+    home.client.resume_queue()
 
 
 def test_one_that_never_worked_is_named_and_the_others_work(home: Home) -> None:
@@ -296,20 +408,12 @@ def test_the_next_host_serves_what_the_last_one_did(home: Home) -> None:
 
 
 def test_a_damaged_record_of_what_served_is_not_believed(tmp_path: Path) -> None:
-    """Each host is one in this process; only what tries out plugins is one of its own."""
-    place = place_of(tmp_path)
-    make_private(place)
+    async def catalogue() -> Catalogue:
+        async with parts(tmp_path) as home:
+            return (await home.extensions.settled()).catalogue
+
     (tmp_path / "extensions").mkdir()
     (tmp_path / "extensions" / "mine.py").write_text(sampler())
-
-    async def catalogue() -> Catalogue:
-        home = host_parts.Home(settings_of(tmp_path, device="cpu"), place)
-        try:
-            return (await home.extensions.settled()).catalogue
-        finally:
-            await home.extensions.end()
-            home.database.close()
-
     right = asyncio.run(catalogue())
     kept = tmp_path / "cache" / "generation.json"
     kept.write_bytes(kept.read_bytes().replace(b'"Euler a"', b'"Fuler a"'))
