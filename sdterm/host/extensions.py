@@ -43,6 +43,8 @@ from sdterm.request import GenerationRequest, RequestError
 
 QUIET, LONGEST = 0.15, 2.0
 """Seconds: how long nothing may change before a look, and after how long there is one anyway."""
+STILL = 1.0
+"""Seconds for which a content must have been the same before it is told what is wrong with it."""
 SOON = 1.5
 """Seconds that a request waits for a look."""
 RESCAN, POLL = 10.0, 2.0
@@ -75,6 +77,15 @@ Load = Callable[[Sequence[Source]], Awaitable[Mapping[str, str]]]
 """Has all workers load a set; slug → why it could not be. Under the slug "" is what cannot be blamed on one."""
 
 
+@dataclass(frozen=True)
+class _Doubt:
+    """A content that does not work, seen first in a look that began at `since`: perhaps it is being written."""
+
+    digest: str
+    why: str
+    since: float
+
+
 @dataclass
 class _Choice:
     """What is to serve after a look, as long as nothing is found to be wrong with it."""
@@ -84,6 +95,8 @@ class _Choice:
     chosen: dict[str, Source]
     told: Mapping[str, tuple[str, str]]
     """What the last look found to be wrong, as `trouble`."""
+    doubts: Mapping[str, _Doubt]
+    """What the last look found to be wrong and did not tell, by slug."""
     new: set[str] = field(default_factory=set)
     """Slugs of what was never tried."""
     trouble: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -100,7 +113,7 @@ class _Choice:
     def postpone(self, slug: str, seconds: float) -> None:
         """Another look decides about it: until then what served before goes on, or nothing."""
         self.new.discard(slug)
-        self.due = min(seconds, self.due or seconds)
+        self.due = seconds if self.due is None else min(seconds, self.due)
         if slug in self.before:
             self.chosen[slug] = self.before[slug]
             self.trouble |= {slug: self.told[slug]} if slug in self.told else {}
@@ -126,6 +139,7 @@ class Extensions:
         self._current: Generation | None = None
         self._seen: list[list[str | None]] = []  # what the current generation was made from
         self._trouble: dict[str, tuple[str, str]] = {}  # slug → the digest that does not serve, and why
+        self._doubts: dict[str, _Doubt] = {}  # by slug
         self._aside: dict[str, tuple[str, str]] = {}  # slug → digest, and why
         self._failures: dict[tuple[str, str], set[int]] = {}  # (slug, digest) → the jobs that it spoilt
         self._gave: dict[str, str] = {}  # kind and name of what was ever on offer → slug
@@ -328,7 +342,8 @@ class Extensions:
     async def _choose(self, found: Sequence[Source]) -> "_Choice":
         """Frozen copies of what is new and well written, beside what serves and has not changed."""
         before = {source.slug: source for source in self._current.sources} if self._current else {}
-        choice = _Choice(before, {source.slug: source for source in found}, self._trouble)
+        doubts, self._doubts = self._doubts, {}
+        choice = _Choice(before, {source.slug: source for source in found}, self._trouble, doubts)
         for source in found:
             if source.origin != "extension" or source.refusal:
                 continue
@@ -340,6 +355,10 @@ class Extensions:
             if digest == source.digest:  # it was tried
                 choice.reject(source.slug, why)
                 continue
+            doubt = doubts.get(source.slug)
+            if doubt and doubt.digest == source.digest:  # it was tried, too
+                self._fail(choice, source.slug, doubt.why)
+                continue
             try:
                 choice.chosen[source.slug] = candidate = await in_thread(partial(freeze, self._root, source))
             except UnsettledError as error:
@@ -348,14 +367,28 @@ class Extensions:
                 continue
             choice.new.add(source.slug)
             if mistakes := await in_thread(partial(_mistakes, candidate)):
-                choice.reject(source.slug, mistakes)
+                self._fail(choice, source.slug, mistakes)
         return choice
+
+    def _fail(self, choice: _Choice, slug: str, why: str, *, at_once: bool = False) -> None:
+        """A new content does not work. That is told, unless at once, when the content is still the same a while later:
+        half a file is nobody's mistake yet."""
+        assert self._looking_since is not None
+        digest, doubt = choice.chosen[slug].digest, choice.doubts.get(slug)
+        since = doubt.since if doubt and doubt.digest == digest else self._looking_since
+        left = since + STILL - self._looking_since
+        if at_once or left <= 0 or not self._has_looked:
+            choice.reject(slug, why)
+        else:
+            self._doubts[slug] = _Doubt(digest, why, since)
+            choice.postpone(slug, left)
 
     async def _try_out(self, choice: "_Choice") -> Generation:
         """What serves of a choice: what is new and does not work makes way for what served before it, until the rest
         works together, in a process that may die of it and in every worker. Raises CatalogueError."""
         while True:
             sources = tuple(choice.chosen.values())
+            took_long = False
             try:
                 catalogue = await self._prober.try_out(sources)
                 entries = (entry for entry in catalogue.plugins if not choice.chosen[entry.slug].refusal)
@@ -365,7 +398,7 @@ class Extensions:
             except ProbeError as error:
                 if not choice.new:
                     raise CatalogueError(f"The plugins cannot be loaded: {error}.") from error
-                wrong = await self._culprits(choice, error)
+                wrong, took_long = await self._culprits(choice, error), error.passing
                 if error.passing and error.slug in choice.new:  # it is told before those behind it may take as long
                     order = [*choice.chosen]
                     for slug in choice.new.intersection(order[order.index(error.slug) + 1 :]):
@@ -374,7 +407,7 @@ class Extensions:
                 return Generation(sources, catalogue)
             blamed = {slug: why for slug, why in wrong.items() if slug in choice.new}
             for slug in blamed or set(choice.new):  # where nobody is to blame alone, all that is new
-                choice.reject(slug, blamed.get(slug) or "; ".join(wrong.values()))
+                self._fail(choice, slug, blamed.get(slug) or "; ".join(wrong.values()), at_once=took_long)
 
     async def _culprits(self, choice: "_Choice", error: ProbeError) -> dict[str, str]:
         """Which of the new ones end the process that loads them. What took too long is not tried once more; otherwise

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 import time
@@ -152,6 +153,32 @@ def test_a_bad_version_harms_nobody_and_the_last_good_one_goes_on(home: Home, co
     assert (home.host.worker.pid, home.host.host.pid) == (worker, host)
     home.put("mine.py", sampler(factor=0.9))
     assert home.standing("mine").state == "serving"
+
+
+def test_half_a_file_is_no_mistake_yet(tmp_path: Path) -> None:
+    """Each look sees what an editor has written so far."""
+    file = tmp_path / "extensions" / "mine.py"
+
+    async def save_in_pieces() -> list[str]:
+        async with parts(tmp_path) as home:
+            await home.extensions.settled()
+            for whole in (sampler("First"), sampler("Second")):
+                for end in ("hookimpl", "denoise, x", "return [", "label="):
+                    file.write_text(whole[: whole.rindex(end)])
+                    await home.extensions.settled()
+                file.write_text(whole)
+                await home.extensions.settled()
+            return [extension.state for extension in await home.extensions.listed()] + told(home)
+
+    def told(home: host_parts.Home) -> list[str]:
+        rows = home.database.rows("SELECT event FROM events")
+        return [json.loads(row["event"])["message"] for row in rows]
+
+    assert asyncio.run(save_in_pieces()) == [
+        "serving",
+        "mine is loaded and gives Sampler First.",
+        "mine is loaded and gives Sampler Second.",
+    ]
 
 
 # --- what takes long, or kills ----------------------------------------------------------------------------------------
