@@ -143,8 +143,8 @@ class Dispatcher:
             await event.wait()
 
     async def load_plugins(self, sources: Sequence[Source]) -> dict[str, str]:
-        """Have every worker load a set beside the one that it draws with. Returns slug → why one cannot be loaded;
-        under "" what cannot be blamed on one."""
+        """Have every worker that is ready load a set beside the one that it draws with; one that starts is given it
+        with its next job. Returns slug → why one cannot be loaded; under "" what cannot be blamed on one."""
         wrong: dict[str, str] = {}
 
         async def load(worker: WorkerProcess) -> None:
@@ -161,7 +161,7 @@ class Dispatcher:
             except WorkerLostError as lost:
                 wrong[""] = f"the process that draws did not outlive loading it: {lost}".rstrip(".")
 
-        await asyncio.gather(*(load(worker) for worker in self._workers if worker.is_alive))
+        await asyncio.gather(*(load(worker) for worker in self._workers if worker.is_ready))
         return wrong
 
     async def run(self) -> None:

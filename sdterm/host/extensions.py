@@ -47,6 +47,8 @@ STILL = 1.0
 """Seconds for which a content must have been the same before it is told what is wrong with it."""
 SOON = 1.5
 """Seconds that a request waits for a look."""
+RETRY = 600.0
+"""Seconds after which what may go well another time is tried again."""
 RESCAN, POLL = 10.0, 2.0
 """Seconds between looks without a hint: where the system gives hints, and where it does not."""
 MOST_FAILURES = 3
@@ -140,6 +142,7 @@ class Extensions:
         self._seen: list[list[str | None]] = []  # what the current generation was made from
         self._trouble: dict[str, tuple[str, str]] = {}  # slug → the digest that does not serve, and why
         self._doubts: dict[str, _Doubt] = {}  # by slug
+        self._retries: dict[str, float] = {}  # slug of what is in trouble, but may not be for ever → when it is tried
         self._aside: dict[str, tuple[str, str]] = {}  # slug → digest, and why
         self._failures: dict[tuple[str, str], set[int]] = {}  # (slug, digest) → the jobs that it spoilt
         self._gave: dict[str, str] = {}  # kind and name of what was ever on offer → slug
@@ -329,12 +332,17 @@ class Extensions:
         await self.serving()
         found = await in_thread(self._found)
         seen = [[s.slug, s.digest, s.refusal, s.notice, s.site] for s in found]
-        if self._current and seen == self._seen:
+        now = asyncio.get_running_loop().time()
+        due = {slug for slug, at in self._retries.items() if at <= now}
+        if self._current and seen == self._seen and not due:
             return
+        for slug in due:
+            del self._trouble[slug], self._retries[slug]
         choice = await self._choose(found)
         generation = await self._try_out(choice)
         self._seen = seen if choice.due is None else []
         self._trouble = choice.trouble
+        self._retries = {slug: at for slug, at in self._retries.items() if slug in self._trouble}
         self._adopt(generation)
         if choice.due is not None:
             asyncio.get_running_loop().call_later(choice.due, self._news.set)
@@ -361,23 +369,28 @@ class Extensions:
                 continue
             try:
                 choice.chosen[source.slug] = candidate = await in_thread(partial(freeze, self._root, source))
-            except UnsettledError as error:
-                _log.info("%s", error)
+            except UnsettledError:
                 choice.postpone(source.slug, QUIET)
+                continue
+            except OSError as error:
+                why = f"it cannot be copied: {error.strerror or error}"
+                self._fail(choice, source.slug, why, passing=True)
                 continue
             choice.new.add(source.slug)
             if mistakes := await in_thread(partial(_mistakes, candidate)):
                 self._fail(choice, source.slug, mistakes)
         return choice
 
-    def _fail(self, choice: _Choice, slug: str, why: str, *, at_once: bool = False) -> None:
-        """A new content does not work. That is told, unless at once, when the content is still the same a while later:
-        half a file is nobody's mistake yet."""
+    def _fail(self, choice: _Choice, slug: str, why: str, *, passing: bool = False) -> None:
+        """A new content does not work. That is told when the content is still the same a while later: half a file is
+        nobody's mistake yet. passing: it took too long, say, which may be nobody's mistake at all."""
         assert self._looking_since is not None
         digest, doubt = choice.chosen[slug].digest, choice.doubts.get(slug)
         since = doubt.since if doubt and doubt.digest == digest else self._looking_since
         left = since + STILL - self._looking_since
-        if at_once or left <= 0 or not self._has_looked:
+        if passing:
+            self._retries[slug] = asyncio.get_running_loop().time() + RETRY
+        if passing or left <= 0 or not self._has_looked:
             choice.reject(slug, why)
         else:
             self._doubts[slug] = _Doubt(digest, why, since)
@@ -388,7 +401,7 @@ class Extensions:
         works together, in a process that may die of it and in every worker. Raises CatalogueError."""
         while True:
             sources = tuple(choice.chosen.values())
-            took_long = False
+            passing = False
             try:
                 catalogue = await self._prober.try_out(sources)
                 entries = (entry for entry in catalogue.plugins if not choice.chosen[entry.slug].refusal)
@@ -398,7 +411,7 @@ class Extensions:
             except ProbeError as error:
                 if not choice.new:
                     raise CatalogueError(f"The plugins cannot be loaded: {error}.") from error
-                wrong, took_long = await self._culprits(choice, error), error.passing
+                wrong, passing = await self._culprits(choice, error), error.passing
                 if error.passing and error.slug in choice.new:  # it is told before those behind it may take as long
                     order = [*choice.chosen]
                     for slug in choice.new.intersection(order[order.index(error.slug) + 1 :]):
@@ -407,7 +420,8 @@ class Extensions:
                 return Generation(sources, catalogue)
             blamed = {slug: why for slug, why in wrong.items() if slug in choice.new}
             for slug in blamed or set(choice.new):  # where nobody is to blame alone, all that is new
-                self._fail(choice, slug, blamed.get(slug) or "; ".join(wrong.values()), at_once=took_long)
+                why = blamed.get(slug) or "; ".join(wrong.values())
+                self._fail(choice, slug, why, passing=passing or slug not in blamed)
 
     async def _culprits(self, choice: "_Choice", error: ProbeError) -> dict[str, str]:
         """Which of the new ones end the process that loads them. What took too long is not tried once more; otherwise
@@ -483,8 +497,8 @@ class Extensions:
     def _to_keep(self, generation: Generation) -> dict[str, Any]:
         return {
             "for": [__version__, _FORMAT, self._folder is not None, sys.executable],
-            "seen": self._seen,
-            "trouble": self._trouble,
+            "seen": [] if self._retries else self._seen,
+            "trouble": {slug: trouble for slug, trouble in self._trouble.items() if slug not in self._retries},
             "aside": self._aside,
             "gave": self._gave,
             "sources": [asdict(source) for source in generation.sources],

@@ -56,6 +56,7 @@ class WorkerProcess:
         self._reason: WorkerLostError | None = None
         self._heard = 0.0  # when it last said anything
         self._moved = 0.0  # when it last got on
+        self._has_started = False
         self._ours = False  # whether it waits for the host, not the host for it
         self._median = 0.0
         self._plugin: str | None = None  # whose code was running when it last said so
@@ -76,11 +77,16 @@ class WorkerProcess:
     def is_alive(self) -> bool:
         return self._process is not None and self._process.returncode is None
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether it answers: not while it starts, which may take long and has nothing to do with what it is asked."""
+        return self.is_alive and self._has_started
+
     async def start(self) -> None:
         """Start it and wait until it can draw. Raises UnusableDeviceError, or WorkerLostError if it fails otherwise."""
         values = {key: value.value for key, value in self._settings.values.items()} | {"device": self._device}
         given = json.dumps({"data": str(self._settings.root), "values": values})
-        self._reason, self._ours = None, False
+        self._reason, self._ours, self._has_started = None, False, False
         try:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -102,6 +108,7 @@ class WorkerProcess:
         async with contextlib.aclosing(self.messages()) as messages:
             async for message, _ in messages:
                 if message["type"] == "ready":
+                    self._has_started = True
                     return
                 if message["type"] == "unusable":
                     await self.end()

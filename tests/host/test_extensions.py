@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -269,6 +270,34 @@ def _changes(home: Home, after: int) -> Iterator[Any]:
             yield entry
             if entry.event.slug == "d":
                 return
+
+
+def test_a_worker_that_takes_long_to_start_is_no_reason_against_an_extension(home: Home) -> None:
+    """A stopped process stands in for a slow disk."""
+    home.client.unload_models()
+    job = home.host.submit(**SMALL)
+    while not (pids := [worker.pid for worker in home.client.health().workers if worker.pid]):
+        pass
+    os.kill(pids[0] or 0, signal.SIGSTOP)
+    assert [worker.phase for worker in home.client.health().workers] == ["starting"]
+    try:
+        assert "gives Sampler Mine" in home.put("mine.py", sampler()).message
+    finally:
+        os.kill(pids[0] or 0, signal.SIGCONT)
+    assert f"plugin=mine%40{home.standing('mine').digest}" in home.draw().infotext
+    assert isinstance(home.host.events(job)[-1], Done)
+
+
+@pytest.mark.heavy
+def test_what_took_too_long_is_tried_again_by_the_next_host(home: Home, tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    wait = f"import os, time\nwhile not os.path.exists({str(there)!r}): time.sleep(0.1)\n"
+    assert "took longer than 15 s" in home.put("mine.py", wait + sampler(), loaded=False).message
+    there.touch()
+    home.host.kill_host()
+    home.host.again()
+    home.client = home.host.client
+    assert home.draw().infotext
 
 
 def test_one_of_several_that_kills_is_found_at_once(home: Home, tmp_path: Path) -> None:

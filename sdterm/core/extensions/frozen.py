@@ -13,12 +13,12 @@ FOLDER = Path("cache", "extensions")
 
 
 class UnsettledError(OSError):
-    """The files changed while they were copied, or cannot be copied."""
+    """The files changed while they were copied."""
 
 
 def freeze(root: Path, source: Source) -> Source:
     """The same extension, at a copy that does not change. Raises UnsettledError if it is no longer what its digest
-    says, as while an editor or git writes its files."""
+    says, as while an editor or git writes its files; another OSError if it cannot be copied."""
     if kept := frozen(root, source.slug, source.digest):
         return replace(source, location=str(kept))
     path = Path(source.location)
@@ -35,8 +35,8 @@ def freeze(root: Path, source: Source) -> Source:
             raise UnsettledError(f"{path.name} is being changed.")
         with contextlib.suppress(OSError):  # another process was faster
             staging.rename(place)
-    except OSError as error:
-        raise UnsettledError(f"{path.name} cannot be copied: {error.strerror or error}") from error
+    except FileNotFoundError as error:
+        raise UnsettledError(f"{path.name} is being changed.") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return replace(source, location=str(place / path.name))
