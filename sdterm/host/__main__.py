@@ -29,6 +29,7 @@ from sdterm.core.place import Place, PlaceError, make_private, place_of
 from sdterm.host.api import make_app
 from sdterm.host.database import UnusableDatabaseError
 from sdterm.host.home import Home
+from sdterm.host.repeats import Repeats
 
 _LOG_BYTES = 2 * 2**20
 _log = logging.getLogger("sdterm.host")
@@ -166,6 +167,7 @@ def _detach(place: Place) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     handler = logging.handlers.RotatingFileHandler(place.log, maxBytes=_LOG_BYTES, backupCount=1, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+    handler.addFilter(Repeats())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     os.chdir("/")

@@ -132,6 +132,7 @@ class Extensions:
         self._kept = settings.root / "cache" / "generation.json"
         self._prober = Prober()
         self._news = asyncio.Event()
+        self._folder_is_gone = False
         self._beginning, self._lock = asyncio.Lock(), asyncio.Lock()
         self._next_look: asyncio.Task[None] | None = None  # which has not begun
         self._looks: set[asyncio.Task[None]] = set()  # that one, and the one under way
@@ -305,7 +306,11 @@ class Extensions:
         if not self._folder:
             return set()
         (self._root / FOLDER).mkdir(mode=0o700, exist_ok=True)
-        links = {path.resolve() for path in self._folder.iterdir() if path.is_symlink() and path.is_dir()}
+        is_gone, was_gone = not self._folder.is_dir(), self._folder_is_gone
+        self._folder_is_gone = is_gone
+        if is_gone and not was_gone:
+            _log.warning("%s is gone: no extension is loaded until it is back", self._folder)
+        links = set() if is_gone else {path.resolve() for path in self._folder.iterdir() if _is_linked_folder(path)}
         return {self._folder, self._root / FOLDER, *links}
 
     # --- looking ------------------------------------------------------------------------------------------------------
@@ -529,6 +534,10 @@ def _mistakes(candidate: Source) -> str:
     """What is wrong with it, as far as that is to be seen; empty if nothing is."""
     found = errors(check(Path(candidate.location)))
     return "; ".join(f"{finding.message} ({finding.file}:{finding.line})" for finding in itertools.islice(found, 3))
+
+
+def _is_linked_folder(path: Path) -> bool:
+    return path.is_symlink() and path.is_dir()
 
 
 def _has_all(generation: Generation, request: GenerationRequest, bound: Sequence[Sequence[str]]) -> bool:

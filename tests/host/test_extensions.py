@@ -381,6 +381,22 @@ def test_a_folder_of_several_files_behind_a_link_is_seen_to_change(home: Home, t
     assert home.draw(sampler="Linked").pixel_hash != first.pixel_hash
 
 
+def test_a_folder_that_is_deleted_is_told_once_and_looked_for(home: Home) -> None:
+    home.put("mine.py", sampler())
+    log = home.host.settings.root / "run" / "host.log"
+    before, after = len(log.read_text()), home.last()
+    away = home.folder.with_name("away")
+    home.folder.rename(away)
+    home.told(after, lambda event: event.message == "mine is gone.")
+    for _ in range(3):
+        home.draw(sampler="Euler a")
+    after = home.last()
+    away.rename(home.folder)
+    home.told(after, lambda event: event.slug == "mine" and event.loaded)
+    written = log.read_text()[before:]
+    assert "Traceback" not in written and written.count("extensions is gone: no extension is loaded") == 1
+
+
 def test_what_is_renamed_is_another_and_what_is_deleted_is_gone(home: Home) -> None:
     home.put("mine.py", sampler())
     after = home.last()
