@@ -9,7 +9,6 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import aclosing
-from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -232,7 +231,7 @@ class Dispatcher:
                 await worker.start()
             worker.set_loading()
             serving = await self._extensions.serving()
-            await worker.send("load", model=legible(str(path)), sources=[asdict(source) for source in serving.sources])
+            await worker.send("load", model=legible(str(path)), sources=[source.fields for source in serving.sources])
             async with aclosing(worker.messages()) as messages:
                 async for message, _ in messages:
                     if message["type"] == "finished":
@@ -349,7 +348,7 @@ class Dispatcher:
             "job": job.id,
             "request": job.request.model_dump(mode="json"),
             "generation": job.generation,
-            "sources": [asdict(source) for source in sources],
+            "sources": [source.fields for source in sources],
             "saved": {number: path for number, path in self._jobs.saved(job.id) if number != GRID},
             "left_out": job.left_out,
             "pause_at": job.pause_at,

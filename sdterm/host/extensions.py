@@ -14,7 +14,7 @@ import itertools
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -344,11 +344,16 @@ class Extensions:
         for slug in due:
             del self._trouble[slug], self._retries[slug]
         choice = await self._choose(found)
-        generation = await self._try_out(choice)
+        assert self._current
+        is_same = self._has_looked and tuple(choice.chosen.values()) == self._current.sources
+        generation = self._current if is_same else await self._try_out(choice)
         self._seen = seen if choice.due is None else []
         self._trouble = choice.trouble
         self._retries = {slug: at for slug, at in self._retries.items() if slug in self._trouble}
         self._adopt(generation)
+        kept = self._to_keep(generation)
+        with contextlib.suppress(OSError):  # the next host tries all again
+            await in_thread(lambda: write_sealed(self._kept, kept))
         if choice.due is not None:
             asyncio.get_running_loop().call_later(choice.due, self._news.set)
 
@@ -357,6 +362,7 @@ class Extensions:
         before = {source.slug: source for source in self._current.sources} if self._current else {}
         doubts, self._doubts = self._doubts, {}
         choice = _Choice(before, {source.slug: source for source in found}, self._trouble, doubts)
+        fresh = []
         for source in found:
             if source.origin != "extension" or source.refusal:
                 continue
@@ -372,18 +378,19 @@ class Extensions:
             if doubt and doubt.digest == source.digest:  # it was tried, too
                 self._fail(choice, source.slug, doubt.why)
                 continue
-            try:
-                choice.chosen[source.slug] = candidate = await in_thread(partial(freeze, self._root, source))
-            except UnsettledError:
-                choice.postpone(source.slug, QUIET)
-                continue
-            except OSError as error:
-                why = f"it cannot be copied: {error.strerror or error}"
-                self._fail(choice, source.slug, why, passing=True)
-                continue
-            choice.new.add(source.slug)
-            if mistakes := await in_thread(partial(_mistakes, candidate)):
-                self._fail(choice, source.slug, mistakes)
+            fresh.append(source)
+        for source, copy in zip(fresh, await in_thread(lambda: [_copy(self._root, one) for one in fresh]), strict=True):
+            match copy:
+                case UnsettledError():
+                    choice.postpone(source.slug, QUIET)
+                case OSError():
+                    why = f"it cannot be copied: {copy.strerror or copy}"
+                    self._fail(choice, source.slug, why, passing=True)
+                case candidate, mistakes:
+                    choice.chosen[source.slug] = candidate
+                    choice.new.add(source.slug)
+                    if mistakes:
+                        self._fail(choice, source.slug, mistakes)
         return choice
 
     def _fail(self, choice: _Choice, slug: str, why: str, *, passing: bool = False) -> None:
@@ -393,6 +400,7 @@ class Extensions:
         digest, doubt = choice.chosen[slug].digest, choice.doubts.get(slug)
         since = doubt.since if doubt and doubt.digest == digest else self._looking_since
         left = since + STILL - self._looking_since
+        self._retries.pop(slug, None)
         if passing:
             self._retries[slug] = asyncio.get_running_loop().time() + RETRY
         if passing or left <= 0 or not self._has_looked:
@@ -459,15 +467,14 @@ class Extensions:
         return [*by_slug.values()]
 
     def _adopt(self, generation: Generation) -> None:
-        self._current = generation
+        is_other, self._current = generation is not self._current, generation
         for offer in generation.catalogue.offers:
             for name in (offer.label, offer.id, *offer.aliases):
                 self._gave[_named(offer.kind, name)] = offer.plugin
-        with contextlib.suppress(OSError):  # the next host tries all again
-            write_sealed(self._kept, self._to_keep(generation))
         self._tell(generation, begins=not (self._has_looked or self._answered_early))
         self._has_looked = True
-        self._adopted()
+        if is_other:
+            self._adopted()
 
     def _tell(self, now: Generation, begins: bool) -> None:
         """One event for each that is not as it was; when all begins, for those that are not loaded."""
@@ -506,7 +513,7 @@ class Extensions:
             "trouble": {slug: trouble for slug, trouble in self._trouble.items() if slug not in self._retries},
             "aside": self._aside,
             "gave": self._gave,
-            "sources": [asdict(source) for source in generation.sources],
+            "sources": [source.fields for source in generation.sources],
             "catalogue": generation.catalogue.model_dump(mode="json"),
         }
 
@@ -530,10 +537,16 @@ class Extensions:
             self._current = None
 
 
-def _mistakes(candidate: Source) -> str:
-    """What is wrong with it, as far as that is to be seen; empty if nothing is."""
+def _copy(root: Path, source: Source) -> tuple[Source, str] | OSError:
+    """The same at a frozen copy, and what is wrong with it as far as that is to be seen; or why there is no copy."""
+    try:
+        candidate = freeze(root, source)
+    except OSError as error:
+        return error
     found = errors(check(Path(candidate.location)))
-    return "; ".join(f"{finding.message} ({finding.file}:{finding.line})" for finding in itertools.islice(found, 3))
+    return candidate, "; ".join(
+        f"{finding.message} ({finding.file}:{finding.line})" for finding in itertools.islice(found, 3)
+    )
 
 
 def _is_linked_folder(path: Path) -> bool:

@@ -10,7 +10,6 @@ import signal
 import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from sdterm.core.config import Settings
@@ -126,7 +125,7 @@ class WorkerProcess:
         read its messages meanwhile. Raises WorkerLostError, TimeoutError."""
         self._asked = asyncio.get_running_loop().create_future()
         try:
-            await self.send("plugins", sources=[asdict(source) for source in sources])
+            await self.send("plugins", sources=[source.fields for source in sources])
             return await asyncio.wait_for(self._asked, PLUGINS_LIMIT)
         finally:
             self._asked = None

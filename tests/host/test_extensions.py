@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -242,6 +243,47 @@ def test_a_name_that_nobody_gives_is_looked_for_in_what_is_being_tried(tmp_path:
             assert "mine" in [source.slug for source in await drawing]
 
     asyncio.run(ask())
+
+
+_opened: list[str] = []  # an audit hook cannot be taken away, so there is one for all tests
+_has_hook = False
+
+
+def hear_of_files() -> list[str]:
+    """The paths of the files that this process opens, as it goes on."""
+    global _has_hook
+    if not _has_hook:
+        sys.addaudithook(lambda event, given: _opened.append(str(given[0])) if event == "open" else None)
+        _has_hook = True
+    return _opened
+
+
+@pytest.mark.heavy
+def test_an_edit_among_hundreds_costs_one_copy_and_one_try_and_a_look_reads_nothing(tmp_path: Path) -> None:
+    number, mark, opened = 300, tmp_path / "mark", hear_of_files()
+    folder = tmp_path / "extensions"
+
+    async def read_in_a_look(home: host_parts.Home) -> set[str]:
+        """The extensions that are read in it."""
+        opened.clear()
+        await home.extensions.settled()
+        return {Path(path).stem for path in opened if Path(path).name.startswith("mine")}
+
+    async def work() -> None:
+        async with parts(tmp_path) as home:
+            for index in range(number):
+                (folder / f"mine{index}.py").write_text(marking(mark, "") + sampler(f"Mine{index}"))
+            await home.extensions.settled()
+            assert len(mark.read_text()) == number, "each is loaded once"
+            deadline = time.monotonic() + WITHIN
+            while await read_in_a_look(home):
+                assert time.monotonic() < deadline, "what has not changed is read again and again"
+            mark.write_text("")
+            (folder / "mine7.py").write_text(marking(mark, "") + sampler("Mine7", 0.5))
+            assert await read_in_a_look(home) == {"mine7"}
+            assert len(mark.read_text()) == number, "the whole set is tried, once"
+
+    asyncio.run(work())
 
 
 @pytest.mark.heavy

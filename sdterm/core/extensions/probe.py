@@ -19,7 +19,6 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import psutil
@@ -50,7 +49,7 @@ class ProbeError(Exception):
 
 def question(sources: Sequence[Source]) -> bytes:
     """What the helper is asked."""
-    return json.dumps([asdict(source) for source in sources]).encode() + b"\n"
+    return json.dumps([source.fields for source in sources]).encode() + b"\n"
 
 
 def answer(line: bytes) -> Catalogue:
