@@ -26,6 +26,7 @@ class Checkpoints:
     def __init__(self, settings: Settings, log: EventLog) -> None:
         self._settings, self._log = settings, log
         self._recognised: dict[tuple[object, ...], dict[str, Any]] = {}  # by the stamps of a file
+        self._families: dict[tuple[object, ...], ModelFamily] = {}  # by the same
         self._hashing: set[Path] = set()
         self._disk = threading.Lock()  # files that are read whole are read one after the other
 
@@ -63,8 +64,12 @@ class Checkpoints:
     def family(self, name: str | None) -> ModelFamily | None:
         """Of that checkpoint, or the first one; None if there is none or nobody knows it."""
         try:
-            return recognise(self.library.find(name), self._built_in)[0]
-        except (ModelFileError, PluginError, UnknownNameError):
+            checkpoint = self.library.find(name)
+            stamps = _stamps(checkpoint)
+            if stamps not in self._families:
+                self._families[stamps] = recognise(checkpoint, self._built_in)[0]
+            return self._families[stamps]
+        except (ModelFileError, PluginError, UnknownNameError, OSError):
             return None
 
     def compute_hash(self, checkpoint: CheckpointFile) -> None:
@@ -96,8 +101,7 @@ class Checkpoints:
 
     def _what(self, checkpoint: CheckpointFile) -> dict[str, Any]:
         """What a checkpoint is; no stranger's code runs for that. Raises OSError."""
-        beside = checkpoint.path.with_suffix(".yaml")
-        key = (*_stamp(checkpoint.path), *(_stamp(beside) if beside.exists() else ()))
+        key = _stamps(checkpoint)
         if key not in self._recognised:
             try:
                 family, match = recognise(checkpoint, self._built_in)
@@ -110,6 +114,12 @@ class Checkpoints:
     @cached_property
     def _built_in(self) -> PluginSet:
         return load_plugins(None, third_party=False)
+
+
+def _stamps(checkpoint: CheckpointFile) -> tuple[object, ...]:
+    """By which a change of the file, or of what lies beside it, is noticed. Raises OSError."""
+    beside = checkpoint.path.with_suffix(".yaml")
+    return (*_stamp(checkpoint.path), *(_stamp(beside) if beside.exists() else ()))
 
 
 def _stamp(path: Path) -> tuple[object, ...]:

@@ -6,7 +6,7 @@ import logging
 import math
 import shutil
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from contextlib import aclosing
 from datetime import datetime
@@ -494,7 +494,10 @@ class Dispatcher:
             with contextlib.suppress(sqlite3.Error):  # there is no room yet
                 for job in self._jobs.waiting():
                     before, since = self._waiting.get(job, (0, 0.0))
-                    if self._room(job) > before + _ROOM or now - since > _STUBBORN:
+                    room = await in_thread(partial(_room_in, self._folders(job)))
+                    if job not in self._jobs.waiting():
+                        continue
+                    if room > before + _ROOM or now - since > _STUBBORN:
                         self._jobs.resume(job, Resumption())
                         self._waiting.pop(job, None)
                         _log.info("job %s goes on: there is room", job)
@@ -502,11 +505,19 @@ class Dispatcher:
 
     def _room(self, job: int) -> int:
         """Bytes free where a job writes."""
-        free = []
-        for folder in {self._place.folder, self._place.tapes, self._jobs.saving(job).folder}:
-            with contextlib.suppress(OSError):
-                free.append(shutil.disk_usage(folder).free)
-        return min(free, default=0)
+        return _room_in(self._folders(job))
+
+    def _folders(self, job: int) -> set[Path]:
+        return {self._place.folder, self._place.tapes, self._jobs.saving(job).folder}
+
+
+def _room_in(folders: Collection[Path]) -> int:
+    """Bytes free in the fullest."""
+    free = []
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            free.append(shutil.disk_usage(folder).free)
+    return min(free, default=0)
 
 
 def _defect(error: Exception) -> Failed:

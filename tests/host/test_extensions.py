@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -20,7 +19,7 @@ from sdterm.core.jobs import Extension
 from sdterm.core.place import make_private, place_of
 from sdterm.events import Done, ExtensionChanged, Failed, Image, Interrupted, Queued, Waiting
 from sdterm.host import home as host_parts
-from tests.host.conftest import settings_of, submission
+from tests.host.conftest import opened_files, settings_of, submission
 from tests.host.running import Running, images, running
 
 SMALL = {"steps": 4, "width": 64, "height": 64}
@@ -245,22 +244,9 @@ def test_a_name_that_nobody_gives_is_looked_for_in_what_is_being_tried(tmp_path:
     asyncio.run(ask())
 
 
-_opened: list[str] = []  # an audit hook cannot be taken away, so there is one for all tests
-_has_hook = False
-
-
-def hear_of_files() -> list[str]:
-    """The paths of the files that this process opens, as it goes on."""
-    global _has_hook
-    if not _has_hook:
-        sys.addaudithook(lambda event, given: _opened.append(str(given[0])) if event == "open" else None)
-        _has_hook = True
-    return _opened
-
-
 @pytest.mark.heavy
 def test_an_edit_among_hundreds_costs_one_copy_and_one_try_and_a_look_reads_nothing(tmp_path: Path) -> None:
-    number, mark, opened = 300, tmp_path / "mark", hear_of_files()
+    number, mark, opened = 300, tmp_path / "mark", opened_files()
     folder = tmp_path / "extensions"
 
     async def read_in_a_look(home: host_parts.Home) -> set[str]:

@@ -15,6 +15,7 @@ import pytest
 from sdterm.client import Client, RefusedError
 from sdterm.core.dataroot import CHECKPOINTS, EMBEDDED_MODEL, EMBEDDINGS, HYPERNETWORKS, LORAS
 from sdterm.core.image_file import read_pixels
+from sdterm.core.jobs import Words
 from sdterm.core.library import CheckpointFile
 from sdterm.core.plan import recognise
 from sdterm.core.registry import PluginSet
@@ -22,7 +23,7 @@ from sdterm.events import Event, Failed, ModelHashed, ModelLoading, Warning
 from sdterm.hooks import ModelFamily, ModelMatch
 from sdterm.host import checkpoints
 from sdterm.host.home import Home
-from tests.host.conftest import StartHost
+from tests.host.conftest import StartHost, opened_files
 from tests.host.running import Running, images, names, running
 
 DEMO = "sdterm-demo"
@@ -227,6 +228,21 @@ def test_files_whose_names_are_not_utf_8_are_listed_and_chosen_by_what_is_listed
     finally:
         for path in files:
             path.unlink()
+
+
+def test_a_checkpoint_is_read_once_however_often_prompts_are(home: Home, tmp_path: Path) -> None:
+    (tmp_path / CHECKPOINTS).mkdir(parents=True)
+    path, opened = tmp_path / CHECKPOINTS / "model.safetensors", opened_files()
+    shutil.copy(EMBEDDED_MODEL, path)
+
+    def reads(text: str) -> bool:
+        opened.clear()
+        assert home.read_prompt(Words(text=text)).tokens == (2,)
+        return str(path) in opened
+
+    assert [reads("a lake"), reads("a house")] == [True, False]
+    path.touch()
+    assert [reads("a lake"), reads("a house")] == [True, False]
 
 
 def test_styles_and_networks_are_those_of_the_data_folder(host: Running) -> None:
