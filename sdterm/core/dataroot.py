@@ -37,7 +37,7 @@ def prepare(root: Path) -> None:
     try:
         for folder in (CHECKPOINTS, "embeddings", "extensions", "localizations", "outputs"):
             first_time = not (root / folder).is_dir()
-            (root / folder).mkdir(parents=True, exist_ok=True)
+            _make(root / folder)
             if first_time and folder in ("extensions", "localizations") and (source := shipped(str(folder))):
                 # translations that ship are read where they lie: a copy would grow old
                 shutil.copytree(source, root / folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.json"))
@@ -46,6 +46,13 @@ def prepare(root: Path) -> None:
             f"The data folder {root} cannot be used: {os.strerror(error.errno or 0)}. "
             "Choose another with --data-dir or SDTERM_DATA."
         ) from error
+
+
+def _make(folder: Path) -> None:
+    """With what is above it; others may not write there, whatever the umask. Raises OSError."""
+    if not folder.is_dir():
+        _make(folder.parent)
+        folder.mkdir(mode=0o755, exist_ok=True)
 
 
 def shipped(folder: str) -> Path | None:

@@ -17,6 +17,8 @@ from sdterm.core.naming import NameFacts, check_folder_pattern, check_pattern, f
 from sdterm.events import Event, Failed, Grid, Image, Started
 from sdterm.request import GenerationRequest
 
+_MODE = 0o644  # less what the user's umask takes away; that others may write is never meant
+
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write or replace a file of ours (settings, caches): whoever reads sees the old or the new one. Raises OSError."""
@@ -189,13 +191,17 @@ def _temporary(folder: Path, content: bytes) -> Iterator[Path]:
     """A file with that content, synced to disk, gone at the end unless it was renamed."""
     path = folder / f".sdterm-{secrets.token_hex(8)}.tmp"
     try:
-        with open(path, "xb") as file:
+        with open(path, "xb", opener=_for_others_to_read) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         yield path
     finally:
         path.unlink(missing_ok=True)
+
+
+def _for_others_to_read(path: str, flags: int) -> int:
+    return os.open(path, flags, _MODE)
 
 
 def _claim_all(names: Mapping[Path, Path]) -> bool:
@@ -224,7 +230,7 @@ def _claim(temporary: Path, path: Path) -> None:
     except FileExistsError:
         raise
     except OSError:  # a file system without hard links: take the name first, then replace our own empty file
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _MODE))
         try:
             temporary.replace(path)
         except OSError:

@@ -1,6 +1,7 @@
 """`/v1`: the host over HTTP. Each function is one thing a client can ask; docs/protocol.md describes them."""
 
 import errno
+import json
 import logging
 import sqlite3
 from collections.abc import Callable, Mapping
@@ -77,7 +78,7 @@ def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
     router = APIRouter(
         prefix="/v1",
         responses={"4XX": {"model": Problem}, "5XX": {"model": Problem}},
-        dependencies=[Depends(_only_known_parameters)],
+        dependencies=[Depends(_only_known_parameters), Depends(_only_utf_8)],
     )
 
     @router.get("/health")
@@ -268,6 +269,12 @@ async def _only_known_parameters(request: Request) -> None:
         if name not in known:
             has = f"It has {', '.join(sorted(known))}." if known else "It has none."
             raise FieldError(printable(name), f"There is no parameter {printable(name)!r} here. {has}")
+
+
+async def _only_utf_8(request: Request) -> None:
+    """Raises HTTPException: Python reads JSON in UTF-16, too, which is none that may be sent."""
+    if not json.detect_encoding(await request.body()).startswith("utf-8"):
+        raise HTTPException(400)
 
 
 def _problem(status: int, code: str, message: str, field: str | None = None) -> JSONResponse:
