@@ -137,7 +137,7 @@ class Extensions:
         self._next_look: asyncio.Task[None] | None = None  # which has not begun
         self._looks: set[asyncio.Task[None]] = set()  # that one, and the one under way
         self._looking_since: float | None = None
-        self._has_looked = False  # whether one has come to its end
+        self._has_looked = False  # whether all that was there in the beginning was tried
         self._answered_early = False  # whether somebody was told what serves before that
         self._current: Generation | None = None
         self._seen: list[list[str | None]] = []  # what the current generation was made from
@@ -334,32 +334,28 @@ class Extensions:
 
     async def _look(self) -> None:
         """Bring in what has changed."""
-        await self.serving()
+        current = await self.serving()
         found = await in_thread(self._found)
         seen = [[s.slug, s.digest, s.refusal, s.notice, s.site] for s in found]
         now = asyncio.get_running_loop().time()
         due = {slug for slug, at in self._retries.items() if at <= now}
-        if self._current and seen == self._seen and not due:
+        if seen == self._seen and not due:
             return
         for slug in due:
-            del self._trouble[slug], self._retries[slug]
-        choice = await self._choose(found)
-        assert self._current
-        is_same = self._has_looked and tuple(choice.chosen.values()) == self._current.sources
-        generation = self._current if is_same else await self._try_out(choice)
+            self._trouble.pop(slug, None)
+        choice = await self._choose(current, found)
+        generation = await self._try_out(current, choice)
         self._seen = seen if choice.due is None else []
         self._trouble = choice.trouble
         self._retries = {slug: at for slug, at in self._retries.items() if slug in self._trouble}
-        self._adopt(generation)
-        kept = self._to_keep(generation)
-        with contextlib.suppress(OSError):  # the next host tries all again
-            await in_thread(lambda: write_sealed(self._kept, kept))
+        await self._adopt(generation)
+        self._has_looked |= choice.due is None
         if choice.due is not None:
             asyncio.get_running_loop().call_later(choice.due, self._news.set)
 
-    async def _choose(self, found: Sequence[Source]) -> "_Choice":
+    async def _choose(self, current: Generation, found: Sequence[Source]) -> "_Choice":
         """Frozen copies of what is new and well written, beside what serves and has not changed."""
-        before = {source.slug: source for source in self._current.sources} if self._current else {}
+        before = {source.slug: source for source in current.sources}
         doubts, self._doubts = self._doubts, {}
         choice = _Choice(before, {source.slug: source for source in found}, self._trouble, doubts)
         fresh = []
@@ -409,11 +405,13 @@ class Extensions:
             self._doubts[slug] = _Doubt(digest, why, since)
             choice.postpone(slug, left)
 
-    async def _try_out(self, choice: "_Choice") -> Generation:
+    async def _try_out(self, current: Generation, choice: "_Choice") -> Generation:
         """What serves of a choice: what is new and does not work makes way for what served before it, until the rest
         works together, in a process that may die of it and in every worker. Raises CatalogueError."""
         while True:
             sources = tuple(choice.chosen.values())
+            if sources == current.sources:
+                return current
             passing = False
             try:
                 catalogue = await self._prober.try_out(sources)
@@ -466,13 +464,16 @@ class Extensions:
             by_slug.setdefault(source.slug, replace(source, refusal=aside[1]) if aside else source)
         return [*by_slug.values()]
 
-    def _adopt(self, generation: Generation) -> None:
+    async def _adopt(self, generation: Generation) -> None:
+        """Put it to use, keep it for the next host, and tell of it."""
         is_other, self._current = generation is not self._current, generation
         for offer in generation.catalogue.offers:
             for name in (offer.label, offer.id, *offer.aliases):
                 self._gave[_named(offer.kind, name)] = offer.plugin
+        kept = self._to_keep(generation)
+        with contextlib.suppress(OSError):  # the next host tries all again
+            await in_thread(lambda: write_sealed(self._kept, kept))
         self._tell(generation, begins=not (self._has_looked or self._answered_early))
-        self._has_looked = True
         if is_other:
             self._adopted()
 
