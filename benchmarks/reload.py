@@ -4,6 +4,12 @@ idle      seconds from saving a file to the event that it serves (the next job i
 drawing   the same while a job is drawn
 slowdown  a job's seconds while an extension is saved every two seconds, against the same job undisturbed, in turns
 helper    MiB of the process that tries out extensions, which leaves when there is nothing to try
+
+`--crowd` measures something else: what a folder with a thousand small extensions costs against one with ten.
+
+first     seconds from starting a host, with extensions that it has never seen, to the first picture
+restart   the same with a host that has seen them
+reload    seconds from saving one of them to the event that it serves
 """
 
 import argparse
@@ -44,6 +50,19 @@ CODE = dedent("""
     def sdterm_samplers():
         return [Sampler(id="measured", label="Measured", sample=sample)]
 """)
+
+
+SMALL = dedent("""
+    from sdterm.hooks import Sampler, hookimpl
+
+    def sample(denoise, x, sigmas, *, noise, callback):
+        return denoise(x, sigmas[0].expand(len(x))).x0
+
+    @hookimpl
+    def sdterm_samplers():
+        return [Sampler(id="NAME", label="NAME", sample=sample)]
+""")
+FEW, MANY = 10, 1000
 
 
 class Author:
@@ -120,12 +139,40 @@ def measure(setting: Setting, saves: int) -> dict[str, Any]:
     }
 
 
+def crowd(number: int, saves: int) -> dict[str, Any]:
+    """What so many extensions cost."""
+    asked = GenerationRequest(prompt="lake", sampler="Euler a", steps=2, width=64, height=64)
+    with tempfile.TemporaryDirectory() as scratch:
+        setting = Setting(EMBEDDED_MODEL, SIZES["demo"], 1, Path(scratch))
+        folder = setting.scratch / "data" / "extensions"
+        folder.mkdir(parents=True)
+        for index in range(number):
+            (folder / f"small{index}.py").write_text(SMALL.replace("NAME", f"small{index}"))
+        seconds = []
+        for _ in ("first", "restart"):
+            began = time.perf_counter()
+            with host(setting) as client:
+                drawn(client, asked)
+                seconds.append(time.perf_counter() - began)
+                author = Author(client, folder) if len(seconds) == 2 else None
+                reload = sorted(author.saved() for _ in range(saves)) if author else []
+    return {"first": round(seconds[0], 2), "restart": round(seconds[1], 2), "reload": quantiles(reload)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=5, metavar="N", help="pairs of jobs [5]")
     parser.add_argument("--saves", type=int, default=40, metavar="N", help="saves, idle and drawing each [40]")
+    parser.add_argument("--crowd", action="store_true", help=f"{MANY} extensions against {FEW}, with the ratios")
     given = parser.parse_args()
     about = machine()
+    if given.crowd:
+        few, many = crowd(FEW, given.saves), crowd(MANY, given.saves)
+        ratios = {"first": many["first"] / few["first"], "restart": many["restart"] / few["restart"]}
+        ratios["reload"] = many["reload"]["median"] / few["reload"]["median"]
+        found = {"few": few, "many": many, "ratios": {name: round(ratio, 2) for name, ratio in ratios.items()}}
+        print(json.dumps({"benchmark": "reload-crowd", "machine": about, "extensions": [FEW, MANY], **found}))
+        return
     with tempfile.TemporaryDirectory() as scratch:
         setting = Setting(EMBEDDED_MODEL, SIZES["demo"], given.pairs, Path(scratch))
         found = measure(setting, given.saves)

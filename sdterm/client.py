@@ -28,6 +28,7 @@ from sdterm import __version__
 from sdterm.core.catalogue import Catalogue
 from sdterm.core.config import SETTINGS, Settings
 from sdterm.core.dataroot import prepare
+from sdterm.core.files import legible
 from sdterm.core.jobs import (
     Entry,
     Extension,
@@ -402,7 +403,7 @@ def _check(client: Client, settings: Settings) -> None:
             continue
         value = settings.values[setting.key]
         if value.source in (*_TYPED, f"SDTERM_{setting.key.upper()}"):
-            wanted, there = json.loads(json.dumps(value.value)), running.get(setting.key)
+            wanted, there = legible(json.loads(json.dumps(value.value))), running.get(setting.key)
             if wanted != there:
                 raise HostError(
                     f"The running host has {setting.key} {there!r}, but {value.source} says {wanted!r}. "

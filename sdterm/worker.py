@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 from sdterm.core.config import Settings, Value
 from sdterm.core.extensions.loading import forget
 from sdterm.core.extensions.source import Source
+from sdterm.core.files import legible
 from sdterm.core.frames import FrameError, pack, read_frame
 from sdterm.core.library import library_of
 from sdterm.core.plan import Plan
@@ -61,7 +62,7 @@ class Wire:
             os._exit(0)
 
     def event(self, job: int | None, event: Event, **fields: Any) -> None:
-        self.send("event", getattr(event, "data", b""), job=job, event=event.model_dump(mode="json"), **fields)
+        self.send("event", getattr(event, "data", b""), job=job, event=legible(event.model_dump(mode="json")), **fields)
 
 
 class Worker:

@@ -19,6 +19,7 @@ from sdterm.cli.output import Output, output_for
 from sdterm.core.assignment import assign
 from sdterm.core.config import NOTIFY, Settings
 from sdterm.core.dataroot import prepare as prepare_folders
+from sdterm.core.files import legible
 from sdterm.core.image_file import ImageFileError, infotext_from
 from sdterm.core.jobs import Submission
 from sdterm.core.library import Library, library_of
@@ -221,6 +222,8 @@ def _request(
     fields |= {_FIELDS.get(name, name): value for name, value in given.items() if value not in (None, ())}
     if prompt is not None:
         fields["prompt"] = standard_input() if prompt == "-" else prompt
+    if "model" in fields:
+        fields["model"] = legible(fields["model"])
     try:
         return make_request(**fields)
     except RequestError as error:

@@ -5,7 +5,6 @@ plugins, so that listing and validating need neither torch nor strangers' code i
 """
 
 import contextlib
-import json
 import subprocess
 import sys
 import tempfile
@@ -20,8 +19,8 @@ from pydantic import BaseModel, ConfigDict
 from sdterm import __version__
 from sdterm.core.extensions.discovery import discover
 from sdterm.core.extensions.source import Source
-from sdterm.core.output import write_atomically
 from sdterm.core.registry import HOOKS, Descriptor, Plugin, PluginSet, load_plugins
+from sdterm.core.sealed import read_sealed, write_sealed
 from sdterm.hooks import MemoryOptimizer, Option, OutputSaver, Sampler, Scheduler
 
 _FORMAT = 3  # of the cache
@@ -92,11 +91,12 @@ def load_catalogue(root: Path, *, third_party: bool = True) -> Catalogue:
     folder = root / "extensions" if third_party else None
     key = [__version__, _FORMAT, third_party, *([s.slug, s.digest] for s in discover(folder))]
     cache = root / "cache" / "catalogue.json"
-    if (cached := _read(cache)) and cached.get("key") == key:
+    cached = read_sealed(cache)
+    if isinstance(cached, dict) and cached.get("key") == key:
         return Catalogue.model_validate(cached["catalogue"])
     catalogue = _export_elsewhere(folder)
     with contextlib.suppress(OSError):  # without a cache the next call exports again
-        write_atomically(cache, json.dumps({"key": key, "catalogue": catalogue.model_dump(mode="json")}).encode())
+        write_sealed(cache, {"key": key, "catalogue": catalogue.model_dump(mode="json")})
     return catalogue
 
 
@@ -162,14 +162,6 @@ def _no_code(*_: object, **__: object) -> NoReturn:
 
 
 _KINDS: Mapping[str, type[Descriptor]] = {kind.__name__: kind for kind in HOOKS.values()}
-
-
-def _read(path: Path) -> Mapping[str, Any] | None:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
 
 
 def _export_elsewhere(folder: Path | None) -> Catalogue:

@@ -5,6 +5,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from sdterm.core.files import legible
+
 PACKAGE = Path(__file__).resolve().parent.parent
 CHECKPOINTS = Path("models", "Stable-diffusion")
 LORAS = Path("models", "Lora")
@@ -27,10 +29,15 @@ def data_root(chosen: str | None, environ: Mapping[str, str]) -> Path:
 
 def prepare(root: Path) -> None:
     """Make the folders people look for, and copy in the shipped example the first time. Raises DataRootError."""
+    if legible(str(root)) != str(root):
+        raise DataRootError(
+            f"The data folder {legible(str(root))} has a name that is not UTF-8. Rename it, or choose another with "
+            "--data-dir or SDTERM_DATA."
+        )
     try:
         for folder in (CHECKPOINTS, "embeddings", "extensions", "localizations", "outputs"):
             first_time = not (root / folder).is_dir()
-            (root / folder).mkdir(parents=True, exist_ok=True)
+            _make(root / folder)
             if first_time and folder in ("extensions", "localizations") and (source := shipped(str(folder))):
                 # translations that ship are read where they lie: a copy would grow old
                 shutil.copytree(source, root / folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.json"))
@@ -39,6 +46,13 @@ def prepare(root: Path) -> None:
             f"The data folder {root} cannot be used: {os.strerror(error.errno or 0)}. "
             "Choose another with --data-dir or SDTERM_DATA."
         ) from error
+
+
+def _make(folder: Path) -> None:
+    """With what is above it; others may not write there, whatever the umask. Raises OSError."""
+    if not folder.is_dir():
+        _make(folder.parent)
+        folder.mkdir(mode=0o755, exist_ok=True)
 
 
 def shipped(folder: str) -> Path | None:

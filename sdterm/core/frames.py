@@ -24,7 +24,7 @@ class FrameError(ValueError):
 
 def pack(header: Mapping[str, Any], payload: bytes = b"") -> bytes:
     """A frame's bytes. Raises FrameError if it is too large."""
-    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text = json.dumps(header, separators=(",", ":")).encode()  # ASCII: paths may be no UTF-8
     if len(text) > MAX_HEADER or len(payload) > MAX_PAYLOAD:
         raise FrameError(f"A message of {len(text)} + {len(payload)} bytes is too large.")
     return _HEAD.pack(_MAGIC, len(text), len(payload)) + text + payload

@@ -12,6 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from sdterm.core import infotext
 from sdterm.core.a1111 import NOVELAI_SAMPLERS
+from sdterm.core.files import regular
 
 if TYPE_CHECKING:
     import numpy as np
@@ -191,7 +192,7 @@ def _unicode_encoding(content: bytes) -> str:
 def _text_file(path: Path) -> str:
     """A text file's content: UTF-8, or UTF-16 with its mark, as Windows writes both."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=regular) as file:
             content = file.read(_MOST + 1)
         if len(content) > _MOST:
             raise ImageFileError(f"{path} cannot be read: it is no image, and too long for an infotext.")

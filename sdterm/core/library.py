@@ -15,8 +15,9 @@ from safetensors import SafetensorError, safe_open
 
 from sdterm.core.config import Settings
 from sdterm.core.dataroot import CHECKPOINTS, EMBEDDED_MODEL
+from sdterm.core.files import legible, regular
 from sdterm.core.names import find, printable
-from sdterm.core.output import write_atomically
+from sdterm.core.sealed import read_sealed, write_sealed
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +30,9 @@ _OLD_DIGITS = 8  # of the hash that A1111 wrote until 2023
 class ModelFileError(ValueError):
     """A model file cannot be used; the message says which and why."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(legible(message))
+
 
 @dataclass(frozen=True)
 class CheckpointFile:
@@ -40,7 +44,7 @@ class CheckpointFile:
 
     @property
     def name(self) -> str:
-        return self.path.stem
+        return legible(self.path.stem)
 
     @property
     def embedded(self) -> bool:
@@ -83,7 +87,8 @@ class CheckpointFile:
     def preview(self) -> Mapping[str, Any] | None:
         path = self.path.with_suffix(".preview.json")
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            with open(path, encoding="utf-8", opener=regular) as file:
+                content = json.load(file)
         except (OSError, ValueError):
             return None  # previews are a courtesy: without a fitted map the family has a general one
         return content if isinstance(content, dict) else None
@@ -100,16 +105,17 @@ class CheckpointFile:
 
     def _open(self, framework: str = "np") -> Any:
         try:
-            with self.path.open("rb"):  # the system's own word on why not, which safetensors does not pass on
-                pass
-            return safe_open(self.path, framework=framework)
+            with open(self.path, "rb", opener=regular) as file:  # safetensors does not pass on the system's own word
+                path = str(self.path)
+                readable = path if legible(path) == path else f"/dev/fd/{file.fileno()}"  # torch takes UTF-8 only
+                return safe_open(readable, framework=framework)
         except SafetensorError as error:
             raise ModelFileError(
                 f"{self.path.name} is no sound .safetensors file ({_line(error)}). "
                 "It may be an unfinished download: fetch it again."
             ) from error
         except OSError as error:
-            reason = os.strerror(error.errno) if error.errno else _line(error)
+            reason = error.strerror or _line(error)
             raise ModelFileError(f"{self.path} cannot be read: {reason}.") from error
 
 
@@ -137,10 +143,11 @@ class Library:
         names: dict[str, CheckpointFile] = {}
         hashes = self.known_hashes(checkpoint.path for checkpoint in checkpoints)
         for checkpoint in reversed(checkpoints):  # the first of two with one name wins
-            names |= {checkpoint.name: checkpoint, checkpoint.path.name: checkpoint, str(checkpoint.path): checkpoint}
+            called = (checkpoint.path.stem, checkpoint.path.name, str(checkpoint.path))
+            names |= {legible(name): checkpoint for name in called}
             if known := hashes.get(checkpoint.path):
                 names |= {known[:10]: checkpoint, known: checkpoint}
-        return find("model", name, names, more=f" Checkpoints go to {self.root / CHECKPOINTS}.")
+        return find("model", legible(name), names, more=f" Checkpoints go to {self.root / CHECKPOINTS}.")
 
     def with_hash(self, digest: str, *, read_at_most: int = 0) -> CheckpointFile | None:
         """The checkpoint with that hash: A1111's old one (8 digits), its new one (10) or the whole SHA-256.
@@ -174,7 +181,7 @@ class Library:
         """Of the whole file, hex; A1111's model hash is its first 10 digits. Cached by size, mtime and inode."""
         if known := self.known_hash(path):
             return known
-        with path.open("rb") as file:
+        with open(path, "rb", opener=regular) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         self._remember(path, {"sha256": digest})
         return digest
@@ -185,7 +192,7 @@ class Library:
         try:
             if known := self._entry(path).get("old"):
                 return str(known)
-            with path.open("rb") as file:
+            with open(path, "rb", opener=regular) as file:
                 file.seek(0x100000)
                 digest = hashlib.sha256(file.read(0x10000)).hexdigest()[:_OLD_DIGITS]
             self._remember(path, {"old": digest})
@@ -209,7 +216,7 @@ class Library:
     def _remember(self, path: Path, hashes: dict[str, str]) -> None:
         entry = self._entry(path) | {"stamp": _stamp(path)} | hashes
         with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
-            write_atomically(self._cache_file, json.dumps(self._entries() | {str(path): entry}, indent=1).encode())
+            write_sealed(self._cache_file, self._entries() | {str(path): entry})
 
     def _entry(self, path: Path) -> dict[str, Any]:
         """What is remembered of a file as it is now. Raises OSError."""
@@ -220,10 +227,7 @@ class Library:
         return self.root / "cache" / "hashes.json"
 
     def _entries(self) -> dict[str, Any]:
-        try:
-            entries = json.loads(self._cache_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
+        entries = read_sealed(self._cache_file)
         return entries if isinstance(entries, dict) else {}
 
 
@@ -236,7 +240,7 @@ def library_of(settings: Settings) -> Library:
 
 def file_stems(folder: Path, suffixes: Sequence[str] = NETWORK_SUFFIXES) -> list[str]:
     """The names by which prompts call the networks or embeddings below a folder."""
-    return sorted({path.stem for path in _model_files(folder, suffixes)})
+    return sorted({legible(path.stem) for path in _model_files(folder, suffixes)})
 
 
 def _model_files(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> Iterator[Path]:

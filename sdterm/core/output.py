@@ -9,17 +9,19 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from errno import EDQUOT, ENOSPC
+from errno import EDQUOT, EILSEQ, ENOSPC
 from itertools import count
 from pathlib import Path
 
 from sdterm.core.config import Settings
+from sdterm.core.files import legible
 from sdterm.core.naming import NameFacts, check_folder_pattern, check_pattern, file_names, folder_name
 from sdterm.events import Event, Failed, Grid, Image, Started
 from sdterm.request import GenerationRequest
 
 _TEMPORARY = ".sdterm-"
 _NEW = 10.0  # seconds
+_MODE = 0o644  # less what the user's umask takes away; that others may write is never meant
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -91,10 +93,16 @@ class Saving:
 
 
 def saving_of(settings: Settings, out: Path | None = None) -> Saving:
-    """Where these settings put images. `out` is the very folder; below the outputs folder the pattern makes more."""
+    """Where these settings put images. `out` is the very folder; below the outputs folder the pattern makes more.
+    Raises OutputFolderError if the folder's name cannot be stored."""
     outputs = Path(settings["outdir"] or settings.root / "outputs").expanduser()
+    folder = (out or outputs).absolute()
+    if (name := legible(str(folder))) != str(folder):
+        raise OutputFolderError(
+            EILSEQ, f"Images cannot be saved in {name}: its name is not UTF-8. Choose another folder."
+        )
     return Saving(
-        (out or outputs).absolute(),
+        folder,
         filename_pattern=settings["filename_pattern"],
         directory_pattern="" if out else settings["directory_pattern"],
         add_number=settings["add_number"],
@@ -189,7 +197,7 @@ def _temporary(folder: Path, content: bytes) -> Iterator[Path]:
     _sweep(folder)
     path = folder / f"{_TEMPORARY}{secrets.token_hex(8)}.tmp"
     try:
-        with open(path, "xb") as file:
+        with open(path, "xb", opener=_for_others_to_read) as file:
             with contextlib.suppress(OSError):  # a file system without locks
                 fcntl.flock(file, fcntl.LOCK_SH)
             file.write(content)
@@ -213,6 +221,10 @@ def _sweep(folder: Path) -> None:
                     os.unlink(folder / name)
             finally:
                 os.close(file)
+
+
+def _for_others_to_read(path: str, flags: int) -> int:
+    return os.open(path, flags, _MODE)
 
 
 def _claim_all(names: Mapping[Path, Path]) -> bool:
@@ -241,7 +253,7 @@ def _claim(temporary: Path, path: Path) -> None:
     except FileExistsError:
         raise
     except OSError:  # a file system without hard links: take the name first, then replace our own empty file
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _MODE))
         try:
             temporary.replace(path)
         except OSError:

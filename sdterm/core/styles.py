@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from sdterm.core.config import Settings
+from sdterm.core.files import regular
 from sdterm.core.names import find
 
 Styles = dict[str, tuple[str, str]]
@@ -20,7 +21,7 @@ def read_styles(paths: Iterable[Path]) -> Styles:
     styles: Styles = {}
     for path in paths:
         try:
-            with path.open(encoding="utf-8-sig", newline="") as file:
+            with open(path, encoding="utf-8-sig", newline="", opener=regular) as file:
                 for row in csv.DictReader(file):
                     name = (row.get("name") or "").strip()
                     if name and not name.startswith("#"):
@@ -28,7 +29,9 @@ def read_styles(paths: Iterable[Path]) -> Styles:
         except FileNotFoundError:
             continue
         except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise StylesError(f"The styles file {path} cannot be read: {error}.") from error
+            raise StylesError(
+                f"The styles file {path} cannot be read: {getattr(error, 'strerror', None) or error}."
+            ) from error
     return styles
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from sdterm.core.files import regular
 from sdterm.core.prompt.edit import Edited
 
 _LONGEST = 300  # characters of a name
@@ -104,7 +105,7 @@ def read_tags(folder: Path) -> Tags:
 
 def _read(path: Path) -> Iterator[Tag]:
     try:
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
+        with open(path, encoding="utf-8-sig", errors="replace", opener=regular) as file:
             for line in file:  # one by one: a quote that is never closed costs its row only
                 row = next(csv.reader((line,)), []) if '"' in line else line.split(",")
                 name = row[0].strip() if row else ""

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
+from sdterm.core.files import legible, regular
 from sdterm.core.names import printable
 from sdterm.request import RequestError
 
@@ -39,7 +40,7 @@ class Wildcards(Mapping[str, tuple[str, ...]]):
                 if file.suffix != ".txt" or name.startswith(".") or not file.is_file():
                     continue
                 if file.resolve().is_relative_to(root):
-                    found[file.relative_to(root).with_suffix("").as_posix()] = file
+                    found[legible(file.relative_to(root).with_suffix("").as_posix())] = file
             if len(found) > MOST_FILES:
                 raise RequestError(f"There are more than {MOST_FILES:,} files in {self._folder}.")
         return found
@@ -58,7 +59,7 @@ class Wildcards(Mapping[str, tuple[str, ...]]):
 
 def _lines(file: Path) -> tuple[str, ...]:
     try:
-        with file.open("rb") as opened:
+        with open(file, "rb", opener=regular) as opened:
             content = opened.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
             raise RequestError(f"The wildcard file {printable(str(file))} has more than {MOST_BYTES // 2**20} MiB.")

@@ -22,6 +22,7 @@ from sdterm.host.child import end_strays
 from sdterm.host.database import UnusableDatabaseError
 from sdterm.host.home import Home
 from sdterm.host.keeper import keep
+from sdterm.host.repeats import Repeats
 from sdterm.host.server import Server
 
 _LOG_BYTES = 2 * 2**20
@@ -31,6 +32,7 @@ _log = logging.getLogger("sdterm.host")
 def main() -> None:
     """Run a host until it is told to stop or nobody needs it."""
     given = json.loads(sys.argv[1])
+    os.umask(os.umask(0o022) | 0o022)  # nobody else may change what is written here, whatever the shell allows
     try:
         settings = resolve({"the command line": given}, os.environ)
         prepare(settings.root)
@@ -98,6 +100,8 @@ def _detach(place: Place) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     handler = logging.handlers.RotatingFileHandler(place.log, maxBytes=_LOG_BYTES, backupCount=1, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+    handler.addFilter(Repeats())
+    place.log.chmod(0o600)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     os.chdir("/")

@@ -1,22 +1,23 @@
 """`/v1`: the host over HTTP. Each function is one thing a client can ask; docs/protocol.md describes them."""
 
 import errno
+import json
 import logging
 import sqlite3
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import ValidationError
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sdterm import __version__
 from sdterm.core.catalogue import Catalogue, CatalogueError
+from sdterm.core.files import legible
 from sdterm.core.jobs import (
     Extension,
     FieldError,
@@ -50,7 +51,8 @@ from sdterm.host.database import is_full
 from sdterm.host.home import Home
 from sdterm.host.jobs import UnknownJobError, WrongStateError
 from sdterm.host.pictures import UnknownPictureError
-from sdterm.host.thumbnail import ThumbnailError, thumbnail
+from sdterm.host.threads import SlowDiskError
+from sdterm.host.thumbnail import ThumbnailError
 from sdterm.request import GenerationRequest, RequestError, request_error
 
 _log = logging.getLogger(__name__)
@@ -67,6 +69,7 @@ ERRORS: tuple[tuple[type[Exception], int, str], ...] = (
     (WrongStateError, 409, "wrong_state"),
     (CatalogueError, 503, "plugins_broken"),
     (ThumbnailError, 410, "no_image"),
+    (SlowDiskError, 503, "slow_disk"),
 )
 """What a function may raise → status, code. Its message is the answer."""
 
@@ -77,7 +80,7 @@ def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
     router = APIRouter(
         prefix="/v1",
         responses={"4XX": {"model": Problem}, "5XX": {"model": Problem}},
-        dependencies=[Depends(_only_known_parameters)],
+        dependencies=[Depends(_only_known_parameters), Depends(_only_utf_8)],
     )
 
     @router.get("/health")
@@ -168,7 +171,7 @@ def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
     async def models() -> list[Model]:
         """The checkpoints that can be drawn with."""
         await home.recognise_models()
-        return await run_in_threadpool(home.models)
+        return await home.threads.run(home.models)
 
     @router.post("/models/load", status_code=202)
     async def load_model(which: ModelName) -> None:
@@ -188,17 +191,17 @@ def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
     @router.post("/prompt")
     async def prompt(words: Words) -> PromptReading:
         """How a prompt is read: what in it does not do what it looks like, and its tokens."""
-        return await run_in_threadpool(home.read_prompt, words)
+        return await home.threads.run(partial(home.read_prompt, words))
 
     @router.get("/styles")
     async def styles() -> list[Style]:
         """The styles that jobs can name."""
-        return await run_in_threadpool(home.styles)
+        return await home.threads.run(home.styles)
 
     @router.get("/networks")
     async def networks() -> Networks:
         """The networks and embeddings that prompts can name."""
-        return await run_in_threadpool(home.networks)
+        return await home.threads.run(home.networks)
 
     @router.get("/extensions")
     async def extensions() -> list[Extension]:
@@ -223,7 +226,7 @@ def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
         job: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
     ) -> PicturePage:
         """Saved pictures, the newest first; `q`: a filter, like `lake sampler:euler steps>=20 -seed:7`."""
-        return home.pictures.page(q, limit, cursor, job)
+        return await home.pictures.page(q, limit, cursor, job)
 
     @router.post("/pictures/rescan", status_code=202)
     async def rescan() -> None:
@@ -233,21 +236,18 @@ def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
     @router.get("/pictures/{picture}")
     async def picture(picture: Identifier) -> Picture:
         """What is known of a picture."""
-        return home.pictures.get(picture)
+        return await home.pictures.get(picture)
 
-    @router.get("/pictures/{picture}/file", response_class=FileResponse)
-    async def picture_file(picture: Identifier) -> FileResponse:
+    @router.get("/pictures/{picture}/file", response_class=StreamingResponse)
+    async def picture_file(picture: Identifier) -> StreamingResponse:
         """The file as it was saved."""
-        path = Path(home.pictures.get(picture).path)
-        if not path.is_file():
-            raise ThumbnailError(f"The file of picture {picture} is gone: it was {path}.")
-        return FileResponse(path)
+        file = await home.pictures.file(picture)
+        return StreamingResponse(file.chunks, headers={"content-length": str(file.size)}, media_type=file.media_type)
 
     @router.get("/pictures/{picture}/thumbnail", response_class=Response)
     async def picture_thumbnail(picture: Identifier, size: Annotated[int, Query(ge=16, le=512)] = 128) -> Response:
         """A small JPEG, at most `size` pixels wide and high."""
-        path = Path(home.pictures.get(picture).path)
-        return Response(await run_in_threadpool(thumbnail, path, size), media_type="image/jpeg")
+        return Response(await home.pictures.thumbnail(picture, size), media_type="image/jpeg")
 
     @router.post("/stop", status_code=202)
     async def stop_host() -> None:
@@ -279,8 +279,14 @@ async def _only_known_parameters(request: Request) -> None:
             raise FieldError(printable(name), f"There is no parameter {printable(name)!r} here. {has}")
 
 
+async def _only_utf_8(request: Request) -> None:
+    """Raises HTTPException: Python reads JSON in UTF-16, too, which is none that may be sent."""
+    if not json.detect_encoding(await request.body()).startswith("utf-8"):
+        raise HTTPException(400)
+
+
 def _problem(status: int, code: str, message: str, field: str | None = None) -> JSONResponse:
-    return JSONResponse(Problem(code=code, message=message, field=field).model_dump(), status)
+    return JSONResponse(legible(Problem(code=code, message=message, field=field).model_dump()), status)
 
 
 def _answer(status: int, code: str) -> Callable[[Request, Exception], JSONResponse]:

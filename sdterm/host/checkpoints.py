@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from sdterm.core.config import Settings
+from sdterm.core.files import legible
 from sdterm.core.jobs import FieldError, Model
 from sdterm.core.library import CheckpointFile, Library, ModelFileError, library_of
 from sdterm.core.names import UnknownNameError, printable
@@ -29,6 +30,7 @@ class Checkpoints:
         self._settings, self._log = settings, log
         self._recognised: dict[_Stamps, Recognition] = {}  # by the families that ship with sdterm
         self._by_others: dict[tuple[Families, _Stamps], Recognition] = {}
+        self._families: dict[_Stamps, ModelFamily | None] = {}
         self._hashing: set[Path] = set()
         self._disk = threading.Lock()  # files that are read whole are read one after the other
 
@@ -46,7 +48,7 @@ class Checkpoints:
                 found.append(
                     Model(
                         name=checkpoint.name,
-                        path=str(checkpoint.path),
+                        path=legible(str(checkpoint.path)),
                         size=checkpoint.path.stat().st_size,
                         sha256=hashes.get(checkpoint.path),
                         embedded=checkpoint.embedded,
@@ -80,8 +82,13 @@ class Checkpoints:
     def family(self, name: str | None) -> ModelFamily | None:
         """Ours of that checkpoint, or the first one; None if there is none."""
         try:
-            family, match = recognise(self.library.find(name), self._built_in)
-        except (ModelFileError, PluginError, UnknownNameError):
+            checkpoint = self.library.find(name)
+            stamps = _stamps(checkpoint)
+            if stamps not in self._families:
+                family, match = recognise(checkpoint, self._built_in)
+                self._families[stamps] = None if match.refusal else family
+            return self._families[stamps]
+        except (ModelFileError, PluginError, UnknownNameError, OSError):
             return None
         return None if match.refusal else family
 

@@ -14,10 +14,13 @@ import signal
 from asyncio.subprocess import PIPE, Process, SubprocessStreamProtocol
 from asyncio.transports import SubprocessTransport
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from sdterm.host.threads import in_thread
 
 _MARK = "_SDTERM_CHILD"
 _HOST = secrets.token_hex(8)  # this process, among all that ever were
@@ -74,7 +77,7 @@ class Child:
 async def end_strays(folder: Path) -> None:
     """End what is left of the children of hosts that had this folder and are gone."""
     before, ours = f"{folder}:", f"{folder}:{_HOST}:"
-    await asyncio.to_thread(_kill_marked, lambda mark: mark.startswith(before) and not mark.startswith(ours))
+    await in_thread(partial(_kill_marked, lambda mark: mark.startswith(before) and not mark.startswith(ours)))
 
 
 class _Protocol(SubprocessStreamProtocol):
@@ -101,7 +104,7 @@ class _Protocol(SubprocessStreamProtocol):
         assert child
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(child.get_pid(), signal.SIGKILL)
-        await asyncio.to_thread(_kill_marked, lambda mark: mark == self._mark)
+        await in_thread(partial(_kill_marked, lambda mark: mark == self._mark))
         self.ended.set()
         try:
             await asyncio.sleep(_LAST_WORDS)

@@ -6,10 +6,9 @@ import logging
 import math
 import shutil
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from contextlib import aclosing
-from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any, TypeVar
 from sdterm.core.catalogue import CatalogueError
 from sdterm.core.config import Settings
 from sdterm.core.extensions.source import Source
+from sdterm.core.files import legible
 from sdterm.core.jobs import GRID, JobDetails, Progress, Resumption, WorkerView
 from sdterm.core.names import printable
 from sdterm.core.naming import NameFacts
@@ -45,6 +45,7 @@ from sdterm.host.extensions import Extensions, NeedsPluginError
 from sdterm.host.jobs import Jobs, WrongStateError
 from sdterm.host.log import EventLog
 from sdterm.host.pictures import Pictures
+from sdterm.host.threads import in_thread
 from sdterm.host.worker import UnusableDeviceError, WorkerLostError, WorkerProcess
 
 MOST_LOST = 3
@@ -144,8 +145,8 @@ class Dispatcher:
             await event.wait()
 
     async def load_plugins(self, sources: Sequence[Source]) -> dict[str, str]:
-        """Have every worker load a set beside the one that it draws with. Returns slug → why one cannot be loaded;
-        under "" what cannot be blamed on one."""
+        """Have every worker that is ready load a set beside the one that it draws with; one that starts is given it
+        with its next job. Returns slug → why one cannot be loaded; under "" what cannot be blamed on one."""
         wrong: dict[str, str] = {}
 
         async def load(worker: WorkerProcess) -> None:
@@ -162,7 +163,7 @@ class Dispatcher:
             except WorkerLostError as lost:
                 wrong[""] = f"the process that draws did not outlive loading it: {lost}".rstrip(".")
 
-        await asyncio.gather(*(load(worker) for worker in self._workers if worker.is_alive))
+        await asyncio.gather(*(load(worker) for worker in self._workers if worker.is_ready))
         return wrong
 
     async def run(self) -> None:
@@ -233,7 +234,7 @@ class Dispatcher:
                 await worker.start()
             worker.set_loading()
             serving = await self._extensions.serving()
-            await worker.send("load", model=str(path), sources=[asdict(source) for source in serving.sources])
+            await worker.send("load", model=legible(str(path)), sources=[source.fields for source in serving.sources])
             async with aclosing(worker.messages()) as messages:
                 async for message, _ in messages:
                     if message["type"] == "finished":
@@ -314,7 +315,7 @@ class Dispatcher:
 
     async def _talk(self, worker: WorkerProcess, job: int) -> None:
         worker.set_job(job)
-        self._pictures.recover(job)
+        await self._pictures.recover(job)
         details = self._jobs.details(job)
         if self._jobs.wish(job):  # it came while the worker started
             self._settle(job, Cancelled(images=0))
@@ -348,7 +349,7 @@ class Dispatcher:
             "job": job.id,
             "request": job.request.model_dump(mode="json"),
             "generation": job.generation,
-            "sources": [asdict(source) for source in sources],
+            "sources": [source.fields for source in sources],
             "saved": {number: path for number, path in self._jobs.saved(job.id) if number != GRID},
             "left_out": job.left_out,
             "pause_at": job.pause_at,
@@ -400,7 +401,7 @@ class Dispatcher:
         failed: Failed | None = None
         if not self._pictures.has(job.id, number):
             try:
-                path = await asyncio.to_thread(self._save, job, event, asyncio.get_running_loop())
+                path = await in_thread(partial(self._save, job, event, asyncio.get_running_loop()))
                 self._pictures.written(job.id, event.model_copy(update={"path": str(path)}))
             except OSError as error:
                 with contextlib.suppress(sqlite3.Error):
@@ -503,7 +504,10 @@ class Dispatcher:
             with contextlib.suppress(sqlite3.Error):  # there is no room yet
                 for job in self._jobs.waiting():
                     before, since = self._waiting.get(job, (0, 0.0))
-                    if self._room(job) > before + _ROOM or now - since > _STUBBORN:
+                    room = await in_thread(partial(_room_in, self._folders(job)))
+                    if job not in self._jobs.waiting():
+                        continue
+                    if room > before + _ROOM or now - since > _STUBBORN:
                         self._jobs.resume(job, Resumption())
                         self._waiting.pop(job, None)
                         _log.info("job %s goes on: there is room", job)
@@ -511,11 +515,19 @@ class Dispatcher:
 
     def _room(self, job: int) -> int:
         """Bytes free where a job writes."""
-        free = []
-        for folder in {self._place.folder, self._place.tapes, self._jobs.saving(job).folder}:
-            with contextlib.suppress(OSError):
-                free.append(shutil.disk_usage(folder).free)
-        return min(free, default=0)
+        return _room_in(self._folders(job))
+
+    def _folders(self, job: int) -> set[Path]:
+        return {self._place.folder, self._place.tapes, self._jobs.saving(job).folder}
+
+
+def _room_in(folders: Collection[Path]) -> int:
+    """Bytes free in the fullest."""
+    free = []
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            free.append(shutil.disk_usage(folder).free)
+    return min(free, default=0)
 
 
 def _progress(event: Step | Resumed) -> Progress:

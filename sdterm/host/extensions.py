@@ -3,16 +3,19 @@
 What lies in `extensions/` is looked at when the system hints at a change, before each job is taken in, and now and
 then; what counts is its content. A new content is frozen, tried out in a process that may die of it, loaded by every
 worker, and only then put to use, all together. Whatever goes wrong, what served before goes on serving.
+
+A try may take as long as a stranger's code likes to. Requests wait for a look only if it comes to an end soon, and are
+answered by what serves otherwise.
 """
 
 import asyncio
 import contextlib
 import itertools
-import json
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +30,26 @@ from sdterm.core.extensions.records import FOLDER, RecordsError, read_records
 from sdterm.core.extensions.source import Source
 from sdterm.core.jobs import Extension, JobDetails
 from sdterm.core.names import UnknownNameError, normal, printable
-from sdterm.core.output import write_atomically
 from sdterm.core.plan import choose_parts
 from sdterm.core.recognition import Recognition
-from sdterm.core.registry import WORDS
+from sdterm.core.registry import WORDS, PluginSet
+from sdterm.core.sealed import read_sealed, write_sealed
 from sdterm.events import ExtensionChanged
 from sdterm.hooks import ModelFamily, OutputSaver
 from sdterm.host.log import EventLog
 from sdterm.host.prober import Prober
+from sdterm.host.threads import in_thread
 from sdterm.host.watch import Watch
 from sdterm.request import GenerationRequest, RequestError
 
 QUIET, LONGEST = 0.15, 2.0
 """Seconds: how long nothing may change before a look, and after how long there is one anyway."""
+STILL = 1.0
+"""Seconds for which a content must have been the same before it is told what is wrong with it."""
+SOON = 1.5
+"""Seconds that a request waits for a look."""
+RETRY = 600.0
+"""Seconds after which what may go well another time is tried again."""
 RESCAN, POLL = 10.0, 2.0
 """Seconds between looks without a hint: where the system gives hints, and where it does not."""
 MOST_FAILURES = 3
@@ -60,9 +70,23 @@ class Generation:
     sources: tuple[Source, ...]
     catalogue: Catalogue
 
+    @cached_property
+    def names(self) -> PluginSet:
+        """What can be asked for by name."""
+        return self.catalogue.names()
+
 
 Load = Callable[[Sequence[Source]], Awaitable[Mapping[str, str]]]
 """Has all workers load a set; slug → why it could not be. Under the slug "" is what cannot be blamed on one."""
+
+
+@dataclass(frozen=True)
+class _Doubt:
+    """A content that does not work, seen first in a look that began at `since`: perhaps it is being written."""
+
+    digest: str
+    why: str
+    since: float
 
 
 @dataclass
@@ -72,18 +96,32 @@ class _Choice:
     before: Mapping[str, Source]
     """By slug, what serves."""
     chosen: dict[str, Source]
+    told: Mapping[str, tuple[str, str]]
+    """What the last look found to be wrong, as `trouble`."""
+    doubts: Mapping[str, _Doubt]
+    """What the last look found to be wrong and did not tell, by slug."""
     new: set[str] = field(default_factory=set)
     """Slugs of what was never tried."""
     trouble: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Slug → the digest of what cannot serve, and why."""
-    unsettled: bool = False
-    """Whether somebody is writing: another look is due."""
+    due: float | None = None
+    """Seconds until another look is due, if one is."""
 
     def reject(self, slug: str, why: str) -> None:
         """What served before goes on; nothing, with the reason, if nothing did."""
         self.trouble[slug] = (self.chosen[slug].digest, why)
         self.chosen[slug] = _instead(self.chosen[slug], self.before.get(slug), why)
         self.new.discard(slug)
+
+    def postpone(self, slug: str, seconds: float) -> None:
+        """Another look decides about it: until then what served before goes on, or nothing."""
+        self.new.discard(slug)
+        self.due = seconds if self.due is None else min(seconds, self.due)
+        if slug in self.before:
+            self.chosen[slug] = self.before[slug]
+            self.trouble |= {slug: self.told[slug]} if slug in self.told else {}
+        else:
+            del self.chosen[slug]
 
 
 class Extensions:
@@ -97,10 +135,18 @@ class Extensions:
         self._kept = settings.root / "cache" / "generation.json"
         self._prober = Prober(folder)
         self._news = asyncio.Event()
-        self._lock = asyncio.Lock()
+        self._folder_is_gone = False
+        self._beginning, self._lock = asyncio.Lock(), asyncio.Lock()
+        self._next_look: asyncio.Task[None] | None = None  # which has not begun
+        self._looks: set[asyncio.Task[None]] = set()  # that one, and the one under way
+        self._looking_since: float | None = None
+        self._has_looked = False  # whether all that was there in the beginning was tried
+        self._answered_early = False  # whether somebody was told what serves before that
         self._current: Generation | None = None
         self._seen: list[list[str | None]] = []  # what the current generation was made from
         self._trouble: dict[str, tuple[str, str]] = {}  # slug → the digest that does not serve, and why
+        self._doubts: dict[str, _Doubt] = {}  # by slug
+        self._retries: dict[str, float] = {}  # slug of what is in trouble, but may not be for ever → when it is tried
         self._aside: dict[tuple[str, str], str] = {}  # (slug, digest) of what is disabled until it changes → why
         self._failures: dict[tuple[str, str], set[tuple[int, int]]] = {}  # (slug, digest) → what it did, each once
         self._gave: dict[str, str] = {}  # kind and name of what was ever on offer → slug
@@ -110,16 +156,35 @@ class Extensions:
     # --- what others ask ----------------------------------------------------------------------------------------------
 
     async def settled(self) -> Generation:
-        """What serves, after a look at what lies there now. Raises CatalogueError if not even ours can be loaded."""
-        async with self._lock:
-            await self._look()
-            assert self._current
-            return self._current
+        """What serves after a look at what lies there now, however long that takes. Raises CatalogueError if not even
+        sdterm's own plugins can be loaded."""
+        await asyncio.shield(self._look_anew())
+        return await self.serving()
+
+    async def now(self) -> Generation:
+        """What serves now: after a look if that ends soon, else without it. Raises CatalogueError."""
+        look, since = self._look_anew(), self._looking_since
+        late = asyncio.get_running_loop().time() - since if since is not None else 0.0
+        await asyncio.wait({look}, timeout=max(0.0, SOON - late))
+        self._answered_early |= not self._has_looked
+        return await self.serving()
 
     async def serving(self) -> Generation:
         """What serves, without another look: for who reads what a worker says, since new plugins are put to use only
-        when all workers have answered."""
-        return self._current or await self.settled()
+        when all workers have answered. In the beginning it is sdterm's own plugins. Raises CatalogueError."""
+        async with self._beginning:
+            if not self._current:
+                own = built_ins()
+                try:
+                    self._current = Generation(own, await self._prober.try_out(own))
+                except ProbeError as error:
+                    raise CatalogueError(f"The plugins cannot be loaded: {error}.") from error
+        return self._current
+
+    @property
+    def is_looking(self) -> bool:
+        """Whether something else may serve soon."""
+        return bool(self._looks)
 
     @property
     def has_others(self) -> bool:
@@ -144,10 +209,12 @@ class Extensions:
     async def for_job(self, request: GenerationRequest, bound: Sequence[Sequence[str]]) -> tuple[Source, ...]:
         """The plugins that a job is drawn with: those it is `bound` to, where it was begun. Raises NeedsPluginError."""
         current = await self.serving()
+        if not self._has_looked and not _has_all(current, request, bound):
+            current = await self.settled()
         if bound:
             return tuple(self._as_bound(current, slug, digest) for slug, digest in bound)
         try:
-            choose_parts(request, current.catalogue.names())
+            choose_parts(request, current.names)
         except UnknownNameError as error:
             if owner := self._gave.get(_named(error.kind, error.name)):
                 said = f"It needs the {error.kind} {printable(error.name)!r} from the extension {owner}"
@@ -196,7 +263,7 @@ class Extensions:
 
     async def listed(self) -> list[Extension]:
         """Every extension and package, and how it stands."""
-        current = await self.settled()
+        current = await self.now()
         entries = {entry.slug: entry for entry in current.catalogue.plugins}
         found = []
         for source in current.sources:
@@ -229,13 +296,13 @@ class Extensions:
         def hint() -> None:
             loop.call_soon_threadsafe(self._news.set)
 
-        watch = await asyncio.to_thread(Watch, hint)
+        watch = await in_thread(partial(Watch, hint))
         try:
             while True:
                 hinted = False
                 try:
                     await self.settled()
-                    hinted = await asyncio.to_thread(watch.over, self._places())
+                    hinted = await in_thread(lambda: watch.over(self._places()))
                 except Exception:  # a full disk, or a defect: what serves goes on serving
                     _log.exception("extensions")
                 with contextlib.suppress(TimeoutError):
@@ -244,7 +311,14 @@ class Extensions:
                     await self._until_quiet(loop)
         finally:
             watch.close()
-            await self._prober.end()
+            await self.end()
+
+    async def end(self) -> None:
+        """Look no more, and let the process go in which plugins are tried out."""
+        for look in self._looks:
+            look.cancel()
+        await asyncio.gather(*self._looks, return_exceptions=True)
+        await self._prober.end()
 
     async def _until_quiet(self, loop: asyncio.AbstractEventLoop) -> None:
         latest = loop.time() + LONGEST
@@ -258,29 +332,59 @@ class Extensions:
         if not self._folder:
             return set()
         (self._root / FOLDER).mkdir(mode=0o700, exist_ok=True)
-        links = {path.resolve() for path in self._folder.iterdir() if path.is_symlink() and path.is_dir()}
+        is_gone, was_gone = not self._folder.is_dir(), self._folder_is_gone
+        self._folder_is_gone = is_gone
+        if is_gone and not was_gone:
+            _log.warning("%s is gone: no extension is loaded until it is back", self._folder)
+        links = set() if is_gone else {path.resolve() for path in self._folder.iterdir() if _is_linked_folder(path)}
         return {self._folder, self._root / FOLDER, *links}
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
+    def _look_anew(self) -> asyncio.Task[None]:
+        """A look that begins from now on; it is one for all who want it. Its errors are told to who awaits it."""
+        if not self._next_look:
+            self._next_look = look = asyncio.create_task(self._look_in_turn())
+            self._looks.add(look)
+            look.add_done_callback(self._looks.discard)
+            look.add_done_callback(lambda look: look.cancelled() or look.exception())
+        return self._next_look
+
+    async def _look_in_turn(self) -> None:
+        async with self._lock:
+            self._next_look, self._looking_since = None, asyncio.get_running_loop().time()
+            try:
+                await self._look()
+            finally:
+                self._looking_since = None
+
     async def _look(self) -> None:
         """Bring in what has changed."""
-        found = await asyncio.to_thread(self._found)
+        current = await self.serving()
+        found = await in_thread(self._found)
         seen = [[s.slug, s.digest, s.refusal, s.notice, s.site] for s in found]
-        if self._current and seen == self._seen:
+        now = asyncio.get_running_loop().time()
+        due = {slug for slug, at in self._retries.items() if at <= now}
+        if seen == self._seen and not due:
             return
-        choice = await self._choose(found)
-        generation = await self._try_out(choice)
-        self._seen = [] if choice.unsettled else seen
+        for slug in due:
+            self._trouble.pop(slug, None)
+        choice = await self._choose(current, found)
+        generation = await self._try_out(current, choice)
+        self._seen = seen if choice.due is None else []
         self._trouble = choice.trouble
-        self._adopt(generation)
-        if choice.unsettled:
-            asyncio.get_running_loop().call_later(QUIET, self._news.set)
+        self._retries = {slug: at for slug, at in self._retries.items() if slug in self._trouble}
+        await self._adopt(generation)
+        self._has_looked |= choice.due is None
+        if choice.due is not None:
+            asyncio.get_running_loop().call_later(choice.due, self._news.set)
 
-    async def _choose(self, found: Sequence[Source]) -> "_Choice":
+    async def _choose(self, current: Generation, found: Sequence[Source]) -> "_Choice":
         """Frozen copies of what is new and well written, beside what serves and has not changed."""
-        before = {source.slug: source for source in self._current.sources} if self._current else {}
-        choice = _Choice(before, {source.slug: source for source in found})
+        before = {source.slug: source for source in current.sources}
+        doubts, self._doubts = self._doubts, {}
+        choice = _Choice(before, {source.slug: source for source in found}, self._trouble, doubts)
+        fresh = []
         for source in found:
             if source.origin != "extension" or source.refusal:
                 continue
@@ -292,49 +396,88 @@ class Extensions:
             if digest == source.digest:  # it was tried
                 choice.reject(source.slug, why)
                 continue
-            try:
-                choice.chosen[source.slug] = candidate = await asyncio.to_thread(freeze, self._root, source)
-            except UnsettledError as error:
-                _log.info("%s", error)
-                choice.unsettled = True
-                choice.chosen[source.slug] = _instead(source, served, "its files are being changed")
+            doubt = doubts.get(source.slug)
+            if doubt and doubt.digest == source.digest:  # it was tried, too
+                self._fail(choice, source.slug, doubt.why)
                 continue
-            choice.new.add(source.slug)
-            if mistakes := await asyncio.to_thread(_mistakes, candidate):
-                choice.reject(source.slug, mistakes)
+            fresh.append(source)
+        for source, copy in zip(fresh, await in_thread(lambda: [_copy(self._root, one) for one in fresh]), strict=True):
+            match copy:
+                case UnsettledError():
+                    choice.postpone(source.slug, QUIET)
+                case OSError():
+                    why = f"it cannot be copied: {copy.strerror or copy}"
+                    self._fail(choice, source.slug, why, passing=True)
+                case candidate, mistakes:
+                    choice.chosen[source.slug] = candidate
+                    choice.new.add(source.slug)
+                    if mistakes:
+                        self._fail(choice, source.slug, mistakes)
         return choice
 
-    async def _try_out(self, choice: "_Choice") -> Generation:
+    def _fail(self, choice: _Choice, slug: str, why: str, *, passing: bool = False) -> None:
+        """A new content does not work. That is told when the content is still the same a while later: half a file is
+        nobody's mistake yet. passing: it took too long, say, which may be nobody's mistake at all."""
+        assert self._looking_since is not None
+        digest, doubt = choice.chosen[slug].digest, choice.doubts.get(slug)
+        since = doubt.since if doubt and doubt.digest == digest else self._looking_since
+        left = since + STILL - self._looking_since
+        self._retries.pop(slug, None)
+        if passing:
+            self._retries[slug] = asyncio.get_running_loop().time() + RETRY
+        if passing or left <= 0 or not self._has_looked:
+            choice.reject(slug, why)
+        else:
+            self._doubts[slug] = _Doubt(digest, why, since)
+            choice.postpone(slug, left)
+
+    async def _try_out(self, current: Generation, choice: "_Choice") -> Generation:
         """What serves of a choice: what is new and does not work makes way for what served before it, until the rest
         works together, in a process that may die of it and in every worker. Raises CatalogueError."""
         while True:
             sources = tuple(choice.chosen.values())
+            if sources == current.sources:
+                return current
+            passing = False
             try:
                 catalogue = await self._prober.try_out(sources)
                 entries = (entry for entry in catalogue.plugins if not choice.chosen[entry.slug].refusal)
                 wrong = {entry.slug: entry.error for entry in entries if entry.error}
-                if not wrong and choice.before:
+                if not wrong:
                     wrong = dict(await self._load(sources))
             except ProbeError as error:
                 if not choice.new:
                     raise CatalogueError(f"The plugins cannot be loaded: {error}.") from error
-                wrong = await self._culprits(choice) or {"": str(error)}
+                wrong, passing = await self._culprits(choice, error), error.passing
+                if error.passing and error.slug in choice.new:  # it is told before those behind it may take as long
+                    order = [*choice.chosen]
+                    for slug in choice.new.intersection(order[order.index(error.slug) + 1 :]):
+                        choice.postpone(slug, 0.0)
             if not wrong or not choice.new:
                 return Generation(sources, catalogue)
             blamed = {slug: why for slug, why in wrong.items() if slug in choice.new}
             for slug in blamed or set(choice.new):  # where nobody is to blame alone, all that is new
-                choice.reject(slug, blamed.get(slug) or "; ".join(wrong.values()))
+                why = blamed.get(slug) or "; ".join(wrong.values())
+                self._fail(choice, slug, why, passing=passing or slug not in blamed)
 
-    async def _culprits(self, choice: "_Choice") -> dict[str, str]:
-        """Which of the new ones end the process that loads them, each tried beside what served before."""
-        found = {}
-        for slug in choice.new:
+    async def _culprits(self, choice: "_Choice", error: ProbeError) -> dict[str, str]:
+        """Which of the new ones end the process that loads them. What took too long is not tried once more; otherwise
+        the suspects are, first the one that was being loaded, each beside what served before."""
+        only, *more = choice.new
+        if not more:
+            return {only: str(error)}
+        if error.passing:
+            return {error.slug or "": str(error)}
+        found: dict[str, str] = {}
+        for slug in sorted(choice.new, key=lambda slug: slug != error.slug):
             others = {**choice.chosen, **{other: choice.before.get(other) for other in choice.new - {slug}}}
             try:
                 await self._prober.try_out([source for source in others.values() if source])
-            except ProbeError as error:
-                found[slug] = str(error)
-        return found
+            except ProbeError as its:
+                found[slug] = str(its)
+                if slug == error.slug:
+                    break
+        return found or {"": str(error)}
 
     def _found(self) -> list[Source]:
         """What lies there, by slug: of two that have the same one the first counts."""
@@ -344,16 +487,18 @@ class Extensions:
             by_slug.setdefault(source.slug, replace(source, refusal=aside) if aside else source)
         return [*by_slug.values()]
 
-    def _adopt(self, generation: Generation) -> None:
-        before, self._current = self._current, generation
+    async def _adopt(self, generation: Generation) -> None:
+        """Put it to use, keep it for the next host, and tell of it."""
+        is_other, self._current = generation is not self._current, generation
         for offer in generation.catalogue.offers:
             for name in (offer.label, offer.id, *offer.aliases):
                 self._gave[_named(offer.kind, name)] = offer.plugin
         if self._root.is_dir():  # else the host is about to end, and makes no new one
+            kept = self._to_keep(generation)
             with contextlib.suppress(OSError):  # the next host tries all again
-                write_atomically(self._kept, json.dumps(self._to_keep(generation)).encode())
-        self._tell(generation, begins=not before)
-        if before:
+                await in_thread(lambda: write_sealed(self._kept, kept))
+        self._tell(generation, begins=not (self._has_looked or self._answered_early))
+        if is_other:
             self._adopted()
 
     def _tell(self, now: Generation, begins: bool) -> None:
@@ -389,37 +534,59 @@ class Extensions:
     def _to_keep(self, generation: Generation) -> dict[str, Any]:
         return {
             "for": [__version__, _FORMAT, self._folder is not None, sys.executable],
-            "seen": self._seen,
-            "trouble": self._trouble,
+            "seen": [] if self._retries else self._seen,
+            "trouble": {slug: trouble for slug, trouble in self._trouble.items() if slug not in self._retries},
             "aside": [[*version, why] for version, why in self._aside.items()],
             "gave": self._gave,
-            "sources": [asdict(source) for source in generation.sources],
+            "sources": [source.fields for source in generation.sources],
             "catalogue": generation.catalogue.model_dump(mode="json"),
         }
 
     def _restore(self) -> None:
-        """What served when the last host ended, if the same sdterm runs."""
+        """What served when the last host ended, if the same sdterm runs and every frozen copy is what it was."""
         try:
-            kept = json.loads(self._kept.read_text(encoding="utf-8"))
-            if kept["for"] != [__version__, _FORMAT, self._folder is not None, sys.executable]:
+            kept = read_sealed(self._kept)
+            if kept is None or kept["for"] != [__version__, _FORMAT, self._folder is not None, sys.executable]:
                 return
             sources = tuple(Source(**fields) for fields in kept["sources"])
             copies = (source for source in sources if source.origin == "extension" and not source.refusal)
-            if not all(Path(copy.location).exists() for copy in copies):
-                return  # they were cleared away
+            if not all(frozen(self._root, copy.slug, copy.digest) for copy in copies):
+                return
             self._current = Generation(sources, Catalogue.model_validate(kept["catalogue"]))
             self._trouble = {slug: (digest, why) for slug, (digest, why) in kept["trouble"].items()}
             self._aside = {(slug, digest): why for slug, digest, why in kept["aside"]}
             self._seen, self._gave = kept["seen"], kept["gave"]
             self._told = self._standing(self._current)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            self._has_looked = True
+        except (ValueError, KeyError, TypeError, AttributeError):
             self._current = None
 
 
-def _mistakes(candidate: Source) -> str:
-    """What is wrong with it, as far as that is to be seen; empty if nothing is."""
+def _copy(root: Path, source: Source) -> tuple[Source, str] | OSError:
+    """The same at a frozen copy, and what is wrong with it as far as that is to be seen; or why there is no copy."""
+    try:
+        candidate = freeze(root, source)
+    except OSError as error:
+        return error
     found = errors(check(Path(candidate.location)))
-    return "; ".join(f"{finding.message} ({finding.file}:{finding.line})" for finding in itertools.islice(found, 3))
+    return candidate, "; ".join(
+        f"{finding.message} ({finding.file}:{finding.line})" for finding in itertools.islice(found, 3)
+    )
+
+
+def _is_linked_folder(path: Path) -> bool:
+    return path.is_symlink() and path.is_dir()
+
+
+def _has_all(generation: Generation, request: GenerationRequest, bound: Sequence[Sequence[str]]) -> bool:
+    """Whether a job can be drawn with it."""
+    if bound:
+        return {slug for slug, _ in bound} <= {source.slug for source in generation.sources}
+    try:
+        choose_parts(request, generation.names)
+    except (UnknownNameError, RequestError):
+        return False
+    return True
 
 
 def _instead(candidate: Source, served: Source | None, why: str) -> Source:

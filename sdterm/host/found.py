@@ -4,16 +4,17 @@ The gallery is an index in the host's database; the pictures themselves are file
 was lost, they are all that it takes to make it anew.
 """
 
-import asyncio
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from sdterm.core.image_file import ImageFileError, image_size, read_infotext
 from sdterm.events import PicturesFound
 from sdterm.host.log import EventLog
 from sdterm.host.pictures import FoundPicture, Pictures
+from sdterm.host.threads import in_thread
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".avif"}
 _AT_ONCE = 50  # files read between two looks at the database
@@ -22,12 +23,12 @@ _TOLD_EVERY = 1.0  # seconds
 
 async def find_pictures(folder: Path, pictures: Pictures, log: EventLog) -> None:
     """List again what lies in a folder and has an infotext; events tell how far that is."""
-    files = await asyncio.to_thread(lambda: sorted(image_files(folder), key=_when))
+    files = await in_thread(lambda: sorted(image_files(folder), key=_when))
     unknown = [file for file in files if not pictures.lists(file)]
     added, told = 0, time.monotonic()
     for first in range(0, len(unknown), _AT_ONCE):
         part = unknown[first : first + _AT_ONCE]
-        added += pictures.add_found(await asyncio.to_thread(lambda files: [*map(_read, files)], part))
+        added += pictures.add_found(await in_thread(partial(_read_all, part)))
         if time.monotonic() - told > _TOLD_EVERY:
             told = time.monotonic()
             log.add(None, PicturesFound(added=added, looked=first + len(part), files=len(unknown)))
@@ -48,6 +49,10 @@ def _when(file: Path) -> float:
         return file.stat().st_mtime
     except OSError:
         return 0.0
+
+
+def _read_all(files: Sequence[Path]) -> list[FoundPicture | None]:
+    return [*map(_read, files)]
 
 
 def _read(file: Path) -> FoundPicture | None:

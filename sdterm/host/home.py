@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from sdterm import __version__
@@ -14,6 +15,7 @@ from sdterm.core.config import SETTINGS, Settings
 from sdterm.core.dataroot import EMBEDDINGS, HYPERNETWORKS, LORAS
 from sdterm.core.devices import devices_of
 from sdterm.core.extensions.probe import ProbeError
+from sdterm.core.files import legible
 from sdterm.core.jobs import (
     FieldError,
     Health,
@@ -47,7 +49,11 @@ from sdterm.host.found import find_pictures, image_files
 from sdterm.host.jobs import Jobs
 from sdterm.host.log import EventLog
 from sdterm.host.pictures import Pictures
+from sdterm.host.threads import Threads, in_thread
+from sdterm.request import RequestError
 
+THREADS, DISK_LIMIT = 16, 30.0
+"""How many requests look at files at a time, and seconds that each may take."""
 FAILED_TAPE_KEPT = 7 * 24 * 3600.0
 """Seconds."""
 _LOOK_LIMIT = 1.0  # seconds
@@ -68,6 +74,7 @@ class Home:
         self._started = clock()
         self._touched = time.monotonic()
         self._clock = clock
+        self.threads = Threads(THREADS, DISK_LIMIT)
         devices = devices_of(settings["device"], os.environ)
         self._notices: list[str] = []
         self._search: asyncio.Task[None] | None = None
@@ -117,7 +124,7 @@ class Home:
         if not self.pictures.are_none():
             return
         with contextlib.suppress(TimeoutError):
-            if await asyncio.wait_for(asyncio.to_thread(lambda: any(image_files(folder))), _LOOK_LIMIT):
+            if await asyncio.wait_for(in_thread(lambda: any(image_files(folder))), _LOOK_LIMIT):
                 said = f"The gallery is empty, but {folder} has pictures. `sdterm gallery --rescan` lists those."
                 self._notices.append(said)
 
@@ -165,7 +172,7 @@ class Home:
             pid=os.getpid(),
             data=str(self.settings.root),
             started=self._started,
-            settings={s.key: self.settings[s.key] for s in SETTINGS if s.scope == "host"},
+            settings={s.key: legible(self.settings[s.key]) for s in SETTINGS if s.scope == "host"},
             workers=self.dispatcher.workers,
             queue=self.jobs.queue(),
             last_event=self.log.last,
@@ -187,20 +194,24 @@ class Home:
     async def check(self, submission: Submission) -> None:
         """Find out now what would fail later. Raises UnknownNameError, RequestError, StylesError, CatalogueError or
         OutputFolderError."""
-        plugins = (await self.catalogue()).names()
         request = submission.request
-        choose_parts(request, plugins)
-        styles = await asyncio.to_thread(styles_of, self.settings)
+        try:
+            choose_parts(request, (await self.extensions.now()).names)
+        except (UnknownNameError, RequestError):
+            if not self.extensions.is_looking:
+                raise
+            choose_parts(request, (await self.extensions.settled()).names)  # an extension that is tried out may give it
+        styles = await self.threads.run(partial(styles_of, self.settings))
         for name in request.styles:
             find_style(name, styles)
         if request.model is not None:
-            await asyncio.to_thread(library_of(self.settings).find, request.model)
-        await asyncio.to_thread(ready, (submission.saving or self.saving()).folder)
+            await self.threads.run(partial(library_of(self.settings).find, request.model))
+        await self.threads.run(partial(ready, (submission.saving or self.saving()).folder))
 
     async def retry(self, job: int, how: Retry) -> None:
         """Queue a failed job again. Raises FieldError, UnknownJobError, WrongStateError or CatalogueError."""
         if how.memory:
-            plugins = (await self.catalogue()).names()
+            plugins = (await self.extensions.now()).names
             try:
                 for name in how.memory:
                     plugins.optimizer(name)
@@ -213,14 +224,14 @@ class Home:
 
     async def catalogue(self) -> Catalogue:
         """What plugins offer now. Raises CatalogueError."""
-        return (await self.extensions.settled()).catalogue
+        return (await self.extensions.now()).catalogue
 
     async def recognise_models(self) -> None:
         """Ask the families of extensions about the checkpoints that ours cannot draw with."""
         await self.extensions.serving()
         if not (families := self.extensions.families):
             return
-        unknown = await asyncio.to_thread(self.checkpoints.unknown, families)
+        unknown = await self.threads.run(partial(self.checkpoints.unknown, families))
         while unknown:
             some, unknown = unknown[:RECOGNISED_AT_ONCE], unknown[RECOGNISED_AT_ONCE:]
             known: Sequence[Recognition | None] = [None] * len(some)
@@ -236,11 +247,11 @@ class Home:
 
     async def load_model(self, name: str) -> None:
         """Have a checkpoint read now. Raises FieldError, WrongStateError."""
-        self.dispatcher.preload((await asyncio.to_thread(self.checkpoints.find, name)).path)
+        self.dispatcher.preload((await self.threads.run(partial(self.checkpoints.find, name))).path)
 
     async def hash_model(self, name: str) -> None:
         """Have a checkpoint's SHA-256 computed. Raises FieldError."""
-        self.checkpoints.compute_hash(await asyncio.to_thread(self.checkpoints.find, name))
+        self.checkpoints.compute_hash(await self.threads.run(partial(self.checkpoints.find, name)))
 
     def styles(self) -> list[Style]:
         """What the styles files hold now. Raises StylesError."""
@@ -282,7 +293,7 @@ class Home:
         return [
             SettingView(
                 key=s.key,
-                value=self.settings[s.key],
+                value=legible(self.settings[s.key]),
                 source=self.settings.values[s.key].source,
                 scope=s.scope,
                 sentence=s.sentence,

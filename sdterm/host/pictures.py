@@ -1,17 +1,29 @@
 """The index of saved images: each is written once, found by its text, and noticed when its file is gone."""
 
+import contextlib
 import hashlib
+import mimetypes
+import os
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
+from sdterm.core.files import regular
 from sdterm.core.gallery_filter import FilterError, facts, parse, sql
 from sdterm.core.infotext import parse as parse_infotext
 from sdterm.core.jobs import GRID, FieldError, Picture, PicturePage
 from sdterm.events import Grid, Image
 from sdterm.host.database import Database
 from sdterm.host.log import EventLog
+from sdterm.host.threads import SlowDiskError, Threads, in_thread
+from sdterm.host.thumbnail import ThumbnailError, thumbnail
+
+THREADS, LIMIT = 4, 5.0
+"""How many picture files are read at a time, and seconds that each may take."""
+_CHUNK = 2**20  # bytes
 
 
 class UnknownPictureError(LookupError):
@@ -30,11 +42,22 @@ class FoundPicture:
     is_grid: bool
 
 
+@dataclass(frozen=True)
+class PictureFile:
+    """A picture's file, open to be read once."""
+
+    size: int
+    media_type: str
+    chunks: AsyncIterator[bytes]
+
+
 class Pictures:
-    """The gallery's index. Methods raise sqlite3.Error if nothing can be written."""
+    """The gallery's index. Methods raise sqlite3.Error if nothing can be written. The database is used from the loop,
+    files from threads."""
 
     def __init__(self, database: Database, log: EventLog, clock: Callable[[], float]) -> None:
         self._database, self._log, self._clock = database, log, clock
+        self._threads = Threads(THREADS, LIMIT)
 
     def has(self, job: int, number: int) -> bool:
         """Whether that image of a job is saved."""
@@ -72,20 +95,19 @@ class Pictures:
         with self._database.transaction():
             self._database.execute("DELETE FROM pictures WHERE job = ? AND saved IS NULL", job)
 
-    def recover(self, job: int) -> None:
+    async def recover(self, job: int) -> None:
         """Before a job goes on: an image that was getting its name when the host died, or could not write that it has
-        it, either has it or is drawn again from the tape."""
+        it, either has it or is drawn again from the tape. Waits as long as the disk takes to say."""
         for row in self._database.rows("SELECT * FROM pictures WHERE saved IS NULL AND job = ?", job):
             path = Path(row["path"])
+            is_saved = await in_thread(partial(_digest, path)) == row["digest"]
             with self._database.transaction():
-                if _digest(path) == row["digest"]:
+                if is_saved:
                     self._saved(row["job"], row["number"])
                     self._log.add(row["job"], _event_of(row))
                     continue
                 self._database.execute("DELETE FROM pictures WHERE id = ?", row["id"])
-            beside = path.with_suffix(".txt")
-            if not path.exists() and _text(beside) == row["infotext"] + "\n":
-                beside.unlink(missing_ok=True)
+            await in_thread(partial(_remove_lone_text, path, row["infotext"] + "\n"))
 
     def lists(self, path: Path) -> bool:
         """Whether a file is a picture of the gallery."""
@@ -114,14 +136,36 @@ class Pictures:
                 added += 1
         return added
 
-    def get(self, picture: int) -> Picture:
+    async def get(self, picture: int) -> Picture:
         """Raises UnknownPictureError."""
-        row = self._database.row("SELECT * FROM pictures WHERE id = ? AND saved IS NOT NULL", picture)
-        if not row:
-            raise UnknownPictureError(f"There is no picture {picture}.")
-        return self._looked_at([row])[0]
+        return (await self._looked_at([self._row(picture)]))[0]
 
-    def page(self, query: str, limit: int, cursor: str | None, job: int | None = None) -> PicturePage:
+    async def file(self, picture: int) -> PictureFile:
+        """The file as it was saved. Raises UnknownPictureError, ThumbnailError, SlowDiskError."""
+        path = Path(self._row(picture)["path"])
+        try:
+            opened, size = await self._threads.run(partial(_open, path))
+        except FileNotFoundError as error:
+            raise ThumbnailError(f"The file of picture {picture} is gone: it was {path}.") from error
+        except OSError as error:
+            said = f"The file of picture {picture} cannot be read: {error.strerror or error} ({path})."
+            raise ThumbnailError(said) from error
+        media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        return PictureFile(size, media_type, self._chunks(opened, size))
+
+    async def thumbnail(self, picture: int, size: int) -> bytes:
+        """A small JPEG. Raises UnknownPictureError, ThumbnailError, SlowDiskError."""
+        path = Path(self._row(picture)["path"])
+        return await self._threads.run(partial(thumbnail, path, size))
+
+    async def _chunks(self, file: BinaryIO, size: int) -> AsyncIterator[bytes]:
+        """So many bytes of a file, which is closed then; fewer if it has become shorter."""
+        with file:
+            while size > 0 and (chunk := await self._threads.run(partial(file.read, min(size, _CHUNK)))):
+                size -= len(chunk)
+                yield chunk
+
+    async def page(self, query: str, limit: int, cursor: str | None, job: int | None = None) -> PicturePage:
         """Pictures that a filter (`core.gallery_filter`) lets through, the newest first. Raises FieldError if the
         cursor or the filter is none."""
         if cursor and not (cursor.isdecimal() and int(cursor) < 2**63):
@@ -139,7 +183,7 @@ class Pictures:
         )
         total = None if cursor else self._database.rows(f"SELECT count(*) AS n {where}", *values)[0]["n"]
         return PicturePage(
-            pictures=tuple(self._looked_at(rows[:limit])),
+            pictures=tuple(await self._looked_at(rows[:limit])),
             next=str(rows[limit - 1]["id"]) if len(rows) > limit else None,
             total=total,
         )
@@ -154,16 +198,26 @@ class Pictures:
         if number != GRID:
             self._database.execute("UPDATE jobs SET done = done + 1, attempts = 0 WHERE id = ?", job)
 
-    def _looked_at(self, rows: list[sqlite3.Row]) -> list[Picture]:
-        """Rows as they are, files that came or went noted."""
+    def _row(self, picture: int) -> sqlite3.Row:
+        row = self._database.row("SELECT * FROM pictures WHERE id = ? AND saved IS NOT NULL", picture)
+        if not row:
+            raise UnknownPictureError(f"There is no picture {picture}.")
+        return row
+
+    async def _looked_at(self, rows: Sequence[sqlite3.Row]) -> list[Picture]:
+        """Rows as they are, files that came or went noted. Where the disk does not answer, as they were last seen."""
+        paths = [Path(row["path"]) for row in rows]
+        try:
+            there = await self._threads.run(lambda: [path.is_file() for path in paths])
+        except SlowDiskError:
+            there = [not row["missing"] for row in rows]
         found = []
-        for row in rows:
-            missing = not Path(row["path"]).is_file()
-            if missing != bool(row["missing"]):
+        for row, is_there in zip(rows, there, strict=True):
+            if is_there == bool(row["missing"]):
                 with self._database.transaction(durable=False):
-                    self._database.execute("UPDATE pictures SET missing = ? WHERE id = ?", missing, row["id"])
+                    self._database.execute("UPDATE pictures SET missing = ? WHERE id = ?", not is_there, row["id"])
             fields = {name: row[name] for name in Picture.model_fields if name != "missing"}
-            found.append(Picture(**fields, missing=missing))
+            found.append(Picture(**fields, missing=not is_there))
         return found
 
 
@@ -176,16 +230,28 @@ def _event_of(row: sqlite3.Row) -> Image | Grid:
     return Image(**facts, index=row["number"], seed=int(row["seed"]), suffix=path.suffix, path=str(path))
 
 
+def _open(path: Path) -> tuple[BinaryIO, int]:
+    """A file and its size in bytes. Raises OSError."""
+    file = open(path, "rb", opener=regular)  # noqa: SIM115 - whoever reads it closes it
+    return file, os.fstat(file.fileno()).st_size
+
+
 def _digest(path: Path) -> str | None:
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=regular) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return None
 
 
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
+def _remove_lone_text(path: Path, text: str) -> None:
+    """The text beside a picture that never got its name, unless it is another."""
+    beside = path.with_suffix(".txt")
+    with contextlib.suppress(OSError):
+        if not path.exists() and _text(beside) == text:
+            beside.unlink()
+
+
+def _text(path: Path) -> str:
+    with open(path, encoding="utf-8", errors="replace", opener=regular) as file:
+        return file.read()

@@ -43,23 +43,25 @@ class Prober:
 
     async def try_out(self, sources: Sequence[Source]) -> Catalogue:
         """What a set offers. Raises ProbeError."""
-        return await self._ask(question(sources), offered)
+        return await self._ask(question(sources), offered, sources)
 
     async def recognise(self, sources: Sequence[Source], checkpoints: Sequence[Path]) -> list[Recognition]:
         """What a set knows checkpoints as. Raises ProbeError."""
-        return await self._ask(question(sources, checkpoints), recognised)
+        return await self._ask(question(sources, checkpoints), recognised, sources)
 
-    async def _ask(self, asked: bytes, understood: Callable[[bytes], A]) -> A:
+    async def _ask(self, asked: bytes, understood: Callable[[bytes], A], sources: Sequence[Source]) -> A:
+        strangers = sum(source.origin != "built-in" for source in sources)
+        limit = (4 + strangers) * TIME_LIMIT  # of the helper itself, which gives each plugin its own
         async with self._lock:
             try:
                 process = await self._send(asked)
-                line = await asyncio.wait_for(process.stdout.readline(), 4 * TIME_LIMIT)
+                line = await asyncio.wait_for(process.stdout.readline(), limit)
                 if not line:
                     raise ConnectionError
                 return understood(line)
             except (ConnectionError, TimeoutError, ValueError) as error:
                 await self.end()
-                raise ProbeError("the process that tries out plugins ended") from error
+                raise ProbeError("the process that tries out plugins ended", passing=True) from error
             finally:
                 self._leave_later()
 

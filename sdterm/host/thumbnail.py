@@ -5,6 +5,8 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from sdterm.core.files import regular
+
 
 class ThumbnailError(RuntimeError):
     """The image is gone, or is none any more."""
@@ -13,12 +15,12 @@ class ThumbnailError(RuntimeError):
 def thumbnail(path: Path, size: int) -> bytes:
     """A JPEG at most `size` pixels wide and high. Raises ThumbnailError."""
     try:
-        with Image.open(path) as image:
+        with open(path, "rb", opener=regular) as file, Image.open(file) as image:
             image.draft("RGB", (size, size))
             small = image.convert("RGB")
             small.thumbnail((size, size))
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ThumbnailError(f"{path} cannot be shown: it is gone or damaged.") from error
-    file = BytesIO()
-    small.save(file, "JPEG", quality=85)
-    return file.getvalue()
+    jpeg = BytesIO()
+    small.save(jpeg, "JPEG", quality=85)
+    return jpeg.getvalue()

@@ -9,7 +9,6 @@ import signal
 import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +65,7 @@ class WorkerProcess:
         self._reason: WorkerLostError | None = None
         self._heard = 0.0  # when it last said anything
         self._moved = 0.0  # when it last got on
+        self._has_started = False
         self._ours = False  # whether it waits for the host, not the host for it
         self._median = 0.0
         self._plugin: str | None = None  # whose code was running when it last said so
@@ -87,11 +87,16 @@ class WorkerProcess:
     def is_alive(self) -> bool:
         return self._process is not None and self._process.is_alive
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether it answers: not while it starts, which may take long and has nothing to do with what it is asked."""
+        return self.is_alive and self._has_started
+
     async def start(self) -> None:
         """Start it and wait until it can draw. Raises UnusableDeviceError, or WorkerLostError if it fails otherwise."""
         values = {key: value.value for key, value in self._settings.values.items()} | {"device": self._device}
         given = json.dumps({"data": str(self._settings.root), "values": values})
-        self._reason, self._ours = None, False
+        self._reason, self._ours, self._has_started = None, False, False
         try:
             command = [sys.executable, "-P", "-m", "sdterm.worker", given]
             self._process = await Child.start(command, self._folder, _WAITING_BYTES)
@@ -104,6 +109,7 @@ class WorkerProcess:
         async with contextlib.aclosing(self.messages()) as messages:
             async for message, _ in messages:
                 if message["type"] == "ready":
+                    self._has_started = True
                     return
                 if message["type"] == "unusable":
                     await self.end()
@@ -121,7 +127,7 @@ class WorkerProcess:
         read its messages meanwhile. Raises WorkerLostError, TimeoutError."""
         self._asked = asyncio.get_running_loop().create_future()
         try:
-            await self.send("plugins", sources=[asdict(source) for source in sources])
+            await self.send("plugins", sources=[source.fields for source in sources])
             return await asyncio.wait_for(self._asked, PLUGINS_LIMIT)
         finally:
             self._asked = None

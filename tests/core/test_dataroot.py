@@ -1,5 +1,6 @@
 """The data folder: where it is, and what is put into it the first time."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,15 @@ def test_the_folders_people_look_for_are_made_with_the_example_in_place(tmp_path
         assert (root / folder).is_dir()
     assert (root / "extensions" / "example_midpoint.py").is_file()
     assert EMBEDDED_MODEL.is_file()
+
+
+def test_others_may_not_write_into_the_folders_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        prepare(tmp_path / "new" / "data")
+    finally:
+        os.umask(before)
+    assert [path for path in tmp_path.rglob("*") if path.stat().st_mode & 0o022] == []
 
 
 def test_what_a_user_changed_or_removed_stays_so(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from sdterm.core.dataroot import CHECKPOINTS, EMBEDDED_MODEL
 from sdterm.core.library import CheckpointFile, Library, ModelFileError
 from sdterm.core.names import UnknownNameError
 from sdterm.core.recognition import recognise, recognition
+from sdterm.core.sealed import read_sealed, write_sealed
 from sdterm.events import Failed
 from tests.core.conftest import Obedient
 
@@ -72,14 +73,14 @@ def test_a_hash_is_computed_once_and_again_when_the_file_changes(tmp_path: Path)
     assert library.known_hash(path) is None
     first = library.sha256(path)
     cache = tmp_path / "cache" / "hashes.json"
-    cache.write_text(cache.read_text().replace(first, "f" * 64))
+    write_sealed(cache, json.loads(json.dumps(read_sealed(cache)).replace(first, "f" * 64)))
     assert library.sha256(path) == "f" * 64, "served from the cache"
     status = path.stat()
     model(path, "b")  # another content of the same size
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
     assert library.sha256(path) not in (first, "f" * 64)
     cache.write_text("{ broken")
-    assert len(library.sha256(path)) == 64 and json.loads(cache.read_text())
+    assert len(library.sha256(path)) == 64 and read_sealed(cache)
 
 
 @pytest.mark.parametrize(

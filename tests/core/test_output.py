@@ -141,6 +141,15 @@ def test_settings_and_caches_are_replaced_whole(tmp_path: Path) -> None:
     assert path.read_bytes() == b"two" and [p.name for p in path.parent.iterdir()] == ["x.json"]
 
 
+def test_others_may_not_write_what_is_saved_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        save([image(0)], Saving(tmp_path, save_txt=True, last_infotext=tmp_path / "params.txt"))
+    finally:
+        os.umask(before)
+    assert {path.suffix: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {".png": 0o644, ".txt": 0o644}
+
+
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputFolderError, match="--out"):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -107,3 +108,16 @@ def home(tmp_path: Path) -> Iterator[Home]:
 
 def submission(prompt: str = "a house", *, paused: bool = False, **fields: object) -> Submission:
     return Submission(request=make_request(prompt=prompt, **fields), paused=paused)
+
+
+_opened: list[str] = []  # an audit hook cannot be taken away, so there is one for all tests
+_has_hook = False
+
+
+def opened_files() -> list[str]:
+    """The paths of the files that this process opens, as it goes on."""
+    global _has_hook
+    if not _has_hook:
+        sys.addaudithook(lambda event, given: _opened.append(str(given[0])) if event == "open" else None)
+        _has_hook = True
+    return _opened

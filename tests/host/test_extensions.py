@@ -1,17 +1,25 @@
 """Extensions that are written, broken, moved and deleted while a host draws with them."""
 
+import asyncio
+import contextlib
+import json
 import os
 import shutil
+import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
 import pytest
 
+from sdterm.core.catalogue import Catalogue
 from sdterm.core.jobs import Extension
+from sdterm.core.place import make_private, place_of
 from sdterm.events import Done, ExtensionChanged, Failed, Image, Interrupted, Queued, Waiting
+from sdterm.host import home as host_parts
+from tests.host.conftest import opened_files, settings_of, submission
 from tests.host.running import Running, images, running
 
 SMALL = {"steps": 4, "width": 64, "height": 64}
@@ -65,6 +73,12 @@ class Home:
     def standing(self, slug: str) -> Extension:
         return next(extension for extension in self.client.extensions() if extension.slug == slug)
 
+    def until_there_are(self, *slugs: str) -> None:
+        """Wait until the host knows exactly these extensions."""
+        deadline = time.monotonic() + WITHIN
+        while (there := {extension.slug for extension in self.client.extensions()}) != {*slugs}:
+            assert time.monotonic() < deadline, there
+
     def draw(self, **fields: Any) -> Image:
         job = self.host.submit(**{**SMALL, "sampler": "Mine", **fields})
         events = self.host.events(job)
@@ -82,12 +96,12 @@ def running_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def home(running_host: Running) -> Iterator[Home]:
     """The host of this file, with nothing in its folder but the shipped example."""
     it = Home(running_host)
-    assert it.client.extensions()  # the host has looked once: from now on it tells what changes
+    it.until_there_are("example_midpoint")  # the host has looked once: from now on it tells what changes
     yield it
     for path in it.folder.iterdir():
         if path.name not in ("README.md", "example_midpoint.py"):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-    assert it.client.catalogue()  # it has looked
+    it.until_there_are("example_midpoint")
 
 
 # --- written, and used by the next picture ----------------------------------------------------------------------------
@@ -140,6 +154,193 @@ def test_a_bad_version_harms_nobody_and_the_last_good_one_goes_on(home: Home, co
     assert (home.host.worker.pid, home.host.host.pid) == (worker, host)
     home.put("mine.py", sampler(factor=0.9))
     assert home.standing("mine").state == "serving"
+
+
+def test_half_a_file_is_no_mistake_yet(tmp_path: Path) -> None:
+    """Each look sees what an editor has written so far."""
+    file = tmp_path / "extensions" / "mine.py"
+
+    async def save_in_pieces() -> list[str]:
+        async with parts(tmp_path) as home:
+            await home.extensions.settled()
+            for whole in (sampler("First"), sampler("Second")):
+                for end in ("hookimpl", "denoise, x", "return [", "label="):
+                    file.write_text(whole[: whole.rindex(end)])
+                    await home.extensions.settled()
+                file.write_text(whole)
+                await home.extensions.settled()
+            return [extension.state for extension in await home.extensions.listed()] + told(home)
+
+    def told(home: host_parts.Home) -> list[str]:
+        rows = home.database.rows("SELECT event FROM events")
+        return [json.loads(row["event"])["message"] for row in rows]
+
+    assert asyncio.run(save_in_pieces()) == [
+        "serving",
+        "mine is loaded and gives Sampler First.",
+        "mine is loaded and gives Sampler Second.",
+    ]
+
+
+# --- what takes long, or kills ----------------------------------------------------------------------------------------
+
+
+def marking(mark: Path, harm: str) -> str:
+    """The code of an extension that leaves a mark each time that it is loaded, and then does harm."""
+    return f"open({str(mark)!r}, 'a').write('x')\n{harm}\n"
+
+
+@contextlib.asynccontextmanager
+async def parts(root: Path) -> AsyncIterator[host_parts.Home]:
+    """A host in this process; only what tries out plugins is a process of its own."""
+    place = place_of(root)
+    make_private(place)
+    (root / "extensions").mkdir(exist_ok=True)
+    home = host_parts.Home(settings_of(root, device="cpu"), place)
+    try:
+        yield home
+    finally:
+        await home.extensions.end()
+        home.database.close()
+
+
+def test_nobody_waits_for_a_try_that_hangs(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+
+    async def ask() -> None:
+        async with parts(tmp_path) as home:
+            (tmp_path / "extensions" / "mine.py").write_text(marking(mark, "while True: pass"))
+            trying = asyncio.create_task(home.extensions.settled())
+            while not mark.exists():
+                await asyncio.sleep(0)
+            for _ in range(2):
+                assert (await home.extensions.now()).names.sampler("Euler a")
+            assert await home.extensions.listed() == [] and not trying.done()
+            await home.check(submission(sampler="Euler a"))
+            assert not trying.done()
+            trying.cancel()
+
+    asyncio.run(ask())
+
+
+def test_a_name_that_nobody_gives_is_looked_for_in_what_is_being_tried(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    wait = f"import time\nwhile not __import__('os').path.exists({str(mark)!r} + '2'): time.sleep(0.05)\n"
+
+    async def ask() -> None:
+        async with parts(tmp_path) as home:
+            (tmp_path / "extensions" / "mine.py").write_text(marking(mark, wait) + sampler())
+            trying = asyncio.create_task(home.extensions.settled())
+            while not mark.exists():
+                await asyncio.sleep(0)
+            await home.extensions.now()
+            checking = asyncio.create_task(home.check(submission(sampler="Mine")))
+            drawing = asyncio.create_task(home.extensions.for_job(submission(sampler="Mine").request, ()))
+            await asyncio.sleep(0)
+            Path(f"{mark}2").touch()
+            await asyncio.gather(trying, checking)
+            assert "mine" in [source.slug for source in await drawing]
+
+    asyncio.run(ask())
+
+
+@pytest.mark.heavy
+def test_an_edit_among_hundreds_costs_one_copy_and_one_try_and_a_look_reads_nothing(tmp_path: Path) -> None:
+    number, mark, opened = 300, tmp_path / "mark", opened_files()
+    folder = tmp_path / "extensions"
+
+    async def read_in_a_look(home: host_parts.Home) -> set[str]:
+        """The extensions that are read in it."""
+        opened.clear()
+        await home.extensions.settled()
+        return {Path(path).stem for path in opened if Path(path).name.startswith("mine")}
+
+    async def work() -> None:
+        async with parts(tmp_path) as home:
+            for index in range(number):
+                (folder / f"mine{index}.py").write_text(marking(mark, "") + sampler(f"Mine{index}"))
+            await home.extensions.settled()
+            assert len(mark.read_text()) == number, "each is loaded once"
+            deadline = time.monotonic() + WITHIN
+            while await read_in_a_look(home):
+                assert time.monotonic() < deadline, "what has not changed is read again and again"
+            mark.write_text("")
+            (folder / "mine7.py").write_text(marking(mark, "") + sampler("Mine7", 0.5))
+            assert await read_in_a_look(home) == {"mine7"}
+            assert len(mark.read_text()) == number, "the whole set is tried, once"
+
+    asyncio.run(work())
+
+
+@pytest.mark.heavy
+def test_of_several_what_hangs_is_tried_once_and_the_others_are_not_kept_waiting(home: Home, tmp_path: Path) -> None:
+    after, mark, began = home.last(), tmp_path / "mark", time.time()
+    for slug, code in {
+        "a": sampler("A"),
+        "b": marking(mark, "while True: pass"),
+        "c": sampler("C"),
+        "d": marking(mark, "while True: pass"),
+    }.items():
+        (home.folder / f"{slug}.py").write_text(code)
+    home.draw(sampler="Euler a")
+    told = [home.told(after, lambda event, slug=slug: event.slug == slug) for slug in "bacd"]  # type: ignore[misc]
+    assert [event.loaded for event in told] == [False, True, True, False]
+    assert "took longer than 15 s" in told[0].message and "took longer than 15 s" in told[3].message
+    assert mark.read_text() == "xx"
+    at = {entry.event.slug: entry.at for entry in _changes(home, after)}
+    assert at["b"] - began < 2 * 15
+    assert at["a"] - at["b"] < 5 < at["d"] - at["b"] and at["c"] <= at["d"], "what works does not wait for what hangs"
+
+
+def _changes(home: Home, after: int) -> Iterator[Any]:
+    for entry in home.client.events(after=after):
+        if isinstance(entry.event, ExtensionChanged):
+            yield entry
+            if entry.event.slug == "d":
+                return
+
+
+def test_a_worker_that_takes_long_to_start_is_no_reason_against_an_extension(home: Home) -> None:
+    """A stopped process stands in for a slow disk."""
+    home.client.unload_models()
+    job = home.host.submit(**SMALL)
+    while not (pids := [worker.pid for worker in home.client.health().workers if worker.pid]):
+        pass
+    os.kill(pids[0] or 0, signal.SIGSTOP)
+    assert [worker.phase for worker in home.client.health().workers] == ["starting"]
+    try:
+        assert "gives Sampler Mine" in home.put("mine.py", sampler()).message
+    finally:
+        os.kill(pids[0] or 0, signal.SIGCONT)
+    assert f"plugin=mine%40{home.standing('mine').digest}" in home.draw().infotext
+    assert isinstance(home.host.events(job)[-1], Done)
+
+
+@pytest.mark.heavy
+def test_what_took_too_long_is_tried_again_by_the_next_host(home: Home, tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    wait = f"import os, time\nwhile not os.path.exists({str(there)!r}): time.sleep(0.1)\n"
+    assert "took longer than 15 s" in home.put("mine.py", wait + sampler(), loaded=False).message
+    there.touch()
+    home.host.kill_host()
+    home.host.again()
+    home.client = home.host.client
+    assert home.draw().infotext
+
+
+def test_one_of_several_that_kills_is_found_at_once(home: Home, tmp_path: Path) -> None:
+    after, mark = home.last(), tmp_path / "mark"
+    home.client.pause_queue()
+    (home.folder / ".new").mkdir()
+    for slug in "abcd":
+        code = sampler(slug.upper()) if slug != "c" else ""
+        (home.folder / ".new" / f"{slug}.py").write_text(marking(mark, "import os; os._exit(3)" * (slug == "c")) + code)
+    for path in [*(home.folder / ".new").iterdir()]:
+        path.rename(home.folder / path.name)
+    assert "ended the process (exit code 3)" in home.told(after, lambda event: event.slug == "c").message
+    for slug in "abd":
+        home.told(after, lambda event, slug=slug: event.slug == slug and event.loaded)  # type: ignore[misc]
+    home.client.resume_queue()
 
 
 def test_one_that_never_worked_is_named_and_the_others_work(home: Home) -> None:
@@ -206,6 +407,22 @@ def test_a_folder_of_several_files_behind_a_link_is_seen_to_change(home: Home, t
     (real / "numbers.py").write_text("FACTOR = 0.5\n")
     home.told(after, lambda event: event.slug == "mine" and event.loaded)
     assert home.draw(sampler="Linked").pixel_hash != first.pixel_hash
+
+
+def test_a_folder_that_is_deleted_is_told_once_and_looked_for(home: Home) -> None:
+    home.put("mine.py", sampler())
+    log = home.host.settings.root / "run" / "host.log"
+    before, after = len(log.read_text()), home.last()
+    away = home.folder.with_name("away")
+    home.folder.rename(away)
+    home.told(after, lambda event: event.message == "mine is gone.")
+    for _ in range(3):
+        home.draw(sampler="Euler a")
+    after = home.last()
+    away.rename(home.folder)
+    home.told(after, lambda event: event.slug == "mine" and event.loaded)
+    written = log.read_text()[before:]
+    assert "Traceback" not in written and written.count("extensions is gone: no extension is loaded") == 1
 
 
 def test_what_is_renamed_is_another_and_what_is_deleted_is_gone(home: Home) -> None:
@@ -288,6 +505,23 @@ def test_the_next_host_serves_what_the_last_one_did(home: Home) -> None:
     home.client = home.host.client
     assert home.standing("mine").state == "stale"
     assert home.draw().pixel_hash == before
+
+
+def test_a_damaged_record_of_what_served_is_not_believed(tmp_path: Path) -> None:
+    async def catalogue() -> Catalogue:
+        async with parts(tmp_path) as home:
+            return (await home.extensions.settled()).catalogue
+
+    (tmp_path / "extensions").mkdir()
+    (tmp_path / "extensions" / "mine.py").write_text(sampler())
+    right = asyncio.run(catalogue())
+    kept = tmp_path / "cache" / "generation.json"
+    kept.write_bytes(kept.read_bytes().replace(b'"Euler a"', b'"Fuler a"'))
+    assert asyncio.run(catalogue()) == right
+    (copy,) = (tmp_path / "cache" / "extensions" / "mine").glob("*/mine.py")
+    copy.write_text(sampler(factor=0.5))
+    assert asyncio.run(catalogue()) == right
+    assert copy.read_text() == sampler()
 
 
 # --- set aside --------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from textwrap import dedent
 
@@ -15,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from sdterm.cli import sdterm as command
+from sdterm.client import RefusedError
 from sdterm.core.image_file import read_pixels
 from sdterm.events import Event, Failed, Grid, Image, Interrupted, Resumed, Waiting, Warning
 from tests.host.running import ENDS, REPOSITORY, Running, images, is_there, names, running, steps, wait_until
@@ -566,6 +568,92 @@ def test_a_moved_file_is_noticed_and_hurts_nothing(host: Running) -> None:
     assert not host.client.picture(picture.id).missing
     assert read_pixels(host.client.file(picture.id)).shape == (64, 64, 3)
     assert read_pixels(host.client.thumbnail(picture.id, 32)).shape == (32, 32, 3)
+
+
+def test_a_pipe_in_the_place_of_a_picture_keeps_nobody_waiting(host: Running) -> None:
+    job = host.submit(steps=1, width=64, height=64)
+    (image,) = images(host.events(job))
+    (picture,) = host.client.pictures(job=job).pictures
+    assert image.path
+    Path(image.path).unlink()
+    os.mkfifo(image.path)
+    host.client.pause_queue()
+    try:
+        with ThreadPoolExecutor(50) as pool:
+            asked = [pool.submit(host.client.thumbnail, picture.id) for _ in range(45)]
+            asked += [pool.submit(host.client.file, picture.id) for _ in range(5)]
+            assert host.client.models() and host.client.networks() and host.client.styles() == []
+            host.client.cancel(host.submit(steps=1))
+            assert [type(one.exception(60)) for one in asked] == [RefusedError] * 50
+        assert host.client.picture(picture.id).missing
+    finally:
+        host.client.resume_queue()
+        Path(image.path).unlink()
+
+
+DEAD_DISK = """
+    import ctypes
+    import os
+    import sys
+    import threading
+    import time
+    from concurrent.futures import ThreadPoolExecutor
+    from pathlib import Path
+    from sdterm.client import RefusedError
+    from sdterm.core.jobs import Submission
+    from sdterm.core.output import Saving
+    from sdterm.request import GenerationRequest
+    from tests.host.running import images, running
+
+    data, outputs, others = map(Path, sys.argv[1:])
+    device = os.open("/dev/fuse", os.O_RDWR)
+    options = f"fd={device},rootmode=40000,user_id={os.getuid()},group_id={os.getgid()}"
+    with running(data) as host:
+        client, request = host.client, GenerationRequest(prompt="sunset, lake", steps=2, width=64, height=64)
+        def draw(folder):
+            return images(host.events(client.submit(Submission(request=request, saving=Saving(folder))).id))
+        assert draw(outputs)
+        (picture,) = client.pictures().pictures
+        if ctypes.CDLL(None).mount(b"none", os.fsencode(outputs), b"fuse", 0, options.encode()):
+            sys.exit("mount: fuse is not possible here")
+        calls = [client.thumbnail, client.file, client.picture] * 15
+        with ThreadPoolExecutor(45) as pool:
+            asked = [pool.submit(call, picture.id) for call in calls]
+            assert client.models() and client.networks() and client.styles() == [] and client.pictures(limit=1).total
+            assert draw(others)
+            try:
+                draw(outputs)
+            except RefusedError as error:
+                assert error.status == 503 and "did not answer" in str(error), error
+            else:
+                raise AssertionError("accepted what cannot be saved")
+            kinds = {type(one.exception(120)) for one in asked}
+            assert kinds == {RefusedError, type(None)}, kinds
+        client.stop()
+        os.close(device)  # the disk is gone for good: whatever waits for it goes on
+    print("all is well")
+"""
+
+
+@pytest.mark.heavy
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a mount namespace")
+def test_a_disk_that_hangs_stops_neither_other_requests_nor_the_end_of_the_host(tmp_path: Path) -> None:
+    """A file system that answers nothing: FUSE, with nobody behind it."""
+    folders = [tmp_path / name for name in ("data", "outputs", "others")]
+    for folder in folders:
+        folder.mkdir()
+    script = tmp_path / "dead.py"
+    script.write_text(dedent(DEAD_DISK))
+    done = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount", sys.executable, script, *folders],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        timeout=300,
+    )
+    if "unshare" in done.stderr or "mount:" in done.stderr or "/dev/fuse" in done.stderr:
+        pytest.skip(f"no such file system here: {done.stderr.strip()}")
+    assert done.stdout == "all is well\n", done.stderr
 
 
 def test_no_process_is_left(host: Running) -> None:

@@ -17,14 +17,15 @@ from safetensors.numpy import save_file
 
 from sdterm.client import Client, RefusedError
 from sdterm.core.dataroot import CHECKPOINTS, EMBEDDED_MODEL, EMBEDDINGS, HYPERNETWORKS, LORAS
-from sdterm.core.jobs import Model
+from sdterm.core.image_file import read_pixels
+from sdterm.core.jobs import Model, Words
 from sdterm.core.library import CheckpointFile
 from sdterm.core.recognition import Recognition, recognition
 from sdterm.core.registry import PluginSet
-from sdterm.events import Event, ModelHashed, ModelLoading, Warning
+from sdterm.events import Event, Failed, ModelHashed, ModelLoading, Warning
 from sdterm.host import checkpoints
 from sdterm.host.home import Home
-from tests.host.conftest import StartHost
+from tests.host.conftest import StartHost, opened_files
 from tests.host.running import Running, images, names, running
 
 DEMO = "sdterm-demo"
@@ -253,6 +254,52 @@ def test_a_checkpoint_that_only_a_family_of_an_extension_knows_is_listed_as_usab
     for path in (deadly, large, extension):
         path.unlink()
     assert listed("copy").usable
+
+
+def test_files_whose_names_are_not_utf_8_are_listed_and_chosen_by_what_is_listed(host: Running) -> None:
+    root = host.settings.root
+    odd = Path(os.fsdecode(b"z\xe9"))
+    (root / CHECKPOINTS / odd).mkdir()
+    (root / LORAS).mkdir(parents=True, exist_ok=True)
+    files = [root / CHECKPOINTS / odd / f"{odd}{number}.safetensors" for number in range(2)]
+    files += [root / LORAS / f"{odd}.safetensors"]
+    shutil.copy(EMBEDDED_MODEL, files[0])
+    for path in files[1:]:
+        path.write_bytes(b"no model")
+    try:
+        whole, broken = (model for model in host.client.models() if model.name.startswith("z"))
+        assert (whole.name, whole.usable, broken.name, broken.usable) == ("z\ufffd0", True, "z\ufffd1", False)
+        assert "z\ufffd1.safetensors is no sound" in broken.note
+        assert host.client.networks().lora == ("z\ufffd",)
+        for name in (whole.name, whole.path):
+            events = host.events(host.submit(steps=1, width=64, height=64, model=name))
+            (image,) = images(events)
+            assert "Model: z\ufffd0" in image.infotext and image.path and read_pixels(Path(image.path)).size
+        failed = host.events(host.submit(steps=1, model=broken.path))[-1]
+        assert isinstance(failed, Failed) and failed.code == "bad_model"
+        before = host.client.health().last_event
+        host.client.load_model(whole.name)
+        assert isinstance(told(host.client, before, last=ModelLoading)[-1], ModelLoading)
+        (picture, *_) = host.client.pictures().pictures
+        assert host.client.thumbnail(picture.id)
+    finally:
+        for path in files:
+            path.unlink()
+
+
+def test_a_checkpoint_is_read_once_however_often_prompts_are(home: Home, tmp_path: Path) -> None:
+    (tmp_path / CHECKPOINTS).mkdir(parents=True)
+    path, opened = tmp_path / CHECKPOINTS / "model.safetensors", opened_files()
+    shutil.copy(EMBEDDED_MODEL, path)
+
+    def reads(text: str) -> bool:
+        opened.clear()
+        assert home.read_prompt(Words(text=text)).tokens == (2,)
+        return str(path) in opened
+
+    assert [reads("a lake"), reads("a house")] == [True, False]
+    path.touch()
+    assert [reads("a lake"), reads("a house")] == [True, False]
 
 
 def test_styles_and_networks_are_those_of_the_data_folder(host: Running) -> None:

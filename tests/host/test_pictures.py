@@ -1,9 +1,11 @@
 """The index of images: each one once, whatever happens between its name and its row."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
+from sdterm.core.jobs import PicturePage
 from sdterm.events import Image
 from sdterm.host import database
 from sdterm.host.home import Home
@@ -24,6 +26,10 @@ def image(path: Path, data: bytes = b"pixels", index: int = 0, infotext: str = "
     )
 
 
+def page(pictures: Pictures, query: str, limit: int, cursor: str | None) -> PicturePage:
+    return asyncio.run(pictures.page(query, limit, cursor))
+
+
 @pytest.fixture
 def job(home: Home) -> int:
     return home.jobs.submit(submission(), home.saving())
@@ -34,11 +40,11 @@ def test_a_file_that_got_its_name_before_the_host_died_is_found_again(home: Home
     home.pictures.intend(job, image(path), path)
     path.write_bytes(b"pixels")
     before = home.log.last
-    home.pictures.recover(job)
-    (picture,) = home.pictures.page("", 10, None).pictures
+    asyncio.run(home.pictures.recover(job))
+    (picture,) = page(home.pictures, "", 10, None).pictures
     assert (picture.path, picture.number, picture.seed, picture.missing) == (str(path), 0, 2**63, False)
     assert home.jobs.job(job).done == 1 and home.log.last == before + 1, "and everyone is told"
-    home.pictures.recover(job)
+    asyncio.run(home.pictures.recover(job))
     assert home.jobs.job(job).done == 1
 
 
@@ -51,8 +57,8 @@ def test_a_name_without_the_image_is_given_up_and_what_lies_there_stays(
     home.pictures.intend(job, image(path), path)
     if content is not None:
         path.write_bytes(content)
-    home.pictures.recover(job)
-    assert not home.pictures.has(job, 0) and home.pictures.page("", 10, None).pictures == ()
+    asyncio.run(home.pictures.recover(job))
+    assert not home.pictures.has(job, 0) and page(home.pictures, "", 10, None).pictures == ()
     assert (path.read_bytes() if path.exists() else None) == content
     assert beside.exists() == (content is not None), "a text beside no picture goes with it"
 
@@ -60,7 +66,7 @@ def test_a_name_without_the_image_is_given_up_and_what_lies_there_stays(
 def test_an_image_that_is_being_written_for_another_job_is_left_alone(home: Home, job: int, tmp_path: Path) -> None:
     other = home.jobs.submit(submission(), home.saving())
     home.pictures.intend(other, image(tmp_path / "b.png"), tmp_path / "b.png")
-    home.pictures.recover(job)
+    asyncio.run(home.pictures.recover(job))
     home.pictures.written(other, image(tmp_path / "b.png"))
     assert home.pictures.has(other, 0)
 
@@ -74,7 +80,7 @@ def test_words_are_found_in_any_order_as_beginnings_and_hostile_queries_find_not
         home.pictures.written(job, image(path, index=index, infotext=text))
 
     def found(query: str) -> list[int]:
-        return [picture.number for picture in home.pictures.page(query, 10, None).pictures]
+        return [picture.number for picture in page(home.pictures, query, 10, None).pictures]
 
     assert found("house") == [1, 0] and found("lake RED") == [0] and found("hou blu") == [1] and found("夜の湖") == [2]
     assert found('"house, lake"') == [0] and found('"lake house"') == [] and found("'red_house") == [0]
@@ -88,13 +94,13 @@ def test_pages_go_back_in_time_and_end(home: Home, job: int, tmp_path: Path) -> 
         home.pictures.written(job, image(path, index=index))
     seen, cursor = [], None
     while True:
-        page = home.pictures.page("owl", 3, cursor)
-        seen += [picture.number for picture in page.pictures]
-        if not (cursor := page.next):
+        found = page(home.pictures, "owl", 3, cursor)
+        seen += [picture.number for picture in found.pictures]
+        if not (cursor := found.next):
             break
     assert seen == [6, 5, 4, 3, 2, 1, 0]
     with pytest.raises(UnknownPictureError):
-        home.pictures.get(99)
+        asyncio.run(home.pictures.get(99))
 
 
 INFOTEXT = "a {word} house, lake\nSteps: {steps}, Sampler: Euler a, CFG scale: 7, Seed: 3, Size: 64x64, Model: demo"
@@ -124,12 +130,12 @@ def test_ten_thousand_pictures_are_filtered_within_few_ms(home: Home, job: int) 
         nonlocal steps
         steps = 0
         home.database._connection.set_progress_handler(tick, 100)
-        home.pictures.page(query, 50, cursor)
+        page(home.pictures, query, 50, cursor)
         home.database._connection.set_progress_handler(None, 0)
         return steps
 
-    assert home.pictures.page("", 1, None).total == count
-    assert home.pictures.page("red steps>=48", 1, None).total == count // 50
+    assert page(home.pictures, "", 1, None).total == count
+    assert page(home.pictures, "red steps>=48", 1, None).total == count // 50
     costs = {query: cost(query) for query in ("", "sampler:euler", "steps>=20", "steps>90", "-seed:7", "red", "castle")}
     assert max(costs.values()) < 10 * count, costs
     assert cost("sampler:euler", "9000") < 5_000, "a page after the first counts nothing"
@@ -137,8 +143,8 @@ def test_ten_thousand_pictures_are_filtered_within_few_ms(home: Home, job: int) 
 
 def test_a_filter_of_as_many_words_as_fit_is_answered(home: Home, job: int) -> None:
     fill(home, job, 3)
-    assert home.pictures.page("h " * 500, 9, None).total == 3
-    assert home.pictures.page("-steps:9 " * 111, 9, None).total == 3
+    assert page(home.pictures, "h " * 500, 9, None).total == 3
+    assert page(home.pictures, "-steps:9 " * 111, 9, None).total == 3
 
 
 def test_a_filter_finds_what_an_older_sdterm_saved(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,5 +164,5 @@ def test_a_filter_finds_what_an_older_sdterm_saved(home: Home, tmp_path: Path, m
     migrated = database.Database(tmp_path / "old.db")
     pictures = Pictures(migrated, home.log, lambda: 0.0)
     for query, numbers in {"sampler:euler steps:28 cfg>6": [0], "-model:demo": [-1], "clip:1 saved": []}.items():
-        assert [picture.number for picture in pictures.page(query, 9, None).pictures] == numbers, query
+        assert [picture.number for picture in page(pictures, query, 9, None).pictures] == numbers, query
     migrated.close()

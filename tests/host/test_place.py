@@ -64,6 +64,10 @@ def test_a_host_is_private_and_cleans_up_after_a_dead_one(start_host: StartHost,
     host = client.health()
     assert mode(place.folder) == 0o700 and mode(place.tapes) == 0o700 and mode(place.socket) == 0o600
     assert place.lock.read_text() == f"{host.pid}\n"
+    while not client.extensions():  # caches are written, too
+        pass
+    assert mode(place.log) == 0o600
+    assert [path for path in tmp_path.rglob("*") if not path.is_symlink() and mode(path) & 0o022] == []
 
     second = run_host(tmp_path)
     assert (second.stdout, second.returncode, second.stderr) == ("taken\n", 0, "")

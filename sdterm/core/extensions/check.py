@@ -12,6 +12,7 @@ from typing import Any, Literal
 from sdterm import hooks
 from sdterm.core.extensions.manifest import FILE, ManifestError, read_manifest
 from sdterm.core.extensions.source import files_of
+from sdterm.core.files import legible
 
 HOOKS = tuple(name for name in vars(hooks) if name.startswith("sdterm_"))
 DESCRIPTORS: dict[str, type[Any]] = {
@@ -53,7 +54,7 @@ def check(path: Path) -> list[Finding]:
         found.append(Finding(path.name, 1, 1, "there is no __init__.py in it, so nothing would be loaded"))
     hook_functions = 0
     for file in files_of(path):
-        name = str(file.relative_to(root))
+        name = legible(str(file.relative_to(root)))
         if file.is_symlink() and not file.resolve().is_relative_to(root.resolve()):
             found.append(Finding(name, 1, 1, "it is a link that leads out of the extension"))
         elif file.suffix == ".py":

@@ -4,7 +4,6 @@ Built-ins are listed by name; pip packages announce themselves in the entry poin
 `extensions/`. What was put there by hand is taken as it is; of what was installed, the content that was approved.
 """
 
-import contextlib
 import hashlib
 import os
 import stat
@@ -19,7 +18,8 @@ from sdterm.core.extensions.dependencies import is_own_place
 from sdterm.core.extensions.frozen import frozen
 from sdterm.core.extensions.manifest import ManifestError, read_manifest
 from sdterm.core.extensions.records import Record, RecordsError, own_place, read_records
-from sdterm.core.extensions.source import Source, digest, files_of
+from sdterm.core.extensions.source import Source, Stamps, digest, stamp_of, stamps
+from sdterm.core.files import legible
 
 BUILTINS = (
     "sdterm.plugins.sd1",
@@ -103,9 +103,12 @@ def _those(extensions: Path, wanted: Callable[[Path], bool]) -> Iterator[Source]
     records, unreadable = _known(extensions.parent)
     arriving = {slug: kept for slug, record in records.items() if (kept := _arriving(extensions.parent, slug, record))}
     paths = [path for path in _entries(extensions) if path.stem not in arriving]
+    exposed = _exposed_by_folders(extensions / "any")
     for path in sorted([*paths, *arriving.values()], key=lambda path: path.name):
         if wanted(path):
-            source = _as_approved(extensions.parent, path, records.get(path.stem, Record()))
+            is_here = path.parent == extensions and not path.is_symlink()
+            above = exposed if is_here else _exposed_by_folders(path)
+            source = _as_approved(extensions.parent, path, records.get(path.stem, Record()), above)
             yield replace(source, refusal=unreadable) if unreadable else source
 
 
@@ -137,9 +140,12 @@ def _off(slug: str) -> str:
     return f"it is switched off: `sdterm ext enable {slug}`"
 
 
-def _as_approved(root: Path, path: Path, record: Record) -> Source:
-    """What is to run of an extension: itself, its approved copy, or nothing."""
-    source = Source(path.stem, "extension", str(path), digest(path))
+def _as_approved(root: Path, path: Path, record: Record, exposed: str | None) -> Source:
+    """What is to run of an extension: itself, its approved copy, or nothing. exposed: whether everyone could put
+    another one there."""
+    source = Source(legible(path.stem), "extension", legible(str(path)), digest(path))
+    if source.location != str(path):
+        return replace(source, refusal="its name is not UTF-8: rename it")
     if record.site:
         source = replace(source, site=str(own_place(root, source.slug) / record.site))
     if not record.enabled:
@@ -151,7 +157,8 @@ def _as_approved(root: Path, path: Path, record: Record) -> Source:
             return replace(source, refusal=f"it {review}")
         notice = f"It {review}; what was approved runs."
         return _as_it_says(replace(source, location=str(kept), digest=record.digest, notice=notice))
-    return _as_it_says(replace(source, refusal=_unsafe(path), notice=_strange(path)))
+    files = stamps(path)
+    return _as_it_says(replace(source, refusal=_exposed(path, files) or exposed, notice=_strange(path, files)))
 
 
 def _as_it_says(source: Source) -> Source:
@@ -163,29 +170,36 @@ def _as_it_says(source: Source) -> Source:
     return replace(source, version=manifest.version, refusal=source.refusal or manifest.refusal)
 
 
-def _unsafe(path: Path) -> str | None:
+def _exposed(path: Path, files: Stamps) -> str | None:
     """Whether everyone on the machine could put code into it."""
-    files = files_of(path)
-    inside = {path, *files, *(file.parent for file in files if path.is_dir())}
-    # Who may write a folder may put another extension in its place; not so in one like /tmp (sticky), if it is above.
-    above = {path.parent, *path.resolve().parents}
-    for place in sorted(inside) + sorted(above):
-        try:
-            mode = place.stat().st_mode
-        except OSError:
-            continue  # loading it will say why
-        if mode & stat.S_IWOTH and (place in inside or place == path.parent or not mode & stat.S_ISVTX):
-            return f"everyone may write {place.name or place}: `chmod -R o-w {place if place in above else path}`"
+    folders = {path, *(file.parent for file in files)} if path not in files else set()
+    for place in sorted({*files, *folders}):
+        if _mode(place, files) & stat.S_IWOTH:
+            return f"everyone may write {place.name}: `chmod -R o-w {path}`"
     return None
 
 
-def _strange(path: Path) -> str | None:
+def _exposed_by_folders(path: Path) -> str | None:
+    """Whether everyone could put another extension in its place, since the folders above allow it; not so in one like
+    /tmp (sticky), if it is further above."""
+    for place in sorted({path.parent, *path.resolve().parents}):
+        mode = _mode(place, {})
+        if mode & stat.S_IWOTH and (place == path.parent or not mode & stat.S_ISVTX):
+            return f"everyone may write {place.name or place}: `chmod -R o-w {place}`"
+    return None
+
+
+def _strange(path: Path, files: Stamps) -> str | None:
     """Whether it belongs to somebody else than its user and the administrator."""
-    for place in [path, *files_of(path)]:
-        with contextlib.suppress(OSError):
-            if (owner := place.stat().st_uid) not in (os.geteuid(), 0):
-                return f"{place.name} belongs to another user (number {owner})."
+    for place, stamp in {path: stamp_of(path), **files}.items():
+        if stamp and stamp.st_uid not in (os.geteuid(), 0):
+            return f"{place.name} belongs to another user (number {stamp.st_uid})."
     return None
+
+
+def _mode(place: Path, known: Stamps) -> int:
+    stamp = known.get(place) or stamp_of(place)
+    return stamp.st_mode if stamp else 0  # loading it will say why
 
 
 @cache

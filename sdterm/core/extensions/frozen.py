@@ -13,16 +13,17 @@ FOLDER = Path("cache", "extensions")
 
 
 class UnsettledError(OSError):
-    """The files changed while they were copied, or cannot be copied."""
+    """The files changed while they were copied."""
 
 
 def freeze(root: Path, source: Source) -> Source:
     """The same extension, at a copy that does not change. Raises UnsettledError if it is no longer what its digest
-    says, as while an editor or git writes its files."""
+    says, as while an editor or git writes its files; another OSError if it cannot be copied."""
     if kept := frozen(root, source.slug, source.digest):
         return replace(source, location=str(kept))
     path = Path(source.location)
     place = root / FOLDER / source.slug / source.digest
+    shutil.rmtree(place, ignore_errors=True)  # a damaged one
     staging = place.with_name(f".{source.digest}.{os.getpid()}")
     copy = staging / path.name
     try:
@@ -34,18 +35,18 @@ def freeze(root: Path, source: Source) -> Source:
             raise UnsettledError(f"{path.name} is being changed.")
         with contextlib.suppress(OSError):  # another process was faster
             staging.rename(place)
-    except OSError as error:
-        raise UnsettledError(f"{path.name} cannot be copied: {error.strerror or error}") from error
+    except FileNotFoundError as error:
+        raise UnsettledError(f"{path.name} is being changed.") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return replace(source, location=str(place / path.name))
 
 
-def frozen(root: Path, slug: str, digest: str) -> Path | None:
-    """Where the copy with this digest lies; None if there is none."""
-    place = root / FOLDER / slug / digest
+def frozen(root: Path, slug: str, wanted: str) -> Path | None:
+    """Where the copy with the digest that is wanted lies; None if there is none, or if it is not what it was."""
+    place = root / FOLDER / slug / wanted
     with contextlib.suppress(OSError):
-        return next(place.iterdir(), None)
+        return next((copy for copy in place.iterdir() if digest(copy) == wanted), None)
     return None
 
 

@@ -3,11 +3,13 @@ plugin imports, so that a try costs milliseconds.
 
 `python -m sdterm.core.extensions.probe`, spawned by the host. Each line on standard input has a list of sources and one
 of checkpoints, and is answered by one line: the catalogue of the set that the sources make, or, where there are
-checkpoints, what that set knows each of them as; or how trying ended the child. A line without sources is not answered:
-it says that tries are to come soon, and the helper imports what takes long.
+checkpoints, what that set knows each of them as; or how trying ended the child, and which of the sources it was loading
+then. A line without sources is not answered: it says that tries are to come soon, and the helper imports what takes
+long.
 """
 
 import contextlib
+import ctypes
 import gc
 import importlib
 import json
@@ -17,8 +19,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,21 +33,27 @@ from sdterm.core.recognition import Recognition, recognition
 from sdterm.core.registry import plugin_set
 
 TIME_LIMIT = 15.0
-"""Seconds that trying a set may take."""
+"""Seconds that loading one plugin may take."""
 MEMORY_LIMIT = 8 * 2**30
 """Bytes of address space that it may take more than the helper has."""
 
 MOST_BYTES = 32 * 2**20
 """Of a catalogue."""
+_PR_SET_PDEATHSIG = 1
 
 
 class ProbeError(Exception):
-    """Trying a set ended the child; a sentence without its end says how."""
+    """Trying a set ended the child; a sentence without its end says how. `slug`: the plugin that was being loaded, if
+    it is known; `passing`: it may go well another time."""
+
+    def __init__(self, message: str, slug: str | None = None, *, passing: bool = False) -> None:
+        super().__init__(message)
+        self.slug, self.passing = slug, passing
 
 
 def question(sources: Sequence[Source], checkpoints: Sequence[Path] = ()) -> bytes:
     """What the helper is asked."""
-    asked = {"sources": [asdict(source) for source in sources], "checkpoints": [str(path) for path in checkpoints]}
+    asked = {"sources": [source.fields for source in sources], "checkpoints": [str(path) for path in checkpoints]}
     return json.dumps(asked).encode() + b"\n"
 
 
@@ -63,7 +70,7 @@ def recognised(line: bytes) -> list[Recognition]:
 def _said(line: bytes) -> Any:
     answer = json.loads(line)
     if "ended" in answer:
-        raise ProbeError(answer["ended"])
+        raise ProbeError(answer["ended"], answer["loading"], passing=answer["passing"])
     return answer["said"]
 
 
@@ -92,25 +99,35 @@ def _warm_up() -> None:
 
 def _try(sources: Sequence[Source], checkpoints: Sequence[str]) -> dict[str, Any]:
     reading, writing = os.pipe()
+    helper = os.getpid()
     child = os.fork()
     if not child:
-        _be_tried(sources, checkpoints, writing)
+        _be_tried(sources, checkpoints, writing, helper)
     os.close(writing)
-    deadline = time.monotonic() + TIME_LIMIT
-    said = b""
+    loading: str | None = None
+    said, size = b"", 0
+
+    def ended(how: str, passing: bool = False) -> dict[str, Any]:
+        return {"ended": how, "loading": loading, "passing": passing}
+
     try:
-        while not said.endswith(b"\n"):
+        deadline = time.monotonic() + TIME_LIMIT
+        while True:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([reading], [], [], left)[0]:
-                return {"ended": f"it took longer than {TIME_LIMIT:.0f} s to load"}
+                return ended(f"it took longer than {TIME_LIMIT:.0f} s to load", passing=True)
             part = os.read(reading, 2**20)
             if not part:
                 _, status = os.waitpid(child, 0)
-                return {"ended": _ending(os.waitstatus_to_exitcode(status))}
-            said += part
-            if len(said) > MOST_BYTES:
-                return {"ended": "it offers more than fits"}
-        return {"said": json.loads(said)}
+                return ended(_ending(os.waitstatus_to_exitcode(status)))
+            size += len(part)
+            if size > MOST_BYTES:
+                return ended("it offers more than fits")
+            *lines, said = (said + part).split(b"\n")
+            for message in map(json.loads, lines):
+                if "said" in message:
+                    return {"said": message["said"]}
+                loading, deadline = message["loading"], time.monotonic() + TIME_LIMIT
     finally:
         os.close(reading)
         for kill in (os.killpg, os.kill):  # with whatever it started; and itself, if it left its group
@@ -120,26 +137,45 @@ def _try(sources: Sequence[Source], checkpoints: Sequence[str]) -> dict[str, Any
             os.waitpid(child, 0)
 
 
-def _be_tried(sources: Sequence[Source], checkpoints: Sequence[str], writing: int) -> None:
+def _be_tried(sources: Sequence[Source], checkpoints: Sequence[str], writing: int, helper: int) -> None:
     """In the child: load the set, say what it offers or knows, and end at once."""
+
+    def say(**message: Any) -> None:
+        said = json.dumps(message).encode() + b"\n"
+        while said:
+            said = said[os.write(writing, said) :]
+
+    def announced() -> Iterator[Source]:
+        for source in sources:
+            if source.origin != "built-in":
+                say(loading=source.slug)
+            yield source
+        say(loading=None)
+
     try:
         os.setpgid(0, 0)
+        _die_with(helper)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         most = psutil.Process().memory_info().vms + MEMORY_LIMIT
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        plugins = plugin_set(sources)
+        plugins = plugin_set(announced())
         if checkpoints:
-            known = [recognition(CheckpointFile(Path(path)), plugins).model_dump() for path in checkpoints]
-            said = json.dumps(known).encode() + b"\n"
+            say(said=[recognition(CheckpointFile(Path(path)), plugins).model_dump() for path in checkpoints])
         else:
-            said = catalogue_of(plugins).model_dump_json().encode() + b"\n"
-        while said:
-            said = said[os.write(writing, said) :]
+            say(said=catalogue_of(plugins).model_dump(mode="json"))
         os._exit(0)
     except BaseException as error:
         print(f"probe: {type(error).__name__}: {error}", file=sys.stderr)
     os._exit(1)
+
+
+def _die_with(parent: int) -> None:
+    """Whatever the plugin is doing when the host lets go of the helper (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it was faster
+            os._exit(1)
 
 
 def _ending(code: int) -> str:
