@@ -26,7 +26,7 @@ from sdterm.events import Event, Failed, ModelHashed, ModelLoading, Warning
 from sdterm.host import checkpoints
 from sdterm.host.home import Home
 from tests.host.conftest import StartHost, opened_files
-from tests.host.running import Running, images, names, running
+from tests.host.running import Running, images, names, running, wait_until
 
 DEMO = "sdterm-demo"
 
@@ -241,7 +241,7 @@ def test_a_checkpoint_that_only_a_family_of_an_extension_knows_is_listed_as_usab
 
     assert not listed("large").usable and "an SDXL checkpoint" in listed("large").note
     extension.write_text(LARGE)
-    host.client.catalogue()  # it has looked
+    wait_until(lambda: listed("large").usable)
     known = listed("large")
     assert (known.usable, known.family, known.native_size, known.note) == (True, "Large", 72, "")
     assert listed("copy").family == "SD 1.x"
