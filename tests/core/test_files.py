@@ -11,7 +11,8 @@ import pytest
 from sdterm.core.config import resolve
 from sdterm.core.dataroot import CHECKPOINTS, DataRootError, prepare
 from sdterm.core.extensions.discovery import in_folder
-from sdterm.core.extensions.source import digest, files_of
+from sdterm.core.extensions.frozen import freeze
+from sdterm.core.extensions.source import Source, digest, files_of
 from sdterm.core.image_file import read_infotext
 from sdterm.core.library import CheckpointFile, Library
 from sdterm.core.output import OutputFolderError, saving_of
@@ -48,6 +49,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "hash": lambda path: Library(path.parent).sha256(path),
     "old hash": lambda path: Library(path.parent).old_hash(path),
     "extension": digest,
+    "frozen copy": lambda path: freeze(path.parent, Source("a", "extension", str(path), digest(path))),
 }
 NAMES = {"styles": "a.csv", "tags": "a.csv", "wildcards": "a.txt", "preview": "a.preview.json"}
 

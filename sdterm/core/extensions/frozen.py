@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sdterm.core.extensions.source import Source, digest, files_of
+from sdterm.core.files import regular
 
 FOLDER = Path("cache", "extensions")
 
@@ -30,7 +31,8 @@ def freeze(root: Path, source: Source) -> Source:
         for file in files_of(path):
             target = copy / file.relative_to(path) if path.is_dir() else copy
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, target)
+            with open(file, "rb", opener=regular) as there, target.open("xb") as here:
+                shutil.copyfileobj(there, here)
         if digest(copy) != source.digest:
             raise UnsettledError(f"{path.name} is being changed.")
         with contextlib.suppress(OSError):  # another process was faster
