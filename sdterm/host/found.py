@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from sdterm.core.files import legible
 from sdterm.core.image_file import ImageFileError, image_size, read_infotext
 from sdterm.events import PicturesFound
 from sdterm.host.log import EventLog
@@ -36,12 +37,13 @@ async def find_pictures(folder: Path, pictures: Pictures, log: EventLog) -> None
 
 
 def image_files(folder: Path) -> Iterator[Path]:
-    """The files below a folder that may be pictures."""
+    """The files below a folder that may be pictures. Those whose names are no text cannot be listed."""
     for where, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
-            if os.path.splitext(name)[1].lower() in _SUFFIXES and not name.startswith("."):
-                yield Path(where, name)
+            path = os.path.join(where, name)
+            if os.path.splitext(name)[1].lower() in _SUFFIXES and not name.startswith(".") and legible(path) == path:
+                yield Path(path)
 
 
 def _when(file: Path) -> float:

@@ -377,6 +377,7 @@ def test_pictures_of_a_lost_gallery_are_found_again_with_what_they_say(start_hos
             info.add_text("parameters", text)
         PillowImage.new("RGB", (8, 16)).save(day / f"{name}.png", pnginfo=info)
     (day / "broken.png").write_bytes(b"no picture")
+    shutil.copy(day / "00000-99.png", day / os.fsdecode(b"caf\xe9.png"))
     client = start_host(tmp_path, device="cpu")
     (notice,) = client.health().notices
     assert "The gallery is empty" in notice and "sdterm gallery --rescan" in notice
