@@ -1,14 +1,22 @@
 """The form, what is drawn from it, and the pictures of before."""
 
 import json
+import time
+from functools import partial
+from io import BytesIO
 
 import pytest
+from PIL import Image
 from textual.pilot import Pilot
 from textual.widgets import TextArea
 
+from sdterm.core.jobs import Entry, Picture
 from sdterm.core.names import printable
+from sdterm.events import Preview
 from sdterm.tui.app import Workstation
 from sdterm.tui.drawing import VARIATIONS
+from sdterm.tui.messages import Happened
+from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.screens.pick import Ask, Pick
 from sdterm.tui.widgets.bars import Note, StatusLine
 from sdterm.tui.widgets.parameter import Parameter
@@ -144,6 +152,61 @@ def test_five_variations_of_a_picture_and_back_to_its_seed(host: Running) -> Non
         assert "LOCK" in text_of(app.desk.query_one(StatusLine)) or "LOCK" in " ".join(app.status())
         await pilot.press("ctrl+z")
         assert app.draft.prompt == "something else"
+
+    drive(host, act)
+
+
+def test_what_was_just_drawn_is_shown_whatever_was_chosen_before(host: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        recent, view = app.desk.query_one(Recent), app.desk.query_one("#picture", PictureView)
+        app.change(app.draft.but(prompt="red house, lake", seed="7"))
+        for _ in range(2):
+            host.events(host.submit(steps=1))
+        await drawn(app, pilot, host, 2)
+        await go_to(pilot, recent)
+        for key in ("f5", "v", "f8"):
+            await pilot.press("left")
+            job = host.client.jobs(limit=1).jobs[0].id + 1
+            await pilot.press(key)
+            await until(pilot, partial(has_job, job), f"{key}: a job")
+            host.events(job)
+            newest = host.client.pictures(limit=1).pictures[0]
+            assert newest.job == job
+            await until(pilot, partial(is_chosen, recent, newest.id), f"{key}: the newest, chosen")
+            await until(pilot, partial(is_shown, view, newest), f"{key}: the newest, shown")
+
+    def has_job(job: int) -> bool:
+        return host.client.jobs(limit=1).jobs[0].id == job
+
+    def is_chosen(recent: Recent, picture: int) -> bool:
+        chosen = recent.chosen()
+        return chosen is not None and chosen.id == picture
+
+    drive(host, act)
+
+
+def is_shown(view: PictureView, picture: Picture) -> bool:
+    """By its caption."""
+    return f" {picture.id}  {picture.width}x{picture.height}  " in text_of(view)
+
+
+def test_a_preview_that_comes_after_its_picture_is_not_shown(host: Running) -> None:
+    """As the host sends them: events first, and the previews of their time behind."""
+    preview = BytesIO()
+    Image.new("RGB", (16, 16), "red").save(preview, "JPEG")
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        view = app.desk.query_one("#picture", PictureView)
+        job = host.submit(steps=1)
+        host.events(job)
+        newest = host.client.pictures(limit=1).pictures[0]
+        await until(pilot, lambda: is_shown(view, newest), "the picture")
+        late = Preview(index=0, step=1, data=preview.getvalue())
+        app.post_message(Happened(Entry(number=1, at=time.time(), job=job, event=late)))
+        await pilot.pause()
+        await app.workers.wait_for_complete()
+        await pilot.pause()
+        assert is_shown(view, newest)
 
     drive(host, act)
 
