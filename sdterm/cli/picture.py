@@ -1,6 +1,10 @@
 """A picture in the terminal: kitty's protocol, sixel, or half blocks, by what the terminal answers."""
 
+import os
+import re
+import select
 import sys
+import time
 from pathlib import Path
 
 from PIL import Image as Picture
@@ -8,6 +12,12 @@ from rich.color import Color
 from rich.console import Console
 from rich.segment import Segment, Segments
 from rich.style import Style
+
+from sdterm.tui.picture.support import ANSWER, QUESTION, is_to_be_asked
+
+_WHAT_CAN_YOU_DO = "\x1b[c"
+_ATTRIBUTES = re.compile(r"\x1b\[\?[\d;]*c")  # the answer
+_PATIENCE = 5.0  # seconds
 
 
 def show_picture(console: Console, path: Path) -> None:
@@ -34,10 +44,27 @@ def half_blocks(picture: Picture.Image, columns: int, rows: int) -> Segments:
     return Segments(segments)
 
 
-def picture_support() -> str:
-    """How pictures are shown here, for `doctor`."""
-    kind = _renderable()
-    return {"TGPImage": "kitty graphics", "SixelImage": "sixel"}.get(kind.__name__ if kind else "", "half blocks")
+def terminal_name() -> str:
+    """What the terminal calls itself; nothing if it does not say. It is asked only where nothing else can tell, and
+    waited for until it has answered a second question, which every terminal knows: so no answer is left for the shell,
+    if it comes in time."""
+    if not (is_to_be_asked(os.environ) and sys.stdin.isatty() and sys.stdout.isatty()):
+        return ""
+    import termios
+    import tty
+
+    before = termios.tcgetattr(sys.stdin)
+    heard = ""
+    try:
+        tty.setcbreak(sys.stdin)
+        print(QUESTION + _WHAT_CAN_YOU_DO, end="", flush=True)
+        end = time.monotonic() + _PATIENCE
+        while not _ATTRIBUTES.search(heard) and select.select([sys.stdin], [], [], max(0, end - time.monotonic()))[0]:
+            heard += os.read(sys.stdin.fileno(), 1024).decode(errors="replace")
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+    answer = ANSWER.search(heard)
+    return answer[1] if answer else ""
 
 
 def _renderable() -> type | None:

@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import work
 from textual.binding import Binding, BindingType
@@ -23,11 +23,14 @@ from sdterm.tui.actions import bindings
 from sdterm.tui.drawing import Drawing
 from sdterm.tui.keymap import KeymapError, clashes, keys_of, read_keymap, shown
 from sdterm.tui.messages import Happened, HostLost, HostStarting, HostUp
-from sdterm.tui.picture.support import protocol
+from sdterm.tui.picture.support import Support, is_to_be_asked, support_among_text
 from sdterm.tui.picture.widget import Mode, PictureView
 from sdterm.tui.screens.room import Room
 from sdterm.tui.state import State, words
 from sdterm.tui.widgets.bars import Note, StatusLine
+
+if TYPE_CHECKING:
+    from sdterm.tui.picture.driver import TerminalNamed
 
 _STATUS_EVERY = 0.25  # seconds: a line that changes ten times a second costs 2 KB/s
 
@@ -57,6 +60,7 @@ class Workstation(Drawing, inherit_bindings=False):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self.models: list[str] = []
+        self._terminal = ""  # what it calls itself
         self._status_due = False
         if trouble := themes.choose(self, settings["theme"]):
             self.notes.append(trouble)
@@ -86,12 +90,18 @@ class Workstation(Drawing, inherit_bindings=False):
     def _begin(self) -> None:
         self.hear_keys()
         self.link.open()
+        if is_to_be_asked(os.environ):
+            self.ask_terminal()
         for note in self.notes:
             self.say(note)
 
     def _leave(self) -> None:
         self.keep_draft()
         self.link.close()
+        self.run_worker(self._exit_in_silence(), group="leave", exclusive=True)
+
+    async def _exit_in_silence(self) -> None:
+        await self.terminal_has_answered()
         self.exit()
 
     def on_unmount(self) -> None:
@@ -272,9 +282,17 @@ class Workstation(Drawing, inherit_bindings=False):
 
         self.choose(tr("How pictures are shown"), modes, picked, modes.index(self.settings["preview"]))
 
+    def on_terminal_named(self, event: TerminalNamed) -> None:
+        self._terminal = event.name
+        self._show_pictures_so()
+
+    def picture_support(self) -> Support:
+        """How pictures are shown here, and why."""
+        return support_among_text(os.environ, self.settings["preview"], self._terminal)
+
     def picture_mode(self) -> Mode:
         """How pictures are shown here."""
-        return protocol(self.settings["preview"], os.environ)
+        return self.picture_support().protocol
 
     def _show_pictures_so(self) -> None:
         for room in self._open_rooms():

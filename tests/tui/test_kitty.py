@@ -1,0 +1,196 @@
+"""The workstation in a terminal that may be kitty, which is played here, byte by byte."""
+
+import codecs
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sdterm.tui.picture.driver import AnswerFilter, TerminalNamed
+from sdterm.tui.picture.support import QUESTION
+from tests.host.running import REPOSITORY, Running, running
+
+WITHIN = 60.0  # seconds
+NEW, OLD = "\x1bP>|kitty(0.35.2)\x1b\\", "\x1bP>|kitty(0.26.5)\x1b\\"
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """It has one picture to show."""
+    with running(tmp_path_factory.mktemp("data")) as found:
+        found.events(found.submit(steps=1))
+        yield found
+
+
+class Terminal:
+    """80x24 cells on a pseudo terminal, whose environment says kitty; what it answers is the test's to say."""
+
+    def __init__(self, data: Path, *words: str) -> None:
+        self._primary, self._secondary = pty.openpty()
+        fcntl.ioctl(self._secondary, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 800, 480))
+        environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TMUX", "STY")}
+        environment |= {
+            "SDTERM_DATA": str(data),
+            "PYTHONPATH": str(REPOSITORY),
+            "TERM": "xterm-kitty",
+            "LC_ALL": "C.UTF-8",
+        }
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self.sent = ""
+        end, command = self._secondary, [sys.executable, "-m", "sdterm", *words]
+        self.process = subprocess.Popen(command, stdin=end, stdout=end, stderr=end, env=environment)
+
+    def type(self, text: str | bytes) -> None:
+        os.write(self._primary, text.encode() if isinstance(text, str) else text)
+
+    def until(self, wanted: Callable[[], object], what: str) -> None:
+        """Read what is sent until it is enough."""
+        end = time.monotonic() + WITHIN
+        while not wanted():
+            assert time.monotonic() < end, f"{what} never came: {self.sent[-3000:]!r}"
+            if select.select([self._primary], [], [], 0.2)[0]:
+                self.sent += self._decode(os.read(self._primary, 65536))
+
+    def until_read(self) -> None:
+        """Wait until the program has taken in what was typed."""
+        self.until(
+            lambda: not struct.unpack("i", fcntl.ioctl(self._secondary, termios.FIONREAD, bytes(4)))[0], "a look"
+        )
+
+    def until_sent(self, pattern: str, after: int = 0) -> None:
+        self.until(lambda: re.search(pattern, self.sent[after:]), pattern)
+
+    def leave(self) -> None:
+        """Ctrl+Q, and read on until it is gone."""
+        self.type("\x11")
+        self.until(lambda: self.process.poll() is not None, "the end")
+        assert self.process.returncode == 0
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._primary)
+        os.close(self._secondary)
+
+
+Start = Callable[..., Terminal]
+
+
+@pytest.fixture
+def start(host: Running) -> Iterator[Start]:
+    """Runs `sdterm …` in such a terminal."""
+    started: list[Terminal] = []
+
+    def start(*words: str) -> Terminal:
+        started.append(Terminal(host.settings.root, *words))
+        return started[-1]
+
+    yield start
+    for terminal in started:
+        terminal.close()
+
+
+@pytest.fixture
+def terminal(start: Start, host: Running) -> Terminal:
+    """With the workstation in it, and nothing in the form."""
+    (host.settings.root / "draft.json").unlink(missing_ok=True)
+    return start()
+
+
+PICTURE, CELLS, BLOCKS = r"\x1b_Ga=T,U=1", "\U0010eeee", "▀"
+
+
+def prompt(host: Running) -> str:
+    """What was typed, as it is kept."""
+    return str(json.loads((host.settings.root / "draft.json").read_text())["prompt"])
+
+
+def test_a_kitty_that_is_new_enough_gets_its_own_pictures(terminal: Terminal, host: Running) -> None:
+    terminal.until_sent(re.escape(QUESTION))
+    assert "Prompt" in terminal.sent[: terminal.sent.index(QUESTION)], "the first screen is painted before the question"
+    terminal.type("ab" + NEW + "c")
+    terminal.until_sent(PICTURE)
+    terminal.until_sent(CELLS)
+    terminal.type("\x1bOP\x1b[F")  # F1, End
+    terminal.until_sent("pictures as kitty")
+    terminal.leave()
+    assert prompt(host) == "abc" and terminal.sent.count(QUESTION) == 1
+
+
+@pytest.mark.parametrize("answer", [OLD, "\x1bP>|no \x01 version\x1b\\"], ids=["old", "garbage"])
+def test_any_other_gets_half_blocks(answer: str, terminal: Terminal, host: Running) -> None:
+    terminal.until_sent(re.escape(QUESTION))
+    terminal.type("ab" + answer + "c")
+    terminal.until_sent(BLOCKS)
+    terminal.type("\x1bOP\x1b[F")
+    terminal.until_sent("pictures as half")
+    terminal.leave()
+    assert prompt(host) == "abc"
+    assert not re.search(PICTURE, terminal.sent) and CELLS not in terminal.sent
+
+
+def test_a_terminal_that_says_nothing_gets_half_blocks(terminal: Terminal, host: Running) -> None:
+    terminal.type("abc")
+    terminal.until_sent(BLOCKS)
+    terminal.leave()
+    assert prompt(host) == "abc"
+    assert not re.search(PICTURE, terminal.sent) and CELLS not in terminal.sent
+
+
+def test_an_answer_that_comes_late_and_in_pieces_is_no_key(terminal: Terminal, host: Running) -> None:
+    terminal.until_sent(re.escape(QUESTION))
+    terminal.until_sent(BLOCKS)
+    terminal.type(b"a\xff")  # no UTF-8 either
+    for piece in (NEW[:5], NEW[5:10], NEW[10:-1], NEW[-1:] + "b"):
+        terminal.type(piece)
+        terminal.until_read()
+    terminal.until_sent(PICTURE)
+    terminal.leave()
+    assert prompt(host) == "a\ufffdb"
+
+
+@pytest.mark.parametrize(
+    ("answer", "protocol"),
+    [
+        pytest.param(NEW, "kitty", marks=pytest.mark.heavy),
+        (OLD, "half"),
+        pytest.param("", "half", marks=pytest.mark.heavy),
+    ],
+    ids=["new", "old", "none"],
+)
+def test_doctor_names_the_same_and_leaves_no_answer_to_the_shell(answer: str, protocol: str, start: Start) -> None:
+    terminal = start("doctor")
+    terminal.until_sent(re.escape(QUESTION))
+    terminal.type(answer + "\x1b[?62;c")
+    terminal.until_sent(f"pictures as {protocol}")
+    terminal.until(lambda: terminal.process.poll() is not None, "the end")
+    terminal.until_read()
+
+
+def test_keys_around_the_pieces_of_an_answer_are_heard_at_their_time() -> None:
+    ears = AnswerFilter()
+    ears.awaits_answer = True
+    heard = [part for piece in ("a", "\x1b[A", *NEW, "b", *NEW) for part in ears.sift(piece) if part]
+    named = [part for part in heard if isinstance(part, TerminalNamed)]
+    assert [name.name for name in named] == ["kitty(0.35.2)"], "one question has one answer"
+    assert heard[:2] == ["a", "\x1b[A"] and heard[3:5] == ["b", "\x1b"]
+
+
+def test_escape_is_heard_though_an_answer_may_begin_like_it() -> None:
+    ears = AnswerFilter()
+    ears.awaits_answer = True
+    assert [*ears.sift("\x1b")] == [""]
+    while not (late := ears.overdue()):
+        time.sleep(0.01)  # its own clock
+    assert late == "\x1b" and not ears.overdue()
