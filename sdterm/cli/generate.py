@@ -116,7 +116,7 @@ def generate(
     if settings["save_grid"] and request.batch_size * request.batch_count > 1:
         request = request.model_copy(update={"grid": True})
     prepare_folders(settings.root)
-    output = output_for(as_json, no_show, settings.root)
+    output = output_for(as_json, no_show, settings)
     saving = saving_of(settings, out)
     if local:
         context.exit(_draw_here(request, saving, tape, settings, output, warnings))

@@ -1,27 +1,17 @@
 """The workstation in a terminal that may be kitty, which is played here, byte by byte."""
 
-import codecs
-import fcntl
 import json
-import os
-import pty
 import re
-import select
-import struct
-import subprocess
-import sys
-import termios
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from sdterm.tui.picture.driver import AnswerFilter, TerminalNamed
 from sdterm.tui.picture.support import QUESTION
-from tests.host.running import REPOSITORY, Running, running
+from tests.host.running import Running, running
+from tests.pseudo_terminal import PseudoTerminal
 
-WITHIN = 60.0  # seconds
 NEW, OLD = "\x1bP>|kitty(0.35.2)\x1b\\", "\x1bP>|kitty(0.26.5)\x1b\\"
 
 
@@ -33,67 +23,16 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield found
 
 
-class Terminal:
-    """80x24 cells on a pseudo terminal, whose environment says kitty; what it answers is the test's to say."""
-
-    def __init__(self, data: Path, *words: str) -> None:
-        self._primary, self._secondary = pty.openpty()
-        fcntl.ioctl(self._secondary, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 800, 480))
-        environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TMUX", "STY")}
-        environment |= {
-            "SDTERM_DATA": str(data),
-            "PYTHONPATH": str(REPOSITORY),
-            "TERM": "xterm-kitty",
-            "LC_ALL": "C.UTF-8",
-        }
-        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
-        self.sent = ""
-        end, command = self._secondary, [sys.executable, "-m", "sdterm", *words]
-        self.process = subprocess.Popen(command, stdin=end, stdout=end, stderr=end, env=environment)
-
-    def type(self, text: str | bytes) -> None:
-        os.write(self._primary, text.encode() if isinstance(text, str) else text)
-
-    def until(self, wanted: Callable[[], object], what: str) -> None:
-        """Read what is sent until it is enough."""
-        end = time.monotonic() + WITHIN
-        while not wanted():
-            assert time.monotonic() < end, f"{what} never came: {self.sent[-3000:]!r}"
-            if select.select([self._primary], [], [], 0.2)[0]:
-                self.sent += self._decode(os.read(self._primary, 65536))
-
-    def until_read(self) -> None:
-        """Wait until the program has taken in what was typed."""
-        self.until(
-            lambda: not struct.unpack("i", fcntl.ioctl(self._secondary, termios.FIONREAD, bytes(4)))[0], "a look"
-        )
-
-    def until_sent(self, pattern: str, after: int = 0) -> None:
-        self.until(lambda: re.search(pattern, self.sent[after:]), pattern)
-
-    def leave(self) -> None:
-        """Ctrl+Q, and read on until it is gone."""
-        self.type("\x11")
-        self.until(lambda: self.process.poll() is not None, "the end")
-        assert self.process.returncode == 0
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        os.close(self._primary)
-        os.close(self._secondary)
-
-
-Start = Callable[..., Terminal]
+Start = Callable[..., PseudoTerminal]
 
 
 @pytest.fixture
 def start(host: Running) -> Iterator[Start]:
     """Runs `sdterm …` in such a terminal."""
-    started: list[Terminal] = []
+    started: list[PseudoTerminal] = []
 
-    def start(*words: str) -> Terminal:
-        started.append(Terminal(host.settings.root, *words))
+    def start(*words: str) -> PseudoTerminal:
+        started.append(PseudoTerminal(host.settings.root, *words, TERM="xterm-kitty"))
         return started[-1]
 
     yield start
@@ -102,7 +41,7 @@ def start(host: Running) -> Iterator[Start]:
 
 
 @pytest.fixture
-def terminal(start: Start, host: Running) -> Terminal:
+def terminal(start: Start, host: Running) -> PseudoTerminal:
     """With the workstation in it, and nothing in the form."""
     (host.settings.root / "draft.json").unlink(missing_ok=True)
     return start()
@@ -111,12 +50,18 @@ def terminal(start: Start, host: Running) -> Terminal:
 PICTURE, CELLS, BLOCKS = r"\x1b_Ga=T,U=1", "\U0010eeee", "▀"
 
 
+def leave(terminal: PseudoTerminal) -> None:
+    terminal.type("\x11")  # Ctrl+Q
+    terminal.until_it_ends()
+    assert terminal.process.returncode == 0
+
+
 def prompt(host: Running) -> str:
     """What was typed, as it is kept."""
     return str(json.loads((host.settings.root / "draft.json").read_text())["prompt"])
 
 
-def test_a_kitty_that_is_new_enough_gets_its_own_pictures(terminal: Terminal, host: Running) -> None:
+def test_a_kitty_that_is_new_enough_gets_its_own_pictures(terminal: PseudoTerminal, host: Running) -> None:
     terminal.until_sent(re.escape(QUESTION))
     assert "Prompt" in terminal.sent[: terminal.sent.index(QUESTION)], "the first screen is painted before the question"
     terminal.type("ab" + NEW + "c")
@@ -124,31 +69,31 @@ def test_a_kitty_that_is_new_enough_gets_its_own_pictures(terminal: Terminal, ho
     terminal.until_sent(CELLS)
     terminal.type("\x1bOP\x1b[F")  # F1, End
     terminal.until_sent("pictures as kitty")
-    terminal.leave()
+    leave(terminal)
     assert prompt(host) == "abc" and terminal.sent.count(QUESTION) == 1
 
 
 @pytest.mark.parametrize("answer", [OLD, "\x1bP>|no \x01 version\x1b\\"], ids=["old", "garbage"])
-def test_any_other_gets_half_blocks(answer: str, terminal: Terminal, host: Running) -> None:
+def test_any_other_gets_half_blocks(answer: str, terminal: PseudoTerminal, host: Running) -> None:
     terminal.until_sent(re.escape(QUESTION))
     terminal.type("ab" + answer + "c")
     terminal.until_sent(BLOCKS)
     terminal.type("\x1bOP\x1b[F")
     terminal.until_sent("pictures as half")
-    terminal.leave()
+    leave(terminal)
     assert prompt(host) == "abc"
     assert not re.search(PICTURE, terminal.sent) and CELLS not in terminal.sent
 
 
-def test_a_terminal_that_says_nothing_gets_half_blocks(terminal: Terminal, host: Running) -> None:
+def test_a_terminal_that_says_nothing_gets_half_blocks(terminal: PseudoTerminal, host: Running) -> None:
     terminal.type("abc")
     terminal.until_sent(BLOCKS)
-    terminal.leave()
+    leave(terminal)
     assert prompt(host) == "abc"
     assert not re.search(PICTURE, terminal.sent) and CELLS not in terminal.sent
 
 
-def test_an_answer_that_comes_late_and_in_pieces_is_no_key(terminal: Terminal, host: Running) -> None:
+def test_an_answer_that_comes_late_and_in_pieces_is_no_key(terminal: PseudoTerminal, host: Running) -> None:
     terminal.until_sent(re.escape(QUESTION))
     terminal.until_sent(BLOCKS)
     terminal.type(b"a\xff")  # no UTF-8 either
@@ -156,7 +101,7 @@ def test_an_answer_that_comes_late_and_in_pieces_is_no_key(terminal: Terminal, h
         terminal.type(piece)
         terminal.until_read()
     terminal.until_sent(PICTURE)
-    terminal.leave()
+    leave(terminal)
     assert prompt(host) == "a\ufffdb"
 
 
@@ -174,8 +119,8 @@ def test_doctor_names_the_same_and_leaves_no_answer_to_the_shell(answer: str, pr
     terminal.until_sent(re.escape(QUESTION))
     terminal.type(answer + "\x1b[?62;c")
     terminal.until_sent(f"pictures as {protocol}")
-    terminal.until(lambda: terminal.process.poll() is not None, "the end")
-    terminal.until_read()
+    terminal.until_it_ends()
+    assert not terminal.unread
 
 
 def test_keys_around_the_pieces_of_an_answer_are_heard_at_their_time() -> None:

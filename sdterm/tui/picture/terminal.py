@@ -3,7 +3,6 @@ has read what was written, and what it calls itself."""
 
 import asyncio
 import struct
-import sys
 from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -140,19 +139,6 @@ class PictureApp(App[ReturnType]):
             writer.write("")
         while writer._queue.qsize() or _unsent(writer.fileno()):
             await asyncio.sleep(_POLL)
-
-
-def cell_size() -> tuple[int, int]:
-    """Width and height of a character in pixels, as the operating system knows them; a common size where it doesn't."""
-    try:
-        import fcntl
-        import termios
-
-        size = fcntl.ioctl(sys.__stdout__.fileno() if sys.__stdout__ else 1, termios.TIOCGWINSZ, bytes(8))
-        rows, columns, width, height = struct.unpack("HHHH", size)
-    except (ImportError, OSError, ValueError):
-        return 10, 20
-    return (width // columns, height // rows) if columns and rows and width >= columns and height >= rows else (10, 20)
 
 
 def _touch(spans: list[tuple[int, int, int]], area: Region) -> bool:

@@ -14,8 +14,9 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from sdterm.core.names import printable
+from sdterm.tui.picture.cell import cell_size
 from sdterm.tui.picture.support import Depth
-from sdterm.tui.picture.terminal import PictureApp, cell_size
+from sdterm.tui.picture.terminal import PictureApp
 
 if TYPE_CHECKING:
     from sdterm.tui.picture.budget import Frame

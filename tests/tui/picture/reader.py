@@ -29,7 +29,7 @@ def kitty_pictures(sequences: str) -> dict[int, tuple[dict[str, str], Image.Imag
         data += chunk
         if own.get("m", "0") == "0":
             assert keys["a"] == "T" and keys["f"] == "100"
-            kept[int(keys["i"])] = keys, Image.open(BytesIO(standard_b64decode(data))).convert("RGB")
+            kept[int(keys.get("i", 0))] = keys, Image.open(BytesIO(standard_b64decode(data))).convert("RGB")
             keys, data = {}, ""
     return kept
 
