@@ -264,9 +264,9 @@ class Workstation(Drawing, inherit_bindings=False):
         self.push_screen(Jump(self.screen))
 
     def action_command_palette(self) -> None:
-        from sdterm.tui.palette import palette
+        from sdterm.tui.palette import Palette
 
-        self.push_screen(palette())
+        self.push_screen(Palette())
 
     def action_show_preview(self) -> None:
         self.desk.toggle_class("-picture-only")

@@ -264,6 +264,23 @@ def test_the_palette_does_what_it_says(drawn: Running) -> None:
     drive(drawn, act)
 
 
+def test_the_palette_takes_what_matches_the_whole_word_or_nothing(drawn: Running) -> None:
+    """Typed ahead, as over a slow line: Enter comes before there are matches."""
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await pilot.press("ctrl+p")
+        await until(pilot, lambda: isinstance(app.screen, CommandPalette) and app.focused)
+        for key in (*"gallerx", "enter"):
+            app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await until(pilot, lambda: "No matches found" in screen_text(app))
+        assert isinstance(app.screen, CommandPalette)
+        for key in ("backspace", "y", "enter"):
+            app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await until(pilot, lambda: app.screen.query(PictureTable))
+
+    drive(drawn, act)
+
+
 def test_a_new_size_is_taken_on_a_machine_that_is_busy_just_then(
     host: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
