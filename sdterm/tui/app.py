@@ -7,7 +7,6 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import work
@@ -150,12 +149,11 @@ class Workstation(Drawing, inherit_bindings=False):
         self._become(State(host="starting"))
 
     async def on_host_up(self, message: HostUp) -> None:
-        health = message.health
-        self._become(State(host="up").counted(health.queue))
-        if (page := await self.ask(lambda host: host.jobs(["running"]))) is not None:
-            from sdterm.tui.progress import runs_of
+        from sdterm.tui.progress import joined
 
-            self._become(replace(self.state, runs=runs_of(page.jobs, time.time())))
+        health = message.health
+        page = await self.ask(lambda host: host.jobs(["running"]))
+        self._become(joined(State(host="up").counted(health.queue), page.jobs if page else (), time.time()))
         for notice in health.notices:
             self.say(notice)
         for room in self._open_rooms():
@@ -196,8 +194,13 @@ class Workstation(Drawing, inherit_bindings=False):
 
     @work(group="count", exclusive=True)
     async def _count(self) -> None:
-        if (queue := await self.ask(lambda host: host.queue())) is not None:
-            self._become(self.state.counted(queue))
+        from sdterm.tui.progress import joined
+
+        # exclusive: an event that says more of the queue makes this look void, so that no job comes back that has ended
+        queue = await self.ask(lambda host: host.queue())
+        page = await self.ask(lambda host: host.jobs(["running"]))
+        if queue is not None and page is not None:
+            self._become(joined(self.state, page.jobs, time.time()).counted(queue))
 
     # --- the status line ----------------------------------------------------------------------------------------------
 
