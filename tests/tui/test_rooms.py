@@ -153,7 +153,7 @@ def test_what_failed_offers_remedies_that_a_key_applies(drawn: Running) -> None:
         await until(pilot, lambda: drawn.client.jobs(limit=1).jobs[0].id > newest)
         asked = drawn.client.job(drawn.client.jobs(limit=1).jobs[0].id).request
         assert (asked.width, asked.height, asked.prompt) == (192, 128, "too large")
-        drawn.client.cancel(drawn.client.jobs(limit=1).jobs[0].id)
+        drawn.events(drawn.client.jobs(limit=1).jobs[0].id)
 
     drive(drawn, act)
 
