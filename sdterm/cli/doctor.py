@@ -11,6 +11,7 @@ import click
 from sdterm import __version__
 from sdterm.cli.errors import EXIT_FAILED
 from sdterm.cli.options import flag_options, settings_of
+from sdterm.cli.print_json import print_json
 from sdterm.client import HostError, RefusedError, connect
 from sdterm.core.config import Settings
 from sdterm.core.health import Check, examine, repair
@@ -34,7 +35,7 @@ def doctor(context: click.Context, mend: bool, as_json: bool) -> None:
             click.echo(printable(sentence), err=True)
     checks = [*examine(settings, library_of(settings)), _host(settings), _terminal(settings)]
     if as_json:
-        click.echo(json.dumps([asdict(check) for check in checks], indent=1))
+        print_json(json.dumps([asdict(check) for check in checks], indent=1))
     else:
         width = max(len(check.name) for check in checks)
         for check in checks:

@@ -15,6 +15,7 @@ import click
 from sdterm.cli.errors import EXIT_CANCELLED, EXIT_FAILED, EXIT_USAGE, UsageError, say
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.output import Output, output_for
+from sdterm.cli.print_json import print_json
 from sdterm.core.assignment import assign
 from sdterm.core.catalogue import load_catalogue
 from sdterm.core.config import NOTIFY, Settings
@@ -127,7 +128,7 @@ def generate(
     with connect(settings, check=True, starting=_say_starting) as host:
         job = host.submit(Submission(request=request, saving=saving, pause_at=pause_at))
         if detach:
-            click.echo(job.model_dump_json() if as_json else job.id)
+            print_json(job.model_dump_json()) if as_json else click.echo(job.id)
             return
         for warning in warnings:
             output.show(warning)

@@ -10,6 +10,7 @@ from typing import Protocol, Self
 import click
 
 from sdterm.cli.errors import say
+from sdterm.cli.print_json import print_json
 from sdterm.core.config import Settings
 from sdterm.core.dataroot import CHECKPOINTS
 from sdterm.core.output import write_atomically
@@ -57,7 +58,7 @@ class JsonOutput:
         pass
 
     def show(self, event: Event) -> None:
-        click.echo(event.model_dump_json())
+        print_json(event.model_dump_json())
 
 
 class PlainOutput:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import click
 
 from sdterm.cli.options import flag_options, settings_of
+from sdterm.cli.print_json import print_json
 from sdterm.core.catalogue import Catalogue, load_catalogue
 from sdterm.core.names import printable
 
@@ -22,7 +23,7 @@ def plugins(context: click.Context, as_json: bool) -> None:
     settings = settings_of(context)
     catalogue = load_catalogue(settings.root, third_party=settings["extensions"])
     if as_json:
-        click.echo("[" + ",\n ".join(plugin.model_dump_json() for plugin in catalogue.plugins) + "]")
+        print_json("[" + ",\n ".join(plugin.model_dump_json() for plugin in catalogue.plugins) + "]")
         return
     came = [f"{plugin.origin} {plugin.version}".strip() for plugin in catalogue.plugins]
     width, wide = max(len(plugin.slug) for plugin in catalogue.plugins), min(30, max(map(len, came)))

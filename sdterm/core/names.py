@@ -58,7 +58,7 @@ def _harmless(text: str) -> Iterator[str]:
                 yield character if marks <= _MOST_MARKS else "…"
         else:
             marks = 0
-            yield "�" if _obeyed(character) else character
+            yield "�" if is_obeyed(character) else character
 
 
 def _listed(names: list[str]) -> str:
@@ -66,6 +66,6 @@ def _listed(names: list[str]) -> str:
     return ", ".join(first) + f" or {last}" if first else last
 
 
-def _obeyed(character: str) -> bool:
+def is_obeyed(character: str) -> bool:
     """Controls, bidirectional overrides, line separators, surrogates; not the joiners inside emoji and scripts."""
     return unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"} and character not in _JOINERS
