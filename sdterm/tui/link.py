@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 from textual.message import Message
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _AGAIN = 2.0  # seconds between two looks for a host that is lost
+_AT_ONCE = 4  # questions
 
 
 class Link:
@@ -27,10 +29,10 @@ class Link:
     def __init__(self, settings: Settings, tell: Callable[[Message], object]) -> None:
         self._settings, self._tell = settings, tell
         self._client: Client | None = None
+        self._waiting: list[Future[Client]] = []  # for a host
+        self._asking = ThreadPoolExecutor(_AT_ONCE, "ask")  # its own: a host that is slow holds up nothing else
         self._changed = threading.Condition()
         self._closing = False
-        self._failures = 0  # how often no host could be had
-        self._failure = ""
         self._wanted = True  # whether a host should be started where there is none
         self._thread = threading.Thread(target=self._follow, name="host", daemon=True)
 
@@ -42,23 +44,26 @@ class Link:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
+        self._disappoint(_closing())
 
     async def call(self, ask: Callable[[Client], T]) -> T:
         """What the host answers. Raises RefusedError if it says no, HostError if it is gone."""
-        return await asyncio.to_thread(self._call, ask)
+        client = await asyncio.wrap_future(self._host())
+        return await asyncio.get_running_loop().run_in_executor(self._asking, ask, client)
 
-    def _call(self, ask: Callable[[Client], T]) -> T:
-        from sdterm.client import HostError
-
+    def _host(self) -> Future[Client]:
+        """The host, as soon as there is one."""
+        found: Future[Client] = Future()
         with self._changed:
-            failures = self._failures
             self._wanted = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._client or self._closing or self._failures > failures)
-            client = self._client
-            if client is None:
-                raise HostError(tr("The workstation is closing.") if self._closing else self._failure)
-        return ask(client)
+            if self._client is None:
+                self._waiting.append(found)
+            else:
+                found.set_result(self._client)
+        if self._closing:
+            self._disappoint(_closing())
+        return found
 
     def _follow(self) -> None:
         from sdterm.client import HostError, connect  # a quarter of a second, beside the first paint
@@ -103,13 +108,25 @@ class Link:
     def _offer(self, client: Client | None) -> None:
         with self._changed:
             self._client = client
-            self._changed.notify_all()
+            waiting, self._waiting = (self._waiting, []) if client else ([], self._waiting)
+        for found in waiting:
+            if client and found.set_running_or_notify_cancel():
+                found.set_result(client)
 
     def _fail(self, reason: str) -> None:
         with self._changed:
             self._wanted = False
-            self._failures, self._failure = self._failures + 1, reason
-            self._changed.notify_all()
+        self._disappoint(reason)
+
+    def _disappoint(self, reason: str) -> None:
+        """Tell whoever waits that there is no host."""
+        from sdterm.client import HostError
+
+        with self._changed:
+            waiting, self._waiting = self._waiting, []
+        for found in waiting:
+            if found.set_running_or_notify_cancel():
+                found.set_exception(HostError(reason))
 
     def _wait(self) -> None:
         with self._changed:
@@ -119,3 +136,7 @@ class Link:
     def _say(self, message: Message) -> None:
         if not self._closing:
             self._tell(message)
+
+
+def _closing() -> str:
+    return tr("The workstation is closing.")

@@ -1,0 +1,48 @@
+"""Questions to a host that is not there yet."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from sdterm.client import HostError
+from sdterm.core.config import resolve
+from sdterm.core.jobs import Queue
+from sdterm.tui.link import Link
+from tests.host.running import Running, running
+
+WITHIN = 60.0  # seconds
+
+
+def test_questions_without_a_host_hold_up_no_other_work(tmp_path: Path) -> None:
+    link = Link(resolve({}, {"SDTERM_DATA": str(tmp_path)}), lambda message: None)
+
+    async def scenario() -> None:
+        questions = [asyncio.create_task(link.call(lambda host: host.queue())) for _ in range(100)]
+        async with asyncio.timeout(WITHIN):
+            await asyncio.gather(*(asyncio.to_thread(int) for _ in range(100)))
+            assert not any(question.done() for question in questions)
+            link.close()
+            answers = await asyncio.gather(*questions, return_exceptions=True)
+        assert all(isinstance(answer, HostError) for answer in answers)
+        with pytest.raises(HostError, match="closing"):
+            await link.call(lambda host: host.queue())
+
+    asyncio.run(scenario())
+
+
+def test_they_are_answered_once_it_is_there(tmp_path: Path) -> None:
+    async def scenario(host: Running) -> None:
+        link = Link(host.settings, lambda message: None)
+        questions = [asyncio.create_task(link.call(lambda host: host.queue())) for _ in range(20)]
+        given_up, *rest = questions
+        await asyncio.sleep(0)  # until they wait
+        given_up.cancel()
+        link.open()
+        async with asyncio.timeout(WITHIN):
+            answers = await asyncio.gather(*rest)
+        link.close()
+        assert all(isinstance(answer, Queue) for answer in answers) and given_up.cancelled()
+
+    with running(tmp_path) as host:
+        asyncio.run(scenario(host))
