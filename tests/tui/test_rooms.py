@@ -3,6 +3,7 @@
 import itertools
 import time
 import tomllib
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -303,18 +304,24 @@ SIZES = ((160, 50), (110, 30), (79, 24), (60, 20), (59, 16), (40, 12), (39, 11),
 
 @pytest.mark.heavy
 def test_every_screen_fits_every_size(drawn: Running) -> None:
+    def fits(app: Workstation, height: int) -> bool:
+        lines = screen_text(app).splitlines()
+        return len(lines) <= height and lines[0].startswith(" sdterm")
+
+    def shows_prompt(app: Workstation) -> bool:
+        return app.draft.prompt in screen_text(app).replace("\n", "")
+
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         for key in ("f2", "f3", "f4", "ctrl+l", "f10", "f1"):
             await pilot.press(key)
             for size in SIZES:
                 await pilot.resize_terminal(*size)
-                lines = screen_text(app).splitlines()
-                assert len(lines) <= size[1] and lines[0].startswith(" sdterm"), (key, size, lines)
+                await until(pilot, partial(fits, app, size[1]), f"{key} in {size}")
         for size in SIZES[-3::-1]:  # the smallest ones say what they need instead
             await pilot.resize_terminal(*size)
             await pilot.press("f2", "x")
             if size >= (40, 12):
-                assert app.draft.prompt in screen_text(app).replace("\n", "")
+                await until(pilot, partial(shows_prompt, app), f"the prompt in {size}")
 
     drive(drawn, act)
 

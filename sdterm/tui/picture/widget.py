@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, TypeAlias
 from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
+from textual import work
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.reactive import reactive
@@ -187,8 +188,9 @@ class PictureView(Widget):
             self._put(self._cache[job])
         else:
             self._making = True
-            self.run_worker(self._make(job, self._data or b""), group="picture", exclusive=True)
+            self._make(job, self._data or b"")
 
+    @work(group="picture", exclusive=True)
     async def _make(self, job: _Job, data: bytes) -> None:
         encoded = await asyncio.to_thread(_encode, job, data)
         while len(self._cache) >= _CACHED:
