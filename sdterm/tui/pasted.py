@@ -1,13 +1,12 @@
 """What somebody pastes: an infotext, the path of a picture, or just words."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sdterm.core.infotext import parse
 from sdterm.core.names import printable
 
-_PARAMETERS = re.compile(r"(^|\n)\s*Steps: \d+, .*\w+: ")
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".txt"}
 _LONGEST = 200_000
 
@@ -16,7 +15,7 @@ def infotext_in(text: str) -> str | None:
     """The infotext that a pasted text is, or that the picture has whose path it is; None if it is neither."""
     if len(text) > _LONGEST:
         return None
-    if _PARAMETERS.search(text):
+    if "Steps" in parse(text).parameters:  # words alone may have other keys
         return text
     path = Path(text.strip().strip("'\"").removeprefix("file://")).expanduser()
     if "\n" in text.strip() or path.suffix.lower() not in _SUFFIXES:

@@ -299,6 +299,21 @@ def test_a_new_size_is_taken_on_a_machine_that_is_busy_just_then(
     drive(host, act)
 
 
+def test_the_gallery_reads_infotexts_as_everybody_does(drawn: Running) -> None:
+    prompt = "red, sdterm: blue\nSteps: up, to: the: door"
+    drawn.events(drawn.submit(prompt=prompt, steps=1))
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await pilot.press("f3")
+        details = app.screen.query_one("#infotext", Static)
+        await until(pilot, lambda: "Sampler" in str(details.render()))
+        told = str(details.render())
+        assert told.startswith(f"{prompt}\nSteps: 1, Sampler: Euler a") and '"code"' not in told
+        assert f"{prompt}".replace("\n", " ") in screen_text(app)
+
+    drive(drawn, act, (120, 36))
+
+
 SIZES = ((160, 50), (110, 30), (79, 24), (60, 20), (59, 16), (40, 12), (39, 11), (20, 5), (80, 24))
 
 
