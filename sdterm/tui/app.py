@@ -15,15 +15,15 @@ from textual.screen import Screen
 from textual.timer import Timer, TimerCallback
 from textual.worker import WorkerFailed
 
-from sdterm.core.config import SETTINGS_BY_KEY, Settings
+from sdterm.core.config import PREVIEWS, SETTINGS_BY_KEY, Settings
 from sdterm.core.language import LanguageError, language_folders, tr, use
 from sdterm.tui import themes
 from sdterm.tui.actions import bindings
 from sdterm.tui.drawing import Drawing
 from sdterm.tui.keymap import KeymapError, clashes, keys_of, read_keymap, shown
 from sdterm.tui.messages import Happened, HostLost, HostStarting, HostUp
-from sdterm.tui.picture.support import Support, is_to_be_asked, support_among_text
-from sdterm.tui.picture.widget import Mode, PictureView
+from sdterm.tui.picture.support import Protocol, Support, is_to_be_asked, support_among_text
+from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.screens.room import Room
 from sdterm.tui.state import State, words
 from sdterm.tui.widgets.bars import Note, StatusLine
@@ -45,7 +45,6 @@ class Workstation(Drawing, inherit_bindings=False):
         Binding("tab", "screen.focus_next", show=False),
         Binding("shift+tab", "screen.focus_previous", show=False),
     ]
-    COMMAND_PALETTE_BINDING = "ctrl+p"
     ENABLE_COMMAND_PALETTE = False  # the action is ours: the palette's own module is read when it is opened
     SCREENS: ClassVar[dict[str, Callable[[], Screen[Any]]]] = {
         "gallery": lambda: _room("gallery", "GalleryScreen"),
@@ -115,7 +114,7 @@ class Workstation(Drawing, inherit_bindings=False):
         from sdterm.tui.screens.pick import Ask
 
         def answered(key: str | None) -> None:
-            if key in ("enter", "l"):
+            if key == "enter":
                 self._leave()
             elif key == "s":
                 self.run_worker(self._stop_and_leave(mine))
@@ -276,14 +275,12 @@ class Workstation(Drawing, inherit_bindings=False):
         self.action_go_generate()
 
     def action_preview_mode(self) -> None:
-        modes = ["auto", "off", "text", "half", "kitty", "sixel"]
-
         def picked(number: int | None) -> None:
             if number is not None:
-                self.settings = self.settings.with_value("preview", modes[number], "this session")
+                self.settings = self.settings.with_value("preview", PREVIEWS[number], "this session")
                 self._show_pictures_so()
 
-        self.choose(tr("How pictures are shown"), modes, picked, modes.index(self.settings["preview"]))
+        self.choose(tr("How pictures are shown"), PREVIEWS, picked, PREVIEWS.index(self.settings["preview"]))
 
     def on_terminal_named(self, event: TerminalNamed) -> None:
         self._terminal = event.name
@@ -293,7 +290,7 @@ class Workstation(Drawing, inherit_bindings=False):
         """How pictures are shown here, and why."""
         return support_among_text(os.environ, self.settings["preview"], self._terminal)
 
-    def picture_mode(self) -> Mode:
+    def picture_mode(self) -> Protocol:
         """How pictures are shown here."""
         return self.picture_support().protocol
 

@@ -16,14 +16,13 @@ from textual.widget import Widget
 
 from sdterm.core.names import printable
 from sdterm.tui.picture.cell import cell_size
-from sdterm.tui.picture.support import Depth
+from sdterm.tui.picture.support import Depth, Protocol
 from sdterm.tui.picture.terminal import PictureApp
 
 if TYPE_CHECKING:
     from sdterm.tui.picture.budget import Frame
 
 _Pixels: TypeAlias = Literal["half", "kitty", "sixel"]
-Mode: TypeAlias = Literal["off", "text"] | _Pixels
 
 _DEPTHS: dict[str | None, Depth] = {"truecolor": "truecolor", "256": "256", "standard": "16", "windows": "16"}
 _MOST_IN_PREVIEW = 60, 30  # cells: kitty is sent each of them, sixel the pixels of all
@@ -64,7 +63,7 @@ class PictureView(Widget):
 
     DEFAULT_CSS = "PictureView { width: 1fr; height: 1fr; }"
 
-    mode: reactive[Mode] = reactive[Mode]("half")
+    mode: reactive[Protocol] = reactive[Protocol]("half")
 
     class Written(Message):
         """The picture was handed to the terminal, with all its bytes."""
@@ -81,7 +80,7 @@ class PictureView(Widget):
     _image_ids: ClassVar[Iterator[int] | None] = None
 
     def __init__(
-        self, *, mode: Mode = "half", name: str | None = None, id: str | None = None, classes: str | None = None
+        self, *, mode: Protocol = "half", name: str | None = None, id: str | None = None, classes: str | None = None
     ) -> None:
         super().__init__(name=name, id=id, classes=classes)
         self.set_reactive(PictureView.mode, mode)

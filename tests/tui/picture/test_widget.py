@@ -20,8 +20,9 @@ from textual.widgets import Label
 from sdterm.tui.picture import kitty
 from sdterm.tui.picture.budget import Budget, Frame
 from sdterm.tui.picture.preview import LivePreview
+from sdterm.tui.picture.support import Protocol
 from sdterm.tui.picture.terminal import PictureApp
-from sdterm.tui.picture.widget import Mode, PictureView
+from sdterm.tui.picture.widget import PictureView
 from tests.tui.picture.reader import distance, half_block_picture, kitty_pictures, placed_cells, sixel_picture
 
 REST = 0.3  # seconds: longer than the app waits for calm before it draws sixel
@@ -38,7 +39,7 @@ class Dialog(ModalScreen[None]):
 class Gallery(PictureApp[None]):
     """What it would write besides Textual's own text is kept."""
 
-    def __init__(self, mode: Mode) -> None:
+    def __init__(self, mode: Protocol) -> None:
         super().__init__()
         self.mode = mode
         self.out: list[str] = []
@@ -243,7 +244,7 @@ def test_what_was_shown_before_is_not_made_again(photo: bytes, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("mode", ["half", "kitty", "sixel"])
-def test_hostile_bytes_show_a_sentence(mode: Mode) -> None:
+def test_hostile_bytes_show_a_sentence(mode: Protocol) -> None:
     huge = BytesIO()
     Image.new("1", (7_000, 7_000)).save(huge, "PNG")
     hostile = [b"", b"no picture \x1b]0;owned\x07", jpeg("red", (300, 300))[:500], huge.getvalue()]
@@ -265,7 +266,7 @@ def test_hostile_bytes_show_a_sentence(mode: Mode) -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 1), (1, 5), (40, 2), (200, 60)])
 @pytest.mark.parametrize("mode", ["half", "kitty", "sixel"])
-def test_no_size_is_too_small_or_too_large(mode: Mode, size: tuple[int, int], photo: bytes) -> None:
+def test_no_size_is_too_small_or_too_large(mode: Protocol, size: tuple[int, int], photo: bytes) -> None:
     async def scenario() -> None:
         app = Gallery(mode)
         async with app.run_test(size=size) as pilot:
