@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from textual.message import Message
@@ -48,8 +49,15 @@ class Link:
 
     async def call(self, ask: Callable[[Client], T]) -> T:
         """What the host answers. Raises RefusedError if it says no, HostError if it is gone."""
+        from sdterm.client import HostError
+
         client = await asyncio.wrap_future(self._host())
-        return await asyncio.get_running_loop().run_in_executor(self._asking, ask, client)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._asking, ask, client)
+        except RuntimeError as error:  # what a client that was closed raises
+            if client is self._client:
+                raise
+            raise HostError(tr("The host was lost before it could be asked.")) from error
 
     def _host(self) -> Future[Client]:
         """The host, as soon as there is one."""
@@ -87,13 +95,13 @@ class Link:
                 with host:
                     health = host.health()
                     after = health.last_event if after is None else min(after, health.last_event)
-                    self._offer(host)
-                    self._say(HostUp(health))
-                    for entry in host.events(after=after, previews=True):
-                        after = max(after, entry.number)
-                        self._say(Happened(entry))
-                        if self._closing:
-                            return
+                    with self._offered(host):
+                        self._say(HostUp(health))
+                        for entry in host.events(after=after, previews=True):
+                            after = max(after, entry.number)
+                            self._say(Happened(entry))
+                            if self._closing:
+                                return
                 self._wanted = False  # somebody stopped it: it comes back when something is asked of it
                 reason = tr("The host was stopped. What it drew goes on when it starts again: F5 starts it.")
             except HostError as error:
@@ -101,17 +109,22 @@ class Link:
             except Exception as error:
                 reason = tr("The host answers what nobody understands ({error}).", error=str(error))
                 self._wanted = False
-            self._offer(None)
             self._say(HostLost(reason))
             self._wait()
 
-    def _offer(self, client: Client | None) -> None:
+    @contextmanager
+    def _offered(self, client: Client) -> Iterator[None]:
+        """Have this host asked: those who wait first, and nobody any more before it is closed."""
         with self._changed:
             self._client = client
-            waiting, self._waiting = (self._waiting, []) if client else ([], self._waiting)
+            waiting, self._waiting = self._waiting, []
         for found in waiting:
-            if client and found.set_running_or_notify_cancel():
+            if found.set_running_or_notify_cancel():
                 found.set_result(client)
+        try:
+            yield
+        finally:
+            self._client = None
 
     def _fail(self, reason: str) -> None:
         with self._changed:

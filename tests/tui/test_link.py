@@ -1,14 +1,17 @@
 """Questions to a host that is not there yet."""
 
 import asyncio
+import threading
 from pathlib import Path
 
 import pytest
+from textual.message import Message
 
-from sdterm.client import HostError
+from sdterm.client import Client, HostError
 from sdterm.core.config import resolve
 from sdterm.core.jobs import Queue
 from sdterm.tui.link import Link
+from sdterm.tui.messages import HostLost
 from tests.host.running import Running, running
 
 WITHIN = 60.0  # seconds
@@ -43,6 +46,31 @@ def test_they_are_answered_once_it_is_there(tmp_path: Path) -> None:
             answers = await asyncio.gather(*rest)
         link.close()
         assert all(isinstance(answer, Queue) for answer in answers) and given_up.cancelled()
+
+    with running(tmp_path) as host:
+        asyncio.run(scenario(host))
+
+
+def test_a_host_that_is_lost_before_it_is_asked_is_no_defect(tmp_path: Path) -> None:
+    lost = threading.Event()
+
+    def tell(message: Message) -> None:
+        if isinstance(message, HostLost):
+            lost.set()
+
+    def late(host: Client) -> Queue:
+        lost.wait(WITHIN)
+        return host.queue()
+
+    async def scenario(host: Running) -> None:
+        link = Link(host.settings, tell)
+        link.open()
+        await link.call(lambda host: host.queue())
+        question = asyncio.create_task(link.call(late))
+        await asyncio.to_thread(host.kill_host)
+        with pytest.raises(HostError, match="lost"):
+            await asyncio.wait_for(question, WITHIN)
+        link.close()
 
     with running(tmp_path) as host:
         asyncio.run(scenario(host))
