@@ -82,7 +82,7 @@ class Workstation(Drawing, inherit_bindings=False):
 
     def on_mount(self) -> None:
         for number in (signal.SIGHUP, signal.SIGTERM):  # the line was cut: what was typed is kept
-            asyncio.get_running_loop().add_signal_handler(number, self._leave)
+            asyncio.get_running_loop().add_signal_handler(number, self._end)
         self.call_after_refresh(self._begin)
 
     def _begin(self) -> None:
@@ -93,13 +93,14 @@ class Workstation(Drawing, inherit_bindings=False):
         for note in self.notes:
             self.say(note)
 
-    def _leave(self) -> None:
+    @work(group="leave", exclusive=True)
+    async def _leave(self) -> None:
+        await self.terminal_has_answered()
+        self._end()
+
+    def _end(self) -> None:
         self.keep_draft()
         self.link.close()
-        self.run_worker(self._exit_in_silence(), group="leave", exclusive=True)
-
-    async def _exit_in_silence(self) -> None:
-        await self.terminal_has_answered()
         self.exit()
 
     def on_unmount(self) -> None:
