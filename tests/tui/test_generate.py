@@ -281,7 +281,7 @@ def test_a_host_that_dies_is_found_again(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: app.state.host == "up")
         host.kill_host()
-        await until(pilot, lambda: app.state.host == "lost")
+        await until(pilot, lambda: "The host is gone" in note(app))
         await until(pilot, lambda: app.state.host == "up")
         host.again()
 
@@ -295,6 +295,9 @@ HOSTILE = "a \x1b[31mred\x1b]0;owned\x07 [@click=app.quit]x[/] \u202eevil\u2066 
 def test_hostile_words_reach_the_terminal_as_nothing_it_obeys(host: Running, size: tuple[int, int]) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         app.change(app.draft.but(prompt=HOSTILE))
+        await until(
+            pilot, lambda: app.desk.query_one("#prompt", PromptEditor).traps, "what is wrong with it, underlined"
+        )
         app.say(HOSTILE)
         await pilot.pause()
         shown = screen_text(app)
