@@ -253,6 +253,24 @@ def test_help_has_every_action_and_jump_goes_to_every_field(drawn: Running) -> N
     drive(drawn, act)
 
 
+def test_help_names_the_way_in_which_pictures_are_shown_now(drawn: Running) -> None:
+    def named(app: Workstation) -> str:
+        return str(app.screen.query_one("HelpScreen Static", Static).render()).partition("pictures as ")[2][:4]
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await pilot.press("f1")
+        await until(pilot, lambda: app.screen.query("HelpScreen Static"))
+        assert named(app) == app.picture_mode() != "text"
+        await pilot.press("f2", "alt+p")
+        await until(pilot, lambda: isinstance(app.screen, Pick))
+        await write(pilot, "text")
+        await pilot.press("enter", "f1")
+        await until(pilot, lambda: app.screen.query("HelpScreen Static"))
+        await until(pilot, lambda: named(app) == app.picture_mode() == "text")
+
+    drive(drawn, act, preview="half")
+
+
 def test_the_palette_does_what_it_says(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await pilot.press("ctrl+p")

@@ -44,6 +44,9 @@ class HelpScreen(Room):
         with VerticalScroll():
             yield Static(self._text())
 
+    def on_screen_resume(self) -> None:
+        self.query_one(Static).update(self._text())  # pictures may be shown in another way by now
+
     def _text(self) -> Text:
         text = Text()
         for scope in SCOPES:
