@@ -72,7 +72,8 @@ class Form(OrderedKeys[None], PictureApp[None], inherit_bindings=False):
                 raise
             if isinstance(error, RefusedError) and (field := error.problem.field):
                 self.desk.focus_field(field_of(field.removeprefix("request.")))
-            self.say(str(error))
+            if said := str(error):
+                self.say(said)
             return None
 
     # --- what stands there --------------------------------------------------------------------------------------------

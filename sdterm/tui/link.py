@@ -48,7 +48,8 @@ class Link:
         self._disappoint(_closing())
 
     async def call(self, ask: Callable[[Client], T]) -> T:
-        """What the host answers. Raises RefusedError if it says no, HostError if it is gone."""
+        """What the host answers. Raises RefusedError if it says no, HostError if it is gone: without a word if that is
+        only just told by a `HostLost`."""
         from sdterm.client import HostError
 
         client = await asyncio.wrap_future(self._host())
@@ -57,7 +58,7 @@ class Link:
         except RuntimeError as error:  # what a client that was closed raises
             if client is self._client:
                 raise
-            raise HostError(tr("The host was lost before it could be asked.")) from error
+            raise HostError("") from error
 
     def _host(self) -> Future[Client]:
         """The host, as soon as there is one."""
