@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -31,6 +32,7 @@ class PseudoTerminal:
         ours = {"SDTERM_DATA": str(data), "PYTHONPATH": str(REPOSITORY), "LC_ALL": "C.UTF-8"}
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         self.sent = ""
+        self._is_cut = False
         command = [sys.executable, "-m", "sdterm", *words]
         self.process = subprocess.Popen(
             command, stdin=self._its, stdout=self._its, stderr=self._its, env=kept | ours | env
@@ -63,11 +65,18 @@ class PseudoTerminal:
         """Bytes that were typed and wait for whoever reads next: the program, and behind it the shell."""
         return int(struct.unpack("i", fcntl.ioctl(self._its, termios.FIONREAD, bytes(4)))[0])
 
+    def cut(self) -> None:
+        """As when the line is cut: nobody is at the other end any more."""
+        self.process.send_signal(signal.SIGHUP)
+        os.close(self._its)
+        os.close(self._ours)
+        self._is_cut = True
+
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
-        os.close(self._ours)
-        os.close(self._its)
+        if not self._is_cut:
+            self.cut()
 
     def _read(self, patience: float) -> bool:
         if not select.select([self._ours], [], [], patience)[0]:

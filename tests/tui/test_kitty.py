@@ -2,15 +2,18 @@
 
 import json
 import re
+import signal
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
+import psutil
 import pytest
 
 from sdterm.tui.picture.driver import AnswerFilter, TerminalNamed
 from sdterm.tui.picture.support import QUESTION
 from tests.host.running import Running, running
-from tests.pseudo_terminal import PseudoTerminal
+from tests.pseudo_terminal import WITHIN, PseudoTerminal
 
 NEW, OLD = "\x1bP>|kitty(0.35.2)\x1b\\", "\x1bP>|kitty(0.26.5)\x1b\\"
 
@@ -103,6 +106,19 @@ def test_an_answer_that_comes_late_and_in_pieces_is_no_key(terminal: PseudoTermi
     terminal.until_sent(PICTURE)
     leave(terminal)
     assert prompt(host) == "a\ufffdb"
+
+
+def test_a_terminal_that_is_cut_off_leaves_nothing_running(terminal: PseudoTerminal) -> None:
+    """The system tells it by SIGHUP and SIGCONT, upon each of which Textual starts another thread for keys; and what is
+    written from then on is an error."""
+    terminal.until_sent("Prompt")
+    threads = psutil.Process(terminal.process.pid).num_threads
+    for _ in range(5):
+        before = threads()
+        terminal.process.send_signal(signal.SIGCONT)
+        terminal.until(partial(lambda before: threads() > before, before), "another thread")
+    terminal.cut()
+    terminal.process.wait(WITHIN)
 
 
 @pytest.mark.parametrize(

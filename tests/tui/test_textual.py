@@ -26,6 +26,8 @@ ATTRIBUTES = [
     (TextArea, "_line_cache", "rendered lines"),
     (CommandPalette, "_GATHER_COMMANDS_GROUP", "the workers that search"),
     (linux_driver.LinuxDriver, "_debug", "keys are logged"),
+    (linux_driver.LinuxDriver, "_file", "where the writer thread writes"),
+    (linux_driver.LinuxDriver, "_key_thread", "what is typed is read in it"),
     (linux_driver.LinuxDriver, "_writer_thread", "all output goes through it"),
     (linux_driver.LinuxDriver, "exit_event", "the input thread is to end"),
     (linux_driver.LinuxDriver, "fileno", "standard input"),

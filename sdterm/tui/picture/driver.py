@@ -1,13 +1,15 @@
-"""Textual's driver for Linux and macOS, which also hears what the terminal calls itself. Textual's own parser does not
-know that answer and would turn it into key presses, whenever it comes."""
+"""Textual's driver for Linux and macOS, which also hears what the terminal calls itself: Textual would turn that answer
+into key presses, whenever it comes. And it ends where the terminal is gone: Textual may wait for it for ever."""
 
 import os
 import re
 import select
+import threading
 import time
 from codecs import getincrementaldecoder
 from collections.abc import Iterator
-from typing import Any
+from contextlib import suppress
+from typing import Any, TextIO
 
 from textual import constants
 from textual._xterm_parser import XTermParser
@@ -59,11 +61,32 @@ class AnswerFilter:
         return held if typed else ""
 
 
+class Lenient:
+    """A terminal that may be gone: then it does not matter what is written. (An error would end the thread that writes,
+    and the app would wait for it for ever.)"""
+
+    def __init__(self, file: TextIO | None) -> None:
+        assert file is not None  # Textual has looked
+        self._terminal = file
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            self._terminal.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._terminal.flush()
+
+    def fileno(self) -> int:
+        return self._terminal.fileno()
+
+
 class AskingDriver(LinuxDriver):
     """The driver of an app that may ask the terminal what it is."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self._file = Lenient(self._file)  # type: ignore[assignment]
         self._filter = AnswerFilter()
 
     def ask(self) -> None:
@@ -74,7 +97,8 @@ class AskingDriver(LinuxDriver):
     def run_input_thread(self) -> None:
         parser = XTermParser(self._debug)
         decode = getincrementaldecoder("utf-8")("replace").decode
-        while not self.exit_event.is_set():
+        # A terminal that is cut off sends SIGCONT, too, upon which Textual starts another thread and forgets this one.
+        while self._key_thread is threading.current_thread() and not self.exit_event.is_set():
             text = ""
             if select.select([self.fileno], [], [], _LOOK_EVERY)[0]:
                 data = os.read(self.fileno, 4096)
