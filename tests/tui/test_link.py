@@ -11,7 +11,7 @@ from sdterm.client import Client, HostError
 from sdterm.core.config import resolve
 from sdterm.core.jobs import Queue
 from sdterm.tui.link import Link
-from sdterm.tui.messages import HostLost
+from sdterm.tui.messages import HostLost, HostUp
 from tests.host.running import Running, running
 
 WITHIN = 60.0  # seconds
@@ -52,11 +52,13 @@ def test_they_are_answered_once_it_is_there(tmp_path: Path) -> None:
 
 
 def test_a_host_that_is_lost_before_it_is_asked_is_no_defect(tmp_path: Path) -> None:
-    lost = threading.Event()
+    lost, found_again = threading.Event(), threading.Event()
 
     def tell(message: Message) -> None:
         if isinstance(message, HostLost):
             lost.set()
+        elif isinstance(message, HostUp) and lost.is_set():
+            found_again.set()
 
     def late(host: Client) -> Queue:
         lost.wait(WITHIN)
@@ -70,6 +72,7 @@ def test_a_host_that_is_lost_before_it_is_asked_is_no_defect(tmp_path: Path) -> 
         await asyncio.to_thread(host.kill_host)
         with pytest.raises(HostError, match=r"\A\Z"):
             await asyncio.wait_for(question, WITHIN)
+        assert await asyncio.to_thread(found_again.wait, WITHIN)  # so that no host is started behind the test's end
         link.close()
 
     with running(tmp_path) as host:
