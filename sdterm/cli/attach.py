@@ -25,4 +25,4 @@ def attach(context: click.Context, job: int | None, as_json: bool, no_show: bool
                 raise click.UsageError("There is no job yet. `sdterm generate PROMPT` makes one.")
             job = found[0].id
         host.job(job)  # an unknown one is refused now
-        context.exit(follow(host, job, output_for(as_json, no_show, settings.root), settings, on_interrupt=leave))
+        context.exit(follow(host, job, output_for(as_json, no_show, settings), settings, on_interrupt=leave))

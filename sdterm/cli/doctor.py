@@ -11,6 +11,7 @@ import click
 from sdterm import __version__
 from sdterm.cli.errors import EXIT_FAILED
 from sdterm.cli.options import flag_options, settings_of
+from sdterm.cli.print_json import print_json
 from sdterm.client import HostError, RefusedError, connect
 from sdterm.core.config import Settings
 from sdterm.core.health import Check, examine, repair
@@ -32,9 +33,9 @@ def doctor(context: click.Context, mend: bool, as_json: bool) -> None:
     if mend:
         for sentence in repair(settings.root):
             click.echo(printable(sentence), err=True)
-    checks = [*examine(settings, library_of(settings)), _host(settings), *_terminal()]
+    checks = [*examine(settings, library_of(settings)), _host(settings), _terminal(settings)]
     if as_json:
-        click.echo(json.dumps([asdict(check) for check in checks], indent=1))
+        print_json(json.dumps([asdict(check) for check in checks], indent=1))
     else:
         width = max(len(check.name) for check in checks)
         for check in checks:
@@ -70,11 +71,13 @@ def _host(settings: Settings) -> Check:
     return Check("Host", "ok", found + (f", {lost} failed (`sdterm queue retry JOB`)" if lost else ""))
 
 
-def _terminal() -> list[Check]:
+def _terminal(settings: Settings) -> Check:
     if not sys.stdout.isatty():
-        return [Check("Terminal", "note", "output goes to a file or pipe: pictures are not shown")]
-    from sdterm.cli.picture import picture_support
+        return Check("Terminal", "note", "output goes to a file or pipe: pictures are not shown")
+    from sdterm.cli.picture import terminal_name
+    from sdterm.tui.picture.support import support_among_text
 
     columns, rows = shutil.get_terminal_size()
-    inside = " inside tmux" if os.environ.get("TMUX") else ""
-    return [Check("Terminal", "ok", f"{os.environ.get('TERM', '?')}{inside}, {columns}x{rows}, {picture_support()}")]
+    found = support_among_text(os.environ, settings["preview"], terminal_name())
+    shown = f"pictures as {found.protocol}, colours: {found.depth}. {found.reason}"
+    return Check("Terminal", "ok", f"{os.environ.get('TERM', '?')}, {columns}x{rows}, {shown}")

@@ -12,6 +12,7 @@ import click
 
 from sdterm.cli.errors import EXIT_FAILED, UsageError, say
 from sdterm.cli.options import flag_options, settings_of
+from sdterm.cli.print_json import print_json
 from sdterm.client import Client, connect
 from sdterm.core.jobs import Picture
 from sdterm.core.names import printable
@@ -39,7 +40,7 @@ def gallery(context: click.Context, query: str, limit: int, export: Path | None,
         pictures = _pictures(host, query, limit)
     if as_json:
         for picture in pictures:
-            click.echo(picture.model_dump_json())
+            print_json(picture.model_dump_json())
     elif not export:
         for picture in pictures:
             click.echo(printable(_line(picture), limit=2000))

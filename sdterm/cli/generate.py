@@ -16,6 +16,7 @@ from sdterm.cli.errors import EXIT_CANCELLED, EXIT_FAILED, EXIT_USAGE, UsageErro
 from sdterm.cli.offered import lying, offered
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.output import Output, output_for
+from sdterm.cli.print_json import print_json
 from sdterm.core.assignment import assign
 from sdterm.core.config import NOTIFY, Settings
 from sdterm.core.dataroot import prepare as prepare_folders
@@ -115,7 +116,7 @@ def generate(
     if names:
         request = assign(request, assignments, names)
     prepare_folders(settings.root)
-    output = output_for(as_json, no_show, settings.root)
+    output = output_for(as_json, no_show, settings)
     saving = saving_of(settings, out)
     if local:
         context.exit(_draw_here(request, saving, tape, settings, output, warnings))
@@ -126,7 +127,7 @@ def generate(
     with connect(settings, check=True, starting=_say_starting) as host:
         job = host.submit(Submission(request=request, saving=saving, pause_at=pause_at))
         if detach:
-            click.echo(job.model_dump_json() if as_json else job.id)
+            print_json(job.model_dump_json()) if as_json else click.echo(job.id)
             return
         for warning in warnings:
             output.show(warning)

@@ -8,6 +8,7 @@ import click
 
 from sdterm.cli.errors import EXIT_FAILED, say
 from sdterm.cli.options import flag_options, settings_of
+from sdterm.cli.print_json import print_json
 from sdterm.client import HostError, connect, stop_host
 from sdterm.core.names import printable
 from sdterm.core.place import is_held, place_of
@@ -58,10 +59,10 @@ def status(context: click.Context, as_json: bool) -> None:
         with connect(settings_of(context), start=False) as client:
             health = client.health()
     except HostError as error:
-        click.echo(json.dumps({"running": False}) if as_json else printable(str(error)))
+        click.echo('{"running": false}' if as_json else printable(str(error)))
         context.exit(EXIT_FAILED)
     if as_json:
-        click.echo(json.dumps({"running": True, **health.model_dump(mode="json")}, indent=1))
+        print_json(json.dumps({"running": True, **health.model_dump(mode="json")}, indent=1))
         return
     since = datetime.fromtimestamp(health.started)
     click.echo(f"The host of {printable(health.data)} runs since {since:%F %T} (process {health.pid}).")

@@ -9,6 +9,7 @@ import click
 from sdterm.cli.errors import UsageError
 from sdterm.cli.offered import offered
 from sdterm.cli.options import flag_options, settings_of
+from sdterm.cli.print_json import print_json
 from sdterm.core.image_file import ImageFileError, read_infotext
 from sdterm.core.infotext import parse
 from sdterm.core.library import library_of
@@ -42,7 +43,7 @@ def info(context: click.Context, image: Path, as_json: bool) -> None:
             "not_reproduced": reading.not_reproduced,
             "record": dataclasses.asdict(reading.record),
         }
-        click.echo(json.dumps(fields, ensure_ascii=False, indent=1))
+        print_json(json.dumps(fields, ensure_ascii=False, indent=1))
         return
     for line in (*text.splitlines(), *filter(None, (reading.warning, missing))):
         click.echo(printable(line, limit=100_000))

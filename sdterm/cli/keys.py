@@ -1,7 +1,10 @@
 """`sdterm keys`: what the terminal sends, and what that does."""
 
+import sys
+
 import click
 
+from sdterm.cli.errors import UsageError
 from sdterm.cli.options import flag_options, settings_of
 
 
@@ -21,6 +24,8 @@ def keys(context: click.Context, only_list: bool) -> None:
         for action, pressed in keys_of(keymap).items():
             click.echo(f"{action:<24} {pressed:<34} {BY_ID[action].title}")
         return
+    if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
+        raise UsageError("This shows what a terminal sends, and here is none. `sdterm keys --list` lists all keys.")
     from sdterm.tui.keyboard import Keyboard
 
     Keyboard(keys_of(keymap)).run(inline=True)

@@ -7,6 +7,7 @@ import click
 
 from sdterm.cli.errors import EXIT_USAGE, UsageError, say
 from sdterm.cli.options import flag_options, settings_of
+from sdterm.cli.print_json import print_json
 from sdterm.core.language import LanguageFile, language_folders, languages, read_files, read_messages
 from sdterm.core.names import printable
 from sdterm.core.output import write_atomically
@@ -28,7 +29,7 @@ def show(context: click.Context, as_json: bool) -> None:
     folders = language_folders(settings_of(context))
     found = {name: read_files(name, folders) for name in languages(folders)}
     if as_json:
-        click.echo(json.dumps({name: [_fields(file) for file in files] for name, files in found.items()}))
+        print_json(json.dumps({name: [_fields(file) for file in files] for name, files in found.items()}))
         return
     for name, files in found.items():
         click.echo(f"{name}")
@@ -56,7 +57,7 @@ def check(context: click.Context, language: str | None, as_json: bool) -> None:
         found[name] = faults(read_messages(name, folders))
     total = len(messages())
     if as_json:
-        click.echo(json.dumps({name: {"texts": total, **wrong} for name, wrong in found.items()}, ensure_ascii=False))
+        print_json(json.dumps({name: {"texts": total, **wrong} for name, wrong in found.items()}, ensure_ascii=False))
     else:
         for name, wrong in found.items():
             done = total - len(wrong["missing"])

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from sdterm.cli.options import flag_options, settings_of
+from sdterm.cli.print_json import print_json
 from sdterm.core.library import CheckpointFile, ModelFileError, library_of
 from sdterm.core.names import printable
 from sdterm.core.recognition import recognise
@@ -23,7 +24,7 @@ def models(context: click.Context, as_json: bool) -> None:
     library, plugins = library_of(settings), load_plugins(None, third_party=False)
     rows = [_row(checkpoint, library.known_hash(checkpoint.path), plugins) for checkpoint in library.checkpoints()]
     if as_json:
-        click.echo(json.dumps(rows, indent=1))
+        print_json(json.dumps(rows, indent=1))
         return
     width = max(len(row["name"]) for row in rows)
     for row in rows:

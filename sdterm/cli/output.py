@@ -1,6 +1,7 @@
 """How a run is shown in a pipe and as JSON, and the sentences that all ways of showing share."""
 
 import contextlib
+import os
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -9,6 +10,8 @@ from typing import Protocol, Self
 import click
 
 from sdterm.cli.errors import say
+from sdterm.cli.print_json import print_json
+from sdterm.core.config import Settings
 from sdterm.core.dataroot import CHECKPOINTS
 from sdterm.core.output import write_atomically
 from sdterm.events import (
@@ -55,7 +58,7 @@ class JsonOutput:
         pass
 
     def show(self, event: Event) -> None:
-        click.echo(event.model_dump_json())
+        print_json(event.model_dump_json())
 
 
 class PlainOutput:
@@ -87,15 +90,16 @@ class PlainOutput:
                     say(line)
 
 
-def output_for(as_json: bool, no_show: bool, root: Path) -> Output:
+def output_for(as_json: bool, no_show: bool, settings: Settings) -> Output:
     """How a run is shown here."""
     if as_json:
         return JsonOutput()
     if not sys.stdout.isatty():
-        return PlainOutput(root)
+        return PlainOutput(settings.root)
     from sdterm.cli.terminal import TerminalOutput
+    from sdterm.tui.picture.support import support
 
-    return TerminalOutput(root, pictures=not no_show)
+    return TerminalOutput(settings.root, support(os.environ, "off" if no_show else settings["preview"]))
 
 
 def sentences(event: Event, root: Path) -> list[str]:

@@ -6,6 +6,7 @@ import click
 
 from sdterm.cli.offered import asked_of_host, lying
 from sdterm.cli.options import flag_options, settings_of
+from sdterm.cli.print_json import print_json
 from sdterm.core.catalogue import Catalogue
 from sdterm.core.names import printable
 
@@ -25,7 +26,7 @@ def plugins(context: click.Context, as_json: bool) -> None:
     catalogue, standing = served or (lying(settings), ())
     stale = {extension.slug: extension.message for extension in standing if extension.state == "stale"}
     if as_json:
-        click.echo("[" + ",\n ".join(plugin.model_dump_json() for plugin in catalogue.plugins) + "]")
+        print_json("[" + ",\n ".join(plugin.model_dump_json() for plugin in catalogue.plugins) + "]")
         return
     came = [f"{plugin.origin} {plugin.version}".strip() for plugin in catalogue.plugins]
     width, wide = max(len(plugin.slug) for plugin in catalogue.plugins), min(30, max(map(len, came)))

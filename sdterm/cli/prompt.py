@@ -13,6 +13,7 @@ from rich.cells import cell_len
 from sdterm.cli.generate import standard_input
 from sdterm.cli.offered import offered
 from sdterm.cli.options import flag_options, settings_of
+from sdterm.cli.print_json import print_json
 from sdterm.core.dataroot import EMBEDDINGS, HYPERNETWORKS, LORAS
 from sdterm.core.library import Library, ModelFileError, file_stems, library_of
 from sdterm.core.names import printable
@@ -59,7 +60,7 @@ def prompt(context: click.Context, text: str, as_json: bool, model: str | None, 
     if negative is not None:
         readings["negative_prompt"] = read(_characters(negative), negative=True)
     if as_json:
-        click.echo(json.dumps({name: asdict(reading) for name, reading in readings.items()}, indent=1))
+        print_json(json.dumps({name: asdict(reading) for name, reading in readings.items()}, indent=1))
         return
     unit = "step" if sampler.calls_per_step == 1 else "call"
     for name, reading in readings.items():

@@ -4,6 +4,7 @@ import click
 
 from sdterm.cli.errors import UsageError
 from sdterm.cli.options import flag_options, settings_of
+from sdterm.cli.print_json import print_json
 from sdterm.client import Client, connect
 from sdterm.core.jobs import ENDED, STATES, Job, Retry, State
 from sdterm.core.names import printable
@@ -31,7 +32,7 @@ def queue(context: click.Context, everything: bool, as_json: bool) -> None:
         whole = host.queue()
     if as_json:
         for job in jobs:
-            click.echo(job.model_dump_json())
+            print_json(job.model_dump_json())
         return
     if whole.paused:
         click.echo("The queue is paused: nothing new begins. `sdterm queue resume` lets it go on.")

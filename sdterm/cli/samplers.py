@@ -4,6 +4,7 @@ import click
 
 from sdterm.cli.offered import offered
 from sdterm.cli.options import flag_options, settings_of
+from sdterm.cli.print_json import print_json
 from sdterm.core.catalogue import Offer
 from sdterm.core.names import printable
 
@@ -17,7 +18,7 @@ def samplers(context: click.Context, as_json: bool) -> None:
     catalogue = offered(settings_of(context))
     if as_json:
         offers = [*catalogue.of("Sampler"), *catalogue.of("Scheduler")]
-        click.echo("[" + ",\n ".join(offer.model_dump_json() for offer in offers) + "]")
+        print_json("[" + ",\n ".join(offer.model_dump_json() for offer in offers) + "]")
         return
     for title, kind in (("Samplers", "Sampler"), ("Schedules", "Scheduler")):
         click.echo(f"{title}:")

@@ -14,9 +14,10 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn
 
 from sdterm.cli.output import duration, sentences
-from sdterm.cli.picture import half_blocks, show_picture
+from sdterm.cli.picture import in_half_blocks, show_picture
 from sdterm.core.names import printable
 from sdterm.events import Event, Image, ModelLoading, Preview, Queued, Step
+from sdterm.tui.picture.support import Support
 
 PREVIEW_COLUMNS = 16  # 128 cells, about 5 KB a frame: bearable over a slow line at four frames a second
 
@@ -35,9 +36,10 @@ class _Progress(Progress):
 class TerminalOutput:
     """Shows a run on a terminal; a context that leaves it as it was."""
 
-    def __init__(self, root: Path, *, pictures: bool) -> None:
-        self.wants_previews = pictures
-        self._root = root
+    def __init__(self, root: Path, how: Support) -> None:
+        """how: pictures are shown."""
+        self.wants_previews = how.protocol not in ("off", "text")
+        self._root, self._how = root, how
         self._console = Console(highlight=False)
         columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[status]}")
         self._progress = _Progress(*columns, console=self._console, transient=True, refresh_per_second=4)
@@ -64,7 +66,7 @@ class TerminalOutput:
             case Preview(data=data):
                 picture = Picture.open(BytesIO(data))
                 rows = PREVIEW_COLUMNS * picture.height // (2 * picture.width)
-                self._progress.preview = half_blocks(picture, PREVIEW_COLUMNS, rows)
+                self._progress.preview = in_half_blocks(picture, PREVIEW_COLUMNS, rows, self._how.depth)
             case Image():
                 self._image(event)
             case _:
@@ -85,7 +87,7 @@ class TerminalOutput:
         self._progress.preview = None
         if self.wants_previews and event.path:
             self._progress.stop()  # the picture protocols write to the terminal themselves
-            show_picture(self._console, Path(event.path))
+            show_picture(self._console, Path(event.path), self._how)
             self._progress.start()
         self._print([*event.infotext.splitlines(), f"Saved {event.path}"])
 

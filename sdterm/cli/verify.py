@@ -10,6 +10,7 @@ import click
 
 from sdterm.cli.errors import UsageError
 from sdterm.cli.options import flag_options, settings_of
+from sdterm.cli.print_json import print_json
 from sdterm.core.comparison import compare
 from sdterm.core.config import Settings
 from sdterm.core.dataroot import prepare as prepare_folders
@@ -70,7 +71,7 @@ def verify(context: click.Context, image: Path, as_json: bool) -> None:
         notes.append(reading.warning)
     notes += changes(reading.record, read(parse(drawn.infotext), plugins).record)
     if as_json:
-        click.echo(json.dumps({"identical": identical, **result, "notes": notes}, ensure_ascii=False, indent=1))
+        print_json(json.dumps({"identical": identical, **result, "notes": notes}, ensure_ascii=False, indent=1))
     else:
         for line in (verdict, *notes):
             click.echo(printable(line, limit=2000))

@@ -7,8 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import work
 from textual.binding import Binding, BindingType
@@ -16,18 +15,21 @@ from textual.screen import Screen
 from textual.timer import Timer, TimerCallback
 from textual.worker import WorkerFailed
 
-from sdterm.core.config import SETTINGS_BY_KEY, Settings
+from sdterm.core.config import PREVIEWS, SETTINGS_BY_KEY, Settings
 from sdterm.core.language import LanguageError, language_folders, tr, use
 from sdterm.tui import themes
 from sdterm.tui.actions import bindings
 from sdterm.tui.drawing import Drawing
 from sdterm.tui.keymap import KeymapError, clashes, keys_of, read_keymap, shown
 from sdterm.tui.messages import Happened, HostLost, HostStarting, HostUp
-from sdterm.tui.picture.support import protocol
-from sdterm.tui.picture.widget import Mode, PictureView
+from sdterm.tui.picture.support import Protocol, Support, is_to_be_asked, support_among_text
+from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.screens.room import Room
 from sdterm.tui.state import State, words
 from sdterm.tui.widgets.bars import Note, StatusLine
+
+if TYPE_CHECKING:
+    from sdterm.tui.picture.driver import TerminalNamed
 
 _STATUS_EVERY = 0.25  # seconds: a line that changes ten times a second costs 2 KB/s
 
@@ -43,7 +45,6 @@ class Workstation(Drawing, inherit_bindings=False):
         Binding("tab", "screen.focus_next", show=False),
         Binding("shift+tab", "screen.focus_previous", show=False),
     ]
-    COMMAND_PALETTE_BINDING = "ctrl+p"
     ENABLE_COMMAND_PALETTE = False  # the action is ours: the palette's own module is read when it is opened
     SCREENS: ClassVar[dict[str, Callable[[], Screen[Any]]]] = {
         "gallery": lambda: _room("gallery", "GalleryScreen"),
@@ -57,6 +58,7 @@ class Workstation(Drawing, inherit_bindings=False):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self.models: list[str] = []
+        self._terminal = ""  # what it calls itself
         self._status_due = False
         if trouble := themes.choose(self, settings["theme"]):
             self.notes.append(trouble)
@@ -80,16 +82,23 @@ class Workstation(Drawing, inherit_bindings=False):
 
     def on_mount(self) -> None:
         for number in (signal.SIGHUP, signal.SIGTERM):  # the line was cut: what was typed is kept
-            asyncio.get_running_loop().add_signal_handler(number, self._leave)
+            asyncio.get_running_loop().add_signal_handler(number, self._end)
         self.call_after_refresh(self._begin)
 
     def _begin(self) -> None:
         self.hear_keys()
         self.link.open()
+        if is_to_be_asked(os.environ):
+            self.ask_terminal()
         for note in self.notes:
             self.say(note)
 
-    def _leave(self) -> None:
+    @work(group="leave", exclusive=True)
+    async def _leave(self) -> None:
+        await self.terminal_has_answered()
+        self._end()
+
+    def _end(self) -> None:
         self.keep_draft()
         self.link.close()
         self.exit()
@@ -106,7 +115,7 @@ class Workstation(Drawing, inherit_bindings=False):
         from sdterm.tui.screens.pick import Ask
 
         def answered(key: str | None) -> None:
-            if key in ("enter", "l"):
+            if key == "enter":
                 self._leave()
             elif key == "s":
                 self.run_worker(self._stop_and_leave(mine))
@@ -140,12 +149,11 @@ class Workstation(Drawing, inherit_bindings=False):
         self._become(State(host="starting"))
 
     async def on_host_up(self, message: HostUp) -> None:
-        health = message.health
-        self._become(State(host="up").counted(health.queue))
-        if (page := await self.ask(lambda host: host.jobs(["running"]))) is not None:
-            from sdterm.tui.progress import runs_of
+        from sdterm.tui.progress import joined
 
-            self._become(replace(self.state, runs=runs_of(page.jobs, time.time())))
+        health = message.health
+        page = await self.ask(lambda host: host.jobs(["running"]))
+        self._become(joined(State(host="up").counted(health.queue), page.jobs if page else (), time.time()))
         for notice in health.notices:
             self.say(notice)
         for room in self._open_rooms():
@@ -186,8 +194,13 @@ class Workstation(Drawing, inherit_bindings=False):
 
     @work(group="count", exclusive=True)
     async def _count(self) -> None:
-        if (queue := await self.ask(lambda host: host.queue())) is not None:
-            self._become(self.state.counted(queue))
+        from sdterm.tui.progress import joined
+
+        # exclusive: an event that says more of the queue makes this look void, so that no job comes back that has ended
+        queue = await self.ask(lambda host: host.queue())
+        page = await self.ask(lambda host: host.jobs(["running"]))
+        if queue is not None and page is not None:
+            self._become(joined(self.state, page.jobs, time.time()).counted(queue))
 
     # --- the status line ----------------------------------------------------------------------------------------------
 
@@ -254,27 +267,33 @@ class Workstation(Drawing, inherit_bindings=False):
         self.push_screen(Jump(self.screen))
 
     def action_command_palette(self) -> None:
-        from sdterm.tui.palette import palette
+        from sdterm.tui.palette import Palette
 
-        self.push_screen(palette())
+        self.push_screen(Palette())
 
     def action_show_preview(self) -> None:
         self.desk.toggle_class("-picture-only")
         self.action_go_generate()
 
     def action_preview_mode(self) -> None:
-        modes = ["auto", "off", "text", "half", "kitty", "sixel"]
-
         def picked(number: int | None) -> None:
             if number is not None:
-                self.settings = self.settings.with_value("preview", modes[number], "this session")
+                self.settings = self.settings.with_value("preview", PREVIEWS[number], "this session")
                 self._show_pictures_so()
 
-        self.choose(tr("How pictures are shown"), modes, picked, modes.index(self.settings["preview"]))
+        self.choose(tr("How pictures are shown"), PREVIEWS, picked, PREVIEWS.index(self.settings["preview"]))
 
-    def picture_mode(self) -> Mode:
+    def on_terminal_named(self, event: TerminalNamed) -> None:
+        self._terminal = event.name
+        self._show_pictures_so()
+
+    def picture_support(self) -> Support:
+        """How pictures are shown here, and why."""
+        return support_among_text(os.environ, self.settings["preview"], self._terminal)
+
+    def picture_mode(self) -> Protocol:
         """How pictures are shown here."""
-        return protocol(self.settings["preview"], os.environ)
+        return self.picture_support().protocol
 
     def _show_pictures_so(self) -> None:
         for room in self._open_rooms():

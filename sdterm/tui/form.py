@@ -72,7 +72,8 @@ class Form(OrderedKeys[None], PictureApp[None], inherit_bindings=False):
                 raise
             if isinstance(error, RefusedError) and (field := error.problem.field):
                 self.desk.focus_field(field_of(field.removeprefix("request.")))
-            self.say(str(error))
+            if said := str(error):
+                self.say(said)
             return None
 
     # --- what stands there --------------------------------------------------------------------------------------------
@@ -254,8 +255,12 @@ class Form(OrderedKeys[None], PictureApp[None], inherit_bindings=False):
             self.say(tr("{key} leaves sdterm; what is drawn goes on.", key=self.key("quit")))
 
     def action_edit_outside(self) -> None:
+        self.run_worker(self._edit_outside())
+
+    async def _edit_outside(self) -> None:
         from sdterm.tui.outside import edit
 
+        await self.terminal_has_answered()
         field = "negative_prompt" if self.focused and self.focused.id == "negative" else "prompt"
         with self.suspend():
             text, trouble = edit(self.draft.value(field))

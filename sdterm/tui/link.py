@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from textual.message import Message
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _AGAIN = 2.0  # seconds between two looks for a host that is lost
+_AT_ONCE = 4  # questions
 
 
 class Link:
@@ -27,10 +30,10 @@ class Link:
     def __init__(self, settings: Settings, tell: Callable[[Message], object]) -> None:
         self._settings, self._tell = settings, tell
         self._client: Client | None = None
+        self._waiting: list[Future[Client]] = []  # for a host
+        self._asking = ThreadPoolExecutor(_AT_ONCE, "ask")  # its own: a host that is slow holds up nothing else
         self._changed = threading.Condition()
         self._closing = False
-        self._failures = 0  # how often no host could be had
-        self._failure = ""
         self._wanted = True  # whether a host should be started where there is none
         self._thread = threading.Thread(target=self._follow, name="host", daemon=True)
 
@@ -42,23 +45,34 @@ class Link:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
+        self._disappoint(_closing())
 
     async def call(self, ask: Callable[[Client], T]) -> T:
-        """What the host answers. Raises RefusedError if it says no, HostError if it is gone."""
-        return await asyncio.to_thread(self._call, ask)
-
-    def _call(self, ask: Callable[[Client], T]) -> T:
+        """What the host answers. Raises RefusedError if it says no, HostError if it is gone: without a word if that is
+        only just told by a `HostLost`."""
         from sdterm.client import HostError
 
+        client = await asyncio.wrap_future(self._host())
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._asking, ask, client)
+        except RuntimeError as error:  # what a client that was closed raises
+            if client is self._client:
+                raise
+            raise HostError("") from error
+
+    def _host(self) -> Future[Client]:
+        """The host, as soon as there is one."""
+        found: Future[Client] = Future()
         with self._changed:
-            failures = self._failures
             self._wanted = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._client or self._closing or self._failures > failures)
-            client = self._client
-            if client is None:
-                raise HostError(tr("The workstation is closing.") if self._closing else self._failure)
-        return ask(client)
+            if self._client is None:
+                self._waiting.append(found)
+            else:
+                found.set_result(self._client)
+        if self._closing:
+            self._disappoint(_closing())
+        return found
 
     def _follow(self) -> None:
         from sdterm.client import HostError, connect  # a quarter of a second, beside the first paint
@@ -82,13 +96,13 @@ class Link:
                 with host:
                     health = host.health()
                     after = health.last_event if after is None else min(after, health.last_event)
-                    self._offer(host)
-                    self._say(HostUp(health))
-                    for entry in host.events(after=after, previews=True):
-                        after = max(after, entry.number)
-                        self._say(Happened(entry))
-                        if self._closing:
-                            return
+                    with self._offered(host):
+                        self._say(HostUp(health))
+                        for entry in host.events(after=after, previews=True):
+                            after = max(after, entry.number)
+                            self._say(Happened(entry))
+                            if self._closing:
+                                return
                 self._wanted = False  # somebody stopped it: it comes back when something is asked of it
                 reason = tr("The host was stopped. What it drew goes on when it starts again: F5 starts it.")
             except HostError as error:
@@ -96,20 +110,37 @@ class Link:
             except Exception as error:
                 reason = tr("The host answers what nobody understands ({error}).", error=str(error))
                 self._wanted = False
-            self._offer(None)
             self._say(HostLost(reason))
             self._wait()
 
-    def _offer(self, client: Client | None) -> None:
+    @contextmanager
+    def _offered(self, client: Client) -> Iterator[None]:
+        """Have this host asked: those who wait first, and nobody any more before it is closed."""
         with self._changed:
             self._client = client
-            self._changed.notify_all()
+            waiting, self._waiting = self._waiting, []
+        for found in waiting:
+            if found.set_running_or_notify_cancel():
+                found.set_result(client)
+        try:
+            yield
+        finally:
+            self._client = None
 
     def _fail(self, reason: str) -> None:
         with self._changed:
             self._wanted = False
-            self._failures, self._failure = self._failures + 1, reason
-            self._changed.notify_all()
+        self._disappoint(reason)
+
+    def _disappoint(self, reason: str) -> None:
+        """Tell whoever waits that there is no host."""
+        from sdterm.client import HostError
+
+        with self._changed:
+            waiting, self._waiting = self._waiting, []
+        for found in waiting:
+            if found.set_running_or_notify_cancel():
+                found.set_exception(HostError(reason))
 
     def _wait(self) -> None:
         with self._changed:
@@ -119,3 +150,7 @@ class Link:
     def _say(self, message: Message) -> None:
         if not self._closing:
             self._tell(message)
+
+
+def _closing() -> str:
+    return tr("The workstation is closing.")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+from textual import on
 from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.types import IgnoreReturnCallbackType
+from textual.widgets import Input
+from textual.worker import WorkerError
 
 from sdterm.core.language import language_folders, tr
 from sdterm.tui.actions import ACTIONS
@@ -20,9 +24,21 @@ _WHILE_DRAWING = {"stop", "stop_after"}
 """Actions that need a job which is drawn."""
 
 
-def palette() -> CommandPalette:
-    """The palette, ready to be shown."""
-    return CommandPalette(providers=[Commands], placeholder=tr("What should be done?"))
+class Palette(CommandPalette):
+    """Textual's palette, whose Enter means what was typed and not what was listed when it was pressed."""
+
+    def __init__(self) -> None:
+        super().__init__(providers=[Commands], placeholder=tr("What should be done?"))
+
+    @on(Input.Submitted)
+    async def _take_what_matches(self, event: Input.Submitted) -> None:
+        event.prevent_default()
+        event.stop()
+        for worker in [*self.workers]:
+            if worker.group == self._GATHER_COMMANDS_GROUP:
+                with suppress(WorkerError):  # a search for what was typed before
+                    await worker.wait()
+        self._select_or_command()
 
 
 class Commands(Provider):

@@ -54,6 +54,9 @@ class State:
     """The model that is being read."""
     runs: tuple[Run, ...] = ()
     queued: int = 0
+    """Jobs that wait for their turn, or for something else."""
+    next: int = 0
+    """Those of them that wait for their turn only."""
     paused: bool = False
     """The queue as a whole."""
     trouble: str = ""
@@ -61,8 +64,8 @@ class State:
 
     def counted(self, queue: Queue) -> State:
         """With the queue's own numbers."""
-        waiting = queue.counts.get("queued", 0) + queue.counts.get("waiting", 0)
-        return replace(self, queued=waiting, paused=queue.paused)
+        ready = queue.counts.get("queued", 0)
+        return replace(self, queued=ready + queue.counts.get("waiting", 0), next=ready, paused=queue.paused)
 
 
 def words(state: State, model: str, seed: str) -> list[str]:
@@ -86,6 +89,8 @@ def words(state: State, model: str, seed: str) -> list[str]:
         parts.append(tr("loading {model}", model=printable(state.loading, 30)))
     elif state.trouble:
         parts.append("! " + printable(state.trouble.replace("_", " ")))
+    elif state.next and not state.paused:
+        parts.append("> " + tr("preparing"))
     else:
         parts.append(tr("idle"))
     if state.paused:

@@ -111,6 +111,13 @@ def test_every_flag_answers_and_changes_only_settings_that_exist(sdterm: Run) ->
     assert all(flag.name in shown for flag in FLAGS)
 
 
+def test_keys_without_a_terminal_says_so_and_ends(sdterm: Run) -> None:
+    done = sdterm("keys")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Error: This shows what a terminal sends") and len(done.stderr.splitlines()) == 1
+    assert "generate" in sdterm("keys", "--list").stdout
+
+
 def test_help_and_listing_load_no_torch(data: Path) -> None:
     for arguments in (["--help"], ["generate", "--help"], ["samplers"], ["models"], ["doctor"], ["plugins"]):
         script = (

@@ -41,3 +41,11 @@ def test_nothing_a_terminal_would_obey_is_printed(text: str) -> None:
 def test_letters_of_every_script_and_joined_emoji_stay() -> None:
     assert printable("naïve 日本　👩‍🚀 عربى") == "naïve 日本　👩‍🚀 عربى"
     assert printable("\x1b[31mred\x07") == "�[31mred�"
+
+
+@pytest.mark.parametrize("mark", ["\u0301", "\u20dd", "\u200d"], ids=["accent", "circle", "joiner"])
+def test_marks_are_not_piled_up_without_end(mark: str) -> None:
+    assert printable("e" + mark * 3000 + "nd", limit=10_000) == "e" + mark * 10 + "…nd"
+    assert printable(("e" + mark * 10) * 50, limit=10_000) == ("e" + mark * 10) * 50
+    tibetan, hebrew = "བསྒྲུབས", "בְּרֵאשִׁ֖ית"
+    assert printable(tibetan + hebrew) == tibetan + hebrew

@@ -1,14 +1,23 @@
 """The form, what is drawn from it, and the pictures of before."""
 
 import json
+import time
+from functools import partial
+from io import BytesIO
 
 import pytest
+from PIL import Image
+from textual import events
 from textual.pilot import Pilot
 from textual.widgets import TextArea
 
+from sdterm.core.jobs import Entry, Picture
 from sdterm.core.names import printable
+from sdterm.events import Preview
 from sdterm.tui.app import Workstation
 from sdterm.tui.drawing import VARIATIONS
+from sdterm.tui.messages import Happened
+from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.screens.pick import Ask, Pick
 from sdterm.tui.widgets.bars import Note, StatusLine
 from sdterm.tui.widgets.parameter import Parameter
@@ -76,8 +85,8 @@ def test_what_was_typed_is_there_again(host: Running) -> None:
 
 def test_undo_goes_through_prompts_and_parameters_alike(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
-        await write(pilot, "lake")
-        app.undo._at = 0.0  # a pause in typing, without the wait
+        app.post_message(events.Paste("lake"))  # one change, however slow the machine
+        await until(pilot, lambda: app.draft.prompt == "lake")
         await pilot.press("tab", "tab", "tab", "tab", "up")
         steps = app.desk.query_one("#field-steps", Parameter)
         assert (app.draft.prompt, steps.value) == ("lake", "21")
@@ -158,6 +167,61 @@ def test_five_variations_of_a_picture_and_back_to_its_seed(host: Running) -> Non
     drive(host, act)
 
 
+def test_what_was_just_drawn_is_shown_whatever_was_chosen_before(host: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        recent, view = app.desk.query_one(Recent), app.desk.query_one("#picture", PictureView)
+        app.change(app.draft.but(prompt="red house, lake", seed="7"))
+        for _ in range(2):
+            host.events(host.submit(steps=1))
+        await drawn(app, pilot, host, 2)
+        await go_to(pilot, recent)
+        for key in ("f5", "v", "f8"):
+            await pilot.press("left")
+            job = host.client.jobs(limit=1).jobs[0].id + 1
+            await pilot.press(key)
+            await until(pilot, partial(has_job, job), f"{key}: a job")
+            host.events(job)
+            newest = host.client.pictures(limit=1).pictures[0]
+            assert newest.job == job
+            await until(pilot, partial(is_chosen, recent, newest.id), f"{key}: the newest, chosen")
+            await until(pilot, partial(is_shown, view, newest), f"{key}: the newest, shown")
+
+    def has_job(job: int) -> bool:
+        return host.client.jobs(limit=1).jobs[0].id == job
+
+    def is_chosen(recent: Recent, picture: int) -> bool:
+        chosen = recent.chosen()
+        return chosen is not None and chosen.id == picture
+
+    drive(host, act)
+
+
+def is_shown(view: PictureView, picture: Picture) -> bool:
+    """By its caption."""
+    return f" {picture.id}  {picture.width}x{picture.height}  " in text_of(view)
+
+
+def test_a_preview_that_comes_after_its_picture_is_not_shown(host: Running) -> None:
+    """As the host sends them: events first, and the previews of their time behind."""
+    preview = BytesIO()
+    Image.new("RGB", (16, 16), "red").save(preview, "JPEG")
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        view = app.desk.query_one("#picture", PictureView)
+        job = host.submit(steps=1)
+        host.events(job)
+        newest = host.client.pictures(limit=1).pictures[0]
+        await until(pilot, lambda: is_shown(view, newest), "the picture")
+        late = Preview(index=0, step=1, data=preview.getvalue())
+        app.post_message(Happened(Entry(number=1, at=time.time(), job=job, event=late)))
+        await pilot.pause()
+        await app.workers.wait_for_complete()
+        await pilot.pause()
+        assert is_shown(view, newest)
+
+    drive(host, act)
+
+
 def test_a_pasted_infotext_shows_what_it_would_change_and_then_does(host: Running) -> None:
     infotext = "castle, (night:1.3)\nNegative prompt: day\nSteps: 9, Sampler: Euler a, CFG scale: 4.5, Seed: 99"
 
@@ -200,7 +264,8 @@ def test_escape_twice_stops_and_the_queue_tells(host: Running) -> None:
         await until(pilot, lambda: app.state.runs and app.state.runs[-1].step, "a first step")
         await pilot.press("escape")
         assert "again stops" in note(app)
-        await pilot.press("escape")
+        while "again stops" in note(app):  # the second one counts for a second only
+            await pilot.press("escape")
         await until(pilot, lambda: "stopped" in note(app))
         app.change(app.draft.but(steps=None, sampler=None))
 
@@ -226,7 +291,7 @@ def test_a_host_that_dies_is_found_again(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: app.state.host == "up")
         host.kill_host()
-        await until(pilot, lambda: app.state.host == "lost")
+        await until(pilot, lambda: "The host is gone" in note(app))
         await until(pilot, lambda: app.state.host == "up")
         host.again()
 
@@ -240,6 +305,9 @@ HOSTILE = "a \x1b[31mred\x1b]0;owned\x07 [@click=app.quit]x[/] \u202eevil\u2066 
 def test_hostile_words_reach_the_terminal_as_nothing_it_obeys(host: Running, size: tuple[int, int]) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         app.change(app.draft.but(prompt=HOSTILE))
+        await until(
+            pilot, lambda: app.desk.query_one("#prompt", PromptEditor).traps, "what is wrong with it, underlined"
+        )
         app.say(HOSTILE)
         await pilot.pause()
         shown = screen_text(app)

@@ -4,6 +4,7 @@ import itertools
 import time
 import tomllib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -280,6 +281,24 @@ def test_help_has_every_action_and_jump_goes_to_every_field(drawn: Running) -> N
     drive(drawn, act)
 
 
+def test_help_names_the_way_in_which_pictures_are_shown_now(drawn: Running) -> None:
+    def named(app: Workstation) -> str:
+        return str(app.screen.query_one("HelpScreen Static", Static).render()).partition("pictures as ")[2][:4]
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await pilot.press("f1")
+        await until(pilot, lambda: app.screen.query("HelpScreen Static"))
+        assert named(app) == app.picture_mode() != "text"
+        await pilot.press("f2", "alt+p")
+        await until(pilot, lambda: isinstance(app.screen, Pick))
+        await write(pilot, "text")
+        await pilot.press("enter", "f1")
+        await until(pilot, lambda: app.screen.query("HelpScreen Static"))
+        await until(pilot, lambda: named(app) == app.picture_mode() == "text")
+
+    drive(drawn, act, preview="half")
+
+
 def test_the_palette_does_what_it_says(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await pilot.press("ctrl+p")
@@ -287,6 +306,23 @@ def test_the_palette_does_what_it_says(drawn: Running) -> None:
         await write(pilot, "gallery")
         await until(pilot, lambda: app.screen.query_one(OptionList).option_count > 0)
         await pilot.press("enter")
+        await until(pilot, lambda: app.screen.query(PictureTable))
+
+    drive(drawn, act)
+
+
+def test_the_palette_takes_what_matches_the_whole_word_or_nothing(drawn: Running) -> None:
+    """Typed ahead, as over a slow line: Enter comes before there are matches."""
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await pilot.press("ctrl+p")
+        await until(pilot, lambda: isinstance(app.screen, CommandPalette) and app.focused)
+        for key in (*"gallerx", "enter"):
+            app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await until(pilot, lambda: "No matches found" in screen_text(app))
+        assert isinstance(app.screen, CommandPalette)
+        for key in ("backspace", "y", "enter"):
+            app.post_message(events.Key(key, key if len(key) == 1 else None))
         await until(pilot, lambda: app.screen.query(PictureTable))
 
     drive(drawn, act)
@@ -309,23 +345,44 @@ def test_a_new_size_is_taken_on_a_machine_that_is_busy_just_then(
     drive(host, act)
 
 
+def test_the_gallery_reads_infotexts_as_everybody_does(drawn: Running) -> None:
+    prompt = "red, sdterm: blue\nSteps: up, to: the: door"
+    drawn.events(drawn.submit(prompt=prompt, steps=1))
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await pilot.press("f3")
+        details = app.screen.query_one("#infotext", Static)
+        await until(pilot, lambda: "Sampler" in str(details.render()))
+        told = str(details.render())
+        assert told.startswith(f"{prompt}\nSteps: 1, Sampler: Euler a") and '"code"' not in told
+        assert f"{prompt}".replace("\n", " ") in screen_text(app)
+
+    drive(drawn, act, (120, 36))
+
+
 SIZES = ((160, 50), (110, 30), (79, 24), (60, 20), (59, 16), (40, 12), (39, 11), (20, 5), (80, 24))
 
 
 @pytest.mark.heavy
 def test_every_screen_fits_every_size(drawn: Running) -> None:
+    def fits(app: Workstation, height: int) -> bool:
+        lines = screen_text(app).splitlines()
+        return len(lines) <= height and lines[0].startswith(" sdterm")
+
+    def shows_prompt(app: Workstation) -> bool:
+        return app.draft.prompt in screen_text(app).replace("\n", "")
+
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         for key in ("f2", "f3", "f4", "ctrl+l", "f10", "f1"):
             await pilot.press(key)
             for size in SIZES:
                 await pilot.resize_terminal(*size)
-                lines = screen_text(app).splitlines()
-                assert len(lines) <= size[1] and lines[0].startswith(" sdterm"), (key, size, lines)
+                await until(pilot, partial(fits, app, size[1]), f"{key} in {size}")
         for size in SIZES[-3::-1]:  # the smallest ones say what they need instead
             await pilot.resize_terminal(*size)
             await pilot.press("f2", "x")
             if size >= (40, 12):
-                assert app.draft.prompt in screen_text(app).replace("\n", "")
+                await until(pilot, partial(shows_prompt, app), f"the prompt in {size}")
 
     drive(drawn, act)
 

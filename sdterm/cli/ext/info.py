@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import click
 
 from sdterm.cli.options import flag_options, settings_of
+from sdterm.cli.print_json import print_json
 from sdterm.core.extensions.listing import STATES, Listed, find_listed
 from sdterm.core.extensions.manifest import CAPABILITIES
 from sdterm.core.extensions.records import notes
@@ -24,7 +25,7 @@ def info(context: click.Context, name: str, as_json: bool) -> None:
     root = settings_of(context).root
     row = find_listed(root, name)
     if as_json:
-        click.echo(row.model_dump_json())
+        print_json(row.model_dump_json())
         return
     for what, said in _facts(row):
         click.echo(f"{what + ':':<13}{printable(said, limit=1000)}")

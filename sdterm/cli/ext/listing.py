@@ -4,6 +4,7 @@ import click
 
 from sdterm.cli.errors import say
 from sdterm.cli.options import flag_options, settings_of
+from sdterm.cli.print_json import print_json
 from sdterm.core.extensions.listing import STATES, listed
 from sdterm.core.names import printable
 
@@ -17,7 +18,7 @@ def list(context: click.Context, as_json: bool) -> None:
     settings = settings_of(context)
     rows = listed(settings.root)
     if as_json:
-        click.echo("[" + ",\n ".join(row.model_dump_json() for row in rows) + "]")
+        print_json("[" + ",\n ".join(row.model_dump_json() for row in rows) + "]")
         return
     if not settings["extensions"]:
         say("Extensions are switched off as a whole (--safe, --disable-all-extensions or the setting `extensions`).")

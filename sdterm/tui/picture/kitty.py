@@ -58,12 +58,14 @@ def encode(image: Image.Image, limit: int) -> bytes:
     return file.getvalue()
 
 
-def transmit(image_id: int, png_bytes: bytes, columns: int, rows: int, environ: Mapping[str, str] = os.environ) -> str:
+def transmit(
+    image_id: int | None, png_bytes: bytes, columns: int, rows: int, environ: Mapping[str, str] = os.environ
+) -> str:
     """What makes the terminal keep the picture under a number, to be scaled onto so many cells wherever their
-    placeholders are. The terminal answers nothing."""
+    placeholders are; without a number it is drawn at the cursor. The terminal answers nothing."""
     data = standard_b64encode(png_bytes).decode()
     chunks = [data[start : start + _CHUNK] for start in range(0, len(data), _CHUNK)]
-    first = f"a=T,U=1,f=100,i={image_id},c={columns},r={rows},"
+    first = f"a=T,{'' if image_id is None else f'U=1,i={image_id},'}f=100,c={columns},r={rows},"
     return "".join(
         _command(f"{'' if index else first}q=2,m={int(index < len(chunks) - 1)};{chunk}", environ)
         for index, chunk in enumerate(chunks)

@@ -1,18 +1,19 @@
-"""What a terminal can show, by what its environment says: nobody is asked, so nothing waits for an answer."""
+"""How pictures are shown in this terminal: by the user's choice, else by what the environment says. Where that says
+kitty, the workstation asks for its version: before 0.28, kitty shows rows of boxes for pictures among text."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple, TypeAlias
 
 from sdterm.core.language import tr
+from sdterm.core.names import printable
 
-Mode: TypeAlias = Literal["off", "text", "half", "kitty", "sixel", "auto"]
-Protocol: TypeAlias = Literal["text", "half", "kitty", "sixel"]
+Protocol: TypeAlias = Literal["off", "text", "half", "kitty", "sixel"]
 Depth: TypeAlias = Literal["truecolor", "256", "16", "mono"]
 
 
 class Support(NamedTuple):
     protocol: Protocol
-    """What "auto" means here."""
     depth: Depth
     reason: str
     """A sentence for the user: why this protocol."""
@@ -30,11 +31,39 @@ _PROTOCOLS: dict[str, Protocol] = {
     "contour": "sixel",
 }
 _TRUE_COLOUR = (*_PROTOCOLS, "alacritty", "wezterm", "iterm.app", "vscode", "rio", "tabby")
+_PLACEHOLDERS = 0, 28  # the first version of kitty that can show a picture in cells of text
 _MULTIPLEXERS = {"TMUX": "tmux", "STY": "screen", "ZELLIJ": "zellij"}
 
+QUESTION = "\x1b[>q"
+"""What are you, and of which version? (XTVERSION; kitty and ghostty answer it.)"""
+ANSWER = re.compile(r"\x1bP>\|([^\x1b\x07\x9c]{0,200})(?:\x1b\\|[\x07\x9c])")
 
-def support(environ: Mapping[str, str]) -> Support:
-    """The protocol and the colours to use where the user chose none."""
+
+def support(environ: Mapping[str, str], preview: Protocol | Literal["auto"] = "auto") -> Support:
+    """How pictures are printed, one below the other, and in which colours. preview: the setting of that name."""
+    found = _by_environment(environ)
+    if preview != "auto":
+        found = Support(preview, found.depth, tr("The setting {name} says so.", name="preview"))
+    if found.protocol in ("kitty", "sixel") and found.depth not in ("truecolor", "256"):
+        return Support("half", found.depth, tr("{name} needs at least 256 colours.", name=found.protocol))
+    return found
+
+
+def support_among_text(
+    environ: Mapping[str, str], preview: Protocol | Literal["auto"] = "auto", name: str = ""
+) -> Support:
+    """The same for the workstation, whose pictures are cells of text: not every kitty has those. name: what the
+    terminal calls itself, if it said so."""
+    found = support(environ, preview)
+    return _by_name(name, found.depth) if preview == "auto" and found.protocol == "kitty" else found
+
+
+def is_to_be_asked(environ: Mapping[str, str]) -> bool:
+    """Whether only the terminal itself knows how it shows pictures among text."""
+    return support(environ).protocol == "kitty"
+
+
+def _by_environment(environ: Mapping[str, str]) -> Support:
     depth = _depth(environ)
     if environ.get("TERM", "") in ("", "dumb", "unknown"):
         return Support("text", "mono", tr("The terminal does not say what it can show."))
@@ -50,9 +79,18 @@ def support(environ: Mapping[str, str]) -> Support:
     return Support("half", depth, tr("Half blocks work in any terminal; this one is not known for more."))
 
 
-def protocol(mode: Mode, environ: Mapping[str, str]) -> Literal["off", "text", "half", "kitty", "sixel"]:
-    """What a user's choice means in this terminal."""
-    return support(environ).protocol if mode == "auto" else mode
+def _by_name(name: str, depth: Depth) -> Support:
+    """Of a terminal that is taken for kitty or ghostty."""
+    shown = printable(name, 40)
+    if not name:
+        return Support("half", depth, tr("The terminal has not said which version of kitty it is; 0.28 is needed."))
+    called = re.match(r"(kitty|ghostty)\W+(\d+)\.(\d+)", name)
+    if not called:
+        return Support("half", depth, tr("The terminal calls itself {name}, not kitty or ghostty.", name=shown))
+    version = int(called[2]), int(called[3])
+    if called[1] == "kitty" and version < _PLACEHOLDERS:
+        return Support("half", depth, tr("This is {name}, and pictures need 0.28.", name=shown))
+    return Support("kitty", depth, tr("This is {name}.", name=shown))
 
 
 def _depth(environ: Mapping[str, str]) -> Depth:

@@ -1,9 +1,8 @@
-"""What pictures need from the terminal and Textual does not tell: which cells were just written over, and when the
-terminal has read what was written."""
+"""What pictures need from the terminal and Textual does not tell: which cells were just written over, when the terminal
+has read what was written, and what it calls itself."""
 
 import asyncio
 import struct
-import sys
 from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,9 +13,11 @@ from textual.geometry import Region
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from textual.driver import Driver
     from textual.screen import Screen
     from textual.timer import Timer
 
+    from sdterm.tui.picture.driver import TerminalNamed
     from sdterm.tui.picture.widget import PictureView
 
 ReturnType = TypeVar("ReturnType")
@@ -38,9 +39,38 @@ class PictureApp(App[ReturnType]):
         self.unpainted: set[PictureView] = set()  # the views whose newest picture was not yet written
         self._erased: set[PictureView] = set()  # those whose cells were written over since
         self._rest: Timer | None = None
-        self._questions: deque[asyncio.Future[None]] = deque()
+        self._questions: deque[asyncio.Future[None]] = deque()  # about the cursor
+        self._naming: asyncio.Future[None] | None = None  # the question what the terminal is
         self._heard = False
         self._silences = 0
+
+    def get_driver_class(self) -> "type[Driver]":
+        usual = super().get_driver_class()
+        if usual.__name__ != "LinuxDriver":
+            return usual
+        from sdterm.tui.picture.driver import AskingDriver
+
+        return AskingDriver
+
+    def ask_terminal(self) -> None:
+        """Ask the terminal what it is. If it answers, a `TerminalNamed` comes, sooner or later."""
+        if ask := getattr(self._driver, "ask", None):
+            self._naming = asyncio.get_running_loop().create_future()
+            ask()
+            self.set_timer(_GREAT_PATIENCE, self._expect_no_name)
+
+    def on_terminal_named(self, event: "TerminalNamed") -> None:
+        self._expect_no_name()
+
+    def _expect_no_name(self) -> None:
+        if self._naming and not self._naming.done():
+            self._naming.set_result(None)
+
+    async def terminal_has_answered(self) -> None:
+        """Wait until the terminal has answered everything that it was asked, or will not: whoever has the terminal next
+        would be given the rest as key presses."""
+        if open_questions := [*self._questions, *([self._naming] if self._naming else [])]:
+            await asyncio.wait(open_questions, timeout=_PATIENCE)
 
     def write_to_terminal(self, sequence: str) -> None:
         """Write behind all that Textual has written. While the app is suspended the terminal is another's."""
@@ -109,19 +139,6 @@ class PictureApp(App[ReturnType]):
             writer.write("")
         while writer._queue.qsize() or _unsent(writer.fileno()):
             await asyncio.sleep(_POLL)
-
-
-def cell_size() -> tuple[int, int]:
-    """Width and height of a character in pixels, as the operating system knows them; a common size where it doesn't."""
-    try:
-        import fcntl
-        import termios
-
-        size = fcntl.ioctl(sys.__stdout__.fileno() if sys.__stdout__ else 1, termios.TIOCGWINSZ, bytes(8))
-        rows, columns, width, height = struct.unpack("HHHH", size)
-    except (ImportError, OSError, ValueError):
-        return 10, 20
-    return (width // columns, height // rows) if columns and rows and width >= columns and height >= rows else (10, 20)
 
 
 def _touch(spans: list[tuple[int, int, int]], area: Region) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, TypeAlias
 from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
+from textual import work
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.reactive import reactive
@@ -14,14 +15,14 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from sdterm.core.names import printable
-from sdterm.tui.picture.support import Depth
-from sdterm.tui.picture.terminal import PictureApp, cell_size
+from sdterm.tui.picture.cell import cell_size
+from sdterm.tui.picture.support import Depth, Protocol
+from sdterm.tui.picture.terminal import PictureApp
 
 if TYPE_CHECKING:
     from sdterm.tui.picture.budget import Frame
 
 _Pixels: TypeAlias = Literal["half", "kitty", "sixel"]
-Mode: TypeAlias = Literal["off", "text"] | _Pixels
 
 _DEPTHS: dict[str | None, Depth] = {"truecolor": "truecolor", "256": "256", "standard": "16", "windows": "16"}
 _MOST_IN_PREVIEW = 60, 30  # cells: kitty is sent each of them, sixel the pixels of all
@@ -62,7 +63,7 @@ class PictureView(Widget):
 
     DEFAULT_CSS = "PictureView { width: 1fr; height: 1fr; }"
 
-    mode: reactive[Mode] = reactive[Mode]("half")
+    mode: reactive[Protocol] = reactive[Protocol]("half")
 
     class Written(Message):
         """The picture was handed to the terminal, with all its bytes."""
@@ -79,7 +80,7 @@ class PictureView(Widget):
     _image_ids: ClassVar[Iterator[int] | None] = None
 
     def __init__(
-        self, *, mode: Mode = "half", name: str | None = None, id: str | None = None, classes: str | None = None
+        self, *, mode: Protocol = "half", name: str | None = None, id: str | None = None, classes: str | None = None
     ) -> None:
         super().__init__(name=name, id=id, classes=classes)
         self.set_reactive(PictureView.mode, mode)
@@ -186,8 +187,9 @@ class PictureView(Widget):
             self._put(self._cache[job])
         else:
             self._making = True
-            self.run_worker(self._make(job, self._data or b""), group="picture", exclusive=True)
+            self._make(job, self._data or b"")
 
+    @work(group="picture", exclusive=True)
     async def _make(self, job: _Job, data: bytes) -> None:
         encoded = await asyncio.to_thread(_encode, job, data)
         while len(self._cache) >= _CACHED:

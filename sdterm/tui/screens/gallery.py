@@ -13,6 +13,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widget import Widget
 from textual.widgets import DataTable, Input, Static
 
+from sdterm.core.infotext import parse, write
 from sdterm.core.language import tr
 from sdterm.core.names import printable
 from sdterm.tui.actions import bindings
@@ -145,7 +146,9 @@ class GalleryScreen(Room):
     async def _show(self, picture: Picture) -> None:
         details = self.query_one("#infotext", Static)
         view = self.query_one(PictureView)
-        told = picture.infotext.partition(", sdterm: ")[0]  # what only sdterm reads is of no use to anybody here
+        said = parse(picture.infotext)
+        shown = {key: value for key, value in said.parameters.items() if key != "sdterm"}  # which programs alone read
+        told = write(said.prompt, said.negative_prompt, shown)
         lines = [printable(line, 2000) for line in told.splitlines()]
         where = printable(picture.path)
         if picture.missing:
@@ -186,7 +189,7 @@ class GalleryScreen(Room):
 
 
 def _row(picture: Picture) -> tuple[str, ...]:
-    prompt = picture.infotext.split("\nNegative prompt:")[0].split("\nSteps:")[0]
+    prompt = parse(picture.infotext).prompt
     saved = datetime.fromtimestamp(picture.saved)
     mark = ("! " if picture.missing else "") + ("" if picture.number >= 0 else tr("(grid)") + " ")
     return (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from functools import partial
 from typing import TYPE_CHECKING
 
 from textual import on, work
@@ -40,6 +39,8 @@ class GenerateScreen(Room):
         super().__init__()
         self._reading: dict[str, Timer] = {}
         self._preview: tuple[PictureView, LivePreview] | None = None
+        self._previewed: int | None = None  # the job whose previews the picture pane shows
+        self._ended: int | None = None  # the job whose newest picture it is to show next
         self._told = ""  # of a trap, in the line for that
 
     def body(self) -> Iterable[Widget]:
@@ -174,6 +175,7 @@ class GenerateScreen(Room):
             view.show(data, caption=caption)
 
     def up(self) -> None:
+        self._end_preview()
         self.refresh_recent()
 
     @work(group="recent", exclusive=True)
@@ -181,24 +183,48 @@ class GenerateScreen(Room):
         page = await self.app.ask(lambda host: host.pictures(limit=_RECENT))
         if page is None:
             return
+        ended, self._ended = self._ended, None
         for recent in self.query(Recent):
             before = recent.chosen()
-            recent.show(page.pictures)
+            recent.show(page.pictures, ended)
             picture = recent.chosen()
-            if picture and (before is None or picture.id != before.id):
+            if picture and (ended or before is None or picture.id != before.id):
                 self.show_picture(picture)
+            elif ended and not picture:
+                self.query_one(PictureView).show(None)
 
     def happened(self, entry: Entry) -> None:
-        from sdterm.events import Grid, Image, Preview
+        from sdterm.core.jobs import Snapshot
+        from sdterm.events import Cancelled, Done, Failed, Grid, Image, Preview, Waiting
 
         match entry.event:
             case Preview(data=data, step=step):
-                run = self.app.run_of(entry.job)
-                caption = f"#{entry.job}  {step}/{run.steps}" if run else f"#{entry.job}"
-                for live in self._live():
-                    live.offer(step, run.steps if run else step, partial(_at_hand, data), caption)
+                self._show_preview(entry.job, step, data)
             case Image() | Grid():
                 self.refresh_recent()
+            case Done():
+                self._previewed = entry.job  # even if there was no preview
+                self._end_preview()
+            case Failed() | Cancelled() | Waiting() | Snapshot():
+                self._end_preview()
+
+    def _show_preview(self, job: int | None, step: int, data: bytes) -> None:
+        run = self.app.run_of(job)
+        if run is None:  # the host sends a preview behind all events of its time: the job has ended meanwhile
+            return
+
+        async def fetch() -> bytes | None:
+            return data if run.job == self._previewed else None
+
+        self._previewed = run.job
+        for live in self._live():
+            live.offer(step, run.steps or step, fetch, f"#{run.job}  {step}/{run.steps or step}")
+
+    def _end_preview(self) -> None:
+        """Once a job is not drawn any more: its newest picture instead of what is left of its preview."""
+        if self._previewed is not None and self.app.run_of(self._previewed) is None:
+            self._ended, self._previewed = self._previewed, None
+            self.refresh_recent()
 
     def _live(self) -> Iterable[LivePreview]:
         """The preview of the view that is there now."""
@@ -209,7 +235,3 @@ class GenerateScreen(Room):
             if self._preview is None or self._preview[0] is not view:
                 self._preview = view, LivePreview(view, Budget(may_grow="TMUX" not in os.environ))
             yield self._preview[1]
-
-
-async def _at_hand(data: bytes) -> bytes:
-    return data

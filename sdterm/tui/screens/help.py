@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -45,6 +44,9 @@ class HelpScreen(Room):
         with VerticalScroll():
             yield Static(self._text())
 
+    def on_screen_resume(self) -> None:
+        self.query_one(Static).update(self._text())  # pictures may be shown in another way by now
+
     def _text(self) -> Text:
         text = Text()
         for scope in SCOPES:
@@ -59,10 +61,7 @@ class HelpScreen(Room):
         return text.append("\n").append(self._terminal())
 
     def _terminal(self) -> str:
-        from sdterm.tui.picture.support import support
-
-        found = support(os.environ)
-        size = self.app.size
+        found, size = self.app.picture_support(), self.app.size
         return tr(
             "This terminal: {width}x{height}, pictures as {protocol}, colours: {depth}. {reason}",
             width=size.width,

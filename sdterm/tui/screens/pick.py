@@ -31,16 +31,15 @@ class Pick(ModalScreen[int | None]):
         Binding("pageup", "move(-8)", show=False),
     ]
 
-    def __init__(self, title: str, rows: Sequence[str], *, chosen: int = 0, hint: str = "") -> None:
+    def __init__(self, title: str, rows: Sequence[str], *, chosen: int = 0) -> None:
         super().__init__()
         self._title, self._rows, self._chosen = title, rows, chosen
-        self._hint = hint or tr("Type to narrow down; Enter takes it, Esc leaves.")
         self._shown: list[int] = []
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = self._title
-            dialog.border_subtitle = self._hint
+            dialog.border_subtitle = tr("Type to narrow down; Enter takes it, Esc leaves.")
             search = Input(compact=True, placeholder=tr("search"))
             search.cursor_blink = False
             yield search
@@ -134,25 +133,6 @@ class Type(ModalScreen[str | None]):
     @on(Input.Submitted)
     def _take(self, event: Input.Submitted) -> None:
         self.dismiss(event.value)
-
-    def action_leave(self) -> None:
-        self.dismiss(None)
-
-
-class Plain(ModalScreen[None]):
-    """Text to read and copy by hand: where the terminal takes no copies."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,enter,q", "leave", show=False)]
-
-    def __init__(self, title: str, text: str) -> None:
-        super().__init__()
-        self._title, self._text = title, text
-
-    def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog") as dialog:
-            dialog.border_title = self._title
-            dialog.border_subtitle = tr("Esc leaves.")
-            yield Static(Text("\n".join(printable(line, 2000) for line in self._text.splitlines())))
 
     def action_leave(self) -> None:
         self.dismiss(None)

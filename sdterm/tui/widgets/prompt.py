@@ -16,7 +16,7 @@ from textual.widgets.option_list import Option
 from textual.widgets.text_area import Selection
 
 from sdterm.core.language import tr
-from sdterm.core.names import printable
+from sdterm.core.names import is_obeyed, printable
 from sdterm.tui.actions import bindings
 
 if TYPE_CHECKING:
@@ -127,9 +127,9 @@ class PromptEditor(TextArea, inherit_bindings=False):
             first, last = trap.start, trap.end
             if first < end and max(last, first + 1) > start:
                 line.stylize("underline2", max(0, first - start), max(last, first + 1) - start)
-        if any(not c.isprintable() for c in line.plain):  # what was pasted may hold what a terminal obeys
-            clean = Text(printable(line.plain, limit=len(line) + 1), end="", no_wrap=True, spans=line.spans)
-            return clean
+        if any(map(is_obeyed, line.plain)):  # what was pasted; no character moves, so that marks and cursor stay right
+            harmless = "".join("�" if is_obeyed(c) else c for c in line.plain)
+            return Text(harmless, end="", no_wrap=True, spans=line.spans)
         return line
 
     def _read_marks(self) -> tuple[Mark, ...]:

@@ -91,11 +91,14 @@ class Recent(PictureActions, Widget, can_focus=True):
         self._pictures: tuple[Picture, ...] = ()
         self._at = 0
 
-    def show(self, pictures: tuple[Picture, ...]) -> None:
-        """The newest first. Who looked at the newest one goes on to; an older one stays chosen."""
+    def show(self, pictures: tuple[Picture, ...], ended: int | None = None) -> None:
+        """Show these, the newest first. The newest picture of a job that has just ended is chosen; without one, the
+        picture that was chosen before, unless it was the newest: then the newest again."""
         kept = self.chosen() if self._at else None
+        drawn = [i for i, picture in enumerate(pictures) if picture.job == ended]
+        still = [i for i, picture in enumerate(pictures) if kept and picture.id == kept.id]
         self._pictures = pictures
-        self._at = next((i for i, picture in enumerate(pictures) if kept and picture.id == kept.id), 0)
+        self._at = next(iter(drawn or still), 0)
         self.refresh()
 
     def chosen(self) -> Picture | None:

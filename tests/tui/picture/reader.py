@@ -29,7 +29,7 @@ def kitty_pictures(sequences: str) -> dict[int, tuple[dict[str, str], Image.Imag
         data += chunk
         if own.get("m", "0") == "0":
             assert keys["a"] == "T" and keys["f"] == "100"
-            kept[int(keys["i"])] = keys, Image.open(BytesIO(standard_b64decode(data))).convert("RGB")
+            kept[int(keys.get("i", 0))] = keys, Image.open(BytesIO(standard_b64decode(data))).convert("RGB")
             keys, data = {}, ""
     return kept
 
@@ -62,8 +62,9 @@ def placed_cells(strips: list[Strip], diacritics: str) -> dict[tuple[int, int], 
     return cells
 
 
-def sixel_picture(sequence: str) -> Image.Image:
-    """The pixels; those that no colour was given are black."""
+def sixel_picture(sequence: str, *, defining_selects: bool = False) -> Image.Image:
+    """The pixels; those that no colour was given are black. Whether a colour that is defined is also the one to draw
+    with from then on: terminals differ (libsixel: yes; foot and xterm: no)."""
     match = re.fullmatch('\x1bP[0-9;]*q"1;1;(\\d+);(\\d+)(.*)\x1b\\\\', sequence, re.DOTALL)
     assert match, sequence[:40]
     width, height = int(match[1]), int(match[2])
@@ -75,7 +76,8 @@ def sixel_picture(sequence: str) -> Image.Image:
     for command, run, raw in re.findall(r"#([\d;]+)|!(\d+)|([?-~$-])", match[3]):
         if command:
             number, *definition = map(int, command.split(";"))
-            colour = number
+            if defining_selects or not definition:
+                colour = number
             if definition:
                 assert definition[0] == 2
                 red, green, blue = (round(value * 2.55) for value in definition[1:])

@@ -5,7 +5,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops
 from rich.console import Console
 from textual.strip import Strip
 
@@ -139,6 +139,17 @@ def test_sixel_draws_the_picture_as_large_as_its_cells_in_at_most_20_kb(
         assert shown.size == (area[0] * 10, area[1] * 20 // 6 * 6)
         assert distance(shown, picture) < tolerance
     assert distance(shown, photo.transpose(Image.Transpose.FLIP_TOP_BOTTOM)) > 20
+
+
+@pytest.mark.parametrize("defining_selects", [False, True], ids=["as foot and xterm", "as libsixel"])
+@pytest.mark.parametrize(("detail", "colours"), [(None, 32), (64, 16), (None, 256)])
+def test_every_terminal_draws_sixel_in_the_same_colours(
+    detail: int | None, colours: int, defining_selects: bool, photo: Image.Image
+) -> None:
+    pixels = sixel.quantised(photo, (320, 300), detail, colours)
+    shown = sixel_picture(sixel.drawn(pixels), defining_selects=defining_selects)
+    furthest = max(ImageChops.difference(shown, pixels.convert("RGB")).tobytes())
+    assert furthest <= 2, "sixel counts colours in hundredths"
 
 
 def test_a_picture_is_shown_in_its_own_proportions() -> None:

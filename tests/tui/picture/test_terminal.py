@@ -73,7 +73,6 @@ def test_a_terminal_that_never_answers_is_soon_asked_no_more(repo: Path, tmp_pat
     received, turns = run(repo, tmp_path / "notes", "half", 4, answers=False)
     assert [turn["heard"] for turn in turns] == [False] * 4
     assert received.count(QUESTION) == 2
-    assert turns[3]["seconds"] < 1.5
 
 
 def test_kitty_and_sixel_reach_the_terminal_whole(repo: Path, tmp_path: Path) -> None:

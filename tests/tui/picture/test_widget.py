@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,13 @@ from textual.widgets import Label
 from sdterm.tui.picture import kitty
 from sdterm.tui.picture.budget import Budget, Frame
 from sdterm.tui.picture.preview import LivePreview
+from sdterm.tui.picture.support import Protocol
 from sdterm.tui.picture.terminal import PictureApp
-from sdterm.tui.picture.widget import Mode, PictureView
+from sdterm.tui.picture.widget import PictureView
 from tests.tui.picture.reader import distance, half_block_picture, kitty_pictures, placed_cells, sixel_picture
 
 REST = 0.3  # seconds: longer than the app waits for calm before it draws sixel
+WITHIN = 60.0  # seconds
 
 
 class Dialog(ModalScreen[None]):
@@ -36,7 +39,7 @@ class Dialog(ModalScreen[None]):
 class Gallery(PictureApp[None]):
     """What it would write besides Textual's own text is kept."""
 
-    def __init__(self, mode: Mode) -> None:
+    def __init__(self, mode: Protocol) -> None:
         super().__init__()
         self.mode = mode
         self.out: list[str] = []
@@ -77,9 +80,29 @@ def jpeg(colour: str, size: tuple[int, int] = (64, 64)) -> bytes:
 
 
 async def shown(app: Gallery, pilot: Pilot[None], data: bytes, **options: Any) -> int:
-    written = await asyncio.wait_for(app.view.shown(data, **options), 20)
+    written = await asyncio.wait_for(app.view.shown(data, **options), WITHIN)
     await pilot.pause()
     return written
+
+
+async def until(pilot: Pilot[None], condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(WITHIN):
+        while not condition():
+            await pilot.pause(0.01)
+
+
+async def made(app: Gallery, pilot: Pilot[None]) -> None:
+    """Wait until nothing is made any more, and what was made is on the screen."""
+    await pilot.pause()
+    await until(pilot, lambda: not [*app.workers])
+    await pilot.pause()
+
+
+async def drawn_again(app: Gallery, pilot: Pilot[None], count: int) -> None:
+    """Wait until so much was written in all, and a while longer, in which there is no more."""
+    await until(pilot, lambda: len(app.out) >= count)
+    await pilot.pause(REST)
+    assert len(app.out) == count
 
 
 def run(scenario: Any) -> None:
@@ -113,8 +136,7 @@ def test_every_mode_shows_what_it_says(photo: bytes) -> None:
             await pilot.pause()
             assert "".join(line.text for line in app.lines()).strip() == "a caption"
             app.view.mode = "half"
-            await app.workers.wait_for_complete()
-            await pilot.pause()
+            await made(app, pilot)
             assert "▀" in app.lines()[5].text
             assert not app.out
 
@@ -175,12 +197,10 @@ def test_sixel_is_drawn_again_only_when_its_cells_were_written_over(photo: bytes
             await pilot.pause(REST)
             assert len(app.out) == 1, "the picture was drawn over a dialog"
             await app.pop_screen()
-            await pilot.pause(REST)
-            assert len(app.out) == 2, "what the dialog wiped out was not drawn again"
+            await drawn_again(app, pilot, 2)  # what the dialog wiped out
 
             app.view.mode = "half"
-            await app.workers.wait_for_complete()
-            await pilot.pause()
+            await made(app, pilot)
             app.view.refresh()
             await pilot.pause(REST)
             assert len(app.out) == 2
@@ -193,15 +213,15 @@ def test_a_toast_over_a_sixel_picture_stays_readable(photo: bytes) -> None:
         app = Gallery("sixel")
         async with app.run_test(size=(60, 17), notifications=True) as pilot:
             await shown(app, pilot, photo)
-            app.notify("Saved.", timeout=60)
+            app.notify("Saved.", timeout=600)
+            await until(pilot, lambda: any(toast.region for toast in app.screen.query("Toast")))
             await pilot.pause(REST)
             count = len(app.out)
             app.view.refresh()
             await pilot.pause(REST)
             assert len(app.out) == count
             app.clear_notifications()
-            await pilot.pause(REST)
-            assert len(app.out) == count + 1
+            await drawn_again(app, pilot, count + 1)
 
     run(scenario())
 
@@ -224,7 +244,7 @@ def test_what_was_shown_before_is_not_made_again(photo: bytes, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("mode", ["half", "kitty", "sixel"])
-def test_hostile_bytes_show_a_sentence(mode: Mode) -> None:
+def test_hostile_bytes_show_a_sentence(mode: Protocol) -> None:
     huge = BytesIO()
     Image.new("1", (7_000, 7_000)).save(huge, "PNG")
     hostile = [b"", b"no picture \x1b]0;owned\x07", jpeg("red", (300, 300))[:500], huge.getvalue()]
@@ -246,7 +266,7 @@ def test_hostile_bytes_show_a_sentence(mode: Mode) -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 1), (1, 5), (40, 2), (200, 60)])
 @pytest.mark.parametrize("mode", ["half", "kitty", "sixel"])
-def test_no_size_is_too_small_or_too_large(mode: Mode, size: tuple[int, int], photo: bytes) -> None:
+def test_no_size_is_too_small_or_too_large(mode: Protocol, size: tuple[int, int], photo: bytes) -> None:
     async def scenario() -> None:
         app = Gallery(mode)
         async with app.run_test(size=size) as pilot:
@@ -254,8 +274,7 @@ def test_no_size_is_too_small_or_too_large(mode: Mode, size: tuple[int, int], ph
             await pilot.pause()
             for width, height in ((80, 24), size, (40, 3)):
                 await pilot.resize_terminal(width, height)
-                await app.workers.wait_for_complete()
-                await pilot.pause()
+                await made(app, pilot)
                 assert {line.cell_length for line in app.lines()} <= {app.view.size.width}
 
     run(scenario())
@@ -305,10 +324,7 @@ def test_the_live_preview_shows_the_newest_state_and_always_the_last(photo: byte
 
             for step in range(1, 21):
                 preview.offer(step, 20, fetch_of(step))
-            await app.workers.wait_for_complete()
-            await pilot.pause()
-            await app.workers.wait_for_complete()
-            await pilot.pause()
+            await made(app, pilot)
             blue = half_block_picture([line.crop(20, 40) for line in app.lines()[4:12]])
             assert distance(blue, Image.new("RGB", (4, 4), "blue")) < 10
 

@@ -1,0 +1,157 @@
+"""The workstation in a terminal that may be kitty, which is played here, byte by byte."""
+
+import json
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import psutil
+import pytest
+
+from sdterm.tui.picture.driver import AnswerFilter, TerminalNamed
+from sdterm.tui.picture.support import QUESTION
+from tests.host.running import Running, running
+from tests.pseudo_terminal import WITHIN, PseudoTerminal
+
+NEW, OLD = "\x1bP>|kitty(0.35.2)\x1b\\", "\x1bP>|kitty(0.26.5)\x1b\\"
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """It has one picture to show."""
+    with running(tmp_path_factory.mktemp("data")) as found:
+        found.events(found.submit(steps=1))
+        yield found
+
+
+Start = Callable[..., PseudoTerminal]
+
+
+@pytest.fixture
+def start(host: Running) -> Iterator[Start]:
+    """Runs `sdterm …` in such a terminal."""
+    started: list[PseudoTerminal] = []
+
+    def start(*words: str) -> PseudoTerminal:
+        started.append(PseudoTerminal(host.settings.root, *words, TERM="xterm-kitty"))
+        return started[-1]
+
+    yield start
+    for terminal in started:
+        terminal.close()
+
+
+@pytest.fixture
+def terminal(start: Start, host: Running) -> PseudoTerminal:
+    """With the workstation in it, and nothing in the form."""
+    (host.settings.root / "draft.json").unlink(missing_ok=True)
+    return start()
+
+
+PICTURE, CELLS, BLOCKS = r"\x1b_Ga=T,U=1", "\U0010eeee", "▀"
+
+
+def leave(terminal: PseudoTerminal) -> None:
+    terminal.type("\x11")  # Ctrl+Q
+    terminal.until_it_ends()
+    assert terminal.process.returncode == 0
+
+
+def prompt(host: Running) -> str:
+    """What was typed, as it is kept."""
+    return str(json.loads((host.settings.root / "draft.json").read_text())["prompt"])
+
+
+def test_a_kitty_that_is_new_enough_gets_its_own_pictures(terminal: PseudoTerminal, host: Running) -> None:
+    terminal.until_sent(re.escape(QUESTION))
+    assert "Prompt" in terminal.sent[: terminal.sent.index(QUESTION)], "the first screen is painted before the question"
+    terminal.type("ab" + NEW + "c")
+    terminal.until_sent(PICTURE)
+    terminal.until_sent(CELLS)
+    terminal.type("\x1bOP\x1b[F")  # F1, End
+    terminal.until_sent("pictures as kitty")
+    leave(terminal)
+    assert prompt(host) == "abc" and terminal.sent.count(QUESTION) == 1
+
+
+@pytest.mark.parametrize("answer", [OLD, "\x1bP>|no \x01 version\x1b\\"], ids=["old", "garbage"])
+def test_any_other_gets_half_blocks(answer: str, terminal: PseudoTerminal, host: Running) -> None:
+    terminal.until_sent(re.escape(QUESTION))
+    terminal.type("ab" + answer + "c")
+    terminal.until_sent(BLOCKS)
+    terminal.type("\x1bOP\x1b[F")
+    terminal.until_sent("pictures as half")
+    leave(terminal)
+    assert prompt(host) == "abc"
+    assert not re.search(PICTURE, terminal.sent) and CELLS not in terminal.sent
+
+
+def test_a_terminal_that_says_nothing_gets_half_blocks(terminal: PseudoTerminal, host: Running) -> None:
+    terminal.type("abc")
+    terminal.until_sent(BLOCKS)
+    leave(terminal)
+    assert prompt(host) == "abc"
+    assert not re.search(PICTURE, terminal.sent) and CELLS not in terminal.sent
+
+
+def test_an_answer_that_comes_late_and_in_pieces_is_no_key(terminal: PseudoTerminal, host: Running) -> None:
+    terminal.until_sent(re.escape(QUESTION))
+    terminal.until_sent(BLOCKS)
+    terminal.type(b"a\xff")  # no UTF-8 either
+    for piece in (NEW[:5], NEW[5:10], NEW[10:-1], NEW[-1:] + "b"):
+        terminal.type(piece)
+        terminal.until_read()
+    terminal.until_sent(PICTURE)
+    leave(terminal)
+    assert prompt(host) == "a\ufffdb"
+
+
+def test_a_terminal_that_is_cut_off_leaves_nothing_running(terminal: PseudoTerminal) -> None:
+    """The system tells it by SIGHUP and SIGCONT, upon each of which Textual starts another thread for keys; and what is
+    written from then on is an error."""
+    terminal.until_sent("Prompt")
+    threads = psutil.Process(terminal.process.pid).num_threads
+    for _ in range(5):
+        before = threads()
+        terminal.process.send_signal(signal.SIGCONT)
+        terminal.until(partial(lambda before: threads() > before, before), "another thread")
+    terminal.cut()
+    terminal.process.wait(WITHIN)
+
+
+@pytest.mark.parametrize(
+    ("answer", "protocol"),
+    [
+        pytest.param(NEW, "kitty", marks=pytest.mark.heavy),
+        (OLD, "half"),
+        pytest.param("", "half", marks=pytest.mark.heavy),
+    ],
+    ids=["new", "old", "none"],
+)
+def test_doctor_names_the_same_and_leaves_no_answer_to_the_shell(answer: str, protocol: str, start: Start) -> None:
+    terminal = start("doctor")
+    terminal.until_sent(re.escape(QUESTION))
+    terminal.type(answer + "\x1b[?62;c")
+    terminal.until_sent(f"pictures as {protocol}")
+    terminal.until_it_ends()
+    assert not terminal.unread
+
+
+def test_keys_around_the_pieces_of_an_answer_are_heard_at_their_time() -> None:
+    ears = AnswerFilter()
+    ears.awaits_answer = True
+    heard = [part for piece in ("a", "\x1b[A", *NEW, "b", *NEW) for part in ears.sift(piece) if part]
+    named = [part for part in heard if isinstance(part, TerminalNamed)]
+    assert [name.name for name in named] == ["kitty(0.35.2)"], "one question has one answer"
+    assert heard[:2] == ["a", "\x1b[A"] and heard[3:5] == ["b", "\x1b"]
+
+
+def test_escape_is_heard_though_an_answer_may_begin_like_it() -> None:
+    ears = AnswerFilter()
+    ears.awaits_answer = True
+    assert [*ears.sift("\x1b")] == [""]
+    while not (late := ears.overdue()):
+        time.sleep(0.01)  # its own clock
+    assert late == "\x1b" and not ears.overdue()

@@ -1,0 +1,79 @@
+"""Questions to a host that is not there yet."""
+
+import asyncio
+import threading
+from pathlib import Path
+
+import pytest
+from textual.message import Message
+
+from sdterm.client import Client, HostError
+from sdterm.core.config import resolve
+from sdterm.core.jobs import Queue
+from sdterm.tui.link import Link
+from sdterm.tui.messages import HostLost, HostUp
+from tests.host.running import Running, running
+
+WITHIN = 60.0  # seconds
+
+
+def test_questions_without_a_host_hold_up_no_other_work(tmp_path: Path) -> None:
+    link = Link(resolve({}, {"SDTERM_DATA": str(tmp_path)}), lambda message: None)
+
+    async def scenario() -> None:
+        questions = [asyncio.create_task(link.call(lambda host: host.queue())) for _ in range(100)]
+        async with asyncio.timeout(WITHIN):
+            await asyncio.gather(*(asyncio.to_thread(int) for _ in range(100)))
+            assert not any(question.done() for question in questions)
+            link.close()
+            answers = await asyncio.gather(*questions, return_exceptions=True)
+        assert all(isinstance(answer, HostError) for answer in answers)
+        with pytest.raises(HostError, match="closing"):
+            await link.call(lambda host: host.queue())
+
+    asyncio.run(scenario())
+
+
+def test_they_are_answered_once_it_is_there(tmp_path: Path) -> None:
+    async def scenario(host: Running) -> None:
+        link = Link(host.settings, lambda message: None)
+        questions = [asyncio.create_task(link.call(lambda host: host.queue())) for _ in range(20)]
+        given_up, *rest = questions
+        await asyncio.sleep(0)  # until they wait
+        given_up.cancel()
+        link.open()
+        async with asyncio.timeout(WITHIN):
+            answers = await asyncio.gather(*rest)
+        link.close()
+        assert all(isinstance(answer, Queue) for answer in answers) and given_up.cancelled()
+
+    with running(tmp_path) as host:
+        asyncio.run(scenario(host))
+
+
+def test_a_host_that_is_lost_before_it_is_asked_is_no_defect(tmp_path: Path) -> None:
+    lost, found_again = threading.Event(), threading.Event()
+
+    def tell(message: Message) -> None:
+        if isinstance(message, HostLost):
+            lost.set()
+        elif isinstance(message, HostUp) and lost.is_set():
+            found_again.set()
+
+    def late(host: Client) -> Queue:
+        lost.wait(WITHIN)
+        return host.queue()
+
+    async def scenario(host: Running) -> None:
+        link = Link(host.settings, tell)
+        link.open()
+        await link.call(lambda host: host.queue())
+        question = asyncio.create_task(link.call(late))
+        await asyncio.to_thread(host.kill_host)
+        with pytest.raises(HostError, match=r"\A\Z"):
+            await asyncio.wait_for(question, WITHIN)
+        assert await asyncio.to_thread(found_again.wait, WITHIN)  # so that no host is started behind the test's end
+        link.close()
+
+    with running(tmp_path) as host:
+        asyncio.run(scenario(host))

@@ -1,0 +1,22 @@
+"""What is pasted: an infotext in any program's order of keys, or just words."""
+
+import pytest
+
+from sdterm.tui.pasted import infotext_in
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a castle\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1",
+        "a castle\nNegative prompt: rain\nSampler: Euler a, Seed: 1, Steps: 20, Size: 512x512",
+        "Seed: 1, Steps: 20, CFG scale: 7",
+    ],
+)
+def test_an_infotext_is_known_whatever_key_comes_first(text: str) -> None:
+    assert infotext_in(text) == text
+
+
+@pytest.mark.parametrize("text", ["a castle", "a: b, c: d, e: f", "(red:1.2), Steps: 20", "a\n" * 50_000, "Steps: 1"])
+def test_words_are_none(text: str) -> None:
+    assert infotext_in(text) is None
