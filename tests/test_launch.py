@@ -181,6 +181,14 @@ def interrupt(process: subprocess.Popen[str], number: int, when: Callable[[], ob
     return err
 
 
+def changed(path: Path) -> float:
+    """When a file was last written; never, if it is gone again."""
+    try:
+        return path.lstat().st_ctime
+    except FileNotFoundError:
+        return 0.0
+
+
 def files_of(folder: Path) -> dict[str, bytes]:
     """All files below a folder, but for what Python compiled."""
     found = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
@@ -265,7 +273,7 @@ def test_an_environment_whose_pip_was_being_unpacked_carries_on(index: Index, tm
 
         def unpacked(files: int = files, began: float = began) -> bool:
             written = clone.folder.glob(".venv/lib/python*/site-packages/pip/**/*.py")
-            return sum(path.lstat().st_ctime >= began for path in written) >= files
+            return sum(changed(path) >= began for path in written) >= files
 
         interrupt(process, number, unpacked)
     clone.shown()
