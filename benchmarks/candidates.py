@@ -32,7 +32,7 @@ def import_sdterm() -> None:
 
 def load_sdterm(checkpoint: Path, size: int, scratch: Path) -> Draw:
     from sdterm import Engine, GenerationRequest, load_plugins
-    from sdterm.core.library import Library
+    from sdterm.core.library.checkpoints import Library
     from sdterm.events import Image
 
     plugins = load_plugins()
@@ -88,7 +88,7 @@ def load_diffusers(checkpoint: Path, size: int, scratch: Path) -> Draw:
 
 def diffusers_config(checkpoint: Path, scratch: Path) -> Path:
     """The folder that tells from_single_file what is in the file, so that it asks no hub."""
-    from sdterm.core.library import CheckpointFile
+    from sdterm.core.library.checkpoints import CheckpointFile
     from sdterm.plugins.sd1 import architecture
     from sdterm.plugins.sd1.tokenizer import VOCABULARY
 
@@ -183,8 +183,8 @@ def bare_calls(name: str) -> None:
     import torch
 
     wall, cpu = time.perf_counter(), time.process_time()
-    from sdterm.core.dataroot import EMBEDDED_MODEL
-    from sdterm.core.library import CheckpointFile
+    from sdterm.core.library.checkpoints import CheckpointFile
+    from sdterm.core.settings.paths import EMBEDDED_MODEL
     from sdterm.plugins import sd1
 
     components = sd1.build(CheckpointFile(EMBEDDED_MODEL), torch.device("cpu"), torch.float32)

@@ -31,8 +31,8 @@ import torch
 from benchmarks import sd15_size
 from benchmarks.candidates import CFG_SCALE, STEPS, prompt
 from sdterm import Engine, GenerationRequest, load_plugins
-from sdterm.core.dataroot import EMBEDDED_MODEL
-from sdterm.core.library import Library
+from sdterm.core.library.checkpoints import Library
+from sdterm.core.settings.paths import EMBEDDED_MODEL
 from sdterm.plugins.sd1.components import SD1Components
 
 ROOT = Path(__file__).parents[1]

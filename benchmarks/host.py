@@ -32,11 +32,11 @@ from benchmarks import sd15_size
 from benchmarks.candidates import CFG_SCALE, STEPS, prompt
 from benchmarks.engine import MIB, PAIRS, ROOT, SIZES, Setting, alternate, machine, offline, stopwatches, summary
 from sdterm import Engine, GenerationRequest, load_plugins
+from sdterm.api import Entry, Submission
 from sdterm.client import Client, connect
-from sdterm.core.config import resolve
-from sdterm.core.dataroot import EMBEDDED_MODEL
-from sdterm.core.jobs import Entry, Submission
-from sdterm.core.library import Library
+from sdterm.core.library.checkpoints import Library
+from sdterm.core.settings.paths import EMBEDDED_MODEL
+from sdterm.core.settings.settings import resolve
 from sdterm.engine.tape import Tape
 from sdterm.events import Done, Event, Resumed, Step
 

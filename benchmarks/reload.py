@@ -29,9 +29,9 @@ import psutil
 from benchmarks.engine import MIB, SIZES, Setting, alternate, machine, summary
 from benchmarks.host import drawn, host, quantiles
 from sdterm import GenerationRequest
+from sdterm.api import Submission
 from sdterm.client import Client
-from sdterm.core.dataroot import EMBEDDED_MODEL
-from sdterm.core.jobs import Submission
+from sdterm.core.settings.paths import EMBEDDED_MODEL
 from sdterm.events import Done, ExtensionChanged
 
 FILES, KILOBYTES = 20, 8

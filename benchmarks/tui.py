@@ -36,8 +36,8 @@ from PIL import Image
 
 from benchmarks.engine import ROOT, alternate, machine, summary
 from sdterm.client import connect
-from sdterm.core.config import resolve
-from sdterm.core.dataroot import prepare
+from sdterm.core.settings.paths import prepare
+from sdterm.core.settings.settings import resolve
 
 COLUMNS, ROWS = 80, 24
 SLOW = 64_000  # bytes a second
@@ -261,10 +261,10 @@ def fill(data: Path) -> None:
     """Put ten thousand pictures into the host's database, while it is not running."""
     import sqlite3
 
-    from sdterm.core.place import place_of
+    from sdterm.core.settings.rundir import run_folder_of
 
-    place = place_of(resolve({}, {"SDTERM_DATA": str(data)}).root)
-    with closing(sqlite3.connect(place.database)) as database:
+    run_folder = run_folder_of(resolve({}, {"SDTERM_DATA": str(data)}).root)
+    with closing(sqlite3.connect(run_folder.database)) as database:
         row = database.execute("SELECT * FROM pictures WHERE saved IS NOT NULL LIMIT 1")
         names = [column[0] for column in row.description]
         picture = dict(zip(names, row.fetchone(), strict=True))

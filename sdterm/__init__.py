@@ -7,14 +7,15 @@ use, so that `import sdterm` costs nothing and front ends that never draw never 
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from sdterm.version import __version__
+
 if TYPE_CHECKING:
-    from sdterm.core.output import Saving, save_images
-    from sdterm.core.registry import PluginSet, load_plugins
+    from sdterm.core.extensions.registry import PluginSet, load_plugins
+    from sdterm.core.output.saving import Saving, save_images
     from sdterm.engine import Engine
     from sdterm.hooks import hookimpl
     from sdterm.request import GenerationRequest
 
-__version__ = "0.1.0"
 __all__ = [
     "Engine",
     "GenerationRequest",
@@ -29,11 +30,11 @@ __all__ = [
 _HOMES = {
     "Engine": "sdterm.engine",
     "GenerationRequest": "sdterm.request",
-    "PluginSet": "sdterm.core.registry",
-    "Saving": "sdterm.core.output",
+    "PluginSet": "sdterm.core.extensions.registry",
+    "Saving": "sdterm.core.output.saving",
     "hookimpl": "sdterm.hooks",
-    "load_plugins": "sdterm.core.registry",
-    "save_images": "sdterm.core.output",
+    "load_plugins": "sdterm.core.extensions.registry",
+    "save_images": "sdterm.core.output.saving",
 }
 
 

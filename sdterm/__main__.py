@@ -11,8 +11,8 @@ def main() -> None:
     # costs a fifth of the time to the first picture (mypy raises its threshold for the same reason).
     gc.set_threshold(50_000, 20, 50)
     if len(sys.argv) == 1 and not os.environ.get("COMMANDLINE_ARGS") and sys.stdin.isatty() and sys.stdout.isatty():
-        from sdterm.core.config import ConfigError, resolve
-        from sdterm.core.dataroot import DataRootError
+        from sdterm.core.settings.paths import DataRootError
+        from sdterm.core.settings.settings import ConfigError, resolve
         from sdterm.tui import work
 
         try:

@@ -24,18 +24,13 @@ import httpx2 as httpx
 import psutil
 from pydantic import BaseModel, TypeAdapter
 
-from sdterm import __version__
-from sdterm.core.catalogue import Catalogue
-from sdterm.core.config import SETTINGS, Settings
-from sdterm.core.dataroot import prepare
-from sdterm.core.files import legible
-from sdterm.core.jobs import (
+from sdterm.api import (
     Entry,
     Extension,
     Health,
-    Job,
     JobDetails,
     JobPage,
+    JobView,
     Model,
     Networks,
     Picture,
@@ -52,7 +47,12 @@ from sdterm.core.jobs import (
     Submission,
     Words,
 )
-from sdterm.core.place import Place, PlaceError, holder, is_held, make_private, place_of
+from sdterm.core.extensions.catalogue import Catalogue
+from sdterm.core.files import legible
+from sdterm.core.settings.paths import prepare
+from sdterm.core.settings.rundir import RunFolder, RunFolderError, holder, is_held, make_private, run_folder_of
+from sdterm.core.settings.settings import SETTINGS, Settings
+from sdterm.version import __version__
 
 START_LIMIT = 60.0
 """Seconds that a host may take to start."""
@@ -86,13 +86,13 @@ def connect(
     check: raise HostError, too, if it runs with other settings than the ones given here. starting: called before one
     is started, which takes a moment.
     """
-    place = place_of(settings.root)
-    client = _reach_held(place)
+    run_folder = run_folder_of(settings.root)
+    client = _reach_held(run_folder)
     if not client:
         if not start:
-            raise HostError(_absent(place, settings.root))
+            raise HostError(_absent(run_folder, settings.root))
         starting()
-        client = _start(settings, place)
+        client = _start(settings, run_folder)
     try:
         if check:
             _check(client, settings)
@@ -105,9 +105,9 @@ def connect(
 class Client:
     """A connection to a host. Methods raise RefusedError if it says no, HostError if it is gone."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
-        transport = httpx.HTTPTransport(uds=str(place.socket), retries=0)
+    def __init__(self, run_folder: RunFolder) -> None:
+        self._run_folder = run_folder
+        transport = httpx.HTTPTransport(uds=str(run_folder.socket), retries=0)
         self._http = httpx.Client(transport=transport, base_url="http://sdterm/v1", timeout=_CALL_LIMIT)
 
     def __enter__(self) -> Self:
@@ -124,8 +124,8 @@ class Client:
     def health(self) -> Health:
         return self._get(Health, "health")
 
-    def submit(self, submission: Submission) -> Job:
-        return self._post(Job, "jobs", submission)
+    def submit(self, submission: Submission) -> JobView:
+        return self._post(JobView, "jobs", submission)
 
     def job(self, job: int) -> JobDetails:
         return self._get(JobDetails, f"jobs/{job}")
@@ -133,22 +133,22 @@ class Client:
     def jobs(self, states: Sequence[State] = (), limit: int = 50, cursor: str | None = None) -> JobPage:
         return self._get(JobPage, "jobs", state=list(states), limit=limit, cursor=cursor)
 
-    def cancel(self, job: int) -> Job:
-        return self._post(Job, f"jobs/{job}/cancel")
+    def cancel(self, job: int) -> JobView:
+        return self._post(JobView, f"jobs/{job}/cancel")
 
-    def pause(self, job: int, at_step: int | None = None) -> Job:
-        return self._post(Job, f"jobs/{job}/pause", Stop(at_step=at_step))
+    def pause(self, job: int, at_step: int | None = None) -> JobView:
+        return self._post(JobView, f"jobs/{job}/pause", Stop(at_step=at_step))
 
-    def resume(self, job: int, images: Sequence[int] | None = None, pause_at: int | None = None) -> Job:
+    def resume(self, job: int, images: Sequence[int] | None = None, pause_at: int | None = None) -> JobView:
         how = Resumption(images=None if images is None else tuple(images), pause_at=pause_at)
-        return self._post(Job, f"jobs/{job}/resume", how)
+        return self._post(JobView, f"jobs/{job}/resume", how)
 
-    def retry(self, job: int, how: Retry | None = None) -> Job:
+    def retry(self, job: int, how: Retry | None = None) -> JobView:
         """Try a failed job again, from where it was; `how`: computed in another way, which leaves its images."""
-        return self._post(Job, f"jobs/{job}/retry", how)
+        return self._post(JobView, f"jobs/{job}/retry", how)
 
-    def move(self, job: int, before: int | None = None) -> Job:
-        return self._post(Job, f"jobs/{job}/move", {"before": before})
+    def move(self, job: int, before: int | None = None) -> JobView:
+        return self._post(JobView, f"jobs/{job}/move", {"before": before})
 
     def queue(self) -> Queue:
         return self._get(Queue, "queue")
@@ -220,7 +220,7 @@ class Client:
         """End the host, and wait until it is gone."""
         pid = self.health().pid
         self._call("POST", "stop")
-        _wait_until_gone(self._place, pid)
+        _wait_until_gone(self._run_folder, pid)
 
     def events(self, *, after: int | None = None, job: int | None = None, previews: bool = False) -> Iterator[Entry]:
         """What happens after event number `after` (unset: from now on), of one job or all, for ever. Ends when the
@@ -271,12 +271,12 @@ def _speaking() -> Iterator[None]:
         raise HostError(f"The host is gone ({error}). What it was drawing goes on when one starts again.") from error
 
 
-def _reach(place: Place) -> Client | None:
+def _reach(run_folder: RunFolder) -> Client | None:
     """A client of a running host; None if there is none. Raises HostError if others could have put their own there."""
-    if not place.socket.exists():
+    if not run_folder.socket.exists():
         return None
-    _make_private(place)
-    client = Client(place)
+    _make_private(run_folder)
+    client = Client(run_folder)
     try:
         client.health()
     except HostError:
@@ -285,35 +285,36 @@ def _reach(place: Place) -> Client | None:
     return client
 
 
-def _reach_held(place: Place) -> Client | None:
+def _reach_held(run_folder: RunFolder) -> Client | None:
     """The same; one that holds its place is given the time to begin, or to notice that its socket was deleted."""
     deadline = time.monotonic() + _LISTENS_WITHIN
-    while not (client := _reach(place)) and is_held(place) and time.monotonic() < deadline:
+    while not (client := _reach(run_folder)) and is_held(run_folder) and time.monotonic() < deadline:
         time.sleep(0.05)
     return client
 
 
-def _absent(place: Place, root: Path) -> str:
-    if not is_held(place):
+def _absent(run_folder: RunFolder, root: Path) -> str:
+    if not is_held(run_folder):
         return f"No host is running for {root}. `sdterm host start` starts one."
-    return f"The host ({_process(holder(place))}) does not answer. `sdterm host stop` ends it; {place.log} may say why."
+    process = _process(holder(run_folder))
+    return f"The host ({process}) does not answer. `sdterm host stop` ends it; {run_folder.log} may say why."
 
 
 def stop_host(settings: Settings) -> tuple[int, ...]:
     """End the host of a data root, one that does not answer too, and wait until it is gone. Returns the jobs that go on
     with the next one. Raises HostError if none runs, or it does not end."""
-    place = place_of(settings.root)
-    client = _reach_held(place)
+    run_folder = run_folder_of(settings.root)
+    client = _reach_held(run_folder)
     if client:
         with client:
             running = tuple(worker.job for worker in client.health().workers if worker.job)
             client.stop()
         return running
-    pid = holder(place)
+    pid = holder(run_folder)
     if pid is None or not _is_host(pid):
-        raise HostError(_absent(place, settings.root))
+        raise HostError(_absent(run_folder, settings.root))
     os.kill(pid, signal.SIGTERM)
-    _wait_until_gone(place, pid)
+    _wait_until_gone(run_folder, pid)
     return ()
 
 
@@ -325,10 +326,10 @@ def _is_host(pid: int) -> bool:
         return False
 
 
-def _wait_until_gone(place: Place, pid: int) -> None:
+def _wait_until_gone(run_folder: RunFolder, pid: int) -> None:
     """Raises HostError. Its lock tells, not its process: where nobody reaps, that stays for ever."""
     deadline = time.monotonic() + STOP_LIMIT
-    while is_held(place):
+    while is_held(run_folder):
         if time.monotonic() > deadline:
             raise HostError(f"The host ({_process(pid)}) does not end; `kill -9 {pid}` ends it.")
         time.sleep(0.02)
@@ -338,10 +339,10 @@ def _process(pid: int | None) -> str:
     return f"process {pid}" if pid else "of an unknown process"
 
 
-def _start(settings: Settings, place: Place) -> Client:
+def _start(settings: Settings, run_folder: RunFolder) -> Client:
     """Start a host that outlives this process and its terminal. Of two at once one wins, and both get that one."""
     prepare(settings.root)
-    _make_private(place)
+    _make_private(run_folder)
     given = {"data_dir": str(settings.root)} | {
         setting.key: settings[setting.key]
         for setting in SETTINGS
@@ -351,24 +352,24 @@ def _start(settings: Settings, place: Place) -> Client:
     command = [sys.executable, "-P", "-m", "sdterm.host", json.dumps(given)]
     deadline = time.monotonic() + START_LIMIT
     while time.monotonic() < deadline:
-        told = _spawn(command, place, deadline - time.monotonic())
+        told = _spawn(command, run_folder, deadline - time.monotonic())
         if told is None:
             break
         if told.startswith("failed"):
             raise HostError(f"The host could not start: {told.removeprefix('failed').strip()}")
         if told not in ("ready", "taken"):
-            raise HostError(f"The host ended while it started; {place.log} says why.")
+            raise HostError(f"The host ended while it started; {run_folder.log} says why.")
         for _ in range(40):  # one that won the race may be about to listen, or one that ends about to be gone
-            if client := _reach(place):
+            if client := _reach(run_folder):
                 return client
             time.sleep(0.05)
-    raise HostError(_absent(place, settings.root))
+    raise HostError(_absent(run_folder, settings.root))
 
 
-def _spawn(command: list[str], place: Place, limit: float) -> str | None:
+def _spawn(command: list[str], run_folder: RunFolder, limit: float) -> str | None:
     """Start a process that outlives this one and its terminal. Returns its first line; None if that does not come
     within so many seconds."""
-    with place.log.open("ab") as log:
+    with run_folder.log.open("ab") as log:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True
         )
@@ -379,10 +380,10 @@ def _spawn(command: list[str], place: Place, limit: float) -> str | None:
         return told.readline().decode(errors="replace").strip()
 
 
-def _make_private(place: Place) -> None:
+def _make_private(run_folder: RunFolder) -> None:
     try:
-        make_private(place)
-    except PlaceError as error:
+        make_private(run_folder)
+    except RunFolderError as error:
         raise HostError(str(error)) from error
 
 

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from sdterm.core.extensions.discovery import built_ins
+from sdterm.core.extensions.registry import PluginSet, plugin_set
 from sdterm.core.extensions.source import Source, digest
-from sdterm.core.registry import PluginSet, plugin_set
 from sdterm.engine.brownian import brownian_noise
 from sdterm.engine.model_sampling import DiscreteSampling
 from sdterm.hooks import (
@@ -85,7 +85,7 @@ def load_extension(path: Path | str) -> PluginSet:
 @contextmanager
 def assert_no_global_rng() -> Iterator[None]:
     """Around code that must not draw from the generators of torch, numpy or random that everybody shares."""
-    drawn = {
+    drawn: dict[str, Callable[[], object]] = {
         "torch": lambda: torch.get_rng_state().numpy().tobytes(),
         "numpy": lambda: repr(np.random.get_state(legacy=True)),
         "random": lambda: repr(random.getstate()),

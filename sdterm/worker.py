@@ -19,18 +19,18 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, BinaryIO
 
-from sdterm.core.config import Settings, Value
 from sdterm.core.extensions.loading import forget
+from sdterm.core.extensions.registry import PluginSet, plugin_set
 from sdterm.core.extensions.source import Source
 from sdterm.core.files import legible
 from sdterm.core.frames import FrameError, pack, read_frame
-from sdterm.core.library import library_of
-from sdterm.core.plan import Plan
-from sdterm.core.registry import PluginSet, plugin_set
-from sdterm.core.styles import StylesError, styles_of
+from sdterm.core.library.checkpoints import library_of
+from sdterm.core.planning.plan import Plan
+from sdterm.core.prompt.styles import StylesError, styles_of
+from sdterm.core.settings.settings import Settings, Value
 from sdterm.engine import Engine
 from sdterm.engine.failures import failure
-from sdterm.engine.job import Resume
+from sdterm.engine.run import Resume
 from sdterm.events import DEVICE_LOST, ILLEGAL_ACCESS, Event, Failed, Grid, Image, Started, Warning
 from sdterm.request import GenerationRequest, RequestError
 
@@ -38,7 +38,7 @@ HEARTBEAT = 1.0  # seconds
 EXIT_DEVICE = 70
 _PR_SET_PDEATHSIG = 1
 _NEEDED = {
-    "draw": {"job", "request", "generation", "sources", "saved", "left_out", "pause_at", "tape"},
+    "draw": {"job", "request", "bound_plugins", "sources", "saved", "skipped_images", "pause_at", "tape"},
     "saved": {"saved"},
     "load": {"model", "sources"},
     "plugins": {"sources"},
@@ -118,8 +118,8 @@ class Worker:
         resume, styles = None, None
         if plan:
             saved = {int(number): Path(path) for number, path in message["saved"].items()}
-            resume = Resume(Plan.model_validate_json(plan), saved, frozenset(message["left_out"]))
-            if changed := _changed(message["generation"], plugins):
+            resume = Resume(Plan.model_validate_json(plan), saved, frozenset(message["skipped_images"]))
+            if changed := _changed(message["bound_plugins"], plugins):
                 self._wire.event(job, Warning(code="plugins_changed", message=changed))
         else:
             try:
@@ -139,7 +139,7 @@ class Worker:
         )
         for event in events:
             self._end_if_lost(job, event)
-            bound = {"generation": plugins.identity} if isinstance(event, Started) else {}
+            bound = {"bound_plugins": plugins.identity} if isinstance(event, Started) else {}
             self._wire.event(job, event, **bound)
             if isinstance(event, Image | Grid) and not self._saved.get():
                 events.close()  # there is nowhere to put it; the tape keeps what it takes to draw it again
@@ -245,9 +245,9 @@ class Plugins:
 _DEFECT = "This is a defect of sdterm or of a plugin: `sdterm host logs` shows where."
 
 
-def _changed(generation: list[list[str]], plugins: PluginSet) -> str:
+def _changed(bound_plugins: list[list[str]], plugins: PluginSet) -> str:
     """Which plugins are not what they were when a job began, as a sentence; empty if none."""
-    names = sorted({slug for slug, _ in {(slug, digest) for slug, digest in generation} ^ set(plugins.identity)})
+    names = sorted({slug for slug, _ in {(slug, digest) for slug, digest in bound_plugins} ^ set(plugins.identity)})
     return f"Changed since the job began: {', '.join(names)}." if names else ""
 
 

@@ -15,13 +15,13 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from sdterm import Engine, GenerationRequest, PluginSet, hooks, load_plugins
-from sdterm.core.dataroot import CHECKPOINTS, EMBEDDED_MODEL
-from sdterm.core.infotext import parse
-from sdterm.core.library import Library
+from sdterm.core.extensions.registry import HOOKS, Descriptor
+from sdterm.core.infotext.grammar import parse
+from sdterm.core.infotext.read import read
+from sdterm.core.library.checkpoints import Library
+from sdterm.core.library.recognition import recognise
 from sdterm.core.names import UnknownNameError
-from sdterm.core.parameters import read
-from sdterm.core.recognition import recognise
-from sdterm.core.registry import HOOKS, Descriptor
+from sdterm.core.settings.paths import CHECKPOINTS, EMBEDDED_MODEL
 from sdterm.events import Done, Event, Failed, Image, ModelLoading, Step, Warning
 from sdterm.hooks import (
     Components,

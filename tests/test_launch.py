@@ -234,7 +234,9 @@ def clone(installed: Clone, tmp_path: Path, repo: Path) -> Clone:
 # Installing
 
 
-def test_the_first_call_makes_the_environment_says_so_and_starts_sdterm(first: tuple) -> None:
+def test_the_first_call_makes_the_environment_says_so_and_starts_sdterm(
+    first: tuple[Clone, tuple[int, str, str]],
+) -> None:
     clone, (code, out, err) = first
     arguments, prefix, _ = json.loads(out)  # stdout holds nothing but what sdterm printed
     assert code == 7, "the exit code is sdterm's"

@@ -68,7 +68,8 @@ def loop(denoise: Any, x: torch.Tensor, sigmas: torch.Tensor, callback: Any, dra
 def deaf(denoise: Any, x: torch.Tensor, sigmas: torch.Tensor, callback: Any) -> torch.Tensor:
     def hears_nothing(x: torch.Tensor, sigma: torch.Tensor) -> Denoised:
         try:
-            return denoise(x, sigma)
+            denoised: Denoised = denoise(x, sigma)
+            return denoised
         except Exception:
             return Denoised(x, None)
 

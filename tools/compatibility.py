@@ -14,14 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from sdterm import __version__, load_plugins
-from sdterm.core.parameters import KEYS, NOT_HONOURED, option_key
+from sdterm import load_plugins
+from sdterm.core.infotext.keys import KEYS, NOT_HONOURED, option_key
 from sdterm.hooks import Sampler, Scheduler
+from sdterm.version import __version__
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "compatibility.md"
 TESTS = (
-    "tests/core/test_prompt.py",
+    "tests/core/prompt/test_prompt.py",
     "tests/engine/test_conditioning.py",
     "tests/engine/test_golden.py",
     "tests/engine/test_from_infotext.py",

@@ -9,9 +9,9 @@ import click
 from sdterm import events
 from sdterm.cli import COMMANDS, sdterm
 from sdterm.cli.errors import EXIT_CODES
-from sdterm.core.config import SETTINGS
-from sdterm.core.flags import FLAGS
-from sdterm.core.naming import TOKENS
+from sdterm.core.output.naming import TOKENS
+from sdterm.core.settings.flags import FLAGS
+from sdterm.core.settings.settings import SETTINGS
 
 TARGET = Path(__file__).parents[1] / "docs" / "reference.md"
 

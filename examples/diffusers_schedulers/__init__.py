@@ -50,7 +50,8 @@ def sigma_of(scheduler: Any, t: torch.Tensor, sampling: ModelSampling) -> torch.
     scale = scheduler.scale_model_input(torch.ones(1, dtype=torch.float64), t)
     if scale.item() == 1:
         return sampling.t_to_sigma(t.reshape(1).float().cpu())
-    return (1 / scale.cpu() ** 2 - 1).sqrt().float()
+    sigma: torch.Tensor = (1 / scale.cpu() ** 2 - 1).sqrt().float()
+    return sigma
 
 
 def own_sigmas(steps: int, sampling: ModelSampling, *, offered: Offered) -> torch.Tensor:

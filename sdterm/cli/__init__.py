@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from sdterm import __version__
 from sdterm.cli.errors import EXIT_CANCELLED, EXIT_CODES, report
 from sdterm.cli.lazy import LazyGroup
 from sdterm.cli.options import flag_options
+from sdterm.version import __version__
 
 COMMANDS = {
     "generate": "Draw a prompt.",

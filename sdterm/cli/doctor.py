@@ -8,16 +8,16 @@ from dataclasses import asdict
 
 import click
 
-from sdterm import __version__
 from sdterm.cli.errors import EXIT_FAILED
+from sdterm.cli.health import Check, examine, repair
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
 from sdterm.client import HostError, RefusedError, connect
-from sdterm.core.config import Settings
-from sdterm.core.health import Check, examine, repair
-from sdterm.core.library import library_of
-from sdterm.core.names import printable
-from sdterm.core.place import PlaceError, is_held, make_private, place_of
+from sdterm.core.library.checkpoints import library_of
+from sdterm.core.settings.rundir import RunFolderError, is_held, make_private, run_folder_of
+from sdterm.core.settings.settings import Settings
+from sdterm.core.text import printable
+from sdterm.version import __version__
 
 _MARKS = {"ok": "✓", "note": "•", "bad": "✗"}
 
@@ -48,16 +48,16 @@ def doctor(context: click.Context, mend: bool, as_json: bool) -> None:
 
 def _host(settings: Settings) -> Check:
     """Whether the background process runs, and whether it could."""
-    place = place_of(settings.root)
+    run_folder = run_folder_of(settings.root)
     try:
-        make_private(place)
-    except PlaceError as error:
+        make_private(run_folder)
+    except RunFolderError as error:
         return Check("Host", "bad", str(error))
     try:
         with connect(settings, start=False) as client:
             health = client.health()
     except HostError as error:
-        if is_held(place):
+        if is_held(run_folder):
             return Check("Host", "bad", str(error), "sdterm host stop")
         return Check("Host", "ok", "not running; every command starts it when it is needed")
     except RefusedError as error:

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from sdterm.core.names import printable
+from sdterm.core.text import printable
 
 EXIT_FAILED, EXIT_USAGE, EXIT_CANCELLED = 1, 2, 130
 EXIT_CODES = {
@@ -28,20 +28,20 @@ def say(sentence: str) -> None:
 
 def report(error: Exception) -> int:
     """Tell the user what went wrong. Returns the exit code; raises again what nobody expected."""
-    from sdterm.core.catalogue import CatalogueError
-    from sdterm.core.config import ConfigError
-    from sdterm.core.dataroot import DataRootError
-    from sdterm.core.devices import DeviceNameError
     from sdterm.core.extensions import ExtensionError
-    from sdterm.core.extensions.records import RecordsError
-    from sdterm.core.language import LanguageError
-    from sdterm.core.library import ModelFileError
+    from sdterm.core.extensions.catalogue import CatalogueError
+    from sdterm.core.extensions.install.records import RecordsError
+    from sdterm.core.library.checkpoints import ModelFileError
     from sdterm.core.names import UnknownNameError
-    from sdterm.core.output import OutputFolderError
-    from sdterm.core.place import PlaceError
-    from sdterm.core.styles import StylesError
+    from sdterm.core.output.saving import OutputFolderError
+    from sdterm.core.prompt.styles import StylesError
+    from sdterm.core.settings.devices import DeviceNameError
+    from sdterm.core.settings.paths import DataRootError
+    from sdterm.core.settings.rundir import RunFolderError
+    from sdterm.core.settings.settings import ConfigError
     from sdterm.hooks import PluginError
     from sdterm.request import RequestError
+    from sdterm.tui.language import LanguageError
 
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code
@@ -67,7 +67,7 @@ def report(error: Exception) -> int:
             say(f"Error: {error}")
             return EXIT_FAILED
     refusals = (
-        ModelFileError | DataRootError | CatalogueError | PlaceError | PluginError | ExtensionError | RecordsError
+        ModelFileError | DataRootError | CatalogueError | RunFolderError | PluginError | ExtensionError | RecordsError
     )
     if isinstance(error, refusals):
         say(f"Error: {error}")

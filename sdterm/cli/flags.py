@@ -2,7 +2,7 @@
 
 import click
 
-from sdterm.core.flags import FLAGS
+from sdterm.core.settings.flags import FLAGS
 
 
 @click.command()

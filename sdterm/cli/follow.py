@@ -11,12 +11,12 @@ from types import FrameType
 
 import click
 
+from sdterm.api import ENDED, GRID, JobView, Snapshot
 from sdterm.cli.errors import EXIT_CANCELLED, EXIT_FAILED, EXIT_USAGE, say
 from sdterm.cli.output import Output
 from sdterm.client import Client, HostError, connect
-from sdterm.core.config import Settings
-from sdterm.core.jobs import ENDED, GRID, Job, Snapshot
-from sdterm.core.names import printable
+from sdterm.core.settings.settings import Settings
+from sdterm.core.text import printable
 from sdterm.events import Cancelled, Done, Event, Failed, Grid, Image, Paused
 
 _PATIENCE = 3
@@ -37,7 +37,7 @@ def follow(host: Client, job: int, output: Output, settings: Settings, *, on_int
                 for last in _events(host, job, settings, previews=output.wants_previews):
                     output.show(last)
         except _LeftError:
-            say(f"Job {job} goes on without this terminal. `sdterm attach {job}` shows it again.")
+            say(f"JobView {job} goes on without this terminal. `sdterm attach {job}` shows it again.")
             return EXIT_CANCELLED
     _notify(settings["notify"], job, last)
     match last:
@@ -82,9 +82,9 @@ def _events(host: Client, job: int, settings: Settings, *, previews: bool) -> It
         host = connect(settings)
 
 
-def _remains(host: Client, job: Job) -> Iterator[Event]:
+def _remains(host: Client, job: JobView) -> Iterator[Event]:
     """What can still be told of a job that ended long ago: its pictures, and how it ended."""
-    say(f"Job {job.id} ended as {job.state} on {datetime.fromtimestamp(job.ended or job.created):%F}.")
+    say(f"JobView {job.id} ended as {job.state} on {datetime.fromtimestamp(job.ended or job.created):%F}.")
     for picture in reversed(host.pictures(job=job.id, limit=500).pictures):
         facts = picture.model_dump(include={"width", "height", "infotext", "path"})
         facts |= {"data": b"", "suffix": Path(picture.path).suffix}

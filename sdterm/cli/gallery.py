@@ -10,12 +10,12 @@ from pathlib import Path
 
 import click
 
+from sdterm.api import Picture
 from sdterm.cli.errors import EXIT_FAILED, UsageError, say
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
 from sdterm.client import Client, connect
-from sdterm.core.jobs import Picture
-from sdterm.core.names import printable
+from sdterm.core.text import printable
 from sdterm.events import PicturesFound
 
 _SHOWN = 20

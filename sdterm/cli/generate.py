@@ -12,23 +12,23 @@ from typing import Any
 
 import click
 
+from sdterm.api import Submission
 from sdterm.cli.errors import EXIT_CANCELLED, EXIT_FAILED, EXIT_USAGE, UsageError, say
 from sdterm.cli.offered import lying, offered
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.output import Output, output_for
 from sdterm.cli.print_json import print_json
-from sdterm.core.assignment import assign
-from sdterm.core.config import NOTIFY, Settings
-from sdterm.core.dataroot import prepare as prepare_folders
+from sdterm.core.extensions.registry import PluginSet, load_plugins
 from sdterm.core.files import legible
-from sdterm.core.image_file import ImageFileError, infotext_from
-from sdterm.core.jobs import Submission
-from sdterm.core.library import Library, library_of
-from sdterm.core.output import Saving, ready, save_images, saving_of
-from sdterm.core.plan import choose
-from sdterm.core.recall import recall
-from sdterm.core.registry import PluginSet, load_plugins
-from sdterm.core.styles import Styles, styles_of
+from sdterm.core.infotext.files import ImageFileError, infotext_from
+from sdterm.core.infotext.recall import recall
+from sdterm.core.library.checkpoints import Library, library_of
+from sdterm.core.output.saving import Saving, ready, save_images, saving_of
+from sdterm.core.planning.assignment import assign
+from sdterm.core.planning.plan import choose
+from sdterm.core.prompt.styles import Styles, styles_of
+from sdterm.core.settings.paths import prepare as prepare_folders
+from sdterm.core.settings.settings import NOTIFY, Settings
 from sdterm.events import Cancelled, Event, Failed, Warning
 from sdterm.request import MAX_PROMPT, GenerationRequest, RequestError, make_request
 
@@ -80,6 +80,7 @@ from sdterm.request import MAX_PROMPT, GenerationRequest, RequestError, make_req
 @click.pass_context
 def generate(
     context: click.Context,
+    /,
     prompt: str | None,
     source: str | None,
     out: Path | None,

@@ -10,8 +10,8 @@ from sdterm.cli.errors import EXIT_FAILED, say
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
 from sdterm.client import HostError, connect, stop_host
-from sdterm.core.names import printable
-from sdterm.core.place import is_held, place_of
+from sdterm.core.settings.rundir import is_held, run_folder_of
+from sdterm.core.text import printable
 
 _LINES = 40
 
@@ -40,7 +40,7 @@ def start(context: click.Context) -> None:
 def stop(context: click.Context) -> None:
     """End the host. What it draws goes on, from where it was, when the next one starts."""
     settings = settings_of(context)
-    if not is_held(place_of(settings.root)):
+    if not is_held(run_folder_of(settings.root)):
         click.echo(printable(f"No host is running for {settings.root}."))
         return
     jobs = stop_host(settings)
@@ -83,7 +83,7 @@ def status(context: click.Context, as_json: bool) -> None:
 @click.pass_context
 def logs(context: click.Context, lines: int) -> None:
     """Show the end of the host's log."""
-    path = place_of(settings_of(context).root).log
+    path = run_folder_of(settings_of(context).root).log
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             for line in deque(file, maxlen=lines):

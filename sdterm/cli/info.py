@@ -10,11 +10,11 @@ from sdterm.cli.errors import UsageError
 from sdterm.cli.offered import offered
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
-from sdterm.core.image_file import ImageFileError, read_infotext
-from sdterm.core.infotext import parse
-from sdterm.core.library import library_of
-from sdterm.core.names import printable
-from sdterm.core.parameters import find_model, read
+from sdterm.core.infotext.files import ImageFileError, read_infotext
+from sdterm.core.infotext.grammar import parse
+from sdterm.core.infotext.read import find_model, read
+from sdterm.core.library.checkpoints import library_of
+from sdterm.core.text import printable
 
 
 @click.command()

@@ -8,9 +8,9 @@ import click
 from sdterm.cli.errors import EXIT_USAGE, UsageError, say
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
-from sdterm.core.language import LanguageFile, language_folders, languages, read_files, read_messages
-from sdterm.core.names import printable
-from sdterm.core.output import write_atomically
+from sdterm.core.files import write_atomically
+from sdterm.core.text import printable
+from sdterm.tui.language import LanguageFile, language_folders, languages, read_files, read_messages
 
 _SHOWN = 20  # texts of a kind; --json has all
 

@@ -7,10 +7,10 @@ import click
 
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
-from sdterm.core.library import CheckpointFile, ModelFileError, library_of
-from sdterm.core.names import printable
-from sdterm.core.recognition import recognise
-from sdterm.core.registry import PluginSet, load_plugins
+from sdterm.core.extensions.registry import PluginSet, load_plugins
+from sdterm.core.library.checkpoints import CheckpointFile, ModelFileError, library_of
+from sdterm.core.library.recognition import recognise
+from sdterm.core.text import printable
 from sdterm.hooks import PluginError
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from sdterm.core.catalogue import Catalogue, load_catalogue
-from sdterm.core.config import Settings
-from sdterm.core.place import place_of
+from sdterm.core.extensions.catalogue import Catalogue, load_catalogue
+from sdterm.core.settings.rundir import run_folder_of
+from sdterm.core.settings.settings import Settings
 
 if TYPE_CHECKING:
     from sdterm.client import Client
@@ -25,7 +25,7 @@ def lying(settings: Settings) -> Catalogue:
 
 def asked_of_host(settings: Settings, question: Callable[["Client"], A]) -> A | None:
     """A running host's answer; None if there is none, or if it is not the one that these settings want."""
-    if not place_of(settings.root).socket.exists():
+    if not run_folder_of(settings.root).socket.exists():
         return None
     from sdterm.client import HostError, connect  # a tenth of a second
 

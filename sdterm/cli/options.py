@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import click
 
 from sdterm.cli.errors import UsageError, say
-from sdterm.core.config import Settings, resolve
-from sdterm.core.flags import FLAGS, Flag
+from sdterm.core.settings.flags import FLAGS, Flag
+from sdterm.core.settings.settings import Settings, resolve
 
 F = TypeVar("F", bound=Callable[..., Any])
 

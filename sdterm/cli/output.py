@@ -11,9 +11,9 @@ import click
 
 from sdterm.cli.errors import say
 from sdterm.cli.print_json import print_json
-from sdterm.core.config import Settings
-from sdterm.core.dataroot import CHECKPOINTS
-from sdterm.core.output import write_atomically
+from sdterm.core.files import write_atomically
+from sdterm.core.settings.paths import CHECKPOINTS
+from sdterm.core.settings.settings import Settings
 from sdterm.events import (
     Cancelled,
     Done,

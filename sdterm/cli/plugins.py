@@ -7,8 +7,8 @@ import click
 from sdterm.cli.offered import asked_of_host, lying
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
-from sdterm.core.catalogue import Catalogue
-from sdterm.core.names import printable
+from sdterm.core.extensions.catalogue import Catalogue
+from sdterm.core.text import printable
 
 _NAMES = {"OutputSaver": ""} | dict.fromkeys(("PromptTransform", "MemoryOptimizer", "Postprocessor"), "{id}.")
 """What `--set` has before an option's name, by the kind that has the option; those of samplers: `sdterm samplers`."""

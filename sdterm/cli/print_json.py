@@ -4,7 +4,7 @@ import json
 
 import click
 
-from sdterm.core.names import is_obeyed
+from sdterm.core.text import is_obeyed
 
 
 def print_json(text: str) -> None:

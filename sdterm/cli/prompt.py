@@ -14,14 +14,14 @@ from sdterm.cli.generate import standard_input
 from sdterm.cli.offered import offered
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
-from sdterm.core.dataroot import EMBEDDINGS, HYPERNETWORKS, LORAS
-from sdterm.core.library import Library, ModelFileError, file_stems, library_of
-from sdterm.core.names import printable
+from sdterm.core.extensions.registry import load_plugins
+from sdterm.core.library.checkpoints import Library, ModelFileError, file_stems, library_of
+from sdterm.core.library.recognition import recognise
+from sdterm.core.prompt.analysis import PromptAnalysis, Row, Variant, read_prompt
 from sdterm.core.prompt.emphasis import BREAK
 from sdterm.core.prompt.lint import Lint
-from sdterm.core.prompt.reading import Reading, Row, Variant, read_prompt
-from sdterm.core.recognition import recognise
-from sdterm.core.registry import load_plugins
+from sdterm.core.settings.paths import EMBEDDINGS, HYPERNETWORKS, LORAS
+from sdterm.core.text import printable
 from sdterm.hooks import ModelFamily, PluginError
 from sdterm.request import make_request
 
@@ -39,7 +39,7 @@ _WIDE = 72  # characters of a text on one line
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @flag_options
 @click.pass_context
-def prompt(context: click.Context, text: str, as_json: bool, model: str | None, **given: Any) -> None:
+def prompt(context: click.Context, /, text: str, as_json: bool, model: str | None, **given: Any) -> None:
     """Show how TEXT ("-" reads it from standard input) is read: its tree, the text of every step, weights, tokens, and
     what does not do what it looks like. Nothing is drawn.
     """
@@ -82,7 +82,7 @@ def _family(library: Library, model: str | None) -> ModelFamily | None:
     return family if family.tokenize and not match.refusal else None
 
 
-def _lines(title: str, reading: Reading, unit: str) -> Iterator[str]:
+def _lines(title: str, reading: PromptAnalysis, unit: str) -> Iterator[str]:
     """The report, line by line."""
     yield f"{title}:"
     for tag in reading.networks[:_MANY]:

@@ -2,12 +2,12 @@
 
 import click
 
+from sdterm.api import ENDED, STATES, JobView, Retry, State
 from sdterm.cli.errors import UsageError
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
 from sdterm.client import Client, connect
-from sdterm.core.jobs import ENDED, STATES, Job, Retry, State
-from sdterm.core.names import printable
+from sdterm.core.text import printable
 
 _SHOWN = 20  # jobs of each state that a plain listing shows
 _RECENT = 5  # ended jobs that a plain listing shows
@@ -24,7 +24,7 @@ def queue(context: click.Context, everything: bool, as_json: bool) -> None:
     if context.invoked_subcommand:
         return
     with connect(settings_of(context)) as host:
-        jobs: list[Job] = []
+        jobs: list[JobView] = []
         for state in STATES:
             if state not in ENDED:
                 jobs += _every(host, [state]) if everything else host.jobs([state], limit=_SHOWN).jobs
@@ -57,7 +57,7 @@ def pause(context: click.Context, job: int | None, at_step: int | None) -> None:
             click.echo("Nothing new begins until `sdterm queue resume`.")
         else:
             host.pause(job, at_step)
-            click.echo(f"Job {job} will wait{f' at step {at_step}' if at_step else ''}.")
+            click.echo(f"JobView {job} will wait{f' at step {at_step}' if at_step else ''}.")
 
 
 @queue.command()
@@ -74,7 +74,7 @@ def resume(context: click.Context, job: int | None, images: str | None, pause_at
             click.echo("The queue goes on.")
         else:
             host.resume(job, None if images is None else _numbers(images), pause_at)
-            click.echo(f"Job {job} goes on. `sdterm attach {job}` shows it.")
+            click.echo(f"JobView {job} goes on. `sdterm attach {job}` shows it.")
 
 
 @queue.command()
@@ -99,7 +99,7 @@ def retry(
             memory = (*host.job(known).request.memory, *optimize) if optimize else None
             host.retry(known, Retry(batch_size=batch, memory=memory))
     for known in jobs:
-        click.echo(f"Job {known} is tried again. `sdterm attach {known}` shows it.")
+        click.echo(f"JobView {known} is tried again. `sdterm attach {known}` shows it.")
 
 
 @queue.command()
@@ -115,10 +115,10 @@ def move(context: click.Context, job: int, before: int | None, first: bool) -> N
             waiting = host.jobs(["queued"], limit=1).jobs
             before = waiting[0].id if waiting else None
         host.move(job, before)
-    click.echo(f"Job {job} is now {'first' if first else f'before job {before}' if before else 'last'}.")
+    click.echo(f"JobView {job} is now {'first' if first else f'before job {before}' if before else 'last'}.")
 
 
-def _every(host: Client, states: "list[State] | tuple[State, ...]") -> list[Job]:
+def _every(host: Client, states: "list[State] | tuple[State, ...]") -> list[JobView]:
     page = host.jobs(states, limit=500)
     jobs = list(page.jobs)
     while page.next:
@@ -127,7 +127,7 @@ def _every(host: Client, states: "list[State] | tuple[State, ...]") -> list[Job]
     return jobs
 
 
-def _line(job: Job) -> str:
+def _line(job: JobView) -> str:
     progress = job.progress
     where = f"step {progress.step}/{progress.steps}" if progress else job.reason.message if job.reason else ""
     return f"{job.id:>5}  {job.state:<9}  {job.done:>3}/{job.images:<3}  {job.prompt[:60]}  {where}".rstrip()

@@ -5,8 +5,8 @@ import click
 from sdterm.cli.offered import offered
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
-from sdterm.core.catalogue import Offer
-from sdterm.core.names import printable
+from sdterm.core.extensions.catalogue import Offer
+from sdterm.core.text import printable
 
 
 @click.command()

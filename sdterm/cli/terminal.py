@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from sdterm.cli.output import duration, sentences
 from sdterm.cli.picture import in_half_blocks, show_picture
-from sdterm.core.names import printable
+from sdterm.core.text import printable
 from sdterm.events import Event, Image, ModelLoading, Preview, Queued, Step
 from sdterm.tui.picture.support import Support
 

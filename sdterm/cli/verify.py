@@ -8,19 +8,20 @@ from typing import Any
 
 import click
 
+from sdterm.cli.comparison import compare
 from sdterm.cli.errors import UsageError
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
-from sdterm.core.comparison import compare
-from sdterm.core.config import Settings
-from sdterm.core.dataroot import prepare as prepare_folders
-from sdterm.core.image_file import ImageFileError, image_format, read_infotext, read_pixels
-from sdterm.core.infotext import parse
-from sdterm.core.library import library_of
-from sdterm.core.names import UnknownNameError, printable
-from sdterm.core.parameters import find_model, read
-from sdterm.core.record import Record, changes
-from sdterm.core.registry import PluginSet, load_plugins
+from sdterm.core.extensions.registry import PluginSet, load_plugins
+from sdterm.core.infotext.files import ImageFileError, image_format, read_infotext, read_pixels
+from sdterm.core.infotext.grammar import parse
+from sdterm.core.infotext.read import find_model, read
+from sdterm.core.infotext.record import Provenance, changes
+from sdterm.core.library.checkpoints import library_of
+from sdterm.core.names import UnknownNameError
+from sdterm.core.settings.paths import prepare as prepare_folders
+from sdterm.core.settings.settings import Settings
+from sdterm.core.text import printable
 from sdterm.events import Failed, Image, Warning
 from sdterm.request import GenerationRequest, make_request
 
@@ -78,7 +79,7 @@ def verify(context: click.Context, image: Path, as_json: bool) -> None:
     context.exit(0 if identical else EXIT_DIFFERENT)
 
 
-def _how(record: Record, found_format: str, plugins: PluginSet) -> dict[str, Any]:
+def _how(record: Provenance, found_format: str, plugins: PluginSet) -> dict[str, Any]:
     """The fields that say how, as they were when the image was made, where it tells. An image without a record was
     saved in its format's usual way."""
     known = {"format": record.format, "format_options": dict(record.format_options)} if record.format else {}
@@ -90,7 +91,7 @@ def _how(record: Record, found_format: str, plugins: PluginSet) -> dict[str, Any
     return {"format": found_format.lower(), "precision": precision, "memory": record.memory} | known
 
 
-def _together(record: Record, fields: dict[str, Any]) -> dict[str, Any]:
+def _together(record: Provenance, fields: dict[str, Any]) -> dict[str, Any]:
     """The fields of the batch that the image was one of: drawn alone it would differ in a few last bits."""
     which, many = record.place
     counted = "variation_seed" if fields.get("variation_strength") else "seed"

@@ -1,14 +1,12 @@
 """Finding things by the names people type: labels, ids, aliases, whatever the case."""
 
 import difflib
-import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TypeVar
 
-T = TypeVar("T")
+from sdterm.core.text import printable
 
-_JOINERS = "\u200c\u200d"
-_MOST_MARKS = 10  # on one letter, one above the other; no language has so many
+T = TypeVar("T")
 
 
 class UnknownNameError(LookupError):
@@ -49,30 +47,6 @@ def find(kind: str, name: str, items: Mapping[str, T], *, more: str = "") -> T:
     raise UnknownNameError(f"There is no {kind} named {printable(name)!r}.{hint}{more}", kind, name)
 
 
-def printable(text: str, limit: int = 200) -> str:
-    """`text` without what a terminal would obey, what would reorder a line, and piles of marks on one letter; cut to
-    `limit` characters."""
-    clean = "".join(_harmless(text))
-    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
-
-
-def _harmless(text: str) -> Iterator[str]:
-    marks = 0
-    for character in text:
-        if character in _JOINERS or unicodedata.category(character) in ("Mn", "Me"):
-            marks += 1
-            if marks <= _MOST_MARKS + 1:
-                yield character if marks <= _MOST_MARKS else "…"
-        else:
-            marks = 0
-            yield "�" if is_obeyed(character) else character
-
-
 def _listed(names: list[str]) -> str:
     *first, last = [repr(printable(name)) for name in names]
     return ", ".join(first) + f" or {last}" if first else last
-
-
-def is_obeyed(character: str) -> bool:
-    """Controls, bidirectional overrides, line separators, surrogates; not the joiners inside emoji and scripts."""
-    return unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"} and character not in _JOINERS

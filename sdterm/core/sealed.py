@@ -5,8 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sdterm.core.files import regular
-from sdterm.core.output import write_atomically
+from sdterm.core.files import regular, write_atomically
 
 
 def write_sealed(path: Path, content: Any) -> None:

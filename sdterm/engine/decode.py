@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from sdterm.core.registry import ContractError
+from sdterm.core.extensions.registry import ContractError
 from sdterm.hooks import Components
 
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import torch
 
-from sdterm.core.registry import ContractError
+from sdterm.core.extensions.registry import ContractError
 from sdterm.engine.conditioning import Conditioner, Part
 from sdterm.hooks import Components, Denoised, ModelSampling
 from sdterm.request import GenerationRequest

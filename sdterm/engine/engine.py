@@ -16,23 +16,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sdterm.core.additions import asked_for
-from sdterm.core.dataroot import EMBEDDINGS, data_root
-from sdterm.core.library import Library, file_stems
-from sdterm.core.names import printable
-from sdterm.core.parameters import image_infotext
-from sdterm.core.plan import Choices, Plan, choose, choose_again, prepare
+from sdterm.core.extensions.registry import ContractError, Descriptor, PluginSet
+from sdterm.core.infotext.write import image_infotext
+from sdterm.core.library.checkpoints import Library, file_stems
+from sdterm.core.planning.additions import asked_for
+from sdterm.core.planning.plan import Choices, Plan, choose, choose_again, prepare
 from sdterm.core.prompt.embeddings import find_embeddings
 from sdterm.core.prompt.networks import extract
-from sdterm.core.registry import ContractError, Descriptor, PluginSet
-from sdterm.core.styles import Styles
+from sdterm.core.prompt.styles import Styles
+from sdterm.core.settings.paths import EMBEDDINGS, data_root
+from sdterm.core.text import printable
 from sdterm.engine.decode import BlackImageError, decode_image
 from sdterm.engine.device import memory_use, pick_device, pick_dtype, reset_peak, set_deterministic
 from sdterm.engine.failures import blamed, failure
 from sdterm.engine.faults import Faults
 from sdterm.engine.grid import Cell, emit_grid, makes_grid
 from sdterm.engine.isolation import isolated
-from sdterm.engine.job import Job, Resume, encoded, header, record_of, recorded_seeds
 from sdterm.engine.loading import (
     Model,
     Optimizer,
@@ -40,13 +39,14 @@ from sdterm.engine.loading import (
     UndoError,
     can_switch,
     choose_optimizers,
-    left_out,
     load_model,
+    skipped_warning,
     with_optimizers,
 )
 from sdterm.engine.postprocess import postprocessed
 from sdterm.engine.preview import colours
 from sdterm.engine.recorder import CancelledError, NonFiniteError, PausedError
+from sdterm.engine.run import Resume, Run, encoded, header, record_of, recorded_seeds
 from sdterm.engine.sample import Progress, in_the_network, noise_levels, paused_previews, sample_batch
 from sdterm.engine.schedule import run_sigmas
 from sdterm.engine.tape import Tape
@@ -196,7 +196,7 @@ class Engine:
         tape: Path | None,
         resume: Resume | None,
         emit: Callable[[Event], None],
-    ) -> Job:
+    ) -> Run:
         """Everything before the first step: names, plan, weights, sigmas, tape."""
         began = time.perf_counter()
         self._at("prepare")
@@ -230,7 +230,7 @@ class Engine:
         if opened.mismatch:
             changed = ", ".join(opened.mismatch)
             emit(Warning(code="tape_restarted", message=f"The tape was made with another {changed}: starting again."))
-        return Job(
+        return Run(
             request,
             plugins,
             choices,
@@ -241,7 +241,7 @@ class Engine:
             dtype,
             began,
             saved=resume.saved if resume else dict.fromkeys(opened.finished()),
-            left_out=resume.left_out if resume else frozenset(),
+            skipped_images=resume.skipped_images if resume else frozenset(),
             on_call=self._count,
             faults=faults,
         )
@@ -285,7 +285,7 @@ class Engine:
             except OptimizerError as error:
                 if error.optimizer in asked_for(MemoryOptimizer, request, plugins):
                     raise
-                faults.tell(left_out(error), emit)
+                faults.tell(skipped_warning(error), emit)
                 optimizers = tuple(optimizer for optimizer in optimizers if optimizer.of is not error.optimizer)
 
     def _load(
@@ -327,7 +327,7 @@ class Engine:
 
     def _draw(
         self,
-        job: Job,
+        job: Run,
         cancel: threading.Event,
         pause_at: int | None,
         previews: bool,
@@ -379,7 +379,7 @@ class Engine:
 
     def _sample(
         self,
-        job: Job,
+        job: Run,
         batch: Sequence[int],
         cancel: threading.Event,
         pause_at: int | None,
@@ -408,7 +408,7 @@ class Engine:
         return sample_batch(job, model, batch, cancel, pause_at, progress, emit)
 
     def _finish(
-        self, job: Job, index: int, latents: torch.Tensor, emit: Callable[[Event], None]
+        self, job: Run, index: int, latents: torch.Tensor, emit: Callable[[Event], None]
     ) -> tuple[Image, NDArray[Any]]:
         """Latents [C, h, w] → the encoded image and its pixels."""
         image = job.plan.images[index]
@@ -435,7 +435,7 @@ class Engine:
         )
         return finished, pixels
 
-    def _frames(self, job: Job, index: int) -> NDArray[Any]:
+    def _frames(self, job: Run, index: int) -> NDArray[Any]:
         """What the network made of an image in each of its calls, uint8 [T, h, w, 3]. Raises PluginFailure if there
         was none."""
         assert self._model
@@ -446,7 +446,7 @@ class Engine:
         return np.stack(frames)
 
     def _decode(
-        self, job: Job, latents: torch.Tensor, emit: Callable[[Event], None]
+        self, job: Run, latents: torch.Tensor, emit: Callable[[Event], None]
     ) -> tuple[NDArray[Any], torch.dtype]:
         """An image, and the precision in which it was decoded. One that half precision makes black or impossible is
         decoded again by the VAE in float32, by itself: its batch and those after it stay as they are."""

@@ -4,9 +4,9 @@ from errno import EDQUOT, ENOSPC
 
 import torch
 
-from sdterm.core.library import ModelFileError
+from sdterm.core.library.checkpoints import ModelFileError
 from sdterm.core.names import UnknownNameError
-from sdterm.core.styles import StylesError
+from sdterm.core.prompt.styles import StylesError
 from sdterm.engine.decode import BlackImageError
 from sdterm.engine.recorder import NonFiniteError
 from sdterm.engine.tape import TapeError

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sdterm.core.image_file import ImageFileError, read_infotext, read_pixels
-from sdterm.engine.job import Job, encoded
+from sdterm.core.infotext.files import ImageFileError, read_infotext, read_pixels
+from sdterm.engine.run import Run, encoded
 from sdterm.events import Event, Grid, Warning
 from sdterm.hooks import PluginError
 
@@ -44,9 +44,9 @@ def layout(count: int) -> tuple[int, int]:
     return rows, math.ceil(count / rows)
 
 
-def makes_grid(job: Job, emit: Callable[[Event], None]) -> bool:
+def makes_grid(job: Run, emit: Callable[[Event], None]) -> bool:
     """Whether a grid is asked for and possible; a warning says why not."""
-    count = len(job.plan.images) - len(job.left_out)
+    count = len(job.plan.images) - len(job.skipped_images)
     if not job.request.grid or count < 2:
         return False
     rows, columns = layout(count)
@@ -62,11 +62,11 @@ def makes_grid(job: Job, emit: Callable[[Event], None]) -> bool:
     return False
 
 
-def emit_grid(job: Job, drawn: Mapping[int, Cell], emit: Callable[[Event], None]) -> None:
+def emit_grid(job: Run, drawn: Mapping[int, Cell], emit: Callable[[Event], None]) -> None:
     """The grid of a finished job, from what was drawn now and the files of what was before. The images are what
     matters: what prevents it is a warning."""
     try:
-        saved = {index: _read(path) for index, path in job.saved.items() if path and index not in job.left_out}
+        saved = {index: _read(path) for index, path in job.saved.items() if path and index not in job.skipped_images}
         cells = [cell for _, cell in sorted({**saved, **drawn}.items())]
         grid, infotext = image_grid([cell.pixels for cell in cells]), cells[0].infotext
         file = encoded(job, grid, lambda saver, faults: infotext, lambda: grid[None][:0], emit)

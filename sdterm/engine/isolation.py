@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sdterm.core.registry import ContractError, Descriptor
+from sdterm.core.extensions.registry import ContractError, Descriptor
 from sdterm.hooks import Components, MemoryOptimizer, ModelFamily, PromptTransform, Sampler, Scheduler
 
 _DRAWING = (PromptTransform, Sampler, Scheduler)

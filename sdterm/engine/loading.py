@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from sdterm.core.additions import asked_for, options_of
-from sdterm.core.library import CheckpointFile, ModelFileError
-from sdterm.core.plan import Choices
-from sdterm.core.registry import ContractError, PluginSet
+from sdterm.core.extensions.registry import ContractError, PluginSet
+from sdterm.core.library.checkpoints import CheckpointFile, ModelFileError
+from sdterm.core.planning.additions import asked_for, options_of
+from sdterm.core.planning.plan import Choices
 from sdterm.engine.conditioning import Conditioner
 from sdterm.engine.failures import blamed
 from sdterm.engine.isolation import Untouched, random_numbers_kept
@@ -77,14 +77,14 @@ def choose_optimizers(
             with plugins.guard(optimizer):
                 usable, _ = optimizer.supports(device)
         except PluginError as error:
-            refused.append(left_out(error))
+            refused.append(skipped_warning(error))
         else:
             if usable:
                 chosen[optimizer.group] = optimizer
     return tuple(Optimizer(each, options_of(each, options)) for each in chosen.values()), tuple(refused)
 
 
-def left_out(error: PluginError) -> Warning:
+def skipped_warning(error: PluginError) -> Warning:
     """Of an optimizer that nobody asked for and that failed: the picture is drawn without."""
     return Warning(code="optimizer_skipped", message=f"{error} Going on without it.", source=blamed(error))
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 
-from sdterm.core.plan import ImagePlan
+from sdterm.core.planning.plan import ImagePlan
 from sdterm.engine import philox
 from sdterm.hooks import Noise
 from sdterm.request import GenerationRequest

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sdterm.core.additions import asked_for, options_of
-from sdterm.core.plan import ImagePlan
-from sdterm.engine.job import Job
+from sdterm.core.planning.additions import asked_for, options_of
+from sdterm.core.planning.plan import ImagePlan
+from sdterm.engine.run import Run
 from sdterm.hooks import Postprocessor
 
 
-def postprocessed(job: Job, image: ImagePlan, pixels: NDArray[Any]) -> NDArray[Any]:
+def postprocessed(job: Run, image: ImagePlan, pixels: NDArray[Any]) -> NDArray[Any]:
     """An image, uint8 [H, W, 3], after the postprocessors that were asked for. Raises PluginError if one fails."""
     asked = asked_for(Postprocessor, job.request, job.plugins)
     for postprocessor in sorted(asked, key=lambda postprocessor: postprocessor.order):

@@ -9,7 +9,7 @@ from queue import Queue
 
 import torch
 
-from sdterm.core.registry import ContractError
+from sdterm.core.extensions.registry import ContractError
 from sdterm.engine.denoiser import Network
 from sdterm.engine.tape import Row, Tape, checksum
 from sdterm.hooks import Denoised
@@ -57,7 +57,7 @@ class _StepDone:
     step: int
 
 
-class Recorder:
+class TapeRecorder:
     """The `denoise` and `callback` of one batch, between sampler and network.
 
     Finished calls are handed to a thread as they are, still on the device. That thread waits for them, looks for

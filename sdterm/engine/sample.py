@@ -6,18 +6,18 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
-from sdterm.core.plan import ImagePlan
+from sdterm.core.extensions.registry import ContractError, PluginSet
+from sdterm.core.planning.plan import ImagePlan
 from sdterm.core.prompt.networks import extract
-from sdterm.core.registry import ContractError, PluginSet
 from sdterm.engine.brownian import brownian_noise
 from sdterm.engine.denoiser import guided_denoiser
 from sdterm.engine.isolation import no_random_numbers
-from sdterm.engine.job import Job
 from sdterm.engine.loading import Model
 from sdterm.engine.model_sampling import DiscreteSampling
 from sdterm.engine.noise import batch_noise
 from sdterm.engine.preview import preview_jpeg
-from sdterm.engine.recorder import MisuseError, NonFiniteError, Recorder, kind_of
+from sdterm.engine.recorder import MisuseError, NonFiniteError, TapeRecorder, kind_of
+from sdterm.engine.run import Run
 from sdterm.events import Event, Preview, Resumed, Step, Warning
 from sdterm.hooks import Denoised, MemoryOptimizer, ModelFamily, ModelSampling, Noise, Sampler
 from sdterm.request import GenerationRequest
@@ -38,7 +38,7 @@ def noise_levels(request: GenerationRequest, sampler: Sampler, plugins: PluginSe
 
 
 def sample_batch(
-    job: Job,
+    job: Run,
     model: Model,
     batch: Sequence[int],
     cancel: threading.Event,
@@ -85,7 +85,7 @@ def sample_batch(
         with job.plugins.guard(suspect), no_random_numbers(components.device):
             return network(x, sigma, call)
 
-    recorder = Recorder(
+    recorder = TapeRecorder(
         guarded,
         job.tape,
         batch,
@@ -113,7 +113,7 @@ def sample_batch(
     return latents
 
 
-def _sampled(job: Job, recorder: Recorder, x: torch.Tensor, noise: Noise, levels: ModelSampling) -> torch.Tensor:
+def _sampled(job: Run, recorder: TapeRecorder, x: torch.Tensor, noise: Noise, levels: ModelSampling) -> torch.Tensor:
     """What the sampler makes of x [B, C, h, w]. Raises what the recorder raises, or that the sampler failed."""
     sampler, kind = job.choices.sampler, (x.shape, x.dtype, x.device)
     try:
@@ -138,21 +138,21 @@ def _sampled(job: Job, recorder: Recorder, x: torch.Tensor, noise: Noise, levels
     return latents
 
 
-def in_the_network(job: Job, model: Model) -> ModelFamily | MemoryOptimizer:
+def in_the_network(job: Run, model: Model) -> ModelFamily | MemoryOptimizer:
     """Whose an error in the network is, as long as its own line does not say it: the family's, unless somebody else's
     optimizer changed that."""
     foreign = (each.of for each in reversed(model.optimizers) if job.plugins.is_foreign(each.of))
     return next(foreign, job.choices.family)
 
 
-def paused_previews(job: Job, model: Model, batch: Sequence[int], step: int) -> Iterator[Preview]:
+def paused_previews(job: Run, model: Model, batch: Sequence[int], step: int) -> Iterator[Preview]:
     """What each image of a batch looks like where it stands: who paused it may want to choose."""
     for index in batch:
         if row := job.tape.row(index, job.tape.recorded(index) - 1):
             yield Preview(index=index, step=step, data=preview_jpeg(row.result.x0, model.components.latent_rgb))
 
 
-def _start_scale(job: Job) -> torch.Tensor | float:
+def _start_scale(job: Run) -> torch.Tensor | float:
     """What pure noise is multiplied by."""
     if job.choices.sampler.start == "unit":
         return 1.0
@@ -165,7 +165,7 @@ class Progress:
     """Reports where a batch is: a step event each time, a preview now and then, and what came from the tape."""
 
     def __init__(
-        self, job: Job, images: Sequence[int], batch: int, batches: int, previews: bool, emit: Callable[[Event], None]
+        self, job: Run, images: Sequence[int], batch: int, batches: int, previews: bool, emit: Callable[[Event], None]
     ) -> None:
         self._images, self._previews, self._emit = images, previews, emit
         self._place = {"batch": batch, "batches": batches, "steps": len(job.sigmas) - 1}

@@ -2,8 +2,8 @@
 
 import torch
 
-from sdterm.core.plan import Choices, Plan
-from sdterm.core.registry import ContractError, PluginSet
+from sdterm.core.extensions.registry import ContractError, PluginSet
+from sdterm.core.planning.plan import Choices, Plan
 from sdterm.engine.recorder import kind_of
 from sdterm.hooks import ModelSampling
 

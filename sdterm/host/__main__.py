@@ -1,4 +1,4 @@
-"""`python -m sdterm.host SETTINGS`: the host process. One per place: who holds the lock is the host.
+"""`python -m sdterm.host SETTINGS`: the host process. One per run folder: who holds the lock is the host.
 
 SETTINGS (JSON) are what the client that starts it was told on its command line. The first line on standard output says
 what came of it: `ready`, `taken` (another host is there), or `failed` and why.
@@ -13,10 +13,10 @@ import os
 import signal
 import sys
 
-from sdterm.core.config import ConfigError, Settings, resolve
-from sdterm.core.dataroot import DataRootError, prepare
-from sdterm.core.devices import DeviceNameError
-from sdterm.core.place import Lock, Place, PlaceError, make_private, place_of, take
+from sdterm.core.settings.devices import DeviceNameError
+from sdterm.core.settings.paths import DataRootError, prepare
+from sdterm.core.settings.rundir import Lock, RunFolder, RunFolderError, make_private, run_folder_of, take
+from sdterm.core.settings.settings import ConfigError, Settings, resolve
 from sdterm.host.api import make_app
 from sdterm.host.child import end_strays
 from sdterm.host.database import UnusableDatabaseError
@@ -36,27 +36,27 @@ def main() -> None:
     try:
         settings = resolve({"the command line": given}, os.environ)
         prepare(settings.root)
-        place = place_of(settings.root)
-        make_private(place)
-        lock = take(place)
+        run_folder = run_folder_of(settings.root)
+        make_private(run_folder)
+        lock = take(run_folder)
         if not lock:
             _say("taken")
             return
         try:
-            _detach(place)
+            _detach(run_folder)
             _serve(settings, lock)
         finally:
             lock.release()
-    except (ConfigError, DataRootError, PlaceError, UnusableDatabaseError, DeviceNameError, OSError) as error:
+    except (ConfigError, DataRootError, RunFolderError, UnusableDatabaseError, DeviceNameError, OSError) as error:
         _say(f"failed {error}")
         sys.exit(1)
 
 
 def _serve(settings: Settings, lock: Lock) -> None:
-    home = Home(settings, lock.place)
+    home = Home(settings, lock.run_folder)
     try:
         app = make_app(home, lambda: setattr(server, "should_exit", True))
-        server = Server(app, lock.place.socket, ready=lambda: _ready(lock.place), ending=home.log.close)
+        server = Server(app, lock.run_folder.socket, ready=lambda: _ready(lock.run_folder), ending=home.log.close)
         home.recover()
         asyncio.run(_run(home, lock, server))
     finally:
@@ -65,7 +65,7 @@ def _serve(settings: Settings, lock: Lock) -> None:
 
 async def _run(home: Home, lock: Lock, server: Server) -> None:
     """Serve and draw until told to stop."""
-    strays = asyncio.create_task(end_strays(home.place.folder))
+    strays = asyncio.create_task(end_strays(home.run_folder.folder))
     await home.look_for_lost_pictures()
     serving = asyncio.create_task(server.run_on_socket())
     others = [
@@ -84,24 +84,24 @@ async def _run(home: Home, lock: Lock, server: Server) -> None:
     for task in (*others, watching):
         task.cancel()
     for error in await asyncio.gather(strays, serving, *others, watching, return_exceptions=True):
-        if isinstance(error, PlaceError):
+        if isinstance(error, RunFolderError):
             _log.error("the host ends: %s What it was drawing goes on with the next one.", error)
         elif isinstance(error, Exception):
             _log.error("ended by %r", error, exc_info=error)
 
 
-def _ready(place: Place) -> None:
-    _log.info("ready: %s", place.socket)
+def _ready(run_folder: RunFolder) -> None:
+    _log.info("ready: %s", run_folder.socket)
     _say("ready")
 
 
-def _detach(place: Place) -> None:
+def _detach(run_folder: RunFolder) -> None:
     """Let go of the terminal that started this: neither its end nor a logout's hang-up reaches the host."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    handler = logging.handlers.RotatingFileHandler(place.log, maxBytes=_LOG_BYTES, backupCount=1, encoding="utf-8")
+    handler = logging.handlers.RotatingFileHandler(run_folder.log, maxBytes=_LOG_BYTES, backupCount=1, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
     handler.addFilter(Repeats())
-    place.log.chmod(0o600)
+    run_folder.log.chmod(0o600)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     os.chdir("/")

@@ -15,17 +15,14 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sdterm import __version__
-from sdterm.core.catalogue import Catalogue, CatalogueError
-from sdterm.core.files import legible
-from sdterm.core.jobs import (
+from sdterm.api import (
     Extension,
     FieldError,
     Health,
     Identifier,
-    Job,
     JobDetails,
     JobPage,
+    JobView,
     Model,
     ModelName,
     Move,
@@ -44,16 +41,20 @@ from sdterm.core.jobs import (
     Submission,
     Words,
 )
-from sdterm.core.names import UnknownNameError, printable
-from sdterm.core.output import OutputFolderError
-from sdterm.core.styles import StylesError
+from sdterm.core.extensions.catalogue import Catalogue, CatalogueError
+from sdterm.core.files import legible
+from sdterm.core.names import UnknownNameError
+from sdterm.core.output.saving import OutputFolderError
+from sdterm.core.prompt.styles import StylesError
+from sdterm.core.text import printable
 from sdterm.host.database import is_full
 from sdterm.host.home import Home
-from sdterm.host.jobs import UnknownJobError, WrongStateError
 from sdterm.host.pictures import UnknownPictureError
+from sdterm.host.queue import UnknownJobError, WrongStateError
 from sdterm.host.threads import SlowDiskError
 from sdterm.host.thumbnail import ThumbnailError
 from sdterm.request import GenerationRequest, RequestError, request_error
+from sdterm.version import __version__
 
 _log = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
         return home.health()
 
     @router.post("/jobs", status_code=201)
-    async def submit(submission: Submission) -> Job:
+    async def submit(submission: Submission) -> JobView:
         """Queue a job. Names are looked up and the folder is tried first."""
         await home.check(submission)
         saving = submission.saving or home.saving()
@@ -103,7 +104,7 @@ def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
         limit: Limit = 50,
         cursor: Cursor = None,
     ) -> JobPage:
-        """Jobs, the newest first; `state=queued` alone: in the order of the queue."""
+        """JobQueue, the newest first; `state=queued` alone: in the order of the queue."""
         return home.page(state, limit, cursor)
 
     @router.get("/jobs/{job}")
@@ -112,7 +113,7 @@ def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
         return home.details(job)
 
     @router.post("/jobs/{job}/cancel")
-    async def cancel(job: Identifier) -> Job:
+    async def cancel(job: Identifier) -> JobView:
         """Stop a job for good; finished images stay."""
         if home.jobs.cancel(job):
             await home.dispatcher.stop_job(job)
@@ -120,28 +121,28 @@ def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
         return home.job(job)
 
     @router.post("/jobs/{job}/pause")
-    async def pause(job: Identifier, how: Stop | None = None) -> Job:
+    async def pause(job: Identifier, how: Stop | None = None) -> JobView:
         """Stop a job so that it can go on: now, or when each image is at a step."""
         if home.jobs.pause(job, how.at_step if how else None):
             await home.dispatcher.stop_job(job)
         return home.job(job)
 
     @router.post("/jobs/{job}/resume")
-    async def resume(job: Identifier, how: Resumption | None = None) -> Job:
+    async def resume(job: Identifier, how: Resumption | None = None) -> JobView:
         """Go on with a paused job, or with some of its images."""
         home.jobs.resume(job, how or Resumption())
         home.dispatcher.wake()
         return home.job(job)
 
     @router.post("/jobs/{job}/retry")
-    async def retry(job: Identifier, how: Retry | None = None) -> Job:
+    async def retry(job: Identifier, how: Retry | None = None) -> JobView:
         """Try a failed job again, from where it was; perhaps computed in another way, which leaves its images."""
         await home.retry(job, how or Retry())
         home.dispatcher.wake()
         return home.job(job)
 
     @router.post("/jobs/{job}/move")
-    async def move(job: Identifier, where: Move) -> Job:
+    async def move(job: Identifier, where: Move) -> JobView:
         """Put a queued job elsewhere in the queue."""
         home.jobs.move(job, where.before)
         return home.job(job)

@@ -7,13 +7,14 @@ from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
 
-from sdterm.core.config import Settings
+from sdterm.api import FieldError, Model
+from sdterm.core.extensions.registry import PluginSet, load_plugins
 from sdterm.core.files import legible
-from sdterm.core.jobs import FieldError, Model
-from sdterm.core.library import CheckpointFile, Library, ModelFileError, library_of
-from sdterm.core.names import UnknownNameError, printable
-from sdterm.core.recognition import Recognition, recognise, recognition
-from sdterm.core.registry import PluginSet, load_plugins
+from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileError, library_of
+from sdterm.core.library.recognition import Recognition, recognise, recognition
+from sdterm.core.names import UnknownNameError
+from sdterm.core.settings.settings import Settings
+from sdterm.core.text import printable
 from sdterm.events import ModelHashed, Warning
 from sdterm.hooks import ModelFamily, PluginError
 from sdterm.host.log import EventLog

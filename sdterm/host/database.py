@@ -10,8 +10,8 @@ from errno import EDQUOT, ENOSPC
 from importlib.resources import files
 from pathlib import Path
 
-from sdterm.core.gallery_filter import fact
-from sdterm.core.health import on_network
+from sdterm.core.file_systems import on_network
+from sdterm.host.gallery_filter import fact
 
 MIGRATIONS = ("schema.sql", "facts.sql", "found.sql")
 """The files that bring a database from version k to k + 1."""

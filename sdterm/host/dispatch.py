@@ -14,15 +14,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sdterm.core.catalogue import CatalogueError
-from sdterm.core.config import Settings
+from sdterm.api import GRID, JobDetails, Progress, Resumption, WorkerView
+from sdterm.core.extensions.catalogue import CatalogueError
 from sdterm.core.extensions.source import Source
 from sdterm.core.files import legible
-from sdterm.core.jobs import GRID, JobDetails, Progress, Resumption, WorkerView
-from sdterm.core.names import printable
-from sdterm.core.naming import NameFacts
-from sdterm.core.output import save_grid, save_image, unwritable
-from sdterm.core.place import Place
+from sdterm.core.output.naming import NameFacts
+from sdterm.core.output.saving import save_grid, save_image, unwritable
+from sdterm.core.settings.rundir import RunFolder
+from sdterm.core.settings.settings import Settings
+from sdterm.core.text import printable
 from sdterm.events import (
     Cancelled,
     Done,
@@ -42,9 +42,9 @@ from sdterm.events import (
 )
 from sdterm.host.database import is_full
 from sdterm.host.extensions import Extensions, NeedsPluginError
-from sdterm.host.jobs import Jobs, WrongStateError
 from sdterm.host.log import EventLog
 from sdterm.host.pictures import Pictures
+from sdterm.host.queue import JobQueue, WrongStateError
 from sdterm.host.threads import in_thread
 from sdterm.host.worker import UnusableDeviceError, WorkerLostError, WorkerProcess
 
@@ -70,16 +70,16 @@ class Dispatcher:
         self,
         devices: tuple[str | None, ...],
         settings: Settings,
-        place: Place,
-        jobs: Jobs,
+        run_folder: RunFolder,
+        jobs: JobQueue,
         pictures: Pictures,
         log: EventLog,
         extensions: Extensions,
     ) -> None:
         self._extensions = extensions
-        self._settings, self._place = settings, place
+        self._settings, self._run_folder = settings, run_folder
         self._jobs, self._pictures, self._log = jobs, pictures, log
-        self._workers = [WorkerProcess(device, settings, place.folder) for device in devices]
+        self._workers = [WorkerProcess(device, settings, run_folder.folder) for device in devices]
         self._news = [asyncio.Event() for _ in devices]
         self._running: dict[int, WorkerProcess] = {}
         self._progress: dict[int, Progress] = {}
@@ -321,7 +321,7 @@ class Dispatcher:
             self._settle(job, Cancelled(images=0))
             return
         plan = self._jobs.plan(job) or ""
-        sources = await self._extensions.for_job(details.request, details.generation if plan else ())
+        sources = await self._extensions.for_job(details.request, details.bound_plugins if plan else ())
         await worker.send("draw", plan.encode(), **self._message(details, sources))
         if self._jobs.wish(job):  # it came while that was sent
             await self.stop_job(job)
@@ -344,11 +344,11 @@ class Dispatcher:
 
     def _message(self, job: JobDetails, sources: Sequence[Source]) -> dict[str, Any]:
         """All that a worker needs to know of a job."""
-        self._place.tapes.mkdir(exist_ok=True)
+        self._run_folder.tapes.mkdir(exist_ok=True)
         return {
             "job": job.id,
             "request": job.request.model_dump(mode="json"),
-            "generation": job.generation,
+            "bound_plugins": job.bound_plugins,
             "sources": [source.fields for source in sources],
             "saved": {number: path for number, path in self._jobs.saved(job.id) if number != GRID},
             "left_out": job.left_out,
@@ -357,7 +357,7 @@ class Dispatcher:
         }
 
     def tape(self, job: int) -> Path:
-        return self._place.tapes / f"{job}.tape"
+        return self._run_folder.tapes / f"{job}.tape"
 
     def forget_tape(self, job: int) -> None:
         """Delete a job's tape if the job can never go on."""
@@ -369,7 +369,7 @@ class Dispatcher:
         """Keep and tell what a worker says. Returns whether the job's fate is settled by it."""
         match event:
             case Started():
-                self._jobs.prepared(job.id, event, message["generation"])
+                self._jobs.prepared(job.id, event, message["bound_plugins"])
             case Preview():
                 self._log.show(job.id, event)
             case Image() | Grid():
@@ -518,7 +518,7 @@ class Dispatcher:
         return _room_in(self._folders(job))
 
     def _folders(self, job: int) -> set[Path]:
-        return {self._place.folder, self._place.tapes, self._jobs.saving(job).folder}
+        return {self._run_folder.folder, self._run_folder.tapes, self._jobs.saving(job).folder}
 
 
 def _room_in(folders: Collection[Path]) -> int:

@@ -19,21 +19,21 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from sdterm import __version__
-from sdterm.core.catalogue import Catalogue, CatalogueError
-from sdterm.core.config import Settings
+from sdterm.api import Extension, JobDetails
+from sdterm.core.extensions.catalogue import Catalogue, CatalogueError
 from sdterm.core.extensions.check import check, errors
 from sdterm.core.extensions.discovery import built_ins, discover
 from sdterm.core.extensions.frozen import UnsettledError, freeze, frozen, sweep
+from sdterm.core.extensions.install.records import FOLDER, RecordsError, read_records
 from sdterm.core.extensions.probe import ProbeError
-from sdterm.core.extensions.records import FOLDER, RecordsError, read_records
+from sdterm.core.extensions.registry import WORDS, PluginSet
 from sdterm.core.extensions.source import Source
-from sdterm.core.jobs import Extension, JobDetails
-from sdterm.core.names import UnknownNameError, normal, printable
-from sdterm.core.plan import choose_parts
-from sdterm.core.recognition import Recognition
-from sdterm.core.registry import WORDS, PluginSet
+from sdterm.core.library.recognition import Recognition
+from sdterm.core.names import UnknownNameError, normal
+from sdterm.core.planning.plan import choose_parts
 from sdterm.core.sealed import read_sealed, write_sealed
+from sdterm.core.settings.settings import Settings
+from sdterm.core.text import printable
 from sdterm.events import ExtensionChanged
 from sdterm.hooks import ModelFamily, OutputSaver
 from sdterm.host.log import EventLog
@@ -41,6 +41,7 @@ from sdterm.host.prober import Prober
 from sdterm.host.threads import in_thread
 from sdterm.host.watch import Watch
 from sdterm.request import GenerationRequest, RequestError
+from sdterm.version import __version__
 
 QUIET, LONGEST = 0.15, 2.0
 """Seconds: how long nothing may change before a look, and after how long there is one anyway."""
@@ -55,7 +56,7 @@ RESCAN, POLL = 10.0, 2.0
 MOST_FAILURES = 3
 """Jobs that an extension may spoil, or processes that it may cost, before it is disabled."""
 
-_FORMAT = 2  # of the kept generation
+_FORMAT = 2  # of the kept set
 _log = logging.getLogger(__name__)
 
 
@@ -64,7 +65,7 @@ class NeedsPluginError(Exception):
 
 
 @dataclass(frozen=True)
-class Generation:
+class ServingSet:
     """What serves: the plugins, at places where they do not change, and what they offer."""
 
     sources: tuple[Source, ...]
@@ -125,14 +126,14 @@ class _Choice:
 
 
 class Extensions:
-    """Keeps the generation that serves, and brings in the next one. folder: the host's own."""
+    """Keeps the plugin set that serves, and brings in the next one. folder: the host's own."""
 
     def __init__(
         self, settings: Settings, folder: Path, log: EventLog, load: Load, adopted: Callable[[], None]
     ) -> None:
         self._root, self._log, self._load, self._adopted = settings.root, log, load, adopted
         self._folder = settings.root / "extensions" if settings["extensions"] else None
-        self._kept = settings.root / "cache" / "generation.json"
+        self._kept = settings.root / "cache" / "plugin_set.json"
         self._prober = Prober(folder)
         self._news = asyncio.Event()
         self._folder_is_gone = False
@@ -142,8 +143,8 @@ class Extensions:
         self._looking_since: float | None = None
         self._has_looked = False  # whether all that was there in the beginning was tried
         self._answered_early = False  # whether somebody was told what serves before that
-        self._current: Generation | None = None
-        self._seen: list[list[str | None]] = []  # what the current generation was made from
+        self._current: ServingSet | None = None
+        self._seen: list[list[str | None]] = []  # what the current set was made from
         self._trouble: dict[str, tuple[str, str]] = {}  # slug → the digest that does not serve, and why
         self._doubts: dict[str, _Doubt] = {}  # by slug
         self._retries: dict[str, float] = {}  # slug of what is in trouble, but may not be for ever → when it is tried
@@ -155,13 +156,13 @@ class Extensions:
 
     # --- what others ask ----------------------------------------------------------------------------------------------
 
-    async def settled(self) -> Generation:
+    async def settled(self) -> ServingSet:
         """What serves after a look at what lies there now, however long that takes. Raises CatalogueError if not even
         sdterm's own plugins can be loaded."""
         await asyncio.shield(self._look_anew())
         return await self.serving()
 
-    async def now(self) -> Generation:
+    async def now(self) -> ServingSet:
         """What serves now: after a look if that ends soon, else without it. Raises CatalogueError."""
         look, since = self._look_anew(), self._looking_since
         late = asyncio.get_running_loop().time() - since if since is not None else 0.0
@@ -169,14 +170,14 @@ class Extensions:
         self._answered_early |= not self._has_looked
         return await self.serving()
 
-    async def serving(self) -> Generation:
+    async def serving(self) -> ServingSet:
         """What serves, without another look: for who reads what a worker says, since new plugins are put to use only
         when all workers have answered. In the beginning it is sdterm's own plugins. Raises CatalogueError."""
         async with self._beginning:
             if not self._current:
                 own = built_ins()
                 try:
-                    self._current = Generation(own, await self._prober.try_out(own))
+                    self._current = ServingSet(own, await self._prober.try_out(own))
                 except ProbeError as error:
                     raise CatalogueError(f"The plugins cannot be loaded: {error}.") from error
         return self._current
@@ -223,7 +224,7 @@ class Extensions:
             pass  # the engine says so
         return current.sources
 
-    def _as_bound(self, current: Generation, slug: str, digest: str) -> Source:
+    def _as_bound(self, current: ServingSet, slug: str, digest: str) -> Source:
         found = next((source for source in current.sources if source.slug == slug), None)
         if why := self._aside.get((slug, digest)):
             if found and not found.refusal:
@@ -241,7 +242,7 @@ class Extensions:
         disabled until it changes. Returns whether it is."""
         sources = self._current.sources if self._current else ()
         source = next((s for s in sources if s.slug == slug and s.origin == "extension"), None)
-        digest = dict(job.generation).get(slug, source.digest if source else None)
+        digest = dict(job.bound_plugins).get(slug, source.digest if source else None)
         if not source or digest is None:
             return False
         version = slug, digest
@@ -370,16 +371,16 @@ class Extensions:
         for slug in due:
             self._trouble.pop(slug, None)
         choice = await self._choose(current, found)
-        generation = await self._try_out(current, choice)
+        serving_set = await self._try_out(current, choice)
         self._seen = seen if choice.due is None else []
         self._trouble = choice.trouble
         self._retries = {slug: at for slug, at in self._retries.items() if slug in self._trouble}
-        await self._adopt(generation)
+        await self._adopt(serving_set)
         self._has_looked |= choice.due is None
         if choice.due is not None:
             asyncio.get_running_loop().call_later(choice.due, self._news.set)
 
-    async def _choose(self, current: Generation, found: Sequence[Source]) -> "_Choice":
+    async def _choose(self, current: ServingSet, found: Sequence[Source]) -> "_Choice":
         """Frozen copies of what is new and well written, beside what serves and has not changed."""
         before = {source.slug: source for source in current.sources}
         doubts, self._doubts = self._doubts, {}
@@ -431,7 +432,7 @@ class Extensions:
             self._doubts[slug] = _Doubt(digest, why, since)
             choice.postpone(slug, left)
 
-    async def _try_out(self, current: Generation, choice: "_Choice") -> Generation:
+    async def _try_out(self, current: ServingSet, choice: "_Choice") -> ServingSet:
         """What serves of a choice: what is new and does not work makes way for what served before it, until the rest
         works together, in a process that may die of it and in every worker. Raises CatalogueError."""
         while True:
@@ -454,7 +455,7 @@ class Extensions:
                     for slug in choice.new.intersection(order[order.index(error.slug) + 1 :]):
                         choice.postpone(slug, 0.0)
             if not wrong or not choice.new:
-                return Generation(sources, catalogue)
+                return ServingSet(sources, catalogue)
             blamed = {slug: why for slug, why in wrong.items() if slug in choice.new}
             for slug in blamed or set(choice.new):  # where nobody is to blame alone, all that is new
                 why = blamed.get(slug) or "; ".join(wrong.values())
@@ -487,21 +488,21 @@ class Extensions:
             by_slug.setdefault(source.slug, replace(source, refusal=aside) if aside else source)
         return [*by_slug.values()]
 
-    async def _adopt(self, generation: Generation) -> None:
+    async def _adopt(self, serving_set: ServingSet) -> None:
         """Put it to use, keep it for the next host, and tell of it."""
-        is_other, self._current = generation is not self._current, generation
-        for offer in generation.catalogue.offers:
+        is_other, self._current = serving_set is not self._current, serving_set
+        for offer in serving_set.catalogue.offers:
             for name in (offer.label, offer.id, *offer.aliases):
                 self._gave[_named(offer.kind, name)] = offer.plugin
         if self._root.is_dir():  # else the host is about to end, and makes no new one
-            kept = self._to_keep(generation)
+            kept = self._to_keep(serving_set)
             with contextlib.suppress(OSError):  # the next host tries all again
                 await in_thread(lambda: write_sealed(self._kept, kept))
-        self._tell(generation, begins=not (self._has_looked or self._answered_early))
+        self._tell(serving_set, begins=not (self._has_looked or self._answered_early))
         if is_other:
             self._adopted()
 
-    def _tell(self, now: Generation, begins: bool) -> None:
+    def _tell(self, now: ServingSet, begins: bool) -> None:
         """One event for each that is not as it was; when all begins, for those that are not loaded."""
         told, self._told = self._told, self._standing(now)
         gives = {entry.slug: ", ".join(entry.gives) or "nothing" for entry in now.catalogue.plugins}
@@ -517,11 +518,11 @@ class Extensions:
         for slug in told:
             self._say(slug, False, f"{slug} is gone.")
 
-    def _standing(self, generation: Generation) -> dict[str, tuple[str, str | None, str | None]]:
+    def _standing(self, serving_set: ServingSet) -> dict[str, tuple[str, str | None, str | None]]:
         """Of each that is not ours: its digest, why it is not loaded, and why its newest version is not."""
         return {
             source.slug: (source.digest, source.refusal, self._trouble.get(source.slug, ("", None))[1])
-            for source in generation.sources
+            for source in serving_set.sources
             if source.origin != "built-in"
         }
 
@@ -531,15 +532,15 @@ class Extensions:
 
     # --- over restarts ------------------------------------------------------------------------------------------------
 
-    def _to_keep(self, generation: Generation) -> dict[str, Any]:
+    def _to_keep(self, serving_set: ServingSet) -> dict[str, Any]:
         return {
             "for": [__version__, _FORMAT, self._folder is not None, sys.executable],
             "seen": [] if self._retries else self._seen,
             "trouble": {slug: trouble for slug, trouble in self._trouble.items() if slug not in self._retries},
             "aside": [[*version, why] for version, why in self._aside.items()],
             "gave": self._gave,
-            "sources": [source.fields for source in generation.sources],
-            "catalogue": generation.catalogue.model_dump(mode="json"),
+            "sources": [source.fields for source in serving_set.sources],
+            "catalogue": serving_set.catalogue.model_dump(mode="json"),
         }
 
     def _restore(self) -> None:
@@ -552,7 +553,7 @@ class Extensions:
             copies = (source for source in sources if source.origin == "extension" and not source.refusal)
             if not all(frozen(self._root, copy.slug, copy.digest) for copy in copies):
                 return
-            self._current = Generation(sources, Catalogue.model_validate(kept["catalogue"]))
+            self._current = ServingSet(sources, Catalogue.model_validate(kept["catalogue"]))
             self._trouble = {slug: (digest, why) for slug, (digest, why) in kept["trouble"].items()}
             self._aside = {(slug, digest): why for slug, digest, why in kept["aside"]}
             self._seen, self._gave = kept["seen"], kept["gave"]
@@ -578,12 +579,12 @@ def _is_linked_folder(path: Path) -> bool:
     return path.is_symlink() and path.is_dir()
 
 
-def _has_all(generation: Generation, request: GenerationRequest, bound: Sequence[Sequence[str]]) -> bool:
+def _has_all(serving_set: ServingSet, request: GenerationRequest, bound: Sequence[Sequence[str]]) -> bool:
     """Whether a job can be drawn with it."""
     if bound:
-        return {slug for slug, _ in bound} <= {source.slug for source in generation.sources}
+        return {slug for slug, _ in bound} <= {source.slug for source in serving_set.sources}
     try:
-        choose_parts(request, generation.names)
+        choose_parts(request, serving_set.names)
     except (UnknownNameError, RequestError):
         return False
     return True

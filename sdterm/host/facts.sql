@@ -1,4 +1,4 @@
--- Version 2: what a gallery's filter compares, read from the infotext by core/gallery_filter.py.
+-- Version 2: what a gallery's filter compares, read from the infotext by host/gallery_filter.py.
 
 ALTER TABLE pictures ADD COLUMN sampler TEXT; -- texts are case folded
 ALTER TABLE pictures ADD COLUMN schedule TEXT;

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from sdterm.core.files import legible
-from sdterm.core.image_file import ImageFileError, image_size, read_infotext
+from sdterm.core.infotext.files import ImageFileError, image_size, read_infotext
 from sdterm.events import PicturesFound
 from sdterm.host.log import EventLog
 from sdterm.host.pictures import FoundPicture, Pictures

@@ -9,19 +9,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from sdterm import __version__
-from sdterm.core.catalogue import Catalogue
-from sdterm.core.config import SETTINGS, Settings
-from sdterm.core.dataroot import EMBEDDINGS, HYPERNETWORKS, LORAS
-from sdterm.core.devices import devices_of
-from sdterm.core.extensions.probe import ProbeError
-from sdterm.core.files import legible
-from sdterm.core.jobs import (
+from sdterm.api import (
     FieldError,
     Health,
-    Job,
     JobDetails,
     JobPage,
+    JobView,
     Model,
     Networks,
     PromptReading,
@@ -34,23 +27,30 @@ from sdterm.core.jobs import (
     Trap,
     Words,
 )
-from sdterm.core.library import file_stems, library_of
+from sdterm.core.extensions.catalogue import Catalogue
+from sdterm.core.extensions.probe import ProbeError
+from sdterm.core.files import legible
+from sdterm.core.library.checkpoints import file_stems, library_of
+from sdterm.core.library.recognition import Recognition
 from sdterm.core.names import UnknownNameError
-from sdterm.core.output import Saving, ready, saving_of
-from sdterm.core.place import Place
-from sdterm.core.plan import choose_parts
-from sdterm.core.recognition import Recognition
-from sdterm.core.styles import find_style, styles_of
+from sdterm.core.output.saving import Saving, ready, saving_of
+from sdterm.core.planning.plan import choose_parts
+from sdterm.core.prompt.styles import find_style, styles_of
+from sdterm.core.settings.devices import devices_of
+from sdterm.core.settings.paths import EMBEDDINGS, HYPERNETWORKS, LORAS
+from sdterm.core.settings.rundir import RunFolder
+from sdterm.core.settings.settings import SETTINGS, Settings
 from sdterm.host.checkpoints import Checkpoints
 from sdterm.host.database import Database
 from sdterm.host.dispatch import Dispatcher
 from sdterm.host.extensions import Extensions
 from sdterm.host.found import find_pictures, image_files
-from sdterm.host.jobs import Jobs
 from sdterm.host.log import EventLog
 from sdterm.host.pictures import Pictures
+from sdterm.host.queue import JobQueue
 from sdterm.host.threads import Threads, in_thread
 from sdterm.request import RequestError
+from sdterm.version import __version__
 
 THREADS, DISK_LIMIT = 16, 30.0
 """How many requests look at files at a time, and seconds that each may take."""
@@ -69,8 +69,8 @@ class Home:
     clock: seconds since 1970; it may jump, and decides nothing but what is written down.
     """
 
-    def __init__(self, settings: Settings, place: Place, clock: Callable[[], float] = time.time) -> None:
-        self.settings, self.place = settings, place
+    def __init__(self, settings: Settings, run_folder: RunFolder, clock: Callable[[], float] = time.time) -> None:
+        self.settings, self.run_folder = settings, run_folder
         self._started = clock()
         self._touched = time.monotonic()
         self._clock = clock
@@ -78,19 +78,19 @@ class Home:
         devices = devices_of(settings["device"], os.environ)
         self._notices: list[str] = []
         self._search: asyncio.Task[None] | None = None
-        self.database = Database(place.database)
+        self.database = Database(run_folder.database)
         self.log = EventLog(self.database, clock, self._snapshot)
-        self.jobs = Jobs(self.database, self.log, clock)
+        self.jobs = JobQueue(self.database, self.log, clock)
         self.pictures = Pictures(self.database, self.log, clock)
         self.checkpoints = Checkpoints(settings, self.log)
         self.extensions = Extensions(
             settings,
-            place.folder,
+            run_folder.folder,
             self.log,
             load=lambda sources: self.dispatcher.load_plugins(sources),
             adopted=lambda: self.dispatcher.try_again(),
         )
-        self.dispatcher = Dispatcher(devices, settings, place, self.jobs, self.pictures, self.log, self.extensions)
+        self.dispatcher = Dispatcher(devices, settings, run_folder, self.jobs, self.pictures, self.log, self.extensions)
 
     def recover(self) -> None:
         """Go on where the last host ended."""
@@ -100,17 +100,17 @@ class Home:
             )
         self.jobs.recover()
         self._keep_lost_tapes()
-        for tape in self.place.tapes.glob("*.tape"):
+        for tape in self.run_folder.tapes.glob("*.tape"):
             self._sweep(tape)
-        self.extensions.sweep(self.jobs.generations())
+        self.extensions.sweep(self.jobs.bound_plugins())
 
     def _keep_lost_tapes(self) -> None:
-        """Jobs are never deleted from the database. A tape of one that it does not know tells that it lost some."""
-        numbers = {int(tape.stem): tape for tape in self.place.tapes.glob("*.tape") if tape.stem.isdecimal()}
+        """JobQueue are never deleted from the database. A tape of one that it does not know tells that it lost some."""
+        numbers = {int(tape.stem): tape for tape in self.run_folder.tapes.glob("*.tape") if tape.stem.isdecimal()}
         lost = {number: tape for number, tape in numbers.items() if not self.jobs.is_known(number)}
         if not lost:
             return
-        kept = self.place.folder / f"tapes.lost-{time.time():.0f}"
+        kept = self.run_folder.folder / f"tapes.lost-{time.time():.0f}"
         kept.mkdir(mode=0o700, exist_ok=True)
         for tape in lost.values():
             tape.rename(kept / tape.name)
@@ -180,7 +180,7 @@ class Home:
             notices=tuple(self._notices),
         )
 
-    def job(self, job: int) -> Job:
+    def job(self, job: int) -> JobView:
         return self.jobs.job(job).model_copy(update={"progress": self.dispatcher.progress(job)})
 
     def details(self, job: int) -> JobDetails:
@@ -269,7 +269,7 @@ class Home:
 
     def read_prompt(self, words: Words) -> PromptReading:
         """The traps in a prompt, and its tokens."""
-        from sdterm.core.prompt.reading import read_prompt
+        from sdterm.core.prompt.analysis import read_prompt
 
         there = self.networks()
         reading = read_prompt(

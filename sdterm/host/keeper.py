@@ -1,4 +1,5 @@
-"""Keeps a living host's place whole: what somebody deletes is put back within seconds, and the database is settled.
+"""Keeps a living host's run folder whole: what somebody deletes is put back within seconds, and the database is
+settled.
 
 Temporary folders are cleaned, and people tidy up. A host whose lock file is gone would let a second one in; one without
 its socket could not even be told to stop.
@@ -8,7 +9,7 @@ import asyncio
 import logging
 import sqlite3
 
-from sdterm.core.place import Lock, PlaceError, make_private
+from sdterm.core.settings.rundir import Lock, RunFolderError, make_private
 from sdterm.host.database import Database, is_full
 from sdterm.host.server import Server
 
@@ -18,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 async def keep(lock: Lock, database: Database, server: Server) -> None:
-    """Look until cancelled. Raises PlaceError if the place is lost for good: the host has to end."""
+    """Look until cancelled. Raises RunFolderError if the folder is lost for good: the host has to end."""
     said = ""
     while True:
         await asyncio.sleep(EVERY)
@@ -27,35 +28,35 @@ async def keep(lock: Lock, database: Database, server: Server) -> None:
                 _log.warning("%s was deleted while the host ran, and was made again", what)
             database.checkpoint()
             said = ""
-        except PlaceError:
+        except RunFolderError:
             raise
         except (OSError, sqlite3.Error) as error:
             if not is_full(error):
-                raise PlaceError(f"{lock.place.folder} cannot be written any more: {error}.") from error
+                raise RunFolderError(f"{lock.run_folder.folder} cannot be written any more: {error}.") from error
             if str(error) != said:
-                _log.error("%s cannot be written now: %s", lock.place.folder, error)
+                _log.error("%s cannot be written now: %s", lock.run_folder.folder, error)
             said = str(error)
 
 
 async def _put_back(lock: Lock, database: Database, server: Server) -> list[str]:
     """What was missing. The lock comes first: with it nobody else can begin."""
-    place, missing = lock.place, []
+    run_folder, missing = lock.run_folder, []
     if not lock.has_root:
-        raise PlaceError(f"The data folder {place.above} was deleted or moved.")
-    if not place.tapes.is_dir():
-        make_private(place)
-        missing.append(str(place.tapes))
+        raise RunFolderError(f"The data folder {run_folder.above} was deleted or moved.")
+    if not run_folder.tapes.is_dir():
+        make_private(run_folder)
+        missing.append(str(run_folder.tapes))
     if not lock.is_intact:
         lock.renew()
-        missing.append(str(place.lock))
+        missing.append(str(run_folder.lock))
     if not database.is_intact:
         database.restore()
-        missing.append(str(place.database))
-    if not place.log.exists():
+        missing.append(str(run_folder.database))
+    if not run_folder.log.exists():
         for handler in logging.getLogger().handlers:
             handler.close()  # it opens the file anew for the next line
-        missing.append(str(place.log))
+        missing.append(str(run_folder.log))
     if not server.is_reachable:
         await server.listen_again()
-        missing.append(str(place.socket))
+        missing.append(str(run_folder.socket))
     return missing

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
-from sdterm.core.jobs import Entry, Snapshot
+from sdterm.api import Entry, Snapshot
 from sdterm.events import Event, Preview
 from sdterm.host.database import Database
 

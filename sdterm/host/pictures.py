@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+from sdterm.api import GRID, FieldError, Picture, PicturePage
 from sdterm.core.files import regular
-from sdterm.core.gallery_filter import FilterError, facts, parse, sql
-from sdterm.core.infotext import parse as parse_infotext
-from sdterm.core.jobs import GRID, FieldError, Picture, PicturePage
+from sdterm.core.infotext.grammar import parse as parse_infotext
 from sdterm.events import Grid, Image
 from sdterm.host.database import Database
+from sdterm.host.gallery_filter import FilterError, facts, parse, sql
 from sdterm.host.log import EventLog
 from sdterm.host.threads import SlowDiskError, Threads, in_thread
 from sdterm.host.thumbnail import ThumbnailError, thumbnail

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from sdterm.core.catalogue import Catalogue
+from sdterm.core.extensions.catalogue import Catalogue
 from sdterm.core.extensions.probe import MOST_BYTES, TIME_LIMIT, ProbeError, offered, question, recognised
 from sdterm.core.extensions.source import Source
-from sdterm.core.names import printable
-from sdterm.core.recognition import Recognition
+from sdterm.core.library.recognition import Recognition
+from sdterm.core.text import printable
 from sdterm.host.child import Child
 
 KEPT, KEPT_WARM = 10.0, 300.0

@@ -12,11 +12,11 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sdterm.core.config import Settings
+from sdterm.api import WorkerView
 from sdterm.core.extensions.source import Source
 from sdterm.core.frames import HEAD_SIZE, FrameError, pack, sizes, unpack
-from sdterm.core.jobs import WorkerView
-from sdterm.core.names import printable
+from sdterm.core.settings.settings import Settings
+from sdterm.core.text import printable
 from sdterm.host.child import Child
 
 SLOW_CALLS = 20

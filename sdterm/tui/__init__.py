@@ -2,12 +2,12 @@
 
 import os
 
-from sdterm.core.config import Settings
+from sdterm.core.settings.settings import Settings
 
 
 def work(settings: Settings) -> None:
     """Open the workstation, until it is left."""
-    from sdterm.core.dataroot import prepare
+    from sdterm.core.settings.paths import prepare
     from sdterm.tui.app import Workstation
 
     prepare(settings.root)

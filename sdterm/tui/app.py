@@ -15,12 +15,12 @@ from textual.screen import Screen
 from textual.timer import Timer, TimerCallback
 from textual.worker import WorkerFailed
 
-from sdterm.core.config import PREVIEWS, SETTINGS_BY_KEY, Settings
-from sdterm.core.language import LanguageError, language_folders, tr, use
+from sdterm.core.settings.settings import PREVIEWS, SETTINGS_BY_KEY, Settings
 from sdterm.tui import themes
 from sdterm.tui.actions import bindings
 from sdterm.tui.drawing import Drawing
 from sdterm.tui.keymap import KeymapError, clashes, keys_of, read_keymap, shown
+from sdterm.tui.language import LanguageError, language_folders, tr, use
 from sdterm.tui.messages import Happened, HostLost, HostStarting, HostUp
 from sdterm.tui.picture.support import Protocol, Support, is_to_be_asked, support_among_text
 from sdterm.tui.picture.widget import PictureView
@@ -165,7 +165,7 @@ class Workstation(Drawing, inherit_bindings=False):
 
     def _greet(self, embedded: list[bool]) -> None:
         if all(embedded):
-            from sdterm.core.dataroot import CHECKPOINTS
+            from sdterm.core.settings.paths import CHECKPOINTS
 
             folder = self.settings.root / CHECKPOINTS
             self._mention(tr("Demo model only. SD 1.x checkpoints go to {folder}", folder=folder))
@@ -308,8 +308,8 @@ class Workstation(Drawing, inherit_bindings=False):
 
     def write_setting(self, key: str, text: str | None) -> str:
         """Write a setting to config.toml (None takes it out) and live by it. Returns what is wrong, or nothing."""
-        from sdterm.core.config import ConfigError
-        from sdterm.core.config_file import unset, write_setting
+        from sdterm.core.settings.file import unset, write_setting
+        from sdterm.core.settings.settings import ConfigError
 
         try:
             if text is None:

@@ -4,8 +4,8 @@ import traceback
 from datetime import datetime
 from pathlib import Path
 
-from sdterm.core.language import tr
-from sdterm.core.names import printable
+from sdterm.core.text import printable
+from sdterm.tui.language import tr
 
 FILE = Path("cache", "workstation-errors.txt")
 _LARGEST = 1_000_000  # bytes

@@ -51,7 +51,7 @@ def load(root: Path) -> Draft:
 
 def save(root: Path, draft: Draft) -> None:
     """Keep it. A disk that is full loses nothing that was kept before; raises OSError."""
-    from sdterm.core.output import write_atomically
+    from sdterm.core.files import write_atomically
 
     content = {
         "prompt": draft.prompt,

@@ -8,14 +8,14 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from sdterm.core.config import Settings
-from sdterm.core.language import tr
+from sdterm.core.settings.settings import Settings
 from sdterm.tui.fields import field_of
 from sdterm.tui.form import Form
+from sdterm.tui.language import tr
 from sdterm.tui.state import Run, State, clock
 
 if TYPE_CHECKING:
-    from sdterm.core.jobs import Entry
+    from sdterm.api import Entry
 
 _TWICE = 1.0  # seconds within which a second Esc stops the job
 VARIATIONS, VARIED = 5, 0.15
@@ -51,8 +51,8 @@ class Drawing(Form):
 
     async def submit(self, fields: Mapping[str, Any]) -> bool:
         """Queue a job; whether it could be."""
-        from sdterm.core.jobs import Submission
-        from sdterm.core.output import saving_of
+        from sdterm.api import Submission
+        from sdterm.core.output.saving import saving_of
         from sdterm.request import RequestError, make_request
 
         try:
@@ -76,7 +76,7 @@ class Drawing(Form):
         return True
 
     async def _remember(self, prompt: str, negative: str) -> None:
-        from sdterm.core.history import FILE, Entry, append
+        from sdterm.tui.history import FILE, Entry, append
 
         entry = Entry(prompt, negative, time.time())
         try:

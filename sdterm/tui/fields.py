@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sdterm.core.config import SETTINGS
+from sdterm.core.settings.settings import SETTINGS
 
 Read = Callable[[Mapping[str, Any]], str]
 Write = Callable[[str], Mapping[str, Any]]

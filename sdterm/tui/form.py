@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from textual.timer import Timer
 
-from sdterm.core.config import Settings
-from sdterm.core.language import tr
-from sdterm.core.names import printable
+from sdterm.core.settings.settings import Settings
+from sdterm.core.text import printable
 from sdterm.tui import draft as drafts
 from sdterm.tui.draft import Draft, Undo
 from sdterm.tui.fields import DEFAULTS, Field, field_of, quick_field
+from sdterm.tui.language import tr
 from sdterm.tui.link import Link
 from sdterm.tui.ordered import OrderedKeys
 from sdterm.tui.picture.terminal import PictureApp
-from sdterm.tui.reader import Reader
+from sdterm.tui.reader import PromptReader
 from sdterm.tui.screens.generate import GenerateScreen
 from sdterm.tui.screens.room import Room
 
 if TYPE_CHECKING:
     from sdterm.client import Client
-    from sdterm.core.registry import PluginSet
+    from sdterm.core.extensions.registry import PluginSet
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ class Form(OrderedKeys[None], PictureApp[None], inherit_bindings=False):
         self.settings = settings
         self.undo = Undo(drafts.load(settings.root))
         self.link = Link(settings, self.post_message)
-        self.reader = Reader(settings, self.link, self.values)
+        self.reader = PromptReader(settings, self.link, self.values)
         self.desk = GenerateScreen()
         self.notes: list[str] = []  # said once there is somewhere to say it
         self._names: PluginSet | None = None
@@ -89,7 +89,7 @@ class Form(OrderedKeys[None], PictureApp[None], inherit_bindings=False):
 
     def quick_fields(self) -> list[Field]:
         """The parameters pinned above the form, by `quicksettings_list`."""
-        from sdterm.core.quicksettings import quick
+        from sdterm.core.settings.quick import quick
 
         found, missing = quick(self.settings["quicksettings_list"])
         self.notes += missing
@@ -144,9 +144,9 @@ class Form(OrderedKeys[None], PictureApp[None], inherit_bindings=False):
         return self._names
 
     async def _recalled(self, infotext: str) -> dict[str, Any] | None:
-        from sdterm.core.library import library_of
-        from sdterm.core.recall import recall
-        from sdterm.core.styles import StylesError, styles_of
+        from sdterm.core.infotext.recall import recall
+        from sdterm.core.library.checkpoints import library_of
+        from sdterm.core.prompt.styles import StylesError, styles_of
 
         names = await self.names()
         if names is None:
@@ -317,7 +317,7 @@ class Form(OrderedKeys[None], PictureApp[None], inherit_bindings=False):
         self.run_worker(self._history())
 
     async def _history(self) -> None:
-        from sdterm.core.history import FILE, read
+        from sdterm.tui.history import FILE, read
 
         entries = await asyncio.to_thread(read, self.settings.root / FILE)
         if not entries:
@@ -339,7 +339,7 @@ class Form(OrderedKeys[None], PictureApp[None], inherit_bindings=False):
         self.run_worker(self._turn(-1), group="turn")
 
     async def _turn(self, by: int) -> None:
-        from sdterm.core.history import FILE, read
+        from sdterm.tui.history import FILE, read
 
         entries = await asyncio.to_thread(read, self.settings.root / FILE)
         prompts = [entry.prompt for entry in entries]

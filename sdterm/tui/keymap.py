@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdterm.core.language import tr
-from sdterm.core.names import UnknownNameError, find, printable
+from sdterm.core.names import UnknownNameError, find
+from sdterm.core.text import printable
 from sdterm.tui.actions import ACTIONS, BY_ID
+from sdterm.tui.language import tr
 
 Keymap = Mapping[str, str]
 

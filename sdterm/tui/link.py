@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from textual.message import Message
 
-from sdterm.core.config import Settings
-from sdterm.core.language import tr
+from sdterm.core.settings.settings import Settings
+from sdterm.tui.language import tr
 from sdterm.tui.messages import Happened, HostLost, HostStarting, HostUp
 
 if TYPE_CHECKING:

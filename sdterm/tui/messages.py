@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 if TYPE_CHECKING:
-    from sdterm.core.jobs import Entry, Health
+    from sdterm.api import Entry, Health
 
 
 class HostStarting(Message):

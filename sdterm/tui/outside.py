@@ -6,8 +6,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from sdterm.core.language import tr
-from sdterm.core.names import printable
+from sdterm.core.text import printable
+from sdterm.tui.language import tr
 
 
 def edit(text: str) -> tuple[str, str]:

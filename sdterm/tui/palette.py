@@ -13,9 +13,9 @@ from textual.types import IgnoreReturnCallbackType
 from textual.widgets import Input
 from textual.worker import WorkerError
 
-from sdterm.core.language import language_folders, tr
 from sdterm.tui.actions import ACTIONS
 from sdterm.tui.keymap import shown
+from sdterm.tui.language import language_folders, tr
 
 if TYPE_CHECKING:
     from sdterm.tui.app import Workstation
@@ -68,7 +68,7 @@ class Commands(Provider):
             yield words, getattr(node, f"action_{action.id}")
         for name in sorted(app.available_themes):
             yield tr("Theme: {name}", name=name), partial(_theme, app, name)
-        from sdterm.core.language import languages
+        from sdterm.tui.language import languages
 
         for language in (None, *languages(language_folders(app.settings))):
             yield tr("Language: {name}", name=language or "English"), partial(app.change_language, language)

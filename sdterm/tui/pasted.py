@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sdterm.core.infotext import is_infotext
-from sdterm.core.names import printable
+from sdterm.core.infotext.grammar import is_infotext
+from sdterm.core.text import printable
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".txt"}
 _LONGEST = 200_000
@@ -20,7 +20,7 @@ def infotext_in(text: str) -> str | None:
     path = Path(text.strip().strip("'\"").removeprefix("file://")).expanduser()
     if "\n" in text.strip() or path.suffix.lower() not in _SUFFIXES:
         return None
-    from sdterm.core.image_file import ImageFileError, infotext_from
+    from sdterm.core.infotext.files import ImageFileError, infotext_from
 
     try:
         return infotext_from(str(path)) if path.is_file() else None

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from sdterm.core.jobs import Entry, Job, Progress, Snapshot
+from sdterm.api import Entry, JobView, Progress, Snapshot
 from sdterm.events import (
     Cancelled,
     Done,
@@ -53,13 +53,13 @@ def after(state: State, entry: Entry) -> State:
     return state
 
 
-def runs_of(jobs: Iterable[Job], at: float) -> tuple[Run, ...]:
+def runs_of(jobs: Iterable[JobView], at: float) -> tuple[Run, ...]:
     """Those of some jobs that are drawn, as they are at a time in seconds since 1970."""
     running = ((job, job.progress or Progress()) for job in jobs if job.state == "running")
     return tuple(Run(j.id, j.images, j.done, p.batch, p.batches, p.step, p.steps, at, p.step, at) for j, p in running)
 
 
-def joined(state: State, jobs: Iterable[Job], at: float) -> State:
+def joined(state: State, jobs: Iterable[JobView], at: float) -> State:
     """With those of some jobs that are drawn and not known of yet: the host tells of a job only once it is prepared."""
     known = {run.job for run in state.runs}
     return replace(state, runs=(*(run for run in runs_of(jobs, at) if run.job not in known), *state.runs))

@@ -8,18 +8,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdterm.core.config import Settings
+from sdterm.core.settings.settings import Settings
 from sdterm.tui.link import Link
 
 if TYPE_CHECKING:
-    from sdterm.core.jobs import PromptReading
-    from sdterm.core.tags import Tag, Tags
+    from sdterm.api import PromptReading
+    from sdterm.core.prompt.completion import Tag, Tags
 
 TAGS = Path("tags")
 _SHORTEST = 2  # characters of a word before anything is offered unasked
 
 
-class Reader:
+class PromptReader:
     """Reads the form's prompts."""
 
     def __init__(self, settings: Settings, link: Link, values: Callable[[], Mapping[str, Any]]) -> None:
@@ -27,8 +27,8 @@ class Reader:
 
     async def read(self, text: str, *, negative: bool) -> PromptReading | None:
         """A prompt's traps and tokens; None if the host cannot say now."""
+        from sdterm.api import Words
         from sdterm.client import HostError, RefusedError
-        from sdterm.core.jobs import Words
 
         values = self._values()
         model, steps = values.get("model"), str(values["steps"])
@@ -49,7 +49,7 @@ class Reader:
 
     async def _networks(self) -> Tags:
         from sdterm.client import HostError, RefusedError
-        from sdterm.core.tags import Tag, Tags
+        from sdterm.core.prompt.completion import Tag, Tags
 
         try:
             there = await self._link.call(lambda host: host.networks())
@@ -60,6 +60,6 @@ class Reader:
 
     @cached_property
     def _tags(self) -> Tags:
-        from sdterm.core.tags import read_tags
+        from sdterm.core.prompt.completion import read_tags
 
         return read_tags(self._settings.root / TAGS)

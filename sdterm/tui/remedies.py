@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from sdterm.core.language import tr
+from sdterm.tui.language import tr
 
 if TYPE_CHECKING:
-    from sdterm.core.jobs import JobDetails, Retry
+    from sdterm.api import JobDetails, Retry
 
 Change = Mapping[str, Any]
 
@@ -37,7 +37,7 @@ def remedies(code: str) -> list[tuple[str, Change]]:
 def applied(change: Change, job: JobDetails) -> Retry | dict[str, Any]:
     """A failed job goes on, computed in another way. Where what is drawn changes it is the request of another job, with
     the seeds of this one."""
-    from sdterm.core.jobs import Retry
+    from sdterm.api import Retry
 
     given = {name: value(job) if callable(value) else value for name, value in change.items()}
     if job.state == "failed" and given.keys() <= Retry.model_fields.keys():
@@ -68,7 +68,7 @@ def _smaller(side: str) -> Callable[[JobDetails], int | None]:
 
 def _fewest(job: JobDetails) -> int:
     """One, but where there are too many images for so many batches."""
-    from sdterm.core.jobs import batch_sizes
+    from sdterm.api import batch_sizes
 
     return batch_sizes(job.request.batch_size * job.request.batch_count)[0]
 

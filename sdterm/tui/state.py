@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from sdterm.core.language import tr
-from sdterm.core.names import printable
+from sdterm.core.text import printable
+from sdterm.tui.language import tr
 
 if TYPE_CHECKING:
-    from sdterm.core.jobs import Queue
+    from sdterm.api import Queue
 
 _BAR = 10  # cells
 

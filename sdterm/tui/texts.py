@@ -4,12 +4,12 @@ import ast
 import json
 from collections.abc import Iterator, Mapping
 
-from sdterm.core.config import SETTINGS
-from sdterm.core.dataroot import PACKAGE
-from sdterm.core.jobs import STATES
-from sdterm.core.language import placeholders
+from sdterm.api import STATES
+from sdterm.core.settings.paths import PACKAGE
+from sdterm.core.settings.settings import SETTINGS
 from sdterm.tui.actions import ACTIONS
 from sdterm.tui.fields import FIELDS
+from sdterm.tui.language import placeholders
 from sdterm.tui.screens import help
 from sdterm.tui.widgets.bars import ROOMS
 

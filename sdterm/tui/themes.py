@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from textual.theme import Theme
 
-from sdterm.core.language import tr
-from sdterm.core.names import printable
+from sdterm.core.text import printable
+from sdterm.tui.language import tr
 
 if TYPE_CHECKING:
     from sdterm.tui.app import Workstation

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from sdterm.cli import COMMANDS
-from sdterm.core.config import SETTINGS
-from sdterm.core.flags import FLAGS
+from sdterm.core.settings.flags import FLAGS
+from sdterm.core.settings.settings import SETTINGS
 from tests.cli.conftest import Run, environment
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sdterm.core.extensions.template import KINDS
+from sdterm.core.extensions.author.template import KINDS
 from tests.cli.conftest import Run
 
 

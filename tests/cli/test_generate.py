@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sdterm.core.image_file import read_infotext
+from sdterm.core.infotext.files import read_infotext
 from sdterm.engine.tape import read_header
 from tests.cli.conftest import Run, environment
 
@@ -155,7 +155,7 @@ def test_a_lying_model_file_is_one_sentence(sdterm: Run, tmp_path: Path, content
 
 
 def test_a_truncated_model_file_is_one_sentence(sdterm: Run, tmp_path: Path) -> None:
-    from sdterm.core.dataroot import EMBEDDED_MODEL
+    from sdterm.core.settings.paths import EMBEDDED_MODEL
 
     path = tmp_path / "half.safetensors"
     path.write_bytes(EMBEDDED_MODEL.read_bytes()[:5_000_000])

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from PIL import Image, PngImagePlugin
 
 from sdterm.cli import sdterm as command
-from sdterm.core.image_file import read_infotext
+from sdterm.core.infotext.files import read_infotext
 from tests.cli.conftest import Run
 
 GOLDEN = Path(__file__).parents[1] / "golden"

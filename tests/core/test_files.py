@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from sdterm.core.config import resolve
-from sdterm.core.dataroot import CHECKPOINTS, DataRootError, prepare
 from sdterm.core.extensions.discovery import in_folder
 from sdterm.core.extensions.frozen import freeze
 from sdterm.core.extensions.source import Source, digest, files_of
-from sdterm.core.image_file import read_infotext
-from sdterm.core.library import CheckpointFile, Library
-from sdterm.core.output import OutputFolderError, saving_of
-from sdterm.core.styles import read_styles
-from sdterm.core.tags import read_tags
-from sdterm.core.wildcards import Wildcards
+from sdterm.core.infotext.files import read_infotext
+from sdterm.core.library.checkpoints import CheckpointFile, Library
+from sdterm.core.output.saving import OutputFolderError, saving_of
+from sdterm.core.prompt.completion import read_tags
+from sdterm.core.prompt.styles import read_styles
+from sdterm.core.prompt.wildcards import Wildcards
+from sdterm.core.settings.paths import CHECKPOINTS, DataRootError, prepare
+from sdterm.core.settings.settings import resolve
 from sdterm.host.thumbnail import thumbnail
 
 WITHIN = 30  # seconds

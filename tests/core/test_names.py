@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdterm.core.names import UnknownNameError, find, printable
+from sdterm.core.names import UnknownNameError, find
+from sdterm.core.text import printable
 
 ITEMS = {"Euler a": 1, "euler_a": 1, "Euler": 2, "DPM++ 2M": 3, "k_dpmpp_2m": 3}
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from sdterm.core.catalogue import load_catalogue
+from sdterm.core.extensions.catalogue import load_catalogue
 from sdterm.core.extensions.frozen import freeze, frozen
 from sdterm.core.extensions.source import Source, digest
-from sdterm.core.library import Library
+from sdterm.core.library.checkpoints import Library
 from sdterm.core.sealed import read_sealed, write_sealed
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sdterm import Engine
-from sdterm.core.library import Library
+from sdterm.core.library.checkpoints import Library
 
 
 @pytest.fixture(scope="session")

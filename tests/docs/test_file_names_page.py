@@ -6,8 +6,8 @@ from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from sdterm.core.config import resolve
-from sdterm.core.naming import NameFacts, check_pattern, file_name
+from sdterm.core.output.naming import NameFacts, check_pattern, file_name
+from sdterm.core.settings.settings import resolve
 from sdterm.events import Image, Started
 from sdterm.request import GenerationRequest
 

@@ -16,9 +16,9 @@ from safetensors.torch import save_file
 
 from sdterm import Engine, GenerationRequest, PluginSet, load_plugins
 from sdterm.cli import COMMANDS
-from sdterm.core.dataroot import CHECKPOINTS
-from sdterm.core.image_file import read_infotext
-from sdterm.core.registry import HOOKS
+from sdterm.core.extensions.registry import HOOKS
+from sdterm.core.infotext.files import read_infotext
+from sdterm.core.settings.paths import CHECKPOINTS
 from sdterm.events import Event, Failed, Image, ModelLoading, Warning
 from sdterm.hooks import Denoised
 
@@ -82,7 +82,7 @@ def test_the_shipped_example_has_an_error_that_falls_with_the_square_of_the_step
         called: list[int] = []
         end = sample(ideal, start, sigmas, noise=no_noise, callback=lambda i, denoised: called.append(i))
         assert called == list(range(steps))
-        return (end - true).abs().max().item()
+        return float((end - true).abs().max())
 
     def no_noise(sigma: torch.Tensor, sigma_next: torch.Tensor) -> torch.Tensor:
         raise AssertionError("the midpoint method draws nothing")

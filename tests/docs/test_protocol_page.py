@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from starlette.types import Message
 
-from sdterm.core.config import resolve
+from sdterm.api import Snapshot
 from sdterm.core.frames import MAX_HEADER, MAX_PAYLOAD
-from sdterm.core.jobs import Snapshot
-from sdterm.core.place import make_private, place_of
+from sdterm.core.settings.rundir import make_private, run_folder_of
+from sdterm.core.settings.settings import resolve
 from sdterm.events import Event, event_name
 from sdterm.host.api import MOST_BYTES, make_app
 from sdterm.host.home import Home
@@ -25,9 +25,9 @@ PAGE = (REPOSITORY / "docs" / "protocol.md").read_text(encoding="utf-8")
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Home]:
-    place = place_of(tmp_path)
-    make_private(place)
-    parts = Home(resolve({}, {"SDTERM_DATA": str(tmp_path), "SDTERM_DEVICE": "cpu"}), place)
+    run_folder = run_folder_of(tmp_path)
+    make_private(run_folder)
+    parts = Home(resolve({}, {"SDTERM_DATA": str(tmp_path), "SDTERM_DEVICE": "cpu"}), run_folder)
     yield parts
     parts.database.close()
 

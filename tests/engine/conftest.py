@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sdterm import Engine, GenerationRequest, PluginSet, load_plugins
-from sdterm.core.library import Library
+from sdterm.core.library.checkpoints import Library
 from sdterm.events import Event, Image
 from tests import tiny_checkpoint
 

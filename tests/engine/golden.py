@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from sdterm import GenerationRequest
-from sdterm.core.plan import Plan, choose, prepare
-from sdterm.core.registry import PluginSet
+from sdterm.core.extensions.registry import PluginSet
+from sdterm.core.planning.plan import Plan, choose, prepare
 from sdterm.engine import Engine
 from tests.tiny_checkpoint import GOLDEN
 

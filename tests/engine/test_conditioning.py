@@ -9,16 +9,16 @@ import pytest
 import torch
 
 from sdterm import Engine, PluginSet
-from sdterm.core import infotext
+from sdterm.core.infotext import grammar as infotext
+from sdterm.core.infotext.record import Provenance
 from sdterm.core.prompt.chunks import chunks
 from sdterm.core.prompt.emphasis import BREAK, pieces
-from sdterm.core.record import Record
 from sdterm.engine.conditioning import Conditioner
 from sdterm.engine.denoiser import Network, guided_denoiser
 from sdterm.engine.model_sampling import DiscreteSampling
 from sdterm.events import Resumed, Step, Warning
 from sdterm.plugins.sd1 import TOKENS
-from sdterm.plugins.sd1.components import tokenize
+from sdterm.plugins.sd1.tokenizer import tokenize
 from sdterm.request import GenerationRequest
 from tests.engine.conftest import images, request
 from tests.tiny_checkpoint import GOLDEN
@@ -93,7 +93,7 @@ def test_network_tags_are_left_out_and_named(engine: Engine, plugins: PluginSet)
     assert warning.code == "network_ignored"
     assert warning.message == "Networks are not applied yet; drawn without <lora:bad\ufffdname:0.8>."
     (image,) = images(tagged)
-    assert Record.parse(infotext.parse(image.infotext).parameters["sdterm"]).ignored == ("lora:bad\u202ename:0.8",)
+    assert Provenance.parse(infotext.parse(image.infotext).parameters["sdterm"]).ignored == ("lora:bad\u202ename:0.8",)
     (plain,) = images(list(engine.run(request(), plugins)))
     assert image.pixel_hash == plain.pixel_hash
 

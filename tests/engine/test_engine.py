@@ -14,11 +14,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from sdterm import Engine, PluginSet, load_plugins
-from sdterm.core.dataroot import CHECKPOINTS, EMBEDDED_MODEL
-from sdterm.core.library import Library
-from sdterm.core.plan import Plan
+from sdterm.core.library.checkpoints import Library
+from sdterm.core.planning.plan import Plan
+from sdterm.core.settings.paths import CHECKPOINTS, EMBEDDED_MODEL
 from sdterm.engine import engine as engine_module
-from sdterm.engine.job import Resume
+from sdterm.engine.run import Resume
 from sdterm.events import (
     Done,
     Event,

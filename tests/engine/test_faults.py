@@ -17,10 +17,10 @@ from PIL import Image as Picture
 from safetensors.numpy import save_file
 
 from sdterm import Engine, PluginSet, load_plugins
-from sdterm.core.dataroot import CHECKPOINTS
-from sdterm.core.infotext import parse
-from sdterm.core.library import Library
-from sdterm.core.parameters import read
+from sdterm.core.infotext.grammar import parse
+from sdterm.core.infotext.read import read
+from sdterm.core.library.checkpoints import Library
+from sdterm.core.settings.paths import CHECKPOINTS
 from sdterm.events import Cancelled, Done, Event, Failed, Grid, Step, Warning
 from tests.engine.conftest import images, request
 

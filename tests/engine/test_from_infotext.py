@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from sdterm import Engine, PluginSet
-from sdterm.core.comparison import compare
-from sdterm.core.image_file import read_pixels
-from sdterm.core.infotext import parse
-from sdterm.core.parameters import find_model, read
+from sdterm.cli.comparison import compare
+from sdterm.core.infotext.files import read_pixels
+from sdterm.core.infotext.grammar import parse
+from sdterm.core.infotext.read import find_model, read
 from sdterm.events import Image
 from sdterm.request import make_request
 

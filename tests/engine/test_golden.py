@@ -5,18 +5,19 @@ Each measurement is a property of its test, so that docs/compatibility.md can be
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from sdterm import Engine, GenerationRequest, PluginSet
-from sdterm.core import infotext
-from sdterm.core.plan import choose
+from sdterm.core.infotext import grammar as infotext
+from sdterm.core.planning.plan import choose
 from sdterm.engine.model_sampling import DiscreteSampling
 from sdterm.engine.schedule import run_sigmas
 from sdterm.events import Done
-from sdterm.plugins.sd1.components import tokenize
+from sdterm.plugins.sd1.tokenizer import tokenize
 from tests.engine.conftest import images
 from tests.engine.golden import RUNS, array, as_plan, as_request, distance, final_latents, has, pixels, psnr
 from tests.tiny_checkpoint import GOLDEN
@@ -44,7 +45,7 @@ def sampling(tiny_engine: Engine, plugins: PluginSet) -> DiscreteSampling:
 
 
 @pytest.mark.parametrize("case", json.loads((GOLDEN / "tokens.json").read_text()), ids=lambda case: repr(case["text"]))
-def test_text_becomes_the_tokens_a1111_makes(case: dict) -> None:
+def test_text_becomes_the_tokens_a1111_makes(case: dict[str, Any]) -> None:
     assert tokenize(case["text"]) == case["ids"]
 
 

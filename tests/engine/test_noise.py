@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import torch
 import torchsde
 
 from sdterm import Engine, GenerationRequest, PluginSet, load_plugins
-from sdterm.core.plan import ImagePlan
+from sdterm.core.planning.plan import ImagePlan
 from sdterm.engine import philox
 from sdterm.engine.brownian import brownian_noise
 from sdterm.engine.model_sampling import DiscreteSampling
@@ -142,7 +143,8 @@ def test_an_images_brownian_motion_is_its_own_whatever_is_drawn_beside_or_before
 
 def test_torchsde_stays_as_it_is_for_everybody_else() -> None:
     def their_own() -> torch.Tensor:
-        return torchsde.BrownianTree(0.0, torch.zeros(SHAPE), 1.0, entropy=3)(0.25, 0.5)
+        drawn: torch.Tensor = torchsde.BrownianTree(0.0, torch.zeros(SHAPE), 1.0, entropy=3)(0.25, 0.5)
+        return drawn
 
     before = their_own()
     with ThreadPoolExecutor(3) as pool:
@@ -217,7 +219,7 @@ def final(engine: Engine, plugins: PluginSet, **changes: object) -> np.ndarray:
     ids=["sigma", "sigma, SGM", "unit", "unit, SGM"],
 )
 def test_sampling_starts_from_noise_of_the_first_sigma(
-    changes: dict, scale: Callable[[float], float], tiny_engine: Engine, with_still: PluginSet
+    changes: dict[str, Any], scale: Callable[[float], float], tiny_engine: Engine, with_still: PluginSet
 ) -> None:
     golden = array("Euler|Karras", "init_noise") * scale(array("Euler|Karras", "sigmas")[0])
     start = final(tiny_engine, with_still, **changes)

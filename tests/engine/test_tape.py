@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,8 +20,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from sdterm import Engine, GenerationRequest, PluginSet, load_plugins
-from sdterm.core.dataroot import EMBEDDED_MODEL
-from sdterm.core.library import Library
+from sdterm.core.library.checkpoints import Library
+from sdterm.core.settings.paths import EMBEDDED_MODEL
 from sdterm.engine.tape import Row, Tape, checksum, read_records
 from sdterm.events import Cancelled, Event, Failed, Image, Resumed, Step, Warning
 from sdterm.hooks import Denoised, Sampler
@@ -33,7 +34,7 @@ STOP_AT = 3  # steps
 RESUME = """
 import pathlib, sys
 from sdterm import Engine, GenerationRequest, load_plugins
-from sdterm.core.library import Library
+from sdterm.core.library.checkpoints import Library
 root, extensions, folder = map(pathlib.Path, sys.argv[1:])
 engine, plugins = Engine(library=Library(root), device="cpu"), load_plugins(extensions)
 for request in sorted(folder.glob("*.json")):
@@ -69,7 +70,7 @@ def pixels(data: bytes) -> np.ndarray:
 @pytest.fixture(scope="module")
 def resumed(
     tmp_path_factory: pytest.TempPathFactory, engine: Engine, plugins: PluginSet, root: Path
-) -> Iterator[dict[str, tuple[Image, bytes, list[dict]]]]:
+) -> Iterator[dict[str, tuple[Image, bytes, list[dict[str, Any]]]]]:
     """Every sampler: a whole run's image, and what a new process made of a run that was stopped."""
     folder = tmp_path_factory.mktemp("tapes")
     whole = {}
@@ -93,13 +94,15 @@ def resumed(
 
 
 @pytest.mark.parametrize("label", SAMPLERS)
-def test_a_stopped_run_resumed_in_a_new_process_gives_the_bit_identical_image(label: str, resumed: dict) -> None:
+def test_a_stopped_run_resumed_in_a_new_process_gives_the_bit_identical_image(
+    label: str, resumed: dict[str, Any]
+) -> None:
     whole, data, _ = resumed[label]
     assert data == whole.data
 
 
 @pytest.mark.parametrize("label", SAMPLERS)
-def test_resuming_repeats_no_step_and_says_once_what_came_from_the_tape(label: str, resumed: dict) -> None:
+def test_resuming_repeats_no_step_and_says_once_what_came_from_the_tape(label: str, resumed: dict[str, Any]) -> None:
     _, _, events = resumed[label]
     assert [event["event"] for event in events].count("resumed") == 1
     (said,) = [event for event in events if event["event"] == "resumed"]

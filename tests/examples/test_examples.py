@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sdterm.core.catalogue import load_catalogue
+from sdterm.core.extensions.catalogue import load_catalogue
 from sdterm.core.extensions.manifest import read_manifest
 
 REPOSITORY = Path(__file__).parents[2]
@@ -52,7 +52,7 @@ def test_all_examples_are_listed_together_without_torch(tmp_path: Path) -> None:
     assert not [entry.error for entry in mine.values() if entry.error]
     assert all(entry.gives for entry in mine.values())
     program = (
-        "import sys; from pathlib import Path; from sdterm.core.registry import load_plugins;"
+        "import sys; from pathlib import Path; from sdterm.core.extensions.registry import load_plugins;"
         f"load_plugins(Path({str(tmp_path / 'extensions')!r})); print({{'torch', 'diffusers'}} & {{*sys.modules}})"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True)

@@ -9,10 +9,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from sdterm.api import Submission
 from sdterm.client import Client, connect
-from sdterm.core.config import Settings, resolve
-from sdterm.core.jobs import Submission
-from sdterm.core.place import make_private, place_of
+from sdterm.core.settings.rundir import make_private, run_folder_of
+from sdterm.core.settings.settings import Settings, resolve
 from sdterm.host.home import Home
 from sdterm.request import make_request
 
@@ -99,9 +99,9 @@ def host(start_shared_host: StartHost, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Home]:
     """A host's parts without its process: nothing draws, and the clock stands at 1000 s."""
-    place = place_of(tmp_path)
-    make_private(place)
-    parts = Home(settings_of(tmp_path, device="cpu"), place, lambda: 1000.0)
+    run_folder = run_folder_of(tmp_path)
+    make_private(run_folder)
+    parts = Home(settings_of(tmp_path, device="cpu"), run_folder, lambda: 1000.0)
     yield parts
     parts.database.close()
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import psutil
 
+from sdterm.api import Entry, Submission
 from sdterm.client import Client, connect
-from sdterm.core.config import Settings, resolve
-from sdterm.core.jobs import Entry, Submission
+from sdterm.core.settings.settings import Settings, resolve
 from sdterm.events import Cancelled, Done, Event, Failed, Image, Paused, Step
 from sdterm.request import GenerationRequest
 

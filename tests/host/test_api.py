@@ -18,9 +18,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import checks
 
+from sdterm.api import STATES
 from sdterm.client import Client
-from sdterm.core.jobs import STATES
-from sdterm.core.place import Place, make_private, place_of
+from sdterm.core.settings.rundir import RunFolder, make_private, run_folder_of
 from sdterm.events import Failed, Grid, Image
 from sdterm.host.api import MOST_BYTES, make_app
 from sdterm.host.home import Home
@@ -32,7 +32,7 @@ JSON = {"content-type": "application/json"}
 @pytest.fixture(scope="module")
 def http(host: Client) -> Iterator[httpx.Client]:
     """The host without its typed client, which sends nothing wrong."""
-    transport = httpx.HTTPTransport(uds=str(place_of(Path(host.health().data)).socket))
+    transport = httpx.HTTPTransport(uds=str(run_folder_of(Path(host.health().data)).socket))
     with httpx.Client(transport=transport, base_url="http://sdterm/v1", timeout=60) as client:
         yield client
 
@@ -195,7 +195,7 @@ def test_a_large_body_is_refused_whatever_it_says_of_its_length(http: httpx.Clie
 def test_a_body_with_a_wrong_length_is_refused_before_it_comes(host: Client, length: bytes) -> None:
     with socket.socket(socket.AF_UNIX) as raw:
         raw.settimeout(20)
-        raw.connect(str(place_of(Path(host.health().data)).socket))
+        raw.connect(str(run_folder_of(Path(host.health().data)).socket))
         head = b"POST /v1/jobs HTTP/1.1\r\nHost: sdterm\r\nContent-Type: application/json\r\nContent-Length: "
         raw.sendall(head + length + b"\r\n\r\n")
         assert re.match(rb"HTTP/1\.1 (400|413) ", raw.recv(1000))
@@ -261,8 +261,8 @@ def test_what_cannot_be_done_in_a_jobs_state_is_a_conflict(http: httpx.Client, h
     ):
         for operation in operations:
             answer = http.post(f"jobs/{job}/{operation}", content=b"{}", headers=JSON)
-            assert f"Job {job} is " in problem(answer, 409)[1]
-    assert f"Job {paused} is paused" in problem(http.post(f"jobs/{queued}/move", json={"before": paused}), 409)[1]
+            assert f"JobView {job} is " in problem(answer, 409)[1]
+    assert f"JobView {paused} is paused" in problem(http.post(f"jobs/{queued}/move", json={"before": paused}), 409)[1]
     assert problem(http.post(f"jobs/{queued}/move", json={"before": 0}), 422)[0] == "before"
     assert problem(http.post(f"jobs/{queued}/move", json={"before": 999_999}), 404)[1] == "There is no job 999999."
     assert problem(http.post(f"jobs/{paused}/resume", json={"images": [0, 7]}), 422)[0] == "images"
@@ -294,9 +294,9 @@ def test_a_retry_that_would_change_the_picture_is_refused_by_the_fields_name(
 @pytest.fixture(scope="module")
 def failed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a job that failed."""
-    place = place_of(tmp_path_factory.mktemp("failed"))
-    make_private(place)
-    with Served(place) as served:
+    run_folder = run_folder_of(tmp_path_factory.mktemp("failed"))
+    make_private(run_folder)
+    with Served(run_folder) as served:
         yield f"{served.url}/v1/jobs/{STATES.index('failed') + 1}"
 
 
@@ -306,8 +306,8 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 class Served:
     """The application on a port of its own, with nothing that draws: jobs stay as they are put."""
 
-    def __init__(self, place: Place) -> None:
-        self._place, self._up = place, threading.Event()
+    def __init__(self, run_folder: RunFolder) -> None:
+        self._run_folder, self._up = run_folder, threading.Event()
         self.url = ""
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
 
@@ -321,7 +321,7 @@ class Served:
         self._thread.join(30)
 
     async def _serve(self) -> None:
-        home = Home(settings_of(self._place.folder.parent, device="cpu"), self._place)
+        home = Home(settings_of(self._run_folder.folder.parent, device="cpu"), self._run_folder)
         _one_of_each(home)
         config = uvicorn.Config(make_app(home, lambda: None), lifespan="off", log_config=None, ws="none")
         self._server = uvicorn.Server(config)
@@ -346,14 +346,14 @@ def _one_of_each(home: Home) -> None:
                 home.database.execute("UPDATE jobs SET state = ? WHERE id = ?", state, job)
     facts = {"width": 64, "height": 64, "infotext": "a house", "data": b"no picture", "suffix": ".png"}
     for number, there in ((0, True), (1, False)):
-        path = home.place.folder / f"{number}.png"
+        path = home.run_folder.folder / f"{number}.png"
         if there:
             path.write_bytes(b"no picture")
         image = Image(**facts, index=number, seed=2**63 + number)
         home.pictures.intend(1, image, path)
         home.pictures.written(1, image.model_copy(update={"path": str(path)}))
     grid = Grid(**facts)
-    home.pictures.intend(1, grid, home.place.folder / "0.png")
+    home.pictures.intend(1, grid, home.run_folder.folder / "0.png")
     home.pictures.written(1, grid)
 
 
@@ -369,9 +369,9 @@ CHECKS = [
 
 @pytest.mark.parametrize("examples", [10, pytest.param(300, marks=pytest.mark.heavy)])
 def test_nothing_that_the_schema_allows_or_forbids_breaks_the_host(tmp_path: Path, examples: int) -> None:
-    place = place_of(tmp_path)
-    make_private(place)
-    with Served(place) as served:
+    run_folder = run_folder_of(tmp_path)
+    make_private(run_folder)
+    with Served(run_folder) as served:
         schema = schemathesis.openapi.from_url(f"{served.url}/v1/openapi.json")
 
         @schema.hook

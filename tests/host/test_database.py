@@ -15,7 +15,7 @@ import pytest
 from PIL import Image as PillowImage
 from PIL.PngImagePlugin import PngInfo
 
-from sdterm.core.place import make_private, place_of
+from sdterm.core.settings.rundir import make_private, run_folder_of
 from sdterm.events import Queued
 from sdterm.host import database as module
 from sdterm.host.database import MIGRATIONS, Database, UnusableDatabaseError
@@ -87,7 +87,7 @@ def cuts(log: bytes, synced: int) -> Iterator[bytes]:
 
 
 def test_a_power_cut_loses_nothing_that_was_acknowledged(home: Home, tmp_path: Path) -> None:
-    main, log = home.place.database, Path(f"{home.place.database}-wal")
+    main, log = home.run_folder.database, Path(f"{home.run_folder.database}-wal")
     add(home, "the first")
     home.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     tried = 0
@@ -128,7 +128,7 @@ def test_a_durable_transaction_syncs_before_it_returns_and_others_do_not(home: H
 
 def test_a_power_cut_while_the_log_is_moved_into_the_file_loses_nothing(home: Home, tmp_path: Path) -> None:
     """SQLite syncs the log before it writes to the file, so any mixture of old and new pages is mended from the log."""
-    main, log = home.place.database, Path(f"{home.place.database}-wal")
+    main, log = home.run_folder.database, Path(f"{home.run_folder.database}-wal")
     home.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     before = main.read_bytes()
     for number in range(20):
@@ -172,30 +172,30 @@ def test_what_follows_a_transaction_happens_once_it_is_committed_and_not_otherwi
 def test_a_damaged_database_is_kept_aside_and_an_empty_one_begun(
     tmp_path: Path, damage: Callable[[bytes], bytes]
 ) -> None:
-    place = place_of(tmp_path)
-    make_private(place)
-    home = Home(settings_of(tmp_path, device="cpu"), place)
+    run_folder = run_folder_of(tmp_path)
+    make_private(run_folder)
+    home = Home(settings_of(tmp_path, device="cpu"), run_folder)
     for number in range(200):
         home.jobs.submit(submission(f"house {number}"), home.saving())
     home.database.close()
-    broken = damage(place.database.read_bytes())
-    place.database.write_bytes(broken)
+    broken = damage(run_folder.database.read_bytes())
+    run_folder.database.write_bytes(broken)
 
-    home = Home(settings_of(tmp_path, device="cpu"), place)
+    home = Home(settings_of(tmp_path, device="cpu"), run_folder)
     home.recover()
     assert home.page([], 50, None).jobs == ()
     add(home, "a new one")
     home.database.close()
-    aside = list(place.folder.glob("host.db.broken-*"))
+    aside = list(run_folder.folder.glob("host.db.broken-*"))
     assert [file.read_bytes() for file in aside] == [broken]
 
 
 def test_a_host_starts_beside_a_damaged_database(start_host: StartHost, tmp_path: Path) -> None:
-    place = place_of(tmp_path)
-    make_private(place)
-    place.database.write_bytes(b"no database" * 1000)
+    run_folder = run_folder_of(tmp_path)
+    make_private(run_folder)
+    run_folder.database.write_bytes(b"no database" * 1000)
     assert start_host(tmp_path, device="cpu").jobs().jobs == ()
-    assert "is damaged" in place.log.read_text() and list(place.folder.glob("host.db.broken-*"))
+    assert "is damaged" in run_folder.log.read_text() and list(run_folder.folder.glob("host.db.broken-*"))
 
 
 def test_a_database_of_a_newer_version_is_left_alone(path: Path) -> None:
@@ -307,10 +307,10 @@ def test_a_long_queue_costs_no_more_than_a_short_one(home: Home) -> None:
 
 
 def test_a_clock_that_jumps_changes_no_order(tmp_path: Path) -> None:
-    place = place_of(tmp_path)
-    make_private(place)
+    run_folder = run_folder_of(tmp_path)
+    make_private(run_folder)
     now = [2e9]
-    home = Home(settings_of(tmp_path, device="cpu"), place, lambda: now[0])
+    home = Home(settings_of(tmp_path, device="cpu"), run_folder, lambda: now[0])
     jobs = []
     for time in (2e9, 1e9, 0.0, -5.0, 3e9, 1e12):
         now[0] = time
@@ -344,8 +344,8 @@ def test_a_database_on_a_full_disk_refuses_and_keeps_what_it_has(home: Home) -> 
 def test_a_log_that_is_lost_loses_nothing_that_is_a_moment_old(
     start_host: StartHost, tmp_path: Path, damage: Callable[[Path], object]
 ) -> None:
-    client, place = start_host(tmp_path, device="cpu"), place_of(tmp_path)
-    host, log = psutil.Process(client.health().pid), Path(f"{place.database}-wal")
+    client, run_folder = start_host(tmp_path, device="cpu"), run_folder_of(tmp_path)
+    host, log = psutil.Process(client.health().pid), Path(f"{run_folder.database}-wal")
     job = client.submit(submission(paused=True)).id
     wait_until(lambda: not log.stat().st_size)
     host.kill()
@@ -357,11 +357,11 @@ def test_a_log_that_is_lost_loses_nothing_that_is_a_moment_old(
 
 def test_a_tape_without_its_job_is_kept_and_told(home: Home) -> None:
     job = add(home)
-    known, lost = (home.place.tapes / f"{number}.tape" for number in (job, 12))
+    known, lost = (home.run_folder.tapes / f"{number}.tape" for number in (job, 12))
     known.write_bytes(b"known")
     lost.write_bytes(b"lost")
     home.recover()
-    (kept,) = home.place.folder.glob("tapes.lost-*")
+    (kept,) = home.run_folder.folder.glob("tapes.lost-*")
     assert [file.read_bytes() for file in kept.iterdir()] == [b"lost"] and known.exists()
     (notice,) = home.health().notices
     assert "has lost jobs (12)" in notice and str(kept) in notice

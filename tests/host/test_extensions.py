@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from sdterm.core.catalogue import Catalogue
-from sdterm.core.jobs import Extension
-from sdterm.core.place import make_private, place_of
+from sdterm.api import Extension
+from sdterm.core.extensions.catalogue import Catalogue
+from sdterm.core.settings.rundir import make_private, run_folder_of
 from sdterm.events import Done, ExtensionChanged, Failed, Image, Interrupted, Queued, Waiting
 from sdterm.host import home as host_parts
 from tests.host.conftest import opened_files, settings_of, submission
@@ -193,10 +193,10 @@ def marking(mark: Path, harm: str) -> str:
 @contextlib.asynccontextmanager
 async def parts(root: Path) -> AsyncIterator[host_parts.Home]:
     """A host in this process; only what tries out plugins is a process of its own."""
-    place = place_of(root)
-    make_private(place)
+    run_folder = run_folder_of(root)
+    make_private(run_folder)
     (root / "extensions").mkdir(exist_ok=True)
-    home = host_parts.Home(settings_of(root, device="cpu"), place)
+    home = host_parts.Home(settings_of(root, device="cpu"), run_folder)
     try:
         yield home
     finally:
@@ -515,7 +515,7 @@ def test_a_damaged_record_of_what_served_is_not_believed(tmp_path: Path) -> None
     (tmp_path / "extensions").mkdir()
     (tmp_path / "extensions" / "mine.py").write_text(sampler())
     right = asyncio.run(catalogue())
-    kept = tmp_path / "cache" / "generation.json"
+    kept = tmp_path / "cache" / "plugin_set.json"
     kept.write_bytes(kept.read_bytes().replace(b'"Euler a"', b'"Fuler a"'))
     assert asyncio.run(catalogue()) == right
     (copy,) = (tmp_path / "cache" / "extensions" / "mine").glob("*/mine.py")

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 from sdterm.cli import sdterm as command
 from sdterm.client import RefusedError
-from sdterm.core.image_file import read_pixels
+from sdterm.core.infotext.files import read_pixels
 from sdterm.events import Event, Failed, Grid, Image, Interrupted, Resumed, Waiting, Warning
 from tests.host.running import ENDS, REPOSITORY, Running, images, is_there, names, running, steps, wait_until
 
@@ -289,7 +289,6 @@ HANG = """
 """
 
 
-@pytest.mark.heavy
 def test_an_extension_that_hangs_before_its_first_call_is_disabled_and_its_job_waits(host: Running) -> None:
     extension = host.settings.root / "extensions" / "hang.py"
     extension.write_text(dedent(HANG.format(endless=True)))
@@ -308,7 +307,7 @@ def test_an_extension_that_hangs_before_its_first_call_is_disabled_and_its_job_w
     assert names(host.events(job))[-1] == "done", "mended, it goes on by itself"
 
 
-@pytest.mark.parametrize("sampler", ["hang", pytest.param("deaf", marks=pytest.mark.heavy)])
+@pytest.mark.parametrize("sampler", ["hang", "deaf"])
 def test_a_job_that_does_not_stop_is_cancelled_with_its_process(patient: Running, sampler: str) -> None:
     """Before its first network call, or deaf to all that is raised; long before the limit for what hangs."""
     job = patient.submit(sampler=sampler, steps=60)
@@ -486,8 +485,8 @@ FULL_DISK = """
     import sys
     from pathlib import Path
     from sdterm.client import RefusedError
-    from sdterm.core.jobs import Submission
-    from sdterm.core.output import Saving
+    from sdterm.api import Submission
+    from sdterm.core.output.saving import Saving
     from sdterm.request import GenerationRequest
     from tests.host.running import images, names, running
 
@@ -601,8 +600,8 @@ DEAD_DISK = """
     from concurrent.futures import ThreadPoolExecutor
     from pathlib import Path
     from sdterm.client import RefusedError
-    from sdterm.core.jobs import Submission
-    from sdterm.core.output import Saving
+    from sdterm.api import Submission
+    from sdterm.core.output.saving import Saving
     from sdterm.request import GenerationRequest
     from tests.host.running import images, running
 

@@ -148,10 +148,10 @@ def test_a_worker_whose_host_no_longer_reads_ends(worker_command: list[str], tmp
         request = {"prompt": "a house", "steps": 1, "width": 64, "height": 64}
         rest: dict[str, Any] = {
             "plan": None,
-            "generation": [],
+            "bound_plugins": [],
             "sources": [asdict(s) for s in built_ins()],
             "saved": {},
-            "left_out": [],
+            "skipped_images": [],
             "pause_at": None,
         }
         worker.stdin.write(pack({"type": "draw", "job": 1, "request": request, "tape": str(tmp_path / "tape"), **rest}))

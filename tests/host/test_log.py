@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sdterm.core.place import place_of
+from sdterm.core.settings.rundir import run_folder_of
 from sdterm.events import Preview, Queued, Step
 from sdterm.host import log as module
 from sdterm.host.home import Home
@@ -288,7 +288,7 @@ def test_fifty_followers_and_one_who_never_reads_get_along_with_the_host(
 ) -> None:
     client = start_host(tmp_path, device="cpu")
     client.pause_queue()
-    path = str(place_of(tmp_path).socket)
+    path = str(run_folder_of(tmp_path).socket)
     job = client.submit(submission("word " * 10_000)).id
     first = client.health().last_event
 

@@ -15,13 +15,13 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from sdterm.api import Model, Words
 from sdterm.client import Client, RefusedError
-from sdterm.core.dataroot import CHECKPOINTS, EMBEDDED_MODEL, EMBEDDINGS, HYPERNETWORKS, LORAS
-from sdterm.core.image_file import read_pixels
-from sdterm.core.jobs import Model, Words
-from sdterm.core.library import CheckpointFile
-from sdterm.core.recognition import Recognition, recognition
-from sdterm.core.registry import PluginSet
+from sdterm.core.extensions.registry import PluginSet
+from sdterm.core.infotext.files import read_pixels
+from sdterm.core.library.checkpoints import CheckpointFile
+from sdterm.core.library.recognition import Recognition, recognition
+from sdterm.core.settings.paths import CHECKPOINTS, EMBEDDED_MODEL, EMBEDDINGS, HYPERNETWORKS, LORAS
 from sdterm.events import Event, Failed, ModelHashed, ModelLoading, Warning
 from sdterm.host import checkpoints
 from sdterm.host.home import Home

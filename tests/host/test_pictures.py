@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sdterm.core.jobs import PicturePage
+from sdterm.api import PicturePage
 from sdterm.events import Image
 from sdterm.host import database
 from sdterm.host.home import Home
@@ -112,7 +112,7 @@ def fill(home: Home, job: int, number: int) -> None:
     with home.database.transaction():
         for index in range(first, first + number):
             text = INFOTEXT.format(word="red" if index % 2 else "blue", steps=index % 50)
-            path = home.place.folder / f"{index}.png"
+            path = home.run_folder.folder / f"{index}.png"
             home.pictures.intend(job, image(path, index=index, infotext=text), path)
             home.pictures.written(job, image(path, index=index, infotext=text))
 

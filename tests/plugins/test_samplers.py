@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from sdterm import load_plugins
-from sdterm.core.registry import check_options
+from sdterm.core.extensions.registry import check_options
 from sdterm.hooks import Denoised, PluginError, Sampler
 from tests.plugins.test_schedulers import SD1
 from tests.tiny_checkpoint import GOLDEN

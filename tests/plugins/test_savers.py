@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from sdterm.core.image_file import read_infotext
-from sdterm.core.registry import load_plugins
+from sdterm.core.extensions.registry import load_plugins
+from sdterm.core.infotext.files import read_infotext
 from sdterm.hooks import OutputSaver, PluginError
 from sdterm.plugins import avif, exif, jpeg, png, webp
 

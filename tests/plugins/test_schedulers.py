@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdterm import load_plugins
-from sdterm.core.registry import check_options
+from sdterm.core.extensions.registry import check_options
 from sdterm.engine.model_sampling import DiscreteSampling
 from sdterm.hooks import Scheduler
 from tests.tiny_checkpoint import GOLDEN

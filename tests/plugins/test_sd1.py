@@ -12,8 +12,8 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from benchmarks import sd15_size
-from sdterm.core.dataroot import EMBEDDED_MODEL
-from sdterm.core.library import CheckpointFile
+from sdterm.core.library.checkpoints import CheckpointFile
+from sdterm.core.settings.paths import EMBEDDED_MODEL
 from sdterm.hooks import PluginError
 from sdterm.plugins.sd1 import architecture, detect, keys
 

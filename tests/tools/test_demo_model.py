@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from sdterm.core.dataroot import EMBEDDED_MODEL
-from sdterm.core.library import CheckpointFile
+from sdterm.core.library.checkpoints import CheckpointFile
+from sdterm.core.settings.paths import EMBEDDED_MODEL
 from sdterm.plugins import sd1
 from tools.demo_model import measures
 from tools.demo_model.adherence import checks

@@ -7,10 +7,10 @@ import pytest
 from textual.pilot import Pilot
 from textual.widget import Widget
 
-from sdterm.core.config import resolve
-from sdterm.core.language import use
+from sdterm.core.settings.settings import resolve
 from sdterm.tui import draft as drafts
 from sdterm.tui.app import Workstation
+from sdterm.tui.language import use
 from tests.host.running import Running, running
 
 WITHIN = 60.0  # seconds

@@ -11,8 +11,8 @@ from textual import events
 from textual.pilot import Pilot
 from textual.widgets import TextArea
 
-from sdterm.core.jobs import Entry, Picture
-from sdterm.core.names import printable
+from sdterm.api import Entry, Picture
+from sdterm.core.text import printable
 from sdterm.events import Preview
 from sdterm.tui.app import Workstation
 from sdterm.tui.drawing import VARIATIONS

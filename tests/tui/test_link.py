@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from textual.message import Message
 
+from sdterm.api import Queue
 from sdterm.client import Client, HostError
-from sdterm.core.config import resolve
-from sdterm.core.jobs import Queue
+from sdterm.core.settings.settings import resolve
 from sdterm.tui.link import Link
 from sdterm.tui.messages import HostLost, HostUp
 from tests.host.running import Running, running

@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 
-from sdterm.core.jobs import JobDetails, Retry
-from sdterm.core.output import Saving
+from sdterm.api import JobDetails, Retry
+from sdterm.core.output.saving import Saving
 from sdterm.engine.decode import BlackImageError
 from sdterm.engine.failures import failure
 from sdterm.request import make_request

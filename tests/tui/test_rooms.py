@@ -14,7 +14,7 @@ from textual.geometry import Size
 from textual.pilot import Pilot
 from textual.widgets import DataTable, Input, OptionList, Static
 
-from sdterm.core.jobs import Job
+from sdterm.api import JobView
 from sdterm.tui.actions import ACTIONS
 from sdterm.tui.app import Workstation
 from sdterm.tui.picture.widget import PictureView
@@ -175,7 +175,7 @@ def test_what_failed_offers_remedies_that_a_key_applies(drawn: Running) -> None:
 
         drive(drawn, act)
 
-    def newest() -> Job:
+    def newest() -> JobView:
         return drawn.client.jobs(limit=1).jobs[0]
 
     chosen("1", lambda: newest().id > job and newest().state == "failed")

@@ -5,7 +5,7 @@ from textwrap import dedent
 
 from textual.pilot import Pilot
 
-from sdterm.core.jobs import Queue
+from sdterm.api import Queue
 from sdterm.tui.app import Workstation
 from sdterm.tui.screens.pick import Ask
 from sdterm.tui.state import State, words

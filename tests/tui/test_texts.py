@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sdterm.core.dataroot import PACKAGE, shipped
+from sdterm.core.settings.paths import PACKAGE, shipped
 from sdterm.request import GenerationRequest
 from sdterm.tui.actions import ACTIONS, BY_ID, SCOPES
 from sdterm.tui.app import Workstation

@@ -14,7 +14,7 @@ from textual.drivers import _writer_thread, linux_driver
 from textual.widgets import Input, TextArea
 from textual_image import _sixel
 
-from sdterm.core.dataroot import PACKAGE
+from sdterm.core.settings.paths import PACKAGE
 
 ATTRIBUTES = [
     (app.App, "_batch_count", "nothing is painted while it is not 0"),

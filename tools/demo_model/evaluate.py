@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sdterm.core.dataroot import EMBEDDED_MODEL
+from sdterm.core.settings.paths import EMBEDDED_MODEL
 
 from . import measures
 from .adherence import Check, checks

@@ -21,7 +21,8 @@ def color_classes(picture: Picture) -> np.ndarray:
     """The nearest palette colour of every pixel, as indices into NAMES; chroma counts more than lightness."""
     difference = picture[..., None, :].astype(np.float32) - _PALETTE
     lightness = difference.mean(-1)
-    return ((difference**2).sum(-1) - 0.9 * lightness**2).argmin(-1)
+    nearest: np.ndarray = ((difference**2).sum(-1) - 0.9 * lightness**2).argmin(-1)
+    return nearest
 
 
 def color_name(color: np.ndarray) -> str:
@@ -41,7 +42,8 @@ def background_color(picture: Picture) -> str:
 def foreground(picture: Picture) -> Mask:
     """What differs from the upper and lower edge."""
     edge = _median(np.concatenate([picture[:6], picture[-6:]]))
-    return np.abs(picture.astype(np.float32) - edge).max(-1) > 50
+    mask: Mask = np.abs(picture.astype(np.float32) - edge).max(-1) > 50
+    return mask
 
 
 def foreground_color(picture: Picture) -> str | None:
@@ -129,4 +131,4 @@ def sharpness(picture: Picture) -> float:
 
 
 def _median(pixels: np.ndarray) -> np.ndarray:
-    return np.median(pixels.reshape(-1, 3), 0)
+    return np.asarray(np.median(pixels.reshape(-1, 3), 0))

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from sdterm import Engine, GenerationRequest, load_plugins
-from sdterm.core.dataroot import data_root
-from sdterm.core.library import Library
+from sdterm.core.library.checkpoints import Library
+from sdterm.core.settings.paths import data_root
 from sdterm.events import Failed
 from sdterm.events import Image as ImageEvent
 

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sdterm.core.library import CheckpointFile
+from sdterm.core.library.checkpoints import CheckpointFile
 from sdterm.plugins import sd1
 
 from .pictures import draw_many, sample_scenes

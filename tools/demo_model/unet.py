@@ -118,8 +118,10 @@ class _NoiseSchedule:
 def _condition(text: TextEncoder, rows: Tensor, skip: bool) -> Tensor:
     """[B, CONTEXT, HIDDEN], of the last layer or, to skip it, of the one before."""
     if skip:
-        return text.final_layer_norm(text(rows, output_hidden_states=True).hidden_states[-2])
-    return text(rows).last_hidden_state
+        hidden: Tensor = text.final_layer_norm(text(rows, output_hidden_states=True).hidden_states[-2])
+    else:
+        hidden = text(rows).last_hidden_state
+    return hidden
 
 
 def _prefer_plain_attention(unet: UNet, text: TextEncoder) -> None:

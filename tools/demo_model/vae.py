@@ -111,7 +111,7 @@ def _crops(settings: Settings, rng: np.random.Generator, salt: str = "") -> tupl
         source = large if rng.random() < 0.15 else main
         picture = source[rng.integers(0, len(source))]
         y, x = (rng.integers(0, side - CROP + 1) for side in picture.shape[:2])
-        return picture[y : y + CROP, x : x + CROP]
+        return np.asarray(picture[y : y + CROP, x : x + CROP])
 
     def busier_crop() -> np.ndarray:
         """Of two random ones: flat areas teach little."""

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from sdterm import Engine, GenerationRequest, PluginSet, load_plugins
-from sdterm.core.library import Library
+from sdterm.core.library.checkpoints import Library
 from sdterm.events import Failed, Image
 from sdterm.hooks import PluginError, PromptContext, PromptText, PromptTransform
 

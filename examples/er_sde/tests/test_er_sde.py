@@ -10,7 +10,7 @@ import torch
 from PIL import Image as Picture
 
 from sdterm import Engine, GenerationRequest, PluginSet, load_plugins
-from sdterm.core.library import Library
+from sdterm.core.library.checkpoints import Library
 from sdterm.events import Failed, Image
 from sdterm.hooks import Denoised
 

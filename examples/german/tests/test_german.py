@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sdterm.core.config import resolve
-from sdterm.core.language import language_folders, languages, read_messages, tr, use
+from sdterm.core.settings.settings import resolve
+from sdterm.tui.language import language_folders, languages, read_messages, tr, use
 
 PACK = Path(__file__).parents[1]
 

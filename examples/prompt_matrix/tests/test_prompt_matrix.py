@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from sdterm import Engine, GenerationRequest, PluginSet, load_plugins
-from sdterm.core.library import Library
+from sdterm.core.library.checkpoints import Library
 from sdterm.events import Failed, Image, Started
 from sdterm.hooks import PluginError, PromptContext, PromptText
 

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image as Picture
 
 from sdterm import Engine, GenerationRequest, PluginSet, load_plugins
-from sdterm.core.image_file import read_infotext
-from sdterm.core.library import Library
+from sdterm.core.infotext.files import read_infotext
+from sdterm.core.library.checkpoints import Library
 from sdterm.events import Failed, Grid, Image
 
 

@@ -12,9 +12,9 @@ import torch
 from PIL import Image as Picture
 
 from sdterm import Engine, GenerationRequest, PluginSet, load_plugins
-from sdterm.core.infotext import parse
-from sdterm.core.library import Library
-from sdterm.core.parameters import read
+from sdterm.core.infotext.grammar import parse
+from sdterm.core.infotext.read import read
+from sdterm.core.library.checkpoints import Library
 from sdterm.events import Failed, Image, ModelLoading
 
 

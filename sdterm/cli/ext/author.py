@@ -12,10 +12,10 @@ import click
 from sdterm.cli.errors import EXIT_FAILED, say
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.core.extensions import ExtensionError
+from sdterm.core.extensions.author.template import KINDS, begin
 from sdterm.core.extensions.check import check as check_extension
 from sdterm.core.extensions.check import errors
-from sdterm.core.extensions.template import KINDS, begin
-from sdterm.core.names import printable
+from sdterm.core.text import printable
 
 
 @click.command()
@@ -79,9 +79,9 @@ def trace(context: click.Context, name: str, steps: int) -> int:
     """Draw a small picture with all that the extension NAME offers, and show each call: time, what goes in, what
     comes out."""
     from sdterm import Engine, load_plugins
-    from sdterm.core.dataroot import EMBEDDED_MODEL
-    from sdterm.core.extensions.trace import Call, traced
-    from sdterm.core.library import Library
+    from sdterm.core.extensions.author.trace import Call, traced
+    from sdterm.core.library.checkpoints import Library
+    from sdterm.core.settings.paths import EMBEDDED_MODEL
     from sdterm.events import Done, Failed
     from sdterm.request import GenerationRequest
 

@@ -7,10 +7,10 @@ import click
 
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
-from sdterm.core.extensions.listing import STATES, Listed, find_listed
+from sdterm.core.extensions.install.listing import STATES, Listed, find_listed
+from sdterm.core.extensions.install.records import notes
 from sdterm.core.extensions.manifest import CAPABILITIES
-from sdterm.core.extensions.records import notes
-from sdterm.core.names import printable
+from sdterm.core.text import printable
 
 _LINES = 10  # of the log
 

@@ -8,8 +8,8 @@ import click
 
 from sdterm.cli.errors import UsageError, say
 from sdterm.cli.options import flag_options, settings_of
-from sdterm.core.extensions.install import Proposal, apply, discard, prepare_install, prepare_trust
-from sdterm.core.extensions.telling import told
+from sdterm.core.extensions.install.install import Proposal, apply, discard, prepare_install, prepare_trust
+from sdterm.core.extensions.install.summary import told
 
 
 def _yes(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -5,8 +5,8 @@ import click
 from sdterm.cli.errors import say
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
-from sdterm.core.extensions.listing import STATES, listed
-from sdterm.core.names import printable
+from sdterm.core.extensions.install.listing import STATES, listed
+from sdterm.core.text import printable
 
 
 @click.command()

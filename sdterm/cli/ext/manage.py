@@ -4,7 +4,7 @@ import click
 
 from sdterm.cli.errors import say
 from sdterm.cli.options import flag_options, settings_of
-from sdterm.core.extensions import manage
+from sdterm.core.extensions.install import manage
 
 
 @click.command()

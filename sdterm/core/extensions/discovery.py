@@ -14,10 +14,10 @@ from functools import cache, lru_cache
 from importlib.metadata import distributions
 from pathlib import Path
 
-from sdterm.core.extensions.dependencies import is_own_place
 from sdterm.core.extensions.frozen import frozen
+from sdterm.core.extensions.install.dependencies import is_own_place
+from sdterm.core.extensions.install.records import InstallRecord, RecordsError, own_place, read_records
 from sdterm.core.extensions.manifest import ManifestError, read_manifest
-from sdterm.core.extensions.records import Record, RecordsError, own_place, read_records
 from sdterm.core.extensions.source import Source, Stamps, digest, stamp_of, stamps
 from sdterm.core.files import legible
 
@@ -59,7 +59,7 @@ def discover(extensions: Path | None) -> Iterator[Source]:
         yield from in_folder(extensions)
 
 
-def installed_packages(root: Path, records: Mapping[str, Record]) -> Iterator[Source]:
+def installed_packages(root: Path, records: Mapping[str, InstallRecord]) -> Iterator[Source]:
     """Those that were installed for sdterm alone, by name. What was approved lies in a place of its own, where nobody
     edits it."""
     for slug, record in sorted(records.items()):
@@ -108,7 +108,7 @@ def _those(extensions: Path, wanted: Callable[[Path], bool]) -> Iterator[Source]
         if wanted(path):
             is_here = path.parent == extensions and not path.is_symlink()
             above = exposed if is_here else _exposed_by_folders(path)
-            source = _as_approved(extensions.parent, path, records.get(path.stem, Record()), above)
+            source = _as_approved(extensions.parent, path, records.get(path.stem, InstallRecord()), above)
             yield replace(source, refusal=unreadable) if unreadable else source
 
 
@@ -119,12 +119,12 @@ def _entries(extensions: Path) -> list[Path]:
         return []
 
 
-def _arriving(root: Path, slug: str, record: Record) -> Path | None:
+def _arriving(root: Path, slug: str, record: InstallRecord) -> Path | None:
     """The approved copy of an extension whose folder is being put in place, or was when its installer died."""
     return frozen(root, slug, record.digest) if record.arriving and record.digest else None
 
 
-def _known(root: Path) -> tuple[Mapping[str, Record], str | None]:
+def _known(root: Path) -> tuple[Mapping[str, InstallRecord], str | None]:
     """The records; none, and why, if they cannot be read."""
     try:
         return read_records(root), None
@@ -132,7 +132,7 @@ def _known(root: Path) -> tuple[Mapping[str, Record], str | None]:
         return {}, str(error)
 
 
-def _enabled(records: Mapping[str, Record], slug: str) -> bool:
+def _enabled(records: Mapping[str, InstallRecord], slug: str) -> bool:
     return slug not in records or records[slug].enabled
 
 
@@ -140,7 +140,7 @@ def _off(slug: str) -> str:
     return f"it is switched off: `sdterm ext enable {slug}`"
 
 
-def _as_approved(root: Path, path: Path, record: Record, exposed: str | None) -> Source:
+def _as_approved(root: Path, path: Path, record: InstallRecord, exposed: str | None) -> Source:
     """What is to run of an extension: itself, its approved copy, or nothing. exposed: whether everyone could put
     another one there."""
     source = Source(legible(path.stem), "extension", legible(str(path)), digest(path))

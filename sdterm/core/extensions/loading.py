@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sdterm.core.extensions.dependencies import is_own_place
+from sdterm.core.extensions.install.dependencies import is_own_place
 from sdterm.core.extensions.source import Source
 
 _PRIVATE = "_sdterm_extension_"

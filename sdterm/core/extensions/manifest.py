@@ -11,7 +11,7 @@ from packaging.version import InvalidVersion, Version
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from sdterm.core.extensions import ExtensionError
-from sdterm.core.names import printable
+from sdterm.core.text import printable
 from sdterm.hooks import API_VERSION
 
 FILE = "extension.toml"

@@ -25,12 +25,12 @@ from typing import Any
 
 import psutil
 
-from sdterm.core.catalogue import Catalogue, catalogue_of
+from sdterm.core.extensions.catalogue import Catalogue, catalogue_of
 from sdterm.core.extensions.discovery import built_ins
+from sdterm.core.extensions.registry import plugin_set
 from sdterm.core.extensions.source import Source
-from sdterm.core.library import CheckpointFile
-from sdterm.core.recognition import Recognition, recognition
-from sdterm.core.registry import plugin_set
+from sdterm.core.library.checkpoints import CheckpointFile
+from sdterm.core.library.recognition import Recognition, recognition
 
 TIME_LIMIT = 15.0
 """Seconds that loading one plugin may take."""

@@ -7,10 +7,11 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
 
-from sdterm.core.names import UnknownNameError, find, printable
+from sdterm.core.names import UnknownNameError, find
 from sdterm.core.prompt import emphasis, schedule
 from sdterm.core.prompt.composition import composition
 from sdterm.core.prompt.networks import NetworkTag, blank, tags
+from sdterm.core.text import printable
 from sdterm.hooks import ModelFamily
 
 KINDS = {"lora": "lora", "lyco": "lora", "hypernet": "hypernet"}

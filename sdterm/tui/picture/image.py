@@ -5,7 +5,7 @@ from io import BytesIO
 
 from PIL import Image
 
-from sdterm.core.language import tr
+from sdterm.tui.language import tr
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF")
 _MOST_PIXELS = 40_000_000  # 120 MB while a PNG of that size is decoded

@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple, TypeAlias
 
-from sdterm.core.language import tr
-from sdterm.core.names import printable
+from sdterm.core.text import printable
+from sdterm.tui.language import tr
 
 Protocol: TypeAlias = Literal["off", "text", "half", "kitty", "sixel"]
 Depth: TypeAlias = Literal["truecolor", "256", "16", "mono"]

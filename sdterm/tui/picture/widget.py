@@ -14,7 +14,7 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
-from sdterm.core.names import printable
+from sdterm.core.text import printable
 from sdterm.tui.picture.cell import cell_size
 from sdterm.tui.picture.support import Depth, Protocol
 from sdterm.tui.picture.terminal import PictureApp
@@ -30,7 +30,7 @@ _CURSOR_MOVE = 8  # bytes
 _CACHED = 8  # pictures; a half-block one of 60x30 cells takes about 1 MB
 
 
-class _Job(NamedTuple):
+class _Rendition(NamedTuple):
     """All that decides what a picture looks like here; what is equal is not made again."""
 
     digest: tuple[int, int]
@@ -87,8 +87,8 @@ class PictureView(Widget):
         self._data: bytes | None = None
         self._caption = ""
         self._frame: Frame | None = None
-        self._cache: dict[_Job, _Encoded] = {}
-        self._job: _Job | None = None  # what is shown, or being made
+        self._cache: dict[_Rendition, _Encoded] = {}
+        self._job: _Rendition | None = None  # what is shown, or being made
         self._making = False
         self._composed_for = Size(0, 0)
         self._encoded = _NOTHING
@@ -153,7 +153,7 @@ class PictureView(Widget):
 
         return sixel.placed(self._encoded.sixel, area.x, area.y)
 
-    def _wanted(self) -> _Job | None:
+    def _wanted(self) -> _Rendition | None:
         """What is to be made of the bytes at this size and in this mode; None if no picture is to be shown."""
         width, height = self.size.width, self.size.height - bool(self._caption)
         if self._data is None or self.mode in ("off", "text") or width < 1 or height < 1:
@@ -167,7 +167,7 @@ class PictureView(Widget):
             most = self._frame if mode == "half" else _MOST_IN_PREVIEW
             width, height = min(width, most[0]), min(height, most[1])
         cell = (1, 2) if mode == "half" else cell_size()
-        return _Job((len(self._data), hash(self._data)), width, height, mode, depth, cell, limit)
+        return _Rendition((len(self._data), hash(self._data)), width, height, mode, depth, cell, limit)
 
     def _update(self) -> None:
         if not self.size:  # not laid out yet; a resize follows
@@ -190,7 +190,7 @@ class PictureView(Widget):
             self._make(job, self._data or b"")
 
     @work(group="picture", exclusive=True)
-    async def _make(self, job: _Job, data: bytes) -> None:
+    async def _make(self, job: _Rendition, data: bytes) -> None:
         encoded = await asyncio.to_thread(_encode, job, data)
         while len(self._cache) >= _CACHED:
             del self._cache[next(iter(self._cache))]
@@ -315,7 +315,7 @@ def _centred(text: str, width: int, style: Style) -> Strip:
     return strip.crop_pad(strip.cell_length, left, width - left - strip.cell_length, style)
 
 
-def _encode(job: _Job, data: bytes) -> _Encoded:
+def _encode(job: _Rendition, data: bytes) -> _Encoded:
     """Off the interface's thread: decoding and encoding take up to some hundred ms."""
     from sdterm.tui.picture import half, image, kitty, sixel
 

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 from textual import work
 from textual.binding import BindingType
 
-from sdterm.core.language import tr
-from sdterm.core.names import printable
+from sdterm.core.text import printable
 from sdterm.tui.actions import bindings
+from sdterm.tui.language import tr
 from sdterm.tui.screens.pick import Ask, Type
 from sdterm.tui.screens.table import TableRoom
 
 if TYPE_CHECKING:
-    from sdterm.core.extensions.install import Proposal
-    from sdterm.core.extensions.listing import Listed
-    from sdterm.core.jobs import Entry, Extension
+    from sdterm.api import Entry, Extension
+    from sdterm.core.extensions.install.install import Proposal
+    from sdterm.core.extensions.install.listing import Listed
 
 R = TypeVar("R")
 
@@ -42,7 +42,7 @@ class ExtensionsScreen(TableRoom["Listed"]):
 
     @work(group="load", exclusive=True)
     async def _load(self) -> None:
-        from sdterm.core.extensions.listing import listed
+        from sdterm.core.extensions.install.listing import listed
 
         found = await self._do(lambda: listed(self.app.settings.root))
         standing = await self.app.ask(lambda host: host.extensions())
@@ -106,7 +106,7 @@ class ExtensionsScreen(TableRoom["Listed"]):
 
     @work
     async def _switch(self, slug: str, on: bool) -> None:
-        from sdterm.core.extensions.manage import switch
+        from sdterm.core.extensions.install.manage import switch
 
         await self._do(lambda: switch(self.app.settings.root, slug, on))
         self._load()
@@ -122,7 +122,7 @@ class ExtensionsScreen(TableRoom["Listed"]):
 
     @work
     async def _install(self, source: str) -> None:
-        from sdterm.core.extensions.install import prepare_install
+        from sdterm.core.extensions.install.install import prepare_install
 
         await self._agree(await self._do(lambda: prepare_install(self.app.settings.root, source, self._report)))
 
@@ -132,14 +132,14 @@ class ExtensionsScreen(TableRoom["Listed"]):
 
     @work
     async def _trust(self, slug: str) -> None:
-        from sdterm.core.extensions.install import prepare_trust
+        from sdterm.core.extensions.install.install import prepare_trust
 
         await self._agree(await self._do(lambda: prepare_trust(self.app.settings.root, slug, self._report)))
 
     async def _agree(self, proposal: Proposal | None) -> None:
         """Show what would be done, and do it if that is agreed to."""
-        from sdterm.core.extensions.install import apply, discard
-        from sdterm.core.extensions.telling import told
+        from sdterm.core.extensions.install.install import apply, discard
+        from sdterm.core.extensions.install.summary import told
 
         if proposal is None:
             return
@@ -171,7 +171,7 @@ class ExtensionsScreen(TableRoom["Listed"]):
 
     @work
     async def _remove(self, slug: str) -> None:
-        from sdterm.core.extensions.manage import remove
+        from sdterm.core.extensions.install.manage import remove
 
         await self._do(lambda: remove(self.app.settings.root, slug, self._report))
         self._load()
@@ -183,7 +183,7 @@ class ExtensionsScreen(TableRoom["Listed"]):
     async def _do(self, act: Callable[[], R]) -> R | None:
         """Do something slow in a thread; None if it was refused, which is said."""
         from sdterm.core.extensions import ExtensionError
-        from sdterm.core.extensions.records import RecordsError
+        from sdterm.core.extensions.install.records import RecordsError
         from sdterm.core.names import UnknownNameError
 
         try:

@@ -13,17 +13,17 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widget import Widget
 from textual.widgets import DataTable, Input, Static
 
-from sdterm.core.infotext import parse, write
-from sdterm.core.language import tr
-from sdterm.core.names import printable
+from sdterm.core.infotext.grammar import parse, write
+from sdterm.core.text import printable
 from sdterm.tui.actions import bindings
+from sdterm.tui.language import tr
 from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.screens.room import Room
 from sdterm.tui.widgets.recent import PictureActions
 from sdterm.tui.widgets.thumbnails import Thumbnails
 
 if TYPE_CHECKING:
-    from sdterm.core.jobs import Entry, Picture
+    from sdterm.api import Entry, Picture
 
 _PAGE = 100
 _NEAR = 20  # rows before the last one at which the next page is fetched

@@ -12,9 +12,9 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Label
 
-from sdterm.core.language import tr
 from sdterm.tui.draft import Draft
 from sdterm.tui.fields import ROWS
+from sdterm.tui.language import tr
 from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.screens.room import Room
 from sdterm.tui.widgets.parameter import Parameter
@@ -22,7 +22,7 @@ from sdterm.tui.widgets.prompt import PromptEditor
 from sdterm.tui.widgets.recent import Recent
 
 if TYPE_CHECKING:
-    from sdterm.core.jobs import Entry, Picture
+    from sdterm.api import Entry, Picture
     from sdterm.tui.picture.preview import LivePreview
 
 _READ_AFTER = 0.25  # seconds without a key after which a prompt is read: its tokens and traps
@@ -194,7 +194,7 @@ class GenerateScreen(Room):
                 self.query_one(PictureView).show(None)
 
     def happened(self, entry: Entry) -> None:
-        from sdterm.core.jobs import Snapshot
+        from sdterm.api import Snapshot
         from sdterm.events import Cancelled, Done, Failed, Grid, Image, Preview, Waiting
 
         match entry.event:

@@ -11,9 +11,9 @@ from textual.containers import VerticalScroll
 from textual.widget import Widget
 from textual.widgets import Static
 
-from sdterm.core.language import tr
 from sdterm.tui.actions import ACTIONS, SCOPES
 from sdterm.tui.keymap import shown
+from sdterm.tui.language import tr
 from sdterm.tui.screens.room import Room
 
 PLACES = {

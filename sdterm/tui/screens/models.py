@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import work
 from textual.binding import BindingType
 
-from sdterm.core.language import tr
-from sdterm.core.names import printable
+from sdterm.core.text import printable
 from sdterm.tui.actions import bindings
+from sdterm.tui.language import tr
 from sdterm.tui.screens.table import TableRoom
 
 if TYPE_CHECKING:
-    from sdterm.core.jobs import Entry, Model
+    from sdterm.api import Entry, Model
 
 
 class ModelsScreen(TableRoom["Model"]):

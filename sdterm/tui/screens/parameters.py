@@ -13,8 +13,8 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from sdterm.core.language import tr
-from sdterm.core.names import printable
+from sdterm.core.text import printable
+from sdterm.tui.language import tr
 
 if TYPE_CHECKING:
     from sdterm.tui.app import Workstation

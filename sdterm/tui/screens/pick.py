@@ -14,8 +14,9 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from sdterm.core.language import tr
-from sdterm.core.names import normal, printable
+from sdterm.core.names import normal
+from sdterm.core.text import printable
+from sdterm.tui.language import tr
 
 _MOST = 300  # rows shown at once; typing narrows them down
 

@@ -9,16 +9,16 @@ from rich.text import Text
 from textual import work
 from textual.binding import BindingType
 
-from sdterm.core.language import tr
-from sdterm.core.names import printable
+from sdterm.core.text import printable
 from sdterm.tui.actions import bindings
+from sdterm.tui.language import tr
 from sdterm.tui.progress import CHANGES_QUEUE
 from sdterm.tui.screens.table import TableRoom
 from sdterm.tui.state import clock
 
 if TYPE_CHECKING:
+    from sdterm.api import Entry, JobView
     from sdterm.client import Client
-    from sdterm.core.jobs import Entry, Job
 
 _OPEN = ("running", "queued", "paused", "waiting")
 _MOST = 200
@@ -26,7 +26,7 @@ MARKS = {"running": ">", "queued": " ", "paused": "=", "waiting": "~", "failed":
 """A state's sign, beside its word."""
 
 
-class QueueScreen(TableRoom["Job"]):
+class QueueScreen(TableRoom["JobView"]):
     """Jobs: those to be drawn in their order, then what ended."""
 
     room = "go_queue"
@@ -67,14 +67,14 @@ class QueueScreen(TableRoom["Job"]):
         if not jobs:
             self.say(tr("The queue is empty: {key} goes to the prompt.", key=self.app.key("go_generate")))
 
-    def row(self, item: Job) -> tuple[str, ...]:
+    def row(self, item: JobView) -> tuple[str, ...]:
         run = self.app.run_of(item.id)
         steps = f"{run.step}/{run.steps}" if run and run.steps else ""
         left = clock(run.left) if run and run.left is not None else ""
         prompt = printable(item.prompt.replace("\n", " "), 200)
         return (f"{MARKS[item.state]} {item.id}", tr(item.state), steps, left, f"{item.done}/{item.images}", prompt)
 
-    def about(self, item: Job) -> Iterable[str]:
+    def about(self, item: JobView) -> Iterable[str]:
         yield printable(item.prompt, 1000)
         if item.reason:
             yield f"! {printable(item.reason.message, 500)} {printable(item.reason.advice, 500)}"

@@ -13,11 +13,11 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.widget import Widget
 
-from sdterm.core.language import tr
+from sdterm.tui.language import tr
 from sdterm.tui.widgets.bars import KeyBar, Note, StatusLine, TopBar
 
 if TYPE_CHECKING:
-    from sdterm.core.jobs import Entry
+    from sdterm.api import Entry
     from sdterm.tui.app import Workstation
 
 SMALLEST = (40, 12)

@@ -10,14 +10,15 @@ from textual.binding import BindingType
 from textual.widget import Widget
 from textual.widgets import Input
 
-from sdterm.core.config import SETTINGS, Setting, frozen_reason
-from sdterm.core.language import language_folders, languages, tr
-from sdterm.core.names import normal, printable
+from sdterm.core.names import normal
+from sdterm.core.settings.settings import SETTINGS, Setting, frozen_reason
+from sdterm.core.text import printable
 from sdterm.tui.actions import bindings
+from sdterm.tui.language import language_folders, languages, tr
 from sdterm.tui.screens.table import TableRoom
 
 if TYPE_CHECKING:
-    from sdterm.core.config import Settings
+    from sdterm.core.settings.settings import Settings
 
 
 class SettingsScreen(TableRoom[Setting]):

@@ -8,9 +8,9 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 from textual.widget import Widget
 
-from sdterm.core.language import tr
-from sdterm.core.names import printable
+from sdterm.core.text import printable
 from sdterm.tui.actions import ACTIONS, Action
+from sdterm.tui.language import tr
 
 if TYPE_CHECKING:
     from sdterm.tui.app import Workstation

@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import Input
 
-from sdterm.core.names import printable
+from sdterm.core.text import printable
 from sdterm.tui.fields import Field
 
 _LONGEST = 2000  # characters

@@ -15,15 +15,15 @@ from textual.widgets import OptionList, TextArea
 from textual.widgets.option_list import Option
 from textual.widgets.text_area import Selection
 
-from sdterm.core.language import tr
-from sdterm.core.names import is_obeyed, printable
+from sdterm.core.text import is_obeyed, printable
 from sdterm.tui.actions import bindings
+from sdterm.tui.language import tr
 
 if TYPE_CHECKING:
-    from sdterm.core.jobs import Trap
+    from sdterm.api import Trap
+    from sdterm.core.prompt.completion import Tag
     from sdterm.core.prompt.edit import Edited
     from sdterm.core.prompt.highlight import Mark
-    from sdterm.core.tags import Tag
 
 _NOT_OURS = {"f6", "f7", "ctrl+x,super+x", "ctrl+z,super+z", "ctrl+y,super+y", "ctrl+f", "ctrl+c,super+c"}
 """Keys of Textual's editor that mean something else here, or are bound again below."""
@@ -207,14 +207,14 @@ class PromptEditor(TextArea, inherit_bindings=False):
         self._ask_for_completion(asked=True)
 
     def _ask_for_completion(self, *, asked: bool) -> None:
-        from sdterm.core.tags import word_before
+        from sdterm.core.prompt.completion import word_before
 
         start, end = word_before(self.text, self.span[1])
         self.post_message(self.CompletionWanted(self, self.text[start:end], asked))
 
     def offer(self, word: str, tags: Iterable[Tag]) -> None:
         """Show what the word may become, if it is still the one."""
-        from sdterm.core.tags import word_before
+        from sdterm.core.prompt.completion import word_before
 
         start, end = word_before(self.text, self.span[1])
         tags = list(tags) if self.text[start:end] == word and self.has_focus else []
@@ -226,7 +226,7 @@ class PromptEditor(TextArea, inherit_bindings=False):
 
     def complete(self, tag: Tag) -> None:
         """Put a tag in the place of the word that is typed."""
-        from sdterm.core.tags import inserted, word_before
+        from sdterm.core.prompt.completion import inserted, word_before
 
         self.take(inserted(self.text, word_before(self.text, self.span[1]), tag))
         if self._completions:

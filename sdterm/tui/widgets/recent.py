@@ -9,11 +9,11 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widget import Widget
 
-from sdterm.core.language import tr
 from sdterm.tui.actions import bindings
+from sdterm.tui.language import tr
 
 if TYPE_CHECKING:
-    from sdterm.core.jobs import Picture
+    from sdterm.api import Picture
     from sdterm.tui.app import Workstation
 
 
@@ -57,7 +57,7 @@ class PictureActions:
 
     def action_copy_prompt(self) -> None:
         if picture := self.chosen():
-            from sdterm.core.infotext import parse
+            from sdterm.core.infotext.grammar import parse
 
             self.app.copy(parse(picture.infotext).prompt, tr("prompt"))
 

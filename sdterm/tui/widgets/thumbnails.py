@@ -11,7 +11,7 @@ from textual.containers import Horizontal
 from sdterm.tui.picture.widget import PictureView
 
 if TYPE_CHECKING:
-    from sdterm.core.jobs import Picture
+    from sdterm.api import Picture
     from sdterm.tui.app import Workstation
 
 _WIDTH = 12  # cells of one

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from sdterm.core.extensions.discovery import discover
 from sdterm.core.extensions.manifest import FILE, MOST_BYTES, Manifest, ManifestError, parse_manifest, read_manifest
-from sdterm.core.names import printable
-from sdterm.core.registry import load_plugins
+from sdterm.core.extensions.registry import load_plugins
+from sdterm.core.text import printable
 from sdterm.hooks import API_VERSION
 from tests.core.extensions.making import folder, saver
 

@@ -1,0 +1,391 @@
+"""What the host and its clients say to each other about jobs, pictures and the queue: the bodies of `/v1`."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, StrictBool, field_validator, model_validator
+
+from sdterm.core.output.saving import Saving
+from sdterm.events import Event, Failed, event_of
+from sdterm.request import MAX_PROMPT, GenerationRequest, Precision
+
+State = Literal["queued", "running", "paused", "waiting", "done", "failed", "cancelled"]
+STATES: tuple[State, ...] = get_args(State)
+ENDED: tuple[State, ...] = ("done", "failed", "cancelled")
+
+GRID = -1
+"""The number under which a job's grid is kept among its images."""
+
+
+class FieldError(ValueError):
+    """A field's value cannot be used; the message is a sentence."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+LONGEST_PATTERN = 4096
+
+Identifier = Annotated[int, Field(ge=1, le=2**63 - 1)]
+Number = Annotated[int, Field(ge=0, le=2**16, strict=True)]
+StepNumber = Annotated[int, Field(ge=1, le=1000, strict=True)]
+
+
+class Body(BaseModel):
+    """What a client asks."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Answer(BaseModel):
+    """What the host answers. A newer host may say more."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Submission(Body):
+    """A job to queue."""
+
+    request: GenerationRequest
+    saving: Saving | None = None
+    """Where its images go; unset as the host's settings say."""
+    pause_at: StepNumber | None = None
+    """The step at which all its images wait for a `resume`."""
+    paused: StrictBool = False
+    """Queue it, but do not begin."""
+
+    @field_validator("saving")
+    @classmethod
+    def _absolute(cls, saving: Saving | None) -> Saving | None:
+        for path in (saving.folder, saving.last_infotext) if saving else ():
+            if path and not path.is_absolute():
+                raise ValueError(f"has the relative path {str(path)!r}; give an absolute one, the host works elsewhere")
+            if path and not _is_storable(str(path)):
+                raise ValueError("has a path with characters that no path can have")
+        for pattern in (saving.filename_pattern, saving.directory_pattern) if saving else ():
+            if len(pattern) > LONGEST_PATTERN or not _is_storable(pattern):
+                raise ValueError(f"has a pattern that is no text of at most {LONGEST_PATTERN} characters")
+        return saving
+
+
+def _is_storable(text: str) -> bool:
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:  # half a character
+        return False
+
+
+class Stop(Body):
+    """How to pause a job."""
+
+    at_step: StepNumber | None = None
+    """Of every image still to draw; unset is at once."""
+
+
+class Resumption(Body):
+    """How to go on with a paused job."""
+
+    images: tuple[Number, ...] | None = None
+    """Only these; unset is all of them. The others are given up for good."""
+    pause_at: StepNumber | None = None
+
+
+class Retry(Body):
+    """How to compute a failed job this time; what is unset stays. Its images, their seeds and its tape stay anyway."""
+
+    memory: tuple[str, ...] | None = None
+    """Memory optimizers by name, in place of the job's."""
+    batch_size: Annotated[int, Field(ge=1, le=64, strict=True)] | None = None
+    """Images drawn together."""
+    batch_cond_uncond: StrictBool | None = None
+    precision: Precision | None = None
+    """Another one than before begins the images under way again."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keeps_what_is_drawn(cls, given: Any) -> Any:
+        for name in given if isinstance(given, Mapping) else ():
+            if name in GenerationRequest.model_fields and name not in cls.model_fields:
+                changes = ", ".join(cls.model_fields)
+                raise FieldError(name, f"A retry keeps {name}; it can change {changes}. Submit a new job for the rest.")
+        return given
+
+    def applied(self, request: GenerationRequest) -> GenerationRequest:
+        """The same images, computed this way. Raises FieldError if they cannot be split like that."""
+        changes = self.model_dump(exclude_none=True)
+        if self.batch_size:
+            images = request.batch_size * request.batch_count
+            sizes = batch_sizes(images)
+            if self.batch_size not in sizes:
+                said = f"batch_size is {self.batch_size}, but the job's images ({images}) can be drawn"
+                raise FieldError("batch_size", f"{said} {', '.join(map(str, sizes))} at a time.")
+            changes["batch_count"] = images // self.batch_size
+        return request.model_copy(update=changes)
+
+
+def batch_sizes(images: int) -> list[int]:
+    """The sizes of equal batches into which so many images can be split, ascending."""
+    return [size for size in range(1, 65) if images % size == 0 and images // size <= 1000]
+
+
+class Move(Body):
+    """Where to put a queued job."""
+
+    before: Annotated[Identifier, Field(strict=True)] | None = None
+    """The queued job that it is to come before; unset is the end of the queue."""
+
+
+class ModelName(Body):
+    """Which checkpoint is meant."""
+
+    name: Annotated[str, Field(min_length=1, max_length=4096)]
+    """Its name, file name, path or hash."""
+
+
+class Words(Body):
+    """A prompt to read."""
+
+    text: Annotated[str, Field(max_length=MAX_PROMPT)]
+    negative: StrictBool = False
+    model: Annotated[str, Field(max_length=4096)] | None = None
+    """Whose tokens are counted; unset is the first one found."""
+    steps: StepNumber = 20
+
+
+class Extension(Answer):
+    """A plugin that is not ours, and how it stands."""
+
+    slug: str
+    origin: Literal["package", "extension"]
+    location: str
+    digest: str
+    state: Literal["serving", "stale", "failed", "aside", "off"]
+    """`stale`: an older version serves, since the newest cannot; `failed`: nothing of it serves; `aside`: it spoilt too
+    many jobs; `off`: switched off, or not allowed."""
+    message: str = ""
+    """Why, as far as there is something to say."""
+    gives: tuple[str, ...] = ()
+
+
+class Trap(Answer):
+    """Something that parses, but does not do what it looks like."""
+
+    start: int
+    end: int
+    """Characters of the text."""
+    message: str
+    fix: str | None
+    """What to write there instead; None where only the author can know."""
+
+
+class PromptReading(Answer):
+    """How a prompt is read."""
+
+    traps: tuple[Trap, ...]
+    tokens: tuple[int, ...]
+    """Of each chunk, where it has most in the course of the steps; none if the model's tokens are not known."""
+    room: int
+    """Tokens that so many chunks hold."""
+
+
+class Progress(Answer):
+    """Where a running job is."""
+
+    batch: int = 0
+    batches: int = 1
+    step: int = 0
+    steps: int = 0
+
+
+class JobView(Answer):
+    """A job, as the host keeps it."""
+
+    id: Identifier
+    state: State
+    prompt: str
+    images: int
+    done: int
+    """How many of its images are saved."""
+    pause_at: int | None = None
+    left_out: tuple[int, ...] = ()
+    reason: Failed | None = None
+    """Why it failed or waits."""
+    attempts: int = 0
+    """How many workers died drawing it since it last finished an image, was resumed or tried again."""
+    progress: Progress | None = None
+    """While it runs."""
+    created: float
+    """Seconds since 1970."""
+    ended: float | None = None
+
+
+class JobDetails(JobView):
+    """A job with all it was asked and what was resolved."""
+
+    request: GenerationRequest
+    saving: Saving
+    plan: dict[str, Any] | None = None
+    bound_plugins: tuple[tuple[str, str], ...] = ()
+    """(slug, content hash) of each plugin that it is drawn with."""
+    last_event: int = 0
+    """The number of its last event that is kept: whoever saw that one has seen all."""
+
+
+class JobPage(Answer):
+    """Some jobs, in the order asked for."""
+
+    jobs: tuple[JobView, ...]
+    next: str | None = None
+    """Give it as `cursor` for the page after this one."""
+
+
+class Queue(Answer):
+    """The queue as a whole."""
+
+    paused: bool
+    counts: Mapping[State, int]
+
+
+class Picture(Answer):
+    """A saved image."""
+
+    id: Identifier
+    job: int | None
+    """None for a picture that was found in the outputs folder, and whose job is not known."""
+    number: int
+    """Which of the job's images; -1 is the grid."""
+    path: str
+    missing: bool = False
+    """Its file is not where it was saved."""
+    seed: int | None = None
+    width: int
+    height: int
+    infotext: str
+    saved: float
+    """Seconds since 1970."""
+
+
+class PicturePage(Answer):
+    """Some pictures, the newest first."""
+
+    pictures: tuple[Picture, ...]
+    next: str | None = None
+    total: int | None = None
+    """How many there are on all pages; told with the first one."""
+
+
+class WorkerView(Answer):
+    """A process that draws."""
+
+    device: str
+    pid: int | None = None
+    job: int | None = None
+    phase: str = "off"
+    call: int = 0
+    model: str | None = None
+    trouble: str | None = None
+    """Why it could not be started the last time."""
+
+
+class Health(Answer):
+    """The host itself."""
+
+    version: str
+    pid: int
+    data: str
+    started: float
+    settings: dict[str, Any]
+    """The host's own settings, by which a client sees whether this is the host it wants."""
+    workers: tuple[WorkerView, ...]
+    queue: Queue
+    last_event: int
+    watching: int
+    """How many clients follow the events."""
+    notices: tuple[str, ...] = ()
+    """What its owner should know."""
+
+
+class Model(Answer):
+    """A checkpoint."""
+
+    name: str
+    path: str
+    size: int
+    sha256: str | None = None
+    """None until something needed it."""
+    embedded: bool = False
+    family: str | None = None
+    """Its architecture, in words."""
+    native_size: int | None = None
+    """Pixels: what it was trained on."""
+    usable: bool = True
+    note: str = ""
+    """Why it cannot be used."""
+    loaded: bool = False
+    """It is in the memory of a process that draws."""
+
+
+class Style(Answer):
+    """A named piece of prompt, of a styles file."""
+
+    name: str
+    prompt: str
+    negative_prompt: str
+
+
+class Networks(Answer):
+    """The names by which prompts call what lies in the data folder."""
+
+    lora: tuple[str, ...]
+    """For `<lora:NAME:1>`."""
+    hypernet: tuple[str, ...]
+    """For `<hypernet:NAME:1>`."""
+    embeddings: tuple[str, ...]
+    """Textual inversions, which are called by their bare names."""
+
+
+class SettingView(Answer):
+    """A setting, its value and where that comes from."""
+
+    key: str
+    value: Any
+    source: str
+    scope: str
+    sentence: str
+
+
+class Problem(Answer):
+    """Why the host did not do what was asked."""
+
+    code: str
+    message: str
+    field: str | None = None
+    """What of the request is wrong, like `request.steps`."""
+
+
+class Entry(Answer):
+    """One entry of the host's stream: events of all jobs in one order."""
+
+    number: int
+    """From 1, without a gap but for previews, which have the number of the entry before them."""
+    at: float
+    """Seconds since 1970."""
+    job: int | None
+    event: SerializeAsAny[Event]
+    data: bytes = Field(b"", exclude=True, repr=False)
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any], data: bytes = b"") -> "Entry":
+        """From JSON. Raises ValueError."""
+        said = dict(fields["event"])
+        return cls.model_validate({**fields, "event": event_of(said.pop("event"), said, data)})
+
+
+class Snapshot(Event):
+    """The state of everything, for a client that missed too much to be told one by one: what came before is not
+    told any more."""
+
+    jobs: tuple[JobView, ...]
+    """Those not ended."""
+    queue: Queue

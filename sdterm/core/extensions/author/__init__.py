@@ -1,0 +1,1 @@
+"""What authors of extensions use: templates and traces."""

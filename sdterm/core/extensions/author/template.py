@@ -1,0 +1,32 @@
+"""Beginning an extension: a folder that works, has a test, and is to be changed."""
+
+import shutil
+from pathlib import Path
+
+from sdterm.core.extensions import ExtensionError
+from sdterm.core.extensions.install.slug import check_slug
+from sdterm.core.settings.paths import PACKAGE
+from sdterm.core.text import printable
+
+KINDS = ("sampler", "scheduler", "prompt", "memory", "saver", "locale", "postprocessor")
+_TEMPLATES = PACKAGE / "templates"
+_SLUG, _NAME = "my_extension", "My extension"  # what a template calls itself
+
+
+def begin(name: str, kind: str, folder: Path) -> Path:
+    """Write a new extension into `folder`. Returns where it is. Raises ExtensionError."""
+    slug = name.replace("-", "_")
+    check_slug(slug, (), hint="Choose another name.")
+    place = folder / slug
+    if place.exists() or place.with_suffix(".py").exists():
+        raise ExtensionError(f"{printable(str(place))} is there already. Choose another name.")
+    words = slug.replace("_", " ").capitalize()
+    try:
+        shutil.copytree(_TEMPLATES / kind, place, ignore=shutil.ignore_patterns("__pycache__"))
+        for file in [path for path in place.rglob("*") if path.is_file()]:
+            text = file.read_text(encoding="utf-8").replace(_SLUG, slug).replace(_NAME, words)
+            file.write_text(text, encoding="utf-8")
+            file.rename(file.with_name(file.name.replace(_SLUG, slug)))
+    except OSError as error:
+        raise ExtensionError(f"{printable(str(place))} cannot be written: {error.strerror or error}.") from error
+    return place

@@ -1,0 +1,1 @@
+"""Installing, updating, removing and listing extensions."""

@@ -1,0 +1,38 @@
+"""Where things lie until they are approved: a folder of one process, swept by the next one if that died."""
+
+import contextlib
+import fcntl
+import shutil
+import tempfile
+from pathlib import Path
+from typing import IO
+
+from sdterm.core.extensions.install.records import FOLDER
+
+_HERE, _HELD = ".staging", "held"
+
+
+class Staging:
+    """A folder that goes when it is closed. As long as its process lives nobody sweeps it."""
+
+    def __init__(self, root: Path) -> None:
+        """Only inside `records.changing`: a sweeper may come between making and holding it."""
+        parent = root / FOLDER / _HERE
+        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path = Path(tempfile.mkdtemp(dir=parent))
+        self._held: IO[str] = open(self.path / _HELD, "w")  # noqa: SIM115 - open as long as the folder is there
+        fcntl.flock(self._held, fcntl.LOCK_EX)
+
+    def close(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+        self._held.close()
+
+
+def sweep_staging(root: Path) -> None:
+    """Remove what processes that are no more left behind. Only inside `records.changing`."""
+    for folder in (root / FOLDER / _HERE).glob("*"):
+        with contextlib.suppress(OSError):
+            if (folder / _HELD).exists():
+                with open(folder / _HELD) as held:
+                    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""A1111's infotext: its grammar, its keys, written and read."""

@@ -1,0 +1,211 @@
+"""The keys of an infotext, in one table: names, order and conditions are A1111's (processing.create_infotext,
+infotext_utils)."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from zlib import crc32
+
+from sdterm.core.a1111 import UNIFORM
+from sdterm.core.extensions.registry import PluginSet
+from sdterm.core.infotext import record
+from sdterm.core.infotext.grammar import Infotext
+from sdterm.core.names import normal
+from sdterm.core.planning.additions import Addition
+from sdterm.core.planning.plan import AUTOMATIC
+from sdterm.hooks import Option, OptionValue, Sampler, Scheduler
+from sdterm.request import SIZE_STEP, GenerationRequest
+
+# What a request says about how, not what: an infotext leaves these to whoever draws.
+_HOW = {
+    "styles",
+    "batch_size",
+    "batch_count",
+    "grid",
+    "format",
+    "format_options",
+    "memory",
+    "transforms",
+    "batch_cond_uncond",
+    "precision",
+}
+DRAWN = frozenset(GenerationRequest.model_fields) - _HOW
+"""The request fields that decide the picture."""
+
+# An infotext without these leaves them as they are; the lack of any other key means its default.
+LEFT_ALONE = {"prompt", "negative_prompt", "model", "sampler", "steps", "cfg_scale", "seed", "width", "height"}
+EDITABLE = {"scheduler", "sampler_options", "scheduler_options", "extra_params"}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One image as the table sees it: the request that draws it alone, and the sampler found for it."""
+
+    request: GenerationRequest
+    sampler: Sampler
+
+    def has(self, *marks: str) -> bool:
+        """Whether one of the marks stands in the prompt or the negative prompt."""
+        return any(mark in text for mark in marks for text in (self.request.prompt, self.request.negative_prompt))
+
+    @property
+    def eta(self) -> OptionValue:
+        """Of the sampler; 0 where it takes none."""
+        defaults = {option.name: option.default for option in self.sampler.options}
+        return (defaults | self.request.sampler_options).get("eta", 0)
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key: its value for an image (None: it is not written), and the request fields that a value gives.
+
+    `read` raises ValueError for what it cannot take."""
+
+    name: str
+    write: Callable[[Drawn], object]
+    read: Callable[[str], Mapping[str, Any]]
+
+
+def _field(name: str, field: str, when: Callable[[Drawn], object] = lambda drawn: True) -> Key:
+    """A key that says a field as it is, where it matters."""
+    return Key(name, lambda d: getattr(d.request, field) if when(d) else None, lambda value: {field: value})
+
+
+def _switch(name: str, field: str, on: object = True, when: Callable[[Drawn], object] = lambda drawn: True) -> Key:
+    """A key that is `True` or absent."""
+    off = GenerationRequest.model_fields[field].default
+    return Key(
+        name,
+        lambda d: True if getattr(d.request, field) == on and when(d) else None,
+        lambda value: {field: on if value.lower() == "true" else off},
+    )
+
+
+def _size(width: str, height: str) -> Callable[[str], Mapping[str, Any]]:
+    """`WxH`, each rounded down to whole latent cells as A1111 does."""
+
+    def read(value: str) -> Mapping[str, Any]:
+        sides = re.fullmatch(r"(\d{1,5})x(\d{1,5})", value)
+        if not sides:
+            raise ValueError(value)
+        return {width: int(sides[1]) // SIZE_STEP * SIZE_STEP, height: int(sides[2]) // SIZE_STEP * SIZE_STEP}
+
+    return read
+
+
+def _noise_source(value: str) -> Mapping[str, Any]:
+    return {"noise_source": "NV" if value == "GPU" else value}  # A1111's GPU is a CUDA card
+
+
+FIRST = (
+    _field("Steps", "steps"),
+    _field("Sampler", "sampler"),
+    _field("Schedule type", "scheduler"),
+    _field("CFG scale", "cfg_scale"),
+    _field("Seed", "seed"),
+    Key("Size", lambda d: f"{d.request.width}x{d.request.height}", _size("width", "height")),
+)
+THEN = (
+    _field("Variation seed", "variation_seed", lambda d: d.request.variation_strength),
+    _field("Variation seed strength", "variation_strength", lambda d: d.request.variation_strength),
+    Key(
+        "Seed resize from",
+        lambda d: f"{w}x{h}" if (w := d.request.seed_resize_width) and (h := d.request.seed_resize_height) else None,
+        _size("seed_resize_width", "seed_resize_height"),
+    ),
+    _field("Clip skip", "clip_skip", lambda d: d.request.clip_skip > 1),
+    _field("ENSD", "ensd", lambda d: d.request.ensd and d.eta and d.sampler.noise == "sequential"),
+    Key("RNG", lambda d: s if (s := d.request.noise_source) != "GPU" else None, _noise_source),
+    _field("NGMS", "ngms", lambda d: d.request.ngms),
+    _switch("Old prompt editing timelines", "old_prompt_editing", when=lambda d: d.has("[")),
+    _field("Emphasis", "emphasis", lambda d: d.has("(", "[") and d.request.emphasis != "Original"),
+    _switch("Downcast alphas_cumprod", "downcast_alphas"),
+    _switch("Discard penultimate sigma", "discard_penultimate"),
+)
+SGM = (_switch("SGM noise multiplier", "sgm_noise_multiplier"),)
+PADDING = (_switch("Pad conds", "pad_conds", "on"), _switch("Pad conds v0", "pad_conds", "v0"))
+
+KEYS = {key.name: key for key in (*FIRST, *THEN, *SGM, *PADDING)}
+FAULTS = "Plugin errors"
+"""What went wrong with plugins while the image was drawn: it may lack what they would have done."""
+
+_TOLD = {FAULTS, record.KEY, "Version"}
+"""What was drawn is said by the other keys."""
+POSTPROCESS = "Postprocess"
+OURS = {*KEYS, POSTPROCESS, "Model hash", "Model", *_TOLD}
+
+
+# Keys of A1111 that change a picture and are not honoured, with the values that change nothing.
+NOT_HONOURED: Mapping[str, tuple[str, ...]] = {
+    "Image CFG scale": (),
+    "Face restoration": ("None",),
+    "FP8 weight": ("Disable",),
+    "Cache FP16 weight for LoRA": ("False",),
+    "VAE hash": (),
+    "VAE": ("None", "Automatic"),
+    "Denoising strength": (),
+    "Conditional mask weight": (),
+    "Token merging ratio": ("0", "0.0"),
+    "Token merging ratio hr": ("0", "0.0"),
+    "Init image hash": (),
+    "Tiling": ("False",),
+    "First pass size": (),
+    "Mask mode": ("Inpaint masked",),
+    "Mask blur": (),
+    "Inpaint area": ("Whole picture",),
+    "Masked area padding": (),
+    "Masked content": ("original",),
+    "VAE Encoder": ("Full",),
+    "VAE Decoder": ("Full",),
+    "Noise Schedule": ("Default",),
+    "Noise multiplier": ("1", "1.0"),
+    "Extra noise": ("0", "0.0"),
+    "Refiner": ("None",),
+    "Refiner switch at": (),
+    "Refiner switch by sampling steps": ("False",),
+    "Script": ("None",),
+}
+_HIRES_OFF = {"Hires resize": ("0x0",), "Hires steps": ("0",)}
+
+# Keys that say something about a picture and change nothing.
+TELLING = {"User", "Hashes", "Civitai resources", "Civitai metadata", "Created Date", "Template", "Negative Template"}
+
+
+def option_key(option: Option) -> str:
+    """An option's key: its own, or its name in words."""
+    return option.infotext or option.name.replace("_", " ").strip().capitalize()
+
+
+def addition_key(addition: Addition, option: Option) -> str:
+    return option.infotext or f"{addition.label} {option.name.replace('_', ' ')}"
+
+
+def parts_of(request: GenerationRequest, plugins: PluginSet) -> tuple[Sampler, Scheduler]:
+    sampler = plugins.sampler(request.sampler)
+    automatic = normal(request.scheduler) == normal(AUTOMATIC)
+    return sampler, plugins.scheduler(sampler.default_scheduler or UNIFORM if automatic else request.scheduler)
+
+
+def checksum(text: Infotext) -> str:
+    """Of what an infotext says besides its record: whether somebody edited it since."""
+    said = [(name, value) for name, value in text.parameters.items() if name not in _TOLD]
+    return f"{crc32(json.dumps([text.prompt, text.negative_prompt, said]).encode()):08x}"
+
+
+def not_honoured(parameters: Mapping[str, str], prompt: str) -> list[str]:
+    """The keys of A1111 that change a picture here only in name."""
+    lost = [name for name, off in NOT_HONOURED.items() if name in parameters and parameters[name] not in off]
+    for name, value in parameters.items():
+        if name.startswith("Hires ") and value not in _HIRES_OFF.get(name, ()) and not value.startswith("Use same "):
+            lost.append(name)
+    if "Lora hashes" in parameters and "<lora:" in prompt:
+        lost.append("Lora hashes")
+    if "TI hashes" in parameters:
+        lost.append("TI hashes")
+    return lost
+
+
+def is_unknown(name: str) -> bool:
+    return not (name in NOT_HONOURED or name.startswith("Hires ") or name in ("Lora hashes", "TI hashes"))

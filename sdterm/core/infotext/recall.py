@@ -1,0 +1,48 @@
+"""From a picture's infotext back to a request: what `--from` draws and the workstation's form takes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sdterm.core.extensions.registry import PluginSet
+from sdterm.core.infotext.grammar import parse
+from sdterm.core.infotext.read import READ_AT_MOST, find_model, read
+from sdterm.core.library.checkpoints import Library
+from sdterm.core.prompt.styles import Styles, find_styles
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """What an infotext says."""
+
+    fields: Mapping[str, Any]
+    """Of a request; those it says nothing about are not there."""
+    warnings: Mapping[str, str]
+    """Code → a sentence about what cannot be had again."""
+
+
+def recall(
+    text: str,
+    plugins: PluginSet,
+    library: Library,
+    styles: Styles,
+    given: Mapping[str, Any] | None = None,
+    *,
+    read_at_most: int = READ_AT_MOST,
+) -> Recalled:
+    """Read an infotext.
+
+    given: request fields that are chosen already: what belongs to another sampler, model or style is then not looked
+    for. read_at_most: bytes of checkpoints that may be hashed to find the model.
+    """
+    given = given or {}
+    keys = (("Sampler", "sampler"), ("Schedule type", "scheduler"))
+    reading = read(parse(text), plugins, {key: given[name] for key, name in keys if given.get(name)})
+    fields, warnings = dict(reading.fields), {"not_reproduced": reading.warning or ""}
+    if not given.get("model"):
+        fields["model"], warnings["model_missing"] = find_model(reading, library, read_at_most=read_at_most)
+    if not given.get("styles"):
+        names, *prompts = find_styles(styles, fields["prompt"], fields["negative_prompt"])
+        fields |= {"styles": names, "prompt": prompts[0], "negative_prompt": prompts[1]}
+    known = {name: value for name, value in fields.items() if value is not None}
+    return Recalled(known, {code: message for code, message in warnings.items() if message})

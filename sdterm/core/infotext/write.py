@@ -1,0 +1,167 @@
+"""From a planned image to its infotext.
+
+What A1111's keys cannot say goes into one of ours, `sdterm` (see `Provenance`): whatever a reader of the rest would get
+wrong is repeated there, so that reading gives back exactly the request that draws the image.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from sdterm.core.extensions.registry import PluginSet
+from sdterm.core.infotext import grammar as infotext
+from sdterm.core.infotext import record
+from sdterm.core.infotext.keys import (
+    DRAWN,
+    FAULTS,
+    FIRST,
+    OURS,
+    PADDING,
+    POSTPROCESS,
+    SGM,
+    THEN,
+    Drawn,
+    addition_key,
+    checksum,
+    option_key,
+    parts_of,
+)
+from sdterm.core.infotext.read import read
+from sdterm.core.infotext.record import Provenance
+from sdterm.core.names import normal
+from sdterm.core.planning.additions import Addition, asked_for, options_of
+from sdterm.core.planning.plan import AUTOMATIC, ImagePlan, Plan
+from sdterm.core.prompt.networks import extract
+from sdterm.core.text import printable
+from sdterm.hooks import MemoryOptimizer, Option, OptionValue, Postprocessor
+from sdterm.request import GenerationRequest
+from sdterm.version import __version__
+
+_LONGEST = 300  # characters of one of those
+
+
+_TAGS = 20  # named in a record, at most
+
+
+def alone(plan: Plan, image: ImagePlan) -> GenerationRequest:
+    """The request that draws this one image of the job by itself."""
+    request = plan.request
+    asked = (request.sampler_options, request.scheduler_options)
+    sampler_options, scheduler_options = (
+        {name: value for name, value in resolved.items() if name in given}
+        for given, resolved in zip(asked, (plan.sampler_options, plan.scheduler_options), strict=True)
+    )
+    return request.model_copy(
+        update={
+            "prompt": image.prompt,
+            "negative_prompt": image.negative_prompt,
+            "styles": (),
+            "transforms": (),
+            "model": plan.model,
+            "sampler": plan.sampler,
+            "scheduler": AUTOMATIC if normal(request.scheduler) == normal(AUTOMATIC) else plan.scheduler,
+            "sampler_options": sampler_options,
+            "scheduler_options": scheduler_options,
+            "seed": image.seed,
+            "variation_seed": image.variation_seed if request.variation_strength else request.variation_seed,
+            "width": plan.width,
+            "height": plan.height,
+            "batch_size": 1,
+            "batch_count": 1,
+            "grid": False,
+        }
+    )
+
+
+def image_infotext(
+    plan: Plan,
+    image: ImagePlan,
+    plugins: PluginSet,
+    made: Provenance | None = None,
+    faults: Mapping[str, str] | None = None,
+) -> str:
+    """The infotext of one image. `made` tells what it was made with, for the record; `faults` what went wrong with
+    plugins on the way (slug → what)."""
+    additions = _drawing(plan.request, plugins)
+    request = _spelled_out(alone(plan, image), additions, plan.options)
+    sampler, scheduler = parts_of(request, plugins)
+    drawn = Drawn(request, sampler)
+    taken = {*OURS}
+    parameters = (
+        {key.name: key.write(drawn) for key in FIRST}
+        | {"Schedule type": plan.scheduler}  # what it came to, "Karras", where "Automatic" was asked
+        | {"Model hash": plan.model_hash[:10], "Model": printable(plan.model)}
+        | {key.name: key.write(drawn) for key in THEN}
+        | _option_pairs(scheduler.options, plan.scheduler_options, taken)
+        | {key.name: key.write(drawn) for key in SGM}
+        | _option_pairs(sampler.options, plan.sampler_options, taken)
+        | {key.name: key.write(drawn) for key in PADDING}
+        | {POSTPROCESS: ", ".join(request.postprocess) or None}
+        | _addition_pairs(additions, request.options, taken)
+        | {key: value for key, value in request.extra_params.items() if key not in taken and infotext.is_key(key)}
+    )
+    ignored = tuple(":".join((tag.kind, *tag.args)) for tag in extract(image.prompt)[1][:_TAGS])
+    made = replace(made or Provenance(), sdterm=__version__, model=plan.model_hash, ignored=ignored)
+    visible = infotext.parse(infotext.write(request.prompt, request.negative_prompt, parameters))
+    said = read(visible, plugins).fields
+    unsaid = {
+        name: value
+        for name, value in request.model_dump(include=set(DRAWN) - {"model"}).items()
+        if said.get(name) != value
+    }
+    parameters |= {
+        FAULTS: "; ".join(f"{slug}: {printable(what, _LONGEST)}" for slug, what in (faults or {}).items()) or None,
+        record.KEY: str(replace(made, fields=unsaid, text=checksum(visible) if unsaid else "")),
+        # Not a bare number: A1111 would take 0.1.0 for an ancient version of itself and switch old behaviour on.
+        "Version": f"sdterm {__version__}",
+    }
+    return infotext.write(request.prompt, request.negative_prompt, parameters)
+
+
+def _option_pairs(
+    options: tuple[Option, ...], values: Mapping[str, OptionValue], taken: set[str]
+) -> dict[str, OptionValue]:
+    """What differs from its default, under keys that are free; `taken` grows by them. The record has the others."""
+    pairs: dict[str, OptionValue] = {}
+    for option in options:
+        key = option_key(option)
+        if key in taken or not infotext.is_key(key):
+            continue
+        taken.add(key)
+        if values[option.name] != option.default:
+            pairs[key] = values[option.name]
+    return pairs
+
+
+def _drawing(request: GenerationRequest, plugins: PluginSet) -> tuple[Addition, ...]:
+    """What changes the pixels of what a request asks for besides: visible optimizers, and postprocessors in order."""
+    visible = [optimizer for optimizer in asked_for(MemoryOptimizer, request, plugins) if optimizer.effect == "visible"]
+    return (*visible, *sorted(asked_for(Postprocessor, request, plugins), key=lambda addition: addition.order))
+
+
+def _spelled_out(
+    request: GenerationRequest, additions: tuple[Addition, ...], given: Mapping[str, OptionValue]
+) -> GenerationRequest:
+    """The request with the labels of its postprocessors and the options that matter: an optimizer is asked for by its
+    options, so all of them do."""
+    options: dict[str, OptionValue] = {}
+    for addition in additions:
+        for option in addition.options:
+            value = options_of(addition, given)[option.name]
+            if isinstance(addition, MemoryOptimizer) or value != option.default:
+                options[f"{addition.id}.{option.name}"] = value
+    labels = tuple(addition.label for addition in additions if isinstance(addition, Postprocessor))
+    return request.model_copy(update={"postprocess": labels, "options": options})
+
+
+def _addition_pairs(
+    additions: tuple[Addition, ...], options: Mapping[str, OptionValue], taken: set[str]
+) -> dict[str, OptionValue]:
+    """The options as pairs, under keys that are free; `taken` grows by them."""
+    pairs: dict[str, OptionValue] = {}
+    for addition in additions:
+        for option in addition.options:
+            key, name = addition_key(addition, option), f"{addition.id}.{option.name}"
+            if name in options and key not in taken and infotext.is_key(key):
+                taken.add(key)
+                pairs[key] = options[name]
+    return pairs

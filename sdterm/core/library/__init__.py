@@ -1,0 +1,1 @@
+"""The model files a user has: what their headers say, their hashes, which family fits."""

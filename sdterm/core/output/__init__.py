@@ -1,0 +1,1 @@
+"""Where images go, what their files are called, and writing them."""

@@ -1,0 +1,151 @@
+"""Where a job's images go, and saving them."""
+
+import contextlib
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from errno import EDQUOT, EILSEQ, ENOSPC
+from itertools import count
+from pathlib import Path
+
+from sdterm.core.files import legible, temporary_file, write_atomically, write_new
+from sdterm.core.output.naming import NameFacts, check_folder_pattern, check_pattern, file_names, folder_name
+from sdterm.core.settings.settings import Settings
+from sdterm.events import Event, Failed, Grid, Image, Started
+from sdterm.request import GenerationRequest
+
+
+class OutputFolderError(OSError):
+    """Images cannot be saved where they should go."""
+
+
+def ready(folder: Path) -> None:
+    """Make the folder for images and make sure a file can be written there. Raises OutputFolderError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with temporary_file(folder, b"\0"):
+            pass
+    except OSError as error:
+        failed = unwritable(folder, error)
+        raise OutputFolderError(error.errno, f"{failed.message} {failed.advice}") from error
+
+
+@dataclass(frozen=True)
+class Saving:
+    """Where a job's images go, how they are named, and what is kept beside them."""
+
+    folder: Path
+    filename_pattern: str = "[seed]"
+    directory_pattern: str = ""
+    """Of folders below `folder`."""
+    add_number: bool = True
+    """Whether a running number comes first in a name."""
+    save_txt: bool = False
+    """Whether each infotext is in a text file beside its picture too."""
+    last_infotext: Path | None = None
+    """A file that always has the last job's infotext: A1111's params.txt."""
+
+    def __post_init__(self) -> None:
+        """Raises PatternError: before anything is drawn, that is."""
+        check_pattern(self.filename_pattern)
+        check_folder_pattern(self.directory_pattern)
+
+
+def saving_of(settings: Settings, out: Path | None = None) -> Saving:
+    """Where these settings put images. `out` is the very folder; below the outputs folder the pattern makes more.
+    Raises OutputFolderError if the folder's name cannot be stored."""
+    outputs = Path(settings["outdir"] or settings.root / "outputs").expanduser()
+    folder = (out or outputs).absolute()
+    if (name := legible(str(folder))) != str(folder):
+        raise OutputFolderError(
+            EILSEQ, f"Images cannot be saved in {name}: its name is not UTF-8. Choose another folder."
+        )
+    return Saving(
+        folder,
+        filename_pattern=settings["filename_pattern"],
+        directory_pattern="" if out else settings["directory_pattern"],
+        add_number=settings["add_number"],
+        save_txt=settings["save_txt"],
+        last_infotext=settings.root / "params.txt" if settings["prompt_history"] else None,
+    )
+
+
+def save_images(events: Iterable[Event], request: GenerationRequest, saving: Saving) -> Iterator[Event]:
+    """Pass a run's events through, saving each picture on the way. A file that cannot be written ends the run with one
+    `failed` event that says why; what was saved before stays."""
+    began = datetime.now()
+    job: Started | None = None
+    folder = saving.folder  # a grid lies with the last image
+    for event in events:
+        if isinstance(event, Started):
+            job = event
+        if not isinstance(event, Image | Grid):
+            yield event
+            continue
+        try:
+            if isinstance(event, Image):
+                assert job  # a run starts with it
+                path = save_image(event, NameFacts(request, job, event, began, datetime.now()), saving)
+            else:
+                path = save_grid(event, folder, saving)
+        except OSError as error:
+            if close := getattr(events, "close", None):
+                close()  # stops the engine: there is nowhere to put more
+            yield unwritable(folder, error)
+            return
+        folder = path.parent
+        yield event.model_copy(update={"path": str(path)})
+
+
+def save_image(
+    image: Image, facts: NameFacts, saving: Saving, intend: Callable[[Path], None] = lambda path: None
+) -> Path:
+    """Name an image, write it, and return its path; `intend` as in `write_new`. Raises OSError."""
+    folder = saving.folder / folder_name(saving.directory_pattern, facts)
+    folder.mkdir(parents=True, exist_ok=True)
+    names = file_names(saving.filename_pattern, facts, _numbers(folder), add_number=saving.add_number)
+    path = write_new(folder, names, image.suffix, image.data, _beside(image, saving), intend)
+    if saving.last_infotext and image.index == 0:
+        with contextlib.suppress(OSError):  # a convenience, and often elsewhere than the images
+            write_atomically(saving.last_infotext, _bytes(image.infotext))
+    return path
+
+
+def save_grid(grid: Grid, folder: Path, saving: Saving, intend: Callable[[Path], None] = lambda path: None) -> Path:
+    """The same for a grid, into the folder given."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = (f"grid-{number:04d}" for number in _numbers(folder, "grid-"))
+    return write_new(folder, names, grid.suffix, grid.data, _beside(grid, saving), intend)
+
+
+def _beside(picture: Image | Grid, saving: Saving) -> dict[str, bytes]:
+    text = saving.save_txt and picture.suffix.lower() != ".txt"
+    return {".txt": _bytes(picture.infotext + "\n")} if text else {}
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="replace")
+
+
+def unwritable(folder: Path, error: OSError) -> Failed:
+    """What to tell whoever's image could not be saved."""
+    if error.errno in (ENOSPC, EDQUOT):
+        return Failed(
+            code="disk_full",
+            message=f"The disk is full: an image could not be saved in {folder}.",
+            advice="Free some space or choose another folder with --out, then generate again with the same seed.",
+        )
+    return Failed(
+        code="output_unwritable",
+        message=f"Images cannot be saved in {folder}: {os.strerror(error.errno or 0)}.",
+        advice="Choose a folder you may write to with --out.",
+    )
+
+
+def _numbers(folder: Path, prefix: str = "") -> Iterator[int]:
+    """Numbers for new files: one past the highest in the folder, as A1111 counts, then upwards."""
+    numbered = re.compile(rf"{prefix}([0-9]{{1,9}})(?=[-.])")
+    taken = (int(match[1]) for match in map(numbered.match, os.listdir(folder)) if match)
+    return count(max(taken, default=-1) + 1)

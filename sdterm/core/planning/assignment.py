@@ -1,0 +1,93 @@
+"""`NAME=VALUE`: set by name whatever a request can be told."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from sdterm.core.extensions.registry import PluginSet, check_options
+from sdterm.core.names import find, normal
+from sdterm.core.planning.additions import addition_options, additions
+from sdterm.core.planning.plan import choose_parts
+from sdterm.core.text import printable
+from sdterm.hooks import OutputSaver, Sampler, Scheduler
+from sdterm.request import GenerationRequest, RequestError, make_request
+
+# Fields that one line of text can hold, but for the prompt, which is always given.
+FIELDS = tuple(
+    name
+    for name, field in GenerationRequest.model_fields.items()
+    if name != "prompt" and not isinstance(field.default, tuple | dict)
+)
+
+_SETTINGS = {"save_grid": "grid"}
+"""Settings that fill in a field of another name."""
+
+_Part = Sampler | Scheduler | OutputSaver
+_Place = tuple[str, str]  # the part whose option it is (none: a field of the request), and its name
+
+
+def assign(request: GenerationRequest, assignments: Iterable[str], plugins: PluginSet) -> GenerationRequest:
+    """The request with each `NAME=VALUE` set, one after the other.
+
+    NAME is an option of the chosen sampler, scheduler or format, else a field of the request; `sampler.NAME`,
+    `scheduler.NAME` and `format.NAME` tell apart what several of them have. `ID.NAME` is an option of the prompt
+    transform, memory optimizer or postprocessor ID, and asks for it. Raises UnknownNameError or RequestError,
+    and what `choose_parts` raises.
+    """
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise RequestError(f"{printable(assignment)!r} sets nothing: write NAME=VALUE, like eta=0.5.")
+        if addition := _addition(name, plugins):
+            options = addition_options(request.model_copy(update={"options": {addition: value}}), plugins)
+            request = request.model_copy(update={"options": request.options | options})
+        else:
+            request = _assigned(request, name, value, *choose_parts(request, plugins))
+    return request
+
+
+def _addition(name: str, plugins: PluginSet) -> str | None:
+    """The whole name, as `ID.NAME`, of an addition's option; None if it cannot be one. Raises UnknownNameError."""
+    owner, dot, _ = name.partition(".")
+    if not dot or normal(owner) in ("sampler", "scheduler", "format"):
+        return None
+    names = [f"{a.id}.{option.name}" for a in additions(plugins) for option in a.options]
+    return find("option", name, {known: known for known in names})
+
+
+def _assigned(
+    request: GenerationRequest, name: str, value: str, sampler: Sampler, scheduler: Scheduler, saver: OutputSaver
+) -> GenerationRequest:
+    parts: dict[str, _Part] = {"sampler": sampler, "scheduler": scheduler, "format": saver}
+    part, name = _place(name, parts)
+    if not part:
+        return make_request(**request.model_dump() | {name: value})
+    owner, field = parts[part], f"{part}_options"
+    checked = check_options(owner.label, owner.options, {name: value})[name]
+    return request.model_copy(update={field: getattr(request, field) | {name: checked}})
+
+
+def _place(name: str, parts: dict[str, _Part]) -> _Place:
+    """Where a name belongs. Raises UnknownNameError; RequestError if it belongs to several parts."""
+    named: defaultdict[str, list[_Place]] = defaultdict(list)
+    for part, owner in parts.items():
+        for option in owner.options:
+            named[option.name].append((part, option.name))
+    for places in [*named.values()]:
+        for part, option_name in places:
+            named[f"{part}.{option_name}"] = places if len(places) == 1 else [(part, option_name)]
+    for field in FIELDS:
+        if field not in named:
+            named[field].append(("", field))
+    for setting, field in _SETTINGS.items():
+        named.setdefault(setting, [("", field)])
+    takes = [f"{owner.label} takes {_listed(option.name for option in owner.options)}" for owner in parts.values()]
+    more = f" {'; '.join(takes)}; every request takes {_listed(FIELDS)}."
+    found = find("option", name, named, more=more)
+    if len(found) > 1:
+        spelled = " or ".join(f"{part}.{option_name}" for part, option_name in found)
+        raise RequestError(f"Several parts have an option {found[0][1]!r}: write {spelled}.")
+    return found[0]
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"

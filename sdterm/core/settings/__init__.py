@@ -1,0 +1,1 @@
+"""What the user has set, and where things lie: settings, flags, folders, devices."""

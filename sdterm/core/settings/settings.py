@@ -1,0 +1,317 @@
+"""Settings: which there are, and where each value comes from.
+
+Command line > COMMANDLINE_ARGS > SDTERM_* > config.toml > default; a field given with a request beats them all.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from sdterm.core.names import UnknownNameError, find
+from sdterm.core.settings.paths import data_root
+
+
+class ConfigError(ValueError):
+    """A setting cannot be used; the message says which, from where, and why."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting. scope: `job` travels inside the request, `host` belongs to the process that draws, `front end` to
+    the one that shows."""
+
+    key: str
+    default: Any
+    scope: Literal["job", "host", "front end"]
+    sentence: str
+    section: str = "System"
+    """By A1111's names where it has such settings: `--freeze-settings-in-sections` locks by them."""
+    choices: tuple[str, ...] = ()
+    """The values there are, where they are few."""
+
+
+# Their defaults are the request's own, said again: looking them up there would load all that checks a request.
+def _job_setting(
+    key: str, default: Any, sentence: str, section: str = "Stable Diffusion", choices: tuple[str, ...] = ()
+) -> Setting:
+    return Setting(key, default, "job", sentence, section, choices)
+
+
+NOTIFY = ("none", "bell", "osc9")
+
+PREVIEWS = ("auto", "off", "text", "half", "kitty", "sixel")
+_SAVING, _LOOKS = "Saving images/grids", "User interface"
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("data_dir", None, "host", "The folder for models, extensions and outputs; SDTERM_DATA sets it too."),
+    Setting("device", None, "host", "What to compute on: cpu, cuda, cuda:1 …, mps; unset is the best there is."),
+    Setting("ckpt", None, "host", "A checkpoint file that comes before those in the models folder."),
+    Setting("ckpt_dirs", (), "host", "More folders to look for checkpoints in."),
+    Setting("styles_files", (), "host", "Styles files; unset is styles.csv in the data folder."),
+    Setting("extensions", True, "host", "Whether extensions and plugin packages are loaded."),
+    _job_setting("model", None, "The checkpoint to draw with; unset is the first one found."),
+    _job_setting("sampler", "DPM++ 2M", "The sampler to draw with.", "Sampler parameters"),
+    _job_setting("scheduler", "Automatic", "The noise schedule; Automatic is the sampler's own.", "Sampler parameters"),
+    _job_setting("steps", 20, "Sampling steps.", "Sampler parameters"),
+    _job_setting("cfg_scale", 7.0, "How strictly to follow the prompt.", "Sampler parameters"),
+    _job_setting("clip_skip", 1, "Which of the text encoder's last layers to use."),
+    _job_setting(
+        "noise_source",
+        "NV",
+        "NV draws what a CUDA card draws, CPU what torch draws on a CPU.",
+        choices=("NV", "CPU", "GPU"),
+    ),
+    _job_setting("format", "png", "The file format of images.", _SAVING),
+    _job_setting("memory", (), "Memory optimizers to use.", "Optimizations"),
+    _job_setting(
+        "batch_cond_uncond",
+        True,
+        "Run prompt and negative prompt in one call: faster, more memory.",
+        "Optimizations",
+    ),
+    _job_setting(
+        "precision",
+        "auto",
+        "Of the weights: auto is half on a GPU and full on a CPU.",
+        "Optimizations",
+        ("auto", "full", "half"),
+    ),
+    Setting("idle_unload", 900.0, "host", "Seconds without work after which the model leaves the memory; 0 is never."),
+    Setting("idle_exit", 3600.0, "host", "Seconds without work or clients after which the host ends; 0 is never."),
+    Setting(
+        "hang_limit",
+        120.0,
+        "host",
+        "Seconds that a network call or an extension's code may take before its process is replaced.",
+    ),
+    Setting("load_limit", 900.0, "host", "Seconds that loading a model or decoding an image may take."),
+    Setting(
+        "notify",
+        NOTIFY[0],
+        "front end",
+        "What tells that a job is done: bell, osc9 (a desktop message) or none.",
+        _LOOKS,
+        NOTIFY,
+    ),
+    Setting("theme", "sdterm", "front end", "The workstation's colours.", _LOOKS),
+    Setting("language", "en", "front end", "The workstation's language: a file in localizations, or en.", _LOOKS),
+    Setting(
+        "quicksettings_list",
+        ("sd_model_checkpoint",),
+        "front end",
+        "What is pinned above the prompt, by A1111's names or sdterm's.",
+        _LOOKS,
+    ),
+    Setting("keymap", "default", "front end", "The keys: default, vim, a1111, or a .toml file of your own.", _LOOKS),
+    Setting("mouse", False, "front end", "Whether the workstation takes the mouse from the terminal.", _LOOKS),
+    Setting("localizations_dir", None, "front end", "One more folder to look for translations in.", _LOOKS),
+    Setting("preview", "auto", "front end", "How pictures are shown.", "Live previews", PREVIEWS),
+    Setting("outdir", None, "front end", "Where images go; unset is outputs in the data folder.", _SAVING),
+    Setting(
+        "directory_pattern",
+        "[date]",
+        "front end",
+        "The folders below outdir; empty for none. --out has none.",
+        _SAVING,
+    ),
+    Setting("filename_pattern", "[seed]", "front end", "How image files are named.", _SAVING),
+    Setting("add_number", True, "front end", "Whether a running number comes first in file names.", _SAVING),
+    Setting(
+        "save_grid",
+        True,
+        "front end",
+        "Whether several images are also saved as one that shows them all.",
+        _SAVING,
+    ),
+    Setting(
+        "save_txt",
+        False,
+        "front end",
+        "Whether each infotext is also saved as a text file beside its image.",
+        _SAVING,
+    ),
+    Setting(
+        "prompt_history",
+        True,
+        "front end",
+        "Whether params.txt in the data folder keeps the last infotext.",
+        "Infotext",
+    ),
+    Setting("freeze_settings", False, "front end", "Whether all settings are locked."),
+    Setting("freeze_settings_in_sections", (), "front end", "Sections whose settings are locked."),
+    Setting("freeze_specific_settings", (), "front end", "Settings that are locked, by A1111's names or sdterm's."),
+)
+SETTINGS_BY_KEY = {setting.key: setting for setting in SETTINGS}
+
+
+@dataclass(frozen=True)
+class Value:
+    """A setting's value and where it came from."""
+
+    value: Any
+    source: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting with its value."""
+
+    root: Path
+    values: Mapping[str, Value]
+
+    def __getitem__(self, key: str) -> Any:
+        return self.values[key].value
+
+    def with_value(self, key: str, value: Any, source: str) -> "Settings":
+        """The same but for one setting."""
+        return Settings(self.root, {**self.values, key: Value(value, source)})
+
+    def job_fields(self) -> dict[str, Any]:
+        """The request fields that settings give, defaults left out."""
+        return {
+            key: value.value
+            for key, value in self.values.items()
+            if SETTINGS_BY_KEY[key].scope == "job" and value.source != "default"
+        }
+
+    def blame(self, field: str) -> str:
+        """Where a request field's bad value came from, as a clause; empty if it was given with the request."""
+        value = self.values.get(field)
+        return f" (set by {value.source})" if value and value.source != "default" else ""
+
+
+def resolve(layers: Mapping[str, Mapping[str, Any]], environ: Mapping[str, str]) -> Settings:
+    """All settings from the flags' layers (source → settings, the strongest first), the environment and config.toml.
+    Raises ConfigError."""
+    variables = dict(_from_environment(environ))
+    flags = {
+        key: Value(_placed(key, value, Path.cwd()), source)
+        for source, layer in reversed([*layers.items()])
+        for key, value in layer.items()
+    }
+    chosen = flags.get("data_dir") or variables.get("data_dir")
+    root = data_root(chosen.value if chosen else None, environ)
+    defaults = {setting.key: Value(setting.default, "default") for setting in SETTINGS}
+    values = {**defaults, **dict(_from_file(root / "config.toml")), **variables, **flags}
+    patterns = {key: values[key].value for key in _PATTERNS if values[key].source != "default"}
+    if patterns:
+        _check_patterns(**patterns)
+    return Settings(root, values)
+
+
+def _check_patterns(filename_pattern: str = "[seed]", directory_pattern: str = "") -> None:
+    from sdterm.core.output.naming import PatternError, check_folder_pattern, check_pattern
+
+    try:
+        check_pattern(filename_pattern)
+        check_folder_pattern(directory_pattern)
+    except PatternError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, Value]]:
+    for key, setting in SETTINGS_BY_KEY.items():
+        name = f"SDTERM_{key.upper()}"
+        if text := environ.get(name):
+            yield key, Value(_placed(key, _typed(setting, text, name), Path.cwd()), name)
+
+
+def _from_file(path: Path) -> Iterator[tuple[str, Value]]:
+    if not path.is_file():
+        return
+    import tomllib
+
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}.") from error
+    for key, value in content.items():
+        try:
+            setting = find("setting", key, SETTINGS_BY_KEY)
+        except UnknownNameError as error:
+            raise ConfigError(f"{path}, line {_line_of(key, path)}: {error}") from error
+        yield setting.key, Value(_placed(setting.key, _typed(setting, value, str(path)), path.parent), str(path))
+
+
+def parsed(key: str, text: str, path: Path) -> Any:
+    """What somebody typed for a setting in the file at `path`, in its type. Raises ConfigError."""
+    setting = SETTINGS_BY_KEY[key]
+    value = _placed(key, _typed(setting, text.strip(), str(path)), path.parent)
+    if setting.scope == "job":
+        value = _of_request(key, value)
+    if key in _PATTERNS:
+        _check_patterns(**{key: value})
+    return value
+
+
+def _of_request(key: str, value: Any) -> Any:
+    from sdterm.request import RequestError, make_request
+
+    try:
+        checked = getattr(make_request(prompt="x", **{key: value}), key)
+    except RequestError as error:
+        raise ConfigError(str(error)) from error
+    return checked
+
+
+def frozen_reason(settings: Settings, key: str) -> str | None:
+    """Why a setting is locked, as a sentence; None if it is not. A1111's three flags: all, by section, by name."""
+    from sdterm.core.settings.quick import EQUALS
+
+    setting = SETTINGS_BY_KEY[key]
+    if settings["freeze_settings"]:
+        return f"All settings are locked (by {settings.values['freeze_settings'].source}: --freeze-settings)."
+    if setting.section.casefold() in (
+        section.casefold().strip() for section in settings["freeze_settings_in_sections"]
+    ):
+        return f"The settings of {setting.section!r} are locked (--freeze-settings-in-sections)."
+    if key in (EQUALS.get(name.strip(), name.strip()) for name in settings["freeze_specific_settings"]):
+        return f"{key} is locked (--freeze-specific-settings)."
+    return None
+
+
+def _line_of(key: str, path: Path) -> int:
+    """The first line of a TOML file that begins with that key, or table."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    starts = (key, f'"{key}"', f"'{key}'", f"[{key}", f"[[{key}")
+    return next((number for number, line in enumerate(lines, 1) if line.lstrip().startswith(starts)), 1)
+
+
+_PATTERNS = ("filename_pattern", "directory_pattern")
+_PATHS = {"ckpt", "ckpt_dirs", "styles_files", "outdir", "localizations_dir"}
+
+
+def _placed(key: str, value: Any, base: Path) -> Any:
+    """Paths as absolute ones: the host works elsewhere than whoever wrote them."""
+    if key not in _PATHS or not value:
+        return value
+    if isinstance(value, str):
+        return str(base / Path(value).expanduser())
+    return tuple(str(base / Path(path).expanduser()) for path in value)
+
+
+def _typed(setting: Setting, value: Any, source: str) -> Any:
+    """Text from the environment as the setting's type; a TOML value as it is, if the type fits."""
+    if isinstance(setting.default, tuple):
+        if not isinstance(value, str | list | tuple):
+            raise ConfigError(f"{setting.key} is {value!r} in {source}, but it must be a list.")
+        return tuple(part for part in value.split(",") if part) if isinstance(value, str) else tuple(value)
+    if isinstance(setting.default, bool):
+        if str(value).lower() in ("true", "1", "yes", "on", "false", "0", "no", "off"):
+            return str(value).lower() in ("true", "1", "yes", "on")
+        raise ConfigError(f"{setting.key} is {value!r} in {source}, but it must be true or false.")
+    if isinstance(setting.default, float) and setting.scope != "job":
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = -1.0
+        if not (number >= 0 and math.isfinite(number)):
+            raise ConfigError(f"{setting.key} is {value!r} in {source}, but it must be a number of seconds.")
+        return number
+    if setting.choices and value not in setting.choices and setting.scope != "job":
+        raise ConfigError(f"{setting.key} is {value!r} in {source}, but it must be {', '.join(setting.choices)}.")
+    if setting.scope != "job" and not isinstance(value, str):
+        raise ConfigError(f"{setting.key} is {value!r} in {source}, but it must be text.")
+    return value  # numbers and choices of a job are checked, and converted, with the request

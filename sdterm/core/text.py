@@ -1,0 +1,31 @@
+"""Text that may come from anywhere, made harmless for a terminal."""
+
+import unicodedata
+from collections.abc import Iterator
+
+_JOINERS = "\u200c\u200d"
+_MOST_MARKS = 10  # on one letter, one above the other; no language has so many
+
+
+def printable(text: str, limit: int = 200) -> str:
+    """`text` without what a terminal would obey, what would reorder a line, and piles of marks on one letter; cut to
+    `limit` characters."""
+    clean = "".join(_harmless(text))
+    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+
+
+def _harmless(text: str) -> Iterator[str]:
+    marks = 0
+    for character in text:
+        if character in _JOINERS or unicodedata.category(character) in ("Mn", "Me"):
+            marks += 1
+            if marks <= _MOST_MARKS + 1:
+                yield character if marks <= _MOST_MARKS else "…"
+        else:
+            marks = 0
+            yield "�" if is_obeyed(character) else character
+
+
+def is_obeyed(character: str) -> bool:
+    """Controls, bidirectional overrides, line separators, surrogates; not the joiners inside emoji and scripts."""
+    return unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"} and character not in _JOINERS

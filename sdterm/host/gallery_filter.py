@@ -1,0 +1,153 @@
+"""The gallery's filter: `purple mountains sampler:euler steps>=20 -seed:7 after:2026-11-01`.
+
+Words must stand in the infotext, the last of a term as the beginning of one; all terms must hold; a minus turns one
+round. What can be compared is kept beside each picture, as `facts` reads it from the infotext.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+
+from sdterm.core.infotext import grammar as infotexts
+from sdterm.core.names import UnknownNameError, find
+from sdterm.core.text import printable
+
+Fact = str | float | None
+
+NUMBERS = {"steps": "Steps", "cfg": "CFG scale", "clip": "Clip skip", "denoising": "Denoising strength"}
+"""A column with a number of the infotext → its key there."""
+TEXTS = {
+    "sampler": "Sampler",
+    "schedule": "Schedule type",
+    "model": "Model",
+    "hash": "Model hash",
+    "version": "Version",
+}
+"""A column with a text of the infotext, case folded → its key there."""
+OWN = ("seed", "width", "height", "job")
+"""Columns with a number that the gallery knows by itself."""
+DATES = ("after", "before")
+FIELDS = (*NUMBERS, *TEXTS, *OWN, "size", *DATES)
+_UNSAID = {"Clip skip": "1"}  # what an infotext leaves out because it is so by default
+
+_TERM = re.compile(r'(?!\s)(-?)(?:([A-Za-z_]+)(:|<=|>=|<|>|=))?(?:"([^"]*)"?|(\S*))')
+_SIZE = re.compile(r"([0-9]{1,5})[x×*]([0-9]{1,5})", re.IGNORECASE)
+
+
+class FilterError(ValueError):
+    """A term cannot be understood; the message is a sentence. position: of the term's first character, from 0."""
+
+    def __init__(self, message: str, position: int) -> None:
+        super().__init__(message)
+        self.position = position
+
+
+@dataclass(frozen=True)
+class Term:
+    """One thing that must hold, or (`negated`) must not."""
+
+    field: str | None
+    """None for a word of the infotext."""
+    sign: str
+    value: str
+    negated: bool = False
+
+
+def parse(text: str) -> tuple[Term, ...]:
+    """The terms of a filter. Raises FilterError."""
+    return tuple(_terms(text.encode("utf-8", "replace").decode()))  # half a character is none
+
+
+def _terms(text: str) -> Iterator[Term]:
+    for match in _TERM.finditer(text):
+        minus, field, sign, quoted, plain = match.groups()
+        value = plain if quoted is None else quoted
+        if field:
+            yield _checked(field, sign, value, bool(minus), match.start())
+        elif value:
+            yield Term(None, ":", value, bool(minus))
+
+
+def _checked(field: str, sign: str, value: str, negated: bool, position: int) -> Term:
+    try:
+        name = find("filter", field, {known: known for known in FIELDS})
+    except UnknownNameError as error:
+        said = f'{error} In quotation marks it is a word: "{printable(field)}{sign}".'
+        raise FilterError(said, position) from None
+    wrong = None
+    if not value:
+        wrong = f"{name}{sign} needs a value behind it"
+    elif name in (*NUMBERS, *OWN) and not _is_number(value):
+        wrong = f"{name}{sign}{printable(value, 40)} is no number"
+    elif name == "size" and not _SIZE.fullmatch(value):
+        wrong = f"{name}{sign}{printable(value, 40)} is no size like 512x768"
+    elif name in DATES and _date(value) is None:
+        wrong = f"{name}{sign}{printable(value, 40)} is no date like 2026-11-23"
+    elif name in (*TEXTS, "size", *DATES) and sign not in (":", "="):
+        wrong = f"{name} is compared with : alone"
+    if wrong:
+        raise FilterError(f"{wrong} (character {position + 1}).", position)
+    return Term(name, sign, value, negated)
+
+
+def sql(terms: tuple[Term, ...]) -> tuple[str, list[str | float]]:
+    """A condition on the row `p` of a picture, and its values."""
+    conditions, values = ["1"], []
+    for term in terms:
+        condition, given = _condition(term)
+        conditions.append(f"({condition}) IS NOT TRUE" if term.negated else condition)  # nothing known is no match
+        values += given
+    return " AND ".join(conditions), values
+
+
+def _condition(term: Term) -> tuple[str, list[str | float]]:
+    sign = "=" if term.sign == ":" else term.sign  # one of a fixed few: nothing typed gets into the statement
+    match term.field:
+        case None:
+            words = re.findall(r"\w+", term.value)
+            inside = "p.id IN (SELECT rowid FROM pictures_text WHERE pictures_text MATCH ?)"
+            return (inside, [f'"{" ".join(words)}"*']) if words else ("1", [])
+        case "size":
+            width, height = _SIZE.fullmatch(term.value).groups()  # type: ignore[union-attr] # checked
+            return "p.width = ? AND p.height = ?", [float(width), float(height)]
+        case "after" | "before":
+            at = _date(term.value)
+            assert at is not None
+            return f"p.saved {'>=' if term.field == 'after' else '<'} ?", [at]
+        case "seed" if sign == "=":  # digits: a REAL has not enough of them
+            return "p.seed = ?", [term.value.lstrip("0") or "0"]
+        case "seed":
+            return f"CAST(p.seed AS REAL) {sign} ?", [float(term.value)]
+        case field if field in TEXTS:
+            return f"instr(p.{field}, ?) > 0", [term.value.casefold()]
+        case field:
+            return f"p.{field} {sign} ?", [float(term.value)]
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"-?[0-9]{1,30}(\.[0-9]{1,30})?", text) is not None
+
+
+def _date(text: str) -> float | None:
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def facts(infotext: str) -> dict[str, Fact]:
+    """Each column of NUMBERS and TEXTS with its value in an infotext; None where it says nothing of the kind."""
+    said = _UNSAID | dict(infotexts.parse(infotext).parameters)
+    texts = {column: said[key].casefold() if key in said else None for column, key in TEXTS.items()}
+    numbers = {column: float(said[key]) if _is_number(said.get(key, "")) else None for column, key in NUMBERS.items()}
+    return texts | numbers
+
+
+def fact(infotext: str, column: str) -> Fact:
+    """One of `facts`, for SQL; cheap when the next one is of the same infotext."""
+    return _facts(infotext)[column]
+
+
+_facts = lru_cache(maxsize=1)(facts)

@@ -1,0 +1,408 @@
+"""The durable queue: every change of a job is one transaction, and the database itself refuses what is not allowed."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from sdterm.api import ENDED, STATES, FieldError, JobDetails, JobPage, JobView, Queue, Resumption, Retry, Submission
+from sdterm.core.output.saving import Saving
+from sdterm.core.planning.plan import Plan
+from sdterm.core.text import printable
+from sdterm.events import (
+    Cancelled,
+    Done,
+    Event,
+    Failed,
+    Interrupted,
+    Paused,
+    QueueChanged,
+    Queued,
+    Resumed,
+    Started,
+    Step,
+    Waiting,
+)
+from sdterm.host.database import Database
+from sdterm.host.log import EventLog
+from sdterm.request import GenerationRequest
+
+_SAVING = TypeAdapter(Saving)
+_SNAPSHOT = 100  # jobs of each state
+_SHOWN = 200  # characters of a prompt in lists
+_CLOSEST = 1e-6  # between two positions; closer ones are spread out again
+
+
+class UnknownJobError(LookupError):
+    """There is no such job."""
+
+
+class WrongStateError(RuntimeError):
+    """The job is not in a state in which this can be done."""
+
+
+class JobQueue:
+    """The queue. Methods raise UnknownJobError, WrongStateError, or sqlite3.Error if nothing can be written."""
+
+    def __init__(self, database: Database, log: EventLog, clock: Callable[[], float]) -> None:
+        self._database, self._log, self._clock = database, log, clock
+
+    # --- looking ------------------------------------------------------------------------------------------------------
+
+    def job(self, job: int) -> JobView:
+        return _listed(self._row(job))
+
+    def details(self, job: int) -> JobDetails:
+        """The same with its request and plan, which may be long."""
+        row = self._row(job)
+        last = self._database.row("SELECT max(number) FROM events WHERE job = ?", job)
+        return JobDetails.model_validate(
+            _listed(row).model_dump()
+            | {
+                "request": json.loads(row["request"]),
+                "saving": json.loads(row["saving"]),
+                "plan": json.loads(row["plan"]) if row["plan"] else None,
+                "bound_plugins": json.loads(row["bound_plugins"]),
+                "last_event": (last and last[0]) or 0,
+            }
+        )
+
+    def plan(self, job: int) -> str | None:
+        """What was resolved, as JSON."""
+        plan: str | None = self._row(job)["plan"]
+        return plan
+
+    def saving(self, job: int) -> Saving:
+        """Where its images go."""
+        return _SAVING.validate_json(self._row(job)["saving"])
+
+    def page(self, states: Sequence[str], limit: int, cursor: str | None) -> JobPage:
+        """JobQueue in these states (none: in all): the newest first; of the queued alone, in the order of the queue.
+        Raises FieldError if the cursor is none."""
+        position, job = _cursor(cursor) if cursor else (float("-inf"), 2**63 - 1)
+        if tuple(states) == ("queued",):
+            rows = self._first(position, job, limit + 1)
+        else:
+            rows = self._newest(states, job, limit + 1)
+        more = "{position!r},{id}".format(**rows[limit - 1]) if len(rows) > limit else None
+        return JobPage(jobs=tuple(map(_listed, rows[:limit])), next=more)
+
+    def is_known(self, job: int) -> bool:
+        return bool(self._database.row("SELECT 1 FROM jobs WHERE id = ?", job))
+
+    def begin_after(self, job: int) -> None:
+        """Give the next job a higher number than this one, of which others may still speak."""
+        with self._database.transaction():
+            row = self._database.row("SELECT seq FROM sqlite_sequence WHERE name = 'jobs'")
+            self._database.execute("DELETE FROM sqlite_sequence WHERE name = 'jobs'")
+            last = max(job, row[0] if row else 0)
+            self._database.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('jobs', ?)", last)
+
+    def open(self) -> tuple[JobView, ...]:
+        """The newest of those that are not ended: for a snapshot."""
+        states = [state for state in STATES if state not in ENDED]
+        return tuple(_listed(row) for state in states for row in self._newest([state], 2**63 - 1, _SNAPSHOT))
+
+    def queue(self) -> Queue:
+        counts = {row["state"]: row["jobs"] for row in self._database.rows("SELECT state, jobs FROM states")}
+        return Queue(paused=self.is_paused(), counts=counts)
+
+    def is_paused(self) -> bool:
+        row = self._database.row("SELECT paused FROM queue")
+        return bool(row and row["paused"])
+
+    # --- what clients ask ---------------------------------------------------------------------------------------------
+
+    def submit(self, submission: Submission, saving: Saving) -> int:
+        """Queue a job, for good: once this returns, not even a power cut loses it."""
+        request = submission.request
+        images = request.batch_size * request.batch_count
+        with self._database.transaction():
+            last = self._database.row("SELECT max(position) FROM jobs WHERE state = 'queued'")
+            added = self._database.execute(
+                "INSERT INTO jobs (state, position, request, saving, prompt, images, pause_at, created)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "paused" if submission.paused else "queued",
+                ((last[0] if last else None) or 0) + 1,
+                request.model_dump_json(),
+                _SAVING.dump_json(saving).decode(),
+                printable(" ".join(request.prompt.split()), _SHOWN),
+                images,
+                submission.pause_at,
+                self._clock(),
+            )
+            job = added.lastrowid or 0
+            first = self._log.add(job, Paused(images=0) if submission.paused else Queued(images=images))
+            self._update(job, first_event=first)
+        return job
+
+    def cancel(self, job: int) -> bool:
+        """Returns whether a worker is to be stopped for it first."""
+        with self._database.transaction():
+            row = self._row(job, "queued", "running", "paused", "waiting", what="cancelled")
+            if row["state"] == "running":
+                self._update(job, wish="cancel")
+                return True
+            self.end(job, "cancelled", Cancelled(images=row["done"]))
+        return False
+
+    def pause(self, job: int, at_step: int | None) -> bool:
+        """Returns whether a worker is to be stopped for it first. At a step: it then goes on from its tape up to
+        there."""
+        with self._database.transaction():
+            row = self._row(job, "queued", "running", "waiting", what="paused")
+            if row["wish"] == "cancel":
+                raise WrongStateError(f"JobView {job} is being cancelled and cannot be paused.")
+            if row["state"] == "running":
+                self._update(job, wish="again" if at_step else "pause", pause_at=at_step)
+                return True
+            if at_step and row["state"] == "queued":
+                self._update(job, pause_at=at_step)
+                return False
+            self._update(job, state="paused", pause_at=at_step)
+            self._log.add(job, Paused(images=row["done"]))
+        return False
+
+    def resume(self, job: int, how: Resumption) -> None:
+        """Go on with a paused job, or only some of its images. Raises FieldError if there are none such."""
+        with self._database.transaction():
+            row = self._row(job, "paused", "waiting", what="resumed")
+            if how.images is not None:
+                unknown = [number for number in how.images if number >= row["images"]]
+                if unknown or not how.images:
+                    raise FieldError("images", f"The job has images 0 to {row['images'] - 1}: choose some of them.")
+                saved = {number for number, _ in self.saved(job)}
+                left = {*json.loads(row["left_out"])} | ({*range(row["images"])} - {*how.images} - saved)
+                self._update(job, left_out=json.dumps(sorted(left)))
+            self._requeue(job, row, pause_at=row["pause_at"] if row["state"] == "waiting" else how.pause_at)
+
+    def retry(self, job: int, how: Retry) -> None:
+        """Try a failed job again, perhaps computed another way: the same images, from where they are on the tape.
+        Raises FieldError if they cannot be computed that way."""
+        with self._database.transaction():
+            row = self._row(job, "failed", what="tried again")
+            request = how.applied(GenerationRequest.model_validate_json(row["request"]))
+            self._update(job, request=request.model_dump_json())
+            if row["plan"]:
+                plan = Plan.model_validate_json(row["plan"]).model_copy(update={"request": request})
+                self._update(job, plan=plan.model_dump_json())
+            self._requeue(job, row, pause_at=row["pause_at"])
+
+    def move(self, job: int, before: int | None) -> None:
+        with self._database.transaction():
+            self._row(job, "queued", what="moved")
+            self._update(job, position=self._position(job, before))
+            self._log.add(None, QueueChanged(paused=self.is_paused()))
+
+    def pause_queue(self, paused: bool) -> None:
+        with self._database.transaction():
+            if paused != self.is_paused():
+                self._database.execute("UPDATE queue SET paused = ?", paused)
+                self._log.add(None, QueueChanged(paused=paused))
+
+    # --- what becomes of a job ----------------------------------------------------------------------------------------
+
+    def take(self) -> int | None:
+        """The next job of the queue, running from now on; None if there is none or the queue is paused. A power cut
+        may undo it, and the job is queued."""
+        with self._database.transaction(durable=False):
+            row = self._database.row("SELECT id, began FROM jobs WHERE state = 'queued' ORDER BY position, id LIMIT 1")
+            if not row or self.is_paused():
+                return None
+            job: int = row["id"]
+            self._update(job, state="running", wish=None, reason=None, began=row["began"] or self._clock())
+        return job
+
+    def begun(self, job: int) -> float:
+        """When its drawing first began, in seconds since 1970."""
+        return float(self._row(job)["began"])
+
+    def wish(self, job: int) -> str | None:
+        """What was asked to become of a running job."""
+        wish: str | None = self._row(job)["wish"]
+        return wish
+
+    def prepared(self, job: int, started: Started, bound_plugins: Sequence[Sequence[str]]) -> bool:
+        """Keep a job's plan, before its first step. Returns False if it has one already."""
+        with self._database.transaction():
+            if self._row(job)["plan"]:
+                return False
+            self._update(
+                job,
+                plan=started.data.decode(),
+                started=started.model_dump_json(),
+                bound_plugins=json.dumps(bound_plugins),
+                images=started.images,  # more than were asked for, where a prompt transform wants all its texts drawn
+            )
+            self._log.add(job, started)
+        return True
+
+    def resumed(self, job: int, event: Resumed) -> None:
+        """A batch goes on from its tape. A step is on the tape before it is told, and a process may die in between: the
+        steps of the tape that were not told are told now."""
+        place = {"batch": event.batch, "batches": event.batches, "steps": event.steps}
+        with self._database.transaction(durable=False):
+            for step in range(self._log.last_step(job, event.batch) + 1, event.step + 1):
+                self._log.add(job, Step(step=step, **place))
+            self._log.add(job, event)
+
+    def started(self, job: int) -> Started | None:
+        """The event that began it, if it was prepared."""
+        text = self._row(job)["started"]
+        return Started.model_validate(_without_name(json.loads(text))) if text else None
+
+    def saved(self, job: int) -> list[tuple[int, str]]:
+        """(number, path) of its images on disk."""
+        rows = self._database.rows("SELECT number, path FROM pictures WHERE job = ? AND saved IS NOT NULL", job)
+        return [(row["number"], row["path"]) for row in rows]
+
+    def end(self, job: int, state: str, event: Event) -> None:
+        """`done`, `failed`, `cancelled`, `paused` or `waiting`, and the event that says so."""
+        reason = None
+        if isinstance(event, Failed | Waiting):
+            source = event.source if isinstance(event, Failed) else None
+            told = Failed(code=event.code, message=event.message, advice=event.advice, source=source)
+            reason = told.model_dump_json()
+        ended = self._clock() if isinstance(event, Done | Failed | Cancelled) else None
+        with self._database.transaction():
+            self._update(job, state=state, reason=reason, wish=None, ended=ended)
+            self._log.add(job, event)
+
+    def again(self, job: int) -> None:
+        """A running job goes back to the front of the queue: its worker stopped, for whatever reason."""
+        with self._database.transaction():
+            row = self._row(job, "running", what="queued again")
+            first = self._database.row("SELECT min(position) FROM jobs WHERE state = 'queued'")
+            position = min(row["position"], ((first[0] if first else None) or 0) - 1)
+            self._update(job, state="queued", position=position, wish=None)
+
+    def interrupted(self, job: int, code: str, message: str) -> int:
+        """Count a lost worker. Returns how many there were."""
+        with self._database.transaction():
+            attempts: int = self._row(job)["attempts"] + 1
+            self._update(job, attempts=attempts)
+            self._log.add(job, Interrupted(code=code, message=message, attempt=attempts))
+        return attempts
+
+    def recover(self) -> list[int]:
+        """After a start: what ran when the last host ended goes on, what it was told in the meantime happens. Returns
+        the jobs that go on."""
+        on: list[int] = []
+        with self._database.transaction():
+            rows = self._database.rows("SELECT * FROM jobs WHERE state = 'running' ORDER BY position DESC")
+            for row in rows:
+                job, drawn = row["id"], row["done"]
+                if row["wish"] == "cancel":
+                    self.end(job, "cancelled", Cancelled(images=drawn))
+                elif row["wish"] == "pause":
+                    self.end(job, "paused", Paused(images=drawn))
+                else:
+                    self.again(job)
+                    on.append(job)
+            for row in self._database.rows("SELECT id FROM jobs WHERE state = 'waiting'"):
+                self.resume(row["id"], Resumption())
+                on.append(row["id"])
+        return on
+
+    def bound_plugins(self) -> set[tuple[str, str]]:
+        """The (slug, digest) of all plugins that jobs are bound to which may go on."""
+        going_on = [state for state in STATES if state not in ("done", "cancelled")]
+        marks = ", ".join("?" * len(going_on))
+        sql = f"SELECT DISTINCT bound_plugins FROM jobs WHERE state IN ({marks}) AND bound_plugins IS NOT NULL"
+        found = (json.loads(row["bound_plugins"]) for row in self._database.rows(sql, *going_on))
+        return {(slug, digest) for bound_plugins in found for slug, digest in bound_plugins}
+
+    def waiting(self) -> list[int]:
+        return [row["id"] for row in self._database.rows("SELECT id FROM jobs WHERE state = 'waiting' ORDER BY id")]
+
+    # --- helpers ------------------------------------------------------------------------------------------------------
+
+    def _row(self, job: int, *states: str, what: str = "") -> sqlite3.Row:
+        row = self._database.row("SELECT * FROM jobs WHERE id = ?", job)
+        if not row:
+            raise UnknownJobError(f"There is no job {job}.")
+        if states and row["state"] not in states:
+            raise WrongStateError(f"JobView {job} is {row['state']} and cannot be {what}.")
+        return row
+
+    def _first(self, position: float, job: int, limit: int) -> list[sqlite3.Row]:
+        """Of the queue after that job, in its order: jobs that come back may meet another one at their position."""
+        return self._database.rows(
+            "SELECT * FROM jobs WHERE state = 'queued' AND (position, id) > (?, ?) ORDER BY position, id LIMIT ?",
+            position,
+            job,
+            limit,
+        )
+
+    def _newest(self, states: Sequence[str], before: int, limit: int) -> list[sqlite3.Row]:
+        """From each state so many at most, by index: however long the queue, no more rows than that are touched."""
+        if not states:
+            return self._database.rows("SELECT * FROM jobs WHERE id < ? ORDER BY id DESC LIMIT ?", before, limit)
+        one = "SELECT * FROM (SELECT * FROM jobs WHERE state = ? AND id < ? ORDER BY id DESC LIMIT ?)"
+        sql = " UNION ALL ".join([one] * len(states)) + " ORDER BY id DESC LIMIT ?"
+        return self._database.rows(sql, *(value for state in states for value in (state, before, limit)), limit)
+
+    def _update(self, job: int, **values: object) -> None:
+        columns = ", ".join(f"{name} = ?" for name in values)
+        self._database.execute(f"UPDATE jobs SET {columns} WHERE id = ?", *values.values(), job)
+
+    def _requeue(self, job: int, row: sqlite3.Row, pause_at: int | None) -> None:
+        self._update(job, state="queued", pause_at=pause_at, attempts=0, reason=None, wish=None, ended=None)
+        self._log.add(job, Queued(images=row["images"], done=row["done"]))
+
+    def _position(self, job: int, before: int | None) -> float:
+        """A place between two others; when there is no room left between them, all are spread out first."""
+        if before is None:
+            last = self._database.row("SELECT max(position) FROM jobs WHERE state = 'queued' AND id <> ?", job)
+            return float((last[0] if last else None) or 0) + 1
+        there = float(self._row(before, "queued", what="a place in the queue")["position"])
+        if before == job:
+            return there
+        ahead = self._database.row(
+            "SELECT position FROM jobs WHERE state = 'queued' AND (position, id) < (?, ?) AND id <> ?"
+            " ORDER BY position DESC, id DESC LIMIT 1",
+            there,
+            before,
+            job,
+        )
+        previous = ahead[0] if ahead else there - 2
+        if there - previous < _CLOSEST:
+            rows = self._database.rows("SELECT id FROM jobs WHERE state = 'queued' ORDER BY position, id")
+            for place, row in enumerate(rows):
+                self._update(row["id"], position=float(place))
+            return self._position(job, before)
+        return float(previous + there) / 2
+
+
+def _cursor(text: str) -> tuple[float, int]:
+    """The (position, number) of the last job of a page. Raises FieldError."""
+    position, _, job = text.partition(",")
+    try:
+        last = float(position), int(job)
+    except ValueError:
+        last = 0.0, 0
+    if not 0 < last[1] < 2**63:
+        raise FieldError("cursor", "cursor is not the `next` of a page before.")
+    return last
+
+
+def _listed(row: sqlite3.Row) -> JobView:
+    return JobView(
+        id=row["id"],
+        state=row["state"],
+        prompt=row["prompt"],
+        images=row["images"],
+        done=row["done"],
+        pause_at=row["pause_at"],
+        left_out=tuple(json.loads(row["left_out"])),
+        reason=Failed.model_validate(_without_name(json.loads(row["reason"]))) if row["reason"] else None,
+        attempts=row["attempts"],
+        created=row["created"],
+        ended=row["ended"],
+    )
+
+
+def _without_name(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if name != "event"}
