@@ -25,7 +25,7 @@ from sdterm.core.infotext.recall import recall
 from sdterm.core.library.checkpoints import Library, library_of
 from sdterm.core.output.saving import Saving, ready, save_images, saving_of
 from sdterm.core.planning.assignment import assign
-from sdterm.core.planning.plan import choose
+from sdterm.core.planning.choices import choose
 from sdterm.core.prompt.styles import Styles, styles_of
 from sdterm.core.settings.paths import prepare as prepare_folders
 from sdterm.core.settings.settings import NOTIFY, Settings

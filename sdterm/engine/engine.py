@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from sdterm.core.extensions.registry import ContractError, Descriptor, PluginSet
 from sdterm.core.infotext.write import image_infotext
 from sdterm.core.library.checkpoints import Library, file_stems
-from sdterm.core.planning.additions import asked_for
-from sdterm.core.planning.plan import Choices, Plan, choose, choose_again, prepare
+from sdterm.core.planning.choices import Choices, choose
+from sdterm.core.planning.plan import Plan, choose_again, prepare
 from sdterm.core.prompt.embeddings import find_embeddings
 from sdterm.core.prompt.networks import extract
 from sdterm.core.prompt.styles import Styles
@@ -51,7 +51,7 @@ from sdterm.engine.sample import Progress, in_the_network, noise_levels, paused_
 from sdterm.engine.schedule import run_sigmas
 from sdterm.engine.tape import Tape
 from sdterm.events import Cancelled, Done, Event, Image, ModelLoading, Paused, Started, Warning
-from sdterm.hooks import MemoryOptimizer, OutputSaver
+from sdterm.hooks import OutputSaver
 from sdterm.request import GenerationRequest
 
 TOLD_EVERY = 0.5
@@ -171,7 +171,7 @@ class Engine:
         try:
             choices = choose(request, plugins, self.library)
             plan = prepare(request, choices, plugins, self.library, {})
-            optimizers, _ = choose_optimizers(plugins, request, plan.options, self.device)
+            optimizers, _ = choose_optimizers(choices, plugins, self.device)
             dtype = pick_dtype(self.device, request.precision)
             with torch.inference_mode():
                 self._load_as_asked(request, choices, plan, plugins, dtype, optimizers, Faults(), noticed)
@@ -207,7 +207,7 @@ class Engine:
         else:
             choices = choose(request, plugins, self.library)
             plan = prepare(request, choices, plugins, self.library, styles, **recorded_seeds(tape, request))
-        optimizers, refused = choose_optimizers(plugins, request, plan.options, self.device)
+        optimizers, refused = choose_optimizers(choices, plugins, self.device)
         emit(_started(plan, choices))
         faults = Faults()
         for plugin in plugins.problems:
@@ -283,7 +283,7 @@ class Engine:
             try:
                 return self._load(choices, plan, plugins, dtype, optimizers, emit), optimizers
             except OptimizerError as error:
-                if error.optimizer in asked_for(MemoryOptimizer, request, plugins):
+                if any(each.of is error.optimizer for each in choices.additions):
                     raise
                 faults.tell(skipped_warning(error), emit)
                 optimizers = tuple(optimizer for optimizer in optimizers if optimizer.of is not error.optimizer)
@@ -419,7 +419,7 @@ class Engine:
 
         def infotext(saver: OutputSaver, faults: Mapping[str, str]) -> str:
             made = record_of(job, index, self.device, saver, precision)
-            return image_infotext(job.plan, image, job.plugins, made, {**job.faults.said, **faults})
+            return image_infotext(job.plan, image, job.choices, job.plugins, made, {**job.faults.said, **faults})
 
         file = encoded(job, pixels, infotext, lambda: self._frames(job, index), emit)
         finished = Image(

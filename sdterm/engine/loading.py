@@ -1,22 +1,20 @@
 """A checkpoint in memory: built by its family, shaped by memory optimizers."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 
 from sdterm.core.extensions.registry import ContractError, PluginSet
 from sdterm.core.library.checkpoints import CheckpointFile, ModelFileError
-from sdterm.core.planning.additions import asked_for, options_of
-from sdterm.core.planning.plan import Choices
+from sdterm.core.planning.choices import Choices, Chosen, options_of
 from sdterm.engine.conditioning import Conditioner
 from sdterm.engine.failures import blamed
 from sdterm.engine.isolation import Untouched, random_numbers_kept
 from sdterm.events import Warning
-from sdterm.hooks import Components, MemoryOptimizer, ModelFamily, OptionValue, PluginError
-from sdterm.request import GenerationRequest
+from sdterm.hooks import Components, MemoryOptimizer, ModelFamily, PluginError
 
 
 class OptimizerError(PluginError):
@@ -31,12 +29,7 @@ class UndoError(OptimizerError):
     """A memory optimizer did not put things back: the model is to be built again."""
 
 
-@dataclass(frozen=True)
-class Optimizer:
-    """A memory optimizer with the options that it is applied with."""
-
-    of: MemoryOptimizer
-    options: Mapping[str, OptionValue] = field(default_factory=dict)
+Optimizer = Chosen[MemoryOptimizer]
 
 
 @dataclass(frozen=True)
@@ -54,17 +47,18 @@ class Model:
 
 
 def choose_optimizers(
-    plugins: PluginSet, request: GenerationRequest, options: Mapping[str, OptionValue], device: torch.device
+    choices: Choices, plugins: PluginSet, device: torch.device
 ) -> tuple[tuple[Optimizer, ...], tuple[Warning, ...]]:
     """The optimizers to use, one per group, and a warning for each that cannot be used here though it was asked for,
     or failed at saying whether it can. Raises OptimizerError if the picture would be another without it."""
-    chosen: dict[str, MemoryOptimizer] = {}
+    chosen: dict[str, Optimizer] = {}
     refused: list[Warning] = []
-    for optimizer in asked_for(MemoryOptimizer, request, plugins):
+    for asked in choices.asked(MemoryOptimizer):
+        optimizer = asked.of
         with plugins.guard(optimizer):
             usable, reason = optimizer.supports(device)
         if usable:
-            chosen[optimizer.group] = optimizer
+            chosen[optimizer.group] = asked
         elif optimizer.effect == "visible":
             raise OptimizerError(PluginError(f"{optimizer.label} cannot be used here: {reason}."), optimizer)
         else:
@@ -80,8 +74,8 @@ def choose_optimizers(
             refused.append(skipped_warning(error))
         else:
             if usable:
-                chosen[optimizer.group] = optimizer
-    return tuple(Optimizer(each, options_of(each, options)) for each in chosen.values()), tuple(refused)
+                chosen[optimizer.group] = Chosen(optimizer, options_of(optimizer, {}))
+    return tuple(chosen.values()), tuple(refused)
 
 
 def skipped_warning(error: PluginError) -> Warning:

@@ -6,19 +6,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sdterm.core.planning.additions import asked_for, options_of
 from sdterm.core.planning.plan import ImagePlan
 from sdterm.engine.run import Run
-from sdterm.hooks import Postprocessor
 
 
 def postprocessed(job: Run, image: ImagePlan, pixels: NDArray[Any]) -> NDArray[Any]:
     """An image, uint8 [H, W, 3], after the postprocessors that were asked for. Raises PluginError if one fails."""
-    asked = asked_for(Postprocessor, job.request, job.plugins)
-    for postprocessor in sorted(asked, key=lambda postprocessor: postprocessor.order):
+    for chosen in job.choices.postprocessors():
+        postprocessor = chosen.of
         rng = Random(f"{image.seed}:{image.variation_seed}:{postprocessor.id}")
         with job.plugins.guard(postprocessor):
-            pixels = postprocessor.apply(pixels.copy(), rng, **options_of(postprocessor, job.plan.options))
+            pixels = postprocessor.apply(pixels.copy(), rng, **chosen.options)
             if not (isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.ndim == 3):
                 raise TypeError("it gave no uint8 image")
             if pixels.shape[2] != 3 or not pixels.size:

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from sdterm.core.extensions.registry import ContractError, PluginSet, check_options
+from sdterm.core.extensions.registry import ContractError, PluginSet
 from sdterm.core.frames import MAX_PAYLOAD
 from sdterm.core.infotext.record import Provenance
-from sdterm.core.planning.additions import all_asked_for, asked_for, options_of
-from sdterm.core.planning.plan import Choices, ImagePlan, Plan
+from sdterm.core.planning.choices import Choices, options_of
+from sdterm.core.planning.plan import ImagePlan, Plan
 from sdterm.engine.device import device_name
 from sdterm.engine.failures import blamed
 from sdterm.engine.faults import Faults
@@ -133,17 +133,17 @@ def _encode(
 
 def _options(job: Run, saver: OutputSaver) -> Mapping[str, OptionValue]:
     """Those of the request are the chosen saver's."""
-    return job.plan.format_options if saver is job.choices.saver else check_options(saver.label, saver.options, {})
+    return job.plan.format_options if saver is job.choices.saver else options_of(saver, {})
 
 
 def header(
     plan: Plan, choices: Choices, plugins: PluginSet, dtype: torch.dtype, device: torch.device, sigmas: torch.Tensor
 ) -> dict[str, Any]:
     """What recorded rows depend on, under the words a user is told when one of them changed."""
-    asked = asked_for(MemoryOptimizer, plan.request, plugins)
-    visible = [optimizer for optimizer in asked if optimizer.effect == "visible" and not optimizer.decodes_only]
+    memory = choices.asked(MemoryOptimizer)
+    visible = [each for each in memory if each.of.effect == "visible" and not each.of.decodes_only]
     owners = {plugins.owner(part) for part in (choices.sampler, choices.scheduler, choices.family)}
-    owners |= {plugins.owner(optimizer) for optimizer in visible}
+    owners |= {plugins.owner(each.of) for each in visible}
     return {
         "request": _recorded(plan.request),
         "prompt or seed": [image.model_dump(mode="json") for image in plan.images],
@@ -153,7 +153,7 @@ def header(
         "precision": str(dtype),
         "device": device_name(device),
         "thread count": torch.get_num_threads(),
-        "memory optimizers": [[optimizer.id, options_of(optimizer, plan.options)] for optimizer in visible],
+        "memory optimizers": [[each.of.id, dict(each.options)] for each in visible],
         "version of torch": torch.__version__,
         "version of sdterm": __version__,
     }
@@ -168,7 +168,7 @@ def _recorded(request: GenerationRequest) -> dict[str, Any]:
 def record_of(job: Run, index: int, device: torch.device, saver: OutputSaver, decoded_in: torch.dtype) -> Provenance:
     """What image `index` is made with, for whoever wants to draw it again or ask why it differs."""
     drawers = {job.plugins.owner(part) for part in (job.choices.sampler, job.choices.scheduler, job.choices.family)}
-    drawers |= {job.plugins.owner(part) for part in all_asked_for(job.request, job.plugins)}
+    drawers |= {job.plugins.owner(each.of) for each in job.choices.additions}
     strangers = [p.source for p in job.plugins.plugins if p.source.origin != "built-in" and p.source.slug in drawers]
     dtype = torch.float32 if job.tape.is_float32(index) else job.dtype
     size = 1 if job.choices.sampler.batch_coupled else job.request.batch_size
@@ -183,7 +183,7 @@ def record_of(job: Run, index: int, device: torch.device, saver: OutputSaver, de
         format=saver.id,
         format_options={o.name: v for o in saver.options if (v := _options(job, saver)[o.name]) != o.default},
         plugins=tuple(f"{source.slug}@{source.digest}" for source in strangers),
-        memory=tuple(optimizer.id for optimizer in asked_for(MemoryOptimizer, job.request, job.plugins)),
+        memory=tuple(each.of.id for each in job.choices.asked(MemoryOptimizer)),
     )
 
 

@@ -3,7 +3,8 @@
 import torch
 
 from sdterm.core.extensions.registry import ContractError, PluginSet
-from sdterm.core.planning.plan import Choices, Plan
+from sdterm.core.planning.choices import Choices
+from sdterm.core.planning.plan import Plan
 from sdterm.engine.recorder import kind_of
 from sdterm.hooks import ModelSampling
 

@@ -30,7 +30,7 @@ from sdterm.core.extensions.registry import WORDS, PluginSet
 from sdterm.core.extensions.source import Source
 from sdterm.core.library.recognition import Recognition
 from sdterm.core.names import UnknownNameError, normal
-from sdterm.core.planning.plan import choose_parts
+from sdterm.core.planning.choices import choose_parts
 from sdterm.core.sealed import read_sealed, write_sealed
 from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable

@@ -34,7 +34,7 @@ from sdterm.core.library.checkpoints import file_stems, library_of
 from sdterm.core.library.recognition import Recognition
 from sdterm.core.names import UnknownNameError
 from sdterm.core.output.saving import Saving, ready, saving_of
-from sdterm.core.planning.plan import choose_parts
+from sdterm.core.planning.choices import choose_parts
 from sdterm.core.prompt.styles import find_style, styles_of
 from sdterm.core.settings.devices import devices_of
 from sdterm.core.settings.paths import EMBEDDINGS, HYPERNETWORKS, LORAS

@@ -13,7 +13,8 @@ from PIL import Image
 
 from sdterm import GenerationRequest
 from sdterm.core.extensions.registry import PluginSet
-from sdterm.core.planning.plan import Plan, choose, prepare
+from sdterm.core.planning.choices import choose
+from sdterm.core.planning.plan import Plan, prepare
 from sdterm.engine import Engine
 from tests.tiny_checkpoint import GOLDEN
 

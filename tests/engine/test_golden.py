@@ -13,7 +13,7 @@ import torch
 
 from sdterm import Engine, GenerationRequest, PluginSet
 from sdterm.core.infotext import grammar as infotext
-from sdterm.core.planning.plan import choose
+from sdterm.core.planning.choices import choose
 from sdterm.engine.model_sampling import DiscreteSampling
 from sdterm.engine.schedule import run_sigmas
 from sdterm.events import Done

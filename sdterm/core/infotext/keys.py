@@ -8,14 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
 
-from sdterm.core.a1111 import UNIFORM
-from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.infotext import record
 from sdterm.core.infotext.grammar import Infotext
-from sdterm.core.names import normal
-from sdterm.core.planning.additions import Addition
-from sdterm.core.planning.plan import AUTOMATIC
-from sdterm.hooks import Option, OptionValue, Sampler, Scheduler
+from sdterm.core.planning.choices import Addition
+from sdterm.hooks import Option, OptionValue, Sampler
 from sdterm.request import SIZE_STEP, GenerationRequest
 
 # What a request says about how, not what: an infotext leaves these to whoever draws.
@@ -180,12 +176,6 @@ def option_key(option: Option) -> str:
 
 def addition_key(addition: Addition, option: Option) -> str:
     return option.infotext or f"{addition.label} {option.name.replace('_', ' ')}"
-
-
-def parts_of(request: GenerationRequest, plugins: PluginSet) -> tuple[Sampler, Scheduler]:
-    sampler = plugins.sampler(request.sampler)
-    automatic = normal(request.scheduler) == normal(AUTOMATIC)
-    return sampler, plugins.scheduler(sampler.default_scheduler or UNIFORM if automatic else request.scheduler)
 
 
 def checksum(text: Infotext) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sdterm.core.a1111 import FORMER_KEYS
+from sdterm.core.a1111 import FORMER_KEYS, UNIFORM
 from sdterm.core.extensions.registry import PluginSet, check_options
 from sdterm.core.infotext import record
 from sdterm.core.infotext.grammar import Infotext
@@ -22,14 +22,12 @@ from sdterm.core.infotext.keys import (
     is_unknown,
     not_honoured,
     option_key,
-    parts_of,
 )
 from sdterm.core.infotext.legacy import hypernet_tag, modernised
 from sdterm.core.infotext.record import Provenance
 from sdterm.core.library.checkpoints import CheckpointFile, Library
 from sdterm.core.names import UnknownNameError, normal
-from sdterm.core.planning.additions import Addition
-from sdterm.core.planning.plan import AUTOMATIC
+from sdterm.core.planning.choices import AUTOMATIC, Addition
 from sdterm.core.text import printable
 from sdterm.hooks import MemoryOptimizer, OptionValue, Sampler, Scheduler
 from sdterm.request import GenerationRequest, RequestError, make_request
@@ -77,7 +75,7 @@ def read(text: Infotext, plugins: PluginSet, overrides: Mapping[str, str] | None
                 fields |= {field: getattr(checked, field) for field in given}
             except (ValueError, UnknownNameError):
                 lost.append(f"{name} ({printable(parameters[name], limit=60)})")
-    sampler, scheduler = parts_of(make_request(prompt="x", **_names(fields)), plugins)
+    sampler, scheduler = _parts(make_request(prompt="x", **_names(fields)), plugins)
     if sampler.default_scheduler and plugins.scheduler(sampler.default_scheduler) is scheduler:
         fields["scheduler"] = AUTOMATIC
     used = {*OURS}
@@ -136,6 +134,12 @@ def _call(checkpoint: CheckpointFile, library: Library) -> str:
 
 def _names(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: fields[name] for name in ("sampler", "scheduler") if name in fields}
+
+
+def _parts(request: GenerationRequest, plugins: PluginSet) -> tuple[Sampler, Scheduler]:
+    sampler = plugins.sampler(request.sampler)
+    automatic = normal(request.scheduler) == normal(AUTOMATIC)
+    return sampler, plugins.scheduler(sampler.default_scheduler or UNIFORM if automatic else request.scheduler)
 
 
 def _found(given: Mapping[str, str], plugins: PluginSet) -> dict[str, str]:

@@ -23,13 +23,12 @@ from sdterm.core.infotext.keys import (
     addition_key,
     checksum,
     option_key,
-    parts_of,
 )
 from sdterm.core.infotext.read import read
 from sdterm.core.infotext.record import Provenance
 from sdterm.core.names import normal
-from sdterm.core.planning.additions import Addition, asked_for, options_of
-from sdterm.core.planning.plan import AUTOMATIC, ImagePlan, Plan
+from sdterm.core.planning.choices import AUTOMATIC, Choices, Chosen
+from sdterm.core.planning.plan import ImagePlan, Plan
 from sdterm.core.prompt.networks import extract
 from sdterm.core.text import printable
 from sdterm.hooks import MemoryOptimizer, Option, OptionValue, Postprocessor
@@ -75,15 +74,15 @@ def alone(plan: Plan, image: ImagePlan) -> GenerationRequest:
 def image_infotext(
     plan: Plan,
     image: ImagePlan,
+    choices: Choices,
     plugins: PluginSet,
     made: Provenance | None = None,
     faults: Mapping[str, str] | None = None,
 ) -> str:
     """The infotext of one image. `made` tells what it was made with, for the record; `faults` what went wrong with
     plugins on the way (slug → what)."""
-    additions = _drawing(plan.request, plugins)
-    request = _spelled_out(alone(plan, image), additions, plan.options)
-    sampler, scheduler = parts_of(request, plugins)
+    additions, sampler, scheduler = _drawing(choices), choices.sampler, choices.scheduler
+    request = _spelled_out(alone(plan, image), additions)
     drawn = Drawn(request, sampler)
     taken = {*OURS}
     parameters = (
@@ -132,35 +131,35 @@ def _option_pairs(
     return pairs
 
 
-def _drawing(request: GenerationRequest, plugins: PluginSet) -> tuple[Addition, ...]:
+def _drawing(choices: Choices) -> tuple[Chosen[MemoryOptimizer | Postprocessor], ...]:
     """What changes the pixels of what a request asks for besides: visible optimizers, and postprocessors in order."""
-    visible = [optimizer for optimizer in asked_for(MemoryOptimizer, request, plugins) if optimizer.effect == "visible"]
-    return (*visible, *sorted(asked_for(Postprocessor, request, plugins), key=lambda addition: addition.order))
+    visible = [each for each in choices.asked(MemoryOptimizer) if each.of.effect == "visible"]
+    return (*visible, *choices.postprocessors())
 
 
 def _spelled_out(
-    request: GenerationRequest, additions: tuple[Addition, ...], given: Mapping[str, OptionValue]
+    request: GenerationRequest, additions: tuple[Chosen[MemoryOptimizer | Postprocessor], ...]
 ) -> GenerationRequest:
     """The request with the labels of its postprocessors and the options that matter: an optimizer is asked for by its
     options, so all of them do."""
     options: dict[str, OptionValue] = {}
     for addition in additions:
-        for option in addition.options:
-            value = options_of(addition, given)[option.name]
-            if isinstance(addition, MemoryOptimizer) or value != option.default:
-                options[f"{addition.id}.{option.name}"] = value
-    labels = tuple(addition.label for addition in additions if isinstance(addition, Postprocessor))
+        for option in addition.of.options:
+            value = addition.options[option.name]
+            if isinstance(addition.of, MemoryOptimizer) or value != option.default:
+                options[f"{addition.of.id}.{option.name}"] = value
+    labels = tuple(addition.of.label for addition in additions if isinstance(addition.of, Postprocessor))
     return request.model_copy(update={"postprocess": labels, "options": options})
 
 
 def _addition_pairs(
-    additions: tuple[Addition, ...], options: Mapping[str, OptionValue], taken: set[str]
+    additions: tuple[Chosen[MemoryOptimizer | Postprocessor], ...], options: Mapping[str, OptionValue], taken: set[str]
 ) -> dict[str, OptionValue]:
     """The options as pairs, under keys that are free; `taken` grows by them."""
     pairs: dict[str, OptionValue] = {}
     for addition in additions:
-        for option in addition.options:
-            key, name = addition_key(addition, option), f"{addition.id}.{option.name}"
+        for option in addition.of.options:
+            key, name = addition_key(addition.of, option), f"{addition.of.id}.{option.name}"
             if name in options and key not in taken and infotext.is_key(key):
                 taken.add(key)
                 pairs[key] = options[name]

@@ -5,8 +5,7 @@ from collections.abc import Iterable
 
 from sdterm.core.extensions.registry import PluginSet, check_options
 from sdterm.core.names import find, normal
-from sdterm.core.planning.additions import addition_options, additions
-from sdterm.core.planning.plan import choose_parts
+from sdterm.core.planning.choices import Parts, additions_of, checked_option, choose_parts
 from sdterm.core.text import printable
 from sdterm.hooks import OutputSaver, Sampler, Scheduler
 from sdterm.request import GenerationRequest, RequestError, make_request
@@ -38,10 +37,10 @@ def assign(request: GenerationRequest, assignments: Iterable[str], plugins: Plug
         if not equals:
             raise RequestError(f"{printable(assignment)!r} sets nothing: write NAME=VALUE, like eta=0.5.")
         if addition := _addition(name, plugins):
-            options = addition_options(request.model_copy(update={"options": {addition: value}}), plugins)
-            request = request.model_copy(update={"options": request.options | options})
+            key, checked = checked_option(addition, value, plugins)
+            request = request.model_copy(update={"options": request.options | {key: checked}})
         else:
-            request = _assigned(request, name, value, *choose_parts(request, plugins))
+            request = _assigned(request, name, value, choose_parts(request, plugins))
     return request
 
 
@@ -50,14 +49,12 @@ def _addition(name: str, plugins: PluginSet) -> str | None:
     owner, dot, _ = name.partition(".")
     if not dot or normal(owner) in ("sampler", "scheduler", "format"):
         return None
-    names = [f"{a.id}.{option.name}" for a in additions(plugins) for option in a.options]
+    names = [f"{a.id}.{option.name}" for a in additions_of(plugins) for option in a.options]
     return find("option", name, {known: known for known in names})
 
 
-def _assigned(
-    request: GenerationRequest, name: str, value: str, sampler: Sampler, scheduler: Scheduler, saver: OutputSaver
-) -> GenerationRequest:
-    parts: dict[str, _Part] = {"sampler": sampler, "scheduler": scheduler, "format": saver}
+def _assigned(request: GenerationRequest, name: str, value: str, chosen: Parts) -> GenerationRequest:
+    parts: dict[str, _Part] = {"sampler": chosen.sampler, "scheduler": chosen.scheduler, "format": chosen.saver}
     part, name = _place(name, parts)
     if not part:
         return make_request(**request.model_dump() | {name: value})

@@ -20,7 +20,8 @@ from sdterm.core.infotext.files import ImageFileError, infotext_from, read_infot
 from sdterm.core.infotext.grammar import parse
 from sdterm.core.infotext.write import image_infotext
 from sdterm.core.library.checkpoints import Library
-from sdterm.core.planning.plan import choose, prepare
+from sdterm.core.planning.choices import choose
+from sdterm.core.planning.plan import prepare
 from sdterm.plugins import jpeg, png
 from sdterm.request import make_request
 from sdterm.tui.pasted import infotext_in
@@ -291,8 +292,9 @@ def written(tmp_path: Path) -> str:
         width=64,
         height=128,
     )
-    plan = prepare(request, choose(request, plugins, library), plugins, library, {})
-    return image_infotext(plan, plan.images[0], plugins)
+    choices = choose(request, plugins, library)
+    plan = prepare(request, choices, plugins, library, {})
+    return image_infotext(plan, plan.images[0], choices, plugins)
 
 
 def test_sd_parsers_reads_our_files(written: str, tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from sdterm.core.infotext.record import Provenance, changes
 from sdterm.core.infotext.write import alone, image_infotext
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.names import UnknownNameError
-from sdterm.core.planning.plan import Plan, choose, prepare
+from sdterm.core.planning.choices import choose
+from sdterm.core.planning.plan import ImagePlan, Plan, prepare
 from sdterm.core.settings.paths import CHECKPOINTS
 from sdterm.hooks import Option, Sampler, Scheduler
 from sdterm.request import make_request
@@ -47,9 +48,13 @@ def raw(request: GenerationRequest, library: Library) -> Plan:
     )
 
 
+def infotext(plan: Plan, image: ImagePlan, library: Library, made: Provenance | None = None) -> str:
+    return image_infotext(plan, image, choose(plan.request, PLUGINS, library), PLUGINS, made)
+
+
 def written(library: Library, **fields: object) -> Infotext:
     plan = planned(make_request(**{"prompt": "a house", "seed": 5} | fields), library)
-    return parse(image_infotext(plan, plan.images[0], PLUGINS))
+    return parse(infotext(plan, plan.images[0], library))
 
 
 def reading(text: str) -> ParsedInfotext:
@@ -121,7 +126,7 @@ def test_the_text_is_what_a1111_wrote(case: dict[str, Any], library: Library) ->
         if request.variation_strength:  # in A1111 the first image's seed is every image's
             seed = int(parse(theirs).parameters["Variation seed"])
             image = image.model_copy(update={"seed": request.seed, "variation_seed": seed})
-        ours = OURS.sub("", image_infotext(plan, image, PLUGINS)).replace(f"sdterm {__version__}", "1.9.4")
+        ours = OURS.sub("", infotext(plan, image, library)).replace(f"sdterm {__version__}", "1.9.4")
         if case.get("api"):  # without a scheduler in the request A1111's API writes none
             ours = ours.replace(", Schedule type: Automatic", "")
             if "scheduler" not in case["request"]:
@@ -257,7 +262,7 @@ def test_reading_an_infotext_gives_back_the_request_that_was_written(
     assume(not (request.variation_strength and request.seed_resize_width and 8 <= request.seed_resize_height < 16))
     plan = raw(request, library)
     image = plan.images[0].model_copy(update={"variation_seed": request.variation_seed})
-    text = image_infotext(plan, image, PLUGINS)
+    text = infotext(plan, image, library)
     got = read(parse(text), PLUGINS)
     assert find_model(got, library) == ("sdterm-demo", "")
     assert make_request(**got.fields, model="sdterm-demo") == request
@@ -275,7 +280,7 @@ def test_any_text_is_read_without_complaint(prompt: str, rest: str) -> None:
 def test_each_image_of_a_job_tells_how_to_draw_it_alone(library: Library) -> None:
     request = make_request(prompt="a house", seed=5, batch_size=2, batch_count=2, grid=True, styles=("red",))
     plan = prepare(request, choose(request, PLUGINS, library), PLUGINS, library, {"red": ("{prompt}, red", "")})
-    texts = [image_infotext(plan, image, PLUGINS) for image in plan.images]
+    texts = [infotext(plan, image, library) for image in plan.images]
     got = [make_request(**reading(text).fields) for text in texts]
     assert [r.seed for r in got] == [5, 6, 7, 8]
     assert {(r.prompt, r.batch_size, r.batch_count, r.grid, r.styles) for r in got} == {
@@ -286,7 +291,7 @@ def test_each_image_of_a_job_tells_how_to_draw_it_alone(library: Library) -> Non
 
 def test_an_edited_text_wins_over_the_record_but_keeps_what_only_the_record_says(library: Library) -> None:
     plan = raw(make_request(prompt=" a house", seed=5, scheduler="Karras", quantize=True), library)
-    text = image_infotext(plan, plan.images[0], PLUGINS)
+    text = infotext(plan, plan.images[0], library)
     assert reading(text).fields["prompt"] == " a house"
     edited = reading(text.replace("a house", "a cat").replace("Karras", "Exponential")).fields
     assert (edited["prompt"], edited["scheduler"], edited["quantize"]) == ("a cat", "Exponential", True)
@@ -340,7 +345,7 @@ def test_keys_stand_in_a1111s_order_and_only_where_they_matter(library: Library)
 def test_the_record_is_short_and_without_the_signs_that_readers_split_at(library: Library) -> None:
     plan = planned(make_request(prompt="a house", seed=5), library)
     made = Provenance(torch="2.13.0+cu126", device="NVIDIA H100 80GB HBM3", dtype="float16", plugins=("mine@12ab",))
-    parameters = parse(image_infotext(plan, plan.images[0], PLUGINS, made)).parameters
+    parameters = parse(infotext(plan, plan.images[0], library, made)).parameters
     assert len(parameters["sdterm"]) < 250 and not set(parameters["sdterm"]) & set(',:"\\ ')
     kept = Provenance.parse(parameters["sdterm"])
     assert (kept.sdterm, kept.torch, kept.device, kept.plugins) == (__version__, made.torch, made.device, made.plugins)
@@ -367,8 +372,9 @@ def test_an_option_without_a_key_is_written_in_words_and_one_that_would_clash_on
         sampler="Mine",
         sampler_options={"corrector_order": 3, "seed": 4, "x": 0.25, "mode": "a, b: c"},
     )
-    plan = prepare(request, choose(request, plugins, library), plugins, library, {})
-    text = parse(image_infotext(plan, plan.images[0], plugins))
+    choices = choose(request, plugins, library)
+    plan = prepare(request, choices, plugins, library, {})
+    text = parse(image_infotext(plan, plan.images[0], choices, plugins))
     assert (text.parameters["Corrector order"], text.parameters["Mode"]) == ("3", "a, b: c")
     assert "X" not in text.parameters and text.parameters["Seed"] == "7"
     assert read(text, plugins).fields["sampler_options"] == request.sampler_options

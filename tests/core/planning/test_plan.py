@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from sdterm import GenerationRequest, PluginSet, load_plugins
 from sdterm.core.library.checkpoints import Library, ModelFileError
 from sdterm.core.names import UnknownNameError
-from sdterm.core.planning.plan import Plan, choose, prepare
+from sdterm.core.planning.choices import choose
+from sdterm.core.planning.plan import Plan, prepare
 from sdterm.request import RequestError
 
 STYLES = {

@@ -1,0 +1,191 @@
+"""What a request names, found: each name is looked up here, once, and each option checked.
+
+Beside sampler, schedule and format, which every job has, a request may ask for prompt transforms, memory optimizers and
+postprocessors, by name, with options as `id.name`. Setting an option asks for what it is of: `token_merging.ratio`
+turns token merging on, as A1111's own key does.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from sdterm.core.a1111 import UNIFORM
+from sdterm.core.extensions.registry import PluginSet, check_options, named
+from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileError
+from sdterm.core.library.recognition import recognise
+from sdterm.core.names import UnknownNameError, find, normal
+from sdterm.core.text import printable
+from sdterm.hooks import (
+    MemoryOptimizer,
+    ModelFamily,
+    ModelMatch,
+    OptionValue,
+    OutputSaver,
+    Postprocessor,
+    PromptTransform,
+    Sampler,
+    Scheduler,
+)
+from sdterm.request import GenerationRequest, RequestError
+
+AUTOMATIC = "Automatic"
+
+Addition = PromptTransform | MemoryOptimizer | Postprocessor
+A = TypeVar("A", PromptTransform, MemoryOptimizer, Postprocessor)
+A_co = TypeVar("A_co", bound=Addition, covariant=True)
+
+FIELDS: Mapping[type[Addition], str] = {
+    PromptTransform: "transforms",
+    MemoryOptimizer: "memory",
+    Postprocessor: "postprocess",
+}
+"""The field of a request that names them."""
+
+_WORDS = {PromptTransform: "prompt transform", MemoryOptimizer: "memory optimizer", Postprocessor: "postprocessor"}
+
+
+@dataclass(frozen=True)
+class Chosen(Generic[A_co]):
+    """An addition, with a value for each of its options."""
+
+    of: A_co
+    options: Mapping[str, OptionValue]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a request names of what plugins offer, found, with checked options. No code of theirs has been run."""
+
+    sampler: Sampler
+    scheduler: Scheduler
+    saver: OutputSaver
+    sampler_options: Mapping[str, OptionValue]
+    scheduler_options: Mapping[str, OptionValue]
+    format_options: Mapping[str, OptionValue]
+    automatic: bool
+    """Whether the schedule was left to a sampler that has none of its own."""
+    additions: tuple[Chosen[Addition], ...]
+    """Those asked for, of each kind in the order asked for."""
+    options: Mapping[str, OptionValue]
+    """Of additions, as far as they are set: `id.name` → value."""
+
+    def asked(self, kind: type[A]) -> tuple[Chosen[A], ...]:
+        """The additions of one kind."""
+        return tuple(Chosen(each.of, each.options) for each in self.additions if isinstance(each.of, kind))
+
+    def postprocessors(self) -> tuple[Chosen[Postprocessor], ...]:
+        """In the order in which they are applied."""
+        return tuple(sorted(self.asked(Postprocessor), key=lambda each: each.of.order))
+
+
+@dataclass(frozen=True)
+class Choices(Parts):
+    """Everything that a request names, found. Nothing of the model but its header has been read."""
+
+    checkpoint: CheckpointFile
+    family: ModelFamily
+    match: ModelMatch
+
+
+def choose(request: GenerationRequest, plugins: PluginSet, library: Library) -> Choices:
+    """Look up every name in the request. Raises UnknownNameError, ModelFileError or RequestError."""
+    parts = choose_parts(request, plugins)
+    return with_checkpoint(parts, library.find(request.model), plugins)
+
+
+def with_checkpoint(parts: Parts, checkpoint: CheckpointFile, plugins: PluginSet) -> Choices:
+    """The parts and a checkpoint whose family is here. Raises ModelFileError."""
+    family, match = recognise(checkpoint, plugins)
+    if match.refusal:
+        raise ModelFileError(match.refusal)
+    return Choices(**vars(parts), checkpoint=checkpoint, family=family, match=match)
+
+
+def choose_parts(request: GenerationRequest, plugins: PluginSet) -> Parts:
+    """Look up the names of what plugins offer, and check the options given to them; no code of theirs is run. Raises
+    UnknownNameError or RequestError."""
+    sampler, schedule = _sampler(request, plugins)
+    scheduler = plugins.scheduler(schedule or sampler.default_scheduler or UNIFORM)
+    saver = plugins.saver(request.format)
+    options = {key: value for each in request.options.items() for key, value in [checked_option(*each, plugins)]}
+    additions: list[Addition] = [
+        *_asked_for(PromptTransform, request, plugins),
+        *_asked_for(MemoryOptimizer, request, plugins),
+        *_asked_for(Postprocessor, request, plugins),
+    ]
+    return Parts(
+        sampler=sampler,
+        scheduler=scheduler,
+        saver=saver,
+        sampler_options=_options(sampler, request, "sampler_options"),
+        scheduler_options=_options(scheduler, request, "scheduler_options"),
+        format_options=_options(saver, request, "format_options"),
+        automatic=schedule is None and sampler.default_scheduler is None,
+        additions=tuple(Chosen(each, options_of(each, options)) for each in additions),
+        options=options,
+    )
+
+
+def additions_of(plugins: PluginSet) -> tuple[Addition, ...]:
+    """Everything that there is of the three kinds."""
+    return tuple(addition for kind in FIELDS for addition in plugins.all(kind))
+
+
+def checked_option(key: str, value: OptionValue, plugins: PluginSet) -> tuple[str, OptionValue]:
+    """An addition's option: (`id.name`, the value as its declaration has it). Raises UnknownNameError or
+    RequestError."""
+    owner, name = _owner(key, plugins), key.rpartition(".")[2]
+    try:
+        return f"{owner.id}.{name}", check_options(owner.label, owner.options, {name: value})[name]
+    except RequestError as error:
+        error.field = "options"
+        raise
+
+
+def options_of(part: Addition | OutputSaver, given: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
+    """Every option of a part: as `given` has it under `id.name`, else its default."""
+    return {option.name: given.get(f"{part.id}.{option.name}", option.default) for option in part.options}
+
+
+def _options(
+    part: Sampler | Scheduler | OutputSaver, request: GenerationRequest, field: str
+) -> Mapping[str, OptionValue]:
+    try:
+        return check_options(part.label, part.options, getattr(request, field))
+    except RequestError as error:
+        error.field = field
+        raise
+
+
+def _asked_for(kind: type[A], request: GenerationRequest, plugins: PluginSet) -> tuple[A, ...]:
+    """Those of a kind that a request names, or sets an option of, as asked."""
+    there = named(plugins.all(kind))
+    found = [find(_WORDS[kind], name, there) for name in getattr(request, FIELDS[kind])]
+    found += [addition for key in request.options if isinstance(addition := _owner(key, plugins), kind)]
+    return tuple({addition.id: addition for addition in found}.values())
+
+
+def _owner(key: str, plugins: PluginSet) -> Addition:
+    owner, dot, name = key.rpartition(".")
+    if not dot:
+        raise RequestError(f"options has {printable(key)!r}, but it must be like 'token_merging.ratio'.", "options")
+    there = additions_of(plugins)
+    having = named(addition for addition in there if any(option.name == name for option in addition.options))
+    taken = {normal(known) for known in having}  # of two kinds with one name, that one is meant which has the option
+    return find("part", owner, having | {n: a for n, a in named(there).items() if normal(n) not in taken})
+
+
+def _sampler(request: GenerationRequest, plugins: PluginSet) -> tuple[Sampler, str | None]:
+    """The sampler and the schedule's name, None where the sampler's default is wanted. Before 1.9 A1111 had both in one
+    name, "DPM++ 2M Karras"."""
+    asked = None if normal(request.scheduler) == normal(AUTOMATIC) else request.scheduler
+    try:
+        return plugins.sampler(request.sampler), asked
+    except UnknownNameError:
+        name = normal(request.sampler)
+        for schedule in named(plugins.all(Scheduler)):
+            if name.endswith(f" {normal(schedule)}"):
+                with suppress(UnknownNameError):
+                    return plugins.sampler(name.removesuffix(normal(schedule))), asked or schedule
+        raise
