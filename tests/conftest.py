@@ -7,11 +7,16 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # As sdterm.engine does before torch is loaded; a test module that imports torch first would come too late with it.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if "PYTEST_XDIST_WORKER" in os.environ:  # a core each; what tests start shares it
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("sdterm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("sdterm")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -205,7 +205,7 @@ OPERATIONS = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(OPERATIONS)
 def test_whatever_is_done_every_queued_job_is_listed_once_and_taken_first_to_last(
     tmp_path_factory: pytest.TempPathFactory, operations: list[tuple[str, int, int]]

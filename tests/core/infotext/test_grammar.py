@@ -74,11 +74,12 @@ def test_the_last_line_holds_parameters_from_three_pairs_on() -> None:
     ["a " * 200_000, 'a: "' * 100_000, 'aa:"\\' * 100_000, 'aa:"\\",' * 100_000, "aa" + ":" * 200_000, ", " * 200_000],
     ids=lambda text: text[:6],
 )  # fmt: skip
-def test_a_long_text_is_read_in_a_moment(text: str) -> None:
-    """Files come from anywhere; a few hundred KB must not hold up whoever looks at them."""
-    began = time.perf_counter()
+def test_a_long_text_is_read_in_linear_time(text: str) -> None:
+    """Files come from anywhere; a few hundred KB must not hold up whoever looks at them. Work that grew with the square
+    of the length would take many minutes."""
+    began = time.thread_time()
     infotext.parse(text)
-    assert time.perf_counter() - began < 2
+    assert time.thread_time() - began < 60
 
 
 def test_half_a_character_that_json_names_is_left_as_it_stands() -> None:

@@ -253,7 +253,7 @@ def requests(draw: st.DrawFn) -> GenerationRequest:
     )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(requests())
 def test_reading_an_infotext_gives_back_the_request_that_was_written(
     library: Library, request: GenerationRequest

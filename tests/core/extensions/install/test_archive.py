@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdterm.core.extensions.install import archive
@@ -140,7 +140,7 @@ def test_too_large_an_archive_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
     refused(zip_of(tmp_path / "a", FILES), tmp_path, "The archive has more than")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(
     start=st.sampled_from([b"", b"PK\x03\x04", b"\x1f\x8b\x08", b"BZh9", b"\xfd7zXZ\x00"]),
     rest=st.binary(max_size=2000),
@@ -155,7 +155,7 @@ def test_whatever_the_bytes_it_ends_well(start: bytes, rest: bytes, tmp_path_fac
     assert {path.name for path in place.iterdir()} <= {"a", "out", "out.tar"}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(at=st.integers(0, 10_000), byte=st.integers(0, 255), packed=st.booleans())
 def test_one_wrong_byte_never_does_more_than_refuse(
     at: int, byte: int, packed: bool, tmp_path_factory: pytest.TempPathFactory

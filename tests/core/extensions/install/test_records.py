@@ -53,7 +53,7 @@ def test_records_that_cannot_be_read_stop_every_extension(content: str, tmp_path
     assert problem.source.slug == "mine" and "no extension is loaded" in str(problem.error)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_records_or_a_sentence(tmp_path: Path, content: bytes) -> None:
     (tmp_path / FOLDER).mkdir(exist_ok=True)
