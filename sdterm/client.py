@@ -52,6 +52,7 @@ from sdterm.core.files import legible
 from sdterm.core.settings.paths import prepare
 from sdterm.core.settings.rundir import RunFolder, RunFolderError, holder, is_held, make_private, run_folder_of
 from sdterm.core.settings.settings import SETTINGS, Settings
+from sdterm.errors import SdtermError
 from sdterm.version import __version__
 
 START_LIMIT = 60.0
@@ -65,16 +66,19 @@ _SILENCE = 60.0  # seconds without even a keep-alive after which a stream counts
 B = TypeVar("B", bound=BaseModel)
 
 
-class HostError(RuntimeError):
+class HostError(SdtermError, RuntimeError):
     """The host cannot be reached or started, or is not the one that is wanted."""
 
+    code = "no_host"
 
-class RefusedError(RuntimeError):
+
+class RefusedError(SdtermError, RuntimeError):
     """The host did not do what was asked; the message is a sentence for the user."""
 
     def __init__(self, problem: Problem, status: int) -> None:
         super().__init__(problem.message)
         self.problem, self.status = problem, status
+        self.code, self.field = problem.code, problem.field
 
 
 def connect(

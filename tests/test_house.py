@@ -1,6 +1,7 @@
 """The house is in order: style, types, who may import whom, start-up, and what we give to people."""
 
 import ast
+import builtins
 import json
 import os
 import re
@@ -54,6 +55,27 @@ def test_core_and_engine_name_samplers_and_schedules_only_where_the_architecture
     }
     assert naming == {"core/a1111.py", "core/settings/settings.py"}
     assert {path for path in naming if f"`{path}`" in (repo / "docs" / "architecture.md").read_text()} == naming
+
+
+def test_every_error_that_a_user_may_meet_has_the_one_root(repo: Path) -> None:
+    bases = {
+        node.name: [base.attr if isinstance(base, ast.Attribute) else getattr(base, "id", "") for base in node.bases]
+        for path in (repo / "sdterm").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    }
+
+    def below(roots: set[str]) -> set[str]:
+        found = {name for name, given in bases.items() if roots & {*given} - {name}}
+        return roots if found <= roots else below(roots | found)
+
+    exceptions = {name for name, it in vars(builtins).items() if isinstance(it, type) and issubclass(it, BaseException)}
+    signals = below(exceptions) - exceptions - below({"SdtermError"})
+    assert signals == {
+        "CancelledError", "PausedError", "SwallowedError", "Stopped", "_LeftError",  # they stop something, on purpose
+        "ContractError", "MisuseError", "ProbeError",  # words that are put into a sentence about a plugin
+        "UnsettledError",  # is tried again
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

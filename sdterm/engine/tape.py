@@ -24,6 +24,7 @@ from typing import Any, BinaryIO
 
 import torch
 
+from sdterm.errors import SdtermError
 from sdterm.hooks import Denoised
 
 _MAGIC = b"sdterm tape 1\n"
@@ -33,8 +34,10 @@ _LONG = 16 * 2**20  # bytes
 _PATIENCE = 50  # tenths of a second
 
 
-class TapeError(OSError):
+class TapeError(SdtermError, OSError):
     """The tape file cannot be used."""
+
+    code = "tape_unusable"
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,12 @@ import os
 import signal
 import sys
 
-from sdterm.core.settings.devices import DeviceNameError
-from sdterm.core.settings.paths import DataRootError, prepare
+from sdterm.core.settings.paths import prepare
 from sdterm.core.settings.rundir import Lock, RunFolder, RunFolderError, make_private, run_folder_of, take
-from sdterm.core.settings.settings import ConfigError, Settings, resolve
+from sdterm.core.settings.settings import Settings, resolve
+from sdterm.errors import SdtermError
 from sdterm.host.api import make_app
 from sdterm.host.child import end_strays
-from sdterm.host.database import UnusableDatabaseError
 from sdterm.host.home import Home
 from sdterm.host.keeper import keep
 from sdterm.host.repeats import Repeats
@@ -47,7 +46,7 @@ def main() -> None:
             _serve(settings, lock)
         finally:
             lock.release()
-    except (ConfigError, DataRootError, RunFolderError, UnusableDatabaseError, DeviceNameError, OSError) as error:
+    except (SdtermError, OSError) as error:
         _say(f"failed {error}")
         sys.exit(1)
 

@@ -1,6 +1,5 @@
 """`/v1`: the host over HTTP. Each function is one thing a client can ask; docs/protocol.md describes them."""
 
-import errno
 import json
 import logging
 import sqlite3
@@ -41,18 +40,13 @@ from sdterm.api import (
     Submission,
     Words,
 )
-from sdterm.core.extensions.catalogue import Catalogue, CatalogueError
+from sdterm.core.extensions.catalogue import Catalogue
 from sdterm.core.files import legible
 from sdterm.core.names import UnknownNameError
-from sdterm.core.output.saving import OutputFolderError
-from sdterm.core.prompt.styles import StylesError
 from sdterm.core.text import printable
+from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.host.database import is_full
 from sdterm.host.home import Home
-from sdterm.host.pictures import UnknownPictureError
-from sdterm.host.queue import UnknownJobError, WrongStateError
-from sdterm.host.threads import SlowDiskError
-from sdterm.host.thumbnail import ThumbnailError
 from sdterm.request import GenerationRequest, RequestError, request_error
 from sdterm.version import __version__
 
@@ -64,15 +58,18 @@ MOST_BYTES = 2 * 2**20
 Limit = Annotated[int, Query(ge=1, le=500)]
 Cursor = Annotated[str | None, Query(max_length=60, pattern=r"^[0-9.,e+-]+$")]
 
-ERRORS: tuple[tuple[type[Exception], int, str], ...] = (
-    (UnknownJobError, 404, "unknown_job"),
-    (UnknownPictureError, 404, "unknown_picture"),
-    (WrongStateError, 409, "wrong_state"),
-    (CatalogueError, 503, "plugins_broken"),
-    (ThumbnailError, 410, "no_image"),
-    (SlowDiskError, 503, "slow_disk"),
-)
-"""What a function may raise → status, code. Its message is the answer."""
+STATUS = {
+    "unknown_job": 404,
+    "unknown_picture": 404,
+    "wrong_state": 409,
+    "no_image": 410,
+    BAD_REQUEST: 422,
+    "output_unwritable": 422,
+    "plugins_broken": 503,
+    "slow_disk": 503,
+    "disk_full": 507,
+}
+"""The code of an error that a function may raise → the status of the answer."""
 
 
 def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
@@ -256,13 +253,7 @@ def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
         stop()
 
     app.include_router(router)
-    for kind, status, code in ERRORS:
-        app.add_exception_handler(kind, _answer(status, code))
-    app.add_exception_handler(RequestError, _bad_request)
-    app.add_exception_handler(UnknownNameError, _bad_request)
-    app.add_exception_handler(FieldError, _bad_request)
-    app.add_exception_handler(StylesError, _bad_request)
-    app.add_exception_handler(OutputFolderError, _no_folder)
+    app.add_exception_handler(SdtermError, _refused)
     app.add_exception_handler(Exception, _defect)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
@@ -290,35 +281,14 @@ def _problem(status: int, code: str, message: str, field: str | None = None) -> 
     return JSONResponse(legible(Problem(code=code, message=message, field=field).model_dump()), status)
 
 
-def _answer(status: int, code: str) -> Callable[[Request, Exception], JSONResponse]:
-    return lambda request, error: _problem(status, code, str(error))
-
-
-def _bad_request(request: Request, error: Exception) -> JSONResponse:
-    field = _FIELDS.get(error.kind) if isinstance(error, UnknownNameError) else getattr(error, "field", None)
-    inside = field and not isinstance(error, FieldError)
-    return _problem(422, "bad_request", str(error), f"request.{field}" if inside else field)
-
-
-_FIELDS = {
-    "sampler": "sampler",
-    "scheduler": "scheduler",
-    "model": "model",
-    "output format": "format",
-    "memory optimizer": "memory",
-    "prompt transform": "transforms",
-    "postprocessor": "postprocess",
-    "part": "options",
-    "style": "styles",
-}
-"""What has an unknown name → the request's field that names it."""
-
-
-def _no_folder(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, OutputFolderError)
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return _problem(507, "disk_full", error.strerror or "", "saving.folder")
-    return _problem(422, "output_unwritable", error.strerror or "", "saving.folder")
+def _refused(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, SdtermError)
+    if error.code not in STATUS:
+        _log.exception("%s %s", request.method, request.url.path, exc_info=error)
+    inside = error.field and isinstance(error, RequestError | UnknownNameError)
+    return _problem(
+        STATUS.get(error.code, 500), error.code, str(error), f"request.{error.field}" if inside else error.field
+    )
 
 
 def _defect(request: Request, error: Exception) -> JSONResponse:
@@ -363,7 +333,7 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
         except ValidationError as better:
             return _problem(422, "bad_request", str(request_error(better)), field)
     if first["type"] == "value_error":
-        said, field = str(first["ctx"]["error"]), getattr(first["ctx"]["error"], "field", field)
+        said, field = str(first["ctx"]["error"]), getattr(first["ctx"]["error"], "field", None) or field
         return _problem(422, "bad_request", said if said.endswith(".") else f"{field} {said}.", field)
     return _problem(422, "bad_request", f"{field or 'The body'}: {first['msg']}.", field)
 

@@ -52,8 +52,6 @@ MOST_LOST = 3
 """How many workers a job may cost before it fails."""
 SPOILT = frozenset({"saver_failed", "optimizer_skipped", "model_reloaded"})
 """Codes of warnings that a plugin failed, and the job went on without it."""
-NEEDS_PLUGIN = "needs_plugin"
-"""The code of what a job waits for whose sampler, say, is gone."""
 ROOM_EVERY = 2.0  # seconds between looks whether a full disk has room again
 _ROOM = 2**20  # bytes more than when it was full
 _STUBBORN = 60.0  # seconds after which a job is tried again anyway: quotas do not show as free space
@@ -481,7 +479,7 @@ class Dispatcher:
 
     def _wait_for_plugin(self, job: int, why: str) -> None:
         self._waiting[job] = _NEVER, math.inf
-        waits = Waiting(code=NEEDS_PLUGIN, message=why, advice="Mend it or put it back, or cancel the job.")
+        waits = Waiting(code=NeedsPluginError.code, message=why, advice="Mend it or put it back, or cancel the job.")
         self._jobs.end(job, "waiting", waits)
 
     async def _until_written(self, act: Callable[[], None]) -> None:

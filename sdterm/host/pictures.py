@@ -14,6 +14,7 @@ from typing import BinaryIO
 from sdterm.api import GRID, FieldError, Picture, PicturePage
 from sdterm.core.files import regular
 from sdterm.core.infotext.grammar import parse as parse_infotext
+from sdterm.errors import SdtermError
 from sdterm.events import Grid, Image
 from sdterm.host.database import Database
 from sdterm.host.gallery_filter import FilterError, facts, parse, sql
@@ -26,8 +27,10 @@ THREADS, LIMIT = 4, 5.0
 _CHUNK = 2**20  # bytes
 
 
-class UnknownPictureError(LookupError):
+class UnknownPictureError(SdtermError, LookupError):
     """There is no such picture."""
+
+    code = "unknown_picture"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from sdterm.api import ENDED, STATES, FieldError, JobDetails, JobPage, JobView, 
 from sdterm.core.output.saving import Saving
 from sdterm.core.planning.plan import Plan
 from sdterm.core.text import printable
+from sdterm.errors import SdtermError
 from sdterm.events import (
     Cancelled,
     Done,
@@ -35,12 +36,16 @@ _SHOWN = 200  # characters of a prompt in lists
 _CLOSEST = 1e-6  # between two positions; closer ones are spread out again
 
 
-class UnknownJobError(LookupError):
+class UnknownJobError(SdtermError, LookupError):
     """There is no such job."""
 
+    code = "unknown_job"
 
-class WrongStateError(RuntimeError):
+
+class WrongStateError(SdtermError, RuntimeError):
     """The job is not in a state in which this can be done."""
+
+    code = "wrong_state"
 
 
 class JobQueue:

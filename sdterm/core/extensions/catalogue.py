@@ -20,6 +20,7 @@ from sdterm.core.extensions.discovery import discover
 from sdterm.core.extensions.registry import HOOKS, Descriptor, Plugin, PluginSet, load_plugins
 from sdterm.core.extensions.source import Source
 from sdterm.core.sealed import read_sealed, write_sealed
+from sdterm.errors import SdtermError
 from sdterm.hooks import MemoryOptimizer, Option, OutputSaver, Sampler, Scheduler
 from sdterm.version import __version__
 
@@ -27,8 +28,10 @@ _FORMAT = 3  # of the cache
 EXPORT_TIMEOUT = 60  # seconds; an extension that takes longer to import is stuck
 
 
-class CatalogueError(RuntimeError):
+class CatalogueError(SdtermError, RuntimeError):
     """The plugins could not be listed."""
+
+    code = "plugins_broken"
 
 
 class Offer(BaseModel):

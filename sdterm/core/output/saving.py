@@ -13,12 +13,19 @@ from pathlib import Path
 from sdterm.core.files import legible, temporary_file, write_atomically, write_new
 from sdterm.core.output.naming import NameFacts, check_folder_pattern, check_pattern, file_names, folder_name
 from sdterm.core.settings.settings import Settings
+from sdterm.errors import SdtermError
 from sdterm.events import Event, Failed, Grid, Image, Started
 from sdterm.request import GenerationRequest
 
 
-class OutputFolderError(OSError):
+class OutputFolderError(SdtermError, OSError):
     """Images cannot be saved where they should go."""
+
+    field = "saving.folder"
+
+    def __init__(self, number: int | None, sentence: str) -> None:
+        super().__init__(number, sentence)
+        self.code = _code(number)
 
 
 def ready(folder: Path) -> None:
@@ -131,17 +138,22 @@ def _bytes(text: str) -> bytes:
 
 def unwritable(folder: Path, error: OSError) -> Failed:
     """What to tell whoever's image could not be saved."""
-    if error.errno in (ENOSPC, EDQUOT):
+    code = _code(error.errno)
+    if code == "disk_full":
         return Failed(
-            code="disk_full",
+            code=code,
             message=f"The disk is full: an image could not be saved in {folder}.",
             advice="Free some space or choose another folder with --out, then generate again with the same seed.",
         )
     return Failed(
-        code="output_unwritable",
+        code=code,
         message=f"Images cannot be saved in {folder}: {os.strerror(error.errno or 0)}.",
         advice="Choose a folder you may write to with --out.",
     )
+
+
+def _code(number: int | None) -> str:
+    return "disk_full" if number in (ENOSPC, EDQUOT) else "output_unwritable"
 
 
 def _numbers(folder: Path, prefix: str = "") -> Iterator[int]:

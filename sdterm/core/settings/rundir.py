@@ -10,11 +10,15 @@ from pathlib import Path
 
 import platformdirs
 
+from sdterm.errors import SdtermError
+
 LONGEST_SOCKET = 100  # bytes of a socket's path; the system takes 103 to 107
 
 
-class RunFolderError(OSError):
+class RunFolderError(SdtermError, OSError):
     """The host's folder cannot be trusted or used."""
+
+    code = "run_folder"
 
 
 @dataclass(frozen=True)

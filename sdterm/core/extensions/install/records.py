@@ -16,14 +16,17 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sdterm.core.files import write_atomically
 from sdterm.core.text import printable
+from sdterm.errors import SdtermError
 
 FOLDER = "installed"
 _FILE, _LOG, _LOCK = "records.json", "log.jsonl", ".lock"
 _PATIENCE = 10.0  # seconds
 
 
-class RecordsError(OSError):
+class RecordsError(SdtermError, OSError):
     """The records cannot be read or written. The message is a sentence."""
+
+    code = "extension_records"
 
 
 class InstallRecord(BaseModel):
