@@ -4,7 +4,7 @@ What is written here appears whole or not at all, and never in place of another.
 """
 
 import contextlib
-import fcntl
+import math
 import os
 import re
 import secrets
@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from errno import EINVAL
 from pathlib import Path
 from typing import Any, TypeVar
+
+from sdterm.core.locks import lock
 
 V = TypeVar("V")
 
@@ -87,7 +89,7 @@ def temporary_file(folder: Path, content: bytes) -> Iterator[Path]:
     try:
         with open(path, "xb", opener=_for_others_to_read) as file:
             with contextlib.suppress(OSError):  # a file system without locks
-                fcntl.flock(file, fcntl.LOCK_SH)
+                lock(file, shared=True, patience=math.inf)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -104,8 +106,7 @@ def _sweep(folder: Path) -> None:
         with contextlib.suppress(OSError):
             file = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if time.time() - os.fstat(file).st_mtime > _NEW:
+                if lock(file) and time.time() - os.fstat(file).st_mtime > _NEW:
                     os.unlink(folder / name)
             finally:
                 os.close(file)
