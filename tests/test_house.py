@@ -73,7 +73,7 @@ def test_every_error_that_a_user_may_meet_has_the_one_root(repo: Path) -> None:
     signals = below(exceptions) - exceptions - below({"SdtermError"})
     assert signals == {
         "CancelledError", "PausedError", "SwallowedError", "Stopped", "_LeftError",  # they stop something, on purpose
-        "ContractError", "MisuseError", "ProbeError",  # words that are put into a sentence about a plugin
+        "BoundsError", "ContractError", "MisuseError", "ProbeError",  # words that become part of a sentence
         "UnsettledError",  # is tried again
     }  # fmt: skip
 
