@@ -1,7 +1,7 @@
 """Finding things by the names people type: labels, ids, aliases, whatever the case."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from sdterm.core.text import printable
@@ -48,6 +48,12 @@ def find(kind: str, name: str, items: Mapping[str, T], *, more: str = "", field:
     there = list(labels.values())[:8]
     hint = f" Did you mean {_listed(suggested)}?" if suggested else f" There is {_listed(there)}." if there else ""
     raise UnknownNameError(f"There is no {kind} named {printable(name)!r}.{hint}{more}", kind, name, field)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`; did you mean steps?`, to follow a name that nothing has; empty if none comes near."""
+    near = difflib.get_close_matches(name, [*known], n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _listed(names: list[str]) -> str:
