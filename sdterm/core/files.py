@@ -61,10 +61,10 @@ def write_new(
     suffix: str,
     content: bytes,
     beside: Mapping[str, bytes] | None = None,
-    intend: Callable[[Path], None] = lambda path: None,
+    reserve: Callable[[Path], None] = lambda path: None,
 ) -> Path:
     """Write a new file under the first of `stems` that is free, and return its path. Files `beside` it (suffix →
-    content) have the same stem: all of them appear, or none. `intend(path)` is called before each try to take a name.
+    content) have the same stem: all of them appear, or none. `reserve(path)` is called before each try to take a name.
 
     Content is on the disk before the name appears (write, fsync, link), so a crash or a full disk leaves no partial
     file, and two processes at once never take one name. Raises OSError.
@@ -73,7 +73,7 @@ def write_new(
         files = {**(beside or {}), suffix: content}  # last comes what the others are beside
         temporary = {end: stack.enter_context(temporary_file(folder, data)) for end, data in files.items()}
         for stem in stems:
-            intend(folder / f"{stem}{suffix}")
+            reserve(folder / f"{stem}{suffix}")
             if _claim_all({folder / f"{stem}{end}": temporary[end] for end in files}):
                 _sync_folder(folder)
                 return folder / f"{stem}{suffix}"

@@ -400,10 +400,10 @@ class Dispatcher:
         if not self._pictures.has(job.id, number):
             try:
                 path = await in_thread(partial(self._save, job, event, asyncio.get_running_loop()))
-                self._pictures.written(job.id, event.model_copy(update={"path": str(path)}))
+                self._pictures.commit(job.id, event.model_copy(update={"path": str(path)}))
             except OSError as error:
                 with contextlib.suppress(sqlite3.Error):
-                    self._pictures.forget(job.id)
+                    self._pictures.release(job.id)
                 failed = unwritable(job.saving.folder, error)
         await worker.send("saved", job=job.id, saved=not failed)
         if failed:
@@ -425,16 +425,16 @@ class Dispatcher:
             loop.call_soon_threadsafe(run)
             return done.result()
 
-        def intend(path: Path) -> None:
-            on_loop(lambda: self._pictures.intend(job.id, event, path))
+        def reserve(path: Path) -> None:
+            on_loop(lambda: self._pictures.reserve(job.id, event, path))
 
         if isinstance(event, Grid):
             saved = on_loop(lambda: self._jobs.saved(job.id))
-            return save_grid(event, Path(saved[-1][1]).parent if saved else job.saving.folder, job.saving, intend)
+            return save_grid(event, Path(saved[-1][1]).parent if saved else job.saving.folder, job.saving, reserve)
         started = on_loop(lambda: self._jobs.started(job.id))
         began = datetime.fromtimestamp(on_loop(lambda: self._jobs.begun(job.id)))
         assert started  # no image comes before it
-        return save_image(event, NameFacts(job.request, started, event, began, datetime.now()), job.saving, intend)
+        return save_image(event, NameFacts(job.request, started, event, began, datetime.now()), job.saving, reserve)
 
     def _settle(self, job: int, event: Event) -> None:
         """What becomes of a running job, given how its run ended and what its owner wished meanwhile."""

@@ -350,11 +350,11 @@ def _one_of_each(home: Home) -> None:
         if there:
             path.write_bytes(b"no picture")
         image = Image(**facts, index=number, seed=2**63 + number)
-        home.pictures.intend(1, image, path)
-        home.pictures.written(1, image.model_copy(update={"path": str(path)}))
+        home.pictures.reserve(1, image, path)
+        home.pictures.commit(1, image.model_copy(update={"path": str(path)}))
     grid = Grid(**facts)
-    home.pictures.intend(1, grid, home.run_folder.folder / "0.png")
-    home.pictures.written(1, grid)
+    home.pictures.reserve(1, grid, home.run_folder.folder / "0.png")
+    home.pictures.commit(1, grid)
 
 
 ENDLESS = ("/v1/events", "/v1/stop")

@@ -37,7 +37,7 @@ def job(home: Home) -> int:
 
 def test_a_file_that_got_its_name_before_the_host_died_is_found_again(home: Home, job: int, tmp_path: Path) -> None:
     path = tmp_path / "a.png"
-    home.pictures.intend(job, image(path), path)
+    home.pictures.reserve(job, image(path), path)
     path.write_bytes(b"pixels")
     before = home.log.last
     asyncio.run(home.pictures.recover(job))
@@ -54,7 +54,7 @@ def test_a_name_without_the_image_is_given_up_and_what_lies_there_stays(
 ) -> None:
     path, beside = tmp_path / "a.png", tmp_path / "a.txt"
     beside.write_text("an owl, night\nSteps: 2\n")
-    home.pictures.intend(job, image(path), path)
+    home.pictures.reserve(job, image(path), path)
     if content is not None:
         path.write_bytes(content)
     asyncio.run(home.pictures.recover(job))
@@ -65,9 +65,9 @@ def test_a_name_without_the_image_is_given_up_and_what_lies_there_stays(
 
 def test_an_image_that_is_being_written_for_another_job_is_left_alone(home: Home, job: int, tmp_path: Path) -> None:
     other = home.jobs.submit(submission(), home.saving())
-    home.pictures.intend(other, image(tmp_path / "b.png"), tmp_path / "b.png")
+    home.pictures.reserve(other, image(tmp_path / "b.png"), tmp_path / "b.png")
     asyncio.run(home.pictures.recover(job))
-    home.pictures.written(other, image(tmp_path / "b.png"))
+    home.pictures.commit(other, image(tmp_path / "b.png"))
     assert home.pictures.has(other, 0)
 
 
@@ -76,8 +76,8 @@ def test_words_are_found_in_any_order_as_beginnings_and_hostile_queries_find_not
 ) -> None:
     for index, text in enumerate(["a red house, lake", "a blue house", "夜の湖, 猫"]):
         path = tmp_path / f"{index}.png"
-        home.pictures.intend(job, image(path, index=index, infotext=text), path)
-        home.pictures.written(job, image(path, index=index, infotext=text))
+        home.pictures.reserve(job, image(path, index=index, infotext=text), path)
+        home.pictures.commit(job, image(path, index=index, infotext=text))
 
     def found(query: str) -> list[int]:
         return [picture.number for picture in page(home.pictures, query, 10, None).pictures]
@@ -90,8 +90,8 @@ def test_words_are_found_in_any_order_as_beginnings_and_hostile_queries_find_not
 def test_pages_go_back_in_time_and_end(home: Home, job: int, tmp_path: Path) -> None:
     for index in range(7):
         path = tmp_path / f"{index}.png"
-        home.pictures.intend(job, image(path, index=index), path)
-        home.pictures.written(job, image(path, index=index))
+        home.pictures.reserve(job, image(path, index=index), path)
+        home.pictures.commit(job, image(path, index=index))
     seen, cursor = [], None
     while True:
         found = page(home.pictures, "owl", 3, cursor)
@@ -107,14 +107,14 @@ INFOTEXT = "a {word} house, lake\nSteps: {steps}, Sampler: Euler a, CFG scale: 7
 
 
 def fill(home: Home, job: int, number: int) -> None:
-    """So many more pictures, saved, as `intend` and `written` leave them."""
+    """So many more pictures, saved, as `reserve` and `commit` leave them."""
     first = len(home.database.rows("SELECT 1 FROM pictures"))
     with home.database.transaction():
         for index in range(first, first + number):
             text = INFOTEXT.format(word="red" if index % 2 else "blue", steps=index % 50)
             path = home.run_folder.folder / f"{index}.png"
-            home.pictures.intend(job, image(path, index=index, infotext=text), path)
-            home.pictures.written(job, image(path, index=index, infotext=text))
+            home.pictures.reserve(job, image(path, index=index, infotext=text), path)
+            home.pictures.commit(job, image(path, index=index, infotext=text))
 
 
 def test_ten_thousand_pictures_are_filtered_within_few_ms(home: Home, job: int) -> None:

@@ -107,24 +107,24 @@ def save_images(events: Iterable[Event], request: GenerationRequest, saving: Sav
 
 
 def save_image(
-    image: Image, facts: NameFacts, saving: Saving, intend: Callable[[Path], None] = lambda path: None
+    image: Image, facts: NameFacts, saving: Saving, reserve: Callable[[Path], None] = lambda path: None
 ) -> Path:
-    """Name an image, write it, and return its path; `intend` as in `write_new`. Raises OSError."""
+    """Name an image, write it, and return its path; `reserve` as in `write_new`. Raises OSError."""
     folder = saving.folder / folder_name(saving.directory_pattern, facts)
     folder.mkdir(parents=True, exist_ok=True)
     names = file_names(saving.filename_pattern, facts, _numbers(folder), add_number=saving.add_number)
-    path = write_new(folder, names, image.suffix, image.data, _beside(image, saving), intend)
+    path = write_new(folder, names, image.suffix, image.data, _beside(image, saving), reserve)
     if saving.last_infotext and image.index == 0:
         with contextlib.suppress(OSError):  # a convenience, and often elsewhere than the images
             write_atomically(saving.last_infotext, _bytes(image.infotext))
     return path
 
 
-def save_grid(grid: Grid, folder: Path, saving: Saving, intend: Callable[[Path], None] = lambda path: None) -> Path:
+def save_grid(grid: Grid, folder: Path, saving: Saving, reserve: Callable[[Path], None] = lambda path: None) -> Path:
     """The same for a grid, into the folder given."""
     folder.mkdir(parents=True, exist_ok=True)
     names = (f"grid-{number:04d}" for number in _numbers(folder, "grid-"))
-    return write_new(folder, names, grid.suffix, grid.data, _beside(grid, saving), intend)
+    return write_new(folder, names, grid.suffix, grid.data, _beside(grid, saving), reserve)
 
 
 def _beside(picture: Image | Grid, saving: Saving) -> dict[str, bytes]:
