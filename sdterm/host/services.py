@@ -63,7 +63,7 @@ RECOGNISED_AT_ONCE = 32
 _log = logging.getLogger(__name__)
 
 
-class Home:
+class HostServices:
     """One host's parts.
 
     clock: seconds since 1970; it may jump, and decides nothing but what is written down.
