@@ -101,7 +101,7 @@ def make_app(services: HostServices, stop: Callable[[], None]) -> ASGIApp:
         limit: Limit = 50,
         cursor: Cursor = None,
     ) -> JobPage:
-        """JobQueue, the newest first; `state=queued` alone: in the order of the queue."""
+        """Jobs, the newest first; `state=queued` alone: in the order of the queue."""
         return services.page(state, limit, cursor)
 
     @router.get("/jobs/{job}")

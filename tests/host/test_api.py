@@ -261,8 +261,8 @@ def test_what_cannot_be_done_in_a_jobs_state_is_a_conflict(http: httpx.Client, h
     ):
         for operation in operations:
             answer = http.post(f"jobs/{job}/{operation}", content=b"{}", headers=JSON)
-            assert f"JobView {job} is " in problem(answer, 409)[1]
-    assert f"JobView {paused} is paused" in problem(http.post(f"jobs/{queued}/move", json={"before": paused}), 409)[1]
+            assert f"Job {job} is " in problem(answer, 409)[1]
+    assert f"Job {paused} is paused" in problem(http.post(f"jobs/{queued}/move", json={"before": paused}), 409)[1]
     assert problem(http.post(f"jobs/{queued}/move", json={"before": 0}), 422)[0] == "before"
     assert problem(http.post(f"jobs/{queued}/move", json={"before": 999_999}), 404)[1] == "There is no job 999999."
     assert problem(http.post(f"jobs/{paused}/resume", json={"images": [0, 7]}), 422)[0] == "images"

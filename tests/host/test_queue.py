@@ -121,7 +121,7 @@ def test_an_operation_works_in_its_states_and_says_so_in_others(
         if state in states:
             operation(services, job)
             continue
-        with pytest.raises(WrongStateError, match=f"JobView {job} is {state} and cannot be "):
+        with pytest.raises(WrongStateError, match=f"Job {job} is {state} and cannot be "):
             operation(services, job)
         assert services.job(job).state == state and services.log.last == last
     with pytest.raises(UnknownJobError, match="There is no job 999999"):
