@@ -14,6 +14,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -370,10 +371,6 @@ def _start(settings: Settings, run_folder: RunFolder) -> Client:
     raise HostError(_absent(run_folder, settings.root))
 
 
-_started: list["subprocess.Popen[bytes]"] = []
-"""Hosts, kept as long as they run: Popen warns of a process that is let go of."""
-
-
 def _spawn(command: list[str], run_folder: RunFolder, limit: float) -> str | None:
     """Start a process that outlives this one and its terminal. Returns its first line; None if that does not come
     within so many seconds."""
@@ -382,7 +379,7 @@ def _spawn(command: list[str], run_folder: RunFolder, limit: float) -> str | Non
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True
         )
     assert process.stdout
-    _started[:] = [process, *(other for other in _started if other.poll() is None)]
+    threading.Thread(target=process.wait, name="host", daemon=True).start()  # Popen warns if nobody waits for its end
     with process.stdout as told:
         if not select.select([told], [], [], limit)[0]:
             return None
