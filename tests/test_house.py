@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -55,6 +56,24 @@ def test_core_and_engine_name_samplers_and_schedules_only_where_the_architecture
     }
     assert naming == {"core/a1111.py", "core/settings/settings.py"}
     assert {path for path in naming if f"`{path}`" in (repo / "docs" / "architecture.md").read_text()} == naming
+
+
+def test_one_map_says_where_each_module_is_tested(repo: Path) -> None:
+    package, tests = repo / "sdterm", repo / "tests"
+    unmirrored = {
+        module
+        for module in package.rglob("*.py")
+        if "templates" not in module.relative_to(package).parts
+        and len(ast.parse(module.read_text(encoding="utf-8")).body) > 1  # a folder's docstring is nothing to test
+        and not (tests / module.relative_to(package)).with_name(f"test_{module.stem}.py").is_file()
+    }
+    needless = []
+    for pattern, files in tomllib.loads((tests / "where.toml").read_text(encoding="utf-8")).items():
+        assert [file for file in files if not (tests / file).is_file()] == [], f"{pattern} names no test"
+        found = unmirrored & {*package.glob(pattern)}
+        needless += [] if found and files else [pattern]
+        unmirrored -= found
+    assert (needless, sorted(str(module.relative_to(package)) for module in unmirrored)) == ([], [])
 
 
 def test_every_error_that_a_user_may_meet_has_the_one_root(repo: Path) -> None:
