@@ -61,7 +61,7 @@ PIP_MANNERS = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", "PIP_R
 # What pip complains of → what that means. The first that fits wins: offline, pip also "finds no distribution".
 REASONS = {
     r"No space left|Errno 28|[Qq]uota exceeded": (
-        "The disk is full: {where} has {room} GB left, {temporary} {spare} GB. Make room (or point TMPDIR at a roomier "
+        "The disk is full: {where} has {free} GB left, {temporary} {spare} GB. Make room (or point TMPDIR at a roomier "
         "folder) and run this again; it carries on."
     ),
     r"externally-managed": (
@@ -392,7 +392,7 @@ def announce(place: Place, wanted: Mapping[str, str], packages: Path, settings: 
         count, size = count - 1, f"{size}, and what TORCH_COMMAND brings"
     elif "torch" in missing:
         fetch, disk = GIGABYTES.get(platform.system(), GIGABYTES["Linux"])
-        size = f"up to {fetch} GB, which take {disk} of the {room(place.home)} GB free there"
+        size = f"up to {fetch} GB, which take {disk} of the {free_gigabytes(place.home)} GB free there"
         if platform.system() == "Linux":
             count += len(pinned(HERE / "constraints-cuda.txt"))
             size += " (PyTorch's usual build for Linux brings CUDA)"
@@ -504,9 +504,9 @@ def explain(complaints: str, where: Path) -> str:
     temporary = Path(tempfile.gettempdir())
     facts = {
         "where": where,
-        "room": room(where),
+        "free": free_gigabytes(where),
         "temporary": temporary,
-        "spare": room(temporary),
+        "spare": free_gigabytes(temporary),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
     }
@@ -517,7 +517,7 @@ def explain(complaints: str, where: Path) -> str:
     return f"{complaints.strip()}\nThe installation stopped for the reason above. Run this again to carry on."
 
 
-def room(path: Path) -> float:
+def free_gigabytes(path: Path) -> float:
     """Free gigabytes where `path` is or will be."""
     existing = next(folder for folder in (path, *path.parents) if folder.exists())
     return round(shutil.disk_usage(existing).free / 1e9, 1)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, StrictBool, field_validator, model_validator
 
 from sdterm.core.output.saving import Saving
+from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.events import Event, Failed, event_of
 from sdterm.request import MAX_PROMPT, GenerationRequest, Precision
 
@@ -17,8 +18,10 @@ GRID = -1
 """The number under which a job's grid is kept among its images."""
 
 
-class FieldError(ValueError):
+class FieldError(SdtermError, ValueError):
     """A field's value cannot be used; the message is a sentence."""
+
+    code = BAD_REQUEST
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)

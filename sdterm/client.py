@@ -14,6 +14,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -52,6 +53,7 @@ from sdterm.core.files import legible
 from sdterm.core.settings.paths import prepare
 from sdterm.core.settings.rundir import RunFolder, RunFolderError, holder, is_held, make_private, run_folder_of
 from sdterm.core.settings.settings import SETTINGS, Settings
+from sdterm.errors import SdtermError
 from sdterm.version import __version__
 
 START_LIMIT = 60.0
@@ -65,16 +67,19 @@ _SILENCE = 60.0  # seconds without even a keep-alive after which a stream counts
 B = TypeVar("B", bound=BaseModel)
 
 
-class HostError(RuntimeError):
+class HostError(SdtermError, RuntimeError):
     """The host cannot be reached or started, or is not the one that is wanted."""
 
+    code = "no_host"
 
-class RefusedError(RuntimeError):
+
+class RefusedError(SdtermError, RuntimeError):
     """The host did not do what was asked; the message is a sentence for the user."""
 
     def __init__(self, problem: Problem, status: int) -> None:
         super().__init__(problem.message)
         self.problem, self.status = problem, status
+        self.code, self.field = problem.code, problem.field
 
 
 def connect(
@@ -374,6 +379,7 @@ def _spawn(command: list[str], run_folder: RunFolder, limit: float) -> str | Non
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True
         )
     assert process.stdout
+    threading.Thread(target=process.wait, name="host", daemon=True).start()  # Popen warns if nobody waits for its end
     with process.stdout as told:
         if not select.select([told], [], [], limit)[0]:
             return None

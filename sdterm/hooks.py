@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import pluggy
 
+from sdterm.errors import SdtermError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -33,8 +35,10 @@ hookimpl = pluggy.HookimplMarker("sdterm")
 OptionValue = bool | int | float | str
 
 
-class PluginError(Exception):
+class PluginError(SdtermError):
     """A plugin says, in one sentence for the user, why it cannot do what was asked."""
+
+    code = "plugin_failed"
 
 
 @dataclass(frozen=True)

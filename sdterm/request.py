@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from sdterm.errors import BAD_REQUEST, SdtermError
+
 MAX_PROMPT = 65_536  # characters; A1111 has no limit, but past this a prompt is an accident
 SIZE_STEP = 8  # pixels per latent cell in every model family so far
 
@@ -33,10 +35,12 @@ _TYPED = (
 )
 
 
-class RequestError(ValueError):
+class RequestError(SdtermError, ValueError):
     """The request cannot be drawn as it stands. The message is a sentence naming field, value and range.
 
     field: the request's field, where one is wrong."""
+
+    code = BAD_REQUEST
 
     def __init__(self, message: str, field: str | None = None) -> None:
         super().__init__(message)

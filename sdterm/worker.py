@@ -125,7 +125,7 @@ class Worker:
             try:
                 styles = styles_of(self._settings)
             except StylesError as error:
-                self._wire.event(job, Failed(code="bad_request", message=str(error)))
+                self._wire.event(job, Failed(code=error.code, message=str(error)))
                 return
         events = self._engine.run(
             GenerationRequest.model_validate(message["request"]),

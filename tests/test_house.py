@@ -1,6 +1,7 @@
 """The house is in order: style, types, who may import whom, start-up, and what we give to people."""
 
 import ast
+import builtins
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -54,6 +56,45 @@ def test_core_and_engine_name_samplers_and_schedules_only_where_the_architecture
     }
     assert naming == {"core/a1111.py", "core/settings/settings.py"}
     assert {path for path in naming if f"`{path}`" in (repo / "docs" / "architecture.md").read_text()} == naming
+
+
+def test_one_map_says_where_each_module_is_tested(repo: Path) -> None:
+    package, tests = repo / "sdterm", repo / "tests"
+    unmirrored = {
+        module
+        for module in package.rglob("*.py")
+        if "templates" not in module.relative_to(package).parts
+        and len(ast.parse(module.read_text(encoding="utf-8")).body) > 1  # a folder's docstring is nothing to test
+        and not (tests / module.relative_to(package)).with_name(f"test_{module.stem}.py").is_file()
+    }
+    needless = []
+    for pattern, files in tomllib.loads((tests / "where.toml").read_text(encoding="utf-8")).items():
+        assert [file for file in files if not (tests / file).is_file()] == [], f"{pattern} names no test"
+        found = unmirrored & {*package.glob(pattern)}
+        needless += [] if found and files else [pattern]
+        unmirrored -= found
+    assert (needless, sorted(str(module.relative_to(package)) for module in unmirrored)) == ([], [])
+
+
+def test_every_error_that_a_user_may_meet_has_the_one_root(repo: Path) -> None:
+    bases = {
+        node.name: [base.attr if isinstance(base, ast.Attribute) else getattr(base, "id", "") for base in node.bases]
+        for path in (repo / "sdterm").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    }
+
+    def below(roots: set[str]) -> set[str]:
+        found = {name for name, given in bases.items() if roots & {*given} - {name}}
+        return roots if found <= roots else below(roots | found)
+
+    exceptions = {name for name, it in vars(builtins).items() if isinstance(it, type) and issubclass(it, BaseException)}
+    signals = below(exceptions) - exceptions - below({"SdtermError"})
+    assert signals == {
+        "CancelledError", "PausedError", "SwallowedError", "Stopped", "_LeftError",  # they stop something, on purpose
+        "BoundsError", "ContractError", "MisuseError", "ProbeError",  # words that become part of a sentence
+        "UnsettledError",  # is tried again
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def follow(host: Client, job: int, output: Output, settings: Settings, *, on_int
                 for last in _events(host, job, settings, previews=output.wants_previews):
                     output.show(last)
         except _LeftError:
-            say(f"JobView {job} goes on without this terminal. `sdterm attach {job}` shows it again.")
+            say(f"Job {job} goes on without this terminal. `sdterm attach {job}` shows it again.")
             return EXIT_CANCELLED
     _notify(settings["notify"], job, last)
     match last:
@@ -84,7 +84,7 @@ def _events(host: Client, job: int, settings: Settings, *, previews: bool) -> It
 
 def _remains(host: Client, job: JobView) -> Iterator[Event]:
     """What can still be told of a job that ended long ago: its pictures, and how it ended."""
-    say(f"JobView {job.id} ended as {job.state} on {datetime.fromtimestamp(job.ended or job.created):%F}.")
+    say(f"Job {job.id} ended as {job.state} on {datetime.fromtimestamp(job.ended or job.created):%F}.")
     for picture in reversed(host.pictures(job=job.id, limit=500).pictures):
         facts = picture.model_dump(include={"width", "height", "infotext", "path"})
         facts |= {"data": b"", "suffix": Path(picture.path).suffix}

@@ -20,7 +20,7 @@ from sdterm.cli.output import Output, output_for
 from sdterm.cli.print_json import print_json
 from sdterm.core.extensions.registry import PluginSet, load_plugins
 from sdterm.core.files import legible
-from sdterm.core.infotext.files import ImageFileError, infotext_from
+from sdterm.core.infotext.files import infotext_from
 from sdterm.core.infotext.recall import recall
 from sdterm.core.library.checkpoints import Library, library_of
 from sdterm.core.output.saving import Saving, ready, save_images, saving_of
@@ -202,10 +202,7 @@ def _recorded(
     source: str, given: dict[str, Any], plugins: PluginSet, library: Library, styles: Styles
 ) -> tuple[dict[str, Any], list[Warning]]:
     """The request fields that `--from` gives, and what is to be said about them."""
-    try:
-        text = standard_input() if source == "-" else infotext_from(source)
-    except ImageFileError as error:
-        raise UsageError(str(error)) from error
+    text = standard_input() if source == "-" else infotext_from(source)
     found = recall(text, plugins, library, styles, given)
     return dict(found.fields), [Warning(code=code, message=message) for code, message in found.warnings.items()]
 

@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from sdterm.core.extensions.catalogue import CatalogueError, load_catalogue
 from sdterm.core.file_systems import file_system, on_network
 from sdterm.core.library.checkpoints import Library
+from sdterm.core.processes import BoundsError, run_bounded
 from sdterm.core.settings.paths import CHECKPOINTS, DataRootError, prepare
 from sdterm.core.settings.settings import Settings
 
@@ -176,8 +177,8 @@ def _logout() -> Iterator[Check]:
         return
     asked = ["loginctl", "show-session", "--property=KillUserProcesses", "--value"]
     try:
-        answer = subprocess.run(asked, capture_output=True, text=True, timeout=5, check=False).stdout.strip()
-    except (OSError, subprocess.TimeoutExpired):
+        answer = run_bounded(asked, 5).output.strip()
+    except (OSError, BoundsError):
         return
     if answer == "yes":
         yield Check(

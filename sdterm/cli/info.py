@@ -10,7 +10,7 @@ from sdterm.cli.errors import UsageError
 from sdterm.cli.offered import offered
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
-from sdterm.core.infotext.files import ImageFileError, read_infotext
+from sdterm.core.infotext.files import read_infotext
 from sdterm.core.infotext.grammar import parse
 from sdterm.core.infotext.read import find_model, read
 from sdterm.core.library.checkpoints import library_of
@@ -25,10 +25,7 @@ from sdterm.core.text import printable
 def info(context: click.Context, image: Path, as_json: bool) -> None:
     """Show the infotext stored in IMAGE (or in a text file), and what of it sdterm would not reproduce."""
     settings = settings_of(context)
-    try:
-        text = read_infotext(image)
-    except ImageFileError as error:
-        raise UsageError(str(error)) from error
+    text = read_infotext(image)
     if text is None:
         raise UsageError(f"{image} holds no infotext; it was not made by sdterm or A1111, or was saved again since.")
     parsed = parse(text)

@@ -57,7 +57,7 @@ def pause(context: click.Context, job: int | None, at_step: int | None) -> None:
             click.echo("Nothing new begins until `sdterm queue resume`.")
         else:
             host.pause(job, at_step)
-            click.echo(f"JobView {job} will wait{f' at step {at_step}' if at_step else ''}.")
+            click.echo(f"Job {job} will wait{f' at step {at_step}' if at_step else ''}.")
 
 
 @queue.command()
@@ -74,7 +74,7 @@ def resume(context: click.Context, job: int | None, images: str | None, pause_at
             click.echo("The queue goes on.")
         else:
             host.resume(job, None if images is None else _numbers(images), pause_at)
-            click.echo(f"JobView {job} goes on. `sdterm attach {job}` shows it.")
+            click.echo(f"Job {job} goes on. `sdterm attach {job}` shows it.")
 
 
 @queue.command()
@@ -99,7 +99,7 @@ def retry(
             memory = (*host.job(known).request.memory, *optimize) if optimize else None
             host.retry(known, Retry(batch_size=batch, memory=memory))
     for known in jobs:
-        click.echo(f"JobView {known} is tried again. `sdterm attach {known}` shows it.")
+        click.echo(f"Job {known} is tried again. `sdterm attach {known}` shows it.")
 
 
 @queue.command()
@@ -115,7 +115,7 @@ def move(context: click.Context, job: int, before: int | None, first: bool) -> N
             waiting = host.jobs(["queued"], limit=1).jobs
             before = waiting[0].id if waiting else None
         host.move(job, before)
-    click.echo(f"JobView {job} is now {'first' if first else f'before job {before}' if before else 'last'}.")
+    click.echo(f"Job {job} is now {'first' if first else f'before job {before}' if before else 'last'}.")
 
 
 def _every(host: Client, states: "list[State] | tuple[State, ...]") -> list[JobView]:

@@ -13,7 +13,7 @@ from sdterm.cli.errors import UsageError
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
 from sdterm.core.extensions.registry import PluginSet, load_plugins
-from sdterm.core.infotext.files import ImageFileError, image_format, read_infotext, read_pixels
+from sdterm.core.infotext.files import image_format, read_infotext, read_pixels
 from sdterm.core.infotext.grammar import parse
 from sdterm.core.infotext.read import find_model, read
 from sdterm.core.infotext.record import Provenance, changes
@@ -40,10 +40,7 @@ def verify(context: click.Context, image: Path, as_json: bool) -> None:
     What a lossy format does is done again before the pixels are compared.
     """
     settings = settings_of(context)
-    try:
-        text, pixels, found_format = read_infotext(image) or "", read_pixels(image), image_format(image)
-    except ImageFileError as error:
-        raise UsageError(str(error)) from error
+    text, pixels, found_format = read_infotext(image) or "", read_pixels(image), image_format(image)
     if not parse(text).parameters:
         raise UsageError(f"{image} cannot be drawn again: it holds no infotext.")
     plugins = load_plugins(settings.root / "extensions", third_party=settings["extensions"])

@@ -4,7 +4,7 @@ What is written here appears whole or not at all, and never in place of another.
 """
 
 import contextlib
-import fcntl
+import math
 import os
 import re
 import secrets
@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from errno import EINVAL
 from pathlib import Path
 from typing import Any, TypeVar
+
+from sdterm.core.locks import lock
 
 V = TypeVar("V")
 
@@ -59,10 +61,10 @@ def write_new(
     suffix: str,
     content: bytes,
     beside: Mapping[str, bytes] | None = None,
-    intend: Callable[[Path], None] = lambda path: None,
+    reserve: Callable[[Path], None] = lambda path: None,
 ) -> Path:
     """Write a new file under the first of `stems` that is free, and return its path. Files `beside` it (suffix →
-    content) have the same stem: all of them appear, or none. `intend(path)` is called before each try to take a name.
+    content) have the same stem: all of them appear, or none. `reserve(path)` is called before each try to take a name.
 
     Content is on the disk before the name appears (write, fsync, link), so a crash or a full disk leaves no partial
     file, and two processes at once never take one name. Raises OSError.
@@ -71,7 +73,7 @@ def write_new(
         files = {**(beside or {}), suffix: content}  # last comes what the others are beside
         temporary = {end: stack.enter_context(temporary_file(folder, data)) for end, data in files.items()}
         for stem in stems:
-            intend(folder / f"{stem}{suffix}")
+            reserve(folder / f"{stem}{suffix}")
             if _claim_all({folder / f"{stem}{end}": temporary[end] for end in files}):
                 _sync_folder(folder)
                 return folder / f"{stem}{suffix}"
@@ -87,7 +89,7 @@ def temporary_file(folder: Path, content: bytes) -> Iterator[Path]:
     try:
         with open(path, "xb", opener=_for_others_to_read) as file:
             with contextlib.suppress(OSError):  # a file system without locks
-                fcntl.flock(file, fcntl.LOCK_SH)
+                lock(file, shared=True, patience=math.inf)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -104,8 +106,7 @@ def _sweep(folder: Path) -> None:
         with contextlib.suppress(OSError):
             file = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if time.time() - os.fstat(file).st_mtime > _NEW:
+                if lock(file) and time.time() - os.fstat(file).st_mtime > _NEW:
                     os.unlink(folder / name)
             finally:
                 os.close(file)

@@ -9,6 +9,8 @@ import struct
 from collections.abc import Mapping
 from typing import Any, BinaryIO
 
+from sdterm.errors import SdtermError
+
 MAX_HEADER = 16 * 2**20
 MAX_PAYLOAD = 512 * 2**20
 """Bytes; a frame that claims more is refused before anything is allocated for it."""
@@ -18,8 +20,10 @@ _HEAD = struct.Struct(">4sII")
 HEAD_SIZE = _HEAD.size
 
 
-class FrameError(ValueError):
+class FrameError(SdtermError, ValueError):
     """What came is no frame: the stream cannot be used any more."""
+
+    code = "bad_frame"
 
 
 def pack(header: Mapping[str, Any], payload: bytes = b"") -> bytes:

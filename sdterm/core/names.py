@@ -1,20 +1,23 @@
 """Finding things by the names people type: labels, ids, aliases, whatever the case."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from sdterm.core.text import printable
+from sdterm.errors import BAD_REQUEST, SdtermError
 
 T = TypeVar("T")
 
 
-class UnknownNameError(LookupError):
+class UnknownNameError(SdtermError, LookupError):
     """No one thing of that kind is called that. The message says what comes near."""
 
-    def __init__(self, message: str, kind: str = "", name: str = "") -> None:
+    code = BAD_REQUEST
+
+    def __init__(self, message: str, kind: str = "", name: str = "", field: str | None = None) -> None:
         super().__init__(message)
-        self.kind, self.name = kind, name
+        self.kind, self.name, self.field = kind, name, field
 
 
 def normal(name: str) -> str:
@@ -22,9 +25,9 @@ def normal(name: str) -> str:
     return " ".join(name.casefold().replace("_", " ").replace("-", " ").split())
 
 
-def find(kind: str, name: str, items: Mapping[str, T], *, more: str = "") -> T:
+def find(kind: str, name: str, items: Mapping[str, T], *, more: str = "", field: str | None = None) -> T:
     """The item with exactly that name, else the only one with that name in `normal` form. Raises `UnknownNameError`
-    naming the several that have it, or up to three near ones."""
+    naming the several that have it, or up to three near ones. field: of the request, where the name stands in one."""
     if name in items:
         return items[name]
     by_normal: dict[str, dict[int, T]] = {}
@@ -38,13 +41,19 @@ def find(kind: str, name: str, items: Mapping[str, T], *, more: str = "") -> T:
         return next(iter(same.values()))
     if same:
         said = f"{printable(name)!r} may be the {kind} {_listed([labels[item] for item in same])}: write one of them."
-        raise UnknownNameError(said, kind, name)
+        raise UnknownNameError(said, kind, name, field)
     near = difflib.get_close_matches(wanted, by_normal, n=6, cutoff=0.5)
     near += [known for known in by_normal if wanted and known.startswith(wanted)]
     suggested = list(dict.fromkeys(labels[item] for known in near for item in by_normal[known]))[:3]
     there = list(labels.values())[:8]
     hint = f" Did you mean {_listed(suggested)}?" if suggested else f" There is {_listed(there)}." if there else ""
-    raise UnknownNameError(f"There is no {kind} named {printable(name)!r}.{hint}{more}", kind, name)
+    raise UnknownNameError(f"There is no {kind} named {printable(name)!r}.{hint}{more}", kind, name, field)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`; did you mean steps?`, to follow a name that nothing has; empty if none comes near."""
+    near = difflib.get_close_matches(name, [*known], n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _listed(names: list[str]) -> str:

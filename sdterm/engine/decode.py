@@ -9,11 +9,14 @@ import torch
 from numpy.typing import NDArray
 
 from sdterm.core.extensions.registry import ContractError
+from sdterm.errors import SdtermError
 from sdterm.hooks import Components
 
 
-class BlackImageError(ArithmeticError):
+class BlackImageError(SdtermError, ArithmeticError):
     """The decoder gave NaN, infinity or nothing but black."""
+
+    code = "not_a_number"
 
 
 def decode_image(components: Components, latents: torch.Tensor, dtype: torch.dtype) -> NDArray[Any]:

@@ -4,30 +4,19 @@ from errno import EDQUOT, ENOSPC
 
 import torch
 
-from sdterm.core.library.checkpoints import ModelFileError
-from sdterm.core.names import UnknownNameError
-from sdterm.core.prompt.styles import StylesError
-from sdterm.engine.decode import BlackImageError
 from sdterm.engine.recorder import NonFiniteError
 from sdterm.engine.tape import TapeError
+from sdterm.errors import SdtermError
 from sdterm.events import DEVICE_LOST, ILLEGAL_ACCESS, Failed
 from sdterm.hooks import PluginError
-from sdterm.request import RequestError
 
-_NOT_A_NUMBER = "The checkpoint may be damaged or the CFG scale too high: try another model or a lower CFG scale."
-
-_TABLE: tuple[tuple[type[Exception], str, str], ...] = (
-    (RequestError, "bad_request", ""),
-    (UnknownNameError, "bad_request", ""),
-    (StylesError, "bad_request", ""),
-    (ModelFileError, "bad_model", ""),
-    (PluginError, "plugin_failed", "`sdterm plugins` lists what is installed and where it comes from."),
-    (NonFiniteError, "not_a_number", _NOT_A_NUMBER),
-    (BlackImageError, "not_a_number", _NOT_A_NUMBER),
-    (torch.OutOfMemoryError, "out_of_memory", ""),
-    (MemoryError, "out_of_memory", ""),
-    (TapeError, "tape_unusable", "Choose another file with --tape."),
-)
+_ADVICE = {
+    PluginError.code: "`sdterm plugins` lists what is installed and where it comes from.",
+    NonFiniteError.code: (
+        "The checkpoint may be damaged or the CFG scale too high: try another model or a lower CFG scale."
+    ),
+    TapeError.code: "Choose another file with --tape.",
+}
 
 # What a broken device says, torch's words → code, sentence, advice. Nothing more can be computed in that process.
 _DEVICE_ERRORS: tuple[tuple[str, str, str, str], ...] = (
@@ -78,12 +67,12 @@ def failure(error: Exception) -> Failed | None:
         error = MemoryError(*error.args)
     if isinstance(error, OSError) and error.errno in (ENOSPC, EDQUOT):
         return Failed(code="disk_full", message="The disk is full.", advice="Free some space, then generate again.")
-    for kind, code, advice in _TABLE:
-        if isinstance(error, kind):
-            if code == "out_of_memory":
-                return Failed(code=code, message=f"Out of memory: {_first_line(error)}", advice=_OUT_OF_MEMORY)
-            message = str(error.strerror or error) if isinstance(error, OSError) else str(error)
-            return Failed(code=code, message=message, advice=advice, source=getattr(error, "slug", None))
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return Failed(code="out_of_memory", message=f"Out of memory: {_first_line(error)}", advice=_OUT_OF_MEMORY)
+    if isinstance(error, SdtermError):
+        code = PluginError.code if isinstance(error, PluginError) else error.code  # a plugin's own kind may lie
+        source = getattr(error, "slug", None)
+        return Failed(code=code, message=str(error), advice=_ADVICE.get(code, ""), source=source)
     return None
 
 

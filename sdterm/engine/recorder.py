@@ -12,6 +12,7 @@ import torch
 from sdterm.core.extensions.registry import ContractError
 from sdterm.engine.denoiser import Network
 from sdterm.engine.tape import Row, Tape, checksum
+from sdterm.errors import SdtermError
 from sdterm.hooks import Denoised
 
 
@@ -31,8 +32,10 @@ class SwallowedError(BaseException):
     """A sampler went on though its run has ended. No `except Exception` holds this."""
 
 
-class NonFiniteError(ArithmeticError):
+class NonFiniteError(SdtermError, ArithmeticError):
     """A denoiser call gave NaN or infinity. `was_given`: because it was given such latents."""
+
+    code = "not_a_number"
 
     def __init__(self, call: int, was_given: bool) -> None:
         super().__init__(f"The model's output is not a number from network call {call + 1} on.")

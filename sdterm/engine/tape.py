@@ -9,13 +9,11 @@ On disk a tape is an append-only log of checksummed records, written without fsy
 the record being written, and a torn end is ignored.
 """
 
-import fcntl
 import hashlib
 import json
 import os
 import struct
 import threading
-import time
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,17 +22,21 @@ from typing import Any, BinaryIO
 
 import torch
 
+from sdterm.core.locks import lock
+from sdterm.errors import SdtermError
 from sdterm.hooks import Denoised
 
 _MAGIC = b"sdterm tape 1\n"
 _FRAME = struct.Struct("<III")  # bytes of JSON, bytes of payload, CRC-32 of both
 _LARGEST = 2**31  # bytes; a record that claims more is damage
 _LONG = 16 * 2**20  # bytes
-_PATIENCE = 50  # tenths of a second
+_PATIENCE = 5.0  # seconds
 
 
-class TapeError(OSError):
+class TapeError(SdtermError, OSError):
     """The tape file cannot be used."""
+
+    code = "tape_unusable"
 
 
 @dataclass(frozen=True)
@@ -211,12 +213,8 @@ class Tape:
 def _locked(path: Path) -> BinaryIO:
     """The file, opened for this process alone. One that was killed may need a moment to be gone."""
     file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "r+b", buffering=0)
-    for _ in range(_PATIENCE):
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return file
-        except BlockingIOError:
-            time.sleep(0.1)
+    if lock(file, patience=_PATIENCE):
+        return file
     file.close()
     raise TapeError(0, f"The tape {path} is in use by another process; wait for it or choose another file.")
 

@@ -13,17 +13,16 @@ import os
 import signal
 import sys
 
-from sdterm.core.settings.devices import DeviceNameError
-from sdterm.core.settings.paths import DataRootError, prepare
+from sdterm.core.settings.paths import prepare
 from sdterm.core.settings.rundir import Lock, RunFolder, RunFolderError, make_private, run_folder_of, take
-from sdterm.core.settings.settings import ConfigError, Settings, resolve
+from sdterm.core.settings.settings import Settings, resolve
+from sdterm.errors import SdtermError
 from sdterm.host.api import make_app
 from sdterm.host.child import end_strays
-from sdterm.host.database import UnusableDatabaseError
-from sdterm.host.home import Home
 from sdterm.host.keeper import keep
 from sdterm.host.repeats import Repeats
 from sdterm.host.server import Server
+from sdterm.host.services import HostServices
 
 _LOG_BYTES = 2 * 2**20
 _log = logging.getLogger("sdterm.host")
@@ -47,39 +46,39 @@ def main() -> None:
             _serve(settings, lock)
         finally:
             lock.release()
-    except (ConfigError, DataRootError, RunFolderError, UnusableDatabaseError, DeviceNameError, OSError) as error:
+    except (SdtermError, OSError) as error:
         _say(f"failed {error}")
         sys.exit(1)
 
 
 def _serve(settings: Settings, lock: Lock) -> None:
-    home = Home(settings, lock.run_folder)
+    services = HostServices(settings, lock.run_folder)
     try:
-        app = make_app(home, lambda: setattr(server, "should_exit", True))
-        server = Server(app, lock.run_folder.socket, ready=lambda: _ready(lock.run_folder), ending=home.log.close)
-        home.recover()
-        asyncio.run(_run(home, lock, server))
+        app = make_app(services, lambda: setattr(server, "should_exit", True))
+        server = Server(app, lock.run_folder.socket, ready=lambda: _ready(lock.run_folder), ending=services.log.close)
+        services.recover()
+        asyncio.run(_run(services, lock, server))
     finally:
-        home.database.close()
+        services.database.close()
 
 
-async def _run(home: Home, lock: Lock, server: Server) -> None:
+async def _run(services: HostServices, lock: Lock, server: Server) -> None:
     """Serve and draw until told to stop."""
-    strays = asyncio.create_task(end_strays(home.run_folder.folder))
-    await home.look_for_lost_pictures()
+    strays = asyncio.create_task(end_strays(services.run_folder.folder))
+    await services.look_for_lost_pictures()
     serving = asyncio.create_task(server.run_on_socket())
     others = [
         asyncio.create_task(task)
         for task in (
-            home.dispatcher.run(),
-            home.until_idle(),
-            keep(lock, home.database, server),
+            services.dispatcher.run(),
+            services.until_idle(),
+            keep(lock, services.database, server),
         )
     ]
-    watching = asyncio.create_task(home.extensions.run())
+    watching = asyncio.create_task(services.extensions.run())
     await asyncio.wait((serving, *others), return_when=asyncio.FIRST_COMPLETED)
     _log.info("ending")
-    home.log.close()
+    services.log.close()
     server.should_exit = True
     for task in (*others, watching):
         task.cancel()

@@ -1,6 +1,5 @@
 """`/v1`: the host over HTTP. Each function is one thing a client can ask; docs/protocol.md describes them."""
 
-import errno
 import json
 import logging
 import sqlite3
@@ -41,18 +40,13 @@ from sdterm.api import (
     Submission,
     Words,
 )
-from sdterm.core.extensions.catalogue import Catalogue, CatalogueError
+from sdterm.core.extensions.catalogue import Catalogue
 from sdterm.core.files import legible
 from sdterm.core.names import UnknownNameError
-from sdterm.core.output.saving import OutputFolderError
-from sdterm.core.prompt.styles import StylesError
 from sdterm.core.text import printable
+from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.host.database import is_full
-from sdterm.host.home import Home
-from sdterm.host.pictures import UnknownPictureError
-from sdterm.host.queue import UnknownJobError, WrongStateError
-from sdterm.host.threads import SlowDiskError
-from sdterm.host.thumbnail import ThumbnailError
+from sdterm.host.services import HostServices
 from sdterm.request import GenerationRequest, RequestError, request_error
 from sdterm.version import __version__
 
@@ -64,18 +58,21 @@ MOST_BYTES = 2 * 2**20
 Limit = Annotated[int, Query(ge=1, le=500)]
 Cursor = Annotated[str | None, Query(max_length=60, pattern=r"^[0-9.,e+-]+$")]
 
-ERRORS: tuple[tuple[type[Exception], int, str], ...] = (
-    (UnknownJobError, 404, "unknown_job"),
-    (UnknownPictureError, 404, "unknown_picture"),
-    (WrongStateError, 409, "wrong_state"),
-    (CatalogueError, 503, "plugins_broken"),
-    (ThumbnailError, 410, "no_image"),
-    (SlowDiskError, 503, "slow_disk"),
-)
-"""What a function may raise → status, code. Its message is the answer."""
+STATUS = {
+    "unknown_job": 404,
+    "unknown_picture": 404,
+    "wrong_state": 409,
+    "no_image": 410,
+    BAD_REQUEST: 422,
+    "output_unwritable": 422,
+    "plugins_broken": 503,
+    "slow_disk": 503,
+    "disk_full": 507,
+}
+"""The code of an error that a function may raise → the status of the answer."""
 
 
-def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
+def make_app(services: HostServices, stop: Callable[[], None]) -> ASGIApp:
     """The application. stop: ends the host."""
     app = FastAPI(title="sdterm", version=__version__, docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
     router = APIRouter(
@@ -87,16 +84,16 @@ def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
     @router.get("/health")
     async def health() -> Health:
         """The host, its processes and its queue."""
-        return home.health()
+        return services.health()
 
     @router.post("/jobs", status_code=201)
     async def submit(submission: Submission) -> JobView:
         """Queue a job. Names are looked up and the folder is tried first."""
-        await home.check(submission)
-        saving = submission.saving or home.saving()
-        job = home.jobs.submit(submission, saving)
-        home.dispatcher.wake()
-        return home.job(job)
+        await services.check(submission)
+        saving = submission.saving or services.saving()
+        job = services.jobs.submit(submission, saving)
+        services.dispatcher.wake()
+        return services.job(job)
 
     @router.get("/jobs")
     async def jobs(
@@ -104,60 +101,60 @@ def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
         limit: Limit = 50,
         cursor: Cursor = None,
     ) -> JobPage:
-        """JobQueue, the newest first; `state=queued` alone: in the order of the queue."""
-        return home.page(state, limit, cursor)
+        """Jobs, the newest first; `state=queued` alone: in the order of the queue."""
+        return services.page(state, limit, cursor)
 
     @router.get("/jobs/{job}")
     async def job(job: Identifier) -> JobDetails:
         """A job with its request and plan."""
-        return home.details(job)
+        return services.details(job)
 
     @router.post("/jobs/{job}/cancel")
     async def cancel(job: Identifier) -> JobView:
         """Stop a job for good; finished images stay."""
-        if home.jobs.cancel(job):
-            await home.dispatcher.stop_job(job)
-        home.dispatcher.forget_tape(job)
-        return home.job(job)
+        if services.jobs.cancel(job):
+            await services.dispatcher.stop_job(job)
+        services.dispatcher.forget_tape(job)
+        return services.job(job)
 
     @router.post("/jobs/{job}/pause")
     async def pause(job: Identifier, how: Stop | None = None) -> JobView:
         """Stop a job so that it can go on: now, or when each image is at a step."""
-        if home.jobs.pause(job, how.at_step if how else None):
-            await home.dispatcher.stop_job(job)
-        return home.job(job)
+        if services.jobs.pause(job, how.at_step if how else None):
+            await services.dispatcher.stop_job(job)
+        return services.job(job)
 
     @router.post("/jobs/{job}/resume")
     async def resume(job: Identifier, how: Resumption | None = None) -> JobView:
         """Go on with a paused job, or with some of its images."""
-        home.jobs.resume(job, how or Resumption())
-        home.dispatcher.wake()
-        return home.job(job)
+        services.jobs.resume(job, how or Resumption())
+        services.dispatcher.wake()
+        return services.job(job)
 
     @router.post("/jobs/{job}/retry")
     async def retry(job: Identifier, how: Retry | None = None) -> JobView:
         """Try a failed job again, from where it was; perhaps computed in another way, which leaves its images."""
-        await home.retry(job, how or Retry())
-        home.dispatcher.wake()
-        return home.job(job)
+        await services.retry(job, how or Retry())
+        services.dispatcher.wake()
+        return services.job(job)
 
     @router.post("/jobs/{job}/move")
     async def move(job: Identifier, where: Move) -> JobView:
         """Put a queued job elsewhere in the queue."""
-        home.jobs.move(job, where.before)
-        return home.job(job)
+        services.jobs.move(job, where.before)
+        return services.job(job)
 
     @router.get("/queue")
     async def queue() -> Queue:
         """Whether the queue is paused, and how many jobs there are of each state."""
-        return home.jobs.queue()
+        return services.jobs.queue()
 
     @router.post("/queue/{what}")
     async def set_queue(what: Literal["pause", "resume"]) -> Queue:
         """Pause: what runs is finished, nothing new begins."""
-        home.jobs.pause_queue(what == "pause")
-        home.dispatcher.wake()
-        return home.jobs.queue()
+        services.jobs.pause_queue(what == "pause")
+        services.dispatcher.wake()
+        return services.jobs.queue()
 
     @router.get("/events", response_class=StreamingResponse)
     async def events(
@@ -166,58 +163,58 @@ def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
         previews: bool = False,
     ) -> StreamingResponse:
         """What happens, as server-sent events, from the event after that number on (unset: from now)."""
-        return StreamingResponse(home.log.follow(after, job, previews), media_type="text/event-stream")
+        return StreamingResponse(services.log.follow(after, job, previews), media_type="text/event-stream")
 
     @router.get("/models")
     async def models() -> list[Model]:
         """The checkpoints that can be drawn with."""
-        await home.recognise_models()
-        return await home.threads.run(home.models)
+        await services.recognise_models()
+        return await services.threads.run(services.models)
 
     @router.post("/models/load", status_code=202)
     async def load_model(which: ModelName) -> None:
         """Read a checkpoint into memory, if somebody has nothing to draw; events of no job tell how it goes."""
-        await home.load_model(which.name)
+        await services.load_model(which.name)
 
     @router.post("/models/unload", status_code=202)
     async def unload_models() -> None:
         """Free the memory that models take; those that are drawn with stay. The answer comes once it is free."""
-        await home.dispatcher.unload()
+        await services.dispatcher.unload()
 
     @router.post("/models/hash", status_code=202)
     async def hash_model(which: ModelName) -> None:
         """Compute a checkpoint's SHA-256; an event tells it."""
-        await home.hash_model(which.name)
+        await services.hash_model(which.name)
 
     @router.post("/prompt")
     async def prompt(words: Words) -> PromptReading:
         """How a prompt is read: what in it does not do what it looks like, and its tokens."""
-        return await home.threads.run(partial(home.read_prompt, words))
+        return await services.threads.run(partial(services.read_prompt, words))
 
     @router.get("/styles")
     async def styles() -> list[Style]:
         """The styles that jobs can name."""
-        return await home.threads.run(home.styles)
+        return await services.threads.run(services.styles)
 
     @router.get("/networks")
     async def networks() -> Networks:
         """The networks and embeddings that prompts can name."""
-        return await home.threads.run(home.networks)
+        return await services.threads.run(services.networks)
 
     @router.get("/extensions")
     async def extensions() -> list[Extension]:
         """The plugins that are not ours, and how each stands."""
-        return await home.extensions.listed()
+        return await services.extensions.listed()
 
     @router.get("/catalogue")
     async def catalogue() -> Catalogue:
         """What plugins offer."""
-        return await home.catalogue()
+        return await services.catalogue()
 
     @router.get("/settings")
     async def settings() -> list[SettingView]:
         """Every setting of the host, and where it comes from."""
-        return home.setting_views()
+        return services.setting_views()
 
     @router.get("/pictures")
     async def pictures(
@@ -227,28 +224,28 @@ def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
         job: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
     ) -> PicturePage:
         """Saved pictures, the newest first; `q`: a filter, like `lake sampler:euler steps>=20 -seed:7`."""
-        return await home.pictures.page(q, limit, cursor, job)
+        return await services.pictures.page(q, limit, cursor, job)
 
     @router.post("/pictures/rescan", status_code=202)
     async def rescan() -> None:
         """Search the outputs folder for pictures that the gallery does not list; events of no job tell how it goes."""
-        home.find_pictures()
+        services.find_pictures()
 
     @router.get("/pictures/{picture}")
     async def picture(picture: Identifier) -> Picture:
         """What is known of a picture."""
-        return await home.pictures.get(picture)
+        return await services.pictures.get(picture)
 
     @router.get("/pictures/{picture}/file", response_class=StreamingResponse)
     async def picture_file(picture: Identifier) -> StreamingResponse:
         """The file as it was saved."""
-        file = await home.pictures.file(picture)
+        file = await services.pictures.file(picture)
         return StreamingResponse(file.chunks, headers={"content-length": str(file.size)}, media_type=file.media_type)
 
     @router.get("/pictures/{picture}/thumbnail", response_class=Response)
     async def picture_thumbnail(picture: Identifier, size: Annotated[int, Query(ge=16, le=512)] = 128) -> Response:
         """A small JPEG, at most `size` pixels wide and high."""
-        return Response(await home.pictures.thumbnail(picture, size), media_type="image/jpeg")
+        return Response(await services.pictures.thumbnail(picture, size), media_type="image/jpeg")
 
     @router.post("/stop", status_code=202)
     async def stop_host() -> None:
@@ -256,19 +253,13 @@ def make_app(home: Home, stop: Callable[[], None]) -> ASGIApp:
         stop()
 
     app.include_router(router)
-    for kind, status, code in ERRORS:
-        app.add_exception_handler(kind, _answer(status, code))
-    app.add_exception_handler(RequestError, _bad_request)
-    app.add_exception_handler(UnknownNameError, _bad_request)
-    app.add_exception_handler(FieldError, _bad_request)
-    app.add_exception_handler(StylesError, _bad_request)
-    app.add_exception_handler(OutputFolderError, _no_folder)
+    app.add_exception_handler(SdtermError, _refused)
     app.add_exception_handler(Exception, _defect)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(sqlite3.Error, _unwritten)
     app.add_exception_handler(OSError, _unwritten)
-    return _Bounded(app, home.touch)
+    return _Bounded(app, services.touch)
 
 
 async def _only_known_parameters(request: Request) -> None:
@@ -290,35 +281,14 @@ def _problem(status: int, code: str, message: str, field: str | None = None) -> 
     return JSONResponse(legible(Problem(code=code, message=message, field=field).model_dump()), status)
 
 
-def _answer(status: int, code: str) -> Callable[[Request, Exception], JSONResponse]:
-    return lambda request, error: _problem(status, code, str(error))
-
-
-def _bad_request(request: Request, error: Exception) -> JSONResponse:
-    field = _FIELDS.get(error.kind) if isinstance(error, UnknownNameError) else getattr(error, "field", None)
-    inside = field and not isinstance(error, FieldError)
-    return _problem(422, "bad_request", str(error), f"request.{field}" if inside else field)
-
-
-_FIELDS = {
-    "sampler": "sampler",
-    "scheduler": "scheduler",
-    "model": "model",
-    "output format": "format",
-    "memory optimizer": "memory",
-    "prompt transform": "transforms",
-    "postprocessor": "postprocess",
-    "part": "options",
-    "style": "styles",
-}
-"""What has an unknown name → the request's field that names it."""
-
-
-def _no_folder(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, OutputFolderError)
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return _problem(507, "disk_full", error.strerror or "", "saving.folder")
-    return _problem(422, "output_unwritable", error.strerror or "", "saving.folder")
+def _refused(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, SdtermError)
+    if error.code not in STATUS:
+        _log.exception("%s %s", request.method, request.url.path, exc_info=error)
+    inside = error.field and isinstance(error, RequestError | UnknownNameError)
+    return _problem(
+        STATUS.get(error.code, 500), error.code, str(error), f"request.{error.field}" if inside else error.field
+    )
 
 
 def _defect(request: Request, error: Exception) -> JSONResponse:
@@ -363,7 +333,7 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
         except ValidationError as better:
             return _problem(422, "bad_request", str(request_error(better)), field)
     if first["type"] == "value_error":
-        said, field = str(first["ctx"]["error"]), getattr(first["ctx"]["error"], "field", field)
+        said, field = str(first["ctx"]["error"]), getattr(first["ctx"]["error"], "field", None) or field
         return _problem(422, "bad_request", said if said.endswith(".") else f"{field} {said}.", field)
     return _problem(422, "bad_request", f"{field or 'The body'}: {first['msg']}.", field)
 

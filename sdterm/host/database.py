@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from sdterm.core.file_systems import on_network
+from sdterm.errors import SdtermError
 from sdterm.host.gallery_filter import fact
 
 MIGRATIONS = ("schema.sql", "facts.sql", "found.sql")
@@ -20,8 +21,10 @@ _BESIDE = ("-wal", "-shm")
 _log = logging.getLogger(__name__)
 
 
-class UnusableDatabaseError(RuntimeError):
+class UnusableDatabaseError(SdtermError, RuntimeError):
     """The database cannot be used."""
+
+    code = "database"
 
 
 def is_full(error: sqlite3.Error | OSError) -> bool:

@@ -52,10 +52,8 @@ MOST_LOST = 3
 """How many workers a job may cost before it fails."""
 SPOILT = frozenset({"saver_failed", "optimizer_skipped", "model_reloaded"})
 """Codes of warnings that a plugin failed, and the job went on without it."""
-NEEDS_PLUGIN = "needs_plugin"
-"""The code of what a job waits for whose sampler, say, is gone."""
-ROOM_EVERY = 2.0  # seconds between looks whether a full disk has room again
-_ROOM = 2**20  # bytes more than when it was full
+LOOK_EVERY = 2.0  # seconds between looks whether a full disk has free space again
+_FREED = 2**20  # bytes more than when it was full
 _STUBBORN = 60.0  # seconds after which a job is tried again anyway: quotas do not show as free space
 _NEVER = 2**63  # bytes that no disk has free: what a job waits for is something else
 
@@ -170,7 +168,7 @@ class Dispatcher:
         """Until cancelled, which ends all workers; their jobs go on with the next host."""
         served = zip(self._workers, self._news, strict=True)
         tasks = [asyncio.create_task(self._serve(worker, news)) for worker, news in served]
-        tasks.append(asyncio.create_task(self._look_for_room()))
+        tasks.append(asyncio.create_task(self._look_for_free_bytes()))
         try:
             await asyncio.gather(*tasks)
         finally:
@@ -218,7 +216,7 @@ class Dispatcher:
                     continue
             except Exception:  # a full disk, or a defect: the queue goes on once it can
                 _log.exception("the queue cannot go on")
-                await asyncio.sleep(ROOM_EVERY)
+                await asyncio.sleep(LOOK_EVERY)
                 continue
             left = idle_since + limit - now() if limit and worker.is_alive else None
             try:
@@ -305,7 +303,7 @@ class Dispatcher:
             await worker.end()
             full = isinstance(error, sqlite3.Error | OSError) and is_full(error)
             if full:
-                self._waiting[job] = self._room(job), asyncio.get_running_loop().time()
+                self._waiting[job] = self._free_bytes(job), asyncio.get_running_loop().time()
             await self._until_written(partial(self._settle, job, _FULL if full else _defect(error)))
         finally:
             worker.set_job(None)
@@ -402,10 +400,10 @@ class Dispatcher:
         if not self._pictures.has(job.id, number):
             try:
                 path = await in_thread(partial(self._save, job, event, asyncio.get_running_loop()))
-                self._pictures.written(job.id, event.model_copy(update={"path": str(path)}))
+                self._pictures.commit(job.id, event.model_copy(update={"path": str(path)}))
             except OSError as error:
                 with contextlib.suppress(sqlite3.Error):
-                    self._pictures.forget(job.id)
+                    self._pictures.release(job.id)
                 failed = unwritable(job.saving.folder, error)
         await worker.send("saved", job=job.id, saved=not failed)
         if failed:
@@ -427,16 +425,16 @@ class Dispatcher:
             loop.call_soon_threadsafe(run)
             return done.result()
 
-        def intend(path: Path) -> None:
-            on_loop(lambda: self._pictures.intend(job.id, event, path))
+        def reserve(path: Path) -> None:
+            on_loop(lambda: self._pictures.reserve(job.id, event, path))
 
         if isinstance(event, Grid):
             saved = on_loop(lambda: self._jobs.saved(job.id))
-            return save_grid(event, Path(saved[-1][1]).parent if saved else job.saving.folder, job.saving, intend)
+            return save_grid(event, Path(saved[-1][1]).parent if saved else job.saving.folder, job.saving, reserve)
         started = on_loop(lambda: self._jobs.started(job.id))
         began = datetime.fromtimestamp(on_loop(lambda: self._jobs.begun(job.id)))
         assert started  # no image comes before it
-        return save_image(event, NameFacts(job.request, started, event, began, datetime.now()), job.saving, intend)
+        return save_image(event, NameFacts(job.request, started, event, began, datetime.now()), job.saving, reserve)
 
     def _settle(self, job: int, event: Event) -> None:
         """What becomes of a running job, given how its run ended and what its owner wished meanwhile."""
@@ -452,7 +450,7 @@ class Dispatcher:
             case _ if stopped and wish == "pause":
                 self._jobs.end(job, "paused", Paused(images=images))
             case Failed(code="disk_full"):
-                self._waiting.setdefault(job, (self._room(job), asyncio.get_running_loop().time()))
+                self._waiting.setdefault(job, (self._free_bytes(job), asyncio.get_running_loop().time()))
                 said = f"{event.message} The job goes on by itself once there is room."
                 self._jobs.end(job, "waiting", Waiting(code=event.code, message=said, advice="Free some space."))
             case Failed():
@@ -481,7 +479,7 @@ class Dispatcher:
 
     def _wait_for_plugin(self, job: int, why: str) -> None:
         self._waiting[job] = _NEVER, math.inf
-        waits = Waiting(code=NEEDS_PLUGIN, message=why, advice="Mend it or put it back, or cancel the job.")
+        waits = Waiting(code=NeedsPluginError.code, message=why, advice="Mend it or put it back, or cancel the job.")
         self._jobs.end(job, "waiting", waits)
 
     async def _until_written(self, act: Callable[[], None]) -> None:
@@ -494,34 +492,34 @@ class Dispatcher:
                 if not is_full(error):
                     raise
                 _log.error("the queue cannot be written: %s", error)
-                await asyncio.sleep(ROOM_EVERY)
+                await asyncio.sleep(LOOK_EVERY)
 
-    async def _look_for_room(self) -> None:
+    async def _look_for_free_bytes(self) -> None:
         """Wake the jobs that wait for a disk."""
         while True:
-            await asyncio.sleep(ROOM_EVERY)
+            await asyncio.sleep(LOOK_EVERY)
             now = asyncio.get_running_loop().time()
             with contextlib.suppress(sqlite3.Error):  # there is no room yet
                 for job in self._jobs.waiting():
                     before, since = self._waiting.get(job, (0, 0.0))
-                    room = await in_thread(partial(_room_in, self._folders(job)))
+                    free_bytes = await in_thread(partial(_free_bytes_in, self._folders(job)))
                     if job not in self._jobs.waiting():
                         continue
-                    if room > before + _ROOM or now - since > _STUBBORN:
+                    if free_bytes > before + _FREED or now - since > _STUBBORN:
                         self._jobs.resume(job, Resumption())
                         self._waiting.pop(job, None)
                         _log.info("job %s goes on: there is room", job)
                         self.wake()
 
-    def _room(self, job: int) -> int:
+    def _free_bytes(self, job: int) -> int:
         """Bytes free where a job writes."""
-        return _room_in(self._folders(job))
+        return _free_bytes_in(self._folders(job))
 
     def _folders(self, job: int) -> set[Path]:
         return {self._run_folder.folder, self._run_folder.tapes, self._jobs.saving(job).folder}
 
 
-def _room_in(folders: Collection[Path]) -> int:
+def _free_bytes_in(folders: Collection[Path]) -> int:
     """Bytes free in the fullest."""
     free = []
     for folder in folders:

@@ -34,6 +34,7 @@ from sdterm.core.planning.choices import choose_parts
 from sdterm.core.sealed import read_sealed, write_sealed
 from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
+from sdterm.errors import SdtermError
 from sdterm.events import ExtensionChanged
 from sdterm.hooks import ModelFamily, OutputSaver
 from sdterm.host.log import EventLog
@@ -60,8 +61,10 @@ _FORMAT = 2  # of the kept set
 _log = logging.getLogger(__name__)
 
 
-class NeedsPluginError(Exception):
-    """A job asks for what no plugin gives any more."""
+class NeedsPluginError(SdtermError):
+    """A job asks for what no plugin gives any more; it waits until one does."""
+
+    code = "needs_plugin"
 
 
 @dataclass(frozen=True)

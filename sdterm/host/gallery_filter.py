@@ -13,6 +13,7 @@ from functools import lru_cache
 from sdterm.core.infotext import grammar as infotexts
 from sdterm.core.names import UnknownNameError, find
 from sdterm.core.text import printable
+from sdterm.errors import BAD_REQUEST, SdtermError
 
 Fact = str | float | None
 
@@ -36,8 +37,10 @@ _TERM = re.compile(r'(?!\s)(-?)(?:([A-Za-z_]+)(:|<=|>=|<|>|=))?(?:"([^"]*)"?|(\S
 _SIZE = re.compile(r"([0-9]{1,5})[x×*]([0-9]{1,5})", re.IGNORECASE)
 
 
-class FilterError(ValueError):
+class FilterError(SdtermError, ValueError):
     """A term cannot be understood; the message is a sentence. position: of the term's first character, from 0."""
+
+    code = BAD_REQUEST
 
     def __init__(self, message: str, position: int) -> None:
         super().__init__(message)

@@ -14,6 +14,7 @@ from typing import BinaryIO
 from sdterm.api import GRID, FieldError, Picture, PicturePage
 from sdterm.core.files import regular
 from sdterm.core.infotext.grammar import parse as parse_infotext
+from sdterm.errors import SdtermError
 from sdterm.events import Grid, Image
 from sdterm.host.database import Database
 from sdterm.host.gallery_filter import FilterError, facts, parse, sql
@@ -26,8 +27,10 @@ THREADS, LIMIT = 4, 5.0
 _CHUNK = 2**20  # bytes
 
 
-class UnknownPictureError(LookupError):
+class UnknownPictureError(SdtermError, LookupError):
     """There is no such picture."""
+
+    code = "unknown_picture"
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,8 @@ class Pictures:
             self._database.row("SELECT 1 FROM pictures WHERE job = ? AND number = ? AND saved IS NOT NULL", job, number)
         )
 
-    def intend(self, job: int, event: Image | Grid, path: Path) -> None:
-        """Note, for good, where an image is about to get its name: if this process dies between that and `written`,
+    def reserve(self, job: int, event: Image | Grid, path: Path) -> None:
+        """Note, for good, where an image is about to get its name: if this process dies between that and `commit`,
         `recover` finds it."""
         number, seed = (event.index, event.seed) if isinstance(event, Image) else (GRID, None)
         with self._database.transaction():
@@ -83,14 +86,14 @@ class Pictures:
             }
             self._insert(row)
 
-    def written(self, job: int, event: Image | Grid) -> None:
+    def commit(self, job: int, event: Image | Grid) -> None:
         """The image has its name: tell everyone. `event` has the path."""
         number = event.index if isinstance(event, Image) else GRID
         with self._database.transaction():
             self._saved(job, number)
             self._log.add(job, event)
 
-    def forget(self, job: int) -> None:
+    def release(self, job: int) -> None:
         """Nothing of a job is being written any more."""
         with self._database.transaction():
             self._database.execute("DELETE FROM pictures WHERE job = ? AND saved IS NULL", job)

@@ -11,6 +11,7 @@ from sdterm.api import ENDED, STATES, FieldError, JobDetails, JobPage, JobView, 
 from sdterm.core.output.saving import Saving
 from sdterm.core.planning.plan import Plan
 from sdterm.core.text import printable
+from sdterm.errors import SdtermError
 from sdterm.events import (
     Cancelled,
     Done,
@@ -35,12 +36,16 @@ _SHOWN = 200  # characters of a prompt in lists
 _CLOSEST = 1e-6  # between two positions; closer ones are spread out again
 
 
-class UnknownJobError(LookupError):
+class UnknownJobError(SdtermError, LookupError):
     """There is no such job."""
 
+    code = "unknown_job"
 
-class WrongStateError(RuntimeError):
+
+class WrongStateError(SdtermError, RuntimeError):
     """The job is not in a state in which this can be done."""
+
+    code = "wrong_state"
 
 
 class JobQueue:
@@ -79,7 +84,7 @@ class JobQueue:
         return _SAVING.validate_json(self._row(job)["saving"])
 
     def page(self, states: Sequence[str], limit: int, cursor: str | None) -> JobPage:
-        """JobQueue in these states (none: in all): the newest first; of the queued alone, in the order of the queue.
+        """Jobs in these states (none: in all): the newest first; of the queued alone, in the order of the queue.
         Raises FieldError if the cursor is none."""
         position, job = _cursor(cursor) if cursor else (float("-inf"), 2**63 - 1)
         if tuple(states) == ("queued",):
@@ -154,7 +159,7 @@ class JobQueue:
         with self._database.transaction():
             row = self._row(job, "queued", "running", "waiting", what="paused")
             if row["wish"] == "cancel":
-                raise WrongStateError(f"JobView {job} is being cancelled and cannot be paused.")
+                raise WrongStateError(f"Job {job} is being cancelled and cannot be paused.")
             if row["state"] == "running":
                 self._update(job, wish="again" if at_step else "pause", pause_at=at_step)
                 return True
@@ -324,7 +329,7 @@ class JobQueue:
         if not row:
             raise UnknownJobError(f"There is no job {job}.")
         if states and row["state"] not in states:
-            raise WrongStateError(f"JobView {job} is {row['state']} and cannot be {what}.")
+            raise WrongStateError(f"Job {job} is {row['state']} and cannot be {what}.")
         return row
 
     def _first(self, position: float, job: int, limit: int) -> list[sqlite3.Row]:

@@ -8,11 +8,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
+from sdterm.errors import SdtermError
+
 R = TypeVar("R")
 
 
-class SlowDiskError(RuntimeError):
+class SlowDiskError(SdtermError, RuntimeError):
     """A disk did not answer in time."""
+
+    code = "slow_disk"
 
 
 async def in_thread(act: Callable[[], R]) -> R:

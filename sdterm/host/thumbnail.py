@@ -6,10 +6,13 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from sdterm.core.files import regular
+from sdterm.errors import SdtermError
 
 
-class ThumbnailError(RuntimeError):
+class ThumbnailError(SdtermError, RuntimeError):
     """The image is gone, or is none any more."""
+
+    code = "no_image"
 
 
 def thumbnail(path: Path, size: int) -> bytes:

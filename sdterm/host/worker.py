@@ -17,6 +17,7 @@ from sdterm.core.extensions.source import Source
 from sdterm.core.frames import HEAD_SIZE, FrameError, pack, sizes, unpack
 from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
+from sdterm.errors import SdtermError
 from sdterm.host.child import Child
 
 SLOW_CALLS = 20
@@ -32,7 +33,7 @@ _WAITING_BYTES = 2**20
 _log = logging.getLogger(__name__)
 
 
-class WorkerLostError(Exception):
+class WorkerLostError(SdtermError):
     """The process died or was stuck; `code` and message say why, `plugin` (slug) whose code ran when it was stuck."""
 
     def __init__(self, code: str, message: str, plugin: str | None = None) -> None:
@@ -40,8 +41,10 @@ class WorkerLostError(Exception):
         self.code, self.plugin = code, plugin
 
 
-class UnusableDeviceError(Exception):
+class UnusableDeviceError(SdtermError):
     """The worker's device is not there."""
+
+    code = "no_device"
 
 
 class WorkerProcess:

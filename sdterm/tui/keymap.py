@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sdterm.core.names import UnknownNameError, find
 from sdterm.core.text import printable
+from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.tui.actions import ACTIONS, BY_ID
 from sdterm.tui.language import tr
 
@@ -36,8 +37,10 @@ PRESETS: Mapping[str, Keymap] = {
 }
 
 
-class KeymapError(ValueError):
+class KeymapError(SdtermError, ValueError):
     """A keymap cannot be used; the message is a sentence."""
+
+    code = BAD_REQUEST
 
 
 @dataclass(frozen=True)

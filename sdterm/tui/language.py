@@ -17,6 +17,7 @@ from sdterm.core.extensions.discovery import language_packs
 from sdterm.core.settings.paths import shipped
 from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
+from sdterm.errors import BAD_REQUEST, SdtermError
 
 _LONGEST = 10_000  # characters of a translation
 MOST_BYTES = 8 * 2**20
@@ -25,8 +26,10 @@ MOST_BYTES = 8 * 2**20
 _messages: Mapping[str, str] = {}
 
 
-class LanguageError(ValueError):
+class LanguageError(SdtermError, ValueError):
     """A translation cannot be read; the message is a sentence."""
+
+    code = BAD_REQUEST
 
 
 def tr(text: str, /, **values: Any) -> str:

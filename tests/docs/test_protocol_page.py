@@ -16,24 +16,24 @@ from sdterm.core.settings.rundir import make_private, run_folder_of
 from sdterm.core.settings.settings import resolve
 from sdterm.events import Event, event_name
 from sdterm.host.api import MOST_BYTES, make_app
-from sdterm.host.home import Home
 from sdterm.host.log import BEHIND, BEHIND_BYTES, KEPT
+from sdterm.host.services import HostServices
 
 REPOSITORY = Path(__file__).parents[2]
 PAGE = (REPOSITORY / "docs" / "protocol.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
+def services(tmp_path: Path) -> Iterator[HostServices]:
     run_folder = run_folder_of(tmp_path)
     make_private(run_folder)
-    parts = Home(resolve({}, {"SDTERM_DATA": str(tmp_path), "SDTERM_DEVICE": "cpu"}), run_folder)
+    parts = HostServices(resolve({}, {"SDTERM_DATA": str(tmp_path), "SDTERM_DEVICE": "cpu"}), run_folder)
     yield parts
     parts.database.close()
 
 
-def test_every_call_is_on_the_page_and_no_other(home: Home) -> None:
-    app = make_app(home, lambda: None)
+def test_every_call_is_on_the_page_and_no_other(services: HostServices) -> None:
+    app = make_app(services, lambda: None)
     said = b""
 
     async def receive() -> Message:

@@ -13,7 +13,7 @@ from sdterm.api import Submission
 from sdterm.client import Client, connect
 from sdterm.core.settings.rundir import make_private, run_folder_of
 from sdterm.core.settings.settings import Settings, resolve
-from sdterm.host.home import Home
+from sdterm.host.services import HostServices
 from sdterm.request import make_request
 
 REPOSITORY = Path(__file__).parents[2]
@@ -97,11 +97,11 @@ def host(start_shared_host: StartHost, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
+def services(tmp_path: Path) -> Iterator[HostServices]:
     """A host's parts without its process: nothing draws, and the clock stands at 1000 s."""
     run_folder = run_folder_of(tmp_path)
     make_private(run_folder)
-    parts = Home(settings_of(tmp_path, device="cpu"), run_folder, lambda: 1000.0)
+    parts = HostServices(settings_of(tmp_path, device="cpu"), run_folder, lambda: 1000.0)
     yield parts
     parts.database.close()
 

@@ -23,7 +23,7 @@ from sdterm.client import Client
 from sdterm.core.settings.rundir import RunFolder, make_private, run_folder_of
 from sdterm.events import Failed, Grid, Image
 from sdterm.host.api import MOST_BYTES, make_app
-from sdterm.host.home import Home
+from sdterm.host.services import HostServices
 from tests.host.conftest import settings_of, submission
 
 JSON = {"content-type": "application/json"}
@@ -261,8 +261,8 @@ def test_what_cannot_be_done_in_a_jobs_state_is_a_conflict(http: httpx.Client, h
     ):
         for operation in operations:
             answer = http.post(f"jobs/{job}/{operation}", content=b"{}", headers=JSON)
-            assert f"JobView {job} is " in problem(answer, 409)[1]
-    assert f"JobView {paused} is paused" in problem(http.post(f"jobs/{queued}/move", json={"before": paused}), 409)[1]
+            assert f"Job {job} is " in problem(answer, 409)[1]
+    assert f"Job {paused} is paused" in problem(http.post(f"jobs/{queued}/move", json={"before": paused}), 409)[1]
     assert problem(http.post(f"jobs/{queued}/move", json={"before": 0}), 422)[0] == "before"
     assert problem(http.post(f"jobs/{queued}/move", json={"before": 999_999}), 404)[1] == "There is no job 999999."
     assert problem(http.post(f"jobs/{paused}/resume", json={"images": [0, 7]}), 422)[0] == "images"
@@ -321,40 +321,40 @@ class Served:
         self._thread.join(30)
 
     async def _serve(self) -> None:
-        home = Home(settings_of(self._run_folder.folder.parent, device="cpu"), self._run_folder)
-        _one_of_each(home)
-        config = uvicorn.Config(make_app(home, lambda: None), lifespan="off", log_config=None, ws="none")
+        services = HostServices(settings_of(self._run_folder.folder.parent, device="cpu"), self._run_folder)
+        _one_of_each(services)
+        config = uvicorn.Config(make_app(services, lambda: None), lifespan="off", log_config=None, ws="none")
         self._server = uvicorn.Server(config)
         with socket.create_server(("127.0.0.1", 0)) as listening:
             self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
             self._up.set()
             await self._server.serve(sockets=[listening])
-        home.database.close()
+        services.database.close()
 
 
-def _one_of_each(home: Home) -> None:
+def _one_of_each(services: HostServices) -> None:
     """A job in every state, and pictures of which one file is gone."""
     for state in STATES:
-        job = home.jobs.submit(submission(paused=state == "paused"), home.saving())
+        job = services.jobs.submit(submission(paused=state == "paused"), services.saving())
         if state not in ("queued", "paused"):
-            with home.database.transaction():
-                home.database.execute("UPDATE jobs SET state = 'running' WHERE id = ?", job)
+            with services.database.transaction():
+                services.database.execute("UPDATE jobs SET state = 'running' WHERE id = ?", job)
         if state == "failed":
-            home.jobs.end(job, state, Failed(code="nan", message="It is black."))
+            services.jobs.end(job, state, Failed(code="nan", message="It is black."))
         elif state in ("done", "waiting", "cancelled"):
-            with home.database.transaction():
-                home.database.execute("UPDATE jobs SET state = ? WHERE id = ?", state, job)
+            with services.database.transaction():
+                services.database.execute("UPDATE jobs SET state = ? WHERE id = ?", state, job)
     facts = {"width": 64, "height": 64, "infotext": "a house", "data": b"no picture", "suffix": ".png"}
     for number, there in ((0, True), (1, False)):
-        path = home.run_folder.folder / f"{number}.png"
+        path = services.run_folder.folder / f"{number}.png"
         if there:
             path.write_bytes(b"no picture")
         image = Image(**facts, index=number, seed=2**63 + number)
-        home.pictures.intend(1, image, path)
-        home.pictures.written(1, image.model_copy(update={"path": str(path)}))
+        services.pictures.reserve(1, image, path)
+        services.pictures.commit(1, image.model_copy(update={"path": str(path)}))
     grid = Grid(**facts)
-    home.pictures.intend(1, grid, home.run_folder.folder / "0.png")
-    home.pictures.written(1, grid)
+    services.pictures.reserve(1, grid, services.run_folder.folder / "0.png")
+    services.pictures.commit(1, grid)
 
 
 ENDLESS = ("/v1/events", "/v1/stop")

@@ -19,7 +19,7 @@ from sdterm.core.settings.rundir import make_private, run_folder_of
 from sdterm.events import Queued
 from sdterm.host import database as module
 from sdterm.host.database import MIGRATIONS, Database, UnusableDatabaseError
-from sdterm.host.home import Home
+from sdterm.host.services import HostServices
 from tests.host.conftest import StartHost, settings_of, submission
 from tests.host.running import wait_until
 
@@ -34,15 +34,15 @@ def path(tmp_path: Path) -> Path:
 # --- a power cut ------------------------------------------------------------------------------------------------------
 
 
-def add(home: Home, prompt: str = "a house") -> int:
-    return home.jobs.submit(submission(prompt), home.saving())
+def add(services: HostServices, prompt: str = "a house") -> int:
+    return services.jobs.submit(submission(prompt), services.saving())
 
 
-def acknowledged(home: Home) -> tuple[list[tuple[Any, ...]], ...]:
+def acknowledged(services: HostServices) -> tuple[list[tuple[Any, ...]], ...]:
     """All that clients were told: jobs, and the events that came with them."""
     return (
-        [tuple(row) for row in home.database.rows("SELECT id, state, position, request FROM jobs ORDER BY id")],
-        [tuple(row) for row in home.database.rows("SELECT number, job, event FROM events ORDER BY number")],
+        [tuple(row) for row in services.database.rows("SELECT id, state, position, request FROM jobs ORDER BY id")],
+        [tuple(row) for row in services.database.rows("SELECT number, job, event FROM events ORDER BY number")],
     )
 
 
@@ -86,20 +86,20 @@ def cuts(log: bytes, synced: int) -> Iterator[bytes]:
         yield log[:end] + bytes(512) + log[end + 512 :]
 
 
-def test_a_power_cut_loses_nothing_that_was_acknowledged(home: Home, tmp_path: Path) -> None:
-    main, log = home.run_folder.database, Path(f"{home.run_folder.database}-wal")
-    add(home, "the first")
-    home.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+def test_a_power_cut_loses_nothing_that_was_acknowledged(services: HostServices, tmp_path: Path) -> None:
+    main, log = services.run_folder.database, Path(f"{services.run_folder.database}-wal")
+    add(services, "the first")
+    services.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     tried = 0
     for prompt in ("a house", "a long road " * 400, "a tree"):
-        job = add(home, prompt)
-        home.jobs.move(job, 1)
-        told, synced, kept = acknowledged(home), log.stat().st_size, main.read_bytes()
+        job = add(services, prompt)
+        services.jobs.move(job, 1)
+        told, synced, kept = acknowledged(services), log.stat().st_size, main.read_bytes()
         for _ in range(3):
-            home.log.add(job, Queued(images=1))  # reported, not durable
-        with home.database.transaction():  # never acknowledged before the cut
-            home.jobs.cancel(job)
-            add(home, "too late")
+            services.log.add(job, Queued(images=1))  # reported, not durable
+        with services.database.transaction():  # never acknowledged before the cut
+            services.jobs.cancel(job)
+            add(services, "too late")
         assert main.read_bytes() == kept, "only the log was written since"
         for left in cuts(log.read_bytes(), synced):
             jobs, events = survived(kept, left, tmp_path / "after")
@@ -112,29 +112,29 @@ def test_a_power_cut_loses_nothing_that_was_acknowledged(home: Home, tmp_path: P
     assert tried > 200
 
 
-def test_a_durable_transaction_syncs_before_it_returns_and_others_do_not(home: Home) -> None:
+def test_a_durable_transaction_syncs_before_it_returns_and_others_do_not(services: HostServices) -> None:
     def level() -> int:
-        row = home.database.row("PRAGMA synchronous")
+        row = services.database.row("PRAGMA synchronous")
         return int(row[0]) if row else -1
 
-    with home.database.transaction():
+    with services.database.transaction():
         assert level() == 2  # FULL
-        with home.database.transaction(durable=False):
+        with services.database.transaction(durable=False):
             pass
         assert level() == 2
-    with home.database.transaction(durable=False):
+    with services.database.transaction(durable=False):
         assert level() == 1  # NORMAL
 
 
-def test_a_power_cut_while_the_log_is_moved_into_the_file_loses_nothing(home: Home, tmp_path: Path) -> None:
+def test_a_power_cut_while_the_log_is_moved_into_the_file_loses_nothing(services: HostServices, tmp_path: Path) -> None:
     """SQLite syncs the log before it writes to the file, so any mixture of old and new pages is mended from the log."""
-    main, log = home.run_folder.database, Path(f"{home.run_folder.database}-wal")
-    home.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    main, log = services.run_folder.database, Path(f"{services.run_folder.database}-wal")
+    services.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     before = main.read_bytes()
     for number in range(20):
-        add(home, f"house {number}")
-    told, whole = acknowledged(home), log.read_bytes()
-    home.database.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        add(services, f"house {number}")
+    told, whole = acknowledged(services), log.read_bytes()
+    services.database.execute("PRAGMA wal_checkpoint(PASSIVE)")
     after = main.read_bytes()
     rng = random.Random(1)
     pages = range(0, max(len(before), len(after)), 4096)
@@ -143,16 +143,16 @@ def test_a_power_cut_while_the_log_is_moved_into_the_file_loses_nothing(home: Ho
         assert survived(mixed, whole, tmp_path / "after") == told
 
 
-def test_what_follows_a_transaction_happens_once_it_is_committed_and_not_otherwise(home: Home) -> None:
+def test_what_follows_a_transaction_happens_once_it_is_committed_and_not_otherwise(services: HostServices) -> None:
     done: list[str] = []
-    with home.database.transaction():
-        home.database.afterwards(lambda: done.append("first"))
+    with services.database.transaction():
+        services.database.afterwards(lambda: done.append("first"))
         assert not done
-    with pytest.raises(KeyError), home.database.transaction():
-        add(home, "undone")
-        home.database.afterwards(lambda: done.append("never"))
+    with pytest.raises(KeyError), services.database.transaction():
+        add(services, "undone")
+        services.database.afterwards(lambda: done.append("never"))
         raise KeyError
-    assert done == ["first"] and home.jobs.queue().counts["queued"] == 0 and home.log.last == 0
+    assert done == ["first"] and services.jobs.queue().counts["queued"] == 0 and services.log.last == 0
 
 
 # --- damage and versions ----------------------------------------------------------------------------------------------
@@ -174,18 +174,18 @@ def test_a_damaged_database_is_kept_aside_and_an_empty_one_begun(
 ) -> None:
     run_folder = run_folder_of(tmp_path)
     make_private(run_folder)
-    home = Home(settings_of(tmp_path, device="cpu"), run_folder)
+    services = HostServices(settings_of(tmp_path, device="cpu"), run_folder)
     for number in range(200):
-        home.jobs.submit(submission(f"house {number}"), home.saving())
-    home.database.close()
+        services.jobs.submit(submission(f"house {number}"), services.saving())
+    services.database.close()
     broken = damage(run_folder.database.read_bytes())
     run_folder.database.write_bytes(broken)
 
-    home = Home(settings_of(tmp_path, device="cpu"), run_folder)
-    home.recover()
-    assert home.page([], 50, None).jobs == ()
-    add(home, "a new one")
-    home.database.close()
+    services = HostServices(settings_of(tmp_path, device="cpu"), run_folder)
+    services.recover()
+    assert services.page([], 50, None).jobs == ()
+    add(services, "a new one")
+    services.database.close()
     aside = list(run_folder.folder.glob("host.db.broken-*"))
     assert [file.read_bytes() for file in aside] == [broken]
 
@@ -253,7 +253,7 @@ def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.
 # --- ten thousand jobs, and the clock ---------------------------------------------------------------------------------
 
 
-def work(home: Home) -> dict[str, int]:
+def work(services: HostServices) -> dict[str, int]:
     """SQLite virtual-machine steps, in tens, of what is done while a queue is long."""
     steps = 0
 
@@ -267,41 +267,41 @@ def work(home: Home) -> dict[str, int]:
         act()
         return steps
 
-    connection = home.database._connection
+    connection = services.database._connection
     connection.set_progress_handler(tick, 10)
-    first = home.page(["queued"], 50, None)
-    middle = home.page(["queued"], 20, first.next)
+    first = services.page(["queued"], 50, None)
+    middle = services.page(["queued"], 20, first.next)
     job = middle.jobs[-1].id
     costs = {
-        "first page": counted(lambda: home.page(["queued"], 50, None)),
-        "next page": counted(lambda: home.page(["queued"], 50, first.next)),
-        "newest": counted(lambda: home.page([], 50, None)),
-        "two states": counted(lambda: home.page(["queued", "running"], 50, None)),
-        "one job": counted(lambda: home.job(job)),
-        "counts": counted(home.jobs.queue),
-        "snapshot": counted(home.jobs.open),
-        "submit": counted(lambda: add(home, "one more")),
-        "move": counted(lambda: home.jobs.move(job, first.jobs[3].id)),
-        "move to the end": counted(lambda: home.jobs.move(job, None)),
-        "take": counted(home.jobs.take),
-        "again": counted(lambda: home.jobs.again(first.jobs[0].id)),
-        "cancel": counted(lambda: home.jobs.cancel(job)),
-        "waiting": counted(home.jobs.waiting),
+        "first page": counted(lambda: services.page(["queued"], 50, None)),
+        "next page": counted(lambda: services.page(["queued"], 50, first.next)),
+        "newest": counted(lambda: services.page([], 50, None)),
+        "two states": counted(lambda: services.page(["queued", "running"], 50, None)),
+        "one job": counted(lambda: services.job(job)),
+        "counts": counted(services.jobs.queue),
+        "snapshot": counted(services.jobs.open),
+        "submit": counted(lambda: add(services, "one more")),
+        "move": counted(lambda: services.jobs.move(job, first.jobs[3].id)),
+        "move to the end": counted(lambda: services.jobs.move(job, None)),
+        "take": counted(services.jobs.take),
+        "again": counted(lambda: services.jobs.again(first.jobs[0].id)),
+        "cancel": counted(lambda: services.jobs.cancel(job)),
+        "waiting": counted(services.jobs.waiting),
     }
     connection.set_progress_handler(None, 0)
     return costs
 
 
-def test_a_long_queue_costs_no_more_than_a_short_one(home: Home) -> None:
+def test_a_long_queue_costs_no_more_than_a_short_one(services: HostServices) -> None:
     def fill(number: int) -> None:
-        with home.database.transaction():
+        with services.database.transaction():
             for _ in range(number):
-                add(home, "a house")
+                add(services, "a house")
 
     fill(150)
-    short = work(home)
+    short = work(services)
     fill(9_850)
-    long = work(home)
+    long = work(services)
     assert all(short[what] + 20 >= cost for what, cost in long.items() if what != "snapshot"), (short, long)
     assert long["snapshot"] <= 1.5 * short["snapshot"] + 20
 
@@ -310,32 +310,32 @@ def test_a_clock_that_jumps_changes_no_order(tmp_path: Path) -> None:
     run_folder = run_folder_of(tmp_path)
     make_private(run_folder)
     now = [2e9]
-    home = Home(settings_of(tmp_path, device="cpu"), run_folder, lambda: now[0])
+    services = HostServices(settings_of(tmp_path, device="cpu"), run_folder, lambda: now[0])
     jobs = []
     for time in (2e9, 1e9, 0.0, -5.0, 3e9, 1e12):
         now[0] = time
-        jobs.append(add(home, "a house"))
-    assert [job.id for job in home.page(["queued"], 50, None).jobs] == jobs
-    assert [job.id for job in home.page([], 50, None).jobs] == jobs[::-1]
-    assert [row[0] for row in home.database.rows("SELECT job FROM events ORDER BY number")] == jobs
-    assert [home.jobs.take() for _ in jobs] == jobs
+        jobs.append(add(services, "a house"))
+    assert [job.id for job in services.page(["queued"], 50, None).jobs] == jobs
+    assert [job.id for job in services.page([], 50, None).jobs] == jobs[::-1]
+    assert [row[0] for row in services.database.rows("SELECT job FROM events ORDER BY number")] == jobs
+    assert [services.jobs.take() for _ in jobs] == jobs
     now[0] = 1.0
     for job in jobs:
-        home.jobs.again(job)
-    assert home.jobs.take() == jobs[-1]
-    home.database.close()
+        services.jobs.again(job)
+    assert services.jobs.take() == jobs[-1]
+    services.database.close()
 
 
-def test_a_database_on_a_full_disk_refuses_and_keeps_what_it_has(home: Home) -> None:
+def test_a_database_on_a_full_disk_refuses_and_keeps_what_it_has(services: HostServices) -> None:
     """SQLite's own page limit stands in for the disk."""
-    kept = add(home, "a house")
-    pages = home.database.row("PRAGMA page_count")
-    home.database.execute(f"PRAGMA max_page_count = {pages[0] if pages else 0}")
+    kept = add(services, "a house")
+    pages = services.database.row("PRAGMA page_count")
+    services.database.execute(f"PRAGMA max_page_count = {pages[0] if pages else 0}")
     with pytest.raises(sqlite3.OperationalError, match="full"):
-        add(home, "a long road " * 5000)
-    home.database.execute("PRAGMA max_page_count = 1000000")
-    later = add(home, "a long road " * 5000)
-    assert [job.id for job in home.page(["queued"], 9, None).jobs] == [kept, later]
+        add(services, "a long road " * 5000)
+    services.database.execute("PRAGMA max_page_count = 1000000")
+    later = add(services, "a long road " * 5000)
+    assert [job.id for job in services.page(["queued"], 9, None).jobs] == [kept, later]
 
 
 @pytest.mark.parametrize(
@@ -355,17 +355,17 @@ def test_a_log_that_is_lost_loses_nothing_that_is_a_moment_old(
         assert again.job(job).state == "paused" and not again.health().notices
 
 
-def test_a_tape_without_its_job_is_kept_and_told(home: Home) -> None:
-    job = add(home)
-    known, lost = (home.run_folder.tapes / f"{number}.tape" for number in (job, 12))
+def test_a_tape_without_its_job_is_kept_and_told(services: HostServices) -> None:
+    job = add(services)
+    known, lost = (services.run_folder.tapes / f"{number}.tape" for number in (job, 12))
     known.write_bytes(b"known")
     lost.write_bytes(b"lost")
-    home.recover()
-    (kept,) = home.run_folder.folder.glob("tapes.lost-*")
+    services.recover()
+    (kept,) = services.run_folder.folder.glob("tapes.lost-*")
     assert [file.read_bytes() for file in kept.iterdir()] == [b"lost"] and known.exists()
-    (notice,) = home.health().notices
+    (notice,) = services.health().notices
     assert "has lost jobs (12)" in notice and str(kept) in notice
-    assert add(home) == 13, "no new job is given the number of a lost one"
+    assert add(services) == 13, "no new job is given the number of a lost one"
 
 
 def test_pictures_of_a_lost_gallery_are_found_again_with_what_they_say(start_host: StartHost, tmp_path: Path) -> None:

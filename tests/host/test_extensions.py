@@ -18,7 +18,7 @@ from sdterm.api import Extension
 from sdterm.core.extensions.catalogue import Catalogue
 from sdterm.core.settings.rundir import make_private, run_folder_of
 from sdterm.events import Done, ExtensionChanged, Failed, Image, Interrupted, Queued, Waiting
-from sdterm.host import home as host_parts
+from sdterm.host.services import HostServices
 from tests.host.conftest import opened_files, settings_of, submission
 from tests.host.running import Running, images, running
 
@@ -171,7 +171,7 @@ def test_half_a_file_is_no_mistake_yet(tmp_path: Path) -> None:
                 await home.extensions.settled()
             return [extension.state for extension in await home.extensions.listed()] + told(home)
 
-    def told(home: host_parts.Home) -> list[str]:
+    def told(home: HostServices) -> list[str]:
         rows = home.database.rows("SELECT event FROM events")
         return [json.loads(row["event"])["message"] for row in rows]
 
@@ -191,12 +191,12 @@ def marking(mark: Path, harm: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def parts(root: Path) -> AsyncIterator[host_parts.Home]:
+async def parts(root: Path) -> AsyncIterator[HostServices]:
     """A host in this process; only what tries out plugins is a process of its own."""
     run_folder = run_folder_of(root)
     make_private(run_folder)
     (root / "extensions").mkdir(exist_ok=True)
-    home = host_parts.Home(settings_of(root, device="cpu"), run_folder)
+    home = HostServices(settings_of(root, device="cpu"), run_folder)
     try:
         yield home
     finally:
@@ -249,7 +249,7 @@ def test_an_edit_among_hundreds_costs_one_copy_and_one_try_and_a_look_reads_noth
     number, mark, opened = 300, tmp_path / "mark", opened_files()
     folder = tmp_path / "extensions"
 
-    async def read_in_a_look(home: host_parts.Home) -> set[str]:
+    async def read_in_a_look(home: HostServices) -> set[str]:
         """The extensions that are read in it."""
         opened.clear()
         await home.extensions.settled()

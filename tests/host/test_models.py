@@ -24,7 +24,7 @@ from sdterm.core.library.recognition import Recognition, recognition
 from sdterm.core.settings.paths import CHECKPOINTS, EMBEDDED_MODEL, EMBEDDINGS, HYPERNETWORKS, LORAS
 from sdterm.events import Event, Failed, ModelHashed, ModelLoading, Warning
 from sdterm.host import checkpoints
-from sdterm.host.home import Home
+from sdterm.host.services import HostServices
 from tests.host.conftest import StartHost, opened_files
 from tests.host.running import Running, images, names, running, wait_until
 
@@ -127,13 +127,13 @@ def test_reading_a_checkpoint_can_be_given_up(host: Running) -> None:
     assert event.message.startswith("sdterm-demo.safetensors was not loaded. It was given up")
 
 
-def test_a_checkpoint_that_nobody_began_to_read_is_told_of_too(home: Home) -> None:
+def test_a_checkpoint_that_nobody_began_to_read_is_told_of_too(services: HostServices) -> None:
     """No worker is at work here."""
     for path in (EMBEDDED_MODEL, EMBEDDED_MODEL, Path("b.safetensors")):
-        home.dispatcher.preload(path)
-    asyncio.run(home.dispatcher.unload())
-    asyncio.run(home.dispatcher.unload())
-    told = [json.loads(row["event"])["message"] for row in home.database.rows("SELECT event FROM events")]
+        services.dispatcher.preload(path)
+    asyncio.run(services.dispatcher.unload())
+    asyncio.run(services.dispatcher.unload())
+    told = [json.loads(row["event"])["message"] for row in services.database.rows("SELECT event FROM events")]
     assert told == [
         "sdterm-demo.safetensors was not loaded. Another was asked for since.",
         "b.safetensors was not loaded. It was given up: models were to be freed.",
@@ -153,14 +153,14 @@ def test_a_hash_is_computed_on_wish_and_kept(host: Running) -> None:
     assert known() == expected
 
 
-def test_a_file_that_is_gone_when_it_is_to_be_hashed_is_a_warning(home: Home, tmp_path: Path) -> None:
+def test_a_file_that_is_gone_when_it_is_to_be_hashed_is_a_warning(services: HostServices, tmp_path: Path) -> None:
     async def gone() -> None:
-        home.checkpoints.compute_hash(CheckpointFile(tmp_path / "gone.safetensors"))
-        while home.checkpoints.is_busy:
+        services.checkpoints.compute_hash(CheckpointFile(tmp_path / "gone.safetensors"))
+        while services.checkpoints.is_busy:
             await asyncio.sleep(0)
 
     asyncio.run(gone())
-    (row,) = home.database.rows("SELECT event FROM events")
+    (row,) = services.database.rows("SELECT event FROM events")
     assert '"model_unreadable"' in row["event"] and "No such file" in row["event"]
 
 
@@ -174,7 +174,7 @@ def test_a_host_ends_though_it_reads_a_large_file(start_host: StartHost, tmp_pat
 
 
 def test_models_are_described_once_for_each_state_of_their_files(
-    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    services: HostServices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / CHECKPOINTS
     folder.mkdir(parents=True)
@@ -188,17 +188,17 @@ def test_models_are_described_once_for_each_state_of_their_files(
         return recognition(checkpoint, plugins)
 
     monkeypatch.setattr(checkpoints, "recognition", look)
-    found = {model.name: model for model in home.models()}
+    found = {model.name: model for model in services.models()}
     good, noise, old = found["good"], found["noise"], found["old"]
     assert (good.family, good.native_size, good.usable, good.note) == ("SD 1.x", found[DEMO].native_size, True, "")
     assert not noise.usable and "no sound .safetensors" in noise.note and noise.family is None
     assert not old.usable and "can run code" in old.note
     assert sorted(looks) == ["good", "noise", "old", DEMO]
-    assert [*home.models()] == [*found.values()] and len(looks) == 4
+    assert [*services.models()] == [*found.values()] and len(looks) == 4
     (folder / "good.yaml").write_text("model: {}")
     shutil.copy(EMBEDDED_MODEL, folder / "noise.safetensors")
-    assert {model.name: model for model in home.models()}["noise"].usable and sorted(looks[4:]) == ["good", "noise"]
-    assert not any(model.loaded for model in home.models())
+    assert {model.name: model for model in services.models()}["noise"].usable and sorted(looks[4:]) == ["good", "noise"]
+    assert not any(model.loaded for model in services.models())
 
 
 LARGE = """
@@ -287,14 +287,14 @@ def test_files_whose_names_are_not_utf_8_are_listed_and_chosen_by_what_is_listed
             path.unlink()
 
 
-def test_a_checkpoint_is_read_once_however_often_prompts_are(home: Home, tmp_path: Path) -> None:
+def test_a_checkpoint_is_read_once_however_often_prompts_are(services: HostServices, tmp_path: Path) -> None:
     (tmp_path / CHECKPOINTS).mkdir(parents=True)
     path, opened = tmp_path / CHECKPOINTS / "model.safetensors", opened_files()
     shutil.copy(EMBEDDED_MODEL, path)
 
     def reads(text: str) -> bool:
         opened.clear()
-        assert home.read_prompt(Words(text=text)).tokens == (2,)
+        assert services.read_prompt(Words(text=text)).tokens == (2,)
         return str(path) in opened
 
     assert [reads("a lake"), reads("a house")] == [True, False]

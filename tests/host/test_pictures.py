@@ -8,8 +8,8 @@ import pytest
 from sdterm.api import PicturePage
 from sdterm.events import Image
 from sdterm.host import database
-from sdterm.host.home import Home
 from sdterm.host.pictures import Pictures, UnknownPictureError
+from sdterm.host.services import HostServices
 from tests.host.conftest import submission
 
 
@@ -31,96 +31,100 @@ def page(pictures: Pictures, query: str, limit: int, cursor: str | None) -> Pict
 
 
 @pytest.fixture
-def job(home: Home) -> int:
-    return home.jobs.submit(submission(), home.saving())
+def job(services: HostServices) -> int:
+    return services.jobs.submit(submission(), services.saving())
 
 
-def test_a_file_that_got_its_name_before_the_host_died_is_found_again(home: Home, job: int, tmp_path: Path) -> None:
+def test_a_file_that_got_its_name_before_the_host_died_is_found_again(
+    services: HostServices, job: int, tmp_path: Path
+) -> None:
     path = tmp_path / "a.png"
-    home.pictures.intend(job, image(path), path)
+    services.pictures.reserve(job, image(path), path)
     path.write_bytes(b"pixels")
-    before = home.log.last
-    asyncio.run(home.pictures.recover(job))
-    (picture,) = page(home.pictures, "", 10, None).pictures
+    before = services.log.last
+    asyncio.run(services.pictures.recover(job))
+    (picture,) = page(services.pictures, "", 10, None).pictures
     assert (picture.path, picture.number, picture.seed, picture.missing) == (str(path), 0, 2**63, False)
-    assert home.jobs.job(job).done == 1 and home.log.last == before + 1, "and everyone is told"
-    asyncio.run(home.pictures.recover(job))
-    assert home.jobs.job(job).done == 1
+    assert services.jobs.job(job).done == 1 and services.log.last == before + 1, "and everyone is told"
+    asyncio.run(services.pictures.recover(job))
+    assert services.jobs.job(job).done == 1
 
 
 @pytest.mark.parametrize("content", [None, b"", b"somebody else's"])
 def test_a_name_without_the_image_is_given_up_and_what_lies_there_stays(
-    home: Home, job: int, tmp_path: Path, content: bytes | None
+    services: HostServices, job: int, tmp_path: Path, content: bytes | None
 ) -> None:
     path, beside = tmp_path / "a.png", tmp_path / "a.txt"
     beside.write_text("an owl, night\nSteps: 2\n")
-    home.pictures.intend(job, image(path), path)
+    services.pictures.reserve(job, image(path), path)
     if content is not None:
         path.write_bytes(content)
-    asyncio.run(home.pictures.recover(job))
-    assert not home.pictures.has(job, 0) and page(home.pictures, "", 10, None).pictures == ()
+    asyncio.run(services.pictures.recover(job))
+    assert not services.pictures.has(job, 0) and page(services.pictures, "", 10, None).pictures == ()
     assert (path.read_bytes() if path.exists() else None) == content
     assert beside.exists() == (content is not None), "a text beside no picture goes with it"
 
 
-def test_an_image_that_is_being_written_for_another_job_is_left_alone(home: Home, job: int, tmp_path: Path) -> None:
-    other = home.jobs.submit(submission(), home.saving())
-    home.pictures.intend(other, image(tmp_path / "b.png"), tmp_path / "b.png")
-    asyncio.run(home.pictures.recover(job))
-    home.pictures.written(other, image(tmp_path / "b.png"))
-    assert home.pictures.has(other, 0)
+def test_an_image_that_is_being_written_for_another_job_is_left_alone(
+    services: HostServices, job: int, tmp_path: Path
+) -> None:
+    other = services.jobs.submit(submission(), services.saving())
+    services.pictures.reserve(other, image(tmp_path / "b.png"), tmp_path / "b.png")
+    asyncio.run(services.pictures.recover(job))
+    services.pictures.commit(other, image(tmp_path / "b.png"))
+    assert services.pictures.has(other, 0)
 
 
 def test_words_are_found_in_any_order_as_beginnings_and_hostile_queries_find_nothing(
-    home: Home, job: int, tmp_path: Path
+    services: HostServices, job: int, tmp_path: Path
 ) -> None:
     for index, text in enumerate(["a red house, lake", "a blue house", "夜の湖, 猫"]):
         path = tmp_path / f"{index}.png"
-        home.pictures.intend(job, image(path, index=index, infotext=text), path)
-        home.pictures.written(job, image(path, index=index, infotext=text))
+        services.pictures.reserve(job, image(path, index=index, infotext=text), path)
+        services.pictures.commit(job, image(path, index=index, infotext=text))
 
     def found(query: str) -> list[int]:
-        return [picture.number for picture in page(home.pictures, query, 10, None).pictures]
+        return [picture.number for picture in page(services.pictures, query, 10, None).pictures]
 
     assert found("house") == [1, 0] and found("lake RED") == [0] and found("hou blu") == [1] and found("夜の湖") == [2]
     assert found('"house, lake"') == [0] and found('"lake house"') == [] and found("'red_house") == [0]
     assert found("castle") == [] and found('"') == [2, 1, 0] and found('"infotext:red" OR NEAR(a b) -house*') == []
 
 
-def test_pages_go_back_in_time_and_end(home: Home, job: int, tmp_path: Path) -> None:
+def test_pages_go_back_in_time_and_end(services: HostServices, job: int, tmp_path: Path) -> None:
     for index in range(7):
         path = tmp_path / f"{index}.png"
-        home.pictures.intend(job, image(path, index=index), path)
-        home.pictures.written(job, image(path, index=index))
+        services.pictures.reserve(job, image(path, index=index), path)
+        services.pictures.commit(job, image(path, index=index))
     seen, cursor = [], None
     while True:
-        found = page(home.pictures, "owl", 3, cursor)
+        found = page(services.pictures, "owl", 3, cursor)
         seen += [picture.number for picture in found.pictures]
         if not (cursor := found.next):
             break
     assert seen == [6, 5, 4, 3, 2, 1, 0]
     with pytest.raises(UnknownPictureError):
-        asyncio.run(home.pictures.get(99))
+        asyncio.run(services.pictures.get(99))
 
 
 INFOTEXT = "a {word} house, lake\nSteps: {steps}, Sampler: Euler a, CFG scale: 7, Seed: 3, Size: 64x64, Model: demo"
 
 
-def fill(home: Home, job: int, number: int) -> None:
-    """So many more pictures, saved, as `intend` and `written` leave them."""
-    first = len(home.database.rows("SELECT 1 FROM pictures"))
-    with home.database.transaction():
+def fill(services: HostServices, job: int, number: int) -> None:
+    """So many more pictures, saved, as `reserve` and `commit` leave them."""
+    first = len(services.database.rows("SELECT 1 FROM pictures"))
+    with services.database.transaction():
         for index in range(first, first + number):
             text = INFOTEXT.format(word="red" if index % 2 else "blue", steps=index % 50)
-            path = home.run_folder.folder / f"{index}.png"
-            home.pictures.intend(job, image(path, index=index, infotext=text), path)
-            home.pictures.written(job, image(path, index=index, infotext=text))
+            path = services.run_folder.folder / f"{index}.png"
+            services.pictures.reserve(job, image(path, index=index, infotext=text), path)
+            services.pictures.commit(job, image(path, index=index, infotext=text))
 
 
-def test_ten_thousand_pictures_are_filtered_within_few_ms(home: Home, job: int) -> None:
+def test_ten_thousand_pictures_are_filtered_within_few_ms(services: HostServices, job: int) -> None:
     """In steps of SQLite's machine, of which it does some fifty million a second."""
     count, steps = 10_000, 0
-    fill(home, job, count)
+    fill(services, job, count)
 
     def tick() -> None:
         nonlocal steps
@@ -129,25 +133,27 @@ def test_ten_thousand_pictures_are_filtered_within_few_ms(home: Home, job: int) 
     def cost(query: str, cursor: str | None = None) -> int:
         nonlocal steps
         steps = 0
-        home.database._connection.set_progress_handler(tick, 100)
-        page(home.pictures, query, 50, cursor)
-        home.database._connection.set_progress_handler(None, 0)
+        services.database._connection.set_progress_handler(tick, 100)
+        page(services.pictures, query, 50, cursor)
+        services.database._connection.set_progress_handler(None, 0)
         return steps
 
-    assert page(home.pictures, "", 1, None).total == count
-    assert page(home.pictures, "red steps>=48", 1, None).total == count // 50
+    assert page(services.pictures, "", 1, None).total == count
+    assert page(services.pictures, "red steps>=48", 1, None).total == count // 50
     costs = {query: cost(query) for query in ("", "sampler:euler", "steps>=20", "steps>90", "-seed:7", "red", "castle")}
     assert max(costs.values()) < 10 * count, costs
     assert cost("sampler:euler", "9000") < 5_000, "a page after the first counts nothing"
 
 
-def test_a_filter_of_as_many_words_as_fit_is_answered(home: Home, job: int) -> None:
-    fill(home, job, 3)
-    assert page(home.pictures, "h " * 500, 9, None).total == 3
-    assert page(home.pictures, "-steps:9 " * 111, 9, None).total == 3
+def test_a_filter_of_as_many_words_as_fit_is_answered(services: HostServices, job: int) -> None:
+    fill(services, job, 3)
+    assert page(services.pictures, "h " * 500, 9, None).total == 3
+    assert page(services.pictures, "-steps:9 " * 111, 9, None).total == 3
 
 
-def test_a_filter_finds_what_an_older_sdterm_saved(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_filter_finds_what_an_older_sdterm_saved(
+    services: HostServices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(database, "MIGRATIONS", database.MIGRATIONS[:1])
         old = database.Database(tmp_path / "old.db")
@@ -162,7 +168,7 @@ def test_a_filter_finds_what_an_older_sdterm_saved(home: Home, tmp_path: Path, m
         old.execute(f"INSERT INTO pictures ({columns}) VALUES (1, -1, 'b.png', '', 6, NULL, 64, 64, 'no parameters')")
     old.close()
     migrated = database.Database(tmp_path / "old.db")
-    pictures = Pictures(migrated, home.log, lambda: 0.0)
+    pictures = Pictures(migrated, services.log, lambda: 0.0)
     for query, numbers in {"sampler:euler steps:28 cfg>6": [0], "-model:demo": [-1], "clip:1 saved": []}.items():
         assert [picture.number for picture in page(pictures, query, 9, None).pictures] == numbers, query
     migrated.close()

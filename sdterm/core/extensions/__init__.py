@@ -1,5 +1,9 @@
 """Extensions: found, identified, frozen, checked, installed, loaded. None of their code runs but in `loading`."""
 
+from sdterm.errors import SdtermError
 
-class ExtensionError(ValueError):
+
+class ExtensionError(SdtermError, ValueError):
     """A sentence: why something cannot be done with an extension."""
+
+    code = "extension_refused"

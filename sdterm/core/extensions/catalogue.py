@@ -5,7 +5,6 @@ content of all plugins, so that listing and validating need neither torch nor st
 """
 
 import contextlib
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -19,7 +18,9 @@ from pydantic import BaseModel, ConfigDict
 from sdterm.core.extensions.discovery import discover
 from sdterm.core.extensions.registry import HOOKS, Descriptor, Plugin, PluginSet, load_plugins
 from sdterm.core.extensions.source import Source
+from sdterm.core.processes import BoundsError, run_bounded
 from sdterm.core.sealed import read_sealed, write_sealed
+from sdterm.errors import SdtermError
 from sdterm.hooks import MemoryOptimizer, Option, OutputSaver, Sampler, Scheduler
 from sdterm.version import __version__
 
@@ -27,8 +28,10 @@ _FORMAT = 3  # of the cache
 EXPORT_TIMEOUT = 60  # seconds; an extension that takes longer to import is stuck
 
 
-class CatalogueError(RuntimeError):
+class CatalogueError(SdtermError, RuntimeError):
     """The plugins could not be listed."""
+
+    code = "plugins_broken"
 
 
 class Offer(BaseModel):
@@ -169,11 +172,11 @@ def _export_elsewhere(folder: Path | None) -> Catalogue:
         target = Path(temporary) / "catalogue.json"
         command = [sys.executable, "-P", "-m", "sdterm.core.extensions.catalogue", str(folder or ""), str(target)]
         try:
-            done = subprocess.run(command, capture_output=True, timeout=EXPORT_TIMEOUT, check=False)
-        except subprocess.TimeoutExpired:
-            raise CatalogueError(_stuck(folder, f"took longer than {EXPORT_TIMEOUT} s")) from None
-        if done.returncode or not target.is_file():
-            raise CatalogueError(_stuck(folder, f"ended the process (exit code {done.returncode})"))
+            done = run_bounded(command, EXPORT_TIMEOUT)
+        except BoundsError as error:
+            raise CatalogueError(_stuck(folder, str(error))) from None
+        if done.code or not target.is_file():
+            raise CatalogueError(_stuck(folder, f"ended the process (exit code {done.code})"))
         return Catalogue.model_validate_json(target.read_bytes())
 
 

@@ -1,7 +1,6 @@
 """What can be seen to be wrong with an extension without running any of it."""
 
 import ast
-import difflib
 import importlib.util
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from sdterm import hooks
 from sdterm.core.extensions.manifest import FILE, ManifestError, read_manifest
 from sdterm.core.extensions.source import files_of
 from sdterm.core.files import legible
+from sdterm.core.names import did_you_mean
 
 HOOKS = tuple(name for name in vars(hooks) if name.startswith("sdterm_"))
 DESCRIPTORS: dict[str, type[Any]] = {
@@ -101,7 +101,7 @@ class _Reader(ast.NodeVisitor):
         for alias in node.names:
             self.names[alias.asname or alias.name] = f"{module}.{alias.name}"
             if module == "sdterm.hooks" and not node.level and alias.name != "*" and not hasattr(hooks, alias.name):
-                self._find(node, f"sdterm.hooks has no {alias.name}{_near(alias.name, vars(hooks))}")
+                self._find(node, f"sdterm.hooks has no {alias.name}{did_you_mean(alias.name, vars(hooks))}")
         if not node.level:
             self._imported(node, module)
 
@@ -118,7 +118,7 @@ class _Reader(ast.NodeVisitor):
         if any(self._is_hookimpl(decorator) for decorator in node.decorator_list):
             self.hooks += 1
             if node.name not in HOOKS:
-                self._find(node, f"there is no hook {node.name}{_near(node.name, HOOKS)}")
+                self._find(node, f"there is no hook {node.name}{did_you_mean(node.name, HOOKS)}")
             given = [*node.args.posonlyargs, *node.args.args]
             if given[len(node.args.defaults) :]:
                 self._find(node, f"a hook is called without arguments, but {node.name} takes {given[0].arg}")
@@ -154,7 +154,7 @@ class _Reader(ast.NodeVisitor):
         given = {keyword.arg for keyword in node.keywords} | set([*known][: len(node.args)])
         for keyword in node.keywords:
             if keyword.arg and keyword.arg not in known:
-                self._find(keyword.value, f"{name} has no field {keyword.arg}{_near(keyword.arg, known)}")
+                self._find(keyword.value, f"{name} has no field {keyword.arg}{did_you_mean(keyword.arg, known)}")
         if None in given or any(isinstance(argument, ast.Starred) for argument in node.args):
             return  # what else is given is not to be seen
         for field in known.values():
@@ -171,11 +171,6 @@ class _Reader(ast.NodeVisitor):
                 before = self._dotted(value)
                 return f"{before}.{name}" if before else ""
         return ""
-
-
-def _near(name: str, known: Sequence[str] | dict[str, Any]) -> str:
-    near = difflib.get_close_matches(name, [*known], n=1, cutoff=0.6)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def errors(findings: Sequence[Finding]) -> Iterator[Finding]:

@@ -1,6 +1,5 @@
 """`extension.toml`: what an extension says about itself. It is data, read without running anything."""
 
-import difflib
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +10,7 @@ from packaging.version import InvalidVersion, Version
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from sdterm.core.extensions import ExtensionError
+from sdterm.core.names import did_you_mean
 from sdterm.core.text import printable
 from sdterm.hooks import API_VERSION
 
@@ -129,11 +129,6 @@ def parse_manifest(content: bytes) -> Manifest:
 def _said(error: Any) -> str:
     where = printable(".".join(map(str, error["loc"])), limit=80)
     if error["type"] == "extra_forbidden":
-        return f"{where} is not known{_near(where)}"
+        known = (field.alias or name for name, field in Manifest.model_fields.items())
+        return f"{where} is not known{did_you_mean(where, known)}"
     return f"{where}: {printable(error['msg'].removeprefix('Value error, '))}"
-
-
-def _near(name: str) -> str:
-    known = [field.alias or name for name, field in Manifest.model_fields.items()]
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {near[0]}?" if near else ""

@@ -64,6 +64,7 @@ D = TypeVar("D", bound="Descriptor")
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,15}")
 
 
+_LISTED = " `sdterm samplers` lists them."
 _LONGEST = 300  # characters of a stranger's error
 
 
@@ -115,10 +116,10 @@ class PluginSet:
         return tuple(given for plugin in self.plugins for given in plugin.gives if isinstance(given, kind))
 
     def sampler(self, name: str) -> Sampler:
-        return find("sampler", name, named(self.all(Sampler)), more=" `sdterm samplers` lists them.")
+        return find("sampler", name, named(self.all(Sampler)), more=_LISTED, field="sampler")
 
     def scheduler(self, name: str) -> Scheduler:
-        return find("scheduler", name, named(self.all(Scheduler)), more=" `sdterm samplers` lists them.")
+        return find("scheduler", name, named(self.all(Scheduler)), more=_LISTED, field="scheduler")
 
     def saver(self, name: str) -> OutputSaver:
         savers = self.all(OutputSaver)
@@ -128,13 +129,13 @@ class PluginSet:
             if (suffix := normal(saver.suffix.lstrip("."))) not in taken:
                 taken.add(suffix)
                 names[suffix] = saver
-        return find("output format", name, names)
+        return find("output format", name, names, field="format")
 
     def optimizer(self, name: str) -> MemoryOptimizer:
-        return find("memory optimizer", name, named(self.all(MemoryOptimizer)))
+        return find("memory optimizer", name, named(self.all(MemoryOptimizer)), field="memory")
 
     def postprocessor(self, name: str) -> Postprocessor:
-        return find("postprocessor", name, named(self.all(Postprocessor)))
+        return find("postprocessor", name, named(self.all(Postprocessor)), field="postprocess")
 
     def transforms(self) -> tuple[PromptTransform, ...]:
         return tuple(sorted(self.all(PromptTransform), key=lambda transform: transform.order))

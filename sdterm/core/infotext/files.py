@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from sdterm.core.a1111 import NOVELAI_SAMPLERS
 from sdterm.core.files import regular
 from sdterm.core.infotext import grammar as infotext
+from sdterm.errors import BAD_REQUEST, SdtermError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,8 +25,10 @@ _MOST = 1 << 20  # characters or bytes of text; A1111's own longest are a few KB
 _HEADERS = {b"ASCII\0\0\0": "utf-8", b"JIS\0\0\0\0\0": "iso2022_jp", b"\0" * 8: "utf-8"}
 
 
-class ImageFileError(ValueError):
+class ImageFileError(SdtermError, ValueError):
     """A file cannot be read as an image."""
+
+    code = BAD_REQUEST
 
 
 def read_infotext(path: Path) -> str | None:

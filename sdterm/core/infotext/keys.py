@@ -15,7 +15,7 @@ from sdterm.hooks import Option, OptionValue, Sampler
 from sdterm.request import SIZE_STEP, GenerationRequest
 
 # What a request says about how, not what: an infotext leaves these to whoever draws.
-_HOW = {
+_METHOD_FIELDS = {
     "styles",
     "batch_size",
     "batch_count",
@@ -27,7 +27,7 @@ _HOW = {
     "batch_cond_uncond",
     "precision",
 }
-DRAWN = frozenset(GenerationRequest.model_fields) - _HOW
+DRAWN = frozenset(GenerationRequest.model_fields) - _METHOD_FIELDS
 """The request fields that decide the picture."""
 
 # An infotext without these leaves them as they are; the lack of any other key means its default.

@@ -41,7 +41,7 @@ _LONGEST = 300  # characters of one of those
 _TAGS = 20  # named in a record, at most
 
 
-def alone(plan: Plan, image: ImagePlan) -> GenerationRequest:
+def single_image_request(plan: Plan, image: ImagePlan) -> GenerationRequest:
     """The request that draws this one image of the job by itself."""
     request = plan.request
     asked = (request.sampler_options, request.scheduler_options)
@@ -82,7 +82,7 @@ def image_infotext(
     """The infotext of one image. `made` tells what it was made with, for the record; `faults` what went wrong with
     plugins on the way (slug → what)."""
     additions, sampler, scheduler = _drawing(choices), choices.sampler, choices.scheduler
-    request = _spelled_out(alone(plan, image), additions)
+    request = _spelled_out(single_image_request(plan, image), additions)
     drawn = Drawn(request, sampler)
     taken = {*OURS}
     parameters = (

@@ -19,6 +19,7 @@ from sdterm.core.sealed import read_sealed, write_sealed
 from sdterm.core.settings.paths import CHECKPOINTS, EMBEDDED_MODEL
 from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
+from sdterm.errors import SdtermError
 
 if TYPE_CHECKING:
     import torch
@@ -28,8 +29,10 @@ NETWORK_SUFFIXES = (*SUFFIXES, ".pt", ".bin")
 _OLD_DIGITS = 8  # of the hash that A1111 wrote until 2023
 
 
-class ModelFileError(ValueError):
+class ModelFileError(SdtermError, ValueError):
     """A model file cannot be used; the message says which and why."""
+
+    code = "bad_model"
 
     def __init__(self, message: str) -> None:
         super().__init__(legible(message))
@@ -148,7 +151,8 @@ class Library:
             names |= {legible(name): checkpoint for name in called}
             if known := hashes.get(checkpoint.path):
                 names |= {known[:10]: checkpoint, known: checkpoint}
-        return find("model", legible(name), names, more=f" Checkpoints go to {self.root / CHECKPOINTS}.")
+        more = f" Checkpoints go to {self.root / CHECKPOINTS}."
+        return find("model", legible(name), names, more=more, field="model")
 
     def with_hash(self, digest: str, *, read_at_most: int = 0) -> CheckpointFile | None:
         """The checkpoint with that hash: A1111's old one (8 digits), its new one (10) or the whole SHA-256.

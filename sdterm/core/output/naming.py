@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from sdterm.errors import BAD_REQUEST, SdtermError
+
 if TYPE_CHECKING:
     from sdterm.events import Image, Started
     from sdterm.request import GenerationRequest
@@ -36,8 +38,10 @@ _MAX_WORDS = 8  # A1111's directories_max_prompt_words
 _DEFAULT_TIME = "%Y%m%d%H%M%S"
 
 
-class PatternError(ValueError):
+class PatternError(SdtermError, ValueError):
     """A pattern cannot be used; the message says which part of it."""
+
+    code = BAD_REQUEST
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,19 @@ from pathlib import Path
 from sdterm.core.files import legible, temporary_file, write_atomically, write_new
 from sdterm.core.output.naming import NameFacts, check_folder_pattern, check_pattern, file_names, folder_name
 from sdterm.core.settings.settings import Settings
+from sdterm.errors import SdtermError
 from sdterm.events import Event, Failed, Grid, Image, Started
 from sdterm.request import GenerationRequest
 
 
-class OutputFolderError(OSError):
+class OutputFolderError(SdtermError, OSError):
     """Images cannot be saved where they should go."""
+
+    field = "saving.folder"
+
+    def __init__(self, number: int | None, sentence: str) -> None:
+        super().__init__(number, sentence)
+        self.code = _code(number)
 
 
 def ready(folder: Path) -> None:
@@ -100,24 +107,24 @@ def save_images(events: Iterable[Event], request: GenerationRequest, saving: Sav
 
 
 def save_image(
-    image: Image, facts: NameFacts, saving: Saving, intend: Callable[[Path], None] = lambda path: None
+    image: Image, facts: NameFacts, saving: Saving, reserve: Callable[[Path], None] = lambda path: None
 ) -> Path:
-    """Name an image, write it, and return its path; `intend` as in `write_new`. Raises OSError."""
+    """Name an image, write it, and return its path; `reserve` as in `write_new`. Raises OSError."""
     folder = saving.folder / folder_name(saving.directory_pattern, facts)
     folder.mkdir(parents=True, exist_ok=True)
     names = file_names(saving.filename_pattern, facts, _numbers(folder), add_number=saving.add_number)
-    path = write_new(folder, names, image.suffix, image.data, _beside(image, saving), intend)
+    path = write_new(folder, names, image.suffix, image.data, _beside(image, saving), reserve)
     if saving.last_infotext and image.index == 0:
         with contextlib.suppress(OSError):  # a convenience, and often elsewhere than the images
             write_atomically(saving.last_infotext, _bytes(image.infotext))
     return path
 
 
-def save_grid(grid: Grid, folder: Path, saving: Saving, intend: Callable[[Path], None] = lambda path: None) -> Path:
+def save_grid(grid: Grid, folder: Path, saving: Saving, reserve: Callable[[Path], None] = lambda path: None) -> Path:
     """The same for a grid, into the folder given."""
     folder.mkdir(parents=True, exist_ok=True)
     names = (f"grid-{number:04d}" for number in _numbers(folder, "grid-"))
-    return write_new(folder, names, grid.suffix, grid.data, _beside(grid, saving), intend)
+    return write_new(folder, names, grid.suffix, grid.data, _beside(grid, saving), reserve)
 
 
 def _beside(picture: Image | Grid, saving: Saving) -> dict[str, bytes]:
@@ -131,17 +138,22 @@ def _bytes(text: str) -> bytes:
 
 def unwritable(folder: Path, error: OSError) -> Failed:
     """What to tell whoever's image could not be saved."""
-    if error.errno in (ENOSPC, EDQUOT):
+    code = _code(error.errno)
+    if code == "disk_full":
         return Failed(
-            code="disk_full",
+            code=code,
             message=f"The disk is full: an image could not be saved in {folder}.",
             advice="Free some space or choose another folder with --out, then generate again with the same seed.",
         )
     return Failed(
-        code="output_unwritable",
+        code=code,
         message=f"Images cannot be saved in {folder}: {os.strerror(error.errno or 0)}.",
         advice="Choose a folder you may write to with --out.",
     )
+
+
+def _code(number: int | None) -> str:
+    return "disk_full" if number in (ENOSPC, EDQUOT) else "output_unwritable"
 
 
 def _numbers(folder: Path, prefix: str = "") -> Iterator[int]:

@@ -161,7 +161,7 @@ def _options(
 def _asked_for(kind: type[A], request: GenerationRequest, plugins: PluginSet) -> tuple[A, ...]:
     """Those of a kind that a request names, or sets an option of, as asked."""
     there = named(plugins.all(kind))
-    found = [find(_WORDS[kind], name, there) for name in getattr(request, FIELDS[kind])]
+    found = [find(_WORDS[kind], name, there, field=FIELDS[kind]) for name in getattr(request, FIELDS[kind])]
     found += [addition for key in request.options if isinstance(addition := _owner(key, plugins), kind)]
     return tuple({addition.id: addition for addition in found}.values())
 
@@ -173,7 +173,8 @@ def _owner(key: str, plugins: PluginSet) -> Addition:
     there = additions_of(plugins)
     having = named(addition for addition in there if any(option.name == name for option in addition.options))
     taken = {normal(known) for known in having}  # of two kinds with one name, that one is meant which has the option
-    return find("part", owner, having | {n: a for n, a in named(there).items() if normal(n) not in taken})
+    named_here = having | {n: a for n, a in named(there).items() if normal(n) not in taken}
+    return find("part", owner, named_here, field="options")
 
 
 def _sampler(request: GenerationRequest, plugins: PluginSet) -> tuple[Sampler, str | None]:

@@ -7,12 +7,15 @@ from pathlib import Path
 from sdterm.core.files import regular
 from sdterm.core.names import find
 from sdterm.core.settings.settings import Settings
+from sdterm.errors import BAD_REQUEST, SdtermError
 
 Styles = dict[str, tuple[str, str]]
 
 
-class StylesError(ValueError):
+class StylesError(SdtermError, ValueError):
     """A styles file cannot be read."""
+
+    code = BAD_REQUEST
 
 
 def read_styles(paths: Iterable[Path]) -> Styles:
@@ -42,7 +45,8 @@ def styles_of(settings: Settings) -> Styles:
 
 def find_style(name: str, styles: Styles) -> str:
     """The style of that name, as the styles file spells it. Raises UnknownNameError."""
-    return find("style", name, {known: known for known in styles}, more=" Styles are read from styles.csv.")
+    more = " Styles are read from styles.csv."
+    return find("style", name, {known: known for known in styles}, more=more, field="styles")
 
 
 def find_styles(styles: Styles, prompt: str, negative_prompt: str) -> tuple[tuple[str, ...], str, str]:

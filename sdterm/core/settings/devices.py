@@ -3,11 +3,15 @@
 import re
 from collections.abc import Mapping
 
+from sdterm.errors import BAD_REQUEST, SdtermError
+
 MOST = 64
 
 
-class DeviceNameError(ValueError):
+class DeviceNameError(SdtermError, ValueError):
     """A device's name cannot be read."""
+
+    code = BAD_REQUEST
 
 
 def devices_of(setting: str | None, environ: Mapping[str, str]) -> tuple[str | None, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sdterm.core.files import legible
+from sdterm.errors import SdtermError
 
 PACKAGE = Path(__file__).resolve().parents[2]
 CHECKPOINTS = Path("models", "Stable-diffusion")
@@ -15,8 +16,10 @@ EMBEDDINGS = Path("embeddings")
 EMBEDDED_MODEL = PACKAGE / "models" / "sdterm-demo.safetensors"
 
 
-class DataRootError(OSError):
+class DataRootError(SdtermError, OSError):
     """The data root cannot be made or used."""
+
+    code = "data_folder"
 
 
 def data_root(chosen: str | None, environ: Mapping[str, str]) -> Path:

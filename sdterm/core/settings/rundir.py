@@ -1,7 +1,6 @@
 """Where a host lives: one private folder per data root and user, with its socket, lock, database, tapes and log."""
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import stat
@@ -10,11 +9,16 @@ from pathlib import Path
 
 import platformdirs
 
+from sdterm.core.locks import lock
+from sdterm.errors import SdtermError
+
 LONGEST_SOCKET = 100  # bytes of a socket's path; the system takes 103 to 107
 
 
-class RunFolderError(OSError):
+class RunFolderError(SdtermError, OSError):
     """The host's folder cannot be trusted or used."""
+
+    code = "run_folder"
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ class Lock:
 
     def renew(self) -> None:
         """Lock the file that lies there now, or make one. Raises RunFolderError if another host has it."""
-        file = _locked(self.run_folder.lock, os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX)
+        file = _locked(self.run_folder.lock, os.O_RDWR | os.O_CREAT)
         if file is None:
             raise RunFolderError(f"{self.run_folder.lock} was replaced, and another host has it.")
         os.close(self.file)
@@ -95,12 +99,12 @@ def take(run_folder: RunFolder) -> Lock | None:
     """Become the run folder's host; None if there is one."""
     above = None
     try:
-        above = _locked(run_folder.above, os.O_RDONLY | os.O_DIRECTORY, fcntl.LOCK_EX) if run_folder.above else None
+        above = _locked(run_folder.above, os.O_RDONLY | os.O_DIRECTORY) if run_folder.above else None
         if run_folder.above and above is None:
             return None
     except OSError:  # a file system on which folders cannot be locked
         pass
-    file = _locked(run_folder.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, fcntl.LOCK_EX)
+    file = _locked(run_folder.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
     if file is None:
         if above is not None:
             os.close(above)
@@ -115,7 +119,7 @@ def is_held(run_folder: RunFolder) -> bool:
     for path, flags in ((run_folder.above, os.O_RDONLY | os.O_DIRECTORY), (run_folder.lock, os.O_RDONLY)):
         with contextlib.suppress(OSError):
             if path:
-                if (free := _locked(path, flags, fcntl.LOCK_SH)) is None:
+                if (free := _locked(path, flags, shared=True)) is None:
                     return True
                 os.close(free)
     return False
@@ -136,18 +140,17 @@ def _is_same(path: Path, file: int) -> bool:
         return False
 
 
-def _locked(path: Path, flags: int, how: int) -> int | None:
+def _locked(path: Path, flags: int, shared: bool = False) -> int | None:
     """An open and locked file; None if somebody else has locked it. Raises OSError."""
     file = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
     try:
-        fcntl.flock(file, how | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(file)
-        return None
+        if lock(file, shared=shared):
+            return file
     except OSError:
         os.close(file)
         raise
-    return file
+    os.close(file)
+    return None
 
 
 def _sign(file: int) -> None:

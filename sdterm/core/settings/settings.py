@@ -11,10 +11,13 @@ from typing import Any, Literal
 
 from sdterm.core.names import UnknownNameError, find
 from sdterm.core.settings.paths import data_root
+from sdterm.errors import BAD_REQUEST, SdtermError
 
 
-class ConfigError(ValueError):
+class ConfigError(SdtermError, ValueError):
     """A setting cannot be used; the message says which, from where, and why."""
+
+    code = BAD_REQUEST
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,17 @@ from io import BytesIO
 
 from PIL import Image
 
+from sdterm.errors import SdtermError
 from sdterm.tui.language import tr
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF")
 _MOST_PIXELS = 40_000_000  # 120 MB while a PNG of that size is decoded
 
 
-class PictureError(ValueError):
+class PictureError(SdtermError, ValueError):
     """The bytes cannot be shown as a picture. The message is a sentence for the user."""
+
+    code = "no_image"
 
 
 def read(data: bytes, width: int, height: int) -> Image.Image:

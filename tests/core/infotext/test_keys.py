@@ -14,7 +14,7 @@ from sdterm.core.infotext.grammar import Infotext, parse
 from sdterm.core.infotext.keys import DRAWN, option_key
 from sdterm.core.infotext.read import ParsedInfotext, find_model, read
 from sdterm.core.infotext.record import Provenance, changes
-from sdterm.core.infotext.write import alone, image_infotext
+from sdterm.core.infotext.write import image_infotext, single_image_request
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.names import UnknownNameError
 from sdterm.core.planning.choices import choose
@@ -286,7 +286,7 @@ def test_each_image_of_a_job_tells_how_to_draw_it_alone(library: Library) -> Non
     assert {(r.prompt, r.batch_size, r.batch_count, r.grid, r.styles) for r in got} == {
         ("a house, red", 1, 1, False, ())
     }
-    assert alone(plan, plan.images[2]).seed == 7
+    assert single_image_request(plan, plan.images[2]).seed == 7
 
 
 def test_an_edited_text_wins_over_the_record_but_keeps_what_only_the_record_says(library: Library) -> None:

@@ -7,8 +7,6 @@ import importlib.util
 import json
 import os
 import re
-import signal
-import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from sdterm.core.extensions import ExtensionError
+from sdterm.core.processes import BoundsError, Ended, run_bounded
 from sdterm.core.text import printable
 
 SECONDS = 300
@@ -83,8 +82,8 @@ def resolve(
     constraints.write_text("".join(f"{name}=={version}\n" for name, version in sorted(kept.items())))
     words = ["install", "--dry-run", "--report", str(report), "--constraint", str(constraints), *_WHEELS_ONLY]
     done = _pip([*words, *options, "--", *requirements])
-    if done.returncode:
-        raise DependencyError(_why(done.stdout + "\n" + done.stderr, kept, others))
+    if done.code:
+        raise DependencyError(_why(done.output + "\n" + done.errors, kept, others))
     wheels = tuple(map(_wheel, json.loads(report.read_text(encoding="utf-8"))["install"]))
     for wheel in wheels:
         if wheel.name in host or wheel.name == "sdterm":
@@ -98,8 +97,8 @@ def install(wheels: Iterable[Wheel], place: Path, folder: Path, *, options: Sequ
     lock.write_text("".join(f"{wheel.pinned}\n" for wheel in wheels))
     words = ["install", "--no-deps", "--require-hashes", "--no-compile", "--target", str(place), *_WHEELS_ONLY]
     done = _pip([*words, *options, "--requirement", str(lock)])
-    if done.returncode:
-        raise DependencyError(_why(done.stdout + "\n" + done.stderr, {}, {}))
+    if done.code:
+        raise DependencyError(_why(done.output + "\n" + done.errors, {}, {}))
 
 
 _WHEELS_ONLY = (
@@ -122,29 +121,14 @@ def _wheel(item: Mapping[str, object]) -> Wheel:
     raise DependencyError("pip did not say where a package would come from, so that it cannot be pinned.")
 
 
-def _pip(words: list[str]) -> "subprocess.CompletedProcess[str]":
+def _pip(words: list[str]) -> Ended:
     if importlib.util.find_spec("pip") is None:
         raise DependencyError(f"It needs packages, and pip is missing: `{sys.executable} -m ensurepip` brings it.")
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "pip", *words],
-        env=os.environ | {"PIP_REQUIRE_VIRTUALENV": "0", "PYTHONUTF8": "1", "COLUMNS": "1000"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
+    environment = os.environ | {"PIP_REQUIRE_VIRTUALENV": "0", "PYTHONUTF8": "1", "COLUMNS": "1000"}
     try:
-        said, wrong = process.communicate(timeout=SECONDS)
-    except BaseException as error:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        if isinstance(error, subprocess.TimeoutExpired):
-            raise DependencyError(f"pip took longer than {SECONDS} s.") from None
-        raise
-    return subprocess.CompletedProcess(words, process.returncode, said, wrong)
+        return run_bounded([sys.executable, "-P", "-m", "pip", *words], SECONDS, environment)
+    except BoundsError as error:
+        raise DependencyError(f"pip {error}.") from None
 
 
 def _why(said: str, kept: Mapping[str, str], others: Mapping[str, tuple[str, str]]) -> str:

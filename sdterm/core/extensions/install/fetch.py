@@ -7,8 +7,6 @@ import ipaddress
 import os
 import re
 import shutil
-import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from sdterm.core.extensions import ExtensionError
 from sdterm.core.extensions.install.archive import MOST_PACKED, MOST_UNPACKED, ArchiveError, unpack
 from sdterm.core.extensions.source import files_of, is_left_behind
+from sdterm.core.processes import BoundsError, run_bounded
 from sdterm.core.text import printable
 
 SECONDS = 120
@@ -274,26 +273,13 @@ def _git(words: list[str], transports: Sequence[str]) -> None:
         "GIT_LFS_SKIP_SMUDGE": "1",
         "LC_ALL": "C",
     }
-    process = subprocess.Popen(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,  # git's helpers end with it
-    )
     try:
-        _, said = process.communicate(timeout=SECONDS)
-    except BaseException as error:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        if isinstance(error, subprocess.TimeoutExpired):
-            raise FetchError(f"git took longer than {SECONDS} s.") from None
-        raise
-    if process.returncode:
-        lines = said.decode(errors="replace").strip().splitlines()
-        raise FetchError(f"git says: {printable(lines[-1] if lines else f'exit code {process.returncode}', limit=500)}")
+        done = run_bounded(command, SECONDS, environment)
+    except BoundsError as error:
+        raise FetchError(f"git {error}.") from None
+    if done.code:
+        lines = done.errors.strip().splitlines()
+        raise FetchError(f"git says: {printable(lines[-1] if lines else f'exit code {done.code}', limit=500)}")
 
 
 def _last(source: str) -> str:

@@ -4,7 +4,6 @@ What a person puts into `extensions/` by hand has no record unless it was switch
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import time
@@ -15,15 +14,19 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sdterm.core.files import write_atomically
+from sdterm.core.locks import lock
 from sdterm.core.text import printable
+from sdterm.errors import SdtermError
 
 FOLDER = "installed"
 _FILE, _LOG, _LOCK = "records.json", "log.jsonl", ".lock"
 _PATIENCE = 10.0  # seconds
 
 
-class RecordsError(OSError):
+class RecordsError(SdtermError, OSError):
     """The records cannot be read or written. The message is a sentence."""
+
+    code = "extension_records"
 
 
 class InstallRecord(BaseModel):
@@ -83,21 +86,10 @@ def own_place(root: Path, slug: str) -> Path:
 @contextlib.contextmanager
 def changing(root: Path) -> Iterator[None]:
     """Around every change: one process at a time. Raises RecordsError if another does not come to an end."""
-    until = time.monotonic() + _PATIENCE
     with open(_folder(root) / _LOCK, "w") as file:
-        while not _locked(file):
-            if time.monotonic() > until:
-                raise RecordsError("Another sdterm is changing the extensions; try again when it is done.")
-            time.sleep(0.05)
+        if not lock(file, patience=_PATIENCE):
+            raise RecordsError("Another sdterm is changing the extensions; try again when it is done.")
         yield
-
-
-def _locked(file: Any) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def note(root: Path, what: str, slug: str, **facts: str) -> None:

@@ -63,7 +63,7 @@ RECOGNISED_AT_ONCE = 32
 _log = logging.getLogger(__name__)
 
 
-class Home:
+class HostServices:
     """One host's parts.
 
     clock: seconds since 1970; it may jump, and decides nothing but what is written down.
@@ -105,7 +105,7 @@ class Home:
         self.extensions.sweep(self.jobs.bound_plugins())
 
     def _keep_lost_tapes(self) -> None:
-        """JobQueue are never deleted from the database. A tape of one that it does not know tells that it lost some."""
+        """Jobs are never deleted from the database. A tape of one that it does not know tells that it lost some."""
         numbers = {int(tape.stem): tape for tape in self.run_folder.tapes.glob("*.tape") if tape.stem.isdecimal()}
         lost = {number: tape for number, tape in numbers.items() if not self.jobs.is_known(number)}
         if not lost:
