@@ -220,7 +220,6 @@ class ModelMatch:
     """A family knows this checkpoint. If `refusal` is set it knows it well enough to say, in one sentence, why it
     cannot be drawn with; that counts only where no other family can."""
 
-    family: str
     native_size: int = 512
     downscale: int = 8
     """Pixels per latent cell."""
@@ -238,7 +237,6 @@ class Components(Protocol):
     downscale: int
     alphas_cumprod: torch.Tensor
     """float32 [T], on the CPU."""
-    prediction: Literal["epsilon"]
     latent_rgb: tuple[Sequence[Sequence[float]], Sequence[float]]
     """Factors [C, 3] and bias [3]: latents → RGB in 0..1, for previews."""
 
@@ -251,7 +249,8 @@ class Components(Protocol):
         ...
 
     def predict(self, x: torch.Tensor, t: torch.Tensor, cond: torch.Tensor) -> torch.Tensor:
-        """One network call: scaled latents `[B, C, h, w]`, timesteps `[B]`, text vectors `[B, L, D]`."""
+        """One network call: scaled latents `[B, C, h, w]`, timesteps `[B]`, text vectors `[B, L, D]` → the noise in
+        the latents."""
         ...
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:

@@ -270,9 +270,9 @@ def test_hook_sdterm_model_families(engine: Engine, extend: Extend, root: Path) 
 
             def detect(reader):
                 if "boxed.nothing" in reader.shapes():
-                    return ModelMatch("boxes", refusal="The box is empty.")
+                    return ModelMatch(refusal="The box is empty.")
                 if all(key.startswith("boxed.") for key in reader.shapes()):
-                    return ModelMatch("boxes", native_size=72)
+                    return ModelMatch(native_size=72)
 
             def build(reader, device, dtype):
                 return sd1.build(Unboxed(reader), device, dtype)
@@ -706,12 +706,12 @@ FAILING: dict[str, tuple[str, str, dict[str, object]]] = {
     ),
     "a family raises on building": (
         "sdterm_model_families",
-        "ModelFamily('bad', 'Bad', lambda reader: ModelMatch('bad'), oops, TokenRules(0, 0, 0, 0))",
+        "ModelFamily('bad', 'Bad', lambda reader: ModelMatch(), oops, TokenRules(0, 0, 0, 0))",
         {"model": "strange model"},
     ),
     "a family builds nothing": (
         "sdterm_model_families",
-        "ModelFamily('bad', 'Bad', lambda reader: ModelMatch('bad'), nothing, TokenRules(0, 0, 0, 0))",
+        "ModelFamily('bad', 'Bad', lambda reader: ModelMatch(), nothing, TokenRules(0, 0, 0, 0))",
         {"model": "strange model"},
     ),
 }
@@ -770,7 +770,7 @@ def test_a_family_that_fails_on_looking_does_not_hide_a_file_from_the_one_that_k
     (root / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
     save_file({"a": np.zeros(1)}, root / CHECKPOINTS / "strange model.safetensors")
     tokens = "TokenRules(0, 0, 0, 0)"
-    knows = "lambda reader: ModelMatch('good', refusal='I know this one.')"
+    knows = "lambda reader: ModelMatch(refusal='I know this one.')"
     plugins = extend(
         astrange=failing("sdterm_model_families", f"ModelFamily('bad', 'Bad', oops, nothing, {tokens})"),
         good=failing("sdterm_model_families", f"ModelFamily('good', 'Good', {knows}, nothing, {tokens})"),
@@ -786,8 +786,8 @@ def test_a_refusal_counts_only_where_no_family_can_draw_with_the_file(
     (root / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
     save_file({"conditioner.embedders.0.x": np.zeros(1)}, root / CHECKPOINTS / "large.safetensors")
     library, rules = Library(root), "TokenRules(0, 0, 0, 0)"
-    knows = "lambda reader: ModelMatch('large') if 'conditioner.embedders.0.x' in reader.shapes() else None"
-    refuses = "lambda reader: ModelMatch('small', refusal='It is too large.')"
+    knows = "lambda reader: ModelMatch() if 'conditioner.embedders.0.x' in reader.shapes() else None"
+    refuses = "lambda reader: ModelMatch(refusal='It is too large.')"
     plugins = extend(
         asmall=failing("sdterm_model_families", f"ModelFamily('small', 'Small', {refuses}, nothing, {rules})"),
         large=failing("sdterm_model_families", f"ModelFamily('large', 'Large', {knows}, nothing, {rules})"),

@@ -472,7 +472,7 @@ def family(method: str = "prepare", body: str = "") -> str:
     }
     return f"""
 class Parts:
-    modules, latent_channels, downscale, prediction = {{}}, 4, 8, "epsilon"
+    modules, latent_channels, downscale = {{}}, 4, 8
     alphas_cumprod = torch.linspace(0.999, 0.005, 1000)
     latent_rgb = ([[0.1] * 3] * 4, [0.5] * 3)
 
@@ -496,7 +496,7 @@ class Bad(Parts):
         {body or "pass"}
 
 def detect(reader):
-    return ModelMatch("bad") if "strange" in reader.shapes() else None
+    return ModelMatch() if "strange" in reader.shapes() else None
 
 def build(reader, device, dtype):
     return Bad(device, dtype)
