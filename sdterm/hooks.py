@@ -2,6 +2,8 @@
 
 A plugin is a module with functions marked `@hookimpl`, named like the hooks at the end of this file. Each returns a
 list of the frozen descriptors defined here. sdterm's own samplers, savers and model families are plugins like yours.
+What the functions return is listed in the order of the plugins; `@hookimpl(tryfirst=True)` puts it before that of all
+others and `trylast=True` behind it.
 
 Conventions: latents are `[B, C, H/f, W/f]` float32 unless said (C channels, f pixels per cell, from the model family);
 images `[H, W, 3]` uint8 sRGB; sizes in pixels, memory in bytes, time in seconds. A sigma is the standard deviation of

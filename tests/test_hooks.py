@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from sdterm import Engine, GenerationRequest, PluginSet, hooks, load_plugins
-from sdterm.core.extensions.registry import HOOKS, Descriptor
+from sdterm.core.extensions.kinds import KINDS, Kind
 from sdterm.core.infotext.grammar import parse
 from sdterm.core.infotext.read import read
 from sdterm.core.library.checkpoints import Library
@@ -37,7 +37,7 @@ from sdterm.hooks import (
 
 HOOKSPECS = [name for name, value in vars(hooks).items() if hasattr(value, "sdterm_spec")]
 ON_PAGES: list[tuple[str, type]] = [
-    *HOOKS.items(),
+    *((kind.hook, kind.descriptor) for kind in KINDS),
     ("README", Option),
     ("sdterm_prompt_transforms", PromptText),
     ("sdterm_prompt_transforms", PromptContext),
@@ -114,7 +114,7 @@ def pixels(image: Image) -> np.ndarray:
 
 
 def test_sdterm_asks_for_every_hook_of_the_contract() -> None:
-    assert sorted(HOOKS) == sorted(HOOKSPECS)
+    assert sorted(kind.hook for kind in KINDS) == sorted(HOOKSPECS)
 
 
 @pytest.mark.parametrize("hook", HOOKSPECS)
@@ -136,11 +136,12 @@ def test_every_field_of_the_contract_is_on_its_page(page: str, described: type, 
     assert fields and fields - said == set()
 
 
-@pytest.mark.parametrize("kind", HOOKS.values(), ids=lambda kind: kind.__name__)
-def test_every_field_that_a_plugin_fills_in_is_read_by_sdterm(kind: type[Descriptor], repo: Path) -> None:
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_every_field_that_a_plugin_fills_in_is_read_by_sdterm(kind: Kind, repo: Path) -> None:
     rooms = [repo / "sdterm" / room for room in ("core", "engine", "host", "cli")]
     code = "".join(path.read_text(encoding="utf-8") for room in rooms for path in room.rglob("*.py"))
-    assert [field.name for field in dataclasses.fields(kind) if not re.search(rf"\.{field.name}\b", code)] == []
+    names = [field.name for field in dataclasses.fields(kind.descriptor)]
+    assert [name for name in names if not re.search(rf"\.{name}\b", code)] == []
 
 
 # --- each hook --------------------------------------------------------------------------------------------------------
@@ -901,5 +902,5 @@ def test_what_the_built_ins_give_are_plugins_like_any_other() -> None:
     plugins = load_plugins()
     assert not plugins.problems
     given = {type(given) for plugin in plugins.plugins for given in plugin.gives}
-    assert given == set(HOOKS.values()) - {Postprocessor}, "sdterm has no postprocessor of its own"
+    assert given == {kind.descriptor for kind in KINDS} - {Postprocessor}, "sdterm has no postprocessor of its own"
     assert {plugin.source.origin for plugin in plugins.plugins} == {"built-in"}

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sdterm.core.extensions.registry import ContractError, Descriptor, PluginSet
+from sdterm.core.extensions.kinds import Descriptor
+from sdterm.core.extensions.registry import ContractError, PluginSet
 from sdterm.core.infotext.write import image_infotext
 from sdterm.core.library.checkpoints import Library, file_stems
 from sdterm.core.planning.additions import asked_for

@@ -42,6 +42,7 @@ from sdterm.api import (
     Words,
 )
 from sdterm.core.extensions.catalogue import Catalogue, CatalogueError
+from sdterm.core.extensions.kinds import KINDS
 from sdterm.core.files import legible
 from sdterm.core.names import UnknownNameError
 from sdterm.core.output.saving import OutputFolderError
@@ -300,14 +301,8 @@ def _bad_request(request: Request, error: Exception) -> JSONResponse:
     return _problem(422, "bad_request", str(error), f"request.{field}" if inside else field)
 
 
-_FIELDS = {
-    "sampler": "sampler",
-    "scheduler": "scheduler",
+_FIELDS = {kind.word: kind.field for kind in KINDS if kind.field} | {
     "model": "model",
-    "output format": "format",
-    "memory optimizer": "memory",
-    "prompt transform": "transforms",
-    "postprocessor": "postprocess",
     "part": "options",
     "style": "styles",
 }

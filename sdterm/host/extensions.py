@@ -25,8 +25,9 @@ from sdterm.core.extensions.check import check, errors
 from sdterm.core.extensions.discovery import built_ins, discover
 from sdterm.core.extensions.frozen import UnsettledError, freeze, frozen, sweep
 from sdterm.core.extensions.install.records import FOLDER, RecordsError, read_records
+from sdterm.core.extensions.kinds import BY_WORD
 from sdterm.core.extensions.probe import ProbeError
-from sdterm.core.extensions.registry import WORDS, PluginSet
+from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.extensions.source import Source
 from sdterm.core.library.recognition import Recognition
 from sdterm.core.names import UnknownNameError, normal
@@ -35,7 +36,7 @@ from sdterm.core.sealed import read_sealed, write_sealed
 from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
 from sdterm.events import ExtensionChanged
-from sdterm.hooks import ModelFamily, OutputSaver
+from sdterm.hooks import ModelFamily
 from sdterm.host.log import EventLog
 from sdterm.host.prober import Prober
 from sdterm.host.threads import in_thread
@@ -598,8 +599,5 @@ def _instead(candidate: Source, served: Source | None, why: str) -> Source:
 
 
 def _named(kind: str, name: str) -> str:
-    return f"{_KINDS.get(kind, kind)} {normal(name)}"
-
-
-_KINDS = {word: kind.__name__ for kind, word in WORDS.items()} | {"output format": OutputSaver.__name__}
-"""What `names.find` calls a kind → what the catalogue does."""
+    """A kind, as the catalogue or an error calls it, and a name."""
+    return f"{BY_WORD[kind].name if kind in BY_WORD else kind} {normal(name)}"

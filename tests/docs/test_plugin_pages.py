@@ -16,13 +16,13 @@ from safetensors.torch import save_file
 
 from sdterm import Engine, GenerationRequest, PluginSet, load_plugins
 from sdterm.cli import COMMANDS
-from sdterm.core.extensions.registry import HOOKS
+from sdterm.core.extensions.kinds import KINDS
 from sdterm.core.infotext.files import read_infotext
 from sdterm.core.settings.paths import CHECKPOINTS
 from sdterm.events import Event, Failed, Image, ModelLoading, Warning
 from sdterm.hooks import Denoised
 
-PAGES = ("README", *HOOKS)
+PAGES = ("README", *(kind.hook for kind in KINDS))
 Example = Callable[[str], PluginSet]
 
 

@@ -570,7 +570,7 @@ def test_where_a_saver_fails_the_picture_and_the_grid_are_pngs_and_the_user_is_t
     assert isinstance(events[-1], Done)
     (warning,) = warnings(events)
     assert (warning.code, warning.source) == ("saver_failed", "strange")
-    assert warning.message.startswith("The output saver Bad of strange failed: ")
+    assert warning.message.startswith("The output format Bad of strange failed: ")
     assert reason in warning.message and warning.message.endswith("The picture is saved as PNG.")
     if "here" in body:
         assert line_of("here", tmp_path) in warning.message
@@ -579,7 +579,7 @@ def test_where_a_saver_fails_the_picture_and_the_grid_are_pngs_and_the_user_is_t
         picture = Picture.open(BytesIO(image.data))
         assert picture.format == "PNG" and picture.info["parameters"] == image.infotext
         said = parse(image.infotext).parameters
-        assert said["Plugin errors"].startswith("strange: The output saver Bad of strange failed: ")
+        assert said["Plugin errors"].startswith("strange: The output format Bad of strange failed: ")
         assert "format=bad" not in said["sdterm"]
     (grid,) = [event for event in events if isinstance(event, Grid)]
     assert grid.suffix == ".png"

@@ -7,6 +7,7 @@ Setting an option asks for what it is of: `token_merging.ratio` turns token merg
 from collections.abc import Mapping
 from typing import TypeVar
 
+from sdterm.core.extensions.kinds import KINDS, kind_of
 from sdterm.core.extensions.registry import PluginSet, check_options, named
 from sdterm.core.names import find, normal
 from sdterm.core.text import printable
@@ -16,25 +17,17 @@ from sdterm.request import GenerationRequest, RequestError
 Addition = PromptTransform | MemoryOptimizer | Postprocessor
 A = TypeVar("A", PromptTransform, MemoryOptimizer, Postprocessor)
 
-FIELDS: Mapping[type[Addition], str] = {
-    PromptTransform: "transforms",
-    MemoryOptimizer: "memory",
-    Postprocessor: "postprocess",
-}
-"""The field of a request that names them."""
-
-_WORDS = {PromptTransform: "prompt transform", MemoryOptimizer: "memory optimizer", Postprocessor: "postprocessor"}
-
 
 def additions(plugins: PluginSet) -> tuple[Addition, ...]:
-    """Everything that there is of the three kinds."""
-    return tuple(addition for kind in FIELDS for addition in plugins.all(kind))
+    """Everything that there is of the kinds of which a request may ask for several."""
+    return tuple(addition for kind in KINDS if kind.several for addition in plugins.all(kind.descriptor))
 
 
 def asked_for(kind: type[A], request: GenerationRequest, plugins: PluginSet) -> tuple[A, ...]:
     """Those of a kind that a request names, or sets an option of, as asked. Raises UnknownNameError or RequestError."""
     there = named(plugins.all(kind))
-    found = [find(_WORDS[kind], name, there) for name in getattr(request, FIELDS[kind])]
+    row = kind_of(kind)
+    found = [find(row.word, name, there) for name in getattr(request, row.field)]
     found += [addition for key in request.options if isinstance(addition := _owner(key, plugins), kind)]
     return tuple({addition.id: addition for addition in found}.values())
 
