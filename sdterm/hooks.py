@@ -343,6 +343,24 @@ class OutputSaver:
     frames: bool = False
 
 
+# --- the workstation --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LocalePack:
+    """Messages of the workstation in a language.
+
+    language: its name, like `de_DE`, which the setting `language` chooses. Several packs of one language are joined.
+    messages: English text → translation, `{name}` kept as it is; what is missing stays English. They are data: front
+        ends are given them and run no code of the plugin.
+    """
+
+    id: str
+    label: str
+    language: str
+    messages: Mapping[str, str]
+
+
 # --- the hooks --------------------------------------------------------------------------------------------------------
 
 
@@ -379,3 +397,8 @@ def sdterm_postprocessors() -> list[Postprocessor]:  # type: ignore[empty-body]
 @hookspec
 def sdterm_output_savers() -> list[OutputSaver]:  # type: ignore[empty-body]
     """File formats: pixels and infotext → bytes. sdterm names and writes the file."""
+
+
+@hookspec
+def sdterm_locale_packs() -> list[LocalePack]:  # type: ignore[empty-body]
+    """Languages: messages of the workstation, English text → translation."""

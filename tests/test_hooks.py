@@ -15,6 +15,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from sdterm import Engine, GenerationRequest, PluginSet, hooks, load_plugins
+from sdterm.core.extensions.catalogue import Catalogue, catalogue_of
 from sdterm.core.extensions.kinds import KINDS, Kind
 from sdterm.core.infotext.grammar import parse
 from sdterm.core.infotext.read import read
@@ -25,6 +26,7 @@ from sdterm.core.settings.paths import CHECKPOINTS, EMBEDDED_MODEL
 from sdterm.events import Done, Event, Failed, Image, ModelLoading, Step, Warning
 from sdterm.hooks import (
     Components,
+    LocalePack,
     ModelMatch,
     ModelSampling,
     Option,
@@ -488,6 +490,39 @@ def test_every_built_in_sampler_starts_with_any_number_of_steps(label: str, step
     events.close()
 
 
+def test_hook_sdterm_locale_packs(extend: Extend) -> None:
+    """Messages of several packs are kept apart, as data, in the order of the plugins; a bad one is refused whole."""
+    pack = "@hookimpl\ndef sdterm_locale_packs(): return [LocalePack({!r}, {!r}, 'tlh', {!r})]\n"
+    plugins = extend(one=pack.format("one", "One", {"Seed": "1"}), two=pack.format("two", "Two", {"Seed": "2"}))
+    offers = catalogue_of(plugins).of("LocalePack")
+    assert [(offer.plugin, offer.facts["language"]) for offer in offers] == [("one", "tlh"), ("two", "tlh")]
+    assert [offer.facts["messages"] for offer in offers] == [{"Seed": "1"}, {"Seed": "2"}]
+    assert Catalogue.model_validate_json(catalogue_of(plugins).model_dump_json()).of("LocalePack") == offers
+
+
+@pytest.mark.parametrize(
+    ("language", "messages", "said"),
+    [
+        ("../de", "{}", "is no name like de_DE"),
+        ("de\x1b", "{}", "is no name like de_DE"),
+        (7, "{}", "is no name like de_DE"),
+        ("de", "['Seed']", "no mapping of texts"),
+        ("de", "{'Seed': 7}", "have 7, which is no text"),
+        ("de", "{'Seed': '\\ud800'}", "surrogates not allowed"),
+        ("de", "{'Seed': 'x' * 9_000_000}", "more than 8 MiB"),
+    ],
+)
+def test_a_locale_pack_that_is_no_data_is_not_loaded(
+    extend: Extend, language: object, messages: str, said: str
+) -> None:
+    plugins = extend(
+        bad=f"@hookimpl\ndef sdterm_locale_packs(): return [LocalePack('x', 'X', {language!r}, {messages})]\n"
+    )
+    (problem,) = plugins.problems
+    assert said in str(problem.error)
+    assert not plugins.all(LocalePack)
+
+
 # --- a plugin that cannot be loaded -----------------------------------------------------------------------------------
 
 UNLOADABLE = {
@@ -902,5 +937,5 @@ def test_what_the_built_ins_give_are_plugins_like_any_other() -> None:
     plugins = load_plugins()
     assert not plugins.problems
     given = {type(given) for plugin in plugins.plugins for given in plugin.gives}
-    assert given == {kind.descriptor for kind in KINDS} - {Postprocessor}, "sdterm has no postprocessor of its own"
+    assert given == {kind.descriptor for kind in KINDS} - {Postprocessor, LocalePack}, "sdterm has none of its own"
     assert {plugin.source.origin for plugin in plugins.plugins} == {"built-in"}

@@ -57,7 +57,7 @@ RESCAN, POLL = 10.0, 2.0
 MOST_FAILURES = 3
 """Jobs that an extension may spoil, or processes that it may cost, before it is disabled."""
 
-_FORMAT = 2  # of the kept set
+_FORMAT = 3  # of the kept set
 _log = logging.getLogger(__name__)
 
 

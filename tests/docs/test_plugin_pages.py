@@ -16,11 +16,14 @@ from safetensors.torch import save_file
 
 from sdterm import Engine, GenerationRequest, PluginSet, load_plugins
 from sdterm.cli import COMMANDS
+from sdterm.core.extensions.catalogue import catalogue_of
 from sdterm.core.extensions.kinds import KINDS
 from sdterm.core.infotext.files import read_infotext
 from sdterm.core.settings.paths import CHECKPOINTS
 from sdterm.events import Event, Failed, Image, ModelLoading, Warning
 from sdterm.hooks import Denoised
+from sdterm.tui.language import languages, packs_of, tr, use
+from sdterm.tui.texts import messages
 
 PAGES = ("README", *(kind.hook for kind in KINDS))
 Example = Callable[[str], PluginSet]
@@ -217,6 +220,16 @@ def test_the_family_page_refuses_a_damaged_file_with_a_sentence(engine: Engine, 
     (failed,) = engine.run(asked, example("sdterm_model_families"))
     assert isinstance(failed, Failed)
     assert failed.message == "four numbers.safetensors has a colour that is not three numbers."
+
+
+def test_the_locale_pack_page_is_spoken_from_the_catalogue_alone(example: Example) -> None:
+    packs = packs_of(catalogue_of(example("sdterm_locale_packs")))
+    assert (languages(packs), use("eo", packs)) == (["eo"], ())
+    try:
+        assert (tr("Seed"), tr("#{job} is queued.", job=3), tr("Gallery")) == ("Semo", "#3 atendas.", "Gallery")
+    finally:
+        use(None)
+    assert set(packs[0].messages) <= {*messages()}, "the page has keys that nothing says"
 
 
 @pytest.mark.parametrize("page", PAGES)

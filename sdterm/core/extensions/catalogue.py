@@ -8,6 +8,7 @@ import contextlib
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from types import MappingProxyType
@@ -23,7 +24,7 @@ from sdterm.core.sealed import read_sealed, write_sealed
 from sdterm.hooks import MemoryOptimizer, Option, OutputSaver, Sampler, Scheduler
 from sdterm.version import __version__
 
-_FORMAT = 3  # of the cache
+_FORMAT = 4  # of the cache
 EXPORT_TIMEOUT = 60  # seconds; an extension that takes longer to import is stuck
 
 
@@ -43,8 +44,8 @@ class Offer(BaseModel):
     aliases: tuple[str, ...] = ()
     note: str = ""
     options: tuple[Option, ...] = ()
-    facts: dict[str, bool | int | float | str | None] = {}
-    """Its other plain values, by field."""
+    facts: dict[str, bool | int | float | str | dict[str, str] | None] = {}
+    """Its other values that are data, by field."""
 
 
 class PluginEntry(BaseModel):
@@ -149,7 +150,8 @@ def _note(given: object) -> str:
 
 def _facts(given: Descriptor) -> dict[str, Any]:
     said = {field.name: getattr(given, field.name) for field in fields(given) if field.name not in Offer.model_fields}
-    return {name: value for name, value in said.items() if isinstance(value, bool | int | float | str | None)}
+    texts = {name: dict(value) for name, value in said.items() if isinstance(value, Mapping)}
+    return texts | {name: v for name, v in said.items() if isinstance(v, bool | int | float | str | None)}
 
 
 def _hollow(kind: Kind, offer: Offer) -> Descriptor:

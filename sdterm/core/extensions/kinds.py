@@ -9,6 +9,7 @@ from dataclasses import Field, dataclass
 from typing import Any, ClassVar, Protocol
 
 from sdterm.hooks import (
+    LocalePack,
     MemoryOptimizer,
     ModelFamily,
     OutputSaver,
@@ -60,6 +61,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("sdterm_memory_optimizers", MemoryOptimizer, "memory optimizer", "memory", "memory", several=True),
     Kind("sdterm_postprocessors", Postprocessor, "postprocessor", "postprocessor", "postprocess", several=True),
     Kind("sdterm_output_savers", OutputSaver, "output format", "saver", "format"),
+    Kind("sdterm_locale_packs", LocalePack, "locale pack", "locale_pack"),
 )
 
 BY_HOOK: Mapping[str, Kind] = {kind.hook: kind for kind in KINDS}

@@ -26,6 +26,7 @@ from sdterm.core.extensions.source import Source
 from sdterm.core.names import find, normal
 from sdterm.core.text import printable
 from sdterm.hooks import (
+    LocalePack,
     MemoryOptimizer,
     Option,
     OptionValue,
@@ -41,6 +42,9 @@ from sdterm.request import RequestError, shown
 D = TypeVar("D", bound=Descriptor)
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,15}")
 _LONGEST = 300  # characters of a stranger's error
+_LANGUAGE = re.compile(r"[A-Za-z0-9]+([_-][A-Za-z0-9]+)*")
+MOST_MESSAGES = 8 * 2**20
+"""Bytes of a language's messages."""
 
 
 class PluginFailure(PluginError):
@@ -254,6 +258,8 @@ def _ask(kind: Kind, implementation: pluggy.HookImpl) -> tuple[Descriptor, ...]:
         if not isinstance(given, kind.descriptor):
             raise TypeError(f"{kind.hook} gave {given!r}, which is no {kind.name}")
         _check_names(given)
+        if isinstance(given, LocalePack):
+            _check_messages(given)
     return gave
 
 
@@ -274,6 +280,22 @@ def _check_names(descriptor: Descriptor) -> None:
     suffix = getattr(descriptor, "suffix", ".png")
     if not (isinstance(suffix, str) and _SUFFIX.fullmatch(suffix)):  # it becomes part of a path
         raise TypeError(f"the suffix of {what} {descriptor.id!r} is {suffix!r}, no dot with 1 to 15 letters or digits")
+
+
+def _check_messages(pack: LocalePack) -> None:
+    """They travel as JSON to every front end. Raises TypeError or ValueError."""
+    what = f"the LocalePack {pack.id!r}"
+    if not (isinstance(pack.language, str) and _LANGUAGE.fullmatch(pack.language)):
+        raise TypeError(f"the language of {what} is {pack.language!r}, which is no name like de_DE")
+    if not isinstance(pack.messages, Mapping):
+        raise TypeError(f"the messages of {what} are no mapping of texts")
+    size = 0
+    for text in (part for message in pack.messages.items() for part in message):
+        if not isinstance(text, str):
+            raise TypeError(f"the messages of {what} have {text!r}, which is no text")
+        size += len(text.encode())
+    if size > MOST_MESSAGES:
+        raise ValueError(f"the messages of {what} have more than {MOST_MESSAGES // 2**20} MiB")
 
 
 def _said(error: BaseException) -> str:
