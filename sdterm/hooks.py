@@ -343,6 +343,84 @@ class OutputSaver:
     frames: bool = False
 
 
+# --- observers --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """A finished image that is about to be encoded."""
+
+    index: int
+    """Which of the job's images, from 0."""
+    images: int
+    """How many the job has."""
+    seed: int
+    prompt: str
+    """Its final prompt, styles and all."""
+    negative_prompt: str
+    width: int
+    height: int
+    model: str
+    sampler: str
+    scheduler: str
+    steps: int
+    cfg_scale: float
+
+
+@dataclass(frozen=True)
+class SavedImage:
+    """An image or a grid that was saved."""
+
+    path: Path
+    infotext: str
+    width: int
+    height: int
+    index: int | None = None
+    """Which of the job's images, from 0; unset for the grid of all."""
+    seed: int | None = None
+    """Unset for a grid."""
+    prompt: str = ""
+
+
+@dataclass(frozen=True)
+class JobOutcome:
+    """How a job ended in this process.
+
+    state: `stopped` is a job that was cancelled or paused, or whose images could not be saved; it may go on later.
+    """
+
+    state: Literal["done", "failed", "stopped"]
+    images: int
+    """How many were finished since it last began."""
+    saved: tuple[Path, ...]
+    """Their files, and the grid's."""
+    seconds: float
+    prompt: str
+    """As it was asked for."""
+    message: str = ""
+    """Why it failed."""
+
+
+@dataclass(frozen=True)
+class Observer:
+    """Is told what happens, after it happened, and may add keys to infotexts. All functions are optional.
+
+    They are called by the process that draws, between two images: a slow one delays the next. What they raise is a
+    warning and costs the job nothing.
+
+    on_image_saved: `on_image_saved(image)`, a SavedImage, once its file has its name.
+    on_job_finished: `on_job_finished(outcome)`, a JobOutcome, just before the job's last event.
+    infotext: `infotext(image)`, an ImageFacts → keys and values to add to its infotext. Keys that sdterm, A1111 or a
+        plugin's option has are refused.
+    """
+
+    id: str
+    label: str
+    on_image_saved: Callable[[SavedImage], None] | None = None
+    on_job_finished: Callable[[JobOutcome], None] | None = None
+    infotext: Callable[[ImageFacts], Mapping[str, str]] | None = None
+
+
 # --- the workstation --------------------------------------------------------------------------------------------------
 
 
@@ -402,3 +480,8 @@ def sdterm_output_savers() -> list[OutputSaver]:  # type: ignore[empty-body]
 @hookspec
 def sdterm_locale_packs() -> list[LocalePack]:  # type: ignore[empty-body]
     """Languages: messages of the workstation, English text → translation."""
+
+
+@hookspec
+def sdterm_observers() -> list[Observer]:  # type: ignore[empty-body]
+    """Told of saved images and finished jobs; more keys for infotexts."""

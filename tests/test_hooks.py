@@ -26,13 +26,17 @@ from sdterm.core.settings.paths import CHECKPOINTS, EMBEDDED_MODEL
 from sdterm.events import Done, Event, Failed, Image, ModelLoading, Step, Warning
 from sdterm.hooks import (
     Components,
+    ImageFacts,
+    JobOutcome,
     LocalePack,
     ModelMatch,
     ModelSampling,
+    Observer,
     Option,
     Postprocessor,
     PromptContext,
     PromptText,
+    SavedImage,
     TokenRules,
     WeightsReader,
 )
@@ -41,6 +45,9 @@ HOOKSPECS = [name for name, value in vars(hooks).items() if hasattr(value, "sdte
 ON_PAGES: list[tuple[str, type]] = [
     *((kind.hook, kind.descriptor) for kind in KINDS),
     ("README", Option),
+    ("sdterm_observers", ImageFacts),
+    ("sdterm_observers", SavedImage),
+    ("sdterm_observers", JobOutcome),
     ("sdterm_prompt_transforms", PromptText),
     ("sdterm_prompt_transforms", PromptContext),
     ("sdterm_schedulers", ModelSampling),
@@ -490,6 +497,19 @@ def test_every_built_in_sampler_starts_with_any_number_of_steps(label: str, step
     events.close()
 
 
+def test_hook_sdterm_observers(engine: Engine, extend: Extend) -> None:
+    """Observers of several plugins are asked in order, in every job, without being named."""
+    code = """
+        @hookimpl
+        def sdterm_observers():
+            return [Observer("{0}", "{0}", infotext=lambda image: {{"Key of {0}": str(image.seed)}})]
+    """
+    (image,) = draw(engine, extend(one=code.format("one"), two=code.format("two")), steps=1)
+    assert "Key of one: 7, Key of two: 7, " in image.infotext
+    hollow = catalogue_of(extend()).names().all(Observer)
+    assert [(observer.id, observer.on_image_saved is None) for observer in hollow] == [("one", True), ("two", True)]
+
+
 def test_hook_sdterm_locale_packs(extend: Extend) -> None:
     """Messages of several packs are kept apart, as data, in the order of the plugins; a bad one is refused whole."""
     pack = "@hookimpl\ndef sdterm_locale_packs(): return [LocalePack({!r}, {!r}, 'tlh', {!r})]\n"
@@ -937,5 +957,6 @@ def test_what_the_built_ins_give_are_plugins_like_any_other() -> None:
     plugins = load_plugins()
     assert not plugins.problems
     given = {type(given) for plugin in plugins.plugins for given in plugin.gives}
-    assert given == {kind.descriptor for kind in KINDS} - {Postprocessor, LocalePack}, "sdterm has none of its own"
+    none_of_ours = {Postprocessor, LocalePack, Observer}
+    assert given == {kind.descriptor for kind in KINDS} - none_of_ours
     assert {plugin.source.origin for plugin in plugins.plugins} == {"built-in"}

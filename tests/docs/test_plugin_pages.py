@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from queue import SimpleQueue
 
 import click
 import numpy as np
@@ -19,6 +20,8 @@ from sdterm.cli import COMMANDS
 from sdterm.core.extensions.catalogue import catalogue_of
 from sdterm.core.extensions.kinds import KINDS
 from sdterm.core.infotext.files import read_infotext
+from sdterm.core.infotext.grammar import parse
+from sdterm.core.output.saving import Saving, save_images
 from sdterm.core.settings.paths import CHECKPOINTS
 from sdterm.events import Event, Failed, Image, ModelLoading, Warning
 from sdterm.hooks import Denoised
@@ -220,6 +223,20 @@ def test_the_family_page_refuses_a_damaged_file_with_a_sentence(engine: Engine, 
     (failed,) = engine.run(asked, example("sdterm_model_families"))
     assert isinstance(failed, Failed)
     assert failed.message == "four numbers.safetensors has a colour that is not three numbers."
+
+
+def test_the_observer_page_keeps_a_diary_and_adds_the_aspect_ratio(
+    engine: Engine, example: Example, tmp_path: Path
+) -> None:
+    saved: SimpleQueue[Path | None] = SimpleQueue()
+    asked = GenerationRequest(prompt="red circle, lake", seed=7, steps=1, width=128, height=64, batch_count=2)
+    events = engine.run(asked, example("sdterm_observers"), saved=saved)
+    folder = tmp_path / "pictures"
+    drawn = [e for e in save_images(events, asked, Saving(folder), saved) if isinstance(e, Image)]
+    assert [parse(image.infotext).parameters["Aspect"] for image in drawn] == ["2:1", "2:1"]
+    names = [Path(str(image.path)).name for image in drawn]
+    diary = (folder / "diary.csv").read_text().splitlines()
+    assert diary == [f'{names[0]},7,"red circle, lake"', f'{names[1]},8,"red circle, lake"']
 
 
 def test_the_locale_pack_page_is_spoken_from_the_catalogue_alone(example: Example) -> None:

@@ -58,7 +58,7 @@ def test_a_name_without_the_image_is_given_up_and_what_lies_there_stays(
     if content is not None:
         path.write_bytes(content)
     asyncio.run(home.pictures.recover(job))
-    assert not home.pictures.has(job, 0) and page(home.pictures, "", 10, None).pictures == ()
+    assert not home.pictures.saved(job, 0) and page(home.pictures, "", 10, None).pictures == ()
     assert (path.read_bytes() if path.exists() else None) == content
     assert beside.exists() == (content is not None), "a text beside no picture goes with it"
 
@@ -68,7 +68,7 @@ def test_an_image_that_is_being_written_for_another_job_is_left_alone(home: Home
     home.pictures.intend(other, image(tmp_path / "b.png"), tmp_path / "b.png")
     asyncio.run(home.pictures.recover(job))
     home.pictures.written(other, image(tmp_path / "b.png"))
-    assert home.pictures.has(other, 0)
+    assert home.pictures.saved(other, 0)
 
 
 def test_words_are_found_in_any_order_as_beginnings_and_hostile_queries_find_nothing(

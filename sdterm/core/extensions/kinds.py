@@ -12,6 +12,7 @@ from sdterm.hooks import (
     LocalePack,
     MemoryOptimizer,
     ModelFamily,
+    Observer,
     OutputSaver,
     Postprocessor,
     PromptTransform,
@@ -46,6 +47,8 @@ class Kind:
     """The field of a request that names it; empty where no request does."""
     several: bool = False
     """Whether a request may ask for several of them. Their options are then set as `id.name`."""
+    draws: bool = True
+    """Whether a picture depends on it: without what does not, a job goes on."""
 
     @property
     def name(self) -> str:
@@ -61,7 +64,8 @@ KINDS: tuple[Kind, ...] = (
     Kind("sdterm_memory_optimizers", MemoryOptimizer, "memory optimizer", "memory", "memory", several=True),
     Kind("sdterm_postprocessors", Postprocessor, "postprocessor", "postprocessor", "postprocess", several=True),
     Kind("sdterm_output_savers", OutputSaver, "output format", "saver", "format"),
-    Kind("sdterm_locale_packs", LocalePack, "locale pack", "locale_pack"),
+    Kind("sdterm_locale_packs", LocalePack, "locale pack", "locale_pack", draws=False),
+    Kind("sdterm_observers", Observer, "observer", "observer", draws=False),
 )
 
 BY_HOOK: Mapping[str, Kind] = {kind.hook: kind for kind in KINDS}
