@@ -229,7 +229,8 @@ def test_the_observer_page_keeps_a_diary_and_adds_the_aspect_ratio(
     engine: Engine, example: Example, tmp_path: Path
 ) -> None:
     saved: SimpleQueue[Path | None] = SimpleQueue()
-    asked = GenerationRequest(prompt="red circle, lake", seed=7, steps=1, width=128, height=64, batch_count=2)
+    small = {"model": "sdterm-demo", "seed": 7, "steps": 1, "width": 128, "height": 64}
+    asked = GenerationRequest.model_validate({"prompt": "red circle, lake", "batch_count": 2} | small)
     events = engine.run(asked, example("sdterm_observers"), saved=saved)
     folder = tmp_path / "pictures"
     drawn = [e for e in save_images(events, asked, Saving(folder), saved) if isinstance(e, Image)]
