@@ -283,5 +283,5 @@ def test_observers_hear_what_a_command_saves_by_itself(sdterm: Run, tmp_path: Pa
         "@hookimpl\ndef sdterm_observers(): return [Observer('diary', 'Diary', on_image_saved=note)]\n"
     )
     small = ("--steps", "1", "--size", "64x64", "--seed", "7", "--local")
-    drawn = sdterm("generate", "red circle", *small, SDTERM_DATA=str(tmp_path))
+    drawn = sdterm("--data-dir", str(tmp_path), "generate", "red circle", *small)
     assert Path(drawn.stdout.strip()).with_suffix(".note").read_text() == "7", drawn.stderr

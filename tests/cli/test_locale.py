@@ -14,13 +14,14 @@ def sdterm_locale_packs():
 """
 
 
-def test_languages_of_plugins_are_listed_checked_and_written_as_templates(sdterm: Run, data: Path) -> None:
-    (data / "extensions").mkdir(parents=True, exist_ok=True)
-    (data / "extensions" / "klingon.py").write_text(PACK)
-    listed = sdterm("locale", "list")
+def test_languages_of_plugins_are_listed_checked_and_written_as_templates(sdterm: Run, tmp_path: Path) -> None:
+    (tmp_path / "extensions").mkdir()
+    (tmp_path / "extensions" / "klingon.py").write_text(PACK)
+    here = ("--data-dir", str(tmp_path))
+    listed = sdterm(*here, "locale", "list")
     assert "tlh\n  2 texts: the plugin klingon\n" in listed.stdout, listed
-    assert json.loads(sdterm("locale", "list", "--json").stdout)["tlh"] == [
+    assert json.loads(sdterm(*here, "locale", "list", "--json").stdout)["tlh"] == [
         {"path": None, "plugin": "klingon", "texts": 2, "fault": None}
     ]
-    assert "tlh: 1 of " in sdterm("locale", "check", "tlh").stdout
-    assert json.loads(sdterm("locale", "template", "tlh").stdout)["Seed"] == "Mi"
+    assert "tlh: 1 of " in sdterm(*here, "locale", "check", "tlh").stdout
+    assert json.loads(sdterm(*here, "locale", "template", "tlh").stdout)["Seed"] == "Mi"
