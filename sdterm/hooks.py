@@ -2,6 +2,8 @@
 
 A plugin is a module with functions marked `@hookimpl`, named like the hooks at the end of this file. Each returns a
 list of the frozen descriptors defined here. sdterm's own samplers, savers and model families are plugins like yours.
+What the functions return is listed in the order of the plugins; `@hookimpl(tryfirst=True)` puts it before that of all
+others and `trylast=True` behind it.
 
 Conventions: latents are `[B, C, H/f, W/f]` float32 unless said (C channels, f pixels per cell, from the model family);
 images `[H, W, 3]` uint8 sRGB; sizes in pixels, memory in bytes, time in seconds. A sigma is the standard deviation of
@@ -224,7 +226,6 @@ class ModelMatch:
     """A family knows this checkpoint. If `refusal` is set it knows it well enough to say, in one sentence, why it
     cannot be drawn with; that counts only where no other family can."""
 
-    family: str
     native_size: int = 512
     downscale: int = 8
     """Pixels per latent cell."""
@@ -242,7 +243,6 @@ class Components(Protocol):
     downscale: int
     alphas_cumprod: torch.Tensor
     """float32 [T], on the CPU."""
-    prediction: Literal["epsilon"]
     latent_rgb: tuple[Sequence[Sequence[float]], Sequence[float]]
     """Factors [C, 3] and bias [3]: latents → RGB in 0..1, for previews."""
 
@@ -255,7 +255,8 @@ class Components(Protocol):
         ...
 
     def predict(self, x: torch.Tensor, t: torch.Tensor, cond: torch.Tensor) -> torch.Tensor:
-        """One network call: scaled latents `[B, C, h, w]`, timesteps `[B]`, text vectors `[B, L, D]`."""
+        """One network call: scaled latents `[B, C, h, w]`, timesteps `[B]`, text vectors `[B, L, D]` → the noise in
+        the latents."""
         ...
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
@@ -346,6 +347,102 @@ class OutputSaver:
     frames: bool = False
 
 
+# --- observers --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """A finished image that is about to be encoded."""
+
+    index: int
+    """Which of the job's images, from 0."""
+    images: int
+    """How many the job has."""
+    seed: int
+    prompt: str
+    """Its final prompt, styles and all."""
+    negative_prompt: str
+    width: int
+    height: int
+    model: str
+    sampler: str
+    scheduler: str
+    steps: int
+    cfg_scale: float
+
+
+@dataclass(frozen=True)
+class SavedImage:
+    """An image or a grid that was saved."""
+
+    path: Path
+    infotext: str
+    width: int
+    height: int
+    index: int | None = None
+    """Which of the job's images, from 0; unset for the grid of all."""
+    seed: int | None = None
+    """Unset for a grid."""
+    prompt: str = ""
+
+
+@dataclass(frozen=True)
+class JobOutcome:
+    """How a job ended in this process.
+
+    state: `stopped` is a job that was cancelled or paused, or whose images could not be saved; it may go on later.
+    """
+
+    state: Literal["done", "failed", "stopped"]
+    images: int
+    """How many were finished since it last began."""
+    saved: tuple[Path, ...]
+    """Their files, and the grid's."""
+    seconds: float
+    prompt: str
+    """As it was asked for."""
+    message: str = ""
+    """Why it failed."""
+
+
+@dataclass(frozen=True)
+class Observer:
+    """Is told what happens, after it happened, and may add keys to infotexts. All functions are optional.
+
+    They are called by the process that draws, between two images: a slow one delays the next. What they raise is a
+    warning and costs the job nothing.
+
+    on_image_saved: `on_image_saved(image)`, a SavedImage, once its file has its name.
+    on_job_finished: `on_job_finished(outcome)`, a JobOutcome, just before the job's last event.
+    infotext: `infotext(image)`, an ImageFacts → keys and values to add to its infotext. Keys that sdterm, A1111 or a
+        plugin's option has are refused.
+    """
+
+    id: str
+    label: str
+    on_image_saved: Callable[[SavedImage], None] | None = None
+    on_job_finished: Callable[[JobOutcome], None] | None = None
+    infotext: Callable[[ImageFacts], Mapping[str, str]] | None = None
+
+
+# --- the workstation --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LocalePack:
+    """Messages of the workstation in a language.
+
+    language: its name, like `de_DE`, which the setting `language` chooses. Several packs of one language are joined.
+    messages: English text → translation, `{name}` kept as it is; what is missing stays English. They are data: front
+        ends are given them and run no code of the plugin.
+    """
+
+    id: str
+    label: str
+    language: str
+    messages: Mapping[str, str]
+
+
 # --- the hooks --------------------------------------------------------------------------------------------------------
 
 
@@ -382,3 +479,13 @@ def sdterm_postprocessors() -> list[Postprocessor]:  # type: ignore[empty-body]
 @hookspec
 def sdterm_output_savers() -> list[OutputSaver]:  # type: ignore[empty-body]
     """File formats: pixels and infotext → bytes. sdterm names and writes the file."""
+
+
+@hookspec
+def sdterm_locale_packs() -> list[LocalePack]:  # type: ignore[empty-body]
+    """Languages: messages of the workstation, English text → translation."""
+
+
+@hookspec
+def sdterm_observers() -> list[Observer]:  # type: ignore[empty-body]
+    """Told of saved images and finished jobs; more keys for infotexts."""

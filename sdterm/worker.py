@@ -39,7 +39,7 @@ EXIT_DEVICE = 70
 _PR_SET_PDEATHSIG = 1
 _NEEDED = {
     "draw": {"job", "request", "bound_plugins", "sources", "saved", "skipped_images", "pause_at", "tape"},
-    "saved": {"saved"},
+    "saved": {"path"},
     "load": {"model", "sources"},
     "plugins": {"sources"},
 }
@@ -74,7 +74,7 @@ class Worker:
         self._engine = Engine(library=library_of(settings), device=settings["device"])
         self._plugins = Plugins()
         self._jobs: SimpleQueue[tuple[dict[str, Any], bytes]] = SimpleQueue()
-        self._saved: SimpleQueue[bool] = SimpleQueue()  # the host's answers about images
+        self._saved: SimpleQueue[Path | None] = SimpleQueue()  # where the host saved images; None: it could not
         self._cancel = threading.Event()
         self._job: int | None = None
         self._is_busy = False
@@ -127,6 +127,7 @@ class Worker:
             except StylesError as error:
                 self._wire.event(job, Failed(code=error.code, message=str(error)))
                 return
+        saved_images: SimpleQueue[Path | None] = SimpleQueue()
         events = self._engine.run(
             GenerationRequest.model_validate(message["request"]),
             plugins,
@@ -136,12 +137,17 @@ class Worker:
             cancel=self._cancel,
             resume=resume,
             pause_at=message["pause_at"],
+            saved=saved_images,
         )
         for event in events:
             self._end_if_lost(job, event)
             bound = {"bound_plugins": plugins.identity} if isinstance(event, Started) else {}
             self._wire.event(job, event, **bound)
-            if isinstance(event, Image | Grid) and not self._saved.get():
+            if not isinstance(event, Image | Grid):
+                continue
+            if (path := self._saved.get()) is not None:
+                saved_images.put(path)
+            else:
                 events.close()  # there is nowhere to put it; the tape keeps what it takes to draw it again
 
     def _end_if_lost(self, job: int | None, event: Event) -> None:
@@ -173,7 +179,7 @@ class Worker:
                 case "plugins":  # beside what is being drawn
                     threading.Thread(target=self._try, args=(message["sources"],), name="plugins", daemon=True).start()
                 case "saved":
-                    self._saved.put(message["saved"])
+                    self._saved.put(Path(message["path"]) if message["path"] else None)
 
     def _beat(self) -> None:
         """Tell the host what the engine is at, so that it can tell a long call from a stuck one."""

@@ -15,7 +15,8 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from sdterm import Engine, GenerationRequest, PluginSet, hooks, load_plugins
-from sdterm.core.extensions.registry import HOOKS, Descriptor
+from sdterm.core.extensions.catalogue import Catalogue, catalogue_of
+from sdterm.core.extensions.kinds import KINDS, Kind
 from sdterm.core.infotext.grammar import parse
 from sdterm.core.infotext.read import read
 from sdterm.core.library.checkpoints import Library
@@ -25,20 +26,28 @@ from sdterm.core.settings.paths import CHECKPOINTS, EMBEDDED_MODEL
 from sdterm.events import Done, Event, Failed, Image, ModelLoading, Step, Warning
 from sdterm.hooks import (
     Components,
+    ImageFacts,
+    JobOutcome,
+    LocalePack,
     ModelMatch,
     ModelSampling,
+    Observer,
     Option,
     Postprocessor,
     PromptContext,
     PromptText,
+    SavedImage,
     TokenRules,
     WeightsReader,
 )
 
 HOOKSPECS = [name for name, value in vars(hooks).items() if hasattr(value, "sdterm_spec")]
 ON_PAGES: list[tuple[str, type]] = [
-    *HOOKS.items(),
+    *((kind.hook, kind.descriptor) for kind in KINDS),
     ("README", Option),
+    ("sdterm_observers", ImageFacts),
+    ("sdterm_observers", SavedImage),
+    ("sdterm_observers", JobOutcome),
     ("sdterm_prompt_transforms", PromptText),
     ("sdterm_prompt_transforms", PromptContext),
     ("sdterm_schedulers", ModelSampling),
@@ -114,7 +123,7 @@ def pixels(image: Image) -> np.ndarray:
 
 
 def test_sdterm_asks_for_every_hook_of_the_contract() -> None:
-    assert sorted(HOOKS) == sorted(HOOKSPECS)
+    assert sorted(kind.hook for kind in KINDS) == sorted(HOOKSPECS)
 
 
 @pytest.mark.parametrize("hook", HOOKSPECS)
@@ -136,11 +145,12 @@ def test_every_field_of_the_contract_is_on_its_page(page: str, described: type, 
     assert fields and fields - said == set()
 
 
-@pytest.mark.parametrize("kind", HOOKS.values(), ids=lambda kind: kind.__name__)
-def test_every_field_that_a_plugin_fills_in_is_read_by_sdterm(kind: type[Descriptor], repo: Path) -> None:
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_every_field_that_a_plugin_fills_in_is_read_by_sdterm(kind: Kind, repo: Path) -> None:
     rooms = [repo / "sdterm" / room for room in ("core", "engine", "host", "cli")]
     code = "".join(path.read_text(encoding="utf-8") for room in rooms for path in room.rglob("*.py"))
-    assert [field.name for field in dataclasses.fields(kind) if not re.search(rf"\.{field.name}\b", code)] == []
+    names = [field.name for field in dataclasses.fields(kind.descriptor)]
+    assert [name for name in names if not re.search(rf"\.{name}\b", code)] == []
 
 
 # --- each hook --------------------------------------------------------------------------------------------------------
@@ -270,9 +280,9 @@ def test_hook_sdterm_model_families(engine: Engine, extend: Extend, root: Path) 
 
             def detect(reader):
                 if "boxed.nothing" in reader.shapes():
-                    return ModelMatch("boxes", refusal="The box is empty.")
+                    return ModelMatch(refusal="The box is empty.")
                 if all(key.startswith("boxed.") for key in reader.shapes()):
-                    return ModelMatch("boxes", native_size=72)
+                    return ModelMatch(native_size=72)
 
             def build(reader, device, dtype):
                 return sd1.build(Unboxed(reader), device, dtype)
@@ -485,6 +495,52 @@ def test_every_built_in_sampler_starts_with_any_number_of_steps(label: str, step
     events = engine.run(GenerationRequest.model_validate(asked), load_plugins())
     assert not isinstance(next(event for event in events if isinstance(event, Step | Image | Failed)), Failed)
     events.close()
+
+
+def test_hook_sdterm_observers(engine: Engine, extend: Extend) -> None:
+    """Observers of several plugins are asked in order, in every job, without being named."""
+    code = """
+        @hookimpl
+        def sdterm_observers():
+            return [Observer("{0}", "{0}", infotext=lambda image: {{"Key of {0}": str(image.seed)}})]
+    """
+    (image,) = draw(engine, extend(one=code.format("one"), two=code.format("two")), steps=1)
+    assert "Key of one: 7, Key of two: 7, " in image.infotext
+    hollow = catalogue_of(extend()).names().all(Observer)
+    assert [(observer.id, observer.on_image_saved is None) for observer in hollow] == [("one", True), ("two", True)]
+
+
+def test_hook_sdterm_locale_packs(extend: Extend) -> None:
+    """Messages of several packs are kept apart, as data, in the order of the plugins; a bad one is refused whole."""
+    pack = "@hookimpl\ndef sdterm_locale_packs(): return [LocalePack({!r}, {!r}, 'tlh', {!r})]\n"
+    plugins = extend(one=pack.format("one", "One", {"Seed": "1"}), two=pack.format("two", "Two", {"Seed": "2"}))
+    offers = catalogue_of(plugins).of("LocalePack")
+    assert [(offer.plugin, offer.facts["language"]) for offer in offers] == [("one", "tlh"), ("two", "tlh")]
+    assert [offer.facts["messages"] for offer in offers] == [{"Seed": "1"}, {"Seed": "2"}]
+    assert Catalogue.model_validate_json(catalogue_of(plugins).model_dump_json()).of("LocalePack") == offers
+
+
+@pytest.mark.parametrize(
+    ("language", "messages", "said"),
+    [
+        ("../de", "{}", "is no name like de_DE"),
+        ("de\x1b", "{}", "is no name like de_DE"),
+        (7, "{}", "is no name like de_DE"),
+        ("de", "['Seed']", "no mapping of texts"),
+        ("de", "{'Seed': 7}", "have 7, which is no text"),
+        ("de", "{'Seed': '\\ud800'}", "surrogates not allowed"),
+        ("de", "{'Seed': 'x' * 9_000_000}", "more than 8 MiB"),
+    ],
+)
+def test_a_locale_pack_that_is_no_data_is_not_loaded(
+    extend: Extend, language: object, messages: str, said: str
+) -> None:
+    plugins = extend(
+        bad=f"@hookimpl\ndef sdterm_locale_packs(): return [LocalePack('x', 'X', {language!r}, {messages})]\n"
+    )
+    (problem,) = plugins.problems
+    assert said in str(problem.error)
+    assert not plugins.all(LocalePack)
 
 
 # --- a plugin that cannot be loaded -----------------------------------------------------------------------------------
@@ -706,12 +762,12 @@ FAILING: dict[str, tuple[str, str, dict[str, object]]] = {
     ),
     "a family raises on building": (
         "sdterm_model_families",
-        "ModelFamily('bad', 'Bad', lambda reader: ModelMatch('bad'), oops, TokenRules(0, 0, 0, 0))",
+        "ModelFamily('bad', 'Bad', lambda reader: ModelMatch(), oops, TokenRules(0, 0, 0, 0))",
         {"model": "strange model"},
     ),
     "a family builds nothing": (
         "sdterm_model_families",
-        "ModelFamily('bad', 'Bad', lambda reader: ModelMatch('bad'), nothing, TokenRules(0, 0, 0, 0))",
+        "ModelFamily('bad', 'Bad', lambda reader: ModelMatch(), nothing, TokenRules(0, 0, 0, 0))",
         {"model": "strange model"},
     ),
 }
@@ -770,7 +826,7 @@ def test_a_family_that_fails_on_looking_does_not_hide_a_file_from_the_one_that_k
     (root / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
     save_file({"a": np.zeros(1)}, root / CHECKPOINTS / "strange model.safetensors")
     tokens = "TokenRules(0, 0, 0, 0)"
-    knows = "lambda reader: ModelMatch('good', refusal='I know this one.')"
+    knows = "lambda reader: ModelMatch(refusal='I know this one.')"
     plugins = extend(
         astrange=failing("sdterm_model_families", f"ModelFamily('bad', 'Bad', oops, nothing, {tokens})"),
         good=failing("sdterm_model_families", f"ModelFamily('good', 'Good', {knows}, nothing, {tokens})"),
@@ -786,8 +842,8 @@ def test_a_refusal_counts_only_where_no_family_can_draw_with_the_file(
     (root / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
     save_file({"conditioner.embedders.0.x": np.zeros(1)}, root / CHECKPOINTS / "large.safetensors")
     library, rules = Library(root), "TokenRules(0, 0, 0, 0)"
-    knows = "lambda reader: ModelMatch('large') if 'conditioner.embedders.0.x' in reader.shapes() else None"
-    refuses = "lambda reader: ModelMatch('small', refusal='It is too large.')"
+    knows = "lambda reader: ModelMatch() if 'conditioner.embedders.0.x' in reader.shapes() else None"
+    refuses = "lambda reader: ModelMatch(refusal='It is too large.')"
     plugins = extend(
         asmall=failing("sdterm_model_families", f"ModelFamily('small', 'Small', {refuses}, nothing, {rules})"),
         large=failing("sdterm_model_families", f"ModelFamily('large', 'Large', {knows}, nothing, {rules})"),
@@ -901,5 +957,6 @@ def test_what_the_built_ins_give_are_plugins_like_any_other() -> None:
     plugins = load_plugins()
     assert not plugins.problems
     given = {type(given) for plugin in plugins.plugins for given in plugin.gives}
-    assert given == set(HOOKS.values()) - {Postprocessor}, "sdterm has no postprocessor of its own"
+    none_of_ours = {Postprocessor, LocalePack, Observer}
+    assert given == {kind.descriptor for kind in KINDS} - none_of_ours
     assert {plugin.source.origin for plugin in plugins.plugins} == {"built-in"}

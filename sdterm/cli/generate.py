@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from types import FrameType
 from typing import Any
 
@@ -171,8 +172,10 @@ def _draw_here(
         for warning in warnings:
             output.show(warning)
         engine, styles = Engine(library=library, device=settings["device"]), styles_of(settings)
-        events = engine.run(request, plugins, styles=styles, tape=tape, previews=output.wants_previews, cancel=cancel)
-        last = _shown(save_images(events, request, saving), output)
+        saved: SimpleQueue[Path | None] = SimpleQueue()
+        previews = output.wants_previews
+        events = engine.run(request, plugins, styles=styles, tape=tape, previews=previews, cancel=cancel, saved=saved)
+        last = _shown(save_images(events, request, saving, saved), output)
     match last:
         case Cancelled():
             return EXIT_CANCELLED

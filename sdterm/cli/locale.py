@@ -6,11 +6,21 @@ from pathlib import Path
 import click
 
 from sdterm.cli.errors import EXIT_USAGE, UsageError, say
+from sdterm.cli.offered import offered
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
+from sdterm.core.extensions.catalogue import CatalogueError
 from sdterm.core.files import write_atomically
 from sdterm.core.text import printable
-from sdterm.tui.language import LanguageFile, language_folders, languages, read_files, read_messages
+from sdterm.tui.language import (
+    LanguageFile,
+    Place,
+    language_places,
+    languages,
+    packs_of,
+    read_files,
+    read_messages,
+)
 
 _SHOWN = 20  # texts of a kind; --json has all
 
@@ -25,21 +35,33 @@ def locale() -> None:
 @flag_options
 @click.pass_context
 def show(context: click.Context, as_json: bool) -> None:
-    """Which languages there are, and the files that they are read from. The setting `language` chooses one."""
-    folders = language_folders(settings_of(context))
-    found = {name: read_files(name, folders) for name in languages(folders)}
+    """Which languages there are, and the files and plugins that have them. The setting `language` chooses one."""
+    places = _places(context)
+    found = {name: read_files(name, places) for name in languages(places)}
     if as_json:
         print_json(json.dumps({name: [_fields(file) for file in files] for name, files in found.items()}))
         return
     for name, files in found.items():
         click.echo(f"{name}")
         for file in files:
-            said = printable(file.fault, 500) or f"{len(file.messages)} texts: {printable(str(file.path), 500)}"
+            where = str(file.path) if file.path else f"the plugin {file.plugin}"
+            said = printable(file.fault, 500) or f"{len(file.messages)} texts: {printable(where, 500)}"
             click.echo(f"  {said}")
 
 
 def _fields(file: LanguageFile) -> dict[str, object]:
-    return {"path": str(file.path), "texts": len(file.messages), "fault": file.fault or None}
+    path = str(file.path) if file.path else None
+    return {"path": path, "plugin": file.plugin, "texts": len(file.messages), "fault": file.fault or None}
+
+
+def _places(context: click.Context) -> list[Place]:
+    """Where translations are. What plugins bring is left out, with the reason, where they cannot be listed."""
+    settings = settings_of(context)
+    try:
+        return language_places(settings, packs_of(offered(settings)))
+    except CatalogueError as error:
+        say(str(error))
+        return language_places(settings)
 
 
 @locale.command()
@@ -51,10 +73,10 @@ def check(context: click.Context, language: str | None, as_json: bool) -> None:
     """How much of LANGUAGE (all, without) is translated. Exit code 2 if anything is missing or wrong."""
     from sdterm.tui.texts import faults, messages
 
-    folders = language_folders(settings_of(context))
+    places = _places(context)
     found = {}
-    for name in [language] if language else languages(folders):
-        found[name] = faults(read_messages(name, folders))
+    for name in [language] if language else languages(places):
+        found[name] = faults(read_messages(name, places))
     total = len(messages())
     if as_json:
         print_json(json.dumps({name: {"texts": total, **wrong} for name, wrong in found.items()}, ensure_ascii=False))
@@ -81,8 +103,8 @@ def template(context: click.Context, language: str | None, out: Path | None) -> 
     """Print a file to translate from: what LANGUAGE has already, and English for the rest."""
     from sdterm.tui.texts import template as written
 
-    folders = language_folders(settings_of(context))
-    known = read_messages(language, folders) if language and language in languages(folders) else {}
+    places = _places(context)
+    known = read_messages(language, places) if language and language in languages(places) else {}
     text = written(known)
     if out is None:
         click.echo(text, nl=False)

@@ -8,10 +8,12 @@ from sdterm.cli.offered import asked_of_host, lying
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
 from sdterm.core.extensions.catalogue import Catalogue
+from sdterm.core.extensions.kinds import BY_NAME
 from sdterm.core.text import printable
+from sdterm.hooks import Sampler, Scheduler
 
-_NAMES = {"OutputSaver": ""} | dict.fromkeys(("PromptTransform", "MemoryOptimizer", "Postprocessor"), "{id}.")
-"""What `--set` has before an option's name, by the kind that has the option; those of samplers: `sdterm samplers`."""
+_ELSEWHERE = {Sampler.__name__, Scheduler.__name__}
+"""Kinds whose options `sdterm samplers` lists."""
 
 
 @click.command()
@@ -43,6 +45,7 @@ def plugins(context: click.Context, as_json: bool) -> None:
 def _options(catalogue: Catalogue, slug: str) -> Iterator[tuple[str, str]]:
     """The options of what a plugin gives: name and default, and what it is for."""
     for offer in catalogue.offers:
-        if offer.plugin == slug and offer.kind in _NAMES:
+        if offer.plugin == slug and offer.kind not in _ELSEWHERE:
+            before = f"{offer.id}." if BY_NAME[offer.kind].several else ""
             for option in offer.options:
-                yield f"{_NAMES[offer.kind].format(id=offer.id)}{option.name}={option.default}", option.help
+                yield f"{before}{option.name}={option.default}", option.help

@@ -9,14 +9,15 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from queue import Full, Queue
+from queue import Full, Queue, SimpleQueue
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sdterm.core.extensions.registry import ContractError, Descriptor, PluginSet
+from sdterm.core.extensions.kinds import Descriptor
+from sdterm.core.extensions.registry import ContractError, PluginSet
 from sdterm.core.infotext.write import image_infotext
 from sdterm.core.library.checkpoints import Library, file_stems
 from sdterm.core.planning.choices import Choices, choose
@@ -43,14 +44,15 @@ from sdterm.engine.loading import (
     skipped_warning,
     with_optimizers,
 )
+from sdterm.engine.observers import Observers
 from sdterm.engine.postprocess import postprocessed
 from sdterm.engine.preview import colours
 from sdterm.engine.recorder import CancelledError, NonFiniteError, PausedError
-from sdterm.engine.run import Resume, Run, encoded, header, record_of, recorded_seeds
+from sdterm.engine.run import Resume, Run, encoded, facts_of, header, record_of, recorded_seeds
 from sdterm.engine.sample import Progress, in_the_network, noise_levels, paused_previews, sample_batch
 from sdterm.engine.schedule import run_sigmas
 from sdterm.engine.tape import Tape
-from sdterm.events import Cancelled, Done, Event, Image, ModelLoading, Paused, Started, Warning
+from sdterm.events import Cancelled, Done, Event, Failed, Grid, Image, ModelLoading, Paused, Started, Warning
 from sdterm.hooks import OutputSaver
 from sdterm.request import GenerationRequest
 
@@ -106,6 +108,7 @@ class Engine:
         cancel: threading.Event | None = None,
         resume: Resume | None = None,
         pause_at: int | None = None,
+        saved: SimpleQueue[Path | None] | None = None,
     ) -> Generator[Event, None, None]:
         """Draw a request. The events end with one of `done`, `failed`, `paused` or `cancelled`.
 
@@ -113,6 +116,8 @@ class Engine:
         and tape goes on where the last one stopped. Without it the tape is in memory. cancel: set it to stop within one
         network call; closing the iterator before its end does too, and sets it. resume: the plan of an earlier run to
         go on with, instead of making one. pause_at: the step at which every image waits for another run to go on.
+        saved: where the reader puts the path of each image and grid once it is saved (None if it cannot be), before it
+        asks for the next event: observers are told of them.
         """
         cancel, plugins = cancel or threading.Event(), self._watched(plugins)
         events: Queue[Event | Exception | None] = Queue(AHEAD)
@@ -125,14 +130,26 @@ class Engine:
                     events.put(event, timeout=_LOOK)
                     return
 
+        observers = Observers(plugins, request.prompt, emit, saved, left)
+        images = 0
+
+        def tell(event: Event | Exception) -> None:
+            nonlocal images
+            if isinstance(event, Exception | Done | Failed | Paused | Cancelled):
+                observers.finished(event, images)
+            emit(event)
+            if isinstance(event, Image | Grid):
+                images += isinstance(event, Image)
+                observers.after(event)
+
         def work() -> None:
             try:
                 with torch.inference_mode():
-                    job = self._open(request, plugins, styles or {}, tape, resume, emit)
+                    job = self._open(request, plugins, styles or {}, tape, resume, observers, tell)
                     opened.append(job.tape)
-                    self._draw(job, cancel, pause_at, previews, emit)
+                    self._draw(job, cancel, pause_at, previews, tell)
             except Exception as error:
-                emit(failure(error) or error)
+                tell(failure(error) or error)
             finally:
                 self._at("idle")
                 emit(None)
@@ -195,6 +212,7 @@ class Engine:
         styles: Styles,
         tape: Path | None,
         resume: Resume | None,
+        observers: Observers,
         emit: Callable[[Event], None],
     ) -> Run:
         """Everything before the first step: names, plan, weights, sigmas, tape."""
@@ -244,6 +262,7 @@ class Engine:
             skipped_images=resume.skipped_images if resume else frozenset(),
             on_call=self._count,
             faults=faults,
+            observers=observers,
         )
 
     def _at(self, phase: Phase) -> None:
@@ -417,9 +436,12 @@ class Engine:
         height, width = pixels.shape[:2]
         pixel_hash = hashlib.sha256(pixels.tobytes()).hexdigest()
 
+        more, wrong = job.observers.keys(facts_of(job, index, width, height))
+
         def infotext(saver: OutputSaver, faults: Mapping[str, str]) -> str:
             made = record_of(job, index, self.device, saver, precision)
-            return image_infotext(job.plan, image, job.choices, job.plugins, made, {**job.faults.said, **faults})
+            said = {**job.faults.said, **wrong, **faults}
+            return image_infotext(job.plan, image, job.choices, job.plugins, made, said, more)
 
         file = encoded(job, pixels, infotext, lambda: self._frames(job, index), emit)
         finished = Image(

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from sdterm.core.extensions.registry import ContractError, Descriptor
+from sdterm.core.extensions.kinds import Descriptor
+from sdterm.core.extensions.registry import ContractError
 from sdterm.hooks import Components, MemoryOptimizer, ModelFamily, PromptTransform, Sampler, Scheduler
 
 _DRAWING = (PromptTransform, Sampler, Scheduler)

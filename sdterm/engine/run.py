@@ -17,9 +17,10 @@ from sdterm.engine.device import device_name
 from sdterm.engine.failures import blamed
 from sdterm.engine.faults import Faults
 from sdterm.engine.loading import Optimizer
+from sdterm.engine.observers import Observers
 from sdterm.engine.tape import Tape, read_header
 from sdterm.events import Event, Warning
-from sdterm.hooks import MemoryOptimizer, OptionValue, OutputSaver, PluginError
+from sdterm.hooks import ImageFacts, MemoryOptimizer, OptionValue, OutputSaver, PluginError
 from sdterm.request import GenerationRequest
 from sdterm.version import __version__
 
@@ -69,6 +70,7 @@ class Run:
     on_call: Callable[[int], None]
     """Told the number of each network call that is done."""
     faults: Faults
+    observers: Observers
 
     def is_settled(self, index: int) -> bool:
         """Whether an image need not be drawn."""
@@ -134,6 +136,25 @@ def _encode(
 def _options(job: Run, saver: OutputSaver) -> Mapping[str, OptionValue]:
     """Those of the request are the chosen saver's."""
     return job.plan.format_options if saver is job.choices.saver else options_of(saver, {})
+
+
+def facts_of(job: Run, index: int, width: int, height: int) -> ImageFacts:
+    """A finished image of that size, for observers."""
+    plan, image = job.plan, job.plan.images[index]
+    return ImageFacts(
+        index=index,
+        images=len(plan.images),
+        seed=image.seed,
+        prompt=image.prompt,
+        negative_prompt=image.negative_prompt,
+        width=width,
+        height=height,
+        model=plan.model,
+        sampler=plan.sampler,
+        scheduler=plan.scheduler,
+        steps=plan.request.steps,
+        cfg_scale=plan.request.cfg_scale,
+    )
 
 
 def header(

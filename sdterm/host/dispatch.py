@@ -50,7 +50,7 @@ from sdterm.host.worker import UnusableDeviceError, WorkerLostError, WorkerProce
 
 MOST_LOST = 3
 """How many workers a job may cost before it fails."""
-SPOILT = frozenset({"saver_failed", "optimizer_skipped", "model_reloaded"})
+SPOILT = frozenset({"saver_failed", "optimizer_skipped", "model_reloaded", "observer_failed"})
 """Codes of warnings that a plugin failed, and the job went on without it."""
 LOOK_EVERY = 2.0  # seconds between looks whether a full disk has free space again
 _FREED = 2**20  # bytes more than when it was full
@@ -397,15 +397,16 @@ class Dispatcher:
         """Save an image, exactly once. Returns True if that failed, which settles the job."""
         number = event.index if isinstance(event, Image) else GRID
         failed: Failed | None = None
-        if not self._pictures.has(job.id, number):
+        path = self._pictures.saved(job.id, number)
+        if path is None:
             try:
-                path = await in_thread(partial(self._save, job, event, asyncio.get_running_loop()))
-                self._pictures.commit(job.id, event.model_copy(update={"path": str(path)}))
+                path = str(await in_thread(partial(self._save, job, event, asyncio.get_running_loop())))
+                self._pictures.commit(job.id, event.model_copy(update={"path": path}))
             except OSError as error:
                 with contextlib.suppress(sqlite3.Error):
                     self._pictures.release(job.id)
                 failed = unwritable(job.saving.folder, error)
-        await worker.send("saved", job=job.id, saved=not failed)
+        await worker.send("saved", job=job.id, path=None if failed else path)
         if failed:
             self._settle(job.id, failed)
         return failed is not None
@@ -463,10 +464,13 @@ class Dispatcher:
 
     def _after_loss(self, job: int, lost: WorkerLostError) -> None:
         attempts = self._jobs.interrupted(job, lost.code, str(lost))
-        disabled = lost.plugin and self._extensions.blame(lost.plugin, self._jobs.details(job), attempts)
+        details = self._jobs.details(job)
+        disabled = lost.plugin and self._extensions.blame(lost.plugin, details, attempts)
         wish = self._jobs.wish(job)
         if wish in ("cancel", "pause"):
             self._settle(job, Cancelled(images=0))
+        elif lost.plugin and disabled and not self._extensions.is_needed(lost.plugin, details):
+            self._jobs.again(job)  # without it
         elif disabled:
             said = f"{lost} The extension {lost.plugin} is disabled until it changes, and the job waits for that."
             self._wait_for_plugin(job, said)

@@ -25,8 +25,9 @@ from sdterm.core.extensions.check import check, errors
 from sdterm.core.extensions.discovery import built_ins, discover
 from sdterm.core.extensions.frozen import UnsettledError, freeze, frozen, sweep
 from sdterm.core.extensions.install.records import FOLDER, RecordsError, read_records
+from sdterm.core.extensions.kinds import BY_NAME, BY_WORD
 from sdterm.core.extensions.probe import ProbeError
-from sdterm.core.extensions.registry import WORDS, PluginSet
+from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.extensions.source import Source
 from sdterm.core.library.recognition import Recognition
 from sdterm.core.names import UnknownNameError, normal
@@ -36,7 +37,7 @@ from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
 from sdterm.errors import SdtermError
 from sdterm.events import ExtensionChanged
-from sdterm.hooks import ModelFamily, OutputSaver
+from sdterm.hooks import ModelFamily
 from sdterm.host.log import EventLog
 from sdterm.host.prober import Prober
 from sdterm.host.threads import in_thread
@@ -57,7 +58,7 @@ RESCAN, POLL = 10.0, 2.0
 MOST_FAILURES = 3
 """Jobs that an extension may spoil, or processes that it may cost, before it is disabled."""
 
-_FORMAT = 2  # of the kept set
+_FORMAT = 3  # of the kept set
 _log = logging.getLogger(__name__)
 
 
@@ -152,6 +153,7 @@ class Extensions:
         self._doubts: dict[str, _Doubt] = {}  # by slug
         self._retries: dict[str, float] = {}  # slug of what is in trouble, but may not be for ever → when it is tried
         self._aside: dict[tuple[str, str], str] = {}  # (slug, digest) of what is disabled until it changes → why
+        self._bystanders: set[tuple[str, str]] = set()  # those of them that no picture depends on
         self._failures: dict[tuple[str, str], set[tuple[int, int]]] = {}  # (slug, digest) → what it did, each once
         self._gave: dict[str, str] = {}  # kind and name of what was ever on offer → slug
         self._told: dict[str, tuple[str, str | None, str | None]] = {}
@@ -230,6 +232,8 @@ class Extensions:
     def _as_bound(self, current: ServingSet, slug: str, digest: str) -> Source:
         found = next((source for source in current.sources if source.slug == slug), None)
         if why := self._aside.get((slug, digest)):
+            if (slug, digest) in self._bystanders and (not found or found.digest == digest):
+                return Source(slug, "extension", "", digest, refusal=why)
             if found and not found.refusal:
                 return found
             raise NeedsPluginError(f"It was begun with the extension {slug}, which is disabled: {why}.")
@@ -243,20 +247,32 @@ class Extensions:
     def blame(self, slug: str, job: JobDetails, loss: int = 0) -> bool:
         """An extension spoilt a job, or cost its process (loss: which of the job's). After some such failures it is
         disabled until it changes. Returns whether it is."""
-        sources = self._current.sources if self._current else ()
-        source = next((s for s in sources if s.slug == slug and s.origin == "extension"), None)
-        digest = dict(job.bound_plugins).get(slug, source.digest if source else None)
-        if not source or digest is None:
+        version = self._version(slug, job)
+        if not version:
             return False
-        version = slug, digest
         failures = self._failures.setdefault(version, set())
         failures.add((job.id, loss))
         if len(failures) >= MOST_FAILURES and version not in self._aside:
             losses = sum(loss > 0 for _, loss in failures)
             did = f"cost {losses} processes" if losses else f"failed in {len(failures)} jobs"
             self._aside[version] = f"it {did}, and is loaded again once it changes"
+            offers = self._current.catalogue.offers if self._current else ()
+            gives = [BY_NAME[offer.kind] for offer in offers if offer.plugin == slug]
+            if gives and not any(kind.draws for kind in gives):
+                self._bystanders.add(version)
             self._news.set()
         return version in self._aside
+
+    def is_needed(self, slug: str, job: JobDetails) -> bool:
+        """Whether a job waits for an extension that is disabled: not where no picture depends on what it gives."""
+        return self._version(slug, job) not in self._bystanders
+
+    def _version(self, slug: str, job: JobDetails) -> tuple[str, str] | None:
+        """The content of an extension that a job is drawn with."""
+        sources = self._current.sources if self._current else ()
+        source = next((s for s in sources if s.slug == slug and s.origin == "extension"), None)
+        digest = dict(job.bound_plugins).get(slug, source.digest if source else None)
+        return (slug, digest) if source and digest is not None else None
 
     def sweep(self, needed: set[tuple[str, str]]) -> None:
         """Delete the frozen copies that neither serve, nor were approved, nor are `needed` by jobs."""
@@ -541,6 +557,7 @@ class Extensions:
             "seen": [] if self._retries else self._seen,
             "trouble": {slug: trouble for slug, trouble in self._trouble.items() if slug not in self._retries},
             "aside": [[*version, why] for version, why in self._aside.items()],
+            "bystanders": sorted(self._bystanders),
             "gave": self._gave,
             "sources": [source.fields for source in serving_set.sources],
             "catalogue": serving_set.catalogue.model_dump(mode="json"),
@@ -559,6 +576,7 @@ class Extensions:
             self._current = ServingSet(sources, Catalogue.model_validate(kept["catalogue"]))
             self._trouble = {slug: (digest, why) for slug, (digest, why) in kept["trouble"].items()}
             self._aside = {(slug, digest): why for slug, digest, why in kept["aside"]}
+            self._bystanders = {(slug, digest) for slug, digest in kept["bystanders"]}
             self._seen, self._gave = kept["seen"], kept["gave"]
             self._told = self._standing(self._current)
             self._has_looked = True
@@ -601,8 +619,5 @@ def _instead(candidate: Source, served: Source | None, why: str) -> Source:
 
 
 def _named(kind: str, name: str) -> str:
-    return f"{_KINDS.get(kind, kind)} {normal(name)}"
-
-
-_KINDS = {word: kind.__name__ for kind, word in WORDS.items()} | {"output format": OutputSaver.__name__}
-"""What `names.find` calls a kind → what the catalogue does."""
+    """A kind, as the catalogue or an error calls it, and a name."""
+    return f"{BY_WORD[kind].name if kind in BY_WORD else kind} {normal(name)}"

@@ -62,11 +62,11 @@ class Pictures:
         self._database, self._log, self._clock = database, log, clock
         self._threads = Threads(THREADS, LIMIT)
 
-    def has(self, job: int, number: int) -> bool:
-        """Whether that image of a job is saved."""
-        return bool(
-            self._database.row("SELECT 1 FROM pictures WHERE job = ? AND number = ? AND saved IS NOT NULL", job, number)
-        )
+    def saved(self, job: int, number: int) -> str | None:
+        """Where that image of a job is saved, if it is."""
+        sql = "SELECT path FROM pictures WHERE job = ? AND number = ? AND saved IS NOT NULL"
+        row = self._database.row(sql, job, number)
+        return str(row["path"]) if row else None
 
     def reserve(self, job: int, event: Image | Grid, path: Path) -> None:
         """Note, for good, where an image is about to get its name: if this process dies between that and `commit`,

@@ -20,7 +20,17 @@ from sdterm.tui import themes
 from sdterm.tui.actions import bindings
 from sdterm.tui.drawing import Drawing
 from sdterm.tui.keymap import KeymapError, clashes, keys_of, read_keymap, shown
-from sdterm.tui.language import LanguageError, language_folders, tr, use
+from sdterm.tui.language import (
+    LanguageError,
+    Pack,
+    Place,
+    UnknownLanguageError,
+    is_known,
+    language_places,
+    packs_of,
+    tr,
+    use,
+)
 from sdterm.tui.messages import Happened, HostLost, HostStarting, HostUp
 from sdterm.tui.picture.support import Protocol, Support, is_to_be_asked, support_among_text
 from sdterm.tui.picture.widget import PictureView
@@ -31,6 +41,7 @@ from sdterm.tui.widgets.bars import Note, StatusLine
 if TYPE_CHECKING:
     from sdterm.tui.picture.driver import TerminalNamed
 
+_QUESTION = 0.5  # seconds between looks whether a question was answered
 _STATUS_EVERY = 0.25  # seconds: a line that changes ten times a second costs 2 KB/s
 
 
@@ -60,6 +71,7 @@ class Workstation(Drawing, inherit_bindings=False):
         self.models: list[str] = []
         self._terminal = ""  # what it calls itself
         self._status_due = False
+        self._packs: tuple[Pack, ...] | None = None  # of languages that plugins bring, once the host has told them
         if trouble := themes.choose(self, settings["theme"]):
             self.notes.append(trouble)
         self._speak(settings["language"])
@@ -162,6 +174,7 @@ class Workstation(Drawing, inherit_bindings=False):
             self.models = [model.name for model in models]
             self.desk.show_placeholders(self.models[0] if self.models else "")
             self._greet([model.embedded for model in models])
+        self._learn_languages()
 
     def _greet(self, embedded: list[bool]) -> None:
         if all(embedded):
@@ -180,6 +193,7 @@ class Workstation(Drawing, inherit_bindings=False):
         self.say(message.reason)
 
     def on_happened(self, message: Happened) -> None:
+        from sdterm.events import ExtensionChanged
         from sdterm.tui import progress
 
         if self._exit:  # what is said to somebody who leaves is heard by nobody
@@ -190,6 +204,8 @@ class Workstation(Drawing, inherit_bindings=False):
             room.happened(entry)
         if isinstance(entry.event, progress.CHANGES_QUEUE):
             self._count()
+        if isinstance(entry.event, ExtensionChanged):
+            self._learn_languages()
         self.react(entry)
 
     @work(group="count", exclusive=True)
@@ -363,22 +379,52 @@ class Workstation(Drawing, inherit_bindings=False):
         """How the first key of an action is written."""
         return shown(self.keys[action].split(",")[0])
 
+    def language_places(self) -> list[Place]:
+        """Where translations are, as far as that is known."""
+        return language_places(self.settings, self._packs or ())
+
     def _speak(self, language: str | None) -> None:
         try:
-            self.notes += use(language, language_folders(self.settings))
+            self.notes += use(language, self.language_places())
+        except UnknownLanguageError as error:
+            use(None)
+            if self._packs is not None:  # else the host may yet tell of a plugin that brings it
+                self.notes.append(str(error))
         except LanguageError as error:
             self.notes.append(str(error))
 
+    @work(group="languages", exclusive=True)
+    async def _learn_languages(self) -> None:
+        """Ask which languages plugins bring, and speak the one in use anew if that changes what it says."""
+        catalogue = await self.ask(lambda host: host.catalogue())
+        if catalogue is None:
+            return
+        while not isinstance(self.screen, Room):  # a question is answered first
+            await asyncio.sleep(_QUESTION)
+        before, self._packs = self._packs, packs_of(catalogue)
+        language = self.settings["language"]
+        packs, earlier = ([pack for pack in some or () if pack.language == language] for some in (self._packs, before))
+        is_new = before is None and not is_known(language, self.language_places())
+        if packs != earlier or is_new:  # one that nobody has can be told only now
+            room = self.screen.room.removeprefix("go_")
+            self._speak_anew(language)
+            self.go(room)
+
     def change_language(self, language: str | None) -> None:
-        """Speak another language from now on: everything on the screens is written anew."""
-        self._speak(language)
+        """Speak another language from now on."""
         self.settings = self.settings.with_value("language", language, "this session")
+        self._speak_anew(language)
+
+    def _speak_anew(self, language: str | None) -> None:
+        """Write everything on the screens anew."""
+        self.notes.clear()
+        self._speak(language)
         self.go("generate")
         for name in self.SCREENS:
             if isinstance(self._installed_screens.get(name), Screen):
                 self.uninstall_screen(name)
         self._installed_screens.update(self.SCREENS)
-        self._rebuild()
+        self.call_later(self._recompose)
 
     def _rebuild(self) -> None:
         """Make the form anew, for settings that decide what it has."""

@@ -1,9 +1,12 @@
 """What the interface says, in the language of whoever reads it.
 
 Translations are A1111's files: `localizations/<language>.json`, flat, the English text as the key. English needs none.
-They lie in sdterm, in extensions and in the data folder. They are strangers' data: what cannot be read is told, and the
-rest is used.
+They lie in sdterm, in extensions and in the data folder. Plugins bring more, as packs of messages that come with the
+catalogue. A pack wins over sdterm's own files, the folders of extensions win over packs, and the user's own over all.
+They are strangers' data: what cannot be read is told, and the rest is used.
 """
+
+from __future__ import annotations
 
 import json
 import string
@@ -11,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sdterm.core.extensions.discovery import language_packs
 from sdterm.core.settings.paths import shipped
@@ -19,9 +22,14 @@ from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
 from sdterm.errors import BAD_REQUEST, SdtermError
 
+if TYPE_CHECKING:
+    from sdterm.core.extensions.catalogue import Catalogue
+
 _LONGEST = 10_000  # characters of a translation
 MOST_BYTES = 8 * 2**20
 """Of a file; A1111's largest has one."""
+
+_ENGLISH = (None, "", "en", "None")
 
 _messages: Mapping[str, str] = {}
 
@@ -30,6 +38,34 @@ class LanguageError(SdtermError, ValueError):
     """A translation cannot be read; the message is a sentence."""
 
     code = BAD_REQUEST
+
+
+class UnknownLanguageError(LanguageError):
+    """There is no translation of that name."""
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Messages that a plugin brings."""
+
+    plugin: str
+    """Its slug."""
+    language: str
+    messages: Mapping[str, str]
+
+
+Place = Path | Pack
+"""Where a translation may be: a folder with files, or a pack."""
+
+
+def packs_of(catalogue: Catalogue) -> tuple[Pack, ...]:
+    """The packs that plugins bring, the strongest last."""
+    packs = []
+    for offer in catalogue.of("LocalePack"):
+        language, messages = offer.facts["language"], offer.facts["messages"]
+        if isinstance(language, str) and isinstance(messages, dict):
+            packs.append(Pack(offer.plugin, language, _clean(messages)))
+    return tuple(packs)
 
 
 def tr(text: str, /, **values: Any) -> str:
@@ -51,53 +87,68 @@ def _fits(text: str, translated: str) -> bool:
     return wanted <= known | {(None, None, None)}
 
 
-def use(language: str | None, folders: Iterable[Path] = ()) -> tuple[str, ...]:
+def use(language: str | None, places: Iterable[Place] = ()) -> tuple[str, ...]:
     """Speak that language from now on; None and `en` are English. Returns a sentence for each of its files that cannot
     be read. Raises LanguageError if none of them can, and then nothing changes."""
     global _messages
-    found = [] if language in (None, "", "en", "None") else read_files(str(language), folders)
+    found = [] if language in _ENGLISH else read_files(str(language), places)
     _messages = _joined(found)
     return tuple(file.fault for file in found if file.fault)
 
 
-def language_folders(settings: Settings) -> list[Path]:
-    """Where translations lie, the strongest last."""
+def language_places(settings: Settings, plugins: Iterable[Pack] = ()) -> list[Place]:
+    """Where translations are, the strongest last: sdterm's own, what plugins bring, the folders of extensions, the
+    user's own."""
     ours, own = shipped("localizations"), settings["localizations_dir"]
     packs = language_packs(settings.root / "extensions") if settings["extensions"] else ()
-    return [*([ours] if ours else []), *packs, settings.root / "localizations", *([Path(own)] if own else [])]
+    return [*([ours] if ours else []), *plugins, *packs, settings.root / "localizations", *([Path(own)] if own else [])]
 
 
-def languages(folders: Iterable[Path]) -> list[str]:
+def languages(places: Iterable[Place]) -> list[str]:
     """Those that there are translations for."""
-    names = {path.stem for folder in folders for path in folder.glob("*.json")}
+    names: set[str] = set()
+    for place in places:
+        names |= {place.language} if isinstance(place, Pack) else {path.stem for path in place.glob("*.json")}
     return sorted(name for name in names if name == printable(name))
 
 
-def read_messages(language: str, folders: Iterable[Path]) -> dict[str, str]:
-    """English text → translation, of all files of that name, later folders winning. Raises LanguageError."""
-    return _joined(read_files(language, folders))
+def is_known(language: str | None, places: Iterable[Place]) -> bool:
+    """Whether it is English or there is a translation."""
+    return language in _ENGLISH or language in languages(places)
+
+
+def read_messages(language: str, places: Iterable[Place]) -> dict[str, str]:
+    """English text → translation, of all files and packs of that name, later ones winning. Raises LanguageError."""
+    return _joined(read_files(language, places))
 
 
 @dataclass(frozen=True)
 class LanguageFile:
-    """One file of a language: what it translates, or what is wrong with it."""
+    """One file or pack of a language: what it translates, or what is wrong with it."""
 
-    path: Path
+    path: Path | None
+    """Unset for a pack."""
+    plugin: str | None
+    """The slug of the plugin that brings a pack."""
     messages: Mapping[str, str]
     fault: str = ""
 
 
-def read_files(language: str, folders: Iterable[Path]) -> list[LanguageFile]:
-    """All files of that name. Raises LanguageError if there is none."""
-    paths = [path for folder in folders if (path := folder / f"{language}.json").is_file()]
-    if not paths:
-        raise LanguageError(f"There is no translation {printable(language)!r}: localizations/ has none of that name.")
+def read_files(language: str, places: Iterable[Place]) -> list[LanguageFile]:
+    """All files and packs of that name. Raises UnknownLanguageError if there is none."""
     found = []
-    for path in paths:
-        try:
-            found.append(LanguageFile(path, _read(path)))
-        except LanguageError as error:
-            found.append(LanguageFile(path, {}, str(error)))
+    for place in places:
+        if isinstance(place, Pack):
+            if place.language == language:
+                found.append(LanguageFile(None, place.plugin, place.messages))
+        elif (path := place / f"{language}.json").is_file():
+            try:
+                found.append(LanguageFile(path, None, _read(path)))
+            except LanguageError as error:
+                found.append(LanguageFile(path, None, {}, str(error)))
+    if not found:
+        said = f"There is no translation {printable(language)!r}: neither a file in localizations/ nor a plugin has it."
+        raise UnknownLanguageError(said)
     return found
 
 
@@ -120,6 +171,11 @@ def _read(path: Path) -> dict[str, str]:
         raise LanguageError(f"{printable(str(path))} cannot be read: {printable(str(error))}.") from None
     if not isinstance(content, dict):
         raise LanguageError(f'{printable(str(path))} must be one table: {{"English text": "translation"}}.')
+    return _clean(content)
+
+
+def _clean(content: Mapping[str, object]) -> dict[str, str]:
+    """The texts of a translation, without what a terminal would obey."""
     return {
         key.strip(): "\n".join(printable(line, _LONGEST) for line in value.strip().split("\n"))
         for key, value in content.items()

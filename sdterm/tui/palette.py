@@ -15,7 +15,7 @@ from textual.worker import WorkerError
 
 from sdterm.tui.actions import ACTIONS
 from sdterm.tui.keymap import shown
-from sdterm.tui.language import language_folders, tr
+from sdterm.tui.language import tr
 
 if TYPE_CHECKING:
     from sdterm.tui.app import Workstation
@@ -70,7 +70,7 @@ class Commands(Provider):
             yield tr("Theme: {name}", name=name), partial(_theme, app, name)
         from sdterm.tui.language import languages
 
-        for language in (None, *languages(language_folders(app.settings))):
+        for language in (None, *languages(app.language_places())):
             yield tr("Language: {name}", name=language or "English"), partial(app.change_language, language)
 
 

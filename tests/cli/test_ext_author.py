@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from sdterm.core.extensions.author.template import KINDS
+from sdterm.core.extensions.author.template import TEMPLATES
 from tests.cli.conftest import Run
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TEMPLATES)
 def test_what_is_begun_works_and_passes_its_test(sdterm: Run, tmp_path: Path, kind: str) -> None:
     begun = sdterm("ext", "new", f"try-{kind}", "--kind", kind, "--to", str(tmp_path))
     place = tmp_path / f"try_{kind}"

@@ -273,3 +273,15 @@ def test_two_processes_drawing_into_one_folder_keep_every_picture(data: Path, tm
     running = [subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     printed = [line for process in running for line in process.communicate(timeout=120)[0].splitlines()]
     assert len(set(printed)) == 12 == len(list(tmp_path.iterdir())), "five pictures and a grid from each"
+
+
+def test_observers_hear_what_a_command_saves_by_itself(sdterm: Run, tmp_path: Path) -> None:
+    (tmp_path / "extensions").mkdir()
+    (tmp_path / "extensions" / "diary.py").write_text(
+        "from sdterm.hooks import Observer, hookimpl\n\n"
+        "def note(image):\n    image.path.with_suffix('.note').write_text(str(image.seed))\n\n"
+        "@hookimpl\ndef sdterm_observers(): return [Observer('diary', 'Diary', on_image_saved=note)]\n"
+    )
+    small = ("--steps", "1", "--size", "64x64", "--seed", "7", "--local")
+    drawn = sdterm("--data-dir", str(tmp_path), "generate", "red circle", *small)
+    assert Path(drawn.stdout.strip()).with_suffix(".note").read_text() == "7", drawn.stderr

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from queue import SimpleQueue
 
 import click
 import numpy as np
@@ -16,13 +17,18 @@ from safetensors.torch import save_file
 
 from sdterm import Engine, GenerationRequest, PluginSet, load_plugins
 from sdterm.cli import COMMANDS
-from sdterm.core.extensions.registry import HOOKS
+from sdterm.core.extensions.catalogue import catalogue_of
+from sdterm.core.extensions.kinds import KINDS
 from sdterm.core.infotext.files import read_infotext
+from sdterm.core.infotext.grammar import parse
+from sdterm.core.output.saving import Saving, save_images
 from sdterm.core.settings.paths import CHECKPOINTS
 from sdterm.events import Event, Failed, Image, ModelLoading, Warning
 from sdterm.hooks import Denoised
+from sdterm.tui.language import languages, packs_of, tr, use
+from sdterm.tui.texts import messages
 
-PAGES = ("README", *HOOKS)
+PAGES = ("README", *(kind.hook for kind in KINDS))
 Example = Callable[[str], PluginSet]
 
 
@@ -217,6 +223,31 @@ def test_the_family_page_refuses_a_damaged_file_with_a_sentence(engine: Engine, 
     (failed,) = engine.run(asked, example("sdterm_model_families"))
     assert isinstance(failed, Failed)
     assert failed.message == "four numbers.safetensors has a colour that is not three numbers."
+
+
+def test_the_observer_page_keeps_a_diary_and_adds_the_aspect_ratio(
+    engine: Engine, example: Example, tmp_path: Path
+) -> None:
+    saved: SimpleQueue[Path | None] = SimpleQueue()
+    small = {"model": "sdterm-demo", "seed": 7, "steps": 1, "width": 128, "height": 64}
+    asked = GenerationRequest.model_validate({"prompt": "red circle, lake", "batch_count": 2} | small)
+    events = engine.run(asked, example("sdterm_observers"), saved=saved)
+    folder = tmp_path / "pictures"
+    drawn = [e for e in save_images(events, asked, Saving(folder), saved) if isinstance(e, Image)]
+    assert [parse(image.infotext).parameters["Aspect"] for image in drawn] == ["2:1", "2:1"]
+    names = [Path(str(image.path)).name for image in drawn]
+    diary = (folder / "diary.csv").read_text().splitlines()
+    assert diary == [f'{names[0]},7,"red circle, lake"', f'{names[1]},8,"red circle, lake"']
+
+
+def test_the_locale_pack_page_is_spoken_from_the_catalogue_alone(example: Example) -> None:
+    packs = packs_of(catalogue_of(example("sdterm_locale_packs")))
+    assert (languages(packs), use("eo", packs)) == (["eo"], ())
+    try:
+        assert (tr("Seed"), tr("#{job} is queued.", job=3), tr("Gallery")) == ("Semo", "#3 atendas.", "Gallery")
+    finally:
+        use(None)
+    assert set(packs[0].messages) <= {*messages()}, "the page has keys that nothing says"
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -233,7 +233,7 @@ class Vae(torch.nn.Module):  # its sums exceed float16's 65504 where latents are
         return (sums - sums.mean()) / 1e5
 
 class Dim:
-    latent_channels, downscale, prediction = 4, 8, "epsilon"
+    latent_channels, downscale = 4, 8
     latent_rgb = ([[1, 0, 0]] * 4, [0, 0, 0])
 
     def __init__(self, device, dtype):
@@ -254,7 +254,7 @@ class Dim:
 
 @hookimpl
 def sdterm_model_families():
-    known = lambda reader: ModelMatch("dim", native_size=64) if "dim" in reader.shapes() else None
+    known = lambda reader: ModelMatch(native_size=64) if "dim" in reader.shapes() else None
     return [ModelFamily("dim", "Dim", known, lambda reader, *how: Dim(*how), TokenRules(0, 1, 1, 2))]
 """
 

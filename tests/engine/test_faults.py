@@ -472,7 +472,7 @@ def family(method: str = "prepare", body: str = "") -> str:
     }
     return f"""
 class Parts:
-    modules, latent_channels, downscale, prediction = {{}}, 4, 8, "epsilon"
+    modules, latent_channels, downscale = {{}}, 4, 8
     alphas_cumprod = torch.linspace(0.999, 0.005, 1000)
     latent_rgb = ([[0.1] * 3] * 4, [0.5] * 3)
 
@@ -496,7 +496,7 @@ class Bad(Parts):
         {body or "pass"}
 
 def detect(reader):
-    return ModelMatch("bad") if "strange" in reader.shapes() else None
+    return ModelMatch() if "strange" in reader.shapes() else None
 
 def build(reader, device, dtype):
     return Bad(device, dtype)
@@ -570,7 +570,7 @@ def test_where_a_saver_fails_the_picture_and_the_grid_are_pngs_and_the_user_is_t
     assert isinstance(events[-1], Done)
     (warning,) = warnings(events)
     assert (warning.code, warning.source) == ("saver_failed", "strange")
-    assert warning.message.startswith("The output saver Bad of strange failed: ")
+    assert warning.message.startswith("The output format Bad of strange failed: ")
     assert reason in warning.message and warning.message.endswith("The picture is saved as PNG.")
     if "here" in body:
         assert line_of("here", tmp_path) in warning.message
@@ -579,7 +579,7 @@ def test_where_a_saver_fails_the_picture_and_the_grid_are_pngs_and_the_user_is_t
         picture = Picture.open(BytesIO(image.data))
         assert picture.format == "PNG" and picture.info["parameters"] == image.infotext
         said = parse(image.infotext).parameters
-        assert said["Plugin errors"].startswith("strange: The output saver Bad of strange failed: ")
+        assert said["Plugin errors"].startswith("strange: The output format Bad of strange failed: ")
         assert "format=bad" not in said["sdterm"]
     (grid,) = [event for event in events if isinstance(event, Grid)]
     assert grid.suffix == ".png"

@@ -216,7 +216,7 @@ class Small:
 
 def detect(reader):
     if "conditioner.embedders.0.x" in reader.shapes():
-        return ModelMatch("large", native_size=72)
+        return ModelMatch(native_size=72)
     if "deadly" in reader.shapes():
         os._exit(3)
 

@@ -60,7 +60,7 @@ def test_a_name_without_the_image_is_given_up_and_what_lies_there_stays(
     if content is not None:
         path.write_bytes(content)
     asyncio.run(services.pictures.recover(job))
-    assert not services.pictures.has(job, 0) and page(services.pictures, "", 10, None).pictures == ()
+    assert not services.pictures.saved(job, 0) and page(services.pictures, "", 10, None).pictures == ()
     assert (path.read_bytes() if path.exists() else None) == content
     assert beside.exists() == (content is not None), "a text beside no picture goes with it"
 
@@ -72,7 +72,7 @@ def test_an_image_that_is_being_written_for_another_job_is_left_alone(
     services.pictures.reserve(other, image(tmp_path / "b.png"), tmp_path / "b.png")
     asyncio.run(services.pictures.recover(job))
     services.pictures.commit(other, image(tmp_path / "b.png"))
-    assert services.pictures.has(other, 0)
+    assert services.pictures.saved(other, 0)
 
 
 def test_words_are_found_in_any_order_as_beginnings_and_hostile_queries_find_nothing(

@@ -6,9 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sdterm.core.extensions.catalogue import Catalogue, Offer
 from sdterm.core.extensions.install.records import InstallRecord, write_records
+from sdterm.core.settings.paths import shipped
 from sdterm.core.settings.settings import resolve
-from sdterm.tui.language import MOST_BYTES, LanguageError, language_folders, languages, tr, use
+from sdterm.tui.language import (
+    MOST_BYTES,
+    LanguageError,
+    Pack,
+    language_places,
+    languages,
+    packs_of,
+    read_files,
+    tr,
+    use,
+)
 
 
 @pytest.fixture
@@ -70,11 +82,40 @@ def test_a_pack_in_extensions_is_found_and_used_without_running_anything(folder:
     (folder / "localizations").mkdir()
     (folder / "localizations" / "xx_YY.json").write_text('{"Steps": "Mine"}')
     settings = resolve({}, {"SDTERM_DATA": str(folder)})
-    assert "xx_YY" in languages(language_folders(settings))
-    assert use("xx_YY", language_folders(settings)) == ()
+    assert "xx_YY" in languages(language_places(settings))
+    assert use("xx_YY", language_places(settings)) == ()
     assert (tr("Seed"), tr("Steps")) == ("Xeed", "Mine")
     write_records(folder, {"my-pack": InstallRecord(enabled=False)})
-    assert [path for path in language_folders(settings) if "extensions" in path.parts] == []
+    assert not [place for place in language_places(settings) if isinstance(place, Path) and "extensions" in place.parts]
+
+
+def test_what_plugins_bring_lies_between_our_files_and_all_folders(folder: Path) -> None:
+    ours = {"Seed": "ours", "Steps": "ours", "Gallery": "ours", "Queue": "ours"}
+    for place, words in (("extensions/pack/localizations", ["Gallery", "Queue"]), ("localizations", ["Queue"])):
+        (folder / place).mkdir(parents=True)
+        (folder / place / "xx.json").write_text(json.dumps(dict.fromkeys(words, place)))
+    (folder / "ours").mkdir()
+    (folder / "ours" / "xx.json").write_text(json.dumps(ours))
+    packs = (Pack("one", "xx", {"Seed": "one", "Steps": "one"}), Pack("two", "xx", dict.fromkeys(ours, "two")))
+    places = language_places(resolve({}, {"SDTERM_DATA": str(folder)}), packs)
+    use("xx", [folder / "ours", *(place for place in places if place != shipped("localizations"))])
+    assert [tr(word) for word in ours] == ["two", "two", "extensions/pack/localizations", "localizations"]
+    assert places.index(packs[0]) == 1 and languages(packs) == ["xx"]
+    assert [file.plugin for file in read_files("xx", places)] == ["one", "two", None, None]
+
+
+def test_what_a_plugin_brings_is_cleaned_as_files_are(folder: Path) -> None:
+    messages = {
+        " Seed ": "Start\x1b[31mwert\u202e",
+        "Hello {name}": "{name.__class__}",
+        "Steps": "x" * 20_000,
+        "rtl": "1",
+    }
+    offer = Offer(kind="LocalePack", id="x", label="X", plugin="x", facts={"language": "xx", "messages": messages})
+    packs = packs_of(Catalogue(offers=(offer,), plugins=()))
+    assert use("xx", packs) == ()
+    assert tr("Seed").startswith("Start") and not any(c in tr("Seed") for c in "\x1b\u202e")
+    assert tr("Hello {name}", name="y") == "Hello y" and len(tr("Steps")) == 10_000 and tr("rtl") == "rtl"
 
 
 def test_a_hostile_pack_is_told_and_costs_no_other_its_words(folder: Path) -> None:

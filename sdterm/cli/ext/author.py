@@ -4,6 +4,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,16 @@ import click
 from sdterm.cli.errors import EXIT_FAILED, say
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.core.extensions import ExtensionError
-from sdterm.core.extensions.author.template import KINDS, begin
+from sdterm.core.extensions.author.template import TEMPLATES, begin
 from sdterm.core.extensions.check import check as check_extension
 from sdterm.core.extensions.check import errors
+from sdterm.core.extensions.kinds import Descriptor, kind_of
 from sdterm.core.text import printable
 
 
 @click.command()
 @click.argument("name")
-@click.option("--kind", type=click.Choice(KINDS), default="sampler", show_default=True, help="What it is to offer.")
+@click.option("--kind", type=click.Choice(TEMPLATES), default="sampler", show_default=True, help="What it is to offer.")
 @click.option("--to", "folder", type=click.Path(path_type=Path), help="Where to put it [extensions/].")
 @flag_options
 @click.pass_context
@@ -104,25 +106,13 @@ def trace(context: click.Context, name: str, steps: int) -> int:
     return 0 if isinstance(events[-1], Done) else EXIT_FAILED
 
 
-_FIELDS = {
-    "Sampler": "sampler",
-    "Scheduler": "scheduler",
-    "OutputSaver": "format",
-    "MemoryOptimizer": "memory",
-    "PromptTransform": "transforms",
-    "Postprocessor": "postprocess",
-}
-"""What a plugin offers → the field of a request that asks for it."""
-
-
-def _all_of_it(gives: tuple[Any, ...]) -> dict[str, Any]:
+def _all_of_it(gives: Iterable[Descriptor]) -> dict[str, Any]:
     """The fields of a request that asks for the first of each kind."""
     asked: dict[str, Any] = {}
     for descriptor in gives:
-        field = _FIELDS.get(type(descriptor).__name__, "")
-        several = field in ("memory", "transforms", "postprocess")
-        if field:
-            asked.setdefault(field, [descriptor.id] if several else descriptor.id)
+        kind = kind_of(type(descriptor))
+        if kind.field:
+            asked.setdefault(kind.field, [descriptor.id] if kind.several else descriptor.id)
     return asked
 
 

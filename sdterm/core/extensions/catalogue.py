@@ -16,7 +16,8 @@ from typing import Any, Literal, NoReturn
 from pydantic import BaseModel, ConfigDict
 
 from sdterm.core.extensions.discovery import discover
-from sdterm.core.extensions.registry import HOOKS, Descriptor, Plugin, PluginSet, load_plugins
+from sdterm.core.extensions.kinds import BY_NAME, Descriptor, Kind, kind_of
+from sdterm.core.extensions.registry import Plugin, PluginSet, load_plugins
 from sdterm.core.extensions.source import Source
 from sdterm.core.processes import BoundsError, run_bounded
 from sdterm.core.sealed import read_sealed, write_sealed
@@ -24,7 +25,7 @@ from sdterm.errors import SdtermError
 from sdterm.hooks import MemoryOptimizer, Option, OutputSaver, Sampler, Scheduler
 from sdterm.version import __version__
 
-_FORMAT = 3  # of the cache
+_FORMAT = 4  # of the cache
 EXPORT_TIMEOUT = 60  # seconds; an extension that takes longer to import is stuck
 
 
@@ -46,8 +47,8 @@ class Offer(BaseModel):
     aliases: tuple[str, ...] = ()
     note: str = ""
     options: tuple[Option, ...] = ()
-    facts: dict[str, bool | int | float | str | None] = {}
-    """Its other plain values, by field."""
+    facts: dict[str, bool | int | float | str | dict[str, str] | None] = {}
+    """Its other values that are data, by field."""
 
 
 class PluginEntry(BaseModel):
@@ -79,14 +80,17 @@ class Catalogue(BaseModel):
         """What is on offer as a plugin set without code: enough to look up names and check options. What would have
         to run does not: it raises RuntimeError."""
         gives: dict[str, list[Descriptor]] = {entry.slug: [] for entry in self.plugins}
+        owners: dict[int, str] = {}
+        given = []
         for offer in self.offers:
-            if kind := _KINDS.get(offer.kind):
-                gives[offer.plugin].append(_hollow(kind, offer))
+            if kind := BY_NAME.get(offer.kind):
+                given.append(_hollow(kind, offer))
+                gives[offer.plugin].append(given[-1])
+                owners[id(given[-1])] = offer.plugin
         plugins = tuple(
             Plugin(Source(e.slug, e.origin, e.location, e.digest), tuple(gives[e.slug]), e.error) for e in self.plugins
         )
-        owners = {id(given): plugin.source.slug for plugin in plugins for given in plugin.gives}
-        return PluginSet(plugins, MappingProxyType(owners))
+        return PluginSet(plugins, MappingProxyType(owners), tuple(given))
 
 
 def load_catalogue(root: Path, *, third_party: bool = True) -> Catalogue:
@@ -107,17 +111,16 @@ def catalogue_of(plugins: PluginSet) -> Catalogue:
     """A plugin set as data."""
     offers = [
         Offer(
-            kind=type(given).__name__,
+            kind=kind_of(type(given)).name,
             id=given.id,
             label=given.label,
-            plugin=plugin.source.slug,
+            plugin=plugins.owner(given),
             aliases=tuple(getattr(given, "aliases", ())),
             note=_note(given),
             options=getattr(given, "options", ()),
             facts=_facts(given),
         )
-        for plugin in plugins.plugins
-        for given in plugin.gives
+        for given in plugins.given
     ]
     entries = [
         PluginEntry(
@@ -125,7 +128,7 @@ def catalogue_of(plugins: PluginSet) -> Catalogue:
             origin=plugin.source.origin,
             location=plugin.source.location,
             digest=plugin.source.digest,
-            gives=tuple(f"{type(given).__name__} {given.label}" for given in plugin.gives),
+            gives=tuple(f"{kind_of(type(given)).name} {given.label}" for given in plugin.gives),
             error=plugin.error,
             version=plugin.source.version,
         )
@@ -150,21 +153,21 @@ def _note(given: object) -> str:
 
 def _facts(given: Descriptor) -> dict[str, Any]:
     said = {field.name: getattr(given, field.name) for field in fields(given) if field.name not in Offer.model_fields}
-    return {name: value for name, value in said.items() if isinstance(value, bool | int | float | str | None)}
+    texts = {name: dict(value) for name, value in said.items() if isinstance(value, Mapping)}
+    return texts | {name: v for name, v in said.items() if isinstance(v, bool | int | float | str | None)}
 
 
-def _hollow(kind: type[Descriptor], offer: Offer) -> Descriptor:
+def _hollow(kind: Kind, offer: Offer) -> Descriptor:
     """A descriptor with everything but its code."""
     given: dict[str, Any] = {"id": offer.id, "label": offer.label, **offer.facts}
-    given |= {name: getattr(offer, name) for name in ("aliases", "options") if name in kind.__dataclass_fields__}
-    return kind(**{field.name: given.get(field.name, _no_code) for field in fields(kind)})
+    names = [field.name for field in fields(kind.descriptor)]
+    given |= {name: getattr(offer, name) for name in ("aliases", "options") if name in names}
+    hollow: Descriptor = kind.descriptor(**{name: given.get(name, _no_code) for name in names})
+    return hollow
 
 
 def _no_code(*_: object, **__: object) -> NoReturn:
     raise RuntimeError("The catalogue holds no code.")
-
-
-_KINDS: Mapping[str, type[Descriptor]] = {kind.__name__: kind for kind in HOOKS.values()}
 
 
 def _export_elsewhere(folder: Path | None) -> Catalogue:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sdterm import hooks
+from sdterm.core.extensions.kinds import BY_HOOK
 from sdterm.core.extensions.manifest import FILE, ManifestError, read_manifest
 from sdterm.core.extensions.source import files_of
 from sdterm.core.files import legible
 from sdterm.core.names import did_you_mean
 
-HOOKS = tuple(name for name in vars(hooks) if name.startswith("sdterm_"))
 DESCRIPTORS: dict[str, type[Any]] = {
     name: kind for name, kind in vars(hooks).items() if isinstance(kind, type) and is_dataclass(kind)
 }
@@ -115,14 +115,22 @@ class _Reader(ast.NodeVisitor):
             self._find(node, f"{module} is not for extensions and may change: sdterm.hooks is the contract", "warning")
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-        if any(self._is_hookimpl(decorator) for decorator in node.decorator_list):
+        if marks := [decorator for decorator in node.decorator_list if self._is_hookimpl(decorator)]:
             self.hooks += 1
-            if node.name not in HOOKS:
-                self._find(node, f"there is no hook {node.name}{did_you_mean(node.name, HOOKS)}")
+            options = {word.arg: word.value for mark in marks if isinstance(mark, ast.Call) for word in mark.keywords}
+            if "wrapper" in options or "hookwrapper" in options:
+                self._find(node, f"{node.name} is a wrapper, but a plugin cannot change what others give")
+            match options.get("specname"):
+                case ast.Constant(value=str(name)):
+                    pass
+                case _:
+                    name = node.name
+            if name not in BY_HOOK:
+                self._find(node, f"there is no hook {name}{did_you_mean(name, BY_HOOK)}")
             given = [*node.args.posonlyargs, *node.args.args]
             if given[len(node.args.defaults) :]:
                 self._find(node, f"a hook is called without arguments, but {node.name} takes {given[0].arg}")
-        elif node.name in HOOKS:
+        elif node.name in BY_HOOK:
             self._find(node, f"{node.name} lacks @hookimpl, so it is not called", "warning")
         self.generic_visit(node)
 

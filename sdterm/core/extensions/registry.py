@@ -9,7 +9,7 @@ import os
 import re
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,13 +20,14 @@ import pluggy
 
 from sdterm import hooks
 from sdterm.core.extensions.discovery import discover
+from sdterm.core.extensions.kinds import KINDS, Descriptor, Kind, kind_of
 from sdterm.core.extensions.loading import load
 from sdterm.core.extensions.source import Source
 from sdterm.core.names import find, normal
 from sdterm.core.text import printable
 from sdterm.hooks import (
+    LocalePack,
     MemoryOptimizer,
-    ModelFamily,
     Option,
     OptionValue,
     OutputSaver,
@@ -38,34 +39,12 @@ from sdterm.hooks import (
 )
 from sdterm.request import RequestError, shown
 
-WORDS: Mapping[type, str] = {
-    PromptTransform: "prompt transform",
-    Sampler: "sampler",
-    Scheduler: "scheduler",
-    ModelFamily: "model family",
-    MemoryOptimizer: "memory optimizer",
-    Postprocessor: "postprocessor",
-    OutputSaver: "output saver",
-}
-
-Descriptor = Sampler | Scheduler | OutputSaver | MemoryOptimizer | PromptTransform | ModelFamily | Postprocessor
-
-HOOKS: Mapping[str, type[Descriptor]] = {
-    "sdterm_prompt_transforms": PromptTransform,
-    "sdterm_samplers": Sampler,
-    "sdterm_schedulers": Scheduler,
-    "sdterm_model_families": ModelFamily,
-    "sdterm_memory_optimizers": MemoryOptimizer,
-    "sdterm_postprocessors": Postprocessor,
-    "sdterm_output_savers": OutputSaver,
-}
-
-D = TypeVar("D", bound="Descriptor")
+D = TypeVar("D", bound=Descriptor)
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,15}")
-
-
-_LISTED = " `sdterm samplers` lists them."
 _LONGEST = 300  # characters of a stranger's error
+_LANGUAGE = re.compile(r"[A-Za-z0-9]+([_-][A-Za-z0-9]+)*")
+MOST_MESSAGES = 8 * 2**20
+"""Bytes of a language's messages."""
 
 
 class PluginFailure(PluginError):
@@ -97,6 +76,8 @@ class PluginSet:
     plugins: tuple[Plugin, ...]
     owners: Mapping[int, str]
     """id() of a descriptor → slug of the plugin that gave it."""
+    given: tuple[Descriptor, ...]
+    """All that is on offer, in the order in which it is listed and tried."""
     around: Callable[[Descriptor, str], AbstractContextManager[None]] = field(
         default=lambda descriptor, slug: nullcontext(), compare=False, repr=False
     )
@@ -112,14 +93,14 @@ class PluginSet:
         return tuple(plugin for plugin in self.plugins if plugin.error)
 
     def all(self, kind: type[D]) -> tuple[D, ...]:
-        """Every descriptor of a kind, in plugin order."""
-        return tuple(given for plugin in self.plugins for given in plugin.gives if isinstance(given, kind))
+        """Every descriptor of a kind, in the order in which they are listed and tried."""
+        return tuple(given for given in self.given if isinstance(given, kind))
 
     def sampler(self, name: str) -> Sampler:
-        return find("sampler", name, named(self.all(Sampler)), more=_LISTED, field="sampler")
+        return self._find(Sampler, name, more=" `sdterm samplers` lists them.")
 
     def scheduler(self, name: str) -> Scheduler:
-        return find("scheduler", name, named(self.all(Scheduler)), more=_LISTED, field="scheduler")
+        return self._find(Scheduler, name, more=" `sdterm samplers` lists them.")
 
     def saver(self, name: str) -> OutputSaver:
         savers = self.all(OutputSaver)
@@ -129,13 +110,17 @@ class PluginSet:
             if (suffix := normal(saver.suffix.lstrip("."))) not in taken:
                 taken.add(suffix)
                 names[suffix] = saver
-        return find("output format", name, names, field="format")
+        return find(kind_of(OutputSaver).word, name, names, field="format")
 
     def optimizer(self, name: str) -> MemoryOptimizer:
-        return find("memory optimizer", name, named(self.all(MemoryOptimizer)), field="memory")
+        return self._find(MemoryOptimizer, name)
 
     def postprocessor(self, name: str) -> Postprocessor:
-        return find("postprocessor", name, named(self.all(Postprocessor)), field="postprocess")
+        return self._find(Postprocessor, name)
+
+    def _find(self, kind: type[D], name: str, more: str = "") -> D:
+        row = kind_of(kind)
+        return find(row.word, name, named(self.all(kind)), more=more, field=row.field or None)
 
     def transforms(self) -> tuple[PromptTransform, ...]:
         return tuple(sorted(self.all(PromptTransform), key=lambda transform: transform.order))
@@ -165,7 +150,7 @@ class PluginSet:
         """What is told of a plugin's error. Code of one plugin may run inside another's (an optimizer's attention in a
         family's network): the one whose line it was is to blame."""
         slug = self.owner(descriptor)
-        whose = f"The {WORDS[type(descriptor)]} {printable(descriptor.label)} of {slug} failed"
+        whose = f"The {kind_of(type(descriptor)).word} {printable(descriptor.label)} of {slug} failed"
         source, place = _place(error, (plugin.source for plugin in self.plugins)) or (None, "")
         if source and source.slug != slug:
             slug, whose = source.slug, f"{whose} in {source.slug}"
@@ -191,12 +176,13 @@ def load_plugins(extensions_folder: Path | None = None, *, third_party: bool = T
 
 def plugin_set(sources: Iterable[Source]) -> PluginSet:
     """Exactly these plugins, in this order: of two that give one name the first has it."""
-    manager = pluggy.PluginManager("sdterm")
-    manager.add_hookspecs(hooks)
+    manager = _manager()
     plugins: list[Plugin] = []
+    loaded: list[_Loaded] = []
     taken: dict[tuple[type, str], str] = {}  # names in use, by kind → the slug of whose they are
     for source in sources:
-        plugin = _load(manager, source)
+        answer = _load(manager, source)
+        plugin = answer if isinstance(answer, Plugin) else Plugin(source, answer.gives)
         mine: dict[tuple[type, str], str] = {}
         for descriptor in plugin.gives:
             names = {(type(descriptor), normal(name)) for name in _names(descriptor)}
@@ -207,13 +193,44 @@ def plugin_set(sources: Iterable[Source]) -> PluginSet:
             mine |= dict.fromkeys(names, source.slug)
         else:
             taken |= mine
+            loaded += [answer] if isinstance(answer, _Loaded) else []
         plugins.append(plugin)
     owners = {id(d): plugin.source.slug for plugin in plugins for d in plugin.gives}
-    return PluginSet(tuple(plugins), MappingProxyType(owners))
+    return PluginSet(tuple(plugins), MappingProxyType(owners), _in_order(loaded))
 
 
-def _load(manager: pluggy.PluginManager, source: Source) -> Plugin:
-    """Import one plugin and ask its hooks, guarded: this is the one place where its import-time errors end."""
+def _manager() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager("sdterm")
+    manager.add_hookspecs(hooks)
+    return manager
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A plugin's module, and what each of its functions gave."""
+
+    module: object
+    gave: Mapping[Callable[..., Any], tuple[Descriptor, ...]]
+
+    @property
+    def gives(self) -> tuple[Descriptor, ...]:
+        return tuple(given for gave in self.gave.values() for given in gave)
+
+
+def _in_order(loaded: Sequence[_Loaded]) -> tuple[Descriptor, ...]:
+    """What all plugins gave, kind by kind, in pluggy's order: by plugin, `tryfirst` before and `trylast` behind all
+    others."""
+    manager = _manager()
+    for number, plugin in reversed([*enumerate(loaded)]):  # what is registered last, pluggy calls first
+        manager.register(plugin.module, name=str(number))
+    gave = {function: given for plugin in loaded for function, given in plugin.gave.items()}
+    called = (each.function for kind in KINDS for each in reversed(getattr(manager.hook, kind.hook).get_hookimpls()))
+    return tuple(given for function in called for given in gave[function])
+
+
+def _load(manager: pluggy.PluginManager, source: Source) -> _Loaded | Plugin:
+    """Import one plugin and ask its hooks, guarded: this is the one place where its import-time errors end. One that
+    failed has the error."""
     if source.refusal:
         return Plugin(source, error=source.refusal)
     name = f"{source.origin}:{source.slug}"
@@ -221,21 +238,30 @@ def _load(manager: pluggy.PluginManager, source: Source) -> Plugin:
         module = load(source)
         manager.register(module, name=name)
         manager.check_pending()
-        gives: list[Descriptor] = []
-        for hook, kind in HOOKS.items():
-            for implementation in getattr(manager.hook, hook).get_hookimpls():
-                if implementation.plugin is not module:
-                    continue
-                for given in implementation.function():
-                    if not isinstance(given, kind):
-                        raise TypeError(f"{hook} gave {given!r}, which is no {kind.__name__}")
-                    _check_names(given)
-                    gives.append(given)
-        return Plugin(source, tuple(gives))
+        gave: dict[Callable[..., Any], tuple[Descriptor, ...]] = {}
+        for kind in KINDS:
+            for implementation in getattr(manager.hook, kind.hook).get_hookimpls():
+                if implementation.plugin is module:
+                    gave[implementation.function] = _ask(kind, implementation)
+        return _Loaded(module, gave)
     except (Exception, SystemExit) as error:  # a stranger's code: anything at all may come out of it
         if manager.has_plugin(name):
             manager.unregister(name=name)  # or its unknown hooks would be held against the plugins after it
         return Plugin(source, error=_describe(error, source))
+
+
+def _ask(kind: Kind, implementation: pluggy.HookImpl) -> tuple[Descriptor, ...]:
+    """What a function of a plugin gives. Raises TypeError where that is none of the kind's."""
+    if implementation.wrapper or implementation.hookwrapper:
+        raise TypeError(f"{kind.hook} is a wrapper; a plugin cannot change what others give")
+    gave: tuple[Any, ...] = tuple(implementation.function())  # type: ignore[arg-type]
+    for given in gave:
+        if not isinstance(given, kind.descriptor):
+            raise TypeError(f"{kind.hook} gave {given!r}, which is no {kind.name}")
+        _check_names(given)
+        if isinstance(given, LocalePack):
+            _check_messages(given)
+    return gave
 
 
 def _names(descriptor: Descriptor) -> tuple[str, ...]:
@@ -255,6 +281,22 @@ def _check_names(descriptor: Descriptor) -> None:
     suffix = getattr(descriptor, "suffix", ".png")
     if not (isinstance(suffix, str) and _SUFFIX.fullmatch(suffix)):  # it becomes part of a path
         raise TypeError(f"the suffix of {what} {descriptor.id!r} is {suffix!r}, no dot with 1 to 15 letters or digits")
+
+
+def _check_messages(pack: LocalePack) -> None:
+    """They travel as JSON to every front end. Raises TypeError or ValueError."""
+    what = f"the LocalePack {pack.id!r}"
+    if not (isinstance(pack.language, str) and _LANGUAGE.fullmatch(pack.language)):
+        raise TypeError(f"the language of {what} is {pack.language!r}, which is no name like de_DE")
+    if not isinstance(pack.messages, Mapping):
+        raise TypeError(f"the messages of {what} are no mapping of texts")
+    size = 0
+    for text in (part for message in pack.messages.items() for part in message):
+        if not isinstance(text, str):
+            raise TypeError(f"the messages of {what} have {text!r}, which is no text")
+        size += len(text.encode())
+    if size > MOST_MESSAGES:
+        raise ValueError(f"the messages of {what} have more than {MOST_MESSAGES // 2**20} MiB")
 
 
 def _said(error: BaseException) -> str:

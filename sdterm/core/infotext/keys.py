@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
 
+from sdterm.core.a1111 import FORMER_KEYS
+from sdterm.core.extensions.kinds import KINDS
+from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.infotext import record
-from sdterm.core.infotext.grammar import Infotext
+from sdterm.core.infotext.grammar import Infotext, is_key
 from sdterm.core.planning.choices import Addition
-from sdterm.hooks import Option, OptionValue, Sampler
+from sdterm.hooks import Option, OptionValue, Sampler, Scheduler
 from sdterm.request import SIZE_STEP, GenerationRequest
 
 # What a request says about how, not what: an infotext leaves these to whoever draws.
@@ -176,6 +179,16 @@ def option_key(option: Option) -> str:
 
 def addition_key(addition: Addition, option: Option) -> str:
     return option.infotext or f"{addition.label} {option.name.replace('_', ' ')}"
+
+
+def is_free(name: str, plugins: PluginSet) -> bool:
+    """Whether a plugin may write something of its own under this key: it is one, and nothing reads it."""
+    parts: tuple[Sampler | Scheduler, ...] = (*plugins.all(Sampler), *plugins.all(Scheduler))
+    options = {option_key(option) for part in parts for option in part.options}
+    for kind in (kind for kind in KINDS if kind.several):
+        options |= {addition_key(part, option) for part in plugins.all(kind.descriptor) for option in part.options}
+    known = OURS | TELLING | options | {*FORMER_KEYS, *FORMER_KEYS.values()}
+    return is_key(name) and name not in known and is_unknown(name)
 
 
 def checksum(text: Infotext) -> str:

@@ -78,9 +78,10 @@ def image_infotext(
     plugins: PluginSet,
     made: Provenance | None = None,
     faults: Mapping[str, str] | None = None,
+    more: Mapping[str, str] | None = None,
 ) -> str:
     """The infotext of one image. `made` tells what it was made with, for the record; `faults` what went wrong with
-    plugins on the way (slug → what)."""
+    plugins on the way (slug → what); `more` is what observers add, under keys that are free."""
     additions, sampler, scheduler = _drawing(choices), choices.sampler, choices.scheduler
     request = _spelled_out(single_image_request(plan, image), additions)
     drawn = Drawn(request, sampler)
@@ -97,6 +98,7 @@ def image_infotext(
         | {POSTPROCESS: ", ".join(request.postprocess) or None}
         | _addition_pairs(additions, request.options, taken)
         | {key: value for key, value in request.extra_params.items() if key not in taken and infotext.is_key(key)}
+        | dict(more or {})
     )
     ignored = tuple(":".join((tag.kind, *tag.args)) for tag in extract(image.prompt)[1][:_TAGS])
     made = replace(made or Provenance(), sdterm=__version__, model=plan.model_hash, ignored=ignored)

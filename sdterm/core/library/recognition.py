@@ -58,7 +58,7 @@ def _detect(family: ModelFamily, checkpoint: CheckpointFile, plugins: PluginSet)
     except PluginFailure:
         raise
     except PluginError as error:  # a family's own word on the file
-        return ModelMatch(family.id, refusal=str(error))
+        return ModelMatch(refusal=str(error))
 
 
 def recognition(checkpoint: CheckpointFile, plugins: PluginSet) -> Recognition:

@@ -9,6 +9,7 @@ from datetime import datetime
 from errno import EDQUOT, EILSEQ, ENOSPC
 from itertools import count
 from pathlib import Path
+from queue import SimpleQueue
 
 from sdterm.core.files import legible, temporary_file, write_atomically, write_new
 from sdterm.core.output.naming import NameFacts, check_folder_pattern, check_pattern, file_names, folder_name
@@ -79,9 +80,11 @@ def saving_of(settings: Settings, out: Path | None = None) -> Saving:
     )
 
 
-def save_images(events: Iterable[Event], request: GenerationRequest, saving: Saving) -> Iterator[Event]:
+def save_images(
+    events: Iterable[Event], request: GenerationRequest, saving: Saving, saved: SimpleQueue[Path | None] | None = None
+) -> Iterator[Event]:
     """Pass a run's events through, saving each picture on the way. A file that cannot be written ends the run with one
-    `failed` event that says why; what was saved before stays."""
+    `failed` event that says why; what was saved before stays. saved: the queue that the engine was given, if it was."""
     began = datetime.now()
     job: Started | None = None
     folder = saving.folder  # a grid lies with the last image
@@ -103,6 +106,8 @@ def save_images(events: Iterable[Event], request: GenerationRequest, saving: Sav
             yield unwritable(folder, error)
             return
         folder = path.parent
+        if saved:
+            saved.put(path)
         yield event.model_copy(update={"path": str(path)})
 
 

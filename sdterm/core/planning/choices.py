@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from sdterm.core.a1111 import UNIFORM
+from sdterm.core.extensions.kinds import KINDS, kind_of
 from sdterm.core.extensions.registry import PluginSet, check_options, named
 from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileError
 from sdterm.core.library.recognition import recognise
@@ -34,15 +35,6 @@ AUTOMATIC = "Automatic"
 Addition = PromptTransform | MemoryOptimizer | Postprocessor
 A = TypeVar("A", PromptTransform, MemoryOptimizer, Postprocessor)
 A_co = TypeVar("A_co", bound=Addition, covariant=True)
-
-FIELDS: Mapping[type[Addition], str] = {
-    PromptTransform: "transforms",
-    MemoryOptimizer: "memory",
-    Postprocessor: "postprocess",
-}
-"""The field of a request that names them."""
-
-_WORDS = {PromptTransform: "prompt transform", MemoryOptimizer: "memory optimizer", Postprocessor: "postprocessor"}
 
 
 @dataclass(frozen=True)
@@ -128,8 +120,8 @@ def choose_parts(request: GenerationRequest, plugins: PluginSet) -> Parts:
 
 
 def additions_of(plugins: PluginSet) -> tuple[Addition, ...]:
-    """Everything that there is of the three kinds."""
-    return tuple(addition for kind in FIELDS for addition in plugins.all(kind))
+    """Everything that there is of the kinds of which a request may ask for several."""
+    return tuple(addition for kind in KINDS if kind.several for addition in plugins.all(kind.descriptor))
 
 
 def checked_option(key: str, value: OptionValue, plugins: PluginSet) -> tuple[str, OptionValue]:
@@ -160,8 +152,8 @@ def _options(
 
 def _asked_for(kind: type[A], request: GenerationRequest, plugins: PluginSet) -> tuple[A, ...]:
     """Those of a kind that a request names, or sets an option of, as asked."""
-    there = named(plugins.all(kind))
-    found = [find(_WORDS[kind], name, there, field=FIELDS[kind]) for name in getattr(request, FIELDS[kind])]
+    there, row = named(plugins.all(kind)), kind_of(kind)
+    found = [find(row.word, name, there, field=row.field) for name in getattr(request, row.field)]
     found += [addition for key in request.options if isinstance(addition := _owner(key, plugins), kind)]
     return tuple({addition.id: addition for addition in found}.values())
 

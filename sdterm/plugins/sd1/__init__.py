@@ -38,21 +38,21 @@ def detect(reader: WeightsReader) -> ModelMatch | None:
     shapes, name = reader.shapes(), reader.path.name
     for prefix, sentence in _REFUSALS.items():
         if any(key.startswith(prefix) for key in shapes):
-            return ModelMatch("sd1", refusal=f"{name} {sentence}.")
+            return ModelMatch(refusal=f"{name} {sentence}.")
     parts = {"UNet": keys.UNET, "VAE": keys.VAE, "text encoder": keys.TEXT}
     missing = [part for part, prefix in parts.items() if not any(key.startswith(prefix) for key in shapes)]
     if len(missing) == len(parts):
         return None
     if missing:
-        return ModelMatch("sd1", refusal=f"{name} has no {missing[0]}; sdterm needs a complete checkpoint.")
+        return ModelMatch(refusal=f"{name} has no {missing[0]}; sdterm needs a complete checkpoint.")
     channels = shapes.get(keys.UNET + "input_blocks.0.0.weight", (0, 0))[1]
     if channels != 4:
         kind = {9: "an inpainting", 8: "an instruct-pix2pix"}.get(channels, "an unusual")
-        return ModelMatch("sd1", refusal=f"{name} is {kind} checkpoint; {_FOR_NOW}.")
+        return ModelMatch(refusal=f"{name} is {kind} checkpoint; {_FOR_NOW}.")
     stated = architecture.stated(reader)
     if stated.prediction != "epsilon":
-        return ModelMatch("sd1", refusal=f"{name} predicts {stated.prediction}, not noise; {_FOR_NOW}.")
-    return ModelMatch("sd1", native_size=stated.native_size, downscale=8)
+        return ModelMatch(refusal=f"{name} predicts {stated.prediction}, not noise; {_FOR_NOW}.")
+    return ModelMatch(native_size=stated.native_size, downscale=8)
 
 
 def build(reader: WeightsReader, device: torch.device, dtype: torch.dtype) -> SD1Components:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 
@@ -23,7 +23,6 @@ class SD1Components:
 
     latent_channels = 4
     downscale = 8
-    prediction: Literal["epsilon"] = "epsilon"
 
     def __init__(
         self,

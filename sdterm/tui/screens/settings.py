@@ -14,7 +14,7 @@ from sdterm.core.names import normal
 from sdterm.core.settings.settings import SETTINGS, Setting, frozen_reason
 from sdterm.core.text import printable
 from sdterm.tui.actions import bindings
-from sdterm.tui.language import language_folders, languages, tr
+from sdterm.tui.language import languages, tr
 from sdterm.tui.screens.table import TableRoom
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class SettingsScreen(TableRoom[Setting]):
             case "theme":
                 return sorted(self.app.available_themes)
             case "language":
-                return ["en", *languages(language_folders(self.app.settings))]
+                return ["en", *languages(self.app.language_places())]
         if isinstance(setting.default, bool):
             return ["true", "false"]
         return [*setting.choices]

@@ -31,6 +31,10 @@ CASES = {
     "from sdterm.hooks import Sampler\nSampler(id='a', label='b', sample=print, default_schedular='x')": (
         "mine.py:2:60: error: Sampler has no field default_schedular; did you mean default_scheduler?"
     ),
+    "from sdterm.hooks import Observer\nObserver(id='a', label='b', on_saved=print)": (
+        "mine.py:2:38: error: Observer has no field on_saved; did you mean on_image_saved?"
+    ),
+    "from sdterm.hooks import LocalePack\nLocalePack('a', 'b', 'de')": "mine.py:2:1: error: LocalePack lacks messages",
     "from sdterm.hooks import Sampler as S\nS('a', label='b')": "mine.py:2:1: error: Sampler lacks sample",
     "from sdterm.hooks import Smapler": "mine.py:1:1: error: sdterm.hooks has no Smapler; did you mean Sampler?",
     "from mine.curves import x": (

@@ -2,12 +2,15 @@
 
 import dataclasses
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sdterm.core.extensions.catalogue import catalogue_of
+from sdterm.core.extensions.check import check
 from sdterm.core.extensions.registry import PluginSet, check_options, load_plugins
 from sdterm.hooks import Option, PromptTransform, Sampler, Scheduler
 from sdterm.request import RequestError
@@ -113,3 +116,71 @@ def test_whatever_is_given_a_plugin_gets_its_types_and_ranges_or_the_user_a_sent
         assert type(value) is type(option.default)
         assert not isinstance(value, float) or math.isfinite(value)
         assert option.minimum is None or option.minimum <= value <= (option.maximum or 0)  # type: ignore[operator]
+
+
+# --- the order is pluggy's --------------------------------------------------------------------------------------------
+
+GIVES = """
+from sdterm.hooks import Scheduler, hookimpl
+
+@hookimpl({options})
+def sdterm_schedulers():
+    return [Scheduler("{name}-1", "{name} 1", len), Scheduler("{name}-2", "{name} 2", len)]
+"""
+
+
+def labels(folder: Path, **options: str) -> list[str]:
+    """The schedules of these plugins (name=options of its `hookimpl`), with the first and last of sdterm's own."""
+    for name, marks in options.items():
+        (folder / f"{name}.py").write_text(GIVES.format(name=name, options=marks))
+    plugins = load_plugins(folder)
+    assert not plugins.problems
+    listed = [scheduler.label for scheduler in plugins.all(Scheduler)]
+    own = [scheduler.label for scheduler in load_plugins().all(Scheduler)]
+    return [label for label in listed if label not in own[1:-1]]
+
+
+def test_what_plugins_give_is_in_the_order_of_their_names_behind_ours(tmp_path: Path) -> None:
+    first, *mine = labels(tmp_path, b="", a="")
+    assert (first, mine[1:]) == ("Uniform", ["a 1", "a 2", "b 1", "b 2"])
+
+
+def test_tryfirst_comes_before_and_trylast_behind_all_others(tmp_path: Path) -> None:
+    mine = labels(tmp_path, a="trylast=True", b="", c="tryfirst=True", d="tryfirst=True")
+    assert mine[:5] == ["c 1", "c 2", "d 1", "d 2", "Uniform"]
+    assert mine[6:] == ["b 1", "b 2", "a 1", "a 2"]
+    catalogue = catalogue_of(load_plugins(tmp_path))
+    assert [offer.label for offer in catalogue.of("Scheduler")][:2] == ["c 1", "c 2"], "also for front ends"
+    assert [scheduler.label for scheduler in catalogue.names().all(Scheduler)][-2:] == ["a 1", "a 2"]
+
+
+def test_what_comes_first_takes_no_name_from_who_had_it(tmp_path: Path) -> None:
+    (tmp_path / "greedy.py").write_text(
+        "from sdterm.hooks import Scheduler, hookimpl\n\n"
+        "@hookimpl(tryfirst=True)\ndef sdterm_schedulers(): return [Scheduler('karras', 'Mine', len)]\n"
+    )
+    (problem,) = load_plugins(tmp_path).problems
+    assert problem.error == "gives Scheduler 'karras', which schedulers gives (as 'karras')"
+
+
+def test_a_function_of_another_name_may_say_which_hook_it_is(tmp_path: Path) -> None:
+    (tmp_path / "named.py").write_text(
+        "from sdterm.hooks import Scheduler, hookimpl\n\n"
+        "@hookimpl(specname='sdterm_schedulers')\ndef smooth(): return [Scheduler('smooth', 'Smooth', len)]\n"
+    )
+    plugins = load_plugins(tmp_path)
+    assert not plugins.problems and plugins.scheduler("smooth").label == "Smooth"
+    assert check(tmp_path / "named.py") == []
+
+
+@pytest.mark.parametrize("option", ["wrapper", "hookwrapper"])
+def test_a_wrapper_is_refused_with_the_reason(tmp_path: Path, option: str) -> None:
+    file = tmp_path / "wraps.py"
+    file.write_text(
+        f"from sdterm.hooks import hookimpl\n\n@hookimpl({option}=True)\ndef sdterm_schedulers(): return (yield)\n"
+    )
+    plugins = load_plugins(tmp_path)
+    (problem,) = plugins.problems
+    assert "sdterm_schedulers is a wrapper; a plugin cannot change what others give" in (problem.error or "")
+    assert plugins.scheduler("Karras")
+    assert "sdterm_schedulers is a wrapper" in str(check(file)[0])

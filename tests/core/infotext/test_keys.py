@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from sdterm import GenerationRequest, PluginSet, load_plugins
+from sdterm import GenerationRequest, load_plugins
 from sdterm.core.infotext.grammar import Infotext, parse
 from sdterm.core.infotext.keys import DRAWN, option_key
 from sdterm.core.infotext.read import ParsedInfotext, find_model, read
@@ -362,9 +363,7 @@ def test_an_option_without_a_key_is_written_in_words_and_one_that_would_clash_on
         Option("corrector_order", 2), Option("seed", 1), Option("x", 0.5), Option("mode", "fast"),
     ))  # fmt: skip
     plugins = load_plugins()
-    plugins = PluginSet(
-        (*plugins.plugins, type(plugins.plugins[0])(plugins.plugins[0].source, (sampler,))), plugins.owners
-    )
+    plugins = replace(plugins, given=(*plugins.given, sampler))
     library = Library(Path("/nowhere"))
     request = make_request(
         prompt="a",

@@ -5,11 +5,14 @@ from pathlib import Path
 
 from sdterm.core.extensions import ExtensionError
 from sdterm.core.extensions.install.slug import check_slug
+from sdterm.core.extensions.kinds import KINDS
 from sdterm.core.settings.paths import PACKAGE
 from sdterm.core.text import printable
 
-KINDS = ("sampler", "scheduler", "prompt", "memory", "saver", "locale", "postprocessor")
-_TEMPLATES = PACKAGE / "templates"
+DATA = "locale"
+"""The template of what has no hook: a language in a folder of JSON."""
+TEMPLATES = (*(kind.template for kind in KINDS), DATA)
+_FOLDER = PACKAGE / "templates"
 _SLUG, _NAME = "my_extension", "My extension"  # what a template calls itself
 
 
@@ -22,7 +25,7 @@ def begin(name: str, kind: str, folder: Path) -> Path:
         raise ExtensionError(f"{printable(str(place))} is there already. Choose another name.")
     words = slug.replace("_", " ").capitalize()
     try:
-        shutil.copytree(_TEMPLATES / kind, place, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(_FOLDER / kind, place, ignore=shutil.ignore_patterns("__pycache__"))
         for file in [path for path in place.rglob("*") if path.is_file()]:
             text = file.read_text(encoding="utf-8").replace(_SLUG, slug).replace(_NAME, words)
             file.write_text(text, encoding="utf-8")

@@ -6,7 +6,8 @@ from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any
 
-from sdterm.core.extensions.registry import Descriptor, PluginSet
+from sdterm.core.extensions.kinds import Descriptor
+from sdterm.core.extensions.registry import PluginSet
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,11 @@ class Call:
 
 def traced(plugins: PluginSet, slug: str, tell: Callable[[Call], None]) -> PluginSet:
     """The same set, whose plugin `slug` tells of each call of a function of its."""
-    changed, owners = [], dict[int, str]()
-    for plugin in plugins.plugins:
-        if plugin.source.slug == slug:
-            plugin = replace(plugin, gives=tuple(_traced(descriptor, tell) for descriptor in plugin.gives))
-        changed.append(plugin)
-        owners |= {id(descriptor): plugin.source.slug for descriptor in plugin.gives}
-    return replace(plugins, plugins=tuple(changed), owners=MappingProxyType(owners))
+    traced = {id(given): _traced(given, tell) for given in plugins.given if plugins.owner(given) == slug}
+    changed = [replace(plugin, gives=tuple(traced.get(id(d), d) for d in plugin.gives)) for plugin in plugins.plugins]
+    owners = {**plugins.owners, **{id(descriptor): slug for descriptor in traced.values()}}
+    given = tuple(traced.get(id(descriptor), descriptor) for descriptor in plugins.given)
+    return replace(plugins, plugins=tuple(changed), owners=MappingProxyType(owners), given=given)
 
 
 def _traced(descriptor: Descriptor, tell: Callable[[Call], None]) -> Descriptor:
