@@ -351,7 +351,7 @@ class Dispatcher:
             "bound_plugins": job.bound_plugins,
             "sources": [source.fields for source in sources],
             "saved": {number: path for number, path in self._jobs.saved(job.id) if number != GRID},
-            "left_out": job.left_out,
+            "skipped_images": job.left_out,
             "pause_at": job.pause_at,
             "tape": str(self.tape(job.id)),
         }

@@ -64,7 +64,7 @@ class JobQueue:
                 "request": json.loads(row["request"]),
                 "saving": json.loads(row["saving"]),
                 "plan": json.loads(row["plan"]) if row["plan"] else None,
-                "bound_plugins": json.loads(row["bound_plugins"]),
+                "bound_plugins": json.loads(row["generation"]),
                 "last_event": (last and last[0]) or 0,
             }
         )
@@ -233,7 +233,7 @@ class JobQueue:
                 job,
                 plan=started.data.decode(),
                 started=started.model_dump_json(),
-                bound_plugins=json.dumps(bound_plugins),
+                generation=json.dumps(bound_plugins),
                 images=started.images,  # more than were asked for, where a prompt transform wants all its texts drawn
             )
             self._log.add(job, started)
@@ -310,8 +310,8 @@ class JobQueue:
         """The (slug, digest) of all plugins that jobs are bound to which may go on."""
         going_on = [state for state in STATES if state not in ("done", "cancelled")]
         marks = ", ".join("?" * len(going_on))
-        sql = f"SELECT DISTINCT bound_plugins FROM jobs WHERE state IN ({marks}) AND bound_plugins IS NOT NULL"
-        found = (json.loads(row["bound_plugins"]) for row in self._database.rows(sql, *going_on))
+        sql = f"SELECT DISTINCT generation FROM jobs WHERE state IN ({marks})"
+        found = (json.loads(row["generation"]) for row in self._database.rows(sql, *going_on))
         return {(slug, digest) for bound_plugins in found for slug, digest in bound_plugins}
 
     def waiting(self) -> list[int]:
