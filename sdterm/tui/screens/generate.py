@@ -44,9 +44,9 @@ class GenerateScreen(Room):
         self._told = ""  # of a trap, in the line for that
 
     def body(self) -> Iterable[Widget]:
-        draft, values = self.app.draft, self.app.values()
+        draft, values = self.shell.draft, self.shell.values()
         with Horizontal(id="quick"):
-            for field in self.app.quick_fields():
+            for field in self.shell.quick_fields():
                 yield Label(tr(field.label))
                 yield Parameter(field, field.read(values))
         with Horizontal(id="desk"):
@@ -61,7 +61,7 @@ class GenerateScreen(Room):
                                 yield Label(tr(field.label))
                                 yield Parameter(field, field.read(values))
                 yield Recent()
-            yield PictureView(id="picture", mode=self.app.picture_mode())
+            yield PictureView(id="picture", mode=self.shell.picture_mode())
 
     # --- the form ----------------------------------------------------------------------------------------------------
 
@@ -69,7 +69,7 @@ class GenerateScreen(Room):
         """Put a draft that came from elsewhere into the form."""
         self.query_one("#prompt", PromptEditor).show(draft.prompt)
         self.query_one("#negative", PromptEditor).show(draft.negative_prompt)
-        values = self.app.values()
+        values = self.shell.values()
         for parameter in self.query(Parameter):
             parameter.show(parameter.field.read(values))
 
@@ -93,7 +93,7 @@ class GenerateScreen(Room):
 
     def _take_prompt(self, editor: PromptEditor) -> None:
         name = "negative_prompt" if editor.negative else "prompt"
-        self.app.change(self.app.draft.but(**{name: editor.text}), name)
+        self.shell.change(self.shell.draft.but(**{name: editor.text}), name)
 
     @on(Parameter.Edited)
     def _parameter_edited(self, event: Parameter.Edited) -> None:
@@ -101,15 +101,15 @@ class GenerateScreen(Room):
 
     def _take_parameter(self, parameter: Parameter) -> None:
         field = parameter.field
-        self.app.change(self.app.draft.but(**field.write(parameter.value)), field.id)
+        self.shell.change(self.shell.draft.but(**field.write(parameter.value)), field.id)
 
     @on(Parameter.PickWanted)
     def _pick(self, event: Parameter.PickWanted) -> None:
         field = event.parameter.field
         if field.offers:
-            self.app.pick_for(field)
+            self.shell.pick_for(field)
         else:
-            self.app.action_generate()
+            self.shell.action_generate()
 
     def focus_field(self, name: str) -> None:
         """Go to the form's field of that id, where it is."""
@@ -135,7 +135,7 @@ class GenerateScreen(Room):
 
     async def _tell_reading(self, editor: PromptEditor) -> None:
         text = editor.text
-        read = await self.app.reader.read(text, negative=editor.negative)
+        read = await self.shell.reader.read(text, negative=editor.negative)
         if read is None or editor.text != text:
             return
         editor.show_traps(read.traps)
@@ -143,7 +143,7 @@ class GenerateScreen(Room):
         if read.traps and editor.has_focus:
             trap = read.traps[0]
             # the key comes first: at 80 columns the end of a long sentence is not to be seen
-            mends = "" if trap.fix is None else tr("{key} mends this:", key=self.app.key("fix")) + " "
+            mends = "" if trap.fix is None else tr("{key} mends this:", key=self.shell.key("fix")) + " "
             self._told = mends + trap.message
             self.say(self._told)
         elif self._told:
@@ -154,7 +154,7 @@ class GenerateScreen(Room):
         self.run_worker(self._offer(event), group="complete", exclusive=True)
 
     async def _offer(self, event: PromptEditor.CompletionWanted) -> None:
-        event.editor.offer(event.word, await self.app.reader.complete(event.word, asked=event.asked))
+        event.editor.offer(event.word, await self.shell.reader.complete(event.word, asked=event.asked))
 
     # --- pictures ----------------------------------------------------------------------------------------------------
 
@@ -170,7 +170,7 @@ class GenerateScreen(Room):
         if picture.missing:
             data, caption = None, caption + "  " + tr("(its file is gone)")
         else:
-            data = await self.app.ask(lambda host: host.thumbnail(picture.id, 512))
+            data = await self.shell.ask(lambda host: host.thumbnail(picture.id, 512))
         for view in self.query(PictureView):  # none while the form is made anew
             view.show(data, caption=caption)
 
@@ -180,7 +180,7 @@ class GenerateScreen(Room):
 
     @work(group="recent", exclusive=True)
     async def refresh_recent(self) -> None:
-        page = await self.app.ask(lambda host: host.pictures(limit=_RECENT))
+        page = await self.shell.ask(lambda host: host.pictures(limit=_RECENT))
         if page is None:
             return
         ended, self._ended = self._ended, None
@@ -209,7 +209,7 @@ class GenerateScreen(Room):
                 self._end_preview()
 
     def _show_preview(self, job: int | None, step: int, data: bytes) -> None:
-        run = self.app.run_of(job)
+        run = self.shell.run_of(job)
         if run is None:  # the host sends a preview behind all events of its time: the job has ended meanwhile
             return
 
@@ -222,7 +222,7 @@ class GenerateScreen(Room):
 
     def _end_preview(self) -> None:
         """Once a job is not drawn any more: its newest picture instead of what is left of its preview."""
-        if self._previewed is not None and self.app.run_of(self._previewed) is None:
+        if self._previewed is not None and self.shell.run_of(self._previewed) is None:
             self._ended, self._previewed = self._previewed, None
             self.refresh_recent()
 

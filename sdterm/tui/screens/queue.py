@@ -46,9 +46,9 @@ class QueueScreen(TableRoom["JobView"]):
 
     @work(group="load", exclusive=True)
     async def _load(self) -> None:
-        waiting = await self.app.ask(lambda host: host.jobs(["queued"], limit=_MOST))
-        others = await self.app.ask(lambda host: host.jobs(["running", "paused", "waiting"], limit=_MOST))
-        ended = await self.app.ask(lambda host: host.jobs(["failed", "done", "cancelled"], limit=30))
+        waiting = await self.shell.ask(lambda host: host.jobs(["queued"], limit=_MOST))
+        others = await self.shell.ask(lambda host: host.jobs(["running", "paused", "waiting"], limit=_MOST))
+        ended = await self.shell.ask(lambda host: host.jobs(["failed", "done", "cancelled"], limit=30))
         if waiting is None or others is None or ended is None:
             return
         running = [job for job in others.jobs if job.state == "running"]
@@ -59,16 +59,16 @@ class QueueScreen(TableRoom["JobView"]):
         still = (i for i, job in enumerate(jobs) if chosen and job.id == chosen.id and job.state in _OPEN)
         title = tr(
             "Queue ({state})  running {running}  waiting {waiting}",
-            state=tr("on hold") if self.app.state.paused else tr("open"),
+            state=tr("on hold") if self.shell.state.paused else tr("open"),
             running=len(running),
             waiting=len(waiting.jobs),
         )
         self.show(jobs, next(still, self.table.cursor_row), title)
         if not jobs:
-            self.say(tr("The queue is empty: {key} goes to the prompt.", key=self.app.key("go_generate")))
+            self.say(tr("The queue is empty: {key} goes to the prompt.", key=self.shell.key("go_generate")))
 
     def row(self, item: JobView) -> tuple[str, ...]:
-        run = self.app.run_of(item.id)
+        run = self.shell.run_of(item.id)
         steps = f"{run.step}/{run.steps}" if run and run.steps else ""
         left = clock(run.left) if run and run.left is not None else ""
         prompt = printable(item.prompt.replace("\n", " "), 200)
@@ -107,7 +107,7 @@ class QueueScreen(TableRoom["JobView"]):
         self.run_worker(self._asked(ask))
 
     async def _asked(self, ask: Callable[[Client], Any]) -> None:
-        if await self.app.ask(ask) is not None:
+        if await self.shell.ask(ask) is not None:
             self._load()
 
     def action_cancel(self) -> None:
@@ -126,7 +126,7 @@ class QueueScreen(TableRoom["JobView"]):
             self._do(lambda host: host.pause(job.id))
 
     def action_hold_queue(self) -> None:
-        paused = self.app.state.paused
+        paused = self.shell.state.paused
         self._do(lambda host: host.resume_queue() if paused else host.pause_queue())
 
     def action_move_up(self) -> None:
@@ -154,9 +154,9 @@ class QueueScreen(TableRoom["JobView"]):
 
     @work
     async def _edit(self, job: int) -> None:
-        if (details := await self.app.ask(lambda host: host.job(job))) is not None:
+        if (details := await self.shell.ask(lambda host: host.job(job))) is not None:
             fields = details.request.model_dump(mode="json")
-            self.app.take_request(fields)
+            self.shell.take_request(fields)
 
     def action_remedy(self) -> None:
         from sdterm.tui.remedies import remedies
@@ -169,4 +169,4 @@ class QueueScreen(TableRoom["JobView"]):
             return
         found = remedies(job.reason.code) or [(tr("the same again"), {})]
         said = f"{job.reason.message} {job.reason.advice}".strip()
-        self.app.offer_remedies(job.id, said, found)
+        self.shell.offer_remedies(job.id, said, found)

@@ -11,11 +11,12 @@ from textual.widgets import Input
 
 from sdterm.core.text import printable
 from sdterm.tui.fields import Field
+from sdterm.tui.shell import HasShell
 
 _LONGEST = 2000  # characters
 
 
-class Parameter(Input):
+class Parameter(HasShell, Input):
     """A field of the form."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -71,6 +72,6 @@ class Parameter(Input):
             self.cursor_position = len(stepped)
 
     def _on_paste(self, event: events.Paste) -> None:
-        if self.app.paste(event.text):  # type: ignore[attr-defined]
+        if self.shell.paste(event.text):
             event.prevent_default()
             event.stop()

@@ -18,6 +18,7 @@ from textual.widgets.text_area import Selection
 from sdterm.core.text import is_obeyed, printable
 from sdterm.tui.actions import bindings
 from sdterm.tui.language import tr
+from sdterm.tui.shell import HasShell
 
 if TYPE_CHECKING:
     from sdterm.api import Trap
@@ -44,7 +45,7 @@ MORE = ("bold", "bold underline")
 LESS = ("dim", "dim italic")
 
 
-class PromptEditor(TextArea, inherit_bindings=False):
+class PromptEditor(HasShell, TextArea, inherit_bindings=False):
     """A prompt, or the negative one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -168,7 +169,7 @@ class PromptEditor(TextArea, inherit_bindings=False):
         event.prevent_default()
         event.stop()
         clean = "".join(c for c in event.text.replace("\r\n", "\n").replace("\r", "\n") if c >= " " or c in "\n\t")
-        if not self.app.paste(clean):  # type: ignore[attr-defined]
+        if not self.shell.paste(clean):
             start, end = self.span
             self._put(clean, start, end, start + len(clean))
 
