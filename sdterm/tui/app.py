@@ -6,11 +6,13 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from textual import work
+from textual.actions import ActionParseResult
 from textual.binding import Binding, BindingType
+from textual.dom import DOMNode
 from textual.screen import Screen
 from textual.timer import Timer, TimerCallback
 from textual.worker import WorkerFailed
@@ -18,23 +20,32 @@ from textual.worker import WorkerFailed
 from sdterm.core.settings.settings import PREVIEWS, SETTINGS_BY_KEY, Settings
 from sdterm.tui import themes
 from sdterm.tui.actions import bindings
-from sdterm.tui.drawing import Drawing
+from sdterm.tui.fields import field_of
+from sdterm.tui.form import Form
 from sdterm.tui.keymap import KeymapError, clashes, keys_of, read_keymap, shown
 from sdterm.tui.language import LanguageError, language_folders, tr, use
+from sdterm.tui.link import Link
 from sdterm.tui.messages import Happened, HostLost, HostStarting, HostUp
+from sdterm.tui.ordered import OrderedKeys
 from sdterm.tui.picture.support import Protocol, Support, is_to_be_asked, support_among_text
+from sdterm.tui.picture.terminal import PictureApp
 from sdterm.tui.picture.widget import PictureView
+from sdterm.tui.reader import PromptReader
+from sdterm.tui.screens.generate import GenerateScreen
 from sdterm.tui.screens.room import Room
 from sdterm.tui.state import State, words
 from sdterm.tui.widgets.bars import Note, StatusLine
 
 if TYPE_CHECKING:
+    from sdterm.client import Client
     from sdterm.tui.picture.driver import TerminalNamed
+
+T = TypeVar("T")
 
 _STATUS_EVERY = 0.25  # seconds: a line that changes ten times a second costs 2 KB/s
 
 
-class Workstation(Drawing, inherit_bindings=False):
+class Workstation(OrderedKeys[None], PictureApp[None], inherit_bindings=False):
     """What `sdterm` opens."""
 
     TITLE = "sdterm"
@@ -56,14 +67,37 @@ class Workstation(Drawing, inherit_bindings=False):
     }
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
+        super().__init__()
+        self.settings = settings
+        self.state = State()
+        self.notes: list[str] = []  # said once there is somewhere to say it
         self.models: list[str] = []
+        self.link = Link(settings, self.post_message)
+        self.desk = GenerateScreen(self)
+        self.reader = PromptReader(settings, self.link, self.form.values)
         self._terminal = ""  # what it calls itself
         self._status_due = False
         if trouble := themes.choose(self, settings["theme"]):
             self.notes.append(trouble)
         self._speak(settings["language"])
         self._read_keys(settings["keymap"])
+
+    @property
+    def form(self) -> Form:
+        """What stands in the form, whatever screen is open."""
+        return self.desk.form
+
+    async def run_action(
+        self,
+        action: str | ActionParseResult,
+        default_namespace: DOMNode | None = None,
+        namespaces: Mapping[str, DOMNode] | None = None,
+    ) -> bool:
+        """As Textual's; keys that are heard anywhere do what the Generate screen can do, too."""
+        name = f"action_{action}"
+        if default_namespace in (None, self) and not hasattr(self, name) and hasattr(self.desk, name):
+            default_namespace = self.desk
+        return await super().run_action(action, default_namespace, namespaces)
 
     # --- coming and going ---------------------------------------------------------------------------------------------
 
@@ -99,12 +133,12 @@ class Workstation(Drawing, inherit_bindings=False):
         self._end()
 
     def _end(self) -> None:
-        self.keep_draft()
+        self.desk.keep_draft()
         self.link.close()
         self.exit()
 
     def on_unmount(self) -> None:
-        self.keep_draft()
+        self.desk.keep_draft()
         self.link.close()
 
     async def action_quit(self) -> None:
@@ -140,10 +174,32 @@ class Workstation(Drawing, inherit_bindings=False):
         if isinstance(error, WorkerFailed):
             self.say("! " + said)
         else:
-            self.keep_draft()
+            self.desk.keep_draft()
             self.panic(said)
 
     # --- the host -----------------------------------------------------------------------------------------------------
+
+    def say(self, text: str) -> None:
+        """Tell something in one line, on whatever screen is open."""
+        for screen in reversed(self.screen_stack):
+            if isinstance(screen, Room) and screen.is_mounted:
+                screen.say(text)
+                return
+
+    async def ask(self, question: Callable[[Client], T]) -> T | None:
+        """What the host answers; None once the user was told why it does not."""
+        try:
+            return await self.link.call(question)
+        except Exception as error:
+            from sdterm.client import HostError, RefusedError
+
+            if not isinstance(error, HostError | RefusedError):
+                raise
+            if isinstance(error, RefusedError) and (field := error.problem.field):
+                self.desk.focus_field(field_of(field.removeprefix("request.")))
+            if said := str(error):
+                self.say(said)
+            return None
 
     def on_host_starting(self, message: HostStarting) -> None:
         self._become(State(host="starting"))
@@ -190,7 +246,7 @@ class Workstation(Drawing, inherit_bindings=False):
             room.happened(entry)
         if isinstance(entry.event, progress.CHANGES_QUEUE):
             self._count()
-        self.react(entry)
+        self.desk.drawing.react(entry)
 
     @work(group="count", exclusive=True)
     async def _count(self) -> None:
@@ -219,9 +275,9 @@ class Workstation(Drawing, inherit_bindings=False):
 
     def status(self) -> list[str]:
         """The parts of the status line."""
-        values = self.values()
+        values = self.form.values()
         seed = tr("seed random") if str(values["seed"]) == "-1" else tr("seed LOCK")
-        if self.forever:
+        if self.desk.drawing.forever:
             seed += " " + tr("forever")
         model = values.get("model") or (self.models[0] if self.models else "")
         return words(self.state, str(model), seed)
@@ -271,17 +327,16 @@ class Workstation(Drawing, inherit_bindings=False):
 
         self.push_screen(Palette())
 
-    def action_show_preview(self) -> None:
-        self.desk.toggle_class("-picture-only")
-        self.action_go_generate()
-
     def action_preview_mode(self) -> None:
         def picked(number: int | None) -> None:
             if number is not None:
                 self.settings = self.settings.with_value("preview", PREVIEWS[number], "this session")
                 self._show_pictures_so()
 
-        self.choose(tr("How pictures are shown"), PREVIEWS, picked, PREVIEWS.index(self.settings["preview"]))
+        from sdterm.tui.screens.pick import Pick
+
+        at = PREVIEWS.index(self.settings["preview"])
+        self.push_screen(Pick(tr("How pictures are shown"), PREVIEWS, chosen=at), picked)
 
     def on_terminal_named(self, event: TerminalNamed) -> None:
         self._terminal = event.name
@@ -303,6 +358,49 @@ class Workstation(Drawing, inherit_bindings=False):
     def _open_rooms(self) -> list[Room]:
         screens = [self.desk, *self._installed_screens.values()]
         return [room for room in screens if isinstance(room, Room) and room.is_mounted]
+
+    # --- what other screens want of the form --------------------------------------------------------------------------
+
+    def paste(self, text: str) -> bool:
+        """Whether a pasted text was an infotext or a picture's path, and not for the editor."""
+        return self.desk.paste(text)
+
+    def fill(self, infotext: str, what: str) -> None:
+        """Put what an infotext says into the form: all, seed, prompt or parameters."""
+        self.desk.run_worker(self.desk.filling.fill(infotext, what))
+
+    def take_request(self, fields: Mapping[str, Any]) -> None:
+        """Put a job's request into the form."""
+        self.desk.filling.take(fields)
+
+    def draw_again(self, infotext: str) -> None:
+        """Draw this picture again."""
+        self.desk.drawing.draw_again(infotext)
+
+    def draw_variations(self, infotext: str) -> None:
+        """Draw pictures that are like this one."""
+        self.desk.drawing.draw_variations(infotext)
+
+    def offer_remedies(self, job: int | None, said: str, found: list[tuple[str, Mapping[str, Any]]]) -> None:
+        """Tell what happened to a job, and let a key draw it again another way."""
+        self.desk.drawing.offer_remedies(job, said, found)
+
+    # --- the clipboard ------------------------------------------------------------------------------------------------
+
+    def copy(self, text: str, what: str) -> None:
+        """Give the terminal's clipboard a text (OSC 52)."""
+        self.copy_to_clipboard(text)
+        self.say(tr("Copied the {what}. (In tmux: set -s set-clipboard on.)", what=what))
+
+    def action_copy_selection(self) -> None:
+        from textual.widgets import Input, TextArea
+
+        focused = self.focused
+        selected = focused.selected_text if isinstance(focused, TextArea | Input) else ""
+        if selected:
+            self.copy(selected, tr("selection"))
+        else:
+            self.say(tr("{key} leaves sdterm; what is drawn goes on.", key=self.key("quit")))
 
     # --- settings -----------------------------------------------------------------------------------------------------
 

@@ -56,11 +56,12 @@ class Commands(Provider):
     def _commands(self) -> Iterator[tuple[str, IgnoreReturnCallbackType]]:
         app, shell = self.app, cast(Shell, self.app)
         focused = self.focused
-        nodes = focused.ancestors_with_self if focused else [self.screen]
+        form = app.screen_stack[0]  # what it can do is offered everywhere
+        nodes = [*(focused.ancestors_with_self if focused else ()), self.screen, app, form]
         for action in ACTIONS:
             if not action.palette or (action.id in _WHILE_DRAWING and not shell.state.runs):
                 continue
-            node = next((n for n in [*nodes, self.screen, app] if hasattr(n, f"action_{action.id}")), None)
+            node = next((node for node in nodes if hasattr(node, f"action_{action.id}")), None)
             if node is None:
                 continue
             words = f"{tr(action.title)}  ({shown(shell.keys[action.id].split(',')[0])})"

@@ -12,11 +12,15 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Label
 
-from sdterm.tui.draft import Draft
-from sdterm.tui.fields import ROWS
+from sdterm.tui import draft as drafts
+from sdterm.tui.drawing import Drawing
+from sdterm.tui.fields import ROWS, Field, quick_field
+from sdterm.tui.filling import Filling
+from sdterm.tui.form import Form
 from sdterm.tui.language import tr
 from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.screens.room import Room
+from sdterm.tui.shell import Shell
 from sdterm.tui.widgets.parameter import Parameter
 from sdterm.tui.widgets.prompt import PromptEditor
 from sdterm.tui.widgets.recent import Recent
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
 
 _READ_AFTER = 0.25  # seconds without a key after which a prompt is read: its tokens and traps
 _RECENT = 24
+_KEEP_AFTER = 0.5  # seconds after which a changed draft is on the disk
 
 
 class GenerateScreen(Room):
@@ -35,8 +40,12 @@ class GenerateScreen(Room):
     room = "go_generate"
     AUTO_FOCUS = "#prompt"
 
-    def __init__(self) -> None:
+    def __init__(self, shell: Shell) -> None:
         super().__init__()
+        self.form = Form(drafts.load(shell.settings.root), lambda: shell.settings, self._changed)
+        self.filling = Filling(shell, self)
+        self.drawing = Drawing(shell, self, self.filling)
+        self._keep: Timer | None = None
         self._reading: dict[str, Timer] = {}
         self._preview: tuple[PictureView, LivePreview] | None = None
         self._previewed: int | None = None  # the job whose previews the picture pane shows
@@ -44,9 +53,9 @@ class GenerateScreen(Room):
         self._told = ""  # of a trap, in the line for that
 
     def body(self) -> Iterable[Widget]:
-        draft, values = self.shell.draft, self.shell.values()
+        draft, values = self.form.draft, self.form.values()
         with Horizontal(id="quick"):
-            for field in self.shell.quick_fields():
+            for field in self._quick_fields():
                 yield Label(tr(field.label))
                 yield Parameter(field, field.read(values))
         with Horizontal(id="desk"):
@@ -63,13 +72,38 @@ class GenerateScreen(Room):
                 yield Recent()
             yield PictureView(id="picture", mode=self.shell.picture_mode())
 
+    def _quick_fields(self) -> list[Field]:
+        """The parameters pinned above the form, by `quicksettings_list`."""
+        from sdterm.core.settings.quick import quick
+
+        found, missing = quick(self.shell.settings["quicksettings_list"])
+        self.shell.notes += missing
+        return [quick_field(name) for name in found]
+
     # --- the form ----------------------------------------------------------------------------------------------------
 
-    def show(self, draft: Draft) -> None:
-        """Put a draft that came from elsewhere into the form."""
+    def _changed(self, from_elsewhere: bool) -> None:
+        if from_elsewhere:
+            self._show()
+        if self._keep is None:
+            self._keep = self.app.set_timer(_KEEP_AFTER, self.keep_draft)
+
+    def keep_draft(self) -> None:
+        """Write the draft to disk, if it was changed."""
+        if self._keep is not None:
+            self._keep.stop()
+            self._keep = None
+            try:
+                drafts.save(self.shell.settings.root, self.form.draft)
+            except OSError as error:
+                self.shell.say(tr("The draft cannot be kept on disk: {error}.", error=error.strerror or error))
+
+    def _show(self) -> None:
+        """Put a draft that came from elsewhere into the fields."""
+        draft = self.form.draft
         self.query_one("#prompt", PromptEditor).show(draft.prompt)
         self.query_one("#negative", PromptEditor).show(draft.negative_prompt)
-        values = self.shell.values()
+        values = self.form.values()
         for parameter in self.query(Parameter):
             parameter.show(parameter.field.read(values))
 
@@ -93,7 +127,7 @@ class GenerateScreen(Room):
 
     def _take_prompt(self, editor: PromptEditor) -> None:
         name = "negative_prompt" if editor.negative else "prompt"
-        self.shell.change(self.shell.draft.but(**{name: editor.text}), name)
+        self.form.change(self.form.draft.but(**{name: editor.text}), name)
 
     @on(Parameter.Edited)
     def _parameter_edited(self, event: Parameter.Edited) -> None:
@@ -101,15 +135,15 @@ class GenerateScreen(Room):
 
     def _take_parameter(self, parameter: Parameter) -> None:
         field = parameter.field
-        self.shell.change(self.shell.draft.but(**field.write(parameter.value)), field.id)
+        self.form.change(self.form.draft.but(**field.write(parameter.value)), field.id)
 
     @on(Parameter.PickWanted)
     def _pick(self, event: Parameter.PickWanted) -> None:
         field = event.parameter.field
         if field.offers:
-            self.shell.pick_for(field)
+            self.run_worker(self.filling.pick(field))
         else:
-            self.shell.action_generate()
+            self.drawing.generate()
 
     def focus_field(self, name: str) -> None:
         """Go to the form's field of that id, where it is."""
@@ -209,7 +243,7 @@ class GenerateScreen(Room):
                 self._end_preview()
 
     def _show_preview(self, job: int | None, step: int, data: bytes) -> None:
-        run = self.shell.run_of(job)
+        run = self.shell.state.run_of(job)
         if run is None:  # the host sends a preview behind all events of its time: the job has ended meanwhile
             return
 
@@ -222,7 +256,7 @@ class GenerateScreen(Room):
 
     def _end_preview(self) -> None:
         """Once a job is not drawn any more: its newest picture instead of what is left of its preview."""
-        if self._previewed is not None and self.shell.run_of(self._previewed) is None:
+        if self._previewed is not None and self.shell.state.run_of(self._previewed) is None:
             self._ended, self._previewed = self._previewed, None
             self.refresh_recent()
 
@@ -235,3 +269,78 @@ class GenerateScreen(Room):
             if self._preview is None or self._preview[0] is not view:
                 self._preview = view, LivePreview(view, Budget(may_grow="TMUX" not in os.environ))
             yield self._preview[1]
+
+    # --- keys --------------------------------------------------------------------------------------------------------
+
+    def action_generate(self) -> None:
+        self.drawing.generate()
+
+    def action_stop(self) -> None:
+        self.drawing.stop()
+
+    def action_stop_after(self) -> None:
+        self.drawing.stop_after()
+
+    def action_forever(self) -> None:
+        self.drawing.toggle_forever()
+
+    def action_lock_seed(self) -> None:
+        self.drawing.lock_seed()
+
+    def action_reroll(self) -> None:
+        self.drawing.reroll()
+
+    def action_walk_up(self) -> None:
+        self.drawing.walk(1)
+
+    def action_walk_down(self) -> None:
+        self.drawing.walk(-1)
+
+    def action_variations(self) -> None:
+        self.drawing.vary_last()
+
+    def action_repeat_last(self) -> None:
+        self.drawing.repeat_last()
+
+    def action_history(self) -> None:
+        self.run_worker(self.filling.pick_prompt())
+
+    def action_older_prompt(self) -> None:
+        self.run_worker(self.filling.turn(1), group="turn")
+
+    def action_newer_prompt(self) -> None:
+        self.run_worker(self.filling.turn(-1), group="turn")
+
+    def action_edit_outside(self) -> None:
+        self.run_worker(self.filling.edit_outside())
+
+    def action_undo(self) -> None:
+        if not self.form.back():
+            self.shell.say(tr("Nothing to take back."))
+
+    def action_redo(self) -> None:
+        if not self.form.forth():
+            self.shell.say(tr("Nothing was taken back."))
+
+    def action_paste(self) -> None:
+        from sdterm.tui.screens.pick import Type
+
+        def typed(text: str | None) -> None:
+            if text and not self.paste(text):
+                self.shell.say(tr("That is no infotext, and no picture that has one."))
+
+        self.app.push_screen(Type(tr("A picture's path, or an infotext")), typed)
+
+    def paste(self, text: str) -> bool:
+        """Whether a pasted text was an infotext or a picture's path, and not for the editor."""
+        from sdterm.tui.pasted import infotext_in
+
+        infotext = infotext_in(text)
+        if infotext is None:
+            return False
+        self.run_worker(self.filling.offer(infotext))
+        return True
+
+    def action_show_preview(self) -> None:
+        self.toggle_class("-picture-only")
+        self.shell.go("generate")

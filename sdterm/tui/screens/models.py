@@ -39,7 +39,7 @@ class ModelsScreen(TableRoom["Model"]):
 
     def row(self, item: Model) -> tuple[str, ...]:
         size = f"{item.size / 1e9:.2f} GB" if item.size >= 1e8 else f"{item.size / 1e6:.0f} MB"
-        wanted = self.shell.values().get("model") or self.rows[0].name
+        wanted = self.shell.form.values().get("model") or self.rows[0].name
         state = tr("loaded") if item.loaded else "" if item.usable else tr("! cannot be used")
         mark = ">" if item.name == wanted else " "
         family = f"{item.family or ''} {item.native_size or ''}".strip()
@@ -78,7 +78,7 @@ class ModelsScreen(TableRoom["Model"]):
         if model and not model.usable:
             self.say(model.note or tr("This checkpoint cannot be used."))
         elif model:
-            self.shell.change(self.shell.draft.but(model=model.name))
+            self.shell.form.change(self.shell.form.draft.but(model=model.name))
             self.say(tr("{model} is what is drawn with from now on.", model=model.name))
             self._load_now(model.name)
 

@@ -43,7 +43,7 @@ class ParametersScreen(HasShell, ModalScreen[None]):
         from sdterm.request import GenerationRequest
 
         self._names = [name for name in GenerationRequest.model_fields if name not in _ELSEWHERE]
-        values, given = self.shell.values(), self.shell.draft.fields
+        values, given = self.shell.form.values(), self.shell.form.draft.fields
         options = self.query_one(OptionList)
         at = options.highlighted or 0
         options.clear_options()
@@ -65,7 +65,7 @@ class ParametersScreen(HasShell, ModalScreen[None]):
             if text is not None:
                 self._set(name, text)
 
-        self.app.push_screen(Type(name, _shown(self.shell.values().get(name)), hint=_describe(name)), typed)
+        self.app.push_screen(Type(name, _shown(self.shell.form.values().get(name)), hint=_describe(name)), typed)
 
     def _set(self, name: str, text: str) -> None:
         from sdterm.request import RequestError, make_request
@@ -76,13 +76,13 @@ class ParametersScreen(HasShell, ModalScreen[None]):
         except RequestError as error:
             self.app.notify(printable(str(error)), severity="error", markup=False)
         else:
-            self.shell.change(self.shell.draft.but(**{name: value}))
+            self.shell.form.change(self.shell.form.draft.but(**{name: value}))
         self._show()
 
     def action_reset(self) -> None:
         highlighted = self.query_one(OptionList).highlighted
         if highlighted is not None:
-            self.shell.change(self.shell.draft.but(**{self._names[highlighted]: None}))
+            self.shell.form.change(self.shell.form.draft.but(**{self._names[highlighted]: None}))
             self._show()
 
     def action_move(self, by: int) -> None:

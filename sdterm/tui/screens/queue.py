@@ -68,7 +68,7 @@ class QueueScreen(TableRoom["JobView"]):
             self.say(tr("The queue is empty: {key} goes to the prompt.", key=self.shell.key("go_generate")))
 
     def row(self, item: JobView) -> tuple[str, ...]:
-        run = self.shell.run_of(item.id)
+        run = self.shell.state.run_of(item.id)
         steps = f"{run.step}/{run.steps}" if run and run.steps else ""
         left = clock(run.left) if run and run.left is not None else ""
         prompt = printable(item.prompt.replace("\n", " "), 200)

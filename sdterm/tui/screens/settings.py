@@ -87,6 +87,8 @@ class SettingsScreen(TableRoom[Setting]):
             self.say(reason)
             return
         now = self.shell.settings[setting.key]
+        from sdterm.tui.screens.pick import Pick, Type
+
         choices = self._choices(setting)
         if choices:
 
@@ -95,9 +97,8 @@ class SettingsScreen(TableRoom[Setting]):
                     self._write(setting, choices[number])
 
             at = choices.index(shown(now)) if shown(now) in choices else 0
-            self.shell.choose(setting.key, choices, picked, at)
+            self.app.push_screen(Pick(setting.key, choices, chosen=at), picked)
             return
-        from sdterm.tui.screens.pick import Type
 
         def typed(text: str | None) -> None:
             if text is not None:
