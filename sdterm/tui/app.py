@@ -7,9 +7,9 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual import work
+from textual import on, work
 from textual.actions import ActionParseResult
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
@@ -18,29 +18,26 @@ from textual.timer import Timer, TimerCallback
 from textual.worker import WorkerFailed
 
 from sdterm.core.settings.settings import PREVIEWS, SETTINGS_BY_KEY, Settings
-from sdterm.tui import themes
+from sdterm.tui import calls, themes
 from sdterm.tui.actions import bindings
-from sdterm.tui.fields import field_of
+from sdterm.tui.answering import Answering
+from sdterm.tui.calls import HostCall
 from sdterm.tui.form import Form
 from sdterm.tui.keymap import KeymapError, clashes, keys_of, read_keymap, shown
 from sdterm.tui.language import LanguageError, language_folders, tr, use
 from sdterm.tui.link import Link
-from sdterm.tui.messages import Happened, HostLost, HostStarting, HostUp
+from sdterm.tui.messages import DrawAgain, Fill, FillRequest, Happened, HostLost, HostStarting, HostUp, OfferRemedies
 from sdterm.tui.ordered import OrderedKeys
 from sdterm.tui.picture.support import Protocol, Support, is_to_be_asked, support_among_text
 from sdterm.tui.picture.terminal import PictureApp
 from sdterm.tui.picture.widget import PictureView
-from sdterm.tui.reader import PromptReader
 from sdterm.tui.screens.generate import GenerateScreen
 from sdterm.tui.screens.room import Room
 from sdterm.tui.state import State, words
 from sdterm.tui.widgets.bars import Note, StatusLine
 
 if TYPE_CHECKING:
-    from sdterm.client import Client
     from sdterm.tui.picture.driver import TerminalNamed
-
-T = TypeVar("T")
 
 _STATUS_EVERY = 0.25  # seconds: a line that changes ten times a second costs 2 KB/s
 
@@ -72,9 +69,9 @@ class Workstation(OrderedKeys[None], PictureApp[None], inherit_bindings=False):
         self.state = State()
         self.notes: list[str] = []  # said once there is somewhere to say it
         self.models: list[str] = []
-        self.link = Link(settings, self.post_message)
         self.desk = GenerateScreen(self)
-        self.reader = PromptReader(settings, self.link, self.form.values)
+        self.link = Link(settings, self.post_message)
+        self.host = Answering(self.link, self.say, self.desk.focus_field)
         self._terminal = ""  # what it calls itself
         self._status_due = False
         if trouble := themes.choose(self, settings["theme"]):
@@ -159,7 +156,7 @@ class Workstation(OrderedKeys[None], PictureApp[None], inherit_bindings=False):
 
     async def _stop_and_leave(self, jobs: list[int]) -> None:
         for job in jobs:
-            await self.ask(lambda host, job=job: host.cancel(job))  # type: ignore[misc]
+            await self.host.ask(calls.cancel(job))
         self._leave()
 
     def _handle_exception(self, error: Exception) -> None:
@@ -186,20 +183,10 @@ class Workstation(OrderedKeys[None], PictureApp[None], inherit_bindings=False):
                 screen.say(text)
                 return
 
-    async def ask(self, question: Callable[[Client], T]) -> T | None:
-        """What the host answers; None once the user was told why it does not."""
-        try:
-            return await self.link.call(question)
-        except Exception as error:
-            from sdterm.client import HostError, RefusedError
-
-            if not isinstance(error, HostError | RefusedError):
-                raise
-            if isinstance(error, RefusedError) and (field := error.problem.field):
-                self.desk.focus_field(field_of(field.removeprefix("request.")))
-            if said := str(error):
-                self.say(said)
-            return None
+    @on(HostCall)
+    def _carry_out(self, call: HostCall[Any]) -> None:
+        worker = self.run_worker(self.host.answer(call))
+        call.answer.add_done_callback(lambda answer: worker.cancel() if answer.cancelled() else None)
 
     def on_host_starting(self, message: HostStarting) -> None:
         self._become(State(host="starting"))
@@ -208,13 +195,17 @@ class Workstation(OrderedKeys[None], PictureApp[None], inherit_bindings=False):
         from sdterm.tui.progress import joined
 
         health = message.health
-        page = await self.ask(lambda host: host.jobs(["running"]))
+        page = await self.host.ask(calls.jobs("running"))
         self._become(joined(State(host="up").counted(health.queue), page.jobs if page else (), time.time()))
         for notice in health.notices:
             self.say(notice)
         for room in self._open_rooms():
             room.up()
-        if (models := await self.ask(lambda host: host.models())) is not None:
+        self._read_models()
+
+    @work(group="models", exclusive=True)
+    async def _read_models(self) -> None:
+        if (models := await self.host.ask(calls.models())) is not None:
             self.models = [model.name for model in models]
             self.desk.show_placeholders(self.models[0] if self.models else "")
             self._greet([model.embedded for model in models])
@@ -253,8 +244,8 @@ class Workstation(OrderedKeys[None], PictureApp[None], inherit_bindings=False):
         from sdterm.tui.progress import joined
 
         # exclusive: an event that says more of the queue makes this look void, so that no job comes back that has ended
-        queue = await self.ask(lambda host: host.queue())
-        page = await self.ask(lambda host: host.jobs(["running"]))
+        queue = await self.host.ask(calls.queue())
+        page = await self.host.ask(calls.jobs("running"))
         if queue is not None and page is not None:
             self._become(joined(self.state, page.jobs, time.time()).counted(queue))
 
@@ -361,29 +352,17 @@ class Workstation(OrderedKeys[None], PictureApp[None], inherit_bindings=False):
 
     # --- what other screens want of the form --------------------------------------------------------------------------
 
-    def paste(self, text: str) -> bool:
-        """Whether a pasted text was an infotext or a picture's path, and not for the editor."""
-        return self.desk.paste(text)
+    def on_fill(self, message: Fill) -> None:
+        self.desk.run_worker(self.desk.filling.fill(message.infotext, message.part))
 
-    def fill(self, infotext: str, what: str) -> None:
-        """Put what an infotext says into the form: all, seed, prompt or parameters."""
-        self.desk.run_worker(self.desk.filling.fill(infotext, what))
+    def on_fill_request(self, message: FillRequest) -> None:
+        self.desk.filling.take(message.fields)
 
-    def take_request(self, fields: Mapping[str, Any]) -> None:
-        """Put a job's request into the form."""
-        self.desk.filling.take(fields)
+    def on_draw_again(self, message: DrawAgain) -> None:
+        self.desk.drawing.draw_again(message.infotext, vary=message.vary)
 
-    def draw_again(self, infotext: str) -> None:
-        """Draw this picture again."""
-        self.desk.drawing.draw_again(infotext)
-
-    def draw_variations(self, infotext: str) -> None:
-        """Draw pictures that are like this one."""
-        self.desk.drawing.draw_variations(infotext)
-
-    def offer_remedies(self, job: int | None, said: str, found: list[tuple[str, Mapping[str, Any]]]) -> None:
-        """Tell what happened to a job, and let a key draw it again another way."""
-        self.desk.drawing.offer_remedies(job, said, found)
+    def on_offer_remedies(self, message: OfferRemedies) -> None:
+        self.desk.drawing.offer_remedies(message.job, message.said, message.found)
 
     # --- the clipboard ------------------------------------------------------------------------------------------------
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from sdterm.tui import calls
 from sdterm.tui.fields import field_of
 from sdterm.tui.filling import Filling
 from sdterm.tui.language import tr
@@ -66,7 +67,7 @@ class Drawing:
         submission = Submission(request=request, saving=saving_of(self._shell.settings))
         if self._shell.state.host != "up":
             self._shell.say(tr("Queued as soon as the engine is there."))
-        job = await self._shell.ask(lambda host: host.submit(submission))
+        job = await self._desk.ask(calls.submit(submission))
         if job is None:
             return False
         self._jobs.append(job.id)
@@ -96,13 +97,13 @@ class Drawing:
 
     async def _repeat_last(self) -> None:
         if not self._jobs:
-            page = await self._shell.ask(lambda host: host.jobs(limit=1))
+            page = await self._desk.ask(calls.jobs(limit=1))
             self._jobs = [job.id for job in page.jobs] if page else []
         if not self._jobs:
             self._shell.say(tr("Nothing was drawn yet."))
             return
         last = self._jobs[-1]
-        if (details := await self._shell.ask(lambda host: host.job(last))) is not None:
+        if (details := await self._desk.ask(calls.job(last))) is not None:
             await self.submit(details.request.model_dump(mode="json"))
 
     def vary_last(self) -> None:
@@ -110,20 +111,16 @@ class Drawing:
         self._desk.run_worker(self._vary_last())
 
     async def _vary_last(self) -> None:
-        page = await self._shell.ask(lambda host: host.pictures(limit=20))
+        page = await self._desk.ask(calls.pictures(limit=20))
         picture = next((p for p in page.pictures if p.number >= 0), None) if page else None
         if picture:
-            self.draw_variations(picture.infotext)
+            self.draw_again(picture.infotext, vary=True)
         else:
             self._shell.say(tr("Nothing was drawn yet."))
 
-    def draw_variations(self, infotext: str) -> None:
-        """Draw pictures that are like this one."""
-        self._desk.run_worker(self._draw(infotext, vary=True))
-
-    def draw_again(self, infotext: str) -> None:
-        """Draw this picture again."""
-        self._desk.run_worker(self._draw(infotext, vary=False))
+    def draw_again(self, infotext: str, *, vary: bool = False) -> None:
+        """Draw this picture again, or pictures that are like it."""
+        self._desk.run_worker(self._draw(infotext, vary=vary))
 
     async def _draw(self, infotext: str, *, vary: bool) -> None:
         fields = await self._filling.recalled(infotext)
@@ -195,7 +192,7 @@ class Drawing:
                 self._last_seed = seed
                 if self._stop_after and job is not None:
                     self._stop_after = self.forever = False
-                    self._desk.run_worker(self._shell.ask(lambda host: host.cancel(job)))
+                    self._desk.run_worker(self._desk.ask(calls.cancel(job)))
             case Done(images=images, seconds=seconds):
                 self._shell.say(
                     tr(
@@ -218,9 +215,9 @@ class Drawing:
                 self._shell.say(
                     tr("The engine died and comes back; #{job} goes on. ({message})", job=job, message=message)
                 )
-            case Resumed(calls=calls):
+            case Resumed(calls=taken):
                 self._shell.say(
-                    tr("#{job} goes on: {calls} calls of the network came from the tape.", job=job, calls=calls)
+                    tr("#{job} goes on: {calls} calls of the network came from the tape.", job=job, calls=taken)
                 )
             case Warning(message=text):
                 self._shell.say("! " + text)
@@ -249,7 +246,7 @@ class Drawing:
             self._shell.say(tr("{key} again stops #{job}.", key=self._shell.key("stop"), job=job))
             return
         self.forever, self._escaped = False, float("-inf")
-        self._desk.run_worker(self._shell.ask(lambda host: host.cancel(job)))
+        self._desk.run_worker(self._desk.ask(calls.cancel(job)))
 
     def stop_after(self) -> None:
         """Stop once the picture is finished that is drawn now."""
@@ -268,7 +265,7 @@ class Drawing:
         if job in self._jobs and event.event == "failed":
             self.offer_remedies(job, said, remedies(event.code))
 
-    def offer_remedies(self, job: int | None, said: str, found: list[tuple[str, Mapping[str, Any]]]) -> None:
+    def offer_remedies(self, job: int | None, said: str, found: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
         """Tell what happened to a job, and let a key draw it again another way."""
         from sdterm.tui.screens.pick import Ask
 
@@ -285,12 +282,12 @@ class Drawing:
         self._desk.app.push_screen(Ask(tr("#{job} stopped", job=job), [said], answers), answered)
 
     async def _draw_otherwise(self, job: int, changes: Mapping[str, Any]) -> None:
-        details = await self._shell.ask(lambda host: host.job(job))
+        details = await self._desk.ask(calls.job(job))
         if details is not None:
             from sdterm.tui.remedies import applied
 
             otherwise = applied(changes, details)
             if isinstance(otherwise, dict):
                 await self.submit(otherwise)
-            elif await self._shell.ask(lambda host: host.retry(job, otherwise)) is not None:
+            elif await self._desk.ask(calls.retry(job, otherwise)) is not None:
                 self._shell.say(tr("#{job} is queued.", job=job))

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sdterm.core.text import printable
+from sdterm.tui import calls
 from sdterm.tui.fields import Field
 from sdterm.tui.form import request_defaults
 from sdterm.tui.language import tr
+from sdterm.tui.messages import Part
 from sdterm.tui.shell import Desk, Shell
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ class Filling:
 
     async def _named(self) -> PluginSet | None:
         """What plugins offer, by name."""
-        if self._names is None and (catalogue := await self._shell.ask(lambda host: host.catalogue())) is not None:
+        if self._names is None and (catalogue := await self._desk.ask(calls.catalogue())) is not None:
             self._names = catalogue.names()
         return self._names
 
@@ -56,8 +58,8 @@ class Filling:
             self._shell.say("! " + warning)
         return dict(found.fields)
 
-    async def fill(self, infotext: str, what: str) -> None:
-        """Put what an infotext says into the form: all, seed, prompt or parameters."""
+    async def fill(self, infotext: str, part: Part) -> None:
+        """Put what an infotext says into the form, or a part of it."""
         fields = await self.recalled(infotext)
         if fields is None:
             return
@@ -67,7 +69,7 @@ class Filling:
             "seed": {"seed", "variation_seed", "variation_strength"} & fields.keys(),
             "prompt": texts & fields.keys(),
             "parameters": fields.keys() - texts - {"seed"},
-        }[what]
+        }[part]
         self.take({name: fields[name] for name in wanted})
         self._shell.say(
             tr(
@@ -123,18 +125,18 @@ class Filling:
         self._desk.app.push_screen(Pick(tr(field.label), lines, chosen=at), picked)
 
     async def _offers(self, kind: str) -> Sequence[tuple[str, str]]:
-        ask = self._shell.ask
+        ask = self._desk.ask
         match kind:
             case "model":
-                models = await ask(lambda host: host.models())
+                models = await ask(calls.models())
                 return [(model.name, f"{model.size / 1e9:.2f} GB") for model in models or []]
             case "sampler" | "scheduler":
-                catalogue = await ask(lambda host: host.catalogue())
+                catalogue = await ask(calls.catalogue())
                 offers = catalogue.of(kind.capitalize()) if catalogue else ()
                 first = [("Automatic", tr("the sampler's own"))] if kind == "scheduler" else []
                 return first + [(offer.label, offer.note) for offer in offers]
             case "style":
-                styles = await ask(lambda host: host.styles())
+                styles = await ask(calls.styles())
                 if styles == []:
                     path = self._shell.settings.root / "styles.csv"
                     self._shell.say(tr("There are no styles: {path} would have them.", path=path))

@@ -16,7 +16,7 @@ from sdterm.core.text import printable
 from sdterm.events import Preview
 from sdterm.tui.app import Workstation
 from sdterm.tui.drawing import VARIATIONS
-from sdterm.tui.messages import Happened
+from sdterm.tui.messages import Happened, InfotextPasted
 from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.screens.pick import Ask, Pick
 from sdterm.tui.widgets.bars import Note, StatusLine
@@ -227,13 +227,13 @@ def test_a_pasted_infotext_shows_what_it_would_change_and_then_does(host: Runnin
 
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         app.form.change(app.form.draft.but(prompt="lake", steps=None))
-        assert app.paste(infotext)
+        app.desk.post_message(InfotextPasted(infotext))
         await until(pilot, lambda: isinstance(app.screen, Ask) and "castle" in screen_text(app))
         assert "cfg_scale: 7 → 4.5" in screen_text(app)
         assert "ngms" not in screen_text(app), "what stays as it is, is not told"
         await pilot.press("escape")
         assert app.form.draft.prompt == "lake"
-        app.paste(infotext)
+        app.desk.post_message(InfotextPasted(infotext))
         await until(pilot, lambda: isinstance(app.screen, Ask))
         await pilot.press("enter")
         await until(pilot, lambda: app.form.draft.prompt == "castle, (night:1.3)")

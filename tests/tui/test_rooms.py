@@ -17,6 +17,7 @@ from textual.widgets import DataTable, Input, OptionList, Static
 from sdterm.api import JobView
 from sdterm.tui.actions import ACTIONS
 from sdterm.tui.app import Workstation
+from sdterm.tui.messages import OfferRemedies
 from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.remedies import remedies
 from sdterm.tui.screens.gallery import PictureTable
@@ -168,7 +169,7 @@ def test_what_failed_offers_remedies_that_a_key_applies(drawn: Running) -> None:
     def chosen(key: str, happened: Callable[[], bool]) -> None:
         async def act(app: Workstation, pilot: Pilot[None]) -> None:
             await until(pilot, lambda: app.state.host == "up")
-            app.offer_remedies(job, "Out of memory.", remedies("out_of_memory"))
+            app.post_message(OfferRemedies(job, "Out of memory.", remedies("out_of_memory")))
             await until(pilot, lambda: isinstance(app.screen, Ask) and "one image at a time" in screen_text(app))
             await pilot.press(key)
             await until(pilot, happened)

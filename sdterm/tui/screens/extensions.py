@@ -10,6 +10,7 @@ from textual import work
 from textual.binding import BindingType
 
 from sdterm.core.text import printable
+from sdterm.tui import calls
 from sdterm.tui.actions import bindings
 from sdterm.tui.language import tr
 from sdterm.tui.screens.pick import Ask, Type
@@ -45,7 +46,7 @@ class ExtensionsScreen(TableRoom["Listed"]):
         from sdterm.core.extensions.install.listing import listed
 
         found = await self._do(lambda: listed(self.shell.settings.root))
-        standing = await self.shell.ask(lambda host: host.extensions())
+        standing = await self.ask(calls.extensions())
         if found is None or standing is None:
             return
         self._standing = {extension.slug: extension for extension in standing}

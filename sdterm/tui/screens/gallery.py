@@ -15,6 +15,7 @@ from textual.widgets import DataTable, Input, Static
 
 from sdterm.core.infotext.grammar import parse, write
 from sdterm.core.text import printable
+from sdterm.tui import calls
 from sdterm.tui.actions import bindings
 from sdterm.tui.language import tr
 from sdterm.tui.picture.widget import PictureView
@@ -98,7 +99,7 @@ class GalleryScreen(Room):
     async def _load(self) -> None:
         """From the first page on."""
         query = self._query
-        page = await self.shell.ask(lambda host: host.pictures(query, limit=_PAGE))
+        page = await self.ask(calls.pictures(query, limit=_PAGE))
         if page is None:
             return
         table = self.query_one(PictureTable)
@@ -135,7 +136,7 @@ class GalleryScreen(Room):
         self._fetching = True
         try:
             cursor, query = self._next, self._query
-            page = await self.shell.ask(lambda host: host.pictures(query, limit=_PAGE, cursor=cursor))
+            page = await self.ask(calls.pictures(query, limit=_PAGE, cursor=cursor))
             if page is not None and query == self._query:
                 self._next = page.next
                 self.query_one(PictureTable).add(page.pictures)
@@ -159,7 +160,7 @@ class GalleryScreen(Room):
         if picture.missing or not view.region.width:
             view.show(None, caption=str(picture.id))
             return
-        data = await self.shell.ask(lambda host: host.thumbnail(picture.id, 256))
+        data = await self.ask(calls.thumbnail(picture.id, 256))
         if data:
             view.show(data, caption=str(picture.id))
 

@@ -12,13 +12,16 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Label
 
+from sdterm.tui import calls
 from sdterm.tui import draft as drafts
 from sdterm.tui.drawing import Drawing
 from sdterm.tui.fields import ROWS, Field, quick_field
 from sdterm.tui.filling import Filling
 from sdterm.tui.form import Form
 from sdterm.tui.language import tr
+from sdterm.tui.messages import InfotextPasted
 from sdterm.tui.picture.widget import PictureView
+from sdterm.tui.reader import PromptReader
 from sdterm.tui.screens.room import Room
 from sdterm.tui.shell import Shell
 from sdterm.tui.widgets.parameter import Parameter
@@ -45,6 +48,7 @@ class GenerateScreen(Room):
         self.form = Form(drafts.load(shell.settings.root), lambda: shell.settings, self._changed)
         self.filling = Filling(shell, self)
         self.drawing = Drawing(shell, self, self.filling)
+        self._reader = PromptReader(shell.settings.root, self.form.values, self)
         self._keep: Timer | None = None
         self._reading: dict[str, Timer] = {}
         self._preview: tuple[PictureView, LivePreview] | None = None
@@ -169,7 +173,7 @@ class GenerateScreen(Room):
 
     async def _tell_reading(self, editor: PromptEditor) -> None:
         text = editor.text
-        read = await self.shell.reader.read(text, negative=editor.negative)
+        read = await self._reader.read(text, negative=editor.negative)
         if read is None or editor.text != text:
             return
         editor.show_traps(read.traps)
@@ -188,7 +192,7 @@ class GenerateScreen(Room):
         self.run_worker(self._offer(event), group="complete", exclusive=True)
 
     async def _offer(self, event: PromptEditor.CompletionWanted) -> None:
-        event.editor.offer(event.word, await self.shell.reader.complete(event.word, asked=event.asked))
+        event.editor.offer(event.word, await self._reader.complete(event.word, asked=event.asked))
 
     # --- pictures ----------------------------------------------------------------------------------------------------
 
@@ -204,7 +208,7 @@ class GenerateScreen(Room):
         if picture.missing:
             data, caption = None, caption + "  " + tr("(its file is gone)")
         else:
-            data = await self.shell.ask(lambda host: host.thumbnail(picture.id, 512))
+            data = await self.ask(calls.thumbnail(picture.id, 512))
         for view in self.query(PictureView):  # none while the form is made anew
             view.show(data, caption=caption)
 
@@ -214,7 +218,7 @@ class GenerateScreen(Room):
 
     @work(group="recent", exclusive=True)
     async def refresh_recent(self) -> None:
-        page = await self.shell.ask(lambda host: host.pictures(limit=_RECENT))
+        page = await self.ask(calls.pictures(limit=_RECENT))
         if page is None:
             return
         ended, self._ended = self._ended, None
@@ -323,23 +327,20 @@ class GenerateScreen(Room):
             self.shell.say(tr("Nothing was taken back."))
 
     def action_paste(self) -> None:
+        from sdterm.tui.pasted import infotext_in
         from sdterm.tui.screens.pick import Type
 
         def typed(text: str | None) -> None:
-            if text and not self.paste(text):
+            if text and (infotext := infotext_in(text)) is not None:
+                self.run_worker(self.filling.offer(infotext))
+            elif text:
                 self.shell.say(tr("That is no infotext, and no picture that has one."))
 
         self.app.push_screen(Type(tr("A picture's path, or an infotext")), typed)
 
-    def paste(self, text: str) -> bool:
-        """Whether a pasted text was an infotext or a picture's path, and not for the editor."""
-        from sdterm.tui.pasted import infotext_in
-
-        infotext = infotext_in(text)
-        if infotext is None:
-            return False
-        self.run_worker(self.filling.offer(infotext))
-        return True
+    @on(InfotextPasted)
+    def _offer_pasted(self, event: InfotextPasted) -> None:
+        self.run_worker(self.filling.offer(event.infotext))
 
     def action_show_preview(self) -> None:
         self.toggle_class("-picture-only")

@@ -9,6 +9,7 @@ from textual import work
 from textual.binding import BindingType
 
 from sdterm.core.text import printable
+from sdterm.tui import calls
 from sdterm.tui.actions import bindings
 from sdterm.tui.language import tr
 from sdterm.tui.screens.table import TableRoom
@@ -32,7 +33,7 @@ class ModelsScreen(TableRoom["Model"]):
 
     @work(group="load", exclusive=True)
     async def _load(self) -> None:
-        models = await self.shell.ask(lambda host: host.models())
+        models = await self.ask(calls.models())
         if models is not None:
             title = tr("Models  {number} checkpoint(s)", number=len(models))
             self.show(models, self.table.cursor_row, title)
@@ -84,7 +85,7 @@ class ModelsScreen(TableRoom["Model"]):
 
     @work
     async def _load_now(self, name: str) -> None:
-        await self.shell.ask(lambda host: host.load_model(name))
+        await self.ask(calls.load_model(name))
         self._load()
 
     def action_unload(self) -> None:
@@ -92,7 +93,7 @@ class ModelsScreen(TableRoom["Model"]):
 
     @work
     async def _unload(self) -> None:
-        await self.shell.ask(lambda host: host.unload_models())
+        await self.ask(calls.unload_models())
         self.say(tr("The memory is free."))
         self._load()
 
@@ -103,4 +104,4 @@ class ModelsScreen(TableRoom["Model"]):
     @work
     async def _hash(self, name: str) -> None:
         self.say(tr("Reading {model} …", model=name))
-        await self.shell.ask(lambda host: host.hash_model(name))
+        await self.ask(calls.hash_model(name))

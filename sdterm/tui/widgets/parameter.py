@@ -11,12 +11,12 @@ from textual.widgets import Input
 
 from sdterm.core.text import printable
 from sdterm.tui.fields import Field
-from sdterm.tui.shell import HasShell
+from sdterm.tui.messages import InfotextPasted
 
 _LONGEST = 2000  # characters
 
 
-class Parameter(HasShell, Input):
+class Parameter(Input):
     """A field of the form."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -72,6 +72,9 @@ class Parameter(HasShell, Input):
             self.cursor_position = len(stepped)
 
     def _on_paste(self, event: events.Paste) -> None:
-        if self.shell.paste(event.text):
+        from sdterm.tui.pasted import infotext_in
+
+        if (infotext := infotext_in(event.text)) is not None:
+            self.post_message(InfotextPasted(infotext))
             event.prevent_default()
             event.stop()

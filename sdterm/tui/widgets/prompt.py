@@ -18,6 +18,7 @@ from textual.widgets.text_area import Selection
 from sdterm.core.text import is_obeyed, printable
 from sdterm.tui.actions import bindings
 from sdterm.tui.language import tr
+from sdterm.tui.messages import InfotextPasted
 from sdterm.tui.shell import HasShell
 
 if TYPE_CHECKING:
@@ -168,10 +169,14 @@ class PromptEditor(HasShell, TextArea, inherit_bindings=False):
     async def _on_paste(self, event: events.Paste) -> None:
         event.prevent_default()
         event.stop()
+        from sdterm.tui.pasted import infotext_in
+
         clean = "".join(c for c in event.text.replace("\r\n", "\n").replace("\r", "\n") if c >= " " or c in "\n\t")
-        if not self.shell.paste(clean):
-            start, end = self.span
-            self._put(clean, start, end, start + len(clean))
+        if (infotext := infotext_in(clean)) is not None:
+            self.post_message(InfotextPasted(infotext))
+            return
+        start, end = self.span
+        self._put(clean, start, end, start + len(clean))
 
     def action_emphasis_up(self) -> None:
         self._edit("emphasise", 1)

@@ -11,6 +11,7 @@ from textual.widget import Widget
 
 from sdterm.tui.actions import bindings
 from sdterm.tui.language import tr
+from sdterm.tui.messages import DrawAgain, Fill, Part
 from sdterm.tui.shell import HasShell
 
 if TYPE_CHECKING:
@@ -38,17 +39,17 @@ class PictureActions(HasShell):
     def action_take_parameters(self) -> None:
         self._fill("parameters")
 
-    def _fill(self, what: str) -> None:
+    def _fill(self, part: Part) -> None:
         if picture := self.chosen():
-            self.shell.fill(picture.infotext, what)
+            self.post_message(Fill(picture.infotext, part))
 
     def action_repeat(self) -> None:
         if picture := self.chosen():
-            self.shell.draw_again(picture.infotext)
+            self.post_message(DrawAgain(picture.infotext))
 
     def action_vary(self) -> None:
         if picture := self.chosen():
-            self.shell.draw_variations(picture.infotext)
+            self.post_message(DrawAgain(picture.infotext, vary=True))
 
     def action_copy_parameters(self) -> None:
         if picture := self.chosen():

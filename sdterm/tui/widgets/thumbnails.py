@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from textual import work
 from textual.containers import Horizontal
 
+from sdterm.tui import calls
 from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.shell import HasShell
 
@@ -46,7 +47,7 @@ class Thumbnails(HasShell, Horizontal):
             if picture.missing:
                 view.show(None, caption=f"{picture.id} !")
                 continue
-            data = await self.shell.ask(lambda host, id=picture.id: host.thumbnail(id, 64))  # type: ignore[misc]
+            data = await self.ask(calls.thumbnail(picture.id, 64))
             view.show(data, caption=str(picture.id))
         for view in views[len(wanted) :]:
             view.display = False
