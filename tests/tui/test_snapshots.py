@@ -1,7 +1,6 @@
 """How the main screens look: in two sizes, three themes and another language."""
 
 import os
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -59,10 +58,8 @@ def host(host: Running) -> Running:
 
 
 @pytest.fixture
-def snapshots(host: Running, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Snapshots]:
-    taken = Snapshots(host.settings.root, bool(request.config.getoption("--update-snapshots")), tmp_path)
-    yield taken
-    taken.report()
+def snapshots(host: Running, request: pytest.FixtureRequest, tmp_path: Path) -> Snapshots:
+    return Snapshots(host.settings.root, bool(request.config.getoption("--update-snapshots")), tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +117,7 @@ def test_an_empty_house(host: Running, snapshots: Snapshots) -> None:
         await snapshots.take(pilot, "queue-empty")
 
     drive(host, act, preview="half")
+    snapshots.report()
 
 
 def test_eighty_columns(filled: Running, snapshots: Snapshots) -> None:
@@ -148,6 +146,7 @@ def test_eighty_columns(filled: Running, snapshots: Snapshots) -> None:
         await snapshots.take(pilot, "queue")
 
     drive(filled, act, preview="half")
+    snapshots.report()
 
 
 def test_a_large_light_terminal(filled: Running, snapshots: Snapshots) -> None:
@@ -173,6 +172,7 @@ def test_a_large_light_terminal(filled: Running, snapshots: Snapshots) -> None:
         await snapshots.take(pilot, "light-parameters")
 
     drive(filled, act, (120, 36), preview="half", theme="sdterm-light")
+    snapshots.report()
 
 
 def test_no_colours(filled: Running, snapshots: Snapshots, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,6 +194,7 @@ def test_no_colours(filled: Running, snapshots: Snapshots, monkeypatch: pytest.M
         await snapshots.take(pilot, "mono-help")
 
     drive(filled, act, preview="half")
+    snapshots.report()
 
 
 def test_chinese(filled: Running, snapshots: Snapshots) -> None:
@@ -206,3 +207,4 @@ def test_chinese(filled: Running, snapshots: Snapshots) -> None:
         await snapshots.take(pilot, "chinese-settings")
 
     drive(filled, act, (120, 36), preview="half", language="zh_CN")
+    snapshots.report()
