@@ -21,6 +21,7 @@ settings.load_profile("sdterm")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all", action="store_true", help="also run what is heavy: full installs, long drawings")
+    parser.addoption("--update-snapshots", action="store_true", help="keep the screens as they look now")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -6,19 +6,23 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual import work
+from textual import on, work
+from textual.actions import ActionParseResult
 from textual.binding import Binding, BindingType
+from textual.dom import DOMNode
 from textual.screen import Screen
 from textual.timer import Timer, TimerCallback
 from textual.worker import WorkerFailed
 
 from sdterm.core.settings.settings import PREVIEWS, SETTINGS_BY_KEY, Settings
-from sdterm.tui import themes
+from sdterm.tui import calls, themes
 from sdterm.tui.actions import bindings
-from sdterm.tui.drawing import Drawing
+from sdterm.tui.answering import Answering
+from sdterm.tui.calls import HostCall
+from sdterm.tui.form import Form
 from sdterm.tui.keymap import KeymapError, clashes, keys_of, read_keymap, shown
 from sdterm.tui.language import (
     LanguageError,
@@ -31,9 +35,13 @@ from sdterm.tui.language import (
     tr,
     use,
 )
-from sdterm.tui.messages import Happened, HostLost, HostStarting, HostUp
+from sdterm.tui.link import Link
+from sdterm.tui.messages import DrawAgain, Fill, FillRequest, Happened, HostLost, HostStarting, HostUp, OfferRemedies
+from sdterm.tui.ordered import OrderedKeys
 from sdterm.tui.picture.support import Protocol, Support, is_to_be_asked, support_among_text
+from sdterm.tui.picture.terminal import PictureApp
 from sdterm.tui.picture.widget import PictureView
+from sdterm.tui.screens.generate import GenerateScreen
 from sdterm.tui.screens.room import Room
 from sdterm.tui.state import State, words
 from sdterm.tui.widgets.bars import Note, StatusLine
@@ -45,7 +53,7 @@ _QUESTION = 0.5  # seconds between looks whether a question was answered
 _STATUS_EVERY = 0.25  # seconds: a line that changes ten times a second costs 2 KB/s
 
 
-class Workstation(Drawing, inherit_bindings=False):
+class Workstation(OrderedKeys[None], PictureApp[None], inherit_bindings=False):
     """What `sdterm` opens."""
 
     TITLE = "sdterm"
@@ -67,8 +75,14 @@ class Workstation(Drawing, inherit_bindings=False):
     }
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
+        super().__init__()
+        self.settings = settings
+        self.state = State()
+        self.notes: list[str] = []  # said once there is somewhere to say it
         self.models: list[str] = []
+        self.desk = GenerateScreen(self)
+        self.link = Link(settings, self.post_message)
+        self.host = Answering(self.link, self.say, self.desk.focus_field)
         self._terminal = ""  # what it calls itself
         self._status_due = False
         self._packs: tuple[Pack, ...] | None = None  # of languages that plugins bring, once the host has told them
@@ -76,6 +90,23 @@ class Workstation(Drawing, inherit_bindings=False):
             self.notes.append(trouble)
         self._speak(settings["language"])
         self._read_keys(settings["keymap"])
+
+    @property
+    def form(self) -> Form:
+        """What stands in the form, whatever screen is open."""
+        return self.desk.form
+
+    async def run_action(
+        self,
+        action: str | ActionParseResult,
+        default_namespace: DOMNode | None = None,
+        namespaces: Mapping[str, DOMNode] | None = None,
+    ) -> bool:
+        """As Textual's; keys that are heard anywhere do what the Generate screen can do, too."""
+        name = f"action_{action}"
+        if default_namespace in (None, self) and not hasattr(self, name) and hasattr(self.desk, name):
+            default_namespace = self.desk
+        return await super().run_action(action, default_namespace, namespaces)
 
     # --- coming and going ---------------------------------------------------------------------------------------------
 
@@ -111,12 +142,12 @@ class Workstation(Drawing, inherit_bindings=False):
         self._end()
 
     def _end(self) -> None:
-        self.keep_draft()
+        self.desk.keep_draft()
         self.link.close()
         self.exit()
 
     def on_unmount(self) -> None:
-        self.keep_draft()
+        self.desk.keep_draft()
         self.link.close()
 
     async def action_quit(self) -> None:
@@ -137,7 +168,7 @@ class Workstation(Drawing, inherit_bindings=False):
 
     async def _stop_and_leave(self, jobs: list[int]) -> None:
         for job in jobs:
-            await self.ask(lambda host, job=job: host.cancel(job))  # type: ignore[misc]
+            await self.host.ask(calls.cancel(job))
         self._leave()
 
     def _handle_exception(self, error: Exception) -> None:
@@ -152,10 +183,22 @@ class Workstation(Drawing, inherit_bindings=False):
         if isinstance(error, WorkerFailed):
             self.say("! " + said)
         else:
-            self.keep_draft()
+            self.desk.keep_draft()
             self.panic(said)
 
     # --- the host -----------------------------------------------------------------------------------------------------
+
+    def say(self, text: str) -> None:
+        """Tell something in one line, on whatever screen is open."""
+        for screen in reversed(self.screen_stack):
+            if isinstance(screen, Room) and screen.is_mounted:
+                screen.say(text)
+                return
+
+    @on(HostCall)
+    def _carry_out(self, call: HostCall[Any]) -> None:
+        worker = self.run_worker(self.host.answer(call))
+        call.answer.add_done_callback(lambda answer: worker.cancel() if answer.cancelled() else None)
 
     def on_host_starting(self, message: HostStarting) -> None:
         self._become(State(host="starting"))
@@ -164,13 +207,17 @@ class Workstation(Drawing, inherit_bindings=False):
         from sdterm.tui.progress import joined
 
         health = message.health
-        page = await self.ask(lambda host: host.jobs(["running"]))
+        page = await self.host.ask(calls.jobs("running"))
         self._become(joined(State(host="up").counted(health.queue), page.jobs if page else (), time.time()))
         for notice in health.notices:
             self.say(notice)
         for room in self._open_rooms():
             room.up()
-        if (models := await self.ask(lambda host: host.models())) is not None:
+        self._read_models()
+
+    @work(group="models", exclusive=True)
+    async def _read_models(self) -> None:
+        if (models := await self.host.ask(calls.models())) is not None:
             self.models = [model.name for model in models]
             self.desk.show_placeholders(self.models[0] if self.models else "")
             self._greet([model.embedded for model in models])
@@ -206,15 +253,15 @@ class Workstation(Drawing, inherit_bindings=False):
             self._count()
         if isinstance(entry.event, ExtensionChanged):
             self._learn_languages()
-        self.react(entry)
+        self.desk.drawing.react(entry)
 
     @work(group="count", exclusive=True)
     async def _count(self) -> None:
         from sdterm.tui.progress import joined
 
         # exclusive: an event that says more of the queue makes this look void, so that no job comes back that has ended
-        queue = await self.ask(lambda host: host.queue())
-        page = await self.ask(lambda host: host.jobs(["running"]))
+        queue = await self.host.ask(calls.queue())
+        page = await self.host.ask(calls.jobs("running"))
         if queue is not None and page is not None:
             self._become(joined(self.state, page.jobs, time.time()).counted(queue))
 
@@ -235,9 +282,9 @@ class Workstation(Drawing, inherit_bindings=False):
 
     def status(self) -> list[str]:
         """The parts of the status line."""
-        values = self.values()
+        values = self.form.values()
         seed = tr("seed random") if str(values["seed"]) == "-1" else tr("seed LOCK")
-        if self.forever:
+        if self.desk.drawing.forever:
             seed += " " + tr("forever")
         model = values.get("model") or (self.models[0] if self.models else "")
         return words(self.state, str(model), seed)
@@ -287,17 +334,16 @@ class Workstation(Drawing, inherit_bindings=False):
 
         self.push_screen(Palette())
 
-    def action_show_preview(self) -> None:
-        self.desk.toggle_class("-picture-only")
-        self.action_go_generate()
-
     def action_preview_mode(self) -> None:
         def picked(number: int | None) -> None:
             if number is not None:
                 self.settings = self.settings.with_value("preview", PREVIEWS[number], "this session")
                 self._show_pictures_so()
 
-        self.choose(tr("How pictures are shown"), PREVIEWS, picked, PREVIEWS.index(self.settings["preview"]))
+        from sdterm.tui.screens.pick import Pick
+
+        at = PREVIEWS.index(self.settings["preview"])
+        self.push_screen(Pick(tr("How pictures are shown"), PREVIEWS, chosen=at), picked)
 
     def on_terminal_named(self, event: TerminalNamed) -> None:
         self._terminal = event.name
@@ -319,6 +365,37 @@ class Workstation(Drawing, inherit_bindings=False):
     def _open_rooms(self) -> list[Room]:
         screens = [self.desk, *self._installed_screens.values()]
         return [room for room in screens if isinstance(room, Room) and room.is_mounted]
+
+    # --- what other screens want of the form --------------------------------------------------------------------------
+
+    def on_fill(self, message: Fill) -> None:
+        self.desk.run_worker(self.desk.filling.fill(message.infotext, message.part))
+
+    def on_fill_request(self, message: FillRequest) -> None:
+        self.desk.filling.take(message.fields)
+
+    def on_draw_again(self, message: DrawAgain) -> None:
+        self.desk.drawing.draw_again(message.infotext, vary=message.vary)
+
+    def on_offer_remedies(self, message: OfferRemedies) -> None:
+        self.desk.drawing.offer_remedies(message.job, message.said, message.found)
+
+    # --- the clipboard ------------------------------------------------------------------------------------------------
+
+    def copy(self, text: str, what: str) -> None:
+        """Give the terminal's clipboard a text (OSC 52)."""
+        self.copy_to_clipboard(text)
+        self.say(tr("Copied the {what}. (In tmux: set -s set-clipboard on.)", what=what))
+
+    def action_copy_selection(self) -> None:
+        from textual.widgets import Input, TextArea
+
+        focused = self.focused
+        selected = focused.selected_text if isinstance(focused, TextArea | Input) else ""
+        if selected:
+            self.copy(selected, tr("selection"))
+        else:
+            self.say(tr("{key} leaves sdterm; what is drawn goes on.", key=self.key("quit")))
 
     # --- settings -----------------------------------------------------------------------------------------------------
 
@@ -396,7 +473,7 @@ class Workstation(Drawing, inherit_bindings=False):
     @work(group="languages", exclusive=True)
     async def _learn_languages(self) -> None:
         """Ask which languages plugins bring, and speak the one in use anew if that changes what it says."""
-        catalogue = await self.ask(lambda host: host.catalogue())
+        catalogue = await self.host.ask(calls.catalogue())
         if catalogue is None:
             return
         while not isinstance(self.screen, Room):  # a question is answered first

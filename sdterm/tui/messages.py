@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from textual.message import Message
 
 if TYPE_CHECKING:
     from sdterm.api import Entry, Health
+
+Part = Literal["all", "seed", "prompt", "parameters"]
 
 
 class HostStarting(Message):
@@ -36,3 +39,43 @@ class Happened(Message):
     def __init__(self, entry: Entry) -> None:
         super().__init__()
         self.entry = entry
+
+
+class Fill(Message):
+    """What an infotext says is to be put into the form, or a part of it."""
+
+    def __init__(self, infotext: str, part: Part) -> None:
+        super().__init__()
+        self.infotext, self.part = infotext, part
+
+
+class FillRequest(Message):
+    """A request's fields are to be put into the form."""
+
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.fields = fields
+
+
+class InfotextPasted(Message):
+    """An infotext was pasted: the form shows what it would change."""
+
+    def __init__(self, infotext: str) -> None:
+        super().__init__()
+        self.infotext = infotext
+
+
+class DrawAgain(Message):
+    """The picture with this infotext is to be drawn again, or variations of it."""
+
+    def __init__(self, infotext: str, *, vary: bool = False) -> None:
+        super().__init__()
+        self.infotext, self.vary = infotext, vary
+
+
+class OfferRemedies(Message):
+    """The user wants to know what helps a job: each remedy has its words and the request's fields that it changes."""
+
+    def __init__(self, job: int, said: str, found: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+        super().__init__()
+        self.job, self.said, self.found = job, said, found

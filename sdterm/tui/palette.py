@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Any, cast
 
 from textual import on
+from textual.app import App
 from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.types import IgnoreReturnCallbackType
 from textual.widgets import Input
@@ -16,9 +17,7 @@ from textual.worker import WorkerError
 from sdterm.tui.actions import ACTIONS
 from sdterm.tui.keymap import shown
 from sdterm.tui.language import tr
-
-if TYPE_CHECKING:
-    from sdterm.tui.app import Workstation
+from sdterm.tui.shell import Shell
 
 _WHILE_DRAWING = {"stop", "stop_after"}
 """Actions that need a job which is drawn."""
@@ -55,24 +54,25 @@ class Commands(Provider):
                 yield Hit(score, matcher.highlight(words), command)
 
     def _commands(self) -> Iterator[tuple[str, IgnoreReturnCallbackType]]:
-        app: Workstation = self.app  # type: ignore[assignment]
+        app, shell = self.app, cast(Shell, self.app)
         focused = self.focused
-        nodes = focused.ancestors_with_self if focused else [self.screen]
+        form = app.screen_stack[0]  # what it can do is offered everywhere
+        nodes = [*(focused.ancestors_with_self if focused else ()), self.screen, app, form]
         for action in ACTIONS:
-            if not action.palette or (action.id in _WHILE_DRAWING and not app.state.runs):
+            if not action.palette or (action.id in _WHILE_DRAWING and not shell.state.runs):
                 continue
-            node = next((n for n in [*nodes, self.screen, app] if hasattr(n, f"action_{action.id}")), None)
+            node = next((node for node in nodes if hasattr(node, f"action_{action.id}")), None)
             if node is None:
                 continue
-            words = f"{tr(action.title)}  ({shown(app.keys[action.id].split(',')[0])})"
+            words = f"{tr(action.title)}  ({shown(shell.keys[action.id].split(',')[0])})"
             yield words, getattr(node, f"action_{action.id}")
         for name in sorted(app.available_themes):
             yield tr("Theme: {name}", name=name), partial(_theme, app, name)
         from sdterm.tui.language import languages
 
-        for language in (None, *languages(app.language_places())):
-            yield tr("Language: {name}", name=language or "English"), partial(app.change_language, language)
+        for language in (None, *languages(shell.language_places())):
+            yield tr("Language: {name}", name=language or "English"), partial(shell.change_language, language)
 
 
-def _theme(app: Workstation, name: str) -> None:
+def _theme(app: App[Any], name: str) -> None:
     app.theme = name

@@ -6,38 +6,45 @@ import asyncio
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from sdterm.core.settings.settings import Settings
-from sdterm.tui.link import Link
+from sdterm.tui import calls
+from sdterm.tui.calls import HostCall
 
 if TYPE_CHECKING:
     from sdterm.api import PromptReading
     from sdterm.core.prompt.completion import Tag, Tags
 
+T = TypeVar("T")
+
 TAGS = Path("tags")
 _SHORTEST = 2  # characters of a word before anything is offered unasked
+
+
+class Asker(Protocol):
+    """Who asks the host."""
+
+    async def ask(self, call: HostCall[T]) -> T | None: ...
 
 
 class PromptReader:
     """Reads the form's prompts."""
 
-    def __init__(self, settings: Settings, link: Link, values: Callable[[], Mapping[str, Any]]) -> None:
-        self._settings, self._link, self._values = settings, link, values
+    def __init__(self, root: Path, values: Callable[[], Mapping[str, Any]], asker: Asker) -> None:
+        self._root, self._values, self._asker = root, values, asker
 
     async def read(self, text: str, *, negative: bool) -> PromptReading | None:
         """A prompt's traps and tokens; None if the host cannot say now."""
         from sdterm.api import Words
-        from sdterm.client import HostError, RefusedError
 
         values = self._values()
         model, steps = values.get("model"), str(values["steps"])
         count = int(steps) if steps.isdecimal() and 0 < int(steps) <= 1000 else 20
         try:
             words = Words(text=text, negative=negative, model=model and str(model)[:4096], steps=count)
-            return await self._link.call(lambda host: host.read_prompt(words))
-        except (HostError, RefusedError, ValueError):  # too long a text is told when it is to be drawn
+        except ValueError:  # too long a text is told when it is to be drawn
             return None
+        return await self._asker.ask(calls.reading(words))
 
     async def complete(self, word: str, *, asked: bool) -> list[Tag]:
         """Tags and networks that the word may become."""
@@ -48,12 +55,10 @@ class PromptReader:
         return await asyncio.to_thread(lambda: self._tags.complete(word))
 
     async def _networks(self) -> Tags:
-        from sdterm.client import HostError, RefusedError
         from sdterm.core.prompt.completion import Tag, Tags
 
-        try:
-            there = await self._link.call(lambda host: host.networks())
-        except (HostError, RefusedError):
+        there = await self._asker.ask(calls.networks())
+        if there is None:
             return Tags()
         kinds = {"lora": there.lora, "hypernet": there.hypernet}
         return Tags(Tag(f"<{kind}:{name}:1>") for kind, names in kinds.items() for name in names)
@@ -62,4 +67,4 @@ class PromptReader:
     def _tags(self) -> Tags:
         from sdterm.core.prompt.completion import read_tags
 
-        return read_tags(self._settings.root / TAGS)
+        return read_tags(self._root / TAGS)

@@ -62,6 +62,10 @@ class State:
     trouble: str = ""
     """What stopped the last job, in short; empty when one went well since."""
 
+    def run_of(self, job: int | None) -> Run | None:
+        """What is known of a job that is drawn now."""
+        return next((run for run in self.runs if run.job == job), None)
+
     def counted(self, queue: Queue) -> State:
         """With the queue's own numbers."""
         ready = queue.counts.get("queued", 0)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
+from textual.app import App
 from textual.theme import Theme
 
 from sdterm.core.text import printable
 from sdterm.tui.language import tr
-
-if TYPE_CHECKING:
-    from sdterm.tui.app import Workstation
 
 DARK = Theme(
     name="sdterm",
@@ -56,7 +54,7 @@ MONO = Theme(
 THEMES = (DARK, LIGHT, MONO)
 
 
-def choose(app: Workstation, name: str) -> str:
+def choose(app: App[Any], name: str) -> str:
     """Take a theme by its name. Where there are no colours (NO_COLOR) it is `mono`; with sixteen the terminal's own.
     Returns what is wrong with the name, or nothing."""
     for theme in THEMES:

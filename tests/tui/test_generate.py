@@ -16,7 +16,7 @@ from sdterm.core.text import printable
 from sdterm.events import Preview
 from sdterm.tui.app import Workstation
 from sdterm.tui.drawing import VARIATIONS
-from sdterm.tui.messages import Happened
+from sdterm.tui.messages import Happened, InfotextPasted
 from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.screens.pick import Ask, Pick
 from sdterm.tui.widgets.bars import Note, StatusLine
@@ -86,12 +86,12 @@ def test_what_was_typed_is_there_again(host: Running) -> None:
 def test_undo_goes_through_prompts_and_parameters_alike(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         app.post_message(events.Paste("lake"))  # one change, however slow the machine
-        await until(pilot, lambda: app.draft.prompt == "lake")
+        await until(pilot, lambda: app.form.draft.prompt == "lake")
         await pilot.press("tab", "tab", "tab", "tab", "up")
         steps = app.desk.query_one("#field-steps", Parameter)
-        assert (app.draft.prompt, steps.value) == ("lake", "21")
+        assert (app.form.draft.prompt, steps.value) == ("lake", "21")
         await pilot.press("ctrl+z")
-        assert (app.draft.prompt, steps.value) == ("lake", "20")
+        assert (app.form.draft.prompt, steps.value) == ("lake", "20")
         await pilot.press("ctrl+z")
         assert app.desk.query_one("#prompt", TextArea).text == ""
         await pilot.press("ctrl+y", "ctrl+y")
@@ -104,13 +104,13 @@ def test_weights_and_phrases_move_by_keys(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await write(pilot, "a red house")
         await pilot.press("ctrl+up", "alt+up")
-        assert app.draft.prompt == "a red (house:1.2)"
+        assert app.form.draft.prompt == "a red (house:1.2)"
         await pilot.press("ctrl+down", "ctrl+down")
-        assert app.draft.prompt == "a red house"
+        assert app.form.draft.prompt == "a red house"
         await pilot.press("end")
         await write(pilot, ", lake")
         await pilot.press("alt+left")
-        assert app.draft.prompt == " lake,a red house"
+        assert app.form.draft.prompt == " lake,a red house"
 
     drive(host, act)
 
@@ -123,18 +123,18 @@ def test_a_trap_is_told_counted_and_mended_by_a_key(host: Running) -> None:
         await until(pilot, lambda: str(editor.border_subtitle) == "3/75", "the tokens")
         assert note(app).startswith("^F mends this: " + editor.traps[0].message[:50])
         await pilot.press("ctrl+f")
-        await until(pilot, lambda: not editor.traps and app.draft.prompt != "a (red house")
+        await until(pilot, lambda: not editor.traps and app.form.draft.prompt != "a (red house")
 
     drive(host, act)
 
 
 def test_a_field_that_is_wrong_is_named_and_gets_the_cursor(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
-        app.change(app.draft.but(prompt="lake", steps="many", sampler="Euler a"))
+        app.form.change(app.form.draft.but(prompt="lake", steps="many", sampler="Euler a"))
         await pilot.press("f5")
         await until(pilot, lambda: "steps is 'many', but it must be a whole number from 1 to 1000" in note(app))
         assert app.focused is not None and app.focused.id == "field-steps"
-        app.change(app.draft.but(steps=None, sampler="Eulr a"))
+        app.form.change(app.form.draft.but(steps=None, sampler="Eulr a"))
         await pilot.press("f5")
         await until(pilot, lambda: "Did you mean" in note(app))
         assert app.focused.id == "field-sampler"
@@ -144,7 +144,7 @@ def test_a_field_that_is_wrong_is_named_and_gets_the_cursor(host: Running) -> No
 
 def test_five_variations_of_a_picture_and_back_to_its_seed(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
-        app.change(app.draft.but(prompt="red house, lake", steps="4", seed="7", sampler=None))
+        app.form.change(app.form.draft.but(prompt="red house, lake", steps="4", seed="7", sampler=None))
         before = pictures(host)
         await pilot.press("f5")
         await drawn(app, pilot, host, before + 1)
@@ -156,13 +156,13 @@ def test_five_variations_of_a_picture_and_back_to_its_seed(host: Running) -> Non
         assert all("Variation seed strength: 0.15" in p.infotext for p in newest)
         await pilot.press("left", "left", "left")
         chosen = app.desk.query_one(Recent).chosen()
-        app.change(app.draft.but(prompt="something else", seed=None))
+        app.form.change(app.form.draft.but(prompt="something else", seed=None))
         await pilot.press("enter")
-        await until(pilot, lambda: app.draft.prompt == "red house, lake")
-        assert chosen and app.draft.fields["variation_seed"] and str(app.draft.fields["seed"]) == "7"
+        await until(pilot, lambda: app.form.draft.prompt == "red house, lake")
+        assert chosen and app.form.draft.fields["variation_seed"] and str(app.form.draft.fields["seed"]) == "7"
         assert "LOCK" in text_of(app.desk.query_one(StatusLine)) or "LOCK" in " ".join(app.status())
         await pilot.press("ctrl+z")
-        assert app.draft.prompt == "something else"
+        assert app.form.draft.prompt == "something else"
 
     drive(host, act)
 
@@ -170,7 +170,7 @@ def test_five_variations_of_a_picture_and_back_to_its_seed(host: Running) -> Non
 def test_what_was_just_drawn_is_shown_whatever_was_chosen_before(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         recent, view = app.desk.query_one(Recent), app.desk.query_one("#picture", PictureView)
-        app.change(app.draft.but(prompt="red house, lake", seed="7"))
+        app.form.change(app.form.draft.but(prompt="red house, lake", seed="7"))
         for _ in range(2):
             host.events(host.submit(steps=1))
         await drawn(app, pilot, host, 2)
@@ -226,18 +226,18 @@ def test_a_pasted_infotext_shows_what_it_would_change_and_then_does(host: Runnin
     infotext = "castle, (night:1.3)\nNegative prompt: day\nSteps: 9, Sampler: Euler a, CFG scale: 4.5, Seed: 99"
 
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
-        app.change(app.draft.but(prompt="lake", steps=None))
-        assert app.paste(infotext)
+        app.form.change(app.form.draft.but(prompt="lake", steps=None))
+        app.desk.post_message(InfotextPasted(infotext))
         await until(pilot, lambda: isinstance(app.screen, Ask) and "castle" in screen_text(app))
         assert "cfg_scale: 7 → 4.5" in screen_text(app)
         assert "ngms" not in screen_text(app), "what stays as it is, is not told"
         await pilot.press("escape")
-        assert app.draft.prompt == "lake"
-        app.paste(infotext)
+        assert app.form.draft.prompt == "lake"
+        app.desk.post_message(InfotextPasted(infotext))
         await until(pilot, lambda: isinstance(app.screen, Ask))
         await pilot.press("enter")
-        await until(pilot, lambda: app.draft.prompt == "castle, (night:1.3)")
-        fields = app.draft.request_fields()
+        await until(pilot, lambda: app.form.draft.prompt == "castle, (night:1.3)")
+        fields = app.form.draft.request_fields()
         assert (fields["steps"], fields["cfg_scale"], fields["sampler"]) == (9, 4.5, "Euler a")
         assert fields["negative_prompt"] == "day"
 
@@ -251,7 +251,7 @@ def test_a_sampler_is_picked_by_a_part_of_its_name(host: Running) -> None:
         await until(pilot, lambda: isinstance(app.screen, Pick))
         await write(pilot, "heun")
         await pilot.press("enter")
-        await until(pilot, lambda: app.draft.fields.get("sampler") == "Heun")
+        await until(pilot, lambda: app.form.draft.fields.get("sampler") == "Heun")
 
     drive(host, act)
 
@@ -259,7 +259,7 @@ def test_a_sampler_is_picked_by_a_part_of_its_name(host: Running) -> None:
 @pytest.mark.heavy
 def test_escape_twice_stops_and_the_queue_tells(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
-        app.change(app.draft.but(prompt="lake", steps="1000", sampler="Heun"))
+        app.form.change(app.form.draft.but(prompt="lake", steps="1000", sampler="Heun"))
         await pilot.press("f5")
         await until(pilot, lambda: app.state.runs and app.state.runs[-1].step, "a first step")
         await pilot.press("escape")
@@ -267,7 +267,7 @@ def test_escape_twice_stops_and_the_queue_tells(host: Running) -> None:
         while "again stops" in note(app):  # the second one counts for a second only
             await pilot.press("escape")
         await until(pilot, lambda: "stopped" in note(app))
-        app.change(app.draft.but(steps=None, sampler=None))
+        app.form.change(app.form.draft.but(steps=None, sampler=None))
 
     drive(host, act)
 
@@ -276,7 +276,7 @@ def test_escape_twice_stops_and_the_queue_tells(host: Running) -> None:
 def test_a_worker_that_dies_is_told_and_the_picture_comes(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         before = pictures(host)
-        app.change(app.draft.but(prompt="lake", steps="200"))
+        app.form.change(app.form.draft.but(prompt="lake", steps="200"))
         await pilot.press("f5")
         await until(pilot, lambda: app.state.runs and app.state.runs[-1].step >= 5, "five steps")
         host.worker.kill()
@@ -304,7 +304,7 @@ HOSTILE = "a \x1b[31mred\x1b]0;owned\x07 [@click=app.quit]x[/] \u202eevil\u2066 
 @pytest.mark.parametrize("size", [(80, 24), pytest.param((40, 12), marks=pytest.mark.heavy)])
 def test_hostile_words_reach_the_terminal_as_nothing_it_obeys(host: Running, size: tuple[int, int]) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
-        app.change(app.draft.but(prompt=HOSTILE))
+        app.form.change(app.form.draft.but(prompt=HOSTILE))
         await until(
             pilot, lambda: app.desk.query_one("#prompt", PromptEditor).traps, "what is wrong with it, underlined"
         )

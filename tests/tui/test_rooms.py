@@ -17,6 +17,7 @@ from textual.widgets import DataTable, Input, OptionList, Static
 from sdterm.api import JobView
 from sdterm.tui.actions import ACTIONS
 from sdterm.tui.app import Workstation
+from sdterm.tui.messages import OfferRemedies
 from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.remedies import remedies
 from sdterm.tui.screens.gallery import PictureTable
@@ -65,10 +66,10 @@ def test_the_gallery_shows_filters_and_gives_back(drawn: Running) -> None:
         await pilot.press("t")
         await until(pilot, lambda: "▀" in text_of(app.screen.query_one(Thumbnails).query(PictureView).first()))
         await pilot.press("s")
-        await until(pilot, lambda: app.draft.fields.get("seed") == 2)
-        assert app.draft.prompt == ""
+        await until(pilot, lambda: app.form.draft.fields.get("seed") == 2)
+        assert app.form.draft.prompt == ""
         await pilot.press("f3", "w")
-        await until(pilot, lambda: app.draft.prompt == "blue lake")
+        await until(pilot, lambda: app.form.draft.prompt == "blue lake")
 
     drive(drawn, act)
 
@@ -98,7 +99,7 @@ def test_a_file_that_is_gone_is_noticed(drawn: Running) -> None:
         await pilot.press("f3")
         await until(pilot, lambda: "! the file is gone" in screen_text(app))
         await pilot.press("enter")
-        await until(pilot, lambda: app.draft.prompt == "green tree")
+        await until(pilot, lambda: app.form.draft.prompt == "green tree")
 
     drive(drawn, act)
     path.with_suffix(".moved").rename(path)
@@ -128,7 +129,7 @@ def test_jobs_are_moved_held_and_cancelled_by_keys(drawn: Running) -> None:
         await until(pilot, lambda: drawn.client.job(second).state == "paused")
         await until(pilot, lambda: table.cursor_row == 1)
         await pilot.press("e")
-        await until(pilot, lambda: app.draft.prompt == "job 1" and app.draft.fields["sampler"] == "Euler a")
+        await until(pilot, lambda: app.form.draft.prompt == "job 1" and app.form.draft.fields["sampler"] == "Euler a")
         await pilot.press("f4")
         await until(pilot, lambda: app.screen.query(DataTable))
         await pilot.press("P")
@@ -168,7 +169,7 @@ def test_what_failed_offers_remedies_that_a_key_applies(drawn: Running) -> None:
     def chosen(key: str, happened: Callable[[], bool]) -> None:
         async def act(app: Workstation, pilot: Pilot[None]) -> None:
             await until(pilot, lambda: app.state.host == "up")
-            app.offer_remedies(job, "Out of memory.", remedies("out_of_memory"))
+            app.post_message(OfferRemedies(job, "Out of memory.", remedies("out_of_memory")))
             await until(pilot, lambda: isinstance(app.screen, Ask) and "one image at a time" in screen_text(app))
             await pilot.press(key)
             await until(pilot, happened)
@@ -199,7 +200,7 @@ def test_a_model_is_loaded_hashed_and_freed_by_keys(drawn: Running) -> None:
         await pilot.press("enter")
         await until(pilot, lambda: drawn.client.models()[0].loaded, "the model")
         await until(pilot, lambda: "loaded" in screen_text(app))
-        assert app.draft.fields["model"] == "sdterm-demo"
+        assert app.form.draft.fields["model"] == "sdterm-demo"
         await pilot.press("v")
         await until(pilot, lambda: drawn.client.models()[0].sha256)
         assert "128" in screen_text(app)
@@ -257,7 +258,7 @@ def test_pinned_settings_take_a1111s_names_and_change_at_once(drawn: Running) ->
         assert app.desk.query("#quick #field-emphasis")
         await go_to(pilot, app.desk.query_one("#field-clip_skip"))
         await pilot.press("up")
-        await until(pilot, lambda: app.draft.fields.get("clip_skip") == "2")
+        await until(pilot, lambda: app.form.draft.fields.get("clip_skip") == "2")
         assert app.write_setting("quicksettings_list", None) == ""
 
     drive(drawn, act, size=(120, 36))
@@ -370,7 +371,7 @@ def test_every_screen_fits_every_size(drawn: Running) -> None:
         return len(lines) <= height and lines[0].startswith(" sdterm")
 
     def shows_prompt(app: Workstation) -> bool:
-        return app.draft.prompt in screen_text(app).replace("\n", "")
+        return app.form.draft.prompt in screen_text(app).replace("\n", "")
 
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         for key in ("f2", "f3", "f4", "ctrl+l", "f10", "f1"):

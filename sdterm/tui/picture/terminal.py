@@ -4,7 +4,7 @@ has read what was written, and what it calls itself."""
 import asyncio
 import struct
 from collections import deque
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from textual._compositor import ChopsUpdate, CompositorUpdate
 from textual.app import App
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from textual.timer import Timer
 
     from sdterm.tui.picture.driver import TerminalNamed
-    from sdterm.tui.picture.widget import PictureView
 
 ReturnType = TypeVar("ReturnType")
 
@@ -30,14 +29,32 @@ _POLL = 0.02
 _REST = 0.05  # seconds without text over a sixel picture, and it is drawn again: opening a screen takes several writes
 
 
+class View(Protocol):
+    """A widget with a picture, as the application sees it."""
+
+    @property
+    def screen(self) -> "Screen[Any]": ...
+    @property
+    def region(self) -> Region: ...
+
+    def visible_area(self) -> Region | None:
+        """Where on the screen all of the picture's cells are to be seen."""
+
+    def pixels(self, area: Region) -> str:
+        """The escape sequences that draw the sixel picture there."""
+
+    def painted(self) -> None:
+        """The cells of the newest picture were written."""
+
+
 class PictureApp(App[ReturnType]):
     """An app in which a PictureView can show sixel and be paced."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.sixels: set[PictureView] = set()  # the views whose pixels are to be on the screen
-        self.unpainted: set[PictureView] = set()  # the views whose newest picture was not yet written
-        self._erased: set[PictureView] = set()  # those whose cells were written over since
+        self.sixels: set[View] = set()  # the views whose pixels are to be on the screen
+        self.unpainted: set[View] = set()  # the views whose newest picture was not yet written
+        self._erased: set[View] = set()  # those whose cells were written over since
         self._rest: Timer | None = None
         self._questions: deque[asyncio.Future[None]] = deque()  # about the cursor
         self._naming: asyncio.Future[None] | None = None  # the question what the terminal is

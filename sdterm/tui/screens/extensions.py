@@ -10,6 +10,7 @@ from textual import work
 from textual.binding import BindingType
 
 from sdterm.core.text import printable
+from sdterm.tui import calls
 from sdterm.tui.actions import bindings
 from sdterm.tui.language import tr
 from sdterm.tui.screens.pick import Ask, Type
@@ -44,8 +45,8 @@ class ExtensionsScreen(TableRoom["Listed"]):
     async def _load(self) -> None:
         from sdterm.core.extensions.install.listing import listed
 
-        found = await self._do(lambda: listed(self.app.settings.root))
-        standing = await self.app.ask(lambda host: host.extensions())
+        found = await self._do(lambda: listed(self.shell.settings.root))
+        standing = await self.ask(calls.extensions())
         if found is None or standing is None:
             return
         self._standing = {extension.slug: extension for extension in standing}
@@ -108,7 +109,7 @@ class ExtensionsScreen(TableRoom["Listed"]):
     async def _switch(self, slug: str, on: bool) -> None:
         from sdterm.core.extensions.install.manage import switch
 
-        await self._do(lambda: switch(self.app.settings.root, slug, on))
+        await self._do(lambda: switch(self.shell.settings.root, slug, on))
         self._load()
 
     def action_install_extension(self) -> None:
@@ -124,7 +125,7 @@ class ExtensionsScreen(TableRoom["Listed"]):
     async def _install(self, source: str) -> None:
         from sdterm.core.extensions.install.install import prepare_install
 
-        await self._agree(await self._do(lambda: prepare_install(self.app.settings.root, source, self._report)))
+        await self._agree(await self._do(lambda: prepare_install(self.shell.settings.root, source, self._report)))
 
     def action_trust_extension(self) -> None:
         if item := self.chosen():
@@ -134,7 +135,7 @@ class ExtensionsScreen(TableRoom["Listed"]):
     async def _trust(self, slug: str) -> None:
         from sdterm.core.extensions.install.install import prepare_trust
 
-        await self._agree(await self._do(lambda: prepare_trust(self.app.settings.root, slug, self._report)))
+        await self._agree(await self._do(lambda: prepare_trust(self.shell.settings.root, slug, self._report)))
 
     async def _agree(self, proposal: Proposal | None) -> None:
         """Show what would be done, and do it if that is agreed to."""
@@ -173,7 +174,7 @@ class ExtensionsScreen(TableRoom["Listed"]):
     async def _remove(self, slug: str) -> None:
         from sdterm.core.extensions.install.manage import remove
 
-        await self._do(lambda: remove(self.app.settings.root, slug, self._report))
+        await self._do(lambda: remove(self.shell.settings.root, slug, self._report))
         self._load()
 
     def _report(self, sentence: str) -> None:

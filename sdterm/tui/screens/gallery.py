@@ -15,6 +15,7 @@ from textual.widgets import DataTable, Input, Static
 
 from sdterm.core.infotext.grammar import parse, write
 from sdterm.core.text import printable
+from sdterm.tui import calls
 from sdterm.tui.actions import bindings
 from sdterm.tui.language import tr
 from sdterm.tui.picture.widget import PictureView
@@ -29,7 +30,7 @@ _PAGE = 100
 _NEAR = 20  # rows before the last one at which the next page is fetched
 
 
-class PictureTable(PictureActions, DataTable[Text]):  # type: ignore[misc]
+class PictureTable(PictureActions, DataTable[Text]):
     """Pictures, one a row."""
 
     scopes = ("pictures", "gallery")
@@ -84,7 +85,7 @@ class GalleryScreen(Room):
                 yield PictureTable()
                 yield Thumbnails()
             with Vertical(classes="details"):
-                yield PictureView(id="picture", mode=self.app.picture_mode())
+                yield PictureView(id="picture", mode=self.shell.picture_mode())
                 with VerticalScroll(can_focus=False):
                     yield Static(id="infotext", markup=False)
 
@@ -98,7 +99,7 @@ class GalleryScreen(Room):
     async def _load(self) -> None:
         """From the first page on."""
         query = self._query
-        page = await self.app.ask(lambda host: host.pictures(query, limit=_PAGE))
+        page = await self.ask(calls.pictures(query, limit=_PAGE))
         if page is None:
             return
         table = self.query_one(PictureTable)
@@ -108,8 +109,8 @@ class GalleryScreen(Room):
         self._next = page.next
         table.border_title = tr("Gallery  {number} picture(s)", number=page.total or 0)
         if not page.pictures:
-            empty = tr("No match: {key}, then clear the filter.", key=self.app.key("filter"))
-            none = tr("Nothing drawn yet: {key} goes to the prompt.", key=self.app.key("go_generate"))
+            empty = tr("No match: {key}, then clear the filter.", key=self.shell.key("filter"))
+            none = tr("Nothing drawn yet: {key} goes to the prompt.", key=self.shell.key("go_generate"))
             self.say(empty if query else none)
             self.query_one(PictureView).show(None)
             self.query_one("#infotext", Static).update("")
@@ -135,7 +136,7 @@ class GalleryScreen(Room):
         self._fetching = True
         try:
             cursor, query = self._next, self._query
-            page = await self.app.ask(lambda host: host.pictures(query, limit=_PAGE, cursor=cursor))
+            page = await self.ask(calls.pictures(query, limit=_PAGE, cursor=cursor))
             if page is not None and query == self._query:
                 self._next = page.next
                 self.query_one(PictureTable).add(page.pictures)
@@ -159,7 +160,7 @@ class GalleryScreen(Room):
         if picture.missing or not view.region.width:
             view.show(None, caption=str(picture.id))
             return
-        data = await self.app.ask(lambda host: host.thumbnail(picture.id, 256))
+        data = await self.ask(calls.thumbnail(picture.id, 256))
         if data:
             view.show(data, caption=str(picture.id))
 

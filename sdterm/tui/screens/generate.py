@@ -12,11 +12,18 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Label
 
-from sdterm.tui.draft import Draft
-from sdterm.tui.fields import ROWS
+from sdterm.tui import calls
+from sdterm.tui import draft as drafts
+from sdterm.tui.drawing import Drawing
+from sdterm.tui.fields import ROWS, Field, quick_field
+from sdterm.tui.filling import Filling
+from sdterm.tui.form import Form
 from sdterm.tui.language import tr
+from sdterm.tui.messages import InfotextPasted
 from sdterm.tui.picture.widget import PictureView
+from sdterm.tui.reader import PromptReader
 from sdterm.tui.screens.room import Room
+from sdterm.tui.shell import Shell
 from sdterm.tui.widgets.parameter import Parameter
 from sdterm.tui.widgets.prompt import PromptEditor
 from sdterm.tui.widgets.recent import Recent
@@ -27,6 +34,7 @@ if TYPE_CHECKING:
 
 _READ_AFTER = 0.25  # seconds without a key after which a prompt is read: its tokens and traps
 _RECENT = 24
+_KEEP_AFTER = 0.5  # seconds after which a changed draft is on the disk
 
 
 class GenerateScreen(Room):
@@ -35,8 +43,13 @@ class GenerateScreen(Room):
     room = "go_generate"
     AUTO_FOCUS = "#prompt"
 
-    def __init__(self) -> None:
+    def __init__(self, shell: Shell) -> None:
         super().__init__()
+        self.form = Form(drafts.load(shell.settings.root), lambda: shell.settings, self._changed)
+        self.filling = Filling(shell, self)
+        self.drawing = Drawing(shell, self, self.filling)
+        self._reader = PromptReader(shell.settings.root, self.form.values, self)
+        self._keep: Timer | None = None
         self._reading: dict[str, Timer] = {}
         self._preview: tuple[PictureView, LivePreview] | None = None
         self._previewed: int | None = None  # the job whose previews the picture pane shows
@@ -44,9 +57,9 @@ class GenerateScreen(Room):
         self._told = ""  # of a trap, in the line for that
 
     def body(self) -> Iterable[Widget]:
-        draft, values = self.app.draft, self.app.values()
+        draft, values = self.form.draft, self.form.values()
         with Horizontal(id="quick"):
-            for field in self.app.quick_fields():
+            for field in self._quick_fields():
                 yield Label(tr(field.label))
                 yield Parameter(field, field.read(values))
         with Horizontal(id="desk"):
@@ -61,15 +74,40 @@ class GenerateScreen(Room):
                                 yield Label(tr(field.label))
                                 yield Parameter(field, field.read(values))
                 yield Recent()
-            yield PictureView(id="picture", mode=self.app.picture_mode())
+            yield PictureView(id="picture", mode=self.shell.picture_mode())
+
+    def _quick_fields(self) -> list[Field]:
+        """The parameters pinned above the form, by `quicksettings_list`."""
+        from sdterm.core.settings.quick import quick
+
+        found, missing = quick(self.shell.settings["quicksettings_list"])
+        self.shell.notes += missing
+        return [quick_field(name) for name in found]
 
     # --- the form ----------------------------------------------------------------------------------------------------
 
-    def show(self, draft: Draft) -> None:
-        """Put a draft that came from elsewhere into the form."""
+    def _changed(self, from_elsewhere: bool) -> None:
+        if from_elsewhere:
+            self._show()
+        if self._keep is None:
+            self._keep = self.app.set_timer(_KEEP_AFTER, self.keep_draft)
+
+    def keep_draft(self) -> None:
+        """Write the draft to disk, if it was changed."""
+        if self._keep is not None:
+            self._keep.stop()
+            self._keep = None
+            try:
+                drafts.save(self.shell.settings.root, self.form.draft)
+            except OSError as error:
+                self.shell.say(tr("The draft cannot be kept on disk: {error}.", error=error.strerror or error))
+
+    def _show(self) -> None:
+        """Put a draft that came from elsewhere into the fields."""
+        draft = self.form.draft
         self.query_one("#prompt", PromptEditor).show(draft.prompt)
         self.query_one("#negative", PromptEditor).show(draft.negative_prompt)
-        values = self.app.values()
+        values = self.form.values()
         for parameter in self.query(Parameter):
             parameter.show(parameter.field.read(values))
 
@@ -93,7 +131,7 @@ class GenerateScreen(Room):
 
     def _take_prompt(self, editor: PromptEditor) -> None:
         name = "negative_prompt" if editor.negative else "prompt"
-        self.app.change(self.app.draft.but(**{name: editor.text}), name)
+        self.form.change(self.form.draft.but(**{name: editor.text}), name)
 
     @on(Parameter.Edited)
     def _parameter_edited(self, event: Parameter.Edited) -> None:
@@ -101,15 +139,15 @@ class GenerateScreen(Room):
 
     def _take_parameter(self, parameter: Parameter) -> None:
         field = parameter.field
-        self.app.change(self.app.draft.but(**field.write(parameter.value)), field.id)
+        self.form.change(self.form.draft.but(**field.write(parameter.value)), field.id)
 
     @on(Parameter.PickWanted)
     def _pick(self, event: Parameter.PickWanted) -> None:
         field = event.parameter.field
         if field.offers:
-            self.app.pick_for(field)
+            self.run_worker(self.filling.pick(field))
         else:
-            self.app.action_generate()
+            self.drawing.generate()
 
     def focus_field(self, name: str) -> None:
         """Go to the form's field of that id, where it is."""
@@ -135,7 +173,7 @@ class GenerateScreen(Room):
 
     async def _tell_reading(self, editor: PromptEditor) -> None:
         text = editor.text
-        read = await self.app.reader.read(text, negative=editor.negative)
+        read = await self._reader.read(text, negative=editor.negative)
         if read is None or editor.text != text:
             return
         editor.show_traps(read.traps)
@@ -143,7 +181,7 @@ class GenerateScreen(Room):
         if read.traps and editor.has_focus:
             trap = read.traps[0]
             # the key comes first: at 80 columns the end of a long sentence is not to be seen
-            mends = "" if trap.fix is None else tr("{key} mends this:", key=self.app.key("fix")) + " "
+            mends = "" if trap.fix is None else tr("{key} mends this:", key=self.shell.key("fix")) + " "
             self._told = mends + trap.message
             self.say(self._told)
         elif self._told:
@@ -154,7 +192,7 @@ class GenerateScreen(Room):
         self.run_worker(self._offer(event), group="complete", exclusive=True)
 
     async def _offer(self, event: PromptEditor.CompletionWanted) -> None:
-        event.editor.offer(event.word, await self.app.reader.complete(event.word, asked=event.asked))
+        event.editor.offer(event.word, await self._reader.complete(event.word, asked=event.asked))
 
     # --- pictures ----------------------------------------------------------------------------------------------------
 
@@ -170,7 +208,7 @@ class GenerateScreen(Room):
         if picture.missing:
             data, caption = None, caption + "  " + tr("(its file is gone)")
         else:
-            data = await self.app.ask(lambda host: host.thumbnail(picture.id, 512))
+            data = await self.ask(calls.thumbnail(picture.id, 512))
         for view in self.query(PictureView):  # none while the form is made anew
             view.show(data, caption=caption)
 
@@ -180,7 +218,7 @@ class GenerateScreen(Room):
 
     @work(group="recent", exclusive=True)
     async def refresh_recent(self) -> None:
-        page = await self.app.ask(lambda host: host.pictures(limit=_RECENT))
+        page = await self.ask(calls.pictures(limit=_RECENT))
         if page is None:
             return
         ended, self._ended = self._ended, None
@@ -209,7 +247,7 @@ class GenerateScreen(Room):
                 self._end_preview()
 
     def _show_preview(self, job: int | None, step: int, data: bytes) -> None:
-        run = self.app.run_of(job)
+        run = self.shell.state.run_of(job)
         if run is None:  # the host sends a preview behind all events of its time: the job has ended meanwhile
             return
 
@@ -222,7 +260,7 @@ class GenerateScreen(Room):
 
     def _end_preview(self) -> None:
         """Once a job is not drawn any more: its newest picture instead of what is left of its preview."""
-        if self._previewed is not None and self.app.run_of(self._previewed) is None:
+        if self._previewed is not None and self.shell.state.run_of(self._previewed) is None:
             self._ended, self._previewed = self._previewed, None
             self.refresh_recent()
 
@@ -235,3 +273,75 @@ class GenerateScreen(Room):
             if self._preview is None or self._preview[0] is not view:
                 self._preview = view, LivePreview(view, Budget(may_grow="TMUX" not in os.environ))
             yield self._preview[1]
+
+    # --- keys --------------------------------------------------------------------------------------------------------
+
+    def action_generate(self) -> None:
+        self.drawing.generate()
+
+    def action_stop(self) -> None:
+        self.drawing.stop()
+
+    def action_stop_after(self) -> None:
+        self.drawing.stop_after()
+
+    def action_forever(self) -> None:
+        self.drawing.toggle_forever()
+
+    def action_lock_seed(self) -> None:
+        self.drawing.lock_seed()
+
+    def action_reroll(self) -> None:
+        self.drawing.reroll()
+
+    def action_walk_up(self) -> None:
+        self.drawing.walk(1)
+
+    def action_walk_down(self) -> None:
+        self.drawing.walk(-1)
+
+    def action_variations(self) -> None:
+        self.drawing.vary_last()
+
+    def action_repeat_last(self) -> None:
+        self.drawing.repeat_last()
+
+    def action_history(self) -> None:
+        self.run_worker(self.filling.pick_prompt())
+
+    def action_older_prompt(self) -> None:
+        self.run_worker(self.filling.turn(1), group="turn")
+
+    def action_newer_prompt(self) -> None:
+        self.run_worker(self.filling.turn(-1), group="turn")
+
+    def action_edit_outside(self) -> None:
+        self.run_worker(self.filling.edit_outside())
+
+    def action_undo(self) -> None:
+        if not self.form.back():
+            self.shell.say(tr("Nothing to take back."))
+
+    def action_redo(self) -> None:
+        if not self.form.forth():
+            self.shell.say(tr("Nothing was taken back."))
+
+    def action_paste(self) -> None:
+        from sdterm.tui.pasted import infotext_in
+        from sdterm.tui.screens.pick import Type
+
+        def typed(text: str | None) -> None:
+            if text and (infotext := infotext_in(text)) is not None:
+                self.run_worker(self.filling.offer(infotext))
+            elif text:
+                self.shell.say(tr("That is no infotext, and no picture that has one."))
+
+        self.app.push_screen(Type(tr("A picture's path, or an infotext")), typed)
+
+    @on(InfotextPasted)
+    def _offer_pasted(self, event: InfotextPasted) -> None:
+        self.run_worker(self.filling.offer(event.infotext))
+
+    def action_show_preview(self) -> None:
+        self.toggle_class("-picture-only")
+        self.shell.go("generate")

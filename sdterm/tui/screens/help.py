@@ -53,7 +53,7 @@ class HelpScreen(Room):
             text.append(f"{tr(PLACES[scope])}\n", style="bold")
             for action in ACTIONS:
                 if action.scope == scope:
-                    keys = " ".join(shown(key) for key in self.app.keys[action.id].split(","))
+                    keys = " ".join(shown(key) for key in self.shell.keys[action.id].split(","))
                     text.append(f"  {keys:<24} ", style="bold").append(f"{tr(action.title)}\n")
             text.append("\n")
         for line in (LISTS, FIELDS):
@@ -61,7 +61,7 @@ class HelpScreen(Room):
         return text.append("\n").append(self._terminal())
 
     def _terminal(self) -> str:
-        found, size = self.app.picture_support(), self.app.size
+        found, size = self.shell.picture_support(), self.app.size
         return tr(
             "This terminal: {width}x{height}, pictures as {protocol}, colours: {depth}. {reason}",
             width=size.width,

@@ -9,6 +9,7 @@ from textual import work
 from textual.binding import BindingType
 
 from sdterm.core.text import printable
+from sdterm.tui import calls
 from sdterm.tui.actions import bindings
 from sdterm.tui.language import tr
 from sdterm.tui.screens.table import TableRoom
@@ -32,21 +33,21 @@ class ModelsScreen(TableRoom["Model"]):
 
     @work(group="load", exclusive=True)
     async def _load(self) -> None:
-        models = await self.app.ask(lambda host: host.models())
+        models = await self.ask(calls.models())
         if models is not None:
             title = tr("Models  {number} checkpoint(s)", number=len(models))
             self.show(models, self.table.cursor_row, title)
 
     def row(self, item: Model) -> tuple[str, ...]:
         size = f"{item.size / 1e9:.2f} GB" if item.size >= 1e8 else f"{item.size / 1e6:.0f} MB"
-        wanted = self.app.values().get("model") or self.rows[0].name
+        wanted = self.shell.form.values().get("model") or self.rows[0].name
         state = tr("loaded") if item.loaded else "" if item.usable else tr("! cannot be used")
         mark = ">" if item.name == wanted else " "
         family = f"{item.family or ''} {item.native_size or ''}".strip()
         return (f"{mark} {printable(item.name, 80)}", (item.sha256 or "")[:10] or "-", size, family, state)
 
     def about(self, item: Model) -> Iterable[str]:
-        unknown = tr("Its hash is not known yet: {key} computes it.", key=self.app.key("verify_hash"))
+        unknown = tr("Its hash is not known yet: {key} computes it.", key=self.shell.key("verify_hash"))
         yield printable(item.path, 1000)
         yield item.sha256 or unknown
         if item.note:
@@ -78,13 +79,13 @@ class ModelsScreen(TableRoom["Model"]):
         if model and not model.usable:
             self.say(model.note or tr("This checkpoint cannot be used."))
         elif model:
-            self.app.change(self.app.draft.but(model=model.name))
+            self.shell.form.change(self.shell.form.draft.but(model=model.name))
             self.say(tr("{model} is what is drawn with from now on.", model=model.name))
             self._load_now(model.name)
 
     @work
     async def _load_now(self, name: str) -> None:
-        await self.app.ask(lambda host: host.load_model(name))
+        await self.ask(calls.load_model(name))
         self._load()
 
     def action_unload(self) -> None:
@@ -92,7 +93,7 @@ class ModelsScreen(TableRoom["Model"]):
 
     @work
     async def _unload(self) -> None:
-        await self.app.ask(lambda host: host.unload_models())
+        await self.ask(calls.unload_models())
         self.say(tr("The memory is free."))
         self._load()
 
@@ -103,4 +104,4 @@ class ModelsScreen(TableRoom["Model"]):
     @work
     async def _hash(self, name: str) -> None:
         self.say(tr("Reading {model} …", model=name))
-        await self.app.ask(lambda host: host.hash_model(name))
+        await self.ask(calls.hash_model(name))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from rich.text import Text
 from textual import on
@@ -15,17 +15,14 @@ from textual.widgets.option_list import Option
 
 from sdterm.core.text import printable
 from sdterm.tui.language import tr
-
-if TYPE_CHECKING:
-    from sdterm.tui.app import Workstation
+from sdterm.tui.shell import HasShell
 
 _ELSEWHERE = {"prompt", "negative_prompt"}
 
 
-class ParametersScreen(ModalScreen[None]):
+class ParametersScreen(HasShell, ModalScreen[None]):
     """All parameters: Enter changes one."""
 
-    app: Workstation
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss", show=False),
         Binding("j", "move(1)", show=False),
@@ -46,7 +43,7 @@ class ParametersScreen(ModalScreen[None]):
         from sdterm.request import GenerationRequest
 
         self._names = [name for name in GenerationRequest.model_fields if name not in _ELSEWHERE]
-        values, given = self.app.values(), self.app.draft.fields
+        values, given = self.shell.form.values(), self.shell.form.draft.fields
         options = self.query_one(OptionList)
         at = options.highlighted or 0
         options.clear_options()
@@ -68,7 +65,7 @@ class ParametersScreen(ModalScreen[None]):
             if text is not None:
                 self._set(name, text)
 
-        self.app.push_screen(Type(name, _shown(self.app.values().get(name)), hint=_describe(name)), typed)
+        self.app.push_screen(Type(name, _shown(self.shell.form.values().get(name)), hint=_describe(name)), typed)
 
     def _set(self, name: str, text: str) -> None:
         from sdterm.request import RequestError, make_request
@@ -79,13 +76,13 @@ class ParametersScreen(ModalScreen[None]):
         except RequestError as error:
             self.app.notify(printable(str(error)), severity="error", markup=False)
         else:
-            self.app.change(self.app.draft.but(**{name: value}))
+            self.shell.form.change(self.shell.form.draft.but(**{name: value}))
         self._show()
 
     def action_reset(self) -> None:
         highlighted = self.query_one(OptionList).highlighted
         if highlighted is not None:
-            self.app.change(self.app.draft.but(**{self._names[highlighted]: None}))
+            self.shell.form.change(self.shell.form.draft.but(**{self._names[highlighted]: None}))
             self._show()
 
     def action_move(self, by: int) -> None:

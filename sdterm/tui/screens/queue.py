@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
@@ -10,15 +10,17 @@ from textual import work
 from textual.binding import BindingType
 
 from sdterm.core.text import printable
+from sdterm.tui import calls
 from sdterm.tui.actions import bindings
+from sdterm.tui.calls import HostCall
 from sdterm.tui.language import tr
+from sdterm.tui.messages import FillRequest, OfferRemedies
 from sdterm.tui.progress import CHANGES_QUEUE
 from sdterm.tui.screens.table import TableRoom
 from sdterm.tui.state import clock
 
 if TYPE_CHECKING:
     from sdterm.api import Entry, JobView
-    from sdterm.client import Client
 
 _OPEN = ("running", "queued", "paused", "waiting")
 _MOST = 200
@@ -46,9 +48,9 @@ class QueueScreen(TableRoom["JobView"]):
 
     @work(group="load", exclusive=True)
     async def _load(self) -> None:
-        waiting = await self.app.ask(lambda host: host.jobs(["queued"], limit=_MOST))
-        others = await self.app.ask(lambda host: host.jobs(["running", "paused", "waiting"], limit=_MOST))
-        ended = await self.app.ask(lambda host: host.jobs(["failed", "done", "cancelled"], limit=30))
+        waiting = await self.ask(calls.jobs("queued", limit=_MOST))
+        others = await self.ask(calls.jobs("running", "paused", "waiting", limit=_MOST))
+        ended = await self.ask(calls.jobs("failed", "done", "cancelled", limit=30))
         if waiting is None or others is None or ended is None:
             return
         running = [job for job in others.jobs if job.state == "running"]
@@ -59,16 +61,16 @@ class QueueScreen(TableRoom["JobView"]):
         still = (i for i, job in enumerate(jobs) if chosen and job.id == chosen.id and job.state in _OPEN)
         title = tr(
             "Queue ({state})  running {running}  waiting {waiting}",
-            state=tr("on hold") if self.app.state.paused else tr("open"),
+            state=tr("on hold") if self.shell.state.paused else tr("open"),
             running=len(running),
             waiting=len(waiting.jobs),
         )
         self.show(jobs, next(still, self.table.cursor_row), title)
         if not jobs:
-            self.say(tr("The queue is empty: {key} goes to the prompt.", key=self.app.key("go_generate")))
+            self.say(tr("The queue is empty: {key} goes to the prompt.", key=self.shell.key("go_generate")))
 
     def row(self, item: JobView) -> tuple[str, ...]:
-        run = self.app.run_of(item.id)
+        run = self.shell.state.run_of(item.id)
         steps = f"{run.step}/{run.steps}" if run and run.steps else ""
         left = clock(run.left) if run and run.left is not None else ""
         prompt = printable(item.prompt.replace("\n", " "), 200)
@@ -103,31 +105,31 @@ class QueueScreen(TableRoom["JobView"]):
 
     # --- keys --------------------------------------------------------------------------------------------------------
 
-    def _do(self, ask: Callable[[Client], Any]) -> None:
-        self.run_worker(self._asked(ask))
+    def _do(self, call: HostCall[Any]) -> None:
+        self.run_worker(self._done(call))
 
-    async def _asked(self, ask: Callable[[Client], Any]) -> None:
-        if await self.app.ask(ask) is not None:
+    async def _done(self, call: HostCall[Any]) -> None:
+        if await self.ask(call) is not None:
             self._load()
 
     def action_cancel(self) -> None:
         if job := self.chosen():
-            self._do(lambda host: host.cancel(job.id))
+            self._do(calls.cancel(job.id))
 
     def action_retry(self) -> None:
         if job := self.chosen():
-            self._do(lambda host: host.retry(job.id))
+            self._do(calls.retry(job.id))
 
     def action_hold(self) -> None:
         job = self.chosen()
         if job and job.state == "paused":
-            self._do(lambda host: host.resume(job.id))
+            self._do(calls.resume(job.id))
         elif job:
-            self._do(lambda host: host.pause(job.id))
+            self._do(calls.pause(job.id))
 
     def action_hold_queue(self) -> None:
-        paused = self.app.state.paused
-        self._do(lambda host: host.resume_queue() if paused else host.pause_queue())
+        paused = self.shell.state.paused
+        self._do(calls.resume_queue() if paused else calls.pause_queue())
 
     def action_move_up(self) -> None:
         self._move(-1)
@@ -146,7 +148,7 @@ class QueueScreen(TableRoom["JobView"]):
             return
         others = [*waiting[:at], *waiting[at + 1 :]]
         before = others[at + by] if at + by < len(others) else None
-        self._do(lambda host: host.move(job.id, before))
+        self._do(calls.move(job.id, before))
 
     def action_edit_job(self) -> None:
         if job := self.chosen():
@@ -154,9 +156,8 @@ class QueueScreen(TableRoom["JobView"]):
 
     @work
     async def _edit(self, job: int) -> None:
-        if (details := await self.app.ask(lambda host: host.job(job))) is not None:
-            fields = details.request.model_dump(mode="json")
-            self.app.take_request(fields)
+        if (details := await self.ask(calls.job(job))) is not None:
+            self.post_message(FillRequest(details.request.model_dump(mode="json")))
 
     def action_remedy(self) -> None:
         from sdterm.tui.remedies import remedies
@@ -169,4 +170,4 @@ class QueueScreen(TableRoom["JobView"]):
             return
         found = remedies(job.reason.code) or [(tr("the same again"), {})]
         said = f"{job.reason.message} {job.reason.advice}".strip()
-        self.app.offer_remedies(job.id, said, found)
+        self.post_message(OfferRemedies(job.id, said, found))

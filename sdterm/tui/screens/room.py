@@ -14,11 +14,11 @@ from textual.timer import Timer
 from textual.widget import Widget
 
 from sdterm.tui.language import tr
+from sdterm.tui.shell import HasShell
 from sdterm.tui.widgets.bars import KeyBar, Note, StatusLine, TopBar
 
 if TYPE_CHECKING:
     from sdterm.api import Entry
-    from sdterm.tui.app import Workstation
 
 SMALLEST = (40, 12)
 _SETTLED_AT_LAST = 1.0  # seconds
@@ -28,10 +28,9 @@ HEIGHTS = {"-flat": range(20), "-low": range(20, 24), "-tall": range(24, 10**6)}
 """The classes by which the stylesheet lays a screen out, and the cells they are for."""
 
 
-class Room(Screen[None]):
+class Room(HasShell, Screen[None]):
     """One of the screens that the top line names."""
 
-    app: Workstation
     room: ClassVar[str]
     """The action that opens it."""
 

@@ -46,13 +46,13 @@ class SettingsScreen(TableRoom[Setting]):
         self._show()
 
     def _show(self) -> None:
-        found = [setting for setting in SETTINGS if self._is_shown(setting, self.app.settings)]
+        found = [setting for setting in SETTINGS if self._is_shown(setting, self.shell.settings)]
         self.show(found, self.table.cursor_row, tr("Settings  {number}", number=len(found)))
         if not found:
             self.say(tr("No setting matches."))
 
     def row(self, item: Setting) -> tuple[str, ...]:
-        settings = self.app.settings
+        settings = self.shell.settings
         value = settings.values[item.key]
         lock = "# " if frozen_reason(settings, item.key) else ""
         mark = "  " if value.source == "default" else "* "
@@ -63,7 +63,7 @@ class SettingsScreen(TableRoom[Setting]):
         yield tr(item.sentence)
         if item.choices:
             yield tr("One of {choices}.", choices=", ".join(item.choices))
-        if reason := frozen_reason(self.app.settings, item.key):
+        if reason := frozen_reason(self.shell.settings, item.key):
             yield "# " + printable(reason)
         if item.scope == "host":
             yield tr("The host has this from its start on: `sdterm host stop`, and the next one has the new value.")
@@ -83,10 +83,12 @@ class SettingsScreen(TableRoom[Setting]):
         setting = self.chosen()
         if setting is None:
             return
-        if reason := frozen_reason(self.app.settings, setting.key):
+        if reason := frozen_reason(self.shell.settings, setting.key):
             self.say(reason)
             return
-        now = self.app.settings[setting.key]
+        now = self.shell.settings[setting.key]
+        from sdterm.tui.screens.pick import Pick, Type
+
         choices = self._choices(setting)
         if choices:
 
@@ -95,9 +97,8 @@ class SettingsScreen(TableRoom[Setting]):
                     self._write(setting, choices[number])
 
             at = choices.index(shown(now)) if shown(now) in choices else 0
-            self.app.choose(setting.key, choices, picked, at)
+            self.app.push_screen(Pick(setting.key, choices, chosen=at), picked)
             return
-        from sdterm.tui.screens.pick import Type
 
         def typed(text: str | None) -> None:
             if text is not None:
@@ -110,17 +111,17 @@ class SettingsScreen(TableRoom[Setting]):
             case "theme":
                 return sorted(self.app.available_themes)
             case "language":
-                return ["en", *languages(self.app.language_places())]
+                return ["en", *languages(self.shell.language_places())]
         if isinstance(setting.default, bool):
             return ["true", "false"]
         return [*setting.choices]
 
     def _write(self, setting: Setting, text: str) -> None:
-        self._try(lambda: self.app.write_setting(setting.key, text))
+        self._try(lambda: self.shell.write_setting(setting.key, text))
 
     def action_reset_setting(self) -> None:
         if setting := self.chosen():
-            self._try(lambda: self.app.write_setting(setting.key, None))
+            self._try(lambda: self.shell.write_setting(setting.key, None))
 
     def _try(self, change: Any) -> None:
         if trouble := change():
@@ -145,7 +146,7 @@ class SettingsScreen(TableRoom[Setting]):
         self._show()
 
     def action_translation_template(self) -> None:
-        self.say(self.app.write_template())
+        self.say(self.shell.write_template())
 
 
 def shown(value: Any) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 from textual.widget import Widget
@@ -11,9 +9,7 @@ from textual.widget import Widget
 from sdterm.core.text import printable
 from sdterm.tui.actions import ACTIONS, Action
 from sdterm.tui.language import tr
-
-if TYPE_CHECKING:
-    from sdterm.tui.app import Workstation
+from sdterm.tui.shell import HasShell
 
 _TALL = 20  # lines of a screen that has two for a long sentence
 _NARROW = 40  # columns of one on which nothing else has room
@@ -31,10 +27,8 @@ _SELDOM = {"go_extensions"}
 """Not shown unless it is open: there is no room for all."""
 
 
-class _Line(Widget):
+class _Line(HasShell, Widget):
     """One line of text."""
-
-    app: Workstation
 
     DEFAULT_CSS = "_Line { height: 1; width: 100%; }"
 
@@ -54,7 +48,7 @@ class TopBar(_Line):
             if not here and (not wide or action in _SELDOM):
                 continue
             name = tr(title)
-            key = self.app.key(action)
+            key = self.shell.key(action)
             said = f" [{name}]" if here else f" {key} {name} "
             if line.cell_len + cell_len(said) > self.size.width:
                 break
@@ -96,7 +90,7 @@ class StatusLine(_Line):
     def render(self) -> Text:
         left = self.size.width - 1
         line = ""
-        for number, part in enumerate(self.app.status()):
+        for number, part in enumerate(self.shell.status()):
             more = ("  " if number == 1 else " | ") if number else ""
             if cell_len(line) + cell_len(more + part) > left:
                 if not number:
@@ -112,11 +106,11 @@ class KeyBar(_Line):
     def render(self) -> Text:
         line, last = Text(" ", no_wrap=True), Text(no_wrap=True)
         for name, hint in _LAST.items():
-            _append(last, self.app.key(name), tr(hint))
+            _append(last, self.shell.key(name), tr(hint))
         left = self.size.width - 1 - last.cell_len
         for action in self._actions():
             item = Text(no_wrap=True)
-            _append(item, self.app.key(action.id), tr(action.hint))
+            _append(item, self.shell.key(action.id), tr(action.hint))
             if line.cell_len + item.cell_len > left:
                 break
             line.append_text(item)

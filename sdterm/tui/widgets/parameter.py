@@ -11,6 +11,7 @@ from textual.widgets import Input
 
 from sdterm.core.text import printable
 from sdterm.tui.fields import Field
+from sdterm.tui.messages import InfotextPasted
 
 _LONGEST = 2000  # characters
 
@@ -71,6 +72,9 @@ class Parameter(Input):
             self.cursor_position = len(stepped)
 
     def _on_paste(self, event: events.Paste) -> None:
-        if self.app.paste(event.text):  # type: ignore[attr-defined]
+        from sdterm.tui.pasted import infotext_in
+
+        if (infotext := infotext_in(event.text)) is not None:
+            self.post_message(InfotextPasted(infotext))
             event.prevent_default()
             event.stop()

@@ -18,6 +18,8 @@ from textual.widgets.text_area import Selection
 from sdterm.core.text import is_obeyed, printable
 from sdterm.tui.actions import bindings
 from sdterm.tui.language import tr
+from sdterm.tui.messages import InfotextPasted
+from sdterm.tui.shell import HasShell
 
 if TYPE_CHECKING:
     from sdterm.api import Trap
@@ -44,7 +46,7 @@ MORE = ("bold", "bold underline")
 LESS = ("dim", "dim italic")
 
 
-class PromptEditor(TextArea, inherit_bindings=False):
+class PromptEditor(HasShell, TextArea, inherit_bindings=False):
     """A prompt, or the negative one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -167,10 +169,14 @@ class PromptEditor(TextArea, inherit_bindings=False):
     async def _on_paste(self, event: events.Paste) -> None:
         event.prevent_default()
         event.stop()
+        from sdterm.tui.pasted import infotext_in
+
         clean = "".join(c for c in event.text.replace("\r\n", "\n").replace("\r", "\n") if c >= " " or c in "\n\t")
-        if not self.app.paste(clean):  # type: ignore[attr-defined]
-            start, end = self.span
-            self._put(clean, start, end, start + len(clean))
+        if (infotext := infotext_in(clean)) is not None:
+            self.post_message(InfotextPasted(infotext))
+            return
+        start, end = self.span
+        self._put(clean, start, end, start + len(clean))
 
     def action_emphasis_up(self) -> None:
         self._edit("emphasise", 1)

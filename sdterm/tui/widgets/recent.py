@@ -11,17 +11,17 @@ from textual.widget import Widget
 
 from sdterm.tui.actions import bindings
 from sdterm.tui.language import tr
+from sdterm.tui.messages import DrawAgain, Fill, Part
+from sdterm.tui.shell import HasShell
 
 if TYPE_CHECKING:
     from sdterm.api import Picture
-    from sdterm.tui.app import Workstation
 
 
-class PictureActions:
+class PictureActions(HasShell):
     """What every list of pictures can do with the one that is chosen."""
 
     scopes: tuple[str, ...] = ("pictures",)
-    app: Workstation
 
     def chosen(self) -> Picture | None:
         """The picture that the keys are about."""
@@ -39,37 +39,36 @@ class PictureActions:
     def action_take_parameters(self) -> None:
         self._fill("parameters")
 
-    def _fill(self, what: str) -> None:
+    def _fill(self, part: Part) -> None:
         if picture := self.chosen():
-            self.app.fill(picture.infotext, what)
+            self.post_message(Fill(picture.infotext, part))
 
     def action_repeat(self) -> None:
         if picture := self.chosen():
-            self.app.draw_again(picture.infotext)
+            self.post_message(DrawAgain(picture.infotext))
 
     def action_vary(self) -> None:
         if picture := self.chosen():
-            self.app.draw_variations(picture.infotext)
+            self.post_message(DrawAgain(picture.infotext, vary=True))
 
     def action_copy_parameters(self) -> None:
         if picture := self.chosen():
-            self.app.copy(picture.infotext, tr("infotext"))
+            self.shell.copy(picture.infotext, tr("infotext"))
 
     def action_copy_prompt(self) -> None:
         if picture := self.chosen():
             from sdterm.core.infotext.grammar import parse
 
-            self.app.copy(parse(picture.infotext).prompt, tr("prompt"))
+            self.shell.copy(parse(picture.infotext).prompt, tr("prompt"))
 
     def action_copy_path(self) -> None:
         if picture := self.chosen():
-            self.app.copy(picture.path, tr("path"))
+            self.shell.copy(picture.path, tr("path"))
 
 
 class Recent(PictureActions, Widget, can_focus=True):
     """The pictures drawn last, on one line."""
 
-    app: Workstation
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings("pictures"),
         Binding("left,h", "move(1)", show=False),
@@ -112,7 +111,7 @@ class Recent(PictureActions, Widget, can_focus=True):
 
     def render(self) -> Text:
         if not self._pictures:
-            return Text(tr("Nothing yet: write a prompt, then {key}.", key=self.app.key("generate")))
+            return Text(tr("Nothing yet: write a prompt, then {key}.", key=self.shell.key("generate")))
         names = [f"[{p.id}]" if i == self._at else f" {p.id} " for i, p in reversed([*enumerate(self._pictures)])]
         at = len(names) - 1 - self._at
         width = self.size.width

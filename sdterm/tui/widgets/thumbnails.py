@@ -8,19 +8,18 @@ from typing import TYPE_CHECKING
 from textual import work
 from textual.containers import Horizontal
 
+from sdterm.tui import calls
 from sdterm.tui.picture.widget import PictureView
+from sdterm.tui.shell import HasShell
 
 if TYPE_CHECKING:
     from sdterm.api import Picture
-    from sdterm.tui.app import Workstation
 
 _WIDTH = 12  # cells of one
 
 
-class Thumbnails(Horizontal):
+class Thumbnails(HasShell, Horizontal):
     """One line of small pictures; the first one is the chosen one."""
-
-    app: Workstation
 
     DEFAULT_CSS = """
     Thumbnails { height: 7; display: none; }
@@ -40,7 +39,7 @@ class Thumbnails(Horizontal):
         wanted = pictures[at : at + room]
         views = [*self.query(PictureView)]
         if len(views) < len(wanted):
-            fresh = [PictureView(mode=self.app.picture_mode()) for _ in range(len(wanted) - len(views))]
+            fresh = [PictureView(mode=self.shell.picture_mode()) for _ in range(len(wanted) - len(views))]
             await self.mount(*fresh)
             views += fresh
         for view, picture in zip(views, wanted, strict=False):
@@ -48,7 +47,7 @@ class Thumbnails(Horizontal):
             if picture.missing:
                 view.show(None, caption=f"{picture.id} !")
                 continue
-            data = await self.app.ask(lambda host, id=picture.id: host.thumbnail(id, 64))  # type: ignore[misc]
+            data = await self.ask(calls.thumbnail(picture.id, 64))
             view.show(data, caption=str(picture.id))
         for view in views[len(wanted) :]:
             view.display = False

@@ -25,15 +25,15 @@ def test_a_parameter_is_changed_refused_and_given_its_default_again(host: Runnin
         names = [name for name in GenerationRequest.model_fields if name not in ("prompt", "negative_prompt")]
         app.screen.query_one(OptionList).highlighted = names.index("steps")
         await type_in("33")
-        assert app.values()["steps"] in (33, "33")
+        assert app.form.values()["steps"] in (33, "33")
         await until(pilot, lambda: "* steps" in screen_text(app), "the sign of what was changed")
         await type_in("many")
-        assert app.values()["steps"] in (33, "33")
+        assert app.form.values()["steps"] in (33, "33")
         await pilot.press("d")
-        assert "steps" not in app.draft.fields
+        assert "steps" not in app.form.draft.fields
         app.screen.query_one(OptionList).highlighted = names.index("sampler_options")
         await type_in("eta=0.5")
-        assert app.draft.fields["sampler_options"] == {"eta": "0.5"}
+        assert app.form.draft.fields["sampler_options"] == {"eta": "0.5"}
         await pilot.press("escape")
 
     drive(host, act, size=(100, 60))

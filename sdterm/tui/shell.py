@@ -1,0 +1,77 @@
+"""The application as its screens and widgets see it, and the form as what works behind it does."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Coroutine, Sequence
+from typing import Any, Protocol, TypeVar, cast
+
+from textual.app import App
+from textual.message_pump import MessagePump
+
+from sdterm.core.settings.settings import Settings
+from sdterm.tui.calls import HostCall
+from sdterm.tui.form import Form
+from sdterm.tui.language import Place
+from sdterm.tui.picture.support import Protocol as PictureProtocol
+from sdterm.tui.picture.support import Support
+from sdterm.tui.state import State
+
+T = TypeVar("T")
+
+
+class Shell(Protocol):
+    """What the workstation's parts may ask of the application; what Textual gives they take from `app`."""
+
+    settings: Settings
+    state: State
+    notes: list[str]
+    """Said once there is somewhere to say it."""
+    keys: dict[str, str]
+    """Action → its keys, by Textual's names."""
+
+    @property
+    def form(self) -> Form: ...
+
+    def say(self, text: str) -> None: ...
+    def go(self, name: str) -> None: ...
+    def key(self, action: str) -> str: ...
+    def copy(self, text: str, what: str) -> None: ...
+    def status(self) -> Sequence[str]: ...
+    def show_status(self) -> None: ...
+
+    def picture_mode(self) -> PictureProtocol: ...
+    def picture_support(self) -> Support: ...
+    def terminal_has_answered(self) -> Awaitable[None]: ...
+    def write_to_terminal(self, sequence: str) -> None: ...
+
+    def write_setting(self, key: str, text: str | None) -> str: ...
+    def write_template(self) -> str: ...
+    def language_places(self) -> list[Place]: ...
+    def change_language(self, language: str | None) -> None: ...
+
+
+class Desk(Protocol):
+    """The screen with the form, for what works behind it."""
+
+    form: Form
+
+    @property
+    def app(self) -> App[object]: ...
+
+    async def ask(self, call: HostCall[T]) -> T | None: ...
+    def run_worker(self, work: Coroutine[Any, Any, Any]) -> object: ...
+    def collect(self) -> None: ...
+    def focus_field(self, name: str) -> None: ...
+
+
+class HasShell(MessagePump):
+    """A screen or widget of the workstation."""
+
+    async def ask(self, call: HostCall[T]) -> T | None:
+        """Post the call, and wait for what the host answers; None once the user was told why it does not."""
+        return await call.answer if self.post_message(call) else None
+
+    @property
+    def shell(self) -> Shell:
+        """The application, as far as it is known here."""
+        return cast(Shell, self.app)
