@@ -84,8 +84,11 @@ class Step(Event):
     batch: int
     batches: int
     step: int
-    """1-based, within the batch."""
+    """1-based, within the pass."""
     steps: int
+    pass_no: int = 0
+    """Which pass of the batch, from 0: hires fix draws in two."""
+    passes: int = 1
 
 
 class Preview(Event):
@@ -93,6 +96,7 @@ class Preview(Event):
 
     index: int
     step: int
+    pass_no: int = 0
     data: bytes = Field(exclude=True, repr=False)
     """JPEG."""
 
@@ -146,8 +150,10 @@ class Resumed(Event):
     batch: int = 0
     batches: int = 1
     step: int = 0
-    """The last step that the tape has; 0 if it has none whole."""
+    """The last step of the pass that the tape has; 0 if it has none whole."""
     steps: int = 0
+    pass_no: int = 0
+    passes: int = 1
 
 
 ILLEGAL_ACCESS, DEVICE_LOST = "illegal_memory_access", "device_lost"
@@ -188,6 +194,8 @@ class Paused(Event):
     """How many images were finished before."""
     step: int | None = None
     """Where the rest stands, if a step was asked for."""
+    pass_no: int = 0
+    """The pass of that step."""
 
 
 class Cancelled(Event):

@@ -1,7 +1,7 @@
 """All images of a job in one picture, laid out as A1111 does (modules/images.py, image_grid)."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdterm.core.infotext.files import ImageFileError, read_infotext, read_pixels
-from sdterm.engine.run import Run, encoded
-from sdterm.events import Event, Grid, Warning
+from sdterm.engine.encode import encoded
+from sdterm.engine.run import Run
+from sdterm.events import Grid, Warning
 from sdterm.hooks import PluginError
 
 MAX_PIXELS = 200_000_000  # A1111's img_max_size_mp; above it the images of a long job would fill the memory too
@@ -44,37 +45,37 @@ def layout(count: int) -> tuple[int, int]:
     return rows, math.ceil(count / rows)
 
 
-def makes_grid(job: Run, emit: Callable[[Event], None]) -> bool:
+def makes_grid(run: Run) -> bool:
     """Whether a grid is asked for and possible; a warning says why not."""
-    count = len(job.plan.images) - len(job.skipped_images)
-    if not job.request.grid or count < 2:
+    count = len(run.plan.images) - len(run.skipped_images)
+    if not run.request.grid or count < 2:
         return False
     rows, columns = layout(count)
-    pixels = rows * columns * job.plan.width * job.plan.height
-    lost = sum(path is None for path in job.saved.values())
+    pixels = rows * columns * run.plan.width * run.plan.height
+    lost = sum(path is None for path in run.saved.values())
     if lost:
         why = f"{lost} of the {count} images were finished in an earlier run"
     elif pixels > MAX_PIXELS:
         why = f"it would have {pixels / 1e6:,.0f} megapixels; the limit is {MAX_PIXELS / 1e6:,.0f}"
     else:
         return True
-    emit(Warning(code="grid_skipped", message=f"The grid is left out: {why}."))
+    run.emit(Warning(code="grid_skipped", message=f"The grid is left out: {why}."))
     return False
 
 
-def emit_grid(job: Run, drawn: Mapping[int, Cell], emit: Callable[[Event], None]) -> None:
+def emit_grid(run: Run, drawn: Mapping[int, Cell]) -> None:
     """The grid of a finished job, from what was drawn now and the files of what was before. The images are what
     matters: what prevents it is a warning."""
     try:
-        saved = {index: _read(path) for index, path in job.saved.items() if path and index not in job.skipped_images}
+        saved = {index: _read(path) for index, path in run.saved.items() if path and index not in run.skipped_images}
         cells = [cell for _, cell in sorted({**saved, **drawn}.items())]
         grid, infotext = image_grid([cell.pixels for cell in cells]), cells[0].infotext
-        file = encoded(job, grid, lambda saver, faults: infotext, lambda: grid[None][:0], emit)
+        file = encoded(run, grid, lambda saver, faults: infotext, lambda: grid[None][:0])
     except (PluginError, ImageFileError, MemoryError) as error:
-        emit(Warning(code="grid_skipped", message=f"The grid is left out. {error}"))
+        run.emit(Warning(code="grid_skipped", message=f"The grid is left out. {error}"))
         return
     height, width = grid.shape[:2]
-    emit(Grid(width=width, height=height, infotext=infotext, suffix=file.suffix, data=file.data))
+    run.emit(Grid(width=width, height=height, infotext=infotext, suffix=file.suffix, data=file.data))
 
 
 def _read(path: Path) -> Cell:

@@ -1,6 +1,7 @@
 """A checkpoint in memory: built by its family, shaped by memory optimizers."""
 
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,8 +14,12 @@ from sdterm.core.planning.choices import Choices, Chosen, options_of
 from sdterm.engine.conditioning import Conditioner
 from sdterm.engine.failures import blamed
 from sdterm.engine.isolation import Untouched, random_numbers_kept
-from sdterm.events import Warning
+from sdterm.engine.run import Optimizer, Run
+from sdterm.events import ModelLoading, Warning
 from sdterm.hooks import Components, MemoryOptimizer, ModelFamily, PluginError
+
+TOLD_EVERY = 0.5
+"""Seconds between two words on how far the reading of weights is."""
 
 
 class OptimizerError(PluginError):
@@ -27,9 +32,6 @@ class OptimizerError(PluginError):
 
 class UndoError(OptimizerError):
     """A memory optimizer did not put things back: the model is to be built again."""
-
-
-Optimizer = Chosen[MemoryOptimizer]
 
 
 @dataclass(frozen=True)
@@ -83,22 +85,15 @@ def skipped_warning(error: PluginError) -> Warning:
     return Warning(code="optimizer_skipped", message=f"{error} Going on without it.", source=blamed(error))
 
 
-def load_model(
-    choices: Choices,
-    plugins: PluginSet,
-    sha256: str,
-    device: torch.device,
-    dtype: torch.dtype,
-    optimizers: Sequence[Optimizer],
-    tell: Callable[[float], None] = lambda fraction: None,
-) -> Model:
+def load_model(run: Run, dtype: torch.dtype, tell: Callable[[float], None]) -> Model:
     """Read the weights and apply the optimizers. tell: called with the fraction of the weights read so far. Raises
     ModelFileError; OptimizerError naming one that fails; PluginError if the family does."""
-    family = choices.family
-    with plugins.guard(family, ModelFileError), random_numbers_kept(device):
-        components = family.build(_telling(choices.checkpoint, tell), device, dtype)
+    family, plugins = run.choices.family, run.plugins
+    with plugins.guard(family, ModelFileError), random_numbers_kept(run.device):
+        components = family.build(_telling(run.choices.checkpoint, tell), run.device, dtype)
         condition = Conditioner(components, family.tokens)
-    return with_optimizers(Model(sha256, dtype, family, (), components, condition), plugins, optimizers)
+    model = Model(run.plan.model_hash, dtype, family, (), components, condition)
+    return with_optimizers(model, plugins, run.optimizers)
 
 
 def _telling(checkpoint: CheckpointFile, tell: Callable[[float], None]) -> CheckpointFile:
@@ -159,3 +154,59 @@ def _process_restored(before: Untouched | None) -> Iterator[None]:
         if before:
             before.restore_process()
         raise
+
+
+class Loader:
+    """Keeps the last model in memory."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.model: Model | None = None
+        self._device = device
+
+    def unload(self) -> None:
+        """Let go of the model."""
+        self.model = None
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def load_as_asked(self, run: Run) -> tuple[Model, tuple[Optimizer, ...]]:
+        """The model with those of the run's optimizers that work. Raises OptimizerError if one does not that the
+        request names."""
+        while True:
+            try:
+                return self.load(run, run.dtype), run.optimizers
+            except OptimizerError as error:
+                if any(each.of is error.optimizer for each in run.choices.additions):
+                    raise
+                run.warn(skipped_warning(error))
+                working = tuple(each for each in run.optimizers if each.of is not error.optimizer)
+                run = replace(run, optimizers=working)
+
+    def load(self, run: Run, dtype: torch.dtype) -> Model:
+        """The model, from memory if it is there, with the run's optimizers on."""
+        model, self.model = self.model, None  # forgotten while it changes: half changed it must not be found again
+        asked = (run.plan.model_hash, dtype, run.choices.family)  # a family that changed builds another model
+        if model and (model.sha256, model.dtype, model.family) == asked and can_switch(model, run.optimizers):
+            try:
+                self.model = with_optimizers(model, run.plugins, run.optimizers)
+                return self.model
+            except UndoError as error:
+                said = f"{error} The model is read again."
+                run.emit(Warning(code="model_reloaded", message=said, source=blamed(error)))
+        del model  # its memory is needed for the next one
+        began, told = time.perf_counter(), math.inf
+
+        def tell(fraction: float) -> None:
+            nonlocal told
+            now = time.perf_counter()
+            told = min(told, now)  # the time of the first tensor
+            if now - told >= TOLD_EVERY:
+                told = now
+                run.emit(ModelLoading(model=run.plan.model, done=False, fraction=fraction))
+
+        run.emit(ModelLoading(model=run.plan.model, done=False))
+        before, run.pulse.phase = run.pulse.phase, "load"
+        self.model = load_model(run, dtype, tell)
+        run.pulse.phase = before
+        run.emit(ModelLoading(model=run.plan.model, done=True, seconds=time.perf_counter() - began))
+        return self.model

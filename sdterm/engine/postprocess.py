@@ -10,12 +10,12 @@ from sdterm.core.planning.plan import ImagePlan
 from sdterm.engine.run import Run
 
 
-def postprocessed(job: Run, image: ImagePlan, pixels: NDArray[Any]) -> NDArray[Any]:
+def postprocessed(run: Run, image: ImagePlan, pixels: NDArray[Any]) -> NDArray[Any]:
     """An image, uint8 [H, W, 3], after the postprocessors that were asked for. Raises PluginError if one fails."""
-    for chosen in job.choices.postprocessors():
+    for chosen in run.choices.postprocessors():
         postprocessor = chosen.of
         rng = Random(f"{image.seed}:{image.variation_seed}:{postprocessor.id}")
-        with job.plugins.guard(postprocessor):
+        with run.plugins.guard(postprocessor):
             pixels = postprocessor.apply(pixels.copy(), rng, **chosen.options)
             if not (isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.ndim == 3):
                 raise TypeError("it gave no uint8 image")

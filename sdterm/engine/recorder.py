@@ -11,7 +11,7 @@ import torch
 
 from sdterm.core.extensions.registry import ContractError
 from sdterm.engine.denoiser import Network
-from sdterm.engine.tape import Row, Tape, checksum
+from sdterm.engine.tape import DENOISER, Row, Tape, checksum
 from sdterm.errors import SdtermError
 from sdterm.hooks import Denoised
 
@@ -61,7 +61,7 @@ class _StepDone:
 
 
 class TapeRecorder:
-    """The `denoise` and `callback` of one batch, between sampler and network.
+    """The `denoise` and `callback` of one pass of a batch, between sampler and network.
 
     Finished calls are handed to a thread as they are, still on the device. That thread waits for them, looks for
     NaN, writes the tape and reports steps (`on_step(step, x0 of the first image)`), so the sampling thread never
@@ -74,6 +74,7 @@ class TapeRecorder:
         self,
         network: Network,
         tape: Tape,
+        pass_no: int,
         images: Sequence[int],
         start: torch.Tensor,
         cancel: threading.Event,
@@ -83,7 +84,8 @@ class TapeRecorder:
         pause_at: int | None = None,
         most_calls: int = 2**31,
     ) -> None:
-        self._network, self._tape, self._images, self._cancel = network, tape, images, cancel
+        self._network, self._tape, self._pass, self._images = network, tape, pass_no, images
+        self._cancel = cancel
         self._on_step, self._on_replayed, self._on_call = on_step, on_replayed, on_call
         self._pause_at, self._paused = pause_at, False
         self._shape, self._device = start.shape, start.device
@@ -176,9 +178,9 @@ class TapeRecorder:
         keep what they have, so that a batch of images that are not equally far loses nothing."""
         answers: list[Row | None] = []
         for image, x_row in zip(self._images, x, strict=True):
-            row = self._tape.row(image, number)
+            row = self._tape.row(image, self._pass, DENOISER, number)
             if row and not row.answers(x_row, sigma):
-                self._tape.cut(image, number)
+                self._tape.cut(image, self._pass, DENOISER, number)
                 row = None
             answers.append(row)
         return answers
@@ -204,7 +206,8 @@ class TapeRecorder:
         for position, image in enumerate(self._images):
             if call.answers[position] is None:
                 own = Denoised(result.x0[position], result.uncond[position] if result.uncond is not None else None)
-                self._tape.append(Row(image, call.number, call.sigma, checksum(x[position]), own))
+                of_x = checksum(x[position])
+                self._tape.append(Row(image, self._pass, DENOISER, call.number, call.sigma, of_x, own))
         return result.x0[0]
 
 

@@ -1,24 +1,27 @@
-"""The noise levels of a run: from scheduler, sampler and model."""
+"""The noise levels of a pass: from scheduler, sampler and model."""
 
 import torch
 
 from sdterm.core.extensions.registry import ContractError, PluginSet
 from sdterm.core.planning.choices import Choices
-from sdterm.core.planning.plan import Plan
+from sdterm.core.planning.plan import PassPlan
 from sdterm.engine.recorder import kind_of
 from sdterm.hooks import ModelSampling
+from sdterm.request import GenerationRequest
 
 
-def run_sigmas(choices: Choices, plan: Plan, plugins: PluginSet, sampling: ModelSampling) -> torch.Tensor:
+def pass_sigmas(
+    choices: Choices, request: GenerationRequest, planned: PassPlan, plugins: PluginSet, sampling: ModelSampling
+) -> torch.Tensor:
     """float32 [steps + 1] on the CPU. Raises PluginError if the plugin that makes them gave something else."""
-    sampler, scheduler, request = choices.sampler, choices.scheduler, plan.request
+    sampler, scheduler = choices.sampler, choices.scheduler
     if sampler.grid == "own" and sampler.own_sigmas:
         with plugins.guard(sampler):
-            return _checked(sampler.own_sigmas(request.steps, sampling), request.steps)
+            return _checked(sampler.own_sigmas(planned.steps, sampling), planned.steps)
     discard = sampler.discard_penultimate or request.discard_penultimate
     with plugins.guard(scheduler):
-        steps = request.steps + discard
-        sigmas = _checked(scheduler.sigmas(steps, sampling, **plan.scheduler_options), steps)
+        steps = planned.steps + discard
+        sigmas = _checked(scheduler.sigmas(steps, sampling, **planned.scheduler_options), steps)
         if len(sigmas) < steps + 1 or not sigmas[:-1].all():
             raise ContractError(f"it gave {len(sigmas)} sigmas for {steps} steps, or a 0 before the last")
     return torch.cat([sigmas[:-2], sigmas[-1:]]) if discard else sigmas

@@ -1,9 +1,9 @@
 """The tape: every denoiser call of a job, so that a job stopped anywhere goes on where it was.
 
-A row is (image, call) → the exact tensors that the sampler received, with the call's sigma and a checksum of its x.
-To resume, the sampler simply runs from the top: its noise draws repeat by themselves, recorded calls are answered from
-the tape at no cost, and live sampling goes on at the first call that is missing. A row is served only to the same call
-(same sigma, same x); on the first mismatch the rest of that image's rows is cut off.
+A row is (image, pass, module, call) → the exact tensors that the sampler received, with the call's sigma and a
+checksum of its x. To resume, the sampler simply runs from the top: its noise draws repeat by themselves, recorded calls
+are answered from the tape at no cost, and live sampling goes on at the first call that is missing. A row is served only
+to the same call (same sigma, same x); on the first mismatch the rest of that image's pass is cut off.
 
 On disk a tape is an append-only log of checksummed records, written without fsync: a process that dies loses at most
 the record being written, and a torn end is ignored.
@@ -26,7 +26,8 @@ from sdterm.core.locks import lock
 from sdterm.errors import SdtermError
 from sdterm.hooks import Denoised
 
-_MAGIC = b"sdterm tape 1\n"
+_MAGIC = b"sdterm tape 2\n"
+_ANY_MAGIC = b"sdterm tape "
 _FRAME = struct.Struct("<III")  # bytes of JSON, bytes of payload, CRC-32 of both
 _LARGEST = 2**31  # bytes; a record that claims more is damage
 _LONG = 16 * 2**20  # bytes
@@ -39,11 +40,17 @@ class TapeError(SdtermError, OSError):
     code = "tape_unusable"
 
 
+DENOISER = "denoiser"
+"""The module whose calls are recorded; a pipeline may have more than one."""
+
+
 @dataclass(frozen=True)
 class Row:
-    """One denoiser call of one image, on the CPU."""
+    """One call of a module for one image in one pass, on the CPU."""
 
     image: int
+    pass_no: int
+    module: str
     call: int
     sigma: float
     checksum: str
@@ -69,9 +76,9 @@ class Tape:
 
     def __init__(self, header: Mapping[str, Any], path: Path | None = None) -> None:
         self._lock = threading.Lock()
-        self._rows: dict[tuple[int, int], Row] = {}
-        self._starts: dict[int, str] = {}
-        self._float32: dict[int, int] = {}
+        self._rows: dict[tuple[int, int, str, int], Row] = {}  # image, pass, module, call
+        self._starts: dict[tuple[int, int], str] = {}  # image, pass
+        self._float32: dict[tuple[int, int], int] = {}
         self._finished: set[int] = set()
         self._file: BinaryIO | None = None
         self._body = 0  # where the header ends
@@ -82,7 +89,9 @@ class Tape:
         try:
             self._file = _locked(path)
             stored, end = self._load(path)
-            if stored is not None:
+            if _is_of_another_version(path):
+                self.mismatch = ("version of sdterm",)
+            elif stored is not None:
                 self.mismatch = tuple(key for key in header if stored.get(key) != header[key])
             if self.mismatch:
                 self._forget()
@@ -98,44 +107,46 @@ class Tape:
                 raise
             raise TapeError(error.errno, f"The tape {path} cannot be used: {error.strerror or error}.") from error
 
-    def row(self, image: int, call: int) -> Row | None:
-        return self._rows.get((image, call))
+    def row(self, image: int, pass_no: int, module: str, call: int) -> Row | None:
+        return self._rows.get((image, pass_no, module, call))
 
-    def recorded(self, image: int) -> int:
-        """How many rows of an image there are."""
-        return sum(1 for row_image, _ in self._rows if row_image == image)
+    def recorded(self, image: int, pass_no: int, module: str) -> int:
+        """How many rows of an image's pass there are."""
+        return sum(1 for *of, _ in self._rows if of == [image, pass_no, module])
 
-    def start(self, image: int, latents: torch.Tensor) -> None:
-        """Row 0 of an image: the latents its pass starts from. Rows of another start are cut off."""
+    def start(self, image: int, pass_no: int, latents: torch.Tensor) -> None:
+        """Row 0 of an image's pass: the latents it starts from. Rows of another start are cut off."""
         start = checksum(latents)
-        if self._starts.get(image) == start:
+        if self._starts.get((image, pass_no)) == start:
             return
         with self._lock:
-            self._cut(image, 0)
-            self._starts[image] = start
-            self._write({"kind": "start", "image": image, "checksum": start}, [latents])
+            for module in {row.module for row in self._rows.values()}:
+                self._cut(image, pass_no, module, 0)
+            self._starts[image, pass_no] = start
+            self._write({"kind": "start", "image": image, "pass": pass_no, "checksum": start}, [latents])
 
     def append(self, row: Row) -> None:
         tensors = [tensor for tensor in row.result if tensor is not None]
         with self._lock:
-            self._rows[row.image, row.call] = row
-            fields = {"image": row.image, "call": row.call, "sigma": row.sigma, "checksum": row.checksum}
-            self._write({"kind": "row", **fields}, tensors)
+            self._rows[row.image, row.pass_no, row.module, row.call] = row
+            at = {"image": row.image, "pass": row.pass_no, "module": row.module, "call": row.call}
+            self._write({"kind": "row", **at, "sigma": row.sigma, "checksum": row.checksum}, tensors)
 
-    def cut(self, image: int, call: int) -> None:
-        """Drop an image's rows from `call` on."""
+    def cut(self, image: int, pass_no: int, module: str, call: int) -> None:
+        """Drop the rows of an image's pass from `call` on. Those of later passes start from what is drawn anew, and
+        are dropped when that differs."""
         with self._lock:
-            self._cut(image, call)
+            self._cut(image, pass_no, module, call)
 
-    def go_float32(self, image: int, call: int) -> None:
-        """A change of plan: from `call` on this image is computed in float32."""
+    def go_float32(self, image: int, pass_no: int, module: str, call: int) -> None:
+        """A change of plan: from `call` on this pass of the image is computed in float32."""
         with self._lock:
-            self._cut(image, call)
-            self._float32[image] = call
-            self._write({"kind": "float32", "image": image, "call": call})
+            self._cut(image, pass_no, module, call)
+            self._float32[image, pass_no] = call
+            self._write({"kind": "float32", "image": image, "pass": pass_no, "module": module, "call": call})
 
-    def is_float32(self, image: int) -> bool:
-        return image in self._float32
+    def is_float32(self, image: int, pass_no: int) -> bool:
+        return (image, pass_no) in self._float32
 
     def finish(self, image: int) -> None:
         """The image was delivered: it is not drawn again, and its rows are dropped."""
@@ -164,12 +175,15 @@ class Tape:
         for image in sorted(self._finished):
             self._write({"kind": "finished", "image": image})
 
-    def _cut(self, image: int, call: int) -> None:
-        gone = [key for key in self._rows if key[0] == image and key[1] >= call]
-        if gone:
-            for key in gone:
-                del self._rows[key]
-            self._write({"kind": "cut", "image": image, "call": call})
+    def _cut(self, image: int, pass_no: int, module: str, call: int) -> None:
+        if self._drop(image, pass_no, module, call):
+            self._write({"kind": "cut", "image": image, "pass": pass_no, "module": module, "call": call})
+
+    def _drop(self, image: int, pass_no: int, module: str, call: int) -> bool:
+        gone = [key for key in self._rows if key[:3] == (image, pass_no, module) and key[3] >= call]
+        for key in gone:
+            del self._rows[key]
+        return bool(gone)
 
     def _forget(self) -> None:
         self._rows, self._starts, self._float32, self._finished = {}, {}, {}, set()
@@ -195,15 +209,16 @@ class Tape:
                 case {"kind": "header", "header": header}:
                     self._forget()
                     self._body = position
-                case {"kind": "start", "image": image, "checksum": start}:
-                    self._starts[image] = start
-                case {"kind": "row", "image": image, "call": call, "sigma": sigma, "checksum": of_x}:
+                case {"kind": "start", "image": image, "pass": pass_no, "checksum": start}:
+                    self._starts[image, pass_no] = start
+                case {"kind": "row", "image": image, "pass": pass_no, "module": module, "call": call}:
                     result = Denoised(tensors[0], tensors[1] if len(tensors) > 1 else None)
-                    self._rows[image, call] = Row(image, call, sigma, of_x, result)
-                case {"kind": "cut", "image": image, "call": call}:
-                    self._rows = {k: r for k, r in self._rows.items() if k[0] != image or k[1] < call}
-                case {"kind": "float32", "image": image, "call": call}:
-                    self._float32[image] = call
+                    row = Row(image, pass_no, module, call, fields["sigma"], fields["checksum"], result)
+                    self._rows[image, pass_no, module, call] = row
+                case {"kind": "cut", "image": image, "pass": pass_no, "module": module, "call": call}:
+                    self._drop(image, pass_no, module, call)
+                case {"kind": "float32", "image": image, "pass": pass_no, "call": call}:
+                    self._float32[image, pass_no] = call
                 case {"kind": "finished", "image": image}:
                     self._finished.add(image)
                     self._rows = {k: r for k, r in self._rows.items() if k[0] != image}
@@ -219,6 +234,12 @@ def _locked(path: Path) -> BinaryIO:
     raise TapeError(0, f"The tape {path} is in use by another process; wait for it or choose another file.")
 
 
+def _is_of_another_version(path: Path) -> bool:
+    with path.open("rb") as file:
+        magic = file.read(len(_MAGIC))
+    return magic.startswith(_ANY_MAGIC) and magic != _MAGIC
+
+
 def read_header(path: Path) -> dict[str, Any] | None:
     """What a tape file was recorded under; None if there is no such file or it holds none."""
     for fields, _, _ in read_records(path):
@@ -228,13 +249,16 @@ def read_header(path: Path) -> dict[str, Any] | None:
 
 
 def read_records(path: Path) -> Iterator[tuple[dict[str, Any], list[torch.Tensor], int]]:
-    """The sound records of a tape file: (fields, tensors, end position). Stops at the first torn or damaged one.
-    Raises TapeError if the file is something else."""
+    """The sound records of a tape file: (fields, tensors, end position). Stops at the first torn or damaged one; of a
+    tape of another version there are none. Raises TapeError if the file is something else."""
     if not path.exists() or path.stat().st_size == 0:
         return
     with path.open("rb") as file:
-        if file.read(len(_MAGIC)) != _MAGIC:
+        magic = file.read(len(_MAGIC))
+        if not magic.startswith(_ANY_MAGIC):
             raise TapeError(0, f"{path} is not a tape; choose another file.")
+        if magic != _MAGIC:
+            return
         while len(frame := file.read(_FRAME.size)) == _FRAME.size:
             head_size, payload_size, crc = _FRAME.unpack(frame)
             if head_size + payload_size > _LARGEST:

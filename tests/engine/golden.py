@@ -16,6 +16,7 @@ from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.planning.choices import choose
 from sdterm.core.planning.plan import Plan, prepare
 from sdterm.engine import Engine
+from sdterm.engine.decode import decode_image
 from tests.tiny_checkpoint import GOLDEN
 
 RUNS: dict[str, dict[str, Any]] = {
@@ -69,14 +70,13 @@ def as_plan(request: GenerationRequest, engine: Engine, plugins: PluginSet) -> P
 def final_latents(engine: Engine) -> Iterator[list[np.ndarray]]:
     """The latents [C, h, w] of each image that the engine finishes, before they are decoded."""
     seen: list[np.ndarray] = []
-    decode = engine._decode
 
-    def seeing(job: Any, latents: torch.Tensor, emit: Any) -> Any:
+    def seeing(components: Any, latents: torch.Tensor, dtype: torch.dtype) -> Any:
         seen.append(latents.numpy())
-        return decode(job, latents, emit)
+        return decode_image(components, latents, dtype)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "_decode", seeing)
+        patch.setattr("sdterm.engine.finish.decode_image", seeing)
         yield seen
 
 

@@ -31,8 +31,8 @@ MODES = {"nonorm": "No norm", "ignore": "Ignore", "none": "None"}
 @pytest.fixture(scope="module")
 def conditioner(tiny_engine: Engine, plugins: PluginSet) -> Conditioner:
     list(tiny_engine.run(GenerationRequest(prompt="warm", steps=1, width=64, height=64), plugins))
-    assert tiny_engine._model
-    return tiny_engine._model.condition
+    assert tiny_engine.model
+    return tiny_engine.model.condition
 
 
 def as_request(case: str) -> GenerationRequest:
@@ -128,8 +128,8 @@ def test_a_run_stopped_after_a_prompt_switched_goes_on_with_the_switched_text(
 def calls(engine: Engine, plugins: PluginSet, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """(texts, vectors of each) in the network calls of the embedded model from here on."""
     list(engine.run(request(steps=1), plugins))
-    assert engine._model
-    components = engine._model.components
+    assert engine.model
+    components = engine.model.components
     predict, seen = components.predict, list[tuple[int, int]]()
 
     def counted(x: torch.Tensor, t: torch.Tensor, cond: torch.Tensor) -> torch.Tensor:
@@ -176,7 +176,7 @@ def test_a_prompt_is_padded_to_its_negative_prompt_also_where_that_is_left_out(
 def test_a_composition_without_negative_guidance_has_a_scale_of_one(engine: Engine, plugins: PluginSet) -> None:
     """A1111's combine_denoised(x_out, conds_list, uncond, 1.0), where the first part stands in for the negative."""
     list(engine.run(request(steps=1), plugins))
-    model = engine._model
+    model = engine.model
     assert model
     components, condition = model.components, model.condition
     sampling = DiscreteSampling(components.alphas_cumprod)

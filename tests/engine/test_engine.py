@@ -56,7 +56,7 @@ def test_a_model_read_beforehand_is_drawn_with_and_reading_tells_how_far_it_is(
 ) -> None:
     fresh = Engine(library=Library(root), device="cpu")
     events: list[Event] = []
-    monkeypatch.setattr(engine_module, "TOLD_EVERY", 0.0)
+    monkeypatch.setattr("sdterm.engine.loading.TOLD_EVERY", 0.0)
     fresh.preload(request(), plugins, events.append)
     first, *middle, last = [event for event in events if isinstance(event, ModelLoading)]
     assert (first.done, first.fraction, last.done, last.fraction) == (False, None, True, None)

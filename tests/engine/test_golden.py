@@ -15,7 +15,7 @@ from sdterm import Engine, GenerationRequest, PluginSet
 from sdterm.core.infotext import grammar as infotext
 from sdterm.core.planning.choices import choose
 from sdterm.engine.model_sampling import DiscreteSampling
-from sdterm.engine.schedule import run_sigmas
+from sdterm.engine.schedule import pass_sigmas
 from sdterm.events import Done
 from sdterm.plugins.sd1.tokenizer import tokenize
 from tests.engine.conftest import images
@@ -55,7 +55,7 @@ def test_schedules_are_a1111s(run: str, tiny_engine: Engine, plugins: PluginSet,
     choices = choose(request, plugins, tiny_engine.library)
     plan = as_plan(request, tiny_engine, plugins)
     levels = choices.sampler.sampling(sampling) if choices.sampler.sampling else sampling
-    sigmas = run_sigmas(choices, plan, plugins, levels)
+    sigmas = pass_sigmas(choices, request, plan.passes[0], plugins, levels)
     golden = array(run, "sigmas")
     if choices.sampler.id in ("dpm_fast", "dpm_adaptive"):  # theirs is a schedule that these two do not look at
         golden, sigmas = golden[[0, -2]], sigmas[[0, -1]]

@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from sdterm import Engine, GenerationRequest, PluginSet, load_plugins
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.settings.paths import EMBEDDED_MODEL
-from sdterm.engine.tape import Row, Tape, checksum, read_records
+from sdterm.engine.tape import DENOISER, Row, Tape, checksum, read_records
 from sdterm.events import Cancelled, Event, Failed, Image, Resumed, Step, Warning
 from sdterm.hooks import Denoised, Sampler
 from tests.engine.conftest import EXTENSIONS, images, request
@@ -224,17 +224,17 @@ def test_the_tape_of_a_long_job_does_not_grow_with_its_finished_images(
     path = tmp_path / "tape"
     tape, sizes = Tape({"request": "x"}, path), []
     for image in range(40):
-        tape.start(image, torch.zeros(4, 8, 8))
+        tape.start(image, 0, torch.zeros(4, 8, 8))
         for call in range(5):
             x0 = torch.full((4, 8, 8), float(call))
-            tape.append(Row(image, call, 1.0, checksum(x0), Denoised(x0, None)))
+            tape.append(Row(image, 0, DENOISER, call, 1.0, checksum(x0), Denoised(x0, None)))
         if image < 39:
             tape.finish(image)
         sizes.append(path.stat().st_size)
     tape.close()
     assert max(sizes) < 20_000, "40 images have 240,000 bytes of rows"
     again = Tape({"request": "x"}, path)
-    assert again.finished() == frozenset(range(39)) and again.recorded(39) == 5 and not again.mismatch
+    assert again.finished() == frozenset(range(39)) and again.recorded(39, 0, DENOISER) == 5 and not again.mismatch
     again.close()
 
 
@@ -308,7 +308,7 @@ def test_a_file_that_is_no_tape_is_left_alone(engine: Engine, plugins: PluginSet
 
 def test_a_row_is_served_only_to_the_same_call() -> None:
     x = torch.randn(4, 8, 8)
-    row = Row(0, 0, 1.5, checksum(x), Denoised(torch.zeros(4, 8, 8), None))
+    row = Row(0, 0, DENOISER, 0, 1.5, checksum(x), Denoised(torch.zeros(4, 8, 8), None))
     assert row.answers(x, 1.5)
     assert not row.answers(x, 1.25)
     assert not row.answers(x + 1e-7, 1.5)
@@ -317,14 +317,47 @@ def test_a_row_is_served_only_to_the_same_call() -> None:
 def test_rows_survive_in_their_exact_dtype_with_the_unguided_output(tmp_path: Path) -> None:
     tape = Tape({"v": 1}, tmp_path / "tape")
     result = Denoised(torch.randn(4, 8, 8, dtype=torch.float64), torch.randn(4, 8, 8).half())
-    tape.append(Row(2, 5, 0.25, "00", result))
-    tape.go_float32(1, 3)
+    tape.append(Row(2, 0, DENOISER, 5, 0.25, "00", result))
+    tape.go_float32(1, 0, DENOISER, 3)
     tape.close()
     again = Tape({"v": 1}, tmp_path / "tape")
-    row = again.row(2, 5)
+    row = again.row(2, 0, DENOISER, 5)
     assert row and torch.equal(row.result.x0, result.x0) and row.result.x0.dtype == torch.float64
     assert row.result.uncond is not None and result.uncond is not None
     assert torch.equal(row.result.uncond, result.uncond)
-    assert again.is_float32(1) and not again.mismatch
+    assert again.is_float32(1, 0) and not again.mismatch
     again.close()
-    assert Tape({"v": 2}, tmp_path / "tape").mismatch == ("v",)
+    other = Tape({"v": 2}, tmp_path / "tape")
+    assert other.mismatch == ("v",)
+    other.close()
+
+
+def test_the_rows_of_passes_and_modules_are_kept_apart(tmp_path: Path) -> None:
+    tape = Tape({"v": 1}, tmp_path / "tape")
+    for pass_no, module in ((0, DENOISER), (1, DENOISER), (1, "refiner")):
+        tape.start(0, pass_no, torch.full((4, 8, 8), float(pass_no)))
+        for call in range(3):
+            x0 = torch.full((4, 8, 8), 10.0 * pass_no + call)
+            tape.append(Row(0, pass_no, module, call, 1.0, checksum(x0), Denoised(x0, None)))
+    tape.cut(0, 1, DENOISER, 1)
+    tape.go_float32(0, 1, "refiner", 2)
+    tape.close()
+    again = Tape({"v": 1}, tmp_path / "tape")
+    kinds = ((0, DENOISER), (1, DENOISER), (1, "refiner"))
+    assert [again.recorded(0, *of) for of in kinds] == [3, 1, 2]
+    assert again.is_float32(0, 1) and not again.is_float32(0, 0)
+    again.start(0, 1, torch.zeros(4, 8, 8))
+    assert [again.recorded(0, *of) for of in ((0, DENOISER), (1, DENOISER), (1, "refiner"))] == [3, 0, 0], (
+        "another start"
+    )
+    again.close()
+
+
+def test_a_tape_of_an_older_sdterm_starts_again_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "tape").write_bytes(b"sdterm tape 1\n" + bytes(100))
+    tape = Tape({"v": 1}, tmp_path / "tape")
+    assert tape.mismatch == ("version of sdterm",)
+    tape.close()
+    again = Tape({"v": 1}, tmp_path / "tape")
+    assert not again.mismatch
+    again.close()

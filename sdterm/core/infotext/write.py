@@ -43,11 +43,11 @@ _TAGS = 20  # named in a record, at most
 
 def single_image_request(plan: Plan, image: ImagePlan) -> GenerationRequest:
     """The request that draws this one image of the job by itself."""
-    request = plan.request
+    request, first = plan.request, plan.passes[0]
     asked = (request.sampler_options, request.scheduler_options)
     sampler_options, scheduler_options = (
         {name: value for name, value in resolved.items() if name in given}
-        for given, resolved in zip(asked, (plan.sampler_options, plan.scheduler_options), strict=True)
+        for given, resolved in zip(asked, (first.sampler_options, first.scheduler_options), strict=True)
     )
     return request.model_copy(
         update={
@@ -56,14 +56,14 @@ def single_image_request(plan: Plan, image: ImagePlan) -> GenerationRequest:
             "styles": (),
             "transforms": (),
             "model": plan.model,
-            "sampler": plan.sampler,
-            "scheduler": AUTOMATIC if normal(request.scheduler) == normal(AUTOMATIC) else plan.scheduler,
+            "sampler": first.sampler,
+            "scheduler": AUTOMATIC if normal(request.scheduler) == normal(AUTOMATIC) else first.scheduler,
             "sampler_options": sampler_options,
             "scheduler_options": scheduler_options,
             "seed": image.seed,
             "variation_seed": image.variation_seed if request.variation_strength else request.variation_seed,
-            "width": plan.width,
-            "height": plan.height,
+            "width": first.width,
+            "height": first.height,
             "batch_size": 1,
             "batch_count": 1,
             "grid": False,
@@ -83,17 +83,18 @@ def image_infotext(
     """The infotext of one image. `made` tells what it was made with, for the record; `faults` what went wrong with
     plugins on the way (slug → what); `more` is what observers add, under keys that are free."""
     additions, sampler, scheduler = _drawing(choices), choices.sampler, choices.scheduler
+    first = plan.passes[0]
     request = _spelled_out(single_image_request(plan, image), additions)
     drawn = Drawn(request, sampler)
     taken = {*OURS}
     parameters = (
         {key.name: key.write(drawn) for key in FIRST}
-        | {"Schedule type": plan.scheduler}  # what it came to, "Karras", where "Automatic" was asked
+        | {"Schedule type": first.scheduler}  # what it came to, "Karras", where "Automatic" was asked
         | {"Model hash": plan.model_hash[:10], "Model": printable(plan.model)}
         | {key.name: key.write(drawn) for key in THEN}
-        | _option_pairs(scheduler.options, plan.scheduler_options, taken)
+        | _option_pairs(scheduler.options, first.scheduler_options, taken)
         | {key.name: key.write(drawn) for key in SGM}
-        | _option_pairs(sampler.options, plan.sampler_options, taken)
+        | _option_pairs(sampler.options, first.sampler_options, taken)
         | {key.name: key.write(drawn) for key in PADDING}
         | {POSTPROCESS: ", ".join(request.postprocess) or None}
         | _addition_pairs(additions, request.options, taken)

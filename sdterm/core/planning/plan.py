@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Callable
 from types import MappingProxyType
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -36,6 +37,23 @@ class ImagePlan(BaseModel):
     negative_prompt: str
 
 
+class PassPlan(BaseModel):
+    """One way through the noise levels, for every image."""
+
+    model_config = ConfigDict(frozen=True)
+
+    width: int
+    height: int
+    steps: int
+    sampler: str
+    scheduler: str
+    """Labels, resolved: "Karras" for Automatic where the sampler has that default, else "Automatic" as asked."""
+    sampler_options: dict[str, OptionValue]
+    scheduler_options: dict[str, OptionValue]
+    start: Literal["noise"] = "noise"
+    """What it begins with."""
+
+
 class Plan(BaseModel):
     """Everything that decides the pixels, as values: stored with a job, it draws the same images again."""
 
@@ -43,19 +61,23 @@ class Plan(BaseModel):
 
     request: GenerationRequest
     images: tuple[ImagePlan, ...]
-    width: int
-    height: int
-    sampler: str
-    scheduler: str
-    """Labels, resolved: "Karras" for Automatic where the sampler has that default, else "Automatic" as asked."""
-    sampler_options: dict[str, OptionValue]
-    scheduler_options: dict[str, OptionValue]
+    passes: tuple[PassPlan, ...]
+    """One after the other, each from where the one before ended. There is one so far."""
     format_options: dict[str, OptionValue]
     options: dict[str, OptionValue] = {}
     """Of what else was asked for, as far as they were given: see `core.planning.choices`."""
     model: str
     model_hash: str
     """SHA-256 of the checkpoint, hex."""
+
+    @property
+    def width(self) -> int:
+        """Of the images: the last pass's."""
+        return self.passes[-1].width
+
+    @property
+    def height(self) -> int:
+        return self.passes[-1].height
 
 
 def choose_again(plan: Plan, plugins: PluginSet, library: Library) -> Choices:
@@ -112,12 +134,17 @@ def prepare(
     return Plan(
         request=request,
         images=(first, *(drawn(index)[0] for index in range(1, count))),
-        width=request.width or choices.match.native_size,
-        height=request.height or choices.match.native_size,
-        sampler=choices.sampler.label,
-        scheduler=AUTOMATIC if choices.automatic else choices.scheduler.label,
-        sampler_options=dict(choices.sampler_options),
-        scheduler_options=dict(choices.scheduler_options),
+        passes=(
+            PassPlan(
+                width=request.width or choices.match.native_size,
+                height=request.height or choices.match.native_size,
+                steps=request.steps,
+                sampler=choices.sampler.label,
+                scheduler=AUTOMATIC if choices.automatic else choices.scheduler.label,
+                sampler_options=dict(choices.sampler_options),
+                scheduler_options=dict(choices.scheduler_options),
+            ),
+        ),
         format_options=dict(choices.format_options),
         options=dict(choices.options),
         model=choices.checkpoint.name,

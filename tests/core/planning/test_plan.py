@@ -92,14 +92,14 @@ def test_an_unset_size_is_the_models_own(plugins: PluginSet, library: Library) -
 def test_automatic_is_the_samplers_own_schedule_where_it_has_one(
     sampler: str, scheduler: str, said: str, plugins: PluginSet, library: Library
 ) -> None:
-    assert plan(plugins, library, sampler=sampler, scheduler=scheduler).scheduler == said
+    assert plan(plugins, library, sampler=sampler, scheduler=scheduler).passes[0].scheduler == said
 
 
 def test_every_declared_option_is_in_the_plan(plugins: PluginSet, library: Library) -> None:
     made = plan(plugins, library, sampler="Euler a", sampler_options={"eta": 0.5}, format="jpg")
-    assert made.sampler_options == {"eta": 0.5, "s_noise": 1.0}
+    assert made.passes[0].sampler_options == {"eta": 0.5, "s_noise": 1.0}
     assert made.format_options == {"quality": 80}
-    options = plan(plugins, library, scheduler="Karras").scheduler_options
+    options = plan(plugins, library, scheduler="Karras").passes[0].scheduler_options
     assert options == {"sigma_min": 0.0, "sigma_max": 0.0, "rho": 0.0}
 
 

@@ -1,0 +1,66 @@
+"""Pixels → files."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from sdterm.core.extensions.registry import ContractError
+from sdterm.core.frames import MAX_PAYLOAD
+from sdterm.core.planning.choices import options_of
+from sdterm.engine.failures import blamed
+from sdterm.engine.run import Run
+from sdterm.events import Warning
+from sdterm.hooks import OptionValue, OutputSaver, PluginError
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A picture as a file."""
+
+    data: bytes
+    suffix: str
+    infotext: str
+
+
+def encoded(
+    run: Run,
+    pixels: NDArray[Any],
+    infotext: Callable[[OutputSaver, Mapping[str, str]], str],
+    frames: Callable[[], NDArray[Any]],
+) -> Encoded:
+    """Pixels [H, W, 3] as a file in the chosen format. A finished picture is not thrown away: where that format's saver
+    fails or refuses, it becomes a PNG. infotext: what the picture says, given its saver and what plugins did to it
+    alone (slug → what). frames: those of the steps, for a saver that wants them. Raises PluginError if PNG fails."""
+    saver, png = run.choices.saver, run.plugins.saver("png")
+    pixels.setflags(write=False)  # or a saver might change what is hashed and shown in the grid
+    try:
+        text = infotext(saver, {})
+        return Encoded(_encode(run, saver, pixels, text, frames), saver.suffix, text)
+    except PluginError as error:
+        if saver is png:
+            raise
+        said = f"{error} The picture is saved as PNG."
+        warning = Warning(code="saver_failed", message=said, source=blamed(error))
+    run.warn(warning, keep=False)
+    text = infotext(png, {warning.source or run.plugins.owner(saver): warning.message})
+    return Encoded(_encode(run, png, pixels, text, frames), png.suffix, text)
+
+
+def _encode(
+    run: Run, saver: OutputSaver, pixels: NDArray[Any], infotext: str, frames: Callable[[], NDArray[Any]]
+) -> bytes:
+    more = {"frames": frames()} if saver.frames else {}
+    with run.plugins.guard(saver):
+        data = saver.encode(pixels.view(), infotext, **more, **saver_options(run, saver))
+        if not isinstance(data, bytes) or not data:
+            raise ContractError("it gave no bytes")
+        if len(data) > MAX_PAYLOAD:
+            raise ContractError(f"it gave {len(data) >> 20:,} MiB; at most {MAX_PAYLOAD >> 20:,} MiB are taken")
+    return data
+
+
+def saver_options(run: Run, saver: OutputSaver) -> Mapping[str, OptionValue]:
+    """Those of the request are the chosen saver's."""
+    return run.plan.format_options if saver is run.choices.saver else options_of(saver, {})

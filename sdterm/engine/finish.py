@@ -1,0 +1,131 @@
+"""Latents → a finished image: decoded, postprocessed, with its infotext, as a file."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sdterm.core.extensions.registry import ContractError
+from sdterm.core.infotext.record import Provenance
+from sdterm.core.infotext.write import image_infotext
+from sdterm.engine.decode import BlackImageError, decode_image
+from sdterm.engine.device import device_name
+from sdterm.engine.encode import encoded, saver_options
+from sdterm.engine.loading import Model
+from sdterm.engine.postprocess import postprocessed
+from sdterm.engine.preview import colours
+from sdterm.engine.run import Run
+from sdterm.engine.sample import in_the_network
+from sdterm.engine.tape import DENOISER
+from sdterm.events import Image, Warning
+from sdterm.hooks import ImageFacts, MemoryOptimizer, OutputSaver
+
+
+def finish_image(run: Run, model: Model, index: int, latents: torch.Tensor) -> tuple[Image, NDArray[Any]]:
+    """Latents [C, h, w] → the encoded image and its pixels."""
+    image = run.plan.images[index]
+    decoded, precision = _decoded(run, model, latents)
+    pixels = postprocessed(run, image, decoded)
+    height, width = pixels.shape[:2]
+    pixel_hash = hashlib.sha256(pixels.tobytes()).hexdigest()
+
+    more, wrong = run.observers.keys(_facts(run, index, width, height))
+
+    def infotext(saver: OutputSaver, faults: Mapping[str, str]) -> str:
+        made = _provenance(run, index, saver, precision)
+        said = {**run.faults.said, **wrong, **faults}
+        return image_infotext(run.plan, image, run.choices, run.plugins, made, said, more)
+
+    file = encoded(run, pixels, infotext, lambda: _frames(run, model, index))
+    finished = Image(
+        index=index,
+        seed=image.seed,
+        prompt=image.prompt,
+        width=width,
+        height=height,
+        infotext=file.infotext,
+        suffix=file.suffix,
+        data=file.data,
+        pixel_hash=pixel_hash,
+    )
+    return finished, pixels
+
+
+def _decoded(run: Run, model: Model, latents: torch.Tensor) -> tuple[NDArray[Any], torch.dtype]:
+    """An image, and the precision in which it was decoded. One that half precision makes black or impossible is
+    decoded again by the VAE in float32, by itself: its batch and those after it stay as they are."""
+    components, dtype = model.components, model.dtype
+    suspect = in_the_network(run, model)
+    try:
+        with run.plugins.guard(suspect, BlackImageError):
+            return decode_image(components, latents, dtype), dtype
+    except BlackImageError as error:
+        if dtype == torch.float32:
+            raise
+        said = f"{error} The VAE decodes it again in float32."
+    run.warn(Warning(code="float32", message=said))
+    with run.plugins.guard(suspect, BlackImageError):
+        return decode_image(components, latents, torch.float32), torch.float32
+
+
+def _frames(run: Run, model: Model, index: int) -> NDArray[Any]:
+    """What the network made of an image in each call of its last pass, uint8 [T, h, w, 3]. Raises PluginFailure if
+    there was none."""
+    last = len(run.plan.passes) - 1
+    rows = (run.tape.row(index, last, DENOISER, call) for call in range(run.tape.recorded(index, last, DENOISER)))
+    frames = [colours(row.result.x0, model.components.latent_rgb) for row in rows if row]
+    if not frames:
+        raise run.plugins.failure(run.choices.sampler, ContractError("it never called the network"))
+    return np.stack(frames)
+
+
+def _facts(run: Run, index: int, width: int, height: int) -> ImageFacts:
+    """A finished image of that size, for observers."""
+    plan, image, first = run.plan, run.plan.images[index], run.plan.passes[0]
+    return ImageFacts(
+        index=index,
+        images=len(plan.images),
+        seed=image.seed,
+        prompt=image.prompt,
+        negative_prompt=image.negative_prompt,
+        width=width,
+        height=height,
+        model=plan.model,
+        sampler=first.sampler,
+        scheduler=first.scheduler,
+        steps=first.steps,
+        cfg_scale=plan.request.cfg_scale,
+    )
+
+
+def _provenance(run: Run, index: int, saver: OutputSaver, decoded_in: torch.dtype) -> Provenance:
+    """What image `index` is made with, for whoever wants to draw it again or ask why it differs."""
+    drawers = {run.plugins.owner(part) for part in (run.choices.sampler, run.choices.scheduler, run.choices.family)}
+    drawers |= {run.plugins.owner(each.of) for each in run.choices.additions}
+    strangers = [p.source for p in run.plugins.plugins if p.source.origin != "built-in" and p.source.slug in drawers]
+    dtype = (
+        torch.float32
+        if any(run.tape.is_float32(index, number) for number in range(len(run.plan.passes)))
+        else run.dtype
+    )
+    size = 1 if run.choices.sampler.batch_coupled else run.request.batch_size
+    together = min(size, len(run.plan.images) - index // size * size)
+    return Provenance(
+        torch=torch.__version__,
+        device=device_name(run.device),
+        dtype=_name(dtype),
+        vae=_name(decoded_in) if decoded_in != dtype else "",
+        threads=str(torch.get_num_threads()) if run.device.type == "cpu" else "",
+        batch=f"{index % size}/{together}" if together > 1 else "",
+        format=saver.id,
+        format_options={o.name: v for o in saver.options if (v := saver_options(run, saver)[o.name]) != o.default},
+        plugins=tuple(f"{source.slug}@{source.digest}" for source in strangers),
+        memory=tuple(each.of.id for each in run.choices.asked(MemoryOptimizer)),
+    )
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
