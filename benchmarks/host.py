@@ -37,6 +37,7 @@ from sdterm.client import Client, connect
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.settings.paths import EMBEDDED_MODEL
 from sdterm.core.settings.settings import resolve
+from sdterm.engine.run import PauseAt
 from sdterm.engine.tape import Tape
 from sdterm.events import Done, Event, Resumed, Step
 
@@ -198,7 +199,7 @@ def tape(setting: Setting) -> dict[str, Any]:
     Tape.append = timed  # type: ignore[method-assign]
     try:
         with stopwatches() as first:
-            times = timeline(engine.run(asked, plugins, tape=file, pause_at=STEPS - 1))
+            times = timeline(engine.run(asked, plugins, tape=file, pause_at=PauseAt(STEPS - 1)))
     finally:
         Tape.append = append  # type: ignore[method-assign]
     stepping = times["paused"] - times["started"] - sum(first["encode"].seconds)

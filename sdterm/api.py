@@ -199,6 +199,8 @@ class Progress(Answer):
     batches: int = 1
     step: int = 0
     steps: int = 0
+    pass_no: int = 0
+    passes: int = 1
 
 
 class JobView(Answer):

@@ -30,7 +30,7 @@ from sdterm.core.prompt.styles import StylesError, styles_of
 from sdterm.core.settings.settings import Settings, Value
 from sdterm.engine import Engine
 from sdterm.engine.failures import failure
-from sdterm.engine.run import Resume
+from sdterm.engine.run import PauseAt, Resume
 from sdterm.events import DEVICE_LOST, ILLEGAL_ACCESS, Event, Failed, Grid, Image, Started, Warning
 from sdterm.request import GenerationRequest, RequestError
 
@@ -136,7 +136,7 @@ class Worker:
             previews=True,
             cancel=self._cancel,
             resume=resume,
-            pause_at=message["pause_at"],
+            pause_at=PauseAt(**message["pause_at"]) if message["pause_at"] else None,
             saved=saved_images,
         )
         for event in events:

@@ -71,7 +71,7 @@ class Engine:
         previews: bool = False,
         cancel: threading.Event | None = None,
         resume: Resume | None = None,
-        pause_at: PauseAt | int | None = None,
+        pause_at: PauseAt | None = None,
         saved: SimpleQueue[Path | None] | None = None,
     ) -> Generator[Event, None, None]:
         """Draw a request. The events end with one of `done`, `failed`, `paused` or `cancelled`.
@@ -110,8 +110,7 @@ class Engine:
             try:
                 with torch.inference_mode():
                     run = self._settled(request, plugins, styles or {}, tape, resume, observers, tell)
-                    at = PauseAt(pause_at) if isinstance(pause_at, int) else pause_at
-                    run = replace(run, cancel=cancel, pause_at=at, previews=previews)
+                    run = replace(run, cancel=cancel, pause_at=pause_at, previews=previews)
                     run = open_run(run, self._loader, self.library, tape)
                     opened.append(run.tape)
                     draw(run, self._loader)

@@ -73,11 +73,13 @@ class Dispatcher:
         pictures: Pictures,
         log: EventLog,
         extensions: Extensions,
+        spawn: Callable[[str | None], WorkerProcess],
     ) -> None:
+        """spawn: makes the worker of a device, which is started once there is work."""
         self._extensions = extensions
         self._settings, self._run_folder = settings, run_folder
         self._jobs, self._pictures, self._log = jobs, pictures, log
-        self._workers = [WorkerProcess(device, settings, run_folder.folder) for device in devices]
+        self._workers = [spawn(device) for device in devices]
         self._news = [asyncio.Event() for _ in devices]
         self._running: dict[int, WorkerProcess] = {}
         self._progress: dict[int, Progress] = {}
@@ -350,7 +352,7 @@ class Dispatcher:
             "sources": [source.fields for source in sources],
             "saved": {number: path for number, path in self._jobs.saved(job.id) if number != GRID},
             "skipped_images": job.left_out,
-            "pause_at": job.pause_at,
+            "pause_at": None if job.pause_at is None else {"step": job.pause_at, "pass_no": 0},
             "tape": str(self.tape(job.id)),
         }
 

@@ -103,13 +103,15 @@ class EventLog:
         if not self._database.row(said, job, event.model_dump_json()):
             self.add(job, event)
 
-    def last_step(self, job: int, batch: int) -> int:
-        """The newest step told of a batch; 0 if none was, or none is kept."""
+    def last_step(self, job: int, batch: int, pass_no: int) -> int:
+        """The newest step told of a batch in a pass; 0 if none was, or none is kept."""
         row = self._database.row(
             "SELECT json_extract(event, '$.step') FROM events WHERE job = ? AND json_extract(event, '$.event') = 'step'"
-            " AND json_extract(event, '$.batch') = ? ORDER BY number DESC LIMIT 1",
+            " AND json_extract(event, '$.batch') = ? AND coalesce(json_extract(event, '$.pass_no'), 0) = ?"
+            " ORDER BY number DESC LIMIT 1",
             job,
             batch,
+            pass_no,
         )
         return int(row[0]) if row else 0
 

@@ -247,10 +247,10 @@ class JobQueue:
     def resumed(self, job: int, event: Resumed) -> None:
         """A batch goes on from its tape. A step is on the tape before it is told, and a process may die in between: the
         steps of the tape that were not told are told now."""
-        place = {"batch": event.batch, "batches": event.batches, "steps": event.steps}
+        at = event.model_dump(include={"batch", "batches", "steps", "pass_no", "passes"})
         with self._database.transaction(durable=False):
-            for step in range(self._log.last_step(job, event.batch) + 1, event.step + 1):
-                self._log.add(job, Step(step=step, **place))
+            for step in range(self._log.last_step(job, event.batch, event.pass_no) + 1, event.step + 1):
+                self._log.add(job, Step(step=step, **at))
             self._log.add(job, event)
 
     def started(self, job: int) -> Started | None:

@@ -49,6 +49,7 @@ from sdterm.host.log import EventLog
 from sdterm.host.pictures import Pictures
 from sdterm.host.queue import JobQueue
 from sdterm.host.threads import Threads, in_thread
+from sdterm.host.worker import WorkerProcess
 from sdterm.request import RequestError
 from sdterm.version import __version__
 
@@ -90,7 +91,16 @@ class HostServices:
             load=lambda sources: self.dispatcher.load_plugins(sources),
             adopted=lambda: self.dispatcher.try_again(),
         )
-        self.dispatcher = Dispatcher(devices, settings, run_folder, self.jobs, self.pictures, self.log, self.extensions)
+        self.dispatcher = Dispatcher(
+            devices,
+            settings,
+            run_folder,
+            self.jobs,
+            self.pictures,
+            self.log,
+            self.extensions,
+            spawn=lambda device: WorkerProcess(device, settings, run_folder.folder),
+        )
 
     def recover(self) -> None:
         """Go on where the last host ended."""

@@ -21,6 +21,7 @@ from sdterm.core.infotext.grammar import parse
 from sdterm.core.infotext.read import read
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.settings.paths import CHECKPOINTS
+from sdterm.engine.run import PauseAt
 from sdterm.events import Cancelled, Done, Event, Failed, Grid, Step, Warning
 from tests.engine.conftest import images, request
 
@@ -194,7 +195,7 @@ def test_a_sampler_that_swallows_the_end_of_its_run_is_ended_nevertheless(
 ) -> None:
     body = f"while i == 1:\n  try:\n    denoise(x, sigma); callback(i, x0)\n  except Exception:\n    pass{after}"
     cancel = threading.Event()
-    pause_at = 1 if wish == "pause" else None
+    pause_at = PauseAt(1) if wish == "pause" else None
     events = engine.run(
         request(**SMALL | {"sampler": "bad", "steps": 4}), extend(sampler(body)), cancel=cancel, pause_at=pause_at
     )

@@ -1,5 +1,6 @@
 """The host's database: a power cut, damage, other versions, ten thousand jobs and a clock that jumps."""
 
+import json
 import os
 import random
 import shutil
@@ -15,11 +16,13 @@ import pytest
 from PIL import Image as PillowImage
 from PIL.PngImagePlugin import PngInfo
 
+from sdterm.core.planning.plan import Plan
 from sdterm.core.settings.rundir import make_private, run_folder_of
 from sdterm.events import Queued
 from sdterm.host import database as module
 from sdterm.host.database import MIGRATIONS, Database, UnusableDatabaseError
 from sdterm.host.services import HostServices
+from sdterm.request import make_request
 from tests.host.conftest import StartHost, settings_of, submission
 from tests.host.running import wait_until
 
@@ -213,6 +216,41 @@ def test_a_file_that_cannot_be_opened_is_a_sentence(path: Path) -> None:
     path.mkdir()
     with pytest.raises(UnusableDatabaseError, match="cannot be used"):
         Database(path)
+
+
+def test_a_plan_that_was_made_before_there_were_passes_is_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {
+        "request": make_request(prompt="a cat", steps=7).model_dump(mode="json"),
+        "images": [{"seed": 5, "variation_seed": 0, "prompt": "a cat", "negative_prompt": ""}],
+        "width": 64,
+        "height": 128,
+        "sampler": "Euler a",
+        "scheduler": "Automatic",
+        "sampler_options": {"eta": 0.5},
+        "scheduler_options": {},
+        "format_options": {"quality": 80},
+        "options": {},
+        "model": "demo",
+        "model_hash": "00",
+    }
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "MIGRATIONS", MIGRATIONS[:3])
+        old = Database(path)
+        insert = "INSERT INTO jobs (state, position, request, saving, prompt, images, plan, created) VALUES ({})"
+        values = ("paused", 1.0, "{}", "{}", "a cat", 1)
+        old.execute(insert.format(", ".join("?" * 8)), *values, json.dumps(before), 0.0)
+        old.execute(insert.format(", ".join("?" * 8)), *values, None, 0.0)
+        old.close()
+    migrated = Database(path)
+    plans = [row["plan"] for row in migrated.rows("SELECT plan FROM jobs ORDER BY id")]
+    migrated.close()
+    assert plans[1] is None
+    plan = Plan.model_validate_json(plans[0])
+    (only,) = plan.passes
+    assert (only.width, only.height, only.steps, only.sampler) == (64, 128, 7, "Euler a")
+    assert only.sampler_options == {"eta": 0.5} and only.scheduler_options == {}
+    assert plan.format_options == {"quality": 80} and plan.images[0].seed == 5
+    assert json.loads(plans[0]).keys() == json.loads(plan.model_dump_json()).keys(), "nothing of the old form is left"
 
 
 def test_every_version_is_reached_from_nothing_and_keeps_what_it_has(
