@@ -14,7 +14,6 @@ from textual.actions import ActionParseResult
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
 from textual.screen import Screen
-from textual.timer import Timer, TimerCallback
 from textual.worker import WorkerFailed
 
 from sdterm.core.settings.settings import PREVIEWS, SETTINGS_BY_KEY, Settings
@@ -44,6 +43,7 @@ from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.screens.generate import GenerateScreen
 from sdterm.tui.screens.room import Room
 from sdterm.tui.state import State, words
+from sdterm.tui.timers import LateTimers
 from sdterm.tui.widgets.bars import Note, StatusLine
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ _QUESTION = 0.5  # seconds between looks whether a question was answered
 _STATUS_EVERY = 0.25  # seconds: a line that changes ten times a second costs 2 KB/s
 
 
-class Workstation(OrderedKeys[None], PictureApp[None], inherit_bindings=False):
+class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindings=False):
     """What `sdterm` opens."""
 
     TITLE = "sdterm"
@@ -109,16 +109,6 @@ class Workstation(OrderedKeys[None], PictureApp[None], inherit_bindings=False):
         return await super().run_action(action, default_namespace, namespaces)
 
     # --- coming and going ---------------------------------------------------------------------------------------------
-
-    def set_timer(
-        self, delay: float, callback: TimerCallback | None = None, *, name: str | None = None, pause: bool = False
-    ) -> Timer:
-        """As Textual's, and late rather than never. Its one-shot timers skip their only turn when the machine is busy
-        for longer than their delay just as they start; the one that a new size of the terminal waits for has 8 ms,
-        and no size is ever taken after it was skipped."""
-        timer = super().set_timer(delay, callback, name=name, pause=pause)
-        timer._skip = False
-        return timer
 
     def get_default_screen(self) -> Screen[Any]:
         return self.desk

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar, cast
 
 from textual.app import App
-from textual.message_pump import MessagePump
 
 from sdterm.core.settings.settings import Settings
 from sdterm.tui.calls import HostCall
@@ -15,6 +14,7 @@ from sdterm.tui.language import Place
 from sdterm.tui.picture.support import Protocol as PictureProtocol
 from sdterm.tui.picture.support import Support
 from sdterm.tui.state import State
+from sdterm.tui.timers import LateTimers
 
 T = TypeVar("T")
 
@@ -64,7 +64,7 @@ class Desk(Protocol):
     def focus_field(self, name: str) -> None: ...
 
 
-class HasShell(MessagePump):
+class HasShell(LateTimers):
     """A screen or widget of the workstation."""
 
     async def ask(self, call: HostCall[T]) -> T | None:

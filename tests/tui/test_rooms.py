@@ -346,6 +346,20 @@ def test_a_new_size_is_taken_on_a_machine_that_is_busy_just_then(
     drive(host, act)
 
 
+def test_what_a_screen_waits_for_comes_on_a_machine_that_is_busy_just_then(
+    host: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await until(pilot, app.desk.settled)
+        late = itertools.count(time.monotonic(), 0.1)
+        monkeypatch.setattr("textual.timer._time.get_time", lambda: next(late))
+        due: list[str] = []
+        app.desk.set_timer(0.05, lambda: due.append("a screen's"))
+        await until(pilot, lambda: due == ["a screen's"])
+
+    drive(host, act)
+
+
 def test_the_gallery_reads_infotexts_as_everybody_does(drawn: Running) -> None:
     prompt = "red, sdterm: blue\nSteps: up, to: the: door"
     drawn.events(drawn.submit(prompt=prompt, steps=1))
