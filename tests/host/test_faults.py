@@ -289,6 +289,7 @@ HANG = """
 """
 
 
+@pytest.mark.heavy
 def test_an_extension_that_hangs_before_its_first_call_is_disabled_and_its_job_waits(host: Running) -> None:
     extension = host.settings.root / "extensions" / "hang.py"
     extension.write_text(dedent(HANG.format(endless=True)))
@@ -307,7 +308,7 @@ def test_an_extension_that_hangs_before_its_first_call_is_disabled_and_its_job_w
     assert names(host.events(job))[-1] == "done", "mended, it goes on by itself"
 
 
-@pytest.mark.parametrize("sampler", ["hang", "deaf"])
+@pytest.mark.parametrize("sampler", ["hang", pytest.param("deaf", marks=pytest.mark.heavy)])
 def test_a_job_that_does_not_stop_is_cancelled_with_its_process(patient: Running, sampler: str) -> None:
     """Before its first network call, or deaf to all that is raised; long before the limit for what hangs."""
     job = patient.submit(sampler=sampler, steps=60)
