@@ -4,11 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from sdterm.core.extensions.author.template import TEMPLATES
+from sdterm.core.extensions.author.template import DATA, TEMPLATES
 from tests.cli.conftest import Run
 
+SHORT = ("sampler", DATA)
+"""With code and without; --all tries every kind."""
 
-@pytest.mark.parametrize("kind", TEMPLATES)
+
+@pytest.mark.parametrize(
+    "kind", [kind if kind in SHORT else pytest.param(kind, marks=pytest.mark.heavy) for kind in TEMPLATES]
+)
 def test_what_is_begun_works_and_passes_its_test(sdterm: Run, tmp_path: Path, kind: str) -> None:
     begun = sdterm("ext", "new", f"try-{kind}", "--kind", kind, "--to", str(tmp_path))
     place = tmp_path / f"try_{kind}"

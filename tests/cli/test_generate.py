@@ -30,10 +30,10 @@ def test_a_prompt_becomes_a_picture_whose_path_is_printed(sdterm: Run, data: Pat
 
 def test_an_empty_prompt_is_a_prompt_and_its_picture_is_drawn_again(sdterm: Run, tmp_path: Path) -> None:
     first, again = tmp_path / "first", tmp_path / "again"
-    assert sdterm("generate", "--local", "", *QUICK, "--seed", "5", "--out", str(first)).returncode == 0
+    assert sdterm("generate", "", *QUICK, "--seed", "5", "--out", str(first)).returncode == 0
     (picture,) = first.iterdir()
     assert (read_infotext(picture) or "").startswith("Steps: 2, Sampler: ")
-    done = sdterm("generate", "--local", "--from", str(picture), "--out", str(again))
+    done = sdterm("generate", "--from", str(picture), "--out", str(again))
     assert done.returncode == 0, done.stderr
     (other,) = again.iterdir()
     assert other.read_bytes() == picture.read_bytes()
@@ -42,7 +42,7 @@ def test_an_empty_prompt_is_a_prompt_and_its_picture_is_drawn_again(sdterm: Run,
 def test_a_grid_that_is_set_off_is_not_made(sdterm: Run, tmp_path: Path) -> None:
     for number, name in enumerate(("grid", "save_grid")):
         out = tmp_path / str(number)
-        done = sdterm("generate", "--local", "a", *QUICK, "--batch", "2", "--set", f"{name}=false", "--out", str(out))
+        done = sdterm("generate", "a", *QUICK, "--batch", "2", "--set", f"{name}=false", "--out", str(out))
         assert done.returncode == 0 and len(list(out.iterdir())) == 2, done.stderr
 
 

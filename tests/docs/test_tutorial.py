@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from sdterm.core.extensions.manifest import Manifest, read_manifest
 from tests.cli.conftest import environment
 
@@ -17,6 +19,7 @@ _STEP = re.compile(
 )
 
 
+@pytest.mark.heavy
 def test_the_tutorial_does_what_it_says(repo: Path, tmp_path: Path) -> None:
     data, programs = tmp_path / "my data", tmp_path / "bin"
     data.mkdir()

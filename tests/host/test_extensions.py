@@ -409,6 +409,7 @@ def test_a_folder_of_several_files_behind_a_link_is_seen_to_change(home: Home, t
     assert home.draw(sampler="Linked").pixel_hash != first.pixel_hash
 
 
+@pytest.mark.heavy
 def test_a_folder_that_is_deleted_is_told_once_and_looked_for(home: Home) -> None:
     home.put("mine.py", sampler())
     log = home.host.settings.root / "run" / "host.log"

@@ -271,7 +271,9 @@ def is_answered(data: Path) -> bool:
         return False
 
 
-@pytest.mark.parametrize("what", ["socket", "database", "lock", "log", "folder"])
+@pytest.mark.parametrize(
+    "what", ["folder", *(pytest.param(each, marks=pytest.mark.heavy) for each in ("socket", "database", "lock", "log"))]
+)
 def test_what_is_deleted_under_a_living_host_is_there_again_and_nothing_is_lost(
     start_host: StartHost, tmp_path: Path, what: str
 ) -> None:
@@ -298,7 +300,7 @@ def test_what_is_deleted_under_a_living_host_is_there_again_and_nothing_is_lost(
         assert [other.job(number).state for number in (job, later)] == ["paused", "paused"]
 
 
-@pytest.mark.parametrize("what", ["socket", "folder"])
+@pytest.mark.parametrize("what", ["socket", pytest.param("folder", marks=pytest.mark.heavy)])
 def test_a_host_is_found_and_stopped_before_it_has_noticed(start_host: StartHost, tmp_path: Path, what: str) -> None:
     """Stopped in its tracks, it cannot notice: no second host begins, and it can be ended."""
     client, run_folder = start_host(tmp_path, device="cpu"), run_folder_of(tmp_path)
