@@ -113,6 +113,8 @@ class Engine:
                     run = replace(run, cancel=cancel, pause_at=pause_at, previews=previews)
                     run = open_run(run, self._loader, self.library, tape)
                     opened.append(run.tape)
+                    if not resume:  # else whoever has the images says which
+                        run = replace(run, saved=dict.fromkeys(run.tape.finished()))
                     draw(run, self._loader)
             except Exception as error:
                 tell(failure(error) or error)

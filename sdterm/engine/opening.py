@@ -45,7 +45,7 @@ def open_run(run: Run, loader: Loader, library: Library, tape: Path | None) -> R
     if opened.mismatch:
         changed = ", ".join(opened.mismatch)
         run.emit(Warning(code="tape_restarted", message=f"The tape was made with another {changed}: starting again."))
-    return replace(run, tape=opened, saved=run.saved or dict.fromkeys(opened.finished()))
+    return replace(run, tape=opened)
 
 
 def _ignored_networks(plan: Plan) -> Warning | None:

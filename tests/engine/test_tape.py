@@ -21,9 +21,11 @@ from safetensors.torch import save_file
 
 from sdterm import Engine, GenerationRequest, PluginSet, load_plugins
 from sdterm.core.library.checkpoints import Library
+from sdterm.core.planning.plan import Plan
 from sdterm.core.settings.paths import EMBEDDED_MODEL
+from sdterm.engine.run import Resume
 from sdterm.engine.tape import DENOISER, Row, Tape, checksum, read_records
-from sdterm.events import Cancelled, Event, Failed, Image, Resumed, Step, Warning
+from sdterm.events import Cancelled, Event, Failed, Image, Resumed, Started, Step, Warning
 from sdterm.hooks import Denoised, Sampler
 from tests.engine.conftest import EXTENSIONS, images, request
 
@@ -330,6 +332,18 @@ def test_rows_survive_in_their_exact_dtype_with_the_unguided_output(tmp_path: Pa
     other = Tape({"v": 2}, tmp_path / "tape")
     assert other.mismatch == ("v",)
     other.close()
+
+
+def test_a_job_that_goes_on_draws_what_its_owner_does_not_have(
+    engine: Engine, plugins: PluginSet, tmp_path: Path
+) -> None:
+    """Whatever the tape notes as delivered."""
+    asked = GenerationRequest(prompt="x", seed=5, steps=2, width=64, height=64)
+    first = list(engine.run(asked, plugins, tape=tmp_path / "tape"))
+    started = next(event for event in first if isinstance(event, Started))
+    resume = Resume(Plan.model_validate_json(started.data))
+    again = list(engine.run(asked, plugins, tape=tmp_path / "tape", resume=resume))
+    assert only_image(again).pixel_hash == only_image(first).pixel_hash
 
 
 def test_the_rows_of_passes_and_modules_are_kept_apart(tmp_path: Path) -> None:
