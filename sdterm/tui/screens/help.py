@@ -45,7 +45,8 @@ class HelpScreen(Room):
             yield Static(self._text())
 
     def on_screen_resume(self) -> None:
-        self.query_one(Static).update(self._text())  # pictures may be shown in another way by now
+        for text in self.query("VerticalScroll > Static").results(Static):
+            text.update(self._text())  # pictures may be shown in another way by now
 
     def _text(self) -> Text:
         text = Text()

@@ -63,10 +63,10 @@ class Room(HasShell, Screen[None]):
         """The host is there (again): what was shown may be old."""
 
     def on_screen_resume(self) -> None:
-        self.query_one(StatusLine).refresh()
+        self.query(StatusLine).refresh()  # there is none while the screen closes, or is made anew in another language
 
     def on_descendant_focus(self) -> None:
-        self.query_one(KeyBar).refresh()
+        self.query(KeyBar).refresh()
 
     def on_resize(self, event: events.Resize) -> None:
         self._fit(event.size)
