@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, StrictBool, f
 from sdterm.core.output.saving import Saving
 from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.events import Event, Failed, event_of
-from sdterm.request import MAX_PROMPT, GenerationRequest, Precision
+from sdterm.fields import MAX_PROMPT, Precision
+from sdterm.request import GenerationRequest
 
 State = Literal["queued", "running", "paused", "waiting", "done", "failed", "cancelled"]
 STATES: tuple[State, ...] = get_args(State)

@@ -5,34 +5,16 @@ JSON. It holds what the user said; what the engine made of it (the seeds drawn, 
 """
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from sdterm.errors import BAD_REQUEST, SdtermError
-
-MAX_PROMPT = 65_536  # characters; A1111 has no limit, but past this a prompt is an accident
-SIZE_STEP = 8  # pixels per latent cell in every model family so far
+from sdterm.fields import FIELDS, MAX_PROMPT, Emphasis, NoiseSource, PadConds, Precision
 
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT)]
-Size = Annotated[int, Field(ge=64, le=4096, multiple_of=SIZE_STEP)]
 OptionValue = bool | int | float | str
-Precision = Literal["auto", "full", "half"]
 Names = Annotated[tuple[str, ...], Field(strict=False)]  # JSON has lists only
-
-# Fields with names and texts that people type.
-_TYPED = (
-    "styles",
-    "model",
-    "sampler",
-    "scheduler",
-    "format",
-    "memory",
-    "transforms",
-    "postprocess",
-    "options",
-    "extra_params",
-)
 
 
 class RequestError(SdtermError, ValueError):
@@ -47,8 +29,19 @@ class RequestError(SdtermError, ValueError):
         self.field = field
 
 
+def _of(name: str) -> Any:
+    """Default and bounds of a field, from its row."""
+    row = FIELDS[name]
+    bounds: dict[str, Any] = {"ge": row.least, "le": row.most, "multiple_of": row.multiple}
+    if isinstance(row.default, float):
+        bounds["allow_inf_nan"] = False
+    given = {key: value for key, value in bounds.items() if value is not None}
+    return Field(row.default, description=row.sentence, **given)
+
+
 class GenerationRequest(BaseModel):
     """One job: `batch_count` batches of `batch_size` images. Defaults are A1111's UI defaults.
+    What each field means says its row in `sdterm.fields`.
 
     Types are JSON's: no text for a number, no number for true or false. `make_request` also takes texts.
     """
@@ -56,75 +49,46 @@ class GenerationRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     prompt: Prompt
-    negative_prompt: Prompt = ""
-    styles: Names = ()
-    """Names from styles.csv, applied in order."""
-    model: str | None = None
-    """A checkpoint's name, file name or hash; unset is the first one found."""
-    sampler: str = "DPM++ 2M"
-    scheduler: str = "Automatic"
-    sampler_options: dict[str, OptionValue] = {}
-    """By the names the sampler declares, e.g. `eta`."""
-    scheduler_options: dict[str, OptionValue] = {}
-    """By the names the scheduler declares, e.g. `rho`."""
-    steps: int = Field(20, ge=1, le=1000)
-    cfg_scale: float = Field(7.0, ge=0, le=100, allow_inf_nan=False)
-    seed: int = Field(-1, ge=-1, le=2**63 - 1)
-    """-1 draws a seed; image k of the job uses seed + k."""
-    variation_seed: int = Field(-1, ge=-1, le=2**63 - 1)
-    """The seed of the noise that is mixed in; -1 draws one. Image k of the job uses variation_seed + k."""
-    variation_strength: float = Field(0.0, ge=0, le=1, allow_inf_nan=False)
-    """0 leaves the noise alone; above it every image of the job has the same seed, and its own variation."""
-    seed_resize_width: int = Field(0, ge=0, le=4096)
-    """Pixels; with the height, draws the noise at that size and pastes it into this one's. 0 does not."""
-    seed_resize_height: int = Field(0, ge=0, le=4096)
-    ensd: int = Field(0, ge=-(2**63), le=2**63 - 1)
-    """Eta noise seed delta: added to the seed for all noise after the first."""
-    noise_source: Literal["NV", "CPU", "GPU"] = "NV"
-    """NV: the numbers a CUDA card draws, in software, on any device; CPU, GPU: torch's generator there."""
-    emphasis: Literal["Original", "No norm", "Ignore", "None"] = "Original"
-    """What a prompt's weights do, in A1111's words."""
-    comma_backtrack: int = Field(20, ge=0, le=74)
-    """Tokens: where a prompt overflows a chunk of 75, a comma at most so far back starts the next one. 0 is off."""
-    old_prompt_editing: bool = False
-    """Read `[a:b:N]` as A1111 before 1.6: below 1 a fraction, from 1 on a step."""
-    pad_conds: Literal["off", "on", "v0"] = "off"
-    """Make prompt and negative prompt equally long before the network reads them; v0 as A1111 before 1.6."""
-    discard_penultimate: bool = False
-    """Leave out the last sigma but one."""
-    sgm_noise_multiplier: bool = False
-    """Scale the first noise by sqrt(1 + sigma^2) instead of sigma, as Stability's own code does."""
-    ngms: float = Field(0.0, ge=0, le=15, allow_inf_nan=False)
-    """Negative guidance minimum sigma: below it every other call leaves the negative prompt out."""
-    quantize: bool = False
-    """Round each call's timestep to one the model was trained on."""
-    downcast_alphas: bool = False
-    """Round the model's noise levels to half precision first, as A1111 before 1.7."""
-    width: Size | None = None
-    """Pixels; unset is the model's native size."""
-    height: Size | None = None
-    batch_size: int = Field(1, ge=1, le=64)
-    batch_count: int = Field(1, ge=1, le=1000)
-    clip_skip: int = Field(1, ge=1, le=12)
-    extra_params: dict[str, str] = {}
-    """Keys of an infotext that are none of sdterm's, written back as they were read."""
-    format: str = "png"
-    format_options: dict[str, OptionValue] = {}
-    """By the names the saver declares, e.g. `quality`."""
-    grid: bool = False
-    """After the last of several images, make one that shows them all."""
-    memory: Names = ()
-    """Memory optimizers by name, e.g. ("sliced", "vae-tiling")."""
-    transforms: Names = ()
-    """Prompt transforms by name, of those that are applied only where they are asked for."""
-    postprocess: Names = ()
-    """Postprocessors by name."""
-    options: dict[str, OptionValue] = {}
-    """Of prompt transforms, memory optimizers and postprocessors, as `id.name`. Setting one asks for what it is of."""
-    batch_cond_uncond: bool = True
-    """Run prompt and negative prompt in one call of the network (faster), or one after the other (less memory)."""
-    precision: Precision = "auto"
-    """Of the weights: auto is half on a GPU and full on a CPU."""
+    negative_prompt: Prompt = _of("negative_prompt")
+    steps: int = _of("steps")
+    sampler: str = _of("sampler")
+    scheduler: str = _of("scheduler")
+    cfg_scale: float = _of("cfg_scale")
+    seed: int = _of("seed")
+    width: int | None = _of("width")
+    height: int | None = _of("height")
+    model: str | None = _of("model")
+    variation_seed: int = _of("variation_seed")
+    variation_strength: float = _of("variation_strength")
+    seed_resize_width: int = _of("seed_resize_width")
+    seed_resize_height: int = _of("seed_resize_height")
+    clip_skip: int = _of("clip_skip")
+    ensd: int = _of("ensd")
+    noise_source: NoiseSource = _of("noise_source")
+    ngms: float = _of("ngms")
+    old_prompt_editing: bool = _of("old_prompt_editing")
+    emphasis: Emphasis = _of("emphasis")
+    downcast_alphas: bool = _of("downcast_alphas")
+    discard_penultimate: bool = _of("discard_penultimate")
+    scheduler_options: dict[str, OptionValue] = _of("scheduler_options")
+    sgm_noise_multiplier: bool = _of("sgm_noise_multiplier")
+    sampler_options: dict[str, OptionValue] = _of("sampler_options")
+    pad_conds: PadConds = _of("pad_conds")
+    postprocess: Names = _of("postprocess")
+    options: dict[str, OptionValue] = _of("options")
+    extra_params: dict[str, str] = _of("extra_params")
+    comma_backtrack: int = _of("comma_backtrack")
+    quantize: bool = _of("quantize")
+    styles: Names = _of("styles")
+    transforms: Names = _of("transforms")
+    batch_count: int = _of("batch_count")
+    batch_size: int = _of("batch_size")
+    format: str = _of("format")
+    format_options: dict[str, OptionValue] = _of("format_options")
+    grid: bool = _of("grid")
+    memory: Names = _of("memory")
+    batch_cond_uncond: bool = _of("batch_cond_uncond")
+    precision: Precision = _of("precision")
 
     @field_validator("prompt", "negative_prompt")
     @classmethod
@@ -137,7 +101,7 @@ class GenerationRequest(BaseModel):
                 raise ValueError(f"is not valid Unicode at position {position}; remove that character")
         return text
 
-    @field_validator(*_TYPED)
+    @field_validator("*")
     @classmethod
     def _storable(cls, value: Any) -> Any:
         # A request is stored and sent as JSON, which cannot hold half a character.
@@ -176,7 +140,7 @@ def _sentence(error: ValidationError) -> str:
     location = [str(part) for part in first["loc"]]
     if not location:
         return f"The request is wrong: {first['msg']}."
-    inside = isinstance(_default(location[0]), tuple | dict) and len(location) > 1
+    inside = location[0] in FIELDS and isinstance(FIELDS[location[0]].default, tuple | dict) and len(location) > 1
     field = ".".join(location[:2]) if inside else location[0]
     match first["type"]:
         case "extra_forbidden":
@@ -191,11 +155,6 @@ def _sentence(error: ValidationError) -> str:
             return f"{field} is the text {shown(first['input'])}, but it must be {describe(location[0], inside)}."
         case _:
             return f"{field} is {shown(first['input'])}, but it must be {describe(location[0], inside)}."
-
-
-def _default(field: str) -> object:
-    known = GenerationRequest.model_fields.get(field)
-    return known.default if known else None
 
 
 def describe(field: str, inside: bool = False) -> str:

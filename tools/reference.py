@@ -12,6 +12,8 @@ from sdterm.cli.errors import EXIT_CODES
 from sdterm.core.output.naming import TOKENS
 from sdterm.core.settings.flags import FLAGS
 from sdterm.core.settings.settings import SETTINGS
+from sdterm.fields import FIELDS, RequestField
+from sdterm.request import describe
 
 TARGET = Path(__file__).parents[1] / "docs" / "reference.md"
 
@@ -46,6 +48,12 @@ def _lines() -> Iterator[str]:
         ("setting", "scope", "default", "meaning"),
         [(f"`{s.key}`", s.scope, f"`{s.default}`", s.sentence) for s in SETTINGS],
     )
+    yield "## Fields of a request\n"
+    yield "By these names for `--set`, `/v1` and plugins. A1111's are its API's or, in brackets, its settings'.\n"
+    yield from _table(
+        ("field", "range", "default", "A1111", "infotext", "option", "meaning"),
+        [_field(row) for row in FIELDS.values()],
+    )
     yield "## File names\n"
     yield "Tokens of `filename_pattern` and `directory_pattern`; docs/how-to/file-names.md has examples.\n"
     yield from _table(("token", "stands for"), [(f"`[{name}]`", token.meaning) for name, token in TOKENS.items()])
@@ -61,6 +69,13 @@ def _lines() -> Iterator[str]:
             (f"`{key}`", _type(field.annotation)) for key, field in event.model_fields.items() if not field.exclude
         ]
         yield from _table(("field", "type"), fields)
+
+
+def _field(row: RequestField) -> tuple[str, ...]:
+    a1111 = [*([f"`{row.api}`"] if row.api else []), *([f"[`{row.a1111}`]"] if row.a1111 else [])]
+    default = "" if row.default is ... else f"`{row.default!r}`"
+    keys = ", ".join(f"`{key}`" for key in row.infotext)
+    return f"`{row.name}`", describe(row.name), default, " ".join(a1111), keys, row.option, row.sentence
 
 
 def _command(name: str, command: click.Command) -> Iterator[str]:

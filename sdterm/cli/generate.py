@@ -16,7 +16,7 @@ import click
 from sdterm.api import Submission
 from sdterm.cli.errors import EXIT_CANCELLED, EXIT_FAILED, EXIT_USAGE, UsageError, say
 from sdterm.cli.offered import lying, offered
-from sdterm.cli.options import flag_options, settings_of
+from sdterm.cli.options import fields_of, flag_options, request_options, settings_of
 from sdterm.cli.output import Output, output_for
 from sdterm.cli.print_json import print_json
 from sdterm.core.extensions.registry import PluginSet, load_plugins
@@ -31,7 +31,8 @@ from sdterm.core.prompt.styles import Styles, styles_of
 from sdterm.core.settings.paths import prepare as prepare_folders
 from sdterm.core.settings.settings import NOTIFY, Settings
 from sdterm.events import Cancelled, Event, Failed, Warning
-from sdterm.request import MAX_PROMPT, GenerationRequest, RequestError, make_request
+from sdterm.fields import MAX_PROMPT
+from sdterm.request import GenerationRequest, RequestError, make_request
 
 
 @click.command(epilog="Example: sdterm generate 'sunset, purple mountains, lake, red house' --steps 28 --seed 7")
@@ -39,26 +40,7 @@ from sdterm.request import MAX_PROMPT, GenerationRequest, RequestError, make_req
 @click.option(
     "--from", "source", metavar="FILE|TEXT", help="Draw again what an image or infotext says; options override it."
 )
-@click.option("--negative", metavar="TEXT", help="What not to draw.")
-@click.option("--style", "styles", multiple=True, metavar="NAME", help="A style from styles.csv; may be repeated.")
-@click.option("--steps", metavar="N", help="Sampling steps [20].")
-@click.option("--sampler", metavar="NAME", help="See `sdterm samplers` [DPM++ 2M].")
-@click.option("--scheduler", metavar="NAME", help="Noise schedule [Automatic].")
-@click.option("--cfg", metavar="SCALE", help="How strictly to follow the prompt [7].")
-@click.option("--seed", metavar="N", help="-1 draws one [-1].")
-@click.option("--size", metavar="WxH", help="In pixels [the model's native size].")
-@click.option("--batch", metavar="N", help="Images drawn together [1].")
-@click.option("--count", metavar="N", help="How many batches [1].")
-@click.option("--clip-skip", metavar="N", help="Use the text encoder's Nth layer from the end [1].")
-@click.option("--model", metavar="NAME", help="See `sdterm models`.")
-@click.option("--optimize", multiple=True, metavar="NAME", help="A memory optimizer; see `sdterm plugins`.")
-@click.option("--transform", "transforms", multiple=True, metavar="NAME", help="A prompt transform that is off else.")
-@click.option("--postprocess", multiple=True, metavar="NAME", help="A postprocessor; see `sdterm plugins`.")
-@click.option("--noise", metavar="SOURCE", help="NV: as on a CUDA card; CPU, GPU: as A1111 with that RNG [NV].")
-@click.option("--variation-seed", metavar="N", help="The seed of the noise mixed in; -1 draws one [-1].")
-@click.option("--variation-strength", metavar="X", help="How much of it, 0 to 1 [0].")
-@click.option("--seed-resize-from", metavar="WxH", help="Lay out the picture as the seed does at that size.")
-@click.option("--ensd", metavar="N", help="Eta noise seed delta, added to the seed for later noise [0].")
+@request_options
 @click.option(
     "--set",
     "assignments",
@@ -67,7 +49,6 @@ from sdterm.request import MAX_PROMPT, GenerationRequest, RequestError, make_req
     help="An option of the sampler, scheduler or format, NAME.OPTION of a plugin, a field of the request; repeatable.",
 )
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where to save.")
-@click.option("--format", metavar="NAME", help="png, jpeg, webp, avif or a plugin's [png].")
 @click.option(
     "--tape", type=click.Path(path_type=Path), metavar="FILE", help="Record the run here; resume it if it stopped."
 )
@@ -110,11 +91,12 @@ def generate(
         raise UsageError("There is no PROMPT: give one, or --from an image.")
     if prompt == source == "-":
         raise UsageError("PROMPT and --from cannot both be read from standard input.")
+    typed = fields_of(given)
     library = library_of(settings)
     styles = styles_of(settings)
     names = (lying if local else offered)(settings).names() if source or assignments else None
-    recorded, warnings = _recorded(source, given, names, library, styles) if source and names else ({}, [])
-    request = _request(prompt, given, settings, recorded)
+    recorded, warnings = _recorded(source, typed, names, library, styles) if source and names else ({}, [])
+    request = _request(prompt, typed, settings, recorded)
     if names:
         request = assign(request, assignments, names)
     prepare_folders(settings.root)
@@ -191,37 +173,20 @@ def _shown(events: Iterator[Event], output: Output) -> Event | None:
     return last
 
 
-_FIELDS = {
-    "negative": "negative_prompt",
-    "cfg": "cfg_scale",
-    "batch": "batch_size",
-    "count": "batch_count",
-    "optimize": "memory",
-    "noise": "noise_source",
-}
-
-
 def _recorded(
-    source: str, given: dict[str, Any], plugins: PluginSet, library: Library, styles: Styles
+    source: str, typed: dict[str, Any], plugins: PluginSet, library: Library, styles: Styles
 ) -> tuple[dict[str, Any], list[Warning]]:
     """The request fields that `--from` gives, and what is to be said about them."""
     text = standard_input() if source == "-" else infotext_from(source)
-    found = recall(text, plugins, library, styles, given)
+    found = recall(text, plugins, library, styles, typed)
     return dict(found.fields), [Warning(code=code, message=message) for code, message in found.warnings.items()]
 
 
 def _request(
-    prompt: str | None, given: dict[str, Any], settings: Settings, recorded: dict[str, Any]
+    prompt: str | None, typed: dict[str, Any], settings: Settings, recorded: dict[str, Any]
 ) -> GenerationRequest:
     """The strongest first: what was typed, what `--from` says, the settings."""
-    fields = {"grid": settings["save_grid"]} | settings.job_fields() | recorded
-    size = given.pop("size")
-    if size is not None:
-        fields["width"], fields["height"] = _size("--size", size)
-    resized = given.pop("seed_resize_from")
-    if resized is not None:
-        fields["seed_resize_width"], fields["seed_resize_height"] = _size("--seed-resize-from", resized)
-    fields |= {_FIELDS.get(name, name): value for name, value in given.items() if value not in (None, ())}
+    fields = {"grid": settings["save_grid"]} | settings.job_fields() | recorded | typed
     if prompt is not None:
         fields["prompt"] = standard_input() if prompt == "-" else prompt
     if "model" in fields:
@@ -230,16 +195,8 @@ def _request(
         return make_request(**fields)
     except RequestError as error:
         field = error.field or ""
-        typed = {_FIELDS.get(name, name) for name, value in given.items() if value not in (None, ())}
-        blame = "" if field in typed | recorded.keys() else settings.blame(field)
+        blame = "" if field in typed | recorded else settings.blame(field)
         raise RequestError(str(error).removesuffix(".") + blame + ".") from error
-
-
-def _size(option: str, text: str) -> tuple[str, str]:
-    width, cross, height = text.lower().replace("×", "x").partition("x")
-    if not (cross and width.strip().isdecimal() and height.strip().isdecimal()):
-        raise UsageError(f"{option} is {text!r}, but it must be width x height in pixels, like 512x768.")
-    return width.strip(), height.strip()
 
 
 def standard_input() -> str:

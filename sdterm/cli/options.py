@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import click
@@ -10,6 +10,7 @@ import click
 from sdterm.cli.errors import UsageError, say
 from sdterm.core.settings.flags import FLAGS, Flag
 from sdterm.core.settings.settings import Settings, resolve
+from sdterm.fields import shown_as_one
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,6 +27,40 @@ def flag_options(command: F) -> F:
     for flag in reversed(FLAGS):
         command = _option(flag)(command)
     return command
+
+
+def request_options(command: F) -> F:
+    """Give a command an option for each field of a request that has one; `fields_of` reads them."""
+    for name, rows in reversed(shown_as_one("option").items()):
+        if name:
+            row = rows[0]
+            several = isinstance(row.default, tuple)
+            default = "" if row.default in (None, "", ()) or len(rows) > 1 else f" [{_default(row.default)}]"
+            help = row.sentence.removesuffix(".") + default + (". May be repeated." if several else ".")
+            command = click.option(name, row.name, metavar=row.metavar, multiple=several, help=help)(command)
+    return command
+
+
+def _default(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def fields_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The request fields that were typed as options. Raises UsageError."""
+    fields: dict[str, Any] = {}
+    for name, rows in shown_as_one("option").items():
+        text = given.get(rows[0].name) if name else None
+        if text not in (None, ()):
+            sides = (text,) if len(rows) == 1 else _sides(name, text)
+            fields |= {row.name: side for row, side in zip(rows, sides, strict=True)}
+    return fields
+
+
+def _sides(option: str, text: str) -> tuple[str, str]:
+    width, cross, height = text.lower().replace("×", "x").partition("x")
+    if not (cross and width.strip().isdecimal() and height.strip().isdecimal()):
+        raise UsageError(f"{option} is {text!r}, but it must be width x height in pixels, like 512x768.")
+    return width.strip(), height.strip()
 
 
 def settings_of(context: click.Context) -> Settings:

@@ -10,24 +10,14 @@ from sdterm.core.planning.plan import ImagePlan
 from sdterm.engine.device import device_name
 from sdterm.engine.run import Run
 from sdterm.engine.tape import read_header
+from sdterm.fields import deciding
 from sdterm.hooks import MemoryOptimizer
 from sdterm.request import GenerationRequest
 from sdterm.version import __version__
 
-# Parts of a request that the rows of a tape do not depend on, or of which the header tells what matters: options of
-# prompt transforms are seen in the prompts.
-_NOT_RECORDED = {
-    "memory",
-    "batch_cond_uncond",
-    "batch_size",
-    "batch_count",
-    "precision",
-    "format",
-    "format_options",
-    "grid",
-    "postprocess",
-    "options",
-}
+# Fields that rows do not depend on, or of which the header tells what matters: options of prompt transforms are seen in
+# the prompts.
+_NOT_RECORDED = deciding("finish", "how")
 
 
 def header(run: Run) -> dict[str, Any]:
@@ -55,7 +45,7 @@ def header(run: Run) -> dict[str, Any]:
 def _recorded(request: GenerationRequest) -> dict[str, Any]:
     """A request as a tape remembers it: however its images are split into batches."""
     images = request.batch_size * request.batch_count
-    return {**request.model_dump(mode="json", exclude=_NOT_RECORDED), "images": images}
+    return {**request.model_dump(mode="json", exclude=set(_NOT_RECORDED)), "images": images}
 
 
 def recorded_seeds(tape: Path | None, request: GenerationRequest) -> dict[str, Callable[[], int]]:

@@ -3,49 +3,63 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sdterm.core.settings.settings import SETTINGS
-
-Read = Callable[[Mapping[str, Any]], str]
-Write = Callable[[str], Mapping[str, Any]]
-Step = Callable[[str, int], str | None]
+from sdterm.fields import FIELDS, RequestField, shown_as_one
 
 
 @dataclass(frozen=True)
 class Field:
-    """One field of the form."""
+    """One field of the form: a field of the request, or the two that it shows as `512x768`."""
 
-    id: str
-    label: str
-    width: int
-    """Cells for its value."""
-    read: Read
-    """Request fields (settings and all) → what stands there."""
-    write: Write
-    """What was typed → the request fields it changes; None leaves one to the settings."""
-    stepped: Step
-    """The value one step up or down; None if it has no steps."""
-    offers: str = ""
-    """What its list has: `sampler`, `model` …; empty for none."""
+    rows: tuple[RequestField, ...]
 
+    @property
+    def id(self) -> str:
+        return self.rows[0].form or self.rows[0].name
 
-def _no_steps(value: str, by: int) -> None:
-    return None
+    @property
+    def label(self) -> str:
+        return self.rows[0].label
 
+    @property
+    def width(self) -> int:
+        """Cells for its value."""
+        return self.rows[0].cells
 
-def _plain(name: str, label: str, width: int, step: Step = _no_steps, *, id: str = "", offers: str = "") -> Field:
-    return Field(
-        id or name,
-        label,
-        width,
-        lambda fields: _text(fields.get(name)),
-        lambda text: {name: text.strip() or None},
-        step,
-        offers,
-    )
+    @property
+    def offers(self) -> str:
+        """What its list has: `sampler`, `model` …; empty for none."""
+        return self.rows[0].offers
+
+    def read(self, values: Mapping[str, Any]) -> str:
+        """Request fields (settings and all) → what stands there."""
+        shown = [values.get(row.name) for row in self.rows]
+        return _text(shown[0]) if len(shown) == 1 else "x".join(map(_text, shown)) if any(shown) else ""
+
+    def write(self, text: str) -> Mapping[str, Any]:
+        """What was typed → the request fields it changes; None leaves one to the settings."""
+        sides = zip(self.rows, self._sides(text), strict=True)
+        return {row.name: _parts(side) if isinstance(row.default, tuple) else side or None for row, side in sides}
+
+    def stepped(self, text: str, by: int) -> str | None:
+        """The value so many steps up or down; None if it has no steps."""
+        if not self.rows[0].step:
+            return None
+        sides = [
+            _stepped(row, side, by) if row.step else side or str(row.default)
+            for row, side in zip(self.rows, self._sides(text), strict=True)
+        ]
+        return None if None in sides else "x".join(map(str, sides))
+
+    def _sides(self, text: str) -> tuple[str, ...]:
+        """A text for each row: one side alone stands for both, if both have steps."""
+        if len(self.rows) == 1:
+            return (text.strip(),)
+        first, _, second = re.sub(r"[×X*,]", "x", text).partition("x")
+        return first.strip(), second.strip() or (first.strip() if self.rows[1].step else "")
 
 
 def _text(value: Any) -> str:
@@ -54,108 +68,46 @@ def _text(value: Any) -> str:
     return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _number(step: float, lowest: float) -> Step:
-    """By so much; whole numbers stay whole."""
-
-    def stepped(value: str, by: int) -> str | None:
-        try:
-            number = float(value)
-        except ValueError:
-            return None
-        return f"{round(max(lowest, number + by * step), 6):g}"
-
-    return stepped
+def _parts(text: str) -> tuple[str, ...] | None:
+    return tuple(part.strip() for part in text.split(",") if part.strip()) or None
 
 
-def _whole(lowest: int) -> Step:
-    def stepped(value: str, by: int) -> str | None:
-        return str(max(lowest, int(value) + by)) if re.fullmatch(r"-?\d{1,19}", value.strip()) else None
-
-    return stepped
-
-
-def _pair(text: str) -> tuple[str, str]:
-    first, _, second = re.sub(r"[×X*,]", "x", text).partition("x")
-    return first.strip(), second.strip()
-
-
-def _size(fields: Mapping[str, Any]) -> str:
-    width, height = fields.get("width"), fields.get("height")
-    return f"{_text(width)}x{_text(height)}" if width or height else ""
-
-
-def _sized(text: str) -> Mapping[str, Any]:
-    width, height = _pair(text)
-    return {"width": width or None, "height": height or width or None}
-
-
-def _size_step(value: str, by: int) -> str | None:
-    width, height = _pair(value)
-    if not (width.isdecimal() and (height or width).isdecimal()):
+def _stepped(row: RequestField, text: str, by: int) -> str | None:
+    """A number so many steps further, within its bounds; whole ones stay whole. None for a text that is no number."""
+    whole = not isinstance(row.default, float)
+    if not re.fullmatch(r"-?\d{1,19}" if whole else r"-?(\d{1,19}\.?\d*|\.\d+)", text):
         return None
-    return "x".join(str(max(64, int(side) + 64 * by)) for side in (width, height or width))
+    value = int(text) + by * int(row.step) if whole else float(text) + by * row.step
+    if row.least is not None:
+        value = max(row.least, value)
+    if row.most is not None:
+        value = min(row.most, value)
+    return str(int(value)) if whole else f"{round(value, 6):g}"
 
 
-def _batch(fields: Mapping[str, Any]) -> str:
-    return f"{_text(fields.get('batch_count'))}x{_text(fields.get('batch_size'))}"
-
-
-def _batched(text: str) -> Mapping[str, Any]:
-    count, size = _pair(text)
-    return {"batch_count": count or None, "batch_size": size or None}
-
-
-def _batch_step(value: str, by: int) -> str | None:
-    count, size = _pair(value)
-    return f"{max(1, int(count) + by)}x{size or 1}" if count.isdecimal() else None
-
-
-def _styles(text: str) -> Mapping[str, Any]:
-    return {"styles": tuple(name.strip() for name in text.split(",") if name.strip()) or None}
-
-
-MODEL = _plain("model", "Model", 24, offers="model")
-CLIP_SKIP = _plain("clip_skip", "Clip skip", 3, _whole(1))
-SAMPLER = _plain("sampler", "Sampler", 16, offers="sampler")
-SCHEDULER = _plain("scheduler", "Schedule", 11, offers="scheduler")
-STEPS = _plain("steps", "Steps", 4, _whole(1))
-CFG = _plain("cfg_scale", "CFG", 5, _number(0.5, 0))
-SIZE = Field("size", "Size", 10, _size, _sized, _size_step, "size")
-SEED = _plain("seed", "Seed", 20, _whole(-1))
-BATCH = Field("batch", "Batch", 6, _batch, _batched, _batch_step)
-STRENGTH = _plain("variation_strength", "Vary", 5, _number(0.05, 0))
-VARIATION = _plain("variation_seed", "by seed", 11, _whole(-1))
-STYLES = Field("styles", "Styles", 20, lambda fields: _text(fields.get("styles")), _styles, _no_steps, "style")
-
-ROWS: tuple[tuple[Field, ...], ...] = (
-    (SAMPLER, SCHEDULER),
-    (STEPS, CFG, SIZE),
-    (SEED, BATCH),
-    (STRENGTH, VARIATION, STYLES),
+_BY_ID = {form: Field(tuple(rows)) for form, rows in shown_as_one("form").items() if form}
+_LINES = (
+    ("sampler", "scheduler"),
+    ("steps", "cfg_scale", "size"),
+    ("seed", "batch"),
+    ("variation_strength", "variation_seed", "styles"),
 )
+ROWS: tuple[tuple[Field, ...], ...] = tuple(tuple(_BY_ID[form] for form in line) for line in _LINES)
 """The form's lines."""
-FIELDS = {field.id: field for row in ROWS for field in row} | {MODEL.id: MODEL, CLIP_SKIP.id: CLIP_SKIP}
 
-
-# As the request has them, which is too slow to load for the first look at the form.
 DEFAULTS: Mapping[str, Any] = {
-    "seed": -1,
-    "batch_count": 1,
-    "batch_size": 1,
-    "variation_strength": 0.0,
-    "variation_seed": -1,
-    **{setting.key: setting.default for setting in SETTINGS if setting.scope == "job"},
+    row.name: row.default for row in FIELDS.values() if row.name not in ("prompt", "negative_prompt")
 }
 """What the form's fields are as long as nobody says anything else."""
 
 
 def field_of(name: str) -> str:
     """The id of the form's field that shows a request's field."""
-    return {"width": "size", "height": "size", "batch_count": "batch", "batch_size": "batch"}.get(name, name)
+    return (name in FIELDS and FIELDS[name].form) or name
 
 
 def quick_field(name: str) -> Field:
     """The field for a pinned setting, or field of the request."""
-    if name in FIELDS:
-        return FIELDS[name]
-    return _plain(name, name.replace("_", " "), 12)
+    if (form := field_of(name)) in _BY_ID:
+        return _BY_ID[form]
+    return Field((FIELDS.get(name) or RequestField(name=name, default=None, label=name, sentence=""),))

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sdterm.core.text import printable
 from sdterm.tui import calls
-from sdterm.tui.fields import Field
-from sdterm.tui.form import request_defaults
+from sdterm.tui.fields import DEFAULTS, Field
 from sdterm.tui.language import tr
 from sdterm.tui.messages import Part
 from sdterm.tui.shell import Desk, Shell
@@ -94,7 +93,7 @@ class Filling:
             return
         form = self._desk.form
         texts = {"prompt": form.draft.prompt, "negative_prompt": form.draft.negative_prompt}
-        lines = changes({**request_defaults(), **form.values(), **texts}, fields)
+        lines = changes({**DEFAULTS, **form.values(), **texts}, fields)
 
         def answered(key: str | None) -> None:
             if key:

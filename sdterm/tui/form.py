@@ -64,15 +64,7 @@ class Form:
 
     def fill(self, fields: Mapping[str, Any]) -> None:
         """Put request fields into the form; those that are as they would be without are left out."""
-        plain = {**request_defaults(), **self._settings().job_fields()}
+        plain = {**DEFAULTS, **self._settings().job_fields()}
         self.change(
             self.draft.but(**{name: None if plain.get(name, ...) == value else value for name, value in fields.items()})
         )
-
-
-def request_defaults() -> dict[str, Any]:
-    """Request fields as they are without settings."""
-    from sdterm.request import GenerationRequest
-
-    texts = ("prompt", "negative_prompt")
-    return {name: field.default for name, field in GenerationRequest.model_fields.items() if name not in texts}

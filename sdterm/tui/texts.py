@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from sdterm.api import STATES
 from sdterm.core.settings.paths import PACKAGE
 from sdterm.core.settings.settings import SETTINGS
+from sdterm.fields import FIELDS
 from sdterm.tui.actions import ACTIONS
-from sdterm.tui.fields import FIELDS
 from sdterm.tui.language import placeholders
 from sdterm.tui.screens import help
 from sdterm.tui.widgets.bars import ROOMS
@@ -60,11 +60,11 @@ def calls(source: str) -> Iterator[tuple[str | None, int]]:
 
 def _declared() -> Iterator[str]:
     """The texts of tables, which have no call of their own."""
+    yield from (row.label for row in FIELDS.values())
     for setting in SETTINGS:
         yield from (setting.sentence, setting.section)
     for action in ACTIONS:
         yield from filter(None, (action.hint, action.title))
     yield from (title for _, title in ROOMS)
-    yield from (field.label for field in FIELDS.values())
     yield from (*help.PLACES.values(), help.LISTS, help.FIELDS)
     yield from (*STATES, "Commands", "Help")

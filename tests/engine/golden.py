@@ -17,6 +17,7 @@ from sdterm.core.planning.choices import choose
 from sdterm.core.planning.plan import Plan, prepare
 from sdterm.engine import Engine
 from sdterm.engine.decode import decode_image
+from sdterm.fields import FIELDS
 from tests.tiny_checkpoint import GOLDEN
 
 RUNS: dict[str, dict[str, Any]] = {
@@ -25,18 +26,10 @@ RUNS: dict[str, dict[str, Any]] = {
 }
 _ARRAYS = [np.load(GOLDEN / "samplers.npz"), np.load(GOLDEN / "http.npz")]
 
-_FIELDS = {"sampler_name": "sampler", "n_iter": "batch_count"} | {
-    f"seed_resize_from_{side[0]}": f"seed_resize_{side}" for side in ("width", "height")
-}
-_VARIATION = {"subseed": "variation_seed", "subseed_strength": "variation_strength"}
+_FIELDS = {row.api: row.name for row in FIELDS.values() if row.api}
+_SETTINGS = {row.a1111: row.name for row in FIELDS.values() if row.a1111}
+_VARIATION = {"subseed", "subseed_strength"}
 _NOT_OURS = {"eta", "do_not_save_samples", "do_not_save_grid"}
-_OPTIONS = {
-    "CLIP_stop_at_last_layers": "clip_skip",
-    "emphasis": "emphasis",
-    "enable_quantization": "quantize",
-    "eta_noise_seed_delta": "ensd",
-    "randn_source": "noise_source",
-}
 
 
 def array(run: str, part: str) -> np.ndarray:
@@ -54,10 +47,10 @@ def as_request(run: str, **changes: object) -> GenerationRequest:
     fields: dict[str, object] = {"noise_source": "CPU"}
     for name, value in asked.items():
         if name not in _NOT_OURS and (name not in _VARIATION or "subseed_strength" in asked):
-            fields[(_FIELDS | _VARIATION).get(name, name)] = value
+            fields[_FIELDS.get(name, name)] = value
     eta = asked.get("eta", options.get("eta_ancestral"))
     fields |= {} if eta is None else {"sampler_options": {"eta": eta}}
-    fields |= {_OPTIONS[name]: value for name, value in options.items() if name in _OPTIONS}
+    fields |= {_SETTINGS[name]: value for name, value in options.items() if name in _SETTINGS}
     fields |= {"pad_conds": "v0"} if options.get("pad_cond_uncond_v0") else {}
     return GenerationRequest.model_validate(fields | changes)
 

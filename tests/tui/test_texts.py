@@ -6,10 +6,8 @@ from pathlib import Path
 import pytest
 
 from sdterm.core.settings.paths import PACKAGE, shipped
-from sdterm.request import GenerationRequest
 from sdterm.tui.actions import ACTIONS, BY_ID, SCOPES
 from sdterm.tui.app import Workstation
-from sdterm.tui.fields import DEFAULTS
 from sdterm.tui.keymap import PRESETS, KeymapError, clashes, keys_of, read_keymap
 from sdterm.tui.screens.help import PLACES
 from sdterm.tui.texts import calls, faults, messages, template
@@ -116,8 +114,3 @@ def test_a_keymap_that_is_wrong_is_a_sentence(tmp_path: Path, content: str, said
     path.write_text(content)
     with pytest.raises(KeymapError, match=said):
         read_keymap(str(path))
-
-
-def test_the_forms_defaults_are_the_requests() -> None:
-    """They are said twice, because looking them up would load what checks a request before the first screen."""
-    assert {name: GenerationRequest.model_fields[name].default for name in DEFAULTS} == DEFAULTS

@@ -3,7 +3,7 @@ infotext_utils)."""
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
@@ -14,27 +14,15 @@ from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.infotext import record
 from sdterm.core.infotext.grammar import Infotext, is_key
 from sdterm.core.planning.choices import Addition
+from sdterm.fields import ROWS, SIZE_STEP, RequestField, deciding, shown_as_one
 from sdterm.hooks import Option, OptionValue, Sampler, Scheduler
-from sdterm.request import SIZE_STEP, GenerationRequest
+from sdterm.request import GenerationRequest
 
-# What a request says about how, not what: an infotext leaves these to whoever draws.
-_METHOD_FIELDS = {
-    "styles",
-    "batch_size",
-    "batch_count",
-    "grid",
-    "format",
-    "format_options",
-    "memory",
-    "transforms",
-    "batch_cond_uncond",
-    "precision",
-}
-DRAWN = frozenset(GenerationRequest.model_fields) - _METHOD_FIELDS
-"""The request fields that decide the picture."""
+DRAWN = deciding("what", "finish")
+"""The request fields that decide the picture, prompts spelled out."""
 
 # An infotext without these leaves them as they are; the lack of any other key means its default.
-LEFT_ALONE = {"prompt", "negative_prompt", "model", "sampler", "steps", "cfg_scale", "seed", "width", "height"}
+LEFT_ALONE = {row.name for row in ROWS if row.always} - {"scheduler"}
 EDITABLE = {"scheduler", "sampler_options", "scheduler_options", "extra_params"}
 
 
@@ -67,72 +55,73 @@ class Key:
     read: Callable[[str], Mapping[str, Any]]
 
 
-def _field(name: str, field: str, when: Callable[[Drawn], object] = lambda drawn: True) -> Key:
-    """A key that says a field as it is, where it matters."""
-    return Key(name, lambda d: getattr(d.request, field) if when(d) else None, lambda value: {field: value})
+_ONLY_WHEN: Mapping[str, Callable[[Drawn], object]] = {
+    "variation_seed": lambda d: d.request.variation_strength,
+    "ensd": lambda d: d.eta and d.sampler.noise == "sequential",
+    "old_prompt_editing": lambda d: d.has("["),
+    "emphasis": lambda d: d.has("(", "["),
+}
+"""When A1111 writes a field, besides its having another value than the default."""
 
 
-def _switch(name: str, field: str, on: object = True, when: Callable[[Drawn], object] = lambda drawn: True) -> Key:
-    """A key that is `True` or absent."""
-    off = GenerationRequest.model_fields[field].default
-    return Key(
-        name,
-        lambda d: True if getattr(d.request, field) == on and when(d) else None,
-        lambda value: {field: on if value.lower() == "true" else off},
-    )
+def _key(rows: Sequence[RequestField]) -> Key:
+    """The key of one field, or of the two that it shows as `WxH`: written where it matters, as it is; yes as `True`."""
+    (name,), names, first = rows[0].infotext, [row.name for row in rows], rows[0]
 
-
-def _size(width: str, height: str) -> Callable[[str], Mapping[str, Any]]:
-    """`WxH`, each rounded down to whole latent cells as A1111 does."""
+    def write(drawn: Drawn) -> object:
+        values = [getattr(drawn.request, name) for name in names]
+        changed = all(value != row.default for value, row in zip(values, rows, strict=True))
+        when = _ONLY_WHEN.get(first.name)
+        if not first.always and not (changed and (when is None or when(drawn))):
+            return None
+        return values[0] if len(values) == 1 else "x".join(map(str, values))
 
     def read(value: str) -> Mapping[str, Any]:
-        sides = re.fullmatch(r"(\d{1,5})x(\d{1,5})", value)
-        if not sides:
-            raise ValueError(value)
-        return {width: int(sides[1]) // SIZE_STEP * SIZE_STEP, height: int(sides[2]) // SIZE_STEP * SIZE_STEP}
+        if len(names) == 2:
+            return dict(zip(names, _sides(value), strict=True))
+        return {names[0]: value.lower() == "true" if isinstance(first.default, bool) else value}
 
-    return read
+    return Key(name, write, read)
+
+
+def _sides(value: str) -> tuple[int, int]:
+    """`WxH`, each rounded down to whole latent cells as A1111 does."""
+    sides = re.fullmatch(r"(\d{1,5})x(\d{1,5})", value)
+    if not sides:
+        raise ValueError(value)
+    return int(sides[1]) // SIZE_STEP * SIZE_STEP, int(sides[2]) // SIZE_STEP * SIZE_STEP
 
 
 def _noise_source(value: str) -> Mapping[str, Any]:
     return {"noise_source": "NV" if value == "GPU" else value}  # A1111's GPU is a CUDA card
 
 
-FIRST = (
-    _field("Steps", "steps"),
-    _field("Sampler", "sampler"),
-    _field("Schedule type", "scheduler"),
-    _field("CFG scale", "cfg_scale"),
-    _field("Seed", "seed"),
-    Key("Size", lambda d: f"{d.request.width}x{d.request.height}", _size("width", "height")),
-)
-THEN = (
-    _field("Variation seed", "variation_seed", lambda d: d.request.variation_strength),
-    _field("Variation seed strength", "variation_strength", lambda d: d.request.variation_strength),
-    Key(
-        "Seed resize from",
-        lambda d: f"{w}x{h}" if (w := d.request.seed_resize_width) and (h := d.request.seed_resize_height) else None,
-        _size("seed_resize_width", "seed_resize_height"),
-    ),
-    _field("Clip skip", "clip_skip", lambda d: d.request.clip_skip > 1),
-    _field("ENSD", "ensd", lambda d: d.request.ensd and d.eta and d.sampler.noise == "sequential"),
-    Key("RNG", lambda d: s if (s := d.request.noise_source) != "GPU" else None, _noise_source),
-    _field("NGMS", "ngms", lambda d: d.request.ngms),
-    _switch("Old prompt editing timelines", "old_prompt_editing", when=lambda d: d.has("[")),
-    _field("Emphasis", "emphasis", lambda d: d.has("(", "[") and d.request.emphasis != "Original"),
-    _switch("Downcast alphas_cumprod", "downcast_alphas"),
-    _switch("Discard penultimate sigma", "discard_penultimate"),
-)
-SGM = (_switch("SGM noise multiplier", "sgm_noise_multiplier"),)
-PADDING = (_switch("Pad conds", "pad_conds", "on"), _switch("Pad conds v0", "pad_conds", "v0"))
+def _padding(name: str, value: str) -> Key:
+    return Key(
+        name,
+        lambda drawn: True if drawn.request.pad_conds == value else None,
+        lambda text: {"pad_conds": value if text.lower() == "true" else "off"},
+    )
 
-KEYS = {key.name: key for key in (*FIRST, *THEN, *SGM, *PADDING)}
+
+POSTPROCESS = "Postprocess"
+_BY_PLUGINS = {"model", "postprocess"}  # what these keys say, only plugins and the library know
+_SPECIAL: Mapping[str, tuple[Key, ...]] = {
+    "noise_source": (Key("RNG", lambda d: s if (s := d.request.noise_source) != "GPU" else None, _noise_source),),
+    "pad_conds": (_padding("Pad conds", "on"), _padding("Pad conds v0", "v0")),
+}
+KEYS_OF: Mapping[str, tuple[Key, ...]] = {
+    rows[0].name: _SPECIAL.get(rows[0].name) or (_key(rows),)
+    for names, rows in shown_as_one("infotext").items()
+    if names and rows[0].name not in _BY_PLUGINS
+}
+"""A request's field → its keys."""
+KEYS = {key.name: key for keys in KEYS_OF.values() for key in keys}
 FAULTS = "Plugin errors"
 """What went wrong with plugins while the image was drawn: it may lack what they would have done."""
 
 _TOLD = {FAULTS, record.KEY, "Version"}
 """What was drawn is said by the other keys."""
-POSTPROCESS = "Postprocess"
 OURS = {*KEYS, POSTPROCESS, "Model hash", "Model", *_TOLD}
 
 

@@ -29,6 +29,7 @@ from sdterm.core.library.checkpoints import CheckpointFile, Library
 from sdterm.core.names import UnknownNameError, normal
 from sdterm.core.planning.choices import AUTOMATIC, Addition
 from sdterm.core.text import printable
+from sdterm.fields import FIELDS
 from sdterm.hooks import MemoryOptimizer, OptionValue, Sampler, Scheduler
 from sdterm.request import GenerationRequest, RequestError, make_request
 
@@ -63,8 +64,7 @@ def read(text: Infotext, plugins: PluginSet, overrides: Mapping[str, str] | None
     lost: list[str] = []
     if not text.parameters:
         return ParsedInfotext(fields, (), kept, parameters)
-    defaults = make_request(prompt="x")
-    fields |= {name: getattr(defaults, name) for name in DRAWN - LEFT_ALONE}
+    fields |= {name: FIELDS[name].default for name in DRAWN - LEFT_ALONE}
     for name, key in KEYS.items():
         if name in parameters:
             try:
@@ -203,7 +203,7 @@ def _recorded(kept: Provenance, fields: Mapping[str, Any], edited: bool) -> dict
     they give way to what it says."""
     recorded: dict[str, Any] = {}
     for name, value in kept.fields.items():
-        default = GenerationRequest.model_fields[name].default if name in DRAWN else None
+        default = FIELDS[name].default if name in DRAWN else None
         if name not in DRAWN or (edited and (name in LEFT_ALONE | EDITABLE or fields[name] != default)):
             continue
         try:

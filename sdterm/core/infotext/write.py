@@ -13,12 +13,9 @@ from sdterm.core.infotext import record
 from sdterm.core.infotext.keys import (
     DRAWN,
     FAULTS,
-    FIRST,
+    KEYS_OF,
     OURS,
-    PADDING,
     POSTPROCESS,
-    SGM,
-    THEN,
     Drawn,
     addition_key,
     checksum,
@@ -31,6 +28,7 @@ from sdterm.core.planning.choices import AUTOMATIC, Choices, Chosen
 from sdterm.core.planning.plan import ImagePlan, Plan
 from sdterm.core.prompt.networks import extract
 from sdterm.core.text import printable
+from sdterm.fields import FIELDS
 from sdterm.hooks import MemoryOptimizer, Option, OptionValue, Postprocessor
 from sdterm.request import GenerationRequest
 from sdterm.version import __version__
@@ -87,20 +85,21 @@ def image_infotext(
     request = _spelled_out(single_image_request(plan, image), additions)
     drawn = Drawn(request, sampler)
     taken = {*OURS}
-    parameters = (
-        {key.name: key.write(drawn) for key in FIRST}
-        | {"Schedule type": first.scheduler}  # what it came to, "Karras", where "Automatic" was asked
-        | {"Model hash": plan.model_hash[:10], "Model": printable(plan.model)}
-        | {key.name: key.write(drawn) for key in THEN}
-        | _option_pairs(scheduler.options, first.scheduler_options, taken)
-        | {key.name: key.write(drawn) for key in SGM}
-        | _option_pairs(sampler.options, first.sampler_options, taken)
-        | {key.name: key.write(drawn) for key in PADDING}
-        | {POSTPROCESS: ", ".join(request.postprocess) or None}
-        | _addition_pairs(additions, request.options, taken)
-        | {key: value for key, value in request.extra_params.items() if key not in taken and infotext.is_key(key)}
-        | dict(more or {})
-    )
+    looked_up: Mapping[str, Mapping[str, object]] = {
+        "scheduler": {"Schedule type": first.scheduler},  # what it came to, "Karras", where "Automatic" was asked
+        "model": {"Model hash": plan.model_hash[:10], "Model": printable(plan.model)},
+        "scheduler_options": _option_pairs(scheduler.options, first.scheduler_options, taken),
+        "sampler_options": _option_pairs(sampler.options, first.sampler_options, taken),
+        "postprocess": {POSTPROCESS: ", ".join(request.postprocess) or None},
+        "options": _addition_pairs(additions, request.options, taken),
+        "extra_params": {
+            key: v for key, v in request.extra_params.items() if key not in taken and infotext.is_key(key)
+        },
+    }
+    parameters: dict[str, object] = {}
+    for name in FIELDS:
+        parameters |= looked_up.get(name) or {key.name: key.write(drawn) for key in KEYS_OF.get(name, ())}
+    parameters |= more or {}
     ignored = tuple(":".join((tag.kind, *tag.args)) for tag in extract(image.prompt)[1][:_TAGS])
     made = replace(made or Provenance(), sdterm=__version__, model=plan.model_hash, ignored=ignored)
     visible = infotext.parse(infotext.write(request.prompt, request.negative_prompt, parameters))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from sdterm.errors import BAD_REQUEST, SdtermError
+from sdterm.fields import ROWS, RequestField
 
 if TYPE_CHECKING:
     from sdterm.events import Image, Started
@@ -245,6 +246,10 @@ def _several(facts: NameFacts) -> bool:
     return facts.request.batch_size * facts.request.batch_count > 1
 
 
+def _as_it_is(row: RequestField) -> Token:
+    return Token(row.sentence, lambda facts: str(getattr(facts.request, row.name)))
+
+
 TOKENS: Mapping[str, Token] = {
     "number": Token("The running number of the file, five digits.", lambda f: f"{f.number:05d}"),
     "seed": Token("The image's seed.", lambda f: str(f.image.seed)),
@@ -256,8 +261,7 @@ TOKENS: Mapping[str, Token] = {
         "The seed of the job's last image; nothing where the batch size is 1.",
         _only(_last_seed, _batched),
     ),
-    "steps": Token("Sampling steps.", lambda f: str(f.request.steps)),
-    "cfg": Token("The CFG scale.", lambda f: str(f.request.cfg_scale)),
+    **{row.token: _as_it_is(row) for row in ROWS if row.token},
     "width": Token("The image's width in pixels.", lambda f: str(f.image.width)),
     "height": Token("Its height in pixels.", lambda f: str(f.image.height)),
     "styles": Token("The styles' names, or None.", lambda f: ", ".join(f.request.styles) or "None"),
@@ -296,13 +300,11 @@ TOKENS: Mapping[str, Token] = {
         "The image's number in its batch; nothing where the batch size is 1.",
         _only(lambda f: f.image.index % f.request.batch_size + 1, _batched),
     ),
-    "batch_size": Token("Images drawn together.", lambda f: str(f.request.batch_size)),
     "generation_number": Token(
         "The image's number in the job; nothing where there is only one.",
         _only(lambda f: f.image.index + 1, _several),
     ),
     "hasprompt": Token("`<word|other>…`: each word that the prompt has, else the other.", _has_prompt, tuple),
-    "clip_skip": Token("Clip skip.", lambda f: str(f.request.clip_skip)),
     "denoising": Token("The denoising strength; nothing where there is none.", lambda f: None),
     "user": Token("Who is logged in; nothing, for nobody is.", lambda f: None),
     "vae_filename": Token("The separate VAE's name; A1111's NoneType where there is none.", lambda f: "NoneType"),

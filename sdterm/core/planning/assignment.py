@@ -7,15 +7,12 @@ from sdterm.core.extensions.registry import PluginSet, check_options
 from sdterm.core.names import find, normal
 from sdterm.core.planning.choices import Parts, additions_of, checked_option, choose_parts
 from sdterm.core.text import printable
+from sdterm.fields import ROWS
 from sdterm.hooks import OutputSaver, Sampler, Scheduler
 from sdterm.request import GenerationRequest, RequestError, make_request
 
-# Fields that one line of text can hold, but for the prompt, which is always given.
-FIELDS = tuple(
-    name
-    for name, field in GenerationRequest.model_fields.items()
-    if name != "prompt" and not isinstance(field.default, tuple | dict)
-)
+ASSIGNABLE = tuple(row.name for row in ROWS if row.name != "prompt" and not isinstance(row.default, tuple | dict))
+"""Fields that one line of text can hold, but for the prompt, which is always given."""
 
 _SETTINGS = {"save_grid": "grid"}
 """Settings that fill in a field of another name."""
@@ -72,13 +69,13 @@ def _place(name: str, parts: dict[str, _Part]) -> _Place:
     for places in [*named.values()]:
         for part, option_name in places:
             named[f"{part}.{option_name}"] = places if len(places) == 1 else [(part, option_name)]
-    for field in FIELDS:
+    for field in ASSIGNABLE:
         if field not in named:
             named[field].append(("", field))
     for setting, field in _SETTINGS.items():
         named.setdefault(setting, [("", field)])
     takes = [f"{owner.label} takes {_listed(option.name for option in owner.options)}" for owner in parts.values()]
-    more = f" {'; '.join(takes)}; every request takes {_listed(FIELDS)}."
+    more = f" {'; '.join(takes)}; every request takes {_listed(ASSIGNABLE)}."
     found = find("option", name, named, more=more)
     if len(found) > 1:
         spelled = " or ".join(f"{part}.{option_name}" for part, option_name in found)

@@ -6,8 +6,9 @@ from random import Random
 
 from sdterm.core.extensions.registry import ContractError, PluginFailure, PluginSet
 from sdterm.core.planning.choices import Choices, Chosen, options_of
+from sdterm.fields import MAX_PROMPT
 from sdterm.hooks import PluginError, PromptContext, PromptText, PromptTransform
-from sdterm.request import MAX_PROMPT, RequestError
+from sdterm.request import RequestError
 
 MOST_IMAGES = 1000
 """That a job grows to where a prompt transform makes several texts of one."""

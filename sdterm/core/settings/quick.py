@@ -3,35 +3,13 @@
 from collections.abc import Iterable, Mapping
 
 from sdterm.core.names import UnknownNameError, find
-from sdterm.core.settings.settings import SETTINGS_BY_KEY
+from sdterm.core.settings.settings import SETTINGS, SETTINGS_BY_KEY
 from sdterm.core.text import printable
+from sdterm.fields import FIELDS
 
 EQUALS: Mapping[str, str] = {
-    "sd_model_checkpoint": "model",
-    "CLIP_stop_at_last_layers": "clip_skip",
-    "randn_source": "noise_source",
-    "samples_format": "format",
-    "samples_filename_pattern": "filename_pattern",
-    "directories_filename_pattern": "directory_pattern",
-    "save_images_add_number": "add_number",
-    "grid_save": "save_grid",
-    "save_txt": "save_txt",
-    "outdir_samples": "outdir",
-    "batch_cond_uncond": "batch_cond_uncond",
-    "comma_padding_backtrack": "comma_backtrack",
-    "emphasis": "emphasis",
-    "eta_noise_seed_delta": "ensd",
-    "use_old_scheduling": "old_prompt_editing",
-    "always_discard_next_to_last_sigma": "discard_penultimate",
-    "enable_quantization": "quantize",
-    "use_downcasted_alpha_bar": "downcast_alphas",
-    "sgm_noise_multiplier": "sgm_noise_multiplier",
-    "s_min_uncond": "ngms",
-    "cross_attention_optimization": "memory",
-    "localization": "language",
-    "gradio_theme": "theme",
-    "live_previews_enable": "preview",
-    "quicksettings_list": "quicksettings_list",
+    **{row.a1111: row.name for row in FIELDS.values() if row.a1111},
+    **{setting.a1111: setting.key for setting in SETTINGS if setting.a1111},
 }
 """A1111's key → sdterm's setting, or the request's field."""
 
@@ -70,13 +48,7 @@ def quick(keys: Iterable[str]) -> tuple[list[str], list[str]]:
             found.append(name)
         else:
             try:
-                found.append(_request_field(name))
+                found.append(find("quick setting", name, {known: known for known in (*FIELDS, *SETTINGS_BY_KEY)}))
             except UnknownNameError as error:
                 missing.append(f"quicksettings_list: {error}" if key else "quicksettings_list has an empty name.")
     return [*dict.fromkeys(found)], [printable(sentence, 400) for sentence in missing]
-
-
-def _request_field(name: str) -> str:
-    from sdterm.request import GenerationRequest
-
-    return find("quick setting", name, {known: known for known in (*GenerationRequest.model_fields, *SETTINGS_BY_KEY)})

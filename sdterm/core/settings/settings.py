@@ -12,6 +12,7 @@ from typing import Any, Literal
 from sdterm.core.names import UnknownNameError, find
 from sdterm.core.settings.paths import data_root
 from sdterm.errors import BAD_REQUEST, SdtermError
+from sdterm.fields import FIELDS, SAVING
 
 
 class ConfigError(SdtermError, ValueError):
@@ -33,19 +34,14 @@ class Setting:
     """By A1111's names where it has such settings: `--freeze-settings-in-sections` locks by them."""
     choices: tuple[str, ...] = ()
     """The values there are, where they are few."""
-
-
-# Their defaults are the request's own, said again: looking them up there would load all that checks a request.
-def _job_setting(
-    key: str, default: Any, sentence: str, section: str = "Stable Diffusion", choices: tuple[str, ...] = ()
-) -> Setting:
-    return Setting(key, default, "job", sentence, section, choices)
+    a1111: str = ""
+    """A1111's name for it."""
 
 
 NOTIFY = ("none", "bell", "osc9")
 
 PREVIEWS = ("auto", "off", "text", "half", "kitty", "sixel")
-_SAVING, _LOOKS = "Saving images/grids", "User interface"
+_LOOKS = "User interface"
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("data_dir", None, "host", "The folder for models, extensions and outputs; SDTERM_DATA sets it too."),
@@ -54,32 +50,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("ckpt_dirs", (), "host", "More folders to look for checkpoints in."),
     Setting("styles_files", (), "host", "Styles files; unset is styles.csv in the data folder."),
     Setting("extensions", True, "host", "Whether extensions and plugin packages are loaded."),
-    _job_setting("model", None, "The checkpoint to draw with; unset is the first one found."),
-    _job_setting("sampler", "DPM++ 2M", "The sampler to draw with.", "Sampler parameters"),
-    _job_setting("scheduler", "Automatic", "The noise schedule; Automatic is the sampler's own.", "Sampler parameters"),
-    _job_setting("steps", 20, "Sampling steps.", "Sampler parameters"),
-    _job_setting("cfg_scale", 7.0, "How strictly to follow the prompt.", "Sampler parameters"),
-    _job_setting("clip_skip", 1, "Which of the text encoder's last layers to use."),
-    _job_setting(
-        "noise_source",
-        "NV",
-        "NV draws what a CUDA card draws, CPU what torch draws on a CPU.",
-        choices=("NV", "CPU", "GPU"),
-    ),
-    _job_setting("format", "png", "The file format of images.", _SAVING),
-    _job_setting("memory", (), "Memory optimizers to use.", "Optimizations"),
-    _job_setting(
-        "batch_cond_uncond",
-        True,
-        "Run prompt and negative prompt in one call: faster, more memory.",
-        "Optimizations",
-    ),
-    _job_setting(
-        "precision",
-        "auto",
-        "Of the weights: auto is half on a GPU and full on a CPU.",
-        "Optimizations",
-        ("auto", "full", "half"),
+    *(
+        Setting(row.name, row.default, "job", row.sentence, row.section, row.choices, row.a1111)
+        for row in FIELDS.values()
+        if row.section
     ),
     Setting("idle_unload", 900.0, "host", "Seconds without work after which the model leaves the memory; 0 is never."),
     Setting("idle_exit", 3600.0, "host", "Seconds without work or clients after which the host ends; 0 is never."),
@@ -98,42 +72,82 @@ SETTINGS: tuple[Setting, ...] = (
         _LOOKS,
         NOTIFY,
     ),
-    Setting("theme", "sdterm", "front end", "The workstation's colours.", _LOOKS),
-    Setting("language", "en", "front end", "The workstation's language: a file in localizations, or en.", _LOOKS),
+    Setting("theme", "sdterm", "front end", "The workstation's colours.", _LOOKS, a1111="gradio_theme"),
+    Setting(
+        "language",
+        "en",
+        "front end",
+        "The workstation's language: a file in localizations, or en.",
+        _LOOKS,
+        a1111="localization",
+    ),
     Setting(
         "quicksettings_list",
         ("sd_model_checkpoint",),
         "front end",
         "What is pinned above the prompt, by A1111's names or sdterm's.",
         _LOOKS,
+        a1111="quicksettings_list",
     ),
     Setting("keymap", "default", "front end", "The keys: default, vim, a1111, or a .toml file of your own.", _LOOKS),
     Setting("mouse", False, "front end", "Whether the workstation takes the mouse from the terminal.", _LOOKS),
     Setting("localizations_dir", None, "front end", "One more folder to look for translations in.", _LOOKS),
-    Setting("preview", "auto", "front end", "How pictures are shown.", "Live previews", PREVIEWS),
-    Setting("outdir", None, "front end", "Where images go; unset is outputs in the data folder.", _SAVING),
+    Setting(
+        "preview",
+        "auto",
+        "front end",
+        "How pictures are shown.",
+        "Live previews",
+        PREVIEWS,
+        a1111="live_previews_enable",
+    ),
+    Setting(
+        "outdir",
+        None,
+        "front end",
+        "Where images go; unset is outputs in the data folder.",
+        SAVING,
+        a1111="outdir_samples",
+    ),
     Setting(
         "directory_pattern",
         "[date]",
         "front end",
         "The folders below outdir; empty for none. --out has none.",
-        _SAVING,
+        SAVING,
+        a1111="directories_filename_pattern",
     ),
-    Setting("filename_pattern", "[seed]", "front end", "How image files are named.", _SAVING),
-    Setting("add_number", True, "front end", "Whether a running number comes first in file names.", _SAVING),
+    Setting(
+        "filename_pattern",
+        "[seed]",
+        "front end",
+        "How image files are named.",
+        SAVING,
+        a1111="samples_filename_pattern",
+    ),
+    Setting(
+        "add_number",
+        True,
+        "front end",
+        "Whether a running number comes first in file names.",
+        SAVING,
+        a1111="save_images_add_number",
+    ),
     Setting(
         "save_grid",
         True,
         "front end",
         "Whether several images are also saved as one that shows them all.",
-        _SAVING,
+        SAVING,
+        a1111="grid_save",
     ),
     Setting(
         "save_txt",
         False,
         "front end",
         "Whether each infotext is also saved as a text file beside its image.",
-        _SAVING,
+        SAVING,
+        a1111="save_txt",
     ),
     Setting(
         "prompt_history",

@@ -14,10 +14,9 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from sdterm.core.text import printable
+from sdterm.tui.fields import DEFAULTS
 from sdterm.tui.language import tr
 from sdterm.tui.shell import HasShell
-
-_ELSEWHERE = {"prompt", "negative_prompt"}
 
 
 class ParametersScreen(HasShell, ModalScreen[None]):
@@ -40,9 +39,7 @@ class ParametersScreen(HasShell, ModalScreen[None]):
         self._show()
 
     def _show(self) -> None:
-        from sdterm.request import GenerationRequest
-
-        self._names = [name for name in GenerationRequest.model_fields if name not in _ELSEWHERE]
+        self._names = [*DEFAULTS]
         values, given = self.shell.form.values(), self.shell.form.draft.fields
         options = self.query_one(OptionList)
         at = options.highlighted or 0
@@ -100,9 +97,9 @@ def _shown(value: Any) -> str:
 
 def _value(name: str, text: str) -> Any:
     """What was typed, in the shape of the field. Raises RequestError."""
-    from sdterm.request import GenerationRequest, RequestError
+    from sdterm.request import RequestError
 
-    default = GenerationRequest.model_fields[name].default
+    default = DEFAULTS[name]
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if isinstance(default, tuple):
         return tuple(parts)

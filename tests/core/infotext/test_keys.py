@@ -21,6 +21,7 @@ from sdterm.core.names import UnknownNameError
 from sdterm.core.planning.choices import choose
 from sdterm.core.planning.plan import ImagePlan, Plan, prepare
 from sdterm.core.settings.paths import CHECKPOINTS
+from sdterm.fields import FIELDS
 from sdterm.hooks import Option, Sampler, Scheduler
 from sdterm.request import make_request
 from sdterm.version import __version__
@@ -68,23 +69,8 @@ def line(parameters: str, prompt: str = "a house") -> ParsedInfotext:
 
 # --- A1111's own infotexts --------------------------------------------------------------------------------------------
 
-_SETTINGS = {
-    "randn_source": "noise_source",
-    "CLIP_stop_at_last_layers": "clip_skip",
-    "eta_noise_seed_delta": "ensd",
-    "emphasis": "emphasis",
-    "enable_quantization": "quantize",
-}
-_FIELDS = {
-    "sampler_name": "sampler",
-    "subseed": "variation_seed",
-    "subseed_strength": "variation_strength",
-    "seed_resize_from_w": "seed_resize_width",
-    "seed_resize_from_h": "seed_resize_height",
-    "n_iter": "batch_count",
-    "s_min_uncond": "ngms",
-}
-_SAME = ("prompt", "negative_prompt", "scheduler", "seed", "steps", "cfg_scale", "width", "height", "batch_size")
+_SETTINGS = {row.a1111: row.name for row in FIELDS.values() if row.a1111}
+_FIELDS = {row.api: row.name for row in FIELDS.values() if row.api}
 _NOT_OURS = {"enable_hr", "tiling", "s_churn"}  # s_churn left no trace in A1111's text
 
 
@@ -92,8 +78,7 @@ def as_request(case: dict[str, Any]) -> GenerationRequest:
     """The request of sdterm that asks for what a golden request asked of A1111."""
     asked = case["request"]
     options = {"randn_source": "CPU"} | case.get("opts", {}) | asked.get("override_settings", {})
-    fields = {name: asked[name] for name in _SAME if name in asked}
-    fields |= {ours: asked[theirs] for theirs, ours in _FIELDS.items() if theirs in asked}
+    fields = {ours: asked[theirs] for theirs, ours in _FIELDS.items() if theirs in asked}
     fields |= {ours: options[theirs] for theirs, ours in _SETTINGS.items() if theirs in options}
     if options.get("pad_cond_uncond_v0"):
         fields["pad_conds"] = "v0"

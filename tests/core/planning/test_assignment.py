@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sdterm import GenerationRequest, PluginSet, load_plugins
 from sdterm.core.names import UnknownNameError
-from sdterm.core.planning.assignment import FIELDS, assign
+from sdterm.core.planning.assignment import ASSIGNABLE, assign
 from sdterm.request import RequestError
 
 CLASHING = """
@@ -79,7 +79,7 @@ def test_options_keep_their_types(plugins: PluginSet) -> None:
         ("eta", {}, "'eta' sets nothing: write NAME=VALUE"),
         ("etta=1", {"sampler": "Euler a"}, "Did you mean 'eta'"),
         ("zzz=1", {"sampler": "Euler a", "scheduler": "Karras"}, "Euler a takes eta, s_noise; Karras takes "),
-        ("zzz=1", {}, "every request takes negative_prompt, model"),
+        ("zzz=1", {}, "every request takes negative_prompt, steps"),
         ("eta=lots", {"sampler": "Euler a"}, "Euler a's option eta is 'lots', but it must be a number from 0.0 to 1.0"),
         ("eta=nan", {"sampler": "Euler a"}, "eta is 'nan'"),
         ("ngms=99", {}, "ngms is '99', but it must be a number from 0 to 15"),
@@ -101,7 +101,7 @@ def test_a_name_that_two_have_is_told_apart_by_its_part(plugins: PluginSet) -> N
     assert (request.sampler_options, request.scheduler_options) == ({"rho": 3.0}, {"rho": 4.0})
 
 
-@given(word=st.text() | st.builds("{}={}".format, st.sampled_from(FIELDS), st.text()))
+@given(word=st.text() | st.builds("{}={}".format, st.sampled_from(ASSIGNABLE), st.text()))
 def test_any_word_is_set_or_one_sentence(word: str, plugins: PluginSet) -> None:
     try:
         assign(GenerationRequest(prompt="cat"), [word], plugins)

@@ -19,9 +19,9 @@ from sdterm.core.prompt.emphasis import BREAK, pieces
 from sdterm.core.prompt.lint import lint
 from sdterm.core.prompt.networks import NetworkTag, extract
 from sdterm.core.prompt.schedule import drawn, parse, schedule
+from sdterm.fields import MAX_PROMPT
 from sdterm.hooks import TokenRules
 from sdterm.plugins import sd1
-from sdterm.request import MAX_PROMPT
 
 GOLDEN = json.loads(Path(__file__).parents[2].joinpath("golden", "prompt_parser.json").read_text("utf-8"))
 each = pytest.mark.parametrize("case", GOLDEN, ids=lambda case: case["prompt"][:40])
