@@ -331,6 +331,16 @@ ROWS: tuple[RequestField, ...] = (
         infotext=("NGMS",),
     ),
     RequestField(
+        name="tiling",
+        default=False,
+        label="Tiling",
+        sentence="Let the picture's opposite edges meet, so that it can be repeated like a tile.",
+        a1111="tiling",
+        api="tiling",
+        infotext=("Tiling",),
+        option="--tiling",
+    ),
+    RequestField(
         name="old_prompt_editing",
         default=False,
         label="Old prompt editing",

@@ -66,6 +66,7 @@ class GenerationRequest(BaseModel):
     ensd: int = _of("ensd")
     noise_source: NoiseSource = _of("noise_source")
     ngms: float = _of("ngms")
+    tiling: bool = _of("tiling")
     old_prompt_editing: bool = _of("old_prompt_editing")
     emphasis: Emphasis = _of("emphasis")
     downcast_alphas: bool = _of("downcast_alphas")

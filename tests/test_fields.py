@@ -37,7 +37,7 @@ def test_a_field_stands_wherever_it_must(row: RequestField, repo: Path) -> None:
         "the request's schema, with its sentence": row.default is ... or requested.description == row.sentence,
         "the command line": name == "prompt"
         or not row.option
-        or any(row.option in option.opts and option.metavar == row.metavar for option in typed),
+        or any(row.option in option.opts and (option.metavar or "") == row.metavar for option in typed),
         "--set": name == "prompt" or isinstance(row.default, tuple | dict) or name in ASSIGNABLE,
         "the form": name in ("prompt", "negative_prompt") or (name in DEFAULTS and row in quick_field(name).rows),
         "settings": not row.section

@@ -35,9 +35,10 @@ def request_options(command: F) -> F:
         if name:
             row = rows[0]
             several = isinstance(row.default, tuple)
-            default = "" if row.default in (None, "", ()) or len(rows) > 1 else f" [{_default(row.default)}]"
+            default = "" if row.default in (None, "", (), False) or len(rows) > 1 else f" [{_default(row.default)}]"
             help = row.sentence.removesuffix(".") + default + (". May be repeated." if several else ".")
-            command = click.option(name, row.name, metavar=row.metavar, multiple=several, help=help)(command)
+            shape = {"is_flag": True, "default": None} if row.default is False else {"multiple": several}
+            command = click.option(name, row.name, metavar=row.metavar or None, help=help, **shape)(command)
     return command
 
 

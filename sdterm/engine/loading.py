@@ -15,6 +15,7 @@ from sdterm.engine.conditioning import Conditioner
 from sdterm.engine.failures import blamed
 from sdterm.engine.isolation import Untouched, random_numbers_kept
 from sdterm.engine.run import Optimizer, Run
+from sdterm.engine.tiling import set_tiling
 from sdterm.events import ModelLoading, Warning
 from sdterm.hooks import Components, MemoryOptimizer, ModelFamily, PluginError
 
@@ -44,6 +45,8 @@ class Model:
     optimizers: tuple[Optimizer, ...]
     components: Components
     condition: Conditioner
+    tiling: bool = False
+    """Whether its convolutions go round the edges."""
     untouched: tuple[Untouched | None, ...] = ()
     """Of each optimizer that does not come with sdterm: what it found, to be sure that it puts that back."""
 
@@ -183,7 +186,14 @@ class Loader:
                 run = replace(run, optimizers=working)
 
     def load(self, run: Run, dtype: torch.dtype) -> Model:
-        """The model, from memory if it is there, with the run's optimizers on."""
+        """The model, from memory if it is there, with the run's optimizers on, and tiling if it is asked for."""
+        model, tiling = self._load(run, dtype), run.plan.request.tiling
+        if model.tiling != tiling:
+            set_tiling(model.components.modules.values(), tiling)
+            model = self.model = replace(model, tiling=tiling)
+        return model
+
+    def _load(self, run: Run, dtype: torch.dtype) -> Model:
         model, self.model = self.model, None  # forgotten while it changes: half changed it must not be found again
         asked = (run.plan.model_hash, dtype, run.choices.family)  # a family that changed builds another model
         if model and (model.sha256, model.dtype, model.family) == asked and can_switch(model, run.optimizers):

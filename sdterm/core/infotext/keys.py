@@ -138,7 +138,6 @@ NOT_HONOURED: Mapping[str, tuple[str, ...]] = {
     "Token merging ratio": ("0", "0.0"),
     "Token merging ratio hr": ("0", "0.0"),
     "Init image hash": (),
-    "Tiling": ("False",),
     "First pass size": (),
     "Mask mode": ("Inpaint masked",),
     "Mask blur": (),

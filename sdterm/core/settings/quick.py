@@ -19,7 +19,6 @@ LATER: Mapping[str, str] = {
     "sd_lora": "extra networks",
     "sd_hypernetwork": "extra networks",
     "extra_networks_default_multiplier": "extra networks",
-    "tiling": "tiling",
     "upcast_attn": "memory plans",
     "fp8_storage": "memory plans",
     "token_merging_ratio": "token merging",

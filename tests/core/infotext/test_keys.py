@@ -71,7 +71,7 @@ def line(parameters: str, prompt: str = "a house") -> ParsedInfotext:
 
 _SETTINGS = {row.a1111: row.name for row in FIELDS.values() if row.a1111}
 _FIELDS = {row.api: row.name for row in FIELDS.values() if row.api}
-_NOT_OURS = {"enable_hr", "tiling", "s_churn"}  # s_churn left no trace in A1111's text
+_NOT_OURS = {"enable_hr", "s_churn"}  # s_churn left no trace in A1111's text
 
 
 def as_request(case: dict[str, Any]) -> GenerationRequest:
@@ -416,7 +416,7 @@ def test_old_prompt_editing_is_on_for_an_old_text_with_brackets() -> None:
 @pytest.mark.parametrize(
     ("parameters", "named"),
     [
-        ("Tiling: True, Face restoration: CodeFormer", ["Face restoration", "Tiling"]),
+        ("FP8 weight: Enable, Face restoration: CodeFormer", ["FP8 weight", "Face restoration"]),
         ("VAE: kl-f8.vae.pt, VAE hash: 1234567890", ["VAE hash", "VAE"]),
         ("VAE: None, Hires resize: 0x0, Noise Schedule: Default, Token merging ratio: 0", []),
         ("ControlNet 0: \"module: canny, x\", ADetailer model: face.pt", ["ControlNet 0", "ADetailer model"]),
