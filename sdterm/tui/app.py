@@ -14,7 +14,7 @@ from textual.actions import ActionParseResult
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
 from textual.screen import Screen
-from textual.worker import WorkerFailed
+from textual.worker import Worker, WorkerFailed
 
 from sdterm.core.settings.settings import PREVIEWS, SETTINGS_BY_KEY, Settings
 from sdterm.tui import calls, themes
@@ -187,7 +187,10 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
 
     @on(HostCall)
     def _carry_out(self, call: HostCall[Any]) -> None:
-        worker = self.run_worker(self.host.answer(call))
+        async def answer() -> None:  # as a function: a coroutine whose worker is cancelled at once is never awaited
+            await self.host.answer(call)
+
+        worker: Worker[None] = self.run_worker(answer)
         call.answer.add_done_callback(lambda answer: worker.cancel() if answer.cancelled() else None)
 
     def on_host_starting(self, message: HostStarting) -> None:
