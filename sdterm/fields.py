@@ -66,6 +66,7 @@ class RequestField:
 
 
 _SAMPLING, _MODEL, _SPEED = "Sampler parameters", "Stable Diffusion", "Optimizations"
+_COMPATIBILITY = "Compatibility"
 SAVING = "Saving images/grids"
 
 ROWS: tuple[RequestField, ...] = (
@@ -302,6 +303,7 @@ ROWS: tuple[RequestField, ...] = (
         most=_SEEDS,
         label="ENSD",
         sentence="Eta noise seed delta: added to the seed for all noise after the first.",
+        section=_SAMPLING,
         a1111="eta_noise_seed_delta",
         infotext=("ENSD",),
         option="--ensd",
@@ -326,6 +328,7 @@ ROWS: tuple[RequestField, ...] = (
         most=15,
         label="NGMS",
         sentence="Negative guidance minimum sigma: below it every other call leaves the negative prompt out.",
+        section=_SPEED,
         a1111="s_min_uncond",
         api="s_min_uncond",
         infotext=("NGMS",),
@@ -335,6 +338,7 @@ ROWS: tuple[RequestField, ...] = (
         default=False,
         label="Tiling",
         sentence="Let the picture's opposite edges meet, so that it can be repeated like a tile.",
+        section=_MODEL,
         a1111="tiling",
         api="tiling",
         infotext=("Tiling",),
@@ -345,6 +349,7 @@ ROWS: tuple[RequestField, ...] = (
         default=False,
         label="Old prompt editing",
         sentence="Read `[a:b:N]` as A1111 before 1.6: below 1 a fraction, from 1 on a step.",
+        section=_COMPATIBILITY,
         a1111="use_old_scheduling",
         infotext=("Old prompt editing timelines",),
     ),
@@ -354,6 +359,7 @@ ROWS: tuple[RequestField, ...] = (
         choices=get_args(Emphasis),
         label="Emphasis mode",
         sentence="What a prompt's weights do, in A1111's words.",
+        section=_MODEL,
         a1111="emphasis",
         infotext=("Emphasis",),
     ),
@@ -362,6 +368,7 @@ ROWS: tuple[RequestField, ...] = (
         default=False,
         label="Downcast alphas",
         sentence="Round the model's noise levels to half precision first, as A1111 before 1.7.",
+        section=_COMPATIBILITY,
         a1111="use_downcasted_alpha_bar",
         infotext=("Downcast alphas_cumprod",),
     ),
@@ -370,6 +377,7 @@ ROWS: tuple[RequestField, ...] = (
         default=False,
         label="Discard penultimate sigma",
         sentence="Leave out the last sigma but one.",
+        section=_SAMPLING,
         a1111="always_discard_next_to_last_sigma",
         infotext=("Discard penultimate sigma",),
     ),
@@ -384,6 +392,7 @@ ROWS: tuple[RequestField, ...] = (
         default=False,
         label="SGM noise multiplier",
         sentence="Scale the first noise by sqrt(1 + sigma^2) instead of sigma, as Stability's own code does.",
+        section=_SAMPLING,
         a1111="sgm_noise_multiplier",
         infotext=("SGM noise multiplier",),
     ),
@@ -399,6 +408,7 @@ ROWS: tuple[RequestField, ...] = (
         choices=get_args(PadConds),
         label="Pad conds",
         sentence="Make prompt and negative prompt equally long before the network reads them; v0 as A1111 before 1.6.",
+        section=_SPEED,
         infotext=("Pad conds", "Pad conds v0"),
     ),
     RequestField(
@@ -436,6 +446,7 @@ ROWS: tuple[RequestField, ...] = (
         sentence=(
             "Tokens: where a prompt overflows a chunk of 75, a comma at most so far back starts the next one. 0 is off."
         ),
+        section=_MODEL,
         a1111="comma_padding_backtrack",
     ),
     RequestField(
@@ -443,6 +454,7 @@ ROWS: tuple[RequestField, ...] = (
         default=False,
         label="Quantize timesteps",
         sentence="Round each call's timestep to one the model was trained on.",
+        section=_MODEL,
         a1111="enable_quantization",
     ),
     RequestField(

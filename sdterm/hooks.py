@@ -54,6 +54,8 @@ class Option:
     maximum: float | None = None
     infotext: str = ""
     """Its key in an image's infotext, where it is written unless it has its default; unset, the name's own words."""
+    a1111: str = ""
+    """A1111's setting of the same meaning, which its HTTP API may give."""
 
 
 # --- prompt transforms ------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""`python -m sdterm.host SETTINGS`: the host process. One per run folder: who holds the lock is the host.
+"""`python -m sdterm.host SETTINGS [--foreground]`: the host process. One per run folder: whoever has its lock.
 
 SETTINGS (JSON) are what the client that starts it was told on its command line. The first line on standard output says
 what came of it: `ready`, `taken` (another host is there), or `failed` and why.
@@ -21,7 +21,7 @@ from sdterm.host.api import make_app
 from sdterm.host.child import end_strays
 from sdterm.host.keeper import keep
 from sdterm.host.repeats import Repeats
-from sdterm.host.server import Server
+from sdterm.host.server import PortServer, Server
 from sdterm.host.services import HostServices
 
 _LOG_BYTES = 2 * 2**20
@@ -42,11 +42,15 @@ def main() -> None:
             _say("taken")
             return
         try:
-            _detach(run_folder)
+            _log_to(run_folder)
+            if not _in_foreground():
+                _detach()
             _serve(settings, lock)
         finally:
             lock.release()
     except (SdtermError, OSError) as error:
+        if _in_foreground():
+            sys.exit(str(error))
         _say(f"failed {error}")
         sys.exit(1)
 
@@ -56,13 +60,28 @@ def _serve(settings: Settings, lock: Lock) -> None:
     try:
         app = make_app(services, lambda: setattr(server, "should_exit", True))
         server = Server(app, lock.run_folder.socket, ready=lambda: _ready(lock.run_folder), ending=services.log.close)
+        on_port = _on_port(services)
         services.recover()
-        asyncio.run(_run(services, lock, server))
+        asyncio.run(_run(services, lock, server, on_port))
     finally:
         services.database.close()
 
 
-async def _run(services: HostServices, lock: Lock, server: Server) -> None:
+def _on_port(services: HostServices) -> PortServer | None:
+    """What serves A1111's API, if it is wanted. Raises OSError."""
+    if not services.settings["api"]:
+        return None
+    from sdterm.host.sdapi.app import make_sdapi
+
+    port = services.settings["port"]
+    try:
+        return PortServer(make_sdapi(services), port)
+    except OSError as error:
+        said = f"The API cannot listen on port {port} ({error.strerror}). Choose another one: --port."
+        raise OSError(said) from error
+
+
+async def _run(services: HostServices, lock: Lock, server: Server, on_port: PortServer | None) -> None:
     """Serve and draw until told to stop."""
     strays = asyncio.create_task(end_strays(services.run_folder.folder))
     await services.look_for_lost_pictures()
@@ -75,11 +94,15 @@ async def _run(services: HostServices, lock: Lock, server: Server) -> None:
             keep(lock, services.database, server),
         )
     ]
+    if on_port:
+        others.append(asyncio.create_task(on_port.run_on_port()))
     watching = asyncio.create_task(services.extensions.run())
     await asyncio.wait((serving, *others), return_when=asyncio.FIRST_COMPLETED)
     _log.info("ending")
     services.log.close()
     server.should_exit = True
+    if on_port:
+        on_port.should_exit = True
     for task in (*others, watching):
         task.cancel()
     for error in await asyncio.gather(strays, serving, *others, watching, return_exceptions=True):
@@ -94,16 +117,24 @@ def _ready(run_folder: RunFolder) -> None:
     _say("ready")
 
 
-def _detach(run_folder: RunFolder) -> None:
+def _in_foreground() -> bool:
+    """Whether a person started this and watches it."""
+    return "--foreground" in sys.argv[2:]
+
+
+def _detach() -> None:
     """Let go of the terminal that started this: neither its end nor a logout's hang-up reaches the host."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    os.chdir("/")
+
+
+def _log_to(run_folder: RunFolder) -> None:
     handler = logging.handlers.RotatingFileHandler(run_folder.log, maxBytes=_LOG_BYTES, backupCount=1, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
     handler.addFilter(Repeats())
     run_folder.log.chmod(0o600)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    os.chdir("/")
 
 
 def _say(line: str) -> None:

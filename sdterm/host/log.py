@@ -7,7 +7,7 @@ state of everything.
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
@@ -130,7 +130,7 @@ class EventLog:
         for follower in self._followers:
             follower.news.set()
 
-    async def follow(self, after: int | None, job: int | None, previews: bool) -> AsyncIterator[bytes]:
+    async def follow(self, after: int | None, job: int | None, previews: bool) -> AsyncGenerator[bytes, None]:
         """The events after that number (unset: from now on), of one job or all, as server-sent events, for ever."""
         follower = _Follower(job, previews)
         sent = self.last if after is None else after

@@ -98,6 +98,11 @@ class Pictures:
         with self._database.transaction():
             self._database.execute("DELETE FROM pictures WHERE job = ? AND saved IS NULL", job)
 
+    def forget(self, job: int) -> None:
+        """List nothing of a job any more: its files were somebody's for a moment only."""
+        with self._database.transaction():
+            self._database.execute("DELETE FROM pictures WHERE job = ?", job)
+
     async def recover(self, job: int) -> None:
         """Before a job goes on: an image that was getting its name when the host died, or could not write that it has
         it, either has it or is drawn again from the tape. Waits as long as the disk takes to say."""

@@ -68,6 +68,29 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
+class PortServer(uvicorn.Server):
+    """Listens on a port of this machine, and serves when it is run, until `should_exit`. Raises OSError if the port
+    cannot be had."""
+
+    def __init__(self, app: ASGIApp, port: int) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app, ws="none", lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=2
+            )
+        )
+        self._listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._listening.bind(("127.0.0.1", port))
+        self._listening.setblocking(False)
+
+    async def run_on_port(self) -> None:
+        """Serve."""
+        await self.serve([self._listening])
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.should_exit = True
+
+
 class _Trusting(H11Protocol):
     """HTTP for this very user: the folder keeps others out, and so does this."""
 

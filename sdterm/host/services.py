@@ -167,7 +167,7 @@ class HostServices:
         limit = self.settings["idle_exit"]
         while True:
             working = self.dispatcher.is_busy or self.checkpoints.is_busy or self.is_searching
-            if working or self.log.watching or self.jobs.waiting():
+            if working or self.log.watching or self.jobs.waiting() or self.settings["api"]:
                 self.touch()
             left = self._touched + limit - time.monotonic()
             if limit and left <= 0:

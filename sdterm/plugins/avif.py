@@ -24,5 +24,5 @@ def encode(image: Any, infotext: str, *, quality: int = 80) -> bytes:
 
 @hookimpl
 def sdterm_output_savers() -> list[OutputSaver]:
-    quality = Option("quality", 80, "1 (small) to 100 (good).", 1, 100)
+    quality = Option("quality", 80, "1 (small) to 100 (good).", 1, 100, a1111="jpeg_quality")
     return [OutputSaver(id="avif", label="AVIF", suffix=".avif", encode=encode, options=(quality,))]

@@ -26,5 +26,5 @@ def encode(image: Any, infotext: str, *, quality: int = 80) -> bytes:
 
 @hookimpl
 def sdterm_output_savers() -> list[OutputSaver]:
-    quality = Option("quality", 80, "1 (small) to 100 (good).", 1, 100)
+    quality = Option("quality", 80, "1 (small) to 100 (good).", 1, 100, a1111="jpeg_quality")
     return [OutputSaver(id="jpeg", label="JPEG", suffix=".jpg", encode=encode, options=(quality,))]

@@ -23,7 +23,7 @@ def encode(image: Any, infotext: str, *, quality: int = 80, lossless: bool = Fal
 @hookimpl
 def sdterm_output_savers() -> list[OutputSaver]:
     options = (
-        Option("quality", 80, "1 (small) to 100 (good).", 1, 100),
-        Option("lossless", False, "Keep every pixel as it is."),
+        Option("quality", 80, "1 (small) to 100 (good).", 1, 100, a1111="jpeg_quality"),
+        Option("lossless", False, "Keep every pixel as it is.", a1111="webp_lossless"),
     )
     return [OutputSaver(id="webp", label="WebP", suffix=".webp", encode=encode, options=options)]

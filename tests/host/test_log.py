@@ -282,7 +282,7 @@ def test_a_follower_that_leaves_is_forgotten_and_a_closed_log_ends_all(services:
         stays, leaves = services.log.follow(None, None, False), services.log.follow(None, None, False)
         await anext(stays), await anext(leaves)
         assert services.log.watching == 2
-        await leaves.aclose()  # type: ignore[attr-defined]
+        await leaves.aclose()
         assert services.log.watching == 1
         services.log.close()
         with pytest.raises(StopAsyncIteration):

@@ -48,6 +48,14 @@ def _precision(value: str) -> Mapping[str, Any]:
     return {"precision": {"autocast": "auto"}.get(value, value)}
 
 
+def _port(value: str) -> int:
+    from sdterm.core.settings.settings import ConfigError
+
+    if not (value.isdecimal() and 0 < int(value) < 65536):
+        raise ConfigError(f"--port is {value!r}, but it must be a whole number from 1 to 65535.")
+    return int(value)
+
+
 def _later(sentence: str, *names: str, arity: Arity = "flag") -> Iterator[Flag]:
     for name in names:
         yield Flag(name, sentence, arity, status="later")
@@ -60,7 +68,7 @@ def _obsolete(sentence: str, *names: str, arity: Arity = "flag") -> Iterator[Fla
 
 _MEMORY_PLANS = "Memory plans come in a later version; sdterm goes on without."
 _NETWORKS = "Networks, embeddings and upscalers come in a later version; sdterm goes on without this folder."
-_API = "The A1111 API comes in a later version; nothing listens for now."
+_API = "This comes in a later version: for now --api serves A1111's API on 127.0.0.1, without a login."
 _NO_TUNNEL = "sdterm opens no public tunnel; SSH is the way in."
 _CONFIG = "Settings are in config.toml in the data folder; `sdterm` changes them under F10."
 _DIRS_LOCK = "Locking folder settings alone is not there: --freeze-specific-settings locks what you name."
@@ -107,8 +115,10 @@ FLAGS: tuple[Flag, ...] = (
     *_later(_NETWORKS, "--esrgan-models-path", "--realesrgan-models-path", "--bsrgan-models-path", arity="value"),
     *_later(_NETWORKS, "--dat-models-path", "--gfpgan-models-path", "--codeformer-models-path", arity="value"),
     *_later(_NETWORKS, "--clip-models-path", arity="value"),
-    *_later(_API, "--api", "--nowebui", "--api-log", "--api-server-stop", "--listen"),
-    *_later(_API, "--api-auth", "--server-name", "--port", "--subpath", "--timeout-keep-alive", arity="value"),
+    Flag("--api", "Serve A1111's HTTP API on 127.0.0.1.", change=_fixed("api", True), status="mapped"),
+    Flag("--port", "The port of the API [7860].", "value", lambda value: {"port": _port(value)}, "mapped"),
+    *_later(_API, "--nowebui", "--api-log", "--api-server-stop", "--listen"),
+    *_later(_API, "--api-auth", "--server-name", "--subpath", "--timeout-keep-alive", arity="value"),
     *_later(_API, "--tls-keyfile", "--tls-certfile", "--cors-allow-origins", arity="value"),
     *_later(_API, "--cors-allow-origins-regex", "--gradio-auth", "--gradio-auth-path", arity="value"),
     *_later(_API, "--disable-tls-verify"),

@@ -63,6 +63,8 @@ SETTINGS: tuple[Setting, ...] = (
         "host",
         "Seconds that a network call or an extension's code may take before its process is replaced.",
     ),
+    Setting("api", False, "host", "Whether A1111's HTTP API is served, on 127.0.0.1 alone."),
+    Setting("port", 7860, "host", "The port of the API."),
     Setting("load_limit", 900.0, "host", "Seconds that loading a model or decoding an image may take."),
     Setting(
         "notify",
@@ -319,6 +321,10 @@ def _typed(setting: Setting, value: Any, source: str) -> Any:
         if str(value).lower() in ("true", "1", "yes", "on", "false", "0", "no", "off"):
             return str(value).lower() in ("true", "1", "yes", "on")
         raise ConfigError(f"{setting.key} is {value!r} in {source}, but it must be true or false.")
+    if isinstance(setting.default, int) and setting.scope != "job":
+        if not (str(value).isdecimal() and 0 < int(value) < 65536):
+            raise ConfigError(f"{setting.key} is {value!r} in {source}, but it must be a whole number from 1 to 65535.")
+        return int(value)
     if isinstance(setting.default, float) and setting.scope != "job":
         try:
             number = float(value)

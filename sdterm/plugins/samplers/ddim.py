@@ -73,7 +73,7 @@ def sample_ddim_cfgpp(
 
 @hookimpl
 def sdterm_samplers() -> list[Sampler]:
-    eta = Option("eta", 0.0, "How much of each step's noise is fresh; 0 adds none.", 0.0, 1.0, "Eta DDIM")
+    eta = Option("eta", 0.0, "How much of each step's noise is fresh; 0 adds none.", 0.0, 1.0, "Eta DDIM", "eta_ddim")
     return [
         Sampler(
             id="ddim",

@@ -91,12 +91,14 @@ def sample_euler_ancestral(
     return x
 
 
-S_NOISE = Option("s_noise", 1.0, "Factor on every noise added on the way.", 0.0, 2.0, "Sigma noise")
-ETA = Option("eta", 1.0, "How much of each step's noise is fresh; 0 adds none.", 0.0, 1.0, "Eta")
+S_NOISE = Option("s_noise", 1.0, "Factor on every noise added on the way.", 0.0, 2.0, "Sigma noise", "s_noise")
+ETA = Option("eta", 1.0, "How much of each step's noise is fresh; 0 adds none.", 0.0, 1.0, "Eta", "eta_ancestral")
 CHURN = (
-    Option("s_churn", 0.0, "Noise added and removed again over the run; 0 adds none.", 0.0, 100.0, "Sigma churn"),
-    Option("s_tmin", 0.0, "Churn only above this sigma.", 0.0, 100.0, "Sigma tmin"),
-    Option("s_tmax", 0.0, "Churn only below this sigma; 0 is no limit.", 0.0, 1000.0, "Sigma tmax"),
+    Option(
+        "s_churn", 0.0, "Noise added and removed again over the run; 0 adds none.", 0.0, 100.0, "Sigma churn", "s_churn"
+    ),
+    Option("s_tmin", 0.0, "Churn only above this sigma.", 0.0, 100.0, "Sigma tmin", "s_tmin"),
+    Option("s_tmax", 0.0, "Churn only below this sigma; 0 is no limit.", 0.0, 1000.0, "Sigma tmax", "s_tmax"),
     S_NOISE,
 )
 

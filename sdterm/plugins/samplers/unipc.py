@@ -109,9 +109,21 @@ def sdterm_samplers() -> list[Sampler]:
             own_sigmas=unipc_sigmas,
             start="unit",
             options=(
-                Option("variant", "bh1", "How a step is weighed: bh1 or bh2.", infotext="UniPC variant"),
-                Option("order", 3, "How many predictions a step uses, at most.", 1, 3, "UniPC order"),
-                Option("lower_order_final", True, "Fewer for the last steps.", infotext="UniPC lower order final"),
+                Option(
+                    "variant",
+                    "bh1",
+                    "How a step is weighed: bh1 or bh2.",
+                    infotext="UniPC variant",
+                    a1111="uni_pc_variant",
+                ),
+                Option("order", 3, "How many predictions a step uses, at most.", 1, 3, "UniPC order", "uni_pc_order"),
+                Option(
+                    "lower_order_final",
+                    True,
+                    "Fewer for the last steps.",
+                    infotext="UniPC lower order final",
+                    a1111="uni_pc_lower_order_final",
+                ),
             ),
         )
     ]

@@ -1,0 +1,265 @@
+"""The routes of A1111's API: the first few that its clients cannot do without."""
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+
+from sdterm.api import GRID, JobDetails, Submission
+from sdterm.core.library.checkpoints import CheckpointFile, library_of
+from sdterm.core.names import UnknownNameError
+from sdterm.core.output.saving import Saving
+from sdterm.core.prompt.styles import styles_of
+from sdterm.core.settings.paths import LORAS
+from sdterm.core.settings.settings import Settings, resolve
+from sdterm.errors import SdtermError
+from sdterm.hooks import Sampler
+from sdterm.host.sdapi.answers import answer, error
+from sdterm.host.sdapi.options import all_options, in_force, set_option
+from sdterm.host.sdapi.requests import Asked, UnknownOptionError, UnknownSamplerError, asked
+from sdterm.host.sdapi.values import InvalidError, read_values
+from sdterm.host.services import HostServices
+from sdterm.host.threads import in_thread
+from sdterm.version import __version__
+
+MOST_BYTES = 64 * 2**20
+"""Of a body: A1111's clients send pictures in them."""
+_OWN_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+_log = logging.getLogger(__name__)
+
+
+class JobFailedError(SdtermError, RuntimeError):
+    """A job came to another end than its images."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def make_sdapi(services: HostServices) -> ASGIApp:
+    """The application that listens on a port of this machine."""
+    app = FastAPI(title="sdterm, A1111's API", version=__version__, openapi_url="/openapi.json", redoc_url="/redoc")
+    app.middleware("http")(partial(_around, services))
+
+    @app.post("/sdapi/v1/txt2img")
+    async def txt2img(request: Request) -> dict[str, Any]:
+        """Draw, wait, and answer with the images."""
+        values = read_values(await _body(request))
+        overrides = values.get("override_settings") or {}
+        settings = await in_thread(partial(_settings_now, services))
+        options = in_force(settings, overrides)
+        library = library_of(settings)
+        model = await in_thread(partial(_checkpoint, library.find, options.pop("sd_model_checkpoint", None)))
+        names = (await services.extensions.now()).names
+        known = await services.threads.run(partial(styles_of, settings))
+        values["styles"] = [name for name in values.get("styles") or [] if name in known]
+        fields = settings.job_fields() | ({"model": model} if model else {})
+        wanted = asked(values, options, names, fields)
+        return await _drawn(services, wanted)
+
+    @app.get("/sdapi/v1/options")
+    async def get_options() -> dict[str, Any]:
+        """Every setting of A1111."""
+        settings = await in_thread(partial(_settings_now, services))
+        return await in_thread(lambda: all_options(settings, _title(_chosen(settings))))
+
+    @app.post("/sdapi/v1/options")
+    async def post_options(request: Request) -> None:
+        """Set some for good."""
+        body = await _body(request)
+        if not isinstance(body, dict):
+            raise InvalidError([{"loc": ["body"], "msg": "value is not a valid dict", "type": "type_error.dict"}])
+        settings = await in_thread(partial(_settings_now, services))
+        for name, value in body.items():
+            if name == "sd_model_checkpoint":
+                value = await in_thread(partial(_checkpoint, library_of(settings).find, value))
+                if value is None:
+                    raise RuntimeError(f"Unknown checkpoint: {body[name]}")
+            settings = await in_thread(partial(set_option, settings, name, value))
+
+    @app.get("/sdapi/v1/sd-models")
+    async def sd_models() -> list[dict[str, Any]]:
+        """The checkpoints."""
+        settings = await in_thread(partial(_settings_now, services))
+        return await in_thread(lambda: [_model(each, settings) for each in library_of(settings).checkpoints()])
+
+    @app.get("/sdapi/v1/samplers")
+    async def samplers() -> list[dict[str, Any]]:
+        """The samplers."""
+        return [_sampler(each) for each in (await services.extensions.now()).names.all(Sampler)]
+
+    @app.get("/sdapi/v1/loras")
+    async def loras() -> list[dict[str, Any]]:
+        """The LoRAs that lie in the folder."""
+        folder = services.settings.root / LORAS
+        names = await services.threads.run(services.networks)
+        return [{"name": n, "alias": n, "path": str(folder / n), "metadata": {}} for n in names.lora]
+
+    app.add_exception_handler(Exception, _failed)
+    app.add_exception_handler(SdtermError, _failed)
+    app.add_exception_handler(InvalidError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    return app
+
+
+# --- drawing ----------------------------------------------------------------------------------------------------------
+
+
+async def _drawn(services: HostServices, wanted: Asked) -> dict[str, Any]:
+    """Queue the job, wait for its end and answer. Images that are not to be saved lie in the run folder till then."""
+    spool = services.run_folder.folder / "api" / uuid.uuid4().hex
+    saving = services.saving() if wanted.save_images else Saving(spool)
+    submission = Submission(request=wanted.request, saving=saving)
+    await services.check(submission)
+    job = services.jobs.submit(submission, saving)
+    services.dispatcher.wake()
+    try:
+        details = await _ended(services, job)
+        page = await services.pictures.page("", 500, None, job)
+        found = sorted(page.pictures, key=lambda picture: (picture.number != GRID, picture.number))
+        files = [(picture, await in_thread(Path(picture.path).read_bytes)) for picture in found]
+        return answer(wanted, details, files)
+    finally:
+        if not wanted.save_images:
+            services.pictures.forget(job)
+            await in_thread(partial(shutil.rmtree, spool, ignore_errors=True))
+
+
+async def _ended(services: HostServices, job: int) -> JobDetails:
+    """The job, once it is done. Raises JobFailedError if it comes to another end."""
+    async with contextlib.aclosing(services.log.follow(None, job, False)) as events:
+        while (details := services.details(job)).state not in ("done", "failed", "cancelled"):
+            await anext(events)
+    if details.state == "failed" and details.reason:
+        raise JobFailedError(details.reason.code, f"{details.reason.message} {details.reason.advice or ''}".strip())
+    return details
+
+
+# --- what is there ----------------------------------------------------------------------------------------------------
+
+
+def _settings_now(services: HostServices) -> Settings:
+    """The host's settings, with what config.toml says by now."""
+    typed = ("the command line", "COMMANDLINE_ARGS")
+    values = services.settings.values
+    given = {key: value.value for key, value in values.items() if value.source in typed}
+    return resolve({"the command line": {**given, "data_dir": str(services.settings.root)}}, os.environ)
+
+
+def _checkpoint(find: Callable[[str], CheckpointFile], name: Any) -> str | None:
+    """A name that finds the checkpoint of A1111's title, `file [hash]`; None if there is none, as A1111 has it."""
+    title = str(name or "").strip()
+    stem, _, rest = title.partition(" [")
+    for wanted in (rest.rstrip("]"), stem, title):
+        try:
+            if wanted and find(wanted):
+                return wanted
+        except UnknownNameError:
+            continue
+    return None
+
+
+def _chosen(settings: Settings) -> tuple[CheckpointFile, str | None] | None:
+    library = library_of(settings)
+    try:
+        found = library.find(settings["model"]) if settings["model"] else next(iter(library.checkpoints()), None)
+    except UnknownNameError:
+        return None
+    return (found, library.known_hash(found.path)) if found else None
+
+
+def _title(chosen: tuple[CheckpointFile, str | None] | None) -> str | None:
+    if chosen is None:
+        return None
+    checkpoint, digest = chosen
+    return f"{checkpoint.path.name} [{digest[:10]}]" if digest else checkpoint.path.name
+
+
+def _model(checkpoint: CheckpointFile, settings: Settings) -> dict[str, Any]:
+    digest = library_of(settings).known_hash(checkpoint.path)
+    return {
+        "title": _title((checkpoint, digest)),
+        "model_name": checkpoint.name,
+        "hash": digest[:10] if digest else None,
+        "sha256": digest,
+        "filename": str(checkpoint.path),
+        "config": None,
+    }
+
+
+def _sampler(sampler: Sampler) -> dict[str, Any]:
+    options = {"scheduler": sampler.default_scheduler.lower()} if sampler.default_scheduler else {}
+    return {"name": sampler.label, "aliases": [*sampler.aliases], "options": options}
+
+
+# --- HTTP -------------------------------------------------------------------------------------------------------------
+
+
+async def _body(request: Request) -> Any:
+    """The body's JSON, whatever its length is said to be. Raises InvalidError, HTTPException."""
+    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip()
+    raw = await request.body()
+    if kind != "application/json" or not raw:
+        missing = not raw
+        said = (
+            ("field required", "value_error.missing") if missing else ("value is not a valid dict", "type_error.dict")
+        )
+        raise InvalidError([{"loc": ["body"], "msg": said[0], "type": said[1]}])
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError) as wrong:
+        at = getattr(wrong, "pos", 0)
+        raise InvalidError([{"loc": ["body", at], "msg": f"{wrong}", "type": "value_error.jsondecode"}]) from wrong
+
+
+async def _around(services: HostServices, request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Who may ask: programs of this machine. A page in a browser, whatever name it gives this machine, may not."""
+    services.touch()
+    began = time.perf_counter()
+    host = request.headers.get("host", "").rsplit(":", 1)[0]
+    origin = request.headers.get("origin")
+    if host not in _OWN_HOSTS or (origin and origin != f"http://{request.headers.get('host')}"):
+        return JSONResponse(error("Forbidden", "This API answers programs on this machine alone."), 403)
+    if not (length := request.headers.get("content-length", "0")).isdigit() or int(length[:12]) > MOST_BYTES:
+        return JSONResponse(error("TooLarge", f"The body is too large: the limit is {MOST_BYTES} bytes."), 413)
+    response = await call(request)
+    response.headers["x-process-time"] = f"{time.perf_counter() - began:.4f}"
+    return response
+
+
+def _invalid(request: Request, wrong: Exception) -> JSONResponse:
+    assert isinstance(wrong, InvalidError)
+    return JSONResponse({"detail": wrong.detail}, 422)
+
+
+def _http(request: Request, wrong: Exception) -> JSONResponse:
+    assert isinstance(wrong, HTTPException)
+    return JSONResponse({"detail": wrong.detail}, wrong.status_code, headers=wrong.headers)
+
+
+def _failed(request: Request, wrong: Exception) -> JSONResponse:
+    """A1111's statuses: 404 for a sampler, 500 for what failed; a value that cannot be drawn is a 422."""
+    match wrong:
+        case UnknownSamplerError():
+            return JSONResponse(error("HTTPException", "", str(wrong)), 404)
+        case UnknownOptionError():
+            return JSONResponse(error("KeyError", str(wrong)), 500)
+        case JobFailedError():
+            return JSONResponse(error(wrong.code, str(wrong)), 500)
+        case SdtermError():
+            return JSONResponse(error(type(wrong).__name__, str(wrong), str(wrong)), 422)
+        case _:
+            _log.error("%s %s", request.method, request.url.path, exc_info=wrong)
+            return JSONResponse(error(type(wrong).__name__, str(wrong)), 500)

@@ -1,0 +1,62 @@
+"""A1111's settings over HTTP: those that sdterm has are its own; the others are kept in a file and given back."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sdterm.core.files import legible, write_atomically
+from sdterm.core.settings.file import write_setting
+from sdterm.core.settings.quick import EQUALS
+from sdterm.core.settings.settings import SETTINGS_BY_KEY, Settings
+from sdterm.fields import FIELDS
+from sdterm.host.sdapi.requests import UnknownOptionError
+from sdterm.host.sdapi.values import OPTIONS
+
+FILE = "a1111-options.json"
+
+
+def kept(root: Path) -> dict[str, Any]:
+    """What clients have set that sdterm has no setting for; nothing if the file cannot be read."""
+    try:
+        content = json.loads((root / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def in_force(settings: Settings, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """A1111's settings that were set, by its names: a request's over those kept, over sdterm's own. Raises
+    UnknownOptionError for a name that A1111 does not have either."""
+    for name in overrides:
+        check(name)
+    own = {row.a1111: settings[row.name] for row in FIELDS.values() if row.a1111 and _is_set(settings, row.name)}
+    return {**own, **kept(settings.root), **overrides}
+
+
+def all_options(settings: Settings, checkpoint: str | None) -> dict[str, Any]:
+    """Every setting of A1111 with its value. checkpoint: the title of the one that is drawn with."""
+    defaults = {name: default for name, (_, default) in OPTIONS.items()}
+    own = {theirs: legible(settings[ours]) for theirs, ours in EQUALS.items() if ours in settings.values}
+    return {**defaults, **own, **kept(settings.root), "sd_model_checkpoint": checkpoint}
+
+
+def set_option(settings: Settings, name: str, value: Any) -> Settings:
+    """Set one for good. Returns the settings with it. Raises UnknownOptionError, ConfigError, OSError."""
+    check(name)
+    ours = EQUALS.get(name)
+    if ours in SETTINGS_BY_KEY and not isinstance(value, dict | list):
+        return write_setting(settings, ours, "" if value is None else str(value))
+    content = kept(settings.root) | {name: value}
+    write_atomically(settings.root / FILE, json.dumps(content, indent=1).encode())
+    return settings
+
+
+def check(name: str) -> None:
+    """Raises UnknownOptionError for a setting that there is not."""
+    if name not in OPTIONS and name not in EQUALS:
+        raise UnknownOptionError(name)
+
+
+def _is_set(settings: Settings, key: str) -> bool:
+    return key in settings.values and settings.values[key].source != "default"

@@ -1,0 +1,177 @@
+"""From A1111's JSON to a request: pure, and by the table of fields."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sdterm.core.a1111 import UNIFORM
+from sdterm.core.extensions.registry import PluginSet
+from sdterm.core.infotext.grammar import Infotext, parse
+from sdterm.core.infotext.legacy import modernised
+from sdterm.core.infotext.read import read
+from sdterm.core.names import UnknownNameError
+from sdterm.core.planning.choices import AUTOMATIC
+from sdterm.errors import BAD_REQUEST, SdtermError
+from sdterm.fields import FIELDS, SIZE_STEP
+from sdterm.hooks import OutputSaver, Sampler, Scheduler
+from sdterm.host.sdapi.values import TXT2IMG
+from sdterm.request import GenerationRequest, make_request
+
+_FORMATS = {"jpg": "jpeg"}
+_NOTHING: Mapping[str, tuple[Any, ...]] = {
+    "enable_hr": (False,),
+    "refiner_checkpoint": ("", "None"),
+    "firstpass_image": ("",),
+    "restore_faces": (False,),
+    "script_name": ("", "None"),
+    "alwayson_scripts": ({},),
+}
+"""Fields of A1111 that nothing here can do yet → the values that ask for nothing."""
+_OFF: Mapping[str, tuple[Any, ...]] = {
+    "sd_vae": ("", "None", "Automatic"),
+    "sd_lora": ("", "None"),
+    "sd_hypernetwork": ("", "None"),
+    "sd_noise_schedule": ("Default",),
+    "token_merging_ratio": (0,),
+    "sd_vae_decode_method": ("Full",),
+    "fp8_storage": ("Disable",),
+    "face_restoration": (False,),
+    "no_dpmpp_sde_batch_determinism": (False,),
+    "dont_fix_second_order_samplers_schedule": (False,),
+    "uni_pc_skip_type": ("time_uniform",),
+    "use_old_emphasis_implementation": (False,),
+}
+"""The same for settings."""
+
+
+_OLD_KARRAS = {"sigma_min": 0.1, "sigma_max": 10.0}
+"""What A1111's schedule had before it took the model's range."""
+
+
+class NotThereError(SdtermError, ValueError):
+    """The request asks for something of A1111 that sdterm does not have."""
+
+    code = BAD_REQUEST
+
+
+class UnknownSamplerError(SdtermError, LookupError):
+    """A1111's 404 "Sampler not found"."""
+
+    code = BAD_REQUEST
+
+
+class UnknownOptionError(SdtermError, KeyError):
+    """A setting that A1111 does not have either. A1111 answers its KeyError with a 500."""
+
+    code = BAD_REQUEST
+
+    def __str__(self) -> str:
+        return f"'{self.args[0]}'"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a body of txt2img asks for."""
+
+    request: GenerationRequest
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """The body with A1111's defaults, as it is echoed."""
+    send_images: bool = True
+    save_images: bool = False
+
+
+def asked(
+    values: Mapping[str, Any], options: Mapping[str, Any], plugins: PluginSet, settings: Mapping[str, Any]
+) -> Asked:
+    """A body of txt2img as a request.
+
+    values: what it gives, read by `read_values`. options: A1111's settings, those of its `override_settings` over those
+    in force. settings: request fields of sdterm's own settings, which give way to both.
+    Raises NotThereError, UnknownSamplerError, RequestError.
+    """
+    given = {name: default for name, (_, default) in TXT2IMG.items()} | dict(values)
+    for name, nothing in _NOTHING.items():
+        if given[name] is not None and given[name] not in nothing:
+            raise NotThereError(f"{name} asks for what sdterm does not have yet; leave it out.")
+    for name, off in _OFF.items():
+        if name in options and options[name] is not None and options[name] not in off:
+            raise NotThereError(f"The setting {name} asks for what sdterm does not have yet.")
+    recalled = _recalled(given["infotext"], plugins) if given["infotext"] else {}
+    fields = dict(settings)
+    fields |= {row.name: options[row.a1111] for row in FIELDS.values() if options.get(row.a1111) is not None}
+    fields |= {row.name: given[row.api] for row in FIELDS.values() if row.api in given and given[row.api] is not None}
+    settled = {row.name for row in FIELDS.values() if values.get(row.api) is not None or row.a1111 in options}
+    fields |= {name: value for name, value in recalled.items() if name not in settled}
+    if "sampler" not in recalled or {"sampler_name", "sampler_index"} & values.keys():
+        name = given["sampler_name"] or given["sampler_index"] or TXT2IMG["sampler_index"][1]
+        fields |= _sampler(name, given["scheduler"], plugins)
+    else:
+        fields |= {"scheduler": _scheduler(given["scheduler"], plugins)} if given["scheduler"] else {}
+    for side in ("width", "height"):
+        fields[side] = int(fields[side]) // SIZE_STEP * SIZE_STEP
+    for side in ("seed_resize_width", "seed_resize_height"):
+        fields[side] = max(0, int(fields.get(side) or 0))
+    if fields.get("noise_source") == "GPU":  # A1111's GPU is a CUDA card
+        fields["noise_source"] = "NV"
+    fields["format"] = _FORMATS.get(fields.get("format", ""), fields.get("format") or FIELDS["format"].default)
+    if options.get("pad_cond_uncond") or options.get("pad_cond_uncond_v0"):
+        fields["pad_conds"] = "v0" if options.get("pad_cond_uncond_v0") else "on"
+    sampler = plugins.sampler(fields["sampler"])
+    automatic = fields.setdefault("scheduler", AUTOMATIC) == AUTOMATIC
+    scheduler = plugins.scheduler(sampler.default_scheduler or UNIFORM if automatic else fields["scheduler"])
+    fields["sampler_options"] = {
+        **_set(sampler, options),
+        **recalled.get("sampler_options", {}),
+        **_own(sampler, given),
+    }
+    old = _OLD_KARRAS if options.get("use_old_karras_scheduler_sigmas") and scheduler.label == "Karras" else {}
+    fields["scheduler_options"] = {**old, **_set(scheduler, options), **recalled.get("scheduler_options", {})}
+    fields["format_options"] = _set(plugins.saver(fields["format"]), options)
+    fields["grid"] = bool(given["save_images"]) and bool(options.get("grid_save", True))
+    fields = {name: value for name, value in fields.items() if value is not None}
+    return Asked(make_request(**fields), given, bool(given["send_images"]), bool(given["save_images"]))
+
+
+def _recalled(infotext: str, plugins: PluginSet) -> dict[str, Any]:
+    """What an infotext says, but for the model."""
+    text = parse(infotext)
+    if not text.parameters:
+        return {"prompt": infotext.strip(), "sampler": FIELDS["sampler"].default}
+    return dict(read(text, plugins).fields)
+
+
+def _sampler(name: str, scheduler: str | None, plugins: PluginSet) -> dict[str, Any]:
+    """Sampler and schedule by A1111's names, old ones ("DPM++ 2M Karras") and aliases too."""
+    named = modernised(Infotext("", "", {"Sampler": name}), plugins)
+    try:
+        found = plugins.sampler(named["Sampler"]).label
+    except UnknownNameError:
+        raise UnknownSamplerError("Sampler not found") from None
+    return {"sampler": found, "scheduler": _scheduler(scheduler or named.get("Schedule type"), plugins)}
+
+
+def _scheduler(name: str | None, plugins: PluginSet) -> str:
+    """A schedule by its label or A1111's lower-case name, and nothing else: A1111 takes the uniform one then."""
+    if not name or name.lower() == AUTOMATIC.lower():
+        return AUTOMATIC
+    labels = (scheduler.label for scheduler in plugins.all(Scheduler))
+    return next((label for label in labels if name in (label, label.lower().replace(" ", "_"))), UNIFORM)
+
+
+def _set(owner: Sampler | Scheduler | OutputSaver, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a sampler, schedule or format that A1111's settings give."""
+    return {
+        option.name: options[option.a1111]
+        for option in owner.options
+        if option.a1111 and options.get(option.a1111) is not None
+    }
+
+
+def _own(sampler: Sampler, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that the request itself gives: eta, s_churn, s_tmin, s_tmax, s_noise."""
+    names = {option.name for option in sampler.options}
+    return {
+        name: float(given[name])
+        for name in ("eta", "s_churn", "s_tmin", "s_tmax", "s_noise")
+        if name in names and given[name] is not None
+    }

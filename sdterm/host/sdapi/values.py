@@ -1,0 +1,84 @@
+"""The names, types and defaults of A1111's requests and settings, and its loose reading of values."""
+
+import json
+from collections.abc import Callable, Mapping
+from importlib.resources import files
+from typing import Any
+
+from sdterm.errors import BAD_REQUEST, SdtermError
+
+_TABLES: Mapping[str, Mapping[str, tuple[str, Any]]] = json.loads(
+    files(__package__).joinpath("a1111.json").read_text(encoding="utf-8")
+)
+TXT2IMG, OPTIONS = _TABLES["txt2img"], _TABLES["options"]
+"""Name → (type in JSON's words, default), of A1111 1.9.4."""
+
+_TRUE, _FALSE = ("1", "on", "t", "true", "y", "yes"), ("0", "off", "f", "false", "n", "no")
+
+
+def _boolean(value: Any) -> bool:
+    word = str(value).lower()
+    if isinstance(value, bool | int | str) and word in (*_TRUE, *_FALSE):
+        return word in _TRUE
+    raise ValueError
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
+        raise ValueError
+    return str(value)
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError
+    return value
+
+
+def _dictionary(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError
+    return value
+
+
+_TYPES: Mapping[str, tuple[Callable[[Any], Any], str, str]] = {
+    "integer": (int, "value is not a valid integer", "type_error.integer"),
+    "number": (float, "value is not a valid float", "type_error.float"),
+    "boolean": (_boolean, "value could not be parsed to a boolean", "type_error.bool"),
+    "string": (_text, "str type expected", "type_error.str"),
+    "array": (_list, "value is not a valid list", "type_error.list"),
+    "object": (_dictionary, "value is not a valid dict", "type_error.dict"),
+}
+
+
+class InvalidError(SdtermError, ValueError):
+    """A body that A1111 itself refuses. detail: in the words of pydantic 1, which its clients know."""
+
+    code = BAD_REQUEST
+
+    def __init__(self, detail: list[dict[str, Any]]) -> None:
+        super().__init__("; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in detail))
+        self.detail = detail
+
+
+def read_values(body: Any, table: Mapping[str, tuple[str, Any]] = TXT2IMG) -> dict[str, Any]:
+    """The values that a body gives, in the table's types: "4", 4.7 and true are whole numbers too, and null is any
+    value's right. Names that the table lacks are passed over. Raises InvalidError."""
+    if not isinstance(body, dict):
+        missing = {"loc": ["body"], "msg": "field required", "type": "value_error.missing"}
+        raise InvalidError(
+            [missing if body is None else {"loc": ["body"], "msg": _TYPES["object"][1], "type": _TYPES["object"][2]}]
+        )
+    values: dict[str, Any] = {}
+    wrong: list[dict[str, Any]] = []
+    for name, value in body.items():
+        if name not in table:
+            continue
+        convert, message, kind = _TYPES[table[name][0]]
+        try:
+            values[name] = None if value is None else convert(value)
+        except (ValueError, TypeError, OverflowError):
+            wrong.append({"loc": ["body", name], "msg": message, "type": kind})
+    if wrong:
+        raise InvalidError(wrong)
+    return values

@@ -1,0 +1,186 @@
+"""A1111's API as its clients use it: its own recorded bodies get its own answers."""
+
+import base64
+import json
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from sdterm.cli.comparison import compare
+from tests.host.running import Running, running
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+CASES = json.loads((GOLDEN / "sdapi.json").read_text())
+PICTURES = np.load(GOLDEN / "sdapi.npz")
+
+
+def free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running(tmp_path_factory.mktemp("api") / "data", SDTERM_API="true", SDTERM_PORT=str(free_port())) as it:
+        yield it
+
+
+@pytest.fixture(scope="module")
+def api(host: Running) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=f"http://127.0.0.1:{host.settings['port']}", timeout=300) as client:
+        yield client
+
+
+def pixels(image: str) -> np.ndarray:
+    return np.asarray(Image.open(BytesIO(base64.b64decode(image))).convert("RGB"))
+
+
+def draw(api: httpx.Client, **body: Any) -> dict[str, Any]:
+    small = {"prompt": "lake", "steps": 2, "width": 64, "height": 64, "seed": 1}
+    answer = api.post("/sdapi/v1/txt2img", json=small | body)
+    assert answer.status_code == 200, answer.text
+    result: dict[str, Any] = answer.json()
+    return result
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["id"])
+def test_a_recorded_body_gets_a1111s_answer(case: dict[str, Any], api: httpx.Client) -> None:
+    raw = case.get("raw_body", None if "request" not in case else json.dumps(case["request"]))
+    headers = case.get("request_headers", {"content-type": "application/json"})
+    answer = api.post("/sdapi/v1/txt2img", content=raw, headers=headers)
+    assert answer.status_code == case["status"], answer.text
+    assert float(answer.headers["x-process-time"]) >= 0
+    if answer.status_code != 200:
+        assert answer.json() == case["response"]
+        return
+    result = answer.json()
+    info = json.loads(result["info"])
+    assert len(result["images"]) == case.get("images", len(case["infotexts"] or result["images"]))
+    for number, image in enumerate(result["images"]):
+        assert Image.open(BytesIO(base64.b64decode(image))).info["parameters"] == info["infotexts"][number]
+        if f"{case['id']}/{number}" in PICTURES:
+            difference = compare(pixels(image), PICTURES[f"{case['id']}/{number}"])
+            assert difference.psnr >= 45, difference
+
+
+def test_the_answer_echoes_the_request_and_tells_all_of_info(api: httpx.Client) -> None:
+    result = draw(api, batch_size=2, n_iter=2, subseed=5, subseed_strength=0.3, styles=["nobody"], unheard_of=1)
+    info = json.loads(result["info"])
+    assert result["parameters"]["n_iter"] == 2 and result["parameters"]["hr_scale"] == 2.0
+    assert "unheard_of" not in result["parameters"]
+    assert len(result["images"]) == 4 == len(info["infotexts"])
+    assert info["all_seeds"] == [1, 1, 1, 1] and info["all_subseeds"] == [5, 6, 7, 8]
+    assert (info["width"], info["height"], info["sd_model_name"], info["styles"]) == (64, 64, "sdterm-demo", [])
+    recorded = json.loads((GOLDEN / "sdapi_info.json").read_text())
+    assert [*info] == recorded
+
+
+def test_images_are_saved_only_where_that_is_asked_for(api: httpx.Client, host: Running) -> None:
+    outputs = host.settings.root / "outputs"
+    before = host.client.pictures().total
+    draw(api)
+    assert host.client.pictures().total == before and not [*outputs.rglob("*.png")]
+    assert not [*(host.settings.root / "run" / "api").glob("*")]
+    result = draw(api, save_images=True, n_iter=2)
+    assert json.loads(result["info"])["index_of_first_image"] == 1
+    assert len(result["images"]) == 3 == len([*outputs.rglob("*.png")])
+    assert pixels(result["images"][0]).shape[1] == 2 * 64, "the grid comes first"
+
+
+def test_settings_are_read_set_and_stay(api: httpx.Client, host: Running) -> None:
+    settings = api.get("/sdapi/v1/options").json()
+    assert settings["CLIP_stop_at_last_layers"] == 1 and settings["sd_model_checkpoint"].startswith("sdterm-demo")
+    plain = draw(api)
+    assert api.post("/sdapi/v1/options", json={"CLIP_stop_at_last_layers": 2, "eta_ancestral": 0.5}).status_code == 200
+    try:
+        changed = draw(api, sampler_name="Euler a")
+        assert "Clip skip: 2" in changed["info"] and "Eta: 0.5" in changed["info"]
+        once = draw(api, override_settings={"CLIP_stop_at_last_layers": 1})
+        assert once["images"] == plain["images"]
+        settings = api.get("/sdapi/v1/options").json()
+        assert (settings["CLIP_stop_at_last_layers"], settings["eta_ancestral"]) == (2, 0.5)
+        assert "clip_skip = 2" in (host.settings.root / "config.toml").read_text()
+    finally:
+        api.post("/sdapi/v1/options", json={"CLIP_stop_at_last_layers": 1, "eta_ancestral": 1.0})
+    assert draw(api)["images"] == plain["images"]
+    unknown = api.post("/sdapi/v1/options", json={"nonsense": 1})
+    assert (unknown.status_code, unknown.json()["error"], unknown.json()["errors"]) == (500, "KeyError", "'nonsense'")
+    nowhere = api.post("/sdapi/v1/options", json={"sd_model_checkpoint": "nowhere"})
+    assert nowhere.status_code == 500 and "nowhere" in nowhere.json()["errors"]
+
+
+def test_models_samplers_and_loras_are_listed(api: httpx.Client, host: Running) -> None:
+    (model,) = api.get("/sdapi/v1/sd-models").json()
+    assert model["model_name"] == "sdterm-demo" and model["filename"].endswith(".safetensors")
+    samplers = {sampler["name"]: sampler for sampler in api.get("/sdapi/v1/samplers").json()}
+    assert samplers["DPM++ 2M"] == {"name": "DPM++ 2M", "aliases": ["k_dpmpp_2m"], "options": {"scheduler": "karras"}}
+    assert api.get("/sdapi/v1/loras").json() == []
+    title = draw(api, override_settings={"sd_model_checkpoint": f"{model['title']} [{'d230c9cccc'}]"})
+    assert "sdterm-demo" in title["info"]
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ({"enable_hr": True}, "enable_hr"),
+        ({"script_name": "x/y/z plot"}, "script_name"),
+        ({"override_settings": {"sd_noise_schedule": "Zero Terminal SNR"}}, "sd_noise_schedule"),
+        ({"steps": 0}, "steps"),
+        ({"width": 99999}, "width"),
+        ({"prompt": "\x1b[31m"}, "prompt"),
+        ({"seed": 2**70}, "seed"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_by_name(api: httpx.Client, body: dict[str, Any], named: str) -> None:
+    answer = api.post("/sdapi/v1/txt2img", json={"prompt": "x", "steps": 1} | body)
+    assert answer.status_code == 422
+    assert named in answer.json()["detail"] and answer.json().keys() == {"error", "detail", "body", "errors"}
+
+
+@pytest.mark.parametrize(
+    "headers", [{"host": "evil.example"}, {"origin": "http://evil.example"}, {"origin": "null"}], ids=str
+)
+def test_pages_in_a_browser_cannot_use_it(api: httpx.Client, headers: dict[str, str]) -> None:
+    assert api.get("/sdapi/v1/options", headers=headers).status_code == 403
+
+
+def test_the_socket_of_v1_is_not_on_the_port_and_nothing_else_is(api: httpx.Client) -> None:
+    assert api.get("/v1/health").status_code == 404
+    assert api.get("/sdapi/v1/nope").json() == {"detail": "Not Found"}
+    assert api.put("/sdapi/v1/txt2img").status_code == 405
+
+
+def test_sdterm_serve_answers_in_the_foreground_until_ctrl_c(tmp_path: Path) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "sdterm", "serve", "--api", "--port", str(port), "--data-dir", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as serving:
+        assert serving.stdout
+        assert f"http://127.0.0.1:{port}/sdapi/v1" in serving.stdout.readline()
+        assert serving.stdout.readline() == "ready\n"
+        second = subprocess.run(command, capture_output=True, text=True)
+        assert second.returncode == 1 and "sdterm host stop" in second.stderr
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+            assert client.get("/sdapi/v1/samplers").status_code == 200
+        serving.send_signal(signal.SIGINT)
+        assert serving.wait(60) == 0
+    assert subprocess.run(command[:4], capture_output=True).returncode == 2, "nothing to serve"
+
+
+def test_a_port_that_somebody_has_is_said(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        command = [sys.executable, "-m", "sdterm", "serve", "--api", "--data-dir", str(tmp_path)]
+        done = subprocess.run([*command, "--port", str(taken.getsockname()[1])], capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.endswith("Choose another one: --port.\n")
