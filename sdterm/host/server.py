@@ -81,6 +81,7 @@ class PortServer(uvicorn.Server):
         self._listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._listening.bind(("127.0.0.1", port))
+        self._listening.listen(128)  # whoever comes before it serves, waits
         self._listening.setblocking(False)
 
     async def run_on_port(self) -> None:
