@@ -213,6 +213,14 @@ class Client:
     def picture(self, picture: int) -> Picture:
         return self._get(Picture, f"pictures/{picture}")
 
+    def delete_picture(self, picture: int) -> None:
+        """Take it out of the gallery, and its file into the trash."""
+        self._call("DELETE", f"pictures/{picture}")
+
+    def restore_picture(self, picture: int) -> Picture:
+        """Bring a deleted one back."""
+        return self._post(Picture, f"pictures/{picture}/restore")
+
     def file(self, picture: int) -> bytes:
         """The image as it was saved."""
         return self._call("GET", f"pictures/{picture}/file")

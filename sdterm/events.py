@@ -78,6 +78,18 @@ class PicturesFound(Event):
     done: bool = False
 
 
+class PictureDeleted(Event):
+    """A picture left the gallery; its file lies in the trash."""
+
+    picture: int
+
+
+class PictureRestored(Event):
+    """A deleted picture is back in the gallery."""
+
+    picture: int
+
+
 class Step(Event):
     """A sampler step of a batch is finished on the device."""
 

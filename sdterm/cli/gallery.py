@@ -27,16 +27,33 @@ _LONGEST_LINE = 100_000  # characters: a command that was cut would copy somethi
 @click.option("--limit", type=click.IntRange(1, 100_000), default=_SHOWN, help=f"How many [{_SHOWN}].")
 @click.option("--export", type=click.Path(path_type=Path), metavar="FILE", help="Put them into a new zip file.")
 @click.option("--rescan", is_flag=True, help="First list the pictures of the outputs folder that are not listed yet.")
+@click.option(
+    "--delete", "deleted", type=click.IntRange(1), multiple=True, metavar="N", help="Move picture N to the trash."
+)
+@click.option("--restore", "restored", type=click.IntRange(1), multiple=True, metavar="N", help="Bring picture N back.")
 @click.option("--json", "as_json", is_flag=True, help="Print pictures, one JSON object a line.")
 @flag_options
 @click.pass_context
-def gallery(context: click.Context, query: str, limit: int, export: Path | None, rescan: bool, as_json: bool) -> None:
+def gallery(
+    context: click.Context,
+    query: str,
+    limit: int,
+    export: Path | None,
+    rescan: bool,
+    deleted: tuple[int, ...],
+    restored: tuple[int, ...],
+    as_json: bool,
+) -> None:
     """List the saved pictures that QUERY lets through, the newest first, and how to copy them. It has words of the
     infotext and terms like steps>=20, sampler:"dpm++ 2m", size:512x768, after:2026-11-01 or -seed:7, all of which must
     hold."""
     with connect(settings_of(context)) as host:
         if rescan:
             _rescan(host)
+        if deleted or restored:
+            _delete(host, deleted)
+            _restore(host, restored)
+            return
         pictures = _pictures(host, query, limit)
     if as_json:
         for picture in pictures:
@@ -72,6 +89,17 @@ def _rescan(host: Client) -> None:
             say(f"{found.looked} of {found.files} unlisted file(s) read, {found.added} picture(s) listed.")
             if found.done:
                 return
+
+
+def _delete(host: Client, pictures: tuple[int, ...]) -> None:
+    for picture in pictures:
+        host.delete_picture(picture)
+        say(f"Picture {picture} is deleted. To bring it back: sdterm gallery --restore {picture}")
+
+
+def _restore(host: Client, pictures: tuple[int, ...]) -> None:
+    for picture in pictures:
+        say(f"Picture {picture} is back: {printable(host.restore_picture(picture).path, limit=2000)}")
 
 
 def _pictures(host: Client, query: str, limit: int) -> list[Picture]:

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from sdterm.cli.comparison import compare
 from sdterm.cli.errors import UsageError
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
+from sdterm.core.comparison import compare
 from sdterm.core.extensions.registry import PluginSet, load_plugins
 from sdterm.core.infotext.files import image_format, read_infotext, read_pixels
 from sdterm.core.infotext.grammar import parse

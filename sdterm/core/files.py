@@ -80,6 +80,13 @@ def write_new(
     raise FileExistsError(f"No free name for another image in {folder}.")
 
 
+def move_new(source: Path, target: Path) -> None:
+    """Give a file another name on its disk, never in place of another (FileExistsError). Raises OSError."""
+    _claim(source, target)
+    source.unlink(missing_ok=True)
+    _sync_folder(target.parent)
+
+
 @contextlib.contextmanager
 def temporary_file(folder: Path, content: bytes) -> Iterator[Path]:
     """A file with that content, synced to disk, gone at the end unless it was renamed. What a process that was killed
@@ -136,7 +143,7 @@ def _claim_all(names: Mapping[Path, Path]) -> bool:
 
 
 def _claim(temporary: Path, path: Path) -> None:
-    """Give the temporary file its name unless that is taken (FileExistsError)."""
+    """Give the file this name unless that is taken (FileExistsError)."""
     try:
         os.link(temporary, path)
     except FileExistsError:

@@ -62,6 +62,7 @@ STATUS = {
     "unknown_job": 404,
     "unknown_picture": 404,
     "wrong_state": 409,
+    "unmovable": 409,
     "no_image": 410,
     BAD_REQUEST: 422,
     "output_unwritable": 422,
@@ -234,6 +235,17 @@ def make_app(services: HostServices, stop: Callable[[], None]) -> ASGIApp:
     @router.get("/pictures/{picture}")
     async def picture(picture: Identifier) -> Picture:
         """What is known of a picture."""
+        return await services.pictures.get(picture)
+
+    @router.delete("/pictures/{picture}", status_code=204)
+    async def delete_picture(picture: Identifier) -> None:
+        """Take a picture out of the gallery, and its file into the folder `.trash` beside it."""
+        await services.trash.delete(picture)
+
+    @router.post("/pictures/{picture}/restore")
+    async def restore_picture(picture: Identifier) -> Picture:
+        """Bring a deleted picture back, its file under another name if its own is taken."""
+        await services.trash.restore(picture)
         return await services.pictures.get(picture)
 
     @router.get("/pictures/{picture}/file", response_class=StreamingResponse)

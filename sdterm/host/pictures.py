@@ -119,7 +119,7 @@ class Pictures:
 
     def lists(self, path: Path) -> bool:
         """Whether a file is a picture of the gallery."""
-        return bool(self._database.row("SELECT 1 FROM pictures WHERE path = ?", str(path)))
+        return bool(self._database.row("SELECT 1 FROM pictures WHERE path = ? AND trash IS NULL", str(path)))
 
     def are_none(self) -> bool:
         return not self._database.row("SELECT 1 FROM pictures LIMIT 1")
@@ -182,7 +182,7 @@ class Pictures:
             condition, values = sql(parse(query))
         except FilterError as error:
             raise FieldError("q", str(error)) from error
-        where = f"FROM pictures p WHERE {condition} AND p.saved IS NOT NULL"
+        where = f"FROM pictures p WHERE {condition} AND p.saved IS NOT NULL AND p.trash IS NULL"
         if job is not None:
             where, values = f"{where} AND p.job = ?", [*values, job]
         start = int(cursor) if cursor else 2**63 - 1
@@ -208,6 +208,8 @@ class Pictures:
 
     def _row(self, picture: int) -> sqlite3.Row:
         row = self._database.row("SELECT * FROM pictures WHERE id = ? AND saved IS NOT NULL", picture)
+        if row and row["trash"] is not None:
+            raise UnknownPictureError(f"Picture {picture} is deleted; restoring it brings it back.")
         if not row:
             raise UnknownPictureError(f"There is no picture {picture}.")
         return row

@@ -49,6 +49,7 @@ from sdterm.host.log import EventLog
 from sdterm.host.pictures import Pictures
 from sdterm.host.queue import JobQueue
 from sdterm.host.threads import Threads, in_thread
+from sdterm.host.trash import Trash
 from sdterm.host.worker import WorkerProcess
 from sdterm.request import RequestError
 from sdterm.version import __version__
@@ -83,6 +84,7 @@ class HostServices:
         self.log = EventLog(self.database, clock, self._snapshot)
         self.jobs = JobQueue(self.database, self.log, clock)
         self.pictures = Pictures(self.database, self.log, clock)
+        self.trash = Trash(self.database, self.log, clock)
         self.checkpoints = Checkpoints(settings, self.log)
         self.extensions = Extensions(
             settings,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from textual.binding import Binding
 
-SCOPES = ("anywhere", "prompt", "pictures", "gallery", "queue", "models", "settings", "extensions")
+SCOPES = ("anywhere", "prompt", "pictures", "gallery", "compare", "queue", "models", "settings", "extensions")
 """Where an action's keys are heard; `pictures` is every place where a picture is chosen."""
 
 
@@ -44,6 +44,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("go_settings", "anywhere", "f10,alt+o", "", "Settings"),
     Action("go_help", "anywhere", "f1", "Help", "Keys and how things work"),
     Action("all_parameters", "anywhere", "ctrl+t", "", "All parameters of the request"),
+    Action("recent", "anywhere", "alt+r", "Recent", "Recent: the pictures drawn last"),
     Action("history", "anywhere", "ctrl+r", "Hist", "Search the prompts of before"),
     Action("older_prompt", "anywhere", "alt+pageup,ctrl+shift+up", "", "The prompt drawn before this one"),
     Action("newer_prompt", "anywhere", "alt+pagedown,ctrl+shift+down", "", "The prompt drawn after this one"),
@@ -63,6 +64,11 @@ ACTIONS: tuple[Action, ...] = (
     Action("complete", "prompt", "ctrl+@,ctrl+space,ctrl+n", "Complete", "Complete a tag, style or network"),
     Action("fix", "prompt", "ctrl+f", "Fix", "Mend the trap that the line below the prompt tells of"),
     Action("load", "pictures", "enter", "Load", "Everything of this picture into the form"),
+    Action("mark", "pictures", "space", "Mark", "Mark it, to compare it with others"),
+    Action("compare", "pictures", "c", "Compare", "Compare what is marked, or it with the one before"),
+    Action("wall", "pictures", "b", "Batch", "All pictures of its job at once"),
+    Action("delete_picture", "pictures", "d,delete", "Delete", "Delete it: its file goes to the trash"),
+    Action("restore_picture", "pictures", "u", "", "Bring back the picture that was deleted last"),
     Action("take_seed", "pictures", "s", "Seed", "Its seed into the form, and lock it"),
     Action("take_prompt", "pictures", "w", "Words", "Its prompts into the form"),
     Action("take_parameters", "pictures", "e", "Parameters", "Its parameters into the form, not its prompts"),
@@ -73,6 +79,10 @@ ACTIONS: tuple[Action, ...] = (
     Action("copy_path", "pictures", "ctrl+y", "", "Copy where its file is"),
     Action("filter", "gallery", "slash", "Filter", "Show only what matches", palette=False),
     Action("thumbnails", "gallery", "t", "Thumbs", "Thumbnails on or off", palette=False),
+    Action("flip", "compare", "space", "Flip", "One in the place of the other", palette=False),
+    Action("other_side", "compare", "tab", "Side", "Choose the other side", palette=False),
+    Action("keep", "compare", "k", "Keep", "Keep this one: the others are not marked any more", palette=False),
+    Action("reject", "compare", "x", "Reject", "Take this one out of the comparison", palette=False),
     Action("move_up", "queue", "K", "", "Draw this job earlier", palette=False),
     Action("move_down", "queue", "J", "", "Draw this job later", palette=False),
     Action("hold", "queue", "space", "Hold/go on", "Let this job wait, or go on with it", palette=False),

@@ -35,7 +35,20 @@ from sdterm.tui.language import (
     use,
 )
 from sdterm.tui.link import Link
-from sdterm.tui.messages import DrawAgain, Fill, FillRequest, Happened, HostLost, HostStarting, HostUp, OfferRemedies
+from sdterm.tui.messages import (
+    CompareWanted,
+    DeleteWanted,
+    DrawAgain,
+    Fill,
+    FillRequest,
+    Happened,
+    HostLost,
+    HostStarting,
+    HostUp,
+    OfferRemedies,
+    RestoreWanted,
+    WallWanted,
+)
 from sdterm.tui.ordered import OrderedKeys
 from sdterm.tui.picture.support import Protocol, Support, is_to_be_asked, support_among_text
 from sdterm.tui.picture.terminal import PictureApp
@@ -47,6 +60,7 @@ from sdterm.tui.timers import LateTimers
 from sdterm.tui.widgets.bars import Note, StatusLine
 
 if TYPE_CHECKING:
+    from sdterm.api import Picture
     from sdterm.tui.picture.driver import TerminalNamed
 
 _QUESTION = 0.5  # seconds between looks whether a question was answered
@@ -79,10 +93,12 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         self.settings = settings
         self.state = State()
         self.notes: list[str] = []  # said once there is somewhere to say it
+        self.marks: dict[int, Picture] = {}
         self.models: list[str] = []
         self.desk = GenerateScreen(self)
         self.link = Link(settings, self.post_message)
         self.host = Answering(self.link, self.say, self.desk.focus_field)
+        self._deleted: list[int] = []  # pictures, the newest last
         self._terminal = ""  # what it calls itself
         self._status_due = False
         self._packs: tuple[Pack, ...] | None = None  # of languages that plugins bring, once the host has told them
@@ -356,7 +372,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
                 view.mode = self.picture_mode()
 
     def _open_rooms(self) -> list[Room]:
-        screens = [self.desk, *self._installed_screens.values()]
+        screens = dict.fromkeys((self.desk, *self._installed_screens.values(), *self.screen_stack))
         return [room for room in screens if isinstance(room, Room) and room.is_mounted]
 
     # --- what other screens want of the form --------------------------------------------------------------------------
@@ -372,6 +388,45 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
 
     def on_offer_remedies(self, message: OfferRemedies) -> None:
         self.desk.drawing.offer_remedies(message.job, message.said, message.found)
+
+    # --- pictures -----------------------------------------------------------------------------------------------------
+
+    def on_marked(self) -> None:
+        for room in self._open_rooms():
+            room.marked()
+
+    def on_compare_wanted(self, message: CompareWanted) -> None:
+        from sdterm.tui.screens.compare import CompareScreen
+
+        self.push_screen(CompareScreen(message.pictures))
+
+    def on_wall_wanted(self, message: WallWanted) -> None:
+        from sdterm.tui.screens.wall import WallScreen
+
+        self.push_screen(WallScreen(message.picture))
+
+    def on_delete_wanted(self, message: DeleteWanted) -> None:
+        self.run_worker(self._delete(message.picture))
+
+    async def _delete(self, picture: Picture) -> None:
+        if await self.host.ask(calls.delete_picture(picture.id)):
+            self._deleted.append(picture.id)
+            self.marks.pop(picture.id, None)
+            self.on_marked()
+            key = self.key("restore_picture")
+            self.say(tr("Picture {picture} is in the trash; {key} brings it back.", picture=picture.id, key=key))
+
+    def on_restore_wanted(self, message: RestoreWanted) -> None:
+        if self._deleted:
+            self.run_worker(self._restore(self._deleted.pop()))
+        else:
+            self.say(tr("Nothing was deleted here since the start; sdterm gallery --restore brings others back."))
+
+    async def _restore(self, picture: int) -> None:
+        if await self.host.ask(calls.restore_picture(picture)):
+            self.say(tr("Picture {picture} is back.", picture=picture))
+        else:
+            self._deleted.append(picture)
 
     # --- the clipboard ------------------------------------------------------------------------------------------------
 

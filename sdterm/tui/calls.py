@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         JobView,
         Model,
         Networks,
+        Picture,
         PicturePage,
         PromptReading,
         Queue,
@@ -46,8 +47,14 @@ class HostCall(Message, Generic[T]):
 # --- what there is ----------------------------------------------------------------------------------------------------
 
 
-def pictures(query: str = "", *, limit: int, cursor: str | None = None) -> HostCall[PicturePage]:
-    return HostCall(lambda host: host.pictures(query, limit=limit, cursor=cursor))
+def pictures(
+    query: str = "", *, limit: int, cursor: str | None = None, job: int | None = None
+) -> HostCall[PicturePage]:
+    return HostCall(lambda host: host.pictures(query, limit=limit, cursor=cursor, job=job))
+
+
+def file(picture: int) -> HostCall[bytes]:
+    return HostCall(lambda host: host.file(picture))
 
 
 def thumbnail(picture: int, size: int) -> HostCall[bytes]:
@@ -95,6 +102,18 @@ def reading(words: Words) -> HostCall[PromptReading]:
 
 def submit(submission: Submission) -> HostCall[JobView]:
     return HostCall(lambda host: host.submit(submission))
+
+
+def delete_picture(picture: int) -> HostCall[bool]:
+    def delete(host: Client) -> bool:
+        host.delete_picture(picture)
+        return True
+
+    return HostCall(delete)
+
+
+def restore_picture(picture: int) -> HostCall[Picture]:
+    return HostCall(lambda host: host.restore_picture(picture))
 
 
 def cancel(job: int) -> HostCall[JobView]:

@@ -142,12 +142,24 @@ class Drawing:
         if self._desk.form.seed is not None:
             self._change(seed=None)
             self._shell.say(tr("Each job gets a seed of its own."))
-        elif self._last_seed is None:
-            self._shell.say(tr("There is no seed to keep: nothing was drawn yet."))
+            self._shell.show_status()
         else:
-            self._change(seed=str(self._last_seed))
-            self._shell.say(tr("The seed {seed} stays.", seed=self._last_seed))
+            self._desk.run_worker(self._lock_seed())
+
+    async def _lock_seed(self) -> None:
+        seed = await self._newest_seed()
+        if seed is None:
+            self._shell.say(tr("There is no seed to keep: nothing was drawn yet."))
+            return
+        self._change(seed=str(seed))
+        self._shell.say(tr("The seed {seed} stays.", seed=seed))
         self._shell.show_status()
+
+    async def _newest_seed(self) -> int | None:
+        """Of the picture drawn last, also before this workstation was opened."""
+        if self._last_seed is None and (page := await self._desk.ask(calls.pictures(limit=20))):
+            self._last_seed = next((picture.seed for picture in page.pictures if picture.seed is not None), None)
+        return self._last_seed
 
     def _change(self, **fields: Any) -> None:
         form = self._desk.form
@@ -161,7 +173,10 @@ class Drawing:
 
     def walk(self, by: int) -> None:
         """Draw with a seed near by."""
-        seed = self._desk.form.seed if self._desk.form.seed is not None else self._last_seed
+        self._desk.run_worker(self._walk(by))
+
+    async def _walk(self, by: int) -> None:
+        seed = self._desk.form.seed if self._desk.form.seed is not None else await self._newest_seed()
         if seed is None:
             self._shell.say(tr("There is no seed to walk from: nothing was drawn yet."))
             return

@@ -70,6 +70,8 @@ class Filling:
             "parameters": fields.keys() - texts - {"seed"},
         }[part]
         self.take({name: fields[name] for name in wanted})
+        if part == "all":
+            self._desk.go_on_writing()
         self._shell.say(
             tr(
                 "In the form now; {key} draws it, {undo} takes it back.",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from textual.message import Message
 
 if TYPE_CHECKING:
-    from sdterm.api import Entry, Health
+    from sdterm.api import Entry, Health, Picture
 
 Part = Literal["all", "seed", "prompt", "parameters"]
 
@@ -79,3 +79,35 @@ class OfferRemedies(Message):
     def __init__(self, job: int, said: str, found: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
         super().__init__()
         self.job, self.said, self.found = job, said, found
+
+
+class Marked(Message):
+    """A picture is marked now, or not any more."""
+
+
+class CompareWanted(Message):
+    """These pictures are to be seen side by side."""
+
+    def __init__(self, pictures: Sequence[Picture]) -> None:
+        super().__init__()
+        self.pictures = pictures
+
+
+class WallWanted(Message):
+    """All pictures of this one's job are to be seen at once."""
+
+    def __init__(self, picture: Picture) -> None:
+        super().__init__()
+        self.picture = picture
+
+
+class DeleteWanted(Message):
+    """A picture is to go to the trash."""
+
+    def __init__(self, picture: Picture) -> None:
+        super().__init__()
+        self.picture = picture
+
+
+class RestoreWanted(Message):
+    """The picture that was deleted last is to come back."""

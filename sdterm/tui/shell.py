@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Coroutine, Sequence
-from typing import Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from textual.app import App
 
@@ -15,6 +15,9 @@ from sdterm.tui.picture.support import Protocol as PictureProtocol
 from sdterm.tui.picture.support import Support
 from sdterm.tui.state import State
 from sdterm.tui.timers import LateTimers
+
+if TYPE_CHECKING:
+    from sdterm.api import Picture
 
 T = TypeVar("T")
 
@@ -28,6 +31,9 @@ class Shell(Protocol):
     """Said once there is somewhere to say it."""
     keys: dict[str, str]
     """Action → its keys, by Textual's names."""
+
+    marks: dict[int, Picture]
+    """The pictures that are marked, in that order, by their ids."""
 
     @property
     def form(self) -> Form: ...
@@ -62,6 +68,7 @@ class Desk(Protocol):
     def run_worker(self, work: Coroutine[Any, Any, Any]) -> object: ...
     def collect(self) -> None: ...
     def focus_field(self, name: str) -> None: ...
+    def go_on_writing(self) -> None: ...
 
 
 class HasShell(LateTimers):

@@ -70,6 +70,11 @@ def test_a_detached_job_is_listed_watched_and_found_again(sdterm: Run, tmp_path:
     refused = sdterm("gallery", "stps>2")
     assert refused.returncode and "Did you mean 'steps'" in refused.stderr
     assert json.loads(sdterm("gallery", "owl", "--limit", "1", "--json").stdout)["path"] == paths[-1]
+    newest = json.loads(sdterm("gallery", "owl", "--limit", "1", "--json").stdout)
+    deleted = sdterm("gallery", "--delete", str(newest["id"]))
+    assert f"sdterm gallery --restore {newest['id']}" in deleted.stderr and not Path(newest["path"]).exists()
+    assert "is deleted already" in sdterm("gallery", "--delete", str(newest["id"])).stderr
+    assert newest["path"] in sdterm("gallery", "--restore", str(newest["id"])).stderr and Path(newest["path"]).exists()
 
 
 def test_jobs_are_paused_moved_resumed_and_cancelled_by_name(sdterm: Run, tmp_path: Path) -> None:

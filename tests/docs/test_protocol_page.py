@@ -46,7 +46,7 @@ def test_every_call_is_on_the_page_and_no_other(services: HostServices) -> None:
     scope = {"type": "http", "method": "GET", "path": "/v1/openapi.json", "headers": [], "query_string": b""}
     asyncio.run(app(scope, receive, send))  # type: ignore[arg-type]
     there = {f"{method.upper()} {path}" for path, methods in json.loads(said)["paths"].items() for method in methods}
-    assert {*re.findall(r"^\| `((?:GET|POST) /v1[^`]*)`", PAGE, re.MULTILINE)} == there
+    assert {*re.findall(r"^\| `((?:GET|POST|DELETE) /v1[^`]*)`", PAGE, re.MULTILINE)} == there
 
 
 def test_every_event_is_on_the_page_and_no_other() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sdterm import Engine, PluginSet
-from sdterm.cli.comparison import compare
+from sdterm.core.comparison import compare
 from sdterm.core.infotext.files import read_pixels
 from sdterm.core.infotext.grammar import parse
 from sdterm.core.infotext.read import find_model, read

@@ -4,10 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from textual.pilot import Pilot
 from textual.widget import Widget
 
 from sdterm.core.settings.settings import resolve
+from sdterm.events import PicturesFound
 from sdterm.tui import draft as drafts
 from sdterm.tui.app import Workstation
 from sdterm.tui.language import use
@@ -84,6 +87,19 @@ def screen_text(app: object) -> str:
 def text_of(widget: Widget) -> str:
     """What a widget shows."""
     return "\n".join(widget.render_line(y).text.rstrip() for y in range(widget.size.height))
+
+
+def add_picture(host: Running, infotext: str, size: tuple[int, int] = (128, 128)) -> None:
+    """A file that somebody put into the outputs folder, listed."""
+    said = PngInfo()
+    said.add_text("parameters", infotext)
+    folder = host.settings.root / "outputs"
+    Image.new("RGB", size, "navy").save(folder / f"found{len([*folder.iterdir()])}.png", pnginfo=said)
+    after = host.client.health().last_event
+    host.client.rescan_pictures()
+    for entry in host.client.events(after=after):
+        if isinstance(entry.event, PicturesFound) and entry.event.done:
+            return
 
 
 async def write(pilot: Pilot[None], text: str) -> None:

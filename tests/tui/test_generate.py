@@ -40,7 +40,7 @@ async def drawn(app: Workstation, pilot: Pilot[None], host: Running, more: int) 
     await until(pilot, lambda: pictures(host) >= more, f"{more} pictures")
     newest = host.client.pictures(limit=1).pictures[0].id
     recent = app.desk.query_one(Recent)
-    await until(pilot, lambda: recent._pictures and recent._pictures[0].id >= newest, "the newest picture")
+    await until(pilot, lambda: recent.pictures and recent.pictures[-1].id >= newest, "the newest picture")
 
 
 def test_a_prompt_is_typed_and_drawn_and_its_picture_shown(host: Running) -> None:

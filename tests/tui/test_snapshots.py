@@ -15,7 +15,8 @@ from sdterm.api import Entry
 from sdterm.events import PicturesFound, Started, Step
 from sdterm.tui.app import Workstation
 from sdterm.tui.messages import Happened
-from sdterm.tui.picture.widget import PictureView
+from sdterm.tui.picture.widget import PictureView, depth_of
+from sdterm.tui.screens.compare import CompareScreen
 from sdterm.tui.screens.gallery import PictureTable
 from sdterm.tui.screens.parameters import ParametersScreen
 from sdterm.tui.screens.pick import Ask, Pick
@@ -23,6 +24,7 @@ from sdterm.tui.widgets.bars import Note
 from sdterm.tui.widgets.prompt import PromptEditor
 from sdterm.tui.widgets.recent import Recent
 from sdterm.tui.widgets.thumbnails import Thumbnails
+from sdterm.tui.widgets.tiles import Tiles
 from tests.host.running import Running, wait_until
 from tests.tui.conftest import drive, go_to, screen_text, text_of, until
 from tests.tui.snapshot import Snapshots
@@ -97,8 +99,14 @@ async def up(app: Workstation, pilot: Pilot[None]) -> None:
 async def pictured(app: Workstation, pilot: Pilot[None]) -> None:
     """Wait until the newest picture is shown."""
     await up(app, pilot)
-    await until(pilot, lambda: len(app.desk.query_one(Recent)._pictures) == 3, "three pictures")
+    await until(pilot, lambda: len(app.desk.query_one(Recent).pictures) == 3, "three pictures")
     await until(pilot, lambda: "seed 2" in text_of(app.desk.query_one("#picture")), "the newest")
+    await until(pilot, lambda: has_tiles(app.desk.query_one(Recent)), "small pictures")
+
+
+def has_tiles(tiles: Tiles) -> bool:
+    """Whether all pictures are to be seen, at the size that there is now."""
+    return {(picture.id, tiles.tile(), depth_of(tiles.app)) for picture in tiles.pictures} <= {*tiles._made}
 
 
 def shows_pixels(view: PictureView) -> bool:
@@ -144,6 +152,24 @@ def test_eighty_columns(filled: Running, snapshots: Snapshots) -> None:
         await pilot.press("f4")
         await until(pilot, lambda: app.screen.query_one(DataTable).row_count == 4)
         await snapshots.take(pilot, "queue")
+
+    drive(filled, act, preview="half")
+    snapshots.report()
+
+
+def test_recent_and_a_comparison(filled: Running, snapshots: Snapshots) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await pictured(app, pilot)
+        recent = app.desk.query_one(Recent)
+        await pilot.press("alt+r", "space", "left")
+        await until(pilot, lambda: recent.has_labels() and has_tiles(recent), "small pictures")
+        await until(pilot, lambda: "seed 1" in text_of(app.desk.query_one("#picture")), "the chosen one")
+        await snapshots.take(pilot, "recent")
+        await pilot.press("c")
+        await until(pilot, lambda: isinstance(app.screen, CompareScreen))
+        await until(pilot, lambda: all(map(shows_pixels, app.screen.query(PictureView))))
+        await until(pilot, lambda: "PSNR" in screen_text(app))
+        await snapshots.take(pilot, "compare")
 
     drive(filled, act, preview="half")
     snapshots.report()
@@ -201,6 +227,7 @@ def test_chinese(filled: Running, snapshots: Snapshots) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await up(app, pilot)
         await until(pilot, lambda: shows_pixels(app.desk.query_one("#picture", PictureView)))
+        await until(pilot, lambda: has_tiles(app.desk.query_one(Recent)))
         await snapshots.take(pilot, "chinese-generate-picture")
         await pilot.press("f10")
         await until(pilot, lambda: app.screen.query_one(DataTable).row_count > 10)

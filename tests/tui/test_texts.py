@@ -48,6 +48,7 @@ def test_a_template_keeps_what_is_translated() -> None:
 
 
 def test_every_action_can_be_done() -> None:
+    import sdterm.tui.screens.compare
     import sdterm.tui.screens.extensions
     import sdterm.tui.screens.gallery
     import sdterm.tui.screens.generate
@@ -63,6 +64,7 @@ def test_every_action_can_be_done() -> None:
         "prompt": (PromptEditor,),
         "pictures": (PictureActions,),
         "gallery": (screens.gallery.GalleryScreen,),
+        "compare": (screens.compare.CompareScreen,),
         "queue": (screens.queue.QueueScreen,),
         "models": (screens.models.ModelsScreen,),
         "settings": (screens.settings.SettingsScreen,),

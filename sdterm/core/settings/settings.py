@@ -104,6 +104,13 @@ SETTINGS: tuple[Setting, ...] = (
         a1111="live_previews_enable",
     ),
     Setting(
+        "keep_chosen",
+        False,
+        "front end",
+        "Whether the picture chosen in Recent stays when a job ends; else the newest one is shown.",
+        "Live previews",
+    ),
+    Setting(
         "outdir",
         None,
         "front end",

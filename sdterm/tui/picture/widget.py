@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 from textual import work
+from textual.app import App
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.reactive import reactive
@@ -40,6 +41,8 @@ class _Rendition(NamedTuple):
     depth: Depth
     cell: tuple[int, int]
     limit: int | None
+    detail: tuple[int, int] | None = None
+    """Cells that are told apart at most: a preview has the place of the picture that it will be, and is coarser."""
 
 
 class _Encoded(NamedTuple):
@@ -86,6 +89,8 @@ class PictureView(Widget):
         self.set_reactive(PictureView.mode, mode)
         self._data: bytes | None = None
         self._caption = ""
+        self.hint = ""
+        """Stands where no picture is."""
         self._frame: Frame | None = None
         self._cache: dict[_Rendition, _Encoded] = {}
         self._job: _Rendition | None = None  # what is shown, or being made
@@ -158,16 +163,18 @@ class PictureView(Widget):
         width, height = self.size.width, self.size.height - bool(self._caption)
         if self._data is None or self.mode in ("off", "text") or width < 1 or height < 1:
             return None
-        depth = _DEPTHS.get(self.app.console.color_system, "mono") if not self.app.no_color else "mono"
+        depth = depth_of(self.app)
         able = isinstance(self.app, PictureApp) and depth in ("truecolor", "256")
         mode: _Pixels = self.mode if self.mode in ("kitty", "sixel") and able else "half"
-        limit = None
+        limit = detail = None
         if self._frame is not None:
             limit = self._frame.limit
-            most = self._frame if mode == "half" else _MOST_IN_PREVIEW
-            width, height = min(width, most[0]), min(height, most[1])
+            if mode == "half":
+                detail = (self._frame.columns, self._frame.rows)
+            else:
+                width, height = min(width, _MOST_IN_PREVIEW[0]), min(height, _MOST_IN_PREVIEW[1])
         cell = (1, 2) if mode == "half" else cell_size()
-        return _Rendition((len(self._data), hash(self._data)), width, height, mode, depth, cell, limit)
+        return _Rendition((len(self._data), hash(self._data)), width, height, mode, depth, cell, limit, detail)
 
     def _update(self) -> None:
         if not self.size:  # not laid out yet; a resize follows
@@ -299,14 +306,28 @@ class PictureView(Widget):
         self._place = Region(left, top, encoded.columns, encoded.rows)
         for y, strip in enumerate(strips, top):
             right = width - left - strip.cell_length
-            lines[y] = Strip.join([Strip.blank(left, style), strip.apply_style(style), Strip.blank(right, style)])
-        if encoded.error:
-            words = Text(encoded.error).wrap(self.app.console, width)
+            lines[y] = Strip.join([Strip.blank(left, style), _over(strip, style), Strip.blank(right, style)])
+        if said := encoded.error or (self.hint if self._data is None and not self._caption else ""):
+            words = Text(said).wrap(self.app.console, width)
             for y, line in enumerate(words[:height], max(0, (height - len(words)) // 2)):
                 lines[y] = _centred(line.plain, width, style)
         if self._caption:
             lines[-1] = _centred(self._caption, width, style)
         return lines
+
+
+def depth_of(app: App[Any]) -> Depth:
+    """What colours the application has."""
+    return _DEPTHS.get(app.console.color_system, "mono") if not app.no_color else "mono"
+
+
+def _over(strip: Strip, style: Style) -> Strip:
+    """A strip whose cells without a background have the widget's style. The others need none, and so fewer bytes."""
+    segments = (
+        segment if segment.style and segment.style.bgcolor else Segment(segment.text, style + segment.style)
+        for segment in strip
+    )
+    return Strip(segments, strip.cell_length)
 
 
 def _centred(text: str, width: int, style: Style) -> Strip:
@@ -317,6 +338,8 @@ def _centred(text: str, width: int, style: Style) -> Strip:
 
 def _encode(job: _Rendition, data: bytes) -> _Encoded:
     """Off the interface's thread: decoding and encoding take up to some hundred ms."""
+    from PIL.Image import Resampling
+
     from sdterm.tui.picture import half, image, kitty, sixel
 
     scale = (1, 2) if job.mode == "half" else job.cell
@@ -327,6 +350,9 @@ def _encode(job: _Rendition, data: bytes) -> _Encoded:
     columns, rows = image.fit(picture.size, job.columns, job.rows, job.cell)
     match job.mode:
         case "half":
+            if job.detail:
+                coarse = image.fit(picture.size, min(job.detail[0], columns), min(job.detail[1], rows), job.cell)
+                picture = picture.resize((coarse[0], 2 * coarse[1]), Resampling.BOX)
             return _Encoded(columns, rows, tuple(half.half_blocks(picture, columns, rows, job.depth, job.limit)))
         case "kitty":
             columns, rows = image.fit(picture.size, min(job.columns, kitty.MOST), min(job.rows, kitty.MOST), job.cell)

@@ -59,6 +59,14 @@ class PictureTable(PictureActions, DataTable[Text]):
             self.pictures.append(picture)
             self.add_row(*map(_cell, _row(picture)))
 
+    def remove_picture(self, picture: int) -> None:
+        """A row less, if there is that one; the cursor stays where it is."""
+        for at, shown in enumerate(self.pictures):
+            if shown.id == picture:
+                del self.pictures[at]
+                self.remove_row(self.ordered_rows[at].key)
+                break
+
 
 class GalleryScreen(Room):
     """The table, a picture, its parameters."""
@@ -165,8 +173,12 @@ class GalleryScreen(Room):
             view.show(data, caption=str(picture.id))
 
     def happened(self, entry: Entry) -> None:
-        from sdterm.events import Image
+        from sdterm.events import Image, PictureDeleted, PictureRestored
 
+        if isinstance(entry.event, PictureDeleted):
+            self.query_one(PictureTable).remove_picture(entry.event.picture)
+        elif isinstance(entry.event, PictureRestored):
+            self._load()
         # a new picture joins the list only while its head is in sight: rows never move under the cursor
         if isinstance(entry.event, Image) and self.query_one(PictureTable).cursor_row == 0:
             self._load()

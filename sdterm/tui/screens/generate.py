@@ -24,6 +24,7 @@ from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.reader import PromptReader
 from sdterm.tui.screens.room import Room
 from sdterm.tui.shell import Shell
+from sdterm.tui.widgets.large import DeskPicture
 from sdterm.tui.widgets.parameter import Parameter
 from sdterm.tui.widgets.prompt import PromptEditor
 from sdterm.tui.widgets.recent import Recent
@@ -54,6 +55,7 @@ class GenerateScreen(Room):
         self._preview: tuple[PictureView, LivePreview] | None = None
         self._previewed: int | None = None  # the job whose previews the picture pane shows
         self._ended: int | None = None  # the job whose newest picture it is to show next
+        self._focused_before: Widget | None = None  # before the picture was shown alone
         self._told = ""  # of a trap, in the line for that
 
     def body(self) -> Iterable[Widget]:
@@ -74,7 +76,10 @@ class GenerateScreen(Room):
                                 yield Label(tr(field.label))
                                 yield Parameter(field, field.read(values))
                 yield Recent()
-            yield PictureView(id="picture", mode=self.shell.picture_mode())
+            picture = DeskPicture(id="picture", mode=self.shell.picture_mode())
+            picture.can_focus = False
+            picture.hint = tr("No picture yet: write a prompt, then {key} draws it.", key=self.shell.key("generate"))
+            yield picture
 
     def _quick_fields(self) -> list[Field]:
         """The parameters pinned above the form, by `quicksettings_list`."""
@@ -154,7 +159,15 @@ class GenerateScreen(Room):
         ids = {"prompt": "prompt", "negative_prompt": "negative"}
         found = self.query(f"#{ids.get(name, f'field-{name}')}")
         if found:
+            self._leave_large()
             found.first().focus()
+
+    def go_on_writing(self) -> None:
+        """Put the cursor behind the prompt."""
+        self._leave_large()
+        editor = self.query_one("#prompt", PromptEditor)
+        editor.focus()
+        editor.move_cursor(editor.document.end)
 
     # --- what a prompt says ------------------------------------------------------------------------------------------
 
@@ -222,23 +235,34 @@ class GenerateScreen(Room):
         if page is None:
             return
         ended, self._ended = self._ended, None
+        keep = self.shell.settings["keep_chosen"]
         for recent in self.query(Recent):
             before = recent.chosen()
-            recent.show(page.pictures, ended)
+            recent.show(page.pictures, ended, keep=keep)
             picture = recent.chosen()
             if picture and (ended or before is None or picture.id != before.id):
                 self.show_picture(picture)
-            elif ended and not picture:
+            elif not picture:
                 self.query_one(PictureView).show(None)
 
     def happened(self, entry: Entry) -> None:
         from sdterm.api import Snapshot
-        from sdterm.events import Cancelled, Done, Failed, Grid, Image, Preview, Waiting
+        from sdterm.events import (
+            Cancelled,
+            Done,
+            Failed,
+            Grid,
+            Image,
+            PictureDeleted,
+            PictureRestored,
+            Preview,
+            Waiting,
+        )
 
         match entry.event:
             case Preview(data=data, step=step):
                 self._show_preview(entry.job, step, data)
-            case Image() | Grid():
+            case Image() | Grid() | PictureDeleted() | PictureRestored():
                 self.refresh_recent()
             case Done():
                 self._previewed = entry.job  # even if there was no preview
@@ -342,6 +366,37 @@ class GenerateScreen(Room):
     def _offer_pasted(self, event: InfotextPasted) -> None:
         self.run_worker(self.filling.offer(event.infotext))
 
-    def action_show_preview(self) -> None:
-        self.toggle_class("-picture-only")
+    def action_recent(self) -> None:
+        """Go to the pictures drawn last, also where there is no room for them beside the form."""
         self.shell.go("generate")
+        self._leave_large()
+        self.add_class("-recent")
+        self.call_after_refresh(self.query_one(Recent).focus)
+
+    def on_descendant_focus(self) -> None:
+        self.set_class(isinstance(self.focused, Recent), "-recent")
+
+    def marked(self) -> None:
+        self.query_one(Recent).refresh()
+
+    def action_show_preview(self) -> None:
+        self.shell.go("generate")
+        if self.has_class("-picture-only"):
+            self._leave_large()
+            return
+        self._focused_before = self.focused
+        self.add_class("-picture-only")
+        picture = self.query_one(DeskPicture)
+        picture.can_focus = True
+        picture.border_subtitle = tr("Esc leaves, arrows choose, {key} marks.", key=self.shell.key("mark"))
+        picture.focus()
+
+    @on(DeskPicture.Left)
+    def _leave_large(self) -> None:
+        if not self.has_class("-picture-only"):
+            return
+        self.remove_class("-picture-only")
+        picture = self.query_one(DeskPicture)
+        picture.can_focus = False
+        picture.border_subtitle = ""
+        (self._focused_before or self.query_one("#prompt")).focus()

@@ -21,6 +21,7 @@ PLACES = {
     "prompt": "In a prompt",
     "pictures": "Where a picture is chosen (Recent, Gallery)",
     "gallery": "Gallery",
+    "compare": "Compare",
     "queue": "Queue",
     "models": "Models",
     "settings": "Settings",

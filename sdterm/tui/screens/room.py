@@ -24,7 +24,7 @@ SMALLEST = (40, 12)
 _SETTLED_AT_LAST = 1.0  # seconds
 _SETTLED = 0.15  # seconds without another size
 WIDTHS = {"-narrow": range(60), "-slim": range(60, 80), "-normal": range(80, 110), "-wide": range(110, 10**6)}
-HEIGHTS = {"-flat": range(20), "-low": range(20, 24), "-tall": range(24, 10**6)}
+HEIGHTS = {"-flat": range(20), "-low": range(20, 24), "-tall": range(24, 10**6), "-roomy": range(32, 10**6)}
 """The classes by which the stylesheet lays a screen out, and the cells they are for."""
 
 
@@ -58,6 +58,9 @@ class Room(HasShell, Screen[None]):
 
     def happened(self, entry: Entry) -> None:
         """Something happened on the host; called only while the screen exists."""
+
+    def marked(self) -> None:
+        """Other pictures are marked now."""
 
     def up(self) -> None:
         """The host is there (again): what was shown may be old."""

@@ -122,6 +122,10 @@ class KeyBar(_Line):
         scopes = [scope for node in nodes for scope in getattr(node, "scopes", ())]
         places = [*scopes, "anywhere"]
         known = [a for a in ACTIONS if a.hint and a.scope in places and a.id not in _LAST]
+        taken: dict[str, str] = {}  # key → the narrowest place where it is heard
+        for action in sorted(known, key=lambda action: places.index(action.scope)):
+            taken.setdefault(self.shell.key(action.id), action.scope)
+        known = [action for action in known if taken[self.shell.key(action.id)] == action.scope]
         return sorted(known, key=lambda action: places.index(action.scope) if action.scope != "prompt" else len(places))
 
 

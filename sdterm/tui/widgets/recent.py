@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.segment import Segment
 from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.message import Message
-from textual.widget import Widget
+from textual.strip import Strip
 
 from sdterm.tui.actions import bindings
+from sdterm.tui.differing import changed, in_short
 from sdterm.tui.language import tr
-from sdterm.tui.messages import DrawAgain, Fill, Part
+from sdterm.tui.messages import CompareWanted, DeleteWanted, DrawAgain, Fill, Marked, Part, RestoreWanted, WallWanted
 from sdterm.tui.shell import HasShell
+from sdterm.tui.widgets.tiles import Tile, Tiles
 
 if TYPE_CHECKING:
     from sdterm.api import Picture
@@ -26,6 +30,41 @@ class PictureActions(HasShell):
     def chosen(self) -> Picture | None:
         """The picture that the keys are about."""
         raise NotImplementedError
+
+    def before(self) -> Picture | None:
+        """The one to compare it with if nobody says which."""
+        return None
+
+    def action_mark(self) -> None:
+        if picture := self.chosen():
+            marks = self.shell.marks
+            if marks.pop(picture.id, None) is None:
+                marks[picture.id] = picture
+            self.post_message(Marked())
+            key = self.shell.key("compare")
+            self.shell.say(tr("{number} marked: {key} compares them.", number=len(marks), key=key))
+
+    def action_compare(self) -> None:
+        picture = self.chosen()
+        if not (pictures := [*self.shell.marks.values()]) and picture and (before := self.before()):
+            pictures = [before]
+        if len(pictures) == 1 and picture and picture.id != pictures[0].id:
+            pictures.append(picture)
+        if len(pictures) > 1:
+            self.post_message(CompareWanted(pictures))
+        else:
+            self.shell.say(tr("Mark two pictures first: {key} marks one.", key=self.shell.key("mark")))
+
+    def action_wall(self) -> None:
+        if picture := self.chosen():
+            self.post_message(WallWanted(picture))
+
+    def action_delete_picture(self) -> None:
+        if picture := self.chosen():
+            self.post_message(DeleteWanted(picture))
+
+    def action_restore_picture(self) -> None:
+        self.post_message(RestoreWanted())
 
     def action_load(self) -> None:
         self._fill("all")
@@ -66,15 +105,16 @@ class PictureActions(HasShell):
             self.shell.copy(picture.path, tr("path"))
 
 
-class Recent(PictureActions, Widget, can_focus=True):
-    """The pictures drawn last, on one line."""
+class Recent(Tiles, PictureActions):
+    """The pictures drawn last, the newest on the right."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings("pictures"),
-        Binding("left,h", "move(1)", show=False),
-        Binding("right,l", "move(-1)", show=False),
-        Binding("home,g", "move(1000)", show=False),
-        Binding("end,G", "move(-1000)", show=False),
+        Binding("left,h", "move(-1)", show=False),
+        Binding("right,l", "move(1)", show=False),
+        Binding("home,g", "move(-1000)", show=False),
+        Binding("end,G", "move(1000)", show=False),
+        *(Binding(str(number), f"pick({number})", show=False) for number in range(1, 10)),
     ]
 
     class Chosen(Message):
@@ -86,41 +126,90 @@ class Recent(PictureActions, Widget, can_focus=True):
 
     def __init__(self) -> None:
         super().__init__(id="recent")
-        self.border_title = tr("Recent")
-        self._pictures: tuple[Picture, ...] = ()
-        self._at = 0
+        self.on_blur()
+        self._changes: dict[int, dict[str, str]] = {}  # picture → what changed against the one before it
 
-    def show(self, pictures: tuple[Picture, ...], ended: int | None = None) -> None:
-        """Show these, the newest first. The newest picture of a job that has just ended is chosen; without one, the
-        picture that was chosen before, unless it was the newest: then the newest again."""
-        kept = self.chosen() if self._at else None
-        drawn = [i for i, picture in enumerate(pictures) if picture.job == ended]
-        still = [i for i, picture in enumerate(pictures) if kept and picture.id == kept.id]
-        self._pictures = pictures
-        self._at = next(iter(drawn or still), 0)
-        self.refresh()
+    def on_focus(self) -> None:
+        self.border_title = tr("Recent  1-9 or arrows choose")
 
-    def chosen(self) -> Picture | None:
-        return self._pictures[self._at] if self._pictures else None
+    def on_blur(self) -> None:
+        self.border_title = tr("Recent  {key}", key=self.shell.key("recent"))
+
+    def show(self, pictures: Sequence[Picture], ended: int | None = None, *, keep: bool = False) -> None:
+        """Show these, given the newest first. The newest picture of a job that has just ended is chosen, unless the
+        choice is to be kept; without one, the picture that was chosen before, unless it was the newest: then the newest
+        again."""
+        in_order = pictures[::-1]
+        before = self.chosen() if keep or self.at < len(self.pictures) - 1 else None
+        follows = ended is not None and not (keep and before)
+        drawn = [i for i, picture in enumerate(in_order) if follows and picture.job == ended]
+        still = [i for i, picture in enumerate(in_order) if before and picture.id == before.id]
+        self._changes = dict(_changes(in_order))
+        self.put(in_order, (drawn or still or [len(in_order) - 1])[-1])
+
+    def before(self) -> Picture | None:
+        """The one on its left that is no grid."""
+        return next((picture for picture in self.pictures[: self.at][::-1] if picture.number >= 0), None)
+
+    def choose(self, at: int) -> None:
+        super().choose(at)
+        self._tell()
 
     def action_move(self, by: int) -> None:
-        if self._pictures:
-            self._at = max(0, min(len(self._pictures) - 1, self._at + by))
-            self.refresh()
-            self.post_message(self.Chosen(self._pictures[self._at]))
+        self._pick(self.at + by)
 
-    def render(self) -> Text:
-        if not self._pictures:
-            return Text(tr("Nothing yet: write a prompt, then {key}.", key=self.shell.key("generate")))
-        names = [f"[{p.id}]" if i == self._at else f" {p.id} " for i, p in reversed([*enumerate(self._pictures)])]
-        at = len(names) - 1 - self._at
-        width = self.size.width
-        first = at
-        while first and sum(map(len, names[first - 1 : at + 1])) <= width // 2:
-            first -= 1
-        line = Text(no_wrap=True)
-        for i, name in enumerate(names[first:], first):
-            if line.cell_len + len(name) > width:
-                break
-            line.append(name, style="bold reverse" if i == at else "")
-        return line
+    def action_pick(self, number: int) -> None:
+        if self.first + number <= len(self.pictures):
+            self._pick(self.first + number - 1)
+
+    def _pick(self, at: int) -> None:
+        if self.pictures:
+            self.choose(at)
+            self.post_message(self.Chosen(self.pictures[self.at]))
+
+    def _tell(self) -> None:
+        """The chosen one, in the border: there is room for all that changed."""
+        picture = self.chosen()
+        self.border_subtitle = Text(f"{_seed(picture)}  {self._told(picture)}".strip() if picture else "")
+
+    def _told(self, picture: Picture) -> str:
+        """What changed, but the seed, which has a place of its own."""
+        return ", ".join(word for name, word in self._changes.get(picture.id, {}).items() if name != "Seed")
+
+    def tile(self) -> Tile:
+        if not self.has_labels():
+            height = max(1, min(2, self.size.height))
+            return Tile(2 * height, height)
+        return Tile(8, 4) if self.size.height > 4 else Tile(6, 3)
+
+    def has_labels(self) -> bool:
+        return self.size.height > 3
+
+    def label(self, at: int) -> str:
+        picture = self.pictures[at]
+        if picture.number < 0:
+            return " " + tr("grid")
+        return in_short(self._changes.get(picture.id, {}), picture.seed, self.tile().width)
+
+    def sign(self, at: int) -> str:
+        number = at - self.first + 1
+        return str(number) if number < 10 else " "
+
+    def render_line(self, y: int) -> Strip:
+        if self.pictures:
+            return super().render_line(y)
+        said = tr("Nothing yet: write a prompt, then {key}.", key=self.shell.key("generate")) if not y else ""
+        return Strip([Segment(said, self.rich_style)]).adjust_cell_length(self.size.width, self.rich_style)
+
+
+def _changes(in_order: Sequence[Picture]) -> Iterator[tuple[int, dict[str, str]]]:
+    """A grid is no step on the way: the picture behind it is compared with the one before it."""
+    before: Picture | None = None
+    for picture in in_order:
+        if picture.number >= 0:
+            yield picture.id, changed(before.infotext, picture.infotext) if before else {}
+            before = picture
+
+
+def _seed(picture: Picture) -> str:
+    return tr("grid") if picture.seed is None else tr("seed {seed}", seed=picture.seed)

@@ -301,7 +301,25 @@ def test_a_preview_is_as_small_as_its_budget_says(photo: bytes) -> None:
             frame = Frame(32, 16)
             written = await shown(app, pilot, photo, frame=frame)
             assert 1000 < written < frame.limit + 40 * 80
-            assert "".join(line.text for line in app.lines()).count("▀") <= 32 * 16
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("mode", ["half", "mono"])
+def test_a_preview_has_the_place_of_the_picture_that_it_will_be(
+    photo: bytes, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if mode == "mono":
+        monkeypatch.setenv("NO_COLOR", "1")
+
+    async def scenario() -> None:
+        app = Gallery("half")
+        async with app.run_test(size=(120, 40)) as pilot:
+            await shown(app, pilot, photo, frame=Frame(32, 16))
+            place, coarse = app.view._place, "".join(line.text for line in app.lines())
+            await shown(app, pilot, photo)
+            assert app.view._place == place and place.width > 32
+            assert "".join(line.text for line in app.lines()) != coarse, "and is coarser"
 
     run(scenario())
 

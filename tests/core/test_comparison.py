@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from sdterm.cli.comparison import compare
+from sdterm.core.comparison import compare
 
 PICTURE = np.full((8, 16, 3), 100, np.uint8)
 

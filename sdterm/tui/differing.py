@@ -1,0 +1,87 @@
+"""What pictures were drawn with, compared by their infotexts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from rich.cells import cell_len
+
+from sdterm.core.infotext.grammar import parse
+from sdterm.core.infotext.record import KEY, Provenance
+from sdterm.core.text import printable
+from sdterm.tui.language import tr
+
+_FOLLOWS = ("Version", "Model hash")  # from what was compared already, or from the program's age
+_BARE = ("Sampler", "Schedule type", "Size", "Model")  # whose values say themselves what they are
+_SHORT = {"CFG scale": "CFG", "Variation seed strength": "Vary", "Variation seed": "by seed", "Clip skip": "Clip"}
+SEEDS = ("Variation seed", "Seed")
+"""Parameters that nearly always change, and so are told last."""
+_ROOM = 48  # characters of a value in the table
+_BEFORE = 12  # of them before the first difference
+
+
+def parameters(infotext: str) -> dict[str, str]:
+    """Everything that decides how a picture looks, by A1111's names."""
+    said = parse(infotext)
+    record = Provenance.parse(said.parameters.get(KEY, ""))
+    plain = {key: _plain(value) for key, value in said.parameters.items() if key not in (KEY, *_FOLLOWS)}
+    exact = {name: str(value) for name, value in record.fields.items()}
+    return {"Prompt": said.prompt, "Negative prompt": said.negative_prompt, **plain, **exact}
+
+
+def _plain(value: str) -> str:
+    """A whole number without its `.0`."""
+    return re.sub(r"^(-?\d+)\.0+$", r"\1", value)
+
+
+def differing(infotexts: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Parameter → its value in each infotext; only those that are not the same in all, in the order of infotexts."""
+    all_of_them = [parameters(infotext) for infotext in infotexts]
+    names = dict.fromkeys(name for each in all_of_them for name in each)
+    rows = {name: tuple(each.get(name, "") for each in all_of_them) for name in names}
+    return {name: values for name, values in rows.items() if len({*values}) > 1}
+
+
+def changed(before: str, now: str) -> dict[str, str]:
+    """What changed from one infotext to the next: parameter → what it is now, in a word or two: `CFG 9`, `Euler a`,
+    `prompt`. The most telling come first."""
+    rows = sorted(differing((before, now)).items(), key=lambda row: row[0] in SEEDS)
+    return {name: _told(name, values[1]) for name, values in rows}
+
+
+def in_short(changes: Mapping[str, str], seed: int | None, room: int) -> str:
+    """What changed, in so many cells; where that are seeds alone, the last digits of one."""
+    told = ", ".join(word for name, word in changes.items() if name not in SEEDS)
+    if not told:
+        digits = changes.get(SEEDS[0], f"{seed}").split(" ")[-1]
+        told = digits if len(digits) < room else "…" + digits[2 - room :]
+    return f" {told}" if cell_len(told) < room else told  # away from what stands on its left
+
+
+def _told(name: str, value: str) -> str:
+    match name:
+        case "Prompt":
+            return tr("prompt")
+        case "Negative prompt":
+            return tr("negative")
+        case _ if not value:
+            return tr("no {name}", name=printable(name, 20))
+        case _ if name in _BARE:
+            return printable(value, 30)
+        case _:
+            return f"{_SHORT.get(name) or printable(name, 20)} {printable(value, 30)}"
+
+
+def table(rows: Mapping[str, Sequence[str]]) -> list[tuple[str, list[str]]]:
+    """The rows as they fit on a screen: of long texts the place where they begin to differ."""
+    return [(printable(name, 24), _cut([printable(value) for value in values])) for name, values in rows.items()]
+
+
+def _cut(values: Sequence[str]) -> list[str]:
+    if max(map(len, values)) <= _ROOM:
+        return [value or "-" for value in values]
+    first = next((at for at, letters in enumerate(zip(*values, strict=False)) if len({*letters}) > 1), None)
+    start = max(0, (min(map(len, values)) if first is None else first) - _BEFORE)
+    cut = [("…" if start else "") + value[start:] for value in values]
+    return [value if len(value) <= _ROOM else value[: _ROOM - 1] + "…" for value in cut]

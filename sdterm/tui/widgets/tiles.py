@@ -1,0 +1,212 @@
+"""Small pictures side by side, one of them chosen: what Recent and the wall are made of."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from rich.cells import set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from textual import work
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+
+from sdterm.tui import calls
+from sdterm.tui.picture.widget import depth_of
+from sdterm.tui.shell import HasShell
+
+if TYPE_CHECKING:
+    from sdterm.api import Picture
+    from sdterm.tui.picture.support import Depth
+
+_KEPT = 200  # tiles
+
+
+class Tile(NamedTuple):
+    """Cells of one picture, without the gap on its left and the line below it."""
+
+    width: int
+    height: int
+
+
+class Tiles(HasShell, Widget, can_focus=True):
+    """Pictures from left to right, line by line. What is chosen stands between two bars; what is marked has a star."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"tiles--bar", "tiles--label"}
+    DEFAULT_CSS = """
+    Tiles > .tiles--bar { color: $accent; text-style: bold; }
+    Tiles > .tiles--label { color: $text-muted; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.pictures: Sequence[Picture] = ()
+        self.at = 0
+        self._first = 0  # the picture at the top left
+        self._made: dict[tuple[int, Tile, Depth], list[Strip]] = {}
+        self._failed: set[int] = set()
+
+    # --- for those that are made of this ------------------------------------------------------------------------------
+
+    def tile(self) -> Tile:
+        """How large one is, at the size that the widget has now."""
+        raise NotImplementedError
+
+    def has_labels(self) -> bool:
+        """Whether each has a line below it."""
+        raise NotImplementedError
+
+    def label(self, at: int) -> str:
+        """What that line says of the picture of that number."""
+        raise NotImplementedError
+
+    def sign(self, at: int) -> str:
+        """One letter on the left of that line: the key that chooses the picture."""
+        return " "
+
+    # --- what is shown ------------------------------------------------------------------------------------------------
+
+    def put(self, pictures: Sequence[Picture], at: int) -> None:
+        """Show these, with that one chosen."""
+        self.pictures = pictures
+        self.refresh()
+        self.choose(at)
+
+    def choose(self, at: int) -> None:
+        """Another one, as far as there is one."""
+        before, first = self.at, self._first
+        self.at = max(0, min(len(self.pictures) - 1, at))
+        self._scroll()
+        if self._first != first:
+            self.refresh()
+        else:
+            self.refresh(self._place(before), self._place(self.at))
+        self._make()
+
+    def chosen(self) -> Picture | None:
+        return self.pictures[self.at] if self.pictures else None
+
+    def on_resize(self) -> None:
+        self._scroll()
+        self._make()
+
+    @property
+    def columns(self) -> int:
+        """How many stand side by side."""
+        return max(1, (self.size.width - 1) // (self.tile().width + 1))
+
+    @property
+    def first(self) -> int:
+        """The number of the picture at the top left."""
+        return self._first
+
+    def _lines(self) -> int:
+        return max(1, self.size.height // (self.tile().height + self.has_labels()))
+
+    def _scroll(self) -> None:
+        """Have the chosen one in sight, and no more room empty than there must be."""
+        columns, lines = self.columns, self._lines()
+        unit = 1 if lines == 1 else columns
+        shown = columns * lines
+        first = self._first
+        if self.at < first:
+            first = self.at // unit * unit
+        elif self.at >= first + shown:
+            first = -(-(self.at + 1 - shown) // unit) * unit
+        last = -(-max(0, len(self.pictures) - shown) // unit) * unit
+        self._first = max(0, min(first, last))
+
+    def _place(self, number: int) -> Region:
+        """Where a picture is, with its label and what stands on both its sides."""
+        tile, (line, column) = self.tile(), divmod(number - self._first, self.columns)
+        height = tile.height + self.has_labels()
+        return Region(column * (tile.width + 1), line * height, tile.width + 2, height)
+
+    def _shown(self) -> Sequence[Picture]:
+        return self.pictures[self._first : self._first + self.columns * self._lines()]
+
+    @work(group="tiles", exclusive=True)
+    async def _make(self) -> None:
+        """Fetch what is in sight and not there yet."""
+        if not self.size or self.shell.picture_mode() in ("off", "text"):
+            return
+        tile, depth = self.tile(), depth_of(self.app)
+        for number, picture in enumerate(self._shown(), self._first):
+            key = (picture.id, tile, depth)
+            if key in self._made or picture.missing:
+                continue
+            data = await self.ask(calls.thumbnail(picture.id, 64 if tile.width <= 16 else 256))
+            if data is None:
+                return
+            strips = await asyncio.to_thread(_drawn, data, tile, depth)
+            while len(self._made) >= _KEPT:
+                del self._made[next(iter(self._made))]
+            self._made[key] = strips
+            self.refresh(self._place(number))
+
+    # --- painting -----------------------------------------------------------------------------------------------------
+
+    def render_line(self, y: int) -> Strip:
+        tile, style = self.tile(), self.rich_style
+        height = tile.height + self.has_labels()
+        line, within = divmod(y, height)
+        columns = self.columns
+        numbers = range(self._first + line * columns, self._first + (line + 1) * columns)
+        parts, right = [], False
+        for number in numbers:
+            if line >= self._lines() or number >= len(self.pictures):
+                break
+            is_chosen = number == self.at
+            parts += [self._gap(number, within, right), self._part(number, within, tile)]
+            right = is_chosen
+        if right:
+            parts.append(self._bar("▌"))
+        strip = Strip.join(parts).apply_style(style)
+        return strip.adjust_cell_length(self.size.width, style)
+
+    def _gap(self, number: int, within: int, right: bool) -> Strip:
+        """Before a picture; right: the one before it is chosen."""
+        if not within and self.pictures[number].id in self.shell.marks:
+            return self._bar("*")
+        if within == self.tile().height:
+            return self._bar(self.sign(number))
+        return self._bar("▐" if number == self.at else "▌" if right else " ")
+
+    def _bar(self, sign: str) -> Strip:
+        return Strip([Segment(sign, self.get_component_rich_style("tiles--bar", partial=True))], 1)
+
+    def _part(self, number: int, within: int, tile: Tile) -> Strip:
+        picture = self.pictures[number]
+        if within == tile.height:
+            name = "tiles--bar" if number == self.at else "tiles--label"
+            return _text(self.label(number), tile.width, self.get_component_rich_style(name, partial=True))
+        strips = self._made.get((picture.id, tile, depth_of(self.app)))
+        if strips is None or self.shell.picture_mode() in ("off", "text"):
+            words = f"{picture.id}" + (" !" if picture.missing else "")
+            return _text("" if within else words, tile.width, Style.null())
+        return strips[within]
+
+
+def _text(text: str, width: int, style: Style) -> Strip:
+    return Strip([Segment(set_cell_size(text, width), style)], width)
+
+
+def _drawn(data: bytes, tile: Tile, depth: Depth) -> list[Strip]:
+    """In the middle of its tile; an empty tile for what is no picture."""
+    from sdterm.tui.picture import half, image
+
+    blank = Strip([Segment(" " * tile.width)], tile.width)
+    lines = [blank] * tile.height
+    try:
+        picture = image.read(data, 256, 256)
+    except image.PictureError:
+        return lines
+    columns, rows = image.fit(picture.size, tile.width, tile.height, (1, 2))
+    left, top = (tile.width - columns) // 2, (tile.height - rows) // 2
+    for y, strip in enumerate(half.half_blocks(picture, columns, rows, depth), top):
+        before, after = Segment(" " * left), Segment(" " * (tile.width - left - columns))
+        lines[y] = Strip([before, *strip, after], tile.width)
+    return lines

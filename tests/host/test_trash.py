@@ -1,0 +1,188 @@
+"""Deleting pictures and bringing them back: no file is lost or replaced, whatever happens in between."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import httpx2 as httpx
+import pytest
+
+from sdterm.client import RefusedError
+from sdterm.core.settings.rundir import run_folder_of
+from sdterm.events import PictureDeleted, PictureRestored
+from sdterm.host.services import HostServices
+from sdterm.host.trash import FOLDER, TrashError
+from tests.host.conftest import StartHost, submission
+from tests.host.running import wait_until
+from tests.host.test_pictures import image, page
+
+TEXT = "an owl, night\nSteps: 2"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the picture is, in a folder of its own."""
+    (tmp_path / "out").mkdir()
+    return tmp_path / "out" / "a.png"
+
+
+@pytest.fixture
+def picture(services: HostServices, path: Path) -> int:
+    """One that is saved, with its text beside it."""
+    job = services.jobs.submit(submission(), services.saving())
+    services.pictures.reserve(job, image(path), path)
+    path.write_bytes(b"pixels")
+    path.with_suffix(".txt").write_text(TEXT + "\n")
+    services.pictures.commit(job, image(path))
+    return page(services.pictures, "", 1, None).pictures[0].id
+
+
+def listed(services: HostServices) -> list[tuple[int, str, bool]]:
+    return [(found.id, found.path, found.missing) for found in page(services.pictures, "", 9, None).pictures]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_a_picture_and_its_text_leave_and_come_back(services: HostServices, picture: int, path: Path) -> None:
+    asyncio.run(services.trash.delete(picture))
+    assert listed(services) == [] and page(services.pictures, "owl", 1, None).total == 0
+    assert files(path.parent) == {
+        f"{FOLDER}/{picture}-a.png": b"pixels",
+        f"{FOLDER}/{picture}-a.txt": f"{TEXT}\n".encode(),
+    }
+    asyncio.run(services.trash.restore(picture))
+    assert listed(services) == [(picture, str(path), False)]
+    assert files(path.parent) == {"a.png": b"pixels", "a.txt": f"{TEXT}\n".encode()}
+    assert not (path.parent / FOLDER).exists(), "an empty trash is no folder"
+
+
+def test_a_deleted_image_of_a_job_is_not_drawn_again(services: HostServices, picture: int) -> None:
+    asyncio.run(services.trash.delete(picture))
+    assert services.pictures.saved(1, 0) and services.jobs.job(1).done == 1
+
+
+def test_a_text_of_somebody_else_stays(services: HostServices, picture: int, path: Path) -> None:
+    path.with_suffix(".txt").write_text("my notes")
+    asyncio.run(services.trash.delete(picture))
+    assert path.with_suffix(".txt").read_text() == "my notes"
+    asyncio.run(services.trash.restore(picture))
+    assert files(path.parent) == {"a.png": b"pixels", "a.txt": b"my notes"}
+
+
+def test_a_name_that_was_taken_meanwhile_is_not_taken_back(services: HostServices, picture: int, path: Path) -> None:
+    asyncio.run(services.trash.delete(picture))
+    path.write_bytes(b"another")
+    (path.parent / "a-2.png").write_bytes(b"a third")
+    asyncio.run(services.trash.restore(picture))
+    assert listed(services) == [(picture, str(path.with_name("a-3.png")), False)]
+    assert path.read_bytes() == b"another" and path.with_name("a-3.png").read_bytes() == b"pixels"
+
+
+def test_what_lies_in_the_trash_under_that_name_stays_too(services: HostServices, picture: int, path: Path) -> None:
+    (path.parent / FOLDER).mkdir()
+    (path.parent / FOLDER / f"{picture}-a.png").write_bytes(b"of a database that was lost")
+    asyncio.run(services.trash.delete(picture))
+    assert {*files(path.parent / FOLDER).values()} == {b"of a database that was lost", b"pixels", f"{TEXT}\n".encode()}
+
+
+def test_a_picture_without_a_file_leaves_and_comes_back_as_it_was(
+    services: HostServices, picture: int, path: Path
+) -> None:
+    path.unlink()
+    asyncio.run(services.trash.delete(picture))
+    assert listed(services) == []
+    asyncio.run(services.trash.restore(picture))
+    assert [(number, missing) for number, _, missing in listed(services)] == [(picture, True)]
+
+
+def test_an_emptied_trash_gives_back_a_picture_that_is_missing_and_nobody_elses(
+    services: HostServices, picture: int, path: Path
+) -> None:
+    asyncio.run(services.trash.delete(picture))
+    (path.parent / FOLDER / f"{picture}-a.png").unlink()
+    path.write_bytes(b"another")
+    asyncio.run(services.trash.restore(picture))
+    ((_, where, missing),) = listed(services)
+    assert missing and where != str(path) and path.read_bytes() == b"another"
+
+
+def test_a_trash_that_cannot_be_is_a_sentence_and_changes_nothing(
+    services: HostServices, picture: int, path: Path
+) -> None:
+    (path.parent / FOLDER).write_text("a file, no folder")
+    before = files(path.parent)
+    with pytest.raises(TrashError, match=r"cannot be moved to .*: .* Nothing was changed\."):
+        asyncio.run(services.trash.delete(picture))
+    assert listed(services) == [(picture, str(path), False)] and files(path.parent) == before
+
+
+@pytest.mark.parametrize(
+    ("at_path", "in_trash", "is_deleted"),
+    [
+        (b"pixels", None, False),  # it ended before the move
+        (None, b"pixels", True),  # after it
+        (b"pixels", b"pixels", True),  # between the two names of one file
+        (b"pixels", b"", False),  # where there are no hard links: between taking a name and giving it
+        (b"", b"pixels", True),  # the same, on the way back
+        (None, None, False),  # it had no file
+    ],
+)
+def test_a_host_that_died_while_a_file_moved_goes_by_where_it_lies(
+    services: HostServices,
+    picture: int,
+    path: Path,
+    at_path: bytes | None,
+    in_trash: bytes | None,
+    is_deleted: bool,
+) -> None:
+    trash = path.parent / FOLDER / "t.png"
+    trash.parent.mkdir()
+    path.unlink()
+    for file, content in ((path, at_path), (trash, in_trash)):
+        if content is not None:
+            file.write_bytes(content)
+    if at_path and in_trash:
+        trash.unlink()
+        os.link(path, trash)
+    with services.database.transaction():
+        services.database.execute("UPDATE pictures SET trash = ?, trashed = NULL WHERE id = ?", str(trash), picture)
+    asyncio.run(services.trash.recover())
+    assert bool(listed(services)) == (not is_deleted)
+    left = [content for content in files(path.parent).values() if content != f"{TEXT}\n".encode()]
+    assert left == ([b"pixels"] if at_path or in_trash else []), "one file, and no name besides"
+    text = trash if is_deleted else path
+    assert text.with_suffix(".txt").exists(), "the text is where the picture is"
+    asyncio.run(services.trash.restore(picture))
+    assert listed(services)[0][1] == str(path)
+
+
+def test_over_http(start_host: StartHost, tmp_path: Path) -> None:
+    host = start_host(tmp_path, device="cpu")
+    job = host.submit(submission(prompt="a house", steps=1, width=64, height=64))
+    wait_until(lambda: host.job(job.id).state == "done")
+    (picture,) = host.pictures().pictures
+    after = host.health().last_event
+    host.delete_picture(picture.id)
+    assert host.pictures().total == 0 and not Path(picture.path).exists()
+    for gone in (host.picture, host.file, host.thumbnail, host.delete_picture):
+        with pytest.raises(RefusedError, match="is deleted") as refused:
+            gone(picture.id)
+        assert refused.value.code == "unknown_picture"
+    assert host.restore_picture(picture.id) == picture == host.restore_picture(picture.id)
+    assert Path(picture.path).is_file()
+    events = host.events(after=after)
+    assert [next(events).event for _ in range(2)] == [
+        PictureDeleted(picture=picture.id),
+        PictureRestored(picture=picture.id),
+    ]
+    transport = httpx.HTTPTransport(uds=str(run_folder_of(tmp_path).socket))
+    with httpx.Client(transport=transport, base_url="http://sdterm/v1", timeout=60) as http:
+        for method, address, status in (
+            ("DELETE", "pictures/99", 404),
+            ("POST", "pictures/99/restore", 404),
+            ("DELETE", "pictures/none", 422),
+            ("DELETE", f"pictures/{picture.id}?force=1", 422),
+        ):
+            assert http.request(method, address).status_code == status, address

@@ -1,0 +1,55 @@
+"""What pictures were drawn with, compared."""
+
+import pytest
+
+from sdterm.core.infotext.grammar import write
+from sdterm.tui.differing import changed, differing, in_short, parameters, table
+
+PLAIN = {"Steps": 20, "Sampler": "Euler", "CFG scale": 7, "Seed": 5, "Size": "64x64", "Model": "demo", "Version": "1"}
+
+
+def infotext(prompt: str = "a house", negative: str = "", **other: object) -> str:
+    return write(prompt, negative, {**PLAIN, **{name.replace("_", " "): value for name, value in other.items()}})
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        (infotext(CFG_scale=9), ["CFG 9"]),
+        (infotext(Sampler="Euler a"), ["Euler a"]),
+        (infotext("a red house"), ["prompt"]),
+        (infotext(negative="rain"), ["negative"]),
+        (infotext(Seed=6), ["Seed 6"]),
+        (infotext("a red house", Seed=6, Steps=30, Clip_skip=2), ["prompt", "Steps 30", "Clip 2", "Seed 6"]),
+        (infotext(Version="2", sdterm="v=9&torch=3"), []),
+        (infotext(sdterm="set.sampler_options=%7B%22eta%22%3A0.5%7D"), ["sampler_options {'eta': 0.5}"]),
+        (infotext(Model="\x1b[31mevil\u202e"), ["�[31mevil�"]),
+    ],
+)
+def test_what_changed_is_told_in_a_word_or_two(now: str, said: list[str]) -> None:
+    assert [*changed(infotext(), now).values()] == said
+
+
+def test_what_is_gone_is_told_too() -> None:
+    assert [*changed(infotext(Clip_skip=2), infotext()).values()] == ["no Clip skip"]
+
+
+def test_a_table_has_what_differs_and_nothing_else() -> None:
+    rows = differing((infotext(Seed=1, CFG_scale=9), infotext(Seed=2), infotext(Seed=1)))
+    assert rows == {"Seed": ("1", "2", "1"), "CFG scale": ("9", "7", "7")} | {}
+    assert differing((infotext(), infotext())) == {}
+    assert "Version" not in parameters(infotext())
+
+
+def test_of_long_texts_the_place_is_shown_where_they_part() -> None:
+    same = "a very long prompt about a castle, " * 5
+    ((name, values),) = table({"Prompt": (same + "red house", same + "blue house")})
+    assert name == "Prompt" and all(value.startswith("…") and len(value) <= 48 for value in values)
+    assert "red house" in values[0] and "blue house" in values[1]
+    assert table({"Clip skip": ("", "2")}) == [("Clip skip", ["-", "2"])]
+
+
+def test_there_is_little_room_below_a_picture() -> None:
+    assert in_short({"CFG scale": "CFG 9", "Seed": "Seed 5"}, 5, 6) == " CFG 9"
+    assert in_short({"Seed": "Seed 1234567890"}, 1234567890, 6) == " …7890"
+    assert in_short({}, 7, 8) == " 7"

@@ -1,0 +1,169 @@
+"""Recent, the wall, and the picture pane."""
+
+from functools import partial
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from sdterm.api import Picture
+from sdterm.tui.app import Workstation
+from sdterm.tui.screens.wall import WallScreen, WallTiles
+from sdterm.tui.widgets.bars import Note
+from sdterm.tui.widgets.large import DeskPicture
+from sdterm.tui.widgets.prompt import PromptEditor
+from sdterm.tui.widgets.recent import Recent
+from tests.host.running import Running
+from tests.tui.conftest import drive, text_of, until, write
+
+FIVE = 5
+
+
+@pytest.fixture(scope="module")
+def drawn(host: Running) -> Running:
+    """A host with a job of five pictures and their grid."""
+    host.events(host.submit(prompt="red house", steps=1, batch_count=FIVE, grid=True))
+    return host
+
+
+def caption(app: Workstation) -> str:
+    return text_of(app.desk.query_one(DeskPicture)).splitlines()[-1].strip()
+
+
+async def filled(app: Workstation, pilot: Pilot[None], number: int) -> Recent:
+    recent = app.desk.query_one(Recent)
+    await until(pilot, lambda: len(recent.pictures) == number, f"{number} pictures")
+    return recent
+
+
+def test_an_empty_pane_says_the_next_step(host: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: "No picture yet: write a prompt" in text_of(app.desk.query_one(DeskPicture)))
+        assert "then F5 draws it." in text_of(app.desk.query_one(DeskPicture))
+        await pilot.press("f6")
+        await until(pilot, lambda: "nothing was drawn yet" in text_of(app.desk.query_one(Note)))
+
+    drive(host, act)
+
+
+def test_the_third_of_five_is_taken_with_three_keys_and_typing_goes_on(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        recent = await filled(app, pilot, FIVE + 1)
+        assert "M-r" in str(recent.border_title), "the key that leads there"
+        await pilot.press("alt+r")
+        await until(pilot, lambda: app.focused is recent and recent.has_labels(), "Recent, with its labels")
+        await until(pilot, lambda: text_of(recent).count("▀") > 20, "small pictures")
+        assert [text_of(recent).splitlines()[-1][7 * at] for at in range(6)] == [*"123456"]
+        await pilot.press("3")
+        third = recent.chosen()
+        assert third and third.number == 2
+        await until(pilot, lambda: caption(app).startswith(f"{third.id} "), "the third, large")
+        await pilot.press("enter")
+        await until(pilot, lambda: app.form.draft.fields.get("seed") == third.seed, "its seed")
+        await write(pilot, ", lake")
+        assert app.desk.query_one("#prompt", PromptEditor).text == "red house, lake"
+
+    drive(drawn, act)
+
+
+def test_the_chosen_one_stands_between_bars_and_a_marked_one_has_a_star(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        recent = await filled(app, pilot, FIVE + 1)
+        await pilot.press("alt+r", "2")
+        await until(pilot, lambda: text_of(recent).splitlines()[1][7] == "▐", "a bar on its left")
+        lines = text_of(recent).splitlines()
+        assert lines[1][14] == "▌" and lines[0][0] == " " and lines[0][21] == " ", "and one on its right; gaps else"
+        assert "seed 8" in str(recent.border_subtitle)
+        await pilot.press("space")
+        await until(pilot, lambda: text_of(recent).splitlines()[0][7] == "*", "a star")
+        assert [*app.marks] == [recent.pictures[1].id]
+        await pilot.press("space")
+        assert not app.marks
+
+    drive(drawn, act)
+
+
+def test_the_batch_is_seen_at_once_and_one_of_it_taken(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await filled(app, pilot, FIVE + 1)
+        await pilot.press("alt+r", "b")
+        await until(pilot, lambda: isinstance(app.screen, WallScreen), "the wall")
+        tiles = app.screen.query_one(WallTiles)
+        await until(pilot, lambda: len(tiles.pictures) == FIVE and text_of(tiles).count("▀") > 100, "five pictures")
+        assert [picture.number for picture in tiles.pictures] == [*range(FIVE)]
+        assert "Esc leaves" in str(tiles.border_subtitle)
+        await pilot.press("home", "right", "down")
+        assert tiles.chosen() == tiles.pictures[min(FIVE - 1, 1 + tiles.columns) if 1 + tiles.columns < FIVE else 1]
+        await pilot.press("escape")
+        assert app.screen is app.desk
+        await pilot.press("b")
+        await until(pilot, lambda: isinstance(app.screen, WallScreen) and app.screen.query_one(WallTiles).pictures)
+        await pilot.press("4", "enter")
+        await until(pilot, lambda: app.form.draft.fields.get("seed") == 10 and app.screen is app.desk, "the fourth")
+
+    drive(drawn, act)
+
+
+def test_the_large_picture_is_left_by_escape_and_by_its_key(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        recent = await filled(app, pilot, FIVE + 1)
+        for leave in ("escape", "alt+w"):
+            await pilot.press("alt+w")
+            await until(pilot, lambda: app.focused is app.desk.query_one(DeskPicture), "the picture alone")
+            assert "Esc leaves" in str(app.desk.query_one(DeskPicture).border_subtitle)
+            at = recent.at
+            await pilot.press("left")
+            assert recent.at == at - 1
+            await pilot.press(leave)
+            await until(pilot, lambda: app.focused is app.desk.query_one("#prompt"), "the prompt")
+            assert not app.desk.has_class("-picture-only")
+
+    drive(drawn, act)
+
+
+def test_a_seed_of_before_is_kept_after_a_restart(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await filled(app, pilot, FIVE + 1)
+        await pilot.press("f6")
+        newest = next(p.seed for p in drawn.client.pictures().pictures if p.seed is not None)
+        await until(pilot, lambda: app.form.seed == newest, "its seed")
+
+    drive(drawn, act)
+
+
+def test_what_changed_stands_below_each_picture(drawn: Running) -> None:
+    same: dict[str, Any] = {"prompt": "red house", "steps": 1, "sampler": "Heun"}
+    several: list[dict[str, Any]] = [{}, {"cfg_scale": 9.0}, {"cfg_scale": 9.0, "sampler": "Euler"}, {"prompt": "lake"}]
+    for changes in several:
+        drawn.events(drawn.submit(**{**same, **changes}))
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        recent = await filled(app, pilot, FIVE + 5)
+        await pilot.press("alt+r")
+        await until(pilot, lambda: "CFG 9" in text_of(recent) and "Euler" in text_of(recent), "what changed")
+        assert "prompt" in text_of(recent)
+        await pilot.press("left", "left")
+        assert str(recent.border_subtitle) == "seed 7  CFG 9"
+
+    drive(drawn, act, (80, 24))
+    drive(drawn, act, (120, 36))
+
+
+@pytest.mark.parametrize("keep", ["true", "false"])
+def test_a_setting_keeps_the_chosen_picture_when_a_job_ends(drawn: Running, keep: str) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        recent = app.desk.query_one(Recent)
+        await until(pilot, lambda: len(recent.pictures) > FIVE)
+        await pilot.press("alt+r", "left", "left")
+        chosen = recent.chosen()
+        assert chosen
+        drawn.events(drawn.submit(steps=1))
+        newest = drawn.client.pictures(limit=1).pictures[0]
+        await until(pilot, lambda: recent.pictures[-1].id == newest.id, "the newest in Recent")
+        wanted = chosen if keep == "true" else newest
+        await until(pilot, partial(is_shown, app, recent, wanted), "what is shown then")
+
+    def is_shown(app: Workstation, recent: Recent, picture: Picture) -> bool:
+        return recent.chosen() == picture and caption(app).startswith(f"{picture.id} ")
+
+    drive(drawn, act, keep_chosen=keep)
