@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual import on, work
+from textual import events, on, work
 from textual.actions import ActionParseResult
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
@@ -107,6 +107,15 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         if default_namespace in (None, self) and not hasattr(self, name) and hasattr(self.desk, name):
             default_namespace = self.desk
         return await super().run_action(action, default_namespace, namespaces)
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Paste) and not event.is_forwarded:
+            from sdterm.tui.pasted import harmless
+
+            event.text, dropped = harmless(event.text)
+            if dropped:
+                self.say(tr("{count} control character(s) of what was pasted are left out.", count=dropped))
+        await super().on_event(event)
 
     # --- coming and going ---------------------------------------------------------------------------------------------
 

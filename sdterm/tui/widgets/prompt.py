@@ -171,12 +171,11 @@ class PromptEditor(HasShell, TextArea, inherit_bindings=False):
         event.stop()
         from sdterm.tui.pasted import infotext_in
 
-        clean = "".join(c for c in event.text.replace("\r\n", "\n").replace("\r", "\n") if c >= " " or c in "\n\t")
-        if (infotext := infotext_in(clean)) is not None:
+        if (infotext := infotext_in(event.text)) is not None:
             self.post_message(InfotextPasted(infotext))
             return
         start, end = self.span
-        self._put(clean, start, end, start + len(clean))
+        self._put(event.text, start, end, start + len(event.text))
 
     def action_emphasis_up(self) -> None:
         self._edit("emphasise", 1)
