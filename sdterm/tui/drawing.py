@@ -140,23 +140,23 @@ class Drawing:
     def lock_seed(self) -> None:
         """Keep the seed, or have a new one for each job."""
         if self._desk.form.seed is not None:
-            self._change(seed=None)
+            self._change_seed(None)
             self._shell.say(tr("Each job gets a seed of its own."))
         elif self._last_seed is None:
             self._shell.say(tr("There is no seed to keep: nothing was drawn yet."))
         else:
-            self._change(seed=str(self._last_seed))
+            self._change_seed(str(self._last_seed))
             self._shell.say(tr("The seed {seed} stays.", seed=self._last_seed))
         self._shell.show_status()
 
-    def _change(self, **fields: Any) -> None:
+    def _change_seed(self, seed: str | None) -> None:
         form = self._desk.form
-        form.change(form.draft.but(**fields))
+        form.change(form.draft.but(seed=seed), tr("Seed"))
 
     def reroll(self) -> None:
         """Take a new seed and draw."""
         if self._desk.form.seed is not None:
-            self._change(seed=str(random.randrange(2**32)))
+            self._change_seed(str(random.randrange(2**32)))
         self.generate()
 
     def walk(self, by: int) -> None:
@@ -165,7 +165,7 @@ class Drawing:
         if seed is None:
             self._shell.say(tr("There is no seed to walk from: nothing was drawn yet."))
             return
-        self._change(seed=str(max(0, seed + by)))
+        self._change_seed(str(max(0, seed + by)))
         self._shell.show_status()
         self.generate()
 

@@ -15,6 +15,7 @@ from sdterm.tui.shell import Desk, Shell
 
 if TYPE_CHECKING:
     from sdterm.core.extensions.registry import PluginSet
+    from sdterm.tui.history import Entry
 
 
 class Filling:
@@ -57,8 +58,8 @@ class Filling:
             self._shell.say("! " + warning)
         return dict(found.fields)
 
-    async def fill(self, infotext: str, part: Part) -> None:
-        """Put what an infotext says into the form, or a part of it."""
+    async def fill(self, infotext: str, part: Part, picture: int = 0) -> None:
+        """Put what a picture's infotext says into the form, or a part of it."""
         fields = await self.recalled(infotext)
         if fields is None:
             return
@@ -69,7 +70,13 @@ class Filling:
             "prompt": texts & fields.keys(),
             "parameters": fields.keys() - texts - {"seed"},
         }[part]
-        self.take({name: fields[name] for name in wanted})
+        names = {
+            "all": tr("load picture {number}", number=picture),
+            "seed": tr("seed of picture {number}", number=picture),
+            "prompt": tr("prompts of picture {number}", number=picture),
+            "parameters": tr("parameters of picture {number}", number=picture),
+        }
+        self.take({name: fields[name] for name in wanted}, names[part])
         self._shell.say(
             tr(
                 "In the form now; {key} draws it, {undo} takes it back.",
@@ -78,9 +85,9 @@ class Filling:
             )
         )
 
-    def take(self, fields: Mapping[str, Any]) -> None:
-        """Put request fields into the form, and go there."""
-        self._desk.form.fill(fields)
+    def take(self, fields: Mapping[str, Any], name: str) -> None:
+        """Put request fields into the form, to be taken back by that name, and go there."""
+        self._desk.form.fill(fields, name)
         self._shell.go("generate")
 
     async def offer(self, infotext: str) -> None:
@@ -97,7 +104,7 @@ class Filling:
 
         def answered(key: str | None) -> None:
             if key:
-                self.take(fields)
+                self.take(fields, tr("load a pasted infotext"))
 
         self._desk.app.push_screen(
             Ask(tr("This would change"), lines or [tr("nothing")], [("enter", tr("put it into the form"))]), answered
@@ -154,12 +161,11 @@ class Filling:
         if not entries:
             self._shell.say(tr("No prompt was drawn yet."))
             return
-        form = self._desk.form
 
         def picked(number: int | None) -> None:
             if number is not None:
                 entry = entries[number]
-                form.change(form.draft.but(prompt=entry.prompt, negative_prompt=entry.negative))
+                self._take_entry(entry, tr("a prompt of before"))
                 self._shell.go("generate")
 
         rows = [entry.prompt.replace("\n", " ") for entry in entries]
@@ -175,7 +181,11 @@ class Filling:
         here = prompts.index(form.draft.prompt) if form.draft.prompt in prompts else -1
         if 0 <= here + by < len(entries):
             entry = entries[here + by]
-            form.change(form.draft.but(prompt=entry.prompt, negative_prompt=entry.negative))
+            self._take_entry(entry, tr("older prompt") if by > 0 else tr("newer prompt"))
+
+    def _take_entry(self, entry: Entry, name: str) -> None:
+        form = self._desk.form
+        form.change(form.draft.but(prompt=entry.prompt, negative_prompt=entry.negative), name)
 
     async def edit_outside(self) -> None:
         """Let the prompt be written in an editor of one's own."""
@@ -189,4 +199,4 @@ class Filling:
         app.refresh(repaint=True, layout=True)
         if trouble:
             self._shell.say(trouble)
-        form.change(form.draft.but(**{field: text}))
+        form.change(form.draft.but(**{field: text}), tr("your editor"))

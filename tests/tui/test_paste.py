@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from textual import events
 
-from sdterm.tui.picture.paste import END, START, Marker, PasteFilter
 from sdterm.tui.pasted import harmless
+from sdterm.tui.picture.paste import END, START, Marker, PasteFilter
 from tests.host.running import Running, running
 from tests.pseudo_terminal import PseudoTerminal
 

@@ -131,7 +131,12 @@ class GenerateScreen(Room):
 
     def _take_prompt(self, editor: PromptEditor) -> None:
         name = "negative_prompt" if editor.negative else "prompt"
-        self.form.change(self.form.draft.but(**{name: editor.text}), name)
+        if what := editor.done():
+            self.form.change(self.form.draft.but(**{name: editor.text}), what)
+        elif len(editor.text) < len(self.form.draft.value(name)) - 1:  # a selection, a word, a line
+            self.form.change(self.form.draft.but(**{name: editor.text}), tr("delete"))
+        else:
+            self.form.change(self.form.draft.but(**{name: editor.text}), tr("typing"), what=name)
 
     @on(Parameter.Edited)
     def _parameter_edited(self, event: Parameter.Edited) -> None:
@@ -139,7 +144,7 @@ class GenerateScreen(Room):
 
     def _take_parameter(self, parameter: Parameter) -> None:
         field = parameter.field
-        self.form.change(self.form.draft.but(**field.write(parameter.value)), field.id)
+        self.form.change(self.form.draft.but(**field.write(parameter.value)), tr(field.label), what=field.id)
 
     @on(Parameter.PickWanted)
     def _pick(self, event: Parameter.PickWanted) -> None:
@@ -319,12 +324,12 @@ class GenerateScreen(Room):
         self.run_worker(self.filling.edit_outside())
 
     def action_undo(self) -> None:
-        if not self.form.back():
-            self.shell.say(tr("Nothing to take back."))
+        name = self.form.back()
+        self.shell.say(tr("Nothing to take back.") if name is None else tr("Undone: {what}.", what=name))
 
     def action_redo(self) -> None:
-        if not self.form.forth():
-            self.shell.say(tr("Nothing was taken back."))
+        name = self.form.forth()
+        self.shell.say(tr("Nothing was taken back.") if name is None else tr("Done again: {what}.", what=name))
 
     def action_paste(self) -> None:
         from sdterm.tui.pasted import infotext_in

@@ -73,13 +73,14 @@ class ParametersScreen(HasShell, ModalScreen[None]):
         except RequestError as error:
             self.app.notify(printable(str(error)), severity="error", markup=False)
         else:
-            self.shell.form.change(self.shell.form.draft.but(**{name: value}))
+            self.shell.form.change(self.shell.form.draft.but(**{name: value}), name)
         self._show()
 
     def action_reset(self) -> None:
         highlighted = self.query_one(OptionList).highlighted
         if highlighted is not None:
-            self.shell.form.change(self.shell.form.draft.but(**{self._names[highlighted]: None}))
+            name = self._names[highlighted]
+            self.shell.form.change(self.shell.form.draft.but(**{name: None}), name)
             self._show()
 
     def action_move(self, by: int) -> None:
