@@ -14,6 +14,7 @@ from textual.actions import ActionParseResult
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
 from textual.screen import Screen
+from textual.timer import Timer
 from textual.worker import WorkerFailed
 
 from sdterm.core.settings.settings import PREVIEWS, SETTINGS_BY_KEY, Settings
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from sdterm.tui.picture.driver import TerminalNamed
 
 _QUESTION = 0.5  # seconds between looks whether a question was answered
+_PREPARING_EVERY = 0.5  # seconds between looks at what is done before a job's first step
 _STATUS_EVERY = 0.25  # seconds: a line that changes ten times a second costs 2 KB/s
 
 
@@ -85,6 +87,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         self.host = Answering(self.link, self.say, self.desk.focus_field)
         self._terminal = ""  # what it calls itself
         self._status_due = False
+        self._look: Timer | None = None  # at what is done before a job's first step
         self._packs: tuple[Pack, ...] | None = None  # of languages that plugins bring, once the host has told them
         if trouble := themes.choose(self, settings["theme"]):
             self.notes.append(trouble)
@@ -203,11 +206,13 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         self._become(State(host="starting"))
 
     async def on_host_up(self, message: HostUp) -> None:
-        from sdterm.tui.progress import joined
+        from sdterm.tui.progress import looked_at
 
         health = message.health
         page = await self.host.ask(calls.jobs("running"))
-        self._become(joined(State(host="up").counted(health.queue), page.jobs if page else (), time.time()))
+        self._become(looked_at(State(host="up"), health, page.jobs if page else (), time.time()))
+        if self.state.is_preparing:
+            self._count()
         for notice in health.notices:
             self.say(notice)
         for room in self._open_rooms():
@@ -256,13 +261,17 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
 
     @work(group="count", exclusive=True)
     async def _count(self) -> None:
-        from sdterm.tui.progress import joined
+        from sdterm.tui.progress import looked_at
 
         # exclusive: an event that says more of the queue makes this look void, so that no job comes back that has ended
-        queue = await self.host.ask(calls.queue())
+        health = await self.host.ask(calls.health())
         page = await self.host.ask(calls.jobs("running"))
-        if queue is not None and page is not None:
-            self._become(joined(self.state, page.jobs, time.time()).counted(queue))
+        if health is not None and page is not None:
+            self._become(looked_at(self.state, health, page.jobs, time.time()))
+            if self.state.is_preparing and not self.state.loading:  # no event tells that a process is started
+                if self._look is not None:
+                    self._look.stop()
+                self._look = self.set_timer(_PREPARING_EVERY, self._count)
 
     # --- the status line ----------------------------------------------------------------------------------------------
 
@@ -368,10 +377,10 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
     # --- what other screens want of the form --------------------------------------------------------------------------
 
     def on_fill(self, message: Fill) -> None:
-        self.desk.run_worker(self.desk.filling.fill(message.infotext, message.part))
+        self.desk.run_worker(self.desk.filling.fill(message.infotext, message.part, message.picture))
 
     def on_fill_request(self, message: FillRequest) -> None:
-        self.desk.filling.take(message.fields)
+        self.desk.filling.take(message.fields, tr("load job {number}", number=message.job))
 
     def on_draw_again(self, message: DrawAgain) -> None:
         self.desk.drawing.draw_again(message.infotext, vary=message.vary)
