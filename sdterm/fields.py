@@ -410,6 +410,7 @@ ROWS: tuple[RequestField, ...] = (
         infotext=("Postprocess",),
         option="--postprocess",
         metavar="NAME",
+        offers="postprocessor",
     ),
     RequestField(
         name="options",
@@ -466,6 +467,7 @@ ROWS: tuple[RequestField, ...] = (
         decides="prompt",
         option="--transform",
         metavar="NAME",
+        offers="transform",
     ),
     RequestField(
         name="batch_count",
@@ -507,6 +509,7 @@ ROWS: tuple[RequestField, ...] = (
         a1111="samples_format",
         option="--format",
         metavar="NAME",
+        offers="format",
     ),
     RequestField(
         name="format_options",
@@ -532,6 +535,7 @@ ROWS: tuple[RequestField, ...] = (
         a1111="cross_attention_optimization",
         option="--optimize",
         metavar="NAME",
+        offers="memory",
     ),
     RequestField(
         name="batch_cond_uncond",

@@ -47,6 +47,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("history", "anywhere", "ctrl+r", "Hist", "Search the prompts of before"),
     Action("older_prompt", "anywhere", "alt+pageup,ctrl+shift+up", "", "The prompt drawn before this one"),
     Action("newer_prompt", "anywhere", "alt+pagedown,ctrl+shift+down", "", "The prompt drawn after this one"),
+    Action("more_options", "anywhere", "alt+m", "", "All options of sampler, schedule, plugins and file format"),
     Action("jump", "anywhere", "ctrl+o,f12", "Jump", "Jump to a field by its letter"),
     Action("edit_outside", "anywhere", "alt+e", "", "Write the prompt in your own editor"),
     Action("paste", "anywhere", "alt+i", "", "Read an infotext or a picture's path into the form"),

@@ -15,7 +15,7 @@ from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
 from textual.screen import Screen
 from textual.timer import Timer
-from textual.worker import WorkerFailed
+from textual.worker import Worker, WorkerFailed
 
 from sdterm.core.settings.settings import PREVIEWS, SETTINGS_BY_KEY, Settings
 from sdterm.tui import calls, themes
@@ -199,7 +199,10 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
 
     @on(HostCall)
     def _carry_out(self, call: HostCall[Any]) -> None:
-        worker = self.run_worker(self.host.answer(call))
+        async def answer() -> None:
+            await self.host.answer(call)
+
+        worker: Worker[None] = self.run_worker(answer)
         call.answer.add_done_callback(lambda answer: worker.cancel() if answer.cancelled() else None)
 
     def on_host_starting(self, message: HostStarting) -> None:
@@ -223,7 +226,6 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
     async def _read_models(self) -> None:
         if (models := await self.host.ask(calls.models())) is not None:
             self.models = [model.name for model in models]
-            self.desk.show_placeholders(self.models[0] if self.models else "")
             self._greet([model.embedded for model in models])
         self._learn_languages()
 

@@ -38,8 +38,10 @@ class Drawing:
 
     def generate(self) -> None:
         """Draw what is written."""
-        self._desk.collect()
-        self._desk.run_worker(self._generate())
+        if why := self._desk.collect():
+            self._shell.say(why)
+        else:
+            self._desk.run_worker(self._generate())
 
     async def _generate(self) -> None:
         form = self._desk.form
@@ -206,7 +208,7 @@ class Drawing:
                 if self.forever and self._jobs and job == self._jobs[-1]:
                     self.generate()
             case ExtensionChanged(loaded=loaded, message=message):
-                self._filling.forget_names()
+                self._desk.run_worker(self._filling.learn())
                 self._shell.say(message if loaded else "! " + message)
             case Failed() | Waiting():
                 self.forever = False

@@ -47,6 +47,8 @@ class OrderedKeys(App[ReturnType]):
         while True:
             event, behind = behind or await self._pressed.get(), None
             heard = 1
+            if not self.screen_stack:  # the app has ended
+                return
             if self.focused is None:  # a screen that was just opened has its focus to come
                 await self._await(self.screen)
             target = self.focused or self.screen
