@@ -215,7 +215,7 @@ class Filling:
     async def pick_prompt(self) -> None:
         """Let a prompt be chosen from those that were drawn."""
         from sdterm.tui.history import FILE, read
-        from sdterm.tui.screens.pick import Pick
+        from sdterm.tui.screens.prompts import PickPrompt
 
         entries = await asyncio.to_thread(read, self._shell.settings.root / FILE)
         if not entries:
@@ -228,8 +228,7 @@ class Filling:
                 self._take_entry(entry, tr("a prompt of before"))
                 self._shell.go("generate")
 
-        rows = [entry.prompt.replace("\n", " ") for entry in entries]
-        self._desk.app.push_screen(Pick(tr("Prompts of before"), rows), picked)
+        self._desk.app.push_screen(PickPrompt(entries), picked)
 
     async def turn(self, by: int) -> None:
         """Go to an older prompt or (less than 0) a newer one."""

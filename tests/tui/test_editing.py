@@ -9,11 +9,13 @@ from textual.pilot import Pilot
 
 from sdterm.tui.app import Workstation
 from sdterm.tui.history import FILE, Entry, append
+from sdterm.tui.picture.widget import PictureView
+from sdterm.tui.screens.prompts import PickPrompt
 from sdterm.tui.widgets.bars import Note
 from sdterm.tui.widgets.prompt import PromptEditor
 from sdterm.tui.widgets.recent import Recent
 from tests.host.running import Running
-from tests.tui.conftest import drive, go_to, text_of, until, write
+from tests.tui.conftest import drive, go_to, screen_text, text_of, until, write
 
 LONG = "a castle on a hill, " * 7
 """Longer than a row of the editor."""
@@ -133,5 +135,29 @@ def test_each_prompt_of_before_is_a_step(host: Running) -> None:
         for wanted in ("three", "mine"):
             await pilot.press("ctrl+z")
             assert (note(app), app.form.draft.prompt) == ("Undone: older prompt.", wanted)
+
+    drive(host, act)
+
+
+def test_the_history_shows_what_was_drawn_of_each_prompt(host: Running) -> None:
+    for prompt in ("a green hill", "never drawn \x1b[31m"):
+        append(host.settings.root / FILE, Entry(prompt, "", 9))
+    for prompt in ("a green hill, fog", "a green hill"):
+        host.events(host.submit(steps=1, prompt=prompt))
+    picture = host.client.pictures(limit=1).pictures[0]
+    host.events(host.submit(steps=1, prompt="something else"))
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: isinstance(app.screen, PickPrompt), "the list")
+        view = app.screen.query_one(PictureView)
+        await until(pilot, lambda: "no picture" in text_of(view), "nothing, of the newest")
+        await pilot.press("down")
+        await until(
+            pilot, lambda: str(picture.id) in text_of(view) and "▀" in text_of(view), "the picture of the other"
+        )
+        assert "\x1b" not in screen_text(app)
+        await pilot.press("enter")
+        await until(pilot, lambda: app.form.draft.prompt == "a green hill", "the prompt")
 
     drive(host, act)

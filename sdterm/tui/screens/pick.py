@@ -11,6 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
+from textual.widget import Widget
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -47,7 +48,11 @@ class Pick(HasShell, ModalScreen[int | None]):
             yield search
             options = OptionList(markup=False, compact=True)
             options.can_focus = False
-            yield options
+            yield from self.beside(options)
+
+    def beside(self, options: OptionList) -> Iterable[Widget]:
+        """The list, and what stands beside it."""
+        yield options
 
     def on_mount(self) -> None:
         self._show(self._words)
