@@ -493,9 +493,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         packs, earlier = ([pack for pack in some or () if pack.language == language] for some in (self._packs, before))
         is_new = before is None and not is_known(language, self.language_places())
         if packs != earlier or is_new:  # one that nobody has can be told only now
-            room = self.screen.room.removeprefix("go_")
             self._speak_anew(language)
-            self.go(room)
 
     def change_language(self, language: str | None) -> None:
         """Speak another language from now on."""
@@ -506,12 +504,14 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         """Write everything on the screens anew."""
         self.notes.clear()
         self._speak(language)
+        room = next(screen.room for screen in reversed(self.screen_stack) if isinstance(screen, Room))
         self.go("generate")
         for name in self.SCREENS:
             if isinstance(self._installed_screens.get(name), Screen):
                 self.uninstall_screen(name)
         self._installed_screens.update(self.SCREENS)
         self.call_later(self._recompose)
+        self.call_later(self.go, room.removeprefix("go_"))
 
     def _rebuild(self) -> None:
         """Make the form anew, for settings that decide what it has."""

@@ -15,12 +15,15 @@ from textual.widgets import Label
 from sdterm.tui.app import Workstation
 from sdterm.tui.arithmetic import SumError, evaluate
 from sdterm.tui.fields import RefusedTextError, quick_field
+from sdterm.tui.language import tr
 from sdterm.tui.screens.pick import Pick
+from sdterm.tui.screens.settings import SettingsScreen
 from sdterm.tui.widgets.bars import Note
 from sdterm.tui.widgets.more import MoreOptions
 from sdterm.tui.widgets.parameter import Parameter
+from sdterm.tui.widgets.prompt import PromptEditor
 from tests.host.running import Running
-from tests.tui.conftest import drive, go_to, screen_text, text_of, until
+from tests.tui.conftest import drive, go_to, screen_text, text_of, until, write
 
 
 def note(app: Workstation) -> str:
@@ -313,5 +316,35 @@ def test_a_pinned_setting_is_a_setting(host: Running) -> None:
 
     try:
         drive(host, act, (120, 30), quicksettings_list="theme,save_grid,tiling")
+    finally:
+        config.unlink(missing_ok=True)
+
+
+def test_another_language_leaves_one_where_one_was_and_every_hint_stays(host: Running) -> None:
+    config = host.settings.root / "config.toml"
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await ready(app, pilot)
+        editor = app.desk.query_one("#prompt", PromptEditor)
+        await write(pilot, "red house")
+        await until(pilot, lambda: str(editor.border_subtitle) == "2/75", "the tokens")
+        await pilot.press("f10")
+        await until(pilot, lambda: isinstance(app.screen, SettingsScreen), "the settings")
+        await pilot.press("slash")
+        await write(pilot, "language")
+        await pilot.press("enter", "enter")
+        await until(pilot, lambda: isinstance(app.screen, Pick), "the languages")
+        await write(pilot, "zh")
+        await pilot.press("enter")
+        await until(pilot, lambda: "设置" in screen_text(app), "Chinese")
+        await until(pilot, lambda: isinstance(app.screen, SettingsScreen), "the settings again")
+        await pilot.press("f2")
+        await until(pilot, lambda: app.screen is app.desk, "the form")
+        assert field(app, "model").placeholder == "sdterm-demo" and field(app, "size").placeholder == tr("native")
+        anew = app.desk.query_one("#prompt", PromptEditor)
+        await until(pilot, lambda: str(anew.border_subtitle) == "2/75", "the tokens, anew")
+
+    try:
+        drive(host, act, (100, 30))
     finally:
         config.unlink(missing_ok=True)
