@@ -36,7 +36,17 @@ from sdterm.tui.language import (
     use,
 )
 from sdterm.tui.link import Link
-from sdterm.tui.messages import DrawAgain, Fill, FillRequest, Happened, HostLost, HostStarting, HostUp, OfferRemedies
+from sdterm.tui.messages import (
+    DrawAgain,
+    Fill,
+    FillRequest,
+    Happened,
+    HostLost,
+    HostStarting,
+    HostUp,
+    OfferRemedies,
+    PickValue,
+)
 from sdterm.tui.ordered import OrderedKeys
 from sdterm.tui.picture.support import Protocol, Support, is_to_be_asked, support_among_text
 from sdterm.tui.picture.terminal import PictureApp
@@ -383,6 +393,9 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
 
     def on_fill_request(self, message: FillRequest) -> None:
         self.desk.filling.take(message.fields, tr("load job {number}", number=message.job))
+
+    def on_pick_value(self, message: PickValue) -> None:
+        self.desk.filling.pick(message.field)
 
     def on_draw_again(self, message: DrawAgain) -> None:
         self.desk.drawing.draw_again(message.infotext, vary=message.vary)

@@ -9,6 +9,7 @@ from textual.message import Message
 
 if TYPE_CHECKING:
     from sdterm.api import Entry, Health
+    from sdterm.tui.fields import Field
 
 Part = Literal["all", "seed", "prompt", "parameters"]
 
@@ -55,6 +56,14 @@ class FillRequest(Message):
     def __init__(self, fields: Mapping[str, Any], job: int = 0) -> None:
         super().__init__()
         self.fields, self.job = fields, job
+
+
+class PickValue(Message):
+    """A value of a form's field is to be chosen from its list."""
+
+    def __init__(self, field: Field) -> None:
+        super().__init__()
+        self.field = field
 
 
 class InfotextPasted(Message):

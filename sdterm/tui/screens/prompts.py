@@ -50,7 +50,9 @@ class PickPrompt(Pick):
     async def _show_picture(self, entry: Entry) -> None:
         await asyncio.sleep(_REST)
         picture = await self._drawn(entry)
-        data = await self.ask(calls.thumbnail(picture.id, 256)) if picture else None
+        data = None
+        if picture:
+            data = await self.ask(calls.thumbnail(picture.id, 256))
         for view in self.query(PictureView):
             view.show(data, caption=str(picture.id) if picture else tr("no picture"))
 
