@@ -420,6 +420,7 @@ ROWS: tuple[RequestField, ...] = (
         infotext=("Postprocess",),
         option="--postprocess",
         metavar="NAME",
+        offers="postprocessor",
     ),
     RequestField(
         name="options",
@@ -478,6 +479,7 @@ ROWS: tuple[RequestField, ...] = (
         decides="prompt",
         option="--transform",
         metavar="NAME",
+        offers="transform",
     ),
     RequestField(
         name="batch_count",
@@ -519,6 +521,7 @@ ROWS: tuple[RequestField, ...] = (
         a1111="samples_format",
         option="--format",
         metavar="NAME",
+        offers="format",
     ),
     RequestField(
         name="format_options",
@@ -544,6 +547,7 @@ ROWS: tuple[RequestField, ...] = (
         a1111="cross_attention_optimization",
         option="--optimize",
         metavar="NAME",
+        offers="memory",
     ),
     RequestField(
         name="batch_cond_uncond",

@@ -129,6 +129,6 @@ def test_what_is_typed_in_the_form_is_a_request_and_back(
     name: str, text: str, fields: dict[str, object], shown: str
 ) -> None:
     field = quick_field(name)
-    assert field.write(text) == fields
+    assert field.write(text, {}) == fields
     assert field.read(fields) == shown
     assert field.id == field_of(name)

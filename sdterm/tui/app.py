@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual import on, work
+from textual import events, on, work
 from textual.actions import ActionParseResult
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
 from textual.screen import Screen
+from textual.timer import Timer
 from textual.worker import Worker, WorkerFailed
 
 from sdterm.core.settings.settings import PREVIEWS, SETTINGS_BY_KEY, Settings
@@ -46,6 +47,7 @@ from sdterm.tui.messages import (
     HostStarting,
     HostUp,
     OfferRemedies,
+    PickValue,
     RestoreWanted,
     WallWanted,
 )
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     from sdterm.tui.picture.driver import TerminalNamed
 
 _QUESTION = 0.5  # seconds between looks whether a question was answered
+_PREPARING_EVERY = 0.5  # seconds between looks at what is done before a job's first step
 _STATUS_EVERY = 0.25  # seconds: a line that changes ten times a second costs 2 KB/s
 
 
@@ -101,6 +104,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         self._deleted: list[int] = []  # pictures, the newest last
         self._terminal = ""  # what it calls itself
         self._status_due = False
+        self._look: Timer | None = None  # at what is done before a job's first step
         self._packs: tuple[Pack, ...] | None = None  # of languages that plugins bring, once the host has told them
         if trouble := themes.choose(self, settings["theme"]):
             self.notes.append(trouble)
@@ -123,6 +127,15 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         if default_namespace in (None, self) and not hasattr(self, name) and hasattr(self.desk, name):
             default_namespace = self.desk
         return await super().run_action(action, default_namespace, namespaces)
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Paste) and not event.is_forwarded:
+            from sdterm.tui.pasted import harmless
+
+            event.text, dropped = harmless(event.text)
+            if dropped:
+                self.say(tr("{count} control character(s) of what was pasted are left out.", count=dropped))
+        await super().on_event(event)
 
     # --- coming and going ---------------------------------------------------------------------------------------------
 
@@ -213,11 +226,13 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         self._become(State(host="starting"))
 
     async def on_host_up(self, message: HostUp) -> None:
-        from sdterm.tui.progress import joined
+        from sdterm.tui.progress import looked_at
 
         health = message.health
         page = await self.host.ask(calls.jobs("running"))
-        self._become(joined(State(host="up").counted(health.queue), page.jobs if page else (), time.time()))
+        self._become(looked_at(State(host="up"), health, page.jobs if page else (), time.time()))
+        if self.state.is_preparing:
+            self._count()
         for notice in health.notices:
             self.say(notice)
         for room in self._open_rooms():
@@ -228,7 +243,6 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
     async def _read_models(self) -> None:
         if (models := await self.host.ask(calls.models())) is not None:
             self.models = [model.name for model in models]
-            self.desk.show_placeholders(self.models[0] if self.models else "")
             self._greet([model.embedded for model in models])
         self._learn_languages()
 
@@ -266,13 +280,17 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
 
     @work(group="count", exclusive=True)
     async def _count(self) -> None:
-        from sdterm.tui.progress import joined
+        from sdterm.tui.progress import looked_at
 
         # exclusive: an event that says more of the queue makes this look void, so that no job comes back that has ended
-        queue = await self.host.ask(calls.queue())
+        health = await self.host.ask(calls.health())
         page = await self.host.ask(calls.jobs("running"))
-        if queue is not None and page is not None:
-            self._become(joined(self.state, page.jobs, time.time()).counted(queue))
+        if health is not None and page is not None:
+            self._become(looked_at(self.state, health, page.jobs, time.time()))
+            if self.state.is_preparing and not self.state.loading:  # no event tells that a process is started
+                if self._look is not None:
+                    self._look.stop()
+                self._look = self.set_timer(_PREPARING_EVERY, self._count)
 
     # --- the status line ----------------------------------------------------------------------------------------------
 
@@ -378,10 +396,13 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
     # --- what other screens want of the form --------------------------------------------------------------------------
 
     def on_fill(self, message: Fill) -> None:
-        self.desk.run_worker(self.desk.filling.fill(message.infotext, message.part))
+        self.desk.run_worker(self.desk.filling.fill(message.infotext, message.part, message.picture))
 
     def on_fill_request(self, message: FillRequest) -> None:
-        self.desk.filling.take(message.fields)
+        self.desk.filling.take(message.fields, tr("load job {number}", number=message.job))
+
+    def on_pick_value(self, message: PickValue) -> None:
+        self.desk.filling.pick(message.field)
 
     def on_draw_again(self, message: DrawAgain) -> None:
         self.desk.drawing.draw_again(message.infotext, vary=message.vary)
@@ -531,9 +552,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         packs, earlier = ([pack for pack in some or () if pack.language == language] for some in (self._packs, before))
         is_new = before is None and not is_known(language, self.language_places())
         if packs != earlier or is_new:  # one that nobody has can be told only now
-            room = self.screen.room.removeprefix("go_")
             self._speak_anew(language)
-            self.go(room)
 
     def change_language(self, language: str | None) -> None:
         """Speak another language from now on."""
@@ -544,12 +563,14 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         """Write everything on the screens anew."""
         self.notes.clear()
         self._speak(language)
+        room = next(screen.room for screen in reversed(self.screen_stack) if isinstance(screen, Room))
         self.go("generate")
         for name in self.SCREENS:
             if isinstance(self._installed_screens.get(name), Screen):
                 self.uninstall_screen(name)
         self._installed_screens.update(self.SCREENS)
         self.call_later(self._recompose)
+        self.call_later(self.go, room.removeprefix("go_"))
 
     def _rebuild(self) -> None:
         """Make the form anew, for settings that decide what it has."""

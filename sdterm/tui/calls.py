@@ -13,6 +13,7 @@ from textual.message import Message
 if TYPE_CHECKING:
     from sdterm.api import (
         Extension,
+        Health,
         JobDetails,
         JobPage,
         JobView,
@@ -69,8 +70,8 @@ def job(number: int) -> HostCall[JobDetails]:
     return HostCall(lambda host: host.job(number))
 
 
-def queue() -> HostCall[Queue]:
-    return HostCall(lambda host: host.queue())
+def health() -> HostCall[Health]:
+    return HostCall(lambda host: host.health(), quiet=True)
 
 
 def models() -> HostCall[list[Model]]:

@@ -61,37 +61,47 @@ def save(root: Path, draft: Draft) -> None:
     write_atomically(root / FILE, json.dumps(content, ensure_ascii=True, indent=1).encode())
 
 
+@dataclass(frozen=True)
+class Step:
+    """A change that can be taken back."""
+
+    draft: Draft
+    """As it was before."""
+    name: str
+    """What changed, as the user is told."""
+
+
 @dataclass
 class Undo:
-    """The drafts before this one and, once some were taken back, those after it."""
+    """The changes that led to this draft and, once some were taken back, those after it."""
 
     now: Draft
-    before: list[Draft] = field(default_factory=list)
-    after: list[Draft] = field(default_factory=list)
+    before: list[Step] = field(default_factory=list)
+    after: list[Step] = field(default_factory=list)
     _at: float = float("-inf")
     _what: str = ""
 
-    def change(self, draft: Draft, what: str, at: float) -> None:
-        """Take in a change of the field `what` at a time in seconds: quick ones of one field are taken back at once."""
+    def change(self, draft: Draft, name: str, at: float, what: str = "") -> None:
+        """Take in a change at a time in seconds. what: the field that is typed in; quick changes of one are one."""
         if draft == self.now:
             return
         if not (what and what == self._what and at - self._at < _PAUSE):
-            self.before = [*self.before[-_STEPS_BACK:], self.now]
+            self.before = [*self.before[-_STEPS_BACK:], Step(self.now, name)]
         self.after.clear()
         self.now, self._what, self._at = draft, what, at
 
-    def back(self) -> Draft | None:
-        """The draft before; None if there is none."""
-        if not self.before:
-            return None
-        self.after.append(self.now)
-        self.now, self._what = self.before.pop(), ""
-        return self.now
+    def back(self) -> str | None:
+        """Go to the draft before: the name of what was taken back, or None if there is nothing."""
+        return self._turn(self.before, self.after)
 
-    def forth(self) -> Draft | None:
-        """The draft that was taken back last; None if there is none."""
-        if not self.after:
+    def forth(self) -> str | None:
+        """Do again what was taken back last: its name, or None if there is nothing."""
+        return self._turn(self.after, self.before)
+
+    def _turn(self, source: list[Step], target: list[Step]) -> str | None:
+        if not source:
             return None
-        self.before.append(self.now)
-        self.now, self._what = self.after.pop(), ""
-        return self.now
+        step = source.pop()
+        target.append(Step(self.now, step.name))
+        self.now, self._what = step.draft, ""
+        return step.name

@@ -38,8 +38,10 @@ class Drawing:
 
     def generate(self) -> None:
         """Draw what is written."""
-        self._desk.collect()
-        self._desk.run_worker(self._generate())
+        if why := self._desk.collect():
+            self._shell.say(why)
+        else:
+            self._desk.run_worker(self._generate())
 
     async def _generate(self) -> None:
         form = self._desk.form
@@ -140,7 +142,7 @@ class Drawing:
     def lock_seed(self) -> None:
         """Keep the seed, or have a new one for each job."""
         if self._desk.form.seed is not None:
-            self._change(seed=None)
+            self._change_seed(None)
             self._shell.say(tr("Each job gets a seed of its own."))
             self._shell.show_status()
         else:
@@ -151,7 +153,7 @@ class Drawing:
         if seed is None:
             self._shell.say(tr("There is no seed to keep: nothing was drawn yet."))
             return
-        self._change(seed=str(seed))
+        self._change_seed(str(seed))
         self._shell.say(tr("The seed {seed} stays.", seed=seed))
         self._shell.show_status()
 
@@ -161,14 +163,14 @@ class Drawing:
             self._last_seed = next((picture.seed for picture in page.pictures if picture.seed is not None), None)
         return self._last_seed
 
-    def _change(self, **fields: Any) -> None:
+    def _change_seed(self, seed: str | None) -> None:
         form = self._desk.form
-        form.change(form.draft.but(**fields))
+        form.change(form.draft.but(seed=seed), tr("Seed"))
 
     def reroll(self) -> None:
         """Take a new seed and draw."""
         if self._desk.form.seed is not None:
-            self._change(seed=str(random.randrange(2**32)))
+            self._change_seed(str(random.randrange(2**32)))
         self.generate()
 
     def walk(self, by: int) -> None:
@@ -180,7 +182,7 @@ class Drawing:
         if seed is None:
             self._shell.say(tr("There is no seed to walk from: nothing was drawn yet."))
             return
-        self._change(seed=str(max(0, seed + by)))
+        self._change_seed(str(max(0, seed + by)))
         self._shell.show_status()
         self.generate()
 
@@ -221,7 +223,7 @@ class Drawing:
                 if self.forever and self._jobs and job == self._jobs[-1]:
                     self.generate()
             case ExtensionChanged(loaded=loaded, message=message):
-                self._filling.forget_names()
+                self._desk.run_worker(self._filling.learn())
                 self._shell.say(message if loaded else "! " + message)
             case Failed() | Waiting():
                 self.forever = False

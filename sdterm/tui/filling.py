@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sdterm.core.text import printable
+from sdterm.core.settings.settings import frozen_reason
 from sdterm.tui import calls
 from sdterm.tui.fields import DEFAULTS, Field
-from sdterm.tui.language import tr
+from sdterm.tui.language import languages, tr
 from sdterm.tui.messages import Part
+from sdterm.tui.offers import Choice, Offers
 from sdterm.tui.shell import Desk, Shell
 
 if TYPE_CHECKING:
     from sdterm.core.extensions.registry import PluginSet
+    from sdterm.tui.history import Entry
 
 
 class Filling:
@@ -23,17 +26,14 @@ class Filling:
     def __init__(self, shell: Shell, desk: Desk) -> None:
         self._shell, self._desk = shell, desk
         self._names: PluginSet | None = None
+        self.offers = Offers()
 
     # --- infotexts ----------------------------------------------------------------------------------------------------
 
-    def forget_names(self) -> None:
-        """Plugins give other things now."""
-        self._names = None
-
     async def _named(self) -> PluginSet | None:
         """What plugins offer, by name."""
-        if self._names is None and (catalogue := await self._desk.ask(calls.catalogue())) is not None:
-            self._names = catalogue.names()
+        if self._names is None:
+            await self.learn()
         return self._names
 
     async def recalled(self, infotext: str) -> dict[str, Any] | None:
@@ -57,8 +57,8 @@ class Filling:
             self._shell.say("! " + warning)
         return dict(found.fields)
 
-    async def fill(self, infotext: str, part: Part) -> None:
-        """Put what an infotext says into the form, or a part of it."""
+    async def fill(self, infotext: str, part: Part, picture: int = 0) -> None:
+        """Put what a picture's infotext says into the form, or a part of it."""
         fields = await self.recalled(infotext)
         if fields is None:
             return
@@ -69,7 +69,13 @@ class Filling:
             "prompt": texts & fields.keys(),
             "parameters": fields.keys() - texts - {"seed"},
         }[part]
-        self.take({name: fields[name] for name in wanted})
+        names = {
+            "all": tr("load picture {number}", number=picture),
+            "seed": tr("seed of picture {number}", number=picture),
+            "prompt": tr("prompts of picture {number}", number=picture),
+            "parameters": tr("parameters of picture {number}", number=picture),
+        }
+        self.take({name: fields[name] for name in wanted}, names[part])
         if part == "all":
             self._desk.go_on_writing()
         self._shell.say(
@@ -80,9 +86,9 @@ class Filling:
             )
         )
 
-    def take(self, fields: Mapping[str, Any]) -> None:
-        """Put request fields into the form, and go there."""
-        self._desk.form.fill(fields)
+    def take(self, fields: Mapping[str, Any], name: str) -> None:
+        """Put request fields into the form, to be taken back by that name, and go there."""
+        self._desk.form.fill(fields, name)
         self._shell.go("generate")
 
     async def offer(self, infotext: str) -> None:
@@ -99,7 +105,7 @@ class Filling:
 
         def answered(key: str | None) -> None:
             if key:
-                self.take(fields)
+                self.take(fields, tr("load a pasted infotext"))
 
         self._desk.app.push_screen(
             Ask(tr("This would change"), lines or [tr("nothing")], [("enter", tr("put it into the form"))]), answered
@@ -107,65 +113,124 @@ class Filling:
 
     # --- lists --------------------------------------------------------------------------------------------------------
 
-    async def pick(self, field: Field) -> None:
-        """Let a value of a form's field be chosen from a list."""
+    async def learn(self) -> None:
+        """Ask what there is to choose from."""
+        ask = self._desk.ask
+        catalogue, models, styles = await ask(calls.catalogue()), await ask(calls.models()), await ask(calls.styles())
+        self.offers = replace(
+            self.offers,
+            catalogue=catalogue or self.offers.catalogue,
+            models=self.offers.models if models is None else tuple(models),
+            styles=self.offers.styles if styles is None else tuple(styles),
+        )
+        self._names = catalogue.names() if catalogue else self._names
+        self._desk.learned()
+
+    def _choices(self, field: Field) -> Sequence[Choice]:
+        """What a field can be; nothing once the user was told why."""
+        offers = replace(
+            self.offers,
+            settings={
+                "theme": sorted(self._desk.app.available_themes),
+                "language": ["en", *languages(self._shell.language_places())],
+            },
+        )
+        choices = offers.of(field, self._desk.values())
+        if choices is None:
+            self._shell.say(tr("The list comes with the engine, which is still starting."))
+        elif not choices and field.offers == "style":
+            path = self._shell.settings.root / "styles.csv"
+            self._shell.say(tr("There are no styles: {path} would have them.", path=path))
+        elif not choices:
+            self._shell.say(tr("There is nothing to choose for {label}.", label=tr(field.label)))
+        return choices or ()
+
+    def pick(self, field: Field, words: str = "") -> None:
+        """Let a value of a form's field be chosen from a list, narrowed down by some words."""
         from sdterm.tui.screens.pick import Pick
 
-        rows = await self._offers(field.offers)
-        if not rows:
+        choices = self._choices(field)
+        if not choices:
             return
-        form = self._desk.form
-        now = field.read(form.values())
-        at = next((i for i, (name, _) in enumerate(rows) if name == now), 0)
+        chosen = self._chosen(field, choices)
+        at = chosen[-1] if chosen else 0
 
         def picked(number: int | None) -> None:
-            if number is not None:
-                form.change(form.draft.but(**field.write(rows[number][0])))
+            if number is None:
+                return
+            if field.takes_several:
+                kept = [n for n in chosen if n != number] + ([] if number in chosen else [number])
+                self.choose(field, tuple(choices[n].name for n in kept) or None)
+            else:
+                self.choose(field, choices[number].name)
 
-        lines = [f"{name:<28} {note}".rstrip() for name, note in rows]
-        self._desk.app.push_screen(Pick(tr(field.label), lines, chosen=at), picked)
+        marks = ["* " if n in chosen else "  " for n in range(len(choices))] if field.takes_several else [""] * 999
+        lines = [f"{mark}{c.name:<28} {c.note}".rstrip() for mark, c in zip(marks, choices, strict=False)]
+        self._desk.app.push_screen(Pick(tr(field.label), lines, chosen=at, words=words), picked)
 
-    async def _offers(self, kind: str) -> Sequence[tuple[str, str]]:
-        ask = self._desk.ask
-        match kind:
-            case "model":
-                models = await ask(calls.models())
-                return [(model.name, f"{model.size / 1e9:.2f} GB") for model in models or []]
-            case "sampler" | "scheduler":
-                catalogue = await ask(calls.catalogue())
-                offers = catalogue.of(kind.capitalize()) if catalogue else ()
-                first = [("Automatic", tr("the sampler's own"))] if kind == "scheduler" else []
-                return first + [(offer.label, offer.note) for offer in offers]
-            case "style":
-                styles = await ask(calls.styles())
-                if styles == []:
-                    path = self._shell.settings.root / "styles.csv"
-                    self._shell.say(tr("There are no styles: {path} would have them.", path=path))
-                return [(style.name, printable(style.prompt, 60)) for style in styles or []]
-            case _:
-                return [(size, "") for size in ("512x512", "512x768", "768x512", "640x640", "768x768", "128x128")]
+    def step(self, field: Field, by: int) -> None:
+        """Take the next thing of a field's list, or the one before: of several, in the place of the last one."""
+        choices = self._choices(field)
+        if not choices:
+            return
+        chosen = self._chosen(field, choices)
+        if not field.takes_several:
+            at = chosen[-1] + by if chosen else 0 if by > 0 else -1
+            self.choose(field, choices[at % len(choices)].name)
+            return
+        free = [n for n in range(len(choices)) if n not in chosen[:-1]]
+        at = (free.index(chosen[-1]) + 1 if chosen else 0) + by
+        more = at % (len(free) + 1)  # 0 is none
+        kept = [*chosen[:-1], *([free[more - 1]] if more else [])]
+        self.choose(field, tuple(choices[n].name for n in kept) or None)
+
+    def _chosen(self, field: Field, choices: Sequence[Choice]) -> list[int]:
+        """Where in its list the value of a field is."""
+        values = self._desk.values()
+        if field.takes_several:
+            names = [str(name) for name in field.value(values) or ()]
+        else:
+            names = [field.read(values) or (choices[0].name if field.offers in ("model", "size") else "")]
+        places = ([n for n, choice in enumerate(choices) if choice.is_called(name)] for name in names)
+        return [found[0] for found in places if found]
+
+    def choose(self, field: Field, value: Any) -> None:
+        """Give a field of the form a value; None is its default."""
+        if field.is_setting:
+            self._write_setting(field, value)
+            return
+        form, values = self._desk.form, self._desk.values()
+        changes = field.write(value or "", values) if len(field.rows) > 1 else field.given(value, values)
+        form.change(form.draft.but(**self.offers.fitting(field.offers, changes, values)), tr(field.label))
+
+    def _write_setting(self, field: Field, value: Any) -> None:
+        key = field.rows[0].name
+        text = str(value).lower() if isinstance(value, bool) else value
+        if trouble := frozen_reason(self._shell.settings, key) or self._shell.write_setting(key, text):
+            self._shell.say(trouble)
+        else:
+            self._shell.say(tr("{setting} is {value} from now on.", setting=key, value=field.read(self._desk.values())))
+        self._desk.show_values()
 
     # --- prompts of before --------------------------------------------------------------------------------------------
 
     async def pick_prompt(self) -> None:
         """Let a prompt be chosen from those that were drawn."""
         from sdterm.tui.history import FILE, read
-        from sdterm.tui.screens.pick import Pick
+        from sdterm.tui.screens.prompts import PickPrompt
 
         entries = await asyncio.to_thread(read, self._shell.settings.root / FILE)
         if not entries:
             self._shell.say(tr("No prompt was drawn yet."))
             return
-        form = self._desk.form
 
         def picked(number: int | None) -> None:
             if number is not None:
                 entry = entries[number]
-                form.change(form.draft.but(prompt=entry.prompt, negative_prompt=entry.negative))
+                self._take_entry(entry, tr("a prompt of before"))
                 self._shell.go("generate")
 
-        rows = [entry.prompt.replace("\n", " ") for entry in entries]
-        self._desk.app.push_screen(Pick(tr("Prompts of before"), rows), picked)
+        self._desk.app.push_screen(PickPrompt(entries), picked)
 
     async def turn(self, by: int) -> None:
         """Go to an older prompt or (less than 0) a newer one."""
@@ -177,7 +242,11 @@ class Filling:
         here = prompts.index(form.draft.prompt) if form.draft.prompt in prompts else -1
         if 0 <= here + by < len(entries):
             entry = entries[here + by]
-            form.change(form.draft.but(prompt=entry.prompt, negative_prompt=entry.negative))
+            self._take_entry(entry, tr("older prompt") if by > 0 else tr("newer prompt"))
+
+    def _take_entry(self, entry: Entry, name: str) -> None:
+        form = self._desk.form
+        form.change(form.draft.but(prompt=entry.prompt, negative_prompt=entry.negative), name)
 
     async def edit_outside(self) -> None:
         """Let the prompt be written in an editor of one's own."""
@@ -191,4 +260,4 @@ class Filling:
         app.refresh(repaint=True, layout=True)
         if trouble:
             self._shell.say(trouble)
-        form.change(form.draft.but(**{field: text}))
+        form.change(form.draft.but(**{field: text}), tr("your editor"))

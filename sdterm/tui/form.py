@@ -9,6 +9,7 @@ from typing import Any
 from sdterm.core.settings.settings import Settings
 from sdterm.tui.draft import Draft, Undo
 from sdterm.tui.fields import DEFAULTS
+from sdterm.tui.language import tr
 
 
 class Form:
@@ -43,28 +44,27 @@ class Form:
         """What `make_request` takes."""
         return {**self._settings().job_fields(), **self.draft.request_fields()}
 
-    def change(self, draft: Draft, what: str = "") -> None:
-        """The form was changed, in the field `what` or (without) by a command; it can be taken back."""
+    def change(self, draft: Draft, name: str = "", *, what: str = "") -> None:
+        """The form was changed; it can be taken back by that name. what: the field that is typed in, if one is."""
         if draft != self.draft:
-            self._undo.change(draft, what, time.monotonic())
+            self._undo.change(draft, name or tr("the last change"), time.monotonic(), what)
             self._changed(not what)
 
-    def back(self) -> bool:
-        """Take back the last change; whether there was one."""
+    def back(self) -> str | None:
+        """Take back the last change: its name; None if there is none."""
         return self._turned(self._undo.back())
 
-    def forth(self) -> bool:
-        """Do again what was taken back last; whether there was anything."""
+    def forth(self) -> str | None:
+        """Do again what was taken back last: its name; None if there is nothing."""
         return self._turned(self._undo.forth())
 
-    def _turned(self, draft: Draft | None) -> bool:
-        if draft is not None:
+    def _turned(self, name: str | None) -> str | None:
+        if name is not None:
             self._changed(True)
-        return draft is not None
+        return name
 
-    def fill(self, fields: Mapping[str, Any]) -> None:
+    def fill(self, fields: Mapping[str, Any], name: str = "") -> None:
         """Put request fields into the form; those that are as they would be without are left out."""
         plain = {**DEFAULTS, **self._settings().job_fields()}
-        self.change(
-            self.draft.but(**{name: None if plain.get(name, ...) == value else value for name, value in fields.items()})
-        )
+        said = {key: None if plain.get(key, ...) == value else value for key, value in fields.items()}
+        self.change(self.draft.but(**said), name)

@@ -28,11 +28,14 @@ PRESETS: Mapping[str, Keymap] = {
         "emphasis_up": "ctrl+up,alt+k,alt+up",
         "emphasis_down": "ctrl+down,alt+j,alt+down",
     },
-    # The web UI's own: Ctrl+Enter generates, Esc interrupts, Alt+Enter skips; its emphasis keys are the default.
+    # The web UI's own: Ctrl+Enter generates, Esc interrupts, Alt+Enter skips, Ctrl+A selects all as in any browser; its
+    # emphasis keys are the default.
     "a1111": {
         "generate": "ctrl+enter,f5,ctrl+g",
         "stop_after": "alt+enter,alt+s",
         "fix": "alt+x,ctrl+f",
+        "select_all": "ctrl+a,alt+a",
+        "line_start": "alt+home",
     },
 }
 

@@ -9,6 +9,7 @@ from textual.message import Message
 
 if TYPE_CHECKING:
     from sdterm.api import Entry, Health, Picture
+    from sdterm.tui.fields import Field
 
 Part = Literal["all", "seed", "prompt", "parameters"]
 
@@ -42,19 +43,27 @@ class Happened(Message):
 
 
 class Fill(Message):
-    """What an infotext says is to be put into the form, or a part of it."""
+    """What the infotext of a picture says is to be put into the form, or a part of it."""
 
-    def __init__(self, infotext: str, part: Part) -> None:
+    def __init__(self, infotext: str, part: Part, picture: int = 0) -> None:
         super().__init__()
-        self.infotext, self.part = infotext, part
+        self.infotext, self.part, self.picture = infotext, part, picture
 
 
 class FillRequest(Message):
-    """A request's fields are to be put into the form."""
+    """The fields of a job's request are to be put into the form."""
 
-    def __init__(self, fields: Mapping[str, Any]) -> None:
+    def __init__(self, fields: Mapping[str, Any], job: int = 0) -> None:
         super().__init__()
-        self.fields = fields
+        self.fields, self.job = fields, job
+
+
+class PickValue(Message):
+    """A value of a form's field is to be chosen from its list."""
+
+    def __init__(self, field: Field) -> None:
+        super().__init__()
+        self.field = field
 
 
 class InfotextPasted(Message):

@@ -6,11 +6,13 @@ before there was a screen, is done in another order then: letters first, Backspa
 """
 
 import asyncio
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from textual import events
 from textual.app import App
 from textual.message_pump import MessagePump
+from textual.widgets import Input, TextArea
 
 ReturnType = TypeVar("ReturnType")
 
@@ -41,21 +43,38 @@ class OrderedKeys(App[ReturnType]):
             await super().on_event(event)
 
     async def _hear(self) -> None:
+        behind: events.Key | events.Paste | None = None
         while True:
-            event = await self._pressed.get()
+            event, behind = behind or await self._pressed.get(), None
+            heard = 1
+            if not self.screen_stack:  # the app has ended
+                return
+            if self.focused is None:  # a screen that was just opened has its focus to come
+                await self._await(self.screen)
             target = self.focused or self.screen
+            while isinstance(event, events.Key) and event.is_printable and isinstance(target, Input | TextArea):
+                if self._pressed.empty():
+                    break
+                behind = self._pressed.get_nowait()
+                if not (isinstance(behind, events.Key) and behind.is_printable):
+                    break
+                # what arrives together is written together: each edit by itself costs some milliseconds
+                event.character, behind, heard = f"{event.character}{behind.character}", None, heard + 1
             try:
                 await super().on_event(event)
             except Exception as error:
                 self._handle_exception(error)
                 return
-            try:
-                async with asyncio.timeout(self.patience):
-                    for pump in target.ancestors_with_self:
-                        await _has_passed(pump)
-            except TimeoutError:
-                pass  # what the key does waits for something
-            self._pressed.task_done()
+            await self._await(*target.ancestors_with_self)
+            for _ in range(heard):
+                self._pressed.task_done()
+
+    async def _await(self, *pumps: MessagePump) -> None:
+        """Wait until these have done what they are asked now, unless that waits for something."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.patience):
+                for pump in pumps:
+                    await _has_passed(pump)
 
     async def _on_exit_app(self) -> None:
         if self._hearing:

@@ -11,6 +11,13 @@ _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".txt"}
 _LONGEST = 200_000
 
 
+def harmless(text: str) -> tuple[str, int]:
+    """A pasted text with its lines ended by a line feed, and without control characters; and how many it had."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n")
+    kept = "".join(c for c in lines if c in "\n\t" or not ("\x00" <= c < " " or "\x7f" <= c < "\xa0"))
+    return kept, len(lines) - len(kept)
+
+
 def infotext_in(text: str) -> str | None:
     """The infotext that a pasted text is, or that the picture has whose path it is; None if it is neither."""
     if len(text) > _LONGEST:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from sdterm.api import Entry, JobView, Progress, Snapshot
+from sdterm.api import Entry, Health, JobView, Progress, Snapshot
 from sdterm.events import (
     Cancelled,
     Done,
@@ -20,7 +20,7 @@ from sdterm.events import (
     Waiting,
     Warning,
 )
-from sdterm.tui.state import Run, State
+from sdterm.tui.state import Loading, Run, State
 
 CHANGES_QUEUE = (Queued, Started, Done, Failed, Cancelled, Paused, Waiting, QueueChanged, Snapshot)
 """Events after which the queue's numbers are others."""
@@ -32,10 +32,13 @@ def after(state: State, entry: Entry) -> State:
     match event:
         case Snapshot(jobs=jobs, queue=queue):
             return replace(state, runs=runs_of(jobs, entry.at)).counted(queue)
-        case ModelLoading(done=done, model=model):
-            return replace(state, loading="" if done else model)
+        case ModelLoading(done=True):
+            return replace(state, loading=None, starting="")
+        case ModelLoading(model=model, fraction=fraction):
+            since = state.loading.since if state.loading and state.loading.model == model else entry.at
+            return replace(state, loading=Loading(model, since, entry.at, fraction), starting="")
         case Warning(code="model_not_loaded"):
-            return replace(state, loading="")
+            return replace(state, loading=None)
         case Started(images=images):
             return _run(replace(state, trouble=""), Run(job or 0, images))
         case Step():
@@ -47,9 +50,9 @@ def after(state: State, entry: Entry) -> State:
             run = _of(state, job)
             return _run(state, replace(run, since=entry.at, first=run.step))
         case Failed(code=code) | Waiting(code=code):
-            return replace(_without(state, job), trouble=code, loading="")
+            return replace(_without(state, job), trouble=code, loading=None)
         case Done() | Cancelled() | Paused():
-            return replace(_without(state, job), loading="")
+            return replace(_without(state, job), loading=None)
     return state
 
 
@@ -65,12 +68,18 @@ def joined(state: State, jobs: Iterable[JobView], at: float) -> State:
     return replace(state, runs=(*(run for run in runs_of(jobs, at) if run.job not in known), *state.runs))
 
 
+def looked_at(state: State, health: Health, running: Iterable[JobView], at: float) -> State:
+    """As the host is now: events tell of a job only once it is prepared."""
+    starting = next((worker.device for worker in health.workers if worker.phase == "starting"), "")
+    return replace(joined(state, running, at), starting=starting).counted(health.queue)
+
+
 def _of(state: State, job: int | None) -> Run:
     return next((run for run in state.runs if run.job == job), Run(job or 0))
 
 
 def _run(state: State, run: Run) -> State:
-    return replace(state, runs=(*_without(state, run.job).runs, run), loading="")
+    return replace(state, runs=(*_without(state, run.job).runs, run), loading=None, starting="")
 
 
 def _without(state: State, job: int | None) -> State:

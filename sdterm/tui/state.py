@@ -46,12 +46,30 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Loading:
+    """A model that is being read. Times are seconds since 1970."""
+
+    model: str
+    since: float
+    at: float
+    fraction: float | None = None
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until it is read, by the pace so far."""
+        if not self.fraction or self.at <= self.since:
+            return None
+        return (self.at - self.since) * (1 - self.fraction) / self.fraction
+
+
+@dataclass(frozen=True)
 class State:
     """Everything that the status line tells."""
 
     host: Literal["starting", "up", "lost"] = "starting"
-    loading: str = ""
-    """The model that is being read."""
+    starting: str = ""
+    """The device whose process is being started: before it is there nothing can be read or drawn."""
+    loading: Loading | None = None
     runs: tuple[Run, ...] = ()
     queued: int = 0
     """Jobs that wait for their turn, or for something else."""
@@ -65,6 +83,11 @@ class State:
     def run_of(self, job: int | None) -> Run | None:
         """What is known of a job that is drawn now."""
         return next((run for run in self.runs if run.job == job), None)
+
+    @property
+    def is_preparing(self) -> bool:
+        """Whether there is work, and nobody has told yet how far it is."""
+        return not self.runs[-1].steps if self.runs else bool(self.next and not self.paused)
 
     def counted(self, queue: Queue) -> State:
         """With the queue's own numbers."""
@@ -82,7 +105,7 @@ def words(state: State, model: str, seed: str) -> list[str]:
     if state.runs:
         run = state.runs[-1]
         more = f" (+{len(state.runs) - 1})" if len(state.runs) > 1 else ""
-        parts.append(f"> #{run.job}{more} {_progress(run)}" if run.steps else f"> #{run.job} " + tr("preparing"))
+        parts.append(f"> #{run.job}{more} {_progress(run) if run.steps else _preparing(state)}")
         if run.images > 1:
             parts.append(f"{run.done}/{run.images}")
         if run.pace:
@@ -90,17 +113,33 @@ def words(state: State, model: str, seed: str) -> list[str]:
         if run.left is not None:
             parts.append(tr("ETA {time}", time=clock(run.left)))
     elif state.loading:
-        parts.append(tr("loading {model}", model=printable(state.loading, 30)))
+        parts.append(_preparing(state))
     elif state.trouble:
         parts.append("! " + printable(state.trouble.replace("_", " ")))
     elif state.next and not state.paused:
-        parts.append("> " + tr("preparing"))
+        parts.append("> " + _preparing(state))
     else:
         parts.append(tr("idle"))
     if state.paused:
         parts.append(tr("queue on hold"))
     parts += [tr("q{number}", number=state.queued), printable(model, 24), seed]
     return [part for part in parts if part]
+
+
+def _preparing(state: State) -> str:
+    """What is done before the first step, how far it is, and how long it takes still, where that is known."""
+    if state.loading:
+        said = tr("loading {model}", model=printable(state.loading.model, 30))
+        if state.loading.fraction:
+            said += f" {state.loading.fraction:.0%}"
+        if state.loading.left is not None:
+            said += ", " + tr("{time} left", time=clock(state.loading.left))
+        return said
+    if state.starting:
+        if state.starting == "auto":  # nobody knows before it is there
+            return tr("starting the process that draws")
+        return tr("starting the {device} process", device="CPU" if state.starting == "cpu" else "GPU")
+    return tr("preparing")
 
 
 def _progress(run: Run) -> str:

@@ -9,6 +9,7 @@ from sdterm.core.settings.paths import PACKAGE
 from sdterm.core.settings.settings import SETTINGS
 from sdterm.fields import FIELDS
 from sdterm.tui.actions import ACTIONS
+from sdterm.tui.fields import FOLDED
 from sdterm.tui.language import placeholders
 from sdterm.tui.screens import help
 from sdterm.tui.widgets.bars import ROOMS
@@ -61,6 +62,7 @@ def calls(source: str) -> Iterator[tuple[str | None, int]]:
 def _declared() -> Iterator[str]:
     """The texts of tables, which have no call of their own."""
     yield from (row.label for row in FIELDS.values())
+    yield from (field.sentence for field in FOLDED)
     for setting in SETTINGS:
         yield from (setting.sentence, setting.section)
     for action in ACTIONS:

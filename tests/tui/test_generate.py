@@ -246,6 +246,7 @@ def test_a_pasted_infotext_shows_what_it_would_change_and_then_does(host: Runnin
 
 def test_a_sampler_is_picked_by_a_part_of_its_name(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: app.desk.filling.offers.catalogue, "the lists")
         await go_to(pilot, app.desk.query_one("#field-sampler"))
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, Pick))

@@ -5,10 +5,12 @@ from textwrap import dedent
 
 from textual.pilot import Pilot
 
-from sdterm.api import Queue
+from sdterm.api import Entry, Queue
+from sdterm.events import ModelLoading
 from sdterm.tui.app import Workstation
+from sdterm.tui.progress import after
 from sdterm.tui.screens.pick import Ask
-from sdterm.tui.state import State, words
+from sdterm.tui.state import Run, State, words
 from tests.host.running import Running
 from tests.tui.conftest import drive, screen_text, until
 
@@ -29,6 +31,39 @@ def held_up(until_there_is: Path) -> str:
         def sdterm_samplers():
             return [Sampler(id="held_up", label="Held up", sample=sample)]
     """)
+
+
+def test_the_first_job_says_from_its_first_second_what_is_done(host: Running) -> None:
+    said: set[str] = set()
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        def says(word: str) -> bool:
+            said.update(app.status())
+            return any(word in part for part in said)
+
+        await until(pilot, lambda: app.state.host == "up")
+        await pilot.press("f5")
+        await until(pilot, lambda: says("> #1 starting the process that draws"))
+        await until(pilot, lambda: says("/20 ["), "a step")
+        assert says("idle")  # before
+
+    drive(host, act)
+
+
+def test_a_model_that_is_read_says_how_far_and_how_long_still() -> None:
+    state = State(host="up", runs=(Run(3),))
+    said = []
+    for at, fraction in ((10.0, None), (12.0, 0.4), (14.0, 0.8)):
+        event = ModelLoading(model="big \x1b[31m", done=False, fraction=fraction)
+        state = after(state, Entry(number=1, at=at, job=3, event=event))
+        said.append(words(state, "model", "seed")[0])
+    assert said == [
+        "> #3 loading big �[31m",
+        "> #3 loading big �[31m 40%, 3s left",
+        "> #3 loading big �[31m 80%, 1s left",
+    ]
+    done = Entry(number=1, at=15.0, job=3, event=ModelLoading(model="big", done=True))
+    assert words(after(state, done), "model", "seed")[0] == "> #3 preparing"
 
 
 def test_a_job_without_a_step_is_no_idleness(host: Running, tmp_path: Path) -> None:

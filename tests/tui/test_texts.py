@@ -16,6 +16,7 @@ TABLES = {
     "action.hint",
     "action.title",
     "field.label",
+    "field.sentence",
     "hint",
     "item.section",
     "item.sentence",

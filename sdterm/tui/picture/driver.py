@@ -1,5 +1,6 @@
 """Textual's driver for Linux and macOS, which also hears what the terminal calls itself: Textual would turn that answer
-into key presses, whenever it comes. And it ends where the terminal is gone: Textual may wait for it for ever."""
+into key presses, whenever it comes. A paste is text to it, whatever is in it. And it ends where the terminal is gone:
+Textual may wait for it for ever."""
 
 import os
 import re
@@ -11,11 +12,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, TextIO
 
-from textual import constants
+from textual import constants, events
 from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 
+from sdterm.tui.picture.paste import Marker, PasteFilter
 from sdterm.tui.picture.support import ANSWER, QUESTION
 
 _BEGUN = re.compile(r"\x1b(?:P(?:>(?:\|[^\x1b\x07\x9c]{0,200}\x1b?)?)?)?\Z")
@@ -95,7 +97,7 @@ class AskingDriver(LinuxDriver):
         self.write(QUESTION)
 
     def run_input_thread(self) -> None:
-        parser = XTermParser(self._debug)
+        parser, pastes = XTermParser(self._debug), PasteFilter()
         decode = getincrementaldecoder("utf-8")("replace").decode
         # A terminal that is cut off sends SIGCONT, too, upon which Textual starts another thread and forgets this one.
         while self._key_thread is threading.current_thread() and not self.exit_event.is_set():
@@ -105,11 +107,20 @@ class AskingDriver(LinuxDriver):
                 if not data:  # nobody is there any more
                     self.exit_event.wait(_LOOK_EVERY)
                 text = decode(data)
-            for part in (*self._filter.sift(text), self._filter.overdue()):
-                if isinstance(part, TerminalNamed):
+            for part in (*self._sift(pastes, text), self._filter.overdue()):
+                if isinstance(part, Message):
                     self.process_message(part)
                 elif part:  # to a parser, no text is the end
                     for message in parser.feed(part):
-                        self.process_message(message)
+                        if not isinstance(part, Marker):
+                            self.process_message(message)
             for message in parser.tick():
                 self.process_message(message)
+
+    def _sift(self, pastes: PasteFilter, text: str) -> Iterator[str | Message]:
+        """What arrived, in its order: pastes first, since there is nothing else in one."""
+        for part in (*pastes.sift(text), *pastes.overdue()):
+            if isinstance(part, events.Paste | Marker):
+                yield part
+            else:
+                yield from self._filter.sift(part)

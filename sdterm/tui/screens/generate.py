@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from textual import on, work
 from textual.containers import Horizontal, Vertical
@@ -12,10 +12,12 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Label
 
+from sdterm.core.settings.settings import SETTINGS_BY_KEY
+from sdterm.core.text import printable
 from sdterm.tui import calls
 from sdterm.tui import draft as drafts
 from sdterm.tui.drawing import Drawing
-from sdterm.tui.fields import ROWS, Field, quick_field
+from sdterm.tui.fields import DEFAULTS, FOLDED, ROWS, Field, RefusedTextError, quick_field
 from sdterm.tui.filling import Filling
 from sdterm.tui.form import Form
 from sdterm.tui.language import tr
@@ -25,7 +27,8 @@ from sdterm.tui.reader import PromptReader
 from sdterm.tui.screens.room import Room
 from sdterm.tui.shell import Shell
 from sdterm.tui.widgets.large import DeskPicture
-from sdterm.tui.widgets.parameter import Parameter
+from sdterm.tui.widgets.more import MoreOptions
+from sdterm.tui.widgets.parameter import Parameter, parameter
 from sdterm.tui.widgets.prompt import PromptEditor
 from sdterm.tui.widgets.recent import Recent
 
@@ -59,22 +62,24 @@ class GenerateScreen(Room):
         self._told = ""  # of a trap, in the line for that
 
     def body(self) -> Iterable[Widget]:
-        draft, values = self.form.draft, self.form.values()
+        draft, values = self.form.draft, self.values()
         with Horizontal(id="quick"):
             for field in self._quick_fields():
-                yield Label(tr(field.label))
-                yield Parameter(field, field.read(values))
+                yield Label(tr(field.label), markup=False)
+                yield parameter(field, field.read(values))
         with Horizontal(id="desk"):
             with Vertical(id="form"):
                 yield PromptEditor(draft.prompt, id="prompt", title=tr("Prompt"))
                 yield PromptEditor(draft.negative_prompt, id="negative", title=tr("Negative prompt"), negative=True)
                 with Vertical(id="parameters") as box:
                     box.border_title = tr("Parameters")
+                    box.border_subtitle = tr("{key} more", key=self.shell.key("more_options"))
                     for row in ROWS:
                         with Horizontal():
                             for field in row:
                                 yield Label(tr(field.label))
-                                yield Parameter(field, field.read(values))
+                                yield parameter(field, field.read(values))
+                yield MoreOptions()
                 yield Recent()
             picture = DeskPicture(id="picture", mode=self.shell.picture_mode())
             picture.can_focus = False
@@ -112,22 +117,68 @@ class GenerateScreen(Room):
         draft = self.form.draft
         self.query_one("#prompt", PromptEditor).show(draft.prompt)
         self.query_one("#negative", PromptEditor).show(draft.negative_prompt)
-        values = self.form.values()
-        for parameter in self.query(Parameter):
-            parameter.show(parameter.field.read(values))
+        self.show_values()
 
-    def collect(self) -> None:
-        """Take in what was just typed and not yet told of."""
+    def values(self) -> dict[str, Any]:
+        """What the parameters show: the form's values, and the settings."""
+        settings = self.shell.settings
+        return {**{key: settings[key] for key in SETTINGS_BY_KEY}, **self.form.values()}
+
+    def show_values(self) -> None:
+        """Let the parameters show what they are."""
+        values = self.values()
+        for shown in self.query(Parameter):
+            shown.show(shown.field.read(values))
+        self._show_more()
+
+    def collect(self) -> str:
+        """Take in what was just typed and not yet told of. Returns why some of it cannot be."""
         for editor in self.query(PromptEditor):
             self._take_prompt(editor)
-        for parameter in self.query(Parameter):
-            if parameter.was_edited():
-                self._take_parameter(parameter)
+        refused = [why for shown in self.query(Parameter) if (why := self._collected(shown))]
+        return " ".join(refused)
 
-    def show_placeholders(self, model: str) -> None:
+    def _collected(self, shown: Parameter) -> str:
+        why = shown.settle()
+        if shown.was_edited():
+            self._take_parameter(shown)
+        return why
+
+    def learned(self) -> None:
+        """What there is to choose from is known, or changed."""
+        self._show_placeholders()
+        self._show_more()
+
+    def _show_placeholders(self) -> None:
         """What fields mean that are left empty."""
-        for parameter in self.query(Parameter):
-            parameter.placeholder = {"model": model, "size": tr("native")}.get(parameter.field.id, "")
+        models = self.filling.offers.models
+        plain = {**DEFAULTS, **self.shell.settings.job_fields()}
+        said = {"model": models[0].name if models else "", "size": tr("native")}
+        for shown in self.query(Parameter):
+            shown.placeholder = printable(said.get(shown.field.id) or shown.field.read(plain))
+
+    # --- the options below the form ----------------------------------------------------------------------------------
+
+    def action_more_options(self) -> None:
+        """Unfold them, or fold them again."""
+        self.toggle_class("-more")
+        self.shell.go("generate")
+        if self.has_class("-more"):
+            self._show_more(focus=True)
+        elif self.focused and self.query_one(MoreOptions) in self.focused.ancestors:
+            self.query_one("#field-sampler").focus()
+
+    def _show_more(self, *, focus: bool = False) -> None:
+        if self.has_class("-more"):
+            self._fill_more(focus)
+
+    @work(group="more", exclusive=True)
+    async def _fill_more(self, focus: bool) -> None:
+        values = self.values()
+        for more in self.query(MoreOptions):
+            await more.show([*FOLDED, *self.filling.offers.options(values)], values)
+            if focus:
+                more.query(Parameter).first().focus()
 
     @on(PromptEditor.Typed)
     def _prompt_edited(self, event: PromptEditor.Typed) -> None:
@@ -136,23 +187,72 @@ class GenerateScreen(Room):
 
     def _take_prompt(self, editor: PromptEditor) -> None:
         name = "negative_prompt" if editor.negative else "prompt"
-        self.form.change(self.form.draft.but(**{name: editor.text}), name)
+        if what := editor.done():
+            self.form.change(self.form.draft.but(**{name: editor.text}), what)
+        elif len(editor.text) < len(self.form.draft.value(name)) - 1:  # a selection, a word, a line
+            self.form.change(self.form.draft.but(**{name: editor.text}), tr("delete"))
+        else:
+            self.form.change(self.form.draft.but(**{name: editor.text}), tr("typing"), what=name)
 
     @on(Parameter.Edited)
     def _parameter_edited(self, event: Parameter.Edited) -> None:
         self._take_parameter(event.parameter)
 
-    def _take_parameter(self, parameter: Parameter) -> None:
-        field = parameter.field
-        self.form.change(self.form.draft.but(**field.write(parameter.value)), field.id)
+    def _take_parameter(self, shown: Parameter) -> None:
+        field = shown.field
+        try:
+            text = field.settled(shown.value)
+        except RefusedTextError:  # it may become something yet
+            return
+        if field.is_setting or field.kind in ("choice", "switch"):
+            return
+        self.form.change(self.form.draft.but(**field.write(text, self.values())), tr(field.label), what=field.id)
+
+    @on(Parameter.Settled)
+    def _settled(self, event: Parameter.Settled) -> None:
+        shown, field = event.parameter, event.parameter.field
+        if field.is_setting:
+            self.filling.choose(field, shown.value or None)
+        elif not shown.value:
+            shown.show(field.read(self.values()))
+            default = printable(shown.value or shown.placeholder) or tr("nothing")
+            self.say(tr("{label} is as it comes again: {value}.", label=tr(field.label), value=default))
+
+    @on(Parameter.Refused)
+    def _refused(self, event: Parameter.Refused) -> None:
+        self.say(event.why)
 
     @on(Parameter.PickWanted)
     def _pick(self, event: Parameter.PickWanted) -> None:
+        self.filling.pick(event.parameter.field, event.words)
+
+    @on(Parameter.Entered)
+    def _entered(self, event: Parameter.Entered) -> None:
         field = event.parameter.field
-        if field.offers:
-            self.run_worker(self.filling.pick(field))
-        else:
+        if field.kind == "switch":
+            self._switch(field)
+        elif field.kind == "choice" or field.offers:
+            self.filling.pick(field)
+        elif not field.is_setting:
             self.drawing.generate()
+
+    @on(Parameter.StepWanted)
+    def _step(self, event: Parameter.StepWanted) -> None:
+        field = event.parameter.field
+        if field.kind == "switch":
+            self._switch(field)
+        else:
+            self.filling.step(field, event.by)
+
+    def _switch(self, field: Field) -> None:
+        self.filling.choose(field, field.read(self.values()) == "off")
+
+    @on(Parameter.ResetWanted)
+    def _reset(self, event: Parameter.ResetWanted) -> None:
+        field = event.parameter.field
+        self.filling.choose(field, None)
+        default = printable(field.read(self.values()) or event.parameter.placeholder) or tr("nothing")
+        self.say(tr("{label} is as it comes again: {value}.", label=tr(field.label), value=default))
 
     def focus_field(self, name: str) -> None:
         """Go to the form's field of that id, where it is."""
@@ -227,6 +327,14 @@ class GenerateScreen(Room):
 
     def up(self) -> None:
         self._end_preview()
+        self._show_placeholders()
+        for editor in self.query(PromptEditor):
+            self._read_soon(editor)
+        self._learn()
+
+    @work(group="learn", exclusive=True)
+    async def _learn(self) -> None:
+        await self.filling.learn()
         self.refresh_recent()
 
     @work(group="recent", exclusive=True)
@@ -343,12 +451,12 @@ class GenerateScreen(Room):
         self.run_worker(self.filling.edit_outside())
 
     def action_undo(self) -> None:
-        if not self.form.back():
-            self.shell.say(tr("Nothing to take back."))
+        name = self.form.back()
+        self.shell.say(tr("Nothing to take back.") if name is None else tr("Undone: {what}.", what=name))
 
     def action_redo(self) -> None:
-        if not self.form.forth():
-            self.shell.say(tr("Nothing was taken back."))
+        name = self.form.forth()
+        self.shell.say(tr("Nothing was taken back.") if name is None else tr("Done again: {what}.", what=name))
 
     def action_paste(self) -> None:
         from sdterm.tui.pasted import infotext_in

@@ -28,7 +28,7 @@ PLACES = {
     "extensions": "Extensions",
 }
 LISTS = "In every list: arrows or j k h l, g and G for the ends."
-FIELDS = "In a parameter: up and down step it, Enter opens its list or draws."
+FIELDS = "In a parameter: up and down step it, letters search its list, 512+64 is a sum, Enter opens the list or draws."
 
 
 class HelpScreen(Room):

@@ -79,7 +79,7 @@ class ModelsScreen(TableRoom["Model"]):
         if model and not model.usable:
             self.say(model.note or tr("This checkpoint cannot be used."))
         elif model:
-            self.shell.form.change(self.shell.form.draft.but(model=model.name))
+            self.shell.form.change(self.shell.form.draft.but(model=model.name), tr("Model"))
             self.say(tr("{model} is what is drawn with from now on.", model=model.name))
             self._load_now(model.name)
 

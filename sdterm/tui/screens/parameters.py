@@ -14,8 +14,10 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from sdterm.core.text import printable
-from sdterm.tui.fields import DEFAULTS
+from sdterm.fields import FIELDS
+from sdterm.tui.fields import DEFAULTS, Field, RefusedTextError
 from sdterm.tui.language import tr
+from sdterm.tui.messages import PickValue
 from sdterm.tui.shell import HasShell
 
 
@@ -35,7 +37,7 @@ class ParametersScreen(HasShell, ModalScreen[None]):
             dialog.border_subtitle = tr("Enter changes, d takes the default, Esc leaves.")
             yield OptionList(markup=False, compact=True)
 
-    def on_mount(self) -> None:
+    def on_screen_resume(self) -> None:  # at first, too, and after a value was picked
         self._show()
 
     def _show(self) -> None:
@@ -57,6 +59,13 @@ class ParametersScreen(HasShell, ModalScreen[None]):
         from sdterm.tui.screens.pick import Type
 
         name = self._names[event.option_index]
+        field = Field((FIELDS[name],))
+        if field.kind == "choice":
+            self.post_message(PickValue(field))
+            return
+        if field.kind == "switch":
+            self._set(name, str(field.read(self.shell.form.values()) == "off").lower())
+            return
 
         def typed(text: str | None) -> None:
             if text is not None:
@@ -68,18 +77,19 @@ class ParametersScreen(HasShell, ModalScreen[None]):
         from sdterm.request import RequestError, make_request
 
         try:
-            value = _value(name, text)
+            value = _value(name, Field((FIELDS[name],)).settled(text))
             make_request(prompt="x", **{name: value})
-        except RequestError as error:
+        except (RequestError, RefusedTextError) as error:
             self.app.notify(printable(str(error)), severity="error", markup=False)
         else:
-            self.shell.form.change(self.shell.form.draft.but(**{name: value}))
+            self.shell.form.change(self.shell.form.draft.but(**{name: value}), name)
         self._show()
 
     def action_reset(self) -> None:
         highlighted = self.query_one(OptionList).highlighted
         if highlighted is not None:
-            self.shell.form.change(self.shell.form.draft.but(**{self._names[highlighted]: None}))
+            name = self._names[highlighted]
+            self.shell.form.change(self.shell.form.draft.but(**{name: None}), name)
             self._show()
 
     def action_move(self, by: int) -> None:

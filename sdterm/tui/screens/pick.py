@@ -11,18 +11,20 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
+from textual.widget import Widget
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from sdterm.core.names import normal
 from sdterm.core.text import printable
 from sdterm.tui.language import tr
+from sdterm.tui.shell import HasShell
 
 _MOST = 300  # rows shown at once; typing narrows them down
 
 
-class Pick(ModalScreen[int | None]):
-    """Choose one of many by typing a part of it: its number, or None."""
+class Pick(HasShell, ModalScreen[int | None]):
+    """Choose one of many by typing a part of it: its number, or None. words: what was typed of it already."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", show=False),
@@ -32,32 +34,36 @@ class Pick(ModalScreen[int | None]):
         Binding("pageup", "move(-8)", show=False),
     ]
 
-    def __init__(self, title: str, rows: Sequence[str], *, chosen: int = 0) -> None:
+    def __init__(self, title: str, rows: Sequence[str], *, chosen: int = 0, words: str = "") -> None:
         super().__init__()
-        self._title, self._rows, self._chosen = title, rows, chosen
+        self._title, self._rows, self._chosen, self._words = title, rows, chosen, words
         self._shown: list[int] = []
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = self._title
             dialog.border_subtitle = tr("Type to narrow down; Enter takes it, Esc leaves.")
-            search = Input(compact=True, placeholder=tr("search"))
+            search = Input(self._words, compact=True, placeholder=tr("search"), select_on_focus=False)
             search.cursor_blink = False
             yield search
             options = OptionList(markup=False, compact=True)
             options.can_focus = False
-            yield options
+            yield from self.beside(options)
+
+    def beside(self, options: OptionList) -> Iterable[Widget]:
+        """The list, and what stands beside it."""
+        yield options
 
     def on_mount(self) -> None:
-        self._show("")
-        if self._chosen in self._shown:
+        self._show(self._words)
+        if self._chosen in self._shown and not self._words:
             self.query_one(OptionList).highlighted = self._shown.index(self._chosen)
 
     def _show(self, words: str) -> None:
         parts = normal(words).split()
         found = [i for i, row in enumerate(self._rows) if all(part in normal(row) for part in parts)]
-        if parts:  # those that begin like that come first
-            found.sort(key=lambda i: not normal(self._rows[i]).startswith(normal(words)))
+        if parts:  # the one that is called that comes first, then those that begin like that
+            found.sort(key=lambda i: _distance(self._rows[i], normal(words)))
         self._shown = found[:_MOST]
         options = self.query_one(OptionList)
         options.clear_options()
@@ -71,6 +77,9 @@ class Pick(ModalScreen[int | None]):
     @on(Input.Submitted)
     def _take(self) -> None:
         highlighted = self.query_one(OptionList).highlighted
+        if highlighted is None:
+            words = printable(self.query_one(Input).value, 40)
+            self.shell.say(tr("{title}: nothing matches {words}; it stays as it is.", title=self._title, words=words))
         self.dismiss(self._shown[highlighted] if highlighted is not None else None)
 
     @on(OptionList.OptionSelected)
@@ -85,6 +94,11 @@ class Pick(ModalScreen[int | None]):
 
     def action_leave(self) -> None:
         self.dismiss(None)
+
+
+def _distance(row: str, words: str) -> int:
+    name = normal(row.strip("* ").partition("  ")[0])
+    return 0 if name == words else 1 if name.startswith(words) else 2
 
 
 class Ask(ModalScreen[str | None]):

@@ -157,7 +157,7 @@ class QueueScreen(TableRoom["JobView"]):
     @work
     async def _edit(self, job: int) -> None:
         if (details := await self.ask(calls.job(job))) is not None:
-            self.post_message(FillRequest(details.request.model_dump(mode="json")))
+            self.post_message(FillRequest(details.request.model_dump(mode="json"), details.id))
 
     def action_remedy(self) -> None:
         from sdterm.tui.remedies import remedies

@@ -1,4 +1,4 @@
-"""One parameter of the form, on one line: typed, stepped with up and down, or picked from a list with Enter."""
+"""One parameter of the form, on one line: a number or text that is typed, or a choice that is stepped or picked."""
 
 from __future__ import annotations
 
@@ -10,47 +10,77 @@ from textual.message import Message
 from textual.widgets import Input
 
 from sdterm.core.text import printable
-from sdterm.tui.fields import Field
+from sdterm.tui.fields import Field, RefusedTextError
 from sdterm.tui.messages import InfotextPasted
 
 _LONGEST = 2000  # characters
 
 
 class Parameter(Input):
-    """A field of the form."""
+    """A field of the form that is typed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "step(1)", show=False),
         Binding("down", "step(-1)", show=False),
     ]
 
-    class Edited(Message):
+    class Said(Message):
+        """Something about a parameter."""
+
+        def __init__(self, parameter: Parameter) -> None:
+            super().__init__()
+            self.parameter = parameter
+
+    class Edited(Said):
         """It has another value."""
 
-        def __init__(self, parameter: Parameter) -> None:
-            super().__init__()
-            self.parameter = parameter
+    class Settled(Said):
+        """What was typed is its value."""
 
-    class PickWanted(Message):
-        """Its list is wanted."""
+    class Entered(Said):
+        """Enter was pressed on a value that nobody has touched."""
 
-        def __init__(self, parameter: Parameter) -> None:
-            super().__init__()
-            self.parameter = parameter
+    class Refused(Said):
+        """What was typed cannot stand there; what stood there before does again."""
+
+        def __init__(self, parameter: Parameter, why: str) -> None:
+            super().__init__(parameter)
+            self.why = why
+
+    class PickWanted(Said):
+        """Its list is wanted, narrowed down by some words."""
+
+        def __init__(self, parameter: Parameter, words: str = "") -> None:
+            super().__init__(parameter)
+            self.words = words
+
+    class StepWanted(Said):
+        """Another thing of its list is wanted."""
+
+        def __init__(self, parameter: Parameter, by: int) -> None:
+            super().__init__(parameter)
+            self.by = by
+
+    class ResetWanted(Said):
+        """Its default is wanted."""
 
     def __init__(self, field: Field, value: str) -> None:
         value = printable(value, _LONGEST)
-        super().__init__(value, id=f"field-{field.id}", compact=True, select_on_focus=True)
+        name = None if field.inside else f"field-{field.id}"
+        super().__init__(value, id=name, compact=True, select_on_focus=True)
         self.field = field
         self._shown = value  # what came from the draft is no edit
+        self._former = value  # what stands there if what is typed is refused
         self.cursor_blink = False
         self.styles.width = field.width
 
     def show(self, value: str) -> None:
         """Another value, not from here."""
         value = printable(value, _LONGEST)
+        self._former = value
         if value != self.value:
             self._shown = self.value = value
+            self.cursor_position = len(value)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
@@ -62,19 +92,86 @@ class Parameter(Input):
         edited, self._shown = self.value != self._shown, self.value
         return edited
 
+    def settle(self) -> str:
+        """Take what was typed for its value: sums are done. Returns why not, and then it is as it was before."""
+        if self.value == self._former:
+            return ""
+        try:
+            value, why = self.field.settled(self.value), ""
+        except RefusedTextError as error:
+            value, why = self._former, str(error)
+        self._former = value
+        if value != self.value:
+            self.value = value
+            self.cursor_position = len(value)
+        self.post_message(self.Refused(self, why) if why else self.Settled(self))
+        return why
+
+    def on_blur(self) -> None:
+        self.settle()
+
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
-        self.post_message(self.PickWanted(self))
+        if self.value == self._former:
+            self.post_message(self.Entered(self))
+        else:
+            self.settle()
 
     def action_step(self, by: int) -> None:
-        if (stepped := self.field.stepped(self.value, by)) is not None:
+        if self.field.offers:
+            self.settle()
+            self.post_message(self.StepWanted(self, by))
+        elif (stepped := self.field.stepped(self.value or self.placeholder, by)) is not None:
             self.value = stepped
             self.cursor_position = len(stepped)
 
     def _on_paste(self, event: events.Paste) -> None:
+        if self._takes_infotext(event):
+            event.prevent_default()
+            event.stop()
+
+    def _takes_infotext(self, event: events.Paste) -> bool:
         from sdterm.tui.pasted import infotext_in
 
         if (infotext := infotext_in(event.text)) is not None:
             self.post_message(InfotextPasted(infotext))
-            event.prevent_default()
-            event.stop()
+        return infotext is not None
+
+
+class Choice(Parameter, inherit_bindings=False):
+    """A field of the form that is chosen: up and down step it, Enter or a letter opens its list. A switch has two."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "step(-1)", show=False),
+        Binding("down", "step(1)", show=False),
+        Binding("enter", "submit", show=False),
+        Binding("delete,backspace,ctrl+u,ctrl+w", "reset", show=False),
+    ]
+
+    async def _on_key(self, event: events.Key) -> None:
+        if not event.is_printable:
+            return
+        event.stop()
+        event.prevent_default()
+        typed = event.character or ""
+        if self.field.kind == "choice":
+            self.post_message(self.PickWanted(self, typed.strip()))
+        elif typed.count(" ") % 2:
+            self.post_message(self.StepWanted(self, 1))
+
+    def _on_paste(self, event: events.Paste) -> None:
+        event.prevent_default()
+        event.stop()
+        if not self._takes_infotext(event):
+            self.post_message(self.PickWanted(self, " ".join(event.text.split())[:_LONGEST]))
+
+    def action_step(self, by: int) -> None:
+        self.post_message(self.StepWanted(self, by))
+
+    def action_reset(self) -> None:
+        self.post_message(self.ResetWanted(self))
+
+
+def parameter(field: Field, value: str) -> Parameter:
+    """The widget for a field."""
+    return (Choice if field.kind in ("choice", "switch") else Parameter)(field, value)

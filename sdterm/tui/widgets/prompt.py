@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from rich.text import Text
 from textual import events
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.geometry import Offset
 from textual.message import Message
 from textual.widgets import OptionList, TextArea
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from sdterm.core.prompt.edit import Edited
     from sdterm.core.prompt.highlight import Mark
 
-_NOT_OURS = {"f6", "f7", "ctrl+x,super+x", "ctrl+z,super+z", "ctrl+y,super+y", "ctrl+f", "ctrl+c,super+c"}
+_NOT_OURS = {
+    *("f6", "f7", "ctrl+x,super+x", "ctrl+z,super+z", "ctrl+y,super+y", "ctrl+f", "ctrl+c,super+c"),
+    *("home,ctrl+a", "end,ctrl+e", "ctrl+u,super+backspace", "ctrl+k"),
+}
 """Keys of Textual's editor that mean something else here, or are bound again below."""
 
 _LARGE = 20_000  # characters from which on the grammar is not coloured: it would be done again at each key
@@ -51,6 +54,8 @@ class PromptEditor(HasShell, TextArea, inherit_bindings=False):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *(b for b in TextArea.BINDINGS if getattr(b, "key", "") not in _NOT_OURS),
+        Binding("home", "cursor_line_start", show=False),  # of the row on the screen, as in a browser
+        Binding("end", "cursor_line_end", show=False),
         *bindings("prompt"),
     ]
 
@@ -81,6 +86,20 @@ class PromptEditor(HasShell, TextArea, inherit_bindings=False):
         self._marks: tuple[Mark, ...] | None = None
         self._starts: list[int] = []
         self._completions: Completions | None = None
+        self._done = ""
+
+    def done(self) -> str:
+        """What the last change was, if it was no typing: one step that is taken back by that name."""
+        done, self._done = self._done, ""
+        return done
+
+    def _change(self, name: str, new: str, start: int, end: int, *cursor: int) -> None:
+        """One step of its own: put a text in the place of another."""
+        before = self.text
+        self._put(new, start, end, *cursor)
+        if self.text != before:
+            self._done = name
+            self.post_message(self.Typed(self))
 
     # --- the text as one string --------------------------------------------------------------------------------------
 
@@ -106,9 +125,12 @@ class PromptEditor(HasShell, TextArea, inherit_bindings=False):
         places = [locate(index) for index in cursor]
         self.selection = Selection(places[0], places[-1])
 
-    def take(self, edited: Edited) -> None:
-        """An edit that came from a function on text."""
-        self.show(edited.text)
+    def take(self, name: str, edited: Edited) -> None:
+        """An edit that came from a function on text: one step of its own."""
+        if edited.text != self.text:
+            self.show(edited.text)
+            self._done = name
+            self.post_message(self.Typed(self))
         locate = self.document.get_location_from_index  # type: ignore[attr-defined]
         self.selection = Selection(locate(edited.selection[0]), locate(edited.selection[1]))
 
@@ -171,29 +193,47 @@ class PromptEditor(HasShell, TextArea, inherit_bindings=False):
         event.stop()
         from sdterm.tui.pasted import infotext_in
 
-        clean = "".join(c for c in event.text.replace("\r\n", "\n").replace("\r", "\n") if c >= " " or c in "\n\t")
-        if (infotext := infotext_in(clean)) is not None:
+        if (infotext := infotext_in(event.text)) is not None:
             self.post_message(InfotextPasted(infotext))
             return
         start, end = self.span
-        self._put(clean, start, end, start + len(clean))
+        self._change(tr("paste"), event.text, start, end, start + len(event.text))
 
     def action_emphasis_up(self) -> None:
-        self._edit("emphasise", 1)
+        self._edit(tr("more weight"), "emphasise", 1)
 
     def action_emphasis_down(self) -> None:
-        self._edit("emphasise", -1)
+        self._edit(tr("less weight"), "emphasise", -1)
 
     def action_phrase_left(self) -> None:
-        self._edit("move_phrase", -1)
+        self._edit(tr("move a phrase"), "move_phrase", -1)
 
     def action_phrase_right(self) -> None:
-        self._edit("move_phrase", 1)
+        self._edit(tr("move a phrase"), "move_phrase", 1)
 
-    def _edit(self, how: Literal["emphasise", "move_phrase"], direction: int) -> None:
+    def _edit(self, name: str, how: Literal["emphasise", "move_phrase"], direction: int) -> None:
         from sdterm.core.prompt import edit
 
-        self.take(getattr(edit, how)(self.text, *self.span, direction))
+        self.take(name, getattr(edit, how)(self.text, *self.span, direction))
+
+    def action_line_start(self) -> None:
+        """To the start of the line as it was written, however it is wrapped here."""
+        self.move_cursor((self.cursor_location[0], 0))
+
+    def action_line_end(self) -> None:
+        row = self.cursor_location[0]
+        self.move_cursor((row, len(self.document[row])))
+
+    def action_delete_to_line_start(self) -> None:
+        cursor = self.span[1]
+        start = self.text.rfind("\n", 0, cursor) + 1
+        self._change(tr("delete"), "", start, cursor, start)
+
+    def action_delete_to_line_end(self) -> None:
+        """At the end of a line: join it with the next one."""
+        text, cursor = self.text, self.span[1]
+        end = text.find("\n", cursor) if "\n" in text[cursor:] else len(text)
+        self._change(tr("delete"), "", cursor, max(end, min(cursor + 1, len(text))), cursor)
 
     def action_fix(self) -> None:
         """Mend the first trap that can be mended by itself; go to it otherwise."""
@@ -205,7 +245,7 @@ class PromptEditor(HasShell, TextArea, inherit_bindings=False):
         if trap.fix is None:
             self._put(self.text[start:end], start, end, start)
         else:
-            self._put(trap.fix, start, end, start + len(trap.fix))
+            self._change(tr("mend"), trap.fix, start, end, start + len(trap.fix))
 
     # --- completion --------------------------------------------------------------------------------------------------
 
@@ -234,7 +274,7 @@ class PromptEditor(HasShell, TextArea, inherit_bindings=False):
         """Put a tag in the place of the word that is typed."""
         from sdterm.core.prompt.completion import inserted, word_before
 
-        self.take(inserted(self.text, word_before(self.text, self.span[1]), tag))
+        self.take(tr("complete"), inserted(self.text, word_before(self.text, self.span[1]), tag))
         if self._completions:
             self._completions.display = False
 

@@ -80,7 +80,7 @@ class PictureActions(HasShell):
 
     def _fill(self, part: Part) -> None:
         if picture := self.chosen():
-            self.post_message(Fill(picture.infotext, part))
+            self.post_message(Fill(picture.infotext, part, picture.id))
 
     def action_repeat(self) -> None:
         if picture := self.chosen():

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sdterm.cli.comparison import compare
+from sdterm.core.comparison import compare
 from tests.host.running import Running, running
 
 GOLDEN = Path(__file__).parents[2] / "golden"

@@ -1,12 +1,14 @@
 """All parameters in one list."""
 
+from functools import partial
+
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList
 
 from sdterm.request import GenerationRequest
 from sdterm.tui.app import Workstation
 from sdterm.tui.screens.parameters import ParametersScreen
-from sdterm.tui.screens.pick import Type
+from sdterm.tui.screens.pick import Pick, Type
 from tests.host.running import Running
 from tests.tui.conftest import drive, screen_text, until
 
@@ -34,6 +36,24 @@ def test_a_parameter_is_changed_refused_and_given_its_default_again(host: Runnin
         app.screen.query_one(OptionList).highlighted = names.index("sampler_options")
         await type_in("eta=0.5")
         assert app.form.draft.fields["sampler_options"] == {"eta": "0.5"}
+        app.screen.query_one(OptionList).highlighted = names.index("width")
+        await type_in("512+64")
+        assert app.form.draft.fields["width"] == "576"
+        app.screen.query_one(OptionList).highlighted = names.index("tiling")
+        await pilot.press("enter")
+        assert app.form.draft.fields["tiling"] == "true"
+        for name, words, value in (("emphasis", "ign", "Ignore"), ("sampler", "heun", "Heun")):
+            await until(pilot, lambda: app.desk.filling.offers.catalogue, "the lists")
+            app.screen.query_one(OptionList).highlighted = names.index(name)
+            await pilot.press("enter")
+            await until(pilot, lambda: isinstance(app.screen, Pick), "its list")
+            await pilot.press(*words, "enter")
+            await until(pilot, lambda: isinstance(app.screen, ParametersScreen), "all of them")
+            assert app.form.draft.fields[name] == value
+            await until(pilot, partial(is_shown, app, value), value)
         await pilot.press("escape")
+
+    def is_shown(app: Workstation, value: str) -> bool:
+        return f" {value}" in screen_text(app)
 
     drive(host, act, size=(100, 60))

@@ -1,0 +1,134 @@
+"""What there is to choose from in the form's fields: as the host told last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sdterm.core.names import normal
+from sdterm.core.text import printable
+from sdterm.tui.fields import Field, option_field
+from sdterm.tui.language import tr
+
+if TYPE_CHECKING:
+    from sdterm.api import Model, Style
+    from sdterm.core.extensions.catalogue import Catalogue, Offer
+
+KINDS: Mapping[str, str] = {
+    "sampler": "Sampler",
+    "scheduler": "Scheduler",
+    "format": "OutputSaver",
+    "transform": "PromptTransform",
+    "postprocessor": "Postprocessor",
+    "memory": "MemoryOptimizer",
+}
+"""What a field offers → the kind in the catalogue."""
+OPTIONS: Mapping[str, str] = {
+    "sampler": "sampler_options",
+    "scheduler": "scheduler_options",
+    "format": "format_options",
+}
+"""A field that names one thing with options → the field of the request that has them."""
+_SEVERAL = ("PromptTransform", "Postprocessor", "MemoryOptimizer")
+_SHAPES = ((1, 1), (1, 1.5), (1.5, 1), (1.25, 1.25), (1.5, 1.5), (2, 2))
+"""Sizes to offer, by the model's own."""
+_USUAL_SIZE = 512
+AUTOMATIC = "Automatic"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One thing to choose: what it is called, and what is said of it. names: more by which it is known."""
+
+    name: str
+    note: str = ""
+    names: tuple[str, ...] = ()
+
+    def is_called(self, name: str) -> bool:
+        return normal(name) in map(normal, (self.name, *self.names))
+
+
+@dataclass(frozen=True)
+class Offers:
+    """Everything that the form's lists have. What is None was not told yet."""
+
+    catalogue: Catalogue | None = None
+    models: tuple[Model, ...] | None = None
+    styles: tuple[Style, ...] | None = None
+    settings: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Of settings whose values only the workstation knows: `theme`, `language`."""
+
+    def of(self, shown: Field, values: Mapping[str, Any]) -> Sequence[Choice] | None:
+        """What a field can be; None as long as nobody knows."""
+        kind = shown.offers
+        if shown.choices:
+            return [Choice(name) for name in shown.choices]
+        if kind in self.settings:
+            return [Choice(name) for name in self.settings[kind]]
+        match kind:
+            case "model":
+                models = self.models
+                return None if models is None else [Choice(m.name, f"{m.size / 1e9:.2f} GB") for m in models]
+            case "style":
+                return None if self.styles is None else [Choice(s.name, printable(s.prompt, 60)) for s in self.styles]
+            case "size":
+                return [*self._sizes(values)]
+        if self.catalogue is None:
+            return None
+        first = [Choice(AUTOMATIC, tr("the sampler's own"))] if kind == "scheduler" else []
+        offers = self.catalogue.of(KINDS[kind])
+        if kind == "transform":  # the others are applied anyway
+            offers = tuple(offer for offer in offers if not offer.facts.get("default", True))
+        return first + [_choice(offer, kind) for offer in offers]
+
+    def _sizes(self, values: Mapping[str, Any]) -> Iterator[Choice]:
+        native = self.native_size(values.get("model"))
+        for wide, high in _SHAPES:
+            note = tr("native") if (wide, high) == (1, 1) else ""
+            yield Choice(f"{int(native * wide) // 8 * 8}x{int(native * high) // 8 * 8}", note)
+
+    def native_size(self, model: Any) -> int:
+        """The pixels that a model, or without one the first, was trained on."""
+        models = self.models or ()
+        named = [m for m in models if model and normal(m.name) == normal(str(model))]
+        return next((m.native_size for m in (*named, *models[:1]) if m.native_size), _USUAL_SIZE)
+
+    def options(self, values: Mapping[str, Any]) -> list[Field]:
+        """A field for each option of what a request would use: its sampler, schedule and format, and of everything of
+        which it may use several."""
+        if self.catalogue is None:
+            return []
+        found = []
+        for kind, inside in OPTIONS.items():
+            if offer := self.chosen(kind, values):
+                found += [option_field(inside, offer.label, option) for option in offer.options]
+        for name in _SEVERAL:
+            for offer in self.catalogue.of(name):
+                found += [option_field("options", offer.label, option, f"{offer.id}.") for option in offer.options]
+        return found
+
+    def chosen(self, kind: str, values: Mapping[str, Any]) -> Offer | None:
+        """The sampler, scheduler or format that a request would use, if it is one that there is."""
+        name = str(values.get(kind) or "")
+        if kind == "scheduler" and normal(name) == normal(AUTOMATIC):
+            sampler = self.chosen("sampler", values)
+            name = str((sampler and sampler.facts.get("default_scheduler")) or "")
+        offers = self.catalogue.of(KINDS[kind]) if self.catalogue else ()
+        return next((offer for offer in offers if name and _choice(offer, kind).is_called(name)), None)
+
+    def fitting(self, kind: str, changes: Mapping[str, Any], values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """These changes of a request, without options that what is chosen now does not have."""
+        then = {**values, **{name: value for name, value in changes.items() if value is not None}}
+        more: dict[str, Any] = {}
+        for affected in ("sampler", "scheduler") if kind == "sampler" else (kind,):
+            if (inside := OPTIONS.get(affected)) and (given := values.get(inside)):
+                offer = self.chosen(affected, then)
+                declared = {option.name for option in offer.options} if offer else set()
+                more[inside] = {name: value for name, value in given.items() if name in declared} or None
+        return {**changes, **more}
+
+
+def _choice(offer: Offer, kind: str) -> Choice:
+    names = (offer.id, offer.label, *offer.aliases, *([offer.note.lstrip(".")] if kind == "format" else []))
+    return Choice(offer.id if kind == "format" else offer.label, offer.note, names)
