@@ -114,7 +114,7 @@ class Filling:
             return
         form = self._desk.form
         now = field.read(form.values())
-        at = next((i for i, (name, _) in enumerate(rows) if name == now), 0)
+        at = next((i for i, (name, _) in enumerate(rows) if name == now), None)
 
         def picked(number: int | None) -> None:
             if number is not None:

@@ -22,6 +22,10 @@ TABLES = {
     "item.state",
     "job.state",
     "setting.sentence",
+    "ABOUT[scope]",
+    "LISTS",
+    "named.group",
+    "named.name",
 }
 
 

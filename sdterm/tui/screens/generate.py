@@ -183,7 +183,7 @@ class GenerateScreen(Room):
             # the key comes first: at 80 columns the end of a long sentence is not to be seen
             mends = "" if trap.fix is None else tr("{key} mends this:", key=self.shell.key("fix")) + " "
             self._told = mends + trap.message
-            self.say(self._told)
+            self.say(self._told, standing=True)
         elif self._told:
             self.unsay(self._told)
 
@@ -222,6 +222,9 @@ class GenerateScreen(Room):
         if page is None:
             return
         ended, self._ended = self._ended, None
+        if not page.pictures and self._previewed is None:
+            for view in self.query(PictureView):
+                view.show(None, caption=tr("{key}: the picture appears here", key=self.shell.key("generate")))
         for recent in self.query(Recent):
             before = recent.chosen()
             recent.show(page.pictures, ended)
@@ -321,6 +324,10 @@ class GenerateScreen(Room):
     def action_undo(self) -> None:
         if not self.form.back():
             self.shell.say(tr("Nothing to take back."))
+
+    def action_clear_prompt(self) -> None:
+        self.form.change(self.form.draft.but(prompt="", negative_prompt=""))
+        self.focus_field("prompt")
 
     def action_redo(self) -> None:
         if not self.form.forth():

@@ -49,6 +49,7 @@ LESS = ("dim", "dim italic")
 class PromptEditor(HasShell, TextArea, inherit_bindings=False):
     """A prompt, or the negative one."""
 
+    scopes = ("prompt",)
     BINDINGS: ClassVar[list[BindingType]] = [
         *(b for b in TextArea.BINDINGS if getattr(b, "key", "") not in _NOT_OURS),
         *bindings("prompt"),
