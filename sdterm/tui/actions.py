@@ -44,7 +44,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("go_settings", "anywhere", "f10,alt+o", "", "Settings"),
     Action("go_help", "anywhere", "f1,question_mark", "Help", "The keys of this place, then all others"),
     Action("all_parameters", "anywhere", "ctrl+t", "", "All parameters of the request"),
-    Action("messages", "anywhere", "alt+m", "", "Every message of this session, in full"),
+    Action("messages", "anywhere", "alt+l", "", "Every message of this session, in full"),
     Action("history", "anywhere", "ctrl+r", "Hist", "Search the prompts drawn so far"),
     Action("older_prompt", "anywhere", "alt+pageup,ctrl+shift+up", "", "The prompt drawn before this one"),
     Action("newer_prompt", "anywhere", "alt+pagedown,ctrl+shift+down", "", "The prompt drawn after this one"),

@@ -31,7 +31,7 @@ from sdterm.tui.messages import Fill
 from sdterm.tui.screens.settings import SettingsScreen, edit
 from sdterm.tui.screens.settings import shown as value_shown
 from sdterm.tui.shell import Desk, HasShell
-from sdterm.tui.vocabulary import NAMES, Named
+from sdterm.tui.vocabulary import NAMES, unnamed
 
 if TYPE_CHECKING:
     from sdterm.api import Picture
@@ -103,7 +103,7 @@ class Palette(HasShell, ModalScreen[None]):
                 yield self._action(action, node)
 
     def _action(self, action: Action, node: DOMNode) -> Command:
-        named = NAMES.get(action.id) or Named("sdterm", action.hint or action.id.replace("_", " ").capitalize())
+        named = NAMES.get(action.id) or unnamed(action)
         words = f"{named.words} {named.name} {action.hint} {action.id} {action.title}"
         key = shown(self.shell.keys[action.id].split(",")[0])
         run = getattr(node, f"action_{action.id}")

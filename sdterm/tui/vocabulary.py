@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from sdterm.tui.actions import Action
+
 
 class Named(NamedTuple):
     """How the palette calls an action."""
@@ -87,4 +89,10 @@ NAMES: Mapping[str, Named] = {
     "suspend": Named("sdterm", "Suspend to the shell", "background ctrl z stop fg job"),
     "quit": Named("sdterm", "Quit", "exit leave close detach bye"),
 }
-"""By the action's id. One that is not here is offered by its word in the key bar."""
+"""By the action's id."""
+_GROUPS = {"prompt": "Prompt", "pictures": "Picture", "gallery": "Gallery", "queue": "Queue", "models": "Model"}
+
+
+def unnamed(action: Action) -> Named:
+    """What an action is called that is not among the names: by its place and its word in the key bar."""
+    return Named(_GROUPS.get(action.scope, "sdterm"), action.hint or action.id.replace("_", " ").capitalize())
