@@ -280,8 +280,10 @@ def _refuse(response: httpx.Response) -> None:
 def _speaking() -> Iterator[None]:
     try:
         yield
+    except httpx.TimeoutException as error:
+        raise HostError("The host does not answer; `sdterm host logs` may say why.") from error
     except httpx.HTTPError as error:
-        raise HostError(f"The host is gone ({error}). What it was drawing goes on when one starts again.") from error
+        raise HostError("The host ended. What it was drawing goes on with the next one.") from error
 
 
 def _reach(run_folder: RunFolder) -> Client | None:

@@ -6,7 +6,8 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events, on, work
@@ -52,14 +53,16 @@ from sdterm.tui.messages import (
     WallWanted,
 )
 from sdterm.tui.ordered import OrderedKeys
+from sdterm.tui.panes import scopes_of
 from sdterm.tui.picture.support import Protocol, Support, is_to_be_asked, support_among_text
 from sdterm.tui.picture.terminal import PictureApp
 from sdterm.tui.picture.widget import PictureView
+from sdterm.tui.said import MOST, Said, told
 from sdterm.tui.screens.generate import GenerateScreen
 from sdterm.tui.screens.room import Room
 from sdterm.tui.state import State, words
 from sdterm.tui.timers import LateTimers
-from sdterm.tui.widgets.bars import Note, StatusLine
+from sdterm.tui.widgets.bars import KeyBar, Note, StatusLine
 
 if TYPE_CHECKING:
     from sdterm.api import Picture
@@ -103,8 +106,14 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         self.host = Answering(self.link, self.say, self.desk.focus_field)
         self._deleted: list[int] = []  # pictures, the newest last
         self._terminal = ""  # what it calls itself
+        self._said: deque[Said] = deque(maxlen=MOST)
+        self._why_lost = ""  # the host
+        self._copied = ""  # the text copied last
+        self.helped: Sequence[str] = ()
+        self._helped_from = "generate"
         self._status_due = False
         self._look: Timer | None = None  # at what is done before a job's first step
+        self._was_running = False
         self._packs: tuple[Pack, ...] | None = None  # of languages that plugins bring, once the host has told them
         if trouble := themes.choose(self, settings["theme"]):
             self.notes.append(trouble)
@@ -180,10 +189,23 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
             if key == "enter":
                 self._leave()
             elif key == "s":
-                self.run_worker(self._stop_and_leave(mine))
+                self._ask_to_stop(mine)
 
-        answers = [("enter", tr("leave; it goes on without you")), ("s", tr("stop it, then leave"))]
-        self.push_screen(Ask(tr("#{job} is being drawn", job=mine[-1]), [], answers), answered)
+        answers = [("enter", tr("leave, the job goes on")), ("s", tr("stop the job and leave …"))]
+        ask = Ask(tr("#{job} is running", job=mine[-1]), [], answers, otherwise=tr("stay"))
+        self.push_screen(ask, answered)
+
+    def _ask_to_stop(self, jobs: list[int]) -> None:
+        from sdterm.tui.screens.pick import Ask
+
+        def answered(key: str | None) -> None:
+            if key:
+                self.run_worker(self._stop_and_leave(jobs))
+
+        numbers = ", ".join(f"#{job}" for job in jobs)
+        lines = [tr("Pictures that are finished stay; what is drawn now is lost.")]
+        answers = [("y", tr("stop the job and leave"))]
+        self.push_screen(Ask(tr("Stop {jobs}?", jobs=numbers), lines, answers, otherwise=tr("stay")), answered)
 
     async def _stop_and_leave(self, jobs: list[int]) -> None:
         for job in jobs:
@@ -207,12 +229,16 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
 
     # --- the host -----------------------------------------------------------------------------------------------------
 
-    def say(self, text: str) -> None:
-        """Tell something in one line, on whatever screen is open."""
+    def say(self, text: str, *, standing: bool = False) -> None:
+        """Tell something in one line, on whatever screen is open. standing: as `Room.say` has it."""
         for screen in reversed(self.screen_stack):
             if isinstance(screen, Room) and screen.is_mounted:
-                screen.say(text)
+                screen.say(text, standing=standing)
                 return
+
+    def keep_said(self, text: str) -> None:
+        """Keep a message among those that can be read again."""
+        self._said.append(Said(time.time(), text))
 
     @on(HostCall)
     def _carry_out(self, call: HostCall[Any]) -> None:
@@ -229,6 +255,8 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         from sdterm.tui.progress import looked_at
 
         health = message.health
+        for room in self._open_rooms():  # it is back
+            room.unsay(self._why_lost)
         page = await self.host.ask(calls.jobs("running"))
         self._become(looked_at(State(host="up"), health, page.jobs if page else (), time.time()))
         if self.state.is_preparing:
@@ -256,11 +284,12 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
     def _mention(self, text: str) -> None:
         """Tell something, unless there is something else to read."""
         if not any(note.text for note in self.desk.query(Note)):
-            self.desk.say(text)
+            self.desk.say(text, standing=True)
 
     def on_host_lost(self, message: HostLost) -> None:
         self._become(State(host="lost"))
-        self.say(message.reason)
+        self._why_lost = message.reason
+        self.say(message.reason, standing=True)
 
     def on_happened(self, message: Happened) -> None:
         from sdterm.events import ExtensionChanged
@@ -306,6 +335,9 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         self._status_due = False
         for screen in self.screen_stack:  # none once the workstation closes; below a question it is seen, too
             screen.query(StatusLine).refresh()
+            if bool(self.state.runs) != self._was_running:
+                screen.query(KeyBar).refresh()
+        self._was_running = bool(self.state.runs)
 
     def status(self) -> list[str]:
         """The parts of the status line."""
@@ -327,6 +359,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
 
     def action_go_generate(self) -> None:
         self.go("generate")
+        self.desk.focus_field("prompt")
 
     def action_go_gallery(self) -> None:
         self.go("gallery")
@@ -344,7 +377,19 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         self.go("settings")
 
     def action_go_help(self) -> None:
+        """The keys of the place where the cursor is; the same key goes back."""
+        room = self.screen
+        if not isinstance(room, Room):
+            return
+        if room.room == "go_help":
+            self.action_go_back()
+            return
+        self.helped, self._helped_from = scopes_of(room), room.room.removeprefix("go_")
         self.go("help")
+
+    def action_go_back(self) -> None:
+        """From help to where it was asked for."""
+        self.go(self._helped_from)
 
     def action_all_parameters(self) -> None:
         from sdterm.tui.screens.parameters import ParametersScreen
@@ -359,7 +404,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
     def action_command_palette(self) -> None:
         from sdterm.tui.palette import Palette
 
-        self.push_screen(Palette())
+        self.push_screen(Palette(self.screen))
 
     def action_preview_mode(self) -> None:
         def picked(number: int | None) -> None:
@@ -452,9 +497,61 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
     # --- the clipboard ------------------------------------------------------------------------------------------------
 
     def copy(self, text: str, what: str) -> None:
-        """Give the terminal's clipboard a text (OSC 52)."""
-        self.copy_to_clipboard(text)
-        self.say(tr("Copied the {what}. (In tmux: set -s set-clipboard on.)", what=what))
+        """Give the terminal's clipboard a text (OSC 52); where it is known not to take it, show it to be selected."""
+        self._copied = text
+        self._copy(text, what)
+
+    @work(group="copy", exclusive=True)
+    async def _copy(self, text: str, what: str) -> None:
+        from sdterm.tui.clipboard import refusal
+
+        value = await asyncio.to_thread(refusal, os.environ)
+        if value:
+            self.say(
+                tr(
+                    "Not copied: tmux takes no text from programs (set-clipboard {value}). "
+                    "`tmux set -s set-clipboard on` lets it.",
+                    value=value,
+                )
+            )
+            self._show_copied()
+        else:
+            self.copy_to_clipboard(text)
+            self.say(
+                tr(
+                    "Sent the {what} to the terminal's clipboard. Not there? {key} shows it to be selected.",
+                    what=what,
+                    key=self.key("copy_by_hand"),
+                )
+            )
+
+    def action_copy_by_hand(self) -> None:
+        if self._copied:
+            self._show_copied()
+        else:
+            self.say(tr("Nothing was copied yet: {key} copies a picture's infotext.", key=self.key("copy_parameters")))
+
+    def _show_copied(self) -> None:
+        from sdterm.tui.screens.plain import Plain
+
+        hint = tr(" Select the text with the terminal (tmux: prefix, then [). Esc goes back. ")
+        self.push_screen(Plain(self._copied, hint))
+
+    def action_messages(self) -> None:
+        from sdterm.tui.screens.plain import Plain
+
+        hint = tr(" Messages, the newest first. Up and down scroll, Esc goes back. ")
+        now = [Said(time.time(), note.text) for note in self.screen.query(Note) if note.stands]
+        self.push_screen(Plain(told([*self._said, *now]) or tr("No messages yet."), hint))
+
+    @work(group="suspend", exclusive=True)
+    async def _suspend(self) -> None:
+        await self.terminal_has_answered()
+        self.action_suspend_process()
+
+    def action_suspend(self) -> None:
+        self.desk.keep_draft()
+        self._suspend()
 
     def action_copy_selection(self) -> None:
         from textual.widgets import Input, TextArea

@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdterm.tui import calls
@@ -33,6 +34,7 @@ class Drawing:
         self._stop_after = False
         self._escaped = float("-inf")
         self._last_seed: int | None = None
+        self._last_image: tuple[int | None, str] = None, ""  # its job and its file's name
 
     # --- asking for pictures ------------------------------------------------------------------------------------------
 
@@ -205,26 +207,21 @@ class Drawing:
 
         job, event = entry.job, entry.event
         match event:
-            case Image(seed=seed):
+            case Image(seed=seed, path=path):
                 self._last_seed = seed
+                self._last_image = job, Path(path or "").name
                 if self._stop_after and job is not None:
                     self._stop_after = self.forever = False
                     self._desk.run_worker(self._desk.ask(calls.cancel(job)))
             case Done(images=images, seconds=seconds):
-                self._shell.say(
-                    tr(
-                        "#{job} done: {images} picture(s) in {time}.",
-                        job=job,
-                        images=images,
-                        time=clock(seconds) if seconds >= 10 else f"{seconds:.1f}s",
-                    )
-                )
+                self._shell.say(self._done(job, images, clock(seconds) if seconds >= 10 else f"{seconds:.1f}s"))
                 self._ring()
                 if self.forever and self._jobs and job == self._jobs[-1]:
                     self.generate()
             case ExtensionChanged(loaded=loaded, message=message):
                 self._desk.run_worker(self._filling.learn())
-                self._shell.say(message if loaded else "! " + message)
+                at = time.strftime("%H:%M:%S", time.localtime(entry.at))  # the same sentence again is another reload
+                self._shell.say(f"{'' if loaded else '! '}{message} ({at})")
             case Failed() | Waiting():
                 self.forever = False
                 self._fail(job, event)
@@ -242,6 +239,16 @@ class Drawing:
                 self._shell.say(tr("#{job} stopped; {images} finished picture(s) are saved.", job=job, images=images))
             case Paused(images=images):
                 self._shell.say(tr("#{job} waits; {images} picture(s) are finished.", job=job, images=images))
+
+    def _done(self, job: int | None, images: int, took: str) -> str:
+        of, file = self._last_image
+        if not file or of != job:  # drawn before this workstation was opened
+            return tr("#{job} done in {time}.", job=job, time=took)
+        if images == 1:
+            return tr("#{job} done in {time}: {file}", job=job, time=took, file=file)
+        return tr(
+            "#{job} done in {time}: {images} pictures, the last is {file}", job=job, time=took, images=images, file=file
+        )
 
     def _ring(self) -> None:
         match self._shell.settings["notify"]:

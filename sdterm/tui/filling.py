@@ -153,7 +153,7 @@ class Filling:
         if not choices:
             return
         chosen = self._chosen(field, choices)
-        at = chosen[-1] if chosen else 0
+        at = chosen[-1] if chosen else None
 
         def picked(number: int | None) -> None:
             if number is None:

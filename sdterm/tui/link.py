@@ -106,7 +106,7 @@ class Link:
                 self._wanted = False  # somebody stopped it: it comes back when something is asked of it
                 reason = tr("The host was stopped. What it drew goes on when it starts again: F5 starts it.")
             except HostError as error:
-                reason = str(error)  # it died: a new one goes on with what it drew
+                reason = f"{error} " + tr("Starting it again …")
             except Exception as error:
                 reason = tr("The host answers what nobody understands ({error}).", error=str(error))
                 self._wanted = False

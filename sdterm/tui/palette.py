@@ -1,78 +1,296 @@
-"""The command palette: every action that can be done now."""
+"""The command palette: actions, settings and all that can be chosen, found by the words that users type."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from rich.cells import set_cell_size
+from rich.text import Text
 from textual import on
-from textual.app import App
-from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
-from textual.types import IgnoreReturnCallbackType
-from textual.widgets import Input
-from textual.worker import WorkerError
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.dom import DOMNode
+from textual.screen import ModalScreen, Screen
+from textual.widgets import Input, OptionList
+from textual.widgets.option_list import Option
+from textual.worker import Worker, WorkerError
 
-from sdterm.tui.actions import ACTIONS
+from sdterm.core.settings.settings import SETTINGS, Setting, frozen_reason
+from sdterm.core.text import printable
+from sdterm.tui import calls, themes
+from sdterm.tui.actions import ACTIONS, Action
+from sdterm.tui.commands import Command, found
+from sdterm.tui.fields import ROWS, Field
 from sdterm.tui.keymap import shown
-from sdterm.tui.language import tr
-from sdterm.tui.shell import Shell
+from sdterm.tui.language import languages, tr
+from sdterm.tui.messages import Fill
+from sdterm.tui.screens.settings import SettingsScreen, edit
+from sdterm.tui.screens.settings import shown as value_shown
+from sdterm.tui.shell import Desk, HasShell
+from sdterm.tui.vocabulary import NAMES, unnamed
+
+if TYPE_CHECKING:
+    from sdterm.api import Picture
 
 _WHILE_DRAWING = {"stop", "stop_after"}
 """Actions that need a job which is drawn."""
+_MOST = 100  # rows shown at once
+_RECENT = 24  # pictures
+_NARROW = 60  # cells of a row from which on it has room for a sentence
+_GROUP, _NAME, _KEY = 10, 22, 6  # cells
 
 
-class Palette(CommandPalette):
-    """Textual's palette, whose Enter means what was typed and not what was listed when it was pressed."""
+class Palette(HasShell, ModalScreen[None]):
+    """Finds a command by any word of it. below: the screen that it was opened on."""
 
-    def __init__(self) -> None:
-        super().__init__(providers=[Commands], placeholder=tr("What should be done?"))
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", show=False),
+        Binding("down,ctrl+n", "move(1)", show=False),
+        Binding("up,ctrl+p", "move(-1)", show=False),
+        Binding("pagedown", "move(10)", show=False),
+        Binding("pageup", "move(-10)", show=False),
+    ]
 
-    @on(Input.Submitted)
-    async def _take_what_matches(self, event: Input.Submitted) -> None:
-        event.prevent_default()
-        event.stop()
-        for worker in [*self.workers]:
-            if worker.group == self._GATHER_COMMANDS_GROUP:
-                with suppress(WorkerError):  # a search for what was typed before
-                    await worker.wait()
-        self._select_or_command()
+    def __init__(self, below: Screen[Any]) -> None:
+        super().__init__()
+        self._below = below
+        self._commands: list[Command] = []
+        self._lists: list[Command] = []  # what only the host knows, once it has told it
+        self._asking: Worker[None] | None = None
+        self._found: list[Command] = []
+        self._moved = False  # whether the cursor was moved since the last letter
+        self._tried = False  # whether something is shown as if it were chosen
 
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog palette") as dialog:
+            dialog.border_title = tr("Commands")
+            dialog.border_subtitle = tr("Enter does it, Esc leaves.")
+            line = Input(compact=True, placeholder=tr("a command, setting, theme, sampler, model, picture …"))
+            line.cursor_blink = False
+            yield line
+            options = OptionList(markup=False, compact=True)
+            options.can_focus = False
+            yield options
 
-class Commands(Provider):
-    """What can be done here and now."""
+    def on_mount(self) -> None:
+        self._commands = [
+            *_by_group(self._actions()),
+            *self._fields(),
+            *self._settings(),
+            *self._themes(),
+            *self._languages(),
+        ]
+        self._show("")
+        if self.shell.state.host == "up":
+            self._asking = self.run_worker(self._ask_for_lists())
 
-    async def discover(self) -> Hits:
-        for words, command in self._commands():
-            yield DiscoveryHit(words, command)
+    # --- what there is ------------------------------------------------------------------------------------------------
 
-    async def search(self, query: str) -> Hits:
-        matcher = self.matcher(query)
-        for words, command in self._commands():
-            if (score := matcher.match(words)) > 0:
-                yield Hit(score, matcher.highlight(words), command)
-
-    def _commands(self) -> Iterator[tuple[str, IgnoreReturnCallbackType]]:
-        app, shell = self.app, cast(Shell, self.app)
-        focused = self.focused
-        form = app.screen_stack[0]  # what it can do is offered everywhere
-        nodes = [*(focused.ancestors_with_self if focused else ()), self.screen, app, form]
+    def _actions(self) -> Iterator[Command]:
+        app, below = self.app, self._below
+        focused = below.focused
+        lists = [widget for widget in below.query("*") if hasattr(widget, "scopes")]
+        nodes = [*(focused.ancestors_with_self if focused else ()), below, *lists, app, app.screen_stack[0]]
         for action in ACTIONS:
-            if not action.palette or (action.id in _WHILE_DRAWING and not shell.state.runs):
+            if not action.palette or (action.id in _WHILE_DRAWING and not self.shell.state.runs):
                 continue
             node = next((node for node in nodes if hasattr(node, f"action_{action.id}")), None)
-            if node is None:
-                continue
-            words = f"{tr(action.title)}  ({shown(shell.keys[action.id].split(',')[0])})"
-            yield words, getattr(node, f"action_{action.id}")
-        for name in sorted(app.available_themes):
-            yield tr("Theme: {name}", name=name), partial(_theme, app, name)
-        from sdterm.tui.language import languages
+            if node is not None:
+                yield self._action(action, node)
 
-        for language in (None, *languages(shell.language_places())):
-            yield tr("Language: {name}", name=language or "English"), partial(shell.change_language, language)
+    def _action(self, action: Action, node: DOMNode) -> Command:
+        named = NAMES.get(action.id) or unnamed(action)
+        words = f"{named.words} {named.name} {action.hint} {action.id} {action.title}"
+        key = shown(self.shell.keys[action.id].split(",")[0])
+        run = getattr(node, f"action_{action.id}")
+        return Command(tr(named.group), tr(named.name), tr(action.title), run, words, key)
+
+    def _fields(self) -> Iterator[Command]:
+        values = self.shell.form.values()
+        for field in (field for row in ROWS for field in row):
+            about = tr("In the form: {value}", value=printable(field.read(values), 100) or "-")
+            words = " ".join(f"{row.name} {row.label} {row.sentence}" for row in field.rows)
+            yield Command(tr("Form"), tr(field.label), about, partial(self._go_to, field), words)
+
+    def _go_to(self, field: Field) -> None:
+        self.shell.go("generate")
+        cast(Desk, self.app.screen).focus_field(field.id)
+
+    def _settings(self) -> Iterator[Command]:
+        for setting in SETTINGS:
+            value = printable(value_shown(self.shell.settings[setting.key]), 20)
+            words = f"{setting.sentence} {setting.section} {setting.a1111}"
+            about = f"{value}: {tr(setting.sentence)}" if value else tr(setting.sentence)
+            yield Command(tr("Setting"), setting.key, about, partial(self._edit, setting), words)
+
+    def _edit(self, setting: Setting) -> None:
+        edit(self.app, self.shell, setting, self._told)
+
+    def _told(self, trouble: str) -> None:
+        if trouble:
+            self.shell.say(trouble)
+        elif isinstance(self._below, SettingsScreen):
+            self._below.up()
+
+    def _themes(self) -> Iterator[Command]:
+        for name in sorted(self.app.available_themes):
+            yield Command(
+                tr("Theme"),
+                name,
+                tr("Colours; up and down show them"),
+                partial(self._write, "theme", name),
+                "theme colours colors skin dark light",
+                is_current=name == self.app.theme,
+                try_out=partial(themes.choose, self.app, name),
+            )
+
+    def _languages(self) -> Iterator[Command]:
+        now = self.shell.settings["language"] or "en"
+        for name in ("en", *languages(self.shell.language_places())):
+            run, about = partial(self._write, "language", name), tr("The language of the workstation")
+            words = "language english translation localization"
+            yield Command(tr("Language"), name, about, run, words, is_current=name == now)
+
+    def _write(self, key: str, text: str) -> None:
+        if trouble := frozen_reason(self.shell.settings, key) or self.shell.write_setting(key, text):
+            self.shell.say(trouble)
+
+    async def _ask_for_lists(self) -> None:
+        asked = calls.catalogue(), calls.models(), calls.pictures(limit=_RECENT)
+        for call in asked:  # past this screen, which is not at leisure while Enter waits
+            self.app.post_message(call)
+        catalogue, models, page = await asked[0].answer, await asked[1].answer, await asked[2].answer
+        values = self.shell.form.values()
+        for offer in catalogue.of("Sampler") if catalogue else ():
+            self._lists.append(self._choice(tr("Sampler"), "sampler", offer.label, offer.note, values))
+        own = self._choice(tr("Schedule"), "scheduler", "Automatic", tr("the sampler's own"), values)
+        self._lists.append(own)
+        for offer in catalogue.of("Scheduler") if catalogue else ():
+            self._lists.append(self._choice(tr("Schedule"), "scheduler", offer.label, offer.note, values))
+        for model in models or ():
+            self._lists.append(self._choice(tr("Model"), "model", model.name, f"{model.size / 1e9:.2f} GB", values))
+        for picture in page.pictures if page else ():
+            self._lists.append(self._picture(picture))
+        if self._text() and not self._moved:  # without a word only what was there at once is listed
+            self._show(self._text())
+
+    def _choice(self, group: str, field: str, name: str, note: str, values: dict[str, Any]) -> Command:
+        run = partial(self._choose, field, name)
+        is_current = values.get(field) == name
+        return Command(group, printable(name, 80), printable(note, 100) or group, run, field, is_current=is_current)
+
+    def _choose(self, field: str, name: str) -> None:
+        form = self.shell.form
+        form.change(form.draft.but(**{field: name}))
+        self.shell.say(tr("{name} is in the form now; {key} draws with it.", name=name, key=self.shell.key("generate")))
+
+    def _picture(self, picture: Picture) -> Command:
+        name = (
+            f"{picture.id}"
+            if picture.seed is None
+            else tr("{number} seed {seed}", number=picture.id, seed=picture.seed)
+        )
+        prompt = printable(picture.infotext.split("\n")[0], 200)
+        run = partial(self.app.post_message, Fill(picture.infotext, "all"))
+        return Command(tr("Picture"), name, prompt, run, "recent load picture seed image")
+
+    # --- finding ------------------------------------------------------------------------------------------------------
+
+    def _text(self) -> str:
+        return self.query_one(Input).value.strip()
+
+    def _show(self, text: str) -> None:
+        self._stop_trying()
+        self._found = found([*self._commands, *self._lists], text)[:_MOST] if text else self._commands[:_MOST]
+        options = self.query_one(OptionList)
+        options.clear_options()
+        options.add_options(Option(row) for row in self._rows())
+        if text and not self._found:
+            options.add_option(Option(Text(tr("Nothing matches “{text}”.", text=printable(text, 40))), disabled=True))
+        options.highlighted = 0 if text and self._found else None
+
+    def _rows(self) -> Iterator[Text]:
+        """The found ones, the group of each named where another one begins."""
+        room = min(self.app.size.width, 100) - 6
+        before = ""
+        for command in self._found:
+            yield _row(command, room, "" if command.group == before else command.group)
+            before = command.group
+
+    @on(Input.Changed)
+    def _narrow(self, event: Input.Changed) -> None:
+        self._moved = False
+        self._show(event.value.strip())
+
+    @on(Input.Submitted)
+    async def _take(self) -> None:
+        """Do what is highlighted. What was typed may be the name of something that only the host knows."""
+        if self._asking and not self._moved and self._text():
+            with suppress(WorkerError):  # the host went away
+                await self._asking.wait()
+        at = self.query_one(OptionList).highlighted
+        if at is not None and at < len(self._found):
+            self._leave_with(self._found[at])
+
+    def _leave_with(self, command: Command) -> None:
+        self._stop_trying()
+        self.dismiss()
+        self.app.call_later(command.run)
+
+    @on(OptionList.OptionSelected)
+    def _clicked(self, event: OptionList.OptionSelected) -> None:
+        self._leave_with(self._found[event.option_index])
+
+    def action_move(self, by: int) -> None:
+        if not self._found:
+            return
+        options, last = self.query_one(OptionList), len(self._found) - 1
+        at = options.highlighted
+        options.highlighted = at = 0 if at is None else max(0, min(last, at + by))
+        self._moved = True
+        if try_out := self._found[at].try_out:
+            self._tried = True
+            try_out()
+        else:
+            self._stop_trying()
+
+    def _stop_trying(self) -> None:
+        if self._tried:
+            self._tried = False
+            themes.choose(self.app, self.shell.settings["theme"])
+
+    def action_leave(self) -> None:
+        self._stop_trying()
+        self.dismiss()
 
 
-def _theme(app: App[Any], name: str) -> None:
-    app.theme = name
+def _by_group(commands: Iterable[Command]) -> list[Command]:
+    """Those of a group beside each other, and the groups as they came."""
+    groups: dict[str, list[Command]] = {}
+    for command in commands:
+        groups.setdefault(command.group, []).append(command)
+    return [command for group in groups.values() for command in group]
+
+
+def _row(command: Command, room: int, group: str) -> Text:
+    """One line: the group, the name, a sentence about it, its key, as far as there is room."""
+    row = Text(no_wrap=True)
+    mark = "* " if command.is_current else "  "
+    if room < _NARROW:
+        return row.append(mark).append(set_cell_size(command.name, room - _KEY - 2)).append(f" {command.key}")
+    row.append(set_cell_size(group, _GROUP), style="dim").append(mark)
+    name = command.name if len(command.name) >= _NAME else set_cell_size(command.name, _NAME)
+    row.append(name, style="bold").append(" ")
+    left = max(0, room - row.cell_len - _KEY)
+    row.append(_cut(command.about, left), style="dim")
+    return row.append(f"{command.key:>{_KEY}}", style="bold")
+
+
+def _cut(text: str, cells: int) -> str:
+    whole = Text(text)
+    whole.truncate(cells, overflow="ellipsis", pad=True)
+    return whole.plain

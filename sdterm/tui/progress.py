@@ -7,6 +7,7 @@ from sdterm.api import Entry, Health, JobView, Progress, Snapshot
 from sdterm.events import (
     Cancelled,
     Done,
+    ExtensionChanged,
     Failed,
     Image,
     Interrupted,
@@ -51,6 +52,8 @@ def after(state: State, entry: Entry) -> State:
             return _run(state, replace(run, since=entry.at, first=run.step))
         case Failed(code=code) | Waiting(code=code):
             return replace(_without(state, job), trouble=code, loading=None)
+        case ExtensionChanged(loaded=True) if state.trouble == "plugin_failed":
+            return replace(state, trouble="")
         case Done() | Cancelled() | Paused():
             return replace(_without(state, job), loading=None)
     return state

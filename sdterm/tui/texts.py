@@ -11,7 +11,9 @@ from sdterm.fields import FIELDS
 from sdterm.tui.actions import ACTIONS
 from sdterm.tui.fields import FOLDED
 from sdterm.tui.language import placeholders
+from sdterm.tui.panes import ABOUT, MOVES
 from sdterm.tui.screens import help
+from sdterm.tui.vocabulary import NAMES
 from sdterm.tui.widgets.bars import ROOMS
 
 
@@ -68,5 +70,8 @@ def _declared() -> Iterator[str]:
     for action in ACTIONS:
         yield from filter(None, (action.hint, action.title))
     yield from (title for _, title in ROOMS)
-    yield from (*help.PLACES.values(), help.LISTS, help.FIELDS)
-    yield from (*STATES, "Commands", "Help")
+    yield from (*help.PLACES.values(), help.LISTS, *ABOUT.values())
+    yield from (word for keys in MOVES.values() for _, word in keys)
+    for named in NAMES.values():
+        yield from (named.group, named.name)
+    yield from (*STATES, "Commands", "Help", "Prompt")

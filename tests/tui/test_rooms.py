@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from textual import events
-from textual.command import CommandPalette
 from textual.geometry import Size
 from textual.pilot import Pilot
 from textual.widgets import DataTable, Input, OptionList, Static
@@ -18,6 +17,7 @@ from sdterm.api import JobView
 from sdterm.tui.actions import ACTIONS
 from sdterm.tui.app import Workstation
 from sdterm.tui.messages import OfferRemedies
+from sdterm.tui.palette import Palette
 from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.remedies import remedies
 from sdterm.tui.screens.gallery import PictureTable
@@ -47,7 +47,7 @@ def test_an_empty_gallery_and_queue_say_which_key_fills_them(host: Running) -> N
         await pilot.press("f3")
         await until(pilot, lambda: "Nothing drawn yet: F2" in note(app))
         await pilot.press("f4")
-        await until(pilot, lambda: "The queue is empty: F2" in note(app))
+        await until(pilot, lambda: "The queue is empty: F2" in screen_text(app))
 
     drive(host, act)
 
@@ -303,7 +303,7 @@ def test_help_names_the_way_in_which_pictures_are_shown_now(drawn: Running) -> N
 def test_the_palette_does_what_it_says(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await pilot.press("ctrl+p")
-        await until(pilot, lambda: isinstance(app.screen, CommandPalette))
+        await until(pilot, lambda: isinstance(app.screen, Palette))
         await write(pilot, "gallery")
         await until(pilot, lambda: app.screen.query_one(OptionList).option_count > 0)
         await pilot.press("enter")
@@ -317,11 +317,11 @@ def test_the_palette_takes_what_matches_the_whole_word_or_nothing(drawn: Running
 
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await pilot.press("ctrl+p")
-        await until(pilot, lambda: isinstance(app.screen, CommandPalette) and app.focused)
+        await until(pilot, lambda: isinstance(app.screen, Palette) and app.focused)
         for key in (*"gallerx", "enter"):
             app.post_message(events.Key(key, key if len(key) == 1 else None))
-        await until(pilot, lambda: "No matches found" in screen_text(app))
-        assert isinstance(app.screen, CommandPalette)
+        await until(pilot, lambda: "Nothing matches “gallerx”" in screen_text(app))
+        assert isinstance(app.screen, Palette)
         for key in ("backspace", "y", "enter"):
             app.post_message(events.Key(key, key if len(key) == 1 else None))
         await until(pilot, lambda: app.screen.query(PictureTable))

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from textual.command import CommandPalette
 from textual.pilot import Pilot
 from textual.widgets import DataTable, OptionList
 
@@ -15,6 +14,7 @@ from sdterm.api import Entry
 from sdterm.events import PicturesFound, Started, Step
 from sdterm.tui.app import Workstation
 from sdterm.tui.messages import Happened
+from sdterm.tui.palette import Palette
 from sdterm.tui.picture.widget import PictureView, depth_of
 from sdterm.tui.screens.compare import CompareScreen
 from sdterm.tui.screens.gallery import PictureTable
@@ -212,7 +212,7 @@ def test_no_colours(filled: Running, snapshots: Snapshots, monkeypatch: pytest.M
         await until(pilot, lambda: isinstance(app.screen, Pick))
         await snapshots.take(pilot, "mono-pick")
         await pilot.press("escape", "ctrl+p")
-        await until(pilot, lambda: isinstance(app.screen, CommandPalette))
+        await until(pilot, lambda: isinstance(app.screen, Palette))
         await until(pilot, lambda: app.screen.query_one(OptionList).option_count > 10)
         await snapshots.take(pilot, "mono-palette")
         await pilot.press("escape", "f1")

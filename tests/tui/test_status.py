@@ -83,7 +83,7 @@ def test_a_job_without_a_step_is_no_idleness(host: Running, tmp_path: Path) -> N
         await until(pilot, lambda: says(f"> #{jobs[0]} preparing"))
         await until(pilot, lambda: says("q1"))
         await pilot.press("ctrl+q")
-        await until(pilot, lambda: isinstance(app.screen, Ask) and f"#{jobs[0]} is being drawn" in screen_text(app))
+        await until(pilot, lambda: isinstance(app.screen, Ask) and f"#{jobs[0]} is running" in screen_text(app))
         assert "idle" not in said
         go_on.touch()
         await until(pilot, lambda: says("idle"), "the end of both")

@@ -23,6 +23,10 @@ TABLES = {
     "item.state",
     "job.state",
     "setting.sentence",
+    "ABOUT[scope]",
+    "LISTS",
+    "named.group",
+    "named.name",
 }
 
 

@@ -9,7 +9,6 @@ from functools import cache
 
 import pytest
 from textual import _compositor, _xterm_parser, app, constants, screen, timer
-from textual.command import CommandPalette
 from textual.drivers import _writer_thread, linux_driver
 from textual.widgets import Input, TextArea
 from textual_image import _sixel
@@ -24,7 +23,6 @@ ATTRIBUTES = [
     (screen.Screen, "_compositor", "which widgets cover which"),
     (timer.Timer, "_skip", "a late timer loses its turn"),
     (TextArea, "_line_cache", "rendered lines"),
-    (CommandPalette, "_GATHER_COMMANDS_GROUP", "the workers that search"),
     (linux_driver.LinuxDriver, "_debug", "keys are logged"),
     (linux_driver.LinuxDriver, "_file", "where the writer thread writes"),
     (linux_driver.LinuxDriver, "_key_thread", "what is typed is read in it"),
@@ -40,7 +38,6 @@ METHODS = [
     (TextArea, "_on_key", "self event"),
     (TextArea, "_on_paste", "self event"),
     (Input, "_on_paste", "self event"),
-    (CommandPalette, "_select_or_command", "self event"),
     (linux_driver.LinuxDriver, "run_input_thread", "self"),
     (linux_driver.LinuxDriver, "process_message", "self message"),
     (_xterm_parser.XTermParser, "__init__", "self debug"),

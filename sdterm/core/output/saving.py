@@ -148,12 +148,12 @@ def unwritable(folder: Path, error: OSError) -> Failed:
         return Failed(
             code=code,
             message=f"The disk is full: an image could not be saved in {folder}.",
-            advice="Free some space or choose another folder with --out, then generate again with the same seed.",
+            advice="Free some space or choose another folder (setting outdir, or --out), then generate again.",
         )
     return Failed(
         code=code,
         message=f"Images cannot be saved in {folder}: {os.strerror(error.errno or 0)}.",
-        advice="Choose a folder you may write to with --out.",
+        advice="Choose a folder you may write to: setting outdir, or --out.",
     )
 
 

@@ -52,6 +52,9 @@ class ExtensionsScreen(TableRoom["Listed"]):
         self._standing = {extension.slug: extension for extension in standing}
         self.show(found, self.table.cursor_row, tr("Extensions  {number}", number=len(found)))
 
+    def empty(self) -> str:
+        return tr("No extensions: {key} installs one.", key=self.shell.key("install_extension"))
+
     def row(self, item: Listed) -> tuple[str, ...]:
         came = {"by hand": tr("by hand"), "installed": tr("installed"), "package": tr("package")}
         standing = self._standing.get(item.slug)

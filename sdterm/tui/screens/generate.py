@@ -296,7 +296,7 @@ class GenerateScreen(Room):
             # the key comes first: at 80 columns the end of a long sentence is not to be seen
             mends = "" if trap.fix is None else tr("{key} mends this:", key=self.shell.key("fix")) + " "
             self._told = mends + trap.message
-            self.say(self._told)
+            self.say(self._told, standing=True)
         elif self._told:
             self.unsay(self._told)
 
@@ -454,6 +454,10 @@ class GenerateScreen(Room):
         name = self.form.back()
         self.shell.say(tr("Nothing to take back.") if name is None else tr("Undone: {what}.", what=name))
 
+    def action_clear_prompt(self) -> None:
+        self.form.change(self.form.draft.but(prompt="", negative_prompt=""))
+        self.focus_field("prompt")
+
     def action_redo(self) -> None:
         name = self.form.forth()
         self.shell.say(tr("Nothing was taken back.") if name is None else tr("Done again: {what}.", what=name))
@@ -481,7 +485,7 @@ class GenerateScreen(Room):
         self.add_class("-recent")
         self.call_after_refresh(self.query_one(Recent).focus)
 
-    def on_descendant_focus(self) -> None:
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         self.set_class(isinstance(self.focused, Recent), "-recent")
 
     def marked(self) -> None:

@@ -9,6 +9,8 @@ from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 from textual.widgets import Static
 
+from sdterm.tui.language import tr
+
 LETTERS = "123456789qwrtasdfgzxcvbyuiophjklnm"
 """`e` is not among them: it opens the editor outside."""
 
@@ -19,6 +21,7 @@ class Jump(ModalScreen[None]):
     DEFAULT_CSS = """
     Jump { background: transparent; align: left top; layers: labels; }
     Jump Static { layer: labels; position: absolute; width: 3; height: 1; text-style: bold reverse; }
+    Jump #how { width: 100%; height: 1; }
     """
 
     def __init__(self, below: Screen[object]) -> None:
@@ -32,6 +35,9 @@ class Jump(ModalScreen[None]):
             label = Static(Text(f" {letter} "))
             label.styles.offset = widget.region.offset
             yield label
+        how = Static(Text(tr(" Press a letter to go there.  e: the prompt in your editor  Esc: leave")), id="how")
+        how.styles.offset = 0, self.app.size.height - 1
+        yield how
 
     def on_key(self, event: events.Key) -> None:
         event.stop()

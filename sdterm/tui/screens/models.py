@@ -38,6 +38,11 @@ class ModelsScreen(TableRoom["Model"]):
             title = tr("Models  {number} checkpoint(s)", number=len(models))
             self.show(models, self.table.cursor_row, title)
 
+    def empty(self) -> str:
+        from sdterm.core.settings.paths import CHECKPOINTS
+
+        return tr("No checkpoint: SD 1.x files go to {folder}.", folder=self.shell.settings.root / CHECKPOINTS)
+
     def row(self, item: Model) -> tuple[str, ...]:
         size = f"{item.size / 1e9:.2f} GB" if item.size >= 1e8 else f"{item.size / 1e6:.0f} MB"
         wanted = self.shell.form.values().get("model") or self.rows[0].name
@@ -62,7 +67,7 @@ class ModelsScreen(TableRoom["Model"]):
         match entry.event:
             case ModelLoading(done=False, model=model, fraction=fraction):
                 share = "" if fraction is None else f"{fraction:.0%}"
-                self.say(tr("Loading {model} … {share}", model=model, share=share))
+                self.say(tr("Loading {model} … {share}", model=model, share=share), standing=True)
             case Warning(code="model_not_loaded" | "model_unreadable"):
                 self._load()
             case ModelLoading(done=True, model=model, seconds=seconds):

@@ -34,7 +34,7 @@ class Pick(HasShell, ModalScreen[int | None]):
         Binding("pageup", "move(-8)", show=False),
     ]
 
-    def __init__(self, title: str, rows: Sequence[str], *, chosen: int = 0, words: str = "") -> None:
+    def __init__(self, title: str, rows: Sequence[str], *, chosen: int | None = None, words: str = "") -> None:
         super().__init__()
         self._title, self._rows, self._chosen, self._words = title, rows, chosen, words
         self._shown: list[int] = []
@@ -56,7 +56,7 @@ class Pick(HasShell, ModalScreen[int | None]):
 
     def on_mount(self) -> None:
         self._show(self._words)
-        if self._chosen in self._shown and not self._words:
+        if self._chosen is not None and self._chosen in self._shown and not self._words:
             self.query_one(OptionList).highlighted = self._shown.index(self._chosen)
 
     def _show(self, words: str) -> None:
@@ -67,8 +67,13 @@ class Pick(HasShell, ModalScreen[int | None]):
         self._shown = found[:_MOST]
         options = self.query_one(OptionList)
         options.clear_options()
-        options.add_options([Option(Text(printable(self._rows[i], 300), no_wrap=True)) for i in self._shown])
+        options.add_options([Option(Text(self._row(i), no_wrap=True)) for i in self._shown])
         options.highlighted = 0 if self._shown else None
+
+    def _row(self, number: int) -> str:
+        """With a mark on what is chosen now, in a list where something is."""
+        mark = "" if self._chosen is None else "* " if number == self._chosen else "  "
+        return mark + printable(self._rows[number], 300)
 
     @on(Input.Changed)
     def _narrow(self, event: Input.Changed) -> None:
@@ -102,11 +107,14 @@ def _distance(row: str, words: str) -> int:
 
 
 class Ask(ModalScreen[str | None]):
-    """A question with some answers, each by a key: that key, or None for Esc."""
+    """A question with some answers, each by a key: that key, or None for Esc. otherwise: what Esc does."""
 
-    def __init__(self, title: str, lines: Iterable[str], answers: Sequence[tuple[str, str]]) -> None:
+    def __init__(
+        self, title: str, lines: Iterable[str], answers: Sequence[tuple[str, str]], *, otherwise: str = ""
+    ) -> None:
         super().__init__()
         self._title, self._lines, self._answers = title, list(lines), answers
+        self._otherwise = otherwise or tr("go back, change nothing")
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as dialog:
@@ -117,7 +125,7 @@ class Ask(ModalScreen[str | None]):
                 text.append(f" {'Enter' if key == 'enter' else key:>5} ", style="bold reverse")
                 text.append(f" {printable(words, 200)}")
             text.append("\n")
-            text.append("   Esc ", style="bold reverse").append(" " + tr("leave it"))
+            text.append("   Esc ", style="bold reverse").append(f" {self._otherwise}")
             yield Static(text)
 
     def on_key(self, event: events.Key) -> None:

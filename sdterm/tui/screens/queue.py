@@ -66,8 +66,13 @@ class QueueScreen(TableRoom["JobView"]):
             waiting=len(waiting.jobs),
         )
         self.show(jobs, next(still, self.table.cursor_row), title)
-        if not jobs:
-            self.say(tr("The queue is empty: {key} goes to the prompt.", key=self.shell.key("go_generate")))
+
+    def empty(self) -> str:
+        return tr(
+            "The queue is empty: {key} goes to the prompt, {draw} draws it.",
+            key=self.shell.key("go_generate"),
+            draw=self.shell.key("generate"),
+        )
 
     def row(self, item: JobView) -> tuple[str, ...]:
         run = self.shell.state.run_of(item.id)

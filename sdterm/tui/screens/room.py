@@ -45,16 +45,19 @@ class Room(HasShell, Screen[None]):
         """What is between the lines."""
         return ()
 
-    def say(self, text: str) -> None:
-        """Tell something in the line for that."""
+    def say(self, text: str, *, standing: bool = False) -> None:
+        """Tell something in the line for that. standing: it holds until it is taken back, and is no event to look up
+        later; everything else goes after some time, and is kept among the messages."""
+        if text and not standing:
+            self.shell.keep_said(text)
         for note in self.query(Note):  # none while the screen closes
-            note.say(text)
+            note.say(text, standing=standing)
 
     def unsay(self, text: str) -> None:
         """Take that back, if it still stands there."""
         for note in self.query(Note):
             if note.text == text:
-                note.say("")
+                note.say("", standing=True)
 
     def happened(self, entry: Entry) -> None:
         """Something happened on the host; called only while the screen exists."""
@@ -68,7 +71,8 @@ class Room(HasShell, Screen[None]):
     def on_screen_resume(self) -> None:
         self.query(StatusLine).refresh()  # there is none while the screen closes, or is made anew in another language
 
-    def on_descendant_focus(self) -> None:
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        self._focused_last = event.widget
         self.query(KeyBar).refresh()
 
     def on_resize(self, event: events.Resize) -> None:
@@ -78,13 +82,14 @@ class Room(HasShell, Screen[None]):
         self._settling = self.set_timer(_SETTLED, partial(self._settle, again=True))
 
     _settling: Timer | None = None
+    _focused_last: Widget | None = None  # what is hidden has no focus, and gets it back
 
     def _fit(self, size: Size) -> None:
         least, needed = SMALLEST
         small = size.width < least or size.height < needed
         said = tr("The terminal is too small: {width}x{height} is needed.", width=least, height=needed)
         if small:
-            self.say(said)
+            self.say(said, standing=True)
         else:
             self.unsay(said)
         fits = {name: size.width in cells for name, cells in WIDTHS.items()}
@@ -101,7 +106,8 @@ class Room(HasShell, Screen[None]):
         drops what it would paint while widgets come and go, as on a busy machine they still may."""
         self._fit(self.app.size)
         if self.focused is None and self.AUTO_FOCUS and not self.has_class("-small"):
-            self.query(self.AUTO_FOCUS).first().focus()
+            before = self._focused_last
+            (before if before and before.is_attached else self.query(self.AUTO_FOCUS).first()).focus()
         for widget in self.walk_children():
             widget.refresh()
         self.app.refresh(repaint=True, layout=True)

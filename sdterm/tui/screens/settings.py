@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
+from textual.app import App
 from textual.binding import BindingType
 from textual.widget import Widget
 from textual.widgets import Input
@@ -16,6 +17,7 @@ from sdterm.core.text import printable
 from sdterm.tui.actions import bindings
 from sdterm.tui.language import languages, tr
 from sdterm.tui.screens.table import TableRoom
+from sdterm.tui.shell import Shell
 
 if TYPE_CHECKING:
     from sdterm.core.settings.settings import Settings
@@ -49,7 +51,9 @@ class SettingsScreen(TableRoom[Setting]):
         found = [setting for setting in SETTINGS if self._is_shown(setting, self.shell.settings)]
         self.show(found, self.table.cursor_row, tr("Settings  {number}", number=len(found)))
         if not found:
-            self.say(tr("No setting matches."))
+            self.say(tr("No setting matches."), standing=True)
+        else:
+            self.unsay(tr("No setting matches."))
 
     def row(self, item: Setting) -> tuple[str, ...]:
         settings = self.shell.settings
@@ -80,54 +84,18 @@ class SettingsScreen(TableRoom[Setting]):
     # --- keys --------------------------------------------------------------------------------------------------------
 
     def action_edit_setting(self) -> None:
-        setting = self.chosen()
-        if setting is None:
-            return
-        if reason := frozen_reason(self.shell.settings, setting.key):
-            self.say(reason)
-            return
-        now = self.shell.settings[setting.key]
-        from sdterm.tui.screens.pick import Pick, Type
-
-        choices = self._choices(setting)
-        if choices:
-
-            def picked(number: int | None) -> None:
-                if number is not None:
-                    self._write(setting, choices[number])
-
-            at = choices.index(shown(now)) if shown(now) in choices else 0
-            self.app.push_screen(Pick(setting.key, choices, chosen=at), picked)
-            return
-
-        def typed(text: str | None) -> None:
-            if text is not None:
-                self._write(setting, text)
-
-        self.app.push_screen(Type(setting.key, shown(now), hint=printable(tr(setting.sentence), 68)), typed)
-
-    def _choices(self, setting: Setting) -> list[str]:
-        match setting.key:
-            case "theme":
-                return sorted(self.app.available_themes)
-            case "language":
-                return ["en", *languages(self.shell.language_places())]
-        if isinstance(setting.default, bool):
-            return ["true", "false"]
-        return [*setting.choices]
-
-    def _write(self, setting: Setting, text: str) -> None:
-        self._try(lambda: self.shell.write_setting(setting.key, text))
-
-    def action_reset_setting(self) -> None:
         if setting := self.chosen():
-            self._try(lambda: self.shell.write_setting(setting.key, None))
+            edit(self.app, self.shell, setting, self._tell_changed)
 
-    def _try(self, change: Any) -> None:
-        if trouble := change():
+    def _tell_changed(self, trouble: str) -> None:
+        if trouble:
             self.say(trouble)
         else:
             self._show()
+
+    def action_reset_setting(self) -> None:
+        if setting := self.chosen():
+            self._tell_changed(self.shell.write_setting(setting.key, None))
 
     def action_search_settings(self) -> None:
         self.query_one("#filter", Input).focus()
@@ -147,6 +115,43 @@ class SettingsScreen(TableRoom[Setting]):
 
     def action_translation_template(self) -> None:
         self.say(self.shell.write_template())
+
+
+def edit(app: App[Any], shell: Shell, setting: Setting, tell: Callable[[str], object]) -> None:
+    """Let a setting be changed. tell: is called with what is wrong, or with nothing once it is written."""
+    from sdterm.tui.screens.pick import Pick, Type
+
+    if reason := frozen_reason(shell.settings, setting.key):
+        tell(reason)
+        return
+    now, choices = shown(shell.settings[setting.key]), _choices(app, shell, setting)
+
+    def write(text: str) -> None:
+        tell(shell.write_setting(setting.key, text))
+
+    def picked(number: int | None) -> None:
+        if number is not None:
+            write(choices[number])
+
+    def typed(text: str | None) -> None:
+        if text is not None:
+            write(text)
+
+    if choices:
+        app.push_screen(Pick(setting.key, choices, chosen=choices.index(now) if now in choices else None), picked)
+    else:
+        app.push_screen(Type(setting.key, now, hint=printable(tr(setting.sentence), 68)), typed)
+
+
+def _choices(app: App[Any], shell: Shell, setting: Setting) -> list[str]:
+    match setting.key:
+        case "theme":
+            return sorted(app.available_themes)
+        case "language":
+            return ["en", *languages(shell.language_places())]
+    if isinstance(setting.default, bool):
+        return ["true", "false"]
+    return [*setting.choices]
 
 
 def shown(value: Any) -> str:

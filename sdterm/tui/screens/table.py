@@ -11,6 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 from textual.widgets import DataTable, Static
 
+from sdterm.tui.language import tr
 from sdterm.tui.screens.room import Room
 
 R = TypeVar("R")
@@ -28,6 +29,7 @@ class TableRoom(Room, Generic[R]):
     def __init__(self) -> None:
         super().__init__()
         self.rows: Sequence[R] = ()
+        self._is_known = False  # whether the rows are those that there are
 
     def columns(self) -> Iterable[tuple[str, int]]:
         """Titles and widths in cells; None takes what there is."""
@@ -36,6 +38,10 @@ class TableRoom(Room, Generic[R]):
     def row(self, item: R) -> Sequence[str]:
         """What stands in an item's row."""
         raise NotImplementedError
+
+    def empty(self) -> str:
+        """What is said, and what to do next, where there is nothing."""
+        return ""
 
     def about(self, item: R) -> Iterable[str]:
         """The lines about the item that is chosen."""
@@ -52,6 +58,7 @@ class TableRoom(Room, Generic[R]):
     def on_mount(self) -> None:
         for title, width in self.columns():
             self.table.add_column(title, width=width)
+        self._tell()
         self.up()
 
     @property
@@ -60,7 +67,7 @@ class TableRoom(Room, Generic[R]):
 
     def show(self, rows: Sequence[R], cursor: int, title: str) -> None:
         """Other rows."""
-        self.rows = rows
+        self.rows, self._is_known = rows, True
         self.table.clear()
         for item in rows:
             self.table.add_row(*map(_cell, self.row(item)))
@@ -79,7 +86,7 @@ class TableRoom(Room, Generic[R]):
     @on(DataTable.RowHighlighted)
     def _tell(self) -> None:
         item = self.chosen()
-        lines = self.about(item) if item is not None else ()
+        lines = self.about(item) if item is not None else (self.empty() if self._is_known else tr("Loading …"),)
         self.query_one(".words", Static).update(Text("\n".join(lines)))
 
     @on(DataTable.RowSelected)

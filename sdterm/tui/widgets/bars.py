@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
+from textual.timer import Timer
 from textual.widget import Widget
 
 from sdterm.core.text import printable
-from sdterm.tui.actions import ACTIONS, Action
+from sdterm.tui.actions import ACTIONS, BY_ID, Action
 from sdterm.tui.language import tr
+from sdterm.tui.panes import MOVES, scopes_of
 from sdterm.tui.shell import HasShell
 
+HOLDS, ERROR_HOLDS = 30.0, 120.0
+"""Seconds that a message stands, and one that says what is wrong."""
 _TALL = 20  # lines of a screen that has two for a long sentence
+_NAME = " sdterm "
+_PICTURE_BESIDE = 80  # columns from which on a picture is shown beside the form
 _NARROW = 40  # columns of one on which nothing else has room
 ROOMS = (
     ("go_generate", "Generate"),
@@ -23,8 +31,8 @@ ROOMS = (
     ("go_help", "Help"),
 )
 
-_SELDOM = {"go_extensions"}
-"""Not shown unless it is open: there is no room for all."""
+_DROPPED = ("go_help", "go_extensions", "go_models", "go_settings", "go_queue", "go_gallery", "go_generate")
+"""In this order, where there is no room for all; the key bar has Help, too."""
 
 
 class _Line(HasShell, Widget):
@@ -41,32 +49,49 @@ class TopBar(_Line):
         self._room = room
 
     def render(self) -> Text:
-        wide = self.size.width >= 70
-        line = Text(" sdterm ", style="bold", no_wrap=True, overflow="ellipsis")
-        for action, title in ROOMS:
-            here = action == self._room
-            if not here and (not wide or action in _SELDOM):
-                continue
-            name = tr(title)
-            key = self.shell.key(action)
-            said = f" [{name}]" if here else f" {key} {name} "
-            if line.cell_len + cell_len(said) > self.size.width:
+        left, parts = self.size.width - cell_len(_NAME), self._parts()
+        for dropped in _DROPPED:
+            if sum(map(cell_len, parts.values())) <= left:
                 break
-            line.append(said, style="bold reverse" if here else "")
-            if here:
-                line.append(" ")
+            if dropped != self._room:
+                del parts[dropped]
+        line = Text(_NAME, style="bold", no_wrap=True, overflow="ellipsis")
+        for action, said in parts.items():
+            here = action == self._room
+            line.append(" ").append(said[1:], style="bold reverse" if here else "")
         return line
+
+    def _parts(self) -> dict[str, str]:
+        """The screens; where the form is narrow, how its picture is shown comes behind them."""
+        names = {action: tr(title) for action, title in ROOMS}
+        parts = {a: f" [{n}]" if a == self._room else f" {self.shell.key(a)} {n}" for a, n in names.items()}
+        if self._room == "go_generate" and self.size.width < _PICTURE_BESIDE:
+            parts["show_preview"] = f" {self.shell.key('show_preview')} " + tr("Picture")
+        return parts
 
 
 class Note(_Line):
-    """What was just done, or is wrong, in a sentence: until the next one."""
+    """What was just done, or is wrong, in a sentence: until the next one, or until it is old."""
 
     text = ""
+    _expiry: Timer | None = None
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, *, standing: bool = False) -> None:
         self.text = text
         self.styles.height = len(self._lines())
         self.refresh()
+        if self._expiry:
+            self._expiry.stop()
+        self._expiry = None if standing or not text else self.set_timer(holds(text), self._expire)
+
+    @property
+    def stands(self) -> bool:
+        """Whether something stands there until it is taken back."""
+        return bool(self.text) and self._expiry is None
+
+    def _expire(self) -> None:
+        self._expiry = None
+        self.say("", standing=True)
 
     def on_resize(self) -> None:
         self.styles.height = len(self._lines())
@@ -75,12 +100,13 @@ class Note(_Line):
         return Text("\n".join(f" {line}" for line in self._lines()), no_wrap=True)
 
     def _lines(self) -> list[str]:
-        """One, or two where there is room for them; with a sign where that is not enough."""
+        """One, or two where there is room for them; with the key that shows the whole where that is not enough."""
         width, height = self.app.size
         most, room = (3 if width < _NARROW else 2 if height >= _TALL else 1), max(4, width - 2)
-        lines = [line.plain.rstrip() for line in Text(printable(self.text, 400)).wrap(self.app.console, room)] or [""]
+        lines = [line.plain.rstrip() for line in Text(printable(self.text, 4000)).wrap(self.app.console, room)] or [""]
         if len(lines) > most:
-            lines[most - 1] = set_cell_size(lines[most - 1] + " " * room, room - 1).rstrip() + "…"
+            more = "… " + tr("({key}: all of it)", key=self.shell.key("messages"))
+            lines[most - 1] = set_cell_size(lines[most - 1] + " " * room, room - cell_len(more)).rstrip() + more
         return lines[:most]
 
 
@@ -105,28 +131,42 @@ class KeyBar(_Line):
 
     def render(self) -> Text:
         line, last = Text(" ", no_wrap=True), Text(no_wrap=True)
-        for name, hint in _LAST.items():
+        for name, hint in self._last().items():
             _append(last, self.shell.key(name), tr(hint))
         left = self.size.width - 1 - last.cell_len
-        for action in self._actions():
+        for key, hint in self._keys():
             item = Text(no_wrap=True)
-            _append(item, self.shell.key(action.id), tr(action.hint))
-            if line.cell_len + item.cell_len > left:
-                break
-            line.append_text(item)
+            _append(item, key, tr(hint))
+            if line.cell_len + item.cell_len <= left:
+                line.append_text(item)
         return line.append_text(last)
 
-    def _actions(self) -> list[Action]:
-        focused = self.screen.focused
-        nodes = focused.ancestors_with_self if focused else [self.screen]
-        scopes = [scope for node in nodes for scope in getattr(node, "scopes", ())]
-        places = [*scopes, "anywhere"]
-        known = [a for a in ACTIONS if a.hint and a.scope in places and a.id not in _LAST]
-        taken: dict[str, str] = {}  # key → the narrowest place where it is heard
-        for action in sorted(known, key=lambda action: places.index(action.scope)):
-            taken.setdefault(self.shell.key(action.id), action.scope)
-        known = [action for action in known if taken[self.shell.key(action.id)] == action.scope]
-        return sorted(known, key=lambda action: places.index(action.scope) if action.scope != "prompt" else len(places))
+    def _last(self) -> dict[str, str]:
+        """What is always there: the way back to the prompt, too, where that is another screen."""
+        return _LAST if self._is_form() else {"go_generate": "Prompt", **_LAST}
+
+    def _is_form(self) -> bool:
+        return getattr(self.screen, "room", "") == "go_generate"
+
+    def _keys(self) -> Iterator[tuple[str, str]]:
+        """The keys of the place where the cursor is, then those that are heard anywhere; while one writes, those that
+        draw come first."""
+        scopes = scopes_of(self.screen)
+        writes = {"prompt", "field"} & {*scopes}
+        first = ("generate", "stop" if self.shell.state.runs else "variations") if writes else ()
+        yield from (self._key(BY_ID[name]) for name in first)
+        taken: set[str] = set()  # by a narrower place
+        for scope in (*scopes, "anywhere"):
+            yield from MOVES.get(scope, ())
+            for action in ACTIONS:
+                key = self.shell.key(action.id)
+                if action.hint and action.scope == scope and key not in taken:
+                    taken.add(key)
+                    if action.id not in (*first, *self._last()):
+                        yield self._key(action)
+
+    def _key(self, action: Action) -> tuple[str, str]:
+        return self.shell.key(action.id), action.hint
 
 
 _LAST = {"command_palette": "Commands", "go_help": "Help"}
@@ -134,3 +174,8 @@ _LAST = {"command_palette": "Commands", "go_help": "Help"}
 
 def _append(line: Text, key: str, word: str) -> None:
     line.append(key, style="bold").append(f" {word}  ")
+
+
+def holds(text: str) -> float:
+    """Seconds that a message stands."""
+    return ERROR_HOLDS if text.startswith("!") else HOLDS

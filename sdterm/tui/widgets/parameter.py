@@ -19,6 +19,7 @@ _LONGEST = 2000  # characters
 class Parameter(Input):
     """A field of the form that is typed."""
 
+    scopes = ("field",)
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "step(1)", show=False),
         Binding("down", "step(-1)", show=False),

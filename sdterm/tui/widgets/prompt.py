@@ -52,6 +52,7 @@ LESS = ("dim", "dim italic")
 class PromptEditor(HasShell, TextArea, inherit_bindings=False):
     """A prompt, or the negative one."""
 
+    scopes = ("prompt",)
     BINDINGS: ClassVar[list[BindingType]] = [
         *(b for b in TextArea.BINDINGS if getattr(b, "key", "") not in _NOT_OURS),
         Binding("home", "cursor_line_start", show=False),  # of the row on the screen, as in a browser

@@ -1,0 +1,30 @@
+"""What the keys mean where the cursor is: for the key bar, and for help about that place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from textual.screen import Screen
+
+ABOUT: Mapping[str, str] = {
+    "prompt": "Write here what to draw, then generate. Tab goes to the next field.",
+    "field": "Up and down step it, letters search its list, 512+64 is a sum. Enter opens the list, or draws where there is none.",
+    "pictures": "The arrow keys choose a picture, and these keys are about the chosen one.",
+    "gallery": "Every picture on disk. Up and down choose one; Enter takes all of it into the form.",
+    "compare": "Two pictures side by side, and only the parameters that differ. Space flips between them.",
+    "queue": "Jobs in the order in which they are drawn, then those that ended.",
+    "models": "The checkpoints. Enter draws with the chosen one from now on.",
+    "settings": "Each setting, its value and where that comes from. Enter changes it.",
+    "extensions": "What others wrote. Enter switches the chosen extension on or off.",
+}
+"""A sentence for each place that has keys of its own."""
+MOVES: Mapping[str, tuple[tuple[str, str], ...]] = {"field": (("Up/Down", "Step"), ("Enter", "List"))}
+"""Keys that are no actions, since every field has them: the key and its word for the key bar."""
+
+
+def scopes_of(screen: Screen[Any]) -> list[str]:
+    """The places whose keys are heard where the cursor is, the narrowest first."""
+    focused = screen.focused
+    nodes = focused.ancestors_with_self if focused else [screen]
+    return [scope for node in nodes for scope in getattr(node, "scopes", ())]

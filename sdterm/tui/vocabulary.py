@@ -1,0 +1,98 @@
+"""The palette's words for every action: its group, its name, and what else users type when they look for it."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from sdterm.tui.actions import Action
+
+
+class Named(NamedTuple):
+    """How the palette calls an action."""
+
+    group: str
+    name: str
+    words: str = ""
+    """More words by which it is found, in English; A1111's among them."""
+
+
+NAMES: Mapping[str, Named] = {
+    "generate": Named("Generate", "Generate", "draw create make image picture run start submit txt2img"),
+    "stop": Named("Generate", "Stop", "interrupt cancel abort halt end"),
+    "stop_after": Named("Generate", "Stop after this picture", "interrupt skip end last"),
+    "lock_seed": Named("Generate", "Lock seed", "reuse keep fix fixed random unlock"),
+    "reroll": Named("Generate", "New seed", "reroll random another dice"),
+    "walk_up": Named("Generate", "Seed plus one", "next walk up"),
+    "walk_down": Named("Generate", "Seed minus one", "previous walk down"),
+    "variations": Named("Generate", "Variations", "vary similar variants alike"),
+    "repeat_last": Named("Generate", "Repeat the last job", "again same redo"),
+    "forever": Named("Generate", "Generate forever", "endless loop continuous infinite"),
+    "undo": Named("Prompt", "Undo", "revert back mistake restore"),
+    "redo": Named("Prompt", "Redo", "again forward"),
+    "clear_prompt": Named("Prompt", "Clear the prompt", "empty delete erase remove reset new blank"),
+    "history": Named("Prompt", "Prompt history", "search earlier recent prompts before"),
+    "older_prompt": Named("Prompt", "Older prompt", "previous earlier last back"),
+    "newer_prompt": Named("Prompt", "Newer prompt", "next later forward"),
+    "paste": Named("Prompt", "Paste an infotext", "png info import read load file parameters drop image"),
+    "edit_outside": Named("Prompt", "Edit in $EDITOR", "external outside vim emacs nano"),
+    "emphasis_up": Named("Prompt", "More weight", "emphasis stronger attention heavier increase"),
+    "emphasis_down": Named("Prompt", "Less weight", "emphasis weaker attention lighter decrease"),
+    "phrase_left": Named("Prompt", "Move phrase left", "reorder order"),
+    "phrase_right": Named("Prompt", "Move phrase right", "reorder order"),
+    "complete": Named("Prompt", "Complete", "autocomplete suggest tags styles networks lora embeddings"),
+    "fix": Named("Prompt", "Fix", "mend repair syntax warning brackets trap"),
+    "load": Named("Picture", "Load everything", "send parameters use take restore settings"),
+    "take_seed": Named("Picture", "Take its seed", "reuse use"),
+    "take_prompt": Named("Picture", "Take its prompts", "reuse use words text"),
+    "take_parameters": Named("Picture", "Take its parameters", "reuse use settings"),
+    "repeat": Named("Picture", "Draw it again", "repeat same redo"),
+    "vary": Named("Picture", "Vary it", "variations similar variants"),
+    "copy_parameters": Named("Picture", "Copy infotext", "clipboard yank parameters generation data"),
+    "copy_prompt": Named("Picture", "Copy prompt", "clipboard yank words text"),
+    "copy_path": Named("Picture", "Copy path", "clipboard yank file name location where saved folder"),
+    "copy_by_hand": Named("Picture", "Select by hand", "copy copied selection mouse tmux text"),
+    "preview_mode": Named(
+        "Picture", "Preview mode", "pictures images graphics sixel kitty half blocks off hide show live"
+    ),
+    "show_preview": Named("Picture", "Large picture", "zoom fullscreen full big enlarge view preview image only"),
+    "filter": Named("Gallery", "Filter", "search find"),
+    "thumbnails": Named("Gallery", "Thumbnails", "small pictures strip"),
+    "hold_queue": Named("Queue", "Hold the queue", "pause resume wait freeze unpause"),
+    "move_up": Named("Queue", "Move up", "earlier sooner first priority"),
+    "move_down": Named("Queue", "Move down", "later priority"),
+    "hold": Named("Queue", "Hold this job", "pause resume wait unpause"),
+    "cancel": Named("Queue", "Cancel this job", "stop delete remove abort kill"),
+    "retry": Named("Queue", "Retry", "again repeat failed"),
+    "edit_job": Named("Queue", "Edit this job", "change load request form"),
+    "remedy": Named("Queue", "Why it failed", "error reason help remedy"),
+    "go_generate": Named("Go to", "Prompt", "form write home txt2img back main"),
+    "go_gallery": Named("Go to", "Gallery", "pictures images history browse saved files outputs"),
+    "go_queue": Named("Go to", "Queue", "jobs waiting progress failed list"),
+    "go_models": Named("Go to", "Models", "checkpoints checkpoint safetensors weights ckpt load switch"),
+    "go_extensions": Named("Go to", "Extensions", "plugins plugin addons scripts install"),
+    "go_settings": Named("Go to", "Settings", "options preferences config configuration"),
+    "go_help": Named("Go to", "Help", "keys shortcuts bindings hotkeys manual usage"),
+    "messages": Named("Go to", "Messages", "log errors warnings notifications said history"),
+    "jump": Named("Go to", "Jump to a field", "focus label letter"),
+    "all_parameters": Named("Go to", "All parameters", "advanced options clip skip eta request more"),
+    "load_model": Named("Model", "Load this checkpoint", "use switch"),
+    "unload": Named("Model", "Unload the model", "free memory vram ram gpu"),
+    "verify_hash": Named("Model", "Compute its hash", "sha256 checksum"),
+    "edit_setting": Named("Settings", "Change this setting", "edit value"),
+    "reset_setting": Named("Settings", "Reset this setting", "default undo"),
+    "search_settings": Named("Settings", "Search settings", "find filter"),
+    "changed_only": Named("Settings", "Changed settings only", "filter modified"),
+    "translation_template": Named("Settings", "Translate sdterm", "language localization template translation"),
+    "switch_extension": Named("Extension", "Switch it on or off", "enable disable toggle"),
+    "install_extension": Named("Extension", "Install an extension", "update add plugin download"),
+    "trust_extension": Named("Extension", "Approve its change", "trust accept"),
+    "remove_extension": Named("Extension", "Remove this extension", "delete uninstall"),
+    "suspend": Named("sdterm", "Suspend to the shell", "background ctrl z stop fg job"),
+    "quit": Named("sdterm", "Quit", "exit leave close detach bye"),
+}
+"""By the action's id."""
+_GROUPS = {"prompt": "Prompt", "pictures": "Picture", "gallery": "Gallery", "queue": "Queue", "models": "Model"}
+
+
+def unnamed(action: Action) -> Named:
+    """What an action is called that is not among the names: by its place and its word in the key bar."""
+    return Named(_GROUPS.get(action.scope, "sdterm"), action.hint or action.id.replace("_", " ").capitalize())
