@@ -18,7 +18,7 @@ from sdterm.errors import SdtermError
 from sdterm.events import Grid, Image
 from sdterm.host.database import Database
 from sdterm.host.gallery_filter import FilterError, facts, parse, sql
-from sdterm.host.gallery_order import NEWEST, OrderError
+from sdterm.host.gallery_order import NEWEST, OrderError, Value
 from sdterm.host.gallery_order import parse as parse_order
 from sdterm.host.log import EventLog
 from sdterm.host.threads import SlowDiskError, Threads, in_thread
@@ -183,22 +183,23 @@ class Pictures:
             by = parse_order(order)
         except OrderError as error:
             raise FieldError("order", str(error)) from error
+        given: list[Value] = [*values]
         where = f"{condition} AND p.saved IS NOT NULL"
         if job is not None:
-            where, values = f"{where} AND p.job = ?", [*values, job]
+            where, given = f"{where} AND p.job = ?", [*given, job]
         total = None
         if cursor:
             try:
                 later, place = by.after(cursor)
             except OrderError as error:
                 raise FieldError("cursor", str(error)) from error
-            where, values = f"{where} AND {later}", [*values, *place]
+            where, given = f"{where} AND {later}", [*given, *place]
         else:
-            total = self._database.rows(f"SELECT count(*) AS n FROM pictures p WHERE {where}", *values)[0]["n"]
+            total = self._database.rows(f"SELECT count(*) AS n FROM pictures p WHERE {where}", *given)[0]["n"]
         # the ids first: they, and most keys, are in an index that is a fraction of the infotexts
         places = self._database.rows(
             f"SELECT p.id, {by.key} AS sort_key FROM pictures p WHERE {where} ORDER BY {by.sql} LIMIT ?",
-            *values,
+            *given,
             limit + 1,
         )
         shown = [place["id"] for place in places[:limit]]

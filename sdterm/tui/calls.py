@@ -46,8 +46,14 @@ class HostCall(Message, Generic[T]):
 # --- what there is ----------------------------------------------------------------------------------------------------
 
 
-def pictures(query: str = "", *, limit: int, cursor: str | None = None) -> HostCall[PicturePage]:
-    return HostCall(lambda host: host.pictures(query, limit=limit, cursor=cursor))
+def pictures(
+    query: str = "", *, limit: int, cursor: str | None = None, order: str | None = None
+) -> HostCall[PicturePage]:
+    return HostCall(lambda host: host.pictures(query, limit=limit, cursor=cursor, order=order))
+
+
+def file(picture: int) -> HostCall[bytes]:
+    return HostCall(lambda host: host.file(picture))
 
 
 def thumbnail(picture: int, size: int) -> HostCall[bytes]:

@@ -114,7 +114,7 @@ class SettingsScreen(TableRoom[Setting]):
                 return ["en", *languages(self.shell.language_places())]
         if isinstance(setting.default, bool):
             return ["true", "false"]
-        return [*setting.choices]
+        return [] if isinstance(setting.default, tuple) else [*setting.choices]  # several are typed
 
     def _write(self, setting: Setting, text: str) -> None:
         self._try(lambda: self.shell.write_setting(setting.key, text))

@@ -122,7 +122,14 @@ class KeyBar(_Line):
         scopes = [scope for node in nodes for scope in getattr(node, "scopes", ())]
         places = [*scopes, "anywhere"]
         known = [a for a in ACTIONS if a.hint and a.scope in places and a.id not in _LAST]
-        return sorted(known, key=lambda action: places.index(action.scope) if action.scope != "prompt" else len(places))
+        first = getattr(focused, "first_keys", ())  # there is seldom room for all
+        return sorted(
+            known,
+            key=lambda action: (
+                first.index(action.id) if action.id in first else len(first),
+                places.index(action.scope) if action.scope != "prompt" else len(places),
+            ),
+        )
 
 
 _LAST = {"command_palette": "Commands", "go_help": "Help"}
