@@ -201,9 +201,14 @@ class Client:
         return TypeAdapter(list[SettingView]).validate_json(self._call("GET", "settings"))
 
     def pictures(
-        self, query: str = "", limit: int = 50, cursor: str | None = None, job: int | None = None
+        self,
+        query: str = "",
+        limit: int = 50,
+        cursor: str | None = None,
+        job: int | None = None,
+        order: str | None = None,
     ) -> PicturePage:
-        return self._get(PicturePage, "pictures", q=query, limit=limit, cursor=cursor, job=job)
+        return self._get(PicturePage, "pictures", q=query, limit=limit, cursor=cursor, job=job, order=order)
 
     def rescan_pictures(self) -> None:
         """Have the outputs folder searched for pictures that the gallery does not list. Events `pictures_found` tell

@@ -46,6 +46,7 @@ from sdterm.core.names import UnknownNameError
 from sdterm.core.text import printable
 from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.host.database import is_full
+from sdterm.host.gallery_order import NEWEST
 from sdterm.host.services import HostServices
 from sdterm.request import GenerationRequest, RequestError, request_error
 from sdterm.version import __version__
@@ -221,11 +222,13 @@ def make_app(services: HostServices, stop: Callable[[], None]) -> ASGIApp:
     async def pictures(
         q: Annotated[str, Query(max_length=1000)] = "",
         limit: Limit = 50,
-        cursor: Cursor = None,
+        cursor: Annotated[str | None, Query(max_length=500)] = None,
         job: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
+        order: Annotated[str, Query(max_length=60)] = NEWEST,
     ) -> PicturePage:
-        """Saved pictures, the newest first; `q`: a filter, like `lake sampler:euler steps>=20 -seed:7`."""
-        return await services.pictures.page(q, limit, cursor, job)
+        """Saved pictures, the newest first; `q`: a filter, like `lake sampler:euler steps>=20 -seed:7`; `order`: what
+        they are sorted by, like `seed`, or `-steps` for the most steps first."""
+        return await services.pictures.page(q, limit, cursor, job, order)
 
     @router.post("/pictures/rescan", status_code=202)
     async def rescan() -> None:

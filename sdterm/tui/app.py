@@ -592,6 +592,8 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
                 self.refresh_bindings()
             case "preview":
                 self._show_pictures_so()
+            case "gallery_columns" | "gallery_folded":
+                pass  # the Gallery looks when it is opened
             case _:
                 self._rebuild()
 

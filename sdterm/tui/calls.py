@@ -49,9 +49,9 @@ class HostCall(Message, Generic[T]):
 
 
 def pictures(
-    query: str = "", *, limit: int, cursor: str | None = None, job: int | None = None
+    query: str = "", *, limit: int, cursor: str | None = None, job: int | None = None, order: str | None = None
 ) -> HostCall[PicturePage]:
-    return HostCall(lambda host: host.pictures(query, limit=limit, cursor=cursor, job=job))
+    return HostCall(lambda host: host.pictures(query, limit=limit, cursor=cursor, job=job, order=order))
 
 
 def file(picture: int) -> HostCall[bytes]:

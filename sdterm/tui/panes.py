@@ -9,7 +9,7 @@ from textual.screen import Screen
 
 ABOUT: Mapping[str, str] = {
     "prompt": "Write here what to draw, then generate. Tab goes to the next field.",
-    "field": "Up and down step it, letters search its list, 512+64 is a sum. Enter opens the list, or draws where there is none.",
+    "field": "Up and down step it, letters search its list, 512+64 is a sum. Enter opens the list, or draws.",
     "pictures": "The arrow keys choose a picture, and these keys are about the chosen one.",
     "gallery": "Every picture on disk. Up and down choose one; Enter takes all of it into the form.",
     "compare": "Two pictures side by side, and only the parameters that differ. Space flips between them.",

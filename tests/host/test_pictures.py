@@ -130,11 +130,11 @@ def test_ten_thousand_pictures_are_filtered_within_few_ms(services: HostServices
         nonlocal steps
         steps += 100
 
-    def cost(query: str, cursor: str | None = None) -> int:
+    def cost(query: str, cursor: str | None = None, order: str = "-number") -> int:
         nonlocal steps
         steps = 0
         services.database._connection.set_progress_handler(tick, 100)
-        page(services.pictures, query, 50, cursor)
+        asyncio.run(services.pictures.page(query, 50, cursor, order=order))
         services.database._connection.set_progress_handler(None, 0)
         return steps
 
@@ -143,6 +143,8 @@ def test_ten_thousand_pictures_are_filtered_within_few_ms(services: HostServices
     costs = {query: cost(query) for query in ("", "sampler:euler", "steps>=20", "steps>90", "-seed:7", "red", "castle")}
     assert max(costs.values()) < 10 * count, costs
     assert cost("sampler:euler", "9000") < 5_000, "a page after the first counts nothing"
+    orders = {order: cost("", order=order) for order in ("seed", "-steps", "sampler", "prompt")}
+    assert max(orders.values()) < 60 * count, orders
 
 
 def test_a_filter_of_as_many_words_as_fit_is_answered(services: HostServices, job: int) -> None:

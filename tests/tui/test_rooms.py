@@ -25,7 +25,7 @@ from sdterm.tui.screens.jump import Jump
 from sdterm.tui.screens.pick import Ask, Pick, Type
 from sdterm.tui.screens.room import Room
 from sdterm.tui.widgets.bars import Note
-from sdterm.tui.widgets.thumbnails import Thumbnails
+from sdterm.tui.widgets.wall import Wall
 from tests.host.running import Running
 from tests.tui.conftest import drive, go_to, screen_text, text_of, until, write
 
@@ -64,7 +64,7 @@ def test_the_gallery_shows_filters_and_gives_back(drawn: Running) -> None:
         table = app.screen.query_one(PictureTable)
         await until(pilot, lambda: [p.infotext[:9] for p in table.pictures] == ["blue lake"])
         await pilot.press("t")
-        await until(pilot, lambda: "▀" in text_of(app.screen.query_one(Thumbnails).query(PictureView).first()))
+        await until(pilot, lambda: "▀" in text_of(app.screen.query_one(Wall).query(PictureView).first()))
         await pilot.press("s")
         await until(pilot, lambda: app.form.draft.fields.get("seed") == 2)
         assert app.form.draft.prompt == ""
@@ -372,7 +372,7 @@ def test_the_gallery_reads_infotexts_as_everybody_does(drawn: Running) -> None:
         assert told.startswith(f"{prompt}\nSteps: 1, Sampler: Euler a") and '"code"' not in told
         assert f"{prompt}".replace("\n", " ") in screen_text(app)
 
-    drive(drawn, act, (120, 36))
+    drive(drawn, act, (200, 50))
 
 
 SIZES = ((160, 50), (110, 30), (79, 24), (60, 20), (59, 16), (40, 12), (39, 11), (20, 5), (80, 24))

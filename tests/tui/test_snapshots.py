@@ -23,8 +23,8 @@ from sdterm.tui.screens.pick import Ask, Pick
 from sdterm.tui.widgets.bars import Note
 from sdterm.tui.widgets.prompt import PromptEditor
 from sdterm.tui.widgets.recent import Recent
-from sdterm.tui.widgets.thumbnails import Thumbnails
 from sdterm.tui.widgets.tiles import Tiles
+from sdterm.tui.widgets.wall import Wall
 from tests.host.running import Running, wait_until
 from tests.tui.conftest import drive, go_to, screen_text, text_of, until
 from tests.tui.snapshot import Snapshots
@@ -182,9 +182,7 @@ def test_a_large_light_terminal(filled: Running, snapshots: Snapshots) -> None:
         await pilot.press("f3")
         await until(pilot, lambda: isinstance(app.focused, PictureTable) and len(app.focused.pictures) == 3)
         await pilot.press("t")
-        await until(
-            pilot, lambda: [*map(shows_pixels, app.screen.query_one(Thumbnails).query(PictureView))] == [True] * 3
-        )
+        await until(pilot, lambda: sum(map(shows_pixels, app.screen.query_one(Wall).query(PictureView))) == 3)
         await snapshots.take(pilot, "light-gallery")
         await pilot.press("ctrl+l")
         await until(pilot, lambda: app.screen.query_one(DataTable).row_count == 1)

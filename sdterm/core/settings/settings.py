@@ -41,6 +41,10 @@ class Setting:
 NOTIFY = ("none", "bell", "osc9")
 
 PREVIEWS = ("auto", "off", "text", "half", "kitty", "sixel")
+GALLERY_COLUMNS = (
+    *("number", "seed", "sampler", "steps", "cfg", "size", "model", "time", "prompt"),
+    *("schedule", "denoising", "clip", "job", "hash", "version"),
+)
 _LOOKS = "User interface"
 
 SETTINGS: tuple[Setting, ...] = (
@@ -92,6 +96,21 @@ SETTINGS: tuple[Setting, ...] = (
         a1111="quicksettings_list",
     ),
     Setting("keymap", "default", "front end", "The keys: default, vim, a1111, or a .toml file of your own.", _LOOKS),
+    Setting(
+        "gallery_columns",
+        GALLERY_COLUMNS[:9],
+        "front end",
+        "The Gallery's columns, in their order; the first ones where there is no room for all.",
+        _LOOKS,
+        GALLERY_COLUMNS,
+    ),
+    Setting(
+        "gallery_folded",
+        False,
+        "front end",
+        "Whether the Gallery opens with the pictures of a job on one line.",
+        _LOOKS,
+    ),
     Setting("mouse", False, "front end", "Whether the workstation takes the mouse from the terminal.", _LOOKS),
     Setting("localizations_dir", None, "front end", "One more folder to look for translations in.", _LOOKS),
     Setting(
@@ -323,7 +342,17 @@ def _typed(setting: Setting, value: Any, source: str) -> Any:
     if isinstance(setting.default, tuple):
         if not isinstance(value, str | list | tuple):
             raise ConfigError(f"{setting.key} is {value!r} in {source}, but it must be a list.")
-        return tuple(part for part in value.split(",") if part) if isinstance(value, str) else tuple(value)
+        parts = (
+            tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else tuple(value)
+        )
+        if (
+            setting.choices
+            and setting.scope != "job"
+            and (unknown := [part for part in parts if part not in setting.choices])
+        ):
+            there = ", ".join(setting.choices)
+            raise ConfigError(f"{setting.key} has {unknown[0]!r} in {source}, but it may have only {there}.")
+        return parts
     if isinstance(setting.default, bool):
         if str(value).lower() in ("true", "1", "yes", "on", "false", "0", "no", "off"):
             return str(value).lower() in ("true", "1", "yes", "on")

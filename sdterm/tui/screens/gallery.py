@@ -1,39 +1,48 @@
-"""Gallery: every saved picture, the newest first."""
+"""Gallery: every saved picture, the newest first or in another order."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
-from textual import on, work
+from textual import events, on, work
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import DataTable, Input, Static
 
 from sdterm.core.infotext.grammar import parse, write
+from sdterm.core.settings.settings import SETTINGS_BY_KEY
 from sdterm.core.text import printable
-from sdterm.tui import calls
+from sdterm.tui import batches, calls
 from sdterm.tui.actions import bindings
+from sdterm.tui.batches import Line
+from sdterm.tui.filter_words import values_in
+from sdterm.tui.gallery_columns import MARKS, PROMPT, Column, cells, columns, cut, excerpt, fit
 from sdterm.tui.language import tr
 from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.screens.room import Room
+from sdterm.tui.widgets.filter_line import FilterLine
 from sdterm.tui.widgets.recent import PictureActions
-from sdterm.tui.widgets.thumbnails import Thumbnails
+from sdterm.tui.widgets.wall import FIRST_KEYS, Wall
 
 if TYPE_CHECKING:
     from sdterm.api import Entry, Picture
 
 _PAGE = 100
 _NEAR = 20  # rows before the last one at which the next page is fetched
+_SAMPLE = 200  # rows by which columns are measured
+_IN_SIGHT = 12  # lines in which the nearest other prompt is looked for
 
 
 class PictureTable(PictureActions, DataTable[Text]):
-    """Pictures, one a row."""
+    """Pictures, one a line, or a batch of them."""
 
     scopes = ("pictures", "gallery")
+    first_keys = FIRST_KEYS
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings("pictures"),
         Binding("j", "cursor_down", show=False),
@@ -42,22 +51,116 @@ class PictureTable(PictureActions, DataTable[Text]):
         Binding("G", "scroll_bottom", show=False),
     ]
 
+    class Shown(Message):
+        """Other lines are shown."""
+
     def __init__(self) -> None:
-        super().__init__(cursor_type="row", show_row_labels=False, zebra_stripes=False)
+        super().__init__(cursor_type="row", show_row_labels=False, zebra_stripes=False, cell_padding=0)
         self.pictures: list[Picture] = []
+        self.lines: list[Line] = []
+        self.order = "-number"
+        self.folds = False
+        """Whether batches are folded, but for those in `turned`."""
+        self.turned: set[int] = set()
+        """Jobs whose batch is the other way."""
+        self._cells: dict[int, dict[str, str]] = {}
+        self._fitted: list[tuple[Column, int]] = []
 
     def chosen(self) -> Picture | None:
-        return self.pictures[self.cursor_row] if 0 <= self.cursor_row < len(self.pictures) else None
+        line = self.line()
+        return line.picture if line else None
 
-    def on_mount(self) -> None:
-        for title, width in ((tr("No."), 6), (tr("Time"), 5), (tr("Size"), 9), (tr("Prompt"), 200)):
-            self.add_column(title, width=width)
+    def line(self) -> Line | None:
+        """The line under the cursor."""
+        return self.lines[self.cursor_row] if 0 <= self.cursor_row < len(self.lines) else None
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.refit()
+
+    def show(self, pictures: Iterable[Picture]) -> None:
+        """Other pictures."""
+        self.pictures = [*pictures]
+        self.lines = []
+        self._cells.clear()
+        self._fitted = []
+        self.refit()
 
     def add(self, pictures: Iterable[Picture]) -> None:
-        """More rows."""
-        for picture in pictures:
-            self.pictures.append(picture)
-            self.add_row(*map(_cell, _row(picture)))
+        """More pictures."""
+        self.pictures += pictures
+        self._arrange()
+
+    def refold(self) -> None:
+        """Have each batch as `folds` and `turned` say."""
+        self._arrange()
+
+    def wanted(self) -> list[Column]:
+        """The columns that the setting asks for."""
+        known = columns()
+        names = self.shell.settings["gallery_columns"] or SETTINGS_BY_KEY["gallery_columns"].default
+        return [known[name] for name in dict.fromkeys(names)]
+
+    def refit(self) -> None:
+        """Have the columns that fit."""
+        signs = {self.order.removeprefix("-"): " ↓" if self.order.startswith("-") else " ↑"}
+        wanted = [replace(column, title=column.title + signs.get(column.id, "")) for column in self.wanted()]
+        rows = [self._row(picture) for picture in self.pictures[:_SAMPLE]]
+        fitted = fit(wanted, rows, max(0, self.size.width - MARKS))
+        if fitted == self._fitted and self.columns:
+            self._arrange()
+            return
+        self._fitted = fitted
+        at = self.chosen()
+        self.lines = []
+        self.clear(columns=True)
+        self.add_column("", width=MARKS)
+        for column, width in fitted:
+            self.add_column(_cell(cut(column.title, width - 1)), width=width)
+        self._arrange(at)
+
+    def _row(self, picture: Picture) -> dict[str, str]:
+        if picture.id not in self._cells:
+            self._cells[picture.id] = cells([*columns().values()], picture)
+        return self._cells[picture.id]
+
+    def _arrange(self, at: Picture | None = None) -> None:
+        """Show the lines that there are now; the cursor stays with its picture."""
+        at = at or self.chosen()
+        new = batches.lines(self.pictures, lambda job: self.folds != (job in self.turned))
+        same = next((i for i, (a, b) in enumerate(zip(self.lines, new, strict=False)) if a != b), None)
+        same = min(len(self.lines), len(new)) if same is None else same
+        if same < len(self.lines):
+            same = 0
+            self.clear()
+        self.lines = new
+        for number in range(same, len(new)):
+            self.add_row(*self._shown(number))
+        if at and not same:
+            inside = (i for i, line in enumerate(new) if any(picture.id == at.id for picture in line.pictures))
+            self.move_cursor(row=next(inside, 0))
+        self.post_message(self.Shown())
+
+    def _shown(self, number: int) -> Iterable[Text]:
+        line = self.lines[number]
+        row = self._row(line.picture)
+        sign = "+" if line.is_folded else "-" if line.opens else " "
+        yield Text(self.mark(line) + sign, no_wrap=True)
+        for column, width in self._fitted:
+            room = width - 1
+            if column.id == PROMPT:
+                count = f"({len(line.pictures)}) " if line.is_folded else ""
+                yield _cell(count + excerpt(row[PROMPT], self._prompts_near(number), width - len(count)))
+            else:
+                yield _cell(cut(row[column.id], room))
+
+    def mark(self, line: Line) -> str:
+        """The sign before a line, of one cell."""
+        return "!" if any(picture.missing for picture in line.pictures) else " "
+
+    def _prompts_near(self, number: int) -> list[str]:
+        below = self.lines[number + 1 : number + _IN_SIGHT]
+        above = self.lines[max(0, number - _IN_SIGHT) : number]
+        return [self._row(line.picture)[PROMPT] for line in (*below, *reversed(above))]
 
     def remove_picture(self, picture: int) -> None:
         """A row less, if there is that one; the cursor stays where it is."""
@@ -69,7 +172,7 @@ class PictureTable(PictureActions, DataTable[Text]):
 
 
 class GalleryScreen(Room):
-    """The table, a picture, its parameters."""
+    """The list or the wall, a picture, its parameters."""
 
     room = "go_gallery"
     scopes = ("gallery",)
@@ -85,20 +188,36 @@ class GalleryScreen(Room):
     def body(self) -> Iterable[Widget]:
         with Horizontal(id="desk"):
             with Vertical():
-                line = Input(
-                    placeholder=tr("filter: words, sampler:euler, steps>=20, seed:7"), compact=True, id="filter"
-                )
-                line.cursor_blink = False
-                yield line
+                yield FilterLine()
                 yield PictureTable()
-                yield Thumbnails()
+                yield Wall()
             with Vertical(classes="details"):
                 yield PictureView(id="picture", mode=self.shell.picture_mode())
                 with VerticalScroll(can_focus=False):
                     yield Static(id="infotext", markup=False)
 
+    @property
+    def table(self) -> PictureTable:
+        return self.query_one(PictureTable)
+
+    @property
+    def wall(self) -> Wall:
+        return self.query_one(Wall)
+
     def on_mount(self) -> None:
+        self.table.folds = self.shell.settings["gallery_folded"]
         self._load()
+
+    def on_screen_resume(self) -> None:
+        for table in self.query(PictureTable):
+            table.refit()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """The picture gets what a square one can use."""
+        width, height = event.size
+        for details in self.query(".details"):
+            wide = max(32, min(2 * (height - 15), width - 64))
+            details.styles.width = wide if width >= 80 else None
 
     def up(self) -> None:
         self._load()
@@ -106,36 +225,35 @@ class GalleryScreen(Room):
     @work(group="load", exclusive=True)
     async def _load(self) -> None:
         """From the first page on."""
-        query = self._query
-        page = await self.ask(calls.pictures(query, limit=_PAGE))
+        query, table = self._query, self.table
+        page = await self.ask(calls.pictures(query, limit=_PAGE, order=table.order))
         if page is None:
             return
-        table = self.query_one(PictureTable)
-        table.clear()
-        table.pictures.clear()
-        table.add(page.pictures)
         self._next = page.next
+        table.show(page.pictures)
         table.border_title = tr("Gallery  {number} picture(s)", number=page.total or 0)
+        self.wall.border_title = table.border_title
+        self.query_one(FilterLine).learn(values_in(page.pictures))
         if not page.pictures:
             empty = tr("No match: {key}, then clear the filter.", key=self.shell.key("filter"))
             none = tr("Nothing drawn yet: {key} goes to the prompt.", key=self.shell.key("go_generate"))
             self.say(empty if query else none)
             self.query_one(PictureView).show(None)
             self.query_one("#infotext", Static).update("")
-        self.query_one(Thumbnails).show(table.pictures, 0)
 
+    @on(PictureTable.Shown)
     @on(DataTable.RowHighlighted)
-    def _highlighted(self, event: DataTable.RowHighlighted) -> None:
-        table = self.query_one(PictureTable)
+    def _highlighted(self) -> None:
+        table = self.table
         if picture := table.chosen():
             self._show(picture)
-            self.query_one(Thumbnails).show(table.pictures, table.cursor_row)
-        if self._next and table.cursor_row >= len(table.pictures) - _NEAR:
+        self.wall.show(table.lines, table.cursor_row)
+        if self._next and table.cursor_row >= len(table.lines) - max(_NEAR, self.size.height):
             self._more()
 
     @on(DataTable.RowSelected)
     def _selected(self, event: DataTable.RowSelected) -> None:
-        self.query_one(PictureTable).action_load()
+        self.table.action_load()
 
     @work(group="more")
     async def _more(self) -> None:
@@ -143,11 +261,12 @@ class GalleryScreen(Room):
             return
         self._fetching = True
         try:
-            cursor, query = self._next, self._query
-            page = await self.ask(calls.pictures(query, limit=_PAGE, cursor=cursor))
-            if page is not None and query == self._query:
+            cursor, query, order = self._next, self._query, self.table.order
+            page = await self.ask(calls.pictures(query, limit=_PAGE, cursor=cursor, order=order))
+            if page is not None and (cursor, query, order) == (self._next, self._query, self.table.order):
                 self._next = page.next
-                self.query_one(PictureTable).add(page.pictures)
+                self.table.add(page.pictures)
+                self.query_one(FilterLine).learn(values_in(self.table.pictures[:1000]))
         finally:
             self._fetching = False
 
@@ -168,7 +287,7 @@ class GalleryScreen(Room):
         if picture.missing or not view.region.width:
             view.show(None, caption=str(picture.id))
             return
-        data = await self.ask(calls.thumbnail(picture.id, 256))
+        data = await self.ask(calls.thumbnail(picture.id, 512 if self.has_class("-wide") else 256))
         if data:
             view.show(data, caption=str(picture.id))
 
@@ -180,38 +299,94 @@ class GalleryScreen(Room):
         elif isinstance(entry.event, PictureRestored):
             self._load()
         # a new picture joins the list only while its head is in sight: rows never move under the cursor
-        if isinstance(entry.event, Image) and self.query_one(PictureTable).cursor_row == 0:
+        if isinstance(entry.event, Image) and self.table.cursor_row == 0:
             self._load()
 
     # --- keys --------------------------------------------------------------------------------------------------------
 
     def action_filter(self) -> None:
-        self.query_one("#filter", Input).focus()
+        line = self.query_one(FilterLine)
+        line.focus()
+        self.say(line.hint())
 
     @on(Input.Submitted, "#filter")
     def _filter(self, event: Input.Submitted) -> None:
         self._query = event.value.strip()
         self._load()
-        self.query_one(PictureTable).focus()
+        self._leave_filter()
+
+    @on(FilterLine.Left)
+    def _leave_filter(self) -> None:
+        self.unsay(self.query_one(FilterLine).hint())
+        (self.wall if self.has_class("-wall") else self.table).focus()
 
     def action_thumbnails(self) -> None:
-        thumbnails = self.query_one(Thumbnails)
-        thumbnails.display = not thumbnails.display
-        table = self.query_one(PictureTable)
-        thumbnails.show(table.pictures, table.cursor_row)
+        self.toggle_class("-wall")
+        table, wall = self.table, self.wall
+        self.call_after_refresh((wall if self.has_class("-wall") else table).focus)
+        wall.show(table.lines, table.cursor_row)
 
+    @on(Wall.Moved)
+    def _moved(self, event: Wall.Moved) -> None:
+        self._move(event.by)
 
-def _row(picture: Picture) -> tuple[str, ...]:
-    prompt = parse(picture.infotext).prompt
-    saved = datetime.fromtimestamp(picture.saved)
-    mark = ("! " if picture.missing else "") + ("" if picture.number >= 0 else tr("(grid)") + " ")
-    return (
-        str(picture.id),
-        f"{saved:%H:%M}" if saved.date() == datetime.now().date() else f"{saved:%m-%d}",
-        f"{picture.width}x{picture.height}",
-        mark + printable(prompt.replace("\n", " "), 200),
-    )
+    def _move(self, by: int) -> None:
+        table = self.table
+        table.move_cursor(row=max(0, min(len(table.lines) - 1, table.cursor_row + by)))
+
+    def action_large(self) -> None:
+        from sdterm.tui.screens.large import Large
+
+        if self.table.chosen():
+            self.app.push_screen(Large(self.table.chosen, self._move))
+
+    def action_sort(self) -> None:
+        names = {column.id: column for column in self.table.wanted()}
+        now = self.table.order.removeprefix("-")
+        following = [*names][[*names].index(now) + 1 :] if now in names else []
+        column = names[next(iter(following), next(iter(names)))]
+        self._sort(f"-{column.id}" if column.falls else column.id)
+
+    def action_sort_back(self) -> None:
+        order = self.table.order
+        self._sort(order.removeprefix("-") if order.startswith("-") else f"-{order}")
+
+    def _sort(self, order: str) -> None:
+        title = columns()[order.removeprefix("-")].title
+        self.say(tr("Sorted by {column}", column=f"{title} {'↓' if order.startswith('-') else '↑'}"))
+        self.table.order = order
+        self.table.move_cursor(row=0)
+        self._load()
+
+    def action_fold(self) -> None:
+        line = self.table.line()
+        if line is None or line.picture.job is None:
+            return
+        alone = sum(picture.job == line.picture.job for picture in self.table.pictures) < 2
+        if alone:
+            self.say(tr("This picture is alone in its job."))
+            return
+        self.table.turned ^= {line.picture.job}
+        self.table.refold()
+
+    def action_fold_all(self) -> None:
+        self.table.folds = not self.table.folds
+        self.table.turned.clear()
+        self.table.refold()
+
+    def action_choose_columns(self) -> None:
+        from sdterm.tui.screens.columns import Columns
+
+        def chosen(names: tuple[str, ...] | None) -> None:
+            if names is None:
+                return
+            if trouble := self.shell.write_setting("gallery_columns", ",".join(names) or None):
+                self.say(trouble)
+            self.table.refit()
+
+        titles = {name: column.title for name, column in columns().items()}
+        self.app.push_screen(Columns(titles, [column.id for column in self.table.wanted()]), chosen)
 
 
 def _cell(text: str) -> Text:
-    return Text(text, no_wrap=True, overflow="ellipsis")
+    return Text(text, no_wrap=True)

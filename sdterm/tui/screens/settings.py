@@ -151,7 +151,7 @@ def _choices(app: App[Any], shell: Shell, setting: Setting) -> list[str]:
             return ["en", *languages(shell.language_places())]
     if isinstance(setting.default, bool):
         return ["true", "false"]
-    return [*setting.choices]
+    return [] if isinstance(setting.default, tuple) else [*setting.choices]  # several are typed
 
 
 def shown(value: Any) -> str:

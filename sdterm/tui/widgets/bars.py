@@ -154,6 +154,7 @@ class KeyBar(_Line):
         scopes = scopes_of(self.screen)
         writes = {"prompt", "field"} & {*scopes}
         first = ("generate", "stop" if self.shell.state.runs else "variations") if writes else ()
+        first = (*first, *getattr(self.screen.focused, "first_keys", ()))  # there is seldom room for all
         yield from (self._key(BY_ID[name]) for name in first)
         taken: set[str] = set()  # by a narrower place
         for scope in (*scopes, "anywhere"):

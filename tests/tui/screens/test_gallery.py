@@ -1,0 +1,182 @@
+"""The Gallery: columns, orders, batches, the wall, a large picture, and a filter that completes itself."""
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input, OptionList
+
+from sdterm.core.settings.settings import resolve
+from sdterm.tui.app import Workstation
+from sdterm.tui.picture.widget import PictureView
+from sdterm.tui.screens.columns import Columns
+from sdterm.tui.screens.gallery import PictureTable
+from sdterm.tui.screens.large import Large
+from sdterm.tui.widgets.bars import KeyBar, Note
+from sdterm.tui.widgets.wall import Wall
+from tests.host.running import Running
+from tests.tui.conftest import drive, screen_text, text_of, until, write
+
+PROMPTS = ("a castle on a hill, morning mist", "a castle on a hill, evening light", "a boat")
+
+
+@pytest.fixture(scope="module")
+def drawn(host: Running) -> Running:
+    """Six pictures of four jobs, the last of which has three."""
+    for seed, (prompt, sampler) in enumerate(zip(PROMPTS, ("Euler a", "Euler", "Heun"), strict=True)):
+        host.events(host.submit(prompt=prompt, seed=30 - seed, steps=1 + seed, sampler=sampler))
+    host.events(host.submit(prompt="a batch of lakes", seed=5, steps=2, batch_count=3))
+    return host
+
+
+async def opened(app: Workstation, pilot: Pilot[None]) -> PictureTable:
+    await pilot.press("f3")
+    await until(pilot, lambda: isinstance(app.focused, PictureTable) and len(app.focused.pictures) >= 6)
+    return app.screen.query_one(PictureTable)
+
+
+def titles(table: PictureTable) -> list[str]:
+    return [str(column.label).rstrip(" ↑↓") for column in table.ordered_columns[1:]]
+
+
+def seeds(table: PictureTable) -> list[int | None]:
+    return [line.picture.seed for line in table.lines]
+
+
+def test_columns_fit_the_width_and_tell_the_pictures_apart(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        table = await opened(app, pilot)
+        assert titles(table)[:3] == ["No.", "Seed", "Sampler"] and titles(table)[-1] == "Prompt"
+        screen = screen_text(app)
+        assert "morning" in screen and "evening" in screen and "Heun" in screen
+        bar = text_of(app.screen.query_one(KeyBar))
+        assert all(hint in bar for hint in ("/ Filter", "t Wall", "z Large", "o Sort", "y Copy")), bar
+        await pilot.resize_terminal(200, 60)
+        await until(pilot, lambda: {"Steps", "CFG", "Size", "Model", "Time"} <= {*titles(table)})
+        view = app.screen.query_one("#picture", PictureView)
+        await until(pilot, lambda: view.size.width > 60 and view.size.height > 30)
+
+    drive(drawn, act)
+
+
+def test_columns_are_chosen_and_ordered_in_a_dialog(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        table = await opened(app, pilot)
+        await pilot.press("C")
+        await until(pilot, lambda: isinstance(app.screen, Columns) and app.screen.query_one(OptionList).option_count)
+        await pilot.press("space", "down", "down", "K", "down", "down", "space", "enter")  # no number, sampler first
+        await until(pilot, lambda: titles(table)[:2] == ["Sampler", "Seed"] and "No." not in titles(table))
+        kept = resolve({}, {"SDTERM_DATA": str(drawn.settings.root)})["gallery_columns"]
+        assert kept == ("sampler", "seed", "cfg", "size", "model", "time", "prompt")
+        app.write_setting("gallery_columns", None)
+
+    drive(drawn, act)
+
+
+def test_the_host_sorts_by_any_column_both_ways(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        table = await opened(app, pilot)
+        await pilot.press("down", "o")
+        await until(pilot, lambda: seeds(table)[:4] == [5, 6, 7, 28] and table.cursor_row == 0)
+        await until(pilot, lambda: "Sorted by Seed ↑" in text_of(app.screen.query_one(Note)))
+        await pilot.press("O")
+        await until(pilot, lambda: seeds(table)[:4] == [30, 29, 28, 7])
+        await pilot.press("o")
+        await until(pilot, lambda: "Sampler: Euler," in table.lines[0].picture.infotext)
+
+    drive(drawn, act)
+
+
+def test_a_batch_folds_into_one_line_and_opens_again(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        table = await opened(app, pilot)
+        whole = len(table.lines)
+        await pilot.press("down", "b")
+        await until(pilot, lambda: len(table.lines) == whole - 2 and "(3)" in screen_text(app))
+        assert table.cursor_row == 0
+        await pilot.press("down", "b")
+        await until(pilot, lambda: "alone in its job" in text_of(app.screen.query_one(Note)))
+        await pilot.press("up", "b")
+        await until(pilot, lambda: len(table.lines) == whole)
+        await pilot.press("B")
+        await until(pilot, lambda: len(table.lines) == whole - 2)
+
+    drive(drawn, act)
+
+
+def test_a_setting_folds_all_from_the_start(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        table = await opened(app, pilot)
+        await until(pilot, lambda: table.lines and table.lines[0].is_folded)
+        await pilot.press("s")
+        await until(pilot, lambda: app.form.draft.fields.get("seed") == 7)
+
+    drive(drawn, act, gallery_folded="true")
+
+
+def test_the_wall_is_walked_by_arrows_and_gives_its_picture(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        table = await opened(app, pilot)
+        await pilot.press("t")
+        wall = app.screen.query_one(Wall)
+        await until(pilot, lambda: app.focused is wall and len(wall.query(PictureView)) >= 4)
+        await until(pilot, lambda: "▀" in text_of([*wall.query(PictureView)][1]))
+        await pilot.press("end")
+        await until(pilot, lambda: wall.chosen() == table.pictures[-1])
+        await until(pilot, lambda: [view.region.size != (0, 0) for view in wall.query(".-chosen")] == [True])
+        await pilot.press("left", "up", "down")
+        await until(pilot, lambda: wall.chosen() == table.pictures[-2])
+        await pilot.press("enter")
+        await until(pilot, lambda: app.form.draft.prompt == PROMPTS[1])
+        await pilot.press("f3", "t")
+        await until(pilot, lambda: app.focused is table)
+
+    drive(drawn, act)
+
+
+def test_a_picture_is_shown_large_and_the_next_one_too(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        table = await opened(app, pilot)
+        await pilot.press("end", "G", "z")
+        await until(pilot, lambda: isinstance(app.screen, Large))
+        view = app.screen.query_one(PictureView)
+        await until(pilot, lambda: "▀" in text_of(view) and "seed 30" in text_of(view))
+        await pilot.press("left")
+        await until(pilot, lambda: "seed 29" in text_of(view))
+        await pilot.press("escape")
+        await until(pilot, lambda: app.focused is table and table.chosen() == table.pictures[-2])
+
+    drive(drawn, act, (60, 20))
+
+
+def test_a_picture_is_seen_on_sixty_and_on_forty_columns(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await opened(app, pilot)
+        view = app.screen.query_one("#picture", PictureView)
+        await until(pilot, lambda: "▀" in text_of(view))
+        await pilot.resize_terminal(40, 20)
+        await until(pilot, lambda: view.size.width < 40 and "▀" in text_of(view))
+
+    drive(drawn, act, (60, 20))
+
+
+def test_the_filter_completes_its_fields_and_values(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        table = await opened(app, pilot)
+        await pilot.press("slash")
+        line = app.screen.query_one("#filter", Input)
+        assert "sampler:" in text_of(app.screen.query_one(Note))
+        await write(pilot, "sam")
+        await until(pilot, lambda: "sampler:" in screen_text(app).splitlines()[1])
+        await pilot.press("tab")
+        assert line.value == "sampler:"
+        await write(pilot, "eu")
+        await until(pilot, lambda: 'ler a"' in screen_text(app).splitlines()[1])
+        await pilot.press("down")
+        await until(pilot, lambda: screen_text(app).splitlines()[1].startswith("sampler:euler "))
+        await pilot.press("right")
+        await until(pilot, lambda: line.value == "sampler:Euler")
+        await pilot.press("enter")
+        await until(pilot, lambda: app.focused is table and table.pictures and len(table.pictures) < 7)
+        await pilot.press("slash", "escape")
+        await until(pilot, lambda: app.focused is table)
+
+    drive(drawn, act)
