@@ -401,10 +401,11 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
 
         self.push_screen(Jump(self.screen))
 
-    def action_command_palette(self) -> None:
+    async def action_command_palette(self) -> None:  # type: ignore[override] # awaited all the same
         from sdterm.tui.palette import Palette
 
-        self.push_screen(Palette(self.screen))
+        with self.batch_update():  # painted once it has its rows
+            await self.push_screen(Palette(self.screen))
 
     def action_preview_mode(self) -> None:
         def picked(number: int | None) -> None:

@@ -234,13 +234,28 @@ def test_each_reload_of_an_extension_is_told(host: Running) -> None:
         file.unlink(missing_ok=True)
 
 
-def test_empty_lists_say_what_to_do_next_and_that_they_load(host: Running) -> None:
+def test_an_empty_picture_says_which_key_fills_it(tmp_path: Path) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
-        assert "F5: the picture appears here" in screen_text(app) or not app.models
-        for key, said in (("alt+x", "example_midpoint"), ("ctrl+l", "sdterm-demo")):
-            await pilot.press(key)
-            await until(pilot, lambda said=said: said in screen_text(app) or "Loading …" in screen_text(app))  # type: ignore[misc]
-            await until(pilot, lambda said=said: said in screen_text(app))  # type: ignore[misc]
+        await until(pilot, lambda: "F5: the picture appears here" in screen_text(app))
+
+    with running(tmp_path) as own:
+        drive(own, act)
+
+
+def test_lists_say_that_they_load_as_long_as_the_host_does_not_answer(host: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: app.state.host == "up" and app.models)
+        process = host.host
+        process.suspend()
+        try:
+            for key in ("alt+x", "ctrl+l", "f4"):
+                await pilot.press(key)
+                await until(pilot, lambda: "Loading …" in screen_text(app), key)
+        finally:
+            process.resume()
+        await until(pilot, lambda: "Loading …" not in screen_text(app))
+        await pilot.press("alt+x")
+        await until(pilot, lambda: "example_midpoint" in screen_text(app))
 
     drive(host, act)
 
