@@ -3,6 +3,7 @@
 import asyncio
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import httpx2 as httpx
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from sdterm.client import RefusedError
 from sdterm.core.settings.rundir import run_folder_of
 from sdterm.events import PictureDeleted, PictureRestored
+from sdterm.host.found import image_files
 from sdterm.host.services import HostServices
 from sdterm.host.trash import FOLDER, TrashError
 from tests.host.conftest import StartHost, submission
@@ -52,6 +54,7 @@ def test_a_picture_and_its_text_leave_and_come_back(services: HostServices, pict
         f"{FOLDER}/{picture}-a.png": b"pixels",
         f"{FOLDER}/{picture}-a.txt": f"{TEXT}\n".encode(),
     }
+    assert [*image_files(path.parent)] == [], "a search for pictures does not list it again"
     asyncio.run(services.trash.restore(picture))
     assert listed(services) == [(picture, str(path), False)]
     assert files(path.parent) == {"a.png": b"pixels", "a.txt": f"{TEXT}\n".encode()}
@@ -116,6 +119,18 @@ def test_a_trash_that_cannot_be_is_a_sentence_and_changes_nothing(
     with pytest.raises(TrashError, match=r"cannot be moved to .*: .* Nothing was changed\."):
         asyncio.run(services.trash.delete(picture))
     assert listed(services) == [(picture, str(path), False)] and files(path.parent) == before
+
+
+def test_nothing_moves_to_another_disk(services: HostServices, picture: int, path: Path) -> None:
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == path.stat().st_dev:
+        pytest.skip("there is no other disk")
+    with TemporaryDirectory(dir=memory) as other:
+        (path.parent / FOLDER).symlink_to(other)
+        with pytest.raises(TrashError, match="Nothing was changed"):
+            asyncio.run(services.trash.delete(picture))
+        assert [*Path(other).iterdir()] == []
+    assert listed(services) == [(picture, str(path), False)] and path.read_bytes() == b"pixels"
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ class WallTiles(Tiles, PictureActions):
     def label(self, at: int) -> str:
         picture = self.pictures[at]
         changes = changed(self.pictures[0].infotext, picture.infotext) if at else {}
-        return in_short(changes, picture.seed, self.tile().width)
+        return in_short(changes, picture.seed, self.tile().width - 1)
 
     def action_move(self, by: int) -> None:
         self.choose(self.at + by)

@@ -189,7 +189,7 @@ class Recent(Tiles, PictureActions):
         picture = self.pictures[at]
         if picture.number < 0:
             return " " + tr("grid")
-        return in_short(self._changes.get(picture.id, {}), picture.seed, self.tile().width)
+        return in_short(self._changes.get(picture.id, {}), picture.seed, self.tile().width - 1)
 
     def sign(self, at: int) -> str:
         number = at - self.first + 1
