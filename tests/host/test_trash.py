@@ -1,7 +1,9 @@
 """Deleting pictures and bringing them back: no file is lost or replaced, whatever happens in between."""
 
 import asyncio
+import contextlib
 import os
+import sqlite3
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -171,6 +173,20 @@ def test_a_host_that_died_while_a_file_moved_goes_by_where_it_lies(
     assert text.with_suffix(".txt").exists(), "the text is where the picture is"
     asyncio.run(services.trash.restore(picture))
     assert listed(services)[0][1] == str(path)
+
+
+def test_a_host_that_starts_finishes_what_the_last_one_began(start_host: StartHost, tmp_path: Path) -> None:
+    host = start_host(tmp_path, device="cpu")
+    job = host.submit(submission(prompt="a house", steps=1, width=64, height=64))
+    wait_until(lambda: host.job(job.id).state == "done")
+    (picture,) = host.pictures().pictures
+    host.stop()
+    trash = Path(picture.path).parent / FOLDER / "t.png"
+    with contextlib.closing(sqlite3.connect(run_folder_of(tmp_path).database)) as database, database:
+        database.execute("UPDATE pictures SET trash = ?", (str(trash),))  # and then it died
+    again = start_host(tmp_path, device="cpu")
+    wait_until(lambda: again.pictures().total == 1)
+    assert again.restore_picture(picture.id) == picture and Path(picture.path).is_file()
 
 
 def test_over_http(start_host: StartHost, tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ class WallScreen(Room):
         tiles.put(pictures, ids.index(here.id) if here.id in ids else tiles.at)
 
     def marked(self) -> None:
-        self.query_one(WallTiles).refresh()
+        self.query_one(WallTiles).refresh_marks()
 
     def action_pick(self, number: int) -> None:
         tiles = self.query_one(WallTiles)

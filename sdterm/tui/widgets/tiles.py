@@ -147,6 +147,12 @@ class Tiles(HasShell, Widget, can_focus=True):
             self._made[key] = strips
             self.refresh(self._place(number))
 
+    def refresh_marks(self) -> None:
+        """Paint the places where stars are."""
+        places = (self._place(number) for number, _ in enumerate(self._shown(), self._first))
+        if spots := [Region(place.x, place.y, 1, 1) for place in places]:
+            self.refresh(*spots)
+
     # --- painting -----------------------------------------------------------------------------------------------------
 
     def render_line(self, y: int) -> Strip:
