@@ -88,7 +88,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("mark", "pictures", "space", "Mark", "Mark it, to compare it with others"),
     Action("compare", "pictures", "c", "Compare", "Compare what is marked, or it with the one before"),
     Action("wall", "pictures", "b", "Batch", "All pictures of its job at once"),
-    Action("delete_picture", "pictures", "d,delete", "Delete", "Delete it: its file goes to the trash"),
+    Action("delete_picture", "pictures", "D,delete", "Delete", "Delete it: its file goes to the trash"),
     Action("restore_picture", "pictures", "u", "", "Bring back the picture that was deleted last"),
     Action("take_seed", "pictures", "s", "Seed", "Its seed into the form, and lock it"),
     Action("take_prompt", "pictures", "w", "Words", "Its prompts into the form"),

@@ -63,6 +63,7 @@ from sdterm.tui.screens.room import Room
 from sdterm.tui.state import State, words
 from sdterm.tui.timers import LateTimers
 from sdterm.tui.widgets.bars import KeyBar, Note, StatusLine
+from sdterm.tui.widgets.tiles import Tiles
 
 if TYPE_CHECKING:
     from sdterm.api import Picture
@@ -434,6 +435,8 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         for room in self._open_rooms():
             for view in room.query(PictureView):
                 view.mode = self.picture_mode()
+            for tiles in room.query(Tiles):
+                tiles.put(tiles.pictures, tiles.at)
 
     def _open_rooms(self) -> list[Room]:
         screens = dict.fromkeys((self.desk, *self._installed_screens.values(), *self.screen_stack))

@@ -1,8 +1,11 @@
 """Deleting pictures and bringing them back: no file is lost or replaced, whatever happens in between."""
 
 import asyncio
+import contextlib
 import os
+import sqlite3
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import httpx2 as httpx
 import pytest
@@ -10,6 +13,7 @@ import pytest
 from sdterm.client import RefusedError
 from sdterm.core.settings.rundir import run_folder_of
 from sdterm.events import PictureDeleted, PictureRestored
+from sdterm.host.found import image_files
 from sdterm.host.services import HostServices
 from sdterm.host.trash import FOLDER, TrashError
 from tests.host.conftest import StartHost, submission
@@ -52,6 +56,7 @@ def test_a_picture_and_its_text_leave_and_come_back(services: HostServices, pict
         f"{FOLDER}/{picture}-a.png": b"pixels",
         f"{FOLDER}/{picture}-a.txt": f"{TEXT}\n".encode(),
     }
+    assert [*image_files(path.parent)] == [], "a search for pictures does not list it again"
     asyncio.run(services.trash.restore(picture))
     assert listed(services) == [(picture, str(path), False)]
     assert files(path.parent) == {"a.png": b"pixels", "a.txt": f"{TEXT}\n".encode()}
@@ -118,6 +123,18 @@ def test_a_trash_that_cannot_be_is_a_sentence_and_changes_nothing(
     assert listed(services) == [(picture, str(path), False)] and files(path.parent) == before
 
 
+def test_nothing_moves_to_another_disk(services: HostServices, picture: int, path: Path) -> None:
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == path.stat().st_dev:
+        pytest.skip("there is no other disk")
+    with TemporaryDirectory(dir=memory) as other:
+        (path.parent / FOLDER).symlink_to(other)
+        with pytest.raises(TrashError, match="Nothing was changed"):
+            asyncio.run(services.trash.delete(picture))
+        assert [*Path(other).iterdir()] == []
+    assert listed(services) == [(picture, str(path), False)] and path.read_bytes() == b"pixels"
+
+
 @pytest.mark.parametrize(
     ("at_path", "in_trash", "is_deleted"),
     [
@@ -156,6 +173,20 @@ def test_a_host_that_died_while_a_file_moved_goes_by_where_it_lies(
     assert text.with_suffix(".txt").exists(), "the text is where the picture is"
     asyncio.run(services.trash.restore(picture))
     assert listed(services)[0][1] == str(path)
+
+
+def test_a_host_that_starts_finishes_what_the_last_one_began(start_host: StartHost, tmp_path: Path) -> None:
+    host = start_host(tmp_path, device="cpu")
+    job = host.submit(submission(prompt="a house", steps=1, width=64, height=64))
+    wait_until(lambda: host.job(job.id).state == "done")
+    (picture,) = host.pictures().pictures
+    host.stop()
+    trash = Path(picture.path).parent / FOLDER / "t.png"
+    with contextlib.closing(sqlite3.connect(run_folder_of(tmp_path).database)) as database, database:
+        database.execute("UPDATE pictures SET trash = ?", (str(trash),))  # and then it died
+    again = start_host(tmp_path, device="cpu")
+    wait_until(lambda: again.pictures().total == 1)
+    assert again.restore_picture(picture.id) == picture and Path(picture.path).is_file()
 
 
 def test_over_http(start_host: StartHost, tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_one_is_deleted_and_brought_back(drawn: Running) -> None:
         last = Path(before[1].path)
         await pilot.press("1", "space", "2", "space", "c")
         screen = await comparing(app, pilot)
-        await pilot.press("d")
+        await pilot.press("D")
         await until(pilot, lambda: shown(screen) == [str(before[0].id)], "one is left")
         assert not last.exists() and [*app.marks] == [before[0].id]
         await until(pilot, lambda: len(recent.pictures) == 3, "Recent without it")
@@ -145,7 +145,7 @@ def test_the_gallery_marks_compares_and_deletes_too(drawn: Running) -> None:
         table = app.screen.query_one(PictureTable)
         await pilot.press("space", "down", "space")
         assert [*app.marks] == [table.pictures[0].id, table.pictures[1].id]
-        await pilot.press("d")
+        await pilot.press("D")
         await until(pilot, lambda: len(table.pictures) == 3, "a row less")
         assert table.cursor_row == 1, "the cursor stays"
         await pilot.press("u")

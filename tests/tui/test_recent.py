@@ -141,7 +141,7 @@ def test_what_changed_stands_below_each_picture(drawn: Running) -> None:
         recent = await filled(app, pilot, FIVE + 5)
         await pilot.press("alt+r")
         await until(pilot, lambda: "CFG 9" in text_of(recent) and "Euler" in text_of(recent), "what changed")
-        assert "prompt" in text_of(recent)
+        assert "promp" in text_of(recent), "as much as there is room for"
         await pilot.press("left", "left")
         assert str(recent.border_subtitle) == "seed 7  CFG 9"
 

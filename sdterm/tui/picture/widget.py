@@ -306,7 +306,7 @@ class PictureView(Widget):
         self._place = Region(left, top, encoded.columns, encoded.rows)
         for y, strip in enumerate(strips, top):
             right = width - left - strip.cell_length
-            lines[y] = Strip.join([Strip.blank(left, style), _over(strip, style), Strip.blank(right, style)])
+            lines[y] = Strip.join([Strip.blank(left, style), over(strip, style), Strip.blank(right, style)])
         if said := encoded.error or (self.hint if self._data is None and not self._caption else ""):
             words = Text(said).wrap(self.app.console, width)
             for y, line in enumerate(words[:height], max(0, (height - len(words)) // 2)):
@@ -321,7 +321,7 @@ def depth_of(app: App[Any]) -> Depth:
     return _DEPTHS.get(app.console.color_system, "mono") if not app.no_color else "mono"
 
 
-def _over(strip: Strip, style: Style) -> Strip:
+def over(strip: Strip, style: Style) -> Strip:
     """A strip whose cells without a background have the widget's style. The others need none, and so fewer bytes."""
     segments = (
         segment if segment.style and segment.style.bgcolor else Segment(segment.text, style + segment.style)

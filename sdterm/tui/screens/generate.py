@@ -24,7 +24,7 @@ from sdterm.tui.language import tr
 from sdterm.tui.messages import InfotextPasted
 from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.reader import PromptReader
-from sdterm.tui.screens.room import Room
+from sdterm.tui.screens.room import HEIGHTS, Room
 from sdterm.tui.shell import Shell
 from sdterm.tui.widgets.large import DeskPicture
 from sdterm.tui.widgets.more import MoreOptions
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _READ_AFTER = 0.25  # seconds without a key after which a prompt is read: its tokens and traps
 _RECENT = 24
+_ROOMY = HEIGHTS["-tall"].start  # lines of a screen on which Recent takes room from nobody
 _KEEP_AFTER = 0.5  # seconds after which a changed draft is on the disk
 
 
@@ -482,14 +483,19 @@ class GenerateScreen(Room):
         """Go to the pictures drawn last, also where there is no room for them beside the form."""
         self.shell.go("generate")
         self._leave_large()
-        self.add_class("-recent")
-        self.call_after_refresh(self.query_one(Recent).focus)
+        recent = self.query_one(Recent)
+        if recent.display:
+            recent.focus()
+        else:
+            self.add_class("-recent")
+            self.call_after_refresh(recent.focus)
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
-        self.set_class(isinstance(self.focused, Recent), "-recent")
+        # a class of the screen has all of it painted, so only where the others must make room
+        self.set_class(isinstance(self.focused, Recent) and self.app.size.height < _ROOMY, "-recent")
 
     def marked(self) -> None:
-        self.query_one(Recent).refresh()
+        self.query_one(Recent).refresh_marks()
 
     def action_show_preview(self) -> None:
         self.shell.go("generate")

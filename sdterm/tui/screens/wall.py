@@ -59,7 +59,7 @@ class WallTiles(Tiles, PictureActions):
     def label(self, at: int) -> str:
         picture = self.pictures[at]
         changes = changed(self.pictures[0].infotext, picture.infotext) if at else {}
-        return in_short(changes, picture.seed, self.tile().width)
+        return in_short(changes, picture.seed, self.tile().width - 1)
 
     def action_move(self, by: int) -> None:
         self.choose(self.at + by)
@@ -115,7 +115,7 @@ class WallScreen(Room):
         tiles.put(pictures, ids.index(here.id) if here.id in ids else tiles.at)
 
     def marked(self) -> None:
-        self.query_one(WallTiles).refresh()
+        self.query_one(WallTiles).refresh_marks()
 
     def action_pick(self, number: int) -> None:
         tiles = self.query_one(WallTiles)

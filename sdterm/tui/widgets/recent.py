@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from rich.segment import Segment
 from rich.text import Text
 from textual.binding import Binding, BindingType
+from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 
@@ -45,11 +46,10 @@ class PictureActions(HasShell):
             self.shell.say(tr("{number} marked: {key} compares them.", number=len(marks), key=key))
 
     def action_compare(self) -> None:
-        picture = self.chosen()
-        if not (pictures := [*self.shell.marks.values()]) and picture and (before := self.before()):
-            pictures = [before]
-        if len(pictures) == 1 and picture and picture.id != pictures[0].id:
-            pictures.append(picture)
+        picture, pictures = self.chosen(), [*self.shell.marks.values()]
+        if picture and len(pictures) < 2:
+            other = pictures[0] if pictures and pictures[0].id != picture.id else self.before()
+            pictures = [other, picture] if other else []
         if len(pictures) > 1:
             self.post_message(CompareWanted(pictures))
         else:
@@ -125,6 +125,7 @@ class Recent(Tiles, PictureActions):
             self.picture = picture
 
     def __init__(self) -> None:
+        self._in_border = False
         super().__init__(id="recent")
         self.on_blur()
         self._changes: dict[int, dict[str, str]] = {}  # picture → what changed against the one before it
@@ -170,7 +171,18 @@ class Recent(Tiles, PictureActions):
     def _tell(self) -> None:
         """The chosen one, in the border: there is room for all that changed."""
         picture = self.chosen()
-        self.border_subtitle = Text(f"{_seed(picture)}  {self._told(picture)}".strip() if picture else "")
+        said = Text(f"{_seed(picture)}  {self._told(picture)}".strip() if picture else "")
+        self._in_border, told = True, self.border_subtitle
+        self.border_subtitle = said
+        self._in_border = False
+        if self.border_subtitle != told:
+            self.refresh(Region(-1, self.size.height, self.outer_size.width, 1))
+
+    def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
+        """As Textual's, which paints all of a widget whose border says something else."""
+        if self._in_border:
+            return self
+        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
 
     def _told(self, picture: Picture) -> str:
         """What changed, but the seed, which has a place of its own."""
@@ -189,7 +201,7 @@ class Recent(Tiles, PictureActions):
         picture = self.pictures[at]
         if picture.number < 0:
             return " " + tr("grid")
-        return in_short(self._changes.get(picture.id, {}), picture.seed, self.tile().width)
+        return in_short(self._changes.get(picture.id, {}), picture.seed, self.tile().width - 1)
 
     def sign(self, at: int) -> str:
         number = at - self.first + 1

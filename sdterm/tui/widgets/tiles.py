@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from rich.cells import set_cell_size
+from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 from textual import work
@@ -15,7 +15,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from sdterm.tui import calls
-from sdterm.tui.picture.widget import depth_of
+from sdterm.tui.picture.widget import depth_of, over
 from sdterm.tui.shell import HasShell
 
 if TYPE_CHECKING:
@@ -147,6 +147,12 @@ class Tiles(HasShell, Widget, can_focus=True):
             self._made[key] = strips
             self.refresh(self._place(number))
 
+    def refresh_marks(self) -> None:
+        """Paint the places where stars are."""
+        places = (self._place(number) for number, _ in enumerate(self._shown(), self._first))
+        if spots := [Region(place.x, place.y, 1, 1) for place in places]:
+            self.refresh(*spots)
+
     # --- painting -----------------------------------------------------------------------------------------------------
 
     def render_line(self, y: int) -> Strip:
@@ -162,9 +168,9 @@ class Tiles(HasShell, Widget, can_focus=True):
             is_chosen = number == self.at
             parts += [self._gap(number, within, right), self._part(number, within, tile)]
             right = is_chosen
-        if right:
+        if right and within < tile.height:
             parts.append(self._bar("▌"))
-        strip = Strip.join(parts).apply_style(style)
+        strip = over(Strip.join(parts), style)
         return strip.adjust_cell_length(self.size.width, style)
 
     def _gap(self, number: int, within: int, right: bool) -> Strip:
@@ -182,7 +188,10 @@ class Tiles(HasShell, Widget, can_focus=True):
         picture = self.pictures[number]
         if within == tile.height:
             name = "tiles--bar" if number == self.at else "tiles--label"
-            return _text(self.label(number), tile.width, self.get_component_rich_style(name, partial=True))
+            told = self.label(number)
+            if cell_len(told) > tile.width:
+                told = set_cell_size(told, tile.width - 1)  # away from the sign on the right
+            return _text(told, tile.width, self.get_component_rich_style(name, partial=True))
         strips = self._made.get((picture.id, tile, depth_of(self.app)))
         if strips is None or self.shell.picture_mode() in ("off", "text"):
             words = f"{picture.id}" + (" !" if picture.missing else "")
