@@ -29,6 +29,9 @@ class Palette(CommandPalette):
     def __init__(self) -> None:
         super().__init__(providers=[Commands], placeholder=tr("What should be done?"))
 
+    def on_mount(self) -> None:
+        self.query_one(Input).cursor_blink = False
+
     @on(Input.Submitted)
     async def _take_what_matches(self, event: Input.Submitted) -> None:
         event.prevent_default()
