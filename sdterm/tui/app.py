@@ -352,11 +352,14 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
     # --- screens ------------------------------------------------------------------------------------------------------
 
     def go(self, name: str) -> None:
-        """Open a screen by its name; the form is the one below all of them."""
+        """Open a screen by its name; the form is the one below all of them. One that is open is written anew."""
+        before = self.screen
         while len(self.screen_stack) > 1:
             self.pop_screen()
         if name != "generate":
             self.push_screen(name)
+        if self.screen is before:
+            self.repaint()
 
     def action_go_generate(self) -> None:
         self.go("generate")

@@ -209,3 +209,42 @@ def test_hostile_names_and_texts_are_only_shown(start: Start, host: Running, tmp
         named.unlink()
     sent = log.read_bytes().decode(errors="replace")
     assert "]0;owned\x07" not in sent and "\u202e" not in sent and "\x1b[31m\u202e" not in sent
+
+
+def test_what_stands_on_the_terminal_is_what_was_drawn(start: Start, host: Running) -> None:
+    """Only what is new is written: after a walk through screens and dialogs, writing all anew must change nothing."""
+    host.events(host.submit(prompt="lake", seed=5, steps=1, batch_count=2))
+    tmux = start()
+    tmux.until("seed 6")
+    for keys, wanted in (
+        (("x", "Tab", "Tab", "Enter"), "Sampler ═"),
+        (("e", "u", "Escape"), r"(?s)\A(?!.*═ Sampler ═)"),
+        (("C-p",), "What should be done"),
+        (("g", "BSpace", "Escape"), r"(?s)\A(?!.*What should)"),
+        (("F3",), r"picture.s..*\n.*Seed"),
+        (("Down", "t", "Right", "t", "o"), "Sorted by Seed"),
+        (("F4", "F10", "Down", "C", "F1"), "Anywhere"),
+        (("Down", "Down", "F2"), "Negative prompt"),
+    ):
+        tmux.press(*keys)
+        tmux.until(wanted)
+    settled = _still(tmux)
+    tmux.press("F2")  # the screen that is open: written anew
+    assert _still(tmux) == settled
+    tmux.press("F3")
+    tmux.until("Sorted by Seed")
+    settled = _still(tmux)
+    tmux.press("F3")
+    assert _still(tmux) == settled
+
+
+def _still(tmux: Tmux) -> str:
+    """The screen, colours among it, once it has not changed for a while."""
+    before, same = "", 0
+    deadline = time.monotonic() + WITHIN
+    while same < 10:
+        assert time.monotonic() < deadline, "it never comes to rest"
+        now = tmux.screen("-e")
+        same, before = (same + 1 if now == before else 0), now
+        time.sleep(0.1)  # a screen is no event
+    return before

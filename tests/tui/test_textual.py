@@ -44,6 +44,7 @@ METHODS = [
     (_xterm_parser.XTermParser, "feed", "self data"),
     (_xterm_parser.XTermParser, "tick", "self"),
     (_compositor.Compositor, "visible_widgets", "self"),
+    (_compositor.CompositorUpdate, "render_segments", "self console"),
 ]
 
 
@@ -61,7 +62,11 @@ def test_a_method_is_still_there_and_takes_the_same(owner: type, name: str, para
 
 
 def test_what_is_imported_is_still_there() -> None:
-    assert "spans" in names_of(_compositor.ChopsUpdate), "which cells were written"
+    assert {"spans", "chops", "chop_ends"} <= names_of(_compositor.ChopsUpdate), (
+        "which cells are written, and with what"
+    )
+    assert {"strips", "region"} <= names_of(_compositor.LayoutUpdate), "all cells"
+    assert issubclass(_compositor.LayoutUpdate, _compositor.CompositorUpdate)
     assert issubclass(_compositor.ChopsUpdate, _compositor.CompositorUpdate)
     assert constants.ESCAPE_DELAY > 0
     assert next(iter(inspect.signature(_sixel.image_to_sixels).parameters)) == "image"

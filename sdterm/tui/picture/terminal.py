@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from textual._compositor import ChopsUpdate, CompositorUpdate
 from textual.app import App
 from textual.events import CursorPosition
-from textual.geometry import Region
+from textual.geometry import Region, Size
+
+from sdterm.tui.paper import Paper
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
     from textual.driver import Driver
     from textual.screen import Screen
     from textual.timer import Timer
@@ -54,6 +56,9 @@ class PictureApp(App[ReturnType]):
         super().__init__(*args, **options)
         self.sixels: set[View] = set()  # the views whose pixels are to be on the screen
         self.unpainted: set[View] = set()  # the views whose newest picture was not yet written
+        self.paper = Paper()
+        self._writer: object = None  # writes to the terminal as long as it is ours
+        self._drawn: dict[View, Region] = {}  # where their pixels are
         self._erased: set[View] = set()  # those whose cells were written over since
         self._rest: Timer | None = None
         self._questions: deque[asyncio.Future[None]] = deque()  # about the cursor
@@ -120,13 +125,22 @@ class PictureApp(App[ReturnType]):
             answer.set_result(None)
 
     def _display(self, screen: "Screen[Any]", renderable: "RenderableType | None") -> None:
-        super()._display(screen, renderable)
         if not isinstance(renderable, CompositorUpdate) or self._batch_count:
+            super()._display(screen, renderable)
             return
+        if (writer := getattr(self._driver, "_writer_thread", None)) is not self._writer:
+            self._writer = writer  # another program had the terminal
+            self._forget_all()
+        for view, area in tuple(self._drawn.items()):
+            if view.screen is not screen or view.visible_area() != area:
+                self.undraw(view)
+        update = _OnPaper(renderable, self.paper, self.size)
+        super()._display(screen, update)
         spans = renderable.spans if isinstance(renderable, ChopsUpdate) else None
         for view in self.sixels:
             area = view.visible_area() if view.screen is screen else None
-            if area and (spans is None or _touch(spans, area)):
+            written = update.spans if view in self._drawn and update.spans is not None else spans
+            if area and (written is None or _touch(written, area)):
                 self._erased.add(view)
         for view in tuple(self.unpainted):
             if view.screen is screen and (spans is None or _touch(spans, view.region)):
@@ -136,12 +150,30 @@ class PictureApp(App[ReturnType]):
                 self._rest.stop()
             self._rest = self.set_timer(_REST, self.draw_sixels)
 
+    def on_resize(self) -> None:
+        self._forget_all()  # terminals move and cut lines in ways of their own
+
+    def _forget_all(self) -> None:
+        self._drawn.clear()
+        self.paper.forget()
+
+    def repaint(self) -> None:
+        """Write the whole screen again, whatever is there."""
+        self._forget_all()
+        self.screen.refresh()
+
     def draw_sixels(self) -> None:
         """Draw the sixel pictures that text has wiped out, but none on a screen below another."""
         for view in self._erased & self.sixels:
             if view.screen is self.screen and (area := view.visible_area()):
                 self.write_to_terminal(view.pixels(area))
+                self._drawn[view] = area
         self._erased.clear()
+
+    def undraw(self, view: View) -> None:
+        """Have the cells of its sixel picture written again, which wipes it out, when they are painted next."""
+        if area := self._drawn.pop(view, None):
+            self.paper.forget(area)
 
     async def _written_out(self) -> None:
         """Wait until Textual's writer has nothing left and the terminal's queue is empty. (A pseudo terminal under
@@ -156,6 +188,19 @@ class PictureApp(App[ReturnType]):
             writer.write("")
         while writer._queue.qsize() or _unsent(writer.fileno()):
             await asyncio.sleep(_POLL)
+
+
+class _OnPaper(CompositorUpdate):
+    """An update of which only what is new is written."""
+
+    def __init__(self, update: CompositorUpdate, paper: Paper, size: Size) -> None:
+        self._update, self._paper, self._size = update, paper, size
+        self.spans: list[tuple[int, int, int]] | None = None
+        """What was written, once something was."""
+
+    def render_segments(self, console: "Console") -> str:
+        text, self.spans = self._paper.write(self._update, self._size.width, self._size.height, console)
+        return text
 
 
 def _touch(spans: list[tuple[int, int, int]], area: Region) -> bool:

@@ -215,6 +215,7 @@ class PictureView(Widget):
         if isinstance(app, PictureApp):
             if encoded.png:
                 out, strips = self._send_to_kitty(encoded)
+            app.undraw(self)
             app.sixels.add(self) if encoded.sixel else app.sixels.discard(self)
             app.write_to_terminal(out)
         before, self._lines = self._lines, self._composed(encoded, strips)
@@ -278,6 +279,7 @@ class PictureView(Widget):
 
     def _forget_pixels(self) -> None:
         if isinstance(self.app, PictureApp):
+            self.app.undraw(self)
             self.app.sixels.discard(self)
             self.app.unpainted.discard(self)
         for image_id in (*self._old_images, self._image_id):

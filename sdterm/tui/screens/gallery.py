@@ -10,6 +10,7 @@ from rich.text import Text
 from textual import events, on, work
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.geometry import Size
 from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import DataTable, Input, Static
@@ -191,7 +192,8 @@ class GalleryScreen(Room):
                 yield FilterLine()
                 yield PictureTable()
                 yield Wall()
-            with Vertical(classes="details"):
+            with Vertical(classes="details") as details:
+                self._share(details, self.app.size)
                 yield PictureView(id="picture", mode=self.shell.picture_mode())
                 with VerticalScroll(can_focus=False):
                     yield Static(id="infotext", markup=False)
@@ -213,11 +215,13 @@ class GalleryScreen(Room):
             table.refit()
 
     def on_resize(self, event: events.Resize) -> None:
-        """The picture gets what a square one can use."""
-        width, height = event.size
         for details in self.query(".details"):
-            wide = max(32, min(2 * (height - 15), width - 64))
-            details.styles.width = wide if width >= 80 else None
+            self._share(details, event.size)
+
+    def _share(self, details: Widget, size: Size) -> None:
+        """Give the picture what a square one can use."""
+        wide = max(32, min(2 * (size.height - 15), size.width - 64))
+        details.styles.width = wide if size.width >= 80 else None
 
     def up(self) -> None:
         self._load()

@@ -35,6 +35,7 @@ class Room(HasShell, Screen[None]):
     """The action that opens it."""
 
     def compose(self) -> ComposeResult:
+        self._fit(self.app.size)  # so that nothing is painted that the first size would change
         yield TopBar(self.room)
         yield from self.body()
         yield Note()
