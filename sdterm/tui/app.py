@@ -7,7 +7,6 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on, work
@@ -205,7 +204,10 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
 
     @on(HostCall)
     def _carry_out(self, call: HostCall[Any]) -> None:
-        worker = self.run_worker(partial(self.host.answer, call))  # one cancelled before it begins awaits nothing
+        async def answer() -> None:  # made only when it begins: one that is cancelled before awaits nothing
+            await self.host.answer(call)
+
+        worker = self.run_worker(answer)
         call.answer.add_done_callback(lambda answer: worker.cancel() if answer.cancelled() else None)
 
     def on_host_starting(self, message: HostStarting) -> None:
