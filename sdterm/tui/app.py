@@ -14,7 +14,7 @@ from textual.actions import ActionParseResult
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
 from textual.screen import Screen
-from textual.worker import WorkerFailed
+from textual.worker import Worker, WorkerFailed
 
 from sdterm.core.settings.settings import PREVIEWS, SETTINGS_BY_KEY, Settings
 from sdterm.tui import calls, themes
@@ -207,8 +207,8 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         async def answer() -> None:  # made only when it begins: one that is cancelled before awaits nothing
             await self.host.answer(call)
 
-        worker = self.run_worker(answer)
-        call.answer.add_done_callback(lambda answer: worker.cancel() if answer.cancelled() else None)
+        worker: Worker[None] = self.run_worker(answer)
+        call.answer.add_done_callback(lambda given: worker.cancel() if given.cancelled() else None)
 
     def on_host_starting(self, message: HostStarting) -> None:
         self._become(State(host="starting"))
