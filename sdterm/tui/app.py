@@ -243,11 +243,11 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
 
     @on(HostCall)
     def _carry_out(self, call: HostCall[Any]) -> None:
-        async def answer() -> None:  # as a function: a coroutine whose worker is cancelled at once is never awaited
+        async def answer() -> None:  # made only when it begins: one that is cancelled before awaits nothing
             await self.host.answer(call)
 
         worker: Worker[None] = self.run_worker(answer)
-        call.answer.add_done_callback(lambda answer: worker.cancel() if answer.cancelled() else None)
+        call.answer.add_done_callback(lambda given: worker.cancel() if given.cancelled() else None)
 
     def on_host_starting(self, message: HostStarting) -> None:
         self._become(State(host="starting"))

@@ -1,5 +1,6 @@
 """Recent, the wall, and the picture pane."""
 
+import gc
 from functools import partial
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from textual.pilot import Pilot
 
 from sdterm.api import Picture
+from sdterm.tui import calls
 from sdterm.tui.app import Workstation
 from sdterm.tui.screens.wall import WallScreen, WallTiles
 from sdterm.tui.widgets.bars import Note
@@ -167,3 +169,15 @@ def test_a_setting_keeps_the_chosen_picture_when_a_job_ends(drawn: Running, keep
         return recent.chosen() == picture and caption(app).startswith(f"{picture.id} ")
 
     drive(drawn, act, keep_chosen=keep)
+
+
+def test_a_call_that_is_cancelled_before_it_begins_leaves_nothing_behind(host: Running) -> None:
+    """As when the workstation closes while small pictures are fetched; what is never awaited would be an error here."""
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        app._carry_out(calls.queue())
+        app.workers.cancel_all()
+        await pilot.pause()
+        gc.collect()
+
+    drive(host, act)
