@@ -54,6 +54,8 @@ class Option:
     maximum: float | None = None
     infotext: str = ""
     """Its key in an image's infotext, where it is written unless it has its default; unset, the name's own words."""
+    choices: tuple[str, ...] = ()
+    """All values there are, of a text with few."""
 
 
 # --- prompt transforms ------------------------------------------------------------------------------------------------

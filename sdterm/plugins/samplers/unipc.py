@@ -109,7 +109,7 @@ def sdterm_samplers() -> list[Sampler]:
             own_sigmas=unipc_sigmas,
             start="unit",
             options=(
-                Option("variant", "bh1", "How a step is weighed: bh1 or bh2.", infotext="UniPC variant"),
+                Option("variant", "bh1", "How a step is weighed.", infotext="UniPC variant", choices=("bh1", "bh2")),
                 Option("order", 3, "How many predictions a step uses, at most.", 1, 3, "UniPC order"),
                 Option("lower_order_final", True, "Fewer for the last steps.", infotext="UniPC lower order final"),
             ),
