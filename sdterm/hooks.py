@@ -56,6 +56,8 @@ class Option:
     """Its key in an image's infotext, where it is written unless it has its default; unset, the name's own words."""
     a1111: str = ""
     """A1111's setting of the same meaning, which its HTTP API may give."""
+    choices: tuple[str, ...] = ()
+    """All values there are, of a text with few."""
 
 
 # --- prompt transforms ------------------------------------------------------------------------------------------------

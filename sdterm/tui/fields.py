@@ -248,6 +248,7 @@ def option_field(inside: str, part: str, option: Option, prefix: str = "") -> Fi
         sentence=option.help,
         least=option.minimum,
         most=option.maximum,
+        choices=option.choices,
         step=_step(option),
         cells=12,
     )

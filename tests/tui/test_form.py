@@ -234,6 +234,11 @@ GRAIN = dedent("""
 """)
 
 
+def here(app: Workstation) -> str:
+    """Which field the cursor is in."""
+    return app.focused.field.id if isinstance(app.focused, Parameter) else ""
+
+
 def labels(app: Workstation) -> list[str]:
     return [str(label.render()) for label in app.desk.query_one(MoreOptions).query(Label)]
 
@@ -256,6 +261,7 @@ def test_every_declared_option_has_its_widget_below_the_form(host: Running) -> N
         app.form.change(app.form.draft.but(prompt="lake", sampler="Euler", scheduler="Karras", steps="1"))
         await pilot.press("alt+m")
         await until(pilot, lambda: "Euler: s churn" in labels(app), "the sampler's options")
+        await until(pilot, lambda: here(app) == "format", "the cursor in the first")
         assert {"Karras: rho", "Grain: amount", "File format"} <= {*labels(app)}
         assert any(label.endswith(": compression") for label in labels(app))
         churn = option(app, "sampler_options.s_churn")
@@ -266,7 +272,7 @@ def test_every_declared_option_has_its_widget_below_the_form(host: Running) -> N
         await go_to(pilot, option(app, "options.grain.amount"))
         burst(app, *"2*4", "tab")
         await until(pilot, lambda: app.form.draft.fields.get("options") == {"grain.amount": "8"}, "a plugin's option")
-        await go_to(pilot, option(app, "options.grain.coarse"))
+        await until(pilot, lambda: here(app) == "options.grain.coarse", "Tab")
         await pilot.press("space")
         assert app.form.draft.fields["options"] == {"grain.amount": "8", "grain.coarse": True}
         await pilot.press("f5")
@@ -274,12 +280,17 @@ def test_every_declared_option_has_its_widget_below_the_form(host: Running) -> N
         request = host.client.job(host.client.jobs(limit=1).jobs[0].id).request
         assert request.options == {"grain.amount": "8", "grain.coarse": True}
         assert float(request.sampler_options["s_churn"]) > 0
-        app.form.change(app.form.draft.but(sampler="Euler"))
+        app.form.change(app.form.draft.but(sampler="UniPC", sampler_options=None))
+        await until(pilot, lambda: "UniPC: variant" in labels(app), "another sampler's options")
+        await until(pilot, lambda: here(app) == "options.grain.coarse", "the cursor where it was")
+        await go_to(pilot, option(app, "sampler_options.variant"))
+        await pilot.press("down")
+        assert app.form.draft.fields["sampler_options"] == {"variant": "bh2"}
         await go_to(pilot, field(app, "sampler"))
         burst(app, *"dpm++ 2m", "enter")
-        await until(pilot, lambda: field(app, "sampler").value == "DPM++ 2M", "another sampler")
+        await until(pilot, lambda: field(app, "sampler").value == "DPM++ 2M", "a third sampler")
         assert "sampler_options" not in app.form.draft.fields, "it has none of those"
-        await until(pilot, lambda: "Euler: s churn" not in labels(app), "its own options only")
+        await until(pilot, lambda: "UniPC: variant" not in labels(app), "its own options only")
         await pilot.press("alt+m")
         assert not app.desk.query_one(MoreOptions).display
 

@@ -236,7 +236,7 @@ def test_each_reload_of_an_extension_is_told(host: Running) -> None:
 
 def test_an_empty_picture_says_which_key_fills_it(tmp_path: Path) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
-        await until(pilot, lambda: "F5: the picture appears here" in screen_text(app))
+        await until(pilot, lambda: "No picture yet: write a prompt," in screen_text(app))
 
     with running(tmp_path) as own:
         drive(own, act)

@@ -126,7 +126,7 @@ def test_a_line_is_cut_while_a_picture_is_drawn_and_it_comes_all_the_same(start:
     images = [event for event in host.events(job) if isinstance(event, Image)]
     assert len(images) == 1 and "Steps: 150" in images[0].infotext
     picture = host.client.pictures(job=job).pictures[0].id
-    second.until(rf"\[{picture}\]")
+    second.until(rf"{picture}  \d+x\d+  seed")
     second.until(r"\x1b\[[0-9;]*[34]8;[25];[0-9;]*m▀", "-e")
     second.press("C-q")
     second.until("exit code 0")
@@ -219,7 +219,7 @@ def test_what_stands_on_the_terminal_is_what_was_drawn(start: Start, host: Runni
     for keys, wanted in (
         (("x", "Tab", "Tab", "Enter"), "Sampler ═"),
         (("e", "u", "Escape"), r"(?s)\A(?!.*═ Sampler ═)"),
-        (("C-p",), "What should be done"),
+        (("C-p",), "a command, setting, theme"),
         (("g", "BSpace", "Escape"), r"(?s)\A(?!.*What should)"),
         (("F3",), r"picture.s..*\n.*Seed"),
         (("Down", "t", "Right", "t", "o"), "Sorted by Seed"),

@@ -25,7 +25,7 @@ from sdterm.errors import SdtermError
 from sdterm.hooks import MemoryOptimizer, Option, OutputSaver, Sampler, Scheduler
 from sdterm.version import __version__
 
-_FORMAT = 4  # of the cache
+_FORMAT = 5  # of the cache
 EXPORT_TIMEOUT = 60  # seconds; an extension that takes longer to import is stuck
 
 

@@ -355,7 +355,10 @@ def _checked(owner: str, option: Option, value: OptionValue) -> OptionValue:
     kind = type(option.default)
     low, high = option.minimum, option.maximum
     bounds = f" from {low} to {high}" if low is not None and high is not None else ""
-    wrong = RequestError(f"{owner}'s option {option.name} is {shown(value)}, but it must be {_NOUNS[kind]}{bounds}.")
+    wanted = f"one of {', '.join(option.choices)}" if option.choices else _NOUNS[kind] + bounds
+    wrong = RequestError(f"{owner}'s option {option.name} is {shown(value)}, but it must be {wanted}.")
+    if option.choices and str(value) not in option.choices:
+        raise wrong
     if kind is int and isinstance(value, float) and not value.is_integer():
         raise wrong
     try:

@@ -112,9 +112,10 @@ def sdterm_samplers() -> list[Sampler]:
                 Option(
                     "variant",
                     "bh1",
-                    "How a step is weighed: bh1 or bh2.",
+                    "How a step is weighed.",
                     infotext="UniPC variant",
                     a1111="uni_pc_variant",
+                    choices=("bh1", "bh2"),
                 ),
                 Option("order", 3, "How many predictions a step uses, at most.", 1, 3, "UniPC order", "uni_pc_order"),
                 Option(

@@ -173,7 +173,7 @@ class GenerateScreen(Room):
         if self.has_class("-more"):
             self._fill_more(focus)
 
-    @work(group="more", exclusive=True)
+    @work(group="more")
     async def _fill_more(self, focus: bool) -> None:
         values = self.values()
         for more in self.query(MoreOptions):

@@ -31,14 +31,21 @@ class ParametersScreen(HasShell, ModalScreen[None]):
         Binding("d,delete", "reset", show=False),
     ]
 
+    _picking = False  # whether a value is being picked on another screen
+
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = tr("All parameters")
             dialog.border_subtitle = tr("Enter changes, d takes the default, Esc leaves.")
             yield OptionList(markup=False, compact=True)
 
-    def on_screen_resume(self) -> None:  # at first, too, and after a value was picked
+    def on_mount(self) -> None:
         self._show()
+
+    def on_screen_resume(self) -> None:
+        if self._picking:
+            self._picking = False
+            self._show()
 
     def _show(self) -> None:
         self._names = [*DEFAULTS]
@@ -61,6 +68,7 @@ class ParametersScreen(HasShell, ModalScreen[None]):
         name = self._names[event.option_index]
         field = Field((FIELDS[name],))
         if field.kind == "choice":
+            self._picking = True
             self.post_message(PickValue(field))
             return
         if field.kind == "switch":

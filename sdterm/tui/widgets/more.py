@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,11 +23,15 @@ class MoreOptions(VerticalScroll, can_focus=False):
         super().__init__(id="more")
         self.border_title = tr("More options")
         self._fields: list[Field] = []
+        self._turn = asyncio.Lock()
 
     async def show(self, fields: Sequence[Field], values: Mapping[str, Any]) -> None:
         """Show these, and keep the cursor where it is if that is still there."""
-        if self._fields == [*fields]:
-            return
+        async with self._turn:
+            if self._fields != [*fields]:
+                await self._write(fields, values)
+
+    async def _write(self, fields: Sequence[Field], values: Mapping[str, Any]) -> None:
         focused = self.screen.focused
         here = focused.field if isinstance(focused, Parameter) and self in focused.ancestors else None
         self._fields = [*fields]

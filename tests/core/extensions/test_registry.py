@@ -21,6 +21,7 @@ DECLARED = (
     Option("exact", False),
     Option("kind", "heun"),
     Option("free", 0.5),
+    Option("way", "there", choices=("there", "back")),
 )
 VALUES = st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.integers(10**310, 10**320)
 
@@ -73,6 +74,7 @@ def test_options_that_are_not_given_have_their_defaults() -> None:
         ({"exact": "true"}, True),
         ({"exact": 0}, False),
         ({"kind": 7}, "7"),
+        ({"way": "back"}, "back"),
     ],
 )
 def test_options_come_in_their_declared_type(given_value: dict[str, Any], checked: object) -> None:
@@ -90,7 +92,8 @@ def test_options_come_in_their_declared_type(given_value: dict[str, Any], checke
         ({"free": math.inf}, "Heun's option free is inf, but it must be a number."),
         ({"order": 0}, "Heun's option order is 0, but it must be a whole number from 1 to 4."),
         ({"exact": "perhaps"}, "Heun's option exact is 'perhaps', but it must be true or false."),
-        ({"rho": 7}, "Heun has no option 'rho'. Its options: eta, order, exact, kind, free."),
+        ({"rho": 7}, "Heun has no option 'rho'. Its options: eta, order, exact, kind, free, way."),
+        ({"way": "up"}, "Heun's option way is 'up', but it must be one of there, back."),
     ],
 )
 def test_a_wrong_option_is_one_sentence_with_owner_name_value_and_range(wrong: dict[str, Any], sentence: str) -> None:
