@@ -4,6 +4,7 @@ first_paint   from the start of the process to a first screen, over a bare Textu
 typed_ahead   keys typed before there is a screen that were lost
 key           from a key to its letter on the screen: idle, while drawing, and over a line of 64 KB/s with previews on
 idle          bytes a second that an idle workstation sends
+economy       bytes in 256 colours: start, a screen's first visit (over a whole paint of it), Tab, a letter, the palette
 frame         bytes of a preview as half blocks, for kitty, and as sixel
 memory        resident, of the interface's process
 gallery       from the key to the first page of ten thousand pictures
@@ -42,6 +43,7 @@ from sdterm.core.settings.settings import resolve
 COLUMNS, ROWS = 80, 24
 SLOW = 64_000  # bytes a second
 MIB = 2**20
+_SYNCHRONIZED_ASKED = b"\x1b[?2026$p"
 LETTERS = "QWXZJKVY"  # they stand nowhere else on the screen, nor in what moves the cursor
 
 BARE = """
@@ -80,13 +82,15 @@ BARE = """
 class Terminal:
     """A program in a pseudo terminal, and all that it has written."""
 
-    def __init__(self, command: list[str], data: Path) -> None:
+    def __init__(
+        self, command: list[str], data: Path, size: tuple[int, int] = (COLUMNS, ROWS), colours: str = "truecolor"
+    ) -> None:
         self.pid, self._file = pty.fork()
         if not self.pid:
             environ = {k: v for k, v in os.environ.items() if k not in ("TMUX", "NO_COLOR", "COMMANDLINE_ARGS")}
-            environ |= {"TERM": "xterm-256color", "COLORTERM": "truecolor", "SDTERM_DATA": str(data)}
+            environ |= {"TERM": "xterm-256color", "COLORTERM": colours, "SDTERM_DATA": str(data)}
             os.execvpe(command[0], command, {**environ, "PYTHONPATH": str(ROOT)})
-        fcntl.ioctl(self._file, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+        fcntl.ioctl(self._file, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
         self.began = time.perf_counter()
         self.seen = b""
         self.rate: float | None = None  # bytes a second that are read; None: all there are
@@ -119,6 +123,8 @@ class Terminal:
             self.seen += chunk
             for _ in range(chunk.count(b"\x1b[6n")):  # the one question that is asked again and again
                 os.write(self._file, b"\x1b[1;1R")
+            if _SYNCHRONIZED_ASKED in chunk:
+                os.write(self._file, b"\x1b[?2026;2$y")
             if self.rate is not None:
                 time.sleep(len(chunk) / self.rate)
         return len(self.seen) - before
@@ -228,6 +234,39 @@ def responsiveness(data: Path, count: int) -> dict[str, Any]:
     return found
 
 
+SIZES = ((80, 24), (160, 48))
+ROOMS = {"gallery": "\x1bOR", "queue": "\x1bOS", "models": "\x0c", "settings": "\x1b[21~", "help": "\x1bOP"}
+"""The screens, and the key of each."""
+
+
+def economy(data: Path) -> dict[str, Any]:
+    """Bytes that things cost, with a picture in the form."""
+    return {f"{columns}x{rows}": _bytes(data, (columns, rows)) for columns, rows in SIZES}
+
+
+def _bytes(data: Path, size: tuple[int, int]) -> dict[str, Any]:
+    with closing(Terminal([sys.executable, "-P", "-m", "sdterm"], data, size, "")) as terminal:
+
+        def cost(keys: str) -> int:
+            """Bytes until nothing more comes."""
+            terminal.press(keys)
+            before = len(terminal.seen)
+            while terminal.read(1.5):
+                pass
+            return len(terminal.seen) - before
+
+        terminal.until("idle")
+        cost("")
+        found: dict[str, Any] = {"start": len(terminal.seen), "tab": cost("\t")}
+        cost("\x1b[Z")
+        found["letter"] = cost("x")
+        found["palette"] = {"open": cost("\x10"), "close": cost("\x1b")}
+        visits = {name: (cost(key), cost(key)) for name, key in ROOMS.items()}  # the second time it is written anew
+        found["first_visit"] = {name: {"bytes": a, "paints": round(a / b, 2)} for name, (a, b) in visits.items()}
+        found["synchronized_asked"] = terminal.seen.count(_SYNCHRONIZED_ASKED)
+        return found
+
+
 def frames() -> dict[str, int]:
     """A frame of a picture that is hard to compress: noise over a photograph's colours."""
     from rich.console import Console
@@ -301,6 +340,7 @@ def main() -> None:
                 result["frame"] = frames()
                 (data / "config.toml").write_text("steps = 2\n")
                 draw_one(data)
+                result["economy"] = economy(data)
             finally:
                 host.stop()
         fill(data)

@@ -216,6 +216,7 @@ def test_what_stands_on_the_terminal_is_what_was_drawn(start: Start, host: Runni
     host.events(host.submit(prompt="lake", seed=5, steps=1, batch_count=2))
     tmux = start()
     tmux.until("seed 6")
+    tmux.until("Demo model only")
     for keys, wanted in (
         (("x", "Tab", "Tab", "Enter"), "Sampler ═"),
         (("e", "u", "Escape"), r"(?s)\A(?!.*═ Sampler ═)"),

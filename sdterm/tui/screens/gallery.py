@@ -191,7 +191,9 @@ class GalleryScreen(Room):
             with Vertical():
                 yield FilterLine()
                 yield PictureTable()
-                yield Wall()
+                wall = Wall()
+                wall.display = False
+                yield wall
             with Vertical(classes="details") as details:
                 self._share(details, self.app.size)
                 yield PictureView(id="picture", mode=self.shell.picture_mode())
@@ -322,13 +324,15 @@ class GalleryScreen(Room):
     @on(FilterLine.Left)
     def _leave_filter(self) -> None:
         self.unsay(self.query_one(FilterLine).hint())
-        (self.wall if self.has_class("-wall") else self.table).focus()
+        (self.wall if self.wall.display else self.table).focus()
 
     def action_thumbnails(self) -> None:
-        self.toggle_class("-wall")
-        table, wall = self.table, self.wall
-        self.call_after_refresh((wall if self.has_class("-wall") else table).focus)
-        wall.show(table.lines, table.cursor_row)
+        hidden, shown = (self.wall, self.table) if self.wall.display else (self.table, self.wall)
+        shown.display = True
+        self.set_focus(shown)  # at once: the next key is for it
+        hidden.display = False
+        self.set_class(self.wall.display, "-wall")
+        self.wall.show(self.table.lines, self.table.cursor_row)
 
     @on(Wall.Moved)
     def _moved(self, event: Wall.Moved) -> None:
