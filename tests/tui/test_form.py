@@ -22,8 +22,14 @@ from sdterm.tui.widgets.bars import Note
 from sdterm.tui.widgets.more import MoreOptions
 from sdterm.tui.widgets.parameter import Parameter
 from sdterm.tui.widgets.prompt import PromptEditor
-from tests.host.running import Running
+from tests.host.running import Running, wait_until
 from tests.tui.conftest import drive, go_to, screen_text, text_of, until, write
+
+
+@pytest.fixture(autouse=True)
+def at_rest(host: Running) -> None:
+    """What an earlier test had drawn is done: its message would come between."""
+    wait_until(lambda: not any(host.client.queue().counts.get(state) for state in ("queued", "running")))
 
 
 def note(app: Workstation) -> str:

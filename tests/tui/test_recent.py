@@ -175,7 +175,7 @@ def test_a_call_that_is_cancelled_before_it_begins_leaves_nothing_behind(host: R
     """As when the workstation closes while small pictures are fetched; what is never awaited would be an error here."""
 
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
-        app._carry_out(calls.queue())
+        app._carry_out(calls.health())
         app.workers.cancel_all()
         await pilot.pause()
         gc.collect()
