@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sdterm import events
 from sdterm.core.comparison import compare
 from tests.host.running import Running, running
 
@@ -96,6 +98,31 @@ def test_images_are_saved_only_where_that_is_asked_for(api: httpx.Client, host: 
     assert json.loads(result["info"])["index_of_first_image"] == 1
     assert len(result["images"]) == 3 == len([*outputs.rglob("*.png")])
     assert pixels(result["images"][0]).shape[1] == 2 * 64, "the grid comes first"
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_a_host_that_ends_first_says_so_and_leaves_nothing_behind(how: str, tmp_path: Path) -> None:
+    with running(tmp_path / "data", SDTERM_API="true", SDTERM_PORT=str(free_port())) as host:
+        api = httpx.Client(base_url=f"http://127.0.0.1:{host.settings['port']}", timeout=300)
+        body = {"prompt": "lake", "steps": 100, "width": 64, "height": 64, "n_iter": 20}
+        with api, ThreadPoolExecutor(1) as pool:
+            asking = pool.submit(api.post, "/sdapi/v1/txt2img", json=body)
+            job = next(entry.job for entry in host.client.events(after=0) if isinstance(entry.event, events.Queued))
+            assert job
+            assert any(isinstance(entry.event, events.Image) for entry in host.entries(job))
+            if how == "kill":
+                host.kill_host()
+                with pytest.raises(httpx.RemoteProtocolError):
+                    asking.result()
+            else:
+                host.client.stop()
+                assert asking.result().json()["error"] == "host_ended"
+                assert "Send the request again" in asking.result().json()["errors"]
+        host.again()
+        assert isinstance(host.events(job)[-1], events.Cancelled)
+        assert host.client.pictures().total == 0
+        assert not host.settings.root.joinpath("run", "api").exists()
 
 
 def test_settings_are_read_set_and_stay(api: httpx.Client, host: Running) -> None:
