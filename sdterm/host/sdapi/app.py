@@ -64,7 +64,7 @@ def make_sdapi(services: HostServices) -> ASGIApp:
         model = await in_thread(partial(_checkpoint, library.find, options.pop("sd_model_checkpoint", None)))
         names = (await services.extensions.now()).names
         known = await services.threads.run(partial(styles_of, settings))
-        values["styles"] = [name for name in values.get("styles") or [] if name in known]
+        values["styles"] = [name for name in values.get("styles") or [] if isinstance(name, str) and name in known]
         fields = settings.job_fields() | ({"model": model} if model else {})
         wanted = asked(values, options, names, fields)
         return await _drawn(services, wanted)
@@ -213,7 +213,11 @@ def _sampler(sampler: Sampler) -> dict[str, Any]:
 async def _body(request: Request) -> Any:
     """The body's JSON, whatever its length is said to be. Raises InvalidError, HTTPException."""
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip()
-    raw = await request.body()
+    raw = bytearray()
+    async for chunk in request.stream():
+        raw += chunk
+        if len(raw) > MOST_BYTES:
+            raise HTTPException(413, f"The body is too large: the limit is {MOST_BYTES} bytes.")
     if kind != "application/json" or not raw:
         missing = not raw
         said = (
