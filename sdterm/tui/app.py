@@ -479,7 +479,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         self._open_over(WallScreen(message.picture))
 
     def _open_over(self, room: Room) -> None:
-        """Open a room over the others; one of its kind that is open goes first, with all above it: Esc leaves each once."""
+        """Open a room over the others. One of its kind that is open goes first, with all above it."""
         if any(isinstance(screen, type(room)) for screen in self.screen_stack):
             while not isinstance(self.screen, type(room)):
                 self.pop_screen()

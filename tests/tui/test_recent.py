@@ -38,6 +38,10 @@ async def filled(app: Workstation, pilot: Pilot[None], number: int) -> Recent:
     return recent
 
 
+def is_another(app: Workstation, before: object) -> bool:
+    return app.screen is not before
+
+
 def test_walls_and_comparisons_do_not_pile_up(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         recent = await filled(app, pilot, FIVE + 1)
@@ -46,9 +50,8 @@ def test_walls_and_comparisons_do_not_pile_up(drawn: Running) -> None:
         for key in "bcbcbb":
             before = app.screen
             await pilot.press(key)
-            await until(pilot, lambda before=before: app.screen is not before, key)
-            tiles = app.screen.query(WallTiles)
-            await until(pilot, lambda tiles=tiles: all(len(each.pictures) == FIVE for each in tiles), "its pictures")
+            await until(pilot, partial(is_another, app, before), key)
+            await until(pilot, lambda: all(len(each.pictures) == FIVE for each in app.screen.query(WallTiles)), key)
             await pilot.press("2")
         assert [type(screen) for screen in app.screen_stack[1:]] == [WallScreen]
         await pilot.press("escape")

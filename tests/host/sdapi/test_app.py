@@ -238,9 +238,8 @@ def test_sdterm_serve_answers_in_the_foreground_until_ctrl_c(tmp_path: Path) -> 
             assert client.get("/sdapi/v1/samplers").status_code == 200
         serving.send_signal(signal.SIGINT)
         assert serving.wait(60) == 0
-    bare = {
-        name: value for name, value in os.environ.items() if not name.startswith("SDTERM_")
-    }  # of another test's host
+    # the environment may be that of another test's host
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("SDTERM_")}
     assert subprocess.run(command[:4], capture_output=True, env=bare).returncode == 2, "nothing to serve"
 
 
