@@ -105,6 +105,12 @@ class Pictures:
         with self._database.transaction():
             self._database.execute("DELETE FROM pictures WHERE job = ?", job)
 
+    def forget_below(self, folder: Path) -> None:
+        """List nothing any more that lies in that folder or below it."""
+        first, behind = f"{folder}/", f"{folder}0"  # "0" is the character behind "/": the index finds what is between
+        with self._database.transaction():
+            self._database.execute("DELETE FROM pictures WHERE path >= ? AND path < ?", first, behind)
+
     async def recover(self, job: int) -> None:
         """Before a job goes on: an image that was getting its name when the host died, or could not write that it has
         it, either has it or is drawn again from the tape. Waits as long as the disk takes to say."""

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -310,6 +311,16 @@ class JobQueue:
                 self.resume(row["id"], Resumption())
                 on.append(row["id"])
         return on
+
+    def abandon(self, folder: Path) -> None:
+        """After a start: cancel every job whose images were to go below that folder."""
+        going_on = [state for state in STATES if state not in ENDED]
+        marks = ", ".join("?" * len(going_on))
+        rows = self._database.rows(f"SELECT id, done, saving FROM jobs WHERE state IN ({marks})", *going_on)
+        with self._database.transaction():
+            for row in rows:
+                if folder in _SAVING.validate_json(row["saving"]).folder.parents:
+                    self.end(row["id"], "cancelled", Cancelled(images=row["done"]))
 
     def bound_plugins(self) -> set[tuple[str, str]]:
         """The (slug, digest) of all plugins that jobs are bound to which may go on."""

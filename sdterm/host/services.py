@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -110,11 +111,20 @@ class HostServices:
             self._notices.append(
                 f"The queue's database was damaged. It is kept as {self.database.damaged}, and the queue began empty."
             )
+        self._end_unsaved()
         self.jobs.recover()
         self._keep_lost_tapes()
         for tape in self.run_folder.tapes.glob("*.tape"):
             self._sweep(tape)
         self.extensions.sweep(self.jobs.bound_plugins())
+
+    def _end_unsaved(self) -> None:
+        """Jobs whose images were for one answer alone: who waited for it is gone with the last host."""
+        folder = self.run_folder.unsaved
+        self.jobs.abandon(folder)
+        if folder.exists():
+            self.pictures.forget_below(folder)
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _keep_lost_tapes(self) -> None:
         """Jobs are never deleted from the database. A tape of one that it does not know tells that it lost some."""

@@ -471,12 +471,20 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
     def on_compare_wanted(self, message: CompareWanted) -> None:
         from sdterm.tui.screens.compare import CompareScreen
 
-        self.push_screen(CompareScreen(message.pictures))
+        self._open_over(CompareScreen(message.pictures))
 
     def on_wall_wanted(self, message: WallWanted) -> None:
         from sdterm.tui.screens.wall import WallScreen
 
-        self.push_screen(WallScreen(message.picture))
+        self._open_over(WallScreen(message.picture))
+
+    def _open_over(self, room: Room) -> None:
+        """Open a room over the others. One of its kind that is open goes first, with all above it."""
+        if any(isinstance(screen, type(room)) for screen in self.screen_stack):
+            while not isinstance(self.screen, type(room)):
+                self.pop_screen()
+            self.pop_screen()
+        self.push_screen(room)
 
     def on_delete_wanted(self, message: DeleteWanted) -> None:
         self.run_worker(self._delete(message.picture))

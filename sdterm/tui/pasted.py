@@ -24,14 +24,15 @@ def infotext_in(text: str) -> str | None:
         return None
     if is_infotext(text):
         return text
-    path = Path(text.strip().strip("'\"").removeprefix("file://")).expanduser()
+    path = Path(text.strip().strip("'\"").removeprefix("file://"))
     if "\n" in text.strip() or path.suffix.lower() not in _SUFFIXES:
         return None
     from sdterm.core.infotext.files import ImageFileError, infotext_from
 
     try:
+        path = path.expanduser()
         return infotext_from(str(path)) if path.is_file() else None
-    except (ImageFileError, OSError):
+    except (ImageFileError, OSError, RuntimeError):  # the last for a home that nobody has: ~nobody/picture.png
         return None
 
 

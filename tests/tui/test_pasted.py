@@ -17,6 +17,12 @@ def test_an_infotext_is_known_whatever_key_comes_first(text: str) -> None:
     assert infotext_in(text) == text
 
 
-@pytest.mark.parametrize("text", ["a castle", "a: b, c: d, e: f", "(red:1.2), Steps: 20", "a\n" * 50_000, "Steps: 1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("a castle", "a: b, c: d, e: f", "(red:1.2), Steps: 20", "a\n" * 50_000, "Steps: 1"),
+        *("~dreamy lake", "~nobody-at-all/lake.png", "\0.png", "a" * 5000 + ".png"),
+    ],
+)
 def test_words_are_none(text: str) -> None:
     assert infotext_in(text) is None

@@ -38,6 +38,28 @@ async def filled(app: Workstation, pilot: Pilot[None], number: int) -> Recent:
     return recent
 
 
+def is_another(app: Workstation, before: object) -> bool:
+    return app.screen is not before
+
+
+def test_walls_and_comparisons_do_not_pile_up(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        recent = await filled(app, pilot, FIVE + 1)
+        await pilot.press("alt+r")
+        await until(pilot, lambda: app.focused is recent, "Recent")
+        for key in "bcbcbb":
+            before = app.screen
+            await pilot.press(key)
+            await until(pilot, partial(is_another, app, before), key)
+            await until(pilot, lambda: all(len(each.pictures) == FIVE for each in app.screen.query(WallTiles)), key)
+            await pilot.press("2")
+        assert [type(screen) for screen in app.screen_stack[1:]] == [WallScreen]
+        await pilot.press("escape")
+        assert app.screen is app.desk
+
+    drive(drawn, act)
+
+
 def test_an_empty_pane_says_the_next_step(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: "No picture yet: write a prompt" in text_of(app.desk.query_one(DeskPicture)))

@@ -47,6 +47,11 @@ class RunFolder:
     def tapes(self) -> Path:
         return self.folder / "tapes"
 
+    @property
+    def unsaved(self) -> Path:
+        """Images that are for one answer over HTTP and not to be saved; each job's in a folder of its own."""
+        return self.folder / "api"
+
 
 def run_folder_of(root: Path) -> RunFolder:
     """The run folder of a data root: `<root>/run`; in the user's state folder if another user has taken that one, as is

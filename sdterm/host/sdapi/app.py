@@ -17,7 +17,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from sdterm.api import GRID, JobDetails, Submission
+from sdterm.api import ENDED, GRID, JobDetails, Submission
 from sdterm.core.library.checkpoints import CheckpointFile, library_of
 from sdterm.core.names import UnknownNameError
 from sdterm.core.output.saving import Saving
@@ -64,7 +64,7 @@ def make_sdapi(services: HostServices) -> ASGIApp:
         model = await in_thread(partial(_checkpoint, library.find, options.pop("sd_model_checkpoint", None)))
         names = (await services.extensions.now()).names
         known = await services.threads.run(partial(styles_of, settings))
-        values["styles"] = [name for name in values.get("styles") or [] if name in known]
+        values["styles"] = [name for name in values.get("styles") or [] if isinstance(name, str) and name in known]
         fields = settings.job_fields() | ({"model": model} if model else {})
         wanted = asked(values, options, names, fields)
         return await _drawn(services, wanted)
@@ -119,7 +119,7 @@ def make_sdapi(services: HostServices) -> ASGIApp:
 
 async def _drawn(services: HostServices, wanted: Asked) -> dict[str, Any]:
     """Queue the job, wait for its end and answer. Images that are not to be saved lie in the run folder till then."""
-    spool = services.run_folder.folder / "api" / uuid.uuid4().hex
+    spool = services.run_folder.unsaved / uuid.uuid4().hex
     saving = services.saving() if wanted.save_images else Saving(spool)
     submission = Submission(request=wanted.request, saving=saving)
     await services.check(submission)
@@ -138,13 +138,16 @@ async def _drawn(services: HostServices, wanted: Asked) -> dict[str, Any]:
 
 
 async def _ended(services: HostServices, job: int) -> JobDetails:
-    """The job, once it is done. Raises JobFailedError if it comes to another end."""
+    """The job, once it is done or cancelled. Raises JobFailedError if it fails, or if the host ends before it does."""
     async with contextlib.aclosing(services.log.follow(None, job, False)) as events:
-        while (details := services.details(job)).state not in ("done", "failed", "cancelled"):
-            await anext(events)
-    if details.state == "failed" and details.reason:
-        raise JobFailedError(details.reason.code, f"{details.reason.message} {details.reason.advice or ''}".strip())
-    return details
+        async for _ in events:
+            details = services.details(job)
+            if details.state == "failed" and details.reason:
+                said = f"{details.reason.message} {details.reason.advice or ''}"
+                raise JobFailedError(details.reason.code, said.strip())
+            if details.state in ENDED:
+                return details
+    raise JobFailedError("host_ended", f"The host ended before job {job} did. Send the request again once it is back.")
 
 
 # --- what is there ----------------------------------------------------------------------------------------------------
@@ -210,7 +213,11 @@ def _sampler(sampler: Sampler) -> dict[str, Any]:
 async def _body(request: Request) -> Any:
     """The body's JSON, whatever its length is said to be. Raises InvalidError, HTTPException."""
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip()
-    raw = await request.body()
+    raw = bytearray()
+    async for chunk in request.stream():
+        raw += chunk
+        if len(raw) > MOST_BYTES:
+            raise HTTPException(413, f"The body is too large: the limit is {MOST_BYTES} bytes.")
     if kind != "application/json" or not raw:
         missing = not raw
         said = (

@@ -11,7 +11,7 @@ from sdterm.core.settings.quick import EQUALS
 from sdterm.core.settings.settings import SETTINGS_BY_KEY, Settings
 from sdterm.fields import FIELDS
 from sdterm.host.sdapi.requests import UnknownOptionError
-from sdterm.host.sdapi.values import OPTIONS
+from sdterm.host.sdapi.values import OPTIONS, read_values
 
 FILE = "a1111-options.json"
 
@@ -27,11 +27,10 @@ def kept(root: Path) -> dict[str, Any]:
 
 def in_force(settings: Settings, overrides: Mapping[str, Any]) -> dict[str, Any]:
     """A1111's settings that were set, by its names: a request's over those kept, over sdterm's own. Raises
-    UnknownOptionError for a name that A1111 does not have either."""
-    for name in overrides:
-        check(name)
+    UnknownOptionError for a name that A1111 does not have either, InvalidError for a value of another type."""
+    given = {name: checked(name, value) for name, value in overrides.items()}
     own = {row.a1111: settings[row.name] for row in FIELDS.values() if row.a1111 and _is_set(settings, row.name)}
-    return {**own, **kept(settings.root), **overrides}
+    return {**own, **kept(settings.root), **given}
 
 
 def all_options(settings: Settings, checkpoint: str | None) -> dict[str, Any]:
@@ -42,8 +41,8 @@ def all_options(settings: Settings, checkpoint: str | None) -> dict[str, Any]:
 
 
 def set_option(settings: Settings, name: str, value: Any) -> Settings:
-    """Set one for good. Returns the settings with it. Raises UnknownOptionError, ConfigError, OSError."""
-    check(name)
+    """Set one for good. Returns the settings with it. Raises UnknownOptionError, InvalidError, ConfigError, OSError."""
+    value = checked(name, value)
     ours = EQUALS.get(name)
     if ours in SETTINGS_BY_KEY and not isinstance(value, dict | list):
         return write_setting(settings, ours, "" if value is None else str(value))
@@ -52,10 +51,11 @@ def set_option(settings: Settings, name: str, value: Any) -> Settings:
     return settings
 
 
-def check(name: str) -> None:
-    """Raises UnknownOptionError for a setting that there is not."""
+def checked(name: str, value: Any) -> Any:
+    """A setting's value in its type. Raises UnknownOptionError for a setting that there is not, InvalidError."""
     if name not in OPTIONS and name not in EQUALS:
         raise UnknownOptionError(name)
+    return read_values({name: value}, OPTIONS).get(name, value)
 
 
 def _is_set(settings: Settings, key: str) -> bool:

@@ -99,7 +99,8 @@ def asked(
     recalled = _recalled(given["infotext"], plugins) if given["infotext"] else {}
     fields = dict(settings)
     fields |= {row.name: options[row.a1111] for row in FIELDS.values() if options.get(row.a1111) is not None}
-    fields |= {row.name: given[row.api] for row in FIELDS.values() if row.api in given and given[row.api] is not None}
+    theirs = {name: TXT2IMG[name][1] if value is None else value for name, value in given.items()}
+    fields |= {row.name: theirs[row.api] for row in FIELDS.values() if theirs.get(row.api) is not None}
     settled = {row.name for row in FIELDS.values() if values.get(row.api) is not None or row.a1111 in options}
     fields |= {name: value for name, value in recalled.items() if name not in settled}
     if "sampler" not in recalled or {"sampler_name", "sampler_index"} & values.keys():

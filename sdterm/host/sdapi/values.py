@@ -1,6 +1,7 @@
 """The names, types and defaults of A1111's requests and settings, and its loose reading of values."""
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from importlib.resources import files
 from typing import Any
@@ -26,7 +27,20 @@ def _boolean(value: Any) -> bool:
 def _text(value: Any) -> str:
     if not isinstance(value, str | int | float) or isinstance(value, bool):
         raise ValueError
+    str(value).encode()  # half a character is none
     return str(value)
+
+
+def _number(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
+
+
+def _any(value: Any) -> Any:
+    json.dumps(value, ensure_ascii=False, allow_nan=False).encode()  # what comes out again
+    return value
 
 
 def _list(value: Any) -> list[Any]:
@@ -43,10 +57,11 @@ def _dictionary(value: Any) -> dict[str, Any]:
 
 _TYPES: Mapping[str, tuple[Callable[[Any], Any], str, str]] = {
     "integer": (int, "value is not a valid integer", "type_error.integer"),
-    "number": (float, "value is not a valid float", "type_error.float"),
+    "number": (_number, "value is not a valid float", "type_error.float"),
     "boolean": (_boolean, "value could not be parsed to a boolean", "type_error.bool"),
     "string": (_text, "str type expected", "type_error.str"),
     "array": (_list, "value is not a valid list", "type_error.list"),
+    "any": (_any, "value cannot be written as JSON", "type_error"),
     "object": (_dictionary, "value is not a valid dict", "type_error.dict"),
 }
 

@@ -2,11 +2,13 @@
 
 import base64
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sdterm import events
 from sdterm.core.comparison import compare
 from tests.host.running import Running, running
 
@@ -98,6 +101,31 @@ def test_images_are_saved_only_where_that_is_asked_for(api: httpx.Client, host: 
     assert pixels(result["images"][0]).shape[1] == 2 * 64, "the grid comes first"
 
 
+@pytest.mark.heavy
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_a_host_that_ends_first_says_so_and_leaves_nothing_behind(how: str, tmp_path: Path) -> None:
+    with running(tmp_path / "data", SDTERM_API="true", SDTERM_PORT=str(free_port())) as host:
+        api = httpx.Client(base_url=f"http://127.0.0.1:{host.settings['port']}", timeout=300)
+        body = {"prompt": "lake", "steps": 100, "width": 64, "height": 64, "n_iter": 20}
+        with api, ThreadPoolExecutor(1) as pool:
+            asking = pool.submit(api.post, "/sdapi/v1/txt2img", json=body)
+            job = next(entry.job for entry in host.client.events(after=0) if isinstance(entry.event, events.Queued))
+            assert job
+            assert any(isinstance(entry.event, events.Image) for entry in host.entries(job))
+            if how == "kill":
+                host.kill_host()
+                with pytest.raises(httpx.RemoteProtocolError):
+                    asking.result()
+            else:
+                host.client.stop()
+                assert asking.result().json()["error"] == "host_ended"
+                assert "Send the request again" in asking.result().json()["errors"]
+        host.again()
+        assert isinstance(host.events(job)[-1], events.Cancelled)
+        assert host.client.pictures().total == 0
+        assert not host.settings.root.joinpath("run", "api").exists()
+
+
 def test_settings_are_read_set_and_stay(api: httpx.Client, host: Running) -> None:
     settings = api.get("/sdapi/v1/options").json()
     assert settings["CLIP_stop_at_last_layers"] == 1 and settings["sd_model_checkpoint"].startswith("sdterm-demo")
@@ -155,6 +183,42 @@ def test_pages_in_a_browser_cannot_use_it(api: httpx.Client, headers: dict[str, 
     assert api.get("/sdapi/v1/options", headers=headers).status_code == 403
 
 
+def test_a_body_that_does_not_say_its_length_has_a_limit_too(api: httpx.Client) -> None:
+    answer = api.post("/sdapi/v1/txt2img", content=(b" " * 2**20 for _ in range(65)))
+    assert answer.status_code == 413
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"hr_upscaler": "\ud800"},
+        {"denoising_strength": float("inf")},
+        {"override_settings": {"samples_format": [1]}},
+        {"override_settings": {"samples_filename_pattern": "\ud800"}},
+    ],
+    ids=str,
+)
+def test_values_that_no_json_or_file_can_hold_are_refused_before_anything_is_drawn(
+    api: httpx.Client, body: dict[str, Any]
+) -> None:
+    headers = {"content-type": "application/json"}
+    answer = api.post("/sdapi/v1/txt2img", content=json.dumps({"prompt": "x", "steps": 1} | body), headers=headers)
+    assert answer.status_code == 422 and answer.json()["detail"][0]["loc"][1] in str(body)
+
+
+def test_a_setting_of_the_wrong_type_is_refused_and_not_kept(api: httpx.Client) -> None:
+    for name, value in (("eta_ancestral", "abc"), ("samples_format", [1]), ("samples_filename_pattern", "\ud800")):
+        answer = api.post("/sdapi/v1/options", content=json.dumps({name: value}))
+        assert answer.status_code == 422 and name in answer.json()["detail"][0]["loc"]
+    draw(api, sampler_name="Euler a")
+
+
+def test_null_is_not_given_and_styles_that_are_no_names_are_passed_over(api: httpx.Client) -> None:
+    small = draw(api, steps=None, styles=[[], {}, 1])
+    assert "Steps: 50" in small["info"]
+    assert "Size: 512x64" in draw(api, width=None, steps=1)["info"]
+
+
 def test_the_socket_of_v1_is_not_on_the_port_and_nothing_else_is(api: httpx.Client) -> None:
     assert api.get("/v1/health").status_code == 404
     assert api.get("/sdapi/v1/nope").json() == {"detail": "Not Found"}
@@ -174,7 +238,9 @@ def test_sdterm_serve_answers_in_the_foreground_until_ctrl_c(tmp_path: Path) -> 
             assert client.get("/sdapi/v1/samplers").status_code == 200
         serving.send_signal(signal.SIGINT)
         assert serving.wait(60) == 0
-    assert subprocess.run(command[:4], capture_output=True).returncode == 2, "nothing to serve"
+    # the environment may be that of another test's host
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("SDTERM_")}
+    assert subprocess.run(command[:4], capture_output=True, env=bare).returncode == 2, "nothing to serve"
 
 
 def test_a_port_that_somebody_has_is_said(tmp_path: Path) -> None:
