@@ -156,3 +156,10 @@ def test_one_frame_that_takes_long_makes_no_slow_line() -> None:
     budget.sent(20.0, 14_000)
     budget.acked(23.0)
     assert not budget.line_is_slow
+
+
+def test_a_key_waits_60_ms_at_most_over_64_kb_a_second_and_150_ms_each_way() -> None:
+    line = Line(64_000, 0.3)
+    line.generate(Budget(round_trip=0.3), 120, 1200)
+    assert len(line.sent) > 10
+    assert all(nbytes / line.rate <= 0.06 for _, nbytes in line.sent[2:])
