@@ -2,7 +2,8 @@
 
 first_paint   from the start of the process to a first screen, over a bare Textual screen of as many widgets
 typed_ahead   keys typed before there is a screen that were lost
-key           from a key to its letter on the screen: idle, while drawing, and over a line of 64 KB/s with previews on
+key           from a key to its letter on the screen: idle and while drawing
+line          over 64 and 8 KB/s, 150 ms each way: the first paint after its first byte, a key beyond those 300 ms
 idle          bytes a second that an idle workstation sends
 economy       bytes in 256 colours: start, a screen's first visit (over a whole paint of it), Tab, a letter, the palette
 frame         bytes of a preview as half blocks, for kitty, and as sixel
@@ -25,6 +26,7 @@ import sys
 import tempfile
 import termios
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from io import BytesIO
@@ -41,7 +43,8 @@ from sdterm.core.settings.paths import prepare
 from sdterm.core.settings.settings import resolve
 
 COLUMNS, ROWS = 80, 24
-SLOW = 64_000  # bytes a second
+LINES = (64_000, 8_000)  # bytes a second
+DELAY = 0.15  # seconds each way
 MIB = 2**20
 _SYNCHRONIZED_ASKED = b"\x1b[?2026$p"
 LETTERS = "QWXZJKVY"  # they stand nowhere else on the screen, nor in what moves the cursor
@@ -94,9 +97,14 @@ class Terminal:
         self.began = time.perf_counter()
         self.seen = b""
         self.rate: float | None = None  # bytes a second that are read; None: all there are
+        self.delay = 0.0  # seconds each way
+        self._free_at = 0.0  # when the line has carried what was read
+        self._down: deque[tuple[float, bytes]] = deque()  # what is under way, and when it arrives
+        self._up: deque[tuple[float, bytes]] = deque()
 
     def press(self, keys: str) -> None:
-        os.write(self._file, keys.encode())
+        self._up.append((time.perf_counter() + self.delay, keys.encode()))
+        self._arrive()
 
     def read(self, seconds: float) -> int:
         """Read for so long. Returns how many bytes came."""
@@ -113,21 +121,33 @@ class Terminal:
 
     def _read(self, seconds: float, enough: Callable[[], bool]) -> int:
         before, deadline = len(self.seen), time.perf_counter() + seconds
-        while (left := deadline - time.perf_counter()) > 0 and not enough():
-            if not select.select([self._file], [], [], min(left, 0.05))[0]:
-                continue
-            try:
-                chunk = os.read(self._file, 65536 if self.rate is None else 1024)
-            except OSError:  # it has ended
-                break
-            self.seen += chunk
-            for _ in range(chunk.count(b"\x1b[6n")):  # the one question that is asked again and again
-                os.write(self._file, b"\x1b[1;1R")
-            if _SYNCHRONIZED_ASKED in chunk:
-                os.write(self._file, b"\x1b[?2026;2$y")
-            if self.rate is not None:
-                time.sleep(len(chunk) / self.rate)
+        while (now := time.perf_counter()) < deadline and not enough():
+            times = [deadline, now + 0.05, *(way[0][0] for way in (self._down, self._up) if way)]
+            if now < self._free_at:
+                time.sleep(max(0.0, min(*times, self._free_at) - now))
+            elif select.select([self._file], [], [], max(0.0, min(times) - now))[0]:
+                try:
+                    chunk = os.read(self._file, 65536 if self.rate is None else 1024)
+                except OSError:  # it has ended
+                    break
+                self._free_at = time.perf_counter() + (len(chunk) / self.rate if self.rate else 0.0)
+                self._down.append((self._free_at + self.delay, chunk))
+            self._arrive()
         return len(self.seen) - before
+
+    def _arrive(self) -> None:
+        """At both ends, what has been under way for long enough."""
+        now = time.perf_counter()
+        while self._down and self._down[0][0] <= now:
+            chunk = self._down.popleft()[1]
+            self.seen += chunk
+            answers = b"\x1b[1;1R" * chunk.count(b"\x1b[6n")  # the one question that is asked again and again
+            if _SYNCHRONIZED_ASKED in chunk:
+                answers += b"\x1b[?2026;2$y"
+            if answers:
+                self._up.append((now + self.delay, answers))
+        while self._up and self._up[0][0] <= now:
+            os.write(self._file, self._up.popleft()[1])
 
     def close(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
@@ -225,13 +245,41 @@ def responsiveness(data: Path, count: int) -> dict[str, Any]:
         used = sum(process.cpu_times()[:2])
         terminal.read(5)
         found["drawing_cpu_share"] = round((sum(process.cpu_times()[:2]) - used) / 5, 3)
-        terminal.rate = SLOW
-        terminal.read(5)
-        found["slow_line_ms"] = latency(keys(terminal, count))
-        found["slow_line_bytes_a_second"] = terminal.read(5) // 5
-        terminal.rate = None
         found["resident_after_mib"] = round(process.memory_info().rss / MIB, 1)
     return found
+
+
+def lines(data: Path, count: int) -> dict[str, Any]:
+    """A user far away; the jobs are cancelled."""
+    return {f"{rate // 1000}KB/s": _over(data, rate, count) for rate in LINES}
+
+
+def _over(data: Path, rate: float, count: int) -> dict[str, Any]:
+    with closing(Terminal([sys.executable, "-P", "-m", "sdterm"], data)) as terminal:
+        terminal.rate, terminal.delay = rate, DELAY
+        terminal.until("\x1b")
+        first_byte = time.perf_counter()
+        terminal.until("Commands")
+        found: dict[str, Any] = {"first_paint_ms": round(1e3 * (time.perf_counter() - first_byte + DELAY))}
+        terminal.until("idle")
+        terminal.read(3)
+        found["idle_ms"] = latency(beyond(keys(terminal, count)))
+        drawing(terminal)
+        terminal.until("\x1b[6n", 180)  # the first preview
+        terminal.read(10)
+        found["previews_off_said"] = "Slow line" in terminal.seen.decode(errors="replace")
+        found["drawing_ms"] = latency(beyond(keys(terminal, count)))
+        found["drawing_bytes_a_second"] = terminal.read(5) // 5
+    with connect(resolve({}, {"SDTERM_DATA": str(data)})) as host:
+        for job in host.jobs().jobs:
+            if job.state in ("running", "queued"):
+                host.cancel(job.id)
+    return found
+
+
+def beyond(times: list[float]) -> list[float]:
+    """What is not the line's own."""
+    return [seconds - 2 * DELAY for seconds in times]
 
 
 SIZES = ((80, 24), (160, 48))
@@ -337,6 +385,7 @@ def main() -> None:
                 for job in host.jobs().jobs:
                     if job.state in ("running", "queued"):
                         host.cancel(job.id)
+                result["line"] = lines(data, given.keys)
                 result["frame"] = frames()
                 (data / "config.toml").write_text("steps = 2\n")
                 draw_one(data)

@@ -352,33 +352,39 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
     # --- screens ------------------------------------------------------------------------------------------------------
 
     def go(self, name: str) -> None:
-        """Open a screen by its name; the form is the one below all of them. One that is open is written anew."""
-        before = self.screen
+        """Open a screen by its name; the form is the one below all of them."""
         while len(self.screen_stack) > 1:
             self.pop_screen()
         if name != "generate":
             self.push_screen(name)
+
+    def _go_or_repaint(self, name: str) -> None:
+        """The key of the screen that is open writes it anew."""
+        before = self.screen
+        self.go(name)
         if self.screen is before:
             self.repaint()
 
     def action_go_generate(self) -> None:
+        if self.screen is self.desk and self.focused and self.focused.id == "prompt":
+            self.repaint()
         self.go("generate")
         self.desk.focus_field("prompt")
 
     def action_go_gallery(self) -> None:
-        self.go("gallery")
+        self._go_or_repaint("gallery")
 
     def action_go_queue(self) -> None:
-        self.go("queue")
+        self._go_or_repaint("queue")
 
     def action_go_models(self) -> None:
-        self.go("models")
+        self._go_or_repaint("models")
 
     def action_go_extensions(self) -> None:
-        self.go("extensions")
+        self._go_or_repaint("extensions")
 
     def action_go_settings(self) -> None:
-        self.go("settings")
+        self._go_or_repaint("settings")
 
     def action_go_help(self) -> None:
         """The keys of the place where the cursor is; the same key goes back."""

@@ -9,6 +9,9 @@ SHARE = 1 / 3
 _BYTES_PER_CELL = 27
 _QUICK, _SLOW = 0.25, 0.4  # seconds until the terminal has read a frame: so long a key waits behind it
 _QUICK_ENOUGH = 3  # quick ones in a row, and frames grow
+_LEAST = 12_000  # bytes a second: on less even small frames keep keys waiting
+_TELLING = 2_000  # bytes of a frame that measures a slow line
+_SLOW_FRAMES = 2  # in a row, and the line is slow
 _FIRST_PART = 0.25  # of the steps: what is there before looks like noise and does not compress
 
 
@@ -51,8 +54,10 @@ class Budget:
     """
 
     may_grow: bool = True
+    round_trip: float = 0.0  # seconds until a terminal answers that has nothing to read
     _level: int = _START
     _quick: int = 0  # in a row
+    _slow: int = 0  # in a row
     _rate: float | None = None  # bytes a second that the line carries, smoothed
     _sent_at: float | None = None  # the frame under way
     _bytes: int = 0
@@ -62,6 +67,11 @@ class Budget:
     def rate(self) -> float | None:
         """Bytes a second that the line was seen to carry; None before the first answer."""
         return self._rate
+
+    @property
+    def line_is_slow(self) -> bool:
+        """The line was seen to be too slow for previews."""
+        return self._slow >= _SLOW_FRAMES
 
     @property
     def waiting(self) -> bool:
@@ -92,6 +102,8 @@ class Budget:
         self._rate = seen if self._rate is None else min(seen, 0.7 * self._rate + 0.3 * seen)
         self._next_at = max(self._next_at, self._sent_at + self._pause(self._bytes))
         self._sent_at = None
+        if self._bytes >= _TELLING and self.may_grow:
+            self._slow = self._slow + 1 if self._bytes < _LEAST * (took - self.round_trip) else 0
         self._adapt(took)
 
     def _pause(self, nbytes: int) -> float:

@@ -26,6 +26,12 @@ class LivePreview:
         self._clock = clock
         self._newest: _State | None = None
         self._busy = False
+        self._asked = False  # how long the terminal takes to answer
+
+    @property
+    def line_is_slow(self) -> bool:
+        """The line was seen to be too slow for previews."""
+        return self._budget.line_is_slow
 
     def offer(self, step: int, steps: int, fetch: Callable[[], Awaitable[bytes | None]], caption: str = "") -> None:
         """The state after `step` of `steps` can be had from `fetch` (None: not any more). Never blocks."""
@@ -42,12 +48,19 @@ class LivePreview:
 
     async def _send(self, state: _State, frame: Frame) -> None:
         try:
+            if not self._asked:  # before the bytes are fetched: the job may end meanwhile
+                self._asked, asked_at = True, self._clock()
+                await self._terminal_has_read()
+                self._budget.round_trip = self._clock() - asked_at
             if data := await state.fetch():
                 written = await self._view.shown(data, caption=state.caption, frame=frame)
                 self._budget.sent(self._clock(), written)
-                if isinstance(self._view.app, PictureApp):
-                    await self._view.app.terminal_has_read()
+                await self._terminal_has_read()
                 self._budget.acked(self._clock())
         finally:
             self._busy = False
         self._next()
+
+    async def _terminal_has_read(self) -> None:
+        if isinstance(self._view.app, PictureApp):
+            await self._view.app.terminal_has_read()

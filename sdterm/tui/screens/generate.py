@@ -57,6 +57,7 @@ class GenerateScreen(Room):
         self._keep: Timer | None = None
         self._reading: dict[str, Timer] = {}
         self._preview: tuple[PictureView, LivePreview] | None = None
+        self._told_slow_line = False
         self._previewed: int | None = None  # the job whose previews the picture pane shows
         self._ended: int | None = None  # the job whose newest picture it is to show next
         self._focused_before: Widget | None = None  # before the picture was shown alone
@@ -389,7 +390,16 @@ class GenerateScreen(Room):
 
         self._previewed = run.job
         for live in self._live():
+            if live.line_is_slow and self.shell.settings["preview"] == "auto":
+                self._tell_slow_line()
+                continue
             live.offer(step, run.steps or step, fetch, f"#{run.job}  {step}/{run.steps or step}")
+
+    def _tell_slow_line(self) -> None:
+        if not self._told_slow_line:
+            self._told_slow_line = True
+            key = self.shell.key("preview_mode")
+            self.shell.say(tr("Slow line: no live previews. {key}, then any choice but auto, shows them.", key=key))
 
     def _end_preview(self) -> None:
         """Once a job is not drawn any more: its newest picture instead of what is left of its preview."""

@@ -125,3 +125,41 @@ def test_an_answer_at_once_or_from_the_past_is_no_endless_line(nonsense: float) 
     assert budget.rate is not None and budget.rate < 100_000_000
     budget.acked(11.0)  # nothing was under way
     assert not budget.waiting
+
+
+@pytest.mark.parametrize(
+    ("rate", "latency", "may_grow", "is_slow"),
+    [
+        (8_000, 0.3, True, True),
+        (8_000, 0.0, True, True),
+        (16_000, 0.3, True, False),
+        (64_000, 0.3, True, False),
+        (64_000, 1.5, True, False),
+        (8_000, 0.3, False, False),  # the answer is not the terminal's
+    ],
+)
+def test_a_line_is_slow_that_carries_little_not_one_that_is_long(
+    rate: int, latency: float, may_grow: bool, is_slow: bool
+) -> None:
+    budget = Budget(may_grow=may_grow, round_trip=latency)
+    Line(rate, latency).generate(budget, 60, 600)
+    assert budget.line_is_slow is is_slow
+
+
+def test_one_frame_that_takes_long_makes_no_slow_line() -> None:
+    budget = Budget()
+    budget.sent(0.0, 14_000)
+    budget.acked(3.0)
+    assert not budget.line_is_slow
+    budget.sent(10.0, 14_000)
+    budget.acked(10.1)
+    budget.sent(20.0, 14_000)
+    budget.acked(23.0)
+    assert not budget.line_is_slow
+
+
+def test_a_key_waits_60_ms_at_most_over_64_kb_a_second_and_150_ms_each_way() -> None:
+    line = Line(64_000, 0.3)
+    line.generate(Budget(round_trip=0.3), 120, 1200)
+    assert len(line.sent) > 10
+    assert all(nbytes / line.rate <= 0.06 for _, nbytes in line.sent[2:])
