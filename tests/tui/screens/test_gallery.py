@@ -141,6 +141,11 @@ def test_a_picture_is_shown_large_and_the_next_one_too(drawn: Running) -> None:
         await until(pilot, lambda: "▀" in text_of(view) and "seed 30" in text_of(view))
         await pilot.press("left")
         await until(pilot, lambda: "seed 29" in text_of(view))
+        await pilot.press("space")
+        assert [*app.marks] == [table.pictures[-2].id], "Space marks, and shows no other picture"
+        await pilot.press("space")
+        assert not app.marks
+        await until(pilot, lambda: "seed 29" in text_of(view))
         await pilot.press("escape")
         await until(pilot, lambda: app.focused is table and table.chosen() == table.pictures[-2])
 
@@ -164,6 +169,9 @@ def test_the_filter_completes_its_fields_and_values(drawn: Running) -> None:
         await pilot.press("slash")
         line = app.screen.query_one("#filter", Input)
         assert "sampler:" in text_of(app.screen.query_one(Note))
+        bar = text_of(app.screen.query_one(KeyBar))
+        assert "Tab Complete  Enter Filter  Esc Back" in bar, bar
+        assert "Wall" not in bar and "Fold" not in bar, "letters are written here"
         await write(pilot, "sam")
         await until(pilot, lambda: "sampler:" in screen_text(app).splitlines()[1])
         await pilot.press("tab")
