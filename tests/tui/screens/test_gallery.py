@@ -64,7 +64,7 @@ def test_no_column_is_below_the_scrollbar(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         table = await opened(app, pilot)
         await until(pilot, lambda: table.show_vertical_scrollbar)
-        await until(pilot, lambda: table.virtual_size.width <= table.scrollable_content_region.width, "columns that fit")
+        await until(pilot, lambda: table.virtual_size.width <= table.scrollable_content_region.width, "no cut column")
 
     drive(drawn, act, (80, 12))
 
