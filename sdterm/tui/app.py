@@ -111,7 +111,6 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         self._why_lost = ""  # the host
         self._copied = ""  # the text copied last
         self.helped: Sequence[str] = ()
-        self._helped_from = "generate"
         self._status_due = False
         self._look: Timer | None = None  # at what is done before a job's first step
         self._was_running = False
@@ -394,12 +393,12 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         if room.room == "go_help":
             self.action_go_back()
             return
-        self.helped, self._helped_from = scopes_of(room), room.room.removeprefix("go_")
-        self.go("help")
+        self.helped = scopes_of(room)
+        self.push_screen("help")
 
     def action_go_back(self) -> None:
         """From help to where it was asked for."""
-        self.go(self._helped_from)
+        self.pop_screen()
 
     def action_all_parameters(self) -> None:
         from sdterm.tui.screens.parameters import ParametersScreen

@@ -56,6 +56,10 @@ def in_short(changes: Mapping[str, str], seed: int | None, room: int) -> str:
     if not told:
         digits = changes.get(SEEDS[0], f"{seed}").split(" ")[-1]
         told = digits if len(digits) < room else "…" + digits[2 - room :]
+    words = told.split(" ")
+    while len(words) > 1 and cell_len(" ".join(words)) > room:
+        words.pop()  # half a number would be another number
+    told = " ".join(words).rstrip(",")
     return f" {told}" if cell_len(told) < room else told  # away from what stands on its left
 
 

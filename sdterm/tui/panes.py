@@ -19,8 +19,12 @@ ABOUT: Mapping[str, str] = {
     "extensions": "What others wrote. Enter switches the chosen extension on or off.",
 }
 """A sentence for each place that has keys of its own."""
-MOVES: Mapping[str, tuple[tuple[str, str], ...]] = {"field": (("Up/Down", "Step"), ("Enter", "List"))}
-"""Keys that are no actions, since every field has them: the key and its word for the key bar."""
+MOVES: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "field": (("Up/Down", "Step"), ("Enter", "List")),
+    "filter": (("Tab", "Complete"), ("Enter", "Filter"), ("Esc", "Back")),
+    "help": (("Esc", "Back"), ("Up/Down", "Scroll")),
+}
+"""Keys that are no actions, since every one of those places has them: the key and its word for the key bar."""
 
 
 def scopes_of(screen: Screen[Any]) -> list[str]:

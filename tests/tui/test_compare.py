@@ -11,6 +11,7 @@ from sdterm.tui.app import Workstation
 from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.screens.compare import CompareScreen
 from sdterm.tui.screens.gallery import PictureTable
+from sdterm.tui.screens.help import HelpScreen
 from sdterm.tui.widgets.bars import Note
 from sdterm.tui.widgets.recent import Recent
 from tests.host.running import Running
@@ -111,8 +112,14 @@ def test_of_three_one_is_rejected_and_one_kept(drawn: Running) -> None:
         assert shown(screen) == [str(ids[1]), str(ids[2])]
         await pilot.press("x")
         assert shown(screen) == [str(ids[0]), str(ids[2])] and [*app.marks] == [ids[0], ids[2]]
+        await pilot.press("f1")
+        await until(pilot, lambda: isinstance(app.screen, HelpScreen), "help")
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is screen, "help goes back to the comparison")
         await pilot.press("k")
         assert app.screen is app.desk and [*app.marks] in ([ids[0]], [ids[2]])
+        kept = f"Only picture {next(iter(app.marks))} is marked now."
+        await until(pilot, lambda: kept in text_of(app.desk.query_one(Note)), "what was kept")
 
     drive(drawn, act)
 

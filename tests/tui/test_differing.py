@@ -53,3 +53,6 @@ def test_there_is_little_room_below_a_picture() -> None:
     assert in_short({"CFG scale": "CFG 9", "Seed": "Seed 5"}, 5, 6) == " CFG 9"
     assert in_short({"Seed": "Seed 1234567890"}, 1234567890, 6) == " …7890"
     assert in_short({}, 7, 8) == " 7"
+    for room in (5, 8):
+        assert in_short({"Variation seed strength": "Vary 0.15"}, 5, room) == " Vary", "no half of a number"
+    assert in_short({"Prompt": "prompt", "Sampler": "Euler a"}, 5, 8) == " prompt"

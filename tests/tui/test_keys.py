@@ -45,6 +45,7 @@ def test_footer_and_help_are_about_the_place_of_the_cursor(host: Running) -> Non
         await pilot.press("f1")
         await until(pilot, lambda: isinstance(app.screen, HelpScreen))
         assert help_text(app).split("\n")[2].startswith("Here: In a prompt") and "Esc or F1 goes back" in help_text(app)
+        assert "Esc Back" in keys(app) and "Stop" not in keys(app), "Esc stops nothing here"
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is app.desk and app.focused and app.focused.id == "prompt")
         await go_to(pilot, app.desk.query_one("#field-steps"))

@@ -203,3 +203,15 @@ def test_a_call_that_is_cancelled_before_it_begins_leaves_nothing_behind(host: R
         gc.collect()
 
     drive(host, act)
+
+
+def test_recent_is_there_when_options_have_its_place(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        recent = app.desk.query_one(Recent)
+        await until(pilot, lambda: recent.pictures, "pictures")
+        await pilot.press("alt+m")
+        await until(pilot, lambda: not recent.region, "options in its place")
+        await pilot.press("alt+r")
+        await until(pilot, lambda: app.focused is recent and recent.has_labels() and recent.region, "Recent")
+
+    drive(drawn, act)

@@ -192,6 +192,7 @@ class CompareScreen(PictureActions, Room):
             self.shell.marks[picture.id] = picture
             self.post_message(Marked())
             self.dismiss()
+            self.shell.say(tr("Only picture {picture} is marked now.", picture=picture.id))
 
     def action_reject(self) -> None:
         if picture := self.chosen():

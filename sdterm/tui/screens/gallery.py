@@ -78,13 +78,16 @@ class PictureTable(PictureActions, DataTable[Text]):
     def on_resize(self, event: events.Resize) -> None:
         self.refit()
 
-    def show(self, pictures: Iterable[Picture]) -> None:
-        """Other pictures."""
+    def watch_show_vertical_scrollbar(self) -> None:
+        self.call_after_refresh(self.refit)
+
+    def show(self, pictures: Iterable[Picture], at: Picture | None = None) -> None:
+        """Other pictures, with the cursor on that one."""
         self.pictures = [*pictures]
         self.lines = []
         self._cells.clear()
         self._fitted = []
-        self.refit()
+        self.refit(at)
 
     def add(self, pictures: Iterable[Picture]) -> None:
         """More pictures."""
@@ -101,17 +104,17 @@ class PictureTable(PictureActions, DataTable[Text]):
         names = self.shell.settings["gallery_columns"] or SETTINGS_BY_KEY["gallery_columns"].default
         return [known[name] for name in dict.fromkeys(names)]
 
-    def refit(self) -> None:
+    def refit(self, at: Picture | None = None) -> None:
         """Have the columns that fit."""
         signs = {self.order.removeprefix("-"): " ↓" if self.order.startswith("-") else " ↑"}
         wanted = [replace(column, title=column.title + signs.get(column.id, "")) for column in self.wanted()]
         rows = [self._row(picture) for picture in self.pictures[:_SAMPLE]]
-        fitted = fit(wanted, rows, max(0, self.size.width - MARKS))
+        fitted = fit(wanted, rows, max(0, self.scrollable_content_region.width - MARKS))
         if fitted == self._fitted and self.columns:
             self._arrange()
             return
         self._fitted = fitted
-        at = self.chosen()
+        at = at or self.chosen()
         self.lines = []
         self.clear(columns=True)
         self.add_column("", width=MARKS)
@@ -185,6 +188,8 @@ class GalleryScreen(Room):
         self._query = ""
         self._next: str | None = None
         self._fetching = False
+        self._is_behind = False
+        """Whether pictures were drawn that are not in the list."""
 
     def body(self) -> Iterable[Widget]:
         with Horizontal(id="desk"):
@@ -215,6 +220,8 @@ class GalleryScreen(Room):
     def on_screen_resume(self) -> None:
         for table in self.query(PictureTable):
             table.refit()
+        if self._is_behind:
+            self._load(stay=True)
 
     def on_resize(self, event: events.Resize) -> None:
         for details in self.query(".details"):
@@ -229,14 +236,15 @@ class GalleryScreen(Room):
         self._load()
 
     @work(group="load", exclusive=True)
-    async def _load(self) -> None:
-        """From the first page on."""
+    async def _load(self, *, stay: bool = False) -> None:
+        """From the first page on; stay: with the cursor on the same picture."""
         query, table = self._query, self.table
+        self._is_behind = False
         page = await self.ask(calls.pictures(query, limit=_PAGE, order=table.order))
         if page is None:
             return
         self._next = page.next
-        table.show(page.pictures)
+        table.show(page.pictures, table.chosen() if stay else None)
         table.border_title = tr("Gallery  {number} picture(s)", number=page.total or 0)
         self.wall.border_title = table.border_title
         self.query_one(FilterLine).learn(values_in(page.pictures))
@@ -254,6 +262,8 @@ class GalleryScreen(Room):
         if picture := table.chosen():
             self._show(picture)
         self.wall.show(table.lines, table.cursor_row)
+        if self._is_behind and not table.cursor_row:
+            self._load()
         if self._next and table.cursor_row >= len(table.lines) - max(_NEAR, self.size.height):
             self._more()
 
@@ -304,9 +314,11 @@ class GalleryScreen(Room):
             self.query_one(PictureTable).remove_picture(entry.event.picture)
         elif isinstance(entry.event, PictureRestored):
             self._load()
-        # a new picture joins the list only while its head is in sight: rows never move under the cursor
-        if isinstance(entry.event, Image) and self.table.cursor_row == 0:
-            self._load()
+        # a new picture joins the list at once only while its head is in sight: rows never move under the cursor
+        if isinstance(entry.event, Image):
+            self._is_behind = self.table.cursor_row > 0
+            if not self._is_behind:
+                self._load()
 
     # --- keys --------------------------------------------------------------------------------------------------------
 

@@ -493,6 +493,7 @@ class GenerateScreen(Room):
         """Go to the pictures drawn last, also where there is no room for them beside the form."""
         self.shell.go("generate")
         self._leave_large()
+        self.remove_class("-more")  # whose options take Recent's place
         recent = self.query_one(Recent)
         if recent.display:
             recent.focus()

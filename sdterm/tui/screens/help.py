@@ -36,6 +36,7 @@ class HelpScreen(Room):
     """What each key does."""
 
     room = "go_help"
+    scopes = ("help",)
     AUTO_FOCUS = "VerticalScroll"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j", "scroll(1)", show=False),

@@ -32,7 +32,7 @@ class Large(PictureActions, ModalScreen[None]):
         Binding("escape,z,alt+w,q", "leave", show=False),
         *bindings("pictures"),
         Binding("left,up,h,k,pageup", "move(-1)", show=False),
-        Binding("right,down,l,j,pagedown,space", "move(1)", show=False),
+        Binding("right,down,l,j,pagedown", "move(1)", show=False),
     ]
 
     def __init__(self, chosen: Callable[[], Picture | None], move: Callable[[int], None]) -> None:

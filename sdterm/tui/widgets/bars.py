@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
+from textual.keys import key_to_character
 from textual.timer import Timer
 from textual.widget import Widget
 
@@ -161,10 +162,20 @@ class KeyBar(_Line):
             yield from MOVES.get(scope, ())
             for action in ACTIONS:
                 key = self.shell.key(action.id)
-                if action.hint and action.scope == scope and key not in taken:
+                if action.hint and action.scope == scope and key not in taken and self._is_heard(action):
                     taken.add(key)
                     if action.id not in (*first, *self._last()):
                         yield self._key(action)
+
+    def _is_heard(self, action: Action) -> bool:
+        """Whether its key does that here, and neither writes a letter nor leaves an overlay."""
+        key, focused = self.shell.keys[action.id].split(",")[0], self.screen.focused
+        if focused and focused.check_consume_key(key, key_to_character(key)):
+            return False
+        if action.scope != "anywhere":
+            return True
+        bound = self.screen.active_bindings.get(key)
+        return not bound or bound.binding.action.removeprefix("app.") == action.id
 
     def _key(self, action: Action) -> tuple[str, str]:
         return self.shell.key(action.id), action.hint

@@ -30,6 +30,7 @@ class _Completer(Suggester):
 class FilterLine(Input):
     """Tab and Right take what is offered, Up and Down offer another."""
 
+    scopes = ("filter",)
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "take", show=False),
         Binding("down", "turn(1)", show=False),

@@ -1,5 +1,7 @@
 """The Gallery: columns, orders, batches, the wall, a large picture, and a filter that completes itself."""
 
+import asyncio
+
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList
@@ -11,6 +13,7 @@ from sdterm.tui.screens.columns import Columns
 from sdterm.tui.screens.gallery import PictureTable
 from sdterm.tui.screens.large import Large
 from sdterm.tui.widgets.bars import KeyBar, Note
+from sdterm.tui.widgets.recent import Recent
 from sdterm.tui.widgets.wall import Wall
 from tests.host.running import Running
 from tests.tui.conftest import drive, screen_text, text_of, until, write
@@ -55,6 +58,15 @@ def test_columns_fit_the_width_and_tell_the_pictures_apart(drawn: Running) -> No
         await until(pilot, lambda: view.size.width > 60 and view.size.height > 30)
 
     drive(drawn, act)
+
+
+def test_no_column_is_below_the_scrollbar(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        table = await opened(app, pilot)
+        await until(pilot, lambda: table.show_vertical_scrollbar)
+        await until(pilot, lambda: table.virtual_size.width <= table.scrollable_content_region.width, "no cut column")
+
+    drive(drawn, act, (80, 12))
 
 
 def test_columns_are_chosen_and_ordered_in_a_dialog(drawn: Running) -> None:
@@ -141,6 +153,11 @@ def test_a_picture_is_shown_large_and_the_next_one_too(drawn: Running) -> None:
         await until(pilot, lambda: "▀" in text_of(view) and "seed 30" in text_of(view))
         await pilot.press("left")
         await until(pilot, lambda: "seed 29" in text_of(view))
+        await pilot.press("space")
+        assert [*app.marks] == [table.pictures[-2].id], "Space marks, and shows no other picture"
+        await pilot.press("space")
+        assert not app.marks
+        await until(pilot, lambda: "seed 29" in text_of(view))
         await pilot.press("escape")
         await until(pilot, lambda: app.focused is table and table.chosen() == table.pictures[-2])
 
@@ -164,6 +181,9 @@ def test_the_filter_completes_its_fields_and_values(drawn: Running) -> None:
         await pilot.press("slash")
         line = app.screen.query_one("#filter", Input)
         assert "sampler:" in text_of(app.screen.query_one(Note))
+        bar = text_of(app.screen.query_one(KeyBar))
+        assert "Tab Complete  Enter Filter  Esc Back" in bar, bar
+        assert "Wall" not in bar and "Fold" not in bar, "letters are written here"
         await write(pilot, "sam")
         await until(pilot, lambda: "sampler:" in screen_text(app).splitlines()[1])
         await pilot.press("tab")
@@ -178,5 +198,21 @@ def test_the_filter_completes_its_fields_and_values(drawn: Running) -> None:
         await until(pilot, lambda: app.focused is table and table.pictures and len(table.pictures) < 7)
         await pilot.press("slash", "escape")
         await until(pilot, lambda: app.focused is table)
+
+    drive(drawn, act)
+
+
+def test_what_was_drawn_meanwhile_is_there_when_the_gallery_is_opened_again(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        table = await opened(app, pilot)
+        number = len(table.pictures)
+        await pilot.press("down", "f2")
+        chosen = table.chosen()
+        await asyncio.to_thread(lambda: drawn.events(drawn.submit(prompt="a new lake", seed=70, steps=1)))
+        await until(pilot, lambda: app.desk.query_one(Recent).pictures[-1].seed == 70, "the new picture")
+        await pilot.press("f3")
+        await until(pilot, lambda: len(table.pictures) == number + 1 and table.pictures[0].seed == 70, "it is listed")
+        assert table.chosen() == chosen, "the cursor stays with its picture"
+        await pilot.press("f2")
 
     drive(drawn, act)
