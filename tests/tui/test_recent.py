@@ -2,6 +2,7 @@
 
 import gc
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from sdterm.tui.widgets.bars import Note
 from sdterm.tui.widgets.large import DeskPicture
 from sdterm.tui.widgets.prompt import PromptEditor
 from sdterm.tui.widgets.recent import Recent
-from tests.host.running import Running
+from tests.host.running import Running, running
 from tests.tui.conftest import drive, text_of, until, write
 
 FIVE = 5
@@ -60,14 +61,15 @@ def test_walls_and_comparisons_do_not_pile_up(drawn: Running) -> None:
     drive(drawn, act)
 
 
-def test_an_empty_pane_says_the_next_step(host: Running) -> None:
+def test_an_empty_pane_says_the_next_step(tmp_path: Path) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: "No picture yet: write a prompt" in text_of(app.desk.query_one(DeskPicture)))
         assert "then F5 draws it." in text_of(app.desk.query_one(DeskPicture))
         await pilot.press("f6")
         await until(pilot, lambda: "nothing was drawn yet" in text_of(app.desk.query_one(Note)))
 
-    drive(host, act)
+    with running(tmp_path) as own:
+        drive(own, act)
 
 
 def test_the_third_of_five_is_taken_with_three_keys_and_typing_goes_on(drawn: Running) -> None:

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
+import pytest
 from textual.pilot import Pilot
 
 from sdterm.api import Entry, Queue
@@ -33,15 +35,23 @@ def held_up(until_there_is: Path) -> str:
     """)
 
 
-def test_the_first_job_says_from_its_first_second_what_is_done(host: Running) -> None:
+def test_the_first_job_says_from_its_first_second_what_is_done(host: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     said: set[str] = set()
 
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
-        def says(word: str) -> bool:
+        become = app._become
+
+        def listening(*given: Any) -> None:  # a look now and then would miss what is short
+            become(*given)
             said.update(app.status())
+
+        monkeypatch.setattr(app, "_become", listening)
+
+        def says(word: str) -> bool:
             return any(word in part for part in said)
 
         await until(pilot, lambda: app.state.host == "up")
+        said.update(app.status())
         await pilot.press("f5")
         await until(pilot, lambda: says("> #1 starting the process that draws"))
         await until(pilot, lambda: says("/20 ["), "a step")
