@@ -1,5 +1,6 @@
 """The routes of A1111's API: the first few that its clients cannot do without."""
 
+import asyncio
 import contextlib
 import json
 import logging
@@ -17,7 +18,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from sdterm.api import ENDED, GRID, JobDetails, Submission
+from sdterm.api import ENDED, GRID, JobDetails, Picture, Submission
 from sdterm.core.library.checkpoints import CheckpointFile, library_of
 from sdterm.core.names import UnknownNameError
 from sdterm.core.output.saving import Saving
@@ -36,6 +37,7 @@ from sdterm.version import __version__
 
 MOST_BYTES = 64 * 2**20
 """Of a body: A1111's clients send pictures in them."""
+_PAGE = 500  # pictures
 _OWN_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 _log = logging.getLogger(__name__)
 
@@ -51,6 +53,7 @@ class JobFailedError(SdtermError, RuntimeError):
 def make_sdapi(services: HostServices) -> ASGIApp:
     """The application that listens on a port of this machine."""
     app = FastAPI(title="sdterm, A1111's API", version=__version__, openapi_url="/openapi.json", redoc_url="/redoc")
+    setting = asyncio.Lock()
     app.middleware("http")(partial(_around, services))
 
     @app.post("/sdapi/v1/txt2img")
@@ -81,13 +84,14 @@ def make_sdapi(services: HostServices) -> ASGIApp:
         body = await _body(request)
         if not isinstance(body, dict):
             raise InvalidError([{"loc": ["body"], "msg": "value is not a valid dict", "type": "type_error.dict"}])
-        settings = await in_thread(partial(_settings_now, services))
-        for name, value in body.items():
-            if name == "sd_model_checkpoint":
-                value = await in_thread(partial(_checkpoint, library_of(settings).find, value))
-                if value is None:
-                    raise RuntimeError(f"Unknown checkpoint: {body[name]}")
-            settings = await in_thread(partial(set_option, settings, name, value))
+        async with setting:  # of two at once the second would write what the first had read
+            settings = await in_thread(partial(_settings_now, services))
+            for name, value in body.items():
+                if name == "sd_model_checkpoint":
+                    value = await in_thread(partial(_checkpoint, library_of(settings).find, value))
+                    if value is None:
+                        raise RuntimeError(f"Unknown checkpoint: {body[name]}")
+                settings = await in_thread(partial(set_option, settings, name, value))
 
     @app.get("/sdapi/v1/sd-models")
     async def sd_models() -> list[dict[str, Any]]:
@@ -127,14 +131,23 @@ async def _drawn(services: HostServices, wanted: Asked) -> dict[str, Any]:
     services.dispatcher.wake()
     try:
         details = await _ended(services, job)
-        page = await services.pictures.page("", 500, None, job)
-        found = sorted(page.pictures, key=lambda picture: (picture.number != GRID, picture.number))
+        found = sorted(await _pictures(services, job), key=lambda picture: (picture.number != GRID, picture.number))
         files = [(picture, await in_thread(Path(picture.path).read_bytes)) for picture in found]
         return answer(wanted, details, files)
     finally:
         if not wanted.save_images:
             services.pictures.forget(job)
             await in_thread(partial(shutil.rmtree, spool, ignore_errors=True))
+
+
+async def _pictures(services: HostServices, job: int) -> list[Picture]:
+    """All that a job has saved."""
+    page = await services.pictures.page("", _PAGE, None, job)
+    found = [*page.pictures]
+    while page.next:
+        page = await services.pictures.page("", _PAGE, page.next, job)
+        found += page.pictures
+    return found
 
 
 async def _ended(services: HostServices, job: int) -> JobDetails:

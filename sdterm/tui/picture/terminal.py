@@ -45,8 +45,8 @@ class View(Protocol):
     def pixels(self, area: Region) -> str:
         """The escape sequences that draw the sixel picture there."""
 
-    def painted(self) -> None:
-        """The cells of the newest picture were written."""
+    def painted(self, cells: int | None = None) -> None:
+        """The cells of the newest picture were written, in so many bytes (unset: as many as they take whole)."""
 
 
 class PictureApp(App[ReturnType]):
@@ -144,7 +144,7 @@ class PictureApp(App[ReturnType]):
                 self._erased.add(view)
         for view in tuple(self.unpainted):
             if view.screen is screen and (spans is None or _touch(spans, view.region)):
-                view.painted()
+                view.painted(None if update.spans is None else update.nbytes)
         if self._erased:
             if self._rest is not None:
                 self._rest.stop()
@@ -197,9 +197,11 @@ class _OnPaper(CompositorUpdate):
         self._update, self._paper, self._size = update, paper, size
         self.spans: list[tuple[int, int, int]] | None = None
         """What was written, once something was."""
+        self.nbytes = 0
 
     def render_segments(self, console: "Console") -> str:
         text, self.spans = self._paper.write(self._update, self._size.width, self._size.height, console)
+        self.nbytes = len(text.encode())
         return text
 
 

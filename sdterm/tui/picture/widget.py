@@ -102,6 +102,7 @@ class PictureView(Widget):
         self._old_images: list[int] = []  # and what it may forget when the newest is on the screen
         self._place = self._placed_before = Region(0, 0, 0, 0)  # of the picture within the widget
         self._nbytes = 0  # of the newest picture
+        self._besides = 0  # of that, what are no cells
         self._awaited: list[asyncio.Future[int]] = []
         self._awaited_paint: list[asyncio.Future[int]] = []
 
@@ -219,10 +220,10 @@ class PictureView(Widget):
             app.sixels.add(self) if encoded.sixel else app.sixels.discard(self)
             app.write_to_terminal(out)
         before, self._lines = self._lines, self._composed(encoded, strips)
-        nbytes = len(out) + len(encoded.sixel) + self._repaint(before)
+        self._besides = len(out) + len(encoded.sixel)
+        self._nbytes = self._besides + self._repaint(before)
         if old is not None:
             self._old_images.append(old)
-        self._nbytes = nbytes
         self._awaited_paint += self._taken()
         if isinstance(app, PictureApp) and self.screen is app.screen and self.is_on_screen:
             app.unpainted.add(self)
@@ -244,8 +245,11 @@ class PictureView(Widget):
             self.refresh(place)
         return sum(len(line.render(self.app.console).encode()) + _CURSOR_MOVE for line in lines)
 
-    def painted(self) -> None:
-        """Textual has written the cells of the newest picture; what hangs on that is done."""
+    def painted(self, cells: int | None = None) -> None:
+        """Textual has written the cells of the newest picture; what hangs on that is done. cells: the bytes that it
+        took; unset: as many as they take whole."""
+        if cells is not None:
+            self._nbytes = self._besides + cells
         if isinstance(self.app, PictureApp):
             self.app.unpainted.discard(self)
             if self._encoded.sixel:

@@ -148,6 +148,15 @@ def test_settings_are_read_set_and_stay(api: httpx.Client, host: Running) -> Non
     assert nowhere.status_code == 500 and "nowhere" in nowhere.json()["errors"]
 
 
+def test_settings_that_come_at_once_are_all_kept(api: httpx.Client, host: Running) -> None:
+    plain = {"eta_ancestral": 1.0, "eta_ddim": 0.0, "s_churn": 0.0, "s_tmin": 0.0, "s_noise": 1.0, "rho": 0.0}
+    with ThreadPoolExecutor(len(plain)) as pool:
+        sent = [pool.submit(api.post, "/sdapi/v1/options", json={name: value}) for name, value in plain.items()]
+    assert {answer.result().status_code for answer in sent} == {200}
+    kept = json.loads((host.settings.root / "a1111-options.json").read_text())
+    assert plain.items() <= kept.items()
+
+
 def test_models_samplers_and_loras_are_listed(api: httpx.Client, host: Running) -> None:
     (model,) = api.get("/sdapi/v1/sd-models").json()
     assert model["model_name"] == "sdterm-demo" and model["filename"].endswith(".safetensors")
