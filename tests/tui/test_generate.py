@@ -292,7 +292,7 @@ def test_a_host_that_dies_is_found_again(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: app.state.host == "up")
         host.kill_host()
-        await until(pilot, lambda: "The host is gone" in note(app))
+        await until(pilot, lambda: "The host ended" in note(app))
         await until(pilot, lambda: app.state.host == "up")
         host.again()
 

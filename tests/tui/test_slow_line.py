@@ -48,7 +48,7 @@ def test_a_slow_line_ends_previews_and_a_choice_brings_them_back(host: Running) 
         terminal.type(F5)
         terminal.until_sent("Slow line: no live previews")
         asked = terminal.sent.count(QUESTION)
-        assert asked == 3, "one for the way there and back, and one for each of two frames"
+        assert 3 <= asked < 8, "one for the way there and back, and one a frame; of small ones more are looked at"
         terminal.type(ALT_P)
         terminal.until_sent("How pictures are shown")
         assert terminal.sent.count(QUESTION) == asked
