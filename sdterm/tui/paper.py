@@ -75,7 +75,7 @@ class Paper:
         spans: list[_Span] = []
         pen: _Pen | None = None  # whatever it was left at
         for y, x, segments, is_all in _pieces(update):
-            if y >= height:
+            if y >= height or x >= width:  # painted for the size that the terminal had before
                 continue
             if is_all and self._segments[y] == segments:
                 continue

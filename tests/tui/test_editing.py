@@ -41,7 +41,8 @@ def test_a_long_prompt_is_cleared_by_two_keys(host: Running, keymap: str, key: s
         await pilot.press(key, "delete")
         assert app.form.draft.prompt == ""
         await pilot.press("ctrl+z")
-        assert app.form.draft.prompt == f"{LONG}\n{LONG}" and note(app) == "Undone: delete."
+        await until(pilot, lambda: note(app) == "Undone: delete.")
+        assert app.form.draft.prompt == f"{LONG}\n{LONG}"
 
     drive(host, act, keymap=keymap)
 

@@ -151,3 +151,16 @@ def test_colours_change_only_where_they_differ() -> None:
     line = [Segment(character, Style(color=f"#0102{at:02}", bgcolor="#010203")) for at, character in enumerate("▀▀▀▀")]
     text = written(Paper(), layout(line))
     assert text.count("48;2;1;2;3") == 1 and text.count("38;2;1;2") == 4
+
+
+@pytest.mark.parametrize(("width", "height"), [(3, HEIGHT), (WIDTH, 1), (1, 1)])
+def test_what_was_painted_for_a_larger_terminal_is_cut(width: int, height: int) -> None:
+    """The terminal may get smaller while an update is on its way."""
+    paper, console = Paper(), Console(force_terminal=True)
+    for update in (
+        layout([Segment("x" * WIDTH)]),
+        chops(0, 4, [Segment("y" * WIDTH)]),
+        chops(HEIGHT - 1, 0, [Segment("z")]),
+    ):
+        paper.write(update, width, height, console)
+        assert all(len(row) == width for row in paper._rows) and len(paper._rows) == height

@@ -71,8 +71,8 @@ def test_to_recent_and_back_to_the_prompt_writes_only_what_changes(host: Running
         there = len(terminal.sent)
         terminal.type(F2)
         terminal.until(lambda: "M-r" in terminal.sent[there:], "its title without")
-        assert "sdterm" not in terminal.sent[here:], "the top line did not change"
+        assert "Gallery" not in terminal.sent[here:], "the top line did not change"
         terminal.type(F2)  # in the prompt: what is wrong on the screen is mended
-        terminal.until(lambda: "sdterm" in terminal.sent[here:], "all of the screen")
+        terminal.until(lambda: "Gallery" in terminal.sent[here:], "all of the screen")
     finally:
         terminal.close()
