@@ -11,6 +11,8 @@ from textual.pilot import Pilot
 from sdterm.api import Picture
 from sdterm.tui import calls
 from sdterm.tui.app import Workstation
+from sdterm.tui.picture.widget import PictureView
+from sdterm.tui.screens.compare import CompareScreen
 from sdterm.tui.screens.wall import WallScreen, WallTiles
 from sdterm.tui.widgets.bars import Note
 from sdterm.tui.widgets.large import DeskPicture
@@ -215,5 +217,25 @@ def test_recent_is_there_when_options_have_its_place(drawn: Running) -> None:
         await until(pilot, lambda: not recent.region, "options in its place")
         await pilot.press("alt+r")
         await until(pilot, lambda: app.focused is recent and recent.has_labels() and recent.region, "Recent")
+
+    drive(drawn, act)
+
+
+def test_of_a_grid_the_last_two_pictures_are_compared(drawn: Running) -> None:
+    """It is what a job of several pictures shows in the end, and it has no other to be measured against."""
+
+    drawn.events(drawn.submit(prompt="red house", steps=1, batch_count=2, grid=True))
+    grid, last, first = drawn.client.pictures(limit=3).pictures
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        recent = app.desk.query_one(Recent)
+        await until(pilot, lambda: bool(recent.pictures) and recent.pictures[-1].id == grid.id)
+        await pilot.press("alt+r")
+        await until(pilot, lambda: app.focused is recent)
+        assert grid.number < 0 and recent.chosen() == grid
+        await pilot.press("c")
+        await until(pilot, lambda: isinstance(app.screen, CompareScreen))
+        titles = [str(view.border_title).split()[1] for view in app.screen.query(PictureView)]
+        assert titles == [str(first.id), str(last.id)]
 
     drive(drawn, act)

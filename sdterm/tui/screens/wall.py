@@ -47,8 +47,8 @@ class WallTiles(Tiles, PictureActions):
     def _holds(tile: Tile, width: int, height: int) -> int:
         return (width - 1) // (tile.width + 1) * (height // (tile.height + 1))
 
-    def before(self) -> Picture | None:
-        return self.pictures[self.at - 1] if self.at else None
+    def pair(self) -> list[Picture]:
+        return [*self.pictures[max(0, self.at - 1) : self.at + 1]]
 
     def has_labels(self) -> bool:
         return True

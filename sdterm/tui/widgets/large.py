@@ -32,8 +32,8 @@ class DeskPicture(PictureActions, PictureView):
     def chosen(self) -> Picture | None:
         return self.screen.query_one(Recent).chosen()
 
-    def before(self) -> Picture | None:
-        return self.screen.query_one(Recent).before()
+    def pair(self) -> list[Picture]:
+        return self.screen.query_one(Recent).pair()
 
     def action_move(self, by: int) -> None:
         self.screen.query_one(Recent).action_move(by)

@@ -32,9 +32,9 @@ class PictureActions(HasShell):
         """The picture that the keys are about."""
         raise NotImplementedError
 
-    def before(self) -> Picture | None:
-        """The one to compare it with if nobody says which."""
-        return None
+    def pair(self) -> list[Picture]:
+        """The two to compare if nobody says which; fewer if there are none."""
+        return []
 
     def action_mark(self) -> None:
         if picture := self.chosen():
@@ -48,8 +48,7 @@ class PictureActions(HasShell):
     def action_compare(self) -> None:
         picture, pictures = self.chosen(), [*self.shell.marks.values()]
         if picture and len(pictures) < 2:
-            other = pictures[0] if pictures and pictures[0].id != picture.id else self.before()
-            pictures = [other, picture] if other else []
+            pictures = [*pictures, picture] if pictures and pictures[0].id != picture.id else self.pair()
         if len(pictures) > 1:
             self.post_message(CompareWanted(pictures))
         else:
@@ -148,9 +147,9 @@ class Recent(Tiles, PictureActions):
         self._changes = dict(_changes(in_order))
         self.put(in_order, (drawn or still or [len(in_order) - 1])[-1])
 
-    def before(self) -> Picture | None:
-        """The one on its left that is no grid."""
-        return next((picture for picture in self.pictures[: self.at][::-1] if picture.number >= 0), None)
+    def pair(self) -> list[Picture]:
+        """The chosen one and the one on its left; of a grid, which shows them all, the last two that it shows."""
+        return [picture for picture in self.pictures[: self.at + 1] if picture.number >= 0][-2:]
 
     def choose(self, at: int) -> None:
         super().choose(at)
