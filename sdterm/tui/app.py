@@ -685,7 +685,9 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         room = next(screen.room for screen in reversed(self.screen_stack) if isinstance(screen, Room))
         self.go("generate")
         for name in self.SCREENS:
-            if isinstance(self._installed_screens.get(name), Screen):
+            if isinstance(screen := self._installed_screens.get(name), Screen):
+                for part in screen.walk_children(with_self=True):
+                    self.workers.cancel_node(part)  # what they wait for they could not show: its widgets go first
                 self.uninstall_screen(name)
         self._installed_screens.update(self.SCREENS)
         self.call_later(self._recompose)
