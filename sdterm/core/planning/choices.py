@@ -52,6 +52,8 @@ class Parts:
     sampler: Sampler
     scheduler: Scheduler
     saver: OutputSaver
+    fallback_saver: OutputSaver
+    """PNG: what the other one fails at is saved with it."""
     sampler_options: Mapping[str, OptionValue]
     scheduler_options: Mapping[str, OptionValue]
     format_options: Mapping[str, OptionValue]
@@ -117,6 +119,7 @@ def choose_parts(request: GenerationRequest, plugins: PluginSet) -> Parts:
         sampler=sampler,
         scheduler=scheduler,
         saver=saver,
+        fallback_saver=plugins.saver("png"),
         sampler_options=_options(sampler, request, "sampler_options"),
         scheduler_options=_options(scheduler, request, "scheduler_options"),
         format_options=_options(saver, request, "format_options"),
