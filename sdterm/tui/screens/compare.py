@@ -22,7 +22,7 @@ from sdterm.tui.language import tr
 from sdterm.tui.messages import Marked
 from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.screens.room import Room
-from sdterm.tui.widgets.recent import PictureActions
+from sdterm.tui.widgets.picture_actions import PictureActions
 
 if TYPE_CHECKING:
     from sdterm.api import Entry, Picture

@@ -27,7 +27,7 @@ from sdterm.tui.language import tr
 from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.screens.room import Room
 from sdterm.tui.widgets.filter_line import FilterLine
-from sdterm.tui.widgets.recent import PictureActions
+from sdterm.tui.widgets.picture_actions import PictureActions
 from sdterm.tui.widgets.wall import FIRST_KEYS, Wall
 
 if TYPE_CHECKING:

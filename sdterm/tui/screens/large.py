@@ -15,7 +15,7 @@ from sdterm.tui import calls
 from sdterm.tui.actions import bindings
 from sdterm.tui.language import tr
 from sdterm.tui.picture.widget import PictureView
-from sdterm.tui.widgets.recent import PictureActions
+from sdterm.tui.widgets.picture_actions import PictureActions
 
 if TYPE_CHECKING:
     from sdterm.api import Picture

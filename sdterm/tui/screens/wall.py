@@ -14,7 +14,7 @@ from sdterm.tui.actions import bindings
 from sdterm.tui.differing import changed, in_short
 from sdterm.tui.language import tr
 from sdterm.tui.screens.room import Room
-from sdterm.tui.widgets.recent import PictureActions
+from sdterm.tui.widgets.picture_actions import PictureActions
 from sdterm.tui.widgets.tiles import Tile, Tiles
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from textual.message import Message
 
 from sdterm.tui.actions import bindings
 from sdterm.tui.picture.widget import PictureView
-from sdterm.tui.widgets.recent import PictureActions, Recent
+from sdterm.tui.widgets.picture_actions import PictureActions
+from sdterm.tui.widgets.recent import Recent
 
 if TYPE_CHECKING:
     from sdterm.api import Picture

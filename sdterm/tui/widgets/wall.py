@@ -13,7 +13,7 @@ from textual.message import Message
 from sdterm.tui import calls
 from sdterm.tui.actions import bindings
 from sdterm.tui.picture.widget import PictureView
-from sdterm.tui.widgets.recent import PictureActions
+from sdterm.tui.widgets.picture_actions import PictureActions
 
 if TYPE_CHECKING:
     from sdterm.api import Picture
