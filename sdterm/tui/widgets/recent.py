@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from rich.segment import Segment
 from rich.text import Text
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.geometry import Region
-from textual.message import Message
 from textual.strip import Strip
 
 from sdterm.tui.actions import bindings
 from sdterm.tui.differing import changed, in_short
 from sdterm.tui.language import tr
 from sdterm.tui.widgets.picture_actions import PictureActions
-from sdterm.tui.widgets.tiles import Tile, Tiles
+from sdterm.tui.widgets.tiles import STEPS, Tile, Tiles
 
 if TYPE_CHECKING:
     from sdterm.api import Picture
@@ -27,19 +26,8 @@ class Recent(Tiles, PictureActions):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings("pictures"),
-        Binding("left,h", "move(-1)", show=False),
-        Binding("right,l", "move(1)", show=False),
-        Binding("home,g", "move(-1000)", show=False),
-        Binding("end,G", "move(1000)", show=False),
-        *(Binding(str(number), f"pick({number})", show=False) for number in range(1, 10)),
+        *STEPS,
     ]
-
-    class Chosen(Message):
-        """Another picture was chosen."""
-
-        def __init__(self, picture: Picture) -> None:
-            super().__init__()
-            self.picture = picture
 
     def __init__(self) -> None:
         self._in_border = False
@@ -72,18 +60,6 @@ class Recent(Tiles, PictureActions):
     def choose(self, at: int) -> None:
         super().choose(at)
         self._tell()
-
-    def action_move(self, by: int) -> None:
-        self._pick(self.at + by)
-
-    def action_pick(self, number: int) -> None:
-        if self.first + number <= len(self.pictures):
-            self._pick(self.first + number - 1)
-
-    def _pick(self, at: int) -> None:
-        if self.pictures:
-            self.choose(at)
-            self.post_message(self.Chosen(self.pictures[self.at]))
 
     def _tell(self) -> None:
         """The chosen one, in the border: there is room for all that changed."""
@@ -119,10 +95,6 @@ class Recent(Tiles, PictureActions):
         if picture.number < 0:
             return " " + tr("grid")
         return in_short(self._changes.get(picture.id, {}), picture.seed, self.tile().width - 1)
-
-    def sign(self, at: int) -> str:
-        number = at - self.first + 1
-        return str(number) if number < 10 else " "
 
     def render_line(self, y: int) -> Strip:
         if self.pictures:
