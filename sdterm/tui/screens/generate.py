@@ -487,6 +487,16 @@ class GenerateScreen(Room):
             self.add_class("-recent")
             self.call_after_refresh(recent.focus)
 
+    def action_recent_picture(self, number: int) -> None:
+        """Go to one of those that are in sight there."""
+        recent = self.query_one(Recent)
+        in_sight = bool(recent.region) and self.app.screen is self
+        if in_sight:
+            recent.action_pick(number)
+        self.action_recent()
+        if not in_sight:
+            self.call_after_refresh(recent.action_pick, number)
+
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         # a class of the screen has all of it painted, so only where the others must make room
         self.set_class(isinstance(self.focused, Recent) and self.app.size.height < _ROOMY, "-recent")

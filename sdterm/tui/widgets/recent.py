@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from rich.segment import Segment
 from rich.text import Text
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.geometry import Region
 from textual.strip import Strip
 
 from sdterm.tui.actions import bindings
 from sdterm.tui.differing import changed, in_short
 from sdterm.tui.language import tr
+from sdterm.tui.messages import CompareWanted
 from sdterm.tui.widgets.picture_actions import PictureActions
 from sdterm.tui.widgets.tiles import STEPS, Tile, Tiles
 
@@ -27,6 +28,7 @@ class Recent(Tiles, PictureActions):
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings("pictures"),
         *STEPS,
+        *(Binding(f"alt+{number}", f"compare_with({number})", show=False) for number in range(1, 10)),
     ]
 
     def __init__(self) -> None:
@@ -36,7 +38,7 @@ class Recent(Tiles, PictureActions):
         self._changes: dict[int, dict[str, str]] = {}  # picture → what changed against the one before it
 
     def on_focus(self) -> None:
-        self.border_title = tr("Recent  1-9 or arrows choose")
+        self.border_title = tr("Recent  1-9 choose, M-1 to M-9 compare")
 
     def on_blur(self) -> None:
         self.border_title = tr("Recent  {key}", key=self.shell.key("recent"))
@@ -53,9 +55,11 @@ class Recent(Tiles, PictureActions):
         self._changes = dict(_changes(in_order))
         self.put(in_order, (drawn or still or [len(in_order) - 1])[-1])
 
-    def pair(self) -> list[Picture]:
-        """The chosen one and the one on its left; of a grid, which shows them all, the last two that it shows."""
-        return [picture for picture in self.pictures[: self.at + 1] if picture.number >= 0][-2:]
+    def action_compare_with(self, number: int) -> None:
+        """Compare the chosen one with that of the first nine in sight."""
+        chosen, other = self.chosen(), self.numbered(number)
+        if chosen and other and other.id != chosen.id:
+            self.post_message(CompareWanted([chosen, other]))
 
     def choose(self, at: int) -> None:
         super().choose(at)

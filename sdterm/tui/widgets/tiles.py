@@ -68,7 +68,7 @@ class Tiles(HasShell, Widget, can_focus=True):
         self.at = 0
         self._first = 0  # the picture at the top left
         self._made: dict[tuple[int, Tile, Depth], list[Strip]] = {}
-        self._failed: set[int] = set()
+        self._before: Picture | None = None  # the one that was chosen before a digit chose another
 
     # --- for those that are made of this ------------------------------------------------------------------------------
 
@@ -111,6 +111,15 @@ class Tiles(HasShell, Widget, can_focus=True):
     def chosen(self) -> Picture | None:
         return self.pictures[self.at] if self.pictures else None
 
+    def pair(self) -> list[Picture]:
+        """The two that digits chose last, or else the chosen one and the one on its left; of a grid, which shows them
+        all, the last two that it shows."""
+        pictures = [picture for picture in self.pictures[: self.at + 1] if picture.number >= 0]
+        chosen, before = self.chosen(), self._before
+        if before and chosen in pictures[-1:] and any(picture.id == before.id for picture in self.pictures):
+            return [before, *pictures[-1:]]
+        return pictures[-2:]
+
     def on_resize(self) -> None:
         self._scroll()
         self._make()
@@ -130,10 +139,17 @@ class Tiles(HasShell, Widget, can_focus=True):
 
     def action_pick(self, number: int) -> None:
         """One of the first nine in sight."""
-        if self._first + number <= len(self.pictures):
+        if (picture := self.numbered(number)) and picture != (before := self.chosen()):
             self._pick(self._first + number - 1)
+            self._before = before
+
+    def numbered(self, number: int) -> Picture | None:
+        """The one in sight that this digit chooses."""
+        at = self._first + number - 1
+        return self.pictures[at] if at < len(self.pictures) else None
 
     def _pick(self, at: int) -> None:
+        self._before = None
         if self.pictures:
             self.choose(at)
             self.post_message(self.Chosen(self.pictures[self.at]))

@@ -41,9 +41,6 @@ class Wall(Tiles, PictureActions):
         fitting = (tile for tile in tiles if _hold(tile, width, height) >= len(self.pictures))
         return next(fitting, _tile(min(self._least, width - 2), ratio))
 
-    def pair(self) -> list[Picture]:
-        return [*self.pictures[max(0, self.at - 1) : self.at + 1]]
-
     def has_labels(self) -> bool:
         return True
 
