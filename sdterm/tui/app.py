@@ -31,6 +31,7 @@ from sdterm.tui.language import (
     Pack,
     Place,
     UnknownLanguageError,
+    counted,
     is_known,
     language_places,
     packs_of,
@@ -146,7 +147,12 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
 
             event.text, dropped = harmless(event.text)
             if dropped:
-                self.say(tr("{count} control character(s) of what was pasted are left out.", count=dropped))
+                said = counted(
+                    "One control character of what was pasted is left out.",
+                    "{number} control characters of what was pasted are left out.",
+                    dropped,
+                )
+                self.say(said)
         await super().on_event(event)
 
     # --- coming and going ---------------------------------------------------------------------------------------------

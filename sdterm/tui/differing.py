@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
@@ -12,12 +13,24 @@ from sdterm.core.infotext.record import KEY, Provenance
 from sdterm.core.text import printable
 from sdterm.tui.language import tr
 
+if TYPE_CHECKING:
+    from sdterm.api import Picture
+
+_DIGITS = 2  # of a variation's seed: the Gallery has no room for more beside a sampler
 _FOLLOWS = ("Version", "Model hash")  # from what was compared already, or from the program's age
 _BARE = ("Sampler", "Schedule type", "Size", "Model")  # whose values say themselves what they are
 _SHORT = {"CFG scale": "CFG", "Variation seed strength": "Vary", "Variation seed": "by seed", "Clip skip": "Clip"}
 SEEDS = ("Variation seed", "Seed")
 """Parameters that nearly always change, and so are told last."""
 _ROOM = 48  # characters of a value in the table, at most; a quarter of them stands before the first difference
+
+
+def seed_of(picture: Picture) -> str:
+    """Its seed; of a variation also the end of the variation's, by which it differs from the others of its batch."""
+    said = parse(picture.infotext).parameters
+    seed = said.get("Seed", "") if picture.seed is None else f"{picture.seed}"
+    variation = said.get("Variation seed", "")
+    return f"{seed}~{variation if len(variation) <= _DIGITS else '…' + variation[-_DIGITS:]}" if variation else seed
 
 
 def parameters(infotext: str) -> dict[str, str]:

@@ -15,9 +15,10 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.widget import Widget
 from textual.widgets import Static
 
+from sdterm.core.text import printable
 from sdterm.tui import calls
 from sdterm.tui.actions import bindings
-from sdterm.tui.differing import differing, table
+from sdterm.tui.differing import differing, seed_of, table
 from sdterm.tui.language import tr
 from sdterm.tui.messages import Marked
 from sdterm.tui.picture.widget import PictureView
@@ -219,7 +220,7 @@ class CompareScreen(PictureActions, Room):
 
 
 def _about(picture: Picture) -> str:
-    seed = tr("grid") if picture.seed is None else tr("seed {seed}", seed=picture.seed)
+    seed = tr("grid") if picture.number < 0 else tr("seed {seed}", seed=printable(seed_of(picture), 40))
     return f"{picture.id}  {picture.width}x{picture.height}  {seed}"
 
 

@@ -13,6 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.geometry import Size
 from textual.message import Message
+from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import DataTable, Input, Static
 
@@ -22,9 +23,10 @@ from sdterm.core.text import printable
 from sdterm.tui import batches, calls
 from sdterm.tui.actions import bindings
 from sdterm.tui.batches import Line
+from sdterm.tui.differing import seed_of
 from sdterm.tui.filter_words import values_in
 from sdterm.tui.gallery_columns import MARKS, PROMPT, Column, cells, columns, cut, excerpt, fit
-from sdterm.tui.language import tr
+from sdterm.tui.language import counted, tr
 from sdterm.tui.screens.room import Room
 from sdterm.tui.widgets.filter_line import FilterLine
 from sdterm.tui.widgets.large import ChosenPicture
@@ -86,6 +88,11 @@ class PictureTable(PictureActions, DataTable[Text]):
 
     def on_resize(self, event: events.Resize) -> None:
         self.refit()
+
+    def render_line(self, y: int) -> Strip:
+        """As Textual's, without the empty segments that have no style: where there are no colours it fails on those."""
+        strip = super().render_line(y)
+        return Strip((part for part in strip if part.text), strip.cell_length) if self.app.no_color else strip
 
     def watch_show_vertical_scrollbar(self) -> None:
         self.call_after_refresh(self.refit)
@@ -260,7 +267,7 @@ class GalleryScreen(Room):
             return
         self._next = page.next
         table.show(page.pictures, table.chosen() if stay else None)
-        table.border_title = tr("Gallery  {number} picture(s)", number=page.total or 0)
+        table.border_title = counted("Gallery  {number} picture", "Gallery  {number} pictures", page.total or 0)
         self.wall.border_title = table.border_title
         self.query_one(FilterLine).learn(values_in(page.pictures))
         if not page.pictures:
@@ -429,4 +436,4 @@ def _label(line: Line, width: int) -> str:
     picture = line.picture
     if line.is_folded:
         return f" {picture.id} ({len(line.pictures)})"
-    return f" {picture.id}{' !' if picture.missing else ''} {picture.seed or ''}"
+    return f" {picture.id}{' !' if picture.missing else ''} {seed_of(picture)}"

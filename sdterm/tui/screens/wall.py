@@ -12,7 +12,7 @@ from textual.widget import Widget
 
 from sdterm.tui import calls
 from sdterm.tui.differing import changed, in_short
-from sdterm.tui.language import tr
+from sdterm.tui.language import counted, tr
 from sdterm.tui.screens.room import Room
 from sdterm.tui.widgets.wall import Label, Wall
 
@@ -50,7 +50,7 @@ class WallScreen(Room):
             return
         # where its job is not known, all that was drawn last
         pictures = sorted((p for p in page.pictures if p.number >= 0), key=lambda picture: picture.id)
-        told = tr("#{job}  {number} picture(s)", job=job, number=len(pictures))
+        told = counted("#{job}  {number} picture", "#{job}  {number} pictures", len(pictures), job=job)
         wall.border_title = told if job is not None else tr("Recent")
         if not pictures:
             self.action_leave()

@@ -220,3 +220,13 @@ def test_what_was_drawn_meanwhile_is_there_when_the_gallery_is_opened_again(draw
         await pilot.press("f2")
 
     drive(drawn, act)
+
+
+def test_it_opens_without_colours(drawn: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await opened(app, pilot)
+        await until(pilot, lambda: app.no_color and "morning mist" in screen_text(app))
+
+    drive(drawn, act)
