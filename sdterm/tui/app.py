@@ -21,6 +21,7 @@ from textual.worker import Worker, WorkerFailed
 from sdterm.core.settings.settings import PREVIEWS, SETTINGS_BY_KEY, Settings
 from sdterm.tui import calls, themes
 from sdterm.tui.actions import bindings
+from sdterm.tui.alt_digits import hear_alt_digits
 from sdterm.tui.answering import Answering
 from sdterm.tui.calls import HostCall
 from sdterm.tui.form import Form
@@ -30,6 +31,7 @@ from sdterm.tui.language import (
     Pack,
     Place,
     UnknownLanguageError,
+    counted,
     is_known,
     language_places,
     packs_of,
@@ -84,6 +86,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         Binding("ctrl+c", "copy_selection", show=False),
         Binding("tab", "screen.focus_next", show=False),
         Binding("shift+tab", "screen.focus_previous", show=False),
+        *(Binding(f"alt+{number}", f"recent_picture({number})", show=False) for number in range(1, 10)),
     ]
     ENABLE_COMMAND_PALETTE = False  # the action is ours: the palette's own module is read when it is opened
     SCREENS: ClassVar[dict[str, Callable[[], Screen[Any]]]] = {
@@ -97,6 +100,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
+        hear_alt_digits()
         self.settings = settings
         self.state = State()
         self.notes: list[str] = []  # said once there is somewhere to say it
@@ -132,7 +136,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         namespaces: Mapping[str, DOMNode] | None = None,
     ) -> bool:
         """As Textual's; keys that are heard anywhere do what the Generate screen can do, too."""
-        name = f"action_{action}"
+        name = f"action_{action}".partition("(")[0]
         if default_namespace in (None, self) and not hasattr(self, name) and hasattr(self.desk, name):
             default_namespace = self.desk
         return await super().run_action(action, default_namespace, namespaces)
@@ -143,7 +147,12 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
 
             event.text, dropped = harmless(event.text)
             if dropped:
-                self.say(tr("{count} control character(s) of what was pasted are left out.", count=dropped))
+                said = counted(
+                    "One control character of what was pasted is left out.",
+                    "{number} control characters of what was pasted are left out.",
+                    dropped,
+                )
+                self.say(said)
         await super().on_event(event)
 
     # --- coming and going ---------------------------------------------------------------------------------------------

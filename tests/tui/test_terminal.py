@@ -168,6 +168,15 @@ def test_without_colours_every_state_is_a_word_or_a_shape(start: Start) -> None:
     tmux.until("╔═ Negative prompt")
 
 
+def test_a_terminal_without_colours_is_sent_none(start: Start, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    tmux = start(log, TERM="vt100")
+    tmux.press("F3")
+    tmux.until(r"\[Gallery\]")
+    sent = log.read_text(errors="replace")
+    assert not re.search(r"\x1b\[(?:[\d;]*;)?(?:[349]\d|10\d)(?:;[\d;]*)?m", sent)
+
+
 def test_chinese_stands_where_it_should(start: Start) -> None:
     tmux = start(SDTERM_LANGUAGE="zh_CN")
     tmux.until("反向提示词")

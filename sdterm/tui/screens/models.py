@@ -11,7 +11,7 @@ from textual.binding import BindingType
 from sdterm.core.text import printable
 from sdterm.tui import calls
 from sdterm.tui.actions import bindings
-from sdterm.tui.language import tr
+from sdterm.tui.language import counted, tr
 from sdterm.tui.screens.table import TableRoom
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class ModelsScreen(TableRoom["Model"]):
     async def _load(self) -> None:
         models = await self.ask(calls.models())
         if models is not None:
-            title = tr("Models  {number} checkpoint(s)", number=len(models))
+            title = counted("Models  {number} checkpoint", "Models  {number} checkpoints", len(models))
             self.show(models, self.table.cursor_row, title)
 
     def empty(self) -> str:

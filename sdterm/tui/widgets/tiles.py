@@ -10,7 +10,9 @@ from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 from textual import work
+from textual.binding import Binding
 from textual.geometry import Region
+from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -23,6 +25,18 @@ if TYPE_CHECKING:
     from sdterm.tui.picture.support import Depth
 
 _KEPT = 200  # tiles
+STEPS = (
+    Binding("left,h", "move(-1)", show=False),
+    Binding("right,l", "move(1)", show=False),
+    Binding("up,k", "line(-1)", show=False),
+    Binding("down,j", "line(1)", show=False),
+    Binding("pageup", "page(-1)", show=False),
+    Binding("pagedown", "page(1)", show=False),
+    Binding("home,g", "move(-1000000)", show=False),
+    Binding("end,G", "move(1000000)", show=False),
+    *(Binding(str(number), f"pick({number})", show=False) for number in range(1, 10)),
+)
+"""The keys that choose a picture."""
 
 
 class Tile(NamedTuple):
@@ -41,13 +55,20 @@ class Tiles(HasShell, Widget, can_focus=True):
     Tiles > .tiles--label { color: $text-muted; }
     """
 
+    class Chosen(Message):
+        """A key chose another picture."""
+
+        def __init__(self, picture: Picture) -> None:
+            super().__init__()
+            self.picture = picture
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.pictures: Sequence[Picture] = ()
         self.at = 0
         self._first = 0  # the picture at the top left
         self._made: dict[tuple[int, Tile, Depth], list[Strip]] = {}
-        self._failed: set[int] = set()
+        self._before: Picture | None = None  # the one that was chosen before a digit chose another
 
     # --- for those that are made of this ------------------------------------------------------------------------------
 
@@ -65,7 +86,8 @@ class Tiles(HasShell, Widget, can_focus=True):
 
     def sign(self, at: int) -> str:
         """One letter on the left of that line: the key that chooses the picture."""
-        return " "
+        number = at - self._first + 1
+        return str(number) if number < 10 else " "
 
     # --- what is shown ------------------------------------------------------------------------------------------------
 
@@ -89,19 +111,55 @@ class Tiles(HasShell, Widget, can_focus=True):
     def chosen(self) -> Picture | None:
         return self.pictures[self.at] if self.pictures else None
 
+    def pair(self) -> list[Picture]:
+        """The two that digits chose last, or else the chosen one and the one on its left; of a grid, which shows them
+        all, the last two that it shows."""
+        pictures = [picture for picture in self.pictures[: self.at + 1] if picture.number >= 0]
+        chosen, before = self.chosen(), self._before
+        if before and chosen in pictures[-1:] and any(picture.id == before.id for picture in self.pictures):
+            return [before, *pictures[-1:]]
+        return pictures[-2:]
+
     def on_resize(self) -> None:
         self._scroll()
         self._make()
+
+    # --- keys ---------------------------------------------------------------------------------------------------------
+
+    def action_move(self, by: int) -> None:
+        self._pick(self.at + by)
+
+    def action_line(self, by: int) -> None:
+        """Up or down, as far as there is a picture."""
+        if self._lines() > 1 and 0 <= self.at + by * self.columns < len(self.pictures):
+            self._pick(self.at + by * self.columns)
+
+    def action_page(self, by: int) -> None:
+        self._pick(self.at + by * self.columns * self._lines())
+
+    def action_pick(self, number: int) -> None:
+        """One of the first nine in sight."""
+        if (picture := self.numbered(number)) and picture != (before := self.chosen()):
+            self._pick(self._first + number - 1)
+            self._before = before
+
+    def numbered(self, number: int) -> Picture | None:
+        """The one in sight that this digit chooses."""
+        at = self._first + number - 1
+        return self.pictures[at] if at < len(self.pictures) else None
+
+    def _pick(self, at: int) -> None:
+        self._before = None
+        if self.pictures:
+            self.choose(at)
+            self.post_message(self.Chosen(self.pictures[self.at]))
+
+    # --- where they are -----------------------------------------------------------------------------------------------
 
     @property
     def columns(self) -> int:
         """How many stand side by side."""
         return max(1, (self.size.width - 1) // (self.tile().width + 1))
-
-    @property
-    def first(self) -> int:
-        """The number of the picture at the top left."""
-        return self._first
 
     def _lines(self) -> int:
         return max(1, self.size.height // (self.tile().height + self.has_labels()))
