@@ -31,14 +31,14 @@ from sdterm.api import (
 from sdterm.core.extensions.catalogue import Catalogue
 from sdterm.core.extensions.probe import ProbeError
 from sdterm.core.files import legible
-from sdterm.core.library.checkpoints import file_stems, library_of
+from sdterm.core.library.checkpoints import library_of
 from sdterm.core.library.recognition import Recognition
 from sdterm.core.names import UnknownNameError
 from sdterm.core.output.saving import Saving, ready, saving_of
 from sdterm.core.planning.choices import choose_parts
 from sdterm.core.prompt.styles import find_style, styles_of
 from sdterm.core.settings.devices import devices_of
-from sdterm.core.settings.paths import EMBEDDINGS, HYPERNETWORKS, LORAS
+from sdterm.core.settings.model_kinds import MODEL_KINDS
 from sdterm.core.settings.rundir import RunFolder
 from sdterm.core.settings.settings import SETTINGS, Settings
 from sdterm.host.checkpoints import Checkpoints
@@ -282,12 +282,9 @@ class HostServices:
 
     def networks(self) -> Networks:
         """What prompts can call by name."""
-        root = self.settings.root
-        return Networks(
-            lora=tuple(file_stems(root / LORAS)),
-            hypernet=tuple(file_stems(root / HYPERNETWORKS)),
-            embeddings=tuple(file_stems(root / EMBEDDINGS)),
-        )
+        library = self.checkpoints.library
+        tagged = {kind.tag: library.names(kind.id) for kind in MODEL_KINDS if kind.tag}
+        return Networks(**tagged, embeddings=library.names("embedding"))
 
     def read_prompt(self, words: Words) -> PromptReading:
         """The traps in a prompt, and its tokens."""
