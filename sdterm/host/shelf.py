@@ -116,7 +116,11 @@ class ShelfWatch:
     async def run(self) -> None:
         """Until cancelled. While no client is there nothing is looked at, but for what was there in the beginning."""
         loop = asyncio.get_running_loop()
-        watch = await in_thread(partial(Watch, lambda: loop.call_soon_threadsafe(self._news.set)))
+
+        def hint() -> None:
+            loop.call_soon_threadsafe(self._news.set)
+
+        watch = await in_thread(partial(Watch, hint))
         hinted = True
         try:
             while True:
