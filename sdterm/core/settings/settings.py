@@ -286,10 +286,11 @@ def _from_file(path: Path) -> Iterator[tuple[str, Value]]:
         yield setting.key, Value(_placed(setting.key, _typed(setting, value, str(path)), path.parent), str(path))
 
 
-def parsed(key: str, text: str, path: Path) -> Any:
-    """What somebody typed for a setting in the file at `path`, in its type. Raises ConfigError."""
+def parsed(key: str, given: Any, path: Path) -> Any:
+    """A setting for the file at `path`, as text that somebody typed or as TOML has it, in its type. Raises
+    ConfigError."""
     setting = SETTINGS_BY_KEY[key]
-    value = _placed(key, _typed(setting, text.strip(), str(path)), path.parent)
+    value = _placed(key, _typed(setting, given.strip() if isinstance(given, str) else given, str(path)), path.parent)
     if setting.scope == "job":
         value = _of_request(key, value)
     if key in _PATTERNS:
@@ -331,7 +332,7 @@ def _line_of(key: str, path: Path) -> int:
 
 
 _PATTERNS = ("filename_pattern", "directory_pattern")
-_PATHS = {
+PATHS = {
     *(kind.setting for kind in MODEL_KINDS if kind.setting),
     *("ckpt", "vae_path", "models_dir", "a1111_dir", "comfyui_dir", "extra_model_paths"),
     *("styles_files", "outdir", "localizations_dir"),
@@ -340,7 +341,7 @@ _PATHS = {
 
 def _placed(key: str, value: Any, base: Path) -> Any:
     """Paths as absolute ones: the host works elsewhere than whoever wrote them."""
-    if key not in _PATHS or not value:
+    if key not in PATHS or not value:
         return value
     if isinstance(value, str):
         return str(base / Path(value).expanduser())
