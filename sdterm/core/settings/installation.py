@@ -20,13 +20,13 @@ _FLAGS = {flag.name: flag for flag in FLAGS}
 _ASSIGNMENT = re.compile(r"^\s*(?:export|set)\s+\"?(\w+)=(.*?)\s*$", re.MULTILINE | re.IGNORECASE)
 _OF_WINDOWS = re.compile(r"[A-Za-z]:[\\/]")
 _WIDGET = re.compile(r"(?:customscript/[^/]+/)?txt2img/([^/]+)/value")
-WIDGETS: Mapping[str, tuple[str, Any]] = {
-    "Sampling method": ("sampler", "DPM++ 2M"),
-    "Schedule type": ("scheduler", "Automatic"),
-    "Sampling steps": ("steps", 20),
-    "CFG Scale": ("cfg_scale", 7),
+WIDGETS: Mapping[str, str] = {
+    "Sampling method": "sampler",
+    "Schedule type": "scheduler",
+    "Sampling steps": "steps",
+    "CFG Scale": "cfg_scale",
 }
-"""A widget of A1111's txt2img tab, of those that have a setting here: the setting, and A1111's default."""
+"""A widget of A1111's txt2img tab → the setting that it is here, with the same default."""
 _COLOURS = "sdterm has colours of its own: `theme` chooses them."
 _UNFIT: Mapping[str, str] = {
     "gradio_theme": _COLOURS,
@@ -142,8 +142,8 @@ def _widgets(content: Mapping[str, Any]) -> Iterator[Item]:
     for name, value in content.items():
         widget = _WIDGET.fullmatch(name)
         if widget and widget[1] in WIDGETS:
-            key, default = WIDGETS[widget[1]]
-            if value != default:
+            key = WIDGETS[widget[1]]
+            if value != SETTINGS_BY_KEY[key].default:
                 yield _checked("ui-config.json", name, value, key, value)
 
 
