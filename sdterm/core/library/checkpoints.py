@@ -187,8 +187,9 @@ class Library:
             for file, entry in zip(files, entries, strict=True)
             if file.kind in _WITH_HEADERS and "header" not in entry
         }
-        if new:
-            self.hashes.remember(new)
+        if not new:
+            return entries
+        self.hashes.remember(new)
         return [
             {**new.get((file.location, file.stamp), {}), **entry} for file, entry in zip(files, entries, strict=True)
         ]

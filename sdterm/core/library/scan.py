@@ -3,9 +3,8 @@
 import contextlib
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from sdterm.core.files import legible
 from sdterm.core.settings.model_kinds import KINDS_BY_ID, ModelKind
@@ -20,13 +19,13 @@ Stamp = tuple[int, int, int]
 """Size, modification time in nanoseconds, inode."""
 
 
-@dataclass(frozen=True)
-class ModelFile:
-    """A model file on disk (or a folder that is one model), as it was when it was found."""
+class ModelFile(NamedTuple):
+    """A model file on disk (or a folder that is one model), as it was when it was found. A tuple, since it is made ten
+    thousand times."""
 
     kind: str
     location: str
-    """Its path. Ten thousand of them are made into `path` one by one, since that takes longer than finding them."""
+    """Its path as text: to make a `path` of each takes longer than finding them."""
     stamp: Stamp
     below: str = ""
     """Where it lies below its folder; empty if right in it."""
@@ -35,7 +34,7 @@ class ModelFile:
     notes: str | None = None
     """The path of A1111's user metadata beside it, `NAME.json`."""
 
-    @cached_property
+    @property
     def path(self) -> Path:
         return Path(self.location)
 
