@@ -140,6 +140,14 @@ class Move(Body):
     """The queued job that it is to come before; unset is the end of the queue."""
 
 
+class HashWish(Body):
+    """Of which model files hashes are to be computed."""
+
+    kind: Annotated[str, Field(max_length=100)] = "checkpoint"
+    name: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    """A file's name, file name, path or hash; unset: all of the kind whose hashes are not known."""
+
+
 class ModelName(Body):
     """Which checkpoint is meant."""
 
@@ -330,6 +338,52 @@ class Model(Answer):
     """Why it cannot be used."""
     loaded: bool = False
     """It is in the memory of a process that draws."""
+
+
+class LibraryKind(Answer):
+    """A kind of model files."""
+
+    id: str
+    label: str
+    tag: str | None = None
+    """The word of the prompt tag that calls one."""
+    folders: tuple[str, ...] = ()
+    """Where it is looked for, in that order."""
+    files: int = 0
+
+
+class LibraryFile(Answer):
+    """A model file of any kind, with what its header says and what its user wrote beside it."""
+
+    kind: str
+    name: str
+    path: str
+    size: int
+    hash: str | None = None
+    """As A1111 writes it: 10 digits, 12 of a LoRA or embedding. None until somebody had it computed."""
+    alias: str | None = None
+    """What the maker of a LoRA called it."""
+    base: str | None = None
+    """The models it is for: SD1, SD2 or SDXL."""
+    weight: float | None = None
+    """The weight that its user prefers."""
+    activation: str = ""
+    """Words for the prompt."""
+    negative: str = ""
+    """Words for the negative prompt."""
+    description: str = ""
+    preview: bool = False
+    """Whether a picture lies beside it."""
+
+
+class Hashing(Answer):
+    """How far reading model files for their hashes is."""
+
+    files: int = 0
+    files_done: int = 0
+    bytes: int = 0
+    bytes_done: int = 0
+    paused: bool = False
 
 
 class Style(Answer):

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import httpx2 as httpx
 import psutil
@@ -28,10 +28,13 @@ from pydantic import BaseModel, TypeAdapter
 from sdterm.api import (
     Entry,
     Extension,
+    Hashing,
     Health,
     JobDetails,
     JobPage,
     JobView,
+    LibraryFile,
+    LibraryKind,
     Model,
     Networks,
     Picture,
@@ -176,9 +179,25 @@ class Client:
         """Free the memory that models take which nobody draws with, and wait until it is free."""
         self._call("POST", "models/unload")
 
-    def hash_model(self, name: str) -> None:
-        """Have a checkpoint's SHA-256 computed; the event `model_hashed` tells it."""
-        self._call("POST", "models/hash", json={"name": name})
+    def hash_model(self, name: str | None, kind: str = "checkpoint") -> None:
+        """Have a model file's hashes computed, `model_hashed` tells it; or, without a name, those of all of a kind that
+        have none."""
+        self._call("POST", "models/hash", json={"name": name, "kind": kind})
+
+    def hashing(self, what: Literal["pause", "resume", "stop"] | None = None) -> Hashing:
+        """How far computing hashes is; `what`: after it was told to do that."""
+        return self._post(Hashing, f"models/hashing/{what}") if what else self._get(Hashing, "models/hashing")
+
+    def library(self) -> list[LibraryKind]:
+        return TypeAdapter(list[LibraryKind]).validate_json(self._call("GET", "library"))
+
+    def library_files(self, kind: str) -> list[LibraryFile]:
+        """The model files of a kind, by its id."""
+        return TypeAdapter(list[LibraryFile]).validate_json(self._call("GET", f"library/{kind}"))
+
+    def library_preview(self, kind: str, name: str, size: int = 256) -> bytes:
+        """The picture beside a model file, as a JPEG."""
+        return self._call("GET", f"library/{kind}/preview", params={"name": name, "size": size})
 
     def read_prompt(self, words: Words) -> PromptReading:
         """What in a prompt does not do what it looks like, and its tokens."""

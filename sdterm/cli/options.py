@@ -94,7 +94,8 @@ def _changes(given: dict[str, Any]) -> dict[str, Any]:
     for name, value in given.items():
         flag = _BY_PARAMETER[name]
         if flag.change:
-            changes |= flag.change(value)
+            made = flag.change(value)
+            changes |= {key: (*changes.get(key, ()), *new) for key, new in made.items()} if flag.adds else made
         else:
             say(f"{flag.name}: {flag.sentence}")
     return changes

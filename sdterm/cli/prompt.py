@@ -15,12 +15,12 @@ from sdterm.cli.offered import offered
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
 from sdterm.core.extensions.registry import load_plugins
-from sdterm.core.library.checkpoints import Library, ModelFileError, file_stems, library_of
+from sdterm.core.library.checkpoints import Library, ModelFileError, library_of
 from sdterm.core.library.recognition import recognise
 from sdterm.core.prompt.analysis import PromptAnalysis, Row, Variant, read_prompt
 from sdterm.core.prompt.emphasis import BREAK
 from sdterm.core.prompt.lint import Lint
-from sdterm.core.settings.paths import EMBEDDINGS, HYPERNETWORKS, LORAS
+from sdterm.core.settings.model_kinds import MODEL_KINDS
 from sdterm.core.text import printable
 from sdterm.hooks import ModelFamily, PluginError
 from sdterm.request import make_request
@@ -49,12 +49,13 @@ def prompt(context: click.Context, /, text: str, as_json: bool, model: str | Non
     # Any text can be read, so that a request refuses at most the numbers and names beside it.
     request = make_request(**settings.job_fields() | run | {"prompt": "a"})
     sampler = offered(settings).names().sampler(request.sampler)
+    library = library_of(settings)
     read = partial(
         read_prompt,
         calls=request.steps * sampler.calls_per_step,
-        networks={"lora": file_stems(settings.root / LORAS), "hypernet": file_stems(settings.root / HYPERNETWORKS)},
-        embeddings=file_stems(settings.root / EMBEDDINGS),
-        family=_family(library_of(settings), model),
+        networks={kind.tag: library.names(kind.id) for kind in MODEL_KINDS if kind.tag},
+        embeddings=library.names("embedding"),
+        family=_family(library, model),
     )
     readings = {"prompt": read(_characters(standard_input() if text == "-" else text))}
     if negative is not None:

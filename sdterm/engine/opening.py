@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sdterm.core.library.checkpoints import Library, file_stems
+from sdterm.core.library.checkpoints import Library
 from sdterm.core.planning.choices import Choices
 from sdterm.core.planning.plan import Plan
 from sdterm.core.prompt.embeddings import find_embeddings
 from sdterm.core.prompt.networks import extract
-from sdterm.core.settings.paths import EMBEDDINGS
 from sdterm.core.text import printable
 from sdterm.engine.header import header
 from sdterm.engine.loading import Loader, choose_optimizers
@@ -36,7 +35,7 @@ def open_run(run: Run, loader: Loader, library: Library, tape: Path | None) -> R
         run.emit(warning)
     model, optimizers = loader.load_as_asked(replace(run, optimizers=optimizers))
     with run.plugins.guard(run.choices.family):
-        warning = _ignored_embeddings(run.plan, run.choices.family, file_stems(library.root / EMBEDDINGS))
+        warning = _ignored_embeddings(run.plan, run.choices.family, library.names("embedding"))
     if warning:
         run.emit(warning)
     levels = noise_levels(run.request, run.choices.sampler, run.plugins, model)

@@ -97,6 +97,7 @@ async def _run(services: HostServices, lock: Lock, server: Server, on_port: Port
     if on_port:
         others.append(asyncio.create_task(on_port.run_on_port()))
     watching = asyncio.create_task(services.extensions.run())
+    shelving = asyncio.create_task(services.shelf.run())
     recovering = asyncio.create_task(services.trash.recover())
     await asyncio.wait((serving, *others), return_when=asyncio.FIRST_COMPLETED)
     _log.info("ending")
@@ -104,9 +105,9 @@ async def _run(services: HostServices, lock: Lock, server: Server, on_port: Port
     server.should_exit = True
     if on_port:
         on_port.should_exit = True
-    for task in (*others, watching, recovering):
+    for task in (*others, watching, shelving, recovering):
         task.cancel()
-    for error in await asyncio.gather(strays, serving, *others, watching, recovering, return_exceptions=True):
+    for error in await asyncio.gather(strays, serving, *others, watching, shelving, recovering, return_exceptions=True):
         if isinstance(error, RunFolderError):
             _log.error("the host ends: %s What it was drawing goes on with the next one.", error)
         elif isinstance(error, Exception):

@@ -17,11 +17,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sdterm.api import (
     Extension,
     FieldError,
+    Hashing,
+    HashWish,
     Health,
     Identifier,
     JobDetails,
     JobPage,
     JobView,
+    LibraryFile,
+    LibraryKind,
     Model,
     ModelName,
     Move,
@@ -45,6 +49,7 @@ from sdterm.core.files import legible
 from sdterm.core.names import UnknownNameError
 from sdterm.core.text import printable
 from sdterm.errors import BAD_REQUEST, SdtermError
+from sdterm.host import shelf
 from sdterm.host.database import is_full
 from sdterm.host.gallery_order import NEWEST
 from sdterm.host.services import HostServices
@@ -184,9 +189,41 @@ def make_app(services: HostServices, stop: Callable[[], None]) -> ASGIApp:
         await services.dispatcher.unload()
 
     @router.post("/models/hash", status_code=202)
-    async def hash_model(which: ModelName) -> None:
-        """Compute a checkpoint's SHA-256; an event tells it."""
-        await services.hash_model(which.name)
+    async def hash_models(wish: HashWish) -> None:
+        """Compute the hashes of a model file, or of all of a kind that have none; events tell how that goes."""
+        await services.hash_models(wish)
+
+    @router.get("/models/hashing")
+    async def hashing() -> Hashing:
+        """How far computing hashes is."""
+        return services.hasher.state
+
+    @router.post("/models/hashing/{what}")
+    async def set_hashing(what: Literal["pause", "resume", "stop"]) -> Hashing:
+        """Pause: nothing more is read until it goes on. Stop: the rest is left."""
+        getattr(services.hasher, what)()
+        return services.hasher.state
+
+    @router.get("/library")
+    async def library() -> list[LibraryKind]:
+        """The kinds of model files, where each is looked for, and how many there are."""
+        return await services.threads.run(partial(shelf.kinds, services.checkpoints.library))
+
+    @router.get("/library/{kind}", response_model=list[LibraryFile])
+    async def library_files(kind: str) -> Response:
+        """The model files of a kind."""
+        files = await services.threads.run(partial(shelf.listed_json, services.checkpoints.library, kind))
+        return Response(files, media_type="application/json")
+
+    @router.get("/library/{kind}/preview", response_class=Response)
+    async def library_preview(
+        kind: str,
+        name: Annotated[str, Query(min_length=1, max_length=4096)],
+        size: Annotated[int, Query(ge=16, le=512)] = 256,
+    ) -> Response:
+        """The picture beside a model file, as a JPEG at most `size` pixels wide and high."""
+        act = partial(shelf.preview, services.checkpoints.library, kind, name, size)
+        return Response(await services.threads.run(act), media_type="image/jpeg")
 
     @router.post("/prompt")
     async def prompt(words: Words) -> PromptReading:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sdterm.api import (
     FieldError,
+    HashWish,
     Health,
     JobDetails,
     JobPage,
@@ -31,24 +32,27 @@ from sdterm.api import (
 from sdterm.core.extensions.catalogue import Catalogue
 from sdterm.core.extensions.probe import ProbeError
 from sdterm.core.files import legible
-from sdterm.core.library.checkpoints import file_stems, library_of
+from sdterm.core.library.checkpoints import library_of
 from sdterm.core.library.recognition import Recognition
 from sdterm.core.names import UnknownNameError
 from sdterm.core.output.saving import Saving, ready, saving_of
 from sdterm.core.planning.choices import choose_parts
 from sdterm.core.prompt.styles import find_style, styles_of
 from sdterm.core.settings.devices import devices_of
-from sdterm.core.settings.paths import EMBEDDINGS, HYPERNETWORKS, LORAS
+from sdterm.core.settings.model_kinds import MODEL_KINDS
 from sdterm.core.settings.rundir import RunFolder
 from sdterm.core.settings.settings import SETTINGS, Settings
+from sdterm.host import shelf
 from sdterm.host.checkpoints import Checkpoints
 from sdterm.host.database import Database
 from sdterm.host.dispatch import Dispatcher
 from sdterm.host.extensions import Extensions
 from sdterm.host.found import find_pictures, image_files
+from sdterm.host.hashing import Hasher
 from sdterm.host.log import EventLog
 from sdterm.host.pictures import Pictures
 from sdterm.host.queue import JobQueue
+from sdterm.host.shelf import ShelfWatch
 from sdterm.host.threads import Threads, in_thread
 from sdterm.host.trash import Trash
 from sdterm.host.worker import WorkerProcess
@@ -86,7 +90,9 @@ class HostServices:
         self.jobs = JobQueue(self.database, self.log, clock)
         self.pictures = Pictures(self.database, self.log, clock)
         self.trash = Trash(self.database, self.log, clock)
-        self.checkpoints = Checkpoints(settings, self.log)
+        self.checkpoints = Checkpoints(settings)
+        self.hasher = Hasher(lambda: self.checkpoints.library, self.log)
+        self.shelf = ShelfWatch(lambda: self.checkpoints.library, self.log)
         self.extensions = Extensions(
             settings,
             run_folder.folder,
@@ -178,7 +184,7 @@ class HostServices:
         """Wait until nobody has wanted anything for as long as the settings say."""
         limit = self.settings["idle_exit"]
         while True:
-            working = self.dispatcher.is_busy or self.checkpoints.is_busy or self.is_searching
+            working = self.dispatcher.is_busy or self.hasher.is_busy or self.is_searching
             if working or self.log.watching or self.jobs.waiting() or self.settings["api"]:
                 self.touch()
             left = self._touched + limit - time.monotonic()
@@ -271,9 +277,13 @@ class HostServices:
         """Have a checkpoint read now. Raises FieldError, WrongStateError."""
         self.dispatcher.preload((await self.threads.run(partial(self.checkpoints.find, name))).path)
 
-    async def hash_model(self, name: str) -> None:
-        """Have a checkpoint's SHA-256 computed. Raises FieldError."""
-        self.checkpoints.compute_hash(await self.threads.run(partial(self.checkpoints.find, name)))
+    async def hash_models(self, wish: HashWish) -> None:
+        """Have the hashes computed of a model file, or of all of a kind that have none. Raises FieldError."""
+        library = self.checkpoints.library
+        if wish.name is not None:
+            self.hasher.add([await self.threads.run(partial(shelf.file_of, library, wish.kind, wish.name))], asked=True)
+        else:
+            self.hasher.add(await self.threads.run(partial(shelf.without_hash, library, wish.kind)))
 
     def styles(self) -> list[Style]:
         """What the styles files hold now. Raises StylesError."""
@@ -282,12 +292,9 @@ class HostServices:
 
     def networks(self) -> Networks:
         """What prompts can call by name."""
-        root = self.settings.root
-        return Networks(
-            lora=tuple(file_stems(root / LORAS)),
-            hypernet=tuple(file_stems(root / HYPERNETWORKS)),
-            embeddings=tuple(file_stems(root / EMBEDDINGS)),
-        )
+        library = self.checkpoints.library
+        tagged = {kind.tag: library.names(kind.id) for kind in MODEL_KINDS if kind.tag}
+        return Networks(**tagged, embeddings=library.names("embedding"))
 
     def read_prompt(self, words: Words) -> PromptReading:
         """The traps in a prompt, and its tokens."""

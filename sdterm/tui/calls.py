@@ -6,17 +6,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from textual.message import Message
 
 if TYPE_CHECKING:
     from sdterm.api import (
         Extension,
+        Hashing,
         Health,
         JobDetails,
         JobPage,
         JobView,
+        LibraryFile,
         Model,
         Networks,
         Picture,
@@ -76,6 +78,10 @@ def health() -> HostCall[Health]:
 
 def models() -> HostCall[list[Model]]:
     return HostCall(lambda host: host.models())
+
+
+def library_files(kind: str) -> HostCall[list[LibraryFile]]:
+    return HostCall(lambda host: host.library_files(kind))
 
 
 def styles() -> HostCall[list[Style]]:
@@ -153,5 +159,9 @@ def unload_models() -> HostCall[None]:
     return HostCall(lambda host: host.unload_models())
 
 
-def hash_model(name: str) -> HostCall[None]:
-    return HostCall(lambda host: host.hash_model(name))
+def hash_model(name: str | None, kind: str = "checkpoint") -> HostCall[None]:
+    return HostCall(lambda host: host.hash_model(name, kind))
+
+
+def hashing(what: Literal["pause", "resume", "stop"] | None = None) -> HostCall[Hashing]:
+    return HostCall(lambda host: host.hashing(what))

@@ -56,6 +56,21 @@ def test_models_lists_usable_and_refused_checkpoints(sdterm: Run, data: Path) ->
     assert not rows["old"]["usable"] and ".ckpt" in rows["old"]["note"]
 
 
+def test_models_lists_other_kinds_and_where_each_is_looked_for(sdterm: Run, tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "ink.safetensors").touch()
+    (tmp_path / "own" / "ink.json").write_text('{"sd version": "SDXL", "activation text": "inkpunk"}')
+    flags = ("--lora-dir", str(tmp_path / "own"), "--lyco-dir-backcompat", str(tmp_path / "lyco"))
+    (row,) = json.loads(sdterm("models", "--kind", "lora", "--json", *flags).stdout)
+    assert (row["kind"], row["name"], row["note"]) == ("lora", "ink", "SDXL, inkpunk")
+    shown = sdterm("models", "--folders", *flags).stdout
+    assert "LoRAs: 1\n" in shown and f"{tmp_path / 'lyco'}  (not there)" in shown
+    none = sdterm("models", "--kind", "upscaler")
+    assert none.returncode == 0 and "There is none. Upscalers go to " in none.stderr
+    broken = sdterm("models", "--extra-model-paths-config", str(tmp_path / "missing.yaml"))
+    assert "missing.yaml cannot be read, so its folders are not looked in" in broken.stderr
+
+
 def test_doctor_names_what_it_looked_at_and_is_content_here(sdterm: Run, data: Path) -> None:
     checks = {check["name"]: check for check in json.loads(sdterm("doctor", "--json").stdout)}
     for name in (

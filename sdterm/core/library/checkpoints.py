@@ -1,10 +1,10 @@
 """Model files: which there are, what their headers say, their hashes."""
 
 import contextlib
-import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,9 +14,13 @@ import yaml
 from safetensors import SafetensorError, safe_open
 
 from sdterm.core.files import legible, regular
+from sdterm.core.library.about import header_facts
+from sdterm.core.library.folders import default_folders, folders_of
+from sdterm.core.library.hashes import OLD_DIGITS, HashCache, Known, hashes_of, old_hash_of, short_hash
+from sdterm.core.library.scan import ModelFile, scan, scan_vaes_beside, single, stamp_of
 from sdterm.core.names import find
-from sdterm.core.sealed import read_sealed, write_sealed
-from sdterm.core.settings.paths import CHECKPOINTS, EMBEDDED_MODEL
+from sdterm.core.settings.model_kinds import KINDS_BY_ID
+from sdterm.core.settings.paths import EMBEDDED_MODEL
 from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
 from sdterm.errors import SdtermError
@@ -24,9 +28,8 @@ from sdterm.errors import SdtermError
 if TYPE_CHECKING:
     import torch
 
-SUFFIXES = (".safetensors", ".ckpt")
-NETWORK_SUFFIXES = (*SUFFIXES, ".pt", ".bin")
-_OLD_DIGITS = 8  # of the hash that A1111 wrote until 2023
+_WITH_HEADERS = ("lora", "embedding")
+"""Kinds of which a list says what their headers say."""
 
 
 class ModelFileError(SdtermError, ValueError):
@@ -125,57 +128,121 @@ class CheckpointFile:
 
 @dataclass(frozen=True)
 class Library:
-    """The checkpoints of a data root, the embedded demo model last."""
+    """The model files of a data root, by kind; the embedded demo model is the last checkpoint."""
 
     root: Path
-    folders: tuple[Path, ...] = ()
-    """More folders to look in (`--ckpt-dir`)."""
+    folders: Mapping[str, tuple[Path, ...]] = field(default_factory=dict, hash=False)
+    """Kind → where to look; unset: below the data root."""
     chosen: Path | None = None
-    """A single file that comes first (`--ckpt`)."""
+    """A single checkpoint that comes first (`--ckpt`)."""
 
-    def checkpoints(self) -> tuple[CheckpointFile, ...]:
-        files = [self.chosen] if self.chosen else []
-        for folder in (*self.folders, self.root / CHECKPOINTS):
-            files += sorted(_model_files(folder))
-        return tuple(CheckpointFile(path) for path in dict.fromkeys((*files, EMBEDDED_MODEL)))
+    def places(self, kind: str) -> tuple[Path, ...]:
+        """The folders of a kind, in the order in which they are looked in."""
+        return self.folders.get(kind) or default_folders(self.root)[kind]
 
-    def find(self, name: str | None) -> CheckpointFile:
-        """The checkpoint of that name, file name, path or hash; None: the first. Raises UnknownNameError."""
-        checkpoints = self.checkpoints()
-        if name is None:
-            return checkpoints[0]
-        names: dict[str, CheckpointFile] = {}
-        hashes = self.known_hashes(checkpoint.path for checkpoint in checkpoints)
-        for checkpoint in reversed(checkpoints):  # the first of two with one name wins
-            called = (checkpoint.path.stem, checkpoint.path.name, str(checkpoint.path))
-            names |= {legible(name): checkpoint for name in called}
-            if known := hashes.get(checkpoint.path):
-                names |= {known[:10]: checkpoint, known: checkpoint}
-        more = f" Checkpoints go to {self.root / CHECKPOINTS}."
-        return find("model", legible(name), names, more=more, field="model")
+    def files(self, kind: str) -> tuple[ModelFile, ...]:
+        """All files of a kind (an `id` of MODEL_KINDS)."""
+        found = scan(kind, self.places(kind))
+        if kind == "vae":
+            return (*found, *scan_vaes_beside(self.places("checkpoint")))
+        if kind == "checkpoint":
+            first = (single(kind, self.chosen),) if self.chosen else ()
+            found = (*first, *found, single(kind, EMBEDDED_MODEL))
+        return tuple({file.location: file for file in found}.values())
 
-    def with_hash(self, digest: str, *, read_at_most: int = 0) -> CheckpointFile | None:
-        """The checkpoint with that hash: A1111's old one (8 digits), its new one (10) or the whole SHA-256.
+    def names(self, kind: str) -> tuple[str, ...]:
+        """The names by which prompts call the files of a kind."""
+        return tuple(sorted({file.name for file in self.files(kind)}))
+
+    def file(self, kind: str, name: str) -> ModelFile:
+        """The file of a kind by its name, file name, path, its maker's name for it (LoRAs), or a hash that is known; of
+        several in different folders the first. Raises UnknownNameError."""
+        files = self.files(kind)
+        names: dict[str, ModelFile] = {}
+        for file in reversed(files):
+            relative = file.relative_name
+            called = (file.name, file.file_name, relative, os.path.splitext(relative)[0], file.location)
+            names |= {legible(each): file for each in called}
+        wanted, row = legible(name), KINDS_BY_ID[kind]
+        if wanted in names:
+            return names[wanted]
+        known = self.known(files)
+        aliases = Counter(_alias(entry).casefold() for entry in known)
+        more: dict[str, ModelFile] = {}
+        for file, entry in zip(files, known, strict=True):
+            if (alias := _alias(entry)) and aliases[alias.casefold()] == 1:  # as A1111: one that two have is none's
+                more[alias] = file
+            more |= dict.fromkeys(_digests(kind, entry), file)
+        advice = f" {row.label} go to {self.places(kind)[0]}."
+        return find(
+            row.word, wanted, {**names, **more, **names}, more=advice, field="model" if kind == "checkpoint" else None
+        )
+
+    def known(self, files: Sequence[ModelFile]) -> list[Known]:
+        """What is known of files, in their order: hashes that were computed, and what a LoRA's or embedding's header
+        says, which is read once."""
+        entries = self.hashes.known_of(files)
+        new = {
+            (file.location, file.stamp): {"header": header_facts(file.path)}
+            for file, entry in zip(files, entries, strict=True)
+            if file.kind in _WITH_HEADERS and "header" not in entry
+        }
+        if not new:
+            return entries
+        self.hashes.remember(new)
+        return [
+            {**new.get((file.location, file.stamp), {}), **entry} for file, entry in zip(files, entries, strict=True)
+        ]
+
+    def short_hash(self, file: ModelFile) -> str:
+        """The hash by which A1111 names a file of its kind, computed now if need be. Raises OSError."""
+        (known,) = self.known([file])
+        return str(short_hash(file.kind, known) or short_hash(file.kind, self.compute(file)))
+
+    def compute(self, file: ModelFile, on_read: Callable[[int], None] = lambda count: None) -> Known:
+        """Read a file and keep its hashes. on_read: see `hashes_of`. Raises OSError."""
+        found = hashes_of(file.path, data=file.kind == "lora", on_read=on_read)
+        self.hashes.remember({(file.location, file.stamp): found})
+        (known,) = self.known([file])
+        return {**known, **found}
+
+    def hashed(self, kind: str, digest: str, *, read_at_most: int = 0) -> ModelFile | None:
+        """The file of a kind with that hash: A1111's old one (8 digits), its new one or the whole SHA-256.
 
         Files whose hash nobody computed yet are read until `read_at_most` bytes are spent, the smallest first.
         """
-        checkpoints = [checkpoint for checkpoint in self.checkpoints() if checkpoint.path.is_file()]
-        for checkpoint in checkpoints:
-            if self.has_hash(checkpoint.path, digest, compute=False):
-                return checkpoint
-        unknown = [checkpoint for checkpoint in checkpoints if not self.known_hash(checkpoint.path)]
-        for checkpoint in sorted(unknown, key=lambda checkpoint: checkpoint.path.stat().st_size):
-            read_at_most -= checkpoint.path.stat().st_size
-            if len(digest) == _OLD_DIGITS or read_at_most < 0:
+        files = [file for file in self.files(kind) if file.stamp[-1]]
+        if len(digest) == OLD_DIGITS:
+            return next((file for file in files if self.old_hash(file.path) == digest), None)
+        unknown = []
+        for file, known in zip(files, self.known(files), strict=True):
+            if digest in _digests(kind, known):
+                return file
+            unknown += [] if short_hash(kind, known) else [file]
+        for file in sorted(unknown, key=lambda file: file.size):
+            if (read_at_most := read_at_most - file.size) < 0:
                 break
-            if self.has_hash(checkpoint.path, digest):
-                return checkpoint
+            with contextlib.suppress(OSError):
+                if digest in _digests(kind, self.compute(file)):
+                    return file
         return None
+
+    def checkpoints(self) -> tuple[CheckpointFile, ...]:
+        return tuple(CheckpointFile(file.path) for file in self.files("checkpoint"))
+
+    def find(self, name: str | None) -> CheckpointFile:
+        """The checkpoint of that name, file name, path or hash; None: the first. Raises UnknownNameError."""
+        return CheckpointFile((self.files("checkpoint")[0] if name is None else self.file("checkpoint", name)).path)
+
+    def with_hash(self, digest: str, *, read_at_most: int = 0) -> CheckpointFile | None:
+        """The checkpoint with that hash, see `hashed`."""
+        file = self.hashed("checkpoint", digest, read_at_most=read_at_most)
+        return CheckpointFile(file.path) if file else None
 
     def has_hash(self, path: Path, digest: str, *, compute: bool = True) -> bool:
         """Whether a file has that old, new or whole hash. Without `compute`, a SHA-256 not known yet is another."""
         try:
-            if len(digest) == _OLD_DIGITS:
+            if len(digest) == OLD_DIGITS:
                 return self.old_hash(path) == digest
             known = self.sha256(path) if compute else self.known_hash(path)
         except OSError:
@@ -183,26 +250,24 @@ class Library:
         return known is not None and known.startswith(digest)
 
     def sha256(self, path: Path) -> str:
-        """Of the whole file, hex; A1111's model hash is its first 10 digits. Cached by size, mtime and inode."""
-        if known := self.known_hash(path):
-            return known
-        with open(path, "rb", opener=regular) as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        self._remember(path, {"sha256": digest})
-        return digest
+        """Of the whole file, hex; A1111's model hash is its first 10 digits. Raises OSError."""
+        if not (known := self.known_hash(path)):
+            stamp = stamp_of(path)
+            found = hashes_of(path)
+            self.hashes.remember({(str(path), stamp): found})
+            return found["sha256"]
+        return known
 
     def old_hash(self, path: Path) -> str | None:
-        """A1111's first model hash, of 64 KB from 1 MB on; it collides. Cached as the other one is; None for a file
-        that cannot be read."""
+        """A1111's first model hash; None for a file that cannot be read."""
         try:
-            if known := self._entry(path).get("old"):
+            stamp = stamp_of(path)
+            if known := self.hashes.known(path, stamp).get("old"):
                 return str(known)
-            with open(path, "rb", opener=regular) as file:
-                file.seek(0x100000)
-                digest = hashlib.sha256(file.read(0x10000)).hexdigest()[:_OLD_DIGITS]
-            self._remember(path, {"old": digest})
+            digest = old_hash_of(path)
         except OSError:
             return None
+        self.hashes.remember({(str(path), stamp): {"old": digest}})
         return digest
 
     def known_hash(self, path: Path) -> str | None:
@@ -211,65 +276,32 @@ class Library:
 
     def known_hashes(self, paths: Iterable[Path]) -> dict[Path, str]:
         """The same of many files at once; those not known are left out."""
-        entries, found = self._entries(), {}
+        found = {}
         for path in paths:
             with contextlib.suppress(OSError):
-                if known := _current(entries, path).get("sha256"):
+                if known := self.hashes.known(path).get("sha256"):
                     found[path] = str(known)
         return found
 
-    def _remember(self, path: Path, hashes: dict[str, str]) -> None:
-        entry = self._entry(path) | {"stamp": _stamp(path)} | hashes
-        with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
-            write_sealed(self._cache_file, self._entries() | {str(path): entry})
-
-    def _entry(self, path: Path) -> dict[str, Any]:
-        """What is remembered of a file as it is now. Raises OSError."""
-        return _current(self._entries(), path)
-
     @property
-    def _cache_file(self) -> Path:
-        return self.root / "cache" / "hashes.json"
-
-    def _entries(self) -> dict[str, Any]:
-        entries = read_sealed(self._cache_file)
-        return entries if isinstance(entries, dict) else {}
+    def hashes(self) -> HashCache:
+        """What is kept of model files."""
+        return HashCache(self.root / "cache" / "hashes.json")
 
 
 def library_of(settings: Settings) -> Library:
-    """The checkpoints that these settings see."""
-    folders = tuple(Path(folder).expanduser() for folder in settings["ckpt_dirs"])
+    """The model files that these settings see."""
     chosen = settings["ckpt"]
-    return Library(settings.root, folders, Path(chosen).expanduser().absolute() if chosen else None)
+    return Library(settings.root, folders_of(settings).of, Path(chosen).expanduser().absolute() if chosen else None)
 
 
-def file_stems(folder: Path, suffixes: Sequence[str] = NETWORK_SUFFIXES) -> list[str]:
-    """The names by which prompts call the networks or embeddings below a folder."""
-    return sorted({legible(path.stem) for path in _model_files(folder, suffixes)})
+def _digests(kind: str, known: Known) -> set[str]:
+    """The hashes by which a file is found."""
+    return {digest for digest in (short_hash(kind, known), known.get("sha256"), known.get("data")) if digest}
 
 
-def _model_files(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> Iterator[Path]:
-    """Below a folder, linked folders included (people keep models on another disk), each once."""
-    seen: set[str] = set()
-    for place, folders, files in os.walk(folder, followlinks=True):
-        if (real := os.path.realpath(place)) in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        for path in (Path(place, name) for name in files):
-            if path.suffix in suffixes and ".vae" not in path.suffixes and path.is_file():
-                yield path
-
-
-def _current(entries: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The entry of a file, unless the file has changed since. Raises OSError."""
-    entry = entries.get(str(path))
-    return entry if isinstance(entry, dict) and entry.get("stamp") == _stamp(path) else {}
-
-
-def _stamp(path: Path) -> list[int]:
-    status = path.stat()
-    return [status.st_size, status.st_mtime_ns, status.st_ino]
+def _alias(known: Known) -> str:
+    return str(known.get("header", {}).get("alias", ""))
 
 
 def _line(error: Exception) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from sdterm.core.settings.model_kinds import MODEL_KINDS
+
 Change = Callable[[Any], Mapping[str, Any]]
 Arity = Literal["flag", "value", "values"]
 
@@ -21,6 +23,8 @@ class Flag:
     arity: Arity = "flag"
     change: Change | None = None
     status: Literal["ours", "mapped", "launcher", "obsolete", "later"] = "ours"
+    adds: bool = False
+    """Whether its values join those that another flag gives the same setting."""
 
 
 def _set(key: str) -> Change:
@@ -33,6 +37,17 @@ def _fixed(key: str, value: Any) -> Change:
 
 def _listed(key: str) -> Change:
     return lambda value: {key: tuple(part.strip() for part in value.split(",") if part.strip())}
+
+
+def _one_more(key: str) -> Change:
+    return lambda value: {key: (value,)}
+
+
+def _folders() -> Iterator[Flag]:
+    for kind in MODEL_KINDS:
+        sentence = kind.sentence.replace("More folders", "One more folder")
+        for name in kind.flags:
+            yield Flag(name, sentence, "value", _one_more(kind.setting), "mapped", adds=True)
 
 
 def _memory(*ids: str) -> Change:
@@ -67,7 +82,7 @@ def _obsolete(sentence: str, *names: str, arity: Arity = "flag") -> Iterator[Fla
 
 
 _MEMORY_PLANS = "Memory plans come in a later version; sdterm goes on without."
-_NETWORKS = "Networks, embeddings and upscalers come in a later version; sdterm goes on without this folder."
+_RESTORERS = "Face restoration and interrogation come in a later version; sdterm goes on without this folder."
 _API = "This comes in a later version: for now --api serves A1111's API on 127.0.0.1, without a login."
 _NO_TUNNEL = "sdterm opens no public tunnel; SSH is the way in."
 _CONFIG = "Settings are in config.toml in the data folder; `sdterm` changes them under F10."
@@ -80,7 +95,17 @@ FLAGS: tuple[Flag, ...] = (
     Flag("--data-dir", "The folder for models, extensions, outputs and config.toml.", "value", _set("data_dir")),
     Flag("--device", "What to compute on: cpu, cuda, cuda:1 …, mps.", "value", _set("device")),
     Flag("--ckpt", "A checkpoint file to draw with.", "value", _set("ckpt"), "mapped"),
-    Flag("--ckpt-dir", "One more folder to look for checkpoints in.", "value", lambda v: {"ckpt_dirs": (v,)}, "mapped"),
+    *_folders(),
+    Flag("--vae-path", "A VAE file that comes before those in the VAE folder.", "value", _set("vae_path"), "mapped"),
+    Flag("--models-dir", "One more models folder, with A1111's folders in it.", "value", _set("models_dir"), "mapped"),
+    Flag("--a1111-dir", "An A1111 installation whose models are used where they lie.", "value", _set("a1111_dir")),
+    Flag("--comfyui-dir", "A ComfyUI installation whose models are used where they lie.", "value", _set("comfyui_dir")),
+    Flag(
+        "--extra-model-paths-config",
+        "ComfyUI's extra_model_paths.yaml; may be repeated.",
+        "values",
+        _set("extra_model_paths"),
+    ),
     Flag("--styles-file", "A styles.csv; may be repeated.", "values", _set("styles_files"), "mapped"),
     Flag("--xformers", "Compute attention with xFormers.", change=_memory("xformers"), status="mapped"),
     Flag("--opt-split-attention", "Compute attention in slices.", change=_memory("sliced"), status="mapped"),
@@ -110,11 +135,7 @@ FLAGS: tuple[Flag, ...] = (
     *_later(_MEMORY_PLANS, "--opt-channelslast", "--opt-sub-quad-attention"),
     *_later(_MEMORY_PLANS, "--sub-quad-q-chunk-size", "--sub-quad-kv-chunk-size", arity="value"),
     *_later(_MEMORY_PLANS, "--sub-quad-chunk-threshold", arity="value"),
-    *_later("Separate VAE files come in a later version.", "--vae-dir", "--vae-path", arity="value"),
-    *_later(_NETWORKS, "--embeddings-dir", "--hypernetwork-dir", "--lora-dir", "--lyco-dir-backcompat", arity="value"),
-    *_later(_NETWORKS, "--esrgan-models-path", "--realesrgan-models-path", "--bsrgan-models-path", arity="value"),
-    *_later(_NETWORKS, "--dat-models-path", "--gfpgan-models-path", "--codeformer-models-path", arity="value"),
-    *_later(_NETWORKS, "--clip-models-path", arity="value"),
+    *_later(_RESTORERS, "--gfpgan-models-path", "--codeformer-models-path", "--clip-models-path", arity="value"),
     Flag("--api", "Serve A1111's HTTP API on 127.0.0.1.", change=_fixed("api", True), status="mapped"),
     Flag("--port", "The port of the API [7860].", "value", lambda value: {"port": _port(value)}, "mapped"),
     *_later(_API, "--nowebui", "--api-log", "--api-server-stop", "--listen"),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sdterm.core.names import UnknownNameError, find
+from sdterm.core.settings.model_kinds import MODEL_KINDS
 from sdterm.core.settings.paths import data_root
 from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.fields import FIELDS, SAVING
@@ -51,7 +52,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("data_dir", None, "host", "The folder for models, extensions and outputs; SDTERM_DATA sets it too."),
     Setting("device", None, "host", "What to compute on: cpu, cuda, cuda:1 …, mps; unset is the best there is."),
     Setting("ckpt", None, "host", "A checkpoint file that comes before those in the models folder."),
-    Setting("ckpt_dirs", (), "host", "More folders to look for checkpoints in."),
+    *(Setting(kind.setting, (), "host", kind.sentence) for kind in MODEL_KINDS if kind.setting),
+    Setting("vae_path", None, "host", "A VAE file that comes before those in the VAE folder."),
+    Setting("models_dir", None, "host", "One more models folder, with A1111's folders in it."),
+    Setting("a1111_dir", None, "host", "An A1111 installation whose models are used where they lie."),
+    Setting("comfyui_dir", None, "host", "A ComfyUI installation whose models are used where they lie."),
+    Setting("extra_model_paths", (), "host", "ComfyUI's extra_model_paths.yaml files, whose folders are looked in."),
     Setting("styles_files", (), "host", "Styles files; unset is styles.csv in the data folder."),
     Setting("extensions", True, "host", "Whether extensions and plugin packages are loaded."),
     *(
@@ -280,10 +286,11 @@ def _from_file(path: Path) -> Iterator[tuple[str, Value]]:
         yield setting.key, Value(_placed(setting.key, _typed(setting, value, str(path)), path.parent), str(path))
 
 
-def parsed(key: str, text: str, path: Path) -> Any:
-    """What somebody typed for a setting in the file at `path`, in its type. Raises ConfigError."""
+def parsed(key: str, given: Any, path: Path) -> Any:
+    """A setting for the file at `path`, as text that somebody typed or as TOML has it, in its type. Raises
+    ConfigError."""
     setting = SETTINGS_BY_KEY[key]
-    value = _placed(key, _typed(setting, text.strip(), str(path)), path.parent)
+    value = _placed(key, _typed(setting, given.strip() if isinstance(given, str) else given, str(path)), path.parent)
     if setting.scope == "job":
         value = _of_request(key, value)
     if key in _PATTERNS:
@@ -325,12 +332,16 @@ def _line_of(key: str, path: Path) -> int:
 
 
 _PATTERNS = ("filename_pattern", "directory_pattern")
-_PATHS = {"ckpt", "ckpt_dirs", "styles_files", "outdir", "localizations_dir"}
+PATHS = {
+    *(kind.setting for kind in MODEL_KINDS if kind.setting),
+    *("ckpt", "vae_path", "models_dir", "a1111_dir", "comfyui_dir", "extra_model_paths"),
+    *("styles_files", "outdir", "localizations_dir"),
+}
 
 
 def _placed(key: str, value: Any, base: Path) -> Any:
     """Paths as absolute ones: the host works elsewhere than whoever wrote them."""
-    if key not in _PATHS or not value:
+    if key not in PATHS or not value:
         return value
     if isinstance(value, str):
         return str(base / Path(value).expanduser())

@@ -30,7 +30,7 @@ def test_the_chosen_file_comes_first_then_folders_then_the_demo_model(tmp_path: 
     b, a = model(tmp_path / CHECKPOINTS / "b.safetensors"), model(tmp_path / CHECKPOINTS / "sub" / "a.safetensors")
     more, chosen = model(tmp_path / "more" / "z.safetensors"), model(tmp_path / "c.safetensors")
     model(tmp_path / CHECKPOINTS / "b.vae.safetensors")
-    library = Library(tmp_path, (tmp_path / "more",), chosen)
+    library = Library(tmp_path, {"checkpoint": (tmp_path / "more", tmp_path / CHECKPOINTS)}, chosen)
     assert [c.path for c in library.checkpoints()] == [chosen, more, b, a, EMBEDDED_MODEL]
     assert library.find(None).path == chosen
     assert Library(tmp_path / "empty").find(None).embedded
