@@ -20,7 +20,7 @@ COMMANDS = {
     "serve": "Serve A1111's HTTP API.",
     "host": "Start and stop the background process that draws.",
     "prompt": "Show how a prompt is read, and its traps.",
-    "models": "List the checkpoints that sdterm finds.",
+    "models": "List the checkpoints that sdterm finds; add models.",
     "samplers": "List samplers and schedules.",
     "plugins": "List plugins, where they come from, and what is wrong with them.",
     "ext": "Get extensions, and write them.",

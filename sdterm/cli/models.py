@@ -1,10 +1,11 @@
-"""`sdterm models`: the checkpoints that sdterm finds."""
+"""`sdterm models`: the checkpoints that sdterm finds, and adding more."""
 
 import json
 from typing import Any
 
 import click
 
+from sdterm.cli.downloads import add, cancel, downloads
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
 from sdterm.core.extensions.registry import PluginSet, load_plugins
@@ -14,12 +15,14 @@ from sdterm.core.text import printable
 from sdterm.hooks import PluginError
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 @flag_options
 @click.pass_context
 def models(context: click.Context, as_json: bool) -> None:
     """List checkpoints: name, hash, size on disk, native image size. The first is used unless another is named."""
+    if context.invoked_subcommand:
+        return
     settings = settings_of(context)
     library, plugins = library_of(settings), load_plugins(None, third_party=False)
     rows = [_row(checkpoint, library.known_hash(checkpoint.path), plugins) for checkpoint in library.checkpoints()]
@@ -30,6 +33,10 @@ def models(context: click.Context, as_json: bool) -> None:
     for row in rows:
         size = f"{row['bytes'] / 1e9:.2f} GB" if row["bytes"] >= 1e8 else f"{row['bytes'] / 1e6:.0f} MB"
         click.echo(f"{row['name']:<{width}}  {row['hash'] or '-':<10}  {size:>8}  {row['note']}")
+
+
+for command in (add, downloads, cancel):
+    models.add_command(command)
 
 
 def _row(checkpoint: CheckpointFile, sha256: str | None, plugins: PluginSet) -> dict[str, Any]:

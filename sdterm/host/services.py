@@ -44,6 +44,7 @@ from sdterm.core.settings.settings import SETTINGS, Settings
 from sdterm.host.checkpoints import Checkpoints
 from sdterm.host.database import Database
 from sdterm.host.dispatch import Dispatcher
+from sdterm.host.downloads import Downloads
 from sdterm.host.extensions import Extensions
 from sdterm.host.found import find_pictures, image_files
 from sdterm.host.log import EventLog
@@ -87,6 +88,7 @@ class HostServices:
         self.pictures = Pictures(self.database, self.log, clock)
         self.trash = Trash(self.database, self.log, clock)
         self.checkpoints = Checkpoints(settings, self.log)
+        self.downloads = Downloads(settings.root, self.log)
         self.extensions = Extensions(
             settings,
             run_folder.folder,
@@ -178,7 +180,7 @@ class HostServices:
         """Wait until nobody has wanted anything for as long as the settings say."""
         limit = self.settings["idle_exit"]
         while True:
-            working = self.dispatcher.is_busy or self.checkpoints.is_busy or self.is_searching
+            working = self.dispatcher.is_busy or self.checkpoints.is_busy or self.downloads.is_busy or self.is_searching
             if working or self.log.watching or self.jobs.waiting() or self.settings["api"]:
                 self.touch()
             left = self._touched + limit - time.monotonic()
