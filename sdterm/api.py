@@ -1,9 +1,19 @@
 """What the host and its clients say to each other about jobs, pictures and the queue: the bodies of `/v1`."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, StrictBool, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    SerializeAsAny,
+    StrictBool,
+    field_validator,
+    model_validator,
+)
 
 from sdterm.core.output.saving import Saving
 from sdterm.errors import BAD_REQUEST, SdtermError
@@ -384,6 +394,69 @@ class Hashing(Answer):
     bytes: int = 0
     bytes_done: int = 0
     paused: bool = False
+
+
+DownloadState = Literal["waiting", "running", "done", "failed", "cancelled"]
+Token = Literal["HF_TOKEN", "CIVITAI_TOKEN"]
+
+
+class Wish(Body):
+    """A model to add."""
+
+    source: Annotated[str, Field(min_length=1, max_length=2000)]
+    """An absolute path, a URL, `hf:OWNER/NAME[/FILE]` or `civitai:MODEL[@VERSION]`."""
+    kind: Annotated[str, Field(max_length=40)] | None = None
+    """What it is, like `lora`, which says into which folder it comes; unset, as its header says."""
+    name: Annotated[str, Field(max_length=255)] | None = None
+    """Its file name; unset, as its server calls it."""
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    size: Annotated[int, Field(ge=1, lt=2**50, strict=True)] | None = None
+    """Only a file that has them."""
+    tokens: Mapping[Token, SecretStr] = {}
+    """For the servers that they are of; they are neither kept nor repeated."""
+
+    @field_validator("source")
+    @classmethod
+    def _absolute(cls, source: str) -> str:
+        if not re.match(r"/|[A-Za-z][A-Za-z0-9+.-]*:", source):
+            raise ValueError("is a relative path; give an absolute one, the host works elsewhere")
+        return source
+
+
+class DownloadOffer(Answer):
+    """What a source is, before any of it is fetched."""
+
+    name: str
+    kind: str | None
+    """None where only the whole file tells it."""
+    folder: str | None
+    size: int | None
+    sha256: str | None
+    licence: str
+    """As its hub has it; empty if nobody says."""
+    free: int
+    """Bytes that the disk has left."""
+
+
+class Download(Answer):
+    """A model on its way, or that came."""
+
+    id: Identifier
+    source: str
+    name: str
+    state: DownloadState
+    kind: str | None
+    path: str | None
+    """Where it lies, once it is there."""
+    received: int
+    """Bytes."""
+    size: int | None
+    speed: float | None
+    """Bytes a second, while it runs."""
+    sha256: str | None
+    """Once all is there."""
+    message: str = ""
+    """Why it failed."""
 
 
 class Style(Answer):

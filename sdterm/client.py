@@ -26,6 +26,8 @@ import psutil
 from pydantic import BaseModel, TypeAdapter
 
 from sdterm.api import (
+    Download,
+    DownloadOffer,
     Entry,
     Extension,
     Hashing,
@@ -49,10 +51,12 @@ from sdterm.api import (
     Stop,
     Style,
     Submission,
+    Wish,
     Words,
 )
 from sdterm.core.extensions.catalogue import Catalogue
 from sdterm.core.files import legible
+from sdterm.core.library.sources import TOKENS
 from sdterm.core.settings.paths import prepare
 from sdterm.core.settings.rundir import RunFolder, RunFolderError, holder, is_held, make_private, run_folder_of
 from sdterm.core.settings.settings import SETTINGS, Settings
@@ -199,6 +203,21 @@ class Client:
         """The picture beside a model file, as a JPEG."""
         return self._call("GET", f"library/{kind}/preview", params={"name": name, "size": size})
 
+    def look_at_download(self, wish: Wish) -> DownloadOffer:
+        """What a model to add is. Nothing of it is fetched."""
+        return self._post(DownloadOffer, "downloads/look", _telling(wish))
+
+    def add_model(self, wish: Wish) -> Download:
+        """Have a model fetched into its folder; events `download_changed` tell how it goes, of which the last has the
+        state `done`, `failed` or `cancelled`."""
+        return self._post(Download, "downloads", _telling(wish))
+
+    def downloads(self) -> list[Download]:
+        return TypeAdapter(list[Download]).validate_json(self._call("GET", "downloads"))
+
+    def cancel_download(self, download: int) -> Download:
+        return self._post(Download, f"downloads/{download}/cancel")
+
     def read_prompt(self, words: Words) -> PromptReading:
         """What in a prompt does not do what it looks like, and its tokens."""
         return self._post(PromptReading, "prompt", words)
@@ -283,6 +302,12 @@ class Client:
             response = self._http.request(method, path, **options)
             _refuse(response)
             return response.content
+
+
+def _telling(wish: Wish) -> dict[str, Any]:
+    """With the tokens of this environment, which the host's, of another shell, may lack."""
+    tokens = {name: token for name in TOKENS if (token := os.environ.get(name, "").strip())}
+    return wish.model_dump(exclude={"tokens"}, exclude_none=True) | {"tokens": tokens}
 
 
 def _given(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -88,6 +88,21 @@ class LibraryChanged(Event):
     """Of these kinds."""
 
 
+class DownloadChanged(Event):
+    """A model on its way began, came further or ended."""
+
+    download: int
+    name: str
+    state: str
+    received: int
+    """Bytes."""
+    size: int | None = None
+    speed: float | None = None
+    """Bytes a second."""
+    message: str = ""
+    """Why it failed."""
+
+
 class PicturesFound(Event):
     """The outputs folder is searched for pictures that the gallery does not list."""
 

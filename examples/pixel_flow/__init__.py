@@ -58,12 +58,14 @@ def build(reader: WeightsReader, device: torch.device, dtype: torch.dtype) -> Pi
 
 def config(reader: WeightsReader) -> dict[str, Any]:
     """Of the UNet. Raises PluginError if it is none."""
-    return _said(reader, CONFIG, dict)
+    said: dict[str, Any] = _said(reader, CONFIG, dict)
+    return said
 
 
 def vocabulary(reader: WeightsReader) -> list[str]:
     """The words, in the order of their vectors. Raises PluginError."""
-    return _said(reader, VOCABULARY, list)
+    said: list[str] = _said(reader, VOCABULARY, list)
+    return said
 
 
 def _said(reader: WeightsReader, key: str, kind: type[Any]) -> Any:

@@ -20,7 +20,7 @@ COMMANDS = {
     "serve": "Serve A1111's HTTP API.",
     "host": "Start and stop the background process that draws.",
     "prompt": "Show how a prompt is read, and its traps.",
-    "models": "List the model files that sdterm finds.",
+    "models": "List the model files that sdterm finds; add models.",
     "import-a1111": "Take over settings, flags and styles from an A1111 installation.",
     "samplers": "List samplers and schedules.",
     "plugins": "List plugins, where they come from, and what is wrong with them.",

@@ -1,10 +1,11 @@
-"""`sdterm models`: the model files that sdterm finds."""
+"""`sdterm models`: the model files that sdterm finds, and adding more."""
 
 import json
 from typing import Any
 
 import click
 
+from sdterm.cli.downloads import add, cancel, downloads
 from sdterm.cli.errors import say
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
@@ -20,7 +21,7 @@ from sdterm.core.text import printable
 from sdterm.hooks import PluginError
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option(
     "--kind",
     type=click.Choice([*KINDS_BY_ID, "all"]),
@@ -35,6 +36,8 @@ from sdterm.hooks import PluginError
 def models(context: click.Context, kind: str, folders: bool, as_json: bool) -> None:
     """List model files: name, hash, size on disk, and what they are for. The first checkpoint is used unless another is
     named."""
+    if context.invoked_subcommand:
+        return
     settings = settings_of(context)
     for problem in folders_of(settings).problems:
         say(problem)
@@ -55,6 +58,10 @@ def models(context: click.Context, kind: str, folders: bool, as_json: bool) -> N
         named = f"{KINDS_BY_ID[row['kind']].word}: " if kind == "all" else ""
         digest = f"{row['hash'] or '-':<{KINDS_BY_ID[row['kind']].digits}}"
         click.echo(f"{row['name']:<{width}}  {digest}  {size:>8}  {named}{row['note']}".rstrip())
+
+
+for command in (add, downloads, cancel):
+    models.add_command(command)
 
 
 def _list_folders(library: Library, as_json: bool) -> None:

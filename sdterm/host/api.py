@@ -15,6 +15,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sdterm.api import (
+    Download,
+    DownloadOffer,
     Extension,
     FieldError,
     Hashing,
@@ -42,6 +44,7 @@ from sdterm.api import (
     Stop,
     Style,
     Submission,
+    Wish,
     Words,
 )
 from sdterm.core.extensions.catalogue import Catalogue
@@ -67,10 +70,14 @@ Cursor = Annotated[str | None, Query(max_length=60, pattern=r"^[0-9.,e+-]+$")]
 STATUS = {
     "unknown_job": 404,
     "unknown_picture": 404,
+    "unknown_download": 404,
     "wrong_state": 409,
     "unmovable": 409,
     "no_image": 410,
     BAD_REQUEST: 422,
+    "bad_model": 422,
+    "download_failed": 422,
+    "download_broke_off": 503,
     "output_unwritable": 422,
     "plugins_broken": 503,
     "slow_disk": 503,
@@ -224,6 +231,26 @@ def make_app(services: HostServices, stop: Callable[[], None]) -> ASGIApp:
         """The picture beside a model file, as a JPEG at most `size` pixels wide and high."""
         act = partial(shelf.preview, services.checkpoints.library, kind, name, size)
         return Response(await services.threads.run(act), media_type="image/jpeg")
+
+    @router.post("/downloads/look")
+    async def look_at_download(wish: Wish) -> DownloadOffer:
+        """What a model to add is: its size, licence and folder. Nothing of it is fetched."""
+        return await services.downloads.look(wish)
+
+    @router.post("/downloads", status_code=201)
+    async def add_model(wish: Wish) -> Download:
+        """Add a model; events tell how it goes."""
+        return await services.downloads.begin(wish)
+
+    @router.get("/downloads")
+    async def downloads() -> list[Download]:
+        """The models that were added since the host started, and those on their way."""
+        return services.downloads.all()
+
+    @router.post("/downloads/{download}/cancel")
+    async def cancel_download(download: Identifier) -> Download:
+        """Stop one, and delete what is there of it."""
+        return services.downloads.cancel(download)
 
     @router.post("/prompt")
     async def prompt(words: Words) -> PromptReading:

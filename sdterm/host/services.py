@@ -46,6 +46,7 @@ from sdterm.host import shelf
 from sdterm.host.checkpoints import Checkpoints
 from sdterm.host.database import Database
 from sdterm.host.dispatch import Dispatcher
+from sdterm.host.downloads import Downloads
 from sdterm.host.extensions import Extensions
 from sdterm.host.found import find_pictures, image_files
 from sdterm.host.hashing import Hasher
@@ -93,6 +94,7 @@ class HostServices:
         self.checkpoints = Checkpoints(settings)
         self.hasher = Hasher(lambda: self.checkpoints.library, self.log)
         self.shelf = ShelfWatch(lambda: self.checkpoints.library, self.log)
+        self.downloads = Downloads(settings.root, self.log)
         self.extensions = Extensions(
             settings,
             run_folder.folder,
@@ -184,7 +186,7 @@ class HostServices:
         """Wait until nobody has wanted anything for as long as the settings say."""
         limit = self.settings["idle_exit"]
         while True:
-            working = self.dispatcher.is_busy or self.hasher.is_busy or self.is_searching
+            working = self.dispatcher.is_busy or self.hasher.is_busy or self.downloads.is_busy or self.is_searching
             if working or self.log.watching or self.jobs.waiting() or self.settings["api"]:
                 self.touch()
             left = self._touched + limit - time.monotonic()

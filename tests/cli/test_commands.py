@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from sdterm.cli import COMMANDS
 from sdterm.core.settings.flags import FLAGS
@@ -159,3 +161,20 @@ def test_locale_lists_languages_with_their_files_and_what_is_wrong_with_them(sdt
     listed = json.loads(sdterm("locale", "list", "--json").stdout)["xx_YY"]
     assert [(file["texts"], bool(file["fault"])) for file in listed] == [(0, True), (1, False)]
     assert "xx_YY" not in json.loads(sdterm("locale", "list", "--json", "--disable-all-extensions").stdout)
+
+
+def test_a_model_is_added_where_its_header_says(sdterm: Run, tmp_path: Path) -> None:
+    content = save({"lora_unet_mid_block_attentions_0_proj_in.lora_up.weight": np.zeros((4, 4), np.float16)})
+    (tmp_path / "mine.safetensors").write_bytes(content)
+    asked = sdterm("models", "add", str(tmp_path / "mine.safetensors"))
+    assert asked.returncode == 2 and "mine.safetensors: LoRA, " in asked.stderr and "Licence: not told" in asked.stderr
+    assert "Nobody is there to agree" in asked.stderr
+    added = sdterm("models", "add", str(tmp_path / "mine.safetensors"), "--as", "added.safetensors", "--yes")
+    assert added.returncode == 0, added.stderr
+    (path,) = added.stdout.splitlines()
+    assert path.endswith("models/Lora/added.safetensors") and Path(path).read_bytes() == content
+    assert "done       added.safetensors" in sdterm("models", "downloads").stdout
+    again = sdterm("models", "add", str(tmp_path / "mine.safetensors"), "--as", "added.safetensors", "--yes")
+    assert again.returncode == 2 and "There is a added.safetensors" in again.stderr and "--as" in again.stderr
+    secret = sdterm("models", "add", "https://example.org/m.safetensors?token=abcdef", "--yes")
+    assert secret.returncode == 2 and "abcdef" not in secret.stderr

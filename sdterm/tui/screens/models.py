@@ -12,7 +12,7 @@ from textual.binding import BindingType
 from sdterm.core.text import printable
 from sdterm.tui import calls
 from sdterm.tui.actions import bindings
-from sdterm.tui.language import counted, tr
+from sdterm.tui.language import tr
 from sdterm.tui.screens.table import TableRoom
 
 if TYPE_CHECKING:
