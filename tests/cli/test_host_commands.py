@@ -10,6 +10,8 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Run, environment
 
 SMALL = ["--steps", "2", "--size", "64x64"]
@@ -172,6 +174,7 @@ def test_on_a_terminal_ctrl_c_cancels_and_the_bell_rings_at_the_end(data: Path, 
     assert code == 130 and b"Cancelled." in said and b"Traceback" not in said
 
 
+@pytest.mark.heavy
 def test_a_host_that_is_stopped_stays_stopped_though_somebody_watches(tmp_path: Path) -> None:
     env = environment(SDTERM_DATA=str(tmp_path / "data"), PYTHONUNBUFFERED="1")
     sdterm = [sys.executable, "-m", "sdterm"]

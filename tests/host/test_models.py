@@ -105,6 +105,7 @@ def test_nobody_who_draws_is_disturbed(host: Running) -> None:
     assert not {"interrupted", "resumed"} & {*names(host.events(job))}
 
 
+@pytest.mark.heavy
 def test_a_job_that_comes_while_models_are_freed_loses_no_process(host: Running) -> None:
     assert "done" in names(host.events(host.submit(steps=1)))
     freeing = threading.Thread(target=host.client.unload_models)

@@ -175,6 +175,7 @@ def test_a_host_that_died_while_a_file_moved_goes_by_where_it_lies(
     assert listed(services)[0][1] == str(path)
 
 
+@pytest.mark.heavy
 def test_a_host_that_starts_finishes_what_the_last_one_began(start_host: StartHost, tmp_path: Path) -> None:
     host = start_host(tmp_path, device="cpu")
     job = host.submit(submission(prompt="a house", steps=1, width=64, height=64))
