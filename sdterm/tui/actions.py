@@ -121,6 +121,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("load_model", "models", "enter", "Load", "Use this checkpoint, and load it now", palette=False),
     Action("unload", "models", "u", "Unload", "Free the memory that the model takes"),
     Action("verify_hash", "models", "v", "Hash", "Compute its SHA-256", palette=False),
+    Action("add_model", "models", "a", "Add", "Add a model from a path, a URL, Hugging Face or Civitai"),
+    Action("stop_adding", "models", "x", "", "Stop adding a model"),
     Action("edit_setting", "settings", "enter", "Change", "Change this setting", palette=False),
     Action("reset_setting", "settings", "d", "Default", "Take it out of config.toml", palette=False),
     Action("search_settings", "settings", "slash", "Search", "Find a setting", palette=False),
