@@ -4,15 +4,16 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from sdterm.core.files import legible, regular
+from sdterm.core.library.folder_weights import FolderWeights, sha256_of
 from sdterm.core.library.tensors import ModelFileError as ModelFileError
 from sdterm.core.library.weights import SUFFIXES as NETWORK_SUFFIXES
 from sdterm.core.library.weights import WeightsFile
@@ -22,17 +23,44 @@ from sdterm.core.settings.paths import CHECKPOINTS, EMBEDDED_MODEL
 from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
 
+if TYPE_CHECKING:
+    import torch
+
 SUFFIXES = (".safetensors", ".ckpt")
 _OLD_DIGITS = 8  # of the hash that A1111 wrote until 2023
 
 
 @dataclass(frozen=True)
-class CheckpointFile(WeightsFile):
-    """A checkpoint on disk. Implements the `WeightsReader` that model families read from."""
+class CheckpointFile:
+    """A checkpoint on disk: a file, or a folder as diffusers saves them. Implements the `WeightsReader` that model
+    families read from."""
+
+    path: Path
+    on_read: Callable[[int], None] | None = field(default=None, compare=False, repr=False)
+    """Told of each tensor that was read how many numbers it has."""
 
     @property
     def name(self) -> str:
-        return legible(self.path.stem)
+        return legible(self.path.name if self.path.is_dir() else self.path.stem)
+
+    @cached_property
+    def weights(self) -> WeightsFile | FolderWeights:
+        return (FolderWeights if self.path.is_dir() else WeightsFile)(self.path, self.on_read)
+
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Every tensor's shape; a folder's keys begin with the part, as `unet.`. Raises ModelFileError."""
+        return self.weights.shapes()
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        return self.weights.metadata
+
+    def read(
+        self, keys: Sequence[str], device: "torch.device", dtype: "torch.dtype | None"
+    ) -> "dict[str, torch.Tensor]":
+        """The tensors of `keys`, memory-mapped where neither device nor dtype has to change; without a dtype, each
+        keeps its own. Raises ModelFileError."""
+        return self.weights.read(keys, device, dtype)
 
     @property
     def embedded(self) -> bool:
@@ -41,7 +69,9 @@ class CheckpointFile(WeightsFile):
 
     @cached_property
     def config(self) -> Mapping[str, Any] | None:
-        """The `.yaml` beside the file, parsed; None if there is none."""
+        """The `.yaml` beside the file, parsed; None if there is none. Of a folder its parts' configurations."""
+        if isinstance(self.weights, FolderWeights):
+            return self.weights.config
         path = self.path.with_suffix(".yaml")
         if not path.is_file():
             return None
@@ -127,8 +157,7 @@ class Library:
         """Of the whole file, hex; A1111's model hash is its first 10 digits. Cached by size, mtime and inode."""
         if known := self.known_hash(path):
             return known
-        with open(path, "rb", opener=regular) as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = sha256_of(path)
         self._remember(path, {"sha256": digest})
         return digest
 
