@@ -129,6 +129,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("verify_hash", "models", "v", "Hash", "Compute its SHA-256", palette=False),
     Action("hash_all", "models", "V", "", "Compute all hashes of this list that are not known", palette=False),
     Action("pause_hashing", "models", "P", "", "Let computing hashes wait, or go on", palette=False),
+    Action("add_model", "models", "a", "Add", "Add a model from a path, a URL, Hugging Face or Civitai"),
+    Action("stop_adding", "models", "x", "", "Stop adding a model"),
     Action("edit_setting", "settings", "enter", "Change", "Change this setting", palette=False),
     Action("reset_setting", "settings", "d", "Default", "Take it out of config.toml", palette=False),
     Action("search_settings", "settings", "slash", "Search", "Find a setting", palette=False),

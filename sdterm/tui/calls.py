@@ -12,6 +12,8 @@ from textual.message import Message
 
 if TYPE_CHECKING:
     from sdterm.api import (
+        Download,
+        DownloadOffer,
         Extension,
         Hashing,
         Health,
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
         State,
         Style,
         Submission,
+        Wish,
         Words,
     )
     from sdterm.client import Client
@@ -153,6 +156,22 @@ def resume_queue() -> HostCall[Queue]:
 
 def load_model(name: str) -> HostCall[None]:
     return HostCall(lambda host: host.load_model(name))
+
+
+def look_at_download(wish: Wish) -> HostCall[DownloadOffer]:
+    return HostCall(lambda host: host.look_at_download(wish))
+
+
+def add_model(wish: Wish) -> HostCall[Download]:
+    return HostCall(lambda host: host.add_model(wish))
+
+
+def downloads() -> HostCall[list[Download]]:
+    return HostCall(lambda host: host.downloads())
+
+
+def cancel_download(download: int) -> HostCall[Download]:
+    return HostCall(lambda host: host.cancel_download(download))
 
 
 def unload_models() -> HostCall[None]:

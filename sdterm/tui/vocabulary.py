@@ -83,6 +83,8 @@ NAMES: Mapping[str, Named] = {
     "load_model": Named("Model", "Load this checkpoint", "use switch"),
     "unload": Named("Model", "Unload the model", "free memory vram ram gpu"),
     "verify_hash": Named("Model", "Compute its hash", "sha256 checksum"),
+    "add_model": Named("Model", "Add a model", "download install hugging face civitai url fetch"),
+    "stop_adding": Named("Model", "Stop adding a model", "cancel download abort"),
     "edit_setting": Named("Settings", "Change this setting", "edit value"),
     "reset_setting": Named("Settings", "Reset this setting", "default undo"),
     "search_settings": Named("Settings", "Search settings", "find filter"),

@@ -13,6 +13,7 @@ from sdterm.core.text import printable
 from sdterm.tui import calls
 from sdterm.tui.actions import bindings
 from sdterm.tui.language import tr
+from sdterm.tui.screens.adding import add_model, stop_adding, told
 from sdterm.tui.screens.table import TableRoom
 
 if TYPE_CHECKING:
@@ -144,7 +145,14 @@ class ModelsScreen(TableRoom[Row]):
         self.action_load_model()
 
     def happened(self, entry: Entry) -> None:
-        from sdterm.events import HashingProgress, LibraryChanged, ModelHashed, ModelLoading, Warning
+        from sdterm.events import (
+            DownloadChanged,
+            HashingProgress,
+            LibraryChanged,
+            ModelHashed,
+            ModelLoading,
+            Warning,
+        )
 
         match entry.event:
             case ModelLoading(done=False, model=model, fraction=fraction):
@@ -155,6 +163,10 @@ class ModelsScreen(TableRoom[Row]):
             case ModelLoading(done=True, model=model, seconds=seconds):
                 self.say(tr("{model} is loaded ({time}s).", model=model, time=f"{seconds:.1f}"))
                 self._load()
+            case DownloadChanged() as event:
+                self.say(told(event), standing=event.state in ("waiting", "running"))
+                if event.state == "done":
+                    self._load()
             case ModelHashed(model=model):
                 self.say(tr("The hash of {model} is known now.", model=model))
                 self._load()
@@ -277,6 +289,14 @@ class ModelsScreen(TableRoom[Row]):
         await self.ask(calls.unload_models())
         self.say(tr("The memory is free."))
         self._load()
+
+    @work
+    async def action_add_model(self) -> None:
+        await add_model(self)
+
+    @work
+    async def action_stop_adding(self) -> None:
+        await stop_adding(self)
 
     def action_verify_hash(self) -> None:
         if item := self.chosen():
