@@ -5,13 +5,13 @@ from typing import Any
 
 import click
 
+from sdterm.cli.offered import by_extensions
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
-from sdterm.core.extensions.registry import PluginSet, load_plugins
-from sdterm.core.library.checkpoints import CheckpointFile, ModelFileError, library_of
-from sdterm.core.library.recognition import recognise
+from sdterm.core.extensions.registry import load_plugins
+from sdterm.core.library.checkpoints import CheckpointFile, library_of
+from sdterm.core.library.recognition import Recognition, recognition
 from sdterm.core.text import printable
-from sdterm.hooks import PluginError
 
 
 @click.command()
@@ -22,7 +22,9 @@ def models(context: click.Context, as_json: bool) -> None:
     """List checkpoints: name, hash, size on disk, native image size. The first is used unless another is named."""
     settings = settings_of(context)
     library, plugins = library_of(settings), load_plugins(None, third_party=False)
-    rows = [_row(checkpoint, library.known_hash(checkpoint.path), plugins) for checkpoint in library.checkpoints()]
+    known = {checkpoint: recognition(checkpoint, plugins) for checkpoint in library.checkpoints()}
+    known |= by_extensions(settings, [checkpoint for checkpoint, what in known.items() if not what.usable])
+    rows = [_row(checkpoint, library.known_hash(checkpoint.path), what) for checkpoint, what in known.items()]
     if as_json:
         print_json(json.dumps(rows, indent=1))
         return
@@ -32,19 +34,13 @@ def models(context: click.Context, as_json: bool) -> None:
         click.echo(f"{row['name']:<{width}}  {row['hash'] or '-':<10}  {size:>8}  {row['note']}")
 
 
-def _row(checkpoint: CheckpointFile, sha256: str | None, plugins: PluginSet) -> dict[str, Any]:
-    try:
-        family, match = recognise(checkpoint, plugins)
-        native = f"{family.label}, {match.native_size}x{match.native_size}"
-        note = match.refusal or native + (" (the demo model)" if checkpoint.embedded else "")
-        usable = match.refusal is None
-    except (ModelFileError, PluginError) as error:
-        note, usable = str(error), False
+def _row(checkpoint: CheckpointFile, sha256: str | None, what: Recognition) -> dict[str, Any]:
+    native = f"{what.family}, {what.native_size}x{what.native_size}"
     return {
         "name": printable(checkpoint.name),
         "path": str(checkpoint.path),
         "hash": sha256[:10] if sha256 else None,
         "bytes": checkpoint.path.stat().st_size if checkpoint.path.exists() else 0,
-        "usable": usable,
-        "note": printable(note),
+        "usable": what.usable,
+        "note": printable(what.note or native + (" (the demo model)" if checkpoint.embedded else "")),
     }

@@ -41,7 +41,7 @@ def checkpoint(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng():
         torch.manual_seed(5)
-        unet, words = UNet2DConditionModel(**CONFIG), torch.randn(1 + len(WORDS), 8)  # type: ignore[arg-type]
+        unet, words = UNet2DConditionModel(**CONFIG), torch.randn(1 + len(WORDS), 8)
     tensors = {f"unet.{key}": value for key, value in unet.state_dict().items()} | {"words.weight": words}
     metadata = {"pixel_flow.unet": json.dumps(CONFIG), "pixel_flow.words": json.dumps(WORDS)}
     save_file(tensors, folder / f"{NAME}.safetensors", metadata)

@@ -98,7 +98,9 @@ def with_checkpoint(parts: Parts, checkpoint: CheckpointFile, plugins: PluginSet
     return Choices(**vars(parts), checkpoint=checkpoint, family=family, match=match)
 
 
-def _unfit(part: Sampler | Scheduler, match: ModelMatch, checkpoint: CheckpointFile, plugins: PluginSet) -> RequestError:
+def _unfit(
+    part: Sampler | Scheduler, match: ModelMatch, checkpoint: CheckpointFile, plugins: PluginSet
+) -> RequestError:
     """That a part is not for models like this one, and which are."""
     row, process = kind_of(type(part)), {"vp": "diffusion", "flow": "rectified-flow"}[match.process]
     *others, last = [each.label for each in plugins.all(type(part)) if match.process in each.models] or ["another"]
