@@ -58,14 +58,12 @@ def build(reader: WeightsReader, device: torch.device, dtype: torch.dtype) -> Pi
 
 def config(reader: WeightsReader) -> dict[str, Any]:
     """Of the UNet. Raises PluginError if it is none."""
-    said: dict[str, Any] = _said(reader, CONFIG, dict)
-    return said
+    return dict(_said(reader, CONFIG, dict))
 
 
 def vocabulary(reader: WeightsReader) -> list[str]:
     """The words, in the order of their vectors. Raises PluginError."""
-    said: list[str] = _said(reader, VOCABULARY, list)
-    return said
+    return list(map(str, _said(reader, VOCABULARY, list)))
 
 
 def _said(reader: WeightsReader, key: str, kind: type[Any]) -> Any:

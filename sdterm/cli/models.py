@@ -1,24 +1,26 @@
 """`sdterm models`: the model files that sdterm finds, and adding more."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from sdterm.cli.downloads import add, cancel, downloads
 from sdterm.cli.errors import say
+from sdterm.cli.offered import by_extensions
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
-from sdterm.core.extensions.registry import PluginSet, load_plugins
+from sdterm.core.extensions.registry import load_plugins
 from sdterm.core.library.about import notes_of
-from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileError, library_of
+from sdterm.core.library.checkpoints import CheckpointFile, Library, library_of
 from sdterm.core.library.folders import folders_of
 from sdterm.core.library.hashes import Known, short_hash
-from sdterm.core.library.recognition import recognise
+from sdterm.core.library.recognition import Recognition, recognition
 from sdterm.core.library.scan import ModelFile
 from sdterm.core.settings.model_kinds import KINDS_BY_ID, MODEL_KINDS
+from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
-from sdterm.hooks import PluginError
 
 
 @click.group(invoke_without_command=True)
@@ -45,7 +47,7 @@ def models(context: click.Context, kind: str, folders: bool, as_json: bool) -> N
     if folders:
         _list_folders(library, as_json)
         return
-    rows = [row for each in (KINDS_BY_ID if kind == "all" else (kind,)) for row in _rows(library, each)]
+    rows = [row for each in (KINDS_BY_ID if kind == "all" else (kind,)) for row in _rows(library, each, settings)]
     if as_json:
         print_json(json.dumps(rows, indent=1))
         return
@@ -83,33 +85,38 @@ def _list_folders(library: Library, as_json: bool) -> None:
             click.echo(f"  {printable(str(folder), 1000)}{'' if folder.exists() else '  (not there)'}")
 
 
-def _rows(library: Library, kind: str) -> list[dict[str, Any]]:
+def _rows(library: Library, kind: str, settings: Settings) -> list[dict[str, Any]]:
     files = library.files(kind)
-    plugins = load_plugins(None, third_party=False) if kind == "checkpoint" else None
-    return [_row(file, known, plugins) for file, known in zip(files, library.known(files), strict=True)]
+    what = _recognised(files, settings) if kind == "checkpoint" else {}
+    return [_row(file, known, what.get(file)) for file, known in zip(files, library.known(files), strict=True)]
 
 
-def _row(file: ModelFile, known: Known, plugins: PluginSet | None) -> dict[str, Any]:
-    usable, note = _checkpoint(CheckpointFile(file.path), plugins) if plugins else (True, _words(file, known))
+def _recognised(files: Sequence[ModelFile], settings: Settings) -> dict[ModelFile, Recognition]:
+    """What checkpoints are; extensions are asked about those that no family of sdterm draws with."""
+    plugins = load_plugins(None, third_party=False)
+    checkpoints = {CheckpointFile(file.path): file for file in files}
+    what = {checkpoint: recognition(checkpoint, plugins) for checkpoint in checkpoints}
+    what |= by_extensions(settings, [checkpoint for checkpoint, found in what.items() if not found.usable])
+    return {checkpoints[checkpoint]: found for checkpoint, found in what.items()}
+
+
+def _row(file: ModelFile, known: Known, what: Recognition | None) -> dict[str, Any]:
+    note = _checkpoint(what, CheckpointFile(file.path).embedded) if what else _words(file, known)
     return {
         "kind": file.kind,
         "name": printable(file.name),
         "path": file.location,
         "hash": short_hash(file.kind, known),
         "bytes": file.size,
-        "usable": usable,
+        "usable": what is None or what.usable,
         "note": printable(note),
     }
 
 
-def _checkpoint(checkpoint: CheckpointFile, plugins: PluginSet) -> tuple[bool, str]:
-    """(whether it can be drawn with, what it is or why not)."""
-    try:
-        family, match = recognise(checkpoint, plugins)
-    except (ModelFileError, PluginError) as error:
-        return False, str(error)
-    native = f"{family.label}, {match.native_size}x{match.native_size}"
-    return match.refusal is None, match.refusal or native + (" (the demo model)" if checkpoint.embedded else "")
+def _checkpoint(what: Recognition, embedded: bool) -> str:
+    """What it is, or why it cannot be drawn with."""
+    native = f"{what.family}, {what.native_size}x{what.native_size}"
+    return what.note or native + (" (the demo model)" if embedded else "")
 
 
 def _words(file: ModelFile, known: Known) -> str:

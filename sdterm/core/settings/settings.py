@@ -66,6 +66,13 @@ SETTINGS: tuple[Setting, ...] = (
         if row.section
     ),
     Setting("idle_unload", 900.0, "host", "Seconds without work after which the model leaves the memory; 0 is never."),
+    Setting(
+        "checkpoints_limit",
+        1,
+        "host",
+        "How many checkpoints stay in memory, the one in use included: switching back to one of them reads nothing.",
+        a1111="sd_checkpoints_limit",
+    ),
     Setting("idle_exit", 3600.0, "host", "Seconds without work or clients after which the host ends; 0 is never."),
     Setting(
         "hang_limit",
