@@ -313,6 +313,10 @@ class GenerateScreen(Room):
 
     # --- pictures ----------------------------------------------------------------------------------------------------
 
+    @on(Recent.Left)
+    def _leave_recent(self) -> None:
+        self.focus_field("prompt")
+
     @on(Recent.Chosen)
     def show_chosen(self) -> None:
         """Show the picture that Recent has chosen."""
