@@ -108,6 +108,10 @@ def test_the_chosen_one_stands_between_bars_and_a_marked_one_has_a_star(drawn: R
         assert [*app.marks] == [recent.pictures[1].id]
         await pilot.press("space")
         assert not app.marks
+        said = text_of(app.desk.query_one(Note))
+        await pilot.press("escape")
+        await until(pilot, lambda: app.focused is app.desk.query_one("#prompt"), "Esc leaves")
+        assert text_of(app.desk.query_one(Note)) == said, "quietly"
 
     drive(drawn, act)
 

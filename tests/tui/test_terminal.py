@@ -168,12 +168,16 @@ def test_without_colours_every_state_is_a_word_or_a_shape(start: Start) -> None:
     tmux.until("╔═ Negative prompt")
 
 
-def test_a_terminal_without_colours_is_sent_none(start: Start, tmp_path: Path) -> None:
+def test_a_terminal_without_colours_is_sent_none(host: Running, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    tmux = start(log, TERM="vt100")
-    tmux.press("F3")
-    tmux.until(r"\[Gallery\]")
+    tmux = Tmux(tmp_path, host)
+    tmux.log(log)
+    tmux.press("export TERM=vt100", "Enter")
+    tmux.open()
+    tmux.until("idle")
+    tmux.close()
     sent = log.read_text(errors="replace")
+    assert "[Generate]" in sent
     assert not re.search(r"\x1b\[(?:[\d;]*;)?(?:[349]\d|10\d)(?:;[\d;]*)?m", sent)
 
 

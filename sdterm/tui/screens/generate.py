@@ -53,7 +53,7 @@ class GenerateScreen(Room):
         self.form = Form(drafts.load(shell.settings.root), lambda: shell.settings, self._changed)
         self.filling = Filling(shell, self)
         self.drawing = Drawing(shell, self, self.filling)
-        self._reader = PromptReader(shell.settings.root, self.form.values, self)
+        self._reader = PromptReader(shell.settings.root, self.form.values, self.filling.styles, self)
         self._keep: Timer | None = None
         self._reading: dict[str, Timer] = {}
         self._preview: tuple[PictureView, LivePreview] | None = None
@@ -304,10 +304,18 @@ class GenerateScreen(Room):
     def _complete(self, event: PromptEditor.CompletionWanted) -> None:
         self.run_worker(self._offer(event), group="complete", exclusive=True)
 
+    @on(PromptEditor.StyleTaken)
+    def _take_style(self, event: PromptEditor.StyleTaken) -> None:
+        self.filling.add_style(event.style, "negative_prompt" if event.editor.negative else "prompt", event.text)
+
     async def _offer(self, event: PromptEditor.CompletionWanted) -> None:
         event.editor.offer(event.word, await self._reader.complete(event.word, asked=event.asked))
 
     # --- pictures ----------------------------------------------------------------------------------------------------
+
+    @on(Recent.Left)
+    def _leave_recent(self) -> None:
+        self.focus_field("prompt")
 
     @on(Recent.Chosen)
     def show_chosen(self) -> None:

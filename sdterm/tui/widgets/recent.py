@@ -9,6 +9,7 @@ from rich.segment import Segment
 from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.geometry import Region
+from textual.message import Message
 from textual.strip import Strip
 
 from sdterm.tui.actions import bindings
@@ -28,8 +29,12 @@ class Recent(Tiles, PictureActions):
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings("pictures"),
         *STEPS,
+        Binding("escape", "leave", show=False),
         *(Binding(f"alt+{number}", f"compare_with({number})", show=False) for number in range(1, 10)),
     ]
+
+    class Left(Message):
+        """Enough looked at."""
 
     def __init__(self) -> None:
         self._in_border = False
@@ -54,6 +59,10 @@ class Recent(Tiles, PictureActions):
         still = [i for i, picture in enumerate(in_order) if before and picture.id == before.id]
         self._changes = dict(_changes(in_order))
         self.put(in_order, (drawn or still or [len(in_order) - 1])[-1])
+
+    def action_leave(self) -> None:
+        """Back to the prompt."""
+        self.post_message(self.Left())
 
     def action_compare_with(self, number: int) -> None:
         """Compare the chosen one with that of the first nine in sight."""
