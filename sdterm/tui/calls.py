@@ -87,6 +87,10 @@ def library_files(kind: str) -> HostCall[list[LibraryFile]]:
     return HostCall(lambda host: host.library_files(kind))
 
 
+def library_preview(kind: str, name: str) -> HostCall[bytes]:
+    return HostCall(lambda host: host.library_preview(kind, name), quiet=True)
+
+
 def styles() -> HostCall[list[Style]]:
     return HostCall(lambda host: host.styles())
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors.numpy import save_file
 from textual import events
 from textual.geometry import Size
@@ -219,6 +220,7 @@ def test_a_network_is_put_into_the_prompt_from_its_list_and_its_weight_changed(d
     ink.with_suffix(".json").write_text(
         '{"preferred weight": 0.6, "activation text": "inkpunk", "negative text": "oil"}'
     )
+    Image.linear_gradient("L").save(ink.with_name("ink.preview.png"))
     (root / EMBEDDINGS / "bad hands.pt").write_bytes(b"")
 
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
@@ -226,6 +228,7 @@ def test_a_network_is_put_into_the_prompt_from_its_list_and_its_weight_changed(d
         await pilot.press("tab", "tab")
         await until(pilot, lambda: "▸ Networks 1" in str(table.border_title))
         await until(pilot, lambda: "It is for SDXL, and sdterm-demo is SD 1.x" in screen_text(app))
+        await until(pilot, lambda: "▀" in text_of(app.screen.query_one(PictureView)), "its picture")
         await pilot.press("enter")
         await until(pilot, lambda: app.form.draft.prompt == "<lora:ink:0.6> inkpunk")
         assert app.form.draft.negative_prompt == "oil"
@@ -246,7 +249,7 @@ def test_a_network_is_put_into_the_prompt_from_its_list_and_its_weight_changed(d
         await until(pilot, lambda: table.row_count == 1)
         return table
 
-    drive(drawn, act)
+    drive(drawn, act, (100, 30))
     for path in (*ink.parent.iterdir(), root / EMBEDDINGS / "bad hands.pt"):
         path.unlink()
 

@@ -6,13 +6,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import work
+from textual import on, work
 from textual.binding import BindingType
+from textual.containers import Horizontal
+from textual.widget import Widget
+from textual.widgets import DataTable, Static
 
 from sdterm.core.text import printable
 from sdterm.tui import calls
 from sdterm.tui.actions import bindings
 from sdterm.tui.language import tr
+from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.screens.adding import add_model, stop_adding, told
 from sdterm.tui.screens.table import TableRoom
 
@@ -49,6 +53,12 @@ class ModelsScreen(TableRoom[Row]):
     def kinds(self) -> tuple[str, ...]:
         """The kinds that the list has."""
         return self.LISTS[self._at]
+
+    def body(self) -> Iterable[Widget]:
+        with Horizontal(id="desk"):
+            yield DataTable(cursor_type="row")
+            yield PictureView(id="picture", mode=self.shell.picture_mode())
+        yield Static(classes="words", markup=False)
 
     def columns(self) -> Iterable[tuple[str, int]]:
         first = (tr("Name"), 28), (tr("Hash"), 12), (tr("Size"), 9)
@@ -140,6 +150,20 @@ class ModelsScreen(TableRoom[Row]):
         if not (used and file.base and letters) or letters.startswith(file.base):
             return None
         return tr("! It is for {base}, and {model} is {family}.", base=file.base, model=used.name, family=used.family)
+
+    @on(DataTable.RowHighlighted)
+    def _highlighted(self) -> None:
+        self._show_preview()
+
+    @work(group="preview", exclusive=True)
+    async def _show_preview(self) -> None:
+        """The picture beside the file, where there is one and room for it."""
+        item = self.chosen()
+        data = None
+        if item and item.file.preview:
+            data = await self.ask(calls.library_preview(item.file.kind, item.file.path))
+        self.set_class(data is not None, "-pictured")
+        self.query_one(PictureView).show(data, caption=item.file.name if item else "")
 
     def selected(self) -> None:
         self.action_load_model()
