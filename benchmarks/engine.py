@@ -73,17 +73,18 @@ def overhead(setting: Setting) -> dict[str, Any]:
             began = time.perf_counter()
             for event in engine.run(request, plugins, tape=tape, previews=trimmings):
                 times[event.event] = time.perf_counter() - began
-        assert len(watches["predict"].seconds) == STEPS, times
+        assert len(watches["denoise"].seconds) == STEPS, times
         return Run(times, watches)
 
-    components, arguments = run().watches["predict"].latest  # warms up, too
+    components, arguments = run().watches["denoise"].latest  # warms up, too
 
     def bare() -> float:
         with torch.inference_mode():
             began = time.perf_counter()
             for _ in range(STEPS):
-                x, t, cond = arguments
-                components.modules["unet"](x, t, encoder_hidden_states=cond, return_dict=False)
+                x, sigma, cond, sampling = arguments
+                t = sampling.sigma_to_t(sigma)
+                components.modules["unet"](x, t, encoder_hidden_states=cond["context"], return_dict=False)
             return time.perf_counter() - began
 
     # A thread of its own, as in the engine: OpenMP's first team waits more eagerly than later ones.
@@ -93,16 +94,16 @@ def overhead(setting: Setting) -> dict[str, Any]:
     runs = [engine_run for engine_run, _ in pairs]
     return {
         "sampling_over_bare_calls": summary(r.sampling / seconds for r, seconds in pairs),
-        "sampling_over_its_own_calls": summary(r.sampling / r.of("predict") for r in runs),
-        "with_previews_and_tape_over_its_own_calls": summary(r.sampling / r.of("predict") for r in trimmed),
-        "run_over_its_own_modules": summary(r.whole / r.of("encode", "predict", "decode") for r in runs),
+        "sampling_over_its_own_calls": summary(r.sampling / r.of("denoise") for r in runs),
+        "with_previews_and_tape_over_its_own_calls": summary(r.sampling / r.of("denoise") for r in trimmed),
+        "run_over_its_own_modules": summary(r.whole / r.of("encode", "denoise", "decode") for r in runs),
         "seconds": {
             "bare_calls": summary(seconds for _, seconds in pairs),
             "sampling": summary(r.sampling for r in runs),
             "text_encoding": summary(r.of("encode") for r in runs),
             "decoding": summary(r.of("decode") for r in runs),
             "run": summary(r.whole for r in runs),
-            "run_outside_modules": summary(r.whole - r.of("encode", "predict", "decode") for r in runs),
+            "run_outside_modules": summary(r.whole - r.of("encode", "denoise", "decode") for r in runs),
         },
     }
 
@@ -137,7 +138,7 @@ class Run:
 @contextmanager
 def stopwatches() -> Iterator[dict[str, Stopwatch]]:
     """Time the modules inside a run."""
-    watches = {name: Stopwatch() for name in ("encode", "predict", "decode")}
+    watches = {name: Stopwatch() for name in ("encode", "denoise", "decode")}
     originals = {name: getattr(SD1Components, name) for name in watches}
 
     def timed(name: str) -> Callable[..., Any]:

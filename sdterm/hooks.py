@@ -135,8 +135,13 @@ class StepCallback(Protocol):
     def __call__(self, i: int, denoised: torch.Tensor) -> None: ...
 
 
+Process = Literal["vp", "flow"]
+"""How a model mixes signal and noise. `vp`: latents plus sigma times noise, as samplers see a variance-preserving
+diffusion model (k-diffusion); `flow`: (1 - sigma) times latents plus sigma times noise, sigma from 0 to 1."""
+
+
 class ModelSampling(Protocol):
-    """A model's noise levels: k-diffusion's discrete schedule over the training timesteps."""
+    """A model's noise levels."""
 
     @property
     def sigmas(self) -> torch.Tensor:
@@ -149,6 +154,9 @@ class ModelSampling(Protocol):
     def sigma_max(self) -> float: ...
     def sigma_to_t(self, sigma: torch.Tensor) -> torch.Tensor: ...
     def t_to_sigma(self, t: torch.Tensor) -> torch.Tensor: ...
+    def noise_scaling(self, sigma: torch.Tensor, noise: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+        """Latents with unit noise mixed in, at the level sigma."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -166,6 +174,8 @@ class Sampler:
         and `sample` is given them, too, by the keyword `sampling`.
     noise: what `noise` draws. `sequential`: each image's next numbers; `brownian`: the increment of each image's
         Brownian motion from sigma to sigma_next, for SDE solvers.
+    models: the kinds of model it can integrate. A solver of dx/dsigma = (x - x0) / sigma can do both; one that adds
+        noise on the way, or calculates with signal and noise apart, is right for one of them.
     """
 
     id: str
@@ -184,6 +194,7 @@ class Sampler:
     needs_uncond: bool = False
     batch_coupled: bool = False
     """True if one image's path depends on the others in its batch: images are then drawn one at a time."""
+    models: tuple[Process, ...] = ("vp",)
     options: tuple[Option, ...] = ()
 
 
@@ -233,7 +244,52 @@ class ModelMatch:
     native_size: int = 512
     downscale: int = 8
     """Pixels per latent cell."""
+    size_step: int = 8
+    """Width and height are multiples of it, in pixels."""
+    process: Process = "vp"
     refusal: str | None = None
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """What a request wants of a model's noise levels. A family ignores what makes no sense for it."""
+
+    quantize: bool = False
+    """There are no timesteps between the trained ones."""
+    downcast_alphas: bool = False
+    """The levels are rounded as half precision does it."""
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """How texts are read, and for what. A family ignores what makes no sense for it."""
+
+    width: int
+    height: int
+    """Of the image, in pixels."""
+    negative: bool = False
+    """Whether they are negative prompts."""
+    clip_skip: int = 1
+    emphasis: str = "Original"
+    """A1111's way to weigh words: Original, No norm, Ignore, or None."""
+    comma_backtrack: int = 20
+    """So many tokens after a comma move to the next chunk with what follows it, rather than be parted."""
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What guides the network: tensors by name, batch first, whose meaning is their family's.
+
+    sdterm keeps them, takes rows out, and joins rows whose shapes are equal in one call. sequences: the names of those
+    `[B, L, …]` whose length L differs from text to text. Where a request wants prompt and negative prompt equally long,
+    the shorter one is lengthened by the conditioning of the empty text, or by its own last position.
+    """
+
+    tensors: Mapping[str, torch.Tensor]
+    sequences: tuple[str, ...] = ()
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return self.tensors[name]
 
 
 class Components(Protocol):
@@ -245,22 +301,27 @@ class Components(Protocol):
     dtype: torch.dtype
     latent_channels: int
     downscale: int
-    alphas_cumprod: torch.Tensor
-    """float32 [T], on the CPU."""
     latent_rgb: tuple[Sequence[Sequence[float]], Sequence[float]]
     """Factors [C, 3] and bias [3]: latents → RGB in 0..1, for previews."""
 
-    def tokenize(self, text: str) -> list[int]:
-        """Token ids without start, end and padding."""
+    def sampling(self, options: SamplingOptions) -> ModelSampling:
+        """Its noise levels, made anew each time, since plugins are given them."""
         ...
 
-    def encode(self, tokens: torch.Tensor, clip_skip: int) -> torch.Tensor:
-        """Token ids `[n, 77]` → text vectors `[n, 77, C]`."""
+    def encode(self, texts: Sequence[str], options: TextOptions) -> Conditioning:
+        """Texts of one prompt → what guides the network, row i by text i. They are what a prompt says one after the
+        other: `a [cat:dog:0.5]` is two texts. Network tags and AND are no part of them, weights in brackets are."""
         ...
 
-    def predict(self, x: torch.Tensor, t: torch.Tensor, cond: torch.Tensor) -> torch.Tensor:
-        """One network call: scaled latents `[B, C, h, w]`, timesteps `[B]`, text vectors `[B, L, D]` → the noise in
-        the latents."""
+    def denoise(
+        self, x: torch.Tensor, sigma: torch.Tensor, cond: Conditioning, sampling: ModelSampling
+    ) -> torch.Tensor:
+        """One network call: noisy latents `[B, C, h, w]`, their noise level `[B]` on the CPU, all equal → the clean
+        latents as the network predicts them. sampling: the levels that the run is on."""
+        ...
+
+    def encode_image(self, pixels: torch.Tensor, rng: torch.Generator | None) -> torch.Tensor:
+        """`[B, 3, H, W]`, -1..1 → latents. rng: for a draw from what the encoder holds possible; None: its mean."""
         ...
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
@@ -283,14 +344,17 @@ class TokenRules:
 @dataclass(frozen=True)
 class ModelFamily:
     """A model architecture. `detect(reader)` → a match or None, from the header alone; `build(reader, device, dtype)`
-    → components with the weights in place. `tokenize(text)` → token ids without start, end and padding, where the
-    family can tell them without a checkpoint: so `sdterm prompt` counts tokens and loads nothing."""
+    → components with the weights in place.
+
+    tokens, tokenize: of families that read text in chunks, for counting tokens without a model and without torch.
+        `tokenize(text)` → token ids without start, end and padding.
+    """
 
     id: str
     label: str
     detect: Callable[[WeightsReader], ModelMatch | None]
     build: Callable[[WeightsReader, torch.device, torch.dtype], Components]
-    tokens: TokenRules
+    tokens: TokenRules | None = None
     tokenize: Callable[[str], Sequence[int]] | None = None
 
 

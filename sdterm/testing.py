@@ -7,7 +7,7 @@ which rule that breaks. `docs/plugins/testing.md` shows how they are used.
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,20 +19,25 @@ from sdterm.core.extensions.discovery import built_ins
 from sdterm.core.extensions.registry import PluginSet, plugin_set
 from sdterm.core.extensions.source import Source, digest
 from sdterm.engine.brownian import brownian_noise
-from sdterm.engine.model_sampling import DiscreteSampling
 from sdterm.hooks import (
+    Components,
+    Conditioning,
     Denoised,
     ModelSampling,
     Noise,
     Option,
     OutputSaver,
     Postprocessor,
+    Process,
     PromptContext,
     PromptText,
     PromptTransform,
     Sampler,
+    SamplingOptions,
     Scheduler,
+    TextOptions,
 )
+from sdterm.modelling.sampling import DiscreteSampling, FlowSampling
 
 SHAPE = (4, 8, 8)
 """Of the tiny model's latents: [C, h, w]."""
@@ -50,10 +55,11 @@ class TinyModel:
     """A denoiser for normally distributed data, exact in closed form: what a perfect network would say.
 
     A sampler without noise of its own takes x at sigma to MEAN + (x - MEAN) * SPREAD / sqrt(SPREAD² + sigma²).
-    stop_at: the call in which it raises Stopped.
+    stop_at: the call in which it raises Stopped. process: how it mixes data and noise.
     """
 
     stop_at: int | None = None
+    process: Process = "vp"
     calls: list[float] = field(default_factory=list)
     """The sigma of each call."""
 
@@ -63,8 +69,9 @@ class TinyModel:
         if self.stop_at is not None and len(self.calls) >= self.stop_at:
             raise Stopped
         self.calls.append(float(sigma[0]))
-        noise = sigma[:, None, None, None] ** 2
-        x0 = (SPREAD**2 * x + noise * MEAN) / (SPREAD**2 + noise)
+        s = sigma[:, None, None, None]
+        signal = 1 - s if self.process == "flow" else torch.ones_like(s)
+        x0 = (signal * SPREAD**2 * x + s**2 * MEAN) / (signal**2 * SPREAD**2 + s**2)
         return Denoised(x0, x0.clone())
 
 
@@ -72,6 +79,11 @@ def model_sampling() -> ModelSampling:
     """The noise levels of Stable Diffusion 1: betas from 0.00085 to 0.012, linear in their roots, 1000 timesteps."""
     betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
     return DiscreteSampling((1 - betas).cumprod(0).float())
+
+
+def flow_sampling() -> ModelSampling:
+    """The noise levels of a rectified-flow model."""
+    return FlowSampling(shift=3.0)
 
 
 def load_extension(path: Path | str) -> PluginSet:
@@ -104,7 +116,13 @@ def assert_no_global_rng() -> Iterator[None]:
 
 def assert_sampler_conforms(sampler: Sampler, *, steps: int = 8) -> None:
     """A sampler keeps every rule of docs/plugins/sdterm_samplers.md."""
-    levels = sampler.sampling(model_sampling()) if sampler.sampling else model_sampling()
+    for process in sampler.models:
+        _assert_sampler_conforms(sampler, steps, process)
+
+
+def _assert_sampler_conforms(sampler: Sampler, steps: int, process: Process) -> None:
+    model_levels = flow_sampling() if process == "flow" else model_sampling()
+    levels = sampler.sampling(model_levels) if sampler.sampling else model_levels
     sigmas = _sigmas(sampler, levels, steps)
     options = {option.name: option.default for option in sampler.options}
 
@@ -125,7 +143,7 @@ def assert_sampler_conforms(sampler: Sampler, *, steps: int = 8) -> None:
         assert torch.equal(given, sigmas), f"{sampler.label} changes the sigmas it is given: work on a copy."
         return out, told
 
-    model = TinyModel()
+    model = TinyModel(process=process)
     try:
         with assert_no_global_rng():
             out, told = run([1], model)
@@ -149,16 +167,18 @@ def assert_sampler_conforms(sampler: Sampler, *, steps: int = 8) -> None:
         f"{sampler.label} does not get rid of the noise: its result is {far:.2f} away from the data, which is "
         f"{SPREAD} wide."
     )
-    assert torch.equal(out, run([1], TinyModel())[0]), f"{sampler.label} gives something else the second time."
+    assert torch.equal(out, run([1], TinyModel(process=process))[0]), (
+        f"{sampler.label} gives something else the second time."
+    )
     if not sampler.batch_coupled:
-        batch = run([1, 2], TinyModel())[0]
-        alone = torch.cat([run([seed], TinyModel())[0] for seed in (1, 2)])
+        batch = run([1, 2], TinyModel(process=process))[0]
+        alone = torch.cat([run([seed], TinyModel(process=process))[0] for seed in (1, 2)])
         assert torch.allclose(batch, alone, atol=1e-5), (
             f"{sampler.label}: an image of a batch is not the single image with its seed. Draw from `noise` alone, and "
             "keep images apart; if they must depend on each other, declare batch_coupled."
         )
     try:
-        run([1], TinyModel(stop_at=min(2, len(model.calls) - 1)))
+        run([1], TinyModel(min(2, len(model.calls) - 1), process))
     except Stopped:
         return
     raise AssertionError(f"{sampler.label} swallows what `denoise` raises: it could not be cancelled.")
@@ -201,6 +221,43 @@ def _noises(sampler: Sampler, seeds: Sequence[int], sigmas: torch.Tensor) -> Noi
         return brownian_noise(seeds, "CPU", SHAPE, _CPU, sigmas)
     generators = [torch.Generator().manual_seed(1000 + seed) for seed in seeds]
     return lambda sigma, sigma_next: torch.stack([torch.randn(SHAPE, generator=g) for g in generators])
+
+
+# --- model families ---------------------------------------------------------------------------------------------------
+
+
+def assert_components_conform(components: Components, texts: Sequence[str] = ("a lake, red house", "")) -> None:
+    """What a family built keeps the rules of docs/plugins/sdterm_model_families.md."""
+    with torch.inference_mode(), assert_no_global_rng():
+        levels = components.sampling(SamplingOptions())
+        sigmas = levels.sigmas
+        assert sigmas.dtype == torch.float32 and sigmas.device == _CPU, "its sigmas must be float32 on the CPU."
+        assert (sigmas[1:] > sigmas[:-1]).all(), "its sigmas must rise."
+        back = levels.t_to_sigma(levels.sigma_to_t(sigmas[10:11]))
+        assert torch.allclose(back, sigmas[10:11], rtol=1e-3), "t_to_sigma must undo sigma_to_t."
+        cells, f = 16, components.downscale
+        options = TextOptions(width=cells * f, height=cells * f)
+        conds = [components.encode([text], options) for text in texts]
+        for cond in [components.encode(texts, options), components.encode(texts, replace(options, negative=True))]:
+            assert isinstance(cond, Conditioning), f"encode must return a Conditioning, not {type(cond).__name__}."
+            for name, tensor in cond.tensors.items():
+                assert len(tensor) == len(texts), f"{name} of {len(texts)} texts has {len(tensor)} rows."
+        sigma = sigmas[len(sigmas) // 2]
+        x = torch.randn(
+            len(texts), components.latent_channels, cells, cells, generator=torch.Generator().manual_seed(1)
+        )
+        x = (x * sigma).to(components.device)
+        alone = [components.denoise(x[i : i + 1], sigma[None], cond, levels) for i, cond in enumerate(conds)]
+        assert alone[0].shape == x[:1].shape, f"denoise made {[*alone[0].shape]} of latents {[*x[:1].shape]}."
+        assert alone[0].dtype == torch.float32, f"denoise returned {alone[0].dtype}: latents stay float32."
+        together = components.denoise(x, sigma.expand(len(x)), components.encode(texts, options), levels)
+        assert torch.allclose(together, torch.cat(alone), atol=1e-3 * float(together.abs().max())), (
+            "an image of a batch is not what it is alone."
+        )
+        pixels = components.decode(x[:1].to(components.dtype) / (1 + float(sigma)))
+        assert pixels.shape == (1, 3, cells * f, cells * f), f"decode made {[*pixels.shape]} of {cells}x{cells} cells."
+        latents = components.encode_image(pixels.float().clamp(-1, 1), None)
+        assert latents.shape == x[:1].shape, f"encode_image made {[*latents.shape]} of {cells * f}x{cells * f} pixels."
 
 
 # --- texts, pictures, files -------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from textwrap import dedent
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image as Picture
 from safetensors import safe_open
 from safetensors.numpy import save_file
@@ -26,6 +27,7 @@ from sdterm.core.settings.paths import CHECKPOINTS, EMBEDDED_MODEL
 from sdterm.events import Done, Event, Failed, Image, ModelLoading, Step, Warning
 from sdterm.hooks import (
     Components,
+    Conditioning,
     ImageFacts,
     JobOutcome,
     LocalePack,
@@ -36,10 +38,13 @@ from sdterm.hooks import (
     Postprocessor,
     PromptContext,
     PromptText,
+    SamplingOptions,
     SavedImage,
+    TextOptions,
     TokenRules,
     WeightsReader,
 )
+from sdterm.testing import assert_components_conform
 
 HOOKSPECS = [name for name, value in vars(hooks).items() if hasattr(value, "sdterm_spec")]
 ON_PAGES: list[tuple[str, type]] = [
@@ -53,6 +58,9 @@ ON_PAGES: list[tuple[str, type]] = [
     ("sdterm_schedulers", ModelSampling),
     ("sdterm_model_families", ModelMatch),
     ("sdterm_model_families", TokenRules),
+    ("sdterm_model_families", Conditioning),
+    ("sdterm_model_families", SamplingOptions),
+    ("sdterm_model_families", TextOptions),
     ("sdterm_model_families", WeightsReader),
     ("sdterm_model_families", Components),
 ]
@@ -289,7 +297,7 @@ def test_hook_sdterm_model_families(engine: Engine, extend: Extend, root: Path) 
 
             @hookimpl
             def sdterm_model_families():
-                return [ModelFamily("boxes", "Boxed models", detect, build, sd1.TOKENS)]
+                return [ModelFamily("boxes", "Boxed models", detect, build)]
         """
     )
     (ours,) = draw(engine, plugins, width=72, height=72)
@@ -299,6 +307,70 @@ def test_hook_sdterm_model_families(engine: Engine, extend: Extend, root: Path) 
     assert (refused.code, refused.message) == ("bad_model", "The box is empty.")
     unknown = fail(engine, load_plugins(), model="a box")
     assert unknown.message == "a box.safetensors is of no model family that sdterm knows (SD 1.x)."
+
+
+def test_a_family_of_rectified_flow_is_drawn_with_by_samplers_that_can_and_in_its_sizes(
+    engine: Engine, extend: Extend, root: Path
+) -> None:
+    (root / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+    save_file({"flowing": np.array([0.5, -0.5, 1.0], np.float32)}, root / CHECKPOINTS / "a flow.safetensors")
+    plugins = extend(
+        flows="""
+            from sdterm.modelling.predictions import from_flow
+            from sdterm.modelling.sampling import FlowSampling
+
+            class Flow:
+                latent_channels, downscale, modules = 3, 8, {}
+                latent_rgb = ([[0.5, 0, 0], [0, 0.5, 0], [0, 0, 0.5]], [0.5] * 3)
+
+                def __init__(self, colour):
+                    self.colour, self.device, self.dtype = colour, colour.device, colour.dtype
+
+                def sampling(self, options):
+                    return FlowSampling(shift=3)
+
+                def encode(self, texts, options):
+                    return Conditioning({"size": torch.full((len(texts), 1), options.width)})
+
+                def denoise(self, x, sigma, cond, sampling):
+                    assert (cond["size"] >= 64).all() and 0 < sigma[0] <= 1
+
+                    def network(x, t):  # knows one picture: what is not its colour is noise
+                        return (x - self.colour[:, None, None]) / (t / 1000)[:, None, None, None]
+
+                    return from_flow(network, x, sigma, sampling, self.dtype)
+
+                def encode_image(self, pixels, rng):
+                    return pixels[:, :, ::8, ::8]
+
+                def decode(self, latents):
+                    return latents.repeat_interleave(8, 2).repeat_interleave(8, 3)
+
+            def detect(reader):
+                if "flowing" in reader.shapes():
+                    return ModelMatch(native_size=64, size_step=16, process="flow")
+
+            def build(reader, device, dtype):
+                return Flow(reader.read(["flowing"], device, dtype)["flowing"])
+
+            @hookimpl
+            def sdterm_model_families():
+                return [ModelFamily("flow", "Flow", detect, build)]
+        """
+    )
+    assert_components_conform(_built("a flow", engine, plugins))
+    for sampler in ("DPM++ 2M", "Euler", "Heun", "LMS", "DPM2"):
+        (image,) = draw(engine, plugins, model="a flow", width=64, height=64, sampler=sampler, steps=8)
+        assert np.abs(pixels(image).astype(int) - [191, 63, 255]).max() <= 1, sampler
+    failed = fail(engine, plugins, model="a flow", sampler="Euler a")
+    assert failed.code == "bad_request" and "rectified-flow" in failed.message
+    failed = fail(engine, plugins, model="a flow", width=72)
+    assert failed.code == "bad_request" and "multiples of 16" in failed.message
+
+
+def _built(model: str, engine: Engine, plugins: PluginSet) -> Components:
+    checkpoint = engine.library.find(model)
+    return recognise(checkpoint, plugins)[0].build(checkpoint, torch.device("cpu"), torch.float32)
 
 
 def test_hook_sdterm_memory_optimizers(engine: Engine, extend: Extend) -> None:
@@ -752,22 +824,22 @@ FAILING: dict[str, tuple[str, str, dict[str, object]]] = {
     ),
     "a family raises on looking": (
         "sdterm_model_families",
-        "ModelFamily('bad', 'Bad', oops, nothing, TokenRules(0, 0, 0, 0))",
+        "ModelFamily('bad', 'Bad', oops, nothing)",
         {"model": "strange model"},
     ),
     "a family gives text for a match": (
         "sdterm_model_families",
-        "ModelFamily('bad', 'Bad', lambda reader: 'yes', nothing, TokenRules(0, 0, 0, 0))",
+        "ModelFamily('bad', 'Bad', lambda reader: 'yes', nothing)",
         {"model": "strange model"},
     ),
     "a family raises on building": (
         "sdterm_model_families",
-        "ModelFamily('bad', 'Bad', lambda reader: ModelMatch(), oops, TokenRules(0, 0, 0, 0))",
+        "ModelFamily('bad', 'Bad', lambda reader: ModelMatch(), oops)",
         {"model": "strange model"},
     ),
     "a family builds nothing": (
         "sdterm_model_families",
-        "ModelFamily('bad', 'Bad', lambda reader: ModelMatch(), nothing, TokenRules(0, 0, 0, 0))",
+        "ModelFamily('bad', 'Bad', lambda reader: ModelMatch(), nothing)",
         {"model": "strange model"},
     ),
 }
@@ -825,11 +897,10 @@ def test_a_family_that_fails_on_looking_does_not_hide_a_file_from_the_one_that_k
 ) -> None:
     (root / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
     save_file({"a": np.zeros(1)}, root / CHECKPOINTS / "strange model.safetensors")
-    tokens = "TokenRules(0, 0, 0, 0)"
     knows = "lambda reader: ModelMatch(refusal='I know this one.')"
     plugins = extend(
-        astrange=failing("sdterm_model_families", f"ModelFamily('bad', 'Bad', oops, nothing, {tokens})"),
-        good=failing("sdterm_model_families", f"ModelFamily('good', 'Good', {knows}, nothing, {tokens})"),
+        astrange=failing("sdterm_model_families", "ModelFamily('bad', 'Bad', oops, nothing)"),
+        good=failing("sdterm_model_families", f"ModelFamily('good', 'Good', {knows}, nothing)"),
     )
     said = fail(engine, plugins, model="strange model").message
     assert said.startswith("I know this one. The model family Bad of astrange failed: ")
@@ -841,12 +912,12 @@ def test_a_refusal_counts_only_where_no_family_can_draw_with_the_file(
     """Ours knows an SDXL file, and would refuse it."""
     (root / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
     save_file({"conditioner.embedders.0.x": np.zeros(1)}, root / CHECKPOINTS / "large.safetensors")
-    library, rules = Library(root), "TokenRules(0, 0, 0, 0)"
+    library = Library(root)
     knows = "lambda reader: ModelMatch() if 'conditioner.embedders.0.x' in reader.shapes() else None"
     refuses = "lambda reader: ModelMatch(refusal='It is too large.')"
     plugins = extend(
-        asmall=failing("sdterm_model_families", f"ModelFamily('small', 'Small', {refuses}, nothing, {rules})"),
-        large=failing("sdterm_model_families", f"ModelFamily('large', 'Large', {knows}, nothing, {rules})"),
+        asmall=failing("sdterm_model_families", f"ModelFamily('small', 'Small', {refuses}, nothing)"),
+        large=failing("sdterm_model_families", f"ModelFamily('large', 'Large', {knows}, nothing)"),
     )
     family, match = recognise(library.find("large"), plugins)
     assert (family.id, match.refusal) == ("large", None)

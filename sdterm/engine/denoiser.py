@@ -7,8 +7,9 @@ from typing import Protocol
 import torch
 
 from sdterm.core.extensions.registry import ContractError
-from sdterm.engine.conditioning import Conditioner, Part
-from sdterm.hooks import Components, Denoised, ModelSampling
+from sdterm.engine.conditioning import Conditioner, Part, Reading
+from sdterm.engine.rows import joined, lengths, padded, repeated, shape
+from sdterm.hooks import Components, Conditioning, Denoised, ModelSampling
 from sdterm.request import GenerationRequest
 
 _GROUPINGS = 8  # kept; of prompts that change with every call each may be different
@@ -23,19 +24,19 @@ class Network(Protocol):
 
 @dataclass(frozen=True)
 class _Rows:
-    """Rows of a call that the network computes together, having texts of one length."""
+    """Rows of a call that the network computes together, having conditionings of one shape."""
 
     rows: list[int]
     images: torch.Tensor
     """Of each row, on the device."""
-    vectors: torch.Tensor
-    """[rows, L, C]."""
+    cond: Conditioning
 
 
 def guided_denoiser(
     components: Components,
     sampling: ModelSampling,
     condition: Conditioner,
+    how: Reading,
     prompts: Sequence[Sequence[Part]],
     negatives: Sequence[Part],
     request: GenerationRequest,
@@ -43,14 +44,13 @@ def guided_denoiser(
     needs_uncond: bool,
     counts_timesteps: bool = False,
 ) -> Network:
-    """Classifier-free guidance around an epsilon-predicting network (k-diffusion's CompVisDenoiser inside A1111's
-    CFGDenoiser, in their order of float operations): uncond + the sum of (cond - uncond) * (weight * cfg_scale) over
-    the parts of an image's prompt.
+    """Classifier-free guidance around a model (A1111's CFGDenoiser, in its order of float operations): uncond + the sum
+    of (cond - uncond) * (weight * cfg_scale) over the parts of an image's prompt.
 
-    prompts: an image's parts, for each image. Texts of unequal length run as separate calls; those of one length in
-    one, prompts and negative prompts together if the request wants that. At cfg_scale 1 the negative prompt of a plain
-    prompt has no weight, so it is run only for a sampler that needs it. counts_timesteps: NGMS is compared with the
-    timestep, as A1111 does for samplers on variance-preserving latents.
+    prompts: an image's parts, for each image, as `how` had them read. Texts of unequal length run as separate calls;
+    those of one length in one, prompts and negative prompts together if the request wants that. At cfg_scale 1 the
+    negative prompt of a plain prompt has no weight, so it is run only for a sampler that needs it. counts_timesteps:
+    NGMS is compared with the timestep, as A1111 does for samplers on variance-preserving latents.
     """
     scale, batch = request.cfg_scale, len(prompts)
     parts = [part for image_parts in prompts for part in image_parts]
@@ -69,11 +69,11 @@ def guided_denoiser(
         if key not in groups:
             if len(groups) >= _GROUPINGS:
                 groups.clear()
-            conds = [part.vectors[index] for part, index in zip(asked, active, strict=True)]
+            conds = [part.texts[index] for part, index in zip(asked, active, strict=True)]
             texts = _same_length_within_images(conds[: len(parts)], image_of)
             for image, uncond in enumerate(conds[len(parts) :]):
                 mine = [row for row, owner in enumerate(image_of) if owner == image]
-                padded, uncond = _padded([texts[row] for row in mine], uncond, request, condition)
+                padded, uncond = _padded([texts[row] for row in mine], uncond, request, condition, how)
                 for row, text in zip(mine, padded, strict=True):
                     texts[row] = text
                 texts.append(uncond)
@@ -82,20 +82,15 @@ def guided_denoiser(
         return groups[key]
 
     def denoise(x: torch.Tensor, sigma: torch.Tensor, call: int) -> Denoised:
-        s = sigma[0]  # on the CPU: a scalar that broadcasts without waiting for the device
-        timestep = sampling.sigma_to_t(sigma[:1])
-        level = timestep[0] if counts_timesteps else s
+        level = sampling.sigma_to_t(sigma[:1])[0] if counts_timesteps else sigma[0]
         skipped = call % 2 == 1 and request.ngms > 0 and bool(level < request.ngms) and not needs_uncond
-        c_out, c_in = -s, 1 / (s**2 + 1) ** 0.5
-        t = timestep.to(components.device)
-        scaled = (x * c_in).to(components.dtype)
         x0: list[torch.Tensor] = [x] * (len(parts) + batch)
         for group in grouped(call, guide and not skipped):
-            noisy = scaled[group.images]
-            eps = components.predict(noisy, t.expand(len(group.rows)), group.vectors).float()
-            if eps.shape != noisy.shape:
-                raise ContractError(f"it predicted {tuple(eps.shape)} for latents {tuple(noisy.shape)}")
-            for row, x0_row in zip(group.rows, x[group.images] + eps * c_out, strict=True):
+            noisy = x[group.images]
+            clean = components.denoise(noisy, sigma[:1].expand(len(group.rows)), group.cond, sampling).float()
+            if clean.shape != noisy.shape:
+                raise ContractError(f"it predicted {tuple(clean.shape)} for latents {tuple(noisy.shape)}")
+            for row, x0_row in zip(group.rows, clean, strict=True):
                 x0[row] = x0_row
         if not guide:
             return Denoised(torch.stack(x0[:batch]), None)
@@ -113,45 +108,43 @@ def guided_denoiser(
 
 
 def _rows(
-    texts: Sequence[torch.Tensor],
+    texts: Sequence[Conditioning],
     image_of: Sequence[int],
     conds: int,
     request: GenerationRequest,
     device: torch.device,
 ) -> list[_Rows]:
-    calls: dict[tuple[int, bool], list[int]] = {}
+    calls: dict[object, list[int]] = {}
     for row, text in enumerate(texts):
-        calls.setdefault((len(text), row >= conds and not request.batch_cond_uncond), []).append(row)
+        calls.setdefault((shape(text), row >= conds and not request.batch_cond_uncond), []).append(row)
     return [
-        _Rows(rows, torch.tensor([image_of[row] for row in rows], device=device), torch.stack([texts[r] for r in rows]))
+        _Rows(rows, torch.tensor([image_of[row] for row in rows], device=device), joined([texts[row] for row in rows]))
         for rows in calls.values()
     ]
 
 
-def _same_length_within_images(conds: Sequence[torch.Tensor], image_of: Sequence[int]) -> list[torch.Tensor]:
+def _same_length_within_images(conds: Sequence[Conditioning], image_of: Sequence[int]) -> list[Conditioning]:
     """In a composition, shorter texts repeat their last vector (A1111 reconstruct_multicond_batch)."""
-    longest = [0] * (max(image_of) + 1)
+    longest: list[dict[str, int]] = [{} for _ in range(max(image_of) + 1)]
     for cond, image in zip(conds, image_of, strict=True):
-        longest[image] = max(longest[image], len(cond))
-    return [_repeated(cond, longest[image]) for cond, image in zip(conds, image_of, strict=True)]
+        for name, length in lengths(cond).items():
+            longest[image][name] = max(longest[image].get(name, 0), length)
+    return [repeated(cond, longest[image]) for cond, image in zip(conds, image_of, strict=True)]
 
 
 def _padded(
-    conds: list[torch.Tensor], uncond: torch.Tensor, request: GenerationRequest, condition: Conditioner
-) -> tuple[list[torch.Tensor], torch.Tensor]:
-    """Prompt and negative prompt of one image made equally long, if the request wants that: with empty chunks, or as
+    conds: list[Conditioning],
+    uncond: Conditioning,
+    request: GenerationRequest,
+    condition: Conditioner,
+    how: Reading,
+) -> tuple[list[Conditioning], Conditioning]:
+    """Prompt and negative prompt of one image made equally long, if the request wants that: with empty texts, or as
     before 1.6 by repeating or cutting the negative prompt (A1111 pad_cond_uncond, pad_cond_uncond_v0)."""
-    missing = len(conds[0]) - len(uncond)
-    if request.pad_conds == "off" or not missing:
+    wanted, there = lengths(conds[0]), lengths(uncond)
+    if request.pad_conds == "off" or wanted == there:
         return conds, uncond
     if request.pad_conds == "v0":
-        return conds, _repeated(uncond, len(conds[0]))[: len(conds[0])]
-    empty = condition.empty(request)
-    padding = [empty] * (abs(missing) // len(empty))
-    if missing > 0:
-        return conds, torch.cat([uncond, *padding])
-    return [torch.cat([cond, *padding]) for cond in conds], uncond
-
-
-def _repeated(vectors: torch.Tensor, length: int) -> torch.Tensor:
-    return torch.cat([vectors, vectors[-1:].expand(max(0, length - len(vectors)), -1)])
+        return conds, repeated(uncond, wanted, cut=True)
+    empty = condition.empty(how)
+    return [padded(cond, there, empty) for cond in conds], padded(uncond, wanted, empty)

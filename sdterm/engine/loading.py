@@ -94,7 +94,7 @@ def load_model(run: Run, dtype: torch.dtype, tell: Callable[[float], None]) -> M
     family, plugins = run.choices.family, run.plugins
     with plugins.guard(family, ModelFileError), random_numbers_kept(run.device):
         components = family.build(_telling(run.choices.checkpoint, tell), run.device, dtype)
-        condition = Conditioner(components, family.tokens)
+        condition = Conditioner(components)
     model = Model(run.plan.model_hash, dtype, family, (), components, condition)
     return with_optimizers(model, plugins, run.optimizers)
 

@@ -11,12 +11,13 @@ from sdterm.core.prompt.embeddings import find_embeddings
 from sdterm.core.prompt.networks import extract
 from sdterm.core.text import printable
 from sdterm.engine.header import header
-from sdterm.engine.loading import Loader, Model, choose_optimizers
+from sdterm.engine.loading import Loader, choose_optimizers
 from sdterm.engine.run import Run
 from sdterm.engine.sample import noise_levels
 from sdterm.engine.schedule import pass_sigmas
 from sdterm.engine.tape import Tape
 from sdterm.events import Started, Warning
+from sdterm.hooks import ModelFamily
 
 
 def open_run(run: Run, loader: Loader, library: Library, tape: Path | None) -> Run:
@@ -34,7 +35,7 @@ def open_run(run: Run, loader: Loader, library: Library, tape: Path | None) -> R
         run.emit(warning)
     model, optimizers = loader.load_as_asked(replace(run, optimizers=optimizers))
     with run.plugins.guard(run.choices.family):
-        warning = _ignored_embeddings(run.plan, model, library.names("embedding"))
+        warning = _ignored_embeddings(run.plan, run.choices.family, library.names("embedding"))
     if warning:
         run.emit(warning)
     levels = noise_levels(run.request, run.choices.sampler, run.plugins, model)
@@ -57,9 +58,11 @@ def _ignored_networks(plan: Plan) -> Warning | None:
     return Warning(code="network_ignored", message=f"Networks are not applied yet; drawn without {named}.")
 
 
-def _ignored_embeddings(plan: Plan, model: Model, there: Sequence[str]) -> Warning | None:
+def _ignored_embeddings(plan: Plan, family: ModelFamily, there: Sequence[str]) -> Warning | None:
     """Of the embeddings' names in the prompts, which are read as words so far."""
-    tokenize = model.components.tokenize
+    tokenize = family.tokenize
+    if tokenize is None:
+        return None
     names = {name: tokenize(name) for name in there}
     texts = {text for image in plan.images for text in (image.prompt, image.negative_prompt)} if names else set()
     found = {embedding.name for text in texts for embedding in find_embeddings(tokenize(text), names)}

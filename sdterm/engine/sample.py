@@ -10,17 +10,17 @@ from sdterm.core.extensions.registry import ContractError, PluginSet
 from sdterm.core.planning.plan import ImagePlan
 from sdterm.core.prompt.networks import extract
 from sdterm.engine.brownian import brownian_noise
+from sdterm.engine.conditioning import reading
 from sdterm.engine.denoiser import guided_denoiser
 from sdterm.engine.isolation import no_random_numbers
 from sdterm.engine.loading import Model
-from sdterm.engine.model_sampling import DiscreteSampling
 from sdterm.engine.noise import batch_noise
 from sdterm.engine.preview import preview_jpeg
 from sdterm.engine.recorder import MisuseError, NonFiniteError, TapeRecorder, kind_of
 from sdterm.engine.run import Run
 from sdterm.engine.tape import DENOISER
 from sdterm.events import Preview, Resumed, Step, Warning
-from sdterm.hooks import Denoised, MemoryOptimizer, ModelFamily, ModelSampling, Noise, Sampler
+from sdterm.hooks import Denoised, MemoryOptimizer, ModelFamily, ModelSampling, Noise, Sampler, SamplingOptions
 from sdterm.request import GenerationRequest
 
 PREVIEW_INTERVAL = 0.5  # seconds between two previews
@@ -30,8 +30,11 @@ _MOST_CALLS = 100  # times those planned: past this a sampler that looks for its
 def noise_levels(request: GenerationRequest, sampler: Sampler, plugins: PluginSet, model: Model) -> ModelSampling:
     """The noise levels that a run is on: the model's, or what the sampler makes of them. Made anew each time, since
     plugins are given them."""
-    alphas = model.components.alphas_cumprod
-    sampling = DiscreteSampling(alphas.half() if request.downcast_alphas else alphas, request.quantize)
+    options = SamplingOptions(quantize=request.quantize, downcast_alphas=request.downcast_alphas)
+    with plugins.guard(model.family):
+        sampling = model.components.sampling(options)
+        if not isinstance(getattr(sampling, "sigmas", None), torch.Tensor):
+            raise ContractError("it gave no noise levels")
     if not sampler.sampling:
         return sampling
     with plugins.guard(sampler):
@@ -70,13 +73,15 @@ def sample_pass(run: Run, model: Model, batch: Batch, pass_no: int) -> torch.Ten
     levels = noise_levels(request, sampler, run.plugins, model)
     family = run.choices.family
     calls = planned.steps * sampler.calls_per_step  # what A1111 plans a prompt's schedule by, whatever really comes
+    how = reading(request, planned.width, planned.height, calls)
     with run.plugins.guard(family):
-        prompts = [model.condition.prompt(extract(image.prompt)[0], request, calls) for image in images]
-        negatives = [model.condition.negative(image.negative_prompt, request, calls) for image in images]
+        prompts = [model.condition.prompt(extract(image.prompt)[0], how) for image in images]
+        negatives = [model.condition.negative(image.negative_prompt, how) for image in images]
     network = guided_denoiser(
         components,
         levels,
         model.condition,
+        how,
         prompts,
         negatives,
         request,
@@ -105,7 +110,7 @@ def sample_pass(run: Run, model: Model, batch: Batch, pass_no: int) -> torch.Ten
         _MOST_CALLS * (calls + 10),
     )
     try:
-        latents = _sampled(run, pass_no, recorder, start * _start_scale(run, sigmas), noise, levels)
+        latents = _sampled(run, pass_no, recorder, _begun(run, start, sigmas, levels), noise, levels)
     except MisuseError as error:
         raise run.plugins.failure(sampler, error) from error
     except NonFiniteError as error:
@@ -166,13 +171,13 @@ def paused_previews(run: Run, model: Model, batch: Batch, pass_no: int, step: in
             )
 
 
-def _start_scale(run: Run, sigmas: torch.Tensor) -> torch.Tensor | float:
-    """What pure noise is multiplied by."""
+def _begun(run: Run, noise: torch.Tensor, sigmas: torch.Tensor, levels: ModelSampling) -> torch.Tensor:
+    """What a pass that begins with pure noise hands the sampler."""
     if run.choices.sampler.start == "unit":
-        return 1.0
+        return noise * 1.0
     if run.request.sgm_noise_multiplier:
-        return torch.sqrt(1.0 + sigmas[0] ** 2.0)
-    return sigmas[0]
+        return noise * torch.sqrt(1.0 + sigmas[0] ** 2.0)
+    return levels.noise_scaling(sigmas[0], noise, torch.zeros_like(noise))
 
 
 class Progress:

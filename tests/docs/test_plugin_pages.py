@@ -117,7 +117,7 @@ def test_the_sampler_page_replaces_as_much_noise_as_it_is_told(engine: Engine, e
 
 @pytest.mark.parametrize("n", [1, 2, 20, 1000])
 def test_the_scheduler_page_gives_falling_sigmas(n: int, example: Example) -> None:
-    from sdterm.engine.model_sampling import DiscreteSampling
+    from sdterm.modelling.sampling import DiscreteSampling
 
     sampling = DiscreteSampling(torch.linspace(0.999, 0.005, 1000))
     sigmas = example("sdterm_schedulers").scheduler("Example Cosine").sigmas(n, sampling, strength=1.0)

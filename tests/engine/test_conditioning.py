@@ -13,10 +13,10 @@ from sdterm.core.infotext import grammar as infotext
 from sdterm.core.infotext.record import Provenance
 from sdterm.core.prompt.chunks import chunks
 from sdterm.core.prompt.emphasis import BREAK, pieces
-from sdterm.engine.conditioning import Conditioner
+from sdterm.engine.conditioning import Conditioner, Reading, reading
 from sdterm.engine.denoiser import Network, guided_denoiser
-from sdterm.engine.model_sampling import DiscreteSampling
 from sdterm.events import Resumed, Step, Warning
+from sdterm.hooks import Conditioning, ModelSampling, SamplingOptions
 from sdterm.plugins.sd1 import TOKENS
 from sdterm.plugins.sd1.tokenizer import tokenize
 from sdterm.request import GenerationRequest
@@ -33,6 +33,11 @@ def conditioner(tiny_engine: Engine, plugins: PluginSet) -> Conditioner:
     list(tiny_engine.run(GenerationRequest(prompt="warm", steps=1, width=64, height=64), plugins))
     assert tiny_engine.model
     return tiny_engine.model.condition
+
+
+def read(asked: GenerationRequest, calls: int) -> Reading:
+    """Prompts read for so many network calls; SD 1 does not ask the image's size."""
+    return reading(asked, 64, 64, calls)
 
 
 def as_request(case: str) -> GenerationRequest:
@@ -52,13 +57,13 @@ def test_a_prompt_becomes_the_vectors_a1111_makes_at_every_step(
     record_property("prompt", golden["prompt"])
     asked = as_request(case)
     with torch.inference_mode():
-        parts = conditioner.prompt(golden["prompt"], asked, 10)
+        parts = conditioner.prompt(golden["prompt"], read(asked, 10))
     assert [(part.weight, list(part.until)) for part in parts] == [
         (sub["weight"], sub["end_at_step"]) for sub in golden["subprompts"]
     ]
     for p, part in enumerate(parts):
-        for e, vectors in enumerate(part.vectors):
-            expected = VECTORS[f"{case}/{p}/{e}"]
+        for e, text in enumerate(part.texts):
+            vectors, expected = text["context"][0], VECTORS[f"{case}/{p}/{e}"]
             assert vectors.shape == expected.shape
             error = float(np.abs(vectors.numpy() - expected).max() / np.abs(expected).max())
             record_property("vector_error", error)
@@ -83,7 +88,7 @@ def test_a_line_becomes_the_chunks_and_weights_a1111_makes(case: str) -> None:
 
 def test_past_its_planned_calls_a_prompt_is_back_at_its_first_text(conditioner: Conditioner) -> None:
     """As in A1111, where DPM adaptive makes more calls than steps."""
-    (part,) = conditioner.prompt("a [cat:dog:5]", request(), 10)
+    (part,) = conditioner.prompt("a [cat:dog:5]", read(request(), 10))
     assert [part.at(call) for call in (0, 5, 6, 10, 11)] == [0, 0, 1, 1, 0]
 
 
@@ -130,13 +135,13 @@ def calls(engine: Engine, plugins: PluginSet, monkeypatch: pytest.MonkeyPatch) -
     list(engine.run(request(steps=1), plugins))
     assert engine.model
     components = engine.model.components
-    predict, seen = components.predict, list[tuple[int, int]]()
+    denoise, seen = components.denoise, list[tuple[int, int]]()
 
-    def counted(x: torch.Tensor, t: torch.Tensor, cond: torch.Tensor) -> torch.Tensor:
-        seen.append((cond.shape[0], cond.shape[1]))
-        return predict(x, t, cond)
+    def counted(x: torch.Tensor, sigma: torch.Tensor, cond: Conditioning, sampling: ModelSampling) -> torch.Tensor:
+        seen.append((len(cond["context"]), cond["context"].shape[1]))
+        return denoise(x, sigma, cond, sampling)
 
-    monkeypatch.setattr(components, "predict", counted)
+    monkeypatch.setattr(components, "denoise", counted)
     return seen
 
 
@@ -179,14 +184,15 @@ def test_a_composition_without_negative_guidance_has_a_scale_of_one(engine: Engi
     model = engine.model
     assert model
     components, condition = model.components, model.condition
-    sampling = DiscreteSampling(components.alphas_cumprod)
+    sampling = components.sampling(SamplingOptions())
     generator = torch.Generator().manual_seed(3)
     x, sigma = torch.randn((1, components.latent_channels, 8, 8), generator=generator), torch.tensor([1.0])
 
     def network(prompt: str, **fields: object) -> Network:
         asked = request(ngms=15.0, **fields)
-        parts, negative = condition.prompt(prompt, asked, 4), condition.negative("fog", asked, 4)
-        return guided_denoiser(components, sampling, condition, [parts], [negative], asked, needs_uncond=False)
+        how = read(asked, 4)
+        parts, negative = condition.prompt(prompt, how), condition.negative("fog", how)
+        return guided_denoiser(components, sampling, condition, how, [parts], [negative], asked, needs_uncond=False)
 
     with torch.inference_mode():
         first, second = (network(text, cfg_scale=1.0)(x, sigma, 0).x0 for text in ("red circle", "blue square"))

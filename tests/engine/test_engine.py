@@ -221,7 +221,9 @@ def test_what_overflows_in_half_precision_is_finished_in_float32(tmp_path: Path,
 
 DIM = """
 import torch
-from sdterm.hooks import ModelFamily, ModelMatch, TokenRules, hookimpl
+from sdterm.hooks import Conditioning, ModelFamily, ModelMatch, hookimpl
+from sdterm.modelling.predictions import from_eps
+from sdterm.modelling.sampling import discrete_sampling
 
 class Vae(torch.nn.Module):  # its sums exceed float16's 65504 where latents are large
     def __init__(self, dtype):
@@ -238,16 +240,15 @@ class Dim:
 
     def __init__(self, device, dtype):
         self.device, self.dtype, self.modules = device, dtype, {"vae": Vae(dtype)}
-        self.alphas_cumprod = torch.linspace(0.999, 0.01, 1000)
 
-    def tokenize(self, text):
-        return [1]
+    def sampling(self, options):
+        return discrete_sampling(torch.linspace(0.999, 0.01, 1000), options)
 
-    def encode(self, tokens, clip_skip):
-        return torch.zeros(*tokens.shape, 8, dtype=self.dtype)
+    def encode(self, texts, options):
+        return Conditioning({"context": torch.zeros(len(texts), 77, 8, dtype=self.dtype)})
 
-    def predict(self, x, t, cond):
-        return x * 0.9
+    def denoise(self, x, sigma, cond, sampling):
+        return from_eps(lambda x, t: x * 0.9, x, sigma, sampling, self.dtype)
 
     def decode(self, latents):
         return self.modules["vae"](latents).repeat_interleave(8, 2).repeat_interleave(8, 3)
@@ -255,7 +256,7 @@ class Dim:
 @hookimpl
 def sdterm_model_families():
     known = lambda reader: ModelMatch(native_size=64) if "dim" in reader.shapes() else None
-    return [ModelFamily("dim", "Dim", known, lambda reader, *how: Dim(*how), TokenRules(0, 1, 1, 2))]
+    return [ModelFamily("dim", "Dim", known, lambda reader, *how: Dim(*how))]
 """
 
 

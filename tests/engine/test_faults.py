@@ -451,13 +451,14 @@ def test_memory_that_runs_out_inside_a_plugin_is_not_its_fault(engine: Engine, e
 # --- model families ---------------------------------------------------------------------------------------------------
 
 BAD_FAMILIES = {
-    "predict": ("raise KeyError('here')", "KeyError: 'here'"),
-    "predict ": ("return x[:, :, :1, :1]", "it predicted (1, 4, 1, 1) for latents (1, 4, 8, 8)"),
-    "predict  ": ("return None", "AttributeError"),
-    "predict   ": ("torch.rand(1); return x", "the global random numbers of torch,"),
+    "denoise": ("raise KeyError('here')", "KeyError: 'here'"),
+    "denoise ": ("return x[:, :, :1, :1]", "it predicted (1, 4, 1, 1) for latents (1, 4, 8, 8)"),
+    "denoise  ": ("return None", "AttributeError"),
+    "denoise   ": ("torch.rand(1); return x", "the global random numbers of torch,"),
     "encode": ("raise KeyError('here')", "KeyError: 'here'"),
-    "encode ": ("return None", "TypeError"),
-    "tokenize": ("raise KeyError('here')", "KeyError: 'here'"),
+    "encode ": ("return None", "it gave no Conditioning with a row for each text"),
+    "sampling": ("raise KeyError('here')", "KeyError: 'here'"),
+    "sampling ": ("return None", "it gave no noise levels"),
     "decode": ("raise KeyError('here')", "KeyError: 'here'"),
     "decode ": ("return torch.ones(1, 3, 7, 7)", "it decoded latents (4, 8, 8) to (3, 7, 7)"),
 }
@@ -466,27 +467,28 @@ BAD_FAMILIES = {
 def family(method: str = "prepare", body: str = "") -> str:
     """A family of models that cost nothing, one of whose methods is another."""
     arguments = {
-        "predict": "x, t, cond",
-        "encode": "tokens, clip_skip",
-        "tokenize": "text",
+        "denoise": "x, sigma, cond, sampling",
+        "encode": "texts, options",
+        "sampling": "options",
         "decode": "latents",
     }
     return f"""
+from sdterm.modelling.sampling import discrete_sampling
+
 class Parts:
     modules, latent_channels, downscale = {{}}, 4, 8
-    alphas_cumprod = torch.linspace(0.999, 0.005, 1000)
     latent_rgb = ([[0.1] * 3] * 4, [0.5] * 3)
 
     def __init__(self, device, dtype):
         self.device, self.dtype = device, dtype
 
-    def tokenize(self, text):
-        return [1]
+    def sampling(self, options):
+        return discrete_sampling(torch.linspace(0.999, 0.005, 1000), options)
 
-    def encode(self, tokens, clip_skip):
-        return torch.zeros(*tokens.shape, 8)
+    def encode(self, texts, options):
+        return Conditioning(dict(context=torch.zeros(len(texts), 77, 8)))
 
-    def predict(self, x, t, cond):
+    def denoise(self, x, sigma, cond, sampling):
         return x * 0.1
 
     def decode(self, latents):
@@ -504,7 +506,7 @@ def build(reader, device, dtype):
 
 @hookimpl
 def sdterm_model_families():
-    return [ModelFamily("bad", "Bad", detect, build, TokenRules(0, 1, 1, 2))]
+    return [ModelFamily("bad", "Bad", detect, build)]
 """
 
 

@@ -14,9 +14,9 @@ import torch
 from sdterm import Engine, GenerationRequest, PluginSet
 from sdterm.core.infotext import grammar as infotext
 from sdterm.core.planning.choices import choose
-from sdterm.engine.model_sampling import DiscreteSampling
 from sdterm.engine.schedule import pass_sigmas
 from sdterm.events import Done
+from sdterm.hooks import ModelSampling, SamplingOptions
 from sdterm.plugins.sd1.tokenizer import tokenize
 from tests.engine.conftest import images
 from tests.engine.golden import RUNS, array, as_plan, as_request, distance, final_latents, has, pixels, psnr
@@ -39,9 +39,10 @@ Record = Callable[[str, object], None]
 
 
 @pytest.fixture(scope="module")
-def sampling(tiny_engine: Engine, plugins: PluginSet) -> DiscreteSampling:
+def sampling(tiny_engine: Engine, plugins: PluginSet) -> ModelSampling:
     choices = choose(GenerationRequest(prompt="any"), plugins, tiny_engine.library)
-    return DiscreteSampling(choices.family.build(choices.checkpoint, torch.device("cpu"), torch.float32).alphas_cumprod)
+    components = choices.family.build(choices.checkpoint, torch.device("cpu"), torch.float32)
+    return components.sampling(SamplingOptions())
 
 
 @pytest.mark.parametrize("case", json.loads((GOLDEN / "tokens.json").read_text()), ids=lambda case: repr(case["text"]))
@@ -50,7 +51,7 @@ def test_text_becomes_the_tokens_a1111_makes(case: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("run", [run for run in RUNS if has(run, "sigmas")])
-def test_schedules_are_a1111s(run: str, tiny_engine: Engine, plugins: PluginSet, sampling: DiscreteSampling) -> None:
+def test_schedules_are_a1111s(run: str, tiny_engine: Engine, plugins: PluginSet, sampling: ModelSampling) -> None:
     request = as_request(run)
     choices = choose(request, plugins, tiny_engine.library)
     plan = as_plan(request, tiny_engine, plugins)

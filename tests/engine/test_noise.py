@@ -16,11 +16,11 @@ from sdterm import Engine, GenerationRequest, PluginSet, load_plugins
 from sdterm.core.planning.plan import ImagePlan
 from sdterm.engine import philox
 from sdterm.engine.brownian import brownian_noise
-from sdterm.engine.model_sampling import DiscreteSampling
 from sdterm.engine.noise import Source, batch_noise, generator, pasted, slerp
 from sdterm.engine.tape import read_header
 from sdterm.events import Image
 from sdterm.hooks import Noise
+from sdterm.modelling.sampling import DiscreteSampling
 from tests.engine.conftest import images
 from tests.engine.conftest import request as small
 from tests.engine.golden import RUNS, array, as_plan, as_request, distance, final_latents, has, pixels

@@ -222,7 +222,7 @@ def detect(reader):
 
 @hookimpl
 def sdterm_model_families():
-    return [ModelFamily("large", "Large", detect, lambda reader, *how: sd1.build(Small(reader), *how), sd1.TOKENS)]
+    return [ModelFamily("large", "Large", detect, lambda reader, *how: sd1.build(Small(reader), *how))]
 """
 
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from sdterm import load_plugins
 from sdterm.core.extensions.registry import check_options
-from sdterm.engine.model_sampling import DiscreteSampling
 from sdterm.hooks import Scheduler
+from sdterm.modelling.sampling import DiscreteSampling
 from tests.tiny_checkpoint import GOLDEN
 
 GOLDEN_SIGMAS = np.load(GOLDEN / "schedules.npz")

@@ -15,7 +15,8 @@ from benchmarks import sd15_size
 from sdterm.core.library.checkpoints import CheckpointFile
 from sdterm.core.settings.paths import EMBEDDED_MODEL
 from sdterm.hooks import PluginError
-from sdterm.plugins.sd1 import architecture, detect, keys
+from sdterm.plugins.sd1 import architecture, build, detect, keys
+from sdterm.testing import assert_components_conform
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,10 @@ def test_the_embedded_model_says_what_shapes_cannot_tell() -> None:
     assert match and match.native_size == 128
     assert architecture.unet_config(demo)["attention_head_dim"] == 4
     assert architecture.vae_config(demo)["norm_num_groups"] == 4
+
+
+def test_the_embedded_model_keeps_the_rules_of_families() -> None:
+    assert_components_conform(build(CheckpointFile(EMBEDDED_MODEL), torch.device("cpu"), torch.float32))
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,9 @@ class Levels:
         logs = self.sigmas.log()
         return (logs[low] + (logs[high] - logs[low]) * (t - low)).exp()
 
+    def noise_scaling(self, sigma: torch.Tensor, noise: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError
+
     def sigma_to_t(self, sigma: torch.Tensor) -> torch.Tensor:
         raise NotImplementedError
 

@@ -18,6 +18,7 @@ from sdterm.core.names import did_you_mean
 DESCRIPTORS: dict[str, type[Any]] = {
     name: kind for name, kind in vars(hooks).items() if isinstance(kind, type) and is_dataclass(kind)
 }
+_FOR_EXTENSIONS = ("sdterm.hooks.", "sdterm.modelling.", "sdterm.testing.")
 _SHARED_RANDOM = {
     "torch": {"manual_seed", "seed", "randn", "rand", "randint", "randperm", "randn_like", "rand_like", "normal"},
     "random": {"seed", "random", "randint", "randrange", "choice", "choices", "shuffle", "sample", "uniform", "gauss"},
@@ -111,7 +112,7 @@ class _Reader(ast.NodeVisitor):
             self._find(node, f"an extension imports its own modules relatively: from .{rest} import …")
         elif self.is_test:
             return
-        elif first == "sdterm" and module not in ("sdterm", "sdterm.hooks", "sdterm.testing"):
+        elif first == "sdterm" and not f"{module}.".startswith(_FOR_EXTENSIONS) and module != "sdterm":
             self._find(node, f"{module} is not for extensions and may change: sdterm.hooks is the contract", "warning")
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:

@@ -87,10 +87,17 @@ def choose(request: GenerationRequest, plugins: PluginSet, library: Library) -> 
 
 
 def with_checkpoint(parts: Parts, checkpoint: CheckpointFile, plugins: PluginSet) -> Choices:
-    """The parts and a checkpoint whose family is here. Raises ModelFileError."""
+    """The parts and a checkpoint whose family is here. Raises ModelFileError, or RequestError if the sampler cannot
+    draw with such a model."""
     family, match = recognise(checkpoint, plugins)
     if match.refusal:
         raise ModelFileError(match.refusal)
+    if match.process not in parts.sampler.models:
+        kind = {"vp": "diffusion", "flow": "rectified-flow"}[match.process]
+        said = (
+            f"The sampler {parts.sampler.label} cannot draw with {kind} models like {checkpoint.name}: choose another."
+        )
+        raise RequestError(said, "sampler")
     return Choices(**vars(parts), checkpoint=checkpoint, family=family, match=match)
 
 

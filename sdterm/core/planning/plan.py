@@ -108,6 +108,7 @@ def prepare(
 ) -> Plan:
     """Fix seeds, sizes, options and final prompts. Raises RequestError; UnknownNameError for a style that does not
     exist; PluginError if a prompt transform refuses."""
+    _check_size(request, choices)
     _check_variation(request, choices.match.downscale)
     first_seed = draw_seed() if request.seed == -1 else request.seed
     varied = request.variation_strength > 0
@@ -150,6 +151,14 @@ def prepare(
         model=choices.checkpoint.name,
         model_hash=library.sha256(choices.checkpoint.path),
     )
+
+
+def _check_size(request: GenerationRequest, choices: Choices) -> None:
+    for name in ("width", "height"):
+        asked, step = getattr(request, name), choices.match.size_step
+        if asked and asked % step:
+            said = f"{name} is {asked}, but {choices.checkpoint.name} draws sizes that are multiples of {step}."
+            raise RequestError(said, name)
 
 
 def _check_variation(request: GenerationRequest, downscale: int) -> None:

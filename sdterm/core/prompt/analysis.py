@@ -100,7 +100,7 @@ def _variant(
     text: str, first: int, last: int, names: Mapping[str, Sequence[int]], family: ModelFamily | None
 ) -> Variant:
     read = pieces(text)
-    if family is None or family.tokenize is None:
+    if family is None or family.tokenize is None or family.tokens is None:
         return Variant(first, last, text, read, (), ())
     tokens: list[tuple[Sequence[int] | None, float]] = []
     found: list[str] = []

@@ -221,7 +221,7 @@ def _breaks(text: str, runs: list[emphasis.Run]) -> Iterator[Lint]:
 
 def _second_chunk(text: str, runs: list[emphasis.Run], family: ModelFamily | None) -> Iterator[Lint]:
     """Where the first chunk is full. Nothing is cut off, but what is encoded apart does not colour each other."""
-    if family is None or family.tokenize is None:
+    if family is None or family.tokenize is None or family.tokens is None:
         return
     count = 0
     for run in runs:

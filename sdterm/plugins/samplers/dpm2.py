@@ -76,6 +76,7 @@ def sdterm_samplers() -> list[Sampler]:
             label="DPM2",
             aliases=("k_dpm_2",),
             sample=sample_dpm_2,
+            models=("vp", "flow"),
             calls_per_step=2,
             default_scheduler="Karras",
             discard_penultimate=True,

@@ -40,6 +40,7 @@ def sdterm_samplers() -> list[Sampler]:
             label="DPM++ 2M",
             aliases=("k_dpmpp_2m",),
             sample=sample_dpmpp_2m,
+            models=("vp", "flow"),
             default_scheduler="Karras",
         )
     ]

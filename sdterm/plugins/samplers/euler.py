@@ -113,5 +113,7 @@ def sdterm_samplers() -> list[Sampler]:
             sample=sample_euler_ancestral,
             options=(ETA, S_NOISE),
         ),
-        Sampler(id="euler", label="Euler", aliases=("k_euler",), sample=sample_euler, options=CHURN),
+        Sampler(
+            id="euler", label="Euler", aliases=("k_euler",), sample=sample_euler, models=("vp", "flow"), options=CHURN
+        ),
     ]

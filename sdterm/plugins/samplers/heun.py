@@ -50,5 +50,13 @@ def heun_step(
 @hookimpl
 def sdterm_samplers() -> list[Sampler]:
     return [
-        Sampler(id="heun", label="Heun", aliases=("k_heun",), sample=sample_heun, calls_per_step=2, options=CHURN),
+        Sampler(
+            id="heun",
+            label="Heun",
+            aliases=("k_heun",),
+            sample=sample_heun,
+            models=("vp", "flow"),
+            calls_per_step=2,
+            options=CHURN,
+        ),
     ]

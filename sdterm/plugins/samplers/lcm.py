@@ -42,6 +42,9 @@ class LCMSampling:
         log_sigmas = self.sigmas.log()
         return ((1 - w) * log_sigmas[low] + w * log_sigmas[high]).exp()
 
+    def noise_scaling(self, sigma: torch.Tensor, noise: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+        return latents + noise * sigma
+
 
 def lcm_sampling(sampling: ModelSampling) -> LCMSampling:
     skip = len(sampling.sigmas) // _ORIGINAL_STEPS

@@ -49,4 +49,6 @@ def sample_lms(
 @hookimpl
 def sdterm_samplers() -> list[Sampler]:
     order = Option("order", 4, "How many slopes are looked at, at most.", 1, 4)
-    return [Sampler(id="lms", label="LMS", aliases=("k_lms",), sample=sample_lms, options=(order,))]
+    return [
+        Sampler(id="lms", label="LMS", aliases=("k_lms",), sample=sample_lms, models=("vp", "flow"), options=(order,))
+    ]

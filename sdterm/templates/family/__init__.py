@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sdterm.hooks import ModelFamily, ModelMatch, PluginError, TokenRules, WeightsReader, hookimpl
+from sdterm.hooks import (
+    Conditioning,
+    ModelFamily,
+    ModelMatch,
+    ModelSampling,
+    PluginError,
+    SamplingOptions,
+    TextOptions,
+    WeightsReader,
+    hookimpl,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -22,22 +32,34 @@ class OneColour:
         (0.5, 0.5, 0.5),
     )
 
-    def __init__(self, colour: torch.Tensor, alphas_cumprod: torch.Tensor) -> None:
-        self.colour, self.alphas_cumprod = colour, alphas_cumprod
+    def __init__(self, colour: torch.Tensor) -> None:
+        self.colour = colour
         self.device, self.dtype = colour.device, colour.dtype
         self.modules: dict[str, torch.nn.Module] = {}  # a network goes here, for memory optimizers
 
-    def tokenize(self, text: str) -> list[int]:
-        return []  # the prompt is ignored
+    def sampling(self, options: SamplingOptions) -> ModelSampling:
+        """The noise levels the network was trained with."""
+        import torch
 
-    def encode(self, tokens: torch.Tensor, clip_skip: int) -> torch.Tensor:
-        """Token ids [n, 77] → text vectors [n, 77, C]."""
-        return tokens[..., None].to(self.dtype)
+        from sdterm.modelling.sampling import discrete_sampling
 
-    def predict(self, x: torch.Tensor, t: torch.Tensor, cond: torch.Tensor) -> torch.Tensor:
-        """The noise in x [B, C, h, w] at the timesteps t [B]."""
-        a = self.alphas_cumprod[t.round().long().cpu()].to(x)[:, None, None, None]
-        return (x - a**0.5 * self.colour[:, None, None]) / (1 - a) ** 0.5
+        return discrete_sampling(torch.linspace(0.9999, 0.005, 1000), options)
+
+    def encode(self, texts: Sequence[str], options: TextOptions) -> Conditioning:
+        """What `denoise` is to know of each text; here that is nothing."""
+        import torch
+
+        return Conditioning({"context": torch.zeros(len(texts), 1, 1, device=self.device, dtype=self.dtype)})
+
+    def denoise(
+        self, x: torch.Tensor, sigma: torch.Tensor, cond: Conditioning, sampling: ModelSampling
+    ) -> torch.Tensor:
+        """One network call: noisy latents x [B, C, h, w] at the levels sigma [B] → clean ones."""
+        return self.colour.to(x)[:, None, None].expand_as(x)
+
+    def encode_image(self, pixels: torch.Tensor, rng: torch.Generator | None) -> torch.Tensor:
+        """[B, 3, H, W], -1..1 → [B, C, h, w]."""
+        return pixels[:, :, ::8, ::8]
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """[B, C, h, w] → [B, 3, H, W], -1..1."""
@@ -52,15 +74,12 @@ def detect(reader: WeightsReader) -> ModelMatch | None:
 
 
 def build(reader: WeightsReader, device: torch.device, dtype: torch.dtype) -> OneColour:
-    import torch
-
     colour = reader.read([KEY], device, dtype)[KEY]
     if colour.shape != (3,):
         raise PluginError(f"{reader.path.name} has a colour that is not three numbers.")
-    return OneColour(colour, torch.linspace(0.9999, 0.005, 1000))
+    return OneColour(colour)
 
 
 @hookimpl
 def sdterm_model_families() -> list[ModelFamily]:
-    tokens = TokenRules(start=0, end=0, pad=0, comma=0)
-    return [ModelFamily(id="my_extension", label="My extension", detect=detect, build=build, tokens=tokens)]
+    return [ModelFamily(id="my_extension", label="My extension", detect=detect, build=build)]
