@@ -192,7 +192,7 @@ def test_models_are_described_once_for_each_state_of_their_files(
     good, noise, old = found["good"], found["noise"], found["old"]
     assert (good.family, good.native_size, good.usable, good.note) == ("SD 1.x", found[DEMO].native_size, True, "")
     assert not noise.usable and "no sound .safetensors" in noise.note and noise.family is None
-    assert not old.usable and "can run code" in old.note
+    assert not old.usable and "neither a safetensors nor a PyTorch file" in old.note
     assert sorted(looks) == ["good", "noise", "old", DEMO]
     assert [*services.models()] == [*found.values()] and len(looks) == 4
     (folder / "good.yaml").write_text("model: {}")

@@ -8,46 +8,30 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
-from safetensors import SafetensorError, safe_open
 
 from sdterm.core.files import legible, regular
 from sdterm.core.library.about import header_facts
 from sdterm.core.library.folders import default_folders, folders_of
 from sdterm.core.library.hashes import OLD_DIGITS, HashCache, Known, hashes_of, old_hash_of, short_hash
 from sdterm.core.library.scan import ModelFile, scan, scan_vaes_beside, single, stamp_of
+from sdterm.core.library.tensors import ModelFileError as ModelFileError
+from sdterm.core.library.weights import WeightsFile
 from sdterm.core.names import find
 from sdterm.core.settings.model_kinds import KINDS_BY_ID
 from sdterm.core.settings.paths import EMBEDDED_MODEL
 from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
-from sdterm.errors import SdtermError
-
-if TYPE_CHECKING:
-    import torch
 
 _WITH_HEADERS = ("lora", "embedding")
 """Kinds of which a list says what their headers say."""
 
 
-class ModelFileError(SdtermError, ValueError):
-    """A model file cannot be used; the message says which and why."""
-
-    code = "bad_model"
-
-    def __init__(self, message: str) -> None:
-        super().__init__(legible(message))
-
-
 @dataclass(frozen=True)
-class CheckpointFile:
+class CheckpointFile(WeightsFile):
     """A checkpoint on disk. Implements the `WeightsReader` that model families read from."""
-
-    path: Path
-    on_read: Callable[[int], None] | None = field(default=None, compare=False, repr=False)
-    """Told of each tensor that was read how many numbers it has."""
 
     @property
     def name(self) -> str:
@@ -57,24 +41,6 @@ class CheckpointFile:
     def embedded(self) -> bool:
         """Whether this is the demo model that ships with sdterm."""
         return self.path == EMBEDDED_MODEL
-
-    @cached_property
-    def _header(self) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
-        if self.path.suffix == ".ckpt":
-            raise ModelFileError(
-                f"{self.path.name} is a .ckpt file, which can run code when it is read, so sdterm does not open it. "
-                "Get the model as .safetensors, or convert it."
-            )
-        with self._open() as file:
-            return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}, dict(file.metadata() or {})
-
-    def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """Every tensor's shape, from the header. Raises ModelFileError if it is no sound safetensors file."""
-        return self._header[0]
-
-    @property
-    def metadata(self) -> Mapping[str, str]:
-        return self._header[1]
 
     @cached_property
     def config(self) -> Mapping[str, Any] | None:
@@ -99,31 +65,6 @@ class CheckpointFile:
         except (OSError, ValueError):
             return None  # previews are a courtesy: without a fitted map the family has a general one
         return content if isinstance(content, dict) else None
-
-    def read(self, keys: Sequence[str], device: "torch.device", dtype: "torch.dtype") -> "dict[str, torch.Tensor]":
-        """The tensors of `keys`, memory-mapped where neither device nor dtype has to change."""
-        tensors = {}
-        with self._open("pt") as file:
-            for key in keys:
-                tensors[key] = file.get_tensor(key).to(device=device, dtype=dtype)
-                if self.on_read:
-                    self.on_read(tensors[key].numel())
-        return tensors
-
-    def _open(self, framework: str = "np") -> Any:
-        try:
-            with open(self.path, "rb", opener=regular) as file:  # safetensors does not pass on the system's own word
-                path = str(self.path)
-                readable = path if legible(path) == path else f"/dev/fd/{file.fileno()}"  # torch takes UTF-8 only
-                return safe_open(readable, framework=framework)
-        except SafetensorError as error:
-            raise ModelFileError(
-                f"{self.path.name} is no sound .safetensors file ({_line(error)}). "
-                "It may be an unfinished download: fetch it again."
-            ) from error
-        except OSError as error:
-            reason = error.strerror or _line(error)
-            raise ModelFileError(f"{self.path} cannot be read: {reason}.") from error
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,7 @@ def test_a_wrong_option_is_one_sentence_with_its_owner(
 
 def test_a_refused_checkpoint_is_its_familys_sentence(plugins: PluginSet, tmp_path: Path) -> None:
     (tmp_path / "old.ckpt").write_bytes(b"")
-    with pytest.raises(ModelFileError, match=r"old\.ckpt is a \.ckpt file"):
+    with pytest.raises(ModelFileError, match=r"old\.ckpt is neither a safetensors nor a PyTorch file"):
         plan(plugins, Library(tmp_path, chosen=tmp_path / "old.ckpt"))
 
 
