@@ -376,6 +376,13 @@ ROWS: tuple[RequestField, ...] = (
         step=0.1,
     ),
     RequestField(
+        name="disable_networks",
+        default=False,
+        label="Disable networks",
+        sentence="Take network tags out of the prompt and do nothing else about them.",
+        api="disable_extra_networks",
+    ),
+    RequestField(
         name="old_prompt_editing",
         default=False,
         label="Old prompt editing",

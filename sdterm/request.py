@@ -70,6 +70,7 @@ class GenerationRequest(BaseModel):
     lora: str = _of("lora")
     hypernetwork: str = _of("hypernetwork")
     network_multiplier: float = _of("network_multiplier")
+    disable_networks: bool = _of("disable_networks")
     old_prompt_editing: bool = _of("old_prompt_editing")
     emphasis: Emphasis = _of("emphasis")
     downcast_alphas: bool = _of("downcast_alphas")

@@ -70,6 +70,8 @@ class Networks:
     ) -> tuple[str, tuple[NetworkPlan, ...], tuple[Unapplied, ...]]:
         """(the prompt with the tags that settings add, its networks, tags that do nothing). Tags of a kind stand
         together, in the order in which the kinds are first called, as A1111 has it."""
+        if request.disable_networks:
+            return prompt, (), ()
         prompt = self._with_settings(prompt, request)
         by_role: dict[str, dict[str, list[NetworkTag]]] = {}
         unapplied = []
