@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from sdterm.core.extensions.registry import ContractError, PluginSet
-from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileError
-from sdterm.core.library.networks import find_network, format_of, kind_of
+from sdterm.core.library.checkpoints import Library, ModelFileError
+from sdterm.core.library.networks import find_network, format_of, kind_of, network_reader
 from sdterm.core.names import UnknownNameError
 from sdterm.core.planning.networks import NetworkPlan
 from sdterm.core.planning.plan import ImagePlan, Plan
 from sdterm.core.text import printable
 from sdterm.engine.networks import Network, Worn
-from sdterm.hooks import Adaptable, Components, LoadedNetwork, NetworkFormat, PluginError
+from sdterm.hooks import Adaptable, Components, LoadedNetwork, NetworkFormat, PluginError, WeightsReader
 
 _READ_AT_MOST = 8 << 30  # bytes, in search of a network that was moved
 
@@ -21,7 +21,7 @@ _READ_AT_MOST = 8 << 30  # bytes, in search of a network that was moved
 class NetworkSource:
     """A network's file, and who reads it."""
 
-    file: CheckpointFile
+    file: WeightsReader
     format: NetworkFormat
 
 
@@ -47,7 +47,7 @@ def _found(network: NetworkPlan, plugins: PluginSet, library: Library) -> Networ
             f"The network that this job was begun with, {printable(network.name)} ({network.sha256[:10]}), is no "
             "longer there. Put it back, or generate again without it."
         )
-    return NetworkSource(CheckpointFile(file.path), format_of(file, network.role, plugins))
+    return NetworkSource(network_reader(file.path), format_of(file, network.role, plugins))
 
 
 def wanted(plan: Plan, *images: ImagePlan) -> tuple[NetworkPlan, ...]:
