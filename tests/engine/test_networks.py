@@ -1,7 +1,9 @@
 """Networks act as A1111's do, and leave no trace."""
 
+import gc
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from sdterm import Engine, GenerationRequest, PluginSet
+from sdterm import Engine, GenerationRequest, PluginSet, load_plugins
 from sdterm.core.infotext import grammar as infotext
+from sdterm.core.infotext.record import Provenance
 from sdterm.core.library.checkpoints import Library
-from sdterm.events import Done, Event, Warning
+from sdterm.core.planning.plan import Plan
+from sdterm.engine.run import Resume
+from sdterm.events import Done, Event, Failed, Image, Started, Warning
 from sdterm.fields import FIELDS
 from tests import network_files, tiny_checkpoint
 from tests.engine.conftest import images, request
@@ -112,3 +117,83 @@ def test_another_weight_of_a_network_that_is_on_starts_from_the_file_again(engin
     assert hashes(engine, plugins, prompt="a lake <lora:demo-lora-a:1>") != [first]
     assert hashes(engine, plugins, prompt="a lake <lora:demo-lora-a:0.5>") == [first]
     assert weights(engine) == once
+
+
+def test_images_of_a_batch_have_each_its_own_networks(engine: Engine, tmp_path: Path) -> None:
+    """A1111 gives all images of a batch the networks of the first."""
+    (tmp_path / "tags.py").write_text(
+        "from sdterm.hooks import *\n"
+        "def transform(prompt, rng, context):\n"
+        "    return tuple(PromptText(prompt.positive + tag) for tag in ('', '<lora:demo-lora-a:1>', ''))\n"
+        "@hookimpl\ndef sdterm_prompt_transforms():\n    return [PromptTransform('tags', 'Tags', transform)]\n"
+    )
+    mixed = load_plugins(tmp_path)
+    drawn = images(draw(engine, mixed, batch_size=3))
+    alone = [
+        hashes(engine, load_plugins(), prompt=f"a lake{tag}", seed=seed)[0]
+        for tag, seed in (("", 7), ("<lora:demo-lora-a:1>", 8), ("", 9))
+    ]
+    assert [image.index for image in drawn] == [0, 2, 1], "those without are drawn together"
+    assert drawn[2].pixel_hash == alone[1] and "Lora hashes" in drawn[2].infotext
+    assert not any("Lora hashes" in image.infotext for image in drawn[:2])
+    assert [parse_record(image).place for image in drawn] == [(0, 2), (1, 2), (0, 1)]
+
+
+def parse_record(image: Image) -> Provenance:
+    return Provenance.parse(infotext.parse(image.infotext).parameters["sdterm"])
+
+
+def test_what_is_not_there_is_told_and_noted(engine: Engine, plugins: PluginSet) -> None:
+    (plain,) = hashes(engine, plugins)
+    events = draw(engine, plugins, prompt="a lake <lora:demo-lora-c:1> <hypernet:nobody:1> <foo:bar>")
+    assert [image.pixel_hash for image in images(events)] == [plain]
+    assert [event.code for event in events if isinstance(event, Warning)] == ["network_ignored"] * 3
+    told = " ".join(said(events))
+    assert "There is no LoRA named 'demo-lora-c'" in told and "no networks of that kind" in told
+    noted = parse_record(images(events)[0]).ignored
+    assert {*noted} == {"lora:demo-lora-c:1", "hypernet:nobody:1", "foo:bar"}
+
+
+def test_a_network_of_another_model_is_told(engine: Engine, plugins: PluginSet) -> None:
+    events = draw(engine, plugins, prompt="a lake <lora:tiny-lora:1>")
+    assert "Of the network tiny-lora, " in " ".join(said(events))
+
+
+def test_a_job_goes_on_with_the_networks_it_was_begun_with(data: Path, plugins: PluginSet, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    shutil.copytree(data / "models", root / "models")
+    engine, tape = Engine(library=Library(root), device="cpu"), tmp_path / "job.tape"
+    asked = request(**LAKE | {"prompt": "a lake <lora:demo-lora-a:1>"})
+
+    def run(resume: Resume | None = None) -> list[Event]:
+        return list(engine.run(asked, plugins, tape=tape, resume=resume))
+
+    begun = run()
+    plan = Plan.model_validate_json(next(event for event in begun if isinstance(event, Started)).data)
+    file = root / "models" / "Lora" / "demo-lora-a.safetensors"
+    file.rename(file.with_name("renamed.safetensors"))
+    again = run(Resume(plan))
+    assert [i.pixel_hash for i in images(again)] == [i.pixel_hash for i in images(begun)] and not said(again)
+    (root / "models" / "Lora" / "demo-lora-b.safetensors").rename(file)
+    assert any("made with another network" in message for message in said(run()))
+    file.with_name("renamed.safetensors").unlink()
+    *_, last = run(Resume(plan))
+    assert isinstance(last, Failed) and "demo-lora-a" in last.message and "no longer there" in last.message
+
+
+def test_many_switches_leak_nothing(engine: Engine, plugins: PluginSet) -> None:
+    """Tensors that are alive after each switch, but for what the cache of texts keeps."""
+    tags = ("<lora:demo-lora-a:1>", "<hypernet:hyper-linear:0.5>", "<lora:demo-loha:0.5> emb-five", "")
+
+    def alive() -> int:
+        gc.collect()
+        return sum(1 for each in gc.get_objects() if type(each) in (torch.Tensor, torch.nn.Parameter))
+
+    counts = []
+    for number in range(6 * len(tags)):
+        draw(engine, plugins, prompt=f"a lake {tags[number % len(tags)]}", steps=1)
+        if number % len(tags) == len(tags) - 1:
+            counts.append(alive())
+    assert max(counts[2:]) == min(counts[2:])
+    assert engine.model and not engine.model.worn.networks
+    assert not any(module._forward_pre_hooks for module in engine.model.components.modules["unet"].modules())
