@@ -67,6 +67,7 @@ class RequestField:
 
 _SAMPLING, _MODEL, _SPEED = "Sampler parameters", "Stable Diffusion", "Optimizations"
 _COMPATIBILITY = "Compatibility"
+_NETWORKS = "Extra Networks"
 SAVING = "Saving images/grids"
 
 ROWS: tuple[RequestField, ...] = (
@@ -343,6 +344,43 @@ ROWS: tuple[RequestField, ...] = (
         api="tiling",
         infotext=("Tiling",),
         option="--tiling",
+    ),
+    RequestField(
+        name="lora",
+        default="",
+        label="Add LoRA to prompt",
+        sentence="A LoRA for every prompt that does not name it, by a tag at its end.",
+        decides="prompt",
+        section=_NETWORKS,
+        a1111="sd_lora",
+    ),
+    RequestField(
+        name="hypernetwork",
+        default="",
+        label="Add hypernetwork to prompt",
+        sentence="A hypernetwork for every prompt that does not name it, by a tag at its end.",
+        decides="prompt",
+        section=_NETWORKS,
+        a1111="sd_hypernetwork",
+    ),
+    RequestField(
+        name="network_multiplier",
+        default=1.0,
+        least=-10,
+        most=10,
+        label="Multiplier for these",
+        sentence="How strongly the LoRA and the hypernetwork act that are added to every prompt.",
+        decides="prompt",
+        section=_NETWORKS,
+        a1111="extra_networks_default_multiplier",
+        step=0.1,
+    ),
+    RequestField(
+        name="disable_networks",
+        default=False,
+        label="Disable networks",
+        sentence="Take network tags out of the prompt and do nothing else about them.",
+        api="disable_extra_networks",
     ),
     RequestField(
         name="old_prompt_editing",

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import pluggy
 
@@ -227,6 +227,11 @@ class WeightsReader(Protocol):
         ...
 
     @property
+    def content(self) -> Any:
+        """What a PyTorch file holds, nested as it is: its texts and numbers; something of sdterm's for each tensor."""
+        ...
+
+    @property
     def config(self) -> Mapping[str, Any] | None:
         """The `.yaml` beside the file (A1111's convention), parsed."""
         ...
@@ -237,7 +242,9 @@ class WeightsReader(Protocol):
         ...
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]: ...
-    def read(self, keys: Sequence[str], device: torch.device, dtype: torch.dtype) -> dict[str, torch.Tensor]: ...
+    def read(self, keys: Sequence[str], device: torch.device, dtype: torch.dtype | None) -> dict[str, torch.Tensor]:
+        """The tensors of `keys`. dtype: None leaves each in the file's own."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -278,6 +285,8 @@ class TextOptions:
     """A1111's way to weigh words: Original, No norm, Ignore, or None."""
     comma_backtrack: int = 20
     """So many tokens after a comma move to the next chunk with what follows it, rather than be parted."""
+    words: Mapping[str, tuple[torch.Tensor, ...]] = field(default_factory=dict, compare=False)
+    """Learned words (embeddings): what each stands for, vectors [n, C] for each text encoder."""
 
 
 @dataclass(frozen=True)
@@ -385,6 +394,96 @@ class MemoryOptimizer:
     decodes_only: bool = False
     """Whether it changes only how latents are decoded: a stopped job then keeps its samples when it is turned on."""
     options: tuple[Option, ...] = ()
+
+
+# --- networks ---------------------------------------------------------------------------------------------------------
+
+
+class Origin(NamedTuple):
+    """Where a tensor of a loaded model comes from: a key of the checkpoint, and how its tensor becomes the model's."""
+
+    key: str
+    shaped: Callable[[torch.Tensor], torch.Tensor] | None = None
+    """Unset: it is taken as it is."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer of a loaded model that networks can change. `origins`: of its `weight` and, if it has one, its `bias`:
+    they are read again when a network is taken off."""
+
+    module: torch.nn.Module
+    part: Literal["text", "unet"]
+    origins: Mapping[str, Origin]
+    original: str = ""
+    """Its name in the checkpoint: `model.diffusion_model.middle_block.1.proj_in`."""
+
+
+@runtime_checkable
+class Adaptable(Components, Protocol):
+    """A loaded model that networks can change: `Components` with these. Where a model has them not, prompts that call
+    networks are drawn without."""
+
+    layers: Mapping[str, Layer]
+    """By their names in `modules`: `unet.mid_block.attentions.0.proj_in`."""
+    text_widths: tuple[int, ...]
+    """How many numbers a token is for each of its text encoders: an embedding of other widths is another model's."""
+
+
+@dataclass(frozen=True)
+class Strength:
+    """How strongly a network acts, from its prompt tag."""
+
+    text: float = 1.0
+    """On text encoders."""
+    unet: float = 1.0
+    rank: int | None = None
+    """`dyn`: only so many of a low-rank network's first ranks act."""
+
+    def on(self, layer: Layer) -> float:
+        return self.text if layer.part == "text" else self.unet
+
+
+class Delta(Protocol):
+    """What a network adds to a layer: `delta(weight, multiplier, rank)` → what is added to the weight and, or None, to
+    the bias. Raises RuntimeError where shapes do not fit: the layer is then left alone."""
+
+    def __call__(
+        self, weight: torch.Tensor, multiplier: float, rank: int | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]: ...
+
+
+@dataclass(frozen=True)
+class LoadedNetwork:
+    """What a network file does to a model.
+
+    deltas: layer → what is added to it. inputs: layer → `change(x, multiplier)` → what it reads in place of x. Layers
+    go by their names in `Adaptable.layers`. words: a word of the prompt → its vectors [n, C] for each text encoder, in
+    their order. unused: how many layers of the file the model does not have.
+    """
+
+    deltas: Mapping[str, Delta] = field(default_factory=dict)
+    inputs: Mapping[str, Callable[[torch.Tensor, float], torch.Tensor]] = field(default_factory=dict)
+    words: Mapping[str, tuple[torch.Tensor, ...]] = field(default_factory=dict)
+    unused: int = 0
+
+
+@dataclass(frozen=True)
+class NetworkFormat:
+    """A format of files that change a loaded model: LoRA and its kin, hypernetworks, embeddings.
+
+    role: which files it may read: those that `<lora:NAME:1>` calls, those of `<hypernet:NAME:1>`, or embeddings, which
+        prompts call by their name alone.
+    matches: `matches(reader)`, from the header alone. The first format of the role that says yes reads the file.
+    load: `load(reader, model)` → a LoadedNetwork, its tensors on the model's device. Raise `PluginError` for a file
+        that cannot be used.
+    """
+
+    id: str
+    label: str
+    role: Literal["lora", "hypernet", "embedding"]
+    matches: Callable[[WeightsReader], bool]
+    load: Callable[[WeightsReader, Adaptable], LoadedNetwork]
 
 
 # --- output -----------------------------------------------------------------------------------------------------------
@@ -541,6 +640,11 @@ def sdterm_model_families() -> list[ModelFamily]:  # type: ignore[empty-body]
 @hookspec
 def sdterm_memory_optimizers() -> list[MemoryOptimizer]:  # type: ignore[empty-body]
     """Attention backends, tiling, offload: run the same model in less memory or time."""
+
+
+@hookspec
+def sdterm_networks() -> list[NetworkFormat]:  # type: ignore[empty-body]
+    """Formats of LoRAs, hypernetworks, embeddings: what a file adds to a loaded model."""
 
 
 @hookspec

@@ -26,20 +26,25 @@ from sdterm.core.names import UnknownNameError
 from sdterm.core.settings.paths import CHECKPOINTS, EMBEDDED_MODEL
 from sdterm.events import Done, Event, Failed, Image, ModelLoading, Step, Warning
 from sdterm.hooks import (
+    Adaptable,
     Components,
     Conditioning,
     ImageFacts,
     JobOutcome,
+    Layer,
+    LoadedNetwork,
     LocalePack,
     ModelMatch,
     ModelSampling,
     Observer,
     Option,
+    Origin,
     Postprocessor,
     PromptContext,
     PromptText,
     SamplingOptions,
     SavedImage,
+    Strength,
     TextOptions,
     TokenRules,
     WeightsReader,
@@ -50,6 +55,11 @@ HOOKSPECS = [name for name, value in vars(hooks).items() if hasattr(value, "sdte
 ON_PAGES: list[tuple[str, type]] = [
     *((kind.hook, kind.descriptor) for kind in KINDS),
     ("README", Option),
+    ("sdterm_networks", Adaptable),
+    ("sdterm_networks", Layer),
+    ("sdterm_networks", Origin),
+    ("sdterm_networks", LoadedNetwork),
+    ("sdterm_networks", Strength),
     ("sdterm_observers", ImageFacts),
     ("sdterm_observers", SavedImage),
     ("sdterm_observers", JobOutcome),
@@ -418,6 +428,42 @@ def test_hook_sdterm_memory_optimizers(engine: Engine, extend: Extend) -> None:
     warnings = [event.message for event in run(engine, plugins, memory=("never",)) if isinstance(event, Warning)]
     assert warnings == ["Never cannot be used here: it is Monday. Going on without it."]
     assert fail(engine, plugins, memory=("unseen",)).message == "Unseen cannot be used here: it is dark."
+
+
+def test_hook_sdterm_networks(engine: Engine, extend: Extend, root: Path) -> None:
+    """A network adds to weights and biases, changes what layers read, and brings words; each by the tag's strength."""
+    plugins = extend(
+        gains="""
+            def matches(reader):
+                return "gains" in reader.shapes()
+
+            def load(reader, model):
+                assert {layer.part for layer in model.layers.values()} == {"text", "unet"}
+                assert model.layers["unet.conv_in"].original == "model.diffusion_model.input_blocks.0.0"
+                (gain,) = reader.read(["gains"], model.device, None).values()
+                deltas = {"unet.conv_in": lambda weight, m, rank: (weight * m * gain, torch.full((len(weight),), m))}
+                inputs = {"unet.conv_out": lambda x, m: x + m}
+                words = {"blorp": (torch.ones(2, *model.text_widths),)}
+                return LoadedNetwork(deltas, inputs, words, unused=3)
+
+            @hookimpl
+            def sdterm_networks():
+                return [NetworkFormat("gains", "Gains", "lora", matches, load)]
+        """
+    )
+    folder = root / "models" / "Lora"
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({"gains": np.array(0.5, np.float32)}, folder / "gains.safetensors")
+    (plain,) = draw(engine, plugins)
+    hashes = {plain.pixel_hash}
+    for tag in ("<lora:gains:0.5>", "<lora:gains:1>", "<lora:gains:1> blorp"):
+        (image,) = draw(engine, plugins, prompt=f"red circle {tag}")
+        assert 'Lora hashes: "gains: ' in image.infotext
+        hashes.add(image.pixel_hash)
+    assert len(hashes) == 4
+    *_, said = [e.message for e in run(engine, plugins, prompt="red circle <lora:gains:0>") if isinstance(e, Warning)]
+    assert said == "Of the network gains, 3 of 5 layers do not fit this model and do nothing."
+    assert draw(engine, plugins)[0].pixel_hash == plain.pixel_hash
 
 
 def test_hook_sdterm_postprocessors(engine: Engine, extend: Extend) -> None:

@@ -15,6 +15,7 @@ from sdterm.core.comparison import compare
 from sdterm.core.extensions.registry import PluginSet, load_plugins
 from sdterm.core.infotext.files import image_format, read_infotext, read_pixels
 from sdterm.core.infotext.grammar import parse
+from sdterm.core.infotext.networks import find_networks
 from sdterm.core.infotext.read import find_model, read
 from sdterm.core.infotext.record import Provenance, changes
 from sdterm.core.library.checkpoints import library_of
@@ -45,10 +46,12 @@ def verify(context: click.Context, image: Path, as_json: bool) -> None:
         raise UsageError(f"{image} cannot be drawn again: it holds no infotext.")
     plugins = load_plugins(settings.root / "extensions", third_party=settings["extensions"])
     reading = read(parse(text), plugins)
-    model, missing = find_model(reading, library_of(settings))
-    if missing:
+    library = library_of(settings)
+    model, missing = find_model(reading, library)
+    prompt, lost = find_networks(reading, library)
+    if missing := missing or lost:
         raise UsageError(f"{image} cannot be drawn again. {missing}")
-    fields = settings.job_fields() | {**reading.fields, "model": model}
+    fields = settings.job_fields() | {**reading.fields, "model": model, "prompt": prompt}
     fields |= _how(reading.record, found_format, plugins) | _together(reading.record, fields)
     request = make_request(**fields)
     prepare_folders(settings.root)

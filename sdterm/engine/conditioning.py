@@ -5,11 +5,13 @@ network is known to the model's family alone.
 """
 
 from collections import OrderedDict
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
 from sdterm.core.extensions.registry import ContractError
 from sdterm.core.prompt.composition import composition
 from sdterm.core.prompt.schedule import schedule
+from sdterm.engine.networks import Worn
 from sdterm.engine.rows import row, size
 from sdterm.hooks import Components, Conditioning, TextOptions
 from sdterm.request import GenerationRequest
@@ -38,18 +40,24 @@ class Reading:
     options: TextOptions
     calls: int
     old_editing: bool = False
+    networks: tuple[Hashable, ...] = ()
+    """What is on the model that reads them."""
 
 
-def reading(request: GenerationRequest, width: int, height: int, calls: int) -> Reading:
-    """How a request's prompts are read for images of that size."""
+def reading(request: GenerationRequest, width: int, height: int, calls: int, worn: Worn) -> Reading:
+    """How a request's prompts are read for images of that size, by a model with these networks on."""
     options = TextOptions(
         width=width,
         height=height,
         clip_skip=request.clip_skip,
         emphasis=request.emphasis,
         comma_backtrack=request.comma_backtrack,
+        words=worn.words,
     )
-    return Reading(options, calls, request.old_prompt_editing)
+    return Reading(options, calls, request.old_prompt_editing, worn.asked)
+
+
+_Key = tuple[tuple[str, ...], TextOptions, tuple[Hashable, ...]]
 
 
 class Conditioner:
@@ -57,7 +65,7 @@ class Conditioner:
 
     def __init__(self, components: Components) -> None:
         self._components = components
-        self._encoded: OrderedDict[tuple[tuple[str, ...], TextOptions], tuple[Conditioning, ...]] = OrderedDict()
+        self._encoded: OrderedDict[_Key, tuple[Conditioning, ...]] = OrderedDict()
 
     def prompt(self, text: str, how: Reading) -> tuple[Part, ...]:
         """The parts of a prompt, network tags taken out."""
@@ -69,15 +77,17 @@ class Conditioner:
 
     def empty(self, how: Reading) -> Conditioning:
         """Of no text."""
-        return self._texts(("",), how.options)[0]
+        return self._texts(("",), how.options, how.networks)[0]
 
     def _part(self, text: str, weight: float, options: TextOptions, how: Reading) -> Part:
         entries = schedule(text, how.calls, old=how.old_editing)
-        texts = self._texts(tuple(entry.text for entry in entries), options)
+        texts = self._texts(tuple(entry.text for entry in entries), options, how.networks)
         return Part(weight, tuple(entry.until for entry in entries), texts)
 
-    def _texts(self, texts: tuple[str, ...], options: TextOptions) -> tuple[Conditioning, ...]:
-        key = (texts, options)
+    def _texts(
+        self, texts: tuple[str, ...], options: TextOptions, networks: tuple[Hashable, ...]
+    ) -> tuple[Conditioning, ...]:
+        key = (texts, options, networks)
         if key not in self._encoded:
             encoded = self._components.encode(texts, options)
             if not isinstance(encoded, Conditioning) or any(len(t) != len(texts) for t in encoded.tensors.values()):

@@ -8,6 +8,7 @@ from sdterm.engine.device import memory_use
 from sdterm.engine.finish import finish_image
 from sdterm.engine.grid import Cell, emit_grid, makes_grid
 from sdterm.engine.loading import Loader
+from sdterm.engine.network_files import wanted
 from sdterm.engine.recorder import CancelledError, NonFiniteError, PausedError
 from sdterm.engine.run import Run
 from sdterm.engine.sample import Batch, paused_previews, sample_pass
@@ -72,7 +73,8 @@ def _sample(run: Run, loader: Loader, batch: Batch) -> torch.Tensor:
 def _sample_pass(run: Run, loader: Loader, batch: Batch, number: int) -> torch.Tensor:
     """What is not a number in half precision is tried again in float32, from the call where it arose."""
     dtype = torch.float32 if any(run.tape.is_float32(index, number) for index in batch.images) else run.dtype
-    model = loader.load(run, dtype)
+    networks = wanted(run.plan, run.plan.images[batch.images[0]])
+    model = loader.load(run, dtype, networks)
     run.pulse.phase = "sample"
     try:
         return sample_pass(run, model, batch, number)
@@ -87,4 +89,4 @@ def _sample_pass(run: Run, loader: Loader, batch: Batch, number: int) -> torch.T
         for index in batch.images:
             run.tape.go_float32(index, number, DENOISER, error.call)
     del model  # its memory is needed for the next one
-    return sample_pass(run, loader.load(run, torch.float32), batch, number)
+    return sample_pass(run, loader.load(run, torch.float32, networks), batch, number)

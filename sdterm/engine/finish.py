@@ -15,6 +15,7 @@ from sdterm.engine.decode import BlackImageError, decode_image
 from sdterm.engine.device import device_name
 from sdterm.engine.encode import encoded, saver_options
 from sdterm.engine.loading import Model
+from sdterm.engine.network_files import infotext_hashes
 from sdterm.engine.postprocess import postprocessed
 from sdterm.engine.preview import colours
 from sdterm.engine.run import Run
@@ -32,12 +33,13 @@ def finish_image(run: Run, model: Model, index: int, latents: torch.Tensor) -> t
     height, width = pixels.shape[:2]
     pixel_hash = hashlib.sha256(pixels.tobytes()).hexdigest()
 
+    hashes = infotext_hashes(image, model.worn, model.components)
     more, wrong = run.observers.keys(_facts(run, index, width, height))
 
     def infotext(saver: OutputSaver, faults: Mapping[str, str]) -> str:
         made = _provenance(run, index, saver, precision)
         said = {**run.faults.said, **wrong, **faults}
-        return image_infotext(run.plan, image, run.choices, run.plugins, made, said, more)
+        return image_infotext(run.plan, image, run.choices, run.plugins, made, said, more, hashes)
 
     file = encoded(run, pixels, infotext, lambda: _frames(run, model, index))
     finished = Image(
@@ -111,15 +113,14 @@ def _provenance(run: Run, index: int, saver: OutputSaver, decoded_in: torch.dtyp
         if any(run.tape.is_float32(index, number) for number in range(len(run.plan.passes)))
         else run.dtype
     )
-    size = 1 if run.choices.sampler.batch_coupled else run.request.batch_size
-    together = min(size, len(run.plan.images) - index // size * size)
+    together = next(batch for batch in run.together() if index in batch)
     return Provenance(
         torch=torch.__version__,
         device=device_name(run.device),
         dtype=_name(dtype),
         vae=_name(decoded_in) if decoded_in != dtype else "",
         threads=str(torch.get_num_threads()) if run.device.type == "cpu" else "",
-        batch=f"{index % size}/{together}" if together > 1 else "",
+        batch=f"{together.index(index)}/{len(together)}" if len(together) > 1 else "",
         format=saver.id,
         format_options={o.name: v for o in saver.options if (v := saver_options(run, saver)[o.name]) != o.default},
         plugins=tuple(f"{source.slug}@{source.digest}" for source in strangers),

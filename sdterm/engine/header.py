@@ -8,6 +8,7 @@ import torch
 
 from sdterm.core.planning.plan import ImagePlan
 from sdterm.engine.device import device_name
+from sdterm.engine.network_files import wanted
 from sdterm.engine.run import Run
 from sdterm.engine.tape import read_header
 from sdterm.fields import deciding
@@ -27,9 +28,11 @@ def header(run: Run) -> dict[str, Any]:
     visible = [each for each in memory if each.of.effect == "visible" and not each.of.decodes_only]
     owners = {plugins.owner(part) for part in (choices.sampler, choices.scheduler, choices.family)}
     owners |= {plugins.owner(each.of) for each in visible}
+    owners |= {plugins.owner(network.format) for network in run.networks.values()}
     return {
         "request": _recorded(plan.request),
-        "prompt or seed": [image.model_dump(mode="json") for image in plan.images],
+        "prompt or seed": [image.model_dump(mode="json", exclude={"networks", "words"}) for image in plan.images],
+        "network": [[network.model_dump(mode="json") for network in wanted(plan, image)] for image in plan.images],
         "checkpoint": plan.model_hash,
         "plugin version": [entry for entry in plugins.identity if entry[0] in owners],
         "schedule": [sigmas.tolist() for sigmas in run.sigmas],

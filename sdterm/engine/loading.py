@@ -11,13 +11,16 @@ import torch
 from sdterm.core.extensions.registry import ContractError, PluginSet
 from sdterm.core.library.checkpoints import CheckpointFile, ModelFileError
 from sdterm.core.planning.choices import Choices, Chosen, options_of
+from sdterm.core.planning.networks import NetworkPlan
 from sdterm.engine.conditioning import Conditioner
 from sdterm.engine.failures import blamed
 from sdterm.engine.isolation import Untouched, random_numbers_kept
+from sdterm.engine.network_files import load_networks
+from sdterm.engine.networks import BARE, Worn, change, misfit
 from sdterm.engine.run import Optimizer, Run
 from sdterm.engine.tiling import set_tiling
 from sdterm.events import ModelLoading, Warning
-from sdterm.hooks import Components, MemoryOptimizer, ModelFamily, PluginError
+from sdterm.hooks import Adaptable, Components, MemoryOptimizer, ModelFamily, PluginError
 
 TOLD_EVERY = 0.5
 """Seconds between two words on how far the reading of weights is."""
@@ -49,6 +52,8 @@ class Model:
     """Whether its convolutions go round the edges."""
     untouched: tuple[Untouched | None, ...] = ()
     """Of each optimizer that does not come with sdterm: what it found, to be sure that it puts that back."""
+    worn: Worn = BARE
+    """The networks that are on."""
 
 
 def choose_optimizers(
@@ -187,13 +192,31 @@ class Loader:
                 working = tuple(each for each in run.optimizers if each.of is not error.optimizer)
                 run = replace(run, optimizers=working)
 
-    def load(self, run: Run, dtype: torch.dtype) -> Model:
-        """The model, from memory if it is there, with the run's optimizers on, and tiling if it is asked for."""
+    def load(self, run: Run, dtype: torch.dtype, networks: Sequence[NetworkPlan] | None = None) -> Model:
+        """The model, from memory if it is there, with the run's optimizers on, and tiling if it is asked for. networks:
+        exactly those that are on; None: whichever are."""
         model, tiling = self._load(run, dtype), run.plan.request.tiling
         if model.tiling != tiling:
             set_tiling(model.components.modules.values(), tiling)
             model = self.model = replace(model, tiling=tiling)
-        return model
+        return model if networks is None else self._with_networks(model, run, networks)
+
+    def _with_networks(self, model: Model, run: Run, asked: Sequence[NetworkPlan]) -> Model:
+        if model.worn.asked == tuple(asked):
+            return model
+        components = model.components
+        if not isinstance(components, Adaptable):
+            said = f"{run.choices.family.label} knows no networks and no embeddings; drawn without them."
+            run.warn(Warning(code="network_ignored", message=said))
+            return model
+        self.model = None  # half changed it must not be found again
+        networks = load_networks(components, asked, model.worn, run.networks, run.plugins)
+        worn = change(components, run.choices.checkpoint, model.worn, networks)
+        for network in networks:
+            if misfits := misfit(network, worn):
+                run.warn(Warning(code="network_misfit", message=misfits), keep=False)
+        self.model = replace(model, worn=worn)
+        return self.model
 
     def _load(self, run: Run, dtype: torch.dtype) -> Model:
         began, asked = time.perf_counter(), run.plan.model_hash
@@ -204,6 +227,8 @@ class Loader:
         model = next((each for each in kept if each.sha256 == asked), None)
         if model and (model.dtype, model.family) == (dtype, run.choices.family) and can_switch(model, run.optimizers):
             try:
+                if model.worn.networks and model.optimizers != run.optimizers:  # they were put on last
+                    model = self._with_networks(model, run, ())
                 self.model = with_optimizers(model, run.plugins, run.optimizers)
                 if model is not in_use:
                     seconds = time.perf_counter() - began

@@ -1,23 +1,23 @@
 """Opening a run: everything before the first step."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.planning.choices import Choices
 from sdterm.core.planning.plan import Plan
-from sdterm.core.prompt.embeddings import find_embeddings
-from sdterm.core.prompt.networks import extract
 from sdterm.core.text import printable
 from sdterm.engine.header import header
 from sdterm.engine.loading import Loader, choose_optimizers
+from sdterm.engine.network_files import find_networks
 from sdterm.engine.run import Run
 from sdterm.engine.sample import noise_levels
 from sdterm.engine.schedule import pass_sigmas
 from sdterm.engine.tape import Tape
 from sdterm.events import Started, Warning
-from sdterm.hooks import ModelFamily
+
+_MOST_REASONS = 5  # told one by one
 
 
 def open_run(run: Run, loader: Loader, library: Library, tape: Path | None) -> Run:
@@ -31,13 +31,10 @@ def open_run(run: Run, loader: Loader, library: Library, tape: Path | None) -> R
         run.warn(said, keep=not plugin.source.refusal)
     for left in refused:
         run.warn(left)
-    if warning := _ignored_networks(run.plan):
-        run.emit(warning)
+    for said in _unapplied(run.plan):
+        run.emit(said)
+    run = replace(run, networks=find_networks(run.plan, run.plugins, library))
     model, optimizers = loader.load_as_asked(replace(run, optimizers=optimizers))
-    with run.plugins.guard(run.choices.family):
-        warning = _ignored_embeddings(run.plan, run.choices.family, library.names("embedding"))
-    if warning:
-        run.emit(warning)
     levels = noise_levels(run.request, run.choices.sampler, run.plugins, model)
     sigmas = tuple(pass_sigmas(run.choices, run.request, each, run.plugins, levels) for each in run.plan.passes)
     run = replace(run, optimizers=optimizers, sigmas=sigmas)
@@ -48,28 +45,21 @@ def open_run(run: Run, loader: Loader, library: Library, tape: Path | None) -> R
     return replace(run, tape=opened)
 
 
-def _ignored_networks(plan: Plan) -> Warning | None:
-    """Of the network tags in the prompts, which nothing applies yet."""
-    found = (tag for image in plan.images for tag in extract(image.prompt)[1])
-    tags = dict.fromkeys(":".join((tag.kind, *tag.args)) for tag in found)
-    if not tags:
-        return None
-    named = ", ".join(f"<{printable(tag, 60)}>" for tag in list(tags)[:5]) + (" …" if len(tags) > 5 else "")
-    return Warning(code="network_ignored", message=f"Networks are not applied yet; drawn without {named}.")
+def _unapplied(plan: Plan) -> list[Warning]:
+    """Of the network tags in the prompts that do nothing, by reason."""
+    reasons: dict[str, dict[str, None]] = {}
+    for image in plan.images:
+        for each in image.unapplied:
+            reasons.setdefault(each.reason, {})[each.tag] = None
+    return [
+        Warning(code="network_ignored", message=f"Drawn without {_named(tags)}. {printable(reason, 400)}")
+        for reason, tags in list(reasons.items())[:_MOST_REASONS]
+    ]
 
 
-def _ignored_embeddings(plan: Plan, family: ModelFamily, there: Sequence[str]) -> Warning | None:
-    """Of the embeddings' names in the prompts, which are read as words so far."""
-    tokenize = family.tokenize
-    if tokenize is None:
-        return None
-    names = {name: tokenize(name) for name in there}
-    texts = {text for image in plan.images for text in (image.prompt, image.negative_prompt)} if names else set()
-    found = {embedding.name for text in texts for embedding in find_embeddings(tokenize(text), names)}
-    if not found:
-        return None
-    named = ", ".join(printable(name, 60) for name in sorted(found)[:5])
-    return Warning(code="embedding_ignored", message=f"Embeddings are not applied yet; read as words: {named}.")
+def _named(tags: Iterable[str]) -> str:
+    names = [printable(tag, 60) for tag in tags]
+    return ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
 
 
 def _started(plan: Plan, choices: Choices) -> Started:

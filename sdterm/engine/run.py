@@ -9,8 +9,10 @@ import torch
 
 from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.planning.choices import Choices, Chosen
+from sdterm.core.planning.networks import NetworkPlan
 from sdterm.core.planning.plan import Plan
 from sdterm.engine.faults import Faults
+from sdterm.engine.network_files import Sources
 from sdterm.engine.observers import Observers
 from sdterm.engine.pulse import Pulse
 from sdterm.engine.tape import Tape
@@ -63,6 +65,8 @@ class Run:
     faults: Faults = field(default_factory=Faults)
     optimizers: tuple[Optimizer, ...] = ()
     """Those that the model is loaded with."""
+    networks: Sources = field(default_factory=dict)
+    """The files of those that the plan has."""
     sigmas: tuple[torch.Tensor, ...] = ()
     """Of each pass: float32 [steps + 1], on the CPU."""
     tape: Tape = field(default_factory=lambda: Tape({}))
@@ -77,9 +81,16 @@ class Run:
 
     def batches(self) -> list[list[int]]:
         """The images still to draw, by index, as they are drawn together; empty where all are settled."""
+        return [[index for index in batch if not self.is_settled(index)] for batch in self.together()]
+
+    def together(self) -> list[list[int]]:
+        """All images, by index, as they are drawn together: batches, parted where images call other networks."""
         size = 1 if self.choices.sampler.batch_coupled else self.request.batch_size
-        count = len(self.plan.images)
-        return [
-            [index for index in range(first, min(first + size, count)) if not self.is_settled(index)]
-            for first in range(0, count, size)
-        ]
+        images = self.plan.images
+        found: list[list[int]] = []
+        for first in range(0, len(images), size):
+            alike: dict[tuple[NetworkPlan, ...], list[int]] = {}
+            for index in range(first, min(first + size, len(images))):
+                alike.setdefault(images[index].networks, []).append(index)
+            found += alike.values()
+        return found

@@ -8,7 +8,6 @@ import torch
 
 from sdterm.core.extensions.registry import ContractError, PluginSet
 from sdterm.core.planning.plan import ImagePlan
-from sdterm.core.prompt.networks import extract
 from sdterm.engine.brownian import brownian_noise
 from sdterm.engine.conditioning import reading
 from sdterm.engine.denoiser import guided_denoiser
@@ -73,9 +72,9 @@ def sample_pass(run: Run, model: Model, batch: Batch, pass_no: int) -> torch.Ten
     levels = noise_levels(request, sampler, run.plugins, model)
     family = run.choices.family
     calls = planned.steps * sampler.calls_per_step  # what A1111 plans a prompt's schedule by, whatever really comes
-    how = reading(request, planned.width, planned.height, calls)
+    how = reading(request, planned.width, planned.height, calls, model.worn)
     with run.plugins.guard(family):
-        prompts = [model.condition.prompt(extract(image.prompt)[0], how) for image in images]
+        prompts = [model.condition.prompt(image.text, how) for image in images]
         negatives = [model.condition.negative(image.negative_prompt, how) for image in images]
     network = guided_denoiser(
         components,

@@ -1,14 +1,18 @@
 """Texts → text vectors as A1111 makes them with CLIP: in chunks of 75 tokens, words weighed by brackets."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
 
-from sdterm.core.prompt.chunks import Chunk, chunks
+from sdterm.core.prompt.chunks import Chunk, Learned, chunks
+from sdterm.core.prompt.embeddings import with_learned
 from sdterm.core.prompt.emphasis import BREAK, pieces
 from sdterm.hooks import TextOptions, TokenRules
 
+Words = Mapping[str, torch.Tensor]
+"""Learned word → its vectors [n, C] for one encoder."""
+_Alike = tuple[tuple[int, ...], tuple[tuple[int, str], ...]]
 _AT_ONCE = 16  # chunks encoded in one call, so that a very long prompt needs no more memory than a long one
 
 
@@ -26,6 +30,8 @@ class TextEncoder(Protocol):
 
     rules: TokenRules
     device: torch.device
+    token_embedding: torch.nn.Module
+    """Token ids → vectors, where learned words come in."""
 
     def tokenize(self, text: str) -> Sequence[int]:
         """Token ids without start, end and padding."""
@@ -40,39 +46,79 @@ def encode_texts(encoders: Sequence[TextEncoder], texts: Sequence[str], options:
     """All texts as long as the longest, the encoders' vectors side by side; pooled by the last encoder that pools, of
     each text's first chunk. The texts are one batch, because A1111's emphasis keeps the mean of a batch: there, one
     text's weights touch the others'."""
-    lines = [{text: _chunks(encoder, text, options) for text in texts} for encoder in encoders]
+    learned = [{word: vectors[i] for word, vectors in options.words.items()} for i in range(len(encoders))]
+    lines = [
+        {text: _chunks(encoder, text, words, options) for text in texts}
+        for encoder, words in zip(encoders, learned, strict=True)
+    ]
     longest = max(len(line) for of_encoder in lines for line in of_encoder.values())
     parts = [
-        _encoded(encoder, [of_encoder[text] for text in texts], longest, options)
-        for encoder, of_encoder in zip(encoders, lines, strict=True)
+        _encoded(encoder, [of_encoder[text] for text in texts], longest, words, options)
+        for encoder, of_encoder, words in zip(encoders, lines, learned, strict=True)
     ]
     pooled = next((part.pooled for part in reversed(parts) if part.pooled is not None), None)
     return Encoded(torch.cat([part.vectors for part in parts], dim=-1) if len(parts) > 1 else parts[0].vectors, pooled)
 
 
-def _encoded(encoder: TextEncoder, lines: Sequence[list[Chunk]], longest: int, options: TextOptions) -> Encoded:
+def _encoded(
+    encoder: TextEncoder, lines: Sequence[list[Chunk]], longest: int, words: Words, options: TextOptions
+) -> Encoded:
     """By one encoder, lines filled up to `longest` chunks."""
     padding = chunks((), encoder.rules)[0]
     columns = [[(line + [padding] * longest)[i] for line in lines] for i in range(longest)]
-    distinct = {chunk.tokens: index for index, chunk in enumerate(dict.fromkeys(c for col in columns for c in col))}
-    read = [
-        encoder.encode(tokens, options.clip_skip)
-        for tokens in torch.split(torch.tensor(list(distinct), device=encoder.device), _AT_ONCE)
-    ]
+    distinct = {_read_alike(chunk): None for column in columns for chunk in column}
+    number = {chunk: index for index, chunk in enumerate(distinct)}
+    read = [_read(encoder, some, words, options.clip_skip) for some in _some([*distinct])]
     vectors = torch.cat([each.vectors for each in read])
     weighted = [
-        _weighted(vectors[[distinct[chunk.tokens] for chunk in column]], column, options.emphasis) for column in columns
+        _weighted(vectors[[number[_read_alike(chunk)] for chunk in column]], column, options.emphasis)
+        for column in columns
     ]
     pools = [each.pooled for each in read if each.pooled is not None]
-    pooled = torch.cat(pools)[[distinct[chunk.tokens] for chunk in columns[0]]] if pools else None
+    pooled = torch.cat(pools)[[number[_read_alike(chunk)] for chunk in columns[0]]] if pools else None
     return Encoded(torch.cat(weighted, dim=1), pooled)
 
 
-def _chunks(encoder: TextEncoder, text: str, options: TextOptions) -> list[Chunk]:
+def _some(distinct: Sequence[_Alike]) -> Iterator[Sequence[_Alike]]:
+    yield from (distinct[at : at + _AT_ONCE] for at in range(0, len(distinct), _AT_ONCE))
+
+
+def _read_alike(chunk: Chunk) -> _Alike:
+    """What chunks have in common that an encoder reads as one."""
+    return chunk.tokens, chunk.learned
+
+
+def _read(encoder: TextEncoder, distinct: Sequence[_Alike], words: Words, clip_skip: int) -> Encoded:
+    def with_words(module: torch.nn.Module, given: object, vectors: torch.Tensor) -> torch.Tensor:
+        """Source: A1111 sd_hijack.EmbeddingsWithFixes."""
+        vectors = vectors.clone()
+        for row, (_, learned) in zip(vectors, distinct, strict=True):
+            for at, name in learned:
+                word = words[name][: len(row) - at]
+                row[at : at + len(word)] = word.to(row)
+        return vectors
+
+    tokens = torch.tensor([tokens for tokens, _ in distinct], device=encoder.device)
+    if not any(learned for _, learned in distinct):
+        return encoder.encode(tokens, clip_skip)
+    hook = encoder.token_embedding.register_forward_hook(with_words)
+    try:
+        return encoder.encode(tokens, clip_skip)
+    finally:
+        hook.remove()
+
+
+def _chunks(encoder: TextEncoder, text: str, words: Words, options: TextOptions) -> list[Chunk]:
+    names = {word: encoder.tokenize(word) for word in words}
+    lengths = {word: len(vectors) for word, vectors in words.items()}
+
+    def tokens(text: str) -> list[int | Learned]:
+        return [*with_learned(encoder.tokenize(text), names, lengths)]
+
     if options.emphasis == "None":
-        return chunks([(encoder.tokenize(text), 1.0)], encoder.rules, options.comma_backtrack)
+        return chunks([(tokens(text), 1.0)], encoder.rules, options.comma_backtrack)
     parsed = (
-        (None if (piece.text, piece.weight) == ("BREAK", BREAK) else encoder.tokenize(piece.text), piece.weight)
+        (None if (piece.text, piece.weight) == ("BREAK", BREAK) else tokens(piece.text), piece.weight)
         for piece in pieces(text)
     )
     return chunks(parsed, encoder.rules, options.comma_backtrack)

@@ -21,6 +21,7 @@ from sdterm.core.extensions.catalogue import catalogue_of
 from sdterm.core.extensions.kinds import KINDS
 from sdterm.core.infotext.files import read_infotext
 from sdterm.core.infotext.grammar import parse
+from sdterm.core.library.checkpoints import Library
 from sdterm.core.output.saving import Saving, save_images
 from sdterm.core.settings.paths import CHECKPOINTS
 from sdterm.events import Event, Failed, Image, ModelLoading, Warning
@@ -158,6 +159,18 @@ def test_the_optimizer_page_is_exact_and_leaves_nothing_behind(engine: Engine, e
     (after,) = draw(engine, plugins)
     assert difference(optimized, before) <= 1
     assert after.data == before.data
+
+
+def test_the_network_page_makes_layers_stronger_and_leaves_nothing_behind(example: Example, tmp_path: Path) -> None:
+    plugins = example("sdterm_networks")
+    (tmp_path / "models" / "Lora").mkdir(parents=True)
+    save_file({"gain.unet.conv_in": torch.tensor(0.5)}, tmp_path / "models" / "Lora" / "my_gains.safetensors")
+    engine = Engine(library=Library(tmp_path), device="cpu")
+    plain, half, none, again = (
+        draw(engine, plugins, prompt=f"red circle{tag}")[0].pixel_hash
+        for tag in ("", " <lora:my_gains:0.5>", " <lora:my_gains:0>", "")
+    )
+    assert half != plain == none == again
 
 
 def test_the_postprocessor_page_adds_as_much_grain_as_it_is_told(engine: Engine, example: Example) -> None:

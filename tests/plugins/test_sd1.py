@@ -27,6 +27,7 @@ class Header:
     metadata: Mapping[str, str] = field(default_factory=dict)
     config: Mapping[str, Any] | None = None
     preview: None = None
+    content: None = None
     path: Path = Path("model.safetensors")
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:

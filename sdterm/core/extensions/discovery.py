@@ -23,6 +23,7 @@ from sdterm.core.files import legible
 
 BUILTINS = (
     "sdterm.plugins.sd1",
+    "sdterm.plugins.networks",
     "sdterm.plugins.samplers.dpmpp_2m",
     "sdterm.plugins.samplers.dpmpp_sde",
     "sdterm.plugins.samplers.dpmpp_2s_a",

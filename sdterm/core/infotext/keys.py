@@ -105,6 +105,7 @@ def _padding(name: str, value: str) -> Key:
 
 
 POSTPROCESS = "Postprocess"
+LORA_HASHES, EMBEDDING_HASHES = "Lora hashes", "TI hashes"
 _BY_PLUGINS = {"model", "postprocess"}  # what these keys say, only plugins and the library know
 _SPECIAL: Mapping[str, tuple[Key, ...]] = {
     "noise_source": (Key("RNG", lambda d: s if (s := d.request.noise_source) != "GPU" else None, _noise_source),),
@@ -122,7 +123,7 @@ FAULTS = "Plugin errors"
 
 _TOLD = {FAULTS, record.KEY, "Version"}
 """What was drawn is said by the other keys."""
-OURS = {*KEYS, POSTPROCESS, "Model hash", "Model", *_TOLD}
+OURS = {*KEYS, POSTPROCESS, LORA_HASHES, EMBEDDING_HASHES, "Model hash", "Model", *_TOLD}
 
 
 # Keys of A1111 that change a picture and are not honoured, with the values that change nothing.
@@ -191,12 +192,8 @@ def not_honoured(parameters: Mapping[str, str], prompt: str) -> list[str]:
     for name, value in parameters.items():
         if name.startswith("Hires ") and value not in _HIRES_OFF.get(name, ()) and not value.startswith("Use same "):
             lost.append(name)
-    if "Lora hashes" in parameters and "<lora:" in prompt:
-        lost.append("Lora hashes")
-    if "TI hashes" in parameters:
-        lost.append("TI hashes")
     return lost
 
 
 def is_unknown(name: str) -> bool:
-    return not (name in NOT_HONOURED or name.startswith("Hires ") or name in ("Lora hashes", "TI hashes"))
+    return not (name in NOT_HONOURED or name.startswith("Hires "))

@@ -6,6 +6,7 @@ from typing import Any
 
 from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.infotext.grammar import parse
+from sdterm.core.infotext.networks import find_networks
 from sdterm.core.infotext.read import READ_AT_MOST, find_model, read
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.prompt.styles import Styles, find_styles
@@ -41,6 +42,7 @@ def recall(
     fields, warnings = dict(reading.fields), {"not_reproduced": reading.warning or ""}
     if not given.get("model"):
         fields["model"], warnings["model_missing"] = find_model(reading, library, read_at_most=read_at_most)
+    fields["prompt"], warnings["network_missing"] = find_networks(reading, library, read_at_most=read_at_most)
     if not given.get("styles"):
         names, *prompts = find_styles(styles, fields["prompt"], fields["negative_prompt"])
         fields |= {"styles": names, "prompt": prompts[0], "negative_prompt": prompts[1]}

@@ -12,8 +12,11 @@ from sdterm.core.infotext import grammar as infotext
 from sdterm.core.infotext import record
 from sdterm.core.infotext.keys import (
     DRAWN,
+    EMBEDDING_HASHES,
     FAULTS,
+    KEYS,
     KEYS_OF,
+    LORA_HASHES,
     OURS,
     POSTPROCESS,
     Drawn,
@@ -26,7 +29,6 @@ from sdterm.core.infotext.record import Provenance
 from sdterm.core.names import normal
 from sdterm.core.planning.choices import AUTOMATIC, Choices, Chosen
 from sdterm.core.planning.plan import ImagePlan, Plan
-from sdterm.core.prompt.networks import extract
 from sdterm.core.text import printable
 from sdterm.fields import FIELDS
 from sdterm.hooks import MemoryOptimizer, Option, OptionValue, Postprocessor
@@ -53,6 +55,8 @@ def single_image_request(plan: Plan, image: ImagePlan) -> GenerationRequest:
             "negative_prompt": image.negative_prompt,
             "styles": (),
             "transforms": (),
+            "lora": "",
+            "hypernetwork": "",
             "model": plan.model,
             "sampler": first.sampler,
             "scheduler": AUTOMATIC if normal(request.scheduler) == normal(AUTOMATIC) else first.scheduler,
@@ -77,17 +81,22 @@ def image_infotext(
     made: Provenance | None = None,
     faults: Mapping[str, str] | None = None,
     more: Mapping[str, str] | None = None,
+    hashes: Mapping[str, str] | None = None,
 ) -> str:
     """The infotext of one image. `made` tells what it was made with, for the record; `faults` what went wrong with
-    plugins on the way (slug → what); `more` is what observers add, under keys that are free."""
+    plugins on the way (slug → what); `more` is what observers add, under keys that are free; `hashes` A1111's keys that
+    name networks."""
     additions, sampler, scheduler = _drawing(choices), choices.sampler, choices.scheduler
     first = plan.passes[0]
     request = _spelled_out(single_image_request(plan, image), additions)
     drawn = Drawn(request, sampler)
     taken = {*OURS}
+    named = hashes or {}
     looked_up: Mapping[str, Mapping[str, object]] = {
         "scheduler": {"Schedule type": first.scheduler},  # what it came to, "Karras", where "Automatic" was asked
         "model": {"Model hash": plan.model_hash[:10], "Model": printable(plan.model)},
+        "lora": {LORA_HASHES: named.get(LORA_HASHES)},
+        "emphasis": {EMBEDDING_HASHES: named.get(EMBEDDING_HASHES), "Emphasis": KEYS["Emphasis"].write(drawn)},
         "scheduler_options": _option_pairs(scheduler.options, first.scheduler_options, taken),
         "sampler_options": _option_pairs(sampler.options, first.sampler_options, taken),
         "postprocess": {POSTPROCESS: ", ".join(request.postprocess) or None},
@@ -100,7 +109,7 @@ def image_infotext(
     for name in FIELDS:
         parameters |= looked_up.get(name) or {key.name: key.write(drawn) for key in KEYS_OF.get(name, ())}
     parameters |= more or {}
-    ignored = tuple(":".join((tag.kind, *tag.args)) for tag in extract(image.prompt)[1][:_TAGS])
+    ignored = tuple(each.tag.strip("<>") for each in image.unapplied[:_TAGS])
     made = replace(made or Provenance(), sdterm=__version__, model=plan.model_hash, ignored=ignored)
     visible = infotext.parse(infotext.write(request.prompt, request.negative_prompt, parameters))
     said = read(visible, plugins).fields

@@ -58,6 +58,11 @@ class CheckpointFile:
     def metadata(self) -> Mapping[str, str]:
         return self.weights.metadata
 
+    @property
+    def content(self) -> Any:
+        """The nested value that a PyTorch file holds. Raises ModelFileError."""
+        return self.weights.content if isinstance(self.weights, WeightsFile) else None
+
     def read(
         self, keys: Sequence[str], device: "torch.device", dtype: "torch.dtype | None"
     ) -> "dict[str, torch.Tensor]":

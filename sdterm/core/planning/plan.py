@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable
+from functools import cached_property
 from types import MappingProxyType
 from typing import Literal
 
@@ -10,7 +11,9 @@ from pydantic import BaseModel, ConfigDict
 from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.library.checkpoints import Library, ModelFileError
 from sdterm.core.planning.choices import AUTOMATIC, Choices, choose_parts, with_checkpoint
+from sdterm.core.planning.networks import NetworkPlan, Networks, Unapplied, WordGroup
 from sdterm.core.planning.transforms import TransformPipeline
+from sdterm.core.prompt.networks import extract
 from sdterm.core.prompt.styles import Styles, find_style
 from sdterm.core.prompt.wildcards import FOLDER as WILDCARDS
 from sdterm.core.prompt.wildcards import Wildcards
@@ -35,6 +38,17 @@ class ImagePlan(BaseModel):
     """Of the noise mixed in, where the request asks for any."""
     prompt: str
     negative_prompt: str
+    networks: tuple[NetworkPlan, ...] = ()
+    """What the prompt's tags call, in the order in which it acts."""
+    words: tuple[WordGroup, ...] = ()
+    """The embeddings that the prompts name."""
+    unapplied: tuple[Unapplied, ...] = ()
+    """Tags that do nothing."""
+
+    @cached_property
+    def text(self) -> str:
+        """The prompt without its tags: what is encoded."""
+        return extract(self.prompt)[0]
 
 
 class PassPlan(BaseModel):
@@ -118,17 +132,23 @@ def prepare(
     )
     context = PromptContext(MappingProxyType(dict(styles)), Wildcards(library.root / WILDCARDS))
     transform = TransformPipeline.of(choices, plugins, context)
+    networks = Networks(library, plugins)
+    calls = request.steps * choices.sampler.calls_per_step
 
     def drawn(index: int) -> tuple[ImagePlan, int]:
         seed = first_seed + (0 if varied else index)  # as in A1111: variations of one seed, not of many
         text, texts = transform(asked, seed, index)
+        prompt, called, unapplied = networks.called(text.positive, request)
         image = ImagePlan(
             seed=first_seed if text.first_seed else seed,
             variation_seed=first_variation + (index if varied else 0),
-            prompt=text.positive,
+            prompt=prompt,
             negative_prompt=text.negative,
+            networks=called,
+            unapplied=unapplied,
         )
-        return image, texts
+        words = networks.words(image.text, image.negative_prompt, request, calls, choices.family)
+        return image.model_copy(update={"words": words}), texts
 
     first, texts = drawn(0)
     count = max(request.batch_size * request.batch_count, texts)

@@ -1,7 +1,9 @@
 """Learned words (textual inversion): a file's name, written in a prompt, stands for what is in the file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+
+from sdterm.core.prompt.chunks import Learned
 
 
 @dataclass(frozen=True)
@@ -37,3 +39,15 @@ def find_embeddings(tokens: Sequence[int], names: Mapping[str, Sequence[int]]) -
             found.append(here)
         position += here.length if here else 1
     return tuple(found)
+
+
+def with_learned(
+    tokens: Sequence[int], names: Mapping[str, Sequence[int]], lengths: Mapping[str, int]
+) -> Iterator[int | Learned]:
+    """The tokens with learned words in the place of their names. lengths: name → how many vectors it is."""
+    at = 0
+    for found in find_embeddings(tokens, names):
+        yield from tokens[at : found.at]
+        yield Learned(found.name, lengths[found.name])
+        at = found.at + found.length
+    yield from tokens[at:]

@@ -10,12 +10,9 @@ from itertools import chain, islice
 from sdterm.core.names import UnknownNameError, find
 from sdterm.core.prompt import emphasis, schedule
 from sdterm.core.prompt.composition import composition
-from sdterm.core.prompt.networks import NetworkTag, blank, tags
+from sdterm.core.prompt.networks import ROLES, NetworkTag, blank, tags
 from sdterm.core.text import printable
 from sdterm.hooks import ModelFamily
-
-KINDS = {"lora": "lora", "lyco": "lora", "hypernet": "hypernet"}
-"""The tags there are, and whose names they take."""
 
 _NOT_A_NUMBER = re.compile(r":\s*([+-]?[.\d]+)\s*\)")
 _WEIGHT = re.compile(r"\s*(:\s*)([-+.\d]+)\s*")
@@ -90,9 +87,9 @@ def _lost_tags(text: str) -> Iterator[Lint]:
 def _unknown_networks(called: tuple[NetworkTag, ...], networks: Mapping[str, Collection[str]] | None) -> Iterator[Lint]:
     said: dict[tuple[str, str], str] = {}
     for tag in called:
-        kind, name = KINDS.get(tag.kind), tag.args[0]
+        kind, name = ROLES.get(tag.kind), tag.args[0]
         if kind is None:
-            there = f"There are {', '.join(KINDS)}."
+            there = f"There are {', '.join(ROLES)}."
             yield Lint(
                 tag.span, f"<{printable(tag.kind, 20)}:…> is no kind of network. {there} The tag is left out.", ""
             )

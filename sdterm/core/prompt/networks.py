@@ -1,8 +1,14 @@
 """Tags that call extra networks: `<lora:name:0.8>`."""
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 
+from sdterm.hooks import Strength
+
+ROLES: Mapping[str, str] = {"lora": "lora", "lyco": "lora", "hypernet": "hypernet"}
+"""The tags there are, and whose names they take."""
 _TAG = re.compile(r"<(\w+):([^>]+)>")
 
 
@@ -13,6 +19,22 @@ class NetworkTag:
     args: tuple[str, ...]
     """What stands behind it, split at colons; the first is the network's name."""
     span: tuple[int, int]
+
+    def __str__(self) -> str:
+        return f"<{':'.join((self.kind, *self.args))}>"
+
+
+def name_and_strength(args: Sequence[str]) -> tuple[str, Strength]:
+    """What a tag's arguments say: `NAME:text:unet:dyn`, or by name `te=`, `unet=`, `dyn=`. One number is for both.
+    Raises ValueError. Source: A1111 extra_networks_lora."""
+    named = dict(arg.split("=", 1) for arg in args if arg.count("=") == 1)
+    name, *numbers = [arg for arg in args if arg.count("=") != 1] or [""]
+    text = float(named.get("te", numbers[0] if numbers else 1))
+    unet = float(named.get("unet", numbers[1] if len(numbers) > 1 else text))
+    rank = named.get("dyn", numbers[2] if len(numbers) > 2 else None)
+    if not (name and isfinite(text) and isfinite(unet)):
+        raise ValueError(args)
+    return name, Strength(text, unet, None if rank is None else int(rank))
 
 
 def tags(text: str) -> tuple[NetworkTag, ...]:

@@ -16,9 +16,6 @@ EQUALS: Mapping[str, str] = {
 LATER: Mapping[str, str] = {
     "sd_vae": "separate VAE files",
     "sd_vae_as_default": "separate VAE files",
-    "sd_lora": "extra networks",
-    "sd_hypernetwork": "extra networks",
-    "extra_networks_default_multiplier": "extra networks",
     "upcast_attn": "memory plans",
     "fp8_storage": "memory plans",
     "token_merging_ratio": "token merging",

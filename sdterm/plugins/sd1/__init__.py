@@ -68,6 +68,7 @@ def build(reader: WeightsReader, device: torch.device, dtype: torch.dtype) -> SD
         autoencoder = importlib.import_module("diffusers.models.autoencoders.autoencoder_kl")
     clip = importlib.import_module("transformers.models.clip.modeling_clip")
     from sdterm.plugins.sd1.components import SD1Components
+    from sdterm.plugins.sd1.layers import layers_of
 
     try:
         with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
@@ -79,12 +80,13 @@ def build(reader: WeightsReader, device: torch.device, dtype: torch.dtype) -> SD
         reason = str(error).strip().split("\n")[-1].strip()
         raise PluginError(f"{reader.path.name} is not built like an SD 1.x model: {reason}") from error
     shapes = reader.shapes()
-    _fill(unet, keys.unet_keys(shapes), reader, device, dtype)
-    _fill(vae, keys.vae_keys(shapes), reader, device, dtype)
-    _fill(text_encoder, keys.text_keys(shapes), reader, device, dtype)
+    modules = {"unet": unet, "vae": vae, "text_encoder": text_encoder}
+    sources = {"unet": keys.unet_keys(shapes), "vae": keys.vae_keys(shapes), "text_encoder": keys.text_keys(shapes)}
+    for part, module in modules.items():
+        _fill(module, sources[part], reader, device, dtype)
     positions = torch.arange(text_config.max_position_embeddings, device=device)
     text_encoder.embeddings.position_ids = positions[None]  # a buffer that no checkpoint needs to hold
-    return SD1Components(reader, text_encoder, unet, vae, device, dtype)
+    return SD1Components(reader, text_encoder, unet, vae, layers_of(modules, sources), device, dtype)
 
 
 def tokenize(text: str) -> list[int]:

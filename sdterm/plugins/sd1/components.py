@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
 
-from sdterm.hooks import Conditioning, ModelSampling, SamplingOptions, TextOptions, TokenRules, WeightsReader
+from sdterm.hooks import Conditioning, Layer, ModelSampling, SamplingOptions, TextOptions, TokenRules, WeightsReader
 from sdterm.modelling.clip import Encoded, encode_texts
 from sdterm.modelling.predictions import from_eps
 from sdterm.modelling.sampling import discrete_sampling
@@ -29,6 +29,8 @@ class ClipEncoder:
 
     def __init__(self, module: torch.nn.Module, device: torch.device) -> None:
         self._module: Any = module
+        self.token_embedding: torch.nn.Module = cast(Any, module).embeddings.token_embedding
+        self.width: int = cast(Any, module).config.hidden_size
         self.device = device
 
     def tokenize(self, text: str) -> list[int]:
@@ -55,6 +57,7 @@ class SD1Components:
         text_encoder: torch.nn.Module,
         unet: torch.nn.Module,
         vae: torch.nn.Module,
+        layers: Mapping[str, Layer],
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
@@ -63,6 +66,8 @@ class SD1Components:
         self.latent_rgb = _latent_rgb(reader)
         self._alphas_cumprod = torch.from_numpy(alphas_cumprod(reader))
         self._encoder = ClipEncoder(text_encoder, device)
+        self.layers = layers
+        self.text_widths = (self._encoder.width,)
         # diffusers types its modules loosely
         self._unet, self._vae = cast(Any, unet), cast(Any, vae)
 

@@ -432,10 +432,6 @@ def test_what_cannot_be_honoured_is_named_and_what_only_informs_is_not(parameter
     assert sorted(line(parameters).not_reproduced) == sorted(named)
 
 
-def test_hashes_of_networks_matter_where_the_prompt_names_one() -> None:
-    assert line('Lora hashes: "x: 1234"', prompt="a <lora:x:1>").not_reproduced == ("Lora hashes",)
-
-
 def test_unknown_keys_are_kept_to_the_letter_and_written_back(library: Library) -> None:
     keys = 'ADetailer model: face.pt, ControlNet 0: "module: canny, weight: 1", Flag'
     got = line(keys + ", Hires upscale: 2, Version: v1.9.4")

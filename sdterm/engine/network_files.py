@@ -1,0 +1,107 @@
+"""Finding and loading the networks of a plan, and what infotexts say of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from sdterm.core.extensions.registry import ContractError, PluginSet
+from sdterm.core.library.checkpoints import Library, ModelFileError
+from sdterm.core.library.networks import find_network, format_of, kind_of, network_reader
+from sdterm.core.names import UnknownNameError
+from sdterm.core.planning.networks import NetworkPlan
+from sdterm.core.planning.plan import ImagePlan, Plan
+from sdterm.core.text import printable
+from sdterm.engine.networks import Network, Worn
+from sdterm.hooks import Adaptable, Components, LoadedNetwork, NetworkFormat, PluginError, WeightsReader
+
+_READ_AT_MOST = 8 << 30  # bytes, in search of a network that was moved
+
+
+@dataclass(frozen=True)
+class NetworkSource:
+    """A network's file, and who reads it."""
+
+    file: WeightsReader
+    format: NetworkFormat
+
+
+Sources = Mapping[str, NetworkSource]
+"""By the SHA-256 of each file."""
+
+
+def find_networks(plan: Plan, plugins: PluginSet, library: Library) -> Sources:
+    """The files of a plan's networks, wherever they lie by now. Raises ModelFileError, PluginError."""
+    asked = {network.sha256: network for network in wanted(plan, *plan.images)}
+    return {digest: _found(network, plugins, library) for digest, network in asked.items()}
+
+
+def _found(network: NetworkPlan, plugins: PluginSet, library: Library) -> NetworkSource:
+    try:
+        file = find_network(library, network.role, network.name)
+    except UnknownNameError:
+        file = None
+    if not file or library.sha256(file.path) != network.sha256:
+        file = library.hashed(kind_of(network.role), network.sha256, read_at_most=_READ_AT_MOST)
+    if not file:
+        raise ModelFileError(
+            f"The network that this job was begun with, {printable(network.name)} ({network.sha256[:10]}), is no "
+            "longer there. Put it back, or generate again without it."
+        )
+    return NetworkSource(network_reader(file.path), format_of(file, network.role, plugins))
+
+
+def wanted(plan: Plan, *images: ImagePlan) -> tuple[NetworkPlan, ...]:
+    """What is to be on the model for images that call the same: their networks, and the embeddings of all images of the
+    job, which change nothing where nobody names them."""
+    embeddings = (word for image in plan.images for group in image.words for word in group)
+    called = [network for image in images for network in image.networks]
+    return tuple(called if len(images) == 1 else dict.fromkeys(called)) + tuple(dict.fromkeys(embeddings))
+
+
+def load_networks(
+    model: Adaptable, asked: Sequence[NetworkPlan], worn: Worn, sources: Sources, plugins: PluginSet
+) -> list[Network]:
+    """The networks, those that are on as they are. Raises ModelFileError, PluginError; an embedding that cannot be used
+    is a word."""
+    there = {network.plan.sha256: network.loaded for network in worn.networks}
+    return [
+        Network(
+            each,
+            there.get(each.sha256) or _loaded(model, each, sources, plugins),
+            partial(plugins.guard, sources[each.sha256].format, RuntimeError),
+        )
+        for each in asked
+    ]
+
+
+def _loaded(model: Adaptable, asked: NetworkPlan, sources: Sources, plugins: PluginSet) -> LoadedNetwork:
+    source = sources[asked.sha256]
+    try:
+        with plugins.guard(source.format, ModelFileError):
+            loaded = source.format.load(source.file, model)
+            if not isinstance(loaded, LoadedNetwork):
+                raise ContractError("it gave no LoadedNetwork")
+    except PluginError as error:
+        if asked.role == "embedding":
+            return LoadedNetwork(unused=1)
+        raise PluginError(f"{source.file.path.name} cannot be used. {error}") from error
+    if asked.role == "embedding":  # the file may have been renamed since
+        return replace(loaded, words=dict.fromkeys([asked.name], *list(loaded.words.values())[:1]))
+    return loaded
+
+
+def infotext_hashes(image: ImagePlan, worn: Worn, model: Components) -> dict[str, str]:
+    """A1111's keys that name an image's networks with their hashes: an embedding once for each text encoder."""
+    encoders = len(model.text_widths) if isinstance(model, Adaptable) else 0
+    loras = [_hash(network) for network in image.networks if network.short_hash]
+    words = [
+        _hash(word)
+        for group in image.words
+        for fitting in [[word for word in group if word.name in worn.words]]
+        for word in fitting * encoders
+    ]
+    return {key: ", ".join(said) for key, said in (("Lora hashes", loras), ("TI hashes", words)) if said}
+
+
+def _hash(network: NetworkPlan) -> str:
+    return f"{network.name.replace(':', '').replace(',', '')}: {network.short_hash}"
