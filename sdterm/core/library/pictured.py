@@ -25,7 +25,6 @@ from sdterm.core.text import printable
 if TYPE_CHECKING:
     import torch
 
-PICTURES = (".png", ".webp", ".jxl", ".avif")
 _TEXT = "sd-ti-embedding"
 _TENSOR = "TORCHTENSOR"
 _MOST_PIXELS = 4096 * 4096
