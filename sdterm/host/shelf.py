@@ -68,7 +68,7 @@ def without_hash(library: Library, kind: str) -> list[ModelFile]:
     """The files of a kind whose hashes nobody has computed. Raises FieldError."""
     files = library.files(_known(kind))
     known = zip(files, library.known(files), strict=True)
-    return [file for file, entry in known if not short_hash(kind, entry) and not file.path.is_dir()]
+    return [file for file, entry in known if not short_hash(kind, entry) and not file.is_folder]
 
 
 def preview(library: Library, kind: str, name: str, size: int) -> bytes:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -33,6 +34,7 @@ class ModelFile(NamedTuple):
     """The path of a picture of what it does."""
     notes: str | None = None
     """The path of A1111's user metadata beside it, `NAME.json`."""
+    is_folder: bool = False
 
     @property
     def path(self) -> Path:
@@ -45,7 +47,7 @@ class ModelFile(NamedTuple):
     @property
     def name(self) -> str:
         """Without its suffix, as text: by this prompts call it."""
-        return legible(os.path.splitext(self.file_name)[0])
+        return legible(self.file_name if self.is_folder else os.path.splitext(self.file_name)[0])
 
     @property
     def relative_name(self) -> str:
@@ -71,7 +73,7 @@ def scan(kind: str, places: Iterable[Path]) -> tuple[ModelFile, ...]:
 def single(kind: str, path: Path) -> ModelFile:
     """A file that was named, whether it is there or not."""
     with contextlib.suppress(OSError):
-        return ModelFile(kind, str(path), stamp_of(path))
+        return ModelFile(kind, str(path), stamp_of(path), is_folder=path.is_dir())
     return ModelFile(kind, str(path), (0, 0, 0))
 
 
@@ -97,7 +99,7 @@ def _below(kind: ModelKind, place: Path) -> Iterator[ModelFile]:
         names = {entry.name for entry in entries}
         if _WHOLE_FOLDER in names and below:
             if kind.id == "checkpoint":
-                yield ModelFile(kind.id, folder, stamp_of(Path(folder, _WHOLE_FOLDER)), os.path.dirname(below))
+                yield ModelFile(kind.id, folder, stamp_of(Path(folder)), os.path.dirname(below), is_folder=True)
             continue
         pictures = {name for name in names if name.lower().endswith(PICTURES)}
         stems = {os.path.splitext(name)[0] for name in names - pictures} if pictures else {}
@@ -147,6 +149,8 @@ def _walk(place: Path) -> Iterator[tuple[str, list["os.DirEntry[str]"]]]:
 
 
 def stamp_of(path: Path) -> Stamp:
-    """Raises OSError."""
+    """Of a folder that is one model that of its index. Raises OSError."""
     status = os.stat(path)
+    if stat.S_ISDIR(status.st_mode):
+        status = os.stat(path / _WHOLE_FOLDER)
     return status.st_size, status.st_mtime_ns, status.st_ino
