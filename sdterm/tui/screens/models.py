@@ -257,6 +257,8 @@ class ModelsScreen(TableRoom[Row]):
         item = self.chosen()
         if item and item.model:
             self._choose(item.model)
+        elif item and item.file.kind == "vae":
+            self._choose_vae(item.file)
         elif item and item.file.kind in _TAGS:
             self._call(item.file)
         elif item and item.file.kind == "embedding":
@@ -269,6 +271,15 @@ class ModelsScreen(TableRoom[Row]):
         self.shell.form.change(self.shell.form.draft.but(model=model.name), tr("Model"))
         self.say(tr("{model} is what is drawn with from now on.", model=model.name))
         self._load_now(model.name)
+
+    def _choose_vae(self, file: LibraryFile) -> None:
+        from sdterm.core.settings.quick import EQUALS
+
+        if field := EQUALS.get("sd_vae"):
+            self.shell.form.change(self.shell.form.draft.but(**{field: file.name}), "VAE")
+            self.say(tr("{model} is what is drawn with from now on.", model=file.name))
+        else:
+            self.say(tr("VAE files are listed, but not drawn with yet."))
 
     def _call(self, file: LibraryFile) -> None:
         """Put a network's tag into the prompt, with the weight and the words that its user wrote down."""
