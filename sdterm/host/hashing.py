@@ -57,7 +57,6 @@ class Hasher:
         self._bytes += sum(file.size for place, (file, _) in new.items() if place not in there)
         self._waiting = deque(({**new, **there, **new} if asked else {**there, **new, **there}).values())
         if new and not self._work:
-            self._stopping = False
             self._work = asyncio.create_task(self._run())
 
     def pause(self) -> None:
@@ -91,6 +90,7 @@ class Hasher:
         try:
             while self._waiting:
                 file, asked = self._waiting.popleft()
+                self._stopping = False  # it came after what was stopped
                 if (known := await self._hash(file)) is not None:
                     found[file.location, file.stamp] = known
                     told += [ModelHashed(model=file.name, sha256=known["sha256"], kind=file.kind)] if asked else []

@@ -26,7 +26,7 @@ from sdterm.host.watch import Watch
 HINTED, POLLED = 30.0, 3.0
 """Seconds between looks without a hint: where the system gives hints, and where it does not."""
 _QUIET = 0.3  # seconds: a file that is copied gives a thousand hints
-_REST = 4  # times as long as a look has taken
+_REST = 4  # times as long as a look has taken, between two of them
 
 _FILES = TypeAdapter(list[LibraryFile])
 
@@ -68,7 +68,7 @@ def without_hash(library: Library, kind: str) -> list[ModelFile]:
     """The files of a kind whose hashes nobody has computed. Raises FieldError."""
     files = library.files(_known(kind))
     known = zip(files, library.known(files), strict=True)
-    return [file for file, entry in known if not short_hash(kind, entry) and not file.path.is_dir()]
+    return [file for file, entry in known if not short_hash(kind, entry) and not file.is_folder]
 
 
 def preview(library: Library, kind: str, name: str, size: int) -> bytes:
@@ -127,10 +127,10 @@ class ShelfWatch:
                 began = loop.time()
                 if self._log.watching or not self._seen:
                     hinted = await self._look(watch)
-                took = loop.time() - began
+                ended = loop.time()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._news.wait(), HINTED if hinted and self._log.watching else POLLED)
-                await asyncio.sleep(max(_QUIET, took * _REST))
+                await asyncio.sleep(max(_QUIET, ended + (ended - began) * _REST - loop.time()))
                 self._news.clear()
         finally:
             watch.close()

@@ -37,6 +37,7 @@ def test_hashing_is_paused_goes_on_and_is_stopped_with_what_was_read_kept(
     lora(tmp_path / LORAS / "small.safetensors")
     with (tmp_path / LORAS / "large.pt").open("wb") as file:
         file.truncate(2**40)  # nothing on the disk, hours to read
+    lora(tmp_path / LORAS / "later.safetensors", 1)
     library = Library(tmp_path)
     small, large = library.file("lora", "small"), library.file("lora", "large")
 
@@ -54,9 +55,10 @@ def test_hashing_is_paused_goes_on_and_is_stopped_with_what_was_read_kept(
         while hasher.state.bytes_done <= at + 2**20:
             await asyncio.sleep(0.01)
         hasher.stop()
+        hasher.add([library.file("lora", "later")])
         while hasher.is_busy:
             await asyncio.sleep(0.01)
 
     asyncio.run(act())
-    known = library.known([small, large])
-    assert "data" in known[0] and "data" not in known[1]
+    known = library.known([small, large, library.file("lora", "later")])
+    assert ["data" in each for each in known] == [True, False, True]

@@ -33,6 +33,7 @@ class ModelFile(NamedTuple):
     """The path of a picture of what it does."""
     notes: str | None = None
     """The path of A1111's user metadata beside it, `NAME.json`."""
+    is_folder: bool = False
 
     @property
     def path(self) -> Path:
@@ -45,8 +46,7 @@ class ModelFile(NamedTuple):
     @property
     def name(self) -> str:
         """Without its suffix, as text: by this prompts call it."""
-        stem, suffix = os.path.splitext(self.file_name)
-        return legible(stem if suffix.lower() in KINDS_BY_ID[self.kind].suffixes else self.file_name)
+        return legible(self.file_name if self.is_folder else os.path.splitext(self.file_name)[0])
 
     @property
     def relative_name(self) -> str:
@@ -72,7 +72,7 @@ def scan(kind: str, places: Iterable[Path]) -> tuple[ModelFile, ...]:
 def single(kind: str, path: Path) -> ModelFile:
     """A file that was named, whether it is there or not."""
     with contextlib.suppress(OSError):
-        return ModelFile(kind, str(path), stamp_of(path))
+        return ModelFile(kind, str(path), stamp_of(path), is_folder=path.is_dir())
     return ModelFile(kind, str(path), (0, 0, 0))
 
 
@@ -98,7 +98,7 @@ def _below(kind: ModelKind, place: Path) -> Iterator[ModelFile]:
         names = {entry.name for entry in entries}
         if INDEX in names and below:
             if kind.id == "checkpoint":
-                yield ModelFile(kind.id, folder, stamp_of(Path(folder)), os.path.dirname(below))
+                yield ModelFile(kind.id, folder, stamp_of(Path(folder)), os.path.dirname(below), is_folder=True)
             continue
         pictures = {name for name in names if name.lower().endswith(PICTURES)}
         stems = {os.path.splitext(name)[0] for name in names - pictures} if pictures else {}

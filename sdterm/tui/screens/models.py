@@ -10,8 +10,9 @@ from textual import on, work
 from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.widget import Widget
-from textual.widgets import DataTable, Static
+from textual.widgets import DataTable, Input, Static
 
+from sdterm.core.names import normal
 from sdterm.core.text import printable
 from sdterm.tui import calls
 from sdterm.tui.actions import bindings
@@ -48,6 +49,8 @@ class ModelsScreen(TableRoom[Row]):
     def __init__(self) -> None:
         super().__init__()
         self._at = 0
+        self._all: list[Row] = []
+        self._words: list[str] = []
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -55,6 +58,9 @@ class ModelsScreen(TableRoom[Row]):
         return self.LISTS[self._at]
 
     def body(self) -> Iterable[Widget]:
+        line = Input(placeholder=tr("search"), compact=True, id="filter")
+        line.cursor_blink = line.display = False
+        yield line
         with Horizontal(id="desk"):
             yield DataTable(cursor_type="row")
             yield PictureView(id="picture", mode=self.shell.picture_mode())
@@ -81,7 +87,18 @@ class ModelsScreen(TableRoom[Row]):
         rows = [row for row in rows if row.model or row.file.kind != "checkpoint"]
         self._used = next((model for model in models.values() if model.name == self._wanted(models)), None)
         if kinds == self.kinds:
-            self.show(rows[:MOST], self.table.cursor_row, self._title(len(rows)))
+            self._all = rows
+            self._show()
+
+    def _show(self) -> None:
+        rows = [row for row in self._all if self._is_shown(row)]
+        self.show(rows[:MOST], self.table.cursor_row, self._title(len(rows)))
+        self._show_preview()
+
+    def _is_shown(self, row: Row) -> bool:
+        file = row.file
+        text = normal(f"{file.path} {file.alias or ''} {file.base or ''} {file.activation} {file.description}")
+        return all(word in text for word in self._words)
 
     _used: Model | None = None
     """What is drawn with."""
@@ -96,6 +113,8 @@ class ModelsScreen(TableRoom[Row]):
         return "  ".join(f"▸ {name} {said}" if at == self._at else name for at, name in enumerate(names))
 
     def empty(self) -> str:
+        if self._all:
+            return tr("No file matches.")
         from sdterm.core.library.checkpoints import library_of
 
         folder = library_of(self.shell.settings).places(self.kinds[0])[0]
@@ -220,9 +239,28 @@ class ModelsScreen(TableRoom[Row]):
         for title, width in self.columns():
             self.table.add_column(title, width=width)
         self.table.border_title = self._title(0).replace(" 0", "")
-        self.rows, self._is_known = (), False
+        self.rows, self._all, self._words, self._is_known = (), [], [], False
+        line = self.query_one("#filter", Input)
+        with line.prevent(Input.Changed):
+            line.value, line.display = "", False
+        self.table.focus()
         self._tell()
         self._load()
+
+    def action_search_models(self) -> None:
+        line = self.query_one("#filter", Input)
+        line.display = True
+        line.focus()
+
+    @on(Input.Changed, "#filter")
+    def _search(self, event: Input.Changed) -> None:
+        self._words = normal(event.value).split()
+        self._show()
+
+    @on(Input.Submitted, "#filter")
+    def _searched(self, event: Input.Submitted) -> None:
+        self.table.focus()
+        event.input.display = bool(event.value)
 
     def action_refresh_models(self) -> None:
         self._load()
@@ -231,6 +269,8 @@ class ModelsScreen(TableRoom[Row]):
         item = self.chosen()
         if item and item.model:
             self._choose(item.model)
+        elif item and item.file.kind == "vae":
+            self._choose_vae(item.file)
         elif item and item.file.kind in _TAGS:
             self._call(item.file)
         elif item and item.file.kind == "embedding":
@@ -243,6 +283,15 @@ class ModelsScreen(TableRoom[Row]):
         self.shell.form.change(self.shell.form.draft.but(model=model.name), tr("Model"))
         self.say(tr("{model} is what is drawn with from now on.", model=model.name))
         self._load_now(model.name)
+
+    def _choose_vae(self, file: LibraryFile) -> None:
+        from sdterm.core.settings.quick import EQUALS
+
+        if field := EQUALS.get("sd_vae"):
+            self.shell.form.change(self.shell.form.draft.but(**{field: file.name}), "VAE")
+            self.say(tr("{model} is what is drawn with from now on.", model=file.name))
+        else:
+            self.say(tr("VAE files are listed, but not drawn with yet."))
 
     def _call(self, file: LibraryFile) -> None:
         """Put a network's tag into the prompt, with the weight and the words that its user wrote down."""
