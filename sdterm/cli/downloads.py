@@ -115,6 +115,8 @@ def _follow(host: Client, number: int, as_json: bool) -> int:
                 break
             time.sleep(_EVERY)
     except KeyboardInterrupt:
+        if sys.stderr.isatty():
+            click.echo(err=True)
         said = f"It goes on without this terminal: `sdterm models downloads` shows it, `sdterm models cancel {number}`"
         say(f"{said} stops it.")
         return EXIT_CANCELLED
@@ -144,7 +146,7 @@ def _progress(seen: Download) -> str:
 
 
 def _size(size: int) -> str:
-    return f"{size / 1e9:.2f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} KB"
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} KB"
 
 
 def _time(seconds: float) -> str:

@@ -14,9 +14,10 @@ from sdterm.api import Download, Wish
 from sdterm.client import Client, RefusedError, connect
 from sdterm.core.settings.paths import LORAS
 from sdterm.core.settings.rundir import run_folder_of
-from sdterm.events import DownloadChanged
+from sdterm.events import Done, DownloadChanged
 from tests.core.library.serving import File, hub, serving
 from tests.host.conftest import StartHost, hosts, settings_of
+from tests.host.running import running
 
 LORA = save({"lora_unet_mid_block_attentions_0_proj_in.lora_up.weight": torch.randn(4000, 32)})
 SHA256 = hashlib.sha256(LORA).hexdigest()
@@ -105,3 +106,16 @@ def test_it_survives_clients_and_a_killed_host_and_can_be_stopped(
     assert any(heard.get("Range") for heard in file.heard), "it went on where it was"
     left = [path.name for path in (tmp_path / "models").rglob("*") if path.is_file()]
     assert left == ["big.safetensors"]
+
+
+@pytest.mark.heavy
+def test_drawing_does_not_wait_for_a_download(files: dict[str, File], url: str, tmp_path: Path) -> None:
+    file = files["/big.safetensors"] = File(LORA, held=threading.Event())
+    assert file.held
+    with running(tmp_path, HF_ENDPOINT=url) as host:
+        number = host.client.add_model(Wish(source=f"{url}/big.safetensors")).id
+        assert isinstance(host.events(host.submit(steps=2))[-1], Done)
+        (seen,) = host.client.downloads()
+        assert seen.state == "running" and 0 < seen.received < len(LORA)
+        file.held.set()
+        assert until_ended(host.client, number).state == "done"

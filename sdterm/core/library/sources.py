@@ -215,9 +215,8 @@ def check_status(status: int, url: str, token: str | None, keys: Keys) -> None:
     """Raises WebError with what to do unless the answer is one that has what was asked for."""
     if status in (401, 403) and token:
         there = "does not take the token of" if keys.token(token) else "wants a token: put one into the variable"
-        raise WebError(
-            f"{shown(url)} {there} {token}, or its owner wants you to agree to something on the model's page first."
-        )
+        more = "Its owner may want you to agree to something on the model's page first, or there is no such model."
+        raise WebError(f"{shown(url)} {there} {token}. {more}")
     if status in (401, 403):
         raise WebError(f"{shown(url)} is not given to everybody ({status}).")
     if status == 404:

@@ -106,7 +106,7 @@ def _told(offer: DownloadOffer) -> list[str]:
 
 
 def _size(size: int) -> str:
-    return f"{size / 1e9:.2f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def _time(seconds: float) -> str:
