@@ -97,7 +97,7 @@ async def _run(services: HostServices, lock: Lock, server: Server, on_port: Port
     if on_port:
         others.append(asyncio.create_task(on_port.run_on_port()))
     watching = asyncio.create_task(services.extensions.run())
-    recovering = asyncio.create_task(services.trash.recover())
+    recovering = asyncio.create_task(services.look_after_trash())
     await asyncio.wait((serving, *others), return_when=asyncio.FIRST_COMPLETED)
     _log.info("ending")
     services.log.close()
