@@ -467,6 +467,25 @@ class Style(Answer):
     negative_prompt: str
 
 
+class TrashedPicture(Answer):
+    """A deleted picture that can be brought back."""
+
+    picture: int
+    path: str
+    """Where it was."""
+    deleted: float
+    """Seconds since 1970."""
+    size: int
+    """Bytes; 0 if its file is gone."""
+
+
+class Emptied(Answer):
+    """What came of emptying the trash."""
+
+    emptied: int
+    """Pictures that are gone for good."""
+
+
 class Networks(Answer):
     """The names by which prompts call what lies in the data folder."""
 

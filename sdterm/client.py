@@ -28,6 +28,7 @@ from pydantic import BaseModel, TypeAdapter
 from sdterm.api import (
     Download,
     DownloadOffer,
+    Emptied,
     Entry,
     Extension,
     Hashing,
@@ -51,6 +52,7 @@ from sdterm.api import (
     Stop,
     Style,
     Submission,
+    TrashedPicture,
     Wish,
     Words,
 )
@@ -263,6 +265,14 @@ class Client:
     def restore_picture(self, picture: int) -> Picture:
         """Bring a deleted one back."""
         return self._post(Picture, f"pictures/{picture}/restore")
+
+    def trash(self) -> list[TrashedPicture]:
+        """Deleted pictures that can be brought back."""
+        return TypeAdapter(list[TrashedPicture]).validate_json(self._call("GET", "trash"))
+
+    def empty_trash(self, days: float = 0) -> int:
+        """Delete for good what has been in the trash for so many days: how many pictures."""
+        return Emptied.model_validate_json(self._call("DELETE", "trash", params={"days": days})).emptied
 
     def file(self, picture: int) -> bytes:
         """The image as it was saved."""

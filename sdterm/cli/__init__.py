@@ -17,6 +17,7 @@ COMMANDS = {
     "queue": "List jobs; pause, resume, retry and move them.",
     "cancel": "Stop a job for good.",
     "gallery": "List and export saved pictures.",
+    "trash": "List or empty the trash.",
     "serve": "Serve A1111's HTTP API.",
     "host": "Start and stop the background process that draws.",
     "prompt": "Show how a prompt is read, and its traps.",

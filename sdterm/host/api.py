@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sdterm.api import (
     Download,
     DownloadOffer,
+    Emptied,
     Extension,
     FieldError,
     Hashing,
@@ -44,6 +45,7 @@ from sdterm.api import (
     Stop,
     Style,
     Submission,
+    TrashedPicture,
     Wish,
     Words,
 )
@@ -314,6 +316,16 @@ def make_app(services: HostServices, stop: Callable[[], None]) -> ASGIApp:
         """Bring a deleted picture back, its file under another name if its own is taken."""
         await services.trash.restore(picture)
         return await services.pictures.get(picture)
+
+    @router.get("/trash")
+    async def trash() -> list[TrashedPicture]:
+        """Deleted pictures that can be brought back, the one deleted last first."""
+        return await services.trash.listed()
+
+    @router.delete("/trash")
+    async def empty_trash(days: Annotated[float, Query(ge=0, le=36500)] = 0) -> Emptied:
+        """Delete for good what has been in the trash for so many days."""
+        return Emptied(emptied=await services.empty_trash(days))
 
     @router.get("/pictures/{picture}/file", response_class=StreamingResponse)
     async def picture_file(picture: Identifier) -> StreamingResponse:

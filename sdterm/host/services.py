@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import shutil
+import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -55,7 +57,7 @@ from sdterm.host.pictures import Pictures
 from sdterm.host.queue import JobQueue
 from sdterm.host.shelf import ShelfWatch
 from sdterm.host.threads import Threads, in_thread
-from sdterm.host.trash import Trash
+from sdterm.host.trash import Trash, TrashError
 from sdterm.host.worker import WorkerProcess
 from sdterm.request import RequestError
 from sdterm.version import __version__
@@ -112,6 +114,21 @@ class HostServices:
             self.extensions,
             spawn=lambda device: WorkerProcess(device, settings, run_folder.folder),
         )
+
+    async def look_after_trash(self) -> None:
+        """Settle what the last host was moving, and delete for good what is older than the setting says."""
+        await self.trash.recover()
+        if days := self.settings["trash_days"]:
+            try:
+                emptied = await self.empty_trash(days)
+            except (TrashError, sqlite3.Error) as error:
+                _log.warning("the trash: %s", error)
+            else:
+                _log.info("%d pictures were older than trash_days and are gone for good", emptied)
+
+    async def empty_trash(self, days: float) -> int:
+        """Delete for good what has been in the trash for so many days: how many pictures. Raises TrashError."""
+        return await self.trash.empty(self._clock() - days * 24 * 3600 if days else math.inf)
 
     def recover(self) -> None:
         """Go on where the last host ended."""

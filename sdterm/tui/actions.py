@@ -90,6 +90,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("wall", "pictures", "b", "Batch", "All pictures of its job at once"),
     Action("delete_picture", "pictures", "D,delete", "Delete", "Delete it: its file goes to the trash"),
     Action("restore_picture", "pictures", "u", "", "Bring back the picture that was deleted last"),
+    Action("empty_trash", "pictures", "U", "", "Empty the trash: deleted pictures are gone for good"),
     Action("take_seed", "pictures", "s", "Seed", "Its seed into the form, and lock it"),
     Action("take_prompt", "pictures", "w", "Words", "Its prompts into the form"),
     Action("take_parameters", "pictures", "e", "Parameters", "Its parameters into the form, not its prompts"),

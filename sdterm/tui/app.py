@@ -43,6 +43,7 @@ from sdterm.tui.messages import (
     CompareWanted,
     DeleteWanted,
     DrawAgain,
+    EmptyTrashWanted,
     Fill,
     FillRequest,
     Happened,
@@ -522,6 +523,32 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
             self.say(tr("Picture {picture} is back.", picture=picture))
         else:
             self._deleted.append(picture)
+
+    def on_empty_trash_wanted(self, message: EmptyTrashWanted) -> None:
+        self.run_worker(self._offer_to_empty_trash())
+
+    async def _offer_to_empty_trash(self) -> None:
+        from sdterm.tui.screens.pick import Ask
+
+        if (there := await self.host.ask(calls.trash())) is None:
+            return
+        if not there:
+            self.say(tr("The trash is empty."))
+            return
+        size = f"{sum(picture.size for picture in there) / 1e6:.1f}"
+        lines = [counted("One picture, {size} MB.", "{number} pictures, {size} MB.", len(there), size=size)]
+        answers = [("y", tr("delete them for good"))]
+
+        def answered(key: str | None) -> None:
+            if key:
+                self.run_worker(self._empty_trash())
+
+        self.push_screen(Ask(tr("Empty the trash?"), lines, answers, otherwise=tr("keep them")), answered)
+
+    async def _empty_trash(self) -> None:
+        if (emptied := await self.host.ask(calls.empty_trash())) is not None:
+            self._deleted.clear()
+            self.say(counted("One picture is gone for good.", "{number} pictures are gone for good.", emptied))
 
     # --- the clipboard ------------------------------------------------------------------------------------------------
 

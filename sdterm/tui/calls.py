@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         State,
         Style,
         Submission,
+        TrashedPicture,
         Wish,
         Words,
     )
@@ -128,6 +129,14 @@ def delete_picture(picture: int) -> HostCall[bool]:
 
 def restore_picture(picture: int) -> HostCall[Picture]:
     return HostCall(lambda host: host.restore_picture(picture))
+
+
+def trash() -> HostCall[list[TrashedPicture]]:
+    return HostCall(lambda host: host.trash())
+
+
+def empty_trash() -> HostCall[int]:
+    return HostCall(lambda host: host.empty_trash())
 
 
 def cancel(job: int) -> HostCall[JobView]:

@@ -50,6 +50,7 @@ NAMES: Mapping[str, Named] = {
     "copy_prompt": Named("Picture", "Copy prompt", "clipboard yank words text"),
     "copy_path": Named("Picture", "Copy path", "clipboard yank file name location where saved folder"),
     "copy_by_hand": Named("Picture", "Select by hand", "copy copied selection mouse tmux text"),
+    "empty_trash": Named("Picture", "Empty trash", "purge clean disk space deleted rubbish bin for good"),
     "preview_mode": Named(
         "Picture", "Preview mode", "pictures images graphics sixel kitty half blocks off hide show live"
     ),

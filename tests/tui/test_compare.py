@@ -12,6 +12,7 @@ from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.screens.compare import CompareScreen
 from sdterm.tui.screens.gallery import PictureTable
 from sdterm.tui.screens.help import HelpScreen
+from sdterm.tui.screens.pick import Ask
 from sdterm.tui.widgets.bars import Note
 from sdterm.tui.widgets.recent import Recent
 from tests.host.running import Running
@@ -176,6 +177,30 @@ def test_one_is_deleted_and_brought_back(drawn: Running) -> None:
         assert last.is_file() and list(recent.pictures) == before
         await pilot.press("escape", "u")
         await until(pilot, lambda: "Nothing was deleted" in text_of(app.desk.query_one(Note)))
+
+    drive(drawn, act)
+
+
+def test_the_trash_is_emptied_once_that_is_agreed_to(drawn: Running) -> None:
+    host = drawn
+    host.events(host.submit(**{**SAME, "seed": 77}))
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await ready(app, pilot, 5)
+        await pilot.press("U")
+        await until(pilot, lambda: "The trash is empty." in text_of(app.desk.query_one(Note)), "nothing is there")
+        await pilot.press("end", "D")
+        await until(pilot, lambda: len(host.client.trash()) == 1, "it is in the trash")
+        await pilot.press("ctrl+p")
+        await pilot.press(*"purge", "enter")
+        await until(pilot, lambda: isinstance(app.screen, Ask) and "One picture, 0.0 MB." in screen_text(app), "asked")
+        await pilot.press("escape")
+        assert len(host.client.trash()) == 1
+        await pilot.press("U")
+        await until(pilot, lambda: isinstance(app.screen, Ask), "asked again")
+        await pilot.press("y")
+        await until(pilot, lambda: "One picture is gone for good." in text_of(app.desk.query_one(Note)))
+        assert host.client.trash() == []
 
     drive(drawn, act)
 

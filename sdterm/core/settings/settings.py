@@ -151,6 +151,13 @@ SETTINGS: tuple[Setting, ...] = (
         a1111="outdir_samples",
     ),
     Setting(
+        "trash_days",
+        30,
+        "host",
+        "Days that deleted pictures stay in the trash, which the host looks after when it starts; 0 keeps them.",
+        SAVING,
+    ),
+    Setting(
         "directory_pattern",
         "[date]",
         "front end",

@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sdterm.tui.language import tr
-from sdterm.tui.messages import CompareWanted, DeleteWanted, DrawAgain, Fill, Marked, Part, RestoreWanted, WallWanted
+from sdterm.tui.messages import (
+    CompareWanted,
+    DeleteWanted,
+    DrawAgain,
+    EmptyTrashWanted,
+    Fill,
+    Marked,
+    Part,
+    RestoreWanted,
+    WallWanted,
+)
 from sdterm.tui.shell import HasShell
 
 if TYPE_CHECKING:
@@ -53,6 +63,9 @@ class PictureActions(HasShell):
 
     def action_restore_picture(self) -> None:
         self.post_message(RestoreWanted())
+
+    def action_empty_trash(self) -> None:
+        self.post_message(EmptyTrashWanted())
 
     def action_load(self) -> None:
         self._fill("all")
