@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import psutil
 import pytest
@@ -34,7 +35,7 @@ def start(host: Running) -> Iterator[Start]:
     """Runs `sdterm …` in such a terminal."""
     started: list[PseudoTerminal] = []
 
-    def start(*words: str, **env: str) -> PseudoTerminal:
+    def start(*words: str, **env: Any) -> PseudoTerminal:
         started.append(PseudoTerminal(host.settings.root, *words, TERM="xterm-kitty", **env))
         return started[-1]
 
