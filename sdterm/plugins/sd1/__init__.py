@@ -86,7 +86,8 @@ def build(reader: WeightsReader, device: torch.device, dtype: torch.dtype) -> SD
         _fill(module, sources[part], reader, device, dtype)
     positions = torch.arange(text_config.max_position_embeddings, device=device)
     text_encoder.embeddings.position_ids = positions[None]  # a buffer that no checkpoint needs to hold
-    return SD1Components(reader, text_encoder, unet, vae, layers_of(modules, sources), device, dtype)
+    names = {part: {key: (name,) for key, name in own.items()} for part, own in sources.items()}
+    return SD1Components(reader, text_encoder, unet, vae, layers_of(modules, names), device, dtype)
 
 
 def tokenize(text: str) -> list[int]:
