@@ -57,6 +57,18 @@ def shapes_of(name: str) -> Shapes:
     return _keys(te=_open_clip(H, 4), vae=_vae(), unet=_unet((1, 2, 4, 4), (1, 1, 1, 0), H, last=1))
 
 
+def full_size(name: str) -> Shapes:
+    """Of the checkpoints that the narrow ones are like: `sdxl`, `sdxl_refiner`, `sd2`."""
+    if name == "sdxl":
+        unet = _unet((1, 2, 4), (0, 2, 10), 2048, last=10, vector=2816, first=320)
+        return _keys(te1=_clip(768, 12), te2=_open_clip(1280, 32), vae=_vae(128), unet=unet)
+    if name == "sdxl_refiner":
+        unet = _unet((1, 2, 4, 4), (0, 4, 4, 0), 1280, last=4, vector=2560, first=384)
+        return _keys(te1=_open_clip(1280, 32), vae=_vae(128), unet=unet)
+    unet = _unet((1, 2, 4, 4), (1, 1, 1, 0), 1024, last=1, first=320)
+    return _keys(te=_open_clip(1024, 24), vae=_vae(128), unet=unet)
+
+
 def _keys(**parts: Keys) -> Shapes:
     return {ROOTS[root] + key: shape for root, keys in parts.items() for key, shape in keys}
 
@@ -71,10 +83,17 @@ def _part(name: str, *shape: int, bias: bool = True) -> Keys:
 
 
 def _unet(
-    mult: Sequence[int], depths: Sequence[int], context: int, *, last: int, vector: int = 0, inputs: int = 4
+    mult: Sequence[int],
+    depths: Sequence[int],
+    context: int,
+    *,
+    last: int,
+    vector: int = 0,
+    inputs: int = 4,
+    first: int = CHANNELS,
 ) -> Keys:
     """depths: transformer blocks at each level; the middle has `last`."""
-    embedding = 4 * CHANNELS
+    embedding = 4 * first
 
     def resnet(name: str, i: int, o: int) -> Keys:
         yield from _part(f"{name}.in_layers.0", i)
@@ -101,17 +120,17 @@ def _unet(
                 yield from _part(f"{block}.norm{k}", c)
         yield from _part(f"{name}.proj_out", c, c)
 
-    yield from _part("time_embed.0", embedding, CHANNELS)
+    yield from _part("time_embed.0", embedding, first)
     yield from _part("time_embed.2", embedding, embedding)
     if vector:
         yield from _part("label_emb.0.0", embedding, vector)
         yield from _part("label_emb.0.2", embedding, embedding)
-    yield from _part("input_blocks.0.0", CHANNELS, inputs, 3, 3)
-    skips, c, n = [CHANNELS], CHANNELS, 1
+    yield from _part("input_blocks.0.0", first, inputs, 3, 3)
+    skips, c, n = [first], first, 1
     for level, m in enumerate(mult):
         for _ in range(2):
-            yield from resnet(f"input_blocks.{n}.0", c, m * CHANNELS)
-            c = m * CHANNELS
+            yield from resnet(f"input_blocks.{n}.0", c, m * first)
+            c = m * first
             if depths[level]:
                 yield from transformer(f"input_blocks.{n}.1", c, depths[level])
             skips.append(c)
@@ -126,15 +145,15 @@ def _unet(
     n = 0
     for level in reversed(range(len(mult))):
         for i in range(3):
-            yield from resnet(f"output_blocks.{n}.0", c + skips.pop(), mult[level] * CHANNELS)
-            c = mult[level] * CHANNELS
+            yield from resnet(f"output_blocks.{n}.0", c + skips.pop(), mult[level] * first)
+            c = mult[level] * first
             if depths[level]:
                 yield from transformer(f"output_blocks.{n}.1", c, depths[level])
             if level and i == 2:
                 yield from _part(f"output_blocks.{n}.{2 if depths[level] else 1}.conv", c, c, 3, 3)
             n += 1
-    yield from _part("out.0", CHANNELS)
-    yield from _part("out.2", 4, CHANNELS, 3, 3)
+    yield from _part("out.0", first)
+    yield from _part("out.2", 4, first, 3, 3)
 
 
 def _vae(first: int = 32, mult: Sequence[int] = (1, 2, 4, 4), z: int = 4) -> Keys:

@@ -9,18 +9,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from sdterm import Engine, load_plugins
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.library.recognition import recognise
 from sdterm.core.settings.paths import CHECKPOINTS, EMBEDDED_MODEL
-from sdterm.hooks import Components, TextOptions
+from sdterm.hooks import Components, ModelFamily, TextOptions
 from sdterm.host.sdapi.requests import asked
 from sdterm.host.sdapi.values import read_values
+from sdterm.plugins.sd import architecture, keys, sd2, sdxl
 from sdterm.testing import assert_components_conform
 from tests.engine.conftest import images
 from tests.engine.golden import pixels, psnr
-from tests.narrow_checkpoints import write
+from tests.narrow_checkpoints import full_size, write
+from tests.plugins.test_sd1 import Header
 from tests.tiny_checkpoint import GOLDEN
 
 CASES = json.loads((GOLDEN / "narrow.json").read_text())
@@ -112,6 +115,73 @@ def test_a_picture_is_a1111s(case: dict[str, Any], engine: Engine, record_proper
     found = psnr(pixels(image.data), ARRAYS[case["id"]])
     record_property("psnr", found)
     assert found >= 45
+
+
+UNETS: dict[str, dict[str, Any]] = {  # as in the unet/config.json of stabilityai's own folders
+    "sdxl": {
+        "block_out_channels": [320, 640, 1280],
+        "transformer_layers_per_block": [1, 2, 10],
+        "attention_head_dim": [5, 10, 20],
+        "cross_attention_dim": 2048,
+        "projection_class_embeddings_input_dim": 2816,
+        "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+    },
+    "sdxl_refiner": {
+        "block_out_channels": [384, 768, 1536, 1536],
+        "transformer_layers_per_block": [1, 4, 4, 4],
+        "attention_head_dim": [6, 12, 24, 24],
+        "cross_attention_dim": 1280,
+        "projection_class_embeddings_input_dim": 2560,
+        "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
+    },
+    "sd2": {
+        "block_out_channels": [320, 640, 1280, 1280],
+        "transformer_layers_per_block": [1, 1, 1, 1],
+        "attention_head_dim": [5, 10, 20, 20],
+        "cross_attention_dim": 1024,
+        "down_block_types": ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],
+    },
+}
+
+
+@pytest.mark.parametrize("name", UNETS)
+def test_a_file_of_full_size_has_the_configuration_and_the_names_that_diffusers_gives_it(name: str) -> None:
+    """By its header alone: what diffusers' own converter makes of each tensor's name."""
+    from diffusers.loaders import single_file_utils as theirs
+
+    shapes = full_size(name)
+    header = Header(shapes)
+    family = next(family for family in PLUGINS.all(ModelFamily) if family.id == name)
+    match = family.detect(header)
+    assert match and match.refusal is None
+    config = architecture.unet_config(header, sdxl.USUAL)
+    assert {key: config[key] for key in UNETS[name]} == UNETS[name] and config["use_linear_projection"]
+    tensors = {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
+    came_from = {id(tensor): key for key, tensor in tensors.items()}
+
+    def named(converted: dict[str, torch.Tensor]) -> dict[str, str]:
+        return {came_from[id(t)]: key for key, t in converted.items() if id(t) in came_from}  # all but split ones
+
+    def ours(names: keys.Names) -> dict[str, str]:
+        return {key: owns[0] for key, owns in names.items() if len(owns) == 1}
+
+    assert ours(keys.unet_keys(shapes)) == named(theirs.convert_ldm_unet_checkpoint(tensors, config))
+    vae = architecture.vae_config(header, sdxl.USUAL)
+    assert (vae["block_out_channels"], vae["layers_per_block"]) == ([128, 256, 512, 512], 2)
+    found = ours(keys.vae_keys(shapes))
+    converted = named(theirs.convert_ldm_vae_checkpoint(tensors, vae))
+    assert converted.items() <= found.items()
+    assert all(".mid_block.attentions.0." in found[key] for key in found.keys() - converted.keys()), "reshaped there"
+    prefix = {"sdxl": sdxl.TEXT_G, "sdxl_refiner": sdxl.TEXT_REFINER, "sd2": sd2.TEXT}[name]
+    text = architecture.open_clip_config(header, prefix)
+    with torch.device("meta"):
+        encoder = CLIPTextModelWithProjection(CLIPTextConfig(**text))
+    converted = named(theirs.convert_open_clip_checkpoint(encoder, tensors, prefix))
+    found = {key: f"text_model.{own}" for key, own in ours(keys.open_clip_keys(shapes, prefix)).items()}
+    missing = found.items() - converted.items()
+    assert not {key for key, _ in missing if "resblocks.23" not in key or name != "sd2"}, (
+        "diffusers leaves SD 2's last out"
+    )
 
 
 def test_a_model_that_predicts_v_is_known_by_what_its_network_makes_of_grey_where_nothing_says_it(
