@@ -2,9 +2,10 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -43,6 +44,8 @@ class Model:
     """A loaded checkpoint: what was read, how, and the parts that run."""
 
     sha256: str
+    config: Mapping[str, Any] | None
+    """What the file beside it says; of two copies of one file each may have its own."""
     dtype: torch.dtype
     family: ModelFamily
     optimizers: tuple[Optimizer, ...]
@@ -100,7 +103,7 @@ def load_model(run: Run, dtype: torch.dtype, tell: Callable[[float], None]) -> M
     with plugins.guard(family, ModelFileError), random_numbers_kept(run.device):
         components = family.build(_telling(run.choices.checkpoint, tell), run.device, dtype)
         condition = Conditioner(components)
-    model = Model(run.plan.model_hash, dtype, family, (), components, condition)
+    model = Model(run.plan.model_hash, run.choices.checkpoint.config, dtype, family, (), components, condition)
     return with_optimizers(model, plugins, run.optimizers)
 
 
@@ -218,8 +221,10 @@ class Loader:
 
     def _load(self, run: Run, dtype: torch.dtype) -> Model:
         model, self.model = self.model, None  # forgotten while it changes: half changed it must not be found again
-        asked = (run.plan.model_hash, dtype, run.choices.family)  # a family that changed builds another model
-        if model and (model.sha256, model.dtype, model.family) == asked and can_switch(model, run.optimizers):
+        checkpoint, family = run.choices.checkpoint, run.choices.family  # a family that changed builds another model
+        asked = (run.plan.model_hash, checkpoint.config, dtype, family)
+        here = model and (model.sha256, model.config, model.dtype, model.family) == asked
+        if model and here and can_switch(model, run.optimizers):
             try:
                 if model.worn.networks and model.optimizers != run.optimizers:  # they were put on last
                     model = self._with_networks(model, run, ())

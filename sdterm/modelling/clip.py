@@ -32,6 +32,8 @@ class TextEncoder(Protocol):
     device: torch.device
     token_embedding: torch.nn.Module
     """Token ids → vectors, where learned words come in."""
+    width: int
+    """Of these vectors."""
 
     def tokenize(self, text: str) -> Sequence[int]:
         """Token ids without start, end and padding."""

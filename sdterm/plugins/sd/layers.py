@@ -7,15 +7,14 @@ from typing import Literal
 import torch
 
 from sdterm.hooks import Layer, Origin
+from sdterm.plugins.sd.keys import Names
 
 _PARTS: Mapping[str, Literal["text", "unet"]] = {"unet": "unet", "text_encoder": "text", "text_encoder_2": "text"}
 _OWN = ("weight", "bias")
 _REFINER = "conditioner.embedders.0.model."  # A1111 finds no network's layers in its text encoder
 
 
-def layers_of(
-    modules: Mapping[str, torch.nn.Module], names: Mapping[str, Mapping[str, tuple[str, ...]]]
-) -> dict[str, Layer]:
+def layers_of(modules: Mapping[str, torch.nn.Module], names: Mapping[str, Names]) -> dict[str, Layer]:
     """Of each layer that has a weight. names: part of the model → key in the file → names in the module, several where
     the file has several tensors in one."""
     found: dict[str, Layer] = {}
