@@ -24,7 +24,7 @@ from sdterm.tui.language import tr
 from sdterm.tui.messages import InfotextPasted
 from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.reader import PromptReader
-from sdterm.tui.screens.room import HEIGHTS, Room
+from sdterm.tui.screens.base import HEIGHTS, BaseScreen
 from sdterm.tui.shell import Shell
 from sdterm.tui.widgets.large import ChosenPicture
 from sdterm.tui.widgets.more import MoreOptions
@@ -42,10 +42,10 @@ _ROOMY = HEIGHTS["-tall"].start  # lines of a screen on which Recent takes room 
 _KEEP_AFTER = 0.5  # seconds after which a changed draft is on the disk
 
 
-class GenerateScreen(Room):
+class GenerateScreen(BaseScreen):
     """The form, the picture, and the pictures of before."""
 
-    room = "go_generate"
+    tab = "go_generate"
     AUTO_FOCUS = "#prompt"
 
     def __init__(self, shell: Shell) -> None:

@@ -12,16 +12,16 @@ from sdterm.core.text import printable
 from sdterm.tui import calls
 from sdterm.tui.actions import bindings
 from sdterm.tui.language import counted, tr
-from sdterm.tui.screens.table import TableRoom
+from sdterm.tui.screens.table import TableScreen
 
 if TYPE_CHECKING:
     from sdterm.api import Entry, Model
 
 
-class ModelsScreen(TableRoom["Model"]):
+class ModelsScreen(TableScreen["Model"]):
     """Checkpoints: name, hash, size, family."""
 
-    room = "go_models"
+    tab = "go_models"
     scopes = ("models",)
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("models")]
 
