@@ -60,6 +60,7 @@ class GenerateScreen(BaseScreen):
         self._told_slow_line = False
         self._previewed: int | None = None  # the job whose previews the picture pane shows
         self._ended: int | None = None  # the job whose newest picture it is to show next
+        self._picked: int | None = None  # the number of a picture that was chosen before there were any
         self._told = ""  # of a trap, in the line for that
 
     def body(self) -> Iterable[Widget]:
@@ -345,6 +346,9 @@ class GenerateScreen(BaseScreen):
         for recent in self.query(Recent):
             before = recent.chosen()
             recent.show(page.pictures, ended, keep=keep)
+            if picked := self._picked:
+                self._picked = None
+                recent.action_pick(picked)
             picture = recent.chosen()
             if not picture or ended or before is None or picture.id != before.id:
                 self.show_chosen()
@@ -496,8 +500,9 @@ class GenerateScreen(BaseScreen):
             self.call_after_refresh(recent.focus)
 
     def action_recent_picture(self, number: int) -> None:
-        """Go to one of those that are in sight there."""
+        """Go to one of those that are in sight there, or will be once they are known."""
         recent = self.query_one(Recent)
+        self._picked = None if recent.pictures else number
         in_sight = bool(recent.region) and self.app.screen is self
         if in_sight:
             recent.action_pick(number)
