@@ -55,6 +55,11 @@ class CheckpointFile:
     def metadata(self) -> Mapping[str, str]:
         return self.weights.metadata
 
+    @property
+    def content(self) -> Any:
+        """The nested value that a PyTorch file holds, see `WeightsFile.content`."""
+        return self.weights.content
+
     def read(
         self, keys: Sequence[str], device: "torch.device", dtype: "torch.dtype | None"
     ) -> "dict[str, torch.Tensor]":
