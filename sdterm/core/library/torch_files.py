@@ -234,10 +234,11 @@ def _in_a_row(file: BinaryIO, size: int) -> Any:
     if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(claimed):
         raise UnsoundError("lacks the numbers of some of its tensors.")
     for key in keys:
-        count = int.from_bytes(file.read(8), "little", signed=True)
+        counted = file.read(8)
+        count = int.from_bytes(counted, "little", signed=True)
         place = Storage(file.tell(), count * BITS[claimed[key].dtype] // 8)
         places[key] = _as_claimed(place, claimed[key])
-        if place.at + place.size > size:
+        if len(counted) < 8 or place.at + place.size > size:
             raise UnsoundError("ends too early. It may be an unfinished download: fetch it again.")
         file.seek(place.at + place.size)
     if file.tell() != size:

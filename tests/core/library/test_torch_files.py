@@ -191,6 +191,10 @@ HARMFUL: dict[str, tuple[Callable[[], bytes], str]] = {
     "a wrong checksum of the list": (lambda: saved({"a": torch.ones(4)}).replace(b"cpu", b"gpu"), "CRC"),
     "cut off": (lambda: saved(nested())[:-100], "It may be an unfinished download"),
     "cut off in the old format": (lambda: saved(nested(), _use_new_zipfile_serialization=False)[:-1], "too early"),
+    "cut off in a count": (
+        lambda: saved({"a": torch.zeros(0)}, _use_new_zipfile_serialization=False)[:-1],
+        "too early",
+    ),
     "cut off early": (lambda: saved(nested(), _use_new_zipfile_serialization=False)[:200], "too early"),
     "more than the old format has": (lambda: saved({}, _use_new_zipfile_serialization=False) + b"x", "more bytes"),
     "a storage of 2**40": (lambda: changed(b"cpuq\x06K\x04", b"cpuq\x06\x8a\x06\0\0\0\0\0\x01"), "claims 10"),
