@@ -209,8 +209,8 @@ class Scheduler:
     label: str
     sigmas: Callable[..., torch.Tensor]
     aliases: tuple[str, ...] = ()
-    models: tuple[Process, ...] = ("vp", "flow")
     options: tuple[Option, ...] = ()
+    models: tuple[Process, ...] = ("vp", "flow")
 
 
 # --- models -----------------------------------------------------------------------------------------------------------
