@@ -48,6 +48,10 @@ def reading(request: GenerationRequest, width: int, height: int, calls: int) -> 
         clip_skip=request.clip_skip,
         emphasis=request.emphasis,
         comma_backtrack=request.comma_backtrack,
+        crop_top=request.crop_top,
+        crop_left=request.crop_left,
+        aesthetic_score=request.aesthetic_score,
+        negative_aesthetic_score=request.negative_aesthetic_score,
     )
     return Reading(options, calls, request.old_prompt_editing)
 

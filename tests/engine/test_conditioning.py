@@ -17,8 +17,8 @@ from sdterm.engine.conditioning import Conditioner, Reading, reading
 from sdterm.engine.denoiser import Network, guided_denoiser
 from sdterm.events import Resumed, Step, Warning
 from sdterm.hooks import Conditioning, ModelSampling, SamplingOptions
-from sdterm.plugins.sd1 import TOKENS
-from sdterm.plugins.sd1.tokenizer import tokenize
+from sdterm.plugins.sd.tokenizer import tokenize
+from sdterm.plugins.sd.tokens import TOKENS
 from sdterm.request import GenerationRequest
 from tests.engine.conftest import images, request
 from tests.tiny_checkpoint import GOLDEN

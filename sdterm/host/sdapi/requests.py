@@ -31,7 +31,6 @@ _OFF: Mapping[str, tuple[Any, ...]] = {
     "sd_vae": ("", "None", "Automatic"),
     "sd_lora": ("", "None"),
     "sd_hypernetwork": ("", "None"),
-    "sd_noise_schedule": ("Default",),
     "token_merging_ratio": (0,),
     "sd_vae_decode_method": ("Full",),
     "fp8_storage": ("Disable",),
