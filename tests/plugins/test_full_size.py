@@ -99,8 +99,7 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 def ours(checkpoint: CheckpointFile, part: str) -> torch.nn.Module:
     """A part, in bfloat16, as the family builds it; the rest is let go of."""
     family, match = recognise(checkpoint, load_plugins())
-    if match.refusal:
-        pytest.skip(match.refusal)
+    assert not match.refusal
     return family.build(checkpoint, torch.device("cpu"), torch.bfloat16).modules[part]
 
 
@@ -187,8 +186,8 @@ def test_a_part_computes_what_diffusers_own_loader_makes_of_it(
     gc.collect()
     other = theirs(checkpoint, part, tmp_path)
     weights, others = weights_of(module), weights_of(other)
-    assert weights.keys() == others.keys()
-    assert not [name for name, weight in weights.items() if not torch.equal(weight, others[name])]
+    assert others.keys() <= weights.keys(), "of SD 2's text encoder we have the last layer, too, which nothing reads"
+    assert not [name for name, weight in others.items() if not torch.equal(weight, weights[name])]
     for here, there in zip(*(one_pass(each, part, model) for each in (module, other)), strict=True):
         off = (here.float() - there.float()).square().mean().sqrt()
         assert torch.isfinite(there).all() and off <= 0.02 * there.float().std(), "more than bfloat16 rounds"
