@@ -78,7 +78,8 @@ def test_as_many_models_stay_in_memory_as_it_is_told_the_latest_used_first(tmp_p
     def draw(engine: Engine, name: str) -> tuple[list[bool], bytes]:
         """Whether a model was read (False, then True) or only switched to (True); the picture."""
         events = [*engine.run(request(steps=1, model=name), plugins)]
-        return [event.done for event in events if isinstance(event, ModelLoading)], only_image(events).data
+        told = [event for event in events if isinstance(event, ModelLoading) and event.fraction is None]
+        return [event.done for event in told], only_image(events).data
 
     read, switched = [False, True], [True]
     _, one = draw(keeping, "one")
