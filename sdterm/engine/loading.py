@@ -43,6 +43,8 @@ class Model:
     sha256: str
     config: Mapping[str, Any] | None
     """What the file beside it says; of two copies of one file each may have its own."""
+    vae_sha256: str
+    """Of a separate VAE."""
     dtype: torch.dtype
     family: ModelFamily
     optimizers: tuple[Optimizer, ...]
@@ -98,7 +100,9 @@ def load_model(run: Run, dtype: torch.dtype, tell: Callable[[float], None]) -> M
     with plugins.guard(family, ModelFileError), random_numbers_kept(run.device):
         components = family.build(_telling(run.choices.checkpoint, tell), run.device, dtype)
         condition = Conditioner(components)
-    model = Model(run.plan.model_hash, run.choices.checkpoint.config, dtype, family, (), components, condition)
+    model = Model(
+        run.plan.model_hash, run.choices.checkpoint.config, run.plan.vae_hash, dtype, family, (), components, condition
+    )
     return with_optimizers(model, plugins, run.optimizers)
 
 
@@ -199,8 +203,8 @@ class Loader:
     def _load(self, run: Run, dtype: torch.dtype) -> Model:
         model, self.model = self.model, None  # forgotten while it changes: half changed it must not be found again
         checkpoint, family = run.choices.checkpoint, run.choices.family  # a family that changed builds another model
-        asked = (run.plan.model_hash, checkpoint.config, dtype, family)
-        here = model and (model.sha256, model.config, model.dtype, model.family) == asked
+        asked = (run.plan.model_hash, checkpoint.config, run.plan.vae_hash, dtype, family)
+        here = model and (model.sha256, model.config, model.vae_sha256, model.dtype, model.family) == asked
         if model and here and can_switch(model, run.optimizers):
             try:
                 self.model = with_optimizers(model, run.plugins, run.optimizers)

@@ -1,6 +1,7 @@
 """SD 2, SDXL, its refiner, inpainting and v-prediction models draw A1111's pictures, measured on narrow checkpoints."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.numpy import save_file
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from sdterm import Engine, load_plugins
+from sdterm.core.infotext.recall import recall
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.library.recognition import recognise
 from sdterm.core.settings.paths import CHECKPOINTS, EMBEDDED_MODEL
@@ -19,6 +23,7 @@ from sdterm.hooks import Components, ModelFamily, TextOptions
 from sdterm.host.sdapi.requests import asked
 from sdterm.host.sdapi.values import read_values
 from sdterm.plugins.sd import architecture, keys, sd2, sdxl
+from sdterm.plugins.sd.keys import VAE
 from sdterm.testing import assert_components_conform
 from tests.engine.conftest import images
 from tests.engine.golden import pixels, psnr
@@ -166,7 +171,7 @@ def test_a_file_of_full_size_has_the_configuration_and_the_names_that_diffusers_
         return {key: owns[0] for key, owns in names.items() if len(owns) == 1}
 
     assert ours(keys.unet_keys(shapes)) == named(theirs.convert_ldm_unet_checkpoint(tensors, config))
-    vae = architecture.vae_config(header, sdxl.USUAL)
+    vae = architecture.vae_config(header, sdxl.USUAL, shapes)
     assert (vae["block_out_channels"], vae["layers_per_block"]) == ([128, 256, 512, 512], 2)
     found = ours(keys.vae_keys(shapes))
     converted = named(theirs.convert_ldm_vae_checkpoint(tensors, vae))
@@ -208,3 +213,33 @@ def test_two_copies_of_a_file_with_other_configurations_are_two_models(engine: E
         for model in ("vdemo", "sdterm-demo", "vdemo")
     ]
     assert drawn[0] == drawn[2] != drawn[1]
+
+
+def test_a_separate_vae_is_used_by_name_and_automatically_as_a1111_does(engine: Engine) -> None:
+    """A file whose name begins with the checkpoint's; what decodes is said in the infotext, and named again from it."""
+    root = engine.library.root
+    (root / "models" / "VAE").mkdir(exist_ok=True)
+    with safe_open(EMBEDDED_MODEL, "np") as file:
+        stage = {k.removeprefix(VAE): file.get_tensor(k) for k in file.keys() if k.startswith(VAE)}
+    stage["decoder.conv_out.bias"] = stage["decoder.conv_out.bias"] + np.float16(0.5)
+    save_file(stage, root / "models" / "VAE" / "sdterm-demo-light.safetensors")
+
+    def draw(**options: str) -> tuple[np.ndarray, str]:
+        fields = {"prompt": "lake", "steps": "2", "seed": 1, "width": 64, "height": 64}
+        request = asked(read_values(fields), options, PLUGINS, {"model": "sdterm-demo"}).request
+        (image,) = images(list(engine.run(request, PLUGINS)))
+        return pixels(image.data).astype(int), image.infotext
+
+    own, text = draw(sd_vae="None")
+    assert "VAE" not in text.replace("vae", "")
+    for name in ("Automatic", "sdterm-demo-light.safetensors", "sdterm-demo-light"):
+        light, text = draw(sd_vae=name)
+        assert (light - own).mean() > 20 and re.search(
+            r"VAE hash: [0-9a-f]{10}, VAE: sdterm-demo-light.safetensors", text
+        )
+        recalled = recall(text, PLUGINS, engine.library, {})
+        assert recalled.fields["vae"].startswith(name) and not recalled.warnings
+    (root / "models" / "VAE" / "sdterm-demo-light.safetensors").unlink()
+    assert np.array_equal(draw(sd_vae="Automatic")[0], own)
+    gone = recall(text, PLUGINS, engine.library, {})
+    assert gone.fields["vae"] == "None" and "The VAE sdterm-demo-light is not here" in gone.warnings["vae_missing"]

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from sdterm.core.files import legible, regular
 from sdterm.core.names import find
 from sdterm.core.sealed import read_sealed, write_sealed
-from sdterm.core.settings.paths import CHECKPOINTS, EMBEDDED_MODEL
+from sdterm.core.settings.paths import CHECKPOINTS, EMBEDDED_MODEL, VAES
 from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
 from sdterm.errors import SdtermError
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".safetensors", ".ckpt")
 NETWORK_SUFFIXES = (*SUFFIXES, ".pt", ".bin")
+AUTOMATIC_VAE, NO_VAE = "Automatic", "None"
 _OLD_DIGITS = 8  # of the hash that A1111 wrote until 2023
 
 
@@ -43,6 +44,8 @@ class CheckpointFile:
     """A checkpoint on disk. Implements the `WeightsReader` that model families read from."""
 
     path: Path
+    vae: "CheckpointFile | None" = None
+    """A separate VAE, used instead of the file's own."""
     on_read: Callable[[int], None] | None = field(default=None, compare=False, repr=False)
     """Told of each tensor that was read how many numbers it has."""
 
@@ -153,6 +156,21 @@ class Library:
                 names |= {known[:10]: checkpoint, known: checkpoint}
         more = f" Checkpoints go to {self.root / CHECKPOINTS}."
         return find("model", legible(name), names, more=more, field="model")
+
+    def vaes(self) -> tuple[CheckpointFile, ...]:
+        """The separate VAEs."""
+        return tuple(CheckpointFile(path) for path in sorted(_model_files(self.root / VAES)))
+
+    def find_vae(self, name: str, checkpoint: CheckpointFile) -> CheckpointFile | None:
+        """The VAE to use with a checkpoint, by stem, file name or path; None for its own. `Automatic` is A1111's: the
+        first whose file's name begins with the checkpoint's. Raises UnknownNameError."""
+        if name == NO_VAE:
+            return None
+        there = self.vaes()
+        if name == AUTOMATIC_VAE:
+            return next((vae for vae in there if vae.path.name.startswith(checkpoint.path.stem)), None)
+        called = {legible(n): vae for vae in reversed(there) for n in (vae.path.stem, vae.path.name, str(vae.path))}
+        return find("VAE", legible(name), called, more=f" VAEs go to {self.root / VAES}.", field="vae")
 
     def with_hash(self, digest: str, *, read_at_most: int = 0) -> CheckpointFile | None:
         """The checkpoint with that hash: A1111's old one (8 digits), its new one (10) or the whole SHA-256.

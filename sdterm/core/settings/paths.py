@@ -10,6 +10,7 @@ from sdterm.errors import SdtermError
 
 PACKAGE = Path(__file__).resolve().parents[2]
 CHECKPOINTS = Path("models", "Stable-diffusion")
+VAES = Path("models", "VAE")
 LORAS = Path("models", "Lora")
 HYPERNETWORKS = Path("models", "hypernetworks")
 EMBEDDINGS = Path("embeddings")

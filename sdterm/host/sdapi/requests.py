@@ -28,7 +28,6 @@ _NOTHING: Mapping[str, tuple[Any, ...]] = {
 }
 """Fields of A1111 that nothing here can do yet → the values that ask for nothing."""
 _OFF: Mapping[str, tuple[Any, ...]] = {
-    "sd_vae": ("", "None", "Automatic"),
     "sd_lora": ("", "None"),
     "sd_hypernetwork": ("", "None"),
     "token_merging_ratio": (0,),

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from types import ModuleType
 from typing import Any, cast
@@ -17,7 +17,8 @@ import torch
 from sdterm.hooks import PluginError, WeightsReader
 from sdterm.plugins.sd import architecture, keys
 from sdterm.plugins.sd.architecture import Usual
-from sdterm.plugins.sd.keys import Names
+from sdterm.plugins.sd.keys import VAE, Names
+from sdterm.plugins.sd.recognition import has
 
 # Both print advice to stderr, which spoils a terminal interface, and both may ask a hub for files they are given.
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -64,11 +65,16 @@ def _upsampling(upsample: Any) -> Any:
 
 
 def vae(source: Source) -> torch.nn.Module:
+    """The separate VAE that was asked for, else the checkpoint's own."""
+    reader = source.reader.vae or source.reader
+    prefix = VAE if reader is source.reader or has(reader.shapes(), VAE) else ""
+
     def empty() -> torch.nn.Module:
         model: type[torch.nn.Module] = _diffusers("autoencoders.autoencoder_kl").AutoencoderKL
-        return model(**architecture.vae_config(source.reader, source.usual))
+        return model(**architecture.vae_config(source.reader, source.usual, reader.shapes(), prefix))
 
-    return _built(source, empty, keys.vae_keys(source.reader.shapes()))
+    kind = source.kind if reader is source.reader else f"the VAE of {source.kind}"
+    return _built(replace(source, reader=reader, kind=kind), empty, keys.vae_keys(reader.shapes(), prefix))
 
 
 def clip(source: Source, prefix: str) -> torch.nn.Module:

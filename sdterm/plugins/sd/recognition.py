@@ -23,7 +23,8 @@ def complete(reader: WeightsReader, encoders: Mapping[str, str], native_size: in
     VAE and text encoders. encoders: what each is called → the prefix of its keys."""
     shapes, name = reader.shapes(), reader.path.name
     parts = {"UNet": UNET, "VAE": VAE, **encoders}
-    if missing := [part for part, prefix in parts.items() if not has(shapes, prefix)]:
+    there = {VAE} if reader.vae else set[str]()
+    if missing := [part for part, prefix in parts.items() if prefix not in there and not has(shapes, prefix)]:
         return ModelMatch(refusal=f"{name} has no {missing[0]}; sdterm needs a complete checkpoint.")
     channels = shapes.get(f"{UNET}input_blocks.0.0.weight", (0, 0))[1]
     if channels not in (4, 9):
