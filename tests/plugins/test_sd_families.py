@@ -3,7 +3,8 @@
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from sdterm.core.infotext.recall import recall
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.library.recognition import recognise
 from sdterm.core.settings.paths import CHECKPOINTS, EMBEDDED_MODEL
-from sdterm.hooks import Components, ModelFamily, TextOptions
+from sdterm.hooks import Components, ModelFamily, SamplingOptions, TextOptions
 from sdterm.host.sdapi.requests import asked
 from sdterm.host.sdapi.values import read_values
 from sdterm.plugins.sd import architecture, keys, sd2, sdxl
@@ -187,6 +188,71 @@ def test_a_file_of_full_size_has_the_configuration_and_the_names_that_diffusers_
     assert not {key for key, _ in missing if "resblocks.23" not in key or name != "sd2"}, (
         "diffusers leaves SD 2's last out"
     )
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A loaded model as the reader of a folder gives it: tensors by `part.name`, each part's configuration."""
+
+    tensors: Mapping[str, torch.Tensor]
+    config: Mapping[str, Any]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    preview: None = None
+    vae: None = None
+    path: Path = Path("folder")
+
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        return {key: tuple(tensor.shape) for key, tensor in self.tensors.items()}
+
+    def read(self, keys: Sequence[str], device: torch.device, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+        return {key: self.tensors[key].to(device, dtype) for key in keys}
+
+
+def as_folder(components: Components, prediction: str, alone: bool = False) -> Folder:
+    """As diffusers' own folders are: size and text embedded by `add_embedding`, SD 2's last text layer left out."""
+    tensors: dict[str, torch.Tensor] = {}
+    modules: dict[str, Any] = dict(components.modules)
+    if alone:  # the refiner's only text encoder is called the second
+        modules["text_encoder_2"] = modules.pop("text_encoder")
+    config: dict[str, Any] = {"scheduler": {"prediction_type": prediction, "beta_start": 0.00085, "beta_end": 0.012}}
+    for part, module in modules.items():
+        config[part] = dict(module.config.to_dict() if part.startswith("text") else module.config)
+        for key, tensor in module.state_dict().items():
+            if key == "text_projection":
+                tensors[f"{part}.text_projection.weight"] = tensor.T
+            elif part.startswith("text"):
+                tensors[f"{part}.text_model.{key}"] = tensor
+            else:
+                tensors[f"{part}.{key.replace('class_embedding', 'add_embedding')}"] = tensor
+    if config["unet"]["class_embed_type"]:
+        config["unet"] |= {"class_embed_type": None, "addition_embed_type": "text_time"}
+    elif config["text_encoder"]["hidden_act"] == "gelu":
+        config["text_encoder"]["num_hidden_layers"] -= 1
+        last = f"text_encoder.text_model.encoder.layers.{config['text_encoder']['num_hidden_layers']}."
+        tensors = {key: tensor for key, tensor in tensors.items() if not key.startswith(last)}
+    return Folder(tensors, config)
+
+
+@pytest.mark.parametrize("model", [weighed(name, name) for name in FAMILIES if name != "narrow-xl-inpaint"])
+def test_a_folder_of_diffusers_is_the_same_model(model: str, engine: Engine) -> None:
+    original = built(model, engine)
+    is_v = model.endswith("-v") or model == "vdemo"
+    folder = as_folder(original, "v_prediction" if is_v else "epsilon", alone="refiner" in model)
+    matches = [(family, family.detect(folder)) for family in PLUGINS.all(ModelFamily)]
+    ((family, match),) = [(family, match) for family, match in matches if match]
+    assert (family.id, match.refusal) == (FAMILIES[model][0], None)
+    again = family.build(folder, CPU, torch.float32)
+    levels, options = original.sampling(SamplingOptions()), TextOptions(width=64, height=64)
+    assert torch.equal(again.sampling(SamplingOptions()).sigmas, levels.sigmas)
+    x = 5 * torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    made = []
+    for components in (original, again):
+        with torch.inference_mode():
+            cond = components.encode(["a (red:1.3) house", "lake"], options)
+            x0 = components.denoise(x, torch.tensor([5.0, 5.0]), cond, levels)
+            made.append((*cond.tensors.values(), x0, components.decode(x0[:1])))
+    for ours, theirs in zip(*made, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-5 * float(theirs.abs().max()))
 
 
 def test_a_model_that_predicts_v_is_known_by_what_its_network_makes_of_grey_where_nothing_says_it(
