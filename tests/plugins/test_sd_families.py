@@ -37,7 +37,7 @@ ARRAYS = np.load(GOLDEN / "narrow.npz")
 CPU, PLUGINS = torch.device("cpu"), load_plugins()
 EVERY_DAY = {
     *("narrow-xl", "narrow-sd2-v", "vdemo"),
-    *("X28-long2-negative", "X33-and-weights", "X91-clipskip2-crop-emphasis", "W20-ztsnr-euler", "V01-2mk"),
+    *("X28-long2-negative", "X33-and-weights", "X91-clipskip2-crop-emphasis", "W20-ztsnr-euler", "W26-size", "V01-2mk"),
 }
 """Models and pictures; the others are of the same code, so they are among the heavy tests."""
 FAMILIES = {
