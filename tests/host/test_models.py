@@ -212,6 +212,7 @@ class Small:
     def __init__(self, reader):
         self._reader, self.path, self.metadata = reader, reader.path, reader.metadata
         self.config, self.preview, self.read = reader.config, reader.preview, reader.read
+        self.vae = None
 
     def shapes(self):
         return {key: shape for key, shape in self._reader.shapes().items() if not key.startswith("conditioner.")}

@@ -29,8 +29,11 @@ from sdterm.core.text import printable
 if TYPE_CHECKING:
     import torch
 
+AUTOMATIC_VAE, NO_VAE = "Automatic", "None"
 DEMO_KINDS = ("lora", "hypernetwork", "embedding")
 """Kinds of which files for the demo model ship beside it."""
+_FIELDS = {"checkpoint": "model", "vae": "vae"}
+"""Kind → the field of a request that names one."""
 _WITH_HEADERS = ("lora", "embedding")
 """Kinds of which a list says what their headers say."""
 
@@ -41,6 +44,8 @@ class CheckpointFile:
     families read from."""
 
     path: Path
+    vae: "CheckpointFile | None" = None
+    """A separate VAE, used instead of the file's own."""
     on_read: Callable[[int], None] | None = field(default=None, compare=False, repr=False)
     """Told of each tensor that was read how many numbers it has."""
 
@@ -154,9 +159,7 @@ class Library:
                 more[alias] = file
             more |= dict.fromkeys(_digests(kind, entry), file)
         advice = f" {row.label} go to {self.places(kind)[0]}."
-        return find(
-            row.word, wanted, {**names, **more, **names}, more=advice, field="model" if kind == "checkpoint" else None
-        )
+        return find(row.word, wanted, {**names, **more, **names}, more=advice, field=_FIELDS.get(kind))
 
     def known(self, files: Sequence[ModelFile]) -> list[Known]:
         """What is known of files, in their order: hashes that were computed, and what a LoRA's or embedding's header
@@ -213,6 +216,21 @@ class Library:
     def find(self, name: str | None) -> CheckpointFile:
         """The checkpoint of that name, file name, path or hash; None: the first. Raises UnknownNameError."""
         return CheckpointFile((self.files("checkpoint")[0] if name is None else self.file("checkpoint", name)).path)
+
+    def vaes(self) -> tuple[CheckpointFile, ...]:
+        """The separate VAEs."""
+        return tuple(CheckpointFile(file.path) for file in self.files("vae"))
+
+    def find_vae(self, name: str, checkpoint: CheckpointFile) -> CheckpointFile | None:
+        """The VAE to use with a checkpoint; None for its own. `Automatic` is A1111's: one that is named as a single
+        file (`--vae-path`), else the first whose file's name begins with the checkpoint's. Raises UnknownNameError."""
+        if name == NO_VAE:
+            return None
+        if name != AUTOMATIC_VAE:
+            return CheckpointFile(self.file("vae", name).path)
+        stem, named = checkpoint.path.stem, {str(place) for place in self.places("vae")}
+        fitting = (f for f in self.files("vae") if f.location in named or f.file_name.startswith(stem))
+        return next((CheckpointFile(file.path) for file in fitting), None)
 
     def with_hash(self, digest: str, *, read_at_most: int = 0) -> CheckpointFile | None:
         """The checkpoint with that hash, see `hashed`."""
