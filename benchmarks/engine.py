@@ -28,12 +28,12 @@ from typing import Any, TypeVar
 
 import torch
 
-from benchmarks import sd15_size
 from benchmarks.candidates import CFG_SCALE, STEPS, prompt
 from sdterm import Engine, GenerationRequest, load_plugins
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.settings.paths import EMBEDDED_MODEL
 from sdterm.plugins.sd.components import SDComponents
+from tools import full_size
 
 ROOT = Path(__file__).parents[1]
 SIZES = {"demo": 128, "sd15": 256}
@@ -344,7 +344,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         scratch = Path(temporary)
         (given.cache or scratch).mkdir(parents=True, exist_ok=True)
-        checkpoint = EMBEDDED_MODEL if given.model == "demo" else sd15_size.write(given.cache or scratch)
+        checkpoint = EMBEDDED_MODEL if given.model == "demo" else full_size.write("sd15", given.cache or scratch)
         setting = Setting(checkpoint, SIZES[given.model], given.pairs or PAIRS[given.model], scratch)
         results = {name: PARTS[name](setting) for name in PARTS if name in parts}
     print(json.dumps({"benchmark": "engine", "model": given.model, "size": setting.size, "machine": facts, **results}))

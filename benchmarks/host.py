@@ -28,7 +28,6 @@ from typing import Any
 import httpx2 as httpx
 import psutil
 
-from benchmarks import sd15_size
 from benchmarks.candidates import CFG_SCALE, STEPS, prompt
 from benchmarks.engine import MIB, PAIRS, ROOT, SIZES, Setting, alternate, machine, offline, stopwatches, summary
 from sdterm import Engine, GenerationRequest, load_plugins
@@ -40,6 +39,7 @@ from sdterm.core.settings.settings import resolve
 from sdterm.engine.run import PauseAt
 from sdterm.engine.tape import Tape
 from sdterm.events import Done, Event, Resumed, Step
+from tools import full_size
 
 CROWD = 50
 TICKS, TICK = 60, 0.05  # steps, and seconds between two
@@ -338,7 +338,7 @@ def main() -> None:
     facts = machine()
     with tempfile.TemporaryDirectory() as temporary:
         scratch = Path(temporary)
-        checkpoint = EMBEDDED_MODEL if given.model == "demo" else sd15_size.write(given.cache or scratch)
+        checkpoint = EMBEDDED_MODEL if given.model == "demo" else full_size.write("sd15", given.cache or scratch)
         setting = Setting(checkpoint, SIZES[given.model], given.pairs or PAIRS[given.model], scratch)
         results = {name: PARTS[name](setting) for name in PARTS if name in parts}
     print(json.dumps({"benchmark": "host", "model": given.model, "size": setting.size, "machine": facts, **results}))

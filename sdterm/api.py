@@ -1,9 +1,19 @@
 """What the host and its clients say to each other about jobs, pictures and the queue: the bodies of `/v1`."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, StrictBool, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    SerializeAsAny,
+    StrictBool,
+    field_validator,
+    model_validator,
+)
 
 from sdterm.core.output.saving import Saving
 from sdterm.errors import BAD_REQUEST, SdtermError
@@ -138,6 +148,14 @@ class Move(Body):
 
     before: Annotated[Identifier, Field(strict=True)] | None = None
     """The queued job that it is to come before; unset is the end of the queue."""
+
+
+class HashWish(Body):
+    """Of which model files hashes are to be computed."""
+
+    kind: Annotated[str, Field(max_length=100)] = "checkpoint"
+    name: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    """A file's name, file name, path or hash; unset: all of the kind whose hashes are not known."""
 
 
 class ModelName(Body):
@@ -332,12 +350,140 @@ class Model(Answer):
     """It is in the memory of a process that draws."""
 
 
+class LibraryKind(Answer):
+    """A kind of model files."""
+
+    id: str
+    label: str
+    tag: str | None = None
+    """The word of the prompt tag that calls one."""
+    folders: tuple[str, ...] = ()
+    """Where it is looked for, in that order."""
+    files: int = 0
+
+
+class LibraryFile(Answer):
+    """A model file of any kind, with what its header says and what its user wrote beside it."""
+
+    kind: str
+    name: str
+    path: str
+    size: int
+    hash: str | None = None
+    """As A1111 writes it: 10 digits, 12 of a LoRA or embedding. None until somebody had it computed."""
+    alias: str | None = None
+    """What the maker of a LoRA called it."""
+    base: str | None = None
+    """The models it is for: SD1, SD2 or SDXL."""
+    weight: float | None = None
+    """The weight that its user prefers."""
+    activation: str = ""
+    """Words for the prompt."""
+    negative: str = ""
+    """Words for the negative prompt."""
+    description: str = ""
+    preview: bool = False
+    """Whether a picture lies beside it."""
+
+
+class Hashing(Answer):
+    """How far reading model files for their hashes is."""
+
+    files: int = 0
+    files_done: int = 0
+    bytes: int = 0
+    bytes_done: int = 0
+    paused: bool = False
+
+
+DownloadState = Literal["waiting", "running", "done", "failed", "cancelled"]
+Token = Literal["HF_TOKEN", "CIVITAI_TOKEN"]
+
+
+class Wish(Body):
+    """A model to add."""
+
+    source: Annotated[str, Field(min_length=1, max_length=2000)]
+    """An absolute path, a URL, `hf:OWNER/NAME[/FILE]` or `civitai:MODEL[@VERSION]`."""
+    kind: Annotated[str, Field(max_length=40)] | None = None
+    """What it is, like `lora`, which says into which folder it comes; unset, as its header says."""
+    name: Annotated[str, Field(max_length=255)] | None = None
+    """Its file name; unset, as its server calls it."""
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    size: Annotated[int, Field(ge=1, lt=2**50, strict=True)] | None = None
+    """Only a file that has them."""
+    tokens: Mapping[Token, SecretStr] = {}
+    """For the servers that they are of; they are neither kept nor repeated."""
+
+    @field_validator("source")
+    @classmethod
+    def _absolute(cls, source: str) -> str:
+        if not re.match(r"/|[A-Za-z][A-Za-z0-9+.-]*:", source):
+            raise ValueError("is a relative path; give an absolute one, the host works elsewhere")
+        return source
+
+
+class DownloadOffer(Answer):
+    """What a source is, before any of it is fetched."""
+
+    name: str
+    kind: str | None
+    """None where only the whole file tells it."""
+    folder: str | None
+    size: int | None
+    sha256: str | None
+    licence: str
+    """As its hub has it; empty if nobody says."""
+    free: int
+    """Bytes that the disk has left."""
+
+
+class Download(Answer):
+    """A model on its way, or that came."""
+
+    id: Identifier
+    source: str
+    name: str
+    state: DownloadState
+    kind: str | None
+    path: str | None
+    """Where it lies, once it is there."""
+    received: int
+    """Bytes."""
+    size: int | None
+    speed: float | None
+    """Bytes a second, while it runs."""
+    sha256: str | None
+    """Once all is there."""
+    message: str = ""
+    """Why it failed."""
+
+
 class Style(Answer):
     """A named piece of prompt, of a styles file."""
 
     name: str
     prompt: str
     negative_prompt: str
+
+
+class TrashedPicture(Answer):
+    """A deleted picture that can be brought back."""
+
+    picture: int
+    path: str
+    """Where it was."""
+    deleted: float
+    """Seconds since 1970."""
+    size: int
+    """Bytes; 0 if its file is gone."""
+
+
+class Emptied(Answer):
+    """What came of emptying the trash."""
+
+    emptied: int
+    """Pictures that are gone for good."""
 
 
 class Networks(Answer):

@@ -19,19 +19,25 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import httpx2 as httpx
 import psutil
 from pydantic import BaseModel, TypeAdapter
 
 from sdterm.api import (
+    Download,
+    DownloadOffer,
+    Emptied,
     Entry,
     Extension,
+    Hashing,
     Health,
     JobDetails,
     JobPage,
     JobView,
+    LibraryFile,
+    LibraryKind,
     Model,
     Networks,
     Picture,
@@ -46,10 +52,13 @@ from sdterm.api import (
     Stop,
     Style,
     Submission,
+    TrashedPicture,
+    Wish,
     Words,
 )
 from sdterm.core.extensions.catalogue import Catalogue
 from sdterm.core.files import legible
+from sdterm.core.library.sources import TOKENS
 from sdterm.core.settings.paths import prepare
 from sdterm.core.settings.rundir import RunFolder, RunFolderError, holder, is_held, make_private, run_folder_of
 from sdterm.core.settings.settings import SETTINGS, Settings
@@ -176,9 +185,40 @@ class Client:
         """Free the memory that models take which nobody draws with, and wait until it is free."""
         self._call("POST", "models/unload")
 
-    def hash_model(self, name: str) -> None:
-        """Have a checkpoint's SHA-256 computed; the event `model_hashed` tells it."""
-        self._call("POST", "models/hash", json={"name": name})
+    def hash_model(self, name: str | None, kind: str = "checkpoint") -> None:
+        """Have a model file's hashes computed, `model_hashed` tells it; or, without a name, those of all of a kind that
+        have none."""
+        self._call("POST", "models/hash", json={"name": name, "kind": kind})
+
+    def hashing(self, what: Literal["pause", "resume", "stop"] | None = None) -> Hashing:
+        """How far computing hashes is; `what`: after it was told to do that."""
+        return self._post(Hashing, f"models/hashing/{what}") if what else self._get(Hashing, "models/hashing")
+
+    def library(self) -> list[LibraryKind]:
+        return TypeAdapter(list[LibraryKind]).validate_json(self._call("GET", "library"))
+
+    def library_files(self, kind: str) -> list[LibraryFile]:
+        """The model files of a kind, by its id."""
+        return TypeAdapter(list[LibraryFile]).validate_json(self._call("GET", f"library/{kind}"))
+
+    def library_preview(self, kind: str, name: str, size: int = 256) -> bytes:
+        """The picture beside a model file, as a JPEG."""
+        return self._call("GET", f"library/{kind}/preview", params={"name": name, "size": size})
+
+    def look_at_download(self, wish: Wish) -> DownloadOffer:
+        """What a model to add is. Nothing of it is fetched."""
+        return self._post(DownloadOffer, "downloads/look", _telling(wish))
+
+    def add_model(self, wish: Wish) -> Download:
+        """Have a model fetched into its folder; events `download_changed` tell how it goes, of which the last has the
+        state `done`, `failed` or `cancelled`."""
+        return self._post(Download, "downloads", _telling(wish))
+
+    def downloads(self) -> list[Download]:
+        return TypeAdapter(list[Download]).validate_json(self._call("GET", "downloads"))
+
+    def cancel_download(self, download: int) -> Download:
+        return self._post(Download, f"downloads/{download}/cancel")
 
     def read_prompt(self, words: Words) -> PromptReading:
         """What in a prompt does not do what it looks like, and its tokens."""
@@ -226,6 +266,14 @@ class Client:
         """Bring a deleted one back."""
         return self._post(Picture, f"pictures/{picture}/restore")
 
+    def trash(self) -> list[TrashedPicture]:
+        """Deleted pictures that can be brought back."""
+        return TypeAdapter(list[TrashedPicture]).validate_json(self._call("GET", "trash"))
+
+    def empty_trash(self, days: float = 0) -> int:
+        """Delete for good what has been in the trash for so many days: how many pictures."""
+        return Emptied.model_validate_json(self._call("DELETE", "trash", params={"days": days})).emptied
+
     def file(self, picture: int) -> bytes:
         """The image as it was saved."""
         return self._call("GET", f"pictures/{picture}/file")
@@ -264,6 +312,12 @@ class Client:
             response = self._http.request(method, path, **options)
             _refuse(response)
             return response.content
+
+
+def _telling(wish: Wish) -> dict[str, Any]:
+    """With the tokens of this environment, which the host's, of another shell, may lack."""
+    tokens = {name: token for name in TOKENS if (token := os.environ.get(name, "").strip())}
+    return wish.model_dump(exclude={"tokens"}, exclude_none=True) | {"tokens": tokens}
 
 
 def _given(params: Mapping[str, Any]) -> dict[str, Any]:

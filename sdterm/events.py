@@ -61,10 +61,46 @@ class ModelLoading(Event):
 
 
 class ModelHashed(Event):
-    """A checkpoint's SHA-256 is known."""
+    """The hash of a model file is known that somebody asked for by its name."""
 
     model: str
     sha256: str
+    kind: str = "checkpoint"
+
+
+class HashingProgress(Event):
+    """Model files are read for their hashes, in the background."""
+
+    files: int
+    """How many were to be read, since there was nothing to do before."""
+    files_done: int
+    bytes: int
+    bytes_done: int
+    paused: bool = False
+    done: bool = False
+    """It has ended."""
+
+
+class LibraryChanged(Event):
+    """Model files came, went or changed."""
+
+    kinds: tuple[str, ...]
+    """Of these kinds."""
+
+
+class DownloadChanged(Event):
+    """A model on its way began, came further or ended."""
+
+    download: int
+    name: str
+    state: str
+    received: int
+    """Bytes."""
+    size: int | None = None
+    speed: float | None = None
+    """Bytes a second."""
+    message: str = ""
+    """Why it failed."""
 
 
 class PicturesFound(Event):

@@ -200,13 +200,17 @@ class Sampler:
 
 @dataclass(frozen=True)
 class Scheduler:
-    """A noise schedule. `sigmas(n, sampling, **options)` → float32 [n+1] on the CPU: n falling sigmas, then 0."""
+    """A noise schedule. `sigmas(n, sampling, **options)` → float32 [n+1] on the CPU: n falling sigmas, then 0.
+
+    models: the kinds of model it is for. One that asks `sampling` for its levels is for both.
+    """
 
     id: str
     label: str
     sigmas: Callable[..., torch.Tensor]
     aliases: tuple[str, ...] = ()
     options: tuple[Option, ...] = ()
+    models: tuple[Process, ...] = ("vp", "flow")
 
 
 # --- models -----------------------------------------------------------------------------------------------------------

@@ -71,7 +71,8 @@ class Worker:
     def __init__(self, settings: Settings, wire: Wire) -> None:
         self._settings = settings
         self._wire = wire
-        self._engine = Engine(library=library_of(settings), device=settings["device"])
+        kept = max(1, settings["checkpoints_limit"])
+        self._engine = Engine(library=library_of(settings), device=settings["device"], models=kept)
         self._plugins = Plugins()
         self._jobs: SimpleQueue[tuple[dict[str, Any], bytes]] = SimpleQueue()
         self._saved: SimpleQueue[Path | None] = SimpleQueue()  # where the host saved images; None: it could not

@@ -373,7 +373,12 @@ def test_a_family_of_rectified_flow_is_drawn_with_by_samplers_that_can_and_in_it
         (image,) = draw(engine, plugins, model="a flow", width=64, height=64, sampler=sampler, steps=8)
         assert np.abs(pixels(image).astype(int) - [191, 63, 255]).max() <= 1, sampler
     failed = fail(engine, plugins, model="a flow", sampler="Euler a")
-    assert failed.code == "bad_request" and "rectified-flow" in failed.message
+    said = "The sampler Euler a cannot draw with rectified-flow models like a flow: choose "
+    assert failed.code == "bad_request" and failed.message.startswith(said) and " or " in failed.message
+    failed = fail(engine, plugins, model="a flow", sampler="Euler", scheduler="Align Your Steps")
+    assert failed.code == "bad_request" and "The scheduler Align Your Steps cannot draw with" in failed.message
+    hollow = catalogue_of(plugins).names()
+    assert hollow.sampler("Euler").models == ("vp", "flow") and hollow.scheduler("Align Your Steps").models == ("vp",)
     failed = fail(engine, plugins, model="a flow", width=72)
     assert failed.code == "bad_request" and "multiples of 16" in failed.message
 

@@ -268,6 +268,7 @@ def test_an_interrupted_installation_carries_on(clone: Clone) -> None:
     assert clone.index.fetched.count("quick-1.0-py3-none-any.whl") == 1, "what was fetched is not fetched again"
 
 
+@pytest.mark.heavy
 def test_an_environment_whose_pip_was_being_unpacked_carries_on(index: Index, tmp_path: Path, repo: Path) -> None:
     clone = Clone(tmp_path / "ein klön", index, repo)
     for files, number in ((5, signal.SIGKILL), (150, signal.SIGINT), (350, signal.SIGTERM)):
@@ -346,6 +347,7 @@ def test_a_venv_that_lost_its_configuration_is_not_taken_for_the_systems(clone: 
     assert code == 1 and "is not a Python environment" in err
 
 
+@pytest.mark.heavy
 def test_a_lost_pip_is_made_anew_and_the_rest_stays(clone: Clone) -> None:
     (clone.packages / "mine.py").touch()
     shutil.rmtree(next(clone.packages.glob("pip-*.dist-info")))
@@ -369,6 +371,7 @@ def test_what_was_installed_is_not_believed_after_an_interrupted_change(clone: C
     assert (clone.packages / "torch.py").is_file()
 
 
+@pytest.mark.heavy
 def test_an_interrupted_torch_command_is_run_again(clone: Clone) -> None:
     both = "sh -c 'python -m pip install torch==9.9 && python -m pip install slow==1.0'"
     with clone.index.holding("slow"):
@@ -466,6 +469,7 @@ def test_a_second_ctrl_c_is_no_traceback(clone: Clone) -> None:
     assert "Traceback" not in process.communicate(timeout=60)[1]
 
 
+@pytest.mark.heavy
 def test_a_broken_environment_is_made_anew(clone: Clone) -> None:
     python = clone.folder / ".venv" / "bin" / "python"
     python.unlink()

@@ -17,10 +17,12 @@ COMMANDS = {
     "queue": "List jobs; pause, resume, retry and move them.",
     "cancel": "Stop a job for good.",
     "gallery": "List and export saved pictures.",
+    "trash": "List or empty the trash.",
     "serve": "Serve A1111's HTTP API.",
     "host": "Start and stop the background process that draws.",
     "prompt": "Show how a prompt is read, and its traps.",
-    "models": "List the checkpoints that sdterm finds.",
+    "models": "List the model files that sdterm finds; add models.",
+    "import-a1111": "Take over settings, flags and styles from an A1111 installation.",
     "samplers": "List samplers and schedules.",
     "plugins": "List plugins, where they come from, and what is wrong with them.",
     "ext": "Get extensions, and write them.",
@@ -39,7 +41,7 @@ _EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EX
 
 @click.group(
     cls=LazyGroup,
-    table={name: (f"sdterm.cli.{name}", sentence) for name, sentence in COMMANDS.items()},
+    table={name: (f"sdterm.cli.{name.replace('-', '_')}", sentence) for name, sentence in COMMANDS.items()},
     name="sdterm",
     invoke_without_command=True,
     epilog=_EPILOG,

@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from sdterm.core.extensions.catalogue import CatalogueError, load_catalogue
 from sdterm.core.file_systems import file_system, on_network
 from sdterm.core.library.checkpoints import Library
+from sdterm.core.library.folders import folders_of
 from sdterm.core.processes import BoundsError, run_bounded
 from sdterm.core.settings.paths import CHECKPOINTS, DataRootError, prepare
 from sdterm.core.settings.settings import Settings
@@ -44,6 +45,10 @@ def examine(settings: Settings, library: Library) -> Iterator[Check]:
     yield from _memory()
     yield from _data_root(settings.root)
     yield _checkpoints(settings.root, library)
+    yield from (
+        Check("Model folders", "bad", problem, "Mend the file, or name another.")
+        for problem in folders_of(settings).problems
+    )
     yield from _plugins(settings)
     yield from _logout()
 

@@ -21,7 +21,7 @@ class LazyGroup(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in self._table:
             return None
-        command: click.Command = getattr(importlib.import_module(self._table[name][0]), name)
+        command: click.Command = getattr(importlib.import_module(self._table[name][0]), name.replace("-", "_"))
         return command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:

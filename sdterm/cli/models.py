@@ -1,50 +1,125 @@
-"""`sdterm models`: the checkpoints that sdterm finds."""
+"""`sdterm models`: the model files that sdterm finds, and adding more."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
+from sdterm.cli.downloads import add, cancel, downloads
+from sdterm.cli.errors import say
+from sdterm.cli.offered import by_extensions
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
-from sdterm.core.extensions.registry import PluginSet, load_plugins
-from sdterm.core.library.checkpoints import CheckpointFile, ModelFileError, library_of
-from sdterm.core.library.recognition import recognise
+from sdterm.core.extensions.registry import load_plugins
+from sdterm.core.library.about import notes_of
+from sdterm.core.library.checkpoints import CheckpointFile, Library, library_of
+from sdterm.core.library.folders import folders_of
+from sdterm.core.library.hashes import Known, short_hash
+from sdterm.core.library.recognition import Recognition, recognition
+from sdterm.core.library.scan import ModelFile
+from sdterm.core.settings.model_kinds import KINDS_BY_ID, MODEL_KINDS
+from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
-from sdterm.hooks import PluginError
 
 
-@click.command()
+@click.group(invoke_without_command=True)
+@click.option(
+    "--kind",
+    type=click.Choice([*KINDS_BY_ID, "all"]),
+    default="checkpoint",
+    help="What to list [checkpoint].",
+    show_choices=True,
+)
+@click.option("--folders", is_flag=True, help="List the kinds, where each is looked for, and how many there are.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 @flag_options
 @click.pass_context
-def models(context: click.Context, as_json: bool) -> None:
-    """List checkpoints: name, hash, size on disk, native image size. The first is used unless another is named."""
+def models(context: click.Context, kind: str, folders: bool, as_json: bool) -> None:
+    """List model files: name, hash, size on disk, and what they are for. The first checkpoint is used unless another is
+    named."""
+    if context.invoked_subcommand:
+        return
     settings = settings_of(context)
-    library, plugins = library_of(settings), load_plugins(None, third_party=False)
-    rows = [_row(checkpoint, library.known_hash(checkpoint.path), plugins) for checkpoint in library.checkpoints()]
+    for problem in folders_of(settings).problems:
+        say(problem)
+    library = library_of(settings)
+    if folders:
+        _list_folders(library, as_json)
+        return
+    rows = [row for each in (KINDS_BY_ID if kind == "all" else (kind,)) for row in _rows(library, each, settings)]
     if as_json:
         print_json(json.dumps(rows, indent=1))
+        return
+    if not rows:
+        say(f"There is none. {KINDS_BY_ID[kind].label} go to {library.places(kind)[0]}.")
         return
     width = max(len(row["name"]) for row in rows)
     for row in rows:
         size = f"{row['bytes'] / 1e9:.2f} GB" if row["bytes"] >= 1e8 else f"{row['bytes'] / 1e6:.0f} MB"
-        click.echo(f"{row['name']:<{width}}  {row['hash'] or '-':<10}  {size:>8}  {row['note']}")
+        named = f"{KINDS_BY_ID[row['kind']].word}: " if kind == "all" else ""
+        digest = f"{row['hash'] or '-':<{KINDS_BY_ID[row['kind']].digits}}"
+        click.echo(f"{row['name']:<{width}}  {digest}  {size:>8}  {named}{row['note']}".rstrip())
 
 
-def _row(checkpoint: CheckpointFile, sha256: str | None, plugins: PluginSet) -> dict[str, Any]:
-    try:
-        family, match = recognise(checkpoint, plugins)
-        native = f"{family.label}, {match.native_size}x{match.native_size}"
-        note = match.refusal or native + (" (the demo model)" if checkpoint.embedded else "")
-        usable = match.refusal is None
-    except (ModelFileError, PluginError) as error:
-        note, usable = str(error), False
+for command in (add, downloads, cancel):
+    models.add_command(command)
+
+
+def _list_folders(library: Library, as_json: bool) -> None:
+    rows = [
+        {
+            "kind": kind.id,
+            "label": kind.label,
+            "files": len(library.files(kind.id)),
+            "folders": [str(folder) for folder in library.places(kind.id)],
+        }
+        for kind in MODEL_KINDS
+    ]
+    if as_json:
+        print_json(json.dumps(rows, indent=1))
+        return
+    for row in rows:
+        click.echo(f"{row['label']}: {row['files']}")
+        for folder in library.places(str(row["kind"])):
+            click.echo(f"  {printable(str(folder), 1000)}{'' if folder.exists() else '  (not there)'}")
+
+
+def _rows(library: Library, kind: str, settings: Settings) -> list[dict[str, Any]]:
+    files = library.files(kind)
+    what = _recognised(files, settings) if kind == "checkpoint" else {}
+    return [_row(file, known, what.get(file)) for file, known in zip(files, library.known(files), strict=True)]
+
+
+def _recognised(files: Sequence[ModelFile], settings: Settings) -> dict[ModelFile, Recognition]:
+    """What checkpoints are; extensions are asked about those that no family of sdterm draws with."""
+    plugins = load_plugins(None, third_party=False)
+    checkpoints = {CheckpointFile(file.path): file for file in files}
+    what = {checkpoint: recognition(checkpoint, plugins) for checkpoint in checkpoints}
+    what |= by_extensions(settings, [checkpoint for checkpoint, found in what.items() if not found.usable])
+    return {checkpoints[checkpoint]: found for checkpoint, found in what.items()}
+
+
+def _row(file: ModelFile, known: Known, what: Recognition | None) -> dict[str, Any]:
+    note = _checkpoint(what, CheckpointFile(file.path).embedded) if what else _words(file, known)
     return {
-        "name": printable(checkpoint.name),
-        "path": str(checkpoint.path),
-        "hash": sha256[:10] if sha256 else None,
-        "bytes": checkpoint.path.stat().st_size if checkpoint.path.exists() else 0,
-        "usable": usable,
+        "kind": file.kind,
+        "name": printable(file.name),
+        "path": file.location,
+        "hash": short_hash(file.kind, known),
+        "bytes": file.size,
+        "usable": what is None or what.usable,
         "note": printable(note),
     }
+
+
+def _checkpoint(what: Recognition, embedded: bool) -> str:
+    """What it is, or why it cannot be drawn with."""
+    native = f"{what.family}, {what.native_size}x{what.native_size}"
+    return what.note or native + (" (the demo model)" if embedded else "")
+
+
+def _words(file: ModelFile, known: Known) -> str:
+    """What models a file is for, and the words that make it do something."""
+    notes = notes_of(file)
+    return ", ".join(word for word in (notes.base or known.get("header", {}).get("base"), notes.activation) if word)

@@ -1,9 +1,17 @@
 """What plugins offer, for commands that list or read: no plugin's code runs in their process."""
 
-from collections.abc import Callable
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from sdterm.core.extensions.catalogue import Catalogue, load_catalogue
+from sdterm.core.extensions.catalogue import Catalogue, CatalogueError, load_catalogue
+from sdterm.core.extensions.discovery import discover
+from sdterm.core.extensions.probe import TIME_LIMIT, ProbeError, question, recognised
+from sdterm.core.files import legible
+from sdterm.core.library.checkpoints import CheckpointFile
+from sdterm.core.library.recognition import Recognition
+from sdterm.core.processes import BoundsError, run_bounded
 from sdterm.core.settings.rundir import run_folder_of
 from sdterm.core.settings.settings import Settings
 
@@ -21,6 +29,30 @@ def offered(settings: Settings) -> Catalogue:
 def lying(settings: Settings) -> Catalogue:
     """What lies in `extensions/`, whatever a host has of it. Raises CatalogueError."""
     return load_catalogue(settings.root, third_party=settings["extensions"])
+
+
+def by_extensions(settings: Settings, checkpoints: Sequence[CheckpointFile]) -> Mapping[CheckpointFile, Recognition]:
+    """What families of extensions know checkpoints as that ours cannot draw with; empty where there are none, or where
+    they cannot be asked. Their code runs in a process that may die of it."""
+    if not checkpoints:
+        return {}
+    if models := asked_of_host(settings, lambda host: host.models()):
+        told = {model.path: Recognition(**model.model_dump(include={*Recognition.model_fields})) for model in models}
+        return {each: told[path] for each in checkpoints if (path := legible(str(each.path))) in told}
+    try:
+        offers = lying(settings).of("ModelFamily")
+        sources = [*discover(settings.root / "extensions" if settings["extensions"] else None)]
+        strangers = {source.slug for source in sources if source.origin != "built-in" and not source.refusal}
+        if not strangers & {offer.plugin for offer in offers}:
+            return {}
+        with tempfile.TemporaryFile() as given:
+            given.write(question(sources, [checkpoint.path for checkpoint in checkpoints]))
+            given.seek(0)
+            command = [sys.executable, "-P", "-m", "sdterm.core.extensions.probe"]
+            answer = run_bounded(command, (4 + len(strangers)) * TIME_LIMIT, given=given).output
+        return dict(zip(checkpoints, recognised(answer.encode()), strict=True))
+    except (BoundsError, CatalogueError, ProbeError, ValueError, OSError):
+        return {}
 
 
 def asked_of_host(settings: Settings, question: Callable[["Client"], A]) -> A | None:

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import IO
 
 MOST_OUTPUT = 64 * 2**20
 """Bytes that a command may write."""
@@ -26,14 +27,20 @@ class Ended:
     errors: str
 
 
-def run_bounded(command: Sequence[str], seconds: float, environment: Mapping[str, str] | None = None) -> Ended:
-    """Run a command without input, in a session of its own. Raises BoundsError once it takes longer or writes more than
-    it may, OSError if it cannot be started; whatever it started ends with it then, as it does with Ctrl+C."""
+def run_bounded(
+    command: Sequence[str],
+    seconds: float,
+    environment: Mapping[str, str] | None = None,
+    given: IO[bytes] | None = None,
+) -> Ended:
+    """Run a command in a session of its own, without input unless a file is `given`. Raises BoundsError once it takes
+    longer or writes more than it may, OSError if it cannot be started; whatever it started ends with it then, as it
+    does with Ctrl+C."""
     deadline = time.monotonic() + seconds
     with subprocess.Popen(
         command,
         env=environment,
-        stdin=subprocess.DEVNULL,
+        stdin=given or subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,

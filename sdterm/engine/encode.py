@@ -33,7 +33,7 @@ def encoded(
     """Pixels [H, W, 3] as a file in the chosen format. A finished picture is not thrown away: where that format's saver
     fails or refuses, it becomes a PNG. infotext: what the picture says, given its saver and what plugins did to it
     alone (slug → what). frames: those of the steps, for a saver that wants them. Raises PluginError if PNG fails."""
-    saver, png = run.choices.saver, run.plugins.saver("png")
+    saver, png = run.choices.saver, run.choices.fallback_saver
     pixels.setflags(write=False)  # or a saver might change what is hashed and shown in the grid
     try:
         text = infotext(saver, {})

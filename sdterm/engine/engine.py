@@ -38,17 +38,17 @@ _LOOK = 0.1  # seconds between looks whether the reader of a full queue has left
 
 
 class Engine:
-    """Draws requests on one device, keeping the last model in memory. One run at a time.
+    """Draws requests on one device, keeping the last models in memory. One run at a time.
 
     library: where checkpoints are found; device: `cpu`, `cuda:1` …, unset for the best there is (DeviceError if it is
-    not there).
+    not there); models: how many are kept.
     """
 
-    def __init__(self, *, library: Library | None = None, device: str | None = None) -> None:
+    def __init__(self, *, library: Library | None = None, device: str | None = None, models: int = 1) -> None:
         self.device = pick_device(device)
         self.library = library or Library(data_root(None, os.environ))
         self._pulse = Pulse()
-        self._loader = Loader(self.device)
+        self._loader = Loader(self.device, models)
         set_deterministic()
 
     @property
@@ -164,7 +164,7 @@ class Engine:
             self._pulse.rest()
 
     def unload(self) -> None:
-        """Let go of the model."""
+        """Let go of all models."""
         self._loader.unload()
 
     def _settled(

@@ -168,15 +168,17 @@ def _process_restored(before: Untouched | None) -> Iterator[None]:
 
 
 class Loader:
-    """Keeps the last model in memory."""
+    """Keeps the last models in memory. limit: how many, the one in use included."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, limit: int = 1) -> None:
         self.model: Model | None = None
-        self._device = device
+        """The one in use."""
+        self._others: list[Model] = []  # as they were left, the latest first
+        self._device, self._limit = device, limit
 
     def unload(self) -> None:
-        """Let go of the model."""
-        self.model = None
+        """Let go of all models."""
+        self.model, self._others = None, []
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -220,21 +222,27 @@ class Loader:
         return self.model
 
     def _load(self, run: Run, dtype: torch.dtype) -> Model:
-        model, self.model = self.model, None  # forgotten while it changes: half changed it must not be found again
-        checkpoint, family = run.choices.checkpoint, run.choices.family  # a family that changed builds another model
-        asked = (run.plan.model_hash, checkpoint.config, dtype, family)
-        here = model and (model.sha256, model.config, model.dtype, model.family) == asked
-        if model and here and can_switch(model, run.optimizers):
+        began = time.perf_counter()
+        asked = (run.plan.model_hash, run.choices.checkpoint.config)
+        kept, in_use = [each for each in (self.model, *self._others) if each], self.model
+        self.model = None  # forgotten while it changes: half changed it must not be found again
+        # One that is the same file in another precision, or of a family that changed, makes way, too.
+        self._others = [each for each in kept if (each.sha256, each.config) != asked][: self._limit - 1]
+        model = next((each for each in kept if (each.sha256, each.config) == asked), None)
+        if model and (model.dtype, model.family) == (dtype, run.choices.family) and can_switch(model, run.optimizers):
             try:
                 if model.worn.networks and model.optimizers != run.optimizers:  # they were put on last
                     model = self._with_networks(model, run, ())
                 self.model = with_optimizers(model, run.plugins, run.optimizers)
+                if model is not in_use:
+                    seconds = time.perf_counter() - began
+                    run.emit(ModelLoading(model=run.plan.model, done=True, seconds=seconds))
                 return self.model
             except UndoError as error:
                 said = f"{error} The model is read again."
                 run.emit(Warning(code="model_reloaded", message=said, source=blamed(error)))
-        del model  # its memory is needed for the next one
-        began, told = time.perf_counter(), math.inf
+        del model, in_use, kept  # their memory is needed for the next one
+        told = math.inf
 
         def tell(fraction: float) -> None:
             nonlocal told

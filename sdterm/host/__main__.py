@@ -97,16 +97,19 @@ async def _run(services: HostServices, lock: Lock, server: Server, on_port: Port
     if on_port:
         others.append(asyncio.create_task(on_port.run_on_port()))
     watching = asyncio.create_task(services.extensions.run())
-    recovering = asyncio.create_task(services.trash.recover())
+    shelving = asyncio.create_task(services.shelf.run())
+    fetching = asyncio.create_task(services.downloads.recover())
+    recovering = asyncio.create_task(services.look_after_trash())
     await asyncio.wait((serving, *others), return_when=asyncio.FIRST_COMPLETED)
     _log.info("ending")
     services.log.close()
     server.should_exit = True
     if on_port:
         on_port.should_exit = True
-    for task in (*others, watching, recovering):
+    others += [watching, shelving, recovering, fetching]
+    for task in others:
         task.cancel()
-    for error in await asyncio.gather(strays, serving, *others, watching, recovering, return_exceptions=True):
+    for error in await asyncio.gather(strays, serving, *others, return_exceptions=True):
         if isinstance(error, RunFolderError):
             _log.error("the host ends: %s What it was drawing goes on with the next one.", error)
         elif isinstance(error, Exception):

@@ -15,13 +15,20 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sdterm.api import (
+    Download,
+    DownloadOffer,
+    Emptied,
     Extension,
     FieldError,
+    Hashing,
+    HashWish,
     Health,
     Identifier,
     JobDetails,
     JobPage,
     JobView,
+    LibraryFile,
+    LibraryKind,
     Model,
     ModelName,
     Move,
@@ -38,6 +45,8 @@ from sdterm.api import (
     Stop,
     Style,
     Submission,
+    TrashedPicture,
+    Wish,
     Words,
 )
 from sdterm.core.extensions.catalogue import Catalogue
@@ -45,6 +54,7 @@ from sdterm.core.files import legible
 from sdterm.core.names import UnknownNameError
 from sdterm.core.text import printable
 from sdterm.errors import BAD_REQUEST, SdtermError
+from sdterm.host import shelf
 from sdterm.host.database import is_full
 from sdterm.host.gallery_order import NEWEST
 from sdterm.host.services import HostServices
@@ -62,10 +72,14 @@ Cursor = Annotated[str | None, Query(max_length=60, pattern=r"^[0-9.,e+-]+$")]
 STATUS = {
     "unknown_job": 404,
     "unknown_picture": 404,
+    "unknown_download": 404,
     "wrong_state": 409,
     "unmovable": 409,
     "no_image": 410,
     BAD_REQUEST: 422,
+    "bad_model": 422,
+    "download_failed": 422,
+    "download_broke_off": 503,
     "output_unwritable": 422,
     "plugins_broken": 503,
     "slow_disk": 503,
@@ -184,9 +198,61 @@ def make_app(services: HostServices, stop: Callable[[], None]) -> ASGIApp:
         await services.dispatcher.unload()
 
     @router.post("/models/hash", status_code=202)
-    async def hash_model(which: ModelName) -> None:
-        """Compute a checkpoint's SHA-256; an event tells it."""
-        await services.hash_model(which.name)
+    async def hash_models(wish: HashWish) -> None:
+        """Compute the hashes of a model file, or of all of a kind that have none; events tell how that goes."""
+        await services.hash_models(wish)
+
+    @router.get("/models/hashing")
+    async def hashing() -> Hashing:
+        """How far computing hashes is."""
+        return services.hasher.state
+
+    @router.post("/models/hashing/{what}")
+    async def set_hashing(what: Literal["pause", "resume", "stop"]) -> Hashing:
+        """Pause: nothing more is read until it goes on. Stop: the rest is left."""
+        getattr(services.hasher, what)()
+        return services.hasher.state
+
+    @router.get("/library")
+    async def library() -> list[LibraryKind]:
+        """The kinds of model files, where each is looked for, and how many there are."""
+        return await services.threads.run(partial(shelf.kinds, services.checkpoints.library))
+
+    @router.get("/library/{kind}", response_model=list[LibraryFile])
+    async def library_files(kind: str) -> Response:
+        """The model files of a kind."""
+        files = await services.threads.run(partial(shelf.listed_json, services.checkpoints.library, kind))
+        return Response(files, media_type="application/json")
+
+    @router.get("/library/{kind}/preview", response_class=Response)
+    async def library_preview(
+        kind: str,
+        name: Annotated[str, Query(min_length=1, max_length=4096)],
+        size: Annotated[int, Query(ge=16, le=512)] = 256,
+    ) -> Response:
+        """The picture beside a model file, as a JPEG at most `size` pixels wide and high."""
+        act = partial(shelf.preview, services.checkpoints.library, kind, name, size)
+        return Response(await services.threads.run(act), media_type="image/jpeg")
+
+    @router.post("/downloads/look")
+    async def look_at_download(wish: Wish) -> DownloadOffer:
+        """What a model to add is: its size, licence and folder. Nothing of it is fetched."""
+        return await services.downloads.look(wish)
+
+    @router.post("/downloads", status_code=201)
+    async def add_model(wish: Wish) -> Download:
+        """Add a model; events tell how it goes."""
+        return await services.downloads.begin(wish)
+
+    @router.get("/downloads")
+    async def downloads() -> list[Download]:
+        """The models that were added since the host started, and those on their way."""
+        return services.downloads.all()
+
+    @router.post("/downloads/{download}/cancel")
+    async def cancel_download(download: Identifier) -> Download:
+        """Stop one, and delete what is there of it."""
+        return services.downloads.cancel(download)
 
     @router.post("/prompt")
     async def prompt(words: Words) -> PromptReading:
@@ -250,6 +316,16 @@ def make_app(services: HostServices, stop: Callable[[], None]) -> ASGIApp:
         """Bring a deleted picture back, its file under another name if its own is taken."""
         await services.trash.restore(picture)
         return await services.pictures.get(picture)
+
+    @router.get("/trash")
+    async def trash() -> list[TrashedPicture]:
+        """Deleted pictures that can be brought back, the one deleted last first."""
+        return await services.trash.listed()
+
+    @router.delete("/trash")
+    async def empty_trash(days: Annotated[float, Query(ge=0, le=36500)] = 0) -> Emptied:
+        """Delete for good what has been in the trash for so many days."""
+        return Emptied(emptied=await services.empty_trash(days))
 
     @router.get("/pictures/{picture}/file", response_class=StreamingResponse)
     async def picture_file(picture: Identifier) -> StreamingResponse:

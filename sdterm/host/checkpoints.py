@@ -1,8 +1,6 @@
-"""The checkpoints as a host sees them: what each is, by the families that serve, and its hash on wish."""
+"""The checkpoints as a host sees them: what each is, by the families that serve."""
 
-import asyncio
 import contextlib
-import threading
 from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +12,7 @@ from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileEr
 from sdterm.core.library.recognition import Recognition, recognise, recognition
 from sdterm.core.names import UnknownNameError
 from sdterm.core.settings.settings import Settings
-from sdterm.core.text import printable
-from sdterm.events import ModelHashed, Warning
 from sdterm.hooks import ModelFamily, PluginError
-from sdterm.host.log import EventLog
 
 Families = tuple[tuple[str, str], ...]
 """(slug, digest) of the extensions that give model families."""
@@ -27,13 +22,11 @@ _Stamps = tuple[object, ...]
 class Checkpoints:
     """All checkpoints of one host."""
 
-    def __init__(self, settings: Settings, log: EventLog) -> None:
-        self._settings, self._log = settings, log
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._recognised: dict[_Stamps, Recognition] = {}  # by the families that ship with sdterm
         self._by_others: dict[tuple[Families, _Stamps], Recognition] = {}
         self._families: dict[_Stamps, ModelFamily | None] = {}
-        self._hashing: set[Path] = set()
-        self._disk = threading.Lock()  # files that are read whole are read one after the other
 
     @property
     def library(self) -> Library:
@@ -92,33 +85,6 @@ class Checkpoints:
         except (ModelFileError, PluginError, UnknownNameError, OSError):
             return None
         return None if match.refusal else family
-
-    def compute_hash(self, checkpoint: CheckpointFile) -> None:
-        """Have a SHA-256 computed: as long as reading the file takes; an event tells. The thread ends with the host."""
-        loop, path = asyncio.get_running_loop(), checkpoint.path
-
-        def tell(event: ModelHashed | Warning) -> None:
-            self._hashing.discard(path)
-            self._log.add(None, event)
-
-        def work() -> None:
-            event: ModelHashed | Warning
-            try:
-                with self._disk:
-                    event = ModelHashed(model=checkpoint.name, sha256=self.library.sha256(path))
-            except OSError as error:
-                said = f"{printable(str(path))} cannot be read: {error.strerror}."
-                event = Warning(code="model_unreadable", message=said)
-            with contextlib.suppress(RuntimeError):  # the host has ended
-                loop.call_soon_threadsafe(tell, event)
-
-        if path not in self._hashing:
-            self._hashing.add(path)
-            threading.Thread(target=work, name="hash", daemon=True).start()
-
-    @property
-    def is_busy(self) -> bool:
-        return bool(self._hashing)
 
     def _what(self, checkpoint: CheckpointFile, families: Families) -> Recognition:
         """What a checkpoint is, as far as that is known. Raises OSError."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
+from sdterm.core.filter_fields import FILTER_FIELDS
 from sdterm.core.infotext import grammar as infotexts
 from sdterm.core.names import UnknownNameError, find
 from sdterm.core.text import printable
@@ -17,20 +18,10 @@ from sdterm.errors import BAD_REQUEST, SdtermError
 
 Fact = str | float | None
 
-NUMBERS = {"steps": "Steps", "cfg": "CFG scale", "clip": "Clip skip", "denoising": "Denoising strength"}
+NUMBERS = {name: field.key for name, field in FILTER_FIELDS.items() if field.kind == "infotext_number"}
 """A column with a number of the infotext → its key there."""
-TEXTS = {
-    "sampler": "Sampler",
-    "schedule": "Schedule type",
-    "model": "Model",
-    "hash": "Model hash",
-    "version": "Version",
-}
+TEXTS = {name: field.key for name, field in FILTER_FIELDS.items() if field.kind == "infotext_text"}
 """A column with a text of the infotext, case folded → its key there."""
-OWN = ("seed", "width", "height", "job")
-"""Columns with a number that the gallery knows by itself."""
-DATES = ("after", "before")
-FIELDS = (*NUMBERS, *TEXTS, *OWN, "size", *DATES)
 _UNSAID = {"Clip skip": "1"}  # what an infotext leaves out because it is so by default
 
 _TERM = re.compile(r'(?!\s)(-?)(?:([A-Za-z_]+)(:|<=|>=|<|>|=))?(?:"([^"]*)"?|(\S*))')
@@ -75,20 +66,20 @@ def _terms(text: str) -> Iterator[Term]:
 
 def _checked(field: str, sign: str, value: str, negated: bool, position: int) -> Term:
     try:
-        name = find("filter", field, {known: known for known in FIELDS})
+        name = find("filter", field, {known: known for known in FILTER_FIELDS})
     except UnknownNameError as error:
         said = f'{error} In quotation marks it is a word: "{printable(field)}{sign}".'
         raise FilterError(said, position) from None
-    wrong = None
+    wrong, kind = None, FILTER_FIELDS[name].kind
     if not value:
         wrong = f"{name}{sign} needs a value behind it"
-    elif name in (*NUMBERS, *OWN) and not _is_number(value):
+    elif kind in ("number", "infotext_number") and not _is_number(value):
         wrong = f"{name}{sign}{printable(value, 40)} is no number"
-    elif name == "size" and not _SIZE.fullmatch(value):
+    elif kind == "size" and not _SIZE.fullmatch(value):
         wrong = f"{name}{sign}{printable(value, 40)} is no size like 512x768"
-    elif name in DATES and _date(value) is None:
+    elif kind == "date" and _date(value) is None:
         wrong = f"{name}{sign}{printable(value, 40)} is no date like 2026-11-23"
-    elif name in (*TEXTS, "size", *DATES) and sign not in (":", "="):
+    elif kind not in ("number", "infotext_number") and sign not in (":", "="):
         wrong = f"{name} is compared with : alone"
     if wrong:
         raise FilterError(f"{wrong} (character {position + 1}).", position)

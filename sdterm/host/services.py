@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import shutil
+import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,6 +14,7 @@ from pathlib import Path
 
 from sdterm.api import (
     FieldError,
+    HashWish,
     Health,
     JobDetails,
     JobPage,
@@ -41,16 +44,20 @@ from sdterm.core.settings.devices import devices_of
 from sdterm.core.settings.model_kinds import MODEL_KINDS
 from sdterm.core.settings.rundir import RunFolder
 from sdterm.core.settings.settings import SETTINGS, Settings
+from sdterm.host import shelf
 from sdterm.host.checkpoints import Checkpoints
 from sdterm.host.database import Database
 from sdterm.host.dispatch import Dispatcher
+from sdterm.host.downloads import Downloads
 from sdterm.host.extensions import Extensions
 from sdterm.host.found import find_pictures, image_files
+from sdterm.host.hashing import Hasher
 from sdterm.host.log import EventLog
 from sdterm.host.pictures import Pictures
 from sdterm.host.queue import JobQueue
+from sdterm.host.shelf import ShelfWatch
 from sdterm.host.threads import Threads, in_thread
-from sdterm.host.trash import Trash
+from sdterm.host.trash import Trash, TrashError
 from sdterm.host.worker import WorkerProcess
 from sdterm.request import RequestError
 from sdterm.version import __version__
@@ -86,7 +93,10 @@ class HostServices:
         self.jobs = JobQueue(self.database, self.log, clock)
         self.pictures = Pictures(self.database, self.log, clock)
         self.trash = Trash(self.database, self.log, clock)
-        self.checkpoints = Checkpoints(settings, self.log)
+        self.checkpoints = Checkpoints(settings)
+        self.hasher = Hasher(lambda: self.checkpoints.library, self.log)
+        self.shelf = ShelfWatch(lambda: self.checkpoints.library, self.log)
+        self.downloads = Downloads(settings.root, self.log)
         self.extensions = Extensions(
             settings,
             run_folder.folder,
@@ -104,6 +114,21 @@ class HostServices:
             self.extensions,
             spawn=lambda device: WorkerProcess(device, settings, run_folder.folder),
         )
+
+    async def look_after_trash(self) -> None:
+        """Settle what the last host was moving, and delete for good what is older than the setting says."""
+        await self.trash.recover()
+        if days := self.settings["trash_days"]:
+            try:
+                emptied = await self.empty_trash(days)
+            except (TrashError, sqlite3.Error) as error:
+                _log.warning("the trash: %s", error)
+            else:
+                _log.info("%d pictures were older than trash_days and are gone for good", emptied)
+
+    async def empty_trash(self, days: float) -> int:
+        """Delete for good what has been in the trash for so many days: how many pictures. Raises TrashError."""
+        return await self.trash.empty(self._clock() - days * 24 * 3600 if days else math.inf)
 
     def recover(self) -> None:
         """Go on where the last host ended."""
@@ -178,7 +203,7 @@ class HostServices:
         """Wait until nobody has wanted anything for as long as the settings say."""
         limit = self.settings["idle_exit"]
         while True:
-            working = self.dispatcher.is_busy or self.checkpoints.is_busy or self.is_searching
+            working = self.dispatcher.is_busy or self.hasher.is_busy or self.downloads.is_busy or self.is_searching
             if working or self.log.watching or self.jobs.waiting() or self.settings["api"]:
                 self.touch()
             left = self._touched + limit - time.monotonic()
@@ -271,9 +296,13 @@ class HostServices:
         """Have a checkpoint read now. Raises FieldError, WrongStateError."""
         self.dispatcher.preload((await self.threads.run(partial(self.checkpoints.find, name))).path)
 
-    async def hash_model(self, name: str) -> None:
-        """Have a checkpoint's SHA-256 computed. Raises FieldError."""
-        self.checkpoints.compute_hash(await self.threads.run(partial(self.checkpoints.find, name)))
+    async def hash_models(self, wish: HashWish) -> None:
+        """Have the hashes computed of a model file, or of all of a kind that have none. Raises FieldError."""
+        library = self.checkpoints.library
+        if wish.name is not None:
+            self.hasher.add([await self.threads.run(partial(shelf.file_of, library, wish.kind, wish.name))], asked=True)
+        else:
+            self.hasher.add(await self.threads.run(partial(shelf.without_hash, library, wish.kind)))
 
     def styles(self) -> list[Style]:
         """What the styles files hold now. Raises StylesError."""

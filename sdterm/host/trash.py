@@ -5,6 +5,7 @@ lies says whether the picture is deleted.
 """
 
 import contextlib
+import math
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
+from sdterm.api import TrashedPicture
 from sdterm.core.files import move_new, regular
 from sdterm.errors import SdtermError
 from sdterm.events import PictureDeleted, PictureRestored
@@ -20,6 +22,8 @@ from sdterm.host.log import EventLog
 from sdterm.host.pictures import UnknownPictureError
 from sdterm.host.threads import in_thread
 
+_LONGEST = 255
+"""Bytes of a file's name, on every file system that is used."""
 FOLDER = ".trash"
 """Beside the picture, so that a move never copies from disk to disk. A search for pictures passes over it."""
 
@@ -61,6 +65,8 @@ class Trash:
         as it is. Raises UnknownPictureError, TrashError."""
         with self._alone(picture):
             row = self._row(picture)
+            if row["trash"] == "":
+                raise UnknownPictureError(f"Picture {picture} is gone for good: the trash was emptied.")
             if row["trash"] is None or (row["trashed"] is None and not await self._settle(row)):
                 return
             path, trash = Path(row["path"]), Path(row["trash"])
@@ -72,6 +78,37 @@ class Trash:
                 self._restored(picture)
         with contextlib.suppress(OSError):
             await in_thread(trash.parent.rmdir)
+
+    async def listed(self) -> list[TrashedPicture]:
+        """What can be brought back, the one deleted last first."""
+        there = "SELECT * FROM pictures WHERE trash != '' AND trashed IS NOT NULL ORDER BY trashed DESC, id DESC"
+        rows = self._database.rows(there)
+        sizes = await in_thread(lambda: [_size(Path(row["trash"])) for row in rows])
+        return [
+            TrashedPicture(picture=row["id"], path=row["path"], deleted=row["trashed"], size=size)
+            for row, size in zip(rows, sizes, strict=True)
+        ]
+
+    async def empty(self, before: float = math.inf) -> int:
+        """Delete for good what was deleted before that time: how many pictures. Their rows stay, so that no job draws
+        them again. Raises TrashError if a file cannot be deleted, once all others are."""
+        rows = self._database.rows("SELECT * FROM pictures WHERE trash != '' AND trashed < ?", before)
+        emptied, trouble = 0, None
+        for row in rows:
+            try:
+                with self._alone(row["id"]):
+                    await in_thread(partial(_discard, Path(row["trash"]), row["infotext"]))
+                    with self._database.transaction():
+                        self._database.execute("UPDATE pictures SET trash = '' WHERE id = ?", row["id"])
+            except TrashError:  # it is being brought back just now
+                continue
+            except OSError as error:
+                trouble = f"{row['trash']} cannot be deleted: {error.strerror or error}."
+                continue
+            emptied += 1
+        if trouble:
+            raise TrashError(f"{trouble} {emptied} of {len(rows)} pictures of the trash are gone.")
+        return emptied
 
     async def recover(self) -> None:
         """Decide, by where their files lie, about pictures that were being moved when the last host ended."""
@@ -122,12 +159,34 @@ class Trash:
 
 def _free(source: Path, target: Path) -> Path:
     """That target, or a name like it, at which nothing lies; nor a text beside it, if the source has one."""
-    stem = target.stem
-    others = (target.with_name(f"{stem}-{number}{target.suffix}") for number in count(2))
+    names = (target.with_name(_fitting(target, "" if number == 1 else f"-{number}")) for number in count(1))
     ends = (target.suffix, ".txt") if os.path.lexists(source.with_suffix(".txt")) else (target.suffix,)
-    while any(os.path.lexists(target.with_suffix(end)) for end in ends):
-        target = next(others)
-    return target
+    return next(name for name in names if not any(os.path.lexists(name.with_suffix(end)) for end in ends))
+
+
+def _fitting(target: Path, number: str) -> str:
+    """Its name with a number, cut where a file's name may not be as long; nor may that of a text beside it."""
+    stem, end = target.stem, number + target.suffix
+    longest = _LONGEST - max(len(os.fsencode(end)), len(f"{number}.txt"))
+    while stem and len(os.fsencode(stem)) > longest:
+        stem = stem[:-1]
+    return stem + end
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0
+
+
+def _discard(trash: Path, infotext: str) -> None:
+    """A file of the trash, the text that went there with it, and the folder if it is empty then. Raises OSError."""
+    trash.unlink(missing_ok=True)
+    if _is_text_of(trash, infotext):
+        trash.with_suffix(".txt").unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        trash.parent.rmdir()
 
 
 def _move(source: Path, target: Path, infotext: str) -> None:
@@ -140,12 +199,18 @@ def _move(source: Path, target: Path, infotext: str) -> None:
 
 def _move_text(source: Path, target: Path, infotext: str) -> None:
     """The text goes where its picture goes; one that somebody else wrote stays."""
-    beside = source.with_suffix(".txt")
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        with open(beside, encoding="utf-8", opener=regular) as file:
-            is_ours = file.read(len(infotext) + 2) == infotext + "\n"
-        if is_ours:
-            move_new(beside, target.with_suffix(".txt"))
+    with contextlib.suppress(OSError):
+        if _is_text_of(source, infotext):
+            move_new(source.with_suffix(".txt"), target.with_suffix(".txt"))
+
+
+def _is_text_of(picture: Path, infotext: str) -> bool:
+    """Whether the text beside a picture is the one that was saved with it."""
+    try:
+        with open(picture.with_suffix(".txt"), encoding="utf-8", opener=regular) as file:
+            return file.read(len(infotext) + 2) == infotext + "\n"
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def _is_in_trash(path: Path, trash: Path, infotext: str) -> bool:

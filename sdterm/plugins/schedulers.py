@@ -149,7 +149,7 @@ def sdterm_schedulers() -> list[Scheduler]:
         Scheduler(id="polyexponential", label="Polyexponential", sigmas=polyexponential, options=(low, high, rho)),
         Scheduler(id="sgm_uniform", label="SGM Uniform", aliases=("SGMUniform",), sigmas=sgm_uniform),
         Scheduler(id="kl_optimal", label="KL Optimal", sigmas=kl_optimal, options=(low, high)),
-        Scheduler(id="align_your_steps", label="Align Your Steps", sigmas=align_your_steps),
+        Scheduler(id="align_your_steps", label="Align Your Steps", sigmas=align_your_steps, models=("vp",)),
         Scheduler(id="simple", label="Simple", sigmas=simple),
         Scheduler(id="normal", label="Normal", sigmas=uniform),
         Scheduler(id="ddim", label="DDIM", sigmas=ddim_uniform),

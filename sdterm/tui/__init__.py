@@ -9,9 +9,12 @@ def work(settings: Settings) -> None:
     """Open the workstation, until it is left."""
     from sdterm.core.settings.paths import prepare
     from sdterm.tui.app import Workstation
+    from sdterm.tui.picture.support import has_colours
 
     prepare(settings.root)
     if all(os.get_terminal_size()):  # a serial line does not know its size
         for exported in ("COLUMNS", "LINES"):  # which would hide every later size
             os.environ.pop(exported, None)
+    if not has_colours(os.environ):
+        os.environ["NO_COLOR"] = "1"
     Workstation(settings).run(mouse=settings["mouse"])

@@ -21,6 +21,7 @@ from textual.worker import Worker, WorkerFailed
 from sdterm.core.settings.settings import PREVIEWS, SETTINGS_BY_KEY, Settings
 from sdterm.tui import calls, themes
 from sdterm.tui.actions import bindings
+from sdterm.tui.alt_digits import hear_alt_digits
 from sdterm.tui.answering import Answering
 from sdterm.tui.calls import HostCall
 from sdterm.tui.form import Form
@@ -30,6 +31,7 @@ from sdterm.tui.language import (
     Pack,
     Place,
     UnknownLanguageError,
+    counted,
     is_known,
     language_places,
     packs_of,
@@ -41,6 +43,7 @@ from sdterm.tui.messages import (
     CompareWanted,
     DeleteWanted,
     DrawAgain,
+    EmptyTrashWanted,
     Fill,
     FillRequest,
     Happened,
@@ -84,6 +87,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         Binding("ctrl+c", "copy_selection", show=False),
         Binding("tab", "screen.focus_next", show=False),
         Binding("shift+tab", "screen.focus_previous", show=False),
+        *(Binding(f"alt+{number}", f"recent_picture({number})", show=False) for number in range(1, 10)),
     ]
     ENABLE_COMMAND_PALETTE = False  # the action is ours: the palette's own module is read when it is opened
     SCREENS: ClassVar[dict[str, Callable[[], Screen[Any]]]] = {
@@ -97,6 +101,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
+        hear_alt_digits()
         self.settings = settings
         self.state = State()
         self.notes: list[str] = []  # said once there is somewhere to say it
@@ -132,7 +137,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         namespaces: Mapping[str, DOMNode] | None = None,
     ) -> bool:
         """As Textual's; keys that are heard anywhere do what the Generate screen can do, too."""
-        name = f"action_{action}"
+        name = f"action_{action}".partition("(")[0]
         if default_namespace in (None, self) and not hasattr(self, name) and hasattr(self.desk, name):
             default_namespace = self.desk
         return await super().run_action(action, default_namespace, namespaces)
@@ -143,7 +148,12 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
 
             event.text, dropped = harmless(event.text)
             if dropped:
-                self.say(tr("{count} control character(s) of what was pasted are left out.", count=dropped))
+                said = counted(
+                    "One control character of what was pasted is left out.",
+                    "{number} control characters of what was pasted are left out.",
+                    dropped,
+                )
+                self.say(said)
         await super().on_event(event)
 
     # --- coming and going ---------------------------------------------------------------------------------------------
@@ -514,6 +524,32 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         else:
             self._deleted.append(picture)
 
+    def on_empty_trash_wanted(self, message: EmptyTrashWanted) -> None:
+        self.run_worker(self._offer_to_empty_trash())
+
+    async def _offer_to_empty_trash(self) -> None:
+        from sdterm.tui.screens.pick import Ask
+
+        if (there := await self.host.ask(calls.trash())) is None:
+            return
+        if not there:
+            self.say(tr("The trash is empty."))
+            return
+        size = f"{sum(picture.size for picture in there) / 1e6:.1f}"
+        lines = [counted("One picture, {size} MB.", "{number} pictures, {size} MB.", len(there), size=size)]
+        answers = [("y", tr("delete them for good"))]
+
+        def answered(key: str | None) -> None:
+            if key:
+                self.run_worker(self._empty_trash())
+
+        self.push_screen(Ask(tr("Empty the trash?"), lines, answers, otherwise=tr("keep them")), answered)
+
+    async def _empty_trash(self) -> None:
+        if (emptied := await self.host.ask(calls.empty_trash())) is not None:
+            self._deleted.clear()
+            self.say(counted("One picture is gone for good.", "{number} pictures are gone for good.", emptied))
+
     # --- the clipboard ------------------------------------------------------------------------------------------------
 
     def copy(self, text: str, what: str) -> None:
@@ -685,7 +721,9 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         room = next(screen.room for screen in reversed(self.screen_stack) if isinstance(screen, Room))
         self.go("generate")
         for name in self.SCREENS:
-            if isinstance(self._installed_screens.get(name), Screen):
+            if isinstance(screen := self._installed_screens.get(name), Screen):
+                for part in screen.walk_children(with_self=True):
+                    self.workers.cancel_node(part)  # what they wait for they could not show: its widgets go first
                 self.uninstall_screen(name)
         self._installed_screens.update(self.SCREENS)
         self.call_later(self._recompose)

@@ -6,17 +6,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from textual.message import Message
 
 if TYPE_CHECKING:
     from sdterm.api import (
+        Download,
+        DownloadOffer,
         Extension,
+        Hashing,
         Health,
         JobDetails,
         JobPage,
         JobView,
+        LibraryFile,
         Model,
         Networks,
         Picture,
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
         State,
         Style,
         Submission,
+        TrashedPicture,
+        Wish,
         Words,
     )
     from sdterm.client import Client
@@ -78,6 +84,14 @@ def models() -> HostCall[list[Model]]:
     return HostCall(lambda host: host.models())
 
 
+def library_files(kind: str) -> HostCall[list[LibraryFile]]:
+    return HostCall(lambda host: host.library_files(kind))
+
+
+def library_preview(kind: str, name: str) -> HostCall[bytes]:
+    return HostCall(lambda host: host.library_preview(kind, name), quiet=True)
+
+
 def styles() -> HostCall[list[Style]]:
     return HostCall(lambda host: host.styles())
 
@@ -117,6 +131,14 @@ def restore_picture(picture: int) -> HostCall[Picture]:
     return HostCall(lambda host: host.restore_picture(picture))
 
 
+def trash() -> HostCall[list[TrashedPicture]]:
+    return HostCall(lambda host: host.trash())
+
+
+def empty_trash() -> HostCall[int]:
+    return HostCall(lambda host: host.empty_trash())
+
+
 def cancel(job: int) -> HostCall[JobView]:
     return HostCall(lambda host: host.cancel(job))
 
@@ -149,9 +171,29 @@ def load_model(name: str) -> HostCall[None]:
     return HostCall(lambda host: host.load_model(name))
 
 
+def look_at_download(wish: Wish) -> HostCall[DownloadOffer]:
+    return HostCall(lambda host: host.look_at_download(wish))
+
+
+def add_model(wish: Wish) -> HostCall[Download]:
+    return HostCall(lambda host: host.add_model(wish))
+
+
+def downloads() -> HostCall[list[Download]]:
+    return HostCall(lambda host: host.downloads())
+
+
+def cancel_download(download: int) -> HostCall[Download]:
+    return HostCall(lambda host: host.cancel_download(download))
+
+
 def unload_models() -> HostCall[None]:
     return HostCall(lambda host: host.unload_models())
 
 
-def hash_model(name: str) -> HostCall[None]:
-    return HostCall(lambda host: host.hash_model(name))
+def hash_model(name: str | None, kind: str = "checkpoint") -> HostCall[None]:
+    return HostCall(lambda host: host.hash_model(name, kind))
+
+
+def hashing(what: Literal["pause", "resume", "stop"] | None = None) -> HostCall[Hashing]:
+    return HostCall(lambda host: host.hashing(what))

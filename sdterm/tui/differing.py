@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
@@ -12,13 +13,24 @@ from sdterm.core.infotext.record import KEY, Provenance
 from sdterm.core.text import printable
 from sdterm.tui.language import tr
 
+if TYPE_CHECKING:
+    from sdterm.api import Picture
+
+_DIGITS = 2  # of a variation's seed: the Gallery has no room for more beside a sampler
 _FOLLOWS = ("Version", "Model hash")  # from what was compared already, or from the program's age
 _BARE = ("Sampler", "Schedule type", "Size", "Model")  # whose values say themselves what they are
 _SHORT = {"CFG scale": "CFG", "Variation seed strength": "Vary", "Variation seed": "by seed", "Clip skip": "Clip"}
 SEEDS = ("Variation seed", "Seed")
 """Parameters that nearly always change, and so are told last."""
-_ROOM = 48  # characters of a value in the table
-_BEFORE = 12  # of them before the first difference
+_ROOM = 48  # characters of a value in the table, at most; a quarter of them stands before the first difference
+
+
+def seed_of(picture: Picture) -> str:
+    """Its seed; of a variation also the end of the variation's, by which it differs from the others of its batch."""
+    said = parse(picture.infotext).parameters
+    seed = said.get("Seed", "") if picture.seed is None else f"{picture.seed}"
+    variation = said.get("Variation seed", "")
+    return f"{seed}~{variation if len(variation) <= _DIGITS else '…' + variation[-_DIGITS:]}" if variation else seed
 
 
 def parameters(infotext: str) -> dict[str, str]:
@@ -77,15 +89,16 @@ def _told(name: str, value: str) -> str:
             return f"{_SHORT.get(name) or printable(name, 20)} {printable(value, 30)}"
 
 
-def table(rows: Mapping[str, Sequence[str]]) -> list[tuple[str, list[str]]]:
-    """The rows as they fit on a screen: of long texts the place where they begin to differ."""
-    return [(printable(name, 24), _cut([printable(value) for value in values])) for name, values in rows.items()]
+def table(rows: Mapping[str, Sequence[str]], room: int = _ROOM) -> list[tuple[str, list[str]]]:
+    """The rows as they fit, so many characters a value: of long texts the place where they begin to differ."""
+    room = min(room, _ROOM)
+    return [(printable(name, 24), _cut([printable(value) for value in values], room)) for name, values in rows.items()]
 
 
-def _cut(values: Sequence[str]) -> list[str]:
-    if max(map(len, values)) <= _ROOM:
+def _cut(values: Sequence[str], room: int) -> list[str]:
+    if max(map(len, values)) <= room:
         return [value or "-" for value in values]
     first = next((at for at, letters in enumerate(zip(*values, strict=False)) if len({*letters}) > 1), None)
-    start = max(0, (min(map(len, values)) if first is None else first) - _BEFORE)
+    start = max(0, (min(map(len, values)) if first is None else first) - room // 4)
     cut = [("…" if start else "") + value[start:] for value in values]
-    return [value if len(value) <= _ROOM else value[: _ROOM - 1] + "…" for value in cut]
+    return [(value if len(value) <= room else value[: room - 1] + "…") or "-" for value in cut]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sdterm.tui import calls
 from sdterm.tui.fields import field_of
 from sdterm.tui.filling import Filling
-from sdterm.tui.language import tr
+from sdterm.tui.language import counted, tr
 from sdterm.tui.shell import Desk, Shell
 from sdterm.tui.state import clock
 
@@ -236,9 +236,21 @@ class Drawing:
             case Warning(message=text):
                 self._shell.say("! " + text)
             case Cancelled(images=images):
-                self._shell.say(tr("#{job} stopped; {images} finished picture(s) are saved.", job=job, images=images))
+                said = counted(
+                    "#{job} stopped; its finished picture is saved.",
+                    "#{job} stopped; {number} finished pictures are saved.",
+                    images,
+                    job=job,
+                )
+                self._shell.say(said)
             case Paused(images=images):
-                self._shell.say(tr("#{job} waits; {images} picture(s) are finished.", job=job, images=images))
+                said = counted(
+                    "#{job} waits; one picture is finished.",
+                    "#{job} waits; {number} pictures are finished.",
+                    images,
+                    job=job,
+                )
+                self._shell.say(said)
 
     def _done(self, job: int | None, images: int, took: str) -> str:
         of, file = self._last_image

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from sdterm.core.names import normal
 from sdterm.core.settings.settings import frozen_reason
+from sdterm.core.text import printable
 from sdterm.tui import calls
 from sdterm.tui.fields import DEFAULTS, Field
 from sdterm.tui.language import languages, tr
@@ -27,6 +30,7 @@ class Filling:
         self._shell, self._desk = shell, desk
         self._names: PluginSet | None = None
         self.offers = Offers()
+        self._typed: dict[str, tuple[Field, str]] = {}  # field → what was typed before its list was known
 
     # --- infotexts ----------------------------------------------------------------------------------------------------
 
@@ -125,6 +129,45 @@ class Filling:
         )
         self._names = catalogue.names() if catalogue else self._names
         self._desk.learned()
+        self._check_typed()
+
+    def _check_typed(self) -> None:
+        """Check what was typed before there were lists, as far as there are now."""
+        for field, text in [*self._typed.values()]:
+            choices = self.offers.of(field, self._desk.values())
+            if choices is None:
+                continue
+            del self._typed[field.id]
+            if field.read(self._desk.values()) != text:  # it was changed since
+                continue
+            begun = [choice for choice in choices if normal(choice.name).startswith(normal(text))]
+            meant = [choice for choice in choices if choice.is_called(text)] or (begun if len(begun) == 1 else [])
+            if meant:
+                self.choose(field, meant[0].name)
+            else:
+                self.choose(field, None)
+                self._shell.say(
+                    tr("There is no {label} {name}.", label=tr(field.label), name=repr(printable(text, 60)))
+                )
+
+    def _take_typed(self, field: Field, text: str | None) -> None:
+        """Take a text for what is chosen; its list, once it is there, says whether it may be."""
+        if text and (text := " ".join(text.split())):
+            self._typed[field.id] = field, text
+            self.choose(field, text)
+            self._check_typed()
+
+    def styles(self) -> list[str]:
+        """The names of the styles that there are, as far as they are known."""
+        return [style.name for style in self.offers.styles or ()]
+
+    def add_style(self, name: str, text_field: str, text: str) -> None:
+        """Have a style more, and that text in the prompt or the negative prompt."""
+        form = self._desk.form
+        styles = tuple(form.values().get("styles") or ())
+        added = styles if name in styles else (*styles, name)
+        form.change(form.draft.but(**{text_field: text, "styles": added}), tr("style"))
+        self._shell.say(tr("{name} is one of the styles now.", name=printable(name, 60)))
 
     def _choices(self, field: Field) -> Sequence[Choice]:
         """What a field can be; nothing once the user was told why."""
@@ -147,8 +190,14 @@ class Filling:
 
     def pick(self, field: Field, words: str = "") -> None:
         """Let a value of a form's field be chosen from a list, narrowed down by some words."""
-        from sdterm.tui.screens.pick import Pick
+        from sdterm.tui.screens.pick import Pick, Type
 
+        is_one = not (field.takes_several or field.is_setting)
+        if words and is_one and self.offers.of(field, self._desk.values()) is None:
+            hint = tr("The list is not there yet: it is checked when it comes.")
+            line = Type(tr(field.label), words, hint=hint, goes_on=True)
+            self._desk.app.push_screen(line, partial(self._take_typed, field))
+            return
         choices = self._choices(field)
         if not choices:
             return

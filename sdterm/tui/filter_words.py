@@ -8,52 +8,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from sdterm.core.filter_fields import FILTER_FIELDS
 from sdterm.core.infotext.grammar import parse
 
 if TYPE_CHECKING:
     from sdterm.api import Picture
 
-FIELDS = {
-    "sampler": ":",
-    "schedule": ":",
-    "model": ":",
-    "steps": ">=",
-    "cfg": ">=",
-    "seed": ":",
-    "size": ":",
-    "after": ":",
-    "before": ":",
-    "width": ">=",
-    "height": ">=",
-    "denoising": ">=",
-    "clip": ":",
-    "job": ":",
-    "hash": ":",
-    "version": ":",
-}
-"""Each field of the host's filter, and the sign that is offered with it."""
-_KEYS = {
-    "sampler": "Sampler",
-    "schedule": "Schedule type",
-    "model": "Model",
-    "hash": "Model hash",
-    "version": "Version",
-    "steps": "Steps",
-    "cfg": "CFG scale",
-    "denoising": "Denoising strength",
-    "clip": "Clip skip",
-    "size": "Size",
-    "seed": "Seed",
-}
 _LAST = re.compile(r'(?:^|(?<=\s))-?(?:([A-Za-z_]+)(:|<=|>=|<|>|=))?("[^"]*|[^\s"]*)$')
 
 
 def values_in(pictures: Iterable[Picture]) -> Mapping[str, Sequence[str]]:
     """The values that fields have in these pictures, the most frequent first."""
-    counts: dict[str, Counter[str]] = {field: Counter() for field in FIELDS}
+    counts: dict[str, Counter[str]] = {field: Counter() for field in FILTER_FIELDS}
     for picture in pictures:
         parameters = parse(picture.infotext).parameters
-        found = {field: parameters[key] for field, key in _KEYS.items() if key in parameters}
+        found = {name: parameters[key] for name, (_, key, _) in FILTER_FIELDS.items() if key in parameters}
         found["size"] = f"{picture.width}x{picture.height}"
         found |= {"width": str(picture.width), "height": str(picture.height)}
         found |= {"seed": str(picture.seed)} if picture.seed is not None else {}
@@ -72,8 +41,8 @@ def completions(text: str, values: Mapping[str, Sequence[str]]) -> list[str]:
     field, _, begun = match.groups()
     before = text[: match.start(3)]
     if not field:
-        names = [name for name in FIELDS if begun and name.startswith(begun.casefold())]
-        return [f"{before}{name}{FIELDS[name]}" for name in names]
+        names = [name for name in FILTER_FIELDS if begun and name.startswith(begun.casefold())]
+        return [f"{before}{name}{FILTER_FIELDS[name].sign}" for name in names]
     begun = begun.removeprefix('"').casefold()
     known = [value for value in values.get(field.casefold(), ()) if value.isprintable() and '"' not in value]
     starting = [value for value in known if value.casefold().startswith(begun) and value.casefold() != begun]

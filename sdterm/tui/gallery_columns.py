@@ -11,6 +11,7 @@ from rich.cells import cell_len, set_cell_size
 
 from sdterm.core.infotext.grammar import Infotext, parse
 from sdterm.core.text import printable
+from sdterm.tui.differing import seed_of
 from sdterm.tui.language import tr
 
 if TYPE_CHECKING:
@@ -40,10 +41,6 @@ def _said(key: str) -> Callable[[Picture, Infotext], str]:
     return lambda picture, infotext: infotext.parameters.get(key, "")
 
 
-def _seed(picture: Picture, infotext: Infotext) -> str:
-    return str(picture.seed) if picture.seed is not None else infotext.parameters.get("Seed", "")
-
-
 def _time(picture: Picture, infotext: Infotext) -> str:
     saved = datetime.fromtimestamp(picture.saved)
     now = datetime.now()
@@ -61,7 +58,7 @@ def columns() -> Mapping[str, Column]:
     known = (
         Column("number", tr("No."), 8, lambda picture, infotext: str(picture.id), falls=True),
         Column("time", tr("Time"), 10, _time, falls=True),
-        Column("seed", tr("Seed"), 20, _seed),
+        Column("seed", tr("Seed"), 20, lambda picture, infotext: seed_of(picture)),
         Column("sampler", tr("Sampler"), 16, _said("Sampler")),
         Column("schedule", tr("Schedule"), 14, _said("Schedule type")),
         Column("steps", tr("Steps"), 5, _said("Steps")),

@@ -7,6 +7,7 @@ from textual.app import App, ComposeResult
 from textual.widgets import Static
 
 from sdterm.tui.actions import BY_ID
+from sdterm.tui.alt_digits import hear_alt_digits
 
 _LINES = 12
 
@@ -18,6 +19,7 @@ class Keyboard(App[None], inherit_bindings=False):
 
     def __init__(self, keys: Mapping[str, str]) -> None:
         super().__init__()
+        hear_alt_digits()
         self._does = {key: action for action, pressed in keys.items() for key in pressed.split(",")}
         self._seen = ["Press keys; Ctrl+C twice ends."]
         self._last = ""

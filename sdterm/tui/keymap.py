@@ -128,7 +128,16 @@ def clashes(keymap: Keymap) -> list[Clash]:
     return found
 
 
-_WORDS = {"full_stop": ".", "slash": "/", "comma": ",", "colon": ":", "question_mark": "?", "escape": "Esc"}
+_WORDS = {
+    "full_stop": ".",
+    "plus": "+",
+    "minus": "-",
+    "slash": "/",
+    "comma": ",",
+    "colon": ":",
+    "question_mark": "?",
+    "escape": "Esc",
+}
 _PARTS = {"ctrl": "^", "shift": "S-", "alt": "M-", "pageup": "PgUp", "pagedown": "PgDn", "enter": "Enter"}
 
 

@@ -70,6 +70,15 @@ def packs_of(catalogue: Catalogue) -> tuple[Pack, ...]:
 
 def tr(text: str, /, **values: Any) -> str:
     """The text in the language that is in use, `{name}` replaced by the value of that name."""
+    return _filled(text, values)
+
+
+def counted(one: str, many: str, number: int, /, **values: Any) -> str:
+    """The one text or the other, as the number says; `{number}` is replaced by it."""
+    return _filled(one if number == 1 else many, {"number": number, **values})
+
+
+def _filled(text: str, values: Mapping[str, Any]) -> str:
     translated = _messages.get(text, text)
     if not values:
         return translated

@@ -118,5 +118,9 @@ class DeleteWanted(Message):
         self.picture = picture
 
 
+class EmptyTrashWanted(Message):
+    """What was deleted is to go for good, if the user agrees."""
+
+
 class RestoreWanted(Message):
     """The picture that was deleted last is to come back."""

@@ -78,7 +78,7 @@ class Palette(HasShell, ModalScreen[None]):
 
     def on_mount(self) -> None:
         self._commands = [
-            *_by_group(self._actions()),
+            *_by_group({command.name: command for command in self._actions()}.values()),  # the nearest of a name
             *self._fields(),
             *self._settings(),
             *self._themes(),

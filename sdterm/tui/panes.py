@@ -14,7 +14,7 @@ ABOUT: Mapping[str, str] = {
     "gallery": "Every picture on disk. Up and down choose one; Enter takes all of it into the form.",
     "compare": "Two pictures side by side, and only the parameters that differ. Space flips between them.",
     "queue": "Jobs in the order in which they are drawn, then those that ended.",
-    "models": "The checkpoints. Enter draws with the chosen one from now on.",
+    "models": "Model files by kind, Tab goes to the next list. Enter draws with the chosen one from now on.",
     "settings": "Each setting, its value and where that comes from. Enter changes it.",
     "extensions": "What others wrote. Enter switches the chosen extension on or off.",
 }

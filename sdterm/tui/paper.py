@@ -48,9 +48,10 @@ _Span = tuple[int, int, int]
 
 
 class Paper:
-    """The cells of the screen, as far as it is known what is there."""
+    """The cells of the screen, as far as it is known what is there. Without colours, what is light is reversed."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, colours: bool = True) -> None:
+        self._colours = colours
         self._rows: list[list[_Cell | None]] = []
         self._segments: list[list[Segment] | None] = []  # of rows that were written as a whole
         self._pens: dict[Style | None, _Pen] = {None: _PLAIN}
@@ -121,7 +122,8 @@ class Paper:
             if len(self._pens) > 20_000:  # pictures have many colours
                 self._pens = {None: _PLAIN}
             sequence = _SGR.search(Strip([Segment("x", style)]).render(console))
-            pen = self._pens[style] = _pen_of(sequence[1] if sequence else "")
+            pen = _pen_of(sequence[1] if sequence else "")
+            pen = self._pens[style] = pen if self._colours else _without_colours(pen, style)
         return pen
 
 
@@ -142,6 +144,12 @@ def _pen_of(codes: str) -> _Pen:
         else:
             attributes = f"{attributes};{code}" if attributes else code
     return _Pen(attributes, foreground, background)
+
+
+def _without_colours(pen: _Pen, style: Style | None) -> _Pen:
+    background = style.bgcolor.get_truecolor() if style and style.bgcolor else None
+    is_light = background is not None and sum(background) > 3 * 127
+    return _Pen(";".join(filter(None, (pen.attributes, "7" if is_light else ""))), "", "")
 
 
 def _pieces(update: CompositorUpdate) -> Iterator[tuple[int, int, list[Segment], bool]]:

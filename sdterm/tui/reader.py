@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from sdterm.core.names import normal
 from sdterm.tui import calls
 from sdterm.tui.calls import HostCall
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 TAGS = Path("tags")
+_STYLES = 3  # offered at once
 _SHORTEST = 2  # characters of a word before anything is offered unasked
 
 
@@ -30,8 +32,10 @@ class Asker(Protocol):
 class PromptReader:
     """Reads the form's prompts."""
 
-    def __init__(self, root: Path, values: Callable[[], Mapping[str, Any]], asker: Asker) -> None:
-        self._root, self._values, self._asker = root, values, asker
+    def __init__(
+        self, root: Path, values: Callable[[], Mapping[str, Any]], styles: Callable[[], Sequence[str]], asker: Asker
+    ) -> None:
+        self._root, self._values, self._styles, self._asker = root, values, styles, asker
 
     async def read(self, text: str, *, negative: bool) -> PromptReading | None:
         """A prompt's traps and tokens; None if the host cannot say now."""
@@ -47,12 +51,20 @@ class PromptReader:
         return await self._asker.ask(calls.reading(words))
 
     async def complete(self, word: str, *, asked: bool) -> list[Tag]:
-        """Tags and networks that the word may become."""
+        """Styles, tags and networks that the word may become."""
         if not word.strip() or (len(word) < _SHORTEST and not asked):
             return []
         if word.startswith("<"):
             return (await self._networks()).complete(word)
-        return await asyncio.to_thread(lambda: self._tags.complete(word))
+        tags = await asyncio.to_thread(lambda: self._tags.complete(word))
+        return [*self._named_styles(word), *tags]
+
+    def _named_styles(self, word: str) -> Iterator[Tag]:
+        from sdterm.core.prompt.completion import Tag
+
+        begun = normal(word)
+        names = [name for name in self._styles() if begun and normal(name).startswith(begun)]
+        yield from (Tag(name, is_style=True) for name in names[:_STYLES])
 
     async def _networks(self) -> Tags:
         from sdterm.core.prompt.completion import Tag, Tags

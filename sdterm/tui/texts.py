@@ -16,6 +16,9 @@ from sdterm.tui.screens import help
 from sdterm.tui.vocabulary import NAMES
 from sdterm.tui.widgets.bars import ROOMS
 
+_TEXTS = {"tr": 1, "counted": 2}
+"""How many of a function's arguments are texts."""
+
 
 def messages() -> list[str]:
     """The English texts, each once: what `tr` is called with, and the tables that it is called on."""
@@ -48,17 +51,17 @@ def _same_names(text: str, translation: str) -> bool:
 def _called() -> Iterator[str]:
     for path in sorted(PACKAGE.rglob("*.py")):
         source = path.read_text(encoding="utf-8")
-        if "tr(" in source:
+        if "tr(" in source or "counted(" in source:
             yield from (text for text, _ in calls(source) if text is not None)
 
 
 def calls(source: str) -> Iterator[tuple[str | None, int]]:
-    """Each `tr(...)` of a file: its text, None if that is no literal, and its line."""
+    """Each text that a file gives to `tr` or `counted`, None if that is no literal, and its line."""
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "tr" and node.args:
-            first = node.args[0]
-            text = first.value if isinstance(first, ast.Constant) else None
-            yield text if isinstance(text, str) else None, node.lineno
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            for given in node.args[: _TEXTS.get(node.func.id, 0)]:
+                text = given.value if isinstance(given, ast.Constant) else None
+                yield text if isinstance(text, str) else None, node.lineno
 
 
 def _declared() -> Iterator[str]:

@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from sdterm.cli import COMMANDS
 from sdterm.core.settings.flags import FLAGS
@@ -54,6 +56,21 @@ def test_models_lists_usable_and_refused_checkpoints(sdterm: Run, data: Path) ->
         (folder / "old.ckpt").unlink()
     assert rows["sdterm-demo"]["usable"] and "128x128" in rows["sdterm-demo"]["note"]
     assert not rows["old"]["usable"] and ".ckpt" in rows["old"]["note"]
+
+
+def test_models_lists_other_kinds_and_where_each_is_looked_for(sdterm: Run, tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "ink.safetensors").touch()
+    (tmp_path / "own" / "ink.json").write_text('{"sd version": "SDXL", "activation text": "inkpunk"}')
+    flags = ("--lora-dir", str(tmp_path / "own"), "--lyco-dir-backcompat", str(tmp_path / "lyco"))
+    (row,) = json.loads(sdterm("models", "--kind", "lora", "--json", *flags).stdout)
+    assert (row["kind"], row["name"], row["note"]) == ("lora", "ink", "SDXL, inkpunk")
+    shown = sdterm("models", "--folders", *flags).stdout
+    assert "LoRAs: 1\n" in shown and f"{tmp_path / 'lyco'}  (not there)" in shown
+    none = sdterm("models", "--kind", "upscaler")
+    assert none.returncode == 0 and "There is none. Upscalers go to " in none.stderr
+    broken = sdterm("models", "--extra-model-paths-config", str(tmp_path / "missing.yaml"))
+    assert "missing.yaml cannot be read, so its folders are not looked in" in broken.stderr
 
 
 def test_doctor_names_what_it_looked_at_and_is_content_here(sdterm: Run, data: Path) -> None:
@@ -144,3 +161,20 @@ def test_locale_lists_languages_with_their_files_and_what_is_wrong_with_them(sdt
     listed = json.loads(sdterm("locale", "list", "--json").stdout)["xx_YY"]
     assert [(file["texts"], bool(file["fault"])) for file in listed] == [(0, True), (1, False)]
     assert "xx_YY" not in json.loads(sdterm("locale", "list", "--json", "--disable-all-extensions").stdout)
+
+
+def test_a_model_is_added_where_its_header_says(sdterm: Run, tmp_path: Path) -> None:
+    content = save({"lora_unet_mid_block_attentions_0_proj_in.lora_up.weight": np.zeros((4, 4), np.float16)})
+    (tmp_path / "mine.safetensors").write_bytes(content)
+    asked = sdterm("models", "add", str(tmp_path / "mine.safetensors"))
+    assert asked.returncode == 2 and "mine.safetensors: LoRA, " in asked.stderr and "Licence: not told" in asked.stderr
+    assert "Nobody is there to agree" in asked.stderr
+    added = sdterm("models", "add", str(tmp_path / "mine.safetensors"), "--as", "added.safetensors", "--yes")
+    assert added.returncode == 0, added.stderr
+    (path,) = added.stdout.splitlines()
+    assert path.endswith("models/Lora/added.safetensors") and Path(path).read_bytes() == content
+    assert "done       added.safetensors" in sdterm("models", "downloads").stdout
+    again = sdterm("models", "add", str(tmp_path / "mine.safetensors"), "--as", "added.safetensors", "--yes")
+    assert again.returncode == 2 and "There is a added.safetensors" in again.stderr and "--as" in again.stderr
+    secret = sdterm("models", "add", "https://example.org/m.safetensors?token=abcdef", "--yes")
+    assert secret.returncode == 2 and "abcdef" not in secret.stderr

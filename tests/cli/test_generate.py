@@ -244,7 +244,7 @@ def test_ctrl_c_cancels_cleanly_and_says_what_was_saved(data: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a user namespace")
-@pytest.mark.parametrize("what", ["out", "tape"])
+@pytest.mark.parametrize("what", ["out", pytest.param("tape", marks=pytest.mark.heavy)])
 def test_a_full_disk_is_a_clear_error_and_leaves_no_partial_file(data: Path, tmp_path: Path, what: str) -> None:
     """A tmpfs of 20 KB in a mount namespace of its own, which a larger picture or a tape does not fit in."""
     small = tmp_path / "small"

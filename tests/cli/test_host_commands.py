@@ -10,6 +10,8 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Run, environment
 
 SMALL = ["--steps", "2", "--size", "64x64"]
@@ -74,6 +76,9 @@ def test_a_detached_job_is_listed_watched_and_found_again(sdterm: Run, tmp_path:
     deleted = sdterm("gallery", "--delete", str(newest["id"]))
     assert f"sdterm gallery --restore {newest['id']}" in deleted.stderr and not Path(newest["path"]).exists()
     assert "is deleted already" in sdterm("gallery", "--delete", str(newest["id"])).stderr
+    assert json.loads(sdterm("trash", "list", "--json").stdout)["picture"] == newest["id"]
+    assert newest["path"] in sdterm("trash", "list").stdout and "--yes" in sdterm("trash", "empty").stderr
+    assert "0 pictures are gone" in sdterm("trash", "empty", "--yes", "--older-than", "1").stderr
     assert newest["path"] in sdterm("gallery", "--restore", str(newest["id"])).stderr and Path(newest["path"]).exists()
 
 
@@ -172,6 +177,7 @@ def test_on_a_terminal_ctrl_c_cancels_and_the_bell_rings_at_the_end(data: Path, 
     assert code == 130 and b"Cancelled." in said and b"Traceback" not in said
 
 
+@pytest.mark.heavy
 def test_a_host_that_is_stopped_stays_stopped_though_somebody_watches(tmp_path: Path) -> None:
     env = environment(SDTERM_DATA=str(tmp_path / "data"), PYTHONUNBUFFERED="1")
     sdterm = [sys.executable, "-m", "sdterm"]

@@ -1,4 +1,5 @@
-"""The tutorial, followed literally: what it says to type is typed, what it says to write is written."""
+"""The tutorial and the page on model families, followed literally: what they say to type is typed, what they say to
+write is written."""
 
 import os
 import re
@@ -20,12 +21,14 @@ _STEP = re.compile(
 
 
 @pytest.mark.heavy
-def test_the_tutorial_does_what_it_says(repo: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("page", "commands"), [("tutorial", 9), ("sdterm_model_families", 5)])
+def test_a_page_does_what_it_says(page: str, commands: int, repo: Path, tmp_path: Path) -> None:
     data, programs = tmp_path / "my data", tmp_path / "bin"
     data.mkdir()
     programs.mkdir()
-    (programs / "sdterm").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m sdterm "$@"\n')
-    (programs / "sdterm").chmod(0o755)
+    for name, module in (("sdterm", "-m sdterm"), ("python", "")):
+        (programs / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {module} "$@"\n')
+        (programs / name).chmod(0o755)
     env = environment(SDTERM_DATA=str(data))
     env["PATH"] = f"{programs}{os.pathsep}{env['PATH']}"
 
@@ -35,16 +38,17 @@ def test_the_tutorial_does_what_it_says(repo: Path, tmp_path: Path) -> None:
         )
         return done.stdout + done.stderr
 
-    page = (repo / "docs" / "plugins" / "tutorial.md").read_text()
+    text = (repo / "docs" / "plugins" / f"{page}.md").read_text()
     done = 0
     try:
-        for step in _STEP.finditer(page):
+        for step in _STEP.finditer(text):
             if step["file"]:
+                (data / step["file"]).parent.mkdir(exist_ok=True)
                 (data / step["file"]).write_text(step["text"])
             elif step["where"]:
-                text = (data / step["where"]).read_text()
-                assert step["old"] in text
-                (data / step["where"]).write_text(text.replace(step["old"], step["new"]))
+                written = (data / step["where"]).read_text()
+                assert step["old"] in written
+                (data / step["where"]).write_text(written.replace(step["old"], step["new"]))
             else:
                 for command, shown in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", step["console"], re.MULTILINE):
                     said = run(command)
@@ -54,7 +58,7 @@ def test_the_tutorial_does_what_it_says(repo: Path, tmp_path: Path) -> None:
                     done += 1
     finally:
         run("sdterm host stop")
-    assert done >= 9
+    assert done >= commands
 
 
 def test_the_page_on_testing_runs(repo: Path, tmp_path: Path) -> None:

@@ -68,6 +68,31 @@ def test_a_model_read_beforehand_is_drawn_with_and_reading_tells_how_far_it_is(
     assert again == [ModelLoading(model=first.model, done=True)], "it is there"
 
 
+def test_as_many_models_stay_in_memory_as_it_is_told_the_latest_used_first(tmp_path: Path, plugins: PluginSet) -> None:
+    for name, scale in (("one", 0.9), ("two", 0.8), ("three", 0.7)):
+        (tmp_path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+        changed_model(tmp_path / CHECKPOINTS / f"{name}.safetensors", **{"model.diffusion_model.out.2.weight": scale})
+    keeping, forgetting = (Engine(library=Library(tmp_path), device="cpu", models=models) for models in (2, 1))
+
+    def draw(engine: Engine, name: str) -> tuple[list[bool], bytes]:
+        """Whether a model was read (False, then True) or only switched to (True); the picture."""
+        events = [*engine.run(request(steps=1, model=name), plugins)]
+        return [event.done for event in events if isinstance(event, ModelLoading)], only_image(events).data
+
+    read, switched = [False, True], [True]
+    _, one = draw(keeping, "one")
+    assert draw(keeping, "two")[0] == read
+    assert draw(keeping, "one") == (switched, one)
+    assert draw(keeping, "one") == ([], one)
+    assert draw(keeping, "three")[0] == read, "two makes way, which was used before one"
+    assert draw(keeping, "one") == (switched, one)
+    assert draw(keeping, "two")[0] == read
+    draw(forgetting, "one"), draw(forgetting, "two")
+    assert draw(forgetting, "one") == (read, one)
+    keeping.unload()
+    assert draw(keeping, "two")[0] == read
+
+
 def test_two_models_whose_names_differ_in_a_dash_draw_their_own_pictures_also_when_a_job_goes_on(
     plugins: PluginSet, tmp_path: Path
 ) -> None:

@@ -32,6 +32,7 @@ from tests.engine.conftest import EXTENSIONS, images, request
 
 SAMPLERS = [sampler.label for sampler in load_plugins(EXTENSIONS).all(Sampler)]
 FEW = ["Euler a", "Heun", "DPM++ 2M SDE"]  # of each kind of noise, and of two calls a step
+EACH = [pytest.param(label, marks=() if label in FEW else pytest.mark.heavy) for label in SAMPLERS]
 STOP_AT = 3  # steps
 
 RESUME = """
@@ -72,12 +73,17 @@ def pixels(data: bytes) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def resumed(
-    tmp_path_factory: pytest.TempPathFactory, engine: Engine, plugins: PluginSet, root: Path
+    pytestconfig: pytest.Config,
+    tmp_path_factory: pytest.TempPathFactory,
+    engine: Engine,
+    plugins: PluginSet,
+    root: Path,
 ) -> Iterator[dict[str, tuple[Image, bytes, list[dict[str, Any]]]]]:
-    """Every sampler: a whole run's image, and what a new process made of a run that was stopped."""
+    """Samplers: a whole run's image, and what a new process made of a run that was stopped."""
     folder = tmp_path_factory.mktemp("tapes")
+    labels = SAMPLERS if pytestconfig.getoption("--all") else FEW
     whole = {}
-    for label in SAMPLERS:
+    for label in labels:
         asked = request(sampler=label, steps=6)
         whole[label] = only_image(list(engine.run(asked, plugins)))
         (folder / f"{label}.json").write_text(asked.model_dump_json())
@@ -92,11 +98,11 @@ def resumed(
             (folder / f"{label}.png").read_bytes(),
             [json.loads(line) for line in (folder / f"{label}.events").read_text().splitlines()],
         )
-        for label in SAMPLERS
+        for label in labels
     }
 
 
-@pytest.mark.parametrize("label", SAMPLERS)
+@pytest.mark.parametrize("label", EACH)
 def test_a_stopped_run_resumed_in_a_new_process_gives_the_bit_identical_image(
     label: str, resumed: dict[str, Any]
 ) -> None:
@@ -104,7 +110,7 @@ def test_a_stopped_run_resumed_in_a_new_process_gives_the_bit_identical_image(
     assert data == whole.data
 
 
-@pytest.mark.parametrize("label", SAMPLERS)
+@pytest.mark.parametrize("label", EACH)
 def test_resuming_repeats_no_step_and_says_once_what_came_from_the_tape(label: str, resumed: dict[str, Any]) -> None:
     _, _, events = resumed[label]
     assert [event["event"] for event in events].count("resumed") == 1

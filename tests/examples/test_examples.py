@@ -15,7 +15,8 @@ from sdterm.core.extensions.manifest import read_manifest
 
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = sorted(path.parent for path in (REPOSITORY / "examples").glob("*/extension.toml"))
-USED = {"sdterm.hooks", "torch", "numpy", "PIL", "diffusers"}
+MODELLING = {"sdterm.modelling.clip", "sdterm.modelling.predictions", "sdterm.modelling.sampling"}
+USED = {"sdterm.hooks", *MODELLING, "torch", "numpy", "PIL", "diffusers"}
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)

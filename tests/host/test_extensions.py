@@ -300,6 +300,7 @@ def _changes(home: Home, after: int) -> Iterator[Any]:
                 return
 
 
+@pytest.mark.heavy
 def test_a_worker_that_takes_long_to_start_is_no_reason_against_an_extension(home: Home) -> None:
     """A stopped process stands in for a slow disk."""
     home.client.unload_models()

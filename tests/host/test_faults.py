@@ -179,6 +179,7 @@ def test_a_client_that_loses_its_terminal_finds_its_job_again(host: Running, und
     assert [event["step"] for event in events if event["event"] == "step"] == [*range(1, STEPS + 1)]
 
 
+@pytest.mark.heavy
 def test_a_killed_host_takes_its_workers_along_and_the_next_one_goes_on(host: Running, undisturbed: Image) -> None:
     job = host.submit(**LONG)
     host.at_step(job, 12)

@@ -21,6 +21,7 @@ from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.infotext.files import read_pixels
 from sdterm.core.library.checkpoints import CheckpointFile
 from sdterm.core.library.recognition import Recognition, recognition
+from sdterm.core.library.scan import single
 from sdterm.core.settings.paths import CHECKPOINTS, EMBEDDED_MODEL, EMBEDDINGS, HYPERNETWORKS, LORAS
 from sdterm.events import Event, Failed, ModelHashed, ModelLoading, Warning
 from sdterm.host import checkpoints
@@ -104,6 +105,7 @@ def test_nobody_who_draws_is_disturbed(host: Running) -> None:
     assert not {"interrupted", "resumed"} & {*names(host.events(job))}
 
 
+@pytest.mark.heavy
 def test_a_job_that_comes_while_models_are_freed_loses_no_process(host: Running) -> None:
     assert "done" in names(host.events(host.submit(steps=1)))
     freeing = threading.Thread(target=host.client.unload_models)
@@ -155,12 +157,12 @@ def test_a_hash_is_computed_on_wish_and_kept(host: Running) -> None:
 
 def test_a_file_that_is_gone_when_it_is_to_be_hashed_is_a_warning(services: HostServices, tmp_path: Path) -> None:
     async def gone() -> None:
-        services.checkpoints.compute_hash(CheckpointFile(tmp_path / "gone.safetensors"))
-        while services.checkpoints.is_busy:
+        services.hasher.add([single("checkpoint", tmp_path / "gone.safetensors")], asked=True)
+        while services.hasher.is_busy:
             await asyncio.sleep(0)
 
     asyncio.run(gone())
-    (row,) = services.database.rows("SELECT event FROM events")
+    row, _ = services.database.rows("SELECT event FROM events")
     assert '"model_unreadable"' in row["event"] and "No such file" in row["event"]
 
 

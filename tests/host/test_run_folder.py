@@ -196,6 +196,7 @@ def as_user(uid: int, run_folder: RunFolder) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+@pytest.mark.heavy
 def test_of_hosts_started_at_once_one_wins(tmp_path: Path, pytestconfig: pytest.Config) -> None:
     for number in range(10 if pytestconfig.getoption("--all") else 3):
         data = tmp_path / str(number)

@@ -14,6 +14,7 @@ from sdterm.client import RefusedError
 from sdterm.core.settings.rundir import run_folder_of
 from sdterm.events import PictureDeleted, PictureRestored
 from sdterm.host.found import image_files
+from sdterm.host.pictures import UnknownPictureError
 from sdterm.host.services import HostServices
 from sdterm.host.trash import FOLDER, TrashError
 from tests.host.conftest import StartHost, submission
@@ -175,6 +176,7 @@ def test_a_host_that_died_while_a_file_moved_goes_by_where_it_lies(
     assert listed(services)[0][1] == str(path)
 
 
+@pytest.mark.heavy
 def test_a_host_that_starts_finishes_what_the_last_one_began(start_host: StartHost, tmp_path: Path) -> None:
     host = start_host(tmp_path, device="cpu")
     job = host.submit(submission(prompt="a house", steps=1, width=64, height=64))
@@ -217,3 +219,61 @@ def test_over_http(start_host: StartHost, tmp_path: Path) -> None:
             ("DELETE", f"pictures/{picture.id}?force=1", 422),
         ):
             assert http.request(method, address).status_code == status, address
+
+
+def test_the_trash_is_listed_and_emptied_for_good(services: HostServices, picture: int, path: Path) -> None:
+    asyncio.run(services.trash.delete(picture))
+    (found,) = asyncio.run(services.trash.listed())
+    assert (found.picture, found.path, found.size) == (picture, str(path), len(b"pixels"))
+    others = path.parent / FOLDER / "somebody's.txt"
+    others.write_text("stays")
+    assert asyncio.run(services.trash.empty(before=found.deleted)) == 0, "nothing is older"
+    assert asyncio.run(services.empty_trash(1)) == 0 and asyncio.run(services.empty_trash(0)) == 1
+    assert files(path.parent) == {f"{FOLDER}/{others.name}": b"stays"}
+    assert asyncio.run(services.trash.listed()) == [] and asyncio.run(services.trash.empty()) == 0
+    with pytest.raises(UnknownPictureError, match="gone for good: the trash was emptied"):
+        asyncio.run(services.trash.restore(picture))
+    assert services.pictures.saved(1, 0), "it is not drawn again"
+
+
+def test_what_is_older_than_the_setting_goes_when_the_host_starts(services: HostServices, picture: int) -> None:
+    asyncio.run(services.trash.delete(picture))
+    with services.database.transaction():
+        services.database.execute("UPDATE pictures SET trashed = trashed - 29 * 86400")
+    asyncio.run(services.look_after_trash())
+    assert len(asyncio.run(services.trash.listed())) == 1
+    with services.database.transaction():
+        services.database.execute("UPDATE pictures SET trashed = trashed - 2 * 86400")
+    asyncio.run(services.look_after_trash())
+    assert asyncio.run(services.trash.listed()) == []
+
+
+def test_a_file_that_cannot_be_deleted_is_named_and_stays_in_the_trash(
+    services: HostServices, picture: int, path: Path
+) -> None:
+    asyncio.run(services.trash.delete(picture))
+    file = path.parent / FOLDER / f"{picture}-a.png"
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(TrashError, match=r"a\.png cannot be deleted: Is a directory\. 0 of 1 pictures"):
+        asyncio.run(services.trash.empty())
+    assert len(asyncio.run(services.trash.listed())) == 1
+
+
+@pytest.mark.parametrize("letter", ["a", "ä", "猫"])
+def test_no_name_in_the_trash_is_too_long(services: HostServices, tmp_path: Path, letter: str) -> None:
+    longest = letter * (251 // len(letter.encode()))
+    path = tmp_path / f"{longest}.png"
+    job = services.jobs.submit(submission(), services.saving())
+    services.pictures.reserve(job, image(path), path)
+    path.write_bytes(b"pixels")
+    path.with_suffix(".txt").write_text(TEXT + "\n")
+    services.pictures.commit(job, image(path))
+    picture = page(services.pictures, "", 1, None).pictures[0].id
+    asyncio.run(services.trash.delete(picture))
+    assert all(len(os.fsencode(file.name)) <= 255 for file in tmp_path.rglob("*"))
+    assert sorted(files(tmp_path / FOLDER).values()) == [f"{TEXT}\n".encode(), b"pixels"]
+    path.write_bytes(b"another's")
+    asyncio.run(services.trash.restore(picture))
+    (back,) = [found for found in listed(services) if found[0] == picture]
+    assert Path(back[1]).read_bytes() == b"pixels" and path.read_bytes() == b"another's"

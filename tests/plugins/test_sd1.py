@@ -11,13 +11,13 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from benchmarks import sd15_size
 from sdterm.core.library.checkpoints import CheckpointFile
 from sdterm.core.settings.paths import EMBEDDED_MODEL
 from sdterm.hooks import PluginError
 from sdterm.plugins.sd import architecture, keys
 from sdterm.plugins.sd.sd1 import TEXT, USUAL, build, detect
 from sdterm.testing import assert_components_conform
+from tools import full_size
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Header:
         raise AssertionError("only the header may be read")
 
 
-SD15 = Header(dict(sd15_size.shapes()))
+SD15 = Header(dict(full_size.shapes("sd15")))
 
 
 def test_sd_15_is_recognised_by_its_keys_and_shapes_alone() -> None:

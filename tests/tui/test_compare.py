@@ -12,6 +12,7 @@ from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.screens.compare import CompareScreen
 from sdterm.tui.screens.gallery import PictureTable
 from sdterm.tui.screens.help import HelpScreen
+from sdterm.tui.screens.pick import Ask
 from sdterm.tui.widgets.bars import Note
 from sdterm.tui.widgets.recent import Recent
 from tests.host.running import Running
@@ -82,20 +83,55 @@ def test_two_are_marked_compared_and_flipped(drawn: Running) -> None:
     drive(drawn, act)
 
 
-def test_without_marks_a_picture_is_compared_with_the_one_before(drawn: Running) -> None:
+def test_without_marks_a_picture_is_compared_with_the_one_on_its_left(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         recent = await ready(app, pilot)
-        await pilot.press("1", "c")
+        await pilot.press("home", "c")
         assert app.screen is app.desk and "Mark two pictures" in text_of(app.desk.query_one(Note))
-        await pilot.press("3", "c")
+        await pilot.press("right", "right", "c")
         screen = await comparing(app, pilot)
         assert shown(screen) == [str(picture.id) for picture in recent.pictures[1:3]]
         table = said(screen, "differing")
         assert "Prompt" in table and "Seed" in table and "[b]" in table
         assert not {*"\x1b\x07\x9b\u202e"} & {*screen_text(app)}
-        await pilot.press("escape", "4", "c")
+        await pilot.press("escape", "right", "c")
         screen = await comparing(app, pilot)
         await until(pilot, lambda: "sizes are not the same" in said(screen, "measured"))
+
+    drive(drawn, act)
+
+
+def test_any_two_are_seen_side_by_side_after_two_keys(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        recent = app.desk.query_one(Recent)
+        await until(pilot, lambda: len(recent.pictures) == 4 and recent.region, "four pictures")
+        ids = [str(picture.id) for picture in recent.pictures]
+        await pilot.press("alt+3")
+        await until(pilot, lambda: app.focused is recent and recent.at == 2, "the third, in Recent")
+        await pilot.press("alt+1")
+        assert shown(await comparing(app, pilot)) == [ids[2], ids[0]]
+        await pilot.press("escape", "2", "1", "c")
+        assert shown(await comparing(app, pilot)) == [ids[1], ids[0]], "the two that digits chose last"
+        await pilot.press("escape", "right", "c")
+        assert shown(await comparing(app, pilot)) == [ids[0], ids[1]], "after an arrow the one on its left"
+
+    drive(drawn, act)
+
+
+def test_the_table_has_all_that_are_marked(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await ready(app, pilot)
+        await pilot.press("1", "space", "2", "space", "4", "space", "c")
+        screen = await comparing(app, pilot)
+        lines = said(screen, "differing").splitlines()
+        assert lines[0].split() == ["[1]", "[2]", "3"], lines
+        assert ["CFG", "scale", "7", "9", "9"] in [line.split() for line in lines], lines
+        await pilot.press("right")
+        assert said(screen, "differing").split()[:3] == ["[1]", "2", "[3]"]
+        assert not {*"\x1b\x07\x9b\u202e"} & {*screen_text(app)}
+        await pilot.resize_terminal(40, 24)
+        await pilot.press("left")
+        await until(pilot, lambda: said(screen, "differing").split()[:4] == ["1", "more", "[1]", "[2]"], "two fit")
 
     drive(drawn, act)
 
@@ -141,6 +177,30 @@ def test_one_is_deleted_and_brought_back(drawn: Running) -> None:
         assert last.is_file() and list(recent.pictures) == before
         await pilot.press("escape", "u")
         await until(pilot, lambda: "Nothing was deleted" in text_of(app.desk.query_one(Note)))
+
+    drive(drawn, act)
+
+
+def test_the_trash_is_emptied_once_that_is_agreed_to(drawn: Running) -> None:
+    host = drawn
+    host.events(host.submit(**{**SAME, "seed": 77}))
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await ready(app, pilot, 5)
+        await pilot.press("U")
+        await until(pilot, lambda: "The trash is empty." in text_of(app.desk.query_one(Note)), "nothing is there")
+        await pilot.press("end", "D")
+        await until(pilot, lambda: len(host.client.trash()) == 1, "it is in the trash")
+        await pilot.press("ctrl+p")
+        await pilot.press(*"purge", "enter")
+        await until(pilot, lambda: isinstance(app.screen, Ask) and "One picture, 0.0 MB." in screen_text(app), "asked")
+        await pilot.press("escape")
+        assert len(host.client.trash()) == 1
+        await pilot.press("U")
+        await until(pilot, lambda: isinstance(app.screen, Ask), "asked again")
+        await pilot.press("y")
+        await until(pilot, lambda: "One picture is gone for good." in text_of(app.desk.query_one(Note)))
+        assert host.client.trash() == []
 
     drive(drawn, act)
 

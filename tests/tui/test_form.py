@@ -16,7 +16,8 @@ from sdterm.tui.app import Workstation
 from sdterm.tui.arithmetic import SumError, evaluate
 from sdterm.tui.fields import RefusedTextError, quick_field
 from sdterm.tui.language import tr
-from sdterm.tui.screens.pick import Pick
+from sdterm.tui.offers import Offers
+from sdterm.tui.screens.pick import Pick, Type
 from sdterm.tui.screens.settings import SettingsScreen
 from sdterm.tui.widgets.bars import Note
 from sdterm.tui.widgets.more import MoreOptions
@@ -145,6 +146,48 @@ def test_styles_are_completed_and_several(host: Running) -> None:
         drive(host, act)
     finally:
         styles.unlink()
+
+
+def test_a_style_is_completed_while_a_prompt_is_typed(host: Running) -> None:
+    styles = host.settings.root / "styles.csv"
+    styles.write_text("name,prompt,negative_prompt\nWatercolour,wc,\nWoodcut,wood,\n", encoding="utf-8")
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: app.desk.filling.offers.styles, "the styles")
+        await write(pilot, "a castle, wat")
+        await until(pilot, lambda: "Watercolour" in screen_text(app) and "style" in screen_text(app), "the style")
+        await pilot.press("tab")
+        await until(pilot, lambda: app.form.draft.fields.get("styles") == ("Watercolour",), "it is one of the styles")
+        prompt = app.desk.query_one("#prompt", PromptEditor)
+        await until(pilot, lambda: app.form.draft.prompt == prompt.text == "a castle, ", "and no text")
+        await write(pilot, "mist")
+        assert prompt.text == "a castle, mist"
+        await pilot.press("ctrl+z", "ctrl+z")
+        await until(pilot, lambda: "styles" not in app.form.draft.fields and prompt.text == "a castle, wat", "undone")
+
+    try:
+        drive(host, act)
+    finally:
+        styles.unlink()
+
+
+@pytest.mark.parametrize(("typed", "taken"), [("heun", "Heun"), ("euler a", "Euler a"), ("nothing", None)])
+def test_what_is_typed_before_there_are_lists_is_checked_when_they_come(
+    host: Running, typed: str, taken: str | None
+) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await ready(app, pilot)
+        app.desk.filling.offers = Offers()  # as they are in the first moments
+        await go_to(pilot, field(app, "sampler"))
+        await write(pilot, typed)
+        assert isinstance(app.screen, Type) and "it is checked when it comes" in screen_text(app)
+        await pilot.press("enter")
+        await until(pilot, lambda: field(app, "sampler").value == typed, "what was typed")
+        await app.desk.filling.learn()
+        assert app.form.draft.fields.get("sampler") == taken
+        assert taken or "There is no Sampler 'nothing'." in note(app)
+
+    drive(host, act)
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------------

@@ -49,3 +49,15 @@ def test_what_tells_prompts_apart_is_seen() -> None:
 def test_a_hostile_infotext_is_harmless() -> None:
     text = "".join(cells([*columns().values()], picture("\x1b[31mred\x9b2J\u202ehidden\ttab")).values())
     assert not {"\x1b", "\x9b", "\u202e", "\t", "\n"} & {*text}
+
+
+def test_variations_of_one_seed_are_told_apart_in_so_many_cells() -> None:
+    batch = [
+        picture("a castle").model_copy(update={"infotext": f"a castle\n{PARAMETERS}, Variation seed: {seed}"})
+        for seed in (3647049374, 3647049375, 7)
+    ]
+    wanted = [columns()[name] for name in SETTINGS_BY_KEY["gallery_columns"].default]
+    rows = [cells(wanted, each) for each in batch]
+    assert [row["seed"] for row in rows] == ["4294967295~…74", "4294967295~…75", "4294967295~7"]
+    fitted = {column.id: width for column, width in fit(wanted, rows, 44)}
+    assert fitted["seed"] == 15 and "sampler" in fitted, "whole, and not in its place"

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import psutil
 import pytest
@@ -34,8 +35,8 @@ def start(host: Running) -> Iterator[Start]:
     """Runs `sdterm …` in such a terminal."""
     started: list[PseudoTerminal] = []
 
-    def start(*words: str) -> PseudoTerminal:
-        started.append(PseudoTerminal(host.settings.root, *words, TERM="xterm-kitty"))
+    def start(*words: str, **env: Any) -> PseudoTerminal:
+        started.append(PseudoTerminal(host.settings.root, *words, TERM="xterm-kitty", **env))
         return started[-1]
 
     yield start
@@ -74,6 +75,18 @@ def test_a_kitty_that_is_new_enough_gets_its_own_pictures(terminal: PseudoTermin
     terminal.until_sent("pictures as kitty")
     leave(terminal)
     assert prompt(host) == "abc" and terminal.sent.count(QUESTION) == 1
+
+
+def test_small_pictures_are_pixels_too_and_are_sent_small(start: Start) -> None:
+    terminal = start(COLORTERM="truecolor")
+    terminal.until_sent(re.escape(QUESTION))
+    terminal.type(NEW)
+    tile = r"\x1b_Ga=T,U=1,i=\d+,f=100,c=4,r=2,q=2,m=0;[^\x1b]*\x1b"
+    terminal.until_sent(tile)
+    assert all(len(sent) < 4_000 for sent in re.findall(tile, terminal.sent))
+    leave(terminal)
+    made, deleted = (re.findall(rf"\x1b_Ga={way},i=(\d+)", terminal.sent) for way in ("T,U=1", "d,d=I"))
+    assert {*made} == {*deleted}, "nothing is left in the terminal's memory"
 
 
 @pytest.mark.parametrize("answer", [OLD, "\x1bP>|no \x01 version\x1b\\"], ids=["old", "garbage"])

@@ -52,6 +52,15 @@ def test_ten_minutes(tmux: Tmux, host: Running) -> None:
     tmux.press("F8")
     tmux.until(r"#2 done in .*5 pictures, the last is")
 
+    # any two of them side by side
+    tmux.press("M-2")
+    tmux.until("╔═ Recent  1-9 choose, M-1 to M-9 compare")
+    tmux.press("M-4")
+    tmux.until("What differs")
+    tmux.press("Escape")
+    tmux.press("F2")
+    tmux.until("╔═ Prompt")
+
     # help about the prompt, and back to it
     tmux.press("F1")
     tmux.until("Here: In a prompt")

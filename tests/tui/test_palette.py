@@ -15,6 +15,7 @@ from sdterm.tui.palette import Palette
 from sdterm.tui.screens.gallery import PictureTable
 from sdterm.tui.screens.pick import Pick
 from sdterm.tui.vocabulary import NAMES
+from sdterm.tui.widgets.wall import Wall
 from tests.host.running import Running
 from tests.tui.conftest import drive, screen_text, until, write
 
@@ -97,6 +98,33 @@ def test_it_knows_the_words_that_users_type(drawn: Running) -> None:
                 wrong[words] = names[:3]
         assert wrong == {}
         assert all(command.about for command in [*palette._commands, *palette._lists]), "each has a line about it"
+
+    drive(drawn, act)
+
+
+def test_the_gallery_has_its_commands_in_it(drawn: Running) -> None:
+    words = {
+        "zoom": "Large picture",
+        "wall": "Wall",
+        "thumbnails": "Wall",
+        "columns": "Columns",
+        "filter": "Filter",
+        "unfold": "Fold this job",
+        "sort": "Sort by the next column",
+        "reverse": "Reverse the order",
+    }
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await pilot.press("f3")
+        await until(pilot, lambda: isinstance(app.focused, PictureTable) and app.focused.pictures)
+        palette = await opened(app, pilot)
+        for word, name in words.items():
+            palette.query_one(Input).value = word
+            await pilot.pause()
+            assert [palette._found[0].group, palette._found[0].name] == ["Gallery", name]
+        palette.query_one(Input).value = "wall"
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.focused, Wall))
 
     drive(drawn, act)
 

@@ -164,3 +164,9 @@ def test_what_was_painted_for_a_larger_terminal_is_cut(width: int, height: int) 
     ):
         paper.write(update, width, height, console)
         assert all(len(row) == width for row in paper._rows) and len(paper._rows) == height
+
+
+def test_without_colours_none_is_written_and_what_is_light_is_reversed() -> None:
+    line = [Segment("a", Style.parse("red on black")), Segment("b", Style.parse("bold black on white")), Segment("c")]
+    text = written(Paper(colours=False), layout(line))
+    assert re.findall(r"\x1b\[([\d;]*)m", text) == ["0", "0;1;7", "0"], text

@@ -13,11 +13,12 @@ from sdterm.tui import calls
 from sdterm.tui.app import Workstation
 from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.screens.compare import CompareScreen
-from sdterm.tui.screens.wall import WallScreen, WallTiles
+from sdterm.tui.screens.wall import WallScreen
 from sdterm.tui.widgets.bars import Note
-from sdterm.tui.widgets.large import DeskPicture
+from sdterm.tui.widgets.large import ChosenPicture
 from sdterm.tui.widgets.prompt import PromptEditor
 from sdterm.tui.widgets.recent import Recent
+from sdterm.tui.widgets.wall import Wall
 from tests.host.running import Running, running
 from tests.tui.conftest import drive, text_of, until, write
 
@@ -32,7 +33,7 @@ def drawn(host: Running) -> Running:
 
 
 def caption(app: Workstation) -> str:
-    return text_of(app.desk.query_one(DeskPicture)).splitlines()[-1].strip()
+    return text_of(app.desk.query_one(ChosenPicture)).splitlines()[-1].strip()
 
 
 async def filled(app: Workstation, pilot: Pilot[None], number: int) -> Recent:
@@ -54,7 +55,7 @@ def test_walls_and_comparisons_do_not_pile_up(drawn: Running) -> None:
             before = app.screen
             await pilot.press(key)
             await until(pilot, partial(is_another, app, before), key)
-            await until(pilot, lambda: all(len(each.pictures) == FIVE for each in app.screen.query(WallTiles)), key)
+            await until(pilot, lambda: all(len(each.pictures) == FIVE for each in app.screen.query(Wall)), key)
             await pilot.press("2")
         assert [type(screen) for screen in app.screen_stack[1:]] == [WallScreen]
         await pilot.press("escape")
@@ -65,8 +66,8 @@ def test_walls_and_comparisons_do_not_pile_up(drawn: Running) -> None:
 
 def test_an_empty_pane_says_the_next_step(tmp_path: Path) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
-        await until(pilot, lambda: "No picture yet: write a prompt" in text_of(app.desk.query_one(DeskPicture)))
-        assert "then F5 draws it." in text_of(app.desk.query_one(DeskPicture))
+        await until(pilot, lambda: "No picture yet: write a prompt" in text_of(app.desk.query_one(ChosenPicture)))
+        assert "then F5 draws it." in text_of(app.desk.query_one(ChosenPicture))
         await pilot.press("f6")
         await until(pilot, lambda: "nothing was drawn yet" in text_of(app.desk.query_one(Note)))
 
@@ -107,6 +108,10 @@ def test_the_chosen_one_stands_between_bars_and_a_marked_one_has_a_star(drawn: R
         assert [*app.marks] == [recent.pictures[1].id]
         await pilot.press("space")
         assert not app.marks
+        said = text_of(app.desk.query_one(Note))
+        await pilot.press("escape")
+        await until(pilot, lambda: app.focused is app.desk.query_one("#prompt"), "Esc leaves")
+        assert text_of(app.desk.query_one(Note)) == said, "quietly"
 
     drive(drawn, act)
 
@@ -116,7 +121,7 @@ def test_the_batch_is_seen_at_once_and_one_of_it_taken(drawn: Running) -> None:
         await filled(app, pilot, FIVE + 1)
         await pilot.press("alt+r", "b")
         await until(pilot, lambda: isinstance(app.screen, WallScreen), "the wall")
-        tiles = app.screen.query_one(WallTiles)
+        tiles = app.screen.query_one(Wall)
         await until(pilot, lambda: len(tiles.pictures) == FIVE and text_of(tiles).count("▀") > 100, "five pictures")
         assert [picture.number for picture in tiles.pictures] == [*range(FIVE)]
         assert "Esc leaves" in str(tiles.border_subtitle)
@@ -125,7 +130,7 @@ def test_the_batch_is_seen_at_once_and_one_of_it_taken(drawn: Running) -> None:
         await pilot.press("escape")
         assert app.screen is app.desk
         await pilot.press("b")
-        await until(pilot, lambda: isinstance(app.screen, WallScreen) and app.screen.query_one(WallTiles).pictures)
+        await until(pilot, lambda: isinstance(app.screen, WallScreen) and app.screen.query_one(Wall).pictures)
         await pilot.press("4", "enter")
         await until(pilot, lambda: app.form.draft.fields.get("seed") == 10 and app.screen is app.desk, "the fourth")
 
@@ -137,8 +142,8 @@ def test_the_large_picture_is_left_by_escape_and_by_its_key(drawn: Running) -> N
         recent = await filled(app, pilot, FIVE + 1)
         for leave in ("escape", "alt+w"):
             await pilot.press("alt+w")
-            await until(pilot, lambda: app.focused is app.desk.query_one(DeskPicture), "the picture alone")
-            assert "Esc leaves" in str(app.desk.query_one(DeskPicture).border_subtitle)
+            await until(pilot, lambda: app.focused is app.desk.query_one(ChosenPicture), "the picture alone")
+            assert "Esc leaves" in str(app.desk.query_one(ChosenPicture).border_subtitle)
             at = recent.at
             await pilot.press("left")
             assert recent.at == at - 1

@@ -7,13 +7,17 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from safetensors.numpy import save_file
 from textual import events
 from textual.geometry import Size
 from textual.pilot import Pilot
 from textual.widgets import DataTable, Input, OptionList, Static
 
 from sdterm.api import JobView
+from sdterm.core.settings.paths import EMBEDDINGS, LORAS
 from sdterm.tui.actions import ACTIONS
 from sdterm.tui.app import Workstation
 from sdterm.tui.messages import OfferRemedies
@@ -64,7 +68,7 @@ def test_the_gallery_shows_filters_and_gives_back(drawn: Running) -> None:
         table = app.screen.query_one(PictureTable)
         await until(pilot, lambda: [p.infotext[:9] for p in table.pictures] == ["blue lake"])
         await pilot.press("t")
-        await until(pilot, lambda: "▀" in text_of(app.screen.query_one(Wall).query(PictureView).first()))
+        await until(pilot, lambda: "▀" in text_of(app.screen.query_one(Wall)))
         await pilot.press("s")
         await until(pilot, lambda: app.form.draft.fields.get("seed") == 2)
         assert app.form.draft.prompt == ""
@@ -206,6 +210,51 @@ def test_a_model_is_loaded_hashed_and_freed_by_keys(drawn: Running) -> None:
         assert "128" in screen_text(app)
 
     drive(drawn, act)
+
+
+def test_a_network_is_put_into_the_prompt_from_its_list_and_its_weight_changed(drawn: Running) -> None:
+    root = drawn.settings.root
+    ink = root / LORAS / "ink.safetensors"
+    ink.parent.mkdir(parents=True, exist_ok=True)
+    save_file({"x": np.zeros(1)}, ink, {"ss_base_model_version": "sdxl_base_v1-0"})
+    ink.with_suffix(".json").write_text(
+        '{"preferred weight": 0.6, "activation text": "inkpunk", "negative text": "oil"}'
+    )
+    Image.linear_gradient("L").save(ink.with_name("ink.preview.png"))
+    (root / EMBEDDINGS / "bad hands.pt").write_bytes(b"")
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        table = await opened(app, pilot)
+        await pilot.press("tab", "tab")
+        await until(pilot, lambda: "▸ Networks 1" in str(table.border_title))
+        await until(pilot, lambda: "It is for SDXL, and sdterm-demo is SD 1.x" in screen_text(app))
+        await until(pilot, lambda: "▀" in text_of(app.screen.query_one(PictureView)), "its picture")
+        await pilot.press("enter")
+        await until(pilot, lambda: app.form.draft.prompt == "<lora:ink:0.6> inkpunk")
+        assert app.form.draft.negative_prompt == "oil"
+        await pilot.press("plus")
+        await until(pilot, lambda: app.form.draft.prompt == "<lora:ink:0.7> inkpunk")
+        save_file({"x": np.zeros(1)}, ink.with_name("new one.safetensors"))
+        await until(pilot, lambda: table.row_count == 2, "a file that came by itself")
+        await pilot.press("slash")
+        await write(pilot, "sdxl inkp")
+        await until(pilot, lambda: table.row_count == 1, "what matches")
+        await pilot.press("enter", "V")
+        await until(pilot, lambda: all(file.hash for file in drawn.client.library_files("lora")))
+        await pilot.press("tab", "n")
+        await until(pilot, lambda: "▸ Embeddings 1" in str(table.border_title))
+        await pilot.press("n")
+        await until(pilot, lambda: app.form.draft.negative_prompt == "oil, bad hands")
+
+    async def opened(app: Workstation, pilot: Pilot[None]) -> DataTable[object]:
+        await pilot.press("ctrl+l")
+        table = app.screen.query_one(DataTable)
+        await until(pilot, lambda: table.row_count == 1)
+        return table
+
+    drive(drawn, act, (100, 30))
+    for path in (*ink.parent.iterdir(), root / EMBEDDINGS / "bad hands.pt"):
+        path.unlink()
 
 
 def test_a_setting_is_changed_kept_with_comments_and_taken_back(drawn: Running) -> None:

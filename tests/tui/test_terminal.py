@@ -115,16 +115,16 @@ def test_a_line_is_cut_while_a_picture_is_drawn_and_it_comes_all_the_same(start:
     for _ in range(4):
         first.press("Tab")
     first.press("BSpace", "BSpace")
-    first.write("150")
+    first.write("60")
     first.press("F5")
-    first.until(r"/150 \[")
+    first.until(r"/60 \[")
     assert "▀" in first.until("▀"), "a preview"
     job = host.client.jobs().jobs[0].id
     first.close()
     second = start(COLORTERM="truecolor")
     second.until("sunset, lake")
     images = [event for event in host.events(job) if isinstance(event, Image)]
-    assert len(images) == 1 and "Steps: 150" in images[0].infotext
+    assert len(images) == 1 and "Steps: 60" in images[0].infotext
     picture = host.client.pictures(job=job).pictures[0].id
     second.until(rf"{picture}  \d+x\d+  seed")
     second.until(r"\x1b\[[0-9;]*[34]8;[25];[0-9;]*m▀", "-e")
@@ -166,6 +166,19 @@ def test_without_colours_every_state_is_a_word_or_a_shape(start: Start) -> None:
     assert "╔═ Prompt" in shown and "╭─ Negative prompt" in shown and "[Generate]" in shown
     tmux.press("Tab")
     tmux.until("╔═ Negative prompt")
+
+
+def test_a_terminal_without_colours_is_sent_none(host: Running, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    tmux = Tmux(tmp_path, host)
+    tmux.log(log)
+    tmux.press("export TERM=vt100", "Enter")
+    tmux.open()
+    tmux.until("idle")
+    tmux.close()
+    sent = log.read_text(errors="replace")
+    assert "[Generate]" in sent
+    assert not re.search(r"\x1b\[(?:[\d;]*;)?(?:[349]\d|10\d)(?:;[\d;]*)?m", sent)
 
 
 def test_chinese_stands_where_it_should(start: Start) -> None:

@@ -60,8 +60,8 @@ def test_every_action_can_be_done() -> None:
     import sdterm.tui.screens.models
     import sdterm.tui.screens.queue
     import sdterm.tui.screens.settings
+    from sdterm.tui.widgets.picture_actions import PictureActions
     from sdterm.tui.widgets.prompt import PromptEditor
-    from sdterm.tui.widgets.recent import PictureActions
 
     screens = sdterm.tui.screens
     owners = {

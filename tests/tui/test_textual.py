@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import cache
 
 import pytest
-from textual import _compositor, _xterm_parser, app, constants, screen, timer
+from textual import _ansi_sequences, _compositor, _xterm_parser, app, constants, screen, timer
 from textual.drivers import _writer_thread, linux_driver
 from textual.widgets import Input, TextArea
 from textual_image import _sixel
@@ -69,6 +69,7 @@ def test_what_is_imported_is_still_there() -> None:
     assert issubclass(_compositor.LayoutUpdate, _compositor.CompositorUpdate)
     assert issubclass(_compositor.ChopsUpdate, _compositor.CompositorUpdate)
     assert constants.ESCAPE_DELAY > 0
+    assert "\x1b[A" in _ansi_sequences.ANSI_SEQUENCES_KEYS, "what a sequence of bytes means"
     assert next(iter(inspect.signature(_sixel.image_to_sixels).parameters)) == "image"
 
 

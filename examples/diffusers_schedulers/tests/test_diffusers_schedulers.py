@@ -67,7 +67,7 @@ def draw(engine: Engine, plugins: PluginSet, name: str, **fields: object) -> lis
     return [np.asarray(Picture.open(BytesIO(image.data))).astype(int) for image in images]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES[:4], *(pytest.param(name, marks=pytest.mark.heavy) for name in NAMES[4:])])
 def test_each_draws_what_the_prompt_says_and_each_image_by_itself(
     name: str, engine: Engine, plugins: PluginSet
 ) -> None:

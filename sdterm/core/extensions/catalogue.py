@@ -25,7 +25,7 @@ from sdterm.errors import SdtermError
 from sdterm.hooks import MemoryOptimizer, Option, OutputSaver, Sampler, Scheduler
 from sdterm.version import __version__
 
-_FORMAT = 5  # of the cache
+_FORMAT = 6  # of the cache
 EXPORT_TIMEOUT = 60  # seconds; an extension that takes longer to import is stuck
 
 
@@ -47,7 +47,7 @@ class Offer(BaseModel):
     aliases: tuple[str, ...] = ()
     note: str = ""
     options: tuple[Option, ...] = ()
-    facts: dict[str, bool | int | float | str | dict[str, str] | None] = {}
+    facts: dict[str, bool | int | float | str | tuple[str, ...] | dict[str, str] | None] = {}
     """Its other values that are data, by field."""
 
 
@@ -154,7 +154,8 @@ def _note(given: object) -> str:
 def _facts(given: Descriptor) -> dict[str, Any]:
     said = {field.name: getattr(given, field.name) for field in fields(given) if field.name not in Offer.model_fields}
     texts = {name: dict(value) for name, value in said.items() if isinstance(value, Mapping)}
-    return texts | {name: v for name, v in said.items() if isinstance(v, bool | int | float | str | None)}
+    lists = {name: v for name, v in said.items() if isinstance(v, tuple) and all(isinstance(each, str) for each in v)}
+    return texts | lists | {name: v for name, v in said.items() if isinstance(v, bool | int | float | str | None)}
 
 
 def _hollow(kind: Kind, offer: Offer) -> Descriptor:

@@ -29,6 +29,9 @@ class HeaderFacts:
     """The models it is for: SD1, SD2 or SDXL; empty if it does not say."""
     model_hash: str = ""
     """The hash that kohya's trainer wrote, which A1111 takes on trust."""
+    vectors: int = 0
+    width: int = 0
+    """Of an embedding: how many vectors it has, and how many numbers each."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,16 @@ def header_of(path: Path) -> dict[str, Any]:
     return header
 
 
-def header_facts(path: Path) -> dict[str, str]:
+def metadata_of(path: Path) -> dict[str, str]:
+    """What a safetensors header has beside its tensors; nothing of a file without such a header."""
+    try:
+        metadata = header_of(path).get("__metadata__") if path.suffix.lower() == ".safetensors" else None
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return {str(key): str(value) for key, value in metadata.items()} if isinstance(metadata, dict) else {}
+
+
+def header_facts(path: Path) -> dict[str, str | int]:
     """`HeaderFacts` by their names, those that there are; none of a file without such a header."""
     if path.suffix.lower() != ".safetensors":
         return {}
@@ -68,8 +80,13 @@ def header_facts(path: Path) -> dict[str, str]:
         return {}
     metadata = header.pop("__metadata__", None)
     metadata = metadata if isinstance(metadata, dict) else {}
+    vectors, width = _shape(header.get("emb_params")) or (0, 0)
     facts = HeaderFacts(
-        _text(metadata.get("ss_output_name")), _base(metadata, header), _text(metadata.get("sshs_model_hash"))
+        _text(metadata.get("ss_output_name")),
+        _base(metadata, header),
+        _text(metadata.get("sshs_model_hash")),
+        vectors,
+        width,
     )
     return {name: value for name, value in asdict(facts).items() if value}
 
@@ -84,14 +101,18 @@ def _base(metadata: Mapping[str, Any], tensors: Mapping[str, Any]) -> str:
     if "sd_v1" in version or "stable-diffusion-v1" in version:
         return "SD1"
     for key, tensor in tensors.items():
-        if key.endswith(("attn2_to_k.lora_down.weight", "attn2.to_k.lora_A.weight")) and isinstance(tensor, dict):
-            shape = tensor.get("shape")
-            return _CONTEXT.get(shape[1], "") if isinstance(shape, list) and len(shape) > 1 else ""
-    if {"clip_l", "clip_g"} <= {*tensors}:
-        return "SDXL"
-    if isinstance(embedding := tensors.get("emb_params"), dict) and isinstance(shape := embedding.get("shape"), list):
-        return _CONTEXT.get(shape[-1], "") if shape else ""
-    return ""
+        if key.endswith(("attn2_to_k.lora_down.weight", "attn2.to_k.lora_A.weight", "emb_params")):
+            shape = _shape(tensor)
+            return _CONTEXT.get(shape[1], "") if shape else ""
+    return "SDXL" if {"clip_l", "clip_g"} <= {*tensors} else ""
+
+
+def _shape(tensor: Any) -> tuple[int, int] | None:
+    """Of a matrix, as a header has it."""
+    shape = tensor.get("shape") if isinstance(tensor, dict) else None
+    if not (isinstance(shape, list) and len(shape) == 2 and all(isinstance(size, int) for size in shape)):
+        return None
+    return shape[0], shape[1]
 
 
 def notes_of(file: ModelFile) -> Notes:

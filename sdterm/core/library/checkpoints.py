@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from sdterm.core.files import legible, regular
 from sdterm.core.library.about import header_facts
+from sdterm.core.library.folder_weights import FolderWeights
 from sdterm.core.library.folders import default_folders, folders_of
 from sdterm.core.library.hashes import OLD_DIGITS, HashCache, Known, hashes_of, old_hash_of, short_hash
 from sdterm.core.library.scan import ModelFile, scan, scan_vaes_beside, single, stamp_of
@@ -25,6 +26,9 @@ from sdterm.core.settings.paths import EMBEDDED_MODEL
 from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
 
+if TYPE_CHECKING:
+    import torch
+
 DEMO_KINDS = ("lora", "hypernetwork", "embedding")
 """Kinds of which files for the demo model ship beside it."""
 _WITH_HEADERS = ("lora", "embedding")
@@ -32,12 +36,41 @@ _WITH_HEADERS = ("lora", "embedding")
 
 
 @dataclass(frozen=True)
-class CheckpointFile(WeightsFile):
-    """A checkpoint on disk. Implements the `WeightsReader` that model families read from."""
+class CheckpointFile:
+    """A checkpoint on disk: a file, or a folder as diffusers saves them. Implements the `WeightsReader` that model
+    families read from."""
+
+    path: Path
+    on_read: Callable[[int], None] | None = field(default=None, compare=False, repr=False)
+    """Told of each tensor that was read how many numbers it has."""
 
     @property
     def name(self) -> str:
-        return legible(self.path.stem)
+        return legible(self.path.name if self.path.is_dir() else self.path.stem)
+
+    @cached_property
+    def weights(self) -> WeightsFile | FolderWeights:
+        return (FolderWeights if self.path.is_dir() else WeightsFile)(self.path, self.on_read)
+
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Every tensor's shape; a folder's keys begin with the part, as `unet.`. Raises ModelFileError."""
+        return self.weights.shapes()
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        return self.weights.metadata
+
+    @property
+    def content(self) -> Any:
+        """The nested value that a PyTorch file holds. Raises ModelFileError."""
+        return self.weights.content if isinstance(self.weights, WeightsFile) else None
+
+    def read(
+        self, keys: Sequence[str], device: "torch.device", dtype: "torch.dtype | None"
+    ) -> "dict[str, torch.Tensor]":
+        """The tensors of `keys`, memory-mapped where neither device nor dtype has to change; without a dtype, each
+        keeps its own. Raises ModelFileError."""
+        return self.weights.read(keys, device, dtype)
 
     @property
     def embedded(self) -> bool:
@@ -46,7 +79,9 @@ class CheckpointFile(WeightsFile):
 
     @cached_property
     def config(self) -> Mapping[str, Any] | None:
-        """The `.yaml` beside the file, parsed; None if there is none."""
+        """The `.yaml` beside the file, parsed; None if there is none. Of a folder its parts' configurations."""
+        if isinstance(self.weights, FolderWeights):
+            return self.weights.config
         path = self.path.with_suffix(".yaml")
         if not path.is_file():
             return None
@@ -132,8 +167,9 @@ class Library:
             for file, entry in zip(files, entries, strict=True)
             if file.kind in _WITH_HEADERS and "header" not in entry
         }
-        if new:
-            self.hashes.remember(new)
+        if not new:
+            return entries
+        self.hashes.remember(new)
         return [
             {**new.get((file.location, file.stamp), {}), **entry} for file, entry in zip(files, entries, strict=True)
         ]

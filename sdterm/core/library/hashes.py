@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sdterm.core.files import regular
+from sdterm.core.library.folder_weights import FolderWeights
 from sdterm.core.library.scan import ModelFile, Stamp, stamp_of
 from sdterm.core.sealed import read_sealed, write_sealed
 from sdterm.core.settings.model_kinds import KINDS_BY_ID
@@ -75,8 +76,15 @@ def _current(entries: Mapping[str, Any], path: str, stamp: Stamp) -> Known:
 
 
 def hashes_of(path: Path, *, data: bool = False, on_read: Callable[[int], None] = lambda count: None) -> dict[str, str]:
-    """`sha256` of a file, and that of its `data` where it is wanted, in one reading. on_read: told of each block how
-    many bytes it has, before the next one is read. Raises OSError."""
+    """`sha256` of a file, and that of its `data` where it is wanted, in one reading; of a folder, of its weights' names
+    and SHA-256. on_read: told of each block how many bytes it has, before the next one is read. Raises OSError,
+    ModelFileError."""
+    if path.is_dir():
+        files = FolderWeights(path).files
+        lines = [
+            f"{hashes_of(file, on_read=on_read)['sha256']}  {file.relative_to(path).as_posix()}\n" for file in files
+        ]
+        return {"sha256": hashlib.sha256("".join(sorted(lines)).encode(errors="surrogateescape")).hexdigest()}
     whole, rest = hashlib.sha256(), hashlib.sha256()
     with open(path, "rb", opener=regular) as file:
         start, at = _data_starts(path, file.read(_HEADER_LENGTH)), 0

@@ -4,8 +4,7 @@ from pathlib import Path
 
 from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileError
-from sdterm.core.library.pictured import PICTURES, PicturedFile
-from sdterm.core.library.scan import ModelFile
+from sdterm.core.library.scan import PICTURES, ModelFile
 from sdterm.core.names import UnknownNameError
 from sdterm.core.settings.model_kinds import KINDS_BY_ID, MODEL_KINDS
 from sdterm.core.text import printable
@@ -31,7 +30,11 @@ def find_network(library: Library, role: str, name: str) -> ModelFile:
 
 def network_reader(path: Path) -> WeightsReader:
     """What formats are given of a file."""
-    return PicturedFile(path) if path.suffix.lower() in PICTURES else CheckpointFile(path)
+    if path.suffix.lower() not in PICTURES:
+        return CheckpointFile(path)
+    from sdterm.core.library.pictured import PicturedFile  # it needs numpy, without which hosts and clients start
+
+    return PicturedFile(path)
 
 
 def format_of(file: ModelFile, role: str, plugins: PluginSet) -> NetworkFormat:

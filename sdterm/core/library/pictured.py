@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-PICTURES = (".png", ".webp", ".jxl", ".avif")
 _TEXT = "sd-ti-embedding"
 _TENSOR = "TORCHTENSOR"
 _MOST_PIXELS = 4096 * 4096

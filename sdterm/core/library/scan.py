@@ -2,31 +2,30 @@
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from sdterm.core.files import legible
+from sdterm.core.library.folder_weights import INDEX
 from sdterm.core.settings.model_kinds import KINDS_BY_ID, ModelKind
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".jxl", ".avif")
 _PREVIEWS = tuple(f"{middle}.{end}" for end in ("png", "jpg", "jpeg", "webp", "gif") for middle in (".preview", ""))
 _VAE = ".vae."
-_WHOLE_FOLDER = "model_index.json"
-"""What lies in a folder that is one model, as diffusers saves them."""
 
 Stamp = tuple[int, int, int]
 """Size, modification time in nanoseconds, inode."""
 
 
-@dataclass(frozen=True)
-class ModelFile:
-    """A model file on disk (or a folder that is one model), as it was when it was found."""
+class ModelFile(NamedTuple):
+    """A model file on disk (or a folder that is one model), as it was when it was found. A tuple, since it is made ten
+    thousand times."""
 
     kind: str
     location: str
-    """Its path. Ten thousand of them are made into `path` one by one, since that takes longer than finding them."""
+    """Its path as text: to make a `path` of each takes longer than finding them."""
     stamp: Stamp
     below: str = ""
     """Where it lies below its folder; empty if right in it."""
@@ -34,8 +33,9 @@ class ModelFile:
     """The path of a picture of what it does."""
     notes: str | None = None
     """The path of A1111's user metadata beside it, `NAME.json`."""
+    is_folder: bool = False
 
-    @cached_property
+    @property
     def path(self) -> Path:
         return Path(self.location)
 
@@ -46,7 +46,7 @@ class ModelFile:
     @property
     def name(self) -> str:
         """Without its suffix, as text: by this prompts call it."""
-        return legible(os.path.splitext(self.file_name)[0])
+        return legible(self.file_name if self.is_folder else os.path.splitext(self.file_name)[0])
 
     @property
     def relative_name(self) -> str:
@@ -72,7 +72,7 @@ def scan(kind: str, places: Iterable[Path]) -> tuple[ModelFile, ...]:
 def single(kind: str, path: Path) -> ModelFile:
     """A file that was named, whether it is there or not."""
     with contextlib.suppress(OSError):
-        return ModelFile(kind, str(path), stamp_of(path))
+        return ModelFile(kind, str(path), stamp_of(path), is_folder=path.is_dir())
     return ModelFile(kind, str(path), (0, 0, 0))
 
 
@@ -96,9 +96,9 @@ def _below(kind: ModelKind, place: Path) -> Iterator[ModelFile]:
         below = os.path.relpath(folder, place)
         below = "" if below == "." else below
         names = {entry.name for entry in entries}
-        if _WHOLE_FOLDER in names and below:
+        if INDEX in names and below:
             if kind.id == "checkpoint":
-                yield ModelFile(kind.id, folder, stamp_of(Path(folder, _WHOLE_FOLDER)), os.path.dirname(below))
+                yield ModelFile(kind.id, folder, stamp_of(Path(folder)), os.path.dirname(below), is_folder=True)
             continue
         pictures = {name for name in names if name.lower().endswith(PICTURES)}
         stems = {os.path.splitext(name)[0] for name in names - pictures} if pictures else {}
@@ -142,12 +142,14 @@ def _walk(place: Path) -> Iterator[tuple[str, list["os.DirEntry[str]"]]]:
             with contextlib.suppress(OSError):  # a link in a circle
                 folders += [entry.path] if entry.is_dir() else []
                 files += [entry] if entry.is_file() else []
-        if not any(file.name == _WHOLE_FOLDER for file in files) or folder == str(place):
+        if not any(file.name == INDEX for file in files) or folder == str(place):
             waiting += folders  # else they are the parts of one model
         yield folder, files
 
 
 def stamp_of(path: Path) -> Stamp:
-    """Raises OSError."""
+    """Of a folder that is one model, its index's. Raises OSError."""
     status = os.stat(path)
+    if stat.S_ISDIR(status.st_mode):
+        status = os.stat(path / INDEX)
     return status.st_size, status.st_mtime_ns, status.st_ino

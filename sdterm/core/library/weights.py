@@ -50,7 +50,7 @@ class WeightsFile:
     def _looked_at(self) -> tuple[Header, tuple[int, ...]]:
         try:
             with open(self.path, "rb", opener=regular) as file:
-                return header_of(file, self.path.suffix), _stamp(file)
+                return header_of(file, _stamp(file)[0], self.path.suffix), _stamp(file)
         except UnsoundError as error:
             raise ModelFileError(f"{printable(self.path.name)} {error}") from error
         except OSError as error:
@@ -137,13 +137,16 @@ class WeightsFile:
         return ModelFileError(f"{printable(str(self.path), 1000)} cannot be read: {error.strerror or error}.")
 
 
-def header_of(file: BinaryIO, suffix: str) -> Header:
-    """What an open file says of itself. suffix: what it is called, for the sentence if it is nothing that we know.
-    Raises UnsoundError, OSError."""
-    size = os.fstat(file.fileno()).st_size
-    start = file.read(32)
+def header_of(file: BinaryIO, size: int, suffix: str) -> Header:
+    """What a file of that many bytes says of itself. suffix: what it is called, for the sentence if it is nothing that
+    we know. Raises UnsoundError, OSError."""
+    return torch_header(file, size) if is_torch(file.read(32), suffix) else safetensors_header(file, size)
+
+
+def is_torch(start: bytes, suffix: str) -> bool:
+    """Whether what begins like this is PyTorch's, or else safetensors. Raises UnsoundError if it is neither."""
     if start.startswith((b"PK\x03\x04", *_PICKLES)):
-        return torch_header(file, size)
+        return True
     for magic, words in _OTHERS.items():
         if start.lstrip().lower().startswith(magic.lower()):
             raise UnsoundError(words)
@@ -151,7 +154,7 @@ def header_of(file: BinaryIO, suffix: str) -> Header:
         raise UnsoundError(
             "is neither a safetensors nor a PyTorch file. It may be an unfinished download: fetch it again."
         )
-    return safetensors_header(file, size)
+    return False
 
 
 def _stamp(file: BinaryIO) -> tuple[int, ...]:

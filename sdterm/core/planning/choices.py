@@ -52,6 +52,8 @@ class Parts:
     sampler: Sampler
     scheduler: Scheduler
     saver: OutputSaver
+    fallback_saver: OutputSaver
+    """PNG: what the other one fails at is saved with it."""
     sampler_options: Mapping[str, OptionValue]
     scheduler_options: Mapping[str, OptionValue]
     format_options: Mapping[str, OptionValue]
@@ -87,18 +89,26 @@ def choose(request: GenerationRequest, plugins: PluginSet, library: Library) -> 
 
 
 def with_checkpoint(parts: Parts, checkpoint: CheckpointFile, plugins: PluginSet) -> Choices:
-    """The parts and a checkpoint whose family is here. Raises ModelFileError, or RequestError if the sampler cannot
-    draw with such a model."""
+    """The parts and a checkpoint whose family is here. Raises ModelFileError, or RequestError if the sampler or the
+    schedule is not for such a model."""
     family, match = recognise(checkpoint, plugins)
     if match.refusal:
         raise ModelFileError(match.refusal)
-    if match.process not in parts.sampler.models:
-        kind = {"vp": "diffusion", "flow": "rectified-flow"}[match.process]
-        said = (
-            f"The sampler {parts.sampler.label} cannot draw with {kind} models like {checkpoint.name}: choose another."
-        )
-        raise RequestError(said, "sampler")
+    for part in (parts.sampler,) if parts.sampler.grid == "own" else (parts.sampler, parts.scheduler):
+        if match.process not in part.models:
+            raise _unfit(part, match, checkpoint, plugins)
     return Choices(**vars(parts), checkpoint=checkpoint, family=family, match=match)
+
+
+def _unfit(
+    part: Sampler | Scheduler, match: ModelMatch, checkpoint: CheckpointFile, plugins: PluginSet
+) -> RequestError:
+    """That a part is not for models like this one, and which are."""
+    row, process = kind_of(type(part)), {"vp": "diffusion", "flow": "rectified-flow"}[match.process]
+    *others, last = [each.label for each in plugins.all(type(part)) if match.process in each.models] or ["another"]
+    offered = " or ".join([", ".join(others), last] if others else [last])
+    said = f"The {row.word} {part.label} cannot draw with {process} models like {checkpoint.name}: choose {offered}."
+    return RequestError(said, row.field)
 
 
 def choose_parts(request: GenerationRequest, plugins: PluginSet) -> Parts:
@@ -117,6 +127,7 @@ def choose_parts(request: GenerationRequest, plugins: PluginSet) -> Parts:
         sampler=sampler,
         scheduler=scheduler,
         saver=saver,
+        fallback_saver=plugins.saver("png"),
         sampler_options=_options(sampler, request, "sampler_options"),
         scheduler_options=_options(scheduler, request, "scheduler_options"),
         format_options=_options(saver, request, "format_options"),

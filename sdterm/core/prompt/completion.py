@@ -32,6 +32,8 @@ class Tag:
     name: str
     posts: int = 0
     aliases: tuple[str, ...] = ()
+    is_style: bool = False
+    """Whether it is the name of a style, and no text of a prompt."""
 
 
 class Tags:

@@ -2,9 +2,10 @@
 
 import csv
 from collections.abc import Iterable, Iterator
+from io import StringIO
 from pathlib import Path
 
-from sdterm.core.files import regular
+from sdterm.core.files import regular, write_atomically
 from sdterm.core.names import find
 from sdterm.core.settings.settings import Settings
 from sdterm.errors import BAD_REQUEST, SdtermError
@@ -41,6 +42,23 @@ def read_styles(paths: Iterable[Path]) -> Styles:
 def styles_of(settings: Settings) -> Styles:
     """The styles that these settings see. Raises StylesError."""
     return read_styles([Path(path) for path in settings["styles_files"]] or [settings.root / "styles.csv"])
+
+
+def add_styles(source: Path, target: Path, *, dry_run: bool = False) -> int:
+    """Put the styles of one file behind those of another that does not have their names; how many these are. Raises
+    StylesError, OSError."""
+    there = read_styles([target])
+    new = {name: texts for name, texts in read_styles([source]).items() if name not in there}
+    if new and not dry_run:
+        text = StringIO()
+        rows = csv.writer(text)
+        if not target.exists():
+            rows.writerow(("name", "prompt", "negative_prompt"))
+        rows.writerows((name, *texts) for name, texts in new.items())
+        before = target.read_bytes() if target.exists() else b""
+        between = b"\n" if before and not before.endswith(b"\n") else b""
+        write_atomically(target, before + between + text.getvalue().encode())
+    return len(new)
 
 
 def find_style(name: str, styles: Styles) -> str:

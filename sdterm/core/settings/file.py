@@ -12,12 +12,12 @@ from sdterm.core.settings.settings import ConfigError, Settings, frozen_reason, 
 FILE = "config.toml"
 
 
-def write_setting(settings: Settings, key: str, text: str) -> Settings:
-    """Set one and return the settings with it. `text` is as a person types it; lists have commas. Raises ConfigError
-    if it cannot be used or is locked, OSError if the disk does not take it."""
+def write_setting(settings: Settings, key: str, given: Any) -> Settings:
+    """Set one and return the settings with it. `given` is text as a person types it, where lists have commas, or as
+    TOML has it. Raises ConfigError if it cannot be used or is locked, OSError if the disk does not take it."""
     _check_free(settings, key)
     path = settings.root / FILE
-    value = parsed(key, text, path)
+    value = parsed(key, given, path)
     document = _document(path)
     document[key] = [*value] if isinstance(value, tuple) else value
     write_atomically(path, tomlkit.dumps(document).encode())

@@ -66,6 +66,13 @@ SETTINGS: tuple[Setting, ...] = (
         if row.section
     ),
     Setting("idle_unload", 900.0, "host", "Seconds without work after which the model leaves the memory; 0 is never."),
+    Setting(
+        "checkpoints_limit",
+        1,
+        "host",
+        "How many checkpoints stay in memory, the one in use included: switching back to one of them reads nothing.",
+        a1111="sd_checkpoints_limit",
+    ),
     Setting("idle_exit", 3600.0, "host", "Seconds without work or clients after which the host ends; 0 is never."),
     Setting(
         "hang_limit",
@@ -142,6 +149,13 @@ SETTINGS: tuple[Setting, ...] = (
         "Where images go; unset is outputs in the data folder.",
         SAVING,
         a1111="outdir_samples",
+    ),
+    Setting(
+        "trash_days",
+        30,
+        "host",
+        "Days that deleted pictures stay in the trash, which the host looks after when it starts; 0 keeps them.",
+        SAVING,
     ),
     Setting(
         "directory_pattern",
@@ -286,10 +300,11 @@ def _from_file(path: Path) -> Iterator[tuple[str, Value]]:
         yield setting.key, Value(_placed(setting.key, _typed(setting, value, str(path)), path.parent), str(path))
 
 
-def parsed(key: str, text: str, path: Path) -> Any:
-    """What somebody typed for a setting in the file at `path`, in its type. Raises ConfigError."""
+def parsed(key: str, given: Any, path: Path) -> Any:
+    """A setting for the file at `path`, as text that somebody typed or as TOML has it, in its type. Raises
+    ConfigError."""
     setting = SETTINGS_BY_KEY[key]
-    value = _placed(key, _typed(setting, text.strip(), str(path)), path.parent)
+    value = _placed(key, _typed(setting, given.strip() if isinstance(given, str) else given, str(path)), path.parent)
     if setting.scope == "job":
         value = _of_request(key, value)
     if key in _PATTERNS:
@@ -331,7 +346,7 @@ def _line_of(key: str, path: Path) -> int:
 
 
 _PATTERNS = ("filename_pattern", "directory_pattern")
-_PATHS = {
+PATHS = {
     *(kind.setting for kind in MODEL_KINDS if kind.setting),
     *("ckpt", "vae_path", "models_dir", "a1111_dir", "comfyui_dir", "extra_model_paths"),
     *("styles_files", "outdir", "localizations_dir"),
@@ -340,7 +355,7 @@ _PATHS = {
 
 def _placed(key: str, value: Any, base: Path) -> Any:
     """Paths as absolute ones: the host works elsewhere than whoever wrote them."""
-    if key not in _PATHS or not value:
+    if key not in PATHS or not value:
         return value
     if isinstance(value, str):
         return str(base / Path(value).expanduser())

@@ -19,15 +19,15 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from sdterm.api import ENDED, GRID, JobDetails, Picture, Submission
-from sdterm.core.library.checkpoints import CheckpointFile, library_of
+from sdterm.core.library.checkpoints import CheckpointFile, Library, library_of
 from sdterm.core.names import UnknownNameError
 from sdterm.core.output.saving import Saving
 from sdterm.core.prompt.styles import styles_of
-from sdterm.core.settings.paths import LORAS
 from sdterm.core.settings.settings import Settings, resolve
 from sdterm.errors import SdtermError
 from sdterm.hooks import Sampler
 from sdterm.host.sdapi.answers import answer, error
+from sdterm.host.sdapi.listings import LISTINGS
 from sdterm.host.sdapi.options import all_options, in_force, set_option
 from sdterm.host.sdapi.requests import Asked, UnknownOptionError, UnknownSamplerError, asked
 from sdterm.host.sdapi.values import InvalidError, read_values
@@ -104,12 +104,10 @@ def make_sdapi(services: HostServices) -> ASGIApp:
         """The samplers."""
         return [_sampler(each) for each in (await services.extensions.now()).names.all(Sampler)]
 
-    @app.get("/sdapi/v1/loras")
-    async def loras() -> list[dict[str, Any]]:
-        """The LoRAs that lie in the folder."""
-        folder = services.settings.root / LORAS
-        names = await services.threads.run(services.networks)
-        return [{"name": n, "alias": n, "path": str(folder / n), "metadata": {}} for n in names.lora]
+    for path, listing in LISTINGS.items():
+        app.add_api_route(path, _from_library(services, listing), methods=["GET"])
+    for name in ("checkpoints", "vae", "loras", "embeddings"):
+        app.add_api_route(f"/sdapi/v1/refresh-{name}", _refreshed, methods=["POST"])
 
     app.add_exception_handler(Exception, _failed)
     app.add_exception_handler(SdtermError, _failed)
@@ -218,6 +216,19 @@ def _model(checkpoint: CheckpointFile, settings: Settings) -> dict[str, Any]:
 def _sampler(sampler: Sampler) -> dict[str, Any]:
     options = {"scheduler": sampler.default_scheduler.lower()} if sampler.default_scheduler else {}
     return {"name": sampler.label, "aliases": [*sampler.aliases], "options": options}
+
+
+def _from_library(services: HostServices, listing: Callable[[Library], Any]) -> Callable[[], Awaitable[Any]]:
+    async def answer() -> Any:
+        settings = await in_thread(partial(_settings_now, services))
+        return await services.threads.run(lambda: listing(library_of(settings)))
+
+    answer.__doc__ = listing.__doc__
+    return answer
+
+
+async def _refreshed() -> None:
+    """Every list is read from the disk when it is asked for."""
 
 
 # --- HTTP -------------------------------------------------------------------------------------------------------------

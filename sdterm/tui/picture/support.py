@@ -93,10 +93,16 @@ def _by_name(name: str, depth: Depth) -> Support:
     return Support("kitty", depth, tr("This is {name}.", name=shown))
 
 
+def has_colours(environ: Mapping[str, str]) -> bool:
+    """Whether the terminal has any; if not, it may not even know their escape sequences."""
+    term = environ.get("TERM", "").lower()
+    return term not in ("", "dumb", "unknown") and not term.startswith("vt")
+
+
 def _depth(environ: Mapping[str, str]) -> Depth:
     """As https://no-color.org and https://github.com/termstandard/colors have it."""
     term = environ.get("TERM", "").lower()
-    if environ.get("NO_COLOR") or term in ("", "dumb", "unknown") or term.startswith("vt"):
+    if environ.get("NO_COLOR") or not has_colours(environ):
         return "mono"
     if environ.get("COLORTERM", "").strip().lower() in ("truecolor", "24bit") or term.endswith("-direct"):
         return "truecolor"

@@ -2,6 +2,7 @@
 has read what was written, and what it calls itself."""
 
 import asyncio
+import os
 import struct
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -12,6 +13,7 @@ from textual.events import CursorPosition
 from textual.geometry import Region, Size
 
 from sdterm.tui.paper import Paper
+from sdterm.tui.picture.support import has_colours
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -56,7 +58,7 @@ class PictureApp(App[ReturnType]):
         super().__init__(*args, **options)
         self.sixels: set[View] = set()  # the views whose pixels are to be on the screen
         self.unpainted: set[View] = set()  # the views whose newest picture was not yet written
-        self.paper = Paper()
+        self.paper = Paper(colours=has_colours(os.environ))
         self._writer: object = None  # writes to the terminal as long as it is ours
         self._drawn: dict[View, Region] = {}  # where their pixels are
         self._erased: set[View] = set()  # those whose cells were written over since

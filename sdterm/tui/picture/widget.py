@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from rich.segment import Segment
 from rich.style import Style
@@ -79,8 +79,6 @@ class PictureView(Widget):
         @property
         def control(self) -> "PictureView":
             return self.view
-
-    _image_ids: ClassVar[Iterator[int] | None] = None
 
     def __init__(
         self, *, mode: Protocol = "half", name: str | None = None, id: str | None = None, classes: str | None = None
@@ -273,9 +271,7 @@ class PictureView(Widget):
     def _send_to_kitty(self, encoded: _Encoded) -> tuple[str, tuple[Strip, ...]]:
         from sdterm.tui.picture import kitty
 
-        if PictureView._image_ids is None:
-            PictureView._image_ids = kitty.image_ids(self.app.console.color_system == "truecolor")
-        self._image_id = next(PictureView._image_ids)
+        self._image_id = next_image_id(self.app)
         return (
             kitty.transmit(self._image_id, encoded.png, encoded.columns, encoded.rows),
             tuple(kitty.placeholder_strips(self._image_id, encoded.columns, encoded.rows)),
@@ -320,6 +316,19 @@ class PictureView(Widget):
         if self._caption:
             lines[-1] = _centred(self._caption, width, style)
         return lines
+
+
+def next_image_id(app: App[Any]) -> int:
+    """A number for a picture that kitty keeps."""
+    from sdterm.tui.picture import kitty
+
+    if not _IMAGE_IDS:
+        _IMAGE_IDS.append(kitty.image_ids(app.console.color_system == "truecolor"))
+    return next(_IMAGE_IDS[0])
+
+
+_IMAGE_IDS: list[Iterator[int]] = []
+"""One for the whole program, once it is known what colours there are."""
 
 
 def depth_of(app: App[Any]) -> Depth:

@@ -15,19 +15,21 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.widget import Widget
 from textual.widgets import Static
 
+from sdterm.core.text import printable
 from sdterm.tui import calls
 from sdterm.tui.actions import bindings
-from sdterm.tui.differing import differing, table
+from sdterm.tui.differing import differing, seed_of, table
 from sdterm.tui.language import tr
 from sdterm.tui.messages import Marked
 from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.screens.room import Room
-from sdterm.tui.widgets.recent import PictureActions
+from sdterm.tui.widgets.picture_actions import PictureActions
 
 if TYPE_CHECKING:
     from sdterm.api import Entry, Picture
 
 _NAMES = 24  # cells at most
+_COLUMN = 10  # cells of a picture's values, at least
 _FLIP = "-flip"
 
 
@@ -89,7 +91,7 @@ class CompareScreen(PictureActions, Room):
         self._draw()
         if last:
             left, right = (self._pictures[at] for at in self._sides)
-            self._tell(left, right)
+            self._tell()
             self._measure(left, right)
         else:
             self.query_one("#differing", Static).update(Text(tr("Only one is left.")))
@@ -108,16 +110,24 @@ class CompareScreen(PictureActions, Room):
             view.hint = tr("(its file is gone)") if picture.missing else ""
             view.show(data)
 
-    def _tell(self, left: Picture, right: Picture) -> None:
-        rows = table(differing((left.infotext, right.infotext)))
-        names = min(_NAMES, max((cell_len(name) for name, _ in rows), default=0))
-        room = max(8, (self.app.size.width - names - 8) // 2)
+    def _tell(self) -> None:
+        """What differs among all pictures, a column each. Those of the two sides are always among them."""
+        rows = differing([picture.infotext for picture in self._pictures])
+        names = min(_NAMES, max(map(cell_len, rows), default=0))
+        room = self.app.size.width - names - 6
+        others = [at for at in range(len(self._pictures)) if at not in self._sides]
+        shown = sorted([*self._sides, *others][: max(2, room // (_COLUMN + 2))])
+        width = room // len(shown) - 2
+        heads = [f"[{at + 1}]" if at in self._sides else f"{at + 1}" for at in shown] if others else []
+        left_out = len(self._pictures) - len(shown)
+        head = tr("{number} more", number=left_out) if left_out else ""
+        fitted = table({name: [values[at] for at in shown] for name, values in rows.items()}, width)
         lines = [
-            f"{set_cell_size(name, names)}  " + "  ".join(set_cell_size(value, room) for value in values)
-            for name, values in rows
+            f"{set_cell_size(name, names)}  " + "  ".join(set_cell_size(value, width) for value in values)
+            for name, values in [*([(head, heads)] if heads else []), *fitted]
         ]
         same = tr("They were drawn with the same parameters.")
-        self.query_one("#differing", Static).update(Text("\n".join(lines) or same, no_wrap=True))
+        self.query_one("#differing", Static).update(Text("\n".join(lines) if rows else same, no_wrap=True))
 
     @work(group="measure", exclusive=True)
     async def _measure(self, left: Picture, right: Picture) -> None:
@@ -210,7 +220,7 @@ class CompareScreen(PictureActions, Room):
 
 
 def _about(picture: Picture) -> str:
-    seed = tr("grid") if picture.seed is None else tr("seed {seed}", seed=picture.seed)
+    seed = tr("grid") if picture.number < 0 else tr("seed {seed}", seed=printable(seed_of(picture), 40))
     return f"{picture.id}  {picture.width}x{picture.height}  {seed}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
@@ -12,6 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.geometry import Size
 from textual.message import Message
+from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import DataTable, Input, Static
 
@@ -21,14 +23,16 @@ from sdterm.core.text import printable
 from sdterm.tui import batches, calls
 from sdterm.tui.actions import bindings
 from sdterm.tui.batches import Line
+from sdterm.tui.differing import seed_of
 from sdterm.tui.filter_words import values_in
 from sdterm.tui.gallery_columns import MARKS, PROMPT, Column, cells, columns, cut, excerpt, fit
-from sdterm.tui.language import tr
-from sdterm.tui.picture.widget import PictureView
+from sdterm.tui.language import counted, tr
 from sdterm.tui.screens.room import Room
 from sdterm.tui.widgets.filter_line import FilterLine
-from sdterm.tui.widgets.recent import PictureActions
-from sdterm.tui.widgets.wall import FIRST_KEYS, Wall
+from sdterm.tui.widgets.large import ChosenPicture
+from sdterm.tui.widgets.picture_actions import PictureActions
+from sdterm.tui.widgets.tiles import Tiles
+from sdterm.tui.widgets.wall import Wall
 
 if TYPE_CHECKING:
     from sdterm.api import Entry, Picture
@@ -39,11 +43,15 @@ _SAMPLE = 200  # rows by which columns are measured
 _IN_SIGHT = 12  # lines in which the nearest other prompt is looked for
 
 
+_WALL = 16  # cells of a picture's width, at least
+_FIRST_KEYS = ("load", "filter", "thumbnails", "large", "sort", "copy_parameters")
+"""What the key bar names first where a picture is chosen."""
+
+
 class PictureTable(PictureActions, DataTable[Text]):
     """Pictures, one a line, or a batch of them."""
 
-    scopes = ("pictures", "gallery")
-    first_keys = FIRST_KEYS
+    first_keys = _FIRST_KEYS
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings("pictures"),
         Binding("j", "cursor_down", show=False),
@@ -71,12 +79,20 @@ class PictureTable(PictureActions, DataTable[Text]):
         line = self.line()
         return line.picture if line else None
 
+    def action_move(self, by: int) -> None:
+        self.move_cursor(row=max(0, min(len(self.lines) - 1, self.cursor_row + by)))
+
     def line(self) -> Line | None:
         """The line under the cursor."""
         return self.lines[self.cursor_row] if 0 <= self.cursor_row < len(self.lines) else None
 
     def on_resize(self, event: events.Resize) -> None:
         self.refit()
+
+    def render_line(self, y: int) -> Strip:
+        """As Textual's, without the empty segments that have no style: where there are no colours it fails on those."""
+        strip = super().render_line(y)
+        return Strip((part for part in strip if part.text), strip.cell_length) if self.app.no_color else strip
 
     def watch_show_vertical_scrollbar(self) -> None:
         self.call_after_refresh(self.refit)
@@ -175,6 +191,12 @@ class PictureTable(PictureActions, DataTable[Text]):
                 break
 
 
+class GalleryWall(Wall):
+    """The lines of the table as small pictures."""
+
+    first_keys = _FIRST_KEYS
+
+
 class GalleryScreen(Room):
     """The list or the wall, a picture, its parameters."""
 
@@ -193,15 +215,15 @@ class GalleryScreen(Room):
 
     def body(self) -> Iterable[Widget]:
         with Horizontal(id="desk"):
-            with Vertical():
+            with Vertical(id="list"):
                 yield FilterLine()
                 yield PictureTable()
-                wall = Wall()
+                wall = GalleryWall(least=_WALL)
                 wall.display = False
                 yield wall
             with Vertical(classes="details") as details:
                 self._share(details, self.app.size)
-                yield PictureView(id="picture", mode=self.shell.picture_mode())
+                yield ChosenPicture(lambda: self.table)
                 with VerticalScroll(can_focus=False):
                     yield Static(id="infotext", markup=False)
 
@@ -210,8 +232,8 @@ class GalleryScreen(Room):
         return self.query_one(PictureTable)
 
     @property
-    def wall(self) -> Wall:
-        return self.query_one(Wall)
+    def wall(self) -> GalleryWall:
+        return self.query_one(GalleryWall)
 
     def on_mount(self) -> None:
         self.table.folds = self.shell.settings["gallery_folded"]
@@ -245,23 +267,32 @@ class GalleryScreen(Room):
             return
         self._next = page.next
         table.show(page.pictures, table.chosen() if stay else None)
-        table.border_title = tr("Gallery  {number} picture(s)", number=page.total or 0)
+        table.border_title = counted("Gallery  {number} picture", "Gallery  {number} pictures", page.total or 0)
         self.wall.border_title = table.border_title
         self.query_one(FilterLine).learn(values_in(page.pictures))
         if not page.pictures:
             empty = tr("No match: {key}, then clear the filter.", key=self.shell.key("filter"))
             none = tr("Nothing drawn yet: {key} goes to the prompt.", key=self.shell.key("go_generate"))
             self.say(empty if query else none)
-            self.query_one(PictureView).show(None)
+            self.query_one(ChosenPicture).show_chosen()
             self.query_one("#infotext", Static).update("")
+
+    @on(PictureTable.Shown)
+    def _show_wall(self) -> None:
+        lines = self.table.lines
+        self.wall.show(
+            [line.picture for line in lines], [partial(_label, line) for line in lines], self.table.cursor_row
+        )
 
     @on(PictureTable.Shown)
     @on(DataTable.RowHighlighted)
     def _highlighted(self) -> None:
         table = self.table
         if picture := table.chosen():
-            self._show(picture)
-        self.wall.show(table.lines, table.cursor_row)
+            self._tell(picture)
+            self.query_one(ChosenPicture).show_chosen()
+        if self.focused is not self.wall:  # which goes before the table
+            self.wall.choose(table.cursor_row)
         if self._is_behind and not table.cursor_row:
             self._load()
         if self._next and table.cursor_row >= len(table.lines) - max(_NEAR, self.size.height):
@@ -286,10 +317,7 @@ class GalleryScreen(Room):
         finally:
             self._fetching = False
 
-    @work(group="show", exclusive=True)
-    async def _show(self, picture: Picture) -> None:
-        details = self.query_one("#infotext", Static)
-        view = self.query_one(PictureView)
+    def _tell(self, picture: Picture) -> None:
         said = parse(picture.infotext)
         shown = {key: value for key, value in said.parameters.items() if key != "sdterm"}  # which programs alone read
         told = write(said.prompt, said.negative_prompt, shown)
@@ -299,13 +327,7 @@ class GalleryScreen(Room):
             lines.insert(0, tr("! the file is gone: {path}", path=where))
         else:
             lines.append(where)
-        details.update(Text("\n".join(lines)))
-        if picture.missing or not view.region.width:
-            view.show(None, caption=str(picture.id))
-            return
-        data = await self.ask(calls.thumbnail(picture.id, 512 if self.has_class("-wide") else 256))
-        if data:
-            view.show(data, caption=str(picture.id))
+        self.query_one("#infotext", Static).update(Text("\n".join(lines)))
 
     def happened(self, entry: Entry) -> None:
         from sdterm.events import Image, PictureDeleted, PictureRestored
@@ -344,21 +366,18 @@ class GalleryScreen(Room):
         self.set_focus(shown)  # at once: the next key is for it
         hidden.display = False
         self.set_class(self.wall.display, "-wall")
-        self.wall.show(self.table.lines, self.table.cursor_row)
+        self.wall.choose(self.table.cursor_row)
 
-    @on(Wall.Moved)
-    def _moved(self, event: Wall.Moved) -> None:
-        self._move(event.by)
-
-    def _move(self, by: int) -> None:
-        table = self.table
-        table.move_cursor(row=max(0, min(len(table.lines) - 1, table.cursor_row + by)))
+    @on(Tiles.Chosen)
+    def _chosen(self) -> None:
+        self.table.move_cursor(row=self.wall.at)
 
     def action_large(self) -> None:
-        from sdterm.tui.screens.large import Large
-
         if self.table.chosen():
-            self.app.push_screen(Large(self.table.chosen, self._move))
+            self.query_one(ChosenPicture).toggle_alone()
+
+    def marked(self) -> None:
+        self.wall.refresh_marks()
 
     def action_sort(self) -> None:
         names = {column.id: column for column in self.table.wanted()}
@@ -410,3 +429,11 @@ class GalleryScreen(Room):
 
 def _cell(text: str) -> Text:
     return Text(text, no_wrap=True)
+
+
+def _label(line: Line, width: int) -> str:
+    """What the wall says of a line."""
+    picture = line.picture
+    if line.is_folded:
+        return f" {picture.id} ({len(line.pictures)})"
+    return f" {picture.id}{' !' if picture.missing else ''} {seed_of(picture)}"

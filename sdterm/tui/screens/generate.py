@@ -26,14 +26,14 @@ from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.reader import PromptReader
 from sdterm.tui.screens.room import HEIGHTS, Room
 from sdterm.tui.shell import Shell
-from sdterm.tui.widgets.large import DeskPicture
+from sdterm.tui.widgets.large import ChosenPicture
 from sdterm.tui.widgets.more import MoreOptions
 from sdterm.tui.widgets.parameter import Parameter, parameter
 from sdterm.tui.widgets.prompt import PromptEditor
 from sdterm.tui.widgets.recent import Recent
 
 if TYPE_CHECKING:
-    from sdterm.api import Entry, Picture
+    from sdterm.api import Entry
     from sdterm.tui.picture.preview import LivePreview
 
 _READ_AFTER = 0.25  # seconds without a key after which a prompt is read: its tokens and traps
@@ -53,14 +53,13 @@ class GenerateScreen(Room):
         self.form = Form(drafts.load(shell.settings.root), lambda: shell.settings, self._changed)
         self.filling = Filling(shell, self)
         self.drawing = Drawing(shell, self, self.filling)
-        self._reader = PromptReader(shell.settings.root, self.form.values, self)
+        self._reader = PromptReader(shell.settings.root, self.form.values, self.filling.styles, self)
         self._keep: Timer | None = None
         self._reading: dict[str, Timer] = {}
         self._preview: tuple[PictureView, LivePreview] | None = None
         self._told_slow_line = False
         self._previewed: int | None = None  # the job whose previews the picture pane shows
         self._ended: int | None = None  # the job whose newest picture it is to show next
-        self._focused_before: Widget | None = None  # before the picture was shown alone
         self._told = ""  # of a trap, in the line for that
 
     def body(self) -> Iterable[Widget]:
@@ -83,8 +82,7 @@ class GenerateScreen(Room):
                                 yield parameter(field, field.read(values))
                 yield MoreOptions()
                 yield Recent()
-            picture = DeskPicture(id="picture", mode=self.shell.picture_mode())
-            picture.can_focus = False
+            picture = ChosenPicture(lambda: self.query_one(Recent))
             picture.hint = tr("No picture yet: write a prompt, then {key} draws it.", key=self.shell.key("generate"))
             yield picture
 
@@ -306,26 +304,24 @@ class GenerateScreen(Room):
     def _complete(self, event: PromptEditor.CompletionWanted) -> None:
         self.run_worker(self._offer(event), group="complete", exclusive=True)
 
+    @on(PromptEditor.StyleTaken)
+    def _take_style(self, event: PromptEditor.StyleTaken) -> None:
+        self.filling.add_style(event.style, "negative_prompt" if event.editor.negative else "prompt", event.text)
+
     async def _offer(self, event: PromptEditor.CompletionWanted) -> None:
         event.editor.offer(event.word, await self._reader.complete(event.word, asked=event.asked))
 
     # --- pictures ----------------------------------------------------------------------------------------------------
 
-    @on(Recent.Chosen)
-    def _chosen(self, event: Recent.Chosen) -> None:
-        self.show_picture(event.picture)
+    @on(Recent.Left)
+    def _leave_recent(self) -> None:
+        self.focus_field("prompt")
 
-    @work(group="picture", exclusive=True)
-    async def show_picture(self, picture: Picture) -> None:
-        """Show a saved picture."""
-        what = tr("grid") if picture.seed is None else tr("seed {seed}", seed=picture.seed)
-        caption = f"{picture.id}  {picture.width}x{picture.height}  {what}"
-        if picture.missing:
-            data, caption = None, caption + "  " + tr("(its file is gone)")
-        else:
-            data = await self.ask(calls.thumbnail(picture.id, 512))
-        for view in self.query(PictureView):  # none while the form is made anew
-            view.show(data, caption=caption)
+    @on(Recent.Chosen)
+    def show_chosen(self) -> None:
+        """Show the picture that Recent has chosen."""
+        for view in self.query(ChosenPicture):  # none while the form is made anew
+            view.show_chosen()
 
     def up(self) -> None:
         self._end_preview()
@@ -350,10 +346,8 @@ class GenerateScreen(Room):
             before = recent.chosen()
             recent.show(page.pictures, ended, keep=keep)
             picture = recent.chosen()
-            if picture and (ended or before is None or picture.id != before.id):
-                self.show_picture(picture)
-            elif not picture:
-                self.query_one(PictureView).show(None)
+            if not picture or ended or before is None or picture.id != before.id:
+                self.show_chosen()
 
     def happened(self, entry: Entry) -> None:
         from sdterm.api import Snapshot
@@ -501,6 +495,16 @@ class GenerateScreen(Room):
             self.add_class("-recent")
             self.call_after_refresh(recent.focus)
 
+    def action_recent_picture(self, number: int) -> None:
+        """Go to one of those that are in sight there."""
+        recent = self.query_one(Recent)
+        in_sight = bool(recent.region) and self.app.screen is self
+        if in_sight:
+            recent.action_pick(number)
+        self.action_recent()
+        if not in_sight:
+            self.call_after_refresh(recent.action_pick, number)
+
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         # a class of the screen has all of it painted, so only where the others must make room
         self.set_class(isinstance(self.focused, Recent) and self.app.size.height < _ROOMY, "-recent")
@@ -510,22 +514,8 @@ class GenerateScreen(Room):
 
     def action_show_preview(self) -> None:
         self.shell.go("generate")
-        if self.has_class("-picture-only"):
-            self._leave_large()
-            return
-        self._focused_before = self.focused
-        self.add_class("-picture-only")
-        picture = self.query_one(DeskPicture)
-        picture.can_focus = True
-        picture.border_subtitle = tr("Esc leaves, arrows choose, {key} marks.", key=self.shell.key("mark"))
-        picture.focus()
+        self.query_one(ChosenPicture).toggle_alone()
 
-    @on(DeskPicture.Left)
     def _leave_large(self) -> None:
-        if not self.has_class("-picture-only"):
-            return
-        self.remove_class("-picture-only")
-        picture = self.query_one(DeskPicture)
-        picture.can_focus = False
-        picture.border_subtitle = ""
-        (self._focused_before or self.query_one("#prompt")).focus()
+        for picture in self.query(ChosenPicture):
+            picture.action_leave()

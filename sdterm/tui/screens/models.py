@@ -1,68 +1,201 @@
-"""Models: the checkpoints."""
+"""Models: checkpoints, VAEs, networks and embeddings, each in a list of its own."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import work
+from textual import on, work
 from textual.binding import BindingType
+from textual.containers import Horizontal
+from textual.widget import Widget
+from textual.widgets import DataTable, Input, Static
 
+from sdterm.core.names import normal
 from sdterm.core.text import printable
 from sdterm.tui import calls
 from sdterm.tui.actions import bindings
 from sdterm.tui.language import tr
+from sdterm.tui.picture.widget import PictureView
+from sdterm.tui.screens.adding import add_model, stop_adding, told
 from sdterm.tui.screens.table import TableRoom
 
 if TYPE_CHECKING:
-    from sdterm.api import Entry, Model
+    from sdterm.api import Entry, LibraryFile, Model
+
+MOST = 1000
+"""Rows: more are no list that anybody reads, and take seconds to show."""
+_WEIGHT_STEP = 0.1
+_TAGS = {"lora": "lora", "hypernetwork": "hypernet"}
 
 
-class ModelsScreen(TableRoom["Model"]):
-    """Checkpoints: name, hash, size, family."""
+@dataclass(frozen=True)
+class Row:
+    """A line of a list. Of a checkpoint `model` says what the host knows of it beside."""
+
+    file: LibraryFile
+    model: Model | None = None
+
+
+class ModelsScreen(TableRoom[Row]):
+    """Model files by kind: name, hash, size, what they are for."""
 
     room = "go_models"
     scopes = ("models",)
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("models")]
+    LISTS: ClassVar[tuple[tuple[str, ...], ...]] = (("checkpoint",), ("vae",), ("lora", "hypernetwork"), ("embedding",))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._at = 0
+        self._all: list[Row] = []
+        self._words: list[str] = []
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds that the list has."""
+        return self.LISTS[self._at]
+
+    def body(self) -> Iterable[Widget]:
+        line = Input(placeholder=tr("search"), compact=True, id="filter")
+        line.cursor_blink = line.display = False
+        yield line
+        with Horizontal(id="desk"):
+            yield DataTable(cursor_type="row")
+            yield PictureView(id="picture", mode=self.shell.picture_mode())
+        yield Static(classes="words", markup=False)
 
     def columns(self) -> Iterable[tuple[str, int]]:
-        return (tr("Name"), 28), (tr("Hash"), 10), (tr("Size"), 9), (tr("Family"), 16), (tr("State"), 40)
+        first = (tr("Name"), 28), (tr("Hash"), 12), (tr("Size"), 9)
+        if self.kinds == ("checkpoint",):
+            return *first, (tr("Family"), 16), (tr("State"), 40)
+        return *first, (tr("For"), 6), (tr("Kind"), 13), (tr("Words"), 60)
 
     def up(self) -> None:
         self._load()
 
     @work(group="load", exclusive=True)
     async def _load(self) -> None:
-        models = await self.ask(calls.models())
-        if models is not None:
-            title = tr("Models  {number} checkpoint(s)", number=len(models))
-            self.show(models, self.table.cursor_row, title)
+        kinds = self.kinds
+        rows: list[Row] = []
+        models = {model.path: model for model in await self.ask(calls.models()) or ()}
+        for kind in kinds:
+            if (files := await self.ask(calls.library_files(kind))) is None:
+                return
+            rows += [Row(file, models.get(file.path)) for file in files]
+        rows = [row for row in rows if row.model or row.file.kind != "checkpoint"]
+        self._used = next((model for model in models.values() if model.name == self._wanted(models)), None)
+        if kinds == self.kinds:
+            self._all = rows
+            self._show()
+
+    def _show(self) -> None:
+        rows = [row for row in self._all if self._is_shown(row)]
+        self.show(rows[:MOST], self.table.cursor_row, self._title(len(rows)))
+        self._show_preview()
+
+    def _is_shown(self, row: Row) -> bool:
+        file = row.file
+        text = normal(f"{file.path} {file.alias or ''} {file.base or ''} {file.activation} {file.description}")
+        return all(word in text for word in self._words)
+
+    _used: Model | None = None
+    """What is drawn with."""
+
+    def _wanted(self, models: dict[str, Model]) -> str:
+        first = next((model.name for model in models.values()), "")
+        return str(self.shell.form.values().get("model") or first)
+
+    def _title(self, number: int) -> str:
+        names = (tr("Checkpoints"), tr("VAEs"), tr("Networks"), tr("Embeddings"))
+        said = f"{MOST} / {number}" if number > MOST else str(number)
+        return "  ".join(f"▸ {name} {said}" if at == self._at else name for at, name in enumerate(names))
 
     def empty(self) -> str:
-        from sdterm.core.settings.paths import CHECKPOINTS
+        if self._all:
+            return tr("No file matches.")
+        from sdterm.core.library.checkpoints import library_of
 
-        return tr("No checkpoint: SD 1.x files go to {folder}.", folder=self.shell.settings.root / CHECKPOINTS)
+        folder = library_of(self.shell.settings).places(self.kinds[0])[0]
+        return tr("There is none. They go to {folder}.", folder=printable(str(folder), 1000))
 
-    def row(self, item: Model) -> tuple[str, ...]:
-        size = f"{item.size / 1e9:.2f} GB" if item.size >= 1e8 else f"{item.size / 1e6:.0f} MB"
-        wanted = self.shell.form.values().get("model") or self.rows[0].name
-        state = tr("loaded") if item.loaded else "" if item.usable else tr("! cannot be used")
-        mark = ">" if item.name == wanted else " "
-        family = f"{item.family or ''} {item.native_size or ''}".strip()
-        return (f"{mark} {printable(item.name, 80)}", (item.sha256 or "")[:10] or "-", size, family, state)
+    def row(self, item: Row) -> tuple[str, ...]:
+        file, model = item.file, item.model
+        size = f"{file.size / 1e9:.2f} GB" if file.size >= 1e8 else f"{file.size / 1e6:.0f} MB"
+        mark = ">" if self._is_used(item) else " "
+        first = (f"{mark} {printable(file.name, 80)}", file.hash or "-", size)
+        if not model:
+            return *first, file.base or "", self._kind(file.kind), printable(file.activation, 80)
+        state = tr("loaded") if model.loaded else "" if model.usable else tr("! cannot be used")
+        return *first, f"{model.family or ''} {model.native_size or ''}".strip(), state
 
-    def about(self, item: Model) -> Iterable[str]:
-        unknown = tr("Its hash is not known yet: {key} computes it.", key=self.shell.key("verify_hash"))
-        yield printable(item.path, 1000)
-        yield item.sha256 or unknown
-        if item.note:
-            yield printable(item.note, 500)
+    def _kind(self, kind: str) -> str:
+        return {"vae": "VAE", "lora": "LoRA", "hypernetwork": tr("hypernetwork"), "embedding": tr("embedding")}[kind]
+
+    def _is_used(self, item: Row) -> bool:
+        """Whether the next picture is drawn with it, as far as the form says."""
+        from sdterm.core.prompt.calling import called
+
+        if item.model:
+            return self._used is not None and item.model.path == self._used.path
+        tag = _TAGS.get(item.file.kind)
+        return bool(tag and called(self.shell.form.draft.prompt, tag, item.file.name))
+
+    def about(self, item: Row) -> Iterable[str]:
+        file, model = item.file, item.model
+        yield printable(file.path, 1000)
+        if model:
+            unknown = tr("Its hash is not known yet: {key} computes it.", key=self.shell.key("verify_hash"))
+            yield model.sha256 or unknown
+            if model.note:
+                yield printable(model.note, 500)
+            return
+        if (misfit := self._misfit(file)) is not None:
+            yield misfit
+        if file.alias and file.alias != file.name:
+            yield tr("Its maker calls it {name}.", name=printable(file.alias, 100))
+        if file.activation:
+            yield tr("Words: {words}", words=printable(file.activation, 500))
+        if file.weight is not None:
+            yield tr("Weight: {weight}", weight=f"{file.weight:g}")
+        if file.description:
+            yield printable(file.description, 500)
+
+    def _misfit(self, file: LibraryFile) -> str | None:
+        """That a file is for other models than the one that is drawn with, in words."""
+        used = self._used
+        letters = "".join(filter(str.isalnum, (used and used.family) or "")).upper()
+        if not (used and file.base and letters) or letters.startswith(file.base):
+            return None
+        return tr("! It is for {base}, and {model} is {family}.", base=file.base, model=used.name, family=used.family)
+
+    @on(DataTable.RowHighlighted)
+    def _highlighted(self) -> None:
+        self._show_preview()
+
+    @work(group="preview", exclusive=True)
+    async def _show_preview(self) -> None:
+        """The picture beside the file, where there is one and room for it."""
+        item = self.chosen()
+        data = None
+        if item and item.file.preview:
+            data = await self.ask(calls.library_preview(item.file.kind, item.file.path))
+        self.set_class(data is not None, "-pictured")
+        self.query_one(PictureView).show(data, caption=item.file.name if item else "")
 
     def selected(self) -> None:
         self.action_load_model()
 
     def happened(self, entry: Entry) -> None:
-        from sdterm.events import ModelHashed, ModelLoading, Warning
+        from sdterm.events import (
+            DownloadChanged,
+            HashingProgress,
+            LibraryChanged,
+            ModelHashed,
+            ModelLoading,
+            Warning,
+        )
 
         match entry.event:
             case ModelLoading(done=False, model=model, fraction=fraction):
@@ -73,20 +206,148 @@ class ModelsScreen(TableRoom["Model"]):
             case ModelLoading(done=True, model=model, seconds=seconds):
                 self.say(tr("{model} is loaded ({time}s).", model=model, time=f"{seconds:.1f}"))
                 self._load()
+            case DownloadChanged() as event:
+                self.say(told(event), standing=event.state in ("waiting", "running"))
+                if event.state == "done":
+                    self._load()
             case ModelHashed(model=model):
                 self.say(tr("The hash of {model} is known now.", model=model))
+                self._load()
+            case HashingProgress(done=True, files=files) if files > 1:
+                self.say(tr("{files} files have their hashes.", files=files))
+                self._load()
+            case HashingProgress(done=False, files=files, files_done=done, bytes=whole, bytes_done=read, paused=paused):
+                said = tr("paused") if paused else f"{read / max(whole, 1):.0%}"
+                self.say(
+                    tr("Computing hashes: {done} of {files}, {share}", done=done, files=files, share=said),
+                    standing=True,
+                )
+            case LibraryChanged(kinds=kinds) if {*kinds} & {*self.kinds}:
                 self._load()
 
     # --- keys --------------------------------------------------------------------------------------------------------
 
+    def action_next_list(self) -> None:
+        self._turn(1)
+
+    def action_list_before(self) -> None:
+        self._turn(-1)
+
+    def _turn(self, by: int) -> None:
+        self._at = (self._at + by) % len(self.LISTS)
+        self.table.clear(columns=True)
+        for title, width in self.columns():
+            self.table.add_column(title, width=width)
+        self.table.border_title = self._title(0).replace(" 0", "")
+        self.rows, self._all, self._words, self._is_known = (), [], [], False
+        line = self.query_one("#filter", Input)
+        with line.prevent(Input.Changed):
+            line.value, line.display = "", False
+        self.table.focus()
+        self._tell()
+        self._load()
+
+    def action_search_models(self) -> None:
+        line = self.query_one("#filter", Input)
+        line.display = True
+        line.focus()
+
+    @on(Input.Changed, "#filter")
+    def _search(self, event: Input.Changed) -> None:
+        self._words = normal(event.value).split()
+        self._show()
+
+    @on(Input.Submitted, "#filter")
+    def _searched(self, event: Input.Submitted) -> None:
+        self.table.focus()
+        event.input.display = bool(event.value)
+
+    def action_refresh_models(self) -> None:
+        self._load()
+
     def action_load_model(self) -> None:
-        model = self.chosen()
-        if model and not model.usable:
+        item = self.chosen()
+        if item and item.model:
+            self._choose(item.model)
+        elif item and item.file.kind == "vae":
+            self._choose_vae(item.file)
+        elif item and item.file.kind in _TAGS:
+            self._call(item.file)
+        elif item and item.file.kind == "embedding":
+            self._say_words("prompt", tr("Prompt"), item.file.name)
+
+    def _choose(self, model: Model) -> None:
+        if not model.usable:
             self.say(model.note or tr("This checkpoint cannot be used."))
-        elif model:
-            self.shell.form.change(self.shell.form.draft.but(model=model.name), tr("Model"))
-            self.say(tr("{model} is what is drawn with from now on.", model=model.name))
-            self._load_now(model.name)
+            return
+        self.shell.form.change(self.shell.form.draft.but(model=model.name), tr("Model"))
+        self.say(tr("{model} is what is drawn with from now on.", model=model.name))
+        self._load_now(model.name)
+
+    def _choose_vae(self, file: LibraryFile) -> None:
+        from sdterm.core.settings.quick import EQUALS
+
+        if field := EQUALS.get("sd_vae"):
+            self.shell.form.change(self.shell.form.draft.but(**{field: file.name}), "VAE")
+            self.say(tr("{model} is what is drawn with from now on.", model=file.name))
+        else:
+            self.say(tr("VAE files are listed, but not drawn with yet."))
+
+    def _call(self, file: LibraryFile) -> None:
+        """Put a network's tag into the prompt, with the weight and the words that its user wrote down."""
+        from sdterm.core.prompt.calling import called, with_network, with_words
+
+        draft, tag = self.shell.form.draft, _TAGS[file.kind]
+        if called(draft.prompt, tag, file.name):
+            self.say(
+                tr(
+                    "{name} is in the prompt already: {up} and {down} change its weight.",
+                    name=file.name,
+                    up=self.shell.key("network_up"),
+                    down=self.shell.key("network_down"),
+                )
+            )
+            return
+        weight = 1.0 if file.weight is None else file.weight
+        prompt = with_network(draft.prompt, tag, file.name, weight, file.activation)
+        negative = with_words(draft.negative_prompt, file.negative)
+        self.shell.form.change(draft.but(prompt=prompt, negative_prompt=negative), tr("Prompt"))
+        self.say(
+            self._misfit(file)
+            or tr("{name} is in the prompt, with weight {weight}.", name=file.name, weight=f"{weight:g}")
+        )
+        self._load()
+
+    def action_to_negative(self) -> None:
+        if (item := self.chosen()) and item.file.kind == "embedding":
+            self._say_words("negative_prompt", tr("Negative prompt"), item.file.name)
+
+    def _say_words(self, field: str, label: str, words: str) -> None:
+        from sdterm.core.prompt.calling import with_words
+
+        draft = self.shell.form.draft
+        self.shell.form.change(draft.but(**{field: with_words(draft.value(field), words)}), label)
+        self.say(tr("{words} is in: {field}", words=words, field=label))
+
+    def action_network_up(self) -> None:
+        self._reweigh(_WEIGHT_STEP)
+
+    def action_network_down(self) -> None:
+        self._reweigh(-_WEIGHT_STEP)
+
+    def _reweigh(self, by: float) -> None:
+        from sdterm.core.prompt.calling import called, reweighed
+
+        if not ((item := self.chosen()) and (tag := _TAGS.get(item.file.kind))):
+            return
+        draft, name = self.shell.form.draft, item.file.name
+        prompt = reweighed(draft.prompt, tag, name, by)
+        if prompt is None:
+            self._call(item.file)
+            return
+        self.shell.form.change(draft.but(prompt=prompt), tr("Prompt"))
+        now = called(prompt, tag, name)
+        self.say(tr("The weight of {name} is {weight}.", name=name, weight=now.args[1] if now else ""))
 
     @work
     async def _load_now(self, name: str) -> None:
@@ -102,11 +363,32 @@ class ModelsScreen(TableRoom["Model"]):
         self.say(tr("The memory is free."))
         self._load()
 
-    def action_verify_hash(self) -> None:
-        if model := self.chosen():
-            self._hash(model.name)
+    @work
+    async def action_add_model(self) -> None:
+        await add_model(self)
 
     @work
-    async def _hash(self, name: str) -> None:
-        self.say(tr("Reading {model} …", model=name))
-        await self.ask(calls.hash_model(name))
+    async def action_stop_adding(self) -> None:
+        await stop_adding(self)
+
+    def action_verify_hash(self) -> None:
+        if item := self.chosen():
+            self._hash(item.file.path, item.file.kind, tr("Reading {model} …", model=item.file.name))
+
+    def action_hash_all(self) -> None:
+        for kind in self.kinds:
+            self._hash(None, kind, tr("Computing the hashes that are not known …"))
+
+    @work
+    async def _hash(self, name: str | None, kind: str, said: str) -> None:
+        self.say(said)
+        await self.ask(calls.hash_model(name, kind))
+
+    def action_pause_hashing(self) -> None:
+        self._pause_hashing()
+
+    @work
+    async def _pause_hashing(self) -> None:
+        state = await self.ask(calls.hashing())
+        if state is not None and (state.files or state.paused):
+            await self.ask(calls.hashing("resume" if state.paused else "pause"))

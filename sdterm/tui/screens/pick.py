@@ -137,19 +137,19 @@ class Ask(ModalScreen[str | None]):
 
 
 class Type(ModalScreen[str | None]):
-    """One line to type: the text, or None."""
+    """One line to type: the text, or None. goes_on: the value is the beginning of what is typed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", show=False)]
 
-    def __init__(self, title: str, value: str = "", *, hint: str = "") -> None:
+    def __init__(self, title: str, value: str = "", *, hint: str = "", goes_on: bool = False) -> None:
         super().__init__()
-        self._title, self._value, self._hint = title, value, hint
+        self._title, self._value, self._hint, self._goes_on = title, value, hint, goes_on
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog small") as dialog:
             dialog.border_title = self._title
             dialog.border_subtitle = self._hint or tr("Enter takes it, Esc leaves.")
-            line = Input(self._value, compact=True)
+            line = Input(self._value, compact=True, select_on_focus=not self._goes_on)
             line.cursor_blink = False
             yield line
 

@@ -10,7 +10,8 @@ from textual.message import Message
 from textual.suggester import Suggester, SuggestionReady
 from textual.widgets import Input
 
-from sdterm.tui.filter_words import FIELDS, completions
+from sdterm.core.filter_fields import FILTER_FIELDS
+from sdterm.tui.filter_words import completions
 from sdterm.tui.language import tr
 
 
@@ -53,7 +54,9 @@ class FilterLine(Input):
 
     def hint(self) -> str:
         """What may be typed here, in a line."""
-        return tr("Tab completes: {fields}", fields=" ".join(f"{name}{sign}" for name, sign in FIELDS.items()))
+        return tr(
+            "Tab completes: {fields}", fields=" ".join(f"{name}{field.sign}" for name, field in FILTER_FIELDS.items())
+        )
 
     def on_input_changed(self) -> None:
         self._completer.turn = 0

@@ -1,42 +1,121 @@
-"""The picture of the Generate screen, which is also what one looks at when it is shown alone."""
+"""The picture that a screen's list has chosen; it can be looked at alone, as large as it fits."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
+from textual import work
 from textual.binding import Binding, BindingType
-from textual.message import Message
+from textual.widget import Widget
 
+from sdterm.core.infotext.grammar import parse
+from sdterm.tui import calls
 from sdterm.tui.actions import bindings
+from sdterm.tui.differing import seed_of
+from sdterm.tui.language import tr
 from sdterm.tui.picture.widget import PictureView
-from sdterm.tui.widgets.recent import PictureActions, Recent
+from sdterm.tui.widgets.picture_actions import PictureActions
 
 if TYPE_CHECKING:
     from sdterm.api import Picture
 
+ALONE = "-picture-only"
+"""The class of a screen that shows nothing but its picture."""
+_PIXELS = 512  # of a thumbnail, where no more can be seen
+_TOLD = ("Sampler", "Steps", "CFG scale", "Model")
 
-class DeskPicture(PictureActions, PictureView):
-    """Shows what Recent has chosen, or what is being drawn. Its keys are Recent's; it has the focus only while it is
-    shown alone."""
+
+class Chooser(Protocol):
+    """A list of pictures, one of them chosen."""
+
+    def chosen(self) -> Picture | None: ...
+    def pair(self) -> list[Picture]: ...
+    def action_move(self, by: int) -> None: ...
+
+
+class ChosenPicture(PictureActions, PictureView):
+    """Its keys are its list's; it has the focus only while it is shown alone."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings("pictures"),
-        Binding("left,h", "move(-1)", show=False),
-        Binding("right,l", "move(1)", show=False),
+        Binding("left,up,h,pageup", "move(-1)", show=False),
+        Binding("right,down,l,pagedown", "move(1)", show=False),
         Binding("escape", "leave", show=False),
     ]
 
-    class Left(Message):
-        """Enough looked at."""
+    def __init__(self, chooser: Callable[[], Chooser]) -> None:
+        super().__init__(mode=self.shell.picture_mode(), id="picture")
+        self.can_focus = False
+        self._fetched: bytes | None = None  # what was shown of it
+        self._chooser = chooser
+        self._focused_before: Widget | None = None  # before it was shown alone
 
     def chosen(self) -> Picture | None:
-        return self.screen.query_one(Recent).chosen()
+        return self._chooser().chosen()
 
     def pair(self) -> list[Picture]:
-        return self.screen.query_one(Recent).pair()
+        return self._chooser().pair()
 
-    def action_move(self, by: int) -> None:
-        self.screen.query_one(Recent).action_move(by)
+    @work(group="chosen", exclusive=True)
+    async def show_chosen(self) -> None:
+        """Show what the list has chosen, or nothing."""
+        picture = self.chosen()
+        if picture is None or not self.size:
+            self._fetched = None
+            self.show(None)
+            return
+        alone = self.can_focus
+        caption = _caption(picture, alone)
+        self._fetched = None
+        if picture.missing:
+            caption += "  " + tr("(its file is gone)")
+        else:
+            whole = alone and self.mode in ("kitty", "sixel")
+            self._fetched = await self.ask(calls.file(picture.id) if whole else calls.thumbnail(picture.id, _PIXELS))
+        self.show(self._fetched, caption=caption)
+
+    def _show_again(self) -> None:
+        """At the size that there is now; what is drawn just now stays."""
+        if self._data is self._fetched:
+            self.show_chosen()
+
+    # --- alone --------------------------------------------------------------------------------------------------------
+
+    def toggle_alone(self) -> None:
+        """Show nothing but the picture, or everything again."""
+        if self.can_focus:
+            self.action_leave()
+            return
+        self._focused_before = self.screen.focused
+        self.screen.add_class(ALONE)
+        self.can_focus = True
+        self.border_subtitle = tr("Esc leaves, arrows choose, {key} marks.", key=self.shell.key("mark"))
+        self.focus()
+        self.call_after_refresh(self._show_again)
 
     def action_leave(self) -> None:
-        self.post_message(self.Left())
+        """Show the rest of the screen again."""
+        if not self.can_focus:
+            return
+        self.screen.remove_class(ALONE)
+        self.can_focus = False
+        self.border_subtitle = ""
+        before = self._focused_before
+        (before if before and before.is_attached else self.screen.query(self.screen.AUTO_FOCUS).first()).focus()
+        self.call_after_refresh(self._show_again)
+
+    def action_move(self, by: int) -> None:
+        self._chooser().action_move(by)
+
+    def action_load(self) -> None:
+        super().action_load()
+        self.action_leave()
+
+
+def _caption(picture: Picture, alone: bool) -> str:
+    parameters = parse(picture.infotext).parameters
+    what = tr("grid") if picture.number < 0 else tr("seed {seed}", seed=seed_of(picture))
+    told = [f"{picture.id}", f"{picture.width}x{picture.height}", what]
+    more = [parameters[key] for key in _TOLD if key in parameters] if alone else []
+    return "  ".join([*told, *more])

@@ -78,6 +78,13 @@ class PromptEditor(HasShell, TextArea, inherit_bindings=False):
             super().__init__()
             self.editor, self.word, self.asked = editor, word, asked
 
+    class StyleTaken(Message):
+        """A style is wanted instead of the word that is typed: what is left of the text."""
+
+        def __init__(self, editor: PromptEditor, style: str, text: str) -> None:
+            super().__init__()
+            self.editor, self.style, self.text = editor, style, text
+
     def __init__(self, text: str, *, id: str, title: str, negative: bool = False) -> None:
         super().__init__(text, id=id, compact=True, highlight_cursor_line=False, soft_wrap=True)
         self.negative = negative
@@ -272,10 +279,14 @@ class PromptEditor(HasShell, TextArea, inherit_bindings=False):
             self._completions.show(tags, self.cursor_screen_offset + Offset(start - end, 1))
 
     def complete(self, tag: Tag) -> None:
-        """Put a tag in the place of the word that is typed."""
+        """Put a tag in the place of the word that is typed; a style goes to the others of the form."""
         from sdterm.core.prompt.completion import inserted, word_before
 
-        self.take(tr("complete"), inserted(self.text, word_before(self.text, self.span[1]), tag))
+        start, end = word_before(self.text, self.span[1])
+        if tag.is_style:
+            self.post_message(self.StyleTaken(self, tag.name, self.text[:start] + self.text[end:]))
+        else:
+            self.take(tr("complete"), inserted(self.text, (start, end), tag))
         if self._completions:
             self._completions.display = False
 
@@ -330,7 +341,7 @@ class Completions(OptionList):
 
 def _row(tag: Tag) -> Text:
     posts = f"{tag.posts / 1e6:.1f}M" if tag.posts >= 1e6 else f"{tag.posts / 1e3:.0f}k" if tag.posts >= 1e3 else ""
-    return Text(f"{printable(tag.name, 30):<30} {posts:>6}", no_wrap=True)
+    return Text(f"{printable(tag.name, 30):<30} {tr('style') if tag.is_style else posts:>6}", no_wrap=True)
 
 
 def _style(mark: Mark) -> str:

@@ -1,4 +1,4 @@
-"""Where a picture is chosen, and what can be done with it."""
+"""Recent: the pictures drawn last."""
 
 from __future__ import annotations
 
@@ -15,93 +15,12 @@ from textual.strip import Strip
 from sdterm.tui.actions import bindings
 from sdterm.tui.differing import changed, in_short
 from sdterm.tui.language import tr
-from sdterm.tui.messages import CompareWanted, DeleteWanted, DrawAgain, Fill, Marked, Part, RestoreWanted, WallWanted
-from sdterm.tui.shell import HasShell
-from sdterm.tui.widgets.tiles import Tile, Tiles
+from sdterm.tui.messages import CompareWanted
+from sdterm.tui.widgets.picture_actions import PictureActions
+from sdterm.tui.widgets.tiles import STEPS, Tile, Tiles
 
 if TYPE_CHECKING:
     from sdterm.api import Picture
-
-
-class PictureActions(HasShell):
-    """What every list of pictures can do with the one that is chosen."""
-
-    scopes: tuple[str, ...] = ("pictures",)
-
-    def chosen(self) -> Picture | None:
-        """The picture that the keys are about."""
-        raise NotImplementedError
-
-    def pair(self) -> list[Picture]:
-        """The two to compare if nobody says which; fewer if there are none."""
-        return []
-
-    def action_mark(self) -> None:
-        if picture := self.chosen():
-            marks = self.shell.marks
-            if marks.pop(picture.id, None) is None:
-                marks[picture.id] = picture
-            self.post_message(Marked())
-            key = self.shell.key("compare")
-            self.shell.say(tr("{number} marked: {key} compares them.", number=len(marks), key=key))
-
-    def action_compare(self) -> None:
-        picture, pictures = self.chosen(), [*self.shell.marks.values()]
-        if picture and len(pictures) < 2:
-            pictures = [*pictures, picture] if pictures and pictures[0].id != picture.id else self.pair()
-        if len(pictures) > 1:
-            self.post_message(CompareWanted(pictures))
-        else:
-            self.shell.say(tr("Mark two pictures first: {key} marks one.", key=self.shell.key("mark")))
-
-    def action_wall(self) -> None:
-        if picture := self.chosen():
-            self.post_message(WallWanted(picture))
-
-    def action_delete_picture(self) -> None:
-        if picture := self.chosen():
-            self.post_message(DeleteWanted(picture))
-
-    def action_restore_picture(self) -> None:
-        self.post_message(RestoreWanted())
-
-    def action_load(self) -> None:
-        self._fill("all")
-
-    def action_take_seed(self) -> None:
-        self._fill("seed")
-
-    def action_take_prompt(self) -> None:
-        self._fill("prompt")
-
-    def action_take_parameters(self) -> None:
-        self._fill("parameters")
-
-    def _fill(self, part: Part) -> None:
-        if picture := self.chosen():
-            self.post_message(Fill(picture.infotext, part, picture.id))
-
-    def action_repeat(self) -> None:
-        if picture := self.chosen():
-            self.post_message(DrawAgain(picture.infotext))
-
-    def action_vary(self) -> None:
-        if picture := self.chosen():
-            self.post_message(DrawAgain(picture.infotext, vary=True))
-
-    def action_copy_parameters(self) -> None:
-        if picture := self.chosen():
-            self.shell.copy(picture.infotext, tr("infotext"))
-
-    def action_copy_prompt(self) -> None:
-        if picture := self.chosen():
-            from sdterm.core.infotext.grammar import parse
-
-            self.shell.copy(parse(picture.infotext).prompt, tr("prompt"))
-
-    def action_copy_path(self) -> None:
-        if picture := self.chosen():
-            self.shell.copy(picture.path, tr("path"))
 
 
 class Recent(Tiles, PictureActions):
@@ -109,19 +28,13 @@ class Recent(Tiles, PictureActions):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings("pictures"),
-        Binding("left,h", "move(-1)", show=False),
-        Binding("right,l", "move(1)", show=False),
-        Binding("home,g", "move(-1000)", show=False),
-        Binding("end,G", "move(1000)", show=False),
-        *(Binding(str(number), f"pick({number})", show=False) for number in range(1, 10)),
+        *STEPS,
+        Binding("escape", "leave", show=False),
+        *(Binding(f"alt+{number}", f"compare_with({number})", show=False) for number in range(1, 10)),
     ]
 
-    class Chosen(Message):
-        """Another picture was chosen."""
-
-        def __init__(self, picture: Picture) -> None:
-            super().__init__()
-            self.picture = picture
+    class Left(Message):
+        """Enough looked at."""
 
     def __init__(self) -> None:
         self._in_border = False
@@ -130,7 +43,7 @@ class Recent(Tiles, PictureActions):
         self._changes: dict[int, dict[str, str]] = {}  # picture → what changed against the one before it
 
     def on_focus(self) -> None:
-        self.border_title = tr("Recent  1-9 or arrows choose")
+        self.border_title = tr("Recent  1-9 choose, M-1 to M-9 compare")
 
     def on_blur(self) -> None:
         self.border_title = tr("Recent  {key}", key=self.shell.key("recent"))
@@ -147,25 +60,19 @@ class Recent(Tiles, PictureActions):
         self._changes = dict(_changes(in_order))
         self.put(in_order, (drawn or still or [len(in_order) - 1])[-1])
 
-    def pair(self) -> list[Picture]:
-        """The chosen one and the one on its left; of a grid, which shows them all, the last two that it shows."""
-        return [picture for picture in self.pictures[: self.at + 1] if picture.number >= 0][-2:]
+    def action_leave(self) -> None:
+        """Back to the prompt."""
+        self.post_message(self.Left())
+
+    def action_compare_with(self, number: int) -> None:
+        """Compare the chosen one with that of the first nine in sight."""
+        chosen, other = self.chosen(), self.numbered(number)
+        if chosen and other and other.id != chosen.id:
+            self.post_message(CompareWanted([chosen, other]))
 
     def choose(self, at: int) -> None:
         super().choose(at)
         self._tell()
-
-    def action_move(self, by: int) -> None:
-        self._pick(self.at + by)
-
-    def action_pick(self, number: int) -> None:
-        if self.first + number <= len(self.pictures):
-            self._pick(self.first + number - 1)
-
-    def _pick(self, at: int) -> None:
-        if self.pictures:
-            self.choose(at)
-            self.post_message(self.Chosen(self.pictures[self.at]))
 
     def _tell(self) -> None:
         """The chosen one, in the border: there is room for all that changed."""
@@ -201,10 +108,6 @@ class Recent(Tiles, PictureActions):
         if picture.number < 0:
             return " " + tr("grid")
         return in_short(self._changes.get(picture.id, {}), picture.seed, self.tile().width - 1)
-
-    def sign(self, at: int) -> str:
-        number = at - self.first + 1
-        return str(number) if number < 10 else " "
 
     def render_line(self, y: int) -> Strip:
         if self.pictures:

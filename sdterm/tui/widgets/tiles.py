@@ -4,25 +4,42 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, TypeAlias
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 from textual import work
+from textual.binding import Binding
 from textual.geometry import Region
+from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
 from sdterm.tui import calls
-from sdterm.tui.picture.widget import depth_of, over
+from sdterm.tui.picture.cell import cell_size
+from sdterm.tui.picture.support import Depth
+from sdterm.tui.picture.terminal import PictureApp
+from sdterm.tui.picture.widget import depth_of, next_image_id, over
 from sdterm.tui.shell import HasShell
 
 if TYPE_CHECKING:
     from sdterm.api import Picture
-    from sdterm.tui.picture.support import Depth
 
 _KEPT = 200  # tiles
+_BYTES = 100  # that kitty is sent for each cell of a tile: twice as many as its half blocks would be
+STEPS = (
+    Binding("left,h", "move(-1)", show=False),
+    Binding("right,l", "move(1)", show=False),
+    Binding("up,k", "line(-1)", show=False),
+    Binding("down,j", "line(1)", show=False),
+    Binding("pageup", "page(-1)", show=False),
+    Binding("pagedown", "page(1)", show=False),
+    Binding("home,g", "move(-1000000)", show=False),
+    Binding("end,G", "move(1000000)", show=False),
+    *(Binding(str(number), f"pick({number})", show=False) for number in range(1, 10)),
+)
+"""The keys that choose a picture."""
 
 
 class Tile(NamedTuple):
@@ -30,6 +47,18 @@ class Tile(NamedTuple):
 
     width: int
     height: int
+
+
+_Way: TypeAlias = Depth | Literal["kitty"]
+_Key: TypeAlias = tuple[int, Tile, _Way]
+
+
+class _Drawn(NamedTuple):
+    """The lines of a tile, and what the terminal was sent for it before they are written."""
+
+    strips: list[Strip]
+    image_id: int | None = None
+    sent: str = ""
 
 
 class Tiles(HasShell, Widget, can_focus=True):
@@ -41,13 +70,20 @@ class Tiles(HasShell, Widget, can_focus=True):
     Tiles > .tiles--label { color: $text-muted; }
     """
 
+    class Chosen(Message):
+        """A key chose another picture."""
+
+        def __init__(self, picture: Picture) -> None:
+            super().__init__()
+            self.picture = picture
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.pictures: Sequence[Picture] = ()
         self.at = 0
         self._first = 0  # the picture at the top left
-        self._made: dict[tuple[int, Tile, Depth], list[Strip]] = {}
-        self._failed: set[int] = set()
+        self._made: dict[_Key, _Drawn] = {}
+        self._before: Picture | None = None  # the one that was chosen before a digit chose another
 
     # --- for those that are made of this ------------------------------------------------------------------------------
 
@@ -65,7 +101,8 @@ class Tiles(HasShell, Widget, can_focus=True):
 
     def sign(self, at: int) -> str:
         """One letter on the left of that line: the key that chooses the picture."""
-        return " "
+        number = at - self._first + 1
+        return str(number) if number < 10 else " "
 
     # --- what is shown ------------------------------------------------------------------------------------------------
 
@@ -89,19 +126,55 @@ class Tiles(HasShell, Widget, can_focus=True):
     def chosen(self) -> Picture | None:
         return self.pictures[self.at] if self.pictures else None
 
+    def pair(self) -> list[Picture]:
+        """The two that digits chose last, or else the chosen one and the one on its left; of a grid, which shows them
+        all, the last two that it shows."""
+        pictures = [picture for picture in self.pictures[: self.at + 1] if picture.number >= 0]
+        chosen, before = self.chosen(), self._before
+        if before and chosen in pictures[-1:] and any(picture.id == before.id for picture in self.pictures):
+            return [before, *pictures[-1:]]
+        return pictures[-2:]
+
     def on_resize(self) -> None:
         self._scroll()
         self._make()
+
+    # --- keys ---------------------------------------------------------------------------------------------------------
+
+    def action_move(self, by: int) -> None:
+        self._pick(self.at + by)
+
+    def action_line(self, by: int) -> None:
+        """Up or down, as far as there is a picture."""
+        if self._lines() > 1 and 0 <= self.at + by * self.columns < len(self.pictures):
+            self._pick(self.at + by * self.columns)
+
+    def action_page(self, by: int) -> None:
+        self._pick(self.at + by * self.columns * self._lines())
+
+    def action_pick(self, number: int) -> None:
+        """One of the first nine in sight."""
+        if (picture := self.numbered(number)) and picture != (before := self.chosen()):
+            self._pick(self._first + number - 1)
+            self._before = before
+
+    def numbered(self, number: int) -> Picture | None:
+        """The one in sight that this digit chooses."""
+        at = self._first + number - 1
+        return self.pictures[at] if at < len(self.pictures) else None
+
+    def _pick(self, at: int) -> None:
+        self._before = None
+        if self.pictures:
+            self.choose(at)
+            self.post_message(self.Chosen(self.pictures[self.at]))
+
+    # --- where they are -----------------------------------------------------------------------------------------------
 
     @property
     def columns(self) -> int:
         """How many stand side by side."""
         return max(1, (self.size.width - 1) // (self.tile().width + 1))
-
-    @property
-    def first(self) -> int:
-        """The number of the picture at the top left."""
-        return self._first
 
     def _lines(self) -> int:
         return max(1, self.size.height // (self.tile().height + self.has_labels()))
@@ -133,19 +206,43 @@ class Tiles(HasShell, Widget, can_focus=True):
         """Fetch what is in sight and not there yet."""
         if not self.size or self.shell.picture_mode() in ("off", "text"):
             return
-        tile, depth = self.tile(), depth_of(self.app)
+        tile, way = self.tile(), self._way()
         for number, picture in enumerate(self._shown(), self._first):
-            key = (picture.id, tile, depth)
+            key = (picture.id, tile, way)
             if key in self._made or picture.missing:
                 continue
-            data = await self.ask(calls.thumbnail(picture.id, 64 if tile.width <= 16 else 256))
+            is_small = tile.width <= 16 and way != "kitty"
+            data = await self.ask(calls.thumbnail(picture.id, 64 if is_small else 256))
             if data is None:
                 return
-            strips = await asyncio.to_thread(_drawn, data, tile, depth)
+            image_id = next_image_id(self.app) if way == "kitty" else None
+            drawn = await asyncio.to_thread(_drawn, data, tile, way, image_id)
             while len(self._made) >= _KEPT:
-                del self._made[next(iter(self._made))]
-            self._made[key] = strips
+                self._forget(self._made.pop(next(iter(self._made))))
+            self._write(drawn.sent)
+            self._made[key] = drawn
             self.refresh(self._place(number))
+
+    def _way(self) -> _Way:
+        """How they are drawn here. kitty's pixels need true colour: there are too few numbers for them with less."""
+        depth = depth_of(self.app)
+        is_kitty = self.shell.picture_mode() == "kitty" and depth == "truecolor" and isinstance(self.app, PictureApp)
+        return "kitty" if is_kitty else depth
+
+    def _write(self, sequence: str) -> None:
+        if sequence and isinstance(self.app, PictureApp):
+            self.app.write_to_terminal(sequence)
+
+    def _forget(self, drawn: _Drawn) -> None:
+        """Have the terminal forget its pixels."""
+        if drawn.image_id is not None:
+            from sdterm.tui.picture import kitty
+
+            self._write(kitty.delete(drawn.image_id))
+
+    def on_unmount(self) -> None:
+        for drawn in self._made.values():
+            self._forget(drawn)
 
     def refresh_marks(self) -> None:
         """Paint the places where stars are."""
@@ -192,30 +289,37 @@ class Tiles(HasShell, Widget, can_focus=True):
             if cell_len(told) > tile.width:
                 told = set_cell_size(told, tile.width - 1)  # away from the sign on the right
             return _text(told, tile.width, self.get_component_rich_style(name, partial=True))
-        strips = self._made.get((picture.id, tile, depth_of(self.app)))
-        if strips is None or self.shell.picture_mode() in ("off", "text"):
+        drawn = self._made.get((picture.id, tile, self._way()))
+        if drawn is None or self.shell.picture_mode() in ("off", "text"):
             words = f"{picture.id}" + (" !" if picture.missing else "")
             return _text("" if within else words, tile.width, Style.null())
-        return strips[within]
+        return drawn.strips[within]
 
 
 def _text(text: str, width: int, style: Style) -> Strip:
     return Strip([Segment(set_cell_size(text, width), style)], width)
 
 
-def _drawn(data: bytes, tile: Tile, depth: Depth) -> list[Strip]:
+def _drawn(data: bytes, tile: Tile, way: _Way, image_id: int | None) -> _Drawn:
     """In the middle of its tile; an empty tile for what is no picture."""
-    from sdterm.tui.picture import half, image
+    from sdterm.tui.picture import half, image, kitty
 
     blank = Strip([Segment(" " * tile.width)], tile.width)
     lines = [blank] * tile.height
+    cell = cell_size() if way == "kitty" else (1, 2)
     try:
         picture = image.read(data, 256, 256)
     except image.PictureError:
-        return lines
-    columns, rows = image.fit(picture.size, tile.width, tile.height, (1, 2))
+        return _Drawn(lines)
+    columns, rows = image.fit(picture.size, tile.width, tile.height, cell)
     left, top = (tile.width - columns) // 2, (tile.height - rows) // 2
-    for y, strip in enumerate(half.half_blocks(picture, columns, rows, depth), top):
+    if way == "kitty" and image_id is not None:
+        picture.thumbnail((columns * cell[0], rows * cell[1]))
+        png = kitty.encode(picture, kitty.room(columns, rows, _BYTES * columns * rows))
+        sent, strips = kitty.transmit(image_id, png, columns, rows), kitty.placeholder_strips(image_id, columns, rows)
+    else:
+        sent, strips = "", [*half.half_blocks(picture, columns, rows, "truecolor" if way == "kitty" else way)]
+    for y, strip in enumerate(strips, top):
         before, after = Segment(" " * left), Segment(" " * (tile.width - left - columns))
         lines[y] = Strip([before, *strip, after], tile.width)
-    return lines
+    return _Drawn(lines, image_id, sent)

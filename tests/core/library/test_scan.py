@@ -37,8 +37,9 @@ def test_a_preview_and_the_user_metadata_beside_a_file_are_found(tmp_path: Path)
 
 
 def test_a_diffusers_folder_is_one_checkpoint_and_its_parts_are_none(tmp_path: Path) -> None:
-    touch(tmp_path, "x/model_index.json", "x/unet/model.safetensors", "x/vae/model.safetensors", "y.safetensors")
-    assert names("checkpoint", tmp_path) == ["x", "y.safetensors"]
+    touch(tmp_path, "x.5/model_index.json", "x.5/unet/m.safetensors", "x.5/vae/m.safetensors", "y.safetensors")
+    assert names("checkpoint", tmp_path) == ["x.5", "y.safetensors"]
+    assert [file.name for file in scan("checkpoint", [tmp_path])] == ["x.5", "y"]
     assert names("vae", tmp_path) == ["y.safetensors"]
 
 

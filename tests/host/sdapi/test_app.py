@@ -17,9 +17,11 @@ import httpx2 as httpx
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import save_file
 
 from sdterm import events
 from sdterm.core.comparison import compare
+from sdterm.core.settings.paths import EMBEDDINGS, HYPERNETWORKS, LORAS
 from tests.host.running import Running, running
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -163,8 +165,33 @@ def test_models_samplers_and_loras_are_listed(api: httpx.Client, host: Running) 
     samplers = {sampler["name"]: sampler for sampler in api.get("/sdapi/v1/samplers").json()}
     assert samplers["DPM++ 2M"] == {"name": "DPM++ 2M", "aliases": ["k_dpmpp_2m"], "options": {"scheduler": "karras"}}
     assert api.get("/sdapi/v1/loras").json() == []
+    assert api.get("/sdapi/v1/embeddings").json() == {"loaded": {}, "skipped": {}}
+    for name in ("checkpoints", "vae", "loras", "embeddings"):
+        assert api.post(f"/sdapi/v1/refresh-{name}").json() is None
     title = draw(api, override_settings={"sd_model_checkpoint": f"{model['title']} [{'d230c9cccc'}]"})
     assert "sdterm-demo" in title["info"]
+
+
+def test_lists_of_model_files_have_a1111s_keys(api: httpx.Client, host: Running) -> None:
+    root = host.settings.root
+    ink, hands = root / LORAS / "in" / "ink.safetensors", root / EMBEDDINGS / "hands.safetensors"
+    vae, hyper = root / "models" / "VAE" / "v.pt", root / HYPERNETWORKS / "h.pt"
+    for path in (ink, hands, vae, hyper):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    save_file({"x": np.zeros(1)}, ink, {"ss_output_name": "Water Ink"})
+    save_file({"emb_params": np.zeros((3, 768))}, hands)
+    try:
+        assert api.get("/sdapi/v1/loras").json() == [
+            {"name": "ink", "alias": "Water Ink", "path": str(ink), "metadata": {"ss_output_name": "Water Ink"}}
+        ]
+        assert api.get("/sdapi/v1/sd-vae").json() == [{"model_name": "v.pt", "filename": str(vae)}]
+        assert api.get("/sdapi/v1/hypernetworks").json() == [{"name": "h", "path": str(hyper)}]
+        loaded = api.get("/sdapi/v1/embeddings").json()["loaded"]
+        assert [*loaded] == ["hands"] and (loaded["hands"]["vectors"], loaded["hands"]["shape"]) == (3, 768)
+    finally:
+        for path in (ink, hands, vae, hyper):
+            path.unlink()
 
 
 @pytest.mark.parametrize(

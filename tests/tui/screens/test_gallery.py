@@ -11,8 +11,8 @@ from sdterm.tui.app import Workstation
 from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.screens.columns import Columns
 from sdterm.tui.screens.gallery import PictureTable
-from sdterm.tui.screens.large import Large
 from sdterm.tui.widgets.bars import KeyBar, Note
+from sdterm.tui.widgets.large import ChosenPicture
 from sdterm.tui.widgets.recent import Recent
 from sdterm.tui.widgets.wall import Wall
 from tests.host.running import Running
@@ -129,11 +129,10 @@ def test_the_wall_is_walked_by_arrows_and_gives_its_picture(drawn: Running) -> N
         table = await opened(app, pilot)
         await pilot.press("t")
         wall = app.screen.query_one(Wall)
-        await until(pilot, lambda: app.focused is wall and len(wall.query(PictureView)) >= 4)
-        await until(pilot, lambda: "▀" in text_of([*wall.query(PictureView)][1]))
+        await until(pilot, lambda: app.focused is wall and "▀" in text_of(wall))
         await pilot.press("end")
         await until(pilot, lambda: wall.chosen() == table.pictures[-1])
-        await until(pilot, lambda: [view.region.size != (0, 0) for view in wall.query(".-chosen")] == [True])
+        await until(pilot, lambda: text_of(wall).count("▐") and f" {table.pictures[-1].id} 30" in text_of(wall))
         await pilot.press("left", "up", "down")
         await until(pilot, lambda: wall.chosen() == table.pictures[-2])
         await pilot.press("enter")
@@ -144,12 +143,13 @@ def test_the_wall_is_walked_by_arrows_and_gives_its_picture(drawn: Running) -> N
     drive(drawn, act)
 
 
-def test_a_picture_is_shown_large_and_the_next_one_too(drawn: Running) -> None:
+@pytest.mark.parametrize(("width", "height"), [(60, 20), (80, 24)])
+def test_a_picture_is_shown_large_and_the_next_one_too(drawn: Running, width: int, height: int) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         table = await opened(app, pilot)
+        view = app.screen.query_one(ChosenPicture)
         await pilot.press("end", "G", "z")
-        await until(pilot, lambda: isinstance(app.screen, Large))
-        view = app.screen.query_one(PictureView)
+        await until(pilot, lambda: app.focused is view and view.size.width > width - 5 and view.size.height > 10)
         await until(pilot, lambda: "▀" in text_of(view) and "seed 30" in text_of(view))
         await pilot.press("left")
         await until(pilot, lambda: "seed 29" in text_of(view))
@@ -158,10 +158,14 @@ def test_a_picture_is_shown_large_and_the_next_one_too(drawn: Running) -> None:
         await pilot.press("space")
         assert not app.marks
         await until(pilot, lambda: "seed 29" in text_of(view))
+        await pilot.press("f1")
+        await until(pilot, lambda: "Here: Where a picture is chosen" in screen_text(app), "help about pictures")
+        await pilot.press("f1", "left", "right")
+        await until(pilot, lambda: app.focused is view and "seed 29" in text_of(view), "back at the large picture")
         await pilot.press("escape")
         await until(pilot, lambda: app.focused is table and table.chosen() == table.pictures[-2])
 
-    drive(drawn, act, (60, 20))
+    drive(drawn, act, (width, height))
 
 
 def test_a_picture_is_seen_on_sixty_and_on_forty_columns(drawn: Running) -> None:
@@ -214,5 +218,15 @@ def test_what_was_drawn_meanwhile_is_there_when_the_gallery_is_opened_again(draw
         await until(pilot, lambda: len(table.pictures) == number + 1 and table.pictures[0].seed == 70, "it is listed")
         assert table.chosen() == chosen, "the cursor stays with its picture"
         await pilot.press("f2")
+
+    drive(drawn, act)
+
+
+def test_it_opens_without_colours(drawn: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await opened(app, pilot)
+        await until(pilot, lambda: app.no_color and "morning mist" in screen_text(app))
 
     drive(drawn, act)

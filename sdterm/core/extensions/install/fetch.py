@@ -2,8 +2,6 @@
 credentials, nothing that git or a file system would take for something else.
 """
 
-import contextlib
-import ipaddress
 import os
 import re
 import shutil
@@ -12,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
@@ -22,6 +20,7 @@ from sdterm.core.extensions.install.archive import MOST_PACKED, MOST_UNPACKED, A
 from sdterm.core.extensions.source import files_of, is_left_behind
 from sdterm.core.processes import BoundsError, run_bounded
 from sdterm.core.text import printable
+from sdterm.core.web import WebError, answer, check_url, shown
 
 SECONDS = 120
 """How long fetching may take."""
@@ -32,7 +31,6 @@ Kind = Literal["git", "download", "archive", "path", "package", "wheel"]
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 _WHEEL = ".whl"
 _SCP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*@[A-Za-z0-9][A-Za-z0-9.-]*:(?![-/])[A-Za-z0-9_.~/-]+")
-_REDIRECTS = 5
 
 
 class FetchError(ExtensionError):
@@ -61,7 +59,7 @@ def fetch(source: str, staging: Path, tell: Tell, *, transports: Sequence[str] =
         if kind == "download":
             tell(f"Downloading {printable(source)} …")
             file = staging / "download"
-            download(source, file, tell)
+            download(source, file)
             return _opened(file, _last(source), staging, tell)
         if kind == "package":
             return Fetched(staging, Requirement(source).name, requirement=source)
@@ -120,7 +118,10 @@ def _kind_of_url(source: str, scheme: str, transports: Sequence[str]) -> Kind:
     if password is not None or (url.username is not None and scheme != "ssh"):
         raise FetchError("A URL with a user name or password in it is refused: logs and lists of processes keep it.")
     if scheme in ("http", "https") and url.path.lower().endswith((*_ARCHIVES, _WHEEL)):
-        check_download(source)
+        try:
+            check_url(source)
+        except WebError as error:
+            raise FetchError(str(error)) from error
         return "download"
     if scheme not in transports:
         raise _refused(source, f"{scheme}:// is not among {', '.join(f'{name}://' for name in transports)}")
@@ -129,50 +130,16 @@ def _kind_of_url(source: str, scheme: str, transports: Sequence[str]) -> Kind:
     return "git"
 
 
-def check_download(url: str, before: str | None = None) -> None:
-    """Whether a URL may be downloaded from, `before` being the one that led to it. Raises FetchError."""
-    try:
-        to = urlsplit(url)
-        here = all(_is_loopback(urlsplit(one).hostname) for one in (url, before or url))
-    except ValueError as error:
-        raise _refused(url, f"it is no URL: {error}") from error
-    if to.username is not None or to.password is not None:
-        raise FetchError("A URL with a user name or password in it is refused: logs and lists of processes keep it.")
-    if to.scheme == "https" and to.hostname:
-        return
-    if to.scheme == "http" and here:
-        return
-    raise _refused(url, "downloads are by https only")
-
-
-def download(url: str, file: Path, tell: Tell) -> None:
+def download(url: str, file: Path) -> None:
     """Download a file of at most 64 MiB. Raises FetchError, OSError."""
-    import httpx2  # costs a tenth of a second
-
     until = time.monotonic() + SECONDS
-    before = None
     try:
-        with httpx2.Client(timeout=30, headers={"Accept-Encoding": "identity"}) as client:
-            for _ in range(_REDIRECTS + 1):
-                check_download(url, before)
-                with client.stream("GET", url) as answer:
-                    if answer.has_redirect_location:
-                        before, url = url, _led(url, answer.headers["location"])
-                        continue
-                    if answer.status_code != 200:
-                        raise FetchError(f"{printable(url)} was answered with status {answer.status_code}.")
-                    _save(answer.iter_raw(), file, until)
-                    return
-            raise FetchError(f"{printable(url)} leads on and on to other addresses.")
-    except (httpx2.HTTPError, httpx2.InvalidURL, UnicodeError) as error:
-        raise FetchError(f"{printable(url)} cannot be downloaded: {error or type(error).__name__}.") from error
-
-
-def _led(url: str, location: str) -> str:
-    try:
-        return urljoin(url, location)
-    except ValueError as error:
-        raise _refused(location, f"it is no URL: {error}") from error
+        with answer(url) as response:
+            if response.status_code != 200:
+                raise FetchError(f"{shown(url)} was answered with status {response.status_code}.")
+            _save(response.iter_raw(), file, until)
+    except WebError as error:
+        raise FetchError(str(error)) from error
 
 
 def _save(chunks: Iterator[bytes], file: Path, until: float) -> None:
@@ -185,14 +152,6 @@ def _save(chunks: Iterator[bytes], file: Path, until: float) -> None:
             if time.monotonic() > until:
                 raise FetchError(f"The download took longer than {SECONDS} s.")
             target.write(chunk)
-
-
-def _is_loopback(host: str | None) -> bool:
-    if host == "localhost":
-        return True
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host or "").is_loopback
-    return False
 
 
 def _opened(file: Path, name: str, staging: Path, tell: Tell) -> Fetched:

@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sdterm.core.extensions.install import fetch as fetching
-from sdterm.core.extensions.install.fetch import FetchError, check_download, fetch, kind_of
+from sdterm.core.extensions.install.fetch import FetchError, fetch, kind_of
 from tests.core.extensions.making import folder, tar_of, wheel, zip_of
 
 FILES = {"__init__.py": "x = 1\n", "data/curve.json": "[0]"}
@@ -94,15 +94,6 @@ def test_a_source_that_is_more_than_it_seems_is_refused(source: str, tmp_path: P
 def test_whatever_is_asked_for_has_a_kind_or_is_refused(source: str) -> None:
     with contextlib.suppress(FetchError):
         assert kind_of(source) in ("git", "download", "archive", "path", "package", "wheel")
-
-
-@given(st.sampled_from(["https", "http", "file", "ftp", "HTTPS"]), st.text(max_size=30))
-def test_only_https_and_the_machine_itself_are_downloaded_from(scheme: str, rest: str) -> None:
-    try:
-        check_download(f"{scheme}://{rest}", before="https://example.org/a.zip")
-    except FetchError:
-        return
-    assert scheme.lower() == "https"
 
 
 # --- local ------------------------------------------------------------------------------------------------------------

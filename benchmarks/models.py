@@ -1,0 +1,179 @@
+"""What model files cost: `python -m benchmarks.models` prints one line of JSON per number.
+
+load_over_read    reading a 4 GB checkpoint into a model, over reading its file once; both from the page cache
+touch_over_read   the same with every page of every weight looked at, as the first network call does
+host_memory       what the process has more with that model, over the file's size
+switch_ms         going back to a model that stayed in memory (`checkpoints_limit`)
+
+The checkpoint is SD 1.5's size in float32, which is kept. Its hash is known, as it is once the host has read the file.
+Ratios are medians over turns, by the wall and by the processor time of the process; the latter says the same with less
+noise where other programs use the machine.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks.engine import MIB, ROOT, machine, offline
+from tools import full_size
+
+BUFFER = 16 * MIB
+TURNS = 5
+
+Number = Callable[[Path, Path], Mapping[str, Any]]
+"""(checkpoint, folder for what is written) → fields of its line."""
+
+
+def load_over_read(checkpoint: Path, scratch: Path) -> Mapping[str, Any]:
+    return {"limit": 1.3, **_over_read(checkpoint, scratch, touched=False)}
+
+
+def touch_over_read(checkpoint: Path, scratch: Path) -> Mapping[str, Any]:
+    return _over_read(checkpoint, scratch, touched=True)
+
+
+def host_memory(checkpoint: Path, scratch: Path) -> Mapping[str, Any]:
+    """In a process of its own, after the demo model was loaded there and let go of; all weights looked at."""
+    command = [sys.executable, "-m", "benchmarks.models", "--in-this-process", str(checkpoint), str(scratch)]
+    done = subprocess.run(command, cwd=ROOT, env=offline(), stdout=subprocess.PIPE, text=True, check=True)
+    before, after, peak = json.loads(done.stdout)
+    size = checkpoint.stat().st_size
+    return {
+        "limit": 1.1,
+        "value": round((peak - before) / size, 4),
+        "after_loading": round((after - before) / size, 4),
+        "own_mib": before // MIB,
+    }
+
+
+def switch_ms(checkpoint: Path, scratch: Path) -> Mapping[str, Any]:
+    from sdterm import Engine
+    from sdterm.core.library.checkpoints import Library
+    from sdterm.core.settings.paths import EMBEDDED_MODEL
+
+    engine = Engine(library=Library(scratch, chosen=checkpoint), device="cpu", models=2)
+    names = (EMBEDDED_MODEL.stem, checkpoint.stem)
+    for name in names:
+        _preload(engine, name)
+    seconds = [_timed(lambda name=names[turn % 2]: _preload(engine, name))[0] for turn in range(2 * TURNS)]
+    return {"limit": 300, "value": round(1000 * statistics.median(seconds), 1), "max": round(1000 * max(seconds), 1)}
+
+
+NUMBERS: tuple[Number, ...] = (load_over_read, touch_over_read, host_memory, switch_ms)
+
+
+def _over_read(checkpoint: Path, scratch: Path, *, touched: bool) -> Mapping[str, Any]:
+    from sdterm import Engine
+    from sdterm.core.library.checkpoints import Library
+
+    engine = Engine(library=Library(scratch, chosen=checkpoint), device="cpu")
+
+    def load() -> None:
+        _preload(engine, checkpoint.stem)
+        if touched:
+            _touch(engine)
+
+    load(), _read(checkpoint)  # a warm disk, and what is imported once
+    turns = []
+    for _ in range(TURNS):
+        read = _timed(lambda: _read(checkpoint))
+        engine.unload()
+        turns.append((_timed(load), read))
+    ratios = [[a / b for a, b in zip(*turn, strict=True)] for turn in turns]
+    wall, processor = (round(statistics.median(each), 3) for each in zip(*ratios, strict=True))
+    loaded, read = (round(statistics.median(turn[which][0] for turn in turns), 3) for which in (0, 1))
+    return {"value": wall, "of_processor_time": processor, "seconds": loaded, "seconds_of_reading": read}
+
+
+def _timed(work: Callable[[], object]) -> tuple[float, float]:
+    """Seconds on the wall, and of the processor."""
+    wall, processor = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - wall, time.process_time() - processor
+
+
+def _read(path: Path) -> None:
+    buffer = memoryview(bytearray(BUFFER))
+    with path.open("rb", buffering=0) as file:
+        while file.readinto(buffer):
+            pass
+
+
+def _preload(engine: Any, name: str) -> None:
+    from sdterm import GenerationRequest
+
+    engine.preload(GenerationRequest(prompt="", model=name, precision="full"), _plugins(), lambda event: None)
+
+
+@cache
+def _plugins() -> Any:
+    from sdterm import load_plugins
+
+    return load_plugins()
+
+
+def _touch(engine: Any) -> None:
+    """A number of each page."""
+    for module in engine.model.components.modules.values():
+        for weight in module.parameters():
+            weight.flatten()[:: 4096 // weight.element_size()].sum()
+
+
+def _measure_memory(checkpoint: Path, scratch: Path) -> None:
+    """Print what this process has before and after loading, and at most."""
+    from sdterm import Engine
+    from sdterm.core.library.checkpoints import Library
+    from sdterm.core.settings.paths import EMBEDDED_MODEL
+
+    engine = Engine(library=Library(scratch, chosen=checkpoint), device="cpu")
+    _preload(engine, EMBEDDED_MODEL.stem)
+    _touch(engine)
+    engine.unload()
+    process = psutil.Process()
+    before = process.memory_info().rss
+    _preload(engine, checkpoint.stem)
+    _touch(engine)
+    after = process.memory_info().rss
+    peak = int(next(line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line).split()[1])
+    print(json.dumps([before, after, peak * 1024]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = ",".join(number.__name__ for number in NUMBERS)
+    parser.add_argument("--only", default=names, metavar="NUMBERS", help="comma-separated [all]")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="where the 4.3 GB are kept [a temporary folder]")
+    parser.add_argument("--in-this-process", nargs=2, type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.in_this_process:
+        _measure_memory(*given.in_this_process)
+        return
+    if unknown := set(given.only.split(",")) - set(names.split(",")):
+        parser.error(f"--only has {', '.join(sorted(unknown))}; there are {names}")
+    os.environ |= offline()
+    facts = machine()
+    with tempfile.TemporaryDirectory() as temporary:
+        scratch = Path(temporary)
+        checkpoint = full_size.write("sd15", given.cache or scratch, float32=True)
+        from sdterm.core.library.checkpoints import Library
+
+        Library(scratch).sha256(checkpoint)
+        for number in NUMBERS:
+            if number.__name__ in given.only.split(","):
+                line = {"number": number.__name__, **number(checkpoint, scratch), "machine": facts}
+                print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""A checkpoint that is a folder, as diffusers saves them: a list of parts, each with its configuration and its weights,
+in one file or several.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sdterm.core.files import regular
+from sdterm.core.library.tensors import ModelFileError, TensorRecord
+from sdterm.core.library.weights import WeightsFile
+from sdterm.core.text import printable
+
+if TYPE_CHECKING:
+    import torch
+
+INDEX = "model_index.json"
+"""What lies in a folder that is one checkpoint."""
+SCHEDULER = "scheduler"
+"""The part that has a configuration and no weights, but says what the model predicts."""
+_NO_PARTS = ("safety_checker", "feature_extractor", "image_encoder", "tokenizer", "tokenizer_2", "tokenizer_3")
+_STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
+_ENDINGS = (".safetensors", ".fp16.safetensors", ".bf16.safetensors", ".bin", ".fp16.bin")
+"""What weights are called: safetensors before pickles, whole precision before half."""
+_MOST_JSON = 16 * 2**20  # bytes of a list of a part's tensors
+
+
+@dataclass(frozen=True)
+class FolderWeights:
+    """All parts of a folder, read as one file whose keys begin with the part: `unet.conv_in.weight`. Raises
+    ModelFileError like `WeightsFile`."""
+
+    path: Path
+    on_read: Callable[[int], None] | None = field(default=None, compare=False, repr=False)
+
+    @cached_property
+    def index(self) -> Mapping[str, Any]:
+        """What `model_index.json` says: the pipeline's class, and each part's."""
+        return self._json(self.path / INDEX)
+
+    @cached_property
+    def parts(self) -> Mapping[str, tuple[WeightsFile, ...]]:
+        """The files of each part that has weights."""
+        found = {}
+        for name, classes in self.index.items():
+            there = isinstance(classes, list) and any(isinstance(each, str) for each in classes)
+            if there and re.fullmatch(r"[a-z][a-z0-9_]*", name) and name not in (*_NO_PARTS, SCHEDULER):
+                found[name] = tuple(WeightsFile(path, self.on_read) for path in self._files(name))
+        if not found:
+            raise self._unsound(f"its {INDEX} names no part")
+        return found
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files with weights."""
+        return tuple(file.path for files in self.parts.values() for file in files)
+
+    @cached_property
+    def config(self) -> Mapping[str, Any]:
+        """Each part's configuration, by the part: `unet`, `vae`, `text_encoder` …, and `scheduler`."""
+        names = {name: "config.json" for name in self.parts} | {SCHEDULER: "scheduler_config.json"}
+        paths = {name: self.path / name / file for name, file in names.items()}
+        return {name: self._json(path) for name, path in paths.items() if path.is_file()}
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """The pipeline's class."""
+        return {key: value for key, value in self.index.items() if isinstance(value, str)}
+
+    @cached_property
+    def tensors(self) -> Mapping[str, tuple[WeightsFile, str, TensorRecord]]:
+        """Key → its file, its key there, and what the header says of it."""
+        found: dict[str, tuple[WeightsFile, str, TensorRecord]] = {}
+        for part, files in self.parts.items():
+            for file in files:
+                for key, record in file.header.tensors.items():
+                    if found.setdefault(f"{part}.{key}", (file, key, record))[0] is not file:
+                        raise self._unsound(f"two files of its {part} have {printable(repr(key), 60)}")
+        return found
+
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        return self._shapes
+
+    @cached_property
+    def _shapes(self) -> Mapping[str, tuple[int, ...]]:
+        return {key: record.shape for key, (_, _, record) in self.tensors.items()}
+
+    def read(
+        self, keys: Sequence[str], device: "torch.device", dtype: "torch.dtype | None"
+    ) -> "dict[str, torch.Tensor]":
+        """The tensors of `keys`, as `WeightsFile.read` gives them."""
+        by_file: dict[WeightsFile, dict[str, str]] = {}
+        for key in keys:
+            file, inner, _ = self.tensors[key]
+            by_file.setdefault(file, {})[inner] = key
+        read: dict[str, torch.Tensor] = {}
+        for file, names in by_file.items():
+            tensors = file.read(list(names), device, dtype)
+            read |= {names[inner]: tensor for inner, tensor in tensors.items()}
+        return read
+
+    def _files(self, part: str) -> Iterator[Path]:
+        """Those of a part: one, or those that its list of shards names."""
+        folder = self.path / part
+        for ending in _ENDINGS:
+            for stem in _STEMS:
+                if (whole := folder / f"{stem}{ending}").is_file():
+                    yield whole
+                    return
+                suffix = ending.rpartition(".")[2]
+                variant = ending.removesuffix(f".{suffix}")
+                if (listed := folder / f"{stem}.{suffix}.index{variant}.json").is_file():
+                    yield from self._shards(listed)
+                    return
+        raise self._unsound(f"its part {part} has no weights")
+
+    def _shards(self, listed: Path) -> list[Path]:
+        """The files that a list of shards names, each of which is there and lies beside it."""
+        names = self._json(listed).get("weight_map")
+        if not isinstance(names, dict) or not names:
+            raise self._unsound(f"{listed.name} lists nothing")
+        found = []
+        for name in dict.fromkeys(str(name) for name in names.values()):
+            if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
+                raise self._unsound(f"{listed.name} names {printable(repr(name), 60)}, which is no file beside it")
+            if not (listed.parent / name).is_file():
+                raise self._unsound(f"its part {listed.parent.name} lacks {name}")
+            found.append(listed.parent / name)
+        return found
+
+    def _json(self, path: Path) -> dict[str, Any]:
+        try:
+            with open(path, "rb", opener=regular) as file:
+                content = json.loads(file.read(_MOST_JSON))
+        except OSError as error:
+            raise self._unsound(f"{path.name} cannot be read: {error.strerror}") from error
+        except (ValueError, RecursionError) as error:
+            raise self._unsound(f"{path.name} is no JSON") from error
+        if not isinstance(content, dict):
+            raise self._unsound(f"{path.name} is no table")
+        return content
+
+    def _unsound(self, why: str) -> ModelFileError:
+        return ModelFileError(f"{printable(self.path.name)} is no sound diffusers folder: {why}.")

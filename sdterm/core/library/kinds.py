@@ -1,0 +1,51 @@
+"""What kind of model file a file is, by the names of its tensors."""
+
+import re
+from collections.abc import Mapping
+
+from sdterm.core.library.weights import WeightsFile
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+_LORA = re.compile(
+    r"^lora_|^lycoris_|\.lora_(up|down|A|B|magnitude)\b|\.lora\.(up|down)\.|\.hada_w[12]_|\.lokr_w[12]|\.oft_|\.dora_scale$"
+)
+_HYPERNETWORK = re.compile(r"^\d+\.[01]\.linear")
+_UPSCALER = re.compile(
+    r"^(params_ema\.|params\.)?(conv_first\.weight|model\.0\.weight|RRDB_trunk\.|layers\.0\.residual_group\.|body\.0\.(rdb|weight))"
+)
+_CHECKPOINT = ("model.diffusion_model.", "diffusion_model.", "unet.", "transformer.")
+_WIDTHS = (768, 1024, 1280)
+"""Of the words that text encoders know."""
+_MOST_VECTORS = 1000
+
+
+def kind_of(file: WeightsFile) -> str | None:
+    """The id of the kind, as in the table of kinds; None if its tensors do not say. Raises ModelFileError."""
+    return kind_by_shapes(file.shapes())
+
+
+def kind_by_shapes(shapes: Shapes) -> str | None:
+    """The same of tensors' names and shapes."""
+    keys = list(shapes)
+    if any(_LORA.search(key) for key in keys):
+        return "lora"
+    if any(_HYPERNETWORK.match(key) for key in keys):
+        return "hypernetwork"
+    if any(key.startswith(_CHECKPOINT) for key in keys):
+        return "checkpoint"
+    if "decoder.conv_in.weight" in shapes or "first_stage_model.decoder.conv_in.weight" in shapes:
+        return "vae"
+    if any(_UPSCALER.match(key) for key in keys):
+        return "upscaler"
+    if _is_embedding(shapes):
+        return "embedding"
+    return None
+
+
+def _is_embedding(shapes: Shapes) -> bool:
+    """Few vectors as wide as a text encoder's words, and nothing else."""
+    return 0 < len(shapes) <= 4 and all(
+        0 < len(shape) <= 2 and shape[-1] in _WIDTHS and (len(shape) == 1 or shape[0] <= _MOST_VECTORS)
+        for shape in shapes.values()
+    )

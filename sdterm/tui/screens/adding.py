@@ -1,0 +1,119 @@
+"""Adding a model: where from, what it is, and whether; then a line that tells how far it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sdterm.core.settings.model_kinds import KINDS_BY_ID, MODEL_KINDS
+from sdterm.core.text import printable
+from sdterm.tui import calls
+from sdterm.tui.language import tr
+from sdterm.tui.screens.pick import Ask, Pick, Type
+
+if TYPE_CHECKING:
+    from sdterm.api import DownloadOffer, Wish
+    from sdterm.events import DownloadChanged
+    from sdterm.tui.screens.room import Room
+
+_BAR = 16  # cells
+
+
+async def add_model(room: Room) -> None:
+    """Ask what to add, show what it is, and have the host fetch it if that is agreed to."""
+    hint = tr("A path, a URL, hf:OWNER/NAME or civitai:NUMBER")
+    typed = await room.app.push_screen_wait(Type(tr("Add a model"), hint=hint))
+    if not (source := (typed or "").strip()):
+        return
+    looking = tr("Looking at {source} …", source=printable(source.partition("?")[0], 80))
+    room.say(looking, standing=True)
+    if not (wish := _wish(source)):
+        room.say(tr("That is no path and no URL."))
+        return
+    offer = await room.ask(calls.look_at_download(wish))
+    room.unsay(looking)
+    if not offer:
+        return
+    if not offer.kind:
+        kinds = [tr("as the file says"), *(kind.label for kind in MODEL_KINDS)]
+        chosen = await room.app.push_screen_wait(Pick(tr("What is it?"), kinds, chosen=0))
+        if chosen is None:
+            return
+        wish = wish.model_copy(update={"kind": MODEL_KINDS[chosen - 1].id if chosen else None})
+    key = await room.app.push_screen_wait(Ask(printable(offer.name, 60), _told(offer), [("y", tr("add it"))]))
+    if key == "y":
+        await room.ask(calls.add_model(wish.model_copy(update={"size": offer.size})))
+
+
+async def stop_adding(room: Room) -> None:
+    """Stop what is on its way, after a question for each."""
+    for download in await room.ask(calls.downloads()) or ():
+        if download.state in ("waiting", "running"):
+            question = Ask(printable(download.name, 60), [], [("y", tr("stop it, delete what is there of it"))])
+            if await room.app.push_screen_wait(question) == "y":
+                await room.ask(calls.cancel_download(download.id))
+
+
+def told(event: DownloadChanged) -> str:
+    """The line about a model on its way."""
+    name = printable(event.name, 60)
+    match event.state:
+        case "done":
+            return tr("{name} is there.", name=name)
+        case "failed":
+            return f"! {printable(event.message, 500)}"
+        case "cancelled":
+            return tr("{name} is not added.", name=name)
+    parts = [tr("Adding {name}", name=name)]
+    if event.size:
+        share = min(event.received / event.size, 1.0)
+        full = round(share * _BAR)
+        parts.append(f"{'━' * full}{'─' * (_BAR - full)} {share:.0%}")
+        parts.append(_size(event.size))
+    else:
+        parts.append(_size(event.received))
+    if event.speed:
+        parts.append(f"{_size(round(event.speed))}/s")
+        if event.size:
+            parts.append(tr("{time} left", time=_time(max(event.size - event.received, 0) / event.speed)))
+    return "  ".join(parts)
+
+
+def _wish(source: str) -> Wish | None:
+    import os
+    import re
+
+    from pydantic import ValidationError
+
+    from sdterm.api import Wish
+
+    if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", source):
+        source = os.path.abspath(os.path.expanduser(source))
+    try:
+        return Wish(source=source)
+    except ValidationError:
+        return None
+
+
+def _told(offer: DownloadOffer) -> list[str]:
+    kind = KINDS_BY_ID[offer.kind].word if offer.kind else "?"
+    size = _size(offer.size) if offer.size else "?"
+    return [
+        f"{kind}, {size}",
+        *([tr("Into {folder}", folder=printable(offer.folder, 300))] if offer.folder else []),
+        tr("Licence: {licence}", licence=printable(offer.licence, 200) or tr("not told")),
+        tr("The disk has {size} left.", size=_size(offer.free)),
+    ]
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
+def _time(seconds: float) -> str:
+    return (
+        f"{seconds / 3600:.1f} h"
+        if seconds >= 3600
+        else f"{seconds / 60:.0f} min"
+        if seconds >= 90
+        else f"{seconds:.0f} s"
+    )

@@ -1,0 +1,106 @@
+"""What can be done with a picture, wherever one is chosen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sdterm.tui.language import tr
+from sdterm.tui.messages import (
+    CompareWanted,
+    DeleteWanted,
+    DrawAgain,
+    EmptyTrashWanted,
+    Fill,
+    Marked,
+    Part,
+    RestoreWanted,
+    WallWanted,
+)
+from sdterm.tui.shell import HasShell
+
+if TYPE_CHECKING:
+    from sdterm.api import Picture
+
+
+class PictureActions(HasShell):
+    """What every list of pictures can do with the one that is chosen."""
+
+    scopes: tuple[str, ...] = ("pictures",)
+
+    def chosen(self) -> Picture | None:
+        """The picture that the keys are about."""
+        raise NotImplementedError
+
+    def pair(self) -> list[Picture]:
+        """The two to compare if nobody says which; fewer if there are none."""
+        return []
+
+    def action_mark(self) -> None:
+        if picture := self.chosen():
+            marks = self.shell.marks
+            if marks.pop(picture.id, None) is None:
+                marks[picture.id] = picture
+            self.post_message(Marked())
+            key = self.shell.key("compare")
+            self.shell.say(tr("{number} marked: {key} compares them.", number=len(marks), key=key))
+
+    def action_compare(self) -> None:
+        picture, pictures = self.chosen(), [*self.shell.marks.values()]
+        if picture and len(pictures) < 2:
+            pictures = [*pictures, picture] if pictures and pictures[0].id != picture.id else self.pair()
+        if len(pictures) > 1:
+            self.post_message(CompareWanted(pictures))
+        else:
+            self.shell.say(tr("Mark two pictures first: {key} marks one.", key=self.shell.key("mark")))
+
+    def action_wall(self) -> None:
+        if picture := self.chosen():
+            self.post_message(WallWanted(picture))
+
+    def action_delete_picture(self) -> None:
+        if picture := self.chosen():
+            self.post_message(DeleteWanted(picture))
+
+    def action_restore_picture(self) -> None:
+        self.post_message(RestoreWanted())
+
+    def action_empty_trash(self) -> None:
+        self.post_message(EmptyTrashWanted())
+
+    def action_load(self) -> None:
+        self._fill("all")
+
+    def action_take_seed(self) -> None:
+        self._fill("seed")
+
+    def action_take_prompt(self) -> None:
+        self._fill("prompt")
+
+    def action_take_parameters(self) -> None:
+        self._fill("parameters")
+
+    def _fill(self, part: Part) -> None:
+        if picture := self.chosen():
+            self.post_message(Fill(picture.infotext, part, picture.id))
+
+    def action_repeat(self) -> None:
+        if picture := self.chosen():
+            self.post_message(DrawAgain(picture.infotext))
+
+    def action_vary(self) -> None:
+        if picture := self.chosen():
+            self.post_message(DrawAgain(picture.infotext, vary=True))
+
+    def action_copy_parameters(self) -> None:
+        if picture := self.chosen():
+            self.shell.copy(picture.infotext, tr("infotext"))
+
+    def action_copy_prompt(self) -> None:
+        if picture := self.chosen():
+            from sdterm.core.infotext.grammar import parse
+
+            self.shell.copy(parse(picture.infotext).prompt, tr("prompt"))
+
+    def action_copy_path(self) -> None:
+        if picture := self.chosen():
+            self.shell.copy(picture.path, tr("path"))
