@@ -61,8 +61,8 @@ class CheckpointFile:
 
     @property
     def content(self) -> Any:
-        """The nested value that a PyTorch file holds. Raises ModelFileError."""
-        return self.weights.content if isinstance(self.weights, WeightsFile) else None
+        """The nested value that a PyTorch file holds, see `WeightsFile.content`."""
+        return self.weights.content
 
     def read(
         self, keys: Sequence[str], device: "torch.device", dtype: "torch.dtype | None"

@@ -19,7 +19,7 @@ from sdterm.tui.actions import bindings
 from sdterm.tui.language import tr
 from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.screens.adding import add_model, stop_adding, told
-from sdterm.tui.screens.table import TableRoom
+from sdterm.tui.screens.table import TableScreen
 
 if TYPE_CHECKING:
     from sdterm.api import Entry, LibraryFile, Model
@@ -38,10 +38,10 @@ class Row:
     model: Model | None = None
 
 
-class ModelsScreen(TableRoom[Row]):
+class ModelsScreen(TableScreen[Row]):
     """Model files by kind: name, hash, size, what they are for."""
 
-    room = "go_models"
+    tab = "go_models"
     scopes = ("models",)
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("models")]
     LISTS: ClassVar[tuple[tuple[str, ...], ...]] = (("checkpoint",), ("vae",), ("lora", "hypernetwork"), ("embedding",))
