@@ -211,3 +211,14 @@ def test_many_switches_leak_nothing(engine: Engine, plugins: PluginSet) -> None:
     assert max(counts[2:]) == min(counts[2:])
     assert engine.model and not engine.model.worn.networks
     assert not any(module._forward_pre_hooks for module in engine.model.components.modules["unet"].modules())
+
+
+@pytest.mark.parametrize("call", ["<lora:sdterm-blueprint:1>", ", sdterm-dusk", "<hypernet:sdterm-autumn:1>"])
+def test_what_ships_with_the_demo_model_changes_its_colours(call: str, engine: Engine, plugins: PluginSet) -> None:
+    def colours(prompt: str) -> np.ndarray:
+        drawn = draw(engine, plugins, prompt=prompt, steps=6, width=128, height=128)
+        assert not said(drawn)
+        return np.asarray(pixels(images(drawn)[0].data).mean(axis=(0, 1)))
+
+    plain = "green meadow, castle, day"
+    assert np.abs(colours(plain + call) - colours(plain)).max() > 15

@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     import torch
 
 AUTOMATIC_VAE, NO_VAE = "Automatic", "None"
-DEMO_KINDS = ("lora", "hypernetwork", "embedding")
-"""Kinds of which files for the demo model ship beside it."""
+_DEMO_KINDS = ("lora", "hypernetwork", "embedding")
 _FIELDS = {"checkpoint": "model", "vae": "vae"}
 """Kind → the field of a request that names one."""
 _WITH_HEADERS = ("lora", "embedding")
@@ -126,8 +125,6 @@ class Library:
     def files(self, kind: str) -> tuple[ModelFile, ...]:
         """All files of a kind (an `id` of MODEL_KINDS)."""
         found = scan(kind, self.places(kind))
-        if kind in DEMO_KINDS:
-            found = (*found, *scan(kind, (EMBEDDED_MODEL.parent / f.name for f in KINDS_BY_ID[kind].folders)))
         if kind == "vae":
             return (*found, *scan_vaes_beside(self.places("checkpoint")))
         if kind == "checkpoint":
@@ -136,13 +133,13 @@ class Library:
         return tuple({file.location: file for file in found}.values())
 
     def names(self, kind: str) -> tuple[str, ...]:
-        """The names by which prompts call the files of a kind."""
-        return tuple(sorted({file.name for file in self.files(kind)}))
+        """The names by which prompts call the files of a kind, the demo model's among them."""
+        return tuple(sorted({file.name for file in (*self.files(kind), *_shipped(kind))}))
 
     def file(self, kind: str, name: str) -> ModelFile:
         """The file of a kind by its name, file name, path, its maker's name for it (LoRAs), or a hash that is known; of
-        several in different folders the first. Raises UnknownNameError."""
-        files = self.files(kind)
+        several in different folders the first, then what ships for the demo model. Raises UnknownNameError."""
+        files = (*self.files(kind), *_shipped(kind))
         names: dict[str, ModelFile] = {}
         for file in reversed(files):
             relative = file.relative_name
@@ -291,6 +288,12 @@ def library_of(settings: Settings) -> Library:
     """The model files that these settings see."""
     chosen = settings["ckpt"]
     return Library(settings.root, folders_of(settings).of, Path(chosen).expanduser().absolute() if chosen else None)
+
+
+def _shipped(kind: str) -> tuple[ModelFile, ...]:
+    """The demo model's networks, which lie beside it."""
+    folders = KINDS_BY_ID[kind].folders if kind in _DEMO_KINDS else ()
+    return scan(kind, (EMBEDDED_MODEL.parent / folder.name for folder in folders))
 
 
 def _digests(kind: str, known: Known) -> set[str]:
