@@ -65,7 +65,7 @@ class Plugin:
     """One plugin of a set: what it gave, and what went wrong with it."""
 
     source: Source
-    gives: tuple[Descriptor, ...] = field(default=(), repr=False)  # a set shows what is given once
+    gives: tuple[Descriptor, ...] = ()
     error: str | None = None
 
 
