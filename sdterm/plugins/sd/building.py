@@ -45,6 +45,12 @@ class Source:
     """What error messages call such a model: `an SD 1.x model`."""
     usual: Usual
 
+    def __post_init__(self) -> None:
+        """What takes long to import is imported before the first tensor is read, from when on progress is told."""
+        importlib.import_module("transformers.models.clip.modeling_clip")
+        _diffusers("unets.unet_2d_condition")
+        _diffusers("autoencoders.autoencoder_kl")
+
 
 def unet(source: Source) -> Part:
     reader = source.reader

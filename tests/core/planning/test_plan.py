@@ -191,4 +191,4 @@ def test_any_prompt_becomes_a_plan_that_survives_json(plugins: PluginSet, librar
     made = plan(plugins, library, prompt=prompt)
     assert Plan.model_validate_json(made.model_dump_json()) == made
     if "#" not in prompt:
-        assert made.images[0].prompt == prompt.strip()
+        assert made.images[0].prompt.strip() == prompt.strip()
