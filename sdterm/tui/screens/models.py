@@ -285,13 +285,8 @@ class ModelsScreen(TableScreen[Row]):
         self._load_now(model.name)
 
     def _choose_vae(self, file: LibraryFile) -> None:
-        from sdterm.core.settings.quick import EQUALS
-
-        if field := EQUALS.get("sd_vae"):
-            self.shell.form.change(self.shell.form.draft.but(**{field: file.name}), "VAE")
-            self.say(tr("{model} is what is drawn with from now on.", model=file.name))
-        else:
-            self.say(tr("VAE files are listed, but not drawn with yet."))
+        self.shell.form.change(self.shell.form.draft.but(vae=file.name), "VAE")
+        self.say(tr("{model} is what is drawn with from now on.", model=file.name))
 
     def _call(self, file: LibraryFile) -> None:
         """Put a network's tag into the prompt, with the weight and the words that its user wrote down."""
