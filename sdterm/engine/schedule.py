@@ -16,8 +16,9 @@ def pass_sigmas(
     """float32 [steps + 1] on the CPU. Raises PluginError if the plugin that makes them gave something else."""
     sampler, scheduler = choices.sampler, choices.scheduler
     if sampler.grid == "own" and sampler.own_sigmas:
+        steps = planned.steps + request.discard_penultimate  # one more, none of which is left out, as in A1111
         with plugins.guard(sampler):
-            return _checked(sampler.own_sigmas(planned.steps, sampling), planned.steps)
+            return _checked(sampler.own_sigmas(steps, sampling), steps)
     discard = sampler.discard_penultimate or request.discard_penultimate
     with plugins.guard(scheduler):
         steps = planned.steps + discard
