@@ -353,6 +353,8 @@ ROWS: tuple[RequestField, ...] = (
         decides="prompt",
         section=_NETWORKS,
         a1111="sd_lora",
+        cells=16,
+        offers="lora",
     ),
     RequestField(
         name="hypernetwork",
@@ -362,6 +364,8 @@ ROWS: tuple[RequestField, ...] = (
         decides="prompt",
         section=_NETWORKS,
         a1111="sd_hypernetwork",
+        cells=16,
+        offers="hypernetwork",
     ),
     RequestField(
         name="network_multiplier",

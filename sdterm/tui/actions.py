@@ -51,6 +51,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("go_gallery", "anywhere", "f3", "", "Gallery: what was drawn"),
     Action("go_queue", "anywhere", "f4", "", "Queue: what waits, runs and failed"),
     Action("go_models", "anywhere", "ctrl+l", "", "Models: checkpoints, VAEs, networks, embeddings"),
+    Action("insert_network", "anywhere", "alt+n", "", "Insert a LoRA, hypernetwork or embedding into the prompt"),
     Action("go_extensions", "anywhere", "alt+x", "", "Extensions: what others wrote"),
     Action("go_settings", "anywhere", "f10,alt+o", "", "Settings"),
     Action("go_help", "anywhere", "f1,question_mark", "Help", "The keys of this place, then all others"),

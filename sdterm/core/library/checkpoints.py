@@ -159,7 +159,9 @@ class Library:
         that the file is for, if it says so."""
         files = self.files(kind)
         known = self.known(files)
-        bases = [notes_of(file).base or entry.get("header", {}).get("base") for file, entry in zip(files, known, strict=True)]
+        bases = [
+            notes_of(file).base or entry.get("header", {}).get("base") for file, entry in zip(files, known, strict=True)
+        ]
         aliases = Counter(_alias(entry).casefold() for entry in known)
         called = {
             alias: base

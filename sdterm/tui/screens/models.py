@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import on, work
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.widget import Widget
 from textual.widgets import DataTable, Input, Static
 
 from sdterm.core.names import normal
+from sdterm.core.prompt.networks import fits, is_callable
 from sdterm.core.text import printable
 from sdterm.tui import calls
 from sdterm.tui.actions import bindings
 from sdterm.tui.language import tr
+from sdterm.tui.networks import KINDS
 from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.screens.adding import add_model, stop_adding, told
 from sdterm.tui.screens.table import TableRoom
+from sdterm.tui.shell import Desk
 
 if TYPE_CHECKING:
     from sdterm.api import Entry, LibraryFile, Model
@@ -27,7 +30,9 @@ if TYPE_CHECKING:
 MOST = 1000
 """Rows: more are no list that anybody reads, and take seconds to show."""
 _WEIGHT_STEP = 0.1
-_TAGS = {"lora": "lora", "hypernetwork": "hypernet"}
+_TAGS = {kind: tag for tag, kind in KINDS.items()}
+_NETWORKS = 2
+"""Which of the lists has them."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,10 @@ class ModelsScreen(TableRoom[Row]):
 
     room = "go_models"
     scopes = ("models",)
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings("models")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *bindings("models"),
+        Binding("escape", "leave_for_prompt", show=False),  # where a network is chosen for the prompt
+    ]
     LISTS: ClassVar[tuple[tuple[str, ...], ...]] = (("checkpoint",), ("vae",), ("lora", "hypernetwork"), ("embedding",))
 
     def __init__(self) -> None:
@@ -165,8 +173,7 @@ class ModelsScreen(TableRoom[Row]):
     def _misfit(self, file: LibraryFile) -> str | None:
         """That a file is for other models than the one that is drawn with, in words."""
         used = self._used
-        letters = "".join(filter(str.isalnum, (used and used.family) or "")).upper()
-        if not (used and file.base and letters) or letters.startswith(file.base):
+        if not used or fits(file.base, used.family):
             return None
         return tr("! It is for {base}, and {model} is {family}.", base=file.base, model=used.name, family=used.family)
 
@@ -233,6 +240,36 @@ class ModelsScreen(TableRoom[Row]):
     def action_list_before(self) -> None:
         self._turn(-1)
 
+    def choose_for_prompt(self) -> None:
+        """Show the networks; what is put into the prompt then leads back to it."""
+        self._for_prompt = True
+        self._turn(_NETWORKS - self._at)
+        self.say(
+            tr(
+                "{key} puts one into the prompt and goes back there; {next} has embeddings.",
+                key=self.shell.key("load_model"),
+                next=self.shell.key("next_list"),
+            ),
+            standing=True,
+        )
+
+    _for_prompt = False
+
+    def on_screen_suspend(self) -> None:
+        self._for_prompt = False
+        self.say("", standing=True)
+
+    def _back_to_prompt(self) -> None:
+        if self._for_prompt:
+            self.shell.go("generate")
+            cast(Desk, self.app.screen).go_on_writing()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return self._for_prompt if action == "leave_for_prompt" else super().check_action(action, parameters)
+
+    def action_leave_for_prompt(self) -> None:
+        self._back_to_prompt()
+
     def _turn(self, by: int) -> None:
         self._at = (self._at + by) % len(self.LISTS)
         self.table.clear(columns=True)
@@ -274,7 +311,7 @@ class ModelsScreen(TableRoom[Row]):
         elif item and item.file.kind in _TAGS:
             self._call(item.file)
         elif item and item.file.kind == "embedding":
-            self._say_words("prompt", tr("Prompt"), item.file.name)
+            self._put_embedding("prompt", tr("Prompt"), item.file)
 
     def _choose(self, model: Model) -> None:
         if not model.usable:
@@ -308,11 +345,15 @@ class ModelsScreen(TableRoom[Row]):
                 )
             )
             return
+        if not is_callable(tag, file.name):
+            self.say(tr("No tag can call {name}: give it a name without <, >, : and =.", name=file.name))
+            return
         weight = 1.0 if file.weight is None else file.weight
         prompt = with_network(draft.prompt, tag, file.name, weight, file.activation)
         negative = with_words(draft.negative_prompt, file.negative)
         self.shell.form.change(draft.but(prompt=prompt, negative_prompt=negative), tr("Prompt"))
-        self.say(
+        self._back_to_prompt()
+        self.shell.say(
             self._misfit(file)
             or tr("{name} is in the prompt, with weight {weight}.", name=file.name, weight=f"{weight:g}")
         )
@@ -320,14 +361,17 @@ class ModelsScreen(TableRoom[Row]):
 
     def action_to_negative(self) -> None:
         if (item := self.chosen()) and item.file.kind == "embedding":
-            self._say_words("negative_prompt", tr("Negative prompt"), item.file.name)
+            self._put_embedding("negative_prompt", tr("Negative prompt"), item.file)
 
-    def _say_words(self, field: str, label: str, words: str) -> None:
+    def _put_embedding(self, field: str, label: str, file: LibraryFile) -> None:
         from sdterm.core.prompt.calling import with_words
+        from sdterm.core.prompt.completion import escaped
 
         draft = self.shell.form.draft
-        self.shell.form.change(draft.but(**{field: with_words(draft.value(field), words)}), label)
-        self.say(tr("{words} is in: {field}", words=words, field=label))
+        text = with_words(draft.value(field), escaped(file.name))
+        self.shell.form.change(draft.but(**{field: text}), label)
+        self._back_to_prompt()
+        self.shell.say(self._misfit(file) or tr("{words} is in: {field}", words=file.name, field=label))
 
     def action_network_up(self) -> None:
         self._reweigh(_WEIGHT_STEP)

@@ -35,7 +35,10 @@ PASSES: dict[str, dict[str, Any]] = {
 }
 
 (FAMILY,) = sd1.sdterm_model_families()
-NETWORKS = {"lora": {"Fine Detail": "SD1", "smoke": None, "xl": "SDXL"}, "hypernet": {"anime": None}}
+NETWORKS: dict[str, dict[str, str | None]] = {
+    "lora": {"Fine Detail": "SD1", "smoke": None, "xl": "SDXL"},
+    "hypernet": {"anime": None},
+}
 
 # Texts that look like prompts, and worse.
 signs = st.sampled_from(
