@@ -126,7 +126,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("network_up", "models", "plus", "+Weight", "More weight for this network in the prompt", palette=False),
     Action("network_down", "models", "minus", "", "Less weight for this network in the prompt", palette=False),
     Action("to_negative", "models", "n", "", "Put this embedding into the negative prompt", palette=False),
-    Action("search_models", "models", "slash", "", "Find a file by its words", palette=False),
+    Action("search_models", "models", "slash", "Find", "Find a file by its words", palette=False),
     Action("refresh_models", "models", "r", "", "Look again which files there are", palette=False),
     Action("unload", "models", "u", "Unload", "Free the memory that the model takes"),
     Action("verify_hash", "models", "v", "Hash", "Compute its SHA-256", palette=False),

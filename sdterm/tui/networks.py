@@ -96,7 +96,10 @@ class Networks:
 
     def _name(self, tag: str, file: LibraryFile) -> str | None:
         """What a tag may call it."""
-        return next((name for name in (file.name, file.alias) if name and is_callable(tag, name)), None)
+        if is_callable(tag, file.name):
+            return file.name
+        shared = sum(other.alias == file.alias for other in self.files[file.kind]) > 1  # and so calls none of them
+        return file.alias if file.alias and not shared and is_callable(tag, file.alias) else None
 
     def _found(self, kind: str, begun: str, most: int) -> list[LibraryFile]:
         named = self._named[kind]

@@ -75,10 +75,10 @@ class ModelsScreen(TableRoom[Row]):
         yield Static(classes="words", markup=False)
 
     def columns(self) -> Iterable[tuple[str, int]]:
-        first = (tr("Name"), 28), (tr("Hash"), 12), (tr("Size"), 9)
+        name, facts = (tr("Name"), 28), ((tr("Hash"), 12), (tr("Size"), 9))
         if self.kinds == ("checkpoint",):
-            return *first, (tr("Family"), 16), (tr("State"), 40)
-        return *first, (tr("For"), 6), (tr("Kind"), 13), (tr("Words"), 60)
+            return name, *facts, (tr("Family"), 16), (tr("State"), 40)
+        return name, (tr("For"), 6), *facts, (tr("Kind"), 13), (tr("Words"), 60)  # beside a picture only two are seen
 
     def up(self) -> None:
         self._load()
@@ -130,13 +130,12 @@ class ModelsScreen(TableRoom[Row]):
 
     def row(self, item: Row) -> tuple[str, ...]:
         file, model = item.file, item.model
-        size = f"{file.size / 1e9:.2f} GB" if file.size >= 1e8 else f"{file.size / 1e6:.0f} MB"
-        mark = ">" if self._is_used(item) else " "
-        first = (f"{mark} {printable(file.name, 80)}", file.hash or "-", size)
+        name = f"{'>' if self._is_used(item) else ' '} {printable(file.name, 80)}"
+        facts = file.hash or "-", _size(file.size)
         if not model:
-            return *first, file.base or "", self._kind(file.kind), printable(file.activation, 80)
+            return name, file.base or "", *facts, self._kind(file.kind), printable(file.activation, 80)
         state = tr("loaded") if model.loaded else "" if model.usable else tr("! cannot be used")
-        return *first, f"{model.family or ''} {model.native_size or ''}".strip(), state
+        return name, *facts, f"{model.family or ''} {model.native_size or ''}".strip(), state
 
     def _kind(self, kind: str) -> str:
         return {"vae": "VAE", "lora": "LoRA", "hypernetwork": tr("hypernetwork"), "embedding": tr("embedding")}[kind]
@@ -309,7 +308,10 @@ class ModelsScreen(TableRoom[Row]):
         elif item and item.file.kind == "vae":
             self._choose_vae(item.file)
         elif item and item.file.kind in _TAGS:
-            self._call(item.file)
+            said = self._call(item.file)
+            if self._is_used(item):
+                self._back_to_prompt()
+            self.shell.say(said)
         elif item and item.file.kind == "embedding":
             self._put_embedding("prompt", tr("Prompt"), item.file)
 
@@ -330,34 +332,29 @@ class ModelsScreen(TableRoom[Row]):
         else:
             self.say(tr("VAE files are listed, but not drawn with yet."))
 
-    def _call(self, file: LibraryFile) -> None:
-        """Put a network's tag into the prompt, with the weight and the words that its user wrote down."""
+    def _call(self, file: LibraryFile) -> str:
+        """Put a network's tag into the prompt, with the weight and the words that its user wrote down. Returns what is
+        to be said of it."""
         from sdterm.core.prompt.calling import called, with_network, with_words
 
         draft, tag = self.shell.form.draft, _TAGS[file.kind]
         if called(draft.prompt, tag, file.name):
-            self.say(
-                tr(
-                    "{name} is in the prompt already: {up} and {down} change its weight.",
-                    name=file.name,
-                    up=self.shell.key("network_up"),
-                    down=self.shell.key("network_down"),
-                )
+            return tr(
+                "{name} is in the prompt already: {up} and {down} change its weight.",
+                name=file.name,
+                up=self.shell.key("network_up"),
+                down=self.shell.key("network_down"),
             )
-            return
         if not is_callable(tag, file.name):
-            self.say(tr("No tag can call {name}: give it a name without <, >, : and =.", name=file.name))
-            return
+            return tr("No tag can call {name}: give it a name without >, : and =.", name=file.name)
         weight = 1.0 if file.weight is None else file.weight
         prompt = with_network(draft.prompt, tag, file.name, weight, file.activation)
         negative = with_words(draft.negative_prompt, file.negative)
         self.shell.form.change(draft.but(prompt=prompt, negative_prompt=negative), tr("Prompt"))
-        self._back_to_prompt()
-        self.shell.say(
-            self._misfit(file)
-            or tr("{name} is in the prompt, with weight {weight}.", name=file.name, weight=f"{weight:g}")
-        )
         self._load()
+        return self._misfit(file) or tr(
+            "{name} is in the prompt, with weight {weight}.", name=file.name, weight=f"{weight:g}"
+        )
 
     def action_to_negative(self) -> None:
         if (item := self.chosen()) and item.file.kind == "embedding":
@@ -387,7 +384,7 @@ class ModelsScreen(TableRoom[Row]):
         draft, name = self.shell.form.draft, item.file.name
         prompt = reweighed(draft.prompt, tag, name, by)
         if prompt is None:
-            self._call(item.file)
+            self.say(self._call(item.file))
             return
         self.shell.form.change(draft.but(prompt=prompt), tr("Prompt"))
         now = called(prompt, tag, name)
@@ -436,3 +433,9 @@ class ModelsScreen(TableRoom[Row]):
         state = await self.ask(calls.hashing())
         if state is not None and (state.files or state.paused):
             await self.ask(calls.hashing("resume" if state.paused else "pause"))
+
+
+def _size(count: int) -> str:
+    if count >= 1e8:
+        return f"{count / 1e9:.2f} GB"
+    return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
