@@ -180,7 +180,7 @@ class Filling:
         files = await asyncio.to_thread(networks.near, kind.id, name)
         files = [file for file in files if is_callable(role, file.name) and file.name != name]
         if not files:
-            self._shell.say(tr("There is no other {kind}.", kind=tr(kind.word)))
+            self._shell.say(tr("There is no other {kind}.", kind=tr("hypernetwork") if role == "hypernet" else "LoRA"))
             return
 
         def picked(number: int | None) -> None:
