@@ -26,7 +26,7 @@ def prompt(number: int) -> str:
 
 def import_sdterm() -> None:
     import_bare()
-    for module in ("sdterm.engine", "sdterm.plugins.sd1.components", "PIL.PngImagePlugin"):
+    for module in ("sdterm.engine", "sdterm.plugins.sd.components", "PIL.PngImagePlugin"):
         importlib.import_module(module)
 
 
@@ -89,8 +89,8 @@ def load_diffusers(checkpoint: Path, size: int, scratch: Path) -> Draw:
 def diffusers_config(checkpoint: Path, scratch: Path) -> Path:
     """The folder that tells from_single_file what is in the file, so that it asks no hub."""
     from sdterm.core.library.checkpoints import CheckpointFile
-    from sdterm.plugins.sd1 import architecture
-    from sdterm.plugins.sd1.tokenizer import VOCABULARY
+    from sdterm.plugins.sd import architecture, sd1
+    from sdterm.plugins.sd.tokenizer import VOCABULARY
 
     reader, folder = CheckpointFile(checkpoint), scratch / "diffusers-config"
     files: dict[str, dict[str, Any]] = {
@@ -105,12 +105,12 @@ def diffusers_config(checkpoint: Path, scratch: Path) -> Path:
             "unet": ["diffusers", "UNet2DConditionModel"],
             "vae": ["diffusers", "AutoencoderKL"],
         },
-        "unet/config.json": {"_class_name": "UNet2DConditionModel", **architecture.unet_config(reader)},
-        "vae/config.json": {"_class_name": "AutoencoderKL", **architecture.vae_config(reader)},
+        "unet/config.json": {"_class_name": "UNet2DConditionModel", **architecture.unet_config(reader, sd1.USUAL)},
+        "vae/config.json": {"_class_name": "AutoencoderKL", **architecture.vae_config(reader, sd1.USUAL)},
         "text_encoder/config.json": {
             "architectures": ["CLIPTextModel"],
             "model_type": "clip_text_model",
-            **architecture.text_config(reader),
+            **architecture.clip_config(reader, sd1.TEXT),
         },
         "scheduler/scheduler_config.json": {
             "_class_name": "DPMSolverMultistepScheduler",
@@ -137,7 +137,7 @@ def diffusers_config(checkpoint: Path, scratch: Path) -> Path:
 
 def import_bare() -> None:
     """The three classes that draw, imported as sdterm does it: past diffusers' front doors."""
-    from sdterm.plugins.sd1 import _bare_packages
+    from sdterm.plugins.sd.building import _bare_packages
 
     with _bare_packages("diffusers.models.transformers", "diffusers.models.unets", "diffusers.models.autoencoders"):
         importlib.import_module("diffusers.models.unets.unet_2d_condition")
@@ -185,7 +185,7 @@ def bare_calls(name: str) -> None:
     wall, cpu = time.perf_counter(), time.process_time()
     from sdterm.core.library.checkpoints import CheckpointFile
     from sdterm.core.settings.paths import EMBEDDED_MODEL
-    from sdterm.plugins import sd1
+    from sdterm.plugins.sd import sd1
 
     components = sd1.build(CheckpointFile(EMBEDDED_MODEL), torch.device("cpu"), torch.float32)
     loading = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}

@@ -32,7 +32,7 @@ from benchmarks.candidates import CFG_SCALE, STEPS, prompt
 from sdterm import Engine, GenerationRequest, load_plugins
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.settings.paths import EMBEDDED_MODEL
-from sdterm.plugins.sd1.components import SD1Components
+from sdterm.plugins.sd.components import SDComponents
 from tools import full_size
 
 ROOT = Path(__file__).parents[1]
@@ -139,10 +139,10 @@ class Run:
 def stopwatches() -> Iterator[dict[str, Stopwatch]]:
     """Time the modules inside a run."""
     watches = {name: Stopwatch() for name in ("encode", "denoise", "decode")}
-    originals = {name: getattr(SD1Components, name) for name in watches}
+    originals = {name: getattr(SDComponents, name) for name in watches}
 
     def timed(name: str) -> Callable[..., Any]:
-        def call(components: SD1Components, *arguments: Any) -> Any:
+        def call(components: SDComponents, *arguments: Any) -> Any:
             began = time.perf_counter()
             result = originals[name](components, *arguments)
             watches[name].seconds.append(time.perf_counter() - began)
@@ -153,11 +153,11 @@ def stopwatches() -> Iterator[dict[str, Stopwatch]]:
 
     try:
         for name in watches:
-            setattr(SD1Components, name, timed(name))
+            setattr(SDComponents, name, timed(name))
         yield watches
     finally:
         for name, original in originals.items():
-            setattr(SD1Components, name, original)
+            setattr(SDComponents, name, original)
 
 
 def versus_diffusers(setting: Setting) -> dict[str, Any]:

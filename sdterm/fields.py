@@ -16,6 +16,7 @@ Decides = Literal["what", "prompt", "finish", "how"]
 samples are there. how: only how the same image is computed and kept."""
 
 Emphasis = Literal["Original", "No norm", "Ignore", "None"]
+NoiseSchedule = Literal["Default", "Zero Terminal SNR"]
 NoiseSource = Literal["NV", "CPU", "GPU"]
 PadConds = Literal["off", "on", "v0"]
 Precision = Literal["auto", "full", "half"]
@@ -66,7 +67,7 @@ class RequestField:
 
 
 _SAMPLING, _MODEL, _SPEED = "Sampler parameters", "Stable Diffusion", "Optimizations"
-_COMPATIBILITY = "Compatibility"
+_COMPATIBILITY, _XL = "Compatibility", "Stable Diffusion XL"
 _NETWORKS = "Extra Networks"
 SAVING = "Saving images/grids"
 
@@ -415,6 +416,16 @@ ROWS: tuple[RequestField, ...] = (
         infotext=("Downcast alphas_cumprod",),
     ),
     RequestField(
+        name="noise_schedule",
+        default="Default",
+        choices=get_args(NoiseSchedule),
+        label="Noise schedule",
+        sentence="Zero Terminal SNR starts from noise without any signal, for models that were trained so.",
+        section=_SAMPLING,
+        a1111="sd_noise_schedule",
+        infotext=("Noise Schedule",),
+    ),
+    RequestField(
         name="discard_penultimate",
         default=False,
         label="Discard penultimate sigma",
@@ -499,6 +510,46 @@ ROWS: tuple[RequestField, ...] = (
         sentence="Round each call's timestep to one the model was trained on.",
         section=_MODEL,
         a1111="enable_quantization",
+    ),
+    RequestField(
+        name="crop_top",
+        default=0,
+        least=-65_536,
+        most=65_536,
+        label="Crop top",
+        sentence="Pixels that SDXL is to think were cut off above the image.",
+        section=_XL,
+        a1111="sdxl_crop_top",
+    ),
+    RequestField(
+        name="crop_left",
+        default=0,
+        least=-65_536,
+        most=65_536,
+        label="Crop left",
+        sentence="Pixels that SDXL is to think were cut off left of the image.",
+        section=_XL,
+        a1111="sdxl_crop_left",
+    ),
+    RequestField(
+        name="aesthetic_score",
+        default=6.0,
+        least=0,
+        most=10,
+        label="High aesthetic score",
+        sentence="How good the SDXL refiner is to make a picture.",
+        section=_XL,
+        a1111="sdxl_refiner_high_aesthetic_score",
+    ),
+    RequestField(
+        name="negative_aesthetic_score",
+        default=2.5,
+        least=0,
+        most=10,
+        label="Low aesthetic score",
+        sentence="How good the pictures are that the SDXL refiner keeps away from.",
+        section=_XL,
+        a1111="sdxl_refiner_low_aesthetic_score",
     ),
     RequestField(
         name="styles",

@@ -269,6 +269,8 @@ class SamplingOptions:
     """There are no timesteps between the trained ones."""
     downcast_alphas: bool = False
     """The levels are rounded as half precision does it."""
+    zero_terminal_snr: bool = False
+    """The noisiest level has no signal at all."""
 
 
 @dataclass(frozen=True)
@@ -285,6 +287,12 @@ class TextOptions:
     """A1111's way to weigh words: Original, No norm, Ignore, or None."""
     comma_backtrack: int = 20
     """So many tokens after a comma move to the next chunk with what follows it, rather than be parted."""
+    crop_top: int = 0
+    crop_left: int = 0
+    """How much a model that knows about cropping is to think was cut off the image, in pixels."""
+    aesthetic_score: float = 6.0
+    negative_aesthetic_score: float = 2.5
+    """How good a picture is to be, for models that know: of the prompt, and of the negative one."""
     words: Mapping[str, tuple[torch.Tensor, ...]] = field(default_factory=dict, compare=False)
     """Learned words (embeddings): what each stands for, vectors [n, C] for each text encoder."""
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from sdterm.errors import BAD_REQUEST, SdtermError
-from sdterm.fields import FIELDS, MAX_PROMPT, Emphasis, NoiseSource, PadConds, Precision
+from sdterm.fields import FIELDS, MAX_PROMPT, Emphasis, NoiseSchedule, NoiseSource, PadConds, Precision
 
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT)]
 OptionValue = bool | int | float | str
@@ -74,6 +74,7 @@ class GenerationRequest(BaseModel):
     old_prompt_editing: bool = _of("old_prompt_editing")
     emphasis: Emphasis = _of("emphasis")
     downcast_alphas: bool = _of("downcast_alphas")
+    noise_schedule: NoiseSchedule = _of("noise_schedule")
     discard_penultimate: bool = _of("discard_penultimate")
     scheduler_options: dict[str, OptionValue] = _of("scheduler_options")
     sgm_noise_multiplier: bool = _of("sgm_noise_multiplier")
@@ -84,6 +85,10 @@ class GenerationRequest(BaseModel):
     extra_params: dict[str, str] = _of("extra_params")
     comma_backtrack: int = _of("comma_backtrack")
     quantize: bool = _of("quantize")
+    crop_top: int = _of("crop_top")
+    crop_left: int = _of("crop_left")
+    aesthetic_score: float = _of("aesthetic_score")
+    negative_aesthetic_score: float = _of("negative_aesthetic_score")
     styles: Names = _of("styles")
     transforms: Names = _of("transforms")
     batch_count: int = _of("batch_count")

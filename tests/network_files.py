@@ -19,6 +19,7 @@ import torch
 from safetensors.numpy import save_file
 
 from sdterm.core.settings.paths import EMBEDDED_MODEL
+from tests import narrow_checkpoints
 from tests.tiny_checkpoint import GOLDEN
 
 Shape = tuple[int, ...]
@@ -234,3 +235,57 @@ def _demo_shapes() -> dict[str, Shape]:
 def _tiny_shapes() -> dict[str, Shape]:
     keys = json.loads((GOLDEN / "tiny-ldm.keys.json").read_text())
     return {key: tuple(said[0]) for key, said in keys.items()}
+
+
+# --- for the narrow SDXL and SD 2 checkpoints -------------------------------------------------------------------------
+
+MORE_TEXT = (*(f"{end}.weight" for end in ENCODER), "in_proj_weight", "c_fc.weight", "c_proj.weight")
+EVERYWHERE = (*ATTENTION, "ff.net.0.proj", "ff.net.2", "proj_in", "proj_out")
+NARROW = {
+    "conditioner.embedders.0.": "lora_te1_",
+    "conditioner.embedders.1.": "lora_te2_",
+    "cond_stage_model.": "lora_te_",
+}
+
+
+def write_narrow(root: Path) -> None:
+    """Those that the tests draw with."""
+    loras, embeddings = root / "models" / "Lora", root / "embeddings"
+    for folder in (loras, embeddings):
+        folder.mkdir(parents=True, exist_ok=True)
+    xl, sd2 = narrow_checkpoints.shapes_of("narrow-xl"), narrow_checkpoints.shapes_of("narrow-sd2")
+    save(loras, "xl-lora", lora(narrow_layers(xl), 4, 2.0), ss_base_model_version="sdxl_base_v1-0")
+    two = filled("sd2-lora", lora(narrow_layers(sd2), 4, 2.0))
+    save(loras, "sd2-lora", ((f"{diffusers_name(n)}.{end}", v) for key, v in two for n, end in [key.split(".", 1)]))
+    attention = [*narrow_layers(xl, ATTENTION, ())]
+    parts = [(f"clip_{side}", z("xl-bundle", f"clip_{side}", (2, width))) for side, width in (("l", 64), ("g", 128))]
+    bundled = [(f"bundle_emb.xlbundled.{key}", vectors) for key, vectors in parts]
+    save(loras, "xl-bundle", [*lora(attention, 4, 4.0, 0.5), *bundled])
+    for name, count in (("xl-emb-one", 1), ("xl-emb-four", 4)):
+        pair = {key: z(name, key, (count, width), 1.0, np.float32) for key, width in (("clip_l", 64), ("clip_g", 128))}
+        save_file(pair, embeddings / f"{name}.safetensors")
+
+
+def narrow_layers(
+    shapes: dict[str, Shape], ends: Sequence[str] = EVERYWHERE, text: Sequence[str] = MORE_TEXT
+) -> Iterator[Layer]:
+    for key, shape in sorted(shapes.items()):
+        if key.startswith(UNET):
+            if key.endswith(tuple(f"{end}.weight" for end in ends)):
+                yield "lora_unet_" + key[len(UNET) : -7].replace(".", "_"), shape
+        elif text and key.endswith(tuple(text)):
+            names = [*_trained(key)]
+            yield from ((name, (shape[0] // len(names), *shape[1:])) for name in names)
+
+
+def _trained(key: str) -> Iterator[str]:
+    """kohya's names of a text encoder's weight: OpenCLIP's in_proj is three layers."""
+    root = next(root for root in NARROW if key.startswith(root))
+    rest = key.removesuffix(".weight").removeprefix(root)
+    if rest.startswith("transformer."):
+        yield NARROW[root] + rest.removeprefix("transformer.").replace(".", "_")
+        return
+    rest = rest.replace("model.transformer.resblocks.", "text_model.encoder.layers.").replace(".", "_")
+    rest = rest.replace("_attn_", "_self_attn_").replace("mlp_c_fc", "mlp_fc1").replace("mlp_c_proj", "mlp_fc2")
+    for part in "qkv" if rest.endswith("in_proj_weight") else " ":
+        yield NARROW[root] + rest.replace("in_proj_weight", f"{part}_proj")

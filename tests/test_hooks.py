@@ -282,7 +282,7 @@ def test_hook_sdterm_model_families(engine: Engine, extend: Extend, root: Path) 
     plugins = extend(
         boxes="""
             from dataclasses import dataclass, replace
-            from sdterm.plugins import sd1
+            from sdterm.plugins.sd import sd1
 
             class Unboxed:
                 def __init__(self, reader):
@@ -316,7 +316,7 @@ def test_hook_sdterm_model_families(engine: Engine, extend: Extend, root: Path) 
     refused = fail(engine, plugins, model="empty box")
     assert (refused.code, refused.message) == ("bad_model", "The box is empty.")
     unknown = fail(engine, load_plugins(), model="a box")
-    assert unknown.message == "a box.safetensors is of no model family that sdterm knows (SD 1.x)."
+    assert unknown.message.startswith("a box.safetensors is of no model family that sdterm knows (SD 1.x, SD 2.x, ")
 
 
 def test_a_family_of_rectified_flow_is_drawn_with_by_samplers_that_can_and_in_its_sizes(
@@ -960,11 +960,11 @@ def test_a_family_that_fails_on_looking_does_not_hide_a_file_from_the_one_that_k
 def test_a_refusal_counts_only_where_no_family_can_draw_with_the_file(
     engine: Engine, extend: Extend, root: Path
 ) -> None:
-    """Ours knows an SDXL file, and would refuse it."""
+    """Ours knows an SD 3 file, and would refuse it."""
     (root / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
-    save_file({"conditioner.embedders.0.x": np.zeros(1)}, root / CHECKPOINTS / "large.safetensors")
+    save_file({"joint_blocks.0.x": np.zeros(1)}, root / CHECKPOINTS / "large.safetensors")
     library = Library(root)
-    knows = "lambda reader: ModelMatch() if 'conditioner.embedders.0.x' in reader.shapes() else None"
+    knows = "lambda reader: ModelMatch() if 'joint_blocks.0.x' in reader.shapes() else None"
     refuses = "lambda reader: ModelMatch(refusal='It is too large.')"
     plugins = extend(
         asmall=failing("sdterm_model_families", f"ModelFamily('small', 'Small', {refuses}, nothing)"),
@@ -973,7 +973,7 @@ def test_a_refusal_counts_only_where_no_family_can_draw_with_the_file(
     family, match = recognise(library.find("large"), plugins)
     assert (family.id, match.refusal) == ("large", None)
     family, match = recognise(library.find("large"), load_plugins())
-    assert family.id == "sd1" and "an SDXL checkpoint" in str(match.refusal)
+    assert family.id == "sd1" and "an SD 3 checkpoint" in str(match.refusal)
 
 
 def test_a_plugins_own_sentence_is_what_the_user_reads(engine: Engine, extend: Extend) -> None:

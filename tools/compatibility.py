@@ -198,7 +198,7 @@ def keys() -> Iterator[str]:
     rows += [[name, yes, yes, "yes, by hash or name"] for name in ("Model hash", "Model")]
     rows += [[f"{name} (options of samplers and schedules)", yes, yes, yes] for name in options]
     rows += [["Version", yes, yes, "old behaviour of versions before 1.8"]]
-    rows += [["Lora hashes, TI hashes", no, yes, "no; named as not reproduced"]]
+    rows += [["Lora hashes", yes, yes, "a LoRA of another name is found by it"], ["TI hashes", yes, yes, "by name"]]
     rows += [[name, no, yes, "no; named as not reproduced"] for name in NOT_HONOURED]
     rows += [["Hires …, ControlNet …, ADetailer …", no, yes, "no; named as not reproduced"]]
     rows += [["unknown keys", "written back", yes, "kept as they are"]]

@@ -209,7 +209,7 @@ def _checkpoints(root: Path, library: Library) -> Check:
         "Checkpoints",
         "note",
         "only the small demo model that comes with sdterm",
-        f"Put an SD 1.x .safetensors file into {root / CHECKPOINTS}.",
+        f"Put a Stable Diffusion .safetensors file into {root / CHECKPOINTS}.",
     )
 
 

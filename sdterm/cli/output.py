@@ -158,5 +158,5 @@ def _demo_notice(root: Path) -> list[str]:
         write_atomically(said, b"")
     return [
         "This is the small demo model that comes with sdterm: it knows simple scenes, shapes and colours at 128x128.",
-        f"Put a real SD 1.x checkpoint (.safetensors) into {root / CHECKPOINTS} and it is used instead.",
+        f"Put a real Stable Diffusion checkpoint (.safetensors) into {root / CHECKPOINTS} and it is used instead.",
     ]

@@ -52,6 +52,10 @@ def reading(request: GenerationRequest, width: int, height: int, calls: int, wor
         clip_skip=request.clip_skip,
         emphasis=request.emphasis,
         comma_backtrack=request.comma_backtrack,
+        crop_top=request.crop_top,
+        crop_left=request.crop_left,
+        aesthetic_score=request.aesthetic_score,
+        negative_aesthetic_score=request.negative_aesthetic_score,
         words=worn.words,
     )
     return Reading(options, calls, request.old_prompt_editing, worn.asked)

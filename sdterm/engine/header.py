@@ -1,5 +1,6 @@
 """What the rows of a tape depend on: its header."""
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ def header(run: Run) -> dict[str, Any]:
         "request": _recorded(plan.request),
         "prompt or seed": [image.model_dump(mode="json", exclude={"networks", "words"}) for image in plan.images],
         "network": [[network.model_dump(mode="json") for network in wanted(plan, image)] for image in plan.images],
-        "checkpoint": plan.model_hash,
+        "checkpoint": [plan.model_hash, json.dumps(choices.checkpoint.config, default=str)],
         "plugin version": [entry for entry in plugins.identity if entry[0] in owners],
         "schedule": [sigmas.tolist() for sigmas in run.sigmas],
         "precision": str(run.dtype),

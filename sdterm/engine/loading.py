@@ -2,9 +2,10 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -43,6 +44,8 @@ class Model:
     """A loaded checkpoint: what was read, how, and the parts that run."""
 
     sha256: str
+    config: Mapping[str, Any] | None
+    """What the file beside it says; of two copies of one file each may have its own."""
     dtype: torch.dtype
     family: ModelFamily
     optimizers: tuple[Optimizer, ...]
@@ -100,7 +103,7 @@ def load_model(run: Run, dtype: torch.dtype, tell: Callable[[float], None]) -> M
     with plugins.guard(family, ModelFileError), random_numbers_kept(run.device):
         components = family.build(_telling(run.choices.checkpoint, tell), run.device, dtype)
         condition = Conditioner(components)
-    model = Model(run.plan.model_hash, dtype, family, (), components, condition)
+    model = Model(run.plan.model_hash, run.choices.checkpoint.config, dtype, family, (), components, condition)
     return with_optimizers(model, plugins, run.optimizers)
 
 
@@ -219,12 +222,13 @@ class Loader:
         return self.model
 
     def _load(self, run: Run, dtype: torch.dtype) -> Model:
-        began, asked = time.perf_counter(), run.plan.model_hash
+        began = time.perf_counter()
+        asked = (run.plan.model_hash, run.choices.checkpoint.config)
         kept, in_use = [each for each in (self.model, *self._others) if each], self.model
         self.model = None  # forgotten while it changes: half changed it must not be found again
         # One that is the same file in another precision, or of a family that changed, makes way, too.
-        self._others = [each for each in kept if each.sha256 != asked][: self._limit - 1]
-        model = next((each for each in kept if each.sha256 == asked), None)
+        self._others = [each for each in kept if (each.sha256, each.config) != asked][: self._limit - 1]
+        model = next((each for each in kept if (each.sha256, each.config) == asked), None)
         if model and (model.dtype, model.family) == (dtype, run.choices.family) and can_switch(model, run.optimizers):
             try:
                 if model.worn.networks and model.optimizers != run.optimizers:  # they were put on last

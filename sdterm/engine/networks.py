@@ -98,10 +98,10 @@ def _dress(
 ) -> list[Network]:
     """Give a layer its weights with the networks' deltas. Those that do not fit are returned. Source: A1111
     networks.network_apply_weights."""
-    own = {
-        tensor: origin.shaped(originals[origin.key]) if origin.shaped else originals[origin.key]
-        for tensor, origin in layer.origins.items()
-    }
+    own: dict[str, torch.Tensor] = {}
+    for tensor, origin in layer.origins.items():
+        read = originals[origin.key]
+        own[tensor] = (origin.shaped(read) if origin.shaped else read).reshape(getattr(layer.module, tensor).shape)
     weight, bias = own["weight"], own.get("bias")
     misfits = []
     for network in networks:

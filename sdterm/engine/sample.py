@@ -29,7 +29,11 @@ _MOST_CALLS = 100  # times those planned: past this a sampler that looks for its
 def noise_levels(request: GenerationRequest, sampler: Sampler, plugins: PluginSet, model: Model) -> ModelSampling:
     """The noise levels that a run is on: the model's, or what the sampler makes of them. Made anew each time, since
     plugins are given them."""
-    options = SamplingOptions(quantize=request.quantize, downcast_alphas=request.downcast_alphas)
+    options = SamplingOptions(
+        quantize=request.quantize,
+        downcast_alphas=request.downcast_alphas,
+        zero_terminal_snr=request.noise_schedule == "Zero Terminal SNR",
+    )
     with plugins.guard(model.family):
         sampling = model.components.sampling(options)
         if not isinstance(getattr(sampling, "sigmas", None), torch.Tensor):

@@ -32,6 +32,8 @@ class TextEncoder(Protocol):
     device: torch.device
     token_embedding: torch.nn.Module
     """Token ids → vectors, where learned words come in."""
+    width: int
+    """Of these vectors."""
 
     def tokenize(self, text: str) -> Sequence[int]:
         """Token ids without start, end and padding."""
@@ -92,10 +94,10 @@ def _read(encoder: TextEncoder, distinct: Sequence[_Alike], words: Words, clip_s
     def with_words(module: torch.nn.Module, given: object, vectors: torch.Tensor) -> torch.Tensor:
         """Source: A1111 sd_hijack.EmbeddingsWithFixes."""
         vectors = vectors.clone()
-        for row, (_, learned) in zip(vectors, distinct, strict=True):
+        for row, (_, learned) in enumerate(distinct):
             for at, name in learned:
-                word = words[name][: len(row) - at]
-                row[at : at + len(word)] = word.to(row)
+                word = words[name][: vectors.shape[1] - at]
+                vectors[row, at : at + len(word)] = word.to(vectors)
         return vectors
 
     tokens = torch.tensor([tokens for tokens, _ in distinct], device=encoder.device)

@@ -50,7 +50,22 @@ class DiscreteSampling:
 
 def discrete_sampling(alphas_cumprod: torch.Tensor, options: SamplingOptions) -> DiscreteSampling:
     """The levels of a diffusion model as a request wants them. alphas_cumprod: float32 [T], on the CPU."""
-    return DiscreteSampling(alphas_cumprod.half() if options.downcast_alphas else alphas_cumprod, options.quantize)
+    if options.zero_terminal_snr:  # half precision has no number for its last level
+        alphas_cumprod = zero_terminal_snr(alphas_cumprod)
+    elif options.downcast_alphas:
+        alphas_cumprod = alphas_cumprod.half()
+    return DiscreteSampling(alphas_cumprod, options.quantize)
+
+
+def zero_terminal_snr(alphas_cumprod: torch.Tensor) -> torch.Tensor:
+    """Shifted and scaled so that (next to) no signal is left at the last level and the first stays: Lin et al. 2023,
+    "Common diffusion noise schedules and sample steps are flawed", Algorithm 1, with A1111's last value."""
+    roots = alphas_cumprod.sqrt()
+    first, last = roots[0].clone(), roots[-1].clone()
+    roots = (roots - last) * (first / (first - last))
+    rescaled = roots**2
+    rescaled[-1] = 4.8973451890853435e-08
+    return rescaled
 
 
 class FlowSampling:

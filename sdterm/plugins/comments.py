@@ -12,6 +12,8 @@ def strip_comments(prompt: PromptText, rng: Random, context: PromptContext) -> t
 
 
 def _strip(text: str) -> str:
+    if "#" not in text:
+        return text
     text = re.sub(r"(^|\n)#[^\n]*(\n|$)", "\n", text)  # the two patterns of A1111's built-in script comments.py
     return re.sub(r"#[^\n]*(\n|$)", "\n", text).strip()
 

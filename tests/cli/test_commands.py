@@ -35,7 +35,7 @@ def test_plugins_shows_where_each_comes_from_and_what_is_wrong(sdterm: Run, tmp_
     broken.write_text("x = 1\nraise RuntimeError('half \\x1b[31m written')\n")
     shown = sdterm("plugins", "--data-dir", str(tmp_path)).stdout
     assert "broken" in shown and "half" in shown and "broken.py:2" in shown and "\x1b" not in shown
-    assert "sd1" in shown and "built-in" in shown and "--set lossless=False  Keep every pixel" in shown
+    assert "SD 1.x" in shown and "built-in" in shown and "--set lossless=False  Keep every pixel" in shown
 
 
 def test_an_extension_that_ends_its_process_harms_nobody_who_lists_without_it(sdterm: Run, tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from sdterm.engine.denoiser import Network, guided_denoiser
 from sdterm.engine.networks import BARE
 from sdterm.events import Resumed, Step, Warning
 from sdterm.hooks import Conditioning, ModelSampling, SamplingOptions
-from sdterm.plugins.sd1 import TOKENS
-from sdterm.plugins.sd1.tokenizer import tokenize
+from sdterm.plugins.sd.tokenizer import tokenize
+from sdterm.plugins.sd.tokens import TOKENS
 from sdterm.request import GenerationRequest
 from tests.engine.conftest import images, request
 from tests.tiny_checkpoint import GOLDEN
@@ -97,20 +97,20 @@ def test_network_tags_are_left_out_and_named(engine: Engine, plugins: PluginSet)
     tagged = list(engine.run(request(prompt="red circle<lora:bad\u202ename:0.8>, blue background"), plugins))
     (warning,) = [event for event in tagged if isinstance(event, Warning)]
     assert warning.code == "network_ignored"
-    assert warning.message == "Networks are not applied yet; drawn without <lora:bad\ufffdname:0.8>."
+    assert warning.message.startswith("Drawn without <lora:bad\ufffdname:0.8>. There is no LoRA named 'bad\ufffdname'.")
     (image,) = images(tagged)
     assert Provenance.parse(infotext.parse(image.infotext).parameters["sdterm"]).ignored == ("lora:bad\u202ename:0.8",)
     (plain,) = images(list(engine.run(request(), plugins)))
     assert image.pixel_hash == plain.pixel_hash
 
 
-def test_an_embedding_that_is_named_is_warned_of(engine: Engine, plugins: PluginSet) -> None:
+def test_an_embedding_that_is_named_and_cannot_be_read_is_warned_of(engine: Engine, plugins: PluginSet) -> None:
     folder = engine.library.root / "embeddings"
     folder.mkdir(exist_ok=True)
     (folder / "red circle.pt").touch()
     try:
         (warning,) = [event for event in engine.run(request(steps=1), plugins) if isinstance(event, Warning)]
-        assert warning.message == "Embeddings are not applied yet; read as words: red circle."
+        assert warning.message.startswith("Drawn without red circle. red circle.pt is ")
         assert not [e for e in engine.run(request(steps=1, prompt="blue"), plugins) if isinstance(e, Warning)]
     finally:
         (folder / "red circle.pt").unlink()

@@ -17,7 +17,7 @@ from sdterm.core.planning.choices import choose
 from sdterm.engine.schedule import pass_sigmas
 from sdterm.events import Done
 from sdterm.hooks import ModelSampling, SamplingOptions
-from sdterm.plugins.sd1.tokenizer import tokenize
+from sdterm.plugins.sd.tokenizer import tokenize
 from tests.engine.conftest import images
 from tests.engine.golden import RUNS, array, as_plan, as_request, distance, final_latents, has, pixels, psnr
 from tests.tiny_checkpoint import GOLDEN

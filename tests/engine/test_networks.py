@@ -4,6 +4,8 @@ import gc
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from sdterm.core.planning.plan import Plan
 from sdterm.engine.run import Resume
 from sdterm.events import Done, Event, Failed, Image, Started, Warning
 from sdterm.fields import FIELDS
-from tests import network_files, tiny_checkpoint
+from tests import narrow_checkpoints, network_files, tiny_checkpoint
 from tests.engine.conftest import images, request
 from tests.engine.golden import pixels, psnr
 from tests.tiny_checkpoint import GOLDEN
@@ -38,16 +40,27 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+Engines = Callable[[str], Engine]
+
+
 @pytest.fixture(scope="module")
-def engines(data: Path) -> dict[str, Engine]:
-    """By the first letter of a case: E the demo model's, T the tiny checkpoint's."""
-    tiny = Library(data, chosen=tiny_checkpoint.write(data))
-    return {"E": Engine(library=Library(data), device="cpu"), "T": Engine(library=tiny, device="cpu")}
+def engines(data: Path) -> Engines:
+    """An engine for each model: `demo`, `tiny`, or the name of a narrow one."""
+
+    @cache
+    def engine(model: str) -> Engine:
+        if model == "demo":
+            return Engine(library=Library(data), device="cpu")
+        network_files.write_narrow(data)
+        chosen = tiny_checkpoint.write(data) if model == "tiny" else narrow_checkpoints.write(model, data)
+        return Engine(library=Library(data, chosen=chosen), device="cpu")
+
+    return engine
 
 
 @pytest.fixture
-def engine(engines: dict[str, Engine]) -> Engine:
-    return engines["E"]
+def engine(engines: Engines) -> Engine:
+    return engines("demo")
 
 
 def draw(engine: Engine, plugins: PluginSet, **fields: object) -> list[Event]:
@@ -76,18 +89,19 @@ def weights(engine: Engine) -> dict[str, str]:
     }
 
 
-LIGHT = ["E03", "E06", "E11", "E23", "E25", "E28", "E30", "E31", "E33", "E36", "E53", "E60", "E65", "E75", "T02"]
+LIGHT = ("E03", "E06", "E11", "E25", "E28", "E30", "E31", "E33", "E36", "E53", "E60", "E65", "E75", "T02", "X96")
 
 
 @pytest.mark.parametrize(
     "case", [pytest.param(case, marks=[] if case[:3] in LIGHT else [pytest.mark.heavy]) for case in CASES]
 )
-def test_pictures_and_hashes_are_a1111s(case: str, engines: dict[str, Engine], plugins: PluginSet) -> None:
+def test_pictures_and_hashes_are_a1111s(case: str, engines: Engines, plugins: PluginSet) -> None:
     asked, texts = CASES[case]["request"], CASES[case]["infotexts"]
     fields = {_FIELDS[name]: value for name, value in asked.items() if name in _FIELDS}
     settings = {_SETTINGS[name]: value for name, value in asked.get("override_settings", {}).items()}
     wanted = GenerationRequest.model_validate({"noise_source": "NV"} | fields | settings)
-    events = list(engines[case[0]].run(wanted, plugins))
+    model = CASES[case].get("model", "tiny" if case[0] == "T" else "demo")
+    events = list(engines(model).run(wanted, plugins))
     assert isinstance(events[-1], Done), events[-1]
     for number, (image, text) in enumerate(zip(images(events), texts, strict=True)):
         assert psnr(pixels(image.data), PICTURES[f"{case}/{number}"]) >= 60
@@ -197,3 +211,14 @@ def test_many_switches_leak_nothing(engine: Engine, plugins: PluginSet) -> None:
     assert max(counts[2:]) == min(counts[2:])
     assert engine.model and not engine.model.worn.networks
     assert not any(module._forward_pre_hooks for module in engine.model.components.modules["unet"].modules())
+
+
+@pytest.mark.parametrize("call", ["<lora:sdterm-blueprint:1>", ", sdterm-dusk", "<hypernet:sdterm-autumn:1>"])
+def test_what_ships_with_the_demo_model_changes_its_colours(call: str, engine: Engine, plugins: PluginSet) -> None:
+    def colours(prompt: str) -> np.ndarray:
+        drawn = draw(engine, plugins, prompt=prompt, steps=6, width=128, height=128)
+        assert not said(drawn)
+        return np.asarray(pixels(images(drawn)[0].data).mean(axis=(0, 1)))
+
+    plain = "green meadow, castle, day"
+    assert np.abs(colours(plain + call) - colours(plain)).max() > 15

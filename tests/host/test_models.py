@@ -206,7 +206,7 @@ def test_models_are_described_once_for_each_state_of_their_files(
 LARGE = """
 import os
 from sdterm.hooks import ModelFamily, ModelMatch, hookimpl
-from sdterm.plugins import sd1
+from sdterm.plugins.sd import sd1
 
 class Small:
     def __init__(self, reader):
@@ -217,7 +217,7 @@ class Small:
         return {key: shape for key, shape in self._reader.shapes().items() if not key.startswith("conditioner.")}
 
 def detect(reader):
-    if "conditioner.embedders.0.x" in reader.shapes():
+    if "conditioner.embedders.1.model.ln_final.weight" in reader.shapes():
         return ModelMatch(native_size=72)
     if "deadly" in reader.shapes():
         os._exit(3)
@@ -231,17 +231,17 @@ def sdterm_model_families():
 def test_a_checkpoint_that_only_a_family_of_an_extension_knows_is_listed_as_usable_and_drawn_with(
     host: Running,
 ) -> None:
-    """Our family takes it for SDXL and refuses it."""
+    """Ours take it for an SDXL file that is not complete, and refuse it."""
     root = host.settings.root
     with safe_open(EMBEDDED_MODEL, "np") as file:
         tensors, metadata = {key: file.get_tensor(key) for key in file.keys()}, file.metadata()
     large, extension = root / CHECKPOINTS / "large.safetensors", root / "extensions" / "large.py"
-    save_file({**tensors, "conditioner.embedders.0.x": np.zeros(1)}, large, metadata)
+    save_file({**tensors, "conditioner.embedders.1.model.ln_final.weight": np.zeros(1)}, large, metadata)
 
     def listed(name: str) -> Model:
         return next(model for model in host.client.models() if model.name == name)
 
-    assert not listed("large").usable and "an SDXL checkpoint" in listed("large").note
+    assert not listed("large").usable and "has no first text encoder" in listed("large").note
     extension.write_text(LARGE)
     wait_until(lambda: listed("large").usable)
     known = listed("large")

@@ -13,7 +13,7 @@ from safetensors import safe_open
 
 from sdterm.core.library.checkpoints import CheckpointFile
 from sdterm.core.settings.paths import EMBEDDED_MODEL
-from sdterm.plugins import sd1
+from sdterm.plugins.sd import sd1
 from tools.demo_model import measures
 from tools.demo_model.adherence import checks
 from tools.demo_model.canvas import COLORS

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sdterm.core.library.checkpoints import CheckpointFile
-from sdterm.plugins import sd1
+from sdterm.plugins.sd import sd1
 
 from .pictures import draw_many, sample_scenes
 from .vae import to_tensor

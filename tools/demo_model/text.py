@@ -10,8 +10,8 @@ from random import Random
 import torch
 from torch import Tensor, nn
 
-from sdterm.plugins.sd1 import TOKENS
-from sdterm.plugins.sd1.tokenizer import VOCABULARY, tokenize
+from sdterm.plugins.sd.tokenizer import VOCABULARY, tokenize
+from sdterm.plugins.sd.tokens import TOKENS
 
 from .captions import FLUFF, UNKNOWN, caption
 from .networks import CONTEXT, HIDDEN, VOCABULARY_SIZE, TextEncoder, new_text_encoder, start_text_encoder

@@ -22,7 +22,7 @@ from sdterm.core.extensions.source import Source, Stamps, digest, stamp_of, stam
 from sdterm.core.files import legible
 
 BUILTINS = (
-    "sdterm.plugins.sd1",
+    "sdterm.plugins.sd",
     "sdterm.plugins.networks",
     "sdterm.plugins.samplers.dpmpp_2m",
     "sdterm.plugins.samplers.dpmpp_sde",

@@ -147,7 +147,6 @@ NOT_HONOURED: Mapping[str, tuple[str, ...]] = {
     "Masked content": ("original",),
     "VAE Encoder": ("Full",),
     "VAE Decoder": ("Full",),
-    "Noise Schedule": ("Default",),
     "Noise multiplier": ("1", "1.0"),
     "Extra noise": ("0", "0.0"),
     "Refiner": ("None",),

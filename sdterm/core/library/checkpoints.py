@@ -29,6 +29,8 @@ from sdterm.core.text import printable
 if TYPE_CHECKING:
     import torch
 
+DEMO_KINDS = ("lora", "hypernetwork", "embedding")
+"""Kinds of which files for the demo model ship beside it."""
 _WITH_HEADERS = ("lora", "embedding")
 """Kinds of which a list says what their headers say."""
 
@@ -119,6 +121,8 @@ class Library:
     def files(self, kind: str) -> tuple[ModelFile, ...]:
         """All files of a kind (an `id` of MODEL_KINDS)."""
         found = scan(kind, self.places(kind))
+        if kind in DEMO_KINDS:
+            found = (*found, *scan(kind, (EMBEDDED_MODEL.parent / f.name for f in KINDS_BY_ID[kind].folders)))
         if kind == "vae":
             return (*found, *scan_vaes_beside(self.places("checkpoint")))
         if kind == "checkpoint":

@@ -4,6 +4,8 @@ In the pixels they are at both sides, parted by black columns: the low four bits
 low four bits of each byte, on the right the high ones, veiled by a fixed row of numbers.
 """
 
+from __future__ import annotations
+
 import base64
 import json
 import sys
@@ -14,16 +16,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
 from sdterm.core.files import regular
 from sdterm.core.library.tensors import ModelFileError
 from sdterm.core.text import printable
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
+    from PIL import Image
 
 _TEXT = "sd-ti-embedding"
 _TENSOR = "TORCHTENSOR"
@@ -41,6 +41,8 @@ class PicturedFile:
     @cached_property
     def _read(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
         """Raises ModelFileError."""
+        from PIL import Image  # which, with numpy, whoever reads no such picture does not owe
+
         try:
             with open(self.path, "rb", opener=regular) as file, Image.open(file) as picture:
                 if picture.width * picture.height > _MOST_PIXELS:
@@ -64,15 +66,15 @@ class PicturedFile:
 
     config = preview = content = None
 
-    def read(
-        self, keys: Sequence[str], device: "torch.device", dtype: "torch.dtype | None"
-    ) -> "dict[str, torch.Tensor]":
-        torch: Any = sys.modules["torch"]  # whoever says on which of its devices has loaded it
-        return {key: torch.from_numpy(self._read[0][key]).to(device=device, dtype=dtype) for key in keys}
+    def read(self, keys: Sequence[str], device: torch.device, dtype: torch.dtype | None) -> dict[str, torch.Tensor]:
+        loaded: Any = sys.modules["torch"]  # whoever says on which of its devices has loaded it
+        return {key: loaded.from_numpy(self._read[0][key]).to(device=device, dtype=dtype) for key in keys}
 
 
 def _flatten(name: str, value: Any, into: dict[str, NDArray[Any]]) -> None:
     """Tensors by their path in the nested value, joined by dots. Raises ValueError."""
+    import numpy as np
+
     if not isinstance(value, dict):
         return
     if _TENSOR in value:
@@ -86,6 +88,8 @@ def _flatten(name: str, value: Any, into: dict[str, NDArray[Any]]) -> None:
 
 def _in_pixels(picture: Image.Image) -> bytes:
     """Source: A1111 image_embedding.extract_image_data_embed. Raises ValueError, zlib.error."""
+    import numpy as np
+
     pixels: NDArray[Any] = np.asarray(picture.convert("RGB"))
     lit = np.asarray((pixels > 0).all(2))
     rows, columns = np.flatnonzero(lit.any(1)), np.flatnonzero(lit.any(0))
@@ -106,6 +110,8 @@ def _in_pixels(picture: Image.Image) -> bytes:
 
 
 def _unveiled(block: NDArray[Any]) -> NDArray[Any]:
+    import numpy as np
+
     seed, veil = 0, bytearray(block.size)
     for i in range(block.size):
         seed = (1664525 * seed + 1013904223) % 2**32

@@ -1,7 +1,6 @@
 """What an image's prompts call: LoRAs and hypernetworks by tags, embeddings by their names."""
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -131,18 +130,24 @@ class Networks:
 
     def words(
         self, prompt: str, negative_prompt: str, request: GenerationRequest, calls: int, family: ModelFamily
-    ) -> tuple[WordGroup, ...]:
-        """The embeddings in what a prompt, without its tags, and a negative prompt come to, in the order in which A1111
-        writes them: what was encoded last first, and it begins with the negative prompt. Of a file that is no embedding
-        the name is a word."""
+    ) -> tuple[tuple[WordGroup, ...], tuple[Unapplied, ...]]:
+        """(the embeddings in what a prompt, without its tags, and a negative prompt come to; those that cannot be used,
+        whose names are words). They are in the order in which A1111 writes them: what was encoded last first, and it
+        begins with the negative prompt."""
         if not family.tokenize:
-            return ()
+            return (), ()
         texts = [negative_prompt, *(part.text for part in composition(prompt))]
-        groups = [self._group(text, request, calls, family.tokenize) for text in texts]
-        return tuple(group for group in reversed(groups) if group)
+        unusable: dict[str, Unapplied] = {}
+        groups = [self._group(text, request, calls, family.tokenize, unusable) for text in texts]
+        return tuple(group for group in reversed(groups) if group), tuple(unusable.values())
 
     def _group(
-        self, text: str, request: GenerationRequest, calls: int, tokenize: Callable[[str], Sequence[int]]
+        self,
+        text: str,
+        request: GenerationRequest,
+        calls: int,
+        tokenize: Callable[[str], Sequence[int]],
+        unusable: dict[str, Unapplied],
     ) -> WordGroup:
         entries = [entry.text for entry in schedule(text, calls, old=request.old_prompt_editing)]
         looked_in = _bare("\n".join(entries))
@@ -151,8 +156,10 @@ class Networks:
         found = [each.name for texts in read for text in texts for each in find_embeddings(tokenize(text), names)]
         planned = []
         for name in dict.fromkeys(found):
-            with suppress(*_UNUSABLE):
+            try:
                 planned.append(self._plan("embedding", name))
+            except _UNUSABLE as error:
+                unusable[name] = Unapplied(tag=name, reason=str(error))
         return tuple(planned)
 
     @cached_property

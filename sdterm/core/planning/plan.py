@@ -147,8 +147,8 @@ def prepare(
             networks=called,
             unapplied=unapplied,
         )
-        words = networks.words(image.text, image.negative_prompt, request, calls, choices.family)
-        return image.model_copy(update={"words": words}), texts
+        words, unusable = networks.words(image.text, image.negative_prompt, request, calls, choices.family)
+        return image.model_copy(update={"words": words, "unapplied": (*unapplied, *unusable)}), texts
 
     first, texts = drawn(0)
     count = max(request.batch_size * request.batch_count, texts)

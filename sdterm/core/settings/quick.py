@@ -20,7 +20,6 @@ LATER: Mapping[str, str] = {
     "fp8_storage": "memory plans",
     "token_merging_ratio": "token merging",
     "token_merging_ratio_hr": "token merging",
-    "sd_noise_schedule": "zero terminal SNR",
     "img2img_color_correction": "img2img",
     "img2img_background_color": "img2img",
     "initial_noise_multiplier": "img2img",

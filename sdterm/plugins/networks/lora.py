@@ -6,9 +6,10 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, cast
 
-from sdterm.hooks import Adaptable, Delta, LoadedNetwork, WeightsReader
+from sdterm.hooks import Adaptable, Delta, Layer, LoadedNetwork, WeightsReader
 from sdterm.plugins.networks.embedding import word_vectors
 from sdterm.plugins.networks.names import BUNDLED, LayerNames, taken_apart
 
@@ -20,6 +21,7 @@ _PARTS = (
     "oft_diag",
 )  # fmt: skip
 """One of which every layer of a kind that is known has."""
+_TOGETHER = ("q_proj", "k_proj", "v_proj", "out_proj")
 _LOW_RANK = ("lora_up.weight", "lora_down.weight", "lora_mid.weight")
 
 
@@ -46,6 +48,9 @@ def load(reader: WeightsReader, model: Adaptable) -> LoadedNetwork:
             parts[name][tensor.part] = key
         else:
             unknown.add(tensor.layer)
+    for name in [*_in_part(parts, layers)]:
+        unknown.add(name)
+        del parts[name]
     keys = [key for of in (*parts.values(), *bundled.values()) for key in of.values()]
     low = [key for key in keys if key.endswith(_LOW_RANK)]
     tensors = reader.read([key for key in keys if not key.endswith(_LOW_RANK)], model.device, None)
@@ -63,6 +68,16 @@ def load(reader: WeightsReader, model: Adaptable) -> LoadedNetwork:
             deltas[name] = delta
     words = {word: word_vectors({part: tensors[key] for part, key in of.items()}) for word, of in bundled.items()}
     return LoadedNetwork(deltas, words=words, unused=len(unknown))
+
+
+def _in_part(called: Collection[str], layers: Mapping[str, Layer]) -> Iterator[str]:
+    """Layers of attention that the checkpoint keeps in one tensor: A1111 changes all of them or none."""
+    for name in called:
+        attention = name.rpartition(".")[0]
+        together = [f"{attention}.{layer}" for layer in _TOGETHER]
+        joined = name in together and all(each in layers for each in together)
+        if joined and layers[together[0]].origins["weight"].shaped and not all(each in called for each in together):
+            yield name
 
 
 def _alphas(reader: WeightsReader) -> dict[str, float]:

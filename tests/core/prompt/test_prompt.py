@@ -21,7 +21,7 @@ from sdterm.core.prompt.networks import NetworkTag, extract, is_callable
 from sdterm.core.prompt.schedule import drawn, parse, schedule
 from sdterm.fields import MAX_PROMPT
 from sdterm.hooks import TokenRules
-from sdterm.plugins import sd1
+from sdterm.plugins.sd import sd1
 
 GOLDEN = json.loads(Path(__file__).parents[2].joinpath("golden", "prompt_parser.json").read_text("utf-8"))
 each = pytest.mark.parametrize("case", GOLDEN, ids=lambda case: case["prompt"][:40])
@@ -34,7 +34,7 @@ PASSES: dict[str, dict[str, Any]] = {
     "schedule_steps10_old": {"steps": 10, "old": True},
 }
 
-(FAMILY,) = sd1.sdterm_model_families()
+FAMILY = sd1.SD1
 NETWORKS: dict[str, dict[str, str | None]] = {
     "lora": {"Fine Detail": "SD1", "smoke": None, "xl": "SDXL"},
     "hypernet": {"anime": None},

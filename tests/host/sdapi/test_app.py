@@ -199,7 +199,7 @@ def test_lists_of_model_files_have_a1111s_keys(api: httpx.Client, host: Running)
     [
         ({"enable_hr": True}, "enable_hr"),
         ({"script_name": "x/y/z plot"}, "script_name"),
-        ({"override_settings": {"sd_noise_schedule": "Zero Terminal SNR"}}, "sd_noise_schedule"),
+        ({"override_settings": {"sd_vae_decode_method": "TAESD"}}, "sd_vae_decode_method"),
         ({"steps": 0}, "steps"),
         ({"width": 99999}, "width"),
         ({"prompt": "\x1b[31m"}, "prompt"),

@@ -1,5 +1,6 @@
-"""CLIP's tokenizer."""
+"""CLIP's tokenizer, as OpenAI's and as OpenCLIP's code calls it."""
 
+import html
 from functools import cache
 from pathlib import Path
 
@@ -13,7 +14,16 @@ VOCABULARY = Path(__file__).parents[1] / "clip"
 def tokenize(text: str) -> list[int]:
     """CLIP's token ids (openai/CLIP simple_tokenizer.py). Text goes through ftfy first, as there: it straightens curly
     quotes and mends wrongly decoded letters."""
-    return _tokenizer().encode(ftfy.fix_text(text), add_special_tokens=False).ids
+    return _ids(ftfy.fix_text(text))
+
+
+def tokenize_open(text: str) -> list[int]:
+    """The same by OpenCLIP (open_clip tokenizer.py), which also reads HTML entities: `&amp;` is `&`."""
+    return _ids(html.unescape(html.unescape(ftfy.fix_text(text))))
+
+
+def _ids(text: str) -> list[int]:
+    return _tokenizer().encode(text, add_special_tokens=False).ids
 
 
 @cache

@@ -1,14 +1,15 @@
 """LDM's tensor names → diffusers' and transformers'.
 
 The layout is regular: with L levels of n layers, LDM's running block numbers follow from counting. Each function
-returns {key in the file: name in the module}.
+returns {key in the file: names in the module}; of several names each is an equal share of the tensor's rows.
 """
 
 import re
 from collections.abc import Mapping
 
-UNET, VAE, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer."
+UNET, VAE = "model.diffusion_model.", "first_stage_model."
 
+Names = Mapping[str, tuple[str, ...]]
 Shapes = Mapping[str, tuple[int, ...]]
 
 _RESNET = {
@@ -22,12 +23,28 @@ _RESNET = {
 _UNET_ENDS = {
     "time_embed.0": "time_embedding.linear_1",
     "time_embed.2": "time_embedding.linear_2",
+    "label_emb.0.0": "class_embedding.linear_1",
+    "label_emb.0.2": "class_embedding.linear_2",
     "input_blocks.0.0": "conv_in",
     "middle_block.0": "mid_block.resnets.0",
     "middle_block.1": "mid_block.attentions.0",
     "middle_block.2": "mid_block.resnets.1",
     "out.0": "conv_norm_out",
     "out.2": "conv_out",
+}
+_OPEN_CLIP = {
+    "ln_1": ("layer_norm1",),
+    "ln_2": ("layer_norm2",),
+    "mlp.c_fc": ("mlp.fc1",),
+    "mlp.c_proj": ("mlp.fc2",),
+    "attn.in_proj": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    "attn.out_proj": ("self_attn.out_proj",),
+}
+_OPEN_CLIP_ENDS = {
+    "token_embedding.weight": "embeddings.token_embedding.weight",
+    "positional_embedding": "embeddings.position_embedding.weight",
+    "ln_final.weight": "final_layer_norm.weight",
+    "ln_final.bias": "final_layer_norm.bias",
 }
 _VAE_PARTS = {
     "nin_shortcut": "conv_shortcut",
@@ -55,7 +72,7 @@ def levels(shapes: Shapes) -> list[list[int]]:
     return found
 
 
-def unet_keys(shapes: Shapes) -> dict[str, str]:
+def unet_keys(shapes: Shapes) -> Names:
     names = dict(_UNET_ENDS)
     down = levels(shapes)
     layers = len(down[0])
@@ -70,10 +87,10 @@ def unet_keys(shapes: Shapes) -> dict[str, str]:
             names[f"output_blocks.{number}.1"] = f"up_blocks.{level}.attentions.{layer}"
             for position in (1, 2):  # behind the attention, if the level has one
                 names[f"output_blocks.{number}.{position}.conv"] = f"up_blocks.{level}.upsamplers.0.conv"
-    return {key: _renamed(key.removeprefix(UNET), names, _RESNET) for key in shapes if key.startswith(UNET)}
+    return {key: (_renamed(key.removeprefix(UNET), names, _RESNET),) for key in shapes if key.startswith(UNET)}
 
 
-def vae_keys(shapes: Shapes) -> dict[str, str]:
+def vae_keys(shapes: Shapes) -> Names:
     own = [key for key in shapes if key.startswith(VAE)]
     count = 1 + max((int(m[1]) for key in own if (m := re.search(r"encoder\.down\.(\d+)\.", key))), default=0)
     names: dict[str, str] = {}
@@ -83,11 +100,27 @@ def vae_keys(shapes: Shapes) -> dict[str, str]:
         up = f"decoder.up_blocks.{count - 1 - level}"  # LDM counts the decoder's levels from the image, not from z
         names |= {f"decoder.up.{level}.block": f"{up}.resnets", f"decoder.up.{level}.upsample": f"{up}.upsamplers.0"}
     names |= {f"{half}.{ldm}": f"{half}.{ours}" for half in ("encoder", "decoder") for ldm, ours in _VAE_PARTS.items()}
-    return {key: _renamed(key.removeprefix(VAE), names, _VAE_PARTS) for key in own}
+    return {key: (_renamed(key.removeprefix(VAE), names, _VAE_PARTS),) for key in own}
 
 
-def text_keys(shapes: Shapes) -> dict[str, str]:
-    return {key: key.removeprefix(TEXT).removeprefix("text_model.") for key in shapes if key.startswith(TEXT)}
+def clip_keys(shapes: Shapes, prefix: str) -> Names:
+    """Of a text encoder that is in transformers' layout already."""
+    own = (key for key in shapes if key.startswith(prefix))
+    return {key: (key.removeprefix(prefix).removeprefix("text_model."),) for key in own}
+
+
+def open_clip_keys(shapes: Shapes, prefix: str) -> Names:
+    """Of a text encoder in OpenCLIP's layout, which has query, key and value in one tensor."""
+    names: dict[str, tuple[str, ...]] = {}
+    for key in (key for key in shapes if key.startswith(prefix)):
+        own = key.removeprefix(prefix)
+        if own in _OPEN_CLIP_ENDS:
+            names[key] = (_OPEN_CLIP_ENDS[own],)
+        elif layer := re.fullmatch(r"transformer\.resblocks\.(\d+)\.(.*)[._](weight|bias)", own):
+            number, part, kind = layer.groups()
+            parts = _OPEN_CLIP.get(part, ())
+            names[key] = tuple(f"encoder.layers.{number}.{each}.{kind}" for each in parts)
+    return names
 
 
 def _renamed(key: str, prefixes: Mapping[str, str], inner: Mapping[str, str]) -> str:

@@ -1,0 +1,161 @@
+"""diffusers' and transformers' modules, built without memory and filled from a checkpoint."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
+from typing import Any, cast
+
+import torch
+
+from sdterm.hooks import PluginError, WeightsReader
+from sdterm.plugins.sd import architecture, keys
+from sdterm.plugins.sd.architecture import Usual
+from sdterm.plugins.sd.keys import Names
+
+# Both print advice to stderr, which spoils a terminal interface, and both may ask a hub for files they are given.
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where modules are read from, and how."""
+
+    reader: WeightsReader
+    device: torch.device
+    dtype: torch.dtype
+    kind: str
+    """What error messages call such a model: `an SD 1.x model`."""
+    usual: Usual
+
+
+def unet(source: Source) -> torch.nn.Module:
+    def empty() -> torch.nn.Module:
+        model: type[torch.nn.Module] = _diffusers("unets.unet_2d_condition").UNet2DConditionModel
+        made = model(**architecture.unet_config(source.reader, source.usual))
+        for layer in made.modules():
+            if type(layer).__name__ == "Upsample2D":  # of a module that is imported here alone
+                layer.__class__ = _upsampling(cast(Any, type(layer)))
+        return made
+
+    return _built(source, empty, keys.unet_keys(source.reader.shapes()))
+
+
+@cache
+def _upsampling(upsample: Any) -> Any:
+    """diffusers' class of upsampling, but odd sides are fitted after its convolution, as A1111 does it, not before."""
+
+    class Doubling(upsample):  # type: ignore[misc]  # known at run time only
+        def forward(self, hidden: torch.Tensor, output_size: Any = None, *more: Any) -> torch.Tensor:
+            doubled: torch.Tensor = super().forward(hidden, None, *more)
+            if output_size is None or doubled.shape[2:] == tuple(output_size):
+                return doubled
+            return torch.nn.functional.interpolate(doubled, size=output_size, mode="nearest")
+
+    return Doubling
+
+
+def vae(source: Source) -> torch.nn.Module:
+    def empty() -> torch.nn.Module:
+        model: type[torch.nn.Module] = _diffusers("autoencoders.autoencoder_kl").AutoencoderKL
+        return model(**architecture.vae_config(source.reader, source.usual))
+
+    return _built(source, empty, keys.vae_keys(source.reader.shapes()))
+
+
+def clip(source: Source, prefix: str) -> torch.nn.Module:
+    """A text encoder in transformers' layout."""
+    names = keys.clip_keys(source.reader.shapes(), prefix)
+    return _text_encoder(source, lambda: architecture.clip_config(source.reader, prefix), names)
+
+
+def open_clip(source: Source, prefix: str, *, pools: bool = True) -> torch.nn.Module:
+    """A text encoder in OpenCLIP's layout. pools: it has a `text_projection` [hidden, pooled]."""
+    reader, names = source.reader, keys.open_clip_keys(source.reader.shapes(), prefix)
+    module = _text_encoder(source, lambda: architecture.open_clip_config(reader, prefix), names)
+    if pools:
+        key = f"{prefix}text_projection"
+        if key not in reader.shapes():
+            raise PluginError(f"{reader.path.name} lacks {key}, which {source.kind} needs.")
+        projection = reader.read([key], source.device, source.dtype)[key]
+        module.register_parameter("text_projection", torch.nn.Parameter(projection, requires_grad=False))
+    return module
+
+
+def _text_encoder(source: Source, config: Callable[[], dict[str, Any]], names: Names) -> torch.nn.Module:
+    def empty() -> torch.nn.Module:
+        clip = importlib.import_module("transformers.models.clip.modeling_clip")
+        model: torch.nn.Module = clip.CLIPTextModel(clip.CLIPTextConfig(**config(), attn_implementation="sdpa"))
+        return model
+
+    module: Any = _built(source, empty, names)
+    positions = torch.arange(module.config.max_position_embeddings, device=source.device)
+    module.embeddings.position_ids = positions[None]  # a buffer that no checkpoint needs to hold
+    return module  # type: ignore[no-any-return]  # a torch module, whatever transformers says
+
+
+def _built(source: Source, empty: Callable[[], torch.nn.Module], names: Names) -> torch.nn.Module:
+    """Raises PluginError if the tensors do not fit together."""
+    try:
+        with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
+            module = empty()
+    except PluginError:
+        raise
+    except Exception as error:  # two libraries' many ways to refuse sizes that do not go together
+        reason = str(error).strip().split("\n")[-1].strip()
+        raise PluginError(f"{source.reader.path.name} is not built like {source.kind}: {reason}") from error
+    _fill(module, names, source)
+    return module
+
+
+def _fill(module: torch.nn.Module, names: Names, source: Source) -> None:
+    """Put a checkpoint's tensors in place of the module's empty ones."""
+    state, name, kind = dict(module.state_dict()), source.reader.path.name, source.kind
+    if absent := sorted(state.keys() - {own for owns in names.values() for own in owns}):
+        raise PluginError(f"{name} lacks {len(absent)} tensors that {kind} needs, {absent[0]} among them.")
+    wanted = {key: owns for key, owns in names.items() if any(own in state for own in owns)}
+    tensors = source.reader.read(list(wanted), source.device, source.dtype)
+    loaded: dict[str, torch.Tensor] = {}
+    for key, owns in wanted.items():
+        tensor = tensors.pop(key)
+        for own, part in zip(owns, tensor.chunk(len(owns)) if len(owns) > 1 else [tensor], strict=False):
+            if part.dim() == 4 and state[own].dim() == 2:
+                part = part[:, :, 0, 0]  # LDM's 1x1 convolutions of the VAE's attention are diffusers' linear layers
+            if part.shape != state[own].shape:
+                have, need = tuple(part.shape), tuple(state[own].shape)
+                raise PluginError(f"{name} has {key} of shape {have} where {kind} of its sort has {need}.")
+            loaded[own] = part
+    module.load_state_dict(loaded, assign=True)
+    module.requires_grad_(False).eval()
+
+
+def _diffusers(module: str) -> Any:
+    with _bare_packages("diffusers.models.transformers", "diffusers.models.unets", "diffusers.models.autoencoders"):
+        return importlib.import_module(f"diffusers.models.{module}")
+
+
+@contextmanager
+def _bare_packages(*names: str) -> Iterator[None]:
+    """Let a module be imported without the front door of its package. Three of diffusers' front doors import every
+    model there is, which costs half a second; what is imported later goes through them again."""
+    bare: dict[str, ModuleType] = {}
+    for name in names:
+        if name not in sys.modules:
+            parent, _, leaf = name.rpartition(".")
+            module: Any = ModuleType(name)
+            module.__path__ = [os.path.join(path, leaf) for path in importlib.import_module(parent).__path__]
+            bare[name] = sys.modules[name] = module
+    try:
+        yield
+    finally:
+        for name, module in bare.items():
+            if sys.modules.get(name) is module:
+                del sys.modules[name]

@@ -1,0 +1,88 @@
+"""Which of Stable Diffusion's models a checkpoint is, from its header; its relatives by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from sdterm.hooks import ModelMatch, WeightsReader
+from sdterm.plugins.sd.keys import UNET, VAE, Shapes
+from sdterm.plugins.sd.statement import Statement, stated
+
+_PREDICTIONS = ("epsilon", "v")
+_EXTRA = {8: "an instruct-pix2pix", 5: "a depth-to-image"}
+"""Channels of a UNet's input → what such a checkpoint is."""
+
+
+def has(shapes: Shapes, prefix: str) -> bool:
+    return any(key.startswith(prefix) for key in shapes)
+
+
+def complete(reader: WeightsReader, encoders: Mapping[str, str], native_size: int) -> ModelMatch:
+    """A match for a checkpoint in LDM's layout, or its refusal: it needs a UNet that sdterm can give what it wants, a
+    VAE and text encoders. encoders: what each is called → the prefix of its keys."""
+    shapes, name = reader.shapes(), reader.path.name
+    parts = {"UNet": UNET, "VAE": VAE, **encoders}
+    if missing := [part for part, prefix in parts.items() if not has(shapes, prefix)]:
+        return ModelMatch(refusal=f"{name} has no {missing[0]}; sdterm needs a complete checkpoint.")
+    channels = shapes.get(f"{UNET}input_blocks.0.0.weight", (0, 0))[1]
+    if channels not in (4, 9):
+        kind = _EXTRA.get(channels, "an unusual")
+        return ModelMatch(refusal=f"{name} is {kind} checkpoint, which sdterm does not draw with.")
+    said = stated(reader)
+    if said.prediction not in (None, *_PREDICTIONS):
+        return ModelMatch(refusal=f"{name} predicts {said.prediction}, which sdterm does not draw with.")
+    return ModelMatch(native_size=said.native_size or native_size, downscale=8)
+
+
+def predicts_v(said: Statement) -> bool:
+    return said.prediction == "v"
+
+
+_OTHERS: Sequence[tuple[str, str]] = (
+    (r"joint_blocks\.", "an SD 3 checkpoint"),
+    (r"double_stream_modulation_img\.", "a FLUX.2 checkpoint"),
+    (r"distilled_guidance_layer\.", "a Chroma checkpoint"),
+    (r"txt_in\.individual_token_refiner\.", "a HunyuanVideo checkpoint"),
+    (r"double_blocks\.\d+\.img_attn\.", "a FLUX checkpoint"),
+    (r"transformer_blocks\.\d+\.img_mlp\.", "a Qwen-Image checkpoint"),
+    (r"single_transformer_blocks\.", "a FLUX checkpoint in diffusers' key names"),
+    (r"noise_refiner\.\d+\.", "a Z-Image or Lumina checkpoint"),
+    (r"double_stream_blocks\.", "a HiDream checkpoint"),
+    (r"(clip_txt_pooled_mapper|clip_txt_mapper|effnet_mapper)\.", "a Stable Cascade checkpoint"),
+    (r"(mlp_t5|text_embedding_padding)", "a Hunyuan-DiT checkpoint"),
+    (r"(cond_seq_linear|double_layers)\.", "an AuraFlow checkpoint"),
+    (r"(patchify_proj|scale_shift_table$)", "an LTX-Video or PixArt checkpoint"),
+    (r"(t_block\.1|adaln_single)\.", "a PixArt checkpoint"),
+    (r"blocks\.\d+\.(cross_attn\.norm_k|cross_attn\.k)\.", "a Wan video checkpoint"),
+    (r"t5_yproj|y_embedder\.y_proj", "a video or PixArt checkpoint"),
+    (r"attention_y_norm\.", "a Sana checkpoint"),
+    (r"encoder_hid_proj\.", "a Kolors checkpoint"),
+    (r".*\.time_(stack|mixer)\.", "a Stable Video Diffusion checkpoint"),
+    (r".*motion_modules\.", "an AnimateDiff motion module"),
+    (r"(control_model|zero_convs|controlnet_cond_embedding)\.", "a ControlNet"),
+    (r"(image_proj|ip_adapter)\.", "an IP-Adapter"),
+    (r"(lora_|lycoris_)|.*\.(lora_A|lora_B|lora_up|lora_down)\.", "a LoRA, not a checkpoint; those go to models/Lora"),
+    (r"(emb_params|clip_l|clip_g|string_to_param)$", "an embedding, not a checkpoint; those go to embeddings"),
+    (r"(model\.0|conv_first|body\.0\.rdb1\.conv1)\.", "an upscaler, not a checkpoint; those go to models/ESRGAN"),
+    (r"(encoder|decoder)\.(conv_in|mid)\.", "a VAE, not a checkpoint; those go to models/VAE"),
+    (
+        r"down_blocks\.",
+        "a single part in diffusers' key names; sdterm needs a complete checkpoint",
+    ),
+    (r"(text_model|transformer\.text_model|encoder\.block\.\d+)\.", "a text encoder alone"),
+)
+"""How the keys of a model begin, under the prefixes that files have → what it is. The first that fits counts."""
+
+_PREFIXES = r"(model\.diffusion_model\.|diffusion_model\.|model\.|net\.|transformer\.)?"
+_PATTERNS = tuple((re.compile(_PREFIXES + pattern), what) for pattern, what in _OTHERS)
+
+
+def other(reader: WeightsReader) -> ModelMatch | None:
+    """The refusal of a file that sdterm knows but does not draw with."""
+    shapes = reader.shapes()
+    for pattern, what in _PATTERNS:
+        if any(pattern.match(key) for key in shapes):
+            rest = "" if ";" in what else ", which sdterm does not draw with"
+            return ModelMatch(refusal=f"{reader.path.name} is {what}{rest}.")
+    return None

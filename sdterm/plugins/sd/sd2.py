@@ -1,0 +1,76 @@
+"""Stable Diffusion 2.x: one text encoder, OpenCLIP's. Some of its models predict noise, some v."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sdterm.hooks import Components, ModelFamily, ModelMatch, WeightsReader
+from sdterm.plugins.sd.architecture import Usual
+from sdterm.plugins.sd.keys import UNET, open_clip_keys, unet_keys, vae_keys
+from sdterm.plugins.sd.recognition import complete, has, predicts_v
+from sdterm.plugins.sd.statement import stated
+from sdterm.plugins.sd.tokens import TOKENS, tokenize_open
+
+if TYPE_CHECKING:
+    import torch
+
+TEXT = "cond_stage_model.model."
+TEXT_TURBO = "conditioner.embedders.0.model."
+"""Of SD 2.1 turbo, whose keys are as SDXL's."""
+_WIDTH = 1024
+USUAL = Usual()
+_SIZE, _V_SIZE = 512, 768
+
+
+def detect(reader: WeightsReader) -> ModelMatch | None:
+    if not (prefix := _prefix(reader)):
+        return None
+    if has(reader.shapes(), "embedder.model.visual.") or has(reader.shapes(), "noise_augmentor."):
+        said = f"{reader.path.name} is an SD 2 unCLIP checkpoint, which sdterm does not draw with."
+        return ModelMatch(refusal=said)
+    return complete(reader, {"text encoder": prefix}, _V_SIZE if predicts_v(stated(reader)) else _SIZE)
+
+
+def _prefix(reader: WeightsReader) -> str | None:
+    shapes = reader.shapes()
+    if has(shapes, TEXT):
+        return TEXT
+    return TEXT_TURBO if shapes.get(f"{TEXT_TURBO}ln_final.weight") == (_WIDTH,) else None
+
+
+def build(reader: WeightsReader, device: torch.device, dtype: torch.dtype) -> Components:
+    from sdterm.modelling.predictions import from_eps, from_v
+    from sdterm.plugins.sd import building
+    from sdterm.plugins.sd.components import SDComponents
+    from sdterm.plugins.sd.text import OpenClip
+
+    source, shapes = building.Source(reader, device, dtype, "an SD 2 model", USUAL), reader.shapes()
+    prefix, said = _prefix(reader) or TEXT, stated(reader)
+    text, unet, vae = building.open_clip(source, prefix, pools=False), building.unet(source), building.vae(source)
+    plain = shapes[f"{UNET}input_blocks.0.0.weight"][1] == 4
+    is_v = predicts_v(said) if said.prediction or not plain else seems_v(unet)
+    return SDComponents(
+        reader,
+        {"text_encoder": text, "unet": unet, "vae": vae},
+        {"text_encoder": open_clip_keys(shapes, prefix), "unet": unet_keys(shapes), "vae": vae_keys(shapes)},
+        [OpenClip(text, device, final=True)],
+        from_v if is_v else from_eps,
+        device,
+        dtype,
+    )
+
+
+def seems_v(unet: Any) -> bool:
+    """Whether a UNet seems to predict v, which no tensor's name or shape tells: what it makes of half-grey at the
+    noisiest timestep (A1111 sd_models_config.is_using_v_parameterization_for_sd2)."""
+    import torch
+
+    weight = next(unet.parameters())
+    x = torch.full((1, 4, 8, 8), 0.5, device=weight.device, dtype=weight.dtype)
+    context = torch.full((1, 2, unet.config.cross_attention_dim), 0.5, device=weight.device, dtype=weight.dtype)
+    with torch.inference_mode():
+        out = unet(x, torch.tensor([999], device=weight.device), encoder_hidden_states=context, return_dict=False)[0]
+    return bool((out.float() - x.float()).mean() < -1)
+
+
+SD2 = ModelFamily(id="sd2", label="SD 2.x", detect=detect, build=build, tokens=TOKENS, tokenize=tokenize_open)

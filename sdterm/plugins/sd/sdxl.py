@@ -1,0 +1,129 @@
+"""SDXL: two text encoders side by side, and a vector of the pooled text and of sizes.
+
+Its refiner has the second encoder alone, and is told how good a picture is to be.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sdterm.hooks import Components, ModelFamily, ModelMatch, TextOptions, WeightsReader
+from sdterm.plugins.sd.architecture import Usual
+from sdterm.plugins.sd.keys import clip_keys, open_clip_keys, unet_keys, vae_keys
+from sdterm.plugins.sd.recognition import complete, predicts_v
+from sdterm.plugins.sd.statement import stated
+from sdterm.plugins.sd.tokens import TOKENS, tokenize, tokenize_open
+
+if TYPE_CHECKING:
+    import torch
+
+TEXT_L, TEXT_G = "conditioner.embedders.0.transformer.", "conditioner.embedders.1.model."
+TEXT_REFINER = "conditioner.embedders.0.model."
+USUAL = Usual(scaling_factor=0.13025)
+_NUMBER_WIDTH = 256
+
+
+def detect(reader: WeightsReader) -> ModelMatch | None:
+    if f"{TEXT_G}ln_final.weight" not in reader.shapes():
+        return None
+    encoders = {"first text encoder": TEXT_L, "second text encoder": TEXT_G}
+    if "edm_mean" in reader.shapes() or "edm_vpred.sigma_max" in reader.shapes():
+        kind = "an SDXL checkpoint with noise levels of its own"
+        return ModelMatch(refusal=f"{reader.path.name} is {kind}, which sdterm does not draw with.")
+    return complete(reader, encoders, 1024)
+
+
+def detect_refiner(reader: WeightsReader) -> ModelMatch | None:
+    width = reader.shapes().get(f"{TEXT_REFINER}ln_final.weight")
+    if width is None or width == (1024,):  # SD 2.1 turbo
+        return None
+    return complete(reader, {"text encoder": TEXT_REFINER}, 1024)
+
+
+def build(reader: WeightsReader, device: torch.device, dtype: torch.dtype) -> Components:
+    from sdterm.modelling.predictions import from_eps, from_v
+    from sdterm.plugins.sd import building
+    from sdterm.plugins.sd.components import SDXL_LATENT_RGB, SDComponents
+    from sdterm.plugins.sd.text import Clip, OpenClip
+
+    source, shapes = building.Source(reader, device, dtype, "an SDXL model", USUAL), reader.shapes()
+    text_l, text_g = building.clip(source, TEXT_L), building.open_clip(source, TEXT_G)
+    return SDComponents(
+        reader,
+        {
+            "text_encoder": text_l,
+            "text_encoder_2": text_g,
+            "unet": building.unet(source),
+            "vae": building.vae(source),
+        },
+        {
+            "text_encoder": clip_keys(shapes, TEXT_L),
+            "text_encoder_2": open_clip_keys(shapes, TEXT_G),
+            "unet": unet_keys(shapes),
+            "vae": vae_keys(shapes),
+        },
+        [Clip(text_l, device, final=False), OpenClip(text_g, device, final=False)],
+        from_v if predicts_v(stated(reader)) else from_eps,
+        device,
+        dtype,
+        latent_rgb=SDXL_LATENT_RGB,
+        vector=_base_vector,
+        empty_negative=True,
+    )
+
+
+def build_refiner(reader: WeightsReader, device: torch.device, dtype: torch.dtype) -> Components:
+    from sdterm.modelling.predictions import from_eps, from_v
+    from sdterm.plugins.sd import building
+    from sdterm.plugins.sd.components import SDXL_LATENT_RGB, SDComponents
+    from sdterm.plugins.sd.text import OpenClip
+
+    source, shapes = building.Source(reader, device, dtype, "an SDXL refiner", USUAL), reader.shapes()
+    text = building.open_clip(source, TEXT_REFINER)
+    return SDComponents(
+        reader,
+        {"text_encoder": text, "unet": building.unet(source), "vae": building.vae(source)},
+        {"text_encoder": open_clip_keys(shapes, TEXT_REFINER), "unet": unet_keys(shapes), "vae": vae_keys(shapes)},
+        [OpenClip(text, device, final=False)],
+        from_v if predicts_v(stated(reader)) else from_eps,
+        device,
+        dtype,
+        latent_rgb=SDXL_LATENT_RGB,
+        vector=_refiner_vector,
+        empty_negative=True,
+    )
+
+
+def _base_vector(pooled: torch.Tensor, options: TextOptions) -> torch.Tensor:
+    size, crop = (options.height, options.width), (options.crop_top, options.crop_left)
+    return _with_numbers(pooled, (*size, *crop, *size))
+
+
+def _refiner_vector(pooled: torch.Tensor, options: TextOptions) -> torch.Tensor:
+    size, crop = (options.height, options.width), (options.crop_top, options.crop_left)
+    score = options.negative_aesthetic_score if options.negative else options.aesthetic_score
+    return _with_numbers(pooled, (*size, *crop, score))
+
+
+def _with_numbers(pooled: torch.Tensor, numbers: tuple[float, ...]) -> torch.Tensor:
+    """Each number as a timestep is embedded: cosines, then sines (sgm ConcatTimestepEmbedderND)."""
+    import math
+
+    import torch
+
+    half = _NUMBER_WIDTH // 2
+    frequencies = torch.exp(-math.log(10000) * torch.arange(half, dtype=torch.float32) / half)
+    angles = torch.tensor(numbers, dtype=torch.float32)[:, None] * frequencies
+    embedded = torch.cat([angles.cos(), angles.sin()], dim=1).flatten().to(pooled.device)
+    return torch.cat([pooled.float(), embedded.expand(len(pooled), -1)], dim=1)
+
+
+SDXL = ModelFamily(id="sdxl", label="SDXL", detect=detect, build=build, tokens=TOKENS, tokenize=tokenize)
+REFINER = ModelFamily(
+    id="sdxl_refiner",
+    label="SDXL refiner",
+    detect=detect_refiner,
+    build=build_refiner,
+    tokens=TOKENS,
+    tokenize=tokenize_open,
+)

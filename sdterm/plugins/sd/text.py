@@ -1,0 +1,67 @@
+"""CLIP text encoders as Stable Diffusion's models use them."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+
+from sdterm.hooks import TokenRules
+from sdterm.modelling.clip import Encoded
+from sdterm.plugins.sd.tokenizer import tokenize, tokenize_open
+from sdterm.plugins.sd.tokens import TOKENS
+
+
+class Clip:
+    """OpenAI's CLIP. final: as SD 1.x has it, the state -clip_skip and the last layer norm; else as SDXL has it, the
+    state before the last layer, whatever clip_skip says, and no norm."""
+
+    rules: TokenRules = TOKENS
+
+    def __init__(self, module: torch.nn.Module, device: torch.device, *, final: bool) -> None:
+        self._module: Any = module  # transformers types its modules loosely
+        self.device, self._final = device, final
+        self.token_embedding: torch.nn.Module = cast(Any, module).embeddings.token_embedding
+        self.width: int = cast(Any, module).config.hidden_size
+
+    def tokenize(self, text: str) -> list[int]:
+        return tokenize(text)
+
+    def encode(self, tokens: torch.Tensor, clip_skip: int) -> Encoded:
+        if not self._final:
+            return Encoded(self._module(input_ids=tokens, output_hidden_states=True).hidden_states[-2])
+        output = self._module(input_ids=tokens, output_hidden_states=clip_skip > 1)
+        if clip_skip == 1:
+            return Encoded(output.last_hidden_state)
+        layer = max(-clip_skip, -len(output.hidden_states))
+        return Encoded(self._module.final_layer_norm(output.hidden_states[layer]))
+
+
+class OpenClip:
+    """OpenCLIP: the state before the last layer. final: with the last layer norm, as SD 2 has it. If the module has a
+    `text_projection`, a text is pooled too, as for SDXL."""
+
+    rules: TokenRules = TOKENS
+
+    def __init__(self, module: torch.nn.Module, device: torch.device, *, final: bool) -> None:
+        self._module: Any = module
+        self.device, self._final = device, final
+        self.token_embedding: torch.nn.Module = cast(Any, module).embeddings.token_embedding
+        self.width: int = cast(Any, module).config.hidden_size
+
+    def tokenize(self, text: str) -> list[int]:
+        return tokenize_open(text)
+
+    def encode(self, tokens: torch.Tensor, clip_skip: int) -> Encoded:
+        ended = (tokens == self.rules.end).int().cumsum(-1)
+        tokens = torch.where((ended > 1) | ((ended == 1) & (tokens != self.rules.end)), 0, tokens)
+        output = self._module(input_ids=tokens, output_hidden_states=True)
+        vectors = output.hidden_states[-2]
+        if self._final:
+            vectors = self._module.final_layer_norm(vectors)
+        projection = getattr(self._module, "text_projection", None)
+        if projection is None:
+            return Encoded(vectors)
+        last = output.last_hidden_state  # after the last layer norm
+        whole = last[torch.arange(len(tokens), device=tokens.device), tokens.argmax(-1)]
+        return Encoded(vectors, whole @ projection)
