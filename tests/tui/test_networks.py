@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 from textual.pilot import Pilot
-from textual.widgets import DataTable, OptionList
+from textual.widgets import DataTable, Input, OptionList
 
 from sdterm.core.settings.paths import LORAS
 from sdterm.tui.app import Workstation
@@ -165,7 +165,7 @@ def test_pinned_networks_are_lists_and_act_on_the_next_picture(stocked: Running)
         await begin(app, pilot)
         await typed(app, pilot, "a cat")
         app.form.change(app.form.draft.but(steps="2", width="64", height="64", seed="1"))
-        field = app.desk.query_one("#quick #field-lora")
+        field = app.desk.query_one("#quick #field-lora", Input)
         assert field.placeholder == "None"
         before = len(drawn())
         await pilot.press("f5")

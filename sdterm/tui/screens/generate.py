@@ -157,6 +157,8 @@ class GenerateScreen(Room):
         """What there is to choose from is known, or changed."""
         self._show_placeholders()
         self._show_more()
+        for editor in self.query(PromptEditor):
+            editor.look_again()
 
     def _show_placeholders(self) -> None:
         """What fields mean that are left empty."""

@@ -287,6 +287,14 @@ class PromptEditor(HasShell, TextArea, inherit_bindings=False):
     def action_complete(self) -> None:
         self._ask_for_completion(asked=True)
 
+    def look_again(self) -> None:
+        """What a network that is being called may be has become known: offer that."""
+        from sdterm.core.prompt.completion import word_before
+
+        start, end = word_before(self.text, self.span[1])
+        if self.has_focus and self.text[start:end].startswith("<"):
+            self._ask_for_completion(asked=False)
+
     def _ask_for_completion(self, *, asked: bool) -> None:
         from sdterm.core.prompt.completion import word_before
 
