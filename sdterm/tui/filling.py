@@ -123,15 +123,20 @@ class Filling:
         """Ask what there is to choose from."""
         ask = self._desk.ask
         catalogue, models, styles = await ask(calls.catalogue()), await ask(calls.models()), await ask(calls.styles())
-        files = {kind: found for kind in OFFERED if (found := await ask(calls.library_files(kind))) is not None}
         self.offers = replace(
             self.offers,
-            files={**self.offers.files, **files},
             catalogue=catalogue or self.offers.catalogue,
             models=self.offers.models if models is None else tuple(models),
             styles=self.offers.styles if styles is None else tuple(styles),
         )
         self._names = catalogue.names() if catalogue else self._names
+        self._learned()
+        # last, since there may be thousands
+        files = {kind: found for kind in OFFERED if (found := await ask(calls.library_files(kind))) is not None}
+        self.offers = replace(self.offers, files={**self.offers.files, **files})
+        self._learned()
+
+    def _learned(self) -> None:
         self._desk.learned()
         self._check_typed()
 

@@ -9,8 +9,12 @@ from safetensors.numpy import save_file
 from textual.pilot import Pilot
 from textual.widgets import DataTable, Input, OptionList
 
+from sdterm.api import LibraryFile
 from sdterm.core.settings.paths import LORAS
+from sdterm.fields import RequestField
 from sdterm.tui.app import Workstation
+from sdterm.tui.fields import Field
+from sdterm.tui.offers import Offers
 from sdterm.tui.screens.pick import Pick
 from sdterm.tui.widgets.bars import Note
 from sdterm.tui.widgets.prompt import Completions
@@ -192,3 +196,11 @@ def test_pinned_networks_are_lists_and_act_on_the_next_picture(stocked: Running)
         assert len(set(drawn().values())) == len(drawn()), "each is another picture"
 
     drive(stocked, act, (120, 30), quicksettings_list="sd_model_checkpoint,sd_lora,sd_hypernetwork")
+
+
+def test_the_list_of_vaes_begins_with_what_needs_no_file() -> None:
+    row = RequestField(name="vae", default="Automatic", label="VAE", sentence="", offers="vae")
+    file = LibraryFile(kind="vae", name="soft", path="/soft.safetensors", size=1)
+    choices = Offers(files={"vae": (file,)}).of(Field((row,)), {}) or ()
+    assert [choice.name for choice in choices] == ["Automatic", "None", "soft"]
+    assert Offers().of(Field((row,)), {}) is None, "not known yet"
