@@ -106,7 +106,10 @@ def diffusers_config(checkpoint: Path, scratch: Path) -> Path:
             "vae": ["diffusers", "AutoencoderKL"],
         },
         "unet/config.json": {"_class_name": "UNet2DConditionModel", **architecture.unet_config(reader, sd1.USUAL)},
-        "vae/config.json": {"_class_name": "AutoencoderKL", **architecture.vae_config(reader, sd1.USUAL)},
+        "vae/config.json": {
+            "_class_name": "AutoencoderKL",
+            **architecture.vae_config(reader, sd1.USUAL, reader.shapes()),
+        },
         "text_encoder/config.json": {
             "architectures": ["CLIPTextModel"],
             "model_type": "clip_text_model",

@@ -283,7 +283,7 @@ def beyond(times: list[float]) -> list[float]:
 
 
 SIZES = ((80, 24), (160, 48))
-ROOMS = {"gallery": "\x1bOR", "queue": "\x1bOS", "models": "\x0c", "settings": "\x1b[21~", "help": "\x1bOP"}
+SCREENS = {"gallery": "\x1bOR", "queue": "\x1bOS", "models": "\x0c", "settings": "\x1b[21~", "help": "\x1bOP"}
 """The screens, and the key of each."""
 
 
@@ -309,7 +309,7 @@ def _bytes(data: Path, size: tuple[int, int]) -> dict[str, Any]:
         cost("\x1b[Z")
         found["letter"] = cost("x")
         found["palette"] = {"open": cost("\x10"), "close": cost("\x1b")}
-        visits = {name: (cost(key), cost(key)) for name, key in ROOMS.items()}  # the second time it is written anew
+        visits = {name: (cost(key), cost(key)) for name, key in SCREENS.items()}  # the second time it is written anew
         found["first_visit"] = {name: {"bytes": a, "paints": round(a / b, 2)} for name, (a, b) in visits.items()}
         found["synchronized_asked"] = terminal.seen.count(_SYNCHRONIZED_ASKED)
         return found

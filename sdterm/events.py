@@ -46,6 +46,8 @@ class Started(Event):
     images: int
     demo: bool = False
     """The model is the small one that ships with sdterm."""
+    vae: str = ""
+    """The separate VAE's file name; empty where the checkpoint's own is used."""
     data: bytes = Field(b"", exclude=True, repr=False)
     """The resolved plan, as JSON (`core.plan.Plan`): given back to the engine, it draws the same again."""
 

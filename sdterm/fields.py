@@ -224,6 +224,19 @@ ROWS: tuple[RequestField, ...] = (
         offers="model",
     ),
     RequestField(
+        name="vae",
+        default="Automatic",
+        label="VAE",
+        sentence=(
+            "A file of models/VAE to decode with, by name. Automatic: one whose name begins with the checkpoint's, "
+            "else the checkpoint's own; None: its own."
+        ),
+        decides="finish",
+        section="VAE",
+        a1111="sd_vae",
+        infotext=("VAE hash", "VAE"),
+    ),
+    RequestField(
         name="variation_seed",
         default=-1,
         least=-1,

@@ -241,6 +241,11 @@ class WeightsReader(Protocol):
         """The `.preview.json` beside the file: the linear latent-to-RGB map fitted for it."""
         ...
 
+    @property
+    def vae(self) -> WeightsReader | None:
+        """A separate VAE that was asked for, to be used instead of the checkpoint's own."""
+        ...
+
     def shapes(self) -> Mapping[str, tuple[int, ...]]: ...
     def read(self, keys: Sequence[str], device: torch.device, dtype: torch.dtype | None) -> dict[str, torch.Tensor]:
         """The tensors of `keys`. dtype: None leaves each in the file's own."""

@@ -58,6 +58,7 @@ class GenerationRequest(BaseModel):
     width: int | None = _of("width")
     height: int | None = _of("height")
     model: str | None = _of("model")
+    vae: str = _of("vae")
     variation_seed: int = _of("variation_seed")
     variation_strength: float = _of("variation_strength")
     seed_resize_width: int = _of("seed_resize_width")

@@ -287,7 +287,7 @@ def test_hook_sdterm_model_families(engine: Engine, extend: Extend, root: Path) 
             class Unboxed:
                 def __init__(self, reader):
                     self._reader, self.path, self.metadata = reader, reader.path, reader.metadata
-                    self.config, self.preview = reader.config, reader.preview
+                    self.config, self.preview, self.vae = reader.config, reader.preview, None
 
                 def shapes(self):
                     return {key.removeprefix("boxed."): shape for key, shape in self._reader.shapes().items()}

@@ -14,8 +14,8 @@ from sdterm.core.files import write_atomically
 from sdterm.core.text import printable
 from sdterm.tui.language import (
     LanguageFile,
-    Place,
-    language_places,
+    LanguageSource,
+    language_sources,
     languages,
     packs_of,
     read_files,
@@ -54,14 +54,14 @@ def _fields(file: LanguageFile) -> dict[str, object]:
     return {"path": path, "plugin": file.plugin, "texts": len(file.messages), "fault": file.fault or None}
 
 
-def _places(context: click.Context) -> list[Place]:
+def _places(context: click.Context) -> list[LanguageSource]:
     """Where translations are. What plugins bring is left out, with the reason, where they cannot be listed."""
     settings = settings_of(context)
     try:
-        return language_places(settings, packs_of(offered(settings)))
+        return language_sources(settings, packs_of(offered(settings)))
     except CatalogueError as error:
         say(str(error))
-        return language_places(settings)
+        return language_sources(settings)
 
 
 @locale.command()

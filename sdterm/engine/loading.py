@@ -46,6 +46,8 @@ class Model:
     sha256: str
     config: Mapping[str, Any] | None
     """What the file beside it says; of two copies of one file each may have its own."""
+    vae_sha256: str
+    """Of a separate VAE."""
     dtype: torch.dtype
     family: ModelFamily
     optimizers: tuple[Optimizer, ...]
@@ -57,6 +59,11 @@ class Model:
     """Of each optimizer that does not come with sdterm: what it found, to be sure that it puts that back."""
     worn: Worn = BARE
     """The networks that are on."""
+
+    @property
+    def files(self) -> tuple[str, Mapping[str, Any] | None, str]:
+        """What was read."""
+        return self.sha256, self.config, self.vae_sha256
 
 
 def choose_optimizers(
@@ -103,7 +110,9 @@ def load_model(run: Run, dtype: torch.dtype, tell: Callable[[float], None]) -> M
     with plugins.guard(family, ModelFileError), random_numbers_kept(run.device):
         components = family.build(_telling(run.choices.checkpoint, tell), run.device, dtype)
         condition = Conditioner(components)
-    model = Model(run.plan.model_hash, run.choices.checkpoint.config, dtype, family, (), components, condition)
+    model = Model(
+        run.plan.model_hash, run.choices.checkpoint.config, run.plan.vae_hash, dtype, family, (), components, condition
+    )
     return with_optimizers(model, plugins, run.optimizers)
 
 
@@ -223,12 +232,12 @@ class Loader:
 
     def _load(self, run: Run, dtype: torch.dtype) -> Model:
         began = time.perf_counter()
-        asked = (run.plan.model_hash, run.choices.checkpoint.config)
+        asked = (run.plan.model_hash, run.choices.checkpoint.config, run.plan.vae_hash)
         kept, in_use = [each for each in (self.model, *self._others) if each], self.model
         self.model = None  # forgotten while it changes: half changed it must not be found again
         # One that is the same file in another precision, or of a family that changed, makes way, too.
-        self._others = [each for each in kept if (each.sha256, each.config) != asked][: self._limit - 1]
-        model = next((each for each in kept if (each.sha256, each.config) == asked), None)
+        self._others = [each for each in kept if each.files != asked][: self._limit - 1]
+        model = next((each for each in kept if each.files == asked), None)
         if model and (model.dtype, model.family) == (dtype, run.choices.family) and can_switch(model, run.optimizers):
             try:
                 if model.worn.networks and model.optimizers != run.optimizers:  # they were put on last

@@ -73,5 +73,6 @@ def _started(plan: Plan, choices: Choices) -> Started:
         height=plan.height,
         images=len(plan.images),
         demo=choices.checkpoint.embedded,
+        vae=plan.vae,
         data=plan.model_dump_json().encode(),
     )

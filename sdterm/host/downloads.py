@@ -70,8 +70,10 @@ class Downloads:
     async def recover(self) -> None:
         """Go on with what was under way when the last host ended."""
         for wanted in await in_thread(lambda: list(unfinished(self._root))):
-            with contextlib.suppress(SdtermError, OSError):
+            try:
                 await self._begin(wanted, Keys(os.environ))
+            except (SdtermError, OSError) as error:
+                _log.warning("%s does not go on: %s", printable(shown(wanted.source)), error)
 
     async def look(self, wish: Wish) -> DownloadOffer:
         """What a source is, before anything is fetched. Raises SdtermError."""
@@ -95,9 +97,13 @@ class Downloads:
         for known in self._all.values():
             if known.state in ("waiting", "running") and known.offer.remote.url == offer.remote.url:
                 return known.id
-        await in_thread(partial(remember, wanted, offer, self._root))
         one = _Running(next(self._numbers), wanted, offer, kind=offer.kind)
-        self._all[one.id] = one
+        self._all[one.id] = one  # before anything is waited for, so that it begins once
+        try:
+            await in_thread(partial(remember, wanted, offer, self._root))
+        except OSError:
+            del self._all[one.id]
+            raise
         for old in [known.id for known in self._all.values() if known.state not in ("waiting", "running")][:-_KEPT]:
             del self._all[old]
         self._tell(one)

@@ -28,12 +28,12 @@ from sdterm.tui.form import Form
 from sdterm.tui.keymap import KeymapError, clashes, keys_of, read_keymap, shown
 from sdterm.tui.language import (
     LanguageError,
+    LanguageSource,
     Pack,
-    Place,
     UnknownLanguageError,
     counted,
     is_known,
-    language_places,
+    language_sources,
     packs_of,
     tr,
     use,
@@ -61,8 +61,8 @@ from sdterm.tui.picture.support import Protocol, Support, is_to_be_asked, suppor
 from sdterm.tui.picture.terminal import PictureApp
 from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.said import MOST, Said, told
+from sdterm.tui.screens.base import BaseScreen
 from sdterm.tui.screens.generate import GenerateScreen
-from sdterm.tui.screens.room import Room
 from sdterm.tui.state import State, words
 from sdterm.tui.timers import LateTimers
 from sdterm.tui.widgets.bars import KeyBar, Note, StatusLine
@@ -91,12 +91,12 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
     ]
     ENABLE_COMMAND_PALETTE = False  # the action is ours: the palette's own module is read when it is opened
     SCREENS: ClassVar[dict[str, Callable[[], Screen[Any]]]] = {
-        "gallery": lambda: _room("gallery", "GalleryScreen"),
-        "queue": lambda: _room("queue", "QueueScreen"),
-        "models": lambda: _room("models", "ModelsScreen"),
-        "settings": lambda: _room("settings", "SettingsScreen"),
-        "extensions": lambda: _room("extensions", "ExtensionsScreen"),
-        "help": lambda: _room("help", "HelpScreen"),
+        "gallery": lambda: _screen("gallery", "GalleryScreen"),
+        "queue": lambda: _screen("queue", "QueueScreen"),
+        "models": lambda: _screen("models", "ModelsScreen"),
+        "settings": lambda: _screen("settings", "SettingsScreen"),
+        "extensions": lambda: _screen("extensions", "ExtensionsScreen"),
+        "help": lambda: _screen("help", "HelpScreen"),
     }
 
     def __init__(self, settings: Settings) -> None:
@@ -240,9 +240,9 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
     # --- the host -----------------------------------------------------------------------------------------------------
 
     def say(self, text: str, *, standing: bool = False) -> None:
-        """Tell something in one line, on whatever screen is open. standing: as `Room.say` has it."""
+        """Tell something in one line, on whatever screen is open. standing: as `BaseScreen.say` has it."""
         for screen in reversed(self.screen_stack):
-            if isinstance(screen, Room) and screen.is_mounted:
+            if isinstance(screen, BaseScreen) and screen.is_mounted:
                 screen.say(text, standing=standing)
                 return
 
@@ -265,16 +265,16 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         from sdterm.tui.progress import looked_at
 
         health = message.health
-        for room in self._open_rooms():  # it is back
-            room.unsay(self._why_lost)
+        for screen in self._open_screens():  # it is back
+            screen.unsay(self._why_lost)
         page = await self.host.ask(calls.jobs("running"))
         self._become(looked_at(State(host="up"), health, page.jobs if page else (), time.time()))
         if self.state.is_preparing:
             self._count()
         for notice in health.notices:
             self.say(notice)
-        for room in self._open_rooms():
-            room.up()
+        for screen in self._open_screens():
+            screen.up()
         self._read_models()
 
     @work(group="models", exclusive=True)
@@ -309,8 +309,8 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
             return
         entry = message.entry
         self._become(progress.after(self.state, entry))
-        for room in self._open_rooms():
-            room.happened(entry)
+        for screen in self._open_screens():
+            screen.happened(entry)
         if isinstance(entry.event, progress.CHANGES_QUEUE):
             self._count()
         if isinstance(entry.event, ExtensionChanged):
@@ -405,13 +405,13 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
 
     def action_go_help(self) -> None:
         """The keys of the place where the cursor is; the same key goes back."""
-        room = self.screen
-        if not isinstance(room, Room):
+        screen = self.screen
+        if not isinstance(screen, BaseScreen):
             return
-        if room.room == "go_help":
+        if screen.tab == "go_help":
             self.action_go_back()
             return
-        self.helped = scopes_of(room)
+        self.helped = scopes_of(screen)
         self.push_screen("help")
 
     def action_go_back(self) -> None:
@@ -458,15 +458,15 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         return self.picture_support().protocol
 
     def _show_pictures_so(self) -> None:
-        for room in self._open_rooms():
-            for view in room.query(PictureView):
+        for screen in self._open_screens():
+            for view in screen.query(PictureView):
                 view.mode = self.picture_mode()
-            for tiles in room.query(Tiles):
+            for tiles in screen.query(Tiles):
                 tiles.put(tiles.pictures, tiles.at)
 
-    def _open_rooms(self) -> list[Room]:
+    def _open_screens(self) -> list[BaseScreen]:
         screens = dict.fromkeys((self.desk, *self._installed_screens.values(), *self.screen_stack))
-        return [room for room in screens if isinstance(room, Room) and room.is_mounted]
+        return [screen for screen in screens if isinstance(screen, BaseScreen) and screen.is_mounted]
 
     # --- what other screens want of the form --------------------------------------------------------------------------
 
@@ -488,8 +488,8 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
     # --- pictures -----------------------------------------------------------------------------------------------------
 
     def on_marked(self) -> None:
-        for room in self._open_rooms():
-            room.marked()
+        for screen in self._open_screens():
+            screen.marked()
 
     def on_compare_wanted(self, message: CompareWanted) -> None:
         from sdterm.tui.screens.compare import CompareScreen
@@ -501,13 +501,13 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
 
         self._open_over(WallScreen(message.picture))
 
-    def _open_over(self, room: Room) -> None:
-        """Open a room over the others. One of its kind that is open goes first, with all above it."""
-        if any(isinstance(screen, type(room)) for screen in self.screen_stack):
-            while not isinstance(self.screen, type(room)):
+    def _open_over(self, screen: BaseScreen) -> None:
+        """Open a screen over the others. One of its kind that is open goes first, with all above it."""
+        if any(isinstance(open_one, type(screen)) for open_one in self.screen_stack):
+            while not isinstance(self.screen, type(screen)):
                 self.pop_screen()
             self.pop_screen()
-        self.push_screen(room)
+        self.push_screen(screen)
 
     def on_delete_wanted(self, message: DeleteWanted) -> None:
         self.run_worker(self._delete(message.picture))
@@ -688,13 +688,13 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         """How the first key of an action is written."""
         return shown(self.keys[action].split(",")[0])
 
-    def language_places(self) -> list[Place]:
+    def language_sources(self) -> list[LanguageSource]:
         """Where translations are, as far as that is known."""
-        return language_places(self.settings, self._packs or ())
+        return language_sources(self.settings, self._packs or ())
 
     def _speak(self, language: str | None) -> None:
         try:
-            self.notes += use(language, self.language_places())
+            self.notes += use(language, self.language_sources())
         except UnknownLanguageError as error:
             use(None)
             if self._packs is not None:  # else the host may yet tell of a plugin that brings it
@@ -708,12 +708,12 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         catalogue = await self.host.ask(calls.catalogue())
         if catalogue is None:
             return
-        while not isinstance(self.screen, Room):  # a question is answered first
+        while not isinstance(self.screen, BaseScreen):  # a question is answered first
             await asyncio.sleep(_QUESTION)
         before, self._packs = self._packs, packs_of(catalogue)
         language = self.settings["language"]
         packs, earlier = ([pack for pack in some or () if pack.language == language] for some in (self._packs, before))
-        is_new = before is None and not is_known(language, self.language_places())
+        is_new = before is None and not is_known(language, self.language_sources())
         if packs != earlier or is_new:  # one that nobody has can be told only now
             self._speak_anew(language)
 
@@ -726,7 +726,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         """Write everything on the screens anew."""
         self.notes.clear()
         self._speak(language)
-        room = next(screen.room for screen in reversed(self.screen_stack) if isinstance(screen, Room))
+        tab = next(screen.tab for screen in reversed(self.screen_stack) if isinstance(screen, BaseScreen))
         self.go("generate")
         for name in self.SCREENS:
             if isinstance(screen := self._installed_screens.get(name), Screen):
@@ -735,7 +735,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
                 self.uninstall_screen(name)
         self._installed_screens.update(self.SCREENS)
         self.call_later(self._recompose)
-        self.call_later(self.go, room.removeprefix("go_"))
+        self.call_later(self.go, tab.removeprefix("go_"))
 
     def _rebuild(self) -> None:
         """Make the form anew, for settings that decide what it has."""
@@ -753,7 +753,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
             self.say(note)
 
 
-def _room(module: str, name: str) -> Screen[Any]:
+def _screen(module: str, name: str) -> Screen[Any]:
     import importlib
 
     screen: Screen[Any] = getattr(importlib.import_module(f"sdterm.tui.screens.{module}"), name)()

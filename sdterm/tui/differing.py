@@ -22,7 +22,7 @@ _BARE = ("Sampler", "Schedule type", "Size", "Model")  # whose values say themse
 _SHORT = {"CFG scale": "CFG", "Variation seed strength": "Vary", "Variation seed": "by seed", "Clip skip": "Clip"}
 SEEDS = ("Variation seed", "Seed")
 """Parameters that nearly always change, and so are told last."""
-_ROOM = 48  # characters of a value in the table, at most; a quarter of them stands before the first difference
+_WIDTH = 48  # characters of a value in the table, at most; a quarter of them stands before the first difference
 
 
 def seed_of(picture: Picture) -> str:
@@ -62,17 +62,17 @@ def changed(before: str, now: str) -> dict[str, str]:
     return {name: _told(name, values[1]) for name, values in rows}
 
 
-def in_short(changes: Mapping[str, str], seed: int | None, room: int) -> str:
+def in_short(changes: Mapping[str, str], seed: int | None, width: int) -> str:
     """What changed, in so many cells; where that are seeds alone, the last digits of one."""
     told = ", ".join(word for name, word in changes.items() if name not in SEEDS)
     if not told:
         digits = changes.get(SEEDS[0], f"{seed}").split(" ")[-1]
-        told = digits if len(digits) < room else "…" + digits[2 - room :]
+        told = digits if len(digits) < width else "…" + digits[2 - width :]
     words = told.split(" ")
-    while len(words) > 1 and cell_len(" ".join(words)) > room:
+    while len(words) > 1 and cell_len(" ".join(words)) > width:
         words.pop()  # half a number would be another number
     told = " ".join(words).rstrip(",")
-    return f" {told}" if cell_len(told) < room else told  # away from what stands on its left
+    return f" {told}" if cell_len(told) < width else told  # away from what stands on its left
 
 
 def _told(name: str, value: str) -> str:
@@ -89,16 +89,16 @@ def _told(name: str, value: str) -> str:
             return f"{_SHORT.get(name) or printable(name, 20)} {printable(value, 30)}"
 
 
-def table(rows: Mapping[str, Sequence[str]], room: int = _ROOM) -> list[tuple[str, list[str]]]:
+def table(rows: Mapping[str, Sequence[str]], width: int = _WIDTH) -> list[tuple[str, list[str]]]:
     """The rows as they fit, so many characters a value: of long texts the place where they begin to differ."""
-    room = min(room, _ROOM)
-    return [(printable(name, 24), _cut([printable(value) for value in values], room)) for name, values in rows.items()]
+    width = min(width, _WIDTH)
+    return [(printable(name, 24), _cut([printable(value) for value in values], width)) for name, values in rows.items()]
 
 
-def _cut(values: Sequence[str], room: int) -> list[str]:
-    if max(map(len, values)) <= room:
+def _cut(values: Sequence[str], width: int) -> list[str]:
+    if max(map(len, values)) <= width:
         return [value or "-" for value in values]
     first = next((at for at, letters in enumerate(zip(*values, strict=False)) if len({*letters}) > 1), None)
-    start = max(0, (min(map(len, values)) if first is None else first) - room // 4)
+    start = max(0, (min(map(len, values)) if first is None else first) - width // 4)
     cut = [("…" if start else "") + value[start:] for value in values]
-    return [(value if len(value) <= room else value[: room - 1] + "…") or "-" for value in cut]
+    return [(value if len(value) <= width else value[: width - 1] + "…") or "-" for value in cut]

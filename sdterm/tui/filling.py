@@ -213,7 +213,7 @@ class Filling:
             self.offers,
             settings={
                 "theme": sorted(self._desk.app.available_themes),
-                "language": ["en", *languages(self._shell.language_places())],
+                "language": ["en", *languages(self._shell.language_sources())],
             },
         )
         choices = offers.of(field, self._desk.values())

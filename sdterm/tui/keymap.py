@@ -121,10 +121,10 @@ def clashes(keymap: Keymap) -> list[Clash]:
     found = []
     for name, keys in keys_of(keymap).items():
         for key in keys.split(","):
-            place = (BY_ID[name].scope, key)
-            if place in taken:
-                found.append(Clash(key, taken[place], name))
-            taken.setdefault(place, name)
+            heard = (BY_ID[name].scope, key)
+            if heard in taken:
+                found.append(Clash(key, taken[heard], name))
+            taken.setdefault(heard, name)
     return found
 
 

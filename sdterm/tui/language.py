@@ -54,7 +54,7 @@ class Pack:
     messages: Mapping[str, str]
 
 
-Place = Path | Pack
+LanguageSource = Path | Pack
 """Where a translation may be: a folder with files, or a pack."""
 
 
@@ -96,16 +96,16 @@ def _fits(text: str, translated: str) -> bool:
     return wanted <= known | {(None, None, None)}
 
 
-def use(language: str | None, places: Iterable[Place] = ()) -> tuple[str, ...]:
+def use(language: str | None, sources: Iterable[LanguageSource] = ()) -> tuple[str, ...]:
     """Speak that language from now on; None and `en` are English. Returns a sentence for each of its files that cannot
     be read. Raises LanguageError if none of them can, and then nothing changes."""
     global _messages
-    found = [] if language in _ENGLISH else read_files(str(language), places)
+    found = [] if language in _ENGLISH else read_files(str(language), sources)
     _messages = _joined(found)
     return tuple(file.fault for file in found if file.fault)
 
 
-def language_places(settings: Settings, plugins: Iterable[Pack] = ()) -> list[Place]:
+def language_sources(settings: Settings, plugins: Iterable[Pack] = ()) -> list[LanguageSource]:
     """Where translations are, the strongest last: sdterm's own, what plugins bring, the folders of extensions, the
     user's own."""
     ours, own = shipped("localizations"), settings["localizations_dir"]
@@ -113,22 +113,22 @@ def language_places(settings: Settings, plugins: Iterable[Pack] = ()) -> list[Pl
     return [*([ours] if ours else []), *plugins, *packs, settings.root / "localizations", *([Path(own)] if own else [])]
 
 
-def languages(places: Iterable[Place]) -> list[str]:
+def languages(sources: Iterable[LanguageSource]) -> list[str]:
     """Those that there are translations for."""
     names: set[str] = set()
-    for place in places:
-        names |= {place.language} if isinstance(place, Pack) else {path.stem for path in place.glob("*.json")}
+    for source in sources:
+        names |= {source.language} if isinstance(source, Pack) else {path.stem for path in source.glob("*.json")}
     return sorted(name for name in names if name == printable(name))
 
 
-def is_known(language: str | None, places: Iterable[Place]) -> bool:
+def is_known(language: str | None, sources: Iterable[LanguageSource]) -> bool:
     """Whether it is English or there is a translation."""
-    return language in _ENGLISH or language in languages(places)
+    return language in _ENGLISH or language in languages(sources)
 
 
-def read_messages(language: str, places: Iterable[Place]) -> dict[str, str]:
+def read_messages(language: str, sources: Iterable[LanguageSource]) -> dict[str, str]:
     """English text → translation, of all files and packs of that name, later ones winning. Raises LanguageError."""
-    return _joined(read_files(language, places))
+    return _joined(read_files(language, sources))
 
 
 @dataclass(frozen=True)
@@ -143,14 +143,14 @@ class LanguageFile:
     fault: str = ""
 
 
-def read_files(language: str, places: Iterable[Place]) -> list[LanguageFile]:
+def read_files(language: str, sources: Iterable[LanguageSource]) -> list[LanguageFile]:
     """All files and packs of that name. Raises UnknownLanguageError if there is none."""
     found = []
-    for place in places:
-        if isinstance(place, Pack):
-            if place.language == language:
-                found.append(LanguageFile(None, place.plugin, place.messages))
-        elif (path := place / f"{language}.json").is_file():
+    for source in sources:
+        if isinstance(source, Pack):
+            if source.language == language:
+                found.append(LanguageFile(None, source.plugin, source.messages))
+        elif (path := source / f"{language}.json").is_file():
             try:
                 found.append(LanguageFile(path, None, _read(path)))
             except LanguageError as error:

@@ -150,7 +150,7 @@ class Palette(HasShell, ModalScreen[None]):
 
     def _languages(self) -> Iterator[Command]:
         now = self.shell.settings["language"] or "en"
-        for name in ("en", *languages(self.shell.language_places())):
+        for name in ("en", *languages(self.shell.language_sources())):
             run, about = partial(self._write, "language", name), tr("The language of the workstation")
             words = "language english translation localization"
             yield Command(tr("Language"), name, about, run, words, is_current=name == now)
@@ -215,10 +215,10 @@ class Palette(HasShell, ModalScreen[None]):
 
     def _rows(self) -> Iterator[Text]:
         """The found ones, the group of each named where another one begins."""
-        room = min(self.app.size.width, 100) - 6
+        cells = min(self.app.size.width, 100) - 6
         before = ""
         for command in self._found:
-            yield _row(command, room, "" if command.group == before else command.group)
+            yield _row(command, cells, "" if command.group == before else command.group)
             before = command.group
 
     @on(Input.Changed)
@@ -276,16 +276,16 @@ def _by_group(commands: Iterable[Command]) -> list[Command]:
     return [command for group in groups.values() for command in group]
 
 
-def _row(command: Command, room: int, group: str) -> Text:
+def _row(command: Command, cells: int, group: str) -> Text:
     """One line: the group, the name, a sentence about it, its key, as far as there is room."""
     row = Text(no_wrap=True)
     mark = "* " if command.is_current else "  "
-    if room < _NARROW:
-        return row.append(mark).append(set_cell_size(command.name, room - _KEY - 2)).append(f" {command.key}")
+    if cells < _NARROW:
+        return row.append(mark).append(set_cell_size(command.name, cells - _KEY - 2)).append(f" {command.key}")
     row.append(set_cell_size(group, _GROUP), style="dim").append(mark)
     name = command.name if len(command.name) >= _NAME else set_cell_size(command.name, _NAME)
     row.append(name, style="bold").append(" ")
-    left = max(0, room - row.cell_len - _KEY)
+    left = max(0, cells - row.cell_len - _KEY)
     row.append(_cut(command.about, left), style="dim")
     return row.append(f"{command.key:>{_KEY}}", style="bold")
 

@@ -10,7 +10,7 @@ from textual.app import App
 from sdterm.core.settings.settings import Settings
 from sdterm.tui.calls import HostCall
 from sdterm.tui.form import Form
-from sdterm.tui.language import Place
+from sdterm.tui.language import LanguageSource
 from sdterm.tui.picture.support import Protocol as PictureProtocol
 from sdterm.tui.picture.support import Support
 from sdterm.tui.state import State
@@ -55,7 +55,7 @@ class Shell(Protocol):
 
     def write_setting(self, key: str, text: str | None) -> str: ...
     def write_template(self) -> str: ...
-    def language_places(self) -> list[Place]: ...
+    def language_sources(self) -> list[LanguageSource]: ...
     def change_language(self, language: str | None) -> None: ...
 
 

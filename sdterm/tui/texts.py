@@ -14,7 +14,7 @@ from sdterm.tui.language import placeholders
 from sdterm.tui.panes import ABOUT, MOVES
 from sdterm.tui.screens import help
 from sdterm.tui.vocabulary import NAMES
-from sdterm.tui.widgets.bars import ROOMS
+from sdterm.tui.widgets.bars import TABS
 
 _TEXTS = {"tr": 1, "counted": 2}
 """How many of a function's arguments are texts."""
@@ -72,7 +72,7 @@ def _declared() -> Iterator[str]:
         yield from (setting.sentence, setting.section)
     for action in ACTIONS:
         yield from filter(None, (action.hint, action.title))
-    yield from (title for _, title in ROOMS)
+    yield from (title for _, title in TABS)
     yield from (*help.PLACES.values(), help.LISTS, *ABOUT.values())
     yield from (word for keys in MOVES.values() for _, word in keys)
     for named in NAMES.values():

@@ -212,6 +212,7 @@ class Small:
     def __init__(self, reader):
         self._reader, self.path, self.metadata = reader, reader.path, reader.metadata
         self.config, self.preview, self.read = reader.config, reader.preview, reader.read
+        self.vae = None
 
     def shapes(self):
         return {key: shape for key, shape in self._reader.shapes().items() if not key.startswith("conditioner.")}
@@ -272,7 +273,7 @@ def test_files_whose_names_are_not_utf_8_are_listed_and_chosen_by_what_is_listed
         whole, broken = (model for model in host.client.models() if model.name.startswith("z"))
         assert (whole.name, whole.usable, broken.name, broken.usable) == ("z\ufffd0", True, "z\ufffd1", False)
         assert "z\ufffd1.safetensors is no sound" in broken.note
-        assert host.client.networks().lora == ("z\ufffd",)
+        assert host.client.networks().lora == ("sdterm-blueprint", "z\ufffd")
         for name in (whole.name, whole.path):
             events = host.events(host.submit(steps=1, width=64, height=64, model=name))
             (image,) = images(events)
@@ -318,7 +319,8 @@ def test_styles_and_networks_are_those_of_the_data_folder(host: Running) -> None
         (root / folder / name).parent.mkdir(parents=True, exist_ok=True)
         (root / folder / name).touch()
     there = host.client.networks()
-    assert (there.lora, there.hypernet, there.embeddings) == (("ink",), ("h",), ("bad hands",))
+    assert (there.lora, there.hypernet) == (("ink", "sdterm-blueprint"), ("h", "sdterm-autumn"))
+    assert there.embeddings == ("bad hands", "sdterm-dusk")
     (root / "styles.csv").write_bytes(b"name,prompt\n\xff\xfe")
     with pytest.raises(RefusedError, match=r"The styles file .* cannot be read"):
         host.client.styles()

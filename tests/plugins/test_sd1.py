@@ -29,6 +29,7 @@ class Header:
     config: Mapping[str, Any] | None = None
     preview: None = None
     content: None = None
+    vae: None = None
     path: Path = Path("model.safetensors")
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
@@ -44,7 +45,7 @@ SD15 = Header(dict(full_size.shapes("sd15")))
 def test_sd_15_is_recognised_by_its_keys_and_shapes_alone() -> None:
     match = detect(SD15)
     assert match and match.refusal is None and (match.native_size, match.downscale) == (512, 8)
-    unet, vae = architecture.unet_config(SD15, USUAL), architecture.vae_config(SD15, USUAL)
+    unet, vae = architecture.unet_config(SD15, USUAL), architecture.vae_config(SD15, USUAL, SD15.sizes)
     text = architecture.clip_config(SD15, TEXT)
     # runwayml/stable-diffusion-v1-5's own configuration files
     assert unet["block_out_channels"] == [320, 640, 1280, 1280] and unet["layers_per_block"] == 2
@@ -59,7 +60,7 @@ def test_every_tensor_of_sd_15_has_its_place_in_the_stock_modules() -> None:
     with torch.device("meta"):
         modules: list[tuple[keys.Names, Any]] = [  # diffusers types its modules loosely
             (keys.unet_keys(SD15.sizes), UNet2DConditionModel(**architecture.unet_config(SD15, USUAL))),
-            (keys.vae_keys(SD15.sizes), AutoencoderKL(**architecture.vae_config(SD15, USUAL))),
+            (keys.vae_keys(SD15.sizes), AutoencoderKL(**architecture.vae_config(SD15, USUAL, SD15.sizes))),
             (keys.clip_keys(SD15.sizes, TEXT), CLIPTextModel(CLIPTextConfig(**architecture.clip_config(SD15, TEXT)))),
         ]
     for names, module in modules:
@@ -80,7 +81,7 @@ def test_a_yaml_beside_the_file_tells_heads_scale_and_prediction() -> None:
     params = {"scale_factor": 0.5, "linear_end": 0.02, "unet_config": {"params": {"num_heads": 5}}}
     told = Header(SD15.sizes, config={"model": {"params": params}})
     assert architecture.unet_config(told, USUAL)["attention_head_dim"] == 5
-    assert architecture.vae_config(told, USUAL)["scaling_factor"] == 0.5
+    assert architecture.vae_config(told, USUAL, SD15.sizes)["scaling_factor"] == 0.5
     assert architecture.alphas_cumprod(told)[-1] < architecture.alphas_cumprod(SD15)[-1]
     for prediction, refused in (("v", False), ("eps", False), ("x0", True)):
         match = detect(Header(SD15.sizes, config={"model": {"params": params | {"parameterization": prediction}}}))
@@ -98,7 +99,7 @@ def test_the_embedded_model_says_what_shapes_cannot_tell() -> None:
     match = detect(demo)
     assert match and match.native_size == 128
     assert architecture.unet_config(demo, USUAL)["attention_head_dim"] == 4
-    assert architecture.vae_config(demo, USUAL)["norm_num_groups"] == 4
+    assert architecture.vae_config(demo, USUAL, demo.shapes())["norm_num_groups"] == 4
 
 
 def test_the_embedded_model_keeps_the_rules_of_families() -> None:

@@ -1,24 +1,30 @@
 """SD 2, SDXL, its refiner, inpainting and v-prediction models draw A1111's pictures, measured on narrow checkpoints."""
 
 import json
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.numpy import save_file
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from sdterm import Engine, load_plugins
+from sdterm.core.infotext.recall import recall
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.library.recognition import recognise
 from sdterm.core.settings.paths import CHECKPOINTS, EMBEDDED_MODEL
-from sdterm.hooks import Components, ModelFamily, TextOptions
+from sdterm.hooks import Components, ModelFamily, SamplingOptions, TextOptions
 from sdterm.host.sdapi.requests import asked
 from sdterm.host.sdapi.values import read_values
 from sdterm.plugins.sd import architecture, keys, sd2, sdxl
+from sdterm.plugins.sd.keys import VAE
 from sdterm.testing import assert_components_conform
 from tests.engine.conftest import images
 from tests.engine.golden import pixels, psnr
@@ -31,7 +37,7 @@ ARRAYS = np.load(GOLDEN / "narrow.npz")
 CPU, PLUGINS = torch.device("cpu"), load_plugins()
 EVERY_DAY = {
     *("narrow-xl", "narrow-sd2-v", "vdemo"),
-    *("X28-long2-negative", "X33-and-weights", "X91-clipskip2-crop-emphasis", "W20-ztsnr-euler", "V01-2mk"),
+    *("X28-long2-negative", "X33-and-weights", "X91-clipskip2-crop-emphasis", "W20-ztsnr-euler", "W26-size", "V01-2mk"),
 }
 """Models and pictures; the others are of the same code, so they are among the heavy tests."""
 FAMILIES = {
@@ -166,7 +172,7 @@ def test_a_file_of_full_size_has_the_configuration_and_the_names_that_diffusers_
         return {key: owns[0] for key, owns in names.items() if len(owns) == 1}
 
     assert ours(keys.unet_keys(shapes)) == named(theirs.convert_ldm_unet_checkpoint(tensors, config))
-    vae = architecture.vae_config(header, sdxl.USUAL)
+    vae = architecture.vae_config(header, sdxl.USUAL, shapes)
     assert (vae["block_out_channels"], vae["layers_per_block"]) == ([128, 256, 512, 512], 2)
     found = ours(keys.vae_keys(shapes))
     converted = named(theirs.convert_ldm_vae_checkpoint(tensors, vae))
@@ -182,6 +188,72 @@ def test_a_file_of_full_size_has_the_configuration_and_the_names_that_diffusers_
     assert not {key for key, _ in missing if "resblocks.23" not in key or name != "sd2"}, (
         "diffusers leaves SD 2's last out"
     )
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A loaded model as the reader of a folder gives it: tensors by `part.name`, each part's configuration."""
+
+    tensors: Mapping[str, torch.Tensor]
+    config: Mapping[str, Any]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    preview: None = None
+    vae: None = None
+    content: None = None
+    path: Path = Path("folder")
+
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        return {key: tuple(tensor.shape) for key, tensor in self.tensors.items()}
+
+    def read(self, keys: Sequence[str], device: torch.device, dtype: torch.dtype | None) -> dict[str, torch.Tensor]:
+        return {key: self.tensors[key].to(device=device, dtype=dtype) for key in keys}
+
+
+def as_folder(components: Components, prediction: str, alone: bool = False) -> Folder:
+    """As diffusers' own folders are: size and text embedded by `add_embedding`, SD 2's last text layer left out."""
+    tensors: dict[str, torch.Tensor] = {}
+    modules: dict[str, Any] = dict(components.modules)
+    if alone:  # the refiner's only text encoder is called the second
+        modules["text_encoder_2"] = modules.pop("text_encoder")
+    config: dict[str, Any] = {"scheduler": {"prediction_type": prediction, "beta_start": 0.00085, "beta_end": 0.012}}
+    for part, module in modules.items():
+        config[part] = dict(module.config.to_dict() if part.startswith("text") else module.config)
+        for key, tensor in module.state_dict().items():
+            if key == "text_projection":
+                tensors[f"{part}.text_projection.weight"] = tensor.T
+            elif part.startswith("text"):
+                tensors[f"{part}.text_model.{key}"] = tensor
+            else:
+                tensors[f"{part}.{key.replace('class_embedding', 'add_embedding')}"] = tensor
+    if config["unet"]["class_embed_type"]:
+        config["unet"] |= {"class_embed_type": None, "addition_embed_type": "text_time"}
+    elif config["text_encoder"]["hidden_act"] == "gelu":
+        config["text_encoder"]["num_hidden_layers"] -= 1
+        last = f"text_encoder.text_model.encoder.layers.{config['text_encoder']['num_hidden_layers']}."
+        tensors = {key: tensor for key, tensor in tensors.items() if not key.startswith(last)}
+    return Folder(tensors, config)
+
+
+@pytest.mark.parametrize("model", [weighed(name, name) for name in FAMILIES if name != "narrow-xl-inpaint"])
+def test_a_folder_of_diffusers_is_the_same_model(model: str, engine: Engine) -> None:
+    original = built(model, engine)
+    is_v = model.endswith("-v") or model == "vdemo"
+    folder = as_folder(original, "v_prediction" if is_v else "epsilon", alone="refiner" in model)
+    matches = [(family, family.detect(folder)) for family in PLUGINS.all(ModelFamily)]
+    ((family, match),) = [(family, match) for family, match in matches if match]
+    assert (family.id, match.refusal) == (FAMILIES[model][0], None)
+    again = family.build(folder, CPU, torch.float32)
+    levels, options = original.sampling(SamplingOptions()), TextOptions(width=64, height=64)
+    assert torch.equal(again.sampling(SamplingOptions()).sigmas, levels.sigmas)
+    x = 5 * torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    made = []
+    for components in (original, again):
+        with torch.inference_mode():
+            cond = components.encode(["a (red:1.3) house", "lake"], options)
+            x0 = components.denoise(x, torch.tensor([5.0, 5.0]), cond, levels)
+            made.append((*cond.tensors.values(), x0, components.decode(x0[:1])))
+    for ours, theirs in zip(*made, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-5 * float(theirs.abs().max()))
 
 
 def test_a_model_that_predicts_v_is_known_by_what_its_network_makes_of_grey_where_nothing_says_it(
@@ -208,3 +280,33 @@ def test_two_copies_of_a_file_with_other_configurations_are_two_models(engine: E
         for model in ("vdemo", "sdterm-demo", "vdemo")
     ]
     assert drawn[0] == drawn[2] != drawn[1]
+
+
+def test_a_separate_vae_is_used_by_name_and_automatically_as_a1111_does(engine: Engine) -> None:
+    """A file whose name begins with the checkpoint's; what decodes is said in the infotext, and named again from it."""
+    root = engine.library.root
+    (root / "models" / "VAE").mkdir(exist_ok=True)
+    with safe_open(EMBEDDED_MODEL, "np") as file:
+        stage = {k.removeprefix(VAE): file.get_tensor(k) for k in file.keys() if k.startswith(VAE)}
+    stage["decoder.conv_out.bias"] = stage["decoder.conv_out.bias"] + np.float16(0.5)
+    save_file(stage, root / "models" / "VAE" / "sdterm-demo-light.safetensors")
+
+    def draw(**options: str) -> tuple[np.ndarray, str]:
+        fields = {"prompt": "lake", "steps": "2", "seed": 1, "width": 64, "height": 64}
+        request = asked(read_values(fields), options, PLUGINS, {"model": "sdterm-demo"}).request
+        (image,) = images(list(engine.run(request, PLUGINS)))
+        return pixels(image.data).astype(int), image.infotext
+
+    own, text = draw(sd_vae="None")
+    assert "VAE" not in text.replace("vae", "")
+    for name in ("Automatic", "sdterm-demo-light.safetensors", "sdterm-demo-light"):
+        light, text = draw(sd_vae=name)
+        assert (light - own).mean() > 20 and re.search(
+            r"VAE hash: [0-9a-f]{10}, VAE: sdterm-demo-light.safetensors", text
+        )
+        recalled = recall(text, PLUGINS, engine.library, {})
+        assert recalled.fields["vae"].startswith(name) and not recalled.warnings
+    (root / "models" / "VAE" / "sdterm-demo-light.safetensors").unlink()
+    assert np.array_equal(draw(sd_vae="Automatic")[0], own)
+    gone = recall(text, PLUGINS, engine.library, {})
+    assert gone.fields["vae"] == "None" and "The VAE sdterm-demo-light is not here" in gone.warnings["vae_missing"]

@@ -13,7 +13,7 @@ from textual.app import App
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
-from sdterm.tui.screens.room import Room
+from sdterm.tui.screens.base import BaseScreen
 from sdterm.tui.widgets.bars import Note
 from tests.tui.conftest import screen_text, until
 
@@ -76,7 +76,7 @@ class Snapshots:
 
 
 def _settled(app: App[None]) -> bool:
-    return all(screen.settled() for screen in app.screen_stack if isinstance(screen, Room))
+    return all(screen.settled() for screen in app.screen_stack if isinstance(screen, BaseScreen))
 
 
 def svg(app: App[None]) -> str:

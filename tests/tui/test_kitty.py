@@ -6,7 +6,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
 
 import psutil
 import pytest
@@ -35,8 +34,8 @@ def start(host: Running) -> Iterator[Start]:
     """Runs `sdterm …` in such a terminal."""
     started: list[PseudoTerminal] = []
 
-    def start(*words: str, **env: Any) -> PseudoTerminal:
-        started.append(PseudoTerminal(host.settings.root, *words, TERM="xterm-kitty", **env))
+    def start(*words: str, colours: str = "") -> PseudoTerminal:
+        started.append(PseudoTerminal(host.settings.root, *words, TERM="xterm-kitty", COLORTERM=colours))
         return started[-1]
 
     yield start
@@ -78,7 +77,7 @@ def test_a_kitty_that_is_new_enough_gets_its_own_pictures(terminal: PseudoTermin
 
 
 def test_small_pictures_are_pixels_too_and_are_sent_small(start: Start) -> None:
-    terminal = start(COLORTERM="truecolor")
+    terminal = start(colours="truecolor")
     terminal.until_sent(re.escape(QUESTION))
     terminal.type(NEW)
     tile = r"\x1b_Ga=T,U=1,i=\d+,f=100,c=4,r=2,q=2,m=0;[^\x1b]*\x1b"

@@ -14,7 +14,7 @@ from sdterm.tui.language import (
     MOST_BYTES,
     LanguageError,
     Pack,
-    language_places,
+    language_sources,
     languages,
     packs_of,
     read_files,
@@ -82,11 +82,13 @@ def test_a_pack_in_extensions_is_found_and_used_without_running_anything(folder:
     (folder / "localizations").mkdir()
     (folder / "localizations" / "xx_YY.json").write_text('{"Steps": "Mine"}')
     settings = resolve({}, {"SDTERM_DATA": str(folder)})
-    assert "xx_YY" in languages(language_places(settings))
-    assert use("xx_YY", language_places(settings)) == ()
+    assert "xx_YY" in languages(language_sources(settings))
+    assert use("xx_YY", language_sources(settings)) == ()
     assert (tr("Seed"), tr("Steps")) == ("Xeed", "Mine")
     write_records(folder, {"my-pack": InstallRecord(enabled=False)})
-    assert not [place for place in language_places(settings) if isinstance(place, Path) and "extensions" in place.parts]
+    assert not [
+        place for place in language_sources(settings) if isinstance(place, Path) and "extensions" in place.parts
+    ]
 
 
 def test_what_plugins_bring_lies_between_our_files_and_all_folders(folder: Path) -> None:
@@ -97,7 +99,7 @@ def test_what_plugins_bring_lies_between_our_files_and_all_folders(folder: Path)
     (folder / "ours").mkdir()
     (folder / "ours" / "xx.json").write_text(json.dumps(ours))
     packs = (Pack("one", "xx", {"Seed": "one", "Steps": "one"}), Pack("two", "xx", dict.fromkeys(ours, "two")))
-    places = language_places(resolve({}, {"SDTERM_DATA": str(folder)}), packs)
+    places = language_sources(resolve({}, {"SDTERM_DATA": str(folder)}), packs)
     use("xx", [folder / "ours", *(place for place in places if place != shipped("localizations"))])
     assert [tr(word) for word in ours] == ["two", "two", "extensions/pack/localizations", "localizations"]
     assert places.index(packs[0]) == 1 and languages(packs) == ["xx"]

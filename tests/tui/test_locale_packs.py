@@ -24,8 +24,8 @@ def write(file: Path, **messages: str) -> None:
     file.write_text(PACK.format(messages=messages))
 
 
-def rooms(app: Workstation) -> str:
-    """The line that names the rooms; empty while it is made anew."""
+def tabs(app: Workstation) -> str:
+    """The line that names the screens; empty while it is made anew."""
     return "".join(text_of(bar) for bar in app.screen.query(TopBar))
 
 
@@ -39,16 +39,16 @@ def test_a_workstation_speaks_what_a_plugin_brings_as_soon_as_it_is_saved(host: 
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: "no translation 'tlh'" in notes(app), "a language that nobody has")
         write(file, Gallery="Qapla", Seed="Mi")
-        await until(pilot, lambda: "Qapla" in rooms(app), "the language of a plugin that was just saved")
+        await until(pilot, lambda: "Qapla" in tabs(app), "the language of a plugin that was just saved")
         await pilot.press("alt+x")
         await until(pilot, lambda: isinstance(app.screen, ExtensionsScreen))
         write(file, Gallery="Batlh")
-        await until(pilot, lambda: "Batlh" in rooms(app), "its newer version")
+        await until(pilot, lambda: "Batlh" in tabs(app), "its newer version")
         assert isinstance(app.screen, ExtensionsScreen), "one stays where one was"
         app.go("settings")
         await until(pilot, lambda: isinstance(app.screen, SettingsScreen))
         file.unlink()
-        await until(pilot, lambda: "Gallery" in rooms(app), "English, once it is gone")
+        await until(pilot, lambda: "Gallery" in tabs(app), "English, once it is gone")
 
     try:
         drive(host, act, (100, 30), language="tlh")

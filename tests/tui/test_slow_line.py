@@ -67,7 +67,7 @@ def test_to_recent_and_back_to_the_prompt_writes_only_what_changes(host: Running
         terminal.until_sent("idle")
         here = len(terminal.sent)
         terminal.type(ALT_R)
-        terminal.until(lambda: "1-9 o" in terminal.sent[here:], "the title that Recent has with the focus")
+        terminal.until(lambda: "1-9 c" in terminal.sent[here:], "the title that Recent has with the focus")
         there = len(terminal.sent)
         terminal.type(F2)
         terminal.until(lambda: "M-r" in terminal.sent[there:], "its title without")

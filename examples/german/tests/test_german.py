@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sdterm.core.settings.settings import resolve
-from sdterm.tui.language import language_places, languages, read_messages, tr, use
+from sdterm.tui.language import language_sources, languages, read_messages, tr, use
 
 PACK = Path(__file__).parents[1]
 
@@ -21,7 +21,7 @@ def root(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_it_is_found_and_spoken(root: Path) -> None:
-    places = language_places(resolve({}, {"SDTERM_DATA": str(root)}))
+    places = language_sources(resolve({}, {"SDTERM_DATA": str(root)}))
     assert "de_DE" in languages(places)
     assert use("de_DE", places) == ()
     assert tr("Settings") == "Einstellungen"
@@ -31,7 +31,7 @@ def test_it_is_found_and_spoken(root: Path) -> None:
 def test_it_translates_texts_that_there_are_with_their_names(root: Path) -> None:
     from sdterm.tui.texts import faults
 
-    places = language_places(resolve({}, {"SDTERM_DATA": str(root)}))
+    places = language_sources(resolve({}, {"SDTERM_DATA": str(root)}))
     wrong = faults(read_messages("de_DE", places))
     assert wrong["unused"] == [] and wrong["names differ"] == []
     assert len(json.loads((PACK / "localizations" / "de_DE.json").read_text(encoding="utf-8"))) > 150

@@ -104,11 +104,17 @@ def _padding(name: str, value: str) -> Key:
     )
 
 
+def _told(name: str, read: Callable[[str], Mapping[str, Any]]) -> Key:
+    """One that only the plan knows: what a request has by name is a certain file there."""
+    return Key(name, lambda drawn: None, read)
+
+
 POSTPROCESS = "Postprocess"
 LORA_HASHES, EMBEDDING_HASHES = "Lora hashes", "TI hashes"
 _BY_PLUGINS = {"model", "postprocess"}  # what these keys say, only plugins and the library know
 _SPECIAL: Mapping[str, tuple[Key, ...]] = {
     "noise_source": (Key("RNG", lambda d: s if (s := d.request.noise_source) != "GPU" else None, _noise_source),),
+    "vae": (_told("VAE hash", lambda text: {}), _told("VAE", lambda text: {"vae": text})),
     "pad_conds": (_padding("Pad conds", "on"), _padding("Pad conds v0", "v0")),
 }
 KEYS_OF: Mapping[str, tuple[Key, ...]] = {
@@ -132,8 +138,6 @@ NOT_HONOURED: Mapping[str, tuple[str, ...]] = {
     "Face restoration": ("None",),
     "FP8 weight": ("Disable",),
     "Cache FP16 weight for LoRA": ("False",),
-    "VAE hash": (),
-    "VAE": ("None", "Automatic"),
     "Denoising strength": (),
     "Conditional mask weight": (),
     "Token merging ratio": ("0", "0.0"),

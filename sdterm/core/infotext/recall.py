@@ -8,8 +8,10 @@ from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.infotext.grammar import parse
 from sdterm.core.infotext.networks import find_networks
 from sdterm.core.infotext.read import READ_AT_MOST, find_model, read
-from sdterm.core.library.checkpoints import Library
+from sdterm.core.library.checkpoints import NO_VAE, Library
+from sdterm.core.names import UnknownNameError
 from sdterm.core.prompt.styles import Styles, find_styles
+from sdterm.core.text import printable
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,15 @@ class Recalled:
     """Of a request; those it says nothing about are not there."""
     warnings: Mapping[str, str]
     """Code → a sentence about what cannot be had again."""
+
+
+def _find_vae(name: str, library: Library) -> tuple[str, str]:
+    """(what to ask for, a sentence where that is not there)."""
+    try:
+        library.find_vae(name, library.checkpoints()[0])
+    except UnknownNameError:
+        return NO_VAE, f"The VAE {printable(name)} is not here; drawing with the checkpoint's own."
+    return name, ""
 
 
 def recall(
@@ -43,6 +54,8 @@ def recall(
     if not given.get("model"):
         fields["model"], warnings["model_missing"] = find_model(reading, library, read_at_most=read_at_most)
     fields["prompt"], warnings["network_missing"] = find_networks(reading, library, read_at_most=read_at_most)
+    if not given.get("vae"):
+        fields["vae"], warnings["vae_missing"] = _find_vae(fields["vae"], library)
     if not given.get("styles"):
         names, *prompts = find_styles(styles, fields["prompt"], fields["negative_prompt"])
         fields |= {"styles": names, "prompt": prompts[0], "negative_prompt": prompts[1]}

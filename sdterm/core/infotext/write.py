@@ -97,6 +97,7 @@ def image_infotext(
         "model": {"Model hash": plan.model_hash[:10], "Model": printable(plan.model)},
         "lora": {LORA_HASHES: named.get(LORA_HASHES)},
         "emphasis": {EMBEDDING_HASHES: named.get(EMBEDDING_HASHES), "Emphasis": KEYS["Emphasis"].write(drawn)},
+        "vae": {"VAE hash": plan.vae_hash[:10], "VAE": printable(plan.vae)} if plan.vae else {},
         "scheduler_options": _option_pairs(scheduler.options, first.scheduler_options, taken),
         "sampler_options": _option_pairs(sampler.options, first.sampler_options, taken),
         "postprocess": {POSTPROCESS: ", ".join(request.postprocess) or None},

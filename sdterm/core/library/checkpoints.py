@@ -29,8 +29,10 @@ from sdterm.core.text import printable
 if TYPE_CHECKING:
     import torch
 
-DEMO_KINDS = ("lora", "hypernetwork", "embedding")
-"""Kinds of which files for the demo model ship beside it."""
+AUTOMATIC_VAE, NO_VAE = "Automatic", "None"
+_DEMO_KINDS = ("lora", "hypernetwork", "embedding")
+_FIELDS = {"checkpoint": "model", "vae": "vae"}
+"""Kind → the field of a request that names one."""
 _WITH_HEADERS = ("lora", "embedding")
 """Kinds of which a list says what their headers say."""
 
@@ -41,6 +43,8 @@ class CheckpointFile:
     families read from."""
 
     path: Path
+    vae: "CheckpointFile | None" = None
+    """A separate VAE, used instead of the file's own."""
     on_read: Callable[[int], None] | None = field(default=None, compare=False, repr=False)
     """Told of each tensor that was read how many numbers it has."""
 
@@ -62,8 +66,8 @@ class CheckpointFile:
 
     @property
     def content(self) -> Any:
-        """The nested value that a PyTorch file holds. Raises ModelFileError."""
-        return self.weights.content if isinstance(self.weights, WeightsFile) else None
+        """The nested value that a PyTorch file holds, see `WeightsFile.content`."""
+        return self.weights.content
 
     def read(
         self, keys: Sequence[str], device: "torch.device", dtype: "torch.dtype | None"
@@ -121,8 +125,6 @@ class Library:
     def files(self, kind: str) -> tuple[ModelFile, ...]:
         """All files of a kind (an `id` of MODEL_KINDS)."""
         found = scan(kind, self.places(kind))
-        if kind in DEMO_KINDS:
-            found = (*found, *scan(kind, (EMBEDDED_MODEL.parent / f.name for f in KINDS_BY_ID[kind].folders)))
         if kind == "vae":
             return (*found, *scan_vaes_beside(self.places("checkpoint")))
         if kind == "checkpoint":
@@ -131,13 +133,13 @@ class Library:
         return tuple({file.location: file for file in found}.values())
 
     def names(self, kind: str) -> tuple[str, ...]:
-        """The names by which prompts call the files of a kind."""
-        return tuple(sorted({file.name for file in self.files(kind)}))
+        """The names by which prompts call the files of a kind, the demo model's among them."""
+        return tuple(sorted({file.name for file in (*self.files(kind), *_shipped(kind))}))
 
     def file(self, kind: str, name: str) -> ModelFile:
         """The file of a kind by its name, file name, path, its maker's name for it (LoRAs), or a hash that is known; of
-        several in different folders the first. Raises UnknownNameError."""
-        files = self.files(kind)
+        several in different folders the first, then what ships for the demo model. Raises UnknownNameError."""
+        files = (*self.files(kind), *_shipped(kind))
         names: dict[str, ModelFile] = {}
         for file in reversed(files):
             relative = file.relative_name
@@ -154,9 +156,7 @@ class Library:
                 more[alias] = file
             more |= dict.fromkeys(_digests(kind, entry), file)
         advice = f" {row.label} go to {self.places(kind)[0]}."
-        return find(
-            row.word, wanted, {**names, **more, **names}, more=advice, field="model" if kind == "checkpoint" else None
-        )
+        return find(row.word, wanted, {**names, **more, **names}, more=advice, field=_FIELDS.get(kind))
 
     def called(self, kind: str) -> dict[str, str | None]:
         """The names by which prompts may call the files of a kind, their makers' names among them, each with the models
@@ -232,6 +232,21 @@ class Library:
         """The checkpoint of that name, file name, path or hash; None: the first. Raises UnknownNameError."""
         return CheckpointFile((self.files("checkpoint")[0] if name is None else self.file("checkpoint", name)).path)
 
+    def vaes(self) -> tuple[CheckpointFile, ...]:
+        """The separate VAEs."""
+        return tuple(CheckpointFile(file.path) for file in self.files("vae"))
+
+    def find_vae(self, name: str, checkpoint: CheckpointFile) -> CheckpointFile | None:
+        """The VAE to use with a checkpoint; None for its own. `Automatic` is A1111's: one that is named as a single
+        file (`--vae-path`), else the first whose file's name begins with the checkpoint's. Raises UnknownNameError."""
+        if name == NO_VAE:
+            return None
+        if name != AUTOMATIC_VAE:
+            return CheckpointFile(self.file("vae", name).path)
+        stem, named = checkpoint.path.stem, {str(place) for place in self.places("vae")}
+        fitting = (f for f in self.files("vae") if f.location in named or f.file_name.startswith(stem))
+        return next((CheckpointFile(file.path) for file in fitting), None)
+
     def with_hash(self, digest: str, *, read_at_most: int = 0) -> CheckpointFile | None:
         """The checkpoint with that hash, see `hashed`."""
         file = self.hashed("checkpoint", digest, read_at_most=read_at_most)
@@ -291,6 +306,12 @@ def library_of(settings: Settings) -> Library:
     """The model files that these settings see."""
     chosen = settings["ckpt"]
     return Library(settings.root, folders_of(settings).of, Path(chosen).expanduser().absolute() if chosen else None)
+
+
+def _shipped(kind: str) -> tuple[ModelFile, ...]:
+    """The demo model's networks, which lie beside it."""
+    folders = KINDS_BY_ID[kind].folders if kind in _DEMO_KINDS else ()
+    return scan(kind, (EMBEDDED_MODEL.parent / folder.name for folder in folders))
 
 
 def _digests(kind: str, known: Known) -> set[str]:

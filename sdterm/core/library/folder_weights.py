@@ -71,6 +71,11 @@ class FolderWeights:
         """The pipeline's class."""
         return {key: value for key, value in self.index.items() if isinstance(value, str)}
 
+    @property
+    def content(self) -> Any:
+        """What it holds beside tensors: the configurations."""
+        return self.config
+
     @cached_property
     def tensors(self) -> Mapping[str, tuple[WeightsFile, str, TensorRecord]]:
         """Key → its file, its key there, and what the header says of it."""

@@ -92,7 +92,8 @@ def read_pickle(file: BinaryIO) -> Any:
 
 
 class _Machine:
-    """Reads one pickle."""
+    """Reads one pickle. Of what it holds, only texts and small numbers are ever hashed, and only types are shown: both
+    go as deep as a value is nested, which can be deeper than a process has room for."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._left = file, MOST_BYTES
@@ -199,7 +200,7 @@ class _Machine:
     def _build(self) -> None:
         state, target = self._stack.pop(), self._stack[-1]
         if type(target) is _Parameters:
-            target.update(state["_parameters"])
+            target.update(_only(dict, state["_parameters"]))
         elif type(target) is _Number:
             if state[1] not in ("<", "|", "="):
                 raise UnsoundError("has numbers in the byte order of another kind of machine.")
@@ -304,7 +305,7 @@ _MADE: Mapping[str, Callable[..., Any]] = {
     "__builtin__.set": list,
     "torch.device": _device,
     "_codecs.encode": _encoded,
-    "numpy.dtype": lambda code, *_: _Number(code),
+    "numpy.dtype": lambda code, *_: _Number(_only(str, code)),
     "numpy.core.multiarray.scalar": _scalar,
     "numpy._core.multiarray.scalar": _scalar,
 }

@@ -64,7 +64,7 @@ class PicturedFile:
     def metadata(self) -> Mapping[str, str]:
         return self._read[1]
 
-    config = preview = content = None
+    config = preview = content = vae = None
 
     def read(self, keys: Sequence[str], device: torch.device, dtype: torch.dtype | None) -> dict[str, torch.Tensor]:
         loaded: Any = sys.modules["torch"]  # whoever says on which of its devices has loaded it

@@ -231,15 +231,21 @@ def _in_a_row(file: BinaryIO, size: int) -> Any:
     content = read_pickle(file)
     _Tree(claim).copied(content)
     keys = read_pickle(file)
-    if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(claimed):
+    if not isinstance(keys, list) or any(type(key) is not str for key in keys) or sorted(keys) != sorted(claimed):
         raise UnsoundError("lacks the numbers of some of its tensors.")
     for key in keys:
-        count = int.from_bytes(file.read(8), "little", signed=True)
+        if len(counted := file.read(8)) < 8:
+            raise _cut_off()
+        count = int.from_bytes(counted, "little", signed=True)
         place = Storage(file.tell(), count * BITS[claimed[key].dtype] // 8)
         places[key] = _as_claimed(place, claimed[key])
         if place.at + place.size > size:
-            raise UnsoundError("ends too early. It may be an unfinished download: fetch it again.")
+            raise _cut_off()
         file.seek(place.at + place.size)
     if file.tell() != size:
         raise UnsoundError("has more bytes than its tensors need.")
     return _Tree(claim).copied(content)
+
+
+def _cut_off() -> UnsoundError:
+    return UnsoundError("ends too early. It may be an unfinished download: fetch it again.")

@@ -307,7 +307,9 @@ TOKENS: Mapping[str, Token] = {
     "hasprompt": Token("`<word|other>…`: each word that the prompt has, else the other.", _has_prompt, tuple),
     "denoising": Token("The denoising strength; nothing where there is none.", lambda f: None),
     "user": Token("Who is logged in; nothing, for nobody is.", lambda f: None),
-    "vae_filename": Token("The separate VAE's name; A1111's NoneType where there is none.", lambda f: "NoneType"),
+    "vae_filename": Token(
+        "The separate VAE's name; A1111's NoneType where there is none.", lambda f: Path(f.job.vae).stem or "NoneType"
+    ),
     "image_hash": Token(
         "The SHA-256 of the pixels, or its first `<n>` digits.",
         lambda f, n=64: f.image.pixel_hash[:n],

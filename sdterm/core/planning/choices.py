@@ -7,7 +7,7 @@ turns token merging on, as A1111's own key does.
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from sdterm.core.a1111 import UNIFORM
@@ -84,8 +84,8 @@ class Choices(Parts):
 
 def choose(request: GenerationRequest, plugins: PluginSet, library: Library) -> Choices:
     """Look up every name in the request. Raises UnknownNameError, ModelFileError or RequestError."""
-    parts = choose_parts(request, plugins)
-    return with_checkpoint(parts, library.find(request.model), plugins)
+    parts, checkpoint = choose_parts(request, plugins), library.find(request.model)
+    return with_checkpoint(parts, replace(checkpoint, vae=library.find_vae(request.vae, checkpoint)), plugins)
 
 
 def with_checkpoint(parts: Parts, checkpoint: CheckpointFile, plugins: PluginSet) -> Choices:

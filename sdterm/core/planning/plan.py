@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Literal
@@ -9,7 +10,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from sdterm.core.extensions.registry import PluginSet
-from sdterm.core.library.checkpoints import Library, ModelFileError
+from sdterm.core.files import legible
+from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileError
 from sdterm.core.planning.choices import AUTOMATIC, Choices, choose_parts, with_checkpoint
 from sdterm.core.planning.networks import NetworkPlan, Networks, Unapplied, WordGroup
 from sdterm.core.planning.transforms import TransformPipeline
@@ -83,6 +85,9 @@ class Plan(BaseModel):
     model: str
     model_hash: str
     """SHA-256 of the checkpoint, hex."""
+    vae: str = ""
+    """The separate VAE's file name; empty where the checkpoint's own is used."""
+    vae_hash: str = ""
 
     @property
     def width(self) -> int:
@@ -107,7 +112,19 @@ def choose_again(plan: Plan, plugins: PluginSet, library: Library) -> Choices:
             f"The checkpoint that this job was begun with, {printable(plan.model)} ({plan.model_hash[:10]}), is no "
             "longer there. Put it back, or generate again with another."
         )
-    return with_checkpoint(parts, checkpoint, plugins)
+    return with_checkpoint(parts, replace(checkpoint, vae=_same_vae(plan, library)), plugins)
+
+
+def _same_vae(plan: Plan, library: Library) -> CheckpointFile | None:
+    """The separate VAE that a plan was made with. Raises ModelFileError."""
+    there = sorted(library.vaes(), key=lambda vae: vae.path.name != plan.vae)
+    found = next((vae for vae in there if plan.vae_hash and library.has_hash(vae.path, plan.vae_hash)), None)
+    if plan.vae and not found:
+        raise ModelFileError(
+            f"The VAE that this job was begun with, {printable(plan.vae)} ({plan.vae_hash[:10]}), is no longer there. "
+            "Put it back, or generate again with another."
+        )
+    return found
 
 
 def prepare(
@@ -150,6 +167,7 @@ def prepare(
         words, unusable = networks.words(image.text, image.negative_prompt, request, calls, choices.family)
         return image.model_copy(update={"words": words, "unapplied": (*unapplied, *unusable)}), texts
 
+    vae = choices.checkpoint.vae
     first, texts = drawn(0)
     count = max(request.batch_size * request.batch_count, texts)
     return Plan(
@@ -170,6 +188,8 @@ def prepare(
         options=dict(choices.options),
         model=choices.checkpoint.name,
         model_hash=library.sha256(choices.checkpoint.path),
+        vae=legible(vae.path.name) if vae else "",
+        vae_hash=library.sha256(vae.path) if vae else "",
     )
 
 

@@ -14,7 +14,6 @@ EQUALS: Mapping[str, str] = {
 """A1111's key → sdterm's setting, or the request's field."""
 
 LATER: Mapping[str, str] = {
-    "sd_vae": "separate VAE files",
     "sd_vae_as_default": "separate VAE files",
     "upcast_attn": "memory plans",
     "fp8_storage": "memory plans",

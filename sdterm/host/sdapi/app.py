@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from sdterm.api import ENDED, GRID, JobDetails, Picture, Submission
-from sdterm.core.library.checkpoints import CheckpointFile, Library, library_of
+from sdterm.core.library.checkpoints import AUTOMATIC_VAE, NO_VAE, CheckpointFile, Library, library_of
 from sdterm.core.names import UnknownNameError
 from sdterm.core.output.saving import Saving
 from sdterm.core.prompt.styles import styles_of
@@ -65,6 +65,7 @@ def make_sdapi(services: HostServices) -> ASGIApp:
         options = in_force(settings, overrides)
         library = library_of(settings)
         model = await in_thread(partial(_checkpoint, library.find, options.pop("sd_model_checkpoint", None)))
+        options["sd_vae"] = await in_thread(partial(_vae, library, options.get("sd_vae")))
         names = (await services.extensions.now()).names
         known = await services.threads.run(partial(styles_of, settings))
         values["styles"] = [name for name in values.get("styles") or [] if isinstance(name, str) and name in known]
@@ -183,6 +184,16 @@ def _checkpoint(find: Callable[[str], CheckpointFile], name: Any) -> str | None:
         except UnknownNameError:
             continue
     return None
+
+
+def _vae(library: Library, name: Any) -> str:
+    """A VAE's name; unknown ones are the checkpoint's own, as A1111 has it."""
+    wanted = str(name or AUTOMATIC_VAE)
+    try:
+        library.find_vae(wanted, library.checkpoints()[0])
+    except UnknownNameError:
+        return NO_VAE
+    return wanted
 
 
 def _chosen(settings: Settings) -> tuple[CheckpointFile, str | None] | None:

@@ -77,17 +77,18 @@ def _even(depths: list[int]) -> int:
     return depths[0]
 
 
-def vae_config(reader: WeightsReader, usual: Usual) -> dict[str, Any]:
-    """For AutoencoderKL."""
-    shapes, said = reader.shapes(), stated(reader).vae
+def vae_config(reader: WeightsReader, usual: Usual, shapes: Shapes, prefix: str = VAE) -> dict[str, Any]:
+    """For AutoencoderKL. reader: of the checkpoint that says what shapes cannot tell; shapes: of the file that the VAE
+    is in."""
+    said = stated(reader).vae
     channels: list[int] = []
-    while (key := f"{VAE}encoder.down.{len(channels)}.block.0.conv1.weight") in shapes:
+    while (key := f"{prefix}encoder.down.{len(channels)}.block.0.conv1.weight") in shapes:
         channels.append(shapes[key][0])
-    layers = sum(f"{VAE}encoder.down.0.block.{layer}.conv1.weight" in shapes for layer in range(8))
+    layers = sum(f"{prefix}encoder.down.0.block.{layer}.conv1.weight" in shapes for layer in range(8))
     return {
         "block_out_channels": channels,
         "layers_per_block": layers,
-        "latent_channels": shapes[VAE + "post_quant_conv.weight"][0],
+        "latent_channels": shapes[prefix + "post_quant_conv.weight"][0],
         "norm_num_groups": said.norm_num_groups,
         "scaling_factor": said.scaling_factor or usual.scaling_factor,
         "down_block_types": ["DownEncoderBlock2D"] * len(channels),

@@ -7,22 +7,31 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 
 from sdterm.hooks import PluginError, WeightsReader
-from sdterm.plugins.sd import architecture, keys
+from sdterm.plugins.sd import architecture, folder, keys
 from sdterm.plugins.sd.architecture import Usual
-from sdterm.plugins.sd.keys import Names
+from sdterm.plugins.sd.keys import VAE, Names
+from sdterm.plugins.sd.recognition import has
 
 # Both print advice to stderr, which spoils a terminal interface, and both may ask a hub for files they are given.
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+class Part(NamedTuple):
+    """A module of a checkpoint, filled."""
+
+    module: torch.nn.Module
+    names: Names
+    """Key in the file → the module's own names for it."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +46,22 @@ class Source:
     usual: Usual
 
 
-def unet(source: Source) -> torch.nn.Module:
+def unet(source: Source) -> Part:
+    reader = source.reader
+    if folder.is_folder(reader.shapes()):
+        config, names = folder.unet(reader)
+    else:
+        config, names = None, keys.unet_keys(reader.shapes())
+
     def empty() -> torch.nn.Module:
         model: type[torch.nn.Module] = _diffusers("unets.unet_2d_condition").UNet2DConditionModel
-        made = model(**architecture.unet_config(source.reader, source.usual))
+        made = model(**(config or architecture.unet_config(reader, source.usual)))
         for layer in made.modules():
             if type(layer).__name__ == "Upsample2D":  # of a module that is imported here alone
                 layer.__class__ = _upsampling(cast(Any, type(layer)))
         return made
 
-    return _built(source, empty, keys.unet_keys(source.reader.shapes()))
+    return Part(_built(source, empty, names), names)
 
 
 @cache
@@ -63,34 +78,58 @@ def _upsampling(upsample: Any) -> Any:
     return Doubling
 
 
-def vae(source: Source) -> torch.nn.Module:
+def vae(source: Source) -> Part:
+    """The separate VAE that was asked for, else the checkpoint's own."""
+    reader = source.reader.vae or source.reader
+    config: dict[str, Any] | None = None
+    prefix = VAE if reader is source.reader or has(reader.shapes(), VAE) else ""
+    if reader is source.reader and folder.is_folder(reader.shapes()):
+        config, names = folder.vae(reader)
+    else:
+        names = keys.vae_keys(reader.shapes(), prefix)
+
     def empty() -> torch.nn.Module:
         model: type[torch.nn.Module] = _diffusers("autoencoders.autoencoder_kl").AutoencoderKL
-        return model(**architecture.vae_config(source.reader, source.usual))
+        return model(**(config or architecture.vae_config(source.reader, source.usual, reader.shapes(), prefix)))
 
-    return _built(source, empty, keys.vae_keys(source.reader.shapes()))
+    kind = source.kind if reader is source.reader else f"the VAE of {source.kind}"
+    return Part(_built(replace(source, reader=reader, kind=kind), empty, names), names)
 
 
-def clip(source: Source, prefix: str) -> torch.nn.Module:
+def text_of_folder(source: Source, part: str, *, pools: bool = False) -> Part:
+    """A text encoder of a folder. pools: it has a `text_projection`."""
+    config, names = folder.text(source.reader, part)
+    encoder = _text_encoder(source, lambda: config, names)
+    if pools:
+        _add_projection(encoder.module, source, f"{part}.text_projection.weight", turned=True)
+    return encoder
+
+
+def clip(source: Source, prefix: str) -> Part:
     """A text encoder in transformers' layout."""
     names = keys.clip_keys(source.reader.shapes(), prefix)
     return _text_encoder(source, lambda: architecture.clip_config(source.reader, prefix), names)
 
 
-def open_clip(source: Source, prefix: str, *, pools: bool = True) -> torch.nn.Module:
+def open_clip(source: Source, prefix: str, *, pools: bool = True) -> Part:
     """A text encoder in OpenCLIP's layout. pools: it has a `text_projection` [hidden, pooled]."""
     reader, names = source.reader, keys.open_clip_keys(source.reader.shapes(), prefix)
-    module = _text_encoder(source, lambda: architecture.open_clip_config(reader, prefix), names)
+    encoder = _text_encoder(source, lambda: architecture.open_clip_config(reader, prefix), names)
     if pools:
-        key = f"{prefix}text_projection"
-        if key not in reader.shapes():
-            raise PluginError(f"{reader.path.name} lacks {key}, which {source.kind} needs.")
-        projection = reader.read([key], source.device, source.dtype)[key]
-        module.register_parameter("text_projection", torch.nn.Parameter(projection, requires_grad=False))
-    return module
+        _add_projection(encoder.module, source, f"{prefix}text_projection")
+    return encoder
 
 
-def _text_encoder(source: Source, config: Callable[[], dict[str, Any]], names: Names) -> torch.nn.Module:
+def _add_projection(module: torch.nn.Module, source: Source, key: str, *, turned: bool = False) -> None:
+    """The matrix [hidden, pooled] that makes a pooled text of a state; as a linear layer's weight it is `turned`."""
+    if key not in source.reader.shapes():
+        raise PluginError(f"{source.reader.path.name} lacks {key}, which {source.kind} needs.")
+    matrix = source.reader.read([key], source.device, source.dtype)[key]
+    projection = matrix.T.contiguous() if turned else matrix
+    module.register_parameter("text_projection", torch.nn.Parameter(projection, requires_grad=False))
+
+
+def _text_encoder(source: Source, config: Callable[[], dict[str, Any]], names: Names) -> Part:
     def empty() -> torch.nn.Module:
         clip = importlib.import_module("transformers.models.clip.modeling_clip")
         model: torch.nn.Module = clip.CLIPTextModel(clip.CLIPTextConfig(**config(), attn_implementation="sdpa"))
@@ -99,7 +138,7 @@ def _text_encoder(source: Source, config: Callable[[], dict[str, Any]], names: N
     module: Any = _built(source, empty, names)
     positions = torch.arange(module.config.max_position_embeddings, device=source.device)
     module.embeddings.position_ids = positions[None]  # a buffer that no checkpoint needs to hold
-    return module  # type: ignore[no-any-return]  # a torch module, whatever transformers says
+    return Part(module, names)
 
 
 def _built(source: Source, empty: Callable[[], torch.nn.Module], names: Names) -> torch.nn.Module:
@@ -126,7 +165,12 @@ def _fill(module: torch.nn.Module, names: Names, source: Source) -> None:
     loaded: dict[str, torch.Tensor] = {}
     for key, owns in wanted.items():
         tensor = tensors.pop(key)
-        for own, part in zip(owns, tensor.chunk(len(owns)) if len(owns) > 1 else [tensor], strict=False):
+        shares = tensor.chunk(len(owns)) if len(owns) > 1 else (tensor,)
+        if len(shares) != len(owns):
+            raise PluginError(
+                f"{name} has {key} of shape {tuple(tensor.shape)}, which cannot be shared by {len(owns)}."
+            )
+        for own, part in zip(owns, shares, strict=True):
             if part.dim() == 4 and state[own].dim() == 2:
                 part = part[:, :, 0, 0]  # LDM's 1x1 convolutions of the VAE's attention are diffusers' linear layers
             if part.shape != state[own].shape:

@@ -14,7 +14,7 @@ from sdterm.modelling.clip import TextEncoder, encode_texts
 from sdterm.modelling.predictions import Prediction
 from sdterm.modelling.sampling import discrete_sampling
 from sdterm.plugins.sd.architecture import alphas_cumprod
-from sdterm.plugins.sd.keys import Names
+from sdterm.plugins.sd.building import Part
 from sdterm.plugins.sd.layers import layers_of
 from sdterm.plugins.sd.statement import stated
 
@@ -49,8 +49,7 @@ class SDComponents:
     def __init__(
         self,
         reader: WeightsReader,
-        modules: dict[str, torch.nn.Module],
-        names: Mapping[str, Names],
+        parts: Mapping[str, Part],
         encoders: Sequence[TextEncoder],
         prediction: Prediction,
         device: torch.device,
@@ -60,8 +59,9 @@ class SDComponents:
         vector: Vector | None = None,
         empty_negative: bool = False,
     ) -> None:
-        self.modules, self.names = modules, names
-        self.layers = layers_of(modules, names)
+        self.modules = {name: part.module for name, part in parts.items()}
+        self.names = {name: part.names for name, part in parts.items()}
+        self.layers = layers_of(self.modules, self.names)
         self.text_widths = tuple(encoder.width for encoder in encoders)
         self.device, self.dtype = device, dtype
         self.latent_rgb = _latent_rgb(reader, latent_rgb)
@@ -70,7 +70,7 @@ class SDComponents:
         self._encoders, self._prediction = encoders, prediction
         self._vector, self._empty_negative = vector, empty_negative
         # diffusers types its modules loosely
-        self._unet, self._vae = cast(Any, modules["unet"]), cast(Any, modules["vae"])
+        self._unet, self._vae = cast(Any, self.modules["unet"]), cast(Any, self.modules["vae"])
         self._grey = lru_cache(1)(self._encoded_grey)
 
     def sampling(self, options: SamplingOptions) -> ModelSampling:

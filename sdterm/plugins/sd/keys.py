@@ -90,8 +90,8 @@ def unet_keys(shapes: Shapes) -> Names:
     return {key: (_renamed(key.removeprefix(UNET), names, _RESNET),) for key in shapes if key.startswith(UNET)}
 
 
-def vae_keys(shapes: Shapes) -> Names:
-    own = [key for key in shapes if key.startswith(VAE)]
+def vae_keys(shapes: Shapes, prefix: str = VAE) -> Names:
+    own = [key for key in shapes if key.startswith(prefix)]
     count = 1 + max((int(m[1]) for key in own if (m := re.search(r"encoder\.down\.(\d+)\.", key))), default=0)
     names: dict[str, str] = {}
     for level in range(count):
@@ -100,7 +100,7 @@ def vae_keys(shapes: Shapes) -> Names:
         up = f"decoder.up_blocks.{count - 1 - level}"  # LDM counts the decoder's levels from the image, not from z
         names |= {f"decoder.up.{level}.block": f"{up}.resnets", f"decoder.up.{level}.upsample": f"{up}.upsamplers.0"}
     names |= {f"{half}.{ldm}": f"{half}.{ours}" for half in ("encoder", "decoder") for ldm, ours in _VAE_PARTS.items()}
-    return {key: (_renamed(key.removeprefix(VAE), names, _VAE_PARTS),) for key in own}
+    return {key: (_renamed(key.removeprefix(prefix), names, _VAE_PARTS),) for key in own}
 
 
 def clip_keys(shapes: Shapes, prefix: str) -> Names:

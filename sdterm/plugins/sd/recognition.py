@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from sdterm.hooks import ModelMatch, WeightsReader
+from sdterm.plugins.sd import folder
 from sdterm.plugins.sd.keys import UNET, VAE, Shapes
 from sdterm.plugins.sd.statement import Statement, stated
 
@@ -22,10 +23,12 @@ def complete(reader: WeightsReader, encoders: Mapping[str, str], native_size: in
     """A match for a checkpoint in LDM's layout, or its refusal: it needs a UNet that sdterm can give what it wants, a
     VAE and text encoders. encoders: what each is called → the prefix of its keys."""
     shapes, name = reader.shapes(), reader.path.name
-    parts = {"UNet": UNET, "VAE": VAE, **encoders}
-    if missing := [part for part, prefix in parts.items() if not has(shapes, prefix)]:
+    whole = folder.is_folder(shapes)
+    parts = {"UNet": "unet." if whole else UNET, "VAE": "vae." if whole else VAE, **encoders}
+    there = {VAE, "vae."} if reader.vae else set[str]()
+    if missing := [part for part, prefix in parts.items() if prefix not in there and not has(shapes, prefix)]:
         return ModelMatch(refusal=f"{name} has no {missing[0]}; sdterm needs a complete checkpoint.")
-    channels = shapes.get(f"{UNET}input_blocks.0.0.weight", (0, 0))[1]
+    channels = shapes.get("unet.conv_in.weight" if whole else f"{UNET}input_blocks.0.0.weight", (0, 0))[1]
     if channels not in (4, 9):
         kind = _EXTRA.get(channels, "an unusual")
         return ModelMatch(refusal=f"{name} is {kind} checkpoint, which sdterm does not draw with.")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sdterm.hooks import Components, ModelFamily, ModelMatch, WeightsReader
+from sdterm.plugins.sd import folder
 from sdterm.plugins.sd.architecture import Usual
-from sdterm.plugins.sd.keys import UNET, VAE, clip_keys, unet_keys, vae_keys
+from sdterm.plugins.sd.keys import UNET, VAE
 from sdterm.plugins.sd.recognition import complete, has, other, predicts_v
 from sdterm.plugins.sd.statement import stated
 from sdterm.plugins.sd.tokens import TOKENS, tokenize
@@ -14,6 +15,7 @@ from sdterm.plugins.sd.tokens import TOKENS, tokenize
 if TYPE_CHECKING:
     import torch
 
+TEXT_FOLDER = "text_encoder"
 TEXT = "cond_stage_model.transformer."
 USUAL = Usual(heads=8)
 _OTHERS = ("conditioner.embedders.", "cond_stage_model.model.")
@@ -21,6 +23,10 @@ _OTHERS = ("conditioner.embedders.", "cond_stage_model.model.")
 
 def detect(reader: WeightsReader) -> ModelMatch | None:
     shapes = reader.shapes()
+    if folder.is_folder(shapes):
+        act = folder.part(reader, TEXT_FOLDER).get("hidden_act")
+        others = has(shapes, "text_encoder_2.") or act != "quick_gelu"
+        return None if others else complete(reader, {"text encoder": f"{TEXT_FOLDER}."}, 512)
     if any(has(shapes, prefix) for prefix in _OTHERS):
         return None
     if (refused := other(reader)) and not (has(shapes, VAE) and has(shapes, TEXT)):
@@ -38,12 +44,12 @@ def build(reader: WeightsReader, device: torch.device, dtype: torch.dtype) -> Co
     from sdterm.plugins.sd.text import Clip
 
     source, shapes = building.Source(reader, device, dtype, "an SD 1.x model", USUAL), reader.shapes()
-    unet, vae, text = building.unet(source), building.vae(source), building.clip(source, TEXT)
+    whole = folder.is_folder(shapes)
+    text = building.text_of_folder(source, TEXT_FOLDER) if whole else building.clip(source, TEXT)
     return SDComponents(
         reader,
-        {"text_encoder": text, "unet": unet, "vae": vae},
-        {"text_encoder": clip_keys(shapes, TEXT), "unet": unet_keys(shapes), "vae": vae_keys(shapes)},
-        [Clip(text, device, final=True)],
+        {"text_encoder": text, "unet": building.unet(source), "vae": building.vae(source)},
+        [Clip(text.module, device, final=True)],
         from_v if predicts_v(stated(reader)) else from_eps,
         device,
         dtype,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sdterm.hooks import Components, ModelFamily, ModelMatch, WeightsReader
+from sdterm.plugins.sd import folder
 from sdterm.plugins.sd.architecture import Usual
-from sdterm.plugins.sd.keys import UNET, open_clip_keys, unet_keys, vae_keys
 from sdterm.plugins.sd.recognition import complete, has, predicts_v
 from sdterm.plugins.sd.statement import stated
 from sdterm.plugins.sd.tokens import TOKENS, tokenize_open
@@ -14,6 +14,7 @@ from sdterm.plugins.sd.tokens import TOKENS, tokenize_open
 if TYPE_CHECKING:
     import torch
 
+TEXT_FOLDER = "text_encoder"
 TEXT = "cond_stage_model.model."
 TEXT_TURBO = "conditioner.embedders.0.model."
 """Of SD 2.1 turbo, whose keys are as SDXL's."""
@@ -23,6 +24,9 @@ _SIZE, _V_SIZE = 512, 768
 
 
 def detect(reader: WeightsReader) -> ModelMatch | None:
+    if folder.is_folder(reader.shapes()):
+        act, alone = folder.part(reader, TEXT_FOLDER).get("hidden_act"), not has(reader.shapes(), "text_encoder_2.")
+        return complete(reader, {"text encoder": f"{TEXT_FOLDER}."}, _SIZE) if act == "gelu" and alone else None
     if not (prefix := _prefix(reader)):
         return None
     if has(reader.shapes(), "embedder.model.visual.") or has(reader.shapes(), "noise_augmentor."):
@@ -46,14 +50,15 @@ def build(reader: WeightsReader, device: torch.device, dtype: torch.dtype) -> Co
 
     source, shapes = building.Source(reader, device, dtype, "an SD 2 model", USUAL), reader.shapes()
     prefix, said = _prefix(reader) or TEXT, stated(reader)
-    text, unet, vae = building.open_clip(source, prefix, pools=False), building.unet(source), building.vae(source)
-    plain = shapes[f"{UNET}input_blocks.0.0.weight"][1] == 4
-    is_v = predicts_v(said) if said.prediction or not plain else seems_v(unet)
+    whole = folder.is_folder(shapes)
+    text = building.text_of_folder(source, TEXT_FOLDER) if whole else building.open_clip(source, prefix, pools=False)
+    unet = building.unet(source)
+    plain = cast(Any, unet.module).config.in_channels == 4
+    is_v = predicts_v(said) if said.prediction or not plain else seems_v(unet.module)
     return SDComponents(
         reader,
-        {"text_encoder": text, "unet": unet, "vae": vae},
-        {"text_encoder": open_clip_keys(shapes, prefix), "unet": unet_keys(shapes), "vae": vae_keys(shapes)},
-        [OpenClip(text, device, final=True)],
+        {"text_encoder": text, "unet": unet, "vae": building.vae(source)},
+        [OpenClip(text.module, device, final=True, whole=not whole)],
         from_v if is_v else from_eps,
         device,
         dtype,

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sdterm.hooks import Components, ModelFamily, ModelMatch, TextOptions, WeightsReader
+from sdterm.plugins.sd import folder
 from sdterm.plugins.sd.architecture import Usual
-from sdterm.plugins.sd.keys import clip_keys, open_clip_keys, unet_keys, vae_keys
-from sdterm.plugins.sd.recognition import complete, predicts_v
+from sdterm.plugins.sd.recognition import complete, has, predicts_v
 from sdterm.plugins.sd.statement import stated
 from sdterm.plugins.sd.tokens import TOKENS, tokenize, tokenize_open
 
@@ -24,6 +24,10 @@ _NUMBER_WIDTH = 256
 
 
 def detect(reader: WeightsReader) -> ModelMatch | None:
+    if folder.is_folder(reader.shapes()):
+        both = {"first text encoder": "text_encoder.", "second text encoder": "text_encoder_2."}
+        there = all(has(reader.shapes(), prefix) for prefix in both.values())
+        return complete(reader, both, 1024) if there else None
     if f"{TEXT_G}ln_final.weight" not in reader.shapes():
         return None
     encoders = {"first text encoder": TEXT_L, "second text encoder": TEXT_G}
@@ -34,6 +38,9 @@ def detect(reader: WeightsReader) -> ModelMatch | None:
 
 
 def detect_refiner(reader: WeightsReader) -> ModelMatch | None:
+    if folder.is_folder(reader.shapes()):
+        alone = has(reader.shapes(), "text_encoder_2.") and not has(reader.shapes(), "text_encoder.")
+        return complete(reader, {"text encoder": "text_encoder_2."}, 1024) if alone else None
     width = reader.shapes().get(f"{TEXT_REFINER}ln_final.weight")
     if width is None or width == (1024,):  # SD 2.1 turbo
         return None
@@ -47,7 +54,11 @@ def build(reader: WeightsReader, device: torch.device, dtype: torch.dtype) -> Co
     from sdterm.plugins.sd.text import Clip, OpenClip
 
     source, shapes = building.Source(reader, device, dtype, "an SDXL model", USUAL), reader.shapes()
-    text_l, text_g = building.clip(source, TEXT_L), building.open_clip(source, TEXT_G)
+    if folder.is_folder(shapes):
+        text_l = building.text_of_folder(source, "text_encoder")
+        text_g = building.text_of_folder(source, "text_encoder_2", pools=True)
+    else:
+        text_l, text_g = building.clip(source, TEXT_L), building.open_clip(source, TEXT_G)
     return SDComponents(
         reader,
         {
@@ -56,13 +67,7 @@ def build(reader: WeightsReader, device: torch.device, dtype: torch.dtype) -> Co
             "unet": building.unet(source),
             "vae": building.vae(source),
         },
-        {
-            "text_encoder": clip_keys(shapes, TEXT_L),
-            "text_encoder_2": open_clip_keys(shapes, TEXT_G),
-            "unet": unet_keys(shapes),
-            "vae": vae_keys(shapes),
-        },
-        [Clip(text_l, device, final=False), OpenClip(text_g, device, final=False)],
+        [Clip(text_l.module, device, final=False), OpenClip(text_g.module, device, final=False)],
         from_v if predicts_v(stated(reader)) else from_eps,
         device,
         dtype,
@@ -79,12 +84,14 @@ def build_refiner(reader: WeightsReader, device: torch.device, dtype: torch.dtyp
     from sdterm.plugins.sd.text import OpenClip
 
     source, shapes = building.Source(reader, device, dtype, "an SDXL refiner", USUAL), reader.shapes()
-    text = building.open_clip(source, TEXT_REFINER)
+    if folder.is_folder(shapes):
+        text = building.text_of_folder(source, "text_encoder_2", pools=True)
+    else:
+        text = building.open_clip(source, TEXT_REFINER)
     return SDComponents(
         reader,
         {"text_encoder": text, "unet": building.unet(source), "vae": building.vae(source)},
-        {"text_encoder": open_clip_keys(shapes, TEXT_REFINER), "unet": unet_keys(shapes), "vae": vae_keys(shapes)},
-        [OpenClip(text, device, final=False)],
+        [OpenClip(text.module, device, final=False)],
         from_v if predicts_v(stated(reader)) else from_eps,
         device,
         dtype,

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, ValidationError
 
 from sdterm.hooks import PluginError, WeightsReader
+from sdterm.plugins.sd import folder
 
 Prediction = Literal["epsilon", "v"]
 
@@ -56,6 +57,8 @@ class Statement(BaseModel):
 def stated(reader: WeightsReader) -> Statement:
     """What the file or its `.yaml` says of itself. Raises PluginError if it makes no sense."""
     try:
+        if folder.is_folder(reader.shapes()):
+            return Statement.model_validate(folder.said_of(reader))
         said = _from_header(reader)
         if "sdterm.architecture" in reader.metadata:
             said = _over(said, json.loads(reader.metadata["sdterm.architecture"]))

@@ -38,14 +38,15 @@ class Clip:
 
 
 class OpenClip:
-    """OpenCLIP: the state before the last layer. final: with the last layer norm, as SD 2 has it. If the module has a
-    `text_projection`, a text is pooled too, as for SDXL."""
+    """OpenCLIP: the state before the last layer. final: with the last layer norm, as SD 2 has it. whole: False if the
+    last layer, which SD 2 does not need, was left out of the file. If the module has a `text_projection`, a text is
+    pooled too, as for SDXL."""
 
     rules: TokenRules = TOKENS
 
-    def __init__(self, module: torch.nn.Module, device: torch.device, *, final: bool) -> None:
+    def __init__(self, module: torch.nn.Module, device: torch.device, *, final: bool, whole: bool = True) -> None:
         self._module: Any = module
-        self.device, self._final = device, final
+        self.device, self._final, self._whole = device, final, whole
         self.token_embedding: torch.nn.Module = cast(Any, module).embeddings.token_embedding
         self.width: int = cast(Any, module).config.hidden_size
 
@@ -56,6 +57,8 @@ class OpenClip:
         ended = (tokens == self.rules.end).int().cumsum(-1)
         tokens = torch.where((ended > 1) | ((ended == 1) & (tokens != self.rules.end)), 0, tokens)
         output = self._module(input_ids=tokens, output_hidden_states=True)
+        if not self._whole:
+            return Encoded(output.last_hidden_state)
         vectors = output.hidden_states[-2]
         if self._final:
             vectors = self._module.final_layer_norm(vectors)

@@ -40,7 +40,7 @@ _DIACRITICS = (
 _SIZES = ((128, 64), (128, 32), (96, 64), (96, 32), (64, 64), (64, 32), (64, 16), (48, 16), (32, 16))
 
 
-def room(columns: int, rows: int, limit: int = LIMIT) -> int:
+def free_bytes(columns: int, rows: int, limit: int = LIMIT) -> int:
     """Bytes that are left for the picture itself beside the placeholders of its cells; never so few that it is lost."""
     return max(_LEAST, min(limit, LIMIT) - rows * (columns * 9 // 2 + 40))
 

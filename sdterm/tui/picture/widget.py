@@ -372,7 +372,7 @@ def _encode(job: _Rendition, data: bytes) -> _Encoded:
         case "kitty":
             columns, rows = image.fit(picture.size, min(job.columns, kitty.MOST), min(job.rows, kitty.MOST), job.cell)
             return _Encoded(
-                columns, rows, png=kitty.encode(picture, kitty.room(columns, rows, job.limit or kitty.LIMIT))
+                columns, rows, png=kitty.encode(picture, kitty.free_bytes(columns, rows, job.limit or kitty.LIMIT))
             )
         case "sixel":
             limit = min(sixel.LIMIT, job.limit or sixel.LIMIT)

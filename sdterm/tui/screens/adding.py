@@ -13,44 +13,44 @@ from sdterm.tui.screens.pick import Ask, Pick, Type
 if TYPE_CHECKING:
     from sdterm.api import DownloadOffer, Wish
     from sdterm.events import DownloadChanged
-    from sdterm.tui.screens.room import Room
+    from sdterm.tui.screens.base import BaseScreen
 
 _BAR = 16  # cells
 
 
-async def add_model(room: Room) -> None:
+async def add_model(screen: BaseScreen) -> None:
     """Ask what to add, show what it is, and have the host fetch it if that is agreed to."""
     hint = tr("A path, a URL, hf:OWNER/NAME or civitai:NUMBER")
-    typed = await room.app.push_screen_wait(Type(tr("Add a model"), hint=hint))
+    typed = await screen.app.push_screen_wait(Type(tr("Add a model"), hint=hint))
     if not (source := (typed or "").strip()):
         return
     looking = tr("Looking at {source} …", source=printable(source.partition("?")[0], 80))
-    room.say(looking, standing=True)
+    screen.say(looking, standing=True)
     if not (wish := _wish(source)):
-        room.say(tr("That is no path and no URL."))
+        screen.say(tr("That is no path and no URL."))
         return
-    offer = await room.ask(calls.look_at_download(wish))
-    room.unsay(looking)
+    offer = await screen.ask(calls.look_at_download(wish))
+    screen.unsay(looking)
     if not offer:
         return
     if not offer.kind:
         kinds = [tr("as the file says"), *(kind.label for kind in MODEL_KINDS)]
-        chosen = await room.app.push_screen_wait(Pick(tr("What is it?"), kinds, chosen=0))
+        chosen = await screen.app.push_screen_wait(Pick(tr("What is it?"), kinds, chosen=0))
         if chosen is None:
             return
         wish = wish.model_copy(update={"kind": MODEL_KINDS[chosen - 1].id if chosen else None})
-    key = await room.app.push_screen_wait(Ask(printable(offer.name, 60), _told(offer), [("y", tr("add it"))]))
+    key = await screen.app.push_screen_wait(Ask(printable(offer.name, 60), _told(offer), [("y", tr("add it"))]))
     if key == "y":
-        await room.ask(calls.add_model(wish.model_copy(update={"size": offer.size})))
+        await screen.ask(calls.add_model(wish.model_copy(update={"size": offer.size})))
 
 
-async def stop_adding(room: Room) -> None:
+async def stop_adding(screen: BaseScreen) -> None:
     """Stop what is on its way, after a question for each."""
-    for download in await room.ask(calls.downloads()) or ():
+    for download in await screen.ask(calls.downloads()) or ():
         if download.state in ("waiting", "running"):
             question = Ask(printable(download.name, 60), [], [("y", tr("stop it, delete what is there of it"))])
-            if await room.app.push_screen_wait(question) == "y":
-                await room.ask(calls.cancel_download(download.id))
+            if await screen.app.push_screen_wait(question) == "y":
+                await screen.ask(calls.cancel_download(download.id))
 
 
 def told(event: DownloadChanged) -> str:

@@ -22,7 +22,7 @@ from sdterm.tui.differing import differing, seed_of, table
 from sdterm.tui.language import tr
 from sdterm.tui.messages import Marked
 from sdterm.tui.picture.widget import PictureView
-from sdterm.tui.screens.room import Room
+from sdterm.tui.screens.base import BaseScreen
 from sdterm.tui.widgets.picture_actions import PictureActions
 
 if TYPE_CHECKING:
@@ -33,10 +33,10 @@ _COLUMN = 10  # cells of a picture's values, at least
 _FLIP = "-flip"
 
 
-class CompareScreen(PictureActions, Room):
+class CompareScreen(PictureActions, BaseScreen):
     """Two sides, each with one of the pictures; the keys are about the side with the double border."""
 
-    room = "go_generate"  # which it is a part of
+    tab = "go_generate"  # which it is a part of
     scopes = ("compare", "pictures")
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings("compare"),
@@ -114,10 +114,10 @@ class CompareScreen(PictureActions, Room):
         """What differs among all pictures, a column each. Those of the two sides are always among them."""
         rows = differing([picture.infotext for picture in self._pictures])
         names = min(_NAMES, max(map(cell_len, rows), default=0))
-        room = self.app.size.width - names - 6
+        cells = self.app.size.width - names - 6
         others = [at for at in range(len(self._pictures)) if at not in self._sides]
-        shown = sorted([*self._sides, *others][: max(2, room // (_COLUMN + 2))])
-        width = room // len(shown) - 2
+        shown = sorted([*self._sides, *others][: max(2, cells // (_COLUMN + 2))])
+        width = cells // len(shown) - 2
         heads = [f"[{at + 1}]" if at in self._sides else f"{at + 1}" for at in shown] if others else []
         left_out = len(self._pictures) - len(shown)
         head = tr("{number} more", number=left_out) if left_out else ""

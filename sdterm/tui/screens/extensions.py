@@ -14,7 +14,7 @@ from sdterm.tui import calls
 from sdterm.tui.actions import bindings
 from sdterm.tui.language import tr
 from sdterm.tui.screens.pick import Ask, Type
-from sdterm.tui.screens.table import TableRoom
+from sdterm.tui.screens.table import TableScreen
 
 if TYPE_CHECKING:
     from sdterm.api import Entry, Extension
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 
-class ExtensionsScreen(TableRoom["Listed"]):
+class ExtensionsScreen(TableScreen["Listed"]):
     """Extensions by name: whether each serves, and why not."""
 
-    room = "go_extensions"
+    tab = "go_extensions"
     scopes = ("extensions",)
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("extensions")]
 

@@ -27,7 +27,7 @@ from sdterm.tui.differing import seed_of
 from sdterm.tui.filter_words import values_in
 from sdterm.tui.gallery_columns import MARKS, PROMPT, Column, cells, columns, cut, excerpt, fit
 from sdterm.tui.language import counted, tr
-from sdterm.tui.screens.room import Room
+from sdterm.tui.screens.base import BaseScreen
 from sdterm.tui.widgets.filter_line import FilterLine
 from sdterm.tui.widgets.large import ChosenPicture
 from sdterm.tui.widgets.picture_actions import PictureActions
@@ -166,12 +166,11 @@ class PictureTable(PictureActions, DataTable[Text]):
         sign = "+" if line.is_folded else "-" if line.opens else " "
         yield Text(self.mark(line) + sign, no_wrap=True)
         for column, width in self._fitted:
-            room = width - 1
             if column.id == PROMPT:
                 count = f"({len(line.pictures)}) " if line.is_folded else ""
                 yield _cell(count + excerpt(row[PROMPT], self._prompts_near(number), width - len(count)))
             else:
-                yield _cell(cut(row[column.id], room))
+                yield _cell(cut(row[column.id], width - 1))
 
     def mark(self, line: Line) -> str:
         """The sign before a line, of one cell."""
@@ -197,10 +196,10 @@ class GalleryWall(Wall):
     first_keys = _FIRST_KEYS
 
 
-class GalleryScreen(Room):
+class GalleryScreen(BaseScreen):
     """The list or the wall, a picture, its parameters."""
 
-    room = "go_gallery"
+    tab = "go_gallery"
     scopes = ("gallery",)
     AUTO_FOCUS = "PictureTable"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("gallery")]

@@ -25,7 +25,7 @@ from sdterm.tui.messages import InfotextPasted
 from sdterm.tui.offers import NONE
 from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.reader import PromptReader
-from sdterm.tui.screens.room import HEIGHTS, Room
+from sdterm.tui.screens.base import HEIGHTS, BaseScreen
 from sdterm.tui.shell import Shell
 from sdterm.tui.widgets.large import ChosenPicture
 from sdterm.tui.widgets.more import MoreOptions
@@ -43,10 +43,10 @@ _ROOMY = HEIGHTS["-tall"].start  # lines of a screen on which Recent takes room 
 _KEEP_AFTER = 0.5  # seconds after which a changed draft is on the disk
 
 
-class GenerateScreen(Room):
+class GenerateScreen(BaseScreen):
     """The form, the picture, and the pictures of before."""
 
-    room = "go_generate"
+    tab = "go_generate"
     AUTO_FOCUS = "#prompt"
 
     def __init__(self, shell: Shell) -> None:
@@ -63,6 +63,7 @@ class GenerateScreen(Room):
         self._told_slow_line = False
         self._previewed: int | None = None  # the job whose previews the picture pane shows
         self._ended: int | None = None  # the job whose newest picture it is to show next
+        self._picked: int | None = None  # the number of a picture that was chosen before there were any
         self._told = ""  # of a trap, in the line for that
         self._model = str(self.form.values().get("model") or "")
 
@@ -370,6 +371,9 @@ class GenerateScreen(Room):
         for recent in self.query(Recent):
             before = recent.chosen()
             recent.show(page.pictures, ended, keep=keep)
+            if picked := self._picked:
+                self._picked = None
+                recent.action_pick(picked)
             picture = recent.chosen()
             if not picture or ended or before is None or picture.id != before.id:
                 self.show_chosen()
@@ -526,8 +530,9 @@ class GenerateScreen(Room):
             self.call_after_refresh(recent.focus)
 
     def action_recent_picture(self, number: int) -> None:
-        """Go to one of those that are in sight there."""
+        """Go to one of those that are in sight there, or will be once they are known."""
         recent = self.query_one(Recent)
+        self._picked = None if recent.pictures else number
         in_sight = bool(recent.region) and self.app.screen is self
         if in_sight:
             recent.action_pick(number)

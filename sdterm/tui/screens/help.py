@@ -15,7 +15,7 @@ from sdterm.tui.actions import ACTIONS, SCOPES
 from sdterm.tui.keymap import shown
 from sdterm.tui.language import tr
 from sdterm.tui.panes import ABOUT
-from sdterm.tui.screens.room import Room
+from sdterm.tui.screens.base import BaseScreen
 
 PLACES = {
     "anywhere": "Anywhere",
@@ -32,10 +32,10 @@ PLACES = {
 LISTS = "In every list: arrows or j k h l, g and G for the ends."
 
 
-class HelpScreen(Room):
+class HelpScreen(BaseScreen):
     """What each key does."""
 
-    room = "go_help"
+    tab = "go_help"
     scopes = ("help",)
     AUTO_FOCUS = "VerticalScroll"
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -21,7 +21,7 @@ from sdterm.tui.language import tr
 from sdterm.tui.networks import KINDS
 from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.screens.adding import add_model, stop_adding, told
-from sdterm.tui.screens.table import TableRoom
+from sdterm.tui.screens.table import TableScreen
 from sdterm.tui.shell import Desk
 
 if TYPE_CHECKING:
@@ -43,10 +43,10 @@ class Row:
     model: Model | None = None
 
 
-class ModelsScreen(TableRoom[Row]):
+class ModelsScreen(TableScreen[Row]):
     """Model files by kind: name, hash, size, what they are for."""
 
-    room = "go_models"
+    tab = "go_models"
     scopes = ("models",)
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings("models"),

@@ -16,7 +16,7 @@ from sdterm.tui.calls import HostCall
 from sdterm.tui.language import tr
 from sdterm.tui.messages import FillRequest, OfferRemedies
 from sdterm.tui.progress import CHANGES_QUEUE
-from sdterm.tui.screens.table import TableRoom
+from sdterm.tui.screens.table import TableScreen
 from sdterm.tui.state import clock
 
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ MARKS = {"running": ">", "queued": " ", "paused": "=", "waiting": "~", "failed":
 """A state's sign, beside its word."""
 
 
-class QueueScreen(TableRoom["JobView"]):
+class QueueScreen(TableScreen["JobView"]):
     """Jobs: those to be drawn in their order, then what ended."""
 
-    room = "go_queue"
+    tab = "go_queue"
     scopes = ("queue",)
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("queue")]
 

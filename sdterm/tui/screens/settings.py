@@ -16,17 +16,17 @@ from sdterm.core.settings.settings import SETTINGS, Setting, frozen_reason
 from sdterm.core.text import printable
 from sdterm.tui.actions import bindings
 from sdterm.tui.language import languages, tr
-from sdterm.tui.screens.table import TableRoom
+from sdterm.tui.screens.table import TableScreen
 from sdterm.tui.shell import Shell
 
 if TYPE_CHECKING:
     from sdterm.core.settings.settings import Settings
 
 
-class SettingsScreen(TableRoom[Setting]):
+class SettingsScreen(TableScreen[Setting]):
     """The declared settings, by section."""
 
-    room = "go_settings"
+    tab = "go_settings"
     scopes = ("settings",)
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("settings")]
 
@@ -148,7 +148,7 @@ def _choices(app: App[Any], shell: Shell, setting: Setting) -> list[str]:
         case "theme":
             return sorted(app.available_themes)
         case "language":
-            return ["en", *languages(shell.language_places())]
+            return ["en", *languages(shell.language_sources())]
     if isinstance(setting.default, bool):
         return ["true", "false"]
     return [] if isinstance(setting.default, tuple) else [*setting.choices]  # several are typed

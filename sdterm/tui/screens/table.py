@@ -12,12 +12,12 @@ from textual.widget import Widget
 from textual.widgets import DataTable, Static
 
 from sdterm.tui.language import tr
-from sdterm.tui.screens.room import Room
+from sdterm.tui.screens.base import BaseScreen
 
 R = TypeVar("R")
 
 
-class TableRoom(Room, Generic[R]):
+class TableScreen(BaseScreen, Generic[R]):
     """Rows of one kind. What Enter does is `selected`."""
 
     AUTO_FOCUS = "DataTable"

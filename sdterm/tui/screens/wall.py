@@ -13,7 +13,7 @@ from textual.widget import Widget
 from sdterm.tui import calls
 from sdterm.tui.differing import changed, in_short
 from sdterm.tui.language import counted, tr
-from sdterm.tui.screens.room import Room
+from sdterm.tui.screens.base import BaseScreen
 from sdterm.tui.widgets.wall import Label, Wall
 
 if TYPE_CHECKING:
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 _MOST = 100
 
 
-class WallScreen(Room):
+class WallScreen(BaseScreen):
     """Arrows move, Enter takes the chosen one into the form, Esc leaves."""
 
-    room = "go_generate"  # which it is a part of
+    tab = "go_generate"  # which it is a part of
     AUTO_FOCUS = "Wall"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", show=False)]
 

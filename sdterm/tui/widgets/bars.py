@@ -22,7 +22,7 @@ _TALL = 20  # lines of a screen that has two for a long sentence
 _NAME = " sdterm "
 _PICTURE_BESIDE = 80  # columns from which on a picture is shown beside the form
 _NARROW = 40  # columns of one on which nothing else has room
-ROOMS = (
+TABS = (
     ("go_generate", "Generate"),
     ("go_gallery", "Gallery"),
     ("go_queue", "Queue"),
@@ -45,28 +45,28 @@ class _Line(HasShell, Widget):
 class TopBar(_Line):
     """The screens, and the key of each; the one that is open is in brackets, too."""
 
-    def __init__(self, room: str) -> None:
+    def __init__(self, tab: str) -> None:
         super().__init__()
-        self._room = room
+        self._tab = tab
 
     def render(self) -> Text:
         left, parts = self.size.width - cell_len(_NAME), self._parts()
         for dropped in _DROPPED:
             if sum(map(cell_len, parts.values())) <= left:
                 break
-            if dropped != self._room:
+            if dropped != self._tab:
                 del parts[dropped]
         line = Text(_NAME, style="bold", no_wrap=True, overflow="ellipsis")
         for action, said in parts.items():
-            here = action == self._room
+            here = action == self._tab
             line.append(" ").append(said[1:], style="bold reverse" if here else "")
         return line
 
     def _parts(self) -> dict[str, str]:
         """The screens; where the form is narrow, how its picture is shown comes behind them."""
-        names = {action: tr(title) for action, title in ROOMS}
-        parts = {a: f" [{n}]" if a == self._room else f" {self.shell.key(a)} {n}" for a, n in names.items()}
-        if self._room == "go_generate" and self.size.width < _PICTURE_BESIDE:
+        names = {action: tr(title) for action, title in TABS}
+        parts = {a: f" [{n}]" if a == self._tab else f" {self.shell.key(a)} {n}" for a, n in names.items()}
+        if self._tab == "go_generate" and self.size.width < _PICTURE_BESIDE:
             parts["show_preview"] = f" {self.shell.key('show_preview')} " + tr("Picture")
         return parts
 
@@ -103,11 +103,11 @@ class Note(_Line):
     def _lines(self) -> list[str]:
         """One, or two where there is room for them; with the key that shows the whole where that is not enough."""
         width, height = self.app.size
-        most, room = (3 if width < _NARROW else 2 if height >= _TALL else 1), max(4, width - 2)
-        lines = [line.plain.rstrip() for line in Text(printable(self.text, 4000)).wrap(self.app.console, room)] or [""]
+        most, cells = (3 if width < _NARROW else 2 if height >= _TALL else 1), max(4, width - 2)
+        lines = [line.plain.rstrip() for line in Text(printable(self.text, 4000)).wrap(self.app.console, cells)] or [""]
         if len(lines) > most:
             more = "… " + tr("({key}: all of it)", key=self.shell.key("messages"))
-            lines[most - 1] = set_cell_size(lines[most - 1] + " " * room, room - cell_len(more)).rstrip() + more
+            lines[most - 1] = set_cell_size(lines[most - 1] + " " * cells, cells - cell_len(more)).rstrip() + more
         return lines[:most]
 
 
@@ -147,7 +147,7 @@ class KeyBar(_Line):
         return _LAST if self._is_form() else {"go_generate": "Prompt", **_LAST}
 
     def _is_form(self) -> bool:
-        return getattr(self.screen, "room", "") == "go_generate"
+        return getattr(self.screen, "tab", "") == "go_generate"
 
     def _keys(self) -> Iterator[tuple[str, str]]:
         """The keys of the place where the cursor is, then those that are heard anywhere; while one writes, those that

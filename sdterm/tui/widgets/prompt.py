@@ -140,8 +140,8 @@ class PromptEditor(HasShell, TextArea, inherit_bindings=False):
     def _put(self, new: str, start: int, end: int, *cursor: int) -> None:
         locate = self.document.get_location_from_index  # type: ignore[attr-defined]
         self.replace(new, locate(start), locate(end), maintain_selection_offset=False)
-        places = [locate(index) for index in cursor]
-        self.selection = Selection(places[0], places[-1])
+        locations = [locate(index) for index in cursor]
+        self.selection = Selection(locations[0], locations[-1])
 
     def take(self, name: str, edited: Edited) -> None:
         """An edit that came from a function on text: one step of its own."""
@@ -340,7 +340,7 @@ class Completions(OptionList):
         self._tags: list[Tag] = []
         self._chosen = False
 
-    def show(self, tags: list[Tag], place: Offset) -> None:
+    def show(self, tags: list[Tag], offset: Offset) -> None:
         self._tags, self._chosen = tags, False
         self.display = bool(tags)
         if not tags:
@@ -350,10 +350,10 @@ class Completions(OptionList):
         self.highlighted = 0
         width, height = self.screen.size
         lines = min(len(tags), _LINES)
-        below = place.y + lines <= height - 1
+        below = offset.y + lines <= height - 1
         self.styles.offset = (
-            max(0, min(place.x, width - _CELLS)),
-            place.y if below else max(0, place.y - 1 - lines),
+            max(0, min(offset.x, width - _CELLS)),
+            offset.y if below else max(0, offset.y - 1 - lines),
         )
 
     def act(self, key: str) -> bool:

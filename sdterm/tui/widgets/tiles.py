@@ -120,7 +120,7 @@ class Tiles(HasShell, Widget, can_focus=True):
         if self._first != first:
             self.refresh()
         else:
-            self.refresh(self._place(before), self._place(self.at))
+            self.refresh(self._region(before), self._region(self.at))
         self._make()
 
     def chosen(self) -> Picture | None:
@@ -192,7 +192,7 @@ class Tiles(HasShell, Widget, can_focus=True):
         last = -(-max(0, len(self.pictures) - shown) // unit) * unit
         self._first = max(0, min(first, last))
 
-    def _place(self, number: int) -> Region:
+    def _region(self, number: int) -> Region:
         """Where a picture is, with its label and what stands on both its sides."""
         tile, (line, column) = self.tile(), divmod(number - self._first, self.columns)
         height = tile.height + self.has_labels()
@@ -221,7 +221,7 @@ class Tiles(HasShell, Widget, can_focus=True):
                 self._forget(self._made.pop(next(iter(self._made))))
             self._write(drawn.sent)
             self._made[key] = drawn
-            self.refresh(self._place(number))
+            self.refresh(self._region(number))
 
     def _way(self) -> _Way:
         """How they are drawn here. kitty's pixels need true colour: there are too few numbers for them with less."""
@@ -246,8 +246,8 @@ class Tiles(HasShell, Widget, can_focus=True):
 
     def refresh_marks(self) -> None:
         """Paint the places where stars are."""
-        places = (self._place(number) for number, _ in enumerate(self._shown(), self._first))
-        if spots := [Region(place.x, place.y, 1, 1) for place in places]:
+        regions = (self._region(number) for number, _ in enumerate(self._shown(), self._first))
+        if spots := [Region(region.x, region.y, 1, 1) for region in regions]:
             self.refresh(*spots)
 
     # --- painting -----------------------------------------------------------------------------------------------------
@@ -315,7 +315,7 @@ def _drawn(data: bytes, tile: Tile, way: _Way, image_id: int | None) -> _Drawn:
     left, top = (tile.width - columns) // 2, (tile.height - rows) // 2
     if way == "kitty" and image_id is not None:
         picture.thumbnail((columns * cell[0], rows * cell[1]))
-        png = kitty.encode(picture, kitty.room(columns, rows, _BYTES * columns * rows))
+        png = kitty.encode(picture, kitty.free_bytes(columns, rows, _BYTES * columns * rows))
         sent, strips = kitty.transmit(image_id, png, columns, rows), kitty.placeholder_strips(image_id, columns, rows)
     else:
         sent, strips = "", [*half.half_blocks(picture, columns, rows, "truecolor" if way == "kitty" else way)]

@@ -47,7 +47,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_all_parts_are_read_by_their_names(folder: Path) -> None:
     read: list[int] = []
-    checkpoint = CheckpointFile(folder, read.append)
+    checkpoint = CheckpointFile(folder, on_read=read.append)
     assert checkpoint.name == "tiny-v1.5"
     assert checkpoint.shapes() == {"unet.a": (2,), "unet.b": (3,), "vae.c": (1,), "text_encoder.d": (4,)}
     tensors = checkpoint.read(["unet.b", "vae.c", "text_encoder.d", "unet.a"], CPU, torch.float32)

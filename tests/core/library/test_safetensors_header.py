@@ -33,6 +33,10 @@ UNSOUND = {
     "not UTF-8": (safetensors(b'{"\xff":1}'), "no JSON"),
     "nested for ever": (safetensors(b'{"a":' * 100_000), "no JSON"),
     "a name twice": (safetensors(b'{"a":1,"a":2}'), "'a' twice"),
+    "a name twice among many": (
+        safetensors(b"{" + b",".join(b'"%d":1' % i for i in range(300_000)) + b',"299999":1}'),
+        "'299999' twice",
+    ),
     "a list as a tensor": (safetensors({"a": [1]}), "no type, shape and place"),
     "more than belongs there": (safetensors({"a": entry(0, 4, code="x")}, b"1234"), "no type, shape and place"),
     "an unknown type": (safetensors({"a": entry(0, 4, dtype="F17\x1b[2J")}, b"1234"), "that nobody knows"),

@@ -149,9 +149,10 @@ def legacy(*pickles: bytes) -> bytes:
     return b"".join(pickles)
 
 
-def laughs() -> bytes:
+def laughs(begin: bytes = b"(", end: bytes = b"t") -> bytes:
     """Twenty lists, each of ten times the one before it."""
-    return b"\x80\x02(]q\x00" + b"".join(b"]q%c(%se" % (i + 1, b"h%c" % i * 10) for i in range(20)) + b"t."
+    lists = b"".join(b"]q%c(%se" % (i + 1, b"h%c" % i * 10) for i in range(20))
+    return b"\x80\x02" + begin + b"]q\x00" + lists + end + b"."
 
 
 def many_views() -> bytes:
@@ -161,6 +162,8 @@ def many_views() -> bytes:
 
 TOUCH = "touch trace"
 MAGIC = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2)
+HEAD = MAGIC + pickle.dumps({"little_endian": True}, 2)
+PARAMETERS = b"\x80\x02ctorch.nn.modules.container\nParameterDict\n)\x81}X\x0b\0\0\0_parameters"
 HARMFUL: dict[str, tuple[Callable[[], bytes], str]] = {
     "os.system": (lambda: saved({"a": Calls(os.system, TOUCH)}), "system, which is no data"),
     "os.system in the old format": (
@@ -191,6 +194,12 @@ HARMFUL: dict[str, tuple[Callable[[], bytes], str]] = {
     "a wrong checksum of the list": (lambda: saved({"a": torch.ones(4)}).replace(b"cpu", b"gpu"), "CRC"),
     "cut off": (lambda: saved(nested())[:-100], "It may be an unfinished download"),
     "cut off in the old format": (lambda: saved(nested(), _use_new_zipfile_serialization=False)[:-1], "too early"),
+    "cut off in a count": (
+        lambda: saved({"a": torch.zeros(0)}, _use_new_zipfile_serialization=False)[:-1],
+        "too early",
+    ),
+    "a list of storages of numbers": (lambda: legacy(HEAD, pickled(), pickle.dumps([0], 2)), "lacks the numbers"),
+    "a list of storages that laughs": (lambda: legacy(HEAD, pickle.dumps({}, 2), laughs(b"](", b"e")), "lacks the"),
     "cut off early": (lambda: saved(nested(), _use_new_zipfile_serialization=False)[:200], "too early"),
     "more than the old format has": (lambda: saved({}, _use_new_zipfile_serialization=False) + b"x", "more bytes"),
     "a storage of 2**40": (lambda: changed(b"cpuq\x06K\x04", b"cpuq\x06\x8a\x06\0\0\0\0\0\x01"), "claims 10"),
@@ -208,6 +217,13 @@ HARMFUL: dict[str, tuple[Callable[[], bytes], str]] = {
     "a text beyond memory": (lambda: with_pickle(b"\x80\x02X\xff\xff\xff\xff."), "more than 8 MiB"),
     "an endless number": (lambda: with_pickle(b"\x80\x02\x8a\xff" + bytes(255) + b"."), "damaged"),
     "a billion laughs": (lambda: with_pickle(laughs()), "nested in each other without end"),
+    "a type nested deeply": (
+        lambda: with_pickle(
+            b"\x80\x02cnumpy.core.multiarray\nscalar\ncnumpy\ndtype\n)" + b"\x85" * 300_000 + b"RX\0\0\0\0\x86R."
+        ),
+        "damaged",
+    ),
+    "parameters whose names clash": (lambda: with_pickle(PARAMETERS + b"](K\x01K\x02\x86esb."), "damaged"),
     "a list in itself": (lambda: with_pickle(b"\x80\x02]q\x00h\x00a."), "nested in each other without end"),
     "nested deeply": (lambda: with_pickle(b"\x80\x02" + b"]" * 50_000 + b"a" * 49_999 + b"."), "nested in each other"),
     "keys that clash": (lambda: with_pickle(b"\x80\x02}\x8a\x0a" + bytes([255] * 9 + [1]) + b"Ns."), "neither texts"),

@@ -143,6 +143,8 @@ def test_tokens_say_what_a1111s_say(pattern: str, name: str) -> None:
     known = replace(known, image=known.image.model_copy(update={"prompt": f"{PROMPT}, film"}))
     check_pattern(pattern)
     assert file_name(pattern, known) == f"00042-{name}".removesuffix("-")
+    light = replace(known, job=known.job.model_copy(update={"vae": "light-vae.safetensors"}))
+    assert file_name("[vae_filename]", light) == "00042-light-vae"
 
 
 def test_what_tells_nothing_takes_the_text_before_it_along() -> None:

@@ -83,7 +83,7 @@ def test_kitty_gets_the_picture_once_small_and_silently(
     area: tuple[int, int], photo: Image.Image, noise: Image.Image
 ) -> None:
     for picture, tolerance in ((photo, 8), (noise, 60)):
-        sequences = kitty.transmit(4711, kitty.encode(picture, kitty.room(*area)), *area, {})
+        sequences = kitty.transmit(4711, kitty.encode(picture, kitty.free_bytes(*area)), *area, {})
         cells = kitty.placeholder_strips(4711, *area)
         assert len(sequences) + written(cells, "truecolor") <= 12_000
         ((number, (keys, shown)),) = kitty_pictures(sequences).items()

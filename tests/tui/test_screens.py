@@ -24,10 +24,10 @@ from sdterm.tui.messages import OfferRemedies
 from sdterm.tui.palette import Palette
 from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.remedies import remedies
+from sdterm.tui.screens.base import BaseScreen
 from sdterm.tui.screens.gallery import PictureTable
 from sdterm.tui.screens.jump import Jump
 from sdterm.tui.screens.pick import Ask, Pick, Type
-from sdterm.tui.screens.room import Room
 from sdterm.tui.widgets.bars import Note
 from sdterm.tui.widgets.wall import Wall
 from tests.host.running import Running
@@ -384,9 +384,9 @@ def test_a_new_size_is_taken_on_a_machine_that_is_busy_just_then(
     """Ten milliseconds between any two looks at the clock: more than Textual waits for another size."""
 
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
-        room = app.screen
-        assert isinstance(room, Room)
-        await until(pilot, room.settled)
+        screen = app.screen
+        assert isinstance(screen, BaseScreen)
+        await until(pilot, screen.settled)
         late = itertools.count(time.monotonic(), 0.01)
         monkeypatch.setattr("textual.timer._time.get_time", lambda: next(late))
         app.post_message(events.Resize(Size(30, 8), Size(30, 8)))

@@ -28,15 +28,15 @@ HEIGHTS = {"-flat": range(20), "-low": range(20, 24), "-tall": range(24, 10**6),
 """The classes by which the stylesheet lays a screen out, and the cells they are for."""
 
 
-class Room(HasShell, Screen[None]):
-    """One of the screens that the top line names."""
+class BaseScreen(HasShell, Screen[None]):
+    """One of the screens that the top line names, or a part of one."""
 
-    room: ClassVar[str]
-    """The action that opens it."""
+    tab: ClassVar[str]
+    """The action that opens it, or what it is a part of: which of the top line's names is in brackets."""
 
     def compose(self) -> ComposeResult:
         self._fit(self.app.size)  # so that nothing is painted that the first size would change
-        yield TopBar(self.room)
+        yield TopBar(self.tab)
         yield from self.body()
         yield Note()
         yield StatusLine()
