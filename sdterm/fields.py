@@ -234,6 +234,8 @@ ROWS: tuple[RequestField, ...] = (
         decides="finish",
         section="VAE",
         a1111="sd_vae",
+        cells=14,
+        offers="vae",
         infotext=("VAE hash", "VAE"),
     ),
     RequestField(

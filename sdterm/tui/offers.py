@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -93,7 +94,8 @@ class Offers:
             return None
         first = [Choice(AUTOMATIC)] if shown.rows[0].default == AUTOMATIC else []
         networks = self.networks(values.get("model"))
-        return [*first, Choice(NONE), *(Choice(file.name, networks.note(file)) for file in self.files[kind])]
+        there = (Choice(file.name, networks.note(file), (os.path.basename(file.path),)) for file in self.files[kind])
+        return [*first, Choice(NONE), *there]
 
     def networks(self, model: Any) -> Networks:
         """What prompts may call, for that model, or without one the first."""

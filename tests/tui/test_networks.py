@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 from textual.pilot import Pilot
 from textual.widgets import DataTable, Input, OptionList
 
 from sdterm.api import LibraryFile
-from sdterm.core.settings.paths import LORAS
+from sdterm.core.settings.paths import EMBEDDED_MODEL, LORAS
 from sdterm.fields import RequestField
 from sdterm.tui.app import Workstation
 from sdterm.tui.fields import Field
@@ -37,6 +37,13 @@ def stocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     for hostile in ("a:b", "evil\x1b[31m[b]\u202ex"):
         _named_by_its_maker(loras / f"{hostile}.safetensors", "")
     save_file({"emb_params": np.zeros((1, 96), np.float32)}, root / "embeddings" / "bad_hands(v2).safetensors")
+    vae = {
+        name: tensor * 0.5
+        for name, tensor in load_file(EMBEDDED_MODEL).items()
+        if name.startswith("first_stage_model.")
+    }
+    (root / "models" / "VAE").mkdir()
+    save_file(vae, root / "models" / "VAE" / "soft.safetensors")
     with running(root) as found:
         yield found
 
@@ -193,9 +200,16 @@ def test_pinned_networks_are_lists_and_act_on_the_next_picture(stocked: Running)
         await until(pilot, lambda: app.form.draft.fields.get("lora") == "None")
         await pilot.press("f5")
         await until(pilot, lambda: any("<hypernet:hyper-linear" in text for text in drawn()), "with the other")
+        vae = app.desk.query_one("#quick #field-vae", Input)
+        assert vae.value == "Automatic"
+        await go_to(pilot, vae)
+        await pilot.press("down", "down")
+        await until(pilot, lambda: app.form.draft.fields.get("vae") == "soft")
+        await pilot.press("f5")
+        await until(pilot, lambda: any("VAE: soft" in text for text in drawn()), "with another VAE")
         assert len(set(drawn().values())) == len(drawn()), "each is another picture"
 
-    drive(stocked, act, (120, 30), quicksettings_list="sd_model_checkpoint,sd_lora,sd_hypernetwork")
+    drive(stocked, act, (120, 30), quicksettings_list="sd_model_checkpoint,sd_vae,sd_lora,sd_hypernetwork")
 
 
 def test_the_list_of_vaes_begins_with_what_needs_no_file() -> None:
