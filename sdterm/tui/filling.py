@@ -15,7 +15,7 @@ from sdterm.tui import calls
 from sdterm.tui.fields import DEFAULTS, Field
 from sdterm.tui.language import languages, tr
 from sdterm.tui.messages import Part
-from sdterm.tui.networks import KINDS, OFFERED, Networks
+from sdterm.tui.networks import KINDS, OFFERED, Networks, with_shipped
 from sdterm.tui.offers import Choice, Offers
 from sdterm.tui.shell import Desk, Shell
 
@@ -133,6 +133,8 @@ class Filling:
         self._learned()
         # last, since there may be thousands
         files = {kind: found for kind in OFFERED if (found := await ask(calls.library_files(kind))) is not None}
+        names = await ask(calls.networks())
+        files |= with_shipped(files, names)
         self.offers = replace(self.offers, files={**self.offers.files, **files})
         self._learned()
 

@@ -16,6 +16,7 @@ from sdterm.tui.language import tr
 
 if TYPE_CHECKING:
     from sdterm.api import LibraryFile
+    from sdterm.api import Networks as Names
     from sdterm.core.prompt.completion import Tag, Tags
 
 KINDS: Mapping[str, str] = {kind.tag: kind.id for kind in MODEL_KINDS if kind.tag}
@@ -124,6 +125,18 @@ class Networks:
             kind: Tags(Tag(file.name, aliases=(file.alias,) if file.alias else ()) for file in self.files.get(kind, ()))
             for kind in OFFERED
         }
+
+
+def with_shipped(files: Mapping[str, list[LibraryFile]], names: Names | None) -> dict[str, list[LibraryFile]]:
+    """The lists of files with what prompts may call though it is no file of the user's: the demo model's networks."""
+    from sdterm.api import LibraryFile
+
+    called = {"lora": names.lora, "hypernetwork": names.hypernet, "embedding": names.embeddings} if names else {}
+    whole = {kind: [*files[kind]] for kind in called if kind in files}
+    for kind, there in whole.items():
+        known = {file.name for file in there}
+        there += (LibraryFile(kind=kind, name=name, path="", size=0) for name in called[kind] if name not in known)
+    return whole
 
 
 def _alike(file: LibraryFile, wanted: str) -> float:

@@ -79,6 +79,7 @@ def test_networks_are_completed_with_the_model_they_fit_their_weight_and_their_w
         await until(pilot, lambda: any(line.endswith("! SDXL") and "ink" in line for line in offered(app)))
         shown = offered(app)
         assert not any("a:b" in line for line in shown), "no tag can call it"
+        assert any("<lora:sdterm-blueprint:1>" in line for line in shown), "the demo model's"
         assert any("evil" in line for line in shown) and not any("\x1b" in line or "\u202e" in line for line in shown)
         await typed(app, pilot, "lora-a")
         await until(pilot, lambda: [line.split() for line in offered(app)] == [["<lora:demo-lora-a:0.6>", "SD1"]])

@@ -161,7 +161,7 @@ class Library:
     def called(self, kind: str) -> dict[str, str | None]:
         """The names by which prompts may call the files of a kind, their makers' names among them, each with the models
         that the file is for, if it says so."""
-        files = self.files(kind)
+        files = (*self.files(kind), *_shipped(kind))
         known = self.known(files)
         bases = [
             notes_of(file).base or entry.get("header", {}).get("base") for file, entry in zip(files, known, strict=True)
