@@ -53,7 +53,7 @@ def prompt(context: click.Context, /, text: str, as_json: bool, model: str | Non
     read = partial(
         read_prompt,
         calls=request.steps * sampler.calls_per_step,
-        networks={kind.tag: library.names(kind.id) for kind in MODEL_KINDS if kind.tag},
+        networks={kind.tag: library.called(kind.id) for kind in MODEL_KINDS if kind.tag},
         embeddings=library.names("embedding"),
         family=_family(library, model),
     )

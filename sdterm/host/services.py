@@ -319,13 +319,13 @@ class HostServices:
         """The traps in a prompt, and its tokens."""
         from sdterm.core.prompt.analysis import read_prompt
 
-        there = self.networks()
+        library = self.checkpoints.library
         reading = read_prompt(
             words.text,
             words.steps,
             negative=words.negative,
-            networks={"lora": there.lora, "hypernet": there.hypernet},
-            embeddings=there.embeddings,
+            networks={kind.tag: library.called(kind.id) for kind in MODEL_KINDS if kind.tag},
+            embeddings=library.names("embedding"),
             family=self.checkpoints.family(words.model),
         )
         variants = [variant for part in reading.parts for variant in part.schedule]

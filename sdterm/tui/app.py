@@ -389,6 +389,14 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
     def action_go_models(self) -> None:
         self._go_or_repaint("models")
 
+    def action_insert_network(self) -> None:
+        """Choose a network for the prompt, and come back to it."""
+        from sdterm.tui.screens.models import ModelsScreen
+
+        self.go("models")
+        if isinstance(self.screen, ModelsScreen):
+            self.screen.call_after_refresh(self.screen.choose_for_prompt)
+
     def action_go_extensions(self) -> None:
         self._go_or_repaint("extensions")
 

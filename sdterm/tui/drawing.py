@@ -35,6 +35,7 @@ class Drawing:
         self._escaped = float("-inf")
         self._last_seed: int | None = None
         self._last_image: tuple[int | None, str] = None, ""  # its job and its file's name
+        self._lacking: tuple[int | None, str] = None, ""  # a job that was drawn without a network, and what was said
 
     # --- asking for pictures ------------------------------------------------------------------------------------------
 
@@ -214,7 +215,9 @@ class Drawing:
                     self._stop_after = self.forever = False
                     self._desk.run_worker(self._desk.ask(calls.cancel(job)))
             case Done(images=images, seconds=seconds):
-                self._shell.say(self._done(job, images, clock(seconds) if seconds >= 10 else f"{seconds:.1f}s"))
+                done = self._done(job, images, clock(seconds) if seconds >= 10 else f"{seconds:.1f}s")
+                lacking, said = self._lacking
+                self._shell.say(f"{said} {done}" if said and lacking == job else done)
                 self._ring()
                 if self.forever and self._jobs and job == self._jobs[-1]:
                     self.generate()
@@ -233,6 +236,9 @@ class Drawing:
                 self._shell.say(
                     tr("#{job} goes on: {calls} calls of the network came from the tape.", job=job, calls=taken)
                 )
+            case Warning(code="network_ignored", message=text):
+                self._lacking = job, self._lacked(text)
+                self._shell.say(self._lacking[1])
             case Warning(message=text):
                 self._shell.say("! " + text)
             case Cancelled(images=images):
@@ -251,6 +257,11 @@ class Drawing:
                     job=job,
                 )
                 self._shell.say(said)
+
+    def _lacked(self, text: str) -> str:
+        """What was said of networks that are not there, and the key that helps."""
+        key = self._desk.network_key()
+        return "! " + (tr("{key} takes another:", key=key) + " " if key else "") + text
 
     def _done(self, job: int | None, images: int, took: str) -> str:
         of, file = self._last_image

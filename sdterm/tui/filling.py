@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from sdterm.tui import calls
 from sdterm.tui.fields import DEFAULTS, Field
 from sdterm.tui.language import languages, tr
 from sdterm.tui.messages import Part
+from sdterm.tui.networks import KINDS, OFFERED, Networks, with_shipped
 from sdterm.tui.offers import Choice, Offers
 from sdterm.tui.shell import Desk, Shell
 
@@ -30,6 +31,7 @@ class Filling:
         self._shell, self._desk = shell, desk
         self._names: PluginSet | None = None
         self.offers = Offers()
+        self._networks = Networks({})
         self._typed: dict[str, tuple[Field, str]] = {}  # field → what was typed before its list was known
 
     # --- infotexts ----------------------------------------------------------------------------------------------------
@@ -128,6 +130,15 @@ class Filling:
             styles=self.offers.styles if styles is None else tuple(styles),
         )
         self._names = catalogue.names() if catalogue else self._names
+        self._learned()
+        # last, since there may be thousands
+        files = {kind: found for kind in OFFERED if (found := await ask(calls.library_files(kind))) is not None}
+        names = await ask(calls.networks())
+        files |= with_shipped(files, names)
+        self.offers = replace(self.offers, files={**self.offers.files, **files})
+        self._learned()
+
+    def _learned(self) -> None:
         self._desk.learned()
         self._check_typed()
 
@@ -156,6 +167,35 @@ class Filling:
             self._typed[field.id] = field, text
             self.choose(field, text)
             self._check_typed()
+
+    def networks(self) -> Networks:
+        """What prompts may call, as far as it is known."""
+        now = self.offers.networks(self._desk.form.values().get("model"))
+        if (now.files, now.family) != (self._networks.files, self._networks.family):
+            self._networks = now  # otherwise what it has found out of its files stays known
+        return self._networks
+
+    async def pick_network(self, tag: str, take: Callable[[str, str], None]) -> None:
+        """Let another network be chosen in the place of the one that a tag calls; those with like names come first."""
+        from sdterm.core.prompt.networks import ROLES, is_callable, tags
+        from sdterm.core.settings.model_kinds import KINDS_BY_ID
+        from sdterm.tui.screens.pick import Pick
+
+        (called,) = tags(tag)
+        networks, role, name = self.networks(), ROLES[called.kind], called.args[0]
+        kind = KINDS_BY_ID[KINDS[role]]
+        files = await asyncio.to_thread(networks.near, kind.id, name)
+        files = [file for file in files if is_callable(role, file.name) and file.name != name]
+        if not files:
+            self._shell.say(tr("There is no other {kind}.", kind=tr("hypernetwork") if role == "hypernet" else "LoRA"))
+            return
+
+        def picked(number: int | None) -> None:
+            if number is not None:
+                take(tag, files[number].name)
+
+        title = tr("Instead of {name}", name=printable(name, 40))
+        self._desk.app.push_screen(Pick(title, [networks.row(file) for file in files]), picked)
 
     def styles(self) -> list[str]:
         """The names of the styles that there are, as far as they are known."""
@@ -239,7 +279,7 @@ class Filling:
         if field.takes_several:
             names = [str(name) for name in field.value(values) or ()]
         else:
-            names = [field.read(values) or (choices[0].name if field.offers in ("model", "size") else "")]
+            names = [field.read(values) or (choices[0].name if field.offers in ("model", "size", *OFFERED) else "")]
         places = ([n for n, choice in enumerate(choices) if choice.is_called(name)] for name in names)
         return [found[0] for found in places if found]
 

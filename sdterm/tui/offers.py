@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,10 @@ from sdterm.core.names import normal
 from sdterm.core.text import printable
 from sdterm.tui.fields import Field, option_field
 from sdterm.tui.language import tr
+from sdterm.tui.networks import OFFERED, Networks
 
 if TYPE_CHECKING:
-    from sdterm.api import Model, Style
+    from sdterm.api import LibraryFile, Model, Style
     from sdterm.core.extensions.catalogue import Catalogue, Offer
 
 KINDS: Mapping[str, str] = {
@@ -35,6 +37,7 @@ _SHAPES = ((1, 1), (1, 1.5), (1.5, 1), (1.25, 1.25), (1.5, 1.5), (2, 2))
 """Sizes to offer, by the model's own."""
 _USUAL_SIZE = 512
 AUTOMATIC = "Automatic"
+NONE = "None"
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,8 @@ class Offers:
     catalogue: Catalogue | None = None
     models: tuple[Model, ...] | None = None
     styles: tuple[Style, ...] | None = None
+    files: Mapping[str, Sequence[LibraryFile]] = field(default_factory=dict)
+    """Model files by kind: VAEs, networks, embeddings."""
     settings: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Of settings whose values only the workstation knows: `theme`, `language`."""
 
@@ -74,6 +79,8 @@ class Offers:
                 return None if self.styles is None else [Choice(s.name, printable(s.prompt, 60)) for s in self.styles]
             case "size":
                 return [*self._sizes(values)]
+            case _ if kind in OFFERED:
+                return self._files(kind, shown, values)
         if self.catalogue is None:
             return None
         first = [Choice(AUTOMATIC, tr("the sampler's own"))] if kind == "scheduler" else []
@@ -81,6 +88,24 @@ class Offers:
         if kind == "transform":  # the others are applied anyway
             offers = tuple(offer for offer in offers if not offer.facts.get("default", True))
         return first + [_choice(offer, kind) for offer in offers]
+
+    def _files(self, kind: str, shown: Field, values: Mapping[str, Any]) -> Sequence[Choice] | None:
+        if kind not in self.files:
+            return None
+        first = [Choice(AUTOMATIC)] if shown.rows[0].default == AUTOMATIC else []
+        networks = self.networks(values.get("model"))
+        there = (Choice(file.name, networks.note(file), (os.path.basename(file.path),)) for file in self.files[kind])
+        return [*first, Choice(NONE), *there]
+
+    def networks(self, model: Any) -> Networks:
+        """What prompts may call, for that model, or without one the first."""
+        found = self._model(model)
+        return Networks(self.files, (found and found.family) or "")
+
+    def _model(self, name: Any) -> Model | None:
+        models = self.models or ()
+        named = [m for m in models if name and normal(m.name) == normal(str(name))]
+        return next(iter((*named, *models[:1])), None)
 
     def _sizes(self, values: Mapping[str, Any]) -> Iterator[Choice]:
         native = self.native_size(values.get("model"))

@@ -15,6 +15,7 @@ from sdterm.tui.calls import HostCall
 if TYPE_CHECKING:
     from sdterm.api import PromptReading
     from sdterm.core.prompt.completion import Tag, Tags
+    from sdterm.tui.networks import Networks
 
 T = TypeVar("T")
 
@@ -33,9 +34,15 @@ class PromptReader:
     """Reads the form's prompts."""
 
     def __init__(
-        self, root: Path, values: Callable[[], Mapping[str, Any]], styles: Callable[[], Sequence[str]], asker: Asker
+        self,
+        root: Path,
+        values: Callable[[], Mapping[str, Any]],
+        styles: Callable[[], Sequence[str]],
+        networks: Callable[[], Networks],
+        asker: Asker,
     ) -> None:
-        self._root, self._values, self._styles, self._asker = root, values, styles, asker
+        self._root, self._values, self._asker = root, values, asker
+        self._styles, self._networks = styles, networks
 
     async def read(self, text: str, *, negative: bool) -> PromptReading | None:
         """A prompt's traps and tokens; None if the host cannot say now."""
@@ -50,14 +57,15 @@ class PromptReader:
             return None
         return await self._asker.ask(calls.reading(words))
 
-    async def complete(self, word: str, *, asked: bool) -> list[Tag]:
-        """Styles, tags and networks that the word may become."""
-        if not word.strip() or (len(word) < _SHORTEST and not asked):
+    async def complete(self, before: str, word: str, *, asked: bool) -> list[Tag]:
+        """Styles, networks, embeddings and tags that a word may become that stands behind that text."""
+        if word.strip() and len(word) < _SHORTEST and not asked:
             return []
-        if word.startswith("<"):
-            return (await self._networks()).complete(word)
+        networks = await asyncio.to_thread(self._networks().complete, before, word)
+        if not word.strip() or word.startswith("<"):
+            return networks
         tags = await asyncio.to_thread(lambda: self._tags.complete(word))
-        return [*self._named_styles(word), *tags]
+        return [*self._named_styles(word), *networks, *tags]
 
     def _named_styles(self, word: str) -> Iterator[Tag]:
         from sdterm.core.prompt.completion import Tag
@@ -65,15 +73,6 @@ class PromptReader:
         begun = normal(word)
         names = [name for name in self._styles() if begun and normal(name).startswith(begun)]
         yield from (Tag(name, is_style=True) for name in names[:_STYLES])
-
-    async def _networks(self) -> Tags:
-        from sdterm.core.prompt.completion import Tag, Tags
-
-        there = await self._asker.ask(calls.networks())
-        if there is None:
-            return Tags()
-        kinds = {"lora": there.lora, "hypernet": there.hypernet}
-        return Tags(Tag(f"<{kind}:{name}:1>") for kind, names in kinds.items() for name in names)
 
     @cached_property
     def _tags(self) -> Tags:

@@ -38,6 +38,9 @@ NAMES: Mapping[str, Named] = {
     "emphasis_down": Named("Prompt", "Less weight", "emphasis weaker attention lighter decrease"),
     "phrase_left": Named("Prompt", "Move phrase left", "reorder order"),
     "phrase_right": Named("Prompt", "Move phrase right", "reorder order"),
+    "insert_network": Named(
+        "Prompt", "Insert a LoRA …", "network networks hypernetwork embedding lycoris textual inversion extra"
+    ),
     "complete": Named("Prompt", "Complete", "autocomplete suggest tags styles networks lora embeddings"),
     "fix": Named("Prompt", "Fix", "mend repair syntax warning brackets trap"),
     "load": Named("Picture", "Load everything", "send parameters use take restore settings"),

@@ -108,4 +108,15 @@ async def write(pilot: Pilot[None], text: str) -> None:
         await pilot.press(_KEYS.get(character, character))
 
 
-_KEYS = {" ": "space", ",": "comma", "(": "left_parenthesis", ")": "right_parenthesis", ":": "colon", ".": "full_stop"}
+_KEYS = {
+    " ": "space",
+    ",": "comma",
+    "(": "left_parenthesis",
+    ")": "right_parenthesis",
+    ":": "colon",
+    ".": "full_stop",
+    "<": "less_than_sign",
+    ">": "greater_than_sign",
+    "_": "underscore",
+    "-": "minus",
+}

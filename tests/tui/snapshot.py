@@ -3,6 +3,7 @@
 `pytest tests/tui/test_snapshots.py --update-snapshots` writes them anew; a browser shows them."""
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from rich.text import Text
 from textual.app import App
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
+from textual.worker import WorkerCancelled
 
 from sdterm.tui.screens.base import BaseScreen
 from sdterm.tui.widgets.bars import Note
@@ -56,7 +58,8 @@ class Snapshots:
 
     async def _anonymise(self, pilot: Pilot[None]) -> None:
         """Let the screen name no path of this machine, whose length decides where lines end."""
-        await pilot.app.workers.wait_for_complete()
+        with contextlib.suppress(WorkerCancelled):  # another one took its place: it is looked again
+            await pilot.app.workers.wait_for_complete()
         for screen in pilot.app.screen_stack:
             for note in screen.query(Note):
                 self._rename(note.text, note.say)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from sdterm.core.files import legible, regular
-from sdterm.core.library.about import header_facts
+from sdterm.core.library.about import header_facts, notes_of
 from sdterm.core.library.folder_weights import FolderWeights
 from sdterm.core.library.folders import default_folders, folders_of
 from sdterm.core.library.hashes import OLD_DIGITS, HashCache, Known, hashes_of, old_hash_of, short_hash
@@ -157,6 +157,24 @@ class Library:
             more |= dict.fromkeys(_digests(kind, entry), file)
         advice = f" {row.label} go to {self.places(kind)[0]}."
         return find(row.word, wanted, {**names, **more, **names}, more=advice, field=_FIELDS.get(kind))
+
+    def called(self, kind: str) -> dict[str, str | None]:
+        """The names by which prompts may call the files of a kind, their makers' names among them, each with the models
+        that the file is for, if it says so."""
+        files = (*self.files(kind), *_shipped(kind))
+        known = self.known(files)
+        bases = [
+            notes_of(file).base or entry.get("header", {}).get("base") for file, entry in zip(files, known, strict=True)
+        ]
+        aliases = Counter(_alias(entry).casefold() for entry in known)
+        called = {
+            alias: base
+            for entry, base in zip(known, bases, strict=True)
+            if (alias := _alias(entry)) and aliases[alias.casefold()] == 1
+        }
+        for file, base in reversed([*zip(files, bases, strict=True)]):
+            called[file.name] = base
+        return called
 
     def known(self, files: Sequence[ModelFile]) -> list[Known]:
         """What is known of files, in their order: hashes that were computed, and what a LoRA's or embedding's header

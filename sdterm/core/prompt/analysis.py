@@ -11,7 +11,7 @@ from sdterm.core.prompt.chunks import Chunk, chunks
 from sdterm.core.prompt.composition import composition
 from sdterm.core.prompt.embeddings import find_embeddings
 from sdterm.core.prompt.emphasis import BREAK, Piece, pieces
-from sdterm.core.prompt.lint import Lint, lint
+from sdterm.core.prompt.lint import Bases, Lint, lint
 from sdterm.core.prompt.networks import NetworkTag, extract
 from sdterm.hooks import ModelFamily
 
@@ -61,7 +61,7 @@ def read_prompt(
     calls: int,
     *,
     negative: bool = False,
-    networks: Mapping[str, Collection[str]] | None = None,
+    networks: Mapping[str, Bases] | None = None,
     embeddings: Collection[str] = (),
     family: ModelFamily | None = None,
 ) -> PromptAnalysis:

@@ -22,7 +22,6 @@ _LONGEST_ROW = 20_000
 _SIGN = re.compile(r"\\.|[,\n|<>()\[\]:]|\bAND\b|\bBREAK\b")
 """What a tag does not reach over, looking back from the cursor; an escaped sign is part of it."""
 _NETWORK_BEGUN = re.compile(r"<[^<>,\n]*")
-_NETWORK = re.compile(r"<\w+:[^>]+>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +33,10 @@ class Tag:
     aliases: tuple[str, ...] = ()
     is_style: bool = False
     """Whether it is the name of a style, and no text of a prompt."""
+    text: str = ""
+    """What is written for it as it stands, where that is not its name as a prompt has it."""
+    note: str = ""
+    """What is said of it beside its name."""
 
 
 class Tags:
@@ -148,17 +151,18 @@ def word_before(text: str, caret: int) -> tuple[int, int]:
 
 def inserted(text: str, span: tuple[int, int], tag: Tag) -> Edited:
     """The text with a tag in the place of a word: spaces for underscores, its brackets escaped, a comma behind it."""
-    name = tag.name
-    if not _NETWORK.fullmatch(name):
-        if not _is_face(name):
-            name = name.replace("_", " ")
-        name = re.sub(r"([()\[\]\\])", r"\\\1", name)
+    name = tag.text or escaped(tag.name if _is_face(tag.name) else tag.name.replace("_", " "))
     start, end = span
     behind = text[end:].lstrip(" ")
     more = "" if behind.startswith((",", ")", "]", ":", "|")) else ", "
     rest = text[end:].removeprefix(" ") if more else text[end:]
     caret = start + len(name) + len(more)
     return Edited(text[:start] + name + more + rest, (caret, caret))
+
+
+def escaped(name: str) -> str:
+    """A name whose brackets are no signs of the grammar."""
+    return re.sub(r"([()\[\]\\])", r"\\\1", name)
 
 
 def _is_face(name: str) -> bool:

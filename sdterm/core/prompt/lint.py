@@ -10,7 +10,7 @@ from itertools import chain, islice
 from sdterm.core.names import UnknownNameError, find
 from sdterm.core.prompt import emphasis, schedule
 from sdterm.core.prompt.composition import composition
-from sdterm.core.prompt.networks import ROLES, NetworkTag, blank, tags
+from sdterm.core.prompt.networks import ROLES, NetworkTag, blank, fits, tags
 from sdterm.core.text import printable
 from sdterm.hooks import ModelFamily
 
@@ -20,6 +20,9 @@ _WORD = re.compile(r"\s*[^\s,]+|\s*,")
 _MANY = 100  # traps of one kind in one part; a text of brackets alone has one for each
 _SUGGESTIONS = 8  # unknown networks whose name is compared with the known ones; that takes time
 _REPEATABLE = 8  # brackets around a BREAK that are closed and opened again for it
+
+Bases = Mapping[str, str | None]
+"""A network's name → the models it is for: SD1, SD2 or SDXL; None if it does not say."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +37,13 @@ def lint(
     text: str,
     *,
     negative: bool = False,
-    networks: Mapping[str, Collection[str]] | None = None,
+    networks: Mapping[str, Bases] | None = None,
     family: ModelFamily | None = None,
 ) -> tuple[Lint, ...]:
     """The traps in a text, in its order, as far as anybody would read them.
 
-    networks: the names that are there for `lora` and for `hypernet`; None if that is not known. family: whose chunks
-    the text is laid out in; None if that does not matter.
+    networks: the names that are there for `lora` and for `hypernet`; None if that is not known. family: the model's, in
+    whose chunks the text is laid out; None if that does not matter.
     """
     found: list[Iterator[Lint]] = []
     if negative:
@@ -48,7 +51,7 @@ def lint(
         parts = [(text, 0)]
     else:
         called = tags(text)
-        found.append(_unknown_networks(called, networks))
+        found += (_unknown_networks(called, networks), _misfits(called, networks, family))
         text = blank(text, called)
         parts = [(part.text, part.span[0]) for part in composition(text)]
         if len(parts) == 1:
@@ -84,7 +87,7 @@ def _lost_tags(text: str) -> Iterator[Lint]:
         yield Lint(tag.span, "A tag works only in the positive prompt; in the negative one it is drawn as words.", "")
 
 
-def _unknown_networks(called: tuple[NetworkTag, ...], networks: Mapping[str, Collection[str]] | None) -> Iterator[Lint]:
+def _unknown_networks(called: tuple[NetworkTag, ...], networks: Mapping[str, Bases] | None) -> Iterator[Lint]:
     said: dict[tuple[str, str], str] = {}
     for tag in called:
         kind, name = ROLES.get(tag.kind), tag.args[0]
@@ -98,6 +101,18 @@ def _unknown_networks(called: tuple[NetworkTag, ...], networks: Mapping[str, Col
                 said[kind, name] = _unknown(kind, name, networks.get(kind, ()))
             plain = f"There is no {kind} named {printable(name, 60)!r}."
             yield Lint(tag.span, f"{said.get((kind, name), plain)} The tag is left out.", None)
+
+
+def _misfits(
+    called: tuple[NetworkTag, ...], networks: Mapping[str, Bases] | None, family: ModelFamily | None
+) -> Iterator[Lint]:
+    for tag in called if networks and family else ():
+        name = tag.args[0]
+        base = networks.get(ROLES.get(tag.kind, ""), {}).get(name) if networks else None
+        if family and not fits(base, family.label):
+            shown = printable(name, 60)
+            message = f"{shown!r} is for {base}, and the model is {family.label}: what does not fit is left out."
+            yield Lint(tag.span, message, None)
 
 
 def _unknown(kind: str, name: str, there: Collection[str]) -> str:

@@ -43,6 +43,22 @@ def tags(text: str) -> tuple[NetworkTag, ...]:
     return tuple(NetworkTag(match[1], tuple(match[2].split(":")), match.span()) for match in found)
 
 
+def is_callable(kind: str, name: str) -> bool:
+    """Whether a tag can call a network of that name; not where a `>`, `:` or `=` in it would end it."""
+    found = tags(f"<{kind}:{name}:1>")
+    try:
+        return len(found) == 1 and name_and_strength(found[0].args)[0] == name
+    except ValueError:
+        return False
+
+
+def fits(base: str | None, family: str | None) -> bool:
+    """Whether a network for those models (SD1, SD2, SDXL) is one for a model of that family, as far as either is known.
+    family: its label."""
+    letters = "".join(filter(str.isalnum, family or "")).upper()
+    return not (base and letters) or letters.startswith(base)
+
+
 def extract(text: str) -> tuple[str, tuple[NetworkTag, ...]]:
     """The text without its tags, and the tags. Unknown kinds leave the text too. Only for the positive prompt: in a
     negative one a tag is text. Source: A1111 extra_networks.parse_prompt."""

@@ -22,6 +22,7 @@ from sdterm.tui.filling import Filling
 from sdterm.tui.form import Form
 from sdterm.tui.language import tr
 from sdterm.tui.messages import InfotextPasted
+from sdterm.tui.offers import NONE
 from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.reader import PromptReader
 from sdterm.tui.screens.base import HEIGHTS, BaseScreen
@@ -53,7 +54,9 @@ class GenerateScreen(BaseScreen):
         self.form = Form(drafts.load(shell.settings.root), lambda: shell.settings, self._changed)
         self.filling = Filling(shell, self)
         self.drawing = Drawing(shell, self, self.filling)
-        self._reader = PromptReader(shell.settings.root, self.form.values, self.filling.styles, self)
+        self._reader = PromptReader(
+            shell.settings.root, self.form.values, self.filling.styles, self.filling.networks, self
+        )
         self._keep: Timer | None = None
         self._reading: dict[str, Timer] = {}
         self._preview: tuple[PictureView, LivePreview] | None = None
@@ -62,6 +65,7 @@ class GenerateScreen(BaseScreen):
         self._ended: int | None = None  # the job whose newest picture it is to show next
         self._picked: int | None = None  # the number of a picture that was chosen before there were any
         self._told = ""  # of a trap, in the line for that
+        self._model = str(self.form.values().get("model") or "")
 
     def body(self) -> Iterable[Widget]:
         draft, values = self.form.draft, self.values()
@@ -100,6 +104,11 @@ class GenerateScreen(BaseScreen):
     def _changed(self, from_elsewhere: bool) -> None:
         if from_elsewhere:
             self._show()
+        model = str(self.form.values().get("model") or "")
+        if model != self._model:  # its prompts may have other tokens and traps
+            self._model = model
+            for editor in self.query(PromptEditor):
+                self._read_soon(editor, tell=True)
         if self._keep is None:
             self._keep = self.app.set_timer(_KEEP_AFTER, self.keep_draft)
 
@@ -149,12 +158,14 @@ class GenerateScreen(BaseScreen):
         """What there is to choose from is known, or changed."""
         self._show_placeholders()
         self._show_more()
+        for editor in self.query(PromptEditor):
+            editor.look_again()
 
     def _show_placeholders(self) -> None:
         """What fields mean that are left empty."""
         models = self.filling.offers.models
         plain = {**DEFAULTS, **self.shell.settings.job_fields()}
-        said = {"model": models[0].name if models else "", "size": tr("native")}
+        said = {"model": models[0].name if models else "", "size": tr("native"), "lora": NONE, "hypernetwork": NONE}
         for shown in self.query(Parameter):
             shown.placeholder = printable(said.get(shown.field.id) or shown.field.read(plain))
 
@@ -276,26 +287,29 @@ class GenerateScreen(BaseScreen):
         for editor in self.query(PromptEditor):
             self._read_soon(editor)
 
-    def _read_soon(self, editor: PromptEditor) -> None:
+    def _read_soon(self, editor: PromptEditor, *, tell: bool = False) -> None:
+        """tell: what is found is told wherever the cursor is."""
         key = editor.id or ""
         if key in self._reading:
             self._reading[key].stop()
-        self._reading[key] = self.set_timer(_READ_AFTER, lambda: self._read(editor))
+        self._reading[key] = self.set_timer(_READ_AFTER, lambda: self._read(editor, tell))
 
-    def _read(self, editor: PromptEditor) -> None:
-        self.run_worker(self._tell_reading(editor), group=f"read-{editor.id}", exclusive=True)
+    def _read(self, editor: PromptEditor, tell: bool) -> None:
+        self.run_worker(self._tell_reading(editor, tell), group=f"read-{editor.id}", exclusive=True)
 
-    async def _tell_reading(self, editor: PromptEditor) -> None:
+    async def _tell_reading(self, editor: PromptEditor, tell: bool) -> None:
         text = editor.text
         read = await self._reader.read(text, negative=editor.negative)
         if read is None or editor.text != text:
             return
         editor.show_traps(read.traps)
         editor.border_subtitle = f"{'+'.join(map(str, read.tokens))}/{read.room}" if read.tokens else ""
-        if read.traps and editor.has_focus:
+        if read.traps and (editor.has_focus or tell):
             trap = read.traps[0]
             # the key comes first: at 80 columns the end of a long sentence is not to be seen
             mends = "" if trap.fix is None else tr("{key} mends this:", key=self.shell.key("fix")) + " "
+            if editor.is_network(trap):
+                mends = tr("{key} takes another:", key=self.shell.key("fix")) + " "
             self._told = mends + trap.message
             self.say(self._told, standing=True)
         elif self._told:
@@ -309,8 +323,19 @@ class GenerateScreen(BaseScreen):
     def _take_style(self, event: PromptEditor.StyleTaken) -> None:
         self.filling.add_style(event.style, "negative_prompt" if event.editor.negative else "prompt", event.text)
 
+    def network_key(self) -> str:
+        """The key that takes another network for one that the prompt calls and should not; empty if there is none."""
+        editors = self.query(PromptEditor)
+        return self.shell.key("fix") if any(e.is_network(trap) for e in editors for trap in e.traps) else ""
+
     async def _offer(self, event: PromptEditor.CompletionWanted) -> None:
-        event.editor.offer(event.word, await self._reader.complete(event.word, asked=event.asked))
+        event.editor.offer(event.word, await self._reader.complete(event.before, event.word, asked=event.asked))
+
+    @on(PromptEditor.AnotherWanted)
+    def _pick_another(self, event: PromptEditor.AnotherWanted) -> None:
+        self.run_worker(
+            self.filling.pick_network(event.editor.text[event.start : event.end], event.editor.replace_network)
+        )
 
     # --- pictures ----------------------------------------------------------------------------------------------------
 
@@ -361,6 +386,7 @@ class GenerateScreen(BaseScreen):
             Failed,
             Grid,
             Image,
+            LibraryChanged,
             PictureDeleted,
             PictureRestored,
             Preview,
@@ -372,6 +398,10 @@ class GenerateScreen(BaseScreen):
                 self._show_preview(entry.job, step, data)
             case Image() | Grid() | PictureDeleted() | PictureRestored():
                 self.refresh_recent()
+            case LibraryChanged():
+                self._learn()
+                for editor in self.query(PromptEditor):
+                    self._read_soon(editor)
             case Done():
                 self._previewed = entry.job  # even if there was no preview
                 self._end_preview()

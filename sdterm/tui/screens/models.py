@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import on, work
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.widget import Widget
 from textual.widgets import DataTable, Input, Static
 
 from sdterm.core.names import normal
+from sdterm.core.prompt.networks import fits, is_callable
 from sdterm.core.text import printable
 from sdterm.tui import calls
 from sdterm.tui.actions import bindings
 from sdterm.tui.language import tr
+from sdterm.tui.networks import KINDS
 from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.screens.adding import add_model, stop_adding, told
 from sdterm.tui.screens.table import TableScreen
+from sdterm.tui.shell import Desk
 
 if TYPE_CHECKING:
     from sdterm.api import Entry, LibraryFile, Model
@@ -27,7 +30,9 @@ if TYPE_CHECKING:
 MOST = 1000
 """Rows: more are no list that anybody reads, and take seconds to show."""
 _WEIGHT_STEP = 0.1
-_TAGS = {"lora": "lora", "hypernetwork": "hypernet"}
+_TAGS = {kind: tag for tag, kind in KINDS.items()}
+_NETWORKS = 2
+"""Which of the lists has them."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,10 @@ class ModelsScreen(TableScreen[Row]):
 
     tab = "go_models"
     scopes = ("models",)
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings("models")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *bindings("models"),
+        Binding("escape", "leave_for_prompt", show=False),  # where a network is chosen for the prompt
+    ]
     LISTS: ClassVar[tuple[tuple[str, ...], ...]] = (("checkpoint",), ("vae",), ("lora", "hypernetwork"), ("embedding",))
 
     def __init__(self) -> None:
@@ -67,10 +75,10 @@ class ModelsScreen(TableScreen[Row]):
         yield Static(classes="words", markup=False)
 
     def columns(self) -> Iterable[tuple[str, int]]:
-        first = (tr("Name"), 28), (tr("Hash"), 12), (tr("Size"), 9)
+        name, facts = (tr("Name"), 28), ((tr("Hash"), 12), (tr("Size"), 9))
         if self.kinds == ("checkpoint",):
-            return *first, (tr("Family"), 16), (tr("State"), 40)
-        return *first, (tr("For"), 6), (tr("Kind"), 13), (tr("Words"), 60)
+            return name, *facts, (tr("Family"), 16), (tr("State"), 40)
+        return name, (tr("For"), 6), *facts, (tr("Kind"), 13), (tr("Words"), 60)  # beside a picture only two are seen
 
     def up(self) -> None:
         self._load()
@@ -122,13 +130,12 @@ class ModelsScreen(TableScreen[Row]):
 
     def row(self, item: Row) -> tuple[str, ...]:
         file, model = item.file, item.model
-        size = f"{file.size / 1e9:.2f} GB" if file.size >= 1e8 else f"{file.size / 1e6:.0f} MB"
-        mark = ">" if self._is_used(item) else " "
-        first = (f"{mark} {printable(file.name, 80)}", file.hash or "-", size)
+        name = f"{'>' if self._is_used(item) else ' '} {printable(file.name, 80)}"
+        facts = file.hash or "-", _size(file.size)
         if not model:
-            return *first, file.base or "", self._kind(file.kind), printable(file.activation, 80)
+            return name, file.base or "", *facts, self._kind(file.kind), printable(file.activation, 80)
         state = tr("loaded") if model.loaded else "" if model.usable else tr("! cannot be used")
-        return *first, f"{model.family or ''} {model.native_size or ''}".strip(), state
+        return name, *facts, f"{model.family or ''} {model.native_size or ''}".strip(), state
 
     def _kind(self, kind: str) -> str:
         return {"vae": "VAE", "lora": "LoRA", "hypernetwork": tr("hypernetwork"), "embedding": tr("embedding")}[kind]
@@ -165,8 +172,7 @@ class ModelsScreen(TableScreen[Row]):
     def _misfit(self, file: LibraryFile) -> str | None:
         """That a file is for other models than the one that is drawn with, in words."""
         used = self._used
-        letters = "".join(filter(str.isalnum, (used and used.family) or "")).upper()
-        if not (used and file.base and letters) or letters.startswith(file.base):
+        if not used or fits(file.base, used.family):
             return None
         return tr("! It is for {base}, and {model} is {family}.", base=file.base, model=used.name, family=used.family)
 
@@ -233,6 +239,36 @@ class ModelsScreen(TableScreen[Row]):
     def action_list_before(self) -> None:
         self._turn(-1)
 
+    def choose_for_prompt(self) -> None:
+        """Show the networks; what is put into the prompt then leads back to it."""
+        self._for_prompt = True
+        self._turn(_NETWORKS - self._at)
+        self.say(
+            tr(
+                "{key} puts one into the prompt and goes back there; {next} has embeddings.",
+                key=self.shell.key("load_model"),
+                next=self.shell.key("next_list"),
+            ),
+            standing=True,
+        )
+
+    _for_prompt = False
+
+    def on_screen_suspend(self) -> None:
+        self._for_prompt = False
+        self.say("", standing=True)
+
+    def _back_to_prompt(self) -> None:
+        if self._for_prompt:
+            self.shell.go("generate")
+            cast(Desk, self.app.screen).go_on_writing()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return self._for_prompt if action == "leave_for_prompt" else super().check_action(action, parameters)
+
+    def action_leave_for_prompt(self) -> None:
+        self._back_to_prompt()
+
     def _turn(self, by: int) -> None:
         self._at = (self._at + by) % len(self.LISTS)
         self.table.clear(columns=True)
@@ -272,9 +308,12 @@ class ModelsScreen(TableScreen[Row]):
         elif item and item.file.kind == "vae":
             self._choose_vae(item.file)
         elif item and item.file.kind in _TAGS:
-            self._call(item.file)
+            said = self._call(item.file)
+            if self._is_used(item):
+                self._back_to_prompt()
+            self.shell.say(said)
         elif item and item.file.kind == "embedding":
-            self._say_words("prompt", tr("Prompt"), item.file.name)
+            self._put_embedding("prompt", tr("Prompt"), item.file)
 
     def _choose(self, model: Model) -> None:
         if not model.usable:
@@ -288,41 +327,43 @@ class ModelsScreen(TableScreen[Row]):
         self.shell.form.change(self.shell.form.draft.but(vae=file.name), "VAE")
         self.say(tr("{model} is what is drawn with from now on.", model=file.name))
 
-    def _call(self, file: LibraryFile) -> None:
-        """Put a network's tag into the prompt, with the weight and the words that its user wrote down."""
+    def _call(self, file: LibraryFile) -> str:
+        """Put a network's tag into the prompt, with the weight and the words that its user wrote down. Returns what is
+        to be said of it."""
         from sdterm.core.prompt.calling import called, with_network, with_words
 
         draft, tag = self.shell.form.draft, _TAGS[file.kind]
         if called(draft.prompt, tag, file.name):
-            self.say(
-                tr(
-                    "{name} is in the prompt already: {up} and {down} change its weight.",
-                    name=file.name,
-                    up=self.shell.key("network_up"),
-                    down=self.shell.key("network_down"),
-                )
+            return tr(
+                "{name} is in the prompt already: {up} and {down} change its weight.",
+                name=file.name,
+                up=self.shell.key("network_up"),
+                down=self.shell.key("network_down"),
             )
-            return
+        if not is_callable(tag, file.name):
+            return tr("No tag can call {name}: give it a name without >, : and =.", name=file.name)
         weight = 1.0 if file.weight is None else file.weight
         prompt = with_network(draft.prompt, tag, file.name, weight, file.activation)
         negative = with_words(draft.negative_prompt, file.negative)
         self.shell.form.change(draft.but(prompt=prompt, negative_prompt=negative), tr("Prompt"))
-        self.say(
-            self._misfit(file)
-            or tr("{name} is in the prompt, with weight {weight}.", name=file.name, weight=f"{weight:g}")
-        )
         self._load()
+        return self._misfit(file) or tr(
+            "{name} is in the prompt, with weight {weight}.", name=file.name, weight=f"{weight:g}"
+        )
 
     def action_to_negative(self) -> None:
         if (item := self.chosen()) and item.file.kind == "embedding":
-            self._say_words("negative_prompt", tr("Negative prompt"), item.file.name)
+            self._put_embedding("negative_prompt", tr("Negative prompt"), item.file)
 
-    def _say_words(self, field: str, label: str, words: str) -> None:
+    def _put_embedding(self, field: str, label: str, file: LibraryFile) -> None:
         from sdterm.core.prompt.calling import with_words
+        from sdterm.core.prompt.completion import escaped
 
         draft = self.shell.form.draft
-        self.shell.form.change(draft.but(**{field: with_words(draft.value(field), words)}), label)
-        self.say(tr("{words} is in: {field}", words=words, field=label))
+        text = with_words(draft.value(field), escaped(file.name))
+        self.shell.form.change(draft.but(**{field: text}), label)
+        self._back_to_prompt()
+        self.shell.say(self._misfit(file) or tr("{words} is in: {field}", words=file.name, field=label))
 
     def action_network_up(self) -> None:
         self._reweigh(_WEIGHT_STEP)
@@ -338,7 +379,7 @@ class ModelsScreen(TableScreen[Row]):
         draft, name = self.shell.form.draft, item.file.name
         prompt = reweighed(draft.prompt, tag, name, by)
         if prompt is None:
-            self._call(item.file)
+            self.say(self._call(item.file))
             return
         self.shell.form.change(draft.but(prompt=prompt), tr("Prompt"))
         now = called(prompt, tag, name)
@@ -387,3 +428,9 @@ class ModelsScreen(TableScreen[Row]):
         state = await self.ask(calls.hashing())
         if state is not None and (state.files or state.paused):
             await self.ask(calls.hashing("resume" if state.paused else "pause"))
+
+
+def _size(count: int) -> str:
+    if count >= 1e8:
+        return f"{count / 1e9:.2f} GB"
+    return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from itertools import accumulate
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
@@ -47,6 +48,8 @@ STYLES: dict[str, str] = {
 """How the grammar looks, in every theme: the kinds differ in more than their colour."""
 MORE = ("bold", "bold underline")
 LESS = ("dim", "dim italic")
+_LINES, _CELLS = 9, 50
+"""At most so many lines has the list of what a word may become, and so wide it is, as the stylesheet says, too."""
 
 
 class PromptEditor(HasShell, TextArea, inherit_bindings=False):
@@ -74,9 +77,16 @@ class PromptEditor(HasShell, TextArea, inherit_bindings=False):
     class CompletionWanted(Message):
         """Somebody types a word that may be a tag."""
 
-        def __init__(self, editor: PromptEditor, word: str, asked: bool) -> None:
+        def __init__(self, editor: PromptEditor, before: str, word: str, asked: bool) -> None:
             super().__init__()
-            self.editor, self.word, self.asked = editor, word, asked
+            self.editor, self.before, self.word, self.asked = editor, before, word, asked
+
+    class AnotherWanted(Message):
+        """Another network is wanted in the place of the one that the tag there calls."""
+
+        def __init__(self, editor: PromptEditor, start: int, end: int) -> None:
+            super().__init__()
+            self.editor, self.start, self.end = editor, start, end
 
     class StyleTaken(Message):
         """A style is wanted instead of the word that is typed: what is left of the text."""
@@ -244,27 +254,52 @@ class PromptEditor(HasShell, TextArea, inherit_bindings=False):
         self._change(tr("delete"), "", cursor, max(end, min(cursor + 1, len(text))), cursor)
 
     def action_fix(self) -> None:
-        """Mend the first trap that can be mended by itself; go to it otherwise."""
+        """Mend the first trap that can be mended by itself, or by another network; go to it otherwise."""
         if not self.traps:
             self.app.notify(tr("Nothing to mend here."))
             return
-        trap = next((trap for trap in self.traps if trap.fix is not None), self.traps[0])
+        trap = next((trap for trap in self.traps if trap.fix is not None or self.is_network(trap)), self.traps[0])
         start, end = trap.start, trap.end
-        if trap.fix is None:
+        if self.is_network(trap):
+            self.post_message(self.AnotherWanted(self, start, end))
+        elif trap.fix is None:
             self._put(self.text[start:end], start, end, start)
         else:
             self._change(tr("mend"), trap.fix, start, end, start + len(trap.fix))
+
+    def is_network(self, trap: Trap) -> bool:
+        """Whether it is about a network, in whose place another one may be taken."""
+        from sdterm.core.prompt.networks import ROLES, tags
+
+        called = tags(self.text[trap.start : trap.end])
+        return trap.fix is None and len(called) == 1 and called[0].kind in ROLES
+
+    def replace_network(self, old: str, name: str) -> None:
+        """Call another network where that tag is, as strongly."""
+        start = self.text.find(old)
+        kind, _, rest = old[1:-1].partition(":")
+        if start >= 0:
+            new = f"<{':'.join((kind, name, *rest.split(':')[1:]))}>"
+            self._change(tr("another network"), new, start, start + len(old), start + len(new))
 
     # --- completion --------------------------------------------------------------------------------------------------
 
     def action_complete(self) -> None:
         self._ask_for_completion(asked=True)
 
+    def look_again(self) -> None:
+        """What a network that is being called may be has become known: offer that."""
+        from sdterm.core.prompt.completion import word_before
+
+        start, end = word_before(self.text, self.span[1])
+        if self.has_focus and self.text[start:end].startswith("<"):
+            self._ask_for_completion(asked=False)
+
     def _ask_for_completion(self, *, asked: bool) -> None:
         from sdterm.core.prompt.completion import word_before
 
         start, end = word_before(self.text, self.span[1])
-        self.post_message(self.CompletionWanted(self, self.text[start:end], asked))
+        self.post_message(self.CompletionWanted(self, self.text[:start], self.text[start:end], asked))
 
     def offer(self, word: str, tags: Iterable[Tag]) -> None:
         """Show what the word may become, if it is still the one."""
@@ -314,10 +349,11 @@ class Completions(OptionList):
         self.add_options([Option(_row(tag)) for tag in tags])
         self.highlighted = 0
         width, height = self.screen.size
-        below = offset.y + len(tags) <= height - 1
+        lines = min(len(tags), _LINES)
+        below = offset.y + lines <= height - 1
         self.styles.offset = (
-            max(0, min(offset.x, width - 40)),
-            offset.y if below else max(0, offset.y - 1 - len(tags)),
+            max(0, min(offset.x, width - _CELLS)),
+            offset.y if below else max(0, offset.y - 1 - lines),
         )
 
     def act(self, key: str) -> bool:
@@ -341,7 +377,10 @@ class Completions(OptionList):
 
 def _row(tag: Tag) -> Text:
     posts = f"{tag.posts / 1e6:.1f}M" if tag.posts >= 1e6 else f"{tag.posts / 1e3:.0f}k" if tag.posts >= 1e3 else ""
-    return Text(f"{printable(tag.name, 30):<30} {tr('style') if tag.is_style else posts:>6}", no_wrap=True)
+    note = tr("style") if tag.is_style else tag.note or posts
+    row = Text(printable(tag.name, 200), no_wrap=True)
+    row.truncate(_CELLS - 3 - cell_len(note), overflow="ellipsis", pad=True)
+    return row.append(f" {note}")
 
 
 def _style(mark: Mark) -> str:

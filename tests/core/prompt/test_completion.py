@@ -147,7 +147,6 @@ def test_the_word_before_the_cursor_is_the_tag_that_is_typed(before: str, word: 
         ("o_", "o_o", "o_o, |"),
         ("^", "^_^", "^_^, |"),
         ("(", "(o)_(o)", r"(\(o\)_\(o\), |"),
-        ("<lora:fi", "<lora:fine_(v2):1>", "<lora:fine_(v2):1>, |"),
     ],
 )
 def test_a_tag_takes_the_place_of_the_word(text: str, tag: str, expected: str) -> None:
@@ -157,6 +156,11 @@ def test_a_tag_takes_the_place_of_the_word(text: str, tag: str, expected: str) -
     assert edited.selection[0] == edited.selection[1]
     at = edited.selection[0]
     assert f"{edited.text[:at]}|{edited.text[at:]}" == expected
+
+
+def test_a_text_of_its_own_is_written_as_it_stands() -> None:
+    edited = inserted("a <lora:fi", (2, 10), Tag("fine", text="<lora:fine_(v2):1>"))
+    assert edited.text == "a <lora:fine_(v2):1>, "
 
 
 @given(st.text("ab ()[]\\,:<>", max_size=20))

@@ -17,7 +17,7 @@ from sdterm.core.prompt.composition import Part, composition
 from sdterm.core.prompt.embeddings import Found, find_embeddings
 from sdterm.core.prompt.emphasis import BREAK, pieces
 from sdterm.core.prompt.lint import lint
-from sdterm.core.prompt.networks import NetworkTag, extract
+from sdterm.core.prompt.networks import NetworkTag, extract, is_callable
 from sdterm.core.prompt.schedule import drawn, parse, schedule
 from sdterm.fields import MAX_PROMPT
 from sdterm.hooks import TokenRules
@@ -35,7 +35,10 @@ PASSES: dict[str, dict[str, Any]] = {
 }
 
 FAMILY = sd1.SD1
-NETWORKS = {"lora": ["Fine Detail", "smoke"], "hypernet": ["anime"]}
+NETWORKS: dict[str, dict[str, str | None]] = {
+    "lora": {"Fine Detail": "SD1", "smoke": None, "xl": "SDXL"},
+    "hypernet": {"anime": None},
+}
 
 # Texts that look like prompts, and worse.
 signs = st.sampled_from(
@@ -267,6 +270,19 @@ def test_a_tag_in_a_negative_prompt_is_found_there_only() -> None:
 def test_a_name_that_is_nearly_right_is_suggested() -> None:
     (found,) = lint("<lora:smole:1>", networks=NETWORKS)
     assert "'smoke'" in found.message
+
+
+def test_a_network_for_other_models_is_told() -> None:
+    text = "a <lora:xl:1> <lora:Fine Detail:1>"
+    (found,) = lint(text, networks=NETWORKS, family=FAMILY)
+    assert text[slice(*found.span)] == "<lora:xl:1>" and found.fix is None
+    assert f"'xl' is for SDXL, and the model is {FAMILY.label}" in found.message
+    assert lint(text, networks=NETWORKS) == ()
+
+
+@pytest.mark.parametrize("name, can", [("a b(c)_é", True), ("a:b", False), ("a>b", False), ("a=b", False), ("", False)])
+def test_names_that_a_tag_can_call(name: str, can: bool) -> None:
+    assert is_callable("lora", name) == can
 
 
 def test_the_word_where_the_first_chunk_is_full_is_found() -> None:
