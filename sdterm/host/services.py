@@ -124,7 +124,8 @@ class HostServices:
             except (TrashError, sqlite3.Error) as error:
                 _log.warning("the trash: %s", error)
             else:
-                _log.info("%d pictures were older than trash_days and are gone for good", emptied)
+                if emptied:
+                    _log.info("%d pictures were older than trash_days and are gone for good", emptied)
 
     async def empty_trash(self, days: float) -> int:
         """Delete for good what has been in the trash for so many days: how many pictures. Raises TrashError."""

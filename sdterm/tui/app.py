@@ -289,7 +289,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
             from sdterm.core.settings.paths import CHECKPOINTS
 
             folder = self.settings.root / CHECKPOINTS
-            self._mention(tr("Demo model only. SD 1.x checkpoints go to {folder}", folder=folder))
+            self._mention(tr("Demo model only. Checkpoints go to {folder}", folder=folder))
 
     def _mention(self, text: str) -> None:
         """Tell something, unless there is something else to read."""

@@ -250,7 +250,7 @@ def test_a_plan_that_was_made_before_there_were_passes_is_one(path: Path, monkey
     assert (only.width, only.height, only.steps, only.sampler) == (64, 128, 7, "Euler a")
     assert only.sampler_options == {"eta": 0.5} and only.scheduler_options == {}
     assert plan.format_options == {"quality": 80} and plan.images[0].seed == 5
-    assert json.loads(plans[0]).keys() == json.loads(plan.model_dump_json()).keys(), "nothing of the old form is left"
+    assert json.loads(plans[0]).keys() <= json.loads(plan.model_dump_json()).keys(), "nothing of the old form is left"
 
 
 def test_every_version_is_reached_from_nothing_and_keeps_what_it_has(
