@@ -64,7 +64,7 @@ class GenerateScreen(BaseScreen):
         self._previewed: int | None = None  # the job whose previews the picture pane shows
         self._ended: int | None = None  # the job whose newest picture it is to show next
         self._picked: int | None = None  # the number of a picture that was chosen before there were any
-        self._told = ""  # of a trap, in the line for that
+        self._told: dict[bool, str] = {}  # of a trap of the (negative) prompt, in the line for that
         self._model = str(self.form.values().get("model") or "")
 
     def body(self) -> Iterable[Widget]:
@@ -310,10 +310,10 @@ class GenerateScreen(BaseScreen):
             mends = "" if trap.fix is None else tr("{key} mends this:", key=self.shell.key("fix")) + " "
             if editor.is_network(trap):
                 mends = tr("{key} takes another:", key=self.shell.key("fix")) + " "
-            self._told = mends + trap.message
-            self.say(self._told, standing=True)
-        elif self._told:
-            self.unsay(self._told)
+            self._told[editor.negative] = mends + trap.message
+            self.say(self._told[editor.negative], standing=True)
+        elif told := self._told.pop(editor.negative, ""):
+            self.unsay(told)
 
     @on(PromptEditor.CompletionWanted)
     def _complete(self, event: PromptEditor.CompletionWanted) -> None:
