@@ -13,7 +13,7 @@ from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
 from sdterm.client import Client, connect
 from sdterm.core.settings.model_kinds import KINDS_BY_ID
-from sdterm.core.text import printable
+from sdterm.core.text import file_size, printable
 
 _EVERY = 0.25  # seconds
 _ENDED = ("done", "failed", "cancelled")
@@ -90,7 +90,7 @@ def cancel(context: click.Context, download: int) -> None:
 
 
 def _told(offer: DownloadOffer) -> list[str]:
-    size = f"{_size(offer.size)}" if offer.size else "of a size that its server does not tell"
+    size = f"{file_size(offer.size)}" if offer.size else "of a size that its server does not tell"
     kind = KINDS_BY_ID[offer.kind].word if offer.kind else "a model whose kind only the whole file tells"
     into = f", into {offer.folder}" if offer.folder else ""
     return [
@@ -135,18 +135,14 @@ def _progress(seen: Download) -> str:
     if seen.size:
         share = min(seen.received / seen.size, 1.0)
         full = round(share * _BAR)
-        parts.append(f"[{'#' * full}{'.' * (_BAR - full)}] {share:.0%} of {_size(seen.size)}")
+        parts.append(f"[{'#' * full}{'.' * (_BAR - full)}] {share:.0%} of {file_size(seen.size)}")
     else:
-        parts.append(_size(seen.received))
+        parts.append(file_size(seen.received))
     if seen.speed:
-        parts.append(f"{_size(round(seen.speed))}/s")
+        parts.append(f"{file_size(round(seen.speed))}/s")
         if seen.size:
             parts.append(f"{_time(max(seen.size - seen.received, 0) / seen.speed)} left")
     return "  ".join([*parts, seen.message]).rstrip()
-
-
-def _size(size: int) -> str:
-    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} KB"
 
 
 def _time(seconds: float) -> str:

@@ -20,7 +20,7 @@ from sdterm.core.library.recognition import Recognition, recognition
 from sdterm.core.library.scan import ModelFile
 from sdterm.core.settings.model_kinds import KINDS_BY_ID, MODEL_KINDS
 from sdterm.core.settings.settings import Settings
-from sdterm.core.text import printable
+from sdterm.core.text import file_size, printable
 
 
 @click.group(invoke_without_command=True)
@@ -56,7 +56,7 @@ def models(context: click.Context, kind: str, folders: bool, as_json: bool) -> N
         return
     width = max(len(row["name"]) for row in rows)
     for row in rows:
-        size = f"{row['bytes'] / 1e9:.2f} GB" if row["bytes"] >= 1e8 else f"{row['bytes'] / 1e6:.0f} MB"
+        size = file_size(row["bytes"])
         named = f"{KINDS_BY_ID[row['kind']].word}: " if kind == "all" else ""
         digest = f"{row['hash'] or '-':<{KINDS_BY_ID[row['kind']].digits}}"
         click.echo(f"{row['name']:<{width}}  {digest}  {size:>8}  {named}{row['note']}".rstrip())

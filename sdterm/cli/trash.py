@@ -9,7 +9,7 @@ from sdterm.cli.errors import UsageError, say
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
 from sdterm.client import connect
-from sdterm.core.text import printable
+from sdterm.core.text import file_size, printable
 
 _DAY = 24 * 3600.0
 
@@ -34,7 +34,7 @@ def list_(context: click.Context, as_json: bool) -> None:
             days, size = (time.time() - picture.deleted) / _DAY, picture.size / 1e6
             click.echo(printable(f"{picture.picture}  {days:.0f} days  {size:.2f} MB  {picture.path}", limit=2000))
     if not as_json:
-        say(f"{len(pictures)} in the trash, {sum(picture.size for picture in pictures) / 1e6:.2f} MB.")
+        say(f"{len(pictures)} in the trash, {file_size(sum(picture.size for picture in pictures))}.")
 
 
 @trash.command()

@@ -14,6 +14,17 @@ def printable(text: str, limit: int = 200) -> str:
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
 
 
+def file_size(count: int) -> str:
+    """Bytes, as hubs and file managers count them: `6.94 GB`, `25.3 MB`, `3.1 kB`."""
+    return (
+        f"{count / 1e9:.2f} GB"
+        if count >= 1e9
+        else f"{count / 1e6:.1f} MB"
+        if count >= 1e6
+        else f"{count / 1e3:.1f} kB"
+    )
+
+
 def _harmless(text: str) -> Iterator[str]:
     marks = 0
     for character in text:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sdterm.core.names import normal
-from sdterm.core.text import printable
+from sdterm.core.text import file_size, printable
 from sdterm.tui.fields import Field, option_field
 from sdterm.tui.language import tr
 from sdterm.tui.networks import OFFERED, Networks
@@ -74,7 +74,7 @@ class Offers:
         match kind:
             case "model":
                 models = self.models
-                return None if models is None else [Choice(m.name, f"{m.size / 1e9:.2f} GB") for m in models]
+                return None if models is None else [Choice(m.name, file_size(m.size)) for m in models]
             case "style":
                 return None if self.styles is None else [Choice(s.name, printable(s.prompt, 60)) for s in self.styles]
             case "size":

@@ -20,7 +20,7 @@ from textual.widgets.option_list import Option
 from textual.worker import Worker, WorkerError
 
 from sdterm.core.settings.settings import SETTINGS, Setting, frozen_reason
-from sdterm.core.text import printable
+from sdterm.core.text import file_size, printable
 from sdterm.tui import calls, themes
 from sdterm.tui.actions import ACTIONS, Action
 from sdterm.tui.commands import Command, found
@@ -172,7 +172,7 @@ class Palette(HasShell, ModalScreen[None]):
         for offer in catalogue.of("Scheduler") if catalogue else ():
             self._lists.append(self._choice(tr("Schedule"), "scheduler", offer.label, offer.note, values))
         for model in models or ():
-            self._lists.append(self._choice(tr("Model"), "model", model.name, f"{model.size / 1e9:.2f} GB", values))
+            self._lists.append(self._choice(tr("Model"), "model", model.name, file_size(model.size), values))
         for picture in page.pictures if page else ():
             self._lists.append(self._picture(picture))
         if self._text() and not self._moved:  # without a word only what was there at once is listed

@@ -32,7 +32,7 @@ from sdterm.core.library.sources import (
 from sdterm.core.library.tensors import ModelFileError, UnsoundError
 from sdterm.core.library.weights import WeightsFile, header_of, is_torch
 from sdterm.core.settings.model_kinds import KINDS_BY_ID
-from sdterm.core.text import printable
+from sdterm.core.text import file_size, printable
 from sdterm.core.web import BrokenOffError, WebError, answer, shown
 from sdterm.errors import BAD_REQUEST, SdtermError
 
@@ -132,8 +132,8 @@ def look(wanted: Wanted, root: Path, keys: Keys) -> Offer:
         raise SourceError(f"There is a {offer.name} in {folder} already. Give the new one another name: --as.")
     begun = _size_of(_part(root, offer.remote.url))
     if offer.size and (missing := offer.size - begun + SPARE - free) > 0:
-        have, need = f"{offer.name} has {_gb(offer.size)}", f"the disk has room for {_gb(free)}"
-        raise NoRoomError(f"{have}, and {need}. Free {_gb(missing)} more.")
+        have, need = f"{offer.name} has {file_size(offer.size)}", f"the disk has room for {file_size(free)}"
+        raise NoRoomError(f"{have}, and {need}. Free {file_size(missing)} more.")
     return replace(offer, folder=folder, free=free, sha256=wanted.sha256 or offer.sha256)
 
 
@@ -445,7 +445,3 @@ def _free(folder: Path) -> int:
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return shutil.disk_usage(folder).free
-
-
-def _gb(size: int) -> str:
-    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

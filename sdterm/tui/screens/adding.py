@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sdterm.core.settings.model_kinds import KINDS_BY_ID, MODEL_KINDS
-from sdterm.core.text import printable
+from sdterm.core.text import file_size, printable
 from sdterm.tui import calls
 from sdterm.tui.language import tr
 from sdterm.tui.screens.pick import Ask, Pick, Type
@@ -68,11 +68,11 @@ def told(event: DownloadChanged) -> str:
         share = min(event.received / event.size, 1.0)
         full = round(share * _BAR)
         parts.append(f"{'━' * full}{'─' * (_BAR - full)} {share:.0%}")
-        parts.append(_size(event.size))
+        parts.append(file_size(event.size))
     else:
-        parts.append(_size(event.received))
+        parts.append(file_size(event.received))
     if event.speed:
-        parts.append(f"{_size(round(event.speed))}/s")
+        parts.append(f"{file_size(round(event.speed))}/s")
         if event.size:
             parts.append(tr("{time} left", time=_time(max(event.size - event.received, 0) / event.speed)))
     return "  ".join(parts)
@@ -96,17 +96,13 @@ def _wish(source: str) -> Wish | None:
 
 def _told(offer: DownloadOffer) -> list[str]:
     kind = KINDS_BY_ID[offer.kind].word if offer.kind else "?"
-    size = _size(offer.size) if offer.size else "?"
+    size = file_size(offer.size) if offer.size else "?"
     return [
         f"{kind}, {size}",
         *([tr("Into {folder}", folder=printable(offer.folder, 300))] if offer.folder else []),
         tr("Licence: {licence}", licence=printable(offer.licence, 200) or tr("not told")),
-        tr("The disk has {size} left.", size=_size(offer.free)),
+        tr("The disk has {size} left.", size=file_size(offer.free)),
     ]
-
-
-def _size(size: int) -> str:
-    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def _time(seconds: float) -> str:

@@ -14,7 +14,7 @@ from textual.widgets import DataTable, Input, Static
 
 from sdterm.core.names import normal
 from sdterm.core.prompt.networks import fits, is_callable
-from sdterm.core.text import printable
+from sdterm.core.text import file_size, printable
 from sdterm.tui import calls
 from sdterm.tui.actions import bindings
 from sdterm.tui.language import tr
@@ -131,7 +131,7 @@ class ModelsScreen(TableScreen[Row]):
     def row(self, item: Row) -> tuple[str, ...]:
         file, model = item.file, item.model
         name = f"{'>' if self._is_used(item) else ' '} {printable(file.name, 80)}"
-        facts = file.hash or "-", _size(file.size)
+        facts = file.hash or "-", file_size(file.size)
         if not model:
             return name, file.base or "", *facts, self._kind(file.kind), printable(file.activation, 80)
         state = tr("loaded") if model.loaded else "" if model.usable else tr("! cannot be used")
@@ -428,9 +428,3 @@ class ModelsScreen(TableScreen[Row]):
         state = await self.ask(calls.hashing())
         if state is not None and (state.files or state.paused):
             await self.ask(calls.hashing("resume" if state.paused else "pause"))
-
-
-def _size(count: int) -> str:
-    if count >= 1e8:
-        return f"{count / 1e9:.2f} GB"
-    return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
