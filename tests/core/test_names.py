@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdterm.core.names import UnknownNameError, find
-from sdterm.core.text import printable
+from sdterm.core.text import file_size, printable
 
 ITEMS = {"Euler a": 1, "euler_a": 1, "Euler": 2, "DPM++ 2M": 3, "k_dpmpp_2m": 3}
 
@@ -50,3 +50,10 @@ def test_marks_are_not_piled_up_without_end(mark: str) -> None:
     assert printable(("e" + mark * 10) * 50, limit=10_000) == ("e" + mark * 10) * 50
     tibetan, hebrew = "བསྒྲུབས", "בְּרֵאשִׁ֖ית"
     assert printable(tibetan + hebrew) == tibetan + hebrew
+
+
+@pytest.mark.parametrize(
+    ("count", "told"), [(0, "0.0 kB"), (3_140, "3.1 kB"), (25_340_000, "25.3 MB"), (6_938_040_000, "6.94 GB")]
+)
+def test_sizes_are_told_in_the_unit_that_fits(count: int, told: str) -> None:
+    assert file_size(count) == told
