@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from safetensors import safe_open
+from safetensors.numpy import save_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from sdterm.core.library.checkpoints import CheckpointFile
@@ -16,8 +18,11 @@ from sdterm.core.settings.paths import EMBEDDED_MODEL
 from sdterm.hooks import PluginError
 from sdterm.plugins.sd import architecture, keys
 from sdterm.plugins.sd.sd1 import TEXT, USUAL, build, detect
+from sdterm.plugins.sd.statement import stated
 from sdterm.testing import assert_components_conform
 from tools import full_size
+
+FIRST = "model.diffusion_model.input_blocks.0.0.weight"
 
 
 @dataclass(frozen=True)
@@ -120,3 +125,18 @@ def test_an_incomplete_checkpoint_is_refused_by_what_it_lacks(prefix: str, part:
 
 def test_a_file_of_something_else_is_left_to_other_families() -> None:
     assert detect(Header({"encoder.weight": (3, 3)})) is None
+
+
+def test_a_copy_of_the_demo_model_whose_header_lost_its_words_is_built_like_it(tmp_path: Path) -> None:
+    """Tools that change or merge checkpoints keep tensors alone."""
+    with safe_open(EMBEDDED_MODEL, "np") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}
+    save_file(tensors, tmp_path / "copy.safetensors", {"format": "pt"})
+    copy, demo = stated(CheckpointFile(tmp_path / "copy.safetensors")), stated(CheckpointFile(EMBEDDED_MODEL))
+    assert copy == demo and copy.vae.norm_num_groups == 4
+    tensors[FIRST] = np.repeat(tensors[FIRST], 3, axis=1)[:, :9]
+    save_file(tensors, tmp_path / "inpaint.safetensors")
+    assert stated(CheckpointFile(tmp_path / "inpaint.safetensors")) == demo
+    tensors["one.more"] = tensors[FIRST]
+    save_file(tensors, tmp_path / "another.safetensors")
+    assert stated(CheckpointFile(tmp_path / "another.safetensors")).vae.norm_num_groups == 32

@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
 from sdterm.hooks import PluginError, WeightsReader
 from sdterm.plugins.sd import folder
+
+_DEMO = Path(__file__).parents[2] / "models" / "sdterm-demo.safetensors"
+_FIRST = "model.diffusion_model.input_blocks.0.0.weight"
 
 Prediction = Literal["epsilon", "v"]
 
@@ -60,8 +65,8 @@ def stated(reader: WeightsReader) -> Statement:
         if folder.is_folder(reader.shapes()):
             return Statement.model_validate(folder.said_of(reader))
         said = _from_header(reader)
-        if "sdterm.architecture" in reader.metadata:
-            said = _over(said, json.loads(reader.metadata["sdterm.architecture"]))
+        if architecture := reader.metadata.get("sdterm.architecture") or _of_the_demo_model(reader.shapes()):
+            said = _over(said, json.loads(architecture))
         if reader.config is not None:
             said = _over(said, _from_yaml(reader.config["model"]["params"]))
         return Statement.model_validate(said)
@@ -102,6 +107,22 @@ def _from_yaml(params: Mapping[str, Any]) -> Mapping[str, Any]:
         return said | {"prediction": {"eps": "epsilon"}.get(asked, asked)}
     kind = str(scaling).rpartition(".")[2].removesuffix("Scaling")
     return said | {"prediction": {"Eps": "epsilon", "V": "v"}.get(kind, kind)}
+
+
+def _of_the_demo_model(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+    """What the demo model says of itself, for copies that another tool changed or merged: their headers have lost it,
+    and their shapes, but for the input channels of an inpainting copy, are no other model's."""
+    known, architecture = _demo()
+    return architecture if known | {_FIRST: shapes.get(_FIRST, ())} == dict(shapes) else None
+
+
+@cache
+def _demo() -> tuple[dict[str, tuple[int, ...]], str]:
+    """The demo model's shapes and what it says of itself, from its header."""
+    with _DEMO.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    architecture: str = header.pop("__metadata__")["sdterm.architecture"]
+    return {key: tuple(tensor["shape"]) for key, tensor in header.items()}, architecture
 
 
 def _from_header(reader: WeightsReader) -> Mapping[str, Any]:
