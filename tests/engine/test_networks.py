@@ -195,6 +195,7 @@ def test_a_job_goes_on_with_the_networks_it_was_begun_with(data: Path, plugins: 
     assert isinstance(last, Failed) and "demo-lora-a" in last.message and "no longer there" in last.message
 
 
+@pytest.mark.heavy
 def test_many_switches_leak_nothing(engine: Engine, plugins: PluginSet) -> None:
     """Tensors that are alive after each switch, but for what the cache of texts keeps."""
     tags = ("<lora:demo-lora-a:1>", "<hypernet:hyper-linear:0.5>", "<lora:demo-loha:0.5> emb-five", "")

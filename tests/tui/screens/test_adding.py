@@ -25,9 +25,9 @@ def test_a_checkpoint_of_this_machine_is_shown_asked_about_and_added(host: Runni
         await until(pilot, lambda: isinstance(app.screen, Type))
         await write(pilot, str(tmp_path / "mine.safetensors"))
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, Ask))
-        said = screen_text(app)
-        assert "mine.safetensors" in said and "Licence: not told" in said and "models/Stable-diffusion" in said
+        wanted = ("mine.safetensors", "Licence: not told", "models/Stable-diffusion")
+        await until(pilot, lambda: all(said in screen_text(app) for said in wanted), "what it is")
+        assert isinstance(app.screen, Ask)
         await pilot.press("y")
         await until(pilot, lambda: "mine.safetensors is there." in screen_text(app))
         await until(pilot, lambda: screen_text(app).count("mine") > 1)  # it is in the list, too
