@@ -88,7 +88,8 @@ def _list_folders(library: Library, as_json: bool) -> None:
 def _rows(library: Library, kind: str, settings: Settings) -> list[dict[str, Any]]:
     files = library.files(kind)
     what = _recognised(files, settings) if kind == "checkpoint" else {}
-    return [_row(file, known, what.get(file)) for file, known in zip(files, library.known(files), strict=True)]
+    rows = [_row(file, known, what.get(file)) for file, known in zip(files, library.known(files), strict=True)]
+    return sorted(rows, key=lambda row: not row["usable"] and row["path"] != str(library.chosen))
 
 
 def _recognised(files: Sequence[ModelFile], settings: Settings) -> dict[ModelFile, Recognition]:

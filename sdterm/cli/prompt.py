@@ -16,7 +16,7 @@ from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
 from sdterm.core.extensions.registry import load_plugins
 from sdterm.core.library.checkpoints import Library, ModelFileError, library_of
-from sdterm.core.library.recognition import recognise
+from sdterm.core.library.recognition import find_checkpoint, recognise
 from sdterm.core.prompt.analysis import PromptAnalysis, Row, Variant, read_prompt
 from sdterm.core.prompt.emphasis import BREAK
 from sdterm.core.prompt.lint import Lint
@@ -77,7 +77,8 @@ def _characters(text: str) -> str:
 def _family(library: Library, model: str | None) -> ModelFamily | None:
     """Whose tokens are counted; None if the model is of no family that comes with sdterm."""
     try:
-        family, match = recognise(library.find(model), load_plugins(None, third_party=False))
+        plugins = load_plugins(None, third_party=False)
+        family, match = recognise(find_checkpoint(model, library, plugins), plugins)
     except (ModelFileError, PluginError):
         return None
     return family if family.tokenize and not match.refusal else None

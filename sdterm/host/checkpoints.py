@@ -33,7 +33,8 @@ class Checkpoints:
         return library_of(self._settings)
 
     def models(self, loaded: Collection[str | None], families: Families = ()) -> list[Model]:
-        """All of them. loaded: the names of those in memory; families: of extensions, see `unknown`."""
+        """All of them, unusable ones last. loaded: the names of those in memory; families: of extensions, see
+        `unknown`."""
         library, found = self.library, []
         checkpoints = library.checkpoints()
         hashes = library.known_hashes(checkpoint.path for checkpoint in checkpoints)
@@ -50,7 +51,13 @@ class Checkpoints:
                         **self._what(checkpoint, families).model_dump(),
                     )
                 )
-        return found
+        first = library.chosen and legible(str(library.chosen))
+        return sorted(found, key=lambda model: not model.usable and model.path != first)
+
+    def drawn_with(self, name: str | None) -> CheckpointFile:
+        """The checkpoint of that name, or the one that is used where none is named, as far as our families know. Raises
+        UnknownNameError."""
+        return self.library.first(self._is_usable) if name is None else self.library.find(name)
 
     def find(self, name: str) -> CheckpointFile:
         """By name, file name, path or hash. Raises FieldError naming what comes near."""
@@ -76,7 +83,7 @@ class Checkpoints:
     def family(self, name: str | None) -> ModelFamily | None:
         """Ours of that checkpoint, or the first one; None if there is none."""
         try:
-            checkpoint = self.library.find(name)
+            checkpoint = self.drawn_with(name)
             stamps = _stamps(checkpoint)
             if stamps not in self._families:
                 family, match = recognise(checkpoint, self._built_in)
@@ -89,6 +96,11 @@ class Checkpoints:
     def _what(self, checkpoint: CheckpointFile, families: Families) -> Recognition:
         """What a checkpoint is, as far as that is known. Raises OSError."""
         return self._by_others.get((families, _stamps(checkpoint))) or self._ours(checkpoint)
+
+    def _is_usable(self, checkpoint: CheckpointFile) -> bool:
+        with contextlib.suppress(OSError):  # it went away in between
+            return self._ours(checkpoint).usable
+        return False
 
     def _ours(self, checkpoint: CheckpointFile) -> Recognition:
         """What our families know a checkpoint as. Raises OSError."""

@@ -82,7 +82,7 @@ def test_a_checkpoint_is_found_by_its_name_and_by_how_that_is_shown(tmp_path: Pa
     path.touch()
     for name in (ODD, SHOWN, f"{ODD}.safetensors", f"{SHOWN}.safetensors", str(path), str(path).replace(ODD, SHOWN)):
         assert Library(tmp_path).find(name) == CheckpointFile(path)
-    assert Library(tmp_path).find(None).name == SHOWN
+    assert Library(tmp_path).checkpoints()[0].name == SHOWN
 
 
 def test_a_wildcard_is_called_by_how_its_name_is_shown(tmp_path: Path) -> None:

@@ -228,9 +228,15 @@ class Library:
     def checkpoints(self) -> tuple[CheckpointFile, ...]:
         return tuple(CheckpointFile(file.path) for file in self.files("checkpoint"))
 
-    def find(self, name: str | None) -> CheckpointFile:
-        """The checkpoint of that name, file name, path or hash; None: the first. Raises UnknownNameError."""
-        return CheckpointFile((self.files("checkpoint")[0] if name is None else self.file("checkpoint", name)).path)
+    def find(self, name: str) -> CheckpointFile:
+        """The checkpoint of that name, file name, path or hash. Raises UnknownNameError."""
+        return CheckpointFile(self.file("checkpoint", name).path)
+
+    def first(self, usable: Callable[[CheckpointFile], bool]) -> CheckpointFile:
+        """The checkpoint that is used where none is named: the first usable one, so that a file that is broken or of
+        another kind takes nobody's default away. One that was given by `--ckpt` is used, or refused in a sentence."""
+        there = self.checkpoints()
+        return next((each for each in there if each.path == self.chosen or usable(each)), there[0])
 
     def vaes(self) -> tuple[CheckpointFile, ...]:
         """The separate VAEs."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pydantic import BaseModel, ConfigDict
 
 from sdterm.core.extensions.registry import ContractError, PluginFailure, PluginSet
-from sdterm.core.library.checkpoints import CheckpointFile, ModelFileError
+from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileError
 from sdterm.core.text import printable
 from sdterm.hooks import ModelFamily, ModelMatch, PluginError
 
@@ -67,5 +67,11 @@ def recognition(checkpoint: CheckpointFile, plugins: PluginSet) -> Recognition:
         family, match = recognise(checkpoint, plugins)
     except (ModelFileError, PluginError) as error:
         return Recognition(usable=False, note=str(error))
-    usable = match.refusal is None
-    return Recognition(family=family.label, native_size=match.native_size, usable=usable, note=match.refusal or "")
+    if match.refusal:
+        return Recognition(usable=False, note=match.refusal)
+    return Recognition(family=family.label, native_size=match.native_size)
+
+
+def find_checkpoint(name: str | None, library: Library, plugins: PluginSet) -> CheckpointFile:
+    """The checkpoint of that name, or the one that is used where none is named. Raises UnknownNameError."""
+    return library.first(lambda each: recognition(each, plugins).usable) if name is None else library.find(name)

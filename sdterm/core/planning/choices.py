@@ -14,7 +14,7 @@ from sdterm.core.a1111 import UNIFORM
 from sdterm.core.extensions.kinds import KINDS, kind_of
 from sdterm.core.extensions.registry import PluginSet, check_options, named
 from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileError
-from sdterm.core.library.recognition import recognise
+from sdterm.core.library.recognition import find_checkpoint, recognise
 from sdterm.core.names import UnknownNameError, find, normal
 from sdterm.core.text import printable
 from sdterm.hooks import (
@@ -84,7 +84,7 @@ class Choices(Parts):
 
 def choose(request: GenerationRequest, plugins: PluginSet, library: Library) -> Choices:
     """Look up every name in the request. Raises UnknownNameError, ModelFileError or RequestError."""
-    parts, checkpoint = choose_parts(request, plugins), library.find(request.model)
+    parts, checkpoint = choose_parts(request, plugins), find_checkpoint(request.model, library, plugins)
     return with_checkpoint(parts, replace(checkpoint, vae=library.find_vae(request.vae, checkpoint)), plugins)
 
 

@@ -77,7 +77,7 @@ def make_sdapi(services: HostServices) -> ASGIApp:
     async def get_options() -> dict[str, Any]:
         """Every setting of A1111."""
         settings = await in_thread(partial(_settings_now, services))
-        return await in_thread(lambda: all_options(settings, _title(_chosen(settings))))
+        return await in_thread(lambda: all_options(settings, _title(_chosen(services, settings))))
 
     @app.post("/sdapi/v1/options")
     async def post_options(request: Request) -> None:
@@ -196,13 +196,12 @@ def _vae(library: Library, name: Any) -> str:
     return wanted
 
 
-def _chosen(settings: Settings) -> tuple[CheckpointFile, str | None] | None:
-    library = library_of(settings)
+def _chosen(services: HostServices, settings: Settings) -> tuple[CheckpointFile, str | None] | None:
     try:
-        found = library.find(settings["model"]) if settings["model"] else next(iter(library.checkpoints()), None)
+        found = services.checkpoints.drawn_with(settings["model"])
     except UnknownNameError:
         return None
-    return (found, library.known_hash(found.path)) if found else None
+    return found, library_of(settings).known_hash(found.path)
 
 
 def _title(chosen: tuple[CheckpointFile, str | None] | None) -> str | None:

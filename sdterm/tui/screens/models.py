@@ -126,7 +126,7 @@ class ModelsScreen(TableScreen[Row]):
         from sdterm.core.library.checkpoints import library_of
 
         folder = library_of(self.shell.settings).places(self.kinds[0])[0]
-        return tr("There is none. They go to {folder}.", folder=printable(str(folder), 1000))
+        return tr("Nothing here yet. Files go to {folder}.", folder=printable(str(folder), 1000))
 
     def row(self, item: Row) -> tuple[str, ...]:
         file, model = item.file, item.model

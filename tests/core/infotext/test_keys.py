@@ -471,7 +471,7 @@ def test_a_model_is_found_by_any_of_its_hashes_then_by_name(tmp_path: Path) -> N
     for path in twins:
         digest = Library(tmp_path / "x").sha256(path)[:10]
         name, said = find_model(line(f"Model hash: {digest}, Model: two"), library)
-        assert (library.find(name).path, said) == (path, "")
+        assert name and (library.find(name).path, said) == (path, "")
     name, said = find_model(line("Model hash: 0123456789, Model: one"), library)
     assert name == "one" and "one [0123456789] is not here; another file of that name" in said
     name, said = find_model(line("Model hash: 0123456789, Model: gone"), library)

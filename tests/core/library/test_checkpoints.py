@@ -12,12 +12,14 @@ from safetensors.numpy import save_file
 
 from sdterm import Engine, GenerationRequest, load_plugins
 from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileError
-from sdterm.core.library.recognition import recognise, recognition
+from sdterm.core.library.recognition import find_checkpoint, recognise, recognition
 from sdterm.core.names import UnknownNameError
 from sdterm.core.sealed import read_sealed, write_sealed
 from sdterm.core.settings.paths import CHECKPOINTS, EMBEDDED_MODEL
 from sdterm.events import Failed
 from tests.core.conftest import Obedient
+
+PLUGINS = load_plugins()
 
 
 def model(path: Path, *keys: str) -> Path:
@@ -32,8 +34,18 @@ def test_the_chosen_file_comes_first_then_folders_then_the_demo_model(tmp_path: 
     model(tmp_path / CHECKPOINTS / "b.vae.safetensors")
     library = Library(tmp_path, {"checkpoint": (tmp_path / "more", tmp_path / CHECKPOINTS)}, chosen)
     assert [c.path for c in library.checkpoints()] == [chosen, more, b, a, EMBEDDED_MODEL]
-    assert library.find(None).path == chosen
-    assert Library(tmp_path / "empty").find(None).embedded
+    assert find_checkpoint(None, library, PLUGINS).path == chosen, "what was given is used, or refused in a sentence"
+    assert find_checkpoint(None, Library(tmp_path / "empty"), PLUGINS).embedded
+
+
+def test_files_that_cannot_be_drawn_with_take_nobodys_default_away(tmp_path: Path) -> None:
+    model(tmp_path / CHECKPOINTS / "a flux.safetensors", "double_blocks.0.img_mod.lin.weight")
+    (tmp_path / CHECKPOINTS / "b torn.safetensors").write_bytes(b"torn")
+    library = Library(tmp_path)
+    assert find_checkpoint(None, library, PLUGINS).embedded
+    (tmp_path / CHECKPOINTS / "c good.safetensors").write_bytes(EMBEDDED_MODEL.read_bytes())
+    assert find_checkpoint(None, library, PLUGINS).name == "c good"
+    assert recognition(library.find("a flux"), PLUGINS).family is None, "one that is refused is of no family"
 
 
 def test_a_linked_folder_is_looked_into_and_a_loop_does_not_hang(tmp_path: Path) -> None:
