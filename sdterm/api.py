@@ -150,7 +150,7 @@ class Move(Body):
     """The queued job that it is to come before; unset is the end of the queue."""
 
 
-class HashWish(Body):
+class HashRequest(Body):
     """Of which model files hashes are to be computed."""
 
     kind: Annotated[str, Field(max_length=100)] = "checkpoint"
@@ -400,7 +400,7 @@ DownloadState = Literal["waiting", "running", "done", "failed", "cancelled"]
 Token = Literal["HF_TOKEN", "CIVITAI_TOKEN"]
 
 
-class Wish(Body):
+class DownloadRequest(Body):
     """A model to add."""
 
     source: Annotated[str, Field(min_length=1, max_length=2000)]

@@ -28,6 +28,7 @@ from pydantic import BaseModel, TypeAdapter
 from sdterm.api import (
     Download,
     DownloadOffer,
+    DownloadRequest,
     Emptied,
     Entry,
     Extension,
@@ -53,7 +54,6 @@ from sdterm.api import (
     Style,
     Submission,
     TrashedPicture,
-    Wish,
     Words,
 )
 from sdterm.core.extensions.catalogue import Catalogue
@@ -205,14 +205,14 @@ class Client:
         """The picture beside a model file, as a JPEG."""
         return self._call("GET", f"library/{kind}/preview", params={"name": name, "size": size})
 
-    def look_at_download(self, wish: Wish) -> DownloadOffer:
+    def look_at_download(self, request: DownloadRequest) -> DownloadOffer:
         """What a model to add is. Nothing of it is fetched."""
-        return self._post(DownloadOffer, "downloads/look", _telling(wish))
+        return self._post(DownloadOffer, "downloads/look", _telling(request))
 
-    def add_model(self, wish: Wish) -> Download:
+    def add_model(self, request: DownloadRequest) -> Download:
         """Have a model fetched into its folder; events `download_changed` tell how it goes, of which the last has the
         state `done`, `failed` or `cancelled`."""
-        return self._post(Download, "downloads", _telling(wish))
+        return self._post(Download, "downloads", _telling(request))
 
     def downloads(self) -> list[Download]:
         return TypeAdapter(list[Download]).validate_json(self._call("GET", "downloads"))
@@ -314,10 +314,10 @@ class Client:
             return response.content
 
 
-def _telling(wish: Wish) -> dict[str, Any]:
+def _telling(request: DownloadRequest) -> dict[str, Any]:
     """With the tokens of this environment, which the host's, of another shell, may lack."""
     tokens = {name: token for name in TOKENS if (token := os.environ.get(name, "").strip())}
-    return wish.model_dump(exclude={"tokens"}, exclude_none=True) | {"tokens": tokens}
+    return request.model_dump(exclude={"tokens"}, exclude_none=True) | {"tokens": tokens}
 
 
 def _given(params: Mapping[str, Any]) -> dict[str, Any]:

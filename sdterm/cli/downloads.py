@@ -7,7 +7,7 @@ import time
 
 import click
 
-from sdterm.api import Download, DownloadOffer, Wish
+from sdterm.api import Download, DownloadOffer, DownloadRequest
 from sdterm.cli.errors import EXIT_CANCELLED, EXIT_FAILED, UsageError, say
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
@@ -48,16 +48,16 @@ def add(
         raise UsageError("--sha256 takes 64 hexadecimal digits.")
     if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", source):
         source = os.path.abspath(os.path.expanduser(source))
-    wish = Wish(source=source, kind=kind, name=name, sha256=sha256 and sha256.lower())
+    request = DownloadRequest(source=source, kind=kind, name=name, sha256=sha256 and sha256.lower())
     with connect(settings_of(context)) as host:
-        offer = host.look_at_download(wish)
+        offer = host.look_at_download(request)
         for line in _told(offer):
             say(line)
         if not yes:
             if not sys.stdin.isatty():
                 raise UsageError("Nobody is there to agree: with --yes it is added without asking.")
             click.confirm("Add it?", abort=True, err=True)
-        download = host.add_model(wish.model_copy(update={"size": offer.size}))
+        download = host.add_model(request.model_copy(update={"size": offer.size}))
         return _follow(host, download.id, as_json)
 
 

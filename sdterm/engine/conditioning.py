@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from sdterm.core.extensions.registry import ContractError
 from sdterm.core.prompt.composition import composition
 from sdterm.core.prompt.schedule import schedule
-from sdterm.engine.networks import Worn
+from sdterm.engine.networks import AppliedNetworks
 from sdterm.engine.rows import row, size
 from sdterm.hooks import Components, Conditioning, TextOptions
 from sdterm.request import GenerationRequest
@@ -44,7 +44,7 @@ class Reading:
     """What is on the model that reads them."""
 
 
-def reading(request: GenerationRequest, width: int, height: int, calls: int, worn: Worn) -> Reading:
+def reading(request: GenerationRequest, width: int, height: int, calls: int, applied: AppliedNetworks) -> Reading:
     """How a request's prompts are read for images of that size, by a model with these networks on."""
     options = TextOptions(
         width=width,
@@ -56,9 +56,9 @@ def reading(request: GenerationRequest, width: int, height: int, calls: int, wor
         crop_left=request.crop_left,
         aesthetic_score=request.aesthetic_score,
         negative_aesthetic_score=request.negative_aesthetic_score,
-        words=worn.words,
+        words=applied.words,
     )
-    return Reading(options, calls, request.old_prompt_editing, worn.asked)
+    return Reading(options, calls, request.old_prompt_editing, applied.asked)
 
 
 _Key = tuple[tuple[str, ...], TextOptions, tuple[Hashable, ...]]

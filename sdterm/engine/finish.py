@@ -33,7 +33,7 @@ def finish_image(run: Run, model: Model, index: int, latents: torch.Tensor) -> t
     height, width = pixels.shape[:2]
     pixel_hash = hashlib.sha256(pixels.tobytes()).hexdigest()
 
-    hashes = infotext_hashes(image, model.worn, model.components)
+    hashes = infotext_hashes(image, model.applied, model.components)
     more, wrong = run.observers.keys(_facts(run, index, width, height))
 
     def infotext(saver: OutputSaver, faults: Mapping[str, str]) -> str:

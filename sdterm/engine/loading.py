@@ -17,7 +17,7 @@ from sdterm.engine.conditioning import Conditioner
 from sdterm.engine.failures import blamed
 from sdterm.engine.isolation import Untouched, random_numbers_kept
 from sdterm.engine.network_files import load_networks
-from sdterm.engine.networks import BARE, Worn, change, misfit
+from sdterm.engine.networks import NO_NETWORKS, AppliedNetworks, change, mismatch
 from sdterm.engine.run import Optimizer, Run
 from sdterm.engine.tiling import set_tiling
 from sdterm.events import ModelLoading, Warning
@@ -57,7 +57,7 @@ class Model:
     """Whether its convolutions go round the edges."""
     untouched: tuple[Untouched | None, ...] = ()
     """Of each optimizer that does not come with sdterm: what it found, to be sure that it puts that back."""
-    worn: Worn = BARE
+    applied: AppliedNetworks = NO_NETWORKS
     """The networks that are on."""
 
     @property
@@ -214,7 +214,7 @@ class Loader:
         return model if networks is None else self._with_networks(model, run, networks)
 
     def _with_networks(self, model: Model, run: Run, asked: Sequence[NetworkPlan]) -> Model:
-        if model.worn.asked == tuple(asked):
+        if model.applied.asked == tuple(asked):
             return model
         components = model.components
         if not isinstance(components, Adaptable):
@@ -222,12 +222,12 @@ class Loader:
             run.warn(Warning(code="network_ignored", message=said))
             return model
         self.model = None  # half changed it must not be found again
-        networks = load_networks(components, asked, model.worn, run.networks, run.plugins)
-        worn = change(components, run.choices.checkpoint, model.worn, networks)
+        networks = load_networks(components, asked, model.applied, run.networks, run.plugins)
+        applied = change(components, run.choices.checkpoint, model.applied, networks)
         for network in networks:
-            if misfits := misfit(network, worn):
-                run.warn(Warning(code="network_misfit", message=misfits), keep=False)
-        self.model = replace(model, worn=worn)
+            if mismatches := mismatch(network, applied):
+                run.warn(Warning(code="network_mismatch", message=mismatches), keep=False)
+        self.model = replace(model, applied=applied)
         return self.model
 
     def _load(self, run: Run, dtype: torch.dtype) -> Model:
@@ -240,7 +240,7 @@ class Loader:
         model = next((each for each in kept if each.files == asked), None)
         if model and (model.dtype, model.family) == (dtype, run.choices.family) and can_switch(model, run.optimizers):
             try:
-                if model.worn.networks and model.optimizers != run.optimizers:  # they were put on last
+                if model.applied.networks and model.optimizers != run.optimizers:  # they were put on last
                     model = self._with_networks(model, run, ())
                 self.model = with_optimizers(model, run.plugins, run.optimizers)
                 if model is not in_use:

@@ -11,7 +11,7 @@ from sdterm.core.names import UnknownNameError
 from sdterm.core.planning.networks import NetworkPlan
 from sdterm.core.planning.plan import ImagePlan, Plan
 from sdterm.core.text import printable
-from sdterm.engine.networks import Network, Worn
+from sdterm.engine.networks import AppliedNetworks, Network
 from sdterm.hooks import Adaptable, Components, LoadedNetwork, NetworkFormat, PluginError, WeightsReader
 
 _READ_AT_MOST = 8 << 30  # bytes, in search of a network that was moved
@@ -59,11 +59,11 @@ def wanted(plan: Plan, *images: ImagePlan) -> tuple[NetworkPlan, ...]:
 
 
 def load_networks(
-    model: Adaptable, asked: Sequence[NetworkPlan], worn: Worn, sources: Sources, plugins: PluginSet
+    model: Adaptable, asked: Sequence[NetworkPlan], applied: AppliedNetworks, sources: Sources, plugins: PluginSet
 ) -> list[Network]:
     """The networks, those that are on as they are. Raises ModelFileError, PluginError; an embedding that cannot be used
     is a word."""
-    there = {network.plan.sha256: network.loaded for network in worn.networks}
+    there = {network.plan.sha256: network.loaded for network in applied.networks}
     return [
         Network(
             each,
@@ -90,14 +90,14 @@ def _loaded(model: Adaptable, asked: NetworkPlan, sources: Sources, plugins: Plu
     return loaded
 
 
-def infotext_hashes(image: ImagePlan, worn: Worn, model: Components) -> dict[str, str]:
+def infotext_hashes(image: ImagePlan, applied: AppliedNetworks, model: Components) -> dict[str, str]:
     """A1111's keys that name an image's networks with their hashes: an embedding once for each text encoder."""
     encoders = len(model.text_widths) if isinstance(model, Adaptable) else 0
     loras = [_hash(network) for network in image.networks if network.short_hash]
     words = [
         _hash(word)
         for group in image.words
-        for fitting in [[word for word in group if word.name in worn.words]]
+        for fitting in [[word for word in group if word.name in applied.words]]
         for word in fitting * encoders
     ]
     return {key: ", ".join(said) for key, said in (("Lora hashes", loras), ("TI hashes", words)) if said}

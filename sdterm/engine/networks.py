@@ -27,7 +27,7 @@ class Network:
 
 
 @dataclass(frozen=True)
-class Worn:
+class AppliedNetworks:
     """What is on a model, in its order."""
 
     networks: tuple[Network, ...] = ()
@@ -37,7 +37,7 @@ class Worn:
     """Taking off each change of what a layer reads."""
     words: Mapping[str, tuple[torch.Tensor, ...]] = field(default_factory=dict)
     """Learned words that fit the model's text encoders."""
-    misfits: Mapping[str, int] = field(default_factory=dict)
+    mismatches: Mapping[str, int] = field(default_factory=dict)
     """A network's SHA-256 → how many of its layers, or words, do not fit the model."""
 
     @property
@@ -45,34 +45,36 @@ class Worn:
         return tuple(network.plan for network in self.networks)
 
 
-BARE = Worn()
+NO_NETWORKS = AppliedNetworks()
 
 
-def change(model: Adaptable, reader: WeightsReader, before: Worn, networks: Sequence[Network]) -> Worn:
+def change(
+    model: Adaptable, reader: WeightsReader, before: AppliedNetworks, networks: Sequence[Network]
+) -> AppliedNetworks:
     """The model with exactly these networks on. reader: the model's own file, from which changed weights are read
     again: so they are bit for bit what they were. Raises what reading raises: the model is then of no use."""
     for take_off in before.hooks:
         take_off()
     layers = model.layers
     touched = frozenset(name for network in networks for name in network.loaded.deltas)
-    misfits = {network.plan.sha256: network.loaded.unused for network in networks}
+    mismatches = {network.plan.sha256: network.loaded.unused for network in networks}
     words: dict[str, tuple[torch.Tensor, ...]] = {}
     for network in networks:
         fit = {w: v for w, v in network.loaded.words.items() if tuple(e.shape[1] for e in v) == model.text_widths}
-        misfits[network.plan.sha256] += len(network.loaded.words) - len(fit)
+        mismatches[network.plan.sha256] += len(network.loaded.words) - len(fit)
         words |= fit
     rest = iter(sorted(before.layers | touched))
     while names := list(islice(rest, _AT_ONCE)):
         originals = _read_again([layers[name] for name in names], reader)
         for name in names:
-            for network in _dress(layers[name], name, originals, networks):
-                misfits[network.plan.sha256] += 1
-    return Worn(tuple(networks), touched, tuple(_hooks(layers, networks)), words, misfits)
+            for network in _apply(layers[name], name, originals, networks):
+                mismatches[network.plan.sha256] += 1
+    return AppliedNetworks(tuple(networks), touched, tuple(_hooks(layers, networks)), words, mismatches)
 
 
-def misfit(network: Network, worn: Worn) -> str:
+def mismatch(network: Network, applied: AppliedNetworks) -> str:
     """A sentence on what of a network does nothing here; empty if all of it acts."""
-    count, name = worn.misfits[network.plan.sha256], printable(network.plan.name, 60)
+    count, name = applied.mismatches[network.plan.sha256], printable(network.plan.name, 60)
     whole = count + len(network.loaded.deltas) + len(network.loaded.inputs)
     if not count:
         return ""
@@ -93,7 +95,7 @@ def _read_again(layers: Sequence[Layer], reader: WeightsReader) -> dict[str, tor
     return {key: tensor for kind, own in keys.items() for key, tensor in reader.read(list(own), *kind).items()}
 
 
-def _dress(
+def _apply(
     layer: Layer, name: str, originals: Mapping[str, torch.Tensor], networks: Sequence[Network]
 ) -> list[Network]:
     """Give a layer its weights with the networks' deltas. Those that do not fit are returned. Source: A1111
@@ -103,7 +105,7 @@ def _dress(
         read = originals[origin.key]
         own[tensor] = (origin.shaped(read) if origin.shaped else read).reshape(getattr(layer.module, tensor).shape)
     weight, bias = own["weight"], own.get("bias")
-    misfits = []
+    mismatches = []
     for network in networks:
         if (delta := network.loaded.deltas.get(name)) is None:
             continue
@@ -112,14 +114,14 @@ def _dress(
                 added, more = delta(weight, network.plan.strength.on(layer), network.plan.rank)
                 weight = _sum(weight, added)
         except RuntimeError:  # how torch says that shapes do not fit
-            misfits.append(network)
+            mismatches.append(network)
             continue
         if more is not None:
             bias = more.to(weight.dtype) if bias is None else (bias + more).to(bias.dtype)
     _set(layer.module, "weight", weight)
     if bias is not None or "bias" in layer.module._parameters:
         _set(layer.module, "bias", bias)
-    return misfits
+    return mismatches
 
 
 def _sum(weight: torch.Tensor, delta: torch.Tensor) -> torch.Tensor:

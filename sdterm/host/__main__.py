@@ -97,7 +97,7 @@ async def _run(services: HostServices, lock: Lock, server: Server, on_port: Port
     if on_port:
         others.append(asyncio.create_task(on_port.run_on_port()))
     watching = asyncio.create_task(services.extensions.run())
-    shelving = asyncio.create_task(services.shelf.run())
+    watching_library = asyncio.create_task(services.library_watch.run())
     fetching = asyncio.create_task(services.downloads.recover())
     recovering = asyncio.create_task(services.look_after_trash())
     await asyncio.wait((serving, *others), return_when=asyncio.FIRST_COMPLETED)
@@ -106,7 +106,7 @@ async def _run(services: HostServices, lock: Lock, server: Server, on_port: Port
     server.should_exit = True
     if on_port:
         on_port.should_exit = True
-    others += [watching, shelving, recovering, fetching]
+    others += [watching, watching_library, recovering, fetching]
     for task in others:
         task.cancel()
     for error in await asyncio.gather(strays, serving, *others, return_exceptions=True):

@@ -17,11 +17,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sdterm.api import (
     Download,
     DownloadOffer,
+    DownloadRequest,
     Emptied,
     Extension,
     FieldError,
     Hashing,
-    HashWish,
+    HashRequest,
     Health,
     Identifier,
     JobDetails,
@@ -46,7 +47,6 @@ from sdterm.api import (
     Style,
     Submission,
     TrashedPicture,
-    Wish,
     Words,
 )
 from sdterm.core.extensions.catalogue import Catalogue
@@ -54,7 +54,7 @@ from sdterm.core.files import legible
 from sdterm.core.names import UnknownNameError
 from sdterm.core.text import printable
 from sdterm.errors import BAD_REQUEST, SdtermError
-from sdterm.host import shelf
+from sdterm.host import model_files
 from sdterm.host.database import is_full
 from sdterm.host.gallery_order import NEWEST
 from sdterm.host.services import HostServices
@@ -198,9 +198,9 @@ def make_app(services: HostServices, stop: Callable[[], None]) -> ASGIApp:
         await services.dispatcher.unload()
 
     @router.post("/models/hash", status_code=202)
-    async def hash_models(wish: HashWish) -> None:
+    async def hash_models(request: HashRequest) -> None:
         """Compute the hashes of a model file, or of all of a kind that have none; events tell how that goes."""
-        await services.hash_models(wish)
+        await services.hash_models(request)
 
     @router.get("/models/hashing")
     async def hashing() -> Hashing:
@@ -216,12 +216,12 @@ def make_app(services: HostServices, stop: Callable[[], None]) -> ASGIApp:
     @router.get("/library")
     async def library() -> list[LibraryKind]:
         """The kinds of model files, where each is looked for, and how many there are."""
-        return await services.threads.run(partial(shelf.kinds, services.checkpoints.library))
+        return await services.threads.run(partial(model_files.kinds, services.checkpoints.library))
 
     @router.get("/library/{kind}", response_model=list[LibraryFile])
     async def library_files(kind: str) -> Response:
         """The model files of a kind."""
-        files = await services.threads.run(partial(shelf.listed_json, services.checkpoints.library, kind))
+        files = await services.threads.run(partial(model_files.listed_json, services.checkpoints.library, kind))
         return Response(files, media_type="application/json")
 
     @router.get("/library/{kind}/preview", response_class=Response)
@@ -231,18 +231,18 @@ def make_app(services: HostServices, stop: Callable[[], None]) -> ASGIApp:
         size: Annotated[int, Query(ge=16, le=512)] = 256,
     ) -> Response:
         """The picture beside a model file, as a JPEG at most `size` pixels wide and high."""
-        act = partial(shelf.preview, services.checkpoints.library, kind, name, size)
+        act = partial(model_files.preview, services.checkpoints.library, kind, name, size)
         return Response(await services.threads.run(act), media_type="image/jpeg")
 
     @router.post("/downloads/look")
-    async def look_at_download(wish: Wish) -> DownloadOffer:
+    async def look_at_download(request: DownloadRequest) -> DownloadOffer:
         """What a model to add is: its size, licence and folder. Nothing of it is fetched."""
-        return await services.downloads.look(wish)
+        return await services.downloads.look(request)
 
     @router.post("/downloads", status_code=201)
-    async def add_model(wish: Wish) -> Download:
+    async def add_model(request: DownloadRequest) -> Download:
         """Add a model; events tell how it goes."""
-        return await services.downloads.begin(wish)
+        return await services.downloads.begin(request)
 
     @router.get("/downloads")
     async def downloads() -> list[Download]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from sdterm.api import Download, DownloadOffer, DownloadState, Wish
+from sdterm.api import Download, DownloadOffer, DownloadRequest, DownloadState
 from sdterm.core.files import legible
 from sdterm.core.library.downloading import Offer, StoppedError, Wanted, fetch, look, remember, unfinished
 from sdterm.core.library.sources import Keys
@@ -75,9 +75,9 @@ class Downloads:
             except (SdtermError, OSError) as error:
                 _log.warning("%s does not go on: %s", printable(shown(wanted.source)), error)
 
-    async def look(self, wish: Wish) -> DownloadOffer:
+    async def look(self, request: DownloadRequest) -> DownloadOffer:
         """What a source is, before anything is fetched. Raises SdtermError."""
-        offer = await in_thread(partial(look, _wanted(wish), self._root, _keys(wish)))
+        offer = await in_thread(partial(look, _wanted(request), self._root, _keys(request)))
         return DownloadOffer(
             name=legible(offer.name),
             kind=offer.kind,
@@ -88,9 +88,9 @@ class Downloads:
             free=offer.free,
         )
 
-    async def begin(self, wish: Wish) -> Download:
+    async def begin(self, request: DownloadRequest) -> Download:
         """Fetch it; one that is under way already is that one. Raises SdtermError."""
-        return self.view(await self._begin(_wanted(wish), _keys(wish)))
+        return self.view(await self._begin(_wanted(request), _keys(request)))
 
     async def _begin(self, wanted: Wanted, keys: Keys) -> int:
         offer = await in_thread(partial(look, wanted, self._root, keys))
@@ -217,10 +217,10 @@ def _speed(one: _Running) -> float | None:
     return max(after - before, 0) / max(now - began, 0.001)
 
 
-def _wanted(wish: Wish) -> Wanted:
-    return Wanted(wish.source, wish.kind, wish.name, wish.sha256, wish.size)
+def _wanted(request: DownloadRequest) -> Wanted:
+    return Wanted(request.source, request.kind, request.name, request.sha256, request.size)
 
 
-def _keys(wish: Wish) -> Keys:
+def _keys(request: DownloadRequest) -> Keys:
     """The host's environment, and the tokens of whoever asks."""
-    return Keys({**os.environ, **{name: token.get_secret_value() for name, token in wish.tokens.items()}})
+    return Keys({**os.environ, **{name: token.get_secret_value() for name, token in request.tokens.items()}})

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sdterm.api import (
     FieldError,
-    HashWish,
+    HashRequest,
     Health,
     JobDetails,
     JobPage,
@@ -44,7 +44,7 @@ from sdterm.core.settings.devices import devices_of
 from sdterm.core.settings.model_kinds import MODEL_KINDS
 from sdterm.core.settings.rundir import RunFolder
 from sdterm.core.settings.settings import SETTINGS, Settings
-from sdterm.host import shelf
+from sdterm.host import model_files
 from sdterm.host.checkpoints import Checkpoints
 from sdterm.host.database import Database
 from sdterm.host.dispatch import Dispatcher
@@ -53,9 +53,9 @@ from sdterm.host.extensions import Extensions
 from sdterm.host.found import find_pictures, image_files
 from sdterm.host.hashing import Hasher
 from sdterm.host.log import EventLog
+from sdterm.host.model_files import LibraryWatch
 from sdterm.host.pictures import Pictures
 from sdterm.host.queue import JobQueue
-from sdterm.host.shelf import ShelfWatch
 from sdterm.host.threads import Threads, in_thread
 from sdterm.host.trash import Trash, TrashError
 from sdterm.host.worker import WorkerProcess
@@ -95,7 +95,7 @@ class HostServices:
         self.trash = Trash(self.database, self.log, clock)
         self.checkpoints = Checkpoints(settings)
         self.hasher = Hasher(lambda: self.checkpoints.library, self.log)
-        self.shelf = ShelfWatch(lambda: self.checkpoints.library, self.log)
+        self.library_watch = LibraryWatch(lambda: self.checkpoints.library, self.log)
         self.downloads = Downloads(settings.root, self.log)
         self.extensions = Extensions(
             settings,
@@ -297,13 +297,15 @@ class HostServices:
         """Have a checkpoint read now. Raises FieldError, WrongStateError."""
         self.dispatcher.preload((await self.threads.run(partial(self.checkpoints.find, name))).path)
 
-    async def hash_models(self, wish: HashWish) -> None:
+    async def hash_models(self, request: HashRequest) -> None:
         """Have the hashes computed of a model file, or of all of a kind that have none. Raises FieldError."""
         library = self.checkpoints.library
-        if wish.name is not None:
-            self.hasher.add([await self.threads.run(partial(shelf.file_of, library, wish.kind, wish.name))], asked=True)
+        if request.name is not None:
+            self.hasher.add(
+                [await self.threads.run(partial(model_files.file_of, library, request.kind, request.name))], asked=True
+            )
         else:
-            self.hasher.add(await self.threads.run(partial(shelf.without_hash, library, wish.kind)))
+            self.hasher.add(await self.threads.run(partial(model_files.without_hash, library, request.kind)))
 
     def styles(self) -> list[Style]:
         """What the styles files hold now. Raises StylesError."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sdterm.api import (
         Download,
         DownloadOffer,
+        DownloadRequest,
         Extension,
         Hashing,
         Health,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
         Style,
         Submission,
         TrashedPicture,
-        Wish,
         Words,
     )
     from sdterm.client import Client
@@ -171,12 +171,12 @@ def load_model(name: str) -> HostCall[None]:
     return HostCall(lambda host: host.load_model(name))
 
 
-def look_at_download(wish: Wish) -> HostCall[DownloadOffer]:
-    return HostCall(lambda host: host.look_at_download(wish))
+def look_at_download(request: DownloadRequest) -> HostCall[DownloadOffer]:
+    return HostCall(lambda host: host.look_at_download(request))
 
 
-def add_model(wish: Wish) -> HostCall[Download]:
-    return HostCall(lambda host: host.add_model(wish))
+def add_model(request: DownloadRequest) -> HostCall[Download]:
+    return HostCall(lambda host: host.add_model(request))
 
 
 def downloads() -> HostCall[list[Download]]:

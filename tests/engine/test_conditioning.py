@@ -15,7 +15,7 @@ from sdterm.core.prompt.chunks import chunks
 from sdterm.core.prompt.emphasis import BREAK, pieces
 from sdterm.engine.conditioning import Conditioner, Reading, reading
 from sdterm.engine.denoiser import Network, guided_denoiser
-from sdterm.engine.networks import BARE
+from sdterm.engine.networks import NO_NETWORKS
 from sdterm.events import Resumed, Step, Warning
 from sdterm.hooks import Conditioning, ModelSampling, SamplingOptions
 from sdterm.plugins.sd.tokenizer import tokenize
@@ -38,7 +38,7 @@ def conditioner(tiny_engine: Engine, plugins: PluginSet) -> Conditioner:
 
 def read(asked: GenerationRequest, calls: int) -> Reading:
     """Prompts read for so many network calls; SD 1 does not ask the image's size."""
-    return reading(asked, 64, 64, calls, BARE)
+    return reading(asked, 64, 64, calls, NO_NETWORKS)
 
 
 def as_request(case: str) -> GenerationRequest:

@@ -210,7 +210,7 @@ def test_many_switches_leak_nothing(engine: Engine, plugins: PluginSet) -> None:
         if number % len(tags) == len(tags) - 1:
             counts.append(alive())
     assert max(counts[2:]) == min(counts[2:])
-    assert engine.model and not engine.model.worn.networks
+    assert engine.model and not engine.model.applied.networks
     assert not any(module._forward_pre_hooks for module in engine.model.components.modules["unet"].modules())
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from sdterm.api import Download, Wish
+from sdterm.api import Download, DownloadRequest
 from sdterm.client import Client, RefusedError, connect
 from sdterm.core.settings.paths import LORAS
 from sdterm.core.settings.rundir import run_folder_of
@@ -50,14 +50,14 @@ def test_a_model_comes_its_token_is_not_kept_and_events_tell(
     files: dict[str, File], url: str, start_host: StartHost, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     host = start_host(tmp_path)  # it has no token: this process has
-    wish = Wish(source="hf:owner/name")
+    request = DownloadRequest(source="hf:owner/name")
     with pytest.raises(RefusedError, match="wants a token"):
-        host.look_at_download(wish)
+        host.look_at_download(request)
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    offer = host.look_at_download(wish)
+    offer = host.look_at_download(request)
     assert (offer.name, offer.kind, offer.size, offer.licence) == ("model.safetensors", "lora", len(LORA), "openrail")
     after = host.health().last_event
-    begun = host.add_model(wish)
+    begun = host.add_model(request)
     seen = until_ended(host, begun.id)
     assert seen.state == "done" and seen.sha256 == SHA256 and seen.path == str(tmp_path / LORAS / "model.safetensors")
     states = []
@@ -68,7 +68,7 @@ def test_a_model_comes_its_token_is_not_kept_and_events_tell(
                 break
     assert states[0] == "waiting" and states[-1] == "done"
     with pytest.raises(RefusedError, match="already"):
-        host.add_model(wish)
+        host.add_model(request)
     with pytest.raises(RefusedError, match="There is no download 99") as refused:
         host.cancel_download(99)
     assert refused.value.status == 404
@@ -82,10 +82,10 @@ def test_it_survives_clients_and_a_killed_host_and_can_be_stopped(
     file = files["/big.safetensors"] = File(LORA, held=threading.Event())
     other = files["/other.safetensors"] = File(LORA, held=threading.Event())
     host = start_host(tmp_path)
-    wish = Wish(source=f"{url}/big.safetensors")
-    number = host.add_model(wish).id
-    assert host.add_model(wish).id == number, "the same one"
-    stopped = host.add_model(Wish(source=f"{url}/other.safetensors"))
+    request = DownloadRequest(source=f"{url}/big.safetensors")
+    number = host.add_model(request).id
+    assert host.add_model(request).id == number, "the same one"
+    stopped = host.add_model(DownloadRequest(source=f"{url}/other.safetensors"))
     deadline = time.monotonic() + 30
     while sum(each.received > 0 for each in host.downloads()) < 2 and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -113,7 +113,7 @@ def test_drawing_does_not_wait_for_a_download(files: dict[str, File], url: str, 
     file = files["/big.safetensors"] = File(LORA, held=threading.Event())
     assert file.held
     with running(tmp_path, HF_ENDPOINT=url) as host:
-        number = host.client.add_model(Wish(source=f"{url}/big.safetensors")).id
+        number = host.client.add_model(DownloadRequest(source=f"{url}/big.safetensors")).id
         assert isinstance(host.events(host.submit(steps=2))[-1], Done)
         (seen,) = host.client.downloads()
         assert seen.state == "running" and 0 < seen.received < len(LORA)

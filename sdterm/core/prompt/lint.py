@@ -51,7 +51,7 @@ def lint(
         parts = [(text, 0)]
     else:
         called = tags(text)
-        found += (_unknown_networks(called, networks), _misfits(called, networks, family))
+        found += (_unknown_networks(called, networks), _mismatches(called, networks, family))
         text = blank(text, called)
         parts = [(part.text, part.span[0]) for part in composition(text)]
         if len(parts) == 1:
@@ -103,7 +103,7 @@ def _unknown_networks(called: tuple[NetworkTag, ...], networks: Mapping[str, Bas
             yield Lint(tag.span, f"{said.get((kind, name), plain)} The tag is left out.", None)
 
 
-def _misfits(
+def _mismatches(
     called: tuple[NetworkTag, ...], networks: Mapping[str, Bases] | None, family: ModelFamily | None
 ) -> Iterator[Lint]:
     for tag in called if networks and family else ():

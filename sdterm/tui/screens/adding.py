@@ -11,7 +11,7 @@ from sdterm.tui.language import tr
 from sdterm.tui.screens.pick import Ask, Pick, Type
 
 if TYPE_CHECKING:
-    from sdterm.api import DownloadOffer, Wish
+    from sdterm.api import DownloadOffer, DownloadRequest
     from sdterm.events import DownloadChanged
     from sdterm.tui.screens.base import BaseScreen
 
@@ -26,10 +26,10 @@ async def add_model(screen: BaseScreen) -> None:
         return
     looking = tr("Looking at {source} …", source=printable(source.partition("?")[0], 80))
     screen.say(looking, standing=True)
-    if not (wish := _wish(source)):
+    if not (request := _request(source)):
         screen.say(tr("That is no path and no URL."))
         return
-    offer = await screen.ask(calls.look_at_download(wish))
+    offer = await screen.ask(calls.look_at_download(request))
     screen.unsay(looking)
     if not offer:
         return
@@ -38,10 +38,10 @@ async def add_model(screen: BaseScreen) -> None:
         chosen = await screen.app.push_screen_wait(Pick(tr("What is it?"), kinds, chosen=0))
         if chosen is None:
             return
-        wish = wish.model_copy(update={"kind": MODEL_KINDS[chosen - 1].id if chosen else None})
+        request = request.model_copy(update={"kind": MODEL_KINDS[chosen - 1].id if chosen else None})
     key = await screen.app.push_screen_wait(Ask(printable(offer.name, 60), _told(offer), [("y", tr("add it"))]))
     if key == "y":
-        await screen.ask(calls.add_model(wish.model_copy(update={"size": offer.size})))
+        await screen.ask(calls.add_model(request.model_copy(update={"size": offer.size})))
 
 
 async def stop_adding(screen: BaseScreen) -> None:
@@ -78,18 +78,18 @@ def told(event: DownloadChanged) -> str:
     return "  ".join(parts)
 
 
-def _wish(source: str) -> Wish | None:
+def _request(source: str) -> DownloadRequest | None:
     import os
     import re
 
     from pydantic import ValidationError
 
-    from sdterm.api import Wish
+    from sdterm.api import DownloadRequest
 
     if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", source):
         source = os.path.abspath(os.path.expanduser(source))
     try:
-        return Wish(source=source)
+        return DownloadRequest(source=source)
     except ValidationError:
         return None
 

@@ -158,8 +158,8 @@ class ModelsScreen(TableScreen[Row]):
             if model.note:
                 yield printable(model.note, 500)
             return
-        if (misfit := self._misfit(file)) is not None:
-            yield misfit
+        if (mismatch := self._mismatch(file)) is not None:
+            yield mismatch
         if file.alias and file.alias != file.name:
             yield tr("Its maker calls it {name}.", name=printable(file.alias, 100))
         if file.activation:
@@ -169,7 +169,7 @@ class ModelsScreen(TableScreen[Row]):
         if file.description:
             yield printable(file.description, 500)
 
-    def _misfit(self, file: LibraryFile) -> str | None:
+    def _mismatch(self, file: LibraryFile) -> str | None:
         """That a file is for other models than the one that is drawn with, in words."""
         used = self._used
         if not used or fits(file.base, used.family):
@@ -347,7 +347,7 @@ class ModelsScreen(TableScreen[Row]):
         negative = with_words(draft.negative_prompt, file.negative)
         self.shell.form.change(draft.but(prompt=prompt, negative_prompt=negative), tr("Prompt"))
         self._load()
-        return self._misfit(file) or tr(
+        return self._mismatch(file) or tr(
             "{name} is in the prompt, with weight {weight}.", name=file.name, weight=f"{weight:g}"
         )
 
@@ -363,7 +363,7 @@ class ModelsScreen(TableScreen[Row]):
         text = with_words(draft.value(field), escaped(file.name))
         self.shell.form.change(draft.but(**{field: text}), label)
         self._back_to_prompt()
-        self.shell.say(self._misfit(file) or tr("{words} is in: {field}", words=file.name, field=label))
+        self.shell.say(self._mismatch(file) or tr("{words} is in: {field}", words=file.name, field=label))
 
     def action_network_up(self) -> None:
         self._reweigh(_WEIGHT_STEP)

@@ -105,7 +105,7 @@ def _listed(file: ModelFile, known: Known) -> LibraryFile:
     )
 
 
-class ShelfWatch:
+class LibraryWatch:
     """Tells clients when files of a kind come, go or change, without being asked."""
 
     def __init__(self, library: Callable[[], Library], log: EventLog) -> None:
