@@ -171,7 +171,8 @@ class Sampler:
     start: how pure noise is scaled at the start. `sigma`: by the first sigma (k-diffusion); `unit`: not at all (the
         sampler works on variance-preserving latents).
     sampling: the noise levels it works with, made from the model's: schedule and network's timesteps then follow them,
-        and `sample` is given them, too, by the keyword `sampling`.
+        and `sample` is given them, too, by the keyword `sampling`. With a `predicts_noise` that is true they take the
+        answer of a network that predicts velocities for noise, as A1111's LCM does.
     noise: what `noise` draws. `sequential`: each image's next numbers; `brownian`: the increment of each image's
         Brownian motion from sigma to sigma_next, for SDE solvers.
     models: the kinds of model it can integrate. A solver of dx/dsigma = (x - x0) / sigma can do both; one that adds
