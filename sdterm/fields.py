@@ -507,6 +507,14 @@ ROWS: tuple[RequestField, ...] = (
         sentence="Keys of an infotext that are none of sdterm's, written back as they were read.",
     ),
     RequestField(
+        name="old_emphasis",
+        default=False,
+        label="Old emphasis",
+        sentence="Weigh words as A1111 did at first: brackets alone count, up to 75 tokens. For SD 1.x only.",
+        section=_COMPATIBILITY,
+        a1111="use_old_emphasis_implementation",
+    ),
+    RequestField(
         name="comma_backtrack",
         default=20,
         least=0,

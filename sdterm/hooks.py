@@ -291,6 +291,8 @@ class TextOptions:
     clip_skip: int = 1
     emphasis: str = "Original"
     """A1111's way to weigh words: Original, No norm, Ignore, or None."""
+    old_emphasis: bool = False
+    """Words are weighed as A1111 did at first: by tokens of brackets, in a single chunk."""
     comma_backtrack: int = 20
     """So many tokens after a comma move to the next chunk with what follows it, rather than be parted."""
     crop_top: int = 0
