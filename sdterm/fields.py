@@ -555,6 +555,22 @@ ROWS: tuple[RequestField, ...] = (
         a1111="sdxl_crop_left",
     ),
     RequestField(
+        name="asked_width",
+        default=0,
+        least=0,
+        most=4096 + SIZE_STEP - 1,
+        label="Asked width",
+        sentence="The width that was rounded down to `width`: A1111 tells SDXL and the infotext that one. 0 is none.",
+    ),
+    RequestField(
+        name="asked_height",
+        default=0,
+        least=0,
+        most=4096 + SIZE_STEP - 1,
+        label="Asked height",
+        sentence="The height that was rounded down to `height`: A1111 tells SDXL and the infotext that one. 0 is none.",
+    ),
+    RequestField(
         name="aesthetic_score",
         default=6.0,
         least=0,
@@ -645,6 +661,14 @@ ROWS: tuple[RequestField, ...] = (
         label="Format options",
         sentence="By the names the saver declares, e.g. `quality`.",
         decides="how",
+    ),
+    RequestField(
+        name="infotext_without",
+        default=(),
+        label="Not in infotexts",
+        sentence="Keys that infotexts leave out, e.g. `Model hash` or `Version`.",
+        decides="how",
+        section="Infotext",
     ),
     RequestField(
         name="grid",

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from sdterm.errors import BAD_REQUEST, SdtermError
-from sdterm.fields import FIELDS, MAX_PROMPT, Emphasis, NoiseSchedule, NoiseSource, PadConds, Precision
+from sdterm.fields import FIELDS, MAX_PROMPT, SIZE_STEP, Emphasis, NoiseSchedule, NoiseSource, PadConds, Precision
 
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT)]
 OptionValue = bool | int | float | str
@@ -84,10 +84,13 @@ class GenerationRequest(BaseModel):
     postprocess: Names = _of("postprocess")
     options: dict[str, OptionValue] = _of("options")
     extra_params: dict[str, str] = _of("extra_params")
+    old_emphasis: bool = _of("old_emphasis")
     comma_backtrack: int = _of("comma_backtrack")
     quantize: bool = _of("quantize")
     crop_top: int = _of("crop_top")
     crop_left: int = _of("crop_left")
+    asked_width: int = _of("asked_width")
+    asked_height: int = _of("asked_height")
     aesthetic_score: float = _of("aesthetic_score")
     negative_aesthetic_score: float = _of("negative_aesthetic_score")
     styles: Names = _of("styles")
@@ -96,10 +99,17 @@ class GenerationRequest(BaseModel):
     batch_size: int = _of("batch_size")
     format: str = _of("format")
     format_options: dict[str, OptionValue] = _of("format_options")
+    infotext_without: Names = _of("infotext_without")
     grid: bool = _of("grid")
     memory: Names = _of("memory")
     batch_cond_uncond: bool = _of("batch_cond_uncond")
     precision: Precision = _of("precision")
+
+    def asked(self, width: int, height: int) -> tuple[int, int]:
+        """The size that was rounded down to this one; this one, where none was."""
+        sides = ((self.asked_width, width), (self.asked_height, height))
+        across, down = (asked if asked // SIZE_STEP * SIZE_STEP == side else side for asked, side in sides)
+        return across, down
 
     @field_validator("prompt", "negative_prompt")
     @classmethod

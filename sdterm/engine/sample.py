@@ -76,7 +76,7 @@ def sample_pass(run: Run, model: Model, batch: Batch, pass_no: int) -> torch.Ten
     levels = noise_levels(request, sampler, run.plugins, model)
     family = run.choices.family
     calls = planned.steps * sampler.calls_per_step  # what A1111 plans a prompt's schedule by, whatever really comes
-    how = reading(request, planned.width, planned.height, calls, model.applied)
+    how = reading(request, *planned.told_size, calls, model.applied)
     with run.plugins.guard(family):
         prompts = [model.condition.prompt(image.text, how) for image in images]
         negatives = [model.condition.negative(image.negative_prompt, how) for image in images]

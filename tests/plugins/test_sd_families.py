@@ -20,6 +20,7 @@ from sdterm.core.infotext.recall import recall
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.library.recognition import recognise
 from sdterm.core.settings.paths import CHECKPOINTS, EMBEDDED_MODEL
+from sdterm.events import Failed
 from sdterm.hooks import Components, ModelFamily, SamplingOptions, TextOptions
 from sdterm.host.sdapi.requests import asked
 from sdterm.host.sdapi.values import read_values
@@ -37,7 +38,8 @@ ARRAYS = np.load(GOLDEN / "narrow.npz")
 CPU, PLUGINS = torch.device("cpu"), load_plugins()
 EVERY_DAY = {
     *("narrow-xl", "narrow-sd2-v", "vdemo"),
-    *("X28-long2-negative", "X33-and-weights", "X91-clipskip2-crop-emphasis", "W20-ztsnr-euler", "W26-size", "V01-2mk"),
+    *("X28-long2-negative", "X33-and-weights", "X56-100x70", "X91-clipskip2-crop-emphasis"),
+    *("W20-ztsnr-euler", "W26-size", "W30-lcm", "V01-2mk"),
 }
 """Models and pictures; the others are of the same code, so they are among the heavy tests."""
 FAMILIES = {
@@ -121,6 +123,18 @@ def test_a_picture_is_a1111s(case: dict[str, Any], engine: Engine, record_proper
     found = psnr(pixels(image.data), ARRAYS[case["id"]])
     record_property("psnr", found)
     assert found >= 45
+    ours, theirs = (
+        re.sub(r", (?:sdterm|Version): .*|Model hash: \w+, ", "", t) for t in (image.infotext, case["infotext"])
+    )
+    assert ours == theirs
+
+
+def test_old_emphasis_is_refused_where_a1111_refuses_it(engine: Engine) -> None:
+    have("narrow-xl", engine)
+    request = asked({"prompt": "x", "steps": 1}, {"use_old_emphasis_implementation": True}, PLUGINS, {}).request
+    small = request.model_copy(update={"model": "narrow-xl", "width": 64, "height": 64})
+    failed = list(engine.run(small, PLUGINS))[-1]
+    assert isinstance(failed, Failed) and "Old emphasis is for SD 1.x alone" in failed.message
 
 
 UNETS: dict[str, dict[str, Any]] = {  # as in the unet/config.json of stabilityai's own folders

@@ -110,6 +110,7 @@ def image_infotext(
     for name in FIELDS:
         parameters |= looked_up.get(name) or {key.name: key.write(drawn) for key in KEYS_OF.get(name, ())}
     parameters |= more or {}
+    parameters = _kept(parameters, request)
     ignored = tuple(each.tag.strip("<>") for each in image.unapplied[:_TAGS])
     made = replace(made or Provenance(), sdterm=__version__, model=plan.model_hash, ignored=ignored)
     visible = infotext.parse(infotext.write(request.prompt, request.negative_prompt, parameters))
@@ -125,7 +126,12 @@ def image_infotext(
         # Not a bare number: A1111 would take 0.1.0 for an ancient version of itself and switch old behaviour on.
         "Version": f"sdterm {__version__}",
     }
-    return infotext.write(request.prompt, request.negative_prompt, parameters)
+    return infotext.write(request.prompt, request.negative_prompt, _kept(parameters, request))
+
+
+def _kept(parameters: Mapping[str, object], request: GenerationRequest) -> dict[str, object]:
+    """The pairs that the request does not want left out."""
+    return {key: value for key, value in parameters.items() if key not in request.infotext_without}
 
 
 def _option_pairs(

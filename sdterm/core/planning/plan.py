@@ -60,6 +60,8 @@ class PassPlan(BaseModel):
 
     width: int
     height: int
+    asked: tuple[int, int] | None = None
+    """Width and height before they were rounded down to these, as a model that knows sizes is told them."""
     steps: int
     sampler: str
     scheduler: str
@@ -68,6 +70,11 @@ class PassPlan(BaseModel):
     scheduler_options: dict[str, OptionValue]
     start: Literal["noise"] = "noise"
     """What it begins with."""
+
+    @property
+    def told_size(self) -> tuple[int, int]:
+        """What a model that knows sizes is told."""
+        return self.asked or (self.width, self.height)
 
 
 class Plan(BaseModel):
@@ -168,6 +175,7 @@ def prepare(
         return image.model_copy(update={"words": words, "unapplied": (*unapplied, *unusable)}), texts
 
     vae = choices.checkpoint.vae
+    width, height = (side or choices.match.native_size for side in (request.width, request.height))
     first, texts = drawn(0)
     count = max(request.batch_size * request.batch_count, texts)
     return Plan(
@@ -175,8 +183,9 @@ def prepare(
         images=(first, *(drawn(index)[0] for index in range(1, count))),
         passes=(
             PassPlan(
-                width=request.width or choices.match.native_size,
-                height=request.height or choices.match.native_size,
+                width=width,
+                height=height,
+                asked=request.asked(width, height),
                 steps=request.steps,
                 sampler=choices.sampler.label,
                 scheduler=AUTOMATIC if choices.automatic else choices.scheduler.label,
