@@ -159,7 +159,7 @@ class Engine:
             with torch.inference_mode():
                 self._loader.load_as_asked(replace(run, optimizers=optimizers))
             if not was_read:  # it was there, and whoever waits is told so
-                emit(ModelLoading(model=run.plan.model, done=True))
+                emit(ModelLoading(model=run.plan.model, done=True, kept=self._loader.kept))
         finally:
             self._pulse.rest()
 
