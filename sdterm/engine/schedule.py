@@ -3,7 +3,7 @@
 import torch
 
 from sdterm.core.extensions.registry import ContractError, PluginSet
-from sdterm.core.planning.choices import Choices
+from sdterm.core.planning.choices import PassParts
 from sdterm.core.planning.plan import PassPlan
 from sdterm.engine.recorder import kind_of
 from sdterm.hooks import ModelSampling
@@ -11,10 +11,10 @@ from sdterm.request import GenerationRequest
 
 
 def pass_sigmas(
-    choices: Choices, request: GenerationRequest, planned: PassPlan, plugins: PluginSet, sampling: ModelSampling
+    parts: PassParts, request: GenerationRequest, planned: PassPlan, plugins: PluginSet, sampling: ModelSampling
 ) -> torch.Tensor:
     """float32 [steps + 1] on the CPU. Raises PluginError if the plugin that makes them gave something else."""
-    sampler, scheduler = choices.sampler, choices.scheduler
+    sampler, scheduler = parts.sampler, parts.scheduler
     if sampler.grid == "own" and sampler.own_sigmas:
         steps = planned.steps + request.discard_penultimate  # one more, none of which is left out, as in A1111
         with plugins.guard(sampler):
