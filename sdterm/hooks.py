@@ -511,6 +511,41 @@ class NetworkFormat:
     load: Callable[[WeightsReader, Adaptable], LoadedNetwork]
 
 
+# --- upscalers --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LoadedUpscaler:
+    """An upscaler's network in memory.
+
+    scale: how many times as long it makes each side. apply: `apply(pixels)`: `[1, 3, h, w]`, RGB from 0 to 1 →
+    `[1, 3, h * scale, w * scale]`. It is called for one tile of a picture after the other.
+    """
+
+    scale: int
+    apply: Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Upscaler:
+    """Makes pictures larger, by a rule of its own or by the network in a model file. It has either `resize`, or
+    `matches` and `build`.
+
+    resize: `resize(image, scale)`: uint8 [H, W, 3] → uint8 [H', W', 3], each side about `scale` times as long. Requests
+        name it by its id or label.
+    matches: `matches(reader)`: whether it reads that file, from the header alone. Requests name the file; the first
+        upscaler that says yes reads it.
+    build: `build(reader, device, dtype)` → a LoadedUpscaler, which is kept while it is in use. Raise `PluginError` for
+        a file that cannot be used.
+    """
+
+    id: str
+    label: str
+    resize: Callable[[NDArray[Any], float], NDArray[Any]] | None = None
+    matches: Callable[[WeightsReader], bool] | None = None
+    build: Callable[[WeightsReader, torch.device, torch.dtype], LoadedUpscaler] | None = None
+
+
 # --- output -----------------------------------------------------------------------------------------------------------
 
 
@@ -670,6 +705,11 @@ def sdterm_memory_optimizers() -> list[MemoryOptimizer]:  # type: ignore[empty-b
 @hookspec
 def sdterm_networks() -> list[NetworkFormat]:  # type: ignore[empty-body]
     """Formats of LoRAs, hypernetworks, embeddings: what a file adds to a loaded model."""
+
+
+@hookspec
+def sdterm_upscalers() -> list[Upscaler]:  # type: ignore[empty-body]
+    """Ways to make pictures larger: a rule, or the networks of a kind of model files."""
 
 
 @hookspec
