@@ -159,6 +159,14 @@ class ModelSampling(Protocol):
         ...
 
 
+class Tail(NamedTuple):
+    """The end of a way down the noise levels, for what begins with an image. `level`: the sigma at which noise is mixed
+    into it; `sigmas`: those to walk, float32 [n+1] on the CPU, as `sample` gets them."""
+
+    level: torch.Tensor
+    sigmas: torch.Tensor
+
+
 @dataclass(frozen=True)
 class Sampler:
     """A sampling algorithm.
@@ -168,6 +176,9 @@ class Sampler:
         latents; see `Denoise`, `Noise` and `StepCallback`. Every declared option is given by keyword.
     grid: where its noise levels come from. `schedule`: the chosen scheduler; `own`: `own_sigmas(steps, sampling)`,
         and the scheduler is ignored.
+    own_tail: where such a sampler goes from an image: `own_tail(steps, kept, sampling, schedule)` → a `Tail`. Of a way
+        of `steps` steps it has the last ones, `kept` levels after the noisiest and before the clean end; `schedule` is
+        the way of the scheduler. Unset: the last kept + 1 steps of its own way.
     start: how pure noise is scaled at the start. `sigma`: by the first sigma (k-diffusion); `unit`: not at all (the
         sampler works on variance-preserving latents).
     sampling: the noise levels it works with, made from the model's: schedule and network's timesteps then follow them,
@@ -186,6 +197,7 @@ class Sampler:
     default_scheduler: str | None = None
     grid: Literal["schedule", "own"] = "schedule"
     own_sigmas: Callable[[int, ModelSampling], torch.Tensor] | None = None
+    own_tail: Callable[[int, int, ModelSampling, torch.Tensor], Tail] | None = None
     start: Literal["sigma", "unit"] = "sigma"
     sampling: Callable[[ModelSampling], ModelSampling] | None = None
     noise: Literal["sequential", "brownian"] = "sequential"
