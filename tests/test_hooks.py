@@ -27,10 +27,12 @@ from sdterm.core.settings.paths import CHECKPOINTS, EMBEDDED_MODEL
 from sdterm.events import Done, Event, Failed, Image, ModelLoading, Step, Warning
 from sdterm.hooks import (
     Adaptable,
+    Approximation,
     Components,
     Conditioning,
     ImageFacts,
     JobOutcome,
+    LatentMap,
     Layer,
     LoadedNetwork,
     LocalePack,
@@ -68,6 +70,8 @@ ON_PAGES: list[tuple[str, type]] = [
     ("sdterm_schedulers", ModelSampling),
     ("sdterm_model_families", ModelMatch),
     ("sdterm_model_families", TokenRules),
+    ("sdterm_model_families", Approximation),
+    ("sdterm_model_families", LatentMap),
     ("sdterm_model_families", Conditioning),
     ("sdterm_model_families", SamplingOptions),
     ("sdterm_model_families", TextOptions),

@@ -42,6 +42,18 @@ class PauseAt:
     pass_no: int = 0
 
 
+Transform = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Approximations:
+    """What stands in for the model's own ways between latents and pixels, both float32 batches; None: nothing does."""
+
+    decode: Transform | None = None
+    encode: Transform | None = None
+    preview: Transform | None = None
+
+
 @dataclass(frozen=True)
 class Run:
     """What was asked, what was settled, and what its stages work with. Opening it finds out the last three."""
@@ -67,6 +79,7 @@ class Run:
     """Those that the model is loaded with."""
     networks: Sources = field(default_factory=dict)
     """The files of those that the plan has."""
+    approximations: Approximations = Approximations()
     sigmas: tuple[torch.Tensor, ...] = ()
     """Of each pass: float32 [steps + 1], on the CPU."""
     tape: Tape = field(default_factory=lambda: Tape({}))
