@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sdterm.core.extensions.registry import ContractError
 from sdterm.core.infotext.record import Provenance
 from sdterm.core.infotext.write import image_infotext
-from sdterm.engine.decode import BlackImageError, decode_image
+from sdterm.engine.decode import BlackImageError, approximate_image, decode_image
 from sdterm.engine.device import device_name
 from sdterm.engine.encode import encoded, saver_options
 from sdterm.engine.loading import Model
@@ -60,6 +60,9 @@ def _decoded(run: Run, model: Model, latents: torch.Tensor) -> tuple[NDArray[Any
     """An image, and the precision in which it was decoded. One that half precision makes black or impossible is
     decoded again by the VAE in float32, by itself: its batch and those after it stay as they are."""
     components, dtype = model.components, model.dtype
+    if decode := run.approximations.decode:
+        with run.plugins.guard(run.choices.passes[-1].model.family, BlackImageError):
+            return approximate_image(decode, latents), dtype
     suspect = in_the_network(run, model)
     try:
         with run.plugins.guard(suspect, BlackImageError):

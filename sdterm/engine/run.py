@@ -42,6 +42,18 @@ class PauseAt:
     pass_no: int = 0
 
 
+Transform = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Approximations:
+    """What stands in for the model's own ways between latents and pixels, both float32 batches; None: nothing does."""
+
+    decode: Transform | None = None
+    encode: Transform | None = None
+    preview: Transform | None = None
+
+
 @dataclass(frozen=True)
 class Wanted:
     """A model to draw with: its files as they were planned, and as they were found."""
@@ -75,6 +87,7 @@ class Run:
     """Those that the model is loaded with."""
     networks: Sources = field(default_factory=dict)
     """The files of those that the plan has."""
+    approximations: Approximations = Approximations()
     tape: Tape = field(default_factory=lambda: Tape({}))
 
     def warn(self, warning: Warning, *, keep: bool = True) -> None:

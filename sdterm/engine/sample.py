@@ -14,7 +14,7 @@ from sdterm.engine.denoiser import guided_denoiser
 from sdterm.engine.isolation import no_random_numbers
 from sdterm.engine.loading import Model
 from sdterm.engine.noise import batch_noise
-from sdterm.engine.preview import preview_jpeg
+from sdterm.engine.preview import preview
 from sdterm.engine.recorder import MisuseError, NonFiniteError, TapeRecorder, kind_of
 from sdterm.engine.run import Run
 from sdterm.engine.schedule import pass_sigmas
@@ -179,7 +179,7 @@ def paused_previews(run: Run, model: Model, batch: Batch, pass_no: int, step: in
                 index=index,
                 step=step,
                 pass_no=pass_no,
-                data=preview_jpeg(row.result.x0, model.components.latent_rgb),
+                data=preview(run, model.components, row.result.x0),
             )
 
 
@@ -212,7 +212,7 @@ class Progress:
         """x0: of the batch's first image [C, h, w], on the CPU."""
         self._run.emit(Step(step=step, **self._at))
         if self._run.previews and time.perf_counter() - self._shown >= PREVIEW_INTERVAL:
-            data = preview_jpeg(x0, model.components.latent_rgb)
+            data = preview(self._run, model.components, x0)
             self._run.emit(Preview(index=self._images[0], step=step, pass_no=self._pass, data=data))
             self._shown = time.perf_counter()
 

@@ -2,6 +2,7 @@
 masking."""
 
 from math import exp
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageFilter, ImageOps
@@ -16,9 +17,9 @@ _FILLS = ((256, 1), (64, 1), (16, 2), (4, 4), (2, 2), (0, 1))
 """(radius, how often it is laid on)."""
 
 
-def mask_of(picture: Image.Image, *, rounded: bool = True, inverted: bool = False, blur: tuple[int, int] = (0, 0)) -> (
-    Image.Image
-):
+def mask_of(
+    picture: Image.Image, *, rounded: bool = True, inverted: bool = False, blur: tuple[int, int] = (0, 0)
+) -> Image.Image:
     """A picture (L, RGB or RGBA) as a mask, mode L. One with transparency gives its alpha, with or without its shades,
     another one its brightness. blur: along x and y."""
     mask = picture.convert("L")
@@ -104,7 +105,9 @@ def filled_in(picture: Image.Image, mask: Image.Image) -> Image.Image:
 
 def latent_mask(mask: Image.Image, width: int, height: int, *, rounded: bool) -> NDArray[np.float32]:
     """How much of each cell is drawn anew, 0 … 1, [height, width]."""
-    small = np.asarray(mask.convert("RGB").resize((width, height)), dtype=np.float32)[:, :, 0] / 255
+    small: NDArray[np.float32] = np.asarray(mask.convert("RGB").resize((width, height)), np.float32)[
+        :, :, 0
+    ] / np.float32(255)
     return np.around(small) if rounded else small
 
 
@@ -126,5 +129,3 @@ def composite(drawn: Image.Image, mask: Image.Image) -> Image.Image:
     """What is masked of a drawn picture, RGBA."""
     nothing = Image.new("RGBa", drawn.size)
     return Image.composite(drawn.convert("RGBA").convert("RGBa"), nothing, stretched(mask, *drawn.size)).convert("RGBA")
-
-

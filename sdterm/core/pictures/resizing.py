@@ -27,7 +27,9 @@ def cropped(picture: Image.Image, width: int, height: int, enlarge: Enlarge = st
     """Covering the whole size, its middle; black where rounding leaves something over."""
     wider = width * picture.height > picture.width * height
     inside = (
-        (width, picture.height * width // picture.width) if wider else (picture.width * height // picture.height, height)
+        (width, picture.height * width // picture.width)
+        if wider
+        else (picture.width * height // picture.height, height)
     )
     return _centred(enlarge(picture, *inside), width, height)
 
@@ -36,7 +38,9 @@ def filled(picture: Image.Image, width: int, height: int, enlarge: Enlarge = str
     """All of it inside the size; its edges fill the bands beside it."""
     wider = width * picture.height > picture.width * height
     inside = (
-        (picture.width * height // picture.height, height) if wider else (width, picture.height * width // picture.width)
+        (picture.width * height // picture.height, height)
+        if wider
+        else (width, picture.height * width // picture.width)
     )
     small = enlarge(picture, *inside)
     result = _centred(small, width, height)
