@@ -22,8 +22,7 @@ RUNS = json.loads((GOLDEN / "starts.json").read_text())
 
 def left(engine: Engine, plugins: PluginSet, cut: Cut, **fields: object) -> Tail:
     request = GenerationRequest.model_validate({"prompt": "", **fields})
-    choices = choose(request, plugins, engine.library)
-    parts = choices.passes[0]
+    parts = choose(request, plugins, engine.library).first
     levels = parts.sampler.sampling(SD1) if parts.sampler.sampling else SD1
     return pass_tail(parts, request, as_plan(request, engine, plugins).passes[0], plugins, levels, cut)
 
