@@ -20,6 +20,8 @@ NoiseSchedule = Literal["Default", "Zero Terminal SNR"]
 NoiseSource = Literal["NV", "CPU", "GPU"]
 PadConds = Literal["off", "on", "v0"]
 Precision = Literal["auto", "full", "half"]
+Part = Literal["", "Init image", "Mask", "Hires", "Refiner"]
+"""A part of the form that is folded away until it is used."""
 
 MAX_PROMPT = 65_536  # characters; A1111 has no limit, but past this a prompt is an accident
 SIZE_STEP = 8  # pixels per latent cell in every model family so far
@@ -58,6 +60,8 @@ class RequestField:
     """`[token]` in the pattern of a file name, where it stands for the field as it is."""
     form: str = ""
     """Its widget in the form, which may show two fields."""
+    part: Part = ""
+    """The part of the form that shows it."""
     cells: int = 12
     """For its value in the form."""
     step: float = 0

@@ -33,7 +33,7 @@ def finish_image(run: Run, model: Model, index: int, latents: torch.Tensor) -> t
     height, width = pixels.shape[:2]
     pixel_hash = hashlib.sha256(pixels.tobytes()).hexdigest()
 
-    hashes = infotext_hashes(image, model.applied, model.components)
+    hashes = infotext_hashes(run.plan.text_of(index, len(run.plan.passes) - 1), model.applied, model.components)
     more, wrong = run.observers.keys(_facts(run, index, width, height))
 
     def infotext(saver: OutputSaver, faults: Mapping[str, str]) -> str:
@@ -80,7 +80,7 @@ def _frames(run: Run, model: Model, index: int) -> NDArray[Any]:
     rows = (run.tape.row(index, last, DENOISER, call) for call in range(run.tape.recorded(index, last, DENOISER)))
     frames = [colours(row.result.x0, model.components.latent_rgb) for row in rows if row]
     if not frames:
-        raise run.plugins.failure(run.choices.sampler, ContractError("it never called the network"))
+        raise run.plugins.failure(run.choices.passes[last].sampler, ContractError("it never called the network"))
     return np.stack(frames)
 
 
@@ -105,7 +105,8 @@ def _facts(run: Run, index: int, width: int, height: int) -> ImageFacts:
 
 def _provenance(run: Run, index: int, saver: OutputSaver, decoded_in: torch.dtype) -> Provenance:
     """What image `index` is made with, for whoever wants to draw it again or ask why it differs."""
-    drawers = {run.plugins.owner(part) for part in (run.choices.sampler, run.choices.scheduler, run.choices.family)}
+    parts = [part for each in run.choices.passes for part in (each.sampler, each.scheduler, each.model.family)]
+    drawers = {run.plugins.owner(part) for part in parts}
     drawers |= {run.plugins.owner(each.of) for each in run.choices.additions}
     strangers = [p.source for p in run.plugins.plugins if p.source.origin != "built-in" and p.source.slug in drawers]
     dtype = (

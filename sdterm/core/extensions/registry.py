@@ -37,6 +37,7 @@ from sdterm.hooks import (
     PromptTransform,
     Sampler,
     Scheduler,
+    Upscaler,
 )
 from sdterm.request import RequestError, shown
 
@@ -118,6 +119,9 @@ class PluginSet:
 
     def postprocessor(self, name: str) -> Postprocessor:
         return self._find(Postprocessor, name)
+
+    def upscaler(self, name: str) -> Upscaler:
+        return self._find(Upscaler, name)
 
     def _find(self, kind: type[D], name: str, more: str = "") -> D:
         row = kind_of(kind)
@@ -262,6 +266,8 @@ def _ask(kind: Kind, implementation: pluggy.HookImpl) -> tuple[Descriptor, ...]:
         _check_names(given)
         if isinstance(given, LocalePack):
             _check_messages(given)
+        if isinstance(given, Upscaler) and bool(given.resize) == bool(given.matches and given.build):
+            raise TypeError(f"the Upscaler {given.id!r} must have either resize, or matches and build")
     return gave
 
 
