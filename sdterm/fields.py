@@ -69,6 +69,8 @@ class RequestField:
     """What one key press adds; 0 for a field that has no steps."""
     offers: str = ""
     """What its list has: `sampler`, `model` …"""
+    is_input: bool = False
+    """Whether it names pictures, by digest (`core/inputs.py`)."""
 
 
 _SAMPLING, _MODEL, _SPEED = "Sampler parameters", "Stable Diffusion", "Optimizations"

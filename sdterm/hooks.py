@@ -58,6 +58,8 @@ class Option:
     """A1111's setting of the same meaning, which its HTTP API may give."""
     choices: tuple[str, ...] = ()
     """All values there are, of a text with few."""
+    is_image: bool = False
+    """Whether it is a picture. Its default is "", no picture; a request has the digest of an input."""
 
 
 # --- prompt transforms ------------------------------------------------------------------------------------------------
