@@ -58,6 +58,8 @@ class Option:
     """A1111's setting of the same meaning, which its HTTP API may give."""
     choices: tuple[str, ...] = ()
     """All values there are, of a text with few."""
+    is_image: bool = False
+    """Whether it is a picture. Its default is "", no picture; a request has the digest of an input."""
 
 
 # --- prompt transforms ------------------------------------------------------------------------------------------------
@@ -159,6 +161,14 @@ class ModelSampling(Protocol):
         ...
 
 
+class Tail(NamedTuple):
+    """The end of a way down the noise levels, for what begins with an image. `level`: the sigma at which noise is mixed
+    into it; `sigmas`: those to walk, float32 [n+1] on the CPU, as `sample` gets them."""
+
+    level: torch.Tensor
+    sigmas: torch.Tensor
+
+
 @dataclass(frozen=True)
 class Sampler:
     """A sampling algorithm.
@@ -168,6 +178,9 @@ class Sampler:
         latents; see `Denoise`, `Noise` and `StepCallback`. Every declared option is given by keyword.
     grid: where its noise levels come from. `schedule`: the chosen scheduler; `own`: `own_sigmas(steps, sampling)`,
         and the scheduler is ignored.
+    own_tail: where such a sampler goes from an image: `own_tail(steps, kept, sampling, schedule)` → a `Tail`. Of a way
+        of `steps` steps it has the last ones, `kept` levels after the noisiest and before the clean end; `schedule` is
+        the way of the scheduler. Unset: the last kept + 1 steps of its own way.
     start: how pure noise is scaled at the start. `sigma`: by the first sigma (k-diffusion); `unit`: not at all (the
         sampler works on variance-preserving latents).
     sampling: the noise levels it works with, made from the model's: schedule and network's timesteps then follow them,
@@ -187,6 +200,7 @@ class Sampler:
     default_scheduler: str | None = None
     grid: Literal["schedule", "own"] = "schedule"
     own_sigmas: Callable[[int, ModelSampling], torch.Tensor] | None = None
+    own_tail: Callable[[int, int, ModelSampling, torch.Tensor], Tail] | None = None
     start: Literal["sigma", "unit"] = "sigma"
     sampling: Callable[[ModelSampling], ModelSampling] | None = None
     noise: Literal["sequential", "brownian"] = "sequential"
@@ -371,6 +385,32 @@ class TokenRules:
 
 
 @dataclass(frozen=True)
+class LatentMap:
+    """A function between latents and pixels. `load(reader, device)` → that function, of float32 tensors, whose pixels
+    `[B, 3, H, W]` are -1..1; it may give pictures that are smaller than the model's.
+
+    files: the names, without suffix, that its file may have in the folder of approximate VAEs, the best one first.
+        Empty: it needs no file, and `load` is given None. Raise `PluginError` for a file that cannot be used.
+    """
+
+    load: Callable[[WeightsReader | None, torch.device], Callable[[torch.Tensor], torch.Tensor]]
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Approximation:
+    """A quicker and rougher way between a family's latents and pixels than its models' own.
+
+    label: A1111's name for it, by which it is asked for: `Approx NN`, `Approx cheap` or `TAESD`.
+    encoder: unset, where it is asked for the model encodes.
+    """
+
+    label: str
+    decoder: LatentMap
+    encoder: LatentMap | None = None
+
+
+@dataclass(frozen=True)
 class ModelFamily:
     """A model architecture. `detect(reader)` → a match or None, from the header alone; `build(reader, device, dtype)`
     → components with the weights in place.
@@ -385,6 +425,7 @@ class ModelFamily:
     build: Callable[[WeightsReader, torch.device, torch.dtype], Components]
     tokens: TokenRules | None = None
     tokenize: Callable[[str], Sequence[int]] | None = None
+    approximations: tuple[Approximation, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -500,6 +541,41 @@ class NetworkFormat:
     role: Literal["lora", "hypernet", "embedding"]
     matches: Callable[[WeightsReader], bool]
     load: Callable[[WeightsReader, Adaptable], LoadedNetwork]
+
+
+# --- upscalers --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LoadedUpscaler:
+    """An upscaler's network in memory.
+
+    scale: how many times as long it makes each side. apply: `apply(pixels)`: `[1, 3, h, w]`, RGB from 0 to 1 →
+    `[1, 3, h * scale, w * scale]`. It is called for one tile of a picture after the other.
+    """
+
+    scale: int
+    apply: Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Upscaler:
+    """Makes pictures larger, by a rule of its own or by the network in a model file. It has either `resize`, or
+    `matches` and `build`.
+
+    resize: `resize(image, scale)`: uint8 [H, W, 3] → uint8 [H', W', 3], each side about `scale` times as long. Requests
+        name it by its id or label.
+    matches: `matches(reader)`: whether it reads that file, from the header alone. Requests name the file; the first
+        upscaler that says yes reads it.
+    build: `build(reader, device, dtype)` → a LoadedUpscaler, which is kept while it is in use. Raise `PluginError` for
+        a file that cannot be used.
+    """
+
+    id: str
+    label: str
+    resize: Callable[[NDArray[Any], float], NDArray[Any]] | None = None
+    matches: Callable[[WeightsReader], bool] | None = None
+    build: Callable[[WeightsReader, torch.device, torch.dtype], LoadedUpscaler] | None = None
 
 
 # --- output -----------------------------------------------------------------------------------------------------------
@@ -661,6 +737,11 @@ def sdterm_memory_optimizers() -> list[MemoryOptimizer]:  # type: ignore[empty-b
 @hookspec
 def sdterm_networks() -> list[NetworkFormat]:  # type: ignore[empty-body]
     """Formats of LoRAs, hypernetworks, embeddings: what a file adds to a loaded model."""
+
+
+@hookspec
+def sdterm_upscalers() -> list[Upscaler]:  # type: ignore[empty-body]
+    """Ways to make pictures larger: a rule, or the networks of a kind of model files."""
 
 
 @hookspec

@@ -86,7 +86,7 @@ def image_infotext(
     """The infotext of one image. `made` tells what it was made with, for the record; `faults` what went wrong with
     plugins on the way (slug → what); `more` is what observers add, under keys that are free; `hashes` A1111's keys that
     name networks."""
-    additions, sampler, scheduler = _drawing(choices), choices.sampler, choices.scheduler
+    additions, sampler, scheduler = _drawing(choices), choices.first.sampler, choices.first.scheduler
     first = plan.passes[0]
     request = _spelled_out(single_image_request(plan, image), additions)
     drawn = Drawn(request, sampler)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sdterm.hooks import Denoise, ModelSampling, Noise, Option, PluginError, Sampler, StepCallback, hookimpl
+from sdterm.hooks import Denoise, ModelSampling, Noise, Option, PluginError, Sampler, StepCallback, Tail, hookimpl
 from sdterm.plugins.samplers.ddim import ddim_sigmas
 
 if TYPE_CHECKING:
@@ -15,17 +15,33 @@ _SKIP_TYPES = ("time_uniform", "time_quadratic", "logSNR")
 
 
 def unipc_sigmas(steps: int, sampling: ModelSampling) -> torch.Tensor:
-    """As many steps, even in time from the last timestep to the first, as DDIM has timesteps. log(alpha) is
-    interpolated (the authors' NoiseScheduleVP), not log(sigma)."""
-    import torch
-
+    """As many steps, even in time from the last timestep to the first, as DDIM has timesteps."""
     if steps < _SHORTEST:
         raise PluginError(f"UniPC needs at least {_SHORTEST} steps, and {steps} were asked for. Raise --steps")
-    return _at(torch.linspace(len(sampling.sigmas) - 1, 0, len(ddim_sigmas(steps, sampling)) + 1), sampling)
+    return _even(len(sampling.sigmas) - 1, len(ddim_sigmas(steps, sampling)), sampling)
+
+
+def unipc_tail(steps: int, kept: int, sampling: ModelSampling, schedule: torch.Tensor) -> Tail:
+    """`kept` steps, even in time from the timestep of DDIM's tail."""
+    if kept < _SHORTEST:
+        raise PluginError(
+            f"UniPC needs at least {_SHORTEST} steps, and the denoising strength leaves {kept} of {steps}. "
+            "Raise --steps or the strength"
+        )
+    sigmas = ddim_sigmas(steps, sampling)
+    return Tail(sigmas[-1 - kept], _even(int((sampling.sigmas < sigmas[-kept]).sum()), kept, sampling))
+
+
+def _even(timestep: int, steps: int, sampling: ModelSampling) -> torch.Tensor:
+    """The sigmas of steps that are even in time from a timestep to the first."""
+    import torch
+
+    return _at(torch.linspace(timestep, 0, steps + 1), sampling)
 
 
 def _at(t: torch.Tensor, sampling: ModelSampling) -> torch.Tensor:
-    """The sigmas of timesteps between the trained ones, too."""
+    """The sigmas of timesteps between the trained ones, too. log(alpha) is interpolated (the authors' NoiseScheduleVP),
+    not log(sigma)."""
     log_alphas = -0.5 * (1 + sampling.sigmas.double() ** 2).log()
     low, high, w = t.floor().long(), t.ceil().long(), t.frac()
     log_alpha = (1 - w) * log_alphas[low] + w * log_alphas[high]
@@ -130,6 +146,7 @@ def sdterm_samplers() -> list[Sampler]:
             sample=sample_unipc,
             grid="own",
             own_sigmas=unipc_sigmas,
+            own_tail=unipc_tail,
             start="unit",
             sampling=lambda sampling: sampling,
             options=(
