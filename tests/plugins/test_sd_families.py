@@ -30,9 +30,10 @@ from sdterm.plugins.sd.keys import VAE
 from sdterm.testing import assert_components_conform
 from tests.engine.conftest import images, request
 from tests.engine.golden import pixels, psnr
-from tests.narrow_checkpoints import full_size, write
+from tests.narrow_checkpoints import write
 from tests.plugins.test_sd1 import Header
 from tests.tiny_checkpoint import GOLDEN
+from tools import full_size
 
 CASES = json.loads((GOLDEN / "narrow.json").read_text())
 ARRAYS = np.load(GOLDEN / "narrow.npz")
@@ -190,7 +191,7 @@ def test_a_file_of_full_size_has_the_configuration_and_the_names_that_diffusers_
     """By its header alone: what diffusers' own converter makes of each tensor's name."""
     from diffusers.loaders import single_file_utils as theirs
 
-    shapes = full_size(name)
+    shapes = dict(full_size.shapes({"sd2": "sd21"}.get(name, name)))
     header = Header(shapes)
     family = next(family for family in PLUGINS.all(ModelFamily) if family.id == name)
     match = family.detect(header)
