@@ -82,6 +82,16 @@ class GenerationRequest(BaseModel):
     sampler_options: dict[str, OptionValue] = _of("sampler_options")
     pad_conds: PadConds = _of("pad_conds")
     postprocess: Names = _of("postprocess")
+    upscale_images: Names = _of("upscale_images")
+    upscale_by: float = _of("upscale_by")
+    upscale_width: int | None = _of("upscale_width")
+    upscale_height: int | None = _of("upscale_height")
+    upscale_crop: bool = _of("upscale_crop")
+    upscaler: str = _of("upscaler")
+    second_upscaler: str = _of("second_upscaler")
+    second_upscaler_visibility: float = _of("second_upscaler_visibility")
+    upscale_tile: int = _of("upscale_tile")
+    upscale_overlap: int = _of("upscale_overlap")
     options: dict[str, OptionValue] = _of("options")
     extra_params: dict[str, str] = _of("extra_params")
     comma_backtrack: int = _of("comma_backtrack")
@@ -100,6 +110,11 @@ class GenerationRequest(BaseModel):
     memory: Names = _of("memory")
     batch_cond_uncond: bool = _of("batch_cond_uncond")
     precision: Precision = _of("precision")
+
+    @property
+    def images(self) -> int:
+        """How many it asks for."""
+        return len(self.upscale_images) or self.batch_size * self.batch_count
 
     @field_validator("prompt", "negative_prompt")
     @classmethod

@@ -16,6 +16,7 @@ from sdterm.engine.network_files import Sources
 from sdterm.engine.observers import Observers
 from sdterm.engine.pulse import Pulse
 from sdterm.engine.tape import Tape
+from sdterm.engine.upscale import KeptUpscaler
 from sdterm.events import Event, Warning
 from sdterm.hooks import MemoryOptimizer
 from sdterm.request import GenerationRequest
@@ -70,6 +71,8 @@ class Run:
     sigmas: tuple[torch.Tensor, ...] = ()
     """Of each pass: float32 [steps + 1], on the CPU."""
     tape: Tape = field(default_factory=lambda: Tape({}))
+    upscaler: KeptUpscaler = field(default_factory=KeptUpscaler)
+    """The one in memory."""
 
     def warn(self, warning: Warning, *, keep: bool = True) -> None:
         """Say what went wrong with a plugin, once. keep: it concerns all images from now on."""
