@@ -22,6 +22,7 @@ PadConds = Literal["off", "on", "v0"]
 Precision = Literal["auto", "full", "half"]
 Part = Literal["", "Init image", "Mask", "Hires", "Refiner"]
 """A part of the form that is folded away until it is used."""
+VaeMethod = Literal["Full", "Approx NN", "Approx cheap", "TAESD"]
 
 MAX_PROMPT = 65_536  # characters; A1111 has no limit, but past this a prompt is an accident
 SIZE_STEP = 8  # pixels per latent cell in every model family so far
@@ -68,6 +69,8 @@ class RequestField:
     """What one key press adds; 0 for a field that has no steps."""
     offers: str = ""
     """What its list has: `sampler`, `model` …"""
+    is_input: bool = False
+    """Whether it names pictures, by digest (`core/inputs.py`)."""
 
 
 _SAMPLING, _MODEL, _SPEED = "Sampler parameters", "Stable Diffusion", "Optimizations"
@@ -368,6 +371,16 @@ ROWS: tuple[RequestField, ...] = (
         option="--tiling",
     ),
     RequestField(
+        name="vae_encoder",
+        default="Full",
+        choices=get_args(VaeMethod),
+        label="VAE type for encode",
+        sentence="What turns pictures into latents: the VAE, or TAESD if its file is in models/VAE-approx.",
+        section="VAE",
+        a1111="sd_vae_encode_method",
+        infotext=("VAE Encoder",),
+    ),
+    RequestField(
         name="lora",
         default="",
         label="LoRA",
@@ -486,6 +499,20 @@ ROWS: tuple[RequestField, ...] = (
         infotext=("Pad conds", "Pad conds v0"),
     ),
     RequestField(
+        name="vae_decoder",
+        default="Full",
+        choices=get_args(VaeMethod),
+        label="VAE type for decode",
+        sentence=(
+            "What turns latents into pictures: the VAE, TAESD or Approx NN if their files are in models/VAE-approx, "
+            "or Approx cheap, a pixel for each latent cell."
+        ),
+        decides="finish",
+        section="VAE",
+        a1111="sd_vae_decode_method",
+        infotext=("VAE Decoder",),
+    ),
+    RequestField(
         name="postprocess",
         default=(),
         label="Postprocessors",
@@ -501,6 +528,7 @@ ROWS: tuple[RequestField, ...] = (
         default=(),
         label="Pictures to upscale",
         sentence="The SHA-256 of pictures to make larger; then nothing is drawn.",
+        is_input=True,
     ),
     RequestField(
         name="upscale_by",
@@ -555,7 +583,7 @@ ROWS: tuple[RequestField, ...] = (
         name="upscaler",
         default=NO_UPSCALER,
         label="Upscaler",
-        sentence="What makes finished pictures larger: Lanczos, Nearest, a plugin's, or a file of models/ESRGAN by its name.",
+        sentence="Makes finished pictures larger: Lanczos, Nearest, a plugin's, or a file of models/ESRGAN, by its name.",
         decides="finish",
         infotext=("Postprocess upscaler",),
         option="--upscaler",
@@ -590,7 +618,7 @@ ROWS: tuple[RequestField, ...] = (
         least=0,
         most=2048,
         label="Tile size for upscalers",
-        sentence="In pixels: networks make a picture larger in tiles of this size, which takes less memory. 0 is no tiles.",
+        sentence="In pixels: networks make pictures larger in tiles of this size, to take less memory. 0 is no tiles.",
         decides="finish",
         section=_UPSCALING,
         a1111="ESRGAN_tile",
@@ -783,6 +811,16 @@ ROWS: tuple[RequestField, ...] = (
         decides="how",
         section=_SPEED,
         a1111="batch_cond_uncond",
+    ),
+    RequestField(
+        name="preview_method",
+        default="Approx cheap",
+        choices=get_args(VaeMethod),
+        label="Live preview method",
+        sentence="What live previews are made by: Approx cheap costs nothing, the others show more.",
+        decides="how",
+        section="Live previews",
+        a1111="show_progress_type",
     ),
     RequestField(
         name="precision",

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from sdterm.errors import BAD_REQUEST, SdtermError
-from sdterm.fields import FIELDS, MAX_PROMPT, Emphasis, NoiseSchedule, NoiseSource, PadConds, Precision
+from sdterm.fields import FIELDS, MAX_PROMPT, Emphasis, NoiseSchedule, NoiseSource, PadConds, Precision, VaeMethod
 
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT)]
 OptionValue = bool | int | float | str
@@ -68,6 +68,7 @@ class GenerationRequest(BaseModel):
     noise_source: NoiseSource = _of("noise_source")
     ngms: float = _of("ngms")
     tiling: bool = _of("tiling")
+    vae_encoder: VaeMethod = _of("vae_encoder")
     lora: str = _of("lora")
     hypernetwork: str = _of("hypernetwork")
     network_multiplier: float = _of("network_multiplier")
@@ -81,6 +82,7 @@ class GenerationRequest(BaseModel):
     sgm_noise_multiplier: bool = _of("sgm_noise_multiplier")
     sampler_options: dict[str, OptionValue] = _of("sampler_options")
     pad_conds: PadConds = _of("pad_conds")
+    vae_decoder: VaeMethod = _of("vae_decoder")
     postprocess: Names = _of("postprocess")
     upscale_images: Names = _of("upscale_images")
     upscale_by: float = _of("upscale_by")
@@ -109,6 +111,7 @@ class GenerationRequest(BaseModel):
     grid: bool = _of("grid")
     memory: Names = _of("memory")
     batch_cond_uncond: bool = _of("batch_cond_uncond")
+    preview_method: VaeMethod = _of("preview_method")
     precision: Precision = _of("precision")
 
     @property

@@ -154,8 +154,6 @@ NOT_HONOURED: Mapping[str, tuple[str, ...]] = {
     "Inpaint area": ("Whole picture",),
     "Masked area padding": (),
     "Masked content": ("original",),
-    "VAE Encoder": ("Full",),
-    "VAE Decoder": ("Full",),
     "Noise multiplier": ("1", "1.0"),
     "Extra noise": ("0", "0.0"),
     "Refiner": ("None",),

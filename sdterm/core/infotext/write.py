@@ -87,7 +87,7 @@ def image_infotext(
     """The infotext of one image. `made` tells what it was made with, for the record; `faults` what went wrong with
     plugins on the way (slug → what); `more` is what observers add, under keys that are free; `hashes` A1111's keys that
     name networks."""
-    additions, sampler, scheduler = _drawing(choices), choices.sampler, choices.scheduler
+    additions, sampler, scheduler = _drawing(choices), choices.first.sampler, choices.first.scheduler
     first = plan.passes[0]
     request = upscaled.spelled_out(_spelled_out(single_image_request(plan, image), additions), choices.enlargement)
     drawn = Drawn(request, sampler)

@@ -31,14 +31,11 @@ from sdterm.request import GenerationRequest, RequestError
 _SEEDS = 4_294_967_294  # A1111 draws -1 from 0 … 4294967293
 
 
-class ImagePlan(BaseModel):
-    """One image of the job."""
+class TextPlan(BaseModel):
+    """What guides an image."""
 
     model_config = ConfigDict(frozen=True)
 
-    seed: int
-    variation_seed: int = 0
-    """Of the noise mixed in, where the request asks for any."""
     prompt: str
     negative_prompt: str
     networks: tuple[NetworkPlan, ...] = ()
@@ -54,6 +51,27 @@ class ImagePlan(BaseModel):
         return extract(self.prompt)[0]
 
 
+class ImagePlan(TextPlan):
+    """One image of the job, and what guides it in its first pass."""
+
+    seed: int
+    variation_seed: int = 0
+    """Of the noise mixed in, where the request asks for any."""
+
+
+class ModelPlan(BaseModel):
+    """The files that a pass is drawn with."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    model_hash: str
+    """SHA-256 of the checkpoint, hex."""
+    vae: str = ""
+    """The separate VAE's file name; empty where the checkpoint's own is used."""
+    vae_hash: str = ""
+
+
 class PassPlan(BaseModel):
     """One way through the noise levels, for every image."""
 
@@ -67,28 +85,24 @@ class PassPlan(BaseModel):
     """Labels, resolved: "Karras" for Automatic where the sampler has that default, else "Automatic" as asked."""
     sampler_options: dict[str, OptionValue]
     scheduler_options: dict[str, OptionValue]
-    start: Literal["noise"] = "noise"
-    """What it begins with."""
+    start: Literal["noise", "image", "pass"] = "noise"
+    """What it begins with: noise alone, the init image, or what the pass before it ended with."""
+    model: ModelPlan | None = None
+    """Where it is another than the job's."""
+    texts: tuple[TextPlan, ...] = ()
+    """Of each image, where they are others than in the first pass."""
 
 
-class Plan(BaseModel):
+class Plan(ModelPlan):
     """Everything that decides the pixels, as values: stored with a job, it draws the same images again."""
-
-    model_config = ConfigDict(frozen=True)
 
     request: GenerationRequest
     images: tuple[ImagePlan, ...]
     passes: tuple[PassPlan, ...]
-    """One after the other, each from where the one before ended. There is one so far."""
+    """One after the other, each from where the one before ended."""
     format_options: dict[str, OptionValue]
     options: dict[str, OptionValue] = {}
     """Of what else was asked for, as far as they were given: see `core.planning.choices`."""
-    model: str
-    model_hash: str
-    """SHA-256 of the checkpoint, hex."""
-    vae: str = ""
-    """The separate VAE's file name; empty where the checkpoint's own is used."""
-    vae_hash: str = ""
     upscalers: tuple[UpscalerPlan, ...] = ()
     """Those that finished pictures are made larger by."""
 
@@ -100,6 +114,15 @@ class Plan(BaseModel):
     @property
     def height(self) -> int:
         return self.passes[-1].height
+
+    def model_of(self, pass_no: int) -> ModelPlan:
+        """The files that a pass is drawn with."""
+        return self.passes[pass_no].model or self
+
+    def text_of(self, index: int, pass_no: int) -> TextPlan:
+        """What guides an image in a pass."""
+        texts = self.passes[pass_no].texts
+        return texts[index] if texts else self.images[index]
 
 
 def choose_again(plan: Plan, plugins: PluginSet, library: Library) -> Choices:
@@ -145,7 +168,8 @@ def prepare(
     """Fix seeds, sizes, options and final prompts. Raises RequestError; UnknownNameError for a style that does not
     exist; PluginError if a prompt transform refuses."""
     _check_size(request, choices)
-    _check_variation(request, choices.match.downscale)
+    first_pass = choices.first
+    _check_variation(request, first_pass.model.match.downscale)
     first_seed = draw_seed() if request.seed == -1 else request.seed
     varied = request.variation_strength > 0
     first_variation = draw_variation() if varied and request.variation_seed == -1 else max(request.variation_seed, 0)
@@ -155,7 +179,7 @@ def prepare(
     context = PromptContext(MappingProxyType(dict(styles)), Wildcards(library.root / WILDCARDS))
     transform = TransformPipeline.of(choices, plugins, context)
     networks = Networks(library, plugins)
-    calls = request.steps * choices.sampler.calls_per_step
+    calls = request.steps * first_pass.sampler.calls_per_step
 
     def drawn(index: int) -> tuple[ImagePlan, int]:
         seed = first_seed + (0 if varied else index)  # as in A1111: variations of one seed, not of many
@@ -169,10 +193,11 @@ def prepare(
             networks=called,
             unapplied=unapplied,
         )
-        words, unusable = networks.words(image.text, image.negative_prompt, request, calls, choices.family)
+        words, unusable = networks.words(image.text, image.negative_prompt, request, calls, first_pass.model.family)
         return image.model_copy(update={"words": words, "unapplied": (*unapplied, *unusable)}), texts
 
-    vae = choices.checkpoint.vae
+    checkpoint, native_size = first_pass.model.checkpoint, first_pass.model.match.native_size
+    vae = checkpoint.vae
     first, texts = drawn(0)
     count = max(request.batch_size * request.batch_count, texts)
     return Plan(
@@ -180,19 +205,19 @@ def prepare(
         images=(first, *(drawn(index)[0] for index in range(1, count))),
         passes=(
             PassPlan(
-                width=request.width or choices.match.native_size,
-                height=request.height or choices.match.native_size,
+                width=request.width or native_size,
+                height=request.height or native_size,
                 steps=request.steps,
-                sampler=choices.sampler.label,
-                scheduler=AUTOMATIC if choices.automatic else choices.scheduler.label,
-                sampler_options=dict(choices.sampler_options),
-                scheduler_options=dict(choices.scheduler_options),
+                sampler=first_pass.sampler.label,
+                scheduler=AUTOMATIC if first_pass.automatic else first_pass.scheduler.label,
+                sampler_options=dict(first_pass.sampler_options),
+                scheduler_options=dict(first_pass.scheduler_options),
             ),
         ),
         format_options=dict(choices.format_options),
         options=dict(choices.options),
-        model=choices.checkpoint.name,
-        model_hash=library.sha256(choices.checkpoint.path),
+        model=checkpoint.name,
+        model_hash=library.sha256(checkpoint.path),
         vae=legible(vae.path.name) if vae else "",
         vae_hash=library.sha256(vae.path) if vae else "",
         upscalers=plan_upscalers(choices.enlargement, library),
@@ -202,8 +227,8 @@ def prepare(
 def prepare_pictures(
     request: GenerationRequest, choices: PictureChoices, library: Library, sources: Sequence[ImagePlan]
 ) -> Plan:
-    """The plan of a job that only makes pictures larger: no pass, and no model but the upscalers. sources: what is known
-    of the pictures, in the request's order."""
+    """The plan of a job that only makes pictures larger: no pass, and no model but the upscalers. sources: what is
+    known of the pictures, in the request's order."""
     upscalers = plan_upscalers(choices.enlargement, library)
     return Plan(
         request=request,
@@ -218,9 +243,9 @@ def prepare_pictures(
 
 def _check_size(request: GenerationRequest, choices: Choices) -> None:
     for name in ("width", "height"):
-        asked, step = getattr(request, name), choices.match.size_step
-        if asked and asked % step:
-            said = f"{name} is {asked}, but {choices.checkpoint.name} draws sizes that are multiples of {step}."
+        asked, model = getattr(request, name), choices.first.model
+        if asked and asked % (step := model.match.size_step):
+            said = f"{name} is {asked}, but {model.checkpoint.name} draws sizes that are multiples of {step}."
             raise RequestError(said, name)
 
 
