@@ -600,6 +600,9 @@ class OutputSaver:
 
     frames: whether `encode` is given `frames=` too, uint8 [T, h, w, 3]: what the network made of the image in each of
         its calls, by the model's map from latents to colours, a pixel per latent cell. T is 0 for a grid.
+    alpha: whether `encode` also takes uint8 [H, W, 4]; others are given such a picture without its transparency.
+    texts: whether `encode` is given `texts=` too: more texts for the file, each by its PNG keyword. For other formats
+        they are part of the infotext.
     """
 
     id: str
@@ -608,6 +611,8 @@ class OutputSaver:
     encode: Callable[..., bytes]
     options: tuple[Option, ...] = ()
     frames: bool = False
+    alpha: bool = False
+    texts: bool = False
 
 
 # --- observers --------------------------------------------------------------------------------------------------------

@@ -94,6 +94,16 @@ class GenerationRequest(BaseModel):
     pad_conds: PadConds = _of("pad_conds")
     vae_decoder: VaeMethod = _of("vae_decoder")
     postprocess: Names = _of("postprocess")
+    upscale_images: Names = _of("upscale_images")
+    upscale_by: float = _of("upscale_by")
+    upscale_width: int | None = _of("upscale_width")
+    upscale_height: int | None = _of("upscale_height")
+    upscale_crop: bool = _of("upscale_crop")
+    upscaler: str = _of("upscaler")
+    second_upscaler: str = _of("second_upscaler")
+    second_upscaler_visibility: float = _of("second_upscaler_visibility")
+    upscale_tile: int = _of("upscale_tile")
+    upscale_overlap: int = _of("upscale_overlap")
     options: dict[str, OptionValue] = _of("options")
     extra_params: dict[str, str] = _of("extra_params")
     old_emphasis: bool = _of("old_emphasis")
@@ -123,6 +133,11 @@ class GenerationRequest(BaseModel):
         sides = ((self.asked_width, width), (self.asked_height, height))
         across, down = (asked if asked // SIZE_STEP * SIZE_STEP == side else side for asked, side in sides)
         return across, down
+
+    @property
+    def images(self) -> int:
+        """How many it asks for."""
+        return len(self.upscale_images) or self.batch_size * self.batch_count
 
     @field_validator("prompt", "negative_prompt")
     @classmethod

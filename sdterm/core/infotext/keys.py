@@ -11,7 +11,7 @@ from zlib import crc32
 from sdterm.core.a1111 import FORMER_KEYS
 from sdterm.core.extensions.kinds import KINDS
 from sdterm.core.extensions.registry import PluginSet
-from sdterm.core.infotext import record
+from sdterm.core.infotext import record, upscaled
 from sdterm.core.infotext.grammar import Infotext, is_key
 from sdterm.core.planning.choices import Addition
 from sdterm.core.prompt.schedule import schedule
@@ -137,6 +137,10 @@ def _told(name: str, read: Callable[[str], Mapping[str, Any]]) -> Key:
     return Key(name, lambda drawn: None, read)
 
 
+def _upscaled(name: str, read: Callable[[str], Mapping[str, Any]]) -> Key:
+    return Key(name, lambda drawn: upscaled.keys(drawn.request).get(name), read)
+
+
 POSTPROCESS = "Postprocess"
 LORA_HASHES, EMBEDDING_HASHES = "Lora hashes", "TI hashes"
 _BY_PLUGINS = {"model", "postprocess"}  # what these keys say, only plugins and the library know
@@ -145,6 +149,7 @@ _SPECIAL: Mapping[str, tuple[Key, ...]] = {
     "width": (Key("Size", _size_written, _size_read),),
     "vae": (_told("VAE hash", lambda text: {}), _told("VAE", lambda text: {"vae": text})),
     "pad_conds": (_padding("Pad conds", "on"), _padding("Pad conds v0", "v0")),
+    **{field: (_upscaled(*key),) for field, key in upscaled.READ.items()},
 }
 KEYS_OF: Mapping[str, tuple[Key, ...]] = {
     rows[0].name: _SPECIAL.get(rows[0].name) or (_key(rows),)
@@ -211,8 +216,10 @@ def is_free(name: str, plugins: PluginSet) -> bool:
 
 
 def checksum(text: Infotext) -> str:
-    """Of what an infotext says besides its record: whether somebody edited it since."""
-    said = [(name, value) for name, value in text.parameters.items() if name not in _TOLD]
+    """Of what an infotext says besides its record: whether somebody edited it since. That a picture was made larger
+    since is no edit."""
+    apart = _TOLD | {name for name, _ in upscaled.READ.values()}
+    said = [(name, value) for name, value in text.parameters.items() if name not in apart]
     return f"{crc32(json.dumps([text.prompt, text.negative_prompt, said]).encode()):08x}"
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.infotext import grammar as infotext
-from sdterm.core.infotext import record
+from sdterm.core.infotext import record, upscaled
 from sdterm.core.infotext.keys import (
     DRAWN,
     EMBEDDING_HASHES,
@@ -68,6 +68,7 @@ def single_image_request(plan: Plan, image: ImagePlan) -> GenerationRequest:
             "height": first.height,
             "batch_size": 1,
             "batch_count": 1,
+            "upscale_images": (),
             "grid": False,
         }
     )
@@ -88,7 +89,7 @@ def image_infotext(
     name networks."""
     additions, sampler, scheduler = _drawing(choices), choices.first.sampler, choices.first.scheduler
     first = plan.passes[0]
-    request = _spelled_out(single_image_request(plan, image), additions)
+    request = upscaled.spelled_out(_spelled_out(single_image_request(plan, image), additions), choices.enlargement)
     drawn = Drawn(request, sampler)
     taken = {*OURS}
     named = hashes or {}
