@@ -13,6 +13,7 @@ import torch
 
 from sdterm.core.extensions.kinds import Descriptor
 from sdterm.core.extensions.registry import PluginSet
+from sdterm.core.inputs import Inputs
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.planning.choices import choose
 from sdterm.core.planning.plan import choose_again, prepare
@@ -28,6 +29,7 @@ from sdterm.engine.observers import Observers
 from sdterm.engine.opening import open_run
 from sdterm.engine.pulse import Pulse
 from sdterm.engine.run import PauseAt, Resume, Run
+from sdterm.engine.sources import Sources
 from sdterm.engine.tape import Tape
 from sdterm.events import Cancelled, Done, Event, Failed, Grid, Image, ModelLoading, Paused
 from sdterm.request import GenerationRequest
@@ -115,7 +117,7 @@ class Engine:
                     opened.append(run.tape)
                     if not resume:  # else whoever has the images says which
                         run = replace(run, saved=dict.fromkeys(run.tape.finished()))
-                    draw(run, self._loader)
+                    draw(run, self._loader, Sources(Inputs(self.library.root)))
             except Exception as error:
                 tell(failure(error) or error)
             finally:

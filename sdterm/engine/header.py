@@ -28,7 +28,7 @@ def header(run: Run) -> dict[str, Any]:
     memory = choices.asked(MemoryOptimizer)
     visible = [each for each in memory if each.of.effect == "visible" and not each.of.decodes_only]
     owners = {plugins.owner(part) for part in (choices.sampler, choices.scheduler, choices.family)}
-    owners |= {plugins.owner(each.of) for each in visible}
+    owners |= {plugins.owner(each.of) for each in visible} | {plugins.owner(each.of) for each in choices.hooks}
     owners |= {plugins.owner(network.format) for network in run.networks.values()}
     return {
         "request": _recorded(plan.request),
@@ -41,6 +41,7 @@ def header(run: Run) -> dict[str, Any]:
         "device": device_name(run.device),
         "thread count": torch.get_num_threads(),
         "memory optimizers": [[each.of.id, dict(each.options)] for each in visible],
+        "denoise hooks": [[each.of.id, dict(each.options)] for each in choices.hooks],
         "version of torch": torch.__version__,
         "version of sdterm": __version__,
     }

@@ -13,7 +13,7 @@ from sdterm.engine.loading import Loader, choose_optimizers
 from sdterm.engine.network_files import find_networks
 from sdterm.engine.run import Run
 from sdterm.engine.sample import noise_levels
-from sdterm.engine.schedule import pass_sigmas
+from sdterm.engine.schedule import pass_way
 from sdterm.engine.tape import Tape
 from sdterm.events import Started, Warning
 
@@ -36,8 +36,8 @@ def open_run(run: Run, loader: Loader, library: Library, tape: Path | None) -> R
     run = replace(run, networks=find_networks(run.plan, run.plugins, library))
     model, optimizers = loader.load_as_asked(replace(run, optimizers=optimizers))
     levels = noise_levels(run.request, run.choices.sampler, run.plugins, model)
-    sigmas = tuple(pass_sigmas(run.choices, run.request, each, run.plugins, levels) for each in run.plan.passes)
-    run = replace(run, optimizers=optimizers, sigmas=sigmas)
+    ways = tuple(pass_way(run.choices, run.request, each, run.plugins, levels) for each in run.plan.passes)
+    run = replace(run, optimizers=optimizers, ways=ways)
     opened = Tape(header(run), tape)
     if opened.mismatch:
         changed = ", ".join(opened.mismatch)

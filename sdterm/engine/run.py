@@ -15,6 +15,7 @@ from sdterm.engine.faults import Faults
 from sdterm.engine.network_files import Sources
 from sdterm.engine.observers import Observers
 from sdterm.engine.pulse import Pulse
+from sdterm.engine.schedule import Way
 from sdterm.engine.tape import Tape
 from sdterm.events import Event, Warning
 from sdterm.hooks import MemoryOptimizer
@@ -67,9 +68,14 @@ class Run:
     """Those that the model is loaded with."""
     networks: Sources = field(default_factory=dict)
     """The files of those that the plan has."""
-    sigmas: tuple[torch.Tensor, ...] = ()
-    """Of each pass: float32 [steps + 1], on the CPU."""
+    ways: tuple[Way, ...] = ()
+    """Of each pass."""
     tape: Tape = field(default_factory=lambda: Tape({}))
+
+    @property
+    def sigmas(self) -> tuple[torch.Tensor, ...]:
+        """Those of each pass: float32 [steps + 1], on the CPU."""
+        return tuple(way.sigmas for way in self.ways)
 
     def warn(self, warning: Warning, *, keep: bool = True) -> None:
         """Say what went wrong with a plugin, once. keep: it concerns all images from now on."""

@@ -26,6 +26,7 @@ from sdterm.core.extensions.source import Source
 from sdterm.core.names import find, normal
 from sdterm.core.text import printable
 from sdterm.hooks import (
+    DenoiseHook,
     LocalePack,
     MemoryOptimizer,
     Option,
@@ -118,6 +119,9 @@ class PluginSet:
 
     def postprocessor(self, name: str) -> Postprocessor:
         return self._find(Postprocessor, name)
+
+    def denoise_hook(self, name: str) -> DenoiseHook:
+        return self._find(DenoiseHook, name)
 
     def upscaler(self, name: str) -> Upscaler:
         return self._find(Upscaler, name)

@@ -2,12 +2,13 @@
 masking."""
 
 from math import exp
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageFilter, ImageOps
 from scipy import ndimage
 
-from sdterm.core.pictures.resizing import Size, cropped, stretched
+from sdterm.core.pictures.resizing import Size, cropped, filled, stretched
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom."""
@@ -16,9 +17,9 @@ _FILLS = ((256, 1), (64, 1), (16, 2), (4, 4), (2, 2), (0, 1))
 """(radius, how often it is laid on)."""
 
 
-def mask_of(picture: Image.Image, *, rounded: bool = True, inverted: bool = False, blur: tuple[int, int] = (0, 0)) -> (
-    Image.Image
-):
+def mask_of(
+    picture: Image.Image, *, rounded: bool = True, inverted: bool = False, blur: tuple[int, int] = (0, 0)
+) -> Image.Image:
     """A picture (L, RGB or RGBA) as a mask, mode L. One with transparency gives its alpha, with or without its shades,
     another one its brightness. blur: along x and y."""
     mask = picture.convert("L")
@@ -104,8 +105,15 @@ def filled_in(picture: Image.Image, mask: Image.Image) -> Image.Image:
 
 def latent_mask(mask: Image.Image, width: int, height: int, *, rounded: bool) -> NDArray[np.float32]:
     """How much of each cell is drawn anew, 0 … 1, [height, width]."""
-    small = np.asarray(mask.convert("RGB").resize((width, height)), dtype=np.float32)[:, :, 0] / 255
-    return np.around(small) if rounded else small
+    small = np.asarray(mask.convert("RGB").resize((width, height)), np.float32)[:, :, 0] / 255
+    cells: NDArray[np.float32] = (np.around(small) if rounded else small).astype(np.float32)
+    return cells
+
+
+def softened(mask: Image.Image, size: Size, whole: Size, box: Box | None) -> Image.Image:
+    """A mask of latents as one of the picture that they are decoded to, without steps, in its place in the whole."""
+    smooth = filled(mask, *size).convert("L").filter(ImageFilter.GaussianBlur(4))
+    return uncropped(smooth, whole, box).convert("L") if box else smooth
 
 
 def uncropped(drawn: Image.Image, size: Size, box: Box) -> Image.Image:
@@ -126,5 +134,3 @@ def composite(drawn: Image.Image, mask: Image.Image) -> Image.Image:
     """What is masked of a drawn picture, RGBA."""
     nothing = Image.new("RGBa", drawn.size)
     return Image.composite(drawn.convert("RGBA").convert("RGBa"), nothing, stretched(mask, *drawn.size)).convert("RGBA")
-
-

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.files import legible
 from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileError
-from sdterm.core.planning.choices import AUTOMATIC, Choices, choose_parts, with_checkpoint
+from sdterm.core.planning.choices import AUTOMATIC, Choices, choose_parts, with_checkpoint, with_upscaler
 from sdterm.core.planning.networks import NetworkPlan, Networks, Unapplied, WordGroup
 from sdterm.core.planning.transforms import TransformPipeline
 from sdterm.core.prompt.networks import extract
@@ -40,6 +40,8 @@ class ImagePlan(BaseModel):
     """Of the noise mixed in, where the request asks for any."""
     prompt: str
     negative_prompt: str
+    init_image: str = ""
+    """The digest of the picture it starts from."""
     networks: tuple[NetworkPlan, ...] = ()
     """What the prompt's tags call, in the order in which it acts."""
     words: tuple[WordGroup, ...] = ()
@@ -66,8 +68,12 @@ class PassPlan(BaseModel):
     """Labels, resolved: "Karras" for Automatic where the sampler has that default, else "Automatic" as asked."""
     sampler_options: dict[str, OptionValue]
     scheduler_options: dict[str, OptionValue]
-    start: Literal["noise"] = "noise"
+    start: Literal["noise", "image"] = "noise"
     """What it begins with."""
+    denoising_strength: float = 1.0
+    """How much of an image it begins with is drawn anew."""
+    exactly: bool = False
+    """Whether it makes as many steps, whatever the strength."""
 
 
 class Plan(BaseModel):
@@ -112,7 +118,8 @@ def choose_again(plan: Plan, plugins: PluginSet, library: Library) -> Choices:
             f"The checkpoint that this job was begun with, {printable(plan.model)} ({plan.model_hash[:10]}), is no "
             "longer there. Put it back, or generate again with another."
         )
-    return with_checkpoint(parts, replace(checkpoint, vae=_same_vae(plan, library)), plugins)
+    found = with_checkpoint(parts, replace(checkpoint, vae=_same_vae(plan, library)), plugins)
+    return with_upscaler(found, plan.request, plugins, library)
 
 
 def _same_vae(plan: Plan, library: Library) -> CheckpointFile | None:
@@ -141,6 +148,9 @@ def prepare(
     exist; PluginError if a prompt transform refuses."""
     _check_size(request, choices)
     _check_variation(request, choices.match.downscale)
+    inits = request.init_images
+    if request.mask and not inits:
+        raise RequestError("There is a mask, but no init image that it could be for. Give one, too.", "mask")
     first_seed = draw_seed() if request.seed == -1 else request.seed
     varied = request.variation_strength > 0
     first_variation = draw_variation() if varied and request.variation_seed == -1 else max(request.variation_seed, 0)
@@ -161,6 +171,7 @@ def prepare(
             variation_seed=first_variation + (index if varied else 0),
             prompt=prompt,
             negative_prompt=text.negative,
+            init_image=inits[index % len(inits)] if inits else "",
             networks=called,
             unapplied=unapplied,
         )
@@ -169,7 +180,8 @@ def prepare(
 
     vae = choices.checkpoint.vae
     first, texts = drawn(0)
-    count = max(request.batch_size * request.batch_count, texts)
+    together = len(inits) if len(inits) > 1 else request.batch_size  # as A1111: each of several inits once a batch
+    count = max(together * request.batch_count, texts)
     return Plan(
         request=request,
         images=(first, *(drawn(index)[0] for index in range(1, count))),
@@ -182,6 +194,9 @@ def prepare(
                 scheduler=AUTOMATIC if choices.automatic else choices.scheduler.label,
                 sampler_options=dict(choices.sampler_options),
                 scheduler_options=dict(choices.scheduler_options),
+                start="image" if inits else "noise",
+                denoising_strength=request.denoising_strength if inits else 1.0,
+                exactly=request.fix_steps,
             ),
         ),
         format_options=dict(choices.format_options),
