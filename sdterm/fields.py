@@ -25,6 +25,7 @@ MaskedContent = Literal["fill", "original", "latent noise", "latent nothing"]
 InpaintArea = Literal["Whole picture", "Only masked"]
 Part = Literal["", "Init image", "Mask", "Hires", "Refiner"]
 """A part of the form that is folded away until it is used."""
+VaeMethod = Literal["Full", "Approx NN", "Approx cheap", "TAESD"]
 
 MAX_PROMPT = 65_536  # characters; A1111 has no limit, but past this a prompt is an accident
 SIZE_STEP = 8  # pixels per latent cell in every model family so far
@@ -71,6 +72,8 @@ class RequestField:
     """What one key press adds; 0 for a field that has no steps."""
     offers: str = ""
     """What its list has: `sampler`, `model` …"""
+    is_input: bool = False
+    """Whether it names pictures, by digest (`core/inputs.py`)."""
 
 
 _SAMPLING, _MODEL, _SPEED = "Sampler parameters", "Stable Diffusion", "Optimizations"
@@ -486,6 +489,16 @@ ROWS: tuple[RequestField, ...] = (
         part=_MASK,
     ),
     RequestField(
+        name="vae_encoder",
+        default="Full",
+        choices=get_args(VaeMethod),
+        label="VAE type for encode",
+        sentence="What turns pictures into latents: the VAE, or TAESD if its file is in models/VAE-approx.",
+        section="VAE",
+        a1111="sd_vae_encode_method",
+        infotext=("VAE Encoder",),
+    ),
+    RequestField(
         name="lora",
         default="",
         label="LoRA",
@@ -627,6 +640,20 @@ ROWS: tuple[RequestField, ...] = (
         sentence="Make prompt and negative prompt equally long before the network reads them; v0 as A1111 before 1.6.",
         section=_SPEED,
         infotext=("Pad conds", "Pad conds v0"),
+    ),
+    RequestField(
+        name="vae_decoder",
+        default="Full",
+        choices=get_args(VaeMethod),
+        label="VAE type for decode",
+        sentence=(
+            "What turns latents into pictures: the VAE, TAESD or Approx NN if their files are in models/VAE-approx, "
+            "or Approx cheap, a pixel for each latent cell."
+        ),
+        decides="finish",
+        section="VAE",
+        a1111="sd_vae_decode_method",
+        infotext=("VAE Decoder",),
     ),
     RequestField(
         name="postprocess",
@@ -908,6 +935,16 @@ ROWS: tuple[RequestField, ...] = (
         decides="how",
         section=_SPEED,
         a1111="batch_cond_uncond",
+    ),
+    RequestField(
+        name="preview_method",
+        default="Approx cheap",
+        choices=get_args(VaeMethod),
+        label="Live preview method",
+        sentence="What live previews are made by: Approx cheap costs nothing, the others show more.",
+        decides="how",
+        section="Live previews",
+        a1111="show_progress_type",
     ),
     RequestField(
         name="precision",

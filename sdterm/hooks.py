@@ -58,6 +58,8 @@ class Option:
     """A1111's setting of the same meaning, which its HTTP API may give."""
     choices: tuple[str, ...] = ()
     """All values there are, of a text with few."""
+    is_image: bool = False
+    """Whether it is a picture. Its default is "", no picture; a request has the digest of an input."""
 
 
 # --- prompt transforms ------------------------------------------------------------------------------------------------
@@ -448,6 +450,32 @@ class TokenRules:
 
 
 @dataclass(frozen=True)
+class LatentMap:
+    """A function between latents and pixels. `load(reader, device)` → that function, of float32 tensors, whose pixels
+    `[B, 3, H, W]` are -1..1; it may give pictures that are smaller than the model's.
+
+    files: the names, without suffix, that its file may have in the folder of approximate VAEs, the best one first.
+        Empty: it needs no file, and `load` is given None. Raise `PluginError` for a file that cannot be used.
+    """
+
+    load: Callable[[WeightsReader | None, torch.device], Callable[[torch.Tensor], torch.Tensor]]
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Approximation:
+    """A quicker and rougher way between a family's latents and pixels than its models' own.
+
+    label: A1111's name for it, by which it is asked for: `Approx NN`, `Approx cheap` or `TAESD`.
+    encoder: unset, where it is asked for the model encodes.
+    """
+
+    label: str
+    decoder: LatentMap
+    encoder: LatentMap | None = None
+
+
+@dataclass(frozen=True)
 class ModelFamily:
     """A model architecture. `detect(reader)` → a match or None, from the header alone; `build(reader, device, dtype)`
     → components with the weights in place.
@@ -462,6 +490,7 @@ class ModelFamily:
     build: Callable[[WeightsReader, torch.device, torch.dtype], Components]
     tokens: TokenRules | None = None
     tokenize: Callable[[str], Sequence[int]] | None = None
+    approximations: tuple[Approximation, ...] = ()
 
 
 @dataclass(frozen=True)

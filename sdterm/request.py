@@ -22,6 +22,7 @@ from sdterm.fields import (
     PadConds,
     Precision,
     ResizeMode,
+    VaeMethod,
 )
 
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT)]
@@ -95,6 +96,7 @@ class GenerationRequest(BaseModel):
     inpaint_area: InpaintArea = _of("inpaint_area")
     mask_padding: int = _of("mask_padding")
     masked_content: MaskedContent = _of("masked_content")
+    vae_encoder: VaeMethod = _of("vae_encoder")
     lora: str = _of("lora")
     hypernetwork: str = _of("hypernetwork")
     network_multiplier: float = _of("network_multiplier")
@@ -110,6 +112,7 @@ class GenerationRequest(BaseModel):
     sampler_options: dict[str, OptionValue] = _of("sampler_options")
     extra_noise: float = _of("extra_noise")
     pad_conds: PadConds = _of("pad_conds")
+    vae_decoder: VaeMethod = _of("vae_decoder")
     postprocess: Names = _of("postprocess")
     options: dict[str, OptionValue] = _of("options")
     extra_params: dict[str, str] = _of("extra_params")
@@ -139,6 +142,7 @@ class GenerationRequest(BaseModel):
     return_mask_composite: bool = _of("return_mask_composite")
     memory: Names = _of("memory")
     batch_cond_uncond: bool = _of("batch_cond_uncond")
+    preview_method: VaeMethod = _of("preview_method")
     precision: Precision = _of("precision")
 
     @field_validator("prompt", "negative_prompt")

@@ -14,7 +14,7 @@ from sdterm.engine.denoiser import Network
 from sdterm.engine.recorder import kind_of
 from sdterm.engine.run import Run
 from sdterm.engine.sources import Init
-from sdterm.hooks import Conditioning, Denoised, DenoiseHook, ModelSampling, NetworkCall
+from sdterm.hooks import Conditioning, Denoised, DenoiseHook, ModelSampling, NetworkCall, Sampler
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Hooks:
     """Those of a pass of a batch."""
 
     run: Run
+    sampler: Sampler
     images: Sequence[ImagePlan]
     prompts: Sequence[Sequence[Part]]
     init: Init | None
@@ -78,7 +79,7 @@ class Hooks:
 
     @property
     def _unit(self) -> bool:
-        return self.run.choices.sampler.start == "unit"
+        return self.sampler.start == "unit"
 
     def _seen(self, hook: DenoiseHook, call: int, level: float = 0.0) -> NetworkCall:
         def rng(index: int) -> torch.Generator:
@@ -91,7 +92,7 @@ class Hooks:
             call=call,
             calls=self.calls,
             level=level,
-            start=self.run.choices.sampler.start,
+            start=self.sampler.start,
             prompts=tuple(tuple(part.texts[part.at(call)] for part in parts) for parts in self.prompts),
             init=self.init.latents.clone() if self.init else None,
             mask=self.init.mask.clone() if self.init and self.init.mask is not None else None,

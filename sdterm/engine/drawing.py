@@ -28,7 +28,7 @@ def draw(run: Run, loader: Loader, sources: Sources) -> None:
             if not images:
                 continue
             try:
-                batch = _sample(run, loader, Batch(images, number, len(batches)), sources)
+                batch = _sampled(run, loader, Batch(images, number, len(batches)), sources)
             except PausedError:
                 paused = True
                 continue
@@ -64,18 +64,18 @@ def draw(run: Run, loader: Loader, sources: Sources) -> None:
     )
 
 
-def _sample(run: Run, loader: Loader, batch: Batch, sources: Sources) -> list[Drawn]:
+def _sampled(run: Run, loader: Loader, batch: Batch, sources: Sources) -> list[Drawn]:
     """A batch after its last pass."""
     for number in range(len(run.plan.passes)):
-        drawn = _sample_pass(run, loader, batch, number, sources)
+        drawn = _sampled_pass(run, loader, batch, number, sources)
     return drawn
 
 
-def _sample_pass(run: Run, loader: Loader, batch: Batch, number: int, sources: Sources) -> list[Drawn]:
+def _sampled_pass(run: Run, loader: Loader, batch: Batch, number: int, sources: Sources) -> list[Drawn]:
     """What is not a number in half precision is tried again in float32, from the call where it arose."""
     dtype = torch.float32 if any(run.tape.is_float32(index, number) for index in batch.images) else run.dtype
-    networks = wanted(run.plan, run.plan.images[batch.images[0]])
-    model = loader.load(run, dtype, networks)
+    networks = wanted(run.plan, number, batch.images[0])
+    model = loader.load(run, run.model_of(number), dtype, networks)
     run.pulse.phase = "sample"
     try:
         return sample_pass(run, model, batch, number, sources)
@@ -90,4 +90,4 @@ def _sample_pass(run: Run, loader: Loader, batch: Batch, number: int, sources: S
         for index in batch.images:
             run.tape.go_float32(index, number, DENOISER, error.call)
     del model  # its memory is needed for the next one
-    return sample_pass(run, loader.load(run, torch.float32, networks), batch, number, sources)
+    return sample_pass(run, loader.load(run, run.model_of(number), torch.float32, networks), batch, number, sources)

@@ -15,10 +15,10 @@ from sdterm.engine.denoiser import guided_denoiser
 from sdterm.engine.isolation import no_random_numbers
 from sdterm.engine.loading import Model
 from sdterm.engine.noise import batch_noise
-from sdterm.engine.preview import preview_jpeg
+from sdterm.engine.preview import preview
 from sdterm.engine.recorder import MisuseError, NonFiniteError, TapeRecorder, kind_of
 from sdterm.engine.run import Run
-from sdterm.engine.schedule import Way
+from sdterm.engine.schedule import Way, pass_way
 from sdterm.engine.sources import Init, Sources
 from sdterm.engine.start import begun
 from sdterm.engine.tape import DENOISER
@@ -72,9 +72,12 @@ class Drawn:
 def sample_pass(run: Run, model: Model, batch: Batch, pass_no: int, sources: Sources) -> list[Drawn]:
     """What a pass makes of a batch. Raises what the recorder raises; PluginError if the sampler fails or gives
     something else."""
-    way, planned = run.ways[pass_no], run.plan.passes[pass_no]
+    planned, found = run.plan.passes[pass_no], run.choices.passes[pass_no]
     images: list[ImagePlan] = [run.plan.images[index] for index in batch.images]
-    sampler, components, request = run.choices.sampler, model.components, run.request
+    texts = [run.plan.text_of(index, pass_no) for index in batch.images]
+    sampler, components, request = found.sampler, model.components, run.request
+    levels = noise_levels(request, sampler, run.plugins, model)
+    way = pass_way(found, request, planned, run.plugins, levels)
     shape = (
         components.latent_channels,
         planned.height // components.downscale,
@@ -85,21 +88,19 @@ def sample_pass(run: Run, model: Model, batch: Batch, pass_no: int, sources: Sou
         seeds = [image.seed for image in images]
         with run.plugins.guard(sampler):  # it may have given sigmas that span nothing
             noise = brownian_noise(seeds, request.noise_source, shape, components.device, way.whole)
-    levels = noise_levels(request, sampler, run.plugins, model)
     init = sources.init(run, model, images) if planned.start == "image" else None
-    start = _begun(run, first, init, way, levels)
+    start = _begun(sampler, request, first, init, way, levels)
     for index, latents in zip(batch.images, start if init else first, strict=True):
         run.tape.start(index, pass_no, latents)
-    family = run.choices.family
     calls = planned.steps * sampler.calls_per_step  # what A1111 plans a prompt's schedule by, whatever really comes
     how = reading(request, planned.width, planned.height, calls, model.applied)
-    with run.plugins.guard(family):
-        prompts = [model.condition.prompt(image.text, how) for image in images]
-        negatives = [model.condition.negative(image.negative_prompt, how) for image in images]
+    with run.plugins.guard(model.family):
+        prompts = [model.condition.prompt(text.text, how) for text in texts]
+        negatives = [model.condition.negative(text.negative_prompt, how) for text in texts]
     if init:
         prompts = [tuple(told(part, of) for part in parts) for parts, of in zip(prompts, init.told, strict=True)]
         negatives = [told(part, of) for part, of in zip(negatives, init.told, strict=True)]
-    hooks = Hooks(run, images, prompts, init, levels, calls)
+    hooks = Hooks(run, sampler, images, prompts, init, levels, calls)
     network = guided_denoiser(
         components,
         levels,
@@ -118,7 +119,7 @@ def sample_pass(run: Run, model: Model, batch: Batch, pass_no: int, sources: Sou
         with run.plugins.guard(suspect), no_random_numbers(components.device):
             return network(x, sigma, call)
 
-    progress = Progress(run, batch, pass_no)
+    progress = Progress(run, batch, pass_no, len(way.sigmas) - 1)
     recorder = TapeRecorder(
         hooks.around(guarded),
         run.tape,
@@ -133,7 +134,7 @@ def sample_pass(run: Run, model: Model, batch: Batch, pass_no: int, sources: Sou
         _MOST_CALLS * (calls + 10),
     )
     try:
-        latents = _sampled(run, pass_no, recorder, start, noise, levels)
+        latents = _sampled(run, pass_no, recorder, start, way.sigmas, noise, levels)
     except MisuseError as error:
         raise run.plugins.failure(sampler, error) from error
     except NonFiniteError as error:
@@ -151,11 +152,17 @@ def sample_pass(run: Run, model: Model, batch: Batch, pass_no: int, sources: Sou
 
 
 def _sampled(
-    run: Run, pass_no: int, recorder: TapeRecorder, x: torch.Tensor, noise: Noise, levels: ModelSampling
+    run: Run,
+    pass_no: int,
+    recorder: TapeRecorder,
+    x: torch.Tensor,
+    sigmas: torch.Tensor,
+    noise: Noise,
+    levels: ModelSampling,
 ) -> torch.Tensor:
     """What the sampler makes of x [B, C, h, w]. Raises what the recorder raises, or that the sampler failed."""
-    sampler, kind = run.choices.sampler, (x.shape, x.dtype, x.device)
-    if len(run.sigmas[pass_no]) < 2:  # at this strength nothing is left to do
+    sampler, kind = run.choices.passes[pass_no].sampler, (x.shape, x.dtype, x.device)
+    if len(sigmas) < 2:  # at this strength nothing is left to do
         recorder.close()
         return x
     try:
@@ -163,7 +170,7 @@ def _sampled(
             latents = sampler.sample(
                 recorder.denoise,
                 x,
-                run.sigmas[pass_no].clone(),
+                sigmas.clone(),
                 noise=noise,
                 callback=recorder.callback,
                 **({"sampling": levels} if sampler.sampling else {}),
@@ -184,7 +191,7 @@ def in_the_network(run: Run, model: Model) -> ModelFamily | MemoryOptimizer:
     """Whose an error in the network is, as long as its own line does not say it: the family's, unless somebody else's
     optimizer changed that."""
     foreign = (each.of for each in reversed(model.optimizers) if run.plugins.is_foreign(each.of))
-    return next(foreign, run.choices.family)
+    return next(foreign, model.family)
 
 
 def paused_previews(run: Run, model: Model, batch: Batch, pass_no: int, step: int) -> Iterator[Preview]:
@@ -195,13 +202,19 @@ def paused_previews(run: Run, model: Model, batch: Batch, pass_no: int, step: in
                 index=index,
                 step=step,
                 pass_no=pass_no,
-                data=preview_jpeg(row.result.x0, model.components.latent_rgb),
+                data=preview(run, model.components, row.result.x0),
             )
 
 
-def _begun(run: Run, noise: torch.Tensor, init: Init | None, way: Way, levels: ModelSampling) -> torch.Tensor:
+def _begun(
+    sampler: Sampler,
+    request: GenerationRequest,
+    noise: torch.Tensor,
+    init: Init | None,
+    way: Way,
+    levels: ModelSampling,
+) -> torch.Tensor:
     """What a pass hands the sampler."""
-    sampler, request = run.choices.sampler, run.request
     if init:
         noise = noise * request.noise_multiplier if request.noise_multiplier != 1 else noise
         return begun(init.latents, noise, way.level, sampler, levels, extra_noise=request.extra_noise)
@@ -215,12 +228,12 @@ def _begun(run: Run, noise: torch.Tensor, init: Init | None, way: Way, levels: M
 class Progress:
     """Reports where a batch is in a pass: each step, a preview now and then, and what came from the tape."""
 
-    def __init__(self, run: Run, batch: Batch, pass_no: int) -> None:
+    def __init__(self, run: Run, batch: Batch, pass_no: int, steps: int) -> None:
         self._run, self._images, self._pass = run, batch.images, pass_no
         self._at = {
             "batch": batch.number,
             "batches": batch.count,
-            "steps": len(run.sigmas[pass_no]) - 1,
+            "steps": steps,
             "pass_no": pass_no,
             "passes": len(run.plan.passes),
         }
@@ -230,7 +243,7 @@ class Progress:
         """x0: of the batch's first image [C, h, w], on the CPU."""
         self._run.emit(Step(step=step, **self._at))
         if self._run.previews and time.perf_counter() - self._shown >= PREVIEW_INTERVAL:
-            data = preview_jpeg(x0, model.components.latent_rgb)
+            data = preview(self._run, model.components, x0)
             self._run.emit(Preview(index=self._images[0], step=step, pass_no=self._pass, data=data))
             self._shown = time.perf_counter()
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from sdterm.core.extensions.registry import ContractError, PluginSet
-from sdterm.core.planning.choices import Choices
+from sdterm.core.planning.choices import PassParts
 from sdterm.core.planning.plan import PassPlan
 from sdterm.engine.recorder import kind_of
 from sdterm.engine.start import Cut, cut, tail
@@ -26,32 +26,32 @@ class Way:
 
 
 def pass_way(
-    choices: Choices, request: GenerationRequest, planned: PassPlan, plugins: PluginSet, sampling: ModelSampling
+    parts: PassParts, request: GenerationRequest, planned: PassPlan, plugins: PluginSet, sampling: ModelSampling
 ) -> Way:
     """Raises as `pass_sigmas`."""
     if planned.start == "noise":
-        whole = pass_sigmas(choices, request, planned, plugins, sampling)
+        whole = pass_sigmas(parts, request, planned, plugins, sampling)
         return Way(whole, whole[0], whole)
     left = cut(planned.steps, planned.denoising_strength, exactly=planned.exactly)
-    level, sigmas = pass_tail(choices, request, planned, plugins, sampling, left)
+    level, sigmas = pass_tail(parts, request, planned, plugins, sampling, left)
     steps = planned.model_copy(update={"steps": left.steps})
-    return Way(sigmas, level, pass_sigmas(choices, request, steps, plugins, sampling) if left.steps else sigmas)
+    return Way(sigmas, level, pass_sigmas(parts, request, steps, plugins, sampling) if left.steps else sigmas)
 
 
 def pass_sigmas(
-    choices: Choices, request: GenerationRequest, planned: PassPlan, plugins: PluginSet, sampling: ModelSampling
+    parts: PassParts, request: GenerationRequest, planned: PassPlan, plugins: PluginSet, sampling: ModelSampling
 ) -> torch.Tensor:
     """The whole way of a pass, float32 [steps + 1] on the CPU. Raises PluginError if the plugin that makes it gave
     something else."""
-    if choices.sampler.grid == "own" and choices.sampler.own_sigmas:
+    if parts.sampler.grid == "own" and parts.sampler.own_sigmas:
         steps = planned.steps + request.discard_penultimate  # one more, none of which is left out, as in A1111
-        with plugins.guard(choices.sampler):
-            return _checked(choices.sampler.own_sigmas(steps, sampling), steps)
-    return _scheduled(choices, request, planned, plugins, sampling)
+        with plugins.guard(parts.sampler):
+            return _checked(parts.sampler.own_sigmas(steps, sampling), steps)
+    return _scheduled(parts, request, planned, plugins, sampling)
 
 
 def pass_tail(
-    choices: Choices,
+    parts: PassParts,
     request: GenerationRequest,
     planned: PassPlan,
     plugins: PluginSet,
@@ -59,12 +59,12 @@ def pass_tail(
     cut: Cut,
 ) -> Tail:
     """What is left of a pass's way for one that begins with latents: see `start.cut`. Raises as `pass_sigmas`."""
-    sampler, planned = choices.sampler, planned.model_copy(update={"steps": cut.steps})
+    sampler, planned = parts.sampler, planned.model_copy(update={"steps": cut.steps})
     if not cut.steps:
         return Tail(torch.zeros(()), torch.zeros(1))
     if not (sampler.grid == "own" and sampler.own_tail):
-        return tail(pass_sigmas(choices, request, planned, plugins, sampling), cut.kept)
-    schedule = _scheduled(choices, request, planned, plugins, sampling)
+        return tail(pass_sigmas(parts, request, planned, plugins, sampling), cut.kept)
+    schedule = _scheduled(parts, request, planned, plugins, sampling)
     steps = cut.steps + request.discard_penultimate
     with plugins.guard(sampler):
         made = sampler.own_tail(steps, cut.kept, sampling, schedule.clone())
@@ -74,11 +74,11 @@ def pass_tail(
 
 
 def _scheduled(
-    choices: Choices, request: GenerationRequest, planned: PassPlan, plugins: PluginSet, sampling: ModelSampling
+    parts: PassParts, request: GenerationRequest, planned: PassPlan, plugins: PluginSet, sampling: ModelSampling
 ) -> torch.Tensor:
     """The way of the scheduler."""
-    scheduler = choices.scheduler
-    discard = choices.sampler.discard_penultimate or request.discard_penultimate
+    scheduler = parts.scheduler
+    discard = parts.sampler.discard_penultimate or request.discard_penultimate
     with plugins.guard(scheduler):
         steps = planned.steps + discard
         sigmas = _checked(scheduler.sigmas(steps, sampling, **planned.scheduler_options), steps)

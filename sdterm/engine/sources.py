@@ -123,15 +123,19 @@ def _pixels(picture: Image.Image) -> torch.Tensor:
 
 
 def _latents(run: Run, model: Model, pixels: torch.Tensor) -> torch.Tensor:
-    """By the VAE, in float32 where half precision has no numbers for them. Raises PluginError."""
+    """By the VAE, in float32 where half precision has no numbers for them, or by what stands in for it. Raises
+    PluginError."""
+    if encode := run.approximations.encode:
+        with run.plugins.guard(model.family):
+            return encode(pixels.float()).float()
     for dtype in dict.fromkeys((model.dtype, torch.float32)):
-        with run.plugins.guard(run.choices.family), vae_in(model.components, dtype):
+        with run.plugins.guard(model.family), vae_in(model.components, dtype):
             latents = model.components.encode_image(pixels.to(dtype), None).float()
             if latents.ndim != 4 or latents.shape[:2] != (1, model.components.latent_channels):
                 raise ContractError(f"it encoded a picture to latents {tuple(latents.shape)}")
         if torch.isfinite(latents).all():
             return latents
-    raise run.plugins.failure(run.choices.family, ContractError("it encoded the init image to what are no numbers"))
+    raise run.plugins.failure(model.family, ContractError("it encoded the init image to what are no numbers"))
 
 
 def _told(run: Run, model: Model, pixels: torch.Tensor, mask: Image.Image | None) -> Mapping[str, torch.Tensor]:
@@ -144,5 +148,5 @@ def _told(run: Run, model: Model, pixels: torch.Tensor, mask: Image.Image | None
         hidden = hidden.round() if _rounded(run) else hidden
         if hidden.shape[2:] != pixels.shape[2:]:  # a picture encoded in its own size
             hidden = torch.nn.functional.interpolate(hidden, size=pixels.shape[2:])
-    with run.plugins.guard(run.choices.family):
+    with run.plugins.guard(model.family):
         return model.components.of_init(pixels, hidden, run.request.conditional_mask_weight)

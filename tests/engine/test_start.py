@@ -22,9 +22,9 @@ RUNS = json.loads((GOLDEN / "starts.json").read_text())
 
 def left(engine: Engine, plugins: PluginSet, cut: Cut, **fields: object) -> Tail:
     request = GenerationRequest.model_validate({"prompt": "", **fields})
-    choices = choose(request, plugins, engine.library)
-    levels = choices.sampler.sampling(SD1) if choices.sampler.sampling else SD1
-    return pass_tail(choices, request, as_plan(request, engine, plugins).passes[0], plugins, levels, cut)
+    parts = choose(request, plugins, engine.library).first
+    levels = parts.sampler.sampling(SD1) if parts.sampler.sampling else SD1
+    return pass_tail(parts, request, as_plan(request, engine, plugins).passes[0], plugins, levels, cut)
 
 
 def timesteps(sigmas: torch.Tensor) -> np.ndarray:

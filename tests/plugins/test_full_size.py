@@ -3,7 +3,7 @@
 import gc
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -124,16 +124,29 @@ def theirs(checkpoint: CheckpointFile, part: str, folder: Path) -> Any:
     return loader.from_single_file(path, config=str(folder), subfolder=part, **how).eval()
 
 
-def weights_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+def weights_of(module: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
     """By the names that both have in common."""
     ours_of = {"class_embedding.": "add_embedding.", "text_model.": "", "text_projection.weight": "text_projection"}
     found = {}
-    for name, weight in module.state_dict().items():
+    for name, weight in module.named_parameters():
         for theirs, common in ours_of.items():
             name = name.removeprefix(theirs) if not common else name.replace(theirs, common)
         found[name] = weight
-    projection = module.state_dict().get("text_projection")
-    return found if projection is None else found | {"text_projection": projection.T}
+    return found
+
+
+def as_theirs(name: str, weight: torch.Tensor) -> torch.Tensor:
+    """diffusers keeps the matrix of the pooled text as a linear layer."""
+    return weight.T if name == "text_projection" else weight
+
+
+def widen(weights: Mapping[str, torch.nn.Parameter], others: Mapping[str, torch.nn.Parameter]) -> None:
+    """Both in float32 and in one memory, as they are the same: in bfloat16 even two attention kernels of one module
+    differ by 0.1 % to 5 %, which hides what a wrong number of heads does."""
+    for name, weight in weights.items():
+        weight.data = weight.data.float()
+        if name in others:
+            others[name].data = as_theirs(name, weight.data)
 
 
 def one_pass(module: Any, part: str, model: str) -> list[torch.Tensor]:
@@ -141,7 +154,7 @@ def one_pass(module: Any, part: str, model: str) -> list[torch.Tensor]:
     numbers = torch.Generator().manual_seed(1)
 
     def random(*shape: int) -> torch.Tensor:
-        return torch.randn(shape, generator=numbers).bfloat16()
+        return torch.randn(shape, generator=numbers)
 
     with torch.inference_mode():
         if part == "vae":
@@ -170,14 +183,14 @@ def _beside(unet: Any, pooled: torch.Tensor) -> dict[str, Any]:
     if unet.config.addition_embed_type == "text_time":
         return {"added_cond_kwargs": {"text_embeds": pooled, "time_ids": sizes}}
     told = get_timestep_embedding(sizes.flatten(), _NUMBER, flip_sin_to_cos=True, downscale_freq_shift=0)
-    return {"class_labels": torch.cat([pooled, told.reshape(2, -1).bfloat16()], dim=1)}
+    return {"class_labels": torch.cat([pooled, told.reshape(2, -1)], dim=1)}
 
 
 @pytest.mark.heavy
 @pytest.mark.filterwarnings("ignore")  # diffusers' and transformers' own
 @pytest.mark.parametrize("part", ["unet", "vae", "text_encoder", "text_encoder_2"])
 def test_a_part_computes_what_diffusers_own_loader_makes_of_it(
-    part: str, checkpoint: CheckpointFile, tmp_path: Path
+    part: str, checkpoint: CheckpointFile, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     model = checkpoint.path.stem.removesuffix("-size")
     if part not in CONFIGS[model]:
@@ -187,7 +200,9 @@ def test_a_part_computes_what_diffusers_own_loader_makes_of_it(
     other = theirs(checkpoint, part, tmp_path)
     weights, others = weights_of(module), weights_of(other)
     assert others.keys() <= weights.keys(), "of SD 2's text encoder we have the last layer, too, which nothing reads"
-    assert not [name for name, weight in others.items() if not torch.equal(weight, weights[name])]
+    assert not [name for name, other in others.items() if not torch.equal(other, as_theirs(name, weights[name]))]
+    widen(weights, others)
     for here, there in zip(*(one_pass(each, part, model) for each in (module, other)), strict=True):
-        off = (here.float() - there.float()).square().mean().sqrt()
-        assert torch.isfinite(there).all() and off <= 0.02 * there.float().std(), "more than bfloat16 rounds"
+        off = (here - there).abs().max() / there.std()
+        record_property("off", float(off))
+        assert torch.isfinite(there).all() and off <= 1e-4

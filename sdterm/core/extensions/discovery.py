@@ -41,6 +41,7 @@ BUILTINS = (
     "sdterm.plugins.masked",
     "sdterm.plugins.soft_inpainting",
     "sdterm.plugins.upscalers.resizing",
+    "sdterm.plugins.upscalers.esrgan",
     "sdterm.plugins.png",
     "sdterm.plugins.jpeg",
     "sdterm.plugins.webp",

@@ -188,8 +188,6 @@ NOT_HONOURED: Mapping[str, tuple[str, ...]] = {
     "Token merging ratio": ("0", "0.0"),
     "Token merging ratio hr": ("0", "0.0"),
     "First pass size": (),
-    "VAE Encoder": ("Full",),
-    "VAE Decoder": ("Full",),
     "Refiner": ("None",),
     "Refiner switch at": (),
     "Refiner switch by sampling steps": ("False",),

@@ -91,12 +91,13 @@ def image_infotext(
     """The infotext of one image. `made` tells what it was made with, for the record; `faults` what went wrong with
     plugins on the way (slug → what); `more` is what observers add, under keys that are free; `told` A1111's keys that
     whoever drew knows: hashes of networks and of the init image; None for one that does not hold."""
-    additions, sampler, scheduler = _drawing(choices), choices.sampler, choices.scheduler
+    additions, sampler, scheduler = _drawing(choices), choices.first.sampler, choices.first.scheduler
     first = plan.passes[0]
     request = _spelled_out(single_image_request(plan, image), additions)
     drawn = Drawn(request, sampler)
     taken = {*OURS}
     told = told or {}
+    sees_init = choices.first.model.match.inpainting
     looked_up: Mapping[str, Mapping[str, object]] = {
         "scheduler": {"Schedule type": first.scheduler},  # what it came to, "Karras", where "Automatic" was asked
         "model": {"Model hash": plan.model_hash[:10], "Model": printable(plan.model)},
@@ -107,7 +108,9 @@ def image_infotext(
         "sampler_options": _option_pairs(sampler.options, first.sampler_options, taken),
         "postprocess": {POSTPROCESS: ", ".join(request.postprocess) or None},
         "denoise_hooks": _hook_pairs(choices, taken),
-        "conditional_mask_weight": {MASK_WEIGHT: request.conditional_mask_weight if choices.match.inpainting else None},
+        "conditional_mask_weight": {
+            MASK_WEIGHT: request.conditional_mask_weight if choices.first.model.match.inpainting else None
+        },
         "init_image_hash": {INIT_HASH: told.get(INIT_HASH)},
         "options": _addition_pairs(_not_hooks(additions), request.options, taken),
         "extra_params": {

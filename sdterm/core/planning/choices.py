@@ -48,21 +48,44 @@ class Chosen(Generic[A_co]):
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What a request names of what plugins offer, found, with checked options. No code of theirs has been run."""
+class PassParts:
+    """What one pass is stepped with, found, with checked options."""
 
     sampler: Sampler
     scheduler: Scheduler
+    sampler_options: Mapping[str, OptionValue]
+    scheduler_options: Mapping[str, OptionValue]
+    automatic: bool
+    """Whether the schedule was left to a sampler that has none of its own."""
+
+
+@dataclass(frozen=True)
+class ChosenModel:
+    """A checkpoint, and the family that draws with it."""
+
+    checkpoint: CheckpointFile
+    family: ModelFamily
+    match: ModelMatch
+
+
+@dataclass(frozen=True)
+class PassChoices(PassParts):
+    """What one pass is drawn with."""
+
+    model: ChosenModel
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a request names of what plugins offer, found, with checked options. No code of theirs has been run."""
+
+    passes: tuple[PassParts, ...]
     saver: OutputSaver
     fallback_saver: OutputSaver
     """PNG: what the other one fails at is saved with it."""
-    sampler_options: Mapping[str, OptionValue]
-    scheduler_options: Mapping[str, OptionValue]
     format_options: Mapping[str, OptionValue]
-    automatic: bool
-    """Whether the schedule was left to a sampler that has none of its own."""
     hooks: tuple[Chosen[DenoiseHook], ...]
-    """Those that act, the outermost first."""
+    """The denoise hooks that act, the outermost first."""
     additions: tuple[Chosen[Addition], ...]
     """Those asked for, of each kind in the order asked for."""
     options: Mapping[str, OptionValue]
@@ -81,11 +104,14 @@ class Parts:
 class Choices(Parts):
     """Everything that a request names, found. Nothing of the model but its header has been read."""
 
-    checkpoint: CheckpointFile
-    family: ModelFamily
-    match: ModelMatch
+    passes: tuple[PassChoices, ...]
     init_upscaler: ChosenUpscaler | None = None
     """What enlarges init images."""
+
+    @property
+    def first(self) -> PassChoices:
+        """Of the first pass, which sizes, seeds and prompts are made for."""
+        return self.passes[0]
 
 
 def choose(request: GenerationRequest, plugins: PluginSet, library: Library) -> Choices:
@@ -106,13 +132,18 @@ def with_upscaler(choices: Choices, request: GenerationRequest, plugins: PluginS
 def with_checkpoint(parts: Parts, checkpoint: CheckpointFile, plugins: PluginSet) -> Choices:
     """The parts and a checkpoint whose family is here. Raises ModelFileError, or RequestError if the sampler or the
     schedule is not for such a model."""
+    passes = tuple(_with_model(each, checkpoint, plugins) for each in parts.passes)
+    return Choices(**vars(parts) | {"passes": passes})
+
+
+def _with_model(parts: PassParts, checkpoint: CheckpointFile, plugins: PluginSet) -> PassChoices:
     family, match = recognise(checkpoint, plugins)
     if match.refusal:
         raise ModelFileError(match.refusal)
     for part in (parts.sampler,) if parts.sampler.grid == "own" else (parts.sampler, parts.scheduler):
         if match.process not in part.models:
             raise _unfit(part, match, checkpoint, plugins)
-    return Choices(**vars(parts), checkpoint=checkpoint, family=family, match=match)
+    return PassChoices(**vars(parts), model=ChosenModel(checkpoint, family, match))
 
 
 def _unfit(
@@ -140,15 +171,18 @@ def choose_parts(request: GenerationRequest, plugins: PluginSet) -> Parts:
         *_asked_for(Postprocessor, request, plugins),
     ]
     chosen = tuple(Chosen(each, options_of(each, options)) for each in additions)
-    return Parts(
+    first = PassParts(
         sampler=sampler,
         scheduler=scheduler,
-        saver=saver,
-        fallback_saver=plugins.saver("png"),
         sampler_options=_options(sampler, request, "sampler_options"),
         scheduler_options=_options(scheduler, request, "scheduler_options"),
-        format_options=_options(saver, request, "format_options"),
         automatic=schedule is None and sampler.default_scheduler is None,
+    )
+    return Parts(
+        passes=(first,),
+        saver=saver,
+        fallback_saver=plugins.saver("png"),
+        format_options=_options(saver, request, "format_options"),
         hooks=_acting(chosen, request, plugins),
         additions=chosen,
         options=options,

@@ -30,18 +30,13 @@ from sdterm.request import GenerationRequest, RequestError
 _SEEDS = 4_294_967_294  # A1111 draws -1 from 0 … 4294967293
 
 
-class ImagePlan(BaseModel):
-    """One image of the job."""
+class TextPlan(BaseModel):
+    """What guides an image."""
 
     model_config = ConfigDict(frozen=True)
 
-    seed: int
-    variation_seed: int = 0
-    """Of the noise mixed in, where the request asks for any."""
     prompt: str
     negative_prompt: str
-    init_image: str = ""
-    """The digest of the picture it starts from."""
     networks: tuple[NetworkPlan, ...] = ()
     """What the prompt's tags call, in the order in which it acts."""
     words: tuple[WordGroup, ...] = ()
@@ -53,6 +48,29 @@ class ImagePlan(BaseModel):
     def text(self) -> str:
         """The prompt without its tags: what is encoded."""
         return extract(self.prompt)[0]
+
+
+class ImagePlan(TextPlan):
+    """One image of the job, and what guides it in its first pass."""
+
+    seed: int
+    variation_seed: int = 0
+    """Of the noise mixed in, where the request asks for any."""
+    init_image: str = ""
+    """The digest of the picture it starts from."""
+
+
+class ModelPlan(BaseModel):
+    """The files that a pass is drawn with."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    model_hash: str
+    """SHA-256 of the checkpoint, hex."""
+    vae: str = ""
+    """The separate VAE's file name; empty where the checkpoint's own is used."""
+    vae_hash: str = ""
 
 
 class PassPlan(BaseModel):
@@ -68,32 +86,28 @@ class PassPlan(BaseModel):
     """Labels, resolved: "Karras" for Automatic where the sampler has that default, else "Automatic" as asked."""
     sampler_options: dict[str, OptionValue]
     scheduler_options: dict[str, OptionValue]
-    start: Literal["noise", "image"] = "noise"
-    """What it begins with."""
+    start: Literal["noise", "image", "pass"] = "noise"
+    """What it begins with: noise alone, the init image, or what the pass before it ended with."""
     denoising_strength: float = 1.0
-    """How much of an image it begins with is drawn anew."""
+    """How much of what it begins with is drawn anew."""
     exactly: bool = False
     """Whether it makes as many steps, whatever the strength."""
+    model: ModelPlan | None = None
+    """Where it is another than the job's."""
+    texts: tuple[TextPlan, ...] = ()
+    """Of each image, where they are others than in the first pass."""
 
 
-class Plan(BaseModel):
+class Plan(ModelPlan):
     """Everything that decides the pixels, as values: stored with a job, it draws the same images again."""
-
-    model_config = ConfigDict(frozen=True)
 
     request: GenerationRequest
     images: tuple[ImagePlan, ...]
     passes: tuple[PassPlan, ...]
-    """One after the other, each from where the one before ended. There is one so far."""
+    """One after the other, each from where the one before ended."""
     format_options: dict[str, OptionValue]
     options: dict[str, OptionValue] = {}
     """Of what else was asked for, as far as they were given: see `core.planning.choices`."""
-    model: str
-    model_hash: str
-    """SHA-256 of the checkpoint, hex."""
-    vae: str = ""
-    """The separate VAE's file name; empty where the checkpoint's own is used."""
-    vae_hash: str = ""
 
     @property
     def width(self) -> int:
@@ -103,6 +117,15 @@ class Plan(BaseModel):
     @property
     def height(self) -> int:
         return self.passes[-1].height
+
+    def model_of(self, pass_no: int) -> ModelPlan:
+        """The files that a pass is drawn with."""
+        return self.passes[pass_no].model or self
+
+    def text_of(self, index: int, pass_no: int) -> TextPlan:
+        """What guides an image in a pass."""
+        texts = self.passes[pass_no].texts
+        return texts[index] if texts else self.images[index]
 
 
 def choose_again(plan: Plan, plugins: PluginSet, library: Library) -> Choices:
@@ -147,8 +170,8 @@ def prepare(
     """Fix seeds, sizes, options and final prompts. Raises RequestError; UnknownNameError for a style that does not
     exist; PluginError if a prompt transform refuses."""
     _check_size(request, choices)
-    _check_variation(request, choices.match.downscale)
-    inits = request.init_images
+    first_pass, inits = choices.first, request.init_images
+    _check_variation(request, first_pass.model.match.downscale)
     if request.mask and not inits:
         raise RequestError("There is a mask, but no init image that it could be for. Give one, too.", "mask")
     first_seed = draw_seed() if request.seed == -1 else request.seed
@@ -160,7 +183,7 @@ def prepare(
     context = PromptContext(MappingProxyType(dict(styles)), Wildcards(library.root / WILDCARDS))
     transform = TransformPipeline.of(choices, plugins, context)
     networks = Networks(library, plugins)
-    calls = request.steps * choices.sampler.calls_per_step
+    calls = request.steps * first_pass.sampler.calls_per_step
 
     def drawn(index: int) -> tuple[ImagePlan, int]:
         seed = first_seed + (0 if varied else index)  # as in A1111: variations of one seed, not of many
@@ -175,10 +198,11 @@ def prepare(
             networks=called,
             unapplied=unapplied,
         )
-        words, unusable = networks.words(image.text, image.negative_prompt, request, calls, choices.family)
+        words, unusable = networks.words(image.text, image.negative_prompt, request, calls, first_pass.model.family)
         return image.model_copy(update={"words": words, "unapplied": (*unapplied, *unusable)}), texts
 
-    vae = choices.checkpoint.vae
+    checkpoint, native_size = first_pass.model.checkpoint, first_pass.model.match.native_size
+    vae = checkpoint.vae
     first, texts = drawn(0)
     together = len(inits) if len(inits) > 1 else request.batch_size  # as A1111: each of several inits once a batch
     count = max(together * request.batch_count, texts)
@@ -187,13 +211,13 @@ def prepare(
         images=(first, *(drawn(index)[0] for index in range(1, count))),
         passes=(
             PassPlan(
-                width=request.width or choices.match.native_size,
-                height=request.height or choices.match.native_size,
+                width=request.width or native_size,
+                height=request.height or native_size,
                 steps=request.steps,
-                sampler=choices.sampler.label,
-                scheduler=AUTOMATIC if choices.automatic else choices.scheduler.label,
-                sampler_options=dict(choices.sampler_options),
-                scheduler_options=dict(choices.scheduler_options),
+                sampler=first_pass.sampler.label,
+                scheduler=AUTOMATIC if first_pass.automatic else first_pass.scheduler.label,
+                sampler_options=dict(first_pass.sampler_options),
+                scheduler_options=dict(first_pass.scheduler_options),
                 start="image" if inits else "noise",
                 denoising_strength=request.denoising_strength if inits else 1.0,
                 exactly=request.fix_steps,
@@ -201,8 +225,8 @@ def prepare(
         ),
         format_options=dict(choices.format_options),
         options=dict(choices.options),
-        model=choices.checkpoint.name,
-        model_hash=library.sha256(choices.checkpoint.path),
+        model=checkpoint.name,
+        model_hash=library.sha256(checkpoint.path),
         vae=legible(vae.path.name) if vae else "",
         vae_hash=library.sha256(vae.path) if vae else "",
     )
@@ -210,9 +234,9 @@ def prepare(
 
 def _check_size(request: GenerationRequest, choices: Choices) -> None:
     for name in ("width", "height"):
-        asked, step = getattr(request, name), choices.match.size_step
-        if asked and asked % step:
-            said = f"{name} is {asked}, but {choices.checkpoint.name} draws sizes that are multiples of {step}."
+        asked, model = getattr(request, name), choices.first.model
+        if asked and asked % (step := model.match.size_step):
+            said = f"{name} is {asked}, but {model.checkpoint.name} draws sizes that are multiples of {step}."
             raise RequestError(said, name)
 
 

@@ -29,8 +29,6 @@ _NOTHING: Mapping[str, tuple[Any, ...]] = {
 """Fields of A1111 that nothing here can do yet → the values that ask for nothing."""
 _OFF: Mapping[str, tuple[Any, ...]] = {
     "token_merging_ratio": (0,),
-    "sd_vae_decode_method": ("Full",),
-    "sd_vae_encode_method": ("Full",),
     "fp8_storage": ("Disable",),
     "face_restoration": (False,),
     "no_dpmpp_sde_batch_determinism": (False,),
