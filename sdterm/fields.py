@@ -748,6 +748,7 @@ ROWS: tuple[RequestField, ...] = (
         label="Init image",
         sentence="Pictures that images start from, in turn, each by the SHA-256 of its file.",
         api="init_images",
+        is_input=True,
         part=_INIT,
     ),
     RequestField(
@@ -790,6 +791,7 @@ ROWS: tuple[RequestField, ...] = (
         label="Mask",
         sentence="A picture that is white where the init image is to be drawn anew, by the SHA-256 of its file.",
         api="mask",
+        is_input=True,
         part=_MASK,
     ),
     RequestField(

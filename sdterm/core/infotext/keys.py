@@ -233,5 +233,18 @@ def not_honoured(parameters: Mapping[str, str], prompt: str) -> list[str]:
     return lost
 
 
+OF_INIT, OF_MASK = (
+    ("Denoising strength", "Noise multiplier", "Extra noise"),
+    ("Mask mode", "Mask blur", INPAINT_AREA, MASK_PADDING, "Masked content"),
+)
+"""Keys that mean nothing without the init image and the mask, which no infotext has in it."""
+
+
+def without_source(parameters: Mapping[str, str], *, init: bool, mask: bool) -> list[str]:
+    """The keys that cannot be honoured without them. init, mask: which of the two is there."""
+    missing = (*(() if init else OF_INIT), *(() if mask else OF_MASK))
+    return [name for name in parameters if name in missing]
+
+
 def is_unknown(name: str) -> bool:
     return not (name in NOT_HONOURED or name.startswith("Hires "))

@@ -23,6 +23,7 @@ from sdterm.core.infotext.keys import (
     is_unknown,
     not_honoured,
     option_key,
+    without_source,
 )
 from sdterm.core.infotext.legacy import hypernet_tag, modernised
 from sdterm.core.infotext.record import Provenance
@@ -93,7 +94,9 @@ def read(text: Infotext, plugins: PluginSet, overrides: Mapping[str, str] | None
     if not kept.sdterm:  # in our own images they never did anything
         lost += [name for name in unknown if name not in TELLING]
     edited = bool(overrides) or kept.text != checksum(text)
-    return ParsedInfotext(fields | _recorded(kept, fields, edited), tuple(lost), kept, parameters)
+    fields |= _recorded(kept, fields, edited)
+    lost += without_source(parameters, init=bool(fields["init_images"]), mask=bool(fields["mask"]))
+    return ParsedInfotext(fields, tuple(lost), kept, parameters)
 
 
 def find_model(

@@ -108,9 +108,7 @@ def image_infotext(
         "sampler_options": _option_pairs(sampler.options, first.sampler_options, taken),
         "postprocess": {POSTPROCESS: ", ".join(request.postprocess) or None},
         "denoise_hooks": _hook_pairs(choices, taken),
-        "conditional_mask_weight": {
-            MASK_WEIGHT: request.conditional_mask_weight if choices.first.model.match.inpainting else None
-        },
+        "conditional_mask_weight": {MASK_WEIGHT: request.conditional_mask_weight if sees_init else None},
         "init_image_hash": {INIT_HASH: told.get(INIT_HASH)},
         "options": _addition_pairs(_not_hooks(additions), request.options, taken),
         "extra_params": {
