@@ -19,6 +19,7 @@ from sdterm.core.pictures.source import Source, laid_in
 from sdterm.engine.decode import BlackImageError, approximate_image, decode_image
 from sdterm.engine.device import device_name
 from sdterm.engine.encode import encoded, saver_options
+from sdterm.engine.enlarge import enlarge, upscaling_of
 from sdterm.engine.loading import Model
 from sdterm.engine.network_files import infotext_hashes
 from sdterm.engine.postprocess import postprocessed
@@ -39,6 +40,8 @@ def finish_image(run: Run, model: Model, index: int, drawn: Drawn, sources: Sour
         source = _shown(sources.of(run, image), drawn, run)
         decoded = np.asarray(laid_in(Picture.fromarray(decoded), source, run.request)).copy()
     pixels = postprocessed(run, image, decoded)
+    if run.choices.enlargement:
+        pixels = enlarge(upscaling_of(run), run.choices.enlargement, pixels).copy()
     height, width = pixels.shape[:2]
     pixel_hash = hashlib.sha256(pixels.tobytes()).hexdigest()
 
