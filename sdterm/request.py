@@ -10,7 +10,16 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from sdterm.errors import BAD_REQUEST, SdtermError
-from sdterm.fields import FIELDS, MAX_PROMPT, Emphasis, NoiseSchedule, NoiseSource, PadConds, Precision
+from sdterm.fields import (
+    FIELDS,
+    MAX_PROMPT,
+    Emphasis,
+    NoiseSchedule,
+    NoiseSource,
+    PadConds,
+    Precision,
+    RefinerPasses,
+)
 
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT)]
 OptionValue = bool | int | float | str
@@ -63,11 +72,24 @@ class GenerationRequest(BaseModel):
     variation_strength: float = _of("variation_strength")
     seed_resize_width: int = _of("seed_resize_width")
     seed_resize_height: int = _of("seed_resize_height")
+    denoising_strength: float = _of("denoising_strength")
     clip_skip: int = _of("clip_skip")
     ensd: int = _of("ensd")
     noise_source: NoiseSource = _of("noise_source")
     ngms: float = _of("ngms")
     tiling: bool = _of("tiling")
+    hires: bool = _of("hires")
+    hires_model: str = _of("hires_model")
+    hires_sampler: str = _of("hires_sampler")
+    hires_prompt: Prompt = _of("hires_prompt")
+    hires_negative_prompt: Prompt = _of("hires_negative_prompt")
+    hires_cfg_scale: float = _of("hires_cfg_scale")
+    hires_scheduler: str = _of("hires_scheduler")
+    hires_scale: float = _of("hires_scale")
+    hires_width: int = _of("hires_width")
+    hires_height: int = _of("hires_height")
+    hires_steps: int = _of("hires_steps")
+    hires_upscaler: str = _of("hires_upscaler")
     lora: str = _of("lora")
     hypernetwork: str = _of("hypernetwork")
     network_multiplier: float = _of("network_multiplier")
@@ -80,6 +102,10 @@ class GenerationRequest(BaseModel):
     scheduler_options: dict[str, OptionValue] = _of("scheduler_options")
     sgm_noise_multiplier: bool = _of("sgm_noise_multiplier")
     sampler_options: dict[str, OptionValue] = _of("sampler_options")
+    refiner_by_steps: bool = _of("refiner_by_steps")
+    refiner_passes: RefinerPasses = _of("refiner_passes")
+    refiner: str = _of("refiner")
+    refiner_switch_at: float = _of("refiner_switch_at")
     pad_conds: PadConds = _of("pad_conds")
     postprocess: Names = _of("postprocess")
     options: dict[str, OptionValue] = _of("options")
@@ -101,7 +127,7 @@ class GenerationRequest(BaseModel):
     batch_cond_uncond: bool = _of("batch_cond_uncond")
     precision: Precision = _of("precision")
 
-    @field_validator("prompt", "negative_prompt")
+    @field_validator("prompt", "negative_prompt", "hires_prompt", "hires_negative_prompt")
     @classmethod
     def _printable(cls, text: str) -> str:
         # What a terminal would obey and no tokenizer reads; tabs and line ends are ordinary white space.

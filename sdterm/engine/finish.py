@@ -28,8 +28,8 @@ from sdterm.hooks import ImageFacts, MemoryOptimizer, OutputSaver
 def finish_image(run: Run, model: Model, index: int, latents: torch.Tensor) -> tuple[Image, NDArray[Any]]:
     """Latents [C, h, w] → the encoded image and its pixels."""
     image = run.plan.images[index]
-    decoded, precision = _decoded(run, model, latents)
-    pixels = postprocessed(run, image, decoded)
+    picture, precision = decoded(run, model, latents)
+    pixels = postprocessed(run, image, picture)
     height, width = pixels.shape[:2]
     pixel_hash = hashlib.sha256(pixels.tobytes()).hexdigest()
 
@@ -56,7 +56,7 @@ def finish_image(run: Run, model: Model, index: int, latents: torch.Tensor) -> t
     return finished, pixels
 
 
-def _decoded(run: Run, model: Model, latents: torch.Tensor) -> tuple[NDArray[Any], torch.dtype]:
+def decoded(run: Run, model: Model, latents: torch.Tensor) -> tuple[NDArray[Any], torch.dtype]:
     """An image, and the precision in which it was decoded. One that half precision makes black or impossible is
     decoded again by the VAE in float32, by itself: its batch and those after it stay as they are."""
     components, dtype = model.components, model.dtype

@@ -85,6 +85,11 @@ class Run:
         """What a pass is drawn with."""
         return Wanted(self.plan.model_of(pass_no), self.choices.passes[pass_no].model)
 
+    def refiner_of(self, pass_no: int) -> Wanted | None:
+        """What takes over in a pass, if anything does."""
+        planned, found = self.plan.passes[pass_no].refiner, self.choices.passes[pass_no].refiner
+        return Wanted(planned, found) if planned and found else None
+
     def is_settled(self, index: int) -> bool:
         """Whether an image need not be drawn."""
         return index in self.saved or index in self.skipped_images

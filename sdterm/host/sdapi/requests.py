@@ -7,10 +7,12 @@ from typing import Any
 from sdterm.core.a1111 import UNIFORM
 from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.infotext.grammar import Infotext, parse
+from sdterm.core.infotext.keys import as_first
 from sdterm.core.infotext.legacy import modernised
 from sdterm.core.infotext.read import read
 from sdterm.core.names import UnknownNameError
 from sdterm.core.planning.choices import AUTOMATIC
+from sdterm.core.text import printable
 from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.fields import FIELDS, SIZE_STEP
 from sdterm.hooks import OutputSaver, Sampler, Scheduler
@@ -19,12 +21,9 @@ from sdterm.request import GenerationRequest, make_request
 
 _FORMATS = {"jpg": "jpeg"}
 _NOTHING: Mapping[str, tuple[Any, ...]] = {
-    "enable_hr": (False,),
-    "refiner_checkpoint": ("", "None"),
     "firstpass_image": ("",),
     "restore_faces": (False,),
     "script_name": ("", "None"),
-    "alwayson_scripts": ({},),
 }
 """Fields of A1111 that nothing here can do yet → the values that ask for nothing."""
 _OFF: Mapping[str, tuple[Any, ...]] = {
@@ -38,10 +37,16 @@ _OFF: Mapping[str, tuple[Any, ...]] = {
     "use_old_emphasis_implementation": (False,),
 }
 """The same for settings."""
+_SCRIPTS = ("refiner", "seed", "sampler")
+"""Scripts that A1111 passes over where a request names them: their fields are meant to be used."""
 
 
 _OLD_KARRAS = {"sigma_min": 0.1, "sigma_max": 10.0}
 """What A1111's schedule had before it took the model's range."""
+
+
+_SAME = ("hires_model", "hires_sampler", "hires_scheduler", "refiner")
+"""Fields that A1111 also sets to "Use same …" or "None", which are no names."""
 
 
 class NotThereError(SdtermError, ValueError):
@@ -92,6 +97,8 @@ def asked(
     for name, off in _OFF.items():
         if name in options and options[name] is not None and options[name] not in off:
             raise NotThereError(f"The setting {name} asks for what sdterm does not have yet.")
+    if others := [name for name in given["alwayson_scripts"] or {} if name.lower() not in _SCRIPTS]:
+        raise NotThereError(f"alwayson_scripts asks for {printable(others[0])!r}, which sdterm does not have yet.")
     recalled = _recalled(given["infotext"], plugins) if given["infotext"] else {}
     fields = dict(settings)
     fields |= {row.name: options[row.a1111] for row in FIELDS.values() if options.get(row.a1111) is not None}
@@ -104,7 +111,9 @@ def asked(
         fields |= _sampler(name, given["scheduler"], plugins)
     else:
         fields |= {"scheduler": _scheduler(given["scheduler"], plugins)} if given["scheduler"] else {}
+    fields |= _passes(fields, given, plugins)
     for side in ("width", "height"):
+        fields[side] = int(given[f"firstphase_{side}"] or fields[side]) if fields.get("hires") else fields[side]
         fields[side] = int(fields[side]) // SIZE_STEP * SIZE_STEP
     for side in ("seed_resize_width", "seed_resize_height"):
         fields[side] = max(0, int(fields.get(side) or 0))
@@ -135,6 +144,18 @@ def _recalled(infotext: str, plugins: PluginSet) -> dict[str, Any]:
     if not text.parameters:
         return {"prompt": infotext.strip(), "sampler": FIELDS["sampler"].default}
     return dict(read(text, plugins).fields)
+
+
+def _passes(fields: Mapping[str, Any], given: Mapping[str, Any], plugins: PluginSet) -> dict[str, Any]:
+    """What a second pass and a refiner are asked for, where A1111 says it in other words."""
+    passes: dict[str, Any] = {name: as_first(fields[name]) for name in _SAME if fields.get(name)}
+    if passes.get("hires_sampler"):
+        passes["hires_sampler"] = _sampler(passes["hires_sampler"], None, plugins)["sampler"]
+    if passes.get("hires_scheduler"):
+        passes["hires_scheduler"] = _scheduler(passes["hires_scheduler"], plugins)
+    if passes.get("refiner") and given["refiner_checkpoint"] and given["refiner_switch_at"] is None:
+        passes["refiner_switch_at"] = 0.0
+    return passes
 
 
 def _sampler(name: str, scheduler: str | None, plugins: PluginSet) -> dict[str, Any]:
