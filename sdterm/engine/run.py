@@ -35,6 +35,14 @@ class Resume:
 
 
 @dataclass(frozen=True)
+class FirstPass:
+    """Where another job's tape has the first pass of this one's image."""
+
+    tape: Path
+    image: int
+
+
+@dataclass(frozen=True)
 class PauseAt:
     """The step at which every image waits for another run to go on."""
 
