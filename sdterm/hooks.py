@@ -58,6 +58,8 @@ class Option:
     """A1111's setting of the same meaning, which its HTTP API may give."""
     choices: tuple[str, ...] = ()
     """All values there are, of a text with few."""
+    is_image: bool = False
+    """Whether it is a picture. Its default is "", no picture; a request has the digest of an input."""
 
 
 # --- prompt transforms ------------------------------------------------------------------------------------------------
@@ -182,7 +184,8 @@ class Sampler:
     start: how pure noise is scaled at the start. `sigma`: by the first sigma (k-diffusion); `unit`: not at all (the
         sampler works on variance-preserving latents).
     sampling: the noise levels it works with, made from the model's: schedule and network's timesteps then follow them,
-        and `sample` is given them, too, by the keyword `sampling`.
+        and `sample` is given them, too, by the keyword `sampling`. With a `predicts_noise` that is true they take the
+        answer of a network that predicts velocities for noise, as A1111's LCM does.
     noise: what `noise` draws. `sequential`: each image's next numbers; `brownian`: the increment of each image's
         Brownian motion from sigma to sigma_next, for SDE solvers.
     models: the kinds of model it can integrate. A solver of dx/dsigma = (x - x0) / sigma can do both; one that adds
@@ -302,6 +305,8 @@ class TextOptions:
     clip_skip: int = 1
     emphasis: str = "Original"
     """A1111's way to weigh words: Original, No norm, Ignore, or None."""
+    old_emphasis: bool = False
+    """Words are weighed as A1111 did at first: by tokens of brackets, in a single chunk."""
     comma_backtrack: int = 20
     """So many tokens after a comma move to the next chunk with what follows it, rather than be parted."""
     crop_top: int = 0
@@ -380,6 +385,32 @@ class TokenRules:
 
 
 @dataclass(frozen=True)
+class LatentMap:
+    """A function between latents and pixels. `load(reader, device)` → that function, of float32 tensors, whose pixels
+    `[B, 3, H, W]` are -1..1; it may give pictures that are smaller than the model's.
+
+    files: the names, without suffix, that its file may have in the folder of approximate VAEs, the best one first.
+        Empty: it needs no file, and `load` is given None. Raise `PluginError` for a file that cannot be used.
+    """
+
+    load: Callable[[WeightsReader | None, torch.device], Callable[[torch.Tensor], torch.Tensor]]
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Approximation:
+    """A quicker and rougher way between a family's latents and pixels than its models' own.
+
+    label: A1111's name for it, by which it is asked for: `Approx NN`, `Approx cheap` or `TAESD`.
+    encoder: unset, where it is asked for the model encodes.
+    """
+
+    label: str
+    decoder: LatentMap
+    encoder: LatentMap | None = None
+
+
+@dataclass(frozen=True)
 class ModelFamily:
     """A model architecture. `detect(reader)` → a match or None, from the header alone; `build(reader, device, dtype)`
     → components with the weights in place.
@@ -394,6 +425,7 @@ class ModelFamily:
     build: Callable[[WeightsReader, torch.device, torch.dtype], Components]
     tokens: TokenRules | None = None
     tokenize: Callable[[str], Sequence[int]] | None = None
+    approximations: tuple[Approximation, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -568,6 +600,9 @@ class OutputSaver:
 
     frames: whether `encode` is given `frames=` too, uint8 [T, h, w, 3]: what the network made of the image in each of
         its calls, by the model's map from latents to colours, a pixel per latent cell. T is 0 for a grid.
+    alpha: whether `encode` also takes uint8 [H, W, 4]; others are given such a picture without its transparency.
+    texts: whether `encode` is given `texts=` too: more texts for the file, each by its PNG keyword. For other formats
+        they are part of the infotext.
     """
 
     id: str
@@ -576,6 +611,8 @@ class OutputSaver:
     encode: Callable[..., bytes]
     options: tuple[Option, ...] = ()
     frames: bool = False
+    alpha: bool = False
+    texts: bool = False
 
 
 # --- observers --------------------------------------------------------------------------------------------------------

@@ -29,10 +29,12 @@ from sdterm.engine.upscale import Upscaling, upscaled
 from sdterm.events import Done, Event, Failed, Image, ModelLoading, Step, Warning
 from sdterm.hooks import (
     Adaptable,
+    Approximation,
     Components,
     Conditioning,
     ImageFacts,
     JobOutcome,
+    LatentMap,
     Layer,
     LoadedNetwork,
     LoadedUpscaler,
@@ -72,6 +74,8 @@ ON_PAGES: list[tuple[str, type]] = [
     ("sdterm_schedulers", ModelSampling),
     ("sdterm_model_families", ModelMatch),
     ("sdterm_model_families", TokenRules),
+    ("sdterm_model_families", Approximation),
+    ("sdterm_model_families", LatentMap),
     ("sdterm_model_families", Conditioning),
     ("sdterm_model_families", SamplingOptions),
     ("sdterm_model_families", TextOptions),

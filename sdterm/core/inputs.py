@@ -45,6 +45,11 @@ class UnknownInputError(InputError):
     code = "unknown_input"
 
 
+def is_digest(text: str) -> bool:
+    """Whether it is a SHA-256 as it is written here."""
+    return bool(_DIGEST.fullmatch(text))
+
+
 class Inputs:
     """The inputs of a data folder. Methods raise OSError if the disk does not do as it should."""
 
@@ -53,7 +58,7 @@ class Inputs:
 
     def path(self, digest: str) -> Path:
         """Where the input of that digest lies, if it is there. Raises InputError."""
-        if not _DIGEST.fullmatch(digest):
+        if not is_digest(digest):
             raise InputError(f"{printable(digest, 80)} is no SHA-256: 64 of the characters 0-9 and a-f.")
         return self.folder / digest
 
@@ -63,7 +68,7 @@ class Inputs:
 
     def read(self, digest: str) -> Image.Image:
         """The picture as `decoded` gives it. Raises InputError."""
-        name = f"Input {digest[:12]}"
+        name = f"Input {printable(digest, 12)}"
         try:
             with open(self.path(digest), "rb", opener=_own) as file:
                 data = file.read(MOST_BYTES + 1)

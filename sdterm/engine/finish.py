@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from sdterm.core.extensions.registry import ContractError
 from sdterm.core.infotext.record import Provenance
 from sdterm.core.infotext.write import image_infotext
-from sdterm.engine.decode import BlackImageError, decode_image
+from sdterm.engine.decode import BlackImageError, approximate_image, decode_image
 from sdterm.engine.device import device_name
 from sdterm.engine.encode import encoded, saver_options
+from sdterm.engine.enlarge import enlarge, upscaling_of
 from sdterm.engine.loading import Model
 from sdterm.engine.network_files import infotext_hashes
 from sdterm.engine.postprocess import postprocessed
@@ -30,6 +31,8 @@ def finish_image(run: Run, model: Model, index: int, latents: torch.Tensor) -> t
     image = run.plan.images[index]
     picture, precision = decoded(run, model, latents)
     pixels = postprocessed(run, image, picture)
+    if run.choices.enlargement:
+        pixels = enlarge(upscaling_of(run), run.choices.enlargement, pixels).copy()
     height, width = pixels.shape[:2]
     pixel_hash = hashlib.sha256(pixels.tobytes()).hexdigest()
 
@@ -60,6 +63,9 @@ def decoded(run: Run, model: Model, latents: torch.Tensor) -> tuple[NDArray[Any]
     """An image, and the precision in which it was decoded. One that half precision makes black or impossible is
     decoded again by the VAE in float32, by itself: its batch and those after it stay as they are."""
     components, dtype = model.components, model.dtype
+    if decode := run.approximations.decode:
+        with run.plugins.guard(run.choices.passes[-1].model.family, BlackImageError):
+            return approximate_image(decode, latents), dtype
     suspect = in_the_network(run, model)
     try:
         with run.plugins.guard(suspect, BlackImageError):

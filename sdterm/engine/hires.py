@@ -12,10 +12,11 @@ from sdterm.core.extensions.registry import ContractError
 from sdterm.core.library.checkpoints import ModelFileError
 from sdterm.core.planning.plan import PassPlan, UpscalePlan
 from sdterm.engine.decode import vae_in
+from sdterm.engine.enlarge import upscaling_of
 from sdterm.engine.finish import decoded
 from sdterm.engine.loading import Model
 from sdterm.engine.run import Run
-from sdterm.engine.upscale import Upscaling, enlarged
+from sdterm.engine.upscale import enlarged
 
 
 def larger(
@@ -26,7 +27,7 @@ def larger(
     planned = run.plan.passes[pass_no]
     upscale = planned.upscale
     assert upscale  # of every pass that begins with another
-    if upscale.upscaler in LATENT_UPSCALERS:
+    if not run.choices.passes[pass_no].upscaler:
         components = load().components
         if components.latent_channels != latents.shape[1]:
             raise ModelFileError(
@@ -34,7 +35,7 @@ def larger(
                 "upscaler that is no latent one."
             )
         size = upscale.height // components.downscale, upscale.width // components.downscale
-        mode, smooth = LATENT_UPSCALERS[upscale.upscaler]
+        mode, smooth = LATENT_UPSCALERS[upscale.upscaler.name]
         grown = torch.nn.functional.interpolate(latents, size=size, mode=mode, antialias=smooth)
         return _cropped(grown, planned, components.downscale)
     run.pulse.phase = "decode"
@@ -54,8 +55,7 @@ def _cropped(latents: torch.Tensor, planned: PassPlan, cell: int) -> torch.Tenso
 def _upscaled(run: Run, pass_no: int, upscale: UpscalePlan, pictures: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
     chosen = run.choices.passes[pass_no].upscaler
     assert chosen  # what is no latent upscaler was found with the choices
-    upscaling = Upscaling(run.plugins, run.device, cancel=run.cancel)
-    return [enlarged(upscaling, chosen, picture, upscale.width, upscale.height) for picture in pictures]
+    return [enlarged(upscaling_of(run), chosen, picture, upscale.width, upscale.height) for picture in pictures]
 
 
 def _encoded(run: Run, model: Model, picture: NDArray[Any]) -> torch.Tensor:

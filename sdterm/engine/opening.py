@@ -8,6 +8,7 @@ from sdterm.core.library.checkpoints import Library
 from sdterm.core.planning.choices import Choices
 from sdterm.core.planning.plan import Plan
 from sdterm.core.text import printable
+from sdterm.engine.approximate import load_approximations
 from sdterm.engine.header import first_pass_of, header, pass_headers
 from sdterm.engine.loading import Loader, choose_optimizers
 from sdterm.engine.network_files import find_networks
@@ -32,6 +33,7 @@ def open_run(run: Run, loader: Loader, library: Library, tape: Path | None, firs
     for said in _unapplied(run.plan):
         run.emit(said)
     run = replace(run, networks=find_networks(run.plan, run.plugins, library))
+    run = replace(run, approximations=load_approximations(run, library))
     _, optimizers = loader.load_as_asked(replace(run, optimizers=optimizers))
     run = replace(run, optimizers=optimizers)
     opened = Tape(header(run), tape, pass_headers(run))

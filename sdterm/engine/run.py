@@ -16,6 +16,7 @@ from sdterm.engine.network_files import Sources
 from sdterm.engine.observers import Observers
 from sdterm.engine.pulse import Pulse
 from sdterm.engine.tape import Tape
+from sdterm.engine.upscale import KeptUpscaler
 from sdterm.events import Event, Warning
 from sdterm.hooks import MemoryOptimizer
 from sdterm.request import GenerationRequest
@@ -48,6 +49,18 @@ class PauseAt:
 
     step: int
     pass_no: int = 0
+
+
+Transform = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Approximations:
+    """What stands in for the model's own ways between latents and pixels, both float32 batches; None: nothing does."""
+
+    decode: Transform | None = None
+    encode: Transform | None = None
+    preview: Transform | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +96,10 @@ class Run:
     """Those that the model is loaded with."""
     networks: Sources = field(default_factory=dict)
     """The files of those that the plan has."""
+    approximations: Approximations = Approximations()
     tape: Tape = field(default_factory=lambda: Tape({}))
+    upscaler: KeptUpscaler = field(default_factory=KeptUpscaler)
+    """The one in memory."""
 
     def warn(self, warning: Warning, *, keep: bool = True) -> None:
         """Say what went wrong with a plugin, once. keep: it concerns all images from now on."""

@@ -15,7 +15,7 @@ from sdterm.engine.denoiser import Network, guided_denoiser
 from sdterm.engine.isolation import no_random_numbers, random_numbers_kept
 from sdterm.engine.loading import Model
 from sdterm.engine.noise import batch_noise
-from sdterm.engine.preview import LatentRGB, preview_jpeg
+from sdterm.engine.preview import preview
 from sdterm.engine.recorder import MisuseError, NonFiniteError, TapeRecorder, kind_of
 from sdterm.engine.refiner import Handover
 from sdterm.engine.run import Run
@@ -23,7 +23,16 @@ from sdterm.engine.schedule import Way, pass_way
 from sdterm.engine.start import begun
 from sdterm.engine.tape import DENOISER
 from sdterm.events import Preview, Resumed, Step, Warning
-from sdterm.hooks import Denoised, MemoryOptimizer, ModelFamily, ModelSampling, Noise, Sampler, SamplingOptions
+from sdterm.hooks import (
+    Components,
+    Denoised,
+    MemoryOptimizer,
+    ModelFamily,
+    ModelSampling,
+    Noise,
+    Sampler,
+    SamplingOptions,
+)
 from sdterm.request import GenerationRequest
 
 PREVIEW_INTERVAL = 0.5  # seconds between two previews
@@ -93,7 +102,7 @@ def sample_pass(run: Run, models: Models, batch: Batch, pass_no: int, init: torc
         batch.images,
         first,
         run.cancel,
-        lambda step, x0: progress.on_step(step, x0, network.latent_rgb),
+        lambda step, x0: progress.on_step(step, x0, network.components),
         progress.on_replayed,
         run.pulse.count,
         run.pause_at.step if run.pause_at and run.pause_at.pass_no == pass_no else None,
@@ -133,7 +142,7 @@ class PassNetwork:
             planned.height // components.downscale,
             planned.width // components.downscale,
         )
-        self.device, self.latent_rgb = components.device, components.latent_rgb
+        self.device = components.device
         self.levels = self._levels(self._model)
         """Of the pass's own model, on which it walks."""
         self._handover: Handover | None = None
@@ -150,6 +159,12 @@ class PassNetwork:
         suspect = in_the_network(self._run, self._model)
         with self._run.plugins.guard(suspect), no_random_numbers(self._model.components.device):
             return self._network(x, sigma, call)
+
+    @property
+    def components(self) -> Components:
+        """Of the model in use."""
+        assert self._model
+        return self._model.components
 
     def finish(self) -> None:
         """Leave that model loaded with which the pass ends, if the tape had all its calls, too."""
@@ -184,9 +199,8 @@ class PassNetwork:
         model, run, sampler = self._model, self._run, self._sampler
         assert model
         planned = run.plan.passes[self._pass]
-        size = planned.upscale or planned
         before = self._calls(self._pass - 1) if planned.start == "pass" else None
-        how = reading(run.request, size.width, size.height, self.calls, model.applied, before)
+        how = reading(run.request, *planned.told_size, self.calls, model.applied, before)
         texts = [run.plan.text_of(index, self._pass) for index in self._batch.images]
         with run.plugins.guard(model.family):
             prompts = [model.condition.prompt(text.text, how) for text in texts]
@@ -262,7 +276,7 @@ def paused_previews(run: Run, model: Model, batch: Batch, pass_no: int, step: in
                 index=index,
                 step=step,
                 pass_no=pass_no,
-                data=preview_jpeg(row.result.x0, model.components.latent_rgb),
+                data=preview(run, model.components, row.result.x0),
             )
 
 
@@ -298,11 +312,11 @@ class Progress:
         }
         self._shown = time.perf_counter()
 
-    def on_step(self, step: int, x0: torch.Tensor, latent_rgb: LatentRGB) -> None:
+    def on_step(self, step: int, x0: torch.Tensor, components: Components) -> None:
         """x0: of the batch's first image [C, h, w], on the CPU."""
         self._run.emit(Step(step=step, **self._at))
         if self._run.previews and time.perf_counter() - self._shown >= PREVIEW_INTERVAL:
-            data = preview_jpeg(x0, latent_rgb)
+            data = preview(self._run, components, x0)
             self._run.emit(Preview(index=self._images[0], step=step, pass_no=self._pass, data=data))
             self._shown = time.perf_counter()
 

@@ -160,7 +160,7 @@ def test_names_are_found_like_all_others(tmp_path: Path) -> None:
         find_upscaler("Lanzos", PLUGINS, library)
     with pytest.raises(UnknownNameError, match=rf"Did you mean '4x_Mine.*Upscalers go to {folder}"):
         find_upscaler("4x_Mina", PLUGINS, library)
-    with pytest.raises(ModelFileError, match=r"4x_Mine\.pth is no upscaler that sdterm knows"):
+    with pytest.raises(ModelFileError, match=r"4x_Mine\.pth is neither a safetensors nor a PyTorch file"):
         find_upscaler("4x-mine", PLUGINS, library)
 
 

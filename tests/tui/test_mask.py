@@ -14,7 +14,12 @@ from sdterm.tui.mask import EMPTY, FULL, Canvas, History
 SIDE = 24
 points = st.tuples(st.integers(-4, SIDE + 4), st.integers(-4, SIDE + 4))
 boxes = st.tuples(points, points).map(
-    lambda two: (*map(min, zip(*two, strict=True)), *map(max, zip(*two, strict=True)))
+    lambda two: (
+        min(two[0][0], two[1][0]),
+        min(two[0][1], two[1][1]),
+        max(two[0][0], two[1][0]),
+        max(two[0][1], two[1][1]),
+    )
 )
 canvases = st.lists(st.tuples(boxes, st.sampled_from((EMPTY, FULL))), max_size=4).map(
     lambda drawn: _drawn(mask.blank(SIDE, SIDE), drawn)

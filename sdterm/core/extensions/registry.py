@@ -23,6 +23,7 @@ from sdterm.core.extensions.discovery import discover
 from sdterm.core.extensions.kinds import KINDS, Descriptor, Kind, kind_of
 from sdterm.core.extensions.loading import load
 from sdterm.core.extensions.source import Source
+from sdterm.core.inputs import is_digest
 from sdterm.core.names import find, normal
 from sdterm.core.text import printable
 from sdterm.hooks import (
@@ -362,8 +363,12 @@ def _checked(owner: str, option: Option, value: OptionValue) -> OptionValue:
     low, high = option.minimum, option.maximum
     bounds = f" from {low} to {high}" if low is not None and high is not None else ""
     wanted = f"one of {', '.join(option.choices)}" if option.choices else _NOUNS[kind] + bounds
+    if option.is_image:
+        wanted = "the SHA-256 of an uploaded picture"
     wrong = RequestError(f"{owner}'s option {option.name} is {shown(value)}, but it must be {wanted}.")
     if option.choices and str(value) not in option.choices:
+        raise wrong
+    if option.is_image and value != "" and not is_digest(str(value)):
         raise wrong
     if kind is int and isinstance(value, float) and not value.is_integer():
         raise wrong
@@ -373,6 +378,8 @@ def _checked(owner: str, option: Option, value: OptionValue) -> OptionValue:
                 raise wrong
             return str(value).lower() in ("true", "1")
         converted: Any = kind(value)
+        if kind is float and type(value) is int:
+            converted = value  # in an infotext A1111 writes 10 or 10.0, as it was given
     except (TypeError, ValueError, OverflowError):
         raise wrong from None
     if isinstance(converted, float) and not math.isfinite(converted):

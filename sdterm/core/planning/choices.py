@@ -15,8 +15,9 @@ from sdterm.core.extensions.kinds import KINDS, kind_of
 from sdterm.core.extensions.registry import PluginSet, check_options, named
 from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileError
 from sdterm.core.library.recognition import find_checkpoint, recognise
-from sdterm.core.library.upscalers import ChosenUpscaler, find_upscaler
+from sdterm.core.library.upscalers import ChosenUpscaler
 from sdterm.core.names import UnknownNameError, find, normal
+from sdterm.core.planning.enlargement import Enlargement, UpscalerPlan, choose_enlargement, found_upscaler
 from sdterm.core.text import printable
 from sdterm.hooks import (
     MemoryOptimizer,
@@ -106,11 +107,20 @@ class Choices(Parts):
     """Everything that a request names, found. Nothing of the model but its header has been read."""
 
     passes: tuple[PassChoices, ...]
+    enlargement: Enlargement | None = None
+    """What is done to finished pictures."""
 
     @property
     def first(self) -> PassChoices:
         """Of the first pass, which sizes, seeds and prompts are made for."""
         return self.passes[0]
+
+
+@dataclass(frozen=True)
+class PictureChoices(Parts):
+    """Everything that a request names which only makes pictures larger."""
+
+    enlargement: Enlargement | None
 
 
 def choose(request: GenerationRequest, plugins: PluginSet, library: Library) -> Choices:
@@ -130,12 +140,21 @@ def choose(request: GenerationRequest, plugins: PluginSet, library: Library) -> 
     return with_files(parts, files, request, plugins, library)
 
 
+def choose_pictures(
+    request: GenerationRequest, plugins: PluginSet, library: Library, planned: Sequence[UpscalerPlan] = ()
+) -> PictureChoices:
+    """The same of a request that only makes pictures larger. planned: the upscalers that its job was begun with."""
+    enlargement = choose_enlargement(request, plugins, library, planned)
+    return PictureChoices(**vars(choose_parts(request, plugins)), enlargement=enlargement)
+
+
 @dataclass(frozen=True)
 class PassFiles:
-    """The checkpoints of a pass."""
+    """The checkpoints of a pass, and the upscaler that its job was begun with."""
 
     base: CheckpointFile
     refiner: CheckpointFile | None = None
+    upscaler: UpscalerPlan | None = None
 
 
 def refines(request: GenerationRequest, pass_no: int) -> bool:
@@ -145,16 +164,24 @@ def refines(request: GenerationRequest, pass_no: int) -> bool:
 
 
 def with_files(
-    parts: Parts, files: Sequence[PassFiles], request: GenerationRequest, plugins: PluginSet, library: Library
+    parts: Parts,
+    files: Sequence[PassFiles],
+    request: GenerationRequest,
+    plugins: PluginSet,
+    library: Library,
+    planned: Sequence[UpscalerPlan] = (),
 ) -> Choices:
-    """The parts and checkpoints whose families are here. Raises ModelFileError, or RequestError if a sampler or a
+    """The parts and checkpoints whose families are here. planned: the upscalers of finished pictures that the job was
+    begun with. Raises ModelFileError, or RequestError if a sampler or a
     schedule is not for such a model, or if two models do not work together; UnknownNameError for an upscaler that there
     is not."""
     passes = tuple(_with_models(each, own, plugins) for each, own in zip(parts.passes, files, strict=True))
     if len(passes) > 1 and not latent_upscaler(request):
-        upscaler = find_upscaler(request.hires_upscaler, plugins, library, field="hires_upscaler")
+        begun_with = [files[1].upscaler] if files[1].upscaler else []
+        upscaler = found_upscaler("hires_upscaler", request, plugins, library, begun_with)
         passes = (passes[0], replace(passes[1], upscaler=upscaler))
-    return Choices(**vars(parts) | {"passes": passes})
+    enlargement = choose_enlargement(request, plugins, library, planned)
+    return Choices(**vars(parts) | {"passes": passes}, enlargement=enlargement)
 
 
 def latent_upscaler(request: GenerationRequest) -> str | None:

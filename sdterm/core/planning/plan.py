@@ -18,10 +18,12 @@ from sdterm.core.planning.choices import (
     ChosenModel,
     PassChoices,
     PassFiles,
+    PictureChoices,
     choose_parts,
     latent_upscaler,
     with_files,
 )
+from sdterm.core.planning.enlargement import UpscalerPlan, plan_upscaler, plan_upscalers
 from sdterm.core.planning.hires import hires_size
 from sdterm.core.planning.networks import NetworkPlan, Networks, Unapplied, WordGroup
 from sdterm.core.planning.transforms import TransformPipeline
@@ -95,9 +97,7 @@ class UpscalePlan(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    upscaler: str
-    file_hash: str = ""
-    """SHA-256 of its file, if it has one."""
+    upscaler: UpscalerPlan
     width: int
     height: int
     """What stands out over the pass's own size is cut off, in whole cells."""
@@ -110,6 +110,8 @@ class PassPlan(BaseModel):
 
     width: int
     height: int
+    asked: tuple[int, int] | None = None
+    """Width and height before they were rounded down to these, as a model that knows sizes is told them."""
     steps: int
     sampler: str
     scheduler: str
@@ -132,6 +134,11 @@ class PassPlan(BaseModel):
     texts: tuple[TextPlan, ...] = ()
     """Of each image, where they are others than in the first pass."""
 
+    @property
+    def told_size(self) -> tuple[int, int]:
+        """What a model that knows sizes is told."""
+        return self.asked or (self.width, self.height)
+
 
 class Plan(ModelPlan):
     """Everything that decides the pixels, as values: stored with a job, it draws the same images again."""
@@ -143,6 +150,8 @@ class Plan(ModelPlan):
     format_options: dict[str, OptionValue]
     options: dict[str, OptionValue] = {}
     """Of what else was asked for, as far as they were given: see `core.planning.choices`."""
+    upscalers: tuple[UpscalerPlan, ...] = ()
+    """Those that finished pictures are made larger by."""
 
     @property
     def width(self) -> int:
@@ -170,10 +179,13 @@ def choose_again(plan: Plan, plugins: PluginSet, library: Library) -> Choices:
         PassFiles(
             _same_files(plan.model_of(number), library),
             _same_files(planned.refiner, library) if planned.refiner else None,
+            planned.upscale.upscaler if planned.upscale else None,
         )
         for number, planned in enumerate(plan.passes)
     ]
-    return with_files(choose_parts(plan.request, plugins), files, plan.request, plugins, library)
+    return with_files(
+        choose_parts(plan.request, plugins), files, plan.request, plugins, library, planned=plan.upscalers
+    )
 
 
 def _same_files(plan: ModelPlan, library: Library) -> CheckpointFile:
@@ -267,6 +279,7 @@ def prepare(
         passes=_passes(request, choices, library, images, [first_again, *(again for _, again, _ in more)]),
         format_options=dict(choices.format_options),
         options=dict(choices.options),
+        upscalers=plan_upscalers(choices.enlargement, library),
         **dict(_model_plan(first_pass.model, library)),
     )
 
@@ -279,29 +292,29 @@ def _passes(
     second_texts: Sequence[TextPlan],
 ) -> tuple[PassPlan, ...]:
     native_size = choices.first.model.match.native_size
-    first = _pass_plan(
-        choices.first,
-        request,
-        library,
-        width=request.width or native_size,
-        height=request.height or native_size,
-        steps=request.steps,
-    )
+    width, height = request.width or native_size, request.height or native_size
+    asked = request.asked(width, height)
+    first = _pass_plan(choices.first, request, library, width=width, height=height, asked=asked, steps=request.steps)
     if len(choices.passes) == 1:
         return (first,)
     found = choices.passes[1]
-    size = hires_size(request, first.width, first.height, found.model.match.downscale)
-    file = found.upscaler.file if found.upscaler else None
+    size = hires_size(request, *asked, found.model.match.downscale)
+    latent = UpscalerPlan(name=latent_upscaler(request) or "")
     upscale = UpscalePlan(
-        upscaler=found.upscaler.name if found.upscaler else latent_upscaler(request) or "",
-        file_hash=library.sha256(file.path) if file else "",
+        upscaler=plan_upscaler(found.upscaler, library) if found.upscaler else latent,
         width=size.upscaled_width,
         height=size.upscaled_height,
     )
     model = _model_plan(found.model, library)
     same_texts = all(text == _first_text(image) for text, image in zip(second_texts, images, strict=True))
     second = _pass_plan(
-        found, request, library, width=size.width, height=size.height, steps=request.hires_steps or request.steps
+        found,
+        request,
+        library,
+        width=size.width,
+        height=size.height,
+        asked=(size.upscaled_width, size.upscaled_height),
+        steps=request.hires_steps or request.steps,
     )
     changes = {
         "start": "pass",
@@ -316,11 +329,19 @@ def _passes(
 
 
 def _pass_plan(
-    found: PassChoices, request: GenerationRequest, library: Library, *, width: int, height: int, steps: int
+    found: PassChoices,
+    request: GenerationRequest,
+    library: Library,
+    *,
+    width: int,
+    height: int,
+    asked: tuple[int, int],
+    steps: int,
 ) -> PassPlan:
     return PassPlan(
         width=width,
         height=height,
+        asked=asked,
         steps=steps,
         sampler=found.sampler.label,
         scheduler=AUTOMATIC if found.automatic else found.scheduler.label,
@@ -347,6 +368,23 @@ def _model_plan(model: ChosenModel, library: Library) -> ModelPlan:
         model_hash=library.sha256(checkpoint.path),
         vae=legible(vae.path.name) if vae else "",
         vae_hash=library.sha256(vae.path) if vae else "",
+    )
+
+
+def prepare_pictures(
+    request: GenerationRequest, choices: PictureChoices, library: Library, sources: Sequence[ImagePlan]
+) -> Plan:
+    """The plan of a job that only makes pictures larger: no pass, and no model but the upscalers. sources: what is
+    known of the pictures, in the request's order."""
+    upscalers = plan_upscalers(choices.enlargement, library)
+    return Plan(
+        request=request,
+        images=tuple(sources),
+        passes=(),
+        format_options=dict(choices.format_options),
+        model=", ".join(each.name for each in upscalers),
+        model_hash=next((each.sha256 for each in upscalers), ""),
+        upscalers=upscalers,
     )
 
 
