@@ -161,10 +161,10 @@ class PassNetwork:
             return self._network(x, sigma, call)
 
     @property
-    def components(self) -> Components:
-        """Of the model in use."""
-        assert self._model
-        return self._model.components
+    def components(self) -> Components | None:
+        """Of the model in use; none while the refiner is loaded."""
+        model = self._model
+        return model.components if model else None
 
     def finish(self) -> None:
         """Leave that model loaded with which the pass ends, if the tape had all its calls, too."""
@@ -312,10 +312,10 @@ class Progress:
         }
         self._shown = time.perf_counter()
 
-    def on_step(self, step: int, x0: torch.Tensor, components: Components) -> None:
+    def on_step(self, step: int, x0: torch.Tensor, components: Components | None) -> None:
         """x0: of the batch's first image [C, h, w], on the CPU."""
         self._run.emit(Step(step=step, **self._at))
-        if self._run.previews and time.perf_counter() - self._shown >= PREVIEW_INTERVAL:
+        if components and self._run.previews and time.perf_counter() - self._shown >= PREVIEW_INTERVAL:
             data = preview(self._run, components, x0)
             self._run.emit(Preview(index=self._images[0], step=step, pass_no=self._pass, data=data))
             self._shown = time.perf_counter()
