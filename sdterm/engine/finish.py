@@ -35,11 +35,11 @@ from sdterm.hooks import ImageFacts, MemoryOptimizer, OutputSaver
 def finish_image(run: Run, model: Model, index: int, drawn: Drawn, sources: Sources) -> tuple[Image, NDArray[Any]]:
     """What was drawn → the encoded image and its pixels."""
     image = run.plan.images[index]
-    decoded, precision = _decoded(run, model, drawn.latents)
+    picture, precision = decoded(run, model, drawn.latents)
     if image.init_image:
         source = _shown(sources.of(run, image), drawn, run)
-        decoded = np.asarray(laid_in(Picture.fromarray(decoded), source, run.request)).copy()
-    pixels = postprocessed(run, image, decoded)
+        picture = np.asarray(laid_in(Picture.fromarray(picture), source, run.request)).copy()
+    pixels = postprocessed(run, image, picture)
     if run.choices.enlargement:
         pixels = enlarge(upscaling_of(run), run.choices.enlargement, pixels).copy()
     height, width = pixels.shape[:2]
@@ -89,7 +89,7 @@ def _shown(source: Source, drawn: Drawn, run: Run) -> Source:
     return replace(source, overlay_mask=softened(shown, (planned.width, planned.height), source.whole.size, source.box))
 
 
-def _decoded(run: Run, model: Model, latents: torch.Tensor) -> tuple[NDArray[Any], torch.dtype]:
+def decoded(run: Run, model: Model, latents: torch.Tensor) -> tuple[NDArray[Any], torch.dtype]:
     """An image, and the precision in which it was decoded. One that half precision makes black or impossible is
     decoded again by the VAE in float32, by itself: its batch and those after it stay as they are."""
     components, dtype = model.components, model.dtype

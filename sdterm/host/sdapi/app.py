@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from sdterm.api import ENDED, GRID, JobDetails, Picture, Submission
-from sdterm.core.inputs import InputError, Inputs
+from sdterm.core.inputs import InputError
 from sdterm.core.library.checkpoints import AUTOMATIC_VAE, NO_VAE, CheckpointFile, Library, library_of
 from sdterm.core.names import UnknownNameError
 from sdterm.core.output.saving import Saving
@@ -69,9 +69,8 @@ def make_sdapi(services: HostServices) -> ASGIApp:
         """The same from pictures."""
         values = read_values(await _body(request), IMG2IMG)
         files, mask = await in_thread(partial(pictures, values))
-        keep = Inputs(services.settings.root).put
-        digests = [await in_thread(partial(keep, file)) for file in files]
-        masked = "" if mask is None else await in_thread(partial(keep, mask))
+        digests = [await services.inputs.put(file) for file in files]
+        masked = "" if mask is None else await services.inputs.put(mask)
         wanted = translated(values, digests, masked)
         return await _asked_and_drawn(services, wanted, IMG2IMG, echoed(values))
 
