@@ -11,12 +11,13 @@ from sdterm.engine.loading import Loader
 from sdterm.engine.network_files import wanted
 from sdterm.engine.recorder import CancelledError, NonFiniteError, PausedError
 from sdterm.engine.run import Run
-from sdterm.engine.sample import Batch, paused_previews, sample_pass
+from sdterm.engine.sample import Batch, Drawn, paused_previews, sample_pass
+from sdterm.engine.sources import Sources
 from sdterm.engine.tape import DENOISER
 from sdterm.events import Cancelled, Done, Paused, Warning
 
 
-def draw(run: Run, loader: Loader) -> None:
+def draw(run: Run, loader: Loader, sources: Sources) -> None:
     """All batches, one after the other."""
     drawn, paused = 0, False
     cells: dict[int, Cell] = {}  # kept for the grid
@@ -27,16 +28,16 @@ def draw(run: Run, loader: Loader) -> None:
             if not images:
                 continue
             try:
-                latents = _sampled(run, loader, Batch(images, number, len(batches)))
+                batch = _sampled(run, loader, Batch(images, number, len(batches)), sources)
             except PausedError:
                 paused = True
                 continue
             run.pulse.phase = "decode"
-            for index, image_latents in zip(images, latents, strict=True):
+            for index, image_drawn in zip(images, batch, strict=True):
                 if run.cancel.is_set():
                     raise CancelledError
                 assert loader.model  # loaded to sample
-                image, pixels = finish_image(run, loader.model, index, image_latents)
+                image, pixels = finish_image(run, loader.model, index, image_drawn, sources)
                 run.emit(image)
                 drawn += 1
                 if grid:
@@ -63,21 +64,21 @@ def draw(run: Run, loader: Loader) -> None:
     )
 
 
-def _sampled(run: Run, loader: Loader, batch: Batch) -> torch.Tensor:
-    """A batch's latents [B, C, h, w] after its last pass."""
+def _sampled(run: Run, loader: Loader, batch: Batch, sources: Sources) -> list[Drawn]:
+    """A batch after its last pass."""
     for number in range(len(run.plan.passes)):
-        latents = _sampled_pass(run, loader, batch, number)
-    return latents
+        drawn = _sampled_pass(run, loader, batch, number, sources)
+    return drawn
 
 
-def _sampled_pass(run: Run, loader: Loader, batch: Batch, number: int) -> torch.Tensor:
+def _sampled_pass(run: Run, loader: Loader, batch: Batch, number: int, sources: Sources) -> list[Drawn]:
     """What is not a number in half precision is tried again in float32, from the call where it arose."""
     dtype = torch.float32 if any(run.tape.is_float32(index, number) for index in batch.images) else run.dtype
     networks = wanted(run.plan, number, batch.images[0])
     model = loader.load(run, run.model_of(number), dtype, networks)
     run.pulse.phase = "sample"
     try:
-        return sample_pass(run, model, batch, number)
+        return sample_pass(run, model, batch, number, sources)
     except PausedError:
         for preview in paused_previews(run, model, batch, number, run.pause_at.step if run.pause_at else 0):
             run.emit(preview)
@@ -89,4 +90,4 @@ def _sampled_pass(run: Run, loader: Loader, batch: Batch, number: int) -> torch.
         for index in batch.images:
             run.tape.go_float32(index, number, DENOISER, error.call)
     del model  # its memory is needed for the next one
-    return sample_pass(run, loader.load(run, run.model_of(number), torch.float32, networks), batch, number)
+    return sample_pass(run, loader.load(run, run.model_of(number), torch.float32, networks), batch, number, sources)

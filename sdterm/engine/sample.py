@@ -10,6 +10,7 @@ from sdterm.core.extensions.registry import ContractError, PluginSet
 from sdterm.core.planning.plan import ImagePlan
 from sdterm.engine.brownian import brownian_noise
 from sdterm.engine.conditioning import reading
+from sdterm.engine.denoise_hooks import Hooks, told
 from sdterm.engine.denoiser import guided_denoiser
 from sdterm.engine.isolation import no_random_numbers
 from sdterm.engine.loading import Model
@@ -17,7 +18,9 @@ from sdterm.engine.noise import batch_noise
 from sdterm.engine.preview import preview
 from sdterm.engine.recorder import MisuseError, NonFiniteError, TapeRecorder, kind_of
 from sdterm.engine.run import Run
-from sdterm.engine.schedule import pass_sigmas
+from sdterm.engine.schedule import Way, pass_way
+from sdterm.engine.sources import Init, Sources
+from sdterm.engine.start import begun
 from sdterm.engine.tape import DENOISER
 from sdterm.events import Preview, Resumed, Step, Warning
 from sdterm.hooks import Denoised, MemoryOptimizer, ModelFamily, ModelSampling, Noise, Sampler, SamplingOptions
@@ -56,32 +59,48 @@ class Batch:
     """How many there are."""
 
 
-def sample_pass(run: Run, model: Model, batch: Batch, pass_no: int) -> torch.Tensor:
-    """The latents [B, C, h, w] to which a pass brings a batch. Raises what the recorder raises; PluginError if the
-    sampler fails or gives something else."""
+@dataclass(frozen=True)
+class Drawn:
+    """An image after a pass."""
+
+    latents: torch.Tensor
+    """[C, h, w]"""
+    overlay: torch.Tensor | None = None
+    """[h, w]: how much of it shows over its init image, where not the mask says so."""
+
+
+def sample_pass(run: Run, model: Model, batch: Batch, pass_no: int, sources: Sources) -> list[Drawn]:
+    """What a pass makes of a batch. Raises what the recorder raises; PluginError if the sampler fails or gives
+    something else."""
     planned, found = run.plan.passes[pass_no], run.choices.passes[pass_no]
     images: list[ImagePlan] = [run.plan.images[index] for index in batch.images]
     texts = [run.plan.text_of(index, pass_no) for index in batch.images]
     sampler, components, request = found.sampler, model.components, run.request
     levels = noise_levels(request, sampler, run.plugins, model)
-    sigmas = pass_sigmas(found, request, planned, run.plugins, levels)
+    way = pass_way(found, request, planned, run.plugins, levels)
     shape = (
         components.latent_channels,
         planned.height // components.downscale,
         planned.width // components.downscale,
     )
-    start, noise = batch_noise(images, request, shape, components.downscale, components.device)
+    first, noise = batch_noise(images, request, shape, components.downscale, components.device)
     if sampler.noise == "brownian":
         seeds = [image.seed for image in images]
         with run.plugins.guard(sampler):  # it may have given sigmas that span nothing
-            noise = brownian_noise(seeds, request.noise_source, shape, components.device, sigmas)
-    for index, latents in zip(batch.images, start, strict=True):
+            noise = brownian_noise(seeds, request.noise_source, shape, components.device, way.whole)
+    init = sources.init(run, model, images) if planned.start == "image" else None
+    start = _begun(sampler, request, first, init, way, levels)
+    for index, latents in zip(batch.images, start if init else first, strict=True):
         run.tape.start(index, pass_no, latents)
     calls = planned.steps * sampler.calls_per_step  # what A1111 plans a prompt's schedule by, whatever really comes
     how = reading(request, *planned.told_size, calls, model.applied)
     with run.plugins.guard(model.family):
         prompts = [model.condition.prompt(text.text, how) for text in texts]
         negatives = [model.condition.negative(text.negative_prompt, how) for text in texts]
+    if init:
+        prompts = [tuple(told(part, of) for part in parts) for parts, of in zip(prompts, init.told, strict=True)]
+        negatives = [told(part, of) for part, of in zip(negatives, init.told, strict=True)]
+    hooks = Hooks(run, sampler, images, prompts, init, levels, calls)
     network = guided_denoiser(
         components,
         levels,
@@ -100,9 +119,9 @@ def sample_pass(run: Run, model: Model, batch: Batch, pass_no: int) -> torch.Ten
         with run.plugins.guard(suspect), no_random_numbers(components.device):
             return network(x, sigma, call)
 
-    progress = Progress(run, batch, pass_no, len(sigmas) - 1)
+    progress = Progress(run, batch, pass_no, len(way.sigmas) - 1)
     recorder = TapeRecorder(
-        guarded,
+        hooks.around(guarded),
         run.tape,
         pass_no,
         batch.images,
@@ -115,8 +134,7 @@ def sample_pass(run: Run, model: Model, batch: Batch, pass_no: int) -> torch.Ten
         _MOST_CALLS * (calls + 10),
     )
     try:
-        begun = _begun(sampler, request, start, sigmas, levels)
-        latents = _sampled(run, pass_no, recorder, begun, sigmas, noise, levels)
+        latents = _sampled(run, pass_no, recorder, start, way.sigmas, noise, levels)
     except MisuseError as error:
         raise run.plugins.failure(sampler, error) from error
     except NonFiniteError as error:
@@ -124,11 +142,13 @@ def sample_pass(run: Run, model: Model, batch: Batch, pass_no: int) -> torch.Ten
             odd = ContractError(f"its latents are not numbers at network call {error.call + 1}")
             raise run.plugins.failure(sampler, odd) from error
         raise
-    if not recorder.steps:
+    if not recorder.steps and len(way.sigmas) > 1:
         what = "never called back: its steps cannot be shown, and it cannot be paused"
         said = f"The sampler {sampler.label} of {run.plugins.owner(sampler)} {what}."
         run.warn(Warning(code="no_steps", message=said, source=run.plugins.owner(sampler)))
-    return latents
+    latents = hooks.finished(latents, calls)
+    overlay = hooks.overlay(latents, calls)
+    return [Drawn(each, overlay[row] if overlay is not None else None) for row, each in enumerate(latents)]
 
 
 def _sampled(
@@ -142,6 +162,9 @@ def _sampled(
 ) -> torch.Tensor:
     """What the sampler makes of x [B, C, h, w]. Raises what the recorder raises, or that the sampler failed."""
     sampler, kind = run.choices.passes[pass_no].sampler, (x.shape, x.dtype, x.device)
+    if len(sigmas) < 2:  # at this strength nothing is left to do
+        recorder.close()
+        return x
     try:
         with run.plugins.guard(sampler):
             latents = sampler.sample(
@@ -184,14 +207,22 @@ def paused_previews(run: Run, model: Model, batch: Batch, pass_no: int, step: in
 
 
 def _begun(
-    sampler: Sampler, request: GenerationRequest, noise: torch.Tensor, sigmas: torch.Tensor, levels: ModelSampling
+    sampler: Sampler,
+    request: GenerationRequest,
+    noise: torch.Tensor,
+    init: Init | None,
+    way: Way,
+    levels: ModelSampling,
 ) -> torch.Tensor:
-    """What a pass that begins with pure noise hands the sampler."""
+    """What a pass hands the sampler."""
+    if init:
+        noise = noise * request.noise_multiplier if request.noise_multiplier != 1 else noise
+        return begun(init.latents, noise, way.level, sampler, levels, extra_noise=request.extra_noise)
     if sampler.start == "unit":
         return noise * 1.0
     if request.sgm_noise_multiplier:
-        return noise * torch.sqrt(1.0 + sigmas[0] ** 2.0)
-    return levels.noise_scaling(sigmas[0], noise, torch.zeros_like(noise))
+        return noise * torch.sqrt(1.0 + way.level**2.0)
+    return levels.noise_scaling(way.level, noise, torch.zeros_like(noise))
 
 
 class Progress:

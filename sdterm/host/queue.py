@@ -124,7 +124,7 @@ class JobQueue:
     def submit(self, submission: Submission, saving: Saving, inputs: Iterable[str] = ()) -> int:
         """Queue a job, for good: once this returns, not even a power cut loses it. inputs: digests that it names."""
         request = submission.request
-        images = request.batch_size * request.batch_count
+        images = request.images
         with self._database.transaction():
             last = self._database.row("SELECT max(position) FROM jobs WHERE state = 'queued'")
             added = self._database.execute(

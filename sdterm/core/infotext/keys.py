@@ -11,7 +11,7 @@ from zlib import crc32
 from sdterm.core.a1111 import FORMER_KEYS
 from sdterm.core.extensions.kinds import KINDS
 from sdterm.core.extensions.registry import PluginSet
-from sdterm.core.infotext import record
+from sdterm.core.infotext import record, upscaled
 from sdterm.core.infotext.grammar import Infotext, is_key
 from sdterm.core.planning.choices import Addition
 from sdterm.core.prompt.schedule import schedule
@@ -46,6 +46,10 @@ class Drawn:
         return any(schedule(text, calls, old=True) != schedule(text, calls) for text in texts)
 
     @property
+    def masked(self) -> bool:
+        return bool(self.request.init_images and self.request.mask)
+
+    @property
     def eta(self) -> OptionValue:
         """Of the sampler; 0 where it takes none."""
         defaults = {option.name: option.default for option in self.sampler.options}
@@ -68,6 +72,10 @@ _ONLY_WHEN: Mapping[str, Callable[[Drawn], object]] = {
     "ensd": lambda d: d.eta and d.sampler.noise == "sequential" and d.sampler.start == "sigma",  # not DDIM
     "old_prompt_editing": lambda d: d.retimed,
     "emphasis": lambda d: d.has("(", "["),
+    "noise_multiplier": lambda d: d.request.init_images,
+    "extra_noise": lambda d: d.request.init_images,
+    "masked_content": lambda d: d.masked,
+    "inpaint_area": lambda d: d.masked,
 }
 """When A1111 writes a field, besides its having another value than the default."""
 
@@ -132,12 +140,31 @@ def _padding(name: str, value: str) -> Key:
     )
 
 
+def _blur(text: str) -> Mapping[str, Any]:
+    return {"mask_blur_x": text, "mask_blur_y": text}
+
+
+def _written_blur(drawn: Drawn) -> object:
+    """A1111 has one number for both directions, and says nothing where they differ."""
+    x, y = drawn.request.mask_blur_x, drawn.request.mask_blur_y
+    return x if drawn.masked and x == y and x else None
+
+
 def _told(name: str, read: Callable[[str], Mapping[str, Any]]) -> Key:
     """One that only the plan knows: what a request has by name is a certain file there."""
     return Key(name, lambda drawn: None, read)
 
 
+def _upscaled(name: str, read: Callable[[str], Mapping[str, Any]]) -> Key:
+    return Key(name, lambda drawn: upscaled.keys(drawn.request).get(name), read)
+
+
 POSTPROCESS = "Postprocess"
+INIT_HASH, MASK_WEIGHT = "Init image hash", "Conditional mask weight"
+INPAINT_AREA, MASK_PADDING = "Inpaint area", "Masked area padding"
+ENABLED = "enabled"
+"""`Soft inpainting enabled: True` says that a denoise hook acts."""
+_UPSIDE_DOWN = "Inpaint not masked"
 LORA_HASHES, EMBEDDING_HASHES = "Lora hashes", "TI hashes"
 _BY_PLUGINS = {"model", "postprocess"}  # what these keys say, only plugins and the library know
 _SPECIAL: Mapping[str, tuple[Key, ...]] = {
@@ -145,6 +172,31 @@ _SPECIAL: Mapping[str, tuple[Key, ...]] = {
     "width": (Key("Size", _size_written, _size_read),),
     "vae": (_told("VAE hash", lambda text: {}), _told("VAE", lambda text: {"vae": text})),
     "pad_conds": (_padding("Pad conds", "on"), _padding("Pad conds v0", "v0")),
+    **{field: (_upscaled(*key),) for field, key in upscaled.READ.items()},
+    "denoising_strength": (
+        Key(
+            "Denoising strength",
+            lambda d: d.request.denoising_strength if d.request.init_images else None,
+            lambda text: {"denoising_strength": text},
+        ),
+    ),
+    "conditional_mask_weight": (_told(MASK_WEIGHT, lambda text: {"conditional_mask_weight": text}),),
+    "init_image_hash": (_told(INIT_HASH, lambda text: {}),),
+    "mask_inverted": (
+        Key(
+            "Mask mode",
+            lambda d: _UPSIDE_DOWN if d.masked and d.request.mask_inverted else None,
+            lambda text: {"mask_inverted": text == _UPSIDE_DOWN},
+        ),
+    ),
+    "mask_blur_x": (Key("Mask blur", _written_blur, _blur),),
+    "mask_padding": (
+        Key(
+            MASK_PADDING,
+            lambda d: d.request.mask_padding if d.masked and d.request.inpaint_area == "Only masked" else None,
+            lambda text: {"mask_padding": text},
+        ),
+    ),
 }
 KEYS_OF: Mapping[str, tuple[Key, ...]] = {
     rows[0].name: _SPECIAL.get(rows[0].name) or (_key(rows),)
@@ -167,19 +219,9 @@ NOT_HONOURED: Mapping[str, tuple[str, ...]] = {
     "Face restoration": ("None",),
     "FP8 weight": ("Disable",),
     "Cache FP16 weight for LoRA": ("False",),
-    "Denoising strength": (),
-    "Conditional mask weight": (),
     "Token merging ratio": ("0", "0.0"),
     "Token merging ratio hr": ("0", "0.0"),
-    "Init image hash": (),
     "First pass size": (),
-    "Mask mode": ("Inpaint masked",),
-    "Mask blur": (),
-    "Inpaint area": ("Whole picture",),
-    "Masked area padding": (),
-    "Masked content": ("original",),
-    "Noise multiplier": ("1", "1.0"),
-    "Extra noise": ("0", "0.0"),
     "Refiner": ("None",),
     "Refiner switch at": (),
     "Refiner switch by sampling steps": ("False",),
@@ -211,8 +253,10 @@ def is_free(name: str, plugins: PluginSet) -> bool:
 
 
 def checksum(text: Infotext) -> str:
-    """Of what an infotext says besides its record: whether somebody edited it since."""
-    said = [(name, value) for name, value in text.parameters.items() if name not in _TOLD]
+    """Of what an infotext says besides its record: whether somebody edited it since. That a picture was made larger
+    since is no edit."""
+    apart = _TOLD | {name for name, _ in upscaled.READ.values()}
+    said = [(name, value) for name, value in text.parameters.items() if name not in apart]
     return f"{crc32(json.dumps([text.prompt, text.negative_prompt, said]).encode()):08x}"
 
 

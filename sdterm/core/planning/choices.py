@@ -5,7 +5,7 @@ postprocessors, by name, with options as `id.name`. Setting an option asks for w
 turns token merging on, as A1111's own key does.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
@@ -15,9 +15,12 @@ from sdterm.core.extensions.kinds import KINDS, kind_of
 from sdterm.core.extensions.registry import PluginSet, check_options, named
 from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileError
 from sdterm.core.library.recognition import find_checkpoint, recognise
+from sdterm.core.library.upscalers import ChosenUpscaler, find_upscaler
 from sdterm.core.names import UnknownNameError, find, normal
+from sdterm.core.planning.enlargement import Enlargement, UpscalerPlan, choose_enlargement
 from sdterm.core.text import printable
 from sdterm.hooks import (
+    DenoiseHook,
     MemoryOptimizer,
     ModelFamily,
     ModelMatch,
@@ -32,8 +35,8 @@ from sdterm.request import GenerationRequest, RequestError
 
 AUTOMATIC = "Automatic"
 
-Addition = PromptTransform | MemoryOptimizer | Postprocessor
-A = TypeVar("A", PromptTransform, MemoryOptimizer, Postprocessor)
+Addition = PromptTransform | MemoryOptimizer | DenoiseHook | Postprocessor
+A = TypeVar("A", PromptTransform, MemoryOptimizer, DenoiseHook, Postprocessor)
 A_co = TypeVar("A_co", bound=Addition, covariant=True)
 
 
@@ -82,6 +85,8 @@ class Parts:
     fallback_saver: OutputSaver
     """PNG: what the other one fails at is saved with it."""
     format_options: Mapping[str, OptionValue]
+    hooks: tuple[Chosen[DenoiseHook], ...]
+    """The denoise hooks that act, the outermost first."""
     additions: tuple[Chosen[Addition], ...]
     """Those asked for, of each kind in the order asked for."""
     options: Mapping[str, OptionValue]
@@ -101,6 +106,10 @@ class Choices(Parts):
     """Everything that a request names, found. Nothing of the model but its header has been read."""
 
     passes: tuple[PassChoices, ...]
+    enlargement: Enlargement | None = None
+    """What is done to finished pictures."""
+    init_upscaler: ChosenUpscaler | None = None
+    """What enlarges init images."""
 
     @property
     def first(self) -> PassChoices:
@@ -108,10 +117,35 @@ class Choices(Parts):
         return self.passes[0]
 
 
+@dataclass(frozen=True)
+class PictureChoices(Parts):
+    """Everything that a request names which only makes pictures larger."""
+
+    enlargement: Enlargement | None
+
+
 def choose(request: GenerationRequest, plugins: PluginSet, library: Library) -> Choices:
     """Look up every name in the request. Raises UnknownNameError, ModelFileError or RequestError."""
     parts, checkpoint = choose_parts(request, plugins), find_checkpoint(request.model, library, plugins)
-    return with_checkpoint(parts, replace(checkpoint, vae=library.find_vae(request.vae, checkpoint)), plugins)
+    found = with_checkpoint(parts, replace(checkpoint, vae=library.find_vae(request.vae, checkpoint)), plugins)
+    found = with_upscaler(found, request, plugins, library)
+    return replace(found, enlargement=choose_enlargement(request, plugins, library))
+
+
+def with_upscaler(choices: Choices, request: GenerationRequest, plugins: PluginSet, library: Library) -> Choices:
+    """The same with what enlarges init images. Raises as `find_upscaler` does."""
+    if not (request.init_upscaler and request.init_images):
+        return choices
+    found = find_upscaler(request.init_upscaler, plugins, library, field="init_upscaler")
+    return replace(choices, init_upscaler=found)
+
+
+def choose_pictures(
+    request: GenerationRequest, plugins: PluginSet, library: Library, planned: Sequence[UpscalerPlan] = ()
+) -> PictureChoices:
+    """The same of a request that only makes pictures larger. planned: the upscalers that its job was begun with."""
+    enlargement = choose_enlargement(request, plugins, library, planned)
+    return PictureChoices(**vars(choose_parts(request, plugins)), enlargement=enlargement)
 
 
 def with_checkpoint(parts: Parts, checkpoint: CheckpointFile, plugins: PluginSet) -> Choices:
@@ -152,8 +186,10 @@ def choose_parts(request: GenerationRequest, plugins: PluginSet) -> Parts:
     additions: list[Addition] = [
         *_asked_for(PromptTransform, request, plugins),
         *_asked_for(MemoryOptimizer, request, plugins),
+        *_asked_for(DenoiseHook, request, plugins),
         *_asked_for(Postprocessor, request, plugins),
     ]
+    chosen = tuple(Chosen(each, options_of(each, options)) for each in additions)
     first = PassParts(
         sampler=sampler,
         scheduler=scheduler,
@@ -166,9 +202,23 @@ def choose_parts(request: GenerationRequest, plugins: PluginSet) -> Parts:
         saver=saver,
         fallback_saver=plugins.saver("png"),
         format_options=_options(saver, request, "format_options"),
-        additions=tuple(Chosen(each, options_of(each, options)) for each in additions),
+        hooks=_acting(chosen, request, plugins),
+        additions=chosen,
         options=options,
     )
+
+
+def _acting(
+    asked: tuple[Chosen[Addition], ...], request: GenerationRequest, plugins: PluginSet
+) -> tuple[Chosen[DenoiseHook], ...]:
+    """The hooks asked for and those that always act: of a group the first, and none that lacks what it needs."""
+    called = [Chosen(each.of, each.options) for each in asked if isinstance(each.of, DenoiseHook)]
+    usual = [Chosen(hook, options_of(hook, {})) for hook in plugins.all(DenoiseHook) if hook.default]
+    acting: dict[str, Chosen[DenoiseHook]] = {}
+    for each in (*called, *usual):
+        if each.of.needs != "mask" or (request.mask and request.init_images):
+            acting.setdefault(each.of.group or each.of.id, each)
+    return tuple(sorted(acting.values(), key=lambda each: each.of.order))
 
 
 def additions_of(plugins: PluginSet) -> tuple[Addition, ...]:

@@ -1,7 +1,7 @@
 """From what was asked to what will be drawn: the resolved plan, fixed before the first step."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
@@ -12,7 +12,15 @@ from pydantic import BaseModel, ConfigDict
 from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.files import legible
 from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileError
-from sdterm.core.planning.choices import AUTOMATIC, Choices, choose_parts, with_checkpoint
+from sdterm.core.planning.choices import (
+    AUTOMATIC,
+    Choices,
+    PictureChoices,
+    choose_parts,
+    with_checkpoint,
+    with_upscaler,
+)
+from sdterm.core.planning.enlargement import UpscalerPlan, choose_enlargement, plan_upscalers
 from sdterm.core.planning.networks import NetworkPlan, Networks, Unapplied, WordGroup
 from sdterm.core.planning.transforms import TransformPipeline
 from sdterm.core.prompt.networks import extract
@@ -56,6 +64,8 @@ class ImagePlan(TextPlan):
     seed: int
     variation_seed: int = 0
     """Of the noise mixed in, where the request asks for any."""
+    init_image: str = ""
+    """The digest of the picture it starts from."""
 
 
 class ModelPlan(BaseModel):
@@ -88,6 +98,10 @@ class PassPlan(BaseModel):
     scheduler_options: dict[str, OptionValue]
     start: Literal["noise", "image", "pass"] = "noise"
     """What it begins with: noise alone, the init image, or what the pass before it ended with."""
+    denoising_strength: float = 1.0
+    """How much of what it begins with is drawn anew."""
+    exactly: bool = False
+    """Whether it makes as many steps, whatever the strength."""
     model: ModelPlan | None = None
     """Where it is another than the job's."""
     texts: tuple[TextPlan, ...] = ()
@@ -109,6 +123,8 @@ class Plan(ModelPlan):
     format_options: dict[str, OptionValue]
     options: dict[str, OptionValue] = {}
     """Of what else was asked for, as far as they were given: see `core.planning.choices`."""
+    upscalers: tuple[UpscalerPlan, ...] = ()
+    """Those that finished pictures are made larger by."""
 
     @property
     def width(self) -> int:
@@ -142,7 +158,10 @@ def choose_again(plan: Plan, plugins: PluginSet, library: Library) -> Choices:
             f"The checkpoint that this job was begun with, {printable(plan.model)} ({plan.model_hash[:10]}), is no "
             "longer there. Put it back, or generate again with another."
         )
-    return with_checkpoint(parts, replace(checkpoint, vae=_same_vae(plan, library)), plugins)
+    found = with_checkpoint(parts, replace(checkpoint, vae=_same_vae(plan, library)), plugins)
+    found = with_upscaler(found, plan.request, plugins, library)
+    enlargement = choose_enlargement(plan.request, plugins, library, plan.upscalers)
+    return replace(found, enlargement=enlargement)
 
 
 def _same_vae(plan: Plan, library: Library) -> CheckpointFile | None:
@@ -170,8 +189,10 @@ def prepare(
     """Fix seeds, sizes, options and final prompts. Raises RequestError; UnknownNameError for a style that does not
     exist; PluginError if a prompt transform refuses."""
     _check_size(request, choices)
-    first_pass = choices.first
+    first_pass, inits = choices.first, request.init_images
     _check_variation(request, first_pass.model.match.downscale)
+    if request.mask and not inits:
+        raise RequestError("There is a mask, but no init image that it could be for. Give one, too.", "mask")
     first_seed = draw_seed() if request.seed == -1 else request.seed
     varied = request.variation_strength > 0
     first_variation = draw_variation() if varied and request.variation_seed == -1 else max(request.variation_seed, 0)
@@ -192,6 +213,7 @@ def prepare(
             variation_seed=first_variation + (index if varied else 0),
             prompt=prompt,
             negative_prompt=text.negative,
+            init_image=inits[index % len(inits)] if inits else "",
             networks=called,
             unapplied=unapplied,
         )
@@ -202,7 +224,8 @@ def prepare(
     vae = checkpoint.vae
     width, height = request.width or native_size, request.height or native_size
     first, texts = drawn(0)
-    count = max(request.batch_size * request.batch_count, texts)
+    together = len(inits) if len(inits) > 1 else request.batch_size  # as A1111: each of several inits once a batch
+    count = max(together * request.batch_count, texts)
     return Plan(
         request=request,
         images=(first, *(drawn(index)[0] for index in range(1, count))),
@@ -216,6 +239,9 @@ def prepare(
                 scheduler=AUTOMATIC if first_pass.automatic else first_pass.scheduler.label,
                 sampler_options=dict(first_pass.sampler_options),
                 scheduler_options=dict(first_pass.scheduler_options),
+                start="image" if inits else "noise",
+                denoising_strength=request.denoising_strength if inits else 1.0,
+                exactly=request.fix_steps,
             ),
         ),
         format_options=dict(choices.format_options),
@@ -224,6 +250,24 @@ def prepare(
         model_hash=library.sha256(checkpoint.path),
         vae=legible(vae.path.name) if vae else "",
         vae_hash=library.sha256(vae.path) if vae else "",
+        upscalers=plan_upscalers(choices.enlargement, library),
+    )
+
+
+def prepare_pictures(
+    request: GenerationRequest, choices: PictureChoices, library: Library, sources: Sequence[ImagePlan]
+) -> Plan:
+    """The plan of a job that only makes pictures larger: no pass, and no model but the upscalers. sources: what is
+    known of the pictures, in the request's order."""
+    upscalers = plan_upscalers(choices.enlargement, library)
+    return Plan(
+        request=request,
+        images=tuple(sources),
+        passes=(),
+        format_options=dict(choices.format_options),
+        model=", ".join(each.name for each in upscalers),
+        model_hash=next((each.sha256 for each in upscalers), ""),
+        upscalers=upscalers,
     )
 
 
