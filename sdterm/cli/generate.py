@@ -26,7 +26,7 @@ from sdterm.core.infotext.recall import recall
 from sdterm.core.library.checkpoints import Library, library_of
 from sdterm.core.output.saving import Saving, ready, save_images, saving_of
 from sdterm.core.planning.assignment import assign
-from sdterm.core.planning.choices import choose
+from sdterm.core.planning.choices import choose, choose_pictures
 from sdterm.core.prompt.styles import Styles, styles_of
 from sdterm.core.settings.paths import prepare as prepare_folders
 from sdterm.core.settings.settings import NOTIFY, Settings
@@ -103,12 +103,12 @@ def generate(
     output = output_for(as_json, no_show, settings)
     saving = saving_of(settings, out)
     if local:
-        context.exit(_draw_here(request, saving, tape, settings, output, warnings))
+        context.exit(draw_here(request, saving, tape, settings, output, warnings))
 
     from sdterm.cli.follow import follow
     from sdterm.client import connect
 
-    with connect(settings, check=True, starting=_say_starting) as host:
+    with connect(settings, check=True, starting=say_starting) as host:
         job = host.submit(Submission(request=request, saving=saving, pause_at=pause_at))
         if detach:
             print_json(job.model_dump_json()) if as_json else click.echo(job.id)
@@ -116,22 +116,24 @@ def generate(
         for warning in warnings:
             output.show(warning)
         chosen = settings.with_value("notify", notify, "--notify") if notify else settings
-        context.exit(follow(host, job.id, output, chosen, on_interrupt=partial(_cancel, settings, job.id)))
+        context.exit(follow(host, job.id, output, chosen, on_interrupt=partial(cancel_job, settings, job.id)))
 
 
-def _say_starting() -> None:
+def say_starting() -> None:
+    """That a host is being started, which takes a moment."""
     if sys.stderr.isatty():
         say("Starting the host. The first picture takes some seconds longer.")
 
 
-def _cancel(settings: Settings, job: int) -> None:
+def cancel_job(settings: Settings, job: int) -> None:
+    """Over a connection of its own."""
     from sdterm.client import HostError, RefusedError, connect
 
     with suppress(HostError, RefusedError), connect(settings, start=False) as host:
         host.cancel(job)
 
 
-def _draw_here(
+def draw_here(
     request: GenerationRequest,
     saving: Saving,
     tape: Path | None,
@@ -144,7 +146,7 @@ def _draw_here(
         load_plugins(settings.root / "extensions", third_party=settings["extensions"]),
         library_of(settings),
     )
-    choose(request, plugins, library)
+    (choose_pictures if request.upscale_images else choose)(request, plugins, library)
     ready(saving.folder)
 
     from sdterm import Engine  # torch: seconds, so only when everything above is known to be right
