@@ -921,7 +921,7 @@ ROWS: tuple[RequestField, ...] = (
     RequestField(
         name="upscale_width",
         default=None,
-        least=8,
+        least=1,
         most=32_768,
         label="Upscale to",
         sentence="The size, in pixels, that finished pictures are made large enough for; unset, upscale_by counts.",
@@ -934,7 +934,7 @@ ROWS: tuple[RequestField, ...] = (
     RequestField(
         name="upscale_height",
         default=None,
-        least=8,
+        least=1,
         most=32_768,
         label="Upscale to",
         sentence="The size, in pixels, that finished pictures are made large enough for; unset, upscale_by counts.",
@@ -957,7 +957,7 @@ ROWS: tuple[RequestField, ...] = (
         name="upscaler",
         default=NO_UPSCALER,
         label="Upscaler",
-        sentence="Makes finished pictures larger: Lanczos, Nearest, a plugin's, or a file of models/ESRGAN by name.",
+        sentence="Makes finished pictures larger: Lanczos, Nearest, a plugin's, or a file of models/ESRGAN.",
         decides="finish",
         infotext=("Postprocess upscaler",),
         option="--upscaler",
