@@ -22,6 +22,9 @@ NoiseSource = Literal["NV", "CPU", "GPU"]
 PadConds = Literal["off", "on", "v0"]
 RefinerPasses = Literal["second pass", "first pass", "both passes"]
 Precision = Literal["auto", "full", "half"]
+ResizeMode = Literal["Just resize", "Crop and resize", "Resize and fill", "Just resize (latent upscale)"]
+MaskedContent = Literal["fill", "original", "latent noise", "latent nothing"]
+InpaintArea = Literal["Whole picture", "Only masked"]
 Part = Literal["", "Init image", "Mask", "Hires", "Refiner"]
 """A part of the form that is folded away until it is used."""
 VaeMethod = Literal["Full", "Approx NN", "Approx cheap", "TAESD"]
@@ -83,6 +86,9 @@ _REFINER: Part = "Refiner"
 _UPSCALING = "Upscaling"
 NO_UPSCALER = "None"
 SAVING = "Saving images/grids"
+_IMG2IMG = "img2img"
+_INIT: Part = "Init image"
+_MASK: Part = "Mask"
 
 ROWS: tuple[RequestField, ...] = (
     RequestField(
@@ -321,8 +327,20 @@ ROWS: tuple[RequestField, ...] = (
         infotext=("Denoising strength",),
         option="--denoising",
         metavar="X",
-        part=_HIRES,
+        part=_INIT,
         cells=5,
+        step=0.05,
+    ),
+    RequestField(
+        name="conditional_mask_weight",
+        default=1.0,
+        least=0,
+        most=1,
+        label="Conditional mask weight",
+        sentence="How little of what is masked an inpainting model is shown: at 0 it sees all of the init image.",
+        section=_IMG2IMG,
+        a1111="inpainting_mask_weight",
+        infotext=("Conditional mask weight",),
         step=0.05,
     ),
     RequestField(
@@ -354,6 +372,16 @@ ROWS: tuple[RequestField, ...] = (
         infotext=("ENSD",),
         option="--ensd",
         metavar="N",
+    ),
+    RequestField(
+        name="init_image_hash",
+        default=True,
+        label="Init image hash",
+        sentence="Write the init image's hash into the infotext, so that it can be found again.",
+        decides="how",
+        section=_IMG2IMG,
+        a1111="save_init_img",
+        infotext=("Init image hash",),
     ),
     RequestField(
         name="noise_source",
@@ -389,6 +417,83 @@ ROWS: tuple[RequestField, ...] = (
         api="tiling",
         infotext=("Tiling",),
         option="--tiling",
+    ),
+    RequestField(
+        name="denoise_hooks",
+        default=(),
+        label="Denoise hooks",
+        sentence="What changes each call of the network, by name; see `sdterm plugins`.",
+        option="--hook",
+        metavar="NAME",
+        offers="denoise_hook",
+    ),
+    RequestField(
+        name="mask_inverted",
+        default=False,
+        label="Inpaint not masked",
+        sentence="Draw anew what is not masked.",
+        api="inpainting_mask_invert",
+        infotext=("Mask mode",),
+        part=_MASK,
+    ),
+    RequestField(
+        name="mask_blur_x",
+        default=4,
+        least=0,
+        most=64,
+        label="Mask blur",
+        sentence="How soft the mask's edges become, in pixels.",
+        api="mask_blur_x",
+        infotext=("Mask blur",),
+        part=_MASK,
+        cells=6,
+        step=1,
+    ),
+    RequestField(
+        name="mask_blur_y",
+        default=4,
+        least=0,
+        most=64,
+        label="Mask blur",
+        sentence="The same from top to bottom.",
+        api="mask_blur_y",
+        infotext=("Mask blur",),
+        part=_MASK,
+        cells=6,
+        step=1,
+    ),
+    RequestField(
+        name="inpaint_area",
+        default="Whole picture",
+        choices=get_args(InpaintArea),
+        label="Inpaint area",
+        sentence="Only masked draws what is masked and a margin, in the full size, and puts it back in its place.",
+        api="inpaint_full_res",
+        infotext=("Inpaint area",),
+        part=_MASK,
+    ),
+    RequestField(
+        name="mask_padding",
+        default=32,
+        least=0,
+        most=256,
+        label="Only masked padding",
+        sentence="That margin, in pixels.",
+        api="inpaint_full_res_padding",
+        infotext=("Masked area padding",),
+        part=_MASK,
+        cells=4,
+        step=4,
+    ),
+    RequestField(
+        name="masked_content",
+        default="original",
+        choices=get_args(MaskedContent),
+        label="Masked content",
+        sentence="What is masked before drawing begins: as it is, filled from around it, noise, or nothing.",
+        api="inpainting_fill",
+        infotext=("Masked content",),
+        part=_MASK,
     ),
     RequestField(
         name="hires",
@@ -651,6 +756,19 @@ ROWS: tuple[RequestField, ...] = (
         infotext=("Noise Schedule",),
     ),
     RequestField(
+        name="noise_multiplier",
+        default=1.0,
+        least=0,
+        most=10,
+        label="Noise multiplier",
+        sentence="Factor on the noise that is added to an init image.",
+        section=_IMG2IMG,
+        a1111="initial_noise_multiplier",
+        api="initial_noise_multiplier",
+        infotext=("Noise multiplier",),
+        step=0.05,
+    ),
+    RequestField(
         name="discard_penultimate",
         default=False,
         label="Discard penultimate sigma",
@@ -679,6 +797,18 @@ ROWS: tuple[RequestField, ...] = (
         default={},
         label="Sampler options",
         sentence="By the names the sampler declares, e.g. `eta`.",
+    ),
+    RequestField(
+        name="extra_noise",
+        default=0.0,
+        least=0,
+        most=1,
+        label="Extra noise",
+        sentence="More of the noise that is added to an init image, whatever the strength.",
+        section=_IMG2IMG,
+        a1111="img2img_extra_noise",
+        infotext=("Extra noise",),
+        step=0.01,
     ),
     RequestField(
         name="refiner_by_steps",
@@ -885,7 +1015,7 @@ ROWS: tuple[RequestField, ...] = (
         default={},
         label="Plugin options",
         sentence=(
-            "Of prompt transforms, memory optimizers and postprocessors, as `id.name`. "
+            "Of prompt transforms, memory optimizers, denoise hooks and postprocessors, as `id.name`. "
             "Setting one asks for what it is of."
         ),
         decides="finish",
@@ -981,6 +1111,84 @@ ROWS: tuple[RequestField, ...] = (
         a1111="sdxl_refiner_low_aesthetic_score",
     ),
     RequestField(
+        name="init_images",
+        default=(),
+        label="Init image",
+        sentence="Pictures that images start from, in turn, each by the SHA-256 of its file.",
+        api="init_images",
+        is_input=True,
+        part=_INIT,
+    ),
+    RequestField(
+        name="resize_mode",
+        default="Just resize",
+        choices=get_args(ResizeMode),
+        label="Resize mode",
+        sentence="How an init image comes to the size that is drawn.",
+        api="resize_mode",
+        part=_INIT,
+    ),
+    RequestField(
+        name="init_upscaler",
+        default="",
+        label="Upscaler for img2img",
+        sentence="What enlarges an init image that is smaller than the size that is drawn; empty is Lanczos.",
+        section=_IMG2IMG,
+        a1111="upscaler_for_img2img",
+        offers="upscaler",
+    ),
+    RequestField(
+        name="background_color",
+        default="#ffffff",
+        label="Background color",
+        sentence="What shows through an init image where that is transparent.",
+        section=_IMG2IMG,
+        a1111="img2img_background_color",
+    ),
+    RequestField(
+        name="fix_steps",
+        default=False,
+        label="Exactly the steps",
+        sentence="Make as many steps from an init image as were asked for, not fewer at lower strengths.",
+        section=_IMG2IMG,
+        a1111="img2img_fix_steps",
+    ),
+    RequestField(
+        name="mask",
+        default="",
+        label="Mask",
+        sentence="A picture that is white where the init image is to be drawn anew, by the SHA-256 of its file.",
+        api="mask",
+        is_input=True,
+        part=_MASK,
+    ),
+    RequestField(
+        name="mask_rounded",
+        default=True,
+        label="Round the mask",
+        sentence="Whether a cell of the latents is masked as a whole or not at all; if not, the mask's shades count.",
+        api="mask_round",
+        part=_MASK,
+    ),
+    RequestField(
+        name="color_correction",
+        default=False,
+        label="Color correction",
+        sentence="Give what is drawn from an init image that image's colors.",
+        decides="finish",
+        section=_IMG2IMG,
+        a1111="img2img_color_correction",
+    ),
+    RequestField(
+        name="overlay_original",
+        default=True,
+        label="Overlay original",
+        sentence="Lay the init image over what is drawn where it is not masked, so that nothing of it changes there.",
+        decides="finish",
+        section=_IMG2IMG,
+        a1111="overlay_inpaint",
+    ),
+    RequestField(
         name="styles",
         default=(),
         label="Styles",
@@ -1066,6 +1274,24 @@ ROWS: tuple[RequestField, ...] = (
         label="Grid",
         sentence="After the last of several images, make one that shows them all.",
         decides="how",
+    ),
+    RequestField(
+        name="return_mask",
+        default=False,
+        label="Return mask",
+        sentence="Also give the mask with which the init image is laid over each image.",
+        decides="how",
+        section=_IMG2IMG,
+        a1111="return_mask",
+    ),
+    RequestField(
+        name="return_mask_composite",
+        default=False,
+        label="Return masked composite",
+        sentence="Also give what is masked of each image as it was drawn, transparent around it.",
+        decides="how",
+        section=_IMG2IMG,
+        a1111="return_mask_composite",
     ),
     RequestField(
         name="memory",

@@ -30,6 +30,7 @@ from sdterm.engine.opening import open_run
 from sdterm.engine.pictures import PictureRun, enlarge_pictures, sources
 from sdterm.engine.pulse import Pulse
 from sdterm.engine.run import FirstPass, PauseAt, Resume, Run
+from sdterm.engine.sources import Sources
 from sdterm.engine.tape import Tape
 from sdterm.engine.upscale import KeptUpscaler, Upscaling
 from sdterm.events import Cancelled, Done, Event, Failed, Grid, Image, ModelLoading, Paused
@@ -124,7 +125,7 @@ class Engine:
                     opened.append(run.tape)
                     if not resume:  # else whoever has the images says which
                         run = replace(run, saved=dict.fromkeys(run.tape.finished()))
-                    draw(run, self._loader)
+                    draw(run, self._loader, Sources(Inputs(self.library.root)))
             except Exception as error:
                 tell(failure(error) or error)
             finally:

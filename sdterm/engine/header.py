@@ -25,7 +25,7 @@ _NOT_RECORDED = deciding("finish", "how")
 def header(run: Run) -> dict[str, Any]:
     """What all recorded rows depend on, under the words a user is told when one of them changed."""
     plan, plugins, visible = run.plan, run.plugins, _visible(run)
-    owners = {plugins.owner(each.of) for each in visible}
+    owners = {plugins.owner(each.of) for each in visible} | {plugins.owner(each.of) for each in run.choices.hooks}
     owners |= {plugins.owner(network.format) for network in run.networks.values()}
     return {
         "request": _recorded(plan.request),
@@ -35,6 +35,7 @@ def header(run: Run) -> dict[str, Any]:
         "device": device_name(run.device),
         "thread count": torch.get_num_threads(),
         "memory optimizers": [[each.of.id, dict(each.options)] for each in visible],
+        "denoise hooks": [[each.of.id, dict(each.options)] for each in run.choices.hooks],
         "version of torch": torch.__version__,
         "version of sdterm": __version__,
     }

@@ -12,6 +12,7 @@ from sdterm.core.infotext.grammar import Infotext
 from sdterm.core.infotext.keys import (
     DRAWN,
     EDITABLE,
+    ENABLED,
     KEYS,
     LEFT_ALONE,
     OURS,
@@ -23,6 +24,7 @@ from sdterm.core.infotext.keys import (
     is_unknown,
     not_honoured,
     option_key,
+    without_source,
 )
 from sdterm.core.infotext.legacy import hypernet_tag, modernised
 from sdterm.core.infotext.record import Provenance
@@ -31,7 +33,7 @@ from sdterm.core.names import UnknownNameError, normal
 from sdterm.core.planning.choices import AUTOMATIC, Addition
 from sdterm.core.text import printable
 from sdterm.fields import FIELDS
-from sdterm.hooks import MemoryOptimizer, OptionValue, Sampler, Scheduler
+from sdterm.hooks import DenoiseHook, MemoryOptimizer, OptionValue, Sampler, Scheduler
 from sdterm.request import GenerationRequest, RequestError, make_request
 
 READ_AT_MOST = 32 << 30  # bytes of checkpoints hashed in search of one: half a minute to a few, once
@@ -96,7 +98,9 @@ def read(text: Infotext, plugins: PluginSet, overrides: Mapping[str, str] | None
     if not kept.sdterm:  # in our own images they never did anything
         lost += [name for name in unknown if name not in TELLING]
     edited = bool(overrides) or kept.text != checksum(text)
-    return ParsedInfotext(fields | _recorded(kept, fields, edited), tuple(lost), kept, parameters)
+    fields |= _recorded(kept, fields, edited)
+    lost += without_source(parameters, init=bool(fields["init_images"]), mask=bool(fields["mask"]))
+    return ParsedInfotext(fields, tuple(lost), kept, parameters)
 
 
 def find_model(
@@ -193,8 +197,8 @@ def _options(
 
 
 def _additions(parameters: Mapping[str, str], plugins: PluginSet, used: set[str]) -> tuple[dict[str, Any], list[str]]:
-    """The postprocessors and the options of them and of visible optimizers that the infotext gives, as request fields,
-    and the keys whose values do not do; `used` grows by both."""
+    """The postprocessors and denoise hooks, and the options of them and of visible optimizers, that the infotext gives,
+    as request fields, and the keys whose values do not do; `used` grows by both."""
     labels: list[str] = []
     options: dict[str, OptionValue] = {}
     wrong: list[str] = []
@@ -204,7 +208,9 @@ def _additions(parameters: Mapping[str, str], plugins: PluginSet, used: set[str]
             labels.append(plugins.postprocessor(name).label)
         except UnknownNameError:
             wrong.append(f"{POSTPROCESS} ({printable(name, limit=60)})")
-    there: list[Addition] = [plugins.postprocessor(label) for label in labels]
+    hooks = [each for each in plugins.all(DenoiseHook) if parameters.get(f"{each.label} {ENABLED}") == "True"]
+    used.update(f"{each.label} {ENABLED}" for each in plugins.all(DenoiseHook))
+    there: list[Addition] = [*(plugins.postprocessor(label) for label in labels), *hooks]
     there += [optimizer for optimizer in plugins.all(MemoryOptimizer) if optimizer.effect == "visible"]
     for addition in there:
         for option in addition.options:
@@ -217,7 +223,11 @@ def _additions(parameters: Mapping[str, str], plugins: PluginSet, used: set[str]
                 options[f"{addition.id}.{option.name}"] = value
             except RequestError:
                 wrong.append(f"{key} ({printable(parameters[key], limit=60)})")
-    return {"postprocess": tuple(labels), "options": options}, wrong
+    return {
+        "postprocess": tuple(labels),
+        "denoise_hooks": tuple(each.label for each in hooks),
+        "options": options,
+    }, wrong
 
 
 def _recorded(kept: Provenance, fields: Mapping[str, Any], edited: bool) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """From a picture's infotext back to a request: what `--from` draws and the workstation's form takes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sdterm.core.a1111 import LATENT_UPSCALERS
 from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.infotext.grammar import parse
+from sdterm.core.infotext.keys import OF_INIT, OF_MASK
 from sdterm.core.infotext.networks import find_networks
 from sdterm.core.infotext.read import READ_AT_MOST, find_model, find_other, read
 from sdterm.core.library.checkpoints import NO_VAE, Library
@@ -65,7 +66,11 @@ def recall(
     given = given or {}
     keys = (("Sampler", "sampler"), ("Schedule type", "scheduler"))
     reading = read(parse(text), plugins, {key: given[name] for key, name in keys if given.get(name)})
+    there = (*(OF_INIT if given.get("init_images") else ()), *(OF_MASK if given.get("mask") else ()))
+    reading = replace(reading, not_reproduced=tuple(key for key in reading.not_reproduced if key not in there))
     fields, warnings = dict(reading.fields), {"not_reproduced": reading.warning or ""}
+    if any(key in OF_INIT for key in reading.not_reproduced):
+        warnings["init_missing"] = "It was drawn from an init image, which is not in it: give that, too."
     if not given.get("model"):
         fields["model"], warnings["model_missing"] = find_model(reading, library, read_at_most=read_at_most)
     fields["prompt"], warnings["network_missing"] = find_networks(reading, library, read_at_most=read_at_most)

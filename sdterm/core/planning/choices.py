@@ -20,6 +20,7 @@ from sdterm.core.names import UnknownNameError, find, normal
 from sdterm.core.planning.enlargement import Enlargement, UpscalerPlan, choose_enlargement, found_upscaler
 from sdterm.core.text import printable
 from sdterm.hooks import (
+    DenoiseHook,
     MemoryOptimizer,
     ModelFamily,
     ModelMatch,
@@ -34,8 +35,8 @@ from sdterm.request import GenerationRequest, RequestError
 
 AUTOMATIC = "Automatic"
 
-Addition = PromptTransform | MemoryOptimizer | Postprocessor
-A = TypeVar("A", PromptTransform, MemoryOptimizer, Postprocessor)
+Addition = PromptTransform | MemoryOptimizer | DenoiseHook | Postprocessor
+A = TypeVar("A", PromptTransform, MemoryOptimizer, DenoiseHook, Postprocessor)
 A_co = TypeVar("A_co", bound=Addition, covariant=True)
 
 
@@ -88,6 +89,8 @@ class Parts:
     fallback_saver: OutputSaver
     """PNG: what the other one fails at is saved with it."""
     format_options: Mapping[str, OptionValue]
+    hooks: tuple[Chosen[DenoiseHook], ...]
+    """The denoise hooks that act, the outermost first."""
     additions: tuple[Chosen[Addition], ...]
     """Those asked for, of each kind in the order asked for."""
     options: Mapping[str, OptionValue]
@@ -109,6 +112,8 @@ class Choices(Parts):
     passes: tuple[PassChoices, ...]
     enlargement: Enlargement | None = None
     """What is done to finished pictures."""
+    init_upscaler: ChosenUpscaler | None = None
+    """What enlarges init images."""
 
     @property
     def first(self) -> PassChoices:
@@ -181,7 +186,12 @@ def with_files(
         upscaler = found_upscaler("hires_upscaler", request, plugins, library, begun_with)
         passes = (passes[0], replace(passes[1], upscaler=upscaler))
     enlargement = choose_enlargement(request, plugins, library, planned)
-    return Choices(**vars(parts) | {"passes": passes}, enlargement=enlargement)
+    init = found_upscaler("init_upscaler", request, plugins, library) if _enlarges_init(request) else None
+    return Choices(**vars(parts) | {"passes": passes}, enlargement=enlargement, init_upscaler=init)
+
+
+def _enlarges_init(request: GenerationRequest) -> bool:
+    return bool(request.init_upscaler and request.init_images)
 
 
 def latent_upscaler(request: GenerationRequest) -> str | None:
@@ -240,14 +250,17 @@ def choose_parts(request: GenerationRequest, plugins: PluginSet) -> Parts:
     additions: list[Addition] = [
         *_asked_for(PromptTransform, request, plugins),
         *_asked_for(MemoryOptimizer, request, plugins),
+        *_asked_for(DenoiseHook, request, plugins),
         *_asked_for(Postprocessor, request, plugins),
     ]
+    chosen = tuple(Chosen(each, options_of(each, options)) for each in additions)
     return Parts(
         passes=(first, _hires_parts(request, first, plugins)) if request.hires else (first,),
         saver=saver,
         fallback_saver=plugins.saver("png"),
         format_options=_options(saver, request, "format_options"),
-        additions=tuple(Chosen(each, options_of(each, options)) for each in additions),
+        hooks=_acting(chosen, request, plugins),
+        additions=chosen,
         options=options,
     )
 
@@ -296,6 +309,19 @@ def _taken(
             with suppress(RequestError):
                 taken |= check_options(part.label, (option,), {option.name: checked[option.name]})
     return taken
+
+
+def _acting(
+    asked: tuple[Chosen[Addition], ...], request: GenerationRequest, plugins: PluginSet
+) -> tuple[Chosen[DenoiseHook], ...]:
+    """The hooks asked for and those that always act: of a group the first, and none that lacks what it needs."""
+    called = [Chosen(each.of, each.options) for each in asked if isinstance(each.of, DenoiseHook)]
+    usual = [Chosen(hook, options_of(hook, {})) for hook in plugins.all(DenoiseHook) if hook.default]
+    acting: dict[str, Chosen[DenoiseHook]] = {}
+    for each in (*called, *usual):
+        if each.of.needs != "mask" or (request.mask and request.init_images):
+            acting.setdefault(each.of.group or each.of.id, each)
+    return tuple(sorted(acting.values(), key=lambda each: each.of.order))
 
 
 def additions_of(plugins: PluginSet) -> tuple[Addition, ...]:

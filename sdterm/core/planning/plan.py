@@ -68,6 +68,8 @@ class ImagePlan(TextPlan):
     seed: int
     variation_seed: int = 0
     """Of the noise mixed in, where the request asks for any."""
+    init_image: str = ""
+    """The digest of the picture it starts from."""
 
 
 class ModelPlan(BaseModel):
@@ -227,8 +229,13 @@ def prepare(
     """Fix seeds, sizes, options and final prompts. Raises RequestError; UnknownNameError for a style that does not
     exist; PluginError if a prompt transform refuses."""
     _check_size(request, choices)
-    first_pass = choices.first
+    first_pass, inits = choices.first, request.init_images
     _check_variation(request, first_pass.model.match.downscale)
+    if request.mask and not inits:
+        raise RequestError("There is a mask, but no init image that it could be for. Give one, too.", "mask")
+    if request.hires and inits:
+        said = "A hires fix begins with noise, but there is an init image: leave out one of them."
+        raise RequestError(said, "hires")
     first_seed = draw_seed() if request.seed == -1 else request.seed
     varied = request.variation_strength > 0
     first_variation = draw_variation() if varied and request.variation_seed == -1 else max(request.variation_seed, 0)
@@ -258,6 +265,7 @@ def prepare(
             **dict(first),
             seed=first_seed if text.first_seed else seed,
             variation_seed=first_variation + (index if varied else 0),
+            init_image=inits[index % len(inits)] if inits else "",
         )
         if not request.hires:
             return image, first, texts
@@ -270,7 +278,8 @@ def prepare(
         return image, planned_text(second.positive, second.negative, 1), texts
 
     first, first_again, texts = drawn(0)
-    count = max(request.batch_size * request.batch_count, texts)
+    together = len(inits) if len(inits) > 1 else request.batch_size  # as A1111: each of several inits once a batch
+    count = max(together * request.batch_count, texts)
     more = [drawn(index) for index in range(1, count)]
     images = (first, *(image for image, *_ in more))
     return Plan(
@@ -295,6 +304,9 @@ def _passes(
     width, height = request.width or native_size, request.height or native_size
     asked = request.asked(width, height)
     first = _pass_plan(choices.first, request, library, width=width, height=height, asked=asked, steps=request.steps)
+    if request.init_images:
+        begins = {"start": "image", "denoising_strength": request.denoising_strength, "exactly": request.fix_steps}
+        first = first.model_copy(update=begins)
     if len(choices.passes) == 1:
         return (first,)
     found = choices.passes[1]

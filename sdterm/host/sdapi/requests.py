@@ -16,7 +16,8 @@ from sdterm.core.text import printable
 from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.fields import FIELDS, SIZE_STEP
 from sdterm.hooks import OutputSaver, Sampler, Scheduler
-from sdterm.host.sdapi.values import TXT2IMG
+from sdterm.host.sdapi.img2img import scripts
+from sdterm.host.sdapi.values import IMG2IMG, TXT2IMG, Table
 from sdterm.request import GenerationRequest, make_request
 
 _FORMATS = {"jpg": "jpeg"}
@@ -47,6 +48,12 @@ _SHOWN: Mapping[str, str] = {
 """A1111's settings → the infotext's key that each puts there."""
 _UNTOLD = ("s_churn", "s_tmin", "s_tmax", "s_noise")
 """Options of samplers that a body may give: A1111 uses them, unless the setting says otherwise, and writes none."""
+
+_NOT_FROM_INFOTEXTS = {
+    *("prompt", "negative_prompt", "width", "height", "cfg_scale", "denoising_strength", "init_images", "mask"),
+    *(row.name for row in FIELDS.values() if row.part),
+}
+"""What img2img does not take from an infotext."""
 
 _OLD_KARRAS = {"sigma_min": 0.1, "sigma_max": 10.0}
 """What A1111's schedule had before it took the model's range."""
@@ -89,17 +96,22 @@ class Asked:
 
 
 def asked(
-    values: Mapping[str, Any], options: Mapping[str, Any], plugins: PluginSet, settings: Mapping[str, Any]
+    values: Mapping[str, Any],
+    options: Mapping[str, Any],
+    plugins: PluginSet,
+    settings: Mapping[str, Any],
+    table: Table = TXT2IMG,
 ) -> Asked:
-    """A body of txt2img as a request.
+    """A body of txt2img as a request, or one of img2img as `translated` gives it.
 
     values: what it gives, read by `read_values`. options: A1111's settings, those of its `override_settings` over those
     in force. settings: request fields of sdterm's own settings, which give way to both.
-    Raises NotThereError, UnknownSamplerError, RequestError.
+    Raises NotThereError, UnknownSamplerError, UnknownScriptError, RequestError.
     """
-    given = {name: default for name, (_, default) in TXT2IMG.items()} | dict(values)
+    from_image = table is IMG2IMG
+    given = {name: default for name, (_, default) in table.items()} | dict(values)
     for name, nothing in _NOTHING.items():
-        if given[name] is not None and given[name] not in nothing:
+        if given.get(name) is not None and given[name] not in nothing:
             raise NotThereError(f"{name} asks for what sdterm does not have yet; leave it out.")
     for name, off in _OFF.items():
         if name in options and options[name] is not None and options[name] not in off:
@@ -107,12 +119,15 @@ def asked(
     if others := [name for name in given["alwayson_scripts"] or {} if name.lower() not in _SCRIPTS]:
         raise NotThereError(f"alwayson_scripts asks for {printable(others[0])!r}, which sdterm does not have yet.")
     recalled = _recalled(given["infotext"], plugins) if given["infotext"] else {}
+    if from_image:
+        recalled = {name: value for name, value in recalled.items() if name not in _NOT_FROM_INFOTEXTS}
     fields = dict(settings)
     fields |= {row.name: options[row.a1111] for row in FIELDS.values() if options.get(row.a1111) is not None}
-    theirs = {name: TXT2IMG[name][1] if value is None else value for name, value in given.items()}
+    theirs = {name: table[name][1] if value is None else value for name, value in given.items()}
     fields |= {row.name: theirs[row.api] for row in FIELDS.values() if theirs.get(row.api) is not None}
     settled = {row.name for row in FIELDS.values() if values.get(row.api) is not None or row.a1111 in options}
     fields |= {name: value for name, value in recalled.items() if name not in settled}
+    fields |= scripts(given["alwayson_scripts"] or {}, plugins, from_image=from_image)
     if "sampler" not in recalled or {"sampler_name", "sampler_index"} & values.keys():
         name = given["sampler_name"] or given["sampler_index"] or TXT2IMG["sampler_index"][1]
         fields |= _sampler(name, given["scheduler"], plugins)
@@ -149,6 +164,9 @@ def asked(
     )
     fields["format_options"] = _set(plugins.saver(fields["format"]), options)
     fields["grid"] = bool(given["save_images"]) and bool(options.get("grid_save", True))
+    fields["init_image_hash"] = bool(options.get("save_init_img"))
+    if fields.get("init_upscaler") == "None":
+        fields["init_upscaler"] = ""
     fields = {name: value for name, value in fields.items() if value is not None}
     return Asked(make_request(**fields), given, bool(given["send_images"]), bool(given["save_images"]))
 
