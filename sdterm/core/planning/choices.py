@@ -118,6 +118,8 @@ class Choices(Parts):
     passes: tuple[PassChoices, ...]
     enlargement: Enlargement | None = None
     """What is done to finished pictures."""
+    init_upscaler: ChosenUpscaler | None = None
+    """What enlarges init images."""
 
     @property
     def first(self) -> PassChoices:
@@ -193,7 +195,12 @@ def with_files(
         upscaler = found_upscaler("hires_upscaler", request, plugins, library, begun_with[1])
         passes = (passes[0], replace(passes[1], upscaler=upscaler))
     enlargement = choose_enlargement(request, plugins, library, planned)
-    return Choices(**vars(parts) | {"passes": passes}, enlargement=enlargement)
+    init = found_upscaler("init_upscaler", request, plugins, library) if _enlarges_init(request) else None
+    return Choices(**vars(parts) | {"passes": passes}, enlargement=enlargement, init_upscaler=init)
+
+
+def _enlarges_init(request: GenerationRequest) -> bool:
+    return bool(request.init_upscaler and request.init_images)
 
 
 def latent_upscaler(request: GenerationRequest) -> str | None:
@@ -267,19 +274,6 @@ def choose_parts(request: GenerationRequest, plugins: PluginSet) -> Parts:
     )
 
 
-def _acting(
-    asked: tuple[Chosen[Addition], ...], request: GenerationRequest, plugins: PluginSet
-) -> tuple[Chosen[DenoiseHook], ...]:
-    """The hooks asked for and those that always act: of a group the first, and none that lacks what it needs."""
-    called = [Chosen(each.of, each.options) for each in asked if isinstance(each.of, DenoiseHook)]
-    usual = [Chosen(hook, options_of(hook, {})) for hook in plugins.all(DenoiseHook) if hook.default]
-    acting: dict[str, Chosen[DenoiseHook]] = {}
-    for each in (*called, *usual):
-        if each.of.needs != "mask" or (request.mask and request.init_images):
-            acting.setdefault(each.of.group or each.of.id, each)
-    return tuple(sorted(acting.values(), key=lambda each: each.of.order))
-
-
 def _pass_parts(request: GenerationRequest, plugins: PluginSet) -> PassParts:
     sampler, schedule = _sampler(request, plugins)
     scheduler = plugins.scheduler(schedule or sampler.default_scheduler or UNIFORM)
@@ -324,6 +318,19 @@ def _taken(
             with suppress(RequestError):
                 taken |= check_options(part.label, (option,), {option.name: checked[option.name]})
     return taken
+
+
+def _acting(
+    asked: tuple[Chosen[Addition], ...], request: GenerationRequest, plugins: PluginSet
+) -> tuple[Chosen[DenoiseHook], ...]:
+    """The hooks asked for and those that always act: of a group the first, and none that lacks what it needs."""
+    called = [Chosen(each.of, each.options) for each in asked if isinstance(each.of, DenoiseHook)]
+    usual = [Chosen(hook, options_of(hook, {})) for hook in plugins.all(DenoiseHook) if hook.default]
+    acting: dict[str, Chosen[DenoiseHook]] = {}
+    for each in (*called, *usual):
+        if each.of.needs != "mask" or (request.mask and request.init_images):
+            acting.setdefault(each.of.group or each.of.id, each)
+    return tuple(sorted(acting.values(), key=lambda each: each.of.order))
 
 
 def additions_of(plugins: PluginSet) -> tuple[Addition, ...]:
