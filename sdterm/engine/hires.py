@@ -39,7 +39,7 @@ def larger(
         mode, smooth = LATENT_UPSCALERS[upscale.upscaler.name]
         grown = torch.nn.functional.interpolate(latents, size=size, mode=mode, antialias=smooth)
         cropped = _cropped(grown, planned, components.downscale)
-        return Init(cropped, None, [_seen_latents(run, model, each) for each in cropped])
+        return Init(cropped, None, [_seen_latents(run, model, each) for each in cropped], from_image=False)
     run.pulse.phase = "decode"
     pictures = _upscaled(run, pass_no, upscale, [decoded(run, before(), each)[0] for each in latents])
     model = load()
@@ -48,7 +48,7 @@ def larger(
     encoded = torch.cat([encoded_pixels(run, model, each * 2 - 1) for each in pixels])
     shown = [_cropped(each, planned, cell, pixels=cell) for each in pixels]
     told = [seen_init(run, model, each, None) for each in shown]  # 0..1 where an init image is -1..1, as in A1111
-    return Init(_cropped(encoded, planned, cell), None, told)
+    return Init(_cropped(encoded, planned, cell), None, told, from_image=False)
 
 
 def _seen_latents(run: Run, model: Model, latents: torch.Tensor) -> Mapping[str, torch.Tensor]:

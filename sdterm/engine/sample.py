@@ -186,8 +186,8 @@ class PassNetwork:
         recorded = self._run.tape.recorded(self._batch.images[0], self._pass, DENOISER)
         if self._handover and self._is_due(recorded, None):
             self._hand_over()
-        latents = self._hooks.finished(latents, self.calls)
-        overlay = self._hooks.overlay(latents, self.calls)
+        latents = self._hooks.finished(latents)
+        overlay = self._hooks.overlay(latents)
         return [Drawn(each, overlay[row] if overlay is not None else None) for row, each in enumerate(latents)]
 
     def _is_due(self, call: int, sigma: float | None) -> bool:

@@ -118,8 +118,6 @@ class Choices(Parts):
     passes: tuple[PassChoices, ...]
     enlargement: Enlargement | None = None
     """What is done to finished pictures."""
-    init_upscaler: ChosenUpscaler | None = None
-    """What enlarges init images."""
 
     @property
     def first(self) -> PassChoices:
@@ -195,12 +193,7 @@ def with_files(
         upscaler = found_upscaler("hires_upscaler", request, plugins, library, begun_with[1])
         passes = (passes[0], replace(passes[1], upscaler=upscaler))
     enlargement = choose_enlargement(request, plugins, library, planned)
-    init = found_upscaler("init_upscaler", request, plugins, library) if _enlarges_init(request) else None
-    return Choices(**vars(parts) | {"passes": passes}, enlargement=enlargement, init_upscaler=init)
-
-
-def _enlarges_init(request: GenerationRequest) -> bool:
-    return bool(request.init_upscaler and request.init_images)
+    return Choices(**vars(parts) | {"passes": passes}, enlargement=enlargement)
 
 
 def latent_upscaler(request: GenerationRequest) -> str | None:

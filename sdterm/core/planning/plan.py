@@ -305,7 +305,13 @@ def _passes(
     asked = request.asked(width, height)
     first = _pass_plan(choices.first, request, library, width=width, height=height, asked=asked, steps=request.steps)
     if request.init_images:
-        begins = {"start": "image", "denoising_strength": request.denoising_strength, "exactly": request.fix_steps}
+        enlarges = choices.first.upscaler
+        begins = {
+            "start": "image",
+            "upscale": enlarges and UpscalePlan(upscaler=plan_upscaler(enlarges, library), width=width, height=height),
+            "denoising_strength": request.denoising_strength,
+            "exactly": request.fix_steps,
+        }
         first = first.model_copy(update=begins)
     if len(choices.passes) == 1:
         return (first,)
