@@ -29,7 +29,7 @@ from sdterm.engine.opening import open_run
 from sdterm.engine.pulse import Pulse
 from sdterm.engine.run import PauseAt, Resume, Run
 from sdterm.engine.tape import Tape
-from sdterm.events import Cancelled, Done, Event, Failed, Grid, Image, ModelLoading, Paused
+from sdterm.events import AnyPicture, Cancelled, Done, Event, Failed, Image, ModelLoading, Paused
 from sdterm.request import GenerationRequest
 
 AHEAD = 64
@@ -102,7 +102,7 @@ class Engine:
             if isinstance(event, Exception | Done | Failed | Paused | Cancelled):
                 observers.finished(event, images)
             emit(event)
-            if isinstance(event, Image | Grid):
+            if isinstance(event, AnyPicture):
                 images += isinstance(event, Image)
                 observers.after(event)
 

@@ -18,7 +18,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from sdterm.api import ENDED, GRID, JobDetails, Picture, Submission
+from sdterm.api import ENDED, JobDetails, Picture, Submission
 from sdterm.core.library.checkpoints import AUTOMATIC_VAE, NO_VAE, CheckpointFile, Library, library_of
 from sdterm.core.names import UnknownNameError
 from sdterm.core.output.saving import Saving
@@ -128,13 +128,18 @@ async def _drawn(services: HostServices, wanted: Asked) -> dict[str, Any]:
     job = await services.submit(submission)
     try:
         details = await _ended(services, job)
-        found = sorted(await _pictures(services, job), key=lambda picture: (picture.number != GRID, picture.number))
+        found = sorted(await _pictures(services, job), key=_as_a1111)
         files = [(picture, await in_thread(Path(picture.path).read_bytes)) for picture in found]
         return answer(wanted, details, files)
     finally:
         if not wanted.save_images:
             services.pictures.forget(job)
             await in_thread(partial(shutil.rmtree, spool, ignore_errors=True))
+
+
+def _as_a1111(picture: Picture) -> tuple[bool, int, bool]:
+    """The grid first, then each image with what comes with it."""
+    return picture.kind != "grid", picture.number, picture.kind != "image"
 
 
 async def _pictures(services: HostServices, job: int) -> list[Picture]:
