@@ -18,7 +18,7 @@ from pydantic import (
 
 from sdterm.core.output.saving import Saving
 from sdterm.errors import BAD_REQUEST, SdtermError
-from sdterm.events import AnyPicture, Event, Failed, Grid, Image, PictureKind, SideImage, event_of
+from sdterm.events import IMAGE_KINDS, AnyPicture, Event, Failed, Grid, Image, PictureKind, SideImage, event_of
 from sdterm.fields import MAX_PROMPT, Precision
 from sdterm.request import GenerationRequest
 
@@ -288,6 +288,11 @@ class Picture(Answer):
     saved: float
     """Seconds since 1970."""
 
+    @property
+    def is_image(self) -> bool:
+        """Whether it is one of its job's images, not what comes with one or shows them all."""
+        return self.kind in IMAGE_KINDS
+
 
 def picture_event(picture: Picture) -> AnyPicture:
     """The event that told of it, without its bytes."""
@@ -296,8 +301,8 @@ def picture_event(picture: Picture) -> AnyPicture:
     match picture.kind:
         case "grid":
             return Grid(**facts)
-        case "image" | "upscaled":
-            return Image(**facts, index=picture.number, seed=picture.seed or 0)
+        case "image" | "upscaled" as kind:
+            return Image(**facts, kind=kind, index=picture.number, seed=picture.seed or 0)
         case kind:
             return SideImage(**facts, kind=kind, index=picture.number, seed=picture.seed or 0)
 
@@ -320,6 +325,8 @@ class WorkerView(Answer):
     phase: str = "off"
     call: int = 0
     model: str | None = None
+    kept: tuple[str, ...] = ()
+    """Other models in its memory."""
     trouble: str | None = None
     """Why it could not be started the last time."""
 

@@ -12,9 +12,12 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 SideKind = Literal["before hires", "mask", "mask composite"]
-PictureKind = Literal["image", "grid", "upscaled", SideKind]
+ImageKind = Literal["image", "upscaled"]
+PictureKind = Literal[ImageKind, "grid", SideKind]
 """What a picture of the gallery is."""
 SIDE_KINDS: tuple[SideKind, ...] = get_args(SideKind)
+IMAGE_KINDS: tuple[ImageKind, ...] = get_args(ImageKind)
+"""What a job's images are: so many it makes."""
 PICTURE_KINDS: tuple[PictureKind, ...] = get_args(PictureKind)
 
 
@@ -66,6 +69,8 @@ class ModelLoading(Event):
     seconds: float = 0.0
     fraction: float | None = None
     """Of the file's weights, read so far; told now and then while a large one is read."""
+    kept: tuple[str, ...] = ()
+    """Other models that stay in memory, the latest used first."""
 
 
 class ModelHashed(Event):
@@ -160,6 +165,8 @@ class Preview(Event):
 class Image(Event):
     """One finished image, encoded, with its infotext inside."""
 
+    kind: ImageKind = "image"
+    """`upscaled`: nothing was drawn for it."""
     index: int
     """Which image of the job, from 0."""
     seed: int
@@ -212,7 +219,7 @@ AnyPicture = Image | SideImage | Grid
 
 def kind_of(picture: AnyPicture) -> PictureKind:
     """What kind of picture an event brings."""
-    return "image" if isinstance(picture, Image) else "grid" if isinstance(picture, Grid) else picture.kind
+    return "grid" if isinstance(picture, Grid) else picture.kind
 
 
 class Warning(Event):

@@ -184,7 +184,8 @@ class Sampler:
     start: how pure noise is scaled at the start. `sigma`: by the first sigma (k-diffusion); `unit`: not at all (the
         sampler works on variance-preserving latents).
     sampling: the noise levels it works with, made from the model's: schedule and network's timesteps then follow them,
-        and `sample` is given them, too, by the keyword `sampling`.
+        and `sample` is given them, too, by the keyword `sampling`. With a `predicts_noise` that is true they take the
+        answer of a network that predicts velocities for noise, as A1111's LCM does.
     noise: what `noise` draws. `sequential`: each image's next numbers; `brownian`: the increment of each image's
         Brownian motion from sigma to sigma_next, for SDE solvers.
     models: the kinds of model it can integrate. A solver of dx/dsigma = (x - x0) / sigma can do both; one that adds
@@ -304,6 +305,8 @@ class TextOptions:
     clip_skip: int = 1
     emphasis: str = "Original"
     """A1111's way to weigh words: Original, No norm, Ignore, or None."""
+    old_emphasis: bool = False
+    """Words are weighed as A1111 did at first: by tokens of brackets, in a single chunk."""
     comma_backtrack: int = 20
     """So many tokens after a comma move to the next chunk with what follows it, rather than be parted."""
     crop_top: int = 0
@@ -597,6 +600,9 @@ class OutputSaver:
 
     frames: whether `encode` is given `frames=` too, uint8 [T, h, w, 3]: what the network made of the image in each of
         its calls, by the model's map from latents to colours, a pixel per latent cell. T is 0 for a grid.
+    alpha: whether `encode` also takes uint8 [H, W, 4]; others are given such a picture without its transparency.
+    texts: whether `encode` is given `texts=` too: more texts for the file, each by its PNG keyword. For other formats
+        they are part of the infotext.
     """
 
     id: str
@@ -605,6 +611,8 @@ class OutputSaver:
     encode: Callable[..., bytes]
     options: tuple[Option, ...] = ()
     frames: bool = False
+    alpha: bool = False
+    texts: bool = False
 
 
 # --- observers --------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from sdterm.core.infotext.write import image_infotext
 from sdterm.engine.decode import BlackImageError, approximate_image, decode_image
 from sdterm.engine.device import device_name
 from sdterm.engine.encode import encoded, saver_options
+from sdterm.engine.enlarge import enlarge, upscaling_of
 from sdterm.engine.loading import Model
 from sdterm.engine.network_files import infotext_hashes
 from sdterm.engine.postprocess import postprocessed
@@ -30,6 +31,8 @@ def finish_image(run: Run, model: Model, index: int, latents: torch.Tensor) -> t
     image = run.plan.images[index]
     decoded, precision = _decoded(run, model, latents)
     pixels = postprocessed(run, image, decoded)
+    if run.choices.enlargement:
+        pixels = enlarge(upscaling_of(run), run.choices.enlargement, pixels).copy()
     height, width = pixels.shape[:2]
     pixel_hash = hashlib.sha256(pixels.tobytes()).hexdigest()
 

@@ -16,6 +16,7 @@ from sdterm.engine.network_files import Sources
 from sdterm.engine.observers import Observers
 from sdterm.engine.pulse import Pulse
 from sdterm.engine.tape import Tape
+from sdterm.engine.upscale import KeptUpscaler
 from sdterm.events import Event, Warning
 from sdterm.hooks import MemoryOptimizer
 from sdterm.request import GenerationRequest
@@ -89,6 +90,8 @@ class Run:
     """The files of those that the plan has."""
     approximations: Approximations = Approximations()
     tape: Tape = field(default_factory=lambda: Tape({}))
+    upscaler: KeptUpscaler = field(default_factory=KeptUpscaler)
+    """The one in memory."""
 
     def warn(self, warning: Warning, *, keep: bool = True) -> None:
         """Say what went wrong with a plugin, once. keep: it concerns all images from now on."""

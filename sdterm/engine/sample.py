@@ -78,7 +78,7 @@ def sample_pass(run: Run, model: Model, batch: Batch, pass_no: int) -> torch.Ten
     for index, latents in zip(batch.images, start, strict=True):
         run.tape.start(index, pass_no, latents)
     calls = planned.steps * sampler.calls_per_step  # what A1111 plans a prompt's schedule by, whatever really comes
-    how = reading(request, planned.width, planned.height, calls, model.applied)
+    how = reading(request, *planned.told_size, calls, model.applied)
     with run.plugins.guard(model.family):
         prompts = [model.condition.prompt(text.text, how) for text in texts]
         negatives = [model.condition.negative(text.negative_prompt, how) for text in texts]

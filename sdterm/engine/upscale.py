@@ -15,12 +15,22 @@ from sdterm.core.extensions.registry import ContractError, PluginSet
 from sdterm.core.library.checkpoints import ModelFileError
 from sdterm.core.library.scan import stamp_of
 from sdterm.core.library.upscalers import ChosenUpscaler
+from sdterm.core.planning.enlargement import larger_side
+from sdterm.core.text import printable
 from sdterm.engine.recorder import CancelledError
+from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.hooks import LoadedUpscaler
 
+MOST_PIXELS = 2**28
+"""That a picture may have on the way to its size: as bytes they are three quarters of a gigabyte."""
 _MOST_TIMES = 3
-_MULTIPLE = 8
 _DTYPE = torch.float32  # as in A1111, on every device
+
+
+class UpscaleError(SdtermError, ValueError):
+    """A picture cannot be made so large."""
+
+    code = BAD_REQUEST
 
 
 @dataclass
@@ -36,7 +46,7 @@ class Upscaling:
     """What upscaling works with.
 
     tile, overlap: of networks, in pixels; without a tile a picture goes through as a whole. report: told, after each
-    call of a network, how many of how many calls for this picture are done.
+    call of a network, how many of how many calls are done that make one picture larger.
     """
 
     plugins: PluginSet
@@ -61,16 +71,25 @@ def upscaled(upscaling: Upscaling, chosen: ChosenUpscaler, image: NDArray[Any], 
     """A picture, uint8 [H, W, 3], `scale` times as large, down to multiples of 8: by the upscaler until it is large
     enough, at most three times, then by Lanczos. Raises CancelledError, ModelFileError, PluginError. Source: A1111
     upscaler.Upscaler.upscale, version 1.10."""
-    height, width = (max(int(side * scale // _MULTIPLE * _MULTIPLE), _MULTIPLE) for side in image.shape[:2])
-    for times in range(_MOST_TIMES):
-        large = image.shape[1] >= width and image.shape[0] >= height
-        if large and (times > 0 or scale != 1):
-            break
-        before = image.shape
-        image = _once(upscaling, chosen, image, scale)
-        if image.shape == before:
-            break
-    return _resized(image, width, height)
+    height, width = (larger_side(side, scale) for side in image.shape[:2])
+    _check_size(chosen, width, height)
+    if chosen.of.resize:
+        larger = _by_rule(upscaling, chosen, image, (height, width), scale)
+    else:
+        larger = _by_network(upscaling, chosen, image, (height, width), scale)
+    return _resized(larger, width, height)
+
+
+def _goes_on(shape: tuple[int, ...], wanted: tuple[int, int], times: int, scale: float) -> bool:
+    """Whether a picture is to be made larger once more."""
+    is_small = shape[0] < wanted[0] or shape[1] < wanted[1]
+    return times < _MOST_TIMES and (is_small or (times == 0 and scale == 1))
+
+
+def _check_size(chosen: ChosenUpscaler, width: int, height: int) -> None:
+    if width * height > MOST_PIXELS:
+        said = f"With {printable(chosen.name)} the picture would grow to {width} × {height} pixels on its way"
+        raise UpscaleError(f"{said}; at most {MOST_PIXELS:,} are possible. Take a smaller scale or picture.")
 
 
 def _resized(image: NDArray[Any], width: int, height: int) -> NDArray[Any]:
@@ -79,11 +98,23 @@ def _resized(image: NDArray[Any], width: int, height: int) -> NDArray[Any]:
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
 
 
-def _once(upscaling: Upscaling, chosen: ChosenUpscaler, image: NDArray[Any], scale: float) -> NDArray[Any]:
-    if upscaling.cancel.is_set():
-        raise CancelledError
-    if not chosen.of.resize:
-        return _through_network(upscaling, chosen, image)
+def _by_rule(
+    upscaling: Upscaling, chosen: ChosenUpscaler, image: NDArray[Any], wanted: tuple[int, int], scale: float
+) -> NDArray[Any]:
+    times = 0
+    while _goes_on(image.shape, wanted, times, scale):
+        if upscaling.cancel.is_set():
+            raise CancelledError
+        before = image.shape
+        image = _resized_by(upscaling, chosen, image, scale)
+        times += 1
+        if image.shape == before:
+            break
+    return image
+
+
+def _resized_by(upscaling: Upscaling, chosen: ChosenUpscaler, image: NDArray[Any], scale: float) -> NDArray[Any]:
+    assert chosen.of.resize
     with upscaling.plugins.guard(chosen.of):
         larger = chosen.of.resize(image.copy(), scale)
         if not (isinstance(larger, np.ndarray) and larger.dtype == np.uint8 and larger.ndim == 3):
@@ -96,30 +127,60 @@ def _once(upscaling: Upscaling, chosen: ChosenUpscaler, image: NDArray[Any], sca
 # --- networks ---------------------------------------------------------------------------------------------------------
 
 
-def _through_network(upscaling: Upscaling, chosen: ChosenUpscaler, image: NDArray[Any]) -> NDArray[Any]:
-    """Tile after tile. Source: A1111 upscaler_utils.upscale_with_model."""
+def _by_network(
+    upscaling: Upscaling, chosen: ChosenUpscaler, image: NDArray[Any], wanted: tuple[int, int], scale: float
+) -> NDArray[Any]:
     loaded = _loaded(upscaling, chosen)
-    picture = Image.fromarray(image)
-    if upscaling.tile <= 0:
-        whole = _call(upscaling, chosen, loaded, picture)
-        upscaling.report(1, 1)
-        return np.asarray(whole)
-    size, overlap = upscaling.tile, min(upscaling.overlap, upscaling.tile - 1)
-    columns, rows = (_places(side, size, overlap) for side in picture.size)
-    done, tiles = 0, len(columns) * len(rows)
-    grid = _Grid(picture.size, size, overlap, loaded.scale)
-    for y in rows:
-        for x in columns:
-            grid.lay(x, _call(upscaling, chosen, loaded, picture.crop((x, y, x + size, y + size))))
-            done += 1
-            upscaling.report(done, tiles)
-        grid.end_row(y)
-    return np.asarray(grid.whole)
+    shapes = [(image.shape[0], image.shape[1])]
+    while _goes_on(shapes[-1], wanted, len(shapes) - 1, scale):
+        shapes.append((shapes[-1][0] * loaded.scale, shapes[-1][1] * loaded.scale))
+        _check_size(chosen, shapes[-1][1], shapes[-1][0])
+        if loaded.scale == 1:
+            break
+    network = _Network(upscaling, chosen, loaded, sum(_calls(upscaling, shape) for shape in shapes[:-1]))
+    for _ in shapes[1:]:
+        image = network.larger(image)
+    return image
+
+
+def _calls(upscaling: Upscaling, shape: tuple[int, int]) -> int:
+    return math.prod(len(_places(side, upscaling.tile, upscaling.overlap)) for side in shape) if upscaling.tile else 1
+
+
+@dataclass
+class _Network:
+    """An upscaler's network at work on one picture. Source: A1111 upscaler_utils.upscale_with_model."""
+
+    upscaling: Upscaling
+    chosen: ChosenUpscaler
+    loaded: LoadedUpscaler
+    calls: int
+    done: int = 0
+
+    def larger(self, image: NDArray[Any]) -> NDArray[Any]:
+        """The picture after one pass, tile after tile."""
+        picture, size, overlap = Image.fromarray(image), self.upscaling.tile, self.upscaling.overlap
+        if not size:
+            return np.asarray(self._call(picture))
+        columns, rows = (_places(side, size, overlap) for side in picture.size)
+        grid = _Grid(picture.size, size, min(overlap, size - 1), self.loaded.scale)
+        for y in rows:
+            for x in columns:
+                grid.lay(x, self._call(picture.crop((x, y, x + size, y + size))))
+            grid.end_row(y)
+        return np.asarray(grid.whole)
+
+    def _call(self, tile: Image.Image) -> Image.Image:
+        larger = _call(self.upscaling, self.chosen, self.loaded, tile)
+        self.done += 1
+        self.upscaling.report(self.done, self.calls)
+        return larger
 
 
 def _places(side: int, size: int, overlap: int) -> list[int]:
     """Where tiles begin, spread evenly; before the edge where the picture is smaller than a tile, as in A1111. Source:
     A1111 images.split_grid."""
+    overlap = min(overlap, size - 1)
     count = math.ceil((side - overlap) / (size - overlap))
     step = (side - size) / (count - 1) if count > 1 else 0
     places = (int(number * step) for number in range(max(count, 1)))

@@ -15,7 +15,7 @@ from sdterm.api import FieldError, Picture, PicturePage, picture_event
 from sdterm.core.files import regular
 from sdterm.core.infotext.grammar import parse as parse_infotext
 from sdterm.errors import SdtermError
-from sdterm.events import AnyPicture, Grid, PictureKind, kind_of
+from sdterm.events import IMAGE_KINDS, AnyPicture, Grid, PictureKind, kind_of
 from sdterm.host.database import Database
 from sdterm.host.gallery_filter import FilterError, facts, parse, sql
 from sdterm.host.gallery_order import NEWEST, OrderError, Value
@@ -238,7 +238,7 @@ class Pictures:
         self._database.execute(
             "UPDATE pictures SET saved = ? WHERE job = ? AND kind = ? AND number = ?", self._clock(), job, kind, number
         )
-        if kind == "image":
+        if kind in IMAGE_KINDS:
             self._database.execute("UPDATE jobs SET done = done + 1, attempts = 0 WHERE id = ?", job)
 
     def _row(self, picture: int) -> sqlite3.Row:

@@ -124,7 +124,7 @@ class JobQueue:
     def submit(self, submission: Submission, saving: Saving, inputs: Iterable[str] = ()) -> int:
         """Queue a job, for good: once this returns, not even a power cut loses it. inputs: digests that it names."""
         request = submission.request
-        images = request.batch_size * request.batch_count
+        images = request.images
         with self._database.transaction():
             last = self._database.row("SELECT max(position) FROM jobs WHERE state = 'queued'")
             added = self._database.execute(
@@ -263,7 +263,7 @@ class JobQueue:
 
     def saved(self, job: int) -> list[tuple[int, str]]:
         """(number, path) of its images on disk."""
-        sql = "SELECT number, path FROM pictures WHERE job = ? AND kind = 'image' AND saved IS NOT NULL"
+        sql = "SELECT number, path FROM pictures WHERE job = ? AND kind IN ('image', 'upscaled') AND saved IS NOT NULL"
         rows = self._database.rows(sql, job)
         return [(row["number"], row["path"]) for row in rows]
 

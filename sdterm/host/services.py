@@ -323,7 +323,8 @@ class HostServices:
                 self.checkpoints.learn(families, checkpoint, known_as)
 
     def models(self) -> list[Model]:
-        return self.checkpoints.models({worker.model for worker in self.dispatcher.workers}, self.extensions.families)
+        loaded = {name for worker in self.dispatcher.workers for name in (worker.model, *worker.kept)}
+        return self.checkpoints.models(loaded, self.extensions.families)
 
     async def load_model(self, name: str) -> None:
         """Have a checkpoint read now. Raises FieldError, WrongStateError."""

@@ -5,7 +5,7 @@ postprocessors, by name, with options as `id.name`. Setting an option asks for w
 turns token merging on, as A1111's own key does.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
@@ -16,6 +16,7 @@ from sdterm.core.extensions.registry import PluginSet, check_options, named
 from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileError
 from sdterm.core.library.recognition import find_checkpoint, recognise
 from sdterm.core.names import UnknownNameError, find, normal
+from sdterm.core.planning.enlargement import Enlargement, UpscalerPlan, choose_enlargement
 from sdterm.core.text import printable
 from sdterm.hooks import (
     MemoryOptimizer,
@@ -101,6 +102,8 @@ class Choices(Parts):
     """Everything that a request names, found. Nothing of the model but its header has been read."""
 
     passes: tuple[PassChoices, ...]
+    enlargement: Enlargement | None = None
+    """What is done to finished pictures."""
 
     @property
     def first(self) -> PassChoices:
@@ -108,10 +111,26 @@ class Choices(Parts):
         return self.passes[0]
 
 
+@dataclass(frozen=True)
+class PictureChoices(Parts):
+    """Everything that a request names which only makes pictures larger."""
+
+    enlargement: Enlargement | None
+
+
 def choose(request: GenerationRequest, plugins: PluginSet, library: Library) -> Choices:
     """Look up every name in the request. Raises UnknownNameError, ModelFileError or RequestError."""
     parts, checkpoint = choose_parts(request, plugins), find_checkpoint(request.model, library, plugins)
-    return with_checkpoint(parts, replace(checkpoint, vae=library.find_vae(request.vae, checkpoint)), plugins)
+    chosen = with_checkpoint(parts, replace(checkpoint, vae=library.find_vae(request.vae, checkpoint)), plugins)
+    return replace(chosen, enlargement=choose_enlargement(request, plugins, library))
+
+
+def choose_pictures(
+    request: GenerationRequest, plugins: PluginSet, library: Library, planned: Sequence[UpscalerPlan] = ()
+) -> PictureChoices:
+    """The same of a request that only makes pictures larger. planned: the upscalers that its job was begun with."""
+    enlargement = choose_enlargement(request, plugins, library, planned)
+    return PictureChoices(**vars(choose_parts(request, plugins)), enlargement=enlargement)
 
 
 def with_checkpoint(parts: Parts, checkpoint: CheckpointFile, plugins: PluginSet) -> Choices:

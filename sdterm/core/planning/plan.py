@@ -1,7 +1,7 @@
 """From what was asked to what will be drawn: the resolved plan, fixed before the first step."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict
 from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.files import legible
 from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileError
-from sdterm.core.planning.choices import AUTOMATIC, Choices, choose_parts, with_checkpoint
+from sdterm.core.planning.choices import AUTOMATIC, Choices, PictureChoices, choose_parts, with_checkpoint
+from sdterm.core.planning.enlargement import UpscalerPlan, choose_enlargement, plan_upscalers
 from sdterm.core.planning.networks import NetworkPlan, Networks, Unapplied, WordGroup
 from sdterm.core.planning.transforms import TransformPipeline
 from sdterm.core.prompt.networks import extract
@@ -78,6 +79,8 @@ class PassPlan(BaseModel):
 
     width: int
     height: int
+    asked: tuple[int, int] | None = None
+    """Width and height before they were rounded down to these, as a model that knows sizes is told them."""
     steps: int
     sampler: str
     scheduler: str
@@ -91,6 +94,11 @@ class PassPlan(BaseModel):
     texts: tuple[TextPlan, ...] = ()
     """Of each image, where they are others than in the first pass."""
 
+    @property
+    def told_size(self) -> tuple[int, int]:
+        """What a model that knows sizes is told."""
+        return self.asked or (self.width, self.height)
+
 
 class Plan(ModelPlan):
     """Everything that decides the pixels, as values: stored with a job, it draws the same images again."""
@@ -102,6 +110,8 @@ class Plan(ModelPlan):
     format_options: dict[str, OptionValue]
     options: dict[str, OptionValue] = {}
     """Of what else was asked for, as far as they were given: see `core.planning.choices`."""
+    upscalers: tuple[UpscalerPlan, ...] = ()
+    """Those that finished pictures are made larger by."""
 
     @property
     def width(self) -> int:
@@ -135,7 +145,9 @@ def choose_again(plan: Plan, plugins: PluginSet, library: Library) -> Choices:
             f"The checkpoint that this job was begun with, {printable(plan.model)} ({plan.model_hash[:10]}), is no "
             "longer there. Put it back, or generate again with another."
         )
-    return with_checkpoint(parts, replace(checkpoint, vae=_same_vae(plan, library)), plugins)
+    choices = with_checkpoint(parts, replace(checkpoint, vae=_same_vae(plan, library)), plugins)
+    enlargement = choose_enlargement(plan.request, plugins, library, plan.upscalers)
+    return replace(choices, enlargement=enlargement)
 
 
 def _same_vae(plan: Plan, library: Library) -> CheckpointFile | None:
@@ -193,6 +205,7 @@ def prepare(
 
     checkpoint, native_size = first_pass.model.checkpoint, first_pass.model.match.native_size
     vae = checkpoint.vae
+    width, height = request.width or native_size, request.height or native_size
     first, texts = drawn(0)
     count = max(request.batch_size * request.batch_count, texts)
     return Plan(
@@ -200,8 +213,9 @@ def prepare(
         images=(first, *(drawn(index)[0] for index in range(1, count))),
         passes=(
             PassPlan(
-                width=request.width or native_size,
-                height=request.height or native_size,
+                width=width,
+                height=height,
+                asked=request.asked(width, height),
                 steps=request.steps,
                 sampler=first_pass.sampler.label,
                 scheduler=AUTOMATIC if first_pass.automatic else first_pass.scheduler.label,
@@ -215,6 +229,24 @@ def prepare(
         model_hash=library.sha256(checkpoint.path),
         vae=legible(vae.path.name) if vae else "",
         vae_hash=library.sha256(vae.path) if vae else "",
+        upscalers=plan_upscalers(choices.enlargement, library),
+    )
+
+
+def prepare_pictures(
+    request: GenerationRequest, choices: PictureChoices, library: Library, sources: Sequence[ImagePlan]
+) -> Plan:
+    """The plan of a job that only makes pictures larger: no pass, and no model but the upscalers. sources: what is
+    known of the pictures, in the request's order."""
+    upscalers = plan_upscalers(choices.enlargement, library)
+    return Plan(
+        request=request,
+        images=tuple(sources),
+        passes=(),
+        format_options=dict(choices.format_options),
+        model=", ".join(each.name for each in upscalers),
+        model_hash=next((each.sha256 for each in upscalers), ""),
+        upscalers=upscalers,
     )
 
 

@@ -139,7 +139,7 @@ async def _drawn(services: HostServices, wanted: Asked) -> dict[str, Any]:
 
 def _as_a1111(picture: Picture) -> tuple[bool, int, bool]:
     """The grid first, then each image with what comes with it."""
-    return picture.kind != "grid", picture.number, picture.kind != "image"
+    return picture.kind != "grid", picture.number, not picture.is_image
 
 
 async def _pictures(services: HostServices, job: int) -> list[Picture]:

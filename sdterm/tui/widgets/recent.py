@@ -120,7 +120,7 @@ def _changes(in_order: Sequence[Picture]) -> Iterator[tuple[int, dict[str, str]]
     """A grid or mask is no step on the way: the picture behind it is compared with the one before it."""
     before: Picture | None = None
     for picture in in_order:
-        if picture.kind == "image":
+        if picture.is_image:
             yield picture.id, changed(before.infotext, picture.infotext) if before else {}
             before = picture
 
