@@ -107,7 +107,7 @@ def test_what_comes_with_an_image_is_of_another_kind_and_counts_as_none(
         "kind:upscaled": set(),
     }.items():
         assert {picture.kind for picture in page(services.pictures, query, 9, None).pictures} == kinds, query
-    with pytest.raises(FieldError, match="kind:cat is none of image, grid, upscaled, before hires"):
+    with pytest.raises(FieldError, match="kind:cat is none of image, upscaled, grid, before hires"):
         page(services.pictures, "kind:cat", 9, None)
 
 
