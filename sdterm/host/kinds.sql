@@ -1,4 +1,4 @@
--- Version 7: a picture is of a kind. Before, the number -1 was a grid.
+-- Version 8: a picture is of a kind. Before, the number -1 was a grid.
 
 CREATE TABLE pictures_new (
     id INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -24,6 +24,7 @@ KINDS: Mapping[str, str] = {
     "transform": "PromptTransform",
     "postprocessor": "Postprocessor",
     "memory": "MemoryOptimizer",
+    "denoise_hook": "DenoiseHook",
 }
 """What a field offers → the kind in the catalogue."""
 OPTIONS: Mapping[str, str] = {
@@ -32,7 +33,7 @@ OPTIONS: Mapping[str, str] = {
     "format": "format_options",
 }
 """A field that names one thing with options → the field of the request that has them."""
-_SEVERAL = ("PromptTransform", "Postprocessor", "MemoryOptimizer")
+_SEVERAL = ("PromptTransform", "Postprocessor", "MemoryOptimizer", "DenoiseHook")
 _SHAPES = ((1, 1), (1, 1.5), (1.5, 1), (1.25, 1.25), (1.5, 1.5), (2, 2))
 """Sizes to offer, by the model's own."""
 _USUAL_SIZE = 512
