@@ -44,7 +44,7 @@ NOTIFY = ("none", "bell", "osc9")
 PREVIEWS = ("auto", "off", "text", "half", "kitty", "sixel")
 GALLERY_COLUMNS = (
     *("number", "seed", "sampler", "steps", "cfg", "size", "model", "time", "prompt"),
-    *("schedule", "denoising", "clip", "job", "hash", "version"),
+    *("schedule", "denoising", "clip", "kind", "job", "hash", "version"),
 )
 _LOOKS = "User interface"
 
