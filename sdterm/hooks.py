@@ -184,7 +184,8 @@ class Sampler:
     start: how pure noise is scaled at the start. `sigma`: by the first sigma (k-diffusion); `unit`: not at all (the
         sampler works on variance-preserving latents).
     sampling: the noise levels it works with, made from the model's: schedule and network's timesteps then follow them,
-        and `sample` is given them, too, by the keyword `sampling`.
+        and `sample` is given them, too, by the keyword `sampling`. With a `predicts_noise` that is true they take the
+        answer of a network that predicts velocities for noise, as A1111's LCM does.
     noise: what `noise` draws. `sequential`: each image's next numbers; `brownian`: the increment of each image's
         Brownian motion from sigma to sigma_next, for SDE solvers.
     models: the kinds of model it can integrate. A solver of dx/dsigma = (x - x0) / sigma can do both; one that adds
@@ -225,6 +226,61 @@ class Scheduler:
     aliases: tuple[str, ...] = ()
     options: tuple[Option, ...] = ()
     models: tuple[Process, ...] = ("vp", "flow")
+
+
+# --- denoise hooks ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class NetworkCall:
+    """One call of the network, of a batch of B images, as a denoise hook sees it."""
+
+    call: int
+    """Which of the pass, from 0; for `finish` and `overlay`, after the last one, as many as were planned."""
+    calls: int
+    """How many are planned; some samplers make more, or fewer."""
+    level: float
+    """The noise level as A1111 counts it: the sigma, or the timestep for samplers that start from `unit` noise. After
+    the last call 0."""
+    start: Literal["sigma", "unit"]
+    """Whether the sampler's own latents are x, or x / sqrt(1 + sigma^2), as `Sampler.start` says."""
+    prompts: tuple[tuple[Conditioning, ...], ...]
+    """Of each image what guides this call: a part of its prompt (`a AND b` has two) each."""
+    init: torch.Tensor | None
+    """`[B, C, h, w]`: the clean latents that the pass began with; None where it began with noise."""
+    mask: torch.Tensor | None
+    """`[B, 1, h, w]`: how much of each cell is drawn anew, 0 … 1; None where there is no mask."""
+    rng: Callable[[int], torch.Generator]
+    """`rng(i)`: numbers for image i of the batch, on the CPU, seeded by image seed, hook and call."""
+
+
+@dataclass(frozen=True)
+class DenoiseHook:
+    """Changes calls of the network, in every pass or where a request asks for it. Its functions are pure: what they
+    give depends on nothing but what they are given.
+
+    denoise: `denoise(network, x, sigma, call, **options)` → a `Denoised`. `network(x, sigma)` is the guided network
+        with the hooks of higher `order` around it, x and sigma are as in `Denoise`, `call` is a `NetworkCall`.
+    finish: `finish(latents, call, **options)` → latents, after the last step.
+    overlay: `overlay(latents, call, **options)` → `[B, h, w]`, 0 … 1: how much of what was drawn shows over the init
+        image, in place of the mask.
+    needs: `mask`: it acts only in passes that have one.
+    group, default: at most one hook of a group acts; the first with `default` does unless another is asked for. Hooks
+        without a group and with `default` always act.
+    soft_mask: whether `call.mask` keeps its shades, whatever the request says.
+    """
+
+    id: str
+    label: str
+    denoise: Callable[..., Denoised]
+    finish: Callable[..., torch.Tensor] | None = None
+    overlay: Callable[..., torch.Tensor] | None = None
+    needs: Literal["", "mask"] = ""
+    group: str = ""
+    default: bool = False
+    soft_mask: bool = False
+    order: int = 100
+    options: tuple[Option, ...] = ()
 
 
 # --- models -----------------------------------------------------------------------------------------------------------
@@ -277,6 +333,8 @@ class ModelMatch:
     size_step: int = 8
     """Width and height are multiples of it, in pixels."""
     process: Process = "vp"
+    inpainting: bool = False
+    """Whether it is told of the init image: see `SeesInit`."""
     refusal: str | None = None
 
 
@@ -304,6 +362,8 @@ class TextOptions:
     clip_skip: int = 1
     emphasis: str = "Original"
     """A1111's way to weigh words: Original, No norm, Ignore, or None."""
+    old_emphasis: bool = False
+    """Words are weighed as A1111 did at first: by tokens of brackets, in a single chunk."""
     comma_backtrack: int = 20
     """So many tokens after a comma move to the next chunk with what follows it, rather than be parted."""
     crop_top: int = 0
@@ -367,6 +427,17 @@ class Components(Protocol):
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """`[B, C, h, w]` → `[B, 3, H, W]`, -1..1. What half precision turns black is decoded again from float32, with
         the weights of the module named `vae` in float32."""
+        ...
+
+
+@runtime_checkable
+class SeesInit(Components, Protocol):
+    """A loaded model whose network may be told of the init image, as inpainting models are."""
+
+    def of_init(self, pixels: torch.Tensor, mask: torch.Tensor, weight: float) -> Mapping[str, torch.Tensor]:
+        """What takes the place of a `Conditioning`'s tensors, `[1, …]` each; nothing for a model that is told nothing.
+        pixels: `[1, 3, H, W]`, -1..1; mask: `[1, 1, H, W]`, 1 where it is drawn anew; weight: how much of what is
+        masked is hidden."""
         ...
 
 
@@ -724,6 +795,11 @@ def sdterm_samplers() -> list[Sampler]:  # type: ignore[empty-body]
 @hookspec
 def sdterm_schedulers() -> list[Scheduler]:  # type: ignore[empty-body]
     """Noise schedules: `sigmas(n, sampling, **options)` → float32 [n+1], falling to 0."""
+
+
+@hookspec
+def sdterm_denoise_hooks() -> list[DenoiseHook]:  # type: ignore[empty-body]
+    """Changes to calls of the network: masks, regions, guidance of another kind."""
 
 
 @hookspec

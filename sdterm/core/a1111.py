@@ -17,6 +17,9 @@ PADDED_BEFORE_1_6 = frozenset({"DDIM", "PLMS"})
 FORMER_KEYS: Mapping[str, str] = {"Eta DDIM": "Eta"}
 """An option's key in an infotext → what it was called before 1.6, when every sampler's eta was one."""
 
+NEVER_WRITTEN = frozenset({"UniPC variant", "UniPC skip type", "UniPC order", "UniPC lower order final"})
+"""Keys that A1111 reads, but writes into no infotext."""
+
 NOVELAI_SAMPLERS: Mapping[str, str] = {
     "k_dpmpp_2s_ancestral": "DPM++ 2S a",
     "k_dpm_2_ancestral": "DPM2 a",
@@ -25,3 +28,13 @@ NOVELAI_SAMPLERS: Mapping[str, str] = {
     "ddim_v3": "DDIM",
 }
 """NovelAI's names that are no alias of a sampler."""
+
+LATENT_UPSCALERS: Mapping[str, tuple[str, bool]] = {
+    "Latent": ("bilinear", False),
+    "Latent (antialiased)": ("bilinear", True),
+    "Latent (bicubic)": ("bicubic", False),
+    "Latent (bicubic antialiased)": ("bicubic", True),
+    "Latent (nearest)": ("nearest", False),
+    "Latent (nearest-exact)": ("nearest-exact", False),
+}
+"""What makes latents larger without a picture in between: the name → (torch's name of it, whether it smooths)."""

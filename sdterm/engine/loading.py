@@ -43,6 +43,7 @@ class UndoError(OptimizerError):
 class Model:
     """A loaded checkpoint: what was read, how, and the parts that run."""
 
+    name: str
     sha256: str
     config: Mapping[str, Any] | None
     """What the file beside it says; of two copies of one file each may have its own."""
@@ -110,7 +111,9 @@ def load_model(run: Run, wanted: Wanted, dtype: torch.dtype, tell: Callable[[flo
     with plugins.guard(family, ModelFileError), random_numbers_kept(run.device):
         components = family.build(_telling(checkpoint, tell), run.device, dtype)
         condition = Conditioner(components)
-    model = Model(plan.model_hash, checkpoint.config, plan.vae_hash, dtype, family, (), components, condition)
+    model = Model(
+        plan.model, plan.model_hash, checkpoint.config, plan.vae_hash, dtype, family, (), components, condition
+    )
     return with_optimizers(model, plugins, run.optimizers)
 
 
@@ -183,6 +186,11 @@ class Loader:
         self._others: list[Model] = []  # as they were left, the latest first
         self._device, self._limit = device, limit
 
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The names of the others, the latest first."""
+        return tuple(model.name for model in self._others)
+
     def unload(self) -> None:
         """Let go of all models."""
         self.model, self._others = None, []
@@ -245,7 +253,7 @@ class Loader:
                 self.model = with_optimizers(model, run.plugins, run.optimizers)
                 if model is not in_use:
                     seconds = time.perf_counter() - began
-                    run.emit(ModelLoading(model=plan.model, done=True, seconds=seconds))
+                    run.emit(ModelLoading(model=plan.model, done=True, seconds=seconds, kept=self.kept))
                 return self.model
             except UndoError as error:
                 said = f"{error} The model is read again."
@@ -259,11 +267,12 @@ class Loader:
             told = min(told, now)  # the time of the first tensor
             if now - told >= TOLD_EVERY:
                 told = now
-                run.emit(ModelLoading(model=plan.model, done=False, fraction=fraction))
+                run.emit(ModelLoading(model=plan.model, done=False, fraction=fraction, kept=self.kept))
 
-        run.emit(ModelLoading(model=plan.model, done=False))
+        run.emit(ModelLoading(model=plan.model, done=False, kept=self.kept))
         before, run.pulse.phase = run.pulse.phase, "load"
         self.model = load_model(run, wanted, dtype, tell)
         run.pulse.phase = before
-        run.emit(ModelLoading(model=plan.model, done=True, seconds=time.perf_counter() - began))
+        seconds = time.perf_counter() - began
+        run.emit(ModelLoading(model=plan.model, done=True, seconds=seconds, kept=self.kept))
         return self.model

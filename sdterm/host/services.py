@@ -276,8 +276,7 @@ class HostServices:
         styles = await self.threads.run(partial(styles_of, self.settings))
         for name in request.styles:
             find_style(name, styles)
-        if request.model is not None:
-            await self.threads.run(partial(library_of(self.settings).find, request.model))
+        await self.threads.run(partial(self._find_files, request))
         await self.threads.run(partial(ready, (submission.saving or self.saving()).folder))
         return inputs
 
@@ -294,6 +293,17 @@ class HostServices:
         if wants_upscaler(request.upscaler):
             await self.threads.run(partial(check_upscalers, request, names, library_of(self.settings)))
         return choose_parts(request, names)
+
+    def _find_files(self, request: GenerationRequest) -> None:
+        """The checkpoints that a request names. Raises UnknownNameError."""
+        library = library_of(self.settings)
+        for field in ("model", "hires_model", "refiner"):
+            if name := getattr(request, field):
+                try:
+                    library.find(name)
+                except UnknownNameError as error:
+                    error.field = field
+                    raise
 
     async def retry(self, job: int, how: Retry) -> None:
         """Queue a failed job again. Raises FieldError, UnknownJobError, WrongStateError or CatalogueError."""
@@ -330,7 +340,8 @@ class HostServices:
                 self.checkpoints.learn(families, checkpoint, known_as)
 
     def models(self) -> list[Model]:
-        return self.checkpoints.models({worker.model for worker in self.dispatcher.workers}, self.extensions.families)
+        loaded = {name for worker in self.dispatcher.workers for name in (worker.model, *worker.kept)}
+        return self.checkpoints.models(loaded, self.extensions.families)
 
     async def load_model(self, name: str) -> None:
         """Have a checkpoint read now. Raises FieldError, WrongStateError."""

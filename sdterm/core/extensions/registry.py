@@ -27,6 +27,7 @@ from sdterm.core.inputs import is_digest
 from sdterm.core.names import find, normal
 from sdterm.core.text import printable
 from sdterm.hooks import (
+    DenoiseHook,
     LocalePack,
     MemoryOptimizer,
     Option,
@@ -119,6 +120,9 @@ class PluginSet:
 
     def postprocessor(self, name: str) -> Postprocessor:
         return self._find(Postprocessor, name)
+
+    def denoise_hook(self, name: str) -> DenoiseHook:
+        return self._find(DenoiseHook, name)
 
     def upscaler(self, name: str) -> Upscaler:
         return self._find(Upscaler, name)
@@ -378,6 +382,8 @@ def _checked(owner: str, option: Option, value: OptionValue) -> OptionValue:
                 raise wrong
             return str(value).lower() in ("true", "1")
         converted: Any = kind(value)
+        if kind is float and type(value) is int:
+            converted = value  # in an infotext A1111 writes 10 or 10.0, as it was given
     except (TypeError, ValueError, OverflowError):
         raise wrong from None
     if isinstance(converted, float) and not math.isfinite(converted):

@@ -1,7 +1,5 @@
 """A1111's extras: from its JSON to a request that makes pictures larger, and back. Pure."""
 
-import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -15,6 +13,7 @@ from sdterm.core.planning.enlargement import wants_upscaler
 from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.fields import FIELDS
 from sdterm.hooks import Postprocessor, Upscaler
+from sdterm.host.sdapi.img2img import picture
 from sdterm.host.sdapi.values import InvalidError, read_values
 from sdterm.request import GenerationRequest, make_request
 
@@ -45,12 +44,6 @@ _A1111_SCALE = 4.0
 """What its list says of every file."""
 
 
-class BadPictureError(SdtermError, ValueError):
-    """A1111's 500 for a picture that it cannot read."""
-
-    code = BAD_REQUEST
-
-
 class UnknownUpscalerError(SdtermError, AssertionError):
     """A1111's 500 for an upscaler that is not there."""
 
@@ -64,7 +57,7 @@ class NoFaceRestorerError(SdtermError, LookupError):
 
 
 def single(body: Any) -> tuple[dict[str, Any], bytes]:
-    """The values of a body of extra-single-image, and its picture's file. Raises InvalidError, BadPictureError."""
+    """The values of a body of extra-single-image, and its picture's file. Raises InvalidError, BadImageError."""
     values = _checked(body, _ONE)
     return values, picture(values["image"])
 
@@ -81,22 +74,6 @@ def batch(body: Any) -> tuple[dict[str, Any], list[bytes]]:
     if wrong:
         raise InvalidError(wrong)
     return values, [picture(each["data"]) for each in values["imageList"]]
-
-
-def picture(text: Any) -> bytes:
-    """The file in a field of A1111's: base64, after `data:image/png;base64,` or by itself. Raises BadPictureError."""
-    said = str(text)
-    if said.startswith(("http://", "https://")):
-        raise BadPictureError("Requests not allowed")
-    if said.startswith("data:image/"):
-        said = said.partition(",")[2]
-    try:
-        data = base64.b64decode(said)
-    except (binascii.Error, ValueError):
-        data = b""
-    if not data:
-        raise BadPictureError("Invalid encoded image")
-    return data
 
 
 def request_of(

@@ -4,43 +4,65 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sdterm.core.a1111 import UNIFORM
+from sdterm.core.a1111 import NEVER_WRITTEN, UNIFORM
 from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.infotext.grammar import Infotext, parse
+from sdterm.core.infotext.keys import EMBEDDING_HASHES, LORA_HASHES, as_first, option_key
 from sdterm.core.infotext.legacy import modernised
 from sdterm.core.infotext.read import read
 from sdterm.core.names import UnknownNameError
 from sdterm.core.planning.choices import AUTOMATIC
+from sdterm.core.text import printable
 from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.fields import FIELDS, SIZE_STEP
 from sdterm.hooks import OutputSaver, Sampler, Scheduler
-from sdterm.host.sdapi.values import TXT2IMG
+from sdterm.host.sdapi.img2img import scripts
+from sdterm.host.sdapi.values import IMG2IMG, TXT2IMG, Table
 from sdterm.request import GenerationRequest, make_request
 
 _FORMATS = {"jpg": "jpeg"}
 _NOTHING: Mapping[str, tuple[Any, ...]] = {
-    "enable_hr": (False,),
-    "refiner_checkpoint": ("", "None"),
     "firstpass_image": ("",),
     "restore_faces": (False,),
     "script_name": ("", "None"),
-    "alwayson_scripts": ({},),
 }
 """Fields of A1111 that nothing here can do yet → the values that ask for nothing."""
+_FIELDS_ALONE = frozenset({"extra options", "refiner", "sampler", "seed"})
+"""A1111's always-on scripts that do nothing when they are sent: what they are for, fields say."""
 _OFF: Mapping[str, tuple[Any, ...]] = {
     "token_merging_ratio": (0,),
     "fp8_storage": ("Disable",),
     "face_restoration": (False,),
-    "no_dpmpp_sde_batch_determinism": (False,),
-    "dont_fix_second_order_samplers_schedule": (False,),
-    "uni_pc_skip_type": ("time_uniform",),
-    "use_old_emphasis_implementation": (False,),
 }
 """The same for settings."""
+_SCRIPTS = ("refiner", "seed", "sampler")
+"""Scripts that A1111 passes over where a request names them: their fields are meant to be used."""
 
+_SHOWN: Mapping[str, str] = {
+    "add_model_hash_to_info": "Model hash",
+    "add_model_name_to_info": "Model",
+    "add_vae_hash_to_info": "VAE hash",
+    "add_vae_name_to_info": "VAE",
+    "add_version_to_infotext": "Version",
+    "lora_add_hashes_to_infotext": LORA_HASHES,
+    "textual_inversion_add_hashes_to_infotext": EMBEDDING_HASHES,
+}
+"""A1111's settings → the infotext's key that each puts there."""
+_UNTOLD = ("s_churn", "s_tmin", "s_tmax", "s_noise")
+"""Options of samplers that a body may give: A1111 uses them, unless the setting says otherwise, and writes none."""
+
+_NOT_FROM_INFOTEXTS = {
+    *("prompt", "negative_prompt", "width", "height", "cfg_scale", "denoising_strength", "init_images", "mask"),
+    *(row.name for row in FIELDS.values() if row.part),
+}
+"""What img2img does not take from an infotext."""
 
 _OLD_KARRAS = {"sigma_min": 0.1, "sigma_max": 10.0}
 """What A1111's schedule had before it took the model's range."""
+
+
+_SAME = ("hires_model", "hires_sampler", "hires_scheduler", "refiner")
+"""Fields that A1111 also sets to "Use same …" or "None", which are no names."""
 
 
 class NotThereError(SdtermError, ValueError):
@@ -76,35 +98,51 @@ class Asked:
 
 
 def asked(
-    values: Mapping[str, Any], options: Mapping[str, Any], plugins: PluginSet, settings: Mapping[str, Any]
+    values: Mapping[str, Any],
+    options: Mapping[str, Any],
+    plugins: PluginSet,
+    settings: Mapping[str, Any],
+    table: Table = TXT2IMG,
 ) -> Asked:
-    """A body of txt2img as a request.
+    """A body of txt2img as a request, or one of img2img as `translated` gives it.
 
     values: what it gives, read by `read_values`. options: A1111's settings, those of its `override_settings` over those
     in force. settings: request fields of sdterm's own settings, which give way to both.
-    Raises NotThereError, UnknownSamplerError, RequestError.
+    Raises NotThereError, UnknownSamplerError, UnknownScriptError, RequestError.
     """
-    given = {name: default for name, (_, default) in TXT2IMG.items()} | dict(values)
+    from_image = table is IMG2IMG
+    given = {name: default for name, (_, default) in table.items()} | dict(values)
     for name, nothing in _NOTHING.items():
-        if given[name] is not None and given[name] not in nothing:
+        if given.get(name) is not None and given[name] not in nothing:
             raise NotThereError(f"{name} asks for what sdterm does not have yet; leave it out.")
+    for name in given["alwayson_scripts"] or ():
+        if name.lower() not in _FIELDS_ALONE:
+            raise NotThereError(f"alwayson_scripts has {printable(name)!r}, which sdterm does not have; leave it out.")
     for name, off in _OFF.items():
         if name in options and options[name] is not None and options[name] not in off:
             raise NotThereError(f"The setting {name} asks for what sdterm does not have yet.")
+    if others := [name for name in given["alwayson_scripts"] or {} if name.lower() not in _SCRIPTS]:
+        raise NotThereError(f"alwayson_scripts asks for {printable(others[0])!r}, which sdterm does not have yet.")
     recalled = _recalled(given["infotext"], plugins) if given["infotext"] else {}
+    if from_image:
+        recalled = {name: value for name, value in recalled.items() if name not in _NOT_FROM_INFOTEXTS}
     fields = dict(settings)
     fields |= {row.name: options[row.a1111] for row in FIELDS.values() if options.get(row.a1111) is not None}
-    theirs = {name: TXT2IMG[name][1] if value is None else value for name, value in given.items()}
+    theirs = {name: table[name][1] if value is None else value for name, value in given.items()}
     fields |= {row.name: theirs[row.api] for row in FIELDS.values() if theirs.get(row.api) is not None}
     settled = {row.name for row in FIELDS.values() if values.get(row.api) is not None or row.a1111 in options}
     fields |= {name: value for name, value in recalled.items() if name not in settled}
+    fields |= scripts(given["alwayson_scripts"] or {}, plugins, from_image=from_image)
     if "sampler" not in recalled or {"sampler_name", "sampler_index"} & values.keys():
         name = given["sampler_name"] or given["sampler_index"] or TXT2IMG["sampler_index"][1]
         fields |= _sampler(name, given["scheduler"], plugins)
     else:
         fields |= {"scheduler": _scheduler(given["scheduler"], plugins)} if given["scheduler"] else {}
+    fields |= _passes(fields, given, plugins)
     for side in ("width", "height"):
-        fields[side] = int(fields[side]) // SIZE_STEP * SIZE_STEP
+        asked = int((given[f"firstphase_{side}"] if fields.get("hires") else 0) or fields[side])
+        fields[side] = asked // SIZE_STEP * SIZE_STEP
+        fields |= {f"asked_{side}": asked} if asked != fields[side] else {}
     for side in ("seed_resize_width", "seed_resize_height"):
         fields[side] = max(0, int(fields.get(side) or 0))
     if fields.get("noise_source") == "GPU":  # A1111's GPU is a CUDA card
@@ -113,17 +151,25 @@ def asked(
     if options.get("pad_cond_uncond") or options.get("pad_cond_uncond_v0"):
         fields["pad_conds"] = "v0" if options.get("pad_cond_uncond_v0") else "on"
     sampler = plugins.sampler(fields["sampler"])
+    unnamed = fields.get("scheduler", AUTOMATIC) == AUTOMATIC and not given["scheduler"] and "scheduler" not in recalled
     automatic = fields.setdefault("scheduler", AUTOMATIC) == AUTOMATIC
     scheduler = plugins.scheduler(sampler.default_scheduler or UNIFORM if automatic else fields["scheduler"])
-    fields["sampler_options"] = {
-        **_set(sampler, options),
-        **recalled.get("sampler_options", {}),
-        **_own(sampler, given),
-    }
+    own = _own(sampler, given, options)
+    fields["sampler_options"] = {**_set(sampler, options), **recalled.get("sampler_options", {}), **own}
     old = _OLD_KARRAS if options.get("use_old_karras_scheduler_sigmas") and scheduler.label == "Karras" else {}
-    fields["scheduler_options"] = {**old, **_set(scheduler, options), **recalled.get("scheduler_options", {})}
+    stated = _set(scheduler, options)
+    fields["scheduler_options"] = {**old, **stated, **recalled.get("scheduler_options", {})}
+    untold = {*own} & {*_UNTOLD} | old.keys() - stated
+    fields["infotext_without"] = (
+        *(fields.get("infotext_without") or ()),
+        *(key for name, key in _SHOWN.items() if options.get(name) is False),
+        *(option_key(option) for option in (*sampler.options, *scheduler.options) if option.name in untold),
+        *(key for key in map(option_key, sampler.options) if key in NEVER_WRITTEN),
+        *(["Schedule type"] if unnamed and not sampler.default_scheduler else []),
+    )
     fields["format_options"] = _set(plugins.saver(fields["format"]), options)
     fields["grid"] = bool(given["save_images"]) and bool(options.get("grid_save", True))
+    fields["init_image_hash"] = bool(options.get("save_init_img"))
     fields = {name: value for name, value in fields.items() if value is not None}
     return Asked(make_request(**fields), given, bool(given["send_images"]), bool(given["save_images"]))
 
@@ -134,6 +180,18 @@ def _recalled(infotext: str, plugins: PluginSet) -> dict[str, Any]:
     if not text.parameters:
         return {"prompt": infotext.strip(), "sampler": FIELDS["sampler"].default}
     return dict(read(text, plugins).fields)
+
+
+def _passes(fields: Mapping[str, Any], given: Mapping[str, Any], plugins: PluginSet) -> dict[str, Any]:
+    """What a second pass and a refiner are asked for, where A1111 says it in other words."""
+    passes: dict[str, Any] = {name: as_first(fields[name]) for name in _SAME if fields.get(name)}
+    if passes.get("hires_sampler"):
+        passes["hires_sampler"] = _sampler(passes["hires_sampler"], None, plugins)["sampler"]
+    if passes.get("hires_scheduler"):
+        passes["hires_scheduler"] = _scheduler(passes["hires_scheduler"], plugins)
+    if passes.get("refiner") and given["refiner_checkpoint"] and given["refiner_switch_at"] is None:
+        passes["refiner_switch_at"] = 0.0
+    return passes
 
 
 def _sampler(name: str, scheduler: str | None, plugins: PluginSet) -> dict[str, Any]:
@@ -163,11 +221,11 @@ def _set(owner: Sampler | Scheduler | OutputSaver, options: Mapping[str, Any]) -
     }
 
 
-def _own(sampler: Sampler, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Those that the request itself gives: eta, s_churn, s_tmin, s_tmax, s_noise."""
-    names = {option.name for option in sampler.options}
+def _own(sampler: Sampler, given: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, float]:
+    """Those that the request itself gives: eta, and s_churn and its kin, where A1111's setting is as it was made."""
     return {
-        name: float(given[name])
-        for name in ("eta", "s_churn", "s_tmin", "s_tmax", "s_noise")
-        if name in names and given[name] is not None
+        option.name: float(given[option.name])
+        for option in sampler.options
+        if option.name in ("eta", *_UNTOLD) and given[option.name] is not None
+        if option.name == "eta" or options.get(option.a1111, option.default) == option.default
     }

@@ -289,7 +289,7 @@ def test_an_edited_text_wins_over_the_record_but_keeps_what_only_the_record_says
 def test_keys_stand_in_a1111s_order_and_only_where_they_matter(library: Library) -> None:
     full = written(
         library,
-        prompt="a (red) [house:cat:3]",
+        prompt="a (red) [house:cat:1.5]",
         negative_prompt="fog",
         sampler="Euler a",
         scheduler="Karras",
