@@ -5,6 +5,7 @@ from typing import Any, get_args
 
 from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.names import UnknownNameError
+from sdterm.core.text import printable
 from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.fields import MaskedContent, ResizeMode
 from sdterm.host.sdapi.encoded import BadImageError, picture
@@ -13,7 +14,7 @@ from sdterm.host.sdapi.values import IMG2IMG, InvalidError
 _MODES: Sequence[ResizeMode] = get_args(ResizeMode)
 _CONTENTS: Sequence[MaskedContent] = get_args(MaskedContent)
 _IGNORED = ("refiner", "seed", "sampler")
-"""Scripts that A1111 itself passes over: their fields count."""
+"""Scripts that A1111 passes over where a request names them: their fields are meant to be used."""
 
 
 class NoInitImageError(SdtermError, LookupError):
@@ -83,7 +84,7 @@ def scripts(given: Mapping[str, Any], plugins: PluginSet, *, from_image: bool) -
         except UnknownNameError:
             hook = None
         if not hook:
-            raise UnknownScriptError(f"always on script {title} not found")
+            raise UnknownScriptError(f"Script {printable(title)!r} not found")
         enabled, *values = (script.get("args") if isinstance(script, dict) else None) or [False]
         if enabled is True:
             hooks.append(hook.label)

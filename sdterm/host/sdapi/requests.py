@@ -32,9 +32,6 @@ _OFF: Mapping[str, tuple[Any, ...]] = {
     "face_restoration": (False,),
 }
 """The same for settings."""
-_SCRIPTS = ("refiner", "seed", "sampler")
-"""Scripts that A1111 passes over where a request names them: their fields are meant to be used."""
-
 _SHOWN: Mapping[str, str] = {
     "add_model_hash_to_info": "Model hash",
     "add_model_name_to_info": "Model",
@@ -115,8 +112,6 @@ def asked(
     for name, off in _OFF.items():
         if name in options and options[name] is not None and options[name] not in off:
             raise NotThereError(f"The setting {name} asks for what sdterm does not have yet.")
-    if others := [name for name in given["alwayson_scripts"] or {} if name.lower() not in _SCRIPTS]:
-        raise NotThereError(f"alwayson_scripts asks for {printable(others[0])!r}, which sdterm does not have yet.")
     recalled = _recalled(given["infotext"], plugins) if given["infotext"] else {}
     if from_image:
         recalled = {name: value for name, value in recalled.items() if name not in _NOT_FROM_INFOTEXTS}
