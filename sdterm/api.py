@@ -362,6 +362,8 @@ class Model(Answer):
     """Its architecture, in words."""
     native_size: int | None = None
     """Pixels: what it was trained on."""
+    process: Literal["vp", "flow"] = "vp"
+    """`vp` a diffusion model, `flow` one of rectified flow: which samplers can draw with it."""
     usable: bool = True
     note: str = ""
     """Why it cannot be used."""

@@ -27,6 +27,8 @@ _NOTHING: Mapping[str, tuple[Any, ...]] = {
     "script_name": ("", "None"),
 }
 """Fields of A1111 that nothing here can do yet → the values that ask for nothing."""
+_FIELDS_ALONE = frozenset({"extra options", "refiner", "sampler", "seed"})
+"""A1111's always-on scripts that do nothing when they are sent: what they are for, fields say."""
 _OFF: Mapping[str, tuple[Any, ...]] = {
     "token_merging_ratio": (0,),
     "fp8_storage": ("Disable",),
@@ -113,6 +115,9 @@ def asked(
     for name, nothing in _NOTHING.items():
         if given.get(name) is not None and given[name] not in nothing:
             raise NotThereError(f"{name} asks for what sdterm does not have yet; leave it out.")
+    for name in given["alwayson_scripts"] or ():
+        if name.lower() not in _FIELDS_ALONE:
+            raise NotThereError(f"alwayson_scripts has {printable(name)!r}, which sdterm does not have; leave it out.")
     for name, off in _OFF.items():
         if name in options and options[name] is not None and options[name] not in off:
             raise NotThereError(f"The setting {name} asks for what sdterm does not have yet.")
@@ -165,8 +170,6 @@ def asked(
     fields["format_options"] = _set(plugins.saver(fields["format"]), options)
     fields["grid"] = bool(given["save_images"]) and bool(options.get("grid_save", True))
     fields["init_image_hash"] = bool(options.get("save_init_img"))
-    if fields.get("init_upscaler") == "None":
-        fields["init_upscaler"] = ""
     fields = {name: value for name, value in fields.items() if value is not None}
     return Asked(make_request(**fields), given, bool(given["send_images"]), bool(given["save_images"]))
 
