@@ -1,4 +1,4 @@
-"""Jobs of two passes on a real host and its worker: killed anywhere, paused in either, gone on with from another job."""
+"""Jobs of two passes on a real host: killed anywhere, paused in either, gone on with from another job."""
 
 from collections.abc import Iterator
 

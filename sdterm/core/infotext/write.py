@@ -78,6 +78,7 @@ def single_image_request(plan: Plan, image: ImagePlan) -> GenerationRequest:
             "mask": request.mask if image.init_image else "",
             **_second_pass(plan, image, again),
             **_refined(plan),
+            **({} if again or image.init_image else {"denoising_strength": FIELDS["denoising_strength"].default}),
         }
     )
 

@@ -12,7 +12,7 @@ from sdterm.host.sdapi.values import IMG2IMG, InvalidError
 
 _MODES: Sequence[ResizeMode] = get_args(ResizeMode)
 _CONTENTS: Sequence[MaskedContent] = get_args(MaskedContent)
-_IGNORED = ("refiner", "seed", "sampler")
+_IGNORED = ("extra options", "refiner", "sampler", "seed")
 """Scripts that A1111 itself passes over: their fields count."""
 
 
