@@ -117,8 +117,9 @@ def sentences(event: Event, root: Path) -> list[str]:
             return [f"Waiting: {message} {advice}".rstrip()]
         case Paused(step=None, images=images):
             return [f"Paused. {images} image(s) are finished."]
-        case Paused(step=step, images=images):
-            return [f"Paused at step {step}. {images} image(s) are finished."]
+        case Paused(step=step, images=images, pass_no=pass_no):
+            of = f" of pass {pass_no + 1}" if pass_no else ""
+            return [f"Paused at step {step}{of}. {images} image(s) are finished."]
         case Grid(path=path):
             return [f"Saved {path} with all images"]
         case Failed(message=message, advice=advice):
