@@ -267,6 +267,19 @@ def choose_parts(request: GenerationRequest, plugins: PluginSet) -> Parts:
     )
 
 
+def _acting(
+    asked: tuple[Chosen[Addition], ...], request: GenerationRequest, plugins: PluginSet
+) -> tuple[Chosen[DenoiseHook], ...]:
+    """The hooks asked for and those that always act: of a group the first, and none that lacks what it needs."""
+    called = [Chosen(each.of, each.options) for each in asked if isinstance(each.of, DenoiseHook)]
+    usual = [Chosen(hook, options_of(hook, {})) for hook in plugins.all(DenoiseHook) if hook.default]
+    acting: dict[str, Chosen[DenoiseHook]] = {}
+    for each in (*called, *usual):
+        if each.of.needs != "mask" or (request.mask and request.init_images):
+            acting.setdefault(each.of.group or each.of.id, each)
+    return tuple(sorted(acting.values(), key=lambda each: each.of.order))
+
+
 def _pass_parts(request: GenerationRequest, plugins: PluginSet) -> PassParts:
     sampler, schedule = _sampler(request, plugins)
     scheduler = plugins.scheduler(schedule or sampler.default_scheduler or UNIFORM)
@@ -311,19 +324,6 @@ def _taken(
             with suppress(RequestError):
                 taken |= check_options(part.label, (option,), {option.name: checked[option.name]})
     return taken
-
-
-def _acting(
-    asked: tuple[Chosen[Addition], ...], request: GenerationRequest, plugins: PluginSet
-) -> tuple[Chosen[DenoiseHook], ...]:
-    """The hooks asked for and those that always act: of a group the first, and none that lacks what it needs."""
-    called = [Chosen(each.of, each.options) for each in asked if isinstance(each.of, DenoiseHook)]
-    usual = [Chosen(hook, options_of(hook, {})) for hook in plugins.all(DenoiseHook) if hook.default]
-    acting: dict[str, Chosen[DenoiseHook]] = {}
-    for each in (*called, *usual):
-        if each.of.needs != "mask" or (request.mask and request.init_images):
-            acting.setdefault(each.of.group or each.of.id, each)
-    return tuple(sorted(acting.values(), key=lambda each: each.of.order))
 
 
 def additions_of(plugins: PluginSet) -> tuple[Addition, ...]:

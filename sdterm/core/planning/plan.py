@@ -234,8 +234,7 @@ def prepare(
     if request.mask and not inits:
         raise RequestError("There is a mask, but no init image that it could be for. Give one, too.", "mask")
     if request.hires and inits:
-        said = "A hires fix begins with noise, but there is an init image: leave out one of them."
-        raise RequestError(said, "hires")
+        raise RequestError("Hires fix begins with a picture of its own: leave it out, or the init image.", "hires")
     first_seed = draw_seed() if request.seed == -1 else request.seed
     varied = request.variation_strength > 0
     first_variation = draw_variation() if varied and request.variation_seed == -1 else max(request.variation_seed, 0)
@@ -312,7 +311,7 @@ def _passes(
             "denoising_strength": request.denoising_strength,
             "exactly": request.fix_steps,
         }
-        first = first.model_copy(update=begins)
+        return (first.model_copy(update=begins),)
     if len(choices.passes) == 1:
         return (first,)
     found = choices.passes[1]

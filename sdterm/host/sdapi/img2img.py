@@ -13,8 +13,8 @@ from sdterm.host.sdapi.values import IMG2IMG, InvalidError
 
 _MODES: Sequence[ResizeMode] = get_args(ResizeMode)
 _CONTENTS: Sequence[MaskedContent] = get_args(MaskedContent)
-_IGNORED = ("refiner", "seed", "sampler")
-"""Scripts that A1111 passes over where a request names them: their fields are meant to be used."""
+_IGNORED = ("extra options", "refiner", "sampler", "seed")
+"""Scripts that A1111 itself passes over: their fields count."""
 
 
 class NoInitImageError(SdtermError, LookupError):
