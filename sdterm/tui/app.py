@@ -50,6 +50,7 @@ from sdterm.tui.messages import (
     HostLost,
     HostStarting,
     HostUp,
+    MaskWanted,
     OfferRemedies,
     PickValue,
     RestoreWanted,
@@ -500,6 +501,9 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         from sdterm.tui.screens.wall import WallScreen
 
         self._open_over(WallScreen(message.picture))
+
+    def on_mask_wanted(self, message: MaskWanted) -> None:
+        self.run_worker(self.desk.sources.mask(message.picture))
 
     def _open_over(self, screen: BaseScreen) -> None:
         """Open a screen over the others. One of its kind that is open goes first, with all above it."""

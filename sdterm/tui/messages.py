@@ -110,6 +110,14 @@ class WallWanted(Message):
         self.picture = picture
 
 
+class MaskWanted(Message):
+    """A mask is to be drawn over this picture."""
+
+    def __init__(self, picture: Picture) -> None:
+        super().__init__()
+        self.picture = picture
+
+
 class DeleteWanted(Message):
     """A picture is to go to the trash."""
 

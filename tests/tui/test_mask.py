@@ -13,12 +13,14 @@ from sdterm.tui.mask import EMPTY, FULL, Canvas, History
 
 SIDE = 24
 points = st.tuples(st.integers(-4, SIDE + 4), st.integers(-4, SIDE + 4))
-boxes = st.tuples(points, points).map(
-    lambda two: (*map(min, zip(*two, strict=True)), *map(max, zip(*two, strict=True)))
-)
+boxes = st.tuples(points, points).map(lambda two: _box(*two))
 canvases = st.lists(st.tuples(boxes, st.sampled_from((EMPTY, FULL))), max_size=4).map(
     lambda drawn: _drawn(mask.blank(SIDE, SIDE), drawn)
 )
+
+
+def _box(one: mask.Point, other: mask.Point) -> mask.Box:
+    return min(one[0], other[0]), min(one[1], other[1]), max(one[0], other[0]), max(one[1], other[1])
 
 
 def _drawn(canvas: Canvas, drawn: list[tuple[mask.Box, int]]) -> Canvas:

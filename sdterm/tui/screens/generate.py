@@ -27,6 +27,7 @@ from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.reader import PromptReader
 from sdterm.tui.screens.base import HEIGHTS, BaseScreen
 from sdterm.tui.shell import Shell
+from sdterm.tui.sources import Sources
 from sdterm.tui.widgets.large import ChosenPicture
 from sdterm.tui.widgets.more import MoreOptions
 from sdterm.tui.widgets.parameter import Parameter, parameter
@@ -54,6 +55,7 @@ class GenerateScreen(BaseScreen):
         self.form = Form(drafts.load(shell.settings.root), lambda: shell.settings, self._changed)
         self.filling = Filling(shell, self)
         self.drawing = Drawing(shell, self, self.filling)
+        self.sources = Sources(shell, self)
         self._reader = PromptReader(
             shell.settings.root, self.form.values, self.filling.styles, self.filling.networks, self
         )

@@ -12,6 +12,7 @@ from sdterm.tui.messages import (
     EmptyTrashWanted,
     Fill,
     Marked,
+    MaskWanted,
     Part,
     RestoreWanted,
     WallWanted,
@@ -56,6 +57,10 @@ class PictureActions(HasShell):
     def action_wall(self) -> None:
         if picture := self.chosen():
             self.post_message(WallWanted(picture))
+
+    def action_mask_picture(self) -> None:
+        if picture := self.chosen():
+            self.post_message(MaskWanted(picture))
 
     def action_delete_picture(self) -> None:
         if picture := self.chosen():
