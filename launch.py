@@ -52,8 +52,8 @@ SKIP = {"--skip-install", "--skip-prepare-environment"}
 OUR_FLAGS = {*SKIP, "--reinstall-torch"}
 OUR_VARIABLES = {"COMMANDLINE_ARGS", "INDEX_URL", "PYTHON", "REQS_FILE", "TORCH_COMMAND", "VENV_DIR"}
 ALIASES = {"python_cmd": "PYTHON", "venv_dir": "VENV_DIR"}  # as webui-user.sh calls them
-# Test files are dealt out to a process per core; `-n 0` keeps them in one.
-SIDE_BY_SIDE = ("-n", "logical", "--maxprocesses", "4", "--dist", "loadfile")
+# Test files are dealt out to several processes (tests/conftest.py says how many); `-n 0` keeps them in one.
+SIDE_BY_SIDE = ("-n", "auto", "--dist", "loadfile")
 
 GIGABYTES = {"Linux": (2.8, 6), "Darwin": (0.2, 1)}  # with torch 2.13.0: to fetch, on disk
 PIP_MANNERS = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", "PIP_ROOT_USER_ACTION": "ignore"}

@@ -308,6 +308,8 @@ class WorkerView(Answer):
     phase: str = "off"
     call: int = 0
     model: str | None = None
+    kept: tuple[str, ...] = ()
+    """Other models in its memory."""
     trouble: str | None = None
     """Why it could not be started the last time."""
 

@@ -8,6 +8,7 @@ with connect(settings) as host:
 
 import base64
 import contextlib
+import hashlib
 import json
 import os
 import select
@@ -281,6 +282,20 @@ class Client:
     def thumbnail(self, picture: int, size: int = 128) -> bytes:
         """A JPEG."""
         return self._call("GET", f"pictures/{picture}/thumbnail", params={"size": size})
+
+    def put_input(self, data: bytes) -> str:
+        """Give the host a picture's file for jobs to start from, unless it has it; its digest. It stays for a day, and
+        as long as a job or a picture refers to it."""
+        digest = hashlib.sha256(data).hexdigest()
+        with _speaking():
+            is_there = self._http.head(f"inputs/{digest}").is_success
+        if not is_there:
+            self._call("PUT", f"inputs/{digest}", content=data)
+        return digest
+
+    def input(self, digest: str) -> bytes:
+        """A picture's file that the host was given."""
+        return self._call("GET", f"inputs/{digest}")
 
     def stop(self) -> None:
         """End the host, and wait until it is gone."""

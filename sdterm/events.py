@@ -60,6 +60,8 @@ class ModelLoading(Event):
     seconds: float = 0.0
     fraction: float | None = None
     """Of the file's weights, read so far; told now and then while a large one is read."""
+    kept: tuple[str, ...] = ()
+    """Other models that stay in memory, the latest used first."""
 
 
 class ModelHashed(Event):

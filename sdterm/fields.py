@@ -22,6 +22,7 @@ PadConds = Literal["off", "on", "v0"]
 Precision = Literal["auto", "full", "half"]
 Part = Literal["", "Init image", "Mask", "Hires", "Refiner"]
 """A part of the form that is folded away until it is used."""
+VaeMethod = Literal["Full", "Approx NN", "Approx cheap", "TAESD"]
 
 MAX_PROMPT = 65_536  # characters; A1111 has no limit, but past this a prompt is an accident
 SIZE_STEP = 8  # pixels per latent cell in every model family so far
@@ -68,11 +69,15 @@ class RequestField:
     """What one key press adds; 0 for a field that has no steps."""
     offers: str = ""
     """What its list has: `sampler`, `model` …"""
+    is_input: bool = False
+    """Whether it names pictures, by digest (`core/inputs.py`)."""
 
 
 _SAMPLING, _MODEL, _SPEED = "Sampler parameters", "Stable Diffusion", "Optimizations"
 _COMPATIBILITY, _XL = "Compatibility", "Stable Diffusion XL"
 _NETWORKS = "Extra Networks"
+_UPSCALING = "Upscaling"
+NO_UPSCALER = "None"
 SAVING = "Saving images/grids"
 
 ROWS: tuple[RequestField, ...] = (
@@ -366,6 +371,16 @@ ROWS: tuple[RequestField, ...] = (
         option="--tiling",
     ),
     RequestField(
+        name="vae_encoder",
+        default="Full",
+        choices=get_args(VaeMethod),
+        label="VAE type for encode",
+        sentence="What turns pictures into latents: the VAE, or TAESD if its file is in models/VAE-approx.",
+        section="VAE",
+        a1111="sd_vae_encode_method",
+        infotext=("VAE Encoder",),
+    ),
+    RequestField(
         name="lora",
         default="",
         label="LoRA",
@@ -484,6 +499,20 @@ ROWS: tuple[RequestField, ...] = (
         infotext=("Pad conds", "Pad conds v0"),
     ),
     RequestField(
+        name="vae_decoder",
+        default="Full",
+        choices=get_args(VaeMethod),
+        label="VAE type for decode",
+        sentence=(
+            "What turns latents into pictures: the VAE, TAESD or Approx NN if their files are in models/VAE-approx, "
+            "or Approx cheap, a pixel for each latent cell."
+        ),
+        decides="finish",
+        section="VAE",
+        a1111="sd_vae_decode_method",
+        infotext=("VAE Decoder",),
+    ),
+    RequestField(
         name="postprocess",
         default=(),
         label="Postprocessors",
@@ -493,6 +522,119 @@ ROWS: tuple[RequestField, ...] = (
         option="--postprocess",
         metavar="NAME",
         offers="postprocessor",
+    ),
+    RequestField(
+        name="upscale_images",
+        default=(),
+        label="Pictures to upscale",
+        sentence="The SHA-256 of pictures to make larger; then nothing is drawn.",
+        is_input=True,
+    ),
+    RequestField(
+        name="upscale_by",
+        default=4.0,
+        least=0.05,
+        most=64,
+        label="Upscale by",
+        sentence="How many times as large finished pictures become, where no size is given.",
+        decides="finish",
+        infotext=("Postprocess upscale by",),
+        option="--upscale-by",
+        metavar="N",
+        cells=5,
+        step=0.5,
+    ),
+    RequestField(
+        name="upscale_width",
+        default=None,
+        least=8,
+        most=32_768,
+        label="Upscale to",
+        sentence="The size, in pixels, that finished pictures are made large enough for; unset, upscale_by counts.",
+        decides="finish",
+        infotext=("Postprocess upscale to",),
+        option="--upscale-to",
+        metavar="WxH",
+        cells=11,
+    ),
+    RequestField(
+        name="upscale_height",
+        default=None,
+        least=8,
+        most=32_768,
+        label="Upscale to",
+        sentence="The size, in pixels, that finished pictures are made large enough for; unset, upscale_by counts.",
+        decides="finish",
+        infotext=("Postprocess upscale to",),
+        option="--upscale-to",
+        metavar="WxH",
+        cells=11,
+    ),
+    RequestField(
+        name="upscale_crop",
+        default=False,
+        label="Crop to fit",
+        sentence="Cut what stands out over that size.",
+        decides="finish",
+        infotext=("Postprocess crop to",),
+        option="--upscale-crop",
+    ),
+    RequestField(
+        name="upscaler",
+        default=NO_UPSCALER,
+        label="Upscaler",
+        sentence="Makes finished pictures larger: Lanczos, Nearest, a plugin's, or a file of models/ESRGAN, by its name.",
+        decides="finish",
+        infotext=("Postprocess upscaler",),
+        option="--upscaler",
+        metavar="NAME",
+        cells=16,
+        offers="upscaler",
+    ),
+    RequestField(
+        name="second_upscaler",
+        default=NO_UPSCALER,
+        label="Upscaler 2",
+        sentence="A second one, whose picture is blended into the first's.",
+        decides="finish",
+        infotext=("Postprocess upscaler 2",),
+        cells=16,
+        offers="upscaler",
+    ),
+    RequestField(
+        name="second_upscaler_visibility",
+        default=0.5,
+        least=0,
+        most=1,
+        label="Upscaler 2 visibility",
+        sentence="How much of the second upscaler's picture is seen.",
+        decides="finish",
+        cells=5,
+        step=0.05,
+    ),
+    RequestField(
+        name="upscale_tile",
+        default=192,
+        least=0,
+        most=2048,
+        label="Tile size for upscalers",
+        sentence="In pixels: networks make pictures larger in tiles of this size, to take less memory. 0 is no tiles.",
+        decides="finish",
+        section=_UPSCALING,
+        a1111="ESRGAN_tile",
+        step=16,
+    ),
+    RequestField(
+        name="upscale_overlap",
+        default=8,
+        least=0,
+        most=512,
+        label="Tile overlap for upscalers",
+        sentence="In pixels: how much of two tiles is blended. Low values leave visible seams.",
+        decides="finish",
+        section=_UPSCALING,
+        a1111="ESRGAN_tile_overlap",
+        step=1,
     ),
     RequestField(
         name="options",
@@ -509,6 +651,14 @@ ROWS: tuple[RequestField, ...] = (
         default={},
         label="Other infotext keys",
         sentence="Keys of an infotext that are none of sdterm's, written back as they were read.",
+    ),
+    RequestField(
+        name="old_emphasis",
+        default=False,
+        label="Old emphasis",
+        sentence="Weigh words as A1111 did at first: brackets alone count, up to 75 tokens. For SD 1.x only.",
+        section=_COMPATIBILITY,
+        a1111="use_old_emphasis_implementation",
     ),
     RequestField(
         name="comma_backtrack",
@@ -549,6 +699,22 @@ ROWS: tuple[RequestField, ...] = (
         sentence="Pixels that SDXL is to think were cut off left of the image.",
         section=_XL,
         a1111="sdxl_crop_left",
+    ),
+    RequestField(
+        name="asked_width",
+        default=0,
+        least=0,
+        most=4096 + SIZE_STEP - 1,
+        label="Asked width",
+        sentence="The width that was rounded down to `width`: A1111 tells SDXL and the infotext that one. 0 is none.",
+    ),
+    RequestField(
+        name="asked_height",
+        default=0,
+        least=0,
+        most=4096 + SIZE_STEP - 1,
+        label="Asked height",
+        sentence="The height that was rounded down to `height`: A1111 tells SDXL and the infotext that one. 0 is none.",
     ),
     RequestField(
         name="aesthetic_score",
@@ -643,6 +809,14 @@ ROWS: tuple[RequestField, ...] = (
         decides="how",
     ),
     RequestField(
+        name="infotext_without",
+        default=(),
+        label="Not in infotexts",
+        sentence="Keys that infotexts leave out, e.g. `Model hash` or `Version`.",
+        decides="how",
+        section="Infotext",
+    ),
+    RequestField(
         name="grid",
         default=False,
         label="Grid",
@@ -669,6 +843,16 @@ ROWS: tuple[RequestField, ...] = (
         decides="how",
         section=_SPEED,
         a1111="batch_cond_uncond",
+    ),
+    RequestField(
+        name="preview_method",
+        default="Approx cheap",
+        choices=get_args(VaeMethod),
+        label="Live preview method",
+        sentence="What live previews are made by: Approx cheap costs nothing, the others show more.",
+        decides="how",
+        section="Live previews",
+        a1111="show_progress_type",
     ),
     RequestField(
         name="precision",

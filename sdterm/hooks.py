@@ -58,6 +58,8 @@ class Option:
     """A1111's setting of the same meaning, which its HTTP API may give."""
     choices: tuple[str, ...] = ()
     """All values there are, of a text with few."""
+    is_image: bool = False
+    """Whether it is a picture. Its default is "", no picture; a request has the digest of an input."""
 
 
 # --- prompt transforms ------------------------------------------------------------------------------------------------
@@ -159,6 +161,14 @@ class ModelSampling(Protocol):
         ...
 
 
+class Tail(NamedTuple):
+    """The end of a way down the noise levels, for what begins with an image. `level`: the sigma at which noise is mixed
+    into it; `sigmas`: those to walk, float32 [n+1] on the CPU, as `sample` gets them."""
+
+    level: torch.Tensor
+    sigmas: torch.Tensor
+
+
 @dataclass(frozen=True)
 class Sampler:
     """A sampling algorithm.
@@ -168,10 +178,14 @@ class Sampler:
         latents; see `Denoise`, `Noise` and `StepCallback`. Every declared option is given by keyword.
     grid: where its noise levels come from. `schedule`: the chosen scheduler; `own`: `own_sigmas(steps, sampling)`,
         and the scheduler is ignored.
+    own_tail: where such a sampler goes from an image: `own_tail(steps, kept, sampling, schedule)` → a `Tail`. Of a way
+        of `steps` steps it has the last ones, `kept` levels after the noisiest and before the clean end; `schedule` is
+        the way of the scheduler. Unset: the last kept + 1 steps of its own way.
     start: how pure noise is scaled at the start. `sigma`: by the first sigma (k-diffusion); `unit`: not at all (the
         sampler works on variance-preserving latents).
     sampling: the noise levels it works with, made from the model's: schedule and network's timesteps then follow them,
-        and `sample` is given them, too, by the keyword `sampling`.
+        and `sample` is given them, too, by the keyword `sampling`. With a `predicts_noise` that is true they take the
+        answer of a network that predicts velocities for noise, as A1111's LCM does.
     noise: what `noise` draws. `sequential`: each image's next numbers; `brownian`: the increment of each image's
         Brownian motion from sigma to sigma_next, for SDE solvers.
     models: the kinds of model it can integrate. A solver of dx/dsigma = (x - x0) / sigma can do both; one that adds
@@ -186,6 +200,7 @@ class Sampler:
     default_scheduler: str | None = None
     grid: Literal["schedule", "own"] = "schedule"
     own_sigmas: Callable[[int, ModelSampling], torch.Tensor] | None = None
+    own_tail: Callable[[int, int, ModelSampling, torch.Tensor], Tail] | None = None
     start: Literal["sigma", "unit"] = "sigma"
     sampling: Callable[[ModelSampling], ModelSampling] | None = None
     noise: Literal["sequential", "brownian"] = "sequential"
@@ -290,6 +305,8 @@ class TextOptions:
     clip_skip: int = 1
     emphasis: str = "Original"
     """A1111's way to weigh words: Original, No norm, Ignore, or None."""
+    old_emphasis: bool = False
+    """Words are weighed as A1111 did at first: by tokens of brackets, in a single chunk."""
     comma_backtrack: int = 20
     """So many tokens after a comma move to the next chunk with what follows it, rather than be parted."""
     crop_top: int = 0
@@ -368,6 +385,32 @@ class TokenRules:
 
 
 @dataclass(frozen=True)
+class LatentMap:
+    """A function between latents and pixels. `load(reader, device)` → that function, of float32 tensors, whose pixels
+    `[B, 3, H, W]` are -1..1; it may give pictures that are smaller than the model's.
+
+    files: the names, without suffix, that its file may have in the folder of approximate VAEs, the best one first.
+        Empty: it needs no file, and `load` is given None. Raise `PluginError` for a file that cannot be used.
+    """
+
+    load: Callable[[WeightsReader | None, torch.device], Callable[[torch.Tensor], torch.Tensor]]
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Approximation:
+    """A quicker and rougher way between a family's latents and pixels than its models' own.
+
+    label: A1111's name for it, by which it is asked for: `Approx NN`, `Approx cheap` or `TAESD`.
+    encoder: unset, where it is asked for the model encodes.
+    """
+
+    label: str
+    decoder: LatentMap
+    encoder: LatentMap | None = None
+
+
+@dataclass(frozen=True)
 class ModelFamily:
     """A model architecture. `detect(reader)` → a match or None, from the header alone; `build(reader, device, dtype)`
     → components with the weights in place.
@@ -382,6 +425,7 @@ class ModelFamily:
     build: Callable[[WeightsReader, torch.device, torch.dtype], Components]
     tokens: TokenRules | None = None
     tokenize: Callable[[str], Sequence[int]] | None = None
+    approximations: tuple[Approximation, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -499,6 +543,41 @@ class NetworkFormat:
     load: Callable[[WeightsReader, Adaptable], LoadedNetwork]
 
 
+# --- upscalers --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LoadedUpscaler:
+    """An upscaler's network in memory.
+
+    scale: how many times as long it makes each side. apply: `apply(pixels)`: `[1, 3, h, w]`, RGB from 0 to 1 →
+    `[1, 3, h * scale, w * scale]`. It is called for one tile of a picture after the other.
+    """
+
+    scale: int
+    apply: Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Upscaler:
+    """Makes pictures larger, by a rule of its own or by the network in a model file. It has either `resize`, or
+    `matches` and `build`.
+
+    resize: `resize(image, scale)`: uint8 [H, W, 3] → uint8 [H', W', 3], each side about `scale` times as long. Requests
+        name it by its id or label.
+    matches: `matches(reader)`: whether it reads that file, from the header alone. Requests name the file; the first
+        upscaler that says yes reads it.
+    build: `build(reader, device, dtype)` → a LoadedUpscaler, which is kept while it is in use. Raise `PluginError` for
+        a file that cannot be used.
+    """
+
+    id: str
+    label: str
+    resize: Callable[[NDArray[Any], float], NDArray[Any]] | None = None
+    matches: Callable[[WeightsReader], bool] | None = None
+    build: Callable[[WeightsReader, torch.device, torch.dtype], LoadedUpscaler] | None = None
+
+
 # --- output -----------------------------------------------------------------------------------------------------------
 
 
@@ -521,6 +600,9 @@ class OutputSaver:
 
     frames: whether `encode` is given `frames=` too, uint8 [T, h, w, 3]: what the network made of the image in each of
         its calls, by the model's map from latents to colours, a pixel per latent cell. T is 0 for a grid.
+    alpha: whether `encode` also takes uint8 [H, W, 4]; others are given such a picture without its transparency.
+    texts: whether `encode` is given `texts=` too: more texts for the file, each by its PNG keyword. For other formats
+        they are part of the infotext.
     """
 
     id: str
@@ -529,6 +611,8 @@ class OutputSaver:
     encode: Callable[..., bytes]
     options: tuple[Option, ...] = ()
     frames: bool = False
+    alpha: bool = False
+    texts: bool = False
 
 
 # --- observers --------------------------------------------------------------------------------------------------------
@@ -658,6 +742,11 @@ def sdterm_memory_optimizers() -> list[MemoryOptimizer]:  # type: ignore[empty-b
 @hookspec
 def sdterm_networks() -> list[NetworkFormat]:  # type: ignore[empty-body]
     """Formats of LoRAs, hypernetworks, embeddings: what a file adds to a loaded model."""
+
+
+@hookspec
+def sdterm_upscalers() -> list[Upscaler]:  # type: ignore[empty-body]
+    """Ways to make pictures larger: a rule, or the networks of a kind of model files."""
 
 
 @hookspec

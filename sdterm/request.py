@@ -10,7 +10,17 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from sdterm.errors import BAD_REQUEST, SdtermError
-from sdterm.fields import FIELDS, MAX_PROMPT, Emphasis, NoiseSchedule, NoiseSource, PadConds, Precision
+from sdterm.fields import (
+    FIELDS,
+    MAX_PROMPT,
+    SIZE_STEP,
+    Emphasis,
+    NoiseSchedule,
+    NoiseSource,
+    PadConds,
+    Precision,
+    VaeMethod,
+)
 
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT)]
 OptionValue = bool | int | float | str
@@ -68,6 +78,7 @@ class GenerationRequest(BaseModel):
     noise_source: NoiseSource = _of("noise_source")
     ngms: float = _of("ngms")
     tiling: bool = _of("tiling")
+    vae_encoder: VaeMethod = _of("vae_encoder")
     lora: str = _of("lora")
     hypernetwork: str = _of("hypernetwork")
     network_multiplier: float = _of("network_multiplier")
@@ -81,13 +92,27 @@ class GenerationRequest(BaseModel):
     sgm_noise_multiplier: bool = _of("sgm_noise_multiplier")
     sampler_options: dict[str, OptionValue] = _of("sampler_options")
     pad_conds: PadConds = _of("pad_conds")
+    vae_decoder: VaeMethod = _of("vae_decoder")
     postprocess: Names = _of("postprocess")
+    upscale_images: Names = _of("upscale_images")
+    upscale_by: float = _of("upscale_by")
+    upscale_width: int | None = _of("upscale_width")
+    upscale_height: int | None = _of("upscale_height")
+    upscale_crop: bool = _of("upscale_crop")
+    upscaler: str = _of("upscaler")
+    second_upscaler: str = _of("second_upscaler")
+    second_upscaler_visibility: float = _of("second_upscaler_visibility")
+    upscale_tile: int = _of("upscale_tile")
+    upscale_overlap: int = _of("upscale_overlap")
     options: dict[str, OptionValue] = _of("options")
     extra_params: dict[str, str] = _of("extra_params")
+    old_emphasis: bool = _of("old_emphasis")
     comma_backtrack: int = _of("comma_backtrack")
     quantize: bool = _of("quantize")
     crop_top: int = _of("crop_top")
     crop_left: int = _of("crop_left")
+    asked_width: int = _of("asked_width")
+    asked_height: int = _of("asked_height")
     aesthetic_score: float = _of("aesthetic_score")
     negative_aesthetic_score: float = _of("negative_aesthetic_score")
     styles: Names = _of("styles")
@@ -96,10 +121,23 @@ class GenerationRequest(BaseModel):
     batch_size: int = _of("batch_size")
     format: str = _of("format")
     format_options: dict[str, OptionValue] = _of("format_options")
+    infotext_without: Names = _of("infotext_without")
     grid: bool = _of("grid")
     memory: Names = _of("memory")
     batch_cond_uncond: bool = _of("batch_cond_uncond")
+    preview_method: VaeMethod = _of("preview_method")
     precision: Precision = _of("precision")
+
+    def asked(self, width: int, height: int) -> tuple[int, int]:
+        """The size that was rounded down to this one; this one, where none was."""
+        sides = ((self.asked_width, width), (self.asked_height, height))
+        across, down = (asked if asked // SIZE_STEP * SIZE_STEP == side else side for asked, side in sides)
+        return across, down
+
+    @property
+    def images(self) -> int:
+        """How many it asks for."""
+        return len(self.upscale_images) or self.batch_size * self.batch_count
 
     @field_validator("prompt", "negative_prompt")
     @classmethod

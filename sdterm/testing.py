@@ -36,6 +36,7 @@ from sdterm.hooks import (
     SamplingOptions,
     Scheduler,
     TextOptions,
+    Upscaler,
 )
 from sdterm.modelling.sampling import DiscreteSampling, FlowSampling
 
@@ -316,6 +317,21 @@ def assert_postprocessor_conforms(postprocessor: Postprocessor, **options: bool 
     assert isinstance(out, np.ndarray) and out.dtype == np.uint8, f"{postprocessor.label} must return a uint8 array."
     assert out.ndim == 3 and out.shape[2] == 3, f"{postprocessor.label} must return [H, W, 3], not {[*out.shape]}."
     assert np.array_equal(out, run()), f"{postprocessor.label} gives something else for the same seed: use `rng` alone."
+
+
+def assert_upscaler_conforms(upscaler: Upscaler) -> None:
+    """An upscaler without weights makes a larger image, the same each time, and leaves the given one alone."""
+    assert upscaler.resize, f"{upscaler.label} has no `resize`: those with weights are tested with a file of theirs."
+    pixels = np.random.default_rng(7).integers(0, 256, (32, 48, 3), dtype=np.uint8)
+    for scale in (2.0, 1.5, 4.0):
+        copy = pixels.copy()
+        with assert_no_global_rng():
+            out = upscaler.resize(copy, scale)
+        assert np.array_equal(copy, pixels), f"{upscaler.label} changes the image it is given: work on a copy."
+        assert isinstance(out, np.ndarray) and out.dtype == np.uint8, f"{upscaler.label} must return a uint8 array."
+        assert out.ndim == 3 and out.shape[2] == 3, f"{upscaler.label} must return [H, W, 3], not {[*out.shape]}."
+        assert min(out.shape[:2]) >= 32, f"{upscaler.label} made {[*out.shape]} of {[*pixels.shape]} at {scale}."
+        assert np.array_equal(out, upscaler.resize(copy, scale)), f"{upscaler.label} gives something else again."
 
 
 def _options(declared: Sequence[Option], given: dict[str, Any]) -> dict[str, Any]:

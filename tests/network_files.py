@@ -10,7 +10,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +214,44 @@ def hypernetwork(file: str, structure: list[int], activation: str, norm: bool) -
             pair.append(tensors)
         state[width] = tuple(pair)
     return state
+
+
+# --- upscalers --------------------------------------------------------------------------------------------------------
+
+_OLD = ("model.0", "model.1.sub.{b}.RDB{r}.conv{k}.0", "model.1.sub.2", "model.3", "model.6", "model.8", "model.10")
+_NEW = ("conv_first", "body.{b}.rdb{r}.conv{k}", "conv_body", "conv_up1", "conv_up2", "conv_hr", "conv_last")
+
+
+def write_upscalers(root: Path) -> None:
+    """Those that A1111's pictures were made larger with."""
+    folder = root / "models" / "ESRGAN"
+    folder.mkdir(parents=True, exist_ok=True)
+    torch_save({"params_ema": esrgan("rrdb-x4", 3, _NEW)}, folder / "rrdb-x4.pth")
+    torch_save({"params_ema": esrgan("rrdb-x2", 12, _NEW)}, folder / "rrdb-x2.pth")
+    torch_save(esrgan("rrdb-old-x4", 3, _OLD), folder / "rrdb-old-x4.pth")
+
+
+def esrgan(file: str, reads: int, names: Sequence[str]) -> dict[str, torch.Tensor]:
+    """RRDBNet of two blocks: small noise, and centre taps that carry the picture through channels 0..2."""
+    tensors: dict[str, torch.Tensor] = {}
+
+    def convolution(key: str, gives: int, reads: int, taps: Iterable[tuple[int, int, float]] = ()) -> None:
+        weight = z(file, key, (gives, reads, 3, 3), 0.15 / (9 * reads) ** 0.5, np.float32)
+        for a, b, value in taps:
+            weight[a, b, 1, 1] += np.float32(value)
+        tensors[f"{key}.weight"] = torch.from_numpy(weight)
+        tensors[f"{key}.bias"] = t(file, f"{key}.bias", (gives,), 0.005)
+
+    through = [(c, c, 1.0) for c in range(3)]
+    gathered = [(c, 4 * c + k, 0.25) for c in range(3) for k in range(4)]
+    convolution(names[0], 16, reads, through if reads == 3 else gathered)
+    for b, r, k in product(range(2), (1, 2, 3), range(1, 6)):
+        convolution(names[1].format(b=b, r=r, k=k), 16 if k == 5 else 32, 16 + (k - 1) * 32)
+    convolution(names[2], 16, 16)
+    for name in names[3:6]:
+        convolution(name, 16, 16, through)
+    convolution(names[6], 3, 16, through)
+    return tensors
 
 
 def torch_save(value: Any, path: Path) -> None:

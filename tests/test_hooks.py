@@ -22,17 +22,22 @@ from sdterm.core.infotext.grammar import parse
 from sdterm.core.infotext.read import read
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.library.recognition import recognise
+from sdterm.core.library.upscalers import find_upscaler
 from sdterm.core.names import UnknownNameError
 from sdterm.core.settings.paths import CHECKPOINTS, EMBEDDED_MODEL
+from sdterm.engine.upscale import Upscaling, upscaled
 from sdterm.events import Done, Event, Failed, Image, ModelLoading, Step, Warning
 from sdterm.hooks import (
     Adaptable,
+    Approximation,
     Components,
     Conditioning,
     ImageFacts,
     JobOutcome,
+    LatentMap,
     Layer,
     LoadedNetwork,
+    LoadedUpscaler,
     LocalePack,
     ModelMatch,
     ModelSampling,
@@ -60,6 +65,7 @@ ON_PAGES: list[tuple[str, type]] = [
     ("sdterm_networks", Origin),
     ("sdterm_networks", LoadedNetwork),
     ("sdterm_networks", Strength),
+    ("sdterm_upscalers", LoadedUpscaler),
     ("sdterm_observers", ImageFacts),
     ("sdterm_observers", SavedImage),
     ("sdterm_observers", JobOutcome),
@@ -68,6 +74,8 @@ ON_PAGES: list[tuple[str, type]] = [
     ("sdterm_schedulers", ModelSampling),
     ("sdterm_model_families", ModelMatch),
     ("sdterm_model_families", TokenRules),
+    ("sdterm_model_families", Approximation),
+    ("sdterm_model_families", LatentMap),
     ("sdterm_model_families", Conditioning),
     ("sdterm_model_families", SamplingOptions),
     ("sdterm_model_families", TextOptions),
@@ -464,6 +472,44 @@ def test_hook_sdterm_networks(engine: Engine, extend: Extend, root: Path) -> Non
     *_, said = [e.message for e in run(engine, plugins, prompt="red circle <lora:gains:0>") if isinstance(e, Warning)]
     assert said == "Of the network gains, 3 of 5 layers do not fit this model and do nothing."
     assert draw(engine, plugins)[0].pixel_hash == plain.pixel_hash
+
+
+def test_hook_sdterm_upscalers(extend: Extend, root: Path) -> None:
+    """A rule is named by its label, a network by its file; both are called until the picture is large enough."""
+    (root / "models" / "ESRGAN").mkdir(parents=True, exist_ok=True)
+    save_file({"doubling": np.zeros(1, np.float32)}, root / "models" / "ESRGAN" / "twice.safetensors")
+    plugins = extend(
+        larger="""
+            def build(reader, device, dtype):
+                assert reader.read(["doubling"], device, dtype)["doubling"].dtype == dtype == torch.float32
+
+                def apply(pixels):
+                    assert pixels.shape == (1, 3, 16, 16) and 0 <= pixels.min() and pixels.max() <= 1
+                    return torch.nn.functional.interpolate(1 - pixels, scale_factor=2)
+
+                return LoadedUpscaler(2, apply)
+
+            def inverted(image, scale):
+                return 255 - image.repeat(2, 0).repeat(2, 1)
+
+            @hookimpl
+            def sdterm_upscalers():
+                return [
+                    Upscaler("inverting", "Inverting", resize=inverted),
+                    Upscaler("doubling", "Doubling", matches=lambda reader: "doubling" in reader.shapes(), build=build),
+                ]
+        """
+    )
+    image = np.random.default_rng(1).integers(0, 256, (24, 24, 3), dtype=np.uint8)
+    told: list[tuple[int, int]] = []
+    upscaling = Upscaling(plugins, torch.device("cpu"), tile=16, overlap=8, report=lambda *at: told.append(at))
+    for name in ("INVERTING", "twice"):
+        chosen = find_upscaler(name, plugins, Library(root))
+        once = upscaled(upscaling, chosen, image, 2)
+        assert np.array_equal(once, 255 - image.repeat(2, 0).repeat(2, 1)), name
+        twice = upscaled(upscaling, chosen, image, 4)
+        assert np.array_equal(twice, image.repeat(4, 0).repeat(4, 1)), name
+    assert told[:4] == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 def test_hook_sdterm_postprocessors(engine: Engine, extend: Extend) -> None:

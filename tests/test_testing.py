@@ -12,7 +12,16 @@ import torch
 from PIL import Image
 
 from sdterm import load_plugins
-from sdterm.hooks import Denoised, OutputSaver, Postprocessor, PromptText, PromptTransform, Sampler, Scheduler
+from sdterm.hooks import (
+    Denoised,
+    OutputSaver,
+    Postprocessor,
+    PromptText,
+    PromptTransform,
+    Sampler,
+    Scheduler,
+    Upscaler,
+)
 from sdterm.testing import (
     MEAN,
     SPREAD,
@@ -23,6 +32,7 @@ from sdterm.testing import (
     assert_saver_round_trip,
     assert_scheduler_conforms,
     assert_transform_conforms,
+    assert_upscaler_conforms,
     load_extension,
 )
 
@@ -37,6 +47,24 @@ def test_samplers_that_keep_the_rules_pass(name: str) -> None:
 @pytest.mark.parametrize("name", ["Karras", "Exponential", "Polyexponential", "SGM Uniform"])
 def test_schedules_that_keep_the_rules_pass(name: str) -> None:
     assert_scheduler_conforms(PLUGINS.scheduler(name))
+
+
+@pytest.mark.parametrize("name", ["Lanczos", "Nearest", "None"])
+def test_upscalers_that_keep_the_rules_pass(name: str) -> None:
+    assert_upscaler_conforms(PLUGINS.upscaler(name))
+
+
+@pytest.mark.parametrize(
+    ("resize", "said"),
+    [
+        (lambda image, scale: image.astype(float), "must return a uint8 array"),
+        (lambda image, scale: image[:1], "made"),
+        (None, "has no `resize`"),
+    ],
+)
+def test_upscalers_that_break_a_rule_are_told_which(resize: Any, said: str) -> None:
+    with pytest.raises(AssertionError, match=said):
+        assert_upscaler_conforms(Upscaler("bad", "Bad", resize=resize))
 
 
 def test_the_tiny_model_is_exact() -> None:

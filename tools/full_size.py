@@ -33,36 +33,56 @@ class Size:
     """The numbers of a model."""
 
     multiples: tuple[int, ...]
-    """Of 320 channels, level by level."""
+    """Of `width` channels, level by level."""
     depths: tuple[int, ...]
     """Transformer blocks in each attention of a level; 0 is none."""
+    middle: int
+    """The same of the middle."""
     context: int
     linear: bool = False
     """Whether the transformers begin and end with a linear layer, in place of a convolution."""
     vector: int = 0
     """Width of what is told beside the text (size, pooled text)."""
     clip: str = ""
-    """Where CLIP-L's keys begin."""
+    """Where CLIP's keys begin."""
+    clip_size: tuple[int, int] = (768, 12)
+    """Its width and layers."""
     open_clip: str = ""
     """Where open_clip's keys begin."""
     open_clip_size: tuple[int, int] = (0, 0)
     """Its width and layers."""
+    width: int = 320
+    inputs: int = 4
+    """Channels that the UNet sees."""
+    vae_width: int = 128
 
 
 SIZES: Mapping[str, Size] = {
-    "sd15": Size((1, 2, 4, 4), (1, 1, 1, 0), 768, clip="cond_stage_model.transformer.text_model."),
+    "sd15": Size((1, 2, 4, 4), (1, 1, 1, 0), 1, 768, clip="cond_stage_model.transformer.text_model."),
     "sd21": Size(
-        (1, 2, 4, 4), (1, 1, 1, 0), 1024, linear=True, open_clip="cond_stage_model.model.", open_clip_size=(1024, 24)
+        (1, 2, 4, 4), (1, 1, 1, 0), 1, 1024, linear=True, open_clip="cond_stage_model.model.", open_clip_size=(1024, 24)
     ),
     "sdxl": Size(
         (1, 2, 4),
         (0, 2, 10),
+        10,
         2048,
         linear=True,
         vector=2816,
         clip="conditioner.embedders.0.transformer.text_model.",
         open_clip="conditioner.embedders.1.model.",
         open_clip_size=(1280, 32),
+    ),
+    "sdxl_refiner": Size(
+        (1, 2, 4, 4),
+        (0, 4, 4, 0),
+        4,
+        1280,
+        linear=True,
+        vector=2560,
+        open_clip="conditioner.embedders.0.model.",
+        open_clip_size=(1280, 32),
+        width=384,
     ),
 }
 
@@ -91,11 +111,15 @@ def write(model: str, folder: Path, *, float32: bool = False) -> Path:
 
 def shapes(model: str) -> Keys:
     """Every tensor by its key."""
-    size = SIZES[model]
+    return shapes_of(SIZES[model])
+
+
+def shapes_of(size: Size) -> Keys:
+    """The same of a model of any size."""
     yield from _below(UNET, _unet(size))
-    yield from _below(VAE, _vae())
+    yield from _below(VAE, _vae(size.vae_width))
     if size.clip:
-        yield from _below(size.clip, _text_encoder())
+        yield from _below(size.clip, _text_encoder(*size.clip_size))
     if size.open_clip:
         yield from _below(size.open_clip, _open_clip(*size.open_clip_size))
 
@@ -124,14 +148,15 @@ def _below(prefix: str, keys: Keys) -> Keys:
     return ((prefix + key, shape) for key, shape in keys)
 
 
-def _unet(size: Size, width: int = 320) -> Keys:
+def _unet(size: Size) -> Keys:
+    width = size.width
     time, last = width * 4, len(size.multiples) - 1
     yield from _layer("time_embed.0", time, width)
     yield from _layer("time_embed.2", time, time)
     if size.vector:
         yield from _layer("label_emb.0.0", time, size.vector)
         yield from _layer("label_emb.0.2", time, time)
-    yield from _layer("input_blocks.0.0", width, 4, 3, 3)
+    yield from _layer("input_blocks.0.0", width, size.inputs, 3, 3)
     skips, channels, number = [width], width, 1
     levels = list(enumerate(zip(size.multiples, size.depths, strict=True)))
     for level, (multiple, depth) in levels:
@@ -147,7 +172,7 @@ def _unet(size: Size, width: int = 320) -> Keys:
             skips.append(channels)
             number += 1
     yield from _resnet("middle_block.0", channels, channels, time)
-    yield from _transformer("middle_block.1", channels, size.depths[-1] or 1, size)
+    yield from _transformer("middle_block.1", channels, size.middle, size)
     yield from _resnet("middle_block.2", channels, channels, time)
     number = 0
     for level, (multiple, depth) in reversed(levels):
@@ -191,7 +216,7 @@ def _transformer(name: str, channels: int, depth: int, size: Size) -> Keys:
     yield from _layer(f"{name}.proj_out", *inner)
 
 
-def _vae(width: int = 128) -> Keys:
+def _vae(width: int) -> Keys:
     widths = [width, width * 2, width * 4, width * 4]
     yield from _layer("quant_conv", 8, 8, 1, 1)
     yield from _layer("post_quant_conv", 4, 4, 1, 1)
@@ -232,10 +257,10 @@ def _vae_resnet(name: str, channels: int, out: int) -> Keys:
         yield from _layer(f"{name}.nin_shortcut", out, channels, 1, 1)
 
 
-def _text_encoder(width: int = 768) -> Keys:
+def _text_encoder(width: int, layers: int) -> Keys:
     yield "embeddings.token_embedding.weight", (49408, width)
     yield "embeddings.position_embedding.weight", (77, width)
-    for number in range(12):
+    for number in range(layers):
         layer = f"encoder.layers.{number}"
         for part in ("q_proj", "k_proj", "v_proj", "out_proj"):
             yield from _layer(f"{layer}.self_attn.{part}", width, width)

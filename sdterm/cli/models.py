@@ -13,9 +13,10 @@ from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
 from sdterm.core.extensions.registry import load_plugins
 from sdterm.core.library.about import notes_of
-from sdterm.core.library.checkpoints import CheckpointFile, Library, library_of
+from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileError, library_of
 from sdterm.core.library.folders import folders_of
 from sdterm.core.library.hashes import Known, short_hash
+from sdterm.core.library.kinds import approximation
 from sdterm.core.library.recognition import Recognition, recognition
 from sdterm.core.library.scan import ModelFile
 from sdterm.core.settings.model_kinds import KINDS_BY_ID, MODEL_KINDS
@@ -88,6 +89,8 @@ def _list_folders(library: Library, as_json: bool) -> None:
 def _rows(library: Library, kind: str, settings: Settings) -> list[dict[str, Any]]:
     files = library.files(kind)
     what = _recognised(files, settings) if kind == "checkpoint" else {}
+    if kind == "vae_approx":
+        what = {file: _approximation(file) for file in files}
     rows = [_row(file, known, what.get(file)) for file, known in zip(files, library.known(files), strict=True)]
     return sorted(rows, key=lambda row: not row["usable"] and row["path"] != str(library.chosen))
 
@@ -99,6 +102,15 @@ def _recognised(files: Sequence[ModelFile], settings: Settings) -> dict[ModelFil
     what = {checkpoint: recognition(checkpoint, plugins) for checkpoint in checkpoints}
     what |= by_extensions(settings, [checkpoint for checkpoint, found in what.items() if not found.usable])
     return {checkpoints[checkpoint]: found for checkpoint, found in what.items()}
+
+
+def _approximation(file: ModelFile) -> Recognition:
+    """What an approximate VAE is by its tensors; which models it is for, only its name tells."""
+    try:
+        found = approximation(CheckpointFile(file.path).shapes())
+    except ModelFileError as error:
+        return Recognition(usable=False, note=str(error))
+    return Recognition(usable=bool(found), note=found or f"{file.file_name} is no approximate VAE that sdterm knows.")
 
 
 def _row(file: ModelFile, known: Known, what: Recognition | None) -> dict[str, Any]:

@@ -17,6 +17,9 @@ PADDED_BEFORE_1_6 = frozenset({"DDIM", "PLMS"})
 FORMER_KEYS: Mapping[str, str] = {"Eta DDIM": "Eta"}
 """An option's key in an infotext → what it was called before 1.6, when every sampler's eta was one."""
 
+NEVER_WRITTEN = frozenset({"UniPC variant", "UniPC skip type", "UniPC order", "UniPC lower order final"})
+"""Keys that A1111 reads, but writes into no infotext."""
+
 NOVELAI_SAMPLERS: Mapping[str, str] = {
     "k_dpmpp_2s_ancestral": "DPM++ 2S a",
     "k_dpm_2_ancestral": "DPM2 a",

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from errno import EINVAL
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from sdterm.core.locks import lock
 
@@ -89,23 +89,35 @@ def move_new(source: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def temporary_file(folder: Path, content: bytes) -> Iterator[Path]:
-    """A file with that content, synced to disk, gone at the end unless it was renamed. What a process that was killed
-    left of one is deleted first."""
-    _sweep(folder)
+    """A file with that content, synced to disk, gone at the end unless it was renamed."""
+    with growing_file(folder) as (path, file):
+        file.write(content)
+        sync(file)
+        yield path
+
+
+@contextlib.contextmanager
+def growing_file(folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """A new file to write to and read from, gone at the end unless it was renamed. What a process that was killed left
+    of one is deleted first."""
+    sweep(folder)
     path = folder / f"{_TEMPORARY}{secrets.token_hex(8)}.tmp"
     try:
-        with open(path, "xb", opener=_for_others_to_read) as file:
+        with open(path, "x+b", opener=_for_others_to_read) as file:
             with contextlib.suppress(OSError):  # a file system without locks
                 lock(file, shared=True, patience=math.inf)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            yield path
+            yield path, file
     finally:
         path.unlink(missing_ok=True)
 
 
-def _sweep(folder: Path) -> None:
+def sync(file: BinaryIO) -> None:
+    """Have what was written on the disk. Raises OSError."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def sweep(folder: Path) -> None:
     """Delete temporary files that nobody holds. One that has just been made may not be held yet."""
     for name in os.listdir(folder):
         if not (name.startswith(_TEMPORARY) and name.endswith(".tmp")):

@@ -51,6 +51,7 @@ def reading(request: GenerationRequest, width: int, height: int, calls: int, app
         height=height,
         clip_skip=request.clip_skip,
         emphasis=request.emphasis,
+        old_emphasis=request.old_emphasis,
         comma_backtrack=request.comma_backtrack,
         crop_top=request.crop_top,
         crop_left=request.crop_left,

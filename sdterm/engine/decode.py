@@ -1,6 +1,6 @@
 """Latents → pixels."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any
@@ -26,11 +26,24 @@ def decode_image(components: Components, latents: torch.Tensor, dtype: torch.dty
         decoded = components.decode(latents[None].to(dtype))[0].float()
     if decoded.shape != (3, *(side * components.downscale for side in latents.shape[1:])):
         raise ContractError(f"it decoded latents {tuple(latents.shape)} to {tuple(decoded.shape)}")
+    pixels = _pixels(decoded)
+    if not pixels.any():
+        raise BlackImageError("The decoded image is entirely black.")
+    return pixels
+
+
+def approximate_image(decode: Callable[[torch.Tensor], torch.Tensor], latents: torch.Tensor) -> NDArray[Any]:
+    """The same by what stands in for the model's decoder: the image may be smaller, and may be black."""
+    decoded = decode(latents[None].float())[0]
+    if decoded.dim() != 3 or len(decoded) != 3:
+        raise ContractError(f"it decoded latents {tuple(latents.shape)} to {tuple(decoded.shape)}")
+    return _pixels(decoded)
+
+
+def _pixels(decoded: torch.Tensor) -> NDArray[Any]:
     pixels = ((decoded + 1) / 2).clamp(0, 1)
     if not torch.isfinite(pixels).all():
         raise BlackImageError("The decoded image is not a number.")
-    if not pixels.any():
-        raise BlackImageError("The decoded image is entirely black.")
     image: NDArray[Any] = (pixels * 255).to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy()
     return image
 

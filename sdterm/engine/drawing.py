@@ -27,7 +27,7 @@ def draw(run: Run, loader: Loader) -> None:
             if not images:
                 continue
             try:
-                latents = _sample(run, loader, Batch(images, number, len(batches)))
+                latents = _sampled(run, loader, Batch(images, number, len(batches)))
             except PausedError:
                 paused = True
                 continue
@@ -63,18 +63,18 @@ def draw(run: Run, loader: Loader) -> None:
     )
 
 
-def _sample(run: Run, loader: Loader, batch: Batch) -> torch.Tensor:
+def _sampled(run: Run, loader: Loader, batch: Batch) -> torch.Tensor:
     """A batch's latents [B, C, h, w] after its last pass."""
     for number in range(len(run.plan.passes)):
-        latents = _sample_pass(run, loader, batch, number)
+        latents = _sampled_pass(run, loader, batch, number)
     return latents
 
 
-def _sample_pass(run: Run, loader: Loader, batch: Batch, number: int) -> torch.Tensor:
+def _sampled_pass(run: Run, loader: Loader, batch: Batch, number: int) -> torch.Tensor:
     """What is not a number in half precision is tried again in float32, from the call where it arose."""
     dtype = torch.float32 if any(run.tape.is_float32(index, number) for index in batch.images) else run.dtype
-    networks = wanted(run.plan, run.plan.images[batch.images[0]])
-    model = loader.load(run, dtype, networks)
+    networks = wanted(run.plan, number, batch.images[0])
+    model = loader.load(run, run.model_of(number), dtype, networks)
     run.pulse.phase = "sample"
     try:
         return sample_pass(run, model, batch, number)
@@ -89,4 +89,4 @@ def _sample_pass(run: Run, loader: Loader, batch: Batch, number: int) -> torch.T
         for index in batch.images:
             run.tape.go_float32(index, number, DENOISER, error.call)
     del model  # its memory is needed for the next one
-    return sample_pass(run, loader.load(run, torch.float32, networks), batch, number)
+    return sample_pass(run, loader.load(run, run.model_of(number), torch.float32, networks), batch, number)

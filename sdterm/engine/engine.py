@@ -13,9 +13,10 @@ import torch
 
 from sdterm.core.extensions.kinds import Descriptor
 from sdterm.core.extensions.registry import PluginSet
+from sdterm.core.inputs import Inputs
 from sdterm.core.library.checkpoints import Library
-from sdterm.core.planning.choices import choose
-from sdterm.core.planning.plan import choose_again, prepare
+from sdterm.core.planning.choices import choose, choose_pictures
+from sdterm.core.planning.plan import choose_again, prepare, prepare_pictures
 from sdterm.core.prompt.styles import Styles
 from sdterm.core.settings.paths import data_root
 from sdterm.engine.device import pick_device, pick_dtype, reset_peak, set_deterministic
@@ -26,9 +27,11 @@ from sdterm.engine.isolation import isolated
 from sdterm.engine.loading import Loader, Model, choose_optimizers
 from sdterm.engine.observers import Observers
 from sdterm.engine.opening import open_run
+from sdterm.engine.pictures import PictureRun, enlarge_pictures, sources
 from sdterm.engine.pulse import Pulse
 from sdterm.engine.run import PauseAt, Resume, Run
 from sdterm.engine.tape import Tape
+from sdterm.engine.upscale import KeptUpscaler, Upscaling
 from sdterm.events import Cancelled, Done, Event, Failed, Grid, Image, ModelLoading, Paused
 from sdterm.request import GenerationRequest
 
@@ -49,6 +52,7 @@ class Engine:
         self.library = library or Library(data_root(None, os.environ))
         self._pulse = Pulse()
         self._loader = Loader(self.device, models)
+        self._upscaler = KeptUpscaler()
         set_deterministic()
 
     @property
@@ -109,6 +113,9 @@ class Engine:
         def work() -> None:
             try:
                 with torch.inference_mode():
+                    if request.upscale_images:
+                        enlarge_pictures(self._pictures(request, plugins, cancel, resume, tell))
+                        return
                     run = self._settled(request, plugins, styles or {}, tape, resume, observers, tell)
                     run = replace(run, cancel=cancel, pause_at=pause_at, previews=previews)
                     run = open_run(run, self._loader, self.library, tape)
@@ -129,7 +136,7 @@ class Engine:
                 if isinstance(event, Exception):
                     raise event
                 yield event
-                if isinstance(event, Image):  # noted only now: whoever reads the events has the image
+                if isinstance(event, Image) and opened:  # noted only now: whoever reads the events has the image
                     with contextlib.suppress(OSError):  # a note that cannot be written costs drawing it again
                         opened[0].finish(event.index)
             ended = True
@@ -159,12 +166,13 @@ class Engine:
             with torch.inference_mode():
                 self._loader.load_as_asked(replace(run, optimizers=optimizers))
             if not was_read:  # it was there, and whoever waits is told so
-                emit(ModelLoading(model=run.plan.model, done=True))
+                emit(ModelLoading(model=run.plan.model, done=True, kept=self._loader.kept))
         finally:
             self._pulse.rest()
 
     def unload(self) -> None:
         """Let go of all models."""
+        self._upscaler.loaded = None
         self._loader.unload()
 
     def _settled(
@@ -198,6 +206,33 @@ class Engine:
             began=began,
             saved=resume.saved if resume else {},
             skipped_images=resume.skipped_images if resume else frozenset(),
+            upscaler=self._upscaler,
+        )
+
+    def _pictures(
+        self,
+        request: GenerationRequest,
+        plugins: PluginSet,
+        cancel: threading.Event,
+        resume: Resume | None,
+        emit: Callable[[Event], None],
+    ) -> PictureRun:
+        """The same of a request that only makes pictures larger."""
+        began, self._pulse.phase = time.perf_counter(), "prepare"
+        inputs = Inputs(self.library.root)
+        choices = choose_pictures(request, plugins, self.library, resume.plan.upscalers if resume else ())
+        tile, overlap = request.upscale_tile, request.upscale_overlap
+        return PictureRun(
+            request=request,
+            choices=choices,
+            plan=resume.plan if resume else prepare_pictures(request, choices, self.library, sources(request, inputs)),
+            upscaling=Upscaling(plugins, self.device, tile, overlap, cancel, kept=self._upscaler),
+            inputs=inputs,
+            pulse=self._pulse,
+            emit=emit,
+            saved=resume.saved if resume else {},
+            skipped_images=resume.skipped_images if resume else frozenset(),
+            began=began,
         )
 
     def _watched(self, plugins: PluginSet) -> PluginSet:

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from sdterm.core.extensions.registry import ContractError
 from sdterm.core.infotext.record import Provenance
 from sdterm.core.infotext.write import image_infotext
-from sdterm.engine.decode import BlackImageError, decode_image
+from sdterm.engine.decode import BlackImageError, approximate_image, decode_image
 from sdterm.engine.device import device_name
 from sdterm.engine.encode import encoded, saver_options
+from sdterm.engine.enlarge import enlarge, upscaling_of
 from sdterm.engine.loading import Model
 from sdterm.engine.network_files import infotext_hashes
 from sdterm.engine.postprocess import postprocessed
@@ -30,10 +31,12 @@ def finish_image(run: Run, model: Model, index: int, latents: torch.Tensor) -> t
     image = run.plan.images[index]
     decoded, precision = _decoded(run, model, latents)
     pixels = postprocessed(run, image, decoded)
+    if run.choices.enlargement:
+        pixels = enlarge(upscaling_of(run), run.choices.enlargement, pixels).copy()
     height, width = pixels.shape[:2]
     pixel_hash = hashlib.sha256(pixels.tobytes()).hexdigest()
 
-    hashes = infotext_hashes(image, model.applied, model.components)
+    hashes = infotext_hashes(run.plan.text_of(index, len(run.plan.passes) - 1), model.applied, model.components)
     more, wrong = run.observers.keys(_facts(run, index, width, height))
 
     def infotext(saver: OutputSaver, faults: Mapping[str, str]) -> str:
@@ -60,6 +63,9 @@ def _decoded(run: Run, model: Model, latents: torch.Tensor) -> tuple[NDArray[Any
     """An image, and the precision in which it was decoded. One that half precision makes black or impossible is
     decoded again by the VAE in float32, by itself: its batch and those after it stay as they are."""
     components, dtype = model.components, model.dtype
+    if decode := run.approximations.decode:
+        with run.plugins.guard(run.choices.passes[-1].model.family, BlackImageError):
+            return approximate_image(decode, latents), dtype
     suspect = in_the_network(run, model)
     try:
         with run.plugins.guard(suspect, BlackImageError):
@@ -80,7 +86,7 @@ def _frames(run: Run, model: Model, index: int) -> NDArray[Any]:
     rows = (run.tape.row(index, last, DENOISER, call) for call in range(run.tape.recorded(index, last, DENOISER)))
     frames = [colours(row.result.x0, model.components.latent_rgb) for row in rows if row]
     if not frames:
-        raise run.plugins.failure(run.choices.sampler, ContractError("it never called the network"))
+        raise run.plugins.failure(run.choices.passes[last].sampler, ContractError("it never called the network"))
     return np.stack(frames)
 
 
@@ -105,7 +111,8 @@ def _facts(run: Run, index: int, width: int, height: int) -> ImageFacts:
 
 def _provenance(run: Run, index: int, saver: OutputSaver, decoded_in: torch.dtype) -> Provenance:
     """What image `index` is made with, for whoever wants to draw it again or ask why it differs."""
-    drawers = {run.plugins.owner(part) for part in (run.choices.sampler, run.choices.scheduler, run.choices.family)}
+    parts = [part for each in run.choices.passes for part in (each.sampler, each.scheduler, each.model.family)]
+    drawers = {run.plugins.owner(part) for part in parts}
     drawers |= {run.plugins.owner(each.of) for each in run.choices.additions}
     strangers = [p.source for p in run.plugins.plugins if p.source.origin != "built-in" and p.source.slug in drawers]
     dtype = (

@@ -10,7 +10,7 @@ import torch
 from sdterm.core.planning.plan import ImagePlan
 from sdterm.engine.device import device_name
 from sdterm.engine.network_files import wanted
-from sdterm.engine.run import Run
+from sdterm.engine.run import Optimizer, Run
 from sdterm.engine.tape import read_header
 from sdterm.fields import deciding
 from sdterm.hooks import MemoryOptimizer
@@ -23,20 +23,14 @@ _NOT_RECORDED = deciding("finish", "how")
 
 
 def header(run: Run) -> dict[str, Any]:
-    """What recorded rows depend on, under the words a user is told when one of them changed."""
-    plan, choices, plugins = run.plan, run.choices, run.plugins
-    memory = choices.asked(MemoryOptimizer)
-    visible = [each for each in memory if each.of.effect == "visible" and not each.of.decodes_only]
-    owners = {plugins.owner(part) for part in (choices.sampler, choices.scheduler, choices.family)}
-    owners |= {plugins.owner(each.of) for each in visible}
+    """What all recorded rows depend on, under the words a user is told when one of them changed."""
+    plan, plugins, visible = run.plan, run.plugins, _visible(run)
+    owners = {plugins.owner(each.of) for each in visible}
     owners |= {plugins.owner(network.format) for network in run.networks.values()}
     return {
         "request": _recorded(plan.request),
         "prompt or seed": [image.model_dump(mode="json", exclude={"networks", "words"}) for image in plan.images],
-        "network": [[network.model_dump(mode="json") for network in wanted(plan, image)] for image in plan.images],
-        "checkpoint": [plan.model_hash, json.dumps(choices.checkpoint.config, default=str)],
         "plugin version": [entry for entry in plugins.identity if entry[0] in owners],
-        "schedule": [sigmas.tolist() for sigmas in run.sigmas],
         "precision": str(run.dtype),
         "device": device_name(run.device),
         "thread count": torch.get_num_threads(),
@@ -44,6 +38,33 @@ def header(run: Run) -> dict[str, Any]:
         "version of torch": torch.__version__,
         "version of sdterm": __version__,
     }
+
+
+def pass_headers(run: Run) -> list[dict[str, Any]]:
+    """What the rows of each pass depend on besides, and so those of the passes after it."""
+    plan, plugins = run.plan, run.plugins
+    headers = []
+    for number, (planned, found) in enumerate(zip(plan.passes, run.choices.passes, strict=True)):
+        owners = {plugins.owner(part) for part in (found.sampler, found.scheduler, found.model.family)}
+        called = [wanted(plan, number, index) for index in range(len(plan.images))]
+        headers.append(
+            {
+                "sampler or schedule": planned.model_dump(mode="json", exclude={"model", "texts"}),
+                "checkpoint": [
+                    plan.model_of(number).model_hash,
+                    json.dumps(found.model.checkpoint.config, default=str),
+                ],
+                "prompt": [text.model_dump(mode="json", exclude={"networks", "words"}) for text in planned.texts],
+                "network": [[network.model_dump(mode="json") for network in networks] for networks in called],
+                "plugin version": [entry for entry in plugins.identity if entry[0] in owners],
+            }
+        )
+    return headers
+
+
+def _visible(run: Run) -> list[Optimizer]:
+    memory = run.choices.asked(MemoryOptimizer)
+    return [each for each in memory if each.of.effect == "visible" and not each.of.decodes_only]
 
 
 def _recorded(request: GenerationRequest) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from sdterm.engine.failures import blamed
 from sdterm.engine.isolation import Untouched, random_numbers_kept
 from sdterm.engine.network_files import load_networks
 from sdterm.engine.networks import NO_NETWORKS, AppliedNetworks, change, mismatch
-from sdterm.engine.run import Optimizer, Run
+from sdterm.engine.run import Optimizer, Run, Wanted
 from sdterm.engine.tiling import set_tiling
 from sdterm.events import ModelLoading, Warning
 from sdterm.hooks import Adaptable, Components, MemoryOptimizer, ModelFamily, PluginError
@@ -43,6 +43,7 @@ class UndoError(OptimizerError):
 class Model:
     """A loaded checkpoint: what was read, how, and the parts that run."""
 
+    name: str
     sha256: str
     config: Mapping[str, Any] | None
     """What the file beside it says; of two copies of one file each may have its own."""
@@ -103,15 +104,15 @@ def skipped_warning(error: PluginError) -> Warning:
     return Warning(code="optimizer_skipped", message=f"{error} Going on without it.", source=blamed(error))
 
 
-def load_model(run: Run, dtype: torch.dtype, tell: Callable[[float], None]) -> Model:
+def load_model(run: Run, wanted: Wanted, dtype: torch.dtype, tell: Callable[[float], None]) -> Model:
     """Read the weights and apply the optimizers. tell: called with the fraction of the weights read so far. Raises
     ModelFileError; OptimizerError naming one that fails; PluginError if the family does."""
-    family, plugins = run.choices.family, run.plugins
+    plan, checkpoint, family, plugins = wanted.plan, wanted.found.checkpoint, wanted.found.family, run.plugins
     with plugins.guard(family, ModelFileError), random_numbers_kept(run.device):
-        components = family.build(_telling(run.choices.checkpoint, tell), run.device, dtype)
+        components = family.build(_telling(checkpoint, tell), run.device, dtype)
         condition = Conditioner(components)
     model = Model(
-        run.plan.model_hash, run.choices.checkpoint.config, run.plan.vae_hash, dtype, family, (), components, condition
+        plan.model, plan.model_hash, checkpoint.config, plan.vae_hash, dtype, family, (), components, condition
     )
     return with_optimizers(model, plugins, run.optimizers)
 
@@ -185,6 +186,11 @@ class Loader:
         self._others: list[Model] = []  # as they were left, the latest first
         self._device, self._limit = device, limit
 
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The names of the others, the latest first."""
+        return tuple(model.name for model in self._others)
+
     def unload(self) -> None:
         """Let go of all models."""
         self.model, self._others = None, []
@@ -192,11 +198,11 @@ class Loader:
             torch.cuda.empty_cache()
 
     def load_as_asked(self, run: Run) -> tuple[Model, tuple[Optimizer, ...]]:
-        """The model with those of the run's optimizers that work. Raises OptimizerError if one does not that the
-        request names."""
+        """The first pass's model with those of the run's optimizers that work. Raises OptimizerError if one does not
+        that the request names."""
         while True:
             try:
-                return self.load(run, run.dtype), run.optimizers
+                return self.load(run, run.model_of(0), run.dtype), run.optimizers
             except OptimizerError as error:
                 if any(each.of is error.optimizer for each in run.choices.additions):
                     raise
@@ -204,48 +210,50 @@ class Loader:
                 working = tuple(each for each in run.optimizers if each.of is not error.optimizer)
                 run = replace(run, optimizers=working)
 
-    def load(self, run: Run, dtype: torch.dtype, networks: Sequence[NetworkPlan] | None = None) -> Model:
-        """The model, from memory if it is there, with the run's optimizers on, and tiling if it is asked for. networks:
+    def load(
+        self, run: Run, wanted: Wanted, dtype: torch.dtype, networks: Sequence[NetworkPlan] | None = None
+    ) -> Model:
+        """A model, from memory if it is there, with the run's optimizers on, and tiling if it is asked for. networks:
         exactly those that are on; None: whichever are."""
-        model, tiling = self._load(run, dtype), run.plan.request.tiling
+        model, tiling = self._load(run, wanted, dtype), run.plan.request.tiling
         if model.tiling != tiling:
             set_tiling(model.components.modules.values(), tiling)
             model = self.model = replace(model, tiling=tiling)
-        return model if networks is None else self._with_networks(model, run, networks)
+        return model if networks is None else self._with_networks(model, run, wanted, networks)
 
-    def _with_networks(self, model: Model, run: Run, asked: Sequence[NetworkPlan]) -> Model:
+    def _with_networks(self, model: Model, run: Run, wanted: Wanted, asked: Sequence[NetworkPlan]) -> Model:
         if model.applied.asked == tuple(asked):
             return model
         components = model.components
         if not isinstance(components, Adaptable):
-            said = f"{run.choices.family.label} knows no networks and no embeddings; drawn without them."
+            said = f"{wanted.found.family.label} knows no networks and no embeddings; drawn without them."
             run.warn(Warning(code="network_ignored", message=said))
             return model
         self.model = None  # half changed it must not be found again
         networks = load_networks(components, asked, model.applied, run.networks, run.plugins)
-        applied = change(components, run.choices.checkpoint, model.applied, networks)
+        applied = change(components, wanted.found.checkpoint, model.applied, networks)
         for network in networks:
             if mismatches := mismatch(network, applied):
                 run.warn(Warning(code="network_mismatch", message=mismatches), keep=False)
         self.model = replace(model, applied=applied)
         return self.model
 
-    def _load(self, run: Run, dtype: torch.dtype) -> Model:
-        began = time.perf_counter()
-        asked = (run.plan.model_hash, run.choices.checkpoint.config, run.plan.vae_hash)
+    def _load(self, run: Run, wanted: Wanted, dtype: torch.dtype) -> Model:
+        began, plan, found = time.perf_counter(), wanted.plan, wanted.found
+        asked = (plan.model_hash, found.checkpoint.config, plan.vae_hash)
         kept, in_use = [each for each in (self.model, *self._others) if each], self.model
         self.model = None  # forgotten while it changes: half changed it must not be found again
         # One that is the same file in another precision, or of a family that changed, makes way, too.
         self._others = [each for each in kept if each.files != asked][: self._limit - 1]
         model = next((each for each in kept if each.files == asked), None)
-        if model and (model.dtype, model.family) == (dtype, run.choices.family) and can_switch(model, run.optimizers):
+        if model and (model.dtype, model.family) == (dtype, found.family) and can_switch(model, run.optimizers):
             try:
                 if model.applied.networks and model.optimizers != run.optimizers:  # they were put on last
-                    model = self._with_networks(model, run, ())
+                    model = self._with_networks(model, run, wanted, ())
                 self.model = with_optimizers(model, run.plugins, run.optimizers)
                 if model is not in_use:
                     seconds = time.perf_counter() - began
-                    run.emit(ModelLoading(model=run.plan.model, done=True, seconds=seconds))
+                    run.emit(ModelLoading(model=plan.model, done=True, seconds=seconds, kept=self.kept))
                 return self.model
             except UndoError as error:
                 said = f"{error} The model is read again."
@@ -259,11 +267,12 @@ class Loader:
             told = min(told, now)  # the time of the first tensor
             if now - told >= TOLD_EVERY:
                 told = now
-                run.emit(ModelLoading(model=run.plan.model, done=False, fraction=fraction))
+                run.emit(ModelLoading(model=plan.model, done=False, fraction=fraction, kept=self.kept))
 
-        run.emit(ModelLoading(model=run.plan.model, done=False))
+        run.emit(ModelLoading(model=plan.model, done=False, kept=self.kept))
         before, run.pulse.phase = run.pulse.phase, "load"
-        self.model = load_model(run, dtype, tell)
+        self.model = load_model(run, wanted, dtype, tell)
         run.pulse.phase = before
-        run.emit(ModelLoading(model=run.plan.model, done=True, seconds=time.perf_counter() - began))
+        seconds = time.perf_counter() - began
+        run.emit(ModelLoading(model=plan.model, done=True, seconds=seconds, kept=self.kept))
         return self.model

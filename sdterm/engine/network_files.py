@@ -9,7 +9,7 @@ from sdterm.core.library.checkpoints import Library, ModelFileError
 from sdterm.core.library.networks import find_network, format_of, kind_of, network_reader
 from sdterm.core.names import UnknownNameError
 from sdterm.core.planning.networks import NetworkPlan
-from sdterm.core.planning.plan import ImagePlan, Plan
+from sdterm.core.planning.plan import Plan, TextPlan
 from sdterm.core.text import printable
 from sdterm.engine.networks import AppliedNetworks, Network
 from sdterm.hooks import Adaptable, Components, LoadedNetwork, NetworkFormat, PluginError, WeightsReader
@@ -31,7 +31,8 @@ Sources = Mapping[str, NetworkSource]
 
 def find_networks(plan: Plan, plugins: PluginSet, library: Library) -> Sources:
     """The files of a plan's networks, wherever they lie by now. Raises ModelFileError, PluginError."""
-    asked = {network.sha256: network for network in wanted(plan, *plan.images)}
+    passes = range(len(plan.passes))
+    asked = {each.sha256: each for number in passes for each in wanted(plan, number, *range(len(plan.images)))}
     return {digest: _found(network, plugins, library) for digest, network in asked.items()}
 
 
@@ -50,11 +51,12 @@ def _found(network: NetworkPlan, plugins: PluginSet, library: Library) -> Networ
     return NetworkSource(network_reader(file.path), format_of(file, network.role, plugins))
 
 
-def wanted(plan: Plan, *images: ImagePlan) -> tuple[NetworkPlan, ...]:
-    """What is to be on the model for images that call the same: their networks, and the embeddings of all images of the
-    job, which change nothing where nobody names them."""
-    embeddings = (word for image in plan.images for group in image.words for word in group)
-    called = [network for image in images for network in image.networks]
+def wanted(plan: Plan, pass_no: int, *images: int) -> tuple[NetworkPlan, ...]:
+    """What is to be on the model in a pass for images that call the same: their networks, and the embeddings of all
+    images of the job, which change nothing where nobody names them."""
+    texts = [plan.text_of(index, pass_no) for index in range(len(plan.images))]
+    embeddings = (word for text in texts for group in text.words for word in group)
+    called = [network for index in images for network in texts[index].networks]
     return tuple(called if len(images) == 1 else dict.fromkeys(called)) + tuple(dict.fromkeys(embeddings))
 
 
@@ -90,13 +92,13 @@ def _loaded(model: Adaptable, asked: NetworkPlan, sources: Sources, plugins: Plu
     return loaded
 
 
-def infotext_hashes(image: ImagePlan, applied: AppliedNetworks, model: Components) -> dict[str, str]:
-    """A1111's keys that name an image's networks with their hashes: an embedding once for each text encoder."""
+def infotext_hashes(text: TextPlan, applied: AppliedNetworks, model: Components) -> dict[str, str]:
+    """A1111's keys that name a text's networks with their hashes: an embedding once for each text encoder."""
     encoders = len(model.text_widths) if isinstance(model, Adaptable) else 0
-    loras = [_hash(network) for network in image.networks if network.short_hash]
+    loras = [_hash(network) for network in text.networks if network.short_hash]
     words = [
         _hash(word)
-        for group in image.words
+        for group in text.words
         for fitting in [[word for word in group if word.name in applied.words]]
         for word in fitting * encoders
     ]

@@ -8,12 +8,11 @@ from sdterm.core.library.checkpoints import Library
 from sdterm.core.planning.choices import Choices
 from sdterm.core.planning.plan import Plan
 from sdterm.core.text import printable
-from sdterm.engine.header import header
+from sdterm.engine.approximate import load_approximations
+from sdterm.engine.header import header, pass_headers
 from sdterm.engine.loading import Loader, choose_optimizers
 from sdterm.engine.network_files import find_networks
 from sdterm.engine.run import Run
-from sdterm.engine.sample import noise_levels
-from sdterm.engine.schedule import pass_sigmas
 from sdterm.engine.tape import Tape
 from sdterm.events import Started, Warning
 
@@ -21,7 +20,7 @@ _MOST_REASONS = 5  # told one by one
 
 
 def open_run(run: Run, loader: Loader, library: Library, tape: Path | None) -> Run:
-    """Weights, sigmas and tape for what was settled. Raises what cannot be loaded."""
+    """Weights and tape for what was settled. Raises what cannot be loaded."""
     optimizers, refused = choose_optimizers(run.choices, run.plugins, run.device)
     run.emit(_started(run.plan, run.choices))
     for plugin in run.plugins.problems:
@@ -34,14 +33,14 @@ def open_run(run: Run, loader: Loader, library: Library, tape: Path | None) -> R
     for said in _unapplied(run.plan):
         run.emit(said)
     run = replace(run, networks=find_networks(run.plan, run.plugins, library))
-    model, optimizers = loader.load_as_asked(replace(run, optimizers=optimizers))
-    levels = noise_levels(run.request, run.choices.sampler, run.plugins, model)
-    sigmas = tuple(pass_sigmas(run.choices, run.request, each, run.plugins, levels) for each in run.plan.passes)
-    run = replace(run, optimizers=optimizers, sigmas=sigmas)
-    opened = Tape(header(run), tape)
+    run = replace(run, approximations=load_approximations(run, library))
+    _, optimizers = loader.load_as_asked(replace(run, optimizers=optimizers))
+    run = replace(run, optimizers=optimizers)
+    opened = Tape(header(run), tape, pass_headers(run))
     if opened.mismatch:
-        changed = ", ".join(opened.mismatch)
-        run.emit(Warning(code="tape_restarted", message=f"The tape was made with another {changed}: starting again."))
+        changed, again = ", ".join(opened.mismatch), f" from pass {opened.kept + 1}" if opened.kept else ""
+        restarted = f"The tape was made with another {changed}: starting again{again}."
+        run.emit(Warning(code="tape_restarted", message=restarted))
     return replace(run, tape=opened)
 
 
@@ -72,7 +71,7 @@ def _started(plan: Plan, choices: Choices) -> Started:
         width=plan.width,
         height=plan.height,
         images=len(plan.images),
-        demo=choices.checkpoint.embedded,
+        demo=choices.first.model.checkpoint.embedded,
         vae=plan.vae,
         data=plan.model_dump_json().encode(),
     )

@@ -8,14 +8,15 @@ from pathlib import Path
 import torch
 
 from sdterm.core.extensions.registry import PluginSet
-from sdterm.core.planning.choices import Choices, Chosen
+from sdterm.core.planning.choices import Choices, Chosen, ChosenModel
 from sdterm.core.planning.networks import NetworkPlan
-from sdterm.core.planning.plan import Plan
+from sdterm.core.planning.plan import ModelPlan, Plan
 from sdterm.engine.faults import Faults
 from sdterm.engine.network_files import Sources
 from sdterm.engine.observers import Observers
 from sdterm.engine.pulse import Pulse
 from sdterm.engine.tape import Tape
+from sdterm.engine.upscale import KeptUpscaler
 from sdterm.events import Event, Warning
 from sdterm.hooks import MemoryOptimizer
 from sdterm.request import GenerationRequest
@@ -42,9 +43,29 @@ class PauseAt:
     pass_no: int = 0
 
 
+Transform = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Approximations:
+    """What stands in for the model's own ways between latents and pixels, both float32 batches; None: nothing does."""
+
+    decode: Transform | None = None
+    encode: Transform | None = None
+    preview: Transform | None = None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A model to draw with: its files as they were planned, and as they were found."""
+
+    plan: ModelPlan
+    found: ChosenModel
+
+
 @dataclass(frozen=True)
 class Run:
-    """What was asked, what was settled, and what its stages work with. Opening it finds out the last three."""
+    """What was asked, what was settled, and what its stages work with. Opening it finds out the last."""
 
     request: GenerationRequest
     plugins: PluginSet
@@ -67,13 +88,18 @@ class Run:
     """Those that the model is loaded with."""
     networks: Sources = field(default_factory=dict)
     """The files of those that the plan has."""
-    sigmas: tuple[torch.Tensor, ...] = ()
-    """Of each pass: float32 [steps + 1], on the CPU."""
+    approximations: Approximations = Approximations()
     tape: Tape = field(default_factory=lambda: Tape({}))
+    upscaler: KeptUpscaler = field(default_factory=KeptUpscaler)
+    """The one in memory."""
 
     def warn(self, warning: Warning, *, keep: bool = True) -> None:
         """Say what went wrong with a plugin, once. keep: it concerns all images from now on."""
         self.faults.tell(warning, self.emit, keep=keep)
+
+    def model_of(self, pass_no: int) -> Wanted:
+        """What a pass is drawn with."""
+        return Wanted(self.plan.model_of(pass_no), self.choices.passes[pass_no].model)
 
     def is_settled(self, index: int) -> bool:
         """Whether an image need not be drawn."""
@@ -85,12 +111,14 @@ class Run:
 
     def together(self) -> list[list[int]]:
         """All images, by index, as they are drawn together: batches, parted where images call other networks."""
-        size = 1 if self.choices.sampler.batch_coupled else self.request.batch_size
+        passes = range(len(self.plan.passes))
+        size = 1 if any(each.sampler.batch_coupled for each in self.choices.passes) else self.request.batch_size
         images = self.plan.images
         found: list[list[int]] = []
         for first in range(0, len(images), size):
-            alike: dict[tuple[NetworkPlan, ...], list[int]] = {}
+            alike: dict[tuple[tuple[NetworkPlan, ...], ...], list[int]] = {}
             for index in range(first, min(first + size, len(images))):
-                alike.setdefault(images[index].networks, []).append(index)
+                called = tuple(self.plan.text_of(index, pass_no).networks for pass_no in passes)
+                alike.setdefault(called, []).append(index)
             found += alike.values()
         return found

@@ -14,9 +14,10 @@ from sdterm.engine.denoiser import guided_denoiser
 from sdterm.engine.isolation import no_random_numbers
 from sdterm.engine.loading import Model
 from sdterm.engine.noise import batch_noise
-from sdterm.engine.preview import preview_jpeg
+from sdterm.engine.preview import preview
 from sdterm.engine.recorder import MisuseError, NonFiniteError, TapeRecorder, kind_of
 from sdterm.engine.run import Run
+from sdterm.engine.schedule import pass_sigmas
 from sdterm.engine.tape import DENOISER
 from sdterm.events import Preview, Resumed, Step, Warning
 from sdterm.hooks import Denoised, MemoryOptimizer, ModelFamily, ModelSampling, Noise, Sampler, SamplingOptions
@@ -58,9 +59,12 @@ class Batch:
 def sample_pass(run: Run, model: Model, batch: Batch, pass_no: int) -> torch.Tensor:
     """The latents [B, C, h, w] to which a pass brings a batch. Raises what the recorder raises; PluginError if the
     sampler fails or gives something else."""
-    sigmas, planned = run.sigmas[pass_no], run.plan.passes[pass_no]
+    planned, found = run.plan.passes[pass_no], run.choices.passes[pass_no]
     images: list[ImagePlan] = [run.plan.images[index] for index in batch.images]
-    sampler, components, request = run.choices.sampler, model.components, run.request
+    texts = [run.plan.text_of(index, pass_no) for index in batch.images]
+    sampler, components, request = found.sampler, model.components, run.request
+    levels = noise_levels(request, sampler, run.plugins, model)
+    sigmas = pass_sigmas(found, request, planned, run.plugins, levels)
     shape = (
         components.latent_channels,
         planned.height // components.downscale,
@@ -73,13 +77,11 @@ def sample_pass(run: Run, model: Model, batch: Batch, pass_no: int) -> torch.Ten
             noise = brownian_noise(seeds, request.noise_source, shape, components.device, sigmas)
     for index, latents in zip(batch.images, start, strict=True):
         run.tape.start(index, pass_no, latents)
-    levels = noise_levels(request, sampler, run.plugins, model)
-    family = run.choices.family
     calls = planned.steps * sampler.calls_per_step  # what A1111 plans a prompt's schedule by, whatever really comes
-    how = reading(request, planned.width, planned.height, calls, model.applied)
-    with run.plugins.guard(family):
-        prompts = [model.condition.prompt(image.text, how) for image in images]
-        negatives = [model.condition.negative(image.negative_prompt, how) for image in images]
+    how = reading(request, *planned.told_size, calls, model.applied)
+    with run.plugins.guard(model.family):
+        prompts = [model.condition.prompt(text.text, how) for text in texts]
+        negatives = [model.condition.negative(text.negative_prompt, how) for text in texts]
     network = guided_denoiser(
         components,
         levels,
@@ -98,7 +100,7 @@ def sample_pass(run: Run, model: Model, batch: Batch, pass_no: int) -> torch.Ten
         with run.plugins.guard(suspect), no_random_numbers(components.device):
             return network(x, sigma, call)
 
-    progress = Progress(run, batch, pass_no)
+    progress = Progress(run, batch, pass_no, len(sigmas) - 1)
     recorder = TapeRecorder(
         guarded,
         run.tape,
@@ -113,7 +115,8 @@ def sample_pass(run: Run, model: Model, batch: Batch, pass_no: int) -> torch.Ten
         _MOST_CALLS * (calls + 10),
     )
     try:
-        latents = _sampled(run, pass_no, recorder, _begun(run, start, sigmas, levels), noise, levels)
+        begun = _begun(sampler, request, start, sigmas, levels)
+        latents = _sampled(run, pass_no, recorder, begun, sigmas, noise, levels)
     except MisuseError as error:
         raise run.plugins.failure(sampler, error) from error
     except NonFiniteError as error:
@@ -129,16 +132,22 @@ def sample_pass(run: Run, model: Model, batch: Batch, pass_no: int) -> torch.Ten
 
 
 def _sampled(
-    run: Run, pass_no: int, recorder: TapeRecorder, x: torch.Tensor, noise: Noise, levels: ModelSampling
+    run: Run,
+    pass_no: int,
+    recorder: TapeRecorder,
+    x: torch.Tensor,
+    sigmas: torch.Tensor,
+    noise: Noise,
+    levels: ModelSampling,
 ) -> torch.Tensor:
     """What the sampler makes of x [B, C, h, w]. Raises what the recorder raises, or that the sampler failed."""
-    sampler, kind = run.choices.sampler, (x.shape, x.dtype, x.device)
+    sampler, kind = run.choices.passes[pass_no].sampler, (x.shape, x.dtype, x.device)
     try:
         with run.plugins.guard(sampler):
             latents = sampler.sample(
                 recorder.denoise,
                 x,
-                run.sigmas[pass_no].clone(),
+                sigmas.clone(),
                 noise=noise,
                 callback=recorder.callback,
                 **({"sampling": levels} if sampler.sampling else {}),
@@ -159,7 +168,7 @@ def in_the_network(run: Run, model: Model) -> ModelFamily | MemoryOptimizer:
     """Whose an error in the network is, as long as its own line does not say it: the family's, unless somebody else's
     optimizer changed that."""
     foreign = (each.of for each in reversed(model.optimizers) if run.plugins.is_foreign(each.of))
-    return next(foreign, run.choices.family)
+    return next(foreign, model.family)
 
 
 def paused_previews(run: Run, model: Model, batch: Batch, pass_no: int, step: int) -> Iterator[Preview]:
@@ -170,15 +179,17 @@ def paused_previews(run: Run, model: Model, batch: Batch, pass_no: int, step: in
                 index=index,
                 step=step,
                 pass_no=pass_no,
-                data=preview_jpeg(row.result.x0, model.components.latent_rgb),
+                data=preview(run, model.components, row.result.x0),
             )
 
 
-def _begun(run: Run, noise: torch.Tensor, sigmas: torch.Tensor, levels: ModelSampling) -> torch.Tensor:
+def _begun(
+    sampler: Sampler, request: GenerationRequest, noise: torch.Tensor, sigmas: torch.Tensor, levels: ModelSampling
+) -> torch.Tensor:
     """What a pass that begins with pure noise hands the sampler."""
-    if run.choices.sampler.start == "unit":
+    if sampler.start == "unit":
         return noise * 1.0
-    if run.request.sgm_noise_multiplier:
+    if request.sgm_noise_multiplier:
         return noise * torch.sqrt(1.0 + sigmas[0] ** 2.0)
     return levels.noise_scaling(sigmas[0], noise, torch.zeros_like(noise))
 
@@ -186,12 +197,12 @@ def _begun(run: Run, noise: torch.Tensor, sigmas: torch.Tensor, levels: ModelSam
 class Progress:
     """Reports where a batch is in a pass: each step, a preview now and then, and what came from the tape."""
 
-    def __init__(self, run: Run, batch: Batch, pass_no: int) -> None:
+    def __init__(self, run: Run, batch: Batch, pass_no: int, steps: int) -> None:
         self._run, self._images, self._pass = run, batch.images, pass_no
         self._at = {
             "batch": batch.number,
             "batches": batch.count,
-            "steps": len(run.sigmas[pass_no]) - 1,
+            "steps": steps,
             "pass_no": pass_no,
             "passes": len(run.plan.passes),
         }
@@ -201,7 +212,7 @@ class Progress:
         """x0: of the batch's first image [C, h, w], on the CPU."""
         self._run.emit(Step(step=step, **self._at))
         if self._run.previews and time.perf_counter() - self._shown >= PREVIEW_INTERVAL:
-            data = preview_jpeg(x0, model.components.latent_rgb)
+            data = preview(self._run, model.components, x0)
             self._run.emit(Preview(index=self._images[0], step=step, pass_no=self._pass, data=data))
             self._shown = time.perf_counter()
 

@@ -3,23 +3,55 @@
 import torch
 
 from sdterm.core.extensions.registry import ContractError, PluginSet
-from sdterm.core.planning.choices import Choices
+from sdterm.core.planning.choices import PassParts
 from sdterm.core.planning.plan import PassPlan
 from sdterm.engine.recorder import kind_of
-from sdterm.hooks import ModelSampling
+from sdterm.engine.start import Cut, tail
+from sdterm.hooks import ModelSampling, Tail
 from sdterm.request import GenerationRequest
 
 
 def pass_sigmas(
-    choices: Choices, request: GenerationRequest, planned: PassPlan, plugins: PluginSet, sampling: ModelSampling
+    parts: PassParts, request: GenerationRequest, planned: PassPlan, plugins: PluginSet, sampling: ModelSampling
 ) -> torch.Tensor:
-    """float32 [steps + 1] on the CPU. Raises PluginError if the plugin that makes them gave something else."""
-    sampler, scheduler = choices.sampler, choices.scheduler
-    if sampler.grid == "own" and sampler.own_sigmas:
+    """The whole way of a pass, float32 [steps + 1] on the CPU. Raises PluginError if the plugin that makes it gave
+    something else."""
+    if parts.sampler.grid == "own" and parts.sampler.own_sigmas:
         steps = planned.steps + request.discard_penultimate  # one more, none of which is left out, as in A1111
-        with plugins.guard(sampler):
-            return _checked(sampler.own_sigmas(steps, sampling), steps)
-    discard = sampler.discard_penultimate or request.discard_penultimate
+        with plugins.guard(parts.sampler):
+            return _checked(parts.sampler.own_sigmas(steps, sampling), steps)
+    return _scheduled(parts, request, planned, plugins, sampling)
+
+
+def pass_tail(
+    parts: PassParts,
+    request: GenerationRequest,
+    planned: PassPlan,
+    plugins: PluginSet,
+    sampling: ModelSampling,
+    cut: Cut,
+) -> Tail:
+    """What is left of a pass's way for one that begins with latents: see `start.cut`. Raises as `pass_sigmas`."""
+    sampler, planned = parts.sampler, planned.model_copy(update={"steps": cut.steps})
+    if not cut.steps:
+        return Tail(torch.zeros(()), torch.zeros(1))
+    if not (sampler.grid == "own" and sampler.own_tail):
+        return tail(pass_sigmas(parts, request, planned, plugins, sampling), cut.kept)
+    schedule = _scheduled(parts, request, planned, plugins, sampling)
+    steps = cut.steps + request.discard_penultimate
+    with plugins.guard(sampler):
+        made = sampler.own_tail(steps, cut.kept, sampling, schedule.clone())
+        if not isinstance(made, Tail):
+            raise ContractError("it gave no Tail")
+        return Tail(_checked(made.level.reshape(-1), steps)[0], _checked(made.sigmas, steps))
+
+
+def _scheduled(
+    parts: PassParts, request: GenerationRequest, planned: PassPlan, plugins: PluginSet, sampling: ModelSampling
+) -> torch.Tensor:
+    """The way of the scheduler."""
+    scheduler = parts.scheduler
+    discard = parts.sampler.discard_penultimate or request.discard_penultimate
     with plugins.guard(scheduler):
         steps = planned.steps + discard
         sigmas = _checked(scheduler.sigmas(steps, sampling, **planned.scheduler_options), steps)

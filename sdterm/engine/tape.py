@@ -15,7 +15,7 @@ import os
 import struct
 import threading
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,7 +26,7 @@ from sdterm.core.locks import lock
 from sdterm.errors import SdtermError
 from sdterm.hooks import Denoised
 
-_MAGIC = b"sdterm tape 2\n"
+_MAGIC = b"sdterm tape 3\n"
 _ANY_MAGIC = b"sdterm tape "
 _FRAME = struct.Struct("<III")  # bytes of JSON, bytes of payload, CRC-32 of both
 _LARGEST = 2**31  # bytes; a record that claims more is damage
@@ -70,11 +70,14 @@ def checksum(x: torch.Tensor) -> str:
 class Tape:
     """The rows of one job, in memory and, given a path, on disk. Safe to use from several threads.
 
-    `header` says what the rows depend on. If the file at `path` was recorded under another one, `mismatch` names the
-    entries that differ and its rows are dropped: those images start again.
+    `header` says what the rows depend on, `passes` what those of each pass and of the passes after it do besides. If
+    the file at `path` was recorded under others, `mismatch` names the entries that differ, and its rows are dropped
+    from the first pass on that they concern.
     """
 
-    def __init__(self, header: Mapping[str, Any], path: Path | None = None) -> None:
+    def __init__(
+        self, header: Mapping[str, Any], path: Path | None = None, passes: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
         self._lock = threading.Lock()
         self._rows: dict[tuple[int, int, str, int], Row] = {}  # image, pass, module, call
         self._starts: dict[tuple[int, int], str] = {}  # image, pass
@@ -83,7 +86,9 @@ class Tape:
         self._file: BinaryIO | None = None
         self._body = 0  # where the header ends
         self.mismatch: tuple[str, ...] = ()
-        header = json.loads(json.dumps(header))
+        self.kept = 0
+        """Where there is a mismatch: how many passes keep their rows."""
+        head = json.loads(json.dumps({"header": header, "passes": passes}))
         if path is None:
             return
         try:
@@ -92,15 +97,13 @@ class Tape:
             if _is_of_another_version(path):
                 self.mismatch = ("version of sdterm",)
             elif stored is not None:
-                self.mismatch = tuple(key for key in header if stored.get(key) != header[key])
+                self.kept, self.mismatch = _compared(stored, head)
             if self.mismatch:
-                self._forget()
+                self._forget(self.kept)
             self._file.truncate(0 if self.mismatch else end)
             self._file.seek(0, 2)
             if stored is None or self.mismatch:
-                self._file.write(_MAGIC)
-                self._write({"kind": "header", "header": header})
-                self._body = self._file.tell()
+                self._begin(head)
         except OSError as error:
             self.close()
             if isinstance(error, TapeError):
@@ -126,11 +129,9 @@ class Tape:
             self._write({"kind": "start", "image": image, "pass": pass_no, "checksum": start}, [latents])
 
     def append(self, row: Row) -> None:
-        tensors = [tensor for tensor in row.result if tensor is not None]
         with self._lock:
             self._rows[row.image, row.pass_no, row.module, row.call] = row
-            at = {"image": row.image, "pass": row.pass_no, "module": row.module, "call": row.call}
-            self._write({"kind": "row", **at, "sigma": row.sigma, "checksum": row.checksum}, tensors)
+            self._write_row(row)
 
     def cut(self, image: int, pass_no: int, module: str, call: int) -> None:
         """Drop the rows of an image's pass from `call` on. Those of later passes start from what is drawn anew, and
@@ -185,8 +186,31 @@ class Tape:
             del self._rows[key]
         return bool(gone)
 
-    def _forget(self) -> None:
-        self._rows, self._starts, self._float32, self._finished = {}, {}, {}, set()
+    def _forget(self, first: int = 0) -> None:
+        """Drop what is known of the passes from `first` on, and with it that images are finished."""
+        self._rows = {key: row for key, row in self._rows.items() if row.pass_no < first}
+        self._starts = {key: start for key, start in self._starts.items() if key[1] < first}
+        self._float32 = {key: call for key, call in self._float32.items() if key[1] < first}
+        self._finished = set()
+
+    def _begin(self, head: Mapping[str, Any]) -> None:
+        """Write a new file's header, and behind it what is kept of the one before."""
+        if not self._file:
+            return
+        self._file.write(_MAGIC)
+        self._write({"kind": "header", **head})
+        self._body = self._file.tell()
+        for (image, pass_no), start in self._starts.items():
+            self._write({"kind": "start", "image": image, "pass": pass_no, "checksum": start})
+        for (image, pass_no), call in self._float32.items():
+            self._write({"kind": "float32", "image": image, "pass": pass_no, "module": DENOISER, "call": call})
+        for row in self._rows.values():
+            self._write_row(row)
+
+    def _write_row(self, row: Row) -> None:
+        tensors = [tensor for tensor in row.result if tensor is not None]
+        at = {"image": row.image, "pass": row.pass_no, "module": row.module, "call": row.call}
+        self._write({"kind": "row", **at, "sigma": row.sigma, "checksum": row.checksum}, tensors)
 
     def _write(self, fields: Mapping[str, Any], tensors: list[torch.Tensor] | None = None) -> None:
         if not self._file:
@@ -201,12 +225,13 @@ class Tape:
             raise TapeError(28, "The disk is full: the tape cannot be written.")
 
     def _load(self, path: Path) -> tuple[dict[str, Any] | None, int]:
-        """Replay a file's records. Returns its header, if any, and where its sound part ends."""
-        header, end = None, 0
+        """Replay a file's records. Returns its header's fields, if any, and where its sound part ends."""
+        head, end = None, 0
         for fields, tensors, position in read_records(path):
             end = position
             match fields:
-                case {"kind": "header", "header": header}:
+                case {"kind": "header"}:
+                    head = fields
                     self._forget()
                     self._body = position
                 case {"kind": "start", "image": image, "pass": pass_no, "checksum": start}:
@@ -222,7 +247,7 @@ class Tape:
                 case {"kind": "finished", "image": image}:
                     self._finished.add(image)
                     self._rows = {k: r for k, r in self._rows.items() if k[0] != image}
-        return header, end
+        return head, end
 
 
 def _locked(path: Path) -> BinaryIO:
@@ -232,6 +257,21 @@ def _locked(path: Path) -> BinaryIO:
         return file
     file.close()
     raise TapeError(0, f"The tape {path} is in use by another process; wait for it or choose another file.")
+
+
+def _compared(stored: Mapping[str, Any], head: Mapping[str, Any]) -> tuple[int, tuple[str, ...]]:
+    """(how many passes keep their rows, the entries of two headers that differ)."""
+
+    def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+        return [key for key in now if before.get(key) != now[key]]
+
+    names = differing(stored.get("header", {}), head["header"])
+    kept = 0 if names else len(head["passes"])
+    for number, (before, now) in enumerate(zip(stored.get("passes", ()), head["passes"], strict=False)):
+        if different := differing(before, now):
+            names += different
+            kept = min(kept, number)
+    return kept, tuple(dict.fromkeys(names))
 
 
 def _is_of_another_version(path: Path) -> bool:

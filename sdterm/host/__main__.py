@@ -100,13 +100,14 @@ async def _run(services: HostServices, lock: Lock, server: Server, on_port: Port
     watching_library = asyncio.create_task(services.library_watch.run())
     fetching = asyncio.create_task(services.downloads.recover())
     recovering = asyncio.create_task(services.look_after_trash())
+    removing = asyncio.create_task(services.look_after_inputs())
     await asyncio.wait((serving, *others), return_when=asyncio.FIRST_COMPLETED)
     _log.info("ending")
     services.log.close()
     server.should_exit = True
     if on_port:
         on_port.should_exit = True
-    others += [watching, watching_library, recovering, fetching]
+    others += [watching, watching_library, recovering, removing, fetching]
     for task in others:
         task.cancel()
     for error in await asyncio.gather(strays, serving, *others, return_exceptions=True):

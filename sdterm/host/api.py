@@ -1,5 +1,6 @@
 """`/v1`: the host over HTTP. Each function is one thing a client can ask; docs/protocol.md describes them."""
 
+import contextlib
 import json
 import logging
 import sqlite3
@@ -7,11 +8,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sdterm.api import (
@@ -51,12 +53,14 @@ from sdterm.api import (
 )
 from sdterm.core.extensions.catalogue import Catalogue
 from sdterm.core.files import legible
+from sdterm.core.inputs import MOST_BYTES as MOST_INPUT_BYTES
 from sdterm.core.names import UnknownNameError
 from sdterm.core.text import printable
 from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.host import model_files
 from sdterm.host.database import is_full
 from sdterm.host.gallery_order import NEWEST
+from sdterm.host.pictures import PictureFile
 from sdterm.host.services import HostServices
 from sdterm.request import GenerationRequest, RequestError, request_error
 from sdterm.version import __version__
@@ -67,16 +71,19 @@ MOST_BYTES = 2 * 2**20
 """Of a request's body: a prompt and a negative prompt at their limits, escaped, and room to spare."""
 
 Limit = Annotated[int, Query(ge=1, le=500)]
+Digest = Annotated[str, Path(pattern="^[0-9a-f]{64}$")]
 Cursor = Annotated[str | None, Query(max_length=60, pattern=r"^[0-9.,e+-]+$")]
 
 STATUS = {
     "unknown_job": 404,
     "unknown_picture": 404,
     "unknown_download": 404,
+    "unknown_input": 404,
     "wrong_state": 409,
     "unmovable": 409,
     "no_image": 410,
     BAD_REQUEST: 422,
+    "bad_input": 422,
     "bad_model": 422,
     "download_failed": 422,
     "download_broke_off": 503,
@@ -105,11 +112,7 @@ def make_app(services: HostServices, stop: Callable[[], None]) -> ASGIApp:
     @router.post("/jobs", status_code=201)
     async def submit(submission: Submission) -> JobView:
         """Queue a job. Names are looked up and the folder is tried first."""
-        await services.check(submission)
-        saving = submission.saving or services.saving()
-        job = services.jobs.submit(submission, saving)
-        services.dispatcher.wake()
-        return services.job(job)
+        return services.job(await services.submit(submission))
 
     @router.get("/jobs")
     async def jobs(
@@ -330,8 +333,7 @@ def make_app(services: HostServices, stop: Callable[[], None]) -> ASGIApp:
     @router.get("/pictures/{picture}/file", response_class=StreamingResponse)
     async def picture_file(picture: Identifier) -> StreamingResponse:
         """The file as it was saved."""
-        file = await services.pictures.file(picture)
-        return StreamingResponse(file.chunks, headers={"content-length": str(file.size)}, media_type=file.media_type)
+        return _streamed(await services.pictures.file(picture))
 
     @router.get("/pictures/{picture}/thumbnail", response_class=Response)
     async def picture_thumbnail(picture: Identifier, size: Annotated[int, Query(ge=16, le=512)] = 128) -> Response:
@@ -344,6 +346,7 @@ def make_app(services: HostServices, stop: Callable[[], None]) -> ASGIApp:
         stop()
 
     app.include_router(router)
+    app.include_router(_inputs(services))
     app.add_exception_handler(SdtermError, _refused)
     app.add_exception_handler(Exception, _defect)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -351,6 +354,39 @@ def make_app(services: HostServices, stop: Callable[[], None]) -> ASGIApp:
     app.add_exception_handler(sqlite3.Error, _unwritten)
     app.add_exception_handler(OSError, _unwritten)
     return _Bounded(app, services.touch)
+
+
+def _inputs(services: HostServices) -> APIRouter:
+    """The one place where a body is no JSON and may be large."""
+    router = APIRouter(
+        prefix="/v1/inputs",
+        responses={"4XX": {"model": Problem}, "5XX": {"model": Problem}},
+        dependencies=[Depends(_only_known_parameters)],
+    )
+    picture = {"requestBody": {"required": True, "content": {"application/octet-stream": {}}}}
+
+    @router.put("/{sha256}", status_code=204, openapi_extra=picture)
+    async def put_input(sha256: Digest, request: Request) -> None:
+        """Keep a picture for jobs to start from. It is checked by its header; nothing is decoded."""
+        with contextlib.suppress(ClientDisconnect):  # nobody is left to be told
+            await services.inputs.receive(sha256, request.stream())
+
+    @router.get("/{sha256}", response_class=StreamingResponse)
+    async def get_input(sha256: Digest) -> StreamingResponse:
+        """The file, as it was sent. Nothing refers to it? Then it stays for a day from now."""
+        return _streamed(await services.pictures.read(await services.inputs.path(sha256)))
+
+    @router.head("/{sha256}", response_class=Response)
+    async def head_input(sha256: Digest) -> Response:
+        """Whether it is there, and stays for a day from now at least."""
+        await services.inputs.path(sha256)
+        return Response()
+
+    return router
+
+
+def _streamed(file: PictureFile) -> StreamingResponse:
+    return StreamingResponse(file.chunks, headers={"content-length": str(file.size)}, media_type=file.media_type)
 
 
 async def _only_known_parameters(request: Request) -> None:
@@ -444,8 +480,9 @@ class _Bounded:
             return
         self._touch()
         length = dict(scope["headers"]).get(b"content-length", b"0")
-        if not length.isdigit() or int(length[:12]) > MOST_BYTES:
-            await _TOO_LARGE(scope, receive, send)
+        most = MOST_INPUT_BYTES if scope["path"].startswith("/v1/inputs/") else MOST_BYTES
+        if not length.isdigit() or int(length[:12]) > most:
+            await _problem(413, "too_large", f"The body is too large: the limit is {most} bytes.")(scope, receive, send)
             return
         read = 0
 
@@ -453,11 +490,8 @@ class _Bounded:
             nonlocal read
             message = await receive()
             read += len(message.get("body", b""))
-            if read > MOST_BYTES:
-                raise HTTPException(413, f"The body has more than {MOST_BYTES} bytes")
+            if read > most:
+                raise HTTPException(413, f"The body has more than {most} bytes")
             return message
 
         await self._app(scope, bounded, send)
-
-
-_TOO_LARGE = _problem(413, "too_large", f"The body is too large: the limit is {MOST_BYTES} bytes.")

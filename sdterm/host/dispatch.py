@@ -244,7 +244,7 @@ class Dispatcher:
                     fields = dict(message["event"])
                     event = event_of(fields.pop("event"), fields)
                     if isinstance(event, ModelLoading):
-                        worker.set_model(event.model if event.done else None)
+                        worker.set_models(event)
                     self._log.add(None, event)
         except (WorkerLostError, UnusableDeviceError, CatalogueError) as error:
             self._not_loaded(path, _TO_FREE if worker in self._to_free else str(error))
@@ -391,7 +391,7 @@ class Dispatcher:
                 self._jobs.resumed(job.id, event)
             case _:
                 if isinstance(event, ModelLoading):
-                    worker.set_model(event.model if event.done else None)
+                    worker.set_models(event)
                 self._log.add(job.id, event)
         return False
 

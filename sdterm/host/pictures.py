@@ -160,12 +160,16 @@ class Pictures:
         """The file as it was saved. Raises UnknownPictureError, ThumbnailError, SlowDiskError."""
         path = Path(self._row(picture)["path"])
         try:
-            opened, size = await self._threads.run(partial(_open, path))
+            return await self.read(path)
         except FileNotFoundError as error:
             raise ThumbnailError(f"The file of picture {picture} is gone: it was {path}.") from error
         except OSError as error:
             said = f"The file of picture {picture} cannot be read: {error.strerror or error} ({path})."
             raise ThumbnailError(said) from error
+
+    async def read(self, path: Path) -> PictureFile:
+        """A file, as it is. Raises OSError, SlowDiskError."""
+        opened, size = await self._threads.run(partial(_open, path))
         media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         return PictureFile(size, media_type, self._chunks(opened, size))
 

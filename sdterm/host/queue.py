@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,10 +121,10 @@ class JobQueue:
 
     # --- what clients ask ---------------------------------------------------------------------------------------------
 
-    def submit(self, submission: Submission, saving: Saving) -> int:
-        """Queue a job, for good: once this returns, not even a power cut loses it."""
+    def submit(self, submission: Submission, saving: Saving, inputs: Iterable[str] = ()) -> int:
+        """Queue a job, for good: once this returns, not even a power cut loses it. inputs: digests that it names."""
         request = submission.request
-        images = request.batch_size * request.batch_count
+        images = request.images
         with self._database.transaction():
             last = self._database.row("SELECT max(position) FROM jobs WHERE state = 'queued'")
             added = self._database.execute(
@@ -140,6 +140,8 @@ class JobQueue:
                 self._clock(),
             )
             job = added.lastrowid or 0
+            for digest in inputs:
+                self._database.execute("INSERT INTO job_inputs (job, digest) VALUES (?, ?)", job, digest)
             first = self._log.add(job, Paused(images=0) if submission.paused else Queued(images=images))
             self._update(job, first_event=first)
         return job

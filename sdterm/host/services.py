@@ -8,7 +8,7 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -38,7 +38,8 @@ from sdterm.core.library.checkpoints import library_of
 from sdterm.core.library.recognition import Recognition
 from sdterm.core.names import UnknownNameError
 from sdterm.core.output.saving import Saving, ready, saving_of
-from sdterm.core.planning.choices import choose_parts
+from sdterm.core.planning.choices import Parts, choose_parts
+from sdterm.core.planning.named_inputs import named_inputs
 from sdterm.core.prompt.styles import find_style, styles_of
 from sdterm.core.settings.devices import devices_of
 from sdterm.core.settings.model_kinds import MODEL_KINDS
@@ -52,14 +53,15 @@ from sdterm.host.downloads import Downloads
 from sdterm.host.extensions import Extensions
 from sdterm.host.found import find_pictures, image_files
 from sdterm.host.hashing import Hasher
+from sdterm.host.inputs import KeptInputs
 from sdterm.host.log import EventLog
 from sdterm.host.model_files import LibraryWatch
 from sdterm.host.pictures import Pictures
 from sdterm.host.queue import JobQueue
-from sdterm.host.threads import Threads, in_thread
+from sdterm.host.threads import SlowDiskError, Threads, in_thread
 from sdterm.host.trash import Trash, TrashError
 from sdterm.host.worker import WorkerProcess
-from sdterm.request import RequestError
+from sdterm.request import GenerationRequest, RequestError
 from sdterm.version import __version__
 
 THREADS, DISK_LIMIT = 16, 30.0
@@ -67,6 +69,7 @@ THREADS, DISK_LIMIT = 16, 30.0
 FAILED_TAPE_KEPT = 7 * 24 * 3600.0
 """Seconds."""
 _LOOK_LIMIT = 1.0  # seconds
+_INPUTS_EVERY = 3600.0  # seconds
 RECOGNISED_AT_ONCE = 32
 """Checkpoints that extensions are asked about in one go: one that they die of keeps no more than these unknown."""
 
@@ -93,6 +96,7 @@ class HostServices:
         self.jobs = JobQueue(self.database, self.log, clock)
         self.pictures = Pictures(self.database, self.log, clock)
         self.trash = Trash(self.database, self.log, clock)
+        self.inputs = KeptInputs(settings.root, self.database, self.threads, clock)
         self.checkpoints = Checkpoints(settings)
         self.hasher = Hasher(lambda: self.checkpoints.library, self.log)
         self.library_watch = LibraryWatch(lambda: self.checkpoints.library, self.log)
@@ -129,7 +133,22 @@ class HostServices:
 
     async def empty_trash(self, days: float) -> int:
         """Delete for good what has been in the trash for so many days: how many pictures. Raises TrashError."""
-        return await self.trash.empty(self._clock() - days * 24 * 3600 if days else math.inf)
+        emptied = await self.trash.empty(self._clock() - days * 24 * 3600 if days else math.inf)
+        await self._sweep_inputs()
+        return emptied
+
+    async def look_after_inputs(self) -> None:
+        """Remove, for ever, inputs that nothing refers to any more."""
+        while True:
+            await self._sweep_inputs()
+            await asyncio.sleep(_INPUTS_EVERY)
+
+    async def _sweep_inputs(self) -> None:
+        try:
+            if removed := await self.inputs.sweep():
+                _log.info("%d inputs are gone that no job and no picture referred to", removed)
+        except (OSError, SlowDiskError, sqlite3.Error) as error:
+            _log.warning("the inputs: %s", error)
 
     def recover(self) -> None:
         """Go on where the last host ended."""
@@ -239,22 +258,35 @@ class HostServices:
         jobs = (job.model_copy(update={"progress": self.dispatcher.progress(job.id)}) for job in page.jobs)
         return page.model_copy(update={"jobs": tuple(jobs)})
 
-    async def check(self, submission: Submission) -> None:
-        """Find out now what would fail later. Raises UnknownNameError, RequestError, StylesError, CatalogueError or
+    async def submit(self, submission: Submission) -> int:
+        """Queue a job, if it can be drawn. Raises UnknownNameError, RequestError, StylesError, CatalogueError or
         OutputFolderError."""
+        inputs = await self.check(submission)
+        job = self.jobs.submit(submission, submission.saving or self.saving(), inputs)
+        self.dispatcher.wake()
+        return job
+
+    async def check(self, submission: Submission) -> Collection[str]:
+        """Find out now what would fail later; the digests of its inputs. Raises as `submit` does."""
         request = submission.request
-        try:
-            choose_parts(request, (await self.extensions.now()).names)
-        except (UnknownNameError, RequestError):
-            if not self.extensions.is_looking:
-                raise
-            choose_parts(request, (await self.extensions.settled()).names)  # an extension that is tried out may give it
+        inputs = named_inputs(request, await self._parts(request))
+        await self.inputs.claim(inputs)
         styles = await self.threads.run(partial(styles_of, self.settings))
         for name in request.styles:
             find_style(name, styles)
         if request.model is not None:
             await self.threads.run(partial(library_of(self.settings).find, request.model))
         await self.threads.run(partial(ready, (submission.saving or self.saving()).folder))
+        return inputs
+
+    async def _parts(self, request: GenerationRequest) -> Parts:
+        try:
+            return choose_parts(request, (await self.extensions.now()).names)
+        except (UnknownNameError, RequestError):
+            if not self.extensions.is_looking:
+                raise
+            # an extension that is tried out may give it
+            return choose_parts(request, (await self.extensions.settled()).names)
 
     async def retry(self, job: int, how: Retry) -> None:
         """Queue a failed job again. Raises FieldError, UnknownJobError, WrongStateError or CatalogueError."""
@@ -291,7 +323,8 @@ class HostServices:
                 self.checkpoints.learn(families, checkpoint, known_as)
 
     def models(self) -> list[Model]:
-        return self.checkpoints.models({worker.model for worker in self.dispatcher.workers}, self.extensions.families)
+        loaded = {name for worker in self.dispatcher.workers for name in (worker.model, *worker.kept)}
+        return self.checkpoints.models(loaded, self.extensions.families)
 
     async def load_model(self, name: str) -> None:
         """Have a checkpoint read now. Raises FieldError, WrongStateError."""

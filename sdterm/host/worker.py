@@ -18,6 +18,7 @@ from sdterm.core.frames import HEAD_SIZE, FrameError, pack, sizes, unpack
 from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
 from sdterm.errors import SdtermError
+from sdterm.events import ModelLoading
 from sdterm.host.child import Child
 
 SLOW_CALLS = 20
@@ -107,7 +108,9 @@ class WorkerProcess:
             raise WorkerLostError("worker_unstartable", f"No process could be started: {error}.") from error
         self._listening = asyncio.create_task(self._note())
         self._moved = self._heard = self._monotonic()
-        self._view = self._view.model_copy(update={"pid": self._process.pid, "phase": "starting", "model": None})
+        self._view = self._view.model_copy(
+            update={"pid": self._process.pid, "phase": "starting", "model": None, "kept": ()}
+        )
         self._watch = asyncio.create_task(self._watch_over())
         async with contextlib.aclosing(self.messages()) as messages:
             async for message, _ in messages:
@@ -177,9 +180,10 @@ class WorkerProcess:
                 self._moved = self._heard = self._monotonic()
                 self._ours = False
 
-    def set_model(self, name: str | None) -> None:
+    def set_models(self, loading: ModelLoading) -> None:
         """What it has in memory."""
-        self._view = self._view.model_copy(update={"model": name})
+        model = loading.model if loading.done else None
+        self._view = self._view.model_copy(update={"model": model, "kept": loading.kept})
 
     def set_loading(self) -> None:
         """It is about to read a model, for no job."""

@@ -8,7 +8,8 @@ import torch
 from sdterm.core.prompt.chunks import Chunk, Learned, chunks
 from sdterm.core.prompt.embeddings import with_learned
 from sdterm.core.prompt.emphasis import BREAK, pieces
-from sdterm.hooks import TextOptions, TokenRules
+from sdterm.hooks import PluginError, TextOptions, TokenRules
+from sdterm.modelling.old_emphasis import old_chunk
 
 Words = Mapping[str, torch.Tensor]
 """Learned word → its vectors [n, C] for one encoder."""
@@ -35,6 +36,11 @@ class TextEncoder(Protocol):
     width: int
     """Of these vectors."""
 
+    @property
+    def brackets(self) -> Mapping[int, float] | None:
+        """Tokens that A1111's old emphasis takes for brackets → what they multiply the weight with; None: it cannot."""
+        ...
+
     def tokenize(self, text: str) -> Sequence[int]:
         """Token ids without start, end and padding."""
         ...
@@ -48,6 +54,10 @@ def encode_texts(encoders: Sequence[TextEncoder], texts: Sequence[str], options:
     """All texts as long as the longest, the encoders' vectors side by side; pooled by the last encoder that pools, of
     each text's first chunk. The texts are one batch, because A1111's emphasis keeps the mean of a batch: there, one
     text's weights touch the others'."""
+    if options.old_emphasis and any(encoder.brackets is None for encoder in encoders):
+        raise PluginError(
+            "Old emphasis is for SD 1.x alone, as in A1111: OpenCLIP's text encoders cannot do it. Disable it"
+        )
     learned = [{word: vectors[i] for word, vectors in options.words.items()} for i in range(len(encoders))]
     lines = [
         {text: _chunks(encoder, text, words, options) for text in texts}
@@ -117,6 +127,9 @@ def _chunks(encoder: TextEncoder, text: str, words: Words, options: TextOptions)
     def tokens(text: str) -> list[int | Learned]:
         return [*with_learned(encoder.tokenize(text), names, lengths)]
 
+    if options.old_emphasis:
+        factors = encoder.brackets if encoder.brackets and options.emphasis != "None" else {}
+        return [old_chunk(tokens(text), factors, encoder.rules)]
     if options.emphasis == "None":
         return chunks([(tokens(text), 1.0)], encoder.rules, options.comma_backtrack)
     parsed = (

@@ -35,7 +35,10 @@ def from_eps(
 def from_v(
     network: Network, x: torch.Tensor, sigma: torch.Tensor, sampling: ModelSampling, dtype: torch.dtype
 ) -> torch.Tensor:
-    """The network predicts the velocity sqrt(a) noise - sqrt(1 - a) latents (CompVisVDenoiser)."""
+    """The network predicts the velocity sqrt(a) noise - sqrt(1 - a) latents (CompVisVDenoiser), unless the sampler's
+    levels take whatever it says for noise."""
+    if getattr(sampling, "predicts_noise", False):
+        return from_eps(network, x, sigma, sampling, dtype)
     s = sigma[0]
     c_skip, c_out, c_in = 1 / (s**2 + 1), -s / (s**2 + 1) ** 0.5, 1 / (s**2 + 1) ** 0.5
     return _called(network, x * c_in, sigma, sampling, dtype) * c_out + x * c_skip

@@ -10,7 +10,7 @@ LARGEST = 65_535  # pixels a side; an AV1 frame header holds no more
 
 
 def encode(image: Any, infotext: str, *, quality: int = 80) -> bytes:
-    """uint8 [H, W, 3] → AVIF."""
+    """uint8 [H, W, 3] or [H, W, 4] → AVIF."""
     from PIL import Image, features
 
     if not features.check("avif"):
@@ -25,4 +25,4 @@ def encode(image: Any, infotext: str, *, quality: int = 80) -> bytes:
 @hookimpl
 def sdterm_output_savers() -> list[OutputSaver]:
     quality = Option("quality", 80, "1 (small) to 100 (good).", 1, 100, a1111="jpeg_quality")
-    return [OutputSaver(id="avif", label="AVIF", suffix=".avif", encode=encode, options=(quality,))]
+    return [OutputSaver(id="avif", label="AVIF", suffix=".avif", encode=encode, options=(quality,), alpha=True)]

@@ -10,7 +10,7 @@ LARGEST = 16_383  # pixels a side
 
 
 def encode(image: Any, infotext: str, *, quality: int = 80, lossless: bool = False) -> bytes:
-    """uint8 [H, W, 3] → WebP. Lossless, `quality` is the effort spent on making it small."""
+    """uint8 [H, W, 3] or [H, W, 4] → WebP. Lossless, `quality` is the effort spent on making it small."""
     from PIL import Image
 
     if max(image.shape) > LARGEST:
@@ -26,4 +26,4 @@ def sdterm_output_savers() -> list[OutputSaver]:
         Option("quality", 80, "1 (small) to 100 (good).", 1, 100, a1111="jpeg_quality"),
         Option("lossless", False, "Keep every pixel as it is.", a1111="webp_lossless"),
     )
-    return [OutputSaver(id="webp", label="WebP", suffix=".webp", encode=encode, options=options)]
+    return [OutputSaver(id="webp", label="WebP", suffix=".webp", encode=encode, options=options, alpha=True)]

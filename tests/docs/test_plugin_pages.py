@@ -22,8 +22,10 @@ from sdterm.core.extensions.kinds import KINDS
 from sdterm.core.infotext.files import read_infotext
 from sdterm.core.infotext.grammar import parse
 from sdterm.core.library.checkpoints import Library
+from sdterm.core.library.upscalers import find_upscaler
 from sdterm.core.output.saving import Saving, save_images
 from sdterm.core.settings.paths import CHECKPOINTS
+from sdterm.engine.upscale import Upscaling, upscaled
 from sdterm.events import Event, Failed, Image, ModelLoading, Warning
 from sdterm.hooks import Denoised
 from sdterm.tui.language import languages, packs_of, tr, use
@@ -171,6 +173,22 @@ def test_the_network_page_makes_layers_stronger_and_leaves_nothing_behind(exampl
         for tag in ("", " <lora:my_gains:0.5>", " <lora:my_gains:0>", "")
     )
     assert half != plain == none == again
+
+
+def test_the_upscaler_page_repeats_pixels_and_reads_its_files(example: Example, tmp_path: Path) -> None:
+    plugins, library = example("sdterm_upscalers"), Library(tmp_path)
+    (tmp_path / "models" / "ESRGAN").mkdir(parents=True)
+    spread = torch.eye(3).repeat_interleave(4, 0)  # each pixel becomes four of its colour
+    save_file({"example.spread.weight": spread}, tmp_path / "models" / "ESRGAN" / "mine.safetensors")
+    image = np.random.default_rng(1).integers(0, 256, (40, 24, 3), dtype=np.uint8)
+    for name in ("Example Repeat", "mine"):
+        larger = upscaled(
+            Upscaling(plugins, torch.device("cpu"), tile=16, overlap=4),
+            find_upscaler(name, plugins, library),
+            image,
+            2,
+        )
+        assert np.array_equal(larger, image.repeat(2, 0).repeat(2, 1)), name
 
 
 def test_the_postprocessor_page_adds_as_much_grain_as_it_is_told(engine: Engine, example: Example) -> None:

@@ -12,10 +12,13 @@ from starlette.types import Message
 
 from sdterm.api import Snapshot
 from sdterm.core.frames import MAX_HEADER, MAX_PAYLOAD
+from sdterm.core.inputs import MOST_BYTES as MOST_INPUT_BYTES
+from sdterm.core.inputs import MOST_PIXELS
 from sdterm.core.settings.rundir import make_private, run_folder_of
 from sdterm.core.settings.settings import resolve
 from sdterm.events import Event, event_name
 from sdterm.host.api import MOST_BYTES, make_app
+from sdterm.host.inputs import GRACE
 from sdterm.host.log import BEHIND, BEHIND_BYTES, KEPT
 from sdterm.host.services import HostServices
 
@@ -46,7 +49,7 @@ def test_every_call_is_on_the_page_and_no_other(services: HostServices) -> None:
     scope = {"type": "http", "method": "GET", "path": "/v1/openapi.json", "headers": [], "query_string": b""}
     asyncio.run(app(scope, receive, send))  # type: ignore[arg-type]
     there = {f"{method.upper()} {path}" for path, methods in json.loads(said)["paths"].items() for method in methods}
-    assert {*re.findall(r"^\| `((?:GET|POST|DELETE) /v1[^`]*)`", PAGE, re.MULTILINE)} == there
+    assert {*re.findall(r"^\| `((?:GET|HEAD|PUT|POST|DELETE) /v1[^`]*)`", PAGE, re.MULTILINE)} == there
 
 
 def test_every_event_is_on_the_page_and_no_other() -> None:
@@ -72,6 +75,8 @@ def test_every_code_of_a_failure_is_on_the_page() -> None:
 
 def test_the_limits_are_those_of_the_code() -> None:
     assert f"A body: {MOST_BYTES // 2**20} MiB" in PAGE and f"the last {KEPT:,}" in PAGE
+    assert f"an input: {MOST_INPUT_BYTES // 2**20} MiB and {MOST_PIXELS:,} pixels" in PAGE
+    assert f"for {GRACE / 3600:.0f} hours after it was sent" in PAGE
     assert f"that {BEHIND} events or {BEHIND_BYTES // 2**20} MiB wait" in PAGE
     assert f"at most {MAX_HEADER // 2**20} MiB" in PAGE and f"at most {MAX_PAYLOAD // 2**20} MiB" in PAGE
 

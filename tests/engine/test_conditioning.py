@@ -18,7 +18,8 @@ from sdterm.engine.denoiser import Network, guided_denoiser
 from sdterm.engine.networks import NO_NETWORKS
 from sdterm.events import Resumed, Step, Warning
 from sdterm.hooks import Conditioning, ModelSampling, SamplingOptions
-from sdterm.plugins.sd.tokenizer import tokenize
+from sdterm.modelling.old_emphasis import bracket_factors
+from sdterm.plugins.sd.tokenizer import tokenize, vocabulary
 from sdterm.plugins.sd.tokens import TOKENS
 from sdterm.request import GenerationRequest
 from tests.engine.conftest import images, request
@@ -69,6 +70,31 @@ def test_a_prompt_becomes_the_vectors_a1111_makes_at_every_step(
             error = float(np.abs(vectors.numpy() - expected).max() / np.abs(expected).max())
             record_property("vector_error", error)
             assert error <= 1e-4
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("a (red) house", "a (red) house"),
+        ("a ((red)) [house", "a ((red)) [house"),
+        ("(red:1.3) house", "(red : 1 . 3) house"),
+        ("(red, house]", "(red, house)"),
+        ("red BREAK house", "red break house"),
+        ("lake," * 60, "lake," * 37 + "lake"),
+    ],
+    ids=str,
+)
+def test_old_emphasis_counts_brackets_and_reads_one_chunk(old: str, new: str, conditioner: Conditioner) -> None:
+    with torch.inference_mode():
+        (theirs,) = conditioner.prompt(old, read(request(old_emphasis=True), 10))
+        (ours,) = conditioner.prompt(new, read(request(), 10))
+    assert torch.equal(theirs.texts[0]["context"], ours.texts[0]["context"])
+
+
+def test_old_emphasis_knows_brackets_that_share_a_token_with_other_characters() -> None:
+    factors = bracket_factors(vocabulary())
+    ((smile,), (empty,)) = (tokenize(text) for text in (":)", "()"))
+    assert factors[smile] == 1 / 1.1 and empty not in factors
 
 
 @pytest.mark.parametrize("case", [c for c in TEXTS if "error" not in TEXTS[c]["tokenize_line_whole_prompt"]])

@@ -41,7 +41,8 @@ Record = Callable[[str, object], None]
 @pytest.fixture(scope="module")
 def sampling(tiny_engine: Engine, plugins: PluginSet) -> ModelSampling:
     choices = choose(GenerationRequest(prompt="any"), plugins, tiny_engine.library)
-    components = choices.family.build(choices.checkpoint, torch.device("cpu"), torch.float32)
+    model = choices.first.model
+    components = model.family.build(model.checkpoint, torch.device("cpu"), torch.float32)
     return components.sampling(SamplingOptions())
 
 
@@ -53,14 +54,14 @@ def test_text_becomes_the_tokens_a1111_makes(case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("run", [run for run in RUNS if has(run, "sigmas")])
 def test_schedules_are_a1111s(run: str, tiny_engine: Engine, plugins: PluginSet, sampling: ModelSampling) -> None:
     request = as_request(run)
-    choices = choose(request, plugins, tiny_engine.library)
+    parts = choose(request, plugins, tiny_engine.library).first
     plan = as_plan(request, tiny_engine, plugins)
-    levels = choices.sampler.sampling(sampling) if choices.sampler.sampling else sampling
-    sigmas = pass_sigmas(choices, request, plan.passes[0], plugins, levels)
+    levels = parts.sampler.sampling(sampling) if parts.sampler.sampling else sampling
+    sigmas = pass_sigmas(parts, request, plan.passes[0], plugins, levels)
     golden = array(run, "sigmas")
-    if choices.sampler.id in ("dpm_fast", "dpm_adaptive"):  # theirs is a schedule that these two do not look at
+    if parts.sampler.id in ("dpm_fast", "dpm_adaptive"):  # theirs is a schedule that these two do not look at
         golden, sigmas = golden[[0, -2]], sigmas[[0, -1]]
-    elif choices.sampler.id == "unipc":  # nor does this one
+    elif parts.sampler.id == "unipc":  # nor does this one
         golden, sigmas = np.array([sampling.sigma_max, sampling.sigma_min]), sigmas[[0, -1]]
     elif golden.dtype == np.int64:  # timesteps, ascending
         golden = sampling.sigmas.numpy()[golden][::-1]

@@ -341,6 +341,30 @@ def test_rows_survive_in_their_exact_dtype_with_the_unguided_output(tmp_path: Pa
     other.close()
 
 
+def test_what_changes_a_later_pass_costs_no_rows_of_those_before_it(tmp_path: Path) -> None:
+    path, x0 = tmp_path / "tape", torch.randn(4, 8, 8)
+    tape = Tape({"v": 1}, path, [{"sampler": "a"}, {"sampler": "b"}])
+    for pass_no in (0, 1):
+        tape.start(0, pass_no, x0)
+        tape.append(Row(0, pass_no, DENOISER, 0, 1.0, checksum(x0), Denoised(x0 + pass_no, None)))
+    tape.go_float32(0, 0, DENOISER, 1)
+    tape.close()
+    for _ in range(2):  # what was kept is written anew, and read again
+        again = Tape({"v": 1}, path, [{"sampler": "a"}, {"sampler": "c"}])
+        row = again.row(0, 0, DENOISER, 0)
+        assert row and torch.equal(row.result.x0, x0) and again.is_float32(0, 0)
+        assert again.recorded(0, 1, DENOISER) == 0
+        again.start(0, 0, x0)
+        assert again.recorded(0, 0, DENOISER) == 1, "it is the start that these rows have"
+        again.close()
+    more = Tape({"v": 1}, path, [{"sampler": "a"}])
+    assert more.recorded(0, 0, DENOISER) == 1 and not more.mismatch
+    more.close()
+    other = Tape({"v": 1}, path, [{"sampler": "d"}, {"sampler": "c"}])
+    assert other.mismatch == ("sampler",) and (other.kept, other.recorded(0, 0, DENOISER)) == (0, 0)
+    other.close()
+
+
 def test_a_job_that_goes_on_draws_what_its_owner_does_not_have(
     engine: Engine, plugins: PluginSet, tmp_path: Path
 ) -> None:

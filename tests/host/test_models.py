@@ -26,6 +26,7 @@ from sdterm.core.settings.paths import CHECKPOINTS, EMBEDDED_MODEL, EMBEDDINGS, 
 from sdterm.events import Event, Failed, ModelHashed, ModelLoading, Warning
 from sdterm.host import checkpoints
 from sdterm.host.services import HostServices
+from tests.engine.test_engine import changed_model
 from tests.host.conftest import StartHost, opened_files
 from tests.host.running import Running, images, names, running, wait_until
 
@@ -77,6 +78,22 @@ def test_a_checkpoint_is_loaded_and_freed_on_wish_and_drawing_reads_it_no_more(h
     client.unload_models()
     assert "model_loading" in names(host.events(host.submit(steps=1, model=DEMO)))
     assert loaded(client) == [DEMO]
+
+
+def test_all_models_that_stay_in_memory_are_told(tmp_path: Path) -> None:
+    (tmp_path / CHECKPOINTS).mkdir(parents=True)
+    for name, scale in (("one", 0.9), ("two", 0.8), ("three", 0.7)):
+        changed_model(tmp_path / CHECKPOINTS / f"{name}.safetensors", **{"model.diffusion_model.out.2.weight": scale})
+    with running(tmp_path, SDTERM_DEVICE="cpu", SDTERM_CHECKPOINTS_LIMIT="2") as host:
+        for name, there in (("one", {"one"}), ("two", {"one", "two"}), ("three", {"two", "three"})):
+            host.events(host.submit(steps=1, model=name))
+            assert {*loaded(host.client)} == there
+        before = host.client.health().last_event
+        host.client.load_model("three")
+        told(host.client, before, last=ModelLoading)
+        assert {*loaded(host.client)} == {"two", "three"}
+        host.client.unload_models()
+        assert loaded(host.client) == []
 
 
 def test_what_cannot_be_loaded_is_a_sentence_and_the_host_goes_on(host: Running) -> None:

@@ -1,6 +1,7 @@
 """SD 2, SDXL, its refiner, inpainting and v-prediction models draw A1111's pictures, measured on narrow checkpoints."""
 
 import json
+import random
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -20,24 +21,27 @@ from sdterm.core.infotext.recall import recall
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.library.recognition import recognise
 from sdterm.core.settings.paths import CHECKPOINTS, EMBEDDED_MODEL
-from sdterm.hooks import Components, ModelFamily, SamplingOptions, TextOptions
+from sdterm.events import Failed, Step
+from sdterm.hooks import Components, ModelFamily, Sampler, SamplingOptions, TextOptions
 from sdterm.host.sdapi.requests import asked
 from sdterm.host.sdapi.values import read_values
 from sdterm.plugins.sd import architecture, keys, sd2, sdxl
 from sdterm.plugins.sd.keys import VAE
 from sdterm.testing import assert_components_conform
-from tests.engine.conftest import images
+from tests.engine.conftest import images, request
 from tests.engine.golden import pixels, psnr
-from tests.narrow_checkpoints import full_size, write
+from tests.narrow_checkpoints import write
 from tests.plugins.test_sd1 import Header
 from tests.tiny_checkpoint import GOLDEN
+from tools import full_size
 
 CASES = json.loads((GOLDEN / "narrow.json").read_text())
 ARRAYS = np.load(GOLDEN / "narrow.npz")
 CPU, PLUGINS = torch.device("cpu"), load_plugins()
 EVERY_DAY = {
     *("narrow-xl", "narrow-sd2-v", "vdemo"),
-    *("X28-long2-negative", "X33-and-weights", "X91-clipskip2-crop-emphasis", "W20-ztsnr-euler", "W26-size", "V01-2mk"),
+    *("X28-long2-negative", "X33-and-weights", "X56-100x70", "X91-clipskip2-crop-emphasis"),
+    *("W20-ztsnr-euler", "W26-size", "W30-lcm", "V01-2mk"),
 }
 """Models and pictures; the others are of the same code, so they are among the heavy tests."""
 FAMILIES = {
@@ -121,6 +125,51 @@ def test_a_picture_is_a1111s(case: dict[str, Any], engine: Engine, record_proper
     found = psnr(pixels(image.data), ARRAYS[case["id"]])
     record_property("psnr", found)
     assert found >= 45
+    ours, theirs = (
+        re.sub(r", (?:sdterm|Version): .*|Model hash: \w+, ", "", t) for t in (image.infotext, case["infotext"])
+    )
+    assert ours == theirs
+
+
+def test_old_emphasis_is_refused_where_a1111_refuses_it(engine: Engine) -> None:
+    have("narrow-xl", engine)
+    request = asked({"prompt": "x", "steps": 1}, {"use_old_emphasis_implementation": True}, PLUGINS, {}).request
+    small = request.model_copy(update={"model": "narrow-xl", "width": 64, "height": 64})
+    failed = list(engine.run(small, PLUGINS))[-1]
+    assert isinstance(failed, Failed) and "Old emphasis is for SD 1.x alone" in failed.message
+
+
+ENDLESS = "DPM adaptive"  # hundreds of calls: random weights are not smooth, and it draws one image at a time anyway
+SAMPLERS = [sampler.label for sampler in PLUGINS.all(Sampler) if sampler.label != ENDLESS]
+STEPS = {"UniPC": 3}  # its least
+
+
+def global_numbers() -> tuple[object, ...]:
+    return torch.get_rng_state().tolist(), str(np.random.get_state()), random.getstate()
+
+
+@pytest.mark.parametrize("model", ["narrow-xl", "narrow-xl-refiner", "narrow-sd2-v"])  # sd1: the demo model
+def test_every_sampler_keeps_its_rules_with_the_model(model: str, engine: Engine) -> None:
+    """Those of engine/test_sampler_conformance.py that a network can break: images of a batch are what they are alone,
+    steps count up, no random numbers of the process are used."""
+    have(model, engine)
+    broken = []
+    for name in SAMPLERS:
+        small = {"model": model, "sampler": name, "steps": STEPS.get(name, 2), "cfg_scale": 1.0}
+        small |= {"vae_decoder": "Approx cheap"}  # shows each latent, in no time
+        before = global_numbers()
+        together = list(engine.run(request(batch_size=2, **small), PLUGINS))
+        first, second = images(together)
+        (alone,) = images(list(engine.run(request(seed=second.seed, **small), PLUGINS)))
+        steps = [event for event in together if isinstance(event, Step)]
+        rules = {
+            "a batch": np.abs(pixels(second.data).astype(int) - pixels(alone.data)).max() <= 1,
+            "another seed": first.pixel_hash != second.pixel_hash,
+            "steps": [step.step for step in steps] == [*range(1, steps[0].steps + 1)],
+            "random numbers": global_numbers() == before,
+        }
+        broken += [(name, rule) for rule, kept in rules.items() if not kept]
+    assert not broken
 
 
 UNETS: dict[str, dict[str, Any]] = {  # as in the unet/config.json of stabilityai's own folders
@@ -155,7 +204,7 @@ def test_a_file_of_full_size_has_the_configuration_and_the_names_that_diffusers_
     """By its header alone: what diffusers' own converter makes of each tensor's name."""
     from diffusers.loaders import single_file_utils as theirs
 
-    shapes = full_size(name)
+    shapes = dict(full_size.shapes({"sd2": "sd21"}.get(name, name)))
     header = Header(shapes)
     family = next(family for family in PLUGINS.all(ModelFamily) if family.id == name)
     match = family.detect(header)

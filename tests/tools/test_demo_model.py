@@ -91,6 +91,7 @@ def contents(checkpoint: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]
         return {key: file.get_tensor(key) for key in file.keys()}, file.metadata()
 
 
+@pytest.mark.heavy
 def test_training_leads_to_a_checkpoint_laid_out_as_the_shipped_one(trained: Path) -> None:
     tensors, metadata = contents(trained)
     shipped, shipped_metadata = contents(EMBEDDED_MODEL)
@@ -102,6 +103,7 @@ def test_training_leads_to_a_checkpoint_laid_out_as_the_shipped_one(trained: Pat
     assert metadata == shipped_metadata
 
 
+@pytest.mark.heavy
 def test_sdterm_reads_a_trained_checkpoint(trained: Path) -> None:
     reader = CheckpointFile(trained)
     match = sd1.detect(reader)
@@ -110,6 +112,7 @@ def test_sdterm_reads_a_trained_checkpoint(trained: Path) -> None:
     assert components.decode(torch.zeros(1, 4, 8, 8)).shape == (1, 3, 64, 64)
 
 
+@pytest.mark.heavy
 def test_stages_that_are_done_are_not_done_again(
     trained: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:

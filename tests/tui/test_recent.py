@@ -46,6 +46,7 @@ def is_another(app: Workstation, before: object) -> bool:
     return app.screen is not before
 
 
+@pytest.mark.heavy
 def test_walls_and_comparisons_do_not_pile_up(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         recent = await filled(app, pilot, FIVE + 1)

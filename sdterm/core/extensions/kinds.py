@@ -19,6 +19,7 @@ from sdterm.hooks import (
     PromptTransform,
     Sampler,
     Scheduler,
+    Upscaler,
 )
 
 
@@ -64,6 +65,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("sdterm_model_families", ModelFamily, "model family", "family"),
     Kind("sdterm_networks", NetworkFormat, "network format", "network"),
     Kind("sdterm_memory_optimizers", MemoryOptimizer, "memory optimizer", "memory", "memory", several=True),
+    Kind("sdterm_upscalers", Upscaler, "upscaler", "upscaler"),
     Kind("sdterm_postprocessors", Postprocessor, "postprocessor", "postprocessor", "postprocess", several=True),
     Kind("sdterm_output_savers", OutputSaver, "output format", "saver", "format"),
     Kind("sdterm_locale_packs", LocalePack, "locale pack", "locale_pack", draws=False),

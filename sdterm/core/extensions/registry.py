@@ -23,6 +23,7 @@ from sdterm.core.extensions.discovery import discover
 from sdterm.core.extensions.kinds import KINDS, Descriptor, Kind, kind_of
 from sdterm.core.extensions.loading import load
 from sdterm.core.extensions.source import Source
+from sdterm.core.inputs import is_digest
 from sdterm.core.names import find, normal
 from sdterm.core.text import printable
 from sdterm.hooks import (
@@ -36,6 +37,7 @@ from sdterm.hooks import (
     PromptTransform,
     Sampler,
     Scheduler,
+    Upscaler,
 )
 from sdterm.request import RequestError, shown
 
@@ -117,6 +119,9 @@ class PluginSet:
 
     def postprocessor(self, name: str) -> Postprocessor:
         return self._find(Postprocessor, name)
+
+    def upscaler(self, name: str) -> Upscaler:
+        return self._find(Upscaler, name)
 
     def _find(self, kind: type[D], name: str, more: str = "") -> D:
         row = kind_of(kind)
@@ -261,6 +266,8 @@ def _ask(kind: Kind, implementation: pluggy.HookImpl) -> tuple[Descriptor, ...]:
         _check_names(given)
         if isinstance(given, LocalePack):
             _check_messages(given)
+        if isinstance(given, Upscaler) and bool(given.resize) == bool(given.matches and given.build):
+            raise TypeError(f"the Upscaler {given.id!r} must have either resize, or matches and build")
     return gave
 
 
@@ -356,8 +363,12 @@ def _checked(owner: str, option: Option, value: OptionValue) -> OptionValue:
     low, high = option.minimum, option.maximum
     bounds = f" from {low} to {high}" if low is not None and high is not None else ""
     wanted = f"one of {', '.join(option.choices)}" if option.choices else _NOUNS[kind] + bounds
+    if option.is_image:
+        wanted = "the SHA-256 of an uploaded picture"
     wrong = RequestError(f"{owner}'s option {option.name} is {shown(value)}, but it must be {wanted}.")
     if option.choices and str(value) not in option.choices:
+        raise wrong
+    if option.is_image and value != "" and not is_digest(str(value)):
         raise wrong
     if kind is int and isinstance(value, float) and not value.is_integer():
         raise wrong
@@ -367,6 +378,8 @@ def _checked(owner: str, option: Option, value: OptionValue) -> OptionValue:
                 raise wrong
             return str(value).lower() in ("true", "1")
         converted: Any = kind(value)
+        if kind is float and type(value) is int:
+            converted = value  # in an infotext A1111 writes 10 or 10.0, as it was given
     except (TypeError, ValueError, OverflowError):
         raise wrong from None
     if isinstance(converted, float) and not math.isfinite(converted):

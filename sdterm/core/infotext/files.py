@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from sdterm.core.a1111 import NOVELAI_SAMPLERS
 from sdterm.core.files import regular
 from sdterm.core.infotext import grammar as infotext
+from sdterm.core.infotext import upscaled
 from sdterm.errors import BAD_REQUEST, SdtermError
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ def read_infotext(path: Path) -> str | None:
         if not text and image.format == "PNG":
             image.load()
             text = _of_image(image)
+        since = image.info.get(upscaled.TEXT)
+        if text and isinstance(since, str):
+            text = upscaled.joined(text, since)
     if text and len(text) > _MOST:
         raise ImageFileError(f"{path} holds {len(text):,} characters of text: that is no infotext.")
     if not text and (beside := path.with_suffix(".txt")).is_file():

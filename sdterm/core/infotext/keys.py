@@ -11,9 +11,10 @@ from zlib import crc32
 from sdterm.core.a1111 import FORMER_KEYS
 from sdterm.core.extensions.kinds import KINDS
 from sdterm.core.extensions.registry import PluginSet
-from sdterm.core.infotext import record
+from sdterm.core.infotext import record, upscaled
 from sdterm.core.infotext.grammar import Infotext, is_key
 from sdterm.core.planning.choices import Addition
+from sdterm.core.prompt.schedule import schedule
 from sdterm.fields import ROWS, SIZE_STEP, RequestField, deciding, shown_as_one
 from sdterm.hooks import Option, OptionValue, Sampler, Scheduler
 from sdterm.request import GenerationRequest
@@ -38,6 +39,13 @@ class Drawn:
         return any(mark in text for mark in marks for text in (self.request.prompt, self.request.negative_prompt))
 
     @property
+    def retimed(self) -> bool:
+        """Whether the prompts change at other steps than today's reading of `[a:b:N]` has it."""
+        calls = self.request.steps * self.sampler.calls_per_step
+        texts = (self.request.prompt, self.request.negative_prompt)
+        return any(schedule(text, calls, old=True) != schedule(text, calls) for text in texts)
+
+    @property
     def eta(self) -> OptionValue:
         """Of the sampler; 0 where it takes none."""
         defaults = {option.name: option.default for option in self.sampler.options}
@@ -57,8 +65,8 @@ class Key:
 
 _ONLY_WHEN: Mapping[str, Callable[[Drawn], object]] = {
     "variation_seed": lambda d: d.request.variation_strength,
-    "ensd": lambda d: d.eta and d.sampler.noise == "sequential",
-    "old_prompt_editing": lambda d: d.has("["),
+    "ensd": lambda d: d.eta and d.sampler.noise == "sequential" and d.sampler.start == "sigma",  # not DDIM
+    "old_prompt_editing": lambda d: d.retimed,
     "emphasis": lambda d: d.has("(", "["),
 }
 """When A1111 writes a field, besides its having another value than the default."""
@@ -86,10 +94,30 @@ def _key(rows: Sequence[RequestField]) -> Key:
 
 def _sides(value: str) -> tuple[int, int]:
     """`WxH`, each rounded down to whole latent cells as A1111 does."""
+    across, down = _exact_sides(value)
+    return across // SIZE_STEP * SIZE_STEP, down // SIZE_STEP * SIZE_STEP
+
+
+def _exact_sides(value: str) -> tuple[int, int]:
     sides = re.fullmatch(r"(\d{1,5})x(\d{1,5})", value)
     if not sides:
         raise ValueError(value)
-    return int(sides[1]) // SIZE_STEP * SIZE_STEP, int(sides[2]) // SIZE_STEP * SIZE_STEP
+    return int(sides[1]), int(sides[2])
+
+
+def _size_written(drawn: Drawn) -> str:
+    """As it was asked for, though the image is smaller by what makes no whole cell: SDXL is told that."""
+    across, down = drawn.request.asked(drawn.request.width or 0, drawn.request.height or 0)
+    return f"{across}x{down}"
+
+
+def _size_read(value: str) -> Mapping[str, Any]:
+    names, sides = ("width", "height"), _sides(value)
+    asked = zip(names, _exact_sides(value), sides, strict=True)
+    return {
+        **dict(zip(names, sides, strict=True)),
+        **{f"asked_{name}": exact for name, exact, side in asked if exact != side},
+    }
 
 
 def _noise_source(value: str) -> Mapping[str, Any]:
@@ -109,13 +137,19 @@ def _told(name: str, read: Callable[[str], Mapping[str, Any]]) -> Key:
     return Key(name, lambda drawn: None, read)
 
 
+def _upscaled(name: str, read: Callable[[str], Mapping[str, Any]]) -> Key:
+    return Key(name, lambda drawn: upscaled.keys(drawn.request).get(name), read)
+
+
 POSTPROCESS = "Postprocess"
 LORA_HASHES, EMBEDDING_HASHES = "Lora hashes", "TI hashes"
 _BY_PLUGINS = {"model", "postprocess"}  # what these keys say, only plugins and the library know
 _SPECIAL: Mapping[str, tuple[Key, ...]] = {
     "noise_source": (Key("RNG", lambda d: s if (s := d.request.noise_source) != "GPU" else None, _noise_source),),
+    "width": (Key("Size", _size_written, _size_read),),
     "vae": (_told("VAE hash", lambda text: {}), _told("VAE", lambda text: {"vae": text})),
     "pad_conds": (_padding("Pad conds", "on"), _padding("Pad conds v0", "v0")),
+    **{field: (_upscaled(*key),) for field, key in upscaled.READ.items()},
 }
 KEYS_OF: Mapping[str, tuple[Key, ...]] = {
     rows[0].name: _SPECIAL.get(rows[0].name) or (_key(rows),)
@@ -149,8 +183,6 @@ NOT_HONOURED: Mapping[str, tuple[str, ...]] = {
     "Inpaint area": ("Whole picture",),
     "Masked area padding": (),
     "Masked content": ("original",),
-    "VAE Encoder": ("Full",),
-    "VAE Decoder": ("Full",),
     "Noise multiplier": ("1", "1.0"),
     "Extra noise": ("0", "0.0"),
     "Refiner": ("None",),
@@ -184,8 +216,10 @@ def is_free(name: str, plugins: PluginSet) -> bool:
 
 
 def checksum(text: Infotext) -> str:
-    """Of what an infotext says besides its record: whether somebody edited it since."""
-    said = [(name, value) for name, value in text.parameters.items() if name not in _TOLD]
+    """Of what an infotext says besides its record: whether somebody edited it since. That a picture was made larger
+    since is no edit."""
+    apart = _TOLD | {name for name, _ in upscaled.READ.values()}
+    said = [(name, value) for name, value in text.parameters.items() if name not in apart]
     return f"{crc32(json.dumps([text.prompt, text.negative_prompt, said]).encode()):08x}"
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.infotext import grammar as infotext
-from sdterm.core.infotext import record
+from sdterm.core.infotext import record, upscaled
 from sdterm.core.infotext.keys import (
     DRAWN,
     EMBEDDING_HASHES,
@@ -68,6 +68,7 @@ def single_image_request(plan: Plan, image: ImagePlan) -> GenerationRequest:
             "height": first.height,
             "batch_size": 1,
             "batch_count": 1,
+            "upscale_images": (),
             "grid": False,
         }
     )
@@ -86,9 +87,9 @@ def image_infotext(
     """The infotext of one image. `made` tells what it was made with, for the record; `faults` what went wrong with
     plugins on the way (slug → what); `more` is what observers add, under keys that are free; `hashes` A1111's keys that
     name networks."""
-    additions, sampler, scheduler = _drawing(choices), choices.sampler, choices.scheduler
+    additions, sampler, scheduler = _drawing(choices), choices.first.sampler, choices.first.scheduler
     first = plan.passes[0]
-    request = _spelled_out(single_image_request(plan, image), additions)
+    request = upscaled.spelled_out(_spelled_out(single_image_request(plan, image), additions), choices.enlargement)
     drawn = Drawn(request, sampler)
     taken = {*OURS}
     named = hashes or {}
@@ -110,6 +111,7 @@ def image_infotext(
     for name in FIELDS:
         parameters |= looked_up.get(name) or {key.name: key.write(drawn) for key in KEYS_OF.get(name, ())}
     parameters |= more or {}
+    parameters = _kept(parameters, request)
     ignored = tuple(each.tag.strip("<>") for each in image.unapplied[:_TAGS])
     made = replace(made or Provenance(), sdterm=__version__, model=plan.model_hash, ignored=ignored)
     visible = infotext.parse(infotext.write(request.prompt, request.negative_prompt, parameters))
@@ -125,7 +127,12 @@ def image_infotext(
         # Not a bare number: A1111 would take 0.1.0 for an ancient version of itself and switch old behaviour on.
         "Version": f"sdterm {__version__}",
     }
-    return infotext.write(request.prompt, request.negative_prompt, parameters)
+    return infotext.write(request.prompt, request.negative_prompt, _kept(parameters, request))
+
+
+def _kept(parameters: Mapping[str, object], request: GenerationRequest) -> dict[str, object]:
+    """The pairs that the request does not want left out."""
+    return {key: value for key, value in parameters.items() if key not in request.infotext_without}
 
 
 def _option_pairs(

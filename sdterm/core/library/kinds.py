@@ -14,6 +14,10 @@ _HYPERNETWORK = re.compile(r"^\d+\.[01]\.linear")
 _UPSCALER = re.compile(
     r"^(params_ema\.|params\.)?(conv_first\.weight|model\.0\.weight|RRDB_trunk\.|layers\.0\.residual_group\.|body\.0\.(rdb|weight))"
 )
+_TAESD = re.compile(r"^((decoder|encoder)\.(layers\.)?)?\d+\.conv\.0\.weight$")
+_TAESD_DECODER = re.compile(r"^(decoder\..*|1\.weight)$")
+_TAESD_ENCODER = re.compile(r"^(encoder\..*|0\.weight)$")
+_APPROX_NN = {f"conv{number}.{kind}" for number in range(1, 9) for kind in ("weight", "bias")}
 _CHECKPOINT = ("model.diffusion_model.", "diffusion_model.", "unet.", "transformer.")
 _WIDTHS = (768, 1024, 1280)
 """Of the words that text encoders know."""
@@ -36,11 +40,24 @@ def kind_by_shapes(shapes: Shapes) -> str | None:
         return "checkpoint"
     if "decoder.conv_in.weight" in shapes or "first_stage_model.decoder.conv_in.weight" in shapes:
         return "vae"
+    if approximation(shapes):
+        return "vae_approx"
     if any(_UPSCALER.match(key) for key in keys):
         return "upscaler"
     if _is_embedding(shapes):
         return "embedding"
     return None
+
+
+def approximation(shapes: Shapes) -> str:
+    """What an approximate VAE is, in words; empty for anything else."""
+    if {*shapes} == _APPROX_NN:
+        return "Approx NN"
+    if not any(_TAESD.match(key) for key in shapes):
+        return ""
+    halves = {"encoder": _TAESD_ENCODER, "decoder": _TAESD_DECODER}
+    there = [half for half, marks in halves.items() if any(marks.match(key) for key in shapes)]
+    return f"TAESD {' and '.join(there)}"
 
 
 def _is_embedding(shapes: Shapes) -> bool:

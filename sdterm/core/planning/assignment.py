@@ -51,7 +51,8 @@ def _addition(name: str, plugins: PluginSet) -> str | None:
 
 
 def _assigned(request: GenerationRequest, name: str, value: str, chosen: Parts) -> GenerationRequest:
-    parts: dict[str, _Part] = {"sampler": chosen.sampler, "scheduler": chosen.scheduler, "format": chosen.saver}
+    first = chosen.passes[0]
+    parts: dict[str, _Part] = {"sampler": first.sampler, "scheduler": first.scheduler, "format": chosen.saver}
     part, name = _place(name, parts)
     if not part:
         return make_request(**request.model_dump() | {name: value})

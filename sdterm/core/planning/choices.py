@@ -5,7 +5,7 @@ postprocessors, by name, with options as `id.name`. Setting an option asks for w
 turns token merging on, as A1111's own key does.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
@@ -16,6 +16,7 @@ from sdterm.core.extensions.registry import PluginSet, check_options, named
 from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileError
 from sdterm.core.library.recognition import find_checkpoint, recognise
 from sdterm.core.names import UnknownNameError, find, normal
+from sdterm.core.planning.enlargement import Enlargement, UpscalerPlan, choose_enlargement
 from sdterm.core.text import printable
 from sdterm.hooks import (
     MemoryOptimizer,
@@ -46,19 +47,42 @@ class Chosen(Generic[A_co]):
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What a request names of what plugins offer, found, with checked options. No code of theirs has been run."""
+class PassParts:
+    """What one pass is stepped with, found, with checked options."""
 
     sampler: Sampler
     scheduler: Scheduler
+    sampler_options: Mapping[str, OptionValue]
+    scheduler_options: Mapping[str, OptionValue]
+    automatic: bool
+    """Whether the schedule was left to a sampler that has none of its own."""
+
+
+@dataclass(frozen=True)
+class ChosenModel:
+    """A checkpoint, and the family that draws with it."""
+
+    checkpoint: CheckpointFile
+    family: ModelFamily
+    match: ModelMatch
+
+
+@dataclass(frozen=True)
+class PassChoices(PassParts):
+    """What one pass is drawn with."""
+
+    model: ChosenModel
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a request names of what plugins offer, found, with checked options. No code of theirs has been run."""
+
+    passes: tuple[PassParts, ...]
     saver: OutputSaver
     fallback_saver: OutputSaver
     """PNG: what the other one fails at is saved with it."""
-    sampler_options: Mapping[str, OptionValue]
-    scheduler_options: Mapping[str, OptionValue]
     format_options: Mapping[str, OptionValue]
-    automatic: bool
-    """Whether the schedule was left to a sampler that has none of its own."""
     additions: tuple[Chosen[Addition], ...]
     """Those asked for, of each kind in the order asked for."""
     options: Mapping[str, OptionValue]
@@ -77,27 +101,53 @@ class Parts:
 class Choices(Parts):
     """Everything that a request names, found. Nothing of the model but its header has been read."""
 
-    checkpoint: CheckpointFile
-    family: ModelFamily
-    match: ModelMatch
+    passes: tuple[PassChoices, ...]
+    enlargement: Enlargement | None = None
+    """What is done to finished pictures."""
+
+    @property
+    def first(self) -> PassChoices:
+        """Of the first pass, which sizes, seeds and prompts are made for."""
+        return self.passes[0]
+
+
+@dataclass(frozen=True)
+class PictureChoices(Parts):
+    """Everything that a request names which only makes pictures larger."""
+
+    enlargement: Enlargement | None
 
 
 def choose(request: GenerationRequest, plugins: PluginSet, library: Library) -> Choices:
     """Look up every name in the request. Raises UnknownNameError, ModelFileError or RequestError."""
     parts, checkpoint = choose_parts(request, plugins), find_checkpoint(request.model, library, plugins)
-    return with_checkpoint(parts, replace(checkpoint, vae=library.find_vae(request.vae, checkpoint)), plugins)
+    chosen = with_checkpoint(parts, replace(checkpoint, vae=library.find_vae(request.vae, checkpoint)), plugins)
+    return replace(chosen, enlargement=choose_enlargement(request, plugins, library))
+
+
+def choose_pictures(
+    request: GenerationRequest, plugins: PluginSet, library: Library, planned: Sequence[UpscalerPlan] = ()
+) -> PictureChoices:
+    """The same of a request that only makes pictures larger. planned: the upscalers that its job was begun with."""
+    enlargement = choose_enlargement(request, plugins, library, planned)
+    return PictureChoices(**vars(choose_parts(request, plugins)), enlargement=enlargement)
 
 
 def with_checkpoint(parts: Parts, checkpoint: CheckpointFile, plugins: PluginSet) -> Choices:
     """The parts and a checkpoint whose family is here. Raises ModelFileError, or RequestError if the sampler or the
     schedule is not for such a model."""
+    passes = tuple(_with_model(each, checkpoint, plugins) for each in parts.passes)
+    return Choices(**vars(parts) | {"passes": passes})
+
+
+def _with_model(parts: PassParts, checkpoint: CheckpointFile, plugins: PluginSet) -> PassChoices:
     family, match = recognise(checkpoint, plugins)
     if match.refusal:
         raise ModelFileError(match.refusal)
     for part in (parts.sampler,) if parts.sampler.grid == "own" else (parts.sampler, parts.scheduler):
         if match.process not in part.models:
             raise _unfit(part, match, checkpoint, plugins)
-    return Choices(**vars(parts), checkpoint=checkpoint, family=family, match=match)
+    return PassChoices(**vars(parts), model=ChosenModel(checkpoint, family, match))
 
 
 def _unfit(
@@ -123,15 +173,18 @@ def choose_parts(request: GenerationRequest, plugins: PluginSet) -> Parts:
         *_asked_for(MemoryOptimizer, request, plugins),
         *_asked_for(Postprocessor, request, plugins),
     ]
-    return Parts(
+    first = PassParts(
         sampler=sampler,
         scheduler=scheduler,
-        saver=saver,
-        fallback_saver=plugins.saver("png"),
         sampler_options=_options(sampler, request, "sampler_options"),
         scheduler_options=_options(scheduler, request, "scheduler_options"),
-        format_options=_options(saver, request, "format_options"),
         automatic=schedule is None and sampler.default_scheduler is None,
+    )
+    return Parts(
+        passes=(first,),
+        saver=saver,
+        fallback_saver=plugins.saver("png"),
+        format_options=_options(saver, request, "format_options"),
         additions=tuple(Chosen(each, options_of(each, options)) for each in additions),
         options=options,
     )

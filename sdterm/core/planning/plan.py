@@ -1,7 +1,7 @@
 """From what was asked to what will be drawn: the resolved plan, fixed before the first step."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict
 from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.files import legible
 from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileError
-from sdterm.core.planning.choices import AUTOMATIC, Choices, choose_parts, with_checkpoint
+from sdterm.core.planning.choices import AUTOMATIC, Choices, PictureChoices, choose_parts, with_checkpoint
+from sdterm.core.planning.enlargement import UpscalerPlan, choose_enlargement, plan_upscalers
 from sdterm.core.planning.networks import NetworkPlan, Networks, Unapplied, WordGroup
 from sdterm.core.planning.transforms import TransformPipeline
 from sdterm.core.prompt.networks import extract
@@ -30,14 +31,11 @@ from sdterm.request import GenerationRequest, RequestError
 _SEEDS = 4_294_967_294  # A1111 draws -1 from 0 … 4294967293
 
 
-class ImagePlan(BaseModel):
-    """One image of the job."""
+class TextPlan(BaseModel):
+    """What guides an image."""
 
     model_config = ConfigDict(frozen=True)
 
-    seed: int
-    variation_seed: int = 0
-    """Of the noise mixed in, where the request asks for any."""
     prompt: str
     negative_prompt: str
     networks: tuple[NetworkPlan, ...] = ()
@@ -53,6 +51,27 @@ class ImagePlan(BaseModel):
         return extract(self.prompt)[0]
 
 
+class ImagePlan(TextPlan):
+    """One image of the job, and what guides it in its first pass."""
+
+    seed: int
+    variation_seed: int = 0
+    """Of the noise mixed in, where the request asks for any."""
+
+
+class ModelPlan(BaseModel):
+    """The files that a pass is drawn with."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    model_hash: str
+    """SHA-256 of the checkpoint, hex."""
+    vae: str = ""
+    """The separate VAE's file name; empty where the checkpoint's own is used."""
+    vae_hash: str = ""
+
+
 class PassPlan(BaseModel):
     """One way through the noise levels, for every image."""
 
@@ -60,34 +79,39 @@ class PassPlan(BaseModel):
 
     width: int
     height: int
+    asked: tuple[int, int] | None = None
+    """Width and height before they were rounded down to these, as a model that knows sizes is told them."""
     steps: int
     sampler: str
     scheduler: str
     """Labels, resolved: "Karras" for Automatic where the sampler has that default, else "Automatic" as asked."""
     sampler_options: dict[str, OptionValue]
     scheduler_options: dict[str, OptionValue]
-    start: Literal["noise"] = "noise"
-    """What it begins with."""
+    start: Literal["noise", "image", "pass"] = "noise"
+    """What it begins with: noise alone, the init image, or what the pass before it ended with."""
+    model: ModelPlan | None = None
+    """Where it is another than the job's."""
+    texts: tuple[TextPlan, ...] = ()
+    """Of each image, where they are others than in the first pass."""
+
+    @property
+    def told_size(self) -> tuple[int, int]:
+        """What a model that knows sizes is told."""
+        return self.asked or (self.width, self.height)
 
 
-class Plan(BaseModel):
+class Plan(ModelPlan):
     """Everything that decides the pixels, as values: stored with a job, it draws the same images again."""
-
-    model_config = ConfigDict(frozen=True)
 
     request: GenerationRequest
     images: tuple[ImagePlan, ...]
     passes: tuple[PassPlan, ...]
-    """One after the other, each from where the one before ended. There is one so far."""
+    """One after the other, each from where the one before ended."""
     format_options: dict[str, OptionValue]
     options: dict[str, OptionValue] = {}
     """Of what else was asked for, as far as they were given: see `core.planning.choices`."""
-    model: str
-    model_hash: str
-    """SHA-256 of the checkpoint, hex."""
-    vae: str = ""
-    """The separate VAE's file name; empty where the checkpoint's own is used."""
-    vae_hash: str = ""
+    upscalers: tuple[UpscalerPlan, ...] = ()
+    """Those that finished pictures are made larger by."""
 
     @property
     def width(self) -> int:
@@ -97,6 +121,15 @@ class Plan(BaseModel):
     @property
     def height(self) -> int:
         return self.passes[-1].height
+
+    def model_of(self, pass_no: int) -> ModelPlan:
+        """The files that a pass is drawn with."""
+        return self.passes[pass_no].model or self
+
+    def text_of(self, index: int, pass_no: int) -> TextPlan:
+        """What guides an image in a pass."""
+        texts = self.passes[pass_no].texts
+        return texts[index] if texts else self.images[index]
 
 
 def choose_again(plan: Plan, plugins: PluginSet, library: Library) -> Choices:
@@ -112,7 +145,9 @@ def choose_again(plan: Plan, plugins: PluginSet, library: Library) -> Choices:
             f"The checkpoint that this job was begun with, {printable(plan.model)} ({plan.model_hash[:10]}), is no "
             "longer there. Put it back, or generate again with another."
         )
-    return with_checkpoint(parts, replace(checkpoint, vae=_same_vae(plan, library)), plugins)
+    choices = with_checkpoint(parts, replace(checkpoint, vae=_same_vae(plan, library)), plugins)
+    enlargement = choose_enlargement(plan.request, plugins, library, plan.upscalers)
+    return replace(choices, enlargement=enlargement)
 
 
 def _same_vae(plan: Plan, library: Library) -> CheckpointFile | None:
@@ -140,7 +175,8 @@ def prepare(
     """Fix seeds, sizes, options and final prompts. Raises RequestError; UnknownNameError for a style that does not
     exist; PluginError if a prompt transform refuses."""
     _check_size(request, choices)
-    _check_variation(request, choices.match.downscale)
+    first_pass = choices.first
+    _check_variation(request, first_pass.model.match.downscale)
     first_seed = draw_seed() if request.seed == -1 else request.seed
     varied = request.variation_strength > 0
     first_variation = draw_variation() if varied and request.variation_seed == -1 else max(request.variation_seed, 0)
@@ -150,7 +186,7 @@ def prepare(
     context = PromptContext(MappingProxyType(dict(styles)), Wildcards(library.root / WILDCARDS))
     transform = TransformPipeline.of(choices, plugins, context)
     networks = Networks(library, plugins)
-    calls = request.steps * choices.sampler.calls_per_step
+    calls = request.steps * first_pass.sampler.calls_per_step
 
     def drawn(index: int) -> tuple[ImagePlan, int]:
         seed = first_seed + (0 if varied else index)  # as in A1111: variations of one seed, not of many
@@ -164,10 +200,12 @@ def prepare(
             networks=called,
             unapplied=unapplied,
         )
-        words, unusable = networks.words(image.text, image.negative_prompt, request, calls, choices.family)
+        words, unusable = networks.words(image.text, image.negative_prompt, request, calls, first_pass.model.family)
         return image.model_copy(update={"words": words, "unapplied": (*unapplied, *unusable)}), texts
 
-    vae = choices.checkpoint.vae
+    checkpoint, native_size = first_pass.model.checkpoint, first_pass.model.match.native_size
+    vae = checkpoint.vae
+    width, height = request.width or native_size, request.height or native_size
     first, texts = drawn(0)
     count = max(request.batch_size * request.batch_count, texts)
     return Plan(
@@ -175,29 +213,48 @@ def prepare(
         images=(first, *(drawn(index)[0] for index in range(1, count))),
         passes=(
             PassPlan(
-                width=request.width or choices.match.native_size,
-                height=request.height or choices.match.native_size,
+                width=width,
+                height=height,
+                asked=request.asked(width, height),
                 steps=request.steps,
-                sampler=choices.sampler.label,
-                scheduler=AUTOMATIC if choices.automatic else choices.scheduler.label,
-                sampler_options=dict(choices.sampler_options),
-                scheduler_options=dict(choices.scheduler_options),
+                sampler=first_pass.sampler.label,
+                scheduler=AUTOMATIC if first_pass.automatic else first_pass.scheduler.label,
+                sampler_options=dict(first_pass.sampler_options),
+                scheduler_options=dict(first_pass.scheduler_options),
             ),
         ),
         format_options=dict(choices.format_options),
         options=dict(choices.options),
-        model=choices.checkpoint.name,
-        model_hash=library.sha256(choices.checkpoint.path),
+        model=checkpoint.name,
+        model_hash=library.sha256(checkpoint.path),
         vae=legible(vae.path.name) if vae else "",
         vae_hash=library.sha256(vae.path) if vae else "",
+        upscalers=plan_upscalers(choices.enlargement, library),
+    )
+
+
+def prepare_pictures(
+    request: GenerationRequest, choices: PictureChoices, library: Library, sources: Sequence[ImagePlan]
+) -> Plan:
+    """The plan of a job that only makes pictures larger: no pass, and no model but the upscalers. sources: what is
+    known of the pictures, in the request's order."""
+    upscalers = plan_upscalers(choices.enlargement, library)
+    return Plan(
+        request=request,
+        images=tuple(sources),
+        passes=(),
+        format_options=dict(choices.format_options),
+        model=", ".join(each.name for each in upscalers),
+        model_hash=next((each.sha256 for each in upscalers), ""),
+        upscalers=upscalers,
     )
 
 
 def _check_size(request: GenerationRequest, choices: Choices) -> None:
     for name in ("width", "height"):
-        asked, step = getattr(request, name), choices.match.size_step
-        if asked and asked % step:
-            said = f"{name} is {asked}, but {choices.checkpoint.name} draws sizes that are multiples of {step}."
+        asked, model = getattr(request, name), choices.first.model
+        if asked and asked % (step := model.match.size_step):
+            said = f"{name} is {asked}, but {model.checkpoint.name} draws sizes that are multiples of {step}."
             raise RequestError(said, name)
 
 

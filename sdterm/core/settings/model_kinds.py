@@ -112,7 +112,7 @@ MODEL_KINDS: tuple[ModelKind, ...] = (
         "vae_approx",
         "approximate VAE",
         "Approximate VAEs",
-        _models("VAE-approx"),
+        _models("VAE-approx", "VAE-taesd"),
         (".safetensors", ".pt", ".pth"),
         comfyui=("vae_approx",),
     ),

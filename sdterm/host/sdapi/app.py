@@ -125,9 +125,7 @@ async def _drawn(services: HostServices, wanted: Asked) -> dict[str, Any]:
     spool = services.run_folder.unsaved / uuid.uuid4().hex
     saving = services.saving() if wanted.save_images else Saving(spool)
     submission = Submission(request=wanted.request, saving=saving)
-    await services.check(submission)
-    job = services.jobs.submit(submission, saving)
-    services.dispatcher.wake()
+    job = await services.submit(submission)
     try:
         details = await _ended(services, job)
         found = sorted(await _pictures(services, job), key=lambda picture: (picture.number != GRID, picture.number))

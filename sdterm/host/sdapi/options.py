@@ -55,7 +55,8 @@ def checked(name: str, value: Any) -> Any:
     """A setting's value in its type. Raises UnknownOptionError for a setting that there is not, InvalidError."""
     if name not in OPTIONS and name not in EQUALS:
         raise UnknownOptionError(name)
-    return read_values({name: value}, OPTIONS).get(name, value)
+    read = read_values({name: value}, OPTIONS).get(name, value)
+    return value if type(value) is int and isinstance(read, float) else read  # written into infotexts as it came
 
 
 def _is_set(settings: Settings, key: str) -> bool:

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sdterm.core.a1111 import UNIFORM
+from sdterm.core.a1111 import NEVER_WRITTEN, UNIFORM
 from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.infotext.grammar import Infotext, parse
+from sdterm.core.infotext.keys import EMBEDDING_HASHES, LORA_HASHES, option_key
 from sdterm.core.infotext.legacy import modernised
 from sdterm.core.infotext.read import read
 from sdterm.core.names import UnknownNameError
@@ -29,16 +30,22 @@ _NOTHING: Mapping[str, tuple[Any, ...]] = {
 """Fields of A1111 that nothing here can do yet → the values that ask for nothing."""
 _OFF: Mapping[str, tuple[Any, ...]] = {
     "token_merging_ratio": (0,),
-    "sd_vae_decode_method": ("Full",),
     "fp8_storage": ("Disable",),
     "face_restoration": (False,),
-    "no_dpmpp_sde_batch_determinism": (False,),
-    "dont_fix_second_order_samplers_schedule": (False,),
-    "uni_pc_skip_type": ("time_uniform",),
-    "use_old_emphasis_implementation": (False,),
 }
 """The same for settings."""
-
+_SHOWN: Mapping[str, str] = {
+    "add_model_hash_to_info": "Model hash",
+    "add_model_name_to_info": "Model",
+    "add_vae_hash_to_info": "VAE hash",
+    "add_vae_name_to_info": "VAE",
+    "add_version_to_infotext": "Version",
+    "lora_add_hashes_to_infotext": LORA_HASHES,
+    "textual_inversion_add_hashes_to_infotext": EMBEDDING_HASHES,
+}
+"""A1111's settings → the infotext's key that each puts there."""
+_UNTOLD = ("s_churn", "s_tmin", "s_tmax", "s_noise")
+"""Options of samplers that a body may give: A1111 uses them, unless the setting says otherwise, and writes none."""
 
 _OLD_KARRAS = {"sigma_min": 0.1, "sigma_max": 10.0}
 """What A1111's schedule had before it took the model's range."""
@@ -105,7 +112,9 @@ def asked(
     else:
         fields |= {"scheduler": _scheduler(given["scheduler"], plugins)} if given["scheduler"] else {}
     for side in ("width", "height"):
-        fields[side] = int(fields[side]) // SIZE_STEP * SIZE_STEP
+        asked = int(fields[side])
+        fields[side] = asked // SIZE_STEP * SIZE_STEP
+        fields |= {f"asked_{side}": asked} if asked != fields[side] else {}
     for side in ("seed_resize_width", "seed_resize_height"):
         fields[side] = max(0, int(fields.get(side) or 0))
     if fields.get("noise_source") == "GPU":  # A1111's GPU is a CUDA card
@@ -114,15 +123,22 @@ def asked(
     if options.get("pad_cond_uncond") or options.get("pad_cond_uncond_v0"):
         fields["pad_conds"] = "v0" if options.get("pad_cond_uncond_v0") else "on"
     sampler = plugins.sampler(fields["sampler"])
+    unnamed = fields.get("scheduler", AUTOMATIC) == AUTOMATIC and not given["scheduler"] and "scheduler" not in recalled
     automatic = fields.setdefault("scheduler", AUTOMATIC) == AUTOMATIC
     scheduler = plugins.scheduler(sampler.default_scheduler or UNIFORM if automatic else fields["scheduler"])
-    fields["sampler_options"] = {
-        **_set(sampler, options),
-        **recalled.get("sampler_options", {}),
-        **_own(sampler, given),
-    }
+    own = _own(sampler, given, options)
+    fields["sampler_options"] = {**_set(sampler, options), **recalled.get("sampler_options", {}), **own}
     old = _OLD_KARRAS if options.get("use_old_karras_scheduler_sigmas") and scheduler.label == "Karras" else {}
-    fields["scheduler_options"] = {**old, **_set(scheduler, options), **recalled.get("scheduler_options", {})}
+    stated = _set(scheduler, options)
+    fields["scheduler_options"] = {**old, **stated, **recalled.get("scheduler_options", {})}
+    untold = {*own} & {*_UNTOLD} | old.keys() - stated
+    fields["infotext_without"] = (
+        *(fields.get("infotext_without") or ()),
+        *(key for name, key in _SHOWN.items() if options.get(name) is False),
+        *(option_key(option) for option in (*sampler.options, *scheduler.options) if option.name in untold),
+        *(key for key in map(option_key, sampler.options) if key in NEVER_WRITTEN),
+        *(["Schedule type"] if unnamed and not sampler.default_scheduler else []),
+    )
     fields["format_options"] = _set(plugins.saver(fields["format"]), options)
     fields["grid"] = bool(given["save_images"]) and bool(options.get("grid_save", True))
     fields = {name: value for name, value in fields.items() if value is not None}
@@ -164,11 +180,11 @@ def _set(owner: Sampler | Scheduler | OutputSaver, options: Mapping[str, Any]) -
     }
 
 
-def _own(sampler: Sampler, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Those that the request itself gives: eta, s_churn, s_tmin, s_tmax, s_noise."""
-    names = {option.name for option in sampler.options}
+def _own(sampler: Sampler, given: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, float]:
+    """Those that the request itself gives: eta, and s_churn and its kin, where A1111's setting is as it was made."""
     return {
-        name: float(given[name])
-        for name in ("eta", "s_churn", "s_tmin", "s_tmax", "s_noise")
-        if name in names and given[name] is not None
+        option.name: float(given[option.name])
+        for option in sampler.options
+        if option.name in ("eta", *_UNTOLD) and given[option.name] is not None
+        if option.name == "eta" or options.get(option.a1111, option.default) == option.default
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sdterm.hooks import Denoise, ModelSampling, Noise, Option, Sampler, StepCallback, hookimpl
+from sdterm.hooks import Denoise, ModelSampling, Noise, Option, Sampler, StepCallback, Tail, hookimpl
 
 if TYPE_CHECKING:
     import torch
@@ -16,6 +16,12 @@ def ddim_sigmas(steps: int, sampling: ModelSampling) -> torch.Tensor:
     last = len(sampling.sigmas) - 1
     timesteps = [min(t + 1, last) for t in range(0, last + 1, (last + 1) // steps)]
     return sampling.sigmas[timesteps].flip(0)
+
+
+def ddim_tail(steps: int, kept: int, sampling: ModelSampling, schedule: torch.Tensor) -> Tail:
+    """The last `kept` levels, though noise is mixed in at the one above them, as A1111 does."""
+    sigmas = ddim_sigmas(steps, sampling)
+    return Tail(sigmas[-1 - kept], sigmas[-max(kept, 1) :])
 
 
 def sample_ddim(
@@ -82,6 +88,7 @@ def sdterm_samplers() -> list[Sampler]:
             sample=sample_ddim,
             grid="own",
             own_sigmas=ddim_sigmas,
+            own_tail=ddim_tail,
             start="unit",
             options=(eta,),
         ),
@@ -92,6 +99,7 @@ def sdterm_samplers() -> list[Sampler]:
             sample=sample_ddim_cfgpp,
             grid="own",
             own_sigmas=ddim_sigmas,
+            own_tail=ddim_tail,
             start="unit",
             needs_uncond=True,
             options=(eta,),

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sdterm.hooks import Denoise, Denoised, ModelSampling, Noise, Option, Sampler, StepCallback, hookimpl
+from sdterm.hooks import Denoise, Denoised, ModelSampling, Noise, Option, Sampler, StepCallback, Tail, hookimpl
 from sdterm.plugins.samplers.euler import ETA, S_NOISE, ancestral_step
 
 if TYPE_CHECKING:
@@ -20,11 +20,20 @@ if TYPE_CHECKING:
 
 def model_range(steps: int, sampling: ModelSampling) -> torch.Tensor:
     """`steps` equal steps in t over the model's sigmas: where progress is told; the solver chooses its own."""
+    return _even(steps, sampling.sigma_max, sampling.sigma_min)
+
+
+def schedule_range(steps: int, kept: int, sampling: ModelSampling, schedule: torch.Tensor) -> Tail:
+    """The same from an image: over the scheduler's last steps but the one to 0."""
+    left = schedule[-kept - 2 :]
+    return Tail(left[0], _even(len(left) - 1, left[0].item(), left[-2].item()))
+
+
+def _even(steps: int, first: float, last: float) -> torch.Tensor:
     import torch
 
-    t = torch.linspace(-math.log(sampling.sigma_max), -math.log(sampling.sigma_min), steps + 1)
-    sigmas = t.neg().exp()
-    sigmas[0], sigmas[-1] = sampling.sigma_max, sampling.sigma_min
+    sigmas = torch.linspace(-math.log(first), -math.log(last), steps + 1).neg().exp()
+    sigmas[0], sigmas[-1] = first, last
     return sigmas
 
 
@@ -209,6 +218,7 @@ def sdterm_samplers() -> list[Sampler]:
             sample=sample_dpm_fast,
             grid="own",
             own_sigmas=model_range,
+            own_tail=schedule_range,
             options=(ETA, S_NOISE),
         ),
         Sampler(
@@ -218,6 +228,7 @@ def sdterm_samplers() -> list[Sampler]:
             sample=sample_dpm_adaptive,
             grid="own",
             own_sigmas=model_range,
+            own_tail=schedule_range,
             batch_coupled=True,  # one error for all of them
             options=(
                 ETA,

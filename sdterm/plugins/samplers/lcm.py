@@ -22,6 +22,8 @@ class LCMSampling:
     """float32 [50], ascending."""
     skip: int
     """Training timesteps from one to the next; the first is skip - 1."""
+    predicts_noise: bool = True
+    """Whatever the model was trained to predict, as in A1111."""
 
     @property
     def sigma_min(self) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sdterm.hooks import Denoise, Noise, Sampler, StepCallback, hookimpl
-from sdterm.plugins.samplers.ddim import ddim_sigmas
+from sdterm.plugins.samplers.ddim import ddim_sigmas, ddim_tail
 
 if TYPE_CHECKING:
     import torch
@@ -57,6 +57,7 @@ def sdterm_samplers() -> list[Sampler]:
             sample=sample_plms,
             grid="own",
             own_sigmas=ddim_sigmas,
+            own_tail=ddim_tail,
             start="unit",
         )
     ]

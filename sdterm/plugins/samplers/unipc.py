@@ -4,27 +4,62 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sdterm.hooks import Denoise, ModelSampling, Noise, Option, PluginError, Sampler, StepCallback, hookimpl
+from sdterm.hooks import Denoise, ModelSampling, Noise, Option, PluginError, Sampler, StepCallback, Tail, hookimpl
 from sdterm.plugins.samplers.ddim import ddim_sigmas
 
 if TYPE_CHECKING:
     import torch
 
 _SHORTEST = 3  # steps; with fewer, A1111 fails
+_SKIP_TYPES = ("time_uniform", "time_quadratic", "logSNR")
 
 
 def unipc_sigmas(steps: int, sampling: ModelSampling) -> torch.Tensor:
-    """As many steps, even in time from the last timestep to the first, as DDIM has timesteps. log(alpha) is
-    interpolated (the authors' NoiseScheduleVP), not log(sigma)."""
-    import torch
-
+    """As many steps, even in time from the last timestep to the first, as DDIM has timesteps."""
     if steps < _SHORTEST:
         raise PluginError(f"UniPC needs at least {_SHORTEST} steps, and {steps} were asked for. Raise --steps")
+    return _even(len(sampling.sigmas) - 1, len(ddim_sigmas(steps, sampling)), sampling)
+
+
+def unipc_tail(steps: int, kept: int, sampling: ModelSampling, schedule: torch.Tensor) -> Tail:
+    """`kept` steps, even in time from the timestep of DDIM's tail."""
+    if kept < _SHORTEST:
+        raise PluginError(
+            f"UniPC needs at least {_SHORTEST} steps, and the denoising strength leaves {kept} of {steps}. "
+            "Raise --steps or the strength"
+        )
+    sigmas = ddim_sigmas(steps, sampling)
+    return Tail(sigmas[-1 - kept], _even(int((sampling.sigmas < sigmas[-kept]).sum()), kept, sampling))
+
+
+def _even(timestep: int, steps: int, sampling: ModelSampling) -> torch.Tensor:
+    """The sigmas of steps that are even in time from a timestep to the first."""
+    import torch
+
+    return _at(torch.linspace(timestep, 0, steps + 1), sampling)
+
+
+def _at(t: torch.Tensor, sampling: ModelSampling) -> torch.Tensor:
+    """The sigmas of timesteps between the trained ones, too. log(alpha) is interpolated (the authors' NoiseScheduleVP),
+    not log(sigma)."""
     log_alphas = -0.5 * (1 + sampling.sigmas.double() ** 2).log()
-    t = torch.linspace(len(log_alphas) - 1, 0, len(ddim_sigmas(steps, sampling)) + 1)
     low, high, w = t.floor().long(), t.ceil().long(), t.frac()
     log_alpha = (1 - w) * log_alphas[low] + w * log_alphas[high]
     return (((-2 * log_alpha).exp() - 1) ** 0.5).float()
+
+
+def _spaced(sigmas: torch.Tensor, skip_type: str, sampling: ModelSampling) -> torch.Tensor:
+    """As many sigmas from the first to the last, spaced otherwise (the authors' get_time_steps): quadratic in time, or
+    even in the logarithm of the signal-to-noise ratio."""
+    import torch
+
+    if skip_type == "logSNR":
+        return torch.linspace(sigmas[0].log().item(), sigmas[-1].log().item(), len(sigmas)).exp()
+    # their time is 1 at the last timestep, and never 0
+    last = len(sampling.sigmas)
+    first, end = ((sampling.sigma_to_t(sigma.view(1)).item() + 1) / last for sigma in (sigmas[0], sigmas[-1]))
+    t = torch.linspace(first**0.5, end**0.5, len(sigmas), dtype=torch.float64) ** 2
+    return _at((t * last - 1).clamp(0, last - 1), sampling)
 
 
 def sample_unipc(
@@ -34,7 +69,9 @@ def sample_unipc(
     *,
     noise: Noise,
     callback: StepCallback,
+    sampling: ModelSampling,
     variant: str = "bh1",
+    skip_type: str = "time_uniform",
     order: int = 3,
     lower_order_final: bool = True,
 ) -> torch.Tensor:
@@ -42,6 +79,8 @@ def sample_unipc(
     diffusion models", predicting data, on variance-preserving latents. It ends at the last sigma without a call."""
     if variant not in ("bh1", "bh2"):
         raise PluginError(f"UniPC has the variants bh1 and bh2, not {variant!r}")
+    if skip_type != "time_uniform":
+        sigmas = _spaced(sigmas, skip_type, sampling)
     steps = len(sigmas) - 1
     alphas = 1 / (1 + sigmas**2) ** 0.5
 
@@ -107,7 +146,9 @@ def sdterm_samplers() -> list[Sampler]:
             sample=sample_unipc,
             grid="own",
             own_sigmas=unipc_sigmas,
+            own_tail=unipc_tail,
             start="unit",
+            sampling=lambda sampling: sampling,
             options=(
                 Option(
                     "variant",
@@ -116,6 +157,14 @@ def sdterm_samplers() -> list[Sampler]:
                     infotext="UniPC variant",
                     a1111="uni_pc_variant",
                     choices=("bh1", "bh2"),
+                ),
+                Option(
+                    "skip_type",
+                    "time_uniform",
+                    "How steps are spaced: evenly in time, its square, or the logarithm of signal to noise.",
+                    infotext="UniPC skip type",
+                    a1111="uni_pc_skip_type",
+                    choices=_SKIP_TYPES,
                 ),
                 Option("order", 3, "How many predictions a step uses, at most.", 1, 3, "UniPC order", "uni_pc_order"),
                 Option(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sdterm.hooks import Components, ModelFamily, ModelMatch, WeightsReader
 from sdterm.plugins.sd import folder
+from sdterm.plugins.sd.approximations import SD_APPROXIMATIONS
 from sdterm.plugins.sd.architecture import Usual
 from sdterm.plugins.sd.keys import UNET, VAE
 from sdterm.plugins.sd.recognition import complete, has, other, predicts_v
@@ -56,4 +57,12 @@ def build(reader: WeightsReader, device: torch.device, dtype: torch.dtype) -> Co
     )
 
 
-SD1 = ModelFamily(id="sd1", label="SD 1.x", detect=detect, build=build, tokens=TOKENS, tokenize=tokenize)
+SD1 = ModelFamily(
+    id="sd1",
+    label="SD 1.x",
+    detect=detect,
+    build=build,
+    tokens=TOKENS,
+    tokenize=tokenize,
+    approximations=SD_APPROXIMATIONS,
+)

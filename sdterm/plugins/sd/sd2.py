@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sdterm.hooks import Components, ModelFamily, ModelMatch, WeightsReader
 from sdterm.plugins.sd import folder
+from sdterm.plugins.sd.approximations import SD_APPROXIMATIONS
 from sdterm.plugins.sd.architecture import Usual
 from sdterm.plugins.sd.recognition import complete, has, predicts_v
 from sdterm.plugins.sd.statement import stated
@@ -78,4 +79,12 @@ def seems_v(unet: Any) -> bool:
     return bool((out.float() - x.float()).mean() < -1)
 
 
-SD2 = ModelFamily(id="sd2", label="SD 2.x", detect=detect, build=build, tokens=TOKENS, tokenize=tokenize_open)
+SD2 = ModelFamily(
+    id="sd2",
+    label="SD 2.x",
+    detect=detect,
+    build=build,
+    tokens=TOKENS,
+    tokenize=tokenize_open,
+    approximations=SD_APPROXIMATIONS,
+)

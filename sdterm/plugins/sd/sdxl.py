@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sdterm.hooks import Components, ModelFamily, ModelMatch, TextOptions, WeightsReader
 from sdterm.plugins.sd import folder
+from sdterm.plugins.sd.approximations import SDXL_APPROXIMATIONS
 from sdterm.plugins.sd.architecture import Usual
 from sdterm.plugins.sd.recognition import complete, has, predicts_v
 from sdterm.plugins.sd.statement import stated
@@ -125,7 +126,15 @@ def _with_numbers(pooled: torch.Tensor, numbers: tuple[float, ...]) -> torch.Ten
     return torch.cat([pooled.float(), embedded.expand(len(pooled), -1)], dim=1)
 
 
-SDXL = ModelFamily(id="sdxl", label="SDXL", detect=detect, build=build, tokens=TOKENS, tokenize=tokenize)
+SDXL = ModelFamily(
+    id="sdxl",
+    label="SDXL",
+    detect=detect,
+    build=build,
+    tokens=TOKENS,
+    tokenize=tokenize,
+    approximations=SDXL_APPROXIMATIONS,
+)
 REFINER = ModelFamily(
     id="sdxl_refiner",
     label="SDXL refiner",
@@ -133,4 +142,5 @@ REFINER = ModelFamily(
     build=build_refiner,
     tokens=TOKENS,
     tokenize=tokenize_open,
+    approximations=SDXL_APPROXIMATIONS,
 )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, cast
 
 import torch
 
 from sdterm.hooks import TokenRules
 from sdterm.modelling.clip import Encoded
-from sdterm.plugins.sd.tokenizer import tokenize, tokenize_open
+from sdterm.modelling.old_emphasis import bracket_factors
+from sdterm.plugins.sd.tokenizer import tokenize, tokenize_open, vocabulary
 from sdterm.plugins.sd.tokens import TOKENS
 
 
@@ -23,6 +26,10 @@ class Clip:
         self.device, self._final = device, final
         self.token_embedding: torch.nn.Module = cast(Any, module).embeddings.token_embedding
         self.width: int = cast(Any, module).config.hidden_size
+
+    @cached_property
+    def brackets(self) -> Mapping[int, float]:
+        return bracket_factors(vocabulary())
 
     def tokenize(self, text: str) -> list[int]:
         return tokenize(text)
@@ -43,6 +50,7 @@ class OpenClip:
     pooled too, as for SDXL."""
 
     rules: TokenRules = TOKENS
+    brackets: Mapping[int, float] | None = None
 
     def __init__(self, module: torch.nn.Module, device: torch.device, *, final: bool, whole: bool = True) -> None:
         self._module: Any = module

@@ -1,6 +1,7 @@
 """CLIP's tokenizer, as OpenAI's and as OpenCLIP's code calls it."""
 
 import html
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -20,6 +21,11 @@ def tokenize(text: str) -> list[int]:
 def tokenize_open(text: str) -> list[int]:
     """The same by OpenCLIP (open_clip tokenizer.py), which also reads HTML entities: `&amp;` is `&`."""
     return _ids(html.unescape(html.unescape(ftfy.fix_text(text))))
+
+
+def vocabulary() -> Mapping[str, int]:
+    """Text → token."""
+    return _tokenizer().get_vocab()
 
 
 def _ids(text: str) -> list[int]:

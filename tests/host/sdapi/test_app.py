@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -77,6 +78,8 @@ def test_a_recorded_body_gets_a1111s_answer(case: dict[str, Any], api: httpx.Cli
         if f"{case['id']}/{number}" in PICTURES:
             difference = compare(pixels(image), PICTURES[f"{case['id']}/{number}"])
             assert difference.psnr >= 45, difference
+    ours = [re.sub(r"(, sdterm: [^,]*)?, Version: .*|, sdterm: .*", "", text) for text in info["infotexts"]]
+    assert ours == [text.removesuffix(", Version: 1.9.4") for text in case["infotexts"] or ours]
 
 
 def test_the_answer_echoes_the_request_and_tells_all_of_info(api: httpx.Client) -> None:
