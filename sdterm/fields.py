@@ -20,7 +20,7 @@ NoiseSchedule = Literal["Default", "Zero Terminal SNR"]
 NoiseSource = Literal["NV", "CPU", "GPU"]
 PadConds = Literal["off", "on", "v0"]
 Precision = Literal["auto", "full", "half"]
-Part = Literal["", "Init image", "Mask", "Hires", "Refiner"]
+Part = Literal["", "Init image", "Mask", "Hires", "Refiner", "Upscale"]
 """A part of the form that is folded away until it is used."""
 VaeMethod = Literal["Full", "Approx NN", "Approx cheap", "TAESD"]
 
@@ -77,6 +77,7 @@ _SAMPLING, _MODEL, _SPEED = "Sampler parameters", "Stable Diffusion", "Optimizat
 _COMPATIBILITY, _XL = "Compatibility", "Stable Diffusion XL"
 _NETWORKS = "Extra Networks"
 _UPSCALING = "Upscaling"
+_UPSCALE: Part = "Upscale"
 NO_UPSCALER = "None"
 SAVING = "Saving images/grids"
 
@@ -543,6 +544,7 @@ ROWS: tuple[RequestField, ...] = (
         metavar="N",
         cells=5,
         step=0.5,
+        part=_UPSCALE,
     ),
     RequestField(
         name="upscale_width",
@@ -556,6 +558,7 @@ ROWS: tuple[RequestField, ...] = (
         option="--upscale-to",
         metavar="WxH",
         cells=11,
+        part=_UPSCALE,
     ),
     RequestField(
         name="upscale_height",
@@ -569,6 +572,7 @@ ROWS: tuple[RequestField, ...] = (
         option="--upscale-to",
         metavar="WxH",
         cells=11,
+        part=_UPSCALE,
     ),
     RequestField(
         name="upscale_crop",
@@ -578,6 +582,7 @@ ROWS: tuple[RequestField, ...] = (
         decides="finish",
         infotext=("Postprocess crop to",),
         option="--upscale-crop",
+        part=_UPSCALE,
     ),
     RequestField(
         name="upscaler",
@@ -590,6 +595,7 @@ ROWS: tuple[RequestField, ...] = (
         metavar="NAME",
         cells=16,
         offers="upscaler",
+        part=_UPSCALE,
     ),
     RequestField(
         name="second_upscaler",
@@ -600,6 +606,7 @@ ROWS: tuple[RequestField, ...] = (
         infotext=("Postprocess upscaler 2",),
         cells=16,
         offers="upscaler",
+        part=_UPSCALE,
     ),
     RequestField(
         name="second_upscaler_visibility",
@@ -611,6 +618,7 @@ ROWS: tuple[RequestField, ...] = (
         decides="finish",
         cells=5,
         step=0.05,
+        part=_UPSCALE,
     ),
     RequestField(
         name="upscale_tile",

@@ -110,12 +110,16 @@ class WallWanted(Message):
         self.picture = picture
 
 
-class MaskWanted(Message):
-    """A mask is to be drawn over this picture."""
+Making = Literal["img2img", "mask", "hires", "upscale", "before_after"]
+"""What can be made from a picture, and what shows that."""
 
-    def __init__(self, picture: Picture) -> None:
+
+class MakeFrom(Message):
+    """Something is to be made from this picture."""
+
+    def __init__(self, picture: Picture, making: Making) -> None:
         super().__init__()
-        self.picture = picture
+        self.picture, self.making = picture, making
 
 
 class DeleteWanted(Message):

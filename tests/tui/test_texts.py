@@ -25,6 +25,8 @@ TABLES = {
     "setting.sentence",
     "ABOUT[scope]",
     "LISTS",
+    "part",
+    "section.title",
     "named.group",
     "named.name",
 }
