@@ -44,6 +44,7 @@ LONGEST_PATTERN = 4096
 Identifier = Annotated[int, Field(ge=1, le=2**63 - 1)]
 Number = Annotated[int, Field(ge=0, le=2**16, strict=True)]
 StepNumber = Annotated[int, Field(ge=1, le=1000, strict=True)]
+PassNumber = Annotated[int, Field(ge=0, le=8, strict=True)]
 
 
 class Body(BaseModel):
@@ -58,6 +59,13 @@ class Answer(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+class FirstPassOf(Body):
+    """A picture of a job that was drawn before."""
+
+    job: Identifier
+    image: Number
+
+
 class Submission(Body):
     """A job to queue."""
 
@@ -66,6 +74,11 @@ class Submission(Body):
     """Where its images go; unset as the host's settings say."""
     pause_at: StepNumber | None = None
     """The step at which all its images wait for a `resume`."""
+    pause_pass: PassNumber = 0
+    """The pass of that step, from 0: hires fix draws in two."""
+    first_pass: FirstPassOf | None = None
+    """The picture that this job's only image has its first pass of, to go on from it instead of drawing it again, if it
+    is still there."""
     paused: StrictBool = False
     """Queue it, but do not begin."""
 
@@ -95,6 +108,8 @@ class Stop(Body):
 
     at_step: StepNumber | None = None
     """Of every image still to draw; unset is at once."""
+    pass_no: PassNumber = 0
+    """The pass of that step."""
 
 
 class Resumption(Body):
@@ -103,6 +118,7 @@ class Resumption(Body):
     images: tuple[Number, ...] | None = None
     """Only these; unset is all of them. The others are given up for good."""
     pause_at: StepNumber | None = None
+    pause_pass: PassNumber = 0
 
 
 class Retry(Body):
@@ -232,6 +248,7 @@ class JobView(Answer):
     done: int
     """How many of its images are saved."""
     pause_at: int | None = None
+    pause_pass: int = 0
     left_out: tuple[int, ...] = ()
     reason: Failed | None = None
     """Why it failed or waits."""

@@ -228,6 +228,61 @@ class Scheduler:
     models: tuple[Process, ...] = ("vp", "flow")
 
 
+# --- denoise hooks ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class NetworkCall:
+    """One call of the network, of a batch of B images, as a denoise hook sees it."""
+
+    call: int
+    """Which of the pass, from 0. After the last one, for `finish` and `overlay`, as many as there were."""
+    calls: int
+    """How many are planned; some samplers make more, or fewer."""
+    level: float
+    """The noise level as A1111 counts it: the sigma, or the timestep for samplers that start from `unit` noise. After
+    the last call 0."""
+    start: Literal["sigma", "unit"]
+    """Whether the sampler's own latents are x, or x / sqrt(1 + sigma^2), as `Sampler.start` says."""
+    prompts: tuple[tuple[Conditioning, ...], ...]
+    """Of each image what guides this call: a part of its prompt (`a AND b` has two) each."""
+    init: torch.Tensor | None
+    """`[B, C, h, w]`: the clean latents that the pass began with; None where it began with noise."""
+    mask: torch.Tensor | None
+    """`[B, 1, h, w]`: how much of each cell is drawn anew, 0 … 1; None where there is no mask."""
+    rng: Callable[[int], torch.Generator]
+    """`rng(i)`: numbers for image i of the batch, on the CPU, seeded by image seed, hook and call."""
+
+
+@dataclass(frozen=True)
+class DenoiseHook:
+    """Changes calls of the network, in every pass or where a request asks for it. Its functions are pure: what they
+    give depends on nothing but what they are given.
+
+    denoise: `denoise(network, x, sigma, call, **options)` → a `Denoised`. `network(x, sigma)` is the guided network
+        with the hooks of higher `order` around it, x and sigma are as in `Denoise`, `call` is a `NetworkCall`.
+    finish: `finish(latents, call, **options)` → latents, after the last step.
+    overlay: `overlay(latents, call, **options)` → `[B, h, w]`, 0 … 1: how much of what was drawn shows over the init
+        image, in place of the mask.
+    needs: `mask`: it acts only in passes that have one.
+    group, default: at most one hook of a group acts; the first with `default` does unless another is asked for. Hooks
+        without a group and with `default` always act.
+    soft_mask: whether `call.mask` keeps its shades, whatever the request says.
+    """
+
+    id: str
+    label: str
+    denoise: Callable[..., Denoised]
+    finish: Callable[..., torch.Tensor] | None = None
+    overlay: Callable[..., torch.Tensor] | None = None
+    needs: Literal["", "mask"] = ""
+    group: str = ""
+    default: bool = False
+    soft_mask: bool = False
+    order: int = 100
+    options: tuple[Option, ...] = ()
+
+
 # --- models -----------------------------------------------------------------------------------------------------------
 
 
@@ -278,6 +333,8 @@ class ModelMatch:
     size_step: int = 8
     """Width and height are multiples of it, in pixels."""
     process: Process = "vp"
+    inpainting: bool = False
+    """Whether it is told of the init image: see `SeesInit`."""
     refusal: str | None = None
 
 
@@ -370,6 +427,17 @@ class Components(Protocol):
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """`[B, C, h, w]` → `[B, 3, H, W]`, -1..1. What half precision turns black is decoded again from float32, with
         the weights of the module named `vae` in float32."""
+        ...
+
+
+@runtime_checkable
+class SeesInit(Components, Protocol):
+    """A loaded model whose network may be told of the init image, as inpainting models are."""
+
+    def of_init(self, pixels: torch.Tensor, mask: torch.Tensor, weight: float) -> Mapping[str, torch.Tensor]:
+        """What takes the place of a `Conditioning`'s tensors, `[1, …]` each; nothing for a model that is told nothing.
+        pixels: `[1, 3, H, W]`, -1..1; mask: `[1, 1, H, W]`, 1 where it is drawn anew; weight: how much of what is
+        masked is hidden."""
         ...
 
 
@@ -727,6 +795,11 @@ def sdterm_samplers() -> list[Sampler]:  # type: ignore[empty-body]
 @hookspec
 def sdterm_schedulers() -> list[Scheduler]:  # type: ignore[empty-body]
     """Noise schedules: `sigmas(n, sampling, **options)` → float32 [n+1], falling to 0."""
+
+
+@hookspec
+def sdterm_denoise_hooks() -> list[DenoiseHook]:  # type: ignore[empty-body]
+    """Changes to calls of the network: masks, regions, guidance of another kind."""
 
 
 @hookspec

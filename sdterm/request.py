@@ -5,6 +5,7 @@ JSON. It holds what the user said; what the engine made of it (the seeds drawn, 
 """
 
 import json
+import re
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -15,16 +16,25 @@ from sdterm.fields import (
     MAX_PROMPT,
     SIZE_STEP,
     Emphasis,
+    InpaintArea,
+    MaskedContent,
     NoiseSchedule,
     NoiseSource,
     PadConds,
     Precision,
+    RefinerPasses,
+    ResizeMode,
     VaeMethod,
 )
 
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT)]
 OptionValue = bool | int | float | str
 Names = Annotated[tuple[str, ...], Field(strict=False)]  # JSON has lists only
+
+
+_DIGEST = re.compile("[0-9a-f]{64}")
+_COLOUR = re.compile("#([0-9a-fA-F]{3}){1,2}")
+_MOST_INITS = 64
 
 
 class RequestError(SdtermError, ValueError):
@@ -73,11 +83,33 @@ class GenerationRequest(BaseModel):
     variation_strength: float = _of("variation_strength")
     seed_resize_width: int = _of("seed_resize_width")
     seed_resize_height: int = _of("seed_resize_height")
+    denoising_strength: float = _of("denoising_strength")
+    conditional_mask_weight: float = _of("conditional_mask_weight")
     clip_skip: int = _of("clip_skip")
     ensd: int = _of("ensd")
+    init_image_hash: bool = _of("init_image_hash")
     noise_source: NoiseSource = _of("noise_source")
     ngms: float = _of("ngms")
     tiling: bool = _of("tiling")
+    denoise_hooks: Names = _of("denoise_hooks")
+    mask_inverted: bool = _of("mask_inverted")
+    mask_blur_x: int = _of("mask_blur_x")
+    mask_blur_y: int = _of("mask_blur_y")
+    inpaint_area: InpaintArea = _of("inpaint_area")
+    mask_padding: int = _of("mask_padding")
+    masked_content: MaskedContent = _of("masked_content")
+    hires: bool = _of("hires")
+    hires_model: str = _of("hires_model")
+    hires_sampler: str = _of("hires_sampler")
+    hires_prompt: Prompt = _of("hires_prompt")
+    hires_negative_prompt: Prompt = _of("hires_negative_prompt")
+    hires_cfg_scale: float = _of("hires_cfg_scale")
+    hires_scheduler: str = _of("hires_scheduler")
+    hires_scale: float = _of("hires_scale")
+    hires_width: int = _of("hires_width")
+    hires_height: int = _of("hires_height")
+    hires_steps: int = _of("hires_steps")
+    hires_upscaler: str = _of("hires_upscaler")
     vae_encoder: VaeMethod = _of("vae_encoder")
     lora: str = _of("lora")
     hypernetwork: str = _of("hypernetwork")
@@ -87,10 +119,16 @@ class GenerationRequest(BaseModel):
     emphasis: Emphasis = _of("emphasis")
     downcast_alphas: bool = _of("downcast_alphas")
     noise_schedule: NoiseSchedule = _of("noise_schedule")
+    noise_multiplier: float = _of("noise_multiplier")
     discard_penultimate: bool = _of("discard_penultimate")
     scheduler_options: dict[str, OptionValue] = _of("scheduler_options")
     sgm_noise_multiplier: bool = _of("sgm_noise_multiplier")
     sampler_options: dict[str, OptionValue] = _of("sampler_options")
+    extra_noise: float = _of("extra_noise")
+    refiner_by_steps: bool = _of("refiner_by_steps")
+    refiner_passes: RefinerPasses = _of("refiner_passes")
+    refiner: str = _of("refiner")
+    refiner_switch_at: float = _of("refiner_switch_at")
     pad_conds: PadConds = _of("pad_conds")
     vae_decoder: VaeMethod = _of("vae_decoder")
     postprocess: Names = _of("postprocess")
@@ -115,6 +153,15 @@ class GenerationRequest(BaseModel):
     asked_height: int = _of("asked_height")
     aesthetic_score: float = _of("aesthetic_score")
     negative_aesthetic_score: float = _of("negative_aesthetic_score")
+    init_images: Names = _of("init_images")
+    resize_mode: ResizeMode = _of("resize_mode")
+    init_upscaler: str = _of("init_upscaler")
+    background_color: str = _of("background_color")
+    fix_steps: bool = _of("fix_steps")
+    mask: str = _of("mask")
+    mask_rounded: bool = _of("mask_rounded")
+    color_correction: bool = _of("color_correction")
+    overlay_original: bool = _of("overlay_original")
     styles: Names = _of("styles")
     transforms: Names = _of("transforms")
     batch_count: int = _of("batch_count")
@@ -123,6 +170,8 @@ class GenerationRequest(BaseModel):
     format_options: dict[str, OptionValue] = _of("format_options")
     infotext_without: Names = _of("infotext_without")
     grid: bool = _of("grid")
+    return_mask: bool = _of("return_mask")
+    return_mask_composite: bool = _of("return_mask_composite")
     memory: Names = _of("memory")
     batch_cond_uncond: bool = _of("batch_cond_uncond")
     preview_method: VaeMethod = _of("preview_method")
@@ -139,7 +188,7 @@ class GenerationRequest(BaseModel):
         """How many it asks for."""
         return len(self.upscale_images) or self.batch_size * self.batch_count
 
-    @field_validator("prompt", "negative_prompt")
+    @field_validator("prompt", "negative_prompt", "hires_prompt", "hires_negative_prompt")
     @classmethod
     def _printable(cls, text: str) -> str:
         # What a terminal would obey and no tokenizer reads; tabs and line ends are ordinary white space.
@@ -149,6 +198,23 @@ class GenerationRequest(BaseModel):
             if 0xD800 <= ord(character) < 0xE000:
                 raise ValueError(f"is not valid Unicode at position {position}; remove that character")
         return text
+
+    @field_validator("init_images", "mask")
+    @classmethod
+    def _digest(cls, given: Any) -> Any:
+        for one in given if isinstance(given, tuple) else (given,):
+            if one and not _DIGEST.fullmatch(one):
+                raise ValueError(f"has {shown(one)}, which is no SHA-256: 64 of the characters 0-9 and a-f")
+        if isinstance(given, tuple) and len(given) > _MOST_INITS:
+            raise ValueError(f"has {len(given)} pictures; the limit is {_MOST_INITS}")
+        return given
+
+    @field_validator("background_color")
+    @classmethod
+    def _colour(cls, given: str) -> str:
+        if not _COLOUR.fullmatch(given):
+            raise ValueError(f"is {shown(given)}, but it must be a color like #ffffff")
+        return given
 
     @field_validator("*")
     @classmethod

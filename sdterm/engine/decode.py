@@ -22,7 +22,7 @@ class BlackImageError(SdtermError, ArithmeticError):
 def decode_image(components: Components, latents: torch.Tensor, dtype: torch.dtype) -> NDArray[Any]:
     """One image from latents [C, h, w]: uint8 [H, W, 3]. Truncated, not rounded, as A1111 does. An image is decoded
     alone, so that its batch never changes it. `dtype`: of the model, or float32. Raises BlackImageError."""
-    with _vae_in(components, dtype):
+    with vae_in(components, dtype):
         decoded = components.decode(latents[None].to(dtype))[0].float()
     if decoded.shape != (3, *(side * components.downscale for side in latents.shape[1:])):
         raise ContractError(f"it decoded latents {tuple(latents.shape)} to {tuple(decoded.shape)}")
@@ -49,7 +49,7 @@ def _pixels(decoded: torch.Tensor) -> NDArray[Any]:
 
 
 @contextmanager
-def _vae_in(components: Components, dtype: torch.dtype) -> Iterator[None]:
+def vae_in(components: Components, dtype: torch.dtype) -> Iterator[None]:
     """The VAE's weights in that precision for now. The other modules stay as they are, and so does the model."""
     vae = components.modules.get("vae")
     weights = [] if vae is None or dtype == components.dtype else [*chain(vae.parameters(), vae.buffers())]

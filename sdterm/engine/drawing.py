@@ -7,16 +7,18 @@ import torch
 from sdterm.engine.device import memory_use
 from sdterm.engine.finish import finish_image
 from sdterm.engine.grid import Cell, emit_grid, makes_grid
-from sdterm.engine.loading import Loader
+from sdterm.engine.hires import larger
+from sdterm.engine.loading import Loader, Model
 from sdterm.engine.network_files import wanted
 from sdterm.engine.recorder import CancelledError, NonFiniteError, PausedError
 from sdterm.engine.run import Run
-from sdterm.engine.sample import Batch, paused_previews, sample_pass
+from sdterm.engine.sample import Batch, Begin, Drawn, Models, paused_previews, sample_pass
+from sdterm.engine.sources import Sources
 from sdterm.engine.tape import DENOISER
 from sdterm.events import Cancelled, Done, Paused, Warning
 
 
-def draw(run: Run, loader: Loader) -> None:
+def draw(run: Run, loader: Loader, sources: Sources) -> None:
     """All batches, one after the other."""
     drawn, paused = 0, False
     cells: dict[int, Cell] = {}  # kept for the grid
@@ -27,16 +29,15 @@ def draw(run: Run, loader: Loader) -> None:
             if not images:
                 continue
             try:
-                latents = _sampled(run, loader, Batch(images, number, len(batches)))
+                batch = _sampled(run, loader, Batch(images, number, len(batches)), sources)
             except PausedError:
                 paused = True
                 continue
             run.pulse.phase = "decode"
-            for index, image_latents in zip(images, latents, strict=True):
+            for index, image_drawn in zip(images, batch, strict=True):
                 if run.cancel.is_set():
                     raise CancelledError
-                assert loader.model  # loaded to sample
-                image, pixels = finish_image(run, loader.model, index, image_latents)
+                image, pixels = finish_image(run, _loaded(loader), index, image_drawn, sources)
                 run.emit(image)
                 drawn += 1
                 if grid:
@@ -63,30 +64,68 @@ def draw(run: Run, loader: Loader) -> None:
     )
 
 
-def _sampled(run: Run, loader: Loader, batch: Batch) -> torch.Tensor:
-    """A batch's latents [B, C, h, w] after its last pass."""
+def _sampled(run: Run, loader: Loader, batch: Batch, sources: Sources) -> list[Drawn]:
+    """A batch after its last pass."""
+    drawn: list[Drawn] = []
     for number in range(len(run.plan.passes)):
-        latents = _sampled_pass(run, loader, batch, number)
-    return latents
+        drawn = _sampled_pass(run, loader, batch, number, _begin(run, loader, batch, number, sources, drawn))
+    return drawn
 
 
-def _sampled_pass(run: Run, loader: Loader, batch: Batch, number: int) -> torch.Tensor:
+def _begin(run: Run, loader: Loader, batch: Batch, number: int, sources: Sources, before: list[Drawn]) -> Begin:
+    """What a pass begins with. before: what the pass before it made."""
+    images = [run.plan.images[index] for index in batch.images]
+    match run.plan.passes[number].start:
+        case "noise":
+            return lambda model: None
+        case "image":
+            return lambda model: sources.init(run, model, images)
+        case "pass":
+            latents, load = torch.stack([each.latents for each in before]), _models(run, loader, batch, number).own
+            init = larger(run, number, latents, lambda: _loaded(loader), load)
+            return lambda model: init
+
+
+def _sampled_pass(run: Run, loader: Loader, batch: Batch, number: int, begin: Begin) -> list[Drawn]:
     """What is not a number in half precision is tried again in float32, from the call where it arose."""
-    dtype = torch.float32 if any(run.tape.is_float32(index, number) for index in batch.images) else run.dtype
-    networks = wanted(run.plan, number, batch.images[0])
-    model = loader.load(run, run.model_of(number), dtype, networks)
-    run.pulse.phase = "sample"
     try:
-        return sample_pass(run, model, batch, number)
+        return sample_pass(run, _models(run, loader, batch, number), batch, number, begin)
     except PausedError:
-        for preview in paused_previews(run, model, batch, number, run.pause_at.step if run.pause_at else 0):
+        step = run.pause_at.step if run.pause_at else 0
+        for preview in paused_previews(run, _loaded(loader), batch, number, step):
             run.emit(preview)
         raise
     except NonFiniteError as error:
-        if model.dtype == torch.float32:
+        if _dtype(run, batch, number) == torch.float32:
             raise
         run.emit(Warning(code="float32", message=f"{error} Trying again from there in float32."))
         for index in batch.images:
             run.tape.go_float32(index, number, DENOISER, error.call)
-    del model  # its memory is needed for the next one
-    return sample_pass(run, loader.load(run, run.model_of(number), torch.float32, networks), batch, number)
+    return sample_pass(run, _models(run, loader, batch, number), batch, number, begin)
+
+
+def _dtype(run: Run, batch: Batch, number: int) -> torch.dtype:
+    """Of a batch's pass: float32 from where half precision had no numbers."""
+    return torch.float32 if any(run.tape.is_float32(index, number) for index in batch.images) else run.dtype
+
+
+def _models(run: Run, loader: Loader, batch: Batch, number: int) -> Models:
+    dtype = _dtype(run, batch, number)
+
+    def own() -> Model:
+        model = loader.load(run, run.model_of(number), dtype, wanted(run.plan, number, batch.images[0]))
+        run.pulse.phase = "sample"
+        return model
+
+    def refiner() -> Model:
+        asked = run.refiner_of(number)
+        assert asked  # else nothing is handed over
+        return loader.load(run, asked, dtype, wanted(run.plan, number))  # no networks of the prompt, as in A1111
+
+    return Models(own, refiner)
+
+
+def _loaded(loader: Loader) -> Model:
+    """The model in use."""
+    assert loader.model  # something was drawn with it
+    return loader.model

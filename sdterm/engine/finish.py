@@ -2,15 +2,20 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image as Picture
 
 from sdterm.core.extensions.registry import ContractError
+from sdterm.core.infotext.keys import INIT_HASH, INPAINT_AREA, MASK_PADDING
 from sdterm.core.infotext.record import Provenance
 from sdterm.core.infotext.write import image_infotext
+from sdterm.core.pictures.masks import softened
+from sdterm.core.pictures.source import Source, laid_in
 from sdterm.engine.decode import BlackImageError, approximate_image, decode_image
 from sdterm.engine.device import device_name
 from sdterm.engine.encode import encoded, saver_options
@@ -20,29 +25,36 @@ from sdterm.engine.network_files import infotext_hashes
 from sdterm.engine.postprocess import postprocessed
 from sdterm.engine.preview import colours
 from sdterm.engine.run import Run
-from sdterm.engine.sample import in_the_network
+from sdterm.engine.sample import Drawn, in_the_network
+from sdterm.engine.sources import Sources
 from sdterm.engine.tape import DENOISER
 from sdterm.events import Image, Warning
 from sdterm.hooks import ImageFacts, MemoryOptimizer, OutputSaver
 
 
-def finish_image(run: Run, model: Model, index: int, latents: torch.Tensor) -> tuple[Image, NDArray[Any]]:
-    """Latents [C, h, w] → the encoded image and its pixels."""
+def finish_image(run: Run, model: Model, index: int, drawn: Drawn, sources: Sources) -> tuple[Image, NDArray[Any]]:
+    """What was drawn → the encoded image and its pixels."""
     image = run.plan.images[index]
-    decoded, precision = _decoded(run, model, latents)
-    pixels = postprocessed(run, image, decoded)
+    picture, precision = decoded(run, model, drawn.latents)
+    if image.init_image:
+        source = _shown(sources.of(run, image), drawn, run)
+        picture = np.asarray(laid_in(Picture.fromarray(picture), source, run.request)).copy()
+    pixels = postprocessed(run, image, picture)
     if run.choices.enlargement:
         pixels = enlarge(upscaling_of(run), run.choices.enlargement, pixels).copy()
     height, width = pixels.shape[:2]
     pixel_hash = hashlib.sha256(pixels.tobytes()).hexdigest()
 
-    hashes = infotext_hashes(run.plan.text_of(index, len(run.plan.passes) - 1), model.applied, model.components)
+    text = run.plan.text_of(index, len(run.plan.passes) - 1)
+    told: dict[str, object] = {**infotext_hashes(text, model.applied, model.components)}
+    if image.init_image:
+        told |= _of_source(sources.of(run, image), run)
     more, wrong = run.observers.keys(_facts(run, index, width, height))
 
     def infotext(saver: OutputSaver, faults: Mapping[str, str]) -> str:
         made = _provenance(run, index, saver, precision)
         said = {**run.faults.said, **wrong, **faults}
-        return image_infotext(run.plan, image, run.choices, run.plugins, made, said, more, hashes)
+        return image_infotext(run.plan, image, run.choices, run.plugins, made, said, more, told)
 
     file = encoded(run, pixels, infotext, lambda: _frames(run, model, index))
     finished = Image(
@@ -59,7 +71,25 @@ def finish_image(run: Run, model: Model, index: int, latents: torch.Tensor) -> t
     return finished, pixels
 
 
-def _decoded(run: Run, model: Model, latents: torch.Tensor) -> tuple[NDArray[Any], torch.dtype]:
+def _of_source(source: Source, run: Run) -> dict[str, object]:
+    """What an infotext says of an init image, and None for what it does not say."""
+    nothing_masked = run.request.mask and run.request.inpaint_area == "Only masked" and not source.box
+    return {
+        **({INIT_HASH: source.md5} if run.request.init_image_hash else {}),
+        **({INPAINT_AREA: None, MASK_PADDING: None} if nothing_masked else {}),
+    }
+
+
+def _shown(source: Source, drawn: Drawn, run: Run) -> Source:
+    """The source of an image, with what a hook says of how much of it shows."""
+    if drawn.overlay is None or not source.overlay_mask:
+        return source
+    shown = Picture.fromarray((drawn.overlay.cpu().numpy() * 255).astype(np.uint8))
+    planned = run.plan.passes[-1]
+    return replace(source, overlay_mask=softened(shown, (planned.width, planned.height), source.whole.size, source.box))
+
+
+def decoded(run: Run, model: Model, latents: torch.Tensor) -> tuple[NDArray[Any], torch.dtype]:
     """An image, and the precision in which it was decoded. One that half precision makes black or impossible is
     decoded again by the VAE in float32, by itself: its batch and those after it stay as they are."""
     components, dtype = model.components, model.dtype

@@ -11,7 +11,7 @@ from sdterm.core.planning.plan import ImagePlan
 from sdterm.engine.device import device_name
 from sdterm.engine.network_files import wanted
 from sdterm.engine.run import Optimizer, Run
-from sdterm.engine.tape import read_header
+from sdterm.engine.tape import Recorded, read_header, recorded
 from sdterm.fields import deciding
 from sdterm.hooks import MemoryOptimizer
 from sdterm.request import GenerationRequest
@@ -25,7 +25,7 @@ _NOT_RECORDED = deciding("finish", "how")
 def header(run: Run) -> dict[str, Any]:
     """What all recorded rows depend on, under the words a user is told when one of them changed."""
     plan, plugins, visible = run.plan, run.plugins, _visible(run)
-    owners = {plugins.owner(each.of) for each in visible}
+    owners = {plugins.owner(each.of) for each in visible} | {plugins.owner(each.of) for each in run.choices.hooks}
     owners |= {plugins.owner(network.format) for network in run.networks.values()}
     return {
         "request": _recorded(plan.request),
@@ -35,6 +35,7 @@ def header(run: Run) -> dict[str, Any]:
         "device": device_name(run.device),
         "thread count": torch.get_num_threads(),
         "memory optimizers": [[each.of.id, dict(each.options)] for each in visible],
+        "denoise hooks": [[each.of.id, dict(each.options)] for each in run.choices.hooks],
         "version of torch": torch.__version__,
         "version of sdterm": __version__,
     }
@@ -60,6 +61,37 @@ def pass_headers(run: Run) -> list[dict[str, Any]]:
             }
         )
     return headers
+
+
+_RESOLVED = frozenset(
+    {"prompt", "negative_prompt", "seed", "variation_seed", "width", "height", "model", "steps", "sampler", "scheduler"}
+    | {"sampler_options", "scheduler_options", "extra_params"}
+)
+"""What a request says of a pass in other words than its plan."""
+_SETTLED = deciding("what") - _RESOLVED
+_BY_IMAGE = ("prompt or seed", "network")
+
+
+def first_pass_of(run: Run, tape: Path, image: int) -> Recorded | None:
+    """What another job's tape has of the first pass of its image, if this run's only image begins with that very
+    pass."""
+    found = recorded(tape, image, 0)
+    if not found or len(run.plan.images) != 1:
+        return None
+    mine = json.loads(json.dumps([header(run), pass_headers(run)[0]]))
+    theirs = [found.header, next(iter(found.passes), {})]
+    same = all(_of_image(a, 0) == _of_image(b, image) for a, b in zip(mine, theirs, strict=True))
+    return found if same else None
+
+
+def _of_image(entries: Mapping[str, Any], image: int) -> dict[str, Any]:
+    """A header's entries as they concern one image."""
+    own = dict(entries)
+    if "request" in own:
+        own["request"] = {name: value for name, value in own["request"].items() if name in _SETTLED}
+    for name in own.keys() & set(_BY_IMAGE):
+        own[name] = own[name][image : image + 1]
+    return own
 
 
 def _visible(run: Run) -> list[Optimizer]:

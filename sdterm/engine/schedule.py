@@ -1,14 +1,41 @@
 """The noise levels of a pass: from scheduler, sampler and model."""
 
+from dataclasses import dataclass
+
 import torch
 
 from sdterm.core.extensions.registry import ContractError, PluginSet
 from sdterm.core.planning.choices import PassParts
 from sdterm.core.planning.plan import PassPlan
 from sdterm.engine.recorder import kind_of
-from sdterm.engine.start import Cut, tail
+from sdterm.engine.start import Cut, cut, tail
 from sdterm.hooks import ModelSampling, Tail
 from sdterm.request import GenerationRequest
+
+
+@dataclass(frozen=True)
+class Way:
+    """The noise levels of a pass."""
+
+    sigmas: torch.Tensor
+    """Those that it walks, float32 [steps + 1] on the CPU."""
+    level: torch.Tensor
+    """At which noise is mixed into what it begins with."""
+    whole: torch.Tensor
+    """Those that it would walk from pure noise."""
+
+
+def pass_way(
+    parts: PassParts, request: GenerationRequest, planned: PassPlan, plugins: PluginSet, sampling: ModelSampling
+) -> Way:
+    """Raises as `pass_sigmas`."""
+    if planned.start == "noise":
+        whole = pass_sigmas(parts, request, planned, plugins, sampling)
+        return Way(whole, whole[0], whole)
+    left = cut(planned.steps, planned.denoising_strength, exactly=planned.exactly)
+    level, sigmas = pass_tail(parts, request, planned, plugins, sampling, left)
+    steps = planned.model_copy(update={"steps": left.steps})
+    return Way(sigmas, level, pass_sigmas(parts, request, steps, plugins, sampling) if left.steps else sigmas)
 
 
 def pass_sigmas(

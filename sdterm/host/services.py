@@ -274,8 +274,7 @@ class HostServices:
         styles = await self.threads.run(partial(styles_of, self.settings))
         for name in request.styles:
             find_style(name, styles)
-        if request.model is not None:
-            await self.threads.run(partial(library_of(self.settings).find, request.model))
+        await self.threads.run(partial(self._find_files, request))
         await self.threads.run(partial(ready, (submission.saving or self.saving()).folder))
         return inputs
 
@@ -287,6 +286,17 @@ class HostServices:
                 raise
             # an extension that is tried out may give it
             return choose_parts(request, (await self.extensions.settled()).names)
+
+    def _find_files(self, request: GenerationRequest) -> None:
+        """The checkpoints that a request names. Raises UnknownNameError."""
+        library = library_of(self.settings)
+        for field in ("model", "hires_model", "refiner"):
+            if name := getattr(request, field):
+                try:
+                    library.find(name)
+                except UnknownNameError as error:
+                    error.field = field
+                    raise
 
     async def retry(self, job: int, how: Retry) -> None:
         """Queue a failed job again. Raises FieldError, UnknownJobError, WrongStateError or CatalogueError."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sdterm.core import a1111
+from sdterm.core.a1111 import LATENT_UPSCALERS
 from sdterm.core.names import normal
 from sdterm.core.text import file_size, printable
 from sdterm.tui.fields import Field, option_field
@@ -108,7 +108,7 @@ class Offers:
             return None
         rules = [_choice(offer, kind) for offer in self.catalogue.of("Upscaler") if "resize" not in offer.facts]
         files = (Choice(file.name, names=(os.path.basename(file.path),)) for file in self.files.get("upscaler", ()))
-        latent = [Choice(name) for name in getattr(a1111, "LATENT_UPSCALERS", ())] if kind == "hires_upscaler" else []
+        latent = [Choice(name) for name in LATENT_UPSCALERS] if kind == "hires_upscaler" else []
         return [*latent, *rules, *files]
 
     def networks(self, model: Any) -> Networks:

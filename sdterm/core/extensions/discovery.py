@@ -38,6 +38,8 @@ BUILTINS = (
     "sdterm.plugins.samplers.unipc",
     "sdterm.plugins.samplers.lcm",
     "sdterm.plugins.schedulers",
+    "sdterm.plugins.masked",
+    "sdterm.plugins.soft_inpainting",
     "sdterm.plugins.upscalers.resizing",
     "sdterm.plugins.upscalers.esrgan",
     "sdterm.plugins.png",

@@ -9,6 +9,7 @@ from dataclasses import Field, dataclass
 from typing import Any, ClassVar, Protocol
 
 from sdterm.hooks import (
+    DenoiseHook,
     LocalePack,
     MemoryOptimizer,
     ModelFamily,
@@ -62,6 +63,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("sdterm_prompt_transforms", PromptTransform, "prompt transform", "prompt", "transforms", several=True),
     Kind("sdterm_samplers", Sampler, "sampler", "sampler", "sampler"),
     Kind("sdterm_schedulers", Scheduler, "scheduler", "scheduler", "scheduler"),
+    Kind("sdterm_denoise_hooks", DenoiseHook, "denoise hook", "denoise_hook", "denoise_hooks", several=True),
     Kind("sdterm_model_families", ModelFamily, "model family", "family"),
     Kind("sdterm_networks", NetworkFormat, "network format", "network"),
     Kind("sdterm_memory_optimizers", MemoryOptimizer, "memory optimizer", "memory", "memory", several=True),

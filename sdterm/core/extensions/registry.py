@@ -27,6 +27,7 @@ from sdterm.core.inputs import is_digest
 from sdterm.core.names import find, normal
 from sdterm.core.text import printable
 from sdterm.hooks import (
+    DenoiseHook,
     LocalePack,
     MemoryOptimizer,
     Option,
@@ -119,6 +120,9 @@ class PluginSet:
 
     def postprocessor(self, name: str) -> Postprocessor:
         return self._find(Postprocessor, name)
+
+    def denoise_hook(self, name: str) -> DenoiseHook:
+        return self._find(DenoiseHook, name)
 
     def upscaler(self, name: str) -> Upscaler:
         return self._find(Upscaler, name)

@@ -12,6 +12,7 @@ from sdterm.core.infotext.grammar import Infotext
 from sdterm.core.infotext.keys import (
     DRAWN,
     EDITABLE,
+    ENABLED,
     KEYS,
     LEFT_ALONE,
     OURS,
@@ -19,9 +20,11 @@ from sdterm.core.infotext.keys import (
     TELLING,
     addition_key,
     checksum,
+    file_called,
     is_unknown,
     not_honoured,
     option_key,
+    without_source,
 )
 from sdterm.core.infotext.legacy import hypernet_tag, modernised
 from sdterm.core.infotext.record import Provenance
@@ -30,10 +33,11 @@ from sdterm.core.names import UnknownNameError, normal
 from sdterm.core.planning.choices import AUTOMATIC, Addition
 from sdterm.core.text import printable
 from sdterm.fields import FIELDS
-from sdterm.hooks import MemoryOptimizer, OptionValue, Sampler, Scheduler
+from sdterm.hooks import DenoiseHook, MemoryOptimizer, OptionValue, Sampler, Scheduler
 from sdterm.request import GenerationRequest, RequestError, make_request
 
 READ_AT_MOST = 32 << 30  # bytes of checkpoints hashed in search of one: half a minute to a few, once
+_NAMES = ("Sampler", "Schedule type", "Hires sampler", "Hires schedule type")
 _CLEAN = re.compile(r"[^\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]*")  # what a file can hold and a terminal bears
 
 
@@ -70,11 +74,13 @@ def read(text: Infotext, plugins: PluginSet, overrides: Mapping[str, str] | None
             try:
                 given = {**key.read(parameters[name])}
                 checked = make_request(prompt="x", **given)
-                if name in ("Sampler", "Schedule type"):
+                if name in _NAMES:
                     checked = checked.model_copy(update=_found(given, plugins))
                 fields |= {field: getattr(checked, field) for field in given}
             except (ValueError, UnknownNameError):
                 lost.append(f"{name} ({printable(parameters[name], limit=60)})")
+    if fields.get("refiner") and "Refiner switch at" not in parameters:
+        fields["refiner_switch_at"] = 0.0  # in A1111 it then draws all of it
     sampler, scheduler = _parts(make_request(prompt="x", **_names(fields)), plugins)
     if sampler.default_scheduler and plugins.scheduler(sampler.default_scheduler) is scheduler:
         fields["scheduler"] = AUTOMATIC
@@ -92,7 +98,9 @@ def read(text: Infotext, plugins: PluginSet, overrides: Mapping[str, str] | None
     if not kept.sdterm:  # in our own images they never did anything
         lost += [name for name in unknown if name not in TELLING]
     edited = bool(overrides) or kept.text != checksum(text)
-    return ParsedInfotext(fields | _recorded(kept, fields, edited), tuple(lost), kept, parameters)
+    fields |= _recorded(kept, fields, edited)
+    lost += without_source(parameters, init=bool(fields["init_images"]), mask=bool(fields["mask"]))
+    return ParsedInfotext(fields, tuple(lost), kept, parameters)
 
 
 def find_model(
@@ -102,8 +110,24 @@ def find_model(
 
     By hash, then by name: A1111's hash is of the whole file and certain; a name alone may be another model's.
     """
-    name = reading.parameters.get("Model", "")
-    wanted = (reading.record.model or reading.parameters.get("Model hash", "")).strip().lower()
+    parameters = reading.parameters
+    wanted = (reading.record.model or parameters.get("Model hash", "")).strip().lower()
+    return _found_model(parameters.get("Model", ""), wanted, library, read_at_most)
+
+
+def find_other(
+    reading: ParsedInfotext, key: str, library: Library, *, read_at_most: int = READ_AT_MOST
+) -> tuple[str, str]:
+    """The same for the checkpoint of a second pass, or for the refiner, which stand as `name [hash]`; empty where it is
+    to be drawn without."""
+    said = reading.parameters.get(key, "")
+    name = file_called(said)
+    digest = said.removeprefix(name).strip(" []")
+    found, wrong = _found_model(name, digest, library, read_at_most)
+    return found or "", wrong.replace("drawing with another", "drawing without it")
+
+
+def _found_model(name: str, wanted: str, library: Library, read_at_most: int) -> tuple[str | None, str]:
     hashed = re.fullmatch(r"[0-9a-f]{8,64}", wanted) is not None
     namesakes = [c for c in library.checkpoints() if name and normal(c.name) == normal(name) and c.path.is_file()]
     exact = [checkpoint for checkpoint in namesakes if checkpoint.name == name]
@@ -144,10 +168,12 @@ def _parts(request: GenerationRequest, plugins: PluginSet) -> tuple[Sampler, Sch
 
 def _found(given: Mapping[str, str], plugins: PluginSet) -> dict[str, str]:
     """Labels for the names that an infotext gives. Raises UnknownNameError."""
-    if "sampler" in given:
-        return {"sampler": plugins.sampler(given["sampler"]).label}
-    automatic = normal(given["scheduler"]) == normal(AUTOMATIC)
-    return {"scheduler": AUTOMATIC if automatic else plugins.scheduler(given["scheduler"]).label}
+    (field, name), *_ = given.items()
+    if not name:
+        return {}
+    if field.endswith("sampler"):
+        return {field: plugins.sampler(name).label}
+    return {field: AUTOMATIC if normal(name) == normal(AUTOMATIC) else plugins.scheduler(name).label}
 
 
 def _options(
@@ -171,8 +197,8 @@ def _options(
 
 
 def _additions(parameters: Mapping[str, str], plugins: PluginSet, used: set[str]) -> tuple[dict[str, Any], list[str]]:
-    """The postprocessors and the options of them and of visible optimizers that the infotext gives, as request fields,
-    and the keys whose values do not do; `used` grows by both."""
+    """The postprocessors and denoise hooks, and the options of them and of visible optimizers, that the infotext gives,
+    as request fields, and the keys whose values do not do; `used` grows by both."""
     labels: list[str] = []
     options: dict[str, OptionValue] = {}
     wrong: list[str] = []
@@ -182,7 +208,9 @@ def _additions(parameters: Mapping[str, str], plugins: PluginSet, used: set[str]
             labels.append(plugins.postprocessor(name).label)
         except UnknownNameError:
             wrong.append(f"{POSTPROCESS} ({printable(name, limit=60)})")
-    there: list[Addition] = [plugins.postprocessor(label) for label in labels]
+    hooks = [each for each in plugins.all(DenoiseHook) if parameters.get(f"{each.label} {ENABLED}") == "True"]
+    used.update(f"{each.label} {ENABLED}" for each in plugins.all(DenoiseHook))
+    there: list[Addition] = [*(plugins.postprocessor(label) for label in labels), *hooks]
     there += [optimizer for optimizer in plugins.all(MemoryOptimizer) if optimizer.effect == "visible"]
     for addition in there:
         for option in addition.options:
@@ -195,7 +223,11 @@ def _additions(parameters: Mapping[str, str], plugins: PluginSet, used: set[str]
                 options[f"{addition.id}.{option.name}"] = value
             except RequestError:
                 wrong.append(f"{key} ({printable(parameters[key], limit=60)})")
-    return {"postprocess": tuple(labels), "options": options}, wrong
+    return {
+        "postprocess": tuple(labels),
+        "denoise_hooks": tuple(each.label for each in hooks),
+        "options": options,
+    }, wrong
 
 
 def _recorded(kept: Provenance, fields: Mapping[str, Any], edited: bool) -> dict[str, Any]:

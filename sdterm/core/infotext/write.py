@@ -13,10 +13,13 @@ from sdterm.core.infotext import record, upscaled
 from sdterm.core.infotext.keys import (
     DRAWN,
     EMBEDDING_HASHES,
+    ENABLED,
     FAULTS,
+    INIT_HASH,
     KEYS,
     KEYS_OF,
     LORA_HASHES,
+    MASK_WEIGHT,
     OURS,
     POSTPROCESS,
     Drawn,
@@ -28,10 +31,10 @@ from sdterm.core.infotext.read import read
 from sdterm.core.infotext.record import Provenance
 from sdterm.core.names import normal
 from sdterm.core.planning.choices import AUTOMATIC, Choices, Chosen
-from sdterm.core.planning.plan import ImagePlan, Plan
+from sdterm.core.planning.plan import ImagePlan, ModelPlan, PassPlan, Plan, TextPlan
 from sdterm.core.text import printable
 from sdterm.fields import FIELDS
-from sdterm.hooks import MemoryOptimizer, Option, OptionValue, Postprocessor
+from sdterm.hooks import DenoiseHook, MemoryOptimizer, Option, OptionValue, Postprocessor
 from sdterm.request import GenerationRequest
 from sdterm.version import __version__
 
@@ -44,6 +47,7 @@ _TAGS = 20  # named in a record, at most
 def single_image_request(plan: Plan, image: ImagePlan) -> GenerationRequest:
     """The request that draws this one image of the job by itself."""
     request, first = plan.request, plan.passes[0]
+    again = plan.passes[1] if len(plan.passes) > 1 else None
     asked = (request.sampler_options, request.scheduler_options)
     sampler_options, scheduler_options = (
         {name: value for name, value in resolved.items() if name in given}
@@ -70,8 +74,59 @@ def single_image_request(plan: Plan, image: ImagePlan) -> GenerationRequest:
             "batch_count": 1,
             "upscale_images": (),
             "grid": False,
+            **_second_pass(plan, image, again),
+            **_refined(plan),
+            "init_images": (image.init_image,) if image.init_image else (),
+            "mask": request.mask if image.init_image else "",
+            **({} if again or image.init_image else {"denoising_strength": FIELDS["denoising_strength"].default}),
         }
     )
+
+
+def _second_pass(plan: Plan, image: ImagePlan, second: PassPlan | None) -> dict[str, object]:
+    """What of a hires fix is asked for, spelled out: as little as tells it."""
+    unset = {row.name: row.default for row in FIELDS.values() if row.part == "Hires"}
+    if not second or not second.upscale:
+        return unset
+    request, first = plan.request, plan.passes[0]
+    text: TextPlan = second.texts[plan.images.index(image)] if second.texts else image
+    same_sampler = second.sampler == first.sampler
+    resized = request.hires_width or request.hires_height
+    return {
+        "hires_model": second.model.model if second.model else "",
+        "hires_sampler": "" if same_sampler else second.sampler,
+        "hires_scheduler": "" if same_sampler and second.scheduler == first.scheduler else second.scheduler,
+        "hires_prompt": "" if text.prompt == image.prompt else text.prompt,
+        "hires_negative_prompt": "" if text.negative_prompt == image.negative_prompt else text.negative_prompt,
+        "hires_cfg_scale": request.hires_cfg_scale if request.hires_cfg_scale != request.cfg_scale else 0.0,
+        "hires_scale": unset["hires_scale"] if resized else request.hires_scale,
+        "hires_steps": second.steps if second.steps != first.steps else 0,
+        "hires_upscaler": second.upscale.upscaler.name,
+    }
+
+
+def _refined(plan: Plan) -> dict[str, object]:
+    if refiner := next((each.refiner for each in plan.passes if each.refiner), None):
+        return {"refiner": refiner.model}
+    return {row.name: row.default for row in FIELDS.values() if row.part == "Refiner"}
+
+
+def _called(model: ModelPlan) -> str:
+    return f"{printable(model.model)} [{model.model_hash[:10]}]"
+
+
+def _told_of_passes(plan: Plan, choices: Choices) -> dict[str, dict[str, object]]:
+    """What only the plan knows of a second pass and of a refiner, by field."""
+    told: dict[str, dict[str, object]] = {}
+    first, *later = plan.passes
+    for second, found in zip(later, choices.passes[1:], strict=True):
+        if second.model:
+            told["hires_model"] = {"Hires checkpoint": _called(second.model)}
+        if second.scheduler != first.scheduler and found.sampler.grid != "own":
+            told["hires_scheduler"] = {"Hires schedule type": second.scheduler}
+    if refiner := next((each.refiner for each in plan.passes if each.refiner), None):
+        told["refiner"] = {"Refiner": _called(refiner)}
+    return told
 
 
 def image_infotext(
@@ -82,27 +137,32 @@ def image_infotext(
     made: Provenance | None = None,
     faults: Mapping[str, str] | None = None,
     more: Mapping[str, str] | None = None,
-    hashes: Mapping[str, str] | None = None,
+    told: Mapping[str, object] | None = None,
 ) -> str:
     """The infotext of one image. `made` tells what it was made with, for the record; `faults` what went wrong with
-    plugins on the way (slug → what); `more` is what observers add, under keys that are free; `hashes` A1111's keys that
-    name networks."""
+    plugins on the way (slug → what); `more` is what observers add, under keys that are free; `told` A1111's keys that
+    whoever drew knows: hashes of networks and of the init image; None for one that does not hold."""
     additions, sampler, scheduler = _drawing(choices), choices.first.sampler, choices.first.scheduler
     first = plan.passes[0]
     request = upscaled.spelled_out(_spelled_out(single_image_request(plan, image), additions), choices.enlargement)
     drawn = Drawn(request, sampler)
     taken = {*OURS}
-    named = hashes or {}
+    told = told or {}
+    sees_init = choices.first.model.match.inpainting
     looked_up: Mapping[str, Mapping[str, object]] = {
         "scheduler": {"Schedule type": first.scheduler},  # what it came to, "Karras", where "Automatic" was asked
         "model": {"Model hash": plan.model_hash[:10], "Model": printable(plan.model)},
-        "lora": {LORA_HASHES: named.get(LORA_HASHES)},
-        "emphasis": {EMBEDDING_HASHES: named.get(EMBEDDING_HASHES), "Emphasis": KEYS["Emphasis"].write(drawn)},
+        "lora": {LORA_HASHES: told.get(LORA_HASHES)},
+        "emphasis": {EMBEDDING_HASHES: told.get(EMBEDDING_HASHES), "Emphasis": KEYS["Emphasis"].write(drawn)},
         "vae": {"VAE hash": plan.vae_hash[:10], "VAE": printable(plan.vae)} if plan.vae else {},
+        **_told_of_passes(plan, choices),
         "scheduler_options": _option_pairs(scheduler.options, first.scheduler_options, taken),
         "sampler_options": _option_pairs(sampler.options, first.sampler_options, taken),
         "postprocess": {POSTPROCESS: ", ".join(request.postprocess) or None},
-        "options": _addition_pairs(additions, request.options, taken),
+        "denoise_hooks": _hook_pairs(choices, taken),
+        "conditional_mask_weight": {MASK_WEIGHT: request.conditional_mask_weight if sees_init else None},
+        "init_image_hash": {INIT_HASH: told.get(INIT_HASH)},
+        "options": _addition_pairs(_not_hooks(additions), request.options, taken),
         "extra_params": {
             key: v for key, v in request.extra_params.items() if key not in taken and infotext.is_key(key)
         },
@@ -110,7 +170,7 @@ def image_infotext(
     parameters: dict[str, object] = {}
     for name in FIELDS:
         parameters |= looked_up.get(name) or {key.name: key.write(drawn) for key in KEYS_OF.get(name, ())}
-    parameters |= more or {}
+    parameters |= {name: None for name, value in told.items() if value is None} | dict(more or {})
     parameters = _kept(parameters, request)
     ignored = tuple(each.tag.strip("<>") for each in image.unapplied[:_TAGS])
     made = replace(made or Provenance(), sdterm=__version__, model=plan.model_hash, ignored=ignored)
@@ -150,29 +210,58 @@ def _option_pairs(
     return pairs
 
 
-def _drawing(choices: Choices) -> tuple[Chosen[MemoryOptimizer | Postprocessor], ...]:
-    """What changes the pixels of what a request asks for besides: visible optimizers, and postprocessors in order."""
+_Drawing = MemoryOptimizer | DenoiseHook | Postprocessor
+
+
+def _drawing(choices: Choices) -> tuple[Chosen[_Drawing], ...]:
+    """What changes the pixels of what a request asks for besides: visible optimizers, denoise hooks that were asked
+    for, and postprocessors in order."""
     visible = [each for each in choices.asked(MemoryOptimizer) if each.of.effect == "visible"]
-    return (*visible, *choices.postprocessors())
+    return (*visible, *_asked_hooks(choices), *choices.postprocessors())
 
 
-def _spelled_out(
-    request: GenerationRequest, additions: tuple[Chosen[MemoryOptimizer | Postprocessor], ...]
-) -> GenerationRequest:
+def _asked_hooks(choices: Choices) -> tuple[Chosen[DenoiseHook], ...]:
+    asked = {each.of.id for each in choices.asked(DenoiseHook)}
+    return tuple(each for each in choices.hooks if each.of.id in asked)
+
+
+def _not_hooks(additions: tuple[Chosen[_Drawing], ...]) -> tuple[Chosen[_Drawing], ...]:
+    return tuple(each for each in additions if not isinstance(each.of, DenoiseHook))
+
+
+def _hook_pairs(choices: Choices, taken: set[str]) -> dict[str, object]:
+    """That each hook acts which was asked for, and all its options, as A1111 writes those of soft inpainting."""
+    pairs: dict[str, object] = {}
+    for hook in _asked_hooks(choices):
+        said: dict[str, object] = {f"{hook.of.label} {ENABLED}": True}
+        said |= {addition_key(hook.of, option): _shown(hook.options[option.name]) for option in hook.of.options}
+        for key, value in said.items():
+            if key not in taken and infotext.is_key(key):
+                taken.add(key)
+                pairs[key] = value
+    return pairs
+
+
+def _shown(value: OptionValue) -> object:
+    return f"{value:g}" if isinstance(value, float) else value
+
+
+def _spelled_out(request: GenerationRequest, additions: tuple[Chosen[_Drawing], ...]) -> GenerationRequest:
     """The request with the labels of its postprocessors and the options that matter: an optimizer is asked for by its
     options, so all of them do."""
     options: dict[str, OptionValue] = {}
     for addition in additions:
         for option in addition.of.options:
             value = addition.options[option.name]
-            if isinstance(addition.of, MemoryOptimizer) or value != option.default:
+            if not isinstance(addition.of, Postprocessor) or value != option.default:
                 options[f"{addition.of.id}.{option.name}"] = value
     labels = tuple(addition.of.label for addition in additions if isinstance(addition.of, Postprocessor))
-    return request.model_copy(update={"postprocess": labels, "options": options})
+    hooks = tuple(addition.of.label for addition in additions if isinstance(addition.of, DenoiseHook))
+    return request.model_copy(update={"postprocess": labels, "denoise_hooks": hooks, "options": options})
 
 
 def _addition_pairs(
-    additions: tuple[Chosen[MemoryOptimizer | Postprocessor], ...], options: Mapping[str, OptionValue], taken: set[str]
+    additions: tuple[Chosen[_Drawing], ...], options: Mapping[str, OptionValue], taken: set[str]
 ) -> dict[str, OptionValue]:
     """The options as pairs, under keys that are free; `taken` grows by them."""
     pairs: dict[str, OptionValue] = {}

@@ -305,7 +305,10 @@ TOKENS: Mapping[str, Token] = {
         _only(lambda f: f.image.index + 1, _several),
     ),
     "hasprompt": Token("`<word|other>…`: each word that the prompt has, else the other.", _has_prompt, tuple),
-    "denoising": Token("The denoising strength; nothing where there is none.", lambda f: None),
+    "denoising": Token(
+        "The denoising strength; nothing where there is none.",
+        lambda f: str(f.request.denoising_strength) if f.request.init_images else None,
+    ),
     "user": Token("Who is logged in; nothing, for nobody is.", lambda f: None),
     "vae_filename": Token(
         "The separate VAE's name; A1111's NoneType where there is none.", lambda f: Path(f.job.vae).stem or "NoneType"

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageFilter, ImageOps
 from scipy import ndimage
 
-from sdterm.core.pictures.resizing import Size, cropped, stretched
+from sdterm.core.pictures.resizing import Size, cropped, filled, stretched
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom."""
@@ -105,10 +105,15 @@ def filled_in(picture: Image.Image, mask: Image.Image) -> Image.Image:
 
 def latent_mask(mask: Image.Image, width: int, height: int, *, rounded: bool) -> NDArray[np.float32]:
     """How much of each cell is drawn anew, 0 … 1, [height, width]."""
-    small: NDArray[np.float32] = np.asarray(mask.convert("RGB").resize((width, height)), np.float32)[
-        :, :, 0
-    ] / np.float32(255)
-    return np.around(small) if rounded else small
+    small = np.asarray(mask.convert("RGB").resize((width, height)), np.float32)[:, :, 0] / 255
+    cells: NDArray[np.float32] = (np.around(small) if rounded else small).astype(np.float32)
+    return cells
+
+
+def softened(mask: Image.Image, size: Size, whole: Size, box: Box | None) -> Image.Image:
+    """A mask of latents as one of the picture that they are decoded to, without steps, in its place in the whole."""
+    smooth = filled(mask, *size).convert("L").filter(ImageFilter.GaussianBlur(4))
+    return uncropped(smooth, whole, box).convert("L") if box else smooth
 
 
 def uncropped(drawn: Image.Image, size: Size, box: Box) -> Image.Image:

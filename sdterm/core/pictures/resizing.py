@@ -25,24 +25,17 @@ def stretched(picture: Image.Image, width: int, height: int) -> Image.Image:
 
 def cropped(picture: Image.Image, width: int, height: int, enlarge: Enlarge = stretched) -> Image.Image:
     """Covering the whole size, its middle; black where rounding leaves something over."""
-    wider = width * picture.height > picture.width * height
-    inside = (
-        (width, picture.height * width // picture.width)
-        if wider
-        else (picture.width * height // picture.height, height)
+    along_width, along_height = _sides(picture, width, height)
+    return _centred(
+        enlarge(picture, *(along_width if _is_wider(picture, width, height) else along_height)), width, height
     )
-    return _centred(enlarge(picture, *inside), width, height)
 
 
 def filled(picture: Image.Image, width: int, height: int, enlarge: Enlarge = stretched) -> Image.Image:
     """All of it inside the size; its edges fill the bands beside it."""
-    wider = width * picture.height > picture.width * height
-    inside = (
-        (picture.width * height // picture.height, height)
-        if wider
-        else (width, picture.height * width // picture.width)
-    )
-    small = enlarge(picture, *inside)
+    wider = _is_wider(picture, width, height)
+    along_width, along_height = _sides(picture, width, height)
+    small = enlarge(picture, *(along_height if wider else along_width))
     result = _centred(small, width, height)
     left, top = width // 2 - small.width // 2, height // 2 - small.height // 2
     if wider and left > 0:
@@ -52,6 +45,16 @@ def filled(picture: Image.Image, width: int, height: int, enlarge: Enlarge = str
         for y, edge in ((0, 0), (top + small.height, small.height)):
             result.paste(_band(small, (0, edge, small.width, edge), (width, top)), (0, y))
     return result
+
+
+def _sides(picture: Image.Image, width: int, height: int) -> tuple[Size, Size]:
+    """The picture's proportions, of that width and of that height."""
+    return (width, picture.height * width // picture.width), (picture.width * height // picture.height, height)
+
+
+def _is_wider(picture: Image.Image, width: int, height: int) -> bool:
+    """Whether the size is wider than the picture, compared to their heights."""
+    return width * picture.height > picture.width * height
 
 
 def _centred(picture: Image.Image, width: int, height: int) -> Image.Image:

@@ -19,11 +19,6 @@ LATER: Mapping[str, str] = {
     "fp8_storage": "memory plans",
     "token_merging_ratio": "token merging",
     "token_merging_ratio_hr": "token merging",
-    "img2img_color_correction": "img2img",
-    "img2img_background_color": "img2img",
-    "initial_noise_multiplier": "img2img",
-    "inpainting_mask_weight": "inpainting",
-    "upscaler_for_img2img": "upscalers",
     "face_restoration_model": "face restoration",
     "code_former_weight": "face restoration",
 }

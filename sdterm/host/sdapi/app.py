@@ -9,6 +9,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from sdterm.api import ENDED, GRID, JobDetails, Picture, Submission
+from sdterm.core.inputs import InputError
 from sdterm.core.library.checkpoints import AUTOMATIC_VAE, NO_VAE, CheckpointFile, Library, library_of
 from sdterm.core.names import UnknownNameError
 from sdterm.core.output.saving import Saving
@@ -27,10 +29,11 @@ from sdterm.core.settings.settings import Settings, resolve
 from sdterm.errors import SdtermError
 from sdterm.hooks import Sampler
 from sdterm.host.sdapi.answers import answer, error
+from sdterm.host.sdapi.img2img import BadImageError, NoInitImageError, UnknownScriptError, echoed, pictures, translated
 from sdterm.host.sdapi.listings import LISTINGS
 from sdterm.host.sdapi.options import all_options, in_force, set_option
 from sdterm.host.sdapi.requests import Asked, UnknownOptionError, UnknownSamplerError, asked
-from sdterm.host.sdapi.values import InvalidError, read_values
+from sdterm.host.sdapi.values import IMG2IMG, TXT2IMG, InvalidError, Table, read_values
 from sdterm.host.services import HostServices
 from sdterm.host.threads import in_thread
 from sdterm.version import __version__
@@ -59,19 +62,17 @@ def make_sdapi(services: HostServices) -> ASGIApp:
     @app.post("/sdapi/v1/txt2img")
     async def txt2img(request: Request) -> dict[str, Any]:
         """Draw, wait, and answer with the images."""
-        values = read_values(await _body(request))
-        overrides = values.get("override_settings") or {}
-        settings = await in_thread(partial(_settings_now, services))
-        options = in_force(settings, overrides)
-        library = library_of(settings)
-        model = await in_thread(partial(_checkpoint, library.find, options.pop("sd_model_checkpoint", None)))
-        options["sd_vae"] = await in_thread(partial(_vae, library, options.get("sd_vae")))
-        names = (await services.extensions.now()).names
-        known = await services.threads.run(partial(styles_of, settings))
-        values["styles"] = [name for name in values.get("styles") or [] if isinstance(name, str) and name in known]
-        fields = settings.job_fields() | ({"model": model} if model else {})
-        wanted = asked(values, options, names, fields)
-        return await _drawn(services, wanted)
+        return await _asked_and_drawn(services, read_values(await _body(request)))
+
+    @app.post("/sdapi/v1/img2img")
+    async def img2img(request: Request) -> dict[str, Any]:
+        """The same from pictures."""
+        values = read_values(await _body(request), IMG2IMG)
+        files, mask = await in_thread(partial(pictures, values))
+        digests = [await services.inputs.put(file) for file in files]
+        masked = "" if mask is None else await services.inputs.put(mask)
+        wanted = translated(values, digests, masked)
+        return await _asked_and_drawn(services, wanted, IMG2IMG, echoed(values))
 
     @app.get("/sdapi/v1/options")
     async def get_options() -> dict[str, Any]:
@@ -118,6 +119,24 @@ def make_sdapi(services: HostServices) -> ASGIApp:
 
 
 # --- drawing ----------------------------------------------------------------------------------------------------------
+
+
+async def _asked_and_drawn(
+    services: HostServices, values: dict[str, Any], table: Table = TXT2IMG, echo: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """echo: the body as it is answered, where that is another than `values`."""
+    overrides = values.get("override_settings") or {}
+    settings = await in_thread(partial(_settings_now, services))
+    options = in_force(settings, overrides)
+    library = library_of(settings)
+    model = await in_thread(partial(_checkpoint, library.find, options.pop("sd_model_checkpoint", None)))
+    options["sd_vae"] = await in_thread(partial(_vae, library, options.get("sd_vae")))
+    names = (await services.extensions.now()).names
+    known = await services.threads.run(partial(styles_of, settings))
+    values["styles"] = [name for name in values.get("styles") or [] if isinstance(name, str) and name in known]
+    fields = settings.job_fields() | ({"model": model} if model else {})
+    wanted = asked(values, options, names, fields, table)
+    return await _drawn(services, replace(wanted, parameters=echo) if echo else wanted)
 
 
 async def _drawn(services: HostServices, wanted: Asked) -> dict[str, Any]:
@@ -291,10 +310,14 @@ def _http(request: Request, wrong: Exception) -> JSONResponse:
 def _failed(request: Request, wrong: Exception) -> JSONResponse:
     """A1111's statuses: 404 for a sampler, 500 for what failed; a value that cannot be drawn is a 422."""
     match wrong:
-        case UnknownSamplerError():
+        case UnknownSamplerError() | NoInitImageError():
             return JSONResponse(error("HTTPException", "", str(wrong)), 404)
         case UnknownOptionError():
             return JSONResponse(error("KeyError", str(wrong)), 500)
+        case BadImageError() | InputError():
+            return JSONResponse(error("HTTPException", "", str(wrong)), 500)
+        case UnknownScriptError():
+            return JSONResponse(error("HTTPException", "", str(wrong)), 422)
         case JobFailedError():
             return JSONResponse(error(wrong.code, str(wrong)), 500)
         case SdtermError():

@@ -7,25 +7,24 @@ from typing import Any
 from sdterm.core.a1111 import NEVER_WRITTEN, UNIFORM
 from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.infotext.grammar import Infotext, parse
-from sdterm.core.infotext.keys import EMBEDDING_HASHES, LORA_HASHES, option_key
+from sdterm.core.infotext.keys import EMBEDDING_HASHES, LORA_HASHES, as_first, option_key
 from sdterm.core.infotext.legacy import modernised
 from sdterm.core.infotext.read import read
 from sdterm.core.names import UnknownNameError
 from sdterm.core.planning.choices import AUTOMATIC
+from sdterm.core.text import printable
 from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.fields import FIELDS, SIZE_STEP
 from sdterm.hooks import OutputSaver, Sampler, Scheduler
-from sdterm.host.sdapi.values import TXT2IMG
+from sdterm.host.sdapi.img2img import scripts
+from sdterm.host.sdapi.values import IMG2IMG, TXT2IMG, Table
 from sdterm.request import GenerationRequest, make_request
 
 _FORMATS = {"jpg": "jpeg"}
 _NOTHING: Mapping[str, tuple[Any, ...]] = {
-    "enable_hr": (False,),
-    "refiner_checkpoint": ("", "None"),
     "firstpass_image": ("",),
     "restore_faces": (False,),
     "script_name": ("", "None"),
-    "alwayson_scripts": ({},),
 }
 """Fields of A1111 that nothing here can do yet → the values that ask for nothing."""
 _OFF: Mapping[str, tuple[Any, ...]] = {
@@ -34,6 +33,9 @@ _OFF: Mapping[str, tuple[Any, ...]] = {
     "face_restoration": (False,),
 }
 """The same for settings."""
+_SCRIPTS = ("refiner", "seed", "sampler")
+"""Scripts that A1111 passes over where a request names them: their fields are meant to be used."""
+
 _SHOWN: Mapping[str, str] = {
     "add_model_hash_to_info": "Model hash",
     "add_model_name_to_info": "Model",
@@ -47,8 +49,18 @@ _SHOWN: Mapping[str, str] = {
 _UNTOLD = ("s_churn", "s_tmin", "s_tmax", "s_noise")
 """Options of samplers that a body may give: A1111 uses them, unless the setting says otherwise, and writes none."""
 
+_NOT_FROM_INFOTEXTS = {
+    *("prompt", "negative_prompt", "width", "height", "cfg_scale", "denoising_strength", "init_images", "mask"),
+    *(row.name for row in FIELDS.values() if row.part),
+}
+"""What img2img does not take from an infotext."""
+
 _OLD_KARRAS = {"sigma_min": 0.1, "sigma_max": 10.0}
 """What A1111's schedule had before it took the model's range."""
+
+
+_SAME = ("hires_model", "hires_sampler", "hires_scheduler", "refiner")
+"""Fields that A1111 also sets to "Use same …" or "None", which are no names."""
 
 
 class NotThereError(SdtermError, ValueError):
@@ -84,35 +96,46 @@ class Asked:
 
 
 def asked(
-    values: Mapping[str, Any], options: Mapping[str, Any], plugins: PluginSet, settings: Mapping[str, Any]
+    values: Mapping[str, Any],
+    options: Mapping[str, Any],
+    plugins: PluginSet,
+    settings: Mapping[str, Any],
+    table: Table = TXT2IMG,
 ) -> Asked:
-    """A body of txt2img as a request.
+    """A body of txt2img as a request, or one of img2img as `translated` gives it.
 
     values: what it gives, read by `read_values`. options: A1111's settings, those of its `override_settings` over those
     in force. settings: request fields of sdterm's own settings, which give way to both.
-    Raises NotThereError, UnknownSamplerError, RequestError.
+    Raises NotThereError, UnknownSamplerError, UnknownScriptError, RequestError.
     """
-    given = {name: default for name, (_, default) in TXT2IMG.items()} | dict(values)
+    from_image = table is IMG2IMG
+    given = {name: default for name, (_, default) in table.items()} | dict(values)
     for name, nothing in _NOTHING.items():
-        if given[name] is not None and given[name] not in nothing:
+        if given.get(name) is not None and given[name] not in nothing:
             raise NotThereError(f"{name} asks for what sdterm does not have yet; leave it out.")
     for name, off in _OFF.items():
         if name in options and options[name] is not None and options[name] not in off:
             raise NotThereError(f"The setting {name} asks for what sdterm does not have yet.")
+    if others := [name for name in given["alwayson_scripts"] or {} if name.lower() not in _SCRIPTS]:
+        raise NotThereError(f"alwayson_scripts asks for {printable(others[0])!r}, which sdterm does not have yet.")
     recalled = _recalled(given["infotext"], plugins) if given["infotext"] else {}
+    if from_image:
+        recalled = {name: value for name, value in recalled.items() if name not in _NOT_FROM_INFOTEXTS}
     fields = dict(settings)
     fields |= {row.name: options[row.a1111] for row in FIELDS.values() if options.get(row.a1111) is not None}
-    theirs = {name: TXT2IMG[name][1] if value is None else value for name, value in given.items()}
+    theirs = {name: table[name][1] if value is None else value for name, value in given.items()}
     fields |= {row.name: theirs[row.api] for row in FIELDS.values() if theirs.get(row.api) is not None}
     settled = {row.name for row in FIELDS.values() if values.get(row.api) is not None or row.a1111 in options}
     fields |= {name: value for name, value in recalled.items() if name not in settled}
+    fields |= scripts(given["alwayson_scripts"] or {}, plugins, from_image=from_image)
     if "sampler" not in recalled or {"sampler_name", "sampler_index"} & values.keys():
         name = given["sampler_name"] or given["sampler_index"] or TXT2IMG["sampler_index"][1]
         fields |= _sampler(name, given["scheduler"], plugins)
     else:
         fields |= {"scheduler": _scheduler(given["scheduler"], plugins)} if given["scheduler"] else {}
+    fields |= _passes(fields, given, plugins)
     for side in ("width", "height"):
-        asked = int(fields[side])
+        asked = int((given[f"firstphase_{side}"] if fields.get("hires") else 0) or fields[side])
         fields[side] = asked // SIZE_STEP * SIZE_STEP
         fields |= {f"asked_{side}": asked} if asked != fields[side] else {}
     for side in ("seed_resize_width", "seed_resize_height"):
@@ -141,6 +164,9 @@ def asked(
     )
     fields["format_options"] = _set(plugins.saver(fields["format"]), options)
     fields["grid"] = bool(given["save_images"]) and bool(options.get("grid_save", True))
+    fields["init_image_hash"] = bool(options.get("save_init_img"))
+    if fields.get("init_upscaler") == "None":
+        fields["init_upscaler"] = ""
     fields = {name: value for name, value in fields.items() if value is not None}
     return Asked(make_request(**fields), given, bool(given["send_images"]), bool(given["save_images"]))
 
@@ -151,6 +177,18 @@ def _recalled(infotext: str, plugins: PluginSet) -> dict[str, Any]:
     if not text.parameters:
         return {"prompt": infotext.strip(), "sampler": FIELDS["sampler"].default}
     return dict(read(text, plugins).fields)
+
+
+def _passes(fields: Mapping[str, Any], given: Mapping[str, Any], plugins: PluginSet) -> dict[str, Any]:
+    """What a second pass and a refiner are asked for, where A1111 says it in other words."""
+    passes: dict[str, Any] = {name: as_first(fields[name]) for name in _SAME if fields.get(name)}
+    if passes.get("hires_sampler"):
+        passes["hires_sampler"] = _sampler(passes["hires_sampler"], None, plugins)["sampler"]
+    if passes.get("hires_scheduler"):
+        passes["hires_scheduler"] = _scheduler(passes["hires_scheduler"], plugins)
+    if passes.get("refiner") and given["refiner_checkpoint"] and given["refiner_switch_at"] is None:
+        passes["refiner_switch_at"] = 0.0
+    return passes
 
 
 def _sampler(name: str, scheduler: str | None, plugins: PluginSet) -> dict[str, Any]:

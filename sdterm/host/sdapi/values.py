@@ -8,10 +8,9 @@ from typing import Any
 
 from sdterm.errors import BAD_REQUEST, SdtermError
 
-_TABLES: Mapping[str, Mapping[str, tuple[str, Any]]] = json.loads(
-    files(__package__).joinpath("a1111.json").read_text(encoding="utf-8")
-)
-TXT2IMG, OPTIONS = _TABLES["txt2img"], _TABLES["options"]
+Table = Mapping[str, tuple[str, Any]]
+_TABLES: Mapping[str, Table] = json.loads(files(__package__).joinpath("a1111.json").read_text(encoding="utf-8"))
+TXT2IMG, IMG2IMG, OPTIONS = _TABLES["txt2img"], _TABLES["img2img"], _TABLES["options"]
 """Name → (type in JSON's words, default), of A1111 1.9.4."""
 
 _TRUE, _FALSE = ("1", "on", "t", "true", "y", "yes"), ("0", "off", "f", "false", "n", "no")
@@ -76,7 +75,7 @@ class InvalidError(SdtermError, ValueError):
         self.detail = detail
 
 
-def read_values(body: Any, table: Mapping[str, tuple[str, Any]] = TXT2IMG) -> dict[str, Any]:
+def read_values(body: Any, table: Table = TXT2IMG) -> dict[str, Any]:
     """The values that a body gives, in the table's types: "4", 4.7 and true are whole numbers too, and null is any
     value's right. Names that the table lacks are passed over. Raises InvalidError."""
     if not isinstance(body, dict):

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any, cast
 
 import torch
+from torch.nn.functional import interpolate
 
 from sdterm.hooks import Conditioning, ModelSampling, SamplingOptions, TextOptions, WeightsReader
 from sdterm.modelling.clip import TextEncoder, encode_texts
@@ -103,8 +104,15 @@ class SDComponents:
 
         return self._prediction(network, x, sigma, sampling, self.dtype)
 
+    def of_init(self, pixels: torch.Tensor, mask: torch.Tensor, weight: float) -> Mapping[str, torch.Tensor]:
+        """Source: A1111 processing.inpainting_image_conditioning."""
+        if self._unet.config.in_channels == _PLAIN:
+            return {}
+        latents = self.encode_image(torch.lerp(pixels, pixels * (1 - mask), weight), None)
+        return {"concat": torch.cat([interpolate(mask, size=latents.shape[2:]).to(latents), latents], dim=1)}
+
     def encode_image(self, pixels: torch.Tensor, rng: torch.Generator | None) -> torch.Tensor:
-        posterior = self._vae.encode(pixels.to(self.dtype), return_dict=False)[0]
+        posterior = self._vae.encode(pixels.to(self._vae.dtype), return_dict=False)[0]
         latents = posterior.mode() if rng is None else posterior.sample(rng)
         return cast(torch.Tensor, latents * self._vae.config.scaling_factor)
 

@@ -35,7 +35,7 @@ def complete(reader: WeightsReader, encoders: Mapping[str, str], native_size: in
     said = stated(reader)
     if said.prediction not in (None, *_PREDICTIONS):
         return ModelMatch(refusal=f"{name} predicts {said.prediction}, which sdterm does not draw with.")
-    return ModelMatch(native_size=said.native_size or native_size, downscale=8)
+    return ModelMatch(native_size=said.native_size or native_size, downscale=8, inpainting=channels == 9)
 
 
 def predicts_v(said: Statement) -> bool:

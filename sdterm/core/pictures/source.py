@@ -1,0 +1,134 @@
+"""From an init image and a mask to what is encoded, and to what is laid over the result. The order is A1111's
+(processing.StableDiffusionProcessingImg2Img.init)."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from PIL import Image
+
+from sdterm.core.pictures.colours import corrected
+from sdterm.core.pictures.masks import (
+    Box,
+    box_around,
+    doubled,
+    filled_in,
+    holed,
+    laid_over,
+    mask_of,
+    uncropped,
+)
+from sdterm.core.pictures.resizing import Enlarge, cropped, filled, flattened, stretched
+from sdterm.fields import ResizeMode
+from sdterm.request import GenerationRequest
+
+LATENT: ResizeMode = "Just resize (latent upscale)"
+_Resize = Callable[[Image.Image, int, int, Enlarge], Image.Image]
+_RESIZES: Mapping[ResizeMode, _Resize] = {
+    "Just resize": lambda picture, width, height, enlarge: enlarge(picture, width, height),
+    "Crop and resize": cropped,
+    "Resize and fill": filled,
+    LATENT: filled,  # of masks; a picture is encoded in its own size
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """What an image starts from."""
+
+    picture: Image.Image
+    """What is encoded, RGB."""
+    whole: Image.Image
+    """The picture in the size of the finished image, RGB."""
+    mask: Image.Image | None = None
+    """Of what is encoded: white is drawn anew, mode L."""
+    overlay_mask: Image.Image | None = None
+    """Of the whole: how much of what is drawn shows."""
+    box: Box | None = None
+    """Where in the whole lies what is encoded, unless it is all of it."""
+    md5: str = ""
+    """Of the init image's own pixels, as A1111 names it."""
+
+
+def source_of(
+    init: Image.Image,
+    mask: Image.Image | None,
+    request: GenerationRequest,
+    width: int,
+    height: int,
+    *,
+    rounded: bool,
+    enlarge: Enlarge = stretched,
+) -> Source:
+    """An init image as a request wants it, drawn in that size. rounded: whether a mask's transparency has no shades."""
+    source = _source(init, mask, request, width, height, rounded, enlarge)
+    return replace(source, md5=hashlib.md5(init.tobytes(), usedforsecurity=False).hexdigest())
+
+
+def _source(
+    init: Image.Image,
+    mask: Image.Image | None,
+    request: GenerationRequest,
+    width: int,
+    height: int,
+    rounded: bool,
+    enlarge: Enlarge,
+) -> Source:
+    resize = _RESIZES[request.resize_mode]
+    whole = flattened(init, request.background_color)
+    blurred = None
+    if mask:
+        blur = (request.mask_blur_x, request.mask_blur_y)
+        blurred = mask_of(mask, rounded=rounded, inverted=request.mask_inverted, blur=blur)
+    if blurred and request.inpaint_area == "Only masked":
+        return _only_masked(whole, blurred, request, resize, width, height, enlarge)
+    if request.resize_mode != LATENT:
+        whole = resize(whole, width, height, enlarge)
+    if not blurred:
+        return Source(whole, whole)
+    shown = resize(blurred, width, height, stretched).convert("L")
+    over = doubled(shown)
+    if over.size != whole.size:
+        over = resize(over, *whole.size, stretched).convert("L")
+    return Source(_content(whole, shown, request), whole, shown, over)
+
+
+def _only_masked(
+    whole: Image.Image,
+    mask: Image.Image,
+    request: GenerationRequest,
+    resize: _Resize,
+    width: int,
+    height: int,
+    enlarge: Enlarge,
+) -> Source:
+    box = box_around(mask, request.mask_padding, (width, height))
+    if box is None:  # there is nothing to cut out: an ordinary picture
+        whole = whole if request.resize_mode == LATENT else resize(whole, width, height, enlarge)
+        return Source(whole, whole)
+    over = mask if mask.size == whole.size else resize(mask, *whole.size, stretched).convert("L")
+    shown = filled(mask.crop(box), width, height).convert("L")
+    picture = filled(whole.crop(box), width, height, enlarge)
+    return Source(_content(picture, shown, request), whole, shown, over, box)
+
+
+def _content(picture: Image.Image, mask: Image.Image, request: GenerationRequest) -> Image.Image:
+    """What is encoded where it is masked: of noise and of nothing the surroundings, too."""
+    if request.masked_content == "original":
+        return picture
+    return filled_in(picture, mask if mask.size == picture.size else filled(mask, *picture.size).convert("L"))
+
+
+def laid_in(drawn: Image.Image, source: Source, request: GenerationRequest) -> Image.Image:
+    """A drawn picture, in its place in the whole, with the init image over what is not masked."""
+    if request.color_correction:
+        drawn = Image.fromarray(corrected(np.asarray(drawn), np.asarray(source.picture)))
+    if not source.overlay_mask or not request.overlay_original:
+        return drawn
+    return laid_over(in_place(drawn, source), holed(source.whole, source.overlay_mask))
+
+
+def in_place(drawn: Image.Image, source: Source) -> Image.Image:
+    """Before the init image is laid over it."""
+    return uncropped(drawn, source.whole.size, source.box) if source.box else drawn

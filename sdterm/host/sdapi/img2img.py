@@ -1,0 +1,116 @@
+"""What A1111's img2img gives beside txt2img, in sdterm's words: pure."""
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+
+from sdterm.core.extensions.registry import PluginSet
+from sdterm.core.names import UnknownNameError
+from sdterm.errors import BAD_REQUEST, SdtermError
+from sdterm.fields import MaskedContent, ResizeMode
+from sdterm.host.sdapi.values import IMG2IMG, InvalidError
+
+_MODES: Sequence[ResizeMode] = get_args(ResizeMode)
+_CONTENTS: Sequence[MaskedContent] = get_args(MaskedContent)
+_IGNORED = ("refiner", "seed", "sampler")
+"""Scripts that A1111 itself passes over: their fields count."""
+
+
+class BadImageError(SdtermError, ValueError):
+    """A1111's 500 for a picture that it cannot read."""
+
+    code = BAD_REQUEST
+
+
+class NoInitImageError(SdtermError, LookupError):
+    """A1111's 404 "Init image not found"."""
+
+    code = BAD_REQUEST
+
+
+class UnknownScriptError(SdtermError, LookupError):
+    """A1111's 422 for a script that is not there."""
+
+    code = BAD_REQUEST
+
+
+def picture(text: Any) -> bytes:
+    """The file in a field of A1111's: base64, after `data:image/png;base64,` or by itself. Raises BadImageError."""
+    if not isinstance(text, str):
+        raise BadImageError("A picture must be the base64 text of its file.")
+    if text.startswith(("http://", "https://")):
+        raise BadImageError("Pictures are not fetched from the network: send the file itself, as base64.")
+    if text.startswith("data:image/"):
+        text = text.partition(",")[2]
+    try:
+        data = base64.b64decode(text)
+    except (binascii.Error, ValueError):
+        data = b""
+    if not data:
+        raise BadImageError("Invalid encoded image")
+    return data
+
+
+def pictures(values: Mapping[str, Any]) -> tuple[list[bytes], bytes | None]:
+    """The init images and the mask of a body. Raises NoInitImageError, BadImageError, InvalidError."""
+    if "denoising_strength" in values and values["denoising_strength"] is None:
+        said = {"msg": "none is not an allowed value", "type": "type_error.none.not_allowed"}
+        raise InvalidError([{"loc": ["body", "denoising_strength"], **said}])
+    if values.get("init_images") is None:
+        raise NoInitImageError("Init image not found")
+    inits = [picture(each) for each in values["init_images"]]
+    if not inits:
+        raise BadImageError("init_images is empty: there is nothing to start from.")
+    batch = values.get("batch_size") or IMG2IMG["batch_size"][1]
+    if len(inits) > max(batch, 1):
+        raise BadImageError(f"bad number of images passed: {len(inits)}; expecting {batch} or less")
+    return inits, picture(values["mask"]) if values.get("mask") is not None else None
+
+
+def translated(values: Mapping[str, Any], inits: Sequence[str], mask: str) -> dict[str, Any]:
+    """The values of a body with digests for its pictures and sdterm's words for A1111's numbers."""
+    given = {name: default for name, (_, default) in IMG2IMG.items()}
+    given |= {name: value for name, value in values.items() if value is not None}
+    mode, content, blur = given["resize_mode"], given["inpainting_fill"], given["mask_blur"]
+    return {
+        **values,
+        "init_images": tuple(inits),
+        "mask": mask,
+        "denoising_strength": min(given["denoising_strength"], 1.0),
+        "resize_mode": _MODES[mode if mode in range(len(_MODES)) else 2],
+        "inpainting_fill": _CONTENTS[content if content in range(len(_CONTENTS)) else 0],
+        "inpaint_full_res": "Only masked" if given["inpaint_full_res"] else "Whole picture",
+        "inpaint_full_res_padding": max(given["inpaint_full_res_padding"], 0),
+        "inpainting_mask_invert": bool(given["inpainting_mask_invert"]),
+        "mask_blur_x": max(given["mask_blur_x"] if blur is None else blur, 0),
+        "mask_blur_y": max(given["mask_blur_y"] if blur is None else blur, 0),
+    }
+
+
+def echoed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The body with A1111's defaults, without its pictures unless it asks for them."""
+    given = {name: default for name, (_, default) in IMG2IMG.items()} | dict(values)
+    return given if given["include_init_images"] else given | {"init_images": None, "mask": None}
+
+
+def scripts(given: Mapping[str, Any], plugins: PluginSet, *, from_image: bool) -> dict[str, Any]:
+    """Request fields for what `alwayson_scripts` turns on: a denoise hook by its label in small letters, with whether
+    it acts and its options in their order. Raises UnknownScriptError."""
+    hooks: list[str] = []
+    options: dict[str, Any] = {}
+    for title, script in given.items():
+        if title.lower() in _IGNORED:
+            continue
+        try:
+            hook = plugins.denoise_hook(title) if from_image else None
+        except UnknownNameError:
+            hook = None
+        if not hook:
+            raise UnknownScriptError(f"always on script {title} not found")
+        enabled, *values = (script.get("args") if isinstance(script, dict) else None) or [False]
+        if enabled is True:
+            hooks.append(hook.label)
+            names = [f"{hook.id}.{option.name}" for option in hook.options]
+            options |= dict(zip(names, values, strict=False))
+    return {"denoise_hooks": tuple(hooks), "options": options}
