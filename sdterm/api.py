@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
@@ -17,16 +18,13 @@ from pydantic import (
 
 from sdterm.core.output.saving import Saving
 from sdterm.errors import BAD_REQUEST, SdtermError
-from sdterm.events import Event, Failed, event_of
+from sdterm.events import IMAGE_KINDS, AnyPicture, Event, Failed, Grid, Image, PictureKind, SideImage, event_of
 from sdterm.fields import MAX_PROMPT, Precision
 from sdterm.request import GenerationRequest
 
 State = Literal["queued", "running", "paused", "waiting", "done", "failed", "cancelled"]
 STATES: tuple[State, ...] = get_args(State)
 ENDED: tuple[State, ...] = ("done", "failed", "cancelled")
-
-GRID = -1
-"""The number under which a job's grid is kept among its images."""
 
 
 class FieldError(SdtermError, ValueError):
@@ -44,6 +42,7 @@ LONGEST_PATTERN = 4096
 Identifier = Annotated[int, Field(ge=1, le=2**63 - 1)]
 Number = Annotated[int, Field(ge=0, le=2**16, strict=True)]
 StepNumber = Annotated[int, Field(ge=1, le=1000, strict=True)]
+PassNumber = Annotated[int, Field(ge=0, le=8, strict=True)]
 
 
 class Body(BaseModel):
@@ -58,6 +57,13 @@ class Answer(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+class FirstPassOf(Body):
+    """A picture of a job that was drawn before."""
+
+    job: Identifier
+    image: Number
+
+
 class Submission(Body):
     """A job to queue."""
 
@@ -66,6 +72,11 @@ class Submission(Body):
     """Where its images go; unset as the host's settings say."""
     pause_at: StepNumber | None = None
     """The step at which all its images wait for a `resume`."""
+    pause_pass: PassNumber = 0
+    """The pass of that step, from 0: hires fix draws in two."""
+    first_pass: FirstPassOf | None = None
+    """The picture that this job's only image has its first pass of, to go on from it instead of drawing it again, if it
+    is still there."""
     paused: StrictBool = False
     """Queue it, but do not begin."""
 
@@ -95,6 +106,8 @@ class Stop(Body):
 
     at_step: StepNumber | None = None
     """Of every image still to draw; unset is at once."""
+    pass_no: PassNumber = 0
+    """The pass of that step."""
 
 
 class Resumption(Body):
@@ -103,6 +116,7 @@ class Resumption(Body):
     images: tuple[Number, ...] | None = None
     """Only these; unset is all of them. The others are given up for good."""
     pause_at: StepNumber | None = None
+    pause_pass: PassNumber = 0
 
 
 class Retry(Body):
@@ -232,6 +246,7 @@ class JobView(Answer):
     done: int
     """How many of its images are saved."""
     pause_at: int | None = None
+    pause_pass: int = 0
     left_out: tuple[int, ...] = ()
     reason: Failed | None = None
     """Why it failed or waits."""
@@ -277,8 +292,9 @@ class Picture(Answer):
     id: Identifier
     job: int | None
     """None for a picture that was found in the outputs folder, and whose job is not known."""
+    kind: PictureKind = "image"
     number: int
-    """Which of the job's images; -1 is the grid."""
+    """Which of the job's images it is, or comes with."""
     path: str
     missing: bool = False
     """Its file is not where it was saved."""
@@ -288,6 +304,24 @@ class Picture(Answer):
     infotext: str
     saved: float
     """Seconds since 1970."""
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it is one of its job's images, not what comes with one or shows them all."""
+        return self.kind in IMAGE_KINDS
+
+
+def picture_event(picture: Picture) -> AnyPicture:
+    """The event that told of it, without its bytes."""
+    facts = picture.model_dump(include={"width", "height", "infotext", "path"})
+    facts |= {"data": b"", "suffix": PurePath(picture.path).suffix}
+    match picture.kind:
+        case "grid":
+            return Grid(**facts)
+        case "image" | "upscaled" as kind:
+            return Image(**facts, kind=kind, index=picture.number, seed=picture.seed or 0)
+        case kind:
+            return SideImage(**facts, kind=kind, index=picture.number, seed=picture.seed or 0)
 
 
 class PicturePage(Answer):
@@ -438,6 +472,8 @@ class DownloadOffer(Answer):
     sha256: str | None
     licence: str
     """As its hub has it; empty if nobody says."""
+    files: int = 1
+    """More than one of a folder."""
     free: int
     """Bytes that the disk has left."""
 

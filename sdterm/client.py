@@ -151,11 +151,14 @@ class Client:
     def cancel(self, job: int) -> JobView:
         return self._post(JobView, f"jobs/{job}/cancel")
 
-    def pause(self, job: int, at_step: int | None = None) -> JobView:
-        return self._post(JobView, f"jobs/{job}/pause", Stop(at_step=at_step))
+    def pause(self, job: int, at_step: int | None = None, pass_no: int = 0) -> JobView:
+        return self._post(JobView, f"jobs/{job}/pause", Stop(at_step=at_step, pass_no=pass_no))
 
-    def resume(self, job: int, images: Sequence[int] | None = None, pause_at: int | None = None) -> JobView:
-        how = Resumption(images=None if images is None else tuple(images), pause_at=pause_at)
+    def resume(
+        self, job: int, images: Sequence[int] | None = None, pause_at: int | None = None, pause_pass: int = 0
+    ) -> JobView:
+        chosen = None if images is None else tuple(images)
+        how = Resumption(images=chosen, pause_at=pause_at, pause_pass=pause_pass)
         return self._post(JobView, f"jobs/{job}/resume", how)
 
     def retry(self, job: int, how: Retry | None = None) -> JobView:

@@ -11,19 +11,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-Decides = Literal["what", "prompt", "finish", "how"]
-"""what: the samples, and so a tape's rows. prompt: what the prompts come to, nothing else. finish: the pixels, once the
-samples are there. how: only how the same image is computed and kept."""
+Decides = Literal["what", "pass", "prompt", "finish", "how"]
+"""what: the samples, and so a tape's rows. pass: those of some of the passes, whose plans tell. prompt: what the
+prompts come to, nothing else. finish: the pixels, once the samples are there. how: only how the same image is computed
+and kept."""
 
 Emphasis = Literal["Original", "No norm", "Ignore", "None"]
 NoiseSchedule = Literal["Default", "Zero Terminal SNR"]
 NoiseSource = Literal["NV", "CPU", "GPU"]
 PadConds = Literal["off", "on", "v0"]
+RefinerPasses = Literal["second pass", "first pass", "both passes"]
 Precision = Literal["auto", "full", "half"]
 ResizeMode = Literal["Just resize", "Crop and resize", "Resize and fill", "Just resize (latent upscale)"]
 MaskedContent = Literal["fill", "original", "latent noise", "latent nothing"]
 InpaintArea = Literal["Whole picture", "Only masked"]
-Part = Literal["", "Init image", "Mask", "Hires", "Refiner"]
+Part = Literal["", "Init image", "Mask", "Hires", "Refiner", "Upscale"]
 """A part of the form that is folded away until it is used."""
 VaeMethod = Literal["Full", "Approx NN", "Approx cheap", "TAESD"]
 
@@ -79,7 +81,10 @@ class RequestField:
 _SAMPLING, _MODEL, _SPEED = "Sampler parameters", "Stable Diffusion", "Optimizations"
 _COMPATIBILITY, _XL = "Compatibility", "Stable Diffusion XL"
 _NETWORKS = "Extra Networks"
+_HIRES: Part = "Hires"
+_REFINER: Part = "Refiner"
 _UPSCALING = "Upscaling"
+_UPSCALE: Part = "Upscale"
 NO_UPSCALER = "None"
 SAVING = "Saving images/grids"
 _IMG2IMG = "img2img"
@@ -317,7 +322,8 @@ ROWS: tuple[RequestField, ...] = (
         least=0,
         most=1,
         label="Denoising strength",
-        sentence="How much of an init image is drawn anew: 0 leaves it as it is, 1 hardly looks at it.",
+        sentence="How much a pass that begins with an image draws anew: 0 leaves it as it is, 1 hardly looks at it.",
+        decides="pass",
         api="denoising_strength",
         infotext=("Denoising strength",),
         option="--denoising",
@@ -491,6 +497,177 @@ ROWS: tuple[RequestField, ...] = (
         part=_MASK,
     ),
     RequestField(
+        name="hires",
+        default=False,
+        label="Hires fix",
+        sentence="Draw in two passes: the second makes the first one's picture larger and draws it in more detail.",
+        decides="pass",
+        api="enable_hr",
+        option="--hires",
+        part=_HIRES,
+    ),
+    RequestField(
+        name="hires_model",
+        default="",
+        label="Hires checkpoint",
+        sentence="The checkpoint of the second pass; unset is the first one's.",
+        decides="pass",
+        api="hr_checkpoint_name",
+        infotext=("Hires checkpoint",),
+        option="--hires-model",
+        metavar="NAME",
+        part=_HIRES,
+        cells=24,
+        offers="model",
+    ),
+    RequestField(
+        name="hires_sampler",
+        default="",
+        label="Hires sampler",
+        sentence="The sampler of the second pass; unset is the first one's.",
+        decides="pass",
+        api="hr_sampler_name",
+        infotext=("Hires sampler",),
+        option="--hires-sampler",
+        metavar="NAME",
+        part=_HIRES,
+        cells=16,
+        offers="sampler",
+    ),
+    RequestField(
+        name="hires_prompt",
+        default="",
+        label="Hires prompt",
+        sentence="What the second pass draws; unset is the prompt.",
+        decides="pass",
+        api="hr_prompt",
+        infotext=("Hires prompt",),
+        option="--hires-prompt",
+        metavar="TEXT",
+        part=_HIRES,
+        cells=40,
+    ),
+    RequestField(
+        name="hires_negative_prompt",
+        default="",
+        label="Hires negative prompt",
+        sentence="What the second pass is not to draw; unset is the negative prompt.",
+        decides="pass",
+        api="hr_negative_prompt",
+        infotext=("Hires negative prompt",),
+        option="--hires-negative",
+        metavar="TEXT",
+        part=_HIRES,
+        cells=40,
+    ),
+    RequestField(
+        name="hires_cfg_scale",
+        default=0.0,
+        least=0,
+        most=100,
+        label="Hires CFG",
+        sentence="How strictly the second pass follows the prompt; 0 is as strictly as the first.",
+        decides="pass",
+        infotext=("Hires CFG scale",),
+        option="--hires-cfg",
+        metavar="SCALE",
+        part=_HIRES,
+        cells=5,
+        step=0.5,
+    ),
+    RequestField(
+        name="hires_scheduler",
+        default="",
+        label="Hires schedule",
+        sentence="The noise schedule of the second pass; unset is the first one's.",
+        decides="pass",
+        api="hr_scheduler",
+        infotext=("Hires schedule type",),
+        option="--hires-scheduler",
+        metavar="NAME",
+        part=_HIRES,
+        cells=11,
+        offers="scheduler",
+    ),
+    RequestField(
+        name="hires_scale",
+        default=2.0,
+        least=1,
+        most=8,
+        label="Upscale by",
+        sentence="How many times as wide and high as the first pass the second one is.",
+        decides="pass",
+        api="hr_scale",
+        infotext=("Hires upscale",),
+        option="--hires-scale",
+        metavar="X",
+        part=_HIRES,
+        cells=5,
+        step=0.05,
+    ),
+    RequestField(
+        name="hires_width",
+        default=0,
+        least=0,
+        most=8192,
+        label="Resize to",
+        sentence="The second pass's size instead, in pixels; one side alone keeps the shape, both crop the rest.",
+        decides="pass",
+        api="hr_resize_x",
+        infotext=("Hires resize",),
+        option="--hires-size",
+        metavar="WxH",
+        part=_HIRES,
+        cells=10,
+        step=64,
+    ),
+    RequestField(
+        name="hires_height",
+        default=0,
+        least=0,
+        most=8192,
+        label="Resize to",
+        sentence="The second pass's size instead, in pixels; one side alone keeps the shape, both crop the rest.",
+        decides="pass",
+        api="hr_resize_y",
+        infotext=("Hires resize",),
+        option="--hires-size",
+        metavar="WxH",
+        part=_HIRES,
+        cells=10,
+        step=64,
+    ),
+    RequestField(
+        name="hires_steps",
+        default=0,
+        least=0,
+        most=1000,
+        label="Hires steps",
+        sentence="Sampling steps of the second pass; 0 is as many as the first has.",
+        decides="pass",
+        api="hr_second_pass_steps",
+        infotext=("Hires steps",),
+        option="--hires-steps",
+        metavar="N",
+        part=_HIRES,
+        cells=4,
+        step=1,
+    ),
+    RequestField(
+        name="hires_upscaler",
+        default="Latent",
+        label="Hires upscaler",
+        sentence="What makes the first pass's picture larger: a latent upscaler, or one of pixels.",
+        decides="pass",
+        api="hr_upscaler",
+        infotext=("Hires upscaler",),
+        option="--hires-upscaler",
+        metavar="NAME",
+        part=_HIRES,
+        cells=24,
+        offers="hires_upscaler",
+    ),
+    RequestField(
         name="vae_encoder",
         default="Full",
         choices=get_args(VaeMethod),
@@ -635,6 +812,59 @@ ROWS: tuple[RequestField, ...] = (
         step=0.01,
     ),
     RequestField(
+        name="refiner_by_steps",
+        default=False,
+        label="Refiner by steps",
+        sentence="Count the steps for the switch to the refiner, instead of looking at how much noise is left.",
+        decides="pass",
+        section=_COMPATIBILITY,
+        a1111="refiner_switch_by_sample_steps",
+        infotext=("Refiner switch by sampling steps",),
+        part=_REFINER,
+    ),
+    RequestField(
+        name="refiner_passes",
+        default="second pass",
+        choices=get_args(RefinerPasses),
+        label="Hires refiner",
+        sentence="Which passes of a hires fix go over to the refiner.",
+        decides="pass",
+        section=_SAMPLING,
+        a1111="hires_fix_refiner_pass",
+        infotext=("Hires refiner",),
+        part=_REFINER,
+    ),
+    RequestField(
+        name="refiner",
+        default="",
+        label="Refiner",
+        sentence="A checkpoint that goes on where the first one has drawn the rough picture; unset is none.",
+        decides="pass",
+        api="refiner_checkpoint",
+        infotext=("Refiner",),
+        option="--refiner",
+        metavar="NAME",
+        part=_REFINER,
+        cells=24,
+        offers="model",
+    ),
+    RequestField(
+        name="refiner_switch_at",
+        default=0.8,
+        least=0,
+        most=1,
+        label="Switch at",
+        sentence="How far the picture is, from 0 to 1, when the refiner takes over; at 1 it never does.",
+        decides="pass",
+        api="refiner_switch_at",
+        infotext=("Refiner switch at",),
+        option="--refiner-at",
+        metavar="X",
+        part=_REFINER,
+        cells=5,
+        step=0.05,
+    ),
+    RequestField(
         name="pad_conds",
         default="off",
         choices=get_args(PadConds),
@@ -688,11 +918,12 @@ ROWS: tuple[RequestField, ...] = (
         metavar="N",
         cells=5,
         step=0.5,
+        part=_UPSCALE,
     ),
     RequestField(
         name="upscale_width",
         default=None,
-        least=8,
+        least=1,
         most=32_768,
         label="Upscale to",
         sentence="The size, in pixels, that finished pictures are made large enough for; unset, upscale_by counts.",
@@ -701,11 +932,12 @@ ROWS: tuple[RequestField, ...] = (
         option="--upscale-to",
         metavar="WxH",
         cells=11,
+        part=_UPSCALE,
     ),
     RequestField(
         name="upscale_height",
         default=None,
-        least=8,
+        least=1,
         most=32_768,
         label="Upscale to",
         sentence="The size, in pixels, that finished pictures are made large enough for; unset, upscale_by counts.",
@@ -714,6 +946,7 @@ ROWS: tuple[RequestField, ...] = (
         option="--upscale-to",
         metavar="WxH",
         cells=11,
+        part=_UPSCALE,
     ),
     RequestField(
         name="upscale_crop",
@@ -723,18 +956,20 @@ ROWS: tuple[RequestField, ...] = (
         decides="finish",
         infotext=("Postprocess crop to",),
         option="--upscale-crop",
+        part=_UPSCALE,
     ),
     RequestField(
         name="upscaler",
         default=NO_UPSCALER,
         label="Upscaler",
-        sentence="Makes finished pictures larger: Lanczos, Nearest, a plugin's, or a file of models/ESRGAN by name.",
+        sentence="Makes finished pictures larger: Lanczos, Nearest, a plugin's, or a file of models/ESRGAN.",
         decides="finish",
         infotext=("Postprocess upscaler",),
         option="--upscaler",
         metavar="NAME",
         cells=16,
         offers="upscaler",
+        part=_UPSCALE,
     ),
     RequestField(
         name="second_upscaler",
@@ -745,6 +980,7 @@ ROWS: tuple[RequestField, ...] = (
         infotext=("Postprocess upscaler 2",),
         cells=16,
         offers="upscaler",
+        part=_UPSCALE,
     ),
     RequestField(
         name="second_upscaler_visibility",
@@ -756,6 +992,7 @@ ROWS: tuple[RequestField, ...] = (
         decides="finish",
         cells=5,
         step=0.05,
+        part=_UPSCALE,
     ),
     RequestField(
         name="upscale_tile",
@@ -887,6 +1124,7 @@ ROWS: tuple[RequestField, ...] = (
         label="Init image",
         sentence="Pictures that images start from, in turn, each by the SHA-256 of its file.",
         api="init_images",
+        is_input=True,
         part=_INIT,
     ),
     RequestField(
@@ -900,9 +1138,9 @@ ROWS: tuple[RequestField, ...] = (
     ),
     RequestField(
         name="init_upscaler",
-        default="",
+        default=NO_UPSCALER,
         label="Upscaler for img2img",
-        sentence="What enlarges an init image that is smaller than the size that is drawn; empty is Lanczos.",
+        sentence="What enlarges an init image that is smaller than the size that is drawn; None is Lanczos.",
         section=_IMG2IMG,
         a1111="upscaler_for_img2img",
         offers="upscaler",
@@ -929,6 +1167,7 @@ ROWS: tuple[RequestField, ...] = (
         label="Mask",
         sentence="A picture that is white where the init image is to be drawn anew, by the SHA-256 of its file.",
         api="mask",
+        is_input=True,
         part=_MASK,
     ),
     RequestField(

@@ -22,6 +22,7 @@ from sdterm.fields import (
     NoiseSource,
     PadConds,
     Precision,
+    RefinerPasses,
     ResizeMode,
     VaeMethod,
 )
@@ -97,6 +98,18 @@ class GenerationRequest(BaseModel):
     inpaint_area: InpaintArea = _of("inpaint_area")
     mask_padding: int = _of("mask_padding")
     masked_content: MaskedContent = _of("masked_content")
+    hires: bool = _of("hires")
+    hires_model: str = _of("hires_model")
+    hires_sampler: str = _of("hires_sampler")
+    hires_prompt: Prompt = _of("hires_prompt")
+    hires_negative_prompt: Prompt = _of("hires_negative_prompt")
+    hires_cfg_scale: float = _of("hires_cfg_scale")
+    hires_scheduler: str = _of("hires_scheduler")
+    hires_scale: float = _of("hires_scale")
+    hires_width: int = _of("hires_width")
+    hires_height: int = _of("hires_height")
+    hires_steps: int = _of("hires_steps")
+    hires_upscaler: str = _of("hires_upscaler")
     vae_encoder: VaeMethod = _of("vae_encoder")
     lora: str = _of("lora")
     hypernetwork: str = _of("hypernetwork")
@@ -112,6 +125,10 @@ class GenerationRequest(BaseModel):
     sgm_noise_multiplier: bool = _of("sgm_noise_multiplier")
     sampler_options: dict[str, OptionValue] = _of("sampler_options")
     extra_noise: float = _of("extra_noise")
+    refiner_by_steps: bool = _of("refiner_by_steps")
+    refiner_passes: RefinerPasses = _of("refiner_passes")
+    refiner: str = _of("refiner")
+    refiner_switch_at: float = _of("refiner_switch_at")
     pad_conds: PadConds = _of("pad_conds")
     vae_decoder: VaeMethod = _of("vae_decoder")
     postprocess: Names = _of("postprocess")
@@ -171,7 +188,12 @@ class GenerationRequest(BaseModel):
         """How many it asks for."""
         return len(self.upscale_images) or self.batch_size * self.batch_count
 
-    @field_validator("prompt", "negative_prompt")
+    @property
+    def title(self) -> str:
+        """What a list of jobs says of it."""
+        return f"Upscale: {self.upscaler}" if self.upscale_images else self.prompt
+
+    @field_validator("prompt", "negative_prompt", "hires_prompt", "hires_negative_prompt")
     @classmethod
     def _printable(cls, text: str) -> str:
         # What a terminal would obey and no tokenizer reads; tabs and line ends are ordinary white space.

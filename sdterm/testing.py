@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,7 +23,9 @@ from sdterm.hooks import (
     Components,
     Conditioning,
     Denoised,
+    DenoiseHook,
     ModelSampling,
+    NetworkCall,
     Noise,
     Option,
     OutputSaver,
@@ -317,6 +319,54 @@ def assert_postprocessor_conforms(postprocessor: Postprocessor, **options: bool 
     assert isinstance(out, np.ndarray) and out.dtype == np.uint8, f"{postprocessor.label} must return a uint8 array."
     assert out.ndim == 3 and out.shape[2] == 3, f"{postprocessor.label} must return [H, W, 3], not {[*out.shape]}."
     assert np.array_equal(out, run()), f"{postprocessor.label} gives something else for the same seed: use `rng` alone."
+
+
+def assert_denoise_hook_conforms(hook: DenoiseHook, **options: bool | int | float | str) -> None:
+    """A denoise hook gives latents of its input's kind, finite, the same each time and for each image of a batch alone,
+    and leaves what it is given alone."""
+    given, numbers = _options(hook.options, options), torch.Generator().manual_seed(7)
+    x, init = (torch.randn(2, 4, 8, 8, generator=numbers) for _ in range(2))
+    mask = torch.rand(2, 1, 8, 8, generator=numbers)
+
+    def network(x: torch.Tensor, sigma: torch.Tensor) -> Denoised:
+        return Denoised(x / (1 + sigma[0] ** 2), None)
+
+    def run(images: slice, start: Literal["sigma", "unit"]) -> list[torch.Tensor]:
+        mine, first = x[images].clone(), images.start
+        call = NetworkCall(
+            call=3,
+            calls=10,
+            level=2.0,
+            start=start,
+            prompts=tuple((Conditioning({"context": torch.zeros(1, 77, 8)}, ("context",)),) for _ in mine),
+            init=init[images].clone(),
+            mask=mask[images].clone(),
+            rng=lambda index: torch.Generator().manual_seed(first + index),
+        )
+        answer = hook.denoise(network, mine, torch.full((len(mine),), 2.0), call, **given)
+        assert isinstance(answer, Denoised), f"{hook.label} must return a Denoised."
+        made = [answer.x0] + ([hook.finish(mine, call, **given)] if hook.finish else [])
+        for each in made:
+            assert isinstance(each, torch.Tensor) and each.shape == mine.shape and each.dtype == mine.dtype, (
+                f"{hook.label} must return latents of its input's shape."
+            )
+            assert torch.isfinite(each).all(), f"{hook.label} gives what are no numbers."
+        if hook.overlay:
+            shown = hook.overlay(mine, call, **given)
+            assert shown.shape == (len(mine), 8, 8), f"{hook.label}'s overlay must be [B, h, w]."
+            made.append(shown)
+        return made
+
+    starts: tuple[Literal["sigma", "unit"], ...] = ("sigma", "unit")
+    for start in starts:
+        with assert_no_global_rng():
+            both = run(slice(0, 2), start)
+        again = f"{hook.label} gives something else for the same call: use `call.rng` alone, and keep nothing."
+        assert all(torch.equal(one, other) for one, other in zip(both, run(slice(0, 2), start), strict=True)), again
+        for one, other in zip(both, run(slice(1, 2), start), strict=True):
+            assert torch.allclose(one[1:], other, atol=1e-5), (
+                f"{hook.label} lets the images of a batch touch each other."
+            )
 
 
 def assert_upscaler_conforms(upscaler: Upscaler) -> None:

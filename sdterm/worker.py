@@ -30,15 +30,15 @@ from sdterm.core.prompt.styles import StylesError, styles_of
 from sdterm.core.settings.settings import Settings, Value
 from sdterm.engine import Engine
 from sdterm.engine.failures import failure
-from sdterm.engine.run import PauseAt, Resume
-from sdterm.events import DEVICE_LOST, ILLEGAL_ACCESS, Event, Failed, Grid, Image, Started, Warning
+from sdterm.engine.run import FirstPass, PauseAt, Resume
+from sdterm.events import DEVICE_LOST, ILLEGAL_ACCESS, AnyPicture, Event, Failed, Started, Warning
 from sdterm.request import GenerationRequest, RequestError
 
 HEARTBEAT = 1.0  # seconds
 EXIT_DEVICE = 70
 _PR_SET_PDEATHSIG = 1
 _NEEDED = {
-    "draw": {"job", "request", "bound_plugins", "sources", "saved", "skipped_images", "pause_at", "tape"},
+    "draw": {"job", "request", "bound_plugins", "sources", "saved", "skipped_images", "pause_at", "tape", "first_pass"},
     "saved": {"path"},
     "load": {"model", "sources"},
     "plugins": {"sources"},
@@ -139,12 +139,13 @@ class Worker:
             resume=resume,
             pause_at=PauseAt(**message["pause_at"]) if message["pause_at"] else None,
             saved=saved_images,
+            first_pass=_first_pass(message["first_pass"]),
         )
         for event in events:
             self._end_if_lost(job, event)
             bound = {"bound_plugins": plugins.identity} if isinstance(event, Started) else {}
             self._wire.event(job, event, **bound)
-            if not isinstance(event, Image | Grid):
+            if not isinstance(event, AnyPicture):
                 continue
             if (path := self._saved.get()) is not None:
                 saved_images.put(path)
@@ -250,6 +251,10 @@ class Plugins:
 
 
 _DEFECT = "This is a defect of sdterm or of a plugin: `sdterm host logs` shows where."
+
+
+def _first_pass(given: dict[str, Any] | None) -> FirstPass | None:
+    return FirstPass(Path(given["tape"]), given["image"]) if given else None
 
 
 def _changed(bound_plugins: list[list[str]], plugins: PluginSet) -> str:

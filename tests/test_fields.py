@@ -44,7 +44,7 @@ def test_a_field_stands_wherever_it_must(row: RequestField, repo: Path) -> None:
         or (SETTINGS_BY_KEY[name].default, SETTINGS_BY_KEY[name].sentence) == (row.default, row.sentence),
         "A1111's settings": not row.a1111
         or (EQUALS[row.a1111] == name and row.a1111 not in LATER and row.a1111 in A1111["settings"]),
-        "A1111's API": not row.api or row.api in A1111["txt2img"],
+        "A1111's API": not row.api or row.api in {*A1111["txt2img"], *A1111["img2img"]},
         "infotexts": {*row.infotext} <= OURS,
         "file names": not row.token or row.token in TOKENS,
         "tape or record": (name in DRAWN or row.decides in ("prompt", "how"))

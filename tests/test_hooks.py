@@ -41,6 +41,7 @@ from sdterm.hooks import (
     LocalePack,
     ModelMatch,
     ModelSampling,
+    NetworkCall,
     Observer,
     Option,
     Origin,
@@ -49,6 +50,7 @@ from sdterm.hooks import (
     PromptText,
     SamplingOptions,
     SavedImage,
+    SeesInit,
     Strength,
     TextOptions,
     TokenRules,
@@ -65,6 +67,7 @@ ON_PAGES: list[tuple[str, type]] = [
     ("sdterm_networks", Origin),
     ("sdterm_networks", LoadedNetwork),
     ("sdterm_networks", Strength),
+    ("sdterm_denoise_hooks", NetworkCall),
     ("sdterm_upscalers", LoadedUpscaler),
     ("sdterm_observers", ImageFacts),
     ("sdterm_observers", SavedImage),
@@ -81,6 +84,7 @@ ON_PAGES: list[tuple[str, type]] = [
     ("sdterm_model_families", TextOptions),
     ("sdterm_model_families", WeightsReader),
     ("sdterm_model_families", Components),
+    ("sdterm_model_families", SeesInit),
 ]
 
 Extend = Callable[..., PluginSet]
@@ -472,6 +476,51 @@ def test_hook_sdterm_networks(engine: Engine, extend: Extend, root: Path) -> Non
     *_, said = [e.message for e in run(engine, plugins, prompt="red circle <lora:gains:0>") if isinstance(e, Warning)]
     assert said == "Of the network gains, 3 of 5 layers do not fit this model and do nothing."
     assert draw(engine, plugins)[0].pixel_hash == plain.pixel_hash
+
+
+def test_hook_sdterm_denoise_hooks(engine: Engine, extend: Extend) -> None:
+    """Hooks stand around each call of the network, the one of the lowest order outside; each image has numbers of its
+    own, and a job that goes on does not ask them again for what the tape has."""
+    plugins = extend(
+        hooks="""
+            def moved(network, x, sigma, call, *, by):
+                assert call.init is None and call.mask is None and call.calls == 2 and len(call.prompts) == len(x)
+                assert call.level == sigma[0] and call.prompts[0][0]["context"].shape[1] == 77
+                return Denoised(network(x, sigma).x0 + by, None)
+
+            def doubled(network, x, sigma, call):
+                return Denoised(network(x, sigma).x0 * 2, None)
+
+            def noisy(network, x, sigma, call):
+                own = [torch.randn(x.shape[1:], generator=call.rng(i)) for i in range(len(x))]
+                return Denoised(network(x, sigma).x0 + 0.3 * torch.stack(own), None)
+
+            def zeroed(latents, call):
+                return latents * 0
+
+            @hookimpl
+            def sdterm_denoise_hooks():
+                return [
+                    DenoiseHook("moving", "Moving", moved, options=(Option("by", 0.25),), order=1),
+                    DenoiseHook("doubling", "Doubling", doubled, order=2),
+                    DenoiseHook("doubling_outside", "Doubling outside", doubled, order=0),
+                    DenoiseHook("noisy", "Noisy", noisy),
+                    DenoiseHook("zeroing", "Zeroing", lambda network, x, sigma, call: network(x, sigma), zeroed),
+                    DenoiseHook("idle", "Idle", doubled, needs="mask", default=True),
+                ]
+        """
+    )
+    plain, moved, zero, inside, outside = (
+        draw(engine, plugins, sampler="Euler", denoise_hooks=names)[0]
+        for names in ([], ["moving"], ["zeroing"], ["moving", "doubling"], ["doubling outside", "moving"])
+    )
+    assert len({plain.pixel_hash, moved.pixel_hash, zero.pixel_hash, inside.pixel_hash, outside.pixel_hash}) == 5
+    assert "Moving enabled: True, Moving by: 0.25" in moved.infotext and "enabled" not in plain.infotext
+    (again,) = engine_images(engine, plugins, {**read(parse(moved.infotext), plugins).fields, "model": "sdterm-demo"})
+    assert again.pixel_hash == moved.pixel_hash
+    (alone,) = draw(engine, plugins, sampler="Euler", denoise_hooks=["noisy"], seed=8)
+    second = draw(engine, plugins, sampler="Euler", denoise_hooks=["noisy"], seed=7, batch_size=2)[1]
+    assert np.abs(pixels(alone).astype(int) - pixels(second)).max() <= 1
 
 
 def test_hook_sdterm_upscalers(extend: Extend, root: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from io import BytesIO
+from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -14,6 +15,7 @@ from PIL import Image
 from sdterm import load_plugins
 from sdterm.hooks import (
     Denoised,
+    DenoiseHook,
     OutputSaver,
     Postprocessor,
     PromptText,
@@ -26,6 +28,7 @@ from sdterm.testing import (
     MEAN,
     SPREAD,
     TinyModel,
+    assert_denoise_hook_conforms,
     assert_no_global_rng,
     assert_postprocessor_conforms,
     assert_sampler_conforms,
@@ -36,6 +39,7 @@ from sdterm.testing import (
     load_extension,
 )
 
+COUNTED = count()
 PLUGINS = load_plugins()
 
 
@@ -47,6 +51,26 @@ def test_samplers_that_keep_the_rules_pass(name: str) -> None:
 @pytest.mark.parametrize("name", ["Karras", "Exponential", "Polyexponential", "SGM Uniform"])
 def test_schedules_that_keep_the_rules_pass(name: str) -> None:
     assert_scheduler_conforms(PLUGINS.scheduler(name))
+
+
+@pytest.mark.parametrize("name", ["Masked", "Soft inpainting"])
+def test_denoise_hooks_that_keep_the_rules_pass(name: str) -> None:
+    assert_denoise_hook_conforms(PLUGINS.denoise_hook(name))
+
+
+@pytest.mark.parametrize(
+    ("denoise", "said"),
+    [
+        (lambda network, x, sigma, call: network(x, sigma).x0, "must return a Denoised"),
+        (lambda network, x, sigma, call: Denoised(x[:, :1], None), "its input's shape"),
+        (lambda network, x, sigma, call: Denoised(x / 0, None), "no numbers"),
+        (lambda network, x, sigma, call: Denoised(x + x.mean(), None), "touch each other"),
+        (lambda network, x, sigma, call: Denoised(x + next(COUNTED), None), "the same call"),
+    ],
+)
+def test_denoise_hooks_that_break_a_rule_are_told_which(denoise: Any, said: str) -> None:
+    with pytest.raises(AssertionError, match=said):
+        assert_denoise_hook_conforms(DenoiseHook("bad", "Bad", denoise))
 
 
 @pytest.mark.parametrize("name", ["Lanczos", "Nearest", "None"])

@@ -26,7 +26,7 @@ from sdterm.core.infotext.recall import recall
 from sdterm.core.library.checkpoints import Library, library_of
 from sdterm.core.output.saving import Saving, ready, save_images, saving_of
 from sdterm.core.planning.assignment import assign
-from sdterm.core.planning.choices import choose
+from sdterm.core.planning.choices import choose, choose_pictures
 from sdterm.core.prompt.styles import Styles, styles_of
 from sdterm.core.settings.paths import prepare as prepare_folders
 from sdterm.core.settings.settings import NOTIFY, Settings
@@ -40,7 +40,7 @@ from sdterm.request import GenerationRequest, RequestError, make_request
 @click.option(
     "--from", "source", metavar="FILE|TEXT", help="Draw again what an image or infotext says; options override it."
 )
-@request_options
+@request_options()
 @click.option(
     "--set",
     "assignments",
@@ -56,6 +56,7 @@ from sdterm.request import GenerationRequest, RequestError, make_request
 @click.option("--no-show", is_flag=True, help="Do not show the picture.")
 @click.option("--detach", is_flag=True, help="Queue it, print the job's number, and leave.")
 @click.option("--pause-at", type=click.IntRange(1, 1000), metavar="STEP", help="Let all images wait at that step.")
+@click.option("--pause-pass", type=click.IntRange(1, 2), default=1, metavar="N", help="The pass of that step [1].")
 @click.option("--notify", type=click.Choice(NOTIFY), help="How to tell that it is done.")
 @click.option("--local", is_flag=True, help="Draw in this process instead of the host's; so does --tape.")
 @flag_options
@@ -71,6 +72,7 @@ def generate(
     no_show: bool,
     detach: bool,
     pause_at: int | None,
+    pause_pass: int,
     notify: str | None,
     local: bool,
     assignments: tuple[str, ...],
@@ -103,35 +105,37 @@ def generate(
     output = output_for(as_json, no_show, settings)
     saving = saving_of(settings, out)
     if local:
-        context.exit(_draw_here(request, saving, tape, settings, output, warnings))
+        context.exit(draw_here(request, saving, tape, settings, output, warnings))
 
     from sdterm.cli.follow import follow
     from sdterm.client import connect
 
-    with connect(settings, check=True, starting=_say_starting) as host:
-        job = host.submit(Submission(request=request, saving=saving, pause_at=pause_at))
+    with connect(settings, check=True, starting=say_starting) as host:
+        job = host.submit(Submission(request=request, saving=saving, pause_at=pause_at, pause_pass=pause_pass - 1))
         if detach:
             print_json(job.model_dump_json()) if as_json else click.echo(job.id)
             return
         for warning in warnings:
             output.show(warning)
         chosen = settings.with_value("notify", notify, "--notify") if notify else settings
-        context.exit(follow(host, job.id, output, chosen, on_interrupt=partial(_cancel, settings, job.id)))
+        context.exit(follow(host, job.id, output, chosen, on_interrupt=partial(cancel_job, settings, job.id)))
 
 
-def _say_starting() -> None:
+def say_starting() -> None:
+    """That a host is being started, which takes a moment."""
     if sys.stderr.isatty():
         say("Starting the host. The first picture takes some seconds longer.")
 
 
-def _cancel(settings: Settings, job: int) -> None:
+def cancel_job(settings: Settings, job: int) -> None:
+    """Stop a job for good, if its host is there."""
     from sdterm.client import HostError, RefusedError, connect
 
     with suppress(HostError, RefusedError), connect(settings, start=False) as host:
         host.cancel(job)
 
 
-def _draw_here(
+def draw_here(
     request: GenerationRequest,
     saving: Saving,
     tape: Path | None,
@@ -144,7 +148,7 @@ def _draw_here(
         load_plugins(settings.root / "extensions", third_party=settings["extensions"]),
         library_of(settings),
     )
-    choose(request, plugins, library)
+    (choose_pictures if request.upscale_images else choose)(request, plugins, library)
     ready(saving.folder)
 
     from sdterm import Engine  # torch: seconds, so only when everything above is known to be right

@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import click
@@ -29,17 +29,22 @@ def flag_options(command: F) -> F:
     return command
 
 
-def request_options(command: F) -> F:
-    """Give a command an option for each field of a request that has one; `fields_of` reads them."""
-    for name, rows in reversed(shown_as_one("option").items()):
-        if name:
+def request_options(only: Collection[str] | None = None) -> Callable[[F], F]:
+    """Give a command an option for each field of a request that has one, or for some; `fields_of` reads them."""
+
+    def give(command: F) -> F:
+        for name, rows in reversed(shown_as_one("option").items()):
             row = rows[0]
+            if not name or (only is not None and row.name not in only):
+                continue
             several = isinstance(row.default, tuple)
             default = "" if row.default in (None, "", (), False) or len(rows) > 1 else f" [{_default(row.default)}]"
             help = row.sentence.removesuffix(".") + default + (". May be repeated." if several else ".")
             shape = {"is_flag": True, "default": None} if row.default is False else {"multiple": several}
             command = click.option(name, row.name, metavar=row.metavar or None, help=help, **shape)(command)
-    return command
+        return command
+
+    return give
 
 
 def _default(value: object) -> str:
@@ -52,12 +57,13 @@ def fields_of(given: Mapping[str, Any]) -> dict[str, Any]:
     for name, rows in shown_as_one("option").items():
         text = given.get(rows[0].name) if name else None
         if text not in (None, ()):
-            sides = (text,) if len(rows) == 1 else _sides(name, text)
+            sides = (text,) if len(rows) == 1 else sides_of(name, text)
             fields |= {row.name: side for row, side in zip(rows, sides, strict=True)}
     return fields
 
 
-def _sides(option: str, text: str) -> tuple[str, str]:
+def sides_of(option: str, text: str) -> tuple[str, str]:
+    """Width and height, as they are typed. Raises UsageError."""
     width, cross, height = text.lower().replace("×", "x").partition("x")
     if not (cross and width.strip().isdecimal() and height.strip().isdecimal()):
         raise UsageError(f"{option} is {text!r}, but it must be width x height in pixels, like 512x768.")

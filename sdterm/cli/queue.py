@@ -47,16 +47,17 @@ def queue(context: click.Context, everything: bool, as_json: bool) -> None:
 @queue.command()
 @click.argument("job", type=_JOB, required=False)
 @click.option("--at-step", type=click.IntRange(1, 1000), metavar="STEP", help="When all its images are there.")
+@click.option("--pass", "pass_no", type=click.IntRange(1, 2), default=1, metavar="N", help="The pass of that step [1].")
 @flag_options
 @click.pass_context
-def pause(context: click.Context, job: int | None, at_step: int | None) -> None:
+def pause(context: click.Context, job: int | None, at_step: int | None, pass_no: int) -> None:
     """Pause JOB so that it can go on where it is; without JOB, begin nothing new."""
     with connect(settings_of(context)) as host:
         if job is None:
             host.pause_queue()
             click.echo("Nothing new begins until `sdterm queue resume`.")
         else:
-            host.pause(job, at_step)
+            host.pause(job, at_step, pass_no - 1)
             click.echo(f"Job {job} will wait{f' at step {at_step}' if at_step else ''}.")
 
 
@@ -129,7 +130,8 @@ def _every(host: Client, states: "list[State] | tuple[State, ...]") -> list[JobV
 
 def _line(job: JobView) -> str:
     progress = job.progress
-    where = f"step {progress.step}/{progress.steps}" if progress else job.reason.message if job.reason else ""
+    which = f"pass {progress.pass_no + 1}/{progress.passes} " if progress and progress.passes > 1 else ""
+    where = f"{which}step {progress.step}/{progress.steps}" if progress else job.reason.message if job.reason else ""
     return f"{job.id:>5}  {job.state:<9}  {job.done:>3}/{job.images:<3}  {job.prompt[:60]}  {where}".rstrip()
 
 

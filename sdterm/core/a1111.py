@@ -28,3 +28,13 @@ NOVELAI_SAMPLERS: Mapping[str, str] = {
     "ddim_v3": "DDIM",
 }
 """NovelAI's names that are no alias of a sampler."""
+
+LATENT_UPSCALERS: Mapping[str, tuple[str, bool]] = {
+    "Latent": ("bilinear", False),
+    "Latent (antialiased)": ("bilinear", True),
+    "Latent (bicubic)": ("bicubic", False),
+    "Latent (bicubic antialiased)": ("bicubic", True),
+    "Latent (nearest)": ("nearest", False),
+    "Latent (nearest-exact)": ("nearest-exact", False),
+}
+"""What makes latents larger without a picture in between: the name → (torch's name of it, whether it smooths)."""

@@ -42,10 +42,20 @@ class Reading:
     old_editing: bool = False
     networks: tuple[Hashable, ...] = ()
     """What is on the model that reads them."""
+    first_calls: int | None = None
+    """In a second pass: of the first."""
 
 
-def reading(request: GenerationRequest, width: int, height: int, calls: int, applied: AppliedNetworks) -> Reading:
-    """How a request's prompts are read for images of that size, by a model with these networks on."""
+def reading(
+    request: GenerationRequest,
+    width: int,
+    height: int,
+    calls: int,
+    applied: AppliedNetworks,
+    first_calls: int | None = None,
+) -> Reading:
+    """How a request's prompts are read for images of that size, by a model with these networks on. first_calls: in a
+    second pass, those of the first."""
     options = TextOptions(
         width=width,
         height=height,
@@ -59,7 +69,7 @@ def reading(request: GenerationRequest, width: int, height: int, calls: int, app
         negative_aesthetic_score=request.negative_aesthetic_score,
         words=applied.words,
     )
-    return Reading(options, calls, request.old_prompt_editing, applied.asked)
+    return Reading(options, calls, request.old_prompt_editing, applied.asked, first_calls)
 
 
 _Key = tuple[tuple[str, ...], TextOptions, tuple[Hashable, ...]]
@@ -85,7 +95,7 @@ class Conditioner:
         return self._texts(("",), how.options, how.networks)[0]
 
     def _part(self, text: str, weight: float, options: TextOptions, how: Reading) -> Part:
-        entries = schedule(text, how.calls, old=how.old_editing)
+        entries = schedule(text, how.calls, old=how.old_editing, first_pass_steps=how.first_calls)
         texts = self._texts(tuple(entry.text for entry in entries), options, how.networks)
         return Part(weight, tuple(entry.until for entry in entries), texts)
 

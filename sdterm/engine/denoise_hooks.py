@@ -8,6 +8,7 @@ from hashlib import blake2b
 import torch
 
 from sdterm.core.extensions.registry import ContractError
+from sdterm.core.planning.choices import Chosen
 from sdterm.core.planning.plan import ImagePlan
 from sdterm.engine.conditioning import Part
 from sdterm.engine.denoiser import Network
@@ -31,7 +32,7 @@ class Hooks:
 
     def around(self, network: Network) -> Network:
         """The network as the hooks make it."""
-        for chosen in reversed(self.run.choices.hooks):
+        for chosen in reversed(self._acting):
             network = partial(self._called, chosen.of, chosen.options, network)
         return network
 
@@ -52,27 +53,33 @@ class Hooks:
             _check(answer.x0, x)
         return answer
 
-    def finished(self, latents: torch.Tensor, calls: int) -> torch.Tensor:
+    def finished(self, latents: torch.Tensor) -> torch.Tensor:
         """Latents [B, C, h, w] after the last step."""
-        for chosen in self.run.choices.hooks:
+        for chosen in self._acting:
             if chosen.of.finish:
                 with self.run.plugins.guard(chosen.of):
-                    made = chosen.of.finish(latents.clone(), self._seen(chosen.of, calls), **chosen.options)
+                    made = chosen.of.finish(latents.clone(), self._seen(chosen.of, self.calls), **chosen.options)
                     _check(made, latents)
                 latents = made
         return latents
 
-    def overlay(self, latents: torch.Tensor, calls: int) -> torch.Tensor | None:
+    def overlay(self, latents: torch.Tensor) -> torch.Tensor | None:
         """How much of what was drawn shows over the init images, [B, h, w], 0 … 1; None: the mask says it."""
-        chosen = next((each for each in self.run.choices.hooks if each.of.overlay), None)
+        chosen = next((each for each in self._acting if each.of.overlay), None)
         if not chosen or not chosen.of.overlay:
             return None
         with self.run.plugins.guard(chosen.of):
-            shown = chosen.of.overlay(latents.clone(), self._seen(chosen.of, calls), **chosen.options)
+            shown = chosen.of.overlay(latents.clone(), self._seen(chosen.of, self.calls), **chosen.options)
             wanted = (len(latents), *latents.shape[2:])
             if not isinstance(shown, torch.Tensor) or shown.shape != wanted or not torch.isfinite(shown).all():
                 raise ContractError(f"it gave no finite overlay {list(wanted)}")
         return shown.float().clamp(0, 1)
+
+    @property
+    def _acting(self) -> list[Chosen[DenoiseHook]]:
+        """Those that have what they need: of a mask that masks nothing there may be none left."""
+        masked = self.init is not None and self.init.mask is not None
+        return [each for each in self.run.choices.hooks if masked or each.of.needs != "mask"]
 
     def _level(self, sigma: torch.Tensor) -> float:
         return float(self.levels.sigma_to_t(sigma[:1])[0] if self._unit else sigma[0])

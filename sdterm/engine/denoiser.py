@@ -41,6 +41,7 @@ def guided_denoiser(
     negatives: Sequence[Part],
     request: GenerationRequest,
     *,
+    cfg_scale: float,
     needs_uncond: bool,
     counts_timesteps: bool = False,
 ) -> Network:
@@ -52,7 +53,7 @@ def guided_denoiser(
     negative prompt of a plain prompt has no weight, so it is run only for a sampler that needs it. counts_timesteps:
     NGMS is compared with the timestep, as A1111 does for samplers on variance-preserving latents.
     """
-    scale, batch = request.cfg_scale, len(prompts)
+    scale, batch = cfg_scale, len(prompts)
     parts = [part for image_parts in prompts for part in image_parts]
     image_of = [image for image, image_parts in enumerate(prompts) for _ in image_parts]
     first_of = [image_of.index(image) for image in range(batch)]

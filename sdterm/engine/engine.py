@@ -29,11 +29,11 @@ from sdterm.engine.observers import Observers
 from sdterm.engine.opening import open_run
 from sdterm.engine.pictures import PictureRun, enlarge_pictures, sources
 from sdterm.engine.pulse import Pulse
-from sdterm.engine.run import PauseAt, Resume, Run
+from sdterm.engine.run import FirstPass, PauseAt, Resume, Run
 from sdterm.engine.sources import Sources
 from sdterm.engine.tape import Tape
 from sdterm.engine.upscale import KeptUpscaler, Upscaling
-from sdterm.events import Cancelled, Done, Event, Failed, Grid, Image, ModelLoading, Paused
+from sdterm.events import AnyPicture, Cancelled, Done, Event, Failed, Image, ModelLoading, Paused
 from sdterm.request import GenerationRequest
 
 AHEAD = 64
@@ -78,6 +78,7 @@ class Engine:
         resume: Resume | None = None,
         pause_at: PauseAt | None = None,
         saved: SimpleQueue[Path | None] | None = None,
+        first_pass: FirstPass | None = None,
     ) -> Generator[Event, None, None]:
         """Draw a request. The events end with one of `done`, `failed`, `paused` or `cancelled`.
 
@@ -86,7 +87,8 @@ class Engine:
         network call; closing the iterator before its end does too, and sets it. resume: the plan of an earlier run to
         go on with, instead of making one. pause_at: the step at which every image waits for another run to go on.
         saved: where the reader puts the path of each image and grid once it is saved (None if it cannot be), before it
-        asks for the next event: observers are told of them.
+        asks for the next event: observers are told of them. first_pass: where another job's tape has what this one's
+        only image begins with; it is drawn again if that is not there.
         """
         cancel, plugins = cancel or threading.Event(), self._watched(plugins)
         events: Queue[Event | Exception | None] = Queue(AHEAD)
@@ -107,7 +109,7 @@ class Engine:
             if isinstance(event, Exception | Done | Failed | Paused | Cancelled):
                 observers.finished(event, images)
             emit(event)
-            if isinstance(event, Image | Grid):
+            if isinstance(event, AnyPicture):
                 images += isinstance(event, Image)
                 observers.after(event)
 
@@ -119,7 +121,7 @@ class Engine:
                         return
                     run = self._settled(request, plugins, styles or {}, tape, resume, observers, tell)
                     run = replace(run, cancel=cancel, pause_at=pause_at, previews=previews)
-                    run = open_run(run, self._loader, self.library, tape)
+                    run = open_run(run, self._loader, self.library, tape, first_pass)
                     opened.append(run.tape)
                     if not resume:  # else whoever has the images says which
                         run = replace(run, saved=dict.fromkeys(run.tape.finished()))

@@ -11,7 +11,7 @@ from sdterm.core.planning.plan import ImagePlan
 from sdterm.engine.device import device_name
 from sdterm.engine.network_files import wanted
 from sdterm.engine.run import Optimizer, Run
-from sdterm.engine.tape import read_header
+from sdterm.engine.tape import Recorded, read_header, recorded
 from sdterm.fields import deciding
 from sdterm.hooks import MemoryOptimizer
 from sdterm.request import GenerationRequest
@@ -61,6 +61,37 @@ def pass_headers(run: Run) -> list[dict[str, Any]]:
             }
         )
     return headers
+
+
+_RESOLVED = frozenset(
+    {"prompt", "negative_prompt", "seed", "variation_seed", "width", "height", "model", "steps", "sampler", "scheduler"}
+    | {"sampler_options", "scheduler_options", "extra_params"}
+)
+"""What a request says of a pass in other words than its plan."""
+_SETTLED = deciding("what") - _RESOLVED
+_BY_IMAGE = ("prompt or seed", "network")
+
+
+def first_pass_of(run: Run, tape: Path, image: int) -> Recorded | None:
+    """What another job's tape has of the first pass of its image, if this run's only image begins with that very
+    pass."""
+    found = recorded(tape, image, 0)
+    if not found or len(run.plan.images) != 1:
+        return None
+    mine = json.loads(json.dumps([header(run), pass_headers(run)[0]]))
+    theirs = [found.header, next(iter(found.passes), {})]
+    same = all(_of_image(a, 0) == _of_image(b, image) for a, b in zip(mine, theirs, strict=True))
+    return found if same else None
+
+
+def _of_image(entries: Mapping[str, Any], image: int) -> dict[str, Any]:
+    """A header's entries as they concern one image."""
+    own = dict(entries)
+    if "request" in own:
+        own["request"] = {name: value for name, value in own["request"].items() if name in _SETTLED}
+    for name in own.keys() & set(_BY_IMAGE):
+        own[name] = own[name][image : image + 1]
+    return own
 
 
 def _visible(run: Run) -> list[Optimizer]:

@@ -9,17 +9,17 @@ from sdterm.core.planning.choices import Choices
 from sdterm.core.planning.plan import Plan
 from sdterm.core.text import printable
 from sdterm.engine.approximate import load_approximations
-from sdterm.engine.header import header, pass_headers
+from sdterm.engine.header import first_pass_of, header, pass_headers
 from sdterm.engine.loading import Loader, choose_optimizers
 from sdterm.engine.network_files import find_networks
-from sdterm.engine.run import Run
-from sdterm.engine.tape import Tape
+from sdterm.engine.run import FirstPass, Run
+from sdterm.engine.tape import DENOISER, Tape
 from sdterm.events import Started, Warning
 
 _MOST_REASONS = 5  # told one by one
 
 
-def open_run(run: Run, loader: Loader, library: Library, tape: Path | None) -> Run:
+def open_run(run: Run, loader: Loader, library: Library, tape: Path | None, first_pass: FirstPass | None = None) -> Run:
     """Weights and tape for what was settled. Raises what cannot be loaded."""
     optimizers, refused = choose_optimizers(run.choices, run.plugins, run.device)
     run.emit(_started(run.plan, run.choices))
@@ -41,6 +41,9 @@ def open_run(run: Run, loader: Loader, library: Library, tape: Path | None) -> R
         changed, again = ", ".join(opened.mismatch), f" from pass {opened.kept + 1}" if opened.kept else ""
         restarted = f"The tape was made with another {changed}: starting again{again}."
         run.emit(Warning(code="tape_restarted", message=restarted))
+    begins = first_pass and not opened.recorded(0, 0, DENOISER)
+    if first_pass and begins and (found := first_pass_of(run, first_pass.tape, first_pass.image)):
+        opened.adopt(found, 0, 0)
     return replace(run, tape=opened)
 
 

@@ -36,6 +36,14 @@ class Resume:
 
 
 @dataclass(frozen=True)
+class FirstPass:
+    """Where another job's tape has the first pass of this one's image."""
+
+    tape: Path
+    image: int
+
+
+@dataclass(frozen=True)
 class PauseAt:
     """The step at which every image waits for another run to go on."""
 
@@ -100,6 +108,11 @@ class Run:
     def model_of(self, pass_no: int) -> Wanted:
         """What a pass is drawn with."""
         return Wanted(self.plan.model_of(pass_no), self.choices.passes[pass_no].model)
+
+    def refiner_of(self, pass_no: int) -> Wanted | None:
+        """What takes over in a pass, if anything does."""
+        planned, found = self.plan.passes[pass_no].refiner, self.choices.passes[pass_no].refiner
+        return Wanted(planned, found) if planned and found else None
 
     def is_settled(self, index: int) -> bool:
         """Whether an image need not be drawn."""

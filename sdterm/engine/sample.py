@@ -1,29 +1,40 @@
 """Sampling a batch: noise, prompts and network handed to the sampler, its calls recorded."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from sdterm.core.extensions.registry import ContractError, PluginSet
+from sdterm.core.library.checkpoints import ModelFileError
 from sdterm.core.planning.plan import ImagePlan
 from sdterm.engine.brownian import brownian_noise
 from sdterm.engine.conditioning import reading
 from sdterm.engine.denoise_hooks import Hooks, told
-from sdterm.engine.denoiser import guided_denoiser
-from sdterm.engine.isolation import no_random_numbers
+from sdterm.engine.denoiser import Network, guided_denoiser
+from sdterm.engine.isolation import no_random_numbers, random_numbers_kept
 from sdterm.engine.loading import Model
 from sdterm.engine.noise import batch_noise
 from sdterm.engine.preview import preview
 from sdterm.engine.recorder import MisuseError, NonFiniteError, TapeRecorder, kind_of
+from sdterm.engine.refiner import Handover
 from sdterm.engine.run import Run
 from sdterm.engine.schedule import Way, pass_way
-from sdterm.engine.sources import Init, Sources
+from sdterm.engine.sources import Init
 from sdterm.engine.start import begun
 from sdterm.engine.tape import DENOISER
 from sdterm.events import Preview, Resumed, Step, Warning
-from sdterm.hooks import Denoised, MemoryOptimizer, ModelFamily, ModelSampling, Noise, Sampler, SamplingOptions
+from sdterm.hooks import (
+    Components,
+    Denoised,
+    MemoryOptimizer,
+    ModelFamily,
+    ModelSampling,
+    Noise,
+    Sampler,
+    SamplingOptions,
+)
 from sdterm.request import GenerationRequest
 
 PREVIEW_INTERVAL = 0.5  # seconds between two previews
@@ -60,6 +71,14 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class Models:
+    """How the models of a pass are loaded: its own, with the networks of its prompts, and its refiner, without them."""
+
+    own: Callable[[], Model]
+    refiner: Callable[[], Model]
+
+
+@dataclass(frozen=True)
 class Drawn:
     """An image after a pass."""
 
@@ -67,74 +86,44 @@ class Drawn:
     """[C, h, w]"""
     overlay: torch.Tensor | None = None
     """[h, w]: how much of it shows over its init image, where not the mask says so."""
+    refined: bool = False
+    """Whether the refiner drew any of it."""
 
 
-def sample_pass(run: Run, model: Model, batch: Batch, pass_no: int, sources: Sources) -> list[Drawn]:
-    """What a pass makes of a batch. Raises what the recorder raises; PluginError if the sampler fails or gives
-    something else."""
+def sample_pass(run: Run, models: Models, batch: Batch, pass_no: int, init: Init | None = None) -> list[Drawn]:
+    """What a pass makes of a batch. init: what it begins with, where that is not pure noise. Raises what the recorder
+    raises; PluginError if the sampler fails or gives something else."""
     planned, found = run.plan.passes[pass_no], run.choices.passes[pass_no]
     images: list[ImagePlan] = [run.plan.images[index] for index in batch.images]
-    texts = [run.plan.text_of(index, pass_no) for index in batch.images]
-    sampler, components, request = found.sampler, model.components, run.request
-    levels = noise_levels(request, sampler, run.plugins, model)
+    sampler, request = found.sampler, run.request
+    network = PassNetwork(run, models, batch, pass_no, init)
+    levels, device = network.levels, network.device
     way = pass_way(found, request, planned, run.plugins, levels)
-    shape = (
-        components.latent_channels,
-        planned.height // components.downscale,
-        planned.width // components.downscale,
-    )
-    first, noise = batch_noise(images, request, shape, components.downscale, components.device)
+    shape = network.shape
+    first, noise = batch_noise(images, request, shape, planned.height // shape[1], device)
     if sampler.noise == "brownian":
         seeds = [image.seed for image in images]
         with run.plugins.guard(sampler):  # it may have given sigmas that span nothing
-            noise = brownian_noise(seeds, request.noise_source, shape, components.device, way.whole)
-    init = sources.init(run, model, images) if planned.start == "image" else None
-    start = _begun(sampler, request, first, init, way, levels)
-    for index, latents in zip(batch.images, start if init else first, strict=True):
+            noise = brownian_noise(seeds, request.noise_source, shape, device, way.whole)
+    begun = _begun(sampler, request, first, init, way, levels)
+    for index, latents in zip(batch.images, first if init is None else begun, strict=True):
         run.tape.start(index, pass_no, latents)
-    calls = planned.steps * sampler.calls_per_step  # what A1111 plans a prompt's schedule by, whatever really comes
-    how = reading(request, *planned.told_size, calls, model.applied)
-    with run.plugins.guard(model.family):
-        prompts = [model.condition.prompt(text.text, how) for text in texts]
-        negatives = [model.condition.negative(text.negative_prompt, how) for text in texts]
-    if init:
-        prompts = [tuple(told(part, of) for part in parts) for parts, of in zip(prompts, init.told, strict=True)]
-        negatives = [told(part, of) for part, of in zip(negatives, init.told, strict=True)]
-    hooks = Hooks(run, sampler, images, prompts, init, levels, calls)
-    network = guided_denoiser(
-        components,
-        levels,
-        model.condition,
-        how,
-        prompts,
-        negatives,
-        request,
-        needs_uncond=sampler.needs_uncond,
-        counts_timesteps=sampler.start == "unit",
-    )
-
-    suspect = in_the_network(run, model)
-
-    def guarded(x: torch.Tensor, sigma: torch.Tensor, call: int) -> Denoised:
-        with run.plugins.guard(suspect), no_random_numbers(components.device):
-            return network(x, sigma, call)
-
     progress = Progress(run, batch, pass_no, len(way.sigmas) - 1)
     recorder = TapeRecorder(
-        hooks.around(guarded),
+        network,
         run.tape,
         pass_no,
         batch.images,
-        start,
+        first,
         run.cancel,
-        lambda step, x0: progress.on_step(step, x0, model),
+        lambda step, x0: progress.on_step(step, x0, network.components),
         progress.on_replayed,
         run.pulse.count,
         run.pause_at.step if run.pause_at and run.pause_at.pass_no == pass_no else None,
-        _MOST_CALLS * (calls + 10),
+        _MOST_CALLS * (network.calls + 10),
     )
     try:
-        latents = _sampled(run, pass_no, recorder, start, way.sigmas, noise, levels)
+        latents = _sampled(run, pass_no, recorder, begun, way, noise, levels)
     except MisuseError as error:
         raise run.plugins.failure(sampler, error) from error
     except NonFiniteError as error:
@@ -146,9 +135,125 @@ def sample_pass(run: Run, model: Model, batch: Batch, pass_no: int, sources: Sou
         what = "never called back: its steps cannot be shown, and it cannot be paused"
         said = f"The sampler {sampler.label} of {run.plugins.owner(sampler)} {what}."
         run.warn(Warning(code="no_steps", message=said, source=run.plugins.owner(sampler)))
-    latents = hooks.finished(latents, calls)
-    overlay = hooks.overlay(latents, calls)
-    return [Drawn(each, overlay[row] if overlay is not None else None) for row, each in enumerate(latents)]
+    network.finish()
+    latents = network.hooks.finished(latents)
+    overlay = network.hooks.overlay(latents)
+    shown = [None] * len(latents) if overlay is None else [*overlay]
+    return [Drawn(*each, network.refined) for each in zip(latents, shown, strict=True)]
+
+
+class PassNetwork:
+    """The guided network of a pass: that of its own model, and from some call on that of its refiner. It holds one
+    model at a time, since two may not fit."""
+
+    def __init__(self, run: Run, models: Models, batch: Batch, pass_no: int, init: Init | None) -> None:
+        self._run, self._models, self._batch, self._pass, self._init = run, models, batch, pass_no, init
+        self._sampler = run.choices.passes[pass_no].sampler
+        planned = run.plan.passes[pass_no]
+        self.calls = self._calls(pass_no)
+        """That a prompt's schedule is planned by, as in A1111, whatever really comes."""
+        self._model: Model | None = models.own()
+        components = self._model.components
+        self.shape = (
+            components.latent_channels,
+            planned.height // components.downscale,
+            planned.width // components.downscale,
+        )
+        self.device = components.device
+        self.levels = self._levels(self._model)
+        """Of the pass's own model, on which it walks."""
+        self._handover: Handover | None = None
+        if planned.refiner:
+            counted = self._sampler.start == "unit"
+            self._handover = Handover(planned.refiner, self._levels(self._model), self.calls, counted)
+        self._looked_at = 0  # calls
+        self.refined = False
+        """Whether the refiner has taken over."""
+        self._network: Network | None = self._guided()
+
+    def __call__(self, x: torch.Tensor, sigma: torch.Tensor, call: int) -> Denoised:
+        if self._handover and self._is_due(call, sigma[0].item()):
+            self._hand_over()
+        return self.hooks.around(self._plain)(x, sigma, call)
+
+    def _plain(self, x: torch.Tensor, sigma: torch.Tensor, call: int) -> Denoised:
+        """Without the denoise hooks."""
+        assert self._model and self._network  # at any time but while the refiner is loaded
+        suspect = in_the_network(self._run, self._model)
+        with self._run.plugins.guard(suspect), no_random_numbers(self._model.components.device):
+            return self._network(x, sigma, call)
+
+    @property
+    def components(self) -> Components | None:
+        """Of the model in use; none while the refiner is loaded."""
+        model = self._model
+        return model.components if model else None
+
+    def finish(self) -> None:
+        """Leave that model loaded with which the pass ends, if the tape had all its calls, too."""
+        recorded = self._run.tape.recorded(self._batch.images[0], self._pass, DENOISER)
+        if self._handover and self._is_due(recorded, None):
+            self._hand_over()
+
+    def _is_due(self, call: int, sigma: float | None) -> bool:
+        """Whether the refiner takes over by this call: it may have done so at one that the tape answered."""
+        assert self._handover
+        for number in range(self._looked_at, call):
+            row = self._run.tape.row(self._batch.images[0], self._pass, DENOISER, number)
+            if row and self._handover.is_due(number, row.sigma):
+                return True
+        self._looked_at = max(self._looked_at, call)
+        return sigma is not None and self._handover.is_due(call, sigma)
+
+    def _hand_over(self) -> None:
+        self._handover = self._model = self._network = None  # its memory is needed for the next one
+        self.refined = True
+        self._model = self._models.refiner()
+        components = self._model.components
+        if (components.latent_channels, self._run.plan.passes[self._pass].height // components.downscale) != (
+            self.shape[:2]
+        ):
+            wanted = self._run.refiner_of(self._pass)
+            name = wanted.plan.model if wanted else ""
+            raise ModelFileError(f"The refiner {name} cannot go on here: its latents are of another kind of model.")
+        with random_numbers_kept(self._run.device):  # those of the sampler, which this happens inside of
+            self._network = self._guided()
+
+    def _guided(self) -> Network:
+        model, run, sampler = self._model, self._run, self._sampler
+        assert model
+        planned = run.plan.passes[self._pass]
+        before = self._calls(self._pass - 1) if planned.start == "pass" else None
+        how = reading(run.request, *planned.told_size, self.calls, model.applied, before)
+        texts = [run.plan.text_of(index, self._pass) for index in self._batch.images]
+        with run.plugins.guard(model.family):
+            prompts = [model.condition.prompt(text.text, how) for text in texts]
+            negatives = [model.condition.negative(text.negative_prompt, how) for text in texts]
+        if self._init and self._init.told and not self.refined:
+            known = self._init.told
+            prompts = [tuple(told(part, of) for part in parts) for parts, of in zip(prompts, known, strict=True)]
+            negatives = [told(part, of) for part, of in zip(negatives, known, strict=True)]
+        levels = self._levels(model)
+        images = [run.plan.images[index] for index in self._batch.images]
+        self.hooks = Hooks(run, sampler, images, prompts, self._init, levels, self.calls)
+        return guided_denoiser(
+            model.components,
+            levels,
+            model.condition,
+            how,
+            prompts,
+            negatives,
+            run.request,
+            cfg_scale=run.request.cfg_scale if planned.cfg_scale is None else planned.cfg_scale,
+            needs_uncond=sampler.needs_uncond,
+            counts_timesteps=sampler.start == "unit",
+        )
+
+    def _calls(self, pass_no: int) -> int:
+        return self._run.plan.passes[pass_no].steps * self._run.choices.passes[pass_no].sampler.calls_per_step
+
+    def _levels(self, model: Model) -> ModelSampling:
+        return noise_levels(self._run.request, self._sampler, self._run.plugins, model)
 
 
 def _sampled(
@@ -156,13 +261,13 @@ def _sampled(
     pass_no: int,
     recorder: TapeRecorder,
     x: torch.Tensor,
-    sigmas: torch.Tensor,
+    way: Way,
     noise: Noise,
     levels: ModelSampling,
 ) -> torch.Tensor:
     """What the sampler makes of x [B, C, h, w]. Raises what the recorder raises, or that the sampler failed."""
     sampler, kind = run.choices.passes[pass_no].sampler, (x.shape, x.dtype, x.device)
-    if len(sigmas) < 2:  # at this strength nothing is left to do
+    if len(way.sigmas) < 2:  # at this strength nothing is left to do
         recorder.close()
         return x
     try:
@@ -170,7 +275,7 @@ def _sampled(
             latents = sampler.sample(
                 recorder.denoise,
                 x,
-                sigmas.clone(),
+                way.sigmas.clone(),
                 noise=noise,
                 callback=recorder.callback,
                 **({"sampling": levels} if sampler.sampling else {}),
@@ -216,7 +321,8 @@ def _begun(
 ) -> torch.Tensor:
     """What a pass hands the sampler."""
     if init:
-        noise = noise * request.noise_multiplier if request.noise_multiplier != 1 else noise
+        if init.from_image and request.noise_multiplier != 1:
+            noise = noise * request.noise_multiplier
         return begun(init.latents, noise, way.level, sampler, levels, extra_noise=request.extra_noise)
     if sampler.start == "unit":
         return noise * 1.0
@@ -239,11 +345,11 @@ class Progress:
         }
         self._shown = time.perf_counter()
 
-    def on_step(self, step: int, x0: torch.Tensor, model: Model) -> None:
+    def on_step(self, step: int, x0: torch.Tensor, components: Components | None) -> None:
         """x0: of the batch's first image [C, h, w], on the CPU."""
         self._run.emit(Step(step=step, **self._at))
-        if self._run.previews and time.perf_counter() - self._shown >= PREVIEW_INTERVAL:
-            data = preview(self._run, model.components, x0)
+        if components and self._run.previews and time.perf_counter() - self._shown >= PREVIEW_INTERVAL:
+            data = preview(self._run, components, x0)
             self._run.emit(Preview(index=self._images[0], step=step, pass_no=self._pass, data=data))
             self._shown = time.perf_counter()
 

@@ -14,23 +14,26 @@ from sdterm.core.pictures.resizing import Enlarge, stretched
 from sdterm.core.pictures.source import LATENT, Source, source_of
 from sdterm.core.planning.plan import ImagePlan
 from sdterm.engine.decode import vae_in
+from sdterm.engine.enlarge import upscaling_of
 from sdterm.engine.loading import Model
 from sdterm.engine.noise import generator
 from sdterm.engine.run import Run
-from sdterm.engine.upscale import Upscaling, enlarged
+from sdterm.engine.upscale import enlarged
 from sdterm.hooks import SeesInit
 
 
 @dataclass(frozen=True)
 class Init:
-    """What a pass starts from that starts from images."""
+    """What a pass starts from that does not start from noise."""
 
     latents: torch.Tensor
     """[B, C, h, w]"""
-    mask: torch.Tensor | None
+    mask: torch.Tensor | None = None
     """[B, 1, h, w], 1 where it is drawn anew."""
-    told: Sequence[Mapping[str, torch.Tensor]]
+    told: Sequence[Mapping[str, torch.Tensor]] = ()
     """Of each image, tensors for its `Conditioning`."""
+    from_image: bool = True
+    """Whether it is an init image, not the pass before."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +54,13 @@ class Sources:
     def of(self, run: Run, image: ImagePlan) -> Source:
         """An image's. Raises InputError, and what its upscaler raises."""
         digest, request, planned = image.init_image, run.request, run.plan.passes[0]
+        plain = (planned.width, planned.height) if request.mask else planned.told_size  # as A1111, which rounds later
         if digest not in self._sources:
             self._sources[digest] = source_of(
                 self.inputs.read(digest),
                 self.inputs.read(request.mask) if request.mask else None,
                 request,
-                planned.width,
-                planned.height,
+                *plain,
                 rounded=_rounded(run),
                 enlarge=_enlarge(run),
             )
@@ -92,10 +95,10 @@ def _rounded(run: Run) -> bool:
 
 
 def _enlarge(run: Run) -> Enlarge:
-    chosen = run.choices.init_upscaler
+    chosen = run.choices.first.upscaler
     if not chosen:
         return stretched
-    upscaling = Upscaling(run.plugins, run.device, cancel=run.cancel)
+    upscaling = upscaling_of(run)
 
     def enlarge(picture: Image.Image, width: int, height: int) -> Image.Image:
         return Image.fromarray(enlarged(upscaling, chosen, np.asarray(picture), width, height))
@@ -114,7 +117,7 @@ def _encode(run: Run, model: Model, source: Source) -> _Encoded:
     if source.mask:
         shown = torch.from_numpy(latent_mask(source.mask, size[1], size[0], rounded=_rounded(run)))
         mask = shown[None].to(components.device)
-    return _Encoded(latents[0], mask, _told(run, model, pixels, source.mask))
+    return _Encoded(latents[0], mask, told_of(run, model, pixels, source.mask))
 
 
 def _pixels(picture: Image.Image) -> torch.Tensor:
@@ -138,8 +141,11 @@ def _latents(run: Run, model: Model, pixels: torch.Tensor) -> torch.Tensor:
     raise run.plugins.failure(model.family, ContractError("it encoded the init image to what are no numbers"))
 
 
-def _told(run: Run, model: Model, pixels: torch.Tensor, mask: Image.Image | None) -> Mapping[str, torch.Tensor]:
-    """What the network itself is told of an init image; of all of it as masked where there is no mask."""
+def told_of(
+    run: Run, model: Model, pixels: torch.Tensor, mask: Image.Image | None = None
+) -> Mapping[str, torch.Tensor]:
+    """What the network itself is told of a picture [1, 3, H, W] that it starts from; of all of it as masked where there
+    is no mask."""
     if not isinstance(model.components, SeesInit):
         return {}
     hidden = torch.ones_like(pixels[:, :1])

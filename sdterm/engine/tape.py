@@ -16,7 +16,7 @@ import struct
 import threading
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -30,7 +30,7 @@ _MAGIC = b"sdterm tape 3\n"
 _ANY_MAGIC = b"sdterm tape "
 _FRAME = struct.Struct("<III")  # bytes of JSON, bytes of payload, CRC-32 of both
 _LARGEST = 2**31  # bytes; a record that claims more is damage
-_LONG = 16 * 2**20  # bytes
+_LONG = 64 * 2**20  # bytes
 _PATIENCE = 5.0  # seconds
 
 
@@ -146,6 +146,18 @@ class Tape:
             self._float32[image, pass_no] = call
             self._write({"kind": "float32", "image": image, "pass": pass_no, "module": module, "call": call})
 
+    def adopt(self, recorded: "Recorded", image: int, pass_no: int) -> None:
+        """Take over what another tape has of a pass of an image."""
+        with self._lock:
+            self._starts[image, pass_no] = recorded.start
+            self._write({"kind": "start", "image": image, "pass": pass_no, "checksum": recorded.start})
+            if recorded.float32 is not None:
+                self._float32[image, pass_no] = recorded.float32
+                at = {"image": image, "pass": pass_no, "module": DENOISER, "call": recorded.float32}
+                self._write({"kind": "float32", **at})
+        for row in recorded.rows:
+            self.append(replace(row, image=image, pass_no=pass_no))
+
     def is_float32(self, image: int, pass_no: int) -> bool:
         return (image, pass_no) in self._float32
 
@@ -224,8 +236,9 @@ class Tape:
         if written != len(record):  # a full disk may take part of it; the torn end is ignored on reading
             raise TapeError(28, "The disk is full: the tape cannot be written.")
 
-    def _load(self, path: Path) -> tuple[dict[str, Any] | None, int]:
-        """Replay a file's records. Returns its header's fields, if any, and where its sound part ends."""
+    def _load(self, path: Path, *, all_rows: bool = False) -> tuple[dict[str, Any] | None, int]:
+        """Replay a file's records. Returns its header's fields, if any, and where its sound part ends. all_rows: those
+        of images that are finished, too."""
         head, end = None, 0
         for fields, tensors, position in read_records(path):
             end = position
@@ -246,8 +259,35 @@ class Tape:
                     self._float32[image, pass_no] = call
                 case {"kind": "finished", "image": image}:
                     self._finished.add(image)
-                    self._rows = {k: r for k, r in self._rows.items() if k[0] != image}
+                    if not all_rows:
+                        self._rows = {k: r for k, r in self._rows.items() if k[0] != image}
         return head, end
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a tape has of one pass of one image."""
+
+    header: Mapping[str, Any]
+    passes: Sequence[Mapping[str, Any]]
+    start: str
+    rows: Sequence[Row]
+    float32: int | None
+
+
+def recorded(path: Path, image: int, pass_no: int) -> Recorded | None:
+    """What a tape file has of a pass of an image, finished or not; None if there is nothing."""
+    tape = Tape({})
+    try:
+        head, _ = tape._load(path, all_rows=True)
+    except (OSError, ValueError, KeyError, IndexError):  # somebody else's file, or damage: it is drawn again
+        return None
+    rows = [row for row in tape._rows.values() if (row.image, row.pass_no) == (image, pass_no)]
+    start = tape._starts.get((image, pass_no))
+    if not head or not rows or start is None:
+        return None
+    float32 = tape._float32.get((image, pass_no))
+    return Recorded(head.get("header", {}), head.get("passes", ()), start, rows, float32)
 
 
 def _locked(path: Path) -> BinaryIO:

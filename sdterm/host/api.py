@@ -139,7 +139,7 @@ def make_app(services: HostServices, stop: Callable[[], None]) -> ASGIApp:
     @router.post("/jobs/{job}/pause")
     async def pause(job: Identifier, how: Stop | None = None) -> JobView:
         """Stop a job so that it can go on: now, or when each image is at a step."""
-        if services.jobs.pause(job, how.at_step if how else None):
+        if services.jobs.pause(job, how.at_step if how else None, how.pass_no if how else 0):
             await services.dispatcher.stop_job(job)
         return services.job(job)
 

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sdterm.api import GRID, JobDetails, Progress, Resumption, WorkerView
+from sdterm.api import JobDetails, Progress, Resumption, WorkerView
 from sdterm.core.extensions.catalogue import CatalogueError
 from sdterm.core.extensions.source import Source
 from sdterm.core.files import legible
@@ -24,6 +24,7 @@ from sdterm.core.settings.rundir import RunFolder
 from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
 from sdterm.events import (
+    AnyPicture,
     Cancelled,
     Done,
     Event,
@@ -34,6 +35,7 @@ from sdterm.events import (
     Paused,
     Preview,
     Resumed,
+    SideImage,
     Started,
     Step,
     Waiting,
@@ -52,6 +54,8 @@ MOST_LOST = 3
 """How many workers a job may cost before it fails."""
 SPOILT = frozenset({"saver_failed", "optimizer_skipped", "model_reloaded", "observer_failed"})
 """Codes of warnings that a plugin failed, and the job went on without it."""
+KEPT_TAPES = 256 * 2**20
+"""Bytes of tapes of jobs that are done, the newest first."""
 LOOK_EVERY = 2.0  # seconds between looks whether a full disk has free space again
 _FREED = 2**20  # bytes more than when it was full
 _STUBBORN = 60.0  # seconds after which a job is tried again anyway: quotas do not show as free space
@@ -350,20 +354,41 @@ class Dispatcher:
             "request": job.request.model_dump(mode="json"),
             "bound_plugins": job.bound_plugins,
             "sources": [source.fields for source in sources],
-            "saved": {number: path for number, path in self._jobs.saved(job.id) if number != GRID},
+            "saved": dict(self._jobs.saved(job.id)),
             "skipped_images": job.left_out,
-            "pause_at": None if job.pause_at is None else {"step": job.pause_at, "pass_no": 0},
+            "pause_at": None if job.pause_at is None else {"step": job.pause_at, "pass_no": job.pause_pass},
             "tape": str(self.tape(job.id)),
+            "first_pass": self._first_pass(job.id),
         }
+
+    def _first_pass(self, job: int) -> dict[str, Any] | None:
+        """Where the first pass lies that a job goes on from, if it is still there."""
+        of = self._jobs.first_pass(job)
+        tape = self.tape(of.job) if of else None
+        return {"tape": str(tape), "image": of.image} if of and tape and tape.exists() else None
 
     def tape(self, job: int) -> Path:
         return self._run_folder.tapes / f"{job}.tape"
 
     def forget_tape(self, job: int) -> None:
-        """Delete a job's tape if the job can never go on."""
-        if self._jobs.job(job).state in ("done", "cancelled"):
-            with contextlib.suppress(OSError):
+        """Delete a job's tape if the job can never go on; of those that are done the newest are kept for a while, so
+        that other jobs can go on from their first passes."""
+        state = self._jobs.job(job).state
+        with contextlib.suppress(OSError):
+            if state == "cancelled":
                 self.tape(job).unlink(missing_ok=True)
+            elif state == "done":
+                self._keep_newest()
+
+    def _keep_newest(self) -> None:
+        """Of the tapes of jobs that are done, delete the oldest ones beyond a limit."""
+        numbers = (int(tape.stem) for tape in self._run_folder.tapes.glob("*.tape") if tape.stem.isdecimal())
+        done = [number for number in sorted(numbers, reverse=True) if self._jobs.is_known(number)]
+        kept = 0
+        for number in (number for number in done if self._jobs.job(number).state == "done"):
+            kept += self.tape(number).stat().st_size
+            if kept > KEPT_TAPES:
+                self.tape(number).unlink(missing_ok=True)
 
     async def _on_event(self, worker: WorkerProcess, job: JobDetails, event: Event, message: dict[str, Any]) -> bool:
         """Keep and tell what a worker says. Returns whether the job's fate is settled by it."""
@@ -372,7 +397,7 @@ class Dispatcher:
                 self._jobs.prepared(job.id, event, message["bound_plugins"])
             case Preview():
                 self._log.show(job.id, event)
-            case Image() | Grid():
+            case Image() | SideImage() | Grid():
                 return await self._keep(worker, job, event)
             case Done() | Failed() | Paused() | Cancelled():
                 self._settle(job.id, event)
@@ -395,11 +420,10 @@ class Dispatcher:
                 self._log.add(job.id, event)
         return False
 
-    async def _keep(self, worker: WorkerProcess, job: JobDetails, event: Image | Grid) -> bool:
+    async def _keep(self, worker: WorkerProcess, job: JobDetails, event: AnyPicture) -> bool:
         """Save an image, exactly once. Returns True if that failed, which settles the job."""
-        number = event.index if isinstance(event, Image) else GRID
         failed: Failed | None = None
-        path = self._pictures.saved(job.id, number)
+        path = self._pictures.saved(job.id, event)
         if path is None:
             try:
                 path = str(await in_thread(partial(self._save, job, event, asyncio.get_running_loop())))
@@ -413,7 +437,7 @@ class Dispatcher:
             self._settle(job.id, failed)
         return failed is not None
 
-    def _save(self, job: JobDetails, event: Image | Grid, loop: asyncio.AbstractEventLoop) -> Path:
+    def _save(self, job: JobDetails, event: AnyPicture, loop: asyncio.AbstractEventLoop) -> Path:
         """In a thread of its own: disks are slow. The database is the loop's."""
 
         def on_loop(act: Callable[[], R]) -> R:

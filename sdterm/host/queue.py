@@ -8,7 +8,19 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from sdterm.api import ENDED, STATES, FieldError, JobDetails, JobPage, JobView, Queue, Resumption, Retry, Submission
+from sdterm.api import (
+    ENDED,
+    STATES,
+    FieldError,
+    FirstPassOf,
+    JobDetails,
+    JobPage,
+    JobView,
+    Queue,
+    Resumption,
+    Retry,
+    Submission,
+)
 from sdterm.core.output.saving import Saving
 from sdterm.core.planning.plan import Plan
 from sdterm.core.text import printable
@@ -80,6 +92,11 @@ class JobQueue:
         plan: str | None = self._row(job)["plan"]
         return plan
 
+    def first_pass(self, job: int) -> FirstPassOf | None:
+        """The picture whose first pass it goes on from."""
+        text = self._row(job)["first_pass"]
+        return FirstPassOf.model_validate_json(text) if text else None
+
     def saving(self, job: int) -> Saving:
         """Where its images go."""
         return _SAVING.validate_json(self._row(job)["saving"])
@@ -128,15 +145,17 @@ class JobQueue:
         with self._database.transaction():
             last = self._database.row("SELECT max(position) FROM jobs WHERE state = 'queued'")
             added = self._database.execute(
-                "INSERT INTO jobs (state, position, request, saving, prompt, images, pause_at, created)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO jobs (state, position, request, saving, prompt, images, pause_at, pause_pass, first_pass,"
+                " created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 "paused" if submission.paused else "queued",
                 ((last[0] if last else None) or 0) + 1,
                 request.model_dump_json(),
                 _SAVING.dump_json(saving).decode(),
-                printable(" ".join(request.prompt.split()), _SHOWN),
+                printable(" ".join(request.title.split()), _SHOWN),
                 images,
                 submission.pause_at,
+                submission.pause_pass,
+                submission.first_pass.model_dump_json() if submission.first_pass else None,
                 self._clock(),
             )
             job = added.lastrowid or 0
@@ -156,7 +175,7 @@ class JobQueue:
             self.end(job, "cancelled", Cancelled(images=row["done"]))
         return False
 
-    def pause(self, job: int, at_step: int | None) -> bool:
+    def pause(self, job: int, at_step: int | None, pass_no: int = 0) -> bool:
         """Returns whether a worker is to be stopped for it first. At a step: it then goes on from its tape up to
         there."""
         with self._database.transaction():
@@ -164,12 +183,12 @@ class JobQueue:
             if row["wish"] == "cancel":
                 raise WrongStateError(f"Job {job} is being cancelled and cannot be paused.")
             if row["state"] == "running":
-                self._update(job, wish="again" if at_step else "pause", pause_at=at_step)
+                self._update(job, wish="again" if at_step else "pause", pause_at=at_step, pause_pass=pass_no)
                 return True
             if at_step and row["state"] == "queued":
-                self._update(job, pause_at=at_step)
+                self._update(job, pause_at=at_step, pause_pass=pass_no)
                 return False
-            self._update(job, state="paused", pause_at=at_step)
+            self._update(job, state="paused", pause_at=at_step, pause_pass=pass_no)
             self._log.add(job, Paused(images=row["done"]))
         return False
 
@@ -184,6 +203,8 @@ class JobQueue:
                 saved = {number for number, _ in self.saved(job)}
                 left = {*json.loads(row["left_out"])} | ({*range(row["images"])} - {*how.images} - saved)
                 self._update(job, left_out=json.dumps(sorted(left)))
+            if row["state"] == "paused":
+                self._update(job, pause_pass=how.pause_pass)
             self._requeue(job, row, pause_at=row["pause_at"] if row["state"] == "waiting" else how.pause_at)
 
     def retry(self, job: int, how: Retry) -> None:
@@ -263,7 +284,8 @@ class JobQueue:
 
     def saved(self, job: int) -> list[tuple[int, str]]:
         """(number, path) of its images on disk."""
-        rows = self._database.rows("SELECT number, path FROM pictures WHERE job = ? AND saved IS NOT NULL", job)
+        sql = "SELECT number, path FROM pictures WHERE job = ? AND kind IN ('image', 'upscaled') AND saved IS NOT NULL"
+        rows = self._database.rows(sql, job)
         return [(row["number"], row["path"]) for row in rows]
 
     def end(self, job: int, state: str, event: Event) -> None:
@@ -414,6 +436,7 @@ def _listed(row: sqlite3.Row) -> JobView:
         images=row["images"],
         done=row["done"],
         pause_at=row["pause_at"],
+        pause_pass=row["pause_pass"],
         left_out=tuple(json.loads(row["left_out"])),
         reason=Failed.model_validate(_without_name(json.loads(row["reason"]))) if row["reason"] else None,
         attempts=row["attempts"],

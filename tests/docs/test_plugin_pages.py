@@ -28,6 +28,7 @@ from sdterm.core.settings.paths import CHECKPOINTS
 from sdterm.engine.upscale import Upscaling, upscaled
 from sdterm.events import Event, Failed, Image, ModelLoading, Warning
 from sdterm.hooks import Denoised
+from sdterm.testing import assert_denoise_hook_conforms
 from sdterm.tui.language import languages, packs_of, tr, use
 from sdterm.tui.texts import messages
 
@@ -116,6 +117,17 @@ def test_the_sampler_page_replaces_as_much_noise_as_it_is_told(engine: Engine, e
     assert difference(none, euler) <= 1
     assert difference(some, euler) > 8
     assert difference(second, some) <= 1, "image 2 of a batch is the single image with its seed"
+
+
+def test_the_denoise_hook_page_keeps_predictions_small(engine: Engine, example: Example) -> None:
+    plugins = example("sdterm_denoise_hooks")
+    assert_denoise_hook_conforms(plugins.denoise_hook("Example Threshold"))
+    (plain,) = draw(engine, plugins, cfg_scale=25)
+    (small,) = draw(engine, plugins, cfg_scale=25, denoise_hooks=["example threshold"])
+    (free,) = draw(engine, plugins, cfg_scale=25, options={"example_threshold.most": 100})
+    assert difference(free, plain) == 0 and difference(small, plain) > 8
+    said = parse(small.infotext).parameters
+    assert said["Example Threshold enabled"] == "True" and said["Example Threshold most"] == "3"
 
 
 @pytest.mark.parametrize("n", [1, 2, 20, 1000])

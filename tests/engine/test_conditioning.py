@@ -219,7 +219,9 @@ def test_a_composition_without_negative_guidance_has_a_scale_of_one(engine: Engi
         asked = request(ngms=15.0, **fields)
         how = read(asked, 4)
         parts, negative = condition.prompt(prompt, how), condition.negative("fog", how)
-        return guided_denoiser(components, sampling, condition, how, [parts], [negative], asked, needs_uncond=False)
+        scale = asked.cfg_scale
+        texts = [parts], [negative]
+        return guided_denoiser(components, sampling, condition, how, *texts, asked, cfg_scale=scale, needs_uncond=False)
 
     with torch.inference_mode():
         first, second = (network(text, cfg_scale=1.0)(x, sigma, 0).x0 for text in ("red circle", "blue square"))

@@ -4,7 +4,7 @@ infotext_utils)."""
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from zlib import crc32
 
@@ -19,7 +19,7 @@ from sdterm.fields import ROWS, SIZE_STEP, RequestField, deciding, shown_as_one
 from sdterm.hooks import Option, OptionValue, Sampler, Scheduler
 from sdterm.request import GenerationRequest
 
-DRAWN = deciding("what", "finish")
+DRAWN = deciding("what", "pass", "finish")
 """The request fields that decide the picture, prompts spelled out."""
 
 # An infotext without these leaves them as they are; the lack of any other key means its default.
@@ -39,15 +39,15 @@ class Drawn:
         return any(mark in text for mark in marks for text in (self.request.prompt, self.request.negative_prompt))
 
     @property
+    def masked(self) -> bool:
+        return bool(self.request.init_images and self.request.mask)
+
+    @property
     def retimed(self) -> bool:
         """Whether the prompts change at other steps than today's reading of `[a:b:N]` has it."""
         calls = self.request.steps * self.sampler.calls_per_step
         texts = (self.request.prompt, self.request.negative_prompt)
         return any(schedule(text, calls, old=True) != schedule(text, calls) for text in texts)
-
-    @property
-    def masked(self) -> bool:
-        return bool(self.request.init_images and self.request.mask)
 
     @property
     def eta(self) -> OptionValue:
@@ -73,9 +73,11 @@ _ONLY_WHEN: Mapping[str, Callable[[Drawn], object]] = {
     "old_prompt_editing": lambda d: d.retimed,
     "emphasis": lambda d: d.has("(", "["),
     "noise_multiplier": lambda d: d.request.init_images,
-    "extra_noise": lambda d: d.request.init_images,
+    "extra_noise": lambda d: d.request.init_images or d.request.hires,
     "masked_content": lambda d: d.masked,
     "inpaint_area": lambda d: d.masked,
+    **{row.name: lambda d: d.request.hires for row in ROWS if row.part == "Hires"},
+    **{row.name: lambda d: d.request.refiner for row in ROWS if row.part == "Refiner"},
 }
 """When A1111 writes a field, besides its having another value than the default."""
 
@@ -155,6 +157,49 @@ def _told(name: str, read: Callable[[str], Mapping[str, Any]]) -> Key:
     return Key(name, lambda drawn: None, read)
 
 
+def _used(name: str, field: str, when: Callable[[GenerationRequest], object]) -> Key:
+    """One that is written wherever its field matters, whatever its value."""
+    return Key(name, lambda d: getattr(d.request, field) if when(d.request) else None, lambda text: {field: text})
+
+
+def _hires(name: str, field: str, when: Callable[[GenerationRequest], object]) -> Key:
+    """One of those that tell that there was a second pass."""
+    key = _used(name, field, when)
+    return replace(key, read=lambda text: {"hires": True, field: text})
+
+
+def _named(name: str, field: str) -> Key:
+    """One with a name, where that is not the first pass's."""
+    return Key(name, lambda d: getattr(d.request, field) or None, lambda text: {field: as_first(text)})
+
+
+def _resized(drawn: Drawn) -> object:
+    asked = drawn.request
+    return f"{asked.hires_width}x{asked.hires_height}" if asked.hires and _is_resized(asked) else None
+
+
+def _is_resized(request: GenerationRequest) -> bool:
+    return bool(request.hires_width or request.hires_height)
+
+
+def _resize(text: str) -> Mapping[str, Any]:
+    sides = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    if not sides:
+        raise ValueError(text)
+    width, height = int(sides[1]), int(sides[2])
+    return {"hires": True, "hires_width": width, "hires_height": height} if width or height else {}
+
+
+def as_first(text: str) -> str:
+    """A1111's words for what is left as in the first pass are no name."""
+    return "" if text.startswith("Use same ") or text == "None" else text
+
+
+def file_called(text: str) -> str:
+    """`name [hash]` without the hash."""
+    return re.sub(r" \[[0-9a-f]{8,64}\]$", "", as_first(text))
+
+
 def _upscaled(name: str, read: Callable[[str], Mapping[str, Any]]) -> Key:
     return Key(name, lambda drawn: upscaled.keys(drawn.request).get(name), read)
 
@@ -172,13 +217,8 @@ _SPECIAL: Mapping[str, tuple[Key, ...]] = {
     "width": (Key("Size", _size_written, _size_read),),
     "vae": (_told("VAE hash", lambda text: {}), _told("VAE", lambda text: {"vae": text})),
     "pad_conds": (_padding("Pad conds", "on"), _padding("Pad conds v0", "v0")),
-    **{field: (_upscaled(*key),) for field, key in upscaled.READ.items()},
     "denoising_strength": (
-        Key(
-            "Denoising strength",
-            lambda d: d.request.denoising_strength if d.request.init_images else None,
-            lambda text: {"denoising_strength": text},
-        ),
+        _used("Denoising strength", "denoising_strength", lambda request: request.init_images or request.hires),
     ),
     "conditional_mask_weight": (_told(MASK_WEIGHT, lambda text: {"conditional_mask_weight": text}),),
     "init_image_hash": (_told(INIT_HASH, lambda text: {}),),
@@ -197,6 +237,15 @@ _SPECIAL: Mapping[str, tuple[Key, ...]] = {
             lambda text: {"mask_padding": text},
         ),
     ),
+    "hires_model": (_told("Hires checkpoint", lambda text: {"hires_model": file_called(text)}),),
+    "hires_sampler": (_named("Hires sampler", "hires_sampler"),),
+    "hires_scheduler": (_told("Hires schedule type", lambda text: {"hires_scheduler": as_first(text)}),),
+    "hires_scale": (_hires("Hires upscale", "hires_scale", lambda r: r.hires and not _is_resized(r)),),
+    "hires_width": (Key("Hires resize", _resized, _resize),),
+    "hires_upscaler": (_hires("Hires upscaler", "hires_upscaler", lambda request: request.hires),),
+    "refiner": (_told("Refiner", lambda text: {"refiner": file_called(text)}),),
+    "refiner_switch_at": (_used("Refiner switch at", "refiner_switch_at", lambda request: request.refiner),),
+    **{field: (_upscaled(*key),) for field, key in upscaled.READ.items()},
 }
 KEYS_OF: Mapping[str, tuple[Key, ...]] = {
     rows[0].name: _SPECIAL.get(rows[0].name) or (_key(rows),)
@@ -204,6 +253,8 @@ KEYS_OF: Mapping[str, tuple[Key, ...]] = {
     if names and rows[0].name not in _BY_PLUGINS
 }
 """A request's field → its keys."""
+REFINER_KEYS = tuple(key.name for row in ROWS if row.part == "Refiner" for key in KEYS_OF.get(row.name, ()))
+"""Those that are there only where the refiner drew."""
 KEYS = {key.name: key for keys in KEYS_OF.values() for key in keys}
 FAULTS = "Plugin errors"
 """What went wrong with plugins while the image was drawn: it may lack what they would have done."""
@@ -222,9 +273,6 @@ NOT_HONOURED: Mapping[str, tuple[str, ...]] = {
     "Token merging ratio": ("0", "0.0"),
     "Token merging ratio hr": ("0", "0.0"),
     "First pass size": (),
-    "Refiner": ("None",),
-    "Refiner switch at": (),
-    "Refiner switch by sampling steps": ("False",),
     "Script": ("None",),
 }
 _HIRES_OFF = {"Hires resize": ("0x0",), "Hires steps": ("0",)}
@@ -267,6 +315,19 @@ def not_honoured(parameters: Mapping[str, str], prompt: str) -> list[str]:
         if name.startswith("Hires ") and value not in _HIRES_OFF.get(name, ()) and not value.startswith("Use same "):
             lost.append(name)
     return lost
+
+
+OF_INIT, OF_MASK = (
+    ("Denoising strength", "Noise multiplier", "Extra noise"),
+    ("Mask mode", "Mask blur", INPAINT_AREA, MASK_PADDING, "Masked content"),
+)
+"""Keys that mean nothing without the init image and the mask, which no infotext has in it."""
+
+
+def without_source(parameters: Mapping[str, str], *, init: bool, mask: bool) -> list[str]:
+    """The keys that cannot be honoured without them. init, mask: which of the two is there."""
+    missing = (*(() if init else OF_INIT), *(() if mask else OF_MASK))
+    return [name for name in parameters if name in missing]
 
 
 def is_unknown(name: str) -> bool:

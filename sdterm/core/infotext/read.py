@@ -20,9 +20,11 @@ from sdterm.core.infotext.keys import (
     TELLING,
     addition_key,
     checksum,
+    file_called,
     is_unknown,
     not_honoured,
     option_key,
+    without_source,
 )
 from sdterm.core.infotext.legacy import hypernet_tag, modernised
 from sdterm.core.infotext.record import Provenance
@@ -35,6 +37,7 @@ from sdterm.hooks import DenoiseHook, MemoryOptimizer, OptionValue, Sampler, Sch
 from sdterm.request import GenerationRequest, RequestError, make_request
 
 READ_AT_MOST = 32 << 30  # bytes of checkpoints hashed in search of one: half a minute to a few, once
+_NAMES = ("Sampler", "Schedule type", "Hires sampler", "Hires schedule type")
 _CLEAN = re.compile(r"[^\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]*")  # what a file can hold and a terminal bears
 
 
@@ -71,11 +74,13 @@ def read(text: Infotext, plugins: PluginSet, overrides: Mapping[str, str] | None
             try:
                 given = {**key.read(parameters[name])}
                 checked = make_request(prompt="x", **given)
-                if name in ("Sampler", "Schedule type"):
+                if name in _NAMES:
                     checked = checked.model_copy(update=_found(given, plugins))
                 fields |= {field: getattr(checked, field) for field in given}
             except (ValueError, UnknownNameError):
                 lost.append(f"{name} ({printable(parameters[name], limit=60)})")
+    if fields.get("refiner") and "Refiner switch at" not in parameters:
+        fields["refiner_switch_at"] = 0.0  # in A1111 it then draws all of it
     sampler, scheduler = _parts(make_request(prompt="x", **_names(fields)), plugins)
     if sampler.default_scheduler and plugins.scheduler(sampler.default_scheduler) is scheduler:
         fields["scheduler"] = AUTOMATIC
@@ -93,7 +98,9 @@ def read(text: Infotext, plugins: PluginSet, overrides: Mapping[str, str] | None
     if not kept.sdterm:  # in our own images they never did anything
         lost += [name for name in unknown if name not in TELLING]
     edited = bool(overrides) or kept.text != checksum(text)
-    return ParsedInfotext(fields | _recorded(kept, fields, edited), tuple(lost), kept, parameters)
+    fields |= _recorded(kept, fields, edited)
+    lost += without_source(parameters, init=bool(fields["init_images"]), mask=bool(fields["mask"]))
+    return ParsedInfotext(fields, tuple(lost), kept, parameters)
 
 
 def find_model(
@@ -103,8 +110,24 @@ def find_model(
 
     By hash, then by name: A1111's hash is of the whole file and certain; a name alone may be another model's.
     """
-    name = reading.parameters.get("Model", "")
-    wanted = (reading.record.model or reading.parameters.get("Model hash", "")).strip().lower()
+    parameters = reading.parameters
+    wanted = (reading.record.model or parameters.get("Model hash", "")).strip().lower()
+    return _found_model(parameters.get("Model", ""), wanted, library, read_at_most)
+
+
+def find_other(
+    reading: ParsedInfotext, key: str, library: Library, *, read_at_most: int = READ_AT_MOST
+) -> tuple[str, str]:
+    """The same for the checkpoint of a second pass, or for the refiner, which stand as `name [hash]`; empty where it is
+    to be drawn without."""
+    said = reading.parameters.get(key, "")
+    name = file_called(said)
+    digest = said.removeprefix(name).strip(" []")
+    found, wrong = _found_model(name, digest, library, read_at_most)
+    return found or "", wrong.replace("drawing with another", "drawing without it")
+
+
+def _found_model(name: str, wanted: str, library: Library, read_at_most: int) -> tuple[str | None, str]:
     hashed = re.fullmatch(r"[0-9a-f]{8,64}", wanted) is not None
     namesakes = [c for c in library.checkpoints() if name and normal(c.name) == normal(name) and c.path.is_file()]
     exact = [checkpoint for checkpoint in namesakes if checkpoint.name == name]
@@ -145,10 +168,12 @@ def _parts(request: GenerationRequest, plugins: PluginSet) -> tuple[Sampler, Sch
 
 def _found(given: Mapping[str, str], plugins: PluginSet) -> dict[str, str]:
     """Labels for the names that an infotext gives. Raises UnknownNameError."""
-    if "sampler" in given:
-        return {"sampler": plugins.sampler(given["sampler"]).label}
-    automatic = normal(given["scheduler"]) == normal(AUTOMATIC)
-    return {"scheduler": AUTOMATIC if automatic else plugins.scheduler(given["scheduler"]).label}
+    (field, name), *_ = given.items()
+    if not name:
+        return {}
+    if field.endswith("sampler"):
+        return {field: plugins.sampler(name).label}
+    return {field: AUTOMATIC if normal(name) == normal(AUTOMATIC) else plugins.scheduler(name).label}
 
 
 def _options(

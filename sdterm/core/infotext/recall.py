@@ -1,17 +1,21 @@
 """From a picture's infotext back to a request: what `--from` draws and the workstation's form takes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from sdterm.core.a1111 import LATENT_UPSCALERS
 from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.infotext.grammar import parse
+from sdterm.core.infotext.keys import OF_INIT, OF_MASK
 from sdterm.core.infotext.networks import find_networks
-from sdterm.core.infotext.read import READ_AT_MOST, find_model, read
+from sdterm.core.infotext.read import READ_AT_MOST, find_model, find_other, read
 from sdterm.core.library.checkpoints import NO_VAE, Library
+from sdterm.core.library.upscalers import named_upscaler
 from sdterm.core.names import UnknownNameError
 from sdterm.core.prompt.styles import Styles, find_styles
 from sdterm.core.text import printable
+from sdterm.fields import FIELDS
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,18 @@ def _find_vae(name: str, library: Library) -> tuple[str, str]:
     return name, ""
 
 
+def _find_upscaler(name: str, plugins: PluginSet, library: Library) -> tuple[str, str]:
+    """The same of an upscaler."""
+    if name in LATENT_UPSCALERS:
+        return name, ""
+    try:
+        named_upscaler(name, plugins, library)
+    except UnknownNameError:
+        usual = FIELDS["hires_upscaler"].default
+        return usual, f"The upscaler {printable(name)} is not here; the second pass begins with {usual}."
+    return name, ""
+
+
 def recall(
     text: str,
     plugins: PluginSet,
@@ -50,12 +66,23 @@ def recall(
     given = given or {}
     keys = (("Sampler", "sampler"), ("Schedule type", "scheduler"))
     reading = read(parse(text), plugins, {key: given[name] for key, name in keys if given.get(name)})
+    there = (*(OF_INIT if given.get("init_images") else ()), *(OF_MASK if given.get("mask") else ()))
+    reading = replace(reading, not_reproduced=tuple(key for key in reading.not_reproduced if key not in there))
     fields, warnings = dict(reading.fields), {"not_reproduced": reading.warning or ""}
+    if any(key in OF_INIT for key in reading.not_reproduced):
+        warnings["init_missing"] = "It was drawn from an init image, which is not in it: give that, too."
     if not given.get("model"):
         fields["model"], warnings["model_missing"] = find_model(reading, library, read_at_most=read_at_most)
     fields["prompt"], warnings["network_missing"] = find_networks(reading, library, read_at_most=read_at_most)
     if not given.get("vae"):
         fields["vae"], warnings["vae_missing"] = _find_vae(fields["vae"], library)
+    for field, key in (("hires_model", "Hires checkpoint"), ("refiner", "Refiner")):
+        if fields.get(field) and not given.get(field):
+            fields[field], warnings[f"{field}_missing"] = find_other(reading, key, library, read_at_most=read_at_most)
+    if fields.get("hires") and not given.get("hires_upscaler"):
+        fields["hires_upscaler"], warnings["upscaler_missing"] = _find_upscaler(
+            fields["hires_upscaler"], plugins, library
+        )
     if not given.get("styles"):
         names, *prompts = find_styles(styles, fields["prompt"], fields["negative_prompt"])
         fields |= {"styles": names, "prompt": prompts[0], "negative_prompt": prompts[1]}

@@ -31,7 +31,7 @@ from sdterm.core.infotext.read import read
 from sdterm.core.infotext.record import Provenance
 from sdterm.core.names import normal
 from sdterm.core.planning.choices import AUTOMATIC, Choices, Chosen
-from sdterm.core.planning.plan import ImagePlan, Plan
+from sdterm.core.planning.plan import ImagePlan, ModelPlan, PassPlan, Plan, TextPlan
 from sdterm.core.text import printable
 from sdterm.fields import FIELDS
 from sdterm.hooks import DenoiseHook, MemoryOptimizer, Option, OptionValue, Postprocessor
@@ -47,6 +47,7 @@ _TAGS = 20  # named in a record, at most
 def single_image_request(plan: Plan, image: ImagePlan) -> GenerationRequest:
     """The request that draws this one image of the job by itself."""
     request, first = plan.request, plan.passes[0]
+    again = plan.passes[1] if len(plan.passes) > 1 else None
     asked = (request.sampler_options, request.scheduler_options)
     sampler_options, scheduler_options = (
         {name: value for name, value in resolved.items() if name in given}
@@ -75,8 +76,58 @@ def single_image_request(plan: Plan, image: ImagePlan) -> GenerationRequest:
             "grid": False,
             "init_images": (image.init_image,) if image.init_image else (),
             "mask": request.mask if image.init_image else "",
+            **_second_pass(plan, image, again),
+            **_refined(plan),
+            **({} if again or image.init_image else {"denoising_strength": FIELDS["denoising_strength"].default}),
         }
     )
+
+
+def _second_pass(plan: Plan, image: ImagePlan, second: PassPlan | None) -> dict[str, object]:
+    """What of a hires fix is asked for, spelled out: as little as tells it."""
+    unset = {row.name: row.default for row in FIELDS.values() if row.part == "Hires"}
+    if not second or not second.upscale:
+        return unset
+    request, first = plan.request, plan.passes[0]
+    text: TextPlan = second.texts[plan.images.index(image)] if second.texts else image
+    same_sampler = second.sampler == first.sampler
+    same_scheduler = not request.hires_scheduler or (same_sampler and second.scheduler == first.scheduler)
+    resized = request.hires_width or request.hires_height
+    return {
+        "hires_model": second.model.model if second.model else "",
+        "hires_sampler": "" if same_sampler else second.sampler,
+        "hires_scheduler": "" if same_scheduler else second.scheduler,
+        "hires_prompt": "" if text.prompt == image.prompt else text.prompt,
+        "hires_negative_prompt": "" if text.negative_prompt == image.negative_prompt else text.negative_prompt,
+        "hires_cfg_scale": request.hires_cfg_scale if request.hires_cfg_scale != request.cfg_scale else 0.0,
+        "hires_scale": unset["hires_scale"] if resized else request.hires_scale,
+        "hires_steps": second.steps if second.steps != first.steps else 0,
+        "hires_upscaler": second.upscale.upscaler.name,
+    }
+
+
+def _refined(plan: Plan) -> dict[str, object]:
+    if refiner := next((each.refiner for each in plan.passes if each.refiner), None):
+        return {"refiner": refiner.model}
+    return {row.name: row.default for row in FIELDS.values() if row.part == "Refiner"}
+
+
+def _called(model: ModelPlan) -> str:
+    return f"{printable(model.model)} [{model.model_hash[:10]}]"
+
+
+def _told_of_passes(plan: Plan, choices: Choices) -> dict[str, dict[str, object]]:
+    """What only the plan knows of a second pass and of a refiner, by field."""
+    told: dict[str, dict[str, object]] = {}
+    first, *later = plan.passes
+    for second, found in zip(later, choices.passes[1:], strict=True):
+        if second.model:
+            told["hires_model"] = {"Hires checkpoint": _called(second.model)}
+        if second.scheduler != first.scheduler and found.sampler.grid != "own":
+            told["hires_scheduler"] = {"Hires schedule type": second.scheduler}
+    if refiner := next((each.refiner for each in plan.passes if each.refiner), None):
+        told["refiner"] = {"Refiner": _called(refiner)}
+    return told
 
 
 def image_infotext(
@@ -98,19 +149,19 @@ def image_infotext(
     drawn = Drawn(request, sampler)
     taken = {*OURS}
     told = told or {}
+    sees_init = choices.first.model.match.inpainting
     looked_up: Mapping[str, Mapping[str, object]] = {
         "scheduler": {"Schedule type": first.scheduler},  # what it came to, "Karras", where "Automatic" was asked
         "model": {"Model hash": plan.model_hash[:10], "Model": printable(plan.model)},
         "lora": {LORA_HASHES: told.get(LORA_HASHES)},
         "emphasis": {EMBEDDING_HASHES: told.get(EMBEDDING_HASHES), "Emphasis": KEYS["Emphasis"].write(drawn)},
         "vae": {"VAE hash": plan.vae_hash[:10], "VAE": printable(plan.vae)} if plan.vae else {},
+        **_told_of_passes(plan, choices),
         "scheduler_options": _option_pairs(scheduler.options, first.scheduler_options, taken),
         "sampler_options": _option_pairs(sampler.options, first.sampler_options, taken),
         "postprocess": {POSTPROCESS: ", ".join(request.postprocess) or None},
         "denoise_hooks": _hook_pairs(choices, taken),
-        "conditional_mask_weight": {
-            MASK_WEIGHT: request.conditional_mask_weight if choices.first.model.match.inpainting else None
-        },
+        "conditional_mask_weight": {MASK_WEIGHT: request.conditional_mask_weight if sees_init else None},
         "init_image_hash": {INIT_HASH: told.get(INIT_HASH)},
         "options": _addition_pairs(_not_hooks(additions), request.options, taken),
         "extra_params": {

@@ -8,10 +8,25 @@ from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
 _Numbers = NDArray[np.float64]
+_Whole = NDArray[np.int64]
 
 _XYZ = np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]])
 _WHITE = np.array([0.950456, 1.0, 1.088754])  # D65, as OpenCV has both
-_LINEAR = 216 / 24389  # below it CIELAB is a line
+_THRESHOLD = 216 / 24389  # below it CIELAB is a line
+_SHIFT, _FINE = 12, 15  # bits behind the point: of XYZ, and of its cube roots
+
+
+def _linear(srgb: _Numbers) -> _Numbers:
+    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+
+
+def _root(t: _Numbers) -> _Numbers:
+    return np.where(t < _THRESHOLD, t * 841 / 108 + 16 / 116, np.cbrt(t))
+
+
+_LINEAR: _Whole = np.rint(255 * 8 * _linear(np.arange(256) / 255)).astype(np.int64)
+_CUBE_ROOTS: _Whole = np.rint((1 << _FINE) * _root(np.arange(256 * 3 // 2 * 8) / (255 * 8))).astype(np.int64)
+_TO_XYZ: _Whole = np.rint((1 << _SHIFT) * _XYZ / _WHITE[:, None]).astype(np.int64)
 _BRIGHTNESS = np.array([0.299, 0.587, 0.114])
 
 
@@ -32,13 +47,16 @@ def _matched(source: Pixels, target: Pixels) -> Pixels:
 
 
 def _lab(pixels: Pixels) -> Pixels:
-    """sRGB → CIELAB in 8 bits: L from 0 to 255, a and b around 128."""
-    srgb = pixels / 255
-    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
-    t = linear @ _XYZ.T / _WHITE
-    f = np.where(t > _LINEAR, np.cbrt(t), (24389 / 27 * t + 16) / 116)
-    light, a, b = 116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])
-    return _whole(np.stack([light * 2.55, a + 128, b + 128], axis=-1))
+    """sRGB → CIELAB in 8 bits: L from 0 to 255, a and b around 128. In whole numbers, rounded where OpenCV rounds: a
+    level more or less can lie far away in the other picture's distribution."""
+    x, y, z = (_CUBE_ROOTS[_descaled(_LINEAR[pixels] @ weights, _SHIFT)] for weights in _TO_XYZ)
+    light = _descaled(296 * y - (16 * 255 * (1 << _FINE) + 50) // 100, _FINE)
+    a, b = (_descaled(factor * difference, _FINE) + 128 for factor, difference in ((500, x - y), (200, y - z)))
+    return np.stack([light, a, b], axis=-1).clip(0, 255).astype(np.uint8)
+
+
+def _descaled(numbers: _Whole, bits: int) -> _Whole:
+    return (numbers + (1 << (bits - 1))) >> bits
 
 
 def _rgb(lab: Pixels) -> Pixels:
@@ -46,7 +64,7 @@ def _rgb(lab: Pixels) -> Pixels:
     light, a, b = lab[..., 0] / 2.55, lab[..., 1] - 128.0, lab[..., 2] - 128.0
     y = (light + 16) / 116
     f = np.stack([y + a / 500, y, y - b / 200], axis=-1)
-    t = np.where(f**3 > _LINEAR, f**3, (116 * f - 16) * 27 / 24389)
+    t = np.where(f**3 > _THRESHOLD, f**3, (116 * f - 16) * 27 / 24389)
     linear = (t * _WHITE @ np.linalg.inv(_XYZ).T).clip(0, 1)
     return _whole(255 * np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055))
 

@@ -10,14 +10,20 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from sdterm.core.a1111 import UNIFORM
+from sdterm.core.a1111 import LATENT_UPSCALERS, UNIFORM
 from sdterm.core.extensions.kinds import KINDS, kind_of
 from sdterm.core.extensions.registry import PluginSet, check_options, named
 from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileError
 from sdterm.core.library.recognition import find_checkpoint, recognise
-from sdterm.core.library.upscalers import ChosenUpscaler, find_upscaler
+from sdterm.core.library.upscalers import ChosenUpscaler
 from sdterm.core.names import UnknownNameError, find, normal
-from sdterm.core.planning.enlargement import Enlargement, UpscalerPlan, choose_enlargement
+from sdterm.core.planning.enlargement import (
+    Enlargement,
+    UpscalerPlan,
+    choose_enlargement,
+    found_upscaler,
+    wants_upscaler,
+)
 from sdterm.core.text import printable
 from sdterm.hooks import (
     DenoiseHook,
@@ -74,6 +80,10 @@ class PassChoices(PassParts):
     """What one pass is drawn with."""
 
     model: ChosenModel
+    refiner: ChosenModel | None = None
+    """The model that takes over on the way."""
+    upscaler: ChosenUpscaler | None = None
+    """What makes the picture that it begins with larger, where that is no latent upscaler."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +118,6 @@ class Choices(Parts):
     passes: tuple[PassChoices, ...]
     enlargement: Enlargement | None = None
     """What is done to finished pictures."""
-    init_upscaler: ChosenUpscaler | None = None
-    """What enlarges init images."""
 
     @property
     def first(self) -> PassChoices:
@@ -126,18 +134,19 @@ class PictureChoices(Parts):
 
 def choose(request: GenerationRequest, plugins: PluginSet, library: Library) -> Choices:
     """Look up every name in the request. Raises UnknownNameError, ModelFileError or RequestError."""
-    parts, checkpoint = choose_parts(request, plugins), find_checkpoint(request.model, library, plugins)
-    found = with_checkpoint(parts, replace(checkpoint, vae=library.find_vae(request.vae, checkpoint)), plugins)
-    found = with_upscaler(found, request, plugins, library)
-    return replace(found, enlargement=choose_enlargement(request, plugins, library))
+    parts = choose_parts(request, plugins)
 
+    def with_vae(checkpoint: CheckpointFile) -> CheckpointFile:
+        return replace(checkpoint, vae=library.find_vae(request.vae, checkpoint))
 
-def with_upscaler(choices: Choices, request: GenerationRequest, plugins: PluginSet, library: Library) -> Choices:
-    """The same with what enlarges init images. Raises as `find_upscaler` does."""
-    if not (request.init_upscaler and request.init_images):
-        return choices
-    found = find_upscaler(request.init_upscaler, plugins, library, field="init_upscaler")
-    return replace(choices, init_upscaler=found)
+    first = with_vae(find_checkpoint(request.model, library, plugins))
+    second = with_vae(_find(library, request.hires_model, "hires_model")) if request.hires_model else first
+    refiner = with_vae(_find(library, request.refiner, "refiner")) if request.refiner else None
+    files = [
+        PassFiles(base, refiner if refiner and refines(request, number) else None)
+        for number, base in enumerate((first, second)[: len(parts.passes)])
+    ]
+    return with_files(parts, files, request, plugins, library)
 
 
 def choose_pictures(
@@ -148,27 +157,85 @@ def choose_pictures(
     return PictureChoices(**vars(choose_parts(request, plugins)), enlargement=enlargement)
 
 
-def with_checkpoint(parts: Parts, checkpoint: CheckpointFile, plugins: PluginSet) -> Choices:
-    """The parts and a checkpoint whose family is here. Raises ModelFileError, or RequestError if the sampler or the
-    schedule is not for such a model."""
-    passes = tuple(_with_model(each, checkpoint, plugins) for each in parts.passes)
-    return Choices(**vars(parts) | {"passes": passes})
+@dataclass(frozen=True)
+class PassFiles:
+    """The checkpoints of a pass, and the upscaler that its job was begun with."""
+
+    base: CheckpointFile
+    refiner: CheckpointFile | None = None
+    upscaler: UpscalerPlan | None = None
 
 
-def _with_model(parts: PassParts, checkpoint: CheckpointFile, plugins: PluginSet) -> PassChoices:
+def refines(request: GenerationRequest, pass_no: int) -> bool:
+    """Whether a pass goes over to the refiner on its way."""
+    passes = {"first pass": (0,), "second pass": (1,), "both passes": (0, 1)}[request.refiner_passes]
+    return bool(request.refiner) and request.refiner_switch_at < 1 and (not request.hires or pass_no in passes)
+
+
+def with_files(
+    parts: Parts,
+    files: Sequence[PassFiles],
+    request: GenerationRequest,
+    plugins: PluginSet,
+    library: Library,
+    planned: Sequence[UpscalerPlan] = (),
+) -> Choices:
+    """The parts and checkpoints whose families are here. planned: the upscalers of finished pictures that the job was
+    begun with. Raises ModelFileError, or RequestError if a sampler or a
+    schedule is not for such a model, or if two models do not work together; UnknownNameError for an upscaler that there
+    is not."""
+    passes = tuple(_with_models(each, own, plugins) for each, own in zip(parts.passes, files, strict=True))
+    begun_with = [[each.upscaler] if each.upscaler else [] for each in files]
+    if request.init_images and wants_upscaler(request.init_upscaler):
+        upscaler = found_upscaler("init_upscaler", request, plugins, library, begun_with[0])
+        passes = (replace(passes[0], upscaler=upscaler), *passes[1:])
+    if len(passes) > 1 and not latent_upscaler(request):
+        upscaler = found_upscaler("hires_upscaler", request, plugins, library, begun_with[1])
+        passes = (passes[0], replace(passes[1], upscaler=upscaler))
+    enlargement = choose_enlargement(request, plugins, library, planned)
+    return Choices(**vars(parts) | {"passes": passes}, enlargement=enlargement)
+
+
+def latent_upscaler(request: GenerationRequest) -> str | None:
+    """The one that a hires fix asks for, if it asks for one of these."""
+    return {normal(name): name for name in LATENT_UPSCALERS}.get(normal(request.hires_upscaler))
+
+
+def _with_models(parts: PassParts, files: PassFiles, plugins: PluginSet) -> PassChoices:
+    model = _recognised(files.base, plugins)
+    for part in (parts.sampler,) if parts.sampler.grid == "own" else (parts.sampler, parts.scheduler):
+        if model.match.process not in part.models:
+            raise _unfit(part, model, plugins)
+    if not files.refiner or files.refiner.path == files.base.path:
+        return PassChoices(**vars(parts), model=model)
+    refiner = _recognised(files.refiner, plugins)
+    if refiner.match.process != model.match.process:
+        raise RequestError(
+            f"The refiner {refiner.checkpoint.name} cannot go on with what {model.checkpoint.name} draws: "
+            "they are different kinds of model.",
+            "refiner",
+        )
+    return PassChoices(**vars(parts), model=model, refiner=refiner)
+
+
+def _recognised(checkpoint: CheckpointFile, plugins: PluginSet) -> ChosenModel:
     family, match = recognise(checkpoint, plugins)
     if match.refusal:
         raise ModelFileError(match.refusal)
-    for part in (parts.sampler,) if parts.sampler.grid == "own" else (parts.sampler, parts.scheduler):
-        if match.process not in part.models:
-            raise _unfit(part, match, checkpoint, plugins)
-    return PassChoices(**vars(parts), model=ChosenModel(checkpoint, family, match))
+    return ChosenModel(checkpoint, family, match)
 
 
-def _unfit(
-    part: Sampler | Scheduler, match: ModelMatch, checkpoint: CheckpointFile, plugins: PluginSet
-) -> RequestError:
+def _find(library: Library, name: str, field: str) -> CheckpointFile:
+    try:
+        return library.find(name)
+    except UnknownNameError as error:
+        error.field = field
+        raise
+
+
+def _unfit(part: Sampler | Scheduler, model: ChosenModel, plugins: PluginSet) -> RequestError:
     """That a part is not for models like this one, and which are."""
+    match, checkpoint = model.match, model.checkpoint
     row, process = kind_of(type(part)), {"vp": "diffusion", "flow": "rectified-flow"}[match.process]
     *others, last = [each.label for each in plugins.all(type(part)) if match.process in each.models] or ["another"]
     offered = " or ".join([", ".join(others), last] if others else [last])
@@ -179,8 +246,7 @@ def _unfit(
 def choose_parts(request: GenerationRequest, plugins: PluginSet) -> Parts:
     """Look up the names of what plugins offer, and check the options given to them; no code of theirs is run. Raises
     UnknownNameError or RequestError."""
-    sampler, schedule = _sampler(request, plugins)
-    scheduler = plugins.scheduler(schedule or sampler.default_scheduler or UNIFORM)
+    first = _pass_parts(request, plugins)
     saver = plugins.saver(request.format)
     options = {key: value for each in request.options.items() for key, value in [checked_option(*each, plugins)]}
     additions: list[Addition] = [
@@ -190,15 +256,8 @@ def choose_parts(request: GenerationRequest, plugins: PluginSet) -> Parts:
         *_asked_for(Postprocessor, request, plugins),
     ]
     chosen = tuple(Chosen(each, options_of(each, options)) for each in additions)
-    first = PassParts(
-        sampler=sampler,
-        scheduler=scheduler,
-        sampler_options=_options(sampler, request, "sampler_options"),
-        scheduler_options=_options(scheduler, request, "scheduler_options"),
-        automatic=schedule is None and sampler.default_scheduler is None,
-    )
     return Parts(
-        passes=(first,),
+        passes=(first, _hires_parts(request, first, plugins)) if request.hires else (first,),
         saver=saver,
         fallback_saver=plugins.saver("png"),
         format_options=_options(saver, request, "format_options"),
@@ -219,6 +278,52 @@ def _acting(
         if each.of.needs != "mask" or (request.mask and request.init_images):
             acting.setdefault(each.of.group or each.of.id, each)
     return tuple(sorted(acting.values(), key=lambda each: each.of.order))
+
+
+def _pass_parts(request: GenerationRequest, plugins: PluginSet) -> PassParts:
+    sampler, schedule = _sampler(request, plugins)
+    scheduler = plugins.scheduler(schedule or sampler.default_scheduler or UNIFORM)
+    return PassParts(
+        sampler=sampler,
+        scheduler=scheduler,
+        sampler_options=_options(sampler, request, "sampler_options"),
+        scheduler_options=_options(scheduler, request, "scheduler_options"),
+        automatic=schedule is None and sampler.default_scheduler is None,
+    )
+
+
+def _hires_parts(request: GenerationRequest, first: PassParts, plugins: PluginSet) -> PassParts:
+    """Of the second pass: the first one's where nothing else is asked for, with those of its options that they take."""
+    asked = {
+        "sampler": request.hires_sampler or request.sampler,
+        "scheduler": request.hires_scheduler or request.scheduler,
+        "sampler_options": {},
+        "scheduler_options": {},
+    }
+    try:
+        second = _pass_parts(request.model_copy(update=asked), plugins)
+    except UnknownNameError as error:
+        error.field = f"hires_{error.field}" if error.field else None
+        raise
+    sampled = _taken(second.sampler, request.sampler_options, first.sampler_options)
+    scheduled = _taken(second.scheduler, request.scheduler_options, first.scheduler_options)
+    return replace(
+        second,
+        sampler_options={**second.sampler_options, **sampled},
+        scheduler_options={**second.scheduler_options, **scheduled},
+    )
+
+
+def _taken(
+    part: Sampler | Scheduler, given: Mapping[str, OptionValue], checked: Mapping[str, OptionValue]
+) -> dict[str, OptionValue]:
+    """Those options that were given to another part and that this one takes as well."""
+    taken: dict[str, OptionValue] = {}
+    for option in part.options:
+        if option.name in given:
+            with suppress(RequestError):
+                taken |= check_options(part.label, (option,), {option.name: checked[option.name]})
+    return taken
 
 
 def additions_of(plugins: PluginSet) -> tuple[Addition, ...]:

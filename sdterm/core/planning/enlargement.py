@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileError
-from sdterm.core.library.upscalers import KIND, ChosenUpscaler, find_upscaler
+from sdterm.core.library.upscalers import KIND, ChosenUpscaler, find_upscaler, named_upscaler
 from sdterm.core.names import normal
 from sdterm.core.text import printable
 from sdterm.fields import NO_UPSCALER
@@ -86,11 +86,12 @@ def choose_enlargement(
     ModelFileError, PluginError."""
     if not wants_upscaler(request.upscaler):
         return None
-    files = {each.name: each.sha256 for each in planned}
-    first = _found("upscaler", request, plugins, library, files)
+    first = found_upscaler("upscaler", request, plugins, library, planned)
     return Enlargement(
         first=first,
-        second=_found("second_upscaler", request, plugins, library, files) if has_second_upscaler(request) else None,
+        second=found_upscaler("second_upscaler", request, plugins, library, planned)
+        if has_second_upscaler(request)
+        else None,
         visibility=request.second_upscaler_visibility,
         by=request.upscale_by,
         to=target_size(request),
@@ -98,17 +99,29 @@ def choose_enlargement(
     )
 
 
+def check_upscalers(request: GenerationRequest, plugins: PluginSet, library: Library) -> None:
+    """Find out whether there are such upscalers; no code of a plugin is run. Raises UnknownNameError."""
+    for field in ("upscaler", "second_upscaler"):
+        if wants_upscaler(name := getattr(request, field)):
+            named_upscaler(name, plugins, library, field=field)
+
+
 def plan_upscalers(enlargement: Enlargement | None, library: Library) -> tuple[UpscalerPlan, ...]:
     """Whose files a job is bound to. Raises OSError."""
-    return tuple(
-        UpscalerPlan(name=each.name, sha256=library.sha256(each.file.path) if each.file else "")
-        for each in (enlargement.upscalers if enlargement else ())
-    )
+    return tuple(plan_upscaler(each, library) for each in (enlargement.upscalers if enlargement else ()))
 
 
-def _found(
-    field: str, request: GenerationRequest, plugins: PluginSet, library: Library, files: dict[str, str]
+def plan_upscaler(chosen: ChosenUpscaler, library: Library) -> UpscalerPlan:
+    """One of them."""
+    return UpscalerPlan(name=chosen.name, sha256=library.sha256(chosen.file.path) if chosen.file else "")
+
+
+def found_upscaler(
+    field: str, request: GenerationRequest, plugins: PluginSet, library: Library, planned: Sequence[UpscalerPlan] = ()
 ) -> ChosenUpscaler:
+    """The upscaler that a field of a request names. planned: those that its job was begun with. Raises
+    UnknownNameError, ModelFileError, PluginError."""
+    files = {each.name: each.sha256 for each in planned}
     chosen = find_upscaler(getattr(request, field), plugins, library, field=field)
     digest = files.get(chosen.name, "")
     if not digest or not chosen.file or library.sha256(chosen.file.path) == digest:

@@ -129,27 +129,33 @@ class Networks:
         )
 
     def words(
-        self, prompt: str, negative_prompt: str, request: GenerationRequest, calls: int, family: ModelFamily
+        self,
+        prompt: str,
+        negative_prompt: str,
+        request: GenerationRequest,
+        calls: int,
+        family: ModelFamily,
+        first_calls: int | None = None,
     ) -> tuple[tuple[WordGroup, ...], tuple[Unapplied, ...]]:
         """(the embeddings in what a prompt, without its tags, and a negative prompt come to; those that cannot be used,
         whose names are words). They are in the order in which A1111 writes them: what was encoded last first, and it
-        begins with the negative prompt."""
+        begins with the negative prompt. first_calls: in a second pass, those of the first."""
         if not family.tokenize:
             return (), ()
         texts = [negative_prompt, *(part.text for part in composition(prompt))]
         unusable: dict[str, Unapplied] = {}
-        groups = [self._group(text, request, calls, family.tokenize, unusable) for text in texts]
+        entries = [schedule(t, calls, old=request.old_prompt_editing, first_pass_steps=first_calls) for t in texts]
+        read = [[entry.text for entry in each] for each in entries]
+        groups = [self._group(each, request, family.tokenize, unusable) for each in read]
         return tuple(group for group in reversed(groups) if group), tuple(unusable.values())
 
     def _group(
         self,
-        text: str,
+        entries: Sequence[str],
         request: GenerationRequest,
-        calls: int,
         tokenize: Callable[[str], Sequence[int]],
         unusable: dict[str, Unapplied],
     ) -> WordGroup:
-        entries = [entry.text for entry in schedule(text, calls, old=request.old_prompt_editing)]
         looked_in = _bare("\n".join(entries))
         names = {name: _tokens(tokenize, name) for name in self._embeddings if _bare(name) in looked_in}
         read = ([entry] if request.emphasis == "None" else [piece.text for piece in pieces(entry)] for entry in entries)

@@ -15,12 +15,16 @@ from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileEr
 from sdterm.core.planning.choices import (
     AUTOMATIC,
     Choices,
+    ChosenModel,
+    PassChoices,
+    PassFiles,
     PictureChoices,
     choose_parts,
-    with_checkpoint,
-    with_upscaler,
+    latent_upscaler,
+    with_files,
 )
-from sdterm.core.planning.enlargement import UpscalerPlan, choose_enlargement, plan_upscalers
+from sdterm.core.planning.enlargement import UpscalerPlan, plan_upscaler, plan_upscalers
+from sdterm.core.planning.hires import hires_size
 from sdterm.core.planning.networks import NetworkPlan, Networks, Unapplied, WordGroup
 from sdterm.core.planning.transforms import TransformPipeline
 from sdterm.core.prompt.networks import extract
@@ -81,6 +85,26 @@ class ModelPlan(BaseModel):
     vae_hash: str = ""
 
 
+class RefinerPlan(ModelPlan):
+    """The files of a model that takes over within a pass."""
+
+    switch_at: float
+    """From 0 to 1: how far the pass is then."""
+    by_steps: bool = False
+    """Whether that is a share of the steps, and not of the noise that is gone."""
+
+
+class UpscalePlan(BaseModel):
+    """What makes the picture larger that a pass begins with: an init image, or that of the pass before."""
+
+    model_config = ConfigDict(frozen=True)
+
+    upscaler: UpscalerPlan
+    width: int
+    height: int
+    """What stands out over the pass's own size is cut off, in whole cells."""
+
+
 class PassPlan(BaseModel):
     """One way through the noise levels, for every image."""
 
@@ -98,12 +122,17 @@ class PassPlan(BaseModel):
     scheduler_options: dict[str, OptionValue]
     start: Literal["noise", "image", "pass"] = "noise"
     """What it begins with: noise alone, the init image, or what the pass before it ended with."""
+    upscale: UpscalePlan | None = None
+    """Of a pass that begins with the one before it, or with an init image that is not enlarged by Lanczos."""
     denoising_strength: float = 1.0
-    """How much of what it begins with is drawn anew."""
+    """How much of an image that it begins with is drawn anew."""
     exactly: bool = False
     """Whether it makes as many steps, whatever the strength."""
+    cfg_scale: float | None = None
+    """Where it is another than the request's."""
     model: ModelPlan | None = None
     """Where it is another than the job's."""
+    refiner: RefinerPlan | None = None
     texts: tuple[TextPlan, ...] = ()
     """Of each image, where they are others than in the first pass."""
 
@@ -148,7 +177,21 @@ class Plan(ModelPlan):
 def choose_again(plan: Plan, plugins: PluginSet, library: Library) -> Choices:
     """What a plan was made from, found again: its checkpoint by hash, whatever lies in the folders now. Raises as
     `choose` does."""
-    parts = choose_parts(plan.request, plugins)
+    files = [
+        PassFiles(
+            _same_files(plan.model_of(number), library),
+            _same_files(planned.refiner, library) if planned.refiner else None,
+            planned.upscale.upscaler if planned.upscale else None,
+        )
+        for number, planned in enumerate(plan.passes)
+    ]
+    return with_files(
+        choose_parts(plan.request, plugins), files, plan.request, plugins, library, planned=plan.upscalers
+    )
+
+
+def _same_files(plan: ModelPlan, library: Library) -> CheckpointFile:
+    """The checkpoint that a plan was made with, with its VAE. Raises ModelFileError."""
     checkpoint = library.with_hash(plan.model_hash)
     if not checkpoint:  # the cache of hashes may be gone
         namesakes = (there for there in library.checkpoints() if there.name == plan.model)
@@ -158,13 +201,10 @@ def choose_again(plan: Plan, plugins: PluginSet, library: Library) -> Choices:
             f"The checkpoint that this job was begun with, {printable(plan.model)} ({plan.model_hash[:10]}), is no "
             "longer there. Put it back, or generate again with another."
         )
-    found = with_checkpoint(parts, replace(checkpoint, vae=_same_vae(plan, library)), plugins)
-    found = with_upscaler(found, plan.request, plugins, library)
-    enlargement = choose_enlargement(plan.request, plugins, library, plan.upscalers)
-    return replace(found, enlargement=enlargement)
+    return replace(checkpoint, vae=_same_vae(plan, library))
 
 
-def _same_vae(plan: Plan, library: Library) -> CheckpointFile | None:
+def _same_vae(plan: ModelPlan, library: Library) -> CheckpointFile | None:
     """The separate VAE that a plan was made with. Raises ModelFileError."""
     there = sorted(library.vaes(), key=lambda vae: vae.path.name != plan.vae)
     found = next((vae for vae in there if plan.vae_hash and library.has_hash(vae.path, plan.vae_hash)), None)
@@ -193,6 +233,8 @@ def prepare(
     _check_variation(request, first_pass.model.match.downscale)
     if request.mask and not inits:
         raise RequestError("There is a mask, but no init image that it could be for. Give one, too.", "mask")
+    if request.hires and inits:
+        raise RequestError("Hires fix begins with a picture of its own: leave it out, or the init image.", "hires")
     first_seed = draw_seed() if request.seed == -1 else request.seed
     varied = request.variation_strength > 0
     first_variation = draw_variation() if varied and request.variation_seed == -1 else max(request.variation_seed, 0)
@@ -202,55 +244,147 @@ def prepare(
     context = PromptContext(MappingProxyType(dict(styles)), Wildcards(library.root / WILDCARDS))
     transform = TransformPipeline.of(choices, plugins, context)
     networks = Networks(library, plugins)
-    calls = request.steps * first_pass.sampler.calls_per_step
+    calls = [
+        steps * found.sampler.calls_per_step
+        for steps, found in zip((request.steps, request.hires_steps or request.steps), choices.passes, strict=False)
+    ]
 
-    def drawn(index: int) -> tuple[ImagePlan, int]:
+    def planned_text(prompt: str, negative: str, pass_no: int) -> TextPlan:
+        prompt, called, unapplied = networks.called(prompt, request)
+        plan = TextPlan(prompt=prompt, negative_prompt=negative, networks=called, unapplied=unapplied)
+        family, before = choices.passes[pass_no].model.family, calls[0] if pass_no else None
+        words, unusable = networks.words(plan.text, negative, request, calls[pass_no], family, before)
+        return plan.model_copy(update={"words": words, "unapplied": (*unapplied, *unusable)})
+
+    def drawn(index: int) -> tuple[ImagePlan, TextPlan, int]:
         seed = first_seed + (0 if varied else index)  # as in A1111: variations of one seed, not of many
         text, texts = transform(asked, seed, index)
-        prompt, called, unapplied = networks.called(text.positive, request)
+        first = planned_text(text.positive, text.negative, 0)
         image = ImagePlan(
+            **dict(first),
             seed=first_seed if text.first_seed else seed,
             variation_seed=first_variation + (index if varied else 0),
-            prompt=prompt,
-            negative_prompt=text.negative,
             init_image=inits[index % len(inits)] if inits else "",
-            networks=called,
-            unapplied=unapplied,
         )
-        words, unusable = networks.words(image.text, image.negative_prompt, request, calls, first_pass.model.family)
-        return image.model_copy(update={"words": words, "unapplied": (*unapplied, *unusable)}), texts
+        if not request.hires:
+            return image, first, texts
+        again = replace(
+            asked,
+            positive=request.hires_prompt or asked.positive,
+            negative=request.hires_negative_prompt or asked.negative,
+        )
+        second = text if again == asked else transform(again, seed, index)[0]
+        return image, planned_text(second.positive, second.negative, 1), texts
 
-    checkpoint, native_size = first_pass.model.checkpoint, first_pass.model.match.native_size
-    vae = checkpoint.vae
-    width, height = request.width or native_size, request.height or native_size
-    first, texts = drawn(0)
+    first, first_again, texts = drawn(0)
     together = len(inits) if len(inits) > 1 else request.batch_size  # as A1111: each of several inits once a batch
     count = max(together * request.batch_count, texts)
+    more = [drawn(index) for index in range(1, count)]
+    images = (first, *(image for image, *_ in more))
     return Plan(
         request=request,
-        images=(first, *(drawn(index)[0] for index in range(1, count))),
-        passes=(
-            PassPlan(
-                width=width,
-                height=height,
-                asked=request.asked(width, height),
-                steps=request.steps,
-                sampler=first_pass.sampler.label,
-                scheduler=AUTOMATIC if first_pass.automatic else first_pass.scheduler.label,
-                sampler_options=dict(first_pass.sampler_options),
-                scheduler_options=dict(first_pass.scheduler_options),
-                start="image" if inits else "noise",
-                denoising_strength=request.denoising_strength if inits else 1.0,
-                exactly=request.fix_steps,
-            ),
-        ),
+        images=images,
+        passes=_passes(request, choices, library, images, [first_again, *(again for _, again, _ in more)]),
         format_options=dict(choices.format_options),
         options=dict(choices.options),
+        upscalers=plan_upscalers(choices.enlargement, library),
+        **dict(_model_plan(first_pass.model, library)),
+    )
+
+
+def _passes(
+    request: GenerationRequest,
+    choices: Choices,
+    library: Library,
+    images: Sequence[ImagePlan],
+    second_texts: Sequence[TextPlan],
+) -> tuple[PassPlan, ...]:
+    native_size = choices.first.model.match.native_size
+    width, height = request.width or native_size, request.height or native_size
+    asked = request.asked(width, height)
+    first = _pass_plan(choices.first, request, library, width=width, height=height, asked=asked, steps=request.steps)
+    if request.init_images:
+        enlarges = choices.first.upscaler
+        begins = {
+            "start": "image",
+            "upscale": enlarges and UpscalePlan(upscaler=plan_upscaler(enlarges, library), width=width, height=height),
+            "denoising_strength": request.denoising_strength,
+            "exactly": request.fix_steps,
+        }
+        return (first.model_copy(update=begins),)
+    if len(choices.passes) == 1:
+        return (first,)
+    found = choices.passes[1]
+    size = hires_size(request, *asked, found.model.match.downscale)
+    latent = UpscalerPlan(name=latent_upscaler(request) or "")
+    upscale = UpscalePlan(
+        upscaler=plan_upscaler(found.upscaler, library) if found.upscaler else latent,
+        width=size.upscaled_width,
+        height=size.upscaled_height,
+    )
+    model = _model_plan(found.model, library)
+    same_texts = all(text == _first_text(image) for text, image in zip(second_texts, images, strict=True))
+    second = _pass_plan(
+        found,
+        request,
+        library,
+        width=size.width,
+        height=size.height,
+        asked=(size.upscaled_width, size.upscaled_height),
+        steps=request.hires_steps or request.steps,
+    )
+    changes = {
+        "start": "pass",
+        "upscale": upscale,
+        "denoising_strength": request.denoising_strength,
+        "exactly": True,
+        "cfg_scale": request.hires_cfg_scale or None,
+        "model": None if model == _model_plan(choices.first.model, library) else model,
+        "texts": () if same_texts else tuple(second_texts),
+    }
+    return first, second.model_copy(update=changes)
+
+
+def _pass_plan(
+    found: PassChoices,
+    request: GenerationRequest,
+    library: Library,
+    *,
+    width: int,
+    height: int,
+    asked: tuple[int, int],
+    steps: int,
+) -> PassPlan:
+    return PassPlan(
+        width=width,
+        height=height,
+        asked=asked,
+        steps=steps,
+        sampler=found.sampler.label,
+        scheduler=AUTOMATIC if found.automatic else found.scheduler.label,
+        sampler_options=dict(found.sampler_options),
+        scheduler_options=dict(found.scheduler_options),
+        refiner=RefinerPlan(
+            **dict(_model_plan(found.refiner, library)),
+            switch_at=request.refiner_switch_at,
+            by_steps=request.refiner_by_steps,
+        )
+        if found.refiner
+        else None,
+    )
+
+
+def _first_text(image: ImagePlan) -> TextPlan:
+    return TextPlan(**{name: getattr(image, name) for name in TextPlan.model_fields})
+
+
+def _model_plan(model: ChosenModel, library: Library) -> ModelPlan:
+    checkpoint, vae = model.checkpoint, model.checkpoint.vae
+    return ModelPlan(
         model=checkpoint.name,
         model_hash=library.sha256(checkpoint.path),
         vae=legible(vae.path.name) if vae else "",
         vae_hash=library.sha256(vae.path) if vae else "",
-        upscalers=plan_upscalers(choices.enlargement, library),
     )
 
 

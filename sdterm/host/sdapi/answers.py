@@ -6,14 +6,17 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sdterm.api import GRID, JobDetails, Picture
+from sdterm.api import JobDetails, Picture
 from sdterm.core.infotext.grammar import parse
 from sdterm.fields import ROWS
 from sdterm.host.sdapi.requests import Asked
 from sdterm.version import __version__
 
 # Keys that A1111 writes by itself; those of its extra_generation_params are the others.
-_MAIN = frozenset(key for row in ROWS for key in row.infotext) - {"Schedule type"} | {"Version", "User", "sdterm"}
+_MAIN = frozenset(
+    {key for row in ROWS for key in row.infotext if not key.startswith(("Hires ", "Refiner"))} - {"Schedule type"}
+    | {"Version", "User", "sdterm"}
+)
 
 
 def answer(asked: Asked, job: JobDetails, pictures: Sequence[tuple[Picture, bytes]]) -> dict[str, Any]:
@@ -29,7 +32,7 @@ def info(asked: Asked, job: JobDetails, pictures: Sequence[Picture]) -> dict[str
     """A1111's `info`, with all its keys."""
     request, plan = job.request, job.plan or {}
     images: Sequence[Mapping[str, Any]] = plan.get("images") or [{}]
-    grids = [picture for picture in pictures if picture.number == GRID]
+    grids = [picture for picture in pictures if picture.kind == "grid"]
     first = images[0]
     said = parse(pictures[-1].infotext if pictures else "").parameters
     width, height = _size(said.get("Size", ""))
@@ -57,7 +60,7 @@ def info(asked: Asked, job: JobDetails, pictures: Sequence[Picture]) -> dict[str
         "sd_vae_hash": None,
         "seed_resize_from_w": request.seed_resize_width or -1,
         "seed_resize_from_h": request.seed_resize_height or -1,
-        "denoising_strength": request.denoising_strength if request.init_images else None,
+        "denoising_strength": request.denoising_strength if request.hires or request.init_images else None,
         "extra_generation_params": {key: value for key, value in said.items() if key not in _MAIN},
         "index_of_first_image": len(grids),
         "infotexts": [picture.infotext for picture in pictures],

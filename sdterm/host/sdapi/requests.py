@@ -7,7 +7,7 @@ from typing import Any
 from sdterm.core.a1111 import NEVER_WRITTEN, UNIFORM
 from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.infotext.grammar import Infotext, parse
-from sdterm.core.infotext.keys import EMBEDDING_HASHES, LORA_HASHES, option_key
+from sdterm.core.infotext.keys import EMBEDDING_HASHES, LORA_HASHES, as_first, option_key
 from sdterm.core.infotext.legacy import modernised
 from sdterm.core.infotext.read import read
 from sdterm.core.names import UnknownNameError
@@ -21,8 +21,6 @@ from sdterm.request import GenerationRequest, make_request
 
 _FORMATS = {"jpg": "jpeg"}
 _NOTHING: Mapping[str, tuple[Any, ...]] = {
-    "enable_hr": (False,),
-    "refiner_checkpoint": ("", "None"),
     "firstpass_image": ("",),
     "restore_faces": (False,),
     "script_name": ("", "None"),
@@ -55,6 +53,10 @@ _NOT_FROM_INFOTEXTS = {
 
 _OLD_KARRAS = {"sigma_min": 0.1, "sigma_max": 10.0}
 """What A1111's schedule had before it took the model's range."""
+
+
+_SAME = ("hires_model", "hires_sampler", "hires_scheduler", "refiner")
+"""Fields that A1111 also sets to "Use same …" or "None", which are no names."""
 
 
 class NotThereError(SdtermError, ValueError):
@@ -125,8 +127,9 @@ def asked(
         fields |= _sampler(name, given["scheduler"], plugins)
     else:
         fields |= {"scheduler": _scheduler(given["scheduler"], plugins)} if given["scheduler"] else {}
+    fields |= _passes(fields, given, plugins)
     for side in ("width", "height"):
-        asked = int(fields[side])
+        asked = int((given[f"firstphase_{side}"] if fields.get("hires") else 0) or fields[side])
         fields[side] = asked // SIZE_STEP * SIZE_STEP
         fields |= {f"asked_{side}": asked} if asked != fields[side] else {}
     for side in ("seed_resize_width", "seed_resize_height"):
@@ -157,8 +160,6 @@ def asked(
     fields["format_options"] = _set(plugins.saver(fields["format"]), options)
     fields["grid"] = bool(given["save_images"]) and bool(options.get("grid_save", True))
     fields["init_image_hash"] = bool(options.get("save_init_img"))
-    if fields.get("init_upscaler") == "None":
-        fields["init_upscaler"] = ""
     fields = {name: value for name, value in fields.items() if value is not None}
     return Asked(make_request(**fields), given, bool(given["send_images"]), bool(given["save_images"]))
 
@@ -171,6 +172,18 @@ def _recalled(infotext: str, plugins: PluginSet) -> dict[str, Any]:
         return {"prompt": infotext.strip(), **first}
     said = {name: value for name, value in read(text, plugins).fields.items() if name != "extra_params"}
     return first | said | ({} if "RNG" in text.parameters else {"noise_source": "GPU"})
+
+
+def _passes(fields: Mapping[str, Any], given: Mapping[str, Any], plugins: PluginSet) -> dict[str, Any]:
+    """What a second pass and a refiner are asked for, where A1111 says it in other words."""
+    passes: dict[str, Any] = {name: as_first(fields[name]) for name in _SAME if fields.get(name)}
+    if passes.get("hires_sampler"):
+        passes["hires_sampler"] = _sampler(passes["hires_sampler"], None, plugins)["sampler"]
+    if passes.get("hires_scheduler"):
+        passes["hires_scheduler"] = _scheduler(passes["hires_scheduler"], plugins)
+    if passes.get("refiner") and given["refiner_checkpoint"] and given["refiner_switch_at"] is None:
+        passes["refiner_switch_at"] = 0.0
+    return passes
 
 
 def _sampler(name: str, scheduler: str | None, plugins: PluginSet) -> dict[str, Any]:

@@ -112,7 +112,7 @@ class SDComponents:
         return {"concat": torch.cat([interpolate(mask, size=latents.shape[2:]).to(latents), latents], dim=1)}
 
     def encode_image(self, pixels: torch.Tensor, rng: torch.Generator | None) -> torch.Tensor:
-        posterior = self._vae.encode(pixels.to(self.dtype), return_dict=False)[0]
+        posterior = self._vae.encode(pixels.to(self._vae.dtype), return_dict=False)[0]
         latents = posterior.mode() if rng is None else posterior.sample(rng)
         return cast(torch.Tensor, latents * self._vae.config.scaling_factor)
 

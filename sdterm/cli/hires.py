@@ -1,0 +1,72 @@
+"""`sdterm hires`: a picture of the gallery drawn on, larger and in more detail."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sdterm.api import FirstPassOf, Submission
+from sdterm.cli.errors import UsageError
+from sdterm.cli.follow import follow
+from sdterm.cli.generate import cancel_job, say_starting
+from sdterm.cli.offered import offered
+from sdterm.cli.options import fields_of, flag_options, request_options, settings_of
+from sdterm.cli.output import output_for
+from sdterm.cli.print_json import print_json
+from sdterm.client import connect
+from sdterm.core.infotext.recall import recall
+from sdterm.core.library.checkpoints import library_of
+from sdterm.core.output.saving import saving_of
+from sdterm.core.settings.paths import prepare as prepare_folders
+from sdterm.events import Warning
+from sdterm.fields import FIELDS
+from sdterm.request import make_request
+
+_OPTIONS = ("denoising_strength", *(row.name for row in FIELDS.values() if row.part in ("Hires", "Refiner")))
+
+
+@click.command(epilog="Example: sdterm hires 12 --hires-upscaler Lanczos --denoising 0.4")
+@click.argument("picture", metavar="PICTURE")
+@request_options(only={*_OPTIONS} - {"hires"})
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where to save.")
+@click.option("--json", "as_json", is_flag=True, help="Print events, one JSON object a line.")
+@click.option("--no-show", is_flag=True, help="Do not show the picture.")
+@click.option("--detach", is_flag=True, help="Queue it, print the job's number, and leave.")
+@flag_options
+@click.pass_context
+def hires(
+    context: click.Context,
+    /,
+    picture: str,
+    out: Path | None,
+    as_json: bool,
+    no_show: bool,
+    detach: bool,
+    **given: Any,
+) -> None:
+    """Draw the hires version of PICTURE, by its number in `sdterm gallery`.
+
+    It goes on from where the picture was finished; only where that is not kept any more, the first pass is drawn again.
+    """
+    number = picture.removeprefix("#")
+    if not number.isdecimal() or not 0 < int(number) < 2**63:
+        raise UsageError(f"PICTURE is {picture!r}, but it must be a number of `sdterm gallery`.")
+    settings = settings_of(context)
+    prepare_folders(settings.root)
+    output = output_for(as_json, no_show, settings)
+    with connect(settings, check=True, starting=say_starting) as host:
+        found = host.picture(int(number))
+        if not found.infotext or found.kind != "image":
+            raise UsageError(f"Picture {number} does not say how it was drawn, so it cannot be drawn on.")
+        recalled = recall(found.infotext, offered(settings).names(), library_of(settings), {})
+        fields = {**settings.job_fields(), **recalled.fields, **fields_of(given), "hires": True}
+        request = make_request(**fields)
+        first_pass = FirstPassOf(job=found.job, image=found.number) if found.job else None
+        job = host.submit(Submission(request=request, saving=saving_of(settings, out), first_pass=first_pass))
+        if detach:
+            print_json(job.model_dump_json()) if as_json else click.echo(job.id)
+            return
+        for code, message in recalled.warnings.items():
+            output.show(Warning(code=code, message=message))
+        context.exit(follow(host, job.id, output, settings, on_interrupt=partial(cancel_job, settings, job.id)))
