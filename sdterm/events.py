@@ -172,6 +172,18 @@ class Image(Event):
     """Where it lies, once saved."""
 
 
+class Described(Event):
+    """A picture in words."""
+
+    index: int
+    """Which of those that were asked about, from 0."""
+    text: str
+    interrogator: str
+    """The label of what says it."""
+    model: str = ""
+    """The name of its model's folder."""
+
+
 class Grid(Event):
     """One picture that shows all images of the job, encoded, with the first one's infotext inside."""
 

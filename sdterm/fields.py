@@ -905,6 +905,20 @@ ROWS: tuple[RequestField, ...] = (
         is_input=True,
     ),
     RequestField(
+        name="interrogate_images",
+        default=(),
+        label="Pictures to describe",
+        sentence="The SHA-256 of pictures to say in words what is on them; then nothing is drawn.",
+        is_input=True,
+    ),
+    RequestField(
+        name="interrogator",
+        default="",
+        label="Interrogator",
+        sentence="What describes pictures: caption, tags or a name; unset, the first that has a model.",
+        decides="how",
+    ),
+    RequestField(
         name="upscale_by",
         default=4.0,
         least=0.05,
