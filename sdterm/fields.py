@@ -25,7 +25,7 @@ Precision = Literal["auto", "full", "half"]
 ResizeMode = Literal["Just resize", "Crop and resize", "Resize and fill", "Just resize (latent upscale)"]
 MaskedContent = Literal["fill", "original", "latent noise", "latent nothing"]
 InpaintArea = Literal["Whole picture", "Only masked"]
-Part = Literal["", "Init image", "Mask", "Hires", "Refiner"]
+Part = Literal["", "Init image", "Mask", "Hires", "Refiner", "Upscale"]
 """A part of the form that is folded away until it is used."""
 VaeMethod = Literal["Full", "Approx NN", "Approx cheap", "TAESD"]
 
@@ -84,6 +84,7 @@ _NETWORKS = "Extra Networks"
 _HIRES: Part = "Hires"
 _REFINER: Part = "Refiner"
 _UPSCALING = "Upscaling"
+_UPSCALE: Part = "Upscale"
 NO_UPSCALER = "None"
 SAVING = "Saving images/grids"
 _IMG2IMG = "img2img"
@@ -931,6 +932,7 @@ ROWS: tuple[RequestField, ...] = (
         metavar="N",
         cells=5,
         step=0.5,
+        part=_UPSCALE,
     ),
     RequestField(
         name="upscale_width",
@@ -944,6 +946,7 @@ ROWS: tuple[RequestField, ...] = (
         option="--upscale-to",
         metavar="WxH",
         cells=11,
+        part=_UPSCALE,
     ),
     RequestField(
         name="upscale_height",
@@ -957,6 +960,7 @@ ROWS: tuple[RequestField, ...] = (
         option="--upscale-to",
         metavar="WxH",
         cells=11,
+        part=_UPSCALE,
     ),
     RequestField(
         name="upscale_crop",
@@ -966,6 +970,7 @@ ROWS: tuple[RequestField, ...] = (
         decides="finish",
         infotext=("Postprocess crop to",),
         option="--upscale-crop",
+        part=_UPSCALE,
     ),
     RequestField(
         name="upscaler",
@@ -978,6 +983,7 @@ ROWS: tuple[RequestField, ...] = (
         metavar="NAME",
         cells=16,
         offers="upscaler",
+        part=_UPSCALE,
     ),
     RequestField(
         name="second_upscaler",
@@ -988,6 +994,7 @@ ROWS: tuple[RequestField, ...] = (
         infotext=("Postprocess upscaler 2",),
         cells=16,
         offers="upscaler",
+        part=_UPSCALE,
     ),
     RequestField(
         name="second_upscaler_visibility",
@@ -999,6 +1006,7 @@ ROWS: tuple[RequestField, ...] = (
         decides="finish",
         cells=5,
         step=0.05,
+        part=_UPSCALE,
     ),
     RequestField(
         name="upscale_tile",

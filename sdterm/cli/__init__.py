@@ -13,8 +13,8 @@ from sdterm.version import __version__
 
 COMMANDS = {
     "generate": "Draw a prompt.",
-    "upscale": "Make pictures larger.",
     "hires": "Draw a picture's hires version.",
+    "upscale": "Make pictures larger.",
     "attach": "Watch a job again.",
     "queue": "List jobs; pause, resume, retry and move them.",
     "cancel": "Stop a job for good.",

@@ -122,7 +122,7 @@ def generate(
 
 
 def say_starting() -> None:
-    """That the host takes a moment."""
+    """That a host is being started, which takes a moment."""
     if sys.stderr.isatty():
         say("Starting the host. The first picture takes some seconds longer.")
 

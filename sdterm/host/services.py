@@ -38,9 +38,10 @@ from sdterm.core.files import legible
 from sdterm.core.library.checkpoints import library_of
 from sdterm.core.library.interrogators import named_interrogators
 from sdterm.core.library.recognition import Recognition
+from sdterm.core.library.upscalers import named_upscaler
 from sdterm.core.names import UnknownNameError
 from sdterm.core.output.saving import Saving, ready, saving_of
-from sdterm.core.planning.choices import Parts, choose_parts
+from sdterm.core.planning.choices import Parts, choose_parts, latent_upscaler
 from sdterm.core.planning.enlargement import check_upscalers, wants_upscaler
 from sdterm.core.planning.named_inputs import named_inputs
 from sdterm.core.prompt.styles import find_style, styles_of
@@ -294,6 +295,9 @@ class HostServices:
         named_interrogators(request.interrogator, names)
         if wants_upscaler(request.upscaler):
             await self.threads.run(partial(check_upscalers, request, names, library_of(self.settings)))
+        if request.hires and not latent_upscaler(request):
+            name, library = request.hires_upscaler, library_of(self.settings)
+            await self.threads.run(partial(named_upscaler, name, names, library, field="hires_upscaler"))
         return choose_parts(request, names)
 
     def _find_files(self, request: GenerationRequest) -> None:

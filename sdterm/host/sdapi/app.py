@@ -20,7 +20,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from sdterm.api import ENDED, GRID, JobDetails, Picture, Submission
+from sdterm.api import ENDED, JobDetails, Picture, Submission
 from sdterm.core.inputs import InputError
 from sdterm.core.library.checkpoints import AUTOMATIC_VAE, NO_VAE, CheckpointFile, Library, library_of
 from sdterm.core.names import UnknownNameError
@@ -31,7 +31,8 @@ from sdterm.errors import SdtermError
 from sdterm.hooks import Sampler
 from sdterm.host.sdapi import extras, interrogating
 from sdterm.host.sdapi.answers import answer, error
-from sdterm.host.sdapi.img2img import BadImageError, NoInitImageError, UnknownScriptError, echoed, pictures, translated
+from sdterm.host.sdapi.encoded import BadImageError
+from sdterm.host.sdapi.img2img import NoInitImageError, UnknownScriptError, echoed, pictures, translated
 from sdterm.host.sdapi.listings import ALWAYS, LISTINGS
 from sdterm.host.sdapi.options import all_options, in_force, set_option
 from sdterm.host.sdapi.requests import Asked, UnknownOptionError, UnknownSamplerError, asked
@@ -193,7 +194,7 @@ async def _done(
     job = await services.submit(submission)
     try:
         details = await _ended(services, job)
-        found = sorted(await _pictures(services, job), key=lambda picture: (picture.number != GRID, picture.number))
+        found = sorted(await _pictures(services, job), key=_as_a1111)
         return details, [(picture, await in_thread(Path(picture.path).read_bytes)) for picture in found]
     finally:
         if not keep:
@@ -224,6 +225,11 @@ async def _described(services: HostServices, gives: str, file: bytes) -> str:
     job = await services.submit(Submission(request=request))
     await _ended(services, job)
     return "".join(services.log.described(job))
+
+
+def _as_a1111(picture: Picture) -> tuple[bool, int, bool]:
+    """The grid first, then each image with what comes with it."""
+    return picture.kind != "grid", picture.number, not picture.is_image
 
 
 async def _pictures(services: HostServices, job: int) -> list[Picture]:
@@ -391,12 +397,14 @@ def _failed(request: Request, wrong: Exception) -> JSONResponse:
             return JSONResponse(error("HTTPException", "", str(wrong)), 404)
         case UnknownOptionError():
             return JSONResponse(error("KeyError", str(wrong)), 500)
-        case extras.UnknownUpscalerError():
-            return JSONResponse(error("AssertionError", str(wrong)), 500)
-        case BadImageError() | InputError():
+        case BadImageError():
             return JSONResponse(error("HTTPException", "", str(wrong)), 500)
+        case InputError():
+            return JSONResponse(error("HTTPException", "", "Invalid encoded image"), 500)
         case UnknownScriptError():
             return JSONResponse(error("HTTPException", "", str(wrong)), 422)
+        case extras.UnknownUpscalerError():
+            return JSONResponse(error("AssertionError", str(wrong)), 500)
         case JobFailedError():
             return JSONResponse(error(wrong.code, str(wrong)), 500)
         case SdtermError():

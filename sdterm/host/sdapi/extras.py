@@ -13,7 +13,7 @@ from sdterm.core.planning.enlargement import wants_upscaler
 from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.fields import FIELDS
 from sdterm.hooks import Postprocessor, Upscaler
-from sdterm.host.sdapi.img2img import picture
+from sdterm.host.sdapi.encoded import picture
 from sdterm.host.sdapi.values import InvalidError, read_values
 from sdterm.request import GenerationRequest, make_request
 

@@ -6,7 +6,7 @@ from typing import Any
 from sdterm.core.infotext.files import ImageFileError, read_infotext
 from sdterm.core.infotext.grammar import parse
 from sdterm.errors import BAD_REQUEST, SdtermError
-from sdterm.host.sdapi.img2img import picture
+from sdterm.host.sdapi.encoded import picture
 from sdterm.host.sdapi.values import InvalidError, read_values
 
 _TABLE = {"image": ("any", ""), "model": ("string", "clip")}
