@@ -923,7 +923,7 @@ ROWS: tuple[RequestField, ...] = (
     RequestField(
         name="upscale_width",
         default=None,
-        least=8,
+        least=1,
         most=32_768,
         label="Upscale to",
         sentence="The size, in pixels, that finished pictures are made large enough for; unset, upscale_by counts.",
@@ -937,7 +937,7 @@ ROWS: tuple[RequestField, ...] = (
     RequestField(
         name="upscale_height",
         default=None,
-        least=8,
+        least=1,
         most=32_768,
         label="Upscale to",
         sentence="The size, in pixels, that finished pictures are made large enough for; unset, upscale_by counts.",
@@ -962,7 +962,7 @@ ROWS: tuple[RequestField, ...] = (
         name="upscaler",
         default=NO_UPSCALER,
         label="Upscaler",
-        sentence="Makes finished pictures larger: Lanczos, Nearest, a plugin's, or a file of models/ESRGAN, by its name.",
+        sentence="Makes finished pictures larger: Lanczos, Nearest, a plugin's, or a file of models/ESRGAN.",
         decides="finish",
         infotext=("Postprocess upscaler",),
         option="--upscaler",
@@ -1138,9 +1138,9 @@ ROWS: tuple[RequestField, ...] = (
     ),
     RequestField(
         name="init_upscaler",
-        default="",
+        default=NO_UPSCALER,
         label="Upscaler for img2img",
-        sentence="What enlarges an init image that is smaller than the size that is drawn; empty is Lanczos.",
+        sentence="What enlarges an init image that is smaller than the size that is drawn; None is Lanczos.",
         section=_IMG2IMG,
         a1111="upscaler_for_img2img",
         offers="upscaler",

@@ -236,7 +236,7 @@ class NetworkCall:
     """One call of the network, of a batch of B images, as a denoise hook sees it."""
 
     call: int
-    """Which of the pass, from 0. After the last one, for `finish` and `overlay`, as many as there were."""
+    """Which of the pass, from 0; for `finish` and `overlay`, after the last one, as many as were planned."""
     calls: int
     """How many are planned; some samplers make more, or fewer."""
     level: float

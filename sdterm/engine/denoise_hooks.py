@@ -53,23 +53,23 @@ class Hooks:
             _check(answer.x0, x)
         return answer
 
-    def finished(self, latents: torch.Tensor, calls: int) -> torch.Tensor:
+    def finished(self, latents: torch.Tensor) -> torch.Tensor:
         """Latents [B, C, h, w] after the last step."""
         for chosen in self._acting:
             if chosen.of.finish:
                 with self.run.plugins.guard(chosen.of):
-                    made = chosen.of.finish(latents.clone(), self._seen(chosen.of, calls), **chosen.options)
+                    made = chosen.of.finish(latents.clone(), self._seen(chosen.of, self.calls), **chosen.options)
                     _check(made, latents)
                 latents = made
         return latents
 
-    def overlay(self, latents: torch.Tensor, calls: int) -> torch.Tensor | None:
+    def overlay(self, latents: torch.Tensor) -> torch.Tensor | None:
         """How much of what was drawn shows over the init images, [B, h, w], 0 … 1; None: the mask says it."""
         chosen = next((each for each in self._acting if each.of.overlay), None)
         if not chosen or not chosen.of.overlay:
             return None
         with self.run.plugins.guard(chosen.of):
-            shown = chosen.of.overlay(latents.clone(), self._seen(chosen.of, calls), **chosen.options)
+            shown = chosen.of.overlay(latents.clone(), self._seen(chosen.of, self.calls), **chosen.options)
             wanted = (len(latents), *latents.shape[2:])
             if not isinstance(shown, torch.Tensor) or shown.shape != wanted or not torch.isfinite(shown).all():
                 raise ContractError(f"it gave no finite overlay {list(wanted)}")

@@ -12,7 +12,7 @@ from sdterm.engine.loading import Loader, Model
 from sdterm.engine.network_files import wanted
 from sdterm.engine.recorder import CancelledError, NonFiniteError, PausedError
 from sdterm.engine.run import Run
-from sdterm.engine.sample import Batch, Begin, Drawn, Models, paused_previews, sample_pass
+from sdterm.engine.sample import Batch, Drawn, Models, paused_previews, sample_pass
 from sdterm.engine.sources import Sources
 from sdterm.engine.tape import DENOISER
 from sdterm.events import Cancelled, Done, Paused, Warning
@@ -68,50 +68,40 @@ def _sampled(run: Run, loader: Loader, batch: Batch, sources: Sources) -> list[D
     """A batch after its last pass."""
     drawn: list[Drawn] = []
     for number in range(len(run.plan.passes)):
-        drawn = _sampled_pass(run, loader, batch, number, _begin(run, loader, batch, number, sources, drawn))
+        drawn = _sampled_pass(run, loader, batch, number, drawn, sources)
     return drawn
 
 
-def _begin(run: Run, loader: Loader, batch: Batch, number: int, sources: Sources, before: list[Drawn]) -> Begin:
-    """What a pass begins with. before: what the pass before it made."""
-    images = [run.plan.images[index] for index in batch.images]
+def _sampled_pass(
+    run: Run, loader: Loader, batch: Batch, number: int, before: list[Drawn], sources: Sources
+) -> list[Drawn]:
+    """before: the batch after the pass before. What is not a number in half precision is tried again in float32, from
+    the call where it arose."""
+    dtype = torch.float32 if any(run.tape.is_float32(index, number) for index in batch.images) else run.dtype
+    init, load = None, _models(run, loader, batch, number, dtype).own
     match run.plan.passes[number].start:
-        case "noise":
-            return lambda model: None
         case "image":
-            return lambda model: sources.init(run, model, images)
+            init = sources.init(run, load(), [run.plan.images[index] for index in batch.images])
         case "pass":
-            latents, load = torch.stack([each.latents for each in before]), _models(run, loader, batch, number).own
+            latents = torch.stack([each.latents for each in before])
             init = larger(run, number, latents, lambda: _loaded(loader), load)
-            return lambda model: init
-
-
-def _sampled_pass(run: Run, loader: Loader, batch: Batch, number: int, begin: Begin) -> list[Drawn]:
-    """What is not a number in half precision is tried again in float32, from the call where it arose."""
     try:
-        return sample_pass(run, _models(run, loader, batch, number), batch, number, begin)
+        return sample_pass(run, _models(run, loader, batch, number, dtype), batch, number, init)
     except PausedError:
         step = run.pause_at.step if run.pause_at else 0
         for preview in paused_previews(run, _loaded(loader), batch, number, step):
             run.emit(preview)
         raise
     except NonFiniteError as error:
-        if _dtype(run, batch, number) == torch.float32:
+        if dtype == torch.float32:
             raise
         run.emit(Warning(code="float32", message=f"{error} Trying again from there in float32."))
         for index in batch.images:
             run.tape.go_float32(index, number, DENOISER, error.call)
-    return sample_pass(run, _models(run, loader, batch, number), batch, number, begin)
+    return sample_pass(run, _models(run, loader, batch, number, torch.float32), batch, number, init)
 
 
-def _dtype(run: Run, batch: Batch, number: int) -> torch.dtype:
-    """Of a batch's pass: float32 from where half precision had no numbers."""
-    return torch.float32 if any(run.tape.is_float32(index, number) for index in batch.images) else run.dtype
-
-
-def _models(run: Run, loader: Loader, batch: Batch, number: int) -> Models:
-    dtype = _dtype(run, batch, number)
-
+def _models(run: Run, loader: Loader, batch: Batch, number: int, dtype: torch.dtype) -> Models:
     def own() -> Model:
         model = loader.load(run, run.model_of(number), dtype, wanted(run.plan, number, batch.images[0]))
         run.pulse.phase = "sample"

@@ -78,10 +78,6 @@ class Models:
     refiner: Callable[[], Model]
 
 
-Begin = Callable[[Model], Init | None]
-"""What a pass begins with, given its model; None for noise alone."""
-
-
 @dataclass(frozen=True)
 class Drawn:
     """An image after a pass."""
@@ -92,14 +88,14 @@ class Drawn:
     """[h, w]: how much of it shows over its init image, where not the mask says so."""
 
 
-def sample_pass(run: Run, models: Models, batch: Batch, pass_no: int, begin: Begin) -> list[Drawn]:
-    """What a pass makes of a batch. begin: gives what it begins with, if that is not noise alone. Raises what the
-    recorder raises; PluginError if the sampler fails or gives something else."""
+def sample_pass(run: Run, models: Models, batch: Batch, pass_no: int, init: Init | None = None) -> list[Drawn]:
+    """What a pass makes of a batch. init: what it begins with, where that is not pure noise. Raises what the recorder
+    raises; PluginError if the sampler fails or gives something else."""
     planned, found = run.plan.passes[pass_no], run.choices.passes[pass_no]
     images: list[ImagePlan] = [run.plan.images[index] for index in batch.images]
     sampler, request = found.sampler, run.request
-    network = PassNetwork(run, models, batch, pass_no, begin)
-    levels, device, init = network.levels, network.device, network.init
+    network = PassNetwork(run, models, batch, pass_no, init)
+    levels, device = network.levels, network.device
     way = pass_way(found, request, planned, run.plugins, levels)
     shape = network.shape
     first, noise = batch_noise(images, request, shape, planned.height // shape[1], device)
@@ -107,8 +103,8 @@ def sample_pass(run: Run, models: Models, batch: Batch, pass_no: int, begin: Beg
         seeds = [image.seed for image in images]
         with run.plugins.guard(sampler):  # it may have given sigmas that span nothing
             noise = brownian_noise(seeds, request.noise_source, shape, device, way.whole)
-    start = _begun(sampler, request, first, init, way, levels)
-    for index, latents in zip(batch.images, start if init else first, strict=True):
+    begun = _begun(sampler, request, first, init, way, levels)
+    for index, latents in zip(batch.images, first if init is None else begun, strict=True):
         run.tape.start(index, pass_no, latents)
     progress = Progress(run, batch, pass_no, len(way.sigmas) - 1)
     recorder = TapeRecorder(
@@ -125,7 +121,7 @@ def sample_pass(run: Run, models: Models, batch: Batch, pass_no: int, begin: Beg
         _MOST_CALLS * (network.calls + 10),
     )
     try:
-        latents = _sampled(run, pass_no, recorder, start, way, noise, levels)
+        latents = _sampled(run, pass_no, recorder, begun, way, noise, levels)
     except MisuseError as error:
         raise run.plugins.failure(sampler, error) from error
     except NonFiniteError as error:
@@ -137,21 +133,23 @@ def sample_pass(run: Run, models: Models, batch: Batch, pass_no: int, begin: Beg
         what = "never called back: its steps cannot be shown, and it cannot be paused"
         said = f"The sampler {sampler.label} of {run.plugins.owner(sampler)} {what}."
         run.warn(Warning(code="no_steps", message=said, source=run.plugins.owner(sampler)))
-    return network.finished(latents)
+    network.finish()
+    latents = network.hooks.finished(latents)
+    overlay = network.hooks.overlay(latents)
+    return [Drawn(each, overlay[row] if overlay is not None else None) for row, each in enumerate(latents)]
 
 
 class PassNetwork:
     """The guided network of a pass: that of its own model, and from some call on that of its refiner. It holds one
     model at a time, since two may not fit."""
 
-    def __init__(self, run: Run, models: Models, batch: Batch, pass_no: int, begin: Begin) -> None:
-        self._run, self._models, self._batch, self._pass = run, models, batch, pass_no
+    def __init__(self, run: Run, models: Models, batch: Batch, pass_no: int, init: Init | None) -> None:
+        self._run, self._models, self._batch, self._pass, self._init = run, models, batch, pass_no, init
         self._sampler = run.choices.passes[pass_no].sampler
         planned = run.plan.passes[pass_no]
         self.calls = self._calls(pass_no)
         """That a prompt's schedule is planned by, as in A1111, whatever really comes."""
         self._model: Model | None = models.own()
-        self.init = begin(self._model)
         components = self._model.components
         self.shape = (
             components.latent_channels,
@@ -166,13 +164,20 @@ class PassNetwork:
             counted = self._sampler.start == "unit"
             self._handover = Handover(planned.refiner, self._levels(self._model), self.calls, counted)
         self._looked_at = 0  # calls
-        self._refined = False
-        self._network, self._hooks = self._guided(self._model)
+        self._refining = False
+        self._network: Network | None = self._guided()
 
     def __call__(self, x: torch.Tensor, sigma: torch.Tensor, call: int) -> Denoised:
         if self._handover and self._is_due(call, sigma[0].item()):
             self._hand_over()
-        return self._network(x, sigma, call)
+        return self.hooks.around(self._plain)(x, sigma, call)
+
+    def _plain(self, x: torch.Tensor, sigma: torch.Tensor, call: int) -> Denoised:
+        """Without the denoise hooks."""
+        assert self._model and self._network  # at any time but while the refiner is loaded
+        suspect = in_the_network(self._run, self._model)
+        with self._run.plugins.guard(suspect), no_random_numbers(self._model.components.device):
+            return self._network(x, sigma, call)
 
     @property
     def components(self) -> Components | None:
@@ -180,15 +185,11 @@ class PassNetwork:
         model = self._model
         return model.components if model else None
 
-    def finished(self, latents: torch.Tensor) -> list[Drawn]:
-        """What the sampler made [B, C, h, w], after the last step. Leaves that model loaded with which the pass ends,
-        if the tape had all its calls, too."""
+    def finish(self) -> None:
+        """Leave that model loaded with which the pass ends, if the tape had all its calls, too."""
         recorded = self._run.tape.recorded(self._batch.images[0], self._pass, DENOISER)
         if self._handover and self._is_due(recorded, None):
             self._hand_over()
-        latents = self._hooks.finished(latents, self.calls)
-        overlay = self._hooks.overlay(latents, self.calls)
-        return [Drawn(each, overlay[row] if overlay is not None else None) for row, each in enumerate(latents)]
 
     def _is_due(self, call: int, sigma: float | None) -> bool:
         """Whether the refiner takes over by this call: it may have done so at one that the tape answered."""
@@ -201,10 +202,10 @@ class PassNetwork:
         return sigma is not None and self._handover.is_due(call, sigma)
 
     def _hand_over(self) -> None:
-        self._handover, self._model, self._refined = None, None, True
-        self._network = _gone  # its model's memory is needed for the next one
-        self._model = model = self._models.refiner()
-        components = model.components
+        self._handover = self._model = self._network = None  # its memory is needed for the next one
+        self._refining = True
+        self._model = self._models.refiner()
+        components = self._model.components
         if (components.latent_channels, self._run.plan.passes[self._pass].height // components.downscale) != (
             self.shape[:2]
         ):
@@ -212,11 +213,11 @@ class PassNetwork:
             name = wanted.plan.model if wanted else ""
             raise ModelFileError(f"The refiner {name} cannot go on here: its latents are of another kind of model.")
         with random_numbers_kept(self._run.device):  # those of the sampler, which this happens inside of
-            self._network, self._hooks = self._guided(model)
+            self._network = self._guided()
 
-    def _guided(self, model: Model) -> tuple[Network, Hooks]:
-        """The network of a model, as the hooks make it."""
-        run, sampler, levels = self._run, self._sampler, self._levels(model)
+    def _guided(self) -> Network:
+        model, run, sampler = self._model, self._run, self._sampler
+        assert model
         planned = run.plan.passes[self._pass]
         before = self._calls(self._pass - 1) if planned.start == "pass" else None
         how = reading(run.request, *planned.told_size, self.calls, model.applied, before)
@@ -224,13 +225,14 @@ class PassNetwork:
         with run.plugins.guard(model.family):
             prompts = [model.condition.prompt(text.text, how) for text in texts]
             negatives = [model.condition.negative(text.negative_prompt, how) for text in texts]
-        if self.init and not self._refined:
-            pairs = zip(prompts, self.init.told, strict=True)
-            prompts = [tuple(told(part, of) for part in parts) for parts, of in pairs]
-            negatives = [told(part, of) for part, of in zip(negatives, self.init.told, strict=True)]
+        if self._init and self._init.told and not self._refining:
+            known = self._init.told
+            prompts = [tuple(told(part, of) for part in parts) for parts, of in zip(prompts, known, strict=True)]
+            negatives = [told(part, of) for part, of in zip(negatives, known, strict=True)]
+        levels = self._levels(model)
         images = [run.plan.images[index] for index in self._batch.images]
-        hooks = Hooks(run, sampler, images, prompts, self.init, levels, self.calls)
-        network = guided_denoiser(
+        self.hooks = Hooks(run, sampler, images, prompts, self._init, levels, self.calls)
+        return guided_denoiser(
             model.components,
             levels,
             model.condition,
@@ -242,23 +244,12 @@ class PassNetwork:
             needs_uncond=sampler.needs_uncond,
             counts_timesteps=sampler.start == "unit",
         )
-        suspect = in_the_network(run, model)
-
-        def guarded(x: torch.Tensor, sigma: torch.Tensor, call: int) -> Denoised:
-            with run.plugins.guard(suspect), no_random_numbers(model.components.device):
-                return network(x, sigma, call)
-
-        return hooks.around(guarded), hooks
 
     def _calls(self, pass_no: int) -> int:
         return self._run.plan.passes[pass_no].steps * self._run.choices.passes[pass_no].sampler.calls_per_step
 
     def _levels(self, model: Model) -> ModelSampling:
         return noise_levels(self._run.request, self._sampler, self._run.plugins, model)
-
-
-def _gone(x: torch.Tensor, sigma: torch.Tensor, call: int) -> Denoised:
-    raise AssertionError("no network is called while another model is loaded")
 
 
 def _sampled(
@@ -326,7 +317,8 @@ def _begun(
 ) -> torch.Tensor:
     """What a pass hands the sampler."""
     if init:
-        noise = noise * request.noise_multiplier if request.noise_multiplier != 1 else noise
+        if init.from_image and request.noise_multiplier != 1:
+            noise = noise * request.noise_multiplier
         return begun(init.latents, noise, way.level, sampler, levels, extra_noise=request.extra_noise)
     if sampler.start == "unit":
         return noise * 1.0

@@ -14,23 +14,26 @@ from sdterm.core.pictures.resizing import Enlarge, stretched
 from sdterm.core.pictures.source import LATENT, Source, source_of
 from sdterm.core.planning.plan import ImagePlan
 from sdterm.engine.decode import vae_in
+from sdterm.engine.enlarge import upscaling_of
 from sdterm.engine.loading import Model
 from sdterm.engine.noise import generator
 from sdterm.engine.run import Run
-from sdterm.engine.upscale import Upscaling, enlarged
+from sdterm.engine.upscale import enlarged
 from sdterm.hooks import SeesInit
 
 
 @dataclass(frozen=True)
 class Init:
-    """What a pass starts from that starts from images."""
+    """What a pass starts from that does not start from noise."""
 
     latents: torch.Tensor
     """[B, C, h, w]"""
-    mask: torch.Tensor | None
+    mask: torch.Tensor | None = None
     """[B, 1, h, w], 1 where it is drawn anew."""
-    told: Sequence[Mapping[str, torch.Tensor]]
+    told: Sequence[Mapping[str, torch.Tensor]] = ()
     """Of each image, tensors for its `Conditioning`."""
+    from_image: bool = True
+    """Whether it is an init image, not the pass before."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +54,13 @@ class Sources:
     def of(self, run: Run, image: ImagePlan) -> Source:
         """An image's. Raises InputError, and what its upscaler raises."""
         digest, request, planned = image.init_image, run.request, run.plan.passes[0]
+        plain = (planned.width, planned.height) if request.mask else planned.told_size  # as A1111, which rounds later
         if digest not in self._sources:
             self._sources[digest] = source_of(
                 self.inputs.read(digest),
                 self.inputs.read(request.mask) if request.mask else None,
                 request,
-                planned.width,
-                planned.height,
+                *plain,
                 rounded=_rounded(run),
                 enlarge=_enlarge(run),
             )
@@ -92,10 +95,10 @@ def _rounded(run: Run) -> bool:
 
 
 def _enlarge(run: Run) -> Enlarge:
-    chosen = run.choices.init_upscaler
+    chosen = run.choices.first.upscaler
     if not chosen:
         return stretched
-    upscaling = Upscaling(run.plugins, run.device, cancel=run.cancel)
+    upscaling = upscaling_of(run)
 
     def enlarge(picture: Image.Image, width: int, height: int) -> Image.Image:
         return Image.fromarray(enlarged(upscaling, chosen, np.asarray(picture), width, height))
@@ -106,7 +109,7 @@ def _enlarge(run: Run) -> Enlarge:
 def _encode(run: Run, model: Model, source: Source) -> _Encoded:
     planned, components = run.plan.passes[0], model.components
     pixels = _pixels(source.picture).to(components.device)
-    latents = encoded_pixels(run, model, pixels)
+    latents = _latents(run, model, pixels)
     size = (planned.height // components.downscale, planned.width // components.downscale)
     if run.request.resize_mode == LATENT:
         latents = torch.nn.functional.interpolate(latents, size=size, mode="bilinear")
@@ -114,7 +117,7 @@ def _encode(run: Run, model: Model, source: Source) -> _Encoded:
     if source.mask:
         shown = torch.from_numpy(latent_mask(source.mask, size[1], size[0], rounded=_rounded(run)))
         mask = shown[None].to(components.device)
-    return _Encoded(latents[0], mask, seen_init(run, model, pixels, source.mask))
+    return _Encoded(latents[0], mask, told_of(run, model, pixels, source.mask))
 
 
 def _pixels(picture: Image.Image) -> torch.Tensor:
@@ -122,24 +125,27 @@ def _pixels(picture: Image.Image) -> torch.Tensor:
     return torch.from_numpy(np.asarray(picture).astype(np.float32) / 255).permute(2, 0, 1)[None] * 2 - 1
 
 
-def encoded_pixels(run: Run, model: Model, pixels: torch.Tensor) -> torch.Tensor:
-    """Latents [1, C, h, w] of a picture [1, 3, H, W], -1..1, by the VAE, in float32 where half precision has no numbers
-    for them, or by what stands in for it. Raises PluginError."""
+def _latents(run: Run, model: Model, pixels: torch.Tensor) -> torch.Tensor:
+    """By the VAE, in float32 where half precision has no numbers for them, or by what stands in for it. Raises
+    PluginError."""
     if encode := run.approximations.encode:
         with run.plugins.guard(model.family):
             return encode(pixels.float()).float()
-    for dtype in dict.fromkeys((run.dtype, torch.float32)):  # the same where a pass has become one of float32
+    for dtype in dict.fromkeys((model.dtype, torch.float32)):
         with run.plugins.guard(model.family), vae_in(model.components, dtype):
             latents = model.components.encode_image(pixels.to(dtype), None).float()
             if latents.ndim != 4 or latents.shape[:2] != (1, model.components.latent_channels):
                 raise ContractError(f"it encoded a picture to latents {tuple(latents.shape)}")
         if torch.isfinite(latents).all():
             return latents
-    raise run.plugins.failure(model.family, ContractError("it encoded a picture to what are no numbers"))
+    raise run.plugins.failure(model.family, ContractError("it encoded the init image to what are no numbers"))
 
 
-def seen_init(run: Run, model: Model, pixels: torch.Tensor, mask: Image.Image | None) -> Mapping[str, torch.Tensor]:
-    """What the network itself is told of an init image; of all of it as masked where there is no mask."""
+def told_of(
+    run: Run, model: Model, pixels: torch.Tensor, mask: Image.Image | None = None
+) -> Mapping[str, torch.Tensor]:
+    """What the network itself is told of a picture [1, 3, H, W] that it starts from; of all of it as masked where there
+    is no mask."""
     if not isinstance(model.components, SeesInit):
         return {}
     hidden = torch.ones_like(pixels[:, :1])

@@ -608,13 +608,13 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
     def _show_copied(self) -> None:
         from sdterm.tui.screens.plain import Plain
 
-        hint = tr(" Select the text with the terminal (tmux: prefix, then [). Esc goes back. ")
+        hint = f" {tr('Select the text with the terminal (tmux: prefix, then [). Esc goes back.')} "
         self.push_screen(Plain(self._copied, hint))
 
     def action_messages(self) -> None:
         from sdterm.tui.screens.plain import Plain
 
-        hint = tr(" Messages, the newest first. Up and down scroll, Esc goes back. ")
+        hint = f" {tr('Messages, the newest first. Up and down scroll, Esc goes back.')} "
         now = [Said(time.time(), note.text) for note in self.screen.query(Note) if note.stands]
         self.push_screen(Plain(told([*self._said, *now]) or tr("No messages yet."), hint))
 

@@ -118,7 +118,7 @@ class Drawing:
 
     async def _vary_last(self) -> None:
         page = await self._desk.ask(calls.pictures(limit=20))
-        picture = next((p for p in page.pictures if p.number >= 0), None) if page else None
+        picture = next((p for p in page.pictures if p.is_image), None) if page else None
         if picture:
             self.draw_again(picture.infotext, vary=True)
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sdterm.core.a1111 import LATENT_UPSCALERS
@@ -94,7 +94,11 @@ class Offers:
         offers = self.catalogue.of(KINDS[kind])
         if kind == "transform":  # the others are applied anyway
             offers = tuple(offer for offer in offers if not offer.facts.get("default", True))
-        return first + [_choice(offer, kind) for offer in offers]
+        found = self._model(values.get("model"))
+        process = found.process if found else ""
+        fit = [offer for offer in offers if not process or offer.draws(process)]
+        unfit = [replace(_choice(offer, kind), note=_not_for(process)) for offer in offers if offer not in fit]
+        return [*first, *(_choice(offer, kind) for offer in fit), *unfit]
 
     def _files(self, kind: str, shown: Field, values: Mapping[str, Any]) -> Sequence[Choice] | None:
         if kind not in self.files:
@@ -168,6 +172,10 @@ class Offers:
                 declared = {option.name for option in offer.options} if offer else set()
                 more[inside] = {name: value for name, value in given.items() if name in declared} or None
         return {**changes, **more}
+
+
+def _not_for(process: str) -> str:
+    return tr("not for rectified-flow models") if process == "flow" else tr("not for diffusion models")
 
 
 def _choice(offer: Offer, kind: str) -> Choice:

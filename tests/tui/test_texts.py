@@ -9,6 +9,7 @@ from sdterm.core.settings.paths import PACKAGE, shipped
 from sdterm.tui.actions import ACTIONS, BY_ID, SCOPES
 from sdterm.tui.app import Workstation
 from sdterm.tui.keymap import PRESETS, KeymapError, clashes, keys_of, read_keymap
+from sdterm.tui.language import read_messages
 from sdterm.tui.screens.help import PLACES
 from sdterm.tui.texts import calls, faults, messages, template
 
@@ -35,7 +36,7 @@ TABLES = {
 def test_chinese_is_complete() -> None:
     folder = shipped("localizations")
     assert folder
-    wrong = faults(json.loads((folder / "zh_CN.json").read_text(encoding="utf-8")))
+    wrong = faults(read_messages("zh_CN", [folder]))
     assert wrong == {"missing": [], "unused": [], "names differ": []}
 
 

@@ -39,15 +39,15 @@ class Drawn:
         return any(mark in text for mark in marks for text in (self.request.prompt, self.request.negative_prompt))
 
     @property
+    def masked(self) -> bool:
+        return bool(self.request.init_images and self.request.mask)
+
+    @property
     def retimed(self) -> bool:
         """Whether the prompts change at other steps than today's reading of `[a:b:N]` has it."""
         calls = self.request.steps * self.sampler.calls_per_step
         texts = (self.request.prompt, self.request.negative_prompt)
         return any(schedule(text, calls, old=True) != schedule(text, calls) for text in texts)
-
-    @property
-    def masked(self) -> bool:
-        return bool(self.request.init_images and self.request.mask)
 
     @property
     def eta(self) -> OptionValue:
@@ -72,12 +72,12 @@ _ONLY_WHEN: Mapping[str, Callable[[Drawn], object]] = {
     "ensd": lambda d: d.eta and d.sampler.noise == "sequential" and d.sampler.start == "sigma",  # not DDIM
     "old_prompt_editing": lambda d: d.retimed,
     "emphasis": lambda d: d.has("(", "["),
-    **{row.name: lambda d: d.request.hires for row in ROWS if row.part == "Hires"},
-    **{row.name: lambda d: d.request.refiner for row in ROWS if row.part == "Refiner"},
     "noise_multiplier": lambda d: d.request.init_images,
-    "extra_noise": lambda d: d.request.init_images,
+    "extra_noise": lambda d: d.request.init_images or d.request.hires,
     "masked_content": lambda d: d.masked,
     "inpaint_area": lambda d: d.masked,
+    **{row.name: lambda d: d.request.hires for row in ROWS if row.part == "Hires"},
+    **{row.name: lambda d: d.request.refiner for row in ROWS if row.part == "Refiner"},
 }
 """When A1111 writes a field, besides its having another value than the default."""
 
@@ -217,16 +217,9 @@ _SPECIAL: Mapping[str, tuple[Key, ...]] = {
     "width": (Key("Size", _size_written, _size_read),),
     "vae": (_told("VAE hash", lambda text: {}), _told("VAE", lambda text: {"vae": text})),
     "pad_conds": (_padding("Pad conds", "on"), _padding("Pad conds v0", "v0")),
-    "denoising_strength": (_used("Denoising strength", "denoising_strength", lambda r: r.hires or r.init_images),),
-    "hires_model": (_told("Hires checkpoint", lambda text: {"hires_model": file_called(text)}),),
-    "hires_sampler": (_named("Hires sampler", "hires_sampler"),),
-    "hires_scheduler": (_told("Hires schedule type", lambda text: {"hires_scheduler": as_first(text)}),),
-    "hires_scale": (_hires("Hires upscale", "hires_scale", lambda r: r.hires and not _is_resized(r)),),
-    "hires_width": (Key("Hires resize", _resized, _resize),),
-    "hires_upscaler": (_hires("Hires upscaler", "hires_upscaler", lambda request: request.hires),),
-    "refiner": (_told("Refiner", lambda text: {"refiner": file_called(text)}),),
-    "refiner_switch_at": (_used("Refiner switch at", "refiner_switch_at", lambda request: request.refiner),),
-    **{field: (_upscaled(*key),) for field, key in upscaled.READ.items()},
+    "denoising_strength": (
+        _used("Denoising strength", "denoising_strength", lambda request: request.init_images or request.hires),
+    ),
     "conditional_mask_weight": (_told(MASK_WEIGHT, lambda text: {"conditional_mask_weight": text}),),
     "init_image_hash": (_told(INIT_HASH, lambda text: {}),),
     "mask_inverted": (
@@ -244,6 +237,15 @@ _SPECIAL: Mapping[str, tuple[Key, ...]] = {
             lambda text: {"mask_padding": text},
         ),
     ),
+    "hires_model": (_told("Hires checkpoint", lambda text: {"hires_model": file_called(text)}),),
+    "hires_sampler": (_named("Hires sampler", "hires_sampler"),),
+    "hires_scheduler": (_told("Hires schedule type", lambda text: {"hires_scheduler": as_first(text)}),),
+    "hires_scale": (_hires("Hires upscale", "hires_scale", lambda r: r.hires and not _is_resized(r)),),
+    "hires_width": (Key("Hires resize", _resized, _resize),),
+    "hires_upscaler": (_hires("Hires upscaler", "hires_upscaler", lambda request: request.hires),),
+    "refiner": (_told("Refiner", lambda text: {"refiner": file_called(text)}),),
+    "refiner_switch_at": (_used("Refiner switch at", "refiner_switch_at", lambda request: request.refiner),),
+    **{field: (_upscaled(*key),) for field, key in upscaled.READ.items()},
 }
 KEYS_OF: Mapping[str, tuple[Key, ...]] = {
     rows[0].name: _SPECIAL.get(rows[0].name) or (_key(rows),)

@@ -74,10 +74,10 @@ def single_image_request(plan: Plan, image: ImagePlan) -> GenerationRequest:
             "batch_count": 1,
             "upscale_images": (),
             "grid": False,
-            **_second_pass(plan, image, again),
-            **_refined(plan),
             "init_images": (image.init_image,) if image.init_image else (),
             "mask": request.mask if image.init_image else "",
+            **_second_pass(plan, image, again),
+            **_refined(plan),
             **({} if again or image.init_image else {"denoising_strength": FIELDS["denoising_strength"].default}),
         }
     )

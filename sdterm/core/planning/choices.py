@@ -17,7 +17,13 @@ from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileEr
 from sdterm.core.library.recognition import find_checkpoint, recognise
 from sdterm.core.library.upscalers import ChosenUpscaler
 from sdterm.core.names import UnknownNameError, find, normal
-from sdterm.core.planning.enlargement import Enlargement, UpscalerPlan, choose_enlargement, found_upscaler
+from sdterm.core.planning.enlargement import (
+    Enlargement,
+    UpscalerPlan,
+    choose_enlargement,
+    found_upscaler,
+    wants_upscaler,
+)
 from sdterm.core.text import printable
 from sdterm.hooks import (
     DenoiseHook,
@@ -77,7 +83,7 @@ class PassChoices(PassParts):
     refiner: ChosenModel | None = None
     """The model that takes over on the way."""
     upscaler: ChosenUpscaler | None = None
-    """What makes the picture of the pass before larger, where that is no latent upscaler."""
+    """What makes the picture that it begins with larger, where that is no latent upscaler."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +118,6 @@ class Choices(Parts):
     passes: tuple[PassChoices, ...]
     enlargement: Enlargement | None = None
     """What is done to finished pictures."""
-    init_upscaler: ChosenUpscaler | None = None
-    """What enlarges init images."""
 
     @property
     def first(self) -> PassChoices:
@@ -181,17 +185,15 @@ def with_files(
     schedule is not for such a model, or if two models do not work together; UnknownNameError for an upscaler that there
     is not."""
     passes = tuple(_with_models(each, own, plugins) for each, own in zip(parts.passes, files, strict=True))
+    begun_with = [[each.upscaler] if each.upscaler else [] for each in files]
+    if request.init_images and wants_upscaler(request.init_upscaler):
+        upscaler = found_upscaler("init_upscaler", request, plugins, library, begun_with[0])
+        passes = (replace(passes[0], upscaler=upscaler), *passes[1:])
     if len(passes) > 1 and not latent_upscaler(request):
-        begun_with = [files[1].upscaler] if files[1].upscaler else []
-        upscaler = found_upscaler("hires_upscaler", request, plugins, library, begun_with)
+        upscaler = found_upscaler("hires_upscaler", request, plugins, library, begun_with[1])
         passes = (passes[0], replace(passes[1], upscaler=upscaler))
     enlargement = choose_enlargement(request, plugins, library, planned)
-    init = found_upscaler("init_upscaler", request, plugins, library) if _enlarges_init(request) else None
-    return Choices(**vars(parts) | {"passes": passes}, enlargement=enlargement, init_upscaler=init)
-
-
-def _enlarges_init(request: GenerationRequest) -> bool:
-    return bool(request.init_upscaler and request.init_images)
+    return Choices(**vars(parts) | {"passes": passes}, enlargement=enlargement)
 
 
 def latent_upscaler(request: GenerationRequest) -> str | None:
@@ -265,6 +267,19 @@ def choose_parts(request: GenerationRequest, plugins: PluginSet) -> Parts:
     )
 
 
+def _acting(
+    asked: tuple[Chosen[Addition], ...], request: GenerationRequest, plugins: PluginSet
+) -> tuple[Chosen[DenoiseHook], ...]:
+    """The hooks asked for and those that always act: of a group the first, and none that lacks what it needs."""
+    called = [Chosen(each.of, each.options) for each in asked if isinstance(each.of, DenoiseHook)]
+    usual = [Chosen(hook, options_of(hook, {})) for hook in plugins.all(DenoiseHook) if hook.default]
+    acting: dict[str, Chosen[DenoiseHook]] = {}
+    for each in (*called, *usual):
+        if each.of.needs != "mask" or (request.mask and request.init_images):
+            acting.setdefault(each.of.group or each.of.id, each)
+    return tuple(sorted(acting.values(), key=lambda each: each.of.order))
+
+
 def _pass_parts(request: GenerationRequest, plugins: PluginSet) -> PassParts:
     sampler, schedule = _sampler(request, plugins)
     scheduler = plugins.scheduler(schedule or sampler.default_scheduler or UNIFORM)
@@ -309,19 +324,6 @@ def _taken(
             with suppress(RequestError):
                 taken |= check_options(part.label, (option,), {option.name: checked[option.name]})
     return taken
-
-
-def _acting(
-    asked: tuple[Chosen[Addition], ...], request: GenerationRequest, plugins: PluginSet
-) -> tuple[Chosen[DenoiseHook], ...]:
-    """The hooks asked for and those that always act: of a group the first, and none that lacks what it needs."""
-    called = [Chosen(each.of, each.options) for each in asked if isinstance(each.of, DenoiseHook)]
-    usual = [Chosen(hook, options_of(hook, {})) for hook in plugins.all(DenoiseHook) if hook.default]
-    acting: dict[str, Chosen[DenoiseHook]] = {}
-    for each in (*called, *usual):
-        if each.of.needs != "mask" or (request.mask and request.init_images):
-            acting.setdefault(each.of.group or each.of.id, each)
-    return tuple(sorted(acting.values(), key=lambda each: each.of.order))
 
 
 def additions_of(plugins: PluginSet) -> tuple[Addition, ...]:

@@ -95,7 +95,7 @@ class RefinerPlan(ModelPlan):
 
 
 class UpscalePlan(BaseModel):
-    """What makes the picture of the pass before larger."""
+    """What makes the picture larger that a pass begins with: an init image, or that of the pass before."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -123,7 +123,7 @@ class PassPlan(BaseModel):
     start: Literal["noise", "image", "pass"] = "noise"
     """What it begins with: noise alone, the init image, or what the pass before it ended with."""
     upscale: UpscalePlan | None = None
-    """Of a pass that begins with the one before it."""
+    """Of a pass that begins with the one before it, or with an init image that is not enlarged by Lanczos."""
     denoising_strength: float = 1.0
     """How much of an image that it begins with is drawn anew."""
     exactly: bool = False
@@ -234,8 +234,7 @@ def prepare(
     if request.mask and not inits:
         raise RequestError("There is a mask, but no init image that it could be for. Give one, too.", "mask")
     if request.hires and inits:
-        said = "A hires fix begins with noise, but there is an init image: leave out one of them."
-        raise RequestError(said, "hires")
+        raise RequestError("Hires fix begins with a picture of its own: leave it out, or the init image.", "hires")
     first_seed = draw_seed() if request.seed == -1 else request.seed
     varied = request.variation_strength > 0
     first_variation = draw_variation() if varied and request.variation_seed == -1 else max(request.variation_seed, 0)
@@ -305,8 +304,14 @@ def _passes(
     asked = request.asked(width, height)
     first = _pass_plan(choices.first, request, library, width=width, height=height, asked=asked, steps=request.steps)
     if request.init_images:
-        begins = {"start": "image", "denoising_strength": request.denoising_strength, "exactly": request.fix_steps}
-        first = first.model_copy(update=begins)
+        enlarges = choices.first.upscaler
+        begins = {
+            "start": "image",
+            "upscale": enlarges and UpscalePlan(upscaler=plan_upscaler(enlarges, library), width=width, height=height),
+            "denoising_strength": request.denoising_strength,
+            "exactly": request.fix_steps,
+        }
+        return (first.model_copy(update=begins),)
     if len(choices.passes) == 1:
         return (first,)
     found = choices.passes[1]

@@ -12,7 +12,6 @@ from sdterm.core.infotext.legacy import modernised
 from sdterm.core.infotext.read import read
 from sdterm.core.names import UnknownNameError
 from sdterm.core.planning.choices import AUTOMATIC
-from sdterm.core.text import printable
 from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.fields import FIELDS, SIZE_STEP
 from sdterm.hooks import OutputSaver, Sampler, Scheduler
@@ -33,9 +32,6 @@ _OFF: Mapping[str, tuple[Any, ...]] = {
     "face_restoration": (False,),
 }
 """The same for settings."""
-_SCRIPTS = ("refiner", "seed", "sampler")
-"""Scripts that A1111 passes over where a request names them: their fields are meant to be used."""
-
 _SHOWN: Mapping[str, str] = {
     "add_model_hash_to_info": "Model hash",
     "add_model_name_to_info": "Model",
@@ -116,8 +112,6 @@ def asked(
     for name, off in _OFF.items():
         if name in options and options[name] is not None and options[name] not in off:
             raise NotThereError(f"The setting {name} asks for what sdterm does not have yet.")
-    if others := [name for name in given["alwayson_scripts"] or {} if name.lower() not in _SCRIPTS]:
-        raise NotThereError(f"alwayson_scripts asks for {printable(others[0])!r}, which sdterm does not have yet.")
     recalled = _recalled(given["infotext"], plugins) if given["infotext"] else {}
     if from_image:
         recalled = {name: value for name, value in recalled.items() if name not in _NOT_FROM_INFOTEXTS}
@@ -165,8 +159,6 @@ def asked(
     fields["format_options"] = _set(plugins.saver(fields["format"]), options)
     fields["grid"] = bool(given["save_images"]) and bool(options.get("grid_save", True))
     fields["init_image_hash"] = bool(options.get("save_init_img"))
-    if fields.get("init_upscaler") == "None":
-        fields["init_upscaler"] = ""
     fields = {name: value for name, value in fields.items() if value is not None}
     return Asked(make_request(**fields), given, bool(given["send_images"]), bool(given["save_images"]))
 

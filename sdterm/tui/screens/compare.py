@@ -18,7 +18,7 @@ from textual.widgets import Static
 from sdterm.core.text import printable
 from sdterm.tui import calls
 from sdterm.tui.actions import bindings
-from sdterm.tui.differing import differing, seed_of, table
+from sdterm.tui.differing import differing, kind_word, seed_of, table
 from sdterm.tui.keymap import LEFT
 from sdterm.tui.language import tr
 from sdterm.tui.messages import Marked
@@ -239,7 +239,7 @@ class CompareScreen(PictureActions, BaseScreen):
 def _about(picture: Picture) -> str:
     if not picture.id:
         return f"{tr('source')}  {picture.width}x{picture.height}"
-    seed = tr("grid") if picture.number < 0 else tr("seed {seed}", seed=printable(seed_of(picture), 40))
+    seed = kind_word(picture) or tr("seed {seed}", seed=printable(seed_of(picture), 40))
     return f"{picture.id}  {picture.width}x{picture.height}  {seed}"
 
 

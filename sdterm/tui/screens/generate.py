@@ -476,13 +476,14 @@ class GenerateScreen(BaseScreen):
             PictureDeleted,
             PictureRestored,
             Preview,
+            SideImage,
             Waiting,
         )
 
         match entry.event:
             case Preview(data=data, step=step):
                 self._show_preview(entry.job, step, data)
-            case Image() | Grid() | PictureDeleted() | PictureRestored():
+            case Image() | SideImage() | Grid() | PictureDeleted() | PictureRestored():
                 self.refresh_recent()
             case LibraryChanged():
                 self._learn()

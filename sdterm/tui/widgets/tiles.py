@@ -130,7 +130,7 @@ class Tiles(HasShell, Widget, can_focus=True):
     def pair(self) -> list[Picture]:
         """The two that digits chose last, or else the chosen one and the one on its left; of a grid, which shows them
         all, the last two that it shows."""
-        pictures = [picture for picture in self.pictures[: self.at + 1] if picture.number >= 0]
+        pictures = [picture for picture in self.pictures[: self.at + 1] if picture.is_image]
         chosen, before = self.chosen(), self._before
         if before and chosen in pictures[-1:] and any(picture.id == before.id for picture in self.pictures):
             return [before, *pictures[-1:]]
