@@ -198,13 +198,17 @@ class Sources:
             self._shell.say(tr("Picture {picture} was not made from another one.", picture=picture.id))
 
     async def _without_second_pass(self, picture: Picture) -> Picture | None:
-        """The newest picture of the same seed and prompt that is smaller."""
+        """What was kept of its first pass, or else the newest picture of the same seed and prompt that is smaller."""
         from sdterm.core.infotext.grammar import parse
 
+        of_job = await self._desk.ask(calls.pictures(job=picture.job, limit=50))
+        kept = [each for each in of_job.pictures if each.kind == "before hires"] if of_job else []
+        if found := [each for each in kept if each.number == picture.number]:
+            return found[0]
         page = await self._desk.ask(calls.pictures(f"seed:{picture.seed}", limit=50))
         prompt = parse(picture.infotext).prompt
         for each in page.pictures if page else ():
-            if each.number >= 0 and each.width < picture.width and parse(each.infotext).prompt == prompt:
+            if each.is_image and each.width < picture.width and parse(each.infotext).prompt == prompt:
                 return each
         return None
 
