@@ -1,6 +1,8 @@
 """Second passes and refiners draw what A1111's do."""
 
+import gc
 import json
+import weakref
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -17,13 +19,14 @@ from sdterm.core.infotext.write import single_image_request
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.planning.plan import Plan
 from sdterm.core.settings.paths import EMBEDDED_MODEL
-from sdterm.events import Done, Started
+from sdterm.events import Cancelled, Done, Failed, ModelLoading, Started, Step
 from sdterm.host.sdapi.requests import asked
 from sdterm.host.sdapi.values import read_values
 from sdterm.request import GenerationRequest
 from tests import narrow_checkpoints, network_files
-from tests.engine.conftest import images
+from tests.engine.conftest import images, request
 from tests.engine.golden import pixels, psnr
+from tests.engine.test_tape import stop_at_step
 from tests.network_files import UNET, z
 from tests.tiny_checkpoint import GOLDEN
 
@@ -101,3 +104,71 @@ def test_pictures_and_infotexts_are_a1111s(name: str, engines: Engines, plugins:
         alone = single_image_request(plan, plan.images[number])
         differ = {field for field, value in again.items() if getattr(alone, field) != value}
         assert not differ, "its infotext asks for the same picture"
+
+
+HIRES = {"steps": 5, "hires": True, "hires_scale": 1.5, "denoising_strength": 0.6}
+REFINED = {"steps": 8, "refiner": "demo-b", "refiner_switch_at": 0.5}
+
+
+@pytest.fixture
+def engine(engines: Engines) -> Engine:
+    return engines("demo")
+
+
+def test_a_refiner_has_the_memory_of_the_model_before_it(engine: Engine, plugins: PluginSet) -> None:
+    before: weakref.ref[object] | None = None
+    freed = None
+    for event in engine.run(request(**REFINED), plugins):
+        if isinstance(event, Step) and not before and engine.model:
+            before = weakref.ref(engine.model.components.modules["unet"])
+        if isinstance(event, ModelLoading) and event.model == "demo-b" and event.done and before:
+            gc.collect()
+            freed = before() is None
+    assert freed, "two models were in memory, though one is kept"
+    assert engine.model and engine.model.files[0] == engine.library.sha256(engine.library.find("demo-b").path)
+
+
+@pytest.mark.parametrize("step", [2, pytest.param(7, marks=pytest.mark.heavy)])
+def test_a_run_that_is_stopped_before_or_after_the_refiner_took_over_draws_the_same(
+    engine: Engine, plugins: PluginSet, tmp_path: Path, step: int
+) -> None:
+    whole = list(engine.run(request(**REFINED), plugins))
+    stopped = stop_at_step(engine, plugins, request(**REFINED), step, tmp_path / "tape")
+    assert isinstance(stopped[-1], Cancelled)
+    again = list(engine.run(request(**REFINED), plugins, tape=tmp_path / "tape"))
+    (one,), (other,) = images(whole), images(again)
+    assert one.pixel_hash == other.pixel_hash and one.infotext == other.infotext
+    assert "Refiner: demo-b [" in one.infotext
+
+
+def test_a_refiner_that_is_never_reached_is_not_told(engine: Engine, plugins: PluginSet) -> None:
+    plain, late = (
+        images(list(engine.run(request(steps=2, **more), plugins)))[0]
+        for more in ({}, {"refiner": "demo-b", "refiner_switch_at": 0.999, "scheduler": "Karras"})
+    )
+    assert "Refiner" not in infotext.parse(plain.infotext).parameters
+    assert "Refiner" not in infotext.parse(late.infotext).parameters
+
+
+def test_a_batch_goes_through_both_passes_as_each_of_its_images_does(engine: Engine, plugins: PluginSet) -> None:
+    together = images(list(engine.run(request(**HIRES, seed=3, batch_size=2), plugins)))
+    alone = [images(list(engine.run(request(**HIRES, seed=seed), plugins)))[0] for seed in (3, 4)]
+    for one, other in zip(together, alone, strict=True):
+        assert psnr(pixels(one.data), pixels(other.data)) >= 60
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"hires_scale": 8.0, "width": 2048, "height": 2048}, "16384x16384"),
+        ({"hires_model": "nobody"}, "nobody"),
+        ({"hires_upscaler": "nobody"}, "nobody"),
+        ({"hires_sampler": "nobody"}, "nobody"),
+        ({"refiner": "nobody"}, "nobody"),
+    ],
+)
+def test_what_a_second_pass_cannot_have_is_told_before_the_first(
+    engine: Engine, plugins: PluginSet, fields: dict[str, object], said: str
+) -> None:
+    *before, last = engine.run(request(**(HIRES | fields)), plugins)
+    assert isinstance(last, Failed) and said in last.message and not before
