@@ -37,6 +37,7 @@ from sdterm.core.files import legible
 from sdterm.core.library.checkpoints import library_of
 from sdterm.core.library.recognition import Recognition
 from sdterm.core.names import UnknownNameError
+from sdterm.core.output.found import image_files
 from sdterm.core.output.saving import Saving, ready, saving_of
 from sdterm.core.planning.choices import Parts, choose_parts
 from sdterm.core.planning.named_inputs import named_inputs
@@ -51,7 +52,7 @@ from sdterm.host.database import Database
 from sdterm.host.dispatch import Dispatcher
 from sdterm.host.downloads import Downloads
 from sdterm.host.extensions import Extensions
-from sdterm.host.found import find_pictures, image_files
+from sdterm.host.found import find_pictures
 from sdterm.host.hashing import Hasher
 from sdterm.host.inputs import KeptInputs
 from sdterm.host.log import EventLog
