@@ -472,6 +472,8 @@ class DownloadOffer(Answer):
     sha256: str | None
     licence: str
     """As its hub has it; empty if nobody says."""
+    files: int = 1
+    """More than one of a folder."""
     free: int
     """Bytes that the disk has left."""
 

@@ -15,6 +15,7 @@ COMMANDS = {
     "generate": "Draw a prompt.",
     "hires": "Draw a picture's hires version.",
     "img2img": "Draw the pictures of a folder anew.",
+    "upscale": "Make pictures larger.",
     "attach": "Watch a job again.",
     "queue": "List jobs; pause, resume, retry and move them.",
     "cancel": "Stop a job for good.",

@@ -29,7 +29,7 @@ from sdterm.core.inputs import Inputs
 from sdterm.core.library.checkpoints import library_of
 from sdterm.core.output.saving import Saving, ready, save_images, saving_of
 from sdterm.core.planning.assignment import assign
-from sdterm.core.planning.choices import choose
+from sdterm.core.planning.choices import choose, choose_pictures
 from sdterm.core.prompt.styles import Styles, styles_of
 from sdterm.core.settings.paths import prepare as prepare_folders
 from sdterm.core.settings.settings import NOTIFY, Settings
@@ -115,7 +115,7 @@ def generate(
     saving = saving_of(settings, out)
     if local:
         request = make_request(**request.model_dump() | sources(inits, mask, Inputs(settings.root).put))
-        context.exit(_draw_here(request, saving, tape, settings, output, warnings))
+        context.exit(draw_here(request, saving, tape, settings, output, warnings))
 
     from sdterm.cli.follow import follow
     from sdterm.client import connect
@@ -133,7 +133,7 @@ def generate(
 
 
 def say_starting() -> None:
-    """That the host takes a moment."""
+    """That a host is being started, which takes a moment."""
     if sys.stderr.isatty():
         say("Starting the host. The first picture takes some seconds longer.")
 
@@ -146,7 +146,7 @@ def cancel_job(settings: Settings, job: int) -> None:
         host.cancel(job)
 
 
-def _draw_here(
+def draw_here(
     request: GenerationRequest,
     saving: Saving,
     tape: Path | None,
@@ -159,7 +159,7 @@ def _draw_here(
         load_plugins(settings.root / "extensions", third_party=settings["extensions"]),
         library_of(settings),
     )
-    choose(request, plugins, library)
+    (choose_pictures if request.upscale_images else choose)(request, plugins, library)
     ready(saving.folder)
 
     from sdterm import Engine  # torch: seconds, so only when everything above is known to be right

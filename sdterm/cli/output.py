@@ -118,8 +118,9 @@ def sentences(event: Event, root: Path) -> list[str]:
             return [f"Waiting: {message} {advice}".rstrip()]
         case Paused(step=None, images=images):
             return [f"Paused. {images} image(s) are finished."]
-        case Paused(step=step, images=images):
-            return [f"Paused at step {step}. {images} image(s) are finished."]
+        case Paused(step=step, images=images, pass_no=pass_no):
+            of = f" of pass {pass_no + 1}" if pass_no else ""
+            return [f"Paused at step {step}{of}. {images} image(s) are finished."]
         case SideImage(path=path, kind=kind):
             return [f"Saved {path} ({kind})"]
         case Grid(path=path):

@@ -22,7 +22,7 @@ def enlarge(upscaling: Upscaling, enlargement: Enlargement, image: NDArray[Any])
         for done, each in enumerate(enlargement.upscalers)
     ]
     if enlargement.second:
-        first, second = (Image.fromarray(part) for part in parts)
+        first, second = map(Image.fromarray, parts)
         return np.asarray(Image.blend(first, second, enlargement.visibility))
     return parts[0]
 

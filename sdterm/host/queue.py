@@ -151,7 +151,7 @@ class JobQueue:
                 ((last[0] if last else None) or 0) + 1,
                 request.model_dump_json(),
                 _SAVING.dump_json(saving).decode(),
-                printable(" ".join(request.prompt.split()), _SHOWN),
+                printable(" ".join(request.title.split()), _SHOWN),
                 images,
                 submission.pause_at,
                 submission.pause_pass,

@@ -12,7 +12,6 @@ from sdterm.core.infotext.legacy import modernised
 from sdterm.core.infotext.read import read
 from sdterm.core.names import UnknownNameError
 from sdterm.core.planning.choices import AUTOMATIC
-from sdterm.core.text import printable
 from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.fields import FIELDS, SIZE_STEP
 from sdterm.hooks import OutputSaver, Sampler, Scheduler
@@ -27,17 +26,12 @@ _NOTHING: Mapping[str, tuple[Any, ...]] = {
     "script_name": ("", "None"),
 }
 """Fields of A1111 that nothing here can do yet → the values that ask for nothing."""
-_FIELDS_ALONE = frozenset({"extra options", "refiner", "sampler", "seed"})
-"""A1111's always-on scripts that do nothing when they are sent: what they are for, fields say."""
 _OFF: Mapping[str, tuple[Any, ...]] = {
     "token_merging_ratio": (0,),
     "fp8_storage": ("Disable",),
     "face_restoration": (False,),
 }
 """The same for settings."""
-_SCRIPTS = ("refiner", "seed", "sampler")
-"""Scripts that A1111 passes over where a request names them: their fields are meant to be used."""
-
 _SHOWN: Mapping[str, str] = {
     "add_model_hash_to_info": "Model hash",
     "add_model_name_to_info": "Model",
@@ -115,14 +109,9 @@ def asked(
     for name, nothing in _NOTHING.items():
         if given.get(name) is not None and given[name] not in nothing:
             raise NotThereError(f"{name} asks for what sdterm does not have yet; leave it out.")
-    for name in given["alwayson_scripts"] or ():
-        if name.lower() not in _FIELDS_ALONE:
-            raise NotThereError(f"alwayson_scripts has {printable(name)!r}, which sdterm does not have; leave it out.")
     for name, off in _OFF.items():
         if name in options and options[name] is not None and options[name] not in off:
             raise NotThereError(f"The setting {name} asks for what sdterm does not have yet.")
-    if others := [name for name in given["alwayson_scripts"] or {} if name.lower() not in _SCRIPTS]:
-        raise NotThereError(f"alwayson_scripts asks for {printable(others[0])!r}, which sdterm does not have yet.")
     recalled = _recalled(given["infotext"], plugins) if given["infotext"] else {}
     if from_image:
         recalled = {name: value for name, value in recalled.items() if name not in _NOT_FROM_INFOTEXTS}

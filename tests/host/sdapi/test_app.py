@@ -200,9 +200,9 @@ def test_lists_of_model_files_have_a1111s_keys(api: httpx.Client, host: Running)
 @pytest.mark.parametrize(
     ("body", "named"),
     [
-        ({"enable_hr": True}, "enable_hr"),
+        ({"enable_hr": True, "hr_upscaler": "Nope"}, "'Nope'"),
         ({"script_name": "x/y/z plot"}, "script_name"),
-        ({"alwayson_scripts": {"nope": {"args": []}}}, "'nope'"),
+        ({"alwayson_scripts": {"nope": {"args": []}}}, "nope"),
         ({"override_settings": {"token_merging_ratio": 0.5}}, "token_merging_ratio"),
         ({"steps": 0}, "steps"),
         ({"width": 99999}, "width"),
