@@ -143,7 +143,7 @@ class Drawing:
 
     async def draw_hires(self, picture: Picture) -> None:
         """Draw the hires version of a picture, as the form's part Hires says."""
-        if picture.number < 0 or not picture.infotext:
+        if picture.kind != "image" or not picture.infotext:
             self._shell.say(tr("Picture {picture} does not say how it was drawn.", picture=picture.id))
             return
         fields = await self._filling.recalled(picture.infotext)
