@@ -16,8 +16,8 @@ _TAG = re.compile(r"<(?P<kind>lora|lyco):(?P<name>[^:>]+)")
 def find_networks(
     reading: ParsedInfotext, library: Library, *, field: str = "prompt", read_at_most: int = READ_AT_MOST
 ) -> tuple[str, str]:
-    """(the prompt that stands in a field with the names that its LoRAs have here, sentence about those that are not here). read_at_most: bytes
-    of LoRAs that may be hashed. Source: A1111 lora_script.infotext_pasted."""
+    """(the prompt of that field with the names that its LoRAs have here, sentence about those that are not here).
+    read_at_most: bytes of LoRAs that may be hashed. Source: A1111 lora_script.infotext_pasted."""
     hashes = _hashes(reading.parameters.get(LORA_HASHES, ""))
     missing: list[str] = []
 
