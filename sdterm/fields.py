@@ -25,7 +25,7 @@ Precision = Literal["auto", "full", "half"]
 ResizeMode = Literal["Just resize", "Crop and resize", "Resize and fill", "Just resize (latent upscale)"]
 MaskedContent = Literal["fill", "original", "latent noise", "latent nothing"]
 InpaintArea = Literal["Whole picture", "Only masked"]
-Part = Literal["", "Init image", "Mask", "Hires", "Refiner"]
+Part = Literal["", "Init image", "Mask", "Hires", "Refiner", "Upscale"]
 """A part of the form that is folded away until it is used."""
 VaeMethod = Literal["Full", "Approx NN", "Approx cheap", "TAESD"]
 
@@ -84,6 +84,7 @@ _NETWORKS = "Extra Networks"
 _HIRES: Part = "Hires"
 _REFINER: Part = "Refiner"
 _UPSCALING = "Upscaling"
+_UPSCALE: Part = "Upscale"
 NO_UPSCALER = "None"
 SAVING = "Saving images/grids"
 _IMG2IMG = "img2img"
@@ -917,6 +918,7 @@ ROWS: tuple[RequestField, ...] = (
         metavar="N",
         cells=5,
         step=0.5,
+        part=_UPSCALE,
     ),
     RequestField(
         name="upscale_width",
@@ -930,6 +932,7 @@ ROWS: tuple[RequestField, ...] = (
         option="--upscale-to",
         metavar="WxH",
         cells=11,
+        part=_UPSCALE,
     ),
     RequestField(
         name="upscale_height",
@@ -943,6 +946,7 @@ ROWS: tuple[RequestField, ...] = (
         option="--upscale-to",
         metavar="WxH",
         cells=11,
+        part=_UPSCALE,
     ),
     RequestField(
         name="upscale_crop",
@@ -952,6 +956,7 @@ ROWS: tuple[RequestField, ...] = (
         decides="finish",
         infotext=("Postprocess crop to",),
         option="--upscale-crop",
+        part=_UPSCALE,
     ),
     RequestField(
         name="upscaler",
@@ -964,6 +969,7 @@ ROWS: tuple[RequestField, ...] = (
         metavar="NAME",
         cells=16,
         offers="upscaler",
+        part=_UPSCALE,
     ),
     RequestField(
         name="second_upscaler",
@@ -974,6 +980,7 @@ ROWS: tuple[RequestField, ...] = (
         infotext=("Postprocess upscaler 2",),
         cells=16,
         offers="upscaler",
+        part=_UPSCALE,
     ),
     RequestField(
         name="second_upscaler_visibility",
@@ -985,6 +992,7 @@ ROWS: tuple[RequestField, ...] = (
         decides="finish",
         cells=5,
         step=0.05,
+        part=_UPSCALE,
     ),
     RequestField(
         name="upscale_tile",

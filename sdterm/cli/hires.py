@@ -57,7 +57,7 @@ def hires(
     output = output_for(as_json, no_show, settings)
     with connect(settings, check=True, starting=say_starting) as host:
         found = host.picture(int(number))
-        if not found.infotext or found.number < 0:
+        if not found.infotext or found.kind != "image":
             raise UsageError(f"Picture {number} does not say how it was drawn, so it cannot be drawn on.")
         recalled = recall(found.infotext, offered(settings).names(), library_of(settings), {})
         fields = {**settings.job_fields(), **recalled.fields, **fields_of(given), "hires": True}

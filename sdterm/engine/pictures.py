@@ -147,6 +147,7 @@ def _made(run: PictureRun, index: int) -> Image:
         texts={infotext.TEXT: upscaled},
     )
     return Image(
+        kind="upscaled",
         index=index,
         seed=source.seed,
         prompt=source.prompt,

@@ -54,13 +54,13 @@ class Sources:
     def of(self, run: Run, image: ImagePlan) -> Source:
         """An image's. Raises InputError, and what its upscaler raises."""
         digest, request, planned = image.init_image, run.request, run.plan.passes[0]
+        plain = (planned.width, planned.height) if request.mask else planned.told_size  # as A1111, which rounds later
         if digest not in self._sources:
             self._sources[digest] = source_of(
                 self.inputs.read(digest),
                 self.inputs.read(request.mask) if request.mask else None,
                 request,
-                planned.width,
-                planned.height,
+                *plain,
                 rounded=_rounded(run),
                 enlarge=_enlarge(run),
             )

@@ -1,7 +1,6 @@
 """A job that makes pictures larger and draws nothing; and pictures that are made larger once they are drawn."""
 
 import threading
-from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -105,7 +104,7 @@ def test_other_formats_say_all_in_one_infotext(kind: str, engine: Engine, root: 
 
 
 def test_what_it_says_is_read_as_the_job_that_draws_and_enlarges_it(engine: Engine, root: Path) -> None:
-    size: Mapping[str, Any] = {"upscale_width": 50, "upscale_height": 40, "upscale_crop": True}
+    size: dict[str, Any] = {"upscale_width": 50, "upscale_height": 40, "upscale_crop": True}
     (image,) = images(run(engine, given(root, picture(), SAID), upscaler="RRDB-x2", **size))
     reading = read(parse(image.infotext), PLUGINS)
     assert reading.not_reproduced == ()
@@ -128,7 +127,7 @@ def test_transparency_stays(upscaler: str, engine: Engine, root: Path) -> None:
 def test_cutting_leaves_black_where_a_size_in_eights_does_not_reach(engine: Engine, root: Path) -> None:
     """Golden: 96x160 to 150x100."""
     white = np.full((160, 96, 3), 255, np.uint8)
-    size: Mapping[str, Any] = {"upscale_width": 150, "upscale_height": 100}
+    size: dict[str, Any] = {"upscale_width": 150, "upscale_height": 100}
     (cut,) = images(run(engine, given(root, white), upscale_crop=True, **size))
     assert opened(cut).size == (150, 100)
     assert np.flatnonzero(np.asarray(opened(cut))[50, :, 0] == 0).tolist() == [0, 1, 2, 147, 148, 149]

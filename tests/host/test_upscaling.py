@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,9 +35,15 @@ def put(host: Running, side: int) -> str:
     return host.client.put_input(buffer.getvalue())
 
 
-def submit(host: Running, digests: tuple[str, ...], **fields: object) -> int:
+def submit(host: Running, digests: tuple[str, ...], **fields: Any) -> int:
     """In many small tiles."""
-    given = {"prompt": "", "upscaler": "rrdb-x4", "upscale_tile": 12, "upscale_overlap": 4, "upscale_images": digests}
+    given: dict[str, Any] = {
+        "prompt": "",
+        "upscaler": "rrdb-x4",
+        "upscale_tile": 12,
+        "upscale_overlap": 4,
+        "upscale_images": digests,
+    }
     return host.submit(**given | fields)
 
 

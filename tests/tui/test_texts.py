@@ -26,6 +26,8 @@ TABLES = {
     "setting.sentence",
     "ABOUT[scope]",
     "LISTS",
+    "part",
+    "section.title",
     "named.group",
     "named.name",
 }
@@ -61,6 +63,7 @@ def test_every_action_can_be_done() -> None:
     import sdterm.tui.screens.models
     import sdterm.tui.screens.queue
     import sdterm.tui.screens.settings
+    from sdterm.tui.widgets.mask_view import MaskView
     from sdterm.tui.widgets.picture_actions import PictureActions
     from sdterm.tui.widgets.prompt import PromptEditor
 
@@ -71,6 +74,7 @@ def test_every_action_can_be_done() -> None:
         "pictures": (PictureActions,),
         "gallery": (screens.gallery.GalleryScreen,),
         "compare": (screens.compare.CompareScreen,),
+        "mask": (MaskView,),
         "queue": (screens.queue.QueueScreen,),
         "models": (screens.models.ModelsScreen,),
         "settings": (screens.settings.SettingsScreen,),

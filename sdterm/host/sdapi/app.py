@@ -20,8 +20,8 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from sdterm.api import ENDED, GRID, JobDetails, Picture, Submission
-from sdterm.core.inputs import InputError, Inputs
+from sdterm.api import ENDED, JobDetails, Picture, Submission
+from sdterm.core.inputs import InputError
 from sdterm.core.library.checkpoints import AUTOMATIC_VAE, NO_VAE, CheckpointFile, Library, library_of
 from sdterm.core.names import UnknownNameError
 from sdterm.core.output.saving import Saving
@@ -188,7 +188,7 @@ async def _done(
     job = await services.submit(submission)
     try:
         details = await _ended(services, job)
-        found = sorted(await _pictures(services, job), key=lambda picture: (picture.number != GRID, picture.number))
+        found = sorted(await _pictures(services, job), key=_as_a1111)
         return details, [(picture, await in_thread(Path(picture.path).read_bytes)) for picture in found]
     finally:
         if not keep:
@@ -201,13 +201,17 @@ async def _enlarged(services: HostServices, values: dict[str, Any], files: list[
     settings = await in_thread(partial(_settings_now, services))
     names = (await services.extensions.now()).names
     await services.threads.run(lambda: extras.check(values, names, library_of(settings)))
-    inputs = Inputs(settings.root)
-    digests = [await in_thread(partial(inputs.put, file)) for file in files]
+    digests = [await services.inputs.put(file) for file in files]
     request = extras.request_of(values, digests, in_force(settings, {}), settings.job_fields(), names)
     if not files:
         return extras.page(request), []
     _, pictures = await _done(services, request)
     return extras.page(request), [base64.b64encode(data).decode() for _, data in pictures]
+
+
+def _as_a1111(picture: Picture) -> tuple[bool, int, bool]:
+    """The grid first, then each image with what comes with it."""
+    return picture.kind != "grid", picture.number, not picture.is_image
 
 
 async def _pictures(services: HostServices, job: int) -> list[Picture]:

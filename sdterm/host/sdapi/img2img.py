@@ -5,6 +5,7 @@ from typing import Any, get_args
 
 from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.names import UnknownNameError
+from sdterm.core.text import printable
 from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.fields import MaskedContent, ResizeMode
 from sdterm.host.sdapi.encoded import BadImageError, picture
@@ -83,7 +84,7 @@ def scripts(given: Mapping[str, Any], plugins: PluginSet, *, from_image: bool) -
         except UnknownNameError:
             hook = None
         if not hook:
-            raise UnknownScriptError(f"always on script {title} not found")
+            raise UnknownScriptError(f"Script {printable(title)!r} not found")
         enabled, *values = (script.get("args") if isinstance(script, dict) else None) or [False]
         if enabled is True:
             hooks.append(hook.label)
