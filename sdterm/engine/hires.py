@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -16,7 +15,7 @@ from sdterm.engine.enlarge import upscaling_of
 from sdterm.engine.finish import decoded
 from sdterm.engine.loading import Model
 from sdterm.engine.run import Run
-from sdterm.engine.sources import Init, told_of
+from sdterm.engine.sources import Init, encodable, told_of
 from sdterm.engine.upscale import enlarged
 
 
@@ -42,7 +41,7 @@ def larger(
     run.pulse.phase = "decode"
     pictures = _upscaled(run, pass_no, upscale, [decoded(run, before(), each)[0] for each in latents])
     model = load()
-    pixels = [_pixels(picture).to(model.components.device) for picture in pictures]
+    pixels = [encodable(picture).to(model.components.device) for picture in pictures]
     encoded = [_encoded(run, model, each) for each in pixels]
     cell = model.components.downscale
     told = [
@@ -62,11 +61,6 @@ def _upscaled(run: Run, pass_no: int, upscale: UpscalePlan, pictures: Sequence[N
     chosen = run.choices.passes[pass_no].upscaler
     assert chosen  # what is no latent upscaler was found with the choices
     return [enlarged(upscaling_of(run), chosen, picture, upscale.width, upscale.height) for picture in pictures]
-
-
-def _pixels(picture: NDArray[Any]) -> torch.Tensor:
-    """[1, 3, H, W], -1..1."""
-    return torch.from_numpy(np.asarray(picture).astype(np.float32) / 255).permute(2, 0, 1)[None] * 2 - 1
 
 
 def _encoded(run: Run, model: Model, pixels: torch.Tensor) -> torch.Tensor:
