@@ -4,6 +4,9 @@ load_over_read    reading a 4 GB checkpoint into a model, over reading its file 
 touch_over_read   the same with every page of every weight looked at, as the first network call does
 host_memory       what the process has more with that model, over the file's size
 switch_ms         going back to a model that stayed in memory (`checkpoints_limit`)
+network_over_read reading a large LoRA for that model, over reading its file once
+weight_over_step  giving a LoRA that is on another weight, over a step at 512x512 with prompt and negative prompt
+switches_leak     what the process has more after fifty changes between two LoRAs and none, in MiB
 
 The checkpoint is SD 1.5's size in float32, which is kept. Its hash is known, as it is once the host has read the file.
 Ratios are medians over turns, by the wall and by the processor time of the process; the latter says the same with less
@@ -13,23 +16,26 @@ noise where other programs use the machine.
 import argparse
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from benchmarks.engine import MIB, ROOT, machine, offline
+from sdterm.core.library.checkpoints import CheckpointFile, Library
 from tools import full_size
 
 BUFFER = 16 * MIB
 TURNS = 5
+SWITCHES = 50
 
 Number = Callable[[Path, Path], Mapping[str, Any]]
 """(checkpoint, folder for what is written) → fields of its line."""
@@ -59,7 +65,6 @@ def host_memory(checkpoint: Path, scratch: Path) -> Mapping[str, Any]:
 
 def switch_ms(checkpoint: Path, scratch: Path) -> Mapping[str, Any]:
     from sdterm import Engine
-    from sdterm.core.library.checkpoints import Library
     from sdterm.core.settings.paths import EMBEDDED_MODEL
 
     engine = Engine(library=Library(scratch, chosen=checkpoint), device="cpu", models=2)
@@ -70,12 +75,144 @@ def switch_ms(checkpoint: Path, scratch: Path) -> Mapping[str, Any]:
     return {"limit": 300, "value": round(1000 * statistics.median(seconds), 1), "max": round(1000 * max(seconds), 1)}
 
 
-NUMBERS: tuple[Number, ...] = (load_over_read, touch_over_read, host_memory, switch_ms)
+def network_over_read(checkpoint: Path, scratch: Path) -> Mapping[str, Any]:
+    (components, _), format = _with(checkpoint, scratch), _lora_format()
+    path = _lora(scratch / "large.safetensors", components, rank=128)
+    format.load(CheckpointFile(path), components), _read(path)
+    turns = [
+        (_timed(lambda: format.load(CheckpointFile(path), components))[0], _timed(lambda: _read(path))[0])
+        for _ in range(2 * TURNS)
+    ]
+    loaded, read = (statistics.median(each) for each in zip(*turns, strict=True))
+    mib = round(path.stat().st_size / MIB)
+    return {"limit": 1.5, "value": round(loaded / read, 3), "seconds": round(loaded, 4), "mib": mib}
+
+
+def weight_over_step(checkpoint: Path, scratch: Path) -> Mapping[str, Any]:
+    import torch
+
+    from sdterm.hooks import SamplingOptions, TextOptions
+
+    components, reader = _with(checkpoint, scratch)
+    loaded = _lora_format().load(CheckpointFile(_lora(scratch / "usual.safetensors", components, rank=32)), components)
+    levels = components.sampling(SamplingOptions())
+    x, sigma = torch.randn(2, 4, 64, 64), levels.sigmas[500].expand(2)
+    with torch.inference_mode():
+        cond = components.encode(["a lake", ""], TextOptions(width=512, height=512))
+        on = _switched(components, reader, _nothing(), _named("usual", loaded, 1.0))
+        changes, steps = [], []
+        for turn in range(TURNS):
+            work = partial(_switched, components, reader, on, _named("usual", loaded, 0.5 + turn / 10))
+            changes.append(_timed(work)[0])
+            steps.append(_timed(lambda: components.denoise(x, sigma, cond, levels))[0])
+        _switched(components, reader, on)
+    changed, step = statistics.median(changes), statistics.median(steps)
+    return {"limit": 1, "value": round(changed / step, 3), "seconds": round(changed, 3), "step": round(step, 3)}
+
+
+def switches_leak(checkpoint: Path, scratch: Path) -> Mapping[str, Any]:
+    import torch
+
+    components, reader = _with(checkpoint, scratch)
+    files = [_lora(scratch / f"{name}.safetensors", components, rank=8) for name in ("first", "second")]
+    now, had = _nothing(), 0
+    with torch.inference_mode():
+        for turn in range(SWITCHES + 6):
+            networks = []
+            if turn % 3 < 2:
+                loaded = _lora_format().load(CheckpointFile(files[turn % 3]), components)
+                networks = [*_named(files[turn % 3].stem, loaded, 1.0)]
+            now = _switched(components, reader, now, networks)
+            if turn == 5:  # what is kept from then on, is kept by mistake
+                had = _own()
+    return {"limit": 32, "value": round((_own() - had) / MIB, 1), "switches": SWITCHES}
+
+
+NUMBERS: tuple[Number, ...] = (
+    load_over_read,
+    touch_over_read,
+    host_memory,
+    switch_ms,
+    network_over_read,
+    weight_over_step,
+    switches_leak,
+)
+
+
+# --- networks ---------------------------------------------------------------------------------------------------------
+
+
+def _with(checkpoint: Path, scratch: Path) -> tuple[Any, CheckpointFile]:
+    """The loaded model, and its file."""
+    from sdterm import Engine
+
+    engine = Engine(library=Library(scratch, chosen=checkpoint), device="cpu")
+    _preload(engine, checkpoint.stem)
+    assert engine.model
+    return engine.model.components, CheckpointFile(checkpoint)
+
+
+def _own() -> int:
+    """Bytes of this process that are no file's."""
+    return int(_status("RssAnon")) * 1024
+
+
+def _status(name: str) -> str:
+    """A number of KiB that Linux tells of this process."""
+    return next(line for line in Path("/proc/self/status").read_text().splitlines() if name in line).split()[1]
+
+
+def _nothing() -> Any:
+    from sdterm.engine.networks import NO_NETWORKS
+
+    return NO_NETWORKS
+
+
+def _lora_format() -> Any:
+    from sdterm.hooks import NetworkFormat
+
+    return next(each for each in _plugins().all(NetworkFormat) if each.id == "lora")
+
+
+def _lora(path: Path, components: Any, *, rank: int) -> Path:
+    """One for every layer of the UNet's and the text encoder's transformers, under kohya's names, in float16."""
+    import torch
+    from safetensors.torch import save_file
+
+    tensors = {}
+    for name, layer in components.layers.items():
+        part, _, own = name.partition(".")
+        weight = layer.module.weight
+        if weight.dim() != 2 or not re.search("attn|ff.net|mlp", own):
+            continue
+        key = {"unet": "lora_unet_", "text_encoder": "lora_te_text_model_"}[part] + own.replace(".", "_")
+        out, width = weight.shape
+        tensors[f"{key}.lora_down.weight"] = (torch.randn(rank, width) / width).half()
+        tensors[f"{key}.lora_up.weight"] = (torch.randn(out, rank) / 100).half()
+        tensors[f"{key}.alpha"] = torch.tensor(float(rank))
+    save_file(tensors, path)
+    return path
+
+
+def _named(name: str, loaded: Any, weight: float) -> Sequence[Any]:
+    from sdterm.core.planning.networks import NetworkPlan
+    from sdterm.engine.networks import Network
+
+    assert loaded.deltas and not loaded.unused
+    return [Network(NetworkPlan(role="lora", name=name, sha256=name, text=weight, unet=weight), loaded)]
+
+
+def _switched(components: Any, reader: CheckpointFile, now: Any, networks: Sequence[Any] = ()) -> Any:
+    from sdterm.engine.networks import change
+
+    return change(components, reader, now, networks)
+
+
+# --- measuring --------------------------------------------------------------------------------------------------------
 
 
 def _over_read(checkpoint: Path, scratch: Path, *, touched: bool) -> Mapping[str, Any]:
     from sdterm import Engine
-    from sdterm.core.library.checkpoints import Library
 
     engine = Engine(library=Library(scratch, chosen=checkpoint), device="cpu")
 
@@ -133,7 +270,6 @@ def _touch(engine: Any) -> None:
 def _measure_memory(checkpoint: Path, scratch: Path) -> None:
     """Print what this process has before and after loading, and at most."""
     from sdterm import Engine
-    from sdterm.core.library.checkpoints import Library
     from sdterm.core.settings.paths import EMBEDDED_MODEL
 
     engine = Engine(library=Library(scratch, chosen=checkpoint), device="cpu")
@@ -145,8 +281,7 @@ def _measure_memory(checkpoint: Path, scratch: Path) -> None:
     _preload(engine, checkpoint.stem)
     _touch(engine)
     after = process.memory_info().rss
-    peak = int(next(line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line).split()[1])
-    print(json.dumps([before, after, peak * 1024]))
+    print(json.dumps([before, after, int(_status("VmHWM")) * 1024]))
 
 
 def main() -> None:
@@ -166,7 +301,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         scratch = Path(temporary)
         checkpoint = full_size.write("sd15", given.cache or scratch, float32=True)
-        from sdterm.core.library.checkpoints import Library
 
         Library(scratch).sha256(checkpoint)
         for number in NUMBERS:

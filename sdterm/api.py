@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
@@ -17,16 +18,13 @@ from pydantic import (
 
 from sdterm.core.output.saving import Saving
 from sdterm.errors import BAD_REQUEST, SdtermError
-from sdterm.events import Event, Failed, event_of
+from sdterm.events import IMAGE_KINDS, AnyPicture, Event, Failed, Grid, Image, PictureKind, SideImage, event_of
 from sdterm.fields import MAX_PROMPT, Precision
 from sdterm.request import GenerationRequest
 
 State = Literal["queued", "running", "paused", "waiting", "done", "failed", "cancelled"]
 STATES: tuple[State, ...] = get_args(State)
 ENDED: tuple[State, ...] = ("done", "failed", "cancelled")
-
-GRID = -1
-"""The number under which a job's grid is kept among its images."""
 
 
 class FieldError(SdtermError, ValueError):
@@ -294,8 +292,9 @@ class Picture(Answer):
     id: Identifier
     job: int | None
     """None for a picture that was found in the outputs folder, and whose job is not known."""
+    kind: PictureKind = "image"
     number: int
-    """Which of the job's images; -1 is the grid."""
+    """Which of the job's images it is, or comes with."""
     path: str
     missing: bool = False
     """Its file is not where it was saved."""
@@ -305,6 +304,24 @@ class Picture(Answer):
     infotext: str
     saved: float
     """Seconds since 1970."""
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it is one of its job's images, not what comes with one or shows them all."""
+        return self.kind in IMAGE_KINDS
+
+
+def picture_event(picture: Picture) -> AnyPicture:
+    """The event that told of it, without its bytes."""
+    facts = picture.model_dump(include={"width", "height", "infotext", "path"})
+    facts |= {"data": b"", "suffix": PurePath(picture.path).suffix}
+    match picture.kind:
+        case "grid":
+            return Grid(**facts)
+        case "image" | "upscaled" as kind:
+            return Image(**facts, kind=kind, index=picture.number, seed=picture.seed or 0)
+        case kind:
+            return SideImage(**facts, kind=kind, index=picture.number, seed=picture.seed or 0)
 
 
 class PicturePage(Answer):
@@ -362,6 +379,8 @@ class Model(Answer):
     """Its architecture, in words."""
     native_size: int | None = None
     """Pixels: what it was trained on."""
+    process: Literal["vp", "flow"] = "vp"
+    """`vp` a diffusion model, `flow` one of rectified flow: which samplers can draw with it."""
     usable: bool = True
     note: str = ""
     """Why it cannot be used."""
@@ -453,6 +472,8 @@ class DownloadOffer(Answer):
     sha256: str | None
     licence: str
     """As its hub has it; empty if nobody says."""
+    files: int = 1
+    """More than one of a folder."""
     free: int
     """Bytes that the disk has left."""
 

@@ -7,9 +7,18 @@ never in it.
 import re
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field
+
+SideKind = Literal["before hires", "mask", "mask composite"]
+ImageKind = Literal["image", "upscaled"]
+PictureKind = Literal[ImageKind, "grid", SideKind]
+"""What a picture of the gallery is."""
+SIDE_KINDS: tuple[SideKind, ...] = get_args(SideKind)
+IMAGE_KINDS: tuple[ImageKind, ...] = get_args(ImageKind)
+"""What a job's images are: so many it makes."""
+PICTURE_KINDS: tuple[PictureKind, ...] = get_args(PictureKind)
 
 
 class Event(BaseModel):
@@ -156,6 +165,8 @@ class Preview(Event):
 class Image(Event):
     """One finished image, encoded, with its infotext inside."""
 
+    kind: ImageKind = "image"
+    """`upscaled`: nothing was drawn for it."""
     index: int
     """Which image of the job, from 0."""
     seed: int
@@ -172,6 +183,24 @@ class Image(Event):
     """Where it lies, once saved."""
 
 
+class SideImage(Event):
+    """A picture that comes with an image, and is told before it: encoded, with its infotext inside."""
+
+    kind: SideKind
+    index: int
+    """Of the image that it is of."""
+    seed: int
+    prompt: str = ""
+    width: int
+    height: int
+    infotext: str
+    pixel_hash: str = ""
+    suffix: str
+    data: bytes = Field(exclude=True, repr=False)
+    path: str | None = None
+    """Where it lies, once saved."""
+
+
 class Grid(Event):
     """One picture that shows all images of the job, encoded, with the first one's infotext inside."""
 
@@ -182,6 +211,15 @@ class Grid(Event):
     data: bytes = Field(exclude=True, repr=False)
     path: str | None = None
     """Where it lies, once saved."""
+
+
+AnyPicture = Image | SideImage | Grid
+"""The events that a file comes with."""
+
+
+def kind_of(picture: AnyPicture) -> PictureKind:
+    """What kind of picture an event brings."""
+    return "grid" if isinstance(picture, Grid) else picture.kind
 
 
 class Warning(Event):

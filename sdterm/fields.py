@@ -25,7 +25,7 @@ Precision = Literal["auto", "full", "half"]
 ResizeMode = Literal["Just resize", "Crop and resize", "Resize and fill", "Just resize (latent upscale)"]
 MaskedContent = Literal["fill", "original", "latent noise", "latent nothing"]
 InpaintArea = Literal["Whole picture", "Only masked"]
-Part = Literal["", "Init image", "Mask", "Hires", "Refiner"]
+Part = Literal["", "Init image", "Mask", "Hires", "Refiner", "Upscale"]
 """A part of the form that is folded away until it is used."""
 VaeMethod = Literal["Full", "Approx NN", "Approx cheap", "TAESD"]
 
@@ -84,6 +84,7 @@ _NETWORKS = "Extra Networks"
 _HIRES: Part = "Hires"
 _REFINER: Part = "Refiner"
 _UPSCALING = "Upscaling"
+_UPSCALE: Part = "Upscale"
 NO_UPSCALER = "None"
 SAVING = "Saving images/grids"
 _IMG2IMG = "img2img"
@@ -917,11 +918,12 @@ ROWS: tuple[RequestField, ...] = (
         metavar="N",
         cells=5,
         step=0.5,
+        part=_UPSCALE,
     ),
     RequestField(
         name="upscale_width",
         default=None,
-        least=8,
+        least=1,
         most=32_768,
         label="Upscale to",
         sentence="The size, in pixels, that finished pictures are made large enough for; unset, upscale_by counts.",
@@ -930,11 +932,12 @@ ROWS: tuple[RequestField, ...] = (
         option="--upscale-to",
         metavar="WxH",
         cells=11,
+        part=_UPSCALE,
     ),
     RequestField(
         name="upscale_height",
         default=None,
-        least=8,
+        least=1,
         most=32_768,
         label="Upscale to",
         sentence="The size, in pixels, that finished pictures are made large enough for; unset, upscale_by counts.",
@@ -943,6 +946,7 @@ ROWS: tuple[RequestField, ...] = (
         option="--upscale-to",
         metavar="WxH",
         cells=11,
+        part=_UPSCALE,
     ),
     RequestField(
         name="upscale_crop",
@@ -952,18 +956,20 @@ ROWS: tuple[RequestField, ...] = (
         decides="finish",
         infotext=("Postprocess crop to",),
         option="--upscale-crop",
+        part=_UPSCALE,
     ),
     RequestField(
         name="upscaler",
         default=NO_UPSCALER,
         label="Upscaler",
-        sentence="Makes finished pictures larger: Lanczos, Nearest, a plugin's, or a file of models/ESRGAN, by its name.",
+        sentence="Makes finished pictures larger: Lanczos, Nearest, a plugin's, or a file of models/ESRGAN.",
         decides="finish",
         infotext=("Postprocess upscaler",),
         option="--upscaler",
         metavar="NAME",
         cells=16,
         offers="upscaler",
+        part=_UPSCALE,
     ),
     RequestField(
         name="second_upscaler",
@@ -974,6 +980,7 @@ ROWS: tuple[RequestField, ...] = (
         infotext=("Postprocess upscaler 2",),
         cells=16,
         offers="upscaler",
+        part=_UPSCALE,
     ),
     RequestField(
         name="second_upscaler_visibility",
@@ -985,6 +992,7 @@ ROWS: tuple[RequestField, ...] = (
         decides="finish",
         cells=5,
         step=0.05,
+        part=_UPSCALE,
     ),
     RequestField(
         name="upscale_tile",

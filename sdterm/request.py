@@ -188,6 +188,11 @@ class GenerationRequest(BaseModel):
         """How many it asks for."""
         return len(self.upscale_images) or self.batch_size * self.batch_count
 
+    @property
+    def title(self) -> str:
+        """What a list of jobs says of it."""
+        return f"Upscale: {self.upscaler}" if self.upscale_images else self.prompt
+
     @field_validator("prompt", "negative_prompt", "hires_prompt", "hires_negative_prompt")
     @classmethod
     def _printable(cls, text: str) -> str:

@@ -31,7 +31,7 @@ from sdterm.core.settings.settings import Settings, Value
 from sdterm.engine import Engine
 from sdterm.engine.failures import failure
 from sdterm.engine.run import FirstPass, PauseAt, Resume
-from sdterm.events import DEVICE_LOST, ILLEGAL_ACCESS, Event, Failed, Grid, Image, Started, Warning
+from sdterm.events import DEVICE_LOST, ILLEGAL_ACCESS, AnyPicture, Event, Failed, Started, Warning
 from sdterm.request import GenerationRequest, RequestError
 
 HEARTBEAT = 1.0  # seconds
@@ -145,7 +145,7 @@ class Worker:
             self._end_if_lost(job, event)
             bound = {"bound_plugins": plugins.identity} if isinstance(event, Started) else {}
             self._wire.event(job, event, **bound)
-            if not isinstance(event, Image | Grid):
+            if not isinstance(event, AnyPicture):
                 continue
             if (path := self._saved.get()) is not None:
                 saved_images.put(path)

@@ -44,6 +44,7 @@ def shapes_of(name: str) -> Shapes:
 
 def _size(name: str) -> Size:
     """As the model that it is like, but narrow and shallow."""
+    depths: tuple[int, ...]
     if name == "narrow-xl-refiner":
         like, depths, context, vector = full_size.SIZES["sdxl_refiner"], (0, 2, 2, 0), G, G + 5 * 256
     elif name.startswith("narrow-xl"):

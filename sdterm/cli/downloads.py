@@ -13,11 +13,10 @@ from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
 from sdterm.client import Client, connect
 from sdterm.core.settings.model_kinds import KINDS_BY_ID
-from sdterm.core.text import file_size, printable
+from sdterm.core.text import bar, file_size, printable
 
 _EVERY = 0.25  # seconds
 _ENDED = ("done", "failed", "cancelled")
-_BAR = 24  # characters
 
 
 @click.command()
@@ -40,7 +39,8 @@ def add(
 ) -> int:
     """Add a model from SOURCE: a path, a URL, hf:OWNER/NAME[/FILE] or civitai:MODEL[@VERSION].
 
-    Its size and licence are shown, and you are asked. It comes into the folder of its kind. The host fetches it, so
+    Its size and licence are shown, and you are asked. It comes into the folder of its kind. A repository that is a
+    diffusers folder comes as a whole. The host fetches it, so
     closing this stops nothing, and the same command goes on where a broken connection stopped. Tokens are taken from
     HF_TOKEN and CIVITAI_TOKEN.
     """
@@ -93,8 +93,9 @@ def _told(offer: DownloadOffer) -> list[str]:
     size = f"{file_size(offer.size)}" if offer.size else "of a size that its server does not tell"
     kind = KINDS_BY_ID[offer.kind].word if offer.kind else "a model whose kind only the whole file tells"
     into = f", into {offer.folder}" if offer.folder else ""
+    files = f" in {offer.files} files" if offer.files > 1 else ""
     return [
-        f"{offer.name}: {kind}, {size}{into}",
+        f"{offer.name}: {kind}, {size}{files}{into}",
         f"Licence: {offer.licence or 'not told'}",
         *([f"SHA-256: {offer.sha256}"] if offer.sha256 else []),
     ]
@@ -134,8 +135,7 @@ def _progress(seen: Download) -> str:
     parts = [seen.name]
     if seen.size:
         share = min(seen.received / seen.size, 1.0)
-        full = round(share * _BAR)
-        parts.append(f"[{'#' * full}{'.' * (_BAR - full)}] {share:.0%} of {file_size(seen.size)}")
+        parts.append(f"{bar(share)} {share:.0%} of {file_size(seen.size)}")
     else:
         parts.append(file_size(seen.received))
     if seen.speed:

@@ -6,18 +6,17 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
 from types import FrameType
 
 import click
 
-from sdterm.api import ENDED, GRID, JobView, Snapshot
+from sdterm.api import ENDED, JobView, Snapshot, picture_event
 from sdterm.cli.errors import EXIT_CANCELLED, EXIT_FAILED, EXIT_USAGE, say
 from sdterm.cli.output import Output
 from sdterm.client import Client, HostError, connect
 from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
-from sdterm.events import Cancelled, Done, Event, Failed, Grid, Image, Paused
+from sdterm.events import Cancelled, Done, Event, Failed, Paused
 
 _PATIENCE = 3
 """How often a host that is lost is looked for again before giving up."""
@@ -86,12 +85,7 @@ def _remains(host: Client, job: JobView) -> Iterator[Event]:
     """What can still be told of a job that ended long ago: its pictures, and how it ended."""
     say(f"Job {job.id} ended as {job.state} on {datetime.fromtimestamp(job.ended or job.created):%F}.")
     for picture in reversed(host.pictures(job=job.id, limit=500).pictures):
-        facts = picture.model_dump(include={"width", "height", "infotext", "path"})
-        facts |= {"data": b"", "suffix": Path(picture.path).suffix}
-        if picture.number == GRID:
-            yield Grid(**facts)
-        else:
-            yield Image(**facts, index=picture.number, seed=picture.seed or 0)
+        yield picture_event(picture)
     if job.state == "failed" and job.reason:
         yield job.reason
     elif job.state == "cancelled":

@@ -113,9 +113,10 @@ def _pictures(host: Client, query: str, limit: int) -> list[Picture]:
 
 def _line(picture: Picture) -> str:
     prompt = " ".join(picture.infotext.partition("\n")[0].split())[:50]
+    kind = "" if picture.kind == "image" else f"  ({picture.kind})"
     gone = "  (gone)" if picture.missing else ""
     job = f"job {picture.job:<5}" if picture.job else "found    "
-    return f"{picture.id:>6}  {job} {picture.width}x{picture.height}  {prompt:<50}  {picture.path}{gone}"
+    return f"{picture.id:>6}  {job} {picture.width}x{picture.height}  {prompt:<50}  {picture.path}{kind}{gone}"
 
 
 def _pack(paths: list[Path], target: Path) -> int:

@@ -26,7 +26,7 @@ from sdterm.core.infotext.recall import recall
 from sdterm.core.library.checkpoints import Library, library_of
 from sdterm.core.output.saving import Saving, ready, save_images, saving_of
 from sdterm.core.planning.assignment import assign
-from sdterm.core.planning.choices import choose
+from sdterm.core.planning.choices import choose, choose_pictures
 from sdterm.core.prompt.styles import Styles, styles_of
 from sdterm.core.settings.paths import prepare as prepare_folders
 from sdterm.core.settings.settings import NOTIFY, Settings
@@ -105,7 +105,7 @@ def generate(
     output = output_for(as_json, no_show, settings)
     saving = saving_of(settings, out)
     if local:
-        context.exit(_draw_here(request, saving, tape, settings, output, warnings))
+        context.exit(draw_here(request, saving, tape, settings, output, warnings))
 
     from sdterm.cli.follow import follow
     from sdterm.client import connect
@@ -122,7 +122,7 @@ def generate(
 
 
 def say_starting() -> None:
-    """That the host takes a moment."""
+    """That a host is being started, which takes a moment."""
     if sys.stderr.isatty():
         say("Starting the host. The first picture takes some seconds longer.")
 
@@ -135,7 +135,7 @@ def cancel_job(settings: Settings, job: int) -> None:
         host.cancel(job)
 
 
-def _draw_here(
+def draw_here(
     request: GenerationRequest,
     saving: Saving,
     tape: Path | None,
@@ -148,7 +148,7 @@ def _draw_here(
         load_plugins(settings.root / "extensions", third_party=settings["extensions"]),
         library_of(settings),
     )
-    choose(request, plugins, library)
+    (choose_pictures if request.upscale_images else choose)(request, plugins, library)
     ready(saving.folder)
 
     from sdterm import Engine  # torch: seconds, so only when everything above is known to be right

@@ -23,12 +23,12 @@ from sdterm.events import Warning
 from sdterm.fields import FIELDS
 from sdterm.request import make_request
 
-_OPTIONS = tuple(row.name for row in FIELDS.values() if row.part in ("Hires", "Refiner") and row.name != "hires")
+_OPTIONS = ("denoising_strength", *(row.name for row in FIELDS.values() if row.part in ("Hires", "Refiner")))
 
 
 @click.command(epilog="Example: sdterm hires 12 --hires-upscaler Lanczos --denoising 0.4")
 @click.argument("picture", metavar="PICTURE")
-@request_options(only=_OPTIONS)
+@request_options(only={*_OPTIONS} - {"hires"})
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where to save.")
 @click.option("--json", "as_json", is_flag=True, help="Print events, one JSON object a line.")
 @click.option("--no-show", is_flag=True, help="Do not show the picture.")
@@ -57,7 +57,7 @@ def hires(
     output = output_for(as_json, no_show, settings)
     with connect(settings, check=True, starting=say_starting) as host:
         found = host.picture(int(number))
-        if not found.infotext or found.number < 0:
+        if not found.infotext or found.kind != "image":
             raise UsageError(f"Picture {number} does not say how it was drawn, so it cannot be drawn on.")
         recalled = recall(found.infotext, offered(settings).names(), library_of(settings), {})
         fields = {**settings.job_fields(), **recalled.fields, **fields_of(given), "hires": True}

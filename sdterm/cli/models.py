@@ -8,6 +8,7 @@ import click
 
 from sdterm.cli.downloads import add, cancel, downloads
 from sdterm.cli.errors import say
+from sdterm.cli.hash_models import hash_models
 from sdterm.cli.offered import by_extensions
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
@@ -63,7 +64,7 @@ def models(context: click.Context, kind: str, folders: bool, as_json: bool) -> N
         click.echo(f"{row['name']:<{width}}  {digest}  {size:>8}  {named}{row['note']}".rstrip())
 
 
-for command in (add, downloads, cancel):
+for command in (add, downloads, cancel, hash_models):
     models.add_command(command)
 
 

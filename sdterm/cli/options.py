@@ -57,12 +57,13 @@ def fields_of(given: Mapping[str, Any]) -> dict[str, Any]:
     for name, rows in shown_as_one("option").items():
         text = given.get(rows[0].name) if name else None
         if text not in (None, ()):
-            sides = (text,) if len(rows) == 1 else _sides(name, text)
+            sides = (text,) if len(rows) == 1 else sides_of(name, text)
             fields |= {row.name: side for row, side in zip(rows, sides, strict=True)}
     return fields
 
 
-def _sides(option: str, text: str) -> tuple[str, str]:
+def sides_of(option: str, text: str) -> tuple[str, str]:
+    """Width and height, as they are typed. Raises UsageError."""
     width, cross, height = text.lower().replace("×", "x").partition("x")
     if not (cross and width.strip().isdecimal() and height.strip().isdecimal()):
         raise UsageError(f"{option} is {text!r}, but it must be width x height in pixels, like 512x768.")

@@ -24,6 +24,7 @@ from sdterm.events import (
     Interrupted,
     Paused,
     Resumed,
+    SideImage,
     Started,
     Waiting,
     Warning,
@@ -83,7 +84,7 @@ class PlainOutput:
                 click.echo(path)
                 for line in infotext.splitlines():
                     say(line)
-            case Grid(path=path):
+            case Grid(path=path) | SideImage(path=path):
                 click.echo(path)
             case _:
                 for line in sentences(event, self._root):
@@ -117,8 +118,11 @@ def sentences(event: Event, root: Path) -> list[str]:
             return [f"Waiting: {message} {advice}".rstrip()]
         case Paused(step=None, images=images):
             return [f"Paused. {images} image(s) are finished."]
-        case Paused(step=step, images=images):
-            return [f"Paused at step {step}. {images} image(s) are finished."]
+        case Paused(step=step, images=images, pass_no=pass_no):
+            of = f" of pass {pass_no + 1}" if pass_no else ""
+            return [f"Paused at step {step}{of}. {images} image(s) are finished."]
+        case SideImage(path=path, kind=kind):
+            return [f"Saved {path} ({kind})"]
         case Grid(path=path):
             return [f"Saved {path} with all images"]
         case Failed(message=message, advice=advice):

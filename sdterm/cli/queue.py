@@ -130,7 +130,8 @@ def _every(host: Client, states: "list[State] | tuple[State, ...]") -> list[JobV
 
 def _line(job: JobView) -> str:
     progress = job.progress
-    where = f"step {progress.step}/{progress.steps}" if progress else job.reason.message if job.reason else ""
+    which = f"pass {progress.pass_no + 1}/{progress.passes} " if progress and progress.passes > 1 else ""
+    where = f"{which}step {progress.step}/{progress.steps}" if progress else job.reason.message if job.reason else ""
     return f"{job.id:>5}  {job.state:<9}  {job.done:>3}/{job.images:<3}  {job.prompt[:60]}  {where}".rstrip()
 
 

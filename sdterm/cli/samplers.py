@@ -2,30 +2,58 @@
 
 import click
 
-from sdterm.cli.offered import offered
+from sdterm.cli.offered import by_extensions, offered
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
 from sdterm.core.extensions.catalogue import Offer
+from sdterm.core.extensions.registry import load_plugins
+from sdterm.core.library.checkpoints import ModelFileError, library_of
+from sdterm.core.library.recognition import recognition
+from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
+from sdterm.hooks import Process
+
+_NOT_FOR = {"vp": "not for diffusion models", "flow": "not for rectified-flow models"}
 
 
 @click.command()
+@click.option("--model", metavar="NAME", help="List last what cannot draw with this checkpoint, and say why.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @flag_options
 @click.pass_context
-def samplers(context: click.Context, as_json: bool) -> None:
+def samplers(context: click.Context, model: str | None, as_json: bool) -> None:
     """List samplers and noise schedules, with other names and options they have."""
-    catalogue = offered(settings_of(context))
+    settings = settings_of(context)
+    catalogue = offered(settings)
+    process = _process(model, settings) if model else None
+
+    def unfit(offer: Offer) -> str:
+        return "" if process is None or offer.draws(process) else _NOT_FOR[process]
+
+    def listed(kind: str) -> list[Offer]:
+        return sorted(catalogue.of(kind), key=lambda offer: bool(unfit(offer)))
+
     if as_json:
-        offers = [*catalogue.of("Sampler"), *catalogue.of("Scheduler")]
+        offers = [*listed("Sampler"), *listed("Scheduler")]
         print_json("[" + ",\n ".join(offer.model_dump_json() for offer in offers) + "]")
         return
     for title, kind in (("Samplers", "Sampler"), ("Schedules", "Scheduler")):
         click.echo(f"{title}:")
-        for offer in catalogue.of(kind):
-            click.echo(printable(f"  {offer.label:<17} {_details(offer)}").rstrip())
+        for offer in listed(kind):
+            click.echo(printable(f"  {offer.label:<17} {_details(offer, unfit(offer))}").rstrip())
 
 
-def _details(offer: Offer) -> str:
+def _details(offer: Offer, unfit: str) -> str:
     options = " ".join(f"{option.name}={option.default}" for option in offer.options)
-    return "; ".join(part for part in (", ".join(offer.aliases), offer.note, options) if part)
+    return "; ".join(part for part in (unfit, ", ".join(offer.aliases), offer.note, options) if part)
+
+
+def _process(name: str, settings: Settings) -> Process:
+    """Of a checkpoint. Raises UnknownNameError, ModelFileError."""
+    checkpoint = library_of(settings).find(name)
+    found = recognition(checkpoint, load_plugins(None, third_party=False))
+    if not found.usable:
+        found = by_extensions(settings, [checkpoint]).get(checkpoint, found)
+    if not found.usable:
+        raise ModelFileError(found.note)
+    return found.process

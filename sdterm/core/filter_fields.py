@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 class FilterField(NamedTuple):
     """One field. An `infotext_*` is read from pictures' infotexts, by A1111's key for it."""
 
-    kind: Literal["infotext_text", "infotext_number", "number", "size", "date"]
+    kind: Literal["infotext_text", "infotext_number", "number", "size", "date", "kind"]
     key: str = ""
     sign: str = ":"
     """The one that is offered with it."""
@@ -27,6 +27,7 @@ FILTER_FIELDS: Mapping[str, FilterField] = {
     "height": FilterField("number", sign=">="),
     "denoising": FilterField("infotext_number", "Denoising strength", ">="),
     "clip": FilterField("infotext_number", "Clip skip"),
+    "kind": FilterField("kind"),
     "job": FilterField("number"),
     "hash": FilterField("infotext_text", "Model hash"),
     "version": FilterField("infotext_text", "Version"),

@@ -14,6 +14,12 @@ def printable(text: str, limit: int = 200) -> str:
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
 
 
+def bar(share: float, cells: int = 24) -> str:
+    """A share of 0 to 1, drawn: `[######......]`."""
+    full = round(share * cells)
+    return f"[{'#' * full}{'.' * (cells - full)}]"
+
+
 def file_size(count: int) -> str:
     """Bytes, as hubs and file managers count them: `6.94 GB`, `25.3 MB`, `3.1 kB`."""
     return (

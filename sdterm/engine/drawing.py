@@ -1,6 +1,7 @@
 """Drawing a run that is open: batch after batch, pass after pass."""
 
 import time
+from dataclasses import replace
 
 import torch
 
@@ -68,7 +69,9 @@ def _sampled(run: Run, loader: Loader, batch: Batch, sources: Sources) -> list[D
     """A batch after its last pass."""
     drawn: list[Drawn] = []
     for number in range(len(run.plan.passes)):
-        drawn = _sampled_pass(run, loader, batch, number, drawn, sources)
+        before, drawn = drawn, _sampled_pass(run, loader, batch, number, drawn, sources)
+        if any(each.refined for each in before):
+            drawn = [replace(each, refined=True) for each in drawn]
     return drawn
 
 

@@ -33,7 +33,7 @@ from sdterm.engine.run import FirstPass, PauseAt, Resume, Run
 from sdterm.engine.sources import Sources
 from sdterm.engine.tape import Tape
 from sdterm.engine.upscale import KeptUpscaler, Upscaling
-from sdterm.events import Cancelled, Done, Event, Failed, Grid, Image, ModelLoading, Paused
+from sdterm.events import AnyPicture, Cancelled, Done, Event, Failed, Image, ModelLoading, Paused
 from sdterm.request import GenerationRequest
 
 AHEAD = 64
@@ -109,7 +109,7 @@ class Engine:
             if isinstance(event, Exception | Done | Failed | Paused | Cancelled):
                 observers.finished(event, images)
             emit(event)
-            if isinstance(event, Image | Grid):
+            if isinstance(event, AnyPicture):
                 images += isinstance(event, Image)
                 observers.after(event)
 

@@ -22,7 +22,8 @@ def enlarge(upscaling: Upscaling, enlargement: Enlargement, image: NDArray[Any])
         for done, each in enumerate(enlargement.upscalers)
     ]
     if enlargement.second:
-        return np.asarray(Image.blend(*map(Image.fromarray, parts), enlargement.visibility))
+        first, second = map(Image.fromarray, parts)
+        return np.asarray(Image.blend(first, second, enlargement.visibility))
     return parts[0]
 
 

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 
 from sdterm.core.extensions.registry import ContractError
-from sdterm.core.infotext.keys import INIT_HASH, INPAINT_AREA, MASK_PADDING
+from sdterm.core.infotext.keys import INIT_HASH, INPAINT_AREA, MASK_PADDING, REFINER_KEYS
 from sdterm.core.infotext.record import Provenance
 from sdterm.core.infotext.write import image_infotext
 from sdterm.core.pictures.masks import softened
 from sdterm.core.pictures.source import Source, laid_in
+from sdterm.core.planning.plan import TextPlan
 from sdterm.engine.decode import BlackImageError, approximate_image, decode_image
 from sdterm.engine.device import device_name
 from sdterm.engine.encode import encoded, saver_options
@@ -45,10 +46,11 @@ def finish_image(run: Run, model: Model, index: int, drawn: Drawn, sources: Sour
     height, width = pixels.shape[:2]
     pixel_hash = hashlib.sha256(pixels.tobytes()).hexdigest()
 
-    text = run.plan.text_of(index, len(run.plan.passes) - 1)
-    told: dict[str, object] = {**infotext_hashes(text, model.applied, model.components)}
+    told: dict[str, object] = {**infotext_hashes(*_texts(run, index), model.applied, model.components)}
     if image.init_image:
         told |= _of_source(sources.of(run, image), run)
+    if not drawn.refined:
+        told |= dict.fromkeys(REFINER_KEYS)
     more, wrong = run.observers.keys(_facts(run, index, width, height))
 
     def infotext(saver: OutputSaver, faults: Mapping[str, str]) -> str:
@@ -69,6 +71,13 @@ def finish_image(run: Run, model: Model, index: int, drawn: Drawn, sources: Sour
         pixel_hash=pixel_hash,
     )
     return finished, pixels
+
+
+def _texts(run: Run, index: int) -> tuple[TextPlan, TextPlan]:
+    """(the text of the last pass that calls LoRAs, that of the last pass): what A1111's keys of networks tell of."""
+    *earlier, last = (run.plan.text_of(index, number) for number in range(len(run.plan.passes)))
+    calling = (text for text in (last, *reversed(earlier)) if any(network.short_hash for network in text.networks))
+    return next(calling, last), last
 
 
 def _of_source(source: Source, run: Run) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """From one pass to the next: its picture made larger. Source: A1111 processing.sample_hr_pass."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from sdterm.engine.loading import Model
 from sdterm.engine.run import Run
 from sdterm.engine.sources import Init, encodable, told_of
 from sdterm.engine.upscale import enlarged
+from sdterm.hooks import SeesInit
 
 
 def larger(
@@ -28,7 +29,8 @@ def larger(
     upscale = planned.upscale
     assert upscale  # of every pass that begins with another
     if not run.choices.passes[pass_no].upscaler:
-        components = load().components
+        model = load()
+        components = model.components
         if components.latent_channels != latents.shape[1]:
             raise ModelFileError(
                 f"{run.plan.model_of(pass_no).model} cannot go on with latents of another kind of model: choose an "
@@ -37,7 +39,8 @@ def larger(
         size = upscale.height // components.downscale, upscale.width // components.downscale
         mode, smooth = LATENT_UPSCALERS[upscale.upscaler.name]
         grown = torch.nn.functional.interpolate(latents, size=size, mode=mode, antialias=smooth)
-        return Init(_cropped(grown, planned, components.downscale), from_image=False)
+        begun = _cropped(grown, planned, components.downscale)
+        return Init(begun, told=_seen(run, model, begun), from_image=False)
     run.pulse.phase = "decode"
     pictures = _upscaled(run, pass_no, upscale, [decoded(run, before(), each)[0] for each in latents])
     model = load()
@@ -48,6 +51,15 @@ def larger(
         {name: _cropped(tensor, planned, cell) for name, tensor in told_of(run, model, each).items()} for each in pixels
     ]
     return Init(_cropped(torch.cat(encoded), planned, cell), told=told, from_image=False)
+
+
+def _seen(run: Run, model: Model, latents: torch.Tensor) -> list[Mapping[str, torch.Tensor]]:
+    """What an inpainting model is told of latents that it goes on from, if it sees through a mask; else it is told the
+    same as without a picture, and nothing is decoded for it."""
+    if not isinstance(model.components, SeesInit) or run.request.conditional_mask_weight >= 1:
+        return []
+    pictures = [decoded(run, model, each)[0] for each in latents]
+    return [told_of(run, model, _pixels(picture).to(latents.device)) for picture in pictures]
 
 
 def _cropped(latents: torch.Tensor, planned: PassPlan, cell: int) -> torch.Tensor:

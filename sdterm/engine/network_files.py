@@ -92,10 +92,11 @@ def _loaded(model: Adaptable, asked: NetworkPlan, sources: Sources, plugins: Plu
     return loaded
 
 
-def infotext_hashes(text: TextPlan, applied: AppliedNetworks, model: Components) -> dict[str, str]:
-    """A1111's keys that name a text's networks with their hashes: an embedding once for each text encoder."""
+def infotext_hashes(calling: TextPlan, text: TextPlan, applied: AppliedNetworks, model: Components) -> dict[str, str]:
+    """A1111's keys that name networks by hashes: the LoRAs of one text and the embeddings of another, these once
+    for each encoder."""
     encoders = len(model.text_widths) if isinstance(model, Adaptable) else 0
-    loras = [_hash(network) for network in text.networks if network.short_hash]
+    loras = [_hash(network) for network in calling.networks if network.short_hash]
     words = [
         _hash(word)
         for group in text.words

@@ -13,7 +13,7 @@ from sdterm.core.extensions.registry import ContractError, PluginFailure, Plugin
 from sdterm.core.infotext.keys import is_free
 from sdterm.core.text import printable
 from sdterm.engine.failures import blamed
-from sdterm.events import Done, Event, Failed, Grid, Image, Warning
+from sdterm.events import AnyPicture, Done, Event, Failed, Image, Warning
 from sdterm.hooks import ImageFacts, JobOutcome, Observer, PluginError, SavedImage
 
 MOST_KEYS = 20
@@ -37,7 +37,7 @@ class Observers:
     _paths: list[Path] = field(default_factory=list)
     _told: set[tuple[str, str]] = field(default_factory=set)
 
-    def after(self, event: Image | Grid) -> None:
+    def after(self, event: AnyPicture) -> None:
         """An image was handed out: once it is saved, tell of it."""
         those = [observer for observer in self._all() if observer.on_image_saved or observer.on_job_finished]
         path = self._path() if those and self.saved else None

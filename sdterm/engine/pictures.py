@@ -14,13 +14,15 @@ from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.infotext import upscaled as infotext
 from sdterm.core.infotext.files import ImageFileError, read_infotext
 from sdterm.core.infotext.grammar import parse
-from sdterm.core.inputs import Inputs, picture_size
+from sdterm.core.infotext.keys import POSTPROCESS, addition_key
+from sdterm.core.inputs import Inputs, UnknownInputError, picture_size
 from sdterm.core.planning.choices import PictureChoices
 from sdterm.core.planning.plan import ImagePlan, Plan
 from sdterm.engine.device import memory_use
 from sdterm.engine.encode import encoded
 from sdterm.engine.enlarge import enlarge
 from sdterm.engine.faults import Faults
+from sdterm.engine.postprocess import postprocessed
 from sdterm.engine.pulse import Pulse
 from sdterm.engine.recorder import CancelledError
 from sdterm.engine.upscale import Upscaling
@@ -55,6 +57,9 @@ class PictureRun:
 
 def sources(request: GenerationRequest, inputs: Inputs) -> list[ImagePlan]:
     """What the pictures of a request say of themselves. Raises InputError."""
+    for digest in request.upscale_images:
+        if not inputs.has(digest):
+            raise UnknownInputError(f"Input {digest[:12]} is not there any more. Give its picture again.")
     return [_source(infotext_of(inputs.path(digest))) for digest in request.upscale_images]
 
 
@@ -129,8 +134,10 @@ def _made(run: PictureRun, index: int) -> Image:
         run.pulse.phase = "sample"
         pixels = enlarge(_reporting(run, index), run.choices.enlargement, pixels).copy()
     run.pulse.phase = "decode"
+    if run.choices.postprocessors():
+        pixels = postprocessed(run, source, np.ascontiguousarray(pixels[..., :3]))
     said = infotext_of(run.inputs.path(digest))
-    upscaled = infotext.text(infotext.spelled_out(run.request, run.choices.enlargement))
+    upscaled = infotext.text(infotext.spelled_out(run.request, run.choices.enlargement), _postprocessed(run))
     whole = infotext.joined(said, upscaled)
     file = encoded(
         run,
@@ -140,6 +147,7 @@ def _made(run: PictureRun, index: int) -> Image:
         texts={infotext.TEXT: upscaled},
     )
     return Image(
+        kind="upscaled",
         index=index,
         seed=source.seed,
         prompt=source.prompt,
@@ -150,6 +158,16 @@ def _made(run: PictureRun, index: int) -> Image:
         data=file.data,
         pixel_hash=hashlib.sha256(np.ascontiguousarray(pixels[..., :3]).tobytes()).hexdigest(),
     )
+
+
+def _postprocessed(run: PictureRun) -> dict[str, object]:
+    """What the picture says of its postprocessors."""
+    chosen = run.choices.postprocessors()
+    said: dict[str, object] = {POSTPROCESS: ", ".join(each.of.label for each in chosen)} if chosen else {}
+    for each in chosen:
+        options = [option for option in each.of.options if each.options[option.name] != option.default]
+        said |= {addition_key(each.of, option): each.options[option.name] for option in options}
+    return said
 
 
 def _reporting(run: PictureRun, index: int) -> Upscaling:

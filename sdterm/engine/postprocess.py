@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdterm.core.planning.plan import ImagePlan
-from sdterm.engine.run import Run
+from sdterm.engine.encode import Finishing
 
 
-def postprocessed(run: Run, image: ImagePlan, pixels: NDArray[Any]) -> NDArray[Any]:
+def postprocessed(run: Finishing, image: ImagePlan, pixels: NDArray[Any]) -> NDArray[Any]:
     """An image, uint8 [H, W, 3], after the postprocessors that were asked for. Raises PluginError if one fails."""
     for chosen in run.choices.postprocessors():
         postprocessor = chosen.of

@@ -90,6 +90,8 @@ class Drawn:
     """[C, h, w]"""
     overlay: torch.Tensor | None = None
     """[h, w]: how much of it shows over its init image, where not the mask says so."""
+    refined: bool = False
+    """Whether the refiner drew any of it."""
 
 
 def sample_pass(run: Run, models: Models, batch: Batch, pass_no: int, init: Init | None = None) -> list[Drawn]:
@@ -140,7 +142,8 @@ def sample_pass(run: Run, models: Models, batch: Batch, pass_no: int, init: Init
     network.finish()
     latents = network.hooks.finished(latents)
     overlay = network.hooks.overlay(latents)
-    return [Drawn(each, overlay[row] if overlay is not None else None) for row, each in enumerate(latents)]
+    shown = [None] * len(latents) if overlay is None else [*overlay]
+    return [Drawn(*each, network.refined) for each in zip(latents, shown, strict=True)]
 
 
 class PassNetwork:
@@ -168,7 +171,8 @@ class PassNetwork:
             counted = self._sampler.start == "unit"
             self._handover = Handover(planned.refiner, self._levels(self._model), self.calls, counted)
         self._looked_at = 0  # calls
-        self._refining = False
+        self.refined = False
+        """Whether the refiner has taken over."""
         self._network: Network | None = self._guided()
 
     def __call__(self, x: torch.Tensor, sigma: torch.Tensor, call: int) -> Denoised:
@@ -207,7 +211,7 @@ class PassNetwork:
 
     def _hand_over(self) -> None:
         self._handover = self._model = self._network = None  # its memory is needed for the next one
-        self._refining = True
+        self.refined = True
         self._model = self._models.refiner()
         components = self._model.components
         if (components.latent_channels, self._run.plan.passes[self._pass].height // components.downscale) != (
@@ -229,7 +233,7 @@ class PassNetwork:
         with run.plugins.guard(model.family):
             prompts = [model.condition.prompt(text.text, how) for text in texts]
             negatives = [model.condition.negative(text.negative_prompt, how) for text in texts]
-        if self._init and self._init.told and not self._refining:
+        if self._init and self._init.told and not self.refined:
             known = self._init.told
             prompts = [tuple(told(part, of) for part in parts) for parts, of in zip(prompts, known, strict=True)]
             negatives = [told(part, of) for part, of in zip(negatives, known, strict=True)]

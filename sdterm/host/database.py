@@ -14,7 +14,10 @@ from sdterm.core.file_systems import on_network
 from sdterm.errors import SdtermError
 from sdterm.host.gallery_filter import fact
 
-MIGRATIONS = ("schema.sql", "facts.sql", "found.sql", "passes.sql", "trash.sql", "inputs.sql", "second_passes.sql")
+MIGRATIONS = (
+    *("schema.sql", "facts.sql", "found.sql", "passes.sql", "trash.sql", "inputs.sql", "second_passes.sql"),
+    "kinds.sql",
+)
 """The files that bring a database from version k to k + 1."""
 
 _BESIDE = ("-wal", "-shm")

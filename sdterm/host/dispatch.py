@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sdterm.api import GRID, JobDetails, Progress, Resumption, WorkerView
+from sdterm.api import JobDetails, Progress, Resumption, WorkerView
 from sdterm.core.extensions.catalogue import CatalogueError
 from sdterm.core.extensions.source import Source
 from sdterm.core.files import legible
@@ -24,6 +24,7 @@ from sdterm.core.settings.rundir import RunFolder
 from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
 from sdterm.events import (
+    AnyPicture,
     Cancelled,
     Done,
     Event,
@@ -34,6 +35,7 @@ from sdterm.events import (
     Paused,
     Preview,
     Resumed,
+    SideImage,
     Started,
     Step,
     Waiting,
@@ -352,7 +354,7 @@ class Dispatcher:
             "request": job.request.model_dump(mode="json"),
             "bound_plugins": job.bound_plugins,
             "sources": [source.fields for source in sources],
-            "saved": {number: path for number, path in self._jobs.saved(job.id) if number != GRID},
+            "saved": dict(self._jobs.saved(job.id)),
             "skipped_images": job.left_out,
             "pause_at": None if job.pause_at is None else {"step": job.pause_at, "pass_no": job.pause_pass},
             "tape": str(self.tape(job.id)),
@@ -395,7 +397,7 @@ class Dispatcher:
                 self._jobs.prepared(job.id, event, message["bound_plugins"])
             case Preview():
                 self._log.show(job.id, event)
-            case Image() | Grid():
+            case Image() | SideImage() | Grid():
                 return await self._keep(worker, job, event)
             case Done() | Failed() | Paused() | Cancelled():
                 self._settle(job.id, event)
@@ -418,11 +420,10 @@ class Dispatcher:
                 self._log.add(job.id, event)
         return False
 
-    async def _keep(self, worker: WorkerProcess, job: JobDetails, event: Image | Grid) -> bool:
+    async def _keep(self, worker: WorkerProcess, job: JobDetails, event: AnyPicture) -> bool:
         """Save an image, exactly once. Returns True if that failed, which settles the job."""
-        number = event.index if isinstance(event, Image) else GRID
         failed: Failed | None = None
-        path = self._pictures.saved(job.id, number)
+        path = self._pictures.saved(job.id, event)
         if path is None:
             try:
                 path = str(await in_thread(partial(self._save, job, event, asyncio.get_running_loop())))
@@ -436,7 +437,7 @@ class Dispatcher:
             self._settle(job.id, failed)
         return failed is not None
 
-    def _save(self, job: JobDetails, event: Image | Grid, loop: asyncio.AbstractEventLoop) -> Path:
+    def _save(self, job: JobDetails, event: AnyPicture, loop: asyncio.AbstractEventLoop) -> Path:
         """In a thread of its own: disks are slow. The database is the loop's."""
 
         def on_loop(act: Callable[[], R]) -> R:

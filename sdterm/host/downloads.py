@@ -85,6 +85,7 @@ class Downloads:
             size=offer.size,
             sha256=offer.sha256,
             licence=offer.licence,
+            files=len(offer.remote.files) or 1,
             free=offer.free,
         )
 

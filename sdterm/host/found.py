@@ -12,7 +12,9 @@ from pathlib import Path
 
 from sdterm.core.files import legible
 from sdterm.core.infotext.files import ImageFileError, image_size, read_infotext
-from sdterm.events import PicturesFound
+from sdterm.core.infotext.grammar import parse
+from sdterm.core.output.saving import ENDINGS
+from sdterm.events import PictureKind, PicturesFound
 from sdterm.host.log import EventLog
 from sdterm.host.pictures import FoundPicture, Pictures
 from sdterm.host.threads import in_thread
@@ -65,4 +67,13 @@ def _read(file: Path) -> FoundPicture | None:
         width, height = image_size(file)
     except (ImageFileError, OSError):
         return None
-    return FoundPicture(str(file), width, height, text, _when(file), file.name.startswith("grid"))
+    return FoundPicture(str(file), width, height, text, _when(file), _kind(file, text))
+
+
+def _kind(file: Path, infotext: str) -> PictureKind:
+    """By its name, which A1111's are, too, or by what was done to it."""
+    if file.name.startswith("grid"):
+        return "grid"
+    if "Postprocess upscaler" in parse(infotext).parameters:
+        return "upscaled"
+    return next((kind for kind, ending in ENDINGS.items() if file.stem.endswith(ending)), "image")

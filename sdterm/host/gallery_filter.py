@@ -12,9 +12,10 @@ from functools import lru_cache
 
 from sdterm.core.filter_fields import FILTER_FIELDS
 from sdterm.core.infotext import grammar as infotexts
-from sdterm.core.names import UnknownNameError, find
+from sdterm.core.names import UnknownNameError, find, normal
 from sdterm.core.text import printable
 from sdterm.errors import BAD_REQUEST, SdtermError
+from sdterm.events import PICTURE_KINDS
 
 Fact = str | float | None
 
@@ -79,6 +80,8 @@ def _checked(field: str, sign: str, value: str, negated: bool, position: int) ->
         wrong = f"{name}{sign}{printable(value, 40)} is no size like 512x768"
     elif kind == "date" and _date(value) is None:
         wrong = f"{name}{sign}{printable(value, 40)} is no date like 2026-11-23"
+    elif kind == "kind" and normal(value) not in map(normal, PICTURE_KINDS):
+        wrong = f"{name}{sign}{printable(value, 40)} is none of {', '.join(PICTURE_KINDS)}"
     elif kind not in ("number", "infotext_number") and sign not in (":", "="):
         wrong = f"{name} is compared with : alone"
     if wrong:
@@ -114,6 +117,8 @@ def _condition(term: Term) -> tuple[str, list[str | float]]:
             return "p.seed = ?", [term.value.lstrip("0") or "0"]
         case "seed":
             return f"CAST(p.seed AS REAL) {sign} ?", [float(term.value)]
+        case "kind":
+            return "p.kind = ?", [next(kind for kind in PICTURE_KINDS if normal(kind) == normal(term.value))]
         case field if field in TEXTS:
             return f"instr(p.{field}, ?) > 0", [term.value.casefold()]
         case field:

@@ -14,6 +14,7 @@ KEYS = {
     "number": "p.id",
     "time": "p.saved",
     "job": "p.job",
+    "kind": "p.kind",
     "seed": "substr('0000000000000000000000000' || p.seed, -25)",  # digits: a REAL has not enough of them
     "size": "p.width * p.height",
     **{column: f"p.{column}" for column in ("width", "height", "sampler", "schedule", "model", "hash", "version")},

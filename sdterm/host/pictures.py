@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from sdterm.api import GRID, FieldError, Picture, PicturePage
+from sdterm.api import FieldError, Picture, PicturePage, picture_event
 from sdterm.core.files import regular
 from sdterm.core.infotext.grammar import parse as parse_infotext
 from sdterm.errors import SdtermError
-from sdterm.events import Grid, Image
+from sdterm.events import IMAGE_KINDS, AnyPicture, Grid, PictureKind, kind_of
 from sdterm.host.database import Database
 from sdterm.host.gallery_filter import FilterError, facts, parse, sql
 from sdterm.host.gallery_order import NEWEST, OrderError, Value
@@ -44,7 +44,7 @@ class FoundPicture:
     height: int
     infotext: str
     saved: float
-    is_grid: bool
+    kind: PictureKind
 
 
 @dataclass(frozen=True)
@@ -64,21 +64,23 @@ class Pictures:
         self._database, self._log, self._clock = database, log, clock
         self._threads = Threads(THREADS, LIMIT)
 
-    def saved(self, job: int, number: int) -> str | None:
-        """Where that image of a job is saved, if it is."""
-        sql = "SELECT path FROM pictures WHERE job = ? AND number = ? AND saved IS NOT NULL"
-        row = self._database.row(sql, job, number)
+    def saved(self, job: int, event: AnyPicture) -> str | None:
+        """Where that picture of a job is saved, if it is."""
+        sql = "SELECT path FROM pictures WHERE job = ? AND kind = ? AND number = ? AND saved IS NOT NULL"
+        row = self._database.row(sql, job, kind_of(event), _number(event))
         return str(row["path"]) if row else None
 
-    def reserve(self, job: int, event: Image | Grid, path: Path) -> None:
+    def reserve(self, job: int, event: AnyPicture, path: Path) -> None:
         """Note, for good, where an image is about to get its name: if this process dies between that and `commit`,
         `recover` finds it."""
-        number, seed = (event.index, event.seed) if isinstance(event, Image) else (GRID, None)
+        which = (job, kind_of(event), _number(event))
+        seed = None if isinstance(event, Grid) else event.seed
         with self._database.transaction():
-            self._database.execute("DELETE FROM pictures WHERE job = ? AND number = ? AND saved IS NULL", job, number)
+            self._database.execute(
+                "DELETE FROM pictures WHERE job = ? AND kind = ? AND number = ? AND saved IS NULL", *which
+            )
             row = {
-                "job": job,
-                "number": number,
+                **dict(zip(("job", "kind", "number"), which, strict=True)),
                 "path": str(path),
                 "digest": hashlib.sha256(event.data).hexdigest(),
                 "seed": None if seed is None else str(seed),
@@ -88,11 +90,10 @@ class Pictures:
             }
             self._insert(row)
 
-    def commit(self, job: int, event: Image | Grid) -> None:
+    def commit(self, job: int, event: AnyPicture) -> None:
         """The image has its name: tell everyone. `event` has the path."""
-        number = event.index if isinstance(event, Image) else GRID
         with self._database.transaction():
-            self._saved(job, number)
+            self._saved(job, kind_of(event), _number(event))
             self._log.add(job, event)
 
     def release(self, job: int) -> None:
@@ -119,7 +120,7 @@ class Pictures:
             is_saved = await in_thread(partial(_digest, path)) == row["digest"]
             with self._database.transaction():
                 if is_saved:
-                    self._saved(row["job"], row["number"])
+                    self._saved(row["job"], row["kind"], row["number"])
                     self._log.add(row["job"], _event_of(row))
                     continue
                 self._database.execute("DELETE FROM pictures WHERE id = ?", row["id"])
@@ -139,7 +140,8 @@ class Pictures:
             for picture in filter(None, found):
                 row = {
                     "job": None,
-                    "number": GRID if picture.is_grid else 0,
+                    "kind": picture.kind,
+                    "number": 0,
                     "path": picture.path,
                     "digest": "",
                     "saved": picture.saved,
@@ -232,9 +234,11 @@ class Pictures:
         columns, marks = ", ".join(row), ", ".join("?" * len(row))
         self._database.execute(f"INSERT INTO pictures ({columns}) VALUES ({marks})", *row.values())
 
-    def _saved(self, job: int, number: int) -> None:
-        self._database.execute("UPDATE pictures SET saved = ? WHERE job = ? AND number = ?", self._clock(), job, number)
-        if number != GRID:
+    def _saved(self, job: int, kind: PictureKind, number: int) -> None:
+        self._database.execute(
+            "UPDATE pictures SET saved = ? WHERE job = ? AND kind = ? AND number = ?", self._clock(), job, kind, number
+        )
+        if kind in IMAGE_KINDS:
             self._database.execute("UPDATE jobs SET done = done + 1, attempts = 0 WHERE id = ?", job)
 
     def _row(self, picture: int) -> sqlite3.Row:
@@ -262,13 +266,14 @@ class Pictures:
         return found
 
 
-def _event_of(row: sqlite3.Row) -> Image | Grid:
+def _number(event: AnyPicture) -> int:
+    return 0 if isinstance(event, Grid) else event.index
+
+
+def _event_of(row: sqlite3.Row) -> AnyPicture:
     """The event of an image that was saved by a host that died before it could say so."""
-    facts = {"width": row["width"], "height": row["height"], "infotext": row["infotext"], "data": b""}
-    path = Path(row["path"])
-    if row["number"] == GRID:
-        return Grid(**facts, suffix=path.suffix, path=str(path))
-    return Image(**facts, index=row["number"], seed=int(row["seed"]), suffix=path.suffix, path=str(path))
+    fields = {name: row[name] for name in Picture.model_fields if name != "saved"}
+    return picture_event(Picture(**fields, saved=0.0))
 
 
 def _open(path: Path) -> tuple[BinaryIO, int]:

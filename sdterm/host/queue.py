@@ -151,7 +151,7 @@ class JobQueue:
                 ((last[0] if last else None) or 0) + 1,
                 request.model_dump_json(),
                 _SAVING.dump_json(saving).decode(),
-                printable(" ".join(request.prompt.split()), _SHOWN),
+                printable(" ".join(request.title.split()), _SHOWN),
                 images,
                 submission.pause_at,
                 submission.pause_pass,
@@ -284,7 +284,8 @@ class JobQueue:
 
     def saved(self, job: int) -> list[tuple[int, str]]:
         """(number, path) of its images on disk."""
-        rows = self._database.rows("SELECT number, path FROM pictures WHERE job = ? AND saved IS NOT NULL", job)
+        sql = "SELECT number, path FROM pictures WHERE job = ? AND kind IN ('image', 'upscaled') AND saved IS NOT NULL"
+        rows = self._database.rows(sql, job)
         return [(row["number"], row["path"]) for row in rows]
 
     def end(self, job: int, state: str, event: Event) -> None:

@@ -33,12 +33,15 @@ from sdterm.api import (
 )
 from sdterm.core.extensions.catalogue import Catalogue
 from sdterm.core.extensions.probe import ProbeError
+from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.files import legible
 from sdterm.core.library.checkpoints import library_of
 from sdterm.core.library.recognition import Recognition
+from sdterm.core.library.upscalers import named_upscaler
 from sdterm.core.names import UnknownNameError
 from sdterm.core.output.saving import Saving, ready, saving_of
-from sdterm.core.planning.choices import Parts, choose_parts
+from sdterm.core.planning.choices import Parts, choose_parts, latent_upscaler
+from sdterm.core.planning.enlargement import check_upscalers, wants_upscaler
 from sdterm.core.planning.named_inputs import named_inputs
 from sdterm.core.prompt.styles import find_style, styles_of
 from sdterm.core.settings.devices import devices_of
@@ -280,12 +283,20 @@ class HostServices:
 
     async def _parts(self, request: GenerationRequest) -> Parts:
         try:
-            return choose_parts(request, (await self.extensions.now()).names)
+            return await self._found(request, (await self.extensions.now()).names)
         except (UnknownNameError, RequestError):
             if not self.extensions.is_looking:
                 raise
             # an extension that is tried out may give it
-            return choose_parts(request, (await self.extensions.settled()).names)
+            return await self._found(request, (await self.extensions.settled()).names)
+
+    async def _found(self, request: GenerationRequest, names: PluginSet) -> Parts:
+        if wants_upscaler(request.upscaler):
+            await self.threads.run(partial(check_upscalers, request, names, library_of(self.settings)))
+        if request.hires and not latent_upscaler(request):
+            name, library = request.hires_upscaler, library_of(self.settings)
+            await self.threads.run(partial(named_upscaler, name, names, library, field="hires_upscaler"))
+        return choose_parts(request, names)
 
     def _find_files(self, request: GenerationRequest) -> None:
         """The checkpoints that a request names. Raises UnknownNameError."""

@@ -25,7 +25,7 @@ from sdterm.tui.alt_digits import hear_alt_digits
 from sdterm.tui.answering import Answering
 from sdterm.tui.calls import HostCall
 from sdterm.tui.form import Form
-from sdterm.tui.keymap import KeymapError, clashes, keys_of, read_keymap, shown
+from sdterm.tui.keymap import KeymapError, bound, clashes, keys_of, read_keymap, shown
 from sdterm.tui.language import (
     LanguageError,
     LanguageSource,
@@ -50,6 +50,7 @@ from sdterm.tui.messages import (
     HostLost,
     HostStarting,
     HostUp,
+    MakeFrom,
     OfferRemedies,
     PickValue,
     RestoreWanted,
@@ -501,6 +502,15 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
 
         self._open_over(WallScreen(message.picture))
 
+    def on_make_from(self, message: MakeFrom) -> None:
+        self.run_worker(self.desk.make_from(message.picture, message.making))
+
+    def compare_with_source(self, pictures: Sequence[Picture], files: Mapping[int, bytes]) -> None:
+        """Show a picture in the place of the one that it was made from. files: of those that the gallery has not."""
+        from sdterm.tui.screens.compare import CompareScreen
+
+        self._open_over(CompareScreen(pictures, files, flips=True))
+
     def _open_over(self, screen: BaseScreen) -> None:
         """Open a screen over the others. One of its kind that is open goes first, with all above it."""
         if any(isinstance(open_one, type(screen)) for open_one in self.screen_stack):
@@ -598,13 +608,13 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
     def _show_copied(self) -> None:
         from sdterm.tui.screens.plain import Plain
 
-        hint = tr(" Select the text with the terminal (tmux: prefix, then [). Esc goes back. ")
+        hint = f" {tr('Select the text with the terminal (tmux: prefix, then [). Esc goes back.')} "
         self.push_screen(Plain(self._copied, hint))
 
     def action_messages(self) -> None:
         from sdterm.tui.screens.plain import Plain
 
-        hint = tr(" Messages, the newest first. Up and down scroll, Esc goes back. ")
+        hint = f" {tr('Messages, the newest first. Up and down scroll, Esc goes back.')} "
         now = [Said(time.time(), note.text) for note in self.screen.query(Note) if note.stands]
         self.push_screen(Plain(told([*self._said, *now]) or tr("No messages yet."), hint))
 
@@ -682,7 +692,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         self.keys = keys_of(keymap)
         self.notes += map(str, clashes(keymap))
         if keymap:
-            self.set_keymap({action: keys for action, keys in keymap.items() if action in self.keys})
+            self.set_keymap(bound(keymap))
 
     def key(self, action: str) -> str:
         """How the first key of an action is written."""

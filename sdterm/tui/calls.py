@@ -64,6 +64,10 @@ def file(picture: int) -> HostCall[bytes]:
     return HostCall(lambda host: host.file(picture))
 
 
+def input(digest: str) -> HostCall[bytes]:
+    return HostCall(lambda host: host.input(digest))
+
+
 def thumbnail(picture: int, size: int) -> HostCall[bytes]:
     return HostCall(lambda host: host.thumbnail(picture, size))
 
@@ -117,6 +121,10 @@ def reading(words: Words) -> HostCall[PromptReading]:
 
 def submit(submission: Submission) -> HostCall[JobView]:
     return HostCall(lambda host: host.submit(submission))
+
+
+def put_input(data: bytes) -> HostCall[str]:
+    return HostCall(lambda host: host.put_input(data))
 
 
 def delete_picture(picture: int) -> HostCall[bool]:

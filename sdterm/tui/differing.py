@@ -33,6 +33,18 @@ def seed_of(picture: Picture) -> str:
     return f"{seed}~{variation if len(variation) <= _DIGITS else '…' + variation[-_DIGITS:]}" if variation else seed
 
 
+def kind_word(picture: Picture) -> str:
+    """What it is, unless it is an ordinary image."""
+    words = {
+        "grid": tr("grid"),
+        "before hires": tr("before hires"),
+        "mask": tr("mask"),
+        "mask composite": tr("mask composite"),
+        "upscaled": tr("upscaled"),
+    }
+    return words.get(picture.kind, "")
+
+
 def parameters(infotext: str) -> dict[str, str]:
     """Everything that decides how a picture looks, by A1111's names."""
     said = parse(infotext)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sdterm.fields import FIELDS
 from sdterm.tui import calls
 from sdterm.tui.fields import field_of
 from sdterm.tui.filling import Filling
@@ -17,7 +18,7 @@ from sdterm.tui.shell import Desk, Shell
 from sdterm.tui.state import clock
 
 if TYPE_CHECKING:
-    from sdterm.api import Entry
+    from sdterm.api import Entry, Picture
 
 _TWICE = 1.0  # seconds within which a second Esc stops the job
 VARIATIONS, VARIED = 5, 0.15
@@ -117,7 +118,7 @@ class Drawing:
 
     async def _vary_last(self) -> None:
         page = await self._desk.ask(calls.pictures(limit=20))
-        picture = next((p for p in page.pictures if p.number >= 0), None) if page else None
+        picture = next((p for p in page.pictures if p.is_image), None) if page else None
         if picture:
             self.draw_again(picture.infotext, vary=True)
         else:
@@ -139,6 +140,23 @@ class Drawing:
                 "batch_count": VARIATIONS,
             }
         await self.submit({**self._shell.settings.job_fields(), **fields})
+
+    async def draw_hires(self, picture: Picture) -> None:
+        """Draw the hires version of a picture, as the form's part Hires says."""
+        if picture.number < 0 or not picture.infotext:
+            self._shell.say(tr("Picture {picture} does not say how it was drawn.", picture=picture.id))
+            return
+        fields = await self._filling.recalled(picture.infotext)
+        if fields is None:
+            return
+        if fields.get("hires"):
+            self._shell.say(tr("Picture {picture} is a hires version already.", picture=picture.id))
+            return
+        given = self._desk.form.draft.fields
+        names = {row.name for row in FIELDS.values() if row.part in ("Hires", "Refiner")} | {"denoising_strength"}
+        chosen = {name: value for name, value in given.items() if name in names and value not in (None, "")}
+        request = {**self._shell.settings.job_fields(), **fields, **chosen, "hires": True}
+        await self.submit(request)
 
     # --- seeds --------------------------------------------------------------------------------------------------------
 

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from sdterm.core.settings.settings import SETTINGS_BY_KEY
 from sdterm.core.text import printable
 from sdterm.errors import BAD_REQUEST, SdtermError
-from sdterm.fields import FIELDS, RequestField, shown_as_one
+from sdterm.fields import FIELDS, Part, RequestField
 from sdterm.tui.arithmetic import SumError, evaluate
 from sdterm.tui.language import tr
 
 if TYPE_CHECKING:
     from sdterm.hooks import Option
 
-Kind = Literal["choice", "switch", "number", "text"]
+Kind = Literal["choice", "switch", "number", "text", "input"]
 
 
 class RefusedTextError(SdtermError, ValueError):
@@ -71,6 +71,8 @@ class Field:
     @property
     def kind(self) -> Kind:
         row = self.rows[0]
+        if row.is_input:
+            return "input"
         if row.choices or row.offers not in ("", "size"):
             return "choice"
         if isinstance(row.default, bool):
@@ -197,7 +199,17 @@ def _stepped(row: RequestField, text: str, by: int) -> str | None:
     return _shown(value, _is_whole(row))
 
 
-_BY_ID = {form: Field(tuple(rows)) for form, rows in shown_as_one("form").items() if form}
+def _fields() -> list[Field]:
+    """All of the form, in the table's order; those of its parts that say one thing are one field."""
+    rows: dict[tuple[str, ...], list[RequestField]] = {}
+    for row in FIELDS.values():
+        if row.form or row.part:
+            rows.setdefault((row.form,) if row.form else (row.part, row.label, *row.infotext), []).append(row)
+    return [Field(tuple(group)) for group in rows.values()]
+
+
+_BY_ID = {field.id: field for field in _fields()}
+_SHOWN_BY = {row.name: field.id for field in _BY_ID.values() for row in field.rows}
 _LINES = (
     ("sampler", "scheduler"),
     ("steps", "cfg_scale", "size"),
@@ -206,6 +218,33 @@ _LINES = (
 )
 ROWS: tuple[tuple[Field, ...], ...] = tuple(tuple(_BY_ID[form] for form in line) for line in _LINES)
 """The form's lines."""
+
+HEADS: Mapping[Part, str] = {
+    "Init image": "init_images",
+    "Mask": "mask",
+    "Hires": "hires",
+    "Refiner": "refiner",
+    "Upscale": "upscaler",
+}
+"""The parts of the form that are folded away until they are used, and the field of each that says whether it is."""
+
+
+def parts() -> dict[Part, tuple[Field, ...]]:
+    """The fields of each part, the one that says whether it is used first."""
+    found: dict[Part, tuple[Field, ...]] = {}
+    for part, head in HEADS.items():
+        fields = [field for field in _BY_ID.values() if field.rows[0].part == part]
+        if fields:
+            found[part] = (*sorted(fields, key=lambda field: field.id != head),)
+    return found
+
+
+def is_used(part: Part, values: Mapping[str, Any]) -> bool:
+    """Whether a request with those values uses a part."""
+    row = FIELDS.get(HEADS[part])
+    value = values.get(HEADS[part])
+    return row is not None and value not in (None, "", (), [], row.default) and str(value).lower() != "false"
+
 
 FOLDED: tuple[Field, ...] = tuple(Field((FIELDS[name],)) for name in ("format", "postprocess", "transforms", "memory"))
 """Whose options are folded below the form; they stand above them."""
@@ -218,7 +257,7 @@ DEFAULTS: Mapping[str, Any] = {
 
 def field_of(name: str) -> str:
     """The id of the form's field that shows a request's field."""
-    return (name in FIELDS and FIELDS[name].form) or name
+    return _SHOWN_BY.get(name, name)
 
 
 def quick_field(name: str) -> Field:

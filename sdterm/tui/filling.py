@@ -209,7 +209,7 @@ class Filling:
         form.change(form.draft.but(**{text_field: text, "styles": added}), tr("style"))
         self._shell.say(tr("{name} is one of the styles now.", name=printable(name, 60)))
 
-    def _choices(self, field: Field) -> Sequence[Choice]:
+    def choices(self, field: Field) -> Sequence[Choice]:
         """What a field can be; nothing once the user was told why."""
         offers = replace(
             self.offers,
@@ -238,7 +238,7 @@ class Filling:
             line = Type(tr(field.label), words, hint=hint, goes_on=True)
             self._desk.app.push_screen(line, partial(self._take_typed, field))
             return
-        choices = self._choices(field)
+        choices = self.choices(field)
         if not choices:
             return
         chosen = self._chosen(field, choices)
@@ -259,7 +259,7 @@ class Filling:
 
     def step(self, field: Field, by: int) -> None:
         """Take the next thing of a field's list, or the one before: of several, in the place of the last one."""
-        choices = self._choices(field)
+        choices = self.choices(field)
         if not choices:
             return
         chosen = self._chosen(field, choices)

@@ -25,6 +25,7 @@ def values_in(pictures: Iterable[Picture]) -> Mapping[str, Sequence[str]]:
         found = {name: parameters[key] for name, (_, key, _) in FILTER_FIELDS.items() if key in parameters}
         found["size"] = f"{picture.width}x{picture.height}"
         found |= {"width": str(picture.width), "height": str(picture.height)}
+        found["kind"] = picture.kind
         found |= {"seed": str(picture.seed)} if picture.seed is not None else {}
         found |= {"job": str(picture.job)} if picture.job is not None else {}
         found["after"] = found["before"] = f"{datetime.fromtimestamp(picture.saved):%Y-%m-%d}"

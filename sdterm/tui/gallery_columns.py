@@ -11,7 +11,7 @@ from rich.cells import cell_len, set_cell_size
 
 from sdterm.core.infotext.grammar import Infotext, parse
 from sdterm.core.text import printable
-from sdterm.tui.differing import seed_of
+from sdterm.tui.differing import kind_word, seed_of
 from sdterm.tui.language import tr
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ def _time(picture: Picture, infotext: Infotext) -> str:
 
 
 def _prompt(picture: Picture, infotext: Infotext) -> str:
-    return ("" if picture.number >= 0 else tr("(grid)") + " ") + " ".join(infotext.prompt.split())
+    kind = kind_word(picture)
+    return (f"({kind}) " if kind else "") + " ".join(infotext.prompt.split())
 
 
 def columns() -> Mapping[str, Column]:
@@ -67,6 +68,7 @@ def columns() -> Mapping[str, Column]:
         Column("model", tr("Model"), 20, _said("Model")),
         Column("denoising", tr("Denoising"), 9, _said("Denoising strength")),
         Column("clip", tr("Clip skip"), 9, _said("Clip skip")),
+        Column("kind", tr("Kind"), 14, lambda picture, infotext: kind_word(picture)),
         Column("job", tr("Job"), 7, lambda picture, infotext: str(picture.job or ""), falls=True),
         Column("hash", tr("Hash"), 10, _said("Model hash")),
         Column("version", tr("Version"), 14, _said("Version")),

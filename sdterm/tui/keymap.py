@@ -18,8 +18,10 @@ Keymap = Mapping[str, str]
 
 PRESETS: Mapping[str, Keymap] = {
     "default": {},
-    # In a list hjkl move in every preset; what is left of vim are chords that the editors do not need themselves.
+    # In a list hjkl move in every preset, but for h where a picture is chosen, unless this is vim; what is left of vim
+    # are chords that the editors do not need themselves.
     "vim": {
+        "hires": "H",
         "generate": "f5,ctrl+g,ctrl+enter,alt+enter",
         "redo": "ctrl+r",
         "history": "alt+h",
@@ -38,6 +40,9 @@ PRESETS: Mapping[str, Keymap] = {
         "line_start": "alt+home",
     },
 }
+
+LEFT = "picture_on_the_left"
+"""The binding that goes there. A keymap that gives h to nothing else leaves it to this one."""
 
 
 class KeymapError(SdtermError, ValueError):
@@ -113,6 +118,12 @@ def _entries(path: Path, given: object) -> Iterator[tuple[str, str]]:
 def keys_of(keymap: Keymap) -> dict[str, str]:
     """Action → its keys, all of them."""
     return {action.id: keymap.get(action.id, action.keys) for action in ACTIONS}
+
+
+def bound(keymap: Keymap) -> Keymap:
+    """What Textual is given for a keymap. It takes a key from everything once it takes it from one action."""
+    ours = {action: keys for action, keys in keymap.items() if action in BY_ID}
+    return {**ours, LEFT: "left,h"} if ours else {}
 
 
 def clashes(keymap: Keymap) -> list[Clash]:

@@ -110,6 +110,18 @@ class WallWanted(Message):
         self.picture = picture
 
 
+Making = Literal["img2img", "mask", "hires", "upscale", "before_after"]
+"""What can be made from a picture, and what shows that."""
+
+
+class MakeFrom(Message):
+    """Something is to be made from this picture."""
+
+    def __init__(self, picture: Picture, making: Making) -> None:
+        super().__init__()
+        self.picture, self.making = picture, making
+
+
 class DeleteWanted(Message):
     """A picture is to go to the trash."""
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 KINDS: Mapping[str, str] = {kind.tag: kind.id for kind in MODEL_KINDS if kind.tag}
 """The word of a tag → the library's kind."""
-OFFERED = ("lora", "hypernetwork", "embedding", "vae")
+OFFERED = ("lora", "hypernetwork", "embedding", "vae", "upscaler")
 """The kinds of which something is offered."""
 _BEGUN = re.compile(r"<(?:(\w+):)?([^:<>]*)")
 _CALLED_LAST = re.compile(r"<\w+:[^<>]+>(?=[\s,]*$)")

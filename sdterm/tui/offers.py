@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from sdterm.core.a1111 import LATENT_UPSCALERS
 from sdterm.core.names import normal
 from sdterm.core.text import file_size, printable
 from sdterm.tui.fields import Field, option_field
@@ -24,6 +25,7 @@ KINDS: Mapping[str, str] = {
     "transform": "PromptTransform",
     "postprocessor": "Postprocessor",
     "memory": "MemoryOptimizer",
+    "upscaler": "Upscaler",
     "denoise_hook": "DenoiseHook",
 }
 """What a field offers → the kind in the catalogue."""
@@ -80,6 +82,8 @@ class Offers:
                 return None if self.styles is None else [Choice(s.name, printable(s.prompt, 60)) for s in self.styles]
             case "size":
                 return [*self._sizes(values)]
+            case "upscaler" | "hires_upscaler":
+                return self._upscalers(kind)
             case _ if kind in OFFERED:
                 return self._files(kind, shown, values)
         if self.catalogue is None:
@@ -88,7 +92,11 @@ class Offers:
         offers = self.catalogue.of(KINDS[kind])
         if kind == "transform":  # the others are applied anyway
             offers = tuple(offer for offer in offers if not offer.facts.get("default", True))
-        return first + [_choice(offer, kind) for offer in offers]
+        found = self._model(values.get("model"))
+        process = found.process if found else ""
+        fit = [offer for offer in offers if not process or offer.draws(process)]
+        unfit = [replace(_choice(offer, kind), note=_not_for(process)) for offer in offers if offer not in fit]
+        return [*first, *(_choice(offer, kind) for offer in fit), *unfit]
 
     def _files(self, kind: str, shown: Field, values: Mapping[str, Any]) -> Sequence[Choice] | None:
         if kind not in self.files:
@@ -97,6 +105,15 @@ class Offers:
         networks = self.networks(values.get("model"))
         there = (Choice(file.name, networks.note(file), (os.path.basename(file.path),)) for file in self.files[kind])
         return [*first, Choice(NONE), *there]
+
+    def _upscalers(self, kind: str) -> Sequence[Choice] | None:
+        """Those by a rule, then model files; for a second pass those of latents before them."""
+        if self.catalogue is None:
+            return None
+        rules = [_choice(offer, kind) for offer in self.catalogue.of("Upscaler") if "resize" not in offer.facts]
+        files = (Choice(file.name, names=(os.path.basename(file.path),)) for file in self.files.get("upscaler", ()))
+        latent = [Choice(name) for name in LATENT_UPSCALERS] if kind == "hires_upscaler" else []
+        return [*latent, *rules, *files]
 
     def networks(self, model: Any) -> Networks:
         """What prompts may call, for that model, or without one the first."""
@@ -153,6 +170,10 @@ class Offers:
                 declared = {option.name for option in offer.options} if offer else set()
                 more[inside] = {name: value for name, value in given.items() if name in declared} or None
         return {**changes, **more}
+
+
+def _not_for(process: str) -> str:
+    return tr("not for rectified-flow models") if process == "flow" else tr("not for diffusion models")
 
 
 def _choice(offer: Offer, kind: str) -> Choice:

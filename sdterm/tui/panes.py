@@ -13,6 +13,7 @@ ABOUT: Mapping[str, str] = {
     "pictures": "The arrow keys choose a picture, and these keys are about the chosen one.",
     "gallery": "Every picture on disk. Up and down choose one; Enter takes all of it into the form.",
     "compare": "Two pictures side by side, and only the parameters that differ. Space flips between them.",
+    "mask": "What is covered is inpainted. Arrows move, Shift or a number goes further; its key ends a shape.",
     "queue": "Jobs in the order in which they are drawn, then those that ended.",
     "models": "Model files by kind, Tab goes to the next list. Enter draws with the chosen one from now on.",
     "settings": "Each setting, its value and where that comes from. Enter changes it.",
@@ -21,6 +22,7 @@ ABOUT: Mapping[str, str] = {
 """A sentence for each place that has keys of its own."""
 MOVES: Mapping[str, tuple[tuple[str, str], ...]] = {
     "field": (("Up/Down", "Step"), ("Enter", "List")),
+    "part": (("Enter", "Fold"),),
     "filter": (("Tab", "Complete"), ("Enter", "Filter"), ("Esc", "Back")),
     "help": (("Esc", "Back"), ("Up/Down", "Scroll")),
 }

@@ -22,7 +22,7 @@ from textual.strip import Strip
 _SGR = re.compile(r"\x1b\[([\d;]*)m")
 _SAME_WIDTH = re.compile("[ -~¡-¬®-˿Ͱ-ϿЀ-ҁ‐-‧‰-⁞←-◿⠀-⣿、-〿ぁ-鿿가-힣！-｠]*")
 """Lines in which every terminal gives each character as many cells as Rich does."""
-_SHORT = 6  # cells that are alike between two that are not: a move of the cursor costs more
+_SHORT = 6  # cells of one colour that are alike between two that are not: a move of the cursor costs more
 
 
 class _Pen(NamedTuple):
@@ -174,7 +174,7 @@ def _changes(old: Sequence[_Cell | None], new: Sequence[_Cell]) -> Iterator[tupl
         return
     left = right = differing[0]
     for at in differing:
-        if at - right > _SHORT:
+        if at - right > _SHORT or (at - right > 1 and len({cell[1] for cell in new[right : at + 1]}) > 1):
             yield _whole(new, left, right)
             left = at
         right = at

@@ -62,7 +62,10 @@ def after(state: State, entry: Entry) -> State:
 def runs_of(jobs: Iterable[JobView], at: float) -> tuple[Run, ...]:
     """Those of some jobs that are drawn, as they are at a time in seconds since 1970."""
     running = ((job, job.progress or Progress()) for job in jobs if job.state == "running")
-    return tuple(Run(j.id, j.images, j.done, p.batch, p.batches, p.step, p.steps, at, p.step, at) for j, p in running)
+    return tuple(
+        Run(j.id, j.images, j.done, p.batch, p.batches, p.step, p.steps, at, p.step, at, p.pass_no, p.passes)
+        for j, p in running
+    )
 
 
 def joined(state: State, jobs: Iterable[JobView], at: float) -> State:
@@ -91,6 +94,7 @@ def _without(state: State, job: int | None) -> State:
 
 def _stepped(run: Run, step: Step, at: float) -> Run:
     told = {"batch": step.batch, "batches": step.batches, "step": step.step, "steps": step.steps, "at": at}
-    if step.batch != run.batch or not run.first or step.step < run.step:
+    told |= {"pass_no": step.pass_no, "passes": step.passes}
+    if step.pass_no != run.pass_no or step.batch != run.batch or not run.first or step.step < run.step:
         told |= {"since": at, "first": step.step}
     return replace(run, **told)  # type: ignore[arg-type]

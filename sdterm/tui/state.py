@@ -30,6 +30,8 @@ class Run:
     first: int = 0
     """Which step that was."""
     at: float = 0.0
+    pass_no: int = 0
+    passes: int = 1
 
     @property
     def pace(self) -> float:
@@ -42,7 +44,8 @@ class Run:
         """Seconds until the job is drawn, by the pace so far."""
         if not self.pace:
             return None
-        return (self.steps - self.step + (self.batches - self.batch - 1) * self.steps) / self.pace
+        whole = (self.batches - self.batch - 1) * self.passes + self.passes - self.pass_no - 1  # passes behind this one
+        return (self.steps - self.step + whole * self.steps) / self.pace
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,12 @@ def _preparing(state: State) -> str:
 def _progress(run: Run) -> str:
     share = run.step / max(1, run.steps)
     full = round(share * _BAR)
-    return f"{run.step}/{run.steps} [{'#' * full}{'-' * (_BAR - full)}] {share:.0%}"
+    return f"{passes(run)}{run.step}/{run.steps} [{'#' * full}{'-' * (_BAR - full)}] {share:.0%}"
+
+
+def passes(run: Run) -> str:
+    """Which pass a job is in, of one that has several."""
+    return tr("pass {number}/{count}", number=run.pass_no + 1, count=run.passes) + " " if run.passes > 1 else ""
 
 
 def clock(seconds: float) -> str:

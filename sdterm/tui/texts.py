@@ -9,7 +9,7 @@ from sdterm.core.settings.paths import PACKAGE
 from sdterm.core.settings.settings import SETTINGS
 from sdterm.fields import FIELDS
 from sdterm.tui.actions import ACTIONS
-from sdterm.tui.fields import FOLDED
+from sdterm.tui.fields import FOLDED, parts
 from sdterm.tui.language import placeholders
 from sdterm.tui.panes import ABOUT, MOVES
 from sdterm.tui.screens import help
@@ -68,6 +68,8 @@ def _declared() -> Iterator[str]:
     """The texts of tables, which have no call of their own."""
     yield from (row.label for row in FIELDS.values())
     yield from (field.sentence for field in FOLDED)
+    for part, fields in parts().items():
+        yield from (part, *(field.sentence for field in fields))
     for setting in SETTINGS:
         yield from (setting.sentence, setting.section)
     for action in ACTIONS:

@@ -26,6 +26,9 @@ def test_samplers_lists_samplers_and_schedules_with_their_options(sdterm: Run) -
         "rho=0.0",
     ):
         assert words in shown
+    assert sdterm("samplers", "--model", "sdterm-demo").stdout == shown, "all of them are for diffusion models"
+    unknown = sdterm("samplers", "--model", "sdterm-dem")
+    assert unknown.returncode != 0 and "sdterm-demo" in unknown.stderr and "Traceback" not in unknown.stderr
     assert {"Euler", "DDIM", "Karras"} <= {offer["label"] for offer in json.loads(sdterm("samplers", "--json").stdout)}
 
 

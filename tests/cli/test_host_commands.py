@@ -1,5 +1,6 @@
 """The commands that speak to the host: a real one, in the background, started by the first of them."""
 
+import hashlib
 import json
 import os
 import pty
@@ -10,8 +11,11 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
+from sdterm.core.settings.paths import EMBEDDINGS, LORAS
 from tests.cli.conftest import Run, environment
 
 SMALL = ["--steps", "2", "--size", "64x64"]
@@ -201,3 +205,21 @@ def test_a_host_that_is_stopped_stays_stopped_though_somebody_watches(tmp_path: 
     cancelled = subprocess.run([*sdterm, "cancel", "1"], env=env, capture_output=True, text=True, timeout=60)
     assert "Job 1" in cancelled.stdout
     subprocess.run([*sdterm, "host", "stop"], env=env, capture_output=True, timeout=60, check=True)
+
+
+def test_hashes_that_are_not_known_are_computed_with_progress(sdterm: Run, data: Path) -> None:
+    for folder, name in ((LORAS, "inky"), (EMBEDDINGS, "wordy")):
+        (data / folder).mkdir(parents=True, exist_ok=True)
+        save_file({"emb_params": np.ones((1, 768), np.float32)}, data / folder / f"{name}.safetensors")
+    computed = json.loads(sdterm("models", "hash", "--kind", "lora", "--json").stdout)
+    digest = hashlib.sha256((data / LORAS / "inky.safetensors").read_bytes()).hexdigest()
+    assert [row["sha256"] for row in computed if row["name"] == "inky"] == [digest]
+    rest = sdterm("models", "hash", "--all")
+    assert rest.returncode == 0 and "wordy" in rest.stdout and "inky" not in rest.stdout
+    again = sdterm("models", "hash", "--all")
+    assert (again.returncode, again.stdout) == (0, "") and "All hashes are known." in again.stderr
+    named = sdterm("models", "hash", "inky", "--kind", "lora").stdout.split()
+    assert len(named[0]) == 12 and named[1:] == ["inky"]
+    both = sdterm("models", "hash", "inky", "--all")
+    assert both.returncode == 2 and "--all" in both.stderr
+    assert sdterm("models", "hash", "--stop").returncode == 0

@@ -409,7 +409,7 @@ def test_a_tape_without_its_job_is_kept_and_told(services: HostServices) -> None
 def test_pictures_of_a_lost_gallery_are_found_again_with_what_they_say(start_host: StartHost, tmp_path: Path) -> None:
     (day := tmp_path / "outputs" / "2026-11-28").mkdir(parents=True)
     infotext = "a red house\nSteps: 7, Sampler: Euler a, CFG scale: 7.0, Seed: 99, Size: 8x16"
-    for name, text in (("00000-99", infotext), ("grid-0000", infotext), ("cat", None)):
+    for name, text in (("00000-99", infotext), ("00000-99-mask", infotext), ("grid-0000", infotext), ("cat", None)):
         info = PngInfo()
         if text:
             info.add_text("parameters", text)
@@ -423,10 +423,12 @@ def test_pictures_of_a_lost_gallery_are_found_again_with_what_they_say(start_hos
     for _ in range(2):  # a second time finds nothing new
         done = subprocess.run(command, env={**os.environ, "SDTERM_DATA": str(tmp_path)}, capture_output=True, text=True)
         assert done.returncode == 0
-        assert [Path(line.split()[-1]).name for line in done.stdout.splitlines()] == ["grid-0000.png", "00000-99.png"]
+        listed = [Path(line.partition(" /")[2]).name for line in done.stdout.splitlines()]
+        assert listed == ["grid-0000.png  (grid)", "00000-99-mask.png  (mask)", "00000-99.png"]
     found = {Path(picture.path).name: picture for picture in client.pictures().pictures}
-    assert {name: (p.job, p.number, p.seed, p.width, p.height) for name, p in found.items()} == {
-        "00000-99.png": (None, 0, 99, 8, 16),
-        "grid-0000.png": (None, -1, 99, 8, 16),
+    assert {name: (p.job, p.kind, p.seed, p.width, p.height) for name, p in found.items()} == {
+        "00000-99.png": (None, "image", 99, 8, 16),
+        "00000-99-mask.png": (None, "mask", 99, 8, 16),
+        "grid-0000.png": (None, "grid", 99, 8, 16),
     }
     assert client.thumbnail(found["00000-99.png"].id)

@@ -12,10 +12,11 @@ from safetensors.torch import save
 
 from sdterm.api import Download, DownloadRequest
 from sdterm.client import Client, RefusedError, connect
-from sdterm.core.settings.paths import LORAS
+from sdterm.core.settings.paths import CHECKPOINTS, LORAS
 from sdterm.core.settings.rundir import run_folder_of
 from sdterm.events import Done, DownloadChanged
 from tests.core.library.serving import File, hub, serving
+from tests.core.library.test_downloading import diffusers_folder
 from tests.host.conftest import StartHost, hosts, settings_of
 from tests.host.running import running
 
@@ -109,6 +110,22 @@ def test_it_survives_clients_and_a_killed_host_and_can_be_stopped(
 
 
 @pytest.mark.heavy
+def test_a_diffusers_folder_comes_as_one_model(
+    files: dict[str, File], url: str, start_host: StartHost, tmp_path: Path
+) -> None:
+    served, wanted = diffusers_folder()
+    files.clear()
+    files |= served
+    host = start_host(tmp_path)
+    request = DownloadRequest(source="hf:owner/name")
+    offer = host.look_at_download(request)
+    size = sum(map(len, wanted.values()))
+    assert (offer.name, offer.kind, offer.size, offer.files) == ("name", "checkpoint", size, len(wanted))
+    seen = until_ended(host, host.add_model(request).id)
+    assert (seen.state, seen.received, seen.path) == ("done", size, str(tmp_path / CHECKPOINTS / "name")), seen.message
+    assert "name" in [model.name for model in host.models()]
+
+
 def test_drawing_does_not_wait_for_a_download(files: dict[str, File], url: str, tmp_path: Path) -> None:
     file = files["/big.safetensors"] = File(LORA, held=threading.Event())
     assert file.held

@@ -220,7 +220,10 @@ def test_wherever_the_host_is_killed_each_image_is_saved_and_indexed_once(host: 
     events = host.events(job)
     assert sorted(image.index for image in images(events)) == [*range(8)]
     pictures = host.client.pictures(job=job).pictures
-    assert sorted(picture.number for picture in pictures) == [-1, *range(8)]
+    assert sorted((picture.kind, picture.number) for picture in pictures) == [
+        ("grid", 0),
+        *(("image", n) for n in range(8)),
+    ]
     paths = [Path(picture.path) for picture in pictures]
     assert len({*paths}) == 9 and all(path.is_file() for path in paths)
     assert host.client.job(job).done == 8

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from sdterm.api import PicturePage
-from sdterm.events import Image
+from sdterm.api import FieldError, PicturePage, picture_event
+from sdterm.events import SIDE_KINDS, AnyPicture, Grid, Image, SideImage, kind_of
 from sdterm.host import database
+from sdterm.host.gallery_order import NEWEST
 from sdterm.host.pictures import Pictures, UnknownPictureError
 from sdterm.host.services import HostServices
 from tests.host.conftest import submission
@@ -26,8 +27,8 @@ def image(path: Path, data: bytes = b"pixels", index: int = 0, infotext: str = "
     )
 
 
-def page(pictures: Pictures, query: str, limit: int, cursor: str | None) -> PicturePage:
-    return asyncio.run(pictures.page(query, limit, cursor))
+def page(pictures: Pictures, query: str, limit: int, cursor: str | None, order: str = NEWEST) -> PicturePage:
+    return asyncio.run(pictures.page(query, limit, cursor, order=order))
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_a_name_without_the_image_is_given_up_and_what_lies_there_stays(
     if content is not None:
         path.write_bytes(content)
     asyncio.run(services.pictures.recover(job))
-    assert not services.pictures.saved(job, 0) and page(services.pictures, "", 10, None).pictures == ()
+    assert not services.pictures.saved(job, image(path)) and page(services.pictures, "", 10, None).pictures == ()
     assert (path.read_bytes() if path.exists() else None) == content
     assert beside.exists() == (content is not None), "a text beside no picture goes with it"
 
@@ -72,7 +73,42 @@ def test_an_image_that_is_being_written_for_another_job_is_left_alone(
     services.pictures.reserve(other, image(tmp_path / "b.png"), tmp_path / "b.png")
     asyncio.run(services.pictures.recover(job))
     services.pictures.commit(other, image(tmp_path / "b.png"))
-    assert services.pictures.saved(other, 0)
+    assert services.pictures.saved(other, image(tmp_path / "b.png"))
+
+
+def test_what_comes_with_an_image_is_of_another_kind_and_counts_as_none(
+    services: HostServices, job: int, tmp_path: Path
+) -> None:
+    events: list[AnyPicture] = [image(tmp_path / "image")]
+    facts = events[0].model_dump(exclude={"path", "event", "kind"}) | {"data": b"pixels"}
+    events += [SideImage(**facts, kind=kind, path=str(tmp_path / kind)) for kind in SIDE_KINDS]
+    events.append(Grid(**facts, path=str(tmp_path / "grid")))
+    for event in events:
+        path = tmp_path / kind_of(event)
+        services.pictures.reserve(job, event, path)
+        path.write_bytes(b"pixels")
+    services.pictures.commit(job, events[1])
+    asyncio.run(services.pictures.recover(job))  # as after a crash
+    kept = page(services.pictures, "", 9, None).pictures
+    assert {picture.kind: (picture.number, Path(picture.path).name) for picture in kept} == {
+        kind_of(event): (0, kind_of(event)) for event in events
+    }
+    assert services.jobs.job(job).done == 1
+    assert services.jobs.saved(job) == [(0, str(tmp_path / "image"))]
+    in_order = page(services.pictures, "", 9, None, order="kind").pictures
+    names = ["side_image", "grid", "image", "side_image", "side_image"]
+    assert [picture_event(picture).event for picture in in_order] == names
+    for query, kinds in {
+        "kind:image": {"image"},
+        "kind:MASK": {"mask"},
+        'kind:"mask composite"': {"mask composite"},
+        "kind:before-hires": {"before hires"},
+        "-kind:grid -kind:image owl": {*SIDE_KINDS},
+        "kind:upscaled": set(),
+    }.items():
+        assert {picture.kind for picture in page(services.pictures, query, 9, None).pictures} == kinds, query
+    with pytest.raises(FieldError, match="kind:cat is none of image, upscaled, grid, before hires"):
+        page(services.pictures, "kind:cat", 9, None)
 
 
 def test_words_are_found_in_any_order_as_beginnings_and_hostile_queries_find_nothing(
@@ -171,6 +207,10 @@ def test_a_filter_finds_what_an_older_sdterm_saved(
     old.close()
     migrated = database.Database(tmp_path / "old.db")
     pictures = Pictures(migrated, services.log, lambda: 0.0)
-    for query, numbers in {"sampler:euler steps:28 cfg>6": [0], "-model:demo": [-1], "clip:1 saved": []}.items():
-        assert [picture.number for picture in page(pictures, query, 9, None).pictures] == numbers, query
+    for query, kinds in {
+        "sampler:euler steps:28 cfg>6": ["image"],
+        "-model:demo": ["grid"],
+        "clip:1 saved": [],
+    }.items():
+        assert [picture.kind for picture in page(pictures, query, 9, None).pictures] == kinds, query
     migrated.close()

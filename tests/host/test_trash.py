@@ -64,9 +64,9 @@ def test_a_picture_and_its_text_leave_and_come_back(services: HostServices, pict
     assert not (path.parent / FOLDER).exists(), "an empty trash is no folder"
 
 
-def test_a_deleted_image_of_a_job_is_not_drawn_again(services: HostServices, picture: int) -> None:
+def test_a_deleted_image_of_a_job_is_not_drawn_again(services: HostServices, picture: int, path: Path) -> None:
     asyncio.run(services.trash.delete(picture))
-    assert services.pictures.saved(1, 0) and services.jobs.job(1).done == 1
+    assert services.pictures.saved(1, image(path)) and services.jobs.job(1).done == 1
 
 
 def test_a_text_of_somebody_else_stays(services: HostServices, picture: int, path: Path) -> None:
@@ -233,7 +233,7 @@ def test_the_trash_is_listed_and_emptied_for_good(services: HostServices, pictur
     assert asyncio.run(services.trash.listed()) == [] and asyncio.run(services.trash.empty()) == 0
     with pytest.raises(UnknownPictureError, match="gone for good: the trash was emptied"):
         asyncio.run(services.trash.restore(picture))
-    assert services.pictures.saved(1, 0), "it is not drawn again"
+    assert services.pictures.saved(1, image(path)), "it is not drawn again"
 
 
 def test_what_is_older_than_the_setting_goes_when_the_host_starts(services: HostServices, picture: int) -> None:

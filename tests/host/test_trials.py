@@ -17,7 +17,6 @@ from typing import Any
 import psutil
 import pytest
 
-from sdterm.api import GRID
 from sdterm.events import Event, Image, Step
 from tests.host.conftest import hosts
 from tests.host.running import Running, images, is_there, names, running, steps, wait_until
@@ -121,7 +120,7 @@ def test_whatever_is_killed_whenever_each_job_is_done_once_and_draws_the_same(
         assert names(events)[-1] == "done", seed
         assert Told.by(events) == undisturbed[kind], seed
         pictures = host.client.pictures(job=job).pictures
-        assert len(pictures) == len(undisturbed[kind].pixels) + any(picture.number == GRID for picture in pictures)
+        assert len(pictures) == len(undisturbed[kind].pixels) + any(picture.kind == "grid" for picture in pictures)
         assert all(Path(picture.path).is_file() for picture in pictures)
     others = [job.id for job in host.client.jobs(limit=100).jobs if job.id > last and job.id not in jobs]
     for job in others:  # those of clients that were killed

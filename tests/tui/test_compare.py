@@ -182,11 +182,11 @@ def test_one_is_deleted_and_brought_back(drawn: Running) -> None:
         await until(pilot, lambda: shown(screen) == [str(before[0].id)], "one is left")
         assert not last.exists() and [*app.marks] == [before[0].id]
         await until(pilot, lambda: len(recent.pictures) == 3, "Recent without it")
-        await until(pilot, lambda: "is in the trash; u brings it back" in text_of(screen.query_one(Note)))
-        await pilot.press("u")
+        await until(pilot, lambda: "is in the trash; r brings it back" in text_of(screen.query_one(Note)))
+        await pilot.press("r")
         await until(pilot, lambda: len(shown(screen)) == 2 and len(recent.pictures) == 4, "it is back")
         assert last.is_file() and list(recent.pictures) == before
-        await pilot.press("escape", "u")
+        await pilot.press("escape", "r")
         await until(pilot, lambda: "Nothing was deleted" in text_of(app.desk.query_one(Note)))
 
     drive(drawn, act)
@@ -226,7 +226,7 @@ def test_the_gallery_marks_compares_and_deletes_too(drawn: Running) -> None:
         await pilot.press("D")
         await until(pilot, lambda: len(table.pictures) == 3, "a row less")
         assert table.cursor_row == 1, "the cursor stays"
-        await pilot.press("u")
+        await pilot.press("r")
         await until(pilot, lambda: len(table.pictures) == 4, "it is back")
         await pilot.press("down", "c")
         await comparing(app, pilot)

@@ -13,17 +13,14 @@ from sdterm.tui.mask import EMPTY, FULL, Canvas, History
 
 SIDE = 24
 points = st.tuples(st.integers(-4, SIDE + 4), st.integers(-4, SIDE + 4))
-boxes = st.tuples(points, points).map(
-    lambda two: (
-        min(two[0][0], two[1][0]),
-        min(two[0][1], two[1][1]),
-        max(two[0][0], two[1][0]),
-        max(two[0][1], two[1][1]),
-    )
-)
+boxes = st.tuples(points, points).map(lambda two: _box(*two))
 canvases = st.lists(st.tuples(boxes, st.sampled_from((EMPTY, FULL))), max_size=4).map(
     lambda drawn: _drawn(mask.blank(SIDE, SIDE), drawn)
 )
+
+
+def _box(one: mask.Point, other: mask.Point) -> mask.Box:
+    return min(one[0], other[0]), min(one[1], other[1]), max(one[0], other[0]), max(one[1], other[1])
 
 
 def _drawn(canvas: Canvas, drawn: list[tuple[mask.Box, int]]) -> Canvas:

@@ -238,7 +238,7 @@ def test_of_a_grid_the_last_two_pictures_are_compared(drawn: Running) -> None:
         await until(pilot, lambda: bool(recent.pictures) and recent.pictures[-1].id == grid.id)
         await pilot.press("alt+r")
         await until(pilot, lambda: app.focused is recent)
-        assert grid.number < 0 and recent.chosen() == grid
+        assert grid.kind == "grid" and recent.chosen() == grid
         await pilot.press("c")
         await until(pilot, lambda: isinstance(app.screen, CompareScreen))
         titles = [str(view.border_title).split()[1] for view in app.screen.query(PictureView)]

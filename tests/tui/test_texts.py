@@ -9,6 +9,7 @@ from sdterm.core.settings.paths import PACKAGE, shipped
 from sdterm.tui.actions import ACTIONS, BY_ID, SCOPES
 from sdterm.tui.app import Workstation
 from sdterm.tui.keymap import PRESETS, KeymapError, clashes, keys_of, read_keymap
+from sdterm.tui.language import read_messages
 from sdterm.tui.screens.help import PLACES
 from sdterm.tui.texts import calls, faults, messages, template
 
@@ -25,6 +26,8 @@ TABLES = {
     "setting.sentence",
     "ABOUT[scope]",
     "LISTS",
+    "part",
+    "section.title",
     "named.group",
     "named.name",
 }
@@ -33,7 +36,7 @@ TABLES = {
 def test_chinese_is_complete() -> None:
     folder = shipped("localizations")
     assert folder
-    wrong = faults(json.loads((folder / "zh_CN.json").read_text(encoding="utf-8")))
+    wrong = faults(read_messages("zh_CN", [folder]))
     assert wrong == {"missing": [], "unused": [], "names differ": []}
 
 
@@ -60,6 +63,7 @@ def test_every_action_can_be_done() -> None:
     import sdterm.tui.screens.models
     import sdterm.tui.screens.queue
     import sdterm.tui.screens.settings
+    from sdterm.tui.widgets.mask_view import MaskView
     from sdterm.tui.widgets.picture_actions import PictureActions
     from sdterm.tui.widgets.prompt import PromptEditor
 
@@ -70,6 +74,7 @@ def test_every_action_can_be_done() -> None:
         "pictures": (PictureActions,),
         "gallery": (screens.gallery.GalleryScreen,),
         "compare": (screens.compare.CompareScreen,),
+        "mask": (MaskView,),
         "queue": (screens.queue.QueueScreen,),
         "models": (screens.models.ModelsScreen,),
         "settings": (screens.settings.SettingsScreen,),

@@ -50,6 +50,11 @@ class Offer(BaseModel):
     facts: dict[str, bool | int | float | str | tuple[str, ...] | dict[str, str] | None] = {}
     """Its other values that are data, by field."""
 
+    def draws(self, process: str) -> bool:
+        """Whether a model of that process can be drawn with it."""
+        models = self.facts.get("models")
+        return not isinstance(models, tuple) or process in models
+
 
 class PluginEntry(BaseModel):
     """One plugin, loaded or not."""

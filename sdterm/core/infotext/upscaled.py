@@ -3,6 +3,7 @@ of its own in a PNG."""
 
 import re
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from sdterm.core.infotext import grammar
@@ -11,6 +12,7 @@ from sdterm.request import GenerationRequest
 
 TEXT = "postprocessing"
 """The keyword of the text in a PNG."""
+NOTHING: Mapping[str, object] = MappingProxyType({})
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 
 
@@ -29,9 +31,9 @@ def keys(request: GenerationRequest) -> dict[str, object]:
     }
 
 
-def text(request: GenerationRequest) -> str:
-    """The same as a line."""
-    return grammar.write("", "", keys(request))
+def text(request: GenerationRequest, more: Mapping[str, object] = NOTHING) -> str:
+    """The same as a line, with what was done besides."""
+    return grammar.write("", "", {**keys(request), **more})
 
 
 def spelled_out(request: GenerationRequest, enlargement: Enlargement | None) -> GenerationRequest:

@@ -78,6 +78,7 @@ def single_image_request(plan: Plan, image: ImagePlan) -> GenerationRequest:
             "mask": request.mask if image.init_image else "",
             **_second_pass(plan, image, again),
             **_refined(plan),
+            **({} if again or image.init_image else {"denoising_strength": FIELDS["denoising_strength"].default}),
         }
     )
 
@@ -90,11 +91,12 @@ def _second_pass(plan: Plan, image: ImagePlan, second: PassPlan | None) -> dict[
     request, first = plan.request, plan.passes[0]
     text: TextPlan = second.texts[plan.images.index(image)] if second.texts else image
     same_sampler = second.sampler == first.sampler
+    same_scheduler = not request.hires_scheduler or (same_sampler and second.scheduler == first.scheduler)
     resized = request.hires_width or request.hires_height
     return {
         "hires_model": second.model.model if second.model else "",
         "hires_sampler": "" if same_sampler else second.sampler,
-        "hires_scheduler": "" if same_sampler and second.scheduler == first.scheduler else second.scheduler,
+        "hires_scheduler": "" if same_scheduler else second.scheduler,
         "hires_prompt": "" if text.prompt == image.prompt else text.prompt,
         "hires_negative_prompt": "" if text.negative_prompt == image.negative_prompt else text.negative_prompt,
         "hires_cfg_scale": request.hires_cfg_scale if request.hires_cfg_scale != request.cfg_scale else 0.0,

@@ -4,7 +4,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,7 @@ def header_facts(path: Path) -> dict[str, str | int]:
         vectors,
         width,
     )
-    return {name: value for name, value in asdict(facts).items() if value}
+    return {name: value for name, value in vars(facts).items() if value}
 
 
 def _base(metadata: Mapping[str, Any], tensors: Mapping[str, Any]) -> str:

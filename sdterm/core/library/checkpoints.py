@@ -117,6 +117,8 @@ class Library:
     """Kind → where to look; unset: below the data root."""
     chosen: Path | None = None
     """A single checkpoint that comes first (`--ckpt`)."""
+    forced_vae: Path | None = None
+    """The one VAE that is used, whatever is asked for (`--vae-path`)."""
 
     def places(self, kind: str) -> tuple[Path, ...]:
         """The folders of a kind, in the order in which they are looked in."""
@@ -243,14 +245,19 @@ class Library:
         return tuple(CheckpointFile(file.path) for file in self.files("vae"))
 
     def find_vae(self, name: str, checkpoint: CheckpointFile) -> CheckpointFile | None:
-        """The VAE to use with a checkpoint; None for its own. `Automatic` is A1111's: one that is named as a single
-        file (`--vae-path`), else the first whose file's name begins with the checkpoint's. Raises UnknownNameError."""
+        """The VAE to use with a checkpoint; None for its own. As A1111 has it, one that `--vae-path` names is used for
+        all, and `Automatic` is the first whose file's name begins with the checkpoint's. Raises UnknownNameError,
+        ModelFileError."""
+        if self.forced_vae:
+            if not self.forced_vae.is_file():
+                where = printable(str(self.forced_vae), 1000)
+                raise ModelFileError(f"There is no {where}, which --vae-path or the setting vae_path names.")
+            return CheckpointFile(self.forced_vae)
         if name == NO_VAE:
             return None
         if name != AUTOMATIC_VAE:
             return CheckpointFile(self.file("vae", name).path)
-        stem, named = checkpoint.path.stem, {str(place) for place in self.places("vae")}
-        fitting = (f for f in self.files("vae") if f.location in named or f.file_name.startswith(stem))
+        fitting = (file for file in self.files("vae") if file.file_name.startswith(checkpoint.path.stem))
         return next((CheckpointFile(file.path) for file in fitting), None)
 
     def with_hash(self, digest: str, *, read_at_most: int = 0) -> CheckpointFile | None:
@@ -310,8 +317,10 @@ class Library:
 
 def library_of(settings: Settings) -> Library:
     """The model files that these settings see."""
-    chosen = settings["ckpt"]
-    return Library(settings.root, folders_of(settings).of, Path(chosen).expanduser().absolute() if chosen else None)
+    chosen, vae = (
+        Path(settings[key]).expanduser().absolute() if settings[key] else None for key in ("ckpt", "vae_path")
+    )
+    return Library(settings.root, folders_of(settings).of, chosen, vae)
 
 
 def _shipped(kind: str) -> tuple[ModelFile, ...]:

@@ -13,11 +13,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from errno import ENOSPC, EXDEV
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdterm.core.files import legible, move_new, regular, write_atomically
+from sdterm.core.library.folder_weights import FolderWeights
 from sdterm.core.library.kinds import kind_by_shapes, kind_of
 from sdterm.core.library.safetensors_header import safetensors_header
 from sdterm.core.library.sources import (
@@ -26,6 +28,7 @@ from sdterm.core.library.sources import (
     SourceError,
     check_status,
     checked_file_name,
+    checked_folder_name,
     describe,
     local_path,
 )
@@ -112,7 +115,8 @@ class Added:
 
     path: Path
     kind: str
-    sha256: str
+    sha256: str | None
+    """Unset for a folder."""
 
 
 def look(wanted: Wanted, root: Path, keys: Keys) -> Offer:
@@ -130,7 +134,7 @@ def look(wanted: Wanted, root: Path, keys: Keys) -> Offer:
     folder = root / KINDS_BY_ID[offer.kind].folders[0] if offer.kind else None
     if folder and os.path.lexists(folder / offer.name):
         raise SourceError(f"There is a {offer.name} in {folder} already. Give the new one another name: --as.")
-    begun = _size_of(_part(root, offer.remote.url))
+    begun = _begun(_part(root, offer.remote.url))
     if offer.size and (missing := offer.size - begun + SPARE - free) > 0:
         have, need = f"{offer.name} has {file_size(offer.size)}", f"the disk has room for {file_size(free)}"
         raise NoRoomError(f"{have}, and {need}. Free {file_size(missing)} more.")
@@ -144,14 +148,13 @@ def fetch(offer: Offer, root: Path, keys: Keys, tell: Tell, stop: threading.Even
     part = _part(root, offer.remote.url)
     try:
         part.parent.mkdir(parents=True, exist_ok=True)
-        with _room_said(offer.name), _Part(part, offer, tell, stop) as target:
-            if offer.remote.url.startswith("/"):
-                target.copy(Path(offer.remote.url))
+        with _room_said(offer.name):
+            if offer.remote.files:
+                added = _fetched_folder(part, offer, root, keys, tell, stop)
             else:
-                _fetch_over(target, offer, keys, stop)
-            digest = target.whole()
-        kind = _checked(part, offer, digest)
-        placed = _placed(part, root / KINDS_BY_ID[kind].folders[0], offer.name)
+                digest = _fetched(part, offer, keys, tell, stop)
+                kind = _checked(part, offer, digest)
+                added = Added(_placed(part, root / KINDS_BY_ID[kind].folders[0], offer.name), kind, digest)
     except (ModelFileError, SpoiltError, StoppedError):
         forget(part)
         raise
@@ -161,13 +164,14 @@ def fetch(offer: Offer, root: Path, keys: Keys, tell: Tell, stop: threading.Even
         _noted(part, wanted=None)  # it does not go on by itself
         raise
     forget(part)
-    return Added(placed, kind, digest)
+    return added
 
 
 def forget(part: Path) -> None:
     """Delete what was fetched."""
     for path in (part, part.with_suffix(".json")):
         path.unlink(missing_ok=True)
+    shutil.rmtree(_folder(part), ignore_errors=True)
 
 
 def unfinished(root: Path) -> Iterator[Wanted]:
@@ -198,6 +202,8 @@ def _of_path(path: Path, wanted: Wanted) -> Offer:
 
 def _of_remote(wanted: Wanted, keys: Keys) -> Offer:
     remote = describe(wanted.source, keys)
+    if remote.files:
+        return _of_folder(remote, wanted)
     with answer(remote.url, token=keys.token(remote.token)) as response:
         size = _announced(response, remote, keys)
         if remote.size and size and remote.size != size:
@@ -206,6 +212,15 @@ def _of_remote(wanted: Wanted, keys: Keys) -> Offer:
         kind = _kind_ahead(response, name, size)
         kind = wanted.kind or kind or remote.kind
     return Offer(remote, name, size or remote.size, remote.sha256, remote.licence, kind, None, 0)
+
+
+def _of_folder(remote: Remote, wanted: Wanted) -> Offer:
+    if wanted.kind not in (None, remote.kind):
+        raise UnknownKindError(f"{remote.name} is a diffusers folder, so it is a {remote.kind}, not of another kind.")
+    if wanted.sha256:
+        raise SourceError(f"{remote.name} is a folder of {len(remote.files)} files, which have no one SHA-256.")
+    name = checked_folder_name(wanted.name or remote.name)
+    return Offer(remote, name, remote.size, None, remote.licence, remote.kind, None, 0)
 
 
 def _announced(response: "httpx2.Response", remote: Remote, keys: Keys) -> int | None:
@@ -311,6 +326,67 @@ class _Part:
         self._file.flush()
         os.fsync(self._file.fileno())
         return self._digest.hexdigest()
+
+
+def _fetched(part: Path, offer: Offer, keys: Keys, tell: Tell, stop: threading.Event) -> str:
+    """Have the file in `part`. Returns its SHA-256."""
+    with _Part(part, offer, tell, stop) as target:
+        if offer.remote.url.startswith("/"):
+            target.copy(Path(offer.remote.url))
+        else:
+            _fetch_over(target, offer, keys, stop)
+        return target.whole()
+
+
+def _fetched_folder(part: Path, offer: Offer, root: Path, keys: Keys, tell: Tell, stop: threading.Event) -> Added:
+    """File after file; those that are whole stay for the next try, whatever is wrong with one of them."""
+    whole, done = _folder(part) / offer.name, 0
+    for number, remote in enumerate(offer.remote.files):
+        target = whole / remote.name
+        if not target.is_file():
+            own = _folder(part) / f"{number}.part"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            one = replace(offer, remote=remote, name=remote.name, size=remote.size)
+            try:
+                digest = _fetched(own, one, keys, partial(_told_from, tell, done), stop)
+                if remote.sha256 and digest != remote.sha256:
+                    raise SpoiltError(f"{remote.name} has the SHA-256 {digest}, but should have {remote.sha256}.")
+            except SpoiltError as error:
+                forget(own)
+                raise WebError(
+                    f"{error} It was deleted; the other files of {offer.name} stay for another try."
+                ) from error
+            own.rename(target)
+            forget(own)
+        done += target.stat().st_size
+        tell(done)
+    FolderWeights(whole).shapes()
+    kind = str(offer.kind)
+    return Added(_placed_folder(whole, root / KINDS_BY_ID[kind].folders[0]), kind, None)
+
+
+def _told_from(tell: Tell, before: int, have: int) -> None:
+    tell(before + have)
+
+
+def _placed_folder(whole: Path, folder: Path) -> Path:
+    """Give it its name, never in place of another. Raises SourceError, OSError."""
+    target = folder / whole.name
+    if os.path.lexists(target):
+        raise SourceError(f"There is a {whole.name} in {folder} already. Give the new one another name: --as.")
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        whole.rename(target)
+    except OSError as error:
+        if error.errno != EXDEV:
+            raise
+        near = folder / f".{whole.parent.name}"  # that folder lies on another disk
+        try:
+            shutil.copytree(whole, near)
+            near.rename(target)
+        finally:
+            shutil.rmtree(near, ignore_errors=True)
+    return target
 
 
 def _private(path: str, flags: int) -> int:
@@ -433,6 +509,16 @@ def _note(part: Path) -> dict[str, Any]:
 
 def _noted(part: Path, **more: Any) -> None:
     write_atomically(part.with_suffix(".json"), json.dumps(_note(part) | more).encode())
+
+
+def _folder(part: Path) -> Path:
+    """Where the files of a folder lie until all are there."""
+    return part.with_suffix(".folder")
+
+
+def _begun(part: Path) -> int:
+    """Bytes that are there."""
+    return _size_of(part) + sum(_size_of(path) for path in _folder(part).rglob("*") if path.is_file())
 
 
 def _size_of(path: Path) -> int:

@@ -4,7 +4,7 @@ in one file or several.
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,11 +22,51 @@ INDEX = "model_index.json"
 """What lies in a folder that is one checkpoint."""
 SCHEDULER = "scheduler"
 """The part that has a configuration and no weights, but says what the model predicts."""
+_CONFIGS = {SCHEDULER: "scheduler_config.json"}
 _NO_PARTS = ("safety_checker", "feature_extractor", "image_encoder", "tokenizer", "tokenizer_2", "tokenizer_3")
 _STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
 _ENDINGS = (".safetensors", ".fp16.safetensors", ".bf16.safetensors", ".bin", ".fp16.bin")
 """What weights are called: safetensors before pickles, whole precision before half."""
 _MOST_JSON = 16 * 2**20  # bytes of a list of a part's tensors
+
+
+def files_in(index: Mapping[str, Any], names: Collection[str]) -> list[str]:
+    """Those of a repository's files (their paths) that make the folder whose list of parts is `index`: of each part the
+    configuration, and the weights that `FolderWeights` would read. A part may have none."""
+    found = [INDEX, f"{SCHEDULER}/{_CONFIGS[SCHEDULER]}"]
+    for part in _parts_of(index):
+        found.append(f"{part}/config.json")
+        for whole, listed in ((f"{part}/{each[0]}", f"{part}/{each[1]}") for each in _weights_names()):
+            if whole in names:
+                found.append(whole)
+                break
+            if listed in names:
+                found += [listed, *(name for name in sorted(names) if _is_shard(name, whole))]
+                break
+    return [name for name in found if name in names]
+
+
+def _is_shard(name: str, whole: str) -> bool:
+    """Whether a file is a part of one that would have that name: `a-00001-of-00002.fp16.b` of `a.fp16.b`."""
+    stem, variant, suffix = whole.partition(".")[0], "".join(whole.split(".")[1:-1]), whole.rpartition(".")[2]
+    found = re.fullmatch(rf"{re.escape(stem)}(?:\.(\w+))?-\d{{5}}-of-\d{{5}}(?:\.(\w+))?\.{suffix}", name)
+    return found is not None and (found[1] or found[2] or "") == variant
+
+
+def _parts_of(index: Mapping[str, Any]) -> Iterator[str]:
+    """The parts that have weights."""
+    for name, classes in index.items():
+        there = isinstance(classes, list) and any(isinstance(each, str) for each in classes)
+        if there and re.fullmatch(r"[a-z][a-z0-9_]*", name) and name not in (*_NO_PARTS, SCHEDULER):
+            yield name
+
+
+def _weights_names() -> Iterator[tuple[str, str]]:
+    """What a part's file may be called, and a list of shards in its place, the best first."""
+    for ending in _ENDINGS:
+        suffix = ending.rpartition(".")[2]
+        for stem in _STEMS:
+            yield f"{stem}{ending}", f"{stem}.{suffix}.index{ending.removesuffix(f'.{suffix}')}.json"
 
 
 @dataclass(frozen=True)
@@ -46,10 +86,8 @@ class FolderWeights:
     def parts(self) -> Mapping[str, tuple[WeightsFile, ...]]:
         """The files of each part that has weights."""
         found = {}
-        for name, classes in self.index.items():
-            there = isinstance(classes, list) and any(isinstance(each, str) for each in classes)
-            if there and re.fullmatch(r"[a-z][a-z0-9_]*", name) and name not in (*_NO_PARTS, SCHEDULER):
-                found[name] = tuple(WeightsFile(path, self.on_read) for path in self._files(name))
+        for name in _parts_of(self.index):
+            found[name] = tuple(WeightsFile(path, self.on_read) for path in self._files(name))
         if not found:
             raise self._unsound(f"its {INDEX} names no part")
         return found
@@ -62,7 +100,7 @@ class FolderWeights:
     @cached_property
     def config(self) -> Mapping[str, Any]:
         """Each part's configuration, by the part: `unet`, `vae`, `text_encoder` …, and `scheduler`."""
-        names = {name: "config.json" for name in self.parts} | {SCHEDULER: "scheduler_config.json"}
+        names = {name: "config.json" for name in self.parts} | _CONFIGS
         paths = {name: self.path / name / file for name, file in names.items()}
         return {name: self._json(path) for name, path in paths.items() if path.is_file()}
 
@@ -111,16 +149,13 @@ class FolderWeights:
     def _files(self, part: str) -> Iterator[Path]:
         """Those of a part: one, or those that its list of shards names."""
         folder = self.path / part
-        for ending in _ENDINGS:
-            for stem in _STEMS:
-                if (whole := folder / f"{stem}{ending}").is_file():
-                    yield whole
-                    return
-                suffix = ending.rpartition(".")[2]
-                variant = ending.removesuffix(f".{suffix}")
-                if (listed := folder / f"{stem}.{suffix}.index{variant}.json").is_file():
-                    yield from self._shards(listed)
-                    return
+        for whole, listed in _weights_names():
+            if (folder / whole).is_file():
+                yield folder / whole
+                return
+            if (folder / listed).is_file():
+                yield from self._shards(folder / listed)
+                return
         raise self._unsound(f"its part {part} has no weights")
 
     def _shards(self, listed: Path) -> list[Path]:

@@ -38,7 +38,7 @@ def folders_of(settings: Settings) -> Folders:
     problems: list[str] = []
     for kind in MODEL_KINDS:
         if kind.id == "vae" and settings["vae_path"]:
-            found[kind.id].append(Path(settings["vae_path"]))
+            found[kind.id].append(Path(settings["vae_path"]).expanduser().absolute())
         if kind.setting:
             found[kind.id] += [Path(folder).expanduser() for folder in settings[kind.setting]]
         if models := settings["models_dir"]:

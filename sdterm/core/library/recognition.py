@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 from sdterm.core.extensions.registry import ContractError, PluginFailure, PluginSet
 from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileError
 from sdterm.core.text import printable
-from sdterm.hooks import ModelFamily, ModelMatch, PluginError
+from sdterm.hooks import ModelFamily, ModelMatch, PluginError, Process
 
 
 class Recognition(BaseModel):
@@ -17,6 +17,8 @@ class Recognition(BaseModel):
 
     family: str | None = None
     native_size: int | None = None
+    process: Process = "vp"
+    """How it mixes signal and noise: which samplers can draw with it."""
     usable: bool = True
     note: str = ""
     """Why it cannot be used."""
@@ -69,7 +71,7 @@ def recognition(checkpoint: CheckpointFile, plugins: PluginSet) -> Recognition:
         return Recognition(usable=False, note=str(error))
     if match.refusal:
         return Recognition(usable=False, note=match.refusal)
-    return Recognition(family=family.label, native_size=match.native_size)
+    return Recognition(family=family.label, native_size=match.native_size, process=match.process)
 
 
 def find_checkpoint(name: str | None, library: Library, plugins: PluginSet) -> CheckpointFile:

@@ -5,11 +5,12 @@ is, how large and under which licence is found out before any of it is fetched.
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
+from sdterm.core.library.folder_weights import INDEX, files_in
 from sdterm.core.library.weights import SUFFIXES
 from sdterm.core.text import printable
 from sdterm.core.web import BrokenOffError, WebError, answer, check_url, origin, shown
@@ -43,7 +44,8 @@ class SourceError(SdtermError, ValueError):
 class Remote:
     """A file to fetch, as far as its server describes it.
 
-    token: the variable whose token the server may be given.
+    token: the variable whose token the server may be given. files: of a folder, whose names are their paths in it;
+        `url` then only tells it from others.
     """
 
     url: str
@@ -53,6 +55,7 @@ class Remote:
     licence: str = ""
     kind: str | None = None
     token: str | None = None
+    files: tuple["Remote", ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,15 +114,21 @@ def describe(source: str, keys: Keys) -> Remote:
 
 def checked_file_name(name: str) -> str:
     """A server's or user's name for a file, which may be meant to lie elsewhere. Raises SourceError."""
-    name = name.replace("\\", "/").rsplit("/", 1)[-1].strip()
-    unfit = any(character in name for character in ':*?"<>|') or printable(name, 1000) != name or "\ufffd" in name
-    if not name or name.startswith(".") or unfit or len(name.encode()) > _LONGEST_NAME:
-        raise SourceError(f"The file's name, {printable(repr(name), 80)}, cannot be used. Give it another one: --as.")
+    name = checked_folder_name(name)
     if not name.lower().endswith(SUFFIXES):
         raise SourceError(
             f"{printable(name)} is not called like a model: those end in {', '.join(SUFFIXES)}. If it is one, give it "
             "such a name: --as."
         )
+    return name
+
+
+def checked_folder_name(name: str) -> str:
+    """The same for a folder's. Raises SourceError."""
+    name = name.replace("\\", "/").rsplit("/", 1)[-1].strip()
+    unfit = any(character in name for character in ':*?"<>|') or printable(name, 1000) != name or "\ufffd" in name
+    if not name or name.startswith(".") or unfit or len(name.encode()) > _LONGEST_NAME:
+        raise SourceError(f"The name {printable(repr(name), 80)} cannot be used. Give it another one: --as.")
     return name
 
 
@@ -138,24 +147,41 @@ def _of_hugging_face(what: str, keys: Keys) -> Remote:
     if wanted is None:
         top = [name for name in models if "/" not in name]
         models = [name for name in top if name.endswith(".safetensors")] or top or models
-        if len(models) != 1:
+        if not top and INDEX in files:
+            wanted = INDEX
+        elif len(models) != 1:
             some = ", ".join(printable(name, 80) for name in sorted(models)[:20])
             has = f"has several model files: {some}" if models else "has no model file"
-            raise SourceError(f"{repository} {has}. Name one: hf:{repository}/FILE.")
-        wanted = models[0]
+            whole = f", or its diffusers folder: hf:{repository}/{INDEX}" if INDEX in files else ""
+            raise SourceError(f"{repository} {has}. Name one: hf:{repository}/FILE{whole}.")
+        else:
+            wanted = models[0]
     if wanted not in files:
         raise SourceError(f"{repository} has no file {printable(wanted)}.")
-    file, card = files[wanted], told.get("cardData")
-    lfs = file.get("lfs")
-    licence = card.get("license_name") or card.get("license") if isinstance(card, dict) else None
-    return Remote(
-        f"{server}/{repository}/resolve/main/{quote(wanted)}",
-        wanted,
-        _size(file.get("size")),
-        _sha256(lfs.get("sha256") or lfs.get("oid")) if isinstance(lfs, dict) else None,
-        printable(str(licence or "")),
-        token="HF_TOKEN",
-    )
+    card = told.get("cardData")
+    licence = printable(str((card.get("license_name") or card.get("license") or "") if isinstance(card, dict) else ""))
+    if wanted == INDEX:
+        revision = str(told.get("sha", ""))  # so that all files are of one state, however long they take
+        at = f"{server}/{repository}/resolve/{revision if re.fullmatch(r'[0-9a-f]{40}', revision) else 'main'}"
+        return replace(_folder_of_hugging_face(at, repository, files, keys), licence=licence)
+    return replace(_file_of_hugging_face(f"{server}/{repository}/resolve/main", wanted, files[wanted]), licence=licence)
+
+
+def _file_of_hugging_face(at: str, name: str, told: Mapping[str, Any]) -> Remote:
+    lfs = told.get("lfs")
+    digest = _sha256(lfs.get("sha256") or lfs.get("oid")) if isinstance(lfs, dict) else None
+    return Remote(f"{at}/{quote(name)}", name, _size(told.get("size")), digest, token="HF_TOKEN")
+
+
+def _folder_of_hugging_face(at: str, repository: str, told: Mapping[str, Mapping[str, Any]], keys: Keys) -> Remote:
+    """A whole repository that is a checkpoint as diffusers saves them: what is read of it."""
+    names = files_in(_asked(f"{at}/{INDEX}", "HF_TOKEN", keys), told)
+    files = tuple(_file_of_hugging_face(at, name, told[name]) for name in names)
+    if not any(name.endswith(SUFFIXES) for name in names):
+        raise SourceError(f"{repository} is a diffusers folder without weights that sdterm reads.")
+    sizes = [file.size for file in files]
+    whole = None if None in sizes else sum(size or 0 for size in sizes)
+    return Remote(at, repository.partition("/")[2], whole, kind="checkpoint", token="HF_TOKEN", files=files)
 
 
 def _of_civitai(what: str, keys: Keys) -> Remote:

@@ -18,7 +18,7 @@ from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.fields import ROWS, RequestField
 
 if TYPE_CHECKING:
-    from sdterm.events import Image, Started
+    from sdterm.events import Image, SideImage, Started
     from sdterm.request import GenerationRequest
 
 
@@ -51,7 +51,7 @@ class NameFacts:
 
     request: GenerationRequest
     job: Started
-    image: Image
+    image: Image | SideImage
     began: datetime
     """When the job began."""
     saved: datetime

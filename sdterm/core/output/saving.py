@@ -3,7 +3,7 @@
 import contextlib
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from errno import EDQUOT, EILSEQ, ENOSPC
@@ -15,8 +15,15 @@ from sdterm.core.files import legible, temporary_file, write_atomically, write_n
 from sdterm.core.output.naming import NameFacts, check_folder_pattern, check_pattern, file_names, folder_name
 from sdterm.core.settings.settings import Settings
 from sdterm.errors import SdtermError
-from sdterm.events import Event, Failed, Grid, Image, Started
+from sdterm.events import AnyPicture, Event, Failed, Grid, Image, PictureKind, SideImage, Started, kind_of
 from sdterm.request import GenerationRequest
+
+ENDINGS: Mapping[PictureKind, str] = {
+    "before hires": "-before-highres-fix",
+    "mask": "-mask",
+    "mask composite": "-mask-composite",
+}
+"""Of the names of what comes with an image: A1111's."""
 
 
 class OutputFolderError(SdtermError, OSError):
@@ -91,11 +98,11 @@ def save_images(
     for event in events:
         if isinstance(event, Started):
             job = event
-        if not isinstance(event, Image | Grid):
+        if not isinstance(event, AnyPicture):
             yield event
             continue
         try:
-            if isinstance(event, Image):
+            if not isinstance(event, Grid):
                 assert job  # a run starts with it
                 path = save_image(event, NameFacts(request, job, event, began, datetime.now()), saving)
             else:
@@ -112,14 +119,15 @@ def save_images(
 
 
 def save_image(
-    image: Image, facts: NameFacts, saving: Saving, reserve: Callable[[Path], None] = lambda path: None
+    image: Image | SideImage, facts: NameFacts, saving: Saving, reserve: Callable[[Path], None] = lambda path: None
 ) -> Path:
     """Name an image, write it, and return its path; `reserve` as in `write_new`. Raises OSError."""
     folder = saving.folder / folder_name(saving.directory_pattern, facts)
     folder.mkdir(parents=True, exist_ok=True)
     names = file_names(saving.filename_pattern, facts, _numbers(folder), add_number=saving.add_number)
+    names = (name + ENDINGS.get(kind_of(image), "") for name in names)
     path = write_new(folder, names, image.suffix, image.data, _beside(image, saving), reserve)
-    if saving.last_infotext and image.index == 0:
+    if saving.last_infotext and isinstance(image, Image) and image.index == 0:
         with contextlib.suppress(OSError):  # a convenience, and often elsewhere than the images
             write_atomically(saving.last_infotext, _bytes(image.infotext))
     return path
@@ -132,7 +140,7 @@ def save_grid(grid: Grid, folder: Path, saving: Saving, reserve: Callable[[Path]
     return write_new(folder, names, grid.suffix, grid.data, _beside(grid, saving), reserve)
 
 
-def _beside(picture: Image | Grid, saving: Saving) -> dict[str, bytes]:
+def _beside(picture: AnyPicture, saving: Saving) -> dict[str, bytes]:
     text = saving.save_txt and picture.suffix.lower() != ".txt"
     return {".txt": _bytes(picture.infotext + "\n")} if text else {}
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileError
-from sdterm.core.library.upscalers import KIND, ChosenUpscaler, find_upscaler
+from sdterm.core.library.upscalers import KIND, ChosenUpscaler, find_upscaler, named_upscaler
 from sdterm.core.names import normal
 from sdterm.core.text import printable
 from sdterm.fields import NO_UPSCALER
@@ -97,6 +97,13 @@ def choose_enlargement(
         to=target_size(request),
         crop=request.upscale_crop,
     )
+
+
+def check_upscalers(request: GenerationRequest, plugins: PluginSet, library: Library) -> None:
+    """Find out whether there are such upscalers; no code of a plugin is run. Raises UnknownNameError."""
+    for field in ("upscaler", "second_upscaler"):
+        if wants_upscaler(name := getattr(request, field)):
+            named_upscaler(name, plugins, library, field=field)
 
 
 def plan_upscalers(enlargement: Enlargement | None, library: Library) -> tuple[UpscalerPlan, ...]:

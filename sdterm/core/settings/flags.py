@@ -96,7 +96,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("--device", "What to compute on: cpu, cuda, cuda:1 …, mps.", "value", _set("device")),
     Flag("--ckpt", "A checkpoint file to draw with.", "value", _set("ckpt"), "mapped"),
     *_folders(),
-    Flag("--vae-path", "A VAE file that comes before those in the VAE folder.", "value", _set("vae_path"), "mapped"),
+    Flag("--vae-path", "The one VAE to decode with, whatever is asked for.", "value", _set("vae_path"), "mapped"),
     Flag("--models-dir", "One more models folder, with A1111's folders in it.", "value", _set("models_dir"), "mapped"),
     Flag("--a1111-dir", "An A1111 installation whose models are used where they lie.", "value", _set("a1111_dir")),
     Flag("--comfyui-dir", "A ComfyUI installation whose models are used where they lie.", "value", _set("comfyui_dir")),

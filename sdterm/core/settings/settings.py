@@ -44,7 +44,7 @@ NOTIFY = ("none", "bell", "osc9")
 PREVIEWS = ("auto", "off", "text", "half", "kitty", "sixel")
 GALLERY_COLUMNS = (
     *("number", "seed", "sampler", "steps", "cfg", "size", "model", "time", "prompt"),
-    *("schedule", "denoising", "clip", "job", "hash", "version"),
+    *("schedule", "denoising", "clip", "kind", "job", "hash", "version"),
 )
 _LOOKS = "User interface"
 
@@ -53,7 +53,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("device", None, "host", "What to compute on: cpu, cuda, cuda:1 …, mps; unset is the best there is."),
     Setting("ckpt", None, "host", "A checkpoint file that comes before those in the models folder."),
     *(Setting(kind.setting, (), "host", kind.sentence) for kind in MODEL_KINDS if kind.setting),
-    Setting("vae_path", None, "host", "A VAE file that comes before those in the VAE folder."),
+    Setting("vae_path", None, "host", "The one VAE to decode with, whatever is asked for."),
     Setting("models_dir", None, "host", "One more models folder, with A1111's folders in it."),
     Setting("a1111_dir", None, "host", "An A1111 installation whose models are used where they lie."),
     Setting("comfyui_dir", None, "host", "A ComfyUI installation whose models are used where they lie."),

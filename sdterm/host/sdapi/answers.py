@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sdterm.api import GRID, JobDetails, Picture
+from sdterm.api import JobDetails, Picture
 from sdterm.core.infotext.grammar import parse
 from sdterm.fields import ROWS
 from sdterm.host.sdapi.requests import Asked
@@ -32,7 +32,7 @@ def info(asked: Asked, job: JobDetails, pictures: Sequence[Picture]) -> dict[str
     """A1111's `info`, with all its keys."""
     request, plan = job.request, job.plan or {}
     images: Sequence[Mapping[str, Any]] = plan.get("images") or [{}]
-    grids = [picture for picture in pictures if picture.number == GRID]
+    grids = [picture for picture in pictures if picture.kind == "grid"]
     first = images[0]
     said = parse(pictures[-1].infotext if pictures else "").parameters
     width, height = _size(said.get("Size", ""))

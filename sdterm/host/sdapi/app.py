@@ -1,6 +1,7 @@
 """The routes of A1111's API: the first few that its clients cannot do without."""
 
 import asyncio
+import base64
 import contextlib
 import json
 import logging
@@ -19,7 +20,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from sdterm.api import ENDED, GRID, JobDetails, Picture, Submission
+from sdterm.api import ENDED, JobDetails, Picture, Submission
 from sdterm.core.inputs import InputError
 from sdterm.core.library.checkpoints import AUTOMATIC_VAE, NO_VAE, CheckpointFile, Library, library_of
 from sdterm.core.names import UnknownNameError
@@ -28,14 +29,17 @@ from sdterm.core.prompt.styles import styles_of
 from sdterm.core.settings.settings import Settings, resolve
 from sdterm.errors import SdtermError
 from sdterm.hooks import Sampler
+from sdterm.host.sdapi import extras
 from sdterm.host.sdapi.answers import answer, error
-from sdterm.host.sdapi.img2img import BadImageError, NoInitImageError, UnknownScriptError, echoed, pictures, translated
-from sdterm.host.sdapi.listings import LISTINGS
+from sdterm.host.sdapi.encoded import BadImageError
+from sdterm.host.sdapi.img2img import NoInitImageError, UnknownScriptError, echoed, pictures, translated
+from sdterm.host.sdapi.listings import ALWAYS, LISTINGS
 from sdterm.host.sdapi.options import all_options, in_force, set_option
 from sdterm.host.sdapi.requests import Asked, UnknownOptionError, UnknownSamplerError, asked
 from sdterm.host.sdapi.values import IMG2IMG, TXT2IMG, InvalidError, Table, read_values
 from sdterm.host.services import HostServices
 from sdterm.host.threads import in_thread
+from sdterm.request import GenerationRequest
 from sdterm.version import __version__
 
 MOST_BYTES = 64 * 2**20
@@ -74,6 +78,33 @@ def make_sdapi(services: HostServices) -> ASGIApp:
         wanted = translated(values, digests, masked)
         return await _asked_and_drawn(services, wanted, IMG2IMG, echoed(values))
 
+    @app.post("/sdapi/v1/extra-single-image")
+    async def extra_single_image(request: Request) -> dict[str, Any]:
+        """Make a picture larger."""
+        values, file = extras.single(await _body(request))
+        page, (image,) = await _enlarged(services, values, [file])
+        return {"html_info": page, "image": image}
+
+    @app.post("/sdapi/v1/extra-batch-images")
+    async def extra_batch_images(request: Request) -> dict[str, Any]:
+        """Make pictures larger."""
+        values, files = extras.batch(await _body(request))
+        page, images = await _enlarged(services, values, files)
+        return {"html_info": page, "images": images}
+
+    @app.get("/sdapi/v1/upscalers")
+    async def upscalers() -> list[dict[str, Any]]:
+        """What makes pictures larger."""
+        settings = await in_thread(partial(_settings_now, services))
+        names = (await services.extensions.now()).names
+        return await services.threads.run(lambda: extras.upscalers(names, library_of(settings)))
+
+    @app.get("/sdapi/v1/face-restorers")
+    async def face_restorers() -> list[dict[str, Any]]:
+        """What restores faces."""
+        names = (await services.extensions.now()).names
+        return [{"name": each.label, "cmd_dir": None} for each in extras.face_restorers(names)]
+
     @app.get("/sdapi/v1/options")
     async def get_options() -> dict[str, Any]:
         """Every setting of A1111."""
@@ -108,6 +139,8 @@ def make_sdapi(services: HostServices) -> ASGIApp:
 
     for path, listing in LISTINGS.items():
         app.add_api_route(path, _from_library(services, listing), methods=["GET"])
+    for path, listed in ALWAYS.items():
+        app.add_api_route(path, partial(_always, listed), methods=["GET"])
     for name in ("checkpoints", "vae", "loras", "embeddings"):
         app.add_api_route(f"/sdapi/v1/refresh-{name}", _refreshed, methods=["POST"])
 
@@ -140,20 +173,45 @@ async def _asked_and_drawn(
 
 
 async def _drawn(services: HostServices, wanted: Asked) -> dict[str, Any]:
-    """Queue the job, wait for its end and answer. Images that are not to be saved lie in the run folder till then."""
+    """Draw and answer."""
+    return answer(wanted, *await _done(services, wanted.request, keep=wanted.save_images))
+
+
+async def _done(
+    services: HostServices, request: GenerationRequest, *, keep: bool = False
+) -> tuple[JobDetails, list[tuple[Picture, bytes]]]:
+    """Queue the job and wait for its end: its pictures, with their files. Images that are not to be kept lie in the run
+    folder till then."""
     spool = services.run_folder.unsaved / uuid.uuid4().hex
-    saving = services.saving() if wanted.save_images else Saving(spool)
-    submission = Submission(request=wanted.request, saving=saving)
+    saving = services.saving() if keep else Saving(spool)
+    submission = Submission(request=request, saving=saving)
     job = await services.submit(submission)
     try:
         details = await _ended(services, job)
-        found = sorted(await _pictures(services, job), key=lambda picture: (picture.number != GRID, picture.number))
-        files = [(picture, await in_thread(Path(picture.path).read_bytes)) for picture in found]
-        return answer(wanted, details, files)
+        found = sorted(await _pictures(services, job), key=_as_a1111)
+        return details, [(picture, await in_thread(Path(picture.path).read_bytes)) for picture in found]
     finally:
-        if not wanted.save_images:
+        if not keep:
             services.pictures.forget(job)
             await in_thread(partial(shutil.rmtree, spool, ignore_errors=True))
+
+
+async def _enlarged(services: HostServices, values: dict[str, Any], files: list[bytes]) -> tuple[str, list[str]]:
+    """Pictures made larger as extras want it: A1111's page text, and their files in base64."""
+    settings = await in_thread(partial(_settings_now, services))
+    names = (await services.extensions.now()).names
+    await services.threads.run(lambda: extras.check(values, names, library_of(settings)))
+    digests = [await services.inputs.put(file) for file in files]
+    request = extras.request_of(values, digests, in_force(settings, {}), settings.job_fields(), names)
+    if not files:
+        return extras.page(request), []
+    _, pictures = await _done(services, request)
+    return extras.page(request), [base64.b64encode(data).decode() for _, data in pictures]
+
+
+def _as_a1111(picture: Picture) -> tuple[bool, int, bool]:
+    """The grid first, then each image with what comes with it."""
+    return picture.kind != "grid", picture.number, not picture.is_image
 
 
 async def _pictures(services: HostServices, job: int) -> list[Picture]:
@@ -254,6 +312,11 @@ def _from_library(services: HostServices, listing: Callable[[Library], Any]) -> 
     return answer
 
 
+async def _always(listed: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What is the same on every machine."""
+    return listed
+
+
 async def _refreshed() -> None:
     """Every list is read from the disk when it is asked for."""
 
@@ -314,10 +377,14 @@ def _failed(request: Request, wrong: Exception) -> JSONResponse:
             return JSONResponse(error("HTTPException", "", str(wrong)), 404)
         case UnknownOptionError():
             return JSONResponse(error("KeyError", str(wrong)), 500)
-        case BadImageError() | InputError():
+        case BadImageError():
             return JSONResponse(error("HTTPException", "", str(wrong)), 500)
+        case InputError():
+            return JSONResponse(error("HTTPException", "", "Invalid encoded image"), 500)
         case UnknownScriptError():
             return JSONResponse(error("HTTPException", "", str(wrong)), 422)
+        case extras.UnknownUpscalerError():
+            return JSONResponse(error("AssertionError", str(wrong)), 500)
         case JobFailedError():
             return JSONResponse(error(wrong.code, str(wrong)), 500)
         case SdtermError():

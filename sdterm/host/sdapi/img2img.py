@@ -1,7 +1,5 @@
 """What A1111's img2img gives beside txt2img, in sdterm's words: pure."""
 
-import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
@@ -10,18 +8,13 @@ from sdterm.core.names import UnknownNameError
 from sdterm.core.text import printable
 from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.fields import MaskedContent, ResizeMode
+from sdterm.host.sdapi.encoded import BadImageError, picture
 from sdterm.host.sdapi.values import IMG2IMG, InvalidError
 
 _MODES: Sequence[ResizeMode] = get_args(ResizeMode)
 _CONTENTS: Sequence[MaskedContent] = get_args(MaskedContent)
-_IGNORED = ("refiner", "seed", "sampler")
-"""Scripts that A1111 passes over where a request names them: their fields are meant to be used."""
-
-
-class BadImageError(SdtermError, ValueError):
-    """A1111's 500 for a picture that it cannot read."""
-
-    code = BAD_REQUEST
+_IGNORED = ("extra options", "refiner", "sampler", "seed")
+"""Scripts that A1111 itself passes over: their fields count."""
 
 
 class NoInitImageError(SdtermError, LookupError):
@@ -34,23 +27,6 @@ class UnknownScriptError(SdtermError, LookupError):
     """A1111's 422 for a script that is not there."""
 
     code = BAD_REQUEST
-
-
-def picture(text: Any) -> bytes:
-    """The file in a field of A1111's: base64, after `data:image/png;base64,` or by itself. Raises BadImageError."""
-    if not isinstance(text, str):
-        raise BadImageError("A picture must be the base64 text of its file.")
-    if text.startswith(("http://", "https://")):
-        raise BadImageError("Pictures are not fetched from the network: send the file itself, as base64.")
-    if text.startswith("data:image/"):
-        text = text.partition(",")[2]
-    try:
-        data = base64.b64decode(text)
-    except (binascii.Error, ValueError):
-        data = b""
-    if not data:
-        raise BadImageError("Invalid encoded image")
-    return data
 
 
 def pictures(values: Mapping[str, Any]) -> tuple[list[bytes], bytes | None]:

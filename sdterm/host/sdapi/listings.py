@@ -48,7 +48,23 @@ def embeddings(library: Library) -> dict[str, Any]:
     return {"loaded": loaded, "skipped": {}}
 
 
+ALWAYS: Mapping[str, list[dict[str, Any]]] = {
+    "/sdapi/v1/latent-upscale-modes": [
+        {"name": f"Latent{mode}"}
+        for mode in ("", " (antialiased)", " (bicubic)", " (bicubic antialiased)", " (nearest)", " (nearest-exact)")
+    ],
+}
+"""Address → a list that is always the same."""
+
+
+def realesrgan_models(library: Library) -> list[dict[str, Any]]:
+    """The upscalers of the folder RealESRGAN. A1111 lists those that it would fetch."""
+    files = [file for file in library.files("upscaler") if "RealESRGAN" in file.path.parent.parts]
+    return [{"name": file.name, "path": file.location, "scale": 4} for file in files]
+
+
 LISTINGS: Mapping[str, Callable[[Library], Any]] = {
+    "/sdapi/v1/realesrgan-models": realesrgan_models,
     "/sdapi/v1/loras": loras,
     "/sdapi/v1/sd-vae": vaes,
     "/sdapi/v1/hypernetworks": hypernetworks,

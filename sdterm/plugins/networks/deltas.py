@@ -1,6 +1,6 @@
 """What each kind of LoRA adds to a weight, in A1111's order of float operations (extensions-builtin/Lora).
 
-The tensors of low rank are in the model's precision, all others in their file's, which then is that of the sum.
+Those of low rank are calculated in the model's precision, all others in their file's, which then is that of the sum.
 """
 
 from __future__ import annotations
@@ -79,16 +79,16 @@ def _lora(tensors: Tensors, shape: tuple[int, ...], dtype: torch.dtype) -> _Foun
     """Up times down; with a middle the CP form of a convolution."""
     if "lora_up.weight" not in tensors or "lora_down.weight" not in tensors:
         return None
-    up, down = tensors["lora_up.weight"].to(dtype), tensors["lora_down.weight"].to(dtype)
-    mid = tensors["lora_mid.weight"].to(dtype) if "lora_mid.weight" in tensors else None
+    up, down, mid = tensors["lora_up.weight"], tensors["lora_down.weight"], tensors.get("lora_mid.weight")
     rank = down.shape[0]
     if len(shape) == 2:
         up, down, mid = up.reshape(up.shape[0], -1), down.reshape(rank, -1), None
 
     def update(weight: torch.Tensor, ranks: int | None) -> torch.Tensor:
+        a, b = up.to(dtype), down.to(dtype)  # only now: until then they are the file's, mapped
         if mid is not None:
-            return torch.einsum("n m k l, i n, m j -> i j k l", mid, _flat(up), _flat(down))
-        return _product(up, down, (up.shape[0], *down.shape[1:]), ranks)
+            return torch.einsum("n m k l, i n, m j -> i j k l", mid.to(dtype), _flat(a), _flat(b))
+        return _product(a, b, (a.shape[0], *b.shape[1:]), ranks)
 
     return update, rank, None
 

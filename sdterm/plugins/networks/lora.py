@@ -22,7 +22,6 @@ _PARTS = (
 )  # fmt: skip
 """One of which every layer of a kind that is known has."""
 _TOGETHER = ("q_proj", "k_proj", "v_proj", "out_proj")
-_LOW_RANK = ("lora_up.weight", "lora_down.weight", "lora_mid.weight")
 
 
 def matches(reader: WeightsReader) -> bool:
@@ -52,9 +51,7 @@ def load(reader: WeightsReader, model: Adaptable) -> LoadedNetwork:
         unknown.add(name)
         del parts[name]
     keys = [key for of in (*parts.values(), *bundled.values()) for key in of.values()]
-    low = [key for key in keys if key.endswith(_LOW_RANK)]
-    tensors = reader.read([key for key in keys if not key.endswith(_LOW_RANK)], model.device, None)
-    tensors |= reader.read(low, model.device, model.dtype)
+    tensors = reader.read(keys, model.device, None)
     alphas = _alphas(reader)
     deltas: dict[str, Delta] = {}
     for name, of in parts.items():

@@ -44,6 +44,16 @@ def half_blocks(
     return [Strip([_segment(run) for run in row], columns) for row in runs]
 
 
+def quantised(pixel: Pixel, depth: Depth) -> Pixel:
+    """The colour that a pixel has at a depth; "mono" keeps it."""
+    return pixel if depth == "mono" else _nearest(depth)(pixel)
+
+
+def shade(upper: Pixel, lower: Pixel) -> str:
+    """The character as bright as two pixels are together."""
+    return _SHADES[(sum(upper) + sum(lower)) * len(_SHADES) // (6 * 256)]
+
+
 def _shaded(image: Image.Image, columns: int, rows: int) -> list[Strip]:
     values = image.convert("L").resize((columns, rows), Image.Resampling.BOX).tobytes()
     text = "".join(_SHADES[value * len(_SHADES) // 256] for value in values)
@@ -85,7 +95,7 @@ def _style(upper: Pixel, lower: Pixel) -> Style:
     return Style(color=Color.from_triplet(ColorTriplet(*upper)), bgcolor=Color.from_triplet(ColorTriplet(*lower)))
 
 
-_SYSTEMS = {"truecolor": ColorSystem.TRUECOLOR, "256": ColorSystem.EIGHT_BIT, "16": ColorSystem.STANDARD}
+SYSTEMS = {"truecolor": ColorSystem.TRUECOLOR, "256": ColorSystem.EIGHT_BIT, "16": ColorSystem.STANDARD}
 
 
 def _cost(rows: list[list[Run]], depth: Depth) -> int:
@@ -101,7 +111,7 @@ def _cost(rows: list[list[Run]], depth: Depth) -> int:
 
 @lru_cache(4096)
 def _code_length(pixel: Pixel, foreground: bool, depth: Depth) -> int:
-    colour = Color.from_triplet(ColorTriplet(*pixel)).downgrade(_SYSTEMS[depth])
+    colour = Color.from_triplet(ColorTriplet(*pixel)).downgrade(SYSTEMS[depth])
     return len(";".join(colour.get_ansi_codes(foreground)))
 
 

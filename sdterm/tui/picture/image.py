@@ -1,9 +1,11 @@
 """From the bytes of an image file to pixels of the size in which they will be shown."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from sdterm.errors import SdtermError
 from sdterm.tui.language import tr
@@ -21,14 +23,27 @@ class PictureError(SdtermError, ValueError):
 def read(data: bytes, width: int, height: int) -> Image.Image:
     """The picture as RGB, shrunk (never grown) until it just fills `width` x `height` pixels in one direction and is
     within in the other. Raises PictureError."""
+    with _opened(data) as image:
+        image.draft("RGB", (width, height))  # a JPEG is decoded at the size that is needed
+        return _shrunk(image.convert("RGB"), width, height)
+
+
+def read_whole(data: bytes) -> Image.Image:
+    """The picture as RGB in its own size, the way up that its file says. Raises PictureError."""
+    with _opened(data) as image:
+        return ImageOps.exif_transpose(image).convert("RGB")
+
+
+@contextmanager
+def _opened(data: bytes) -> Iterator[Image.Image]:
+    """The picture before it is decoded; what that raises becomes a PictureError."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's warnings would be printed over the screen
             with Image.open(BytesIO(data), formats=_FORMATS) as image:
                 if image.width * image.height > _MOST_PIXELS:
                     raise PictureError(_too_large(image.width, image.height))
-                image.draft("RGB", (width, height))  # a JPEG is decoded at the size that is needed
-                return _shrunk(image.convert("RGB"), width, height)
+                yield image
     except PictureError:
         raise
     except Image.DecompressionBombError as error:

@@ -89,6 +89,12 @@ def placeholder_strips(image_id: int, columns: int, rows: int) -> list[Strip]:
     ]
 
 
+def placeholder(image_id: int, column: int, row: int) -> Segment:
+    """One cell alone, which says its row and column."""
+    marks = _marks()
+    return Segment(f"{_CELL}{marks[row]}{marks[column]}", Style(color=_colour(image_id)))
+
+
 def _cell(marks: str, column: int, row: int) -> str:
     return _CELL if column % _MARKED else f"{_CELL}{marks[row]}{marks[column]}"
 

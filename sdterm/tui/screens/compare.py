@@ -4,7 +4,7 @@ apart."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.cells import cell_len, set_cell_size
@@ -18,7 +18,8 @@ from textual.widgets import Static
 from sdterm.core.text import printable
 from sdterm.tui import calls
 from sdterm.tui.actions import bindings
-from sdterm.tui.differing import differing, seed_of, table
+from sdterm.tui.differing import differing, kind_word, seed_of, table
+from sdterm.tui.keymap import LEFT
 from sdterm.tui.language import tr
 from sdterm.tui.messages import Marked
 from sdterm.tui.picture.widget import PictureView
@@ -34,20 +35,26 @@ _FLIP = "-flip"
 
 
 class CompareScreen(PictureActions, BaseScreen):
-    """Two sides, each with one of the pictures; the keys are about the side with the double border."""
+    """Two sides, each with one of the pictures; the keys are about the side with the double border.
+
+    files: of pictures that the gallery has not, by their ids. flips: whether one alone is to be seen at first.
+    """
 
     tab = "go_generate"  # which it is a part of
     scopes = ("compare", "pictures")
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings("compare"),
         *bindings("pictures"),
-        Binding("left,h", "step(-1)", show=False),
+        Binding("left,h", "step(-1)", show=False, id=LEFT),
         Binding("right,l", "step(1)", show=False),
         Binding("escape", "leave", show=False),
     ]
 
-    def __init__(self, pictures: Sequence[Picture]) -> None:
-        super().__init__()
+    def __init__(
+        self, pictures: Sequence[Picture], files: Mapping[int, bytes] | None = None, *, flips: bool = False
+    ) -> None:
+        super().__init__(classes=_FLIP if flips else None)
+        self._files = files or {}
         self._given = [*pictures]
         self._pictures = [*pictures]
         self._sides = [0, 1]  # which picture each side shows
@@ -73,7 +80,10 @@ class CompareScreen(PictureActions, BaseScreen):
 
     def chosen(self) -> Picture | None:
         at = self._sides[self._side]
-        return self._pictures[at] if at < len(self._pictures) else None
+        picture = self._pictures[at] if at < len(self._pictures) else None
+        return (
+            None if picture is None or picture.id in self._files else picture
+        )  # which no key of pictures can be about
 
     # --- what is shown ------------------------------------------------------------------------------------------------
 
@@ -106,7 +116,9 @@ class CompareScreen(PictureActions, BaseScreen):
             picture = self._pictures[at]
             data: bytes | None = None
             if not picture.missing:
-                data = await self.ask(calls.thumbnail(picture.id, 512))
+                data = self._files.get(picture.id)
+                if data is None:
+                    data = await self.ask(calls.thumbnail(picture.id, 512))
             view.hint = tr("(its file is gone)") if picture.missing else ""
             view.show(data)
 
@@ -138,9 +150,14 @@ class CompareScreen(PictureActions, BaseScreen):
         elif (left.width, left.height) != (right.width, right.height):
             measured.update(Text(tr("Their sizes are not the same, so their pixels cannot be compared.")))
         elif not (left.missing or right.missing):
-            one, other = await self.ask(calls.file(left.id)), await self.ask(calls.file(right.id))
+            one, other = await self._file(left), await self._file(right)
             if one is not None and other is not None:
                 measured.update(Text(await asyncio.to_thread(_difference, one, other)))
+
+    async def _file(self, picture: Picture) -> bytes | None:
+        if picture.id in self._files:
+            return self._files[picture.id]
+        return await self.ask(calls.file(picture.id))
 
     def happened(self, entry: Entry) -> None:
         from sdterm.events import PictureDeleted, PictureRestored
@@ -220,7 +237,9 @@ class CompareScreen(PictureActions, BaseScreen):
 
 
 def _about(picture: Picture) -> str:
-    seed = tr("grid") if picture.number < 0 else tr("seed {seed}", seed=printable(seed_of(picture), 40))
+    if not picture.id:
+        return f"{tr('source')}  {picture.width}x{picture.height}"
+    seed = kind_word(picture) or tr("seed {seed}", seed=printable(seed_of(picture), 40))
     return f"{picture.id}  {picture.width}x{picture.height}  {seed}"
 
 

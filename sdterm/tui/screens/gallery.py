@@ -44,7 +44,7 @@ _IN_SIGHT = 12  # lines in which the nearest other prompt is looked for
 
 
 _WALL = 16  # cells of a picture's width, at least
-_FIRST_KEYS = ("load", "filter", "thumbnails", "large", "sort", "copy_parameters")
+_FIRST_KEYS = ("img2img", "mask_picture", "hires", "upscale", "filter", "thumbnails", "large", "sort")
 """What the key bar names first where a picture is chosen."""
 
 
@@ -268,6 +268,9 @@ class GalleryScreen(BaseScreen):
         table.show(page.pictures, table.chosen() if stay else None)
         table.border_title = counted("Gallery  {number} picture", "Gallery  {number} pictures", page.total or 0)
         self.wall.border_title = table.border_title
+        keys = {name: self.shell.key(name) for name in ("load", "filter", "thumbnails", "large")}
+        table.border_subtitle = tr("{load} loads, {filter} filters, {thumbnails} wall, {large} large", **keys)
+        self.wall.border_subtitle = table.border_subtitle
         self.query_one(FilterLine).learn(values_in(page.pictures))
         if not page.pictures:
             empty = tr("No match: {key}, then clear the filter.", key=self.shell.key("filter"))

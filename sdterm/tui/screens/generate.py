@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from textual import events, on, work
@@ -17,7 +17,16 @@ from sdterm.core.text import printable
 from sdterm.tui import calls
 from sdterm.tui import draft as drafts
 from sdterm.tui.drawing import Drawing
-from sdterm.tui.fields import DEFAULTS, FOLDED, ROWS, Field, RefusedTextError, quick_field
+from sdterm.tui.fields import (
+    DEFAULTS,
+    FOLDED,
+    ROWS,
+    Field,
+    RefusedTextError,
+    is_used,
+    parts,
+    quick_field,
+)
 from sdterm.tui.filling import Filling
 from sdterm.tui.form import Form
 from sdterm.tui.language import tr
@@ -27,14 +36,16 @@ from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.reader import PromptReader
 from sdterm.tui.screens.base import HEIGHTS, BaseScreen
 from sdterm.tui.shell import Shell
+from sdterm.tui.sources import Sources
 from sdterm.tui.widgets.large import ChosenPicture
-from sdterm.tui.widgets.more import MoreOptions
+from sdterm.tui.widgets.more import MoreOptions, Section, SectionTitle
 from sdterm.tui.widgets.parameter import Parameter, parameter
 from sdterm.tui.widgets.prompt import PromptEditor
 from sdterm.tui.widgets.recent import Recent
 
 if TYPE_CHECKING:
-    from sdterm.api import Entry
+    from sdterm.api import Entry, Picture
+    from sdterm.tui.messages import Making
     from sdterm.tui.picture.preview import LivePreview
 
 _READ_AFTER = 0.25  # seconds without a key after which a prompt is read: its tokens and traps
@@ -54,6 +65,7 @@ class GenerateScreen(BaseScreen):
         self.form = Form(drafts.load(shell.settings.root), lambda: shell.settings, self._changed)
         self.filling = Filling(shell, self)
         self.drawing = Drawing(shell, self, self.filling)
+        self.sources = Sources(shell, self, self.filling)
         self._reader = PromptReader(
             shell.settings.root, self.form.values, self.filling.styles, self.filling.networks, self
         )
@@ -66,6 +78,7 @@ class GenerateScreen(BaseScreen):
         self._picked: int | None = None  # the number of a picture that was chosen before there were any
         self._told: dict[bool, str] = {}  # of a trap of the (negative) prompt, in the line for that
         self._model = str(self.form.values().get("model") or "")
+        self._unfolded: dict[str, bool] = {}  # parts of the form that were folded or unfolded by hand
 
     def body(self) -> Iterable[Widget]:
         draft, values = self.form.draft, self.values()
@@ -78,7 +91,7 @@ class GenerateScreen(BaseScreen):
                 yield PromptEditor(draft.prompt, id="prompt", title=tr("Prompt"))
                 yield PromptEditor(draft.negative_prompt, id="negative", title=tr("Negative prompt"), negative=True)
                 with Vertical(id="parameters") as box:
-                    box.border_title = tr("Parameters")
+                    box.border_title = self._title(values)
                     box.border_subtitle = tr("{key} more", key=self.shell.key("more_options"))
                     for row in ROWS:
                         with Horizontal():
@@ -138,8 +151,18 @@ class GenerateScreen(BaseScreen):
         """Let the parameters show what they are."""
         values = self.values()
         for shown in self.query(Parameter):
-            shown.show(shown.field.read(values))
+            shown.show(self._read_field(shown.field, values))
+        self.query_one("#parameters").border_title = self._title(values)
         self._show_more()
+
+    def _read_field(self, field: Field, values: Mapping[str, Any]) -> str:
+        """What stands in a field: of a picture what it is called."""
+        return self.sources.called(field.value(values)) if field.kind == "input" else field.read(values)
+
+    def _title(self, values: Mapping[str, Any]) -> str:
+        """Of the parameters: with the parts that are used, which may be folded away."""
+        used = [tr(part) for part in parts() if is_used(part, values)]
+        return tr("With {parts}", parts=", ".join(used)) if used else tr("Parameters")
 
     def collect(self) -> str:
         """Take in what was just typed and not yet told of. Returns why some of it cannot be."""
@@ -188,9 +211,39 @@ class GenerateScreen(BaseScreen):
     async def _fill_more(self, focus: bool) -> None:
         values = self.values()
         for more in self.query(MoreOptions):
-            await more.show([*FOLDED, *self.filling.offers.options(values)], values)
+            await more.show(
+                [*self._sections(values)], lambda field: self._read_field(field, values), self.shell.picture_mode()
+            )
             if focus:
-                more.query(Parameter).first().focus()
+                more.query("SectionTitle, Parameter").first().focus()
+            for view in more.query(PictureView):
+                self.run_worker(self.sources.show(view), group="source", exclusive=True)
+        wanted, self._wanted_field = self._wanted_field, ""
+        if wanted:
+            self.focus_field(wanted)
+
+    _wanted_field = ""  # that is to have the cursor once its part is unfolded
+
+    def _sections(self, values: Mapping[str, Any]) -> Iterable[Section]:
+        """The form's parts, then the options of what is chosen."""
+        for part, fields in parts().items():
+            uses = is_used(part, values)
+            told = self._read_field(fields[0], values) if uses else ""
+            is_open = self._unfolded.get(part, uses)
+            yield Section(part, fields, is_open, told, has_picture=part == "Init image" and uses)
+        yield Section("", (*FOLDED, *self.filling.offers.options(values)))
+
+    @on(SectionTitle.Toggled)
+    def _toggle(self, event: SectionTitle.Toggled) -> None:
+        self._unfolded[event.title] = event.is_open
+        self._show_more()
+
+    def unfold(self, part: str) -> None:
+        """Have a part of the form in sight."""
+        self._unfolded[part] = True
+        self.remove_class("-recent")
+        self.add_class("-more")
+        self._show_more()
 
     @on(PromptEditor.Typed)
     def _prompt_edited(self, event: PromptEditor.Typed) -> None:
@@ -216,7 +269,7 @@ class GenerateScreen(BaseScreen):
             text = field.settled(shown.value)
         except RefusedTextError:  # it may become something yet
             return
-        if field.is_setting or field.kind in ("choice", "switch"):
+        if field.is_setting or field.kind in ("choice", "switch", "input"):
             return
         self.form.change(self.form.draft.but(**field.write(text, self.values())), tr(field.label), what=field.id)
 
@@ -226,7 +279,7 @@ class GenerateScreen(BaseScreen):
         if field.is_setting:
             self.filling.choose(field, shown.value or None)
         elif not shown.value:
-            shown.show(field.read(self.values()))
+            shown.show(self._read_field(field, self.values()))
             default = printable(shown.value or shown.placeholder) or tr("nothing")
             self.say(tr("{label} is as it comes again: {value}.", label=tr(field.label), value=default))
 
@@ -236,12 +289,21 @@ class GenerateScreen(BaseScreen):
 
     @on(Parameter.PickWanted)
     def _pick(self, event: Parameter.PickWanted) -> None:
-        self.filling.pick(event.parameter.field, event.words)
+        if event.parameter.field.kind == "input":
+            self.sources.ask(event.parameter.field, event.words)
+        else:
+            self.filling.pick(event.parameter.field, event.words)
+
+    @on(Parameter.Given)
+    def _given(self, event: Parameter.Given) -> None:
+        self.run_worker(self.sources.give(event.parameter.field, event.text))
 
     @on(Parameter.Entered)
     def _entered(self, event: Parameter.Entered) -> None:
         field = event.parameter.field
-        if field.kind == "switch":
+        if field.kind == "input":
+            self.sources.enter(field)
+        elif field.kind == "switch":
             self._switch(field)
         elif field.kind == "choice" or field.offers:
             self.filling.pick(field)
@@ -273,6 +335,11 @@ class GenerateScreen(BaseScreen):
         if found:
             self._leave_large()
             found.first().focus()
+            return
+        part = next((part for part, fields in parts().items() if name in {field.id for field in fields}), None)
+        if part and not self._wanted_field:
+            self._wanted_field = name
+            self.unfold(part)
 
     def go_on_writing(self) -> None:
         """Put the cursor behind the prompt."""
@@ -280,6 +347,20 @@ class GenerateScreen(BaseScreen):
         editor = self.query_one("#prompt", PromptEditor)
         editor.focus()
         editor.move_cursor(editor.document.end)
+
+    async def make_from(self, picture: Picture, making: Making) -> None:
+        """Make something from a picture, or show what that is made from."""
+        match making:
+            case "img2img":
+                await self.sources.take(picture)
+            case "mask":
+                await self.sources.mask(picture)
+            case "hires":
+                await self.drawing.draw_hires(picture)
+            case "upscale":
+                await self.sources.upscale(picture, self.drawing.submit)
+            case "before_after":
+                await self.sources.compare(picture)
 
     # --- what a prompt says ------------------------------------------------------------------------------------------
 
@@ -390,13 +471,14 @@ class GenerateScreen(BaseScreen):
             PictureDeleted,
             PictureRestored,
             Preview,
+            SideImage,
             Waiting,
         )
 
         match entry.event:
             case Preview(data=data, step=step):
                 self._show_preview(entry.job, step, data)
-            case Image() | Grid() | PictureDeleted() | PictureRestored():
+            case Image() | SideImage() | Grid() | PictureDeleted() | PictureRestored():
                 self.refresh_recent()
             case LibraryChanged():
                 self._learn()
@@ -440,7 +522,7 @@ class GenerateScreen(BaseScreen):
         from sdterm.tui.picture.budget import Budget
         from sdterm.tui.picture.preview import LivePreview
 
-        for view in self.query(PictureView):
+        for view in self.query(ChosenPicture):
             if self._preview is None or self._preview[0] is not view:
                 self._preview = view, LivePreview(view, Budget(may_grow="TMUX" not in os.environ))
             yield self._preview[1]

@@ -24,6 +24,7 @@ PLACES = {
     "pictures": "Where a picture is chosen (Recent, Gallery)",
     "gallery": "Gallery",
     "compare": "Compare",
+    "mask": "Mask",
     "queue": "Queue",
     "models": "Models",
     "settings": "Settings",

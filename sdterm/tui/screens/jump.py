@@ -35,7 +35,8 @@ class Jump(ModalScreen[None]):
             label = Static(Text(f" {letter} "))
             label.styles.offset = widget.region.offset
             yield label
-        how = Static(Text(tr(" Press a letter to go there.  e: the prompt in your editor  Esc: leave")), id="how")
+        what = tr("Press a letter to go there.  e: the prompt in your editor  Esc: leave")
+        how = Static(Text(f" {what}"), id="how")
         how.styles.offset = 0, self.app.size.height - 1
         yield how
 

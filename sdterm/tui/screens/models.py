@@ -52,7 +52,13 @@ class ModelsScreen(TableScreen[Row]):
         *bindings("models"),
         Binding("escape", "leave_for_prompt", show=False),  # where a network is chosen for the prompt
     ]
-    LISTS: ClassVar[tuple[tuple[str, ...], ...]] = (("checkpoint",), ("vae",), ("lora", "hypernetwork"), ("embedding",))
+    LISTS: ClassVar[tuple[tuple[str, ...], ...]] = (
+        ("checkpoint",),
+        ("vae",),
+        ("lora", "hypernetwork"),
+        ("embedding",),
+        ("upscaler",),
+    )
 
     def __init__(self) -> None:
         super().__init__()
@@ -116,7 +122,7 @@ class ModelsScreen(TableScreen[Row]):
         return str(self.shell.form.values().get("model") or first)
 
     def _title(self, number: int) -> str:
-        names = (tr("Checkpoints"), tr("VAEs"), tr("Networks"), tr("Embeddings"))
+        names = (tr("Checkpoints"), tr("VAEs"), tr("Networks"), tr("Embeddings"), tr("Upscalers"))
         said = f"{MOST} / {number}" if number > MOST else str(number)
         return "  ".join(f"▸ {name} {said}" if at == self._at else name for at, name in enumerate(names))
 
@@ -138,7 +144,8 @@ class ModelsScreen(TableScreen[Row]):
         return name, *facts, f"{model.family or ''} {model.native_size or ''}".strip(), state
 
     def _kind(self, kind: str) -> str:
-        return {"vae": "VAE", "lora": "LoRA", "hypernetwork": tr("hypernetwork"), "embedding": tr("embedding")}[kind]
+        words = {"hypernetwork": tr("hypernetwork"), "embedding": tr("embedding"), "upscaler": tr("upscaler")}
+        return {"vae": "VAE", "lora": "LoRA", **words}[kind]
 
     def _is_used(self, item: Row) -> bool:
         """Whether the next picture is drawn with it, as far as the form says."""

@@ -17,7 +17,7 @@ from sdterm.tui.language import tr
 from sdterm.tui.messages import FillRequest, OfferRemedies
 from sdterm.tui.progress import CHANGES_QUEUE
 from sdterm.tui.screens.table import TableScreen
-from sdterm.tui.state import clock
+from sdterm.tui.state import clock, passes
 
 if TYPE_CHECKING:
     from sdterm.api import Entry, JobView
@@ -76,7 +76,7 @@ class QueueScreen(TableScreen["JobView"]):
 
     def row(self, item: JobView) -> tuple[str, ...]:
         run = self.shell.state.run_of(item.id)
-        steps = f"{run.step}/{run.steps}" if run and run.steps else ""
+        steps = f"{passes(run)}{run.step}/{run.steps}" if run and run.steps else ""
         left = clock(run.left) if run and run.left is not None else ""
         prompt = printable(item.prompt.replace("\n", " "), 200)
         return (f"{MARKS[item.state]} {item.id}", tr(item.state), steps, left, f"{item.done}/{item.images}", prompt)

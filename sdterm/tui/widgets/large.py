@@ -12,7 +12,8 @@ from textual.widget import Widget
 from sdterm.core.infotext.grammar import parse
 from sdterm.tui import calls
 from sdterm.tui.actions import bindings
-from sdterm.tui.differing import seed_of
+from sdterm.tui.differing import kind_word, seed_of
+from sdterm.tui.keymap import LEFT
 from sdterm.tui.language import tr
 from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.widgets.picture_actions import PictureActions
@@ -39,7 +40,8 @@ class ChosenPicture(PictureActions, PictureView):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings("pictures"),
-        Binding("left,up,h,pageup", "move(-1)", show=False),
+        Binding("left,h", "move(-1)", show=False, id=LEFT),
+        Binding("up,pageup", "move(-1)", show=False),
         Binding("right,down,l,pagedown", "move(1)", show=False),
         Binding("escape", "leave", show=False),
     ]
@@ -115,7 +117,7 @@ class ChosenPicture(PictureActions, PictureView):
 
 def _caption(picture: Picture, alone: bool) -> str:
     parameters = parse(picture.infotext).parameters
-    what = tr("grid") if picture.number < 0 else tr("seed {seed}", seed=seed_of(picture))
+    what = kind_word(picture) or tr("seed {seed}", seed=seed_of(picture))
     told = [f"{picture.id}", f"{picture.width}x{picture.height}", what]
     more = [parameters[key] for key in _TOLD if key in parameters] if alone else []
     return "  ".join([*told, *more])

@@ -1,54 +1,136 @@
-"""What is folded below the form: the options that sampler, schedule, format and plugins declare."""
+"""What is folded below the form: its parts, and the options that sampler, schedule, format and plugins declare."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
+from rich.text import Text
 from textual import events
-from textual.containers import Horizontal, VerticalScroll
-from textual.widgets import Label
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import Label, Static
 
 from sdterm.core.text import printable
 from sdterm.tui.fields import Field
 from sdterm.tui.language import tr
+from sdterm.tui.picture.support import Protocol
+from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.widgets.parameter import Parameter, parameter
+
+Read = Callable[[Field], str]
+"""What stands in a field."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """Some fields under a title that folds them away; without a title they are always there."""
+
+    title: str
+    fields: tuple[Field, ...]
+    is_open: bool = True
+    told: str = ""
+    """Beside the title: what is chosen, in short."""
+    has_picture: bool = False
+
+
+class SectionTitle(Static, can_focus=True):
+    """A part of the form: Enter unfolds it, or folds it again."""
+
+    scopes = ("part",)
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter,space", "fold", show=False),
+        Binding("right,l", "fold(True)", show=False),
+        Binding("left,h", "fold(False)", show=False),
+        Binding("down,j", "screen.focus_next", show=False),
+        Binding("up,k", "screen.focus_previous", show=False),
+    ]
+
+    class Toggled(Message):
+        """The part is to be open, or not."""
+
+        def __init__(self, title: str, is_open: bool) -> None:
+            super().__init__()
+            self.title, self.is_open = title, is_open
+
+    def __init__(self, section: Section) -> None:
+        super().__init__()
+        self.section = section
+        self.show(section)
+
+    def show(self, section: Section) -> None:
+        """Show what is told of it now."""
+        self.section = section
+        text = Text(f"{'▾' if section.is_open else '▸'} {tr(section.title)}", style="bold", no_wrap=True)
+        self.update(text.append(f"  {printable(section.told, 60)}", style="not bold"))
+
+    def action_fold(self, is_open: bool | None = None) -> None:
+        wanted = not self.section.is_open if is_open is None else is_open
+        if wanted != self.section.is_open:
+            self.post_message(self.Toggled(self.section.title, wanted))
 
 
 class MoreOptions(VerticalScroll, can_focus=False):
-    """A line for each option."""
+    """A line for each part, and for each field of those that are open."""
 
     def __init__(self) -> None:
         super().__init__(id="more")
         self.border_title = tr("More options")
-        self._fields: list[Field] = []
+        self._shape: list[object] = []
         self._turn = asyncio.Lock()
 
-    async def show(self, fields: Sequence[Field], values: Mapping[str, Any]) -> None:
+    async def show(self, sections: Sequence[Section], read: Read, mode: Protocol) -> None:
         """Show these, and keep the cursor where it is if that is still there."""
         async with self._turn:
-            if self._fields != [*fields]:
-                await self._write(fields, values)
+            shape: list[object] = [(s.title, s.fields, s.is_open, s.has_picture) for s in sections]
+            if self._shape != shape:
+                self._shape = shape
+                await self._write(sections, read, mode)
+            titles = {section.title: section for section in sections}
+            for title in self.query(SectionTitle):
+                title.show(titles[title.section.title])
 
-    async def _write(self, fields: Sequence[Field], values: Mapping[str, Any]) -> None:
-        focused = self.screen.focused
-        here = focused.field if isinstance(focused, Parameter) and self in focused.ancestors else None
-        self._fields = [*fields]
+    async def _write(self, sections: Sequence[Section], read: Read, mode: Protocol) -> None:
+        here = _place(self.screen.focused) if self.screen.focused in self.walk_children() else None
         await self.remove_children()
-        await self.mount(*(_line(field, values) for field in fields))
-        for found in self.query(Parameter):
-            if found.field == here:
+        await self.mount(*(widget for section in sections for widget in _section(section, read, mode)))
+        for found in self.query("Parameter, SectionTitle"):
+            if here and _place(found) == here:
                 found.focus()
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         if isinstance(event.widget, Parameter):
             field = event.widget.field
             self.border_subtitle = printable(tr(field.sentence), 60)
+        else:
+            self.border_subtitle = ""
 
 
-def _line(field: Field, values: Mapping[str, Any]) -> Horizontal:
+def _place(widget: Widget | None) -> object:
+    """What tells a line from all others, also once it was made anew."""
+    if isinstance(widget, Parameter):
+        return widget.field
+    return widget.section.title if isinstance(widget, SectionTitle) else None
+
+
+def _section(section: Section, read: Read, mode: Protocol) -> Iterator[Widget]:
+    if section.title:
+        yield SectionTitle(section)
+    if not section.is_open:
+        return
+    lines = [_line(field, read) for field in section.fields]
+    if section.has_picture:
+        yield Horizontal(PictureView(mode=mode, id="source"), Vertical(*lines), classes="pictured")
+    else:
+        yield from lines
+
+
+def _line(field: Field, read: Read) -> Horizontal:
     label = f"{printable(field.part, 20)}: {printable(field.label, 30)}" if field.part else tr(field.label)
-    shown = parameter(field, field.read(values))
+    shown = parameter(field, read(field))
     shown.styles.width = "1fr"
     return Horizontal(Label(label, markup=False), shown)

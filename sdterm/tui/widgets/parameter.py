@@ -55,6 +55,13 @@ class Parameter(Input):
             super().__init__(parameter)
             self.words = words
 
+    class Given(Said):
+        """A text was pasted that says which picture it is to be."""
+
+        def __init__(self, parameter: Parameter, text: str) -> None:
+            super().__init__(parameter)
+            self.text = text
+
     class StepWanted(Said):
         """Another thing of its list is wanted."""
 
@@ -140,7 +147,8 @@ class Parameter(Input):
 
 
 class Choice(Parameter, inherit_bindings=False):
-    """A field of the form that is chosen: up and down step it, Enter or a letter opens its list. A switch has two."""
+    """A field of the form that is chosen: up and down step it, Enter or a letter opens its list. A switch has two, a
+    picture none: it is named by a line that a letter begins."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "step(-1)", show=False),
@@ -155,7 +163,7 @@ class Choice(Parameter, inherit_bindings=False):
         event.stop()
         event.prevent_default()
         typed = event.character or ""
-        if self.field.kind == "choice":
+        if self.field.kind in ("choice", "input"):
             self.post_message(self.PickWanted(self, typed.strip()))
         elif typed.count(" ") % 2:
             self.post_message(self.StepWanted(self, 1))
@@ -163,11 +171,16 @@ class Choice(Parameter, inherit_bindings=False):
     def _on_paste(self, event: events.Paste) -> None:
         event.prevent_default()
         event.stop()
-        if not self._takes_infotext(event):
+        if self.field.kind == "input":
+            self.post_message(self.Given(self, event.text.strip()[:_LONGEST]))
+        elif not self._takes_infotext(event):
             self.post_message(self.PickWanted(self, " ".join(event.text.split())[:_LONGEST]))
 
     def action_step(self, by: int) -> None:
-        self.post_message(self.StepWanted(self, by))
+        if self.field.kind == "input":
+            (self.screen.focus_next if by > 0 else self.screen.focus_previous)()
+        else:
+            self.post_message(self.StepWanted(self, by))
 
     def action_reset(self) -> None:
         self.post_message(self.ResetWanted(self))
@@ -175,4 +188,4 @@ class Choice(Parameter, inherit_bindings=False):
 
 def parameter(field: Field, value: str) -> Parameter:
     """The widget for a field."""
-    return (Choice if field.kind in ("choice", "switch") else Parameter)(field, value)
+    return (Choice if field.kind in ("choice", "switch", "input") else Parameter)(field, value)

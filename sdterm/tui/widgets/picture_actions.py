@@ -11,6 +11,8 @@ from sdterm.tui.messages import (
     DrawAgain,
     EmptyTrashWanted,
     Fill,
+    MakeFrom,
+    Making,
     Marked,
     Part,
     RestoreWanted,
@@ -56,6 +58,25 @@ class PictureActions(HasShell):
     def action_wall(self) -> None:
         if picture := self.chosen():
             self.post_message(WallWanted(picture))
+
+    def action_img2img(self) -> None:
+        self._want("img2img")
+
+    def action_mask_picture(self) -> None:
+        self._want("mask")
+
+    def action_hires(self) -> None:
+        self._want("hires")
+
+    def action_upscale(self) -> None:
+        self._want("upscale")
+
+    def action_before_after(self) -> None:
+        self._want("before_after")
+
+    def _want(self, making: Making) -> None:
+        if picture := self.chosen():
+            self.post_message(MakeFrom(picture, making))
 
     def action_delete_picture(self) -> None:
         if picture := self.chosen():

@@ -13,7 +13,7 @@ from textual.message import Message
 from textual.strip import Strip
 
 from sdterm.tui.actions import bindings
-from sdterm.tui.differing import changed, in_short
+from sdterm.tui.differing import changed, in_short, kind_word
 from sdterm.tui.language import tr
 from sdterm.tui.messages import CompareWanted
 from sdterm.tui.widgets.picture_actions import PictureActions
@@ -105,8 +105,8 @@ class Recent(Tiles, PictureActions):
 
     def label(self, at: int) -> str:
         picture = self.pictures[at]
-        if picture.number < 0:
-            return " " + tr("grid")
+        if kind := kind_word(picture):
+            return " " + kind
         return in_short(self._changes.get(picture.id, {}), picture.seed, self.tile().width - 1)
 
     def render_line(self, y: int) -> Strip:
@@ -117,10 +117,10 @@ class Recent(Tiles, PictureActions):
 
 
 def _changes(in_order: Sequence[Picture]) -> Iterator[tuple[int, dict[str, str]]]:
-    """A grid is no step on the way: the picture behind it is compared with the one before it."""
+    """A grid or mask is no step on the way: the picture behind it is compared with the one before it."""
     before: Picture | None = None
     for picture in in_order:
-        if picture.number >= 0:
+        if picture.is_image:
             yield picture.id, changed(before.infotext, picture.infotext) if before else {}
             before = picture
 

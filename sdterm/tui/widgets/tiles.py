@@ -17,6 +17,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from sdterm.tui import calls
+from sdterm.tui.keymap import LEFT
 from sdterm.tui.picture.cell import cell_size
 from sdterm.tui.picture.support import Depth
 from sdterm.tui.picture.terminal import PictureApp
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _KEPT = 200  # tiles
 _BYTES = 100  # that kitty is sent for each cell of a tile: twice as many as its half blocks would be
 STEPS = (
-    Binding("left,h", "move(-1)", show=False),
+    Binding("left,h", "move(-1)", show=False, id=LEFT),
     Binding("right,l", "move(1)", show=False),
     Binding("up,k", "line(-1)", show=False),
     Binding("down,j", "line(1)", show=False),
@@ -129,7 +130,7 @@ class Tiles(HasShell, Widget, can_focus=True):
     def pair(self) -> list[Picture]:
         """The two that digits chose last, or else the chosen one and the one on its left; of a grid, which shows them
         all, the last two that it shows."""
-        pictures = [picture for picture in self.pictures[: self.at + 1] if picture.number >= 0]
+        pictures = [picture for picture in self.pictures[: self.at + 1] if picture.is_image]
         chosen, before = self.chosen(), self._before
         if before and chosen in pictures[-1:] and any(picture.id == before.id for picture in self.pictures):
             return [before, *pictures[-1:]]

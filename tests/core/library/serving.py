@@ -88,6 +88,20 @@ def serving(files: dict[str, File]) -> Iterator[str]:
             thread.join()
 
 
+def folder_hub(files: dict[str, bytes], sha256: dict[str, str], revision: str = "a" * 40) -> dict[str, File]:
+    """A repository with these files, of which some have a checksum."""
+    told = {
+        "sha": revision,
+        "siblings": [
+            {"rfilename": name, "size": len(content), **({"lfs": {"sha256": sha256[name]}} if name in sha256 else {})}
+            for name, content in files.items()
+        ],
+        "cardData": {"license": "openrail"},
+    }
+    served = {f"/owner/name/resolve/{revision}/{name}": File(content) for name, content in files.items()}
+    return {"/api/models/owner/name?blobs=true": File(json.dumps(told).encode()), **served}
+
+
 def hub(content: bytes, sha256: str, **more: Any) -> dict[str, File]:
     """Hugging Face as far as sdterm asks it: one repository with one model."""
     told = {

@@ -13,11 +13,12 @@ import torch
 from safetensors.torch import save
 
 from sdterm.core.library import downloading
+from sdterm.core.library.checkpoints import CheckpointFile
 from sdterm.core.library.downloading import Added, NoRoomError, Wanted, fetch, look, remember, unfinished
 from sdterm.core.library.sources import Keys
 from sdterm.core.settings.paths import CHECKPOINTS, EMBEDDED_MODEL, EMBEDDINGS, LORAS
 from sdterm.errors import SdtermError
-from tests.core.library.serving import File, hub, serving
+from tests.core.library.serving import File, folder_hub, hub, serving
 from tests.core.library.test_torch_files import saved
 
 LORA = save({"lora_unet_mid_block_attentions_0_proj_in.lora_up.weight": torch.randn(4000, 32)})
@@ -213,6 +214,117 @@ def test_hugging_face_is_asked_what_it_has(files: Files, url: str, tmp_path: Pat
     for source in ("hf:owner", "hf:../name", "hf:owner/name?x=1"):
         with pytest.raises(SdtermError, match="does not name a model"):
             look(Wanted(source), tmp_path, Keys(environ))
+
+
+def diffusers_folder() -> tuple[Files, dict[str, bytes]]:
+    """(a repository that is one, with much besides; what of it is to come)."""
+    index: dict[str, object] = {"_class_name": "X", "unet": ["a", "B"], "vae": ["a", "B"], "text_encoder": ["a", "B"]}
+    index |= {"safety_checker": ["a", "B"], "scheduler": ["a", "B"], "tokenizer": ["a", "B"], "gone": [None, None]}
+    weights = {name: save({name: torch.randn(3000)}) for name in ("unet", "vae", "one", "two", "half", "safe")}
+    shards = {"weight_map": {"one": "model-00001-of-00002.safetensors", "two": "model-00002-of-00002.safetensors"}}
+    wanted = {
+        "model_index.json": json.dumps(index).encode(),
+        "scheduler/scheduler_config.json": b"{}",
+        "unet/config.json": b'{"a": 1}',
+        "unet/diffusion_pytorch_model.safetensors": weights["unet"],
+        "vae/config.json": b"{}",
+        "vae/diffusion_pytorch_model.safetensors": weights["vae"],
+        "text_encoder/config.json": b"{}",
+        "text_encoder/model.safetensors.index.json": json.dumps(shards).encode(),
+        "text_encoder/model-00001-of-00002.safetensors": weights["one"],
+        "text_encoder/model-00002-of-00002.safetensors": weights["two"],
+    }
+    besides = {
+        "README.md": b"x",
+        "unet/diffusion_pytorch_model.fp16.safetensors": weights["half"],
+        "unet/diffusion_pytorch_model.bin": b"pickle",
+        "text_encoder/model-00001-of-00002.fp16.safetensors": weights["half"],
+        "safety_checker/model.safetensors": weights["safe"],
+        "tokenizer/vocab.json": b"{}",
+        "vae_1_0/diffusion_pytorch_model.safetensors": weights["half"],
+        "../x/model-00001-of-00002.safetensors": weights["half"],
+    }
+    sums = {name: hashlib.sha256(it).hexdigest() for name, it in wanted.items() if name.endswith(".safetensors")}
+    return folder_hub(wanted | besides, sums), wanted
+
+
+AT = f"/owner/name/resolve/{'a' * 40}/"
+
+
+def test_a_repository_that_is_a_diffusers_folder_comes_as_one(files: Files, url: str, tmp_path: Path) -> None:
+    served, wanted = diffusers_folder()
+    files |= served
+    environ = {"HF_ENDPOINT": url}
+    offer = look(Wanted("hf:owner/name"), tmp_path, Keys(environ))
+    size = sum(map(len, wanted.values()))
+    assert (offer.name, offer.kind, offer.size, offer.licence) == ("name", "checkpoint", size, "openrail")
+    assert offer.folder == tmp_path / CHECKPOINTS and len(offer.remote.files) == len(wanted)
+    told: list[int] = []
+    added = fetch(offer, tmp_path, Keys(environ), told.append, threading.Event())
+    assert added.path == tmp_path / CHECKPOINTS / "name" and told == sorted(told) and told[-1] == size
+    assert lying(tmp_path) == sorted(f"{CHECKPOINTS}/name/{name}" for name in wanted)
+    assert all((added.path / name).read_bytes() == content for name, content in wanted.items())
+    assert set(CheckpointFile(added.path).shapes()) == {"unet.unet", "vae.vae", "text_encoder.one", "text_encoder.two"}
+    assert not any(file.heard for at, file in served.items() if at.removeprefix(AT) not in wanted and AT in at)
+    with pytest.raises(SdtermError, match=r"There is a name in .* already"):
+        add(tmp_path, "hf:owner/name", environ)
+    assert add(tmp_path, "hf:owner/name/model_index.json", environ, name="again").path.name == "again"
+    for wrong, said in (({"kind": "lora"}, "is a diffusers folder"), ({"sha256": "0" * 64}, "no one SHA-256")):
+        with pytest.raises(SdtermError, match=said):
+            add(tmp_path, "hf:owner/name", environ, name="third", **wrong)
+
+
+def test_a_folder_goes_on_with_the_file_where_it_broke(files: Files, url: str, tmp_path: Path) -> None:
+    served, wanted = diffusers_folder()
+    files |= served
+    environ = {"HF_ENDPOINT": url}
+    broken, whole = served[f"{AT}vae/diffusion_pytorch_model.safetensors"], served[f"{AT}unet/config.json"]
+    broken.breaks_at = [5000] * downloading.TRIES
+    asked = Wanted("hf:owner/name")
+    remember(asked, look(asked, tmp_path, Keys(environ)), tmp_path)
+    with pytest.raises(SdtermError, match="cannot be downloaded"):
+        add(tmp_path, "hf:owner/name", environ)
+    assert [each.source for each in unfinished(tmp_path)] == ["hf:owner/name"]
+    assert not (tmp_path / CHECKPOINTS).exists()
+    heard = len(whole.heard)
+    assert add(tmp_path, "hf:owner/name", environ).path.is_dir()
+    assert len(whole.heard) == heard, "what is whole is not asked for again"
+    assert broken.heard[-1]["Range"] == "bytes=5000-"
+    assert lying(tmp_path) == sorted(f"{CHECKPOINTS}/name/{name}" for name in wanted)
+
+
+def test_a_folder_that_is_not_sound_is_refused_and_what_is_good_of_it_stays(
+    files: Files, url: str, tmp_path: Path
+) -> None:
+    served, _ = diffusers_folder()
+    files |= served
+    environ = {"HF_ENDPOINT": url}
+    bad = served[f"{AT}text_encoder/model-00002-of-00002.safetensors"]
+    good, bad.content = bad.content, bytes(len(bad.content))
+    with pytest.raises(SdtermError, match=r"model-00002-of-00002.*should have.*stay for another try") as refused:
+        add(tmp_path, "hf:owner/name", environ)
+    assert "\n" not in str(refused.value)
+    bad.content = good
+    heard = len(served[f"{AT}unet/config.json"].heard)
+    assert add(tmp_path, "hf:owner/name", environ).path.is_dir()
+    assert len(served[f"{AT}unet/config.json"].heard) == heard
+    served[f"{AT}model_index.json"].content = json.dumps({"unet": ["a", "B"], "prior": ["a", "B"]}).encode()
+    with pytest.raises(SdtermError):
+        add(tmp_path, "hf:owner/name", environ, name="other")
+    served[f"{AT}model_index.json"].content = b"{}"
+    with pytest.raises(SdtermError, match="without weights"):
+        add(tmp_path, "hf:owner/name", environ, name="other")
+    assert not (tmp_path / CHECKPOINTS / "other").exists()
+
+
+def test_a_folder_that_nobody_wants_any_more_is_deleted(files: Files, url: str, tmp_path: Path) -> None:
+    served, _ = diffusers_folder()
+    files |= served
+    keys, stop = Keys({"HF_ENDPOINT": url}), threading.Event()
+    offer = look(Wanted("hf:owner/name"), tmp_path, keys)
+    with pytest.raises(SdtermError, match="not wanted any more"):
+        fetch(offer, tmp_path, keys, lambda have: stop.set() if have > 5000 else None, stop)
+    assert lying(tmp_path) == [] and not list((tmp_path / downloading.TEMPORARY).iterdir())
 
 
 def test_civitai_is_asked_what_it_has(files: Files, url: str, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sdterm.core.library.checkpoints import library_of
+from sdterm.core.library.checkpoints import CheckpointFile, ModelFileError, library_of
 from sdterm.core.library.folders import folders_of
 from sdterm.core.settings.model_kinds import MODEL_KINDS
 from sdterm.core.settings.settings import Settings, resolve
@@ -88,3 +88,17 @@ def test_a_vae_that_was_named_comes_first(tmp_path: Path) -> None:
         "mine.safetensors",
         "a.pt",
     ]
+
+
+def test_a_vae_that_was_named_by_its_path_is_used_for_all(tmp_path: Path) -> None:
+    touch(tmp_path, "x/mine.safetensors", "data/models/VAE/b.pt")
+    model = CheckpointFile(tmp_path / "b.safetensors")
+    named = library_of(settings(tmp_path / "data", vae_path=str(tmp_path / "x/mine.safetensors")))
+    plain = library_of(settings(tmp_path / "data"))
+    for asked, without in (("Automatic", "b.pt"), ("None", None), ("b", "b.pt")):
+        forced, usual = named.find_vae(asked, model), plain.find_vae(asked, model)
+        assert forced and forced.path == tmp_path / "x" / "mine.safetensors"
+        assert (usual and usual.path.name) == without
+    gone = library_of(settings(tmp_path / "data", vae_path=str(tmp_path / "gone.pt")))
+    with pytest.raises(ModelFileError, match=r"There is no .*gone\.pt, which --vae-path"):
+        gone.find_vae("Automatic", model)

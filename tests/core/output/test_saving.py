@@ -15,7 +15,7 @@ import pytest
 from sdterm.core.files import write_atomically, write_new
 from sdterm.core.output.naming import PatternError
 from sdterm.core.output.saving import OutputFolderError, Saving, ready, save_images
-from sdterm.events import Done, Event, Failed, Grid, Image, Started
+from sdterm.events import SIDE_KINDS, AnyPicture, Done, Event, Failed, Grid, Image, SideImage, Started
 from sdterm.request import GenerationRequest
 from tests.cli.conftest import environment
 from tests.core.conftest import Obedient
@@ -60,6 +60,21 @@ def test_a_grid_has_its_own_numbers_and_lies_with_the_images(tmp_path: Path) -> 
         "00000-5.png", "00001-6.png", "grid-0010.png",
     ]  # fmt: skip
     assert names(tmp_path / "x" / "m") == ["00000-5.png", "00001-6.png", "grid-0009.jpg", "grid-0010.png"]
+
+
+def test_what_comes_with_an_image_is_named_as_a1111_does_and_lies_beside_it(tmp_path: Path) -> None:
+    facts = image(1).model_dump(exclude={"event", "kind"}) | {"data": b"side"}
+    sides = [SideImage(**facts, kind=kind) for kind in SIDE_KINDS]
+    last = tmp_path / "params.txt"
+    saved = save([*sides, image(1)], Saving(tmp_path / "out", last_infotext=last))
+    assert [Path(event.path or "").name for event in saved if isinstance(event, AnyPicture)] == [
+        "00000-6-before-highres-fix.png", "00001-6-mask.png", "00002-6-mask-composite.png", "00003-6.png",
+    ]  # fmt: skip
+    save([*sides, image(1)], Saving(tmp_path / "plain", add_number=False))
+    assert names(tmp_path / "plain") == [
+        "6-before-highres-fix.png", "6-mask-composite.png", "6-mask.png", "6.png",
+    ]  # fmt: skip
+    assert not last.exists(), "its text is that of a job's first image"
 
 
 def test_patterns_name_files_and_folders(tmp_path: Path) -> None:

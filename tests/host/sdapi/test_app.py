@@ -200,9 +200,10 @@ def test_lists_of_model_files_have_a1111s_keys(api: httpx.Client, host: Running)
 @pytest.mark.parametrize(
     ("body", "named"),
     [
-        ({"enable_hr": True}, "enable_hr"),
+        ({"enable_hr": True, "hr_upscaler": "Nope"}, "'Nope'"),
         ({"script_name": "x/y/z plot"}, "script_name"),
-        ({"override_settings": {"sd_vae_decode_method": "TAESD"}}, "sd_vae_decode_method"),
+        ({"alwayson_scripts": {"nope": {"args": []}}}, "nope"),
+        ({"override_settings": {"token_merging_ratio": 0.5}}, "token_merging_ratio"),
         ({"steps": 0}, "steps"),
         ({"width": 99999}, "width"),
         ({"prompt": "\x1b[31m"}, "prompt"),

@@ -1,0 +1,72 @@
+"""Mask: draw over a picture what is to be drawn anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from PIL import Image
+from rich.cells import set_cell_size
+from textual import on
+from textual.widget import Widget
+
+from sdterm.tui import mask
+from sdterm.tui.language import tr
+from sdterm.tui.mask import Canvas
+from sdterm.tui.screens.base import BaseScreen
+from sdterm.tui.widgets.mask_view import MaskView
+
+_STATE = 26  # cells
+
+
+class MaskScreen(BaseScreen):
+    """name: of the picture. taken: is given the mask as a PNG once it is done, or nothing if nothing is covered."""
+
+    tab = "go_generate"  # which it is a part of
+    AUTO_FOCUS = "MaskView"
+
+    def __init__(self, name: str, picture: Image.Image, canvas: Canvas, taken: Callable[[bytes], None]) -> None:
+        super().__init__()
+        self._name, self._picture, self._canvas, self._taken = name, picture, canvas, taken
+
+    def body(self) -> Iterable[Widget]:
+        yield MaskView(self._picture, self._canvas)
+
+    @on(MaskView.Changed)
+    def _tell(self) -> None:
+        view = self.query_one(MaskView)
+        window = view.window
+        zoom = f"  {window.zoom:.3g}x" if window.zoom > 1 else ""
+        view.border_title = tr("Mask of {name}", name=self._name) + f"  {window.width}x{window.height}{zoom}"
+        if view.stroke:
+            state = tr("{key} ends it, Esc drops it", key=self.shell.key(view.stroke.tool))
+        else:
+            state = tr("{share}% covered", share=f"{100 * mask.share(view.history.now):.1f}")
+        keys = {name: self.shell.key(name) for name in ("erase", "zoom_in", "go_help")}
+        brush = tr("brush {size} px", size=2 * view.radius + 1)
+        erases = tr("{key} adds again", key=keys["erase"]) if view.erases else tr("{key} erases", key=keys["erase"])
+        more = tr("{zoom} zooms, {help} has all keys", zoom=keys["zoom_in"], help=keys["go_help"])
+        # what does not move is not written again
+        view.border_subtitle = f"{set_cell_size(state, _STATE)}  {brush}  {erases}, {more}"
+
+    @on(MaskView.Done)
+    def _take(self) -> None:
+        canvas = self.query_one(MaskView).history.now
+        self.dismiss()
+        self._taken(mask.png(canvas) if canvas.any() else b"")
+
+    @on(MaskView.Left)
+    def _leave(self) -> None:
+        from sdterm.tui.screens.pick import Ask
+
+        if not self.query_one(MaskView).history.is_changed:
+            self.dismiss()
+            return
+
+        def answered(key: str | None) -> None:
+            if key == "enter":
+                self._take()
+            elif key == "d":
+                self.dismiss()
+
+        answers = [("enter", tr("use the mask")), ("d", tr("drop what was drawn"))]
+        self.app.push_screen(Ask(tr("Leave the mask?"), [], answers, otherwise=tr("go on drawing")), answered)

@@ -1,0 +1,322 @@
+"""Pictures that a job starts from, and their masks: how they get into the form."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sdterm.core.text import printable
+from sdterm.fields import FIELDS, NO_UPSCALER
+from sdterm.tui import calls
+from sdterm.tui.fields import Field, quick_field
+from sdterm.tui.language import tr
+from sdterm.tui.shell import Desk, Shell
+
+if TYPE_CHECKING:
+    from sdterm.api import Picture
+    from sdterm.tui.filling import Filling
+    from sdterm.tui.picture.widget import PictureView
+
+_UPSCALER = quick_field("upscaler")
+_FOR_UPSCALING = ("upscale_tile", "upscale_overlap", "format")
+_NUMBER = re.compile(r"#?(\d{1,12})")
+_MOST_FILES = 8  # pictures that are kept in memory, to be shown
+
+
+class Sources:
+    """What stands in the form's parts Init image and Mask."""
+
+    def __init__(self, shell: Shell, desk: Desk, filling: Filling) -> None:
+        self._shell, self._desk, self._filling = shell, desk, filling
+        self._names: dict[str, str] = {}  # digest → what the user called it by
+        self._files: dict[str, bytes] = {}  # digest → what was fetched or given last
+
+    # --- what is there ------------------------------------------------------------------------------------------------
+
+    def called(self, value: Any) -> str:
+        """What the picture, or the pictures, of such a field are called."""
+        digests = value if isinstance(value, tuple | list) else [value] if value else []
+        return ", ".join(self._names.get(str(digest), f"{str(digest)[:8]}…") for digest in digests)
+
+    async def show(self, view: PictureView) -> None:
+        """Show the init image small, its mask over it."""
+        init, mask = self._digests()
+        data = await self._file(init) if init else None
+        covered = await self._file(mask) if data and mask else None
+        if data and covered:
+            data = await asyncio.to_thread(_tinted, data, covered)
+        if view.is_attached:
+            view.show(data)
+
+    def _digests(self) -> tuple[str, str]:
+        """Of the first init image, and of the mask; empty if there is none."""
+        values = self._desk.form.values()
+        images = values.get("init_images") or ("",)
+        return str(images[0]), str(values.get("mask") or "")
+
+    async def _file(self, digest: str) -> bytes | None:
+        if digest not in self._files:
+            data = await self._desk.ask(calls.input(digest))
+            if data is None:
+                return None
+            self._keep(digest, data)
+        return self._files[digest]
+
+    def _keep(self, digest: str, data: bytes) -> None:
+        while len(self._files) >= _MOST_FILES:
+            del self._files[next(iter(self._files))]
+        self._files[digest] = data
+
+    async def _put(self, data: bytes, name: str) -> str | None:
+        """Give the host a picture's file: its digest, or None once the user was told why not."""
+        digest = await self._desk.ask(calls.put_input(data))
+        if digest is not None:
+            self._names[digest] = name
+            self._keep(digest, data)
+        return digest
+
+    # --- from a picture -----------------------------------------------------------------------------------------------
+
+    async def take(self, picture: Picture) -> None:
+        """Draw from a picture: it, its size, its prompts and parameters into the form."""
+        name = f"#{picture.id}"
+        data = await self._desk.ask(calls.file(picture.id))
+        digest = await self._put(data, name) if data is not None else None
+        if digest is None:
+            return
+        fields = await self._as_drawn(picture)
+        if fields is not None:
+            self._filling.take({**fields, "init_images": (digest,), "mask": ""}, tr("init image {name}", name=name))
+            self._desk.go_on_writing()
+            self._say_taken(name)
+
+    async def mask(self, picture: Picture) -> None:
+        """Let a mask be drawn over a picture; then it is what to inpaint."""
+        name = f"#{picture.id}"
+        data = await self._desk.ask(calls.file(picture.id))
+        if data is None:
+            return
+
+        async def taken(png: bytes) -> None:
+            digest, mask = await self._put(data, name), await self._put(png, _mask_name(png)) if png else ""
+            fields = await self._as_drawn(picture)
+            if digest is not None and mask is not None and fields is not None:
+                given = {**fields, "init_images": (digest,), "mask": mask}
+                self._filling.take(given, tr("mask of {name}", name=name))
+                self._desk.go_on_writing()
+                self._say_masked(name, mask)
+
+        await self._draw_mask(name, data, taken)
+
+    async def _as_drawn(self, picture: Picture) -> dict[str, Any] | None:
+        """What a picture's infotext says, at the size that the picture has; None once the user was told why not."""
+        fields = await self._filling.recalled(picture.infotext) if picture.infotext else {}
+        if fields is None:
+            return None
+        step, most = FIELDS["width"].multiple or 1, FIELDS["width"].most or 0
+        width, height = (min(side // step * step, int(most)) for side in (picture.width, picture.height))
+        return {**fields, "width": width, "height": height, "hires": False}
+
+    def _say_taken(self, name: str) -> None:
+        keys = {key: self._shell.key(key) for key in ("generate", "more_options", "undo")}
+        self._shell.say(
+            tr(
+                "{name} is the init image: {generate} draws from it, {more} has its parameters.",
+                name=name,
+                generate=keys["generate"],
+                more=keys["more_options"],
+            )
+        )
+
+    def _say_masked(self, name: str, mask: str) -> None:
+        if not mask:
+            self._say_taken(name)
+            return
+        self._shell.say(
+            tr(
+                "{name} has a mask: write what belongs there, {generate} inpaints it, {more} has the parameters.",
+                name=name,
+                generate=self._shell.key("generate"),
+                more=self._shell.key("more_options"),
+            )
+        )
+
+    async def upscale(self, picture: Picture, submit: Callable[[dict[str, Any]], Awaitable[object]]) -> None:
+        """Make a picture larger: ask by what, and how many times."""
+        from sdterm.tui.screens.pick import Pick, Type
+
+        values = self._desk.form.values()
+        choices = [c for c in self._filling.choices(_UPSCALER) if c.name != NO_UPSCALER]
+        if not choices:
+            return
+        usual = values.get("upscaler")
+        at = next((n for n, choice in enumerate(choices) if choice.is_called(str(usual))), None)
+        app = self._desk.app
+        title = tr("Upscale {name}", name=f"#{picture.id}")
+        number = await app.push_screen_wait(Pick(title, [choice.name for choice in choices], chosen=at))
+        if number is None:
+            return
+        hint = tr("How many times as large, or the size to fill as 1024x1024")
+        usual = "2" if values["upscale_by"] == FIELDS["upscale_by"].default else str(values["upscale_by"])
+        text = await app.push_screen_wait(Type(choices[number].name, usual, hint=hint))
+        if not text:
+            return
+        width, _, height = text.lower().replace("×", "x").partition("x")
+        size = {"upscale_width": width, "upscale_height": height} if height else {"upscale_by": text}
+        data = await self._desk.ask(calls.file(picture.id))
+        digest = await self._put(data, f"#{picture.id}") if data is not None else None
+        if digest is not None:
+            settings = self._shell.settings.job_fields()
+            kept = {name: value for name, value in settings.items() if name in _FOR_UPSCALING}
+            upscaler = {"upscaler": choices[number].name, "upscale_images": (digest,), "prompt": ""}
+            await submit({**kept, **size, **upscaler})
+
+    async def compare(self, picture: Picture) -> None:
+        """Show a picture in the place of the one that it was made from."""
+        from sdterm.api import Picture as PictureView
+
+        sources: list[str] = []
+        if picture.job and (details := await self._desk.ask(calls.job(picture.job))):
+            given = details.request.model_dump()
+            sources = [*given.get("init_images", ()), *given.get("upscale_images", ())]
+        if not sources:
+            self._shell.say(tr("Picture {picture} was not made from another one.", picture=picture.id))
+            return
+        data = await self._file(sources[max(0, picture.number) % len(sources)])
+        if data is None:
+            return
+        from sdterm.tui.picture.image import PictureError, read_whole
+
+        try:
+            width, height = (await asyncio.to_thread(read_whole, data)).size
+        except PictureError as error:
+            self._shell.say(str(error))
+            return
+        source = PictureView.model_construct(
+            id=0, job=None, number=0, path="", missing=False, width=width, height=height, infotext="", saved=0.0
+        )
+        self._shell.compare_with_source([source, picture], {0: data})
+
+    # --- in the form --------------------------------------------------------------------------------------------------
+
+    def enter(self, field: Field) -> None:
+        """A mask is drawn; any other picture is named."""
+        if field.id == "mask" and self._digests()[0]:
+            self._desk.run_worker(self._mask_again())
+        else:
+            self.ask(field)
+
+    def ask(self, field: Field, begun: str = "") -> None:
+        """Let a picture be named."""
+        from sdterm.tui.screens.pick import Type
+
+        def typed(text: str | None) -> None:
+            if text is not None:
+                self._desk.run_worker(self.give(field, text))
+
+        hint = tr("A path, or a picture's number like #12")
+        self._desk.app.push_screen(Type(tr(field.label), begun, hint=hint, goes_on=True), typed)
+
+    async def give(self, field: Field, text: str) -> None:
+        """Take the picture that a text names: a path, or the number of a picture; nothing takes it out."""
+        text = text.strip()
+        if not text:
+            self._filling.choose(field, None)
+            return
+        if found := await self._named(text):
+            data, name = found
+            digest = await self._put(data, name)
+            if digest is not None:
+                self._filling.choose(field, (digest,) if field.takes_several else digest)
+                if field.id == "init_images":
+                    self._say_taken(name)
+
+    async def _named(self, text: str) -> tuple[bytes, str] | None:
+        """The file that a text names, and what it is called; None once the user was told why not."""
+        path = Path(text.strip("'\"").removeprefix("file://"))
+        number = _NUMBER.fullmatch(text)
+        if number and not path.is_file():
+            data = await self._desk.ask(calls.file(int(number[1])))
+            return None if data is None else (data, f"#{number[1]}")
+        try:
+            return await asyncio.to_thread(_read, path), printable(path.name, 60)
+        except (OSError, RuntimeError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            self._shell.say(tr("{path} cannot be read: {error}.", path=printable(str(path), 200), error=why))
+            return None
+
+    async def _mask_again(self) -> None:
+        """Let the form's mask be drawn, on its init image."""
+        init, before = self._digests()
+        name = self.called((init,))
+        data = await self._file(init)
+        covered = await self._file(before) if before else b""
+        if data is None or covered is None:
+            return
+
+        async def taken(png: bytes) -> None:
+            mask = await self._put(png, _mask_name(png)) if png else ""
+            if mask is not None:
+                self._filling.take({"mask": mask}, tr("mask of {name}", name=name))
+                self._desk.focus_field("mask")
+
+        await self._draw_mask(name, data, taken, covered)
+
+    async def _draw_mask(self, name: str, data: bytes, taken: Callable[[bytes], Any], before: bytes = b"") -> None:
+        """Open the editor. before: the mask that there is."""
+        from sdterm.tui import mask
+        from sdterm.tui.picture.image import PictureError, read_whole
+        from sdterm.tui.screens.mask import MaskScreen
+
+        try:
+            image = await asyncio.to_thread(read_whole, data)
+            covered = await asyncio.to_thread(read_whole, before) if before else None
+        except PictureError as error:
+            self._shell.say(str(error))
+            return
+        canvas = mask.from_image(covered, *image.size) if covered else mask.blank(*image.size)
+
+        def done(png: bytes) -> None:
+            self._desk.run_worker(taken(png))
+
+        self._desk.app.push_screen(MaskScreen(name, image, canvas, done))
+
+
+def _read(path: Path) -> bytes:
+    from sdterm.core.inputs import MOST_BYTES
+
+    path = path.expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(None, tr("there is no such file"))
+    with open(path, "rb") as file:
+        data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise OSError(None, tr("it is too large"))
+    return data
+
+
+def _mask_name(png: bytes) -> str:
+    from sdterm.tui import mask
+    from sdterm.tui.picture.image import read_whole
+
+    image = read_whole(png)
+    return tr("{share}% covered", share=f"{100 * mask.share(mask.from_image(image, *image.size)):.1f}")
+
+
+def _tinted(data: bytes, covered: bytes) -> bytes:
+    """A small picture, its mask over it, as a file."""
+    from io import BytesIO
+
+    from PIL import Image
+
+    from sdterm.tui.picture.image import read
+    from sdterm.tui.picture.masked import TINTS
+
+    image = read(data, 128, 128)
+    mask = read(covered, 1024, 1024).convert("L").resize(image.size).point(lambda value: value * 3 // 5)
+    file = BytesIO()
+    Image.composite(Image.new("RGB", image.size, TINTS[0]), image, mask).save(file, "PNG")
+    return file.getvalue()

@@ -1,0 +1,166 @@
+"""What is made from a picture by one key, and the parts of the form that say how."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from textual.pilot import Pilot
+from textual.widgets import OptionList
+
+from sdterm.tui.app import Workstation
+from sdterm.tui.fields import HEADS, field_of, is_used, parts
+from sdterm.tui.picture.widget import PictureView
+from sdterm.tui.screens.compare import CompareScreen
+from sdterm.tui.screens.pick import Pick, Type
+from sdterm.tui.widgets.bars import KeyBar, Note
+from sdterm.tui.widgets.more import MoreOptions, SectionTitle
+from sdterm.tui.widgets.parameter import Parameter
+from sdterm.tui.widgets.recent import Recent
+from tests.host.running import Running
+from tests.tui.conftest import drive, go_to, screen_text, text_of, until, write
+
+
+@pytest.fixture(scope="module")
+def drawn(host: Running) -> Running:
+    """A host with one picture."""
+    host.events(host.submit(prompt="red house, lake", steps=2, seed=5))
+    return host
+
+
+async def recent(app: Workstation, pilot: Pilot[None]) -> Recent:
+    """Go to the pictures drawn last."""
+    found = app.desk.query_one(Recent)
+    await until(pilot, lambda: found.pictures and app.desk.filling.offers.catalogue, "pictures and lists")
+    await pilot.press("alt+r")
+    await until(pilot, lambda: app.focused is found, "Recent")
+    return found
+
+
+def title(app: Workstation, part: str) -> SectionTitle:
+    return next(found for found in app.desk.query(SectionTitle) if found.section.title == part)
+
+
+def shown(app: Workstation) -> list[str]:
+    """The fields of the parts that are unfolded."""
+    return [found.field.id for found in app.desk.query_one(MoreOptions).query(Parameter)]
+
+
+def test_each_part_begins_with_the_field_that_says_whether_it_is_used() -> None:
+    for part, fields in parts().items():
+        assert fields[0].id == HEADS[part]
+        assert not is_used(part, {row.name: row.default for field in fields for row in field.rows})
+        for field in fields:
+            assert all(row.part == part and field_of(row.name) == field.id for row in field.rows)
+    assert is_used("Upscale", {"upscaler": "Lanczos"})
+
+
+def test_a_part_is_folded_away_until_it_is_used_or_unfolded(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: app.desk.filling.offers.catalogue, "the lists")
+        await pilot.press("alt+m")
+        await until(pilot, lambda: app.desk.query(SectionTitle), "the parts")
+        await go_to(pilot, title(app, "Upscale"))
+        assert "upscaler" not in shown(app) and "▸ Upscale" in screen_text(app)
+        await pilot.press("enter")
+        await until(pilot, lambda: "upscaler" in shown(app), "its fields")
+        assert app.focused is title(app, "Upscale") and "▾ Upscale" in screen_text(app)
+        await pilot.press("enter")
+        await until(pilot, lambda: "upscaler" not in shown(app), "folded again")
+        await pilot.press("right", "tab")
+        await until(pilot, lambda: isinstance(app.focused, Parameter) and app.focused.field.id == "upscaler")
+        await pilot.press("down")
+        await until(pilot, lambda: app.form.draft.fields.get("upscaler"), "another upscaler")
+        assert str(app.desk.query_one("#parameters").border_title) == "With Upscale"
+        assert app.form.draft.fields["upscaler"] in text_of(title(app, "Upscale"))
+
+    drive(drawn, act)
+
+
+def test_the_form_goes_to_a_field_that_is_folded_away(drawn: Running) -> None:
+    """As when the host refuses what stands there."""
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: app.desk.filling.offers.catalogue, "the lists")
+        app.desk.focus_field(field_of("upscale_height"))
+        await until(pilot, lambda: isinstance(app.focused, Parameter) and app.focused.field.id == "upscale_width")
+        await write(pilot, "512x256")
+        await pilot.press("enter")
+        assert app.form.draft.fields["upscale_height"] == "256"
+
+    drive(drawn, act)
+
+
+def test_every_field_of_a_part_is_to_be_seen_whole_at_80_columns(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: app.desk.filling.offers.catalogue, "the lists")
+        for part, fields in parts().items():
+            app.desk.unfold(part)
+            await until(pilot, lambda fields=fields: fields[-1].id in shown(app), part)  # type: ignore[misc]
+            for field in fields:
+                await go_to(pilot, next(p for p in app.desk.query(Parameter) if p.field.id == field.id))
+                await pilot.pause()
+                assert field.label in screen_text(app), field.id
+
+    drive(drawn, act)
+
+
+def test_the_footer_tells_what_can_be_made_from_a_picture(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await recent(app, pilot)
+        keys = text_of(app.screen.query_one(KeyBar))
+        assert all(hint in keys for hint in ("Enter Load", "i img2img", "m Mask", "h Hires", "u Upscale")), keys
+
+    drive(drawn, act)
+
+
+def test_a_picture_is_upscaled_by_two_questions_and_compared_with_what_it_was(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        found = await recent(app, pilot)
+        before = found.chosen()
+        assert before
+        await pilot.press("a")
+        await until(pilot, lambda: "was not made from another" in text_of(app.desk.query_one(Note)))
+        await pilot.press("u")
+        await until(pilot, lambda: isinstance(app.screen, Pick), "which upscaler")
+        rows = app.screen.query_one(OptionList)
+        assert rows.option_count >= 2 and "None" not in screen_text(app).split()
+        await write(pilot, "lanc")
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, Type), "how much")
+        await pilot.press("3", "enter")
+        await until(pilot, lambda: len(found.pictures) == 2, "the larger one")
+        larger = found.pictures[-1]
+        assert (larger.width, larger.height) == (3 * before.width, 3 * before.height)
+        assert "Lanczos" in larger.infotext and "red house" in larger.infotext
+        await pilot.press("alt+r", "end", "a")
+        await until(pilot, lambda: isinstance(app.screen, CompareScreen), "both")
+        await until(pilot, lambda: "384x384" in screen_text(app), "the larger one, alone")
+        assert "source  128x128" not in screen_text(app)
+        await pilot.press("space")
+        await until(pilot, lambda: "source  128x128" in screen_text(app), "what it was made from")
+        view = next(view for view in app.screen.query(PictureView) if view.display)
+        await until(pilot, lambda: view._encoded.columns, "its picture")
+        await pilot.press("D", "m", "i")
+        assert isinstance(app.screen, CompareScreen), "it is no picture of the gallery"
+
+    drive(drawn, act)
+
+
+def test_every_key_of_a_picture_is_that_of_the_keymap(drawn: Running) -> None:
+    """With h on the left in lists, as vim has it, the hires version has another key."""
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        found = await recent(app, pilot)
+        await pilot.press("end")
+        at = found.at
+        assert "H Hires" in text_of(app.screen.query_one(KeyBar))
+        await pilot.press("h")
+        assert found.at == max(0, at - 1)
+
+    drive(drawn, act, keymap="vim")
+
+
+def picture_file(folder: Path, size: tuple[int, int] = (64, 96)) -> Path:
+    path = folder / "a photo.png"
+    Image.new("RGB", size, "navy").save(path)
+    return path
