@@ -59,7 +59,7 @@ def _seen(run: Run, model: Model, latents: torch.Tensor) -> list[Mapping[str, to
     if not isinstance(model.components, SeesInit) or run.request.conditional_mask_weight >= 1:
         return []
     pictures = [decoded(run, model, each)[0] for each in latents]
-    return [told_of(run, model, _pixels(picture).to(latents.device)) for picture in pictures]
+    return [told_of(run, model, encodable(picture).to(latents.device)) for picture in pictures]
 
 
 def _cropped(latents: torch.Tensor, planned: PassPlan, cell: int) -> torch.Tensor:
