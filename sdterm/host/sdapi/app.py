@@ -209,9 +209,9 @@ async def _enlarged(services: HostServices, values: dict[str, Any], files: list[
     return extras.page(request), [base64.b64encode(data).decode() for _, data in pictures]
 
 
-def _as_a1111(picture: Picture) -> tuple[bool, int, bool]:
+def _as_a1111(picture: Picture) -> tuple[bool, int, bool, int]:
     """The grid first, then each image with what comes with it."""
-    return picture.kind != "grid", picture.number, not picture.is_image
+    return picture.kind != "grid", picture.number, not picture.is_image, picture.id
 
 
 async def _pictures(services: HostServices, job: int) -> list[Picture]:
