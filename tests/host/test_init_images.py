@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def kept(host: Running, name: str) -> str:
     return Inputs(host.settings.root).put(buffer.getvalue())
 
 
-def drawn(host: Running, **fields: object) -> list[Image]:
+def drawn(host: Running, **fields: Any) -> list[Image]:
     return images(host.events(host.submit(**SIZE | fields)))
 
 
@@ -38,7 +39,7 @@ def drawn(host: Running, **fields: object) -> list[Image]:
     [pytest.param("img2img", marks=pytest.mark.heavy), pytest.param("masked", marks=pytest.mark.heavy), "soft"],
 )
 def test_a_worker_killed_in_the_middle_changes_no_bit(how: str, host: Running) -> None:
-    fields: dict[str, object] = {
+    fields: dict[str, Any] = {
         "init_images": [kept(host, "@scene")],
         "denoising_strength": 0.9,
         "steps": 20,
@@ -91,7 +92,7 @@ def test_outside_the_mask_the_picture_is_the_original_pixel_for_pixel(host: Runn
         ({"init_images": ["@scene"], "init_upscaler": "nobody"}, "no upscaler named 'nobody'"),
     ],
 )
-def test_what_does_not_go_together_is_refused(fields: dict[str, object], said: str, host: Running) -> None:
+def test_what_does_not_go_together_is_refused(fields: dict[str, Any], said: str, host: Running) -> None:
     known = {name: kept(host, text) if str(text) in PICTURES else text for name, text in fields.items()}
     if isinstance(fields.get("init_images"), list) and fields["init_images"] == ["@scene"]:
         known["init_images"] = [kept(host, "@scene")]
