@@ -63,7 +63,7 @@ def info(asked: Asked, job: JobDetails, pictures: Sequence[Picture]) -> dict[str
         "denoising_strength": request.denoising_strength if request.hires or request.init_images else None,
         "extra_generation_params": {key: value for key, value in said.items() if key not in _MAIN},
         "index_of_first_image": len(grids),
-        "infotexts": [picture.infotext for picture in pictures],
+        "infotexts": [picture.infotext for picture in pictures if picture.is_image or picture.kind == "grid"],
         "styles": [*request.styles],
         "job_timestamp": f"{datetime.fromtimestamp(job.created):%Y%m%d%H%M%S}",
         "clip_skip": request.clip_skip,
