@@ -36,6 +36,7 @@ from sdterm.core.extensions.probe import ProbeError
 from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.files import legible
 from sdterm.core.library.checkpoints import library_of
+from sdterm.core.library.interrogators import named_interrogators
 from sdterm.core.library.recognition import Recognition
 from sdterm.core.library.upscalers import named_upscaler
 from sdterm.core.names import UnknownNameError
@@ -292,6 +293,7 @@ class HostServices:
             return await self._found(request, (await self.extensions.settled()).names)
 
     async def _found(self, request: GenerationRequest, names: PluginSet) -> Parts:
+        named_interrogators(request.interrogator, names)
         if wants_upscaler(request.upscaler):
             await self.threads.run(partial(check_upscalers, request, names, library_of(self.settings)))
         if request.hires and not latent_upscaler(request):
