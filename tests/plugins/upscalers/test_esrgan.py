@@ -248,12 +248,15 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in LIGHT else [pytest.mark.heavy]) for name in SINGLE]
 )
-def test_pictures_are_a1111s(name: str, library: Library) -> None:
+def test_pictures_are_a1111s(name: str, library: Library, record_property: Callable[[str, object], None]) -> None:
     request, options = CASES[name]["request"], CASES[name]["options"]
     upscaling = replace(UPSCALING, tile=options.get("ESRGAN_tile", 192))
     chosen = find_upscaler(request["upscaler_1"], UPSCALING.plugins, library)
     larger = upscaled(upscaling, chosen, PICTURES[request["image"]], request["upscaling_resize"])
-    assert psnr(larger, PICTURES[name]) >= 60
+    quality = psnr(larger, PICTURES[name])
+    record_property("case", f"upscale {name}")
+    record_property("psnr", quality)
+    assert quality >= 60
 
 
 def test_networks_are_found_by_the_files_of_all_folders_of_a1111(tmp_path: Path) -> None:
