@@ -14,6 +14,7 @@ from sdterm.version import __version__
 COMMANDS = {
     "generate": "Draw a prompt.",
     "hires": "Draw a picture's hires version.",
+    "img2img": "Draw the pictures of a folder anew.",
     "upscale": "Make pictures larger.",
     "attach": "Watch a job again.",
     "queue": "List jobs; pause, resume, retry and move them.",

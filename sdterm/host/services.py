@@ -40,6 +40,7 @@ from sdterm.core.library.interrogators import named_interrogators
 from sdterm.core.library.recognition import Recognition
 from sdterm.core.library.upscalers import named_upscaler
 from sdterm.core.names import UnknownNameError
+from sdterm.core.output.found import image_files
 from sdterm.core.output.saving import Saving, ready, saving_of
 from sdterm.core.planning.choices import Parts, choose_parts, latent_upscaler
 from sdterm.core.planning.enlargement import check_upscalers, wants_upscaler
@@ -55,7 +56,7 @@ from sdterm.host.database import Database
 from sdterm.host.dispatch import Dispatcher
 from sdterm.host.downloads import Downloads
 from sdterm.host.extensions import Extensions
-from sdterm.host.found import find_pictures, image_files
+from sdterm.host.found import find_pictures
 from sdterm.host.hashing import Hasher
 from sdterm.host.inputs import KeptInputs
 from sdterm.host.log import EventLog
