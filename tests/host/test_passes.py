@@ -1,10 +1,13 @@
 """Jobs of two passes on a real host: killed anywhere, paused in either, gone on with from another job."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
+from click.testing import CliRunner
 
 from sdterm.api import FirstPassOf, Submission
+from sdterm.cli import sdterm as command
 from sdterm.events import Event, Image, Paused, Resumed, Step
 from sdterm.request import GenerationRequest
 from tests.host.running import Running, images, names, running
@@ -96,3 +99,21 @@ def test_a_picture_that_another_request_would_draw_is_not_gone_on_with(host: Run
     host.events(first)
     events = host.events(submit(host, {**HIRES, "cfg_scale": 5.0}, first_pass=FirstPassOf(job=first, image=0)))
     assert not any(isinstance(event, Resumed) for event in events) and images(events)
+
+
+def test_a_picture_becomes_its_hires_version_by_its_number(host: Running, undisturbed: Image) -> None:
+    first = submit(host, SMALL)
+    host.events(first)
+    (picture,) = host.client.pictures(job=first).pictures
+    asked = ["hires", str(picture.id), "--hires-scale", "1.5", "--hires-upscaler", "Lanczos", "--denoising", "0.6"]
+    env = {"SDTERM_DATA": str(host.settings.root)}
+    said = CliRunner().invoke(command, [*asked, "--json", "--no-show"], env=env, catch_exceptions=False)
+    events = [json.loads(text) for text in said.stdout.splitlines()]
+    assert said.exit_code == 0 and not [event for event in events if event["event"] == "warning"]
+    assert [event["pixel_hash"] for event in events if event["event"] == "image"] == [undisturbed.pixel_hash]
+    assert [event["calls"] for event in events if event["event"] == "resumed"] == [STEPS]
+
+
+def test_a_picture_that_is_none_is_named(host: Running) -> None:
+    wrong = CliRunner().invoke(command, ["hires", "many"], env={"SDTERM_DATA": str(host.settings.root)})
+    assert wrong.exit_code and "many" in str(wrong.exception)

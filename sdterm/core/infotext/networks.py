@@ -13,9 +13,11 @@ from sdterm.core.text import printable
 _TAG = re.compile(r"<(?P<kind>lora|lyco):(?P<name>[^:>]+)")
 
 
-def find_networks(reading: ParsedInfotext, library: Library, *, read_at_most: int = READ_AT_MOST) -> tuple[str, str]:
-    """(the prompt with the names that its LoRAs have here, sentence about those that are not here). read_at_most: bytes
-    of LoRAs that may be hashed. Source: A1111 lora_script.infotext_pasted."""
+def find_networks(
+    reading: ParsedInfotext, library: Library, *, field: str = "prompt", read_at_most: int = READ_AT_MOST
+) -> tuple[str, str]:
+    """(the prompt of that field with the names that its LoRAs have here, sentence about those that are not here).
+    read_at_most: bytes of LoRAs that may be hashed. Source: A1111 lora_script.infotext_pasted."""
     hashes = _hashes(reading.parameters.get(LORA_HASHES, ""))
     missing: list[str] = []
 
@@ -28,7 +30,7 @@ def find_networks(reading: ParsedInfotext, library: Library, *, read_at_most: in
         missing.append(f"{printable(tag['name'], 60)} [{printable(digest, 12)}]")
         return tag[0]
 
-    prompt = _TAG.sub(renamed, str(reading.fields["prompt"]))
+    prompt = _TAG.sub(renamed, str(reading.fields[field]))
     named = ", ".join(dict.fromkeys(missing))
     return prompt, f"LoRAs that are not here: {named}." if missing else ""
 

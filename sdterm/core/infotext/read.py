@@ -99,7 +99,7 @@ def read(text: Infotext, plugins: PluginSet, overrides: Mapping[str, str] | None
         lost += [name for name in unknown if name not in TELLING]
     edited = bool(overrides) or kept.text != checksum(text)
     fields |= _recorded(kept, fields, edited)
-    lost += without_source(parameters, init=bool(fields["init_images"]), mask=bool(fields["mask"]))
+    lost += without_source(parameters, init=bool(fields["init_images"] or fields["hires"]), mask=bool(fields["mask"]))
     return ParsedInfotext(fields, tuple(lost), kept, parameters)
 
 

@@ -73,7 +73,10 @@ def recall(
         warnings["init_missing"] = "It was drawn from an init image, which is not in it: give that, too."
     if not given.get("model"):
         fields["model"], warnings["model_missing"] = find_model(reading, library, read_at_most=read_at_most)
-    fields["prompt"], warnings["network_missing"] = find_networks(reading, library, read_at_most=read_at_most)
+    for field in ("hires_prompt", "prompt"):
+        if fields.get(field):
+            found = find_networks(reading, library, field=field, read_at_most=read_at_most)
+            fields[field], warnings["network_missing"] = found[0], found[1] or warnings.get("network_missing", "")
     if not given.get("vae"):
         fields["vae"], warnings["vae_missing"] = _find_vae(fields["vae"], library)
     for field, key in (("hires_model", "Hires checkpoint"), ("refiner", "Refiner")):

@@ -147,7 +147,6 @@ def test_a1111s_text_is_read_as_the_request_that_made_it(case: dict[str, Any]) -
     ("kind", "named"),
     [
         ("i2i/", "Denoising strength"),
-        ("hires/", "Denoising strength, Hires upscale, Hires upscaler"),
         ("inpaint/full", "Denoising strength, Inpaint area, Masked area padding"),
         ("i2i/extranoise", "Denoising strength, Extra noise"),
     ],
@@ -422,7 +421,7 @@ def test_old_prompt_editing_is_on_for_an_old_text_with_brackets() -> None:
         ("ControlNet 0: \"module: canny, x\", ADetailer model: face.pt", ["ControlNet 0", "ADetailer model"]),
         ("Sampler: Nonsense", ["Sampler (Nonsense)"]),
         ("Steps: many, CFG scale: nan, Size: 20x20", ["Steps (many)", "CFG scale (nan)", "Size (20x20)"]),
-        ("Refiner: xl [12], Refiner switch at: 0.8", ["Refiner", "Refiner switch at"]),
+        ("Refiner: xl [12], Refiner switch at: 0.8, Hires magic: 3", ["Hires magic"]),
         ("Lora hashes: \"x: 1234\"", []),
         ("User: bob, Hashes: {\"model\": \"12\"}, Version: v1.9.4", []),
         ("Eta: 7", ["Eta (7)"]),
@@ -432,14 +431,46 @@ def test_what_cannot_be_honoured_is_named_and_what_only_informs_is_not(parameter
     assert sorted(line(parameters).not_reproduced) == sorted(named)
 
 
+@pytest.mark.parametrize(
+    ("parameters", "asked"),
+    [
+        (
+            "Denoising strength: 0.6, Hires upscale: 1.5, Hires steps: 8, Hires upscaler: Lanczos",
+            {"hires": True, "denoising_strength": 0.6, "hires_scale": 1.5, "hires_steps": 8,
+             "hires_upscaler": "Lanczos"},
+        ),
+        (
+            "Hires resize: 256x0, Hires sampler: euler a, Hires schedule type: karras, Hires prompt: \"a, b\"",
+            {"hires": True, "hires_width": 256, "hires_height": 0, "hires_sampler": "Euler a",
+             "hires_scheduler": "Karras", "hires_prompt": "a, b", "hires_upscaler": "Latent"},
+        ),
+        (
+            "Hires upscale: 2, Hires checkpoint: b [0123456789], Hires sampler: Use same sampler, Hires CFG scale: 3",
+            {"hires_model": "b", "hires_sampler": "", "hires_cfg_scale": 3.0},
+        ),
+        ("Hires resize: 0x0, Hires steps: 0", {"hires": False}),
+        ("First pass size: 64x64, Size: 128x96", {"hires": True, "width": 64, "hires_width": 128, "hires_height": 96}),
+        (
+            "Refiner switch by sampling steps: True, Refiner: xl [0123456789], Refiner switch at: 0.5",
+            {"refiner": "xl", "refiner_switch_at": 0.5, "refiner_by_steps": True},
+        ),
+        ("Refiner: xl", {"refiner": "xl", "refiner_switch_at": 0.0}),
+        ("Refiner: None, Refiner switch at: 0.8", {"refiner": ""}),
+    ],
+)  # fmt: skip
+def test_second_passes_and_refiners_are_read_as_a1111_reads_them(parameters: str, asked: dict[str, object]) -> None:
+    got = line(parameters)
+    assert {name: got.fields[name] for name in asked} == asked and not got.not_reproduced
+
+
 def test_unknown_keys_are_kept_to_the_letter_and_written_back(library: Library) -> None:
     keys = 'ADetailer model: face.pt, ControlNet 0: "module: canny, weight: 1", Flag'
-    got = line(keys + ", Hires upscale: 2, Version: v1.9.4")
+    got = line(keys + ", Hires magic: 2, Version: v1.9.4")
     again = written(library, **got.fields)
     assert [*again.parameters.items()][-5:-2] == [*parse(f"Steps: 1, Seed: 2, Size: 8x8, {keys}").parameters.items()][
         3:
     ]
-    assert "Hires upscale" not in again.parameters
+    assert "Hires magic" not in again.parameters
 
 
 def test_overrides_of_sampler_and_schedule_are_read_with_their_own_options() -> None:
