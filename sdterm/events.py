@@ -183,6 +183,18 @@ class Image(Event):
     """Where it lies, once saved."""
 
 
+class Described(Event):
+    """A picture in words."""
+
+    index: int
+    """Which of those that were asked about, from 0."""
+    text: str
+    interrogator: str
+    """The label of what says it."""
+    model: str = ""
+    """The name of its model's folder."""
+
+
 class SideImage(Event):
     """A picture that comes with an image, and is told before it: encoded, with its infotext inside."""
 

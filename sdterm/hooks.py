@@ -646,6 +646,31 @@ class Upscaler:
     build: Callable[[WeightsReader, torch.device, torch.dtype], LoadedUpscaler] | None = None
 
 
+# --- pictures in words ------------------------------------------------------------------------------------------------
+
+
+Gives = Literal["caption", "tags"]
+
+
+@dataclass(frozen=True)
+class Interrogator:
+    """Says what is on a picture.
+
+    gives: a `caption`, as a sentence, or `tags`, separated by commas.
+    matches: `matches(folder)`: whether it can work with the model in that folder, from its small files alone; unset, it
+        needs no model.
+    describe: `describe(image, folder, device, **options)`: uint8 [H, W, 3] → text. folder: of the model, None without
+        one. What it loads it may keep for the next picture. Raise `PluginError` for a model that cannot be used.
+    """
+
+    id: str
+    label: str
+    describe: Callable[..., str]
+    gives: Gives = "caption"
+    matches: Callable[[Path], bool] | None = None
+    options: tuple[Option, ...] = ()
+
+
 # --- output -----------------------------------------------------------------------------------------------------------
 
 
@@ -820,6 +845,11 @@ def sdterm_networks() -> list[NetworkFormat]:  # type: ignore[empty-body]
 @hookspec
 def sdterm_upscalers() -> list[Upscaler]:  # type: ignore[empty-body]
     """Ways to make pictures larger: a rule, or the networks of a kind of model files."""
+
+
+@hookspec
+def sdterm_interrogators() -> list[Interrogator]:  # type: ignore[empty-body]
+    """Ways to say in words what is on a picture: captions, tags."""
 
 
 @hookspec

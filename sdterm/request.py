@@ -133,6 +133,8 @@ class GenerationRequest(BaseModel):
     vae_decoder: VaeMethod = _of("vae_decoder")
     postprocess: Names = _of("postprocess")
     upscale_images: Names = _of("upscale_images")
+    interrogate_images: Names = _of("interrogate_images")
+    interrogator: str = _of("interrogator")
     upscale_by: float = _of("upscale_by")
     upscale_width: int | None = _of("upscale_width")
     upscale_height: int | None = _of("upscale_height")
@@ -186,11 +188,15 @@ class GenerationRequest(BaseModel):
     @property
     def images(self) -> int:
         """How many it asks for."""
+        if self.interrogate_images:
+            return 0
         return len(self.upscale_images) or self.batch_size * self.batch_count
 
     @property
     def title(self) -> str:
         """What a list of jobs says of it."""
+        if self.interrogate_images:
+            return "Interrogate"
         return f"Upscale: {self.upscaler}" if self.upscale_images else self.prompt
 
     @field_validator("prompt", "negative_prompt", "hires_prompt", "hires_negative_prompt")

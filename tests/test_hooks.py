@@ -20,13 +20,14 @@ from sdterm.core.extensions.catalogue import Catalogue, catalogue_of
 from sdterm.core.extensions.kinds import KINDS, Kind
 from sdterm.core.infotext.grammar import parse
 from sdterm.core.infotext.read import read
+from sdterm.core.inputs import Inputs
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.library.recognition import recognise
 from sdterm.core.library.upscalers import find_upscaler
 from sdterm.core.names import UnknownNameError
 from sdterm.core.settings.paths import CHECKPOINTS, EMBEDDED_MODEL
 from sdterm.engine.upscale import Upscaling, upscaled
-from sdterm.events import Done, Event, Failed, Image, ModelLoading, Step, Warning
+from sdterm.events import Described, Done, Event, Failed, Image, ModelLoading, Step, Warning
 from sdterm.hooks import (
     Adaptable,
     Approximation,
@@ -559,6 +560,37 @@ def test_hook_sdterm_upscalers(extend: Extend, root: Path) -> None:
         twice = upscaled(upscaling, chosen, image, 4)
         assert np.array_equal(twice, image.repeat(4, 0).repeat(4, 1)), name
     assert told[:4] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_hook_sdterm_interrogators(engine: Engine, extend: Extend, root: Path) -> None:
+    """One says what is on a picture; another is not asked, since the model that it needs is not there."""
+    plugins = extend(
+        words="""
+            def describe(image, folder, device, *, shout):
+                assert image.shape == (8, 8, 3) and folder is None and device.type == "cpu"
+                return "a grey square" + "!" * shout
+
+            @hookimpl
+            def sdterm_interrogators():
+                shout = Option("shout", 2, "", 0, 9)
+                return [
+                    Interrogator("needy", "Needy", print, "tags", matches=lambda folder: True),
+                    Interrogator("words", "Words", describe, options=(shout,)),
+                ]
+        """
+    )
+    buffer = BytesIO()
+    Picture.new("RGB", (8, 8), (9, 9, 9)).save(buffer, "PNG")
+    digest = Inputs(root).put(buffer.getvalue())
+    asked = GenerationRequest(prompt="", interrogate_images=(digest, digest))
+    said = [event for event in engine.run(asked, plugins) if isinstance(event, Described)]
+    assert [(each.index, each.text, each.interrogator) for each in said] == [
+        (0, "a grey square!!", "Words"),
+        (1, "a grey square!!", "Words"),
+    ]
+    for name in ("Needy", "tags"):
+        (failed,) = engine.run(asked.model_copy(update={"interrogator": name}), plugins)
+        assert isinstance(failed, Failed) and "There is no model that describes pictures." in failed.message
 
 
 def test_hook_sdterm_postprocessors(engine: Engine, extend: Extend) -> None:

@@ -14,6 +14,7 @@ from sdterm.version import __version__
 COMMANDS = {
     "generate": "Draw a prompt.",
     "hires": "Draw a picture's hires version.",
+    "img2img": "Draw the pictures of a folder anew.",
     "upscale": "Make pictures larger.",
     "attach": "Watch a job again.",
     "queue": "List jobs; pause, resume, retry and move them.",
@@ -29,6 +30,7 @@ COMMANDS = {
     "plugins": "List plugins, where they come from, and what is wrong with them.",
     "ext": "Get extensions, and write them.",
     "info": "Show how an image was made.",
+    "interrogate": "Say in words what is on a picture.",
     "verify": "Draw an image again from its infotext and compare.",
     "locale": "Check and begin translations of the workstation.",
     "keys": "Show the workstation's keys, or what the terminal sends for one.",

@@ -112,11 +112,11 @@ def _pictures(host: Client, query: str, limit: int) -> list[Picture]:
 
 
 def _line(picture: Picture) -> str:
-    prompt = " ".join(picture.infotext.partition("\n")[0].split())[:50]
-    kind = "" if picture.kind == "image" else f"  ({picture.kind})"
+    kind = "" if picture.kind == "image" else f"({picture.kind}) "
+    prompt = (kind + " ".join(picture.infotext.partition("\n")[0].split()))[:50]
     gone = "  (gone)" if picture.missing else ""
     job = f"job {picture.job:<5}" if picture.job else "found    "
-    return f"{picture.id:>6}  {job} {picture.width}x{picture.height}  {prompt:<50}  {picture.path}{kind}{gone}"
+    return f"{picture.id:>6}  {job} {picture.width}x{picture.height}  {prompt:<50}  {picture.path}{gone}"
 
 
 def _pack(paths: list[Path], target: Path) -> int:

@@ -3,18 +3,19 @@
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import Any
 
 import click
 
 from sdterm.api import Submission
 from sdterm.cli.errors import EXIT_CANCELLED, EXIT_FAILED, EXIT_USAGE, UsageError, say
+from sdterm.cli.inputs import init_option, mask_option, only_one_from_standard_input, sources
 from sdterm.cli.offered import lying, offered
 from sdterm.cli.options import fields_of, flag_options, request_options, settings_of
 from sdterm.cli.output import Output, output_for
@@ -23,7 +24,9 @@ from sdterm.core.extensions.registry import PluginSet, load_plugins
 from sdterm.core.files import legible
 from sdterm.core.infotext.files import infotext_from
 from sdterm.core.infotext.recall import recall
-from sdterm.core.library.checkpoints import Library, library_of
+from sdterm.core.infotext.source import with_sources
+from sdterm.core.inputs import Inputs
+from sdterm.core.library.checkpoints import library_of
 from sdterm.core.output.saving import Saving, ready, save_images, saving_of
 from sdterm.core.planning.assignment import assign
 from sdterm.core.planning.choices import choose, choose_pictures
@@ -40,6 +43,8 @@ from sdterm.request import GenerationRequest, RequestError, make_request
 @click.option(
     "--from", "source", metavar="FILE|TEXT", help="Draw again what an image or infotext says; options override it."
 )
+@init_option
+@mask_option
 @request_options()
 @click.option(
     "--set",
@@ -76,11 +81,14 @@ def generate(
     notify: str | None,
     local: bool,
     assignments: tuple[str, ...],
+    inits: tuple[str, ...],
+    mask: str | None,
     **given: Any,
 ) -> None:
     """Draw PROMPT ("-" reads it from standard input) and save the picture.
 
-    With --from (an image, a text file, an infotext, or "-") the picture is drawn again; PROMPT replaces its prompt.
+    With --from (an image, a text file, an infotext, or "-") the picture is drawn again; PROMPT replaces its prompt. The
+    init image of one that was drawn from another picture is looked for; --init gives it, or another.
 
     On a terminal the picture is shown; in a pipe the paths of the saved files are printed, one a line. The host
     draws, so that a lost connection loses nothing: `sdterm attach` shows it again.
@@ -91,26 +99,29 @@ def generate(
         raise UsageError("--detach and --pause-at need the host: leave out --local and --tape.")
     if prompt is None and source is None:
         raise UsageError("There is no PROMPT: give one, or --from an image.")
-    if prompt == source == "-":
-        raise UsageError("PROMPT and --from cannot both be read from standard input.")
+    only_one_from_standard_input(PROMPT=prompt, **{"from": source}, init=inits, mask=mask)
     typed = fields_of(given)
-    library = library_of(settings)
+    from_pictures = {name: value for name, value in (("init_images", inits), ("mask", mask)) if value}
     styles = styles_of(settings)
     names = (lying if local else offered)(settings).names() if source or assignments else None
-    recorded, warnings = _recorded(source, typed, names, library, styles) if source and names else ({}, [])
-    request = _request(prompt, typed, settings, recorded)
+    recorded, warnings = (
+        _recorded(source, typed | from_pictures, names, settings, styles) if source and names else ({}, [])
+    )
+    request = request_of(standard_input() if prompt == "-" else prompt, typed, settings, recorded)
     if names:
         request = assign(request, assignments, names)
     prepare_folders(settings.root)
     output = output_for(as_json, no_show, settings)
     saving = saving_of(settings, out)
     if local:
+        request = make_request(**request.model_dump() | sources(inits, mask, Inputs(settings.root).put))
         context.exit(draw_here(request, saving, tape, settings, output, warnings))
 
     from sdterm.cli.follow import follow
     from sdterm.client import connect
 
     with connect(settings, check=True, starting=say_starting) as host:
+        request = make_request(**request.model_dump() | sources(inits, mask, host.put_input, host))
         job = host.submit(Submission(request=request, saving=saving, pause_at=pause_at, pause_pass=pause_pass - 1))
         if detach:
             print_json(job.model_dump_json()) if as_json else click.echo(job.id)
@@ -178,28 +189,32 @@ def _shown(events: Iterator[Event], output: Output) -> Event | None:
 
 
 def _recorded(
-    source: str, typed: dict[str, Any], plugins: PluginSet, library: Library, styles: Styles
+    source: str, typed: dict[str, Any], plugins: PluginSet, settings: Settings, styles: Styles
 ) -> tuple[dict[str, Any], list[Warning]]:
     """The request fields that `--from` gives, and what is to be said about them."""
     text = standard_input() if source == "-" else infotext_from(source)
+    library = library_of(settings)
     found = recall(text, plugins, library, styles, typed)
-    return dict(found.fields), [Warning(code=code, message=message) for code, message in found.warnings.items()]
+    fields = with_sources(text, found.fields, settings.root, saving_of(settings).folder, given=typed)
+    if fields != found.fields:
+        found = recall(text, plugins, library, styles, typed | {name: fields[name] for name in ("init_images", "mask")})
+    return fields, [Warning(code=code, message=message) for code, message in found.warnings.items()]
 
 
-def _request(
-    prompt: str | None, typed: dict[str, Any], settings: Settings, recorded: dict[str, Any]
+def request_of(
+    prompt: str | None, typed: Mapping[str, Any], settings: Settings, recorded: Mapping[str, Any] = MappingProxyType({})
 ) -> GenerationRequest:
-    """The strongest first: what was typed, what `--from` says, the settings."""
-    fields = {"grid": settings["save_grid"]} | settings.job_fields() | recorded | typed
+    """The strongest first: what was typed, what `--from` says, the settings. Raises RequestError."""
+    fields = {"grid": settings["save_grid"], **settings.job_fields(), **recorded, **typed}
     if prompt is not None:
-        fields["prompt"] = standard_input() if prompt == "-" else prompt
+        fields["prompt"] = prompt
     if "model" in fields:
         fields["model"] = legible(fields["model"])
     try:
         return make_request(**fields)
     except RequestError as error:
         field = error.field or ""
-        blame = "" if field in typed | recorded else settings.blame(field)
+        blame = "" if field in typed or field in recorded else settings.blame(field)
         raise RequestError(str(error).removesuffix(".") + blame + ".") from error
 
 

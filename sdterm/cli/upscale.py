@@ -75,7 +75,7 @@ def upscale(
         raise UsageError("--scale and --to cannot both be given.")
     if crop and not size:
         raise UsageError("--crop needs a size to cut to: give --to WxH, too.")
-    if local and (asked := next((name for name in pictures if _number(name)), None)):
+    if local and (asked := next((name for name in pictures if number_of(name)), None)):
         raise UsageError(f"{asked} is a picture of the gallery, which the host has: leave out --local.")
     width, height = sides_of("--to", size) if size else (None, None)
     fields = {key: value for key, value in settings.job_fields().items() if key in _FROM_SETTINGS} | {
@@ -111,23 +111,26 @@ _FROM_SETTINGS = ("upscale_tile", "upscale_overlap", "format")
 
 def _digests(pictures: Sequence[str], put: Callable[[bytes], str], host: Client | None) -> tuple[str, ...]:
     """Give the pictures' files to whoever makes them larger. Raises UsageError."""
-    digests = []
-    for name in pictures:
-        try:
-            number = _number(name)
-            digests.append(put(host.file(number) if host and number else _content(Path(name))))
-        except (InputError, RefusedError) as error:
-            raise UsageError(f"{printable(name, 1000)} cannot be made larger. {error}") from error
-    return tuple(digests)
+    return tuple(digest_of(name, put, host) for name in pictures)
 
 
-def _number(name: str) -> int | None:
+def digest_of(name: str, put: Callable[[bytes], str], host: Client | None) -> str:
+    """The same of one picture."""
+    try:
+        number = number_of(name)
+        return put(host.file(number) if host and number else content(Path(name)))
+    except (InputError, RefusedError) as error:
+        raise UsageError(f"{printable(name, 1000)} cannot be used. {error}") from error
+
+
+def number_of(name: str) -> int | None:
     """Of a picture of the gallery, `#12`; a file may be called so, too."""
     digits = name.removeprefix("#")
     return int(digits) if name.startswith("#") and digits.isdecimal() and not Path(name).exists() else None
 
 
-def _content(path: Path) -> bytes:
+def content(path: Path) -> bytes:
+    """Of a file, as far as one may be large. Raises UsageError."""
     try:
         with open(path, "rb") as file:
             return file.read(MOST_BYTES + 1)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from sdterm.cli.errors import UsageError
+from sdterm.cli.inputs import init_option, mask_option, only_one_from_standard_input, sources
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
 from sdterm.core.comparison import compare
@@ -18,8 +19,11 @@ from sdterm.core.infotext.grammar import parse
 from sdterm.core.infotext.networks import find_networks
 from sdterm.core.infotext.read import find_model, read
 from sdterm.core.infotext.record import Provenance, changes
+from sdterm.core.infotext.source import with_sources
+from sdterm.core.inputs import Inputs
 from sdterm.core.library.checkpoints import library_of
 from sdterm.core.names import UnknownNameError
+from sdterm.core.output.saving import saving_of
 from sdterm.core.settings.paths import prepare as prepare_folders
 from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
@@ -31,14 +35,17 @@ EXIT_DIFFERENT = 1
 
 @click.command(epilog="Exit codes: 0 identical; 1 different; 2 it cannot be drawn again.")
 @click.argument("image", type=click.Path(path_type=Path))
+@init_option
+@mask_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @flag_options
 @click.pass_context
-def verify(context: click.Context, image: Path, as_json: bool) -> None:
+def verify(context: click.Context, image: Path, inits: tuple[str, ...], mask: str | None, as_json: bool) -> None:
     """Draw IMAGE again from its infotext and say whether it is the same or how far it is off, and what has changed
     since it was made.
 
-    What a lossy format does is done again before the pixels are compared.
+    What a lossy format does is done again before the pixels are compared. The init image of one that was drawn from
+    another picture is looked for, unless --init gives it.
     """
     settings = settings_of(context)
     text, pixels, found_format = read_infotext(image) or "", read_pixels(image), image_format(image)
@@ -53,6 +60,9 @@ def verify(context: click.Context, image: Path, as_json: bool) -> None:
         raise UsageError(f"{image} cannot be drawn again. {missing}")
     fields = settings.job_fields() | {**reading.fields, "model": model, "prompt": prompt}
     fields |= _how(reading.record, found_format, plugins) | _together(reading.record, fields)
+    only_one_from_standard_input(init=inits, mask=mask)
+    given = sources(inits, mask, Inputs(settings.root).put)
+    fields = with_sources(text, fields, settings.root, saving_of(settings).folder, given) | given
     request = make_request(**fields)
     prepare_folders(settings.root)
     drawn, notes = _draw(request, reading.record.place[0], plugins, settings)

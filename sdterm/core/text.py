@@ -10,7 +10,8 @@ _MOST_MARKS = 10  # on one letter, one above the other; no language has so many
 def printable(text: str, limit: int = 200) -> str:
     """`text` without what a terminal would obey, what would reorder a line, and piles of marks on one letter; cut to
     `limit` characters."""
-    clean = "".join(_harmless(text))
+    plain = text.isascii() and text.isprintable()  # nearly all: the names of a file's thousands of tensors
+    clean = text if plain else "".join(_harmless(text))
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
 
 

@@ -23,6 +23,7 @@ from sdterm.engine.device import pick_device, pick_dtype, reset_peak, set_determ
 from sdterm.engine.drawing import draw
 from sdterm.engine.failures import failure
 from sdterm.engine.header import recorded_seeds
+from sdterm.engine.interrogate import describe_pictures
 from sdterm.engine.isolation import isolated
 from sdterm.engine.loading import Loader, Model, choose_optimizers
 from sdterm.engine.observers import Observers
@@ -116,6 +117,10 @@ class Engine:
         def work() -> None:
             try:
                 with torch.inference_mode():
+                    if request.interrogate_images:
+                        parts = request, plugins, self.library, self.device, self._pulse, cancel, tell
+                        describe_pictures(*parts)
+                        return
                     if request.upscale_images:
                         enlarge_pictures(self._pictures(request, plugins, cancel, resume, tell))
                         return

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -16,7 +15,7 @@ from sdterm.engine.enlarge import upscaling_of
 from sdterm.engine.finish import decoded
 from sdterm.engine.loading import Model
 from sdterm.engine.run import Run
-from sdterm.engine.sources import Init, told_of
+from sdterm.engine.sources import Init, encodable, told_of
 from sdterm.engine.upscale import enlarged
 from sdterm.hooks import SeesInit
 
@@ -45,7 +44,7 @@ def larger(
     run.pulse.phase = "decode"
     pictures = _upscaled(run, pass_no, upscale, [decoded(run, before(), each)[0] for each in latents])
     model = load()
-    pixels = [_pixels(picture).to(model.components.device) for picture in pictures]
+    pixels = [encodable(picture).to(model.components.device) for picture in pictures]
     encoded = [_encoded(run, model, each) for each in pixels]
     cell = model.components.downscale
     told = [
@@ -60,7 +59,7 @@ def _seen(run: Run, model: Model, latents: torch.Tensor) -> list[Mapping[str, to
     if not isinstance(model.components, SeesInit) or run.request.conditional_mask_weight >= 1:
         return []
     pictures = [decoded(run, model, each)[0] for each in latents]
-    return [told_of(run, model, _pixels(picture).to(latents.device)) for picture in pictures]
+    return [told_of(run, model, encodable(picture).to(latents.device)) for picture in pictures]
 
 
 def _cropped(latents: torch.Tensor, planned: PassPlan, cell: int) -> torch.Tensor:
@@ -74,11 +73,6 @@ def _upscaled(run: Run, pass_no: int, upscale: UpscalePlan, pictures: Sequence[N
     chosen = run.choices.passes[pass_no].upscaler
     assert chosen  # what is no latent upscaler was found with the choices
     return [enlarged(upscaling_of(run), chosen, picture, upscale.width, upscale.height) for picture in pictures]
-
-
-def _pixels(picture: NDArray[Any]) -> torch.Tensor:
-    """[1, 3, H, W], -1..1."""
-    return torch.from_numpy(np.asarray(picture).astype(np.float32) / 255).permute(2, 0, 1)[None] * 2 - 1
 
 
 def _encoded(run: Run, model: Model, pixels: torch.Tensor) -> torch.Tensor:

@@ -41,13 +41,17 @@ PREVIEW_INTERVAL = 0.5  # seconds between two previews
 _MOST_CALLS = 100  # times those planned: past this a sampler that looks for its own steps has lost its way
 
 
-def noise_levels(request: GenerationRequest, sampler: Sampler, plugins: PluginSet, model: Model) -> ModelSampling:
-    """The noise levels that a run is on: the model's, or what the sampler makes of them. Made anew each time, since
-    plugins are given them."""
+def noise_levels(
+    request: GenerationRequest, sampler: Sampler, plugins: PluginSet, model: Model, *, from_image: bool = False
+) -> ModelSampling:
+    """The noise levels that a pass is on: the model's, or what the sampler makes of them. Made anew each time, since
+    plugins are given them. from_image: whether it begins with an init image. k-diffusion's samplers then walk the
+    model's own levels whatever the request says, as in A1111, which reads them before it changes them."""
+    changed = not (from_image and sampler.start == "sigma")
     options = SamplingOptions(
         quantize=request.quantize,
-        downcast_alphas=request.downcast_alphas,
-        zero_terminal_snr=request.noise_schedule == "Zero Terminal SNR",
+        downcast_alphas=changed and request.downcast_alphas,
+        zero_terminal_snr=changed and request.noise_schedule == "Zero Terminal SNR",
     )
     with plugins.guard(model.family):
         sampling = model.components.sampling(options)
@@ -253,7 +257,8 @@ class PassNetwork:
         return self._run.plan.passes[pass_no].steps * self._run.choices.passes[pass_no].sampler.calls_per_step
 
     def _levels(self, model: Model) -> ModelSampling:
-        return noise_levels(self._run.request, self._sampler, self._run.plugins, model)
+        run, start = self._run, self._run.plan.passes[self._pass].start
+        return noise_levels(run.request, self._sampler, run.plugins, model, from_image=start == "image")
 
 
 def _sampled(

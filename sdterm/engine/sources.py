@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from sdterm.core.extensions.registry import ContractError
@@ -108,7 +110,7 @@ def _enlarge(run: Run) -> Enlarge:
 
 def _encode(run: Run, model: Model, source: Source) -> _Encoded:
     planned, components = run.plan.passes[0], model.components
-    pixels = _pixels(source.picture).to(components.device)
+    pixels = encodable(np.asarray(source.picture)).to(components.device)
     latents = _latents(run, model, pixels)
     size = (planned.height // components.downscale, planned.width // components.downscale)
     if run.request.resize_mode == LATENT:
@@ -120,9 +122,9 @@ def _encode(run: Run, model: Model, source: Source) -> _Encoded:
     return _Encoded(latents[0], mask, told_of(run, model, pixels, source.mask))
 
 
-def _pixels(picture: Image.Image) -> torch.Tensor:
-    """[1, 3, H, W], -1..1."""
-    return torch.from_numpy(np.asarray(picture).astype(np.float32) / 255).permute(2, 0, 1)[None] * 2 - 1
+def encodable(picture: NDArray[Any]) -> torch.Tensor:
+    """uint8 [H, W, 3] → [1, 3, H, W], -1..1, in this order in memory, too, since convolutions round by it."""
+    return torch.from_numpy(picture.astype(np.float32) / 255).permute(2, 0, 1)[None].contiguous() * 2 - 1
 
 
 def _latents(run: Run, model: Model, pixels: torch.Tensor) -> torch.Tensor:

@@ -115,6 +115,15 @@ class EventLog:
         )
         return int(row[0]) if row else 0
 
+    def described(self, job: int) -> list[str]:
+        """What a job said of its pictures, in their order."""
+        rows = self._database.rows(
+            "SELECT json_extract(event, '$.text') AS text FROM events WHERE job = ?"
+            " AND json_extract(event, '$.event') = 'described' ORDER BY json_extract(event, '$.index'), number",
+            job,
+        )
+        return [row["text"] for row in rows]
+
     def show(self, job: int, preview: Preview) -> None:
         """Tell a preview to who wants previews; it is not kept, and a newer one takes its place."""
         entry = Entry(number=self.last, at=self._clock(), job=job, event=preview)

@@ -36,9 +36,11 @@ from sdterm.core.extensions.probe import ProbeError
 from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.files import legible
 from sdterm.core.library.checkpoints import library_of
+from sdterm.core.library.interrogators import named_interrogators
 from sdterm.core.library.recognition import Recognition
 from sdterm.core.library.upscalers import named_upscaler
 from sdterm.core.names import UnknownNameError
+from sdterm.core.output.found import image_files
 from sdterm.core.output.saving import Saving, ready, saving_of
 from sdterm.core.planning.choices import Parts, choose_parts, latent_upscaler
 from sdterm.core.planning.enlargement import check_upscalers, wants_upscaler
@@ -54,7 +56,7 @@ from sdterm.host.database import Database
 from sdterm.host.dispatch import Dispatcher
 from sdterm.host.downloads import Downloads
 from sdterm.host.extensions import Extensions
-from sdterm.host.found import find_pictures, image_files
+from sdterm.host.found import find_pictures
 from sdterm.host.hashing import Hasher
 from sdterm.host.inputs import KeptInputs
 from sdterm.host.log import EventLog
@@ -291,6 +293,7 @@ class HostServices:
             return await self._found(request, (await self.extensions.settled()).names)
 
     async def _found(self, request: GenerationRequest, names: PluginSet) -> Parts:
+        named_interrogators(request.interrogator, names)
         if wants_upscaler(request.upscaler):
             await self.threads.run(partial(check_upscalers, request, names, library_of(self.settings)))
         if request.hires and not latent_upscaler(request):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdterm.fields import FIELDS
 from sdterm.tui import calls
 from sdterm.tui.fields import field_of
 from sdterm.tui.filling import Filling
@@ -52,9 +51,9 @@ class Drawing:
         if await self.submit(form.request_fields()) and (form.draft.prompt or form.draft.negative_prompt):
             self._desk.run_worker(self._remember(form.draft.prompt, form.draft.negative_prompt))
 
-    async def submit(self, fields: Mapping[str, Any]) -> bool:
-        """Queue a job; whether it could be."""
-        from sdterm.api import Submission
+    async def submit(self, fields: Mapping[str, Any], picture: Picture | None = None) -> bool:
+        """Queue a job; whether it could be. picture: whose first pass it goes on from, as long as that is kept."""
+        from sdterm.api import FirstPassOf, Submission
         from sdterm.core.output.saving import saving_of
         from sdterm.request import RequestError, make_request
 
@@ -70,7 +69,8 @@ class Drawing:
         several = request.batch_size * request.batch_count > 1
         if self._shell.settings["save_grid"] and several:
             request = request.model_copy(update={"grid": True})
-        submission = Submission(request=request, saving=saving_of(self._shell.settings))
+        first_pass = FirstPassOf(job=picture.job, image=picture.number) if picture and picture.job else None
+        submission = Submission(request=request, saving=saving_of(self._shell.settings), first_pass=first_pass)
         if self._shell.state.host != "up":
             self._shell.say(tr("Queued as soon as the engine is there."))
         job = await self._desk.ask(calls.submit(submission))
@@ -141,22 +141,29 @@ class Drawing:
             }
         await self.submit({**self._shell.settings.job_fields(), **fields})
 
-    async def draw_hires(self, picture: Picture) -> None:
-        """Draw the hires version of a picture, as the form's part Hires says."""
-        if picture.number < 0 or not picture.infotext:
+    async def draw_hires(self, picture: Picture, begin_with: Callable[[Picture], Awaitable[str | None]]) -> None:
+        """Draw the hires version of a picture, as the form's parts Hires and Refiner say. begin_with: gives the host a
+        picture to begin with."""
+        from sdterm.tui.hires import as_img2img, as_second_pass, begins_with_noise
+
+        if not picture.is_image or not picture.infotext:
             self._shell.say(tr("Picture {picture} does not say how it was drawn.", picture=picture.id))
             return
-        fields = await self._filling.recalled(picture.infotext)
-        if fields is None:
+        if (drawn := await self._filling.recalled(picture.infotext)) is None:
             return
-        if fields.get("hires"):
+        is_from_noise = True
+        if picture.job:
+            if (details := await self._desk.ask(calls.job(picture.job))) is None:
+                return
+            is_from_noise = begins_with_noise(details.request)
+        given, plain = self._desk.form.values(), self._shell.settings.job_fields()
+        if not is_from_noise:
+            if digest := await begin_with(picture):
+                await self.submit({**plain, **as_img2img(drawn, given, picture, digest)})
+        elif drawn.get("hires"):
             self._shell.say(tr("Picture {picture} is a hires version already.", picture=picture.id))
-            return
-        given = self._desk.form.draft.fields
-        names = {row.name for row in FIELDS.values() if row.part in ("Hires", "Refiner")} | {"denoising_strength"}
-        chosen = {name: value for name, value in given.items() if name in names and value not in (None, "")}
-        request = {**self._shell.settings.job_fields(), **fields, **chosen, "hires": True}
-        await self.submit(request)
+        else:
+            await self.submit({**plain, **as_second_pass(drawn, given)}, picture)
 
     # --- seeds --------------------------------------------------------------------------------------------------------
 

@@ -229,21 +229,29 @@ HEADS: Mapping[Part, str] = {
 """The parts of the form that are folded away until they are used, and the field of each that says whether it is."""
 
 
-def parts() -> dict[Part, tuple[Field, ...]]:
-    """The fields of each part, the one that says whether it is used first."""
+_STRENGTH = "denoising_strength"
+
+
+def parts(values: Mapping[str, Any]) -> dict[Part, tuple[Field, ...]]:
+    """The fields of each part, the one that says whether it is used first. The denoising strength is that of whatever
+    a pass begins with: an init image, or else the first pass of a hires fix."""
     found: dict[Part, tuple[Field, ...]] = {}
     for part, head in HEADS.items():
-        fields = [field for field in _BY_ID.values() if field.rows[0].part == part]
-        if fields:
-            found[part] = (*sorted(fields, key=lambda field: field.id != head),)
+        fields = [field for field in _BY_ID.values() if _part_of(field, values) == part]
+        found[part] = (*sorted(fields, key=lambda field: (field.id != head, field.id != _STRENGTH)),)
     return found
+
+
+def _part_of(field: Field, values: Mapping[str, Any]) -> Part:
+    if field.id == _STRENGTH and not is_used("Init image", values):
+        return "Hires"
+    return field.rows[0].part
 
 
 def is_used(part: Part, values: Mapping[str, Any]) -> bool:
     """Whether a request with those values uses a part."""
-    row = FIELDS.get(HEADS[part])
     value = values.get(HEADS[part])
-    return row is not None and value not in (None, "", (), [], row.default) and str(value).lower() != "false"
+    return value not in (None, "", (), [], FIELDS[HEADS[part]].default) and str(value).lower() != "false"
 
 
 FOLDED: tuple[Field, ...] = tuple(Field((FIELDS[name],)) for name in ("format", "postprocess", "transforms", "memory"))

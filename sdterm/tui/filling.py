@@ -279,7 +279,10 @@ class Filling:
         if field.takes_several:
             names = [str(name) for name in field.value(values) or ()]
         else:
-            names = [field.read(values) or (choices[0].name if field.offers in ("model", "size", *OFFERED) else "")]
+            names = [
+                field.read(values)
+                or (choices[0].name if field.id in ("model", "size") or field.offers in OFFERED else "")
+            ]
         places = ([n for n, choice in enumerate(choices) if choice.is_called(name)] for name in names)
         return [found[0] for found in places if found]
 

@@ -76,8 +76,10 @@ class Offers:
             return [Choice(name) for name in self.settings[kind]]
         match kind:
             case "model":
-                models = self.models
-                return None if models is None else [Choice(m.name, file_size(m.size)) for m in models]
+                if self.models is None:
+                    return None
+                as_before = [] if shown.id == "model" else [Choice("")]  # of another pass: no model of its own
+                return [*as_before, *(Choice(m.name, file_size(m.size)) for m in self.models)]
             case "style":
                 return None if self.styles is None else [Choice(s.name, printable(s.prompt, 60)) for s in self.styles]
             case "size":

@@ -12,11 +12,13 @@ from sdterm.core.text import printable
 from sdterm.fields import FIELDS, NO_UPSCALER
 from sdterm.tui import calls
 from sdterm.tui.fields import Field, quick_field
+from sdterm.tui.hires import NOT_CARRIED_OVER
 from sdterm.tui.language import tr
 from sdterm.tui.shell import Desk, Shell
 
 if TYPE_CHECKING:
     from sdterm.api import Picture
+    from sdterm.request import GenerationRequest
     from sdterm.tui.filling import Filling
     from sdterm.tui.picture.widget import PictureView
 
@@ -78,18 +80,21 @@ class Sources:
             self._keep(digest, data)
         return digest
 
+    async def put(self, picture: Picture) -> str | None:
+        """Give the host a picture of the gallery to begin with: its digest; None once the user was told why not."""
+        data = await self._desk.ask(calls.file(picture.id))
+        return await self._put(data, f"#{picture.id}") if data is not None else None
+
     # --- from a picture -----------------------------------------------------------------------------------------------
 
     async def take(self, picture: Picture) -> None:
         """Draw from a picture: it, its size, its prompts and parameters into the form."""
         name = f"#{picture.id}"
-        data = await self._desk.ask(calls.file(picture.id))
-        digest = await self._put(data, name) if data is not None else None
-        if digest is None:
+        if (digest := await self.put(picture)) is None:
             return
         fields = await self._as_drawn(picture)
         if fields is not None:
-            self._filling.take({**fields, "init_images": (digest,), "mask": ""}, tr("init image {name}", name=name))
+            self._filling.take({**fields, "init_images": (digest,)}, tr("init image {name}", name=name))
             self._desk.go_on_writing()
             self._say_taken(name)
 
@@ -118,7 +123,7 @@ class Sources:
             return None
         step, most = FIELDS["width"].multiple or 1, FIELDS["width"].most or 0
         width, height = (min(side // step * step, int(most)) for side in (picture.width, picture.height))
-        return {**fields, "width": width, "height": height, "hires": False}
+        return {**fields, **NOT_CARRIED_OVER, "width": width, "height": height}
 
     def _say_taken(self, name: str) -> None:
         keys = {key: self._shell.key(key) for key in ("generate", "more_options", "undo")}
@@ -166,9 +171,7 @@ class Sources:
             return
         width, _, height = text.lower().replace("×", "x").partition("x")
         size = {"upscale_width": width, "upscale_height": height} if height else {"upscale_by": text}
-        data = await self._desk.ask(calls.file(picture.id))
-        digest = await self._put(data, f"#{picture.id}") if data is not None else None
-        if digest is not None:
+        if (digest := await self.put(picture)) is not None:
             settings = self._shell.settings.job_fields()
             kept = {name: value for name, value in settings.items() if name in _FOR_UPSCALING}
             upscaler = {"upscaler": choices[number].name, "upscale_images": (digest,), "prompt": ""}
@@ -176,29 +179,38 @@ class Sources:
 
     async def compare(self, picture: Picture) -> None:
         """Show a picture in the place of the one that it was made from."""
-        from sdterm.api import Picture as PictureView
-
-        sources: list[str] = []
-        if picture.job and (details := await self._desk.ask(calls.job(picture.job))):
-            given = details.request.model_dump()
-            sources = [*given.get("init_images", ()), *given.get("upscale_images", ())]
-        if not sources:
+        request: GenerationRequest | None = None
+        if picture.job is not None and (details := await self._desk.ask(calls.job(picture.job))):
+            request = details.request
+        source: Picture | None = None
+        files: dict[int, bytes] = {}
+        if request and (digests := (*request.init_images, *request.upscale_images)):
+            data = await self._file(digests[max(0, picture.number) % len(digests)])
+            if data is None:
+                return
+            source = await asyncio.to_thread(_as_picture, data)
+            files = {source.id: data}
+        elif request and request.hires:
+            source = await self._without_second_pass(picture)
+        if source:
+            self._shell.compare_with_source([source, picture], files)
+        else:
             self._shell.say(tr("Picture {picture} was not made from another one.", picture=picture.id))
-            return
-        data = await self._file(sources[max(0, picture.number) % len(sources)])
-        if data is None:
-            return
-        from sdterm.tui.picture.image import PictureError, read_whole
 
-        try:
-            width, height = (await asyncio.to_thread(read_whole, data)).size
-        except PictureError as error:
-            self._shell.say(str(error))
-            return
-        source = PictureView.model_construct(
-            id=0, job=None, number=0, path="", missing=False, width=width, height=height, infotext="", saved=0.0
-        )
-        self._shell.compare_with_source([source, picture], {0: data})
+    async def _without_second_pass(self, picture: Picture) -> Picture | None:
+        """What was kept of its first pass, or else the newest picture of the same seed and prompt that is smaller."""
+        from sdterm.core.infotext.grammar import parse
+
+        of_job = await self._desk.ask(calls.pictures(job=picture.job, limit=50))
+        kept = [each for each in of_job.pictures if each.kind == "before hires"] if of_job else []
+        if found := [each for each in kept if each.number == picture.number]:
+            return found[0]
+        page = await self._desk.ask(calls.pictures(f"seed:{picture.seed}", limit=50))
+        prompt = parse(picture.infotext).prompt
+        for each in page.pictures if page else ():
+            if each.is_image and each.width < picture.width and parse(each.infotext).prompt == prompt:
+                return each
+        return None
 
     # --- in the form --------------------------------------------------------------------------------------------------
 
@@ -296,6 +308,36 @@ def _read(path: Path) -> bytes:
     if len(data) > MOST_BYTES:
         raise OSError(None, tr("it is too large"))
     return data
+
+
+def _as_picture(data: bytes) -> Picture:
+    """A file as the gallery would show it, if it had it."""
+    from io import BytesIO
+
+    from PIL import Image
+
+    from sdterm.api import Picture
+    from sdterm.core.infotext.files import ImageFileError, infotext_in
+
+    try:
+        with Image.open(BytesIO(data)) as image:
+            width, height = image.size
+        said = infotext_in(data)
+    except (OSError, ValueError, ImageFileError):  # the host has looked at it: it is shown as far as that goes
+        width = height = 0
+        said = ""
+    return Picture.model_construct(
+        id=0,
+        job=None,
+        number=0,
+        path="",
+        missing=False,
+        seed=None,
+        width=width,
+        height=height,
+        infotext=said,
+        saved=0.0,
+    )
 
 
 def _mask_name(png: bytes) -> str:

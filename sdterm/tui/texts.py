@@ -68,7 +68,7 @@ def _declared() -> Iterator[str]:
     """The texts of tables, which have no call of their own."""
     yield from (row.label for row in FIELDS.values())
     yield from (field.sentence for field in FOLDED)
-    for part, fields in parts().items():
+    for part, fields in parts({}).items():
         yield from (part, *(field.sentence for field in fields))
     for setting in SETTINGS:
         yield from (setting.sentence, setting.section)

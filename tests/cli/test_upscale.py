@@ -67,4 +67,4 @@ def test_what_cannot_be_done_is_one_sentence(arguments: tuple[str, ...], said: s
 def test_a_file_that_is_no_picture_is_named(local: tuple[str, ...], sdterm: Run, tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("no picture")
     done = sdterm("upscale", str(tmp_path / "text.png"), *local)
-    assert done.returncode and "text.png cannot be made larger." in done.stderr and "no picture" in done.stderr
+    assert done.returncode and "text.png cannot be used." in done.stderr and "no picture" in done.stderr

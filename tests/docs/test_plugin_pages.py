@@ -21,12 +21,13 @@ from sdterm.core.extensions.catalogue import catalogue_of
 from sdterm.core.extensions.kinds import KINDS
 from sdterm.core.infotext.files import read_infotext
 from sdterm.core.infotext.grammar import parse
+from sdterm.core.inputs import Inputs
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.library.upscalers import find_upscaler
 from sdterm.core.output.saving import Saving, save_images
 from sdterm.core.settings.paths import CHECKPOINTS
 from sdterm.engine.upscale import Upscaling, upscaled
-from sdterm.events import Event, Failed, Image, ModelLoading, Warning
+from sdterm.events import Described, Event, Failed, Image, ModelLoading, Warning
 from sdterm.hooks import Denoised
 from sdterm.testing import assert_denoise_hook_conforms
 from sdterm.tui.language import languages, packs_of, tr, use
@@ -201,6 +202,18 @@ def test_the_upscaler_page_repeats_pixels_and_reads_its_files(example: Example, 
             2,
         )
         assert np.array_equal(larger, image.repeat(2, 0).repeat(2, 1)), name
+
+
+def test_the_interrogator_page_names_the_strongest_colour(engine: Engine, example: Example, root: Path) -> None:
+    plugins = example("sdterm_interrogators")
+    digests = []
+    for colour in ((200, 10, 10), (10, 10, 200), (100, 100, 100)):
+        buffer = BytesIO()
+        Picture.new("RGB", (8, 8), colour).save(buffer, "PNG")
+        digests.append(Inputs(root).put(buffer.getvalue()))
+    asked = GenerationRequest(prompt="", interrogate_images=tuple(digests), interrogator="example colour")
+    said = [event.text for event in engine.run(asked, plugins) if isinstance(event, Described)]
+    assert said == ["a red picture", "a blue picture", "a grey picture"]
 
 
 def test_the_postprocessor_page_adds_as_much_grain_as_it_is_told(engine: Engine, example: Example) -> None:

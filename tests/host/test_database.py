@@ -441,8 +441,9 @@ def test_pictures_of_a_lost_gallery_are_found_again_with_what_they_say(start_hos
     for _ in range(2):  # a second time finds nothing new
         done = subprocess.run(command, env={**os.environ, "SDTERM_DATA": str(tmp_path)}, capture_output=True, text=True)
         assert done.returncode == 0
-        listed = [Path(line.partition(" /")[2]).name for line in done.stdout.splitlines()]
-        assert listed == ["grid-0000.png  (grid)", "00000-99-mask.png  (mask)", "00000-99.png"]
+        listed = [Path(line.split()[-1]).name for line in done.stdout.splitlines()]
+        assert listed == ["grid-0000.png", "00000-99-mask.png", "00000-99.png"]
+        assert "(grid) a red house" in done.stdout and "(mask) a red house" in done.stdout
     found = {Path(picture.path).name: picture for picture in client.pictures().pictures}
     assert {name: (p.job, p.kind, p.seed, p.width, p.height) for name, p in found.items()} == {
         "00000-99.png": (None, "image", 99, 8, 16),

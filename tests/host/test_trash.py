@@ -11,9 +11,9 @@ import httpx2 as httpx
 import pytest
 
 from sdterm.client import RefusedError
+from sdterm.core.output.found import image_files
 from sdterm.core.settings.rundir import run_folder_of
 from sdterm.events import PictureDeleted, PictureRestored
-from sdterm.host.found import image_files
 from sdterm.host.pictures import UnknownPictureError
 from sdterm.host.services import HostServices
 from sdterm.host.trash import FOLDER, TrashError

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from textual import events
 from textual.pilot import Pilot
 from textual.widgets import OptionList
 
@@ -13,6 +14,7 @@ from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.screens.compare import CompareScreen
 from sdterm.tui.screens.pick import Pick, Type
 from sdterm.tui.widgets.bars import KeyBar, Note
+from sdterm.tui.widgets.mask_view import MaskView
 from sdterm.tui.widgets.more import MoreOptions, SectionTitle
 from sdterm.tui.widgets.parameter import Parameter
 from sdterm.tui.widgets.recent import Recent
@@ -46,12 +48,13 @@ def shown(app: Workstation) -> list[str]:
 
 
 def test_each_part_begins_with_the_field_that_says_whether_it_is_used() -> None:
-    for part, fields in parts().items():
+    for part, fields in parts({}).items():
         assert fields[0].id == HEADS[part]
         assert not is_used(part, {row.name: row.default for field in fields for row in field.rows})
-        for field in fields:
-            assert all(row.part == part and field_of(row.name) == field.id for row in field.rows)
-    assert is_used("Upscale", {"upscaler": "Lanczos"})
+        assert all(field_of(row.name) == field.id for field in fields for row in field.rows)
+    assert is_used("Upscale", {"upscaler": "Lanczos"}) and is_used("Hires", {"hires": True})
+    for values, part in (({}, "Hires"), ({"init_images": ("0" * 64,)}, "Init image")):
+        assert [p for p, fields in parts(values).items() if "denoising_strength" in {f.id for f in fields}] == [part]
 
 
 def test_a_part_is_folded_away_until_it_is_used_or_unfolded(drawn: Running) -> None:
@@ -93,13 +96,12 @@ def test_the_form_goes_to_a_field_that_is_folded_away(drawn: Running) -> None:
 def test_every_field_of_a_part_is_to_be_seen_whole_at_80_columns(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: app.desk.filling.offers.catalogue, "the lists")
-        for part, fields in parts().items():
+        for part, fields in parts({}).items():
             app.desk.unfold(part)
             await until(pilot, lambda fields=fields: fields[-1].id in shown(app), part)  # type: ignore[misc]
             for field in fields:
-                await go_to(pilot, next(p for p in app.desk.query(Parameter) if p.field.id == field.id))
-                await pilot.pause()
-                assert field.label in screen_text(app), field.id
+                await form_field(app, pilot, field.id)
+                await until(pilot, lambda field=field: field.label in screen_text(app), field.id)  # type: ignore[misc]
 
     drive(drawn, act)
 
@@ -164,3 +166,126 @@ def picture_file(folder: Path, size: tuple[int, int] = (64, 96)) -> Path:
     path = folder / "a photo.png"
     Image.new("RGB", size, "navy").save(path)
     return path
+
+
+async def form_field(app: Workstation, pilot: Pilot[None], name: str) -> Parameter:
+    """Go to a field of a part, wherever it is."""
+    app.desk.focus_field(name)
+    await until(pilot, lambda: isinstance(app.focused, Parameter) and app.focused.field.id == name, name)
+    assert isinstance(app.focused, Parameter)
+    return app.focused
+
+
+def test_a_picture_is_the_init_image_by_one_key(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        found = await recent(app, pilot)
+        await pilot.press("home", "i")
+        await until(pilot, lambda: app.form.draft.fields.get("init_images"), "the init image")
+        first = found.pictures[0]
+        assert app.form.draft.prompt == "red house, lake" and app.focused is app.desk.query_one("#prompt")
+        assert (app.form.values()["width"], app.form.values()["height"]) == (first.width, first.height)
+        assert str(app.desk.query_one("#parameters").border_title) == "With Init image"
+        await pilot.press("alt+m")
+        await until(pilot, lambda: "init_images" in shown(app), "its part, unfolded")
+        assert f"#{first.id}" in text_of(title(app, "Init image"))
+        view = app.desk.query_one("#source", PictureView)
+        await until(pilot, lambda: view._encoded.columns, "its small picture")
+        strength = await form_field(app, pilot, "denoising_strength")
+        await pilot.press("down", "down")
+        assert strength.value == "0.65"
+        await pilot.press("f5")
+        await until(pilot, lambda: "Denoising strength: 0.65" in found.pictures[-1].infotext, "what was drawn from it")
+        await pilot.press("ctrl+z", "ctrl+z")
+
+    drive(drawn, act)
+
+
+def test_a_picture_is_inpainted_by_keys_and_its_mask_is_changed_in_the_form(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        found = await recent(app, pilot)
+        await pilot.press("home", "m")
+        await until(pilot, lambda: app.screen.query(MaskView), "the editor")
+        view = app.screen.query_one(MaskView)
+        await until(pilot, lambda: app.focused is view and view._shown)
+        await pilot.press("r", "shift+right", "shift+down", "enter", "enter")
+        await until(pilot, lambda: app.form.draft.fields.get("mask"), "the mask")
+        assert str(app.desk.query_one("#parameters").border_title) == "With Init image, Mask"
+        mask = app.form.draft.fields["mask"]
+        assert drawn.client.input(mask).startswith(b"\x89PNG")
+        await pilot.press("f5")
+        await until(pilot, lambda: "Mask blur: 4" in found.pictures[-1].infotext, "what was inpainted")
+        await form_field(app, pilot, "mask")
+        await pilot.press("enter")
+        await until(pilot, lambda: app.screen.query(MaskView), "the editor again")
+        again = app.screen.query_one(MaskView)
+        await until(pilot, lambda: app.focused is again and again._shown)
+        assert again.history.now.any() and not again.history.is_changed, "the mask that there was"
+        await pilot.press("i", "enter")
+        await until(pilot, lambda: app.form.draft.fields["mask"] != mask, "another mask")
+        await form_field(app, pilot, "mask")
+        await pilot.press("delete")
+        await until(pilot, lambda: "mask" not in app.form.draft.fields, "none")
+
+    drive(drawn, act)
+
+
+def test_an_init_image_is_a_path_that_is_typed_or_pasted_or_the_number_of_a_picture(
+    drawn: Running, tmp_path: Path
+) -> None:
+    path = picture_file(tmp_path)
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: app.desk.filling.offers.catalogue, "the lists")
+        await form_field(app, pilot, "init_images")
+        app.post_message(events.Paste(f"'{path}'"))
+        await until(pilot, lambda: "▾ Init image  a photo.png" in screen_text(app), "the pasted path")
+        (digest,) = app.form.draft.fields["init_images"]
+        assert drawn.client.input(digest) == path.read_bytes()
+        await pilot.press("delete")
+        await until(pilot, lambda: "init_images" not in app.form.draft.fields)
+        await form_field(app, pilot, "init_images")
+        await pilot.press("number_sign")
+        await until(pilot, lambda: isinstance(app.screen, Type), "a line to type in")
+        await pilot.press("1", "enter")
+        await until(pilot, lambda: app.form.draft.fields.get("init_images"), "the picture")
+        await form_field(app, pilot, "init_images")
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, Type), "again")
+        await write(pilot, "nowhere.png")
+        await pilot.press("enter")
+        await until(pilot, lambda: "nowhere.png cannot be read" in text_of(app.desk.query_one(Note)), "a sentence")
+
+    drive(drawn, act)
+
+
+def test_a_hires_version_goes_on_from_the_picture_and_of_an_img2img_picture_is_img2img(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        found = await recent(app, pilot)
+        first = found.pictures[0]
+        app.form.change(app.form.draft.but(hires_steps="2", denoising_strength="0.5"))
+        await pilot.press("home", "h")
+        await until(pilot, lambda: "Hires upscale: 2" in found.pictures[-1].infotext, "the hires version")
+        larger = found.pictures[-1]
+        assert (larger.width, larger.height) == (2 * first.width, 2 * first.height)
+        job = drawn.client.job(larger.job or 0)
+        assert job.request.hires and job.request.seed == 5
+        await pilot.press("alt+r", "end", "a")
+        await until(pilot, lambda: isinstance(app.screen, CompareScreen) and "256x256" in screen_text(app), "both")
+        await pilot.press("space")
+        await until(pilot, lambda: f"{first.id}  128x128" in screen_text(app), "the picture before")
+        await pilot.press("escape", "escape")
+        await pilot.press("alt+r", "end", "h")
+        await until(pilot, lambda: "is a hires version already" in text_of(app.desk.query_one(Note)), "a sentence")
+        made = next(picture for picture in found.pictures if "Mask blur" in picture.infotext)
+        await pilot.press("home")
+        for _ in range(found.pictures.index(made)):
+            await pilot.press("right")
+        assert found.chosen() == made
+        await pilot.press("h")
+        await until(pilot, lambda: found.pictures[-1].id != larger.id, "another picture")
+        newest = found.pictures[-1]
+        assert (newest.width, newest.height) == (256, 256) and "Hires" not in newest.infotext
+        request = drawn.client.job(newest.job or 0).request
+        assert request.init_images and not request.mask and request.denoising_strength == 0.5
+
+    drive(drawn, act)

@@ -42,6 +42,8 @@ BUILTINS = (
     "sdterm.plugins.soft_inpainting",
     "sdterm.plugins.upscalers.resizing",
     "sdterm.plugins.upscalers.esrgan",
+    "sdterm.plugins.upscalers.others",
+    "sdterm.plugins.interrogators",
     "sdterm.plugins.png",
     "sdterm.plugins.jpeg",
     "sdterm.plugins.webp",

@@ -55,6 +55,13 @@ def read_infotext(path: Path) -> str | None:
     return text
 
 
+def infotext_in(data: bytes) -> str:
+    """The infotext in the bytes of an image file; empty if it holds none. Raises ImageFileError."""
+    with _opened(data) as image:
+        text = _of_image(image) if image else None
+    return text if text and len(text) <= _MOST else ""
+
+
 def infotext_from(source: str) -> str:
     """The infotext that `source` names (an image or text file) or is. Raises ImageFileError."""
     text = source.encode("utf-8", errors="replace").decode()  # arguments may hold bytes that are no text

@@ -29,7 +29,7 @@ from sdterm.core.prompt.styles import styles_of
 from sdterm.core.settings.settings import Settings, resolve
 from sdterm.errors import SdtermError
 from sdterm.hooks import Sampler
-from sdterm.host.sdapi import extras
+from sdterm.host.sdapi import extras, interrogating
 from sdterm.host.sdapi.answers import answer, error
 from sdterm.host.sdapi.encoded import BadImageError
 from sdterm.host.sdapi.img2img import NoInitImageError, UnknownScriptError, echoed, pictures, translated
@@ -39,7 +39,7 @@ from sdterm.host.sdapi.requests import Asked, UnknownOptionError, UnknownSampler
 from sdterm.host.sdapi.values import IMG2IMG, TXT2IMG, InvalidError, Table, read_values
 from sdterm.host.services import HostServices
 from sdterm.host.threads import in_thread
-from sdterm.request import GenerationRequest
+from sdterm.request import GenerationRequest, make_request
 from sdterm.version import __version__
 
 MOST_BYTES = 64 * 2**20
@@ -104,6 +104,12 @@ def make_sdapi(services: HostServices) -> ASGIApp:
         """What restores faces."""
         names = (await services.extensions.now()).names
         return [{"name": each.label, "cmd_dir": None} for each in extras.face_restorers(names)]
+
+    @app.post("/sdapi/v1/interrogate")
+    async def interrogate(request: Request) -> dict[str, Any]:
+        """Say in words what is on a picture."""
+        gives, file = interrogating.asked(await _body(request))
+        return {"caption": await _described(services, gives, file)}
 
     @app.get("/sdapi/v1/options")
     async def get_options() -> dict[str, Any]:
@@ -207,6 +213,18 @@ async def _enlarged(services: HostServices, values: dict[str, Any], files: list[
         return extras.page(request), []
     _, pictures = await _done(services, request)
     return extras.page(request), [base64.b64encode(data).decode() for _, data in pictures]
+
+
+async def _described(services: HostServices, gives: str, file: bytes) -> str:
+    """The prompt of a picture's infotext, or what a model makes of it."""
+    digest = await services.inputs.put(file)
+    path = await services.inputs.path(digest)
+    if prompt := await services.threads.run(lambda: interrogating.prompt_of(path)):
+        return prompt
+    request = make_request(prompt="", interrogate_images=(digest,), interrogator=gives)
+    job = await services.submit(Submission(request=request))
+    await _ended(services, job)
+    return "".join(services.log.described(job))
 
 
 def _as_a1111(picture: Picture) -> tuple[bool, int, bool]:
@@ -374,6 +392,8 @@ def _failed(request: Request, wrong: Exception) -> JSONResponse:
     """A1111's statuses: 404 for a sampler, 500 for what failed; a value that cannot be drawn is a 422."""
     match wrong:
         case UnknownSamplerError() | NoInitImageError():
+            return JSONResponse(error("HTTPException", "", str(wrong)), 404)
+        case interrogating.UnknownModelError():
             return JSONResponse(error("HTTPException", "", str(wrong)), 404)
         case UnknownOptionError():
             return JSONResponse(error("KeyError", str(wrong)), 500)

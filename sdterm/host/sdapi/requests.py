@@ -134,7 +134,7 @@ def asked(
         fields |= {f"asked_{side}": asked} if asked != fields[side] else {}
     for side in ("seed_resize_width", "seed_resize_height"):
         fields[side] = max(0, int(fields.get(side) or 0))
-    if fields.get("noise_source") == "GPU":  # A1111's GPU is a CUDA card
+    if on_gpu := fields.get("noise_source") == "GPU":  # A1111's GPU is a CUDA card
         fields["noise_source"] = "NV"
     fields["format"] = _FORMATS.get(fields.get("format", ""), fields.get("format") or FIELDS["format"].default)
     if options.get("pad_cond_uncond") or options.get("pad_cond_uncond_v0"):
@@ -155,6 +155,7 @@ def asked(
         *(option_key(option) for option in (*sampler.options, *scheduler.options) if option.name in untold),
         *(key for key in map(option_key, sampler.options) if key in NEVER_WRITTEN),
         *(["Schedule type"] if unnamed and not sampler.default_scheduler else []),
+        *(["RNG"] if on_gpu else []),
     )
     fields["format_options"] = _set(plugins.saver(fields["format"]), options)
     fields["grid"] = bool(given["save_images"]) and bool(options.get("grid_save", True))
@@ -164,11 +165,13 @@ def asked(
 
 
 def _recalled(infotext: str, plugins: PluginSet) -> dict[str, Any]:
-    """What an infotext says, but for the model."""
-    text = parse(infotext)
+    """What an infotext says, as A1111 reads it: but for the model, and for keys that it does not know. One that names
+    no sampler that there is means the first."""
+    text, first = parse(infotext), {"sampler": FIELDS["sampler"].default}
     if not text.parameters:
-        return {"prompt": infotext.strip(), "sampler": FIELDS["sampler"].default}
-    return dict(read(text, plugins).fields)
+        return {"prompt": infotext.strip(), **first}
+    said = {name: value for name, value in read(text, plugins).fields.items() if name != "extra_params"}
+    return first | said | ({} if "RNG" in text.parameters else {"noise_source": "GPU"})
 
 
 def _passes(fields: Mapping[str, Any], given: Mapping[str, Any], plugins: PluginSet) -> dict[str, Any]:

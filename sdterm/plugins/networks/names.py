@@ -83,4 +83,6 @@ class LayerNames:
 
 
 def _flat(name: str) -> str:
-    return re.sub(r"^(text_encoder(?:_2)?_)text_model_", r"\1", name.replace(".", "_"))
+    flat = name.replace(".", "_")
+    encoder, found, rest = flat.partition("_text_model_")
+    return f"{encoder}_{rest}" if found and encoder in ("text_encoder", "text_encoder_2") else flat

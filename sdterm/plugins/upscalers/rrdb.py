@@ -12,6 +12,7 @@ from torch.nn import functional as F
 Shape = tuple[int, ...]
 
 _RESIDUAL, _LEAK = 0.2, 0.2
+_EVEN = 4
 _COLOURS = 3
 _UNSHUFFLES: Mapping[int, int] = {_COLOURS * factor**2: factor for factor in (1, 2, 4)}
 """Channels that the first convolution reads → by how much the picture is made smaller for them."""
@@ -93,13 +94,15 @@ class RRDBNet:
         return x[..., : height * self.structure.scale, : width * self.structure.scale]
 
     def _smaller(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Pixels as channels; sides that do not come out even are mirrored at the edge."""
+        """Pixels as channels; sides that are no multiple of four are mirrored at the edge first. Source: spandrel."""
         factor = self.structure.unshuffle
-        below, right = (-side % factor for side in pixels.shape[-2:])
-        if below or right:
-            is_tiny = min(pixels.shape[-2:]) <= max(below, right)
-            pixels = F.pad(pixels, (0, right, 0, below), "replicate" if is_tiny else "reflect")
-        return F.pixel_unshuffle(pixels, factor) if factor > 1 else pixels
+        if factor == 1:
+            return pixels
+        below, right = (-side % _EVEN for side in pixels.shape[-2:])
+        mirrored = min(below, pixels.shape[-2] - 1), min(right, pixels.shape[-1] - 1)
+        pixels = F.pad(pixels, (0, mirrored[1], 0, mirrored[0]), "reflect")
+        pixels = F.pad(pixels, (0, right - mirrored[1], 0, below - mirrored[0]), "replicate")
+        return F.pixel_unshuffle(pixels, factor)
 
     def _dense(self, part: str, x: torch.Tensor) -> torch.Tensor:
         known = [x]

@@ -20,6 +20,7 @@ from sdterm.tui.drawing import Drawing
 from sdterm.tui.fields import (
     DEFAULTS,
     FOLDED,
+    HEADS,
     ROWS,
     Field,
     RefusedTextError,
@@ -161,7 +162,7 @@ class GenerateScreen(BaseScreen):
 
     def _title(self, values: Mapping[str, Any]) -> str:
         """Of the parameters: with the parts that are used, which may be folded away."""
-        used = [tr(part) for part in parts() if is_used(part, values)]
+        used = [tr(part) for part in HEADS if is_used(part, values)]
         return tr("With {parts}", parts=", ".join(used)) if used else tr("Parameters")
 
     def collect(self) -> str:
@@ -217,16 +218,20 @@ class GenerateScreen(BaseScreen):
             if focus:
                 more.query("SectionTitle, Parameter").first().focus()
             for view in more.query(PictureView):
-                self.run_worker(self.sources.show(view), group="source", exclusive=True)
+                self._show_source(view)
         wanted, self._wanted_field = self._wanted_field, ""
         if wanted:
             self.focus_field(wanted)
+
+    @work(group="source", exclusive=True)
+    async def _show_source(self, view: PictureView) -> None:
+        await self.sources.show(view)
 
     _wanted_field = ""  # that is to have the cursor once its part is unfolded
 
     def _sections(self, values: Mapping[str, Any]) -> Iterable[Section]:
         """The form's parts, then the options of what is chosen."""
-        for part, fields in parts().items():
+        for part, fields in parts(values).items():
             uses = is_used(part, values)
             told = self._read_field(fields[0], values) if uses else ""
             is_open = self._unfolded.get(part, uses)
@@ -336,7 +341,7 @@ class GenerateScreen(BaseScreen):
             self._leave_large()
             found.first().focus()
             return
-        part = next((part for part, fields in parts().items() if name in {field.id for field in fields}), None)
+        part = next((part for part, fields in parts(self.values()).items() if name in {f.id for f in fields}), None)
         if part and not self._wanted_field:
             self._wanted_field = name
             self.unfold(part)
@@ -356,7 +361,7 @@ class GenerateScreen(BaseScreen):
             case "mask":
                 await self.sources.mask(picture)
             case "hires":
-                await self.drawing.draw_hires(picture)
+                await self.drawing.draw_hires(picture, self.sources.put)
             case "upscale":
                 await self.sources.upscale(picture, self.drawing.submit)
             case "before_after":

@@ -197,13 +197,21 @@ def test_lists_of_model_files_have_a1111s_keys(api: httpx.Client, host: Running)
             path.unlink()
 
 
+def test_the_vae_is_approximated_where_a_setting_says_so(api: httpx.Client) -> None:
+    answer = draw(api, override_settings={"sd_vae_decode_method": "Approx cheap"})
+    assert pixels(answer["images"][0]).shape == (8, 8, 3) and "VAE Decoder: Approx cheap" in answer["info"]
+    small = {"prompt": "lake", "steps": 1, "width": 64, "height": 64}
+    missing = api.post("/sdapi/v1/txt2img", json=small | {"override_settings": {"sd_vae_decode_method": "TAESD"}})
+    assert missing.status_code == 500 and "taesd_decoder" in missing.json()["errors"]
+
+
 @pytest.mark.parametrize(
     ("body", "named"),
     [
         ({"enable_hr": True, "hr_upscaler": "Nope"}, "'Nope'"),
         ({"script_name": "x/y/z plot"}, "script_name"),
         ({"alwayson_scripts": {"nope": {"args": []}}}, "nope"),
-        ({"override_settings": {"token_merging_ratio": 0.5}}, "token_merging_ratio"),
+        ({"override_settings": {"fp8_storage": "Enable"}}, "fp8_storage"),
         ({"steps": 0}, "steps"),
         ({"width": 99999}, "width"),
         ({"prompt": "\x1b[31m"}, "prompt"),

@@ -11,11 +11,13 @@ import httpx2 as httpx
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from tests import network_files
 from tests.engine.golden import psnr
 from tests.host.running import Running, running
 from tests.host.sdapi.test_app import free_port
+from tests.plugins.test_interrogators import write_tagger
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 CASES: dict[str, dict[str, Any]] = json.loads((GOLDEN / "upscaled.json").read_text())
@@ -91,11 +93,6 @@ def test_pictures_of_a_batch_come_in_their_order_with_what_they_said(api: httpx.
     ("more", "status", "said"),
     [
         ({"image": "!"}, 500, {"error": "HTTPException", "detail": "Invalid encoded image", "body": "", "errors": ""}),
-        (
-            {"image": base64.b64encode(b"no picture at all").decode()},
-            500,
-            {"error": "HTTPException", "detail": "Invalid encoded image", "body": "", "errors": ""},
-        ),
         (
             {"image": None},
             422,
@@ -184,3 +181,33 @@ def test_a_file_that_is_broken_fails_with_its_name(api: httpx.Client, host: Runn
     (host.settings.root / "models" / "ESRGAN" / "broken.pth").write_bytes(b"nothing")
     answer = api.post("/sdapi/v1/extra-single-image", json={"image": encoded("@small"), "upscaler_1": "broken"})
     assert answer.status_code == 500 and "broken.pth is neither" in answer.json()["errors"]
+
+
+def test_interrogate_gives_the_infotexts_prompt_or_says_what_is_missing(api: httpx.Client, host: Running) -> None:
+    said = PngInfo()
+    said.add_text("parameters", "a lake\nSteps: 3, Sampler: Euler, Seed: 5")
+    body = {"image": encoded("@small", pnginfo=said), "model": "clip"}
+    assert api.post("/sdapi/v1/interrogate", json=body).json() == {"caption": "a lake"}
+    answer = api.post("/sdapi/v1/interrogate", json={"image": encoded("@small")})
+    assert answer.status_code == 500 and str(host.settings.root / "models" / "BLIP") in answer.json()["errors"]
+    write_tagger(host.settings.root / "models" / "torch_deepdanbooru" / "tagger")
+    body = {"image": encoded("@small"), "model": "deepdanbooru"}
+    assert api.post("/sdapi/v1/interrogate", json=body).json() == {"caption": "lake, red house"}
+    assert api.post("/sdapi/v1/interrogate", json=body | {"model": "clip"}).status_code == 500, "it writes no captions"
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({}, 500),
+        ({"image": "!"}, 500),
+        ({"image": None}, 422),
+        ({"image": 5}, 500),
+        ({"image": "aaaa", "model": "x"}, 404),
+    ],
+)
+def test_a_body_of_interrogate_that_is_wrong_is_refused(body: dict[str, Any], status: int, api: httpx.Client) -> None:
+    answer = api.post("/sdapi/v1/interrogate", json=body)
+    assert answer.status_code == status
+    if status == 500:
+        assert answer.json() == {"error": "HTTPException", "detail": "Invalid encoded image", "body": "", "errors": ""}

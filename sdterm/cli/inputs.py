@@ -1,0 +1,92 @@
+"""The pictures that a command starts from: files, pictures of the gallery by their numbers, or standard input."""
+
+import re
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from sdterm.cli.errors import UsageError
+from sdterm.core.files import regular
+from sdterm.core.inputs import MOST_BYTES, InputError, picture_size
+from sdterm.core.text import printable
+from sdterm.errors import SdtermError
+
+if TYPE_CHECKING:
+    from sdterm.client import Client  # the command line starts without it
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_OF_GALLERY = re.compile(r"#([0-9]{1,18})")
+_FORMS = "FILE|#ID|-"
+
+
+def init_option(command: F) -> F:
+    """Give a command `--init`."""
+    return click.option(
+        "--init",
+        "inits",
+        multiple=True,
+        metavar=_FORMS,
+        help="Start from a picture: a file, one of the gallery ('#12'), or standard input. May be repeated.",
+    )(command)
+
+
+def mask_option(command: F) -> F:
+    """Give a command `--mask`."""
+    return click.option(
+        "--mask", "mask", metavar=_FORMS, help="Draw anew only where this picture is white; the rest of --init stays."
+    )(command)
+
+
+def only_one_from_standard_input(**given: str | Iterable[str] | None) -> None:
+    """Raises UsageError if two of what was given are `-`."""
+    from_there = [
+        name
+        for name, value in given.items()
+        for one in ((value,) if isinstance(value, str) else value or ())
+        if one == "-"
+    ]
+    if len(from_there) > 1:
+        both = " and ".join(dict.fromkeys(name if name.isupper() else f"--{name}" for name in from_there))
+        raise UsageError(f"Standard input can be read once only, but it is {both}.")
+
+
+def sources(
+    inits: Iterable[str], mask: str | None, put: Callable[[bytes], str], host: "Client | None" = None
+) -> dict[str, Any]:
+    """The fields of a request for `--init` and `--mask`, whose files are `put` where the drawing is done. Raises
+    UsageError."""
+    fields: dict[str, Any] = {}
+    if init_images := tuple(_digest("--init", given, put, host) for given in inits):
+        fields["init_images"] = init_images
+    if mask is not None:
+        fields["mask"] = _digest("--mask", mask, put, host)
+    return fields
+
+
+def _digest(option: str, given: str, put: Callable[[bytes], str], host: "Client | None") -> str:
+    try:
+        return put(picture_file(given, host))
+    except SdtermError as error:
+        raise UsageError(f"{option} {printable(given)} cannot be used. {error}") from error
+
+
+def picture_file(given: str, host: "Client | None" = None) -> bytes:
+    """The bytes of a file, of a picture of the gallery (`#12`) or of standard input (`-`), as far as they may be a
+    picture's. Raises SdtermError, UsageError."""
+    if given == "-":
+        return sys.stdin.buffer.read(MOST_BYTES + 1)
+    path = Path(given)
+    if (number := _OF_GALLERY.fullmatch(given)) and not path.exists():
+        if not host:
+            raise UsageError(f"{given} is a picture of the gallery, which the host has: leave out --local.")
+        return host.file(int(number[1]))
+    try:
+        picture_size(path)
+        with open(path, "rb", opener=regular) as file:
+            return file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"{printable(given)} cannot be read: {error.strerror or error}.") from error

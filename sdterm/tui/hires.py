@@ -1,0 +1,65 @@
+"""Which request draws the hires version of a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from sdterm.core.a1111 import LATENT_UPSCALERS
+from sdterm.fields import FIELDS, NO_UPSCALER
+
+if TYPE_CHECKING:
+    from sdterm.api import Picture
+    from sdterm.request import GenerationRequest
+
+_STRENGTH = "denoising_strength"
+_OF_THE_FORM = (*(row.name for row in FIELDS.values() if row.part in ("Hires", "Refiner")), _STRENGTH)
+_OF_THE_SECOND_PASS = ("sampler", "scheduler", "prompt", "negative_prompt", "steps", "cfg_scale", "model")
+
+
+NOT_CARRIED_OVER: Mapping[str, Any] = {
+    "init_images": (),
+    "mask": "",
+    "hires": False,
+    "upscaler": NO_UPSCALER,
+    "second_upscaler": NO_UPSCALER,
+    "asked_width": 0,
+    "asked_height": 0,
+}
+"""Of how a picture was made, what says nothing of another one that begins with it."""
+
+
+def begins_with_noise(request: GenerationRequest) -> bool:
+    """Whether a hires fix can go on from what it drew."""
+    return not (request.init_images or request.upscale_images)
+
+
+def as_second_pass(drawn: Mapping[str, Any], form: Mapping[str, Any]) -> dict[str, Any]:
+    """The request that drew a picture, and that makes a second pass of it, as the form says."""
+    chosen = {name: form[name] for name in _OF_THE_FORM if form.get(name) not in (None, "")}
+    return {**drawn, **chosen, "hires": True}
+
+
+def as_img2img(drawn: Mapping[str, Any], form: Mapping[str, Any], picture: Picture, digest: str) -> dict[str, Any]:
+    """What a second pass would do, of a picture that did not begin with noise: it is the init image, and its size, the
+    sampler and all that the form has for a second pass is what is drawn with."""
+    scale, step = float(form["hires_scale"]), FIELDS["width"].multiple or 1
+    asked = int(form["hires_width"] or 0), int(form["hires_height"] or 0)
+    sides = picture.width, picture.height
+    if any(asked):
+        scale = max(side / was for side, was in zip(asked, sides, strict=True))
+    width, height = (min(int(side * scale) // step * step, int(FIELDS["width"].most or 0)) for side in sides)
+    upscaler = str(form["hires_upscaler"])
+    is_latent = upscaler in LATENT_UPSCALERS
+    own = {name: form[f"hires_{name}"] for name in _OF_THE_SECOND_PASS}
+    return {
+        **drawn,
+        **{name: value for name, value in own.items() if value not in (None, "", 0, "0")},
+        **NOT_CARRIED_OVER,
+        "init_images": (digest,),
+        "width": width,
+        "height": height,
+        "resize_mode": "Just resize (latent upscale)" if is_latent else "Just resize",
+        **({} if is_latent else {"init_upscaler": upscaler}),
+        _STRENGTH: form[_STRENGTH],
+    }
