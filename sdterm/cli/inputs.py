@@ -3,14 +3,18 @@
 import re
 import sys
 from collections.abc import Callable, Iterable
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from sdterm.cli.errors import UsageError
+from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.files import regular
-from sdterm.core.inputs import MOST_BYTES, InputError, picture_size
+from sdterm.core.inputs import MOST_BYTES, InputError, is_digest, picture_size
+from sdterm.core.names import normal
+from sdterm.core.planning.choices import additions_of
 from sdterm.core.text import printable
 from sdterm.errors import SdtermError
 
@@ -55,10 +59,16 @@ def only_one_from_standard_input(**given: str | Iterable[str] | None) -> None:
 
 
 def sources(
-    inits: Iterable[str], mask: str | None, put: Callable[[bytes], str], host: "Client | None" = None
+    inits: Iterable[str],
+    mask: str | None,
+    put: Callable[[bytes], str],
+    host: "Client | None" = None,
+    images: Iterable[bytes] = (),
 ) -> dict[str, Any]:
-    """The fields of a request for `--init` and `--mask`, whose files are `put` where the drawing is done. Raises
-    UsageError."""
+    """The fields of a request for `--init` and `--mask`, whose files are `put` where the drawing is done, as are those
+    of other options. Raises UsageError."""
+    for image in images:
+        put(image)
     fields: dict[str, Any] = {}
     if init_images := tuple(_digest("--init", given, put, host) for given in inits):
         fields["init_images"] = init_images
@@ -67,11 +77,37 @@ def sources(
     return fields
 
 
+def images_of(assignments: Iterable[str], plugins: PluginSet) -> tuple[list[str], list[bytes]]:
+    """`NAME=VALUE`, where an option is an image with the digest of the file that VALUE names; and those files. Raises
+    UsageError."""
+    parts = additions_of(plugins)
+    options = {normal(f"{part.id}.{option.name}") for part in parts for option in part.options if option.is_image}
+    made, files = [], []
+    for assignment in assignments:
+        name, _, value = assignment.partition("=")
+        if normal(name) in options and value and not is_digest(value):
+            files.append(_file(f"--set {name}", value))
+            assignment = f"{name}={sha256(files[-1]).hexdigest()}"
+        made.append(assignment)
+    return made, files
+
+
+def _file(option: str, given: str, host: "Client | None" = None) -> bytes:
+    try:
+        return picture_file(given, host)
+    except SdtermError as error:
+        raise _unusable(option, given, error) from error
+
+
 def _digest(option: str, given: str, put: Callable[[bytes], str], host: "Client | None") -> str:
     try:
-        return put(picture_file(given, host))
+        return put(_file(option, given, host))
     except SdtermError as error:
-        raise UsageError(f"{option} {printable(given)} cannot be used. {error}") from error
+        raise _unusable(option, given, error) from error
+
+
+def _unusable(option: str, given: str, error: SdtermError) -> UsageError:
+    return UsageError(f"{option} {printable(given)} cannot be used. {error}")
 
 
 def picture_file(given: str, host: "Client | None" = None) -> bytes:

@@ -38,11 +38,13 @@ def draw(run: Run, loader: Loader, sources: Sources) -> None:
             for index, image_drawn in zip(images, batch, strict=True):
                 if run.cancel.is_set():
                     raise CancelledError
-                image, pixels = finish_image(run, _loaded(loader), index, image_drawn, sources)
-                run.emit(image)
+                finished = finish_image(run, _loaded(loader), index, image_drawn, sources)
+                for side in finished.sides:
+                    run.emit(side)
+                run.emit(finished.image)
                 drawn += 1
                 if grid:
-                    cells[index] = Cell(pixels, image.infotext)
+                    cells[index] = Cell(finished.pixels, finished.image.infotext)
     except CancelledError:
         run.emit(Cancelled(images=drawn))
         return

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 
 from sdterm.core.extensions.registry import ContractError
-from sdterm.core.infotext.keys import INIT_HASH, INPAINT_AREA, MASK_PADDING, REFINER_KEYS
+from sdterm.core.infotext.keys import INIT_HASH, INPAINT_AREA, MASK_PADDING, PADDING_KEYS, REFINER_KEYS
 from sdterm.core.infotext.record import Provenance
 from sdterm.core.infotext.write import image_infotext
 from sdterm.core.pictures.masks import softened
-from sdterm.core.pictures.source import Source, laid_in
+from sdterm.core.pictures.source import LaidIn, Source, laid_in
 from sdterm.core.planning.plan import TextPlan
 from sdterm.engine.decode import BlackImageError, approximate_image, decode_image
 from sdterm.engine.device import device_name
@@ -29,17 +29,28 @@ from sdterm.engine.run import Run
 from sdterm.engine.sample import Drawn, in_the_network
 from sdterm.engine.sources import Sources
 from sdterm.engine.tape import DENOISER
-from sdterm.events import Image, Warning
+from sdterm.events import Image, SideImage, SideKind, Warning
 from sdterm.hooks import ImageFacts, MemoryOptimizer, OutputSaver
 
 
-def finish_image(run: Run, model: Model, index: int, drawn: Drawn, sources: Sources) -> tuple[Image, NDArray[Any]]:
-    """What was drawn → the encoded image and its pixels."""
-    image = run.plan.images[index]
+@dataclass(frozen=True)
+class Finished:
+    """An image, encoded."""
+
+    image: Image
+    pixels: NDArray[Any]
+    sides: tuple[SideImage, ...] = ()
+    """What comes with it."""
+
+
+def finish_image(run: Run, model: Model, index: int, drawn: Drawn, sources: Sources) -> Finished:
+    """What was drawn as a file, and what comes with it."""
+    image, laid = run.plan.images[index], None
     picture, precision = decoded(run, model, drawn.latents)
     if image.init_image:
         source = _shown(sources.of(run, image), drawn, run)
-        picture = np.asarray(laid_in(Picture.fromarray(picture), source, run.request)).copy()
+        laid = laid_in(Picture.fromarray(picture), source, run.request)
+        picture = np.asarray(laid.picture).copy()
     pixels = postprocessed(run, image, picture)
     if run.choices.enlargement:
         pixels = enlarge(upscaling_of(run), run.choices.enlargement, pixels).copy()
@@ -51,6 +62,8 @@ def finish_image(run: Run, model: Model, index: int, drawn: Drawn, sources: Sour
         told |= _of_source(sources.of(run, image), run)
     if not drawn.refined:
         told |= dict.fromkeys(REFINER_KEYS)
+    if not drawn.padded:
+        told |= dict.fromkeys(PADDING_KEYS)
     more, wrong = run.observers.keys(_facts(run, index, width, height))
 
     def infotext(saver: OutputSaver, faults: Mapping[str, str]) -> str:
@@ -70,7 +83,24 @@ def finish_image(run: Run, model: Model, index: int, drawn: Drawn, sources: Sour
         data=file.data,
         pixel_hash=pixel_hash,
     )
-    return finished, pixels
+    return Finished(finished, pixels, _sides(run, finished, laid) if laid else ())
+
+
+def _sides(run: Run, image: Image, laid: LaidIn) -> tuple[SideImage, ...]:
+    """What a request wants beside an image that was laid into its init image."""
+    asked: list[tuple[SideKind, Picture.Image | None]] = [
+        ("mask", laid.mask.convert("RGB") if laid.mask and run.request.return_mask else None),
+        ("mask composite", laid.composite if run.request.return_mask_composite else None),
+    ]
+    return tuple(_side(run, image, kind, picture) for kind, picture in asked if picture)
+
+
+def _side(run: Run, image: Image, kind: SideKind, picture: Picture.Image) -> SideImage:
+    file = encoded(
+        run, np.asarray(picture).copy(), lambda saver, faults: image.infotext, lambda: np.zeros((0, 1, 1, 3))
+    )
+    facts = image.model_dump(include={"index", "seed", "prompt", "infotext"})
+    return SideImage(**facts, kind=kind, width=picture.width, height=picture.height, suffix=file.suffix, data=file.data)
 
 
 def _texts(run: Run, index: int) -> tuple[TextPlan, TextPlan]:

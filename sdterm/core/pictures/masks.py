@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageFilter, ImageOps
 from scipy import ndimage
 
-from sdterm.core.pictures.resizing import Size, cropped, filled, stretched
+from sdterm.core.pictures.resizing import Size, cropped, filled
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom."""
@@ -132,5 +132,5 @@ def laid_over(drawn: Image.Image, overlay: Image.Image) -> Image.Image:
 
 def composite(drawn: Image.Image, mask: Image.Image) -> Image.Image:
     """What is masked of a drawn picture, RGBA."""
-    nothing = Image.new("RGBa", drawn.size)
-    return Image.composite(drawn.convert("RGBA").convert("RGBa"), nothing, stretched(mask, *drawn.size)).convert("RGBA")
+    nothing, shown = Image.new("RGBa", drawn.size), filled(mask, *drawn.size).convert("L")
+    return Image.composite(drawn.convert("RGBA").convert("RGBa"), nothing, shown).convert("RGBA")

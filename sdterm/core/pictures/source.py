@@ -12,6 +12,7 @@ from sdterm.core.pictures.colours import corrected
 from sdterm.core.pictures.masks import (
     Box,
     box_around,
+    composite,
     doubled,
     filled_in,
     holed,
@@ -120,15 +121,26 @@ def _content(picture: Image.Image, mask: Image.Image, request: GenerationRequest
     return filled_in(picture, mask if mask.size == picture.size else filled(mask, *picture.size).convert("L"))
 
 
-def laid_in(drawn: Image.Image, source: Source, request: GenerationRequest) -> Image.Image:
-    """A drawn picture, in its place in the whole, with the init image over what is not masked."""
+@dataclass(frozen=True)
+class LaidIn:
+    """A drawn picture in its place."""
+
+    picture: Image.Image
+    """With the init image over what is not masked, RGB."""
+    mask: Image.Image | None = None
+    """With which that was laid over it, mode L."""
+    composite: Image.Image | None = None
+    """What is masked of it as it was drawn, RGBA."""
+
+
+def laid_in(drawn: Image.Image, source: Source, request: GenerationRequest) -> LaidIn:
+    """A drawn picture, in its place in the whole."""
     if request.color_correction:
         drawn = Image.fromarray(corrected(np.asarray(drawn), np.asarray(source.picture)))
-    if not source.overlay_mask or not request.overlay_original:
-        return drawn
-    return laid_over(in_place(drawn, source), holed(source.whole, source.overlay_mask))
-
-
-def in_place(drawn: Image.Image, source: Source) -> Image.Image:
-    """Before the init image is laid over it."""
-    return uncropped(drawn, source.whole.size, source.box) if source.box else drawn
+    mask = source.overlay_mask
+    if not mask:
+        return LaidIn(drawn)
+    if not request.overlay_original:
+        return LaidIn(drawn, mask, composite(drawn, mask))
+    there = uncropped(drawn, source.whole.size, source.box) if source.box else drawn
+    return LaidIn(laid_over(there, holed(source.whole, mask)), mask, composite(there, mask))

@@ -14,7 +14,8 @@ from sdterm.version import __version__
 
 # Keys that A1111 writes by itself; those of its extra_generation_params are the others.
 _MAIN = frozenset(
-    {key for row in ROWS for key in row.infotext if not key.startswith(("Hires ", "Refiner"))} - {"Schedule type"}
+    {key for row in ROWS for key in row.infotext if not key.startswith(("Hires ", "Refiner"))}
+    - {"Schedule type", "Denoising strength"}
     | {"Version", "User", "sdterm"}
 )
 
@@ -63,7 +64,7 @@ def info(asked: Asked, job: JobDetails, pictures: Sequence[Picture]) -> dict[str
         "denoising_strength": request.denoising_strength if request.hires or request.init_images else None,
         "extra_generation_params": {key: value for key, value in said.items() if key not in _MAIN},
         "index_of_first_image": len(grids),
-        "infotexts": [picture.infotext for picture in pictures],
+        "infotexts": [picture.infotext for picture in pictures if picture.is_image or picture.kind == "grid"],
         "styles": [*request.styles],
         "job_timestamp": f"{datetime.fromtimestamp(job.created):%Y%m%d%H%M%S}",
         "clip_skip": request.clip_skip,

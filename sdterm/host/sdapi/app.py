@@ -227,9 +227,9 @@ async def _described(services: HostServices, gives: str, file: bytes) -> str:
     return "".join(services.log.described(job))
 
 
-def _as_a1111(picture: Picture) -> tuple[bool, int, bool]:
+def _as_a1111(picture: Picture) -> tuple[bool, int, bool, int]:
     """The grid first, then each image with what comes with it."""
-    return picture.kind != "grid", picture.number, not picture.is_image
+    return picture.kind != "grid", picture.number, not picture.is_image, picture.id
 
 
 async def _pictures(services: HostServices, job: int) -> list[Picture]:
