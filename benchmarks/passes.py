@@ -3,6 +3,8 @@
 hires     a hires fix over the sum of its own calls: of the network, of the VAE, of the text encoder
 upscale   a picture made larger by ESRGAN's network, of random weights, in tiles: sdterm's loader, tiling and all, over
           the calls of spandrel's model for the same tiles where spandrel is installed, else of torch's own modules
+img2img   an init image, and one with a mask, over the sum of its own calls
+peers     both over diffusers' own pipelines, on the same network, VAE and texts, with as many calls
 one_key   the same of a job that goes on from another's first pass; `first_pass_calls`: how many it makes of that again
 input     to the first step of a picture that starts from one of 20 MB, sent over the host's socket: how much later than
           that of one that starts from noise; each is another picture
@@ -12,7 +14,7 @@ import json
 import random
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from io import BytesIO
@@ -28,6 +30,7 @@ from benchmarks.engine import machine, summary
 from sdterm import Engine, load_plugins
 from sdterm.api import Entry, Submission
 from sdterm.client import connect
+from sdterm.core.inputs import Inputs
 from sdterm.core.library.checkpoints import CheckpointFile, Library
 from sdterm.core.library.upscalers import find_upscaler
 from sdterm.core.settings.paths import EMBEDDED_MODEL
@@ -35,6 +38,7 @@ from sdterm.core.settings.settings import resolve
 from sdterm.engine.run import FirstPass
 from sdterm.engine.upscale import Upscaling, upscaled
 from sdterm.events import Done, Failed, Step
+from sdterm.hooks import TextOptions
 from sdterm.plugins.sd.components import SDComponents
 from sdterm.request import make_request
 
@@ -44,6 +48,13 @@ TILE = 96
 METHODS = ("encode", "denoise", "decode", "encode_image")
 FIRST = {"prompt": "sunset, lake, red house", "steps": STEPS, "seed": 1, "width": SIZE, "height": SIZE}
 HIRES = {**FIRST, "hires": True, "hires_scale": 1.5, "denoising_strength": 0.6}
+
+
+def as_input(engine: Engine, picture: Image.Image) -> str:
+    """A picture as an input."""
+    buffer = BytesIO()
+    picture.save(buffer, "PNG")
+    return Inputs(engine.library.root).put(buffer.getvalue())
 
 
 @contextmanager
@@ -175,10 +186,39 @@ def esrgan_weights(features: int, growth: int, blocks: int) -> dict[str, torch.T
     return {key: tensor.contiguous() for key, tensor in state.items()}
 
 
+def peers(engine: Engine, pictures: dict[str, Image.Image]) -> dict[str, Callable[[], Any]]:
+    """diffusers' pipelines around the engine's own modules: a run each."""
+    from diffusers import EulerDiscreteScheduler, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline
+
+    assert engine.model
+    modules = engine.model.components.modules
+    scheduler = EulerDiscreteScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+    rest: dict[str, Any] = dict.fromkeys(("tokenizer", "text_encoder", "safety_checker", "feature_extractor"))
+    parts = {"vae": modules["vae"], "unet": modules["unet"], "scheduler": scheduler, **rest}
+    texts = engine.model.components.encode(["sunset, lake, red house"], TextOptions(width=SIZE, height=SIZE))["context"]
+    asked = {
+        "prompt_embeds": texts,
+        "negative_prompt_embeds": texts,
+        "guidance_scale": 7.0,
+        "num_inference_steps": STEPS,
+        "strength": 10 / STEPS,  # as many calls as A1111's steps at 0.75
+        "image": pictures["init"],
+    }
+    plain = StableDiffusionImg2ImgPipeline(**parts, requires_safety_checker=False)
+    masked = StableDiffusionInpaintPipeline(**parts, requires_safety_checker=False)
+    for pipeline in (plain, masked):
+        pipeline.set_progress_bar_config(disable=True)
+    return {
+        "img2img": lambda: plain(**asked),
+        "inpaint": lambda: masked(**asked, mask_image=pictures["mask"], height=SIZE, width=SIZE),
+    }
+
+
 def main() -> None:
     """Measure and print."""
-    engine, plugins = Engine(library=Library(Path(), chosen=EMBEDDED_MODEL), device="cpu"), load_plugins()
+    plugins = load_plugins()
     with tempfile.TemporaryDirectory() as folder:
+        engine = Engine(library=Library(Path(folder), chosen=EMBEDDED_MODEL), device="cpu")
 
         def run(tape: str, first_pass: FirstPass | None = None, **fields: Any) -> tuple[float, dict[str, list[float]]]:
             with timed() as seconds:
@@ -198,11 +238,33 @@ def main() -> None:
                 calls = len(seconds["denoise"])
             return {"over_its_calls": summary(ratios), "calls": calls}
 
+        def from_pictures(fields: dict[str, Any], peer: Callable[[], Any]) -> dict[str, Any]:
+            over_calls, over_peer = [], []
+            for number in range(RUNS):
+                wall, seconds = run(f"from-{number}-{len(fields)}", **fields)
+                began = time.perf_counter()
+                with torch.inference_mode():
+                    peer()
+                over_calls.append(wall / sum(map(sum, seconds.values())))
+                over_peer.append(wall / (time.perf_counter() - began))
+            return {"over_its_calls": summary(over_calls), "over_diffusers": summary(over_peer)}
+
+        pictures = {"init": Image.effect_noise((SIZE, SIZE), 90).convert("RGB"), "mask": Image.new("L", (SIZE, SIZE))}
+        pictures["mask"].paste(255, (32, 32, 96, 96))
+        digests = {name: as_input(engine, picture) for name, picture in pictures.items()}
+        plain = {**FIRST, "sampler": "Euler", "init_images": (digests["init"],), "denoising_strength": 0.75}
+        asked = {"img2img": plain, "inpaint": {**plain, "mask": digests["mask"]}}
         run("first", **FIRST)  # warms up, too
+        for fields in asked.values():
+            run(f"warm-{len(fields)}", **fields)
+        theirs = peers(engine, pictures)
+        for peer in theirs.values():
+            peer()
         kept = FirstPass(Path(folder, "first"), 0)
         print(
             json.dumps(
                 {
+                    "from_pictures": {name: from_pictures(asked[name], theirs[name]) for name in asked},
                     "hires": {upscaler: over_its_calls(upscaler) for upscaler in ("Latent", "Lanczos")},
                     "one_key": {upscaler: over_its_calls(upscaler, kept) for upscaler in ("Latent", "Lanczos")},
                     "first_pass_calls": STEPS,

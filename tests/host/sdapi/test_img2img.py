@@ -3,7 +3,7 @@
 import base64
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,9 @@ def told(infotext: str) -> str:
     "case",
     [pytest.param(case, id=case["id"], marks=[] if case.get("quick") else [pytest.mark.heavy]) for case in CASES],
 )
-def test_a_recorded_body_gets_a1111s_pictures(case: dict[str, Any], api: httpx.Client) -> None:
+def test_a_recorded_body_gets_a1111s_pictures(
+    case: dict[str, Any], api: httpx.Client, record_property: Callable[[str, object], None]
+) -> None:
     asked = {name: filled(value) for name, value in case["request"].items()}
     asked["override_settings"] = SETTINGS | case["request"].get("override_settings", {})
     answer = api.post("/sdapi/v1/img2img", json=asked)
@@ -75,6 +77,7 @@ def test_a_recorded_body_gets_a1111s_pictures(case: dict[str, Any], api: httpx.C
         return
     result = answer.json()
     assert len(result["images"]) == case["images"]
+    worst = float("inf")
     for number, image in enumerate(result["images"]):
         drawn = np.asarray(Image.open(BytesIO(base64.b64decode(image))))
         wanted = PICTURES[f"{case['id']}/{number}"]
@@ -82,6 +85,9 @@ def test_a_recorded_body_gets_a1111s_pictures(case: dict[str, Any], api: httpx.C
         flat = (each.reshape(each.shape[0], -1, 1).repeat(3, 2) for each in (drawn, wanted))
         difference = compare(*flat)
         assert difference.psnr >= 45, difference
+        worst = min(worst, difference.psnr)
+    record_property("case", f"img2img {case['id']}")
+    record_property("psnr", worst)
     infotexts = json.loads(result["info"])["infotexts"]
     assert [*map(told, infotexts)] == [*map(told, case["infotexts"])]
 
