@@ -14,7 +14,7 @@ from sdterm.events import Cancelled, Image, Resumed, SideImage
 from tests.host.running import Running, images, running
 
 PICTURES = np.load(Path(__file__).parents[1] / "golden" / "img2img.npz")
-SIZE = {"width": 64, "height": 64}
+SIZE: dict[str, Any] = {"width": 64, "height": 64}
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +69,13 @@ def test_image_k_of_a_batch_is_the_single_image_and_each_init_has_its_turn(host:
 
 def test_outside_the_mask_the_picture_is_the_original_pixel_for_pixel(host: Running) -> None:
     init, mask = kept(host, "@large"), kept(host, "@mask_large")
-    fields = {"init_images": [init], "mask": mask, "inpaint_area": "Only masked", "return_mask_composite": True}
-    events = host.events(host.submit(**SIZE | fields, return_mask=True, steps=4))
+    fields: dict[str, Any] = {
+        "init_images": [init],
+        "mask": mask,
+        "inpaint_area": "Only masked",
+        "return_mask_composite": True,
+    }
+    events = host.events(host.submit(**SIZE | fields | {"return_mask": True, "steps": 4}))
     (image,) = images(events)
     sides = {event.kind: event for event in events if isinstance(event, SideImage)}
     assert image.path and {*sides} == {"mask", "mask composite"}
@@ -93,7 +98,7 @@ def test_outside_the_mask_the_picture_is_the_original_pixel_for_pixel(host: Runn
     ],
 )
 def test_what_does_not_go_together_is_refused(fields: dict[str, Any], said: str, host: Running) -> None:
-    known = {name: kept(host, text) if str(text) in PICTURES else text for name, text in fields.items()}
+    known: dict[str, Any] = {name: kept(host, text) if str(text) in PICTURES else text for name, text in fields.items()}
     if isinstance(fields.get("init_images"), list) and fields["init_images"] == ["@scene"]:
         known["init_images"] = [kept(host, "@scene")]
     try:
