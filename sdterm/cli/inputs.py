@@ -2,7 +2,8 @@
 
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -70,10 +71,10 @@ def sources(
     for image in images:
         put(image)
     fields: dict[str, Any] = {}
-    if init_images := tuple(_digest("--init", given, put, host) for given in inits):
+    if init_images := tuple(digest_of(given, put, host, "--init") for given in inits):
         fields["init_images"] = init_images
     if mask is not None:
-        fields["mask"] = _digest("--mask", mask, put, host)
+        fields["mask"] = digest_of(mask, put, host, "--mask")
     return fields
 
 
@@ -86,28 +87,31 @@ def images_of(assignments: Iterable[str], plugins: PluginSet) -> tuple[list[str]
     for assignment in assignments:
         name, _, value = assignment.partition("=")
         if normal(name) in options and value and not is_digest(value):
-            files.append(_file(f"--set {name}", value))
+            with _named(f"--set {name}", value):
+                files.append(picture_file(value))
             assignment = f"{name}={sha256(files[-1]).hexdigest()}"
         made.append(assignment)
     return made, files
 
 
-def _file(option: str, given: str, host: "Client | None" = None) -> bytes:
+def digest_of(given: str, put: Callable[[bytes], str], host: "Client | None" = None, option: str = "") -> str:
+    """Give the file that is meant by FILE, #ID or - to where the drawing is done. Raises UsageError."""
+    with _named(option, given):
+        return put(picture_file(given, host))
+
+
+@contextmanager
+def _named(option: str, given: str) -> Iterator[None]:
     try:
-        return picture_file(given, host)
+        yield
     except SdtermError as error:
-        raise _unusable(option, given, error) from error
+        raise UsageError(f"{option} {printable(given, 1000)} cannot be used. {error}".lstrip()) from error
 
 
-def _digest(option: str, given: str, put: Callable[[bytes], str], host: "Client | None") -> str:
-    try:
-        return put(_file(option, given, host))
-    except SdtermError as error:
-        raise _unusable(option, given, error) from error
-
-
-def _unusable(option: str, given: str, error: SdtermError) -> UsageError:
-    return UsageError(f"{option} {printable(given)} cannot be used. {error}")
+def number_of(given: str) -> int | None:
+    """Of a picture of the gallery, `#12`; a file may be called so, too."""
+    found = _OF_GALLERY.fullmatch(given)
+    return int(found[1]) if found and not Path(given).exists() else None
 
 
 def picture_file(given: str, host: "Client | None" = None) -> bytes:
@@ -115,11 +119,11 @@ def picture_file(given: str, host: "Client | None" = None) -> bytes:
     picture's. Raises SdtermError, UsageError."""
     if given == "-":
         return sys.stdin.buffer.read(MOST_BYTES + 1)
-    path = Path(given)
-    if (number := _OF_GALLERY.fullmatch(given)) and not path.exists():
+    if number := number_of(given):
         if not host:
             raise UsageError(f"{given} is a picture of the gallery, which the host has: leave out --local.")
-        return host.file(int(number[1]))
+        return host.file(number)
+    path = Path(given)
     try:
         picture_size(path)
         with open(path, "rb", opener=regular) as file:
