@@ -70,10 +70,10 @@ def sources(
     for image in images:
         put(image)
     fields: dict[str, Any] = {}
-    if init_images := tuple(_digest("--init", given, put, host) for given in inits):
+    if init_images := tuple(digest_of(given, put, host, "--init") for given in inits):
         fields["init_images"] = init_images
     if mask is not None:
-        fields["mask"] = _digest("--mask", mask, put, host)
+        fields["mask"] = digest_of(mask, put, host, "--mask")
     return fields
 
 
@@ -99,7 +99,8 @@ def _file(option: str, given: str, host: "Client | None" = None) -> bytes:
         raise _unusable(option, given, error) from error
 
 
-def _digest(option: str, given: str, put: Callable[[bytes], str], host: "Client | None") -> str:
+def digest_of(given: str, put: Callable[[bytes], str], host: "Client | None", option: str = "") -> str:
+    """The digest of a picture, which is `put` where it is worked on. Raises UsageError, which names it."""
     try:
         return put(_file(option, given, host))
     except SdtermError as error:
@@ -107,7 +108,13 @@ def _digest(option: str, given: str, put: Callable[[bytes], str], host: "Client 
 
 
 def _unusable(option: str, given: str, error: SdtermError) -> UsageError:
-    return UsageError(f"{option} {printable(given)} cannot be used. {error}")
+    return UsageError(f"{option} {printable(given)} cannot be used. {error}".lstrip())
+
+
+def gallery_number(given: str) -> int | None:
+    """Of a picture of the gallery, `#12`, unless a file is called so."""
+    number = _OF_GALLERY.fullmatch(given)
+    return int(number[1]) if number and not Path(given).exists() else None
 
 
 def picture_file(given: str, host: "Client | None" = None) -> bytes:
@@ -116,10 +123,10 @@ def picture_file(given: str, host: "Client | None" = None) -> bytes:
     if given == "-":
         return sys.stdin.buffer.read(MOST_BYTES + 1)
     path = Path(given)
-    if (number := _OF_GALLERY.fullmatch(given)) and not path.exists():
+    if number := gallery_number(given):
         if not host:
             raise UsageError(f"{given} is a picture of the gallery, which the host has: leave out --local.")
-        return host.file(int(number[1]))
+        return host.file(number)
     try:
         picture_size(path)
         with open(path, "rb", opener=regular) as file:

@@ -1,6 +1,5 @@
 """`sdterm upscale`: pictures that are there, larger."""
 
-from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -10,21 +9,23 @@ from sdterm.api import Submission
 from sdterm.cli.errors import UsageError
 from sdterm.cli.follow import follow
 from sdterm.cli.generate import cancel_job, draw_here, say_starting
+from sdterm.cli.inputs import digest_of
 from sdterm.cli.options import flag_options, settings_of, sides_of
 from sdterm.cli.output import output_for
 from sdterm.cli.print_json import print_json
-from sdterm.client import Client, RefusedError, connect
-from sdterm.core.inputs import MOST_BYTES, InputError, Inputs
+from sdterm.client import connect
+from sdterm.core.inputs import Inputs
 from sdterm.core.output.saving import saving_of
 from sdterm.core.settings.paths import prepare as prepare_folders
 from sdterm.core.settings.settings import NOTIFY
-from sdterm.core.text import printable
 from sdterm.fields import FIELDS, NO_UPSCALER
 from sdterm.request import make_request
 
+_FROM_SETTINGS = ("upscale_tile", "upscale_overlap", "format")
+
 
 @click.command(epilog="Example: sdterm upscale photo.jpg '#12' --upscaler 4x_NMKD-Siax_200k --scale 2")
-@click.argument("pictures", nargs=-1, required=True, metavar="FILE|#ID...")
+@click.argument("pictures", nargs=-1, required=True, metavar="FILE|#ID|-...")
 @click.option("--upscaler", default="Lanczos", metavar="NAME", help="Lanczos, Nearest, or a file's name [Lanczos].")
 @click.option("--scale", type=float, metavar="N", help=f"How many times as large [{FIELDS['upscale_by'].default:g}].")
 @click.option("--to", "size", metavar="WxH", help="Large enough for this size, in pixels.")
@@ -63,7 +64,7 @@ def upscale(
     notify: str | None,
     local: bool,
 ) -> None:
-    """Make pictures larger: files, or pictures of the gallery by their numbers (#12).
+    """Make pictures larger: files, pictures of the gallery by their numbers (#12), or standard input (-).
 
     Each is saved as a new picture with what its infotext said, and how it was made larger. `sdterm models --kind
     upscaler` lists the files of networks; they go into models/ESRGAN.
@@ -75,8 +76,6 @@ def upscale(
         raise UsageError("--scale and --to cannot both be given.")
     if crop and not size:
         raise UsageError("--crop needs a size to cut to: give --to WxH, too.")
-    if local and (asked := next((name for name in pictures if number_of(name)), None)):
-        raise UsageError(f"{asked} is a picture of the gallery, which the host has: leave out --local.")
     width, height = sides_of("--to", size) if size else (None, None)
     fields = {key: value for key, value in settings.job_fields().items() if key in _FROM_SETTINGS} | {
         "prompt": "",
@@ -92,47 +91,16 @@ def upscale(
     prepare_folders(settings.root)
     output, saving = output_for(as_json, no_show, settings), saving_of(settings, out)
     if local:
-        digests = _digests(pictures, Inputs(settings.root).put, None)
+        digests = tuple(digest_of(name, Inputs(settings.root).put, None) for name in pictures)
         request = make_request(**fields, upscale_images=digests)
         context.exit(draw_here(request, saving, None, settings, output, []))
 
     with connect(settings, check=True, starting=say_starting) as host:
-        request = make_request(**fields, upscale_images=_digests(pictures, host.put_input, host))
+        digests = tuple(digest_of(name, host.put_input, host) for name in pictures)
+        request = make_request(**fields, upscale_images=digests)
         job = host.submit(Submission(request=request, saving=saving))
         if detach:
             print_json(job.model_dump_json()) if as_json else click.echo(job.id)
             return
         chosen = settings.with_value("notify", notify, "--notify") if notify else settings
         context.exit(follow(host, job.id, output, chosen, on_interrupt=partial(cancel_job, settings, job.id)))
-
-
-_FROM_SETTINGS = ("upscale_tile", "upscale_overlap", "format")
-
-
-def _digests(pictures: Sequence[str], put: Callable[[bytes], str], host: Client | None) -> tuple[str, ...]:
-    """Give the pictures' files to whoever makes them larger. Raises UsageError."""
-    return tuple(digest_of(name, put, host) for name in pictures)
-
-
-def digest_of(name: str, put: Callable[[bytes], str], host: Client | None) -> str:
-    """The same of one picture."""
-    try:
-        number = number_of(name)
-        return put(host.file(number) if host and number else content(Path(name)))
-    except (InputError, RefusedError) as error:
-        raise UsageError(f"{printable(name, 1000)} cannot be used. {error}") from error
-
-
-def number_of(name: str) -> int | None:
-    """Of a picture of the gallery, `#12`; a file may be called so, too."""
-    digits = name.removeprefix("#")
-    return int(digits) if name.startswith("#") and digits.isdecimal() and not Path(name).exists() else None
-
-
-def content(path: Path) -> bytes:
-    """Of a file, as far as one may be large. Raises UsageError."""
-    try:
-        with open(path, "rb") as file:
-            return file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"{printable(str(path), 1000)} cannot be read: {error.strerror or error}.") from error
