@@ -14,7 +14,7 @@ from sdterm.events import Cancelled, Image, Resumed, SideImage
 from tests.host.running import Running, images, running
 
 PICTURES = np.load(Path(__file__).parents[1] / "golden" / "img2img.npz")
-SIZE = {"width": 64, "height": 64}
+SIZE: dict[str, Any] = {"width": 64, "height": 64}
 
 
 @pytest.fixture(scope="module")
