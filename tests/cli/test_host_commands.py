@@ -39,7 +39,16 @@ def test_a_host_is_started_by_who_needs_it_and_ends_on_request(tmp_path: Path) -
     status = json.loads(run("host", "status", "--json").stdout)
     assert status["running"] and status["queue"]["counts"]["queued"] == 0
     assert status["workers"] == [
-        {"device": "auto", "pid": None, "job": None, "phase": "off", "call": 0, "model": None, "trouble": None}
+        {
+            "device": "auto",
+            "pid": None,
+            "job": None,
+            "phase": "off",
+            "call": 0,
+            "model": None,
+            "kept": [],
+            "trouble": None,
+        }
     ], "nothing is loaded before it is needed"
     assert f"process {status['pid']}" in run("host", "status").stdout
     other = run("generate", "x", "--device", "mps")
