@@ -35,7 +35,7 @@ FIRST = {"prompt": "sunset, lake, red house", "steps": STEPS, "seed": 1, "width"
 HIRES = {**FIRST, "hires": True, "hires_scale": 1.5, "denoising_strength": 0.6}
 
 
-def kept(engine: Engine, picture: Image.Image) -> str:
+def as_input(engine: Engine, picture: Image.Image) -> str:
     """A picture as an input."""
     buffer = BytesIO()
     picture.save(buffer, "PNG")
@@ -72,6 +72,7 @@ def peers(engine: Engine, pictures: dict[str, Image.Image]) -> dict[str, Callabl
 
     assert engine.model
     modules = engine.model.components.modules
+    modules["unet"].register_to_config(sample_size=64)  # type: ignore[operator]  # diffusers' pipelines look at it
     scheduler = EulerDiscreteScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
     rest: dict[str, Any] = dict.fromkeys(("tokenizer", "text_encoder", "safety_checker", "feature_extractor"))
     parts = {"vae": modules["vae"], "unet": modules["unet"], "scheduler": scheduler, **rest}
@@ -131,7 +132,7 @@ def main() -> None:
 
         pictures = {"init": Image.effect_noise((SIZE, SIZE), 90).convert("RGB"), "mask": Image.new("L", (SIZE, SIZE))}
         pictures["mask"].paste(255, (32, 32, 96, 96))
-        digests = {name: kept(engine, picture) for name, picture in pictures.items()}
+        digests = {name: as_input(engine, picture) for name, picture in pictures.items()}
         plain = {**FIRST, "sampler": "Euler", "init_images": (digests["init"],), "denoising_strength": 0.75}
         asked = {"img2img": plain, "inpaint": {**plain, "mask": digests["mask"]}}
         run("first", **FIRST)  # warms up, too
