@@ -1,35 +1,50 @@
 """What passes cost on top of the modules they run: `python -m benchmarks.passes` prints one line of JSON.
 
 hires     a hires fix over the sum of its own calls: of the network, of the VAE, of the text encoder
+upscale   a picture made larger by ESRGAN's network, of random weights, in tiles: sdterm's loader, tiling and all, over
+          the calls of spandrel's model for the same tiles where spandrel is installed, else of torch's own modules
 img2img   an init image, and one with a mask, over the sum of its own calls
 peers     both over diffusers' own pipelines, on the same network, VAE and texts, with as many calls
 one_key   the same of a job that goes on from another's first pass; `first_pass_calls`: how many it makes of that again
+input     to the first step of a picture that starts from one of 20 MB, sent over the host's socket: how much later than
+          that of one that starts from noise; each is another picture
 """
 
 import json
+import random
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from benchmarks.engine import machine, summary
 from sdterm import Engine, load_plugins
+from sdterm.api import Entry, Submission
+from sdterm.client import connect
 from sdterm.core.inputs import Inputs
-from sdterm.core.library.checkpoints import Library
+from sdterm.core.library.checkpoints import CheckpointFile, Library
+from sdterm.core.library.upscalers import find_upscaler
 from sdterm.core.settings.paths import EMBEDDED_MODEL
+from sdterm.core.settings.settings import resolve
 from sdterm.engine.run import FirstPass
-from sdterm.events import Done
+from sdterm.engine.upscale import Upscaling, upscaled
+from sdterm.events import Done, Failed, Step
 from sdterm.hooks import TextOptions
 from sdterm.plugins.sd.components import SDComponents
 from sdterm.request import make_request
 
 STEPS, SIZE, RUNS = 12, 128, 5
+BYTES = 20_000_000
+TILE = 96
 METHODS = ("encode", "denoise", "decode", "encode_image")
 FIRST = {"prompt": "sunset, lake, red house", "steps": STEPS, "seed": 1, "width": SIZE, "height": SIZE}
 HIRES = {**FIRST, "hires": True, "hires_scale": 1.5, "denoising_strength": 0.6}
@@ -64,6 +79,111 @@ def timed() -> Iterator[dict[str, list[float]]]:
     finally:
         for name, original in originals.items():
             setattr(SDComponents, name, original)
+
+
+def picture(number: int) -> bytes:
+    """A PNG of 20 MB, unlike all others."""
+    side = int((BYTES / 3) ** 0.5) + 1
+    file = BytesIO()
+    Image.frombytes("RGB", (side, side), random.Random(number).randbytes(3 * side * side)).save(
+        file, "PNG", compress_level=1
+    )
+    return file.getvalue()
+
+
+def init_image(folder: Path) -> dict[str, Any]:
+    """Milliseconds, on a warm model."""
+    settings = resolve({}, {"SDTERM_DATA": str(folder), "SDTERM_DEVICE": "cpu"})
+    pictures = iter([picture(number) for number in range(RUNS + 1)])
+
+    with connect(settings) as host:
+
+        def first_step(*pictures: bytes) -> float:
+            after, began = host.health().last_event, time.perf_counter()
+            request = make_request(**FIRST, init_images=[host.put_input(each) for each in pictures])
+            job = host.submit(Submission(request=request)).id
+            events = host.events(job=job, after=after)
+            took = next(time.perf_counter() - began for entry in events if isinstance(entry.event, Step))
+            assert isinstance([entry.event for entry in until_done(events)][-1], Done)
+            return 1000 * took
+
+        first_step(), first_step(next(pictures))
+        pairs = [(first_step(), first_step(next(pictures))) for _ in range(RUNS)]
+        host.stop()
+    return {
+        "noise_ms": summary(noise for noise, _ in pairs),
+        "picture_ms": summary(drawn for _, drawn in pairs),
+        "more_ms": summary(drawn - noise for noise, drawn in pairs),
+    }
+
+
+def until_done(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """Up to the end of the job."""
+    for entry in entries:
+        yield entry
+        if isinstance(entry.event, Done | Failed):
+            return
+
+
+def upscaling(folder: Path) -> dict[str, Any]:
+    """ESRGAN in tiles, by turns with the bare model on the same tiles."""
+    path = folder / "models" / "ESRGAN" / "random.safetensors"
+    path.parent.mkdir(parents=True)
+    save_file(esrgan_weights(features=32, growth=32, blocks=4), path)
+    plugins, device = load_plugins(), torch.device("cpu")
+    chosen = find_upscaler("random", plugins, Library(folder))
+    image = np.random.default_rng(1).integers(0, 256, (TILE * 2 - 8, TILE * 2 - 8, 3), dtype=np.uint8)
+    name, bare = bare_model(path)
+    tiles: list[torch.Tensor] = []
+    kept = Upscaling(plugins, device, tile=TILE, overlap=8)
+    upscaled(kept, chosen, image, 4)  # warms up, and reads the file
+    places = (0, TILE - 8)
+    for y in places:
+        for x in places:
+            crop = np.array(Image.fromarray(image).crop((x, y, x + TILE, y + TILE)))
+            tiles.append(torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 255)
+    ratios = []
+    with torch.inference_mode():
+        bare(tiles[0])
+        for _ in range(RUNS):
+            began = time.perf_counter()
+            upscaled(kept, chosen, image, 4)
+            ours = time.perf_counter() - began
+            began = time.perf_counter()
+            for tile in tiles:
+                bare(tile)
+            ratios.append(ours / (time.perf_counter() - began))
+    return {"over": name, "over_its_tiles": summary(ratios), "tiles": len(tiles)}
+
+
+def bare_model(path: Path) -> tuple[str, Any]:
+    """What reads the file besides sdterm's own loader, as a function of a tile."""
+    file = CheckpointFile(path)
+    weights = file.read([*file.shapes()], torch.device("cpu"), torch.float32)
+    if find_spec("spandrel"):
+        from spandrel import MAIN_REGISTRY
+
+        model = MAIN_REGISTRY.load(weights)
+        return "spandrel", model.eval()
+    return "torch's modules", reference(weights)
+
+
+def reference(weights: dict[str, torch.Tensor]) -> Any:
+    """RRDBNet of torch's modules."""
+    from tests.plugins.upscalers.test_esrgan import Reference
+
+    model = Reference(2, features=32, growth=32, blocks=4)
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+def esrgan_weights(features: int, growth: int, blocks: int) -> dict[str, torch.Tensor]:
+    """Of an RRDBNet that makes pictures four times as large, small and random."""
+    from tests.plugins.upscalers.test_esrgan import Reference
+
+    torch.manual_seed(1)
+    state = Reference(2, features=features, growth=growth, blocks=blocks).state_dict()
+    return {key: tensor.contiguous() for key, tensor in state.items()}
 
 
 def peers(engine: Engine, pictures: dict[str, Image.Image]) -> dict[str, Callable[[], Any]]:
@@ -149,6 +269,8 @@ def main() -> None:
                     "hires": {upscaler: over_its_calls(upscaler) for upscaler in ("Latent", "Lanczos")},
                     "one_key": {upscaler: over_its_calls(upscaler, kept) for upscaler in ("Latent", "Lanczos")},
                     "first_pass_calls": STEPS,
+                    "input": init_image(Path(folder, "data")),
+                    "upscale": upscaling(Path(folder)),
                     "machine": machine(),
                 }
             )

@@ -59,7 +59,9 @@ class Option:
     choices: tuple[str, ...] = ()
     """All values there are, of a text with few."""
     is_image: bool = False
-    """Whether it is a picture. Its default is "", no picture; a request has the digest of an input."""
+    """Whether it is a picture, of a denoise hook or postprocessor. Its default is "": no picture. A request has the
+    SHA-256 of an input; the function gets uint8 `[H, W, 3]`, or `[H, W, 4]` with transparency, not to be written to, or
+    None where there is none."""
 
 
 # --- prompt transforms ------------------------------------------------------------------------------------------------

@@ -293,6 +293,7 @@ def write_narrow(root: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     xl, sd2 = narrow_checkpoints.shapes_of("narrow-xl"), narrow_checkpoints.shapes_of("narrow-sd2")
     save(loras, "xl-lora", lora(narrow_layers(xl), 4, 2.0), ss_base_model_version="sdxl_base_v1-0")
+    save(loras, "ref-lora", lora(narrow_layers(narrow_checkpoints.shapes_of("narrow-xl-refiner")), 4, 2.0))
     two = filled("sd2-lora", lora(narrow_layers(sd2), 4, 2.0))
     save(loras, "sd2-lora", ((f"{diffusers_name(n)}.{end}", v) for key, v in two for n, end in [key.split(".", 1)]))
     attention = [*narrow_layers(xl, ATTENTION, ())]

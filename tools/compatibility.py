@@ -28,6 +28,7 @@ TESTS = (
     "tests/engine/test_from_infotext.py",
     "tests/plugins/test_samplers.py",
     "tests/plugins/test_schedulers.py",
+    "tests/plugins/upscalers/test_esrgan.py",
     "tests/host/sdapi/test_img2img.py",
 )
 

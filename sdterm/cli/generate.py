@@ -15,7 +15,7 @@ import click
 
 from sdterm.api import Submission
 from sdterm.cli.errors import EXIT_CANCELLED, EXIT_FAILED, EXIT_USAGE, UsageError, say
-from sdterm.cli.inputs import init_option, mask_option, only_one_from_standard_input, sources
+from sdterm.cli.inputs import images_of, init_option, mask_option, only_one_from_standard_input, sources
 from sdterm.cli.offered import lying, offered
 from sdterm.cli.options import fields_of, flag_options, request_options, settings_of
 from sdterm.cli.output import Output, output_for
@@ -108,20 +108,23 @@ def generate(
         _recorded(source, typed | from_pictures, names, settings, styles) if source and names else ({}, [])
     )
     request = request_of(standard_input() if prompt == "-" else prompt, typed, settings, recorded)
+    images: list[bytes] = []
     if names:
-        request = assign(request, assignments, names)
+        assigned, images = images_of(assignments, names)
+        request = assign(request, assigned, names)
     prepare_folders(settings.root)
     output = output_for(as_json, no_show, settings)
     saving = saving_of(settings, out)
     if local:
-        request = make_request(**request.model_dump() | sources(inits, mask, Inputs(settings.root).put))
+        put = Inputs(settings.root).put
+        request = make_request(**request.model_dump() | sources(inits, mask, put, images=images))
         context.exit(draw_here(request, saving, tape, settings, output, warnings))
 
     from sdterm.cli.follow import follow
     from sdterm.client import connect
 
     with connect(settings, check=True, starting=say_starting) as host:
-        request = make_request(**request.model_dump() | sources(inits, mask, host.put_input, host))
+        request = make_request(**request.model_dump() | sources(inits, mask, host.put_input, host, images))
         job = host.submit(Submission(request=request, saving=saving, pause_at=pause_at, pause_pass=pause_pass - 1))
         if detach:
             print_json(job.model_dump_json()) if as_json else click.echo(job.id)

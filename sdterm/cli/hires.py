@@ -60,6 +60,11 @@ def hires(
         if not found.infotext or found.kind != "image":
             raise UsageError(f"Picture {number} does not say how it was drawn, so it cannot be drawn on.")
         recalled = recall(found.infotext, offered(settings).names(), library_of(settings), {})
+        if "init_missing" in recalled.warnings:
+            raise UsageError(
+                f"Picture {number} was drawn from an init image, so it has no first pass to go on from. Draw from the "
+                f"picture itself: sdterm generate --from FILE --init '#{number}' --size WxH."
+            )
         fields = {**settings.job_fields(), **recalled.fields, **fields_of(given), "hires": True}
         request = make_request(**fields)
         first_pass = FirstPassOf(job=found.job, image=found.number) if found.job else None

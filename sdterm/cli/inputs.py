@@ -2,15 +2,20 @@
 
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from sdterm.cli.errors import UsageError
+from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.files import regular
-from sdterm.core.inputs import MOST_BYTES, InputError, picture_size
+from sdterm.core.inputs import MOST_BYTES, InputError, is_digest, picture_size
+from sdterm.core.names import normal
+from sdterm.core.planning.choices import additions_of
 from sdterm.core.text import printable
 from sdterm.errors import SdtermError
 
@@ -55,23 +60,58 @@ def only_one_from_standard_input(**given: str | Iterable[str] | None) -> None:
 
 
 def sources(
-    inits: Iterable[str], mask: str | None, put: Callable[[bytes], str], host: "Client | None" = None
+    inits: Iterable[str],
+    mask: str | None,
+    put: Callable[[bytes], str],
+    host: "Client | None" = None,
+    images: Iterable[bytes] = (),
 ) -> dict[str, Any]:
-    """The fields of a request for `--init` and `--mask`, whose files are `put` where the drawing is done. Raises
-    UsageError."""
+    """The fields of a request for `--init` and `--mask`, whose files are `put` where the drawing is done, as are those
+    of other options. Raises UsageError."""
+    for image in images:
+        put(image)
     fields: dict[str, Any] = {}
-    if init_images := tuple(_digest("--init", given, put, host) for given in inits):
+    if init_images := tuple(digest_of(given, put, host, "--init") for given in inits):
         fields["init_images"] = init_images
     if mask is not None:
-        fields["mask"] = _digest("--mask", mask, put, host)
+        fields["mask"] = digest_of(mask, put, host, "--mask")
     return fields
 
 
-def _digest(option: str, given: str, put: Callable[[bytes], str], host: "Client | None") -> str:
-    try:
+def images_of(assignments: Iterable[str], plugins: PluginSet) -> tuple[list[str], list[bytes]]:
+    """`NAME=VALUE`, where an option is an image with the digest of the file that VALUE names; and those files. Raises
+    UsageError."""
+    parts = additions_of(plugins)
+    options = {normal(f"{part.id}.{option.name}") for part in parts for option in part.options if option.is_image}
+    made, files = [], []
+    for assignment in assignments:
+        name, _, value = assignment.partition("=")
+        if normal(name) in options and value and not is_digest(value):
+            with _named(f"--set {name}", value):
+                files.append(picture_file(value))
+            assignment = f"{name}={sha256(files[-1]).hexdigest()}"
+        made.append(assignment)
+    return made, files
+
+
+def digest_of(given: str, put: Callable[[bytes], str], host: "Client | None" = None, option: str = "") -> str:
+    """Give the file that is meant by FILE, #ID or - to where the drawing is done. Raises UsageError."""
+    with _named(option, given):
         return put(picture_file(given, host))
+
+
+@contextmanager
+def _named(option: str, given: str) -> Iterator[None]:
+    try:
+        yield
     except SdtermError as error:
-        raise UsageError(f"{option} {printable(given)} cannot be used. {error}") from error
+        raise UsageError(f"{option} {printable(given, 1000)} cannot be used. {error}".lstrip()) from error
+
+
+def number_of(given: str) -> int | None:
+    """Of a picture of the gallery, `#12`; a file may be called so, too."""
+    found = _OF_GALLERY.fullmatch(given)
+    return int(found[1]) if found and not Path(given).exists() else None
 
 
 def picture_file(given: str, host: "Client | None" = None) -> bytes:
@@ -79,11 +119,11 @@ def picture_file(given: str, host: "Client | None" = None) -> bytes:
     picture's. Raises SdtermError, UsageError."""
     if given == "-":
         return sys.stdin.buffer.read(MOST_BYTES + 1)
-    path = Path(given)
-    if (number := _OF_GALLERY.fullmatch(given)) and not path.exists():
+    if number := number_of(given):
         if not host:
             raise UsageError(f"{given} is a picture of the gallery, which the host has: leave out --local.")
-        return host.file(int(number[1]))
+        return host.file(number)
+    path = Path(given)
     try:
         picture_size(path)
         with open(path, "rb", opener=regular) as file:

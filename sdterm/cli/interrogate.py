@@ -7,8 +7,8 @@ import click
 from sdterm.api import Submission
 from sdterm.cli.errors import EXIT_FAILED, UsageError, say
 from sdterm.cli.generate import say_starting
+from sdterm.cli.inputs import digest_of, number_of, picture_file
 from sdterm.cli.options import flag_options, settings_of
-from sdterm.cli.upscale import content, digest_of, number_of
 from sdterm.client import connect
 from sdterm.core.infotext.files import ImageFileError, read_infotext
 from sdterm.core.infotext.grammar import parse
@@ -37,7 +37,7 @@ def interrogate(context: click.Context, picture: str, interrogator: str, look: b
         return 0
     prepare_folders(settings.root)
     if not number:
-        content(Path(picture))  # before a host is started
+        picture_file(picture)  # before a host is started
     with connect(settings, check=True, starting=say_starting) as host:
         if number and not look and (prompt := parse(host.picture(number).infotext).prompt):
             _say(prompt)

@@ -10,15 +10,15 @@ from sdterm.api import Submission
 from sdterm.cli.errors import UsageError
 from sdterm.cli.follow import follow
 from sdterm.cli.generate import cancel_job, draw_here, say_starting
+from sdterm.cli.inputs import digest_of, number_of
 from sdterm.cli.options import flag_options, settings_of, sides_of
 from sdterm.cli.output import output_for
 from sdterm.cli.print_json import print_json
-from sdterm.client import Client, RefusedError, connect
-from sdterm.core.inputs import MOST_BYTES, InputError, Inputs
+from sdterm.client import Client, connect
+from sdterm.core.inputs import Inputs
 from sdterm.core.output.saving import saving_of
 from sdterm.core.settings.paths import prepare as prepare_folders
 from sdterm.core.settings.settings import NOTIFY
-from sdterm.core.text import printable
 from sdterm.fields import FIELDS, NO_UPSCALER
 from sdterm.request import make_request
 
@@ -112,27 +112,3 @@ _FROM_SETTINGS = ("upscale_tile", "upscale_overlap", "format")
 def _digests(pictures: Sequence[str], put: Callable[[bytes], str], host: Client | None) -> tuple[str, ...]:
     """Give the pictures' files to whoever makes them larger. Raises UsageError."""
     return tuple(digest_of(name, put, host) for name in pictures)
-
-
-def digest_of(name: str, put: Callable[[bytes], str], host: Client | None) -> str:
-    """The same of one picture."""
-    try:
-        number = number_of(name)
-        return put(host.file(number) if host and number else content(Path(name)))
-    except (InputError, RefusedError) as error:
-        raise UsageError(f"{printable(name, 1000)} cannot be used. {error}") from error
-
-
-def number_of(name: str) -> int | None:
-    """Of a picture of the gallery, `#12`; a file may be called so, too."""
-    digits = name.removeprefix("#")
-    return int(digits) if name.startswith("#") and digits.isdecimal() and not Path(name).exists() else None
-
-
-def content(path: Path) -> bytes:
-    """Of a file, as far as one may be large. Raises UsageError."""
-    try:
-        with open(path, "rb") as file:
-            return file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"{printable(str(path), 1000)} cannot be read: {error.strerror or error}.") from error

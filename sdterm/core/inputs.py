@@ -68,7 +68,7 @@ class Inputs:
 
     def read(self, digest: str) -> Image.Image:
         """The picture as `decoded` gives it. Raises InputError."""
-        name = f"Input {printable(digest, 12)}"
+        name = f"Input {printable(digest[:12])}"
         try:
             with open(self.path(digest), "rb", opener=_own) as file:
                 data = file.read(MOST_BYTES + 1)

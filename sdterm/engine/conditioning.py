@@ -5,14 +5,14 @@ network is known to the model's family alone.
 """
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
 from sdterm.core.extensions.registry import ContractError
 from sdterm.core.prompt.composition import composition
 from sdterm.core.prompt.schedule import schedule
 from sdterm.engine.networks import AppliedNetworks
-from sdterm.engine.rows import row, size
+from sdterm.engine.rows import lengths, row, size
 from sdterm.hooks import Components, Conditioning, TextOptions
 from sdterm.request import GenerationRequest
 
@@ -31,6 +31,13 @@ class Part:
     def at(self, call: int) -> int:
         """Which of the texts guides that call, counted from 0. Past the end it is the first, as in A1111."""
         return next((index for index, until in enumerate(self.until) if call <= until), 0)
+
+
+def parts_differ(prompt: Sequence[Part], negative: Part, call: int) -> bool:
+    """Whether an image's prompt and negative prompt are of unequal length at a call."""
+    unlike = lengths(negative.texts[negative.at(call)])
+    longest = {name: max(lengths(part.texts[part.at(call)])[name] for part in prompt) for name in unlike}
+    return longest != unlike
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
+from typing import Any
 
 import torch
 
@@ -12,6 +13,7 @@ from sdterm.core.planning.choices import Chosen
 from sdterm.core.planning.plan import ImagePlan
 from sdterm.engine.conditioning import Part
 from sdterm.engine.denoiser import Network
+from sdterm.engine.options import given_options
 from sdterm.engine.recorder import kind_of
 from sdterm.engine.run import Run
 from sdterm.engine.sources import Init
@@ -33,7 +35,7 @@ class Hooks:
     def around(self, network: Network) -> Network:
         """The network as the hooks make it."""
         for chosen in reversed(self._acting):
-            network = partial(self._called, chosen.of, chosen.options, network)
+            network = partial(self._called, chosen.of, self._options(chosen), network)
         return network
 
     def _called(
@@ -58,7 +60,7 @@ class Hooks:
         for chosen in self._acting:
             if chosen.of.finish:
                 with self.run.plugins.guard(chosen.of):
-                    made = chosen.of.finish(latents.clone(), self._seen(chosen.of, self.calls), **chosen.options)
+                    made = chosen.of.finish(latents.clone(), self._seen(chosen.of, self.calls), **self._options(chosen))
                     _check(made, latents)
                 latents = made
         return latents
@@ -69,11 +71,14 @@ class Hooks:
         if not chosen or not chosen.of.overlay:
             return None
         with self.run.plugins.guard(chosen.of):
-            shown = chosen.of.overlay(latents.clone(), self._seen(chosen.of, self.calls), **chosen.options)
+            shown = chosen.of.overlay(latents.clone(), self._seen(chosen.of, self.calls), **self._options(chosen))
             wanted = (len(latents), *latents.shape[2:])
             if not isinstance(shown, torch.Tensor) or shown.shape != wanted or not torch.isfinite(shown).all():
                 raise ContractError(f"it gave no finite overlay {list(wanted)}")
         return shown.float().clamp(0, 1)
+
+    def _options(self, chosen: Chosen[DenoiseHook]) -> dict[str, Any]:
+        return given_options(chosen, self.run.inputs)
 
     @property
     def _acting(self) -> list[Chosen[DenoiseHook]]:

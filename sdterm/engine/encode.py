@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sdterm.core.extensions.registry import ContractError, PluginSet
 from sdterm.core.frames import MAX_PAYLOAD
+from sdterm.core.inputs import Inputs
 from sdterm.core.planning.choices import Parts, options_of
 from sdterm.core.planning.plan import Plan
 from sdterm.engine.failures import blamed
@@ -27,6 +28,8 @@ class Finishing(Protocol):
     def choices(self) -> Parts: ...
     @property
     def plan(self) -> Plan: ...
+    @property
+    def inputs(self) -> Inputs: ...
     def warn(self, warning: Warning, *, keep: bool = True) -> None: ...
 
 

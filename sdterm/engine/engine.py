@@ -130,7 +130,7 @@ class Engine:
                     opened.append(run.tape)
                     if not resume:  # else whoever has the images says which
                         run = replace(run, saved=dict.fromkeys(run.tape.finished()))
-                    draw(run, self._loader, Sources(Inputs(self.library.root)))
+                    draw(run, self._loader, Sources(run.inputs))
             except Exception as error:
                 tell(failure(error) or error)
             finally:
@@ -211,6 +211,7 @@ class Engine:
             pulse=self._pulse,
             emit=emit,
             observers=observers,
+            inputs=Inputs(self.library.root),
             began=began,
             saved=resume.saved if resume else {},
             skipped_images=resume.skipped_images if resume else frozenset(),

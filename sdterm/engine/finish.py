@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 
 from sdterm.core.extensions.registry import ContractError
-from sdterm.core.infotext.keys import INIT_HASH, INPAINT_AREA, MASK_PADDING, REFINER_KEYS
+from sdterm.core.infotext.keys import INIT_HASH, INPAINT_AREA, MASK_PADDING, PADDING_KEYS, REFINER_KEYS
 from sdterm.core.infotext.record import Provenance
 from sdterm.core.infotext.write import image_infotext
 from sdterm.core.pictures.masks import softened
@@ -62,6 +62,8 @@ def finish_image(run: Run, model: Model, index: int, drawn: Drawn, sources: Sour
         told |= _of_source(sources.of(run, image), run)
     if not drawn.refined:
         told |= dict.fromkeys(REFINER_KEYS)
+    if not drawn.padded:
+        told |= dict.fromkeys(PADDING_KEYS)
     more, wrong = run.observers.keys(_facts(run, index, width, height))
 
     def infotext(saver: OutputSaver, faults: Mapping[str, str]) -> str:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from sdterm.core.planning.plan import ImagePlan
 from sdterm.engine.encode import Finishing
+from sdterm.engine.options import given_options
 
 
 def postprocessed(run: Finishing, image: ImagePlan, pixels: NDArray[Any]) -> NDArray[Any]:
@@ -15,8 +16,9 @@ def postprocessed(run: Finishing, image: ImagePlan, pixels: NDArray[Any]) -> NDA
     for chosen in run.choices.postprocessors():
         postprocessor = chosen.of
         rng = Random(f"{image.seed}:{image.variation_seed}:{postprocessor.id}")
+        options = given_options(chosen, run.inputs)
         with run.plugins.guard(postprocessor):
-            pixels = postprocessor.apply(pixels.copy(), rng, **chosen.options)
+            pixels = postprocessor.apply(pixels.copy(), rng, **options)
             if not (isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.ndim == 3):
                 raise TypeError("it gave no uint8 image")
             if pixels.shape[2] != 3 or not pixels.size:

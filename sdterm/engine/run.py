@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from sdterm.core.extensions.registry import PluginSet
+from sdterm.core.inputs import Inputs
 from sdterm.core.planning.choices import Choices, Chosen, ChosenModel
 from sdterm.core.planning.networks import NetworkPlan
 from sdterm.core.planning.plan import ModelPlan, Plan
@@ -84,6 +85,7 @@ class Run:
     pulse: Pulse
     emit: Callable[[Event], None]
     observers: Observers
+    inputs: Inputs
     cancel: threading.Event = field(default_factory=threading.Event)
     pause_at: PauseAt | None = None
     previews: bool = False

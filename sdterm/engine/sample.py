@@ -10,7 +10,7 @@ from sdterm.core.extensions.registry import ContractError, PluginSet
 from sdterm.core.library.checkpoints import ModelFileError
 from sdterm.core.planning.plan import ImagePlan
 from sdterm.engine.brownian import brownian_noise
-from sdterm.engine.conditioning import reading
+from sdterm.engine.conditioning import parts_differ, reading
 from sdterm.engine.denoise_hooks import Hooks, told
 from sdterm.engine.denoiser import Network, guided_denoiser
 from sdterm.engine.isolation import no_random_numbers, random_numbers_kept
@@ -92,6 +92,8 @@ class Drawn:
     """[h, w]: how much of it shows over its init image, where not the mask says so."""
     refined: bool = False
     """Whether the refiner drew any of it."""
+    padded: bool = False
+    """Whether prompt and negative prompt of its last call were made equally long."""
 
 
 def sample_pass(run: Run, models: Models, batch: Batch, pass_no: int, init: Init | None = None) -> list[Drawn]:
@@ -143,7 +145,7 @@ def sample_pass(run: Run, models: Models, batch: Batch, pass_no: int, init: Init
     latents = network.hooks.finished(latents)
     overlay = network.hooks.overlay(latents)
     shown = [None] * len(latents) if overlay is None else [*overlay]
-    return [Drawn(*each, network.refined) for each in zip(latents, shown, strict=True)]
+    return [Drawn(*each, network.refined, network.padded) for each in zip(latents, shown, strict=True)]
 
 
 class PassNetwork:
@@ -171,8 +173,8 @@ class PassNetwork:
             counted = self._sampler.start == "unit"
             self._handover = Handover(planned.refiner, self._levels(self._model), self.calls, counted)
         self._looked_at = 0  # calls
-        self.refined = False
-        """Whether the refiner has taken over."""
+        self.refined = self.padded = False
+        """Whether the refiner has taken over; whether the last call's prompts were made equally long."""
         self._network: Network | None = self._guided()
 
     def __call__(self, x: torch.Tensor, sigma: torch.Tensor, call: int) -> Denoised:
@@ -198,6 +200,8 @@ class PassNetwork:
         recorded = self._run.tape.recorded(self._batch.images[0], self._pass, DENOISER)
         if self._handover and self._is_due(recorded, None):
             self._hand_over()
+        wanted = self._run.request.pad_conds != "off"
+        self.padded = wanted and any(parts_differ(*each, recorded - 1) for each in self._texts)
 
     def _is_due(self, call: int, sigma: float | None) -> bool:
         """Whether the refiner takes over by this call: it may have done so at one that the tape answered."""
@@ -237,6 +241,7 @@ class PassNetwork:
             known = self._init.told
             prompts = [tuple(told(part, of) for part in parts) for parts, of in zip(prompts, known, strict=True)]
             negatives = [told(part, of) for part, of in zip(negatives, known, strict=True)]
+        self._texts = [*zip(prompts, negatives, strict=True)]
         levels = self._levels(model)
         images = [run.plan.images[index] for index in self._batch.images]
         self.hooks = Hooks(run, sampler, images, prompts, self._init, levels, self.calls)

@@ -282,6 +282,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
     async def _read_models(self) -> None:
         if (models := await self.host.ask(calls.models())) is not None:
             self.models = [model.name for model in models]
+            self.show_status()  # which names the first of them
             self._greet([model.embedded for model in models])
         self._learn_languages()
 

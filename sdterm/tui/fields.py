@@ -296,6 +296,7 @@ def option_field(inside: str, part: str, option: Option, prefix: str = "") -> Fi
         least=option.minimum,
         most=option.maximum,
         choices=option.choices,
+        is_input=option.is_image,
         step=_step(option),
         cells=12,
     )

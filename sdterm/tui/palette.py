@@ -24,7 +24,7 @@ from sdterm.core.text import file_size, printable
 from sdterm.tui import calls, themes
 from sdterm.tui.actions import ACTIONS, Action
 from sdterm.tui.commands import Command, found
-from sdterm.tui.fields import ROWS, Field
+from sdterm.tui.fields import ROWS, Field, parts
 from sdterm.tui.keymap import shown
 from sdterm.tui.language import languages, tr
 from sdterm.tui.messages import Fill
@@ -111,10 +111,14 @@ class Palette(HasShell, ModalScreen[None]):
 
     def _fields(self) -> Iterator[Command]:
         values = self.shell.form.values()
-        for field in (field for row in ROWS for field in row):
-            about = tr("In the form: {value}", value=printable(field.read(values), 100) or "-")
+        fields = [(tr("Form"), field) for row in ROWS for field in row]
+        for part, its_own in parts(values).items():
+            fields += [(tr(part), field) for field in its_own]
+        for group, field in fields:
+            value = "" if field.kind == "input" else printable(field.read(values), 100)
+            about = tr("In the form: {value}", value=value or "-")
             words = " ".join(f"{row.name} {row.label} {row.sentence}" for row in field.rows)
-            yield Command(tr("Form"), tr(field.label), about, partial(self._go_to, field), words)
+            yield Command(group, tr(field.label), about, partial(self._go_to, field), words)
 
     def _go_to(self, field: Field) -> None:
         self.shell.go("generate")

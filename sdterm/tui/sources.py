@@ -198,19 +198,15 @@ class Sources:
             self._shell.say(tr("Picture {picture} was not made from another one.", picture=picture.id))
 
     async def _without_second_pass(self, picture: Picture) -> Picture | None:
-        """What was kept of its first pass, or else the newest picture of the same seed and prompt that is smaller."""
-        from sdterm.core.infotext.grammar import parse
-
+        """What was kept of its first pass, or else a picture that was drawn just like that."""
         of_job = await self._desk.ask(calls.pictures(job=picture.job, limit=50))
         kept = [each for each in of_job.pictures if each.kind == "before hires"] if of_job else []
         if found := [each for each in kept if each.number == picture.number]:
             return found[0]
         page = await self._desk.ask(calls.pictures(f"seed:{picture.seed}", limit=50))
-        prompt = parse(picture.infotext).prompt
-        for each in page.pictures if page else ():
-            if each.is_image and each.width < picture.width and parse(each.infotext).prompt == prompt:
-                return each
-        return None
+        drawn = _first_pass(picture.infotext)
+        like = (each for each in (page.pictures if page else ()) if each.is_image and each.id != picture.id)
+        return next((each for each in like if _first_pass(each.infotext) == drawn), None)
 
     # --- in the form --------------------------------------------------------------------------------------------------
 
@@ -308,6 +304,16 @@ def _read(path: Path) -> bytes:
     if len(data) > MOST_BYTES:
         raise OSError(None, tr("it is too large"))
     return data
+
+
+def _first_pass(infotext: str) -> tuple[str, str, dict[str, str]]:
+    """What an infotext says of the first pass."""
+    from sdterm.core.infotext.grammar import parse
+
+    said = parse(infotext)
+    others = ("Hires", "Refiner", "Denoising strength", "sdterm", "Version")
+    first = {key: value for key, value in said.parameters.items() if not key.startswith(others)}
+    return said.prompt, said.negative_prompt, first
 
 
 def _as_picture(data: bytes) -> Picture:

@@ -1,6 +1,7 @@
 """`sdterm upscale`: files and pictures of the gallery in, larger ones out."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -66,5 +67,8 @@ def test_what_cannot_be_done_is_one_sentence(arguments: tuple[str, ...], said: s
 @pytest.mark.parametrize("local", [("--local",), ()], ids=["local", "host"])
 def test_a_file_that_is_no_picture_is_named(local: tuple[str, ...], sdterm: Run, tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("no picture")
+    os.mkfifo(tmp_path / "pipe.png")
+    piped = sdterm("upscale", str(tmp_path / "pipe.png"), *local)
+    assert piped.returncode and "pipe.png cannot be used." in piped.stderr, "nobody ever writes into it"
     done = sdterm("upscale", str(tmp_path / "text.png"), *local)
     assert done.returncode and "text.png cannot be used." in done.stderr and "no picture" in done.stderr

@@ -115,14 +115,30 @@ def test_a_pasted_infotext_is_drawn_with_what_the_command_line_says_otherwise(
     (data / "styles.csv").unlink()
     assert done.returncode == 0, done.stderr
     events = {event["event"]: event for event in map(json.loads, done.stdout.splitlines())}
-    assert events["warning"]["message"] == "not reproduced: Denoising strength, Hires upscale, Mystery"
+    assert events["warning"]["message"] == "not reproduced: Mystery"
     assert events["warning"]["code"] == "not_reproduced"
     drawn = events["image"]["infotext"]
     assert drawn.startswith(
         "a cat, soft light\nNegative prompt: harsh\nSteps: 2, Sampler: Euler a, Schedule type: Auto"
     )
-    assert "CFG scale: 6.5, Seed: 7, Size: 64x64" in drawn and "Clip skip: 2, RNG: NV, Eta: 0.5, Mystery: yes" in drawn
-    assert "Hires upscale" not in drawn
+    assert "CFG scale: 6.5, Seed: 7, Size: 64x64" in drawn and "Clip skip: 2, RNG: NV" in drawn
+    assert "Denoising strength: 0.5" in drawn and "Hires upscale: 2" in drawn and "Eta: 0.5, Mystery: yes" in drawn
+
+
+def test_a_picture_drawn_from_another_is_verified_from_that_or_asks_for_it(
+    here: Run, sdterm: Run, data: Path, tmp_path: Path
+) -> None:
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "red.png")
+    done = here("generate", "a lake", *QUICK, "--init", str(tmp_path / "red.png"), "--out", str(tmp_path), "--local")
+    assert done.returncode == 0, done.stderr
+    (drawn,) = tmp_path.glob("*-5.png")
+    assert here("verify", str(drawn)).stdout == "identical: all 4,096 pixels are the same\n"
+    for kept in (data / "inputs").iterdir():
+        kept.unlink()
+    asked = sdterm("verify", str(drawn))
+    assert asked.returncode == 2 and "an init image that is not here. Give that with --init FILE." in asked.stderr
+    given = here("verify", str(drawn), "--init", str(tmp_path / "red.png"))
+    assert given.stdout == "identical: all 4,096 pixels are the same\n", given.stderr
 
 
 def test_a_golden_infotext_draws_a1111s_picture_from_the_command_line(here: Run, tmp_path: Path) -> None:
@@ -148,7 +164,7 @@ def test_info_tells_what_would_not_be_reproduced(sdterm: Run, tmp_path: Path) ->
     [
         (["generate"], "no PROMPT"),
         (["generate", "--from", "/etc/hostname"], "no sound image"),
-        (["generate", "-", "--from", "-"], "standard input"),
+        (["generate", "-", "--from", "-"], "Standard input"),
     ],
 )
 def test_a_source_that_is_none_is_one_sentence(sdterm: Run, arguments: list[str], words: str) -> None:

@@ -18,7 +18,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from sdterm.core.planning.plan import Plan
 from sdterm.core.settings.rundir import make_private, run_folder_of
-from sdterm.events import Queued
+from sdterm.events import Done, Queued
 from sdterm.host import database as module
 from sdterm.host.database import MIGRATIONS, Database, UnusableDatabaseError
 from sdterm.host.services import HostServices
@@ -391,6 +391,24 @@ def test_a_log_that_is_lost_loses_nothing_that_is_a_moment_old(
     damage(log)
     with start_host(tmp_path, device="cpu") as again:
         assert again.job(job).state == "paused" and not again.health().notices
+
+
+def test_of_the_tapes_of_finished_jobs_the_newest_are_kept(
+    services: HostServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sdterm.host.dispatch.KEPT_TAPES", 10)
+    jobs = [add(services) for _ in range(4)]
+    tapes = [services.dispatcher.tape(job) for job in jobs]
+    for tape in tapes:
+        tape.parent.mkdir(exist_ok=True)
+        tape.write_bytes(b"123456")
+    services.jobs.cancel(jobs[0])
+    for job in jobs[1:]:
+        assert services.jobs.take() == job
+        services.jobs.end(job, "done", Done(images=1, seconds=1.0))
+    for job in jobs:
+        services.dispatcher.forget_tape(job)
+    assert [tape.exists() for tape in tapes] == [False, False, False, True], "the cancelled one is never wanted again"
 
 
 def test_a_tape_without_its_job_is_kept_and_told(services: HostServices) -> None:

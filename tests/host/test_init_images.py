@@ -69,8 +69,13 @@ def test_image_k_of_a_batch_is_the_single_image_and_each_init_has_its_turn(host:
 
 def test_outside_the_mask_the_picture_is_the_original_pixel_for_pixel(host: Running) -> None:
     init, mask = kept(host, "@large"), kept(host, "@mask_large")
-    fields: dict[str, Any] = {"init_images": [init], "mask": mask, "inpaint_area": "Only masked"}
-    events = host.events(host.submit(**SIZE | fields, return_mask=True, return_mask_composite=True, steps=4))
+    fields: dict[str, Any] = {
+        "init_images": [init],
+        "mask": mask,
+        "inpaint_area": "Only masked",
+        "return_mask_composite": True,
+    }
+    events = host.events(host.submit(**SIZE | fields | {"return_mask": True, "steps": 4}))
     (image,) = images(events)
     sides = {event.kind: event for event in events if isinstance(event, SideImage)}
     assert image.path and {*sides} == {"mask", "mask composite"}

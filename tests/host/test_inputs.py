@@ -158,6 +158,28 @@ def test_two_who_send_the_same_at_the_same_time_both_have_it(http: httpx.Client,
     assert not [name for name in os.listdir(folder) if name.startswith(".sdterm-")]
 
 
+def test_a_job_whose_picture_is_not_there_is_refused_with_the_field(http: httpx.Client) -> None:
+    for fields, field in (
+        ({"init_images": ["e" * 64]}, "request.init_images"),
+        ({"init_images": ["e" * 64], "mask": "f" * 64}, "request.init_images"),
+        ({"upscale_images": ["e" * 64]}, "request.upscale_images"),
+    ):
+        told, message = problem(http.post("jobs", json={"request": {"prompt": "a lake", **fields}}), 422)
+        assert told == field and "names a picture that is not here (eeeeeeeeeeee…). Upload it first." in message
+
+
+def test_what_a_job_names_stays_and_goes_with_it(host: Client, folder: Path) -> None:
+    digest, other = host.put_input(png(101)), host.put_input(png(102))
+    job = host.submit(submission(init_images=(digest,))).id
+    for name in (digest, other):
+        os.utime(folder / name, (0, 0))
+    host.empty_trash()  # inputs are swept with it
+    assert (folder / digest).exists() and not (folder / other).exists()
+    host.cancel(job)
+    host.empty_trash()
+    assert not (folder / digest).exists()
+
+
 FULL_DISK = """
     import os, sys
     from pathlib import Path

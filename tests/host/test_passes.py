@@ -116,4 +116,4 @@ def test_a_picture_becomes_its_hires_version_by_its_number(host: Running, undist
 
 def test_a_picture_that_is_none_is_named(host: Running) -> None:
     wrong = CliRunner().invoke(command, ["hires", "many"], env={"SDTERM_DATA": str(host.settings.root)})
-    assert wrong.exit_code and "many" in str(wrong.exception)
+    assert wrong.exit_code and "many" in wrong.output + str(wrong.exception)

@@ -53,7 +53,7 @@ WORDS = {
     "fullscreen": "Large picture",
     "zoom": "Large picture",
     "loop": "Generate forever",
-    "background": "Suspend to the shell",
+    "fg job": "Suspend to the shell",
     "fg": "Suspend to the shell",
     "euler": "Euler",
     "Euler a": "Euler a",

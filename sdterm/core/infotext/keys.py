@@ -253,6 +253,7 @@ KEYS_OF: Mapping[str, tuple[Key, ...]] = {
     if names and rows[0].name not in _BY_PLUGINS
 }
 """A request's field → its keys."""
+PADDING_KEYS = ("Pad conds", "Pad conds v0")
 REFINER_KEYS = tuple(key.name for row in ROWS if row.part == "Refiner" for key in KEYS_OF.get(row.name, ()))
 """Those that are there only where the refiner drew."""
 KEYS = {key.name: key for keys in KEYS_OF.values() for key in keys}

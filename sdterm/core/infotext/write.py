@@ -149,7 +149,8 @@ def image_infotext(
     drawn = Drawn(request, sampler)
     taken = {*OURS}
     told = told or {}
-    sees_init = choices.first.model.match.inpainting
+    from_image = any(each.start != "noise" for each in plan.passes)
+    sees_init = choices.first.model.match.inpainting and from_image
     looked_up: Mapping[str, Mapping[str, object]] = {
         "scheduler": {"Schedule type": first.scheduler},  # what it came to, "Karras", where "Automatic" was asked
         "model": {"Model hash": plan.model_hash[:10], "Model": printable(plan.model)},

@@ -307,7 +307,7 @@ TOKENS: Mapping[str, Token] = {
     "hasprompt": Token("`<word|other>…`: each word that the prompt has, else the other.", _has_prompt, tuple),
     "denoising": Token(
         "The denoising strength; nothing where there is none.",
-        lambda f: str(f.request.denoising_strength) if f.request.init_images else None,
+        lambda f: str(f.request.denoising_strength) if f.request.init_images or f.request.hires else None,
     ),
     "user": Token("Who is logged in; nothing, for nobody is.", lambda f: None),
     "vae_filename": Token(

@@ -246,6 +246,8 @@ def _unfit(part: Sampler | Scheduler, model: ChosenModel, plugins: PluginSet) ->
 def choose_parts(request: GenerationRequest, plugins: PluginSet) -> Parts:
     """Look up the names of what plugins offer, and check the options given to them; no code of theirs is run. Raises
     UnknownNameError or RequestError."""
+    if request.hires and request.init_images:
+        raise RequestError("Hires fix begins with a picture of its own: leave it out, or the init image.", "hires")
     first = _pass_parts(request, plugins)
     saver = plugins.saver(request.format)
     options = {key: value for each in request.options.items() for key, value in [checked_option(*each, plugins)]}

@@ -233,8 +233,6 @@ def prepare(
     _check_variation(request, first_pass.model.match.downscale)
     if request.mask and not inits:
         raise RequestError("There is a mask, but no init image that it could be for. Give one, too.", "mask")
-    if request.hires and inits:
-        raise RequestError("Hires fix begins with a picture of its own: leave it out, or the init image.", "hires")
     first_seed = draw_seed() if request.seed == -1 else request.seed
     varied = request.variation_strength > 0
     first_variation = draw_variation() if varied and request.variation_seed == -1 else max(request.variation_seed, 0)

@@ -14,7 +14,8 @@ from sdterm.version import __version__
 
 # Keys that A1111 writes by itself; those of its extra_generation_params are the others.
 _MAIN = frozenset(
-    {key for row in ROWS for key in row.infotext if not key.startswith(("Hires ", "Refiner"))} - {"Schedule type"}
+    {key for row in ROWS for key in row.infotext if not key.startswith(("Hires ", "Refiner"))}
+    - {"Schedule type", "Denoising strength"}
     | {"Version", "User", "sdterm"}
 )
 

@@ -206,6 +206,7 @@ class GenerateScreen(BaseScreen):
 
     def _show_more(self, *, focus: bool = False) -> None:
         if self.has_class("-more"):
+            self._filling_more += 1
             self._fill_more(focus)
 
     @work(group="more")
@@ -219,14 +220,18 @@ class GenerateScreen(BaseScreen):
                 more.query("SectionTitle, Parameter").first().focus()
             for view in more.query(PictureView):
                 self._show_source(view)
-        wanted, self._wanted_field = self._wanted_field, ""
-        if wanted:
-            self.focus_field(wanted)
+        self._filling_more -= 1
+        if self._wanted_field and not self._filling_more:
+            wanted, self._wanted_field = self._wanted_field, ""
+            for found in self.query(f"#field-{wanted}"):
+                self._leave_large()
+                found.focus()
 
     @work(group="source", exclusive=True)
     async def _show_source(self, view: PictureView) -> None:
         await self.sources.show(view)
 
+    _filling_more = 0  # times that the options are being made anew
     _wanted_field = ""  # that is to have the cursor once its part is unfolded
 
     def _sections(self, values: Mapping[str, Any]) -> Iterable[Section]:
@@ -337,14 +342,13 @@ class GenerateScreen(BaseScreen):
         """Go to the form's field of that id, where it is."""
         ids = {"prompt": "prompt", "negative_prompt": "negative"}
         found = self.query(f"#{ids.get(name, f'field-{name}')}")
-        if found:
+        part = next((part for part, fields in parts(self.values()).items() if name in {f.id for f in fields}), None)
+        if part and (self._filling_more or not found or not self.has_class("-more")):
+            self._wanted_field = name  # whatever is there now is made anew, or not to be seen
+            self.unfold(part)
+        elif found:
             self._leave_large()
             found.first().focus()
-            return
-        part = next((part for part, fields in parts(self.values()).items() if name in {f.id for f in fields}), None)
-        if part and not self._wanted_field:
-            self._wanted_field = name
-            self.unfold(part)
 
     def go_on_writing(self) -> None:
         """Put the cursor behind the prompt."""

@@ -108,6 +108,7 @@ class MoreOptions(VerticalScroll, can_focus=False):
             self.border_subtitle = printable(tr(field.sentence), 60)
         else:
             self.border_subtitle = ""
+        self.call_after_refresh(event.widget.scroll_visible, animate=False)  # it may be too new to have a place yet
 
 
 def _place(widget: Widget | None) -> object:

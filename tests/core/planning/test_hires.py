@@ -2,6 +2,8 @@
 
 import pytest
 
+from sdterm import load_plugins
+from sdterm.core.planning.choices import choose_parts
 from sdterm.core.planning.hires import HiresSize, hires_size
 from sdterm.request import RequestError, make_request
 
@@ -30,3 +32,23 @@ def test_a_size_that_nobody_can_draw_is_refused(fields: dict[str, object], named
     with pytest.raises(RequestError) as caught:
         hires_size(make_request(prompt="x", hires=True, **fields), 2048, 2048, 8)
     assert caught.value.field == named
+
+
+def test_a_hires_fix_begins_with_noise() -> None:
+    both = make_request(prompt="x", hires=True, init_images=("0" * 64,))
+    with pytest.raises(RequestError, match="init image") as caught:
+        choose_parts(both, load_plugins())
+    assert caught.value.field == "hires"
+
+
+def test_the_second_pass_is_stepped_as_the_first_where_nothing_else_is_asked() -> None:
+    plugins = load_plugins()
+    asked = make_request(prompt="x", hires=True, sampler="Euler a", scheduler="Karras", sampler_options={"eta": 0.5})
+    first, second = choose_parts(asked, plugins).passes
+    assert first == second
+    other = asked.model_copy(update={"hires_sampler": "Heun", "hires_scheduler": "Exponential"})
+    _, second = choose_parts(other, plugins).passes
+    assert (second.sampler.label, second.scheduler.label) == ("Heun", "Exponential")
+    assert "eta" not in second.sampler_options, "which Heun does not have"
+    another = asked.model_copy(update={"hires_sampler": "DPM++ 2S a"})
+    assert choose_parts(another, plugins).passes[1].sampler_options["eta"] == 0.5

@@ -34,16 +34,25 @@ Weights = dict[str, torch.Tensor]
 class Reference(nn.Module):
     """RRDBNet of torch's modules, written down once more, with BasicSR's names."""
 
-    def __init__(self, ups: int, unshuffle: int = 1, plus: bool = False) -> None:
+    def __init__(
+        self,
+        ups: int,
+        unshuffle: int = 1,
+        plus: bool = False,
+        *,
+        features: int = FEATURES,
+        growth: int = GROWTH,
+        blocks: int = BLOCKS,
+    ) -> None:
         super().__init__()
         self.unshuffle = unshuffle
-        self.conv_first = conv(3 * unshuffle**2, FEATURES)
-        self.body = nn.Sequential(*[Block(plus) for _ in range(BLOCKS)])
-        self.conv_body = conv(FEATURES, FEATURES)
-        self.up = [conv(FEATURES, FEATURES) for _ in range(ups)]
+        self.conv_first = conv(3 * unshuffle**2, features)
+        self.body = nn.Sequential(*[Block(features, growth, plus) for _ in range(blocks)])
+        self.conv_body = conv(features, features)
+        self.up = [conv(features, features) for _ in range(ups)]
         for number, layer in enumerate(self.up, 1):
             self.add_module(f"conv_up{number}", layer)
-        self.conv_hr, self.conv_last = conv(FEATURES, FEATURES), conv(FEATURES, 3)
+        self.conv_hr, self.conv_last = conv(features, features), conv(features, 3)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         first = self.conv_first(nn.functional.pixel_unshuffle(x, self.unshuffle))
@@ -55,9 +64,9 @@ class Reference(nn.Module):
 
 
 class Block(nn.Module):
-    def __init__(self, plus: bool) -> None:
+    def __init__(self, features: int, growth: int, plus: bool) -> None:
         super().__init__()
-        self.rdb1, self.rdb2, self.rdb3 = Dense(plus), Dense(plus), Dense(plus)
+        self.rdb1, self.rdb2, self.rdb3 = (Dense(features, growth, plus) for _ in range(3))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         inner: torch.Tensor = self.rdb3(self.rdb2(self.rdb1(x)))
@@ -65,12 +74,12 @@ class Block(nn.Module):
 
 
 class Dense(nn.Module):
-    def __init__(self, plus: bool) -> None:
+    def __init__(self, features: int, growth: int, plus: bool) -> None:
         super().__init__()
         self.conv1, self.conv2, self.conv3, self.conv4, self.conv5 = (
-            conv(FEATURES + i * GROWTH, FEATURES if i == 4 else GROWTH) for i in range(5)
+            conv(features + i * growth, features if i == 4 else growth) for i in range(5)
         )
-        self.conv1x1 = nn.Conv2d(FEATURES, GROWTH, 1, bias=False) if plus else None
+        self.conv1x1 = nn.Conv2d(features, growth, 1, bias=False) if plus else None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         one = leaky(self.conv1(x))
@@ -239,12 +248,15 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in LIGHT else [pytest.mark.heavy]) for name in SINGLE]
 )
-def test_pictures_are_a1111s(name: str, library: Library) -> None:
+def test_pictures_are_a1111s(name: str, library: Library, record_property: Callable[[str, object], None]) -> None:
     request, options = CASES[name]["request"], CASES[name]["options"]
     upscaling = replace(UPSCALING, tile=options.get("ESRGAN_tile", 192))
     chosen = find_upscaler(request["upscaler_1"], UPSCALING.plugins, library)
     larger = upscaled(upscaling, chosen, PICTURES[request["image"]], request["upscaling_resize"])
-    assert psnr(larger, PICTURES[name]) >= 60
+    quality = psnr(larger, PICTURES[name])
+    record_property("case", f"upscale {name}")
+    record_property("psnr", quality)
+    assert quality >= 60
 
 
 def test_networks_are_found_by_the_files_of_all_folders_of_a1111(tmp_path: Path) -> None:

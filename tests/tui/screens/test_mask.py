@@ -14,6 +14,7 @@ from textual.pilot import Pilot
 from sdterm.tui import mask
 from sdterm.tui.app import Workstation
 from sdterm.tui.paper import Paper
+from sdterm.tui.picture.masked import BARE
 from sdterm.tui.screens.mask import MaskScreen
 from sdterm.tui.screens.pick import Ask
 from sdterm.tui.widgets.bars import KeyBar
@@ -228,6 +229,27 @@ def test_whatever_comes_back_is_seen_at_once_in_2_kb_and_fine_by_and_by(host: Ru
         assert not any(cell.covered for row in view._shown for cell in row)
 
     drive(host, act)
+
+
+def test_in_kitty_the_picture_is_its_own_pixels_and_what_is_covered_are_half_blocks(
+    host: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    monkeypatch.setenv("KITTY_WINDOW_ID", "1")
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        view = await drawing(app, pilot)
+        await until(pilot, lambda: view._fine() == view._shown, "all of the picture")
+        assert {cell for row in view._shown for cell in row} == {BARE}
+        first = view._image_id
+        assert first is not None and "\U0010eeee" in screen_text(app)
+        await pilot.press("home", "pageup", "r", "4", "right", "4", "down", "r")
+        assert view._shown[0][0].covered and view._shown[-1][-1] == BARE
+        await pilot.press("z")
+        assert view._image_id != first, "the part that is in sight is another picture"
+
+    drive(host, act, preview="kitty")
 
 
 def test_the_mask_is_to_be_seen_without_colours_too(host: Running, monkeypatch: pytest.MonkeyPatch) -> None:
