@@ -192,6 +192,7 @@ def peers(engine: Engine, pictures: dict[str, Image.Image]) -> dict[str, Callabl
 
     assert engine.model
     modules = engine.model.components.modules
+    modules["unet"].register_to_config(sample_size=64)  # type: ignore[operator]  # diffusers' pipelines look at it
     scheduler = EulerDiscreteScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
     rest: dict[str, Any] = dict.fromkeys(("tokenizer", "text_encoder", "safety_checker", "feature_extractor"))
     parts = {"vae": modules["vae"], "unet": modules["unet"], "scheduler": scheduler, **rest}
