@@ -159,6 +159,8 @@ class PassNetwork:
         self.calls = self._calls(pass_no)
         """That a prompt's schedule is planned by, as in A1111, whatever really comes."""
         self._model: Model | None = models.own()
+        self.levels = self._levels(self._model)
+        """Of the pass's own model, on which it walks."""
         components = self._model.components
         self.shape = (
             components.latent_channels,
@@ -166,8 +168,6 @@ class PassNetwork:
             planned.width // components.downscale,
         )
         self.device = components.device
-        self.levels = self._levels(self._model)
-        """Of the pass's own model, on which it walks."""
         self._handover: Handover | None = None
         if planned.refiner:
             counted = self._sampler.start == "unit"

@@ -69,7 +69,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("sdterm_networks", NetworkFormat, "network format", "network"),
     Kind("sdterm_memory_optimizers", MemoryOptimizer, "memory optimizer", "memory", "memory", several=True),
     Kind("sdterm_upscalers", Upscaler, "upscaler", "upscaler"),
-    Kind("sdterm_interrogators", Interrogator, "interrogator", "interrogator", "interrogator"),
+    Kind("sdterm_interrogators", Interrogator, "interrogator", "interrogator"),
     Kind("sdterm_postprocessors", Postprocessor, "postprocessor", "postprocessor", "postprocess", several=True),
     Kind("sdterm_output_savers", OutputSaver, "output format", "saver", "format"),
     Kind("sdterm_locale_packs", LocalePack, "locale pack", "locale_pack", draws=False),
