@@ -719,8 +719,10 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         catalogue = await self.host.ask(calls.catalogue())
         if catalogue is None:
             return
-        while not isinstance(self.screen, BaseScreen):  # a question is answered first
+        while self.screen_stack and not isinstance(self.screen, BaseScreen):  # a question is answered first
             await asyncio.sleep(_QUESTION)
+        if not self.screen_stack:  # the workstation is closing
+            return
         before, self._packs = self._packs, packs_of(catalogue)
         language = self.settings["language"]
         packs, earlier = ([pack for pack in some or () if pack.language == language] for some in (self._packs, before))

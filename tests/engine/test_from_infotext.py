@@ -20,7 +20,13 @@ CASES = json.loads((GOLDEN / "demo_cases.json").read_text())
 PICTURES = np.load(GOLDEN / "demo_images.npz")
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case["id"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case["id"], marks=[pytest.mark.heavy] * (number % 3 > 0))
+        for number, case in enumerate(CASES)
+    ],
+)
 def test_a_pasted_infotext_gives_the_same_picture(
     case: dict[str, str], engine: Engine, plugins: PluginSet, record_property: Callable[[str, object], None]
 ) -> None:

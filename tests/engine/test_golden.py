@@ -29,7 +29,7 @@ def is_heavy(run: str) -> bool:
     """Large pictures and long runs are, and so is a sampler's every schedule, whose sigmas are compared anyway."""
     asked = RUNS[run]["request"]
     light = asked["width"] * asked["height"] <= 128 * 128 and asked["steps"] <= 10
-    common = asked.get("scheduler") in (None, "Automatic") or run.startswith(("extras/", "DPM++ 2M|"))
+    common = asked.get("scheduler") in (None, "Automatic") or run.startswith("extras/")
     return not (light and common)
 
 

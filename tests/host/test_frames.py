@@ -153,6 +153,7 @@ def test_a_worker_whose_host_no_longer_reads_ends(worker_command: list[str], tmp
             "saved": {},
             "skipped_images": [],
             "pause_at": None,
+            "first_pass": None,
         }
         worker.stdin.write(pack({"type": "draw", "job": 1, "request": request, "tape": str(tmp_path / "tape"), **rest}))
         worker.stdin.flush()

@@ -148,7 +148,10 @@ def global_numbers() -> tuple[object, ...]:
     return torch.get_rng_state().tolist(), str(np.random.get_state()), random.getstate()
 
 
-@pytest.mark.parametrize("model", ["narrow-xl", "narrow-xl-refiner", "narrow-sd2-v"])  # sd1: the demo model
+@pytest.mark.parametrize(
+    "model",
+    ["narrow-sd2-v", *(pytest.param(each, marks=pytest.mark.heavy) for each in ("narrow-xl", "narrow-xl-refiner"))],
+)  # sd1: the demo model
 def test_every_sampler_keeps_its_rules_with_the_model(model: str, engine: Engine) -> None:
     """Those of engine/test_sampler_conformance.py that a network can break: images of a batch are what they are alone,
     steps count up, no random numbers of the process are used."""

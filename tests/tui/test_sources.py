@@ -94,6 +94,7 @@ def test_the_form_goes_to_a_field_that_is_folded_away(drawn: Running) -> None:
     drive(drawn, act)
 
 
+@pytest.mark.heavy
 def test_every_field_of_a_part_is_to_be_seen_whole_at_80_columns(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: app.desk.filling.offers.catalogue, "the lists")

@@ -382,8 +382,6 @@ def _checked(owner: str, option: Option, value: OptionValue) -> OptionValue:
                 raise wrong
             return str(value).lower() in ("true", "1")
         converted: Any = kind(value)
-        if kind is float and type(value) is int:
-            converted = value  # in an infotext A1111 writes 10 or 10.0, as it was given
     except (TypeError, ValueError, OverflowError):
         raise wrong from None
     if isinstance(converted, float) and not math.isfinite(converted):

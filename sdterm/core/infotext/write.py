@@ -158,8 +158,12 @@ def image_infotext(
         "emphasis": {EMBEDDING_HASHES: told.get(EMBEDDING_HASHES), "Emphasis": KEYS["Emphasis"].write(drawn)},
         "vae": {"VAE hash": plan.vae_hash[:10], "VAE": printable(plan.vae)} if plan.vae else {},
         **_told_of_passes(plan, choices),
-        "scheduler_options": _option_pairs(scheduler.options, first.scheduler_options, taken),
-        "sampler_options": _option_pairs(sampler.options, first.sampler_options, taken),
+        "scheduler_options": _option_pairs(
+            scheduler.options, _as_given(first.scheduler_options, plan.request.scheduler_options), taken
+        ),
+        "sampler_options": _option_pairs(
+            sampler.options, _as_given(first.sampler_options, plan.request.sampler_options), taken
+        ),
         "postprocess": {POSTPROCESS: ", ".join(request.postprocess) or None},
         "denoise_hooks": _hook_pairs(choices, taken),
         "conditional_mask_weight": {MASK_WEIGHT: request.conditional_mask_weight if sees_init else None},
@@ -195,6 +199,15 @@ def image_infotext(
 def _kept(parameters: Mapping[str, object], request: GenerationRequest) -> dict[str, object]:
     """The pairs that the request does not want left out."""
     return {key: value for key, value in parameters.items() if key not in request.infotext_without}
+
+
+def _as_given(checked: Mapping[str, OptionValue], given: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
+    """Whole numbers as they were given: A1111 writes 10 or 10.0."""
+    whole = {name: value for name, value in given.items() if type(value) is int}
+    return {
+        name: whole[name] if type(value) is float and whole.get(name) == value else value
+        for name, value in checked.items()
+    }
 
 
 def _option_pairs(

@@ -26,7 +26,7 @@ class MaskScreen(BaseScreen):
 
     def __init__(self, name: str, picture: Image.Image, canvas: Canvas, taken: Callable[[bytes], None]) -> None:
         super().__init__()
-        self._name, self._picture, self._canvas, self._taken = name, picture, canvas, taken
+        self._called, self._picture, self._canvas, self._taken = name, picture, canvas, taken
 
     def body(self) -> Iterable[Widget]:
         yield MaskView(self._picture, self._canvas)
@@ -36,7 +36,7 @@ class MaskScreen(BaseScreen):
         view = self.query_one(MaskView)
         window = view.window
         zoom = f"  {window.zoom:.3g}x" if window.zoom > 1 else ""
-        view.border_title = tr("Mask of {name}", name=self._name) + f"  {window.width}x{window.height}{zoom}"
+        view.border_title = tr("Mask of {name}", name=self._called) + f"  {window.width}x{window.height}{zoom}"
         if view.stroke:
             state = tr("{key} ends it, Esc drops it", key=self.shell.key(view.stroke.tool))
         else:
