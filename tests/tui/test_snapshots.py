@@ -101,6 +101,7 @@ async def pictured(app: Workstation, pilot: Pilot[None]) -> None:
     await up(app, pilot)
     await until(pilot, lambda: len(app.desk.query_one(Recent).pictures) == 3, "three pictures")
     await until(pilot, lambda: "seed 2" in text_of(app.desk.query_one("#picture")), "the newest")
+    await until(pilot, lambda: shows_pixels(app.desk.query_one("#picture", PictureView)), "its pixels")
     await until(pilot, lambda: has_tiles(app.desk.query_one(Recent)), "small pictures")
 
 

@@ -242,7 +242,7 @@ def test_an_init_image_is_a_path_that_is_typed_or_pasted_or_the_number_of_a_pict
         app.post_message(events.Paste(f"'{path}'"))
         await until(pilot, lambda: app.form.draft.fields.get("init_images"), "the pasted path")
         await form_field(app, pilot, "init_images")
-        assert "▾ Init image  a photo.png" in screen_text(app)
+        await until(pilot, lambda: "▾ Init image  a photo.png" in screen_text(app), "its name")
         (digest,) = app.form.draft.fields["init_images"]
         assert drawn.client.input(digest) == path.read_bytes()
         await pilot.press("delete")
@@ -280,6 +280,8 @@ def test_a_hires_version_goes_on_from_the_picture_and_of_an_img2img_picture_is_i
         await pilot.press("escape", "escape")
         await pilot.press("alt+r", "end", "h")
         await until(pilot, lambda: "is a hires version already" in text_of(app.desk.query_one(Note)), "a sentence")
+        inpainted = "the picture that was inpainted before"
+        await until(pilot, lambda: any("Mask blur" in picture.infotext for picture in found.pictures), inpainted)
         made = next(picture for picture in found.pictures if "Mask blur" in picture.infotext)
         await pilot.press("home")
         for _ in range(found.pictures.index(made)):
