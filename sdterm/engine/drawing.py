@@ -1,14 +1,15 @@
 """Drawing a run that is open: batch after batch, pass after pass."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 
 from sdterm.engine.device import memory_use
-from sdterm.engine.finish import finish_image
+from sdterm.engine.finish import before_hires, finish_image
 from sdterm.engine.grid import Cell, emit_grid, makes_grid
-from sdterm.engine.hires import larger
+from sdterm.engine.hires import Before, drawn_before, given_before, larger
 from sdterm.engine.loading import Loader, Model
 from sdterm.engine.network_files import wanted
 from sdterm.engine.recorder import CancelledError, NonFiniteError, PausedError
@@ -40,7 +41,8 @@ def draw(run: Run, loader: Loader, sources: Sources) -> None:
                     raise CancelledError
                 finished = finish_image(run, _loaded(loader), index, image_drawn, sources)
                 for side in finished.sides:
-                    run.emit(side)
+                    if not run.tape.is_delivered(index, side.kind):
+                        run.emit(side)
                 run.emit(finished.image)
                 drawn += 1
                 if grid:
@@ -70,7 +72,9 @@ def draw(run: Run, loader: Loader, sources: Sources) -> None:
 def _sampled(run: Run, loader: Loader, batch: Batch, sources: Sources) -> list[Drawn]:
     """A batch after its last pass."""
     drawn: list[Drawn] = []
-    for number in range(len(run.plan.passes)):
+    for number, planned in enumerate(run.plan.passes):
+        if planned.start == "given":
+            continue
         before, drawn = drawn, _sampled_pass(run, loader, batch, number, drawn, sources)
         if any(each.refined for each in before):
             drawn = [replace(each, refined=True) for each in drawn]
@@ -80,16 +84,21 @@ def _sampled(run: Run, loader: Loader, batch: Batch, sources: Sources) -> list[D
 def _sampled_pass(
     run: Run, loader: Loader, batch: Batch, number: int, before: list[Drawn], sources: Sources
 ) -> list[Drawn]:
-    """before: the batch after the pass before. What is not a number in half precision is tried again in float32, from
-    the call where it arose."""
+    """before: the batch after the pass before, if that was drawn. What is not a number in half precision is tried again
+    in float32, from the call where it arose."""
     dtype = torch.float32 if any(run.tape.is_float32(index, number) for index in batch.images) else run.dtype
     init, load = None, _models(run, loader, batch, number, dtype).own
     match run.plan.passes[number].start:
         case "image":
             init = sources.init(run, load(), [run.plan.images[index] for index in batch.images])
+        case "pass" if before:
+            ended = drawn_before(run, torch.stack([each.latents for each in before]), lambda: _loaded(loader))
+            if run.request.save_before_hires:
+                _tell_before_hires(run, _loaded(loader), batch, before, ended)
+            init = larger(run, number, ended, load)
         case "pass":
-            latents = torch.stack([each.latents for each in before])
-            init = larger(run, number, latents, lambda: _loaded(loader), load)
+            first = _models(run, loader, batch, number - 1, run.dtype).own
+            init = larger(run, number, given_before(run, len(batch.images), first), load)
     try:
         return sample_pass(run, _models(run, loader, batch, number, dtype), batch, number, init)
     except PausedError:
@@ -104,6 +113,13 @@ def _sampled_pass(
         for index in batch.images:
             run.tape.go_float32(index, number, DENOISER, error.call)
     return sample_pass(run, _models(run, loader, batch, number, torch.float32), batch, number, init)
+
+
+def _tell_before_hires(run: Run, model: Model, batch: Batch, drawn: Sequence[Drawn], ended: Before) -> None:
+    """Hand out what the first pass drew, but for what was handed out before the run stopped."""
+    for number, (index, each) in enumerate(zip(batch.images, drawn, strict=True)):
+        if not run.tape.is_delivered(index, "before hires"):
+            run.emit(before_hires(run, model, index, each, ended.pictures()[number]))
 
 
 def _models(run: Run, loader: Loader, batch: Batch, number: int, dtype: torch.dtype) -> Models:
