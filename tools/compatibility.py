@@ -25,6 +25,7 @@ TESTS = (
     "tests/core/prompt/test_prompt.py",
     "tests/engine/test_conditioning.py",
     "tests/engine/test_golden.py",
+    "tests/engine/test_hires.py",
     "tests/engine/test_from_infotext.py",
     "tests/plugins/test_samplers.py",
     "tests/plugins/test_schedulers.py",
@@ -202,7 +203,7 @@ def keys() -> Iterator[str]:
     rows += [["Version", yes, yes, "old behaviour of versions before 1.8"]]
     rows += [["Lora hashes", yes, yes, "a LoRA of another name is found by it"], ["TI hashes", yes, yes, "by name"]]
     rows += [[name, no, yes, "no; named as not reproduced"] for name in NOT_HONOURED]
-    rows += [["Hires …, ControlNet …, ADetailer …", no, yes, "no; named as not reproduced"]]
+    rows += [["ControlNet …, ADetailer …", no, yes, "no; named as not reproduced"]]
     rows += [["unknown keys", "written back", yes, "kept as they are"]]
     yield from table(["key", "written", "read", "restored"], rows)
 
