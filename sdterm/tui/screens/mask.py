@@ -45,7 +45,7 @@ class MaskScreen(BaseScreen):
         state = set_cell_size(state, _STATE)  # what does not move is not written again
         erases = tr("{key} adds again", key=keys["erase"]) if view.erases else tr("{key} erases", key=keys["erase"])
         told = [tr("brush {size} px", size=2 * view.radius + 1), erases, tr("{key} zooms", key=keys["zoom_in"])]
-        view.border_subtitle = _fitting([state, *told], tr("{key} all keys", key=keys["go_help"]), view.size.width - 2)
+        view.border_subtitle = _fitting([state, *told], tr("{key} all keys", key=keys["go_help"]), view.size.width - 4)
 
     @on(MaskView.Done)
     def _take(self) -> None:
