@@ -264,6 +264,8 @@ class JobDetails(JobView):
 
     request: GenerationRequest
     saving: Saving
+    first_pass: FirstPassOf | None = None
+    """The picture whose first pass it goes on from, if it was queued with one."""
     plan: dict[str, Any] | None = None
     bound_plugins: tuple[tuple[str, str], ...] = ()
     """(slug, content hash) of each plugin that it is drawn with."""

@@ -81,6 +81,7 @@ class JobQueue:
             | {
                 "request": json.loads(row["request"]),
                 "saving": json.loads(row["saving"]),
+                "first_pass": json.loads(row["first_pass"]) if row["first_pass"] else None,
                 "plan": json.loads(row["plan"]) if row["plan"] else None,
                 "bound_plugins": json.loads(row["generation"]),
                 "last_event": (last and last[0]) or 0,

@@ -17,7 +17,7 @@ from sdterm.tui.language import tr
 from sdterm.tui.shell import Desk, Shell
 
 if TYPE_CHECKING:
-    from sdterm.api import Picture
+    from sdterm.api import FirstPassOf, Picture, PictureKind
     from sdterm.request import GenerationRequest
     from sdterm.tui.filling import Filling
     from sdterm.tui.picture.widget import PictureView
@@ -179,34 +179,39 @@ class Sources:
 
     async def compare(self, picture: Picture) -> None:
         """Show a picture in the place of the one that it was made from."""
-        request: GenerationRequest | None = None
-        if picture.job is not None and (details := await self._desk.ask(calls.job(picture.job))):
-            request = details.request
+        details = await self._desk.ask(calls.job(picture.job)) if picture.job is not None else None
+        request = details.request if details else None
         source: Picture | None = None
         files: dict[int, bytes] = {}
-        if request and (digests := (*request.init_images, *request.upscale_images)):
+        if request and (digests := _begun_with(request)):
             data = await self._file(digests[max(0, picture.number) % len(digests)])
             if data is None:
                 return
             source = await asyncio.to_thread(_as_picture, data)
             files = {source.id: data}
-        elif request and request.hires:
-            source = await self._without_second_pass(picture)
+        elif details and details.request.hires:
+            source = await self._without_second_pass(picture, details.first_pass)
         if source:
             self._shell.compare_with_source([source, picture], files)
         else:
             self._shell.say(tr("Picture {picture} was not made from another one.", picture=picture.id))
 
-    async def _without_second_pass(self, picture: Picture) -> Picture | None:
-        """What was kept of its first pass, or else a picture that was drawn just like that."""
-        of_job = await self._desk.ask(calls.pictures(job=picture.job, limit=50))
-        kept = [each for each in of_job.pictures if each.kind == "before hires"] if of_job else []
-        if found := [each for each in kept if each.number == picture.number]:
-            return found[0]
+    async def _without_second_pass(self, picture: Picture, first_pass: FirstPassOf | None) -> Picture | None:
+        """What was kept of its first pass, the picture that it went on from, or else one that was drawn just like that."""
+        of_job = await self._of_job(picture.job, "before hires", picture.number)
+        if of_job is None and first_pass:
+            of_job = await self._of_job(first_pass.job, "image", first_pass.image)
+        if of_job is not None:
+            return of_job
         page = await self._desk.ask(calls.pictures(f"seed:{picture.seed}", limit=50))
         drawn = _first_pass(picture.infotext)
-        like = (each for each in (page.pictures if page else ()) if each.is_image and each.id != picture.id)
+        like = (each for each in (page.pictures if page else ()) if each.is_image and _has_one_pass(each.infotext))
         return next((each for each in like if _first_pass(each.infotext) == drawn), None)
+
+    async def _of_job(self, job: int | None, kind: PictureKind, number: int) -> Picture | None:
+        """The picture of that kind that a job made of its image with that number."""
+        page = await self._desk.ask(calls.pictures(f"kind:{kind.replace(' ', '-')}", job=job, limit=500))
+        return next((each for each in (page.pictures if page else ()) if each.number == number), None)
 
     # --- in the form --------------------------------------------------------------------------------------------------
 
@@ -304,6 +309,19 @@ def _read(path: Path) -> bytes:
     if len(data) > MOST_BYTES:
         raise OSError(None, tr("it is too large"))
     return data
+
+
+def _begun_with(request: GenerationRequest) -> tuple[str, ...]:
+    """The digests of the pictures that a request begins with."""
+    first_pass = (request.first_pass_image,) if request.first_pass_image else ()
+    return (*request.init_images, *request.upscale_images, *first_pass)
+
+
+def _has_one_pass(infotext: str) -> bool:
+    """Whether a picture was drawn from noise, and not gone on from: what its strength would be told of."""
+    from sdterm.core.infotext.grammar import parse
+
+    return "Denoising strength" not in parse(infotext).parameters
 
 
 def _first_pass(infotext: str) -> tuple[str, str, dict[str, str]]:

@@ -263,6 +263,36 @@ def test_an_init_image_is_a_path_that_is_typed_or_pasted_or_the_number_of_a_pict
     drive(drawn, act)
 
 
+def test_a_hires_version_is_compared_with_the_picture_that_it_was_made_from(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        found = await recent(app, pilot)
+        await pilot.press("home")
+        first = found.chosen()
+        assert first
+        for steps in (1, 2):
+            app.form.change(app.form.draft.but(hires_steps=str(steps), hires_scale="1.5", hires_upscaler="Lanczos"))
+            before = found.pictures[-1].id
+            await pilot.press("h")
+            await until(pilot, lambda before=before: found.pictures[-1].id != before, "a hires version")  # type: ignore[misc]
+            await pilot.press("alt+r", "home")
+        one, other = found.pictures[-2:]
+        for picture in (one, other):
+            await pilot.press("alt+r", "end", *(["left"] if picture is one else []), "a")
+            await until(pilot, lambda: isinstance(app.screen, CompareScreen), "both")
+            assert isinstance(app.screen, CompareScreen)
+            assert [each.id for each in app.screen._pictures] == [first.id, picture.id]
+            await pilot.press("escape", "escape")
+        drawn.client.delete_picture(first.id)
+        await until(pilot, lambda: first not in found.pictures, "it is gone")
+        await pilot.press("alt+r", "end", "a")
+        await until(pilot, lambda: "was not made from another" in text_of(app.desk.query_one(Note)), "there is none")
+        assert app.screen is app.desk
+        drawn.client.restore_picture(first.id)
+        await until(pilot, lambda: first in found.pictures, "it is back")
+
+    drive(drawn, act)
+
+
 def inpainted(host: Running) -> int:
     """A picture that was drawn from another one, with a mask."""
     files = []
