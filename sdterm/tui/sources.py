@@ -197,7 +197,7 @@ class Sources:
             self._shell.say(tr("Picture {picture} was not made from another one.", picture=picture.id))
 
     async def _without_second_pass(self, picture: Picture, first_pass: FirstPassOf | None) -> Picture | None:
-        """What was kept of its first pass, the picture that it went on from, or else one that was drawn just like that."""
+        """What was kept of its first pass, the picture that it went on from, or one that was drawn just like that."""
         of_job = await self._of_job(picture.job, "before hires", picture.number)
         if of_job is None and first_pass:
             of_job = await self._of_job(first_pass.job, "image", first_pass.image)

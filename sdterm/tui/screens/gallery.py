@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from sdterm.api import Entry, Picture
 
 _PAGE = 100
+_MOST_AT_ONCE = 500  # pictures
 _NEAR = 20  # rows before the last one at which the next page is fetched
 _SAMPLE = 200  # rows by which columns are measured
 _IN_SIGHT = 12  # lines in which the nearest other prompt is looked for
@@ -144,8 +145,8 @@ class PictureTable(PictureActions, DataTable[Text]):
         return self._cells[picture.id]
 
     def _arrange(self, at: Picture | None = None) -> None:
-        """Show the lines that there are now; the cursor stays with its picture."""
-        at = at or self.chosen()
+        """Show the lines that there are now; the cursor stays with its picture, or where that was if it is gone."""
+        at, row = at or self.chosen(), self.cursor_row
         new = batches.lines(self.pictures, lambda job: self.folds != (job in self.turned))
         same = next((i for i, (a, b) in enumerate(zip(self.lines, new, strict=False)) if a != b), None)
         same = min(len(self.lines), len(new)) if same is None else same
@@ -157,7 +158,7 @@ class PictureTable(PictureActions, DataTable[Text]):
             self.add_row(*self._shown(number))
         if at and not same:
             inside = (i for i, line in enumerate(new) if any(picture.id == at.id for picture in line.pictures))
-            self.move_cursor(row=next(inside, 0))
+            self.move_cursor(row=next(inside, min(row, len(new) - 1)))
         self.post_message(self.Shown())
 
     def _shown(self, number: int) -> Iterable[Text]:
@@ -181,13 +182,14 @@ class PictureTable(PictureActions, DataTable[Text]):
         above = self.lines[max(0, number - _IN_SIGHT) : number]
         return [self._row(line.picture)[PROMPT] for line in (*below, *reversed(above))]
 
-    def remove_picture(self, picture: int) -> None:
-        """A row less, if there is that one; the cursor stays where it is."""
-        for at, shown in enumerate(self.pictures):
-            if shown.id == picture:
-                del self.pictures[at]
-                self.remove_row(self.ordered_rows[at].key)
-                break
+    def remove_picture(self, picture: int) -> bool:
+        """Have a picture less; the cursor stays where it is. Returns whether it was in the list."""
+        left = [shown for shown in self.pictures if shown.id != picture]
+        if len(left) == len(self.pictures):
+            return False
+        self.pictures = left
+        self._arrange()
+        return True
 
 
 class GalleryWall(Wall):
@@ -209,6 +211,7 @@ class GalleryScreen(BaseScreen):
         self._query = ""
         self._next: str | None = None
         self._fetching = False
+        self._total = 0  # pictures that match the filter
         self._is_behind = False
         """Whether pictures were drawn that are not in the list."""
 
@@ -261,13 +264,13 @@ class GalleryScreen(BaseScreen):
         """From the first page on; stay: with the cursor on the same picture."""
         query, table = self._query, self.table
         self._is_behind = False
-        page = await self.ask(calls.pictures(query, limit=_PAGE, order=table.order))
+        limit = max(_PAGE, min(_MOST_AT_ONCE, len(table.pictures) + 1)) if stay else _PAGE
+        page = await self.ask(calls.pictures(query, limit=limit, order=table.order))
         if page is None:
             return
         self._next = page.next
         table.show(page.pictures, table.chosen() if stay else None)
-        table.border_title = counted("Gallery  {number} picture", "Gallery  {number} pictures", page.total or 0)
-        self.wall.border_title = table.border_title
+        self._count(page.total or 0)
         keys = {name: self.shell.key(name) for name in ("load", "filter", "thumbnails", "large")}
         table.border_subtitle = tr("{load} loads, {filter} filters, {thumbnails} wall, {large} large", **keys)
         self.wall.border_subtitle = table.border_subtitle
@@ -276,8 +279,11 @@ class GalleryScreen(BaseScreen):
             empty = tr("No match: {key}, then clear the filter.", key=self.shell.key("filter"))
             none = tr("Nothing drawn yet: {key} goes to the prompt.", key=self.shell.key("go_generate"))
             self.say(empty if query else none)
-            self.query_one(ChosenPicture).show_chosen()
-            self.query_one("#infotext", Static).update("")
+
+    def _count(self, total: int) -> None:
+        self._total = total
+        title = counted("Gallery  {number} picture", "Gallery  {number} pictures", total)
+        self.table.border_title = self.wall.border_title = title
 
     @on(PictureTable.Shown)
     def _show_wall(self) -> None:
@@ -292,7 +298,9 @@ class GalleryScreen(BaseScreen):
         table = self.table
         if picture := table.chosen():
             self._tell(picture)
-            self.query_one(ChosenPicture).show_chosen()
+        else:
+            self.query_one("#infotext", Static).update("")
+        self.query_one(ChosenPicture).show_chosen()
         if self.focused is not self.wall:  # which goes before the table
             self.wall.choose(table.cursor_row)
         if self._is_behind and not table.cursor_row:
@@ -335,9 +343,10 @@ class GalleryScreen(BaseScreen):
         from sdterm.events import Image, PictureDeleted, PictureRestored
 
         if isinstance(entry.event, PictureDeleted):
-            self.query_one(PictureTable).remove_picture(entry.event.picture)
+            if self.table.remove_picture(entry.event.picture) or not self._query:
+                self._count(max(0, self._total - 1))
         elif isinstance(entry.event, PictureRestored):
-            self._load()
+            self._load(stay=True)
         # a new picture joins the list at once only while its head is in sight: rows never move under the cursor
         if isinstance(entry.event, Image):
             self._is_behind = self.table.cursor_row > 0

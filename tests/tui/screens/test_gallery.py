@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Input, OptionList
+from textual.widgets import Input, OptionList, Static
 
 from sdterm.core.settings.settings import resolve
 from sdterm.tui.app import Workstation
@@ -96,6 +96,29 @@ def test_the_host_sorts_by_any_column_both_ways(drawn: Running) -> None:
         await until(pilot, lambda: "Sampler: Euler," in table.lines[0].picture.infotext)
 
     drive(drawn, act)
+
+
+def test_the_row_that_takes_a_deleted_ones_place_is_chosen(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        table = await opened(app, pilot)
+        view = app.screen.query_one(ChosenPicture)
+        before, count = [*table.pictures], len(table.pictures)
+        assert f"Gallery  {count} pictures" in str(table.border_title)
+        await pilot.press("down", "D")
+        await until(pilot, lambda: len(table.pictures) == count - 1, "a row less")
+        assert table.cursor_row == 1 and table.chosen() == before[2]
+        infotext = app.screen.query_one("#infotext", Static)
+        await until(pilot, lambda: before[2].path[-12:] in "".join(text_of(infotext).split()), "its infotext")
+        assert f"Gallery  {count - 1} pictures" in str(table.border_title)
+        await until(
+            pilot, lambda: view.chosen() == before[2] and f"{before[2].id}  128x128" in screen_text(app), "its picture"
+        )
+        await pilot.press("r")
+        await until(pilot, lambda: [*table.pictures] == before, "it is back")
+        await until(pilot, lambda: f"Gallery  {count} pictures" in str(table.border_title), "all are counted")
+        assert table.chosen() == before[2], "the choice stays"
+
+    drive(drawn, act, (100, 30))
 
 
 def test_a_batch_folds_into_one_line_and_opens_again(drawn: Running) -> None:
