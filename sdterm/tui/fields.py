@@ -138,7 +138,7 @@ class Field:
         if len(self.rows) == 1:
             return (text.strip(),)
         first, _, second = re.sub("[×X,]", "x", text).partition("x")
-        alone = first.strip() if self.rows[1].step else str(self.rows[1].default) if first.strip() else ""
+        alone = first.strip() if self.rows[1].step else _text(self.rows[1].default) if first.strip() else ""
         return first.strip(), second.strip() or alone
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sdterm.core.text import printable
 from sdterm.fields import FIELDS, NO_UPSCALER
 from sdterm.tui import calls
-from sdterm.tui.fields import Field, quick_field
+from sdterm.tui.fields import Field, RefusedTextError, quick_field
 from sdterm.tui.hires import NOT_CARRIED_OVER
 from sdterm.tui.language import tr
 from sdterm.tui.shell import Desk, Shell
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sdterm.tui.picture.widget import PictureView
 
 _UPSCALER = quick_field("upscaler")
+_UPSCALE_BY, _UPSCALE_SIZE = quick_field("upscale_by"), quick_field("upscale_width")
 _FOR_UPSCALING = ("upscale_tile", "upscale_overlap", "format")
 _NUMBER = re.compile(r"#?(\d{1,12})")
 _MOST_FILES = 8  # pictures that are kept in memory, to be shown
@@ -166,11 +167,17 @@ class Sources:
             return
         hint = tr("How many times as large, or the size to fill as 1024x1024")
         usual = "2" if values["upscale_by"] == FIELDS["upscale_by"].default else str(values["upscale_by"])
-        text = await app.push_screen_wait(Type(choices[number].name, usual, hint=hint))
-        if not text:
+
+        def refusal(text: str) -> str:
+            try:
+                return "" if _larger(text) else hint
+            except RefusedTextError as error:
+                return str(error)
+
+        text = await app.push_screen_wait(Type(choices[number].name, usual, hint=hint, refusal=refusal))
+        if text is None:
             return
-        width, _, height = text.lower().replace("×", "x").partition("x")
-        size = {"upscale_width": width, "upscale_height": height} if height else {"upscale_by": text}
+        size = _larger(text)
         if (digest := await self.put(picture)) is not None:
             settings = self._shell.settings.job_fields()
             kept = {name: value for name, value in settings.items() if name in _FOR_UPSCALING}
@@ -296,6 +303,14 @@ class Sources:
             self._desk.run_worker(taken(png))
 
         self._desk.app.push_screen(MaskScreen(name, image, canvas, done))
+
+
+def _larger(text: str) -> dict[str, str]:
+    """A factor, or a size → the fields of a request; none for no text. Raises RefusedTextError."""
+    text = text.strip().lower().replace("×", "x")
+    field = _UPSCALE_SIZE if "x" in text else _UPSCALE_BY
+    given = field.settled(text)
+    return {name: str(value) for name, value in field.write(given, {}).items()} if given else {}
 
 
 def _read(path: Path) -> bytes:

@@ -152,6 +152,43 @@ def test_a_picture_is_upscaled_by_two_questions_and_compared_with_what_it_was(dr
     drive(drawn, act)
 
 
+def test_a_wrong_factor_stays_in_the_question_and_is_said_there(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        found = await recent(app, pilot)
+        count = len(found.pictures)
+        await pilot.press("home", "u")
+        await until(pilot, lambda: isinstance(app.screen, Pick), "which upscaler")
+        await pilot.press(*"lanc", "enter")
+        await until(pilot, lambda: isinstance(app.screen, Type), "how much")
+        question = app.screen
+        await pilot.press("ctrl+u", *"abc", "enter")
+        await until(
+            pilot, lambda: "Upscale by takes a number from 0.05 to 64, not abc." in screen_text(app), "a sentence"
+        )
+        assert app.screen is question and "upscale_by" not in screen_text(app)
+        await pilot.press("ctrl+u", *"64x", "enter")
+        await until(pilot, lambda: "not abc" not in screen_text(app), "another sentence, or none")
+        await pilot.press("ctrl+u", "2", "enter")
+        await until(pilot, lambda: len(found.pictures) == count + 1, "the larger one")
+        drawn.client.delete_picture(found.pictures[-1].id)
+        await until(pilot, lambda: len(found.pictures) == count, "as before")
+
+    drive(drawn, act)
+
+
+def test_keys_that_are_pressed_while_options_unfold_write_nothing_into_the_prompt(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: app.desk.filling.offers.catalogue, "the lists")
+        prompt = app.desk.query_one("#prompt")
+        await go_to(pilot, prompt)
+        app.desk.focus_field("upscale_by")
+        assert app.focused is not prompt, "no key is for the prompt any more"
+        await until(pilot, lambda: isinstance(app.focused, Parameter) and app.focused.field.id == "upscale_by")
+        assert not app.form.draft.prompt
+
+    drive(drawn, act)
+
+
 def test_every_key_of_a_picture_is_that_of_the_keymap(drawn: Running) -> None:
     """With h on the left in lists, as vim has it, the hires version has another key."""
 

@@ -201,6 +201,7 @@ class GenerateScreen(BaseScreen):
         self.shell.go("generate")
         if self.has_class("-more"):
             self._show_more(focus=True)
+            self.set_focus(None)  # until they are there
         elif self.focused and self.query_one(MoreOptions) in self.focused.ancestors:
             self.query_one("#field-sampler").focus()
 
@@ -346,6 +347,7 @@ class GenerateScreen(BaseScreen):
         if part and (self._filling_more or not found or not self.has_class("-more")):
             self._wanted_field = name  # whatever is there now is made anew, or not to be seen
             self.unfold(part)
+            self.set_focus(None)  # keys that are pressed meanwhile are for that field, and write nothing elsewhere
         elif found:
             self._leave_large()
             found.first().focus()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar
 
 from rich.text import Text
@@ -137,13 +137,23 @@ class Ask(ModalScreen[str | None]):
 
 
 class Type(ModalScreen[str | None]):
-    """One line to type: the text, or None. goes_on: the value is the beginning of what is typed."""
+    """One line to type: the text, or None. goes_on: the value is the beginning of what is typed. refusal: why a text
+    cannot be taken, or nothing; the question stays until one can."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", show=False)]
 
-    def __init__(self, title: str, value: str = "", *, hint: str = "", goes_on: bool = False) -> None:
+    def __init__(
+        self,
+        title: str,
+        value: str = "",
+        *,
+        hint: str = "",
+        goes_on: bool = False,
+        refusal: Callable[[str], str] = lambda text: "",
+    ) -> None:
         super().__init__()
         self._title, self._value, self._hint, self._goes_on = title, value, hint, goes_on
+        self._refusal = refusal
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog small") as dialog:
@@ -152,10 +162,18 @@ class Type(ModalScreen[str | None]):
             line = Input(self._value, compact=True, select_on_focus=not self._goes_on)
             line.cursor_blink = False
             yield line
+            why = Static(id="why", markup=False)
+            why.display = False
+            yield why
 
     @on(Input.Submitted)
     def _take(self, event: Input.Submitted) -> None:
-        self.dismiss(event.value)
+        if said := self._refusal(event.value):
+            why = self.query_one("#why", Static)
+            why.update(Text(said))
+            why.display = True
+        else:
+            self.dismiss(event.value)
 
     def action_leave(self) -> None:
         self.dismiss(None)
