@@ -172,7 +172,6 @@ class Drawing:
         if self._desk.form.seed is not None:
             self._change_seed(None)
             self._shell.say(tr("Each job gets a seed of its own."))
-            self._shell.show_status()
         else:
             self._desk.run_worker(self._lock_seed())
 
@@ -183,7 +182,6 @@ class Drawing:
             return
         self._change_seed(str(seed))
         self._shell.say(tr("The seed {seed} stays.", seed=seed))
-        self._shell.show_status()
 
     async def _newest_seed(self) -> int | None:
         """Of the picture drawn last, also before this workstation was opened."""
@@ -211,7 +209,6 @@ class Drawing:
             self._shell.say(tr("There is no seed to walk from: nothing was drawn yet."))
             return
         self._change_seed(str(max(0, seed + by)))
-        self._shell.show_status()
         self.generate()
 
     # --- what comes of it ---------------------------------------------------------------------------------------------

@@ -220,7 +220,9 @@ async def form_field(app: Workstation, pilot: Pilot[None], name: str) -> Paramet
 def test_a_picture_is_the_init_image_by_one_key(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         found = await recent(app, pilot)
+        await until(pilot, lambda: "seed random" in screen_text(app), "no seed is kept")
         await pilot.press("home", "i")
+        await until(pilot, lambda: "seed LOCK" in screen_text(app), "the picture's seed")
         await until(pilot, lambda: app.form.draft.fields.get("init_images"), "the init image")
         first = found.pictures[0]
         assert app.form.draft.prompt == "red house, lake" and app.focused is app.desk.query_one("#prompt")

@@ -79,6 +79,7 @@ class GenerateScreen(BaseScreen):
         self._picked: int | None = None  # the number of a picture that was chosen before there were any
         self._told: dict[bool, str] = {}  # of a trap of the (negative) prompt, in the line for that
         self._model = str(self.form.values().get("model") or "")
+        self._told_of = self._model, self.form.seed is None  # what the status line says of the form
         self._unfolded: dict[str, bool] = {}  # parts of the form that were folded or unfolded by hand
 
     def body(self) -> Iterable[Widget]:
@@ -123,6 +124,9 @@ class GenerateScreen(BaseScreen):
             self._model = model
             for editor in self.query(PromptEditor):
                 self._read_soon(editor, tell=True)
+        if (told := (model, self.form.seed is None)) != self._told_of:
+            self._told_of = told
+            self.shell.show_status()
         if self._keep is None:
             self._keep = self.app.set_timer(_KEEP_AFTER, self.keep_draft)
 
