@@ -242,10 +242,13 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
 
     def say(self, text: str, *, standing: bool = False) -> None:
         """Tell something in one line, on whatever screen is open. standing: as `BaseScreen.say` has it."""
-        for screen in reversed(self.screen_stack):
-            if isinstance(screen, BaseScreen) and screen.is_mounted:
-                screen.say(text, standing=standing)
-                return
+        there = [s for s in reversed(self.screen_stack) if isinstance(s, BaseScreen) and s.is_mounted]
+        if there:
+            there[0].say(text, standing=standing)
+        if not standing:
+            for screen in self._open_screens():
+                if screen not in there[:1]:
+                    screen.outdate(text)
 
     def keep_said(self, text: str) -> None:
         """Keep a message among those that can be read again."""

@@ -18,6 +18,7 @@ from sdterm.tui.app import Workstation
 from sdterm.tui.drawing import VARIATIONS
 from sdterm.tui.messages import Happened, InfotextPasted
 from sdterm.tui.picture.widget import PictureView
+from sdterm.tui.screens.help import HelpScreen
 from sdterm.tui.screens.pick import Ask, Pick
 from sdterm.tui.widgets.bars import Note, StatusLine
 from sdterm.tui.widgets.parameter import Parameter
@@ -253,6 +254,21 @@ def test_a_sampler_is_picked_by_a_part_of_its_name(host: Running) -> None:
         await write(pilot, "heun")
         await pilot.press("enter")
         await until(pilot, lambda: app.form.draft.fields.get("sampler") == "Heun")
+
+    drive(host, act)
+
+
+def test_what_was_said_before_help_is_not_said_again_behind_it(host: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: app.state.host == "up")
+        await write(pilot, "lake")
+        await pilot.press("f5")
+        await until(pilot, lambda: "is queued" in note(app), "the job")
+        await pilot.press("f1")
+        await until(pilot, lambda: isinstance(app.screen, HelpScreen) and " done in " in screen_text(app), "it is done")
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is app.desk, "the form")
+        assert "is queued" not in note(app) and " done in " in note(app)
 
     drive(host, act)
 

@@ -54,6 +54,12 @@ class BaseScreen(HasShell, Screen[None]):
         for note in self.query(Note):  # none while the screen closes
             note.say(text, standing=standing)
 
+    def outdate(self, text: str) -> None:
+        """That was told on another screen: what passes by is not old news here."""
+        for note in self.query(Note):
+            if note.text and not note.stands:
+                note.say(text)
+
     def unsay(self, text: str) -> None:
         """Take that back, if it still stands there."""
         for note in self.query(Note):
