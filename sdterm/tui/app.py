@@ -250,6 +250,11 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
                 if screen not in there[:1]:
                     screen.outdate(text)
 
+    def unsay(self, text: str) -> None:
+        """Take that back, wherever it still stands."""
+        for screen in self._open_screens():
+            screen.unsay(text)
+
     def keep_said(self, text: str) -> None:
         """Keep a message among those that can be read again."""
         self._said.append(Said(time.time(), text))
@@ -269,8 +274,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         from sdterm.tui.progress import looked_at
 
         health = message.health
-        for screen in self._open_screens():  # it is back
-            screen.unsay(self._why_lost)
+        self.unsay(self._why_lost)  # it is back
         page = await self.host.ask(calls.jobs("running"))
         self._become(looked_at(State(host="up"), health, page.jobs if page else (), time.time()))
         if self.state.is_preparing:
@@ -638,6 +642,11 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         selected = focused.selected_text if isinstance(focused, TextArea | Input) else ""
         if selected:
             self.copy(selected, tr("selection"))
+        elif self.state.runs:
+            stop, leave = self.key("stop"), self.key("quit")
+            self.say(
+                tr("{stop} {stop} stops the job; {leave} leaves sdterm, and the job goes on.", stop=stop, leave=leave)
+            )
         else:
             self.say(tr("{key} leaves sdterm; what is drawn goes on.", key=self.key("quit")))
 

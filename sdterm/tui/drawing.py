@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,11 @@ from sdterm.tui.shell import Desk, Shell
 from sdterm.tui.state import clock
 
 if TYPE_CHECKING:
+    from textual.timer import Timer
+
     from sdterm.api import Entry, Picture
 
-_TWICE = 1.0  # seconds within which a second Esc stops the job
+_TWICE = 3.0  # seconds within which a second Esc stops the job: a slow line shows late that it would
 VARIATIONS, VARIED = 5, 0.15
 """How many variations are drawn at once, and how much of other noise they have if the form does not say."""
 
@@ -32,7 +35,7 @@ class Drawing:
         self.forever = False
         self._jobs: list[int] = []  # those asked for here, the newest last
         self._stop_after = False
-        self._escaped = float("-inf")
+        self._escaped: tuple[int, Timer] | None = None  # the job that another Esc stops, and what ends that offer
         self._last_seed: int | None = None
         self._last_image: tuple[int | None, str] = None, ""  # its job and its file's name
         self._lacking: tuple[int | None, str] = None, ""  # a job that was drawn without a network, and what was said
@@ -304,18 +307,26 @@ class Drawing:
 
     def stop(self) -> None:
         """Stop what is drawn, the second time that this is wanted."""
-        now = time.monotonic()
         runs = [run for run in self._shell.state.runs if run.job in self._jobs] or [*self._shell.state.runs]
         if not runs:
             self._shell.say(tr("Nothing is drawn now."))
             return
-        job = runs[-1].job
-        if now - self._escaped > _TWICE:
-            self._escaped = now
-            self._shell.say(tr("{key} again stops #{job}.", key=self._shell.key("stop"), job=job))
+        offered, timer = self._escaped or (None, None)
+        if timer:
+            timer.stop()
+        if offered is not None and offered in [run.job for run in runs]:
+            self.forever, self._escaped = False, None
+            self._desk.run_worker(self._desk.ask(calls.cancel(offered)))
             return
-        self.forever, self._escaped = False, float("-inf")
-        self._desk.run_worker(self._desk.ask(calls.cancel(job)))
+        job = runs[-1].job
+        offer = tr("{key} again stops #{job}.", key=self._shell.key("stop"), job=job)
+        self._escaped = job, self._desk.app.set_timer(_TWICE, partial(self._stop_no_more, offer))
+        self._shell.say(offer)
+
+    def _stop_no_more(self, offer: str) -> None:
+        """It was not meant: the next Esc offers it again."""
+        self._escaped = None
+        self._shell.unsay(offer)
 
     def stop_after(self) -> None:
         """Stop once the picture is finished that is drawn now."""

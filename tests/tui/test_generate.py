@@ -281,7 +281,7 @@ def test_escape_twice_stops_and_the_queue_tells(host: Running) -> None:
         await until(pilot, lambda: app.state.runs and app.state.runs[-1].step, "a first step")
         await pilot.press("escape")
         assert "again stops" in note(app)
-        while "again stops" in note(app):  # the second one counts for a second only
+        while "again stops" in note(app):  # the second one counts for some seconds only
             await pilot.press("escape")
         await until(pilot, lambda: "stopped" in note(app))
         app.form.change(app.form.draft.but(steps=None, sampler=None))
