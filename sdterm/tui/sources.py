@@ -126,16 +126,15 @@ class Sources:
         width, height = (min(side // step * step, int(most)) for side in (picture.width, picture.height))
         return {**fields, **NOT_CARRIED_OVER, "width": width, "height": height}
 
-    def _say_taken(self, name: str) -> None:
+    def _say_taken(self, name: str, *more: str) -> None:
         keys = {key: self._shell.key(key) for key in ("generate", "more_options", "undo")}
-        self._shell.say(
-            tr(
-                "{name} is the init image: {generate} draws from it, {more} has its parameters.",
-                name=name,
-                generate=keys["generate"],
-                more=keys["more_options"],
-            )
+        taken = tr(
+            "{name} is the init image: {generate} draws from it, {more} has its parameters.",
+            name=name,
+            generate=keys["generate"],
+            more=keys["more_options"],
         )
+        self._shell.say(" ".join([*more, taken]))
 
     def _say_masked(self, name: str, mask: str) -> None:
         if not mask:
@@ -244,15 +243,35 @@ class Sources:
         """Take the picture that a text names: a path, or the number of a picture; nothing takes it out."""
         text = text.strip()
         if not text:
-            self._filling.choose(field, None)
+            self.take_out(field)
             return
         if found := await self._named(text):
             data, name = found
             digest = await self._put(data, name)
-            if digest is not None:
+            if digest is None:
+                return
+            if field.id != "init_images":
                 self._filling.choose(field, (digest,) if field.takes_several else digest)
-                if field.id == "init_images":
-                    self._say_taken(name)
+                return
+            lost = self._begin_with((digest,))
+            self._say_taken(name, *lost)
+
+    def take_out(self, field: Field) -> None:
+        """Have no picture there."""
+        lost: list[str] = []
+        if field.id == "init_images":
+            lost = self._begin_with(())
+        else:
+            self._filling.choose(field, None)
+        self._shell.say(" ".join([*lost, tr("{label}: none now.", label=tr(field.label))]))
+
+    def _begin_with(self, images: tuple[str, ...]) -> list[str]:
+        """Have other init images. A mask was for the one before, and goes with it: what there is to say of that."""
+        before, mask = self._digests()
+        form, label = self._desk.form, tr(FIELDS["init_images"].label)
+        goes = bool(mask and before and before not in images)
+        form.change(form.draft.but(init_images=images or None, **({"mask": None} if goes else {})), label)
+        return [tr("The mask was for the image before, and is gone.")] if goes else []
 
     async def _named(self, text: str) -> tuple[bytes, str] | None:
         """The file that a text names, and what it is called; None once the user was told why not."""

@@ -267,6 +267,8 @@ def test_a_picture_is_inpainted_by_keys_and_its_mask_is_changed_in_the_form(draw
         await form_field(app, pilot, "mask")
         await pilot.press("delete")
         await until(pilot, lambda: "mask" not in app.form.draft.fields, "none")
+        await until(pilot, lambda: not app.desk._filling_more, "the parts")
+        assert isinstance(app.focused, Parameter) and app.focused.field.id == "mask", "the cursor stays"
 
     drive(drawn, act)
 
@@ -292,6 +294,12 @@ def test_an_init_image_is_a_path_that_is_typed_or_pasted_or_the_number_of_a_pict
         await until(pilot, lambda: isinstance(app.screen, Type), "a line to type in")
         await pilot.press("1", "enter")
         await until(pilot, lambda: app.form.draft.fields.get("init_images"), "the picture")
+        app.form.change(app.form.draft.but(mask=digest))
+        await form_field(app, pilot, "init_images")
+        app.post_message(events.Paste(str(path)))
+        await until(pilot, lambda: app.form.draft.fields["init_images"] == (digest,), "the pasted path again")
+        assert "mask" not in app.form.draft.fields, "which was drawn on another picture"
+        assert "The mask was for the image before" in text_of(app.desk.query_one(Note))
         await form_field(app, pilot, "init_images")
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, Type), "again")

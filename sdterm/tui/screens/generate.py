@@ -117,6 +117,8 @@ class GenerateScreen(BaseScreen):
     # --- the form ----------------------------------------------------------------------------------------------------
 
     def _changed(self, from_elsewhere: bool) -> None:
+        if part := self._part_with_cursor():  # which does not fold while one is in it
+            self._unfolded[part] = True
         if from_elsewhere:
             self._show()
         model = str(self.form.values().get("model") or "")
@@ -253,6 +255,13 @@ class GenerateScreen(BaseScreen):
         self._unfolded[event.title] = event.is_open
         self._show_more()
 
+    def _part_with_cursor(self) -> str:
+        """The part of the form in which the cursor is; empty where it is elsewhere."""
+        focused = self.focused
+        if not isinstance(focused, Parameter) or not any(isinstance(a, MoreOptions) for a in focused.ancestors):
+            return ""
+        return next((part for part, fields in parts(self.values()).items() if focused.field in fields), "")
+
     def unfold(self, part: str) -> None:
         """Have a part of the form in sight."""
         self._unfolded[part] = True
@@ -339,6 +348,9 @@ class GenerateScreen(BaseScreen):
     @on(Parameter.ResetWanted)
     def _reset(self, event: Parameter.ResetWanted) -> None:
         field = event.parameter.field
+        if field.kind == "input":
+            self.sources.take_out(field)
+            return
         self.filling.choose(field, None)
         default = printable(field.read(self.values()) or event.parameter.placeholder) or tr("nothing")
         self.say(tr("{label} is as it comes again: {value}.", label=tr(field.label), value=default))
