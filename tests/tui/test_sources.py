@@ -7,12 +7,13 @@ import pytest
 from PIL import Image
 from textual import events
 from textual.pilot import Pilot
-from textual.widgets import OptionList
+from textual.widgets import OptionList, Static
 
 from sdterm.tui.app import Workstation
 from sdterm.tui.fields import HEADS, field_of, is_used, parts
 from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.screens.compare import CompareScreen
+from sdterm.tui.screens.jump import Jump
 from sdterm.tui.screens.pick import Pick, Type
 from sdterm.tui.widgets.bars import KeyBar, Note
 from sdterm.tui.widgets.mask_view import MaskView
@@ -172,6 +173,22 @@ def test_a_wrong_factor_stays_in_the_question_and_is_said_there(drawn: Running) 
         await until(pilot, lambda: len(found.pictures) == count + 1, "the larger one")
         drawn.client.delete_picture(found.pictures[-1].id)
         await until(pilot, lambda: len(found.pictures) == count, "as before")
+
+    drive(drawn, act)
+
+
+def test_no_letter_is_on_a_field_that_is_scrolled_away(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: app.desk.filling.offers.catalogue, "the lists")
+        app.desk.unfold("Hires")
+        await form_field(app, pilot, "hires")
+        more = app.desk.query_one(MoreOptions)
+        assert more.max_scroll_y, "some are out of sight"
+        await pilot.press("f12")
+        await until(pilot, lambda: isinstance(app.screen, Jump), "the letters")
+        labels = [label.region for label in app.screen.query(Static) if label.id != "how"]
+        assert labels and all(region.bottom <= more.content_region.bottom for region in labels), "none on other lines"
+        await pilot.press("escape")
 
     drive(drawn, act)
 

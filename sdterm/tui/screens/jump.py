@@ -5,6 +5,8 @@ from __future__ import annotations
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
+from textual.errors import NoWidget
+from textual.geometry import Region
 from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 from textual.widgets import Static
@@ -26,14 +28,16 @@ class Jump(ModalScreen[None]):
 
     def __init__(self, below: Screen[object]) -> None:
         super().__init__()
-        fields = [w for w in below.focus_chain if w.region.width and w.region.height]
+        shown = {widget: _in_sight(below, widget) for widget in below.focus_chain}
+        fields = [widget for widget, region in shown.items() if region]
         self._targets: dict[str, Widget] = dict(zip(LETTERS, fields, strict=False))
+        self._places = {letter: shown[widget].offset for letter, widget in self._targets.items()}
         self._below = below
 
     def compose(self) -> ComposeResult:
-        for letter, widget in self._targets.items():
+        for letter, place in self._places.items():
             label = Static(Text(f" {letter} "))
-            label.styles.offset = widget.region.offset
+            label.styles.offset = place
             yield label
         what = tr("Press a letter to go there.  e: the prompt in your editor  Esc: leave")
         how = Static(Text(f" {what}"), id="how")
@@ -47,3 +51,11 @@ class Jump(ModalScreen[None]):
             self._below.set_focus(self._targets[event.character])
         elif event.character == "e":
             self.app.call_later(self.app.run_action, "edit_outside")
+
+
+def _in_sight(screen: Screen[object], widget: Widget) -> Region:
+    """The part of a widget that is to be seen: of what is scrolled away, nothing."""
+    try:
+        return screen.find_widget(widget).visible_region
+    except NoWidget:
+        return Region()
