@@ -1,8 +1,11 @@
 """What somebody pastes: an infotext, the path of a picture, or just words."""
 
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from sdterm.core.infotext.grammar import is_infotext
 from sdterm.core.text import printable
@@ -18,13 +21,28 @@ def harmless(text: str) -> tuple[str, int]:
     return kept, len(lines) - len(kept)
 
 
+def path_in(text: str) -> Path:
+    """The path that a text is, as shells and file managers write it: in quotes, with escaped characters, as a URL."""
+    bare = text.strip().strip("'\"")
+    if bare.startswith("file://"):
+        return Path(unquote(bare.removeprefix("file://")))
+    return Path(bare if os.path.exists(bare) else re.sub(r"\\(.)", r"\1", bare))
+
+
+def is_like_a_path(text: str) -> bool:
+    """Whether a text is written like the path of a picture."""
+    bare = text.strip().strip("'\"")
+    begins = bare.startswith(("/", "~", "./", "../", "file://"))
+    return begins and "\n" not in bare and os.path.splitext(bare)[1].lower() in _SUFFIXES
+
+
 def infotext_in(text: str) -> str | None:
     """The infotext that a pasted text is, or that the picture has whose path it is; None if it is neither."""
     if len(text) > _LONGEST:
         return None
     if is_infotext(text):
         return text
-    path = Path(text.strip().strip("'\"").removeprefix("file://"))
+    path = path_in(text)
     if "\n" in text.strip() or path.suffix.lower() not in _SUFFIXES:
         return None
     from sdterm.core.infotext.files import ImageFileError, infotext_from

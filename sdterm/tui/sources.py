@@ -14,6 +14,7 @@ from sdterm.tui import calls
 from sdterm.tui.fields import Field, RefusedTextError, quick_field
 from sdterm.tui.hires import NOT_CARRIED_OVER
 from sdterm.tui.language import tr
+from sdterm.tui.pasted import path_in
 from sdterm.tui.shell import Desk, Shell
 
 if TYPE_CHECKING:
@@ -77,8 +78,11 @@ class Sources:
         """Give the host a picture's file: its digest, or None once the user was told why not."""
         digest = await self._desk.ask(calls.put_input(data))
         if digest is not None:
+            is_renamed = self._names.get(digest, name) != name
             self._names[digest] = name
             self._keep(digest, data)
+            if is_renamed:  # which may stand in the form already
+                self._desk.show_values()
         return digest
 
     async def put(self, picture: Picture) -> str | None:
@@ -275,13 +279,18 @@ class Sources:
 
     async def _named(self, text: str) -> tuple[bytes, str] | None:
         """The file that a text names, and what it is called; None once the user was told why not."""
-        path = Path(text.strip("'\"").removeprefix("file://"))
+        from sdterm.core.inputs import InputError
+
+        path = path_in(text)
         number = _NUMBER.fullmatch(text)
         if number and not path.is_file():
             data = await self._desk.ask(calls.file(int(number[1])))
             return None if data is None else (data, f"#{number[1]}")
         try:
             return await asyncio.to_thread(_read, path), printable(path.name, 60)
+        except InputError as error:
+            self._shell.say(str(error))
+            return None
         except (OSError, RuntimeError) as error:
             why = getattr(error, "strerror", None) or str(error)
             self._shell.say(tr("{path} cannot be read: {error}.", path=printable(str(path), 200), error=why))
@@ -333,11 +342,16 @@ def _larger(text: str) -> dict[str, str]:
 
 
 def _read(path: Path) -> bytes:
-    from sdterm.core.inputs import MOST_BYTES
+    from sdterm.core.inputs import MOST_BYTES, picture_size
 
     path = path.expanduser()
+    if path.is_dir():
+        raise IsADirectoryError(None, tr("it is a folder"))
+    if path.exists() and not path.is_file():
+        raise OSError(None, tr("it is a pipe or a device, not a file"))
     if not path.is_file():
         raise FileNotFoundError(None, tr("there is no such file"))
+    picture_size(path)
     with open(path, "rb") as file:
         data = file.read(MOST_BYTES + 1)
     if len(data) > MOST_BYTES:

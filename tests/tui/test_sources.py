@@ -1,5 +1,6 @@
 """What is made from a picture by one key, and the parts of the form that say how."""
 
+import os
 from io import BytesIO
 from pathlib import Path
 
@@ -353,6 +354,41 @@ def test_a_hires_version_is_compared_with_the_picture_that_it_was_made_from(draw
         assert app.screen is app.desk
         drawn.client.restore_picture(first.id)
         await until(pilot, lambda: first in found.pictures, "it is back")
+
+    drive(drawn, act)
+
+
+def test_a_path_is_taken_as_it_is_written_and_what_is_no_picture_is_named(drawn: Running, tmp_path: Path) -> None:
+    path = picture_file(tmp_path)
+    copy = tmp_path / "copy.png"
+    copy.write_bytes(path.read_bytes())
+    broken = tmp_path / "broken.png"
+    broken.write_text("no picture")
+    os.mkfifo(tmp_path / "pipe.png")
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        def note() -> str:
+            return text_of(app.desk.query_one(Note))
+
+        async def give(text: str, says: str) -> None:
+            app.post_message(events.Paste(text))
+            await until(pilot, lambda: says in "".join(note().split()), says)
+
+        await until(pilot, lambda: app.desk.filling.offers.catalogue, "the lists")
+        await form_field(app, pilot, "init_images")
+        await give(str(path).replace(" ", "\\ "), "aphoto.pngistheinitimage")
+        await form_field(app, pilot, "init_images")
+        await give(f"file://{copy}", "copy.pngistheinitimage")
+        await until(pilot, lambda: app.desk.query_one("#field-init_images", Parameter).value == "copy.png", "its name")
+        await form_field(app, pilot, "init_images")
+        await give(str(tmp_path), "itisafolder")
+        await give(str(tmp_path / "pipe.png"), "itisapipe")
+        await give(str(broken), "broken.pngisnopicture")
+        await give(str(tmp_path / "none.png"), "thereisnosuchfile")
+        app.form.change(app.form.draft.but(prompt="a lake"))
+        app.desk.go_on_writing()
+        app.post_message(events.Paste(str(broken)))
+        await until(pilot, lambda: app.form.draft.prompt == f"a lake {broken}", "the path, behind a space")
 
     drive(drawn, act)
 

@@ -209,13 +209,16 @@ class PromptEditor(HasShell, TextArea, inherit_bindings=False):
     async def _on_paste(self, event: events.Paste) -> None:
         event.prevent_default()
         event.stop()
-        from sdterm.tui.pasted import infotext_in
+        from sdterm.tui.pasted import infotext_in, is_like_a_path
 
         if (infotext := infotext_in(event.text)) is not None:
             self.post_message(InfotextPasted(infotext))
             return
         start, end = self.span
-        self._change(tr("paste"), event.text, start, end, start + len(event.text))
+        text = event.text
+        if is_like_a_path(text) and self.text[:start].strip() and not self.text[start - 1].isspace():
+            text = f" {text}"
+        self._change(tr("paste"), text, start, end, start + len(text))
 
     def action_emphasis_up(self) -> None:
         self._edit(tr("more weight"), "emphasise", 1)
