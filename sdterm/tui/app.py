@@ -520,11 +520,13 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         self._open_over(CompareScreen(pictures, files, flips=True))
 
     def _open_over(self, screen: BaseScreen) -> None:
-        """Open a screen over the others. One of its kind that is open goes first, with all above it."""
+        """Open a screen over the others, as a part of the one that is open. One of its kind goes first, with all above
+        it."""
         if any(isinstance(open_one, type(screen)) for open_one in self.screen_stack):
             while not isinstance(self.screen, type(screen)):
                 self.pop_screen()
             self.pop_screen()
+        screen.tab = next(below.tab for below in reversed(self.screen_stack) if isinstance(below, BaseScreen))
         self.push_screen(screen)
 
     def on_delete_wanted(self, message: DeleteWanted) -> None:

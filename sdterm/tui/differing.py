@@ -12,6 +12,7 @@ from sdterm.core.infotext.grammar import parse
 from sdterm.core.infotext.record import KEY, Provenance
 from sdterm.core.text import printable
 from sdterm.fields import FIELDS
+from sdterm.tui.fields import Field
 from sdterm.tui.language import tr
 
 if TYPE_CHECKING:
@@ -71,12 +72,25 @@ def parameters(infotext: str) -> dict[str, str]:
 
 
 def _exact(name: str, value: Any) -> tuple[str, str]:
-    """A request's field; of pictures that it names the beginnings of their digests are enough."""
+    """A request's field by its label; of pictures that it names the beginnings of their digests are enough."""
     row = FIELDS.get(name)
-    if not row or not row.is_input:
+    if not row:
         return name, str(value)
-    digests = value if isinstance(value, list) else [value] if value else []
-    return row.label, ", ".join(f"{str(digest)[:8]}…" for digest in digests)
+    return row.label, as_told(Field((row,)), {name: value})
+
+
+def as_told(field: Field, values: Mapping[str, Any]) -> str:
+    """A field's value in a request with those, where it is told and not edited."""
+    value = field.value(values)
+    if field.kind == "input":
+        return digests_in_short(value)
+    return ", ".join(f"{key} {each}" for key, each in value.items()) if isinstance(value, dict) else field.read(values)
+
+
+def digests_in_short(value: Any) -> str:
+    """The picture, or the pictures, that a field names."""
+    digests = value if isinstance(value, list | tuple) else [value] if value else []
+    return ", ".join(f"{str(digest)[:8]}…" for digest in digests)
 
 
 def _plain(value: str) -> str:

@@ -9,6 +9,10 @@ from urllib.parse import unquote
 
 from sdterm.core.infotext.grammar import is_infotext
 from sdterm.core.text import printable
+from sdterm.fields import FIELDS
+from sdterm.tui.differing import as_told
+from sdterm.tui.fields import quick_field
+from sdterm.tui.language import tr
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".txt"}
 _LONGEST = 200_000
@@ -55,11 +59,13 @@ def infotext_in(text: str) -> str | None:
 
 
 def changes(now: Mapping[str, Any], then: Mapping[str, Any]) -> list[str]:
-    """A line for each field that is another one then."""
+    """A line for each field of the form that is another one then."""
+    after = {**now, **then}
+    fields = {field.id: field for field in map(quick_field, (name for name in then if name in FIELDS))}
     return [
-        f"{name}: {_short(now.get(name))} → {_short(value)}"
-        for name, value in then.items()
-        if _plain(now.get(name)) != _plain(value)
+        f"{tr(field.label)}: {_short(as_told(field, now))} → {_short(as_told(field, after))}"
+        for field in fields.values()
+        if any(_plain(now.get(row.name)) != _plain(after.get(row.name)) for row in field.rows)
     ]
 
 
@@ -69,5 +75,5 @@ def _plain(value: Any) -> str:
     return "" if value in (None, {}) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _short(value: Any) -> str:
-    return printable(_plain(value).replace("\n", " "), 60) or "-"
+def _short(text: str) -> str:
+    return printable(text.replace("\n", " "), 60) or "-"

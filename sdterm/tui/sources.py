@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sdterm.core.text import printable
 from sdterm.fields import FIELDS, NO_UPSCALER
 from sdterm.tui import calls
+from sdterm.tui.differing import digests_in_short
 from sdterm.tui.fields import Field, RefusedTextError, quick_field
 from sdterm.tui.hires import NOT_CARRIED_OVER
 from sdterm.tui.language import tr
@@ -43,7 +44,7 @@ class Sources:
     def called(self, value: Any) -> str:
         """What the picture, or the pictures, of such a field are called."""
         digests = value if isinstance(value, tuple | list) else [value] if value else []
-        return ", ".join(self._names.get(str(digest), f"{str(digest)[:8]}…") for digest in digests)
+        return ", ".join(self._names.get(str(digest)) or digests_in_short(digest) for digest in digests)
 
     async def show(self, view: PictureView) -> None:
         """Show the init image small, its mask over it."""

@@ -230,5 +230,6 @@ def test_the_gallery_marks_compares_and_deletes_too(drawn: Running) -> None:
         await until(pilot, lambda: len(table.pictures) == 4, "it is back")
         await pilot.press("down", "c")
         await comparing(app, pilot)
+        assert "[Gallery]" in screen_text(app), "where it was opened"
 
     drive(drawn, act)

@@ -22,7 +22,8 @@ def infotext(prompt: str = "a house", negative: str = "", **other: object) -> st
         (infotext(Seed=6), ["Seed 6"]),
         (infotext("a red house", Seed=6, Steps=30, Clip_skip=2), ["prompt", "Steps 30", "Clip 2", "Seed 6"]),
         (infotext(Version="2", sdterm="v=9&torch=3"), []),
-        (infotext(sdterm="set.sampler_options=%7B%22eta%22%3A0.5%7D"), ["sampler_options {'eta': 0.5}"]),
+        (infotext(sdterm="set.sampler_options=%7B%22eta%22%3A0.5%7D"), ["Sampler options eta 0.5"]),
+        (infotext(sdterm="set.resize_mode=%22Resize%20and%20fill%22"), ["Resize mode Resize and fill"]),
         (infotext(Model="\x1b[31mevil\u202e"), ["�[31mevil�"]),
     ],
 )

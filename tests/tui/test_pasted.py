@@ -2,7 +2,7 @@
 
 import pytest
 
-from sdterm.tui.pasted import infotext_in
+from sdterm.tui.pasted import changes, infotext_in
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,14 @@ def test_an_infotext_is_known_whatever_key_comes_first(text: str) -> None:
 )
 def test_words_are_none(text: str) -> None:
     assert infotext_in(text) is None
+
+
+def test_what_would_change_is_said_by_the_forms_labels() -> None:
+    now = {"steps": "20", "width": None, "height": None, "init_images": (), "hires": False, "sampler_options": {}}
+    then = {"steps": 20, "width": 64, "height": 96, "init_images": ("ab12cd34" * 8,), "hires": True}
+    assert changes(now, {**then, "sampler_options": {"eta": 0.5}}) == [
+        "Size: - → 64x96",
+        "Init image: - → ab12cd34…",
+        "Hires fix: off → on",
+        "Sampler options: - → eta 0.5",
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from textual import events
 from textual.app import ComposeResult
@@ -31,7 +31,7 @@ HEIGHTS = {"-flat": range(20), "-low": range(20, 24), "-tall": range(24, 10**6),
 class BaseScreen(HasShell, Screen[None]):
     """One of the screens that the top line names, or a part of one."""
 
-    tab: ClassVar[str]
+    tab: str
     """The action that opens it, or what it is a part of: which of the top line's names is in brackets."""
 
     def compose(self) -> ComposeResult:
