@@ -83,6 +83,16 @@ def cells(columns: Sequence[Column], picture: Picture) -> dict[str, str]:
     return {column.id: printable(column.text(picture, infotext), _LONGEST) for column in columns}
 
 
+def in_need(columns: Sequence[Column], rows: Sequence[Mapping[str, str]]) -> list[Column]:
+    """The columns in the order in which they matter: sizes come before samplers where they tell pictures apart."""
+    if len({row["size"] for row in rows}) < 2:
+        return [*columns]
+    sizes = [column for column in columns if column.id == "size"]
+    others = [column for column in columns if column.id != "size"]
+    at = next((n for n, column in enumerate(others) if column.id == "sampler"), len(others))
+    return [*others[:at], *sizes, *others[at:]]
+
+
 def fit(columns: Sequence[Column], rows: Sequence[Mapping[str, str]], width: int) -> list[tuple[Column, int]]:
     """Those of the columns that fit beside each other, with the gap behind each, as wide as what stands in them; the
     prompt, if it is one of them, gets what is left."""

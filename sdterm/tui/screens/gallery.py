@@ -11,6 +11,7 @@ from rich.text import Text
 from textual import events, on, work
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.coordinate import Coordinate
 from textual.geometry import Size
 from textual.message import Message
 from textual.strip import Strip
@@ -25,7 +26,7 @@ from sdterm.tui.actions import bindings
 from sdterm.tui.batches import Line
 from sdterm.tui.differing import seed_of
 from sdterm.tui.filter_words import values_in
-from sdterm.tui.gallery_columns import MARKS, PROMPT, Column, cells, columns, cut, excerpt, fit
+from sdterm.tui.gallery_columns import MARKS, PROMPT, Column, cells, columns, cut, excerpt, fit, in_need
 from sdterm.tui.language import counted, tr
 from sdterm.tui.screens.base import BaseScreen
 from sdterm.tui.widgets.filter_line import FilterLine
@@ -124,8 +125,9 @@ class PictureTable(PictureActions, DataTable[Text]):
     def refit(self, at: Picture | None = None) -> None:
         """Have the columns that fit."""
         signs = {self.order.removeprefix("-"): " ↓" if self.order.startswith("-") else " ↑"}
-        wanted = [replace(column, title=column.title + signs.get(column.id, "")) for column in self.wanted()]
         rows = [self._row(picture) for picture in self.pictures[:_SAMPLE]]
+        ordered = self.wanted() if self.shell.settings["gallery_columns"] else in_need(self.wanted(), rows)
+        wanted = [replace(column, title=column.title + signs.get(column.id, "")) for column in ordered]
         fitted = fit(wanted, rows, max(0, self.scrollable_content_region.width - MARKS))
         if fitted == self._fitted and self.columns:
             self._arrange()
@@ -164,8 +166,7 @@ class PictureTable(PictureActions, DataTable[Text]):
     def _shown(self, number: int) -> Iterable[Text]:
         line = self.lines[number]
         row = self._row(line.picture)
-        sign = "+" if line.is_folded else "-" if line.opens else " "
-        yield Text(self.mark(line) + sign, no_wrap=True)
+        yield Text(self._sign(line), no_wrap=True)
         for column, width in self._fitted:
             if column.id == PROMPT:
                 count = f"({len(line.pictures)}) " if line.is_folded else ""
@@ -175,7 +176,20 @@ class PictureTable(PictureActions, DataTable[Text]):
 
     def mark(self, line: Line) -> str:
         """The sign before a line, of one cell."""
+        if any(picture.id in self.shell.marks for picture in line.pictures):
+            return "*"
         return "!" if any(picture.missing for picture in line.pictures) else " "
+
+    def refresh_marks(self) -> None:
+        """Show which pictures are marked now."""
+        for number, line in enumerate(self.lines):
+            sign, place = self._sign(line), Coordinate(number, 0)
+            if self.get_cell_at(place).plain != sign:
+                self.update_cell_at(place, Text(sign, no_wrap=True))
+
+    def _sign(self, line: Line) -> str:
+        """What stands before a line: what is said of it, and whether it is a batch."""
+        return self.mark(line) + ("+" if line.is_folded else "-" if line.opens else " ")
 
     def _prompts_near(self, number: int) -> list[str]:
         below = self.lines[number + 1 : number + _IN_SIGHT]
@@ -389,6 +403,7 @@ class GalleryScreen(BaseScreen):
 
     def marked(self) -> None:
         self.wall.refresh_marks()
+        self.table.refresh_marks()
 
     def action_sort(self) -> None:
         names = {column.id: column for column in self.table.wanted()}

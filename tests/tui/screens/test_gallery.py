@@ -121,6 +121,23 @@ def test_the_row_that_takes_a_deleted_ones_place_is_chosen(drawn: Running) -> No
     drive(drawn, act, (100, 30))
 
 
+def test_marks_are_stars_and_sizes_are_told_where_they_differ(drawn: Running) -> None:
+    job = drawn.submit(prompt="a tall boat", seed=3, steps=1, width=64, height=128)
+    drawn.events(job)
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        table = await opened(app, pilot)
+        assert titles(table)[:3] == ["No.", "Seed", "Size"] and "64x128" in screen_text(app)
+        await pilot.press("space", "down", "space")
+        await until(pilot, lambda: [table.get_row_at(n)[0].plain[0] for n in range(3)] == ["*", "*", " "], "stars")
+        await pilot.press("space")
+        await until(pilot, lambda: [table.get_row_at(n)[0].plain[0] for n in range(3)] == ["*", " ", " "], "one less")
+        drawn.client.delete_picture(table.pictures[0].id)
+        await until(pilot, lambda: table.pictures[0].job != job, "as before")
+
+    drive(drawn, act)
+
+
 def test_a_batch_folds_into_one_line_and_opens_again(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         table = await opened(app, pilot)
