@@ -126,7 +126,9 @@ class PictureTable(PictureActions, DataTable[Text]):
         """Have the columns that fit."""
         signs = {self.order.removeprefix("-"): " ↓" if self.order.startswith("-") else " ↑"}
         rows = [self._row(picture) for picture in self.pictures[:_SAMPLE]]
-        ordered = self.wanted() if self.shell.settings["gallery_columns"] else in_need(self.wanted(), rows)
+        usual = SETTINGS_BY_KEY["gallery_columns"].default
+        is_chosen = tuple(self.shell.settings["gallery_columns"]) not in ((), usual)
+        ordered = self.wanted() if is_chosen else in_need(self.wanted(), rows)
         wanted = [replace(column, title=column.title + signs.get(column.id, "")) for column in ordered]
         fitted = fit(wanted, rows, max(0, self.scrollable_content_region.width - MARKS))
         if fitted == self._fitted and self.columns:
