@@ -143,7 +143,7 @@ class Sources:
 
     def _say_masked(self, name: str, mask: str) -> None:
         if not mask:
-            self._say_taken(name)
+            self._say_taken(name, tr("The mask was empty."))
             return
         self._shell.say(
             tr(
@@ -311,6 +311,8 @@ class Sources:
             if mask is not None:
                 self._filling.take({"mask": mask}, tr("mask of {name}", name=name))
                 self._desk.focus_field("mask")
+                if not mask:
+                    self._shell.say(tr("The mask was empty."))
 
         await self._draw_mask(name, data, taken, covered)
 

@@ -282,6 +282,11 @@ def test_a_picture_is_inpainted_by_keys_and_its_mask_is_changed_in_the_form(draw
         assert again.history.now.any() and not again.history.is_changed, "the mask that there was"
         await pilot.press("i", "enter")
         await until(pilot, lambda: app.form.draft.fields["mask"] != mask, "another mask")
+        await pilot.press("enter")
+        await until(pilot, lambda: app.screen.query(MaskView), "the editor a third time")
+        await pilot.press("c", "enter")
+        await until(pilot, lambda: "The mask was empty." in text_of(app.desk.query_one(Note)), "a sentence")
+        app.form.change(app.form.draft.but(mask=mask))
         await form_field(app, pilot, "mask")
         await pilot.press("delete")
         await until(pilot, lambda: "mask" not in app.form.draft.fields, "none")

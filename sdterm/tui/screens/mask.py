@@ -47,6 +47,23 @@ class MaskScreen(BaseScreen):
         told = [tr("brush {size} px", size=2 * view.radius + 1), erases, tr("{key} zooms", key=keys["zoom_in"])]
         view.border_subtitle = _fitting([state, *told], tr("{key} all keys", key=keys["go_help"]), view.size.width - 4)
 
+    @on(MaskView.Changed)
+    @on(MaskView.Moved)
+    def _tell_place(self) -> None:
+        """Where the cursor is, and how large what was begun is, in the picture's pixels."""
+        view = self.query_one(MaskView)
+        told = "{},{}".format(*view.cursor)
+        if view.stroke and view.stroke.has_box:
+            left, top, right, bottom = view.stroke.box
+            told += f"  {right - left}x{bottom - top} px"
+        if view.count is not None:
+            keys = {name: self.shell.key(name) for name in ("grow", "shrink")}
+            far = f"{view.count * view.window.step:.0f}"
+            told += "  " + tr(
+                "{count}: an arrow goes {far} px; {grow} or {shrink} {count} px", count=view.count, far=far, **keys
+            )
+        self.say(told, standing=True)
+
     @on(MaskView.Done)
     def _take(self) -> None:
         canvas = self.query_one(MaskView).history.now

@@ -19,7 +19,7 @@ from textual.widget import Widget
 from sdterm.tui import mask
 from sdterm.tui.actions import bindings
 from sdterm.tui.language import tr
-from sdterm.tui.mask import EMPTY, FULL, Canvas, History, Point
+from sdterm.tui.mask import EMPTY, FULL, Box, Canvas, History, Point
 from sdterm.tui.picture.masked import BARE, TINTS, Cell, Rows, cells, changed, cost, refined, segment_of
 from sdterm.tui.picture.terminal import PictureApp
 from sdterm.tui.picture.widget import depth_of, next_image_id
@@ -47,17 +47,21 @@ class Stroke:
     dots: tuple[tuple[int, int], ...]
     window: Window
 
+    @property
+    def has_box(self) -> bool:
+        """Whether it is drawn between two corners."""
+        return self.tool in ("rectangle", "ellipse")
+
+    @property
+    def box(self) -> Box:
+        """The picture's pixels between where it began and where the cursor is."""
+        one, other = (self.window.pixels_of(dot) for dot in (self.dots[0], self.dots[-1]))
+        return min(one[0], other[0]), min(one[1], other[1]), max(one[2], other[2]), max(one[3], other[3])
+
     def drawn(self, canvas: Canvas, radius: int, value: int) -> Canvas:
         """The canvas with it, as if it ended here."""
-        if self.tool in ("rectangle", "ellipse"):
-            ends = [self.window.pixels_of(dot) for dot in (self.dots[0], self.dots[-1])]
-            box = (
-                min(end[0] for end in ends),
-                min(end[1] for end in ends),
-                max(end[2] for end in ends),
-                max(end[3] for end in ends),
-            )
-            return (mask.rectangle if self.tool == "rectangle" else mask.ellipse)(canvas, box, value)
+        if self.has_box:
+            return (mask.rectangle if self.tool == "rectangle" else mask.ellipse)(canvas, self.box, value)
         points = [self.window.centre_of(dot) for dot in self.dots]
         if self.tool == "brush":
             return mask.brush(canvas, points, radius, value)
@@ -102,6 +106,9 @@ class MaskView(HasShell, Widget, can_focus=True):
 
     class Changed(Message):
         """The mask, the tool or what is in sight is another one."""
+
+    class Moved(Message):
+        """The cursor is somewhere else, or a number was typed."""
 
     class Done(Message):
         """The mask is to be used."""
@@ -300,6 +307,12 @@ class MaskView(HasShell, Widget, can_focus=True):
 
     def action_digit(self, digit: int) -> None:
         self._count = (self._count + str(digit)).lstrip("0")[-4:]
+        self.post_message(self.Moved())
+
+    @property
+    def count(self) -> int | None:
+        """The number that was typed for the next key."""
+        return int(self._count) if self._count else None
 
     def action_move(self, across: int, down: int) -> None:
         times = int(self._count or 1)
@@ -328,6 +341,7 @@ class MaskView(HasShell, Widget, can_focus=True):
         if self.stroke:
             self.stroke = self.stroke.at(dot)
             self._draw_stroke()
+        self.post_message(self.Moved())
 
     def _refresh_dots(self, *dots: tuple[int, int]) -> None:
         left, top = self._corner()
@@ -432,10 +446,9 @@ class MaskView(HasShell, Widget, can_focus=True):
         return self.history.now
 
     def _pixels(self) -> int:
-        """How far the mask grows or shrinks: a dot, or as many as were typed."""
-        times = int(self._count or 1)
-        self._count = ""
-        return max(1, round(self.window.step * times))
+        """How far the mask grows or shrinks: as many as were typed, or a dot."""
+        typed, self._count = self.count, ""
+        return max(1, round(self.window.step)) if typed is None else typed
 
     def _change(self, canvas: Canvas) -> None:
         self.stroke = None
@@ -464,10 +477,8 @@ class MaskView(HasShell, Widget, can_focus=True):
         """To the region that was begun, else nearer to the cursor."""
         pixel, stroke = self.cursor, self.stroke
         if stroke and stroke.tool == "rectangle" and len(stroke.dots) > 1:
-            one, other = (stroke.window.pixels_of(dot) for dot in (stroke.dots[0], stroke.dots[-1]))
-            box = min(one[0], other[0]), min(one[1], other[1]), max(one[2], other[2]), max(one[3], other[3])
             self.stroke = None
-            self._look(self.window.around(box), pixel)
+            self._look(self.window.around(stroke.box), pixel)
             return
         self.end_stroke()
         self._look(self.window.nearer(pixel), pixel)

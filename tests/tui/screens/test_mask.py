@@ -17,7 +17,7 @@ from sdterm.tui.paper import Paper
 from sdterm.tui.picture.masked import BARE
 from sdterm.tui.screens.mask import MaskScreen
 from sdterm.tui.screens.pick import Ask
-from sdterm.tui.widgets.bars import KeyBar
+from sdterm.tui.widgets.bars import KeyBar, Note
 from sdterm.tui.widgets.mask_view import MaskView
 from tests.host.running import Running
 from tests.tui.conftest import drive, screen_text, text_of, until
@@ -94,15 +94,33 @@ def test_the_border_tells_as_much_as_there_is_room_for_and_nothing_is_cut(host: 
     drive(host, act)
 
 
-def test_the_mask_grows_and_shrinks_by_dots_that_were_typed(host: Running) -> None:
+def test_the_mask_grows_and_shrinks_by_pixels_that_were_typed(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         view = await drawing(app, pilot)
         await pilot.press("b", "b")
         before = view.history.now
         await pilot.press("4", "g")
-        assert np.array_equal(view.history.now, mask.grown(before, round(4 * view.window.step)))
+        assert np.array_equal(view.history.now, mask.grown(before, 4))
         await pilot.press("4", "s")
         assert abs(mask.share(view.history.now) - mask.share(before)) < 0.005
+
+    drive(host, act)
+
+
+def test_lengths_are_told_in_the_pictures_pixels(host: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        def note() -> str:
+            return text_of(app.screen.query_one(Note)).strip()
+
+        view = await drawing(app, pilot)
+        await pilot.press("home", "pageup", "r", "shift+right", "shift+down")
+        assert view.stroke
+        left, top, right, bottom = view.stroke.box
+        told = f"{view.cursor[0]},{view.cursor[1]}  {right - left}x{bottom - top} px"
+        await until(pilot, lambda: note() == told, told)
+        await pilot.press("r", "4")
+        far = round(4 * view.window.step)
+        await until(pilot, lambda: note().endswith(f"4: an arrow goes {far} px; g or s 4 px"), "what the number means")
 
     drive(host, act)
 
