@@ -94,7 +94,9 @@ ACTIONS: tuple[Action, ...] = (
     Action("mark", "pictures", "space", "Mark", "Mark it, to compare it with others"),
     Action("compare", "pictures", "c", "Compare", "Compare what is marked, or it with the one chosen before"),
     Action("wall", "pictures", "b", "Batch", "All pictures of its job at once"),
-    Action("before_after", "pictures", "a", "", "Before and after: it in the place of the picture it was made from"),
+    Action(
+        "before_after", "pictures", "a", "Before", "Before and after: it in the place of the picture it was made from"
+    ),
     Action("delete_picture", "pictures", "D,delete", "Delete", "Delete it: its file goes to the trash"),
     Action("restore_picture", "pictures", "r", "", "Bring back the picture that was deleted last"),
     Action("empty_trash", "pictures", "U", "", "Empty the trash: deleted pictures are gone for good"),

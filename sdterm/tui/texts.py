@@ -79,4 +79,4 @@ def _declared() -> Iterator[str]:
     yield from (word for keys in MOVES.values() for _, word in keys)
     for named in NAMES.values():
         yield from (named.group, named.name)
-    yield from (*STATES, "Commands", "Help", "Prompt")
+    yield from (*STATES, "Commands", "Help", "Prompt", "All keys")

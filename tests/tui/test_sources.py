@@ -115,7 +115,11 @@ def test_the_footer_tells_what_can_be_made_from_a_picture(drawn: Running) -> Non
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await recent(app, pilot)
         keys = text_of(app.screen.query_one(KeyBar))
-        assert all(hint in keys for hint in ("Enter Load", "i img2img", "m Mask", "h Hires", "u Upscale")), keys
+        made = ("Enter Load", "i img2img", "m Mask", "h Hires", "u Upscale", "Space Mark", "F1 All keys")
+        assert all(hint in keys for hint in made), keys
+        await pilot.press("space")
+        await until(pilot, lambda: "c Compare" in text_of(app.screen.query_one(KeyBar)), "what marks are for")
+        await pilot.press("space")
 
     drive(drawn, act)
 
@@ -140,7 +144,9 @@ def test_a_picture_is_upscaled_by_two_questions_and_compared_with_what_it_was(dr
         larger = found.pictures[-1]
         assert (larger.width, larger.height) == (3 * before.width, 3 * before.height)
         assert "Lanczos" in larger.infotext and "red house" in larger.infotext
-        await pilot.press("alt+r", "end", "a")
+        await pilot.press("alt+r", "end")
+        await until(pilot, lambda: "a Before" in text_of(app.screen.query_one(KeyBar)), "what it was made from")
+        await pilot.press("a")
         await until(pilot, lambda: isinstance(app.screen, CompareScreen), "both")
         await until(pilot, lambda: "384x384" in screen_text(app), "the larger one, alone")
         assert "source  128x128" not in screen_text(app)

@@ -71,6 +71,7 @@ class BaseScreen(HasShell, Screen[None]):
 
     def marked(self) -> None:
         """Other pictures are marked now."""
+        self.query(KeyBar).refresh()
 
     def up(self) -> None:
         """The host is there (again): what was shown may be old."""

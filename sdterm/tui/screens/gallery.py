@@ -29,6 +29,7 @@ from sdterm.tui.filter_words import values_in
 from sdterm.tui.gallery_columns import MARKS, PROMPT, Column, cells, columns, cut, excerpt, fit, in_need
 from sdterm.tui.language import counted, tr
 from sdterm.tui.screens.base import BaseScreen
+from sdterm.tui.widgets.bars import KeyBar
 from sdterm.tui.widgets.filter_line import FilterLine
 from sdterm.tui.widgets.large import ChosenPicture
 from sdterm.tui.widgets.picture_actions import PictureActions
@@ -46,14 +47,12 @@ _IN_SIGHT = 12  # lines in which the nearest other prompt is looked for
 
 
 _WALL = 16  # cells of a picture's width, at least
-_FIRST_KEYS = ("img2img", "mask_picture", "hires", "upscale", "filter", "thumbnails", "large", "sort")
-"""What the key bar names first where a picture is chosen."""
 
 
 class PictureTable(PictureActions, DataTable[Text]):
     """Pictures, one a line, or a batch of them."""
 
-    first_keys = _FIRST_KEYS
+    own_keys = ()  # its border names those of the list
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings("pictures"),
         Binding("j", "cursor_down", show=False),
@@ -211,7 +210,7 @@ class PictureTable(PictureActions, DataTable[Text]):
 class GalleryWall(Wall):
     """The lines of the table as small pictures."""
 
-    first_keys = _FIRST_KEYS
+    own_keys = ()
 
 
 class GalleryScreen(BaseScreen):
@@ -317,6 +316,7 @@ class GalleryScreen(BaseScreen):
         else:
             self.query_one("#infotext", Static).update("")
         self.query_one(ChosenPicture).show_chosen()
+        self.query(KeyBar).refresh()
         if self.focused is not self.wall:  # which goes before the table
             self.wall.choose(table.cursor_row)
         if self._is_behind and not table.cursor_row:
@@ -404,6 +404,7 @@ class GalleryScreen(BaseScreen):
             self.query_one(ChosenPicture).toggle_alone()
 
     def marked(self) -> None:
+        super().marked()
         self.wall.refresh_marks()
         self.table.refresh_marks()
 

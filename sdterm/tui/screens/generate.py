@@ -38,6 +38,7 @@ from sdterm.tui.reader import PromptReader
 from sdterm.tui.screens.base import HEIGHTS, BaseScreen
 from sdterm.tui.shell import Shell
 from sdterm.tui.sources import Sources
+from sdterm.tui.widgets.bars import KeyBar
 from sdterm.tui.widgets.large import ChosenPicture
 from sdterm.tui.widgets.more import MoreOptions, Section, SectionTitle
 from sdterm.tui.widgets.parameter import Parameter, parameter
@@ -456,6 +457,7 @@ class GenerateScreen(BaseScreen):
         """Show the picture that Recent has chosen."""
         for view in self.query(ChosenPicture):  # none while the form is made anew
             view.show_chosen()
+        self.query(KeyBar).refresh()
 
     def up(self) -> None:
         self._end_preview()
@@ -654,6 +656,7 @@ class GenerateScreen(BaseScreen):
         self.set_class(isinstance(self.focused, Recent) and self.app.size.height < _ROOMY, "-recent")
 
     def marked(self) -> None:
+        super().marked()
         self.query_one(Recent).refresh_marks()
 
     def action_show_preview(self) -> None:

@@ -143,7 +143,10 @@ class KeyBar(_Line):
         return line.append_text(last)
 
     def _last(self) -> dict[str, str]:
-        """What is always there: the way back to the prompt, too, where that is another screen."""
+        """What is always there: the way back to the prompt, too, where that is another screen. Pictures have so many
+        keys that only their list stays."""
+        if "pictures" in scopes_of(self.screen):
+            return {"go_help": "All keys"}
         return _LAST if self._is_form() else {"go_generate": "Prompt", **_LAST}
 
     def _is_form(self) -> bool:

@@ -24,10 +24,22 @@ if TYPE_CHECKING:
     from sdterm.api import Picture
 
 
+_OFTEN = ("img2img", "mask_picture", "hires", "upscale", "mark", "delete_picture", "before_after", "compare")
+
+
 class PictureActions(HasShell):
     """What every list of pictures can do with the one that is chosen."""
 
     scopes: tuple[str, ...] = ("pictures",)
+    own_keys: tuple[str, ...] = ("load",)
+    """What the key bar names before the others."""
+
+    @property
+    def first_keys(self) -> tuple[str, ...]:
+        """What the key bar names first: what marks and the chosen picture make useful, then what there is always."""
+        picture = self.chosen()
+        now = [*(["compare"] if self.shell.marks else []), *(["before_after"] if picture and _is_made(picture) else [])]
+        return tuple(dict.fromkeys((*now, *self.own_keys, *_OFTEN)))
 
     def chosen(self) -> Picture | None:
         """The picture that the keys are about."""
@@ -125,3 +137,12 @@ class PictureActions(HasShell):
     def action_copy_path(self) -> None:
         if picture := self.chosen():
             self.shell.copy(picture.path, tr("path"))
+
+
+def _is_made(picture: Picture) -> bool:
+    """Whether it was made from another picture, as its infotext says."""
+    from sdterm.core.infotext.grammar import parse
+
+    return any(
+        key == "Denoising strength" or key.startswith("Postprocess") for key in parse(picture.infotext).parameters
+    )

@@ -51,7 +51,9 @@ def test_columns_fit_the_width_and_tell_the_pictures_apart(drawn: Running) -> No
         screen = screen_text(app)
         assert "morning" in screen and "evening" in screen and "Heun" in screen
         bar = text_of(app.screen.query_one(KeyBar))
-        assert all(hint in bar for hint in ("i img2img", "m Mask", "h Hires", "u Upscale")), bar
+        assert all(hint in bar for hint in ("i img2img", "m Mask", "h Hires", "u Upscale", "Space Mark", "D Delete")), (
+            bar
+        )
         assert "/ filters, t wall, z large" in screen
         await pilot.resize_terminal(200, 60)
         await until(pilot, lambda: {"Steps", "CFG", "Size", "Model", "Time"} <= {*titles(table)})
