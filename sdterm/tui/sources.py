@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sdterm.tui.picture.widget import PictureView
 
 _UPSCALER = quick_field("upscaler")
+_INIT_IMAGES = quick_field("init_images")
 _UPSCALE_BY, _UPSCALE_SIZE = quick_field("upscale_by"), quick_field("upscale_width")
 _FOR_UPSCALING = ("upscale_tile", "upscale_overlap", "format")
 _NUMBER = re.compile(r"#?(\d{1,12})")
@@ -273,7 +274,7 @@ class Sources:
     def _begin_with(self, images: tuple[str, ...]) -> list[str]:
         """Have other init images. A mask was for the one before, and goes with it: what there is to say of that."""
         before, mask = self._digests()
-        form, label = self._desk.form, tr(FIELDS["init_images"].label)
+        form, label = self._desk.form, tr(_INIT_IMAGES.label)
         goes = bool(mask and before and before not in images)
         form.change(form.draft.but(init_images=images or None, **({"mask": None} if goes else {})), label)
         return [tr("The mask was for the image before, and is gone.")] if goes else []

@@ -230,7 +230,7 @@ def test_a_pasted_infotext_shows_what_it_would_change_and_then_does(host: Runnin
         app.form.change(app.form.draft.but(prompt="lake", steps=None))
         app.desk.post_message(InfotextPasted(infotext))
         await until(pilot, lambda: isinstance(app.screen, Ask) and "castle" in screen_text(app))
-        assert "cfg_scale: 7 → 4.5" in screen_text(app)
+        assert "CFG: 7 → 4.5" in screen_text(app)
         assert "ngms" not in screen_text(app), "what stays as it is, is not told"
         await pilot.press("escape")
         assert app.form.draft.prompt == "lake"

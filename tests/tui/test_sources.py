@@ -1,6 +1,7 @@
 """What is made from a picture by one key, and the parts of the form that say how."""
 
 import os
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image
 from textual import events
 from textual.pilot import Pilot
-from textual.widgets import OptionList, Static
+from textual.widgets import Label, OptionList, Static
 
 from sdterm.tui.app import Workstation
 from sdterm.tui.fields import HEADS, field_of, is_used, parts
@@ -180,6 +181,24 @@ def test_a_wrong_factor_stays_in_the_question_and_is_said_there(drawn: Running) 
         await until(pilot, lambda: len(found.pictures) == count + 1, "the larger one")
         drawn.client.delete_picture(found.pictures[-1].id)
         await until(pilot, lambda: len(found.pictures) == count, "as before")
+
+    drive(drawn, act)
+
+
+def is_told(app: Workstation, sentence: str) -> bool:
+    """Whether a sentence is to be seen, whatever frame is around its lines."""
+    words = " ".join(line.strip("║═╚╝ ").split(" ═╝")[0].split("║")[0] for line in screen_text(app).splitlines())
+    return sentence in " ".join(words.split())
+
+
+def test_help_of_a_field_is_told_whole_and_options_are_told_apart_at_80_columns(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: app.desk.filling.offers.catalogue, "the lists")
+        for name in ("hires", "hires_width"):
+            field = await form_field(app, pilot, name)
+            await until(pilot, partial(is_told, app, field.field.sentence), name)
+        labels = [text_of(label).strip() for label in app.desk.query_one(MoreOptions).query(Label)]
+        assert "preservation strength" in labels and "mask influence" in labels
 
     drive(drawn, act)
 

@@ -93,7 +93,7 @@ def test_a_job_without_a_step_is_no_idleness(host: Running, tmp_path: Path) -> N
         await until(pilot, lambda: says(f"> #{jobs[0]} preparing"))
         await until(pilot, lambda: says("q1"))
         await pilot.press("ctrl+c")
-        assert "Esc Esc stops the job; C-q leaves sdterm" in screen_text(app)
+        assert f"Esc Esc stops the job; {app.key('quit')} leaves sdterm" in screen_text(app)
         await pilot.press("escape")
         assert f"Esc again stops #{jobs[0]}." in screen_text(app)
         await until(pilot, lambda: "again stops" not in screen_text(app), "the end of that offer")

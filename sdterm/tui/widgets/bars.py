@@ -116,8 +116,10 @@ class StatusLine(_Line):
 
     def render(self) -> Text:
         left = self.size.width - 1
-        line = ""
-        for number, part in enumerate(self.shell.status()):
+        line, parts = "", [*self.shell.status()]
+        if cell_len(" | ".join(parts)) > left and len(parts) > 2:
+            del parts[-2]  # the model has another place; whether the seed is kept has none
+        for number, part in enumerate(parts):
             more = ("  " if number == 1 else " | ") if number else ""
             if cell_len(line) + cell_len(more + part) > left:
                 if not number:

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual import events
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.message import Message
@@ -81,7 +83,11 @@ class MoreOptions(VerticalScroll, can_focus=False):
         super().__init__(id="more")
         self.border_title = tr("More options")
         self._shape: list[object] = []
+        self._help = Static(id="field-help", markup=False)
         self._turn = asyncio.Lock()
+
+    def compose(self) -> ComposeResult:
+        yield self._help
 
     async def show(self, sections: Sequence[Section], read: Read, mode: Protocol) -> None:
         """Show these, and keep the cursor where it is if that is still there."""
@@ -96,19 +102,27 @@ class MoreOptions(VerticalScroll, can_focus=False):
 
     async def _write(self, sections: Sequence[Section], read: Read, mode: Protocol) -> None:
         here = _place(self.screen.focused) if self.screen.focused in self.walk_children() else None
-        await self.remove_children()
+        await self.remove_children([child for child in self.children if child is not self._help])
         await self.mount(*(widget for section in sections for widget in _section(section, read, mode)))
         for found in self.query("Parameter, SectionTitle"):
             if here and _place(found) == here:
                 found.focus()
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
-        if isinstance(event.widget, Parameter):
-            field = event.widget.field
-            self.border_subtitle = printable(tr(field.sentence), 60)
-        else:
-            self.border_subtitle = ""
+        field = event.widget.field if isinstance(event.widget, Parameter) else None
+        self._tell(printable(tr(field.sentence)) if field else "")
         self.call_after_refresh(event.widget.scroll_visible, animate=False)  # it may be too new to have a place yet
+
+    def _tell(self, sentence: str) -> None:
+        """Help, in the last lines and on from there in the border: the fields have little room beside it."""
+        width = max(5, self.size.width)
+        lines = [line.plain.rstrip() for line in Text(sentence).wrap(self.app.console, width)]
+        height = 1 if cell_len(" ".join(lines[1:])) <= width - 4 else 2
+        self._help.styles.height = height
+        self._help.display = self.size.height > height + 1
+        shown = height if self._help.display else 0
+        self._help.update(Text("\n".join(lines[:shown]), no_wrap=True))
+        self.border_subtitle = Text(" ".join(lines[shown:]))
 
 
 def _place(widget: Widget | None) -> object:
@@ -123,7 +137,12 @@ def _section(section: Section, read: Read, mode: Protocol) -> Iterator[Widget]:
         yield SectionTitle(section)
     if not section.is_open:
         return
-    lines = [_line(field, read) for field in section.fields]
+    lines: list[Widget] = []
+    part = ""
+    for field in section.fields:
+        if field.part != part and (part := field.part):
+            lines.append(Static(Text(printable(part, 60), style="bold"), classes="part"))
+        lines.append(_line(field, read))
     if section.has_picture:
         yield Horizontal(PictureView(mode=mode, id="source"), Vertical(*lines), classes="pictured")
     else:
@@ -131,7 +150,7 @@ def _section(section: Section, read: Read, mode: Protocol) -> Iterator[Widget]:
 
 
 def _line(field: Field, read: Read) -> Horizontal:
-    label = f"{printable(field.part, 20)}: {printable(field.label, 30)}" if field.part else tr(field.label)
+    label = f"  {printable(field.label, 30)}" if field.part else tr(field.label)
     shown = parameter(field, read(field))
     shown.styles.width = "1fr"
     return Horizontal(Label(label, markup=False), shown)
