@@ -274,9 +274,9 @@ class Sources:
     def _begin_with(self, images: tuple[str, ...]) -> list[str]:
         """Have other init images. A mask was for the one before, and goes with it: what there is to say of that."""
         before, mask = self._digests()
-        form, label = self._desk.form, tr(_INIT_IMAGES.label)
+        form, field = self._desk.form, _INIT_IMAGES
         goes = bool(mask and before and before not in images)
-        form.change(form.draft.but(init_images=images or None, **({"mask": None} if goes else {})), label)
+        form.change(form.draft.but(init_images=images or None, **({"mask": None} if goes else {})), tr(field.label))
         return [tr("The mask was for the image before, and is gone.")] if goes else []
 
     async def _named(self, text: str) -> tuple[bytes, str] | None:
