@@ -21,7 +21,7 @@ ABOUT: Mapping[str, str] = {
 }
 """A sentence for each place that has keys of its own."""
 MOVES: Mapping[str, tuple[tuple[str, str], ...]] = {
-    "field": (("Up/Down", "Step"), ("Enter", "List")),
+    "field": (("Up/Down", "Change"), ("Tab", "Next"), ("Enter", "List")),
     "part": (("Enter", "Fold"),),
     "filter": (("Tab", "Complete"), ("Enter", "Filter"), ("Esc", "Back")),
     "help": (("Esc", "Back"), ("Up/Down", "Scroll")),

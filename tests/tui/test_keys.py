@@ -49,7 +49,7 @@ def test_footer_and_help_are_about_the_place_of_the_cursor(host: Running) -> Non
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is app.desk and app.focused and app.focused.id == "prompt")
         await go_to(pilot, app.desk.query_one("#field-steps"))
-        await until(pilot, lambda: "Up/Down Step  Enter List" in keys(app))
+        await until(pilot, lambda: "Up/Down Change  Tab Next  Enter List" in keys(app))
         await go_to(pilot, app.desk.query_one(Recent))
         await until(pilot, lambda: "Enter Load" in keys(app))
         await pilot.press("question_mark")

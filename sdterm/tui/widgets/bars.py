@@ -158,8 +158,8 @@ class KeyBar(_Line):
         """The keys of the place where the cursor is, then those that are heard anywhere; while one writes, those that
         draw come first."""
         scopes = scopes_of(self.screen)
-        writes = {"prompt", "field"} & {*scopes}
-        first = ("generate", "stop" if self.shell.state.runs else "variations") if writes else ()
+        draws = "stop" if self.shell.state.runs else "variations" if "prompt" in scopes else ""
+        first = tuple(filter(None, ("generate", draws))) if {"prompt", "field"} & {*scopes} else ()
         first = (*first, *getattr(self.screen.focused, "first_keys", ()))  # there is seldom room for all
         yield from (self._key(BY_ID[name]) for name in first)
         taken: set[str] = set()  # by a narrower place
