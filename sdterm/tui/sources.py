@@ -19,7 +19,8 @@ from sdterm.tui.pasted import path_in
 from sdterm.tui.shell import Desk, Shell
 
 if TYPE_CHECKING:
-    from sdterm.api import FirstPassOf, Picture, PictureKind
+    from sdterm.api import FirstPassOf, Picture
+    from sdterm.events import PictureKind
     from sdterm.request import GenerationRequest
     from sdterm.tui.filling import Filling
     from sdterm.tui.picture.widget import PictureView
@@ -191,7 +192,9 @@ class Sources:
 
     async def compare(self, picture: Picture) -> None:
         """Show a picture in the place of the one that it was made from."""
-        details = await self._desk.ask(calls.job(picture.job)) if picture.job is not None else None
+        details = None
+        if picture.job is not None:
+            details = await self._desk.ask(calls.job(picture.job))
         request = details.request if details else None
         source: Picture | None = None
         files: dict[int, bytes] = {}

@@ -29,7 +29,14 @@ def test_words_are_none(text: str) -> None:
 
 
 def test_what_would_change_is_said_by_the_forms_labels() -> None:
-    now = {"steps": "20", "width": None, "height": None, "init_images": (), "hires": False, "sampler_options": {}}
+    now: dict[str, object] = {
+        "steps": "20",
+        "width": None,
+        "height": None,
+        "init_images": (),
+        "hires": False,
+        "sampler_options": {},
+    }
     then = {"steps": 20, "width": 64, "height": 96, "init_images": ("ab12cd34" * 8,), "hires": True}
     assert changes(now, {**then, "sampler_options": {"eta": 0.5}}) == [
         "Size: - → 64x96",
