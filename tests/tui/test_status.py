@@ -107,6 +107,18 @@ def test_a_job_without_a_step_is_no_idleness(host: Running, tmp_path: Path) -> N
     assert host.client.job(jobs[1]).state == "done"
 
 
+def test_a_second_pass_leaves_room_for_the_seed(host: Running) -> None:
+    run = Run(12, step=12, steps=20, since=1.0, first=1, at=10.0, pass_no=1, passes=2)
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: app.state.host == "up" and "sdterm-demo" in screen_text(app), "the model")
+        app._become(State(host="up", runs=(run,)))
+        await until(pilot, lambda: "pass 2/2 12/20" in screen_text(app), "the pass")
+        assert "seed random" in screen_text(app)
+
+    drive(host, act)
+
+
 def test_what_can_begin_is_about_to() -> None:
     def first(**counts: int) -> str:
         queue = Queue(paused=False, counts=counts)
