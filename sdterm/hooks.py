@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_ch
 import pluggy
 
 from sdterm.errors import SdtermError
+from sdterm.fields import Rung
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -520,6 +521,8 @@ class MemoryOptimizer:
     default: bool = False
     decodes_only: bool = False
     """Whether it changes only how latents are decoded: a stopped job then keeps its samples when it is turned on."""
+    rung: Rung | None = None
+    """The ladder's step that this is: a job that runs out of memory turns it on there."""
     options: tuple[Option, ...] = ()
 
 

@@ -1,7 +1,8 @@
 """Drawing a run that is open: batch after batch, pass after pass."""
 
 import time
-from dataclasses import replace
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -9,57 +10,52 @@ from sdterm.engine.device import memory_use
 from sdterm.engine.finish import finish_image
 from sdterm.engine.grid import Cell, emit_grid, makes_grid
 from sdterm.engine.hires import larger
+from sdterm.engine.ladder import going_down
 from sdterm.engine.loading import Loader, Model
+from sdterm.engine.memory import measured
 from sdterm.engine.network_files import wanted
 from sdterm.engine.recorder import CancelledError, NonFiniteError, PausedError
 from sdterm.engine.run import Run
 from sdterm.engine.sample import Batch, Drawn, Models, paused_previews, sample_pass
-from sdterm.engine.sources import Sources
+from sdterm.engine.sources import Init, Sources
 from sdterm.engine.tape import DENOISER
 from sdterm.events import Cancelled, Done, Paused, Warning
 
 
+@dataclass
+class _Drawing:
+    """How far a run is: what is kept while it steps down the ladder."""
+
+    delivered: set[int] = field(default_factory=set)
+    """Images."""
+    cells: dict[int, Cell] = field(default_factory=dict)
+    """For the grid."""
+    begun: dict[tuple[int, int], Init] = field(default_factory=dict)
+    """(image, pass) → what that pass goes on from: no tape has the way from a picture to a larger one."""
+
+
 def draw(run: Run, loader: Loader, sources: Sources) -> None:
-    """All batches, one after the other."""
-    drawn, paused = 0, False
-    cells: dict[int, Cell] = {}  # kept for the grid
+    """All batches, one after the other. What runs out of memory goes on with less of it."""
+    drawing = _Drawing()
     grid = makes_grid(run)
     try:
-        batches = run.batches()
-        for number, images in enumerate(batches):
-            if not images:
-                continue
-            try:
-                batch = _sampled(run, loader, Batch(images, number, len(batches)), sources)
-            except PausedError:
-                paused = True
-                continue
-            run.pulse.phase = "decode"
-            for index, image_drawn in zip(images, batch, strict=True):
-                if run.cancel.is_set():
-                    raise CancelledError
-                finished = finish_image(run, _loaded(loader), index, image_drawn, sources)
-                for side in finished.sides:
-                    run.emit(side)
-                run.emit(finished.image)
-                drawn += 1
-                if grid:
-                    cells[index] = Cell(finished.pixels, finished.image.infotext)
+        run, paused = going_down(run, loader, lambda run: _batches(run, loader, sources, drawing, grid))
     except CancelledError:
-        run.emit(Cancelled(images=drawn))
+        run.emit(Cancelled(images=len(drawing.delivered)))
         return
     if paused:
         at = run.pause_at
-        run.emit(Paused(images=drawn, step=at.step if at else None, pass_no=at.pass_no if at else 0))
+        step, pass_no = (at.step, at.pass_no) if at else (None, 0)
+        run.emit(Paused(images=len(drawing.delivered), step=step, pass_no=pass_no))
         return
     if grid:
-        emit_grid(run, cells)
+        emit_grid(run, drawing.cells)
     memory = memory_use(run.device)
     run.emit(
         Done(
-            images=drawn,
+            images=len(drawing.delivered),
             seconds=time.perf_counter() - run.began,
-            memory_active=memory.active,
+            memory_active=max(memory.active, run.meter.highest if run.meter else 0),
             memory_reserved=memory.reserved,
             memory_used=memory.used,
             memory_total=memory.total,
@@ -67,18 +63,45 @@ def draw(run: Run, loader: Loader, sources: Sources) -> None:
     )
 
 
-def _sampled(run: Run, loader: Loader, batch: Batch, sources: Sources) -> list[Drawn]:
+def _batches(run: Run, loader: Loader, sources: Sources, drawing: _Drawing, grid: bool) -> bool:
+    """Draw what is not delivered. Returns whether some of it waits."""
+    paused, batches = False, run.batches()
+    for number, batch in enumerate(batches):
+        images = [index for index in batch if index not in drawing.delivered]
+        if not images:
+            continue
+        try:
+            drawn = _sampled(run, loader, Batch(images, number, len(batches)), sources, drawing)
+        except PausedError:
+            paused = True
+            continue
+        run.pulse.phase = "decode"
+        for index, image_drawn in zip(images, drawn, strict=True):
+            if run.cancel.is_set():
+                raise CancelledError
+            finished = finish_image(run, _loaded(loader), index, image_drawn, sources)
+            for side in finished.sides:
+                run.emit(side)
+            run.emit(finished.image)
+            drawing.delivered.add(index)
+            drawing.begun = {of: init for of, init in drawing.begun.items() if of[0] != index}
+            if grid:
+                drawing.cells[index] = Cell(finished.pixels, finished.image.infotext)
+    return paused
+
+
+def _sampled(run: Run, loader: Loader, batch: Batch, sources: Sources, drawing: _Drawing) -> list[Drawn]:
     """A batch after its last pass."""
     drawn: list[Drawn] = []
     for number in range(len(run.plan.passes)):
-        before, drawn = drawn, _sampled_pass(run, loader, batch, number, drawn, sources)
+        before, drawn = drawn, _sampled_pass(run, loader, batch, number, drawn, sources, drawing)
         if any(each.refined for each in before):
             drawn = [replace(each, refined=True) for each in drawn]
     return drawn
 
 
 def _sampled_pass(
-    run: Run, loader: Loader, batch: Batch, number: int, before: list[Drawn], sources: Sources
+    run: Run, loader: Loader, batch: Batch, number: int, before: list[Drawn], sources: Sources, drawing: _Drawing
 ) -> list[Drawn]:
     """before: the batch after the pass before. What is not a number in half precision is tried again in float32, from
     the call where it arose."""
@@ -88,10 +111,16 @@ def _sampled_pass(
         case "image":
             init = sources.init(run, load(), [run.plan.images[index] for index in batch.images])
         case "pass":
-            latents = torch.stack([each.latents for each in before])
-            init = larger(run, number, latents, lambda: _loaded(loader), load)
+            begun = [drawing.begun.get((index, number)) for index in batch.images]
+            if not all(begun):
+                latents = torch.stack([each.latents for each in before])
+                begun = [*larger(run, number, latents, lambda: _loaded(loader), load).parted()]
+                drawing.begun |= {(index, number): one for index, one in zip(batch.images, begun, strict=True)}
+            init = Init.joined([one for one in begun if one])
+    load()  # no part of what is measured
     try:
-        return sample_pass(run, _models(run, loader, batch, number, dtype), batch, number, init)
+        with _measured(run, batch, number):
+            return sample_pass(run, _models(run, loader, batch, number, dtype), batch, number, init)
     except PausedError:
         step = run.pause_at.step if run.pause_at else 0
         for preview in paused_previews(run, _loaded(loader), batch, number, step):
@@ -104,6 +133,13 @@ def _sampled_pass(
         for index in batch.images:
             run.tape.go_float32(index, number, DENOISER, error.call)
     return sample_pass(run, _models(run, loader, batch, number, torch.float32), batch, number, init)
+
+
+def _measured(run: Run, batch: Batch, number: int) -> AbstractContextManager[None]:
+    planned, first = run.plan.passes[number], batch.images[0]
+    rows = len(batch.images) * (2 if run.request.batch_cond_uncond and run.request.cfg_scale != 1 else 1)
+    size = planned.width * planned.height * rows
+    return measured(run, "sample", size, lambda: run.tape.recorded(first, number, DENOISER))
 
 
 def _models(run: Run, loader: Loader, batch: Batch, number: int, dtype: torch.dtype) -> Models:

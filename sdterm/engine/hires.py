@@ -44,6 +44,7 @@ def larger(
     run.pulse.phase = "decode"
     pictures = _upscaled(run, pass_no, upscale, [decoded(run, before(), each)[0] for each in latents])
     model = load()
+    run.pulse.phase = "decode"
     pixels = [encodable(picture).to(model.components.device) for picture in pictures]
     encoded = [_encoded(run, model, each) for each in pixels]
     cell = model.components.downscale

@@ -85,6 +85,7 @@ def sdterm_memory_optimizers() -> list[MemoryOptimizer]:
             apply=use_slices,
             undo=use_sdpa,
             effect="exact",
+            rung="lean-attention",
         ),
         MemoryOptimizer(
             id="xformers",

@@ -37,5 +37,6 @@ def sdterm_memory_optimizers() -> list[MemoryOptimizer]:
             undo=undo,
             effect="visible",
             decodes_only=True,
+            rung="vae-tiling",
         )
     ]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sdterm.core.names import UnknownNameError, find
+from sdterm.core.settings.amounts import AmountError, bytes_of
 from sdterm.core.settings.model_kinds import MODEL_KINDS
 from sdterm.core.settings.paths import data_root
 from sdterm.errors import BAD_REQUEST, SdtermError
@@ -64,6 +65,12 @@ SETTINGS: tuple[Setting, ...] = (
         Setting(row.name, row.default, "job", row.sentence, row.section, row.choices, row.a1111)
         for row in FIELDS.values()
         if row.section
+    ),
+    Setting(
+        "limit_memory",
+        None,
+        "host",
+        "How much memory may be used for drawing, like 3GB; unset is all there is. On a CPU the tensors are counted.",
     ),
     Setting("idle_unload", 900.0, "host", "Seconds without work after which the model leaves the memory; 0 is never."),
     Setting(
@@ -398,4 +405,9 @@ def _typed(setting: Setting, value: Any, source: str) -> Any:
         raise ConfigError(f"{setting.key} is {value!r} in {source}, but it must be {', '.join(setting.choices)}.")
     if setting.scope != "job" and not isinstance(value, str):
         raise ConfigError(f"{setting.key} is {value!r} in {source}, but it must be text.")
+    if setting.key == "limit_memory":
+        try:
+            bytes_of(value)
+        except AmountError as error:
+            raise ConfigError(f"{setting.key} in {source}: {error}") from error
     return value  # numbers and choices of a job are checked, and converted, with the request
