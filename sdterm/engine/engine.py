@@ -170,7 +170,7 @@ class Engine:
         try:
             observers = Observers(plugins, request.prompt, emit, None, threading.Event())
             run = self._settled(request, plugins, {}, None, None, observers, noticed)
-            optimizers, _ = choose_optimizers(run.choices, plugins, self.device)
+            optimizers, _ = choose_optimizers(run.choices, plugins, self.device, run.dtype)
             with torch.inference_mode():
                 self._loader.load_as_asked(replace(run, optimizers=optimizers))
             if not was_read:  # it was there, and whoever waits is told so
