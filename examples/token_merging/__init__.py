@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sdterm.hooks import Components, MemoryOptimizer, Option, PluginError, hookimpl
+from sdterm.hooks import Components, MemoryOptimizer, ModelFacts, Option, PluginError, hookimpl
 
 if TYPE_CHECKING:
     import torch
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _HANDLES = "_token_merging"
 
 
-def supports(device: torch.device) -> tuple[bool, str]:
+def supports(device: torch.device, model: ModelFacts) -> tuple[bool, str]:
     return True, ""
 
 

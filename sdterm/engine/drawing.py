@@ -111,12 +111,12 @@ def _sampled_pass(
         case "image":
             init = sources.init(run, load(), [run.plan.images[index] for index in batch.images])
         case "pass":
-            begun = [drawing.begun.get((index, number)) for index in batch.images]
-            if not all(begun):
+            begun = [drawing.begun[index, number] for index in batch.images if (index, number) in drawing.begun]
+            if len(begun) < len(batch.images):
                 latents = torch.stack([each.latents for each in before])
                 begun = [*larger(run, number, latents, lambda: _loaded(loader), load).parted()]
                 drawing.begun |= {(index, number): one for index, one in zip(batch.images, begun, strict=True)}
-            init = Init.joined([one for one in begun if one])
+            init = Init.joined(begun)
     load()  # no part of what is measured
     try:
         with _measured(run, batch, number):

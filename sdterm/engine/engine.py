@@ -193,7 +193,7 @@ class Engine:
         try:
             observers = Observers(plugins, request.prompt, emit, None, threading.Event())
             run = self._settled(request, plugins, {}, None, None, observers, noticed)
-            optimizers, _ = choose_optimizers(run.choices, plugins, self.device)
+            optimizers, _ = choose_optimizers(run.choices, plugins, self.device, run.dtype)
             with self._limit.held, torch.inference_mode():
                 self._loader.load_as_asked(replace(run, optimizers=optimizers))
             if not was_read:  # it was there, and whoever waits is told so
@@ -208,7 +208,7 @@ class Engine:
         observers = Observers(plugins, request.prompt, lambda event: None, None, threading.Event())
         try:
             run = self._settled(request, plugins, styles or {}, None, None, observers, lambda event: None)
-            optimizers, _ = choose_optimizers(run.choices, plugins, self.device)
+            optimizers, _ = choose_optimizers(run.choices, plugins, self.device, run.dtype)
             return outlook(begun(replace(run, optimizers=optimizers)))
         finally:
             self._pulse.rest()

@@ -6,11 +6,11 @@ from typing import TypeVar
 
 from sdterm.core.planning.ladder import How, Optimizer, Stage, step_down
 from sdterm.engine.failures import OutOfMemoryError, failure
-from sdterm.engine.loading import Loader, OptimizerError, is_usable
+from sdterm.engine.loading import Loader, OptimizerError, facts_of, is_usable
 from sdterm.engine.run import Run
 from sdterm.events import OUT_OF_MEMORY, SteppedDown, Warning
 from sdterm.fields import Rung
-from sdterm.hooks import MemoryOptimizer, PluginError
+from sdterm.hooks import MemoryOptimizer, ModelFacts, PluginError
 
 T = TypeVar("T")
 _DOING: dict[Stage, str] = {
@@ -55,19 +55,20 @@ def how_of(run: Run) -> How:
 
 def offered(run: Run) -> list[MemoryOptimizer]:
     """The optimizers that are steps of the ladder and can be used here."""
-    return [each for each in run.plugins.all(MemoryOptimizer) if each.rung and _is_usable(run, each)]
+    model = facts_of(run.choices.first.model, run.dtype)
+    return [each for each in run.plugins.all(MemoryOptimizer) if each.rung and _is_usable(run, each, model)]
 
 
-def _is_usable(run: Run, optimizer: MemoryOptimizer) -> bool:
+def _is_usable(run: Run, optimizer: MemoryOptimizer, model: ModelFacts) -> bool:
     try:
-        return is_usable(optimizer, run.plugins, run.device)[0]
+        return is_usable(optimizer, run.plugins, run.device, model)[0]
     except PluginError:
         return False
 
 
 def computed(run: Run, how: How) -> Run:
     """The run, computed like that."""
-    fields = {"batch_cond_uncond": not how.apart}
+    fields: dict[str, object] = {"batch_cond_uncond": not how.apart}
     if how.batch < how_of(run).batch:
         fields |= {"batch_size": how.batch}
     request = run.request.model_copy(update=fields)
@@ -104,7 +105,9 @@ def _lighter(run: Run, trouble: _Trouble, caches: bool) -> tuple[Run, SteppedDow
         return replace(run, optimizers=without), Warning(code="optimizer_skipped", message=said, source=trouble.slug)
     now, there, ladder = how_of(run), offered(run), run.request.ladder
     dropped = now.below("drop-caches", there) if caches and ladder != "off" else None
-    lower = (dropped, "drop-caches") if dropped else step_down(now, trouble.stage, there, ladder)
+    lower: tuple[How, Rung] | None = (
+        (dropped, "drop-caches") if dropped else step_down(now, trouble.stage, there, ladder)
+    )
     if not lower:
         raise OutOfMemoryError(trouble.message)
     how, rung = lower

@@ -48,7 +48,7 @@ class CountedTensors(TorchDispatchMode):
     they are more than the limit."""
 
     def __init__(self, limit: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._limit = limit
         self._refs: dict[int, weakref.ref[Any]] = {}  # of storages, by where they are
         self._freed: deque[int] = deque()  # bytes; storages end in any thread, at any moment

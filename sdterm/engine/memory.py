@@ -3,9 +3,10 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from math import prod
 
+from sdterm.core.library.checkpoints import CheckpointFile
 from sdterm.core.planning.ladder import Stage
 from sdterm.core.planning.memory import (
     TILE,
@@ -23,6 +24,7 @@ from sdterm.core.settings.amounts import said
 from sdterm.engine.device import device_name
 from sdterm.engine.failures import OutOfMemoryError, failure
 from sdterm.engine.ladder import computed, how_of, offered
+from sdterm.engine.loading import facts_of
 from sdterm.engine.meter import Meter
 from sdterm.engine.run import Run
 from sdterm.events import OUT_OF_MEMORY
@@ -100,8 +102,9 @@ def measured(run: Run, stage: Stage, size: int, calls: Callable[[], int]) -> Ite
     done, began, before = calls(), time.perf_counter(), meter.start()
 
     def keep(fixed: int, peak: int, seconds: float) -> None:
-        place = astuple(_place(run, meter))
-        meter.measurements.add(Measured(*place, on(how_of(run)), stage, size, fixed, peak, seconds))
+        at = _place(run, meter)
+        one = Measured(at.device, at.family, at.precision, on(how_of(run)), stage, size, fixed, peak, seconds)
+        meter.measurements.add(one)
 
     try:
         yield
@@ -121,14 +124,17 @@ def decoded_size(run: Run, pixels: int) -> int:
 
 def drawing_of(run: Run) -> Drawing:
     """What is still to draw."""
-    parts: dict[str, int] = {}
-    for key, shape in run.choices.first.model.checkpoint.shapes().items():
-        part = key.partition(".")[0]
-        parts[part] = parts.get(part, 0) + prod(shape) * run.dtype.itemsize
+    model = run.choices.first.model
+    parts = facts_of(model, run.dtype).parts or {"": _weights(model.checkpoint) * run.dtype.itemsize}
     found = zip(run.plan.passes, run.choices.passes, strict=True)
     passes = [(each.width * each.height, each.steps * choices.sampler.calls_per_step) for each, choices in found]
     images = sum(len(batch) for batch in run.batches())
     return Drawing(parts, run.dtype.itemsize, passes, images, run.request.cfg_scale != 1)
+
+
+def _weights(checkpoint: CheckpointFile) -> int:
+    """How many numbers there are in it."""
+    return sum(map(prod, checkpoint.shapes().values()))
 
 
 def _place(run: Run, meter: Meter) -> Place:

@@ -23,7 +23,7 @@ _MOST_REASONS = 5  # told one by one
 
 def open_run(run: Run, loader: Loader, library: Library, tape: Path | None, first_pass: FirstPass | None = None) -> Run:
     """Weights and tape for what was settled. Raises what cannot be loaded."""
-    optimizers, refused = choose_optimizers(run.choices, run.plugins, run.device)
+    optimizers, refused = choose_optimizers(run.choices, run.plugins, run.device, run.dtype)
     run, forecast = planned(begun(replace(run, optimizers=optimizers)))
     run.emit(_started(run.plan, run.choices, forecast))
     for plugin in run.plugins.problems:

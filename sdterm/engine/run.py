@@ -22,6 +22,7 @@ from sdterm.engine.tape import Tape
 from sdterm.engine.upscale import KeptUpscaler
 from sdterm.events import Event, Warning
 from sdterm.fields import Rung
+from sdterm.hooks import Start
 from sdterm.request import GenerationRequest
 
 
@@ -70,6 +71,8 @@ class Wanted:
 
     plan: ModelPlan
     found: ChosenModel
+    start: Start = "noise"
+    """What the pass begins with that it is for."""
 
 
 @dataclass(frozen=True)
@@ -113,12 +116,13 @@ class Run:
 
     def model_of(self, pass_no: int) -> Wanted:
         """What a pass is drawn with."""
-        return Wanted(self.plan.model_of(pass_no), self.choices.passes[pass_no].model)
+        start = self.plan.passes[pass_no].start
+        return Wanted(self.plan.model_of(pass_no), self.choices.passes[pass_no].model, start)
 
     def refiner_of(self, pass_no: int) -> Wanted | None:
         """What takes over in a pass, if anything does."""
-        planned, found = self.plan.passes[pass_no].refiner, self.choices.passes[pass_no].refiner
-        return Wanted(planned, found) if planned and found else None
+        planned, found = self.plan.passes[pass_no], self.choices.passes[pass_no].refiner
+        return Wanted(planned.refiner, found, planned.start) if planned.refiner and found else None
 
     def is_settled(self, index: int) -> bool:
         """Whether an image need not be drawn."""

@@ -6,13 +6,13 @@ import importlib.util
 import logging
 from typing import TYPE_CHECKING, Any
 
-from sdterm.hooks import Components, MemoryOptimizer, PluginError, hookimpl
+from sdterm.hooks import Components, MemoryOptimizer, ModelFacts, PluginError, hookimpl
 
 if TYPE_CHECKING:
     import torch
 
 
-def always(device: torch.device) -> tuple[bool, str]:
+def always(device: torch.device, model: ModelFacts) -> tuple[bool, str]:
     return True, ""
 
 
@@ -45,7 +45,7 @@ def _needed(components: Components) -> Any:
     raise PluginError("This attention is for a UNet of diffusers', which this model does not have.")
 
 
-def xformers_usable(device: torch.device) -> tuple[bool, str]:
+def xformers_usable(device: torch.device, model: ModelFacts) -> tuple[bool, str]:
     """Really imports xFormers and runs one attention, since it imports happily where no kernel of it works."""
     if importlib.util.find_spec("xformers") is None:
         return False, "it is not installed (pip install 'sdterm[xformers]')"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sdterm.hooks import Components, MemoryOptimizer, PluginError, hookimpl
+from sdterm.hooks import Components, MemoryOptimizer, ModelFacts, PluginError, hookimpl
 
 if TYPE_CHECKING:
     import torch
 
 
-def supports(device: torch.device) -> tuple[bool, str]:
+def supports(device: torch.device, model: ModelFacts) -> tuple[bool, str]:
     return True, ""
 
 
