@@ -72,7 +72,7 @@ def planned(run: Run) -> tuple[Run, str]:
         worth_saying = chosen is not first or chosen.peak > _MUCH * there.room
         return computed(run, chosen.how), line(chosen, there.room) if worth_saying else ""
     lightest = min(there.found, key=lambda each: each.peak)
-    if run.request.ladder == "on" and lightest.measured and lightest.peak > there.total:
+    if run.request.ladder == "on" and all(each.measured for each in there.found) and lightest.peak > there.total:
         raise OutOfMemoryError(
             f"{run.plan.width}x{run.plan.height} needs about {said(lightest.peak)} however it is computed, and there "
             f"are {said(there.total)}. {_largest(run, there.total)}"
@@ -103,7 +103,7 @@ def measured(run: Run, stage: Stage, size: int, calls: Callable[[], int]) -> Ite
 
     def keep(fixed: int, peak: int, seconds: float) -> None:
         at = _place(run, meter)
-        one = Measured(at.device, at.family, at.precision, on(how_of(run)), stage, size, fixed, peak, seconds)
+        one = Measured(at.device, at.family, at.precision, on(how_of(run), stage), stage, size, fixed, peak, seconds)
         meter.measurements.add(one)
 
     try:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sdterm.core.files import write_atomically
-from sdterm.core.planning.ladder import WORDS, How, Stage, step_down
+from sdterm.core.planning.ladder import LADDER, WORDS, How, Stage, step_down
 from sdterm.core.settings.amounts import said
 from sdterm.fields import Ladder, Rung
 from sdterm.hooks import MemoryOptimizer
@@ -43,7 +43,7 @@ class Measured:
     family: str
     precision: str
     optimizers: str
-    """Those that were on, by id, sorted and joined by +."""
+    """Those that were on and are meant to change what the stage needs, by id, sorted and joined by +."""
     stage: Stage
     size: int
     fixed: int
@@ -146,9 +146,10 @@ class Forecast:
         return ", ".join(WORDS[rung] for rung in self.how.rungs) or "as asked"
 
 
-def on(how: How) -> str:
-    """The optimizers that are on, as `Measured` has them."""
-    return "+".join(sorted(each.of.id for each in how.optimizers))
+def on(how: How, stage: Stage) -> str:
+    """The optimizers that change what a stage needs, as `Measured` has them."""
+    helping = {step.rung for step in LADDER if stage in step.helps}
+    return "+".join(sorted(each.of.id for each in how.optimizers if each.of.offloads or each.of.rung in helping))
 
 
 def rows(how: How, guided: bool) -> int:
@@ -198,21 +199,18 @@ def forecast(drawing: Drawing, how: How, known: Sequence[Measured]) -> Forecast:
     sampled = [(pixels * rows(how, drawing.guided), calls) for pixels, calls in drawing.passes]
     widest = max(size for size, _ in sampled)
     decoded = min(drawing.pixels, TILE) if "vae-tiling" in _steps(how) else drawing.pixels
-    like = _like(how, known)
-    held = max((one.fixed for one in like), default=0) or _weights(drawing, how)
-    sampling, sample_known = _grows(like, known, "sample", widest, _PER_PIXEL_AND_ROW * drawing.bytes_a_number / 2)
-    decoding, decode_known = _grows(like, known, "decode", decoded, _PER_DECODED_PIXEL * drawing.bytes_a_number / 2)
+    moved = any(each.of.offloads for each in how.optimizers)
+    held = max((one.fixed for one in known if not moved or one.optimizers == on(how, one.stage)), default=0)
+    held = held or _weights(drawing, how)
+    per_row, per_pixel = (usual * drawing.bytes_a_number / 2 for usual in (_PER_PIXEL_AND_ROW, _PER_DECODED_PIXEL))
+    sampling, sample_known = _grows(how, known, "sample", widest, per_row)
+    decoding, decode_known = _grows(how, known, "decode", decoded, per_pixel)
     needs = {"load": held, "sample": held + sampling, "decode": held + decoding}
-    return Forecast(how, needs, _seconds(drawing, how, like, sampled), sample_known and decode_known)
+    return Forecast(how, needs, _seconds(drawing, how, known, sampled), sample_known and decode_known)
 
 
 def _steps(how: How) -> set[Rung]:
     return {each.of.rung for each in how.optimizers if each.of.rung}
-
-
-def _like(how: How, known: Sequence[Measured]) -> list[Measured]:
-    """Those that were measured with the same optimizers."""
-    return [one for one in known if one.optimizers == on(how)]
 
 
 def _weights(drawing: Drawing, how: How) -> int:
@@ -225,13 +223,13 @@ def _weights(drawing: Drawing, how: How) -> int:
     return sum(drawing.parts.values())
 
 
-def _grows(
-    like: Sequence[Measured], known: Sequence[Measured], stage: Stage, size: int, usual: float
-) -> tuple[int, bool]:
+def _grows(how: How, known: Sequence[Measured], stage: Stage, size: int, usual: float) -> tuple[int, bool]:
     """(the bytes that a stage needs besides what is held, whether that was measured): by the same optimizers, or else
     by any of them, or else by what is usual."""
-    for measured in (like, known):
-        points = sorted({one.size: one.peak - one.fixed for one in measured if one.stage == stage}.items())
+    of_stage = [one for one in known if one.stage == stage]
+    like = [one for one in of_stage if one.optimizers == on(how, stage)]
+    for measured in (like, of_stage):
+        points = sorted({one.size: float(one.peak - one.fixed) for one in measured}.items())
         if points:
             return int(_on_line(points, size)), measured is like
     return int(usual * size), False
@@ -247,19 +245,23 @@ def _on_line(points: Sequence[tuple[int, float]], size: int) -> float:
     return max(value, 0.0)
 
 
-def _seconds(drawing: Drawing, how: How, like: Sequence[Measured], sampled: Sequence[tuple[int, int]]) -> float | None:
-    calls = sorted({one.size: one.seconds for one in like if one.stage == "sample"}.items())
-    pictures = sorted({one.size: one.seconds for one in like if one.stage == "decode"}.items())
-    if not calls or not pictures:
+def _seconds(drawing: Drawing, how: How, known: Sequence[Measured], sampled: Sequence[tuple[int, int]]) -> float | None:
+    took: dict[Stage, list[tuple[int, float]]] = {}
+    for stage in ("sample", "decode"):
+        like = [one for one in known if (one.stage, one.optimizers) == (stage, on(how, stage)) and one.seconds]
+        took[stage] = sorted({one.size: one.seconds for one in like}.items())
+    if not all(took.values()):
         return None
     batches = -(-drawing.images // max(how.batch, 1))
     halves = 2 if how.apart and drawing.guided else 1
-    drawn = sum(_on_line(calls, size) * number for size, number in sampled) * batches * halves
-    return drawn + _on_line(pictures, drawing.pixels) * drawing.images
+    drawn = sum(_on_line(took["sample"], size) * number for size, number in sampled) * batches * halves
+    return drawn + _on_line(took["decode"], drawing.pixels) * drawing.images
 
 
 def line(forecast: Forecast, room: int) -> str:
     """`Fits with tiled VAE: about 5.9 of 8.0 GB.`"""
     with_what = f" with {forecast.words}" if forecast.how.rungs else ""
     about = "about" if forecast.measured else "roughly"
-    return f"Fits{with_what}: {about} {said(forecast.peak)} of {said(room)}."
+    peak, there = said(forecast.peak), said(room)
+    peak = peak.removesuffix(there[there.index(" ") :])  # as in 5.9 of 8.0 GB
+    return f"Fits{with_what}: {about} {peak} of {there}."
