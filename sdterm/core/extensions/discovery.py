@@ -48,8 +48,9 @@ BUILTINS = (
     "sdterm.plugins.jpeg",
     "sdterm.plugins.webp",
     "sdterm.plugins.avif",
-    "sdterm.plugins.attention",
-    "sdterm.plugins.vae_tiling",
+    "sdterm.plugins.memory.attention",
+    "sdterm.plugins.memory.vae",
+    "sdterm.plugins.memory.offload",
     "sdterm.plugins.comments",
     "sdterm.plugins.styles",
 )
