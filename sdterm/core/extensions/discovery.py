@@ -51,6 +51,9 @@ BUILTINS = (
     "sdterm.plugins.memory.attention",
     "sdterm.plugins.memory.vae",
     "sdterm.plugins.memory.offload",
+    "sdterm.plugins.memory.layout",
+    "sdterm.plugins.memory.fp8",
+    "sdterm.plugins.memory.token_merging",
     "sdterm.plugins.comments",
     "sdterm.plugins.styles",
 )

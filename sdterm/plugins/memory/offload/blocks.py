@@ -33,7 +33,10 @@ class Streamed:
         self._device, self._is_in = device, False
         self._order: list[Block] = []  # of the last time that the whole was called
         self._called: list[Block] = []
-        self.handles = [module.register_forward_pre_hook(self._begin), module.register_forward_hook(self._end)]
+        self.handles = [
+            module.register_forward_pre_hook(self._begin, prepend=True),
+            module.register_forward_hook(self._end),
+        ]
         for leader, block in zip(leaders, blocks, strict=True):
             self.handles += self._hooks(leader, block)
 
@@ -61,7 +64,7 @@ class Streamed:
         def after(*_: object) -> None:
             self._ring.release(block)
 
-        yield leader.register_forward_pre_hook(before)
+        yield leader.register_forward_pre_hook(before, prepend=True)
         yield leader.register_forward_hook(after)
 
     def _begin(self, *_: object) -> None:
