@@ -263,12 +263,12 @@ def _shown(value: OptionValue) -> object:
 
 def _spelled_out(request: GenerationRequest, additions: tuple[Chosen[_Drawing], ...]) -> GenerationRequest:
     """The request with the labels of its postprocessors and the options that matter: an optimizer is asked for by its
-    options, so all of them do."""
+    options, so its first one does, whatever its value."""
     options: dict[str, OptionValue] = {}
     for addition in additions:
-        for option in addition.of.options:
-            value = addition.options[option.name]
-            if not isinstance(addition.of, Postprocessor) or value != option.default:
+        for number, option in enumerate(addition.of.options):
+            value, asks = addition.options[option.name], isinstance(addition.of, MemoryOptimizer) and number == 0
+            if asks or isinstance(addition.of, DenoiseHook) or value != option.default:
                 options[f"{addition.of.id}.{option.name}"] = value
     labels = tuple(addition.of.label for addition in additions if isinstance(addition.of, Postprocessor))
     hooks = tuple(addition.of.label for addition in additions if isinstance(addition.of, DenoiseHook))

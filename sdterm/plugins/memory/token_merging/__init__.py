@@ -1,12 +1,13 @@
 """Token merging: similar tokens of the picture are merged before attention and spread out after it, which makes large
 pictures faster. Bolya and Hoffman 2023, "Token merging for fast Stable Diffusion" (arXiv 2303.17604), as A1111 uses it:
-around self-attention of the highest resolution that has it, the upper left token of each 2 x 2 staying."""
+around self-attention whose tokens are not reduced, the upper left one of each 2 x 2 staying."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from sdterm.hooks import Components, MemoryOptimizer, ModelFacts, Option, PluginError, hookimpl
+from sdterm.hooks import Components, MemoryOptimizer, ModelFacts, Option, OptionValue, PluginError, Start, hookimpl
 
 if TYPE_CHECKING:
     import torch
@@ -18,19 +19,20 @@ def supports(device: torch.device, model: ModelFacts) -> tuple[bool, str]:
     return True, ""
 
 
-def apply(components: Components, *, ratio: float) -> None:
-    """Hang hooks on every transformer block of the UNet. The handles are kept on the module, to take them off again."""
+def apply(components: Components, *, ratio: float, ratio_hr: float, downsample: int) -> None:
+    """Hang hooks on every transformer block of the UNet. The handles are kept on the module, to take them off again.
+    ratio_hr: see `in_pass`."""
     from diffusers.models.attention import BasicTransformerBlock
 
-    from .merging import Merging
+    from sdterm.plugins.memory.token_merging.merging import Merging
 
     undo(components)
+    if not ratio:
+        return
     unet: Any = components.modules.get("unet")
     blocks = [module for module in unet.modules() if isinstance(module, BasicTransformerBlock)] if unet else []
     if not blocks:
         raise PluginError("This model has no transformer blocks in a UNet whose tokens could be merged.")
-    with_attention = (place for place, block in enumerate(unet.down_blocks) if hasattr(block, "attentions"))
-    finest = 2 ** next(with_attention, 0)
     size = (0, 0)
 
     def on_unet(module: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -40,7 +42,7 @@ def apply(components: Components, *, ratio: float) -> None:
 
     handles = [unet.register_forward_pre_hook(on_unet, with_kwargs=True)]
     for block in blocks:
-        handles += Merging(ratio, lambda: size, finest).hooks(block)
+        handles += Merging(ratio, lambda: size, downsample).hooks(block)
     setattr(unet, _HANDLES, handles)
 
 
@@ -52,9 +54,38 @@ def undo(components: Components) -> None:
         delattr(unet, _HANDLES)
 
 
+def in_pass(options: Mapping[str, OptionValue], start: Start) -> Mapping[str, OptionValue]:
+    """In the second pass of hires fix its own ratio counts, where it has one."""
+    return {**options, "ratio": options["ratio_hr"]} if start == "pass" and options["ratio_hr"] else options
+
+
 @hookimpl
 def sdterm_memory_optimizers() -> list[MemoryOptimizer]:
-    ratio = Option("ratio", 0.5, "Which part of the tokens is merged away.", 0, 0.75, "Token merging ratio")
+    ratio = Option(
+        "ratio",
+        0.5,
+        "Which part of the tokens is merged away.",
+        minimum=0,
+        maximum=0.9,
+        infotext="Token merging ratio",
+        a1111="token_merging_ratio",
+    )
+    ratio_hr = Option(
+        "ratio_hr",
+        0.0,
+        "The same in the second pass of hires fix; 0 is as in the first.",
+        minimum=0,
+        maximum=0.9,
+        infotext="Token merging ratio hr",
+        a1111="token_merging_ratio_hr",
+    )
+    downsample = Option(
+        "downsample",
+        1,
+        "How far tokens may be reduced where they are merged. SDXL's are by 2 at least, so that 1 does nothing there.",
+        minimum=1,
+        maximum=8,
+    )
     return [
         MemoryOptimizer(
             id="token_merging",
@@ -64,6 +95,7 @@ def sdterm_memory_optimizers() -> list[MemoryOptimizer]:
             apply=apply,
             undo=undo,
             effect="visible",
-            options=(ratio,),
+            in_pass=in_pass,
+            options=(ratio, ratio_hr, downsample),
         )
     ]
