@@ -113,7 +113,8 @@ def is_usable(
 ) -> tuple[bool, str]:
     """Whether an optimizer can be used here, and the reason if not. Raises PluginError."""
     with plugins.guard(optimizer):
-        return optimizer.supports(device, model)
+        usable, reason = optimizer.supports(device, model)
+    return usable, reason
 
 
 def skipped_warning(error: PluginError) -> Warning:

@@ -143,7 +143,12 @@ class Forecast:
     @property
     def words(self) -> str:
         """The plan in words: `tiled VAE, smaller batches`."""
-        return ", ".join(WORDS[rung] for rung in self.how.rungs) or "as asked"
+        return ", ".join(self._in_words(rung) for rung in self.how.rungs) or "as asked"
+
+    def _in_words(self, rung: Rung) -> str:
+        if rung != "split-batch":
+            return WORDS[rung]
+        return f"{self.how.batch} images at a time" if self.how.batch > 1 else "one image at a time"
 
 
 def on(how: How, stage: Stage) -> str:
