@@ -14,6 +14,7 @@ from sdterm.core.planning.memory import (
     Forecast,
     Measured,
     Place,
+    all_tried,
     fitting,
     forecasts,
     largest,
@@ -44,6 +45,8 @@ class Outlook:
     total: int
     """If nobody else had any."""
     device: str
+    all_tried: bool
+    """Whether each step has been measured here, with a job of any size."""
 
     @property
     def chosen(self) -> Forecast | None:
@@ -57,8 +60,9 @@ def outlook(run: Run) -> Outlook:
     assert run.meter
     place = _place(run, run.meter)
     known = run.meter.measurements.at(place)
-    found = forecasts(drawing_of(run), how_of(run), known, offered(run), run.request.ladder)
-    return Outlook(found, *run.meter.room(), place.device)
+    there = offered(run)
+    found = forecasts(drawing_of(run), how_of(run), known, there, run.request.ladder)
+    return Outlook(found, *run.meter.room(), place.device, all_tried(known, there))
 
 
 def planned(run: Run) -> tuple[Run, str]:
@@ -72,7 +76,7 @@ def planned(run: Run) -> tuple[Run, str]:
         worth_saying = chosen is not first or chosen.peak > _MUCH * there.room
         return computed(run, chosen.how), line(chosen, there.room) if worth_saying else ""
     lightest = min(there.found, key=lambda each: each.peak)
-    if run.request.ladder == "on" and all(each.measured for each in there.found) and lightest.peak > there.total:
+    if run.request.ladder == "on" and there.all_tried and lightest.peak > there.total:
         raise OutOfMemoryError(
             f"{run.plan.width}x{run.plan.height} needs about {said(lightest.peak)} however it is computed, and there "
             f"are {said(there.total)}. {_largest(run, there.total)}"

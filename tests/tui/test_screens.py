@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -164,7 +165,15 @@ def sdterm_samplers():
 def test_what_failed_offers_remedies_that_a_key_applies(drawn: Running) -> None:
     """A stand-in for a full card: torch's own error, raised by a sampler for two images at once."""
     (drawn.settings.root / "extensions" / "greedy.py").write_text(GREEDY)
-    asked = {"sampler": "greedy", "width": 256, "height": 192, "batch_size": 2, "steps": 3, "seed": -1, "ladder": "off"}
+    asked: dict[str, Any] = {
+        "sampler": "greedy",
+        "width": 256,
+        "height": 192,
+        "batch_size": 2,
+        "steps": 3,
+        "seed": -1,
+        "ladder": "off",
+    }
     job = drawn.submit(prompt="too large", **asked)
     assert drawn.events(job)[-1].event == "failed"
     failed = drawn.client.job(job)

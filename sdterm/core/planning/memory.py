@@ -169,17 +169,33 @@ def forecasts(
     offered: Sequence[MemoryOptimizer],
     ladder: Ladder = "on",
 ) -> list[Forecast]:
-    """What the job needs as it is asked for, and on each step down the ladder: the next one always helps the stage that
-    needs the most."""
+    """What the job needs as it is asked for, and on each step down the ladder that is known to help: the next one is
+    always for the stage that needs the most."""
     found = [forecast(drawing, how, known)]
-    while True:
-        needs = found[-1].needs
-        for stage in sorted(needs, key=lambda stage: -needs[stage]):
-            if lower := step_down(found[-1].how, stage, offered, ladder):
-                found.append(forecast(drawing, lower[0], known))
-                break
-        else:
-            return found
+    now, left = found[0], list(offered)
+    while lower := _lower(now, left, ladder):
+        lighter, stage, rung = forecast(drawing, lower[0], known), lower[1], lower[2]
+        if lighter.needs[stage] < now.needs[stage]:
+            found.append(lighter)
+        elif any(each.rung == rung for each in left):
+            left = [each for each in left if each.rung != rung]
+            continue
+        now = lighter
+    return found
+
+
+def _lower(now: Forecast, offered: Sequence[MemoryOptimizer], ladder: Ladder) -> tuple[How, Stage, Rung] | None:
+    """(one step further down, the stage that it is for, the step)."""
+    for stage in sorted(now.needs, key=lambda stage: -now.needs[stage]):
+        if lower := step_down(now.how, stage, offered, ladder):
+            return lower[0], stage, lower[1]
+    return None
+
+
+def all_tried(known: Sequence[Measured], offered: Sequence[MemoryOptimizer]) -> bool:
+    """Whether each of the optimizers has been measured: without that, nobody knows that nothing fits."""
+    tried = {name for one in known for name in one.optimizers.split("+")}
+    return all(each.id in tried for each in offered)
 
 
 def fitting(found: Sequence[Forecast], room: int) -> Forecast | None:
@@ -205,13 +221,15 @@ def forecast(drawing: Drawing, how: How, known: Sequence[Measured]) -> Forecast:
     widest = max(size for size, _ in sampled)
     decoded = min(drawing.pixels, TILE) if "vae-tiling" in _steps(how) else drawing.pixels
     moved = any(each.of.offloads for each in how.optimizers)
-    held = max((one.fixed for one in known if not moved or one.optimizers == on(how, one.stage)), default=0)
-    held = held or _weights(drawing, how)
+    measured = max((one.fixed for one in known if not moved or one.optimizers == on(how, one.stage)), default=0)
+    held = measured or _weights(drawing, how)
     per_row, per_pixel = (usual * drawing.bytes_a_number / 2 for usual in (_PER_PIXEL_AND_ROW, _PER_DECODED_PIXEL))
     sampling, sample_known = _grows(how, known, "sample", widest, per_row)
     decoding, decode_known = _grows(how, known, "decode", decoded, per_pixel)
     needs = {"load": held, "sample": held + sampling, "decode": held + decoding}
-    return Forecast(how, needs, _seconds(drawing, how, known, sampled), sample_known and decode_known)
+    return Forecast(
+        how, needs, _seconds(drawing, how, known, sampled), bool(measured and sample_known and decode_known)
+    )
 
 
 def _steps(how: How) -> set[Rung]:
@@ -236,7 +254,7 @@ def _grows(how: How, known: Sequence[Measured], stage: Stage, size: int, usual: 
     for measured in (like, of_stage):
         points = sorted({one.size: float(one.peak - one.fixed) for one in measured}.items())
         if points:
-            return int(_on_line(points, size)), measured is like
+            return int(_on_line(points, size)), True
     return int(usual * size), False
 
 

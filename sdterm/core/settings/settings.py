@@ -270,7 +270,17 @@ def resolve(layers: Mapping[str, Mapping[str, Any]], environ: Mapping[str, str])
     patterns = {key: values[key].value for key in _PATTERNS if values[key].source != "default"}
     if patterns:
         _check_patterns(**patterns)
+    _check_amount(values["limit_memory"].value, values["limit_memory"].source)
     return Settings(root, values)
+
+
+def _check_amount(value: Any, source: str) -> None:
+    """Raises ConfigError."""
+    try:
+        if value is not None:
+            bytes_of(value)
+    except AmountError as error:
+        raise ConfigError(f"limit_memory, set by {source}: {error}") from error
 
 
 def _check_patterns(filename_pattern: str = "[seed]", directory_pattern: str = "") -> None:
@@ -316,6 +326,8 @@ def parsed(key: str, given: Any, path: Path) -> Any:
         value = _of_request(key, value)
     if key in _PATTERNS:
         _check_patterns(**{key: value})
+    if key == "limit_memory":
+        _check_amount(value, str(path))
     return value
 
 
@@ -405,9 +417,4 @@ def _typed(setting: Setting, value: Any, source: str) -> Any:
         raise ConfigError(f"{setting.key} is {value!r} in {source}, but it must be {', '.join(setting.choices)}.")
     if setting.scope != "job" and not isinstance(value, str):
         raise ConfigError(f"{setting.key} is {value!r} in {source}, but it must be text.")
-    if setting.key == "limit_memory":
-        try:
-            bytes_of(value)
-        except AmountError as error:
-            raise ConfigError(f"{setting.key} in {source}: {error}") from error
     return value  # numbers and choices of a job are checked, and converted, with the request

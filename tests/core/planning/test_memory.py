@@ -1,5 +1,6 @@
 """What a job is predicted to need, from what others needed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from sdterm.core.planning.memory import (
     Measured,
     Measurements,
     Place,
+    all_tried,
     fitting,
     forecasts,
     largest,
@@ -81,6 +83,13 @@ def test_what_cannot_fit_is_told_how_large_it_may_be() -> None:
     known = [needed("sample", 2 * 1024**2, 4.0), needed("decode", 1024**2, 4.0)]
     assert largest(drawing(1024), how(), known, [], 4 * GB) == pytest.approx(0.5, abs=0.01)
     assert largest(drawing(1024), how(), known, [], GB) < 0.01
+
+
+def test_nothing_is_called_impossible_before_each_step_was_tried() -> None:
+    known = [needed("sample", 10, 1.0)]
+    assert not all_tried(known, OFFERED)
+    tried = [replace(known[0], optimizers="+".join(each.id for each in OFFERED))]
+    assert all_tried(known + tried, OFFERED)
 
 
 def test_measurements_are_kept_once_each_by_any_process(tmp_path: Path) -> None:
