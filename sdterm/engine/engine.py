@@ -131,7 +131,7 @@ class Engine:
         def run_all() -> None:
             if request.interrogate_images:
                 parts = request, plugins, self.library, self.device, self._pulse, cancel, tell
-                describe_pictures(*parts)
+                describe_pictures(*parts, self._free_models)
                 return
             if request.upscale_images:
                 enlarge_pictures(self._pictures(request, plugins, cancel, resume, tell))
@@ -213,6 +213,11 @@ class Engine:
         finally:
             self._pulse.rest()
 
+    def _free_models(self) -> bool:
+        had = self._loader.model is not None or bool(self._loader.kept)
+        self._loader.unload()
+        return had
+
     def unload(self) -> None:
         """Let go of all models."""
         self._upscaler.loaded = None
@@ -275,6 +280,7 @@ class Engine:
             inputs=inputs,
             pulse=self._pulse,
             emit=emit,
+            free=self._free_models,
             saved=resume.saved if resume else {},
             skipped_images=resume.skipped_images if resume else frozenset(),
             began=began,

@@ -8,7 +8,7 @@ from sdterm.core.planning.ladder import How, Optimizer, Stage, step_down
 from sdterm.engine.failures import OutOfMemoryError, failure
 from sdterm.engine.loading import Loader, OptimizerError, facts_of, is_usable
 from sdterm.engine.run import Run
-from sdterm.events import OUT_OF_MEMORY, SteppedDown, Warning
+from sdterm.events import OUT_OF_MEMORY, Event, SteppedDown, Warning
 from sdterm.fields import Rung
 from sdterm.hooks import MemoryOptimizer, ModelFacts, PluginError
 
@@ -36,6 +36,22 @@ def going_down(run: Run, loader: Loader, act: Callable[[Run], T]) -> tuple[Run, 
         loader.free()
         run, said = _lighter(run, trouble, caches)
         run.emit(said)
+
+
+def with_room(make: Callable[[], T], free: Callable[[], bool], emit: Callable[[Event], None]) -> T:
+    """Make what needs no model for drawing; where memory runs out, again without those that are kept. free: lets go of
+    them, and says whether there were any."""
+    try:
+        return make()
+    except Exception as error:
+        failed = failure(error)
+        if not failed or failed.code != OUT_OF_MEMORY:
+            raise
+    if not free():
+        raise OutOfMemoryError(failed.message)
+    message = "Out of memory. Models that were kept for drawing are freed. The job goes on."
+    emit(SteppedDown(rung="drop-caches", message=message, phase="decode"))
+    return make()
 
 
 def begun(run: Run) -> Run:
