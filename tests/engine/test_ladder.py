@@ -206,3 +206,42 @@ def test_live_tensors_are_counted_and_what_makes_none_is_never_refused() -> None
         two.add_(1)
         del view, two
         assert (counted.live, counted.peak) == (MIB, 3 * MIB)
+
+
+LATE = """
+    import torch
+    from sdterm.hooks import MemoryOptimizer, hookimpl
+
+    calls = []
+
+    def apply(components):
+        vae, decode = components.modules["vae"], components.modules["vae"].decode
+
+        def full(latents, **more):
+            calls.append(latents.shape)
+            if len(calls) == 2:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+            return decode(latents, **more)
+
+        vae.decode = full
+
+    @hookimpl
+    def sdterm_memory_optimizers():
+        return [MemoryOptimizer("late", "Late", "late", lambda device, model: (True, ""), apply)]
+"""
+
+
+def test_a_pass_that_went_on_from_a_larger_picture_begins_with_that_very_picture_again(
+    engine: Engine, tmp_path: Path
+) -> None:
+    """The second decoding, of the finished picture, has no room: the first one is not done again."""
+    (tmp_path / "late.py").write_text(dedent(LATE))
+    plugins = load_plugins(tmp_path)
+    asked = {"steps": 2, "hires": True, "hires_scale": 2.0, "hires_upscaler": "Lanczos"}
+    (plain,) = images(run(engine, **asked))
+    events = list(engine.run(request(**asked, memory=("late",)), plugins))
+    assert isinstance(events[-1], Done), events[-1]
+    resumed = [(event.pass_no, event.step) for event in events if isinstance(event, Resumed)]
+    assert rungs(events) and resumed == [(0, 2), (1, 2)]
+    assert [event.pass_no for event in events if isinstance(event, Step)] == [0, 0, 1, 1]
+    assert_alike(images(events), [plain])
