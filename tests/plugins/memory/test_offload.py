@@ -16,7 +16,7 @@ from sdterm.core.library.recognition import recognise
 from sdterm.engine.decode import decode_image
 from sdterm.engine.engine import Engine
 from sdterm.events import Done, Image, ModelLoading, Warning
-from sdterm.hooks import Components, TextOptions
+from sdterm.hooks import Components, SamplingOptions, TextOptions
 from sdterm.plugins.memory.offload import offload_parts, undo
 from sdterm.plugins.memory.offload.block import bytes_of, weights_of
 from sdterm.plugins.memory.offload.blocks import Streamed, blocks_of
@@ -69,7 +69,7 @@ def test_parts_take_turns_and_compute_the_same(components: Components) -> None:
 
     def compute() -> list[torch.Tensor]:
         cond = components.encode(["red circle"], options)
-        level = components.sampling(__import__("sdterm.hooks").hooks.SamplingOptions())
+        level = components.sampling(SamplingOptions())
         x0 = components.denoise(latents, level.sigmas[500:501], cond, level)
         return [*cond.tensors.values(), x0, components.decode(x0)]
 
@@ -85,7 +85,7 @@ def test_parts_take_turns_and_compute_the_same(components: Components) -> None:
     first = {"text_encoder": "text_encoder", "unet": "unet", "vae": "vae"}
     layers = {name: next(m for m in components.modules[name].modules() if [*m.parameters(False)]) for name in first}
     layers["vae"] = components.modules["vae"].decoder.conv_in  # type: ignore[union-attr, assignment]
-    watched = [m.register_forward_hook(lambda *_, name=name: look(name)) for name, m in layers.items()]  # type: ignore[misc]
+    watched = [m.register_forward_hook(lambda *_, name=name: look(name)) for name, m in layers.items()]
     offloaded = compute()
     assert all(torch.equal(one, other) for one, other in zip(plain, offloaded, strict=True))
     assert seen == {name: {name} for name in first}, "one part at a time is on the device"
@@ -122,7 +122,7 @@ def test_blocks_come_one_behind_the_other_and_ahead_of_their_use() -> None:
     away: list[list[int]] = []
     for number, layer in enumerate(module.layers):
         layer.register_forward_hook(
-            lambda *_, number=number: away.append(  # type: ignore[misc]
+            lambda *_, number=number: away.append(
                 [n for n, other in enumerate(module.layers) if places(other) != home[other]]
             ),
             prepend=True,

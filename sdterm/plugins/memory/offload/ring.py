@@ -39,7 +39,7 @@ class Ring:
         self._memory: torch.Tensor | None = None
         self._slices: dict[tuple[int, int], torch.Tensor] = {}
         self._backend: Any = None if device.type == "cpu" else torch.get_device_module(device)
-        self._copying = self._backend.Stream(device) if self._backend else None
+        self._copying: Any = self._backend.Stream(device) if self._backend else None
 
     def bring(self, block: Block, *, room: bool = False) -> bool:
         """Begin to copy a block, unless it is there. room: what is there and not in use makes way, if need be. Returns
