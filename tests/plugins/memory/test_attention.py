@@ -74,10 +74,11 @@ def computed(components: Components) -> torch.Tensor:
 @pytest.mark.parametrize("way", EXACT)
 def test_each_way_computes_the_same(way: str, components: Components) -> None:
     optimizer, plain = PLUGINS.optimizer(way), computed(components)
+    unet: Any = components.modules["unet"]
     usable, why = optimizer.supports(CPU, FACTS)
     assert usable, why
     optimizer.apply(components, **{option.name: option.default for option in optimizer.options})
-    changed = [type(each) for each in components.modules["unet"].attn_processors.values()]
+    changed = [type(each) for each in unet.attn_processors.values()]
     assert AttnProcessor2_0 not in changed
     assert torch.allclose(computed(components), plain, atol=1e-4)
     assert optimizer.undo
