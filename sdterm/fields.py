@@ -1324,7 +1324,7 @@ ROWS: tuple[RequestField, ...] = (
         name="memory",
         default=(),
         label="Memory optimizers",
-        sentence="Memory optimizers to use; see `sdterm plugins`.",
+        sentence="Memory optimizers to use, and their options as `id.name=value`; see `sdterm plugins`.",
         decides="how",
         section=_SPEED,
         a1111="cross_attention_optimization",

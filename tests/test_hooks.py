@@ -642,7 +642,7 @@ def test_what_is_asked_for_besides_is_read_back_from_the_infotext(engine: Engine
 
             @hookimpl
             def sdterm_memory_optimizers():
-                ratio = Option("ratio", 0.5, "", 0, 1, "Token merging ratio")
+                ratio = Option("ratio", 0.5, "", 0, 1, "Merged part")
                 return [MemoryOptimizer("merge", "Merge", "merging", lambda device, model: (True, ""), apply,
                                         effect="visible", options=(ratio,))]
 
@@ -661,10 +661,10 @@ def test_what_is_asked_for_besides_is_read_back_from_the_infotext(engine: Engine
         (again,) = engine_images(engine, plugins, {**reading.fields, "model": "sdterm-demo"})
         assert np.array_equal(pixels(image), pixels(again)) and not np.array_equal(pixels(image), pixels(plain))
         assert image.infotext == again.infotext
-    assert "Token merging ratio: 0.25" in draw(engine, plugins, options={"merge.ratio": 0.25})[0].infotext
+    assert "Merged part: 0.25" in draw(engine, plugins, options={"merge.ratio": 0.25})[0].infotext
     half, quarter = (draw(engine, plugins, options={"merge.ratio": ratio})[0] for ratio in (0.5, 0.25))
     assert not np.array_equal(pixels(half), pixels(quarter)), "it is applied again with other options"
-    foreign = read(parse("cat\nSteps: 2, Seed: 7, Token merging ratio: 0.5"), plugins)
+    foreign = read(parse("cat\nSteps: 2, Seed: 7, Merged part: 0.5"), plugins)
     assert foreign.fields["options"] == {"merge.ratio": 0.5} and not foreign.not_reproduced
 
 

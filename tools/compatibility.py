@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 
 from sdterm import load_plugins
 from sdterm.core.infotext.keys import KEYS, NOT_HONOURED, option_key
-from sdterm.hooks import Sampler, Scheduler
+from sdterm.hooks import MemoryOptimizer, Sampler, Scheduler
 from sdterm.version import __version__
 
 ROOT = Path(__file__).parents[1]
@@ -190,18 +190,16 @@ def keys() -> Iterator[str]:
     """Every key of A1111: written when it matters, read, and whether a pasted infotext restores it."""
     yes, no = "yes", "no"
     plugins = load_plugins()
-    options = {
-        option_key(option): owner.label
-        for kind in (Sampler, Scheduler)
-        for owner in plugins.all(kind)
-        for option in owner.options
-    }
+    owners: list[Sampler | Scheduler] = [*plugins.all(Sampler), *plugins.all(Scheduler)]
+    options = {option_key(option): owner.label for owner in owners for option in owner.options}
     rows = [[name, yes, yes, yes] for name in KEYS]
     rows += [[name, yes, yes, "yes, by hash or name"] for name in ("Model hash", "Model")]
     rows += [[f"{name} (options of samplers and schedules)", yes, yes, yes] for name in options]
     rows += [["Version", yes, yes, "old behaviour of versions before 1.8"]]
     rows += [["Lora hashes", yes, yes, "a LoRA of another name is found by it"], ["TI hashes", yes, yes, "by name"]]
-    rows += [[name, no, yes, "no; named as not reproduced"] for name in NOT_HONOURED]
+    optimizers = {option.infotext for optimizer in plugins.all(MemoryOptimizer) for option in optimizer.options}
+    rows += [[name, yes, yes, yes] for name in NOT_HONOURED if name in optimizers]
+    rows += [[name, no, yes, "no; named as not reproduced"] for name in NOT_HONOURED if name not in optimizers]
     rows += [["Hires …, ControlNet …, ADetailer …", no, yes, "no; named as not reproduced"]]
     rows += [["unknown keys", "written back", yes, "kept as they are"]]
     yield from table(["key", "written", "read", "restored"], rows)

@@ -32,10 +32,9 @@ def _now(flag: Flag, settings: Settings) -> str:
     if flag.arity != "flag":
         keys = [key for key in _keys(flag) if settings.values[key].source != "default"]
         return "; ".join(f"Now: {settings[key]}, by {settings.values[key].source}." for key in keys)
-    made = flag.change(True)
-    source = settings.values[next(iter(made))].source
-    is_on = all(_holds(settings[key], value) for key, value in made.items())
-    return f"Now: on, by {source}." if is_on and source != "default" else ""
+    key, wanted = next(iter(flag.change(True).items()))  # what else it sets another flag may have taken back
+    source = settings.values[key].source
+    return f"Now: on, by {source}." if source != "default" and _holds(settings[key], wanted) else ""
 
 
 def _keys(flag: Flag) -> list[str]:

@@ -210,6 +210,8 @@ def request_of(
 ) -> GenerationRequest:
     """The strongest first: what was typed, what `--from` says, the settings. Raises RequestError."""
     fields = {"grid": settings["save_grid"], **settings.job_fields(), **recorded, **typed}
+    if "memory" in typed:  # of one group the last counts
+        fields["memory"] = (*settings["memory"], *typed["memory"])
     if prompt is not None:
         fields["prompt"] = prompt
     if "model" in fields:

@@ -130,6 +130,8 @@ def load_model(run: Run, wanted: Wanted, dtype: torch.dtype, tell: Callable[[flo
     home = home_of(optimizers, run.device)
     with plugins.guard(family, ModelFileError), random_numbers_kept(run.device):
         components = family.build(_kept_on(home, _telling(checkpoint, tell)), run.device, dtype)
+        if components is None:
+            raise ContractError("it built nothing")
         condition = Conditioner(components)
     model = Model(
         plan.model, plan.model_hash, checkpoint.config, plan.vae_hash, dtype, family, (), components, condition

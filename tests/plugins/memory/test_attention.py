@@ -44,7 +44,9 @@ def test_the_processor_computes_what_diffusers_own_does(told: tuple[int, ...] | 
     """A UNet's attention to tokens, and a VAE's to a picture."""
     torch.manual_seed(1)
     kind: dict[str, Any] = {"norm_num_groups": 8, "residual_connection": True, "rescale_output_factor": 2.0}
-    layer = Attention(32, told and told[2], heads=4, dim_head=8, bias=True, **(kind if len(shape) == 4 else {}))
+    layer = Attention(
+        32, told[2] if told else None, heads=4, dim_head=8, bias=True, **(kind if len(shape) == 4 else {})
+    )
     x, cond = next(tensors(shape)), None if told is None else next(tensors(told))
     plain = AttnProcessor2_0()(layer, x, cond)
     assert torch.equal(Processor(scaled_dot_product_attention)(layer, x, cond), plain)
@@ -72,10 +74,11 @@ def computed(components: Components) -> torch.Tensor:
 @pytest.mark.parametrize("way", EXACT)
 def test_each_way_computes_the_same(way: str, components: Components) -> None:
     optimizer, plain = PLUGINS.optimizer(way), computed(components)
+    unet: Any = components.modules["unet"]
     usable, why = optimizer.supports(CPU, FACTS)
     assert usable, why
     optimizer.apply(components, **{option.name: option.default for option in optimizer.options})
-    changed = [type(each) for each in components.modules["unet"].attn_processors.values()]  # type: ignore[union-attr, operator]
+    changed = [type(each) for each in unet.attn_processors.values()]
     assert AttnProcessor2_0 not in changed
     assert torch.allclose(computed(components), plain, atol=1e-4)
     assert optimizer.undo

@@ -26,6 +26,7 @@ def test_each_merged_token_is_in_the_mean_of_the_most_similar_one(height: int, w
     """Held against the definition, token by token."""
     tokens = torch.randn(2, height * width, 12, generator=torch.Generator().manual_seed(0))
     matching = Matching.of(tokens, height, width, ratio)
+    assert matching
     merged = matching.merge(tokens)
     count = min(int(height * width * ratio), height * width - (height // 2) * (width // 2))
     assert merged.shape == (2, height * width - count, 12)
@@ -49,6 +50,7 @@ def test_the_matching_is_that_of_tomesd_as_a1111_calls_it() -> None:
     out again."""
     x = torch.sin(torch.arange(16 * 3, dtype=torch.float32) ** 1.5).reshape(1, 16, 3)
     matching = Matching.of(x, 4, 4, 0.5)
+    assert matching
     assert torch.allclose(matching.unmerge(matching.merge(x))[0, :, 0], torch.tensor(TOMESD), atol=1e-5)
 
 
@@ -95,18 +97,19 @@ def test_a_picture_changes_with_the_ratio_and_comes_back_without_it(plugins: Plu
         return image, any(isinstance(event, ModelLoading) for event in events)
 
     plain, _ = run()
-    merged, loaded = run(options=FINE)
+    half = FINE | {"token_merging.ratio": 0.5}
+    merged, loaded = run(options=half)
     assert not loaded and "Token merging ratio: 0.5, Token merging downsample: 2," in merged.infotext
     assert np.abs(pixels(merged) - pixels(plain)).max() > 8
-    little, _ = run(options=FINE | {"token_merging.ratio": 0.2})
+    little, _ = run(options=half | {"token_merging.ratio": 0.2})
     assert np.abs(pixels(merged) - pixels(little)).max() > 2
-    nothing, _ = run(options=FINE | {"token_merging.ratio": 0})
-    assert np.array_equal(pixels(nothing), pixels(plain))
-    coarse, _ = run(memory=("Token merging",))
+    coarse, _ = run(options={"token_merging.ratio": 0.5})
     assert "Token merging ratio: 0.5, sdterm" in coarse.infotext
     assert np.array_equal(pixels(coarse), pixels(plain)), "as A1111: what is reduced is left alone"
     again, _ = run(**{**read(parse(merged.infotext), plugins).fields, "model": None})
     assert np.array_equal(pixels(again), pixels(merged))
+    off, _ = run(**read(parse("red circle\nSteps: 2, Seed: 7, Size: 128x128, Token merging ratio: 0"), plugins).fields)
+    assert "Token merging" not in off.infotext
     after, loaded = run()
     assert after.data == plain.data and not loaded, "its hooks are taken off; nothing is read anew"
 
@@ -126,16 +129,29 @@ def test_the_second_pass_has_a_ratio_of_its_own(plugins: PluginSet, tmp_path: Pa
 
     _, plain, _ = run()
     loaded, second, said = run(ratio=0, ratio_hr=0.5, downsample=2)
-    assert not loaded and second != plain and "Token merging ratio hr: 0.5" in said
+    assert not loaded and second != plain
+    assert "Token merging ratio hr: 0.5" in said and "Token merging ratio: " not in said, "as A1111 writes it"
     _, both, _ = run(ratio=0.5, downsample=2)
     _, same, _ = run(ratio=0.5, ratio_hr=0.5, downsample=2)
     assert both == same and both not in (plain, second)
     assert run()[:2] == (False, plain)
 
 
+def test_asked_for_without_a_ratio_it_says_so(plugins: PluginSet, tmp_path: Path) -> None:
+    engine = Engine(library=Library(tmp_path), device="cpu")
+    *_, last = engine.run(GenerationRequest(prompt="x", steps=1, memory=("Token merging",)), plugins)
+    assert isinstance(last, Failed) and "--set token_merging.ratio=0.5" in last.message
+
+
 def test_an_image_of_a_batch_is_the_single_image(plugins: PluginSet, tmp_path: Path) -> None:
     engine = Engine(library=Library(tmp_path), device="cpu")
-    asked = {"prompt": "red circle", "steps": 2, "width": 64, "height": 64, "options": FINE}
+    asked = {
+        "prompt": "red circle",
+        "steps": 2,
+        "width": 64,
+        "height": 64,
+        "options": FINE | {"token_merging.ratio": 0.5},
+    }
     batch = [*engine.run(GenerationRequest.model_validate({**asked, "seed": 6, "batch_size": 2}), plugins)]
     alone = [*engine.run(GenerationRequest.model_validate({**asked, "seed": 7}), plugins)]
     (second,) = (event for event in batch if isinstance(event, Image) and event.index == 1)

@@ -43,4 +43,5 @@ def _rows(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, size: int) -> torch
             weighted = weighted * shrunk + values
         highest = high
     assert total is not None and weighted is not None  # there is at least one key
-    return (weighted / total).to(q.dtype)
+    rows: torch.Tensor = (weighted / total).to(q.dtype)
+    return rows

@@ -29,6 +29,11 @@ class _Held:
     """Whether it may make way."""
 
 
+def backend_of(device: torch.device) -> Any:
+    """torch's module for streams of a device; None for one that has none."""
+    return None if device.type == "cpu" else torch.get_device_module(device)
+
+
 class Ring:
     """size: of its memory, at least that of the largest block. It takes that memory when the first block comes."""
 
@@ -38,8 +43,8 @@ class Ring:
         self._at = 0
         self._memory: torch.Tensor | None = None
         self._slices: dict[tuple[int, int], torch.Tensor] = {}
-        self._backend: Any = None if device.type == "cpu" else torch.get_device_module(device)
-        self._copying = self._backend.Stream(device) if self._backend else None
+        self._backend = backend_of(device)
+        self._copying: Any = self._backend.Stream(device) if self._backend else None
 
     def bring(self, block: Block, *, room: bool = False) -> bool:
         """Begin to copy a block, unless it is there. room: what is there and not in use makes way, if need be. Returns

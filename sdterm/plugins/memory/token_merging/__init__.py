@@ -27,6 +27,8 @@ def apply(components: Components, *, ratio: float, ratio_hr: float, downsample: 
     from sdterm.plugins.memory.token_merging.merging import Merging
 
     undo(components)
+    if not (ratio or ratio_hr):
+        raise PluginError("Token merging has no ratio: --set token_merging.ratio=0.5 merges half of the tokens.")
     if not ratio:
         return
     unet: Any = components.modules.get("unet")
@@ -63,7 +65,7 @@ def in_pass(options: Mapping[str, OptionValue], start: Start) -> Mapping[str, Op
 def sdterm_memory_optimizers() -> list[MemoryOptimizer]:
     ratio = Option(
         "ratio",
-        0.5,
+        0.0,
         "Which part of the tokens is merged away.",
         minimum=0,
         maximum=0.9,
