@@ -23,6 +23,11 @@ PadConds = Literal["off", "on", "v0"]
 RefinerPasses = Literal["second pass", "first pass", "both passes"]
 Precision = Literal["auto", "full", "half"]
 ResizeMode = Literal["Just resize", "Crop and resize", "Resize and fill", "Just resize (latent upscale)"]
+Ladder = Literal["on", "exact", "off"]
+Rung = Literal[
+    "drop-caches", "vae-tiling", "lean-attention", "apart", "split-batch", "component-offload", "block-offload"
+]
+"""A step of the ladder that a job goes down when memory runs out, the fastest first."""
 MaskedContent = Literal["fill", "original", "latent noise", "latent nothing"]
 InpaintArea = Literal["Whole picture", "Only masked"]
 Part = Literal["", "Init image", "Mask", "Hires", "Refiner", "Upscale"]
@@ -1344,7 +1349,7 @@ ROWS: tuple[RequestField, ...] = (
         name="memory",
         default=(),
         label="Memory optimizers",
-        sentence="Memory optimizers to use; see `sdterm plugins`.",
+        sentence="Memory optimizers to use, and their options as `id.name=value`; see `sdterm plugins`.",
         decides="how",
         section=_SPEED,
         a1111="cross_attention_optimization",
@@ -1360,6 +1365,23 @@ ROWS: tuple[RequestField, ...] = (
         decides="how",
         section=_SPEED,
         a1111="batch_cond_uncond",
+    ),
+    RequestField(
+        name="ladder",
+        default="on",
+        choices=get_args(Ladder),
+        label="Out of memory",
+        sentence="When memory runs out: on goes on in whatever way needs less, exact keeps every pixel, off fails.",
+        decides="how",
+        section=_SPEED,
+    ),
+    RequestField(
+        name="rungs",
+        default=(),
+        choices=get_args(Rung),
+        label="Steps of the ladder",
+        sentence="What is given up from the beginning to need less memory, as where memory runs out.",
+        decides="how",
     ),
     RequestField(
         name="preview_method",

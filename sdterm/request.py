@@ -17,6 +17,7 @@ from sdterm.fields import (
     SIZE_STEP,
     Emphasis,
     InpaintArea,
+    Ladder,
     MaskedContent,
     NoiseSchedule,
     NoiseSource,
@@ -24,12 +25,14 @@ from sdterm.fields import (
     Precision,
     RefinerPasses,
     ResizeMode,
+    Rung,
     VaeMethod,
 )
 
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT)]
 OptionValue = bool | int | float | str
 Names = Annotated[tuple[str, ...], Field(strict=False)]  # JSON has lists only
+Rungs = Annotated[tuple[Rung, ...], Field(strict=False)]
 
 
 _DIGEST = re.compile("[0-9a-f]{64}")
@@ -178,6 +181,8 @@ class GenerationRequest(BaseModel):
     return_mask_composite: bool = _of("return_mask_composite")
     memory: Names = _of("memory")
     batch_cond_uncond: bool = _of("batch_cond_uncond")
+    ladder: Ladder = _of("ladder")
+    rungs: Rungs = _of("rungs")
     preview_method: VaeMethod = _of("preview_method")
     precision: Precision = _of("precision")
 

@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 
 from sdterm import load_plugins
 from sdterm.core.infotext.keys import KEYS, NOT_HONOURED, option_key
-from sdterm.hooks import Sampler, Scheduler
+from sdterm.hooks import MemoryOptimizer, Sampler, Scheduler
 from sdterm.version import __version__
 
 ROOT = Path(__file__).parents[1]
@@ -198,7 +198,9 @@ def keys() -> Iterator[str]:
     rows += [[f"{name} (options of samplers and schedules)", yes, yes, yes] for name in options]
     rows += [["Version", yes, yes, "old behaviour of versions before 1.8"]]
     rows += [["Lora hashes", yes, yes, "a LoRA of another name is found by it"], ["TI hashes", yes, yes, "by name"]]
-    rows += [[name, no, yes, "no; named as not reproduced"] for name in NOT_HONOURED]
+    optimizers = {option.infotext for optimizer in plugins.all(MemoryOptimizer) for option in optimizer.options}
+    rows += [[name, yes, yes, yes] for name in NOT_HONOURED if name in optimizers]
+    rows += [[name, no, yes, "no; named as not reproduced"] for name in NOT_HONOURED if name not in optimizers]
     rows += [["ControlNet …, ADetailer …", no, yes, "no; named as not reproduced"]]
     rows += [["unknown keys", "written back", yes, "kept as they are"]]
     yield from table(["key", "written", "read", "restored"], rows)

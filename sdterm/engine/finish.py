@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +22,9 @@ from sdterm.engine.decode import BlackImageError, approximate_image, decode_imag
 from sdterm.engine.device import device_name
 from sdterm.engine.encode import NO_TEXTS, encoded, saver_options
 from sdterm.engine.enlarge import enlarge, upscaling_of
+from sdterm.engine.ladder import taken
 from sdterm.engine.loading import Model
+from sdterm.engine.memory import decoded_size, measured
 from sdterm.engine.network_files import infotext_hashes
 from sdterm.engine.postprocess import postprocessed
 from sdterm.engine.preview import colours
@@ -189,8 +192,12 @@ def decoded(run: Run, model: Model, latents: torch.Tensor) -> Decoded:
         with run.plugins.guard(run.choices.passes[-1].model.family, BlackImageError):
             return Decoded(approximate_image(decode, latents), dtype)
     suspect = in_the_network(run, model)
+    pixels = latents.shape[1] * latents.shape[2] * components.downscale**2
     try:
-        with run.plugins.guard(suspect, BlackImageError):
+        with (
+            measured(run, "decode", decoded_size(run, pixels), count(0).__next__),
+            run.plugins.guard(suspect, BlackImageError),
+        ):
             return Decoded(decode_image(components, latents, dtype), dtype)
     except BlackImageError as error:
         if dtype == torch.float32:
@@ -253,7 +260,8 @@ def _provenance(run: Run, index: int, saver: OutputSaver, decoded_in: torch.dtyp
         format=saver.id,
         format_options={o.name: v for o in saver.options if (v := saver_options(run, saver)[o.name]) != o.default},
         plugins=tuple(f"{source.slug}@{source.digest}" for source in strangers),
-        memory=tuple(each.of.id for each in run.choices.asked(MemoryOptimizer)),
+        memory=tuple(dict.fromkeys(each.of.id for each in (*run.choices.asked(MemoryOptimizer), *taken(run)))),
+        rungs=run.rungs,
     )
 
 

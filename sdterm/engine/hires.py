@@ -76,6 +76,7 @@ def larger(run: Run, pass_no: int, before: Before, load: Callable[[], Model]) ->
         return Init(begun, told=_seen(run, model, begun), from_image=False)
     pictures = _upscaled(run, pass_no, upscale, [each.pixels for each in before.pictures()])
     model = load()
+    run.pulse.phase = "decode"
     pixels = [encodable(picture).to(model.components.device) for picture in pictures]
     encoded = [encoded_picture(run, model, each) for each in pixels]
     cell = model.components.downscale

@@ -1,7 +1,7 @@
 """What images start from: init images read, prepared and encoded, each once a run."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,24 @@ class Init:
     from_image: bool = True
     """Whether it is an init image, not the pass before."""
 
+    def parted(self) -> "Iterator[Init]":
+        """Of each image by itself."""
+        for index in range(len(self.latents)):
+            one = slice(index, index + 1)
+            mask = None if self.mask is None else self.mask[one]
+            yield replace(self, latents=self.latents[one], mask=mask, told=self.told[one])
+
+    @classmethod
+    def joined(cls, each: "Sequence[Init]") -> "Init":
+        """Of images that are drawn together."""
+        masks = [one.mask for one in each if one.mask is not None]
+        return replace(
+            each[0],
+            latents=torch.cat([one.latents for one in each]),
+            mask=torch.cat(masks) if masks else None,
+            told=[told for one in each for told in one.told],
+        )
+
 
 @dataclass(frozen=True)
 class _Encoded:
@@ -70,6 +88,7 @@ class Sources:
 
     def init(self, run: Run, model: Model, images: Sequence[ImagePlan]) -> Init:
         """Of images that are drawn together."""
+        run.pulse.phase = "decode"
         each = [self._of(run, model, image) for image in images]
         latents = torch.stack([self._with_content(run, image, one) for image, one in zip(images, each, strict=True)])
         masks = [one.mask for one in each if one.mask is not None]

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -36,6 +35,7 @@ from sdterm.hooks import (
     OptionValue,
     PromptContext,
     PromptText,
+    Start,
 )
 from sdterm.request import GenerationRequest, RequestError
 
@@ -120,7 +120,7 @@ class PassPlan(BaseModel):
     """Labels, resolved: "Karras" for Automatic where the sampler has that default, else "Automatic" as asked."""
     sampler_options: dict[str, OptionValue]
     scheduler_options: dict[str, OptionValue]
-    start: Literal["noise", "image", "pass", "given"] = "noise"
+    start: Start = "noise"
     """What it begins with: noise alone, the init image, or what the pass before it ended with. `given`: it is not
     drawn, since its picture is there."""
     upscale: UpscalePlan | None = None

@@ -235,7 +235,7 @@ def test_the_vae_is_approximated_where_a_setting_says_so(api: httpx.Client) -> N
         ({"enable_hr": True, "hr_upscaler": "Nope"}, "'Nope'"),
         ({"script_name": "x/y/z plot"}, "script_name"),
         ({"alwayson_scripts": {"nope": {"args": []}}}, "nope"),
-        ({"override_settings": {"fp8_storage": "Enable"}}, "fp8_storage"),
+        ({"override_settings": {"face_restoration": True}}, "face_restoration"),
         ({"steps": 0}, "steps"),
         ({"width": 99999}, "width"),
         ({"prompt": "\x1b[31m"}, "prompt"),
