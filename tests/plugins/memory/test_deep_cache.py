@@ -75,9 +75,8 @@ def test_a_stopped_job_goes_on_from_where_all_was_computed(stop_at: int, engine:
     again = Engine(library=engine.library, device="cpu")
     gone_on = run(again, tmp_path / "tape", **CACHED)
     assert only_image(gone_on).pixel_hash == whole.pixel_hash
-    assert next(event.step for event in gone_on if isinstance(event, Step)) == 4, (
-        "it goes on at a call that computes all"
-    )
+    first = next(event.step for event in gone_on if isinstance(event, Step))
+    assert first in (4, 7), "it goes on at a call that computes all"
 
 
 def test_an_image_of_a_batch_is_the_single_image(engine: Engine) -> None:

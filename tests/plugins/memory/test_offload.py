@@ -221,7 +221,7 @@ class Clock(dict[str, int]):
         return all(self.get(name, 0) >= time for name, time in other.items())
 
 
-class Stream:
+class Order:
     """Runs what it is given in order, whenever it likes."""
 
     def __init__(self, name: str) -> None:
@@ -242,17 +242,17 @@ class Device:
     """Stands for `torch.cuda`: a stream that computes, and those that are made."""
 
     def __init__(self) -> None:
-        self.computing, self.copying = Stream("computing"), Stream("copying")
+        self.computing, self.copying = Order("computing"), Order("copying")
         self.now = self.computing
 
-    def Stream(self, device: torch.device) -> Stream:
+    def Stream(self, device: torch.device) -> Order:
         return self.copying
 
-    def current_stream(self, device: torch.device) -> Stream:
+    def current_stream(self, device: torch.device) -> Order:
         return self.computing
 
     @contextmanager
-    def stream(self, stream: Stream) -> Iterator[None]:
+    def stream(self, stream: Order) -> Iterator[None]:
         self.now, before = stream, self.now
         yield
         self.now = before
@@ -284,8 +284,9 @@ class Watched(Block):
         for place, view in zip(self._places, self._brought[1] if self._brought else [], strict=True):
             assert torch.equal(place.home, view), "nobody wrote over it"
 
-    def _happens(self, memory: torch.Tensor, stream: Stream) -> None:
-        begin, end = memory.storage_offset(), memory.storage_offset() + memory.numel()
+    def _happens(self, memory: torch.Tensor, stream: Order) -> None:
+        begin = int(memory.storage_offset())
+        end = begin + int(memory.numel())
         for start, stop, when in Watched.touched:
             if start < end and begin < stop:
                 assert stream.clock.has(when), "it waits for what was done with that memory before"
