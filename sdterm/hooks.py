@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_ch
 import pluggy
 
 from sdterm.errors import SdtermError
+from sdterm.fields import Rung
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -500,13 +501,8 @@ class ModelFamily:
     approximations: tuple[Approximation, ...] = ()
 
 
-Start = Literal["noise", "image", "pass"]
-"""What a pass begins with."""
-
-Rung = Literal[
-    "drop-caches", "vae-tiling", "lean-attention", "apart", "split-batch", "component-offload", "block-offload"
-]
-"""A step of the ladder that a job goes down when memory runs out, the fastest first."""
+Start = Literal["noise", "image", "pass", "given"]
+"""What a pass begins with: noise, an init image, the pass before it; `given`: its picture, and it is not drawn."""
 
 
 @dataclass(frozen=True)

@@ -171,7 +171,8 @@ def draw_here(
     with _cancelled_by_ctrl_c(cancel), output:
         for warning in warnings:
             output.show(warning)
-        engine, styles = Engine(library=library, device=settings["device"]), styles_of(settings)
+        engine = Engine(library=library, device=settings["device"], limit_memory=settings["limit_memory"])
+        styles = styles_of(settings)
         saved: SimpleQueue[Path | None] = SimpleQueue()
         previews = output.wants_previews
         events = engine.run(request, plugins, styles=styles, tape=tape, previews=previews, cancel=cancel, saved=saved)

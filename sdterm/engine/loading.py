@@ -12,13 +12,15 @@ import torch
 from sdterm.core.extensions.registry import ContractError, PluginSet
 from sdterm.core.library.checkpoints import CheckpointFile, ModelFileError
 from sdterm.core.planning.choices import Choices, Chosen, ChosenModel, options_of
+from sdterm.core.planning.ladder import Optimizer
 from sdterm.core.planning.networks import NetworkPlan
 from sdterm.engine.conditioning import Conditioner
+from sdterm.engine.device import free_unused
 from sdterm.engine.failures import blamed
 from sdterm.engine.isolation import Untouched, random_numbers_kept
 from sdterm.engine.network_files import load_networks
 from sdterm.engine.networks import NO_NETWORKS, AppliedNetworks, change, mismatch
-from sdterm.engine.run import Optimizer, Run, Wanted
+from sdterm.engine.run import Run, Wanted
 from sdterm.engine.tiling import set_tiling
 from sdterm.events import ModelLoading, Warning
 from sdterm.hooks import Adaptable, Components, MemoryOptimizer, ModelFacts, ModelFamily, PluginError, Start
@@ -83,8 +85,7 @@ def choose_optimizers(
     refused: list[Warning] = []
     for asked in choices.asked(MemoryOptimizer):
         optimizer = asked.of
-        with plugins.guard(optimizer):
-            usable, reason = optimizer.supports(device, model)
+        usable, reason = is_usable(optimizer, plugins, device, model)
         if usable:
             chosen[optimizer.group] = asked
         elif not reason:
@@ -98,14 +99,22 @@ def choose_optimizers(
         if not optimizer.default or optimizer.group in chosen:
             continue
         try:
-            with plugins.guard(optimizer):
-                usable, _ = optimizer.supports(device, model)
+            usable, _ = is_usable(optimizer, plugins, device, model)
         except PluginError as error:
             refused.append(skipped_warning(error))
         else:
             if usable:
                 chosen[optimizer.group] = Chosen(optimizer, options_of(optimizer, {}))
     return tuple(chosen.values()), tuple(refused)
+
+
+def is_usable(
+    optimizer: MemoryOptimizer, plugins: PluginSet, device: torch.device, model: ModelFacts
+) -> tuple[bool, str]:
+    """Whether an optimizer can be used here, and the reason if not. Raises PluginError."""
+    with plugins.guard(optimizer):
+        usable, reason = optimizer.supports(device, model)
+    return usable, reason
 
 
 def skipped_warning(error: PluginError) -> Warning:
@@ -264,9 +273,13 @@ class Loader:
 
     def unload(self) -> None:
         """Let go of all models."""
-        self.model, self._others = None, []
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
+        self.model = None
+        self.free()
+
+    def free(self) -> None:
+        """Let go of all models but the one in use, and of what nobody uses any more."""
+        self._others = []
+        free_unused(self._device)
 
     def load_as_asked(self, run: Run) -> tuple[Model, tuple[Optimizer, ...]]:
         """The first pass's model with those of the run's optimizers that work. Raises OptimizerError if one does not

@@ -9,20 +9,21 @@ import torch
 
 from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.inputs import Inputs
-from sdterm.core.planning.choices import Choices, Chosen, ChosenModel
+from sdterm.core.planning.choices import Choices, ChosenModel
+from sdterm.core.planning.ladder import Optimizer
 from sdterm.core.planning.networks import NetworkPlan
 from sdterm.core.planning.plan import ModelPlan, Plan
 from sdterm.engine.faults import Faults
+from sdterm.engine.meter import Meter
 from sdterm.engine.network_files import Sources
 from sdterm.engine.observers import Observers
 from sdterm.engine.pulse import Pulse
 from sdterm.engine.tape import Tape
 from sdterm.engine.upscale import KeptUpscaler
 from sdterm.events import Event, Warning
-from sdterm.hooks import MemoryOptimizer, Start
+from sdterm.fields import Rung
+from sdterm.hooks import Start
 from sdterm.request import GenerationRequest
-
-Optimizer = Chosen[MemoryOptimizer]
 
 
 @dataclass(frozen=True)
@@ -98,12 +99,16 @@ class Run:
     faults: Faults = field(default_factory=Faults)
     optimizers: tuple[Optimizer, ...] = ()
     """Those that the model is loaded with."""
+    rungs: tuple[Rung, ...] = ()
+    """The steps of the ladder that it has gone down."""
     networks: Sources = field(default_factory=dict)
     """The files of those that the plan has."""
     approximations: Approximations = Approximations()
     tape: Tape = field(default_factory=lambda: Tape({}))
     upscaler: KeptUpscaler = field(default_factory=KeptUpscaler)
     """The one in memory."""
+    meter: Meter | None = None
+    """What measures its memory."""
 
     def warn(self, warning: Warning, *, keep: bool = True) -> None:
         """Say what went wrong with a plugin, once. keep: it concerns all images from now on."""

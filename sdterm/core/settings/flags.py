@@ -119,6 +119,7 @@ _ALWAYS = "sdterm always does this."
 FLAGS: tuple[Flag, ...] = (
     Flag("--data-dir", "The folder for models, extensions, outputs and config.toml.", "value", _set("data_dir")),
     Flag("--device", "What to compute on: cpu, cuda, cuda:1 …, mps.", "value", _set("device")),
+    Flag("--limit-memory", "How much memory may be used for drawing, like 3GB.", "value", _set("limit_memory")),
     Flag("--ckpt", "A checkpoint file to draw with.", "value", _set("ckpt"), "mapped"),
     *_folders(),
     Flag("--vae-path", "The one VAE to decode with, whatever is asked for.", "value", _set("vae_path"), "mapped"),
