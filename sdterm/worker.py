@@ -72,7 +72,8 @@ class Worker:
         self._settings = settings
         self._wire = wire
         kept = max(1, settings["checkpoints_limit"])
-        self._engine = Engine(library=library_of(settings), device=settings["device"], models=kept)
+        library, in_ram = library_of(settings), settings["checkpoints_keep_in_cpu"]
+        self._engine = Engine(library=library, device=settings["device"], models=kept, others_in_ram=in_ram)
         self._plugins = Plugins()
         self._jobs: SimpleQueue[tuple[dict[str, Any], bytes]] = SimpleQueue()
         self._saved: SimpleQueue[Path | None] = SimpleQueue()  # where the host saved images; None: it could not

@@ -46,14 +46,21 @@ class Engine:
     """Draws requests on one device, keeping the last models in memory. One run at a time.
 
     library: where checkpoints are found; device: `cpu`, `cuda:1` …, unset for the best there is (DeviceError if it is
-    not there); models: how many are kept.
+    not there); models: how many are kept; others_in_ram: those that are not in use leave the GPU.
     """
 
-    def __init__(self, *, library: Library | None = None, device: str | None = None, models: int = 1) -> None:
+    def __init__(
+        self,
+        *,
+        library: Library | None = None,
+        device: str | None = None,
+        models: int = 1,
+        others_in_ram: bool = True,
+    ) -> None:
         self.device = pick_device(device)
         self.library = library or Library(data_root(None, os.environ))
         self._pulse = Pulse()
-        self._loader = Loader(self.device, models)
+        self._loader = Loader(self.device, models, others_in_ram=others_in_ram)
         self._upscaler = KeptUpscaler()
         set_deterministic()
 
