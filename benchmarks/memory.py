@@ -44,11 +44,13 @@ print((seconds(1 + steps) - seconds(1)) / steps)
 
 
 def plans() -> dict[str, Fields]:
-    """Ways to compute, by name: the usual one, each precision, and each memory optimizer that the plugins offer."""
+    """Ways to compute, by name: the usual one, each precision, and each memory optimizer that the plugins offer
+    and that needs no time to prepare itself."""
     from sdterm import load_plugins
     from sdterm.hooks import MemoryOptimizer
 
-    optimizers = [each.id for each in load_plugins().all(MemoryOptimizer) if not each.default]
+    offered = load_plugins().all(MemoryOptimizer)
+    optimizers = [each.id for each in offered if not each.default and not each.is_settled]
     return {
         "auto": {},
         "bf16": {"precision": "bf16"},

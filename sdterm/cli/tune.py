@@ -31,10 +31,14 @@ from sdterm.request import make_request
 if TYPE_CHECKING:
     from sdterm import Engine
 
-_PRECISIONS = ("full", "half", "bf16")
+_PRECISIONS = {"cpu": ("bf16", "half")}
+"""Those that are not what auto is there, by kind of device."""
+_OF_A_GPU = ("bf16", "full")
 _USUAL: dict[str, Any] = {"precision": "auto", "memory": ()}
 """What is tuned, as it is by default."""
 _GIB = 1024**3
+_TIMES = 3
+"""How often a plan draws: its fastest time counts, which other programs disturbed least."""
 _TOO_SLOW = 2.0
 """A plan that takes so many times as long as the usual one is given up."""
 _PATIENCE = 600.0
@@ -67,9 +71,11 @@ def tune(context: click.Context, /, steps: int, psnr: float, dry_run: bool, as_j
     prepare_folders(settings.root)
     plugins = load_plugins(settings.root / "extensions", third_party=settings["extensions"])
     fields = {"prompt": "a lighthouse on a cliff, evening light", "seed": 1, "steps": steps, **fields_of(given)}
-    bench = _Bench(Engine(library=library_of(settings), device=settings["device"]), plugins, fields, show=not as_json)
+    engine = Engine(library=library_of(settings), device=settings["device"])
+    bench = _Bench(engine, plugins, fields, show=not as_json)
+    precisions = _PRECISIONS.get(engine.device.type, _OF_A_GPU)
     optimizers = {o.id: o.group for o in plugins.all(MemoryOptimizer) if o.effect != "visible" and not o.default}
-    tried = tuning.tune(_PRECISIONS, optimizers, bench.measure, psnr)
+    tried = tuning.tune(precisions, optimizers, bench.measure, psnr)
     if tried[0].reason:
         say(f"Nothing could be measured: {tried[0].reason}")
         context.exit(EXIT_FAILED)
@@ -96,7 +102,7 @@ class _Bench:
     def measure(self, name: str, plan: Plan) -> Measured:
         try:
             self._prepare(plan)
-            drawn = min((self._draw(plan) for _ in range(2)), key=lambda each: each[1].seconds)
+            drawn = min((self._draw(plan) for _ in range(_TIMES)), key=lambda each: each[1].seconds)
         except _NotMeasuredError as error:
             return self._told(Measured(name, plan, reason=str(error)))
         pixels, done = drawn
@@ -127,7 +133,7 @@ class _Bench:
                 case Done() if pixels is not None:
                     return pixels, event
                 case Warning(code="optimizer_skipped"):
-                    raise _NotMeasuredError(event.message)
+                    raise _NotMeasuredError(event.message.removesuffix(" Going on without it."))
                 case Failed():
                     raise _NotMeasuredError(event.message)
             if time.monotonic() - began > self._limit:

@@ -50,6 +50,7 @@ BUILTINS = (
     "sdterm.plugins.avif",
     "sdterm.plugins.attention",
     "sdterm.plugins.vae_tiling",
+    "sdterm.plugins.fast",
     "sdterm.plugins.comments",
     "sdterm.plugins.styles",
 )

@@ -8,7 +8,7 @@ from typing import Any
 Plan = Mapping[str, Any]
 """The fields of a request that say how it is computed, where they are not as usual."""
 
-CHANCE = 0.03
+CHANCE = 0.05
 """By so much of its time a plan must be faster to be taken."""
 
 
