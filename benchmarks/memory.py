@@ -2,10 +2,11 @@
 
 plans     of each way to compute: seconds a step, seconds of the decoding, and the most memory it took (the process's,
           over what it had once its libraries were imported; on a GPU what torch allocated there)
-in_turns  seconds a step of bf16 and of stable-diffusion.cpp over float32's and bf16's, taken in turns
+in_turns  seconds a step of bf16 over float32's, and over stable-diffusion.cpp's, taken in turns
 
-Each plan is drawn by a process of its own, with random weights of SD 1.5's size. stable-diffusion.cpp needs an
-environment of its own: `--sdcpp PYTHON` names its interpreter.
+On a CPU, seconds are the processor's, which other programs on the machine change little, and of one thread unless
+OMP_NUM_THREADS says otherwise. Each plan is drawn by a process of its own, with random weights of SD 1.5's size.
+stable-diffusion.cpp needs an environment of its own: `--sdcpp PYTHON` names its interpreter.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from benchmarks.engine import ROOT, machine, offline, summary
 
 Fields = Mapping[str, Any]
 
-STEPS = 4
+STEPS = 3
 LEAN: Fields = {"memory": ["vae-tiling"], "batch_cond_uncond": False}
 _SDCPP = """
 import sys, time
@@ -35,9 +36,9 @@ path, size, steps, threads = sys.argv[1], *map(int, sys.argv[2:])
 model = StableDiffusion(model_path=path, n_threads=threads, wtype="default", verbose=False)
 draw = getattr(model, "generate_image", None) or model.txt_to_img
 def seconds(count):
-    began = time.perf_counter()
+    began = time.process_time()
     draw(prompt="a red circle", width=size, height=size, sample_steps=count, cfg_scale=7.0, sample_method="euler")
-    return time.perf_counter() - began
+    return time.process_time() - began
 seconds(1)
 print((seconds(1 + steps) - seconds(1)) / steps)
 """
@@ -88,11 +89,13 @@ def measure(fields: Fields, checkpoint: str, size: int, device: str, steps: int)
     with tempfile.TemporaryDirectory() as scratch:
         plugins = load_plugins()
         engine = Engine(library=Library(Path(scratch), chosen=Path(checkpoint)), device=device)
-        before, began = resident(), time.perf_counter()
+        gpu = torch.device(device).type == "cuda"
+        clock = time.perf_counter if gpu else time.process_time
+        before, began = resident(), clock()
         at: list[float] = []
         times: dict[str, float] = {}
         for event in engine.run(GenerationRequest.model_validate({**asked, **fields}), plugins):
-            now = time.perf_counter()
+            now = clock()
             match event:
                 case Step():
                     at.append(now)
@@ -101,10 +104,9 @@ def measure(fields: Fields, checkpoint: str, size: int, device: str, steps: int)
                 case Image():
                     times["decode"] = now - at[-1]
                 case Warning(code="optimizer_skipped") | Failed():
-                    return {"reason": event.message}
+                    return {"reason": event.message.removesuffix(" Going on without it.")}
                 case Done():
                     times["whole"] = now - began
-        gpu = torch.device(device).type == "cuda"
         peak = torch.cuda.max_memory_allocated() if gpu else resident(peak=True) - before
     step = statistics.median(after - before for before, after in pairwise(at))
     return {"step": round(step, 4), **{name: round(each, 3) for name, each in times.items()}, "peak": peak}
@@ -119,8 +121,7 @@ def resident(*, peak: bool = False) -> int:
 
 def sdcpp(python: str, checkpoint: Path, size: int) -> float | str:
     """Seconds a step of stable-diffusion.cpp, or why there are none."""
-    threads = os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count())
-    command = [python, "-c", _SDCPP, str(checkpoint), str(size), str(STEPS), threads]
+    command = [python, "-c", _SDCPP, str(checkpoint), str(size), str(STEPS), os.environ["OMP_NUM_THREADS"]]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         return (done.stderr.strip() or "it died").splitlines()[-1]
@@ -161,6 +162,8 @@ def main() -> None:
     parser.add_argument("--note", default="", help="what else the machine did meanwhile")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.device == "cpu":
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
     if given.measure:
         print(json.dumps(measure(**json.loads(given.measure))))
         return

@@ -1,7 +1,6 @@
 """Write the tables of docs/memory.md from measurements: `python -m tools.memory_page`. A test compares the two."""
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,9 @@ _WHAT = {
 def page(text: str) -> str:
     """The page with its tables made anew. Each stands between `<!-- NAME -->` and `<!-- end -->`."""
     for name, table in (("cpu", cpu_table), ("gpu", gpu_table)):
-        made = "\n".join(table())
-        text = re.sub(f"(?s)(<!-- {name} -->\n).*?(\n<!-- end -->)", lambda m, made=made: m[1] + made + m[2], text)
+        begin, end = f"<!-- {name} -->\n", "\n<!-- end -->"
+        before, _, rest = text.partition(begin)
+        text = before + begin + "\n".join(table()) + end + rest.partition(end)[2]
     return text
 
 
@@ -44,7 +44,7 @@ def cpu_table() -> Iterator[str]:
         "its libraries left out."
     )
     yield ""
-    yield "| plan | | seconds a step | of auto's | decoding | peak memory | of auto's |"
+    yield "| plan | | processor seconds a step | of auto's | decoding | peak memory | of auto's |"
     yield "|---|---|---|---|---|---|---|"
     for name, each in found["plans"].items():
         what = _WHAT.get(name) or _told(name)
