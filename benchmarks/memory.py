@@ -57,7 +57,7 @@ def plans() -> dict[str, Fields]:
         "bf16": {"precision": "bf16"},
         "apart": {"batch_cond_uncond": False},
         **{name: {"memory": [name]} for name in optimizers},
-        "apart, vae-tiling": LEAN,
+        "bf16, channels-last": {"precision": "bf16", "memory": ["channels-last"]},
         "bf16, apart, vae-tiling": {"precision": "bf16", **LEAN},
     }
 

@@ -1,5 +1,6 @@
 """Devices: which to use, how much memory they have, what they hold."""
 
+import gc
 import platform
 from dataclasses import dataclass
 
@@ -67,6 +68,15 @@ def set_deterministic() -> None:
 def device_name(device: torch.device) -> str:
     """What a tape is bound to: the hardware that computed it."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def free_unused(device: torch.device) -> None:
+    """Give back what nobody uses any more: errors hold what they passed in circles, and torch keeps what was freed."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
 
 
 def reset_peak(device: torch.device) -> None:

@@ -11,12 +11,12 @@ import os
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from sdterm.hooks import Components, MemoryOptimizer, PluginError, hookimpl
+from sdterm.hooks import Components, MemoryOptimizer, ModelFacts, PluginError, hookimpl
 
 if TYPE_CHECKING:
     import torch
@@ -32,7 +32,7 @@ _failures: dict[str, str] = {}
 """Kind of device → why nothing more is compiled for it."""
 
 
-def supports(device: torch.device, *_: object) -> tuple[bool, str]:
+def supports(device: torch.device, model: ModelFacts) -> tuple[bool, str]:
     reason = _failures.get(device.type) or _missing(device)
     return not reason, reason
 
@@ -60,9 +60,10 @@ def apply(components: Components) -> None:
 
     if not (modules := compilable(components)):
         raise PluginError("The fast plan is for a UNet of diffusers', which this model does not have.")
+    layers = [layer for part in components.modules.values() for layer in part.modules()]
     for module in modules:
         module.to(memory_format=torch.channels_last)
-        module.forward = Compiled(module)
+        module.forward = Compiled(module, layers)
 
 
 def undo(components: Components) -> None:
@@ -86,11 +87,10 @@ def compilable(components: Components) -> list[Any]:
 
 
 class Compiled:
-    """A module's `forward`."""
+    """A module's `forward`. layers: all of its model's."""
 
-    def __init__(self, module: torch.nn.Module) -> None:
-        self._module, self._eager = module, module.forward
-        self._layers = [*module.modules()]
+    def __init__(self, module: torch.nn.Module, layers: Sequence[Any]) -> None:
+        self._module, self._eager, self._layers = module, module.forward, layers
         self._asked: set[Hashable] = set()
         self._ready: dict[Hashable, Call] = {}
         self._is_stopped = False
@@ -98,6 +98,8 @@ class Compiled:
         """How many were not computed as they are."""
 
     def __call__(self, *given: Any, **named: Any) -> Any:
+        if any(layer._forward_pre_hooks or layer._forward_hooks for layer in self._layers):
+            return self._eager(*given, **named)  # these move weights about, or change what is computed
         given, named = _tensors(_dense, (given, named))
         kind = self._kind(given, named)
         if call := self._ready.get(kind):
@@ -125,9 +127,8 @@ class Compiled:
         told: list[Hashable] = []
         _tensors(lambda t: told.append((tuple(t.shape), t.dtype)), (given, named))
         weight = next(self._module.parameters())
-        hooks = sum(len(layer._forward_pre_hooks) + len(layer._forward_hooks) for layer in self._layers)
         edges = any(getattr(layer, "padding_mode", "zeros") != "zeros" for layer in self._layers)
-        return (*told, weight.dtype, weight.device, hooks, edges)
+        return (*told, weight.dtype, weight.device, edges)
 
     def _compile(self, kind: Hashable, given: tuple[Any, ...], named: Mapping[str, Any]) -> None:
         device, places = next(self._module.parameters()).device, _places(self._module)

@@ -6,20 +6,31 @@ import numpy as np
 import pytest
 import torch
 
-from sdterm import Engine, PluginSet
+from sdterm import Engine, PluginSet, load_plugins
+from sdterm.core.library.checkpoints import Library
 from sdterm.events import Image, Warning
-from sdterm.hooks import Components
-from sdterm.plugins import fast
+from sdterm.hooks import Components, ModelFacts
+from sdterm.plugins.memory import fast
 from tests.engine.conftest import images, request
 from tests.engine.test_tape import only_image, pixels
 
 LIMIT = 900.0  # seconds in which torch compiles the demo model's network and decoder on a busy machine
 
 
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    return Engine(library=Library(tmp_path_factory.mktemp("data")), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def plugins() -> PluginSet:
+    return load_plugins()
+
+
 @pytest.mark.heavy
 @pytest.mark.filterwarnings("ignore")  # of torch, in its compiler
 def test_a_picture_is_drawn_at_once_and_later_ones_by_compiled_code(engine: Engine, plugins: PluginSet) -> None:
-    usable, reason = fast.supports(engine.device)
+    usable, reason = fast.supports(engine.device, ModelFacts("sd1", torch.float32))
     if not usable:
         pytest.skip(reason)
     plain = only_image(list(engine.run(request(), plugins)))
