@@ -6,6 +6,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -156,18 +157,16 @@ def test_a_run_folder_of_another_user_is_left_alone(start_host: StartHost, tmp_p
 
 
 @pytest.fixture
-def opened(start_host: StartHost, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Client, RunFolder]]:
-    """A host whose folder and socket were opened to everyone, as a careless owner might."""
-    data = tmp_path_factory.mktemp("open")
-    client = start_host(data, device="cpu")
-    run_folder = run_folder_of(data)
-    closed = [path for path in data.parents if path.stat().st_mode & 0o777 == 0o700]
-    for path in (data, *closed, run_folder.folder):
-        path.chmod(0o755)
-    run_folder.socket.chmod(0o666)
-    yield client, run_folder
-    for path in closed:
-        path.chmod(0o700)
+def opened(start_host: StartHost) -> Iterator[tuple[Client, RunFolder]]:
+    """A host whose folder and socket were opened to everyone, as a careless owner might. It lies beside pytest's
+    folders, which any pytest that begins closes again."""
+    with tempfile.TemporaryDirectory(prefix="sdterm-open-", ignore_cleanup_errors=True) as data:
+        client = start_host(Path(data), device="cpu")
+        run_folder = run_folder_of(Path(data))
+        for path in (Path(data), run_folder.folder):
+            path.chmod(0o755)
+        run_folder.socket.chmod(0o666)
+        yield client, run_folder
 
 
 @as_root

@@ -128,6 +128,7 @@ def test_jobs_are_moved_held_and_cancelled_by_keys(drawn: Running) -> None:
         await until(pilot, lambda: table.cursor_row == 1)
         await pilot.press("K")
         await until(pilot, lambda: order() == [first, second, third])
+        await until(pilot, lambda: table.cursor_row == 0)
         await pilot.press("x")
         await until(pilot, lambda: order() == [second, third])
         await pilot.press("space")
