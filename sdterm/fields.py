@@ -21,7 +21,7 @@ NoiseSchedule = Literal["Default", "Zero Terminal SNR"]
 NoiseSource = Literal["NV", "CPU", "GPU"]
 PadConds = Literal["off", "on", "v0"]
 RefinerPasses = Literal["second pass", "first pass", "both passes"]
-Precision = Literal["auto", "full", "half"]
+Precision = Literal["auto", "full", "half", "bf16"]
 ResizeMode = Literal["Just resize", "Crop and resize", "Resize and fill", "Just resize (latent upscale)"]
 Ladder = Literal["on", "exact", "off"]
 Rung = Literal[
@@ -1398,7 +1398,7 @@ ROWS: tuple[RequestField, ...] = (
         default="auto",
         choices=get_args(Precision),
         label="Precision",
-        sentence="Of the weights: auto is half on a GPU and full on a CPU.",
+        sentence="Of the weights: auto is half on a GPU, full on a CPU; bf16 is faster on a CPU with units for it.",
         decides="how",
         section=_SPEED,
     ),

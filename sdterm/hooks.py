@@ -436,6 +436,14 @@ class Components(Protocol):
 
 
 @runtime_checkable
+class SeesLess(Components, Protocol):
+    """A loaded model whose conditioning depends on some of the options of a text alone."""
+
+    unseen_options: frozenset[str]
+    """Fields of `TextOptions` that `encode` does not look at: texts that differ in these alone are encoded once."""
+
+
+@runtime_checkable
 class SeesInit(Components, Protocol):
     """A loaded model whose network may be told of the init image, as inpainting models are."""
 
@@ -546,6 +554,8 @@ class MemoryOptimizer:
     """`apply(components, **options)`."""
     undo: Callable[[Components], None] | None = None
     effect: Literal["exact", "close", "visible"] = "exact"
+    is_settled: Callable[[Components], bool] | None = None
+    """Whether what it does to the model in the background is done; whoever measures it waits for that."""
     default: bool = False
     decodes_only: bool = False
     """Whether it changes only how latents are decoded: a stopped job then keeps its samples when it is turned on."""

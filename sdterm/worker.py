@@ -76,6 +76,7 @@ class Worker:
             library=library_of(settings),
             device=settings["device"],
             models=kept,
+            others_in_ram=settings["checkpoints_keep_in_cpu"],
             limit_memory=settings["limit_memory"],
         )
         self._plugins = Plugins()

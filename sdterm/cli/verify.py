@@ -97,7 +97,7 @@ def _how(record: Provenance, found_format: str, plugins: PluginSet) -> dict[str,
         plugins.saver(record.format or found_format)
     except UnknownNameError:
         known = {"format": "png", "format_options": {}}
-    precision = {"float32": "full", "float16": "half", "bfloat16": "half"}.get(record.dtype, "auto")
+    precision = {"float32": "full", "float16": "half", "bfloat16": "bf16"}.get(record.dtype, "auto")
     return {"format": found_format.lower(), "precision": precision, "memory": record.memory} | known
 
 

@@ -1,15 +1,14 @@
 """Devices: which to use, how much memory they have, what they hold."""
 
 import gc
+import platform
 from dataclasses import dataclass
-from typing import Literal
 
 import psutil
 import torch
 
+from sdterm.fields import Precision
 from sdterm.request import RequestError
-
-Precision = Literal["auto", "full", "half"]
 
 
 class DeviceError(RequestError):
@@ -44,9 +43,20 @@ def pick_device(name: str | None) -> torch.device:
 
 
 def pick_dtype(device: torch.device, precision: Precision) -> torch.dtype:
-    """float16 on a GPU unless full precision is asked for; float32 on a CPU unless half is."""
-    half = precision == "half" or (precision == "auto" and device.type != "cpu")
-    return torch.float16 if half else torch.float32
+    """float16 on a GPU and float32 on a CPU, unless another precision is asked for."""
+    if precision == "auto":
+        precision = "full" if device.type == "cpu" else "half"
+    return {"full": torch.float32, "half": torch.float16, "bf16": torch.bfloat16}[precision]
+
+
+def has_bf16_units(device: torch.device) -> bool:
+    """Whether the device itself computes in bfloat16; elsewhere torch imitates that, which is slow."""
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if platform.machine() in ("x86_64", "AMD64"):
+        return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
+    return device.type == "mps" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def set_deterministic() -> None:

@@ -62,7 +62,8 @@ class Engine:
     """Draws requests on one device, keeping the last models in memory. One run at a time.
 
     library: where checkpoints are found; device: `cpu`, `cuda:1` …, unset for the best there is (DeviceError if it is
-    not there); models: how many are kept; limit_memory: that it may use, like `3GB`.
+    not there); models: how many are kept; others_in_ram: those that are not in use leave the GPU; limit_memory: that it
+    may use, like `3GB`.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Engine:
         library: Library | None = None,
         device: str | None = None,
         models: int = 1,
+        others_in_ram: bool = True,
         limit_memory: str | None = None,
     ) -> None:
         self.device = pick_device(device)
@@ -78,7 +80,7 @@ class Engine:
         self.library = library or Library(data_root(None, os.environ))
         self._measurements = Measurements(self.library.root)
         self._pulse = Pulse()
-        self._loader = Loader(self.device, models)
+        self._loader = Loader(self.device, models, others_in_ram=others_in_ram)
         self._upscaler = KeptUpscaler()
         set_deterministic()
 

@@ -4,11 +4,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.planning.choices import Choices
 from sdterm.core.planning.plan import Plan
 from sdterm.core.text import printable
 from sdterm.engine.approximate import load_approximations
+from sdterm.engine.device import has_bf16_units
 from sdterm.engine.header import first_pass_of, header, pass_headers
 from sdterm.engine.ladder import begun, going_down
 from sdterm.engine.loading import Loader, choose_optimizers
@@ -33,6 +36,9 @@ def open_run(run: Run, loader: Loader, library: Library, tape: Path | None, firs
         run.warn(said, keep=not plugin.source.refusal)
     for left in refused:
         run.warn(left)
+    if run.dtype == torch.bfloat16 and not has_bf16_units(run.device):
+        slow = "This device has no units for bf16, so bf16 is slower here than the precision auto."
+        run.warn(Warning(code="slow_precision", message=slow), keep=False)
     for said in _unapplied(run.plan):
         run.emit(said)
     run = replace(run, networks=find_networks(run.plan, run.plugins, library))

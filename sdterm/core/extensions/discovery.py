@@ -55,6 +55,7 @@ BUILTINS = (
     "sdterm.plugins.memory.fp8",
     "sdterm.plugins.memory.token_merging",
     "sdterm.plugins.memory.deep_cache",
+    "sdterm.plugins.memory.fast",
     "sdterm.plugins.comments",
     "sdterm.plugins.styles",
 )

@@ -237,7 +237,7 @@ FLAGS: tuple[Flag, ...] = (
         status="mapped",
         cost="twice the memory; on GPUs more than twice the time",
     ),
-    Flag("--precision", "full, half or autocast (sdterm's auto).", "value", _precision, "mapped"),
+    Flag("--precision", "full, half, bf16 or autocast (sdterm's auto).", "value", _precision, "mapped"),
     Flag("--device-id", "The CUDA device to use, by number.", "value", lambda v: {"device": f"cuda:{v}"}, "mapped"),
     Flag("--use-cpu", "all or sd: compute on the CPU.", "values", _use_cpu, "mapped"),
     Flag("--safe", "Start without any third-party code.", change=_fixed("extensions", False)),

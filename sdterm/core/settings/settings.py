@@ -80,6 +80,13 @@ SETTINGS: tuple[Setting, ...] = (
         "How many checkpoints stay in memory, the one in use included: switching back to one of them reads nothing.",
         a1111="sd_checkpoints_limit",
     ),
+    Setting(
+        "checkpoints_keep_in_cpu",
+        True,
+        "host",
+        "Whether of several checkpoints in memory only the one in use is on the GPU, and the others are in the RAM.",
+        a1111="sd_checkpoints_keep_in_cpu",
+    ),
     Setting("idle_exit", 3600.0, "host", "Seconds without work or clients after which the host ends; 0 is never."),
     Setting(
         "hang_limit",
