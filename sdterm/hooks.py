@@ -501,8 +501,8 @@ class ModelFamily:
     approximations: tuple[Approximation, ...] = ()
 
 
-Start = Literal["noise", "image", "pass"]
-"""What a pass begins with."""
+Start = Literal["noise", "image", "pass", "given"]
+"""What a pass begins with: noise, an init image, the pass before it; `given`: its picture, and it is not drawn."""
 
 
 @dataclass(frozen=True)

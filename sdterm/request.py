@@ -113,6 +113,7 @@ class GenerationRequest(BaseModel):
     hires_height: int = _of("hires_height")
     hires_steps: int = _of("hires_steps")
     hires_upscaler: str = _of("hires_upscaler")
+    first_pass_image: str = _of("first_pass_image")
     vae_encoder: VaeMethod = _of("vae_encoder")
     lora: str = _of("lora")
     hypernetwork: str = _of("hypernetwork")
@@ -175,6 +176,7 @@ class GenerationRequest(BaseModel):
     format_options: dict[str, OptionValue] = _of("format_options")
     infotext_without: Names = _of("infotext_without")
     grid: bool = _of("grid")
+    save_before_hires: bool = _of("save_before_hires")
     return_mask: bool = _of("return_mask")
     return_mask_composite: bool = _of("return_mask_composite")
     memory: Names = _of("memory")
@@ -215,7 +217,7 @@ class GenerationRequest(BaseModel):
                 raise ValueError(f"is not valid Unicode at position {position}; remove that character")
         return text
 
-    @field_validator("init_images", "mask")
+    @field_validator("init_images", "mask", "first_pass_image")
     @classmethod
     def _digest(cls, given: Any) -> Any:
         for one in given if isinstance(given, tuple) else (given,):

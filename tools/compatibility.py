@@ -25,6 +25,7 @@ TESTS = (
     "tests/core/prompt/test_prompt.py",
     "tests/engine/test_conditioning.py",
     "tests/engine/test_golden.py",
+    "tests/engine/test_hires.py",
     "tests/engine/test_from_infotext.py",
     "tests/plugins/test_samplers.py",
     "tests/plugins/test_schedulers.py",
@@ -200,7 +201,7 @@ def keys() -> Iterator[str]:
     optimizers = {option.infotext for optimizer in plugins.all(MemoryOptimizer) for option in optimizer.options}
     rows += [[name, yes, yes, yes] for name in NOT_HONOURED if name in optimizers]
     rows += [[name, no, yes, "no; named as not reproduced"] for name in NOT_HONOURED if name not in optimizers]
-    rows += [["Hires …, ControlNet …, ADetailer …", no, yes, "no; named as not reproduced"]]
+    rows += [["ControlNet …, ADetailer …", no, yes, "no; named as not reproduced"]]
     rows += [["unknown keys", "written back", yes, "kept as they are"]]
     yield from table(["key", "written", "read", "restored"], rows)
 

@@ -1,15 +1,16 @@
 """Drawing a run that is open: batch after batch, pass after pass."""
 
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 
 import torch
 
 from sdterm.engine.device import memory_use
-from sdterm.engine.finish import finish_image
+from sdterm.engine.finish import before_hires, finish_image
 from sdterm.engine.grid import Cell, emit_grid, makes_grid
-from sdterm.engine.hires import larger
+from sdterm.engine.hires import Before, drawn_before, given_before, larger
 from sdterm.engine.ladder import going_down
 from sdterm.engine.loading import Loader, Model
 from sdterm.engine.memory import measured, weights_of
@@ -28,6 +29,8 @@ class _Drawing:
 
     delivered: set[int] = field(default_factory=set)
     """Images."""
+    shown: set[int] = field(default_factory=set)
+    """Images whose picture before hires was handed out."""
     cells: dict[int, Cell] = field(default_factory=dict)
     """For the grid."""
     begun: dict[tuple[int, int], Init] = field(default_factory=dict)
@@ -81,7 +84,8 @@ def _batches(run: Run, loader: Loader, sources: Sources, drawing: _Drawing, grid
                 raise CancelledError
             finished = finish_image(run, _loaded(loader), index, image_drawn, sources)
             for side in finished.sides:
-                run.emit(side)
+                if not run.tape.is_delivered(index, side.kind):
+                    run.emit(side)
             run.emit(finished.image)
             drawing.delivered.add(index)
             drawing.begun = {of: init for of, init in drawing.begun.items() if of[0] != index}
@@ -93,7 +97,9 @@ def _batches(run: Run, loader: Loader, sources: Sources, drawing: _Drawing, grid
 def _sampled(run: Run, loader: Loader, batch: Batch, sources: Sources, drawing: _Drawing) -> list[Drawn]:
     """A batch after its last pass."""
     drawn: list[Drawn] = []
-    for number in range(len(run.plan.passes)):
+    for number, planned in enumerate(run.plan.passes):
+        if planned.start == "given":
+            continue
         before, drawn = drawn, _sampled_pass(run, loader, batch, number, drawn, sources, drawing)
         if any(each.refined for each in before):
             drawn = [replace(each, refined=True) for each in drawn]
@@ -103,8 +109,8 @@ def _sampled(run: Run, loader: Loader, batch: Batch, sources: Sources, drawing: 
 def _sampled_pass(
     run: Run, loader: Loader, batch: Batch, number: int, before: list[Drawn], sources: Sources, drawing: _Drawing
 ) -> list[Drawn]:
-    """before: the batch after the pass before. What is not a number in half precision is tried again in float32, from
-    the call where it arose."""
+    """before: the batch after the pass before, if that was drawn. What is not a number in half precision is tried again
+    in float32, from the call where it arose."""
     dtype = torch.float32 if any(run.tape.is_float32(index, number) for index in batch.images) else run.dtype
     init, load = None, _models(run, loader, batch, number, dtype).own
     match run.plan.passes[number].start:
@@ -113,8 +119,7 @@ def _sampled_pass(
         case "pass":
             begun = [drawing.begun[index, number] for index in batch.images if (index, number) in drawing.begun]
             if len(begun) < len(batch.images):
-                latents = torch.stack([each.latents for each in before])
-                begun = [*larger(run, number, latents, lambda: _loaded(loader), load).parted()]
+                begun = [*larger(run, number, _before(run, loader, batch, number, before, drawing), load).parted()]
                 drawing.begun |= {(index, number): one for index, one in zip(batch.images, begun, strict=True)}
             init = Init.joined(begun)
     weights = weights_of(load())  # reading them is no part of what is measured
@@ -133,6 +138,19 @@ def _sampled_pass(
         for index in batch.images:
             run.tape.go_float32(index, number, DENOISER, error.call)
     return sample_pass(run, _models(run, loader, batch, number, torch.float32), batch, number, init)
+
+
+def _before(run: Run, loader: Loader, batch: Batch, number: int, drawn: Sequence[Drawn], drawing: _Drawing) -> Before:
+    """What a pass goes on from. What the pass before drew is handed out where that is asked for, once."""
+    if not drawn:
+        return given_before(run, len(batch.images), _models(run, loader, batch, number - 1, run.dtype).own)
+    before = drawn_before(run, torch.stack([each.latents for each in drawn]), lambda: _loaded(loader))
+    if run.request.save_before_hires:
+        for place, (index, each) in enumerate(zip(batch.images, drawn, strict=True)):
+            if index not in drawing.shown and not run.tape.is_delivered(index, "before hires"):
+                run.emit(before_hires(run, _loaded(loader), index, each, before.pictures()[place]))
+                drawing.shown.add(index)
+    return before
 
 
 def _measured(run: Run, weights: int, batch: Batch, number: int) -> AbstractContextManager[None]:

@@ -39,7 +39,18 @@ from sdterm.engine.run import FirstPass, PauseAt, Resume, Run
 from sdterm.engine.sources import Sources
 from sdterm.engine.tape import Tape
 from sdterm.engine.upscale import KeptUpscaler, Upscaling
-from sdterm.events import OUT_OF_MEMORY, AnyPicture, Cancelled, Done, Event, Failed, Image, ModelLoading, Paused
+from sdterm.events import (
+    OUT_OF_MEMORY,
+    AnyPicture,
+    Cancelled,
+    Done,
+    Event,
+    Failed,
+    Image,
+    ModelLoading,
+    Paused,
+    SideImage,
+)
 from sdterm.request import GenerationRequest
 
 AHEAD = 64
@@ -167,9 +178,9 @@ class Engine:
                 if isinstance(event, Exception):
                     raise event
                 yield event
-                if isinstance(event, Image) and opened:  # noted only now: whoever reads the events has the image
-                    with contextlib.suppress(OSError):  # a note that cannot be written costs drawing it again
-                        opened[0].finish(event.index)
+                if isinstance(event, Image | SideImage) and opened:  # noted only now: whoever reads the events has it
+                    with contextlib.suppress(OSError):  # a note that cannot be written costs making it again
+                        _note(opened[0], event)
             ended = True
         finally:
             left.set()
@@ -299,3 +310,10 @@ class Engine:
                 yield
         finally:
             self._pulse.plugin = outer
+
+
+def _note(tape: Tape, delivered: Image | SideImage) -> None:
+    if isinstance(delivered, Image):
+        tape.finish(delivered.index)
+    else:
+        tape.deliver(delivered.index, delivered.kind)

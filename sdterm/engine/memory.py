@@ -139,7 +139,8 @@ def drawing_of(run: Run) -> Drawing:
     model = run.choices.first.model
     parts = facts_of(model, run.dtype).parts or {"": _weights(model.checkpoint) * run.dtype.itemsize}
     found = zip(run.plan.passes, run.choices.passes, strict=True)
-    passes = [(each.width * each.height, each.steps * choices.sampler.calls_per_step) for each, choices in found]
+    drawn = [(each, choices.sampler) for each, choices in found if each.start != "given"]
+    passes = [(each.width * each.height, each.steps * sampler.calls_per_step) for each, sampler in drawn]
     images = sum(len(batch) for batch in run.batches())
     return Drawing(parts, run.dtype.itemsize, passes, images, run.request.cfg_scale != 1)
 

@@ -16,12 +16,11 @@ from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.fields import FIELDS, SIZE_STEP
 from sdterm.hooks import MemoryOptimizer, OutputSaver, Sampler, Scheduler
 from sdterm.host.sdapi.img2img import scripts
-from sdterm.host.sdapi.values import IMG2IMG, TXT2IMG, Table
+from sdterm.host.sdapi.values import IMG2IMG, TXT2IMG, Table, with_defaults
 from sdterm.request import GenerationRequest, make_request
 
 _FORMATS = {"jpg": "jpeg"}
 _NOTHING: Mapping[str, tuple[Any, ...]] = {
-    "firstpass_image": ("",),
     "restore_faces": (False,),
     "script_name": ("", "None"),
 }
@@ -103,7 +102,7 @@ def asked(
     Raises NotThereError, UnknownSamplerError, UnknownScriptError, RequestError.
     """
     from_image = table is IMG2IMG
-    given = {name: default for name, (_, default) in table.items()} | dict(values)
+    given = with_defaults(values, table)
     for name, nothing in _NOTHING.items():
         if given.get(name) is not None and given[name] not in nothing:
             raise NotThereError(f"{name} asks for what sdterm does not have yet; leave it out.")
@@ -131,6 +130,9 @@ def asked(
     else:
         fields |= {"scheduler": _scheduler(given["scheduler"], plugins)} if given["scheduler"] else {}
     fields |= _passes(fields, given, plugins)
+    if from_image or not fields.get("hires"):  # A1111 passes over it
+        fields["first_pass_image"] = ""
+    fields["save_before_hires"] = bool(given["save_images"] and options.get("save_images_before_highres_fix"))
     for side in ("width", "height"):
         asked = int((given[f"firstphase_{side}"] if fields.get("hires") else 0) or fields[side])
         fields[side] = asked // SIZE_STEP * SIZE_STEP
