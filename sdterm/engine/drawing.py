@@ -13,7 +13,7 @@ from sdterm.engine.grid import Cell, emit_grid, makes_grid
 from sdterm.engine.hires import Before, drawn_before, given_before, larger
 from sdterm.engine.ladder import going_down
 from sdterm.engine.loading import Loader, Model
-from sdterm.engine.memory import measured
+from sdterm.engine.memory import measured, weights_of
 from sdterm.engine.network_files import wanted
 from sdterm.engine.recorder import CancelledError, NonFiniteError, PausedError
 from sdterm.engine.run import Run
@@ -122,9 +122,9 @@ def _sampled_pass(
                 begun = [*larger(run, number, _before(run, loader, batch, number, before, drawing), load).parted()]
                 drawing.begun |= {(index, number): one for index, one in zip(batch.images, begun, strict=True)}
             init = Init.joined(begun)
-    load()  # no part of what is measured
+    weights = weights_of(load())  # reading them is no part of what is measured
     try:
-        with _measured(run, batch, number):
+        with _measured(run, weights, batch, number):
             return sample_pass(run, _models(run, loader, batch, number, dtype), batch, number, init)
     except PausedError:
         step = run.pause_at.step if run.pause_at else 0
@@ -153,11 +153,11 @@ def _before(run: Run, loader: Loader, batch: Batch, number: int, drawn: Sequence
     return before
 
 
-def _measured(run: Run, batch: Batch, number: int) -> AbstractContextManager[None]:
+def _measured(run: Run, weights: int, batch: Batch, number: int) -> AbstractContextManager[None]:
     planned, first = run.plan.passes[number], batch.images[0]
     rows = len(batch.images) * (2 if run.request.batch_cond_uncond and run.request.cfg_scale != 1 else 1)
     size = planned.width * planned.height * rows
-    return measured(run, "sample", size, lambda: run.tape.recorded(first, number, DENOISER))
+    return measured(run, weights, "sample", size, lambda: run.tape.recorded(first, number, DENOISER))
 
 
 def _models(run: Run, loader: Loader, batch: Batch, number: int, dtype: torch.dtype) -> Models:

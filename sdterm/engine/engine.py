@@ -78,7 +78,7 @@ class Engine:
         self.device = pick_device(device)
         self._limit = Limit.of(self.device, limit_memory)
         self.library = library or Library(data_root(None, os.environ))
-        self._measurements = Measurements(self.library.root)
+        self._meter = Meter(self.device, self._limit, Measurements(self.library.root))
         self._pulse = Pulse()
         self._loader = Loader(self.device, models, others_in_ram=others_in_ram)
         self._upscaler = KeptUpscaler()
@@ -249,6 +249,7 @@ class Engine:
         """A run with all names found and its plan fixed; nothing is loaded."""
         began, self._pulse.phase = time.perf_counter(), "prepare"
         reset_peak(self.device)
+        self._meter.highest = 0
         if resume:
             choices, plan = choose_again(resume.plan, plugins, self.library), resume.plan
         else:
@@ -269,7 +270,7 @@ class Engine:
             saved=resume.saved if resume else {},
             skipped_images=resume.skipped_images if resume else frozenset(),
             upscaler=self._upscaler,
-            meter=Meter(self.device, self._limit, self._measurements),
+            meter=self._meter,
         )
 
     def _pictures(
