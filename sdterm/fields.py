@@ -25,6 +25,7 @@ Precision = Literal["auto", "full", "half"]
 ResizeMode = Literal["Just resize", "Crop and resize", "Resize and fill", "Just resize (latent upscale)"]
 MaskedContent = Literal["fill", "original", "latent noise", "latent nothing"]
 InpaintArea = Literal["Whole picture", "Only masked"]
+Spread = Literal["auto", "off"]
 Part = Literal["", "Init image", "Mask", "Hires", "Refiner", "Upscale"]
 """A part of the form that is folded away until it is used."""
 VaeMethod = Literal["Full", "Approx NN", "Approx cheap", "TAESD"]
@@ -1335,6 +1336,15 @@ ROWS: tuple[RequestField, ...] = (
         decides="how",
         section=_SPEED,
         a1111="batch_cond_uncond",
+    ),
+    RequestField(
+        name="spread",
+        default="auto",
+        choices=get_args(Spread),
+        label="Spread",
+        sentence="auto: free devices of the same kind draw some of a job's batches; the images stay the same.",
+        decides="how",
+        section=_SPEED,
     ),
     RequestField(
         name="preview_method",

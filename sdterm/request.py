@@ -24,6 +24,7 @@ from sdterm.fields import (
     Precision,
     RefinerPasses,
     ResizeMode,
+    Spread,
     VaeMethod,
 )
 
@@ -176,6 +177,7 @@ class GenerationRequest(BaseModel):
     return_mask_composite: bool = _of("return_mask_composite")
     memory: Names = _of("memory")
     batch_cond_uncond: bool = _of("batch_cond_uncond")
+    spread: Spread = _of("spread")
     preview_method: VaeMethod = _of("preview_method")
     precision: Precision = _of("precision")
 

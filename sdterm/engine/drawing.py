@@ -20,15 +20,13 @@ from sdterm.events import Cancelled, Done, Paused, Warning
 
 
 def draw(run: Run, loader: Loader, sources: Sources) -> None:
-    """All batches, one after the other."""
+    """All batches of its share, one after the other."""
     drawn, paused = 0, False
     cells: dict[int, Cell] = {}  # kept for the grid
-    grid = makes_grid(run)
+    grid = not run.share.is_part and makes_grid(run)
     try:
         batches = run.batches()
-        for number, images in enumerate(batches):
-            if not images:
-                continue
+        for number, images in run.share.batches(batches):
             try:
                 batch = _sampled(run, loader, Batch(images, number, len(batches)), sources)
             except PausedError:
@@ -52,7 +50,7 @@ def draw(run: Run, loader: Loader, sources: Sources) -> None:
         at = run.pause_at
         run.emit(Paused(images=drawn, step=at.step if at else None, pass_no=at.pass_no if at else 0))
         return
-    if grid:
+    if grid and not run.share.is_part:
         emit_grid(run, cells)
     memory = memory_use(run.device)
     run.emit(

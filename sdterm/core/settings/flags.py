@@ -59,6 +59,10 @@ def _use_cpu(parts: tuple[str, ...]) -> Mapping[str, Any]:
     return {"device": "cpu"} if words & {"all", "sd"} else {}
 
 
+def _device_id(value: str) -> Mapping[str, Any]:
+    return {"device": ",".join(f"cuda:{number.strip()}" for number in value.split(","))}
+
+
 def _precision(value: str) -> Mapping[str, Any]:
     return {"precision": {"autocast": "auto"}.get(value, value)}
 
@@ -93,7 +97,7 @@ _ALWAYS = "sdterm always does this."
 
 FLAGS: tuple[Flag, ...] = (
     Flag("--data-dir", "The folder for models, extensions, outputs and config.toml.", "value", _set("data_dir")),
-    Flag("--device", "What to compute on: cpu, cuda, cuda:1 …, mps.", "value", _set("device")),
+    Flag("--device", "What to compute on: cpu, cuda, cuda:1 …, mps; several: cuda:0,cuda:2.", "value", _set("device")),
     Flag("--ckpt", "A checkpoint file to draw with.", "value", _set("ckpt"), "mapped"),
     *_folders(),
     Flag("--vae-path", "The one VAE to decode with, whatever is asked for.", "value", _set("vae_path"), "mapped"),
@@ -121,7 +125,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("--disable-opt-split-attention", "As --opt-sdp-attention.", change=_memory("sdpa"), status="mapped"),
     Flag("--no-half", "Compute in float32.", change=_fixed("precision", "full"), status="mapped"),
     Flag("--precision", "full, half or autocast (sdterm's auto).", "value", _precision, "mapped"),
-    Flag("--device-id", "The CUDA device to use, by number.", "value", lambda v: {"device": f"cuda:{v}"}, "mapped"),
+    Flag("--device-id", "The CUDA devices to use, by number: 1, or 0,2.", "value", _device_id, "mapped"),
     Flag("--use-cpu", "all or sd: compute on the CPU.", "values", _use_cpu, "mapped"),
     Flag("--safe", "Start without any third-party code.", change=_fixed("extensions", False)),
     Flag("--disable-all-extensions", "Load no extensions.", change=_fixed("extensions", False), status="mapped"),
@@ -129,7 +133,10 @@ FLAGS: tuple[Flag, ...] = (
     Flag("--no-prompt-history", "Keep no params.txt.", change=_fixed("prompt_history", False), status="mapped"),
     *(
         Flag(name, "launch.py's own flag; it has no effect inside sdterm.", status="launcher")
-        for name in ("--skip-install", "--skip-prepare-environment", "--reinstall-torch", "--reinstall-xformers")
+        for name in (
+            *("--skip-install", "--skip-prepare-environment", "--reinstall-torch", "--reinstall-xformers"),
+            "--system-torch",
+        )
     ),
     *_later(_MEMORY_PLANS, "--medvram", "--medvram-sdxl", "--lowvram", "--lowram", "--upcast-sampling"),
     *_later(_MEMORY_PLANS, "--opt-channelslast", "--opt-sub-quad-attention"),
