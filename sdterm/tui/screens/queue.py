@@ -49,7 +49,6 @@ class QueueScreen(TableScreen["JobView"]):
         yield from super().body()
 
     def on_mount(self) -> None:
-        super().on_mount()
         self.set_interval(_LOOK_EVERY, self._look)
 
     def columns(self) -> Iterable[tuple[str, int]]:
