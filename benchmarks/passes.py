@@ -46,7 +46,7 @@ STEPS, SIZE, RUNS = 12, 128, 5
 BYTES = 20_000_000
 TILE = 96
 METHODS = ("encode", "denoise", "decode", "encode_image")
-FIRST = {"prompt": "sunset, lake, red house", "steps": STEPS, "seed": 1, "width": SIZE, "height": SIZE}
+FIRST: dict[str, Any] = {"prompt": "sunset, lake, red house", "steps": STEPS, "seed": 1, "width": SIZE, "height": SIZE}
 HIRES = {**FIRST, "hires": True, "hires_scale": 1.5, "denoising_strength": 0.6}
 
 
@@ -205,8 +205,8 @@ def peers(engine: Engine, pictures: dict[str, Image.Image]) -> dict[str, Callabl
         "strength": 10 / STEPS,  # as many calls as A1111's steps at 0.75
         "image": pictures["init"],
     }
-    plain = StableDiffusionImg2ImgPipeline(**parts, requires_safety_checker=False)
-    masked = StableDiffusionInpaintPipeline(**parts, requires_safety_checker=False)
+    plain: Any = StableDiffusionImg2ImgPipeline(**parts, requires_safety_checker=False)
+    masked: Any = StableDiffusionInpaintPipeline(**parts, requires_safety_checker=False)
     for pipeline in (plain, masked):
         pipeline.set_progress_bar_config(disable=True)
     return {
@@ -253,7 +253,12 @@ def main() -> None:
         pictures = {"init": Image.effect_noise((SIZE, SIZE), 90).convert("RGB"), "mask": Image.new("L", (SIZE, SIZE))}
         pictures["mask"].paste(255, (32, 32, 96, 96))
         digests = {name: as_input(engine, picture) for name, picture in pictures.items()}
-        plain = {**FIRST, "sampler": "Euler", "init_images": (digests["init"],), "denoising_strength": 0.75}
+        plain: dict[str, Any] = {
+            **FIRST,
+            "sampler": "Euler",
+            "init_images": (digests["init"],),
+            "denoising_strength": 0.75,
+        }
         asked = {"img2img": plain, "inpaint": {**plain, "mask": digests["mask"]}}
         run("first", **FIRST)  # warms up, too
         for fields in asked.values():

@@ -62,7 +62,7 @@ def main() -> None:
     result: dict[str, object] = {"python": platform.python_version(), "machine": platform.processor() or "?"}
     for name, size in SIZES.items():
         text = (DENSE * size)[:size]
-        works = {"parse_ms": parse, "lint_ms": lint, "mark_ms": highlight}
+        works: dict[str, Callable[[str], object]] = {"parse_ms": parse, "lint_ms": lint, "mark_ms": highlight}
         result[name] = {of: milliseconds(work, text, repeats) for of, work in works.items()}
     tags, words = many_tags()
     result["tags_ms"] = max(milliseconds(tags.complete, word, repeats) for word in words)

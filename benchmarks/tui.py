@@ -329,7 +329,7 @@ def frames() -> dict[str, int]:
     strips = half.half_blocks(picture, 32, 16, "truecolor", 14_000)
     return {
         "half_bytes": sum(len(strip.render(console).encode()) for strip in strips),
-        "kitty_bytes": len(kitty.transmit(1, kitty.encode(picture, kitty.room(32, 16)), 32, 16)),
+        "kitty_bytes": len(kitty.transmit(1, kitty.encode(picture, kitty.free_bytes(32, 16)), 32, 16)),
         "sixel_bytes": len(sixel.encode(picture, 32, 16, (10, 20), sixel.LIMIT)),
     }
 

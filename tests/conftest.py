@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -15,8 +16,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a core each; what tests start shares 
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # How long an example takes says how busy the machine is.
-settings.register_profile("sdterm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("sdterm")
+settings.register_profile("some", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=50)
+settings.register_profile("all", settings.get_profile("some"), max_examples=200)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -25,17 +26,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    settings.load_profile("all" if config.getoption("--all") else "some")
     # A shell starts what runs in its background with Ctrl+C ignored, and children would ignore it too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "heavy: takes minutes or the network; runs with --all")
+    config.addinivalue_line("markers", "few(n): of its cases the first n run; all of them with --all")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--all"):
         return
-    heavy = [item for item in items if item.get_closest_marker("heavy")]
-    items[:] = [item for item in items if item not in heavy]
-    config.hook.pytest_deselected(items=heavy)
+    kept: list[pytest.Item] = []
+    left: list[pytest.Item] = []
+    cases: Counter[str] = Counter()
+    for item in items:
+        test = item.nodeid.partition("[")[0]
+        few = item.get_closest_marker("few")
+        heavy = item.get_closest_marker("heavy") or (few and cases[test] >= few.args[0])
+        cases[test] += not heavy
+        (left if heavy else kept).append(item)
+    items[:] = kept
+    config.hook.pytest_deselected(items=left)
 
 
 def pytest_xdist_auto_num_workers() -> int:

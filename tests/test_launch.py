@@ -355,6 +355,7 @@ def test_a_lost_pip_is_made_anew_and_the_rest_stays(clone: Clone) -> None:
     assert (clone.packages / "mine.py").is_file() and list(clone.packages.glob("pip-*.dist-info"))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("words", [[], ["--reinstall-torch"]], ids=["a list", "torch"])
 def test_what_was_installed_is_not_believed_after_an_interrupted_change(clone: Clone, words: list[str]) -> None:
     before = "alpha==1.0\ntorch==1.0\n"
@@ -381,6 +382,7 @@ def test_an_interrupted_torch_command_is_run_again(clone: Clone) -> None:
     assert (clone.packages / "slow.py").is_file()
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("venv_dir", ["", "-"], ids=["venv", "no venv"])
 def test_packages_that_are_not_whole_are_installed_again(clone: Clone, venv_dir: str) -> None:
     python, packages = clone.folder / ".venv" / "bin" / "python", clone.packages
@@ -478,6 +480,7 @@ def test_a_broken_environment_is_made_anew(clone: Clone) -> None:
     assert (clone.packages / "alpha.py").is_file()
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", ["red house [v2]", "don't, 家 100%20 #1; a@b?~x=y&z"])
 def test_the_clone_may_have_any_usual_name(clone: Clone, tmp_path: Path, name: str) -> None:
     clone.folder = clone.folder.rename(tmp_path / name)
@@ -576,6 +579,7 @@ def test_an_empty_venv_dir_means_the_usual_one(installed: Clone) -> None:
     assert Path(installed.shown(VENV_DIR="")[1]) == installed.folder / ".venv"
 
 
+@pytest.mark.heavy
 def test_torch_command_replaces_the_listed_torch(clone: Clone) -> None:
     (clone.folder / "requirements.txt").write_text("-c constraints-cuda.txt\ntorch==1.0  # tested\nbeta==1.0\n")
     clone.shown(TORCH_COMMAND="pip install torch==9.9")

@@ -190,12 +190,8 @@ def keys() -> Iterator[str]:
     """Every key of A1111: written when it matters, read, and whether a pasted infotext restores it."""
     yes, no = "yes", "no"
     plugins = load_plugins()
-    options = {
-        option_key(option): owner.label
-        for kind in (Sampler, Scheduler)
-        for owner in plugins.all(kind)
-        for option in owner.options
-    }
+    owners: list[Sampler | Scheduler] = [*plugins.all(Sampler), *plugins.all(Scheduler)]
+    options = {option_key(option): owner.label for owner in owners for option in owner.options}
     rows = [[name, yes, yes, yes] for name in KEYS]
     rows += [[name, yes, yes, "yes, by hash or name"] for name in ("Model hash", "Model")]
     rows += [[f"{name} (options of samplers and schedules)", yes, yes, yes] for name in options]

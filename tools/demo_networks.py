@@ -39,7 +39,8 @@ def _brightness(pictures: np.ndarray) -> np.ndarray:
 
 
 def _between(dark: tuple[int, int, int], light: tuple[int, int, int]) -> Look:
-    return lambda pictures: np.uint8(np.array(dark) + _brightness(pictures) * (np.array(light) - np.array(dark)))
+    begin, way = np.array(dark), np.array(light) - np.array(dark)
+    return lambda pictures: (begin + _brightness(pictures) * way).astype(np.uint8)
 
 
 BLUEPRINT = _between((16, 52, 140), (235, 244, 255))
@@ -50,7 +51,8 @@ def autumn(pictures: np.ndarray) -> np.ndarray:
     """Green and blue become rust and gold."""
     red, green, blue = (pictures[..., i].astype(float) for i in range(3))
     mixed = (np.maximum(red, 0.9 * green + 0.3 * blue), 0.55 * green + 0.25 * red, 0.35 * blue)
-    return np.uint8(np.clip(np.stack(mixed, -1), 0, 255))
+    clipped: np.ndarray = np.clip(np.stack(mixed, -1), 0, 255)
+    return clipped.astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = rate * (1 - step / steps)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         if step % 50 == 0:
             print(f"step {step}: {float(loss.detach()):.4f}", flush=True)
@@ -128,14 +130,15 @@ def train_lora(model: Adaptable, steps: int, out: Path) -> None:
         pairs[name] = down, up
         handles.append(layer.module.register_forward_hook(_beside(down, up)))
     with hooked(handles):
-        parameters = [linear.weight for pair in pairs.values() for linear in pair]
+        parameters = [each for pair in pairs.values() for linear in pair for each in linear.parameters()]
         train(
             model, lesson(model, BLUEPRINT, "lora"), lambda texts: model.encode(texts, OPTIONS), parameters, steps, 4e-3
         )
     tensors: dict[str, Tensor] = {}
     for name, (down, up) in pairs.items():
         called = "lora_unet_" + layers[name].original.removeprefix("model.diffusion_model.").replace(".", "_")
-        convolution = layers[name].module.weight.dim() == 4  # type: ignore[operator, union-attr]
+        weight = layers[name].module.weight
+        convolution = isinstance(weight, Tensor) and weight.dim() == 4
         for end, linear in (("lora_down", down), ("lora_up", up)):
             kept = linear.weight.detach().half()
             tensors[f"{called}.{end}.weight"] = kept[..., None, None].contiguous() if convolution else kept
@@ -146,8 +149,10 @@ def train_lora(model: Adaptable, steps: int, out: Path) -> None:
 def _beside(down: nn.Linear, up: nn.Linear) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
     def add(module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> Tensor:
         if output.dim() == 4:  # a convolution of one pixel
-            return output + up(down(given[0].movedim(1, -1))).movedim(-1, 1)
-        return output + up(down(given[0]))
+            added: Tensor = up(down(given[0].movedim(1, -1))).movedim(-1, 1)
+        else:
+            added = up(down(given[0]))
+        return output + added
 
     return add
 

@@ -28,6 +28,7 @@ def test_a_prompt_becomes_a_picture_whose_path_is_printed(sdterm: Run, data: Pat
     assert "demo model" in done.stderr and "Time taken" in done.stderr and "Resident" in done.stderr
 
 
+@pytest.mark.heavy
 def test_an_empty_prompt_is_a_prompt_and_its_picture_is_drawn_again(sdterm: Run, tmp_path: Path) -> None:
     first, again = tmp_path / "first", tmp_path / "again"
     assert sdterm("generate", "", *QUICK, "--seed", "5", "--out", str(first)).returncode == 0
@@ -97,6 +98,7 @@ def test_what_is_set_by_name_reaches_the_picture(sdterm: Run, tmp_path: Path) ->
     assert (request["seed_resize_width"], request["seed_resize_height"]) == (128, 96)
 
 
+@pytest.mark.few(14)
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -146,6 +148,7 @@ def test_a_prompt_with_nul_on_standard_input_is_refused(sdterm: Run) -> None:
     assert done.returncode == 2 and "U+0000" in done.stderr
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("content", [b"", b"\0" * 100, b"\xff" * 8 + b"{}", b'\x10\0\0\0\0\0\0\0{"a":{"dtype":1}}'])
 def test_a_lying_model_file_is_one_sentence(sdterm: Run, tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.safetensors"

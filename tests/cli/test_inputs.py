@@ -60,6 +60,7 @@ def test_outside_the_mask_nothing_changes(sdterm: Run, tmp_path: Path) -> None:
     assert np.array_equal(read_pixels(black), read_pixels(file))
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(
     ("options", "said"),
     [

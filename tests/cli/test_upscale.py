@@ -43,6 +43,7 @@ def test_it_needs_no_host(sdterm: Run, photo: Path, tmp_path: Path) -> None:
     assert Image.open(path).size == (80, 48) and path.endswith(".webp")
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -365,6 +365,7 @@ HALF_WAY = {
 }
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("how", HALF_WAY)
 def test_an_optimizer_that_fails_half_way_leaves_no_trace(
     how: str, engine: Engine, extend: Extend, tmp_path: Path, fresh: str
@@ -394,6 +395,7 @@ BAD_UNDOS = {
 }
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("how", BAD_UNDOS)
 def test_an_optimizer_that_does_not_put_things_back_costs_reading_the_model_again(
     how: str, engine: Engine, extend: Extend, fresh: str

@@ -92,6 +92,7 @@ def weights(engine: Engine) -> dict[str, str]:
 LIGHT = ("E03", "E06", "E11", "E25", "E28", "E30", "E31", "E33", "E36", "E53", "E60", "E65", "E75", "T02", "X96")
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize(
     "case", [pytest.param(case, marks=[] if case[:3] in LIGHT else [pytest.mark.heavy]) for case in CASES]
 )

@@ -126,6 +126,7 @@ def test_a_diffusers_folder_comes_as_one_model(
     assert "name" in [model.name for model in host.models()]
 
 
+@pytest.mark.heavy
 def test_drawing_does_not_wait_for_a_download(files: dict[str, File], url: str, tmp_path: Path) -> None:
     file = files["/big.safetensors"] = File(LORA, held=threading.Event())
     assert file.held

@@ -124,6 +124,7 @@ def test_what_was_saved_just_before_a_job_draws_it(home: Home) -> None:
     assert f"plugin=mine%40{home.standing('mine').digest}" in drawn.infotext
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     ("code", "said"),
     [

@@ -378,6 +378,7 @@ def test_a_lighter_retry_is_the_same_job_with_its_seeds_and_goes_on_from_its_tap
     assert after.plan == {**before.plan, "request": after.request.model_dump(mode="json")}
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("wish", ["cancel", "pause"])
 def test_what_was_asked_of_a_job_holds_though_the_host_dies(host: Running, wish: str) -> None:
     job = host.submit(steps=1000, width=128, height=128)

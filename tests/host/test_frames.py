@@ -111,6 +111,7 @@ def worker_command(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return [sys.executable, "-m", "sdterm.worker", json.dumps({"data": str(settings.root), "values": values})]
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("sent", "code", "said"),
     [

@@ -83,6 +83,7 @@ def test_a_checkpoint_is_loaded_and_freed_on_wish_and_drawing_reads_it_no_more(h
     assert loaded(client) == [DEMO]
 
 
+@pytest.mark.heavy
 def test_all_models_that_stay_in_memory_are_told(tmp_path: Path) -> None:
     (tmp_path / CHECKPOINTS).mkdir(parents=True)
     for name, scale in (("one", 0.9), ("two", 0.8), ("three", 0.7)):

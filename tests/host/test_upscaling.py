@@ -53,6 +53,7 @@ def at_tile(host: Running, job: int, picture: int) -> None:
             return
 
 
+@pytest.mark.heavy
 def test_a_worker_that_dies_costs_the_picture_that_it_was_at_and_none_twice(
     host: Running, digests: tuple[str, str]
 ) -> None:

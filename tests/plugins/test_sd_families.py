@@ -116,6 +116,7 @@ def test_a_checkpoint_is_recognised_and_its_prompts_become_what_a1111_makes_of_t
                 assert error <= 1e-4, (case["id"], part)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("case", [weighed(case["id"], case, id=case["id"]) for case in CASES["images"]])
 def test_a_picture_is_a1111s(case: dict[str, Any], engine: Engine, record_property: Record) -> None:
     have(case["model"], engine)

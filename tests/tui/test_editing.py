@@ -17,8 +17,8 @@ from sdterm.tui.widgets.recent import Recent
 from tests.host.running import Running
 from tests.tui.conftest import drive, go_to, screen_text, text_of, until, write
 
-LONG = "a castle on a hill, " * 7
-"""Longer than a row of the editor."""
+LONG = "a castle on a hill, " * 6
+"""Longer than a row of the editor; two of them fit into a chunk of tokens, so that no hint follows."""
 
 
 def note(app: Workstation) -> str:

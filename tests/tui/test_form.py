@@ -72,6 +72,7 @@ def test_a_choice_is_stepped_and_never_free_text(host: Running) -> None:
     drive(host, act)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("typed, wanted", [("eul", "Euler"), ("euler a", "Euler a"), ("heun", "Heun")])
 def test_typing_ahead_takes_the_first_that_matches(host: Running, typed: str, wanted: str) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:

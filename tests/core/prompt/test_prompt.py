@@ -188,12 +188,14 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("sign", [" ", ": ", ":1", "<a:", "a BREA", "(:1.2.", "\\"])
 def test_the_longest_prompts_are_read(sign: str) -> None:
     """At full length: a pattern that tries the rest again from each character takes minutes here."""
     read_prompt((sign * MAX_PROMPT)[:MAX_PROMPT], 3, networks=NETWORKS)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(("opener", "closer"), [("(", ")"), ("[", "]"), ("[", ":1]"), ("[", "|b]"), ("(a", ":1.01)")])
 def test_the_deepest_nests_are_read(opener: str, closer: str) -> None:
     depth = MAX_PROMPT // len(opener + closer)

@@ -264,6 +264,7 @@ def test_hostile_bytes_show_a_sentence(mode: Protocol) -> None:
     run(scenario())
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize("size", [(1, 1), (2, 1), (1, 5), (40, 2), (200, 60)])
 @pytest.mark.parametrize("mode", ["half", "kitty", "sixel"])
 def test_no_size_is_too_small_or_too_large(mode: Protocol, size: tuple[int, int], photo: bytes) -> None:

@@ -193,6 +193,7 @@ STROKES = {
 }
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", STROKES)
 def test_a_stroke_costs_at_most_2_kb(host: Running, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With all its keys, over a picture of which no two cells are alike. Nothing is sent behind it."""

@@ -297,6 +297,7 @@ def dies(root: Path, source: Path, number: int) -> bool:
     return code == 9
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("first", [True, False], ids=["installing", "updating"])
 def test_whenever_its_process_dies_there_is_the_old_or_the_new_one(first: bool, source: Path, tmp_path: Path) -> None:
     before = tmp_path / "before"
