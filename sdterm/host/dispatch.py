@@ -478,7 +478,7 @@ class Dispatcher:
                 None, partial(self._after_loss, job, lost), partial(self._after_loss_of_part, drawing, worker, lost)
             )
         except NeedsPluginError as error:
-            return _Outcome(None, partial(self._wait_for_plugin, job, str(error)))
+            return _Outcome(None, partial(self._wait_for_plugin, job, str(error)), partial(drawing.barred.add, worker))
         except CatalogueError as error:
             event = Failed(code="plugin_failed", message=str(error), advice=_SEE_LOGS)
         except Exception as error:  # a full disk, or a defect of ours, which must not take the queue down

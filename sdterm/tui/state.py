@@ -155,7 +155,7 @@ def _preparing(state: State) -> str:
     if state.starting:
         if state.starting == "auto":  # nobody knows before it is there
             return tr("starting the process that draws")
-        return tr("starting the {device} process", device="CPU" if state.starting == "cpu" else "GPU")
+        return tr("starting the {device} process", device="CPU" if state.starting.startswith("cpu") else "GPU")
     return tr("preparing")
 
 

@@ -209,3 +209,19 @@ def test_a_job_of_a_device_that_the_host_has_not_waits_and_says_so(tmp_path: Pat
 def submission(*, device: str | None = None, **fields: object) -> Submission:
     request = make_request(**{"prompt": "sunset, lake", "steps": 4, "width": 64, "height": 64, "seed": 7} | fields)
     return Submission(request=request, device=device)
+
+
+def test_two_hosts_with_two_data_folders_draw_at_the_same_time(tmp_path: Path) -> None:
+    """As the guide to A1111 has two installations on two cards."""
+    with (
+        running(tmp_path / "one", SDTERM_DEVICE="cpu", OMP_NUM_THREADS="1") as one,
+        running(tmp_path / "two", SDTERM_DEVICE="cpu:1", OMP_NUM_THREADS="1") as two,
+    ):
+        jobs = [host.client.submit(submission(steps=40)).id for host in (one, two)]
+        for host, job in zip((one, two), jobs, strict=True):
+            host.at_step(job, 1)
+        assert [[each.job for each in host.client.health().workers] for host in (one, two)] == [[1], [1]]
+        first, second = (images(host.events(job)) for host, job in zip((one, two), jobs, strict=True))
+        assert first[0].pixel_hash == second[0].pixel_hash
+        assert Path(first[0].path or "").is_relative_to(tmp_path / "one")
+        assert Path(second[0].path or "").is_relative_to(tmp_path / "two")
