@@ -1,4 +1,5 @@
-"""What passes cost on top of the modules they run: `python -m benchmarks.passes` prints one line of JSON.
+"""What passes cost on top of the modules they run: `python -m benchmarks.passes [SIZE]` prints one line of JSON. SIZE:
+pixels of a side, 128 if nothing is said; what a job costs once, whatever its size, weighs most at the smallest.
 
 hires     a hires fix over the sum of its own calls: of the network, of the VAE, of the text encoder
 upscale   a picture made larger by ESRGAN's network, of random weights, in tiles: sdterm's loader, tiling and all, over
@@ -12,6 +13,7 @@ input     to the first step of a picture that starts from one of 20 MB, sent ove
 
 import json
 import random
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -42,7 +44,7 @@ from sdterm.hooks import TextOptions
 from sdterm.plugins.sd.components import SDComponents
 from sdterm.request import make_request
 
-STEPS, SIZE, RUNS = 12, 128, 5
+STEPS, SIZE, RUNS = 12, int(next(iter(sys.argv[1:]), 128)), 5
 BYTES = 20_000_000
 TILE = 96
 METHODS = ("encode", "denoise", "decode", "encode_image")
@@ -251,7 +253,7 @@ def main() -> None:
             return {"over_its_calls": summary(over_calls), "over_diffusers": summary(over_peer)}
 
         pictures = {"init": Image.effect_noise((SIZE, SIZE), 90).convert("RGB"), "mask": Image.new("L", (SIZE, SIZE))}
-        pictures["mask"].paste(255, (32, 32, 96, 96))
+        pictures["mask"].paste(255, (SIZE // 4, SIZE // 4, 3 * SIZE // 4, 3 * SIZE // 4))
         digests = {name: as_input(engine, picture) for name, picture in pictures.items()}
         plain: dict[str, Any] = {
             **FIRST,
@@ -276,6 +278,7 @@ def main() -> None:
                     "first_pass_calls": STEPS,
                     "input": init_image(Path(folder, "data")),
                     "upscale": upscaling(Path(folder)),
+                    "size": SIZE,
                     "machine": machine(),
                 }
             )

@@ -19,8 +19,8 @@ from pydantic import (
 from sdterm.core.output.saving import Saving
 from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.events import IMAGE_KINDS, AnyPicture, Event, Failed, Grid, Image, PictureKind, SideImage, event_of
-from sdterm.fields import MAX_PROMPT, Precision
-from sdterm.request import GenerationRequest
+from sdterm.fields import MAX_PROMPT, Ladder, Precision
+from sdterm.request import GenerationRequest, Rungs
 
 State = Literal["queued", "running", "paused", "waiting", "done", "failed", "cancelled"]
 STATES: tuple[State, ...] = get_args(State)
@@ -132,6 +132,10 @@ class Retry(Body):
     batch_size: Annotated[int, Field(ge=1, le=64, strict=True)] | None = None
     """Images drawn together."""
     batch_cond_uncond: StrictBool | None = None
+    ladder: Ladder | None = None
+    """Whether it may step down by itself where memory runs out."""
+    rungs: Rungs | None = None
+    """Steps of the ladder to begin with, in place of the job's."""
     precision: Precision | None = None
     """Another one than before begins the images under way again."""
 

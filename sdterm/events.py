@@ -57,6 +57,8 @@ class Started(Event):
     """The model is the small one that ships with sdterm."""
     vae: str = ""
     """The separate VAE's file name; empty where the checkpoint's own is used."""
+    memory: str = ""
+    """How it fits into the device's memory, as far as that is known from earlier jobs: a sentence."""
     data: bytes = Field(b"", exclude=True, repr=False)
     """The resolved plan, as JSON (`core.plan.Plan`): given back to the engine, it draws the same again."""
 
@@ -243,6 +245,16 @@ class Warning(Event):
     """The plugin concerned."""
 
 
+class SteppedDown(Event):
+    """Memory ran out, and the job goes on from its tape in a way that needs less."""
+
+    rung: str
+    """The step of the ladder: `apart`, `component-offload` …"""
+    message: str
+    phase: str
+    """What it was at: `load`, `sample` or `decode`."""
+
+
 class Resumed(Event):
     """Images `first` .. `first + images - 1` went on from a tape: `calls` network calls were not repeated."""
 
@@ -258,7 +270,10 @@ class Resumed(Event):
     passes: int = 1
 
 
-ILLEGAL_ACCESS, DEVICE_LOST = "illegal_memory_access", "device_lost"
+OUT_OF_MEMORY, NO_KERNEL = "out_of_memory", "no_kernel"
+ILLEGAL_ACCESS, MISALIGNED = "illegal_memory_access", "misaligned_address"
+ECC_ERROR, DEVICE_LOST = "ecc_error", "device_lost"
+LOST = (ILLEGAL_ACCESS, MISALIGNED, ECC_ERROR, DEVICE_LOST)
 """Codes of failures after which a process computes nothing any more; another one may go on."""
 
 

@@ -23,6 +23,11 @@ PadConds = Literal["off", "on", "v0"]
 RefinerPasses = Literal["second pass", "first pass", "both passes"]
 Precision = Literal["auto", "full", "half"]
 ResizeMode = Literal["Just resize", "Crop and resize", "Resize and fill", "Just resize (latent upscale)"]
+Ladder = Literal["on", "exact", "off"]
+Rung = Literal[
+    "drop-caches", "vae-tiling", "lean-attention", "apart", "split-batch", "component-offload", "block-offload"
+]
+"""A step of the ladder that a job goes down when memory runs out, the fastest first."""
 MaskedContent = Literal["fill", "original", "latent noise", "latent nothing"]
 InpaintArea = Literal["Whole picture", "Only masked"]
 Spread = Literal["auto", "off"]
@@ -33,6 +38,7 @@ VaeMethod = Literal["Full", "Approx NN", "Approx cheap", "TAESD"]
 MAX_PROMPT = 65_536  # characters; A1111 has no limit, but past this a prompt is an accident
 SIZE_STEP = 8  # pixels per latent cell in every model family so far
 _SEEDS = 2**63 - 1
+_ANY_SEED = -(2**63)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +79,8 @@ class RequestField:
     """For its value in the form."""
     step: float = 0
     """What one key press adds; 0 for a field that has no steps."""
+    steps_within: tuple[float, float] | None = None
+    """What steps stay within, where more than that can be typed."""
     offers: str = ""
     """What its list has: `sampler`, `model` …"""
     is_input: bool = False
@@ -162,7 +170,7 @@ ROWS: tuple[RequestField, ...] = (
     RequestField(
         name="cfg_scale",
         default=7.0,
-        least=0,
+        least=-100,
         most=100,
         label="CFG",
         sentence="How strictly to follow the prompt.",
@@ -176,11 +184,12 @@ ROWS: tuple[RequestField, ...] = (
         form="cfg_scale",
         cells=5,
         step=0.5,
+        steps_within=(0, 100),
     ),
     RequestField(
         name="seed",
         default=-1,
-        least=-1,
+        least=_ANY_SEED,
         most=_SEEDS,
         label="Seed",
         sentence="-1 draws a seed; image k of the job uses seed + k.",
@@ -192,6 +201,7 @@ ROWS: tuple[RequestField, ...] = (
         form="seed",
         cells=20,
         step=1,
+        steps_within=(-1, _SEEDS),
     ),
     RequestField(
         name="width",
@@ -262,7 +272,7 @@ ROWS: tuple[RequestField, ...] = (
     RequestField(
         name="variation_seed",
         default=-1,
-        least=-1,
+        least=_ANY_SEED,
         most=_SEEDS,
         label="by seed",
         sentence="The seed of the noise mixed in; -1 draws one. Image k of the job uses variation_seed + k.",
@@ -273,14 +283,15 @@ ROWS: tuple[RequestField, ...] = (
         form="variation_seed",
         cells=11,
         step=1,
+        steps_within=(-1, _SEEDS),
     ),
     RequestField(
         name="variation_strength",
         default=0.0,
-        least=0,
-        most=1,
+        least=-100,
+        most=100,
         label="Vary",
-        sentence="How much of that noise; above 0 every image of the job has the same seed, and its own variation.",
+        sentence="How much of that noise; unless 0, every image of the job has the same seed, and its own variation.",
         api="subseed_strength",
         infotext=("Variation seed strength",),
         option="--variation-strength",
@@ -288,6 +299,7 @@ ROWS: tuple[RequestField, ...] = (
         form="variation_strength",
         cells=5,
         step=0.05,
+        steps_within=(0, 1),
     ),
     RequestField(
         name="seed_resize_width",
@@ -339,7 +351,7 @@ ROWS: tuple[RequestField, ...] = (
         least=0,
         most=1,
         label="Conditional mask weight",
-        sentence="How little of what is masked an inpainting model is shown: at 0 it sees all of the init image.",
+        sentence="How much of the masked area is hidden from an inpainting model; at 0 it sees the whole init image.",
         section=_IMG2IMG,
         a1111="inpainting_mask_weight",
         infotext=("Conditional mask weight",),
@@ -667,6 +679,15 @@ ROWS: tuple[RequestField, ...] = (
         part=_HIRES,
         cells=24,
         offers="hires_upscaler",
+    ),
+    RequestField(
+        name="first_pass_image",
+        default="",
+        label="First pass's picture",
+        sentence="A picture that hires fix goes on from, by the SHA-256 of its file: then no first pass is drawn.",
+        api="firstpass_image",
+        is_input=True,
+        part=_HIRES,
     ),
     RequestField(
         name="vae_encoder",
@@ -1299,6 +1320,15 @@ ROWS: tuple[RequestField, ...] = (
         decides="how",
     ),
     RequestField(
+        name="save_before_hires",
+        default=False,
+        label="Save before hires fix",
+        sentence="Also save each image as it was before hires fix: what the first pass drew.",
+        decides="how",
+        section=SAVING,
+        a1111="save_images_before_highres_fix",
+    ),
+    RequestField(
         name="return_mask",
         default=False,
         label="Return mask",
@@ -1320,7 +1350,7 @@ ROWS: tuple[RequestField, ...] = (
         name="memory",
         default=(),
         label="Memory optimizers",
-        sentence="Memory optimizers to use; see `sdterm plugins`.",
+        sentence="Memory optimizers to use, and their options as `id.name=value`; see `sdterm plugins`.",
         decides="how",
         section=_SPEED,
         a1111="cross_attention_optimization",
@@ -1345,6 +1375,23 @@ ROWS: tuple[RequestField, ...] = (
         sentence="auto: free devices of the same kind draw some of a job's batches; the images stay the same.",
         decides="how",
         section=_SPEED,
+    ),
+    RequestField(
+        name="ladder",
+        default="on",
+        choices=get_args(Ladder),
+        label="Out of memory",
+        sentence="When memory runs out: on goes on in whatever way needs less, exact keeps every pixel, off fails.",
+        decides="how",
+        section=_SPEED,
+    ),
+    RequestField(
+        name="rungs",
+        default=(),
+        choices=get_args(Rung),
+        label="Steps of the ladder",
+        sentence="What is given up from the beginning to need less memory, as where memory runs out.",
+        decides="how",
     ),
     RequestField(
         name="preview_method",

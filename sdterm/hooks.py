@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_ch
 import pluggy
 
 from sdterm.errors import SdtermError
+from sdterm.fields import Rung
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -338,6 +339,8 @@ class ModelMatch:
     inpainting: bool = False
     """Whether it is told of the init image: see `SeesInit`."""
     refusal: str | None = None
+    numbers: Mapping[str, int] = field(default_factory=dict, hash=False)
+    """How many weights each part has, by its name in `Components.modules`; empty where the family does not say."""
 
 
 @dataclass(frozen=True)
@@ -498,6 +501,22 @@ class ModelFamily:
     approximations: tuple[Approximation, ...] = ()
 
 
+Start = Literal["noise", "image", "pass", "given"]
+"""What a pass begins with: noise, an init image, the pass before it; `given`: its picture, and it is not drawn."""
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """A model that is about to be loaded, as memory optimizers are told of it."""
+
+    family: str
+    """The id of its family: `sd1`, `sd2`, `sdxl` …"""
+    dtype: torch.dtype
+    """Of its weights."""
+    parts: Mapping[str, int] = field(default_factory=dict, hash=False)
+    """Bytes of each part's weights, by its name in `Components.modules`; empty where its family does not say."""
+
+
 @dataclass(frozen=True)
 class MemoryOptimizer:
     """A way to run a model in less memory or time.
@@ -506,13 +525,19 @@ class MemoryOptimizer:
         `default` is on unless another is asked for. `effect`: `exact` (latents within 1e-4), `close` (pixels within
         2/255), `visible`. `undo` puts things back cheaply; without it the model is built again. `apply` is given every
         declared option by keyword; the same optimizer with other options is undone and applied again.
+    offloads: it keeps weights in the computer's memory and brings them to the device when they are used. The model is
+        then read into that memory: `apply` finds all weights on the CPU, and `undo` leaves them there. It is applied
+        after the others.
+    in_pass: `in_pass(options, start)` → the options for a pass that begins with `noise`, an `image`, or the `pass`
+        before it; unset, all passes have the same. It needs an `undo`.
     """
 
     id: str
     label: str
     group: str
-    supports: Callable[[torch.device], tuple[bool, str]]
-    """(whether it can be used, the reason if not)."""
+    supports: Callable[[torch.device, ModelFacts], tuple[bool, str]]
+    """`supports(device, model)` → (whether it can be used, the reason if not). An empty reason: it is not meant for
+    such models, and nobody misses it there."""
     apply: Callable[..., None]
     """`apply(components, **options)`."""
     undo: Callable[[Components], None] | None = None
@@ -520,6 +545,10 @@ class MemoryOptimizer:
     default: bool = False
     decodes_only: bool = False
     """Whether it changes only how latents are decoded: a stopped job then keeps its samples when it is turned on."""
+    rung: Rung | None = None
+    """The ladder's step that this is: a job that runs out of memory turns it on there."""
+    offloads: bool = False
+    in_pass: Callable[[Mapping[str, OptionValue], Start], Mapping[str, OptionValue]] | None = None
     options: tuple[Option, ...] = ()
 
 

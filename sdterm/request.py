@@ -17,6 +17,7 @@ from sdterm.fields import (
     SIZE_STEP,
     Emphasis,
     InpaintArea,
+    Ladder,
     MaskedContent,
     NoiseSchedule,
     NoiseSource,
@@ -24,6 +25,7 @@ from sdterm.fields import (
     Precision,
     RefinerPasses,
     ResizeMode,
+    Rung,
     Spread,
     VaeMethod,
 )
@@ -31,6 +33,7 @@ from sdterm.fields import (
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT)]
 OptionValue = bool | int | float | str
 Names = Annotated[tuple[str, ...], Field(strict=False)]  # JSON has lists only
+Rungs = Annotated[tuple[Rung, ...], Field(strict=False)]
 
 
 _DIGEST = re.compile("[0-9a-f]{64}")
@@ -111,6 +114,7 @@ class GenerationRequest(BaseModel):
     hires_height: int = _of("hires_height")
     hires_steps: int = _of("hires_steps")
     hires_upscaler: str = _of("hires_upscaler")
+    first_pass_image: str = _of("first_pass_image")
     vae_encoder: VaeMethod = _of("vae_encoder")
     lora: str = _of("lora")
     hypernetwork: str = _of("hypernetwork")
@@ -173,11 +177,14 @@ class GenerationRequest(BaseModel):
     format_options: dict[str, OptionValue] = _of("format_options")
     infotext_without: Names = _of("infotext_without")
     grid: bool = _of("grid")
+    save_before_hires: bool = _of("save_before_hires")
     return_mask: bool = _of("return_mask")
     return_mask_composite: bool = _of("return_mask_composite")
     memory: Names = _of("memory")
     batch_cond_uncond: bool = _of("batch_cond_uncond")
     spread: Spread = _of("spread")
+    ladder: Ladder = _of("ladder")
+    rungs: Rungs = _of("rungs")
     preview_method: VaeMethod = _of("preview_method")
     precision: Precision = _of("precision")
 
@@ -212,7 +219,7 @@ class GenerationRequest(BaseModel):
                 raise ValueError(f"is not valid Unicode at position {position}; remove that character")
         return text
 
-    @field_validator("init_images", "mask")
+    @field_validator("init_images", "mask", "first_pass_image")
     @classmethod
     def _digest(cls, given: Any) -> Any:
         for one in given if isinstance(given, tuple) else (given,):

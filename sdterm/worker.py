@@ -33,7 +33,7 @@ from sdterm.engine.device import card_id, hardware
 from sdterm.engine.failures import failure
 from sdterm.engine.run import FirstPass, PauseAt, Resume
 from sdterm.engine.share import Share
-from sdterm.events import DEVICE_LOST, ILLEGAL_ACCESS, AnyPicture, Event, Failed, Started, Warning
+from sdterm.events import LOST, AnyPicture, Event, Failed, Started, Warning
 from sdterm.request import GenerationRequest, RequestError
 
 HEARTBEAT = 1.0  # seconds
@@ -76,7 +76,12 @@ class Worker:
         self._settings = settings
         self._wire = wire
         kept = max(1, settings["checkpoints_limit"])
-        self._engine = Engine(library=library_of(settings), device=settings["device"], models=kept)
+        self._engine = Engine(
+            library=library_of(settings),
+            device=settings["device"],
+            models=kept,
+            limit_memory=settings["limit_memory"],
+        )
         self._plugins = Plugins()
         self._jobs: SimpleQueue[tuple[dict[str, Any], bytes]] = SimpleQueue()
         self._saved: SimpleQueue[Path | None] = SimpleQueue()  # where the host saved images; None: it could not
@@ -163,7 +168,7 @@ class Worker:
                 events.close()  # there is nowhere to put it; the tape keeps what it takes to draw it again
 
     def _end_if_lost(self, job: int | None, event: Event) -> None:
-        if isinstance(event, Failed) and event.code in (ILLEGAL_ACCESS, DEVICE_LOST):
+        if isinstance(event, Failed) and event.code in LOST:
             self._wire.send("lost", job=job, code=event.code, message=f"{event.message} {event.advice}")
             os._exit(EXIT_DEVICE)
 

@@ -98,6 +98,7 @@ def test_two_fields_that_are_shown_as_one_agree_on_how() -> None:
         ("steps", "many", 1, None),
         ("cfg_scale", "7", 1, "7.5"),
         ("cfg_scale", "0", -1, "0"),
+        ("variation_strength", "1", 1, "1"),
         ("width", "512x768", 1, "576x832"),
         ("width", "512", -1, "448x448"),
         ("width", "64x4096", 1, "128x4096"),

@@ -411,8 +411,9 @@ def test_hook_sdterm_memory_optimizers(engine: Engine, extend: Extend) -> None:
                         weight.mul_(factor)
                 return change
 
-            def supports(device):
-                assert isinstance(device, torch.device)
+            def supports(device, model):
+                assert isinstance(device, torch.device) and isinstance(model, ModelFacts)
+                assert model.family == "sd1" and {*model.parts} == {"text_encoder", "unet", "vae"}
                 return True, ""
 
             @hookimpl
@@ -421,9 +422,9 @@ def test_hook_sdterm_memory_optimizers(engine: Engine, extend: Extend) -> None:
                     MemoryOptimizer("double", "Double", "scale", supports, scaled(2.0), scaled(0.5), effect="visible"),
                     MemoryOptimizer("half", "Half", "scale", supports, scaled(0.5), scaled(2.0), effect="visible"),
                     MemoryOptimizer("stays", "Stays", "other", supports, scaled(4.0), effect="visible"),
-                    MemoryOptimizer("unseen", "Unseen", "last", lambda device: (False, "it is dark"), scaled(0.0),
+                    MemoryOptimizer("unseen", "Unseen", "last", lambda *_: (False, "it is dark"), scaled(0.0),
                                     effect="visible"),
-                    MemoryOptimizer("never", "Never", "third", lambda device: (False, "it is Monday"), scaled(0.0)),
+                    MemoryOptimizer("never", "Never", "third", lambda *_: (False, "it is Monday"), scaled(0.0)),
                 ]
         """
     )
@@ -641,8 +642,8 @@ def test_what_is_asked_for_besides_is_read_back_from_the_infotext(engine: Engine
 
             @hookimpl
             def sdterm_memory_optimizers():
-                ratio = Option("ratio", 0.5, "", 0, 1, "Token merging ratio")
-                return [MemoryOptimizer("merge", "Merge", "merging", lambda device: (True, ""), apply,
+                ratio = Option("ratio", 0.5, "", 0, 1, "Merged part")
+                return [MemoryOptimizer("merge", "Merge", "merging", lambda device, model: (True, ""), apply,
                                         effect="visible", options=(ratio,))]
 
             @hookimpl
@@ -660,10 +661,10 @@ def test_what_is_asked_for_besides_is_read_back_from_the_infotext(engine: Engine
         (again,) = engine_images(engine, plugins, {**reading.fields, "model": "sdterm-demo"})
         assert np.array_equal(pixels(image), pixels(again)) and not np.array_equal(pixels(image), pixels(plain))
         assert image.infotext == again.infotext
-    assert "Token merging ratio: 0.25" in draw(engine, plugins, options={"merge.ratio": 0.25})[0].infotext
+    assert "Merged part: 0.25" in draw(engine, plugins, options={"merge.ratio": 0.25})[0].infotext
     half, quarter = (draw(engine, plugins, options={"merge.ratio": ratio})[0] for ratio in (0.5, 0.25))
     assert not np.array_equal(pixels(half), pixels(quarter)), "it is applied again with other options"
-    foreign = read(parse("cat\nSteps: 2, Seed: 7, Token merging ratio: 0.5"), plugins)
+    foreign = read(parse("cat\nSteps: 2, Seed: 7, Merged part: 0.5"), plugins)
     assert foreign.fields["options"] == {"merge.ratio": 0.5} and not foreign.not_reproduced
 
 
@@ -1059,7 +1060,7 @@ def test_after_an_optimizer_failed_half_way_the_next_picture_is_as_it_was(engine
 
             @hookimpl
             def sdterm_memory_optimizers():
-                yes = lambda device: (True, "")
+                yes = lambda device, model: (True, "")
                 return [MemoryOptimizer("half", "Half way", "x", yes, half_way, undo=lambda components: None)]
         """
     )

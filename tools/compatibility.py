@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 
 from sdterm import load_plugins
 from sdterm.core.infotext.keys import KEYS, NOT_HONOURED, option_key
-from sdterm.hooks import Sampler, Scheduler
+from sdterm.hooks import MemoryOptimizer, Sampler, Scheduler
 from sdterm.version import __version__
 
 ROOT = Path(__file__).parents[1]
@@ -25,6 +25,7 @@ TESTS = (
     "tests/core/prompt/test_prompt.py",
     "tests/engine/test_conditioning.py",
     "tests/engine/test_golden.py",
+    "tests/engine/test_hires.py",
     "tests/engine/test_from_infotext.py",
     "tests/plugins/test_samplers.py",
     "tests/plugins/test_schedulers.py",
@@ -197,8 +198,10 @@ def keys() -> Iterator[str]:
     rows += [[f"{name} (options of samplers and schedules)", yes, yes, yes] for name in options]
     rows += [["Version", yes, yes, "old behaviour of versions before 1.8"]]
     rows += [["Lora hashes", yes, yes, "a LoRA of another name is found by it"], ["TI hashes", yes, yes, "by name"]]
-    rows += [[name, no, yes, "no; named as not reproduced"] for name in NOT_HONOURED]
-    rows += [["Hires …, ControlNet …, ADetailer …", no, yes, "no; named as not reproduced"]]
+    optimizers = {option.infotext for optimizer in plugins.all(MemoryOptimizer) for option in optimizer.options}
+    rows += [[name, yes, yes, yes] for name in NOT_HONOURED if name in optimizers]
+    rows += [[name, no, yes, "no; named as not reproduced"] for name in NOT_HONOURED if name not in optimizers]
+    rows += [["ControlNet …, ADetailer …", no, yes, "no; named as not reproduced"]]
     rows += [["unknown keys", "written back", yes, "kept as they are"]]
     yield from table(["key", "written", "read", "restored"], rows)
 

@@ -16,6 +16,7 @@ COMMANDS = {
     "hires": "Draw a picture's hires version.",
     "img2img": "Draw the pictures of a folder anew.",
     "upscale": "Make pictures larger.",
+    "plan": "Say how much memory a picture needs, and what fits.",
     "attach": "Watch a job again.",
     "queue": "List jobs; pause, resume, retry and move them.",
     "cancel": "Stop a job for good.",

@@ -4,13 +4,14 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 
 import click
 
 from sdterm.cli.errors import EXIT_FAILED
 from sdterm.cli.health import Check, examine, repair
-from sdterm.cli.options import flag_options, settings_of
+from sdterm.cli.options import commandline_args, flag_options, settings_of
 from sdterm.cli.print_json import print_json
 from sdterm.client import HostError, RefusedError, connect
 from sdterm.core.library.checkpoints import library_of
@@ -33,7 +34,7 @@ def doctor(context: click.Context, mend: bool, as_json: bool) -> None:
     if mend:
         for sentence in repair(settings.root):
             click.echo(printable(sentence), err=True)
-    checks = [*examine(settings, library_of(settings)), _host(settings), _terminal(settings)]
+    checks = [*_flags(), *examine(settings, library_of(settings)), _host(settings), _terminal(settings)]
     if as_json:
         print_json(json.dumps([asdict(check) for check in checks], indent=1))
     else:
@@ -44,6 +45,17 @@ def doctor(context: click.Context, mend: bool, as_json: bool) -> None:
                 click.echo(printable(f"  {'':<{width}}  → {check.fix}", limit=1000))
     if any(check.status == "bad" for check in checks):
         context.exit(EXIT_FAILED)
+
+
+def _flags() -> Iterator[Check]:
+    """What each flag in COMMANDLINE_ARGS became."""
+    for name, flag, became in commandline_args():
+        if flag is None:
+            yield Check(name, "note", "sdterm knows no such flag, and passes over it as COMMANDLINE_ARGS has it")
+        elif became:
+            yield Check(name, "ok", f"{flag.sentence.removesuffix('.')} ({became})")
+        else:
+            yield Check(name, "note", flag.sentence.removesuffix("."))
 
 
 def _host(settings: Settings) -> Check:

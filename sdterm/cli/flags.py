@@ -2,15 +2,47 @@
 
 import click
 
-from sdterm.core.settings.flags import FLAGS
+from sdterm.cli.options import flag_options, settings_of
+from sdterm.core.settings.flags import FLAGS, Flag
+from sdterm.core.settings.settings import Settings
+from sdterm.core.text import printable
 
 
 @click.command()
-def flags() -> None:
-    """List every flag: sdterm's own, A1111's that it honours, and what became of the others."""
+@flag_options
+@click.pass_context
+def flags(context: click.Context) -> None:
+    """List every flag: sdterm's own, A1111's that it honours, and what became of the others. Of each that acts it says
+    what it costs, and whether it is on now, by whom."""
+    settings = settings_of(context)
     width = max(len(flag.name) for flag in FLAGS)
     for status in ("ours", "mapped", "launcher", "later", "obsolete"):
         click.echo(f"{status}:")
         for flag in FLAGS:
             if flag.status == status:
                 click.echo(f"  {flag.name:<{width}}  {flag.sentence}")
+                for more in filter(None, (flag.cost and f"Costs: {flag.cost}.", _now(flag, settings))):
+                    click.echo(f"  {'':<{width}}  {printable(more, limit=400)}")
+
+
+def _now(flag: Flag, settings: Settings) -> str:
+    """What a flag's settings are, where somebody has set them to what it sets."""
+    if flag.change is None:
+        return ""
+    if flag.arity != "flag":
+        keys = [key for key in _keys(flag) if settings.values[key].source != "default"]
+        return "; ".join(f"Now: {settings[key]}, by {settings.values[key].source}." for key in keys)
+    key, wanted = next(iter(flag.change(True).items()))  # what else it sets another flag may have taken back
+    source = settings.values[key].source
+    return f"Now: on, by {source}." if source != "default" and _holds(settings[key], wanted) else ""
+
+
+def _keys(flag: Flag) -> list[str]:
+    """The settings of a flag with a value; those of one that refuses any plain number are not known."""
+    assert flag.change
+    keys = [*flag.change("1" if flag.arity == "value" else ("1",))]
+    return [] if keys == ["memory"] else keys
+
+
+def _holds(value: object, wanted: object) -> bool:
+    return set(wanted) <= set(value) if isinstance(wanted, tuple) and isinstance(value, tuple) else value == wanted

@@ -177,7 +177,8 @@ def draw_here(
         for warning in warnings:
             output.show(warning)
         device = first_device(settings["device"], os.environ)
-        engine, styles = Engine(library=library, device=device), styles_of(settings)
+        engine = Engine(library=library, device=device, limit_memory=settings["limit_memory"])
+        styles = styles_of(settings)
         saved: SimpleQueue[Path | None] = SimpleQueue()
         previews = output.wants_previews
         events = engine.run(request, plugins, styles=styles, tape=tape, previews=previews, cancel=cancel, saved=saved)
@@ -215,6 +216,8 @@ def request_of(
 ) -> GenerationRequest:
     """The strongest first: what was typed, what `--from` says, the settings. Raises RequestError."""
     fields = {"grid": settings["save_grid"], **settings.job_fields(), **recorded, **typed}
+    if "memory" in typed:  # of one group the last counts
+        fields["memory"] = (*settings["memory"], *typed["memory"])
     if prompt is not None:
         fields["prompt"] = prompt
     if "model" in fields:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from sdterm.cli.errors import UsageError, say
-from sdterm.core.settings.flags import FLAGS, Flag
+from sdterm.core.settings.flags import FLAGS, Flag, joined
 from sdterm.core.settings.settings import Settings, resolve
 from sdterm.fields import shown_as_one
 
@@ -74,7 +74,7 @@ def settings_of(context: click.Context) -> Settings:
     """The settings a command runs with. Says the sentence of each flag that has no effect. Raises ConfigError."""
     layers = {"the command line": _changes(_given(context))}
     if text := os.environ.get("COMMANDLINE_ARGS"):
-        layers["COMMANDLINE_ARGS"] = _changes(_parsed(text))
+        layers["COMMANDLINE_ARGS"] = _changes(_parsed(text)[0])
     return resolve(layers, os.environ)
 
 
@@ -97,18 +97,41 @@ def _given(context: click.Context) -> dict[str, Any]:
 
 def _changes(given: dict[str, Any]) -> dict[str, Any]:
     changes: dict[str, Any] = {}
-    for name, value in given.items():
-        flag = _BY_PARAMETER[name]
+    for flag, value in _in_order(given):
         if flag.change:
-            made = flag.change(value)
-            changes |= {key: (*changes.get(key, ()), *new) for key, new in made.items()} if flag.adds else made
+            changes |= joined(changes, flag, value)
         else:
             say(f"{flag.name}: {flag.sentence}")
     return changes
 
 
-def _parsed(text: str) -> dict[str, Any]:
-    """COMMANDLINE_ARGS: shell words, the same flags. IGNORE_CMD_ARGS_ERRORS passes over what is unknown, as A1111."""
+def _in_order(given: Mapping[str, Any]) -> list[tuple[Flag, Any]]:
+    """The flags as they were typed, and behind them those that save memory, in the order in which they win."""
+    typed = [(_BY_PARAMETER[name], value) for name, value in given.items()]
+    return sorted(typed, key=lambda pair: FLAGS.index(pair[0]) if pair[0].cost else -1)
+
+
+def commandline_args() -> list[tuple[str, Flag | None, str]]:
+    """Each flag in COMMANDLINE_ARGS: as it stands there, its row if sdterm knows it, and the settings that it becomes.
+    Raises UsageError, ConfigError."""
+    given, unknown = _parsed(os.environ.get("COMMANDLINE_ARGS", ""))
+    rows: list[tuple[str, Flag | None, str]] = []
+    for name, value in given.items():
+        flag = _BY_PARAMETER[name]
+        made = flag.change(value) if flag.change else {}
+        rows.append((flag.name, flag, ", ".join(f"{key} = {_written(each)}" for key, each in made.items())))
+    return rows + [(word, None, "") for word in unknown if word.startswith("-")]
+
+
+def _written(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _parsed(text: str) -> tuple[dict[str, Any], list[str]]:
+    """COMMANDLINE_ARGS: shell words, the same flags; and what is unknown, which IGNORE_CMD_ARGS_ERRORS passes over, as
+    A1111."""
     lenient = bool(os.environ.get("IGNORE_CMD_ARGS_ERRORS"))
     parser = flag_options(
         click.Command(
@@ -124,4 +147,4 @@ def _parsed(text: str) -> dict[str, Any]:
         raise UsageError(f"COMMANDLINE_ARGS cannot be split into words: {error}.") from error
     except click.ClickException as error:
         raise UsageError(f"COMMANDLINE_ARGS: {error.format_message()}") from error
-    return _given(context)
+    return _given(context), [*context.args]

@@ -26,6 +26,7 @@ from sdterm.events import (
     Resumed,
     SideImage,
     Started,
+    SteppedDown,
     Waiting,
     Warning,
 )
@@ -106,10 +107,12 @@ def output_for(as_json: bool, no_show: bool, settings: Settings) -> Output:
 def sentences(event: Event, root: Path) -> list[str]:
     """What there is to say about an event."""
     match event:
-        case Started(demo=True):
-            return _demo_notice(root)
+        case Started(demo=demo, memory=memory):
+            return [*(_demo_notice(root) if demo else []), *([memory] if memory else [])]
         case Warning(message=message):
             return [f"Warning: {message}"]
+        case SteppedDown(message=message):
+            return [message]
         case Resumed(images=images, calls=calls):
             return [f"Resumed: {calls} network calls of {images} image(s) came from the tape."]
         case Interrupted(message=message):

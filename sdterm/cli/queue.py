@@ -1,5 +1,7 @@
 """`sdterm queue`: what waits, what runs, and in which order."""
 
+from typing import get_args
+
 import click
 
 from sdterm.api import ENDED, STATES, JobView, Retry, State
@@ -8,6 +10,7 @@ from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
 from sdterm.client import Client, connect
 from sdterm.core.text import printable
+from sdterm.fields import Rung
 
 _SHOWN = 20  # jobs of each state that a plain listing shows
 _RECENT = 5  # ended jobs that a plain listing shows
@@ -83,14 +86,26 @@ def resume(context: click.Context, job: int | None, images: str | None, pause_at
 @click.option("--all", "everything", is_flag=True, help="Every job that failed.")
 @click.option("--batch", type=click.IntRange(1, 64), metavar="N", help="Draw N of its images together.")
 @click.option("--optimize", multiple=True, metavar="NAME", help="Use this memory optimizer too; may be repeated.")
+@click.option(
+    "--rung",
+    "rungs",
+    type=click.Choice(get_args(Rung)),
+    multiple=True,
+    help="Begin with this step of the ladder; may be repeated.",
+)
 @flag_options
 @click.pass_context
 def retry(
-    context: click.Context, job: int | None, everything: bool, batch: int | None, optimize: tuple[str, ...]
+    context: click.Context,
+    job: int | None,
+    everything: bool,
+    batch: int | None,
+    optimize: tuple[str, ...],
+    rungs: tuple[Rung, ...],
 ) -> None:
     """Try a failed JOB again: the same images, and what was computed is kept.
 
-    --batch and --optimize let a job that ran out of memory need less.
+    --batch, --optimize and --rung let a job that ran out of memory need less.
     """
     if (job is None) != everything:
         raise UsageError("Name one JOB, or --all.")
@@ -98,7 +113,7 @@ def retry(
         jobs = [known.id for known in reversed(_every(host, ["failed"]))] if job is None else [job]
         for known in jobs:
             memory = (*host.job(known).request.memory, *optimize) if optimize else None
-            host.retry(known, Retry(batch_size=batch, memory=memory))
+            host.retry(known, Retry(batch_size=batch, memory=memory, rungs=rungs or None))
     for known in jobs:
         click.echo(f"Job {known} is tried again. `sdterm attach {known}` shows it.")
 

@@ -1,4 +1,4 @@
-"""The names of samplers and schedules that core knows: those that A1111 and its kin wrote into pictures.
+"""The names of what plugins offer that core knows: those that A1111 and its kin wrote into pictures and settings.
 
 Core looks everything else up among what plugins offer; these stand for rules that are older than those names.
 """
@@ -38,3 +38,21 @@ LATENT_UPSCALERS: Mapping[str, tuple[str, bool]] = {
     "Latent (nearest-exact)": ("nearest-exact", False),
 }
 """What makes latents larger without a picture in between: the name → (torch's name of it, whether it smooths)."""
+
+_ATTENTION: Mapping[str, str] = {
+    "xformers": "xformers",
+    "Doggettx": "sliced",
+    "sdp-no-mem": "sdpa-no-mem",
+    "sdp": "sdpa",
+    "sub-quadratic": "sub-quadratic",
+    "V1": "sliced-v1",
+    "InvokeAI": "sliced",
+    "None": "sdpa",
+}
+"""Values of cross_attention_optimization, as far as their first word goes → the memory optimizer."""
+
+
+def attention(value: str) -> tuple[str, ...]:
+    """The memory optimizers that a value of cross_attention_optimization stands for; a name of ours is itself."""
+    name = value.partition(" - ")[0]
+    return () if name == "Automatic" else (_ATTENTION.get(name, value),)

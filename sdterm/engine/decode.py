@@ -23,7 +23,9 @@ def decode_image(components: Components, latents: torch.Tensor, dtype: torch.dty
     """One image from latents [C, h, w]: uint8 [H, W, 3]. Truncated, not rounded, as A1111 does. An image is decoded
     alone, so that its batch never changes it. `dtype`: of the model, or float32. Raises BlackImageError."""
     with vae_in(components, dtype):
-        decoded = components.decode(latents[None].to(dtype))[0].float()
+        vae = components.modules.get("vae")
+        weights = (weight.dtype for weight in vae.parameters() if weight.is_floating_point()) if vae else iter(())
+        decoded = components.decode(latents[None].to(next(weights, dtype)))[0].float()
     if decoded.shape != (3, *(side * components.downscale for side in latents.shape[1:])):
         raise ContractError(f"it decoded latents {tuple(latents.shape)} to {tuple(decoded.shape)}")
     pixels = _pixels(decoded)

@@ -1,63 +1,64 @@
 """Drawing a run that is open: batch after batch, pass after pass."""
 
 import time
-from dataclasses import replace
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from sdterm.engine.device import memory_use
-from sdterm.engine.finish import finish_image
+from sdterm.engine.finish import before_hires, finish_image
 from sdterm.engine.grid import Cell, emit_grid, makes_grid
-from sdterm.engine.hires import larger
+from sdterm.engine.hires import Before, drawn_before, given_before, larger
+from sdterm.engine.ladder import going_down
 from sdterm.engine.loading import Loader, Model
+from sdterm.engine.memory import measured
 from sdterm.engine.network_files import wanted
 from sdterm.engine.recorder import CancelledError, NonFiniteError, PausedError
 from sdterm.engine.run import Run
 from sdterm.engine.sample import Batch, Drawn, Models, paused_previews, sample_pass
-from sdterm.engine.sources import Sources
+from sdterm.engine.sources import Init, Sources
 from sdterm.engine.tape import DENOISER
 from sdterm.events import Cancelled, Done, Paused, Warning
 
 
+@dataclass
+class _Drawing:
+    """How far a run is: what is kept while it steps down the ladder."""
+
+    delivered: set[int] = field(default_factory=set)
+    """Images."""
+    shown: set[int] = field(default_factory=set)
+    """Images whose picture before hires was handed out."""
+    cells: dict[int, Cell] = field(default_factory=dict)
+    """For the grid."""
+    begun: dict[tuple[int, int], Init] = field(default_factory=dict)
+    """(image, pass) → what that pass goes on from: no tape has the way from a picture to a larger one."""
+
+
 def draw(run: Run, loader: Loader, sources: Sources) -> None:
-    """All batches of its share, one after the other."""
-    drawn, paused = 0, False
-    cells: dict[int, Cell] = {}  # kept for the grid
+    """All batches of its share, one after the other. What runs out of memory goes on with less of it."""
+    drawing = _Drawing()
     grid = not run.share.is_part and makes_grid(run)
     try:
-        batches = run.batches()
-        for number, images in run.share.batches(batches):
-            try:
-                batch = _sampled(run, loader, Batch(images, number, len(batches)), sources)
-            except PausedError:
-                paused = True
-                continue
-            run.pulse.phase = "decode"
-            for index, image_drawn in zip(images, batch, strict=True):
-                if run.cancel.is_set():
-                    raise CancelledError
-                finished = finish_image(run, _loaded(loader), index, image_drawn, sources)
-                for side in finished.sides:
-                    run.emit(side)
-                run.emit(finished.image)
-                drawn += 1
-                if grid:
-                    cells[index] = Cell(finished.pixels, finished.image.infotext)
+        run, paused = going_down(run, loader, lambda run: _batches(run, loader, sources, drawing, grid))
     except CancelledError:
-        run.emit(Cancelled(images=drawn))
+        run.emit(Cancelled(images=len(drawing.delivered)))
         return
     if paused:
         at = run.pause_at
-        run.emit(Paused(images=drawn, step=at.step if at else None, pass_no=at.pass_no if at else 0))
+        step, pass_no = (at.step, at.pass_no) if at else (None, 0)
+        run.emit(Paused(images=len(drawing.delivered), step=step, pass_no=pass_no))
         return
     if grid and not run.share.is_part:
-        emit_grid(run, cells)
+        emit_grid(run, drawing.cells)
     memory = memory_use(run.device)
     run.emit(
         Done(
-            images=drawn,
+            images=len(drawing.delivered),
             seconds=time.perf_counter() - run.began,
-            memory_active=memory.active,
+            memory_active=max(memory.active, run.meter.highest if run.meter else 0),
             memory_reserved=memory.reserved,
             memory_used=memory.used,
             memory_total=memory.total,
@@ -65,31 +66,64 @@ def draw(run: Run, loader: Loader, sources: Sources) -> None:
     )
 
 
-def _sampled(run: Run, loader: Loader, batch: Batch, sources: Sources) -> list[Drawn]:
+def _batches(run: Run, loader: Loader, sources: Sources, drawing: _Drawing, grid: bool) -> bool:
+    """Draw what is not delivered. Returns whether some of it waits."""
+    paused, batches = False, run.batches()
+    left = [[index for index in batch if index not in drawing.delivered] for batch in batches]
+    for number, images in run.share.batches(left):
+        try:
+            drawn = _sampled(run, loader, Batch(images, number, len(batches)), sources, drawing)
+        except PausedError:
+            paused = True
+            continue
+        run.pulse.phase = "decode"
+        for index, image_drawn in zip(images, drawn, strict=True):
+            if run.cancel.is_set():
+                raise CancelledError
+            finished = finish_image(run, _loaded(loader), index, image_drawn, sources)
+            for side in finished.sides:
+                if not run.tape.is_delivered(index, side.kind):
+                    run.emit(side)
+            run.emit(finished.image)
+            drawing.delivered.add(index)
+            drawing.begun = {of: init for of, init in drawing.begun.items() if of[0] != index}
+            if grid:
+                drawing.cells[index] = Cell(finished.pixels, finished.image.infotext)
+    return paused
+
+
+def _sampled(run: Run, loader: Loader, batch: Batch, sources: Sources, drawing: _Drawing) -> list[Drawn]:
     """A batch after its last pass."""
     drawn: list[Drawn] = []
-    for number in range(len(run.plan.passes)):
-        before, drawn = drawn, _sampled_pass(run, loader, batch, number, drawn, sources)
+    for number, planned in enumerate(run.plan.passes):
+        if planned.start == "given":
+            continue
+        before, drawn = drawn, _sampled_pass(run, loader, batch, number, drawn, sources, drawing)
         if any(each.refined for each in before):
             drawn = [replace(each, refined=True) for each in drawn]
     return drawn
 
 
 def _sampled_pass(
-    run: Run, loader: Loader, batch: Batch, number: int, before: list[Drawn], sources: Sources
+    run: Run, loader: Loader, batch: Batch, number: int, before: list[Drawn], sources: Sources, drawing: _Drawing
 ) -> list[Drawn]:
-    """before: the batch after the pass before. What is not a number in half precision is tried again in float32, from
-    the call where it arose."""
+    """before: the batch after the pass before, if that was drawn. What is not a number in half precision is tried again
+    in float32, from the call where it arose."""
     dtype = torch.float32 if any(run.tape.is_float32(index, number) for index in batch.images) else run.dtype
     init, load = None, _models(run, loader, batch, number, dtype).own
     match run.plan.passes[number].start:
         case "image":
             init = sources.init(run, load(), [run.plan.images[index] for index in batch.images])
         case "pass":
-            latents = torch.stack([each.latents for each in before])
-            init = larger(run, number, latents, lambda: _loaded(loader), load)
+            begun = [drawing.begun[index, number] for index in batch.images if (index, number) in drawing.begun]
+            if len(begun) < len(batch.images):
+                begun = [*larger(run, number, _before(run, loader, batch, number, before, drawing), load).parted()]
+                drawing.begun |= {(index, number): one for index, one in zip(batch.images, begun, strict=True)}
+            init = Init.joined(begun)
+    load()  # no part of what is measured
     try:
-        return sample_pass(run, _models(run, loader, batch, number, dtype), batch, number, init)
+        with _measured(run, batch, number):
+            return sample_pass(run, _models(run, loader, batch, number, dtype), batch, number, init)
     except PausedError:
         step = run.pause_at.step if run.pause_at else 0
         for preview in paused_previews(run, _loaded(loader), batch, number, step):
@@ -102,6 +136,26 @@ def _sampled_pass(
         for index in batch.images:
             run.tape.go_float32(index, number, DENOISER, error.call)
     return sample_pass(run, _models(run, loader, batch, number, torch.float32), batch, number, init)
+
+
+def _before(run: Run, loader: Loader, batch: Batch, number: int, drawn: Sequence[Drawn], drawing: _Drawing) -> Before:
+    """What a pass goes on from. What the pass before drew is handed out where that is asked for, once."""
+    if not drawn:
+        return given_before(run, len(batch.images), _models(run, loader, batch, number - 1, run.dtype).own)
+    before = drawn_before(run, torch.stack([each.latents for each in drawn]), lambda: _loaded(loader))
+    if run.request.save_before_hires:
+        for place, (index, each) in enumerate(zip(batch.images, drawn, strict=True)):
+            if index not in drawing.shown and not run.tape.is_delivered(index, "before hires"):
+                run.emit(before_hires(run, _loaded(loader), index, each, before.pictures()[place]))
+                drawing.shown.add(index)
+    return before
+
+
+def _measured(run: Run, batch: Batch, number: int) -> AbstractContextManager[None]:
+    planned, first = run.plan.passes[number], batch.images[0]
+    rows = len(batch.images) * (2 if run.request.batch_cond_uncond and run.request.cfg_scale != 1 else 1)
+    size = planned.width * planned.height * rows
+    return measured(run, "sample", size, lambda: run.tape.recorded(first, number, DENOISER))
 
 
 def _models(run: Run, loader: Loader, batch: Batch, number: int, dtype: torch.dtype) -> Models:

@@ -16,16 +16,21 @@ from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.inputs import Inputs
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.planning.choices import choose, choose_pictures
+from sdterm.core.planning.memory import Measurements
 from sdterm.core.planning.plan import choose_again, prepare, prepare_pictures
 from sdterm.core.prompt.styles import Styles
 from sdterm.core.settings.paths import data_root
-from sdterm.engine.device import pick_device, pick_dtype, reset_peak, set_deterministic
+from sdterm.engine.device import free_unused, pick_device, pick_dtype, reset_peak, set_deterministic
 from sdterm.engine.drawing import draw
 from sdterm.engine.failures import failure
 from sdterm.engine.header import recorded_seeds
 from sdterm.engine.interrogate import describe_pictures
 from sdterm.engine.isolation import isolated
+from sdterm.engine.ladder import begun
+from sdterm.engine.limit import Limit
 from sdterm.engine.loading import Loader, Model, choose_optimizers
+from sdterm.engine.memory import Outlook, outlook
+from sdterm.engine.meter import Meter
 from sdterm.engine.observers import Observers
 from sdterm.engine.opening import open_run
 from sdterm.engine.pictures import PictureRun, enlarge_pictures, sources
@@ -35,7 +40,18 @@ from sdterm.engine.share import Share
 from sdterm.engine.sources import Sources
 from sdterm.engine.tape import Tape
 from sdterm.engine.upscale import KeptUpscaler, Upscaling
-from sdterm.events import AnyPicture, Cancelled, Done, Event, Failed, Image, ModelLoading, Paused
+from sdterm.events import (
+    OUT_OF_MEMORY,
+    AnyPicture,
+    Cancelled,
+    Done,
+    Event,
+    Failed,
+    Image,
+    ModelLoading,
+    Paused,
+    SideImage,
+)
 from sdterm.request import GenerationRequest
 
 AHEAD = 64
@@ -47,12 +63,21 @@ class Engine:
     """Draws requests on one device, keeping the last models in memory. One run at a time.
 
     library: where checkpoints are found; device: `cpu`, `cuda:1` …, unset for the best there is (DeviceError if it is
-    not there); models: how many are kept.
+    not there); models: how many are kept; limit_memory: that it may use, like `3GB`.
     """
 
-    def __init__(self, *, library: Library | None = None, device: str | None = None, models: int = 1) -> None:
+    def __init__(
+        self,
+        *,
+        library: Library | None = None,
+        device: str | None = None,
+        models: int = 1,
+        limit_memory: str | None = None,
+    ) -> None:
         self.device = pick_device(device)
+        self._limit = Limit.of(self.device, limit_memory)
         self.library = library or Library(data_root(None, os.environ))
+        self._measurements = Measurements(self.library.root)
         self._pulse = Pulse()
         self._loader = Loader(self.device, models)
         self._upscaler = KeptUpscaler()
@@ -119,25 +144,34 @@ class Engine:
                 images += isinstance(event, Image)
                 observers.after(event)
 
+        def run_all() -> None:
+            if request.interrogate_images:
+                parts = request, plugins, self.library, self.device, self._pulse, cancel, tell
+                describe_pictures(*parts, self._free_models)
+                return
+            if request.upscale_images:
+                enlarge_pictures(self._pictures(request, plugins, cancel, resume, tell))
+                return
+            run = self._settled(request, plugins, styles or {}, tape, resume, observers, tell)
+            run = replace(run, cancel=cancel, pause_at=pause_at, previews=previews, share=share)
+            run = open_run(run, self._loader, self.library, tape, first_pass, other_tapes)
+            opened.append(run.tape)
+            if not resume:  # else whoever has the images says which
+                run = replace(run, saved=dict.fromkeys(run.tape.finished()))
+            draw(run, self._loader, Sources(run.inputs))
+
         def work() -> None:
             try:
-                with torch.inference_mode():
-                    if request.interrogate_images:
-                        parts = request, plugins, self.library, self.device, self._pulse, cancel, tell
-                        describe_pictures(*parts)
-                        return
-                    if request.upscale_images:
-                        enlarge_pictures(self._pictures(request, plugins, cancel, resume, tell))
-                        return
-                    run = self._settled(request, plugins, styles or {}, tape, resume, observers, tell)
-                    run = replace(run, cancel=cancel, pause_at=pause_at, previews=previews, share=share)
-                    run = open_run(run, self._loader, self.library, tape, first_pass, other_tapes)
-                    opened.append(run.tape)
-                    if not resume:  # else whoever has the images says which
-                        run = replace(run, saved=dict.fromkeys(run.tape.finished()))
-                    draw(run, self._loader, Sources(run.inputs))
-            except Exception as error:
-                tell(failure(error) or error)
+                failed: Exception | Failed | None = None
+                try:
+                    with self._limit.held, torch.inference_mode():
+                        run_all()
+                except Exception as error:
+                    failed = failure(error) or error
+                if isinstance(failed, Failed) and failed.code == OUT_OF_MEMORY:
+                    free_unused(self.device)  # the error is gone, and with it what its frames held
+                if failed:
+                    tell(failed)
             finally:
                 self._pulse.rest()
                 emit(None)
@@ -149,9 +183,9 @@ class Engine:
                 if isinstance(event, Exception):
                     raise event
                 yield event
-                if isinstance(event, Image) and opened:  # noted only now: whoever reads the events has the image
-                    with contextlib.suppress(OSError):  # a note that cannot be written costs drawing it again
-                        opened[0].finish(event.index)
+                if isinstance(event, Image | SideImage) and opened:  # noted only now: whoever reads the events has it
+                    with contextlib.suppress(OSError):  # a note that cannot be written costs making it again
+                        _note(opened[0], event)
             ended = True
         finally:
             left.set()
@@ -175,13 +209,30 @@ class Engine:
         try:
             observers = Observers(plugins, request.prompt, emit, None, threading.Event())
             run = self._settled(request, plugins, {}, None, None, observers, noticed)
-            optimizers, _ = choose_optimizers(run.choices, plugins, self.device)
-            with torch.inference_mode():
+            optimizers, _ = choose_optimizers(run.choices, plugins, self.device, run.dtype)
+            with self._limit.held, torch.inference_mode():
                 self._loader.load_as_asked(replace(run, optimizers=optimizers))
             if not was_read:  # it was there, and whoever waits is told so
                 emit(ModelLoading(model=run.plan.model, done=True, kept=self._loader.kept))
         finally:
             self._pulse.rest()
+
+    def forecast(self, request: GenerationRequest, plugins: PluginSet, styles: Styles | None = None) -> Outlook:
+        """What a request would need of the device's memory, on each step down the ladder. Nothing is loaded. Raises
+        what cannot be drawn; see `failures`."""
+        plugins = self._watched(plugins)
+        observers = Observers(plugins, request.prompt, lambda event: None, None, threading.Event())
+        try:
+            run = self._settled(request, plugins, styles or {}, None, None, observers, lambda event: None)
+            optimizers, _ = choose_optimizers(run.choices, plugins, self.device, run.dtype)
+            return outlook(begun(replace(run, optimizers=optimizers)))
+        finally:
+            self._pulse.rest()
+
+    def _free_models(self) -> bool:
+        had = self._loader.model is not None or bool(self._loader.kept)
+        self._loader.unload()
+        return had
 
     def unload(self) -> None:
         """Let go of all models."""
@@ -221,6 +272,7 @@ class Engine:
             saved=resume.saved if resume else {},
             skipped_images=resume.skipped_images if resume else frozenset(),
             upscaler=self._upscaler,
+            meter=Meter(self.device, self._limit, self._measurements),
         )
 
     def _pictures(
@@ -244,6 +296,7 @@ class Engine:
             inputs=inputs,
             pulse=self._pulse,
             emit=emit,
+            free=self._free_models,
             saved=resume.saved if resume else {},
             skipped_images=resume.skipped_images if resume else frozenset(),
             began=began,
@@ -261,3 +314,10 @@ class Engine:
                 yield
         finally:
             self._pulse.plugin = outer
+
+
+def _note(tape: Tape, delivered: Image | SideImage) -> None:
+    if isinstance(delivered, Image):
+        tape.finish(delivered.index)
+    else:
+        tape.deliver(delivered.index, delivered.kind)

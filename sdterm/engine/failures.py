@@ -1,5 +1,6 @@
 """Errors → the `failed` event: a code, what happened, what to do."""
 
+import re
 from errno import EDQUOT, ENOSPC
 
 import torch
@@ -7,7 +8,16 @@ import torch
 from sdterm.engine.recorder import NonFiniteError
 from sdterm.engine.tape import TapeError
 from sdterm.errors import SdtermError
-from sdterm.events import DEVICE_LOST, ILLEGAL_ACCESS, Failed
+from sdterm.events import (
+    DEVICE_LOST,
+    ECC_ERROR,
+    ILLEGAL_ACCESS,
+    LOST,
+    MISALIGNED,
+    NO_KERNEL,
+    OUT_OF_MEMORY,
+    Failed,
+)
 from sdterm.hooks import PluginError
 
 _ADVICE = {
@@ -16,38 +26,67 @@ _ADVICE = {
         "The checkpoint may be damaged or the CFG scale too high: try another model or a lower CFG scale."
     ),
     TapeError.code: "Choose another file with --tape.",
+    OUT_OF_MEMORY: "Try a smaller size, or a lower batch size.",
 }
 
-# What a broken device says, torch's words → code, sentence, advice. Nothing more can be computed in that process.
-_DEVICE_ERRORS: tuple[tuple[str, str, str, str], ...] = (
+# What a broken device says, in torch's and CUDA's words → code, sentence, advice. Nothing more can be computed in that
+# process.
+_LOOK = "Look at `nvidia-smi` and the system's log (`dmesg`)."
+_DEVICE_ERRORS: tuple[tuple[tuple[str, ...], str, str, str], ...] = (
     (
-        "illegal memory access",
+        ("illegal memory access", "illegal instruction", "invalid program counter", "hardware stack error"),
         ILLEGAL_ACCESS,
         "The GPU reported an illegal memory access.",
         "If it comes back: close other programs on the GPU, lower its clock, or draw with --no-half.",
     ),
-    *(
+    (
+        ("misaligned address",),
+        MISALIGNED,
+        "The GPU reported a misaligned address, which a kernel that does not fit the card makes it do.",
+        "If it comes back: draw without --xformers and without extensions (--safe), or update torch and the driver.",
+    ),
+    (
+        ("ECC error",),
+        ECC_ERROR,
+        "The GPU's memory gave wrong bits that it could not correct (an ECC error).",
+        "If it comes back, the card's memory is failing: `nvidia-smi -q -d ECC` counts them. Restart the machine, and "
+        "replace the card if they go on.",
+    ),
+    (
         (
-            words,
-            DEVICE_LOST,
-            "The GPU or its driver stopped working.",
-            "Look at `nvidia-smi` and the system's log (`dmesg`).",
-        )
-        for words in (
-            "launch failure",
-            "device-side assert",
-            "ECC error",
-            "no CUDA-capable device",
-            "busy or unavailable",
-            "driver shutting down",
-            "CUDA error: unknown error",
-            "initialization error",
-        )
+            *("launch failure", "launch timed out", "device-side assert", "no CUDA-capable device", "GPU is lost"),
+            *("busy or unavailable", "driver shutting down", "CUDA error: unknown error", "initialization error"),
+        ),
+        DEVICE_LOST,
+        "The GPU or its driver stopped working.",
+        _LOOK,
+    ),
+    (
+        ("no kernel image is available",),
+        NO_KERNEL,
+        "This torch has no code for this GPU: the card is older or newer than those that it was built for.",
+        "`sdterm doctor` says which torch fits the card. Until then --device cpu draws, slowly.",
+    ),
+    (
+        ("driver version is insufficient",),
+        NO_KERNEL,
+        "The GPU's driver is too old for this torch.",
+        "Update the driver; `sdterm doctor` says what fits together. Until then --device cpu draws, slowly.",
     ),
 )
 
-_NO_MEMORY = ("can't allocate memory", "CUDA error: out of memory")
-_OUT_OF_MEMORY = "Try a smaller size, --batch 1, or --opt-split-attention."
+_NO_MEMORY = (
+    "can't allocate memory",
+    "out of memory",  # of CUDA's error, HIP's, and Apple's backend
+    "ALLOC_FAILED",  # cuBLAS and cuDNN
+    "Unable to find a valid cuDNN algorithm",  # none has room to work
+)
+
+
+class OutOfMemoryError(SdtermError):
+    """A run has no way left that needs less memory."""
+
+    code = OUT_OF_MEMORY
 
 
 def failure(error: Exception) -> Failed | None:
@@ -57,18 +96,18 @@ def failure(error: Exception) -> Failed | None:
         while isinstance(cause, PluginError):
             cause = cause.__cause__
         through = failure(cause) if isinstance(cause, RuntimeError | MemoryError) else None
-        if through and through.code in ("out_of_memory", ILLEGAL_ACCESS, DEVICE_LOST):
+        if through and through.code in (OUT_OF_MEMORY, NO_KERNEL, *LOST):
             return through  # inside the plugin, but not its fault
     if isinstance(error, RuntimeError):
         for words, code, sentence, advice in _DEVICE_ERRORS:
-            if words in str(error):
+            if any(word in str(error) for word in words):
                 return Failed(code=code, message=sentence, advice=advice)
     if isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY):
         error = MemoryError(*error.args)
     if isinstance(error, OSError) and error.errno in (ENOSPC, EDQUOT):
         return Failed(code="disk_full", message="The disk is full.", advice="Free some space, then generate again.")
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return Failed(code="out_of_memory", message=f"Out of memory: {_first_line(error)}", advice=_OUT_OF_MEMORY)
+        return Failed(code=OUT_OF_MEMORY, message=f"Out of memory: {_first_line(error)}", advice=_ADVICE[OUT_OF_MEMORY])
     if isinstance(error, SdtermError):
         code = PluginError.code if isinstance(error, PluginError) else error.code  # a plugin's own kind may lie
         source = getattr(error, "slug", None)
@@ -83,4 +122,7 @@ def blamed(error: PluginError) -> str | None:
 
 
 def _first_line(error: Exception) -> str:
+    """With what CUDA was asked for, which it says in its second sentence."""
+    if asked := re.search(r"Tried to allocate ([\d.]+ \w+)", str(error)):
+        return f"{asked[1]} more were needed."
     return str(error).strip().split("\n")[0].split(". ")[0].removesuffix(".") + "."

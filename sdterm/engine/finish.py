@@ -1,9 +1,10 @@
 """Latents → a finished image: decoded, postprocessed, with its infotext, as a file."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import count
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,9 +20,11 @@ from sdterm.core.pictures.source import LaidIn, Source, laid_in
 from sdterm.core.planning.plan import TextPlan
 from sdterm.engine.decode import BlackImageError, approximate_image, decode_image
 from sdterm.engine.device import device_name
-from sdterm.engine.encode import encoded, saver_options
+from sdterm.engine.encode import NO_TEXTS, encoded, saver_options
 from sdterm.engine.enlarge import enlarge, upscaling_of
+from sdterm.engine.ladder import taken
 from sdterm.engine.loading import Model
+from sdterm.engine.memory import decoded_size, measured
 from sdterm.engine.network_files import infotext_hashes
 from sdterm.engine.postprocess import postprocessed
 from sdterm.engine.preview import colours
@@ -33,6 +36,13 @@ from sdterm.events import Image, SideImage, SideKind, Warning
 from sdterm.hooks import ImageFacts, MemoryOptimizer, OutputSaver
 
 
+class Decoded(NamedTuple):
+    """An image as pixels, uint8 [H, W, 3], and the precision in which it was decoded."""
+
+    pixels: NDArray[Any]
+    dtype: torch.dtype
+
+
 @dataclass(frozen=True)
 class Finished:
     """An image, encoded."""
@@ -41,6 +51,10 @@ class Finished:
     pixels: NDArray[Any]
     sides: tuple[SideImage, ...] = ()
     """What comes with it."""
+
+
+Infotext = Callable[[OutputSaver, Mapping[str, str]], str]
+"""What a picture says, given its saver and what plugins did to it alone."""
 
 
 def finish_image(run: Run, model: Model, index: int, drawn: Drawn, sources: Sources) -> Finished:
@@ -57,20 +71,11 @@ def finish_image(run: Run, model: Model, index: int, drawn: Drawn, sources: Sour
     height, width = pixels.shape[:2]
     pixel_hash = hashlib.sha256(pixels.tobytes()).hexdigest()
 
-    told: dict[str, object] = {**infotext_hashes(*_texts(run, index), model.applied, model.components)}
+    told = _told(run, model, index, drawn, len(run.plan.passes))
     if image.init_image:
         told |= _of_source(sources.of(run, image), run)
-    if not drawn.refined:
-        told |= dict.fromkeys(REFINER_KEYS)
-    if not drawn.padded:
-        told |= dict.fromkeys(PADDING_KEYS)
-    more, wrong = run.observers.keys(_facts(run, index, width, height))
-
-    def infotext(saver: OutputSaver, faults: Mapping[str, str]) -> str:
-        made = _provenance(run, index, saver, precision)
-        said = {**run.faults.said, **wrong, **faults}
-        return image_infotext(run.plan, image, run.choices, run.plugins, made, said, more, told)
-
+    observed = run.observers.keys(_facts(run, index, width, height))
+    infotext = _infotext(run, index, told, precision, *observed)
     file = encoded(run, pixels, infotext, lambda: _frames(run, model, index))
     finished = Image(
         index=index,
@@ -86,26 +91,77 @@ def finish_image(run: Run, model: Model, index: int, drawn: Drawn, sources: Sour
     return Finished(finished, pixels, _sides(run, finished, laid) if laid else ())
 
 
+def before_hires(run: Run, model: Model, index: int, drawn: Drawn, picture: Decoded) -> SideImage:
+    """What the first pass drew of an image, as a file: it says how the whole image is drawn, as A1111's does. model:
+    the one that drew it."""
+    infotext = _infotext(run, index, _told(run, model, index, drawn, 1), picture.dtype)
+    image = run.plan.images[index]
+    return _side(run, "before hires", index, image.seed, image.prompt, picture.pixels, infotext)
+
+
+def _told(run: Run, model: Model, index: int, drawn: Drawn, passes: int) -> dict[str, object]:
+    """What an infotext says of how an image was drawn in so many passes, and None for what it does not say."""
+    told: dict[str, object] = {**infotext_hashes(*_texts(run, index, passes), model.applied, model.components)}
+    if not drawn.refined:
+        told |= dict.fromkeys(REFINER_KEYS)
+    if not drawn.padded:
+        told |= dict.fromkeys(PADDING_KEYS)
+    return told
+
+
+def _infotext(
+    run: Run,
+    index: int,
+    told: Mapping[str, object],
+    decoded_in: torch.dtype,
+    more: Mapping[str, str] = NO_TEXTS,
+    wrong: Mapping[str, str] = NO_TEXTS,
+) -> Infotext:
+    """more: what observers add; wrong: what they failed at, by slug."""
+
+    def infotext(saver: OutputSaver, faults: Mapping[str, str]) -> str:
+        made = _provenance(run, index, saver, decoded_in)
+        said = {**run.faults.said, **wrong, **faults}
+        return image_infotext(run.plan, run.plan.images[index], run.choices, run.plugins, made, said, more, told)
+
+    return infotext
+
+
 def _sides(run: Run, image: Image, laid: LaidIn) -> tuple[SideImage, ...]:
     """What a request wants beside an image that was laid into its init image."""
     asked: list[tuple[SideKind, Picture.Image | None]] = [
         ("mask", laid.mask.convert("RGB") if laid.mask and run.request.return_mask else None),
         ("mask composite", laid.composite if run.request.return_mask_composite else None),
     ]
-    return tuple(_side(run, image, kind, picture) for kind, picture in asked if picture)
+    facts = image.index, image.seed, image.prompt
+
+    def infotext(saver: OutputSaver, faults: Mapping[str, str]) -> str:
+        return image.infotext
+
+    return tuple(_side(run, kind, *facts, np.asarray(picture), infotext) for kind, picture in asked if picture)
 
 
-def _side(run: Run, image: Image, kind: SideKind, picture: Picture.Image) -> SideImage:
-    file = encoded(
-        run, np.asarray(picture).copy(), lambda saver, faults: image.infotext, lambda: np.zeros((0, 1, 1, 3))
+def _side(
+    run: Run, kind: SideKind, index: int, seed: int, prompt: str, pixels: NDArray[Any], infotext: Infotext
+) -> SideImage:
+    file = encoded(run, pixels.copy(), infotext, lambda: np.zeros((0, 1, 1, 3)))
+    return SideImage(
+        kind=kind,
+        index=index,
+        seed=seed,
+        prompt=prompt,
+        width=pixels.shape[1],
+        height=pixels.shape[0],
+        infotext=file.infotext,
+        suffix=file.suffix,
+        data=file.data,
     )
-    facts = image.model_dump(include={"index", "seed", "prompt", "infotext"})
-    return SideImage(**facts, kind=kind, width=picture.width, height=picture.height, suffix=file.suffix, data=file.data)
 
 
-def _texts(run: Run, index: int) -> tuple[TextPlan, TextPlan]:
-    """(the text of the last pass that calls LoRAs, that of the last pass): what A1111's keys of networks tell of."""
-    *earlier, last = (run.plan.text_of(index, number) for number in range(len(run.plan.passes)))
+def _texts(run: Run, index: int, passes: int) -> tuple[TextPlan, TextPlan]:
+    """Of so many passes (the text of the last one that calls LoRAs, that of the last one): what A1111's keys of
+    networks tell of."""
+    *earlier, last = (run.plan.text_of(index, number) for number in range(passes))
     calling = (text for text in (last, *reversed(earlier)) if any(network.short_hash for network in text.networks))
     return next(calling, last), last
 
@@ -128,24 +184,28 @@ def _shown(source: Source, drawn: Drawn, run: Run) -> Source:
     return replace(source, overlay_mask=softened(shown, (planned.width, planned.height), source.whole.size, source.box))
 
 
-def decoded(run: Run, model: Model, latents: torch.Tensor) -> tuple[NDArray[Any], torch.dtype]:
-    """An image, and the precision in which it was decoded. One that half precision makes black or impossible is
-    decoded again by the VAE in float32, by itself: its batch and those after it stay as they are."""
+def decoded(run: Run, model: Model, latents: torch.Tensor) -> Decoded:
+    """An image. One that half precision makes black or impossible is decoded again by the VAE in float32, by itself:
+    its batch and those after it stay as they are."""
     components, dtype = model.components, model.dtype
     if decode := run.approximations.decode:
         with run.plugins.guard(run.choices.passes[-1].model.family, BlackImageError):
-            return approximate_image(decode, latents), dtype
+            return Decoded(approximate_image(decode, latents), dtype)
     suspect = in_the_network(run, model)
+    pixels = latents.shape[1] * latents.shape[2] * components.downscale**2
     try:
-        with run.plugins.guard(suspect, BlackImageError):
-            return decode_image(components, latents, dtype), dtype
+        with (
+            measured(run, "decode", decoded_size(run, pixels), count(0).__next__),
+            run.plugins.guard(suspect, BlackImageError),
+        ):
+            return Decoded(decode_image(components, latents, dtype), dtype)
     except BlackImageError as error:
         if dtype == torch.float32:
             raise
         said = f"{error} The VAE decodes it again in float32."
     run.warn(Warning(code="float32", message=said))
     with run.plugins.guard(suspect, BlackImageError):
-        return decode_image(components, latents, torch.float32), torch.float32
+        return Decoded(decode_image(components, latents, torch.float32), torch.float32)
 
 
 def _frames(run: Run, model: Model, index: int) -> NDArray[Any]:
@@ -200,7 +260,8 @@ def _provenance(run: Run, index: int, saver: OutputSaver, decoded_in: torch.dtyp
         format=saver.id,
         format_options={o.name: v for o in saver.options if (v := saver_options(run, saver)[o.name]) != o.default},
         plugins=tuple(f"{source.slug}@{source.digest}" for source in strangers),
-        memory=tuple(each.of.id for each in run.choices.asked(MemoryOptimizer)),
+        memory=tuple(dict.fromkeys(each.of.id for each in (*run.choices.asked(MemoryOptimizer), *taken(run)))),
+        rungs=run.rungs,
     )
 
 

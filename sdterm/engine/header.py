@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
+from sdterm.core.planning.ladder import Optimizer
 from sdterm.core.planning.plan import ImagePlan
 from sdterm.engine.device import device_name
 from sdterm.engine.network_files import wanted
-from sdterm.engine.run import Optimizer, Run
+from sdterm.engine.run import Run
 from sdterm.engine.tape import Recorded, read_header, recorded
 from sdterm.fields import deciding
 from sdterm.hooks import MemoryOptimizer

@@ -1,35 +1,68 @@
 """From one pass to the next: its picture made larger. Source: A1111 processing.sample_hr_pass."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from sdterm.core.a1111 import LATENT_UPSCALERS
-from sdterm.core.extensions.registry import ContractError
 from sdterm.core.library.checkpoints import ModelFileError
+from sdterm.core.pictures.resizing import flattened
 from sdterm.core.planning.plan import PassPlan, UpscalePlan
-from sdterm.engine.decode import vae_in
 from sdterm.engine.enlarge import upscaling_of
-from sdterm.engine.finish import decoded
+from sdterm.engine.finish import Decoded, decoded
 from sdterm.engine.loading import Model
 from sdterm.engine.run import Run
-from sdterm.engine.sources import Init, encodable, told_of
+from sdterm.engine.sources import Init, encodable, encoded_picture, told_of
 from sdterm.engine.upscale import enlarged
 from sdterm.hooks import SeesInit
 
 
-def larger(
-    run: Run, pass_no: int, latents: torch.Tensor, before: Callable[[], Model], load: Callable[[], Model]
-) -> Init:
-    """Latents [B, C, h, w] of the pass before → those that a pass begins with. before: the model that drew them; load:
-    the one that goes on. Raises CancelledError, ModelFileError, PluginError."""
+@dataclass(frozen=True)
+class Before:
+    """What a pass goes on from: each image's latents and its picture, one made of the other once it is asked for."""
+
+    latents: Callable[[], torch.Tensor]
+    """[B, C, h, w]"""
+    pictures: Callable[[], Sequence[Decoded]]
+
+
+def drawn_before(run: Run, latents: torch.Tensor, model: Callable[[], Model]) -> Before:
+    """What the pass before drew. model: the one that drew it."""
+
+    @cache
+    def pictures() -> list[Decoded]:
+        run.pulse.phase = "decode"
+        return [decoded(run, model(), each) for each in latents]
+
+    return Before(lambda: latents, pictures)
+
+
+def given_before(run: Run, images: int, model: Callable[[], Model]) -> Before:
+    """A picture in the place of what the pass before would have drawn, the same for all images. model: the one that
+    would have. Raises InputError."""
+    given = flattened(run.inputs.read(run.request.first_pass_image), run.request.background_color)
+    picture = np.asarray(given)
+
+    def latents() -> torch.Tensor:
+        loaded = model()
+        pixels = encodable(picture).to(loaded.components.device)
+        return encoded_picture(run, loaded, pixels).expand(images, -1, -1, -1)
+
+    return Before(latents, lambda: [Decoded(picture, run.dtype)] * images)
+
+
+def larger(run: Run, pass_no: int, before: Before, load: Callable[[], Model]) -> Init:
+    """What a pass begins with. load: the model that goes on. Raises CancelledError, ModelFileError, PluginError."""
     planned = run.plan.passes[pass_no]
     upscale = planned.upscale
     assert upscale  # of every pass that begins with another
     if not run.choices.passes[pass_no].upscaler:
-        model = load()
+        latents, model = before.latents(), load()
         components = model.components
         if components.latent_channels != latents.shape[1]:
             raise ModelFileError(
@@ -41,11 +74,11 @@ def larger(
         grown = torch.nn.functional.interpolate(latents, size=size, mode=mode, antialias=smooth)
         begun = _cropped(grown, planned, components.downscale)
         return Init(begun, told=_seen(run, model, begun), from_image=False)
-    run.pulse.phase = "decode"
-    pictures = _upscaled(run, pass_no, upscale, [decoded(run, before(), each)[0] for each in latents])
+    pictures = _upscaled(run, pass_no, upscale, [each.pixels for each in before.pictures()])
     model = load()
+    run.pulse.phase = "decode"
     pixels = [encodable(picture).to(model.components.device) for picture in pictures]
-    encoded = [_encoded(run, model, each) for each in pixels]
+    encoded = [encoded_picture(run, model, each) for each in pixels]
     cell = model.components.downscale
     told = [
         {name: _cropped(tensor, planned, cell) for name, tensor in told_of(run, model, each).items()} for each in pixels
@@ -58,7 +91,7 @@ def _seen(run: Run, model: Model, latents: torch.Tensor) -> list[Mapping[str, to
     same as without a picture, and nothing is decoded for it."""
     if not isinstance(model.components, SeesInit) or run.request.conditional_mask_weight >= 1:
         return []
-    pictures = [decoded(run, model, each)[0] for each in latents]
+    pictures = [decoded(run, model, each).pixels for each in latents]
     return [told_of(run, model, encodable(picture).to(latents.device)) for picture in pictures]
 
 
@@ -73,18 +106,3 @@ def _upscaled(run: Run, pass_no: int, upscale: UpscalePlan, pictures: Sequence[N
     chosen = run.choices.passes[pass_no].upscaler
     assert chosen  # what is no latent upscaler was found with the choices
     return [enlarged(upscaling_of(run), chosen, picture, upscale.width, upscale.height) for picture in pictures]
-
-
-def _encoded(run: Run, model: Model, pixels: torch.Tensor) -> torch.Tensor:
-    """A picture as latents [1, C, h, w], by itself, so that its batch never changes it. In float32 where the run's
-    precision has no numbers for them; whether the pass has become one of float32 makes no difference."""
-    components = model.components
-    wanted = (1, components.latent_channels, *(side // components.downscale for side in pixels.shape[2:]))
-    for dtype in dict.fromkeys((run.dtype, torch.float32)):
-        with run.plugins.guard(model.family), vae_in(components, dtype):
-            latents = components.encode_image(pixels.to(dtype), None).float()
-            if latents.shape != wanted:
-                raise ContractError(f"it encoded a picture to latents {tuple(latents.shape)}, not {wanted}")
-        if torch.isfinite(latents).all():
-            return latents
-    raise run.plugins.failure(model.family, ContractError("it encoded the first pass's picture to what are no numbers"))

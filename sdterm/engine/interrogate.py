@@ -3,9 +3,11 @@
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from sdterm.core.extensions.registry import ContractError, PluginSet
 from sdterm.core.inputs import Inputs
@@ -13,6 +15,7 @@ from sdterm.core.library.checkpoints import Library
 from sdterm.core.library.interrogators import find_interrogator
 from sdterm.core.text import printable
 from sdterm.engine.device import memory_use
+from sdterm.engine.ladder import with_room
 from sdterm.engine.pulse import Pulse
 from sdterm.events import Cancelled, Described, Done, Event
 from sdterm.request import GenerationRequest
@@ -28,8 +31,10 @@ def describe_pictures(
     pulse: Pulse,
     cancel: threading.Event,
     emit: Callable[[Event], None],
+    free: Callable[[], bool],
 ) -> None:
-    """Each picture, one after the other. Raises what one cannot be described for."""
+    """Each picture, one after the other. free: lets go of models for drawing, where memory runs out. Raises what one
+    cannot be described for."""
     began, pulse.phase = time.perf_counter(), "load"
     chosen = find_interrogator(request.interrogator, plugins, library)
     inputs = Inputs(library.root)
@@ -39,10 +44,15 @@ def describe_pictures(
             emit(Cancelled(images=0))
             return
         image = np.asarray(inputs.read(digest).convert("RGB"))
-        with plugins.guard(chosen.of, torch.OutOfMemoryError):
-            text = chosen.of.describe(image.copy(), chosen.folder, device, **options)
-            if not isinstance(text, str):
-                raise ContractError("it gave no text")
+
+        def described(image: NDArray[Any] = image) -> str:
+            with plugins.guard(chosen.of, torch.OutOfMemoryError):
+                text = chosen.of.describe(image.copy(), chosen.folder, device, **options)
+                if not isinstance(text, str):
+                    raise ContractError("it gave no text")
+                return text
+
+        text = with_room(described, free, emit)
         model = chosen.folder.name if chosen.folder else ""
         emit(
             Described(

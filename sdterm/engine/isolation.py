@@ -128,8 +128,9 @@ def _set(values: list[Any]) -> None:
 class Untouched:
     """A model as it was before a memory optimizer came to it, to tell whether it is so again.
 
-    Of each module: its class, its plain attributes, its hooks, and type, device and sum of its weights. Of the process:
-    torch's settings, and the functions of the modules' classes, which a patch may have replaced for every model.
+    Of each module: its class, its plain attributes, its hooks, and type and sum of its weights, and whether they are at
+    home. Of the process: torch's settings, and the functions of the modules' classes, which a patch may have replaced
+    for every model.
     """
 
     modules: Mapping[str, Any]
@@ -137,17 +138,18 @@ class Untouched:
     classes: Mapping[Any, Mapping[str, Any]]
 
     @classmethod
-    def of(cls, components: Components) -> "Untouched":
+    def of(cls, components: Components, home: torch.device | None) -> "Untouched":
+        """home: where the weights lie; None: an optimizer moves them, and they may be anywhere."""
         kinds = {kind for part in _parts(components).values() for kind in type(part).__mro__ if kind is not object}
         owners = (*kinds, torch.nn.functional)
         return cls(
-            {path: _look(part) for path, part in _parts(components).items()},
+            {path: _look(part, home) for path, part in _parts(components).items()},
             _settings(),
             {owner: _functions(owner) for owner in owners},
         )
 
-    def is_as_it_was(self, components: Components) -> bool:
-        now = {path: _look(part) for path, part in _parts(components).items()}
+    def is_as_it_was(self, components: Components, home: torch.device | None) -> bool:
+        now = {path: _look(part, home) for path, part in _parts(components).items()}
         return (
             now.keys() == self.modules.keys()
             and all(self.modules[path].items() <= now[path].items() for path in now)
@@ -179,7 +181,7 @@ def _functions(owner: Any) -> dict[str, Any]:
     return {name: value for name, value in vars(owner).items() if callable(value)}
 
 
-def _look(module: torch.nn.Module) -> dict[str, Any]:
+def _look(module: torch.nn.Module, home: torch.device | None) -> dict[str, Any]:
     """Attributes that came since are no difference: who saves the old ones leaves some behind."""
     look: dict[str, Any] = {"": type(module)}
     for name, value in vars(module).items():
@@ -192,5 +194,6 @@ def _look(module: torch.nn.Module) -> dict[str, Any]:
     look["forward"] = None if is_its_own else id(forward)
     for name, weight in chain(module.named_parameters(recurse=False), module.named_buffers(recurse=False)):
         total = None if weight.is_meta else weight.detach().float().sum().item()
-        look[f"weight {name}"] = (weight.dtype, weight.device, weight.shape, repr(total))  # a NaN equals its like
+        at_home = home is None or weight.device.type == home.type
+        look[f"weight {name}"] = (weight.dtype, at_home, weight.shape, repr(total))  # a NaN equals its like
     return look

@@ -11,17 +11,19 @@ import torch
 
 from sdterm.core.extensions.registry import ContractError, PluginSet
 from sdterm.core.library.checkpoints import CheckpointFile, ModelFileError
-from sdterm.core.planning.choices import Choices, Chosen, options_of
+from sdterm.core.planning.choices import Choices, Chosen, ChosenModel, options_of
+from sdterm.core.planning.ladder import Optimizer
 from sdterm.core.planning.networks import NetworkPlan
 from sdterm.engine.conditioning import Conditioner
+from sdterm.engine.device import free_unused
 from sdterm.engine.failures import blamed
 from sdterm.engine.isolation import Untouched, random_numbers_kept
 from sdterm.engine.network_files import load_networks
 from sdterm.engine.networks import NO_NETWORKS, AppliedNetworks, change, mismatch
-from sdterm.engine.run import Optimizer, Run, Wanted
+from sdterm.engine.run import Run, Wanted
 from sdterm.engine.tiling import set_tiling
 from sdterm.events import ModelLoading, Warning
-from sdterm.hooks import Adaptable, Components, MemoryOptimizer, ModelFamily, PluginError
+from sdterm.hooks import Adaptable, Components, MemoryOptimizer, ModelFacts, ModelFamily, PluginError, Start
 
 TOLD_EVERY = 0.5
 """Seconds between two words on how far the reading of weights is."""
@@ -67,19 +69,27 @@ class Model:
         return self.sha256, self.config, self.vae_sha256
 
 
+def facts_of(found: ChosenModel, dtype: torch.dtype) -> ModelFacts:
+    """What memory optimizers are told of a model."""
+    parts = {name: count * dtype.itemsize for name, count in found.match.numbers.items()}
+    return ModelFacts(found.family.id, dtype, parts)
+
+
 def choose_optimizers(
-    choices: Choices, plugins: PluginSet, device: torch.device
+    choices: Choices, plugins: PluginSet, device: torch.device, dtype: torch.dtype
 ) -> tuple[tuple[Optimizer, ...], tuple[Warning, ...]]:
     """The optimizers to use, one per group, and a warning for each that cannot be used here though it was asked for,
     or failed at saying whether it can. Raises OptimizerError if the picture would be another without it."""
+    model = facts_of(choices.first.model, dtype)
     chosen: dict[str, Optimizer] = {}
     refused: list[Warning] = []
     for asked in choices.asked(MemoryOptimizer):
         optimizer = asked.of
-        with plugins.guard(optimizer):
-            usable, reason = optimizer.supports(device)
+        usable, reason = is_usable(optimizer, plugins, device, model)
         if usable:
             chosen[optimizer.group] = asked
+        elif not reason:
+            continue  # it is not meant for such models
         elif optimizer.effect == "visible":
             raise OptimizerError(PluginError(f"{optimizer.label} cannot be used here: {reason}."), optimizer)
         else:
@@ -89,14 +99,22 @@ def choose_optimizers(
         if not optimizer.default or optimizer.group in chosen:
             continue
         try:
-            with plugins.guard(optimizer):
-                usable, _ = optimizer.supports(device)
+            usable, _ = is_usable(optimizer, plugins, device, model)
         except PluginError as error:
             refused.append(skipped_warning(error))
         else:
             if usable:
                 chosen[optimizer.group] = Chosen(optimizer, options_of(optimizer, {}))
     return tuple(chosen.values()), tuple(refused)
+
+
+def is_usable(
+    optimizer: MemoryOptimizer, plugins: PluginSet, device: torch.device, model: ModelFacts
+) -> tuple[bool, str]:
+    """Whether an optimizer can be used here, and the reason if not. Raises PluginError."""
+    with plugins.guard(optimizer):
+        usable, reason = optimizer.supports(device, model)
+    return usable, reason
 
 
 def skipped_warning(error: PluginError) -> Warning:
@@ -108,13 +126,45 @@ def load_model(run: Run, wanted: Wanted, dtype: torch.dtype, tell: Callable[[flo
     """Read the weights and apply the optimizers. tell: called with the fraction of the weights read so far. Raises
     ModelFileError; OptimizerError naming one that fails; PluginError if the family does."""
     plan, checkpoint, family, plugins = wanted.plan, wanted.found.checkpoint, wanted.found.family, run.plugins
+    optimizers = in_order(run.optimizers, wanted.start, plugins)
+    home = home_of(optimizers, run.device)
     with plugins.guard(family, ModelFileError), random_numbers_kept(run.device):
-        components = family.build(_telling(checkpoint, tell), run.device, dtype)
+        components = family.build(_kept_on(home, _telling(checkpoint, tell)), run.device, dtype)
+        if components is None:
+            raise ContractError("it built nothing")
         condition = Conditioner(components)
     model = Model(
         plan.model, plan.model_hash, checkpoint.config, plan.vae_hash, dtype, family, (), components, condition
     )
-    return with_optimizers(model, plugins, run.optimizers)
+    if home != run.device:
+        _move(components, home)  # what the family made beside what it read
+    return _applied(model, plugins, optimizers)
+
+
+def in_order(optimizers: Sequence[Optimizer], start: Start, plugins: PluginSet) -> tuple[Optimizer, ...]:
+    """A run's optimizers in the order in which they are applied, with their options for a pass that begins so: those
+    that offload come when the others have made the weights what they are, those of a pass last, since they come and
+    go."""
+    asked: list[Optimizer] = []
+    for each in optimizers:
+        with plugins.guard(each.of):
+            asked.append(Chosen(each.of, each.of.in_pass(each.options, start)) if each.of.in_pass else each)
+    return tuple(sorted(asked, key=lambda each: 2 if each.of.in_pass else int(each.of.offloads)))
+
+
+def home_of(optimizers: Sequence[Optimizer], device: torch.device) -> torch.device:
+    """Where a model's weights lie while nothing uses them."""
+    return torch.device("cpu") if any(each.of.offloads for each in optimizers) else device
+
+
+def _move(components: Components, home: torch.device) -> None:
+    for module in components.modules.values():
+        module.to(home)
+
+
+def _kept_on(home: torch.device, checkpoint: CheckpointFile) -> CheckpointFile:
+    vae = checkpoint.vae and replace(checkpoint.vae, kept_on=home)
+    return replace(checkpoint, kept_on=home, vae=vae)
 
 
 def _telling(checkpoint: CheckpointFile, tell: Callable[[float], None]) -> CheckpointFile:
@@ -134,6 +184,13 @@ def can_switch(model: Model, optimizers: Sequence[Optimizer]) -> bool:
     return all(old.of.undo for old in model.optimizers[_staying(model, optimizers) :])
 
 
+def _keeps_weights(model: Model, optimizers: Sequence[Optimizer], plugins: PluginSet) -> bool:
+    """Whether none of those that go and come looks at the weights, which networks may have changed."""
+    staying = _staying(model, optimizers)
+    moved = (*model.optimizers[staying:], *optimizers[staying:])
+    return all(each.of.in_pass and not plugins.is_foreign(each.of) for each in moved)
+
+
 def _staying(model: Model, optimizers: Sequence[Optimizer]) -> int:
     """How many may stay: each was applied on top of those before it, and is undone before they are."""
     pairs = enumerate(zip(model.optimizers, optimizers, strict=False))
@@ -143,27 +200,50 @@ def _staying(model: Model, optimizers: Sequence[Optimizer]) -> int:
 def with_optimizers(model: Model, plugins: PluginSet, optimizers: Sequence[Optimizer]) -> Model:
     """The model with exactly these optimizers on. Raises OptimizerError naming one that fails, UndoError one that did
     not put things back: then it is a model that cannot be trusted and is to be built again."""
-    components, staying = model.components, _staying(model, optimizers)
-    untouched = list(model.untouched)
-    for old in reversed(model.optimizers[staying:]):
+    staying, device = _staying(model, optimizers), model.components.device
+    before, after = home_of(model.optimizers, device), home_of(optimizers, device)
+    model = _undone(model, plugins, staying)
+    if before != after:
+        _move(model.components, after)
+    return _applied(model, plugins, optimizers[staying:])
+
+
+def _undone(model: Model, plugins: PluginSet, staying: int) -> Model:
+    """The model with its first optimizers on, as many as stay. Its weights remain where they lie."""
+    components, on, untouched = model.components, [*model.optimizers], [*model.untouched]
+    home = home_of(on, components.device)
+    while len(on) > staying:
+        old, before = on.pop(), untouched.pop()
         assert old.of.undo  # see can_switch
-        before = untouched.pop()
         try:
             with _process_restored(before), plugins.guard(old.of):
                 old.of.undo(components)
-                if before and not before.is_as_it_was(components):
+                if before and not before.is_as_it_was(components, _known(home, on)):
                     raise ContractError("its undo did not put everything back")
         except PluginError as error:
             raise UndoError(error, old.of) from error
-    for new in optimizers[staying:]:
-        before = Untouched.of(components) if plugins.is_foreign(new.of) else None
+    return replace(model, optimizers=tuple(on), untouched=tuple(untouched))
+
+
+def _applied(model: Model, plugins: PluginSet, more: Sequence[Optimizer]) -> Model:
+    """The model with more optimizers on. Its weights lie where these want them."""
+    components, on, untouched = model.components, [*model.optimizers], [*model.untouched]
+    home = home_of([*on, *more], components.device)
+    for new in more:
+        before = Untouched.of(components, _known(home, on)) if plugins.is_foreign(new.of) else None
         try:
             with _process_restored(before), plugins.guard(new.of):
                 new.of.apply(components, **new.options)
         except PluginError as error:
             raise OptimizerError(error, new.of) from error
+        on.append(new)
         untouched.append(before)
-    return replace(model, optimizers=tuple(optimizers), untouched=tuple(untouched))
+    return replace(model, optimizers=tuple(on), untouched=tuple(untouched))
+
+
+def _known(home: torch.device, on: Sequence[Optimizer]) -> torch.device | None:
+    """Where the weights lie, unless one of these moves them about."""
+    return None if any(each.of.offloads for each in on) else home
 
 
 @contextmanager
@@ -193,9 +273,13 @@ class Loader:
 
     def unload(self) -> None:
         """Let go of all models."""
-        self.model, self._others = None, []
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
+        self.model = None
+        self.free()
+
+    def free(self) -> None:
+        """Let go of all models but the one in use, and of what nobody uses any more."""
+        self._others = []
+        free_unused(self._device)
 
     def load_as_asked(self, run: Run) -> tuple[Model, tuple[Optimizer, ...]]:
         """The first pass's model with those of the run's optimizers that work. Raises OptimizerError if one does not
@@ -224,33 +308,36 @@ class Loader:
     def _with_networks(self, model: Model, run: Run, wanted: Wanted, asked: Sequence[NetworkPlan]) -> Model:
         if model.applied.asked == tuple(asked):
             return model
-        components = model.components
+        components, on = model.components, model.optimizers
         if not isinstance(components, Adaptable):
             said = f"{wanted.found.family.label} knows no networks and no embeddings; drawn without them."
             run.warn(Warning(code="network_ignored", message=said))
             return model
         self.model = None  # half changed it must not be found again
+        staying = next((number for number, each in enumerate(on) if each.of.offloads), len(on))
+        model = _undone(model, run.plugins, staying)  # those that offload keep copies of the weights
         networks = load_networks(components, asked, model.applied, run.networks, run.plugins)
         applied = change(components, wanted.found.checkpoint, model.applied, networks)
         for network in networks:
             if mismatches := mismatch(network, applied):
                 run.warn(Warning(code="network_mismatch", message=mismatches), keep=False)
-        self.model = replace(model, applied=applied)
+        self.model = _applied(replace(model, applied=applied), run.plugins, on[staying:])
         return self.model
 
     def _load(self, run: Run, wanted: Wanted, dtype: torch.dtype) -> Model:
         began, plan, found = time.perf_counter(), wanted.plan, wanted.found
         asked = (plan.model_hash, found.checkpoint.config, plan.vae_hash)
         kept, in_use = [each for each in (self.model, *self._others) if each], self.model
+        optimizers = in_order(run.optimizers, wanted.start, run.plugins)
         self.model = None  # forgotten while it changes: half changed it must not be found again
         # One that is the same file in another precision, or of a family that changed, makes way, too.
         self._others = [each for each in kept if each.files != asked][: self._limit - 1]
         model = next((each for each in kept if each.files == asked), None)
-        if model and (model.dtype, model.family) == (dtype, found.family) and can_switch(model, run.optimizers):
+        if model and (model.dtype, model.family) == (dtype, found.family) and can_switch(model, optimizers):
             try:
-                if model.applied.networks and model.optimizers != run.optimizers:  # they were put on last
+                if model.applied.networks and not _keeps_weights(model, optimizers, run.plugins):  # they come last
                     model = self._with_networks(model, run, wanted, ())
-                self.model = with_optimizers(model, run.plugins, run.optimizers)
+                self.model = with_optimizers(model, run.plugins, optimizers)
                 if model is not in_use:
                     seconds = time.perf_counter() - began
                     run.emit(ModelLoading(model=plan.model, done=True, seconds=seconds, kept=self.kept))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import cast
 
 import torch
 
@@ -65,7 +66,7 @@ def change(
         words |= fit
     rest = iter(sorted(before.layers | touched))
     while names := list(islice(rest, _AT_ONCE)):
-        originals = _read_again([layers[name] for name in names], reader)
+        originals = _read_again([layers[name] for name in names], reader, model)
         for name in names:
             for network in _apply(layers[name], name, originals, networks):
                 mismatches[network.plan.sha256] += 1
@@ -85,14 +86,16 @@ def mismatch(network: Network, applied: AppliedNetworks) -> str:
     return f"Of the network {name}, {count} of {whole} layers do not fit this model and do nothing."
 
 
-def _read_again(layers: Sequence[Layer], reader: WeightsReader) -> dict[str, torch.Tensor]:
-    """Key → tensor as the file has it, where the model has it and in its precision."""
-    keys: dict[tuple[torch.device, torch.dtype], dict[str, None]] = {}
+def _read_again(layers: Sequence[Layer], reader: WeightsReader, model: Adaptable) -> dict[str, torch.Tensor]:
+    """Key → tensor as the file has it, on the device that computes, in the precision that the model has it in; those
+    that it only stores more coarsely in its own."""
+    keys: dict[torch.dtype, dict[str, None]] = {}
     for layer in layers:
         for name, origin in layer.origins.items():
-            now = getattr(layer.module, name)
-            keys.setdefault((now.device, now.dtype), {})[origin.key] = None
-    return {key: tensor for kind, own in keys.items() for key, tensor in reader.read(list(own), *kind).items()}
+            dtype = getattr(layer.module, name).dtype
+            keys.setdefault(dtype if dtype.itemsize > 1 else model.dtype, {})[origin.key] = None
+    read = (reader.read(list(own), model.device, dtype) for dtype, own in keys.items())
+    return {key: tensor for tensors in read for key, tensor in tensors.items()}
 
 
 def _apply(
@@ -132,6 +135,9 @@ def _sum(weight: torch.Tensor, delta: torch.Tensor) -> torch.Tensor:
 
 
 def _set(module: torch.nn.Module, name: str, tensor: torch.Tensor | None) -> None:
+    if tensor is not None:
+        like = module._parameters.get(name)  # a bias that only a network brings lies where the weight does
+        tensor = tensor.to(cast(torch.Tensor, module.weight) if like is None else like)
     setattr(module, name, None if tensor is None else torch.nn.Parameter(tensor, requires_grad=False))
 
 

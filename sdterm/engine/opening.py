@@ -10,7 +10,9 @@ from sdterm.core.planning.plan import Plan
 from sdterm.core.text import printable
 from sdterm.engine.approximate import load_approximations
 from sdterm.engine.header import first_pass_of, header, pass_headers
+from sdterm.engine.ladder import begun, going_down
 from sdterm.engine.loading import Loader, choose_optimizers
+from sdterm.engine.memory import planned
 from sdterm.engine.network_files import find_networks
 from sdterm.engine.run import FirstPass, Run
 from sdterm.engine.tape import DENOISER, Tape
@@ -28,8 +30,9 @@ def open_run(
     other_tapes: Sequence[Path] = (),
 ) -> Run:
     """Weights and tape for what was settled. Raises what cannot be loaded."""
-    optimizers, refused = choose_optimizers(run.choices, run.plugins, run.device)
-    run.emit(_started(run.plan, run.choices))
+    optimizers, refused = choose_optimizers(run.choices, run.plugins, run.device, run.dtype)
+    run, forecast = planned(begun(replace(run, optimizers=optimizers)))
+    run.emit(_started(run.plan, run.choices, forecast))
     for plugin in run.plugins.problems:
         source = plugin.source.slug
         said = Warning(code="plugin_skipped", message=f"{source} was not loaded: {plugin.error}", source=source)
@@ -41,8 +44,8 @@ def open_run(
         run.emit(said)
     run = replace(run, networks=find_networks(run.plan, run.plugins, library))
     run = replace(run, approximations=load_approximations(run, library))
-    _, optimizers = loader.load_as_asked(replace(run, optimizers=optimizers))
-    run = replace(run, optimizers=optimizers)
+    run, (_, working) = going_down(run, loader, loader.load_as_asked)
+    run = replace(run, optimizers=working)
     opened = Tape(header(run), tape, pass_headers(run))
     if opened.mismatch:
         changed, again = ", ".join(opened.mismatch), f" from pass {opened.kept + 1}" if opened.kept else ""
@@ -52,8 +55,8 @@ def open_run(
         opened.take_over(other, [index for batch in run.batches() for index in batch if run.share.has(index)])
     if first_pass and not opened.recorded(0, 0, DENOISER):
         found = (first_pass_of(run, other, first_pass.image) for other in first_pass.tapes)
-        if begun := next(filter(None, found), None):
-            opened.adopt(begun, 0, 0)
+        if theirs := next(filter(None, found), None):
+            opened.adopt(theirs, 0, 0)
     return replace(run, tape=opened)
 
 
@@ -74,7 +77,7 @@ def _named(tags: Iterable[str]) -> str:
     return ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
 
 
-def _started(plan: Plan, choices: Choices) -> Started:
+def _started(plan: Plan, choices: Choices, forecast: str) -> Started:
     return Started(
         model=plan.model,
         model_hash=plan.model_hash[:10],
@@ -86,5 +89,6 @@ def _started(plan: Plan, choices: Choices) -> Started:
         images=len(plan.images),
         demo=choices.first.model.checkpoint.embedded,
         vae=plan.vae,
+        memory=forecast,
         data=plan.model_dump_json().encode(),
     )

@@ -4,6 +4,7 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from sdterm.engine.device import memory_use
 from sdterm.engine.encode import encoded
 from sdterm.engine.enlarge import enlarge
 from sdterm.engine.faults import Faults
+from sdterm.engine.ladder import with_room
 from sdterm.engine.postprocess import postprocessed
 from sdterm.engine.pulse import Pulse
 from sdterm.engine.recorder import CancelledError
@@ -41,6 +43,8 @@ class PictureRun:
     inputs: Inputs
     pulse: Pulse
     emit: Callable[[Event], None]
+    free: Callable[[], bool]
+    """Lets go of models for drawing, and says whether there were any."""
     saved: Mapping[int, Path | None] = field(default_factory=dict)
     skipped_images: frozenset[int] = frozenset()
     began: float = 0.0
@@ -91,7 +95,7 @@ def enlarge_pictures(run: PictureRun) -> None:
                 continue
             if run.upscaling.cancel.is_set():
                 raise CancelledError
-            run.emit(_made(run, index))
+            run.emit(with_room(partial(_made, run, index), run.free, run.emit))
             made += 1
     except CancelledError:
         run.emit(Cancelled(images=made))

@@ -9,10 +9,12 @@ import torch
 
 from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.inputs import Inputs
-from sdterm.core.planning.choices import Choices, Chosen, ChosenModel
+from sdterm.core.planning.choices import Choices, ChosenModel
+from sdterm.core.planning.ladder import Optimizer
 from sdterm.core.planning.networks import NetworkPlan
 from sdterm.core.planning.plan import ModelPlan, Plan
 from sdterm.engine.faults import Faults
+from sdterm.engine.meter import Meter
 from sdterm.engine.network_files import Sources
 from sdterm.engine.observers import Observers
 from sdterm.engine.pulse import Pulse
@@ -20,10 +22,9 @@ from sdterm.engine.share import Share
 from sdterm.engine.tape import Tape
 from sdterm.engine.upscale import KeptUpscaler
 from sdterm.events import Event, Warning
-from sdterm.hooks import MemoryOptimizer
+from sdterm.fields import Rung
+from sdterm.hooks import Start
 from sdterm.request import GenerationRequest
-
-Optimizer = Chosen[MemoryOptimizer]
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ class Wanted:
 
     plan: ModelPlan
     found: ChosenModel
+    start: Start = "noise"
+    """What the pass begins with that it is for."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,8 @@ class Run:
     faults: Faults = field(default_factory=Faults)
     optimizers: tuple[Optimizer, ...] = ()
     """Those that the model is loaded with."""
+    rungs: tuple[Rung, ...] = ()
+    """The steps of the ladder that it has gone down."""
     networks: Sources = field(default_factory=dict)
     """The files of those that the plan has."""
     approximations: Approximations = Approximations()
@@ -106,6 +111,8 @@ class Run:
     """Which of the images are drawn here."""
     upscaler: KeptUpscaler = field(default_factory=KeptUpscaler)
     """The one in memory."""
+    meter: Meter | None = None
+    """What measures its memory."""
 
     def warn(self, warning: Warning, *, keep: bool = True) -> None:
         """Say what went wrong with a plugin, once. keep: it concerns all images from now on."""
@@ -113,12 +120,13 @@ class Run:
 
     def model_of(self, pass_no: int) -> Wanted:
         """What a pass is drawn with."""
-        return Wanted(self.plan.model_of(pass_no), self.choices.passes[pass_no].model)
+        start = self.plan.passes[pass_no].start
+        return Wanted(self.plan.model_of(pass_no), self.choices.passes[pass_no].model, start)
 
     def refiner_of(self, pass_no: int) -> Wanted | None:
         """What takes over in a pass, if anything does."""
-        planned, found = self.plan.passes[pass_no].refiner, self.choices.passes[pass_no].refiner
-        return Wanted(planned, found) if planned and found else None
+        planned, found = self.plan.passes[pass_no], self.choices.passes[pass_no].refiner
+        return Wanted(planned.refiner, found, planned.start) if planned.refiner and found else None
 
     def is_settled(self, index: int) -> bool:
         """Whether an image need not be drawn."""

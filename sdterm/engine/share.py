@@ -18,6 +18,7 @@ class Share:
         self._lock = threading.Lock()
         self._images = images
         self._left: deque[tuple[int, Sequence[int]]] = deque()
+        self._released: set[int] = set()
         self._is_part = images is not None
         self.drawn: Mapping[int, Path] = drawn or {}
 
@@ -32,12 +33,13 @@ class Share:
         return self._images is None
 
     def has(self, index: int) -> bool:
-        """Whether an image was to be drawn here, when the run began."""
-        return self._images is None or index in self._images
+        """Whether an image is to be drawn here."""
+        return (self._images is None or index in self._images) and index not in self._released
 
     def batches(self, all_of_them: Sequence[Sequence[int]]) -> Iterator[tuple[int, Sequence[int]]]:
-        """(number, images) of each batch to draw here, of all that the job has."""
+        """(number, images) of each batch to draw here, of all that are left. Asked again, it begins with those anew."""
         with self._lock:
+            self._left.clear()
             for number, batch in enumerate(all_of_them):
                 mine = [index for index in batch if self.has(index)]
                 if mine:
@@ -54,5 +56,6 @@ class Share:
         end without them."""
         with self._lock:
             released = [self._left.pop() for _ in range((len(self._left) + 1) // 2)]
+            self._released |= {index for _, batch in released for index in batch}
             self._is_part |= bool(released)
             tell(sorted(index for _, batch in released for index in batch))

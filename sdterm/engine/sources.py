@@ -1,7 +1,7 @@
 """What images start from: init images read, prepared and encoded, each once a run."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,24 @@ class Init:
     from_image: bool = True
     """Whether it is an init image, not the pass before."""
 
+    def parted(self) -> "Iterator[Init]":
+        """Of each image by itself."""
+        for index in range(len(self.latents)):
+            one = slice(index, index + 1)
+            mask = None if self.mask is None else self.mask[one]
+            yield replace(self, latents=self.latents[one], mask=mask, told=self.told[one])
+
+    @classmethod
+    def joined(cls, each: "Sequence[Init]") -> "Init":
+        """Of images that are drawn together."""
+        masks = [one.mask for one in each if one.mask is not None]
+        return replace(
+            each[0],
+            latents=torch.cat([one.latents for one in each]),
+            mask=torch.cat(masks) if masks else None,
+            told=[told for one in each for told in one.told],
+        )
+
 
 @dataclass(frozen=True)
 class _Encoded:
@@ -70,6 +88,7 @@ class Sources:
 
     def init(self, run: Run, model: Model, images: Sequence[ImagePlan]) -> Init:
         """Of images that are drawn together."""
+        run.pulse.phase = "decode"
         each = [self._of(run, model, image) for image in images]
         latents = torch.stack([self._with_content(run, image, one) for image, one in zip(images, each, strict=True)])
         masks = [one.mask for one in each if one.mask is not None]
@@ -111,7 +130,7 @@ def _enlarge(run: Run) -> Enlarge:
 def _encode(run: Run, model: Model, source: Source) -> _Encoded:
     planned, components = run.plan.passes[0], model.components
     pixels = encodable(np.asarray(source.picture)).to(components.device)
-    latents = _latents(run, model, pixels)
+    latents = encoded_picture(run, model, pixels)
     size = (planned.height // components.downscale, planned.width // components.downscale)
     if run.request.resize_mode == LATENT:
         latents = torch.nn.functional.interpolate(latents, size=size, mode="bilinear")
@@ -127,20 +146,23 @@ def encodable(picture: NDArray[Any]) -> torch.Tensor:
     return torch.from_numpy(picture.astype(np.float32) / 255).permute(2, 0, 1)[None].contiguous() * 2 - 1
 
 
-def _latents(run: Run, model: Model, pixels: torch.Tensor) -> torch.Tensor:
-    """By the VAE, in float32 where half precision has no numbers for them, or by what stands in for it. Raises
-    PluginError."""
+def encoded_picture(run: Run, model: Model, pixels: torch.Tensor) -> torch.Tensor:
+    """A picture [1, 3, H, W] as latents [1, C, h, w], by itself, so that its batch never changes it: by the VAE, or by
+    what stands in for it. In float32 where the run's precision has no numbers for them; whether a pass has become one
+    of float32 makes no difference. Raises PluginError."""
+    components = model.components
     if encode := run.approximations.encode:
         with run.plugins.guard(model.family):
             return encode(pixels.float()).float()
-    for dtype in dict.fromkeys((model.dtype, torch.float32)):
-        with run.plugins.guard(model.family), vae_in(model.components, dtype):
-            latents = model.components.encode_image(pixels.to(dtype), None).float()
-            if latents.ndim != 4 or latents.shape[:2] != (1, model.components.latent_channels):
-                raise ContractError(f"it encoded a picture to latents {tuple(latents.shape)}")
+    wanted = (1, components.latent_channels, *(side // components.downscale for side in pixels.shape[2:]))
+    for dtype in dict.fromkeys((run.dtype, torch.float32)):
+        with run.plugins.guard(model.family), vae_in(components, dtype):
+            latents = components.encode_image(pixels.to(dtype), None).float()
+            if latents.shape != wanted:
+                raise ContractError(f"it encoded a picture to latents {tuple(latents.shape)}, not {wanted}")
         if torch.isfinite(latents).all():
             return latents
-    raise run.plugins.failure(model.family, ContractError("it encoded the init image to what are no numbers"))
+    raise run.plugins.failure(model.family, ContractError("it encoded a picture to what are no numbers"))
 
 
 def told_of(

@@ -83,6 +83,7 @@ class Tape:
         self._starts: dict[tuple[int, int], str] = {}  # image, pass
         self._float32: dict[tuple[int, int], int] = {}
         self._finished: set[int] = set()
+        self._delivered: set[tuple[int, str]] = set()  # image, kind of picture
         self._file: BinaryIO | None = None
         self._body = 0  # where the header ends
         self.mismatch: tuple[str, ...] = ()
@@ -192,6 +193,15 @@ class Tape:
         """The images that were delivered."""
         return frozenset(self._finished)
 
+    def deliver(self, image: int, kind: str) -> None:
+        """A picture of that kind that comes with the image was delivered: it is not made again."""
+        with self._lock:
+            self._delivered.add((image, kind))
+            self._write({"kind": "delivered", "image": image, "picture": kind})
+
+    def is_delivered(self, image: int, kind: str) -> bool:
+        return (image, kind) in self._delivered
+
     def close(self) -> None:
         if self._file:
             self._file.close()
@@ -209,6 +219,8 @@ class Tape:
         self._file.seek(self._body)
         for image in sorted(self._finished):
             self._write({"kind": "finished", "image": image})
+        for image, kind in sorted(self._delivered):
+            self._write({"kind": "delivered", "image": image, "picture": kind})
 
     def _cut(self, image: int, pass_no: int, module: str, call: int) -> None:
         if self._drop(image, pass_no, module, call):
@@ -221,11 +233,11 @@ class Tape:
         return bool(gone)
 
     def _forget(self, first: int = 0) -> None:
-        """Drop what is known of the passes from `first` on, and with it that images are finished."""
+        """Drop what is known of the passes from `first` on, and with it what was delivered."""
         self._rows = {key: row for key, row in self._rows.items() if row.pass_no < first}
         self._starts = {key: start for key, start in self._starts.items() if key[1] < first}
         self._float32 = {key: call for key, call in self._float32.items() if key[1] < first}
-        self._finished = set()
+        self._finished, self._delivered = set(), set()
 
     def _begin(self, head: Mapping[str, Any]) -> None:
         """Write a new file's header, and behind it what is kept of the one before."""
@@ -283,6 +295,8 @@ class Tape:
                     self._finished.add(image)
                     if not all_rows:
                         self._rows = {k: r for k, r in self._rows.items() if k[0] != image}
+                case {"kind": "delivered", "image": image, "picture": kind}:
+                    self._delivered.add((image, kind))
         return head, end
 
 

@@ -334,7 +334,8 @@ class HostServices:
             plugins = (await self.extensions.now()).names
             try:
                 for name in how.memory:
-                    plugins.optimizer(name)
+                    if "=" not in name:  # an option's value
+                        plugins.optimizer(name)
             except UnknownNameError as error:
                 raise FieldError("memory", str(error)) from error
         self.jobs.retry(job, how)

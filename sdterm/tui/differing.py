@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 
 from sdterm.core.infotext.grammar import parse
 from sdterm.core.infotext.record import KEY, Provenance
 from sdterm.core.text import printable
+from sdterm.fields import FIELDS
 from sdterm.tui.language import tr
 
 if TYPE_CHECKING:
@@ -19,7 +20,16 @@ if TYPE_CHECKING:
 _DIGITS = 2  # of a variation's seed: the Gallery has no room for more beside a sampler
 _FOLLOWS = ("Version", "Model hash")  # from what was compared already, or from the program's age
 _BARE = ("Sampler", "Schedule type", "Size", "Model")  # whose values say themselves what they are
-_SHORT = {"CFG scale": "CFG", "Variation seed strength": "Vary", "Variation seed": "by seed", "Clip skip": "Clip"}
+_SHORT = {
+    "CFG scale": "CFG",
+    "Variation seed strength": "Vary",
+    "Variation seed": "by seed",
+    "Clip skip": "Clip",
+    "Postprocess upscale by": "upscaled by",
+    "Postprocess upscale to": "upscaled to",
+    "Postprocess upscaler": "Upscaler",
+    "Postprocess upscaler 2": "Upscaler 2",
+}
 SEEDS = ("Variation seed", "Seed")
 """Parameters that nearly always change, and so are told last."""
 _WIDTH = 48  # characters of a value in the table, at most; a quarter of them stands before the first difference
@@ -45,13 +55,28 @@ def kind_word(picture: Picture) -> str:
     return words.get(picture.kind, "")
 
 
+class Gone(str):
+    """What a picture has no more, in words that say the opposite once they are cut."""
+
+    __slots__ = ()
+
+
 def parameters(infotext: str) -> dict[str, str]:
     """Everything that decides how a picture looks, by A1111's names."""
     said = parse(infotext)
     record = Provenance.parse(said.parameters.get(KEY, ""))
     plain = {key: _plain(value) for key, value in said.parameters.items() if key not in (KEY, *_FOLLOWS)}
-    exact = {name: str(value) for name, value in record.fields.items()}
+    exact = dict(_exact(name, value) for name, value in record.fields.items())
     return {"Prompt": said.prompt, "Negative prompt": said.negative_prompt, **plain, **exact}
+
+
+def _exact(name: str, value: Any) -> tuple[str, str]:
+    """A request's field; of pictures that it names the beginnings of their digests are enough."""
+    row = FIELDS.get(name)
+    if not row or not row.is_input:
+        return name, str(value)
+    digests = value if isinstance(value, list) else [value] if value else []
+    return row.label, ", ".join(f"{str(digest)[:8]}…" for digest in digests)
 
 
 def _plain(value: str) -> str:
@@ -71,19 +96,22 @@ def changed(before: str, now: str) -> dict[str, str]:
     """What changed from one infotext to the next: parameter → what it is now, in a word or two: `CFG 9`, `Euler a`,
     `prompt`. The most telling come first."""
     rows = sorted(differing((before, now)).items(), key=lambda row: row[0] in SEEDS)
-    return {name: _told(name, values[1]) for name, values in rows}
+    told = {name: _told(name, values[1]) for name, values in rows}
+    once = {word: name for name, word in reversed(told.items())}  # several keys may be gone with one thing
+    return {name: word for name, word in told.items() if once[word] == name}
 
 
 def in_short(changes: Mapping[str, str], seed: int | None, width: int) -> str:
     """What changed, in so many cells; where that are seeds alone, the last digits of one."""
-    told = ", ".join(word for name, word in changes.items() if name not in SEEDS)
+    words = (word for name, word in changes.items() if name not in SEEDS)
+    told = ", ".join(word for word in words if not isinstance(word, Gone) or cell_len(word) < width)
     if not told:
         digits = changes.get(SEEDS[0], f"{seed}").split(" ")[-1]
         told = digits if len(digits) < width else "…" + digits[2 - width :]
-    words = told.split(" ")
-    while len(words) > 1 and cell_len(" ".join(words)) > width:
-        words.pop()  # half a number would be another number
-    told = " ".join(words).rstrip(",")
+    parts = told.split(" ")
+    while len(parts) > 1 and cell_len(" ".join(parts)) > width:
+        parts.pop()  # half a number would be another number
+    told = " ".join(parts).rstrip(",")
     return f" {told}" if cell_len(told) < width else told  # away from what stands on its left
 
 
@@ -93,8 +121,12 @@ def _told(name: str, value: str) -> str:
             return tr("prompt")
         case "Negative prompt":
             return tr("negative")
+        case _ if not value and name.startswith("Postprocess upscale"):
+            return Gone(tr("not upscaled"))
+        case _ if not value and name.startswith("Hires "):
+            return Gone(tr("no hires fix"))
         case _ if not value:
-            return tr("no {name}", name=printable(name, 20))
+            return Gone(tr("no {name}", name=printable(name, 20)))
         case _ if name in _BARE:
             return printable(value, 30)
         case _:

@@ -227,6 +227,8 @@ class Drawing:
             Interrupted,
             Paused,
             Resumed,
+            Started,
+            SteppedDown,
             Waiting,
             Warning,
         )
@@ -257,6 +259,8 @@ class Drawing:
                 self._shell.say(
                     tr("The engine died and comes back; #{job} goes on. ({message})", job=job, message=message)
                 )
+            case SteppedDown(message=message) | Started(memory=message) if message:
+                self._shell.say(f"#{job}: {message}")
             case Resumed(calls=taken):
                 self._shell.say(
                     tr("#{job} goes on: {calls} calls of the network came from the tape.", job=job, calls=taken)

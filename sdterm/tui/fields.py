@@ -192,10 +192,11 @@ def _stepped(row: RequestField, text: str, by: int) -> str | None:
     except SumError:
         return None
     value += by * Fraction(str(row.step))
-    if row.least is not None:
-        value = max(Fraction(str(row.least)), value)
-    if row.most is not None:
-        value = min(Fraction(str(row.most)), value)
+    least, most = row.steps_within or (row.least, row.most)
+    if least is not None:
+        value = max(Fraction(str(least)), value)
+    if most is not None:
+        value = min(Fraction(str(most)), value)
     return _shown(value, _is_whole(row))
 
 

@@ -38,7 +38,7 @@ class Form:
             seed = int(self.values()["seed"])
         except ValueError:
             return None
-        return seed if seed >= 0 else None
+        return seed if seed != -1 else None
 
     def request_fields(self) -> dict[str, Any]:
         """What `make_request` takes."""

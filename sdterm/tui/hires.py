@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from sdterm.request import GenerationRequest
 
 _STRENGTH = "denoising_strength"
-_OF_THE_FORM = (*(row.name for row in FIELDS.values() if row.part in ("Hires", "Refiner")), _STRENGTH)
+_OF_THE_FORM = (
+    *(row.name for row in FIELDS.values() if row.part in ("Hires", "Refiner") and not row.is_input),
+    _STRENGTH,
+)
 _OF_THE_SECOND_PASS = ("sampler", "scheduler", "prompt", "negative_prompt", "steps", "cfg_scale", "model")
 
 
@@ -21,6 +24,7 @@ NOT_CARRIED_OVER: Mapping[str, Any] = {
     "init_images": (),
     "mask": "",
     "hires": False,
+    "first_pass_image": "",
     "upscaler": NO_UPSCALER,
     "second_upscaler": NO_UPSCALER,
     "asked_width": 0,

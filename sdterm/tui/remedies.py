@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from sdterm.fields import Rung
 from sdterm.tui.language import tr
 
 if TYPE_CHECKING:
     from sdterm.api import JobDetails, Retry
 
 Change = Mapping[str, Any]
+_ALL = get_args(Rung)
 
 
 def remedies(code: str) -> list[tuple[str, Change]]:
@@ -21,15 +23,18 @@ def remedies(code: str) -> list[tuple[str, Change]]:
     match code:
         case "out_of_memory":
             return [
-                (tr("a smaller size"), {"width": _smaller("width"), "height": _smaller("height")}),
-                (tr("one image at a time"), {"batch_size": _fewest}),
-                (tr("decode in tiles"), {"memory": _with("vae-tiling")}),
-                (tr("attention in slices"), {"memory": _with("sliced")}),
-                (tr("prompt and negative prompt one after the other"), {"batch_cond_uncond": False}),
+                (tr("everything that needs less memory"), {"ladder": "on", "rungs": _ALL}),
+                (tr("decode in tiles"), {"rungs": _with("vae-tiling")}),
+                (tr("prompt and negative prompt one after the other"), {"rungs": _with("apart")}),
+                (tr("one image at a time"), {"rungs": _with("split-batch")}),
+                (tr("one part of the model at a time"), {"rungs": _with("component-offload")}),
+                (tr("a smaller size, as a new job"), {"width": _smaller("width"), "height": _smaller("height")}),
             ]
         case "not_a_number":
             return [(tr("compute in full precision"), {"precision": "full"})]
-        case "illegal_memory_access" | "device_lost" | "worker_died" | "worker_hung":
+        case (
+            "illegal_memory_access" | "misaligned_address" | "ecc_error" | "device_lost" | "worker_died" | "worker_hung"
+        ):
             return [(tr("the same again"), {})]
     return []
 
@@ -42,8 +47,6 @@ def applied(change: Change, job: JobDetails) -> Retry | dict[str, Any]:
     given = {name: value(job) if callable(value) else value for name, value in change.items()}
     if job.state == "failed" and given.keys() <= Retry.model_fields.keys():
         return Retry(**given)
-    if "batch_size" in given:
-        given["batch_count"] = job.request.batch_size * job.request.batch_count // given["batch_size"]
     return {**job.request.model_dump(mode="json"), **_seeds(job), **given}
 
 
@@ -66,12 +69,6 @@ def _smaller(side: str) -> Callable[[JobDetails], int | None]:
     return of
 
 
-def _fewest(job: JobDetails) -> int:
-    """One, but where there are too many images for so many batches."""
-    from sdterm.api import batch_sizes
-
-    return batch_sizes(job.request.batch_size * job.request.batch_count)[0]
-
-
-def _with(optimizer: str) -> Callable[[JobDetails], list[str]]:
-    return lambda job: [*dict.fromkeys((*job.request.memory, optimizer))]
+def _with(rung: str) -> Callable[[JobDetails], list[str]]:
+    """One more step of the ladder."""
+    return lambda job: [*dict.fromkeys((*job.request.rungs, rung))]

@@ -131,6 +131,30 @@ def test_every_flag_answers_and_changes_only_settings_that_exist(sdterm: Run) ->
     assert all(flag.name in shown for flag in FLAGS)
 
 
+def test_flags_that_save_memory_join_and_the_strongest_of_a_kind_wins(sdterm: Run) -> None:
+    """In whatever order they are typed, as A1111 has it."""
+    arguments = "--lowvram --xformers --opt-sdp-attention --medvram --always-batch-cond-uncond --no-half-vae"
+    shown = sdterm("flags", COMMANDLINE_ARGS=arguments).stdout
+    for name in arguments.split():
+        said = shown[shown.index(f"  {name} ") :].split("\n  --")[0]
+        assert "Now: on, by COMMANDLINE_ARGS" in said and "Costs: " in said, name
+    assert "Now: " not in shown[shown.index("  --no-half ") :].split("\n  --")[0]
+    given = {flag.name: flag for flag in FLAGS}
+    order = [given[name].change for name in ("--opt-sdp-attention", "--xformers", "--medvram", "--lowvram")]
+    assert sorted(order, key=[flag.change for flag in FLAGS].index) == order
+
+
+def test_doctor_names_what_each_flag_became(sdterm: Run) -> None:
+    arguments = "--medvram --sub-quad-q-chunk-size 512 --share --no-such-flag --port 7861"
+    done = sdterm("doctor", "--json", COMMANDLINE_ARGS=arguments, IGNORE_CMD_ARGS_ERRORS="1")
+    checks = {check["name"]: check for check in json.loads(done.stdout)}
+    assert checks["--medvram"]["status"] == "ok"
+    assert "memory = component-offload, batch_cond_uncond = false" in checks["--medvram"]["finding"]
+    assert "sub-quadratic.q_chunk=512" in checks["--sub-quad-q-chunk-size"]["finding"]
+    assert checks["--share"]["status"] == "note" and "tunnel" in checks["--share"]["finding"]
+    assert "no such flag" in checks["--no-such-flag"]["finding"] and "port = 7861" in checks["--port"]["finding"]
+
+
 def test_keys_without_a_terminal_says_so_and_ends(sdterm: Run) -> None:
     done = sdterm("keys")
     assert (done.returncode, done.stdout) == (2, "")

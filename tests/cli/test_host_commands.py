@@ -40,7 +40,15 @@ def test_a_host_is_started_by_who_needs_it_and_ends_on_request(tmp_path: Path) -
     assert status["running"] and status["queue"]["counts"]["queued"] == 0
     (worker,) = status["workers"]
     assert worker["memory_total"] > worker["memory_used"] > 0
-    off = {"pid": None, "job": None, "phase": "off", "model": None, "kept": [], "trouble": None, "drained": False}
+    off: dict[str, object] = {
+        "pid": None,
+        "job": None,
+        "phase": "off",
+        "model": None,
+        "kept": [],
+        "trouble": None,
+        "drained": False,
+    }
     assert {"device": "auto", **off}.items() <= worker.items(), "nothing is loaded before it is needed"
     assert f"process {status['pid']}" in run("host", "status").stdout
     other = run("generate", "x", "--device", "mps")

@@ -77,7 +77,7 @@ def test_an_installation_is_taken_over_with_a_report(sdterm: Run, webui: Path, t
     assert (taken["samples_format"], taken["sd_model_checkpoint"]) == ("jpg", "in/anything-v3.ckpt")
     assert {"grid_save", "s_churn", "localization", "txt2img/CFG Scale/value"} & {*told} == set(), "as in A1111"
     reasons = {name: row["reason"] for name, row in told.items() if row["reason"]}
-    assert "later version" in reasons["--medvram"] and "no such flag" in reasons["--controlnet-dir"]
+    assert taken["--medvram"] is False and "no such flag" in reasons["--controlnet-dir"]
     assert "no such setting" in reasons["extension_key"] and "tape" in reasons["randn_source"]
     assert (
         "Windows" in reasons["--ckpt-dir"] and "colours" in reasons["--theme"] and "colours" in reasons["gradio_theme"]
@@ -87,7 +87,7 @@ def test_an_installation_is_taken_over_with_a_report(sdterm: Run, webui: Path, t
     config = tomllib.loads((tmp_path / "data" / "config.toml").read_text())
     assert config["a1111_dir"] == str(webui) and config["api"] is True and config["steps"] == 30
     assert config["lora_dirs"] == [str(webui / "own/loras"), str(webui / "lyco")]
-    assert config["memory"] == ["xformers"] and config["sampler"] == "Euler a"
+    assert config["memory"] == ["xformers", "component-offload"] and config["sampler"] == "Euler a"
     assert config["quicksettings_list"] == CONFIG["quicksettings_list"]
     styles = (tmp_path / "data" / "styles.csv").read_text()
     assert "my own" in styles and '"{prompt}, dark",sun' in styles and "mine,b" not in styles

@@ -21,6 +21,7 @@ from sdterm.core.infotext.grammar import parse
 from sdterm.core.infotext.read import read
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.settings.paths import CHECKPOINTS
+from sdterm.engine.failures import failure
 from sdterm.engine.run import PauseAt
 from sdterm.events import Cancelled, Done, Event, Failed, Grid, Step, Warning
 from tests.engine.conftest import images, request
@@ -340,7 +341,7 @@ def broken(self, x):
 def random_one(self, x):
     return self._conv_forward(x, self.weight + torch.rand(1), self.bias)
 
-def yes(device):
+def yes(device, model):
     return True, ""
 
 @hookimpl
@@ -448,6 +449,34 @@ def test_an_optimizers_code_that_fails_inside_the_network_is_the_optimizers(
 def test_memory_that_runs_out_inside_a_plugin_is_not_its_fault(engine: Engine, extend: Extend) -> None:
     failed = fail(engine, extend(optimizer("torch.empty(2**60)")), memory=("bad",))
     assert (failed.code, failed.source) == ("out_of_memory", None)
+
+
+CUDA = {
+    "an illegal memory access was encountered": "illegal_memory_access",
+    "misaligned address": "misaligned_address",
+    "uncorrectable ECC error encountered": "ecc_error",
+    "unspecified launch failure": "device_lost",
+    "the launch timed out and was terminated": "device_lost",
+    "no CUDA-capable device is detected": "device_lost",
+    "driver shutting down": "device_lost",
+    "no kernel image is available for execution on the device": "no_kernel",
+    "CUDA driver version is insufficient for CUDA runtime version": "no_kernel",
+    "out of memory": "out_of_memory",
+}
+
+
+@pytest.mark.parametrize(("words", "code"), CUDA.items())
+def test_each_error_of_cuda_has_its_code_and_advice(words: str, code: str, engine: Engine, extend: Extend) -> None:
+    """The words of CUDA's runtime, since no card is here; through a plugin, whose fault it is not."""
+    failed = fail(engine, extend(optimizer(f"raise RuntimeError('CUDA error: {words}')")), memory=("bad",))
+    assert (failed.code, failed.source) == (code, None)
+    assert failed.message.endswith(".") and failed.advice.endswith(".") and words not in failed.advice
+
+
+@pytest.mark.parametrize("words", ["CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)", "HIP out of memory"])
+def test_a_library_without_room_is_out_of_memory_too(words: str) -> None:
+    failed = failure(RuntimeError(f"CUDA error: {words}"))
+    assert failed and failed.code == "out_of_memory"
 
 
 # --- model families ---------------------------------------------------------------------------------------------------

@@ -2,24 +2,29 @@
 
 import gc
 import json
+import math
+import threading
 import weakref
 from collections.abc import Callable
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from sdterm import Engine, PluginSet
 from sdterm.core.infotext import grammar as infotext
 from sdterm.core.infotext.read import read
 from sdterm.core.infotext.write import single_image_request
+from sdterm.core.inputs import Inputs
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.planning.plan import Plan
 from sdterm.core.settings.paths import EMBEDDED_MODEL
-from sdterm.events import Cancelled, Done, Failed, ModelLoading, Started, Step
+from sdterm.events import Cancelled, Done, Failed, ModelLoading, Resumed, SideImage, Started, Step
 from sdterm.host.sdapi.requests import asked
 from sdterm.host.sdapi.values import read_values
 from sdterm.request import GenerationRequest
@@ -87,14 +92,17 @@ def wanted(case: dict[str, Any], plugins: PluginSet) -> GenerationRequest:
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name[:3] in LIGHT else pytest.mark.heavy) for name in CASES]
 )
-def test_pictures_and_infotexts_are_a1111s(name: str, engines: Engines, plugins: PluginSet) -> None:
-    case = CASES[name]
+def test_pictures_and_infotexts_are_a1111s(
+    name: str, engines: Engines, plugins: PluginSet, record_property: Callable[[str, object], None]
+) -> None:
+    case, quality = CASES[name], math.inf
     made = wanted(case, plugins)
     events = list(engines(case["model"]).run(made, plugins))
     assert isinstance(events[-1], Done), events[-1]
     plan = Plan.model_validate_json(next(event.data for event in events if isinstance(event, Started)))
     for number, (image, text) in enumerate(zip(images(events), case["infotexts"], strict=True)):
-        assert psnr(pixels(image.data), PICTURES[f"{name}/{number}"]) >= 45
+        quality = min(quality, psnr(pixels(image.data), PICTURES[f"{name}/{number}"]))
+        assert quality >= 45
         ours, theirs = infotext.parse(image.infotext), infotext.parse(text)
         keys = [key for key in theirs.parameters if key not in ("Model hash", "Version")]
         assert [key for key in ours.parameters if key in keys] == keys, "A1111's keys in its order"
@@ -104,6 +112,8 @@ def test_pictures_and_infotexts_are_a1111s(name: str, engines: Engines, plugins:
         alone = single_image_request(plan, plan.images[number])
         differ = {field for field, value in again.items() if getattr(alone, field) != value}
         assert not differ, "its infotext asks for the same picture"
+    record_property("case", f"passes {name}")
+    record_property("psnr", quality)
 
 
 HIRES = {"model": "sdterm-demo", "steps": 5, "hires": True, "hires_scale": 1.5, "denoising_strength": 0.6}
@@ -169,3 +179,56 @@ def test_what_a_second_pass_cannot_have_is_told_before_the_first(
 ) -> None:
     *before, last = engine.run(request(**(HIRES | fields)), plugins)
     assert isinstance(last, Failed) and said in last.message and not before
+
+
+@pytest.mark.parametrize("upscaler", ["Latent", pytest.param("Lanczos", marks=pytest.mark.heavy)])
+def test_the_first_passes_pictures_are_handed_out_once_though_the_second_is_stopped(
+    engine: Engine, plugins: PluginSet, tmp_path: Path, upscaler: str
+) -> None:
+    made = request(**HIRES, batch_size=2, save_before_hires=True, hires_upscaler=upscaler)
+    cancel, stopped = threading.Event(), []
+    for event in engine.run(made, plugins, tape=tmp_path / "tape", cancel=cancel):
+        stopped.append(event)
+        if isinstance(event, Step) and event.pass_no == 1:
+            cancel.set()
+    again = list(engine.run(made, plugins, tape=tmp_path / "tape"))
+    before, after = ([event for event in events if isinstance(event, SideImage)] for events in (stopped, again))
+    assert [(side.kind, side.index) for side in before] == [("before hires", 0), ("before hires", 1)] and not after
+    firsts = images(list(engine.run(request(model="sdterm-demo", steps=5, batch_size=2), plugins)))
+    for side, first, image in zip(before, firsts, images(again), strict=True):
+        assert np.array_equal(pixels(side.data), pixels(first.data)), "what the first pass draws by itself"
+        assert (side.width, side.height, side.infotext) == (64, 64, image.infotext)
+
+
+def test_a_given_picture_stands_for_the_first_pass(engine: Engine, plugins: PluginSet) -> None:
+    (first,) = images(list(engine.run(request(model="sdterm-demo", steps=5), plugins)))
+    given = Inputs(engine.library.root).put(first.data)
+    upscaled = HIRES | {"hires_upscaler": "Lanczos"}
+    (whole,) = images(list(engine.run(request(**upscaled), plugins)))
+    events = list(engine.run(request(**upscaled, first_pass_image=given, save_before_hires=True), plugins))
+    assert {event.pass_no for event in events if isinstance(event, Step)} == {1}
+    assert not any(isinstance(event, SideImage) for event in events), "it is there already"
+    (image,) = images(events)
+    assert image.pixel_hash == whole.pixel_hash
+    fields = read(infotext.parse(image.infotext), plugins).fields
+    assert fields["first_pass_image"] == given and fields["hires"], "it is asked for with the picture"
+    (plain,) = images(list(engine.run(request(model="sdterm-demo", steps=5, first_pass_image=given), plugins)))
+    assert plain.pixel_hash == first.pixel_hash, "without hires fix nothing goes on from it"
+
+
+def test_a_given_picture_is_encoded_for_a_latent_upscaler_and_its_size_does_not_matter(
+    engine: Engine, plugins: PluginSet, tmp_path: Path
+) -> None:
+    buffer = BytesIO()
+    Image.effect_noise((100, 70), 60).convert("RGB").save(buffer, "PNG")
+    given = Inputs(engine.library.root).put(buffer.getvalue())
+    made = request(**HIRES, hires_upscaler="Latent", first_pass_image=given, batch_size=2)
+    (one, other) = images(list(engine.run(made, plugins)))
+    assert (one.width, one.height) == (96, 96) and one.pixel_hash != other.pixel_hash
+    cancel = threading.Event()
+    for event in engine.run(made, plugins, tape=tmp_path / "tape", cancel=cancel):
+        if isinstance(event, Step) and event.step == 2:
+            cancel.set()
+    events = list(engine.run(made, plugins, tape=tmp_path / "tape"))
+    assert [image.pixel_hash for image in images(events)] == [one.pixel_hash, other.pixel_hash]
+    assert any(isinstance(event, Resumed) and event.pass_no == 1 for event in events)

@@ -100,6 +100,13 @@ def test_seeds_of_every_size_draw(source: Source, ensd: int) -> None:
         assert torch.isfinite(start).all() and torch.isfinite(later(SIGMA, SIGMA)).all()
 
 
+def test_a_seed_below_0_is_one_of_64_bits() -> None:
+    on_cpu = generator(-2, "CPU", CPU)(SHAPE)
+    assert torch.equal(on_cpu, torch.randn(SHAPE, generator=torch.Generator().manual_seed(-2)))
+    assert torch.equal(on_cpu, generator(2**64 - 2, "CPU", CPU)(SHAPE))
+    assert torch.equal(generator(-2, "NV", CPU)(SHAPE), generator(2**64 - 2, "NV", CPU)(SHAPE))
+
+
 def test_noises_that_point_the_same_way_are_mixed_with_the_weights_exchanged() -> None:
     low = generator(1, "CPU", CPU)(SHAPE)
     high = low * 2

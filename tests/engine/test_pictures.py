@@ -3,6 +3,7 @@
 import threading
 from io import BytesIO
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from sdterm.core.inputs import Inputs
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.planning.plan import Plan
 from sdterm.engine.run import Resume
-from sdterm.events import Cancelled, Done, Event, Failed, Image, ModelLoading, Started, Step
+from sdterm.events import Cancelled, Done, Event, Failed, Image, ModelLoading, Started, Step, SteppedDown
 from tests import network_files
 
 PLUGINS = load_plugins()
@@ -269,3 +270,36 @@ def test_the_same_request_makes_the_same_picture(engine: Engine, root: Path) -> 
     digest = given(root, picture(100, 80), SAID, "JPEG")
     one, two = (images(run(engine, digest, upscaler="rrdb-x4", upscale_tile=32))[0] for _ in range(2))
     assert one == two
+
+
+CROWDED = """
+    import torch
+    from PIL import Image
+    import numpy as np
+    from sdterm.hooks import Upscaler, hookimpl
+
+    tries = []
+
+    def resize(image, scale):
+        tries.append(scale)
+        if len(tries) % 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        return np.repeat(np.repeat(image, int(scale), 0), int(scale), 1)
+
+    @hookimpl
+    def sdterm_upscalers():
+        return [Upscaler("crowded", "Crowded", resize=resize)]
+"""
+
+
+def test_the_model_for_drawing_makes_room_for_an_upscaler(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "crowded.py").write_text(dedent(CROWDED))
+    plugins, digest = load_plugins(tmp_path), given(root, picture(16, 16))
+    engine = Engine(library=Library(root), device="cpu")
+    small = GenerationRequest(prompt="x", steps=1, width=64, height=64, cfg_scale=1.0, model="sdterm-demo")
+    assert isinstance([*engine.run(small, plugins)][-1], Done) and engine.model
+    events = run(engine, digest, plugins=plugins, upscaler="Crowded")
+    assert len(images(events)) == 1 and not engine.model
+    assert [event.rung for event in events if isinstance(event, SteppedDown)] == ["drop-caches"]
+    (*_, failed) = run(engine, digest, plugins=plugins, upscaler="Crowded")
+    assert isinstance(failed, Failed) and failed.code == "out_of_memory", "nothing is kept that could be freed"

@@ -360,7 +360,7 @@ def test_out_of_memory_is_a_failure_with_advice_and_can_be_tried_again(host: Run
 
 
 def test_a_lighter_retry_is_the_same_job_with_its_seeds_and_goes_on_from_its_tape(host: Running) -> None:
-    job = host.submit(sampler="greedy", steps=10, seed=-1, batch_size=2, width=64, height=64)
+    job = host.submit(sampler="greedy", steps=10, seed=-1, batch_size=2, width=64, height=64, ladder="off")
     assert host.events(job)[-1].event == "failed"
     before = host.client.job(job)
     assert before.plan

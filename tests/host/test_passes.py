@@ -62,6 +62,21 @@ def test_a_worker_killed_in_a_pass_or_between_two_costs_no_step_and_changes_noth
     assert any(isinstance(event, Resumed) and event.pass_no == 0 for event in events)
 
 
+def test_a_picture_of_the_first_pass_is_kept_once_over_lost_workers(host: Running, undisturbed: Image) -> None:
+    job = submit(host, {**HIRES, "save_before_hires": True})
+    for at in ((1, 2), (1, 4)):  # a third one would fail the job
+        for entry in host.entries(job):
+            if isinstance(entry.event, Step) and (entry.event.pass_no, entry.event.step) >= at:
+                host.worker.kill()
+                break
+    events = host.events(job)
+    assert names(events, "side_image", "image") == ["side_image", "image"]
+    assert images(events)[0].pixel_hash == undisturbed.pixel_hash
+    before, image = sorted(host.client.pictures(job=job).pictures, key=lambda picture: picture.width)
+    assert (before.kind, before.width, image.kind) == ("before hires", 64, "image")
+    assert before.path.endswith("-before-highres-fix.png") and before.infotext == image.infotext
+
+
 def test_a_job_waits_in_the_pass_that_it_is_told_to(host: Running, undisturbed: Image) -> None:
     job = submit(host, HIRES, pause_at=3, pause_pass=1)
     events = host.events(job)

@@ -34,6 +34,25 @@ def test_what_is_gone_is_told_too() -> None:
     assert [*changed(infotext(Clip_skip=2), infotext()).values()] == ["no Clip skip"]
 
 
+def test_what_is_gone_with_one_thing_is_told_once_and_in_its_words() -> None:
+    upscaled = infotext(Postprocess_upscale_by=4, Postprocess_upscaler="Lanczos")
+    assert [*changed(infotext(), upscaled).values()] == ["upscaled by 4", "Upscaler Lanczos"]
+    gone = changed(upscaled, infotext(Seed=6))
+    assert [*gone.values()] == ["not upscaled", "Seed 6"]
+    assert in_short(gone, 6, 8) == " 6", "no half of what says the opposite"
+    assert in_short(gone, 6, 13) == " not upscaled"
+    hires = infotext(Hires_upscale=2, Hires_steps=5, Hires_upscaler="Latent")
+    assert [*changed(hires, infotext()).values()] == ["no hires fix"]
+
+
+def test_pictures_are_told_by_the_beginnings_of_their_digests() -> None:
+    record = "v=1&set.init_images=%5B%22" + "a1" * 32 + "%22%5D&set.mask=%22" + "b2" * 32 + "%22"
+    assert differing((infotext(), infotext(sdterm=record))) == {
+        "Init image": ("", "a1a1a1a1…"),
+        "Mask": ("", "b2b2b2b2…"),
+    }
+
+
 def test_a_table_has_what_differs_and_nothing_else() -> None:
     rows = differing((infotext(Seed=1, CFG_scale=9), infotext(Seed=2), infotext(Seed=1)))
     assert rows == {"Seed": ("1", "2", "1"), "CFG scale": ("9", "7", "7")} | {}

@@ -27,18 +27,17 @@ def test_what_the_engine_calls_its_failures_is_known() -> None:
     for error in (torch.OutOfMemoryError("CUDA out of memory"), BlackImageError("black")):
         said = failure(error)
         assert said and remedies(said.code)
-    for code in ("illegal_memory_access", "device_lost", "worker_died", "worker_hung"):
+    for code in ("illegal_memory_access", "misaligned_address", "ecc_error", "device_lost", "worker_died"):
         assert remedies(code)
     assert remedies("bad_request") == []
 
 
-def test_what_changes_only_how_a_job_is_computed_lets_it_go_on() -> None:
-    asked = job(width=512, height=768, batch_size=4, batch_count=2, memory=("sliced",))
-    assert applied(change("one image at a time"), asked) == Retry(batch_size=1)
-    assert applied(change("decode in tiles"), asked) == Retry(memory=("sliced", "vae-tiling"))
-    assert applied(change("attention in slices"), job()) == Retry(memory=("sliced",))
-    one_after_the_other = change("prompt and negative prompt one after the other")
-    assert applied(one_after_the_other, asked) == Retry(batch_cond_uncond=False)
+def test_a_step_of_the_ladder_lets_the_same_job_go_on() -> None:
+    asked = job(width=512, height=768, batch_size=4, batch_count=2, rungs=("apart",))
+    assert applied(change("one image at a time"), asked) == Retry(rungs=("apart", "split-batch"))
+    assert applied(change("decode in tiles"), job()) == Retry(rungs=("vae-tiling",))
+    everything = applied(change("everything that needs less memory"), asked)
+    assert isinstance(everything, Retry) and everything.ladder == "on" and len(everything.rungs or ()) == 7
     for code in ("not_a_number", "worker_died"):
         assert isinstance(applied(remedies(code)[0][1], asked), Retry)
 
@@ -46,25 +45,20 @@ def test_what_changes_only_how_a_job_is_computed_lets_it_go_on() -> None:
 def test_another_size_is_another_job_with_the_seeds_of_this_one() -> None:
     asked = job(PLAN, width=512, height=768, batch_size=4)
     fields = asked.request.model_dump(mode="json")
-    assert applied(change("a smaller size"), asked) == {**fields, "width": 384, "height": 576, "seed": 77}
-    varied = applied(change("a smaller size"), job(PLAN, variation_strength=0.5))
+    smaller = change("a smaller size, as a new job")
+    assert applied(smaller, asked) == {**fields, "width": 384, "height": 576, "seed": 77}
+    varied = applied(smaller, job(PLAN, variation_strength=0.5))
     assert isinstance(varied, dict) and (varied["seed"], varied["variation_seed"]) == (77, 99)
 
 
 def test_a_job_that_did_not_fail_is_drawn_again_as_another_one() -> None:
     asked = job(PLAN, state="waiting", batch_size=4, batch_count=2)
     fields = asked.request.model_dump(mode="json")
-    alone = {"batch_size": 1, "batch_count": 8, "seed": 77}
-    assert applied(change("one image at a time"), asked) == {**fields, **alone}
-
-
-def test_a_job_of_very_many_images_is_split_as_far_as_it_goes() -> None:
-    assert applied(change("one image at a time"), job(batch_size=64, batch_count=1000)) == Retry(batch_size=64)
-    assert applied(change("one image at a time"), job(batch_size=4, batch_count=500)) == Retry(batch_size=2)
+    assert applied(change("one image at a time"), asked) == {**fields, "rungs": ["split-batch"], "seed": 77}
 
 
 def test_a_size_that_was_left_to_the_model_is_made_smaller_too() -> None:
-    fields = applied(change("a smaller size"), job(PLAN))
+    fields = applied(change("a smaller size, as a new job"), job(PLAN))
     assert isinstance(fields, dict) and (fields["width"], fields["height"]) == (384, 384)
 
 

@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -164,7 +165,16 @@ def sdterm_samplers():
 def test_what_failed_offers_remedies_that_a_key_applies(drawn: Running) -> None:
     """A stand-in for a full card: torch's own error, raised by a sampler for two images at once."""
     (drawn.settings.root / "extensions" / "greedy.py").write_text(GREEDY)
-    job = drawn.submit(prompt="too large", sampler="greedy", width=256, height=192, batch_size=2, steps=3, seed=-1)
+    asked: dict[str, Any] = {
+        "sampler": "greedy",
+        "width": 256,
+        "height": 192,
+        "batch_size": 2,
+        "steps": 3,
+        "seed": -1,
+        "ladder": "off",
+    }
+    job = drawn.submit(prompt="too large", **asked)
     assert drawn.events(job)[-1].event == "failed"
     failed = drawn.client.job(job)
     assert failed.plan
@@ -183,11 +193,11 @@ def test_what_failed_offers_remedies_that_a_key_applies(drawn: Running) -> None:
     def newest() -> JobView:
         return drawn.client.jobs(limit=1).jobs[0]
 
-    chosen("1", lambda: newest().id > job and newest().state == "failed")
+    chosen("6", lambda: newest().id > job and newest().state == "failed")
     smaller = drawn.client.job(newest().id).request
     assert (smaller.width, smaller.height, smaller.seed) == (192, 128, seeds[0])
     jobs = newest().id
-    chosen("2", lambda: drawn.client.job(job).state == "done")
+    chosen("4", lambda: drawn.client.job(job).state == "done")
     assert newest().id == jobs, "it is the same job"
     assert [picture.seed for picture in reversed(drawn.client.pictures(job=job).pictures)] == seeds
 

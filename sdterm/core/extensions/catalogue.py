@@ -150,8 +150,8 @@ def _note(given: object) -> str:
             return f"Automatic schedule: {name}"
         case OutputSaver(suffix=suffix):
             return suffix
-        case MemoryOptimizer(effect=effect):
-            return effect
+        case MemoryOptimizer() as optimizer:
+            return f"{optimizer.effect}{'; turned on when memory runs out' if optimizer.rung else ''}"
         case Scheduler() | _:
             return ""
 

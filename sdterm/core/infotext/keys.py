@@ -265,7 +265,7 @@ _TOLD = {FAULTS, record.KEY, "Version"}
 OURS = {*KEYS, POSTPROCESS, LORA_HASHES, EMBEDDING_HASHES, "Model hash", "Model", *_TOLD}
 
 
-# Keys of A1111 that change a picture and are not honoured, with the values that change nothing.
+# Keys of A1111 that change a picture and are not honoured unless a plugin reads them, with values that change nothing.
 NOT_HONOURED: Mapping[str, tuple[str, ...]] = {
     "Image CFG scale": (),
     "Face restoration": ("None",),

@@ -15,6 +15,7 @@ from sdterm.core.infotext.keys import (
     ENABLED,
     KEYS,
     LEFT_ALONE,
+    NOT_HONOURED,
     OURS,
     POSTPROCESS,
     TELLING,
@@ -218,6 +219,8 @@ def _additions(parameters: Mapping[str, str], plugins: PluginSet, used: set[str]
             if key not in parameters or key in used:
                 continue
             used.add(key)
+            if parameters[key].strip() in NOT_HONOURED.get(key, ()):
+                continue  # A1111 writes that it is off
             try:
                 value = check_options(addition.label, (option,), {option.name: parameters[key]})[option.name]
                 options[f"{addition.id}.{option.name}"] = value

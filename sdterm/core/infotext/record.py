@@ -38,7 +38,9 @@ class Provenance:
     plugins: tuple[str, ...] = ()
     """`slug@digest` of each plugin that drew and does not come with sdterm."""
     memory: tuple[str, ...] = ()
-    """The memory optimizers that were asked for."""
+    """The memory optimizers that were asked for, or turned on when memory ran out."""
+    rungs: tuple[str, ...] = ()
+    """The steps of the ladder that its job had gone down, since memory ran out."""
     ignored: tuple[str, ...] = ()
     """Network tags of the prompt, `lora:name:0.8`, that were not applied."""
     fields: Mapping[str, Any] = field(default_factory=dict)
@@ -72,6 +74,7 @@ class Provenance:
             **{long[key]: value for key, value in entries if key in long},
             plugins=_all("plugin", entries),
             memory=_all("memory", entries),
+            rungs=_all("rung", entries),
             ignored=_all("ignored", entries),
             format_options=_values("format.", entries),
             fields=_values("set.", entries),
@@ -92,7 +95,7 @@ _SHORT = {
 }
 
 
-_MANY = {"plugin": "plugins", "memory": "memory", "ignored": "ignored"}
+_MANY = {"plugin": "plugins", "memory": "memory", "rung": "rungs", "ignored": "ignored"}
 
 
 def _all(name: str, entries: list[tuple[str, str]]) -> tuple[str, ...]:

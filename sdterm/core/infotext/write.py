@@ -263,12 +263,15 @@ def _shown(value: OptionValue) -> object:
 
 def _spelled_out(request: GenerationRequest, additions: tuple[Chosen[_Drawing], ...]) -> GenerationRequest:
     """The request with the labels of its postprocessors and the options that matter: an optimizer is asked for by its
-    options, so all of them do."""
+    options, so if all are as declared its first one does."""
     options: dict[str, OptionValue] = {}
     for addition in additions:
-        for option in addition.of.options:
-            value = addition.options[option.name]
-            if not isinstance(addition.of, Postprocessor) or value != option.default:
+        of, values = addition.of, addition.options
+        plain = all(values[option.name] == option.default for option in of.options)
+        asking = of.options[:1] if plain and isinstance(of, MemoryOptimizer) else ()
+        for option in of.options:
+            value = values[option.name]
+            if option in asking or isinstance(of, DenoiseHook) or value != option.default:
                 options[f"{addition.of.id}.{option.name}"] = value
     labels = tuple(addition.of.label for addition in additions if isinstance(addition.of, Postprocessor))
     hooks = tuple(addition.of.label for addition in additions if isinstance(addition.of, DenoiseHook))

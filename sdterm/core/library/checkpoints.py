@@ -45,6 +45,8 @@ class CheckpointFile:
     path: Path
     vae: "CheckpointFile | None" = None
     """A separate VAE, used instead of the file's own."""
+    kept_on: "torch.device | None" = None
+    """Where its tensors go, whatever device is asked for."""
     on_read: Callable[[int], None] | None = field(default=None, compare=False, repr=False)
     """Told of each tensor that was read how many numbers it has."""
 
@@ -74,7 +76,7 @@ class CheckpointFile:
     ) -> "dict[str, torch.Tensor]":
         """The tensors of `keys`, memory-mapped where neither device nor dtype has to change; without a dtype, each
         keeps its own. Raises ModelFileError."""
-        return self.weights.read(keys, device, dtype)
+        return self.weights.read(keys, self.kept_on or device, dtype)
 
     @property
     def embedded(self) -> bool:

@@ -5,6 +5,7 @@ without a gap.
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 from sdterm.core.library.tensors import (
@@ -47,9 +48,9 @@ def _header(file: BinaryIO, size: int) -> Header:
         raise UnsoundError("has metadata that are no texts")
     if len(listed) > MOST_TENSORS:
         raise UnsoundError(f"lists {len(listed)} tensors")
-    tensors = {checked_name(name): _record(name, entry, 8 + length) for name, entry in listed.items()}
+    tensors = MappingProxyType({checked_name(name): _record(name, entry, 8 + length) for name, entry in listed.items()})
     _check_places(tensors, 8 + length, size)
-    return Header(tensors, metadata, tensors)
+    return Header(tensors, MappingProxyType(metadata), tensors)
 
 
 def _parsed(text: bytes) -> dict[str, Any]:

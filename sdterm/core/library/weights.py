@@ -6,7 +6,7 @@ import sys
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -50,7 +50,10 @@ class WeightsFile:
     def _looked_at(self) -> tuple[Header, tuple[int, ...]]:
         try:
             with open(self.path, "rb", opener=regular) as file:
-                return header_of(file, _stamp(file)[0], self.path.suffix), _stamp(file)
+                stamp, suffix = _stamp(file), self.path.suffix
+                if is_torch(file.read(32), suffix):
+                    return header_of(file, stamp[0], suffix), stamp
+            return _kept_header(self.path, stamp), stamp
         except UnsoundError as error:
             raise ModelFileError(f"{printable(self.path.name)} {error}") from error
         except OSError as error:
@@ -137,9 +140,18 @@ class WeightsFile:
         return ModelFileError(f"{printable(str(self.path), 1000)} cannot be read: {error.strerror or error}.")
 
 
+@lru_cache(maxsize=8)
+def _kept_header(path: Path, stamp: tuple[int, ...]) -> Header:
+    """That of a safetensors file: each job asks for its checkpoint's, and checking thousands of tensors takes longer
+    than a network's call. Raises UnsoundError, OSError."""
+    with open(path, "rb", opener=regular) as file:
+        return safetensors_header(file, stamp[0])
+
+
 def header_of(file: BinaryIO, size: int, suffix: str) -> Header:
     """What a file of that many bytes says of itself. suffix: what it is called, for the sentence if it is nothing that
     we know. Raises UnsoundError, OSError."""
+    file.seek(0)
     return torch_header(file, size) if is_torch(file.read(32), suffix) else safetensors_header(file, size)
 
 

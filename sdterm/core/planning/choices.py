@@ -250,7 +250,8 @@ def choose_parts(request: GenerationRequest, plugins: PluginSet) -> Parts:
         raise RequestError("Hires fix begins with a picture of its own: leave it out, or the init image.", "hires")
     first = _pass_parts(request, plugins)
     saver = plugins.saver(request.format)
-    options = {key: value for each in request.options.items() for key, value in [checked_option(*each, plugins)]}
+    given = {**_assigned(request.memory), **request.options}
+    options = {key: value for each in given.items() for key, value in [checked_option(*each, plugins)]}
     additions: list[Addition] = [
         *_asked_for(PromptTransform, request, plugins),
         *_asked_for(MemoryOptimizer, request, plugins),
@@ -362,9 +363,17 @@ def _options(
 def _asked_for(kind: type[A], request: GenerationRequest, plugins: PluginSet) -> tuple[A, ...]:
     """Those of a kind that a request names, or sets an option of, as asked."""
     there, row = named(plugins.all(kind)), kind_of(kind)
-    found = [find(row.word, name, there, field=row.field) for name in getattr(request, row.field)]
+    names = [name for name in getattr(request, row.field) if "=" not in name]
+    found = [find(row.word, name, there, field=row.field) for name in names]
     found += [addition for key in request.options if isinstance(addition := _owner(key, plugins), kind)]
     return tuple({addition.id: addition for addition in found}.values())
+
+
+def _assigned(names: Sequence[str]) -> dict[str, OptionValue]:
+    """Options that stand among the names of what they are of, as `id.name=value`: settings have no other place for
+    them. They ask for nothing."""
+    pairs = (name.partition("=") for name in names if "=" in name)
+    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def _owner(key: str, plugins: PluginSet) -> Addition:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -36,6 +35,7 @@ from sdterm.hooks import (
     OptionValue,
     PromptContext,
     PromptText,
+    Start,
 )
 from sdterm.request import GenerationRequest, RequestError
 
@@ -120,8 +120,9 @@ class PassPlan(BaseModel):
     """Labels, resolved: "Karras" for Automatic where the sampler has that default, else "Automatic" as asked."""
     sampler_options: dict[str, OptionValue]
     scheduler_options: dict[str, OptionValue]
-    start: Literal["noise", "image", "pass"] = "noise"
-    """What it begins with: noise alone, the init image, or what the pass before it ended with."""
+    start: Start = "noise"
+    """What it begins with: noise alone, the init image, or what the pass before it ended with. `given`: it is not
+    drawn, since its picture is there."""
     upscale: UpscalePlan | None = None
     """Of a pass that begins with the one before it, or with an init image that is not enlarged by Lanczos."""
     denoising_strength: float = 1.0
@@ -234,8 +235,9 @@ def prepare(
     if request.mask and not inits:
         raise RequestError("There is a mask, but no init image that it could be for. Give one, too.", "mask")
     first_seed = draw_seed() if request.seed == -1 else request.seed
-    varied = request.variation_strength > 0
-    first_variation = draw_variation() if varied and request.variation_seed == -1 else max(request.variation_seed, 0)
+    varied = request.variation_strength != 0
+    is_drawn = request.variation_seed == -1
+    first_variation = (draw_variation() if varied else 0) if is_drawn else request.variation_seed
     asked = PromptText(
         request.prompt, request.negative_prompt, tuple(find_style(name, styles) for name in request.styles)
     )
@@ -279,6 +281,7 @@ def prepare(
     count = max(together * request.batch_count, texts)
     more = [drawn(index) for index in range(1, count)]
     images = (first, *(image for image, *_ in more))
+    _check_seeds(images, choices)
     return Plan(
         request=request,
         images=images,
@@ -320,6 +323,8 @@ def _passes(
         width=size.upscaled_width,
         height=size.upscaled_height,
     )
+    if request.first_pass_image:
+        first = first.model_copy(update={"start": "given"})
     model = _model_plan(found.model, library)
     same_texts = all(text == _first_text(image) for text, image in zip(second_texts, images, strict=True))
     second = _pass_plan(
@@ -411,9 +416,19 @@ def _check_size(request: GenerationRequest, choices: Choices) -> None:
             raise RequestError(said, name)
 
 
+def _check_seeds(images: Sequence[ImagePlan], choices: Choices) -> None:
+    """A Brownian tree takes no seeds below 0; A1111 fails there, too."""
+    motion = next((each.sampler for each in choices.passes if each.sampler.noise == "brownian"), None)
+    if motion and (below := next((image.seed for image in images if image.seed < 0), None)) is not None:
+        raise RequestError(
+            f"seed is {below}, but {motion.label} draws with seeds from 0 on: choose such a one, or another sampler.",
+            "seed",
+        )
+
+
 def _check_variation(request: GenerationRequest, downscale: int) -> None:
     """A1111 mixes noises along their columns; columns of one cell have no direction, and it draws nothing at all."""
-    resized = request.seed_resize_width > 0 and request.variation_strength > 0
+    resized = request.seed_resize_width > 0 and request.variation_strength != 0
     if resized and downscale <= request.seed_resize_height < 2 * downscale:
         raise RequestError(
             f"seed_resize_height is {request.seed_resize_height}, but with a variation it must be 0 or at least "

@@ -25,6 +25,16 @@ class Flag:
     status: Literal["ours", "mapped", "launcher", "obsolete", "later"] = "ours"
     adds: bool = False
     """Whether its values join those that another flag gives the same setting."""
+    cost: str = ""
+    """What it costs, for one that saves memory or time."""
+
+
+def joined(changes: Mapping[str, Any], flag: Flag, value: Any) -> dict[str, Any]:
+    """The settings that a flag sets, given those that flags before it set."""
+    made = dict(flag.change(value)) if flag.change else {}
+    if not flag.adds:
+        return made
+    return {key: (*changes.get(key, ()), *new) if isinstance(new, tuple) else new for key, new in made.items()}
 
 
 def _set(key: str) -> Change:
@@ -50,8 +60,24 @@ def _folders() -> Iterator[Flag]:
             yield Flag(name, sentence, "value", _one_more(kind.setting), "mapped", adds=True)
 
 
-def _memory(*ids: str) -> Change:
-    return _fixed("memory", ids)
+def _saving(name: str, sentence: str, cost: str, *memory: str, apart: bool = False) -> Flag:
+    """A flag that turns memory optimizers on. Of one group the last in this table counts, whatever order they are
+    typed in. apart: prompt and negative prompt are computed one after the other."""
+    changes: dict[str, Any] = {"memory": memory, **({"batch_cond_uncond": False} if apart else {})}
+    return Flag(name, sentence, change=lambda _: changes, status="mapped", adds=True, cost=cost)
+
+
+def _chunks(name: str, sentence: str, option: str) -> Flag:
+    """A flag with a number for sub-quadratic attention, which it does not turn on."""
+
+    def change(value: str) -> Mapping[str, Any]:
+        from sdterm.core.settings.settings import ConfigError
+
+        if not value.isdecimal():
+            raise ConfigError(f"{name} is {value!r}, but it must be a whole number.")
+        return {"memory": (f"sub-quadratic.{option}={int(value)}",)}
+
+    return Flag(name, sentence, "value", change, "mapped", adds=True)
 
 
 def _use_cpu(parts: tuple[str, ...]) -> Mapping[str, Any]:
@@ -85,7 +111,6 @@ def _obsolete(sentence: str, *names: str, arity: Arity = "flag") -> Iterator[Fla
         yield Flag(name, sentence, arity, status="obsolete")
 
 
-_MEMORY_PLANS = "Memory plans come in a later version; sdterm goes on without."
 _RESTORERS = "Face restoration and interrogation come in a later version; sdterm goes on without this folder."
 _API = "This comes in a later version: for now --api serves A1111's API on 127.0.0.1, without a login."
 _NO_TUNNEL = "sdterm opens no public tunnel; SSH is the way in."
@@ -98,6 +123,7 @@ _ALWAYS = "sdterm always does this."
 FLAGS: tuple[Flag, ...] = (
     Flag("--data-dir", "The folder for models, extensions, outputs and config.toml.", "value", _set("data_dir")),
     Flag("--device", "What to compute on: cpu, cuda, cuda:1 …, mps; several: cuda:0,cuda:2.", "value", _set("device")),
+    Flag("--limit-memory", "How much memory may be used for drawing, like 3GB.", "value", _set("limit_memory")),
     Flag("--ckpt", "A checkpoint file to draw with.", "value", _set("ckpt"), "mapped"),
     *_folders(),
     Flag("--vae-path", "The one VAE to decode with, whatever is asked for.", "value", _set("vae_path"), "mapped"),
@@ -111,19 +137,110 @@ FLAGS: tuple[Flag, ...] = (
         _set("extra_model_paths"),
     ),
     Flag("--styles-file", "A styles.csv; may be repeated.", "values", _set("styles_files"), "mapped"),
-    Flag("--xformers", "Compute attention with xFormers.", change=_memory("xformers"), status="mapped"),
-    Flag("--opt-split-attention", "Compute attention in slices.", change=_memory("sliced"), status="mapped"),
-    Flag("--opt-split-attention-v1", "Compute attention in slices.", change=_memory("sliced"), status="mapped"),
-    Flag("--opt-split-attention-invokeai", "Compute attention in slices.", change=_memory("sliced"), status="mapped"),
-    Flag(
-        "--opt-sdp-attention",
-        "Compute attention with torch's SDPA (the default).",
-        change=_memory("sdpa"),
-        status="mapped",
+    _saving(
+        "--opt-sub-quad-attention",
+        "Compute attention chunk by chunk, in memory that grows with the picture's side and not its square.",
+        "slower than the default, SDPA, wherever a GPU has a fused kernel for that",
+        "sub-quadratic",
     ),
-    Flag("--opt-sdp-no-mem-attention", "As --opt-sdp-attention.", change=_memory("sdpa"), status="mapped"),
-    Flag("--disable-opt-split-attention", "As --opt-sdp-attention.", change=_memory("sdpa"), status="mapped"),
-    Flag("--no-half", "Compute in float32.", change=_fixed("precision", "full"), status="mapped"),
+    _chunks("--sub-quad-q-chunk-size", "Queries in a chunk of --opt-sub-quad-attention [1024].", "q_chunk"),
+    _chunks("--sub-quad-kv-chunk-size", "Keys in a chunk of it; 0 is a square root of all [0].", "kv_chunk"),
+    _chunks("--sub-quad-chunk-threshold", "Percent of the memory up to which keys are not chunked [0].", "threshold"),
+    _saving(
+        "--opt-split-attention-invokeai",
+        "Compute attention for half of the heads at a time.",
+        "slower, and more memory, than the default, SDPA",
+        "sliced",
+    ),
+    _saving(
+        "--opt-split-attention-v1",
+        "Compute attention for two heads at a time.",
+        "slower, and more memory, than the default, SDPA",
+        "sliced-v1",
+    ),
+    _saving(
+        "--opt-sdp-attention",
+        "Compute attention with torch's SDPA, by whichever kernel is fastest: the default.",
+        "nothing",
+        "sdpa",
+    ),
+    _saving("--disable-opt-split-attention", "As --opt-sdp-attention.", "nothing", "sdpa"),
+    _saving(
+        "--opt-sdp-no-mem-attention",
+        "Compute attention with SDPA, but never by its memory-efficient kernel.",
+        "more memory where no flash kernel takes its place",
+        "sdpa-no-mem",
+    ),
+    _saving(
+        "--opt-split-attention",
+        "Compute attention for half of the heads at a time.",
+        "slower, and more memory, than the default, SDPA",
+        "sliced",
+    ),
+    _saving(
+        "--xformers",
+        "Compute attention with xFormers, if it works here; else sdterm says why not.",
+        "a package of its own; pictures differ by a shade or two",
+        "xformers",
+    ),
+    _saving(
+        "--xformers-flash-attention",
+        "Compute attention with xFormers' flash kernel where that fits.",
+        "as --xformers",
+        "xformers-flash",
+    ),
+    _saving(
+        "--force-enable-xformers",
+        "Compute attention with xFormers without trying it first.",
+        "jobs fail where it does not work",
+        "xformers-forced",
+    ),
+    _saving(
+        "--medvram-sdxl",
+        "Of SDXL models, keep one part on the GPU at a time: text encoders, UNet, VAE.",
+        "some tenths of a second between the parts",
+        "component-offload-sdxl",
+    ),
+    _saving(
+        "--medvram",
+        "Keep one part of the model on the GPU at a time; compute prompt and negative prompt one after the other.",
+        "some tenths of a second between the parts, and a little of each step",
+        "component-offload",
+        apart=True,
+    ),
+    _saving(
+        "--lowvram",
+        "Bring the model to the GPU block by block; compute prompt and negative prompt one after the other.",
+        "time where the GPU computes faster than weights are copied to it",
+        "block-offload",
+        apart=True,
+    ),
+    Flag(
+        "--always-batch-cond-uncond",
+        "Compute prompt and negative prompt together under --medvram and --lowvram, too.",
+        change=_fixed("batch_cond_uncond", True),
+        status="mapped",
+        cost="the memory that they save by it",
+    ),
+    _saving(
+        "--opt-channelslast",
+        "Keep weights of convolutions in the layout that tensor cores read fastest.",
+        "nothing; it helps some GPUs and does nothing for others",
+        "channels-last",
+    ),
+    _saving(
+        "--no-half-vae",
+        "Encode and decode in float32, which no VAE makes black pictures in.",
+        "twice the VAE's memory and time",
+        "vae-float32",
+    ),
+    Flag(
+        "--no-half",
+        "Compute in float32.",
+        change=_fixed("precision", "full"),
+        status="mapped",
+        cost="twice the memory; on GPUs more than twice the time",
+    ),
     Flag("--precision", "full, half or autocast (sdterm's auto).", "value", _precision, "mapped"),
     Flag("--device-id", "The CUDA devices to use, by number: 1, or 0,2.", "value", _device_id, "mapped"),
     Flag("--use-cpu", "all or sd: compute on the CPU.", "values", _use_cpu, "mapped"),
@@ -138,10 +255,6 @@ FLAGS: tuple[Flag, ...] = (
             "--system-torch",
         )
     ),
-    *_later(_MEMORY_PLANS, "--medvram", "--medvram-sdxl", "--lowvram", "--lowram", "--upcast-sampling"),
-    *_later(_MEMORY_PLANS, "--opt-channelslast", "--opt-sub-quad-attention"),
-    *_later(_MEMORY_PLANS, "--sub-quad-q-chunk-size", "--sub-quad-kv-chunk-size", arity="value"),
-    *_later(_MEMORY_PLANS, "--sub-quad-chunk-threshold", arity="value"),
     *_later(_RESTORERS, "--gfpgan-models-path", "--codeformer-models-path", "--clip-models-path", arity="value"),
     Flag("--api", "Serve A1111's HTTP API on 127.0.0.1.", change=_fixed("api", True), status="mapped"),
     Flag("--port", "The port of the API [7860].", "value", lambda value: {"port": _port(value)}, "mapped"),
@@ -183,15 +296,16 @@ FLAGS: tuple[Flag, ...] = (
     *_obsolete(
         "sdterm never unpickles model files, and runs no code from prompts.", "--disable-safe-unpickle", "--allow-code"
     ),
-    *_obsolete(_NO_EFFECT, "--always-batch-cond-uncond", "--deepdanbooru", "--unload-gfpgan", "--gradio-queue"),
+    *_obsolete(_NO_EFFECT, "--deepdanbooru", "--unload-gfpgan", "--gradio-queue"),
     *_obsolete(_NO_EFFECT, "--show-negative-prompt", "--add-stop-route"),
     *_obsolete(_NO_EFFECT, "--gradio-img2img-tool", "--gradio-inpaint-tool", arity="value"),
     *_obsolete(_ALWAYS, "--no-download-sd-model", "--unix-filenames-sanitization"),
-    *_obsolete("The VAE is decoded again in float32 by itself when half precision fails.", "--no-half-vae"),
+    *_obsolete("Sampling is always computed in float32, around a UNet in half precision.", "--upcast-sampling"),
+    *_obsolete("Weights go straight to the GPU wherever nothing offloads them.", "--lowram"),
     *_obsolete("A picture that is not a number is never saved; the check costs nothing.", "--disable-nan-check"),
     *_obsolete(_NOT_NEEDED, "--skip-torch-cuda-test", "--skip-python-version-check", "--skip-version-check"),
     *_obsolete(_NOT_NEEDED, "--skip-load-model-at-start", "--no-hashing", "--update-check", "--autolaunch"),
-    *_obsolete(_NOT_NEEDED, "--force-enable-xformers", "--xformers-flash-attention", "--update-all-extensions"),
+    *_obsolete(_NOT_NEEDED, "--update-all-extensions"),
     *_obsolete(_NOT_NEEDED, "--disable-model-loading-ram-optimization", "--use-textbox-seed", "--log-startup"),
     *_obsolete(_NOT_NEEDED, "--disable-console-progressbars", "--ui-debug-mode", "--no-gradio-queue", "--dump-sysinfo"),
     *_obsolete(_NOT_NEEDED, "--gradio-debug", "--gradio-allowed-path", "--loglevel", arity="value"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sdterm.core.a1111 import attention
 from sdterm.core.files import legible, regular
 from sdterm.core.settings.flags import FLAGS, Flag
 from sdterm.core.settings.quick import EQUALS, LATER
@@ -132,6 +133,8 @@ def _options(content: Mapping[str, Any], defaults: Mapping[str, Any], folder: Pa
             yield Item("config.json", name, value, reason=_UNFIT.get(name, later))
         elif key == "model":
             yield _checked("config.json", name, value, key, str(value).partition(" [")[0])
+        elif key == "memory":
+            yield _checked("config.json", name, value, key, attention(str(value)))
         elif key == "preview":
             yield _checked("config.json", name, value, key, "auto" if value else "off")
         else:

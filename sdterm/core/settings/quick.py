@@ -15,10 +15,7 @@ EQUALS: Mapping[str, str] = {
 
 LATER: Mapping[str, str] = {
     "sd_vae_as_default": "separate VAE files",
-    "upcast_attn": "memory plans",
-    "fp8_storage": "memory plans",
-    "token_merging_ratio": "token merging",
-    "token_merging_ratio_hr": "token merging",
+    "upcast_attn": "attention in float32",
     "face_restoration_model": "face restoration",
     "code_former_weight": "face restoration",
 }

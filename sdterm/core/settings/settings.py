@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sdterm.core.names import UnknownNameError, find
+from sdterm.core.settings.amounts import AmountError, bytes_of
 from sdterm.core.settings.model_kinds import MODEL_KINDS
 from sdterm.core.settings.paths import data_root
 from sdterm.errors import BAD_REQUEST, SdtermError
@@ -69,6 +70,12 @@ SETTINGS: tuple[Setting, ...] = (
         Setting(row.name, row.default, "job", row.sentence, row.section, row.choices, row.a1111)
         for row in FIELDS.values()
         if row.section
+    ),
+    Setting(
+        "limit_memory",
+        None,
+        "host",
+        "How much memory may be used for drawing, like 3GB; unset is all there is. On a CPU the tensors are counted.",
     ),
     Setting("idle_unload", 900.0, "host", "Seconds without work after which the model leaves the memory; 0 is never."),
     Setting(
@@ -268,7 +275,17 @@ def resolve(layers: Mapping[str, Mapping[str, Any]], environ: Mapping[str, str])
     patterns = {key: values[key].value for key in _PATTERNS if values[key].source != "default"}
     if patterns:
         _check_patterns(**patterns)
+    _check_amount(values["limit_memory"].value, values["limit_memory"].source)
     return Settings(root, values)
+
+
+def _check_amount(value: Any, source: str) -> None:
+    """Raises ConfigError."""
+    try:
+        if value is not None:
+            bytes_of(value)
+    except AmountError as error:
+        raise ConfigError(f"limit_memory, set by {source}: {error}") from error
 
 
 def _check_patterns(filename_pattern: str = "[seed]", directory_pattern: str = "") -> None:
@@ -314,6 +331,8 @@ def parsed(key: str, given: Any, path: Path) -> Any:
         value = _of_request(key, value)
     if key in _PATTERNS:
         _check_patterns(**{key: value})
+    if key == "limit_memory":
+        _check_amount(value, str(path))
     return value
 
 

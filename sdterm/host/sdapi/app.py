@@ -31,12 +31,12 @@ from sdterm.errors import SdtermError
 from sdterm.hooks import Sampler
 from sdterm.host.sdapi import extras, interrogating
 from sdterm.host.sdapi.answers import answer, error
-from sdterm.host.sdapi.encoded import BadImageError
+from sdterm.host.sdapi.encoded import BadImageError, picture
 from sdterm.host.sdapi.img2img import NoInitImageError, UnknownScriptError, echoed, pictures, translated
 from sdterm.host.sdapi.listings import ALWAYS, LISTINGS
 from sdterm.host.sdapi.options import all_options, in_force, set_option
 from sdterm.host.sdapi.requests import Asked, UnknownOptionError, UnknownSamplerError, asked
-from sdterm.host.sdapi.values import IMG2IMG, TXT2IMG, InvalidError, Table, read_values
+from sdterm.host.sdapi.values import IMG2IMG, TXT2IMG, InvalidError, Table, read_values, with_defaults
 from sdterm.host.services import HostServices
 from sdterm.host.threads import in_thread
 from sdterm.request import GenerationRequest, make_request
@@ -66,7 +66,12 @@ def make_sdapi(services: HostServices) -> ASGIApp:
     @app.post("/sdapi/v1/txt2img")
     async def txt2img(request: Request) -> dict[str, Any]:
         """Draw, wait, and answer with the images."""
-        return await _asked_and_drawn(services, read_values(await _body(request)))
+        values = read_values(await _body(request))
+        if not values.get("firstpass_image"):
+            return await _asked_and_drawn(services, values)
+        file = await in_thread(partial(picture, values["firstpass_image"]))
+        given = {"firstpass_image": await services.inputs.put(file)}
+        return await _asked_and_drawn(services, values | given, echo=with_defaults(values, TXT2IMG))
 
     @app.post("/sdapi/v1/img2img")
     async def img2img(request: Request) -> dict[str, Any]:
@@ -194,7 +199,8 @@ async def _done(
     job = await services.submit(submission)
     try:
         details = await _ended(services, job)
-        found = sorted(await _pictures(services, job), key=_as_a1111)
+        kept = [each for each in await _pictures(services, job) if each.kind != "before hires"]  # saved, not answered
+        found = sorted(kept, key=_as_a1111)
         return details, [(picture, await in_thread(Path(picture.path).read_bytes)) for picture in found]
     finally:
         if not keep:

@@ -9,7 +9,7 @@ from sdterm.core.text import printable
 from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.fields import MaskedContent, ResizeMode
 from sdterm.host.sdapi.encoded import BadImageError, picture
-from sdterm.host.sdapi.values import IMG2IMG, InvalidError
+from sdterm.host.sdapi.values import IMG2IMG, InvalidError, with_defaults
 
 _MODES: Sequence[ResizeMode] = get_args(ResizeMode)
 _CONTENTS: Sequence[MaskedContent] = get_args(MaskedContent)
@@ -67,7 +67,7 @@ def translated(values: Mapping[str, Any], inits: Sequence[str], mask: str) -> di
 
 def echoed(values: Mapping[str, Any]) -> dict[str, Any]:
     """The body with A1111's defaults, without its pictures unless it asks for them."""
-    given = {name: default for name, (_, default) in IMG2IMG.items()} | dict(values)
+    given = with_defaults(values, IMG2IMG)
     return given if given["include_init_images"] else given | {"init_images": None, "mask": None}
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sdterm.core.a1111 import attention
 from sdterm.core.files import legible, write_atomically
 from sdterm.core.settings.file import write_setting
 from sdterm.core.settings.quick import EQUALS
@@ -45,7 +46,8 @@ def set_option(settings: Settings, name: str, value: Any) -> Settings:
     value = checked(name, value)
     ours = EQUALS.get(name)
     if ours in SETTINGS_BY_KEY and not isinstance(value, dict | list):
-        return write_setting(settings, ours, "" if value is None else str(value))
+        text = "" if value is None else str(value)
+        return write_setting(settings, ours, ",".join(attention(text)) if ours == "memory" else text)
     content = kept(settings.root) | {name: value}
     write_atomically(settings.root / FILE, json.dumps(content, indent=1).encode())
     return settings

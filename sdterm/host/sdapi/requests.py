@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sdterm.core.a1111 import NEVER_WRITTEN, UNIFORM
+from sdterm.core.a1111 import NEVER_WRITTEN, UNIFORM, attention
 from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.infotext.grammar import Infotext, parse
 from sdterm.core.infotext.keys import EMBEDDING_HASHES, LORA_HASHES, as_first, option_key
@@ -14,21 +14,18 @@ from sdterm.core.names import UnknownNameError
 from sdterm.core.planning.choices import AUTOMATIC
 from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.fields import FIELDS, SIZE_STEP
-from sdterm.hooks import OutputSaver, Sampler, Scheduler
+from sdterm.hooks import MemoryOptimizer, OutputSaver, Sampler, Scheduler
 from sdterm.host.sdapi.img2img import scripts
-from sdterm.host.sdapi.values import IMG2IMG, TXT2IMG, Table
+from sdterm.host.sdapi.values import IMG2IMG, TXT2IMG, Table, with_defaults
 from sdterm.request import GenerationRequest, make_request
 
 _FORMATS = {"jpg": "jpeg"}
 _NOTHING: Mapping[str, tuple[Any, ...]] = {
-    "firstpass_image": ("",),
     "restore_faces": (False,),
     "script_name": ("", "None"),
 }
 """Fields of A1111 that nothing here can do yet → the values that ask for nothing."""
 _OFF: Mapping[str, tuple[Any, ...]] = {
-    "token_merging_ratio": (0,),
-    "fp8_storage": ("Disable",),
     "face_restoration": (False,),
 }
 """The same for settings."""
@@ -105,7 +102,7 @@ def asked(
     Raises NotThereError, UnknownSamplerError, UnknownScriptError, RequestError.
     """
     from_image = table is IMG2IMG
-    given = {name: default for name, (_, default) in table.items()} | dict(values)
+    given = with_defaults(values, table)
     for name, nothing in _NOTHING.items():
         if given.get(name) is not None and given[name] not in nothing:
             raise NotThereError(f"{name} asks for what sdterm does not have yet; leave it out.")
@@ -117,17 +114,25 @@ def asked(
         recalled = {name: value for name, value in recalled.items() if name not in _NOT_FROM_INFOTEXTS}
     fields = dict(settings)
     fields |= {row.name: options[row.a1111] for row in FIELDS.values() if options.get(row.a1111) is not None}
+    if isinstance(fields.get("memory"), str):  # it says how attention is computed, and the settings may say more
+        fields["memory"] = (*settings.get("memory", ()), *attention(fields["memory"]))
     theirs = {name: table[name][1] if value is None else value for name, value in given.items()}
     fields |= {row.name: theirs[row.api] for row in FIELDS.values() if theirs.get(row.api) is not None}
     settled = {row.name for row in FIELDS.values() if values.get(row.api) is not None or row.a1111 in options}
     fields |= {name: value for name, value in recalled.items() if name not in settled}
+    asked_for = fields.get("options", {})
     fields |= scripts(given["alwayson_scripts"] or {}, plugins, from_image=from_image)
+    saved = _of_optimizers(options, plugins, from_image=from_image)
+    fields["options"] = {**saved, **asked_for, **fields["options"]}
     if "sampler" not in recalled or {"sampler_name", "sampler_index"} & values.keys():
         name = given["sampler_name"] or given["sampler_index"] or TXT2IMG["sampler_index"][1]
         fields |= _sampler(name, given["scheduler"], plugins)
     else:
         fields |= {"scheduler": _scheduler(given["scheduler"], plugins)} if given["scheduler"] else {}
     fields |= _passes(fields, given, plugins)
+    if from_image or not fields.get("hires"):  # A1111 passes over it
+        fields["first_pass_image"] = ""
+    fields["save_before_hires"] = bool(given["save_images"] and options.get("save_images_before_highres_fix"))
     for side in ("width", "height"):
         asked = int((given[f"firstphase_{side}"] if fields.get("hires") else 0) or fields[side])
         fields[side] = asked // SIZE_STEP * SIZE_STEP
@@ -210,6 +215,19 @@ def _set(owner: Sampler | Scheduler | OutputSaver, options: Mapping[str, Any]) -
         option.name: options[option.a1111]
         for option in owner.options
         if option.a1111 and options.get(option.a1111) is not None
+    }
+
+
+def _of_optimizers(options: Mapping[str, Any], plugins: PluginSet, *, from_image: bool) -> dict[str, Any]:
+    """The options of memory optimizers that A1111's settings give, where they ask for something."""
+    said = dict(options)
+    if from_image and said.get("token_merging_ratio_img2img"):
+        said["token_merging_ratio"] = said["token_merging_ratio_img2img"]
+    return {
+        f"{optimizer.id}.{option.name}": said[option.a1111]
+        for optimizer in plugins.all(MemoryOptimizer)
+        for option in optimizer.options
+        if option.a1111 and said.get(option.a1111) not in (None, 0, "", "Disable")
     }
 
 

@@ -75,6 +75,11 @@ class InvalidError(SdtermError, ValueError):
         self.detail = detail
 
 
+def with_defaults(values: Mapping[str, Any], table: Table) -> dict[str, Any]:
+    """A body with A1111's defaults, as it is echoed."""
+    return {name: default for name, (_, default) in table.items()} | dict(values)
+
+
 def read_values(body: Any, table: Table = TXT2IMG) -> dict[str, Any]:
     """The values that a body gives, in the table's types: "4", 4.7 and true are whole numbers too, and null is any
     value's right. Names that the table lacks are passed over. Raises InvalidError."""

@@ -117,7 +117,8 @@ class SDComponents:
         return cast(torch.Tensor, latents * self._vae.config.scaling_factor)
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        return cast(torch.Tensor, self._vae.decode(latents / self._vae.config.scaling_factor, return_dict=False)[0])
+        latents = latents.to(self._vae.dtype) / self._vae.config.scaling_factor
+        return cast(torch.Tensor, self._vae.decode(latents, return_dict=False)[0])
 
     def _encoded_grey(self, size: tuple[int, int]) -> torch.Tensor:
         """What an inpainting UNet is told where there is no image: a mask of ones over mid-grey [1, 5, h, w]."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 
@@ -13,6 +14,8 @@ from sdterm.plugins.sd.statement import Statement, stated
 _PREDICTIONS = ("epsilon", "v")
 _EXTRA = {8: "an instruct-pix2pix", 5: "a depth-to-image"}
 """Channels of a UNet's input → what such a checkpoint is."""
+_NAMES = ("unet", "vae", "text_encoder", "text_encoder_2")
+"""A model's parts, as its components name them."""
 
 
 def has(shapes: Shapes, prefix: str) -> bool:
@@ -35,7 +38,22 @@ def complete(reader: WeightsReader, encoders: Mapping[str, str], native_size: in
     said = stated(reader)
     if said.prediction not in (None, *_PREDICTIONS):
         return ModelMatch(refusal=f"{name} predicts {said.prediction}, which sdterm does not draw with.")
-    return ModelMatch(native_size=said.native_size or native_size, downscale=8, inpainting=channels == 9)
+    return ModelMatch(
+        native_size=said.native_size or native_size,
+        downscale=8,
+        inpainting=channels == 9,
+        numbers=_numbers(reader, parts),
+    )
+
+
+def _numbers(reader: WeightsReader, parts: Mapping[str, str]) -> dict[str, int]:
+    """How many weights each part has. parts: UNet, VAE and text encoders in this order → the prefix of its keys."""
+    shapes = reader.shapes()
+    numbers = {
+        name: sum(math.prod(shape) for key, shape in shapes.items() if key.startswith(prefix))
+        for name, prefix in zip(_NAMES, parts.values(), strict=False)
+    }
+    return numbers if reader.vae is None else {**numbers, "vae": sum(map(math.prod, reader.vae.shapes().values()))}
 
 
 def predicts_v(said: Statement) -> bool:

@@ -30,7 +30,7 @@ def detect(reader: WeightsReader) -> ModelMatch | None:
         return None if others else complete(reader, {"text encoder": f"{TEXT_FOLDER}."}, 512)
     if any(has(shapes, prefix) for prefix in _OTHERS):
         return None
-    if (refused := other(reader)) and not (has(shapes, VAE) and has(shapes, TEXT)):
+    if not (has(shapes, VAE) and has(shapes, TEXT)) and (refused := other(reader)):
         return refused
     if not any(has(shapes, prefix) for prefix in (f"{UNET}input_blocks.", VAE, TEXT)):
         return None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sdterm.hooks import Components, MemoryOptimizer, hookimpl
+from sdterm.hooks import Components, MemoryOptimizer, ModelFacts, hookimpl
 
 if TYPE_CHECKING:
     import torch
 
 
-def supports(device: torch.device) -> tuple[bool, str]:
+def supports(device: torch.device, model: ModelFacts) -> tuple[bool, str]:
     """Whether it can be used there, and the reason if not."""
     return True, ""
 

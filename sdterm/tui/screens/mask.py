@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from PIL import Image
-from rich.cells import set_cell_size
+from rich.cells import cell_len, set_cell_size
 from textual import on
 from textual.widget import Widget
 
@@ -42,11 +42,10 @@ class MaskScreen(BaseScreen):
         else:
             state = tr("{share}% covered", share=f"{100 * mask.share(view.history.now):.1f}")
         keys = {name: self.shell.key(name) for name in ("erase", "zoom_in", "go_help")}
-        brush = tr("brush {size} px", size=2 * view.radius + 1)
+        state = set_cell_size(state, _STATE)  # what does not move is not written again
         erases = tr("{key} adds again", key=keys["erase"]) if view.erases else tr("{key} erases", key=keys["erase"])
-        more = tr("{zoom} zooms, {help} has all keys", zoom=keys["zoom_in"], help=keys["go_help"])
-        # what does not move is not written again
-        view.border_subtitle = f"{set_cell_size(state, _STATE)}  {brush}  {erases}, {more}"
+        told = [tr("brush {size} px", size=2 * view.radius + 1), erases, tr("{key} zooms", key=keys["zoom_in"])]
+        view.border_subtitle = _fitting([state, *told], tr("{key} all keys", key=keys["go_help"]), view.size.width - 4)
 
     @on(MaskView.Done)
     def _take(self) -> None:
@@ -70,3 +69,10 @@ class MaskScreen(BaseScreen):
 
         answers = [("enter", tr("use the mask")), ("d", tr("drop what was drawn"))]
         self.app.push_screen(Ask(tr("Leave the mask?"), [], answers, otherwise=tr("go on drawing")), answered)
+
+
+def _fitting(told: list[str], last: str, cells: int) -> str:
+    """As much as there is room for, and what is last."""
+    while len(told) > 1 and cell_len("  ".join([*told, last])) > cells:
+        told = told[:-1]
+    return "  ".join([*told, last])

@@ -117,12 +117,13 @@ class Recent(Tiles, PictureActions):
 
 
 def _changes(in_order: Sequence[Picture]) -> Iterator[tuple[int, dict[str, str]]]:
-    """A grid or mask is no step on the way: the picture behind it is compared with the one before it."""
+    """A grid, a mask or what was only made larger is no step on the way: the picture behind it is compared with the one
+    before it."""
     before: Picture | None = None
     for picture in in_order:
         if picture.is_image:
             yield picture.id, changed(before.infotext, picture.infotext) if before else {}
-            before = picture
+            before = before if before and picture.kind == "upscaled" else picture
 
 
 def _seed(picture: Picture) -> str:

@@ -415,7 +415,7 @@ def test_old_prompt_editing_is_on_for_an_old_text_with_brackets() -> None:
 @pytest.mark.parametrize(
     ("parameters", "named"),
     [
-        ("FP8 weight: Enable, Face restoration: CodeFormer", ["FP8 weight", "Face restoration"]),
+        ("Image CFG scale: 2, Face restoration: CodeFormer", ["Image CFG scale", "Face restoration"]),
         ("VAE Decoder: TAESD, VAE Encoder: Full", []),
         ("VAE: None, Hires resize: 0x0, Noise Schedule: Default, Token merging ratio: 0", []),
         ("ControlNet 0: \"module: canny, x\", ADetailer model: face.pt", ["ControlNet 0", "ADetailer model"]),

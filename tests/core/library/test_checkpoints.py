@@ -4,6 +4,7 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,6 +78,18 @@ def test_two_checkpoints_whose_names_differ_in_case_or_a_dash_are_two_models(tmp
             assert library.find(name).path == path
     with pytest.raises(UnknownNameError, match=r"'A_B' may be the model .*: write one of them"):
         library.find("A_B")
+
+
+def test_what_a_file_says_of_itself_is_read_once_until_it_changes_and_nobody_changes_it(tmp_path: Path) -> None:
+    path = model(tmp_path / "a.safetensors", "x")
+    first = CheckpointFile(path)
+    assert [*first.shapes()] == ["x"] and first.weights.header is CheckpointFile(path).weights.header  # type: ignore[union-attr]
+    tables: list[Any] = [first.metadata, first.content]
+    for table in tables:
+        with pytest.raises(TypeError):
+            table["y"] = "more"
+    model(path, "y", "z")
+    assert {*CheckpointFile(path).shapes()} == {"y", "z"}
 
 
 def test_a_hash_is_computed_once_and_again_when_the_file_changes(tmp_path: Path) -> None:

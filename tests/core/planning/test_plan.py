@@ -70,6 +70,14 @@ def test_a_variation_of_one_row_of_noise_is_refused(plugins: PluginSet, library:
     plan(plugins, library, variation_strength=0.3, seed_resize_height=12)  # nothing is resized without a width
 
 
+def test_seeds_below_0_are_seeds_but_those_of_a_brownian_tree(plugins: PluginSet, library: Library) -> None:
+    made = plan(plugins, library, seed=-2, variation_seed=-3, variation_strength=2.0, batch_size=2)
+    assert [(image.seed, image.variation_seed) for image in made.images] == [(-2, -3), (-2, -2)]
+    with pytest.raises(RequestError, match="seed is -2, but DPM\\+\\+ SDE draws with seeds from 0 on") as caught:
+        plan(plugins, library, seed=-2, sampler="DPM++ SDE")
+    assert caught.value.field == "seed"
+
+
 def test_an_unset_size_is_the_models_own(plugins: PluginSet, library: Library) -> None:
     made = plan(plugins, library, height=64)
     assert (made.width, made.height) == (128, 64)

@@ -16,10 +16,10 @@ def test_a1111s_names_mean_what_is_here() -> None:
 
 def test_what_cannot_be_pinned_is_named() -> None:
     found, missing = quick(
-        ["sd_model_checkpoint", "CLIP_stop_at_last_layers", "token_merging_ratio", "stps", "steps", "emphasis"]
+        ["sd_model_checkpoint", "CLIP_stop_at_last_layers", "upcast_attn", "stps", "steps", "emphasis"]
     )
     assert found == ["model", "clip_skip", "steps", "emphasis"]
-    assert "token merging" in missing[0] and "Did you mean 'steps'" in missing[1]
+    assert "attention in float32" in missing[0] and "Did you mean 'steps'" in missing[1]
 
 
 @pytest.mark.parametrize(

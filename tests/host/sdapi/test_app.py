@@ -107,6 +107,29 @@ def test_images_are_saved_only_where_that_is_asked_for(api: httpx.Client, host: 
     assert pixels(result["images"][0]).shape[1] == 2 * 64, "the grid comes first"
 
 
+HIRES = {"enable_hr": True, "hr_scale": 1.5, "hr_upscaler": "Lanczos", "denoising_strength": 0.6}
+
+
+def test_the_first_passs_picture_is_saved_with_the_image_and_is_none_of_the_answers(
+    api: httpx.Client, host: Running
+) -> None:
+    setting = {"override_settings": {"save_images_before_highres_fix": True}}
+    assert len(draw(api, **HIRES, **setting, save_images=True)["images"]) == 1
+    newest = host.client.pictures(limit=2).pictures
+    assert {picture.kind for picture in newest} == {"image", "before hires"}
+    assert len(draw(api, **HIRES, **setting)["images"]) == 1
+
+
+def test_a_picture_stands_for_the_first_pass(api: httpx.Client) -> None:
+    """A1111's own API takes it and fails on it: here it is what A1111's page does with one."""
+    (first,) = draw(api)["images"]
+    whole, from_it = draw(api, **HIRES), draw(api, **HIRES, firstpass_image=first)
+    assert np.array_equal(pixels(whole["images"][0]), pixels(from_it["images"][0]))
+    assert from_it["parameters"]["firstpass_image"] == first
+    plain = draw(api, firstpass_image=first)
+    assert np.array_equal(pixels(plain["images"][0]), pixels(first)), "nothing goes on from it"
+
+
 @pytest.mark.heavy
 @pytest.mark.parametrize("how", ["stop", "kill"])
 def test_a_host_that_ends_first_says_so_and_leaves_nothing_behind(how: str, tmp_path: Path) -> None:
@@ -212,11 +235,12 @@ def test_the_vae_is_approximated_where_a_setting_says_so(api: httpx.Client) -> N
         ({"enable_hr": True, "hr_upscaler": "Nope"}, "'Nope'"),
         ({"script_name": "x/y/z plot"}, "script_name"),
         ({"alwayson_scripts": {"nope": {"args": []}}}, "nope"),
-        ({"override_settings": {"fp8_storage": "Enable"}}, "fp8_storage"),
+        ({"override_settings": {"face_restoration": True}}, "face_restoration"),
         ({"steps": 0}, "steps"),
         ({"width": 99999}, "width"),
         ({"prompt": "\x1b[31m"}, "prompt"),
         ({"seed": 2**70}, "seed"),
+        ({"cfg_scale": -101}, "cfg_scale"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused_by_name(api: httpx.Client, body: dict[str, Any], named: str) -> None:

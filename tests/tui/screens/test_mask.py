@@ -83,6 +83,17 @@ def test_erasing_takes_away_and_esc_drops_what_was_begun(host: Running) -> None:
     drive(host, act)
 
 
+def test_the_border_tells_as_much_as_there_is_room_for_and_nothing_is_cut(host: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        view = await drawing(app, pilot)
+        assert "brush 7 px  x erases  z zooms  F1 all keys ═╝" in screen_text(app)
+        view.radius = 60
+        await pilot.press("x")
+        await until(pilot, lambda: "brush 121 px  x adds again  F1 all keys ═╝" in screen_text(app), screen_text(app))
+
+    drive(host, act)
+
+
 def test_the_mask_grows_and_shrinks_by_dots_that_were_typed(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         view = await drawing(app, pilot)

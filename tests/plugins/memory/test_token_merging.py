@@ -1,10 +1,7 @@
 """Token merging: the matching, what it leaves behind, and what the infotext says."""
 
-import shutil
-import sys
 from io import BytesIO
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -16,30 +13,20 @@ from sdterm.core.infotext.grammar import parse
 from sdterm.core.infotext.read import read
 from sdterm.core.library.checkpoints import Library
 from sdterm.events import Failed, Image, ModelLoading
+from sdterm.plugins.memory.token_merging.merging import Matching
 
 
 @pytest.fixture(scope="module")
-def plugins(tmp_path_factory: pytest.TempPathFactory) -> PluginSet:
-    folder = tmp_path_factory.mktemp("extensions")
-    shutil.copytree(Path(__file__).parents[1], folder / "token_merging")
-    loaded = load_plugins(folder)
-    assert not loaded.problems
-    return loaded
-
-
-@pytest.fixture(scope="module")
-def merging(plugins: PluginSet) -> ModuleType:
-    __import__(plugins.optimizer("token_merging").apply.__module__ + ".merging")
-    return sys.modules[plugins.optimizer("token_merging").apply.__module__ + ".merging"]
+def plugins() -> PluginSet:
+    return load_plugins(None)
 
 
 @pytest.mark.parametrize(("height", "width", "ratio"), [(8, 8, 0.5), (9, 7, 0.4), (2, 2, 0.75), (16, 4, 0.9)])
-def test_each_merged_token_is_in_the_mean_of_the_most_similar_one(
-    height: int, width: int, ratio: float, merging: ModuleType
-) -> None:
+def test_each_merged_token_is_in_the_mean_of_the_most_similar_one(height: int, width: int, ratio: float) -> None:
     """Held against the definition, token by token."""
     tokens = torch.randn(2, height * width, 12, generator=torch.Generator().manual_seed(0))
-    matching = merging.Matching.of(tokens, height, width, ratio)
+    matching = Matching.of(tokens, height, width, ratio)
+    assert matching
     merged = matching.merge(tokens)
     count = min(int(height * width * ratio), height * width - (height // 2) * (width // 2))
     assert merged.shape == (2, height * width - count, 12)
@@ -58,11 +45,12 @@ def test_each_merged_token_is_in_the_mean_of_the_most_similar_one(
         assert torch.equal(back[kept], image[kept])
 
 
-def test_the_matching_is_that_of_tomesd_as_a1111_calls_it(merging: ModuleType) -> None:
+def test_the_matching_is_that_of_tomesd_as_a1111_calls_it() -> None:
     """What tomesd 0.1.3 gives, bipartite_soft_matching_random2d(x, 4, 4, 2, 2, 8, no_rand=True), merged and spread
     out again."""
     x = torch.sin(torch.arange(16 * 3, dtype=torch.float32) ** 1.5).reshape(1, 16, 3)
-    matching = merging.Matching.of(x, 4, 4, 0.5)
+    matching = Matching.of(x, 4, 4, 0.5)
+    assert matching
     assert torch.allclose(matching.unmerge(matching.merge(x))[0, :, 0], torch.tensor(TOMESD), atol=1e-5)
 
 
@@ -86,12 +74,16 @@ TOMESD = [
 ]
 
 
-def test_nothing_is_merged_at_ratio_0(merging: ModuleType) -> None:
-    assert merging.Matching.of(torch.randn(1, 16, 4), 4, 4, 0.0) is None
+def test_nothing_is_merged_at_ratio_0() -> None:
+    assert Matching.of(torch.randn(1, 16, 4), 4, 4, 0.0) is None
 
 
 def pixels(image: Image) -> np.ndarray:
     return np.asarray(Picture.open(BytesIO(image.data))).astype(int)
+
+
+FINE = {"token_merging.downsample": 2}
+"""The demo model attends to tokens that are reduced by 2, as SDXL does."""
 
 
 def test_a_picture_changes_with_the_ratio_and_comes_back_without_it(plugins: PluginSet, tmp_path: Path) -> None:
@@ -105,22 +97,61 @@ def test_a_picture_changes_with_the_ratio_and_comes_back_without_it(plugins: Plu
         return image, any(isinstance(event, ModelLoading) for event in events)
 
     plain, _ = run()
-    merged, loaded = run(memory=("Token merging",))
-    assert not loaded and "Token merging ratio: 0.5," in merged.infotext
+    half = FINE | {"token_merging.ratio": 0.5}
+    merged, loaded = run(options=half)
+    assert not loaded and "Token merging ratio: 0.5, Token merging downsample: 2," in merged.infotext
     assert np.abs(pixels(merged) - pixels(plain)).max() > 8
-    little, _ = run(options={"token_merging.ratio": 0.2})
+    little, _ = run(options=half | {"token_merging.ratio": 0.2})
     assert np.abs(pixels(merged) - pixels(little)).max() > 2
-    nothing, _ = run(options={"token_merging.ratio": 0})
-    assert np.array_equal(pixels(nothing), pixels(plain))
+    coarse, _ = run(options={"token_merging.ratio": 0.5})
+    assert "Token merging ratio: 0.5, sdterm" in coarse.infotext
+    assert np.array_equal(pixels(coarse), pixels(plain)), "as A1111: what is reduced is left alone"
     again, _ = run(**{**read(parse(merged.infotext), plugins).fields, "model": None})
     assert np.array_equal(pixels(again), pixels(merged))
+    off, _ = run(**read(parse("red circle\nSteps: 2, Seed: 7, Size: 128x128, Token merging ratio: 0"), plugins).fields)
+    assert "Token merging" not in off.infotext
     after, loaded = run()
     assert after.data == plain.data and not loaded, "its hooks are taken off; nothing is read anew"
 
 
+def test_the_second_pass_has_a_ratio_of_its_own(plugins: PluginSet, tmp_path: Path) -> None:
+    engine = Engine(library=Library(tmp_path), device="cpu")
+    hires = {"hires": True, "hires_scale": 2.0, "hires_upscaler": "Latent", "denoising_strength": 0.5}
+
+    def run(**options: float) -> tuple[bool, str, str]:
+        small = {"prompt": "red circle <lora:sdterm-blueprint:0.5>", "seed": 7, "steps": 2, "width": 64, "height": 64}
+        named = {f"token_merging.{name}": value for name, value in options.items()}
+        request = GenerationRequest.model_validate(small | hires | {"options": named})
+        events = [*engine.run(request, plugins)]
+        assert not isinstance(events[-1], Failed), events[-1]
+        (image,) = (event for event in events if isinstance(event, Image))
+        return any(isinstance(event, ModelLoading) for event in events), image.pixel_hash, image.infotext
+
+    _, plain, _ = run()
+    loaded, second, said = run(ratio=0, ratio_hr=0.5, downsample=2)
+    assert not loaded and second != plain
+    assert "Token merging ratio hr: 0.5" in said and "Token merging ratio: " not in said, "as A1111 writes it"
+    _, both, _ = run(ratio=0.5, downsample=2)
+    _, same, _ = run(ratio=0.5, ratio_hr=0.5, downsample=2)
+    assert both == same and both not in (plain, second)
+    assert run()[:2] == (False, plain)
+
+
+def test_asked_for_without_a_ratio_it_says_so(plugins: PluginSet, tmp_path: Path) -> None:
+    engine = Engine(library=Library(tmp_path), device="cpu")
+    *_, last = engine.run(GenerationRequest(prompt="x", steps=1, memory=("Token merging",)), plugins)
+    assert isinstance(last, Failed) and "--set token_merging.ratio=0.5" in last.message
+
+
 def test_an_image_of_a_batch_is_the_single_image(plugins: PluginSet, tmp_path: Path) -> None:
     engine = Engine(library=Library(tmp_path), device="cpu")
-    asked = {"prompt": "red circle", "steps": 2, "width": 64, "height": 64, "memory": ("token_merging",)}
+    asked = {
+        "prompt": "red circle",
+        "steps": 2,
+        "width": 64,
+        "height": 64,
+        "options": FINE | {"token_merging.ratio": 0.5},
+    }
     batch = [*engine.run(GenerationRequest.model_validate({**asked, "seed": 6, "batch_size": 2}), plugins)]
     alone = [*engine.run(GenerationRequest.model_validate({**asked, "seed": 7}), plugins)]
     (second,) = (event for event in batch if isinstance(event, Image) and event.index == 1)
