@@ -18,12 +18,18 @@ SPREAD = {"steps": 12, "width": 64, "height": 64, "batch_count": 6, "batch_size"
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """Two processes of one thread each, both up and with the model in memory."""
+    """Two processes of one thread each."""
     with running(tmp_path_factory.mktemp("data"), SDTERM_DEVICE="cpu,cpu", OMP_NUM_THREADS="1") as it:
-        jobs = [it.submit(steps=30, width=64, height=64) for _ in range(2)]
-        for job in jobs:
-            it.events(job)
         yield it
+
+
+@pytest.fixture(autouse=True)
+def both_are_up(request: pytest.FixtureRequest) -> None:
+    """One that died before comes back once there is work for it alone."""
+    if "host" in request.fixturenames:
+        host: Running = request.getfixturevalue("host")
+        jobs = [host.client.submit(submission(steps=1, device=name)).id for name in ("cpu:0", "cpu:1")]
+        assert [names(host.events(job))[-1] for job in jobs] == ["done", "done"]
 
 
 @pytest.fixture(scope="module")
@@ -84,11 +90,13 @@ def long_alone(host: Running) -> list[Image]:
 
 def both_draw(host: Running, job: int) -> None:
     """Wait until both devices are in the middle of a batch of a job."""
-    started: set[int] = set()
+    at: dict[int, int] = {}
     for entry in host.entries(job):
-        started |= {entry.event.batch} if isinstance(entry.event, Step) and entry.event.step >= 3 else set()
-        if len(started) == 2:
+        if isinstance(entry.event, Step):
+            at[entry.event.batch] = entry.event.step
+        if sum(3 <= step <= 18 for step in at.values()) == 2:
             return
+    raise AssertionError(f"both never drew at the same time: {at}")
 
 
 @pytest.mark.parametrize("which", ["cpu:0", "cpu:1"])
