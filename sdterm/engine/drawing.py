@@ -38,9 +38,9 @@ class _Drawing:
 
 
 def draw(run: Run, loader: Loader, sources: Sources) -> None:
-    """All batches, one after the other. What runs out of memory goes on with less of it."""
+    """All batches of its share, one after the other. What runs out of memory goes on with less of it."""
     drawing = _Drawing()
-    grid = makes_grid(run)
+    grid = not run.share.is_part and makes_grid(run)
     try:
         run, paused = going_down(run, loader, lambda run: _batches(run, loader, sources, drawing, grid))
     except CancelledError:
@@ -51,7 +51,7 @@ def draw(run: Run, loader: Loader, sources: Sources) -> None:
         step, pass_no = (at.step, at.pass_no) if at else (None, 0)
         run.emit(Paused(images=len(drawing.delivered), step=step, pass_no=pass_no))
         return
-    if grid:
+    if grid and not run.share.is_part:
         emit_grid(run, drawing.cells)
     memory = memory_use(run.device)
     run.emit(
@@ -69,10 +69,8 @@ def draw(run: Run, loader: Loader, sources: Sources) -> None:
 def _batches(run: Run, loader: Loader, sources: Sources, drawing: _Drawing, grid: bool) -> bool:
     """Draw what is not delivered. Returns whether some of it waits."""
     paused, batches = False, run.batches()
-    for number, batch in enumerate(batches):
-        images = [index for index in batch if index not in drawing.delivered]
-        if not images:
-            continue
+    left = [[index for index in batch if index not in drawing.delivered] for batch in batches]
+    for number, images in run.share.batches(left):
         try:
             drawn = _sampled(run, loader, Batch(images, number, len(batches)), sources, drawing)
         except PausedError:
