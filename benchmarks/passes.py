@@ -269,7 +269,7 @@ def main() -> None:
         theirs = peers(engine, pictures)
         for peer in theirs.values():
             peer()
-        kept = FirstPass(Path(folder, "first"), 0)
+        kept = FirstPass(0, (Path(folder, "first"),))
         print(
             json.dumps(
                 {

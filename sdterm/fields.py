@@ -21,7 +21,7 @@ NoiseSchedule = Literal["Default", "Zero Terminal SNR"]
 NoiseSource = Literal["NV", "CPU", "GPU"]
 PadConds = Literal["off", "on", "v0"]
 RefinerPasses = Literal["second pass", "first pass", "both passes"]
-Precision = Literal["auto", "full", "half"]
+Precision = Literal["auto", "full", "half", "bf16"]
 ResizeMode = Literal["Just resize", "Crop and resize", "Resize and fill", "Just resize (latent upscale)"]
 Ladder = Literal["on", "exact", "off"]
 Rung = Literal[
@@ -30,6 +30,7 @@ Rung = Literal[
 """A step of the ladder that a job goes down when memory runs out, the fastest first."""
 MaskedContent = Literal["fill", "original", "latent noise", "latent nothing"]
 InpaintArea = Literal["Whole picture", "Only masked"]
+Spread = Literal["auto", "off"]
 Part = Literal["", "Init image", "Mask", "Hires", "Refiner", "Upscale"]
 """A part of the form that is folded away until it is used."""
 VaeMethod = Literal["Full", "Approx NN", "Approx cheap", "TAESD"]
@@ -1367,6 +1368,15 @@ ROWS: tuple[RequestField, ...] = (
         a1111="batch_cond_uncond",
     ),
     RequestField(
+        name="spread",
+        default="auto",
+        choices=get_args(Spread),
+        label="Spread",
+        sentence="auto: free devices of the same kind draw some of a job's batches; the images stay the same.",
+        decides="how",
+        section=_SPEED,
+    ),
+    RequestField(
         name="ladder",
         default="on",
         choices=get_args(Ladder),
@@ -1398,7 +1408,7 @@ ROWS: tuple[RequestField, ...] = (
         default="auto",
         choices=get_args(Precision),
         label="Precision",
-        sentence="Of the weights: auto is half on a GPU and full on a CPU.",
+        sentence="Of the weights: auto is half on a GPU, full on a CPU; bf16 is faster on a CPU with units for it.",
         decides="how",
         section=_SPEED,
     ),

@@ -436,6 +436,14 @@ class Components(Protocol):
 
 
 @runtime_checkable
+class SeesLess(Components, Protocol):
+    """A loaded model whose conditioning depends on some of the options of a text alone."""
+
+    unseen_options: frozenset[str]
+    """Fields of `TextOptions` that `encode` does not look at: texts that differ in these alone are encoded once."""
+
+
+@runtime_checkable
 class SeesInit(Components, Protocol):
     """A loaded model whose network may be told of the init image, as inpainting models are."""
 
@@ -530,6 +538,10 @@ class MemoryOptimizer:
         after the others.
     in_pass: `in_pass(options, start)` → the options for a pass that begins with `noise`, an `image`, or the `pass`
         before it; unset, all passes have the same. It needs an `undo`.
+    before_call: `before_call(components, call)`, before the pass's call of that number, from 0. For one that keeps
+        something from call to call.
+    span: `span(options)` → how many calls belong together. What it keeps is then from the calls since the last multiple
+        of it, or nothing, and a pass that goes on from a tape does so from there.
     """
 
     id: str
@@ -542,6 +554,8 @@ class MemoryOptimizer:
     """`apply(components, **options)`."""
     undo: Callable[[Components], None] | None = None
     effect: Literal["exact", "close", "visible"] = "exact"
+    is_settled: Callable[[Components], bool] | None = None
+    """Whether what it does to the model in the background is done; whoever measures it waits for that."""
     default: bool = False
     decodes_only: bool = False
     """Whether it changes only how latents are decoded: a stopped job then keeps its samples when it is turned on."""
@@ -549,6 +563,8 @@ class MemoryOptimizer:
     """The ladder's step that this is: a job that runs out of memory turns it on there."""
     offloads: bool = False
     in_pass: Callable[[Mapping[str, OptionValue], Start], Mapping[str, OptionValue]] | None = None
+    before_call: Callable[[Components, int], None] | None = None
+    span: Callable[[Mapping[str, OptionValue]], int] | None = None
     options: tuple[Option, ...] = ()
 
 

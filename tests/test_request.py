@@ -48,7 +48,7 @@ def test_any_values_make_a_request_or_one_sentence(fields: dict[str, Any]) -> No
         ({"height": 8192}, "height is 8192, but it must be a multiple of 8 from 64 to 4096."),
         ({"batch_size": 0}, "batch_size is 0, but it must be a whole number from 1 to 64."),
         ({"clip_skip": 13}, "clip_skip is 13, but it must be a whole number from 1 to 12."),
-        ({"precision": "double"}, "precision is 'double', but it must be one of auto, full, half."),
+        ({"precision": "double"}, "precision is 'double', but it must be one of auto, full, half, bf16."),
         ({"batch_cond_uncond": "maybe"}, "batch_cond_uncond is 'maybe', but it must be true or false."),
         ({"styles": ["ok", 7]}, "styles.1 is 7, but it must be text."),
         (

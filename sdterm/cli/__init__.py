@@ -35,6 +35,7 @@ COMMANDS = {
     "verify": "Draw an image again from its infotext and compare.",
     "locale": "Check and begin translations of the workstation.",
     "keys": "Show the workstation's keys, or what the terminal sends for one.",
+    "tune": "Find the fastest way to compute here, and keep it.",
     "doctor": "Check the machine and say what to mend.",
     "flags": "List every flag, A1111's included.",
     "completion": "Print the shell's completion script.",

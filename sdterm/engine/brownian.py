@@ -13,6 +13,7 @@ import torch
 
 from sdterm.engine.noise import Shape, Source, generator, noise_device
 from sdterm.hooks import Noise
+from sdterm.modelling.transfer import sent
 
 _DIGITS = 6  # of a sigma that the tree tells apart
 
@@ -51,7 +52,7 @@ def brownian_noise(
         low, high = sorted((inside(sigma), inside(sigma_next)))
         sign = 1 if sigma < sigma_next else -1
         increments = torch.stack([tree(low, high) for tree in trees]) * sign
-        return (increments / (sigma_next - sigma).abs().sqrt()).to(device)
+        return sent(increments / (sigma_next - sigma).abs().sqrt(), device)
 
     return noise
 

@@ -6,14 +6,14 @@ network is known to the model's family alone.
 
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from sdterm.core.extensions.registry import ContractError
 from sdterm.core.prompt.composition import composition
 from sdterm.core.prompt.schedule import schedule
 from sdterm.engine.networks import AppliedNetworks
 from sdterm.engine.rows import lengths, row, size
-from sdterm.hooks import Components, Conditioning, TextOptions
+from sdterm.hooks import Components, Conditioning, SeesLess, TextOptions
 from sdterm.request import GenerationRequest
 
 _KEPT = 64 * 2**20  # bytes of encoded texts
@@ -79,7 +79,7 @@ def reading(
     return Reading(options, calls, request.old_prompt_editing, applied.asked, first_calls)
 
 
-_Key = tuple[tuple[str, ...], TextOptions, tuple[Hashable, ...]]
+_Key = tuple[tuple[str, ...], tuple[Hashable, ...], tuple[Hashable, ...]]
 
 
 class Conditioner:
@@ -87,6 +87,8 @@ class Conditioner:
 
     def __init__(self, components: Components) -> None:
         self._components = components
+        unseen = components.unseen_options if isinstance(components, SeesLess) else ()
+        self._seen = [field.name for field in fields(TextOptions) if field.compare and field.name not in unseen]
         self._encoded: OrderedDict[_Key, tuple[Conditioning, ...]] = OrderedDict()
 
     def prompt(self, text: str, how: Reading) -> tuple[Part, ...]:
@@ -109,7 +111,7 @@ class Conditioner:
     def _texts(
         self, texts: tuple[str, ...], options: TextOptions, networks: tuple[Hashable, ...]
     ) -> tuple[Conditioning, ...]:
-        key = (texts, options, networks)
+        key = (texts, tuple(getattr(options, name) for name in self._seen), networks)
         if key not in self._encoded:
             encoded = self._components.encode(texts, options)
             if not isinstance(encoded, Conditioning) or any(len(t) != len(texts) for t in encoded.tensors.values()):

@@ -10,6 +10,7 @@ from sdterm.core.extensions.registry import ContractError
 from sdterm.engine.conditioning import Conditioner, Part, Reading
 from sdterm.engine.rows import joined, lengths, padded, repeated, shape
 from sdterm.hooks import Components, Conditioning, Denoised, ModelSampling
+from sdterm.modelling.transfer import sent
 from sdterm.request import GenerationRequest
 
 _GROUPINGS = 8  # kept; of prompts that change with every call each may be different
@@ -119,7 +120,7 @@ def _rows(
     for row, text in enumerate(texts):
         calls.setdefault((shape(text), row >= conds and not request.batch_cond_uncond), []).append(row)
     return [
-        _Rows(rows, torch.tensor([image_of[row] for row in rows], device=device), joined([texts[row] for row in rows]))
+        _Rows(rows, sent(torch.tensor([image_of[row] for row in rows]), device), joined([texts[row] for row in rows]))
         for rows in calls.values()
     ]
 

@@ -1,15 +1,14 @@
 """Devices: which to use, how much memory they have, what they hold."""
 
 import gc
+import platform
 from dataclasses import dataclass
-from typing import Literal
 
 import psutil
 import torch
 
+from sdterm.fields import Precision
 from sdterm.request import RequestError
-
-Precision = Literal["auto", "full", "half"]
 
 
 class DeviceError(RequestError):
@@ -27,7 +26,8 @@ class MemoryUse:
 
 
 def pick_device(name: str | None) -> torch.device:
-    """The named device (`cpu`, `cuda`, `cuda:1`, `mps`), else the best there is. Raises DeviceError."""
+    """The named device (`cpu`, `cuda`, `cuda:1`, `mps`), else the best there is. `cpu:1` is the CPU, too: one process
+    of several that draw on it. Raises DeviceError."""
     if name is None:
         return torch.device(
             "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -36,6 +36,8 @@ def pick_device(name: str | None) -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise DeviceError(f"There is no device {name!r}; use cpu, cuda, cuda:1 … or mps.") from None
+    if device.type == "cpu":
+        return torch.device("cpu")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise DeviceError(f"There is no device {name}: torch sees {torch.cuda.device_count()} CUDA devices.")
     if device.type == "mps" and not torch.backends.mps.is_available():
@@ -44,9 +46,20 @@ def pick_device(name: str | None) -> torch.device:
 
 
 def pick_dtype(device: torch.device, precision: Precision) -> torch.dtype:
-    """float16 on a GPU unless full precision is asked for; float32 on a CPU unless half is."""
-    half = precision == "half" or (precision == "auto" and device.type != "cpu")
-    return torch.float16 if half else torch.float32
+    """float16 on a GPU and float32 on a CPU, unless another precision is asked for."""
+    if precision == "auto":
+        precision = "full" if device.type == "cpu" else "half"
+    return {"full": torch.float32, "half": torch.float16, "bf16": torch.bfloat16}[precision]
+
+
+def has_bf16_units(device: torch.device) -> bool:
+    """Whether the device itself computes in bfloat16; elsewhere torch imitates that, which is slow."""
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if platform.machine() in ("x86_64", "AMD64"):
+        return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
+    return device.type == "mps" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def set_deterministic() -> None:
@@ -58,6 +71,21 @@ def set_deterministic() -> None:
 def device_name(device: torch.device) -> str:
     """What a tape is bound to: the hardware that computed it."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def hardware(device: torch.device) -> str:
+    """What computes there: two devices of the same compute the same bits."""
+    if device.type != "cpu":
+        return device_name(device)
+    threads = torch.get_num_threads()
+    return f"cpu, {threads} thread" + "s" * (threads > 1)
+
+
+def card_id(device: torch.device) -> str | None:
+    """The UUID by which NVIDIA's driver knows a card, whatever its number here; None if it is none."""
+    if device.type != "cuda":
+        return None
+    return str(getattr(torch.cuda.get_device_properties(device), "uuid", "")) or None
 
 
 def free_unused(device: torch.device) -> None:

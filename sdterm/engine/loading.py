@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import torch
@@ -62,6 +63,8 @@ class Model:
     """Of each optimizer that does not come with sdterm: what it found, to be sure that it puts that back."""
     applied: AppliedNetworks = NO_NETWORKS
     """The networks that are on."""
+    aside: bool = False
+    """Whether it was taken off its device and waits in the RAM."""
 
     @property
     def files(self) -> tuple[str, Mapping[str, Any] | None, str]:
@@ -257,14 +260,38 @@ def _process_restored(before: Untouched | None) -> Iterator[None]:
         raise
 
 
-class Loader:
-    """Keeps the last models in memory. limit: how many, the one in use included."""
+def set_aside(model: Model, ram: torch.device) -> Model:
+    """The model, its weights moved to the RAM. One of which an optimizer keeps parts elsewhere stays as it lies."""
+    device, modules = model.components.device, model.components.modules.values()
+    if device == ram or any(weight.device != device for module in modules for weight in weights(module)):
+        return model
+    _move(model.components, ram)
+    return replace(model, aside=True)
 
-    def __init__(self, device: torch.device, limit: int = 1) -> None:
+
+def brought_back(model: Model) -> Model:
+    """The model on its device."""
+    if not model.aside:
+        return model
+    _move(model.components, model.components.device)
+    return replace(model, aside=False)
+
+
+def weights(module: torch.nn.Module) -> Iterator[torch.Tensor]:
+    """All numbers of a module, learned or not."""
+    return chain(module.parameters(), module.buffers())
+
+
+class Loader:
+    """Keeps the last models in memory. limit: how many, the one in use included. others_in_ram: those that are not in
+    use leave the device for the RAM."""
+
+    def __init__(self, device: torch.device, limit: int = 1, *, others_in_ram: bool = True) -> None:
         self.model: Model | None = None
         """The one in use."""
         self._others: list[Model] = []  # as they were left, the latest first
         self._device, self._limit = device, limit
+        self._ram = torch.device("cpu") if others_in_ram else device
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -333,12 +360,16 @@ class Loader:
         # One that is the same file in another precision, or of a family that changed, makes way, too.
         self._others = [each for each in kept if each.files != asked][: self._limit - 1]
         model = next((each for each in kept if each.files == asked), None)
+        is_in_use = model is in_use
+        if in_use and self._others and self._others[0] is in_use:
+            self._others[0] = set_aside(in_use, self._ram)
         if model and (model.dtype, model.family) == (dtype, found.family) and can_switch(model, optimizers):
             try:
+                model = brought_back(model)
                 if model.applied.networks and not _keeps_weights(model, optimizers, run.plugins):  # they come last
                     model = self._with_networks(model, run, wanted, ())
                 self.model = with_optimizers(model, run.plugins, optimizers)
-                if model is not in_use:
+                if not is_in_use:
                     seconds = time.perf_counter() - began
                     run.emit(ModelLoading(model=plan.model, done=True, seconds=seconds, kept=self.kept))
                 return self.model

@@ -13,6 +13,7 @@ import torch
 from sdterm.core.planning.plan import ImagePlan
 from sdterm.engine import philox
 from sdterm.hooks import Noise
+from sdterm.modelling.transfer import sent
 from sdterm.request import GenerationRequest
 
 Source = Literal["NV", "CPU", "GPU"]
@@ -59,7 +60,7 @@ def batch_noise(
         draws = [fresh(image.seed + request.ensd) for image in images]
 
     def noise(sigma: torch.Tensor, sigma_next: torch.Tensor) -> torch.Tensor:
-        return torch.stack([draw(shape) for draw in draws]).to(device)
+        return sent(torch.stack([draw(shape) for draw in draws]), device)
 
     return torch.stack(first).to(device), noise
 

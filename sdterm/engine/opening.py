@@ -1,14 +1,17 @@
 """Opening a run: everything before the first step."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+
+import torch
 
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.planning.choices import Choices
 from sdterm.core.planning.plan import Plan
 from sdterm.core.text import printable
 from sdterm.engine.approximate import load_approximations
+from sdterm.engine.device import has_bf16_units
 from sdterm.engine.header import first_pass_of, header, pass_headers
 from sdterm.engine.ladder import begun, going_down
 from sdterm.engine.loading import Loader, choose_optimizers
@@ -21,7 +24,14 @@ from sdterm.events import Started, Warning
 _MOST_REASONS = 5  # told one by one
 
 
-def open_run(run: Run, loader: Loader, library: Library, tape: Path | None, first_pass: FirstPass | None = None) -> Run:
+def open_run(
+    run: Run,
+    loader: Loader,
+    library: Library,
+    tape: Path | None,
+    first_pass: FirstPass | None = None,
+    other_tapes: Sequence[Path] = (),
+) -> Run:
     """Weights and tape for what was settled. Raises what cannot be loaded."""
     optimizers, refused = choose_optimizers(run.choices, run.plugins, run.device, run.dtype)
     run, forecast = planned(begun(replace(run, optimizers=optimizers)))
@@ -33,6 +43,9 @@ def open_run(run: Run, loader: Loader, library: Library, tape: Path | None, firs
         run.warn(said, keep=not plugin.source.refusal)
     for left in refused:
         run.warn(left)
+    if run.dtype == torch.bfloat16 and not has_bf16_units(run.device):
+        slow = "This device has no units for bf16, so bf16 is slower here than the precision auto."
+        run.warn(Warning(code="slow_precision", message=slow), keep=False)
     for said in _unapplied(run.plan):
         run.emit(said)
     run = replace(run, networks=find_networks(run.plan, run.plugins, library))
@@ -44,9 +57,12 @@ def open_run(run: Run, loader: Loader, library: Library, tape: Path | None, firs
         changed, again = ", ".join(opened.mismatch), f" from pass {opened.kept + 1}" if opened.kept else ""
         restarted = f"The tape was made with another {changed}: starting again{again}."
         run.emit(Warning(code="tape_restarted", message=restarted))
-    begins = first_pass and not opened.recorded(0, 0, DENOISER)
-    if first_pass and begins and (found := first_pass_of(run, first_pass.tape, first_pass.image)):
-        opened.adopt(found, 0, 0)
+    for other in other_tapes:
+        opened.take_over(other, [index for batch in run.batches() for index in batch if run.share.has(index)])
+    if first_pass and not opened.recorded(0, 0, DENOISER):
+        found = (first_pass_of(run, other, first_pass.image) for other in first_pass.tapes)
+        if theirs := next(filter(None, found), None):
+            opened.adopt(theirs, 0, 0)
     return replace(run, tape=opened)
 
 

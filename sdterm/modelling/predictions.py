@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 
 from sdterm.hooks import ModelSampling
+from sdterm.modelling.transfer import sent
 
 
 class Network(Protocol):
@@ -54,5 +55,5 @@ def from_flow(
 def _called(
     network: Network, x: torch.Tensor, sigma: torch.Tensor, sampling: ModelSampling, dtype: torch.dtype
 ) -> torch.Tensor:
-    t = sampling.sigma_to_t(sigma[:1]).to(x.device).expand(len(x))
+    t = sent(sampling.sigma_to_t(sigma[:1]), x.device).expand(len(x))
     return network(x.to(dtype), t).float()

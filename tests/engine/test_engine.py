@@ -2,6 +2,8 @@
 
 import hashlib
 import threading
+from copy import copy, deepcopy
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -13,11 +15,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from sdterm import Engine, PluginSet, load_plugins
+from sdterm.core.comparison import compare
 from sdterm.core.inputs import Inputs
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.planning.plan import Plan
 from sdterm.core.settings.paths import CHECKPOINTS, EMBEDDED_MODEL
 from sdterm.engine import engine as engine_module
+from sdterm.engine.loading import set_aside, weights
 from sdterm.engine.run import Resume
 from sdterm.engine.tape import read_records
 from sdterm.events import (
@@ -268,6 +272,30 @@ def test_what_overflows_in_half_precision_is_finished_in_float32(tmp_path: Path,
     assert np.abs(pixels(only_image(half).data) - pixels(full.data)).max() <= 1
 
 
+def test_bf16_draws_nearly_the_same_picture_and_says_so(engine: Engine, plugins: PluginSet) -> None:
+    full = only_image(list(engine.run(request(steps=8), plugins)))
+    bf16 = only_image(list(engine.run(request(steps=8, precision="bf16"), plugins)))
+    assert "dtype=bfloat16" in bf16.infotext
+    assert 25 < compare(pixels(full.data), pixels(bf16.data)).psnr < 70
+    assert only_image(list(engine.run(request(steps=8), plugins))).pixel_hash == full.pixel_hash
+
+
+def test_a_second_picture_with_another_prompt_reads_and_encodes_only_that(engine: Engine, plugins: PluginSet) -> None:
+    list(engine.run(request(prompt="a dog", negative_prompt="blurry"), plugins))
+    assert engine.model
+    encoded: list[int] = []
+    encoder = engine.model.components.modules["text_encoder"]
+    watch = encoder.register_forward_hook(lambda module, given, made: encoded.append(1))
+    try:
+        events = list(engine.run(request(prompt="a cat", negative_prompt="blurry"), plugins))
+        assert (len(encoded), [e for e in events if isinstance(e, ModelLoading)]) == (1, [])
+        list(engine.run(request(prompt="a dog", negative_prompt="blurry", seed=9), plugins))
+        list(engine.run(request(prompt="a cat", negative_prompt="blurry", width=128), plugins))
+        assert len(encoded) == 1, "SD 1 is told no size: its texts are the same for all"
+    finally:
+        watch.remove()
+
+
 DIM = """
 import torch
 from sdterm.hooks import Conditioning, ModelFamily, ModelMatch, hookimpl
@@ -379,3 +407,20 @@ def test_the_engine_draws_again_after_every_kind_of_failure(engine: Engine, plug
         *_, last = engine.run(request(**bad), plugins)
         assert isinstance(last, Failed) and last.code == "bad_request" and "nonsense" in last.message
     assert only_image(list(engine.run(request(), plugins))).data == before
+
+
+def test_a_model_that_is_not_in_use_leaves_the_device_and_comes_back(engine: Engine, plugins: PluginSet) -> None:
+    """On a device that keeps nothing: numbers are not there, but where everything went is."""
+    list(engine.run(request(), plugins))
+    assert engine.model
+    there = torch.device("meta")
+    components = copy(engine.model.components)
+    components.modules = {name: deepcopy(module) for name, module in components.modules.items()}
+    components.device = torch.device("cpu")
+    model = replace(engine.model, components=components)
+    aside = set_aside(model, there)
+    assert aside.aside and {
+        weight.device for part in aside.components.modules.values() for weight in weights(part)
+    } == {there}
+    assert not set_aside(replace(model), there).aside, "parts of it lie elsewhere already, as an optimizer wants it"
+    assert set_aside(engine.model, torch.device("cpu")) is engine.model

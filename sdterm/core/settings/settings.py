@@ -51,7 +51,12 @@ _LOOKS = "User interface"
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("data_dir", None, "host", "The folder for models, extensions and outputs; SDTERM_DATA sets it too."),
-    Setting("device", None, "host", "What to compute on: cpu, cuda, cuda:1 …, mps; unset is the best there is."),
+    Setting(
+        "device",
+        None,
+        "host",
+        "What to compute on: cpu, cuda, cuda:1 …, mps, or several, like cuda:0,cuda:2; unset is every card there is.",
+    ),
     Setting("ckpt", None, "host", "A checkpoint file that comes before those in the models folder."),
     *(Setting(kind.setting, (), "host", kind.sentence) for kind in MODEL_KINDS if kind.setting),
     Setting("vae_path", None, "host", "The one VAE to decode with, whatever is asked for."),
@@ -79,6 +84,13 @@ SETTINGS: tuple[Setting, ...] = (
         "host",
         "How many checkpoints stay in memory, the one in use included: switching back to one of them reads nothing.",
         a1111="sd_checkpoints_limit",
+    ),
+    Setting(
+        "checkpoints_keep_in_cpu",
+        True,
+        "host",
+        "Whether of several checkpoints in memory only the one in use is on the GPU, and the others are in the RAM.",
+        a1111="sd_checkpoints_keep_in_cpu",
     ),
     Setting("idle_exit", 3600.0, "host", "Seconds without work or clients after which the host ends; 0 is never."),
     Setting(

@@ -36,6 +36,9 @@ SDXL_LATENT_RGB: LatentRGB = (
 _PLAIN = 4
 """Channels of a UNet that sees latents alone. An inpainting UNet sees a mask and a masked image too."""
 
+_OF_THE_IMAGE = ("width", "height", "crop_top", "crop_left", "aesthetic_score", "negative_aesthetic_score")
+"""Fields of `TextOptions` that say nothing of the text."""
+
 
 class SDComponents:
     """Text encoders, UNet and VAE of one checkpoint (see `sdterm.hooks.Components`).
@@ -72,6 +75,8 @@ class SDComponents:
         self._vector, self._empty_negative = vector, empty_negative
         # diffusers types its modules loosely
         self._unet, self._vae = cast(Any, self.modules["unet"]), cast(Any, self.modules["vae"])
+        sees_sizes = vector or self._unet.config.in_channels != _PLAIN
+        self.unseen_options = frozenset(() if sees_sizes else _OF_THE_IMAGE)
         self._grey = lru_cache(1)(self._encoded_grey)
 
     def sampling(self, options: SamplingOptions) -> ModelSampling:

@@ -1,0 +1,40 @@
+"""Benchmarks that need another machine, tried out on this one."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.wheels import wanted
+
+
+@pytest.mark.heavy
+def test_the_benchmark_of_gpus_runs_dry(repo: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.gpu", "--device", "cpu", "--tiny", "--steps", "2"]
+    environment = os.environ | {"CXX": "no-such-compiler"}  # the plan fast has its own test
+    done = subprocess.run(command, cwd=repo, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    cases = json.loads(done.stdout.splitlines()[-1])["cases"]
+    assert cases.keys() == {"sd15", "hires", "inpaint"}
+    assert all(case["auto"]["seconds"]["n"] == 3 for case in cases.values()), cases
+    assert cases["sd15"]["auto_over_diffusers"]["seconds"]["n"] == 3
+    assert "no-such-compiler" in cases["sd15"]["fast"]["reason"]
+
+
+@pytest.mark.heavy
+def test_the_benchmark_of_memory_measures_a_plan(repo: Path) -> None:
+    words = ["--model", "demo", "--size", "64", "--only", "auto;bf16", "--pairs", "1"]
+    done = subprocess.run([sys.executable, "-m", "benchmarks.memory", *words], cwd=repo, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert all(found["plans"][name].keys() >= {"step", "decode", "peak"} for name in ("auto", "bf16")), found
+    assert "stable-diffusion.cpp is skipped" in found["in_turns"]["skipped"]
+
+
+def test_a_machine_with_torch_is_taken_everything_else(repo: Path) -> None:
+    names = wanted((repo / "requirements.txt").read_text(), {"torch", "numpy"})
+    assert {name.split("==")[0] for name in names} >= {"diffusers", "transformers", "textual"}
+    assert not [name for name in names if name.startswith(("torch=", "numpy=", "-", "#"))]
