@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual import events
 from textual.pilot import Pilot
-from textual.widgets import Label
+from textual.widgets import Label, Static
 
 from sdterm.tui.app import Workstation
 from sdterm.tui.arithmetic import SumError, evaluate
@@ -290,7 +290,15 @@ def here(app: Workstation) -> str:
 
 
 def labels(app: Workstation) -> list[str]:
-    return [str(label.render()) for label in app.desk.query_one(MoreOptions).query(Label)]
+    """Of the fields below the form; of an option behind that of its plugin, which stands above it."""
+    found, part = [], ""
+    for shown in app.desk.query_one(MoreOptions).query(Static):
+        text = str(shown.render())
+        if shown.has_class("part"):
+            part = text
+        elif isinstance(shown, Label):
+            found.append(f"{part}: {text.strip()}" if text.startswith("  ") else text)
+    return found
 
 
 def option(app: Workstation, name: str) -> Parameter:
