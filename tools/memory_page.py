@@ -58,7 +58,7 @@ def cpu_table() -> Iterator[str]:
     turns = found["in_turns"]
     if "skipped" in turns:
         yield ""
-        yield f"{turns['skipped'][0].upper()}{turns['skipped'][1:]}."
+        yield f"In this measurement {turns['skipped']}."
     if ratio := turns.get("bf16_over_full"):
         yield ""
         yield (
