@@ -43,19 +43,27 @@ import shlex
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 HERE = Path(__file__).resolve().parent
 SKIP = {"--skip-install", "--skip-prepare-environment"}
-OUR_FLAGS = {*SKIP, "--reinstall-torch"}
+OUR_FLAGS = {*SKIP, "--reinstall-torch", "--system-torch"}
 OUR_VARIABLES = {"COMMANDLINE_ARGS", "INDEX_URL", "PYTHON", "REQS_FILE", "TORCH_COMMAND", "VENV_DIR"}
 ALIASES = {"python_cmd": "PYTHON", "venv_dir": "VENV_DIR"}  # as webui-user.sh calls them
 # Test files are dealt out to several processes (tests/conftest.py says how many); `-n 0` keeps them in one.
 SIDE_BY_SIDE = ("-n", "auto", "--dist", "loadfile")
 
 GIGABYTES = {"Linux": (2.8, 6), "Darwin": (0.2, 1)}  # with torch 2.13.0: to fetch, on disk
+LEAST_TORCH = (2, 6)
+LENT = "torch-of-the-box.pth"
+TORCH_QUESTION = """import os, torch
+v = torch.version
+hip = getattr(v, "hip", None)
+print(torch.__version__, f"CUDA {v.cuda}" if v.cuda else f"ROCm {hip}" if hip else "for CPUs alone",
+os.path.dirname(os.path.dirname(os.path.abspath(torch.__file__))), sep="\\n")"""
 PIP_MANNERS = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", "PIP_ROOT_USER_ACTION": "ignore"}
 
 # What pip complains of → what that means. The first that fits wins: offline, pip also "finds no distribution".
@@ -122,7 +130,7 @@ def main() -> None:
         lists = {"base": HERE / (settings.get("REQS_FILE") or "requirements.txt")}
         if testing:
             lists["tests"] = HERE / "requirements-test.txt"
-        install(place, lists, settings, torch_again="--reinstall-torch" in flags)
+        install(place, lists, settings, flags)
     elif not place.python.exists():
         raise Stop(f"Nothing is installed in {place.venv} yet. Run this once without --skip-install.")
 
@@ -186,22 +194,27 @@ def find_place(venv_dir: str) -> Place:
 # Installing
 
 
-def install(place: Place, lists: Mapping[str, Path], settings: Mapping[str, str], torch_again: bool) -> None:
+def install(place: Place, lists: Mapping[str, Path], settings: Mapping[str, str], flags: AbstractSet[str]) -> None:
     """Install what the lists name, unless their stamps say that this is done."""
-    if are_stamped(place, lists) and not torch_again:
+    torch_again = "--reinstall-torch" in flags
+    box = "--system-torch" in flags and place.venv is not None and not lent_torch(place)
+    if are_stamped(place, lists) and not (torch_again or box):
         return
     refuse_names(place)
+    lent = box_torch(place, settings, asked="--system-torch" in flags)  # while there is somebody to ask
     try:
         place.home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Stop(f"{place.home} cannot be made: {error.strerror}. Set VENV_DIR to a folder of yours.") from None
     with undisturbed(place):
-        if are_stamped(place, lists) and not torch_again:
+        if are_stamped(place, lists) and not (torch_again or box):
             return  # another launch.py did it while this one waited
         # From here on nothing is believed, not even by whoever goes back to an older list, until all is proven again.
         for stamp in place.stamp("base").parent.glob(".installed-*"):
             stamp.unlink()
-        packages = find_packages(place) or make_venv(place, settings)
+        packages = (None if box else find_packages(place)) or make_venv(place, settings)
+        if lent:
+            (packages / LENT).write_text(f"{lent}\n", encoding="utf-8")
         wanted = {name: version for path in lists.values() for name, version in pinned(path).items()}
         forget_half_installed(place, packages, {*wanted, *pinned(HERE / "constraints-cuda.txt")})
         install_pip(place, settings)
@@ -383,10 +396,48 @@ def delete(path: Path) -> None:
         path.unlink()
 
 
+# The torch of the box
+
+
+def box_torch(place: Place, settings: Mapping[str, str], asked: bool) -> str:
+    """The folder of the torch that this box has already and that a new environment is to use; empty: it gets its own.
+    Asked for by --system-torch, else the user is asked, once: the environment keeps the answer."""
+    if not place.venv or lent_torch(place):
+        return ""
+    is_new = not os.access(place.python, os.X_OK)
+    may_ask = is_new and not settings.get("TORCH_COMMAND") and sys.stdin.isatty() and sys.stderr.isatty()
+    if not (asked or may_ask):
+        return ""
+    python = settings.get("PYTHON") or sys.executable
+    version, _, rest = ask(python, TORCH_QUESTION).partition("\n")
+    build, _, folder = rest.partition("\n")
+    fits = tuple(map(int, re.findall(r"\d+", version)[:2])) >= LEAST_TORCH
+    if asked and not fits:
+        have = f"has torch {version}" if version else "has no torch that can be imported"
+        least = ".".join(map(str, LEAST_TORCH))
+        raise Stop(f"--system-torch: {python} {have}; it needs {least} or newer. Name the Python that has it: PYTHON=…")
+    if not asked and fits:
+        size = GIGABYTES.get(platform.system(), GIGABYTES["Linux"])[0]
+        print(f"{python} has torch {version} ({build}) already.", file=sys.stderr)
+        print(f"Use it instead of fetching another one (up to {size} GB)? [Y/n] ", end="", file=sys.stderr, flush=True)
+        asked = sys.stdin.readline().strip().lower() in ("", "y", "yes")
+    if asked and fits:
+        say(f"Using torch {version} ({build}) of {python}.")
+        return folder
+    return ""
+
+
+def lent_torch(place: Place) -> Path | None:
+    """The file that lends an environment the packages of the box, behind its own, if there is one."""
+    return next(place.venv.glob(f"lib*/python*/site-packages/{LENT}"), None) if place.venv else None
+
+
 def announce(place: Place, wanted: Mapping[str, str], packages: Path, settings: Mapping[str, str]) -> None:
     """Say what is about to happen, where, and how much there is to fetch."""
     have = installed(packages)
     missing = [name for name, version in wanted.items() if have.get(name) != version]
+    if lent_torch(place):
+        missing = [name for name in missing if name != "torch"]
     count, size = len(missing), "less than 0.1 GB"
     if "torch" in missing and settings.get("TORCH_COMMAND"):
         count, size = count - 1, f"{size}, and what TORCH_COMMAND brings"
@@ -403,16 +454,17 @@ def announce(place: Place, wanted: Mapping[str, str], packages: Path, settings: 
 def install_lists(
     place: Place, lists: Mapping[str, Path], packages: Path, settings: Mapping[str, str], torch_again: bool
 ) -> None:
-    """The listed packages. As long as TORCH_COMMAND is set, torch is its business and not the list's."""
+    """The listed packages. As long as TORCH_COMMAND is set, torch is its business and not the list's; nor is it where
+    the box has lent its own."""
     command = words_of(settings, "TORCH_COMMAND")
     torch = pinned(lists["base"]).get("torch")
     if command and (torch_again or place.mark("torch").exists() or "torch" not in installed(packages)):
         with unfinished(place, "torch"):  # it may install more than torch
             run(command, place, settings)
-    elif torch_again and torch:
+    elif torch_again and torch and not lent_torch(place):
         run(["pip", "install", "--force-reinstall", "--no-deps", f"torch=={torch}"], place, settings)
     for name, path in lists.items():
-        requirements = without_torch(path) if command else ["--requirement", str(path)]
+        requirements = without_torch(path) if command or lent_torch(place) else ["--requirement", str(path)]
         # What the tests add is listed to the last transitive package, and one of them asks for far more than is used.
         options = ["--no-deps"] if name == "tests" else []
         run(["pip", "install", *options, *requirements], place, settings)

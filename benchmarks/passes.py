@@ -44,7 +44,8 @@ from sdterm.hooks import TextOptions
 from sdterm.plugins.sd.components import SDComponents
 from sdterm.request import make_request
 
-STEPS, SIZE, RUNS = 12, int(next(iter(sys.argv[1:]), 128)), 5
+STEPS, RUNS = 12, 5
+SIZE = int(sys.argv[1]) if __name__ == "__main__" and sys.argv[1:] else 128
 BYTES = 20_000_000
 TILE = 96
 METHODS = ("encode", "denoise", "decode", "encode_image")
@@ -268,7 +269,7 @@ def main() -> None:
         theirs = peers(engine, pictures)
         for peer in theirs.values():
             peer()
-        kept = FirstPass(Path(folder, "first"), 0)
+        kept = FirstPass(0, (Path(folder, "first"),))
         print(
             json.dumps(
                 {

@@ -45,6 +45,9 @@ StepNumber = Annotated[int, Field(ge=1, le=1000, strict=True)]
 PassNumber = Annotated[int, Field(ge=0, le=8, strict=True)]
 
 
+DeviceName = Annotated[str, Field(min_length=1, max_length=60)]
+
+
 class Body(BaseModel):
     """What a client asks."""
 
@@ -79,6 +82,8 @@ class Submission(Body):
     is still there."""
     paused: StrictBool = False
     """Queue it, but do not begin."""
+    device: DeviceName | None = None
+    """The only device that may draw it, of those that `health` names; unset is any."""
 
     @field_validator("saving")
     @classmethod
@@ -166,6 +171,13 @@ class Move(Body):
 
     before: Annotated[Identifier, Field(strict=True)] | None = None
     """The queued job that it is to come before; unset is the end of the queue."""
+
+
+class Pin(Body):
+    """Where a job may be drawn."""
+
+    device: DeviceName | None = None
+    """On this device alone; unset is any."""
 
 
 class HashRequest(Body):
@@ -258,6 +270,8 @@ class JobView(Answer):
     """How many workers died drawing it since it last finished an image, was resumed or tried again."""
     progress: Progress | None = None
     """While it runs."""
+    device: str | None = None
+    """The only device that may draw it; unset is any."""
     created: float
     """Seconds since 1970."""
     ended: float | None = None
@@ -350,6 +364,15 @@ class WorkerView(Answer):
     """Other models in its memory."""
     trouble: str | None = None
     """Why it could not be started the last time."""
+    hardware: str = ""
+    """What the device is, like `NVIDIA H200` or `cpu, 4 threads`, once that is known."""
+    drained: bool = False
+    """It takes no new jobs."""
+    memory_used: int | None = None
+    memory_total: int | None = None
+    """Bytes, by all processes; None where nobody can say."""
+    temperature: int | None = None
+    """Degrees Celsius."""
 
 
 class Health(Answer):

@@ -44,6 +44,7 @@ from sdterm.api import (
     Networks,
     Picture,
     PicturePage,
+    Pin,
     Problem,
     PromptReading,
     Queue,
@@ -56,6 +57,7 @@ from sdterm.api import (
     Submission,
     TrashedPicture,
     Words,
+    WorkerView,
 )
 from sdterm.core.extensions.catalogue import Catalogue
 from sdterm.core.files import legible
@@ -167,6 +169,18 @@ class Client:
 
     def move(self, job: int, before: int | None = None) -> JobView:
         return self._post(JobView, f"jobs/{job}/move", {"before": before})
+
+    def pin(self, job: int, device: str | None = None) -> JobView:
+        """Have a job drawn on that device alone; None: on any."""
+        return self._post(JobView, f"jobs/{job}/pin", Pin(device=device))
+
+    def drain(self, device: str) -> WorkerView:
+        """Have a device take no new jobs, and let go of its memory once it draws nothing."""
+        return self._post(WorkerView, f"devices/{device}/drain")
+
+    def resume_device(self, device: str) -> WorkerView:
+        """Have it take jobs again."""
+        return self._post(WorkerView, f"devices/{device}/resume")
 
     def queue(self) -> Queue:
         return self._get(Queue, "queue")

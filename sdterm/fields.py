@@ -30,6 +30,7 @@ Rung = Literal[
 """A step of the ladder that a job goes down when memory runs out, the fastest first."""
 MaskedContent = Literal["fill", "original", "latent noise", "latent nothing"]
 InpaintArea = Literal["Whole picture", "Only masked"]
+Spread = Literal["auto", "off"]
 Part = Literal["", "Init image", "Mask", "Hires", "Refiner", "Upscale"]
 """A part of the form that is folded away until it is used."""
 VaeMethod = Literal["Full", "Approx NN", "Approx cheap", "TAESD"]
@@ -1365,6 +1366,15 @@ ROWS: tuple[RequestField, ...] = (
         decides="how",
         section=_SPEED,
         a1111="batch_cond_uncond",
+    ),
+    RequestField(
+        name="spread",
+        default="auto",
+        choices=get_args(Spread),
+        label="Spread",
+        sentence="auto: free devices of the same kind draw some of a job's batches; the images stay the same.",
+        decides="how",
+        section=_SPEED,
     ),
     RequestField(
         name="ladder",

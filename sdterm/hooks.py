@@ -538,6 +538,10 @@ class MemoryOptimizer:
         after the others.
     in_pass: `in_pass(options, start)` → the options for a pass that begins with `noise`, an `image`, or the `pass`
         before it; unset, all passes have the same. It needs an `undo`.
+    before_call: `before_call(components, call)`, before the pass's call of that number, from 0. For one that keeps
+        something from call to call.
+    span: `span(options)` → how many calls belong together. What it keeps is then from the calls since the last multiple
+        of it, or nothing, and a pass that goes on from a tape does so from there.
     """
 
     id: str
@@ -559,6 +563,8 @@ class MemoryOptimizer:
     """The ladder's step that this is: a job that runs out of memory turns it on there."""
     offloads: bool = False
     in_pass: Callable[[Mapping[str, OptionValue], Start], Mapping[str, OptionValue]] | None = None
+    before_call: Callable[[Components, int], None] | None = None
+    span: Callable[[Mapping[str, OptionValue]], int] | None = None
     options: tuple[Option, ...] = ()
 
 

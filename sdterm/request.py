@@ -26,6 +26,7 @@ from sdterm.fields import (
     RefinerPasses,
     ResizeMode,
     Rung,
+    Spread,
     VaeMethod,
 )
 
@@ -181,6 +182,7 @@ class GenerationRequest(BaseModel):
     return_mask_composite: bool = _of("return_mask_composite")
     memory: Names = _of("memory")
     batch_cond_uncond: bool = _of("batch_cond_uncond")
+    spread: Spread = _of("spread")
     ladder: Ladder = _of("ladder")
     rungs: Rungs = _of("rungs")
     preview_method: VaeMethod = _of("preview_method")

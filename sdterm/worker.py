@@ -29,8 +29,10 @@ from sdterm.core.planning.plan import Plan
 from sdterm.core.prompt.styles import StylesError, styles_of
 from sdterm.core.settings.settings import Settings, Value
 from sdterm.engine import Engine
+from sdterm.engine.device import card_id, hardware
 from sdterm.engine.failures import failure
 from sdterm.engine.run import FirstPass, PauseAt, Resume
+from sdterm.engine.share import Share
 from sdterm.events import LOST, AnyPicture, Event, Failed, Started, Warning
 from sdterm.request import GenerationRequest, RequestError
 
@@ -38,7 +40,9 @@ HEARTBEAT = 1.0  # seconds
 EXIT_DEVICE = 70
 _PR_SET_PDEATHSIG = 1
 _NEEDED = {
-    "draw": {"job", "request", "bound_plugins", "sources", "saved", "skipped_images", "pause_at", "tape", "first_pass"},
+    "draw": {"job", "request", "bound_plugins", "sources", "saved", "skipped_images", "pause_at", "tape", "first_pass"}
+    | {"other_tapes", "share", "drawn"},
+    "release": {"job"},
     "saved": {"path"},
     "load": {"model", "sources"},
     "plugins": {"sources"},
@@ -84,13 +88,15 @@ class Worker:
         self._saved: SimpleQueue[Path | None] = SimpleQueue()  # where the host saved images; None: it could not
         self._cancel = threading.Event()
         self._job: int | None = None
+        self._share = Share()  # of that job
         self._is_busy = False
 
     def run(self, stream: BinaryIO) -> None:
         """Draw until the process ends, which it does with the stream."""
         threading.Thread(target=self._listen, args=(stream,), name="host", daemon=True).start()
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
-        self._wire.send("ready", pid=os.getpid(), device=str(self._engine.device))
+        device = self._engine.device
+        self._wire.send("ready", pid=os.getpid(), device=str(device), hardware=hardware(device), card=card_id(device))
         while True:
             message, plan = self._jobs.get()
             self._is_busy = True
@@ -103,7 +109,7 @@ class Worker:
                 traceback.print_exc()
                 said = f"{type(error).__name__}: {error}"
                 self._wire.event(message.get("job"), Failed(code="internal", message=said, advice=_DEFECT))
-            self._job, self._is_busy = None, False
+            self._job, self._share, self._is_busy = None, Share(), False
             self._wire.send("finished", job=message.get("job"))
 
     def _load(self, message: dict[str, Any]) -> None:
@@ -135,6 +141,8 @@ class Worker:
                 self._wire.event(job, Failed(code=error.code, message=str(error)))
                 return
         saved_images: SimpleQueue[Path | None] = SimpleQueue()
+        drawn = {int(number): Path(path) for number, path in message["drawn"].items()}
+        self._share = Share(message["share"], drawn)
         events = self._engine.run(
             GenerationRequest.model_validate(message["request"]),
             plugins,
@@ -146,6 +154,8 @@ class Worker:
             pause_at=PauseAt(**message["pause_at"]) if message["pause_at"] else None,
             saved=saved_images,
             first_pass=_first_pass(message["first_pass"]),
+            share=self._share,
+            other_tapes=[Path(tape) for tape in message["other_tapes"]],
         )
         for event in events:
             self._end_if_lost(job, event)
@@ -184,10 +194,17 @@ class Worker:
                     self._jobs.put((message, payload))
                 case "stop":
                     self._cancel.set()
+                case "release":
+                    self._release(message["job"])
                 case "plugins":  # beside what is being drawn
                     threading.Thread(target=self._try, args=(message["sources"],), name="plugins", daemon=True).start()
                 case "saved":
                     self._saved.put(Path(message["path"]) if message["path"] else None)
+
+    def _release(self, job: int) -> None:
+        """Give up batches that have not begun. The host is told before the run can end without them."""
+        share = self._share if job == self._job else Share()
+        share.release(lambda images: self._wire.send("released", job=job, images=images))
 
     def _beat(self) -> None:
         """Tell the host what the engine is at, so that it can tell a long call from a stuck one."""
@@ -260,7 +277,7 @@ _DEFECT = "This is a defect of sdterm or of a plugin: `sdterm host logs` shows w
 
 
 def _first_pass(given: dict[str, Any] | None) -> FirstPass | None:
-    return FirstPass(Path(given["tape"]), given["image"]) if given else None
+    return FirstPass(given["image"], tuple(map(Path, given["tapes"]))) if given else None
 
 
 def _changed(bound_plugins: list[list[str]], plugins: PluginSet) -> str:

@@ -707,3 +707,46 @@ def test_a_fresh_clone_draws_the_first_picture(repo: Path, tmp_path: Path) -> No
     subprocess.run(words, cwd=clone, env=environment, check=True)
     subprocess.run([sys.executable, "launch.py", "host", "stop"], cwd=clone, env=environment, check=True)
     assert len(list((clone / "outputs").rglob("*.png"))) == 1
+
+
+def box_with_torch(folder: Path, version: str) -> Path:
+    """An environment that somebody else made, with a torch of that version in it; its Python."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    (packages,) = folder.glob("lib/python*/site-packages")
+    (packages / "torch").mkdir()
+    (packages / "torch" / "__init__.py").write_text(f"from . import version\n__version__ = {version!r}\n")
+    (packages / "torch" / "version.py").write_text("cuda, hip = None, '6.3'\n")
+    (packages / f"torch-{version}.dist-info").mkdir()
+    (packages / f"torch-{version}.dist-info" / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: torch\nVersion: {version}\n"
+    )
+    return folder / "bin" / "python"
+
+
+def test_the_torch_of_the_box_is_used_instead_of_fetching_one(tmp_path: Path, index: Index, repo: Path) -> None:
+    python = box_with_torch(tmp_path / "box", "2.7.1")
+    clone = Clone(tmp_path / "clone", index, repo)
+    (clone.folder / "requirements.txt").write_text("alpha==1.0\ntorch==1.0\n")
+    index.fetched.clear()
+    code, _, err = clone.run("--system-torch", PYTHON=str(python))
+    assert code == 7 and f"Using torch 2.7.1 (ROCm 6.3) of {python}." in err, err
+    assert index.fetched == ["alpha-1.0-py3-none-any.whl"] and not [*clone.packages.glob("torch-*.dist-info")]
+    seen = subprocess.run(
+        [clone.folder / ".venv" / "bin" / "python", "-c", "import torch, alpha; print(torch.__version__)"],
+        capture_output=True,
+        text=True,
+    )
+    assert seen.stdout == "2.7.1\n", seen.stderr
+    index.fetched.clear()
+    clone.shown(PYTHON=str(python))
+    (clone.folder / "requirements.txt").write_text("alpha==1.0\ntorch==9.9\nbeta==1.0\n")
+    clone.shown(PYTHON=str(python))
+    assert index.fetched == ["beta-1.0-py3-none-any.whl"], "the environment remembers whose torch it has"
+
+
+def test_a_torch_of_the_box_that_is_too_old_is_refused_in_a_sentence(tmp_path: Path, index: Index, repo: Path) -> None:
+    python = box_with_torch(tmp_path / "box", "2.5.1")
+    clone = Clone(tmp_path / "clone", index, repo)
+    code, _, err = clone.run("--system-torch", PYTHON=str(python))
+    assert code == 1 and "has torch 2.5.1; it needs 2.6 or newer" in err
+    assert not (clone.folder / ".venv" / "bin").exists()

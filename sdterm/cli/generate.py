@@ -1,5 +1,6 @@
 """`sdterm generate`: a prompt in, a picture out."""
 
+import os
 import signal
 import sys
 import threading
@@ -31,6 +32,7 @@ from sdterm.core.output.saving import Saving, ready, save_images, saving_of
 from sdterm.core.planning.assignment import assign
 from sdterm.core.planning.choices import choose, choose_pictures
 from sdterm.core.prompt.styles import Styles, styles_of
+from sdterm.core.settings.devices import first_device
 from sdterm.core.settings.paths import prepare as prepare_folders
 from sdterm.core.settings.settings import NOTIFY, Settings
 from sdterm.events import Cancelled, Event, Failed, Warning
@@ -62,6 +64,7 @@ from sdterm.request import GenerationRequest, RequestError, make_request
 @click.option("--detach", is_flag=True, help="Queue it, print the job's number, and leave.")
 @click.option("--pause-at", type=click.IntRange(1, 1000), metavar="STEP", help="Let all images wait at that step.")
 @click.option("--pause-pass", type=click.IntRange(1, 2), default=1, metavar="N", help="The pass of that step [1].")
+@click.option("--on", "device", metavar="DEVICE", help="Draw it on that device of the host alone.")
 @click.option("--notify", type=click.Choice(NOTIFY), help="How to tell that it is done.")
 @click.option("--local", is_flag=True, help="Draw in this process instead of the host's; so does --tape.")
 @flag_options
@@ -78,6 +81,7 @@ def generate(
     detach: bool,
     pause_at: int | None,
     pause_pass: int,
+    device: str | None,
     notify: str | None,
     local: bool,
     assignments: tuple[str, ...],
@@ -95,8 +99,8 @@ def generate(
     """
     settings = settings_of(context)
     local = local or tape is not None
-    if local and (detach or pause_at):
-        raise UsageError("--detach and --pause-at need the host: leave out --local and --tape.")
+    if local and (detach or pause_at or device):
+        raise UsageError("--detach, --pause-at and --on need the host: leave out --local and --tape.")
     if prompt is None and source is None:
         raise UsageError("There is no PROMPT: give one, or --from an image.")
     only_one_from_standard_input(PROMPT=prompt, **{"from": source}, init=inits, mask=mask)
@@ -125,7 +129,8 @@ def generate(
 
     with connect(settings, check=True, starting=say_starting) as host:
         request = make_request(**request.model_dump() | sources(inits, mask, host.put_input, host, images))
-        job = host.submit(Submission(request=request, saving=saving, pause_at=pause_at, pause_pass=pause_pass - 1))
+        how = {"pause_at": pause_at, "pause_pass": pause_pass - 1, "device": device}
+        job = host.submit(Submission(request=request, saving=saving, **how))
         if detach:
             print_json(job.model_dump_json()) if as_json else click.echo(job.id)
             return
@@ -171,7 +176,8 @@ def draw_here(
     with _cancelled_by_ctrl_c(cancel), output:
         for warning in warnings:
             output.show(warning)
-        engine = Engine(library=library, device=settings["device"], limit_memory=settings["limit_memory"])
+        device = first_device(settings["device"], os.environ)
+        engine = Engine(library=library, device=device, limit_memory=settings["limit_memory"])
         styles = styles_of(settings)
         saved: SimpleQueue[Path | None] = SimpleQueue()
         previews = output.wants_previews

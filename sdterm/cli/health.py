@@ -15,6 +15,7 @@ from typing import Literal
 import psutil
 from packaging.requirements import Requirement
 
+from sdterm.cli.torch_build import Card, TorchBuild, installed_torch, misfit
 from sdterm.core.extensions.catalogue import CatalogueError, load_catalogue
 from sdterm.core.file_systems import file_system, on_network
 from sdterm.core.library.checkpoints import Library
@@ -111,32 +112,47 @@ def _version(name: str) -> str | None:
 
 
 def _gpus() -> Iterator[Check]:
-    """NVIDIA's cards, as the driver tells them."""
+    """The cards, as the driver tells them, and whether torch can use them."""
     import pynvml
 
+    torch = installed_torch()
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
-        if sys.platform == "darwin":
-            yield Check("GPU", "note", "Apple GPUs are used through Metal (mps) where torch supports it.")
-        else:
-            yield Check("GPU", "note", "No NVIDIA GPU or driver is found: sdterm draws on the CPU.")
+        yield from _without_nvidia(torch)
         return
     with closing(_Nvml()):
-        cuda = pynvml.nvmlSystemGetCudaDriverVersion()
-        driver = f"driver {pynvml.nvmlSystemGetDriverVersion()}, CUDA {cuda // 1000}.{cuda % 1000 // 10}"
+        number = pynvml.nvmlSystemGetCudaDriverVersion()
+        version, cuda = str(pynvml.nvmlSystemGetDriverVersion()), (number // 1000, number % 1000 // 10)
+        driver = f"driver {version}, CUDA {cuda[0]}.{cuda[1]}"
+        misfits: dict[str, str] = {}
         for index in range(pynvml.nvmlDeviceGetCount()):
-            card = pynvml.nvmlDeviceGetHandleByIndex(index)
-            memory = pynvml.nvmlDeviceGetMemoryInfo(card)
+            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+            memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
             free = f"{int(memory.free) / _GIB:.1f} of {int(memory.total) / _GIB:.1f} GB free"
-            yield Check(f"GPU {index}", "ok", f"{pynvml.nvmlDeviceGetName(card)}, {driver}, {free}")
-    if (_version("torch") or "").endswith("+cpu"):
-        yield Check(
-            "torch build",
-            "bad",
-            "this torch cannot use the GPU: it is a CPU build",
-            "Remove the environment's folder, set TORCH_COMMAND to a CUDA build, and start launch.py again.",
-        )
+            card = Card(str(pynvml.nvmlDeviceGetName(handle)), pynvml.nvmlDeviceGetCudaComputeCapability(handle))
+            yield Check(f"GPU {index}", "ok", f"{card.name}, {driver}, {free}")
+            why, mend = misfit(torch, version, cuda, card) if torch else ("", "")
+            misfits |= {why: mend} if why else {}
+    for why, mend in misfits.items():
+        yield Check("torch and GPU", "bad", f"this torch cannot use the GPU: {why}", mend)
+    if torch and not misfits:
+        yield Check("torch and GPU", "ok", f"torch {torch.version} (CUDA {torch.cuda}) fits the driver and the cards")
+    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        yield Check("GPUs shown", "note", f"CUDA_VISIBLE_DEVICES is {visible!r}: only those are used")
+
+
+def _without_nvidia(torch: TorchBuild | None) -> Iterator[Check]:
+    if sys.platform == "darwin":
+        yield Check("GPU", "note", "Apple GPUs are used through Metal (mps) where torch supports it.")
+    elif not Path("/dev/kfd").exists():
+        yield Check("GPU", "note", "No NVIDIA GPU or driver is found: sdterm draws on the CPU.")
+    elif torch and torch.rocm:
+        yield Check("GPU", "ok", f"AMD's driver is there, and torch {torch.version} is built for ROCm {torch.rocm}")
+    else:
+        built = f"; torch {torch.version} is built for {torch.runs_on}" if torch else ""
+        mend = "Set TORCH_COMMAND to what installs a torch for ROCm, and start launch.py --reinstall-torch."
+        yield Check("GPU", "bad", f"AMD's driver is there{built}", mend)
 
 
 class _Nvml:

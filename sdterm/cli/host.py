@@ -6,6 +6,7 @@ from datetime import datetime
 
 import click
 
+from sdterm.api import WorkerView
 from sdterm.cli.errors import EXIT_FAILED, say
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
@@ -14,6 +15,7 @@ from sdterm.core.settings.rundir import is_held, run_folder_of
 from sdterm.core.text import printable
 
 _LINES = 40
+_GIB = 2**30
 
 
 @click.group()
@@ -70,11 +72,36 @@ def status(context: click.Context, as_json: bool) -> None:
         doing = f"job {worker.job}, {worker.phase}, network call {worker.call}" if worker.job else worker.phase
         model = f", {printable(worker.model)} in memory" if worker.model else ""
         trouble = f" ({printable(worker.trouble)})" if worker.trouble else ""
-        click.echo(f"Device {worker.device}: {doing}{model}{trouble}")
+        click.echo(f"Device {worker.device}{_about(worker)}: {doing}{model}{trouble}")
     for notice in health.notices:
         click.echo(printable(notice, limit=1000))
     counts = ", ".join(f"{count} {state}" for state, count in health.queue.counts.items() if count) or "empty"
     click.echo(f"Queue{' (paused)' if health.queue.paused else ''}: {counts}")
+
+
+@host.command()
+@click.argument("device")
+@flag_options
+@click.pass_context
+def drain(context: click.Context, device: str) -> None:
+    """Let DEVICE finish what it draws, take nothing new, and free its memory, until `sdterm host resume DEVICE`."""
+    with connect(settings_of(context)) as client:
+        worker = client.drain(device)
+    left = f" after job {worker.job}" if worker.job else ""
+    click.echo(
+        f"{printable(worker.device)} takes no new jobs{left}. `sdterm host resume {printable(device)}` undoes it."
+    )
+
+
+@host.command()
+@click.argument("device")
+@flag_options
+@click.pass_context
+def resume(context: click.Context, device: str) -> None:
+    """Let DEVICE take jobs again."""
+    with connect(settings_of(context)) as client:
+        worker = client.resume_device(device)
+    click.echo(f"{printable(worker.device)} takes jobs again.")
 
 
 @host.command()
@@ -90,3 +117,13 @@ def logs(context: click.Context, lines: int) -> None:
                 click.echo(printable(line.rstrip("\n"), limit=10_000))
     except FileNotFoundError:
         click.echo("There is no log yet: no host has run here.")
+
+
+def _about(worker: WorkerView) -> str:
+    """What a device is, and how it is."""
+    facts = [printable(worker.hardware)] if worker.hardware else []
+    if worker.memory_used is not None and worker.memory_total:
+        facts.append(f"{worker.memory_used / _GIB:.1f} of {worker.memory_total / _GIB:.1f} GB")
+    facts += [f"{worker.temperature} °C"] if worker.temperature is not None else []
+    facts += ["drained"] if worker.drained else []
+    return f" ({', '.join(facts)})" if facts else ""

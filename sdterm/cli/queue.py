@@ -134,6 +134,20 @@ def move(context: click.Context, job: int, before: int | None, first: bool) -> N
     click.echo(f"Job {job} is now {'first' if first else f'before job {before}' if before else 'last'}.")
 
 
+@queue.command()
+@click.argument("job", type=_JOB)
+@click.argument("device", required=False)
+@flag_options
+@click.pass_context
+def pin(context: click.Context, job: int, device: str | None) -> None:
+    """Have JOB drawn on DEVICE alone, as `sdterm host status` names it; without DEVICE, on any."""
+    with connect(settings_of(context)) as host:
+        known = host.pin(job, device)
+    where = f"on {printable(device)} alone" if device else "on any device"
+    later = " What runs goes on where it is." if known.state == "running" else ""
+    click.echo(f"Job {job} is drawn {where}.{later}")
+
+
 def _every(host: Client, states: "list[State] | tuple[State, ...]") -> list[JobView]:
     page = host.jobs(states, limit=500)
     jobs = list(page.jobs)
@@ -147,7 +161,13 @@ def _line(job: JobView) -> str:
     progress = job.progress
     which = f"pass {progress.pass_no + 1}/{progress.passes} " if progress and progress.passes > 1 else ""
     where = f"{which}step {progress.step}/{progress.steps}" if progress else job.reason.message if job.reason else ""
-    return f"{job.id:>5}  {job.state:<9}  {job.done:>3}/{job.images:<3}  {job.prompt[:60]}  {where}".rstrip()
+    return (
+        f"{job.id:>5}  {job.state:<9}  {job.done:>3}/{job.images:<3}  {job.prompt[:60]}  {where}{_pinned(job)}".rstrip()
+    )
+
+
+def _pinned(job: JobView) -> str:
+    return f"  (on {job.device})" if job.device and job.state not in ENDED else ""
 
 
 def _numbers(text: str) -> list[int]:

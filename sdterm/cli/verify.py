@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from sdterm.core.inputs import Inputs
 from sdterm.core.library.checkpoints import library_of
 from sdterm.core.names import UnknownNameError
 from sdterm.core.output.saving import saving_of
+from sdterm.core.settings.devices import first_device
 from sdterm.core.settings.paths import prepare as prepare_folders
 from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
@@ -117,7 +119,9 @@ def _draw(
     from sdterm import Engine
 
     drawn, notes = None, []
-    for event in Engine(library=library_of(settings), device=settings["device"]).run(request, plugins):
+    for event in Engine(library=library_of(settings), device=first_device(settings["device"], os.environ)).run(
+        request, plugins
+    ):
         match event:
             case Image() if event.index == min(index, request.batch_size - 1):
                 drawn = event

@@ -52,6 +52,14 @@ _ATTENTION: Mapping[str, str] = {
 """Values of cross_attention_optimization, as far as their first word goes → the memory optimizer."""
 
 
+OPTIMIZERS: Mapping[str, str] = {
+    "fp8_storage": "fp8.storage",
+    "token_merging_ratio": "token_merging.ratio",
+    "token_merging_ratio_hr": "token_merging.ratio_hr",
+}
+"""A1111's setting → the memory optimizer that it asks for, and its option of the same values."""
+
+
 def attention(value: str) -> tuple[str, ...]:
     """The memory optimizers that a value of cross_attention_optimization stands for; a name of ours is itself."""
     name = value.partition(" - ")[0]

@@ -26,7 +26,8 @@ class MemoryUse:
 
 
 def pick_device(name: str | None) -> torch.device:
-    """The named device (`cpu`, `cuda`, `cuda:1`, `mps`), else the best there is. Raises DeviceError."""
+    """The named device (`cpu`, `cuda`, `cuda:1`, `mps`), else the best there is. `cpu:1` is the CPU, too: one process
+    of several that draw on it. Raises DeviceError."""
     if name is None:
         return torch.device(
             "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -35,6 +36,8 @@ def pick_device(name: str | None) -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise DeviceError(f"There is no device {name!r}; use cpu, cuda, cuda:1 … or mps.") from None
+    if device.type == "cpu":
+        return torch.device("cpu")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise DeviceError(f"There is no device {name}: torch sees {torch.cuda.device_count()} CUDA devices.")
     if device.type == "mps" and not torch.backends.mps.is_available():
@@ -68,6 +71,21 @@ def set_deterministic() -> None:
 def device_name(device: torch.device) -> str:
     """What a tape is bound to: the hardware that computed it."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def hardware(device: torch.device) -> str:
+    """What computes there: two devices of the same compute the same bits."""
+    if device.type != "cpu":
+        return device_name(device)
+    threads = torch.get_num_threads()
+    return f"cpu, {threads} thread" + "s" * (threads > 1)
+
+
+def card_id(device: torch.device) -> str | None:
+    """The UUID by which NVIDIA's driver knows a card, whatever its number here; None if it is none."""
+    if device.type != "cuda":
+        return None
+    return str(getattr(torch.cuda.get_device_properties(device), "uuid", "")) or None
 
 
 def free_unused(device: torch.device) -> None:

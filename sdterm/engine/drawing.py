@@ -13,7 +13,7 @@ from sdterm.engine.grid import Cell, emit_grid, makes_grid
 from sdterm.engine.hires import Before, drawn_before, given_before, larger
 from sdterm.engine.ladder import going_down
 from sdterm.engine.loading import Loader, Model
-from sdterm.engine.memory import measured
+from sdterm.engine.memory import measured, weights_of
 from sdterm.engine.network_files import wanted
 from sdterm.engine.recorder import CancelledError, NonFiniteError, PausedError
 from sdterm.engine.run import Run
@@ -38,9 +38,9 @@ class _Drawing:
 
 
 def draw(run: Run, loader: Loader, sources: Sources) -> None:
-    """All batches, one after the other. What runs out of memory goes on with less of it."""
+    """All batches of its share, one after the other. What runs out of memory goes on with less of it."""
     drawing = _Drawing()
-    grid = makes_grid(run)
+    grid = not run.share.is_part and makes_grid(run)
     try:
         run, paused = going_down(run, loader, lambda run: _batches(run, loader, sources, drawing, grid))
     except CancelledError:
@@ -51,7 +51,7 @@ def draw(run: Run, loader: Loader, sources: Sources) -> None:
         step, pass_no = (at.step, at.pass_no) if at else (None, 0)
         run.emit(Paused(images=len(drawing.delivered), step=step, pass_no=pass_no))
         return
-    if grid:
+    if grid and not run.share.is_part:
         emit_grid(run, drawing.cells)
     memory = memory_use(run.device)
     run.emit(
@@ -69,10 +69,8 @@ def draw(run: Run, loader: Loader, sources: Sources) -> None:
 def _batches(run: Run, loader: Loader, sources: Sources, drawing: _Drawing, grid: bool) -> bool:
     """Draw what is not delivered. Returns whether some of it waits."""
     paused, batches = False, run.batches()
-    for number, batch in enumerate(batches):
-        images = [index for index in batch if index not in drawing.delivered]
-        if not images:
-            continue
+    left = [[index for index in batch if index not in drawing.delivered] for batch in batches]
+    for number, images in run.share.batches(left):
         try:
             drawn = _sampled(run, loader, Batch(images, number, len(batches)), sources, drawing)
         except PausedError:
@@ -122,9 +120,9 @@ def _sampled_pass(
                 begun = [*larger(run, number, _before(run, loader, batch, number, before, drawing), load).parted()]
                 drawing.begun |= {(index, number): one for index, one in zip(batch.images, begun, strict=True)}
             init = Init.joined(begun)
-    load()  # no part of what is measured
+    weights = weights_of(load())  # reading them is no part of what is measured
     try:
-        with _measured(run, batch, number):
+        with _measured(run, weights, batch, number):
             return sample_pass(run, _models(run, loader, batch, number, dtype), batch, number, init)
     except PausedError:
         step = run.pause_at.step if run.pause_at else 0
@@ -153,11 +151,11 @@ def _before(run: Run, loader: Loader, batch: Batch, number: int, drawn: Sequence
     return before
 
 
-def _measured(run: Run, batch: Batch, number: int) -> AbstractContextManager[None]:
+def _measured(run: Run, weights: int, batch: Batch, number: int) -> AbstractContextManager[None]:
     planned, first = run.plan.passes[number], batch.images[0]
     rows = len(batch.images) * (2 if run.request.batch_cond_uncond and run.request.cfg_scale != 1 else 1)
     size = planned.width * planned.height * rows
-    return measured(run, "sample", size, lambda: run.tape.recorded(first, number, DENOISER))
+    return measured(run, weights, "sample", size, lambda: run.tape.recorded(first, number, DENOISER))
 
 
 def _models(run: Run, loader: Loader, batch: Batch, number: int, dtype: torch.dtype) -> Models:

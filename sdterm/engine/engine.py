@@ -4,7 +4,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from queue import Full, Queue, SimpleQueue
@@ -36,6 +36,7 @@ from sdterm.engine.opening import open_run
 from sdterm.engine.pictures import PictureRun, enlarge_pictures, sources
 from sdterm.engine.pulse import Pulse
 from sdterm.engine.run import FirstPass, PauseAt, Resume, Run
+from sdterm.engine.share import Share
 from sdterm.engine.sources import Sources
 from sdterm.engine.tape import Tape
 from sdterm.engine.upscale import KeptUpscaler, Upscaling
@@ -78,7 +79,7 @@ class Engine:
         self.device = pick_device(device)
         self._limit = Limit.of(self.device, limit_memory)
         self.library = library or Library(data_root(None, os.environ))
-        self._measurements = Measurements(self.library.root)
+        self._meter = Meter(self.device, self._limit, Measurements(self.library.root))
         self._pulse = Pulse()
         self._loader = Loader(self.device, models, others_in_ram=others_in_ram)
         self._upscaler = KeptUpscaler()
@@ -107,6 +108,8 @@ class Engine:
         pause_at: PauseAt | None = None,
         saved: SimpleQueue[Path | None] | None = None,
         first_pass: FirstPass | None = None,
+        share: Share | None = None,
+        other_tapes: Sequence[Path] = (),
     ) -> Generator[Event, None, None]:
         """Draw a request. The events end with one of `done`, `failed`, `paused` or `cancelled`.
 
@@ -116,9 +119,10 @@ class Engine:
         go on with, instead of making one. pause_at: the step at which every image waits for another run to go on.
         saved: where the reader puts the path of each image and grid once it is saved (None if it cannot be), before it
         asks for the next event: observers are told of them. first_pass: where another job's tape has what this one's
-        only image begins with; it is drawn again if that is not there.
+        only image begins with; it is drawn again if that is not there. share: which images are drawn here, where other
+        processes draw at the same job; other_tapes: what else has recorded some of the job's images.
         """
-        cancel, plugins = cancel or threading.Event(), self._watched(plugins)
+        cancel, plugins, share = cancel or threading.Event(), self._watched(plugins), share or Share()
         events: Queue[Event | Exception | None] = Queue(AHEAD)
         left, ended = threading.Event(), False  # whether the reader has left, or has seen all
         opened: list[Tape] = []  # the job's tape, once there is one
@@ -129,12 +133,13 @@ class Engine:
                     events.put(event, timeout=_LOOK)
                     return
 
-        observers = Observers(plugins, request.prompt, emit, saved, left)
-        images = 0
+        observers = Observers(plugins, request.prompt, emit, saved, left, paths=[*share.drawn.values()])
+        images = len(share.drawn)
 
         def tell(event: Event | Exception) -> None:
             nonlocal images
-            if isinstance(event, Exception | Done | Failed | Paused | Cancelled):
+            is_end = isinstance(event, Exception | Failed | Paused | Cancelled) and share.began_whole
+            if is_end or (isinstance(event, Done) and not share.is_part):
                 observers.finished(event, images)
             emit(event)
             if isinstance(event, AnyPicture):
@@ -150,8 +155,8 @@ class Engine:
                 enlarge_pictures(self._pictures(request, plugins, cancel, resume, tell))
                 return
             run = self._settled(request, plugins, styles or {}, tape, resume, observers, tell)
-            run = replace(run, cancel=cancel, pause_at=pause_at, previews=previews)
-            run = open_run(run, self._loader, self.library, tape, first_pass)
+            run = replace(run, cancel=cancel, pause_at=pause_at, previews=previews, share=share)
+            run = open_run(run, self._loader, self.library, tape, first_pass, other_tapes)
             opened.append(run.tape)
             if not resume:  # else whoever has the images says which
                 run = replace(run, saved=dict.fromkeys(run.tape.finished()))
@@ -249,6 +254,7 @@ class Engine:
         """A run with all names found and its plan fixed; nothing is loaded."""
         began, self._pulse.phase = time.perf_counter(), "prepare"
         reset_peak(self.device)
+        self._meter.highest = 0
         if resume:
             choices, plan = choose_again(resume.plan, plugins, self.library), resume.plan
         else:
@@ -269,7 +275,7 @@ class Engine:
             saved=resume.saved if resume else {},
             skipped_images=resume.skipped_images if resume else frozenset(),
             upscaler=self._upscaler,
-            meter=Meter(self.device, self._limit, self._measurements),
+            meter=self._meter,
         )
 
     def _pictures(

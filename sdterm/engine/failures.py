@@ -1,10 +1,13 @@
 """Errors → the `failed` event: a code, what happened, what to do."""
 
 import re
+from contextlib import suppress
 from errno import EDQUOT, ENOSPC
 
+import psutil
 import torch
 
+from sdterm.core.text import printable
 from sdterm.engine.recorder import NonFiniteError
 from sdterm.engine.tape import TapeError
 from sdterm.errors import SdtermError
@@ -122,7 +125,15 @@ def blamed(error: PluginError) -> str | None:
 
 
 def _first_line(error: Exception) -> str:
-    """With what CUDA was asked for, which it says in its second sentence."""
+    """With what CUDA was asked for, and who else has its memory, which it says further on."""
     if asked := re.search(r"Tried to allocate ([\d.]+ \w+)", str(error)):
-        return f"{asked[1]} more were needed."
+        others = re.findall(r"Process (\d+) has ([\d.]+ \w+) memory in use", str(error))
+        who = "".join(f" {_name_of(pid)} has {amount}." for pid, amount in others)
+        return f"{asked[1]} more were needed.{who}"
     return str(error).strip().split("\n")[0].split(". ")[0].removesuffix(".") + "."
+
+
+def _name_of(pid: str) -> str:
+    with suppress(psutil.Error):
+        return f"Process {pid} ({printable(psutil.Process(int(pid)).name(), 40)})"
+    return f"Process {pid}"

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from math import prod
 
 from sdterm.core.library.checkpoints import CheckpointFile
@@ -25,7 +26,7 @@ from sdterm.core.settings.amounts import said
 from sdterm.engine.device import device_name
 from sdterm.engine.failures import OutOfMemoryError, failure
 from sdterm.engine.ladder import computed, how_of, offered
-from sdterm.engine.loading import facts_of
+from sdterm.engine.loading import Model, facts_of
 from sdterm.engine.meter import Meter
 from sdterm.engine.run import Run
 from sdterm.events import OUT_OF_MEMORY
@@ -96,14 +97,14 @@ def _largest(run: Run, total: int) -> str:
 
 
 @contextmanager
-def measured(run: Run, stage: Stage, size: int, calls: Callable[[], int]) -> Iterator[None]:
-    """Around a stage: what it needed is kept, if it did anything. size: see `core/planning/memory.py`. calls: how many
-    it has made."""
+def measured(run: Run, weights: int, stage: Stage, size: int, calls: Callable[[], int]) -> Iterator[None]:
+    """Around a stage: what it needed is kept, if it did anything. weights: bytes of the model's. size: see
+    `core/planning/memory.py`. calls: how many it has made."""
     meter = run.meter
     if not meter:
         yield
         return
-    done, began, before = calls(), time.perf_counter(), meter.start()
+    done, began, before = calls(), time.perf_counter(), max(meter.start(), meter.base + weights)
 
     def keep(fixed: int, peak: int, seconds: float) -> None:
         at = _place(run, meter)
@@ -117,8 +118,15 @@ def measured(run: Run, stage: Stage, size: int, calls: Callable[[], int]) -> Ite
             keep(before, max(before, meter.room()[0]) + 1, 0.0)
         raise
     if number := calls() - done:
-        held, peak = meter.read()
-        keep(min(max(before, held), peak), peak, (time.perf_counter() - began) / number)
+        peak = max(meter.read(), before)
+        keep(before, peak, (time.perf_counter() - began) / number)
+
+
+def weights_of(model: Model) -> int:
+    """Bytes of its weights on the device; on a CPU they may be mapped from a file, and not read yet."""
+    device = model.components.device.type
+    weights = (chain(module.parameters(), module.buffers()) for module in model.components.modules.values())
+    return sum(weight.nbytes for weight in chain(*weights) if weight.device.type == device)
 
 
 def decoded_size(run: Run, pixels: int) -> int:
@@ -131,7 +139,8 @@ def drawing_of(run: Run) -> Drawing:
     model = run.choices.first.model
     parts = facts_of(model, run.dtype).parts or {"": _weights(model.checkpoint) * run.dtype.itemsize}
     found = zip(run.plan.passes, run.choices.passes, strict=True)
-    passes = [(each.width * each.height, each.steps * choices.sampler.calls_per_step) for each, choices in found]
+    drawn = [(each, choices.sampler) for each, choices in found if each.start != "given"]
+    passes = [(each.width * each.height, each.steps * sampler.calls_per_step) for each, sampler in drawn]
     images = sum(len(batch) for batch in run.batches())
     return Drawing(parts, run.dtype.itemsize, passes, images, run.request.cfg_scale != 1)
 

@@ -1,7 +1,7 @@
 """How much of a device's memory is in use, and was at most."""
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -25,6 +25,12 @@ class Meter:
     """Of earlier runs."""
     highest: int = 0
     """Bytes: the most that were read."""
+    base: int = field(init=False, default=0)
+    """Bytes that this process has without any model."""
+
+    def __post_init__(self) -> None:
+        if self.device.type != "cuda" and not self.limit.counted:
+            self.base = int(_PROCESS.memory_info().rss)
 
     def start(self) -> int:
         """Bytes in use; their peak counts from here on."""
@@ -38,17 +44,16 @@ class Meter:
             _CLEAR.write_text(_RESET_PEAK)
         return int(_PROCESS.memory_info().rss)
 
-    def read(self) -> tuple[int, int]:
-        """(bytes in use, their peak since the start)."""
+    def read(self) -> int:
+        """Bytes: the most that were in use since the start."""
         if self.device.type == "cuda":
-            used, peak = torch.cuda.memory_allocated(self.device), torch.cuda.max_memory_allocated(self.device)
+            peak = torch.cuda.max_memory_allocated(self.device)
         elif counted := self.limit.counted:
-            used, peak = counted.live, counted.peak
+            peak = counted.peak
         else:
-            used = int(_PROCESS.memory_info().rss)
-            peak = max(used, _resident_peak())
+            peak = max(int(_PROCESS.memory_info().rss), _resident_peak())
         self.highest = max(self.highest, peak)
-        return used, peak
+        return peak
 
     def room(self) -> tuple[int, int]:
         """(bytes that this process may have now, those there would be if nobody else had any)."""

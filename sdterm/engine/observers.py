@@ -34,7 +34,8 @@ class Observers:
     has_left: threading.Event
     """Whether the reader of the events has."""
     began: float = field(default_factory=time.perf_counter)
-    _paths: list[Path] = field(default_factory=list)
+    paths: list[Path] = field(default_factory=list)
+    """Of what the job has saved, as far as it is told."""
     _told: set[tuple[str, str]] = field(default_factory=set)
 
     def after(self, event: AnyPicture) -> None:
@@ -43,7 +44,7 @@ class Observers:
         path = self._path() if those and self.saved else None
         if path is None:
             return
-        self._paths.append(path)
+        self.paths.append(path)
         saved = SavedImage(path, event.infotext, event.width, event.height)
         if isinstance(event, Image):
             saved = SavedImage(path, event.infotext, event.width, event.height, event.index, event.seed, event.prompt)
@@ -61,7 +62,7 @@ class Observers:
         outcome = JobOutcome(
             state=state,
             images=images,
-            saved=tuple(self._paths),
+            saved=tuple(self.paths),
             seconds=time.perf_counter() - self.began,
             prompt=self.prompt,
             message=message,

@@ -1,6 +1,6 @@
 """Opening a run: everything before the first step."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +24,14 @@ from sdterm.events import Started, Warning
 _MOST_REASONS = 5  # told one by one
 
 
-def open_run(run: Run, loader: Loader, library: Library, tape: Path | None, first_pass: FirstPass | None = None) -> Run:
+def open_run(
+    run: Run,
+    loader: Loader,
+    library: Library,
+    tape: Path | None,
+    first_pass: FirstPass | None = None,
+    other_tapes: Sequence[Path] = (),
+) -> Run:
     """Weights and tape for what was settled. Raises what cannot be loaded."""
     optimizers, refused = choose_optimizers(run.choices, run.plugins, run.device, run.dtype)
     run, forecast = planned(begun(replace(run, optimizers=optimizers)))
@@ -50,9 +57,12 @@ def open_run(run: Run, loader: Loader, library: Library, tape: Path | None, firs
         changed, again = ", ".join(opened.mismatch), f" from pass {opened.kept + 1}" if opened.kept else ""
         restarted = f"The tape was made with another {changed}: starting again{again}."
         run.emit(Warning(code="tape_restarted", message=restarted))
-    begins = first_pass and not opened.recorded(0, 0, DENOISER)
-    if first_pass and begins and (found := first_pass_of(run, first_pass.tape, first_pass.image)):
-        opened.adopt(found, 0, 0)
+    for other in other_tapes:
+        opened.take_over(other, [index for batch in run.batches() for index in batch if run.share.has(index)])
+    if first_pass and not opened.recorded(0, 0, DENOISER):
+        found = (first_pass_of(run, other, first_pass.image) for other in first_pass.tapes)
+        if theirs := next(filter(None, found), None):
+            opened.adopt(theirs, 0, 0)
     return replace(run, tape=opened)
 
 

@@ -18,6 +18,7 @@ from sdterm.engine.meter import Meter
 from sdterm.engine.network_files import Sources
 from sdterm.engine.observers import Observers
 from sdterm.engine.pulse import Pulse
+from sdterm.engine.share import Share
 from sdterm.engine.tape import Tape
 from sdterm.engine.upscale import KeptUpscaler
 from sdterm.events import Event, Warning
@@ -39,10 +40,11 @@ class Resume:
 
 @dataclass(frozen=True)
 class FirstPass:
-    """Where another job's tape has the first pass of this one's image."""
+    """Where another job's tapes have the first pass of this one's image."""
 
-    tape: Path
     image: int
+    tapes: tuple[Path, ...]
+    """One of them has it."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,8 @@ class Run:
     """The files of those that the plan has."""
     approximations: Approximations = Approximations()
     tape: Tape = field(default_factory=lambda: Tape({}))
+    share: Share = field(default_factory=Share)
+    """Which of the images are drawn here."""
     upscaler: KeptUpscaler = field(default_factory=KeptUpscaler)
     """The one in memory."""
     meter: Meter | None = None

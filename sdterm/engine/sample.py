@@ -1,5 +1,6 @@
 """Sampling a batch: noise, prompts and network handed to the sampler, its calls recorded."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -114,6 +115,8 @@ def sample_pass(run: Run, models: Models, batch: Batch, pass_no: int, init: Init
     begun = _begun(sampler, request, first, init, way, levels)
     for index, latents in zip(batch.images, first if init is None else begun, strict=True):
         run.tape.start(index, pass_no, latents)
+        if over := run.tape.recorded(index, pass_no, DENOISER) % _span(run):
+            run.tape.cut(index, pass_no, DENOISER, run.tape.recorded(index, pass_no, DENOISER) - over)
     progress = Progress(run, batch, pass_no, len(way.sigmas) - 1)
     recorder = TapeRecorder(
         network,
@@ -148,6 +151,16 @@ def sample_pass(run: Run, models: Models, batch: Batch, pass_no: int, init: Init
     return [Drawn(*each, network.refined, network.padded) for each in zip(latents, shown, strict=True)]
 
 
+def _span(run: Run) -> int:
+    """How many calls belong together: a pass goes on at a multiple of it, where no optimizer needs what was before."""
+    spans = [1]
+    for each in run.optimizers:
+        if each.of.span:
+            with run.plugins.guard(each.of):
+                spans.append(max(1, each.of.span(each.options)))
+    return math.lcm(*spans)
+
+
 class PassNetwork:
     """The guided network of a pass: that of its own model, and from some call on that of its refiner. It holds one
     model at a time, since two may not fit."""
@@ -180,6 +193,11 @@ class PassNetwork:
     def __call__(self, x: torch.Tensor, sigma: torch.Tensor, call: int) -> Denoised:
         if self._handover and self._is_due(call, sigma[0].item()):
             self._hand_over()
+        assert self._model
+        for optimizer in self._model.optimizers:
+            if optimizer.of.before_call:
+                with self._run.plugins.guard(optimizer.of):
+                    optimizer.of.before_call(self._model.components, call)
         return self.hooks.around(self._plain)(x, sigma, call)
 
     def _plain(self, x: torch.Tensor, sigma: torch.Tensor, call: int) -> Denoised:

@@ -15,7 +15,7 @@ import os
 import struct
 import threading
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -89,7 +89,7 @@ class Tape:
         self.mismatch: tuple[str, ...] = ()
         self.kept = 0
         """Where there is a mismatch: how many passes keep their rows."""
-        head = json.loads(json.dumps({"header": header, "passes": passes}))
+        head = self._head = json.loads(json.dumps({"header": header, "passes": passes}))
         if path is None:
             return
         try:
@@ -159,6 +159,25 @@ class Tape:
         for row in recorded.rows:
             self.append(replace(row, image=image, pass_no=pass_no))
 
+    def take_over(self, path: Path, images: Collection[int]) -> None:
+        """Take over what another tape of the same job has of these images beyond what this one has."""
+        other = Tape({})
+        try:
+            stored, _ = other._load(path)
+        except (OSError, ValueError, KeyError, IndexError):  # damage: it is drawn again
+            return
+        if stored is None:
+            return
+        kept, different = _compared(stored, self._head)
+        for (image, pass_no), start in sorted(other._starts.items()):
+            rows = other._rows_of(image, pass_no)
+            is_same = not different or pass_no < kept
+            if image in images and is_same and len(rows) > len(self._rows_of(image, pass_no)):
+                with self._lock:
+                    self._cut(image, pass_no, DENOISER, 0)
+                float32 = other._float32.get((image, pass_no))
+                self.adopt(Recorded(self._head["header"], self._head["passes"], start, rows, float32), image, pass_no)
+
     def is_float32(self, image: int, pass_no: int) -> bool:
         return (image, pass_no) in self._float32
 
@@ -187,6 +206,9 @@ class Tape:
         if self._file:
             self._file.close()
             self._file = None
+
+    def _rows_of(self, image: int, pass_no: int) -> list[Row]:
+        return [row for row in self._rows.values() if (row.image, row.pass_no) == (image, pass_no)]
 
     def _compact(self) -> None:
         """Once a file is long and none of its rows is wanted any more, it begins again behind its header: a job of
@@ -296,7 +318,7 @@ def recorded(path: Path, image: int, pass_no: int) -> Recorded | None:
         head, _ = tape._load(path, all_rows=True)
     except (OSError, ValueError, KeyError, IndexError):  # somebody else's file, or damage: it is drawn again
         return None
-    rows = [row for row in tape._rows.values() if (row.image, row.pass_no) == (image, pass_no)]
+    rows = tape._rows_of(image, pass_no)
     start = tape._starts.get((image, pass_no))
     if not head or not rows or start is None:
         return None

@@ -96,6 +96,7 @@ async def _run(services: HostServices, lock: Lock, server: Server, on_port: Port
     ]
     if on_port:
         others.append(asyncio.create_task(on_port.run_on_port()))
+    reading_cards = asyncio.create_task(services.cards.run())
     watching = asyncio.create_task(services.extensions.run())
     watching_library = asyncio.create_task(services.library_watch.run())
     fetching = asyncio.create_task(services.downloads.recover())
@@ -107,7 +108,7 @@ async def _run(services: HostServices, lock: Lock, server: Server, on_port: Port
     server.should_exit = True
     if on_port:
         on_port.should_exit = True
-    others += [watching, watching_library, recovering, removing, fetching]
+    others += [reading_cards, watching, watching_library, recovering, removing, fetching]
     for task in others:
         task.cancel()
     for error in await asyncio.gather(strays, serving, *others, return_exceptions=True):

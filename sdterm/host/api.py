@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sdterm.api import (
+    DeviceName,
     Download,
     DownloadOffer,
     DownloadRequest,
@@ -38,6 +39,7 @@ from sdterm.api import (
     Networks,
     Picture,
     PicturePage,
+    Pin,
     Problem,
     PromptReading,
     Queue,
@@ -50,6 +52,7 @@ from sdterm.api import (
     Submission,
     TrashedPicture,
     Words,
+    WorkerView,
 )
 from sdterm.core.extensions.catalogue import Catalogue
 from sdterm.core.files import legible
@@ -162,6 +165,20 @@ def make_app(services: HostServices, stop: Callable[[], None]) -> ASGIApp:
         """Put a queued job elsewhere in the queue."""
         services.jobs.move(job, where.before)
         return services.job(job)
+
+    @router.post("/jobs/{job}/pin")
+    async def pin(job: Identifier, where: Pin | None = None) -> JobView:
+        """Have a job drawn on one device alone, or on any."""
+        device = where.device if where else None
+        services.dispatcher.check_device(device)
+        services.jobs.pin(job, device)
+        services.dispatcher.wake()
+        return services.job(job)
+
+    @router.post("/devices/{device}/{what}")
+    async def set_device(device: DeviceName, what: Literal["drain", "resume"]) -> WorkerView:
+        """Drain: what the device draws is finished, it takes nothing new, and its memory becomes free."""
+        return services.dispatcher.drain(device, what == "drain")
 
     @router.get("/queue")
     async def queue() -> Queue:

@@ -13,7 +13,7 @@ import secrets
 import signal
 from asyncio.subprocess import PIPE, Process, SubprocessStreamProtocol
 from asyncio.transports import SubprocessTransport
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,9 +38,11 @@ class Child:
         self.stdin, self.stdout, self.stderr = self._process.stdin, self._process.stdout, self._process.stderr
 
     @classmethod
-    async def start(cls, command: Sequence[str], folder: Path, limit: int) -> "Child":
+    async def start(
+        cls, command: Sequence[str], folder: Path, limit: int, environ: Mapping[str, str] | None = None
+    ) -> "Child":
         """Start a command. folder: the host's own, by which `end_strays` finds what is left of it. limit: bytes of a
-        line, and half of what waits for whoever reads. Raises OSError."""
+        line, and half of what waits for whoever reads. environ: more of its environment. Raises OSError."""
         loop = asyncio.get_running_loop()
         mark = f"{folder}:{_HOST}:{next(_numbers)}"
         transport, protocol = await loop.subprocess_exec(
@@ -50,7 +52,7 @@ class Child:
             stdout=PIPE,
             stderr=PIPE,
             start_new_session=True,
-            env=os.environ | {_MARK: mark},
+            env={**os.environ, **(environ or {}), _MARK: mark},
         )
         return cls(transport, protocol)
 

@@ -1,4 +1,5 @@
-"""From the queue to the workers and back: each device takes the next job; what its worker sends is kept and told."""
+"""From the queue to the workers and back: each device takes the job that suits it, or helps with one that is being
+drawn; what its worker sends is kept and told."""
 
 import asyncio
 import contextlib
@@ -9,12 +10,13 @@ import sqlite3
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sdterm.api import JobDetails, Progress, Resumption, WorkerView
+from sdterm.api import FieldError, JobDetails, Progress, Resumption, WorkerView
 from sdterm.core.extensions.catalogue import CatalogueError
 from sdterm.core.extensions.source import Source
 from sdterm.core.files import legible
@@ -42,11 +44,15 @@ from sdterm.events import (
     Warning,
     event_of,
 )
+from sdterm.host.cards import Cards
 from sdterm.host.database import is_full
+from sdterm.host.drawings import Drawing, Part
 from sdterm.host.extensions import Extensions, NeedsPluginError
 from sdterm.host.log import EventLog
 from sdterm.host.pictures import Pictures
+from sdterm.host.placement import Candidate, placed
 from sdterm.host.queue import JobQueue, WrongStateError
+from sdterm.host.tapes import all_tapes, forget, tape, tapes_of
 from sdterm.host.threads import in_thread
 from sdterm.host.worker import UnusableDeviceError, WorkerLostError, WorkerProcess
 
@@ -56,6 +62,7 @@ SPOILT = frozenset({"saver_failed", "optimizer_skipped", "model_reloaded", "obse
 """Codes of warnings that a plugin failed, and the job went on without it."""
 KEPT_TAPES = 256 * 2**20
 """Bytes of tapes of jobs that are done, the newest first."""
+_ANSWERS_WITHIN = 10.0  # seconds
 LOOK_EVERY = 2.0  # seconds between looks whether a full disk has free space again
 _FREED = 2**20  # bytes more than when it was full
 _STUBBORN = 60.0  # seconds after which a job is tried again anyway: quotas do not show as free space
@@ -63,6 +70,15 @@ _NEVER = 2**63  # bytes that no disk has free: what a job waits for is something
 
 R = TypeVar("R")
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """How a part of a job ended: what becomes of the job if nobody else draws at it, and what if others do."""
+
+    event: Event | None
+    alone: Callable[[], None]
+    among_others: Callable[[], None] = lambda: None
 
 
 class Dispatcher:
@@ -77,15 +93,20 @@ class Dispatcher:
         pictures: Pictures,
         log: EventLog,
         extensions: Extensions,
+        cards: Cards,
         spawn: Callable[[str | None], WorkerProcess],
     ) -> None:
         """spawn: makes the worker of a device, which is started once there is work."""
         self._extensions = extensions
         self._settings, self._run_folder = settings, run_folder
         self._jobs, self._pictures, self._log = jobs, pictures, log
+        self._cards = cards
         self._workers = [spawn(device) for device in devices]
-        self._news = [asyncio.Event() for _ in devices]
-        self._running: dict[int, WorkerProcess] = {}
+        self._news = {worker: asyncio.Event() for worker in self._workers}
+        self._idle: set[WorkerProcess] = set()
+        self._drained = jobs.drained()
+        self._busy: dict[WorkerProcess, int] = {}  # the job that it draws, or is started for
+        self._drawings: dict[int, Drawing] = {}
         self._progress: dict[int, Progress] = {}
         self._to_load: Path | None = None  # a checkpoint that somebody is about to draw with
         self._loading: set[WorkerProcess] = set()
@@ -95,11 +116,35 @@ class Dispatcher:
 
     @property
     def workers(self) -> tuple[WorkerView, ...]:
-        return tuple(worker.view for worker in self._workers)
+        return tuple(self._view(worker) for worker in self._workers)
+
+    def _view(self, worker: WorkerProcess) -> WorkerView:
+        reading = self._cards.of(worker.name, worker.card)
+        seen: dict[str, object] = {"drained": worker.name in self._drained}
+        if reading:
+            seen |= {"memory_used": reading.used, "memory_total": reading.total, "temperature": reading.temperature}
+            seen["hardware"] = worker.hardware or reading.name
+        return worker.view.model_copy(update=seen)
 
     @property
     def is_busy(self) -> bool:
-        return bool(self._running or self._loading)
+        return bool(self._busy or self._loading)
+
+    def check_device(self, name: str | None) -> None:
+        """Raises FieldError if there is no device of that name that draws."""
+        there = [worker.name for worker in self._workers if not worker.is_out]
+        if name is not None and name not in there:
+            said = f"There is no device {printable(name)!r} here. This host draws on {', '.join(there)}."
+            raise FieldError("device", said)
+
+    def drain(self, device: str, drained: bool) -> WorkerView:
+        """Have a device take no new jobs, and let go of its memory once it draws nothing; or take them again. Raises
+        FieldError."""
+        self.check_device(device)
+        self._jobs.drain(device, drained)
+        self._drained = self._jobs.drained()
+        self.wake()
+        return next(view for view in self.workers if view.device == device)
 
     def progress(self, job: int) -> Progress | None:
         """Where a running job is."""
@@ -107,14 +152,16 @@ class Dispatcher:
 
     def wake(self) -> None:
         """There may be something to draw."""
-        for news in self._news:
+        for news in self._news.values():
             news.set()
 
     async def stop_job(self, job: int) -> None:
-        """Have a job's worker stop within one network call; the queue knows what is to become of the job."""
-        if worker := self._running.get(job):
-            if self._jobs.wish(job) == "cancel":
+        """Have a job's workers stop within one network call; the queue knows what is to become of the job."""
+        drawing = [worker for worker, drawn in self._busy.items() if drawn == job]
+        if self._jobs.wish(job) == "cancel":
+            for worker in drawing:
                 worker.stop_soon()
+        for worker in drawing:
             await worker.send("stop", job=job)
 
     def try_again(self) -> None:
@@ -128,8 +175,7 @@ class Dispatcher:
     def preload(self, path: Path) -> None:
         """Have a checkpoint read by a worker that has nothing to draw; one that reads another begins afterwards. Raises
         WrongStateError if all draw."""
-        drawing = self._running.values()
-        if all(worker.is_out or worker in drawing for worker in self._workers):
+        if all(worker.is_out or worker in self._busy or worker.name in self._drained for worker in self._workers):
             raise WrongStateError("A job is being drawn. The checkpoint is read by itself once a job needs it.")
         if self._to_load and self._to_load != path:
             self._not_loaded(self._to_load, "Another was asked for since.")
@@ -141,7 +187,7 @@ class Dispatcher:
         if self._to_load:
             self._not_loaded(self._to_load, _TO_FREE)
             self._to_load = None
-        idle = [worker for worker in self._workers if worker.is_alive and worker not in self._running.values()]
+        idle = [worker for worker in self._workers if worker.is_alive and worker not in self._busy]
         freed = {worker: self._to_free.setdefault(worker, asyncio.Event()) for worker in idle}
         await asyncio.gather(*(worker.end() for worker in idle if worker in self._loading))  # its reader notices
         self.wake()
@@ -162,7 +208,7 @@ class Dispatcher:
             except TimeoutError:
                 wrong[""] = "loading it takes the process that draws too long"
                 self._stuck.add(worker)
-                if worker not in self._running.values():
+                if worker not in self._busy:
                     await worker.end()
             except WorkerLostError as lost:
                 wrong[""] = f"the process that draws did not outlive loading it: {lost}".rstrip(".")
@@ -172,8 +218,7 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Until cancelled, which ends all workers; their jobs go on with the next host."""
-        served = zip(self._workers, self._news, strict=True)
-        tasks = [asyncio.create_task(self._serve(worker, news)) for worker, news in served]
+        tasks = [asyncio.create_task(self._serve(worker, news)) for worker, news in self._news.items()]
         tasks.append(asyncio.create_task(self._look_for_free_bytes()))
         try:
             await asyncio.gather(*tasks)
@@ -187,8 +232,6 @@ class Dispatcher:
         now, limit = asyncio.get_running_loop().time, self._settings["idle_unload"]
         idle_since, failures = now(), 0
         while True:
-            if not worker.is_alive:
-                await asyncio.sleep(0)  # those that have a model in memory look first
             news.clear()
             try:
                 if worker in self._stuck:
@@ -199,12 +242,14 @@ class Dispatcher:
                         await worker.answered()
                     news.set()
                     continue
-                job, freed = self._jobs.take(), self._to_free.pop(worker, None)
+                job, freed = self._take(worker), self._to_free.pop(worker, None)
                 if freed:
                     if job is None:
                         await worker.end()
                     freed.set()
                 if job is not None:
+                    if await self._is_of_other_device(job):
+                        continue
                     if not await self._ready(worker, job):
                         failures += 1
                         if worker.is_out:
@@ -215,20 +260,125 @@ class Dispatcher:
                     await self._draw(worker, job)
                     idle_since = now()
                     continue
-                if path := self._to_load:
+                is_drained = worker.name in self._drained
+                if is_drained and worker.is_alive:
+                    await worker.end()
+                if (path := self._to_load) and not is_drained:
                     self._to_load = None
                     await self._load(worker, path)
                     idle_since = now()
                     continue
+                if await self._help(worker):
+                    idle_since = now()
+                    continue
+                if worker.is_out:
+                    return
             except Exception:  # a full disk, or a defect: the queue goes on once it can
                 _log.exception("the queue cannot go on")
                 await asyncio.sleep(LOOK_EVERY)
                 continue
             left = idle_since + limit - now() if limit and worker.is_alive else None
+            self._idle.add(worker)
             try:
                 await asyncio.wait_for(news.wait(), left)
             except TimeoutError:
                 await worker.end()  # frees everything that it has on the device, not only the model
+            finally:
+                self._idle.discard(worker)
+
+    # --- which device draws what --------------------------------------------------------------------------------------
+
+    def _take(self, worker: WorkerProcess) -> int | None:
+        """The queue's next job for a device, among those that draw nothing; others that suit a job better are told."""
+        idle = [each for each in self._workers if each is worker or each in self._idle]
+        able = {each.name: each for each in idle if each.name not in self._drained}
+        known = frozenset(each.name for each in self._workers if not each.is_out)
+        jobs = self._jobs.next(len(able), able, known)
+        chosen = placed(jobs, [self._candidate(each) for each in able.values()], known)
+        for name in chosen:
+            if able[name] is not worker:
+                self._news[able[name]].set()
+        job = chosen.get(worker.name)
+        return None if job is None else self._jobs.take(job)
+
+    def _candidate(self, worker: WorkerProcess) -> Candidate:
+        view, reading = worker.view, self._cards.of(worker.name, worker.card)
+        return Candidate(
+            worker.name,
+            frozenset(name for name in (view.model, *view.kept) if name),
+            reading.free if reading else None,
+            worker.is_alive,
+        )
+
+    async def _is_of_other_device(self, job: int) -> bool:
+        """Whether a job is pinned to a device that this host has not; it waits then."""
+        device = self._jobs.device(job)
+        there = [worker.name for worker in self._workers if not worker.is_out]
+        if device is None or device in there:
+            return False
+        said = f"The job is pinned to {printable(device)}, and this host draws on {', '.join(there)}."
+        waits = Waiting(code="no_device", message=said, advice="`sdterm queue pin JOB` lets any device draw it.")
+        self._waiting[job] = _NEVER, math.inf
+        await self._until_written(partial(self._jobs.end, job, "waiting", waits))
+        return True
+
+    async def _help(self, worker: WorkerProcess) -> bool:
+        """Draw a share of a job that others draw. Returns whether it did."""
+        for drawing in [*self._drawings.values()]:
+            if not self._may_help(worker, drawing):
+                continue
+            if not worker.is_alive and not await self._started_to_help(worker, drawing):
+                return False
+            if images := await self._share(worker, drawing):
+                await self._draw(worker, drawing.job, images)
+                return True
+        return False
+
+    def _may_help(self, worker: WorkerProcess, drawing: Drawing) -> bool:
+        """Whether there is something for it to draw, and the pictures stay the same."""
+        return bool(
+            (drawing.spreads and drawing.parts)
+            and worker not in drawing.barred
+            and worker.name not in self._drained
+            and worker.hardware in (None, drawing.hardware)
+            and not self._jobs.wish(drawing.job)
+            and self._jobs.device(drawing.job) is None
+            and (drawing.loose() or drawing.giver())
+        )
+
+    async def _started_to_help(self, worker: WorkerProcess, drawing: Drawing) -> bool:
+        self._busy[worker] = drawing.job
+        try:
+            await worker.start()
+        except (UnusableDeviceError, WorkerLostError) as error:
+            worker.trouble, worker.is_out = str(error), isinstance(error, UnusableDeviceError)
+            drawing.barred.add(worker)
+            _log.error("device %s: %s", worker.name, worker.trouble)
+            return False
+        finally:
+            self._busy.pop(worker, None)
+        worker.trouble = None
+        worker.set_job(None)  # it may come too late to help, and is idle then
+        return True
+
+    async def _share(self, worker: WorkerProcess, drawing: Drawing) -> set[int]:
+        """Images of a job for one more worker: what nobody draws, else half of what the one with the most has not
+        begun."""
+        while self._may_help(worker, drawing):
+            if images := drawing.loose():
+                return images
+            part = drawing.giver()
+            assert part  # else it could not help
+            if part.asked is None or part.asked.done():
+                part.asked = asyncio.get_running_loop().create_future()
+                await part.worker.send("release", job=drawing.job)
+            try:
+                await asyncio.wait_for(asyncio.shield(part.asked), _ANSWERS_WITHIN)
+            except TimeoutError:  # it may hang; what it gives up later is for whoever looks then
+                return set()
+        return set()
+
+    # --- drawing ------------------------------------------------------------------------------------------------------
 
     async def _load(self, worker: WorkerProcess, path: Path) -> None:
         """Have a worker read a checkpoint; events of no job tell how it goes."""
@@ -265,12 +415,14 @@ class Dispatcher:
         which goes back to the queue; where no other device could draw it, it fails or waits with the reason."""
         if worker.is_alive:
             return True
-        self._running[job] = worker
+        self._busy[worker] = job
         others = [other for other in self._workers if other is not worker and not other.trouble]
+        pinned = self._jobs.device(job) is not None
         try:
             await worker.start()
         except UnusableDeviceError as error:
             worker.trouble, worker.is_out = str(error), bool(others)
+            others = [] if pinned else others
             settle = partial(self._settle, job, Failed(code="no_device", message=str(error), advice=_NO_DEVICE))
         except WorkerLostError as lost:
             worker.trouble = f"It could not be started. {lost}"
@@ -278,11 +430,12 @@ class Dispatcher:
             said += f" {_SAFE}" if self._extensions.has_others else ""
             settle = partial(self._jobs.end, job, "waiting", Waiting(code=lost.code, message=said, advice=_SEE_LOGS))
             self._waiting[job] = _NEVER, asyncio.get_running_loop().time()
+            others = [] if pinned else others
         else:
             worker.trouble = None
             return True
         finally:
-            self._running.pop(job, None)
+            self._busy.pop(worker, None)
         _log.error("device %s: %s", worker.view.device, worker.trouble)
         if self._jobs.wish(job):
             settle = partial(self._settle, job, Cancelled(images=0))
@@ -292,44 +445,93 @@ class Dispatcher:
         self.wake()
         return False
 
-    async def _draw(self, worker: WorkerProcess, job: int) -> None:
-        """One job on one worker, until it ends, waits or stops."""
-        self._running[job] = worker
+    async def _draw(self, worker: WorkerProcess, job: int, images: Collection[int] | None = None) -> None:
+        """One job on one worker, until it ends, waits or stops, or others draw the rest. images: these of it; unset is
+        all that are left."""
+        if job not in self._drawings:
+            spreads = len(self._workers) > 1 and self._jobs.details(job).request.spread == "auto"
+            self._drawings[job] = Drawing(job, asyncio.get_running_loop().time(), spreads)
+        drawing, goes_on = self._drawings[job], True
+        self._busy[worker] = job
         try:
-            await self._talk(worker, job)
+            while goes_on:
+                part = drawing.begin(worker, images)
+                outcome = await self._drawn(worker, drawing, part)
+                goes_on = await self._until_written(partial(self._leave, worker, drawing, outcome))
+                images = drawing.loose() or None
+        finally:
+            drawing.leave(worker)
+            worker.set_job(None)
+            self._busy.pop(worker, None)
+            if not drawing.parts:
+                self._drawings.pop(job, None)
+                self._progress.pop(job, None)
+        self.wake()
+
+    async def _drawn(self, worker: WorkerProcess, drawing: Drawing, part: Part) -> _Outcome:
+        """A part of a job, drawn as far as it goes."""
+        job = drawing.job
+        try:
+            event = await self._talk(worker, drawing, part)
         except WorkerLostError as lost:
-            await self._until_written(partial(self._after_loss, job, lost))
+            return _Outcome(
+                None, partial(self._after_loss, job, lost), partial(self._after_loss_of_part, drawing, worker, lost)
+            )
         except NeedsPluginError as error:
-            await self._until_written(partial(self._wait_for_plugin, job, str(error)))
+            return _Outcome(None, partial(self._wait_for_plugin, job, str(error)), partial(drawing.barred.add, worker))
         except CatalogueError as error:
-            failed = Failed(code="plugin_failed", message=str(error), advice=_SEE_LOGS)
-            await self._until_written(partial(self._settle, job, failed))
+            event = Failed(code="plugin_failed", message=str(error), advice=_SEE_LOGS)
         except Exception as error:  # a full disk, or a defect of ours, which must not take the queue down
             _log.exception("job %s", job)
             await worker.end()
             full = isinstance(error, sqlite3.Error | OSError) and is_full(error)
             if full:
                 self._waiting[job] = self._free_bytes(job), asyncio.get_running_loop().time()
-            await self._until_written(partial(self._settle, job, _FULL if full else _defect(error)))
-        finally:
-            worker.set_job(None)
-            self._running.pop(job, None)
-            self._progress.pop(job, None)
-        self.wake()
+            event = _FULL if full else _defect(error)
+        return _Outcome(event, partial(self._settle, job, event), partial(self._set_aside, drawing, worker, event))
 
-    async def _talk(self, worker: WorkerProcess, job: int) -> None:
+    def _leave(self, worker: WorkerProcess, drawing: Drawing, outcome: _Outcome) -> bool:
+        """A part has ended. Returns whether its worker goes on with the job, since nobody else does."""
+        event = outcome.event
+        drawing.leave(worker, standing=isinstance(event, Paused))
+        if drawing.parts:
+            outcome.among_others()
+            return False
+        if drawing.stopped and (isinstance(event, Done) or self._jobs.wish(drawing.job)):
+            self._settle(drawing.job, drawing.stopped)
+        elif isinstance(event, Done) and drawing.is_shared:
+            if drawing.loose() or not drawing.is_closing:
+                drawing.is_closing = not drawing.loose()
+                return True
+            seconds = asyncio.get_running_loop().time() - drawing.began
+            self._settle(drawing.job, event.model_copy(update={"seconds": seconds}))
+        else:
+            outcome.alone()
+        return False
+
+    def _set_aside(self, drawing: Drawing, worker: WorkerProcess, event: Event) -> None:
+        """A part ended so, and others draw on."""
+        if isinstance(event, Paused | Cancelled):
+            drawing.stopped = event
+        if isinstance(event, Failed):
+            drawing.barred.add(worker)
+            said = f"{worker.name} leaves the job to the others. {event.message}"
+            self._log.add_once(drawing.job, Warning(code="share_failed", message=said, source=event.source))
+
+    async def _talk(self, worker: WorkerProcess, drawing: Drawing, part: Part) -> Event:
+        """Have a worker draw a part of a job. Returns the event with which that ended."""
+        job = drawing.job
         worker.set_job(job)
-        await self._pictures.recover(job)
+        await self._pictures.recover(job, part.given)
         details = self._jobs.details(job)
         if self._jobs.wish(job):  # it came while the worker started
-            self._settle(job, Cancelled(images=0))
-            return
+            return Cancelled(images=0)
         plan = self._jobs.plan(job) or ""
         sources = await self._extensions.for_job(details.request, details.bound_plugins if plan else ())
-        await worker.send("draw", plan.encode(), **self._message(details, sources))
+        await worker.send("draw", plan.encode(), **self._message(details, sources, drawing, part))
         if self._jobs.wish(job):  # it came while that was sent
             await self.stop_job(job)
-        settled = False
+        ended: Event | None = None
         try:
             async with aclosing(worker.messages()) as messages:
                 async for message, data in messages:
@@ -337,18 +539,39 @@ class Dispatcher:
                         continue
                     if message["type"] == "finished":
                         break
+                    if message["type"] == "released":
+                        drawing.released(worker, message["images"])
+                        self.wake()
+                        continue
                     fields = dict(message["event"])
                     event = event_of(fields.pop("event"), fields, data)
-                    settled = await self._on_event(worker, details, event, message) or settled
+                    told = await self._on_event(worker, details, event, message)
+                    self._follow(drawing, part, details, event)
+                    ended = ended or told
         except WorkerLostError:
-            if not settled:
+            if not ended:
                 raise
-        if not settled:
+        if not ended:
             raise RuntimeError("the worker finished without saying how")
+        return ended
 
-    def _message(self, job: JobDetails, sources: Sequence[Source]) -> dict[str, Any]:
-        """All that a worker needs to know of a job."""
-        self._run_folder.tapes.mkdir(exist_ok=True)
+    def _follow(self, drawing: Drawing, part: Part, job: JobDetails, event: Event) -> None:
+        """What a worker says of its part is seen by who may take some of it over."""
+        match event:
+            case Started(images=images):
+                saved = {number for number, _ in self._jobs.saved(job.id)}
+                drawing.known({*range(images)} - {*job.left_out} - saved)
+            case Step(batches=batches) | Resumed(batches=batches) if not part.has_begun:
+                part.has_begun = True
+                part.may_give = batches > 1 and len(part.images) > 1
+                if part.may_give:
+                    self.wake()
+
+    def _message(self, job: JobDetails, sources: Sequence[Source], drawing: Drawing, part: Part) -> dict[str, Any]:
+        """All that a worker needs to know of its part of a job."""
+        folder = self._run_folder.tapes
+        folder.mkdir(exist_ok=True)
+        own = tape(folder, job.id, part.number)
         return {
             "job": job.id,
             "request": job.request.model_dump(mode="json"),
@@ -357,41 +580,47 @@ class Dispatcher:
             "saved": dict(self._jobs.saved(job.id)),
             "skipped_images": job.left_out,
             "pause_at": None if job.pause_at is None else {"step": job.pause_at, "pass_no": job.pause_pass},
-            "tape": str(self.tape(job.id)),
+            "tape": str(own),
+            "other_tapes": [str(path) for path in tapes_of(folder, job.id) if path != own],
             "first_pass": self._first_pass(job.id),
+            "share": None if part.given is None else sorted(part.given),
+            "drawn": {number: str(path) for number, path in drawing.drawn.items()} if drawing.is_closing else {},
         }
 
     def _first_pass(self, job: int) -> dict[str, Any] | None:
         """Where the first pass lies that a job goes on from, if it is still there."""
         of = self._jobs.first_pass(job)
-        tape = self.tape(of.job) if of else None
-        return {"tape": str(tape), "image": of.image} if of and tape and tape.exists() else None
+        tapes = tapes_of(self._run_folder.tapes, of.job) if of else []
+        return {"tapes": [str(path) for path in tapes], "image": of.image} if of and tapes else None
 
     def tape(self, job: int) -> Path:
-        return self._run_folder.tapes / f"{job}.tape"
+        return tape(self._run_folder.tapes, job)
 
     def forget_tape(self, job: int) -> None:
-        """Delete a job's tape if the job can never go on; of those that are done the newest are kept for a while, so
+        """Delete a job's tapes if the job can never go on; of those that are done the newest are kept for a while, so
         that other jobs can go on from their first passes."""
         state = self._jobs.job(job).state
         with contextlib.suppress(OSError):
             if state == "cancelled":
-                self.tape(job).unlink(missing_ok=True)
+                forget(self._run_folder.tapes, job)
             elif state == "done":
                 self._keep_newest()
 
     def _keep_newest(self) -> None:
         """Of the tapes of jobs that are done, delete the oldest ones beyond a limit."""
-        numbers = (int(tape.stem) for tape in self._run_folder.tapes.glob("*.tape") if tape.stem.isdecimal())
+        folder = self._run_folder.tapes
+        numbers = {number for number, _ in all_tapes(folder)}
         done = [number for number in sorted(numbers, reverse=True) if self._jobs.is_known(number)]
         kept = 0
         for number in (number for number in done if self._jobs.job(number).state == "done"):
-            kept += self.tape(number).stat().st_size
+            kept += sum(path.stat().st_size for path in tapes_of(folder, number))
             if kept > KEPT_TAPES:
-                self.tape(number).unlink(missing_ok=True)
+                forget(folder, number)
 
-    async def _on_event(self, worker: WorkerProcess, job: JobDetails, event: Event, message: dict[str, Any]) -> bool:
-        """Keep and tell what a worker says. Returns whether the job's fate is settled by it."""
+    async def _on_event(
+        self, worker: WorkerProcess, job: JobDetails, event: Event, message: dict[str, Any]
+    ) -> Event | None:
+        """Keep and tell what a worker says. Returns that with which its part of the job ends, if it does."""
         match event:
             case Started():
                 self._jobs.prepared(job.id, event, message["bound_plugins"])
@@ -400,10 +629,9 @@ class Dispatcher:
             case Image() | SideImage() | Grid():
                 return await self._keep(worker, job, event)
             case Done() | Failed() | Paused() | Cancelled():
-                self._settle(job.id, event)
                 if isinstance(event, Failed) and event.source:
                     self._extensions.blame(event.source, self._jobs.details(job.id))
-                return True
+                return event
             case Warning():
                 self._log.add_once(job.id, event)  # a run that goes on has the same to say
                 if event.source and event.code in SPOILT:
@@ -418,10 +646,10 @@ class Dispatcher:
                 if isinstance(event, ModelLoading):
                     worker.set_models(event)
                 self._log.add(job.id, event)
-        return False
+        return None
 
-    async def _keep(self, worker: WorkerProcess, job: JobDetails, event: AnyPicture) -> bool:
-        """Save an image, exactly once. Returns True if that failed, which settles the job."""
+    async def _keep(self, worker: WorkerProcess, job: JobDetails, event: AnyPicture) -> Failed | None:
+        """Save an image, exactly once. Returns why that failed, if it did."""
         failed: Failed | None = None
         path = self._pictures.saved(job.id, event)
         if path is None:
@@ -430,12 +658,12 @@ class Dispatcher:
                 self._pictures.commit(job.id, event.model_copy(update={"path": path}))
             except OSError as error:
                 with contextlib.suppress(sqlite3.Error):
-                    self._pictures.release(job.id)
+                    self._pictures.release(job.id, event)
                 failed = unwritable(job.saving.folder, error)
+        if path and isinstance(event, Image):
+            self._drawings[job.id].saved(event.index, Path(path))
         await worker.send("saved", job=job.id, path=None if failed else path)
-        if failed:
-            self._settle(job.id, failed)
-        return failed is not None
+        return failed
 
     def _save(self, job: JobDetails, event: AnyPicture, loop: asyncio.AbstractEventLoop) -> Path:
         """In a thread of its own: disks are slow. The database is the loop's."""
@@ -507,17 +735,24 @@ class Dispatcher:
             advice = f"{_SET_ASIDE} {_SAFE}" if self._extensions.has_others else _SET_ASIDE
             self._settle(job, Failed(code=lost.code, message=said, advice=advice, source=lost.plugin))
 
+    def _after_loss_of_part(self, drawing: Drawing, worker: WorkerProcess, lost: WorkerLostError) -> None:
+        """The others draw on; the worker comes back for what is left, unless that costs one process after the other."""
+        attempts = self._jobs.interrupted(drawing.job, lost.code, str(lost))
+        disabled = lost.plugin and self._extensions.blame(lost.plugin, self._jobs.details(drawing.job), attempts)
+        if disabled or attempts >= MOST_LOST:
+            drawing.barred.add(worker)
+        self.wake()
+
     def _wait_for_plugin(self, job: int, why: str) -> None:
         self._waiting[job] = _NEVER, math.inf
         waits = Waiting(code=NeedsPluginError.code, message=why, advice="Mend it or put it back, or cancel the job.")
         self._jobs.end(job, "waiting", waits)
 
-    async def _until_written(self, act: Callable[[], None]) -> None:
+    async def _until_written(self, act: Callable[[], R]) -> R:
         """Do what must not be lost; on a full disk, once there is room."""
         while True:
             try:
-                act()
-                return
+                return act()
             except sqlite3.Error as error:
                 if not is_full(error):
                     raise

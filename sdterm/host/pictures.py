@@ -5,7 +5,7 @@ import hashlib
 import mimetypes
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -96,10 +96,11 @@ class Pictures:
             self._saved(job, kind_of(event), _number(event))
             self._log.add(job, event)
 
-    def release(self, job: int) -> None:
-        """Nothing of a job is being written any more."""
+    def release(self, job: int, event: AnyPicture) -> None:
+        """That picture of a job is not being written any more."""
+        sql = "DELETE FROM pictures WHERE job = ? AND kind = ? AND number = ? AND saved IS NULL"
         with self._database.transaction():
-            self._database.execute("DELETE FROM pictures WHERE job = ? AND saved IS NULL", job)
+            self._database.execute(sql, job, kind_of(event), _number(event))
 
     def forget(self, job: int) -> None:
         """List nothing of a job any more: its files were somebody's for a moment only."""
@@ -112,10 +113,13 @@ class Pictures:
         with self._database.transaction():
             self._database.execute("DELETE FROM pictures WHERE path >= ? AND path < ?", first, behind)
 
-    async def recover(self, job: int) -> None:
+    async def recover(self, job: int, images: Collection[int] | None = None) -> None:
         """Before a job goes on: an image that was getting its name when the host died, or could not write that it has
-        it, either has it or is drawn again from the tape. Waits as long as the disk takes to say."""
+        it, either has it or is drawn again from the tape. Waits as long as the disk takes to say. images: only these,
+        while somebody draws the others."""
         for row in self._database.rows("SELECT * FROM pictures WHERE saved IS NULL AND job = ?", job):
+            if images is not None and (row["kind"] == "grid" or row["number"] not in images):
+                continue
             path = Path(row["path"])
             is_saved = await in_thread(partial(_digest, path)) == row["digest"]
             with self._database.transaction():

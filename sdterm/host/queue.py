@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ from sdterm.events import (
 )
 from sdterm.host.database import Database
 from sdterm.host.log import EventLog
+from sdterm.host.placement import WaitingJob
 from sdterm.request import GenerationRequest
 
 _SAVING = TypeAdapter(Saving)
@@ -138,15 +139,16 @@ class JobQueue:
 
     # --- what clients ask ---------------------------------------------------------------------------------------------
 
-    def submit(self, submission: Submission, saving: Saving, inputs: Iterable[str] = ()) -> int:
-        """Queue a job, for good: once this returns, not even a power cut loses it. inputs: digests that it names."""
+    def submit(self, submission: Submission, saving: Saving, inputs: Iterable[str] = (), model: str = "") -> int:
+        """Queue a job, for good: once this returns, not even a power cut loses it. inputs: digests that it names;
+        model: the name of its checkpoint's file, if that is known."""
         request = submission.request
         images = request.images
         with self._database.transaction():
             last = self._database.row("SELECT max(position) FROM jobs WHERE state = 'queued'")
             added = self._database.execute(
                 "INSERT INTO jobs (state, position, request, saving, prompt, images, pause_at, pause_pass, first_pass,"
-                " created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " device, model, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 "paused" if submission.paused else "queued",
                 ((last[0] if last else None) or 0) + 1,
                 request.model_dump_json(),
@@ -156,6 +158,8 @@ class JobQueue:
                 submission.pause_at,
                 submission.pause_pass,
                 submission.first_pass.model_dump_json() if submission.first_pass else None,
+                submission.device,
+                model,
                 self._clock(),
             )
             job = added.lastrowid or 0
@@ -225,6 +229,28 @@ class JobQueue:
             self._update(job, position=self._position(job, before))
             self._log.add(None, QueueChanged(paused=self.is_paused()))
 
+    def pin(self, job: int, device: str | None) -> None:
+        """Have a job drawn on that device alone; None: on any. What runs goes on where it is."""
+        with self._database.transaction():
+            row = self._row(job, *(state for state in STATES if state not in ENDED), what="pinned to a device")
+            self._update(job, device=device)
+            if row["state"] == "waiting":
+                self.resume(job, Resumption())
+            self._log.add(None, QueueChanged(paused=self.is_paused()))
+
+    def drained(self) -> set[str]:
+        """The devices that take no new jobs."""
+        return {row["device"] for row in self._database.rows("SELECT device FROM drained")}
+
+    def drain(self, device: str, drained: bool) -> None:
+        """Have a device take no new jobs, or take them again."""
+        with self._database.transaction():
+            if drained:
+                self._database.execute("INSERT OR IGNORE INTO drained (device) VALUES (?)", device)
+            else:
+                self._database.execute("DELETE FROM drained WHERE device = ?", device)
+            self._log.add(None, QueueChanged(paused=self.is_paused()))
+
     def pause_queue(self, paused: bool) -> None:
         with self._database.transaction():
             if paused != self.is_paused():
@@ -233,16 +259,40 @@ class JobQueue:
 
     # --- what becomes of a job ----------------------------------------------------------------------------------------
 
-    def take(self) -> int | None:
-        """The next job of the queue, running from now on; None if there is none or the queue is paused. A power cut
-        may undo it, and the job is queued."""
+    def next(self, count: int, devices: Collection[str], known: Collection[str]) -> list[WaitingJob]:
+        """The first so many jobs of the queue that one of these devices may draw; none if it is paused. known: all
+        devices of the host; a job that is pinned to another one is for any of these."""
+        if self.is_paused() or not devices:
+            return []
+        other = [device for device in known if device not in devices]
+        rows = self._database.rows(
+            f"SELECT * FROM jobs WHERE state = 'queued' AND coalesce(device, '') NOT IN ({_marks(other)})"
+            " ORDER BY position, id LIMIT ?",
+            *other,
+            count,
+        )
+        return [
+            WaitingJob(row["id"], GenerationRequest.model_validate_json(row["request"]), row["model"], row["device"])
+            for row in rows
+        ]
+
+    def take(self, job: int | None = None) -> int | None:
+        """The next job of the queue, or this one, running from now on; None if there is none or the queue is paused. A
+        power cut may undo it, and the job is queued."""
         with self._database.transaction(durable=False):
-            row = self._database.row("SELECT id, began FROM jobs WHERE state = 'queued' ORDER BY position, id LIMIT 1")
+            which, values = ("AND id = ?", (job,)) if job else ("", ())
+            sql = f"SELECT id, began FROM jobs WHERE state = 'queued' {which} ORDER BY position, id LIMIT 1"
+            row = self._database.row(sql, *values)
             if not row or self.is_paused():
                 return None
-            job: int = row["id"]
-            self._update(job, state="running", wish=None, reason=None, began=row["began"] or self._clock())
-        return job
+            taken: int = row["id"]
+            self._update(taken, state="running", wish=None, reason=None, began=row["began"] or self._clock())
+        return taken
+
+    def device(self, job: int) -> str | None:
+        """The only device that may draw it, if it is pinned to one."""
+        device: str | None = self._row(job)["device"]
+        return device
 
     def begun(self, job: int) -> float:
         """When its drawing first began, in seconds since 1970."""
@@ -263,6 +313,7 @@ class JobQueue:
                 plan=started.data.decode(),
                 started=started.model_dump_json(),
                 generation=json.dumps(bound_plugins),
+                model=started.model,
                 images=started.images,  # more than were asked for, where a prompt transform wants all its texts drawn
             )
             self._log.add(job, started)
@@ -440,9 +491,14 @@ def _listed(row: sqlite3.Row) -> JobView:
         left_out=tuple(json.loads(row["left_out"])),
         reason=Failed.model_validate(_without_name(json.loads(row["reason"]))) if row["reason"] else None,
         attempts=row["attempts"],
+        device=row["device"],
         created=row["created"],
         ended=row["ended"],
     )
+
+
+def _marks(values: Collection[str]) -> str:
+    return ", ".join("?" * len(values))
 
 
 def _without_name(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -46,11 +46,12 @@ from sdterm.core.planning.choices import Parts, choose_parts, latent_upscaler
 from sdterm.core.planning.enlargement import check_upscalers, wants_upscaler
 from sdterm.core.planning.named_inputs import named_inputs
 from sdterm.core.prompt.styles import find_style, styles_of
-from sdterm.core.settings.devices import devices_of
+from sdterm.core.settings.devices import devices_of, threads_each
 from sdterm.core.settings.model_kinds import MODEL_KINDS
 from sdterm.core.settings.rundir import RunFolder
 from sdterm.core.settings.settings import SETTINGS, Settings
 from sdterm.host import model_files
+from sdterm.host.cards import Cards
 from sdterm.host.checkpoints import Checkpoints
 from sdterm.host.database import Database
 from sdterm.host.dispatch import Dispatcher
@@ -63,6 +64,7 @@ from sdterm.host.log import EventLog
 from sdterm.host.model_files import LibraryWatch
 from sdterm.host.pictures import Pictures
 from sdterm.host.queue import JobQueue
+from sdterm.host.tapes import all_tapes, job_of
 from sdterm.host.threads import SlowDiskError, Threads, in_thread
 from sdterm.host.trash import Trash, TrashError
 from sdterm.host.worker import WorkerProcess
@@ -113,6 +115,8 @@ class HostServices:
             load=lambda sources: self.dispatcher.load_plugins(sources),
             adopted=lambda: self.dispatcher.try_again(),
         )
+        self.cards = Cards(lambda: bool(self.log.watching or self.dispatcher.is_busy), os.environ)
+        threads = threads_each(devices, os.environ)
         self.dispatcher = Dispatcher(
             devices,
             settings,
@@ -121,7 +125,8 @@ class HostServices:
             self.pictures,
             self.log,
             self.extensions,
-            spawn=lambda device: WorkerProcess(device, settings, run_folder.folder),
+            self.cards,
+            spawn=lambda device: WorkerProcess(device, settings, run_folder.folder, threads),
         )
 
     async def look_after_trash(self) -> None:
@@ -178,16 +183,16 @@ class HostServices:
 
     def _keep_lost_tapes(self) -> None:
         """Jobs are never deleted from the database. A tape of one that it does not know tells that it lost some."""
-        numbers = {int(tape.stem): tape for tape in self.run_folder.tapes.glob("*.tape") if tape.stem.isdecimal()}
-        lost = {number: tape for number, tape in numbers.items() if not self.jobs.is_known(number)}
+        lost = [(job, tape) for job, tape in all_tapes(self.run_folder.tapes) if not self.jobs.is_known(job)]
         if not lost:
             return
         kept = self.run_folder.folder / f"tapes.lost-{time.time():.0f}"
         kept.mkdir(mode=0o700, exist_ok=True)
-        for tape in lost.values():
+        for _, tape in lost:
             tape.rename(kept / tape.name)
-        self.jobs.begin_after(max(lost))
-        said = ", ".join(map(str, sorted(lost)[:10])) + (" …" if len(lost) > 10 else "")
+        numbers = sorted({job for job, _ in lost})
+        self.jobs.begin_after(max(numbers))
+        said = ", ".join(map(str, numbers[:10])) + (" …" if len(numbers) > 10 else "")
         self._notices.append(f"The queue's database has lost jobs ({said}). What they had computed is kept in {kept}.")
 
     async def look_for_lost_pictures(self) -> None:
@@ -212,10 +217,11 @@ class HostServices:
     def _sweep(self, tape: Path) -> None:
         """Delete the tape of a job that never goes on, or failed so long ago that nobody will try it again."""
         with contextlib.suppress(OSError):  # it stays until the next start
-            if not tape.stem.isdecimal():
+            number = job_of(tape)
+            if number is None:
                 tape.unlink()
                 return
-            job = self.jobs.job(int(tape.stem))
+            job = self.jobs.job(number)
             if job.state == "failed" and self._clock() - (job.ended or 0) > FAILED_TAPE_KEPT:
                 tape.unlink()
             self.dispatcher.forget_tape(job.id)
@@ -266,10 +272,20 @@ class HostServices:
     async def submit(self, submission: Submission) -> int:
         """Queue a job, if it can be drawn. Raises UnknownNameError, RequestError, StylesError, CatalogueError or
         OutputFolderError."""
+        self.dispatcher.check_device(submission.device)
         inputs = await self.check(submission)
-        job = self.jobs.submit(submission, submission.saving or self.saving(), inputs)
+        model = await self._model(submission.request)
+        job = self.jobs.submit(submission, submission.saving or self.saving(), inputs, model)
         self.dispatcher.wake()
         return job
+
+    async def _model(self, request: GenerationRequest) -> str:
+        """The checkpoint that a job draws with, where that says which of several devices suits it."""
+        if len(self.dispatcher.workers) < 2:
+            return ""
+        with contextlib.suppress(UnknownNameError, OSError):
+            return (await self.threads.run(partial(self.checkpoints.drawn_with, request.model))).name
+        return ""
 
     async def check(self, submission: Submission) -> Collection[str]:
         """Find out now what would fail later; the digests of its inputs. Raises as `submit` does."""

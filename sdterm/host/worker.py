@@ -51,7 +51,8 @@ class UnusableDeviceError(SdtermError):
 class WorkerProcess:
     """A worker. One task at a time reads its messages.
 
-    folder: the host's own. monotonic: seconds that never jump, for deadlines.
+    folder: the host's own. threads: of the CPU, where it shares that with others. monotonic: seconds that never jump,
+    for deadlines.
     """
 
     def __init__(
@@ -59,8 +60,10 @@ class WorkerProcess:
         device: str | None,
         settings: Settings,
         folder: Path,
+        threads: int | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._environ = {"OMP_NUM_THREADS": str(threads)} if threads else {}
         self._device, self._settings, self._folder = device, settings, folder
         self._monotonic = monotonic
         self._process: Child | None = None
@@ -79,13 +82,22 @@ class WorkerProcess:
         """Why it could not be started the last time."""
         self.is_out = False
         """Its device is not there: others draw."""
-        self._view = WorkerView(device=device or "auto")
+        self.hardware: str | None = None
+        """What its device is; two of the same compute the same bits. None before its first start."""
+        self.card: str | None = None
+        """The UUID of its card, once that is known."""
+        self._view = WorkerView(device=self.name)
+
+    @property
+    def name(self) -> str:
+        """By which users speak of its device."""
+        return self._device or "auto"
 
     @property
     def view(self) -> WorkerView:
         """What is to be seen of it."""
-        seen = self._view if self.is_alive else WorkerView(device=self._device or "auto")
-        return seen.model_copy(update={"trouble": self.trouble})
+        seen = self._view if self.is_alive else WorkerView(device=self.name)
+        return seen.model_copy(update={"trouble": self.trouble, "hardware": self.hardware or ""})
 
     @property
     def is_alive(self) -> bool:
@@ -103,7 +115,7 @@ class WorkerProcess:
         self._reason, self._ours, self._has_started = None, False, False
         try:
             command = [sys.executable, "-P", "-m", "sdterm.worker", given]
-            self._process = await Child.start(command, self._folder, _WAITING_BYTES)
+            self._process = await Child.start(command, self._folder, _WAITING_BYTES, self._environ)
         except OSError as error:
             raise WorkerLostError("worker_unstartable", f"No process could be started: {error}.") from error
         self._listening = asyncio.create_task(self._note())
@@ -116,6 +128,7 @@ class WorkerProcess:
             async for message, _ in messages:
                 if message["type"] == "ready":
                     self._has_started = True
+                    self.hardware, self.card = str(message["hardware"]), message["card"]
                     return
                 if message["type"] == "unusable":
                     await self.end()

@@ -140,6 +140,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("hold", "queue", "space", "Hold/go on", "Let this job wait, or go on with it"),
     Action("cancel", "queue", "x,ctrl+x", "Cancel", "Stop this job for good"),
     Action("retry", "queue", "R", "Retry", "Try this job again"),
+    Action("pin_job", "queue", "o", "", "Draw this job on one device alone, or on any"),
+    Action("drain", "queue", "d", "", "Let a device take no new jobs, or take them again"),
     Action("edit_job", "queue", "e", "Edit", "Its request into the form"),
     Action("remedy", "queue", "enter", "Why?", "What happened to this job and what helps"),
     Action("hold_queue", "queue", "P", "Hold all", "Begin nothing new, or go on"),

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         Submission,
         TrashedPicture,
         Words,
+        WorkerView,
     )
     from sdterm.client import Client
     from sdterm.core.extensions.catalogue import Catalogue
@@ -165,6 +166,14 @@ def retry(job: int, how: Retry | None = None) -> HostCall[JobView]:
 
 def move(job: int, before: int | None) -> HostCall[JobView]:
     return HostCall(lambda host: host.move(job, before))
+
+
+def pin(job: int, device: str | None) -> HostCall[JobView]:
+    return HostCall(lambda host: host.pin(job, device))
+
+
+def drain(device: str, drained: bool) -> HostCall[WorkerView]:
+    return HostCall(lambda host: host.drain(device) if drained else host.resume_device(device))
 
 
 def pause_queue() -> HostCall[Queue]:

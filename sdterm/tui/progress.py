@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 from sdterm.api import Entry, Health, JobView, Progress, Snapshot
 from sdterm.events import (
@@ -93,8 +94,18 @@ def _without(state: State, job: int | None) -> State:
 
 
 def _stepped(run: Run, step: Step, at: float) -> Run:
-    told = {"batch": step.batch, "batches": step.batches, "step": step.step, "steps": step.steps, "at": at}
-    told |= {"pass_no": step.pass_no, "passes": step.passes}
-    if step.pass_no != run.pass_no or step.batch != run.batch or not run.first or step.step < run.step:
+    told: dict[str, Any] = {"batch": step.batch, "batches": step.batches, "step": step.step, "steps": step.steps}
+    told |= {"pass_no": step.pass_no, "passes": step.passes, "at": at}
+    others = tuple(each for each in run.under_way if each[0] != step.batch)
+    ends = step.step == step.steps and step.pass_no + 1 == step.passes
+    now = others if ends else (*others, (step.batch, step.pass_no, step.step))
+    told |= {"under_way": now, "told": run.told + 1}
+    if len(now) > 1:  # several devices draw: one of their batches is shown
+        told |= dict(zip(("batch", "pass_no", "step"), min(now), strict=True))
+        if not run.is_shared:
+            told |= {"since": at, "told": 0}
+    elif (
+        run.is_shared or step.pass_no != run.pass_no or step.batch != run.batch or not run.first or step.step < run.step
+    ):
         told |= {"since": at, "first": step.step}
-    return replace(run, **told)  # type: ignore[arg-type]
+    return replace(run, **told)

@@ -32,18 +32,32 @@ class Run:
     at: float = 0.0
     pass_no: int = 0
     passes: int = 1
+    under_way: tuple[tuple[int, int, int], ...] = ()
+    """(batch, pass, step) of the batches that have begun: several where several devices draw."""
+    told: int = 0
+    """How many steps of all of these were told since then."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several devices draw it."""
+        return len(self.under_way) > 1
 
     @property
     def pace(self) -> float:
         """Steps a second; 0 if that is not known yet."""
         taken = self.at - self.since
-        return (self.step - self.first) / taken if taken > 0 else 0.0
+        steps = self.told if self.is_shared else self.step - self.first
+        return steps / taken if taken > 0 else 0.0
 
     @property
     def left(self) -> float | None:
         """Seconds until the job is drawn, by the pace so far."""
         if not self.pace:
             return None
+        if self.is_shared:
+            batches = (self.images - self.done) * self.batches / max(1, self.images)
+            had = sum(pass_no * self.steps + step for _, pass_no, step in self.under_way)
+            return max(0.0, batches * self.passes * self.steps - had) / self.pace
         whole = (self.batches - self.batch - 1) * self.passes + self.passes - self.pass_no - 1  # passes behind this one
         return (self.steps - self.step + whole * self.steps) / self.pace
 
@@ -141,7 +155,7 @@ def _preparing(state: State) -> str:
     if state.starting:
         if state.starting == "auto":  # nobody knows before it is there
             return tr("starting the process that draws")
-        return tr("starting the {device} process", device="CPU" if state.starting == "cpu" else "GPU")
+        return tr("starting the {device} process", device="CPU" if state.starting.startswith("cpu") else "GPU")
     return tr("preparing")
 
 

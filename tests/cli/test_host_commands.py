@@ -38,18 +38,18 @@ def test_a_host_is_started_by_who_needs_it_and_ends_on_request(tmp_path: Path) -
     assert "The host runs" in run("host", "start").stdout
     status = json.loads(run("host", "status", "--json").stdout)
     assert status["running"] and status["queue"]["counts"]["queued"] == 0
-    assert status["workers"] == [
-        {
-            "device": "auto",
-            "pid": None,
-            "job": None,
-            "phase": "off",
-            "call": 0,
-            "model": None,
-            "kept": [],
-            "trouble": None,
-        }
-    ], "nothing is loaded before it is needed"
+    (worker,) = status["workers"]
+    assert worker["memory_total"] > worker["memory_used"] > 0
+    off: dict[str, object] = {
+        "pid": None,
+        "job": None,
+        "phase": "off",
+        "model": None,
+        "kept": [],
+        "trouble": None,
+        "drained": False,
+    }
+    assert {"device": "auto", **off}.items() <= worker.items(), "nothing is loaded before it is needed"
     assert f"process {status['pid']}" in run("host", "status").stdout
     other = run("generate", "x", "--device", "mps")
     assert other.returncode == 1 and "the command line says 'mps'" in other.stderr and "--local" in other.stderr

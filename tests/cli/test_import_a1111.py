@@ -34,6 +34,8 @@ CONFIG = {
     "extension_key": {"a": 1},
     "randn_source": "tape",
     "localization": "None",
+    "cross_attention_optimization": "sdp-no-mem - scaled dot product without memory efficient attention",
+    "token_merging_ratio": 0.3,
     "gradio_theme": "gradio/soft",
 }
 WIDGETS = {
@@ -87,7 +89,8 @@ def test_an_installation_is_taken_over_with_a_report(sdterm: Run, webui: Path, t
     config = tomllib.loads((tmp_path / "data" / "config.toml").read_text())
     assert config["a1111_dir"] == str(webui) and config["api"] is True and config["steps"] == 30
     assert config["lora_dirs"] == [str(webui / "own/loras"), str(webui / "lyco")]
-    assert config["memory"] == ["xformers", "component-offload"] and config["sampler"] == "Euler a"
+    assert config["memory"][:3] == ["xformers", "component-offload", "sdpa-no-mem"]
+    assert config["memory"][3:] == ["token_merging", "token_merging.ratio=0.3"] and config["sampler"] == "Euler a"
     assert config["quicksettings_list"] == CONFIG["quicksettings_list"]
     styles = (tmp_path / "data" / "styles.csv").read_text()
     assert "my own" in styles and '"{prompt}, dark",sun' in styles and "mine,b" not in styles

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from sdterm import Engine, PluginSet, load_plugins
 from sdterm.core.comparison import compare
+from sdterm.core.inputs import Inputs
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.planning.plan import Plan
 from sdterm.core.settings.paths import CHECKPOINTS, EMBEDDED_MODEL
@@ -30,6 +31,7 @@ from sdterm.events import (
     Image,
     ModelLoading,
     Preview,
+    Resumed,
     Started,
     Step,
     Warning,
@@ -236,13 +238,33 @@ def test_previews_are_small_pictures_that_resemble_the_result(
     assert not [e for e in engine.run(asked, plugins) if isinstance(e, Preview)]
 
 
-def test_what_overflows_in_half_precision_is_finished_in_float32(tmp_path: Path, plugins: PluginSet) -> None:
-    """An attention whose values exceed float16's 65504 and whose output weights take them back: the same function in
-    float32, NaN in float16."""
+def overflowing(folder: Path) -> Engine:
+    """With an attention whose values exceed float16's 65504 and whose output weights take them back: the same function
+    in float32, NaN in float16."""
     block = "model.diffusion_model.middle_block.1.transformer_blocks.0.attn1."
     changes = {f"{block}to_v.weight": 3e5, f"{block}to_out.0.weight": 1 / 3e5}
-    path = changed_model(tmp_path / "hot.safetensors", **changes)
-    engine = Engine(library=Library(tmp_path, chosen=path), device="cpu")
+    path = changed_model(folder / "hot.safetensors", **changes)
+    return Engine(library=Library(folder, chosen=path), device="cpu")
+
+
+@pytest.mark.heavy  # a CPU encodes slowly in float16
+def test_an_init_image_is_encoded_alike_when_a_run_goes_on_in_float32(tmp_path: Path, plugins: PluginSet) -> None:
+    engine, buffer = overflowing(tmp_path), BytesIO()
+    Picture.effect_noise((64, 64), 60).convert("RGB").save(buffer, "PNG")
+    init = Inputs(tmp_path).put(buffer.getvalue())
+    made = request(precision="half", init_images=(init,), denoising_strength=0.9, steps=6)
+    whole = only_image(list(engine.run(made, plugins)))
+    cancel = threading.Event()
+    for event in engine.run(made, plugins, tape=tmp_path / "tape", cancel=cancel):
+        if isinstance(event, Step) and event.step == 3:
+            cancel.set()
+    again = list(engine.run(made, plugins, tape=tmp_path / "tape"))
+    assert any(isinstance(event, Resumed) and event.calls >= 3 for event in again)
+    assert only_image(again).pixel_hash == whole.pixel_hash
+
+
+def test_what_overflows_in_half_precision_is_finished_in_float32(tmp_path: Path, plugins: PluginSet) -> None:
+    engine = overflowing(tmp_path)
     half = list(engine.run(request(precision="half"), plugins))
     full = only_image(list(engine.run(request(precision="full"), plugins)))
     (warning,) = [event for event in half if isinstance(event, Warning)]

@@ -479,6 +479,17 @@ def test_a_library_without_room_is_out_of_memory_too(words: str) -> None:
     assert failed and failed.code == "out_of_memory"
 
 
+def test_who_else_has_the_memory_of_a_card_is_named() -> None:
+    said = (
+        "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 8.00 GiB of which 1.00 GiB is "
+        f"free. Process {os.getpid()} has 5.20 GiB memory in use. Including non-PyTorch memory, this process has 1.80 "
+        "GiB memory in use."
+    )
+    failed = failure(torch.OutOfMemoryError(said))
+    assert failed and failed.message.startswith(f"Out of memory: 2.00 GiB more were needed. Process {os.getpid()} (")
+    assert failed.message.endswith(") has 5.20 GiB.")
+
+
 # --- model families ---------------------------------------------------------------------------------------------------
 
 BAD_FAMILIES = {

@@ -155,6 +155,9 @@ def test_a_worker_whose_host_no_longer_reads_ends(worker_command: list[str], tmp
             "skipped_images": [],
             "pause_at": None,
             "first_pass": None,
+            "other_tapes": [],
+            "share": None,
+            "drawn": {},
         }
         worker.stdin.write(pack({"type": "draw", "job": 1, "request": request, "tape": str(tmp_path / "tape"), **rest}))
         worker.stdin.flush()

@@ -168,6 +168,17 @@ def test_an_image_is_decoded_by_taesd_and_its_infotext_says_so(
     assert own.pixel_hash != image.pixel_hash and "VAE Decoder" not in parse(own.infotext).parameters
 
 
+def test_the_picture_of_a_first_pass_is_encoded_by_taesd_and_the_infotext_says_so(
+    engine: Engine, plugins: PluginSet, taesd: Any, write: Write
+) -> None:
+    write("taesd_encoder.pth", own_layout(taesd, "encoder"))
+    hires = {"steps": 2, "hires": True, "hires_scale": 1.5, "hires_upscaler": "Lanczos"}
+    (image,) = images(list(engine.run(request(**hires, vae_encoder="TAESD"), plugins)))
+    assert parse(image.infotext).parameters["VAE Encoder"] == "TAESD"
+    (own,) = images(list(engine.run(request(**hires), plugins)))
+    assert own.pixel_hash != image.pixel_hash and "VAE Encoder" not in parse(own.infotext).parameters
+
+
 @pytest.mark.parametrize(
     ("fields", "name", "said"),
     [

@@ -8,7 +8,7 @@ import pytest
 from textual.pilot import Pilot
 
 from sdterm.api import Entry, Queue
-from sdterm.events import ModelLoading
+from sdterm.events import ModelLoading, Started, Step
 from sdterm.tui.app import Workstation
 from sdterm.tui.progress import after
 from sdterm.tui.screens.pick import Ask
@@ -111,3 +111,18 @@ def test_what_can_begin_is_about_to() -> None:
     assert first() == first(waiting=1) == "idle"
     held = Queue(paused=True, counts={"queued": 1})
     assert words(State(host="up").counted(held), "model", "seed")[:2] == ["idle", "queue on hold"]
+
+
+def test_of_a_job_that_two_devices_draw_the_pace_is_that_of_both() -> None:
+    state, at = State(host="up"), 0.0
+    started = Started(model="m", model_hash="0", sampler="Euler", scheduler="", seed=1, width=64, height=64, images=4)
+    state = after(state, Entry(number=1, at=at, job=3, event=started))
+    for step in range(1, 6):
+        for batch in (0, 2):
+            at += 0.5
+            told = Step(batch=batch, batches=4, step=step, steps=10)
+            state = after(state, Entry(number=1, at=at, job=3, event=told))
+    (run,) = state.runs
+    assert run.is_shared and run.pace == pytest.approx(2.0)
+    assert run.left == pytest.approx((4 * 10 - 2 * 5) / 2.0)
+    assert (run.batch, run.step) == (0, 5), "one of the two is shown, and stays"

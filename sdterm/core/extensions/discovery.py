@@ -54,6 +54,7 @@ BUILTINS = (
     "sdterm.plugins.memory.layout",
     "sdterm.plugins.memory.fp8",
     "sdterm.plugins.memory.token_merging",
+    "sdterm.plugins.memory.deep_cache",
     "sdterm.plugins.memory.fast",
     "sdterm.plugins.comments",
     "sdterm.plugins.styles",

@@ -221,7 +221,8 @@ def forecast(drawing: Drawing, how: How, known: Sequence[Measured]) -> Forecast:
     widest = max(size for size, _ in sampled)
     decoded = min(drawing.pixels, TILE) if "vae-tiling" in _steps(how) else drawing.pixels
     moved = any(each.of.offloads for each in how.optimizers)
-    measured = max((one.fixed for one in known if not moved or one.optimizers == on(how, one.stage)), default=0)
+    alike = [one.fixed for one in known if not moved or one.optimizers == on(how, one.stage)]
+    measured = alike[-1] if alike else 0  # a process grows: what it had last is what it will have
     held = measured or _weights(drawing, how)
     per_row, per_pixel = (usual * drawing.bytes_a_number / 2 for usual in (_PER_PIXEL_AND_ROW, _PER_DECODED_PIXEL))
     sampling, sample_known = _grows(how, known, "sample", widest, per_row)

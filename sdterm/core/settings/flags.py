@@ -85,6 +85,10 @@ def _use_cpu(parts: tuple[str, ...]) -> Mapping[str, Any]:
     return {"device": "cpu"} if words & {"all", "sd"} else {}
 
 
+def _device_id(value: str) -> Mapping[str, Any]:
+    return {"device": ",".join(f"cuda:{number.strip()}" for number in value.split(","))}
+
+
 def _precision(value: str) -> Mapping[str, Any]:
     return {"precision": {"autocast": "auto"}.get(value, value)}
 
@@ -118,7 +122,7 @@ _ALWAYS = "sdterm always does this."
 
 FLAGS: tuple[Flag, ...] = (
     Flag("--data-dir", "The folder for models, extensions, outputs and config.toml.", "value", _set("data_dir")),
-    Flag("--device", "What to compute on: cpu, cuda, cuda:1 …, mps.", "value", _set("device")),
+    Flag("--device", "What to compute on: cpu, cuda, cuda:1 …, mps; several: cuda:0,cuda:2.", "value", _set("device")),
     Flag("--limit-memory", "How much memory may be used for drawing, like 3GB.", "value", _set("limit_memory")),
     Flag("--ckpt", "A checkpoint file to draw with.", "value", _set("ckpt"), "mapped"),
     *_folders(),
@@ -238,7 +242,7 @@ FLAGS: tuple[Flag, ...] = (
         cost="twice the memory; on GPUs more than twice the time",
     ),
     Flag("--precision", "full, half, bf16 or autocast (sdterm's auto).", "value", _precision, "mapped"),
-    Flag("--device-id", "The CUDA device to use, by number.", "value", lambda v: {"device": f"cuda:{v}"}, "mapped"),
+    Flag("--device-id", "The CUDA devices to use, by number: 1, or 0,2.", "value", _device_id, "mapped"),
     Flag("--use-cpu", "all or sd: compute on the CPU.", "values", _use_cpu, "mapped"),
     Flag("--safe", "Start without any third-party code.", change=_fixed("extensions", False)),
     Flag("--disable-all-extensions", "Load no extensions.", change=_fixed("extensions", False), status="mapped"),
@@ -246,7 +250,10 @@ FLAGS: tuple[Flag, ...] = (
     Flag("--no-prompt-history", "Keep no params.txt.", change=_fixed("prompt_history", False), status="mapped"),
     *(
         Flag(name, "launch.py's own flag; it has no effect inside sdterm.", status="launcher")
-        for name in ("--skip-install", "--skip-prepare-environment", "--reinstall-torch", "--reinstall-xformers")
+        for name in (
+            *("--skip-install", "--skip-prepare-environment", "--reinstall-torch", "--reinstall-xformers"),
+            "--system-torch",
+        )
     ),
     *_later(_RESTORERS, "--gfpgan-models-path", "--codeformer-models-path", "--clip-models-path", arity="value"),
     Flag("--api", "Serve A1111's HTTP API on 127.0.0.1.", change=_fixed("api", True), status="mapped"),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sdterm.core.a1111 import attention
+from sdterm.core.a1111 import OPTIMIZERS, attention
 from sdterm.core.files import legible, regular
 from sdterm.core.settings.flags import FLAGS, Flag
 from sdterm.core.settings.quick import EQUALS, LATER
@@ -128,7 +128,10 @@ def _options(content: Mapping[str, Any], defaults: Mapping[str, Any], folder: Pa
         key = EQUALS.get(name)
         if value == defaults.get(name, ...) or value in (None, "", "None", []):
             continue
-        if name in _UNFIT or name in LATER or key not in SETTINGS_BY_KEY:
+        if name in OPTIMIZERS:
+            optimizer = OPTIMIZERS[name].partition(".")[0]
+            yield _checked("config.json", name, value, "memory", (optimizer, f"{OPTIMIZERS[name]}={value}"))
+        elif name in _UNFIT or name in LATER or key not in SETTINGS_BY_KEY:
             later = f"{LATER[name]} come(s) in a later version." if name in LATER else "sdterm has no such setting."
             yield Item("config.json", name, value, reason=_UNFIT.get(name, later))
         elif key == "model":

@@ -51,7 +51,12 @@ _LOOKS = "User interface"
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("data_dir", None, "host", "The folder for models, extensions and outputs; SDTERM_DATA sets it too."),
-    Setting("device", None, "host", "What to compute on: cpu, cuda, cuda:1 …, mps; unset is the best there is."),
+    Setting(
+        "device",
+        None,
+        "host",
+        "What to compute on: cpu, cuda, cuda:1 …, mps, or several, like cuda:0,cuda:2; unset is every card there is.",
+    ),
     Setting("ckpt", None, "host", "A checkpoint file that comes before those in the models folder."),
     *(Setting(kind.setting, (), "host", kind.sentence) for kind in MODEL_KINDS if kind.setting),
     Setting("vae_path", None, "host", "The one VAE to decode with, whatever is asked for."),

@@ -8,22 +8,26 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rich.text import Text
 from textual import work
 from textual.binding import BindingType
+from textual.widget import Widget
+from textual.widgets import Static
 
 from sdterm.core.text import printable
-from sdterm.tui import calls
+from sdterm.tui import calls, devices
 from sdterm.tui.actions import bindings
 from sdterm.tui.calls import HostCall
 from sdterm.tui.language import tr
 from sdterm.tui.messages import FillRequest, OfferRemedies
 from sdterm.tui.progress import CHANGES_QUEUE
+from sdterm.tui.screens.pick import Pick
 from sdterm.tui.screens.table import TableScreen
 from sdterm.tui.state import clock, passes
 
 if TYPE_CHECKING:
-    from sdterm.api import Entry, JobView
+    from sdterm.api import Entry, JobView, WorkerView
 
 _OPEN = ("running", "queued", "paused", "waiting")
 _MOST = 200
+_LOOK_EVERY = 2.0  # seconds between two looks at the devices
 MARKS = {"running": ">", "queued": " ", "paused": "=", "waiting": "~", "failed": "!", "done": " ", "cancelled": "x"}
 """A state's sign, beside its word."""
 
@@ -38,6 +42,14 @@ class QueueScreen(TableScreen["JobView"]):
     def __init__(self) -> None:
         super().__init__()
         self._due = False
+        self._workers: tuple[WorkerView, ...] = ()
+
+    def body(self) -> Iterable[Widget]:
+        yield Static(classes="devices", markup=False)
+        yield from super().body()
+
+    def on_mount(self) -> None:
+        self.set_interval(_LOOK_EVERY, self._look)
 
     def columns(self) -> Iterable[tuple[str, int]]:
         yield from ((tr("No."), 7), (tr("State"), 12), (tr("Step"), 9), (tr("Left"), 7), (tr("Done"), 6))
@@ -45,6 +57,21 @@ class QueueScreen(TableScreen["JobView"]):
 
     def up(self) -> None:
         self._load()
+        self._look()
+
+    def _look(self) -> None:
+        if self.is_current:
+            self._load_devices()
+
+    @work(group="devices", exclusive=True)
+    async def _load_devices(self) -> None:
+        if (health := await self.ask(calls.health())) is None:
+            return
+        self._workers = health.workers
+        shown = self.query_one(".devices", Static)
+        shown.display = devices.are_worth_a_line(health.workers)
+        run_of = self.shell.state.run_of
+        shown.update(Text("\n".join(devices.line(each, run_of(each.job)) for each in health.workers), no_wrap=True))
 
     @work(group="load", exclusive=True)
     async def _load(self) -> None:
@@ -85,6 +112,8 @@ class QueueScreen(TableScreen["JobView"]):
         yield printable(item.prompt, 1000)
         if item.reason:
             yield f"! {printable(item.reason.message, 500)} {printable(item.reason.advice, 500)}"
+        if item.device and item.state in _OPEN:
+            yield tr("It is drawn on {device} alone.", device=printable(item.device, 60))
         if item.attempts:
             yield tr("Processes lost while drawing it: {number}.", number=item.attempts)
 
@@ -154,6 +183,29 @@ class QueueScreen(TableScreen["JobView"]):
         others = [*waiting[:at], *waiting[at + 1 :]]
         before = others[at + by] if at + by < len(others) else None
         self._do(calls.move(job.id, before))
+
+    def action_pin_job(self) -> None:
+        if job := self.chosen():
+            self._pin(job)
+
+    @work
+    async def _pin(self, job: JobView) -> None:
+        names = [worker.device for worker in self._workers]
+        rows = [tr("any device"), *names]
+        at = rows.index(job.device) if job.device in names else 0
+        title = tr("Which device draws job {job}?", job=job.id)
+        chosen = await self.app.push_screen_wait(Pick(title, rows, chosen=at))
+        if chosen is not None:
+            self._do(calls.pin(job.id, names[chosen - 1] if chosen else None))
+
+    @work
+    async def action_drain(self) -> None:
+        rows = [devices.line(worker, None) for worker in self._workers]
+        chosen = await self.app.push_screen_wait(Pick(tr("Which device takes no new jobs, or takes them again?"), rows))
+        if chosen is not None and chosen < len(self._workers):
+            worker = self._workers[chosen]
+            if await self.ask(calls.drain(worker.device, not worker.drained)) is not None:
+                self._look()
 
     def action_edit_job(self) -> None:
         if job := self.chosen():

@@ -45,3 +45,19 @@ def test_what_names_none_is_refused(setting: str) -> None:
 def test_a_machine_without_cards_lets_torch_choose(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "_cards", lambda: 0)
     assert devices_of(None, {}) == (None,)
+
+
+def test_several_processes_on_the_cpu_have_names_and_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert devices_of("cpu,cpu", {}) == ("cpu:0", "cpu:1")
+    assert devices_of("cuda:0,cpu", {}) == ("cuda:0", "cpu")
+    monkeypatch.setattr("psutil.cpu_count", lambda logical: 8)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {*range(16)}, raising=False)
+    assert devices.threads_each(("cpu:0", "cpu:1"), {}) == 4
+    assert devices.threads_each(("cpu:0", "cpu:1", "cpu:2"), {}) == 2
+    assert devices.threads_each(("cpu", "cuda:0"), {}) is None
+    assert devices.threads_each(("cpu:0", "cpu:1"), {"OMP_NUM_THREADS": "3"}) is None, "who says it has said it"
+
+
+def test_a_device_that_is_named_twice_is_refused() -> None:
+    with pytest.raises(DeviceNameError, match="names cuda:1 twice"):
+        devices_of("cuda:1,cuda:1", {})

@@ -20,7 +20,7 @@ from sdterm.engine.decode import decode_image
 from sdterm.engine.engine import Engine
 from sdterm.events import Done, Image, ModelLoading, Warning
 from sdterm.hooks import Components, SamplingOptions, TextOptions
-from sdterm.plugins.memory.offload import blocks as blocks_module
+from sdterm.plugins.memory.offload import block as block_module
 from sdterm.plugins.memory.offload import offload_parts, undo
 from sdterm.plugins.memory.offload import ring as ring_module
 from sdterm.plugins.memory.offload.block import Block, bytes_of, weights_of
@@ -39,8 +39,9 @@ def everywhere(device, model):
     return True, ""
 
 def blocks(components):
-    small = {"unet"}
-    turns = TakingTurns(components.modules.values(), lambda module: Streamed(module, components.device, 2**18, 2**20))
+    def streamed(module):
+        return Streamed(module, components.device, 2**18, 2**20, 2**12)
+    turns = TakingTurns(components.modules.values(), streamed)
     components.modules["unet"].offloading = turns
 
 @hookimpl
@@ -125,7 +126,7 @@ class Layers(nn.Module):
 def test_blocks_come_one_behind_the_other_and_ahead_of_their_use() -> None:
     module, x = Layers().requires_grad_(False), torch.randn(2, 16)
     plain, size = module(x), bytes_of(module.layers[0])
-    streamed = Streamed(module, CPU, largest=size, ahead=3 * 2048)  # a layer's block is 1,536 bytes, aligned
+    streamed = Streamed(module, CPU, largest=size, ahead=3 * 2048, least=0)  # a layer's block is 1,536 bytes, aligned
     home = {layer: places(layer) for layer in module.layers}
     streamed.enter()
     away: list[list[int]] = []
@@ -221,7 +222,7 @@ class Clock(dict[str, int]):
         return all(self.get(name, 0) >= time for name, time in other.items())
 
 
-class Stream:
+class Order:
     """Runs what it is given in order, whenever it likes."""
 
     def __init__(self, name: str) -> None:
@@ -242,17 +243,17 @@ class Device:
     """Stands for `torch.cuda`: a stream that computes, and those that are made."""
 
     def __init__(self) -> None:
-        self.computing, self.copying = Stream("computing"), Stream("copying")
+        self.computing, self.copying = Order("computing"), Order("copying")
         self.now = self.computing
 
-    def Stream(self, device: torch.device) -> Stream:
+    def Stream(self, device: torch.device) -> Order:
         return self.copying
 
-    def current_stream(self, device: torch.device) -> Stream:
+    def current_stream(self, device: torch.device) -> Order:
         return self.computing
 
     @contextmanager
-    def stream(self, stream: Stream) -> Iterator[None]:
+    def stream(self, stream: Order) -> Iterator[None]:
         self.now, before = stream, self.now
         yield
         self.now = before
@@ -284,8 +285,9 @@ class Watched(Block):
         for place, view in zip(self._places, self._brought[1] if self._brought else [], strict=True):
             assert torch.equal(place.home, view), "nobody wrote over it"
 
-    def _happens(self, memory: torch.Tensor, stream: Stream) -> None:
-        begin, end = memory.storage_offset(), memory.storage_offset() + memory.numel()
+    def _happens(self, memory: torch.Tensor, stream: Order) -> None:
+        begin = int(memory.storage_offset())
+        end = begin + int(memory.numel())
         for start, stop, when in Watched.touched:
             if start < end and begin < stop:
                 assert stream.clock.has(when), "it waits for what was done with that memory before"
@@ -300,9 +302,9 @@ def test_no_copy_meets_what_still_computes_and_no_computation_what_is_not_yet_co
     with pytest.MonkeyPatch.context() as patch:
         Watched.on, Watched.touched = Device(), []
         patch.setattr(ring_module, "backend_of", lambda device: Watched.on)
-        patch.setattr(blocks_module, "Block", Watched)
+        patch.setattr(block_module, "Block", Watched)
         module = Layers(rng).requires_grad_(False)
-        streamed = Streamed(module, CPU, largest=1, ahead=rng.choice([0, 2**12, 2**13, 2**15]))
+        streamed = Streamed(module, CPU, largest=1, ahead=rng.choice([0, 2**12, 2**13, 2**15]), least=0)
         x = torch.randn(2, 16)
         plain: dict[int, torch.Tensor] = {}
         for _ in range(40):

@@ -229,7 +229,7 @@ def sdterm_memory_optimizers() -> list[MemoryOptimizer]:
         ),
         _way("xformers", "xFormers", xformers_usable, use(by_xformers), effect="close"),
         _way("xformers-flash", "xFormers flash", xformers_usable, use(flash), effect="close"),
-        _way("xformers-forced", "xFormers, untried", xformers_there, force_xformers, effect="close"),
+        _way("xformers-forced", "xFormers untried", xformers_there, force_xformers, effect="close"),
         *(
             _way(id, label, where_it_works(dispatched[id]), use(dispatched[id]), effect="close")
             for id, (label, _) in _DISPATCHED.items()

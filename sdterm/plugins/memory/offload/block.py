@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 
 _ALIGNED = 512
 """Bytes: where a device's memory is read best."""
+_ARENA = 256 * 2**20
+"""Bytes that are page-locked at once: torch rounds them up to a power of two, which is much for single blocks."""
 
 
 class _Place(NamedTuple):
@@ -22,17 +24,11 @@ class _Place(NamedTuple):
 
 
 class Block:
-    """Some weights, which are at `home` unless they are brought elsewhere. device: what is to copy them; for a GPU home
-    is page-locked, so that copying needs no CPU and nobody waits for it."""
+    """Some weights, which are at home in that memory unless they are brought elsewhere."""
 
-    def __init__(self, weights: Iterable[torch.Tensor], device: torch.device) -> None:
-        weights = list({id(weight): weight for weight in weights}.values())
-        ends: list[int] = []
-        for weight in weights:
-            ends.append(_aligned(ends[-1] if ends else 0) + weight.nbytes)
-        self.size = _aligned(ends[-1] if ends else 0)
-        self._memory = _memory(self.size, device)
-        self._places = [*self._placed(weights, ends)]
+    def __init__(self, weights: Sequence[torch.Tensor], memory: torch.Tensor) -> None:
+        self.size, self._memory = memory.numel(), memory
+        self._places = [*self._placed(weights, _ends(weights))]
         self._brought: tuple[torch.Tensor, list[torch.Tensor]] | None = None
         self.rest()
 
@@ -68,6 +64,27 @@ class Block:
     def forget(self) -> None:
         """Let go of the memory where it was used last."""
         self._brought = None
+
+
+def blocks_at_home(groups: Iterable[Iterable[torch.Tensor]], device: torch.device) -> Iterator[Block]:
+    """A block of each group of weights. device: what is to copy them; for a GPU their home is page-locked, so that
+    copying needs no CPU and nobody waits for it."""
+    apart = [list({id(weight): weight for weight in group}.values()) for group in groups]
+    sizes = [_aligned(_ends(weights)[-1]) if weights else 0 for weights in apart]
+    arena, used, rest = _memory(0, device), 0, sum(sizes)
+    for weights, size in zip(apart, sizes, strict=True):
+        if used + size > arena.numel():
+            arena, used = _memory(max(size, min(_ARENA, rest)), device), 0
+        yield Block(weights, arena[used : used + size])
+        used, rest = used + size, rest - size
+
+
+def _ends(weights: Iterable[torch.Tensor]) -> list[int]:
+    """Where each of them ends, lying one behind the other."""
+    ends: list[int] = []
+    for weight in weights:
+        ends.append(_aligned(ends[-1] if ends else 0) + weight.nbytes)
+    return ends
 
 
 def bytes_of(module: torch.nn.Module) -> int:

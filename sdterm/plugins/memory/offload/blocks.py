@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from sdterm.plugins.memory.offload.block import Block, bytes_of, weights_of
+from sdterm.plugins.memory.offload.block import Block, blocks_at_home, bytes_of, weights_of
 from sdterm.plugins.memory.offload.ring import Ring
 
-LARGEST = 64 * 2**20
-"""Bytes of a block, unless a single layer has more."""
+LARGEST, LEAST = 96 * 2**20, 2**20
+"""Bytes of a block, unless a single layer has more; what has less, like a norm, stays on the device with its part."""
 AHEAD = 320 * 2**20
 """Bytes of the device's memory that blocks pass through. Copying and computing take turns at being the slower one; more
 memory evens them out."""
@@ -22,13 +22,18 @@ class Streamed:
     as many as have room."""
 
     def __init__(
-        self, module: torch.nn.Module, device: torch.device, largest: int = LARGEST, ahead: int = AHEAD
+        self,
+        module: torch.nn.Module,
+        device: torch.device,
+        largest: int = LARGEST,
+        ahead: int = AHEAD,
+        least: int = LEAST,
     ) -> None:
-        leaders = [*blocks_of(module, largest)]
-        blocks = [Block(weights_of(leader), device) for leader in leaders]
+        leaders = [leader for leader in blocks_of(module, largest) if bytes_of(leader) >= least]
+        blocks = [*blocks_at_home(map(weights_of, leaders), device)]
         moved = {id(weight) for leader in leaders for weight in weights_of(leader)}
         rest = [weight for weight in weights_of(module) if id(weight) not in moved]
-        self._rest = Block(rest, device) if rest else None
+        self._rest = next(blocks_at_home([rest], device)) if rest else None
         self._ring = Ring(max(ahead, 2 * max((block.size for block in blocks), default=0)), device)
         self._device, self._is_in = device, False
         self._order: list[Block] = []  # of the last time that the whole was called

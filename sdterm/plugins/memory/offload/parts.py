@@ -7,10 +7,10 @@ from typing import Any, Protocol
 
 import torch
 
-from sdterm.plugins.memory.offload.block import Block, weights_of
+from sdterm.plugins.memory.offload.block import blocks_at_home, weights_of
 
 _AT_ONCE = 64 * 2**20
-"""Bytes that lie together; page-locked memory is handed out by powers of two."""
+"""Bytes that are copied at once."""
 
 
 class Part(Protocol):
@@ -37,7 +37,7 @@ class Whole:
 
     def __init__(self, module: torch.nn.Module, device: torch.device) -> None:
         self._device, self._is_in = device, False
-        self._blocks = [Block(weights, device) for weights in _stretches(module)]
+        self._blocks = [*blocks_at_home(_stretches(module), device)]
 
     def enter(self) -> None:
         if not self._blocks or (self._is_in and not self._blocks[0].is_home):  # others may put weights back there

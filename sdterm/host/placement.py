@@ -1,0 +1,61 @@
+"""Which device draws which job: where its model is in memory, else where it fits, else where no model has to go."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sdterm.request import GenerationRequest
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A device that draws nothing now."""
+
+    device: str
+    models: frozenset[str] = frozenset()
+    """The names of those in its memory."""
+    free: int | None = None
+    """Bytes of its memory, where that is known."""
+    is_running: bool = False
+    """Whether its process runs."""
+
+
+@dataclass(frozen=True)
+class WaitingJob:
+    """A job that waits for its turn."""
+
+    id: int
+    request: GenerationRequest
+    model: str = ""
+    """The name of its checkpoint's file."""
+    device: str | None = None
+    """The only device that may draw it."""
+
+
+def fits(request: GenerationRequest, free: int) -> bool | None:
+    """Whether a device with so many bytes free can draw a request; None if nobody can say."""
+    return None
+
+
+def placed(jobs: Sequence[WaitingJob], candidates: Sequence[Candidate], known: frozenset[str]) -> dict[str, int]:
+    """Device → the job that it draws next. Jobs come in the queue's order, and each takes the device that suits it
+    best. known: all devices of the host; a job that is pinned to another one goes anywhere, where it is told so."""
+    found: dict[str, int] = {}
+    for job in jobs:
+        able = [each for each in candidates if each.device not in found]
+        if job.device in known:
+            able = [each for each in able if each.device == job.device]
+        if able:
+            found[max(able, key=lambda each: _suits(job, each)).device] = job.id
+    return found
+
+
+def _suits(job: WaitingJob, candidate: Candidate) -> tuple[float, ...]:
+    """The larger the better; of equals the first one of the host's devices is taken."""
+    room = None if candidate.free is None else fits(job.request, candidate.free)
+    return (
+        job.model in candidate.models if job.model else bool(candidate.models),
+        {True: 2, None: 1, False: 0}[room],
+        not candidate.models,
+        candidate.is_running,
+        candidate.free or 0,
+    )
