@@ -56,6 +56,9 @@ def cpu_table() -> Iterator[str]:
             f"{each['peak'] / _GIB:.2f} GB | {each['peak'] / usual['peak']:.2f} |"
         )
     turns = found["in_turns"]
+    if "skipped" in turns:
+        yield ""
+        yield f"In this measurement {turns['skipped']}."
     if ratio := turns.get("bf16_over_full"):
         yield ""
         yield (
