@@ -13,7 +13,7 @@ from sdterm.engine.grid import Cell, emit_grid, makes_grid
 from sdterm.engine.hires import Before, drawn_before, given_before, larger
 from sdterm.engine.ladder import going_down
 from sdterm.engine.loading import Loader, Model
-from sdterm.engine.memory import measured, weights_of
+from sdterm.engine.memory import measured
 from sdterm.engine.network_files import wanted
 from sdterm.engine.recorder import CancelledError, NonFiniteError, PausedError
 from sdterm.engine.run import Run
@@ -120,7 +120,7 @@ def _sampled_pass(
                 begun = [*larger(run, number, _before(run, loader, batch, number, before, drawing), load).parted()]
                 drawing.begun |= {(index, number): one for index, one in zip(batch.images, begun, strict=True)}
             init = Init.joined(begun)
-    weights = weights_of(load())  # reading them is no part of what is measured
+    weights = load().weights  # reading them is no part of what is measured
     try:
         with _measured(run, weights, batch, number):
             return sample_pass(run, _models(run, loader, batch, number, dtype), batch, number, init)

@@ -24,7 +24,7 @@ from sdterm.engine.encode import NO_TEXTS, encoded, saver_options
 from sdterm.engine.enlarge import enlarge, upscaling_of
 from sdterm.engine.ladder import taken
 from sdterm.engine.loading import Model
-from sdterm.engine.memory import decoded_size, measured, weights_of
+from sdterm.engine.memory import decoded_size, measured
 from sdterm.engine.network_files import infotext_hashes
 from sdterm.engine.postprocess import postprocessed
 from sdterm.engine.preview import colours
@@ -195,7 +195,7 @@ def decoded(run: Run, model: Model, latents: torch.Tensor) -> Decoded:
     pixels = latents.shape[1] * latents.shape[2] * components.downscale**2
     try:
         with (
-            measured(run, weights_of(model), "decode", decoded_size(run, pixels), count(0).__next__),
+            measured(run, model.weights, "decode", decoded_size(run, pixels), count(0).__next__),
             run.plugins.guard(suspect, BlackImageError),
         ):
             return Decoded(decode_image(components, latents, dtype), dtype)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -65,6 +66,13 @@ class Model:
     """The networks that are on."""
     aside: bool = False
     """Whether it was taken off its device and waits in the RAM."""
+
+    @cached_property
+    def weights(self) -> int:
+        """Bytes of its weights on the device; on a CPU they may be mapped from a file, and not read yet."""
+        device = self.components.device.type
+        weights = (chain(module.parameters(), module.buffers()) for module in self.components.modules.values())
+        return sum(weight.nbytes for weight in chain(*weights) if weight.device.type == device)
 
     @property
     def files(self) -> tuple[str, Mapping[str, Any] | None, str]:

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
 from math import prod
 
 from sdterm.core.library.checkpoints import CheckpointFile
@@ -26,7 +25,7 @@ from sdterm.core.settings.amounts import said
 from sdterm.engine.device import device_name
 from sdterm.engine.failures import OutOfMemoryError, failure
 from sdterm.engine.ladder import computed, how_of, offered
-from sdterm.engine.loading import Model, facts_of
+from sdterm.engine.loading import facts_of
 from sdterm.engine.meter import Meter
 from sdterm.engine.run import Run
 from sdterm.events import OUT_OF_MEMORY
@@ -120,13 +119,6 @@ def measured(run: Run, weights: int, stage: Stage, size: int, calls: Callable[[]
     if number := calls() - done:
         peak = max(meter.read(), before)
         keep(before, peak, (time.perf_counter() - began) / number)
-
-
-def weights_of(model: Model) -> int:
-    """Bytes of its weights on the device; on a CPU they may be mapped from a file, and not read yet."""
-    device = model.components.device.type
-    weights = (chain(module.parameters(), module.buffers()) for module in model.components.modules.values())
-    return sum(weight.nbytes for weight in chain(*weights) if weight.device.type == device)
 
 
 def decoded_size(run: Run, pixels: int) -> int:
