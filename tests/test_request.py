@@ -34,7 +34,7 @@ def test_any_values_make_a_request_or_one_sentence(fields: dict[str, Any]) -> No
     [
         ({"steps": 0}, "steps is 0, but it must be a whole number from 1 to 1000."),
         ({"width": 100}, "width is 100, but it must be a multiple of 8 from 64 to 4096."),
-        ({"cfg_scale": "hot"}, "cfg_scale is 'hot', but it must be a number from 0 to 100."),
+        ({"cfg_scale": "hot"}, "cfg_scale is 'hot', but it must be a number from -100 to 100."),
         ({"noise_source": "X"}, "noise_source is 'X', but it must be one of NV, CPU, GPU."),
         ({"sampler_options": 3}, "sampler_options is 3, but it must be a table."),
         ({"memory": 3}, "memory is 3, but it must be a list."),
@@ -42,9 +42,12 @@ def test_any_values_make_a_request_or_one_sentence(fields: dict[str, Any]) -> No
         ({"prompt": 7}, "prompt is 7, but it must be text."),
         ({"prompt": "a\x1b[2J"}, "prompt has the control character U+001B at position 1; remove it."),
         ({"prompt": "x" * 65_537}, "prompt has 65,537 characters; the limit is 65,536. Shorten it."),
-        ({"seed": -2}, "seed is -2, but it must be a whole number from -1 to 9223372036854775807."),
-        ({"seed": 2**63}, "seed is 9223372036854775808, but it must be a whole number from -1 to 9223372036854775807."),
-        ({"cfg_scale": float("nan")}, "cfg_scale is nan, but it must be a number from 0 to 100."),
+        (
+            {"seed": 2**63},
+            "seed is 9223372036854775808, but it must be a whole number from -9223372036854775808 to "
+            "9223372036854775807.",
+        ),
+        ({"cfg_scale": float("nan")}, "cfg_scale is nan, but it must be a number from -100 to 100."),
         ({"height": 8192}, "height is 8192, but it must be a multiple of 8 from 64 to 4096."),
         ({"batch_size": 0}, "batch_size is 0, but it must be a whole number from 1 to 64."),
         ({"clip_skip": 13}, "clip_skip is 13, but it must be a whole number from 1 to 12."),

@@ -59,13 +59,15 @@ def test_a_picture_of_a_batch_is_verified_as_identical(here: Run, drawn: Path) -
 
 
 def test_an_altered_picture_is_measured_beside_what_changed_since(here: Run, drawn: Path, tmp_path: Path) -> None:
-    path = altered(tmp_path / "x.png", drawn, **{"torch=2": "torch=1", "Version: ": "FP8 weight: Enable, Version: "})
+    path = altered(
+        tmp_path / "x.png", drawn, **{"torch=2": "torch=1", "Version: ": "Face restoration: CodeFormer, Version: "}
+    )
     done = here("verify", str(path), "--json")
     assert done.returncode == 1, done.stderr
     said = json.loads(done.stdout)
     assert (said["identical"], said["pixels"], said["differing"], said["largest"]) == (False, 4096, 1, [4, 0, 0])
     assert said["psnr"] == pytest.approx(10 * np.log10(255**2 * 4096 * 3 / 4**2), abs=0.01)
-    assert said["notes"][0] == "not reproduced: FP8 weight"
+    assert said["notes"][0] == "not reproduced: Face restoration"
     assert said["notes"][1].startswith("torch: 1.") and said["notes"][1].endswith(" now")
 
 
@@ -152,11 +154,11 @@ def test_a_golden_infotext_draws_a1111s_picture_from_the_command_line(here: Run,
 
 
 def test_info_tells_what_would_not_be_reproduced(sdterm: Run, tmp_path: Path) -> None:
-    text = "x\nSteps: 2, Sampler: Euler, Seed: 5, Size: 64x64, FP8 weight: Enable, Model: g\x1b[0mone, RNG: CPU, Odd: 1"
+    text = "x\nSteps: 2, Sampler: Euler, Seed: 5, Size: 64x64, Face restoration: CodeFormer, Model: g\x1b[0mone, RNG: CPU, Odd: 1"
     (tmp_path / "x.txt").write_text(text)
     done = sdterm("info", str(tmp_path / "x.txt"))
     assert done.returncode == 0 and "\x1b" not in done.stdout
-    assert done.stdout.splitlines()[-2] == "not reproduced: FP8 weight, Odd"
+    assert done.stdout.splitlines()[-2] == "not reproduced: Face restoration, Odd"
 
 
 @pytest.mark.parametrize(
