@@ -154,7 +154,8 @@ def test_a_golden_infotext_draws_a1111s_picture_from_the_command_line(here: Run,
 
 
 def test_info_tells_what_would_not_be_reproduced(sdterm: Run, tmp_path: Path) -> None:
-    text = "x\nSteps: 2, Sampler: Euler, Seed: 5, Size: 64x64, Face restoration: CodeFormer, Model: g\x1b[0mone, RNG: CPU, Odd: 1"
+    size = "Steps: 2, Sampler: Euler, Seed: 5, Size: 64x64"
+    text = f"x\n{size}, Face restoration: CodeFormer, Model: g\x1b[0mone, RNG: CPU, Odd: 1"
     (tmp_path / "x.txt").write_text(text)
     done = sdterm("info", str(tmp_path / "x.txt"))
     assert done.returncode == 0 and "\x1b" not in done.stdout
