@@ -275,7 +275,7 @@ def test_a_setting_is_changed_kept_with_comments_and_taken_back(drawn: Running) 
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         assert "30" in text_of(app.desk.query_one("#field-steps"))
         await pilot.press("f10", "slash")
-        await write(pilot, "save_grid")
+        await write(pilot, "save grid")
         await pilot.press("enter", "enter")
         await until(pilot, lambda: isinstance(app.screen, Pick))
         await pilot.press("down", "enter")

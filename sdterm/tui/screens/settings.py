@@ -48,7 +48,9 @@ class SettingsScreen(TableScreen[Setting]):
         self._show()
 
     def _show(self) -> None:
+        words = " ".join(self._words)
         found = [setting for setting in SETTINGS if self._is_shown(setting, self.shell.settings)]
+        found.sort(key=lambda setting: words not in normal(setting.key))  # what is called so comes first
         self.show(found, self.table.cursor_row, tr("Settings  {number}", number=len(found)))
         if not found:
             self.say(tr("No setting matches."), standing=True)
