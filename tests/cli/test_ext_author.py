@@ -11,6 +11,7 @@ SHORT = ("sampler", DATA)
 """With code and without; --all tries every kind."""
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     "kind", [kind if kind in SHORT else pytest.param(kind, marks=pytest.mark.heavy) for kind in TEMPLATES]
 )

@@ -247,8 +247,9 @@ def test_ctrl_c_cancels_cleanly_and_says_what_was_saved(data: Path) -> None:
     assert first.is_file() and not list(data.rglob("*.tmp"))
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a user namespace")
-@pytest.mark.parametrize("what", ["out", pytest.param("tape", marks=pytest.mark.heavy)])
+@pytest.mark.parametrize("what", ["out", "tape"])
 def test_a_full_disk_is_a_clear_error_and_leaves_no_partial_file(data: Path, tmp_path: Path, what: str) -> None:
     """A tmpfs of 20 KB in a mount namespace of its own, which a larger picture or a tape does not fit in."""
     small = tmp_path / "small"

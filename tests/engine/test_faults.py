@@ -146,6 +146,7 @@ BAD_SAMPLERS = {
 }
 
 
+@pytest.mark.few(12)
 @pytest.mark.parametrize("how", BAD_SAMPLERS)
 def test_a_bad_sampler_fails_the_job_by_its_name(how: str, engine: Engine, extend: Extend, tmp_path: Path) -> None:
     body, reason = BAD_SAMPLERS[how]

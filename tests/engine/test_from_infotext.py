@@ -20,6 +20,7 @@ CASES = json.loads((GOLDEN / "demo_cases.json").read_text())
 PICTURES = np.load(GOLDEN / "demo_images.npz")
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     "case",
     [

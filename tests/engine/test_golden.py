@@ -75,7 +75,7 @@ def told(text: str, reference: str) -> tuple[object, ...]:
     return known.prompt, known.negative_prompt, {key: known.parameters.get(key) for key in keys}
 
 
-@pytest.mark.few(40)
+@pytest.mark.few(28)
 @pytest.mark.parametrize("run", COMPARED)
 def test_latents_and_pictures_are_a1111s(
     run: str, tiny_engine: Engine, plugins: PluginSet, record_property: Record

@@ -89,6 +89,7 @@ def wanted(case: dict[str, Any], plugins: PluginSet) -> GenerationRequest:
     return asked(read_values(case["request"]), case["settings"], plugins, settings).request
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name[:3] in LIGHT else pytest.mark.heavy) for name in CASES]
 )

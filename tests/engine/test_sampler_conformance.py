@@ -45,6 +45,7 @@ def _global_states() -> tuple[object, ...]:
     return torch.get_rng_state().tolist(), str(np.random.get_state()), random.getstate()
 
 
+@pytest.mark.few(10)
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_global_randomness_is_neither_used_nor_touched(name: str, engine: Engine, plugins: PluginSet) -> None:
     drawn = []

@@ -102,6 +102,7 @@ def resumed(
     }
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("label", EACH)
 def test_a_stopped_run_resumed_in_a_new_process_gives_the_bit_identical_image(
     label: str, resumed: dict[str, Any]

@@ -375,7 +375,7 @@ CHECKS = [
 ]
 
 
-@pytest.mark.parametrize("examples", [10, pytest.param(300, marks=pytest.mark.heavy)])
+@pytest.mark.parametrize("examples", [5, pytest.param(300, marks=pytest.mark.heavy)])
 def test_nothing_that_the_schema_allows_or_forbids_breaks_the_host(tmp_path: Path, examples: int) -> None:
     run_folder = run_folder_of(tmp_path)
     make_private(run_folder)

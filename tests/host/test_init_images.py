@@ -35,10 +35,8 @@ def drawn(host: Running, **fields: Any) -> list[Image]:
     return images(host.events(host.submit(**SIZE | fields)))
 
 
-@pytest.mark.parametrize(
-    "how",
-    [pytest.param("img2img", marks=pytest.mark.heavy), pytest.param("masked", marks=pytest.mark.heavy), "soft"],
-)
+@pytest.mark.heavy
+@pytest.mark.parametrize("how", ["img2img", "masked", "soft"])
 def test_a_worker_killed_in_the_middle_changes_no_bit(how: str, host: Running) -> None:
     fields: dict[str, Any] = {
         "init_images": [kept(host, "@scene")],

@@ -43,6 +43,7 @@ def undisturbed(host: Running) -> Image:
     return drawn(host, submit(host, HIRES))
 
 
+@pytest.mark.heavy
 @pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("pass_no", "step"), [(0, 2), pytest.param(0, STEPS, marks=pytest.mark.heavy), (1, 2)], ids=str

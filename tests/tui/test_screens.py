@@ -203,6 +203,7 @@ def test_what_failed_offers_remedies_that_a_key_applies(drawn: Running) -> None:
     assert [picture.seed for picture in reversed(drawn.client.pictures(job=job).pictures)] == seeds
 
 
+@pytest.mark.heavy
 def test_a_model_is_loaded_hashed_and_freed_by_keys(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await pilot.press("ctrl+l")

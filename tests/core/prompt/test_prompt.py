@@ -195,7 +195,7 @@ def test_the_longest_prompts_are_read(sign: str) -> None:
     read_prompt((sign * MAX_PROMPT)[:MAX_PROMPT], 3, networks=NETWORKS)
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("opener", "closer"), [("(", ")"), ("[", "]"), ("[", ":1]"), ("[", "|b]"), ("(a", ":1.01)")])
 def test_the_deepest_nests_are_read(opener: str, closer: str) -> None:
     depth = MAX_PROMPT // len(opener + closer)

@@ -58,6 +58,7 @@ def opened(image: str) -> Image.Image:
     return Image.open(BytesIO(base64.b64decode(image)))
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize(
     "name",
     [pytest.param(n, marks=[] if n in LIGHT else [pytest.mark.heavy]) for n in CASES if n not in OTHERS],

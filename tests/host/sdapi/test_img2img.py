@@ -62,7 +62,7 @@ def told(infotext: str) -> str:
     return _ONLY_SAID_AS_NUMBERS.sub(r"\1", _NOT_OURS.sub("", infotext))
 
 
-@pytest.mark.few(14)
+@pytest.mark.few(9)
 @pytest.mark.parametrize(
     "case",
     [pytest.param(case, id=case["id"], marks=[] if case.get("quick") else [pytest.mark.heavy]) for case in CASES],
