@@ -412,7 +412,7 @@ class GenerateScreen(BaseScreen):
         if read is None or editor.text != text:
             return
         editor.show_traps(read.traps)
-        editor.border_subtitle = f"{'+'.join(map(str, read.tokens))}/{read.room}" if read.tokens else ""
+        editor.say_below(f"{'+'.join(map(str, read.tokens))}/{read.room}" if read.tokens else "")
         if read.traps and (editor.has_focus or tell):
             trap = read.traps[0]
             # the key comes first: at 80 columns the end of a long sentence is not to be seen

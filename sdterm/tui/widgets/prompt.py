@@ -21,6 +21,7 @@ from sdterm.tui.actions import bindings
 from sdterm.tui.language import tr
 from sdterm.tui.messages import InfotextPasted
 from sdterm.tui.shell import HasShell
+from sdterm.tui.widgets.border import SaysBelow
 
 if TYPE_CHECKING:
     from sdterm.api import Trap
@@ -52,7 +53,7 @@ _LINES, _CELLS = 9, 50
 """At most so many lines has the list of what a word may become, and so wide it is, as the stylesheet says, too."""
 
 
-class PromptEditor(HasShell, TextArea, inherit_bindings=False):
+class PromptEditor(SaysBelow, HasShell, TextArea, inherit_bindings=False):
     """A prompt, or the negative one."""
 
     scopes = ("prompt",)
@@ -101,6 +102,7 @@ class PromptEditor(HasShell, TextArea, inherit_bindings=False):
         self.border_title = title
         self.cursor_blink = False  # a blinking cursor costs 435 bytes a second on an idle line
         self.traps: tuple[Trap, ...] = ()
+        self._underlined: tuple[Trap, ...] = ()  # as they were shown last
         self._marks: tuple[Mark, ...] | None = None
         self._starts: list[int] = []
         self._completions: Completions | None = None
@@ -194,8 +196,10 @@ class PromptEditor(HasShell, TextArea, inherit_bindings=False):
     def show_traps(self, traps: tuple[Trap, ...]) -> None:
         """Underline what does not do what it looks like."""
         self.traps = traps
-        self._line_cache.clear()
-        self.refresh()
+        if traps != self._underlined:
+            self._underlined = traps
+            self._line_cache.clear()
+            self.refresh()
 
     # --- what keys do ------------------------------------------------------------------------------------------------
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.segment import Segment
 from rich.text import Text
 from textual.binding import Binding, BindingType
-from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 
@@ -16,6 +15,7 @@ from sdterm.tui.actions import bindings
 from sdterm.tui.differing import changed, in_short, kind_word
 from sdterm.tui.language import tr
 from sdterm.tui.messages import CompareWanted
+from sdterm.tui.widgets.border import SaysBelow
 from sdterm.tui.widgets.picture_actions import PictureActions
 from sdterm.tui.widgets.tiles import STEPS, Tile, Tiles
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sdterm.api import Picture
 
 
-class Recent(Tiles, PictureActions):
+class Recent(SaysBelow, Tiles, PictureActions):
     """The pictures drawn last, the newest on the right."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -37,7 +37,6 @@ class Recent(Tiles, PictureActions):
         """Enough looked at."""
 
     def __init__(self) -> None:
-        self._in_border = False
         super().__init__(id="recent")
         self.on_blur()
         self._changes: dict[int, dict[str, str]] = {}  # picture → what changed against the one before it
@@ -78,17 +77,7 @@ class Recent(Tiles, PictureActions):
         """The chosen one, in the border: there is room for all that changed."""
         picture = self.chosen()
         said = Text(f"{_seed(picture)}  {self._told(picture)}".strip() if picture else "")
-        self._in_border, told = True, self.border_subtitle
-        self.border_subtitle = said
-        self._in_border = False
-        if self.border_subtitle != told:
-            self.refresh(Region(-1, self.size.height, self.outer_size.width, 1))
-
-    def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
-        """As Textual's, which paints all of a widget whose border says something else."""
-        if self._in_border:
-            return self
-        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
+        self.say_below(said)
 
     def _told(self, picture: Picture) -> str:
         """What changed, but the seed, which has a place of its own."""
