@@ -1,9 +1,8 @@
-"""Which device draws which job: where its model is in memory, else where it fits, else where no model has to go."""
+"""Which device draws which job: where its model is in memory, else where no model has to go, else the one with most
+memory free."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from sdterm.request import GenerationRequest
 
 
 @dataclass(frozen=True)
@@ -24,16 +23,10 @@ class WaitingJob:
     """A job that waits for its turn."""
 
     id: int
-    request: GenerationRequest
     model: str = ""
     """The name of its checkpoint's file."""
     device: str | None = None
     """The only device that may draw it."""
-
-
-def fits(request: GenerationRequest, free: int) -> bool | None:
-    """Whether a device with so many bytes free can draw a request; None if nobody can say."""
-    return None
 
 
 def placed(jobs: Sequence[WaitingJob], candidates: Sequence[Candidate], known: frozenset[str]) -> dict[str, int]:
@@ -51,10 +44,8 @@ def placed(jobs: Sequence[WaitingJob], candidates: Sequence[Candidate], known: f
 
 def _suits(job: WaitingJob, candidate: Candidate) -> tuple[float, ...]:
     """The larger the better; of equals the first one of the host's devices is taken."""
-    room = None if candidate.free is None else fits(job.request, candidate.free)
     return (
         job.model in candidate.models if job.model else bool(candidate.models),
-        {True: 2, None: 1, False: 0}[room],
         not candidate.models,
         candidate.is_running,
         candidate.free or 0,

@@ -272,10 +272,7 @@ class JobQueue:
             *other,
             count,
         )
-        return [
-            WaitingJob(row["id"], GenerationRequest.model_validate_json(row["request"]), row["model"], row["device"])
-            for row in rows
-        ]
+        return [WaitingJob(row["id"], row["model"], row["device"]) for row in rows]
 
     def take(self, job: int | None = None) -> int | None:
         """The next job of the queue, or this one, running from now on; None if there is none or the queue is paused. A

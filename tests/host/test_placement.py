@@ -1,16 +1,14 @@
 """Which device draws which job: plain values in, plain values out."""
 
 from sdterm.host.placement import Candidate, WaitingJob, placed
-from sdterm.request import GenerationRequest
 
-REQUEST = GenerationRequest(prompt="sunset")
 COLD, WARM = Candidate("cuda:0"), Candidate("cuda:1", frozenset({"lake"}), is_running=True)
 OTHER = Candidate("cuda:2", frozenset({"other"}), is_running=True)
 ALL = frozenset({"cuda:0", "cuda:1", "cuda:2"})
 
 
 def job(number: int, model: str = "lake", device: str | None = None) -> WaitingJob:
-    return WaitingJob(number, REQUEST, model, device)
+    return WaitingJob(number, model, device)
 
 
 def test_a_job_goes_where_its_model_is_in_memory() -> None:
