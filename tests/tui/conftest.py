@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import get_args
 
 import pytest
 from PIL import Image
@@ -9,21 +11,57 @@ from PIL.PngImagePlugin import PngInfo
 from textual.pilot import Pilot
 from textual.widget import Widget
 
+from sdterm.api import ENDED, State
 from sdterm.core.settings.settings import resolve
 from sdterm.events import PicturesFound
 from sdterm.tui import draft as drafts
 from sdterm.tui.app import Workstation
 from sdterm.tui.language import use
-from tests.host.running import Running, running
+from tests.host.running import Running, running, wait_until
 
 WITHIN = 60.0  # seconds
+OWN = ("run", "cache", "installed", "inputs")  # of the host
 
 Act = Callable[[Workstation, Pilot[None]], Awaitable[None]]
 
 
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One host, and one process that draws, for the tests of many files."""
+    with running(tmp_path_factory.mktemp("data")) as found:
+        yield found
+
+
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """One host for all tests of a file."""
+def host(shared: Running) -> Iterator[Running]:
+    """It begins with an empty gallery, nothing that waits, and the files of a new data folder. The numbers of jobs and
+    pictures go on from one file of tests to the next."""
+    client = shared.client
+    wait_until(lambda: {extension.state for extension in client.extensions()} == {"serving"})
+    before, extensions = _files(shared), {extension.slug for extension in client.extensions()}
+    yield shared
+    client.resume_queue()
+    for job in client.jobs([state for state in get_args(State) if state not in ENDED], limit=500).jobs:
+        client.cancel(job.id)
+        shared.events(job.id)
+    while pictures := client.pictures(limit=100).pictures:
+        for picture in pictures:
+            client.delete_picture(picture.id)
+    client.empty_trash()
+    for file in _files(shared) - before:
+        file.unlink(missing_ok=True)
+    wait_until(lambda: {extension.slug for extension in client.extensions()} == extensions)
+
+
+def _files(host: Running) -> set[Path]:
+    """Those that tests make."""
+    root = host.settings.root
+    return {path for path in root.rglob("*") if path.is_file() and path.relative_to(root).parts[0] not in OWN}
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A host of a file's own, which has just started in an empty folder."""
     with running(tmp_path_factory.mktemp("data")) as found:
         yield found
 
@@ -66,9 +104,11 @@ class _Patient(Pilot[None]):
 async def until(pilot: Pilot[None], condition: Callable[[], object], what: str = "") -> None:
     """Wait for something that is to come."""
     deadline = asyncio.get_running_loop().time() + WITHIN
+    pause = 0.02
     while not condition():
         assert asyncio.get_running_loop().time() < deadline, f"it never came: {what}\n{screen_text(pilot.app)}"
-        await pilot.pause(0.02)
+        await pilot.pause(pause)
+        pause = min(1.2 * pause, 0.06)  # who waits for long leaves the machine to what it waits for
 
 
 async def go_to(pilot: Pilot[None], widget: Widget) -> None:
@@ -89,12 +129,14 @@ def text_of(widget: Widget) -> str:
     return "\n".join(widget.render_line(y).text.rstrip() for y in range(widget.size.height))
 
 
-def add_picture(host: Running, infotext: str, size: tuple[int, int] = (128, 128)) -> None:
+def add_picture(
+    host: Running, infotext: str, size: tuple[int, int] = (128, 128), picture: Image.Image | None = None
+) -> None:
     """A file that somebody put into the outputs folder, listed."""
     said = PngInfo()
     said.add_text("parameters", infotext)
     folder = host.settings.root / "outputs"
-    Image.new("RGB", size, "navy").save(folder / f"found{len([*folder.iterdir()])}.png", pnginfo=said)
+    (picture or Image.new("RGB", size, "navy")).save(folder / f"found{len([*folder.iterdir()])}.png", pnginfo=said)
     after = host.client.health().last_event
     host.client.rescan_pictures()
     for entry in host.client.events(after=after):

@@ -261,10 +261,12 @@ def test_a_sampler_is_picked_by_a_part_of_its_name(host: Running) -> None:
 def test_what_was_said_before_help_is_not_said_again_behind_it(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: app.state.host == "up")
+        host.client.pause_queue()
         await write(pilot, "lake")
         await pilot.press("f5")
         await until(pilot, lambda: "is queued" in note(app), "the job")
         await pilot.press("f1")
+        host.client.resume_queue()
         await until(pilot, lambda: isinstance(app.screen, HelpScreen) and " done in " in screen_text(app), "it is done")
         await pilot.press("escape")
         await until(pilot, lambda: app.screen is app.desk, "the form")

@@ -61,7 +61,7 @@ def test_footer_and_help_are_about_the_place_of_the_cursor(host: Running) -> Non
         await pilot.press("question_mark")
         await until(pilot, lambda: isinstance(app.screen, HelpScreen) and "Here: Queue" in help_text(app))
         await pilot.press("escape")
-        await until(pilot, lambda: "The queue is empty: F2 goes to the prompt" in screen_text(app))
+        await until(pilot, lambda: "[Queue]" in screen_text(app) and "K Up" in keys(app))
 
     drive(host, act)
 

@@ -9,21 +9,23 @@ from functools import partial
 
 import psutil
 import pytest
+from PIL import Image
 
 from sdterm.tui.picture.driver import AnswerFilter, TerminalNamed
 from sdterm.tui.picture.support import QUESTION
-from tests.host.running import Running, running
+from tests.host.running import Running
 from tests.pseudo_terminal import WITHIN, PseudoTerminal
+from tests.tui.conftest import add_picture
 
 NEW, OLD = "\x1bP>|kitty(0.35.2)\x1b\\", "\x1bP>|kitty(0.26.5)\x1b\\"
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def host(host: Running) -> Running:
     """It has one picture to show."""
-    with running(tmp_path_factory.mktemp("data")) as found:
-        found.events(found.submit(steps=1))
-        yield found
+    picture = Image.radial_gradient("L").convert("RGB").resize((128, 128))
+    add_picture(host, "a lake\nSteps: 1, Sampler: Euler, Seed: 1, Size: 128x128", picture=picture)
+    return host
 
 
 Start = Callable[..., PseudoTerminal]

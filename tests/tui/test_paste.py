@@ -12,7 +12,7 @@ from textual import events
 
 from sdterm.tui.pasted import harmless
 from sdterm.tui.picture.paste import END, START, Marker, PasteFilter
-from tests.host.running import Running, running
+from tests.host.running import Running
 from tests.pseudo_terminal import PseudoTerminal
 
 NASTY = "aa \x1b[31mRED \x1b[0m\ttext\r\x1b[15~\x1b[A\x9b5n\x1bOP\x03\x11\x1b\x1b[20 end\r\nlast"
@@ -55,12 +55,6 @@ def test_two_pastes_are_two() -> None:
 
 def test_control_characters_are_counted_and_left_out() -> None:
     assert harmless(NASTY) == (CLEAN, 10)
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("data")) as found:
-        yield found
 
 
 @pytest.fixture

@@ -40,6 +40,11 @@ def note(app: Workstation) -> str:
 
 
 @pytest.fixture(scope="module")
+def host(fresh: Running) -> Running:
+    return fresh
+
+
+@pytest.fixture(scope="module")
 def drawn(host: Running) -> Running:
     """A host with three pictures and a job that failed."""
     for prompt, seed in (("red house", 1), ("blue lake", 2), ("green tree", 3)):

@@ -53,10 +53,10 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def host(host: Running) -> Running:
+def host(fresh: Running) -> Running:
     """One that has nothing more to tell of its extensions."""
-    wait_until(lambda: {extension.state for extension in host.client.extensions()} == {"serving"})
-    return host
+    wait_until(lambda: {extension.state for extension in fresh.client.extensions()} == {"serving"})
+    return fresh
 
 
 @pytest.fixture

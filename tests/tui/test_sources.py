@@ -340,7 +340,7 @@ def test_an_init_image_is_a_path_that_is_typed_or_pasted_or_the_number_of_a_pict
         await form_field(app, pilot, "init_images")
         await pilot.press("number_sign")
         await until(pilot, lambda: isinstance(app.screen, Type), "a line to type in")
-        await pilot.press("1", "enter")
+        await pilot.press(*str(drawn.client.pictures(limit=1).pictures[0].id), "enter")
         await until(pilot, lambda: app.form.draft.fields.get("init_images"), "the picture")
         app.form.change(app.form.draft.but(mask=digest))
         await form_field(app, pilot, "init_images")

@@ -36,6 +36,7 @@ def held_up(until_there_is: Path) -> str:
 
 
 def test_the_first_job_says_from_its_first_second_what_is_done(host: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.client.unload_models()  # its process ends
     said: set[str] = set()
 
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
@@ -53,7 +54,7 @@ def test_the_first_job_says_from_its_first_second_what_is_done(host: Running, mo
         await until(pilot, lambda: app.state.host == "up")
         said.update(app.status())
         await pilot.press("f5")
-        await until(pilot, lambda: says("> #1 starting the process that draws"))
+        await until(pilot, lambda: says("starting the process that draws"))
         await until(pilot, lambda: says("/20 ["), "a step")
         assert says("idle")  # before
 

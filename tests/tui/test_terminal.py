@@ -16,7 +16,7 @@ import pytest
 from rich.cells import cell_len
 
 from sdterm.events import Image
-from tests.host.running import REPOSITORY, Running, running
+from tests.host.running import REPOSITORY, Running
 
 pytestmark = pytest.mark.skipif(not shutil.which("tmux"), reason="needs tmux")
 WITHIN = 60.0  # seconds
@@ -79,12 +79,6 @@ class Tmux:
         command = [*self._tmux, *arguments]
         done = subprocess.run(command, env=self._env, capture_output=True, text=True, timeout=60, check=True)
         return done.stdout
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("data")) as found:
-        yield found
 
 
 @pytest.fixture

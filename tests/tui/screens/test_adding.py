@@ -3,8 +3,8 @@
 import threading
 from pathlib import Path
 
-import torch
-from safetensors.torch import save
+import numpy as np
+from safetensors.numpy import save
 from textual.pilot import Pilot
 
 from sdterm.core.settings.paths import CHECKPOINTS, EMBEDDED_MODEL
@@ -14,7 +14,8 @@ from tests.core.library.serving import File, serving
 from tests.host.running import Running
 from tests.tui.conftest import drive, screen_text, until, write
 
-LORA = save({"lora_unet_mid_block_attentions_0_proj_in.lora_up.weight": torch.randn(40000, 32)})
+WEIGHT = np.random.default_rng(1).random((40000, 32), np.float32)
+LORA = save({"lora_unet_mid_block_attentions_0_proj_in.lora_up.weight": WEIGHT})
 
 
 def test_a_checkpoint_of_this_machine_is_shown_asked_about_and_added(host: Running, tmp_path: Path) -> None:
