@@ -63,6 +63,8 @@ class Option:
     """Whether it is a picture, of a denoise hook or postprocessor. Its default is "": no picture. A request has the
     SHA-256 of an input; the function gets uint8 `[H, W, 3]`, or `[H, W, 4]` with transparency, not to be written to, or
     None where there is none."""
+    unset: bool = False
+    """Of a pipeline: unless a request sets it, it is not given at all; its default only tells its type."""
 
 
 # --- prompt transforms ------------------------------------------------------------------------------------------------
@@ -526,6 +528,11 @@ class Pipeline:
     options_of: `options_of(reader)` → what its call takes beyond what every request has, by the names of the call's
         arguments (`max_sequence_length`); requests set them in `pipeline_options`.
     tasks: `tasks(reader)` → what it can draw from; unset, a prompt alone.
+    takes: `takes(reader)` → the request's fields that its call knows (`negative_prompt`, `cfg_scale`, `clip_skip` …), each
+        with the pipeline's own value, None where it has none; requests with others are refused. Unset: `steps`, `width`
+        and `height`.
+    samplers: `samplers(reader)` → what it can be stepped with, its own first, each with the schedules that it knows:
+        names of diffusers' schedulers, without that word. Unset: its own alone, which has no name.
     """
 
     id: str
@@ -534,6 +541,8 @@ class Pipeline:
     load: Callable[[WeightsReader, torch.device, torch.dtype], Any]
     options_of: Callable[[WeightsReader], tuple[Option, ...]] | None = None
     tasks: Callable[[WeightsReader], frozenset[Task]] | None = None
+    takes: Callable[[WeightsReader], Mapping[str, OptionValue | None]] | None = None
+    samplers: Callable[[WeightsReader], Mapping[str, tuple[str, ...]]] | None = None
 
 
 Start = Literal["noise", "image", "pass", "given"]

@@ -15,7 +15,7 @@ from sdterm.core.extensions.kinds import Descriptor
 from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.inputs import Inputs
 from sdterm.core.library.checkpoints import Library
-from sdterm.core.planning.choices import choose, choose_pictures
+from sdterm.core.planning.choices import choose, choose_pictures, settled
 from sdterm.core.planning.memory import Measurements
 from sdterm.core.planning.plan import choose_again, prepare, prepare_pictures
 from sdterm.core.prompt.styles import Styles
@@ -258,6 +258,7 @@ class Engine:
         if resume:
             choices, plan = choose_again(resume.plan, plugins, self.library), resume.plan
         else:
+            request = settled(request, plugins, self.library)
             choices = choose(request, plugins, self.library)
             plan = prepare(request, choices, plugins, self.library, styles, **recorded_seeds(tape, request))
         return Run(

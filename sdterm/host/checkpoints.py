@@ -10,9 +10,12 @@ from sdterm.core.extensions.registry import PluginSet, load_plugins
 from sdterm.core.files import legible
 from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileError, library_of
 from sdterm.core.library.recognition import Recognition, recognise, recognition
+from sdterm.core.library.pipeline_facts import PipelineFacts, pipeline_facts
 from sdterm.core.names import UnknownNameError
+from sdterm.core.planning.pipelines import check, completed
 from sdterm.core.settings.settings import Settings
 from sdterm.hooks import ModelFamily, PluginError
+from sdterm.request import GenerationRequest, RequestError
 
 Families = tuple[tuple[str, str], ...]
 """(slug, digest) of the extensions that give model families."""
@@ -92,6 +95,36 @@ class Checkpoints:
         except (ModelFileError, PluginError, UnknownNameError, OSError):
             return None
         return None if match.refusal else family
+
+    def settled(self, request: GenerationRequest, families: Families = ()) -> GenerationRequest:
+        """The request as its model takes it: where a pipeline draws with that, checked and spelled out, see
+        `core.planning.pipelines`. Raises RequestError, UnknownNameError."""
+        checkpoint = self.drawn_with(request.model)
+        try:
+            known = self._what(checkpoint, families)
+        except OSError:
+            return request  # it went away in between, which the worker says
+        facts = known.pipeline
+        if request.pipeline and (facts is None or facts.id != request.pipeline):
+            facts = self._drawn_by(request.pipeline, checkpoint)
+        if facts is None:
+            if request.pipeline_options and known.usable and not request.pipeline:
+                said = f"{checkpoint.name} is drawn with the family {known.family}, and has no pipeline with options."
+                raise RequestError(said, "pipeline_options")
+            return request
+        settled = completed(request, facts, checkpoint.name)
+        check(settled, facts, checkpoint.name)
+        return settled
+
+    def _drawn_by(self, pipeline: str, checkpoint: CheckpointFile) -> PipelineFacts | None:
+        """What a pipeline that a request names says of a checkpoint, if it is ours."""
+        try:
+            named = self._built_in.pipeline(pipeline)
+            if (match := named.detect(checkpoint)) is None or match.refusal:
+                raise RequestError((match and match.refusal) or f"{named.label} does not know {checkpoint.name}.", "pipeline")
+            return pipeline_facts(named, checkpoint, self._built_in)
+        except (UnknownNameError, ModelFileError, PluginError):
+            return None  # an extension's, or a broken file: the worker says so
 
     def _what(self, checkpoint: CheckpointFile, families: Families) -> Recognition:
         """What a checkpoint is, as far as that is known. Raises OSError."""

@@ -273,11 +273,20 @@ class HostServices:
         """Queue a job, if it can be drawn. Raises UnknownNameError, RequestError, StylesError, CatalogueError or
         OutputFolderError."""
         self.dispatcher.check_device(submission.device)
+        submission = await self._settled(submission)
         inputs = await self.check(submission)
         model = await self._model(submission.request)
         job = self.jobs.submit(submission, submission.saving or self.saving(), inputs, model)
         self.dispatcher.wake()
         return job
+
+    async def _settled(self, submission: Submission) -> Submission:
+        """The same with what its model takes spelled out. Raises RequestError, UnknownNameError."""
+        request = submission.request
+        if request.upscale_images or request.interrogate_images:
+            return submission
+        settled = await self.threads.run(partial(self.checkpoints.settled, request, self.extensions.families))
+        return submission.model_copy(update={"request": settled})
 
     async def _model(self, request: GenerationRequest) -> str:
         """The checkpoint that a job draws with, where that says which of several devices suits it."""
