@@ -87,7 +87,7 @@ def recognition(checkpoint: CheckpointFile, plugins: PluginSet) -> Recognition:
         return Recognition(usable=False, note=str(error))
     if match.refusal:
         return Recognition(usable=False, note=match.refusal)
-    return Recognition(family=family.label, native_size=match.native_size, process=match.process)
+    return Recognition(family=match.label or family.label, native_size=match.native_size, process=match.process)
 
 
 def find_checkpoint(name: str | None, library: Library, plugins: PluginSet) -> CheckpointFile:
