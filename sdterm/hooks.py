@@ -303,7 +303,8 @@ class WeightsReader(Protocol):
 
     @property
     def content(self) -> Any:
-        """What a PyTorch file holds, nested as it is: its texts and numbers; something of sdterm's for each tensor."""
+        """What a PyTorch file holds, nested as it is: its texts and numbers; something of sdterm's for each tensor. Of
+        a diffusers folder what its `model_index.json` says."""
         ...
 
     @property
@@ -327,6 +328,25 @@ class WeightsReader(Protocol):
         ...
 
 
+class CheckpointReader(WeightsReader, Protocol):
+    """A checkpoint, and what lies around it."""
+
+    @property
+    def parts(self) -> Mapping[str, tuple[Path, ...]]:
+        """Of a diffusers folder the files with the weights of each part that has some; empty for a part that lacks
+        them. Of a single file nothing."""
+        ...
+
+    def others(self, kind: str) -> Sequence[CheckpointReader]:
+        """The user's model files of a kind, those that come first before others: `checkpoint`, `vae`,
+        `text_encoder`."""
+        ...
+
+    def has_read(self, numbers: int) -> None:
+        """Say that so many numbers were read by other means than `read`, for the progress that is shown."""
+        ...
+
+
 @dataclass(frozen=True)
 class ModelMatch:
     """A family knows this checkpoint. If `refusal` is set it knows it well enough to say, in one sentence, why it
@@ -343,6 +363,10 @@ class ModelMatch:
     refusal: str | None = None
     numbers: Mapping[str, int] = field(default_factory=dict, hash=False)
     """How many weights each part has, by its name in `Components.modules`; empty where the family does not say."""
+    label: str = ""
+    """What such a model is called; unset, as its family is."""
+    files: Mapping[str, Path] = field(default_factory=dict, hash=False)
+    """Files and folders besides the checkpoint's own that it is drawn with, by the part that each gives."""
 
 
 @dataclass(frozen=True)
@@ -537,12 +561,12 @@ class Pipeline:
 
     id: str
     label: str
-    detect: Callable[[WeightsReader], ModelMatch | None]
-    load: Callable[[WeightsReader, torch.device, torch.dtype], Any]
-    options_of: Callable[[WeightsReader], tuple[Option, ...]] | None = None
-    tasks: Callable[[WeightsReader], frozenset[Task]] | None = None
-    takes: Callable[[WeightsReader], Mapping[str, OptionValue | None]] | None = None
-    samplers: Callable[[WeightsReader], Mapping[str, tuple[str, ...]]] | None = None
+    detect: Callable[[CheckpointReader], ModelMatch | None]
+    load: Callable[[CheckpointReader, torch.device, torch.dtype], Any]
+    options_of: Callable[[CheckpointReader], tuple[Option, ...]] | None = None
+    tasks: Callable[[CheckpointReader], frozenset[Task]] | None = None
+    takes: Callable[[CheckpointReader], Mapping[str, OptionValue | None]] | None = None
+    samplers: Callable[[CheckpointReader], Mapping[str, tuple[str, ...]]] | None = None
 
 
 Start = Literal["noise", "image", "pass", "given"]

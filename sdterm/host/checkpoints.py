@@ -11,6 +11,7 @@ from sdterm.core.files import legible
 from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileError, library_of
 from sdterm.core.library.recognition import Recognition, recognise, recognition
 from sdterm.core.library.pipeline_facts import PipelineFacts, pipeline_facts
+from sdterm.core.library.scan import stamp_of
 from sdterm.core.names import UnknownNameError
 from sdterm.core.planning.pipelines import check, completed
 from sdterm.core.settings.settings import Settings
@@ -47,7 +48,7 @@ class Checkpoints:
                     Model(
                         name=checkpoint.name,
                         path=legible(str(checkpoint.path)),
-                        size=checkpoint.path.stat().st_size,
+                        size=stamp_of(checkpoint.path)[0],
                         sha256=hashes.get(checkpoint.path),
                         embedded=checkpoint.embedded,
                         loaded=checkpoint.name in loaded,
@@ -156,4 +157,4 @@ def _stamps(checkpoint: CheckpointFile) -> _Stamps:
 def _stamp(path: Path) -> tuple[object, ...]:
     """Other rights change the last one."""
     status = path.stat()
-    return str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    return str(path), *stamp_of(path), status.st_ctime_ns

@@ -360,7 +360,9 @@ def _fetched_folder(part: Path, offer: Offer, root: Path, keys: Keys, tell: Tell
             forget(own)
         done += target.stat().st_size
         tell(done)
-    FolderWeights(whole).shapes()
+    weights = FolderWeights(whole)
+    weights.shapes()
+    weights.check_complete()
     kind = str(offer.kind)
     return Added(_placed_folder(whole, root / KINDS_BY_ID[kind].folders[0]), kind, None)
 

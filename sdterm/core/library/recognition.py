@@ -94,7 +94,7 @@ def recognition(checkpoint: CheckpointFile, plugins: PluginSet) -> Recognition:
     if match.refusal:
         return Recognition(usable=False, note=match.refusal)
     return Recognition(
-        family=family.label, native_size=match.native_size, process=match.process, pipeline=facts
+        family=match.label or family.label, native_size=match.native_size, process=match.process, pipeline=facts
     )
 
 

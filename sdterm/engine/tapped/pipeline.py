@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from sdterm.core.extensions.registry import ContractError
-from sdterm.hooks import Pipeline, WeightsReader
+from sdterm.hooks import CheckpointReader, Pipeline
 
 LatentRGB = tuple[Sequence[Sequence[float]], Sequence[float]]
 _GREY: LatentRGB = (((0.0, 0.0, 0.0),), (0.5, 0.5, 0.5))
@@ -28,7 +28,7 @@ class LoadedPipeline:
 
 
 def load_pipeline(
-    pipeline: Pipeline, reader: WeightsReader, home: torch.device, device: torch.device, dtype: torch.dtype, cell: int
+    pipeline: Pipeline, reader: CheckpointReader, home: torch.device, device: torch.device, dtype: torch.dtype, cell: int
 ) -> LoadedPipeline:
     """Have a pipeline loaded, its weights at home. It computes on the device, wherever they lie. cell: pixels per
     latent cell. Raises what the plugin raises."""

@@ -14,23 +14,21 @@ _FLOW, _FLOW_SHIFT = "use_flow_sigmas", "flow_shift"
 _SPACED = {"Karras": "use_karras_sigmas", "Exponential": "use_exponential_sigmas", "Beta": "use_beta_sigmas"}
 """A1111's schedules → what diffusers calls them."""
 AUTOMATIC = "Automatic"
+_ENDING = "Scheduler"
+"""Of the names of classes, which people leave out."""
 
 
-def called(scheduler: str) -> str:
-    """A class's name as people say it: `EulerDiscrete`."""
-    return scheduler.removesuffix("Scheduler")
-
-
-def accepted(config: Config) -> tuple[str, ...]:
-    """The classes that can step a pipeline with such a scheduler, its own first."""
+def accepted(config: Config) -> dict[str, tuple[str, ...]]:
+    """What can step a pipeline with such a scheduler, its own first: names, each with the schedules that it knows beside
+    its own, by A1111's names."""
     own = str(config.get("_class_name", ""))
     kin = _flowing(own) if _is_flow(config) else _compatibles(own)
-    return tuple(dict.fromkeys((own, *kin))) if own else ()
+    there = (name for name in dict.fromkeys((own, *kin)) if name.endswith(_ENDING))
+    return {name.removesuffix(_ENDING): _schedules(name) for name in there}
 
 
-def schedules(config: Config) -> tuple[str, ...]:
-    """Ways to space the noise levels that the scheduler knows beside its own, by A1111's names."""
-    known = takes(str(config.get("_class_name", "")), "__init__")
+def _schedules(scheduler: str) -> tuple[str, ...]:
+    known = takes(scheduler, "__init__")
     return tuple(label for label, name in _SPACED.items() if name in known)
 
 
@@ -41,6 +39,11 @@ def options(config: Config) -> tuple[Option, ...]:
         return ()
     said = "How far noise levels are shifted towards noise: more changes the layout longer, less refines longer."
     return (Option(SHIFT, float(shift), said, minimum=0.01, maximum=100.0),)
+
+
+def class_called(sampler: str) -> str:
+    """The class of a sampler's name."""
+    return f"{sampler}{_ENDING}"
 
 
 def changed(config: Config, scheduler: str, schedule: str, given: Mapping[str, OptionValue]) -> dict[str, Any]:
