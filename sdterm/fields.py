@@ -504,6 +504,7 @@ ROWS: tuple[RequestField, ...] = (
         api="inpaint_full_res",
         infotext=("Inpaint area",),
         part=_MASK,
+        argument="*",
     ),
     RequestField(
         name="mask_padding",
@@ -517,6 +518,7 @@ ROWS: tuple[RequestField, ...] = (
         part=_MASK,
         cells=4,
         step=4,
+        argument="*",
     ),
     RequestField(
         name="masked_content",
@@ -527,6 +529,7 @@ ROWS: tuple[RequestField, ...] = (
         api="inpainting_fill",
         infotext=("Masked content",),
         part=_MASK,
+        argument="*",
     ),
     RequestField(
         name="hires",
@@ -1257,6 +1260,7 @@ ROWS: tuple[RequestField, ...] = (
         sentence="Whether a cell of the latents is masked as a whole or not at all; if not, the mask's shades count.",
         api="mask_round",
         part=_MASK,
+        argument="*",
     ),
     RequestField(
         name="color_correction",

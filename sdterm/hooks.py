@@ -539,6 +539,18 @@ Task = Literal["txt2img", "img2img", "inpaint", "edit"]
 """What a pipeline draws from: a prompt alone, with a picture to change, with a mask, or with pictures to look at."""
 
 
+class TokenCount(NamedTuple):
+    """How a text encoder of a pipeline reads a prompt."""
+
+    encoder: str
+    """What it is called: `T5`."""
+    tokens: int
+    room: int
+    """How many it reads; what is behind them is cut off."""
+    cut: int | None = None
+    """The character at which that begins, if it is known."""
+
+
 @dataclass(frozen=True)
 class Pipeline:
     """A pipeline that runs its own loop: one of diffusers, or of that shape, a `components` mapping, a `scheduler` with
@@ -555,6 +567,8 @@ class Pipeline:
     takes: `takes(reader)` → the request's fields that its call knows (`negative_prompt`, `cfg_scale`, `clip_skip` …), each
         with the pipeline's own value, None where it has none; requests with others are refused. Unset: `steps`, `width`
         and `height`.
+    count: `count(reader, text)` → how many tokens each of its text encoders makes of a prompt, the most important first;
+        in a process without torch. Unset: nobody knows.
     samplers: `samplers(reader)` → what it can be stepped with, its own first, each with the schedules that it knows:
         names of diffusers' schedulers, without that word. Unset: its own alone, which has no name.
     """
@@ -567,6 +581,7 @@ class Pipeline:
     tasks: Callable[[CheckpointReader], frozenset[Task]] | None = None
     takes: Callable[[CheckpointReader], Mapping[str, OptionValue | None]] | None = None
     samplers: Callable[[CheckpointReader], Mapping[str, tuple[str, ...]]] | None = None
+    count: Callable[[CheckpointReader, str], Sequence[TokenCount]] | None = None
 
 
 Start = Literal["noise", "image", "pass", "given"]

@@ -75,7 +75,7 @@ def single_image_request(plan: Plan, image: ImagePlan) -> GenerationRequest:
             "batch_count": 1,
             "upscale_images": (),
             "grid": False,
-            "init_images": (image.init_image,) if image.init_image else (),
+            "init_images": (image.init_image,) if image.init_image else request.init_images,
             "mask": request.mask if image.init_image else "",
             **_second_pass(plan, image, again),
             **_refined(plan),

@@ -64,6 +64,12 @@ def _is_of_pixels(row: RequestField) -> bool:
     return row.decides == "finish" and not row.name.startswith("vae_")
 
 
+def edits(request: GenerationRequest, facts: PipelineFacts | None) -> bool:
+    """Whether the pipeline looks at the request's pictures, all of them for each image, rather than begins with one."""
+    begins = {"inpaint"} if request.mask else {"img2img"}
+    return bool(request.init_images and facts and "edit" in facts.tasks and not begins & {*facts.tasks})
+
+
 def completed(request: GenerationRequest, facts: PipelineFacts, model: str) -> GenerationRequest:
     """The request with the pipeline that draws it, that one's own values for what it does not say, and the sampler that
     it means. Raises RequestError, UnknownNameError."""
@@ -114,5 +120,8 @@ def _check_task(request: GenerationRequest, facts: PipelineFacts, model: str) ->
         raise RequestError(f"{model} takes no mask: leave it out.", "mask")
     if request.init_images and not tasks & {"img2img", "inpaint", "edit"}:
         raise RequestError(f"{model} draws from a prompt alone: leave the init image out.", "init_images")
+    if request.mask and request.masked_content.startswith("latent"):
+        said = f"{model} fills what is masked with pixels alone: masked_content must be original or fill."
+        raise RequestError(said, "masked_content")
     if not request.init_images and "txt2img" not in tasks:
         raise RequestError(f"{model} draws from pictures: give one as the init image.", "init_images")

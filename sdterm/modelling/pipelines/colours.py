@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 LatentRGB = tuple[Sequence[Sequence[float]], Sequence[float]]
-_PICTURES, _CELLS = 8, 24
-_SMOOTHED = (3, 6, 12, 24)
+_PICTURES, _CELLS = 4, 16
+_SMOOTHED = (2, 4, 8, 16)
 """Cells from edge to edge: what the pictures have that a VAE is asked about is from broad to fine."""
 
 
@@ -73,6 +73,6 @@ def _patches(cell: int) -> torch.Tensor:
     for number in range(_PICTURES):
         few = _SMOOTHED[number % len(_SMOOTHED)]
         noise = torch.rand(1, 3, few, few, generator=dice)
-        mode = "bicubic" if number < _PICTURES // 2 else "nearest"
+        mode = "bicubic" if number % 2 else "nearest"
         found[number] = torch.nn.functional.interpolate(noise, (side, side), mode=mode)[0].clamp(0, 1)
     return found

@@ -51,17 +51,15 @@ def _patched(pipeline: Any, latents: torch.Tensor, width: int, height: int) -> t
 
 
 def cleaned(
-    scheduler: Any, output: torch.Tensor, timestep: Any, sample: torch.Tensor, stepped: Any
+    scheduler: Any, output: torch.Tensor, timestep: Any, sample: torch.Tensor, index: int | None
 ) -> torch.Tensor | None:
-    """What a scheduler's step took the clean latents for; None where it cannot be known. output, timestep, sample: what
-    `step` was given; stepped: what it gave. Call it right after the step."""
-    if (own := _own(stepped)) is not None and own.shape == sample.shape:
-        return own
+    """What a scheduler's step took the clean latents for; None where that is not known. output, timestep, sample: what
+    `step` was given; index: of the noise level that it was made at, where the scheduler counts them."""
     if output.ndim > 1 and output.shape[1] == 2 * sample.shape[1]:
         output = output[:, : sample.shape[1]]  # the others are variances
     if output.shape != sample.shape:
         return None
-    x, y, predicted, sigma = sample.float(), output.float(), _predicted(scheduler), _sigma(scheduler)
+    x, y, predicted, sigma = sample.float(), output.float(), _predicted(scheduler), _sigma(scheduler, index)
     if predicted == "sample":
         return y
     if predicted == "flow_prediction":
@@ -73,8 +71,8 @@ def cleaned(
     return (unit - noise * y) / signal if predicted == "epsilon" else signal * unit - noise * y
 
 
-def _own(stepped: Any) -> torch.Tensor | None:
-    """Some schedulers say it themselves, also in the tuple that they give pipelines."""
+def own_prediction(stepped: Any) -> torch.Tensor | None:
+    """The clean latents of a step that says them itself, as some do also in the tuple that pipelines ask for."""
     found = stepped[1] if isinstance(stepped, tuple) and len(stepped) > 1 else None
     found = getattr(stepped, "pred_original_sample", found)
     return found if isinstance(found, torch.Tensor) else None
@@ -86,10 +84,10 @@ def _predicted(scheduler: Any) -> str:
     return "flow_prediction" if "FlowMatch" in type(scheduler).__name__ else ""
 
 
-def _sigma(scheduler: Any) -> torch.Tensor | None:
-    """The noise level of the step that was just made; None for schedulers that have timesteps alone."""
-    sigmas, index = getattr(scheduler, "sigmas", None), getattr(scheduler, "step_index", None)
-    return sigmas[index - 1] if isinstance(sigmas, torch.Tensor) and isinstance(index, int) and index else None
+def _sigma(scheduler: Any, index: int | None) -> torch.Tensor | None:
+    """The noise level of a step; None for schedulers that have timesteps alone."""
+    sigmas = getattr(scheduler, "sigmas", None)
+    return sigmas[index] if isinstance(sigmas, torch.Tensor) and index is not None and 0 <= index < len(sigmas) else None
 
 
 def _levels(

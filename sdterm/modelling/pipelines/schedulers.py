@@ -93,8 +93,9 @@ def _flowing(own: str) -> list[str]:
 
 
 def _can_flow(name: str) -> bool:
-    is_one = name.endswith("Scheduler") and "Inverse" not in name
-    return is_one and (name.startswith("FlowMatch") or _FLOW in takes(name, "__init__"))
+    if not name.endswith(_ENDING) or "Inverse" in name:
+        return False
+    return name.startswith("FlowMatch") or (_FLOW in takes(name, "__init__") and bool(_compatibles(name)))
 
 
 def _told(scheduler: str) -> frozenset[str]:

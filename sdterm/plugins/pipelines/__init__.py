@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sdterm.hooks import CheckpointReader, ModelMatch, Option, OptionValue, Pipeline, PluginError, Task, hookimpl
+from sdterm.hooks import CheckpointReader, ModelMatch, Option, OptionValue, Pipeline, PluginError, Task, TokenCount, hookimpl
 from sdterm.modelling.pipelines import calls, schedulers
-from sdterm.plugins.pipelines import sizes
+from sdterm.plugins.pipelines import sizes, tokens
 from sdterm.plugins.pipelines.assembly import Assembly, assemble
 from sdterm.plugins.pipelines.classes import PipelineClass, tasks_of
 from sdterm.plugins.pipelines.index import missing_package
@@ -89,6 +89,12 @@ def samplers(reader: CheckpointReader) -> Mapping[str, tuple[str, ...]]:
     return schedulers.accepted(_scheduler(_known(reader)))
 
 
+def count(reader: CheckpointReader, text: str) -> Sequence[TokenCount]:
+    whole = _known(reader)
+    said = whole.index.kind.takes.get("max_sequence_length")
+    return tokens.count(whole.base.path, whole.index.parts, said.default if said else None, text)
+
+
 def _guided_by(whole: Assembly) -> str | None:
     config = whole.configs.get(whole.index.denoiser, {})
     return calls.guidance(whole.index.kind.takes, learned=config.get("guidance_embeds"))
@@ -119,6 +125,7 @@ DIFFUSERS = Pipeline(
     tasks=tasks,
     takes=takes,
     samplers=samplers,
+    count=count,
 )
 
 
