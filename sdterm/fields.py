@@ -1065,6 +1065,18 @@ ROWS: tuple[RequestField, ...] = (
         decides="finish",
     ),
     RequestField(
+        name="pipeline",
+        default="",
+        label="Pipeline",
+        sentence="The pipeline to draw with; unset, whatever knows the checkpoint, sdterm's own model families first.",
+    ),
+    RequestField(
+        name="pipeline_options",
+        default={},
+        label="Pipeline options",
+        sentence="By the names that the pipeline declares, e.g. `max_sequence_length`.",
+    ),
+    RequestField(
         name="extra_params",
         default={},
         label="Other infotext keys",

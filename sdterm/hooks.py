@@ -509,6 +509,33 @@ class ModelFamily:
     approximations: tuple[Approximation, ...] = ()
 
 
+Task = Literal["txt2img", "img2img", "inpaint", "edit"]
+"""What a pipeline draws from: a prompt alone, with a picture to change, with a mask, or with pictures to look at."""
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A pipeline that runs its own loop: one of diffusers, or of that shape, a `components` mapping, a `scheduler` with
+    `step`, and a call that takes `prompt`, `generator`, `num_inference_steps`, `height`, `width`, `output_type`. sdterm
+    records the calls of its denoiser, so its jobs are paused, resumed and previewed like all others.
+
+    detect: `detect(reader)` → a match or None, from headers and configurations alone, as a `ModelFamily`'s; native
+        families are asked first.
+    load: `load(reader, device, dtype)` → the pipeline, offline, its modules in eval mode. sdterm moves it to the
+        device if it is not there.
+    options_of: `options_of(reader)` → what its call takes beyond what every request has, by the names of the call's
+        arguments (`max_sequence_length`); requests set them in `pipeline_options`.
+    tasks: `tasks(reader)` → what it can draw from; unset, a prompt alone.
+    """
+
+    id: str
+    label: str
+    detect: Callable[[WeightsReader], ModelMatch | None]
+    load: Callable[[WeightsReader, torch.device, torch.dtype], Any]
+    options_of: Callable[[WeightsReader], tuple[Option, ...]] | None = None
+    tasks: Callable[[WeightsReader], frozenset[Task]] | None = None
+
+
 Start = Literal["noise", "image", "pass", "given"]
 """What a pass begins with: noise, an init image, the pass before it; `given`: its picture, and it is not drawn."""
 
@@ -877,6 +904,11 @@ def sdterm_denoise_hooks() -> list[DenoiseHook]:  # type: ignore[empty-body]
 @hookspec
 def sdterm_model_families() -> list[ModelFamily]:  # type: ignore[empty-body]
     """Architectures: recognise a checkpoint from its header, build the modules."""
+
+
+@hookspec
+def sdterm_pipelines() -> list[Pipeline]:  # type: ignore[empty-body]
+    """Pipelines that run their own loop, as diffusers' do: recognise a checkpoint, load the pipeline."""
 
 
 @hookspec

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -23,9 +23,10 @@ from sdterm.engine.isolation import Untouched, random_numbers_kept
 from sdterm.engine.network_files import load_networks
 from sdterm.engine.networks import NO_NETWORKS, AppliedNetworks, change, mismatch
 from sdterm.engine.run import Run, Wanted
+from sdterm.engine.tapped.pipeline import load_pipeline
 from sdterm.engine.tiling import set_tiling
 from sdterm.events import ModelLoading, Warning
-from sdterm.hooks import Adaptable, Components, MemoryOptimizer, ModelFacts, ModelFamily, PluginError, Start
+from sdterm.hooks import Adaptable, Components, MemoryOptimizer, ModelFacts, ModelFamily, Pipeline, PluginError, Start
 
 TOLD_EVERY = 0.5
 """Seconds between two words on how far the reading of weights is."""
@@ -54,7 +55,7 @@ class Model:
     vae_sha256: str
     """Of a separate VAE."""
     dtype: torch.dtype
-    family: ModelFamily
+    family: ModelFamily | Pipeline
     optimizers: tuple[Optimizer, ...]
     components: Components
     condition: Conditioner
@@ -140,7 +141,12 @@ def load_model(run: Run, wanted: Wanted, dtype: torch.dtype, tell: Callable[[flo
     optimizers = in_order(run.optimizers, wanted.start, plugins)
     home = home_of(optimizers, run.device)
     with plugins.guard(family, ModelFileError), random_numbers_kept(run.device):
-        components = family.build(_kept_on(home, _telling(checkpoint, tell)), run.device, dtype)
+        reader = _kept_on(home, _telling(checkpoint, tell))
+        if isinstance(family, Pipeline):
+            loaded = load_pipeline(family, reader, home, run.device, dtype, wanted.found.match.downscale)
+            components = cast(Components, loaded)  # all but the loop, which nobody asks a pipeline for
+        else:
+            components = family.build(reader, run.device, dtype)
         if components is None:
             raise ContractError("it built nothing")
         condition = Conditioner(components)

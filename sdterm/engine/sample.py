@@ -33,6 +33,7 @@ from sdterm.hooks import (
     ModelFamily,
     ModelSampling,
     Noise,
+    Pipeline,
     Sampler,
     SamplingOptions,
 )
@@ -320,7 +321,7 @@ def _sampled(
     return latents
 
 
-def in_the_network(run: Run, model: Model) -> ModelFamily | MemoryOptimizer:
+def in_the_network(run: Run, model: Model) -> ModelFamily | Pipeline | MemoryOptimizer:
     """Whose an error in the network is, as long as its own line does not say it: the family's, unless somebody else's
     optimizer changed that."""
     foreign = (each.of for each in reversed(model.optimizers) if run.plugins.is_foreign(each.of))
