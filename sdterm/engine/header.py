@@ -27,7 +27,7 @@ def header(run: Run) -> dict[str, Any]:
     """What all recorded rows depend on, under the words a user is told when one of them changed."""
     plan, plugins, visible = run.plan, run.plugins, _visible(run)
     owners = {plugins.owner(each.of) for each in visible} | {plugins.owner(each.of) for each in run.choices.hooks}
-    owners |= {plugins.owner(network.format) for network in run.networks.values()}
+    owners |= {plugins.owner(network.format) for network in run.networks.values() if network.format}
     return {
         "request": _recorded(plan.request),
         "prompt or seed": [image.model_dump(mode="json", exclude={"networks", "words"}) for image in plan.images],

@@ -210,7 +210,7 @@ class Offers:
     def fitting(self, kind: str, changes: Mapping[str, Any], values: Mapping[str, Any]) -> Mapping[str, Any]:
         """These changes of a request, without options that what is chosen now does not have."""
         then = {**values, **{name: value for name, value in changes.items() if value is not None}}
-        more: dict[str, Any] = self._for_model(then) if kind == "model" else {}
+        more: dict[str, Any] = self._for_model(then) if "model" in changes else {}
         for affected in ("sampler", "scheduler") if kind == "sampler" else (kind,):
             if (inside := OPTIONS.get(affected)) and (given := values.get(inside)):
                 offer = self.chosen(affected, then)

@@ -46,6 +46,8 @@ def is_lost(request: GenerationRequest, row: RequestField, facts: PipelineFacts)
 def takes(row: RequestField, facts: PipelineFacts) -> bool:
     """Whether a field means something to the pipeline."""
     tasks = {*facts.tasks}
+    if row.name == "prompt":
+        return True
     if row.name == "denoising_strength":
         return bool(tasks & {"img2img", "inpaint"})
     if row.part in ("Init image", "Mask"):

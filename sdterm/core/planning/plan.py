@@ -245,7 +245,7 @@ def prepare(
     )
     context = PromptContext(MappingProxyType(dict(styles)), Wildcards(library.root / WILDCARDS))
     transform = TransformPipeline.of(choices, plugins, context)
-    networks = Networks(library, plugins)
+    networks = Networks(library, plugins, tapped=first_pass.model.facts is not None)
     calls = [
         steps * found.sampler.calls_per_step
         for steps, found in zip((request.steps, request.hires_steps or request.steps), choices.passes, strict=False)

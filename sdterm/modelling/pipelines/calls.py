@@ -126,13 +126,6 @@ def given(
     return found
 
 
-def makes(takes: Arguments) -> str:
-    """What comes of the call: `image`, `video` or `audio`."""
-    if takes.keys() & {"num_frames", "video_length", "frame_rate", "fps"}:
-        return "video"
-    return "audio" if any(name.startswith("audio_") for name in takes) else "image"
-
-
 def _plain(argument: Argument) -> OptionValue | None:
     return argument.default if argument.kind and argument.default is not REQUIRED else None
 

@@ -55,7 +55,7 @@ def cleaned(
 ) -> torch.Tensor | None:
     """What a scheduler's step took the clean latents for; None where that is not known. output, timestep, sample: what
     `step` was given; index: of the noise level that it was made at, where the scheduler counts them."""
-    if output.ndim > 1 and output.shape[1] == 2 * sample.shape[1]:
+    if output.ndim == 4 and output.shape[1] == 2 * sample.shape[1]:
         output = output[:, : sample.shape[1]]  # the others are variances
     if output.shape != sample.shape:
         return None
