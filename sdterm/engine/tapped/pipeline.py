@@ -1,16 +1,17 @@
 """A loaded pipeline, as the rest of the engine uses a model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from sdterm.core.extensions.registry import ContractError
+from sdterm.engine.tapped.prompts import Prompts
 from sdterm.hooks import Pipeline, WeightsReader
 
 LatentRGB = tuple[Sequence[Sequence[float]], Sequence[float]]
-_GREY: LatentRGB = (((0.0, 0.0, 0.0),), (0.5, 0.5, 0.5))
+_GREY: LatentRGB = (((0.2, 0.2, 0.2),), (0.5, 0.5, 0.5))
 
 
 @dataclass
@@ -25,6 +26,7 @@ class LoadedPipeline:
     downscale: int
     latent_channels: int = 1
     latent_rgb: LatentRGB = _GREY
+    prompts: Prompts = field(default_factory=Prompts)
 
 
 def load_pipeline(
@@ -42,7 +44,11 @@ def load_pipeline(
         if any(weight.device != home for weight in module.parameters()):
             module.to(home)
     _compute_on(pipe, device)
-    return LoadedPipeline(pipe, modules, device, dtype, cell)
+    loaded = LoadedPipeline(pipe, modules, device, dtype, cell)
+    if encode := getattr(pipe, "encode_prompt", None):
+        pipe.encode_prompt = loaded.prompts.remembering(encode)
+    getattr(pipe, "set_progress_bar_config", lambda **_: None)(disable=True)
+    return loaded
 
 
 def _compute_on(pipe: Any, device: torch.device) -> None:
