@@ -25,7 +25,14 @@ Precision = Literal["auto", "full", "half", "bf16"]
 ResizeMode = Literal["Just resize", "Crop and resize", "Resize and fill", "Just resize (latent upscale)"]
 Ladder = Literal["on", "exact", "off"]
 Rung = Literal[
-    "drop-caches", "vae-tiling", "lean-attention", "apart", "split-batch", "component-offload", "block-offload"
+    "drop-caches",
+    "vae-tiling",
+    "lean-attention",
+    "apart",
+    "split-batch",
+    "text-offload",
+    "component-offload",
+    "block-offload",
 ]
 """A step of the ladder that a job goes down when memory runs out, the fastest first."""
 MaskedContent = Literal["fill", "original", "latent noise", "latent nothing"]

@@ -6,33 +6,42 @@ from typing import Any
 
 from PIL import Image
 
+from sdterm.core.pictures.resizing import flattened
 from sdterm.core.planning.pipelines import edits
 from sdterm.engine.run import Run
+from sdterm.engine.sources import Sources
 from sdterm.hooks import OptionValue, PluginError, Task
 from sdterm.modelling.pipelines.calls import Arguments, arguments_of, given, guidance
 from sdterm.modelling.pipelines.schedulers import SHIFT, changed, class_called
-from sdterm.modelling.pipelines.tasks import for_task
 
 
-def pipeline_for(run: Run, pipe: Any) -> Any:
-    """The pipeline, or that of the same modules which begins with a picture where the request does. Raises
-    PluginError."""
-    return for_task(pipe, _task(run))
-
-
-def _task(run: Run) -> Task:
+def task_of(run: Run) -> Task:
+    """What a run draws from."""
     request, facts = run.request, run.choices.first.model.facts
     if not request.init_images:
         return "txt2img"
     return "edit" if edits(request, facts) else "inpaint" if request.mask else "img2img"
 
 
+def pictures_of(run: Run, index: int, sources: Sources) -> Sequence[Image.Image]:
+    """What an image begins with, and behind it the mask, or all that is looked at. Raises InputError, and what an
+    upscaler raises."""
+    if task_of(run) == "edit":
+        inits = [sources.inputs.read(digest) for digest in run.request.init_images]
+        return [flattened(each, run.request.background_color) for each in inits]
+    image = run.plan.images[index]
+    if not image.init_image:
+        return ()
+    source = sources.of(run, image)
+    return (source.picture, source.mask) if source.mask else (source.picture,)
+
+
 def asked(run: Run, pipe: Any, index: int, pass_no: int, pictures: Sequence[Image.Image]) -> dict[str, Any]:
     """What the call of a pipeline is given for an image, but for what is the engine's. What the request does not set is
-    left to the pipeline's own defaults. pictures: those to begin with or to look at, and behind them the mask."""
+    left to the pipeline's own defaults. pictures: see `pictures_of`."""
     planned, text, request = run.plan.passes[pass_no], run.plan.text_of(index, pass_no), run.request
     takes = arguments_of(type(pipe).__call__)
-    facts, task = run.choices.first.model.facts, _task(run)
+    facts, task = run.choices.first.model.facts, task_of(run)
     known = {*facts.takes} if facts else set()
     fields: dict[str, Any] = {
         "prompt": text.text,
@@ -43,9 +52,9 @@ def asked(run: Run, pipe: Any, index: int, pass_no: int, pictures: Sequence[Imag
         "cfg_scale": request.cfg_scale if "cfg_scale" in known else None,
         "clip_skip": request.clip_skip - 1 or None,  # A1111 counts from the last layer, diffusers those left out
     }
-    if task in ("img2img", "inpaint"):
+    if task in ("img2img", "inpaint") and pictures:
         fields |= {"init_images": pictures[0], "denoising_strength": planned.denoising_strength}
-    if task == "inpaint":
+    if task == "inpaint" and len(pictures) > 1:
         fields["mask"] = pictures[1]
     if task == "edit":
         fields["init_images"] = [*pictures] if _takes_several(takes) else pictures[0]

@@ -22,12 +22,10 @@ def for_task(pipe: Any, task: Task) -> Any:
     import diffusers
 
     try:
-        found = getattr(diffusers, _AUTO[task]).from_pipe(pipe)
+        return getattr(diffusers, _AUTO[task]).from_pipe(pipe)
     except (ValueError, AttributeError) as error:
         said = f"diffusers has no pipeline that draws {task} with the modules of {type(pipe).__name__}."
         raise PluginError(said) from error
-    found.set_progress_bar_config(disable=True)
-    return found
 
 
 def _does(pipe: Any, task: Task) -> bool:

@@ -50,11 +50,9 @@ def test_what_it_says_counts_also_where_that_is_what_other_models_have() -> None
     [
         ("negative_prompt", "blurry"),
         ("variation_strength", 0.5),
-        ("clip_skip", 2),
         ("hires", True),
         ("refiner", "x"),
         ("seed_resize_width", 512),
-        ("tiling", True),
         ("sampler_options", {"eta": 1.0}),
         ("pipeline_options", {"guidance_scale": 3.0}),
         ("pipeline_options", {"nothing": 3.0}),
@@ -88,8 +86,8 @@ def test_options_that_are_set_are_converted_and_others_stay_the_pipelines_own() 
 
 
 def test_what_settings_have_for_all_models_is_named_and_not_refused() -> None:
-    request = _settled(quantize=True, noise_source="CPU")
-    assert lost_settings(request, FLUX) == ["RNG", "Quantize timesteps"]
+    request = _settled(clip_skip=2, noise_source="CPU", tiling=True, quantize=True)
+    assert lost_settings(request, FLUX) == ["Clip skip", "RNG", "Tiling", "Quantize timesteps"]
 
 
 def test_pictures_are_begun_with_or_looked_at() -> None:
