@@ -19,6 +19,7 @@ from sdterm.core.inputs import Inputs
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.planning.choices import Choices, choose, choose_pictures, settled
 from sdterm.core.planning.memory import Measurements
+from sdterm.core.planning.pipelines import lost_settings
 from sdterm.core.planning.plan import choose_again, prepare, prepare_pictures
 from sdterm.core.prompt.styles import Styles
 from sdterm.core.settings.paths import data_root
@@ -267,7 +268,7 @@ class Engine:
             request = settled(request, plugins, self.library)
             choices = choose(request, plugins, self.library)
             plan = prepare(request, choices, plugins, self.library, styles, **recorded_seeds(tape, request))
-        return Run(
+        run = Run(
             request=request,
             plugins=plugins,
             choices=choices,
@@ -285,6 +286,11 @@ class Engine:
             meter=self._meter,
             cache=self.library.root / "cache",
         )
+        first = choices.first.model
+        if first.facts and (lost := lost_settings(plan.request, first.facts)):
+            said = f"{first.checkpoint.name} knows nothing of these settings, and is drawn without: {', '.join(lost)}."
+            run.warn(Warning(code="not_taken", message=said), keep=False)
+        return run
 
     def _pictures(
         self,

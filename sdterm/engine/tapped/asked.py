@@ -11,7 +11,7 @@ from sdterm.core.planning.pipelines import edits
 from sdterm.engine.run import Run
 from sdterm.engine.sources import Sources
 from sdterm.hooks import OptionValue, PluginError, Task
-from sdterm.modelling.pipelines.calls import Arguments, arguments_of, given, guidance
+from sdterm.modelling.pipelines.calls import TRUE, Arguments, arguments_of, given, guidance
 from sdterm.modelling.pipelines.schedulers import SHIFT, changed, class_called
 
 
@@ -60,6 +60,19 @@ def asked(run: Run, pipe: Any, index: int, pass_no: int, pictures: Sequence[Imag
         fields["init_images"] = [*pictures] if _takes_several(takes) else pictures[0]
     options = run.choices.passes[pass_no].model.pipeline_options
     return given(takes, guided_by(pipe, takes), fields, _of_call(options, takes))
+
+
+def unheard(given: Mapping[str, Any], negative_prompt: str, pipe: Any) -> str:
+    """That a negative prompt does nothing, and why; empty where it acts or there is none."""
+    if not negative_prompt:
+        return ""
+    takes = arguments_of(type(pipe).__call__)
+    if "negative_prompt" not in takes:
+        return "This model takes no negative prompt: that of the styles is left out."
+    true = given.get(TRUE, takes[TRUE].default if TRUE in takes else None)
+    if isinstance(true, int | float) and true <= 1:
+        return f"The negative prompt does nothing, since {TRUE} is {true:g}: it acts above 1."
+    return ""
 
 
 def guided_by(pipe: Any, takes: Arguments) -> str | None:

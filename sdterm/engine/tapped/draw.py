@@ -23,7 +23,7 @@ from sdterm.engine.run import Run
 from sdterm.engine.sample import PREVIEW_INTERVAL, Batch, Drawn
 from sdterm.engine.sources import Sources
 from sdterm.engine.tape import DENOISER
-from sdterm.engine.tapped.asked import pictures_of, stepping, task_of
+from sdterm.engine.tapped.asked import pictures_of, stepping, task_of, unheard
 from sdterm.engine.tapped.calling import arguments
 from sdterm.engine.tapped.clock import Clock, Stepped
 from sdterm.engine.tapped.colours import colours_of
@@ -96,7 +96,10 @@ def _called(run: Run, model: Model, pipe: Any, pictures: Sequence[Image.Image], 
             generator = torch.Generator("cpu").manual_seed(seed)
             try:
                 with tapped(pipe.components, recorder.call, recorder.step), heard(progress.on_said):
-                    output = pipe(**arguments(run, pipe, index, pass_no, generator, pictures))
+                    given = arguments(run, pipe, index, pass_no, generator, pictures)
+                    if why := unheard(given, run.plan.text_of(index, pass_no).negative_prompt, pipe):
+                        progress.on_said(why)
+                    output = pipe(**given)
             finally:  # or its hooks keep what they have for whoever comes next
                 getattr(pipe, "maybe_free_model_hooks", lambda: None)()
             picture = _picture(output)
