@@ -10,7 +10,7 @@ from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.library.checkpoints import CheckpointFile, ModelFileError
 from sdterm.hooks import Option, OptionValue, Pipeline, Task
 
-_TAKES: Mapping[str, None] = MappingProxyType({"steps": None, "width": None, "height": None})
+_TAKES: Mapping[str, None] = MappingProxyType(dict.fromkeys(("negative_prompt", "steps", "width", "height")))
 
 
 class PipelineFacts(BaseModel):

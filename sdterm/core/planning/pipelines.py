@@ -78,9 +78,9 @@ def completed(request: GenerationRequest, facts: PipelineFacts, model: str) -> G
     own = {name: value for name, value in facts.takes.items() if value is not None and name in ("steps", "cfg_scale")}
     missing = {name: value for name, value in own.items() if name not in request.model_fields_set}
     sampler, schedule = sampler_of(request, facts, model)
-    return request.model_copy(
-        update={**missing, "pipeline": facts.id, "sampler": sampler, "scheduler": schedule}
-    )
+    options = dict(options_of(request, facts, model))
+    own_loop = {"pipeline": facts.id, "pipeline_options": options, "sampler": sampler, "scheduler": schedule}
+    return request.model_copy(update={**missing, **own_loop})
 
 
 def sampler_of(request: GenerationRequest, facts: PipelineFacts, model: str) -> tuple[str, str]:
