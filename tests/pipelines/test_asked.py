@@ -16,7 +16,8 @@ from sdterm.core.inputs import Inputs
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.settings.paths import CHECKPOINTS
 from sdterm.events import Event, Failed, Image, Preview, Warning
-from sdterm.request import RequestError, make_request
+from sdterm.plugins.pipelines import DIFFUSERS
+from sdterm.request import make_request
 from tests.pipelines.building import SIZE, build, lora
 
 WIDTH, HEIGHT = SIZE
@@ -170,13 +171,22 @@ def test_what_settings_say_and_the_model_does_not_know_is_named(engine: Engine, 
     assert "Clip skip" in said and "true_cfg_scale is 1" in said
 
 
-def test_what_it_does_not_take_ends_the_job_before_anything_is_loaded(engine: Engine, plugins: PluginSet) -> None:
-    with pytest.raises(RequestError) as refused:
-        [*engine.run(asked(variation_strength=0.5), plugins)]
-    assert refused.value.field == "variation_strength"
+def test_what_it_does_not_take_fails_before_anything_is_loaded(engine: Engine, plugins: PluginSet) -> None:
+    (failed,) = engine.run(asked(variation_strength=0.5), plugins)
+    assert isinstance(failed, Failed) and "variation_strength" in failed.message
 
 
 def _png(picture: Picture.Image) -> bytes:
     buffer = BytesIO()
     picture.save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def test_tokens_are_counted_by_the_pipelines_own_tokenizers(root: Path, pipe: Any) -> None:
+    text = "a red house by the sea " * 30
+    counts = DIFFUSERS.count(Library(root).find("flux"), text) if DIFFUSERS.count else ()
+    assert [(each.encoder, each.tokens) for each in counts] == [
+        ("T5", len(pipe.tokenizer_2(text).input_ids)),
+        ("CLIP", len(pipe.tokenizer(text, truncation=False).input_ids)),
+    ]
+    assert counts[1].room == 77 and counts[1].cut and text[: counts[1].cut].count("house") < 30
