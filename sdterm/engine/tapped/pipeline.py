@@ -41,7 +41,7 @@ class LoadedPipeline:
         """Have a pipeline object compute on the device, remember prompts and keep quiet."""
         _compute_on(pipe, self.device)
         if encode := getattr(pipe, "encode_prompt", None):
-            pipe.encode_prompt = self.prompts.remembering(encode)
+            pipe.encode_prompt = self.prompts.remembering(encode, type(pipe).__name__)
         getattr(pipe, "set_progress_bar_config", lambda **_: None)(disable=True)
 
 

@@ -36,11 +36,13 @@ class Prompts:
         self._encoded: OrderedDict[str, _Encoded] = OrderedDict()
         self._of: object = None
 
-    def remembering(self, encode: Callable[..., Any]) -> Callable[..., Any]:
+    def remembering(self, encode: Callable[..., Any], whose: str) -> Callable[..., Any]:
+        """The same function, which calls `encode` for what is new. whose: the pipeline's class."""
+
         @functools.wraps(encode)
         def remembered(*args: Any, **kwargs: Any) -> Any:
             try:
-                key = json.dumps(taken_apart([list(args), kwargs], _no_tensor), sort_keys=True)
+                key = json.dumps(taken_apart([whose, list(args), kwargs], _no_tensor), sort_keys=True)
             except UnknownValueError:
                 return encode(*args, **kwargs)
             if self._of != self.state:
