@@ -413,6 +413,8 @@ class Model(Answer):
     usable: bool = True
     note: str = ""
     """Why it cannot be used."""
+    licence: str = ""
+    """As its folder or its header says; empty if neither does."""
     loaded: bool = False
     """It is in the memory of a process that draws."""
 
