@@ -97,8 +97,8 @@ def _of_single(reader: CheckpointReader, single: Single, prefix: str) -> Assembl
     name = f"{reader.path.name} is a transformer of {single.label}"
     if not found:
         raise PluginError(
-            f"{name}. To draw with it, configurations and vocabularies are needed, which lie in such a model's diffusers "
-            f"folder: `sdterm models add hf:{single.home}/model_index.json --without transformer` fetches one."
+            f"{name}. To draw with it, configurations and vocabularies are needed, which lie in such a model's "
+            f"diffusers folder: `sdterm models add hf:{single.home}/model_index.json --without transformer` fetches one."
         )
     best = min(found, key=lambda whole: len(whole.lacking))
     if best.lacking:

@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 
 from sdterm import Engine, GenerationRequest, load_plugins
 from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileError
-from sdterm.core.library.recognition import find_checkpoint, recognise, recognition
+from sdterm.core.library.recognition import find_checkpoint, recognise, recognise_any, recognition
 from sdterm.core.names import UnknownNameError
 from sdterm.core.sealed import read_sealed, write_sealed
 from sdterm.core.settings.paths import CHECKPOINTS, EMBEDDED_MODEL
