@@ -98,7 +98,7 @@ def _of_single(reader: CheckpointReader, single: Single, prefix: str) -> Assembl
     if not found:
         raise PluginError(
             f"{name}. To draw with it, configurations and vocabularies are needed, which lie in such a model's "
-            f"diffusers folder: `sdterm models add hf:{single.home}/model_index.json --without transformer` fetches one."
+            f"diffusers folder: `sdterm models add hf:{single.home}/model_index.json --without transformer` fetches it."
         )
     best = min(found, key=lambda whole: len(whole.lacking))
     if best.lacking:
