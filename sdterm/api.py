@@ -416,6 +416,8 @@ class Model(Answer):
     """Why it cannot be used."""
     pipeline: PipelineFacts | None = None
     """Of one that is drawn with a pipeline: what its requests may ask for."""
+    licence: str = ""
+    """As its folder or its header says; empty if neither does."""
     loaded: bool = False
     """It is in the memory of a process that draws."""
 

@@ -46,7 +46,8 @@ def by_extensions(settings: Settings, checkpoints: Sequence[CheckpointFile]) -> 
         told = {model.path: Recognition(**model.model_dump(include={*Recognition.model_fields})) for model in models}
         return {each: told[path] for each in checkpoints if (path := legible(str(each.path))) in told}
     try:
-        offers = lying(settings).of("ModelFamily")
+        there = lying(settings)
+        offers = (*there.of("ModelFamily"), *there.of("Pipeline"))
         sources = [*discover(settings.root / "extensions" if settings["extensions"] else None)]
         strangers = {source.slug for source in sources if source.origin != "built-in" and not source.refusal}
         if not strangers & {offer.plugin for offer in offers}:

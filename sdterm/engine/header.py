@@ -58,6 +58,7 @@ def pass_headers(run: Run) -> list[dict[str, Any]]:
                 "sampler or schedule": planned.model_dump(mode="json", exclude={"model", "texts"}),
                 "checkpoint": [
                     plan.model_of(number).model_hash,
+                    *sorted(plan.model_of(number).parts.items()),
                     json.dumps(found.model.checkpoint.config, default=str),
                 ],
                 "prompt": [text.model_dump(mode="json", exclude={"networks", "words"}) for text in planned.texts],

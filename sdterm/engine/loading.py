@@ -55,6 +55,8 @@ class Model:
     """What the file beside it says; of two copies of one file each may have its own."""
     vae_sha256: str
     """Of a separate VAE."""
+    parts: Mapping[str, str]
+    """Part → the SHA-256 of what gives it besides."""
     dtype: torch.dtype
     family: ModelFamily | Pipeline
     optimizers: tuple[Optimizer, ...]
@@ -77,9 +79,9 @@ class Model:
         return sum(weight.nbytes for weight in chain(*weights) if weight.device.type == device)
 
     @property
-    def files(self) -> tuple[str, Mapping[str, Any] | None, str]:
+    def files(self) -> tuple[str, Mapping[str, Any] | None, str, Mapping[str, str]]:
         """What was read."""
-        return self.sha256, self.config, self.vae_sha256
+        return self.sha256, self.config, self.vae_sha256, self.parts
 
 
 def facts_of(found: ChosenModel, dtype: torch.dtype) -> ModelFacts:
@@ -151,9 +153,8 @@ def load_model(run: Run, wanted: Wanted, dtype: torch.dtype, tell: Callable[[flo
         if components is None:
             raise ContractError("it built nothing")
         condition = Conditioner(components)
-    model = Model(
-        plan.model, plan.model_hash, checkpoint.config, plan.vae_hash, dtype, family, (), components, condition
-    )
+    files = plan.model_hash, checkpoint.config, plan.vae_hash, plan.parts
+    model = Model(plan.model, *files, dtype, family, (), components, condition)
     if home != run.device:
         _move(components, home)  # what the family made beside what it read
     return _applied(model, plugins, optimizers)
@@ -373,7 +374,7 @@ class Loader:
 
     def _load(self, run: Run, wanted: Wanted, dtype: torch.dtype) -> Model:
         began, plan, found = time.perf_counter(), wanted.plan, wanted.found
-        asked = (plan.model_hash, found.checkpoint.config, plan.vae_hash)
+        asked = (plan.model_hash, found.checkpoint.config, plan.vae_hash, plan.parts)
         kept, in_use = [each for each in (self.model, *self._others) if each], self.model
         optimizers = in_order(run.optimizers, wanted.start, run.plugins)
         self.model = None  # forgotten while it changes: half changed it must not be found again

@@ -29,7 +29,8 @@ class Checkpoints:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._recognised: dict[_Stamps, Recognition] = {}  # by the families that ship with sdterm
+        self._recognised: dict[_Stamps, tuple[Recognition, int]] = {}  # by what ships with sdterm; see `_around`
+        self._last_around: tuple[Library | None, int] = (None, 0)
         self._by_others: dict[tuple[Families, _Stamps], Recognition] = {}
         self._families: dict[_Stamps, ModelFamily | Pipeline | None] = {}
 
@@ -53,7 +54,7 @@ class Checkpoints:
                         sha256=hashes.get(checkpoint.path),
                         embedded=checkpoint.embedded,
                         loaded=checkpoint.name in loaded,
-                        **self._what(checkpoint, families).model_dump(),
+                        **self._what(checkpoint, families).model_dump(exclude={"depends"}),
                     )
                 )
         first = library.chosen and legible(str(library.chosen))
@@ -146,7 +147,8 @@ class Checkpoints:
 
     def _what(self, checkpoint: CheckpointFile, families: Families) -> Recognition:
         """What a checkpoint is, as far as that is known. Raises OSError."""
-        return self._by_others.get((families, _stamps(checkpoint))) or self._ours(checkpoint)
+        ours = self._ours(checkpoint)
+        return ours if ours.usable else self._by_others.get((families, _stamps(checkpoint)), ours)
 
     def _is_usable(self, checkpoint: CheckpointFile) -> bool:
         with contextlib.suppress(OSError):  # it went away in between
@@ -156,9 +158,20 @@ class Checkpoints:
     def _ours(self, checkpoint: CheckpointFile) -> Recognition:
         """What our families know a checkpoint as. Raises OSError."""
         stamps = _stamps(checkpoint)
-        if stamps not in self._recognised:
-            self._recognised[stamps] = recognition(checkpoint, self._built_in)
-        return self._recognised[stamps]
+        known, around = self._recognised.get(stamps, (None, 0))
+        if known is None or (known.depends and around != self._around(checkpoint)):
+            around = self._around(checkpoint)  # before what is asked, which may change meanwhile
+            known = recognition(checkpoint, self._built_in)
+            self._recognised[stamps] = known, around
+        return known
+
+    def _around(self, checkpoint: CheckpointFile) -> int:
+        """By which it is noticed that parts which models may be put together of come or go."""
+        library = checkpoint.library
+        if library and library is not self._last_around[0]:
+            folders = tuple(file for file in library.files("checkpoint") if file.is_folder)
+            self._last_around = library, hash((folders, library.files("vae"), library.files("text_encoder")))
+        return self._last_around[1]
 
     @cached_property
     def _built_in(self) -> PluginSet:

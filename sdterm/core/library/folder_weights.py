@@ -36,14 +36,16 @@ _LICENCES = re.compile(r"(README|LICEN[SC]E)(\.\w+)?", re.IGNORECASE)
 _MOST_JSON = 16 * 2**20  # bytes of a list of a part's tensors
 
 
-def files_in(index: Mapping[str, Any], names: Collection[str]) -> list[str]:
+def files_in(index: Mapping[str, Any], names: Collection[str], without: Collection[str] = ()) -> list[str]:
     """Those of a repository's files (their paths) that make the folder whose list of parts is `index`: of each part its
-    configuration and vocabularies, and the weights that `FolderWeights` would read; and what says its licence. A part
-    may have none."""
+    configuration and vocabularies, and the weights that `FolderWeights` would read, but of the parts `without`; and
+    what says its licence. A part may have none."""
     found = [INDEX, *(name for name in sorted(names) if _LICENCES.fullmatch(name))]
     for part in classes_of(index):
         inside = [name for name in sorted(names) if re.fullmatch(rf"{part}/[^/\s]+", name)]
         found += [name for name in inside if name.endswith(_SMALL) and not name.endswith(".index.json")]
+        if part in without:
+            continue
         for whole, listed in ((f"{part}/{each[0]}", f"{part}/{each[1]}") for each in _weights_names()):
             if whole in names:
                 found.append(whole)
@@ -71,7 +73,7 @@ def classes_of(index: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _with_weights(index: Mapping[str, Any]) -> list[str]:
+def with_weights(index: Mapping[str, Any]) -> list[str]:
     """The parts that have weights."""
     return [name for name, (_, kind) in classes_of(index).items() if not _WEIGHTLESS.fullmatch(kind)]
 
@@ -100,7 +102,7 @@ class FolderWeights:
     @cached_property
     def parts(self) -> Mapping[str, tuple[WeightsFile, ...]]:
         """The files of each part that has weights, as far as they are there."""
-        found = {name: tuple(self._files(name)) for name in _with_weights(self.index)}
+        found = {name: tuple(self._files(name)) for name in with_weights(self.index)}
         if not found:
             raise self._unsound(f"its {INDEX} names no part")
         return {name: tuple(WeightsFile(path, self.on_read) for path in paths) for name, paths in found.items()}
@@ -115,10 +117,10 @@ class FolderWeights:
         """The parts whose weights are not there."""
         return tuple(name for name, files in self.parts.items() if not files)
 
-    def check_complete(self) -> None:
-        """Raises ModelFileError if a part lacks its weights."""
-        if self.lacking:
-            raise self._unsound(f"its part {self.lacking[0]} has no weights")
+    def check_complete(self, without: Collection[str] = ()) -> None:
+        """Raises ModelFileError if a part lacks its weights that is not one of those."""
+        if lacking := [part for part in self.lacking if part not in without]:
+            raise self._unsound(f"its part {lacking[0]} has no weights")
 
     @cached_property
     def config(self) -> Mapping[str, Any]:

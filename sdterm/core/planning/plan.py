@@ -84,6 +84,8 @@ class ModelPlan(BaseModel):
     vae: str = ""
     """The separate VAE's file name; empty where the checkpoint's own is used."""
     vae_hash: str = ""
+    parts: dict[str, str] = {}
+    """SHA-256 of what gives each part besides: text encoders, a diffusers folder."""
 
 
 class RefinerPlan(ModelPlan):
@@ -187,9 +189,22 @@ def choose_again(plan: Plan, plugins: PluginSet, library: Library) -> Choices:
         )
         for number, planned in enumerate(plan.passes)
     ]
-    return with_files(
+    found = with_files(
         choose_parts(plan.request, plugins), files, plan.request, plugins, library, planned=plan.upscalers
     )
+    for number, each in enumerate(found.passes):
+        _check_parts(plan.model_of(number), each.model, library)
+    return found
+
+
+def _check_parts(plan: ModelPlan, model: ChosenModel, library: Library) -> None:
+    """Raises ModelFileError if a part would come from another file than the job was begun with."""
+    there = _parts(model, library)
+    if changed := sorted(part for part in plan.parts.keys() | there.keys() if plan.parts.get(part) != there.get(part)):
+        raise ModelFileError(
+            f"{printable(plan.model)} gets its {changed[0]} from another file than when this job was begun. Put the one "
+            "of then back, or generate again."
+        )
 
 
 def _same_files(plan: ModelPlan, library: Library) -> CheckpointFile:
@@ -390,7 +405,12 @@ def _model_plan(model: ChosenModel, library: Library) -> ModelPlan:
         model_hash=library.sha256(checkpoint.path),
         vae=legible(vae.path.name) if vae else "",
         vae_hash=library.sha256(vae.path) if vae else "",
+        parts=_parts(model, library),
     )
+
+
+def _parts(model: ChosenModel, library: Library) -> dict[str, str]:
+    return {part: library.sha256(path) for part, path in model.match.files.items()}
 
 
 def prepare_pictures(

@@ -46,7 +46,12 @@ class LoadedPipeline:
 
 
 def load_pipeline(
-    pipeline: Pipeline, reader: CheckpointReader, home: torch.device, device: torch.device, dtype: torch.dtype, cell: int
+    pipeline: Pipeline,
+    reader: CheckpointReader,
+    home: torch.device,
+    device: torch.device,
+    dtype: torch.dtype,
+    cell: int,
 ) -> LoadedPipeline:
     """Have a pipeline loaded, its weights at home. It computes on the device, wherever they lie. cell: pixels per
     latent cell. Raises what the plugin raises."""

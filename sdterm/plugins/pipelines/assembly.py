@@ -94,16 +94,15 @@ def _of_single(reader: CheckpointReader, single: Single, prefix: str) -> Assembl
         config = (base.config or {}).get(part, {})
         if index.parts.get(part, ("", ""))[1] == single.part and single_files.is_denoiser(config, shapes):
             found.append(_completed(base, index, {part: own}, reader))
+    name = f"{reader.path.name} is a transformer of {single.label}"
     if not found:
         raise PluginError(
-            f"{reader.path.name} is the transformer of a {single.label} model. To draw with it, the configurations and "
-            f"vocabularies of such a model are needed, which lie in its diffusers folder: `sdterm models add "
-            f"hf:{single.home}/model_index.json --without transformer` fetches one."
+            f"{name}. To draw with it, configurations and vocabularies are needed, which lie in such a model's "
+            f"diffusers folder: `sdterm models add hf:{single.home}/model_index.json --without transformer` fetches it."
         )
     best = min(found, key=lambda whole: len(whole.lacking))
     if best.lacking:
-        said = f"{reader.path.name} is the transformer of a {single.label} model, drawn with by {best.base.path.name}"
-        raise PluginError(f"{said}, which lacks {_missing(best)}.")
+        raise PluginError(f"{name}, drawn with by {best.base.path.name}, which lacks {_missing(best)}.")
     return best
 
 
@@ -171,7 +170,7 @@ def _missing_part(whole: Assembly, part: str) -> str:
     if part.startswith("text_encoder"):
         usual = single_files.usual_text_encoder(kind, whole.configs.get(part, {}))
         named = f"{usual}, " if usual else ""
-        return f"its text encoder {part} ({named}a {kind}), which goes to models/text_encoder or {place}"
+        return f"its text encoder {part} ({named}{kind}), which goes to models/text_encoder or {place}"
     if part == "vae":
-        return f"its VAE (a {kind}), which goes to models/VAE or {place}"
-    return f"the weights of its {part} (a {kind}), which go to {place}"
+        return f"its VAE ({kind}), which goes to models/VAE or {place}"
+    return f"the weights of its {part} ({kind}), which go to {place}"

@@ -47,7 +47,7 @@ class PipelineClass:
 @cache
 def pipeline_class(name: str) -> PipelineClass | None:
     """The class of that name; None if diffusers has no such pipeline."""
-    path = _sources().get(name)
+    path = next(iter(_sources().get(name, ())), None)
     found = path and next(node for node in _parsed(path).body if isinstance(node, ast.ClassDef) and node.name == name)
     if not found:
         return None
@@ -68,8 +68,7 @@ def pipeline_class(name: str) -> PipelineClass | None:
 
 def is_of(library: str, name: str) -> bool:
     """Whether a class belongs to one of diffusers' folders of pipelines, as the parts of a few models do."""
-    path = _sources().get(name)
-    return path is not None and library in path.parts
+    return any(library == path.parent.name for path in _sources().get(name, ()))
 
 
 @cache
@@ -97,11 +96,14 @@ def _home() -> Path | None:
 
 
 @cache
-def _sources() -> Mapping[str, Path]:
-    """Class → the file that has it."""
+def _sources() -> Mapping[str, list[Path]]:
+    """Class → the files that have one of that name."""
     home = _home()
-    files = sorted(home.rglob("*.py")) if home else []
-    return {name: path for path in files for name in _CLASS.findall(path.read_text(encoding="utf-8"))}
+    found: dict[str, list[Path]] = {}
+    for path in sorted(home.rglob("*.py")) if home else ():
+        for name in _CLASS.findall(path.read_text(encoding="utf-8")):
+            found.setdefault(name, []).append(path)
+    return found
 
 
 def _parsed(path: Path) -> ast.Module:

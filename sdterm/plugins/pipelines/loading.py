@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ import sdterm.modelling.offline  # noqa: F401 before what it is about
 from sdterm.errors import SdtermError
 from sdterm.hooks import CheckpointReader, PluginError
 from sdterm.plugins.pipelines.assembly import Assembly, Source
+from sdterm.plugins.pipelines.single_files import Shapes
 
 _UNUSED = "safety_checker"
 _SAFE = ".safetensors"
@@ -64,7 +66,8 @@ def _loaded(whole: Assembly, part: str, device: torch.device, dtype: torch.dtype
         return _of_folder(kind, folder, files[0].name, packed, device, dtype), False
     source = source or Source(whole.base, f"{part}.")
     if source.reader.path.suffix.lower() == ".gguf":
-        return _of_gguf(kind, folder, source.reader.path, dtype).to(device), False
+        packed = {"quantization_config": _packed(source.reader.path.name, dtype)}
+        return _of_single(kind, folder, str(source.reader.path), source.shapes(), dtype, packed).to(device), False
     keys = {key: key.removeprefix(source.prefix) for key in source.reader.shapes() if key.startswith(source.prefix)}
     read = source.reader.read(list(keys), _CPU, None)
     state = unscaled({keys[key]: tensor for key, tensor in read.items()}, dtype)
@@ -98,20 +101,26 @@ def _of_folder(
     return module if packed else module.to(device)
 
 
-def _of_gguf(kind: Any, folder: Path, file: Path, dtype: torch.dtype) -> torch.nn.Module:
-    """Its weights stay packed, and are unpacked by each call. Raises PluginError if that needs what is not here."""
+def _packed(file: str, dtype: torch.dtype) -> Any:
+    """How a GGUF file is read: its weights stay packed, and are unpacked by each call. Raises PluginError if that needs
+    what is not here."""
     import diffusers
 
     if importlib.util.find_spec("gguf") is None:
-        raise PluginError(f"{file.name} is a GGUF file, which needs the package gguf: `pip install gguf`.")
-    packed = diffusers.GGUFQuantizationConfig(compute_dtype=dtype)
+        raise PluginError(f"{file} is a GGUF file, which needs the package gguf: `pip install gguf`.")
+    return diffusers.GGUFQuantizationConfig(compute_dtype=dtype)
+
+
+def _of_single(
+    kind: Any, folder: Path, given: Any, shapes: Shapes, dtype: torch.dtype, more: Mapping[str, Any]
+) -> torch.nn.Module:
+    """A module of a folder's configuration with the weights of a file, whose keys may be those of another program.
+    given: its path, or what was read from it."""
+    config = kind.load_config(folder, local_files_only=True)
+    if "guidance_embeds" in config:  # of one family some models learned guidance, and some did not
+        more = {"guidance_embeds": any("guidance_" in key for key in shapes), **more}
     module: torch.nn.Module = kind.from_single_file(
-        str(file),
-        quantization_config=packed,
-        config=str(folder.parent),
-        subfolder=folder.name,
-        torch_dtype=dtype,
-        local_files_only=True,
+        given, config=str(folder.parent), subfolder=folder.name, torch_dtype=dtype, local_files_only=True, **more
     )
     return module
 
@@ -140,9 +149,8 @@ def _of_state(
         )
         lacking = sorted(info["missing_keys"])
     elif hasattr(kind, "from_single_file"):
-        module = kind.from_single_file(
-            state, config=str(folder.parent), subfolder=folder.name, torch_dtype=dtype, local_files_only=True
-        )
+        shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
+        module = _of_single(kind, folder, state, shapes, dtype, {})
         lacking = _empty(module)
     else:
         import accelerate

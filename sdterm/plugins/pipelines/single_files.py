@@ -49,7 +49,6 @@ SINGLES = (
     Single("Z-Image", r"layers\.0\.adaLN_modulation\.0\.", "ZImageTransformer2DModel", "Tongyi-MAI/Z-Image-Turbo"),
     Single("Lumina 2", r"noise_refiner\.", "Lumina2Transformer2DModel", "Alpha-VLLM/Lumina-Image-2.0"),
     Single("AuraFlow", r"(cond_seq_linear|double_layers)\.", "AuraFlowTransformer2DModel", "fal/AuraFlow-v0.3"),
-    Single("HiDream", r"double_stream_blocks\.", "HiDreamImageTransformer2DModel", "HiDream-ai/HiDream-I1-Dev"),
     Single(
         "Sana",
         r"(attention_y_norm|blocks\.0\.cross_attn\.q_linear)\.",
@@ -92,16 +91,16 @@ _WORDS = re.compile(r"(embed_tokens|token_embedding|shared|word_embeddings)\.wei
 
 def is_denoiser(config: Mapping[str, Any], shapes: Shapes) -> bool:
     """Whether a denoiser of that configuration has so many blocks, and is as wide. shapes: without their prefix."""
-    numbers = _numbers(config)
+    numbers = {key: value for key, value in config.items() if isinstance(value, int)}
+    depths = {value for key, value in numbers.items() if "layer" in key or "block" in key or "depth" in key}
     last: dict[str, int] = {}
     for key in shapes:
         if found := _BLOCK.match(key):
             last[found[1]] = max(last.get(found[1], 0), int(found[2]))
-    heads = [value for key, value in config.items() if "num_attention_heads" in key and isinstance(value, int)]
-    widths = [value for key, value in config.items() if "attention_head_dim" in key and isinstance(value, int)]
-    wide = numbers | {a * b for a in heads for b in widths}
+    heads = [value for key, value in numbers.items() if key.endswith("num_attention_heads")]
+    widths = {a * numbers.get("attention_head_dim", 0) for a in heads} | {*numbers.values()}
     sides = {side for shape in shapes.values() for side in shape}
-    return all(number + 1 in numbers for number in last.values()) and bool(wide & {side for side in sides if side > 8})
+    return all(number + 1 in depths for number in last.values()) and any(side in widths for side in sides if side > 8)
 
 
 def is_text_encoder(config: Mapping[str, Any], shapes: Shapes) -> bool:
@@ -130,11 +129,3 @@ def is_vae(config: Mapping[str, Any], shapes: Shapes) -> bool:
     first = shapes.get("decoder.conv_in.weight")
     channels, levels = config.get("latent_channels"), config.get("block_out_channels")
     return first is not None and len(first) == 4 and isinstance(levels, list) and first[:2] == (levels[-1], channels)
-
-
-def _numbers(config: Mapping[str, Any]) -> set[int]:
-    found: set[int] = set()
-    for value in config.values():
-        found |= {value} if isinstance(value, int) else {len(value)} if isinstance(value, list) else set()
-        found |= {each for each in value if isinstance(each, int)} if isinstance(value, list) else set()
-    return found

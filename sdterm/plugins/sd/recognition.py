@@ -62,6 +62,7 @@ def predicts_v(said: Statement) -> bool:
 
 _OTHERS: Sequence[tuple[str, str]] = (
     (r"txt_in\.individual_token_refiner\.", "a HunyuanVideo checkpoint"),
+    (r"double_stream_blocks\.", "a HiDream checkpoint"),
     (r"(clip_txt_pooled_mapper|clip_txt_mapper|effnet_mapper)\.", "a Stable Cascade checkpoint"),
     (r"(mlp_t5|text_embedding_padding)", "a Hunyuan-DiT checkpoint"),
     (r"(patchify_proj|scale_shift_table$)", "an LTX-Video or PixArt checkpoint"),
