@@ -109,7 +109,7 @@ class Parts:
     """Those asked for, of each kind in the order asked for."""
     options: Mapping[str, OptionValue]
     """Of additions, as far as they are set: `id.name` → value."""
-    pipeline: Pipeline | None = None
+    pipeline: Pipeline | None
     """The one that the request names."""
 
     def asked(self, kind: type[A]) -> tuple[Chosen[A], ...]:
