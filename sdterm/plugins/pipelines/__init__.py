@@ -19,7 +19,7 @@ from sdterm.hooks import (
 from sdterm.modelling.pipelines import calls, schedulers
 from sdterm.plugins.pipelines import sizes, tokens
 from sdterm.plugins.pipelines.assembly import Assembly, assemble
-from sdterm.plugins.pipelines.classes import PipelineClass, tasks_of
+from sdterm.modelling.pipelines.classes import PipelineClass, tasks_of
 from sdterm.plugins.pipelines.index import missing_package
 
 if TYPE_CHECKING:
