@@ -7,7 +7,9 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from sdterm.core.extensions.registry import ContractError, PluginFailure, PluginSet
+from sdterm.core.library.about import licence_of
 from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileError
+from sdterm.core.library.pipeline_facts import PipelineFacts, pipeline_facts
 from sdterm.core.text import printable
 from sdterm.hooks import ModelFamily, ModelMatch, Pipeline, PluginError, Process
 
@@ -26,6 +28,12 @@ class Recognition(BaseModel):
     usable: bool = True
     note: str = ""
     """Why it cannot be used."""
+    pipeline: PipelineFacts | None = None
+    """What may be asked of the pipeline that draws with it; None for a native family."""
+    licence: str = ""
+    """Empty if it does not say."""
+    depends: bool = False
+    """Whether it may be another once other files come or go: parts of it lie elsewhere, or are missing."""
 
 
 def recognise(checkpoint: CheckpointFile, plugins: PluginSet) -> tuple[ModelFamily, ModelMatch]:
@@ -83,11 +91,21 @@ def recognition(checkpoint: CheckpointFile, plugins: PluginSet) -> Recognition:
     """What a checkpoint is, as these plugins know it; a file that nobody can draw with has a note."""
     try:
         family, match = recognise_any(checkpoint, plugins)
+        facts = None
+        if isinstance(family, Pipeline) and not match.refusal:
+            facts = pipeline_facts(family, checkpoint, plugins)
     except (ModelFileError, PluginError) as error:
-        return Recognition(usable=False, note=str(error))
+        return Recognition(usable=False, note=str(error), depends=True)
     if match.refusal:
-        return Recognition(usable=False, note=match.refusal)
-    return Recognition(family=family.label, native_size=match.native_size, process=match.process)
+        return Recognition(usable=False, note=match.refusal, depends=True)
+    return Recognition(
+        family=match.label or family.label,
+        native_size=match.native_size,
+        process=match.process,
+        licence=licence_of(checkpoint.path, checkpoint.metadata),
+        depends=bool(match.files),
+        pipeline=facts,
+    )
 
 
 def find_checkpoint(name: str | None, library: Library, plugins: PluginSet) -> CheckpointFile:
