@@ -63,6 +63,8 @@ class Option:
     """Whether it is a picture, of a denoise hook or postprocessor. Its default is "": no picture. A request has the
     SHA-256 of an input; the function gets uint8 `[H, W, 3]`, or `[H, W, 4]` with transparency, not to be written to, or
     None where there is none."""
+    unset: bool = False
+    """Of a pipeline: unless a request sets it, it is not given at all; its default only tells its type."""
 
 
 # --- prompt transforms ------------------------------------------------------------------------------------------------
@@ -537,6 +539,18 @@ Task = Literal["txt2img", "img2img", "inpaint", "edit"]
 """What a pipeline draws from: a prompt alone, with a picture to change, with a mask, or with pictures to look at."""
 
 
+class TokenCount(NamedTuple):
+    """How a text encoder of a pipeline reads a prompt."""
+
+    encoder: str
+    """What it is called: `T5`."""
+    tokens: int
+    room: int
+    """How many it reads; what is behind them is cut off."""
+    cut: int | None = None
+    """The character at which that begins, if it is known."""
+
+
 @dataclass(frozen=True)
 class Pipeline:
     """A pipeline that runs its own loop: one of diffusers, or of that shape, a `components` mapping, a `scheduler` with
@@ -550,6 +564,13 @@ class Pipeline:
     options_of: `options_of(reader)` → what its call takes beyond what every request has, by the names of the call's
         arguments (`max_sequence_length`); requests set them in `pipeline_options`.
     tasks: `tasks(reader)` → what it can draw from; unset, a prompt alone.
+    takes: `takes(reader)` → the request's fields that its call knows (`negative_prompt`, `cfg_scale`, `clip_skip` …),
+        each with the pipeline's own value, None where it has none; requests with others are refused. Unset:
+        `negative_prompt`, `steps`, `width` and `height`.
+    count: `count(reader, text)` → how many tokens each of its text encoders makes of a prompt, the one that reads most
+        first; in a process without torch. Unset: nobody knows.
+    samplers: `samplers(reader)` → what it can be stepped with, its own first, each with the schedules that it knows:
+        names of diffusers' schedulers, without that word. Unset: its own alone, which has no name.
     """
 
     id: str
@@ -558,6 +579,9 @@ class Pipeline:
     load: Callable[[CheckpointReader, torch.device, torch.dtype], Any]
     options_of: Callable[[CheckpointReader], tuple[Option, ...]] | None = None
     tasks: Callable[[CheckpointReader], frozenset[Task]] | None = None
+    takes: Callable[[CheckpointReader], Mapping[str, OptionValue | None]] | None = None
+    samplers: Callable[[CheckpointReader], Mapping[str, tuple[str, ...]]] | None = None
+    count: Callable[[CheckpointReader, str], Sequence[TokenCount]] | None = None
 
 
 Start = Literal["noise", "image", "pass", "given"]

@@ -426,7 +426,7 @@ def test_hook_sdterm_pipelines(engine: Engine, extend: Extend, root: Path) -> No
         },
         "walk's pipeline has no option 'gait'. Its options: stride.": {"pipeline_options": {"gait": "slow"}},
         "The pipeline of walk has no hires fix: leave it out, or upscale the finished picture.": {"hires": True},
-        "sdterm-demo is drawn with the family Stable Diffusion 1.x, and has no pipeline with options.": {
+        "sdterm-demo is drawn with the family SD 1.x, and has no pipeline with options.": {
             "model": "sdterm-demo",
             "pipeline_options": {"stride": 1},
         },

@@ -23,7 +23,8 @@ from sdterm.engine.isolation import Untouched, random_numbers_kept
 from sdterm.engine.network_files import load_networks
 from sdterm.engine.networks import NO_NETWORKS, AppliedNetworks, change, mismatch
 from sdterm.engine.run import Run, Wanted
-from sdterm.engine.tapped.pipeline import load_pipeline
+from sdterm.engine.tapped.adapters import put_on
+from sdterm.engine.tapped.pipeline import LoadedPipeline, load_pipeline
 from sdterm.engine.tiling import set_tiling
 from sdterm.events import ModelLoading, Warning
 from sdterm.hooks import Adaptable, Components, MemoryOptimizer, ModelFacts, ModelFamily, Pipeline, PluginError, Start
@@ -351,6 +352,11 @@ class Loader:
         if model.applied.asked == tuple(asked):
             return model
         components, on = model.components, model.optimizers
+        if isinstance(components, LoadedPipeline):
+            self.model = None  # half changed it must not be found again
+            applied = put_on(components.pipe, asked, run.networks)
+            self.model = replace(model, applied=applied)
+            return self.model
         if not isinstance(components, Adaptable):
             said = f"{wanted.found.family.label} knows no networks and no embeddings; drawn without them."
             run.warn(Warning(code="network_ignored", message=said))

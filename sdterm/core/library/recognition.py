@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from sdterm.core.extensions.registry import ContractError, PluginFailure, PluginSet
 from sdterm.core.library.about import licence_of
 from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileError
+from sdterm.core.library.pipeline_facts import PipelineFacts, pipeline_facts
 from sdterm.core.text import printable
 from sdterm.hooks import ModelFamily, ModelMatch, Pipeline, PluginError, Process
 
@@ -27,6 +28,8 @@ class Recognition(BaseModel):
     usable: bool = True
     note: str = ""
     """Why it cannot be used."""
+    pipeline: PipelineFacts | None = None
+    """What may be asked of the pipeline that draws with it; None for a native family."""
     licence: str = ""
     """Empty if it does not say."""
     depends: bool = False
@@ -88,6 +91,9 @@ def recognition(checkpoint: CheckpointFile, plugins: PluginSet) -> Recognition:
     """What a checkpoint is, as these plugins know it; a file that nobody can draw with has a note."""
     try:
         family, match = recognise_any(checkpoint, plugins)
+        facts = None
+        if isinstance(family, Pipeline) and not match.refusal:
+            facts = pipeline_facts(family, checkpoint, plugins)
     except (ModelFileError, PluginError) as error:
         return Recognition(usable=False, note=str(error), depends=True)
     if match.refusal:
@@ -98,6 +104,7 @@ def recognition(checkpoint: CheckpointFile, plugins: PluginSet) -> Recognition:
         process=match.process,
         licence=licence_of(checkpoint.path, checkpoint.metadata),
         depends=bool(match.files),
+        pipeline=facts,
     )
 
 

@@ -15,6 +15,7 @@ from sdterm.core.a1111 import LATENT_UPSCALERS, UNIFORM
 from sdterm.core.extensions.kinds import KINDS, kind_of
 from sdterm.core.extensions.registry import PluginSet, check_options, named
 from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileError
+from sdterm.core.library.pipeline_facts import PipelineFacts, pipeline_facts
 from sdterm.core.library.recognition import find_checkpoint, recognise_any
 from sdterm.core.library.upscalers import ChosenUpscaler
 from sdterm.core.names import UnknownNameError, find, normal
@@ -25,7 +26,7 @@ from sdterm.core.planning.enlargement import (
     found_upscaler,
     wants_upscaler,
 )
-from sdterm.core.planning.pipelines import PIPELINES_OWN, check_task, pipeline_options
+from sdterm.core.planning.pipelines import PIPELINES_OWN, check, completed, pipeline_options
 from sdterm.core.text import printable
 from sdterm.hooks import (
     DenoiseHook,
@@ -76,6 +77,8 @@ class ChosenModel:
     checkpoint: CheckpointFile
     family: ModelFamily | Pipeline
     match: ModelMatch
+    facts: PipelineFacts | None = None
+    """What may be asked of a pipeline."""
     pipeline_options: Mapping[str, OptionValue] = field(default_factory=dict)
     """Of a pipeline, those that the request sets, checked."""
 
@@ -106,7 +109,7 @@ class Parts:
     """Those asked for, of each kind in the order asked for."""
     options: Mapping[str, OptionValue]
     """Of additions, as far as they are set: `id.name` → value."""
-    pipeline: Pipeline | None = None
+    pipeline: Pipeline | None
     """The one that the request names."""
 
     def asked(self, kind: type[A]) -> tuple[Chosen[A], ...]:
@@ -139,8 +142,28 @@ class PictureChoices(Parts):
     enlargement: Enlargement | None
 
 
+def settled(request: GenerationRequest, plugins: PluginSet, library: Library) -> GenerationRequest:
+    """The request as its model takes it: what it leaves to a pipeline is spelled out. Raises UnknownNameError,
+    ModelFileError or RequestError."""
+    checkpoint = find_checkpoint(request.model, library, plugins)
+    if facts := facts_of(checkpoint, request, plugins):
+        return completed(request, facts, checkpoint.name)
+    return request
+
+
+def facts_of(checkpoint: CheckpointFile, request: GenerationRequest, plugins: PluginSet) -> PipelineFacts | None:
+    """What a request may ask of a checkpoint that is drawn with a pipeline; None for one of a native family. Raises
+    UnknownNameError, ModelFileError, PluginError."""
+    named = plugins.pipeline(request.pipeline) if request.pipeline else None
+    family, match = recognise_any(checkpoint, plugins, named)
+    if match.refusal:
+        raise ModelFileError(match.refusal)
+    return pipeline_facts(family, checkpoint, plugins) if isinstance(family, Pipeline) else None
+
+
 def choose(request: GenerationRequest, plugins: PluginSet, library: Library) -> Choices:
     """Look up every name in the request. Raises UnknownNameError, ModelFileError or RequestError."""
+    request = settled(request, plugins, library)
     parts = choose_parts(request, plugins)
 
     def with_vae(checkpoint: CheckpointFile) -> CheckpointFile:
@@ -214,7 +237,7 @@ def _with_models(
 ) -> PassChoices:
     model = recognised(files.base)
     if isinstance(model.family, Pipeline):
-        return _with_pipeline(found, files, model)
+        return PassChoices(**vars(found), model=model)
     for part in (found.sampler,) if found.sampler.grid == "own" else (found.sampler, found.scheduler):
         if model.match.process not in part.models:
             raise _unfit(part, model, plugins)
@@ -230,20 +253,6 @@ def _with_models(
     return PassChoices(**vars(found), model=model, refiner=refiner)
 
 
-def _with_pipeline(found: PassParts, files: PassFiles, model: ChosenModel) -> PassChoices:
-    """A pass of a pipeline, which has a scheduler of its own in place of sampler and schedule."""
-    if files.refiner:
-        raise RequestError(f"{model.checkpoint.name} draws with a pipeline, which has no refiner.", "refiner")
-    return PassChoices(
-        sampler=PIPELINES_OWN,
-        scheduler=found.scheduler,
-        sampler_options={},
-        scheduler_options={},
-        automatic=True,
-        model=model,
-    )
-
-
 def _recognised(
     checkpoint: CheckpointFile, request: GenerationRequest, pipeline: Pipeline | None, plugins: PluginSet
 ) -> ChosenModel:
@@ -251,8 +260,9 @@ def _recognised(
     if match.refusal:
         raise ModelFileError(match.refusal)
     if isinstance(family, Pipeline):
-        check_task(family, checkpoint, request, plugins)
-        return ChosenModel(checkpoint, family, match, pipeline_options(family, checkpoint, request, plugins))
+        facts = pipeline_facts(family, checkpoint, plugins)
+        check(request, facts, checkpoint.name)
+        return ChosenModel(checkpoint, family, match, facts, pipeline_options(request, facts, checkpoint.name))
     if request.pipeline_options:
         said = f"{checkpoint.name} is drawn with the family {family.label}, and has no pipeline with options."
         raise RequestError(said, "pipeline_options")
@@ -319,6 +329,8 @@ def _acting(
 
 
 def _pass_parts(request: GenerationRequest, plugins: PluginSet) -> PassParts:
+    if request.pipeline:
+        return _pipeline_parts(request, plugins)
     sampler, schedule = _sampler(request, plugins)
     scheduler = plugins.scheduler(schedule or sampler.default_scheduler or UNIFORM)
     return PassParts(
@@ -327,6 +339,18 @@ def _pass_parts(request: GenerationRequest, plugins: PluginSet) -> PassParts:
         sampler_options=_options(sampler, request, "sampler_options"),
         scheduler_options=_options(scheduler, request, "scheduler_options"),
         automatic=schedule is None and sampler.default_scheduler is None,
+    )
+
+
+def _pipeline_parts(request: GenerationRequest, plugins: PluginSet) -> PassParts:
+    """Of a pass that a pipeline draws, whose samplers only the pipeline knows."""
+    automatic = normal(request.scheduler) == normal(AUTOMATIC)
+    return PassParts(
+        sampler=replace(PIPELINES_OWN, label=request.sampler),
+        scheduler=plugins.scheduler(UNIFORM if automatic else request.scheduler),
+        sampler_options={},
+        scheduler_options={},
+        automatic=automatic,
     )
 
 

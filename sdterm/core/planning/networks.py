@@ -63,6 +63,8 @@ class Networks:
 
     library: Library
     plugins: PluginSet
+    tapped: bool = False
+    """Whether a pipeline draws, whose own loader reads LoRAs."""
 
     def called(
         self, prompt: str, request: GenerationRequest
@@ -116,7 +118,10 @@ class Networks:
     def _plan(self, role: str, name: str, strength: Strength = _FULL) -> NetworkPlan:
         """Raises UnknownNameError, ModelFileError, PluginError, OSError."""
         file = find_network(self.library, role, name)
-        format_of(file, role, self.plugins)
+        if not self.tapped:
+            format_of(file, role, self.plugins)
+        elif role != "lora":
+            raise PluginError(f"{name} is no LoRA, and this model takes nothing else.")
         short_hash = self.library.short_hash(file)
         return NetworkPlan(
             role=role,

@@ -25,6 +25,7 @@ from sdterm.core.planning.choices import (
 from sdterm.core.planning.enlargement import UpscalerPlan, plan_upscaler, plan_upscalers
 from sdterm.core.planning.hires import hires_size
 from sdterm.core.planning.networks import NetworkPlan, Networks, Unapplied, WordGroup
+from sdterm.core.planning.pipelines import edits
 from sdterm.core.planning.transforms import TransformPipeline
 from sdterm.core.prompt.networks import extract
 from sdterm.core.prompt.styles import Styles, find_style
@@ -245,7 +246,8 @@ def prepare(
     """Fix seeds, sizes, options and final prompts. Raises RequestError; UnknownNameError for a style that does not
     exist; PluginError if a prompt transform refuses."""
     _check_size(request, choices)
-    first_pass, inits = choices.first, request.init_images
+    first_pass = choices.first
+    inits = () if edits(request, first_pass.model.facts) else request.init_images
     _check_variation(request, first_pass.model.match.downscale)
     if request.mask and not inits:
         raise RequestError("There is a mask, but no init image that it could be for. Give one, too.", "mask")
@@ -258,7 +260,7 @@ def prepare(
     )
     context = PromptContext(MappingProxyType(dict(styles)), Wildcards(library.root / WILDCARDS))
     transform = TransformPipeline.of(choices, plugins, context)
-    networks = Networks(library, plugins)
+    networks = Networks(library, plugins, tapped=first_pass.model.facts is not None)
     calls = [
         steps * found.sampler.calls_per_step
         for steps, found in zip((request.steps, request.hires_steps or request.steps), choices.passes, strict=False)
@@ -319,7 +321,7 @@ def _passes(
     width, height = request.width or native_size, request.height or native_size
     asked = request.asked(width, height)
     first = _pass_plan(choices.first, request, library, width=width, height=height, asked=asked, steps=request.steps)
-    if request.init_images:
+    if request.init_images and not edits(request, choices.first.model.facts):
         enlarges = choices.first.upscaler
         begins = {
             "start": "image",

@@ -1,16 +1,19 @@
 """A loaded pipeline, as the rest of the engine uses a model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from sdterm.core.extensions.registry import ContractError
-from sdterm.hooks import CheckpointReader, Pipeline
+from sdterm.engine.tapped.prompts import Prompts
+from sdterm.hooks import CheckpointReader, Pipeline, Task
+from sdterm.modelling.pipelines.tasks import for_task
 
 LatentRGB = tuple[Sequence[Sequence[float]], Sequence[float]]
-_GREY: LatentRGB = (((0.0, 0.0, 0.0),), (0.5, 0.5, 0.5))
+GREY: LatentRGB = (((0.2, 0.2, 0.2),), (0.5, 0.5, 0.5))
+"""Of latents whose channels are one."""
 
 
 @dataclass
@@ -24,7 +27,22 @@ class LoadedPipeline:
     dtype: torch.dtype
     downscale: int
     latent_channels: int = 1
-    latent_rgb: LatentRGB = _GREY
+    latent_rgb: LatentRGB = GREY
+    prompts: Prompts = field(default_factory=Prompts)
+
+    def for_task(self, task: Task) -> Any:
+        """The pipeline object that draws from that. Raises PluginError."""
+        found = for_task(self.pipe, task)
+        if found is not self.pipe:
+            self.settle(found)
+        return found
+
+    def settle(self, pipe: Any) -> None:
+        """Have a pipeline object compute on the device, remember prompts and keep quiet."""
+        _compute_on(pipe, self.device)
+        if encode := getattr(pipe, "encode_prompt", None):
+            pipe.encode_prompt = self.prompts.remembering(encode, type(pipe).__name__)
+        getattr(pipe, "set_progress_bar_config", lambda **_: None)(disable=True)
 
 
 def load_pipeline(
@@ -46,8 +64,9 @@ def load_pipeline(
         module.eval().requires_grad_(False)
         if any(weight.device != home for weight in module.parameters()):
             module.to(home)
-    _compute_on(pipe, device)
-    return LoadedPipeline(pipe, modules, device, dtype, cell)
+    loaded = LoadedPipeline(pipe, modules, device, dtype, cell)
+    loaded.settle(pipe)
+    return loaded
 
 
 def _compute_on(pipe: Any, device: torch.device) -> None:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sdterm.hooks import CheckpointReader, ModelMatch, Option, Pipeline, PluginError, Task, hookimpl
-from sdterm.plugins.pipelines import sizes
+from sdterm.hooks import (
+    CheckpointReader,
+    ModelMatch,
+    Option,
+    OptionValue,
+    Pipeline,
+    PluginError,
+    Task,
+    TokenCount,
+    hookimpl,
+)
+from sdterm.modelling.pipelines import calls, schedulers
+from sdterm.plugins.pipelines import sizes, tokens
 from sdterm.plugins.pipelines.assembly import Assembly, assemble
 from sdterm.plugins.pipelines.classes import PipelineClass, tasks_of
 from sdterm.plugins.pipelines.index import missing_package
-from sdterm.plugins.pipelines.options import options_of_call
 
 if TYPE_CHECKING:
     import torch
@@ -75,7 +86,33 @@ def load(reader: CheckpointReader, device: torch.device, dtype: torch.dtype) -> 
 
 
 def options_of(reader: CheckpointReader) -> tuple[Option, ...]:
-    return options_of_call(_known(reader).index.kind)
+    whole = _known(reader)
+    return (*calls.options(whole.index.kind.takes, _guided_by(whole)), *schedulers.options(_scheduler(whole)))
+
+
+def takes(reader: CheckpointReader) -> Mapping[str, OptionValue | None]:
+    whole = _known(reader)
+    return calls.taken(whole.index.kind.takes, _guided_by(whole))
+
+
+def samplers(reader: CheckpointReader) -> Mapping[str, tuple[str, ...]]:
+    return schedulers.accepted(_scheduler(_known(reader)))
+
+
+def count(reader: CheckpointReader, text: str) -> Sequence[TokenCount]:
+    whole = _known(reader)
+    said = whole.index.kind.takes.get("max_sequence_length")
+    return tokens.count(whole.base.path, whole.index.parts, said.default if said else None, text)
+
+
+def _guided_by(whole: Assembly) -> str | None:
+    config = whole.configs.get(whole.index.denoiser, {})
+    return calls.guidance(whole.index.kind.takes, learned=config.get("guidance_embeds"))
+
+
+def _scheduler(whole: Assembly) -> Mapping[str, Any]:
+    """Its configuration, with its class, which old folders name in their index alone."""
+    return {"_class_name": whole.index.parts.get("scheduler", ("", ""))[1], **whole.configs.get("scheduler", {})}
 
 
 def tasks(reader: CheckpointReader) -> frozenset[Task]:
@@ -89,7 +126,17 @@ def _known(reader: CheckpointReader) -> Assembly:
     return whole
 
 
-DIFFUSERS = Pipeline(id="diffusers", label="diffusers", detect=detect, load=load, options_of=options_of, tasks=tasks)
+DIFFUSERS = Pipeline(
+    id="diffusers",
+    label="diffusers",
+    detect=detect,
+    load=load,
+    options_of=options_of,
+    tasks=tasks,
+    takes=takes,
+    samplers=samplers,
+    count=count,
+)
 
 
 @hookimpl

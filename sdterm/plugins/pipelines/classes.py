@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from sdterm.hooks import Task
+from sdterm.modelling.pipelines.calls import REQUIRED, Argument, documented
 
-REQUIRED = object()
-"""The default of an argument that has none."""
 _CLASS = re.compile(r"^class (\w+)\b", re.MULTILINE)
 _MAPPINGS: Mapping[str, Task] = {
     "AUTO_TEXT2IMAGE_PIPELINES_MAPPING": "txt2img",
@@ -26,16 +25,6 @@ _MAPPINGS: Mapping[str, Task] = {
     "AUTO_INPAINT_PIPELINES_MAPPING": "inpaint",
 }
 """diffusers' tables of the classes for a task, by the name of a family."""
-
-
-@dataclass(frozen=True)
-class Argument:
-    """An argument of a pipeline's call. default: `REQUIRED`, or the literal that stands there; type: as it is
-    written."""
-
-    default: Any = REQUIRED
-    type: str = ""
-    help: str = ""
 
 
 @dataclass(frozen=True)
@@ -148,7 +137,7 @@ def _values(found: ast.ClassDef) -> Iterator[tuple[str, Any]]:
 
 def _arguments(function: ast.FunctionDef) -> dict[str, Argument]:
     args = function.args
-    help_of = dict(_documented(ast.get_docstring(function) or ""))
+    help_of = documented(ast.get_docstring(function) or "")
     defaults: list[ast.expr | None] = [None] * (len(args.args) - len(args.defaults)) + [*args.defaults]
     given = [*zip(args.args, defaults, strict=True), *zip(args.kwonlyargs, args.kw_defaults, strict=True)]
     return {
@@ -160,13 +149,6 @@ def _arguments(function: ast.FunctionDef) -> dict[str, Argument]:
         for arg, default in given
         if arg.arg != "self"
     }
-
-
-def _documented(text: str) -> Iterator[tuple[str, str]]:
-    """(argument, the first sentence that a docstring has of it)."""
-    for name, said in re.findall(r"^ *(\w+) \(`.*\n((?: {8,}.*\n?)+)", text, re.MULTILINE):
-        words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", " ".join(said.split()))
-        yield name, re.split(r"(?<=[.])\s", words)[0]
 
 
 def _returned(function: ast.FunctionDef) -> Iterator[str]:
