@@ -93,8 +93,9 @@ class RequestField:
     is_input: bool = False
     """Whether it names pictures, by digest (`core/inputs.py`)."""
     argument: str = ""
-    """Of models that pipelines draw with: the argument of a pipeline's call that it is, or `*` where sdterm sees to it. A
-    field that decides the samples and has none is not for such models; `cfg_scale` is whatever the call names guidance."""
+    """Of models that pipelines draw with: the argument of a pipeline's call that it is, or `*` where sdterm sees to it.
+    A field that decides the samples and has none is not for such models; `cfg_scale` is whatever the call names
+    guidance."""
 
 
 _SAMPLING, _MODEL, _SPEED = "Sampler parameters", "Stable Diffusion", "Optimizations"

@@ -564,11 +564,11 @@ class Pipeline:
     options_of: `options_of(reader)` → what its call takes beyond what every request has, by the names of the call's
         arguments (`max_sequence_length`); requests set them in `pipeline_options`.
     tasks: `tasks(reader)` → what it can draw from; unset, a prompt alone.
-    takes: `takes(reader)` → the request's fields that its call knows (`negative_prompt`, `cfg_scale`, `clip_skip` …), each
-        with the pipeline's own value, None where it has none; requests with others are refused. Unset: `negative_prompt`,
-        `steps`, `width` and `height`.
-    count: `count(reader, text)` → how many tokens each of its text encoders makes of a prompt, the most important first;
-        in a process without torch. Unset: nobody knows.
+    takes: `takes(reader)` → the request's fields that its call knows (`negative_prompt`, `cfg_scale`, `clip_skip` …),
+        each with the pipeline's own value, None where it has none; requests with others are refused. Unset:
+        `negative_prompt`, `steps`, `width` and `height`.
+    count: `count(reader, text)` → how many tokens each of its text encoders makes of a prompt, the one that reads most
+        first; in a process without torch. Unset: nobody knows.
     samplers: `samplers(reader)` → what it can be stepped with, its own first, each with the schedules that it knows:
         names of diffusers' schedulers, without that word. Unset: its own alone, which has no name.
     """

@@ -128,7 +128,9 @@ def generate(
     from sdterm.client import connect
 
     with connect(settings, check=True, starting=say_starting) as host:
-        request = make_request(**request.model_dump(exclude_unset=True) | sources(inits, mask, host.put_input, host, images))
+        request = make_request(
+            **request.model_dump(exclude_unset=True) | sources(inits, mask, host.put_input, host, images)
+        )
         how = {"pause_at": pause_at, "pause_pass": pause_pass - 1, "device": device}
         job = host.submit(Submission(request=request, saving=saving, **how))
         if detach:

@@ -71,7 +71,9 @@ def img2img(
     prepare_folders(settings.root)
     saving, output = saving_of(settings, out), output_for(as_json, no_show, settings)
     with connect(settings, check=True, starting=say_starting) as host:
-        request = make_request(**request.model_dump(exclude_unset=True) | sources((), mask, host.put_input, host, images))
+        request = make_request(
+            **request.model_dump(exclude_unset=True) | sources((), mask, host.put_input, host, images)
+        )
         jobs = _submitted(host, request, files, saving)
         if not jobs:
             raise UsageError(f"{printable(str(folder), 1000)} has no picture that can be read.")

@@ -76,18 +76,6 @@ def prompt(context: click.Context, /, text: str, as_json: bool, model: str | Non
             click.echo(printable(line, limit=1000))
 
 
-def _show_plain(read: Callable[..., _Plain], text: str, negative: str | None, as_json: bool) -> None:
-    readings = {"prompt": read(_characters(standard_input() if text == "-" else text))}
-    if negative is not None:
-        readings["negative_prompt"] = read(_characters(negative), negative=True)
-    if as_json:
-        print_json(json.dumps({name: asdict(reading) for name, reading in readings.items()}, indent=1))
-        return
-    for name, reading in readings.items():
-        for line in _plain_lines(name.replace("_", " "), reading):
-            click.echo(printable(line, limit=1000))
-
-
 def _characters(text: str) -> str:
     """The text with a question mark for each byte of an argument that is no character: tokenizers refuse those."""
     return text.encode("utf-8", "replace").decode("utf-8")
@@ -119,6 +107,18 @@ def _plain(
     called = {kind.tag: library.called(kind.id) for kind in MODEL_KINDS if kind.tag}
     counts = tuple(pipeline.count(checkpoint, blank(text, tags(text)))) if pipeline.count else ()
     return _Plain(text, counts, plain_words(text, negative=negative, networks=called, counts=counts))
+
+
+def _show_plain(read: Callable[..., _Plain], text: str, negative: str | None, as_json: bool) -> None:
+    readings = {"prompt": read(_characters(standard_input() if text == "-" else text))}
+    if negative is not None:
+        readings["negative_prompt"] = read(_characters(negative), negative=True)
+    if as_json:
+        print_json(json.dumps({name: asdict(reading) for name, reading in readings.items()}, indent=1))
+        return
+    for name, reading in readings.items():
+        for line in _plain_lines(name.replace("_", " "), reading):
+            click.echo(printable(line, limit=1000))
 
 
 def _plain_lines(title: str, reading: _Plain) -> Iterator[str]:

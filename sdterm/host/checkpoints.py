@@ -9,8 +9,8 @@ from sdterm.api import FieldError, Model
 from sdterm.core.extensions.registry import PluginSet, load_plugins
 from sdterm.core.files import legible
 from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileError, library_of
-from sdterm.core.library.recognition import Recognition, recognise_any, recognition
 from sdterm.core.library.pipeline_facts import PipelineFacts, pipeline_facts
+from sdterm.core.library.recognition import Recognition, recognise_any, recognition
 from sdterm.core.library.scan import stamp_of
 from sdterm.core.names import UnknownNameError
 from sdterm.core.planning.pipelines import check, completed
@@ -140,7 +140,9 @@ class Checkpoints:
         try:
             named = self._built_in.pipeline(pipeline)
             if (match := named.detect(checkpoint)) is None or match.refusal:
-                raise RequestError((match and match.refusal) or f"{named.label} does not know {checkpoint.name}.", "pipeline")
+                raise RequestError(
+                    (match and match.refusal) or f"{named.label} does not know {checkpoint.name}.", "pipeline"
+                )
             return pipeline_facts(named, checkpoint, self._built_in)
         except (UnknownNameError, ModelFileError, PluginError):
             return None  # an extension's, or a broken file: the worker says so

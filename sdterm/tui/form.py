@@ -15,7 +15,8 @@ from sdterm.tui.language import tr
 class Form:
     """The state of the Generate screen.
 
-    settings: as they are now. own: what the model that values name has its own values for. changed: is called after each change, with whether the fields do not show it yet.
+    settings: as they are now. own: what the model that values name has values of its own for. changed: is called after
+    each change, with whether the fields do not show it yet.
     """
 
     def __init__(

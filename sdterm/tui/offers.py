@@ -151,7 +151,7 @@ class Offers:
         facts = self.pipeline(values)
         if facts is None:
             return {}
-        sampler = {"sampler": name for name in [*facts.samplers][:1]}
+        sampler = {"sampler": next(iter(facts.samplers))} if facts.samplers else {}
         return {**sampler, **{name: facts.takes[name] for name in ("steps", "cfg_scale") if facts.takes.get(name)}}
 
     def sent(self, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -218,13 +218,12 @@ class Offers:
                 more[inside] = {name: value for name, value in given.items() if name in declared} or None
         return {**changes, **more}
 
-
     def _for_model(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """What goes out of the form since the model that was chosen does not know it."""
         gone: dict[str, Any] = {"pipeline": None}
         for name in ("sampler", "scheduler"):
-            there = self.of(Field((FIELDS[name],)), values)
-            if there is not None and not any(choice.is_called(str(values.get(name))) for choice in there):
+            there, chosen = self.of(Field((FIELDS[name],)), values), values.get(name)
+            if chosen and there is not None and not any(choice.is_called(str(chosen)) for choice in there):
                 gone[name] = None
         facts = self.pipeline(values)
         declared = {option.name for option in facts.options} if facts else set()

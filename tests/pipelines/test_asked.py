@@ -74,9 +74,7 @@ def own(pipe: Any, **more: Any) -> np.ndarray:
 
 def test_options_and_guidance_reach_the_call(engine: Engine, plugins: PluginSet, pipe: Any) -> None:
     options = {"true_cfg_scale": 2.0, "max_sequence_length": 16, "prompt_2": "blue"}
-    image, _ = drawn(
-        engine, plugins, cfg_scale=1.5, negative_prompt="fog", pipeline_options=options
-    )
+    image, _ = drawn(engine, plugins, cfg_scale=1.5, negative_prompt="fog", pipeline_options=options)
     same = own(pipe, guidance_scale=1.5, negative_prompt="fog", **options)
     assert np.array_equal(pixels(image), same)
     assert not np.array_equal(same, own(pipe))
@@ -92,15 +90,11 @@ def test_what_is_unset_is_the_pipelines_own_and_stands_in_the_infotext(
     assert "RNG" not in image.infotext and "Clip skip" not in image.infotext
     recalled = recall(image.infotext, plugins, Library(root), {})
     assert not recalled.warnings
-    (again,) = (
-        event for event in engine.run(make_request(**recalled.fields), plugins) if isinstance(event, Image)
-    )
+    (again,) = (event for event in engine.run(make_request(**recalled.fields), plugins) if isinstance(event, Image))
     assert again.pixel_hash == image.pixel_hash and again.infotext == image.infotext
 
 
-def test_another_scheduler_steps_it_and_its_own_does_afterwards(
-    engine: Engine, plugins: PluginSet, pipe: Any
-) -> None:
+def test_another_scheduler_steps_it_and_its_own_does_afterwards(engine: Engine, plugins: PluginSet, pipe: Any) -> None:
     plain, _ = drawn(engine, plugins)
     image, _ = drawn(engine, plugins, sampler="UniPCMultistep")
     before = pipe.scheduler
@@ -158,7 +152,7 @@ def test_loras_are_put_on_by_the_pipelines_own_loader_and_taken_off_exactly(
 
 
 def test_previews_show_the_picture_that_comes(engine: Engine, plugins: PluginSet) -> None:
-    image, events = drawn(engine, plugins, steps=6)
+    _, events = drawn(engine, plugins, steps=6)
     shown = [event.data for event in events if isinstance(event, Preview)]
     assert shown
     last = np.asarray(Picture.open(BytesIO(shown[-1])).convert("RGB").resize((WIDTH // 8, HEIGHT // 8)))

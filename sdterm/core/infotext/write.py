@@ -161,7 +161,9 @@ def image_infotext(
         "vae": {"VAE hash": plan.vae_hash[:10], "VAE": printable(plan.vae)} if plan.vae else {},
         **_told_of_passes(plan, choices),
         "scheduler_options": _option_pairs(
-            () if facts else scheduler.options, _as_given(first.scheduler_options, plan.request.scheduler_options), taken
+            () if facts else scheduler.options,
+            _as_given(first.scheduler_options, plan.request.scheduler_options),
+            taken,
         ),
         "sampler_options": _option_pairs(
             sampler.options, _as_given(first.sampler_options, plan.request.sampler_options), taken

@@ -30,7 +30,7 @@ class PipelineFacts(BaseModel):
 
 
 def pipeline_facts(pipeline: Pipeline, checkpoint: CheckpointFile, plugins: PluginSet) -> PipelineFacts:
-    """Ask a pipeline about a checkpoint that it draws with. Raises what its code raises: PluginError, ModelFileError."""
+    """Ask a pipeline about a checkpoint that it draws with. Raises PluginError, ModelFileError."""
     with plugins.guard(pipeline, ModelFileError):
         said: dict[str, Any] = {
             "tasks": sorted(pipeline.tasks(checkpoint)) if pipeline.tasks else ("txt2img",),

@@ -26,7 +26,7 @@ from sdterm.core.planning.enlargement import (
     found_upscaler,
     wants_upscaler,
 )
-from sdterm.core.planning.pipelines import PIPELINES_OWN, check, completed, options_of
+from sdterm.core.planning.pipelines import PIPELINES_OWN, check, completed, pipeline_options
 from sdterm.core.text import printable
 from sdterm.hooks import (
     DenoiseHook,
@@ -262,7 +262,7 @@ def _recognised(
     if isinstance(family, Pipeline):
         facts = pipeline_facts(family, checkpoint, plugins)
         check(request, facts, checkpoint.name)
-        return ChosenModel(checkpoint, family, match, facts, options_of(request, facts, checkpoint.name))
+        return ChosenModel(checkpoint, family, match, facts, pipeline_options(request, facts, checkpoint.name))
     if request.pipeline_options:
         said = f"{checkpoint.name} is drawn with the family {family.label}, and has no pipeline with options."
         raise RequestError(said, "pipeline_options")

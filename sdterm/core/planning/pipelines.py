@@ -1,4 +1,4 @@
-"""What a request wants of a pipeline: checked, and completed by the pipeline's own values, before anything is loaded."""
+"""What a request wants of a pipeline: checked, and completed by its own values, before anything is loaded."""
 
 from collections.abc import Mapping
 from typing import NoReturn
@@ -29,7 +29,7 @@ def check(request: GenerationRequest, facts: PipelineFacts, model: str) -> None:
     for row in ROWS:
         if is_lost(request, row, facts) and not row.section:
             raise RequestError(f"{model} takes no {row.name} ({row.label}): leave it out.", row.name)
-    options_of(request, facts, model)
+    pipeline_options(request, facts, model)
     sampler_of(request, facts, model)
 
 
@@ -78,7 +78,7 @@ def completed(request: GenerationRequest, facts: PipelineFacts, model: str) -> G
     own = {name: value for name, value in facts.takes.items() if value is not None and name in ("steps", "cfg_scale")}
     missing = {name: value for name, value in own.items() if name not in request.model_fields_set}
     sampler, schedule = sampler_of(request, facts, model)
-    options = dict(options_of(request, facts, model))
+    options = dict(pipeline_options(request, facts, model))
     own_loop = {"pipeline": facts.id, "pipeline_options": options, "sampler": sampler, "scheduler": schedule}
     return request.model_copy(update={**missing, **own_loop})
 
@@ -98,7 +98,7 @@ def sampler_of(request: GenerationRequest, facts: PipelineFacts, model: str) -> 
     return sampler, find("scheduler", schedule, spaced, more=more, field="scheduler")
 
 
-def options_of(request: GenerationRequest, facts: PipelineFacts, model: str) -> Mapping[str, OptionValue]:
+def pipeline_options(request: GenerationRequest, facts: PipelineFacts, model: str) -> Mapping[str, OptionValue]:
     """Those that the request sets, checked. Others are left to the pipeline's own defaults. Raises RequestError."""
     given = request.pipeline_options
     for name in GUIDANCE:

@@ -1,4 +1,4 @@
-"""What a request asks of a pipeline: which class of it draws, what its call is given, and the scheduler that it steps with."""
+"""What a request asks of a pipeline: what it draws from, what its call is given, and what it is stepped with."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -78,7 +78,9 @@ def unheard(given: Mapping[str, Any], negative_prompt: str, pipe: Any) -> str:
 def guided_by(pipe: Any, takes: Arguments) -> str | None:
     """The argument that says how strictly to follow the prompt."""
     configs = (getattr(part, "config", None) for part in pipe.components.values())
-    learned = (config["guidance_embeds"] for config in configs if isinstance(config, Mapping) and "guidance_embeds" in config)
+    learned = (
+        config["guidance_embeds"] for config in configs if isinstance(config, Mapping) and "guidance_embeds" in config
+    )
     return guidance(takes, learned=next(learned, None))
 
 
@@ -124,4 +126,3 @@ def _scheduler(run: Run, own: Any, pass_no: int) -> Any:
         return kind.from_config(own.config, **changed(config, name, planned.scheduler, options))
     except (AttributeError, ImportError, ValueError, TypeError) as error:
         raise PluginError(f"The sampler {planned.sampler} cannot be used: {' '.join(str(error).split())}") from error
-

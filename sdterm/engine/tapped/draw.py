@@ -37,9 +37,7 @@ from sdterm.events import Preview, Resumed, Step, Warning
 _NO_LATENTS = torch.zeros(0)
 
 
-def draw_image(
-    run: Run, load: Callable[[torch.dtype], Model], batch: Batch, pass_no: int, sources: Sources
-) -> Drawn:
+def draw_image(run: Run, load: Callable[[torch.dtype], Model], batch: Batch, pass_no: int, sources: Sources) -> Drawn:
     """The one image of a batch. What was recorded and does not hold any more begins again; so does, in float32, what is
     not a number in half precision. Raises what the recorder raises; PluginError if the pipeline fails."""
     (index,) = batch.images

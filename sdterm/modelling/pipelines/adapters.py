@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from sdterm.hooks import PluginError
 
-
 _OFFLINE = {"use_safetensors": True, "local_files_only": True}
 
 
@@ -50,7 +49,9 @@ def put(pipeline: Any, wanted: Sequence[Adapter]) -> None:
 
 def _load(pipeline: Any, adapter: Adapter) -> None:
     try:
-        pipeline.load_lora_weights(adapter.path.parent, weight_name=adapter.path.name, adapter_name=adapter.key, **_OFFLINE)
+        pipeline.load_lora_weights(
+            adapter.path.parent, weight_name=adapter.path.name, adapter_name=adapter.key, **_OFFLINE
+        )
     except (ValueError, KeyError, RuntimeError, NotImplementedError) as error:
         with contextlib.suppress(Exception):  # half of it may be there
             pipeline.delete_adapters([adapter.key])

@@ -1,5 +1,7 @@
 """What a pipeline's call takes, by its arguments: the fields of a request that it knows, and options of its own."""
 
+from __future__ import annotations
+
 import ast
 import inspect
 import re
@@ -24,7 +26,7 @@ _FILLED = frozenset(
 )
 """What sdterm gives by itself."""
 LEARNED, TRUE = "guidance_scale", "true_cfg_scale"
-"""Guidance that a model learned as an input, or that of its pipeline; and what the latter is called beside the first."""
+"""Guidance that a model learned as an input, or that of its pipeline; and what that is called beside the first."""
 _LONGEST = 160  # characters of help
 
 
@@ -68,7 +70,7 @@ def arguments_of(call: Callable[..., Any]) -> Arguments:
 def documented(text: str) -> dict[str, str]:
     """The first sentence of what a docstring says of each argument."""
     found: dict[str, str] = {}
-    for name, said in re.findall(r"^ *(\w+) \(`.*\n((?: {8,}.*\n?| {4,}[^ ].*\n?)+)", text, re.MULTILINE):
+    for name, said in re.findall(r"^ *(\w+) \(`.*\n((?: {8,}.*\n?)+)", text, re.MULTILINE):
         words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", " ".join(said.split())).replace("`", "")
         first = re.split(r"(?<=[.])\s", words)[0]
         found[name] = first if len(first) <= _LONGEST else first[: _LONGEST - 1].rsplit(" ", 1)[0] + "…"

@@ -1,5 +1,4 @@
-"""From latents to colours, a pixel for each cell, fitted to a VAE by itself: whatever it is, nothing must be known of it
-but how it encodes."""
+"""From latents to colours, a pixel for each cell, fitted to a VAE of which nothing is known but how it encodes."""
 
 from __future__ import annotations
 
@@ -35,7 +34,7 @@ def least_squares(latents: torch.Tensor, pictures: torch.Tensor) -> LatentRGB:
 
 
 def encoded(vae: Any, pixels: torch.Tensor) -> torch.Tensor:
-    """Pixels `[B, 3, H, W]` of -1..1 → the VAE's latents `[B, C, h, w]`, without chance. Video VAEs are given one frame."""
+    """Pixels `[B, 3, H, W]` of -1..1 → the VAE's latents `[B, C, h, w]`, without chance; of a video VAE, one frame."""
     weights = next(vae.parameters())
     given = pixels.to(weights.device, weights.dtype)
     frames = any(isinstance(module, torch.nn.Conv3d) for module in vae.modules())

@@ -87,13 +87,15 @@ def _predicted(scheduler: Any) -> str:
 def _sigma(scheduler: Any, index: int | None) -> torch.Tensor | None:
     """The noise level of a step; None for schedulers that have timesteps alone."""
     sigmas = getattr(scheduler, "sigmas", None)
-    return sigmas[index] if isinstance(sigmas, torch.Tensor) and index is not None and 0 <= index < len(sigmas) else None
+    return (
+        sigmas[index] if isinstance(sigmas, torch.Tensor) and index is not None and 0 <= index < len(sigmas) else None
+    )
 
 
 def _levels(
     scheduler: Any, sigma: torch.Tensor | None, timestep: Any
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | float] | None:
-    """How much signal and how much noise is in latents of unit variance, and what makes the scheduler's such latents."""
+    """How much signal and noise is in latents of unit variance, and what makes the scheduler's such latents."""
     if sigma is not None and hasattr(scheduler, "_sigma_to_alpha_sigma_t"):
         return (*scheduler._sigma_to_alpha_sigma_t(sigma), 1.0)
     if sigma is not None:

@@ -19,8 +19,8 @@ _ENDING = "Scheduler"
 
 
 def accepted(config: Config) -> dict[str, tuple[str, ...]]:
-    """What can step a pipeline with such a scheduler, its own first: names, each with the schedules that it knows beside
-    its own, by A1111's names."""
+    """What can step a pipeline with such a scheduler, its own first: names, each with the schedules, by
+    A1111's names, that it knows besides its own."""
     own = str(config.get("_class_name", ""))
     kin = _flowing(own) if _is_flow(config) else _compatibles(own)
     there = (name for name in dict.fromkeys((own, *kin)) if name.endswith(_ENDING))

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sdterm.hooks import CheckpointReader, ModelMatch, Option, OptionValue, Pipeline, PluginError, Task, TokenCount, hookimpl
+from sdterm.hooks import (
+    CheckpointReader,
+    ModelMatch,
+    Option,
+    OptionValue,
+    Pipeline,
+    PluginError,
+    Task,
+    TokenCount,
+    hookimpl,
+)
 from sdterm.modelling.pipelines import calls, schedulers
 from sdterm.plugins.pipelines import sizes, tokens
 from sdterm.plugins.pipelines.assembly import Assembly, assemble

@@ -18,11 +18,9 @@ _ENDLESS = 1_000_000
 _FALLBACK = 512
 
 
-def count(
-    folder: Path, parts: Mapping[str, tuple[str, str]], longest: object, text: str
-) -> tuple[TokenCount, ...]:
-    """Of each tokenizer that can be read here, the one with the most room first. longest: the call's own default for how
-    many tokens it lets through."""
+def count(folder: Path, parts: Mapping[str, tuple[str, str]], longest: object, text: str) -> tuple[TokenCount, ...]:
+    """Of each tokenizer that can be read here, the one with the most room first. longest: how many tokens the call lets
+    through by default."""
     found = []
     for name, (_, kind) in parts.items():
         if name.startswith("tokenizer") and (tokenizer := _tokenizer(folder / name)):

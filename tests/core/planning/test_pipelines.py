@@ -6,7 +6,7 @@ import pytest
 
 from sdterm.core.library.pipeline_facts import PipelineFacts
 from sdterm.core.names import UnknownNameError
-from sdterm.core.planning.pipelines import check, completed, edits, lost_settings, options_of
+from sdterm.core.planning.pipelines import check, completed, edits, lost_settings, pipeline_options
 from sdterm.hooks import Option
 from sdterm.request import GenerationRequest, RequestError, make_request
 
@@ -82,7 +82,7 @@ def test_guidance_has_the_name_that_requests_have_for_it() -> None:
 
 def test_options_that_are_set_are_converted_and_others_stay_the_pipelines_own() -> None:
     request = _settled(pipeline_options={"max_sequence_length": "256"})
-    assert options_of(request, FLUX, "flux-dev") == {"max_sequence_length": 256}
+    assert pipeline_options(request, FLUX, "flux-dev") == {"max_sequence_length": 256}
 
 
 def test_what_settings_have_for_all_models_is_named_and_not_refused() -> None:
