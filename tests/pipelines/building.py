@@ -22,10 +22,15 @@ from safetensors.torch import save_file
 from tests.pipelines import tomorrow, vocabularies
 
 SIZE = (96, 64)
+_AS_ASKED = {"use_resolution_binning": False}
 CALLS: dict[str, dict[str, Any]] = {
-    name: {"use_resolution_binning": False} for name in ("sana", "pixart-sigma", "hunyuandit")
+    "sana": _AS_ASKED,
+    "pixart-sigma": _AS_ASKED,
+    "hunyuandit": _AS_ASKED,
+    "ideogram4": {"max_sequence_length": 64, "guidance_scale": 7.0},
 }
-"""What a call must say to draw at that size: these draw at a standard size near by, and scale the picture."""
+"""What a call must say to draw at that size, in few steps: three draw at a standard size near by, and scale the
+picture; one has a guidance scale for each of 48 steps."""
 WIDTH = 16
 """Of hidden states."""
 
@@ -33,19 +38,23 @@ WIDTH = 16
 def build(name: str, folder: Path) -> Path:
     """The pipeline of that name, saved in `folder`, which is returned."""
     pipeline = PIPELINES[name]()
-    for part in pipeline.components.values():
-        if isinstance(part, torch.nn.Module):
-            fill(part)
+    for part, module in pipeline.components.items():
+        if isinstance(module, torch.nn.Module):
+            fill(module, part)
     pipeline.save_pretrained(folder)
     return folder
 
 
 @torch.no_grad()
-def fill(module: torch.nn.Module) -> None:
+def fill(module: torch.nn.Module, part: str = "") -> None:
     """Numbers that only depend on names, such that each layer keeps the size of what it is given."""
+
+    def normal(key: str, tensor: torch.Tensor) -> torch.Tensor:
+        return torch.randn(tensor.shape, generator=torch.Generator().manual_seed(crc32(f"{part}.{key}".encode())))
+
     embeddings = {f"{name}.weight" for name, each in module.named_modules() if isinstance(each, torch.nn.Embedding)}
     for key, tensor in module.named_parameters():
-        z = torch.randn(tensor.shape, generator=torch.Generator().manual_seed(crc32(key.encode())))
+        z = normal(key, tensor)
         if key in embeddings:
             value = z
         elif key.endswith("bias"):
@@ -56,7 +65,7 @@ def fill(module: torch.nn.Module) -> None:
             value = z / math.sqrt(math.prod(tensor.shape[1:]))
         tensor.copy_(0.4 * value if "conv_out" in key else value)
     for key, tensor in module.named_buffers():
-        z = torch.randn(tensor.shape, generator=torch.Generator().manual_seed(crc32(key.encode())))
+        z = normal(key, tensor)
         if key.endswith("running_mean"):
             tensor.copy_(0.3 * z)
         elif key.endswith("running_var"):
@@ -107,11 +116,13 @@ def _clip_text(tokenizer: Any, *, act: str = "quick_gelu", projects: bool = Fals
     return (transformers.CLIPTextModelWithProjection if projects else transformers.CLIPTextModel)(config)
 
 
-def _t5_text(kind: Any = transformers.T5EncoderModel, config: Any = transformers.T5Config) -> Any:
+def t5_text(
+    width: int = 2 * WIDTH, kind: Any = transformers.T5EncoderModel, config: Any = transformers.T5Config
+) -> Any:
     return kind(
         config(
             vocab_size=len(vocabularies.t5()),
-            d_model=2 * WIDTH,
+            d_model=width,
             d_kv=8,
             d_ff=2 * WIDTH,
             num_layers=2,
@@ -133,6 +144,9 @@ def _qwen_text(**more: Any) -> dict[str, Any]:
         "head_dim": 8,
         "max_position_embeddings": 2048,
     } | more
+
+
+_MROPE = {"rope_type": "default", "mrope_section": [2, 1, 1]}
 
 
 def _qwen_vision() -> dict[str, Any]:
@@ -183,6 +197,12 @@ def _flux_vae() -> Any:
     return _vae(16, scaling_factor=0.3611, shift_factor=0.1159, use_quant_conv=False, use_post_quant_conv=False)
 
 
+def _flux2_vae() -> Any:
+    return diffusers.AutoencoderKLFlux2(
+        block_out_channels=(8, 8, 8, 8), layers_per_block=1, norm_num_groups=4, sample_size=64
+    )
+
+
 def _qwen_vae() -> Any:
     return diffusers.AutoencoderKLQwenImage(base_dim=8, z_dim=16, num_res_blocks=1)
 
@@ -205,7 +225,7 @@ def _flux() -> Any:
         vae=_flux_vae(),
         text_encoder=_clip_text(vocabularies.clip()),
         tokenizer=vocabularies.clip(),
-        text_encoder_2=_t5_text(),
+        text_encoder_2=t5_text(),
         tokenizer_2=vocabularies.t5(),
         transformer=diffusers.FluxTransformer2DModel(
             in_channels=64,
@@ -226,9 +246,7 @@ def _flux2_klein() -> Any:
     config = transformers.Qwen3Config(**_qwen_text(num_hidden_layers=28))
     return diffusers.Flux2KleinPipeline(
         scheduler=_dynamic_flow(),
-        vae=diffusers.AutoencoderKLFlux2(
-            block_out_channels=(8, 8, 8, 8), layers_per_block=1, norm_num_groups=4, sample_size=64
-        ),
+        vae=_flux2_vae(),
         text_encoder=transformers.Qwen3ForCausalLM(config),
         tokenizer=vocabularies.qwen(),
         transformer=diffusers.Flux2Transformer2DModel(
@@ -265,7 +283,7 @@ def _sd3() -> Any:
         tokenizer=vocabularies.clip(),
         text_encoder_2=_clip_text(vocabularies.clip(), act="gelu", projects=True),
         tokenizer_2=vocabularies.clip(),
-        text_encoder_3=_t5_text(),
+        text_encoder_3=t5_text(),
         tokenizer_3=vocabularies.t5(),
     )
 
@@ -291,7 +309,7 @@ def _z_image() -> Any:
 
 def _qwen_image() -> Any:
     config = transformers.Qwen2_5_VLConfig(
-        text_config=_qwen_text(rope_scaling={"rope_type": "default", "mrope_section": [2, 1, 1]}),
+        text_config=_qwen_text(rope_scaling=_MROPE),
         vision_config=_qwen_vision(),
         **_qwen_marks(),
     )
@@ -312,7 +330,7 @@ def _qwen_image() -> Any:
 
 def _krea2() -> Any:
     config = transformers.Qwen3VLConfig(
-        text_config=_qwen_text(rope_scaling={"rope_type": "default", "mrope_section": [2, 1, 1]}),
+        text_config=_qwen_text(rope_scaling=_MROPE),
         vision_config=_qwen_vision() | {"deepstack_visual_indexes": [0]},
         **_qwen_marks(),
     )
@@ -345,7 +363,7 @@ def _chroma() -> Any:
     return diffusers.ChromaPipeline(
         scheduler=_flow(shift=3.0),
         vae=_flux_vae(),
-        text_encoder=_t5_text(),
+        text_encoder=t5_text(),
         tokenizer=vocabularies.t5(),
         transformer=diffusers.ChromaTransformer2DModel(
             num_layers=1,
@@ -420,7 +438,7 @@ def _sana() -> Any:
 def _pixart_sigma() -> Any:
     return diffusers.PixArtSigmaPipeline(
         tokenizer=vocabularies.t5(),
-        text_encoder=_t5_text(),
+        text_encoder=t5_text(),
         vae=_vae(4, scaling_factor=0.13025),
         transformer=diffusers.PixArtTransformer2DModel(
             num_attention_heads=2,
@@ -437,7 +455,7 @@ def _pixart_sigma() -> Any:
 def _auraflow() -> Any:
     return diffusers.AuraFlowPipeline(
         tokenizer=vocabularies.t5(),
-        text_encoder=_t5_text(transformers.UMT5EncoderModel, transformers.UMT5Config),
+        text_encoder=t5_text(kind=transformers.UMT5EncoderModel, config=transformers.UMT5Config),
         vae=_vae(4, scaling_factor=0.13025),
         transformer=diffusers.AuraFlowTransformer2DModel(
             sample_size=16,
@@ -490,7 +508,7 @@ def _hunyuandit() -> Any:
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
-        text_encoder_2=_t5_text(),
+        text_encoder_2=t5_text(),
         tokenizer_2=vocabularies.t5(),
     )
 
@@ -591,6 +609,53 @@ def _sdxl() -> Any:
     )
 
 
+def _ideogram4() -> Any:
+    """Two denoisers, one for the prompt and one for the picture without it. Its text encoder is read at 13 layers of
+    36."""
+    config = transformers.Qwen3VLConfig(
+        text_config=_qwen_text(num_hidden_layers=36, rope_scaling=_MROPE),
+        vision_config=_qwen_vision() | {"deepstack_visual_indexes": [0]},
+        **_qwen_marks(),
+    )
+
+    def denoising() -> Any:
+        return diffusers.Ideogram4Transformer2DModel(
+            num_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            intermediate_size=32,
+            adaln_dim=WIDTH,
+            llm_features_dim=13 * WIDTH,
+            mrope_section=(4, 2, 2),
+        )
+
+    return diffusers.Ideogram4Pipeline(
+        scheduler=_flow(),
+        vae=_flux2_vae(),
+        text_encoder=transformers.Qwen3VLModel(config),
+        tokenizer=vocabularies.qwen(),
+        transformer=denoising(),
+        unconditional_transformer=denoising(),
+    )
+
+
+def _ovis_image() -> Any:
+    return diffusers.OvisImagePipeline(
+        scheduler=_dynamic_flow(),
+        vae=_flux_vae(),
+        text_encoder=transformers.Qwen3Model(transformers.Qwen3Config(**_qwen_text())),
+        tokenizer=vocabularies.qwen(),
+        transformer=diffusers.OvisImageTransformer2DModel(
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=WIDTH,
+            axes_dims_rope=(4, 4, 8),
+        ),
+    )
+
+
 PIPELINES: dict[str, Callable[[], Any]] = {
     "flux": _flux,
     "flux2-klein": _flux2_klein,
@@ -608,5 +673,7 @@ PIPELINES: dict[str, Callable[[], Any]] = {
     "sd15": _sd15,
     "sdxl": _sdxl,
     "tomorrow": tomorrow.small,
+    "ideogram4": _ideogram4,
+    "ovis-image": _ovis_image,
 }
 NAMES = tuple(PIPELINES)

@@ -14,6 +14,8 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers.pipelines.pipeline_utils import ImagePipelineOutput
 from diffusers.utils.torch_utils import randn_tensor
 
+from sdterm.hooks import ModelMatch, Option, Pipeline, WeightsReader, hookimpl
+
 
 class Letters(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers has no types
     """A text is the mean of what its letters stand for, each turned by where it stands."""
@@ -100,3 +102,26 @@ def small() -> TomorrowPipeline:
         sample_size=64,
     )
     return TomorrowPipeline(Letters(), TomorrowTransformer(), vae, FlowMatchEulerDiscreteScheduler(shift=2.0))
+
+
+def detect(reader: WeightsReader) -> ModelMatch | None:
+    if reader.metadata.get("_class_name") != TomorrowPipeline.__name__:
+        return None
+    return ModelMatch(native_size=64, process="flow")
+
+
+def load(reader: WeightsReader, device: torch.device, dtype: torch.dtype) -> TomorrowPipeline:
+    parts = {"letters": Letters, "transformer": TomorrowTransformer, "vae": AutoencoderKL}
+    loaded = {name: kind.from_pretrained(reader.path / name, torch_dtype=dtype) for name, kind in parts.items()}
+    return TomorrowPipeline(
+        **loaded, scheduler=FlowMatchEulerDiscreteScheduler.from_pretrained(reader.path / "scheduler")
+    )
+
+
+def options_of(reader: WeightsReader) -> tuple[Option, ...]:
+    return (Option("warmth", 0.0, "How warm its colours are", -1.0, 1.0),)
+
+
+@hookimpl
+def sdterm_pipelines() -> list[Pipeline]:
+    return [Pipeline("tomorrow", "Tomorrow", detect, load, options_of)]

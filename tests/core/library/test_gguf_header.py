@@ -10,7 +10,7 @@ import torch
 from sdterm.core.library.checkpoints import CheckpointFile, ModelFileError
 from sdterm.core.library.gguf_header import MAGIC
 
-CODES = {"F32": (0, 1, 4), "F16": (1, 1, 2), "Q4_K": (12, 256, 144), "BF16": (30, 1, 2)}
+CODES = {"F32": (0, 1, 4), "F16": (1, 1, 2), "Q4_K": (12, 256, 144), "BF16": (30, 1, 2), "new": (99, 1, 2)}
 """Type → its number, and how many numbers take how many bytes."""
 
 
@@ -31,7 +31,7 @@ def gguf(tensors: Mapping[str, tuple[str, tuple[int, ...]]], data: bytes | None 
         count = 1
         for side in shape:
             count *= side
-        at += -(-count // block * packed // -32) * 32
+        at += -(-(count // block * packed) // 32) * 32
     head = MAGIC + struct.pack("<IQQ", version, len(tensors), 4) + said + listed
     return head + bytes(-len(head) % 32) + (bytes(at) if data is None else data)
 
@@ -56,10 +56,10 @@ WHOLE = gguf({"w": ("F32", (2, 3))})
     ("content", "words"),
     [
         (WHOLE[:60], "ends within its header"),
-        (WHOLE[:-8], r"has \d+ bytes of \d+"),
+        (WHOLE[:-16], r"has \d+ bytes of \d+"),
         (gguf({"w": ("F32", (2, 3))}, version=9), "of a version that sdterm does not know"),
-        (gguf({"w": ("Q4_K", (3,))}), "ends within a block"),
-        (WHOLE.replace(struct.pack("<IQ", 0, 0), struct.pack("<IQ", 99, 0)), "a type 99 that nobody knows"),
+        (gguf({"w": ("Q4_K", (3,))}, bytes(999)), "ends within a block"),
+        (gguf({"w": ("new", (2, 3))}), "a type 99 that nobody knows"),
         (MAGIC + struct.pack("<IQQ", 3, 2**60, 0), "lists 1152921504606846976 tensors"),
         (MAGIC + struct.pack("<IQQ", 3, 1, 1) + struct.pack("<Q", 2**62), "ends within its header"),
         (gguf({"a\x1b[31m": ("F32", (1,))}), "which no model has"),

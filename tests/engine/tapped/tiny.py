@@ -28,7 +28,10 @@ def build(seed: int, dtype: torch.dtype, scheduler: str = OWN_SCHEDULER) -> Any:
     from diffusers.models.modeling_outputs import Transformer2DModelOutput
     from diffusers.utils.torch_utils import randn_tensor
 
-    class Words(torch.nn.Module):
+    class Somewhere(torch.nn.Module):
+        device = property(lambda self: next(self.parameters()).device)
+
+    class Words(Somewhere):
         """A text is the sum of its bytes' vectors."""
 
         def __init__(self) -> None:
@@ -59,7 +62,7 @@ def build(seed: int, dtype: torch.dtype, scheduler: str = OWN_SCHEDULER) -> Any:
             sample = self.last(torch.tanh(self.first(hidden_states) + known[:, :, None, None]))
             return Transformer2DModelOutput(sample=sample) if return_dict else (sample,)
 
-    class Decoder(torch.nn.Module):
+    class Decoder(Somewhere):
         def __init__(self) -> None:
             super().__init__()
             self.mix = torch.nn.Conv2d(4, 3, 1)
@@ -95,7 +98,7 @@ def build(seed: int, dtype: torch.dtype, scheduler: str = OWN_SCHEDULER) -> Any:
         ) -> Any:
             if quirk == "fails":
                 raise ValueError("it is Monday")
-            device, dtype = self._execution_device, self.denoiser.last.weight.dtype
+            device, dtype = self._execution_device, self.denoiser.dtype
             words = [self.encode_prompt(text, device) for text in (prompt, negative_prompt or "")]
             latents = randn_tensor((1, 4, height // 8, width // 8), generator=generator, device=device, dtype=dtype)
             if quirk == "global noise":
