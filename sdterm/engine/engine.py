@@ -54,6 +54,7 @@ from sdterm.events import (
     ModelLoading,
     Paused,
     SideImage,
+    Warning,
 )
 from sdterm.hooks import Pipeline
 from sdterm.request import GenerationRequest

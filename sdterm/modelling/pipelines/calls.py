@@ -33,21 +33,21 @@ _LONGEST = 160  # characters of help
 
 @dataclass(frozen=True)
 class Argument:
-    """An argument of a pipeline's call. default: `REQUIRED`, or its value where that is plain data, else None; type: as
-    it is written."""
+    """An argument of a pipeline's call. default: `REQUIRED`, or its value where that is plain data, else None;
+    annotation: as it is written."""
 
     default: Any = REQUIRED
-    type: str = ""
+    annotation: str = ""
     help: str = ""
 
     @property
     def kind(self) -> type[OptionValue] | None:
         """The type of its value; None where one line of text cannot hold that."""
-        named = {*_alternatives(_parsed(self.type))}
+        named = {*_alternatives(_parsed(self.annotation))}
         for name, kind in _KINDS.items():
             if name in named:
                 return kind
-        return type(self.default) if not self.type and type(self.default) in _KINDS.values() else None
+        return type(self.default) if not self.annotation and type(self.default) in _KINDS.values() else None
 
 
 Arguments = Mapping[str, Argument]
