@@ -19,7 +19,7 @@ from sdterm.core.inputs import Inputs
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.planning.choices import Choices, choose, choose_pictures, settled
 from sdterm.core.planning.memory import Measurements
-from sdterm.core.planning.pipelines import lost_settings
+from sdterm.core.planning.pipelines import completed, lost_settings
 from sdterm.core.planning.plan import choose_again, prepare, prepare_pictures
 from sdterm.core.prompt.styles import Styles
 from sdterm.core.settings.paths import data_root
@@ -265,6 +265,8 @@ class Engine:
         self._meter.highest = 0
         if resume:
             choices, plan = choose_again(resume.plan, plugins, self.library), resume.plan
+            if facts := choices.first.model.facts:  # the plan has what the request leaves to the pipeline
+                request = completed(request, facts, choices.first.model.checkpoint.name)
         else:
             request = settled(request, plugins, self.library)
             choices = choose(request, plugins, self.library)

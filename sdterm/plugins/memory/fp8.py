@@ -38,9 +38,10 @@ def _store_denoisers(components: Components) -> None:
     """Of a pipeline, by diffusers itself, whose modules then still say what they compute in: pipelines ask them."""
     import torch
 
-    for module in components.modules.values():
-        if hasattr(module, "enable_layerwise_casting") and not hasattr(module, "decode"):
-            module.enable_layerwise_casting(torch.float8_e4m3fn, components.dtype)
+    part: Any
+    for part in components.modules.values():
+        if hasattr(part, "enable_layerwise_casting") and not hasattr(part, "decode"):
+            part.enable_layerwise_casting(torch.float8_e4m3fn, components.dtype)
 
 
 def _is_sdxl(components: Components) -> bool:
