@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 import uuid
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -25,14 +26,15 @@ class JobFailedError(SdtermError, RuntimeError):
 
 
 async def done(
-    services: HostServices, request: GenerationRequest, *, keep: bool = False
+    services: HostServices, request: GenerationRequest, submitted: Callable[[int], None], *, keep: bool = False
 ) -> tuple[JobDetails, list[tuple[Picture, bytes]]]:
     """Queue the job and wait for its end: its pictures, with their files. Images that are not to be kept lie in the run
-    folder till then."""
+    folder till then. submitted: told the job's number once it is in the queue."""
     spool = services.run_folder.unsaved / uuid.uuid4().hex
     saving = services.saving() if keep else Saving(spool)
     submission = Submission(request=request, saving=saving)
     job = await services.submit(submission)
+    submitted(job)
     try:
         details = await ended(services, job)
         kept = [each for each in await _pictures(services, job) if each.kind != "before hires"]  # saved, not answered

@@ -11,6 +11,7 @@ from sdterm.host.sdapi.bodies import body
 from sdterm.host.sdapi.models import checkpoint_name, chosen_checkpoint, title_of
 from sdterm.host.sdapi.now import settings_now
 from sdterm.host.sdapi.options import all_options, set_option
+from sdterm.host.sdapi.schema import documented
 from sdterm.host.sdapi.values import InvalidError
 from sdterm.host.services import HostServices
 from sdterm.host.threads import in_thread
@@ -21,14 +22,14 @@ def routes(services: HostServices) -> APIRouter:
     router = APIRouter(prefix="/sdapi/v1")
     setting = asyncio.Lock()
 
-    @router.get("/options")
-    async def get_options() -> dict[str, Any]:
+    @router.get("/options", **documented("Options"))
+    async def get_config() -> dict[str, Any]:
         """Every setting of A1111."""
         settings = await in_thread(partial(settings_now, services))
         return await in_thread(lambda: all_options(settings, title_of(chosen_checkpoint(services, settings))))
 
-    @router.post("/options")
-    async def post_options(request: Request) -> None:
+    @router.post("/options", **documented(asks="object"))
+    async def set_config(request: Request) -> None:
         """Set some for good."""
         given = await body(request)
         if not isinstance(given, dict):
