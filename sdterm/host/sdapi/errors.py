@@ -8,14 +8,17 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from sdterm.core.inputs import InputError
+from sdterm.core.settings.settings import ConfigError
 from sdterm.errors import SdtermError
 from sdterm.events import OUT_OF_MEMORY
 from sdterm.host.sdapi.access import UnauthorizedError
+from sdterm.host.sdapi.bodies import UnreadableError
 from sdterm.host.sdapi.encoded import BadImageError
-from sdterm.host.sdapi.extras import UnknownUpscalerError
+from sdterm.host.sdapi.extras import NoFaceRestorerError, UnknownUpscalerError
 from sdterm.host.sdapi.img2img import NoInitImageError
 from sdterm.host.sdapi.interrogating import UnknownModelError
 from sdterm.host.sdapi.jobs import JobFailedError
+from sdterm.host.sdapi.models import UnknownCheckpointError
 from sdterm.host.sdapi.requests import NotThereError, UnknownOptionError, UnknownSamplerError
 from sdterm.host.sdapi.scripts import UnknownScriptError
 from sdterm.host.sdapi.values import InvalidError
@@ -26,12 +29,19 @@ _RAISED_BY_A1111: Mapping[type[SdtermError], tuple[int, str]] = {
     UnknownModelError: (404, "Model not found"),
     UnknownScriptError: (422, ""),
     NotThereError: (422, ""),
+    ConfigError: (422, ""),
+    NoFaceRestorerError: (422, ""),
     UnauthorizedError: (401, ""),
+    UnreadableError: (400, ""),
     BadImageError: (500, ""),
     InputError: (500, "Invalid encoded image"),
 }
 """What it answers with an HTTPException: status and detail; empty is the error's own words."""
-_EXCEPTIONS: Mapping[type[SdtermError], str] = {UnknownOptionError: "KeyError", UnknownUpscalerError: "AssertionError"}
+_EXCEPTIONS: Mapping[type[SdtermError], str] = {
+    UnknownOptionError: "KeyError",
+    UnknownUpscalerError: "AssertionError",
+    UnknownCheckpointError: "RuntimeError",
+}
 """The class that it names for others, all of which are a 500."""
 _FAILURES: Mapping[str, str] = {OUT_OF_MEMORY: "OutOfMemoryError", "not_a_number": "NansException"}
 """The same for jobs that fail, by their code."""

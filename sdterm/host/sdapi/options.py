@@ -15,6 +15,8 @@ from sdterm.host.sdapi.requests import UnknownOptionError
 from sdterm.host.sdapi.values import OPTIONS, read_values
 
 FILE = "a1111-options.json"
+_PATHS = ("outdir_", "temp_dir")
+"""Where files go is not set over HTTP; A1111 passes over them, too."""
 
 
 def kept(root: Path) -> dict[str, Any]:
@@ -44,6 +46,8 @@ def all_options(settings: Settings, checkpoint: str | None) -> dict[str, Any]:
 def set_option(settings: Settings, name: str, value: Any) -> Settings:
     """Set one for good. Returns the settings with it. Raises UnknownOptionError, InvalidError, ConfigError, OSError."""
     value = checked(name, value)
+    if name.startswith(_PATHS):
+        return settings
     ours = EQUALS.get(name)
     if ours in SETTINGS_BY_KEY and not isinstance(value, dict | list):
         text = "" if value is None else str(value)

@@ -22,6 +22,7 @@ from sdterm.request import GenerationRequest, make_request
 _FORMATS = {"jpg": "jpeg"}
 _NOTHING: Mapping[str, tuple[Any, ...]] = {
     "restore_faces": (False,),
+    "latent_mask": ("",),
 }
 """Fields of A1111 that nothing here can do yet → the values that ask for nothing."""
 _OFF: Mapping[str, tuple[Any, ...]] = {

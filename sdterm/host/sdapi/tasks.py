@@ -3,17 +3,29 @@
 import base64
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from io import BytesIO
 from typing import Any
 
-from sdterm.api import ENDED, JobDetails, JobView, Progress
+from sdterm.api import ENDED, JobView, Progress
 from sdterm.host.services import HostServices
+from sdterm.request import GenerationRequest
 
 _REMEMBERED = 1000
 """Tasks whose names are known."""
 _BEGUN = 0.01
 """What progress starts at."""
+
+
+@dataclass(frozen=True)
+class Now:
+    """What A1111's progress says. job: the one that is drawn."""
+
+    job: int | None
+    progress: float
+    eta: float
+    state: Mapping[str, Any]
 
 
 class Tasks:
@@ -26,6 +38,7 @@ class Tasks:
         self._skipping: dict[int, int] = {}  # job → the batch that is skipped
         self._shown: tuple[bytes, str] = (b"", "")  # the newest preview, and the PNG made of it
         self._last: tuple[int, dict[str, Any]] | None = None
+        self._known: tuple[int, GenerationRequest, int] | None = None
 
     def add(self, job: int, name: str | None = None) -> None:
         """A job was submitted. name: what its client calls it."""
@@ -40,26 +53,24 @@ class Tasks:
 
     def pending(self) -> list[str]:
         """Tasks that have not ended, in the queue's order."""
-        running = self._services.page(["running"], 50, None).jobs
         queued = self._services.page(["queued"], 500, None).jobs
         names = {job: name for name, job in self._jobs.items()}
-        return [names.get(job.id, f"task({job.id})") for job in (*reversed(running), *queued)]
+        return [names.get(job, f"task({job})") for job in (*self.running(), *(job.id for job in queued))]
 
     def running(self) -> list[int]:
         """The jobs that are drawn now, the one that began first first."""
         jobs = self._services.page(["running"], 50, None).jobs
         return sorted((job.id for job in jobs), key=self._services.jobs.begun)
 
-    def progress(self) -> dict[str, Any]:
-        """Progress and state of the job that is drawn, or of the last one."""
+    def progress(self) -> Now:
+        """How far the job is that is drawn, or what is left to say of the last one."""
         running = self.running()
         if not running:
-            return {"progress": 0.0, "eta_relative": 0.0, "state": self._idle()}
-        job = self._services.details(running[0])
-        state = self._state(job)
+            return Now(None, 0.0, 0.0, self._idle())
+        state = self._state(running[0], self._services.dispatcher.progress(running[0]))
         done = fraction(state)
-        elapsed = max(0.0, time.time() - self._services.jobs.begun(job.id))
-        return {"progress": done, "eta_relative": elapsed / done - elapsed, "state": state}
+        elapsed = max(0.0, time.time() - self._services.jobs.begun(running[0]))
+        return Now(running[0], done, elapsed / done - elapsed, state)
 
     def preview(self, job: int) -> str | None:
         """The newest picture of a job on its way, as a PNG in base64."""
@@ -81,43 +92,49 @@ class Tasks:
             self._skipping[job] = progress.batch if progress else 0
             await self._services.dispatcher.cut_short(job, rest=False)
 
-    def _state(self, job: JobDetails) -> dict[str, Any]:
-        request, at = job.request, job.progress or Progress(steps=job.request.steps)
-        passes = 2 if request.hires else 1
-        batches = max(at.batches, request.batch_count)
-        name = f"Batch {at.batch + 1} out of {batches}" if batches > 1 and job.progress else "scripts_txt2img"
-        counts = {"job_count": batches * passes, "job_no": at.batch * passes + at.pass_no}
-        if request.init_images and batches == 1:
-            name = "scripts_img2img"
+    def _state(self, job: int, progress: Progress | None) -> dict[str, Any]:
+        request, images = self._asked(job)
+        at = progress or Progress(steps=request.steps)
+        passes, batches = max(at.passes, 2 if request.hires else 1), max(at.batches, request.batch_count)
+        count, number = batches * passes, at.batch * passes + at.pass_no
+        name = "scripts_img2img" if request.init_images else "scripts_txt2img"
+        if batches > 1 and progress:
+            name = f"Batch {at.batch + 1} out of {batches}"
         if request.upscale_images:
-            name, counts = "Upscale", {"job_count": job.images, "job_no": job.done}
+            name, count, number = "Upscale", images, self._services.job(job).done
         if request.interrogate_images:
-            name, counts = "interrogate", {"job_count": 1, "job_no": 0}
+            name, count, number = "interrogate", 1, 0
         return {
-            "skipped": self._skipping.get(job.id) == at.batch,
-            "interrupted": job.id in self._interrupted,
+            "skipped": self._skipping.get(job) == at.batch,
+            "interrupted": job in self._interrupted,
             "stopping_generation": False,
             "job": name,
-            "job_count": counts["job_count"],
-            "job_timestamp": stamp(self._services.jobs.begun(job.id)),
-            "job_no": counts["job_no"],
+            "job_count": count,
+            "job_timestamp": stamp(self._services.jobs.begun(job)),
+            "job_no": number,
             "sampling_step": at.step,
             "sampling_steps": at.steps,
         }
 
-    def _idle(self) -> dict[str, Any]:
+    def _asked(self, job: int) -> tuple[GenerationRequest, int]:
+        """What a job asks for, and how many images that are: read once, however often it is looked at."""
+        if not self._known or self._known[0] != job:
+            details = self._services.details(job)
+            self._known = job, details.request, details.images
+        return self._known[1:]
+
+    def _idle(self) -> Mapping[str, Any]:
         """What A1111 goes on saying of the last job."""
         newest = self._services.page(ENDED, 1, None).jobs
         if not newest:
-            return {**_NOTHING}
-        if not self._last or self._last[0] != newest[0].id:
-            job = self._services.details(newest[0].id)
-            begun = self._services.jobs.begun(job.id) if job.plan else job.created
-            said = self._state(job) if job.plan else _NOTHING
+            return _NOTHING
+        job = newest[0].id
+        if not self._last or self._last[0] != job:
+            has_begun = self._services.jobs.plan(job) is not None
+            said = self._state(job, None) if has_begun else _NOTHING
             ended = {"job": "", "job_count": 0, "job_no": said["job_count"], "sampling_step": 0, "skipped": False}
-            self._last = job.id, {**said, **ended, "job_timestamp": stamp(begun)}
-        interrupted = newest[0].id in self._interrupted
-        return self._last[1] | {"interrupted": interrupted}
+            self._last = job, {**said, "job_timestamp": stamp(newest[0].created), **ended}
+        return self._last[1]
 
 
 _NOTHING: Mapping[str, Any] = {

@@ -22,9 +22,15 @@ def routes(tasks: Tasks) -> APIRouter:
     async def progressapi(request: Request) -> dict[str, Any]:
         """How far the job is that is drawn now, with a picture of it."""
         asked = read_values(dict(request.query_params), _SKIP, place="query")
-        said = tasks.progress()
-        running = [] if asked.get("skip_current_image") else tasks.running()
-        return {**said, "current_image": tasks.preview(running[0]) if running else None, "textinfo": None}
+        now = tasks.progress()
+        shown = None if asked.get("skip_current_image") else now.job
+        return {
+            "progress": now.progress,
+            "eta_relative": now.eta,
+            "state": now.state,
+            "current_image": tasks.preview(shown) if shown is not None else None,
+            "textinfo": None,
+        }
 
     @router.post("/sdapi/v1/interrupt", **documented())
     async def interruptapi() -> dict[str, Any]:
@@ -55,12 +61,12 @@ def routes(tasks: Tasks) -> APIRouter:
         if job is None or not said["active"]:
             return {**said, "textinfo": place(str(asked["id_task"]), tasks.pending())}
         now = tasks.progress()
-        number = now["state"]["sampling_step"]
+        number = now.state["sampling_step"]
         picture = tasks.preview(job.id) if asked["live_preview"] and number != asked["id_live_preview"] else None
         return {
             **said,
-            "progress": max(0.0, fraction(now["state"]) - 0.01),
-            "eta": now["eta_relative"],
+            "progress": max(0.0, fraction(now.state) - 0.01),
+            "eta": now.eta,
             "live_preview": f"data:image/png;base64,{picture}" if picture else None,
             "id_live_preview": number if picture else asked["id_live_preview"],
         }
