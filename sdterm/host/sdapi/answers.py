@@ -76,8 +76,3 @@ def info(asked: Asked, job: JobDetails, pictures: Sequence[Picture]) -> dict[str
 def _size(text: str) -> tuple[int | None, int | None]:
     width, _, height = text.partition("x")
     return (int(width), int(height)) if width.isdecimal() and height.isdecimal() else (None, None)
-
-
-def error(name: str, said: str, detail: str = "") -> dict[str, str]:
-    """A1111's body of an error."""
-    return {"error": name, "detail": detail, "body": "", "errors": said}

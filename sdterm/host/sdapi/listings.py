@@ -5,6 +5,7 @@ from typing import Any
 
 from sdterm.core.library.about import metadata_of
 from sdterm.core.library.checkpoints import Library
+from sdterm.hooks import Sampler
 
 
 def loras(library: Library) -> list[dict[str, Any]]:
@@ -49,7 +50,7 @@ def embeddings(library: Library) -> dict[str, Any]:
 
 
 ALWAYS: Mapping[str, list[dict[str, Any]]] = {
-    "/sdapi/v1/latent-upscale-modes": [
+    "/latent-upscale-modes": [
         {"name": f"Latent{mode}"}
         for mode in ("", " (antialiased)", " (bicubic)", " (bicubic antialiased)", " (nearest)", " (nearest-exact)")
     ],
@@ -64,10 +65,16 @@ def realesrgan_models(library: Library) -> list[dict[str, Any]]:
 
 
 LISTINGS: Mapping[str, Callable[[Library], Any]] = {
-    "/sdapi/v1/realesrgan-models": realesrgan_models,
-    "/sdapi/v1/loras": loras,
-    "/sdapi/v1/sd-vae": vaes,
-    "/sdapi/v1/hypernetworks": hypernetworks,
-    "/sdapi/v1/embeddings": embeddings,
+    "/realesrgan-models": realesrgan_models,
+    "/loras": loras,
+    "/sd-vae": vaes,
+    "/hypernetworks": hypernetworks,
+    "/embeddings": embeddings,
 }
 """Address → what it lists."""
+
+
+def listed_sampler(sampler: Sampler) -> dict[str, Any]:
+    """An item of A1111's list."""
+    options = {"scheduler": sampler.default_scheduler.lower()} if sampler.default_scheduler else {}
+    return {"name": sampler.label, "aliases": [*sampler.aliases], "options": options}

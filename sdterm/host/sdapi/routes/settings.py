@@ -1,0 +1,45 @@
+"""A1111's settings."""
+
+import asyncio
+from functools import partial
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from sdterm.core.library.checkpoints import library_of
+from sdterm.host.sdapi.bodies import body
+from sdterm.host.sdapi.models import checkpoint_name, chosen_checkpoint, title_of
+from sdterm.host.sdapi.now import settings_now
+from sdterm.host.sdapi.options import all_options, set_option
+from sdterm.host.sdapi.values import InvalidError
+from sdterm.host.services import HostServices
+from sdterm.host.threads import in_thread
+
+
+def routes(services: HostServices) -> APIRouter:
+    """Settings, read and set for good."""
+    router = APIRouter(prefix="/sdapi/v1")
+    setting = asyncio.Lock()
+
+    @router.get("/options")
+    async def get_options() -> dict[str, Any]:
+        """Every setting of A1111."""
+        settings = await in_thread(partial(settings_now, services))
+        return await in_thread(lambda: all_options(settings, title_of(chosen_checkpoint(services, settings))))
+
+    @router.post("/options")
+    async def post_options(request: Request) -> None:
+        """Set some for good."""
+        given = await body(request)
+        if not isinstance(given, dict):
+            raise InvalidError([{"loc": ["body"], "msg": "value is not a valid dict", "type": "type_error.dict"}])
+        async with setting:  # of two at once the second would write what the first had read
+            settings = await in_thread(partial(settings_now, services))
+            for name, value in given.items():
+                if name == "sd_model_checkpoint":
+                    value = await in_thread(partial(checkpoint_name, library_of(settings).find, value))
+                    if value is None:
+                        raise RuntimeError(f"Unknown checkpoint: {given[name]}")
+                settings = await in_thread(partial(set_option, settings, name, value))
+
+    return router
