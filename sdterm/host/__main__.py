@@ -72,10 +72,11 @@ def _on_port(services: HostServices) -> PortServer | None:
     if not services.settings["api"]:
         return None
     from sdterm.host.sdapi.app import make_sdapi
+    from sdterm.host.sdapi.delivery import Deliveries
 
-    port = services.settings["port"]
+    port, deliveries = services.settings["port"], Deliveries(services)
     try:
-        return PortServer(make_sdapi(services), port)
+        return PortServer(make_sdapi(services, deliveries), port, deliveries.look_after)
     except OSError as error:
         said = f"The API cannot listen on port {port} ({error.strerror}). Choose another one: --port."
         raise OSError(said) from error

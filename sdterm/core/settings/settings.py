@@ -101,6 +101,12 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("api", False, "host", "Whether A1111's HTTP API is served, on 127.0.0.1 alone."),
     Setting("port", 7860, "host", "The port of the API."),
+    Setting(
+        "api_fetch",
+        False,
+        "host",
+        "Whether the API fetches pictures that a request names by URL: from public addresses alone.",
+    ),
     Setting("load_limit", 900.0, "host", "Seconds that loading a model or decoding an image may take."),
     Setting(
         "notify",

@@ -15,6 +15,8 @@ from sdterm.host.sdapi.requests import UnknownOptionError
 from sdterm.host.sdapi.values import OPTIONS, read_values
 
 FILE = "a1111-options.json"
+_OWNERS = frozenset({"api_enable_requests", "api_forbid_local_requests"})
+"""What the owner of the machine decides: over HTTP it can be read, and setting it does nothing, as in A1111."""
 
 
 def kept(root: Path) -> dict[str, Any]:
@@ -38,12 +40,15 @@ def all_options(settings: Settings, checkpoint: str | None) -> dict[str, Any]:
     """Every setting of A1111 with its value. checkpoint: the title of the one that is drawn with."""
     defaults = {name: default for name, (_, default) in OPTIONS.items()}
     own = {theirs: legible(settings[ours]) for theirs, ours in EQUALS.items() if ours in settings.values}
-    return {**defaults, **own, **kept(settings.root), "sd_model_checkpoint": checkpoint}
+    fetching = {"api_enable_requests": settings["api_fetch"], "api_forbid_local_requests": True}
+    return {**defaults, **own, **kept(settings.root), **fetching, "sd_model_checkpoint": checkpoint}
 
 
 def set_option(settings: Settings, name: str, value: Any) -> Settings:
     """Set one for good. Returns the settings with it. Raises UnknownOptionError, InvalidError, ConfigError, OSError."""
     value = checked(name, value)
+    if name in _OWNERS:
+        return settings
     ours = EQUALS.get(name)
     if ours in SETTINGS_BY_KEY and not isinstance(value, dict | list):
         text = "" if value is None else str(value)
