@@ -8,6 +8,12 @@ from collections.abc import Mapping
 UNIFORM = "Uniform"
 """The schedule that "Automatic" is where a sampler has none of its own."""
 
+ON_THE_MODELS_LEVELS = frozenset({"Uniform", "SGM Uniform", "Simple", "Normal", "DDIM", "Beta"})
+"""Schedules of which its API says that they need the model."""
+
+SOLVED_BY_HEUN = frozenset({"DPM++ 2M SDE Heun"})
+"""Samplers of which its API says so."""
+
 ALWAYS_KARRAS = frozenset({"Restart"})
 """Samplers whose default schedule is older than A1111 1.9, the first that wrote schedules down."""
 
@@ -64,3 +70,8 @@ def attention(value: str) -> tuple[str, ...]:
     """The memory optimizers that a value of cross_attention_optimization stands for; a name of ours is itself."""
     name = value.partition(" - ")[0]
     return () if name == "Automatic" else (_ATTENTION.get(name, value),)
+
+
+def lower_name(label: str) -> str:
+    """Its other name of a schedule: `sgm_uniform`."""
+    return label.lower().replace(" ", "_")

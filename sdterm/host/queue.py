@@ -359,6 +359,12 @@ class JobQueue:
             self._update(job, state=state, reason=reason, wish=None, ended=ended)
             self._log.add(job, event)
 
+    def leave_out_rest(self, job: int) -> None:
+        """Give up the images that are not saved."""
+        with self._database.transaction():
+            rest = {*range(self._row(job)["images"])} - {number for number, _ in self.saved(job)}
+            self._update(job, left_out=json.dumps(sorted(rest)))
+
     def again(self, job: int) -> None:
         """A running job goes back to the front of the queue: its worker stopped, for whatever reason."""
         with self._database.transaction():

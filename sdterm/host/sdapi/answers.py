@@ -1,6 +1,7 @@
 """From a finished job to A1111's JSON: pure."""
 
 import base64
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -27,11 +28,11 @@ def answer(
     return {
         "images": [base64.b64encode(file).decode() for file in files],
         "parameters": parameters,
-        "info": json.dumps(info(job, pictures), ensure_ascii=False),
+        "info": json.dumps(info(parameters, job, pictures), ensure_ascii=False),
     }
 
 
-def info(job: JobDetails, pictures: Sequence[Picture]) -> dict[str, Any]:
+def info(parameters: Mapping[str, Any], job: JobDetails, pictures: Sequence[Picture]) -> dict[str, Any]:
     """A1111's `info`, with all its keys."""
     request, plan = job.request, job.plan or {}
     images: Sequence[Mapping[str, Any]] = plan.get("images") or [{}]
@@ -59,20 +60,29 @@ def info(job: JobDetails, pictures: Sequence[Picture]) -> dict[str, Any]:
         "face_restoration_model": None,
         "sd_model_name": plan.get("model"),
         "sd_model_hash": str(plan.get("model_hash", ""))[:10],
-        "sd_vae_name": None,
-        "sd_vae_hash": None,
+        "sd_vae_name": plan.get("vae") or None,
+        "sd_vae_hash": str(plan.get("vae_hash") or "")[:10] or None,
         "seed_resize_from_w": request.seed_resize_width or -1,
         "seed_resize_from_h": request.seed_resize_height or -1,
         "denoising_strength": request.denoising_strength if request.hires or request.init_images else None,
-        "extra_generation_params": {key: value for key, value in said.items() if key not in _MAIN},
+        "extra_generation_params": {key: _number(value) for key, value in said.items() if key not in _MAIN},
         "index_of_first_image": len(grids),
         "infotexts": [picture.infotext for picture in pictures if picture.is_image or picture.kind == "grid"],
-        "styles": [*request.styles],
+        "styles": [*(parameters.get("styles") or ())],
         "job_timestamp": f"{datetime.fromtimestamp(job.created):%Y%m%d%H%M%S}",
         "clip_skip": request.clip_skip,
-        "is_using_inpainting_conditioning": False,
+        "is_using_inpainting_conditioning": "Conditional mask weight" in said,
         "version": f"sdterm {__version__}",
     }
+
+
+def _number(text: str) -> str | int | float:
+    """A value as what it is."""
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            number = kind(text)
+            return number if text.strip("-").replace(".", "", 1).isdecimal() else text
+    return text
 
 
 def _size(text: str) -> tuple[int | None, int | None]:

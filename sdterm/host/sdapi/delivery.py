@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import Header, Query, Request
+from fastapi import Depends, Header, Query, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
@@ -26,9 +26,11 @@ from sdterm.api import ENDED, JobDetails, Submission
 from sdterm.core.output.saving import Saving
 from sdterm.host.queue import WrongStateError
 from sdterm.host.sdapi import kept
+from sdterm.host.sdapi.bodies import body
 from sdterm.host.sdapi.jobs import ended, pictures_of
 from sdterm.host.sdapi.kept import BegunError, KeptRequests
 from sdterm.host.sdapi.replies import Reply, answered
+from sdterm.host.sdapi.schema import documented
 from sdterm.host.services import HostServices
 from sdterm.host.threads import in_thread
 from sdterm.request import GenerationRequest
@@ -40,7 +42,7 @@ _SWEEP_EVERY = 600.0  # seconds
 _HUNG_UP = 499  # a status that nobody sees
 _log = logging.getLogger(__name__)
 
-LATER: dict[int | str, dict[str, Any]] = {
+_LATER: dict[int | str, dict[str, Any]] = {
     202: {
         "description": "With `wait=false`: the job is queued, and `Location` is where its answer will be.",
         "headers": {
@@ -49,7 +51,12 @@ LATER: dict[int | str, dict[str, Any]] = {
         },
     }
 }
-"""For the documentation of routes that draw."""
+
+
+def deliverable(answer: str = "", asks: str = "") -> dict[str, Any]:
+    """`documented`, of a route whose answer may come later."""
+    said = documented(answer, asks)
+    return said | {"responses": said["responses"] | _LATER}
 
 
 @dataclass(frozen=True)
@@ -87,12 +94,17 @@ def delivery(
     return Delivery(idempotency_key or None, wait, x_cancel_on_disconnect)
 
 
+How = Annotated[Delivery, Depends(delivery)]
+
+
 @dataclass(frozen=True)
 class Order:
     """A job to queue, and what its answer will be made of."""
 
     request: GenerationRequest
     reply: Reply
+    submitted: Callable[[int], None] | None = None
+    """Told the job's number, once it is in the queue."""
     save: bool = False
     """Whether its images are saved where the settings say, not only sent."""
 
@@ -107,15 +119,16 @@ class Deliveries:
         self._waiting: Counter[int] = Counter()
 
     async def deliver(
-        self, request: Request, how: Delivery, body: Any, order: Callable[[], Awaitable[Order | dict[str, Any]]]
+        self, request: Request, how: Delivery, order: Callable[[Any], Awaitable[Order | dict[str, Any]]]
     ) -> Response:
-        """Queue what a request orders, unless its key was here before, and answer as its client wants. order: may give
-        the answer itself, where nothing is to be drawn. Raises UsedKeyError, JobFailedError, and whatever `order` and
-        queueing raise."""
-        asked = await in_thread(partial(kept.fingerprint, request.url.path, body)) if how.is_kept else ""
+        """Queue what a request orders, unless its key was here before, and answer as its client wants. order: of a
+        body, or the answer itself where nothing is to be drawn. Raises UsedKeyError, JobFailedError, and whatever
+        `body`, `order` and queueing raise."""
+        content = await body(request)
+        asked = await in_thread(partial(kept.fingerprint, request.url.path, content)) if how.is_kept else ""
         job = self._requests.job(how.key, asked) if how.key else None
         if job is None:
-            ordered = await order()
+            ordered = await order(content)
             if isinstance(ordered, dict):
                 return JSONResponse(ordered)
             job = await self._begin(how, asked, ordered)
@@ -172,6 +185,8 @@ class Deliveries:
             if isinstance(error, BegunError):
                 return error.job
             raise
+        if order.submitted:
+            order.submitted(job)
         self._make(job, folder, None if how.is_kept else order.reply)
         return job
 

@@ -1,21 +1,52 @@
 """What A1111 answers to what it cannot do: `{error, detail, body, errors}`, or pydantic's list of what is wrong."""
 
 import logging
+from collections.abc import Mapping
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from sdterm.core.inputs import InputError
+from sdterm.core.settings.settings import ConfigError
 from sdterm.errors import SdtermError
+from sdterm.events import OUT_OF_MEMORY
+from sdterm.host.sdapi.access import UnauthorizedError
+from sdterm.host.sdapi.bodies import UnreadableError
 from sdterm.host.sdapi.encoded import BadImageError
-from sdterm.host.sdapi.extras import UnknownUpscalerError
-from sdterm.host.sdapi.img2img import NoInitImageError, UnknownScriptError
+from sdterm.host.sdapi.extras import NoFaceRestorerError, UnknownUpscalerError
+from sdterm.host.sdapi.img2img import NoInitImageError
 from sdterm.host.sdapi.interrogating import UnknownModelError
 from sdterm.host.sdapi.jobs import JobFailedError
-from sdterm.host.sdapi.requests import UnknownOptionError, UnknownSamplerError
+from sdterm.host.sdapi.kept import UsedKeyError
+from sdterm.host.sdapi.models import UnknownCheckpointError
+from sdterm.host.sdapi.requests import NotThereError, UnknownOptionError, UnknownSamplerError
+from sdterm.host.sdapi.scripts import UnknownScriptError
 from sdterm.host.sdapi.values import InvalidError
 
+_RAISED_BY_A1111: Mapping[type[SdtermError], tuple[int, str]] = {
+    UnknownSamplerError: (404, "Sampler not found"),
+    NoInitImageError: (404, "Init image not found"),
+    UnknownModelError: (404, "Model not found"),
+    UnknownScriptError: (422, ""),
+    NotThereError: (422, ""),
+    UsedKeyError: (422, ""),
+    ConfigError: (422, ""),
+    NoFaceRestorerError: (422, ""),
+    UnauthorizedError: (401, ""),
+    UnreadableError: (400, ""),
+    BadImageError: (500, ""),
+    InputError: (500, "Invalid encoded image"),
+}
+"""What it answers with an HTTPException: status and detail; empty is the error's own words."""
+_EXCEPTIONS: Mapping[type[SdtermError], str] = {
+    UnknownOptionError: "KeyError",
+    UnknownUpscalerError: "AssertionError",
+    UnknownCheckpointError: "RuntimeError",
+}
+"""The class that it names for others, all of which are a 500."""
+_FAILURES: Mapping[str, str] = {OUT_OF_MEMORY: "OutOfMemoryError", "not_a_number": "NansException"}
+"""The same for jobs that fail, by their code."""
 _log = logging.getLogger(__name__)
 
 
@@ -43,26 +74,12 @@ def _http(request: Request, wrong: Exception) -> JSONResponse:
 
 
 def _failed(request: Request, wrong: Exception) -> JSONResponse:
-    """A1111's statuses: 404 for a sampler, 500 for what failed; a value that cannot be drawn is a 422."""
-    match wrong:
-        case UnknownSamplerError() | NoInitImageError():
-            return JSONResponse(error("HTTPException", "", str(wrong)), 404)
-        case UnknownModelError():
-            return JSONResponse(error("HTTPException", "", str(wrong)), 404)
-        case UnknownOptionError():
-            return JSONResponse(error("KeyError", str(wrong)), 500)
-        case BadImageError():
-            return JSONResponse(error("HTTPException", "", str(wrong)), 500)
-        case InputError():
-            return JSONResponse(error("HTTPException", "", "Invalid encoded image"), 500)
-        case UnknownScriptError():
-            return JSONResponse(error("HTTPException", "", str(wrong)), 422)
-        case UnknownUpscalerError():
-            return JSONResponse(error("AssertionError", str(wrong)), 500)
-        case JobFailedError():
-            return JSONResponse(error(wrong.code, str(wrong)), 500)
-        case SdtermError():
-            return JSONResponse(error(type(wrong).__name__, str(wrong), str(wrong)), 422)
-        case _:
-            _log.error("%s %s", request.method, request.url.path, exc_info=wrong)
-            return JSONResponse(error(type(wrong).__name__, str(wrong)), 500)
+    for kind, (status, detail) in _RAISED_BY_A1111.items():
+        if isinstance(wrong, kind):
+            return JSONResponse(error("HTTPException", "", detail or str(wrong)), status)
+    if not isinstance(wrong, SdtermError):
+        _log.error("%s %s", request.method, request.url.path, exc_info=wrong)
+    name = _EXCEPTIONS.get(type(wrong), type(wrong).__name__)  # type: ignore[arg-type]
+    if isinstance(wrong, JobFailedError):
+        name = _FAILURES.get(wrong.code, wrong.code)
+    return JSONResponse(error(name, str(wrong)), 500)

@@ -15,6 +15,7 @@ from urllib.parse import urljoin
 
 import psutil
 
+from sdterm.core.settings.settings import Settings
 from sdterm.host.sdapi.bodies import MOST_BYTES
 from sdterm.host.sdapi.encoded import BadImageError
 from sdterm.version import __version__
@@ -85,6 +86,11 @@ class Fetcher:
         if not found or not all(map(self._is_open, found)):
             raise FetchError("Request to local resource not allowed")
         return found[0]
+
+
+def fetcher(settings: Settings) -> Fetcher | None:
+    """What fetches the pictures that one request names by URL, where the settings allow it."""
+    return Fetcher() if settings["api_fetch"] else None
 
 
 def _content(response: "httpx2.Response", until: float) -> bytes:

@@ -3,9 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-from sdterm.core.extensions.registry import PluginSet
-from sdterm.core.names import UnknownNameError
-from sdterm.core.text import printable
 from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.fields import MaskedContent, ResizeMode
 from sdterm.host.sdapi.encoded import BadImageError, Fetch, picture
@@ -13,18 +10,10 @@ from sdterm.host.sdapi.values import IMG2IMG, InvalidError, with_defaults
 
 _MODES: Sequence[ResizeMode] = get_args(ResizeMode)
 _CONTENTS: Sequence[MaskedContent] = get_args(MaskedContent)
-_IGNORED = ("extra options", "refiner", "sampler", "seed")
-"""Scripts that A1111 itself passes over: their fields count."""
 
 
 class NoInitImageError(SdtermError, LookupError):
     """A1111's 404 "Init image not found"."""
-
-    code = BAD_REQUEST
-
-
-class UnknownScriptError(SdtermError, LookupError):
-    """A1111's 422 for a script that is not there."""
 
     code = BAD_REQUEST
 
@@ -70,25 +59,3 @@ def echoed(values: Mapping[str, Any]) -> dict[str, Any]:
     """The body with A1111's defaults, without its pictures unless it asks for them."""
     given = with_defaults(values, IMG2IMG)
     return given if given["include_init_images"] else given | {"init_images": None, "mask": None}
-
-
-def scripts(given: Mapping[str, Any], plugins: PluginSet, *, from_image: bool) -> dict[str, Any]:
-    """Request fields for what `alwayson_scripts` turns on: a denoise hook by its label in small letters, with whether
-    it acts and its options in their order. Raises UnknownScriptError."""
-    hooks: list[str] = []
-    options: dict[str, Any] = {}
-    for title, script in given.items():
-        if title.lower() in _IGNORED:
-            continue
-        try:
-            hook = plugins.denoise_hook(title) if from_image else None
-        except UnknownNameError:
-            hook = None
-        if not hook:
-            raise UnknownScriptError(f"Script {printable(title)!r} not found")
-        enabled, *values = (script.get("args") if isinstance(script, dict) else None) or [False]
-        if enabled is True:
-            hooks.append(hook.label)
-            names = [f"{hook.id}.{option.name}" for option in hook.options]
-            options |= dict(zip(names, values, strict=False))
-    return {"denoise_hooks": tuple(hooks), "options": options}

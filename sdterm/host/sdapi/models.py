@@ -6,7 +6,14 @@ from typing import Any
 from sdterm.core.library.checkpoints import AUTOMATIC_VAE, NO_VAE, CheckpointFile, Library, library_of
 from sdterm.core.names import UnknownNameError
 from sdterm.core.settings.settings import Settings
+from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.host.services import HostServices
+
+
+class UnknownCheckpointError(SdtermError, RuntimeError):
+    """A1111's 500 for a checkpoint that is not there, where a setting names it."""
+
+    code = BAD_REQUEST
 
 
 def checkpoint_name(find: Callable[[str], CheckpointFile], name: Any) -> str | None:
@@ -30,6 +37,11 @@ def vae_name(library: Library, name: Any) -> str:
     except UnknownNameError:
         return NO_VAE
     return wanted
+
+
+def is_unknown_vae(library: Library, name: Any) -> bool:
+    """Whether a setting names a VAE that is not there."""
+    return bool(name) and str(name) != NO_VAE and vae_name(library, name) == NO_VAE
 
 
 def chosen_checkpoint(services: HostServices, settings: Settings) -> tuple[CheckpointFile, str | None] | None:
@@ -58,5 +70,5 @@ def listed_model(checkpoint: CheckpointFile, settings: Settings) -> dict[str, An
         "hash": digest[:10] if digest else None,
         "sha256": digest,
         "filename": str(checkpoint.path),
-        "config": None,
+        "config": str(config) if (config := checkpoint.path.with_suffix(".yaml")).is_file() else None,
     }

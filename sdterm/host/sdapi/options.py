@@ -15,8 +15,9 @@ from sdterm.host.sdapi.requests import UnknownOptionError
 from sdterm.host.sdapi.values import OPTIONS, read_values
 
 FILE = "a1111-options.json"
-_OWNERS = frozenset({"api_enable_requests", "api_forbid_local_requests"})
-"""What the owner of the machine decides: over HTTP it can be read, and setting it does nothing, as in A1111."""
+_OWNERS = ("outdir_", "temp_dir", "api_enable_requests", "api_forbid_local_requests")
+"""How settings begin that are not set over HTTP: where files go, and whether pictures are fetched by URL. A1111 passes
+over them, too."""
 
 
 def kept(root: Path) -> dict[str, Any]:
@@ -47,7 +48,7 @@ def all_options(settings: Settings, checkpoint: str | None) -> dict[str, Any]:
 def set_option(settings: Settings, name: str, value: Any) -> Settings:
     """Set one for good. Returns the settings with it. Raises UnknownOptionError, InvalidError, ConfigError, OSError."""
     value = checked(name, value)
-    if name in _OWNERS:
+    if name.startswith(_OWNERS):
         return settings
     ours = EQUALS.get(name)
     if ours in SETTINGS_BY_KEY and not isinstance(value, dict | list):

@@ -44,7 +44,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     async def serve() -> None:
         make_private(run_folder_of(root))
         services = HostServices(settings_of(root, device="cpu", api="true"), run_folder_of(root))
-        config = uvicorn.Config(make_sdapi(services), lifespan="off", log_config=None, ws="none")
+        config = uvicorn.Config(make_sdapi(services, lambda: None), lifespan="off", log_config=None, ws="none")
         server = uvicorn.Server(config)
         with socket.create_server(("127.0.0.1", 0)) as listening:
             found.extend((server, f"http://127.0.0.1:{listening.getsockname()[1]}"))

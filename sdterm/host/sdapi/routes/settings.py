@@ -8,9 +8,16 @@ from fastapi import APIRouter, Request
 
 from sdterm.core.library.checkpoints import library_of
 from sdterm.host.sdapi.bodies import body
-from sdterm.host.sdapi.models import checkpoint_name, chosen_checkpoint, title_of
+from sdterm.host.sdapi.models import (
+    UnknownCheckpointError,
+    checkpoint_name,
+    chosen_checkpoint,
+    is_unknown_vae,
+    title_of,
+)
 from sdterm.host.sdapi.now import settings_now
 from sdterm.host.sdapi.options import all_options, set_option
+from sdterm.host.sdapi.schema import documented
 from sdterm.host.sdapi.values import InvalidError
 from sdterm.host.services import HostServices
 from sdterm.host.threads import in_thread
@@ -21,14 +28,14 @@ def routes(services: HostServices) -> APIRouter:
     router = APIRouter(prefix="/sdapi/v1")
     setting = asyncio.Lock()
 
-    @router.get("/options")
-    async def get_options() -> dict[str, Any]:
+    @router.get("/options", **documented("Options"))
+    async def get_config() -> dict[str, Any]:
         """Every setting of A1111."""
         settings = await in_thread(partial(settings_now, services))
         return await in_thread(lambda: all_options(settings, title_of(chosen_checkpoint(services, settings))))
 
-    @router.post("/options")
-    async def post_options(request: Request) -> None:
+    @router.post("/options", **documented(asks="object"))
+    async def set_config(request: Request) -> None:
         """Set some for good."""
         given = await body(request)
         if not isinstance(given, dict):
@@ -39,7 +46,9 @@ def routes(services: HostServices) -> APIRouter:
                 if name == "sd_model_checkpoint":
                     value = await in_thread(partial(checkpoint_name, library_of(settings).find, value))
                     if value is None:
-                        raise RuntimeError(f"Unknown checkpoint: {given[name]}")
+                        raise UnknownCheckpointError(f"Unknown checkpoint: {given[name]}")
+                if name == "sd_vae" and await in_thread(partial(is_unknown_vae, library_of(settings), value)):
+                    continue  # A1111 keeps the one it has, and says nothing
                 settings = await in_thread(partial(set_option, settings, name, value))
 
     return router
