@@ -59,6 +59,7 @@ def main() -> None:
 def _serve(settings: Settings, lock: Lock) -> None:
     services = HostServices(settings, lock.run_folder)
     try:
+
         def stop() -> None:
             server.should_exit = True
 
@@ -76,10 +77,11 @@ def _on_port(services: HostServices, stop: Callable[[], None]) -> PortServer | N
     if not services.settings["api"]:
         return None
     from sdterm.host.sdapi.app import make_sdapi
+    from sdterm.host.sdapi.delivery import Deliveries
 
-    port = services.settings["port"]
+    port, deliveries = services.settings["port"], Deliveries(services)
     try:
-        return PortServer(make_sdapi(services, stop), port)
+        return PortServer(make_sdapi(services, stop, deliveries), port, deliveries.look_after)
     except OSError as error:
         said = f"The API cannot listen on port {port} ({error.strerror}). Choose another one: --port."
         raise OSError(said) from error

@@ -10,7 +10,6 @@ from typing import Any
 from sdterm.api import JobDetails, Picture
 from sdterm.core.infotext.grammar import parse
 from sdterm.fields import ROWS
-from sdterm.host.sdapi.requests import Asked
 from sdterm.version import __version__
 
 # Keys that A1111 writes by itself; those of its extra_generation_params are the others.
@@ -21,16 +20,19 @@ _MAIN = frozenset(
 )
 
 
-def answer(asked: Asked, job: JobDetails, pictures: Sequence[tuple[Picture, bytes]]) -> dict[str, Any]:
-    """The answer to txt2img. pictures: the job's, with their files, the grid first as A1111 has it."""
+def answer(
+    parameters: Mapping[str, Any], job: JobDetails, pictures: Sequence[Picture], files: Sequence[bytes]
+) -> dict[str, Any]:
+    """The answer to txt2img. parameters: its body, as it is echoed; pictures: the job's, the grid first;
+    files: theirs, or none where no images are sent."""
     return {
-        "images": [base64.b64encode(data).decode() for _, data in pictures] if asked.send_images else [],
-        "parameters": asked.parameters,
-        "info": json.dumps(info(asked, job, [picture for picture, _ in pictures]), ensure_ascii=False),
+        "images": [base64.b64encode(file).decode() for file in files],
+        "parameters": parameters,
+        "info": json.dumps(info(parameters, job, pictures), ensure_ascii=False),
     }
 
 
-def info(asked: Asked, job: JobDetails, pictures: Sequence[Picture]) -> dict[str, Any]:
+def info(parameters: Mapping[str, Any], job: JobDetails, pictures: Sequence[Picture]) -> dict[str, Any]:
     """A1111's `info`, with all its keys."""
     request, plan = job.request, job.plan or {}
     images: Sequence[Mapping[str, Any]] = plan.get("images") or [{}]
@@ -66,7 +68,7 @@ def info(asked: Asked, job: JobDetails, pictures: Sequence[Picture]) -> dict[str
         "extra_generation_params": {key: _number(value) for key, value in said.items() if key not in _MAIN},
         "index_of_first_image": len(grids),
         "infotexts": [picture.infotext for picture in pictures if picture.is_image or picture.kind == "grid"],
-        "styles": [*(asked.parameters.get("styles") or ())],
+        "styles": [*(parameters.get("styles") or ())],
         "job_timestamp": f"{datetime.fromtimestamp(job.created):%Y%m%d%H%M%S}",
         "clip_skip": request.clip_skip,
         "is_using_inpainting_conditioning": "Conditional mask weight" in said,

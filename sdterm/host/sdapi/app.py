@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 from sdterm.host.sdapi import schema
 from sdterm.host.sdapi.access import is_from_here, login_needed
 from sdterm.host.sdapi.bodies import MOST_BYTES
+from sdterm.host.sdapi.delivery import JOB_HEADER, Deliveries
 from sdterm.host.sdapi.errors import add_error_handlers, error
 from sdterm.host.sdapi.routes import drawing, lists, pictures, running, server, settings
 from sdterm.host.sdapi.tasks import Tasks
@@ -18,16 +19,17 @@ from sdterm.host.services import HostServices
 from sdterm.version import __version__
 
 
-def make_sdapi(services: HostServices, stop: Callable[[], None]) -> ASGIApp:
+def make_sdapi(services: HostServices, stop: Callable[[], None], deliveries: Deliveries | None = None) -> ASGIApp:
     """The application that listens on a port of this machine. stop: ends the host."""
+    deliveries = deliveries or Deliveries(services)
     app = FastAPI(title="sdterm, A1111's API", version=__version__, openapi_url="/openapi.json", redoc_url="/redoc")
     app.openapi = partial(schema.document, app)  # type: ignore[method-assign]
     app.middleware("http")(partial(_around, services))
     tasks = Tasks(services)
     login = Depends(login_needed(services.settings["api_auth"]))
     for routes in (
-        drawing.routes(services, tasks),
-        pictures.routes(services),
+        drawing.routes(services, deliveries, tasks),
+        pictures.routes(services, deliveries),
         running.routes(tasks),
         settings.routes(services),
         lists.routes(services),
@@ -42,6 +44,8 @@ async def _around(services: HostServices, request: Request, call: Callable[[Requ
     services.touch()
     began = time.perf_counter()
     response = _refusal(request) or await call(request)
+    if job := getattr(request.state, "job", None):
+        response.headers[JOB_HEADER] = str(job)
     response.headers["x-process-time"] = f"{time.perf_counter() - began:.4f}"
     return response
 

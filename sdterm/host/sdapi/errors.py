@@ -18,6 +18,7 @@ from sdterm.host.sdapi.extras import NoFaceRestorerError, UnknownUpscalerError
 from sdterm.host.sdapi.img2img import NoInitImageError
 from sdterm.host.sdapi.interrogating import UnknownModelError
 from sdterm.host.sdapi.jobs import JobFailedError
+from sdterm.host.sdapi.kept import UsedKeyError
 from sdterm.host.sdapi.models import UnknownCheckpointError
 from sdterm.host.sdapi.requests import NotThereError, UnknownOptionError, UnknownSamplerError
 from sdterm.host.sdapi.scripts import UnknownScriptError
@@ -29,6 +30,7 @@ _RAISED_BY_A1111: Mapping[type[SdtermError], tuple[int, str]] = {
     UnknownModelError: (404, "Model not found"),
     UnknownScriptError: (422, ""),
     NotThereError: (422, ""),
+    UsedKeyError: (422, ""),
     ConfigError: (422, ""),
     NoFaceRestorerError: (422, ""),
     UnauthorizedError: (401, ""),

@@ -13,7 +13,7 @@ from sdterm.core.planning.enlargement import wants_upscaler
 from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.fields import FIELDS
 from sdterm.hooks import Postprocessor, Upscaler
-from sdterm.host.sdapi.encoded import picture
+from sdterm.host.sdapi.encoded import Fetch, picture
 from sdterm.host.sdapi.values import EXTRA_BATCH, EXTRA_SINGLE, InvalidError, Table, read_values
 from sdterm.request import GenerationRequest, make_request
 
@@ -36,13 +36,13 @@ class NoFaceRestorerError(SdtermError, LookupError):
     code = BAD_REQUEST
 
 
-def single(body: Any) -> tuple[dict[str, Any], bytes]:
+def single(body: Any, fetch: Fetch | None = None) -> tuple[dict[str, Any], bytes]:
     """The values of a body of extra-single-image, and its picture's file. Raises InvalidError, BadImageError."""
     values = _checked(body, EXTRA_SINGLE)
-    return values, picture(values["image"])
+    return values, picture(values["image"], fetch)
 
 
-def batch(body: Any) -> tuple[dict[str, Any], list[bytes]]:
+def batch(body: Any, fetch: Fetch | None = None) -> tuple[dict[str, Any], list[bytes]]:
     """The same of extra-batch-images."""
     values = _checked(body, EXTRA_BATCH)
     if "imageList" not in body:
@@ -55,7 +55,7 @@ def batch(body: Any) -> tuple[dict[str, Any], list[bytes]]:
             wrong += [_wrong("imageList", "field required", "value_error.missing", number, name) for name in missing]
     if wrong:
         raise InvalidError(wrong)
-    return values, [picture(each["data"]) for each in values["imageList"]]
+    return values, [picture(each["data"], fetch) for each in values["imageList"]]
 
 
 def request_of(

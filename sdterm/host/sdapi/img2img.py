@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.fields import MaskedContent, ResizeMode
-from sdterm.host.sdapi.encoded import BadImageError, picture
+from sdterm.host.sdapi.encoded import BadImageError, Fetch, picture
 from sdterm.host.sdapi.values import IMG2IMG, InvalidError, with_defaults
 
 _MODES: Sequence[ResizeMode] = get_args(ResizeMode)
@@ -18,20 +18,21 @@ class NoInitImageError(SdtermError, LookupError):
     code = BAD_REQUEST
 
 
-def pictures(values: Mapping[str, Any]) -> tuple[list[bytes], bytes | None]:
+def pictures(values: Mapping[str, Any], fetch: Fetch | None = None) -> tuple[list[bytes], bytes | None]:
     """The init images and the mask of a body. Raises NoInitImageError, BadImageError, InvalidError."""
     if "denoising_strength" in values and values["denoising_strength"] is None:
         said = {"msg": "none is not an allowed value", "type": "type_error.none.not_allowed"}
         raise InvalidError([{"loc": ["body", "denoising_strength"], **said}])
-    if values.get("init_images") is None:
+    given = values.get("init_images")
+    if given is None:
         raise NoInitImageError("Init image not found")
-    inits = [picture(each) for each in values["init_images"]]
-    if not inits:
+    if not given:
         raise BadImageError("init_images is empty: there is nothing to start from.")
     batch = values.get("batch_size") or IMG2IMG["batch_size"][1]
-    if len(inits) > max(batch, 1):
-        raise BadImageError(f"bad number of images passed: {len(inits)}; expecting {batch} or less")
-    return inits, picture(values["mask"]) if values.get("mask") is not None else None
+    if len(given) > max(batch, 1):
+        raise BadImageError(f"bad number of images passed: {len(given)}; expecting {batch} or less")
+    mask = values.get("mask")
+    return [picture(each, fetch) for each in given], None if mask is None else picture(mask, fetch)
 
 
 def translated(values: Mapping[str, Any], inits: Sequence[str], mask: str) -> dict[str, Any]:

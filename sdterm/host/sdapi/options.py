@@ -15,8 +15,9 @@ from sdterm.host.sdapi.requests import UnknownOptionError
 from sdterm.host.sdapi.values import OPTIONS, read_values
 
 FILE = "a1111-options.json"
-_PATHS = ("outdir_", "temp_dir")
-"""Where files go is not set over HTTP; A1111 passes over them, too."""
+_OWNERS = ("outdir_", "temp_dir", "api_enable_requests", "api_forbid_local_requests")
+"""How settings begin that are not set over HTTP: where files go, and whether pictures are fetched by URL. A1111 passes
+over them, too."""
 
 
 def kept(root: Path) -> dict[str, Any]:
@@ -40,13 +41,14 @@ def all_options(settings: Settings, checkpoint: str | None) -> dict[str, Any]:
     """Every setting of A1111 with its value. checkpoint: the title of the one that is drawn with."""
     defaults = {name: default for name, (_, default) in OPTIONS.items()}
     own = {theirs: legible(settings[ours]) for theirs, ours in EQUALS.items() if ours in settings.values}
-    return {**defaults, **own, **kept(settings.root), "sd_model_checkpoint": checkpoint}
+    fetching = {"api_enable_requests": settings["api_fetch"], "api_forbid_local_requests": True}
+    return {**defaults, **own, **kept(settings.root), **fetching, "sd_model_checkpoint": checkpoint}
 
 
 def set_option(settings: Settings, name: str, value: Any) -> Settings:
     """Set one for good. Returns the settings with it. Raises UnknownOptionError, InvalidError, ConfigError, OSError."""
     value = checked(name, value)
-    if name.startswith(_PATHS):
+    if name.startswith(_OWNERS):
         return settings
     ours = EQUALS.get(name)
     if ours in SETTINGS_BY_KEY and not isinstance(value, dict | list):

@@ -9,7 +9,7 @@ from sdterm.core.infotext.grammar import Infotext, parse
 from sdterm.core.infotext.legacy import first_pass, old_ways
 from sdterm.core.prompt.emphasis import pieces
 from sdterm.core.prompt.styles import Styles, find_styles
-from sdterm.host.sdapi.encoded import BadImageError, picture
+from sdterm.host.sdapi.encoded import BadImageError, Fetch, picture
 from sdterm.host.sdapi.values import PNG_INFO, InvalidError, read_values
 
 _SIZE = re.compile(r"(\d+)x(\d+)")
@@ -38,7 +38,7 @@ _UNSAID: Mapping[str, Any] = {
 """What A1111 reads where an infotext does not say it."""
 
 
-def asked(body: Any) -> bytes:
+def asked(body: Any, fetch: Fetch | None = None) -> bytes:
     """The picture's file of a body. Raises InvalidError, BadImageError."""
     values = read_values(body, PNG_INFO)
     if "image" not in values:
@@ -46,7 +46,7 @@ def asked(body: Any) -> bytes:
     if values["image"] is None:
         said = {"msg": "none is not an allowed value", "type": "type_error.none.not_allowed"}
         raise InvalidError([{"loc": ["body", "image"], **said}])
-    return picture(str(values["image"]).strip())
+    return picture(str(values["image"]).strip(), fetch)
 
 
 def png_info(file: bytes, styles: Styles) -> dict[str, Any]:
