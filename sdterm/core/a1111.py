@@ -27,13 +27,23 @@ NEVER_WRITTEN = frozenset({"UniPC variant", "UniPC skip type", "UniPC order", "U
 """Keys that A1111 reads, but writes into no infotext."""
 
 NOVELAI_SAMPLERS: Mapping[str, str] = {
+    "k_euler": "Euler",
+    "k_euler_ancestral": "Euler a",
+    "k_lms": "LMS",
+    "k_heun": "Heun",
+    "k_dpm_2": "DPM2",
+    "k_dpm_fast": "DPM fast",
+    "k_dpmpp_2m": "DPM++ 2M",
+    "k_dpmpp_sde": "DPM++ SDE",
     "k_dpmpp_2s_ancestral": "DPM++ 2S a",
     "k_dpm_2_ancestral": "DPM2 a",
     "k_dpm_adaptive": "DPM adaptive",
     "k_dpmpp_2m_sde": "DPM++ 2M SDE",
+    "ddim": "DDIM",
     "ddim_v3": "DDIM",
+    "plms": "PLMS",
 }
-"""NovelAI's names that are no alias of a sampler."""
+"""NovelAI's names of samplers."""
 
 LATENT_UPSCALERS: Mapping[str, tuple[str, bool]] = {
     "Latent": ("bilinear", False),

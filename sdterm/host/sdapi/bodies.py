@@ -41,7 +41,7 @@ async def body(request: Request) -> Any:
     except json.JSONDecodeError as wrong:
         where = {"msg": wrong.msg, "doc": wrong.doc[:_SHOWN], "pos": wrong.pos}
         context = {**where, "lineno": wrong.lineno, "colno": wrong.colno}
-        said = {"loc": ["body", wrong.pos], "msg": str(wrong), "type": "value_error.jsondecode", "ctx": context}
-        raise InvalidError([said]) from wrong
+        place = {"loc": ["body", wrong.pos], "msg": str(wrong), "type": "value_error.jsondecode"}
+        raise InvalidError([place | {"ctx": context}]) from wrong
     except (ValueError, RecursionError) as wrong:
         raise UnreadableError("There was an error parsing the body") from wrong

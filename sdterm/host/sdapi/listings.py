@@ -92,7 +92,7 @@ def _options(sampler: Sampler) -> dict[str, str]:
 
 def schedulers(names: PluginSet) -> list[dict[str, Any]]:
     """The schedules. A1111 counts the choice between them as the first."""
-    automatic = {"name": AUTOMATIC.lower(), "label": AUTOMATIC, "aliases": None}
+    automatic: dict[str, Any] = {"name": AUTOMATIC.lower(), "label": AUTOMATIC, "aliases": None}
     found = [automatic | {"default_rho": -1.0, "need_inner_model": False}]
     for each in names.all(Scheduler):
         rho = next((option.default for option in each.options if option.name == "rho"), -1.0)

@@ -37,7 +37,7 @@ def infos(plugins: PluginSet, checkpoints: Sequence[str]) -> list[dict[str, Any]
         "Schedule type": [AUTOMATIC, *(scheduler.label for scheduler in plugins.all(Scheduler))],
     }
     passed_over = {
-        name: [_argument(*argument, choices.get(argument[0])) for argument in arguments]
+        name: [_argument(*argument, choices=choices.get(argument[0])) for argument in arguments]
         for name, arguments in SCRIPTS.items()
     }
     hooks = {hook.label.lower(): _arguments(hook) for hook in plugins.all(DenoiseHook)}
@@ -54,12 +54,14 @@ def _arguments(hook: DenoiseHook) -> list[dict[str, Any]]:
     rows = [_argument(hook.label, False, None, None, None)]
     for option in hook.options:
         label = option.name.replace("_", " ").capitalize()
-        rows.append(_argument(label, option.default, option.minimum, option.maximum, None, [*option.choices] or None))
+        rows.append(
+            _argument(label, option.default, option.minimum, option.maximum, None, choices=[*option.choices] or None)
+        )
     return rows
 
 
 def _argument(
-    label: str, value: Any, minimum: Any, maximum: Any, step: Any, choices: list[str] | None = None
+    label: str, value: Any, minimum: Any, maximum: Any, step: Any, *, choices: list[str] | None = None
 ) -> dict[str, Any]:
     said = {"label": label, "value": value, "minimum": minimum, "maximum": maximum}
     return said | {"step": step, "choices": choices}

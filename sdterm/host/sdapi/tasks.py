@@ -154,7 +154,7 @@ def fraction(state: Mapping[str, Any]) -> float:
     """A1111's progress: from 0.01 on, at most 1."""
     count = max(1, state["job_count"])
     steps = state["sampling_step"] / state["sampling_steps"] if state["sampling_steps"] else 0.0
-    return min(1.0, _BEGUN + state["job_no"] / count + steps / count)
+    return float(min(1.0, _BEGUN + state["job_no"] / count + steps / count))
 
 
 def stamp(seconds: float) -> str:

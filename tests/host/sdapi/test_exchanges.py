@@ -1,14 +1,17 @@
 """Everything that A1111 was asked over HTTP, asked again: the same statuses, and answers of the same shape."""
 
-import json
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
-from sdterm.core.settings.paths import EMBEDDED_MODEL
+from sdterm.core.settings.logins import logins as logins_of
+from sdterm.core.settings.paths import EMBEDDED_MODEL, EMBEDDINGS, HYPERNETWORKS, LORAS
 from tests.host.running import Running, running
 from tests.host.sdapi.deviations import DEVIATIONS
 from tests.host.sdapi.exchanges import EXCHANGES, asked, differences
@@ -22,15 +25,16 @@ negative only,,"snow, {prompt}"
 DRAWS = ("/sdapi/v1/txt2img", "/sdapi/v1/img2img", "/sdapi/v1/extra-single-image", "/sdapi/v1/extra-batch-images")
 
 
-def of(kind: str) -> list[Any]:
-    """The exchanges whose names begin so, or all but those; what draws is heavy."""
-    once = [each for each in EXCHANGES if "polls" not in each and "error" not in each]
-    mine = [each for each in once if each["id"].startswith("auth/") is (kind == "auth")]
-    return [pytest.param(each, id=each["id"], marks=[pytest.mark.heavy] if _draws(each) else []) for each in mine]
+BEFORE = {"txt2img/webp": {"samples_format": "webp"}, "txt2img/pnginfo-off": {"enable_pnginfo": False}}
+"""Settings that A1111 had by an exchange that is not among these."""
+ONCE = [
+    each for each in EXCHANGES if "polls" not in each and "error" not in each and not each["id"].startswith("auth/")
+]
 
 
-def _draws(exchange: dict[str, Any]) -> bool:
-    return exchange["path"] in DRAWS and exchange["status"] == 200
+def _is_heavy(exchange: dict[str, Any]) -> bool:
+    deviation = DEVIATIONS.get(exchange["id"])
+    return exchange["path"] in DRAWS and ((deviation and deviation.status) or exchange["status"]) == 200
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +46,13 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     for name in ("sdterm-demo", "demo-b"):
         shutil.copy(EMBEDDED_MODEL, checkpoints / f"{name}.safetensors")
     (data / "styles.csv").write_text(STYLES)
-    (data / "a1111-options.json").write_text(json.dumps({"randn_source": "NV"}))
-    with running(data, SDTERM_API="true", SDTERM_PORT=str(free_port()), SDTERM_MODEL="sdterm-demo") as it:
+    (data / "config.toml").write_text('model = "sdterm-demo"\nnoise_source = "NV"\n')
+    for folder, name in ((LORAS, "a"), (EMBEDDINGS, "b"), (Path("models") / "VAE", "c")):
+        (data / folder).mkdir(parents=True, exist_ok=True)
+        save_file({"emb_params": np.zeros((1, 96), np.float32)}, data / folder / f"{name}.safetensors")
+    (data / HYPERNETWORKS).mkdir(parents=True, exist_ok=True)
+    (data / HYPERNETWORKS / "d.pt").touch()
+    with running(data, SDTERM_API="true", SDTERM_PORT=str(free_port()), SDTERM_DEVICE="cpu") as it:
         yield it
 
 
@@ -53,9 +62,28 @@ def api(host: Running) -> Iterator[httpx.Client]:
         yield client
 
 
-@pytest.mark.parametrize("exchange", of("all"))
+@pytest.mark.parametrize(
+    "exchange",
+    [pytest.param(each, id=each["id"], marks=[pytest.mark.heavy] if _is_heavy(each) else []) for each in ONCE],
+)
 def test_an_exchange_goes_as_with_a1111(exchange: dict[str, Any], api: httpx.Client) -> None:
+    if settings := BEFORE.get(exchange["id"]):
+        assert api.post("/sdapi/v1/options", json=settings).status_code == 200
     compare(exchange, api.request(**asked(exchange)))
+
+
+@pytest.mark.heavy
+def test_exchanges_with_logins_go_as_with_a1111_until_the_host_is_told_to_stop(tmp_path: Path) -> None:
+    logins = ",".join(logins_of("alice:secret,bob:pw2"))
+    port = free_port()
+    flags = {"SDTERM_API_AUTH": logins, "SDTERM_API_SERVER_STOP": "true"}
+    with running(tmp_path / "data", SDTERM_API="true", SDTERM_PORT=str(port), SDTERM_DEVICE="cpu", **flags) as host:
+        process = host.host
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=300) as api:
+            for exchange in EXCHANGES:
+                if exchange["id"].startswith("auth/") and exchange["id"] not in ("auth/after-stop", "auth/after-kill"):
+                    compare(exchange, api.request(**asked(exchange)))
+        process.wait(60)
 
 
 def compare(exchange: dict[str, Any], answer: httpx.Response) -> None:
@@ -65,7 +93,7 @@ def compare(exchange: dict[str, Any], answer: httpx.Response) -> None:
     if deviation:
         assert status != exchange["status"] or [*differences(exchange["response"], answer.json())], "no deviation"
         return
-    if said := exchange["headers"].get("content-type"):
+    if said := exchange.get("headers", {}).get("content-type"):
         assert answer.headers["content-type"] == said
     if "response" in exchange:
         assert not [*differences(exchange["response"], answer.json())]
