@@ -5,9 +5,11 @@ import os
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from queue import Full, Queue, SimpleQueue
+from typing import Any
 
 import torch
 
@@ -15,8 +17,9 @@ from sdterm.core.extensions.kinds import Descriptor
 from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.inputs import Inputs
 from sdterm.core.library.checkpoints import Library
-from sdterm.core.planning.choices import choose, choose_pictures
+from sdterm.core.planning.choices import Choices, choose, choose_pictures, settled
 from sdterm.core.planning.memory import Measurements
+from sdterm.core.planning.pipelines import lost_settings
 from sdterm.core.planning.plan import choose_again, prepare, prepare_pictures
 from sdterm.core.prompt.styles import Styles
 from sdterm.core.settings.paths import data_root
@@ -53,6 +56,7 @@ from sdterm.events import (
     Paused,
     SideImage,
 )
+from sdterm.hooks import Pipeline
 from sdterm.request import GenerationRequest
 
 AHEAD = 64
@@ -152,24 +156,27 @@ class Engine:
         def run_all() -> None:
             if request.interrogate_images:
                 parts = request, plugins, self.library, self.device, self._pulse, cancel, tell
-                describe_pictures(*parts, self._free_models)
+                with torch.inference_mode():
+                    describe_pictures(*parts, self._free_models)
                 return
             if request.upscale_images:
-                enlarge_pictures(self._pictures(request, plugins, cancel, resume, tell))
+                with torch.inference_mode():
+                    enlarge_pictures(self._pictures(request, plugins, cancel, resume, tell))
                 return
             run = self._settled(request, plugins, styles or {}, tape, resume, observers, tell)
             run = replace(run, cancel=cancel, cut=cut or Cut(), pause_at=pause_at, previews=previews, share=share)
-            run = open_run(run, self._loader, self.library, tape, first_pass, other_tapes)
-            opened.append(run.tape)
-            if not resume:  # else whoever has the images says which
-                run = replace(run, saved=dict.fromkeys(run.tape.finished()))
-            draw(run, self._loader, Sources(run.inputs))
+            with _computing(run.choices):
+                run = open_run(run, self._loader, self.library, tape, first_pass, other_tapes)
+                opened.append(run.tape)
+                if not resume:  # else whoever has the images says which
+                    run = replace(run, saved=dict.fromkeys(run.tape.finished()))
+                draw(run, self._loader, Sources(run.inputs))
 
         def work() -> None:
             try:
                 failed: Exception | Failed | None = None
                 try:
-                    with self._limit.held, torch.inference_mode():
+                    with self._limit.held:
                         run_all()
                 except Exception as error:
                     failed = failure(error) or error
@@ -215,7 +222,7 @@ class Engine:
             observers = Observers(plugins, request.prompt, emit, None, threading.Event())
             run = self._settled(request, plugins, {}, None, None, observers, noticed)
             optimizers, _ = choose_optimizers(run.choices, plugins, self.device, run.dtype)
-            with self._limit.held, torch.inference_mode():
+            with self._limit.held, _computing(run.choices):
                 self._loader.load_as_asked(replace(run, optimizers=optimizers))
             if not was_read:  # it was there, and whoever waits is told so
                 emit(ModelLoading(model=run.plan.model, done=True, kept=self._loader.kept))
@@ -261,9 +268,10 @@ class Engine:
         if resume:
             choices, plan = choose_again(resume.plan, plugins, self.library), resume.plan
         else:
+            request = settled(request, plugins, self.library)
             choices = choose(request, plugins, self.library)
             plan = prepare(request, choices, plugins, self.library, styles, **recorded_seeds(tape, request))
-        return Run(
+        run = Run(
             request=request,
             plugins=plugins,
             choices=choices,
@@ -279,7 +287,13 @@ class Engine:
             skipped_images=resume.skipped_images if resume else frozenset(),
             upscaler=self._upscaler,
             meter=self._meter,
+            cache=self.library.root / "cache",
         )
+        first = choices.first.model
+        if first.facts and (lost := lost_settings(plan.request, first.facts)):
+            said = f"{first.checkpoint.name} knows nothing of these settings, and is drawn without: {', '.join(lost)}."
+            run.warn(Warning(code="not_taken", message=said), keep=False)
+        return run
 
     def _pictures(
         self,
@@ -320,6 +334,12 @@ class Engine:
                 yield
         finally:
             self._pulse.plugin = outer
+
+
+def _computing(choices: Choices) -> AbstractContextManager[Any]:
+    """Nothing is learned here. What a pipeline computes keeps its version, by which its tape knows it again, and which
+    inference mode does not count."""
+    return torch.no_grad() if isinstance(choices.first.model.family, Pipeline) else torch.inference_mode()
 
 
 def _note(tape: Tape, delivered: Image | SideImage) -> None:

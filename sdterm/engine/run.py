@@ -116,6 +116,8 @@ class Run:
     """The one in memory."""
     meter: Meter | None = None
     """What measures its memory."""
+    cache: Path | None = None
+    """Where to keep what need not be found out again."""
 
     def warn(self, warning: Warning, *, keep: bool = True) -> None:
         """Say what went wrong with a plugin, once. keep: it concerns all images from now on."""

@@ -4,8 +4,10 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 
 from sdterm.core.extensions.registry import ContractError, PluginSet
 from sdterm.core.library.checkpoints import ModelFileError
@@ -34,6 +36,7 @@ from sdterm.hooks import (
     ModelFamily,
     ModelSampling,
     Noise,
+    Pipeline,
     Sampler,
     SamplingOptions,
 )
@@ -96,6 +99,8 @@ class Drawn:
     """Whether the refiner drew any of it."""
     padded: bool = False
     """Whether prompt and negative prompt of its last call were made equally long."""
+    picture: NDArray[Any] | None = None
+    """uint8 [H, W, 3], of a pipeline that decodes itself; its latents are nobody's."""
 
 
 def sample_pass(run: Run, models: Models, batch: Batch, pass_no: int, init: Init | None = None) -> list[Drawn]:
@@ -325,7 +330,7 @@ def _sampled(
     return latents
 
 
-def in_the_network(run: Run, model: Model) -> ModelFamily | MemoryOptimizer:
+def in_the_network(run: Run, model: Model) -> ModelFamily | Pipeline | MemoryOptimizer:
     """Whose an error in the network is, as long as its own line does not say it: the family's, unless somebody else's
     optimizer changed that."""
     foreign = (each.of for each in reversed(model.optimizers) if run.plugins.is_foreign(each.of))

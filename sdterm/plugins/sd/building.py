@@ -14,16 +14,12 @@ from typing import Any, NamedTuple, cast
 
 import torch
 
+import sdterm.modelling.offline  # noqa: F401 before what it is about
 from sdterm.hooks import PluginError, WeightsReader
 from sdterm.plugins.sd import architecture, folder, keys
 from sdterm.plugins.sd.architecture import Usual
 from sdterm.plugins.sd.keys import VAE, Names
 from sdterm.plugins.sd.recognition import has
-
-# Both print advice to stderr, which spoils a terminal interface, and both may ask a hub for files they are given.
-os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
 class Part(NamedTuple):
