@@ -11,6 +11,8 @@ from sdterm.hooks import OptionValue, Sampler
 from sdterm.request import GenerationRequest, RequestError
 
 AUTOMATIC = "Automatic"
+COMPLETED = ("pipeline", "pipeline_options", "sampler", "scheduler", "steps", "cfg_scale")
+"""The fields that `completed` fills in: a job that goes on has them from its plan."""
 GUIDANCE = ("guidance_scale", "true_cfg_scale")
 """What calls name what a request has as `cfg_scale`."""
 
