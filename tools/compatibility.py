@@ -18,6 +18,7 @@ from sdterm import load_plugins
 from sdterm.core.infotext.keys import KEYS, NOT_HONOURED, option_key
 from sdterm.hooks import MemoryOptimizer, Sampler, Scheduler
 from sdterm.version import __version__
+from tools import api_compatibility
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "compatibility.md"
@@ -112,6 +113,7 @@ def page(cases: list[Case]) -> str:
             "",
             *keys(),
             "",
+            *api_compatibility.section(),
         ]
     )
 
