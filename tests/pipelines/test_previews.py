@@ -12,17 +12,20 @@ from sdterm.modelling.pipelines.latents import cleaned, own_prediction, unpacked
 from tests.pipelines.building import CALLS, NAMES, PIPELINES, SIZE, fill
 
 WIDTH, HEIGHT = SIZE
+LAID_OUT = [name for name in NAMES if name != "ideogram4"]
+"""Of the other one's patches only its call knows how they lie: they are shown in grey."""
 
 
 @pytest.mark.heavy
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", LAID_OUT)
 def test_the_last_preview_is_what_is_decoded_up_to_a_scale_per_channel(name: str) -> None:
     pipe = PIPELINES[name]()
     for part in pipe.components.values():
         if isinstance(part, torch.nn.Module):
             fill(part.eval())
-    call = {"negative_prompt": "fog"} if "negative_prompt" in arguments_of(type(pipe).__call__) else {}
+    call: dict[str, Any] = {"num_inference_steps": 4}
+    call |= {"negative_prompt": "fog"} if "negative_prompt" in arguments_of(type(pipe).__call__) else {}
     pipe.set_progress_bar_config(disable=True)
     last: dict[str, Any] = {}
     step, decode = type(pipe.scheduler).step, pipe.vae.decode
@@ -47,7 +50,6 @@ def test_the_last_preview_is_what_is_decoded_up_to_a_scale_per_channel(name: str
             prompt="a red house",
             width=WIDTH,
             height=HEIGHT,
-            num_inference_steps=4,
             generator=torch.Generator().manual_seed(1),
             **call | CALLS.get(name, {}),
         )
