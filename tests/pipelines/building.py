@@ -27,10 +27,10 @@ CALLS: dict[str, dict[str, Any]] = {
     "sana": _AS_ASKED,
     "pixart-sigma": _AS_ASKED,
     "hunyuandit": _AS_ASKED,
-    "ideogram4": {"max_sequence_length": 64, "guidance_scale": 7.0},
+    "ideogram4": {"max_sequence_length": 64, "num_inference_steps": 48},
 }
-"""What a call must say to draw at that size, in few steps: three draw at a standard size near by, and scale the
-picture; one has a guidance scale for each of 48 steps."""
+"""What a call must say to draw at that size: three draw at a standard size near by, and scale the picture; one has a
+guidance scale for each of 48 steps."""
 WIDTH = 16
 """Of hidden states."""
 
@@ -411,8 +411,8 @@ def _sana() -> Any:
             attention_head_dim=4,
             encoder_block_types=blocks,
             decoder_block_types=blocks,
-            encoder_block_out_channels=(8,) * 6,
-            decoder_block_out_channels=(8,) * 6,
+            encoder_block_out_channels=(8,) * 5 + (32,),
+            decoder_block_out_channels=(8,) * 5 + (32,),
             encoder_layers_per_block=(1,) * 6,
             decoder_layers_per_block=(1,) * 6,
             encoder_qkv_multiscales=scales,
