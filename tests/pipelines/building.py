@@ -19,7 +19,8 @@ import torch
 import transformers
 from safetensors.torch import save_file
 
-from tests.pipelines import tomorrow, vocabularies
+from tests.pipelines import vocabularies
+from tests.pipelines.tomorrow import pipeline as tomorrow
 
 SIZE = (96, 64)
 _AS_ASKED = {"use_resolution_binning": False}
