@@ -65,12 +65,11 @@ def fill(module: torch.nn.Module, part: str = "") -> None:
         else:
             value = z / math.sqrt(math.prod(tensor.shape[1:]))
         tensor.copy_(0.4 * value if "conv_out" in key else value)
-    for key, tensor in module.named_buffers():
-        z = normal(key, tensor)
+    for key, buffer in module.named_buffers():
         if key.endswith("running_mean"):
-            tensor.copy_(0.3 * z)
+            buffer.copy_(0.3 * normal(key, buffer))
         elif key.endswith("running_var"):
-            tensor.copy_(1 + 0.5 * z.abs())
+            buffer.copy_(1 + 0.5 * normal(key, buffer).abs())
 
 
 def denoiser(pipeline: Any) -> tuple[str, torch.nn.Module]:

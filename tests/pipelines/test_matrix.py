@@ -57,7 +57,7 @@ class Setup:
 
         texts = {"prompt": PROMPT} | ({"negative_prompt": NEGATIVE} if self.negative else {})
         size = {"width": SIZE[0], "height": SIZE[1]}
-        return texts | size | {"num_inference_steps": STEPS} | CALLS.get(self.name, {}) | self.options
+        return {**texts, **size, "num_inference_steps": STEPS, **CALLS.get(self.name, {}), **self.options}
 
     def asked(self, **fields: object) -> GenerationRequest:
         """The same, asked of sdterm."""

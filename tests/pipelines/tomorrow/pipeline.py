@@ -1,3 +1,5 @@
+# mypy: ignore-errors
+# diffusers has no types.
 """The pipeline itself: with a text encoder of its own without a tokenizer, an option that nobody knows (`warmth`), no
 callbacks and no LoRA.
 """
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Letters(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers has no types
+class Letters(ModelMixin, ConfigMixin):
     """A text is the mean of what its letters stand for, each turned by where it stands."""
 
     @register_to_config
@@ -37,7 +39,7 @@ class Letters(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers has n
         return torch.stack(found)  # [B, width]
 
 
-class TomorrowTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
+class TomorrowTransformer(ModelMixin, ConfigMixin):
     """Two convolutions with time and text added between them."""
 
     @register_to_config
@@ -53,7 +55,7 @@ class TomorrowTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         return (self.last(torch.tanh(self.first(latents) + known[:, :, None, None])),)
 
 
-class TomorrowPipeline(DiffusionPipeline):  # type: ignore[misc]
+class TomorrowPipeline(DiffusionPipeline):
     model_cpu_offload_seq = "letters->transformer->vae"
 
     def __init__(self, letters: Any, transformer: Any, vae: Any, scheduler: Any) -> None:
