@@ -1,7 +1,6 @@
 """A denoiser that records to and replays from the tape, and the thread that writes behind it."""
 
 import math
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import index

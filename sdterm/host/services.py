@@ -457,5 +457,5 @@ class HostServices:
         return Snapshot(jobs=self.jobs.open(), queue=self.jobs.queue())
 
 
-def _traps(lints: Iterable[Lint]) -> tuple[Trap, ...]:
+def _traps(lints: "Iterable[Lint]") -> tuple[Trap, ...]:
     return tuple(Trap(start=each.span[0], end=each.span[1], message=each.message, fix=each.fix) for each in lints)
