@@ -8,7 +8,6 @@ import socket
 import threading
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
@@ -39,7 +38,8 @@ DEFECTS = {
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The application on a port of its own, with nothing that draws: jobs stay as they are put."""
     root = tmp_path_factory.mktemp("fuzz")
-    up, found = threading.Event(), []
+    up = threading.Event()
+    found: list[Any] = []
 
     async def serve() -> None:
         make_private(run_folder_of(root))
@@ -159,7 +159,7 @@ def test_a_body_with_wrong_values_is_refused_by_name_or_queued(route: str, url: 
 
 
 @pytest.mark.heavy
-def test_nothing_that_the_schema_allows_or_forbids_breaks_the_host(url: str, tmp_path: Path) -> None:
+def test_nothing_that_the_schema_allows_or_forbids_breaks_the_host(url: str) -> None:
     schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
     sent = 0
 
