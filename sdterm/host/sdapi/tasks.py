@@ -82,7 +82,7 @@ class Tasks:
         return self._shown[1] if data else None
 
     async def interrupt(self) -> None:
-        """Have what is drawn end with the picture as it stands. Half a picture made larger is none: what draws nothing is
+        """Have what is drawn end with the picture as it stands. Half of a larger picture is none: what draws nothing is
         cancelled, and keeps what is done of it."""
         for job in self.running():
             self._interrupted.add(job)
