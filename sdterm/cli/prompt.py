@@ -52,17 +52,16 @@ def prompt(context: click.Context, /, text: str, as_json: bool, model: str | Non
     request = make_request(**settings.job_fields() | run | {"prompt": "a"})
     sampler = offered(settings).names().sampler(request.sampler)
     library = library_of(settings)
-    drawn_by = _drawn_by(library, model)
-    if drawn_by and isinstance(drawn_by[0], Pipeline):
-        _show_plain(partial(_plain, *drawn_by, library), text, negative, as_json)
+    family, checkpoint = _drawn_by(library, model) or (None, None)
+    if isinstance(family, Pipeline) and checkpoint:
+        _show_plain(partial(_plain, family, checkpoint, library), text, negative, as_json)
         return
-    family = drawn_by[0] if drawn_by and isinstance(drawn_by[0], ModelFamily) and drawn_by[0].tokenize else None
     read = partial(
         read_prompt,
         calls=request.steps * sampler.calls_per_step,
         networks={kind.tag: library.called(kind.id) for kind in MODEL_KINDS if kind.tag},
         embeddings=library.names("embedding"),
-        family=family,
+        family=family if isinstance(family, ModelFamily) and family.tokenize else None,
     )
     readings = {"prompt": read(_characters(standard_input() if text == "-" else text))}
     if negative is not None:

@@ -55,6 +55,7 @@ from sdterm.events import (
     ModelLoading,
     Paused,
     SideImage,
+    Warning,
 )
 from sdterm.hooks import Pipeline
 from sdterm.request import GenerationRequest

@@ -413,6 +413,9 @@ def _tensors(shapes: list[Any], payload: memoryview) -> Iterator[torch.Tensor]:
     for name, shape in shapes:
         dtype: torch.dtype = getattr(torch, name)
         count = torch.Size(shape).numel()
+        if not count:  # which no buffer can be read as
+            yield torch.empty(shape, dtype=dtype)
+            continue
         yield torch.frombuffer(payload, dtype=dtype, count=count, offset=offset).reshape(shape).clone()
         offset += count * dtype.itemsize
 

@@ -94,9 +94,9 @@ class Checkpoints:
     def counts(self, name: str | None, text: str) -> Sequence[TokenCount] | None:
         """How the text encoders of a checkpoint that one of our pipelines draws with read a prompt; None for others."""
         found = self._drawn_by_ours(name)
-        if not found or not isinstance(found[0], Pipeline):
+        pipeline, checkpoint = found or (None, None)
+        if not isinstance(pipeline, Pipeline) or checkpoint is None:
             return None
-        pipeline, checkpoint = found
         try:
             with self._built_in.guard(pipeline, ModelFileError):
                 return pipeline.count(checkpoint, blank(text, tags(text))) if pipeline.count else ()

@@ -420,9 +420,9 @@ class HostServices:
         called = {kind.tag: library.called(kind.id) for kind in MODEL_KINDS if kind.tag}
         if (counts := self.checkpoints.counts(words.model, words.text)) is not None:
             lints = plain_words(words.text, negative=words.negative, networks=called, counts=counts)
-            most = [*counts][:1]
+            first = [*counts][:1]
             return PromptReading(
-                traps=_traps(lints), tokens=tuple(each.tokens for each in most), room=sum(each.room for each in most)
+                traps=_traps(lints), tokens=tuple(each.tokens for each in first), room=sum(each.room for each in first)
             )
         reading = read_prompt(
             words.text,
@@ -457,5 +457,5 @@ class HostServices:
         return Snapshot(jobs=self.jobs.open(), queue=self.jobs.queue())
 
 
-def _traps(lints: Iterable["Lint"]) -> tuple[Trap, ...]:
+def _traps(lints: "Iterable[Lint]") -> tuple[Trap, ...]:
     return tuple(Trap(start=each.span[0], end=each.span[1], message=each.message, fix=each.fix) for each in lints)

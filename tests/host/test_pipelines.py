@@ -49,7 +49,9 @@ def test_what_a_request_does_not_say_is_spelled_out_when_it_is_queued(host: Runn
     )
     said = _queued(host, steps=20, cfg_scale=7.0, pipeline_options={"shift": "1.5"}).request
     assert (said.steps, said.cfg_scale, said.pipeline_options) == (20, 7.0, {"shift": 1.5})
-    native = host.client.job(host.client.submit(Submission(request=make_request(prompt="a"))).id).request
+    native = host.client.job(
+        host.client.submit(Submission(request=make_request(prompt="a", model="sdterm-demo"))).id
+    ).request
     assert (native.pipeline, native.steps, native.sampler) == ("", 20, "DPM++ 2M")
 
 
@@ -72,7 +74,7 @@ def test_what_the_model_does_not_take_is_refused_by_name(host: Running, field: s
 
 def test_options_of_pipelines_are_none_of_other_models(host: Running) -> None:
     with pytest.raises(RefusedError, match="no pipeline"):
-        _queued(host, model="demo", pipeline_options={"shift": 1.0})
+        _queued(host, model="sdterm-demo", pipeline_options={"shift": 1.0})
 
 
 def test_prompts_are_read_as_plain_words(host: Running) -> None:

@@ -47,7 +47,7 @@ def recognise_any(
     checkpoint: CheckpointFile, plugins: PluginSet, pipeline: Pipeline | None = None
 ) -> tuple[ModelFamily | Pipeline, ModelMatch]:
     """The same of native families, and behind them pipelines; pipeline: of that one alone."""
-    there = (*plugins.all(ModelFamily), *plugins.all(Pipeline))
+    there: Sequence[ModelFamily | Pipeline] = (*plugins.all(ModelFamily), *plugins.all(Pipeline))
     return _recognised(checkpoint, plugins, (pipeline,) if pipeline else there)
 
 

@@ -158,6 +158,8 @@ def header_of(file: BinaryIO, size: int, suffix: str) -> Header:
 
 def is_torch(start: bytes, suffix: str) -> bool:
     """Whether what begins like this is PyTorch's, or else safetensors or GGUF. Raises UnsoundError if it is neither."""
+    if start[8:10] == b'{"':  # the length of a safetensors header, which stands before it, may begin like a pickle
+        return False
     if start.startswith((b"PK\x03\x04", *_PICKLES)):
         return True
     if start.startswith(MAGIC):

@@ -10,7 +10,7 @@ from sdterm.core.names import find, normal
 from sdterm.core.planning.choices import additions_of, checked_option, choose_parts
 from sdterm.core.text import printable
 from sdterm.fields import ROWS
-from sdterm.hooks import Option
+from sdterm.hooks import Option, OutputSaver, Sampler, Scheduler
 from sdterm.request import GenerationRequest, RequestError, make_request
 
 ASSIGNABLE = tuple(row.name for row in ROWS if row.name != "prompt" and not isinstance(row.default, tuple | dict))
@@ -67,7 +67,8 @@ def _parts(request: GenerationRequest, plugins: PluginSet, pipeline: PipelineFac
         return {"pipeline": _Part("The model", pipeline.options), "format": _Part(saver.label, saver.options)}
     chosen = choose_parts(request, plugins)
     first = chosen.passes[0]
-    parts = {"sampler": first.sampler, "scheduler": first.scheduler, "format": chosen.saver}
+    parts: dict[str, Sampler | Scheduler | OutputSaver] = {"sampler": first.sampler, "scheduler": first.scheduler}
+    parts["format"] = chosen.saver
     return {name: _Part(part.label, part.options) for name, part in parts.items()}
 
 

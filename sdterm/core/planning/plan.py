@@ -202,8 +202,8 @@ def _check_parts(plan: ModelPlan, model: ChosenModel, library: Library) -> None:
     there = _parts(model, library)
     if changed := sorted(part for part in plan.parts.keys() | there.keys() if plan.parts.get(part) != there.get(part)):
         raise ModelFileError(
-            f"{printable(plan.model)} gets its {changed[0]} from another file than when this job was begun. Put the one "
-            "of then back, or generate again."
+            f"{printable(plan.model)} gets its {changed[0]} from another file than when this job was begun. Put that "
+            "one back, or generate again."
         )
 
 

@@ -85,7 +85,7 @@ def guided_by(pipe: Any, takes: Arguments) -> str | None:
 
 
 def _takes_several(takes: Arguments) -> bool:
-    return "list" in takes["image"].type.lower() if "image" in takes else False
+    return "list" in takes["image"].annotation.lower() if "image" in takes else False
 
 
 def _of_call(options: Mapping[str, OptionValue], takes: Arguments) -> dict[str, OptionValue]:

@@ -101,7 +101,8 @@ class PipelineRecorder:
         try:
             given = self._arguments[name].given(args, kwargs) if self._is_taped else None
         except UnknownValueError as error:
-            given = self._go_untaped(f"a call of its {name} is given {error}")
+            self._go_untaped(f"a call of its {name} is given {error}")
+            given = None
         row = self._tape.row(self._image, self._pass, name, number) if given and not self._live else None
         if row and given and self._is_like(row, given):
             self._replayed += 1
@@ -116,7 +117,8 @@ class PipelineRecorder:
             try:
                 self._behind.put(_Call(name, number, given, *_copied(output)))
             except UnknownValueError as error:
-                given = self._go_untaped(f"a call of its {name} gives {error}")
+                self._go_untaped(f"a call of its {name} gives {error}")
+                given = None
         if not given:
             self._behind.put(partial(self._told.on_call, number))
         return output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,9 +50,11 @@ def put(pipeline: Any, wanted: Sequence[Adapter]) -> None:
 
 def _load(pipeline: Any, adapter: Adapter) -> None:
     try:
-        pipeline.load_lora_weights(
-            adapter.path.parent, weight_name=adapter.path.name, adapter_name=adapter.key, **_OFFLINE
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of peft, that there is one already
+            pipeline.load_lora_weights(
+                adapter.path.parent, weight_name=adapter.path.name, adapter_name=adapter.key, **_OFFLINE
+            )
     except (ValueError, KeyError, RuntimeError, NotImplementedError) as error:
         with contextlib.suppress(Exception):  # half of it may be there
             pipeline.delete_adapters([adapter.key])

@@ -32,21 +32,21 @@ _LONGEST = 160  # characters of help
 
 @dataclass(frozen=True)
 class Argument:
-    """An argument of a pipeline's call. default: `REQUIRED`, or its value where that is plain data, else None; type: as
-    it is written."""
+    """An argument of a pipeline's call. default: `REQUIRED`, or its value where that is plain data, else None;
+    annotation: as it is written."""
 
     default: Any = REQUIRED
-    type: str = ""
+    annotation: str = ""
     help: str = ""
 
     @property
     def kind(self) -> type[OptionValue] | None:
         """The type of its value; None where one line of text cannot hold that."""
-        named = {*_alternatives(_parsed(self.type))}
+        named = {*_alternatives(_parsed(self.annotation))}
         for name, kind in _KINDS.items():
             if name in named:
                 return kind
-        return type(self.default) if not self.type and type(self.default) in _KINDS.values() else None
+        return type(self.default) if not self.annotation and type(self.default) in _KINDS.values() else None
 
 
 Arguments = Mapping[str, Argument]
@@ -101,7 +101,7 @@ def taken(takes: Arguments, guided_by: str | None) -> dict[str, OptionValue | No
 def options(takes: Arguments, guided_by: str | None) -> tuple[Option, ...]:
     """What the call takes besides, as far as one line of text can hold it."""
     return tuple(
-        Option(name, kind() if (unset := _plain(each) is None) else kind(each.default), each.help, unset=unset)
+        Option(name, _of_kind(kind, _plain(each)), each.help, unset=_plain(each) is None)
         for name, each in takes.items()
         if (kind := each.kind)
         and name not in _FILLED
@@ -126,6 +126,11 @@ def given(
     if "negative_prompt" in takes and "negative_prompt" not in found and isinstance(true, int | float) and true > 1:
         found["negative_prompt"] = " "
     return found
+
+
+def _of_kind(kind: type[OptionValue], value: OptionValue | None) -> OptionValue:
+    made: OptionValue = kind() if value is None else kind(value)
+    return made
 
 
 def _plain(argument: Argument) -> OptionValue | None:

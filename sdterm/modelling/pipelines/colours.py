@@ -40,7 +40,8 @@ def encoded(vae: Any, pixels: torch.Tensor) -> torch.Tensor:
     frames = any(isinstance(module, torch.nn.Conv3d) for module in vae.modules())
     said = vae.encode(given.unsqueeze(2) if frames else given)
     found = said.latent_dist.mode() if hasattr(said, "latent_dist") else said.latent
-    return (found[:, :, 0] if found.ndim == 5 else found).float()
+    latents: torch.Tensor = (found[:, :, 0] if found.ndim == 5 else found).float()
+    return latents
 
 
 def stepped(vae: Any, latents: torch.Tensor) -> torch.Tensor:

@@ -1,35 +1,30 @@
 """The pipeline of the same modules that draws from something else."""
 
-from __future__ import annotations
-
 import inspect
 from typing import Any
 
 from sdterm.hooks import PluginError, Task
-
-_AUTO = {
-    "txt2img": "AutoPipelineForText2Image",
-    "img2img": "AutoPipelineForImage2Image",
-    "inpaint": "AutoPipelineForInpainting",
-}
+from sdterm.modelling.pipelines.classes import tasks_of
 
 
 def for_task(pipe: Any, task: Task) -> Any:
-    """The pipeline itself where its call is for that task, else the one that diffusers maps it to, with its modules and
-    its scheduler. Raises PluginError where there is none."""
-    if task == "edit" or _does(pipe, task):
+    """The pipeline itself where its own class is for that, else one of the class that diffusers has for it. Raises
+    PluginError where there is none."""
+    own = type(pipe).__name__
+    name = tasks_of(own).get(task, own if task == "txt2img" else "")
+    if name == own:
         return pipe
-    import diffusers
+    import diffusers  # a part of it, which only this needs
 
-    try:
-        return getattr(diffusers, _AUTO[task]).from_pipe(pipe)
-    except (ValueError, AttributeError) as error:
-        said = f"diffusers has no pipeline that draws {task} with the modules of {type(pipe).__name__}."
-        raise PluginError(said) from error
+    kind = getattr(diffusers, name, None) if name else None
+    if kind is None:
+        raise PluginError(f"diffusers has no pipeline for {task} with the modules of {own}.")
+    return _of_same_parts(kind, pipe)
 
 
-def _does(pipe: Any, task: Task) -> bool:
-    takes = inspect.signature(type(pipe).__call__).parameters
-    if task == "txt2img":
-        return "image" not in takes or "strength" not in takes
-    return "strength" in takes and ("mask_image" in takes) == (task == "inpaint")
+def _of_same_parts(kind: Any, pipe: Any) -> Any:
+    """Its own `from_pipe` would turn them all to float32."""
+    wanted = inspect.signature(kind.__init__).parameters
+    parts = {name: part for name, part in pipe.components.items() if name in wanted}
+    said = {name: value for name, value in pipe.config.items() if name in wanted and name not in parts}
+    return kind(**parts, **said)

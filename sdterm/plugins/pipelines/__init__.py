@@ -17,9 +17,9 @@ from sdterm.hooks import (
     hookimpl,
 )
 from sdterm.modelling.pipelines import calls, schedulers
+from sdterm.modelling.pipelines.classes import PipelineClass, tasks_of
 from sdterm.plugins.pipelines import sizes, tokens
 from sdterm.plugins.pipelines.assembly import Assembly, assemble
-from sdterm.plugins.pipelines.classes import PipelineClass, tasks_of
 from sdterm.plugins.pipelines.index import missing_package
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sdterm.hooks import CheckpointReader, PluginError
-from sdterm.plugins.pipelines.classes import PipelineClass, is_of, pipeline_class
+from sdterm.modelling.pipelines.classes import PipelineClass, is_of, pipeline_class
 
 INDEX = "model_index.json"
 _LIBRARIES = ("diffusers", "transformers")

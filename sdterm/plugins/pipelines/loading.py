@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,9 +19,11 @@ import sdterm.modelling.offline  # noqa: F401 before what it is about
 from sdterm.errors import SdtermError
 from sdterm.hooks import CheckpointReader, PluginError
 from sdterm.plugins.pipelines.assembly import Assembly, Source
-from sdterm.plugins.pipelines.single_files import Shapes
 
-_UNUSED = "safety_checker"
+State = Mapping[str, torch.Tensor]
+_UNUSED, _CHECKS, _GUIDED = "safety_checker", "requires_safety_checker", "guidance_embeds"
+_LDM = "decoder.mid.block_1.conv1.weight"
+"""A key of VAEs as their makers have them."""
 _SAFE = ".safetensors"
 _VARIANT = re.compile(r"\.(fp16|bf16)\b")
 _SCALE = re.compile(r"(^scaled_fp8|\.(scale_weight|weight_scale|scale_input|input_scale|comfy_quant))$")
@@ -39,7 +41,7 @@ def load(whole: Assembly, reader: CheckpointReader, device: torch.device, dtype:
     index, numbers = whole.index, whole.numbers
     given: dict[str, Any] = dict.fromkeys(index.absent)
     if _UNUSED in index.kind.parts:
-        given |= {_UNUSED: None, "requires_safety_checker": False}
+        given |= {_UNUSED: None} | ({_CHECKS: False} if _CHECKS in index.kind.parts else {})
     name, part = reader.path.name, "pipeline"
     try:
         for part in whole.base.parts:
@@ -66,8 +68,7 @@ def _loaded(whole: Assembly, part: str, device: torch.device, dtype: torch.dtype
         return _of_folder(kind, folder, files[0].name, packed, device, dtype), False
     source = source or Source(whole.base, f"{part}.")
     if source.reader.path.suffix.lower() == ".gguf":
-        packed = {"quantization_config": _packed(source.reader.path.name, dtype)}
-        return _of_single(kind, folder, str(source.reader.path), source.shapes(), dtype, packed).to(device), False
+        return _of_gguf(kind, folder, source, dtype).to(device), False
     keys = {key: key.removeprefix(source.prefix) for key in source.reader.shapes() if key.startswith(source.prefix)}
     read = source.reader.read(list(keys), _CPU, None)
     state = unscaled({keys[key]: tensor for key, tensor in read.items()}, dtype)
@@ -111,21 +112,28 @@ def _packed(file: str, dtype: torch.dtype) -> Any:
     return diffusers.GGUFQuantizationConfig(compute_dtype=dtype)
 
 
-def _of_single(
-    kind: Any, folder: Path, given: Any, shapes: Shapes, dtype: torch.dtype, more: Mapping[str, Any]
-) -> torch.nn.Module:
-    """A module of a folder's configuration with the weights of a file, whose keys may be those of another program.
-    given: its path, or what was read from it."""
-    config = kind.load_config(folder, local_files_only=True)
-    if "guidance_embeds" in config:  # of one family some models learned guidance, and some did not
-        more = {"guidance_embeds": any("guidance_" in key for key in shapes), **more}
+def _of_gguf(kind: Any, folder: Path, source: Source, dtype: torch.dtype) -> torch.nn.Module:
+    """As its class reads it."""
+    packed, config = _packed(source.reader.path.name, dtype), _config(kind, folder, source.shapes())
     module: torch.nn.Module = kind.from_single_file(
-        given, config=str(folder.parent), subfolder=folder.name, torch_dtype=dtype, local_files_only=True, **more
+        str(source.reader.path),
+        quantization_config=packed,
+        config=str(folder.parent),
+        subfolder=folder.name,
+        torch_dtype=dtype,
+        local_files_only=True,
+        **{key: config[key] for key in (_GUIDED,) if key in config},
     )
     return module
 
 
-def unscaled(state: dict[str, torch.Tensor], dtype: torch.dtype) -> dict[str, torch.Tensor]:
+def _config(kind: Any, folder: Path, given: Iterable[str]) -> dict[str, Any]:
+    """A part's configuration, for weights of these keys: of one family some models learned guidance, some did not."""
+    config: dict[str, Any] = kind.load_config(folder, local_files_only=True)
+    return config | ({_GUIDED: any("guidance_" in key for key in given)} if _GUIDED in config else {})
+
+
+def unscaled(state: State, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     """Weights that were scaled to fit into eight bits, times their scales."""
     plain = {key: tensor for key, tensor in state.items() if not _SCALE.search(key)}
     for key, scale in state.items():
@@ -135,38 +143,51 @@ def unscaled(state: dict[str, torch.Tensor], dtype: torch.dtype) -> dict[str, to
     return plain
 
 
-def _of_state(
-    kind: Any, folder: Path, state: dict[str, torch.Tensor], file: str, dtype: torch.dtype
-) -> torch.nn.Module:
+def _of_state(kind: Any, folder: Path, state: State, file: str, dtype: torch.dtype) -> torch.nn.Module:
     """A module of a folder's configuration with the weights of a file, whose keys may be those of another program.
     Raises PluginError if it has not all that the module needs."""
+    import accelerate
     import diffusers
 
     if not issubclass(kind, diffusers.ModelMixin):
-        config = kind.config_class.from_pretrained(folder, local_files_only=True)
-        module, info = kind.from_pretrained(
-            None, config=config, state_dict=state, dtype=dtype, output_loading_info=True
-        )
-        lacking = sorted(info["missing_keys"])
-    elif hasattr(kind, "from_single_file"):
-        shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
-        module = _of_single(kind, folder, state, shapes, dtype, {})
-        lacking = _empty(module)
-    else:
-        import accelerate
-
-        with accelerate.init_empty_weights():
-            module = kind.from_config(kind.load_config(folder, local_files_only=True))
-        module.load_state_dict({key: _cast(tensor, dtype) for key, tensor in state.items()}, strict=False, assign=True)
-        lacking = _empty(module)
-    if lacking:
-        raise PluginError(f"{file} lacks {len(lacking)} tensors of a {kind.__name__}, {lacking[0]} among them.")
+        said = kind.config_class.from_pretrained(folder, local_files_only=True)
+        module, info = kind.from_pretrained(None, config=said, state_dict=state, dtype=dtype, output_loading_info=True)
+        _check(kind, file, sorted(info["missing_keys"]))
+        return cast(torch.nn.Module, module.eval())
+    config = _config(kind, folder, state)
+    with accelerate.init_empty_weights():
+        module = kind.from_config(config)
+    own = module.state_dict()
+    if own.keys() != state.keys():
+        try:
+            state = _renamed(kind, config, state)
+        except KeyError as error:  # one that its converter renames
+            raise PluginError(f"{file} lacks {error} of a {kind.__name__}.") from error
+    _check(kind, file, sorted(own.keys() - state.keys()))
+    _check(kind, file, [key for key in own if own[key].shape != state[key].shape], "has another shape of")
+    whole = (kind._keep_in_fp32_modules or ()) if dtype == torch.float16 else ()
+    types = {key: torch.float32 if {*whole} & {*key.split(".")} else dtype for key in own}
+    module.load_state_dict({key: _cast(state[key], types[key]) for key in own}, assign=True)
     return cast(torch.nn.Module, module.eval())
 
 
-def _empty(module: torch.nn.Module) -> list[str]:
-    """The weights that nothing was put into."""
-    return [name for name, tensor in module.state_dict().items() if tensor.is_meta]
+def _check(kind: Any, file: str, keys: Sequence[str], what: str = "lacks") -> None:
+    if keys:
+        raise PluginError(f"{file} {what} {len(keys)} tensors of a {kind.__name__}, {keys[0]} among them.")
+
+
+def _renamed(kind: Any, config: Mapping[str, Any], state: State) -> State:
+    """A file's weights under diffusers' keys, as its converters have it; as they are where it has none."""
+    from diffusers.loaders import single_file_model, single_file_utils
+
+    table = single_file_model.SINGLE_FILE_LOADABLE_CLASSES
+    if found := next((table[each.__name__] for each in kind.__mro__ if each.__name__ in table), None):
+        return cast(State, found["checkpoint_mapping_fn"](config=config, checkpoint=dict(state)))
+    if _LDM in state:  # of a kind that the table has not, like FLUX.2's
+        plain = {re.sub(r"^(en|de)coder\.((post_)?quant_conv\.)", r"\2", key): tensor for key, tensor in state.items()}
+        own = {key: tensor for key, tensor in plain.items() if key.startswith("bn.")}
+        return own | cast(State, single_file_utils.convert_ldm_vae_checkpoint(plain, config))
+    return state
 
 
 def _cast(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

@@ -47,14 +47,16 @@ def _tokenizer(folder: Path) -> Tokenizer | None:
     """The one of a folder; None for one that only transformers can read."""
     try:
         import tokenizers
-        from tokenizers.implementations import ByteLevelBPETokenizer
+        from tokenizers import implementations
     except ImportError:
         return None
     try:
         if (folder / "tokenizer.json").is_file():
             found = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
         elif (folder / "merges.txt").is_file() and "CLIP" not in str(_json(folder / "tokenizer_config.json")):
-            made: Any = ByteLevelBPETokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
+            made: Any = implementations.ByteLevelBPETokenizer(  # type: ignore[attr-defined]
+                str(folder / "vocab.json"), str(folder / "merges.txt")
+            )
             found = made._tokenizer
         else:
             return None

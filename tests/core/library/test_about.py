@@ -64,7 +64,7 @@ def test_a1111s_user_metadata_is_read_as_far_as_it_makes_sense(text: str, expect
         ("---\nlicense: apache-2.0\n---\n# It\n", "apache-2.0"),
         ("---\nlicense: other\nlicense_name: its-own\n---\n", "its-own"),
         ("---\nlicense: [a]\n---\n", ""),
-        ("---\nlicense: 'a\x1b[31mb'\n---\n", "a [31mb"),
+        ('---\nlicense: "a\\e[31mb"\n---\n', "a\ufffd[31mb"),
         ("---\n- x\n---\n", ""),
         ("---\nlicense: {\n---\n", ""),
         ("# no head\n", ""),

@@ -62,7 +62,7 @@ def test_what_it_says_counts_also_where_that_is_what_other_models_have() -> None
 )
 def test_what_the_pipeline_does_not_take_is_refused_by_name(field: str, value: object) -> None:
     with pytest.raises(RequestError) as refused:
-        _settled(**{field: value})
+        _settled(FLUX, **{field: value})
     assert refused.value.field == field
 
 

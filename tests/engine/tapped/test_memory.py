@@ -104,4 +104,4 @@ def test_what_it_needs_is_measured_as_it_samples_and_as_it_decodes(root: Path, p
     only_image([*engine.run(asked(), plugins)])
     stages = {one.stage: one for one in Measurements(root) if one.device.endswith("(tensors)")}
     assert {*stages} == {"sample", "decode"} and {one.family for one in stages.values()} == {"tiny"}
-    assert all(one.size == 64 * 48 and one.peak >= one.fixed > 0 for one in stages.values())
+    assert all(one.size == 80 * 64 and one.peak >= one.fixed > 0 for one in stages.values())

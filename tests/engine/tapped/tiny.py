@@ -20,15 +20,20 @@ OWN_SCHEDULER = "FlowMatchEulerDiscreteScheduler"
 
 def build(seed: int, dtype: torch.dtype, scheduler: str = OWN_SCHEDULER) -> Any:
     """The pipeline with the random weights of that seed."""
+    from importlib import import_module
     from inspect import signature
 
-    import diffusers
     import torch
     from diffusers.image_processor import VaeImageProcessor
     from diffusers.models.modeling_outputs import Transformer2DModelOutput
     from diffusers.utils.torch_utils import randn_tensor
 
-    class Words(torch.nn.Module):
+    diffusers: Any = import_module("diffusers")  # which has no types
+
+    class Somewhere(torch.nn.Module):
+        device = property(lambda self: next(self.parameters()).device)
+
+    class Words(Somewhere):
         """A text is the sum of its bytes' vectors."""
 
         def __init__(self) -> None:
@@ -38,7 +43,8 @@ def build(seed: int, dtype: torch.dtype, scheduler: str = OWN_SCHEDULER) -> Any:
 
         def forward(self, text: str) -> torch.Tensor:
             self.calls += 1
-            return self.table(torch.tensor([*text.encode(), 0])).sum(0, keepdim=True)
+            vectors: torch.Tensor = self.table(torch.tensor([*text.encode(), 0]))
+            return vectors.sum(0, keepdim=True)
 
     class Denoiser(diffusers.ModelMixin, diffusers.ConfigMixin):  # type: ignore[misc]
         config_name = "config.json"
@@ -59,7 +65,7 @@ def build(seed: int, dtype: torch.dtype, scheduler: str = OWN_SCHEDULER) -> Any:
             sample = self.last(torch.tanh(self.first(hidden_states) + known[:, :, None, None]))
             return Transformer2DModelOutput(sample=sample) if return_dict else (sample,)
 
-    class Decoder(torch.nn.Module):
+    class Decoder(Somewhere):
         def __init__(self) -> None:
             super().__init__()
             self.mix = torch.nn.Conv2d(4, 3, 1)
@@ -95,7 +101,7 @@ def build(seed: int, dtype: torch.dtype, scheduler: str = OWN_SCHEDULER) -> Any:
         ) -> Any:
             if quirk == "fails":
                 raise ValueError("it is Monday")
-            device, dtype = self._execution_device, self.denoiser.last.weight.dtype
+            device, dtype = self._execution_device, self.denoiser.dtype
             words = [self.encode_prompt(text, device) for text in (prompt, negative_prompt or "")]
             latents = randn_tensor((1, 4, height // 8, width // 8), generator=generator, device=device, dtype=dtype)
             if quirk == "global noise":
@@ -128,8 +134,8 @@ def build(seed: int, dtype: torch.dtype, scheduler: str = OWN_SCHEDULER) -> Any:
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        parts = [kind().to(dtype).eval() for kind in (Words, Denoiser, Decoder)]
-    return TinyPipeline(*parts, getattr(diffusers, scheduler)())
+        words, denoiser, vae = (kind().to(dtype).eval() for kind in (Words, Denoiser, Decoder))
+    return TinyPipeline(words, denoiser, vae, getattr(diffusers, scheduler)())
 
 
 def detect(reader: WeightsReader) -> ModelMatch | None:
@@ -152,9 +158,11 @@ def options_of(reader: WeightsReader) -> tuple[Option, ...]:
 
 def keep_first(components: Any) -> None:
     """A step cache: every other call is answered by the one before."""
-    from diffusers.hooks import HookRegistry, ModelHook
+    from importlib import import_module
 
-    class KeepFirst(ModelHook):  # type: ignore[misc]
+    hooks: Any = import_module("diffusers.hooks")
+
+    class KeepFirst(hooks.ModelHook):  # type: ignore[misc]
         _is_stateful = True
         kept: Any = None
 
@@ -170,7 +178,7 @@ def keep_first(components: Any) -> None:
 
     module = components.modules["denoiser"]
     module._reset_stateful_cache = lambda: module._diffusers_hook.reset_stateful_hooks()
-    HookRegistry.check_if_exists_or_initialize(module).register_hook(KeepFirst(), "keep first")
+    hooks.HookRegistry.check_if_exists_or_initialize(module).register_hook(KeepFirst(), "keep first")
 
 
 @hookimpl

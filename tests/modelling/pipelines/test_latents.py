@@ -52,7 +52,7 @@ def test_a_perfect_prediction_gives_the_clean_latents(kind: str, config: dict[st
 
 
 def test_what_a_scheduler_says_itself_is_taken() -> None:
-    scheduler = diffusers.EulerDiscreteScheduler(**EPS)
+    scheduler: Any = diffusers.EulerDiscreteScheduler(**EPS)
     scheduler.set_timesteps(4)
     gave = scheduler.step(NOISE, scheduler.timesteps[0], CLEAN, return_dict=False)
     own = own_prediction(gave)
@@ -71,7 +71,8 @@ def test_a_linear_map_is_found() -> None:
 def test_the_map_of_a_vae_tells_bright_from_dark() -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        vae = diffusers.AutoencoderKL(
+        kind: Any = diffusers.AutoencoderKL
+        vae = kind(
             block_out_channels=(8, 8),
             down_block_types=("DownEncoderBlock2D",) * 2,
             up_block_types=("UpDecoderBlock2D",) * 2,

@@ -1,5 +1,6 @@
 """Small pipelines are loaded from what users have: folders of all kinds, and parts in files of their own."""
 
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -144,6 +145,43 @@ def test_a_file_that_lacks_tensors_is_one_sentence(library: Library, built: Path
         PluginError, match=r"^half\.safetensors lacks 1 tensors of a ZImageTransformer2DModel, .* among"
     ):
         load(library.find("half"), CPU, torch.float32)
+
+
+def test_a_vae_under_its_makers_keys_is_the_same_vae(tmp_path: Path) -> None:
+    """FLUX.2's, which diffusers' own table of such files does not have."""
+    at = build("flux2-klein", tmp_path / CHECKPOINTS / "klein")
+    renamed = {r"^(post_)?quant_conv\.": lambda m: f"{'de' if m[1] else 'en'}coder.{m[0]}"}
+    renamed |= {r"encoder\.down_blocks\.(\d)\.": lambda m: f"encoder.down.{m[1]}."}
+    renamed |= {r"decoder\.up_blocks\.(\d)\.": lambda m: f"decoder.up.{3 - int(m[1])}."}
+    renamed |= {r"mid_block\.resnets\.(\d)\.": lambda m: f"mid.block_{int(m[1]) + 1}."}
+    plain = {
+        "mid_block.attentions.0.": "mid.attn_1.",
+        "group_norm.": "norm.",
+        "to_out.0.": "proj_out.",
+        ".resnets.": ".block.",
+    }
+    plain |= {
+        "to_q.": "q.",
+        "to_k.": "k.",
+        "to_v.": "v.",
+        "conv_shortcut.": "nin_shortcut.",
+        "conv_norm_out.": "norm_out.",
+    }
+    plain |= {"downsamplers.0.": "downsample.", "upsamplers.0.": "upsample."}
+    state, theirs = state_of(at / "vae"), {}
+    for key, tensor in state.items():
+        own = key
+        for pattern, change in renamed.items():
+            own = re.sub(pattern, change, own)
+        for its, name in plain.items():
+            own = own.replace(its, name)
+        theirs[own] = tensor
+    assert theirs.keys() != state.keys()
+    for file in (at / "vae").glob("*.safetensors"):
+        file.unlink()
+    (tmp_path / "models" / "VAE").mkdir()
+    save_file(theirs, tmp_path / "models" / "VAE" / "flux2-vae.safetensors")
+    assert_same(loaded(Library(tmp_path), "klein").vae, state)
 
 
 def test_a_vae_that_was_asked_for_takes_the_place_of_its_own(library: Library, built: Path) -> None:
