@@ -19,7 +19,8 @@ import torch
 import transformers
 from safetensors.torch import save_file
 
-from tests.pipelines import tomorrow, vocabularies
+from tests.pipelines import vocabularies
+from tests.pipelines.tomorrow import pipeline as tomorrow
 
 SIZE = (96, 64)
 _AS_ASKED = {"use_resolution_binning": False}
@@ -64,12 +65,11 @@ def fill(module: torch.nn.Module, part: str = "") -> None:
         else:
             value = z / math.sqrt(math.prod(tensor.shape[1:]))
         tensor.copy_(0.4 * value if "conv_out" in key else value)
-    for key, tensor in module.named_buffers():
-        z = normal(key, tensor)
+    for key, buffer in module.named_buffers():
         if key.endswith("running_mean"):
-            tensor.copy_(0.3 * z)
+            buffer.copy_(0.3 * normal(key, buffer))
         elif key.endswith("running_var"):
-            tensor.copy_(1 + 0.5 * z.abs())
+            buffer.copy_(1 + 0.5 * normal(key, buffer).abs())
 
 
 def denoiser(pipeline: Any) -> tuple[str, torch.nn.Module]:

@@ -16,7 +16,6 @@ from PIL import Image as Picture
 from sdterm import Engine, GenerationRequest, PluginSet
 from sdterm.core.infotext.grammar import parse
 from sdterm.core.infotext.read import read
-from sdterm.core.library.checkpoints import CheckpointFile
 from sdterm.core.planning.plan import Plan
 from sdterm.core.settings.paths import LORAS
 from sdterm.engine.run import PauseAt, Resume
@@ -58,7 +57,7 @@ class Setup:
 
         texts = {"prompt": PROMPT} | ({"negative_prompt": NEGATIVE} if self.negative else {})
         size = {"width": SIZE[0], "height": SIZE[1]}
-        return texts | size | {"num_inference_steps": STEPS} | CALLS.get(self.name, {}) | self.options
+        return {**texts, **size, "num_inference_steps": STEPS, **CALLS.get(self.name, {}), **self.options}
 
     def asked(self, **fields: object) -> GenerationRequest:
         """The same, asked of sdterm."""
@@ -126,10 +125,10 @@ def loaded(setup: Setup, folder: Path) -> Any:
     """The pipeline as diffusers loads it."""
     from diffusers import DiffusionPipeline
 
-    from tests.pipelines import tomorrow
+    from tests.pipelines.tomorrow.pipeline import saved_in
 
     if setup.name == "tomorrow":
-        return tomorrow.load(CheckpointFile(folder), torch.device("cpu"), torch.float32)
+        return saved_in(folder, torch.float32)
     pipeline = DiffusionPipeline.from_pretrained(folder, local_files_only=True)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

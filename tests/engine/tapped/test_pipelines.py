@@ -315,6 +315,14 @@ def test_what_is_no_number_in_half_precision_begins_again_in_float32(
     assert np.array_equal(pixels(only_image(again).data), own())
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of numpy, about pixels that are no numbers
+def test_what_half_precision_decodes_to_black_begins_again_in_float32(engine: Engine, plugins: PluginSet) -> None:
+    events = [*engine.run(asked("half is black", precision="bf16"), plugins)]
+    (said,) = warnings(events, "float32")
+    assert said == "The decoded image is entirely black. The image begins again in float32."
+    assert np.array_equal(pixels(only_image(events).data), own())
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of numpy, about diffusers
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_steps_are_the_users_whatever_the_scheduler(
