@@ -166,6 +166,15 @@ def test_a_single_file_says_what_it_lacks_until_all_is_there(library: Library) -
     assert known(library, "small").note == lacking
 
 
+def test_a_folder_that_lacks_a_part_says_which(library: Library) -> None:
+    """Whatever else its keys look like: PixArt's are those of other models, too."""
+    parts = {**FLUX, "transformer": ("diffusers", "PixArtTransformer2DModel", TRANSFORMER)}
+    at = folder(library.root / CHECKPOINTS / "x", parts, "PixArtSigmaPipeline", without=("vae",))
+    weights(at / "transformer" / "diffusion_pytorch_model.safetensors", {"scale_shift_table": (2, 32)})
+    said = "x lacks its VAE (AutoencoderKL), which goes to models/VAE or x/vae."
+    assert known(library, "x").note == said
+
+
 def test_a_whole_folder_lends_all_that_a_transformer_needs(library: Library) -> None:
     lent = folder(library.root / CHECKPOINTS / "whole")
     weights(library.root / CHECKPOINTS / "mine.safetensors", WEIGHTS["transformer"])
