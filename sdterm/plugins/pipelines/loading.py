@@ -40,6 +40,7 @@ def load(whole: Assembly, reader: CheckpointReader, device: torch.device, dtype:
 
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
+    transformers.dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0  # a model's own code is refused, and nobody is asked
     index, numbers = whole.index, whole.numbers
     given: dict[str, Any] = dict.fromkeys(index.absent)
     if _UNUSED in index.kind.parts:
