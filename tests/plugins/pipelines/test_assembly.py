@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 
 from sdterm import load_plugins
 from sdterm.core.library.checkpoints import CheckpointFile, Library
+from sdterm.core.library.kinds import kind_by_shapes
 from sdterm.core.library.recognition import Recognition, recognise_any, recognition
 from sdterm.core.settings.paths import CHECKPOINTS
 from sdterm.plugins.pipelines import options_of, tasks
@@ -180,6 +181,15 @@ def test_a_whole_folder_lends_all_that_a_transformer_needs(library: Library) -> 
     weights(library.root / CHECKPOINTS / "mine.safetensors", WEIGHTS["transformer"])
     _, match = recognise_any(library.find("mine"), PLUGINS)
     assert match.label == "Flux" and match.files == dict.fromkeys(("text_encoder", "text_encoder_2", "vae"), lent)
+
+
+def test_files_that_are_added_go_where_they_are_looked_for() -> None:
+    kinds = {part: kind_by_shapes(shapes) for part, shapes in WEIGHTS.items()}
+    text = dict.fromkeys(("text_encoder", "text_encoder_2"), "text_encoder")
+    assert kinds == {"transformer": "checkpoint", "vae": "vae", **text}
+    assert (
+        kind_by_shapes({"model.diffusion_model.x": (1,), "text_encoders.t5xxl.shared.weight": (2, 2)}) == "checkpoint"
+    )
 
 
 def test_a_folder_of_another_depth_lends_nothing(library: Library) -> None:
