@@ -116,6 +116,13 @@ class Checkpoints:
         except (ModelFileError, PluginError, UnknownNameError, OSError):
             return None
 
+    def is_tapped(self, name: str | None, families: Families = ()) -> bool:
+        """Whether a pipeline draws with that checkpoint, or where none is named with the first."""
+        try:
+            return self._what(self.drawn_with(name), families).pipeline is not None
+        except (UnknownNameError, OSError):
+            return False
+
     def settled(self, request: GenerationRequest, families: Families = ()) -> GenerationRequest:
         """The request as its model takes it: where a pipeline draws with that, checked and spelled out, see
         `core.planning.pipelines`. Raises RequestError, UnknownNameError."""
