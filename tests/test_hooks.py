@@ -421,9 +421,7 @@ def test_hook_sdterm_pipelines(engine: Engine, extend: Extend, root: Path) -> No
     (folder := root / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
     save_file({"walker.seed": np.zeros(1)}, folder / "walk.safetensors")
     refused: dict[str, dict[str, object]] = {
-        "walk's option stride is 12, but it must be a whole number from 1 to 9.": {
-            "pipeline_options": {"stride": 12}
-        },
+        "walk's option stride is 12, but it must be a whole number from 1 to 9.": {"pipeline_options": {"stride": 12}},
         "walk has no option 'gait'. Its options: stride.": {"pipeline_options": {"gait": "slow"}},
         "walk has no hires fix: leave it out, or upscale the finished picture.": {"hires": True},
         "sdterm-demo is drawn with the family SD 1.x, and has no pipeline with options.": {

@@ -72,6 +72,9 @@ def _batches(run: Run, loader: Loader, sources: Sources, drawing: _Drawing, grid
     paused, batches = False, run.batches()
     left = [[index for index in batch if index not in drawing.delivered] for batch in batches]
     for number, images in run.share.batches(left):
+        if run.cut.is_end and drawing.delivered:
+            break
+        run.cut.begin_batch()
         try:
             drawn = _sampled(run, loader, Batch(images, number, len(batches)), sources, drawing)
         except PausedError:
@@ -104,6 +107,8 @@ def _sampled(run: Run, loader: Loader, batch: Batch, sources: Sources, drawing: 
         before, drawn = drawn, _sampled_pass(run, loader, batch, number, drawn, sources, drawing)
         if any(each.refined for each in before):
             drawn = [replace(each, refined=True) for each in drawn]
+        if run.cut.is_set():
+            break
     return drawn
 
 

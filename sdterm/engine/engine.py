@@ -23,6 +23,7 @@ from sdterm.core.planning.pipelines import completed, lost_settings
 from sdterm.core.planning.plan import choose_again, prepare, prepare_pictures
 from sdterm.core.prompt.styles import Styles
 from sdterm.core.settings.paths import data_root
+from sdterm.engine.cut import Cut
 from sdterm.engine.device import free_unused, pick_device, pick_dtype, reset_peak, set_deterministic
 from sdterm.engine.drawing import draw
 from sdterm.engine.failures import failure
@@ -109,6 +110,7 @@ class Engine:
         tape: Path | None = None,
         previews: bool = False,
         cancel: threading.Event | None = None,
+        cut: Cut | None = None,
         resume: Resume | None = None,
         pause_at: PauseAt | None = None,
         saved: SimpleQueue[Path | None] | None = None,
@@ -120,7 +122,8 @@ class Engine:
 
         styles: the user's named prompts. tape: a file that records every network call; a run with the same request
         and tape goes on where the last one stopped. Without it the tape is in memory. cancel: set it to stop within one
-        network call; closing the iterator before its end does too, and sets it. resume: the plan of an earlier run to
+        network call; closing the iterator before its end does too, and sets it. cut: by which the batch that is being
+        sampled can be had as it stands. resume: the plan of an earlier run to
         go on with, instead of making one. pause_at: the step at which every image waits for another run to go on.
         saved: where the reader puts the path of each image and grid once it is saved (None if it cannot be), before it
         asks for the next event: observers are told of them. first_pass: where another job's tape has what this one's
@@ -162,7 +165,7 @@ class Engine:
                     enlarge_pictures(self._pictures(request, plugins, cancel, resume, tell))
                 return
             run = self._settled(request, plugins, styles or {}, tape, resume, observers, tell)
-            run = replace(run, cancel=cancel, pause_at=pause_at, previews=previews, share=share)
+            run = replace(run, cancel=cancel, cut=cut or Cut(), pause_at=pause_at, previews=previews, share=share)
             with _computing(run.choices):
                 run = open_run(run, self._loader, self.library, tape, first_pass, other_tapes)
                 opened.append(run.tape)

@@ -1,7 +1,6 @@
 """A denoiser that records to and replays from the tape, and the thread that writes behind it."""
 
 import math
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import index
@@ -10,6 +9,7 @@ import torch
 
 from sdterm.core.extensions.registry import ContractError
 from sdterm.engine.behind import Behind
+from sdterm.engine.cut import Flag
 from sdterm.engine.denoiser import Network
 from sdterm.engine.tape import DENOISER, Row, Tape, checksum
 from sdterm.errors import SdtermError
@@ -77,7 +77,7 @@ class TapeRecorder:
         pass_no: int,
         images: Sequence[int],
         start: torch.Tensor,
-        cancel: threading.Event,
+        cancel: Flag,
         on_step: Callable[[int, torch.Tensor], None],
         on_replayed: Callable[[int, int], None],
         on_call: Callable[[int], None],

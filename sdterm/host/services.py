@@ -273,16 +273,22 @@ class HostServices:
         jobs = (job.model_copy(update={"progress": self.dispatcher.progress(job.id)}) for job in page.jobs)
         return page.model_copy(update={"jobs": tuple(jobs)})
 
-    async def submit(self, submission: Submission) -> int:
-        """Queue a job, if it can be drawn. Raises UnknownNameError, RequestError, StylesError, CatalogueError or
-        OutputFolderError."""
+    async def submit(self, submission: Submission, along: Callable[[int], None] | None = None) -> int:
+        """Queue a job, if it can be drawn. along: as in `JobQueue.submit`. Raises UnknownNameError, RequestError,
+        StylesError, CatalogueError or OutputFolderError."""
         self.dispatcher.check_device(submission.device)
         submission = await self._settled(submission)
         inputs = await self.check(submission)
         model = await self._model(submission.request)
-        job = self.jobs.submit(submission, submission.saving or self.saving(), inputs, model)
+        job = self.jobs.submit(submission, submission.saving or self.saving(), inputs, model, along)
         self.dispatcher.wake()
         return job
+
+    async def cancel(self, job: int) -> None:
+        """Stop a job for good; finished images stay. Raises UnknownJobError, WrongStateError."""
+        if self.jobs.cancel(job):
+            await self.dispatcher.stop_job(job)
+        self.dispatcher.forget_tape(job)
 
     async def _settled(self, submission: Submission) -> Submission:
         """The same with what its model takes spelled out. Raises RequestError, UnknownNameError."""

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Callable
 from typing import Any
 
 from sdterm.errors import BAD_REQUEST, SdtermError
@@ -13,11 +14,18 @@ class BadImageError(SdtermError, ValueError):
     code = BAD_REQUEST
 
 
-def picture(text: Any) -> bytes:
-    """The file in a field of A1111's: base64, after `data:image/png;base64,` or by itself. Raises BadImageError."""
+Fetch = Callable[[str], bytes]
+"""The picture's file at a URL. Raises BadImageError."""
+
+
+def picture(text: Any, fetch: Fetch | None = None) -> bytes:
+    """The file in a field of A1111's: base64, after `data:image/png;base64,` or by itself, or a URL where such may be
+    fetched. Raises BadImageError."""
     said = str(text)
     if said.startswith(("http://", "https://")):
-        raise BadImageError("Requests not allowed")
+        if not fetch:
+            raise BadImageError("Requests not allowed: pictures by URL are fetched only with `api_fetch = true`.")
+        return fetch(said)
     if said.startswith("data:image/"):
         said = said.partition(",")[2]
     try:

@@ -104,7 +104,7 @@ def taken(takes: Arguments, guided_by: str | None) -> dict[str, OptionValue | No
 def options(takes: Arguments, guided_by: str | None) -> tuple[Option, ...]:
     """What the call takes besides, as far as one line of text can hold it."""
     return tuple(
-        Option(name, kind() if (unset := _plain(each) is None) else kind(each.default), each.help, unset=unset)
+        Option(name, _of_kind(kind, _plain(each)), each.help, unset=_plain(each) is None)
         for name, each in takes.items()
         if (kind := each.kind)
         and name not in _FILLED
@@ -131,6 +131,11 @@ def given(
     if LEARNED in found and SCHEDULE in takes:
         found[SCHEDULE] = None
     return found
+
+
+def _of_kind(kind: type[OptionValue], value: OptionValue | None) -> OptionValue:
+    made: OptionValue = kind() if value is None else kind(value)
+    return made
 
 
 def _plain(argument: Argument) -> OptionValue | None:

@@ -78,9 +78,10 @@ def tasks_of(name: str) -> Mapping[Task, str]:
     tables, known = _tables(), pipeline_class(name)
     takes = known.takes if known else {}
     family = next((family for table in tables.values() for family, each in table.items() if each == name), None)
-    found: dict[Task, str] = {task: table[family] for task, table in tables.items() if family in table}
+    found: dict[Task, str] = {task: table[family] for task, table in tables.items() if family and family in table}
     if not found:
-        return {"inpaint" if "mask_image" in takes else "edit" if "image" in takes else "txt2img": name}
+        pictured: Task = "img2img" if "strength" in takes else "edit"
+        return {"inpaint" if "mask_image" in takes else pictured if "image" in takes else "txt2img": name}
     if "image" in takes and "strength" not in takes:  # the picture is looked at, and not changed step by step
         found = {task: each for task, each in found.items() if each != name or task == "txt2img"} | {"edit": name}
     return found

@@ -55,7 +55,8 @@ def _tokenizer(folder: Path) -> Tokenizer | None:
             found = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
         elif (folder / "merges.txt").is_file() and "CLIP" not in str(_json(folder / "tokenizer_config.json")):
             made: Any = implementations.ByteLevelBPETokenizer(  # type: ignore[attr-defined]
-                str(folder / "vocab.json"), str(folder / "merges.txt"))
+                str(folder / "vocab.json"), str(folder / "merges.txt")
+            )
             found = made._tokenizer
         else:
             return None

@@ -71,7 +71,8 @@ def test_a_linear_map_is_found() -> None:
 def test_the_map_of_a_vae_tells_bright_from_dark() -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        vae: Any = diffusers.AutoencoderKL(
+        kind: Any = diffusers.AutoencoderKL
+        vae = kind(
             block_out_channels=(8, 8),
             down_block_types=("DownEncoderBlock2D",) * 2,
             up_block_types=("UpDecoderBlock2D",) * 2,
