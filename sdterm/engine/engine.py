@@ -17,9 +17,9 @@ from sdterm.core.extensions.kinds import Descriptor
 from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.inputs import Inputs
 from sdterm.core.library.checkpoints import Library
-from sdterm.core.planning.choices import Choices, choose, choose_pictures, settled
+from sdterm.core.planning.choices import Choices, choose, choose_pictures
 from sdterm.core.planning.memory import Measurements
-from sdterm.core.planning.pipelines import completed, lost_settings
+from sdterm.core.planning.pipelines import COMPLETED, completed, lost_settings
 from sdterm.core.planning.plan import choose_again, prepare, prepare_pictures
 from sdterm.core.prompt.styles import Styles
 from sdterm.core.settings.paths import data_root
@@ -268,11 +268,11 @@ class Engine:
         self._meter.highest = 0
         if resume:
             choices, plan = choose_again(resume.plan, plugins, self.library), resume.plan
-            if facts := choices.first.model.facts:  # the plan has what the request leaves to the pipeline
-                request = completed(request, facts, choices.first.model.checkpoint.name)
+            request = request.model_copy(update={name: getattr(plan.request, name) for name in COMPLETED})
         else:
-            request = settled(request, plugins, self.library)
             choices = choose(request, plugins, self.library)
+            if facts := choices.first.model.facts:
+                request = completed(request, facts, choices.first.model.checkpoint.name)
             plan = prepare(request, choices, plugins, self.library, styles, **recorded_seeds(tape, request))
         run = Run(
             request=request,

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image as Picture
+from safetensors.torch import save_file
 
 from sdterm import Engine, GenerationRequest, PluginSet, load_plugins
 from sdterm.core.infotext.recall import recall
@@ -58,7 +59,7 @@ def asked(**fields: Any) -> GenerationRequest:
 def drawn(engine: Engine, plugins: PluginSet, **fields: Any) -> tuple[Image, list[Event]]:
     events = [*engine.run(asked(**fields), plugins, previews=True)]
     assert not isinstance(events[-1], Failed), events[-1]
-    (image,) = (event for event in events if isinstance(event, Image))
+    image, *_ = (event for event in events if isinstance(event, Image))
     return image, events
 
 
@@ -149,6 +150,9 @@ def test_loras_are_put_on_by_the_pipelines_own_loader_and_taken_off_exactly(
         pipe.unload_lora_weights()
     assert "Lora hashes" in image.infotext
     assert drawn(engine, plugins)[0].pixel_hash == plain.pixel_hash != image.pixel_hash
+    save_file({"unet.mid_block.lora_A.weight": torch.zeros(2, 8)}, folder / "other.safetensors")
+    refused = [*engine.run(asked(prompt="a <lora:other:1>"), plugins)][-1]
+    assert isinstance(refused, Failed) and "other" in refused.message and "FluxPipeline" in refused.message
     single, _ = drawn(engine, plugins, prompt="a red house <lora:one:0.5>")
     assert single.pixel_hash not in (plain.pixel_hash, image.pixel_hash)
 
@@ -170,6 +174,23 @@ def test_what_settings_say_and_the_model_does_not_know_is_named(engine: Engine, 
 def test_what_it_does_not_take_fails_before_anything_is_loaded(engine: Engine, plugins: PluginSet) -> None:
     (failed,) = engine.run(asked(variation_strength=0.5), plugins)
     assert isinstance(failed, Failed) and "variation_strength" in failed.message
+
+
+@pytest.mark.heavy
+def test_pictures_that_are_looked_at_all_go_to_one_call(plugins: PluginSet, tmp_path: Path) -> None:
+    folder = build("flux2-klein", tmp_path / CHECKPOINTS / "klein")
+    shades = [np.full((HEIGHT, WIDTH, 3), shade, np.uint8) for shade in (40, 220)]
+    looks = [Picture.fromarray(each) for each in shades]
+    digests = tuple(Inputs(tmp_path).put(_png(each)) for each in looks)
+    engine = Engine(library=Library(tmp_path), device="cpu")
+    two, _ = drawn(engine, plugins, model="klein", init_images=digests, batch_size=2)
+    pipe = diffusers.Flux2KleinPipeline.from_pretrained(folder)
+    pipe.set_progress_bar_config(disable=True)
+    assert np.array_equal(pixels(two), own(pipe, image=looks))
+    one, _ = drawn(engine, plugins, model="klein", init_images=digests[:1])
+    assert np.array_equal(pixels(one), own(pipe, image=looks[:1])) and one.pixel_hash != two.pixel_hash
+    fields = recall(two.infotext, plugins, Library(tmp_path), {}).fields
+    assert fields["init_images"] == digests
 
 
 def _png(picture: Picture.Image) -> bytes:
