@@ -1,5 +1,6 @@
 """Small pipelines are loaded from what users have: folders of all kinds, and parts in files of their own."""
 
+import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -102,6 +103,20 @@ def test_pickles_are_read_and_never_run(library: Library, built: Path, tmp_path:
     torch.save({"a": Harm()}, at / "vae" / "diffusion_pytorch_model.bin")
     with pytest.raises(Exception, match=r"diffusion_pytorch_model\.bin"):
         loaded(library, "z")
+    assert not (tmp_path / "harm").exists()
+
+
+def test_code_that_a_folder_brings_is_not_run(library: Library, tmp_path: Path) -> None:
+    at = library.root / CHECKPOINTS / "z"
+    index = json.loads((at / "model_index.json").read_text()) | {"tokenizer": ["transformers", "Qwen2VLProcessor"]}
+    (at / "model_index.json").write_text(json.dumps(index))
+    shutil.rmtree(at / "tokenizer")
+    (at / "tokenizer").mkdir()
+    (at / "tokenizer" / "mine.py").write_text(f"open({str(tmp_path / 'harm')!r}, 'w')\nclass Mine: pass\n")
+    said = {"image_processor_type": "Mine", "auto_map": {"AutoImageProcessor": "mine.Mine"}}
+    (at / "tokenizer" / "preprocessor_config.json").write_text(json.dumps(said))
+    with pytest.raises(PluginError, match=r"^z cannot be loaded: .*custom code"):
+        load(library.find("z"), CPU, torch.float32)
     assert not (tmp_path / "harm").exists()
 
 
