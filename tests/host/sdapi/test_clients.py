@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +14,17 @@ import pytest
 from PIL import Image
 from webuiapi import HiResUpscaler, WebUIApi, WebUIApiResult
 
+from sdterm.core.infotext.files import read_infotext
 from sdterm.host.sdapi.values import OPTIONS
-from tests.host.running import Running, running
-from tests.host.sdapi.test_app import free_port
+from tests.host.running import Running
 
 NODE_CLIENT = "node-sd-webui@0.0.8"
 SMALL: dict[str, Any] = {"width": 64, "height": 64, "steps": 2, "seed": 1, "cfg_scale": 7}
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    data = tmp_path_factory.mktemp("clients") / "data"
-    data.mkdir()
-    (data / "styles.csv").write_text('name,prompt,negative_prompt\nnight,"night, stars",sunset\n')
-    with running(data, SDTERM_API="true", SDTERM_PORT=str(free_port())) as it:
-        yield it
+def host(api_host: Running) -> Running:
+    return api_host
 
 
 @pytest.fixture(scope="module")
@@ -116,25 +111,35 @@ def test_webuiapi_draws_while_its_caller_does_something_else(api: WebUIApi, draw
     assert [result.image.tobytes() for result in asyncio.run(two())] == [drawn.image.tobytes()] * 2
 
 
-def test_the_guides_sample_runs_and_its_picture_can_be_drawn_again(host: Running, repo: Path, tmp_path: Path) -> None:
-    """As it stands on the page. It writes the answer's `info`, JSON, where the infotext belongs."""
+@pytest.fixture(scope="module")
+def sampled(host: Running, repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The picture that the guide's sample writes, as it stands on the page but for the port."""
     page = (repo / "docs" / "how-to" / "api.md").read_text(encoding="utf-8")
     (sample,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     assert "http://127.0.0.1:7860" in sample
-    (tmp_path / "sample.py").write_text(sample.replace("7860", str(host.settings["port"])))
-    subprocess.run([sys.executable, "sample.py"], cwd=tmp_path, check=True)
-    answer = json.loads(Image.open(tmp_path / "output.png").info["parameters"])
-    (infotext,) = answer["infotexts"]
+    folder = tmp_path_factory.mktemp("sample")
+    (folder / "sample.py").write_text(sample.replace("7860", str(host.settings["port"])))
+    subprocess.run([sys.executable, "sample.py"], cwd=folder, check=True)
+    return folder / "output.png"
 
+
+def test_the_guides_sample_runs_and_the_json_that_it_writes_is_read(sampled: Path) -> None:
+    answer = json.loads(Image.open(sampled).info["parameters"])
+    assert [read_infotext(sampled)] == answer["infotexts"] and "sunset, lake, red house" in answer["infotexts"][0]
+
+
+@pytest.mark.heavy
+def test_the_commands_read_the_guides_picture_and_draw_it_again(host: Running, sampled: Path) -> None:
     def sdterm(*words: str) -> str:
         command = [sys.executable, "-m", "sdterm", *words, "--data-dir", str(host.settings.root)]
-        return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+        return subprocess.run(command, cwd=sampled.parent, check=True, capture_output=True, text=True).stdout
 
+    seed = json.loads(Image.open(sampled).info["parameters"])["seed"]
     told = sdterm("info", "output.png")
-    assert infotext.partition("\n")[0] in told and f"{answer['seed']}" in told
+    assert told.startswith("sunset, lake, red house\n") and f"Seed: {seed}" in told
     sdterm("generate", "--from", "output.png", "--out", "again", "--no-show")
-    (again,) = (tmp_path / "again").glob("*.png")
-    assert Image.open(again).convert("RGB").tobytes() == Image.open(tmp_path / "output.png").convert("RGB").tobytes()
+    (again,) = (sampled.parent / "again").glob("*.png")
+    assert Image.open(again).convert("RGB").tobytes() == Image.open(sampled).convert("RGB").tobytes()
 
 
 @pytest.mark.heavy

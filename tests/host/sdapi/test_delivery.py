@@ -28,10 +28,9 @@ SMALL = {"prompt": "lake", "steps": 2, "width": 64, "height": 64, "seed": 1}
 TXT2IMG = "/sdapi/v1/txt2img"
 
 
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("delivery") / "data", SDTERM_API="true", SDTERM_PORT=str(free_port())) as it:
-        yield it
+@pytest.fixture
+def host(api_host: Running) -> Running:
+    return api_host
 
 
 @pytest.fixture
