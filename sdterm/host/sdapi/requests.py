@@ -16,7 +16,7 @@ from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.fields import FIELDS, SIZE_STEP
 from sdterm.hooks import MemoryOptimizer, OutputSaver, Sampler, Scheduler
 from sdterm.host.sdapi.scripts import check_selected, turned_on
-from sdterm.host.sdapi.values import IMG2IMG, TXT2IMG, Table, with_defaults
+from sdterm.host.sdapi.values import IMG2IMG, OPTIONS, TXT2IMG, Table, with_defaults
 from sdterm.request import GenerationRequest, make_request
 
 _FORMATS = {"jpg": "jpeg"}
@@ -180,19 +180,26 @@ def asked(
     fields["grid"] = bool(given["save_images"]) and bool(options.get("grid_save", True))
     fields["init_image_hash"] = bool(options.get("save_init_img"))
     fields = {name: value for name, value in fields.items() if value is not None}
-    told = {**(given if echoed is None else echoed), **_echo(recalled, values, given)}
+    told = {**(given if echoed is None else echoed), **_echo(recalled, values, given, options)}
     return Asked(make_request(**fields), told, bool(given["send_images"]), bool(given["save_images"]))
 
 
-def _echo(recalled: Mapping[str, Any], values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def _echo(
+    recalled: Mapping[str, Any], values: Mapping[str, Any], given: Mapping[str, Any], options: Mapping[str, Any]
+) -> dict[str, Any]:
     """What A1111 echoes in place of what a body does not say: what its infotext says."""
     if not given["infotext"]:
         return {}
-    rows = [row for row in FIELDS.values() if row.name in recalled]
-    fields = {row.api: recalled[row.name] for row in rows if row.api in given and values.get(row.api) is None}
-    set_by_it = {row.a1111: recalled[row.name] for row in rows if row.a1111 and row.api not in given}
-    same = {name: value for name, value in _SAID_OF_HIRES.items() if name in given and values.get(name) is None}
-    return {**same, **fields, "override_settings": {**set_by_it, **(values.get("override_settings") or {})}}
+    said = parse(given["infotext"]).parameters.keys()
+    rows = [row for row in FIELDS.values() if row.name in recalled and said & {*row.infotext}]
+    fields = {name: recalled[name] for name in ("prompt", "negative_prompt") if name in recalled}
+    fields |= {row.api: recalled[row.name] for row in rows if row.api in given and row.a1111 not in OPTIONS}
+    fields |= {"sampler_name": recalled["sampler"], "scheduler": recalled.get("scheduler", AUTOMATIC)}
+    fields |= {name: value for name, value in _SAID_OF_HIRES.items() if name in given and name not in fields}
+    settings = {row.a1111: recalled[row.name] for row in rows if row.a1111 in OPTIONS}
+    others = {name: each for name, each in settings.items() if each != options.get(name, OPTIONS[name][1])}
+    unsaid = {name: value for name, value in fields.items() if values.get(name) is None}
+    return {**unsaid, "override_settings": {**others, **(values.get("override_settings") or {})}}
 
 
 def _recalled(infotext: str, plugins: PluginSet) -> dict[str, Any]:

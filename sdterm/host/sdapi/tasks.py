@@ -1,6 +1,7 @@
 """A1111's one job at a time, as its clients watch it: which of the host's jobs that is, and how far it is."""
 
 import base64
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from io import BytesIO
 from typing import Any
 
 from sdterm.api import ENDED, JobView, Progress
+from sdterm.host.queue import WrongStateError
 from sdterm.host.services import HostServices
 from sdterm.request import GenerationRequest
 
@@ -80,10 +82,16 @@ class Tasks:
         return self._shown[1] if data else None
 
     async def interrupt(self) -> None:
-        """Have what is drawn end with the picture as it stands."""
+        """Have what is drawn end with the picture as it stands. Half of a larger picture is none: what draws nothing is
+        cancelled, and keeps what is done of it."""
         for job in self.running():
             self._interrupted.add(job)
-            await self._services.dispatcher.cut_short(job, rest=True)
+            request, _ = self._asked(job)
+            if request.upscale_images or request.interrogate_images:
+                with contextlib.suppress(WrongStateError):  # it has just ended
+                    await self._services.cancel(job)
+            else:
+                await self._services.dispatcher.cut_short(job, rest=True)
 
     async def skip(self) -> None:
         """Have the batch that is drawn end as it stands, and the next one begin."""

@@ -18,7 +18,16 @@ GOLDEN = Path(__file__).parents[2] / "golden"
 EXCHANGES: list[dict[str, Any]] = json.loads(lzma.decompress((GOLDEN / "exchanges.json.xz").read_bytes()))
 _PICTURES = np.load(GOLDEN / "img2img.npz")
 _JSON = "<json text>"
-_NAMED = ("loaded", "skipped", "items", "parameters", "options", "metadata", "extra_generation_params")
+_NAMED = (
+    "loaded",
+    "skipped",
+    "items",
+    "parameters",
+    "options",
+    "metadata",
+    "extra_generation_params",
+    "override_settings",
+)
 """Dictionaries whose names are data."""
 _MAY_BE_NULL = (".config",)
 """What depends on files that are not there."""
@@ -26,7 +35,7 @@ _MAY_BE_NULL = (".config",)
 
 def asked(exchange: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of an HTTP client's `request`."""
-    headers = dict(exchange.get("request_headers", {}))
+    headers = {name: value.strip() for name, value in exchange.get("request_headers", {}).items()}
     how: dict[str, Any] = {"params": exchange.get("query"), "auth": tuple(exchange.get("basic_auth", ())) or None}
     if exchange.get("request") is not None:
         how["json"] = _filled(exchange["request"], exchange)

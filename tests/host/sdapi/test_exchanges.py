@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from safetensors.numpy import save_file
 
 from sdterm.core.settings.logins import logins as logins_of
 from sdterm.core.settings.paths import EMBEDDED_MODEL, EMBEDDINGS, HYPERNETWORKS, LORAS
-from tests.host.running import Running, running
+from tests.host.running import Running, running, wait_until
 from tests.host.sdapi.deviations import DEVIATIONS
 from tests.host.sdapi.exchanges import EXCHANGES, asked, differences
 from tests.host.sdapi.test_app import free_port
@@ -27,6 +28,8 @@ DRAWS = ("/sdapi/v1/txt2img", "/sdapi/v1/img2img", "/sdapi/v1/extra-single-image
 
 BEFORE = {"txt2img/webp": {"samples_format": "webp"}, "txt2img/pnginfo-off": {"enable_pnginfo": False}}
 """Settings that A1111 had by an exchange that is not among these."""
+MEANWHILE = {"job/interrupted": "interrupt", "job/interrupted-batch": "interrupt", "job/skipped-batch": "skip"}
+"""What was asked for while it was drawn."""
 ONCE = [
     each for each in EXCHANGES if "polls" not in each and "error" not in each and not each["id"].startswith("auth/")
 ]
@@ -72,7 +75,14 @@ def api(host: Running) -> Iterator[httpx.Client]:
 def test_an_exchange_goes_as_with_a1111(exchange: dict[str, Any], api: httpx.Client) -> None:
     if settings := BEFORE.get(exchange["id"]):
         assert api.post("/sdapi/v1/options", json=settings).status_code == 200
-    compare(exchange, api.request(**asked(exchange)))
+    if meanwhile := MEANWHILE.get(exchange["id"]):
+        with ThreadPoolExecutor(1) as pool:
+            asking = pool.submit(api.request, **asked(exchange))
+            wait_until(lambda: api.get("/sdapi/v1/progress").json()["state"]["sampling_step"] > 1)
+            api.post(f"/sdapi/v1/{meanwhile}")
+            compare(exchange, asking.result(300))
+    else:
+        compare(exchange, api.request(**asked(exchange)))
 
 
 @pytest.mark.heavy

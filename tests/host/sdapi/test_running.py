@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
@@ -114,3 +115,31 @@ def test_an_interrupted_first_pass_is_the_picture(api: httpx.Client, host: Runni
     assert [size(image) for image in drawing.end()["images"]] == [(64, 64)]
     newest = host.client.jobs(limit=1).jobs[0]
     assert (newest.state, newest.done, newest.left_out) == ("done", 1, (1,))
+
+
+def test_an_interrupt_ends_pictures_being_made_larger(api: httpx.Client) -> None:
+    made = BytesIO()
+    Image.new("RGB", (256, 256), "teal").save(made, "PNG")
+    one = {"data": base64.b64encode(made.getvalue()).decode(), "name": "a.png"}
+    body = {"imageList": [one] * 300, "upscaler_1": "Lanczos", "upscaling_resize": 4}
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(api.post, "/sdapi/v1/extra-batch-images", json=body)
+
+        def has_begun() -> bool:
+            state = api.get("/sdapi/v1/progress").json()["state"]
+            return bool(state["job"] == "Upscale" and state["job_no"])
+
+        wait_until(has_begun)
+        assert api.post("/sdapi/v1/interrupt").json() == {}
+        answer = asking.result(120)
+    assert answer.status_code == 200 and 0 < len(answer.json()["images"]) < 300
+
+
+@pytest.mark.heavy
+def test_memory_that_runs_out_has_a1111s_name_and_our_advice(tmp_path: Path) -> None:
+    limited = {"SDTERM_DEVICE": "cpu", "SDTERM_LIMIT_MEMORY": "20MB", "SDTERM_LADDER": "off"}
+    with running(tmp_path / "data", SDTERM_API="true", SDTERM_PORT=str(free_port()), **limited) as it:
+        answer = httpx.post(f"http://127.0.0.1:{it.settings['port']}/sdapi/v1/txt2img", json=LONG, timeout=300)
+    said = answer.json()
+    assert (answer.status_code, said["error"], said["detail"], said["body"]) == (500, "OutOfMemoryError", "", "")
+    assert "Out of memory" in said["errors"] and "smaller size" in said["errors"]

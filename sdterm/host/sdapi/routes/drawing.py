@@ -95,7 +95,7 @@ async def _asked(
     told = echo or with_defaults(values, table)
     strict = services.settings["api_strict"]
     wanted = asked(values | {"styles": styles}, options, names, fields, table, echoed=told, strict=strict)
-    reply = Reply("images", wanted.parameters, wanted.send_images)
+    reply = Reply("images", wanted.parameters, wanted.send_images, options.get("enable_pnginfo") is not False)
     return Order(wanted.request, reply, partial(tasks.add, name=values.get("force_task_id")), wanted.save_images)
 
 
