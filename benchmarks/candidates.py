@@ -140,12 +140,10 @@ def diffusers_config(checkpoint: Path, scratch: Path) -> Path:
 
 def import_bare() -> None:
     """The three classes that draw, imported as sdterm does it: past diffusers' front doors."""
-    from sdterm.plugins.sd.building import _bare_packages
+    from sdterm.plugins.sd import clip_text  # noqa: F401
+    from sdterm.plugins.sd.diffusers_models import models
 
-    with _bare_packages("diffusers.models.transformers", "diffusers.models.unets", "diffusers.models.autoencoders"):
-        importlib.import_module("diffusers.models.unets.unet_2d_condition")
-        importlib.import_module("diffusers.models.autoencoders.autoencoder_kl")
-    importlib.import_module("transformers.models.clip.modeling_clip")
+    models()
 
 
 def import_plain() -> None:

@@ -36,19 +36,19 @@ NAME = "large-flux"
 SIDE, STEPS, WORDS = 128, 4, 32
 FULL_SIZE, FULL_WORDS, FULL_WIDTH = 1024, 512, 4096
 """FLUX.1's, of a picture and of its text."""
-SIZES = {"tiny": (1, 1, 1), "large": (24, 2, 3)}
-"""Heads of 128 channels, double and single blocks: `large` has 4.4 GB in float32."""
+SIZES = {"tiny": (1, 1, 1), "large": (24, 2, 3), "gpu": (24, 4, 8)}
+"""Heads of 128 channels, double and single blocks: `large` has 4.4 GB in float32, `gpu` 5 GB in half precision."""
 
 
 def folder_of(size: str, cache: Path) -> Path:
     """FLUX.1's pipeline of that size with random weights, made where it is not there yet."""
     folder = cache / "models" / "Stable-diffusion" / f"{NAME}-{size}"
     if not (folder / "model_index.json").exists():
-        _write(folder, *SIZES[size])
+        _write(folder, *SIZES[size], half=size == "gpu")
     return folder
 
 
-def _write(folder: Path, heads: int, double: int, single: int, *, words: int = 32) -> None:
+def _write(folder: Path, heads: int, double: int, single: int, *, words: int = 32, half: bool = False) -> None:
     """words: how many numbers a word of the text is."""
     import diffusers
     import torch
@@ -56,7 +56,7 @@ def _write(folder: Path, heads: int, double: int, single: int, *, words: int = 3
     from tests.pipelines.building import PIPELINES, fill, t5_text
 
     pipeline = PIPELINES["flux"]()
-    transformer = diffusers.FluxTransformer2DModel(
+    transformer: Any = diffusers.FluxTransformer2DModel(
         num_layers=double,
         num_single_layers=single,
         num_attention_heads=heads,
@@ -71,6 +71,9 @@ def _write(folder: Path, heads: int, double: int, single: int, *, words: int = 3
     with torch.no_grad():
         for weight in transformer.parameters():
             weight.uniform_(-0.02, 0.02)
+    for part in pipeline.components.values():
+        if isinstance(part, torch.nn.Module) and half:
+            part.to(torch.bfloat16)
     pipeline.save_pretrained(folder)
 
 
@@ -191,7 +194,8 @@ class Theirs:
     def __init__(self, folder: Path) -> None:
         import diffusers
 
-        self._folder, self._loader, self._pipeline = folder, diffusers.DiffusionPipeline, None
+        self._folder, self._loader = folder, diffusers.DiffusionPipeline
+        self._pipeline: Any = None
 
     def load(self) -> None:
         import torch
@@ -206,7 +210,6 @@ class Theirs:
 
         if self._pipeline is None:
             self.load()
-        assert self._pipeline is not None
         generator = torch.Generator().manual_seed(1)
         self._pipeline(**call_of(number), generator=generator).images[0].save(BytesIO(), "PNG", compress_level=4)
 
@@ -241,7 +244,7 @@ def tap(size: str, pairs: int, cache: Path) -> dict[str, Any]:
     Processor seconds of the thread leave out what the machine does besides."""
     import diffusers
 
-    kind = diffusers.FluxTransformer2DModel
+    kind: Any = diffusers.FluxTransformer2DModel
     outside, inside = Stopwatch(), Stopwatch()
     kind.__call__, kind.forward = outside.timing(kind.__call__), inside.timing(kind.forward)
     peer = Ours(_full_size(cache))

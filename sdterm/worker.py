@@ -4,8 +4,11 @@
 output; what plugins and libraries print goes to standard error. docs/protocol.md lists the messages.
 """
 
-import ctypes
 import gc
+
+gc.set_threshold(50_000, 20, 50)  # before torch, for the reason that sdterm.__main__ has
+
+import ctypes
 import json
 import os
 import signal

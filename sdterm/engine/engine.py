@@ -19,7 +19,7 @@ from sdterm.core.inputs import Inputs
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.planning.choices import Choices, choose, choose_pictures, settled
 from sdterm.core.planning.memory import Measurements
-from sdterm.core.planning.pipelines import lost_settings
+from sdterm.core.planning.pipelines import COMPLETED, lost_settings
 from sdterm.core.planning.plan import choose_again, prepare, prepare_pictures
 from sdterm.core.prompt.styles import Styles
 from sdterm.core.settings.paths import data_root
@@ -268,6 +268,7 @@ class Engine:
         self._meter.highest = 0
         if resume:
             choices, plan = choose_again(resume.plan, plugins, self.library), resume.plan
+            request = request.model_copy(update={name: getattr(plan.request, name) for name in COMPLETED})
         else:
             request = settled(request, plugins, self.library)
             choices = choose(request, plugins, self.library)

@@ -32,7 +32,7 @@ class Checkpoints:
         self._recognised: dict[_Stamps, tuple[Recognition, int]] = {}  # by what ships with sdterm; see `_around`
         self._last_around: tuple[Library | None, int] = (None, 0)
         self._by_others: dict[tuple[Families, _Stamps], Recognition] = {}
-        self._families: dict[_Stamps, ModelFamily | Pipeline | None] = {}
+        self._families: dict[_Stamps, ModelFamily | Pipeline] = {}
 
     @property
     def library(self) -> Library:
@@ -93,9 +93,10 @@ class Checkpoints:
 
     def counts(self, name: str | None, text: str) -> Sequence[TokenCount] | None:
         """How the text encoders of a checkpoint that one of our pipelines draws with read a prompt; None for others."""
-        found = self._drawn_by_ours(name)
-        pipeline, checkpoint = found or (None, None)
-        if not isinstance(pipeline, Pipeline) or checkpoint is None:
+        if (found := self._drawn_by_ours(name)) is None:
+            return None
+        pipeline, checkpoint = found
+        if not isinstance(pipeline, Pipeline):
             return None
         try:
             with self._built_in.guard(pipeline, ModelFileError):
@@ -106,14 +107,21 @@ class Checkpoints:
     def _drawn_by_ours(self, name: str | None) -> tuple[ModelFamily | Pipeline, CheckpointFile] | None:
         try:
             checkpoint = self.drawn_with(name)
+            if not self._ours(checkpoint).usable:
+                return None
             stamps = _stamps(checkpoint)
             if stamps not in self._families:
-                family, match = recognise_any(checkpoint, self._built_in)
-                self._families[stamps] = None if match.refusal else family
-            family_or_none = self._families[stamps]
-            return (family_or_none, checkpoint) if family_or_none else None
+                self._families[stamps], _ = recognise_any(checkpoint, self._built_in)
+            return self._families[stamps], checkpoint
         except (ModelFileError, PluginError, UnknownNameError, OSError):
             return None
+
+    def is_tapped(self, name: str | None, families: Families = ()) -> bool:
+        """Whether a pipeline draws with that checkpoint, or where none is named with the first."""
+        try:
+            return self._what(self.drawn_with(name), families).pipeline is not None
+        except (UnknownNameError, OSError):
+            return False
 
     def settled(self, request: GenerationRequest, families: Families = ()) -> GenerationRequest:
         """The request as its model takes it: where a pipeline draws with that, checked and spelled out, see

@@ -298,6 +298,10 @@ class HostServices:
         settled = await self.threads.run(partial(self.checkpoints.settled, request, self.extensions.families))
         return submission.model_copy(update={"request": settled})
 
+    def is_tapped(self, model: str | None) -> bool:
+        """Whether a pipeline draws with that checkpoint."""
+        return self.checkpoints.is_tapped(model, self.extensions.families)
+
     async def _model(self, request: GenerationRequest) -> str:
         """The checkpoint that a job draws with, where that says which of several devices suits it."""
         if len(self.dispatcher.workers) < 2:

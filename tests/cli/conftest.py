@@ -4,11 +4,20 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
+from sdterm.cli import COMMANDS
+from tests.commands import Commands, commands
+
 REPOSITORY = Path(__file__).parents[2]
+
+COMMAND_LINE = [*(f"sdterm.cli.{name.replace('-', '_')}" for name in COMMANDS), "sdterm.plugins.sd.tokenizer", "httpx2"]
+ENGINE = ["sdterm.engine", "sdterm.plugins.sd.components", "sdterm.plugins.sd.building"]
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -29,18 +38,21 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def sdterm(data: Path) -> Run:
-    """Run `sdterm …`; `env` adds variables, `stdin` is given on standard input."""
+def sdterm(data: Path) -> Iterator[Run]:
+    """Run `sdterm …`; `env` adds variables, `stdin` is given on standard input, `cwd` is the folder it runs in.
 
-    def run(*arguments: str, stdin: str | None = None, **env: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "sdterm", *arguments],
-            input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            env=environment(SDTERM_DATA=str(data), **env),
-        )
+    Each is a process of its own. What it imports, torch if it draws by itself, another one has imported before."""
+    with ExitStack() as opened:
 
-    return run
+        @cache
+        def forking(*modules: str) -> Commands:
+            return opened.enter_context(commands(modules, environment(OMP_NUM_THREADS="1")))
+
+        def run(
+            *arguments: str, stdin: str | TextIO | None = None, cwd: Path = REPOSITORY, **env: str
+        ) -> "subprocess.CompletedProcess[str]":
+            draws = "--local" in arguments or arguments[:1] == ("verify",)
+            process = forking(*COMMAND_LINE, *ENGINE) if draws else forking(*COMMAND_LINE)
+            return process.run(arguments, environment(**{"SDTERM_DATA": str(data)} | env), stdin, cwd)
+
+        yield run

@@ -163,20 +163,21 @@ def test_keys_without_a_terminal_says_so_and_ends(sdterm: Run) -> None:
 
 
 def test_help_and_listing_load_no_torch(data: Path) -> None:
-    for arguments in (["--help"], ["generate", "--help"], ["samplers"], ["models"], ["doctor"], ["plugins"]):
-        script = (
-            "import sys\nfrom sdterm.cli import main\nsys.argv[1:] = " + repr(arguments) + "\n"
-            "try:\n main()\nexcept SystemExit:\n pass\n"
-            "heavy = {'torch', 'diffusers', 'transformers'} & set(sys.modules)\nsys.exit(repr(heavy) if heavy else 0)"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", script],
-            capture_output=True,
-            text=True,
-            env=environment(SDTERM_DATA=str(data)),
-            timeout=60,
-        )
-        assert done.returncode == 0, (arguments, done.stderr)
+    commands = [["--help"], ["generate", "--help"], ["samplers"], ["models"], ["doctor"], ["plugins"]]
+    script = (
+        f"import sys\nfrom sdterm.cli import main\nfor words in {commands!r}:\n"
+        " sys.argv[1:] = words\n try:\n  main()\n except SystemExit:\n  pass\n"
+        " heavy = {'torch', 'diffusers', 'transformers'} & set(sys.modules)\n"
+        " if heavy: sys.exit(f'{words}: {heavy}')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        env=environment(SDTERM_DATA=str(data)),
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_locale_lists_languages_with_their_files_and_what_is_wrong_with_them(sdterm: Run, data: Path) -> None:

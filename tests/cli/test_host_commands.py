@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,16 +22,8 @@ from tests.cli.conftest import Run, environment
 SMALL = ["--steps", "2", "--size", "64x64"]
 
 
-def test_a_host_is_started_by_who_needs_it_and_ends_on_request(tmp_path: Path) -> None:
-    def run(*arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "sdterm", *arguments],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            env=environment(SDTERM_DATA=str(tmp_path / "data"), **env),
-        )
-
+def test_a_host_is_started_by_who_needs_it_and_ends_on_request(sdterm: Run, tmp_path: Path) -> None:
+    run = partial(sdterm, SDTERM_DATA=str(tmp_path / "data"))
     assert run("host", "status").returncode == 1
     assert run("host", "status", "--json").stdout == '{"running": false}\n'
     assert "no host has run here" in run("host", "logs").stdout

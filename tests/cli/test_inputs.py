@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 from PIL import Image
 
 from sdterm.core.infotext.files import read_infotext, read_pixels
-from tests.cli.conftest import Run, environment
+from tests.cli.conftest import Run
 from tests.core.test_inputs import png
 
 QUICK = ("--size", "64x64", "--steps", "2", "--seed", "5")
@@ -29,9 +28,7 @@ def drawn(done: "subprocess.CompletedProcess[str]") -> Path:
     return Path(done.stdout.splitlines()[-1])
 
 
-def test_a_file_a_gallery_picture_and_standard_input_start_the_same_picture(
-    sdterm: Run, data: Path, tmp_path: Path
-) -> None:
+def test_a_file_a_gallery_picture_and_standard_input_start_the_same_picture(sdterm: Run, tmp_path: Path) -> None:
     file = picture(tmp_path / "red.png")
     first = drawn(sdterm("generate", "a lake", *QUICK, "--init", str(file), "--denoising", "0.5"))
     said = read_infotext(first) or ""
@@ -43,10 +40,8 @@ def test_a_file_a_gallery_picture_and_standard_input_start_the_same_picture(
     assert np.array_equal(read_pixels(from_gallery), read_pixels(as_file))
     assert not np.array_equal(read_pixels(from_gallery), read_pixels(first))
 
-    with file.open("rb") as stream:
-        command = [sys.executable, "-m", "sdterm", "generate", "a lake", *QUICK, "--init", "-", "--denoising", "0.5"]
-        env = environment(SDTERM_DATA=str(data))
-        piped = subprocess.run(command, stdin=stream, capture_output=True, text=True, env=env, timeout=120)
+    with file.open() as stream:
+        piped = sdterm("generate", "a lake", *QUICK, "--init", "-", "--denoising", "0.5", stdin=stream)
     assert np.array_equal(read_pixels(drawn(piped)), read_pixels(first))
 
     again = drawn(sdterm("generate", "--from", str(first)))
@@ -77,15 +72,13 @@ def test_outside_the_mask_nothing_changes(sdterm: Run, tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_started_from_is_a_sentence(
-    data: Path, tmp_path: Path, options: tuple[str, ...], said: str
+    sdterm: Run, tmp_path: Path, options: tuple[str, ...], said: str
 ) -> None:
     picture(tmp_path / "red.png")
     (tmp_path / "page.png").write_text("<!doctype html>")
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "large.png").write_bytes(png(60_000, 60_000))
-    command = [sys.executable, "-m", "sdterm", "generate", "a lake", *QUICK, *options]
-    env = environment(SDTERM_DATA=str(data))
-    done = subprocess.run(command, input="", capture_output=True, text=True, env=env, timeout=120, cwd=tmp_path)
+    done = sdterm("generate", "a lake", *QUICK, *options, cwd=tmp_path)
     assert done.returncode and said in done.stderr and "Traceback" not in done.stderr, done.stderr
     assert done.stdout == ""
 

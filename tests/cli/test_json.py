@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +10,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from tests.cli.conftest import REPOSITORY, environment
+from tests.cli.conftest import REPOSITORY, Run
 
 HOSTILE = "\x9b31mred\x7f \u202eevil\u2066 \u2028line \U000e0041tag é 日本 👩\u200d🚀"
 
@@ -34,10 +32,9 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("words", ["models", "ext list", "info {root}/picture.png", "prompt {hostile}"])
-def test_no_command_prints_what_a_terminal_would_obey(words: str, hostile: Path) -> None:
+def test_no_command_prints_what_a_terminal_would_obey(words: str, hostile: Path, sdterm: Run) -> None:
     arguments = [word.format(root=hostile, hostile=HOSTILE) for word in words.split()]
-    command = [sys.executable, "-m", "sdterm", *arguments, "--json"]
-    printed = subprocess.run(command, capture_output=True, text=True, env=environment(SDTERM_DATA=str(hostile))).stdout
+    printed = sdterm(*arguments, "--json", SDTERM_DATA=str(hostile)).stdout
     assert not list(obeyed(printed))
     assert HOSTILE in texts(json.loads(printed))
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import environment
+from tests.cli.conftest import Run, environment
+from tests.host.running import wait_until
 
 MINE = """
 from sdterm.hooks import Option, Sampler, hookimpl
@@ -31,21 +32,20 @@ READERS = (
 class Place:
     """A data folder, and the commands that look at it."""
 
-    def __init__(self, data: Path) -> None:
-        self.data, self.extensions = data, data / "extensions"
+    def __init__(self, data: Path, sdterm: Run) -> None:
+        self.data, self.extensions, self._sdterm = data, data / "extensions", sdterm
         self.extensions.mkdir(parents=True)
         (data / "text.txt").write_text(INFOTEXT)
 
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         words = [str(self.data / "text.txt") if word == "INFOTEXT" else word for word in arguments]
-        env = environment(SDTERM_DATA=str(self.data))
-        command = [sys.executable, "-m", "sdterm", *words]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, env=env)
+        done: subprocess.CompletedProcess[str] = self._sdterm(*words, SDTERM_DATA=str(self.data))
+        return done
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    found = Place(tmp_path / "data")
+def place(tmp_path: Path, sdterm: Run) -> Iterator[Place]:
+    found = Place(tmp_path / "data", sdterm)
     yield found
     assert found.run("host", "stop").returncode == 0
 
@@ -75,14 +75,14 @@ def test_reading_imports_no_extension_and_knows_what_it_gives(place: Place) -> N
 def test_where_a_host_runs_everybody_sees_what_serves(place: Place) -> None:
     (place.extensions / "mine.py").write_text(MINE.format(more=""))
     assert place.run("host", "start").returncode == 0
-    assert "Mine" in place.run("samplers").stdout
+    wait_until(lambda: "Mine" in place.run("samplers").stdout)
     (place.extensions / "deadly.py").write_text("import os\nos._exit(3)\n")
     (place.extensions / "mine.py").write_text("raise RuntimeError('half written')")
     for command in READERS:
         done = place.run(*command)
         assert done.returncode == 0, (command, done.stderr)
         assert command[0] in ("prompt", "generate") or "Mine" in done.stdout, command
-    shown = place.run("plugins").stdout
-    assert "not loaded: loading it ended the process (exit code 3)" in shown
-    assert "The newest version was not loaded, this is the one before it: RuntimeError: half written" in shown
+    tried = ("not loaded: loading it ended the process (exit code 3)", "RuntimeError: half written")
+    wait_until(lambda: all(words in place.run("plugins").stdout for words in tried))
+    assert "The newest version was not loaded, this is the one before it: " in place.run("plugins").stdout
     assert place.run("samplers", "--disable-all-extensions").stdout.count("Mine") == 0

@@ -1,15 +1,12 @@
 """`sdterm generate --from`, `info` and `verify`: what was drawn can be drawn again, and said to be the same or not."""
 
 import json
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from PIL import Image, PngImagePlugin
 
-from sdterm.cli import sdterm as command
 from sdterm.core.infotext.files import read_infotext
 from tests.cli.conftest import Run
 
@@ -24,18 +21,6 @@ def drawn(sdterm: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = sdterm("generate", "red circle # a comment", "--batch", "2", *QUICK, "--out", str(folder))
     assert done.returncode == 0, done.stderr
     return folder / "00001-6.png"
-
-
-@pytest.fixture
-def here(data: Path) -> Run:
-    """As `sdterm`, but in this process: seconds of importing torch are spent only once."""
-
-    def run(*arguments: str, stdin: str | None = None) -> "subprocess.CompletedProcess[str]":
-        runner = CliRunner(env={"SDTERM_DATA": str(data)})
-        done = runner.invoke(command, arguments, input=stdin, catch_exceptions=False)
-        return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
-
-    return run
 
 
 def altered(path: Path, drawn: Path, **replaced: str) -> Path:
@@ -53,16 +38,16 @@ def altered(path: Path, drawn: Path, **replaced: str) -> Path:
 
 
 @pytest.mark.heavy
-def test_a_picture_of_a_batch_is_verified_as_identical(here: Run, drawn: Path) -> None:
-    done = here("verify", str(drawn))
+def test_a_picture_of_a_batch_is_verified_as_identical(sdterm: Run, drawn: Path) -> None:
+    done = sdterm("verify", str(drawn))
     assert (done.returncode, done.stdout) == (0, "identical: all 4,096 pixels are the same\n"), done.stderr
 
 
-def test_an_altered_picture_is_measured_beside_what_changed_since(here: Run, drawn: Path, tmp_path: Path) -> None:
+def test_an_altered_picture_is_measured_beside_what_changed_since(sdterm: Run, drawn: Path, tmp_path: Path) -> None:
     path = altered(
         tmp_path / "x.png", drawn, **{"torch=2": "torch=1", "Version: ": "Face restoration: CodeFormer, Version: "}
     )
-    done = here("verify", str(path), "--json")
+    done = sdterm("verify", str(path), "--json")
     assert done.returncode == 1, done.stderr
     said = json.loads(done.stdout)
     assert (said["identical"], said["pixels"], said["differing"], said["largest"]) == (False, 4096, 1, [4, 0, 0])
@@ -71,13 +56,13 @@ def test_an_altered_picture_is_measured_beside_what_changed_since(here: Run, dra
     assert said["notes"][1].startswith("torch: 1.") and said["notes"][1].endswith(" now")
 
 
-def test_a_jpeg_drawn_from_a_png_is_encoded_again_to_be_verified(here: Run, drawn: Path, tmp_path: Path) -> None:
-    done = here("generate", "--from", str(drawn), "--format", "jpeg", "--out", str(tmp_path), "--json")
+def test_a_jpeg_drawn_from_a_png_is_encoded_again_to_be_verified(sdterm: Run, drawn: Path, tmp_path: Path) -> None:
+    done = sdterm("generate", "--from", str(drawn), "--format", "jpeg", "--out", str(tmp_path), "--json")
     assert done.returncode == 0, done.stderr
     (path,) = tmp_path.glob("*.jpg")
     assert path.stem.endswith("-6")
     assert np.asarray(Image.open(path)).shape == (64, 64, 3)
-    done = here("verify", str(path))
+    done = sdterm("verify", str(path))
     assert done.returncode == 0 and done.stdout.startswith("identical"), done.stderr
 
 
@@ -104,7 +89,7 @@ def test_what_cannot_be_drawn_again_is_one_sentence_and_exit_code_2(
 
 
 def test_a_pasted_infotext_is_drawn_with_what_the_command_line_says_otherwise(
-    here: Run, data: Path, tmp_path: Path
+    sdterm: Run, data: Path, tmp_path: Path
 ) -> None:
     data.mkdir(parents=True, exist_ok=True)
     (data / "styles.csv").write_text("name,prompt,negative_prompt\nsoft,soft light,harsh\n")
@@ -113,7 +98,7 @@ def test_a_pasted_infotext_is_drawn_with_what_the_command_line_says_otherwise(
         "CFG scale: 6.5, Seed: 7, Size: 64x64, Model hash: d230c9cccc, Model: sdterm-demo, Clip skip: 2, Eta: 0.5, "
         "Denoising strength: 0.5, Hires upscale: 2, Mystery: yes, Version: v1.9.4"
     )
-    done = here("generate", "a cat", "--from", "-", "--steps", "2", "--json", "--out", str(tmp_path), stdin=text)
+    done = sdterm("generate", "a cat", "--from", "-", "--steps", "2", "--json", "--out", str(tmp_path), stdin=text)
     (data / "styles.csv").unlink()
     assert done.returncode == 0, done.stderr
     events = {event["event"]: event for event in map(json.loads, done.stdout.splitlines())}
@@ -128,25 +113,25 @@ def test_a_pasted_infotext_is_drawn_with_what_the_command_line_says_otherwise(
 
 
 def test_a_picture_drawn_from_another_is_verified_from_that_or_asks_for_it(
-    here: Run, sdterm: Run, data: Path, tmp_path: Path
+    sdterm: Run, data: Path, tmp_path: Path
 ) -> None:
     Image.new("RGB", (64, 64), "red").save(tmp_path / "red.png")
-    done = here("generate", "a lake", *QUICK, "--init", str(tmp_path / "red.png"), "--out", str(tmp_path), "--local")
+    done = sdterm("generate", "a lake", *QUICK, "--init", str(tmp_path / "red.png"), "--out", str(tmp_path), "--local")
     assert done.returncode == 0, done.stderr
     (drawn,) = tmp_path.glob("*-5.png")
-    assert here("verify", str(drawn)).stdout == "identical: all 4,096 pixels are the same\n"
+    assert sdterm("verify", str(drawn)).stdout == "identical: all 4,096 pixels are the same\n"
     for kept in (data / "inputs").iterdir():
         kept.unlink()
     asked = sdterm("verify", str(drawn))
     assert asked.returncode == 2 and "an init image that is not here. Give that with --init FILE." in asked.stderr
-    given = here("verify", str(drawn), "--init", str(tmp_path / "red.png"))
+    given = sdterm("verify", str(drawn), "--init", str(tmp_path / "red.png"))
     assert given.stdout == "identical: all 4,096 pixels are the same\n", given.stderr
 
 
-def test_a_golden_infotext_draws_a1111s_picture_from_the_command_line(here: Run, tmp_path: Path) -> None:
+def test_a_golden_infotext_draws_a1111s_picture_from_the_command_line(sdterm: Run, tmp_path: Path) -> None:
     case = next(case for case in json.loads((GOLDEN / "demo_cases.json").read_text()) if case["id"] == "dev08")
     (tmp_path / "it.txt").write_text(case["infotext"])
-    done = here("generate", "--from", str(tmp_path / "it.txt"), "--out", str(tmp_path))
+    done = sdterm("generate", "--from", str(tmp_path / "it.txt"), "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
     ours = np.asarray(Image.open(done.stdout.strip())).astype(float)
     error = np.mean((ours - np.load(GOLDEN / "demo_images.npz")["dev08"]) ** 2)

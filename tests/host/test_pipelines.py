@@ -9,7 +9,10 @@ import pytest
 from sdterm.api import JobDetails, Submission, Words
 from sdterm.client import RefusedError
 from sdterm.core.settings.paths import CHECKPOINTS
-from sdterm.request import make_request
+from sdterm.host.sdapi.pipelines import for_pipeline, without_sampler
+from sdterm.host.sdapi.requests import asked
+from sdterm.host.sdapi.values import read_values
+from sdterm.request import GenerationRequest, make_request
 from tests.host.running import Running, running
 from tests.pipelines.hollow import hollow
 
@@ -80,6 +83,21 @@ def test_options_of_pipelines_are_none_of_other_models(host: Running) -> None:
 def test_prompts_are_read_as_plain_words(host: Running) -> None:
     (trap,) = host.client.read_prompt(Words(text="a (red:1.3) house", model="klein")).traps
     assert trap.fix == "red" and "plain words" in trap.message
+
+
+def test_a1111s_api_leaves_to_the_model_what_a_body_does_not_say(host: Running) -> None:
+    def request_of(**body: object) -> GenerationRequest:
+        fields = {"prompt": "a", "override_settings": {"sd_model_checkpoint": "klein"}, **body}
+        values = read_values(fields)
+        settings = {"model": "klein"}
+        names = host.client.catalogue().names()
+        return for_pipeline(asked(without_sampler(values), {}, names, settings).request, values, settings)
+
+    plain = request_of()
+    assert not {"steps", "cfg_scale", "sampler", "width"} & plain.model_fields_set
+    said = request_of(steps=7, cfg_scale=7, width=512, sampler_name="UniPCMultistep", scheduler="Karras")
+    assert (said.steps, said.cfg_scale, said.width) == (7, 7.0, 512) and {"steps", "cfg_scale"} <= said.model_fields_set
+    assert (said.sampler, said.scheduler) == ("UniPCMultistep", "Karras")
 
 
 def test_the_command_line_knows_its_samplers_and_options(host: Running) -> None:

@@ -19,7 +19,8 @@ import torch
 import transformers
 from safetensors.torch import save_file
 
-from tests.pipelines import tomorrow, vocabularies
+from tests.pipelines import vocabularies
+from tests.pipelines.tomorrow import pipeline as tomorrow
 
 SIZE = (96, 64)
 _AS_ASKED = {"use_resolution_binning": False}
@@ -27,10 +28,10 @@ CALLS: dict[str, dict[str, Any]] = {
     "sana": _AS_ASKED,
     "pixart-sigma": _AS_ASKED,
     "hunyuandit": _AS_ASKED,
-    "ideogram4": {"max_sequence_length": 64, "guidance_scale": 7.0},
+    "ideogram4": {"max_sequence_length": 64, "num_inference_steps": 48},
 }
-"""What a call must say to draw at that size, in few steps: three draw at a standard size near by, and scale the
-picture; one has a guidance scale for each of 48 steps."""
+"""What a call must say to draw at that size: three draw at a standard size near by, and scale the picture; one has a
+guidance scale for each of 48 steps."""
 WIDTH = 16
 """Of hidden states."""
 
@@ -64,12 +65,11 @@ def fill(module: torch.nn.Module, part: str = "") -> None:
         else:
             value = z / math.sqrt(math.prod(tensor.shape[1:]))
         tensor.copy_(0.4 * value if "conv_out" in key else value)
-    for key, tensor in module.named_buffers():
-        z = normal(key, tensor)
+    for key, buffer in module.named_buffers():
         if key.endswith("running_mean"):
-            tensor.copy_(0.3 * z)
+            buffer.copy_(0.3 * normal(key, buffer))
         elif key.endswith("running_var"):
-            tensor.copy_(1 + 0.5 * z.abs())
+            buffer.copy_(1 + 0.5 * normal(key, buffer).abs())
 
 
 def denoiser(pipeline: Any) -> tuple[str, torch.nn.Module]:
@@ -411,8 +411,8 @@ def _sana() -> Any:
             attention_head_dim=4,
             encoder_block_types=blocks,
             decoder_block_types=blocks,
-            encoder_block_out_channels=(8,) * 6,
-            decoder_block_out_channels=(8,) * 6,
+            encoder_block_out_channels=(8,) * 5 + (32,),
+            decoder_block_out_channels=(8,) * 5 + (32,),
             encoder_layers_per_block=(1,) * 6,
             decoder_layers_per_block=(1,) * 6,
             encoder_qkv_multiscales=scales,

@@ -17,8 +17,7 @@ Folder = Callable[[str], Path]
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data folder, with the extension that brings the pipeline of tomorrow."""
     data = tmp_path_factory.mktemp("pipelines")
-    (data / "extensions").mkdir()
-    shutil.copy(Path(__file__).with_name("tomorrow.py"), data / "extensions")
+    shutil.copytree(Path(__file__).with_name("tomorrow"), data / "extensions" / "tomorrow")
     return data
 
 

@@ -58,7 +58,7 @@ def asked(**fields: Any) -> GenerationRequest:
 def drawn(engine: Engine, plugins: PluginSet, **fields: Any) -> tuple[Image, list[Event]]:
     events = [*engine.run(asked(**fields), plugins, previews=True)]
     assert not isinstance(events[-1], Failed), events[-1]
-    (image,) = (event for event in events if isinstance(event, Image))
+    image, *_ = (event for event in events if isinstance(event, Image))
     return image, events
 
 
@@ -170,6 +170,23 @@ def test_what_settings_say_and_the_model_does_not_know_is_named(engine: Engine, 
 def test_what_it_does_not_take_fails_before_anything_is_loaded(engine: Engine, plugins: PluginSet) -> None:
     (failed,) = engine.run(asked(variation_strength=0.5), plugins)
     assert isinstance(failed, Failed) and "variation_strength" in failed.message
+
+
+@pytest.mark.heavy
+def test_pictures_that_are_looked_at_all_go_to_one_call(plugins: PluginSet, tmp_path: Path) -> None:
+    folder = build("flux2-klein", tmp_path / CHECKPOINTS / "klein")
+    shades = [np.full((HEIGHT, WIDTH, 3), shade, np.uint8) for shade in (40, 220)]
+    looks = [Picture.fromarray(each) for each in shades]
+    digests = tuple(Inputs(tmp_path).put(_png(each)) for each in looks)
+    engine = Engine(library=Library(tmp_path), device="cpu")
+    two, _ = drawn(engine, plugins, model="klein", init_images=digests, batch_size=2)
+    pipe = diffusers.Flux2KleinPipeline.from_pretrained(folder)
+    pipe.set_progress_bar_config(disable=True)
+    assert np.array_equal(pixels(two), own(pipe, image=looks))
+    one, _ = drawn(engine, plugins, model="klein", init_images=digests[:1])
+    assert np.array_equal(pixels(one), own(pipe, image=looks[:1])) and one.pixel_hash != two.pixel_hash
+    fields = recall(two.infotext, plugins, Library(tmp_path), {}).fields
+    assert fields["init_images"] == digests
 
 
 def _png(picture: Picture.Image) -> bytes:

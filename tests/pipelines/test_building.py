@@ -8,20 +8,17 @@ import pytest
 from tests.pipelines.conftest import Folder
 from tests.pipelines.test_matrix import SETUPS, Setup, drawn_by, loaded
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # diffusers' own
+
 
 @pytest.mark.few(1)
 @pytest.mark.parametrize("setup", SETUPS, ids=lambda setup: setup.id)
-def test_prompt_seed_and_steps_show_in_the_pixels(setup: Setup, folder: Folder) -> None:
+def test_prompt_and_seed_show_in_the_pixels(setup: Setup, folder: Folder) -> None:
     pipeline = loaded(setup, folder(setup.name))
     usual = drawn_by(pipeline, setup.call)
     assert usual.std() > 10, "it is no plain colour"
     assert (usual % 255 == 0).mean() < 0.9, "nor all black and white"
-    others = [{"prompt": "a castle on a hill"}, {"num_inference_steps": setup.call["num_inference_steps"] - 1}]
-    pictures = [
-        usual,
-        drawn_by(pipeline, setup.call, seed=8),
-        *(drawn_by(pipeline, setup.call | each) for each in others),
-    ]
+    pictures = [usual, drawn_by(pipeline, setup.call, seed=8), drawn_by(pipeline, setup.call | {"prompt": "a castle"})]
     assert len({picture.tobytes() for picture in pictures}) == len(pictures)
     assert np.array_equal(drawn_by(pipeline, setup.call), usual)
 

@@ -25,12 +25,12 @@ def host(root: Path) -> Iterator[Running]:
 def test_a_killed_pipeline_goes_on_where_it_was(name: str, host: Running, folder: Folder) -> None:
     folder(name)
     setup = next(each for each in SETUPS if each.name == name)
-    asked = setup.asked(steps=LONG[name]).model_dump(exclude_defaults=True)
-    (whole,) = images(host.events(host.submit(**asked)))
+    asked = setup.asked(steps=LONG[name], sampler="Pipeline").model_dump(exclude_unset=True)
     job = host.submit(**asked)
     host.at_step(job, 17)
     host.worker.kill()
     events = host.events(job)
+    (whole,) = images(host.events(host.submit(**asked)))
     assert names(events, "interrupted", "resumed", "failed", "image") == ["interrupted", "resumed", "image"]
     assert steps(events) == [(0, step) for step in range(1, LONG[name] + 1)], "each step is told once"
     resumed = next(event for event in events if isinstance(event, Resumed))
@@ -41,7 +41,7 @@ def test_a_killed_pipeline_goes_on_where_it_was(name: str, host: Running, folder
 @pytest.mark.heavy
 def test_a_pipelines_job_outlives_its_host(host: Running, folder: Folder) -> None:
     folder("flux")
-    asked = SETUPS[0].asked(steps=LONG["flux"]).model_dump(exclude_defaults=True)
+    asked = SETUPS[0].asked(steps=LONG["flux"], sampler="Pipeline").model_dump(exclude_unset=True)
     (whole,) = images(host.events(host.submit(**asked)))
     job = host.submit(**asked)
     host.at_step(job, 30)

@@ -16,12 +16,11 @@ from PIL import Image as Picture
 from sdterm import Engine, GenerationRequest, PluginSet
 from sdterm.core.infotext.grammar import parse
 from sdterm.core.infotext.read import read
-from sdterm.core.library.checkpoints import CheckpointFile
 from sdterm.core.planning.plan import Plan
 from sdterm.core.settings.paths import LORAS
 from sdterm.engine.run import PauseAt, Resume
 from sdterm.engine.tape import read_records
-from sdterm.events import Cancelled, Image, Paused, Preview, Resumed, Started, Warning
+from sdterm.events import Cancelled, Failed, Image, Paused, Preview, Resumed, Started, Warning
 from sdterm.request import make_request
 from tests.engine.conftest import images
 from tests.engine.test_tape import only_image, pixels, rows_of, stop_at_step
@@ -29,6 +28,8 @@ from tests.pipelines.conftest import Folder
 
 PROMPT, NEGATIVE = "a red house by a lake", "blurry"
 STEPS, SEED = 6, 7
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # diffusers' own
 
 Record = Callable[[str, object], None]
 
@@ -56,7 +57,7 @@ class Setup:
 
         texts = {"prompt": PROMPT} | ({"negative_prompt": NEGATIVE} if self.negative else {})
         size = {"width": SIZE[0], "height": SIZE[1]}
-        return texts | size | {"num_inference_steps": STEPS} | CALLS.get(self.name, {}) | self.options
+        return {**texts, **size, "num_inference_steps": STEPS, **CALLS.get(self.name, {}), **self.options}
 
     def asked(self, **fields: object) -> GenerationRequest:
         """The same, asked of sdterm."""
@@ -86,6 +87,8 @@ SETUPS = (
     Setup("sd15"),
     Setup("sdxl"),
     Setup("tomorrow", options={"warmth": 0.25}),
+    Setup("ideogram4", negative=False),
+    Setup("ovis-image"),
 )
 CHEAP = {"flux", "tomorrow"}
 
@@ -101,7 +104,7 @@ def setup(request: pytest.FixtureRequest, folder: Folder) -> Setup:
 
 
 @pytest.fixture
-def note(setup: Setup, record_property: Record) -> Callable[[str], None]:
+def note(setup: Setup, record_property: Record) -> Callable[..., None]:
     """`note(what)`: the cell of the table of pipelines (docs/compatibility.md) that a test is."""
 
     def noted(what: str, said: str = "yes") -> None:
@@ -122,10 +125,10 @@ def loaded(setup: Setup, folder: Path) -> Any:
     """The pipeline as diffusers loads it."""
     from diffusers import DiffusionPipeline
 
-    from tests.pipelines import tomorrow
+    from tests.pipelines.tomorrow.pipeline import saved_in
 
     if setup.name == "tomorrow":
-        return tomorrow.load(CheckpointFile(folder), torch.device("cpu"), torch.float32)
+        return saved_in(folder, torch.float32)
     pipeline = DiffusionPipeline.from_pretrained(folder, local_files_only=True)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
@@ -145,7 +148,7 @@ def cut(tape: Path, calls: int) -> None:
 
 
 def test_the_picture_is_that_of_the_pipelines_own_call(
-    setup: Setup, whole: Image, folder: Folder, note: Callable[[str], None]
+    setup: Setup, whole: Image, folder: Folder, note: Callable[..., None]
 ) -> None:
     note("picture")
     assert np.array_equal(pixels(whole.data), drawn_by(loaded(setup, folder(setup.name)), setup.call))
@@ -154,7 +157,7 @@ def test_the_picture_is_that_of_the_pipelines_own_call(
 def test_a_picture_goes_on_from_any_call(
     setup: Setup, whole: Image, engine: Engine, plugins: PluginSet, tmp_path: Path, note: Callable[..., None]
 ) -> None:
-    stopped = stop_at_step(engine, plugins, setup.asked(), STEPS - 1, tmp_path / "tape")
+    stopped = stop_at_step(engine, plugins, setup.asked(), setup.call["num_inference_steps"] - 1, tmp_path / "tape")
     assert isinstance(stopped[-1], Cancelled)
     recorded = rows_of(tmp_path / "tape")[0]
     calls = random.Random(setup.id).randrange(1, recorded)
@@ -195,9 +198,15 @@ def test_what_was_cancelled_leaves_nothing_behind(
 
 
 def test_previews_show_the_picture_as_it_comes_and_do_not_change_it(
-    setup: Setup, whole: Image, engine: Engine, plugins: PluginSet, note: Callable[..., None]
+    setup: Setup,
+    whole: Image,
+    engine: Engine,
+    plugins: PluginSet,
+    monkeypatch: pytest.MonkeyPatch,
+    note: Callable[..., None],
 ) -> None:
     note("previews")
+    monkeypatch.setattr("sdterm.engine.tapped.draw.PREVIEW_INTERVAL", 0.0)
     events = [*engine.run(setup.asked(), plugins, previews=True)]
     assert only_image(events).pixel_hash == whole.pixel_hash
     previews = [Picture.open(BytesIO(event.data)) for event in events if isinstance(event, Preview)]
@@ -234,9 +243,9 @@ def test_a_lora_is_applied_as_the_pipeline_does_it_and_leaves_no_trace(
     lora(pipeline, path)
     asked = setup.asked(prompt=f"{PROMPT}<lora:{path.stem}:0.75>")
     if not hasattr(pipeline, "load_lora_weights"):
-        note("LoRA", "no: named as not applied")
-        events = [*engine.run(asked, plugins)]
-        assert path.stem in " ".join(event.message for event in events if isinstance(event, Warning))
+        note("LoRA", "refused by name")
+        *_, last = engine.run(asked, plugins)
+        assert isinstance(last, Failed) and path.stem in last.message
         return
     note("LoRA")
     pipeline.load_lora_weights(path.parent, weight_name=path.name, adapter_name="a")

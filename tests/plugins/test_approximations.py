@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from diffusers import AutoencoderTiny
 from PIL import Image as Picture
 from safetensors.torch import save_file
 
@@ -41,6 +40,8 @@ def taesd() -> Any:
 
 
 def tiny_autoencoder(**config: Any) -> Any:
+    from diffusers import AutoencoderTiny
+
     made: Any = AutoencoderTiny(**config)
     return made.eval().requires_grad_(False)
 

@@ -14,6 +14,7 @@ import torch
 from sdterm import load_plugins
 from sdterm.core.library.checkpoints import CheckpointFile
 from sdterm.core.library.recognition import recognise
+from sdterm.plugins.sd.clip_text import ClipTextModel
 from tools import full_size
 
 _DOWN, _UP = "CrossAttnDownBlock2D", "CrossAttnUpBlock2D"
@@ -161,12 +162,12 @@ def one_pass(module: Any, part: str, model: str) -> list[torch.Tensor]:
             return [module(x, t, encoder_hidden_states=context, return_dict=False, **beside)[0]]
         tokens = torch.randint(0, 49406, (1, 77), generator=numbers)
         tokens[0, 50:] = 49407  # the end, where a text is pooled
-        told = module(input_ids=tokens, output_hidden_states=True)
         layers = CONFIGS[model][part]["num_hidden_layers"]
-        found = [told.hidden_states[layer] for layer in (1, layers - 1, layers)]
+        is_ours = isinstance(module, ClipTextModel)
+        told: Any = module(tokens) if is_ours else module(input_ids=tokens, output_hidden_states=True)
+        found = [(told.hidden if is_ours else told.hidden_states)[layer] for layer in (1, layers - 1, layers)]
         if part == "text_encoder_2":
-            pooled = getattr(told, "text_embeds", None)
-            found.append(told.pooler_output @ module.text_projection if pooled is None else pooled)
+            found.append(told.last[0, 50:51] @ module.text_projection if is_ours else told.text_embeds)
         return found
 
 

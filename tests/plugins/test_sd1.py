@@ -1,5 +1,7 @@
 """The SD 1.x family: architectures from keys and shapes, metadata and .yaml; what it refuses."""
 
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,15 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors import safe_open
 from safetensors.numpy import save_file
-from transformers import CLIPTextConfig, CLIPTextModel
 
 from sdterm.core.library.checkpoints import CheckpointFile
 from sdterm.core.settings.paths import EMBEDDED_MODEL
 from sdterm.hooks import PluginError
 from sdterm.plugins.sd import architecture, keys
+from sdterm.plugins.sd.clip_text import ClipTextModel, TextConfig
 from sdterm.plugins.sd.sd1 import TEXT, USUAL, build, detect
 from sdterm.plugins.sd.statement import stated
 from sdterm.testing import assert_components_conform
@@ -62,11 +63,13 @@ def test_sd_15_is_recognised_by_its_keys_and_shapes_alone() -> None:
 
 
 def test_every_tensor_of_sd_15_has_its_place_in_the_stock_modules() -> None:
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+
     with torch.device("meta"):
         modules: list[tuple[keys.Names, Any]] = [  # diffusers types its modules loosely
             (keys.unet_keys(SD15.sizes), UNet2DConditionModel(**architecture.unet_config(SD15, USUAL))),
             (keys.vae_keys(SD15.sizes), AutoencoderKL(**architecture.vae_config(SD15, USUAL, SD15.sizes))),
-            (keys.clip_keys(SD15.sizes, TEXT), CLIPTextModel(CLIPTextConfig(**architecture.clip_config(SD15, TEXT)))),
+            (keys.clip_keys(SD15.sizes, TEXT), ClipTextModel(TextConfig(**architecture.clip_config(SD15, TEXT)))),
         ]
     for names, module in modules:
         state = module.state_dict()
@@ -74,6 +77,42 @@ def test_every_tensor_of_sd_15_has_its_place_in_the_stock_modules() -> None:
         for key, (name,) in names.items():
             shape = SD15.sizes[key]
             assert tuple(state[name].shape) in (shape, shape[:2]), key
+
+
+@pytest.mark.parametrize("act", ["quick_gelu", "gelu"])
+def test_the_text_model_computes_to_the_bit_what_transformers_does(act: str) -> None:
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    config = TextConfig(100, 64, 128, 3, 4, 77, act)
+    torch.manual_seed(1)
+    theirs = CLIPTextModel(CLIPTextConfig(**config._asdict())).eval()
+    ours = ClipTextModel(config)
+    ours.load_state_dict({key: tensor for key, tensor in theirs.state_dict().items() if "position_ids" not in key})
+    tokens = torch.randint(100, (2, 77))
+    for dtype in (torch.float32, torch.bfloat16):
+        with torch.no_grad():
+            told, found = theirs.to(dtype)(tokens, output_hidden_states=True), ours.to(dtype)(tokens)
+        assert len(found.hidden) == len(told.hidden_states) == 4
+        assert all(torch.equal(mine, other) for mine, other in zip(found.hidden, told.hidden_states, strict=True))
+        assert torch.equal(found.last, told.last_hidden_state)
+
+
+@pytest.mark.heavy
+def test_diffusers_is_whole_for_whoever_imports_it_later() -> None:
+    """In a process of its own: in this one somebody may have imported it already."""
+    program = """
+import sys
+from sdterm.plugins.sd.diffusers_models import models
+ours = models()
+assert not {"peft", "transformers.modeling_utils", "torch._dynamo", "diffusers.loaders"} & {*sys.modules}
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+assert UNet2DConditionModel.load_lora_adapter and AutoencoderKL.from_single_file
+assert not issubclass(ours.unet, UNet2DConditionModel) and not hasattr(ours.unet, "load_lora_adapter")
+import torch._dynamo, diffusers.models.unets
+assert models() is ours
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_noise_schedule_is_sd_15s() -> None:

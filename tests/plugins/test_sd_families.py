@@ -14,7 +14,6 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.numpy import save_file
-from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from sdterm import Engine, load_plugins
 from sdterm.core.infotext.recall import recall
@@ -207,6 +206,7 @@ UNETS: dict[str, dict[str, Any]] = {  # as in the unet/config.json of stabilitya
 def test_a_file_of_full_size_has_the_configuration_and_the_names_that_diffusers_gives_it(name: str) -> None:
     """By its header alone: what diffusers' own converter makes of each tensor's name."""
     from diffusers.loaders import single_file_utils as theirs
+    from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
     shapes = dict(full_size.shapes({"sd2": "sd21"}.get(name, name)))
     header = Header(shapes)
@@ -270,7 +270,7 @@ def as_folder(components: Components, prediction: str, alone: bool = False) -> F
         modules["text_encoder_2"] = modules.pop("text_encoder")
     config: dict[str, Any] = {"scheduler": {"prediction_type": prediction, "beta_start": 0.00085, "beta_end": 0.012}}
     for part, module in modules.items():
-        config[part] = dict(module.config.to_dict() if part.startswith("text") else module.config)
+        config[part] = dict(module.config._asdict() if part.startswith("text") else module.config)
         for key, tensor in module.state_dict().items():
             if key == "text_projection":
                 tensors[f"{part}.text_projection.weight"] = tensor.T

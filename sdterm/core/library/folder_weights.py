@@ -25,7 +25,7 @@ SCHEDULER = "scheduler"
 _CONFIGS = {SCHEDULER: "scheduler_config.json"}
 _UNUSED = "safety_checker"
 """The part that nobody here asks: it is neither read nor fetched."""
-_WEIGHTLESS = re.compile(r".*(Tokenizer|TokenizerFast|Scheduler|Processor|FeatureExtractor)")
+_WEIGHTLESS = re.compile(r".*(Tokenizer|TokenizerFast|TokenizersBackend|Scheduler|Processor|FeatureExtractor)")
 """Classes of parts that are small files alone."""
 _STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
 _ENDINGS = (".safetensors", ".fp16.safetensors", ".bf16.safetensors", ".bin", ".fp16.bin")

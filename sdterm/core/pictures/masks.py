@@ -6,7 +6,6 @@ from math import exp
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageFilter, ImageOps
-from scipy import ndimage
 
 from sdterm.core.pictures.resizing import Size, cropped, filled
 
@@ -35,6 +34,8 @@ def mask_of(
 def _blurred(mask: Image.Image, x: int, y: int) -> Image.Image:
     """As OpenCV's GaussianBlur with a kernel of 2.5 sigmas, which A1111 asks for, to the last bit: its weights are
     whole 256ths."""
+    from scipy import ndimage  # a third of a second, which whoever draws without a mask does not owe
+
     pixels = np.asarray(mask)
     for axis, sigma in ((1, x), (0, y)):
         if sigma > 0:

@@ -11,6 +11,8 @@ from sdterm.hooks import OptionValue, Sampler
 from sdterm.request import GenerationRequest, RequestError
 
 AUTOMATIC = "Automatic"
+COMPLETED = ("pipeline", "pipeline_options", "sampler", "scheduler", "steps", "cfg_scale")
+"""The fields that `completed` fills in: a job that goes on has them from its plan."""
 GUIDANCE = ("guidance_scale", "true_cfg_scale")
 """What calls name what a request has as `cfg_scale`."""
 
@@ -105,7 +107,7 @@ def pipeline_options(request: GenerationRequest, facts: PipelineFacts, model: st
         if name in given and "cfg_scale" in facts.takes and name not in {option.name for option in facts.options}:
             raise RequestError(f"{name} is what a request calls cfg_scale: give it by that name.", "pipeline_options")
     try:
-        checked = check_options(model, facts.options, given)
+        checked = check_options(f"{model}'s pipeline", facts.options, given)
     except RequestError as error:
         error.field = "pipeline_options"
         raise

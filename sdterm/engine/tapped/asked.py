@@ -10,6 +10,7 @@ from sdterm.core.pictures.resizing import flattened
 from sdterm.core.planning.pipelines import edits
 from sdterm.engine.run import Run
 from sdterm.engine.sources import Sources
+from sdterm.fields import FIELDS
 from sdterm.hooks import OptionValue, PluginError, Task
 from sdterm.modelling.pipelines.calls import TRUE, Arguments, arguments_of, given, guidance
 from sdterm.modelling.pipelines.schedulers import SHIFT, changed, class_called
@@ -42,14 +43,15 @@ def asked(run: Run, pipe: Any, index: int, pass_no: int, pictures: Sequence[Imag
     planned, text, request = run.plan.passes[pass_no], run.plan.text_of(index, pass_no), run.request
     takes = arguments_of(type(pipe).__call__)
     facts, task = run.choices.first.model.facts, task_of(run)
-    known = {*facts.takes} if facts else set()
+    own = facts.takes if facts else {}
+    is_left = own.get("cfg_scale") is None and request.cfg_scale == FIELDS["cfg_scale"].default
     fields: dict[str, Any] = {
         "prompt": text.text,
         "negative_prompt": text.negative_prompt,
         "steps": planned.steps,
         "width": planned.width,
         "height": planned.height,
-        "cfg_scale": request.cfg_scale if "cfg_scale" in known else None,
+        "cfg_scale": None if is_left or "cfg_scale" not in own else request.cfg_scale,
         "clip_skip": request.clip_skip - 1 or None,  # A1111 counts from the last layer, diffusers those left out
     }
     if task in ("img2img", "inpaint") and pictures:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -170,13 +170,10 @@ class PipelineRecorder:
         """Whether a row is of that very call. Where it is not, it is no more to be trusted than those before it, which
         ended in it. Raises EndedError."""
         now = given.checksums()
-        if row.checksum == now:
-            return True
-        if not row.call and not self._replayed:  # nothing was answered from them yet
-            self._tape.begin_again(self._image, self._pass)
-            return False
-        names = ", ".join(differing(row.checksum, now))
-        return self._unlike(f"call {row.call + 1} of its {row.module} is given another {names}")
+        if row.checksum != now:
+            names = ", ".join(differing(row.checksum, now))
+            self._unlike(f"call {row.call + 1} of its {row.module} is given another {names}")
+        return True
 
     def _proven(self, row: Row, forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The module's own answer to a call that is on the tape. Raises EndedError where that is another one."""
@@ -187,7 +184,7 @@ class PipelineRecorder:
             self._unlike(f"call {row.call + 1} of its {row.module} gives something else now")
         return output
 
-    def _unlike(self, why: str) -> bool:
+    def _unlike(self, why: str) -> NoReturn:
         self._behind.failure = self._behind.failure or UnlikeError(why)
         raise EndedError
 

@@ -27,6 +27,7 @@ _FILLED = frozenset(
 """What sdterm gives by itself."""
 LEARNED, TRUE = "guidance_scale", "true_cfg_scale"
 """Guidance that a model learned as an input, or that of its pipeline; and what that is called beside the first."""
+SCHEDULE = "guidance_schedule"
 _LONGEST = 160  # characters of help
 
 
@@ -88,6 +89,8 @@ def guidance(takes: Arguments, *, learned: bool | None = None) -> str | None:
         usual = takes[TRUE].default
         is_on = isinstance(usual, int | float) and usual > 1
         return TRUE if is_on or learned is False or takes[LEARNED].default is None else LEARNED
+    if there == [LEARNED] and takes[LEARNED].default is None:  # then it is in place of a scale for each step
+        return None
     return there[0] if there else None
 
 
@@ -117,7 +120,7 @@ def given(
     """What the call is given for those fields of a request and those options; what is None is left to the pipeline.
 
     An empty negative prompt is none. Only where true guidance is on it is given, as a space: without one that would be
-    off.
+    off. A guidance scale takes the place of one for each step.
     """
     names = {field: name for name, field in _FIELDS.items()} | ({"cfg_scale": guided_by} if guided_by else {})
     found = {names[field]: value for field, value in fields.items() if value not in (None, "") and field in names}
@@ -125,6 +128,8 @@ def given(
     true = found.get(TRUE, takes[TRUE].default if TRUE in takes else None)
     if "negative_prompt" in takes and "negative_prompt" not in found and isinstance(true, int | float) and true > 1:
         found["negative_prompt"] = " "
+    if LEARNED in found and SCHEDULE in takes:
+        found[SCHEDULE] = None
     return found
 
 

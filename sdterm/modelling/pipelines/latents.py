@@ -12,7 +12,8 @@ _ROW = ("latents", "height", "width", "vae_scale_factor", "patch_size")
 
 def unpacked(pipeline: Any, latents: torch.Tensor, width: int, height: int) -> torch.Tensor | None:
     """Latents as a pipeline steps them → `[B, C, h, w]`, as its VAE knows them up to a scale per channel; None where
-    nobody knows how they lie. width, height: of the picture, in pixels."""
+    nobody knows how they lie. Patches that nobody takes apart stay whole, with all channels. width, height: of the
+    picture, in pixels."""
     if latents.ndim == 5:
         return latents[:, :, 0]
     if latents.ndim == 4:
@@ -21,9 +22,8 @@ def unpacked(pipeline: Any, latents: torch.Tensor, width: int, height: int) -> t
         return None
     if hasattr(pipeline, "_unpack_latents"):
         return unpacked(pipeline, _by_name(pipeline, pipeline._unpack_latents, latents, width, height), width, height)
-    if hasattr(pipeline, "_unpack_latents_with_ids"):
-        return _patched(pipeline, latents, width, height)
-    return None
+    laid = _laid(latents, width, height, 2 * getattr(pipeline, "vae_scale_factor", 8))
+    return laid if laid is None or not hasattr(pipeline, "_unpatchify_latents") else _unpatched(pipeline, laid)
 
 
 def _by_name(pipeline: Any, unpack: Any, latents: torch.Tensor, width: int, height: int) -> torch.Tensor:
@@ -35,14 +35,15 @@ def _by_name(pipeline: Any, unpack: Any, latents: torch.Tensor, width: int, heig
     return found
 
 
-def _patched(pipeline: Any, latents: torch.Tensor, width: int, height: int) -> torch.Tensor | None:
-    """Latents of 2x2 patches: laid out in rows, and then in cells as the VAE has them."""
-    cells = 2 * pipeline.vae_scale_factor
-    rows, columns = height // cells, width // cells
+def _laid(latents: torch.Tensor, width: int, height: int, cell: int) -> torch.Tensor | None:
+    """A sequence of patches in rows, as they lie in the picture; None where they are not one for each cell."""
+    rows, columns = height // cell, width // cell
     batch, count, channels = latents.shape
-    if rows * columns != count:
-        return None
-    laid = latents.transpose(1, 2).reshape(batch, channels, rows, columns)
+    return latents.transpose(1, 2).reshape(batch, channels, rows, columns) if rows * columns == count else None
+
+
+def _unpatched(pipeline: Any, laid: torch.Tensor) -> torch.Tensor:
+    """Patches of 2x2 cells as the VAE has them."""
     if (norm := getattr(getattr(pipeline, "vae", None), "bn", None)) is not None:
         mean, variance = (each.view(1, -1, 1, 1).to(laid) for each in (norm.running_mean, norm.running_var))
         laid = laid * (variance + norm.eps).sqrt() + mean

@@ -41,7 +41,9 @@ def _store_denoisers(components: Components) -> None:
     part: Any
     for part in components.modules.values():
         if hasattr(part, "enable_layerwise_casting") and not hasattr(part, "decode"):
-            part.enable_layerwise_casting(torch.float8_e4m3fn, components.dtype)
+            part.enable_layerwise_casting(
+                torch.float8_e4m3fn, components.dtype, skip_modules_classes=(torch.nn.Embedding,)
+            )
 
 
 def _is_sdxl(components: Components) -> bool:

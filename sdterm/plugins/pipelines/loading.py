@@ -180,13 +180,13 @@ def _renamed(kind: Any, config: Mapping[str, Any], state: State) -> State:
     """A file's weights under diffusers' keys, as its converters have it; as they are where it has none."""
     from diffusers.loaders import single_file_model, single_file_utils
 
-    table = single_file_model.SINGLE_FILE_LOADABLE_CLASSES
+    table: Mapping[str, Any] = single_file_model.SINGLE_FILE_LOADABLE_CLASSES
     if found := next((table[each.__name__] for each in kind.__mro__ if each.__name__ in table), None):
         return cast(State, found["checkpoint_mapping_fn"](config=config, checkpoint=dict(state)))
     if _LDM in state:  # of a kind that the table has not, like FLUX.2's
         plain = {re.sub(r"^(en|de)coder\.((post_)?quant_conv\.)", r"\2", key): tensor for key, tensor in state.items()}
         own = {key: tensor for key, tensor in plain.items() if key.startswith("bn.")}
-        return own | cast(State, single_file_utils.convert_ldm_vae_checkpoint(plain, config))
+        return {**own, **single_file_utils.convert_ldm_vae_checkpoint(plain, config)}
     return state
 
 

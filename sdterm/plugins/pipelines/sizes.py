@@ -15,7 +15,7 @@ _MOST_CELLS = 4096
 
 def downscale(configs: Mapping[str, Any]) -> int:
     """Pixels per latent cell; 1 of a pipeline without a VAE."""
-    vae = next((configs[name] for name in _VAES if isinstance(configs.get(name), Mapping)), {})
+    vae: Mapping[str, Any] = next((configs[name] for name in _VAES if isinstance(configs.get(name), Mapping)), {})
     for name, more in _LEVELS.items():
         levels = vae.get(name)
         if isinstance(levels, Sized) and 0 < len(levels) <= 8:

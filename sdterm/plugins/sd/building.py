@@ -1,23 +1,21 @@
-"""diffusers' and transformers' modules, built without memory and filled from a checkpoint."""
+"""diffusers' modules and CLIP's, built without memory and filled from a checkpoint."""
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from types import ModuleType
 from typing import Any, NamedTuple, cast
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 import sdterm.modelling.offline  # noqa: F401 before what it is about
 from sdterm.hooks import PluginError, WeightsReader
 from sdterm.plugins.sd import architecture, folder, keys
 from sdterm.plugins.sd.architecture import Usual
+from sdterm.plugins.sd.clip_text import ClipTextModel, TextConfig
+from sdterm.plugins.sd.diffusers_models import models
 from sdterm.plugins.sd.keys import VAE, Names
 from sdterm.plugins.sd.recognition import has
 
@@ -43,9 +41,7 @@ class Source:
 
     def __post_init__(self) -> None:
         """What takes long to import is imported before the first tensor is read, from when on progress is told."""
-        importlib.import_module("transformers.models.clip.modeling_clip")
-        _diffusers("unets.unet_2d_condition")
-        _diffusers("autoencoders.autoencoder_kl")
+        models()
 
 
 def unet(source: Source) -> Part:
@@ -56,8 +52,7 @@ def unet(source: Source) -> Part:
         config, names = None, keys.unet_keys(reader.shapes())
 
     def empty() -> torch.nn.Module:
-        model: type[torch.nn.Module] = _diffusers("unets.unet_2d_condition").UNet2DConditionModel
-        made = model(**(config or architecture.unet_config(reader, source.usual)))
+        made: torch.nn.Module = models().unet(**(config or architecture.unet_config(reader, source.usual)))
         for layer in made.modules():
             if type(layer).__name__ == "Upsample2D":  # of a module that is imported here alone
                 layer.__class__ = _upsampling(cast(Any, type(layer)))
@@ -91,8 +86,10 @@ def vae(source: Source) -> Part:
         names = keys.vae_keys(reader.shapes(), prefix)
 
     def empty() -> torch.nn.Module:
-        model: type[torch.nn.Module] = _diffusers("autoencoders.autoencoder_kl").AutoencoderKL
-        return model(**(config or architecture.vae_config(source.reader, source.usual, reader.shapes(), prefix)))
+        made: torch.nn.Module = models().vae(
+            **(config or architecture.vae_config(source.reader, source.usual, reader.shapes(), prefix))
+        )
+        return made
 
     kind = source.kind if reader is source.reader else f"the VAE of {source.kind}"
     return Part(_built(replace(source, reader=reader, kind=kind), empty, names), names)
@@ -132,29 +129,33 @@ def _add_projection(module: torch.nn.Module, source: Source, key: str, *, turned
 
 
 def _text_encoder(source: Source, config: Callable[[], dict[str, Any]], names: Names) -> Part:
-    def empty() -> torch.nn.Module:
-        clip = importlib.import_module("transformers.models.clip.modeling_clip")
-        model: torch.nn.Module = clip.CLIPTextModel(clip.CLIPTextConfig(**config(), attn_implementation="sdpa"))
-        return model
-
-    module: Any = _built(source, empty, names)
-    positions = torch.arange(module.config.max_position_embeddings, device=source.device)
-    module.embeddings.position_ids = positions[None]  # a buffer that no checkpoint needs to hold
-    return Part(module, names)
+    return Part(_built(source, lambda: ClipTextModel(TextConfig(**config())), names), names)
 
 
 def _built(source: Source, empty: Callable[[], torch.nn.Module], names: Names) -> torch.nn.Module:
     """Raises PluginError if the tensors do not fit together."""
     try:
-        with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
+        with torch.device("meta"), _Unfilled():  # no memory for weights that are replaced at once
             module = empty()
     except PluginError:
         raise
-    except Exception as error:  # two libraries' many ways to refuse sizes that do not go together
+    except Exception as error:  # many ways to refuse sizes that do not go together
         reason = str(error).strip().split("\n")[-1].strip()
         raise PluginError(f"{source.reader.path.name} is not built like {source.kind}: {reason}") from error
     _fill(module, names, source)
     return module
+
+
+class _Unfilled(TorchFunctionMode):
+    """Nothing is filled with random numbers. Without memory, that would import torch's compiler."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        if getattr(function, "__module__", "") == "torch.nn.init":
+            return args[0] if args else given["tensor"]
+        return function(*args, **given)
 
 
 def _fill(module: torch.nn.Module, names: Names, source: Source) -> None:
@@ -181,27 +182,3 @@ def _fill(module: torch.nn.Module, names: Names, source: Source) -> None:
             loaded[own] = part
     module.load_state_dict(loaded, assign=True)
     module.requires_grad_(False).eval()
-
-
-def _diffusers(module: str) -> Any:
-    with _bare_packages("diffusers.models.transformers", "diffusers.models.unets", "diffusers.models.autoencoders"):
-        return importlib.import_module(f"diffusers.models.{module}")
-
-
-@contextmanager
-def _bare_packages(*names: str) -> Iterator[None]:
-    """Let a module be imported without the front door of its package. Three of diffusers' front doors import every
-    model there is, which costs half a second; what is imported later goes through them again."""
-    bare: dict[str, ModuleType] = {}
-    for name in names:
-        if name not in sys.modules:
-            parent, _, leaf = name.rpartition(".")
-            module: Any = ModuleType(name)
-            module.__path__ = [os.path.join(path, leaf) for path in importlib.import_module(parent).__path__]
-            bare[name] = sys.modules[name] = module
-    try:
-        yield
-    finally:
-        for name, module in bare.items():
-            if sys.modules.get(name) is module:
-                del sys.modules[name]

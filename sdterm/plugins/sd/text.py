@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, cast
+from typing import cast
 
 import torch
 
 from sdterm.hooks import TokenRules
 from sdterm.modelling.clip import Encoded
 from sdterm.modelling.old_emphasis import bracket_factors
+from sdterm.plugins.sd.clip_text import ClipTextModel, States
 from sdterm.plugins.sd.tokenizer import tokenize, tokenize_open, vocabulary
 from sdterm.plugins.sd.tokens import TOKENS
 
@@ -22,10 +23,10 @@ class Clip:
     rules: TokenRules = TOKENS
 
     def __init__(self, module: torch.nn.Module, device: torch.device, *, final: bool) -> None:
-        self._module: Any = module  # transformers types its modules loosely
+        self._module = cast(ClipTextModel, module)
         self.device, self._final = device, final
-        self.token_embedding: torch.nn.Module = cast(Any, module).embeddings.token_embedding
-        self.width: int = cast(Any, module).config.hidden_size
+        self.token_embedding: torch.nn.Module = self._module.embeddings.token_embedding
+        self.width = self._module.config.hidden_size
 
     @cached_property
     def brackets(self) -> Mapping[int, float]:
@@ -36,12 +37,12 @@ class Clip:
 
     def encode(self, tokens: torch.Tensor, clip_skip: int) -> Encoded:
         if not self._final:
-            return Encoded(self._module(input_ids=tokens, output_hidden_states=True).hidden_states[-2])
-        output = self._module(input_ids=tokens, output_hidden_states=clip_skip > 1)
+            return Encoded(self._module(tokens).hidden[-2])
+        states: States = self._module(tokens)
         if clip_skip == 1:
-            return Encoded(output.last_hidden_state)
-        layer = max(-clip_skip, -len(output.hidden_states))
-        return Encoded(self._module.final_layer_norm(output.hidden_states[layer]))
+            return Encoded(states.last)
+        layer = max(-clip_skip, -len(states.hidden))
+        return Encoded(self._module.final_layer_norm(states.hidden[layer]))
 
 
 class OpenClip:
@@ -53,10 +54,10 @@ class OpenClip:
     brackets: Mapping[int, float] | None = None
 
     def __init__(self, module: torch.nn.Module, device: torch.device, *, final: bool, whole: bool = True) -> None:
-        self._module: Any = module
+        self._module = cast(ClipTextModel, module)
         self.device, self._final, self._whole = device, final, whole
-        self.token_embedding: torch.nn.Module = cast(Any, module).embeddings.token_embedding
-        self.width: int = cast(Any, module).config.hidden_size
+        self.token_embedding: torch.nn.Module = self._module.embeddings.token_embedding
+        self.width = self._module.config.hidden_size
 
     def tokenize(self, text: str) -> list[int]:
         return tokenize_open(text)
@@ -64,15 +65,14 @@ class OpenClip:
     def encode(self, tokens: torch.Tensor, clip_skip: int) -> Encoded:
         ended = (tokens == self.rules.end).int().cumsum(-1)
         tokens = torch.where((ended > 1) | ((ended == 1) & (tokens != self.rules.end)), 0, tokens)
-        output = self._module(input_ids=tokens, output_hidden_states=True)
+        states: States = self._module(tokens)
         if not self._whole:
-            return Encoded(output.last_hidden_state)
-        vectors = output.hidden_states[-2]
+            return Encoded(states.last)
+        vectors = states.hidden[-2]
         if self._final:
             vectors = self._module.final_layer_norm(vectors)
         projection = getattr(self._module, "text_projection", None)
         if projection is None:
             return Encoded(vectors)
-        last = output.last_hidden_state  # after the last layer norm
-        whole = last[torch.arange(len(tokens), device=tokens.device), tokens.argmax(-1)]
+        whole = states.last[torch.arange(len(tokens), device=tokens.device), tokens.argmax(-1)]
         return Encoded(vectors, whole @ projection)

@@ -207,6 +207,19 @@ def test_another_request_does_not_take_the_record(
     assert only_image(events).pixel_hash == only_image([*engine.run(asked(**changed), plugins)]).pixel_hash
 
 
+def test_another_text_encoder_is_seen_at_once_and_said(
+    recorded: tuple[bytes, Image], root: Path, plugins: PluginSet, tmp_path: Path
+) -> None:
+    engine, tape = Engine(library=Library(root), device="cpu"), tmp_path / "tape"
+    tape.write_bytes(recorded[0])
+    only_image([*engine.run(asked(steps=1, prompt="x", negative_prompt="y"), plugins)])
+    pipe_of(engine).words.table.weight += 1e-3
+    events = [*engine.run(asked(), plugins, tape=tape)]
+    (said,) = warnings(events, "tape_restarted")
+    assert "call 1 of its denoiser is given another encoder_hidden_states" in said
+    assert np.array_equal(pixels(only_image(events).data), own(pipe=pipe_of(engine)))
+
+
 def test_the_pipeline_may_write_into_what_it_is_given(engine: Engine, plugins: PluginSet, tmp_path: Path) -> None:
     whole = only_image([*engine.run(asked("writes"), plugins)])
     assert np.array_equal(pixels(whole.data), own(quirk="writes"))

@@ -22,7 +22,8 @@ TRANSFORMER = {"num_layers": 2, "num_single_layers": 1, "num_attention_heads": 2
 CLIP = {"hidden_size": 12, "vocab_size": 50, "num_hidden_layers": 1}
 T5 = {"d_model": 20, "vocab_size": 60, "num_layers": 2}
 VAE = {"latent_channels": 16, "block_out_channels": [8, 8, 8, 24]}
-FLUX = {
+Parts = Mapping[str, tuple[str, str, Mapping[str, Any]]]
+FLUX: Parts = {
     "transformer": ("diffusers", "FluxTransformer2DModel", TRANSFORMER),
     "text_encoder": ("transformers", "CLIPTextModel", CLIP),
     "text_encoder_2": ("transformers", "T5EncoderModel", T5),
@@ -54,7 +55,7 @@ def weights(path: Path, shapes: Mapping[str, tuple[int, ...]], prefix: str = "")
 
 def folder(
     root: Path,
-    parts: Mapping[str, tuple[str, str, Mapping[str, Any]]] = FLUX,
+    parts: Parts = FLUX,
     kind: Any = "FluxPipeline",
     without: tuple[str, ...] = (),
     **more: Any,
@@ -121,14 +122,14 @@ def test_what_is_not_drawn_with_says_so_in_one_sentence(
 
 
 def test_a_part_of_a_folder_of_diffusers_own_pipelines_is_its_own(library: Library) -> None:
-    parts = FLUX | {"text_encoder": ("kolors", "ChatGLMModel", CLIP)}
+    parts = {**FLUX, "text_encoder": ("kolors", "ChatGLMModel", CLIP)}
     folder(library.root / CHECKPOINTS / "x", parts, "KolorsPipeline")
     assert known(library, "x").family == "Kolors"
 
 
 def test_a_quantized_part_names_the_package_that_reads_it(library: Library) -> None:
     said = {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}}
-    folder(library.root / CHECKPOINTS / "x", FLUX | {"transformer": (*FLUX["transformer"][:2], TRANSFORMER | said)})
+    folder(library.root / CHECKPOINTS / "x", {**FLUX, "transformer": (*FLUX["transformer"][:2], TRANSFORMER | said)})
     found = known(library, "x")
     assert not found.usable and "needs the package bitsandbytes: `pip install bitsandbytes`." in found.note
 
@@ -173,7 +174,7 @@ def test_a_whole_folder_lends_all_that_a_transformer_needs(library: Library) -> 
 
 
 def test_a_folder_of_another_depth_lends_nothing(library: Library) -> None:
-    deeper = FLUX | {"transformer": (*FLUX["transformer"][:2], TRANSFORMER | {"num_layers": 7})}
+    deeper = {**FLUX, "transformer": (*FLUX["transformer"][:2], TRANSFORMER | {"num_layers": 7})}
     folder(library.root / CHECKPOINTS / "whole", deeper)
     weights(library.root / CHECKPOINTS / "mine.safetensors", WEIGHTS["transformer"])
     assert "hf:black-forest-labs/FLUX.1-dev" in known(library, "mine").note
@@ -198,7 +199,7 @@ def test_a_packed_transformer_is_known_by_its_header(library: Library) -> None:
 
 
 def test_folders_of_sd_and_sdxl_stay_native_and_can_be_drawn_by_their_pipeline(library: Library) -> None:
-    parts = {
+    parts: Parts = {
         "unet": ("diffusers", "UNet2DConditionModel", {"sample_size": 64}),
         "vae": ("diffusers", "AutoencoderKL", VAE),
         "text_encoder": ("transformers", "CLIPTextModel", CLIP | {"hidden_act": "quick_gelu"}),

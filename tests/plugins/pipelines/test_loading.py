@@ -200,3 +200,32 @@ def test_weights_that_were_scaled_to_eight_bits_get_their_size_back() -> None:
     state |= {"scaled_fp8": torch.zeros(2), "b.weight": torch.ones(1)}
     plain = unscaled(state, torch.float32)
     assert plain.keys() == {"a.weight", "b.weight"} and plain["a.weight"].tolist() == [[0.5, -1.0]]
+
+
+def test_a_packed_transformer_stays_packed_and_computes_nearly_the_same(library: Library, built: Path) -> None:
+    gguf = pytest.importorskip("gguf")
+    writer = gguf.GGUFWriter(library.root / CHECKPOINTS / "small.gguf", "lumina2")
+    for key, tensor in original(state_of(built / "transformer")).items():
+        numbers, name = tensor.numpy(), key.removeprefix("model.diffusion_model.")
+        if numbers.ndim == 2 and numbers.shape[1] % 32 == 0 and "pad_token" not in name:
+            packed = gguf.quants.quantize(numbers, gguf.GGMLQuantizationType.Q8_0)
+            writer.add_tensor(name, packed, raw_dtype=gguf.GGMLQuantizationType.Q8_0)
+        else:
+            writer.add_tensor(name, numbers)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    whole, small = loaded(library, "z"), loaded(library, "small")
+    weights = dict(small.transformer.named_parameters())
+    assert sum(weight.dtype == torch.uint8 for weight in weights.values()) > 5
+    latents = torch.randn(16, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    text = torch.randn(7, whole.transformer.config.cap_feat_dim, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        (full,), (packed,) = (
+            pipe.transformer([latents], torch.tensor([0.5]), [text], return_dict=False)[0] for pipe in (whole, small)
+        )
+    assert (
+        not torch.equal(full, packed)
+        and torch.nn.functional.cosine_similarity(full.flatten(), packed.flatten(), 0) > 0.99
+    )

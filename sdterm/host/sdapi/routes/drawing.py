@@ -1,5 +1,6 @@
 """Drawing, and larger pictures."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from sdterm.host.sdapi.img2img import echoed, pictures, translated
 from sdterm.host.sdapi.models import checkpoint_name, vae_name
 from sdterm.host.sdapi.now import settings_now
 from sdterm.host.sdapi.options import in_force
+from sdterm.host.sdapi.pipelines import for_pipeline, without_sampler
 from sdterm.host.sdapi.replies import Reply
 from sdterm.host.sdapi.requests import asked
 from sdterm.host.sdapi.tasks import Tasks
@@ -94,7 +96,11 @@ async def _asked(
     fields = settings.job_fields() | ({"model": model} if model else {})
     told = echo or with_defaults(values, table)
     strict = services.settings["api_strict"]
-    wanted = asked(values | {"styles": styles}, options, names, fields, table, echoed=told, strict=strict)
+    is_tapped = await services.threads.run(partial(services.is_tapped, fields.get("model")))
+    body = (without_sampler(values) if is_tapped else values) | {"styles": styles}
+    wanted = asked(body, options, names, fields, table, echoed=told, strict=strict)
+    if is_tapped:
+        wanted = replace(wanted, request=for_pipeline(wanted.request, values, fields))
     reply = Reply("images", wanted.parameters, wanted.send_images, options.get("enable_pnginfo") is not False)
     return Order(wanted.request, reply, partial(tasks.add, name=values.get("force_task_id")), wanted.save_images)
 

@@ -1,10 +1,12 @@
-"""A pipeline that is in no release of diffusers, and the plugin that brings it: a family of tomorrow.
-
-It is a plugin as a stranger would write it, so it imports nothing of the tests. It has its own text encoder without a
-tokenizer, an option that nobody knows (`warmth`), no callbacks and no LoRA.
+# mypy: ignore-errors
+# diffusers has no types.
+"""The pipeline itself: with a text encoder of its own without a tokenizer, an option that nobody knows (`warmth`), no
+callbacks and no LoRA.
 """
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import torch
 from diffusers import AutoencoderKL, DiffusionPipeline, FlowMatchEulerDiscreteScheduler
@@ -14,10 +16,11 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers.pipelines.pipeline_utils import ImagePipelineOutput
 from diffusers.utils.torch_utils import randn_tensor
 
-from sdterm.hooks import ModelMatch, Option, Pipeline, WeightsReader, hookimpl
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
-class Letters(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers has no types
+class Letters(ModelMixin, ConfigMixin):
     """A text is the mean of what its letters stand for, each turned by where it stands."""
 
     @register_to_config
@@ -36,7 +39,7 @@ class Letters(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers has n
         return torch.stack(found)  # [B, width]
 
 
-class TomorrowTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
+class TomorrowTransformer(ModelMixin, ConfigMixin):
     """Two convolutions with time and text added between them."""
 
     @register_to_config
@@ -52,7 +55,7 @@ class TomorrowTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         return (self.last(torch.tanh(self.first(latents) + known[:, :, None, None])),)
 
 
-class TomorrowPipeline(DiffusionPipeline):  # type: ignore[misc]
+class TomorrowPipeline(DiffusionPipeline):
     model_cpu_offload_seq = "letters->transformer->vae"
 
     def __init__(self, letters: Any, transformer: Any, vae: Any, scheduler: Any) -> None:
@@ -104,24 +107,8 @@ def small() -> TomorrowPipeline:
     return TomorrowPipeline(Letters(), TomorrowTransformer(), vae, FlowMatchEulerDiscreteScheduler(shift=2.0))
 
 
-def detect(reader: WeightsReader) -> ModelMatch | None:
-    if reader.metadata.get("_class_name") != TomorrowPipeline.__name__:
-        return None
-    return ModelMatch(native_size=64, process="flow")
-
-
-def load(reader: WeightsReader, device: torch.device, dtype: torch.dtype) -> TomorrowPipeline:
+def saved_in(folder: Path, dtype: torch.dtype) -> TomorrowPipeline:
+    """The pipeline of a folder."""
     parts = {"letters": Letters, "transformer": TomorrowTransformer, "vae": AutoencoderKL}
-    loaded = {name: kind.from_pretrained(reader.path / name, torch_dtype=dtype) for name, kind in parts.items()}
-    return TomorrowPipeline(
-        **loaded, scheduler=FlowMatchEulerDiscreteScheduler.from_pretrained(reader.path / "scheduler")
-    )
-
-
-def options_of(reader: WeightsReader) -> tuple[Option, ...]:
-    return (Option("warmth", 0.0, "How warm its colours are", -1.0, 1.0),)
-
-
-@hookimpl
-def sdterm_pipelines() -> list[Pipeline]:
-    return [Pipeline("tomorrow", "Tomorrow", detect, load, options_of)]
+    loaded = {name: kind.from_pretrained(folder / name, torch_dtype=dtype) for name, kind in parts.items()}
+    return TomorrowPipeline(**loaded, scheduler=FlowMatchEulerDiscreteScheduler.from_pretrained(folder / "scheduler"))
