@@ -20,9 +20,8 @@ LONG = {"prompt": "lake", "steps": 150, "width": 64, "height": 64, "seed": 1, "s
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("running") / "data", SDTERM_API="true", SDTERM_PORT=str(free_port())) as it:
-        yield it
+def host(api_host: Running) -> Running:
+    return api_host
 
 
 @pytest.fixture(scope="module")
