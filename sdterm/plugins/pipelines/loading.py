@@ -123,7 +123,7 @@ def _of_gguf(kind: Any, folder: Path, source: Source, dtype: torch.dtype) -> tor
         quantization_config=packed,
         config=str(folder.parent),
         subfolder=folder.name,
-        torch_dtype=dtype,
+        dtype=dtype,
         local_files_only=True,
         **{key: config[key] for key in (_GUIDED,) if key in config},
     )
