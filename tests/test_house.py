@@ -94,7 +94,7 @@ def test_every_error_that_a_user_may_meet_has_the_one_root(repo: Path) -> None:
         "CancelledError", "PausedError", "SwallowedError", "EndedError", "Stopped", "_LeftError",  # stop something
         "BoundsError", "ContractError", "MisuseError", "ProbeError", "UnlikeError", "UnsoundError",  # become part of a
         "UnknownValueError",  # sentence
-        "UnsettledError",  # is tried again
+        "UnsettledError", "BegunError",  # is tried again, is waited for
     }  # fmt: skip
 
 
