@@ -18,7 +18,7 @@ from sdterm import load_plugins
 from sdterm.core.infotext.keys import KEYS, NOT_HONOURED, option_key
 from sdterm.hooks import MemoryOptimizer, Sampler, Scheduler
 from sdterm.version import __version__
-from tools import api_compatibility
+from tools import api_compatibility, pipeline_compatibility
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "compatibility.md"
@@ -32,7 +32,7 @@ TESTS = (
     "tests/plugins/test_schedulers.py",
     "tests/plugins/upscalers/test_esrgan.py",
     "tests/host/sdapi/test_img2img.py",
-    "tests/pipelines/test_matrix.py",
+    pipeline_compatibility.TEST,
 )
 
 FEATURES = {
@@ -51,22 +51,6 @@ FEATURES = {
     "network tags": r"<\w+:",
     "more than 75 tokens": r"(?s)^.{400,}",
 }
-
-
-_PIPELINES = """\
-Each was built small from its own configuration, with random weights and a tokenizer of its class, and saved as folder.
-*Picture*: sdterm's pixels equal those of the pipeline's own call with the same generator. *Resumed*: the tape was cut
-there, and the picture is the same. *Culled*: of three pictures that were paused one was let go, and the others are what
-they are alone. *Cancelled*: the next picture is as if nothing had been. *Infotext*: the picture drawn from it is the
-same. *LoRA*: pixels equal the pipeline's own with it, and those of before without it."""
-
-NOT_BUILT = {
-    "GLM-Image": "a language model of its own writes the picture's tokens first, with the process's random numbers",
-    "Kandinsky 2.2, Stable Cascade": "two pipelines in one, with a denoiser each",
-    "Kolors": "the vocabulary of its tokenizer has a format that only its own code reads",
-    "HiDream": "its text encoder is a whole Llama, which its folder does not hold",
-}
-"""Pipelines of diffusers that the tests do not draw with, and why."""
 
 
 @dataclass(frozen=True)
@@ -130,16 +114,7 @@ def page(cases: list[Case]) -> str:
             "",
             *keys(),
             "",
-            "## Pipelines of diffusers",
-            "",
-            *_PIPELINES.splitlines(),
-            "",
-            *pipelines(cases),
-            "",
-            "Not built small:",
-            "",
-            *table(["pipeline", "because"], NOT_BUILT.items()),
-            "",
+            *pipeline_compatibility.section((case.passed, case.said) for case in cases),
             *api_compatibility.section(),
         ]
     )
@@ -214,18 +189,6 @@ def prompts(cases: list[Case]) -> Iterator[str]:
         return [feature, str(len(having)), passed, f"{max(errors):.0e}" if errors else ""]
 
     yield from table(["feature", "prompts", "tests passed", "vectors"], (row(*item) for item in FEATURES.items()))
-
-
-def pipelines(cases: list[Case]) -> Iterator[str]:
-    """A row for each that the tests drew with, a column for each thing that they did to it."""
-    found: defaultdict[str, dict[str, str]] = defaultdict(dict)
-    for case in cases:
-        if "pipeline" in case.said:
-            found[case.said["pipeline"]][case.said["what"]] = case.said["said"] if case.passed else "failed"
-    columns = list(dict.fromkeys(what for row in found.values() for what in row))
-    yield from table(
-        ["pipeline", *columns], ([name, *map(row.get, columns, [""] * len(columns))] for name, row in found.items())
-    )
 
 
 def keys() -> Iterator[str]:

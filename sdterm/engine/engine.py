@@ -17,9 +17,9 @@ from sdterm.core.extensions.kinds import Descriptor
 from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.inputs import Inputs
 from sdterm.core.library.checkpoints import Library
-from sdterm.core.planning.choices import Choices, choose, choose_pictures, settled
+from sdterm.core.planning.choices import Choices, choose, choose_pictures
 from sdterm.core.planning.memory import Measurements
-from sdterm.core.planning.pipelines import COMPLETED, lost_settings
+from sdterm.core.planning.pipelines import COMPLETED, completed, lost_settings
 from sdterm.core.planning.plan import choose_again, prepare, prepare_pictures
 from sdterm.core.prompt.styles import Styles
 from sdterm.core.settings.paths import data_root
@@ -270,8 +270,9 @@ class Engine:
             choices, plan = choose_again(resume.plan, plugins, self.library), resume.plan
             request = request.model_copy(update={name: getattr(plan.request, name) for name in COMPLETED})
         else:
-            request = settled(request, plugins, self.library)
             choices = choose(request, plugins, self.library)
+            if facts := choices.first.model.facts:
+                request = completed(request, facts, choices.first.model.checkpoint.name)
             plan = prepare(request, choices, plugins, self.library, styles, **recorded_seeds(tape, request))
         run = Run(
             request=request,
@@ -279,7 +280,7 @@ class Engine:
             choices=choices,
             plan=plan,
             device=self.device,
-            dtype=pick_dtype(self.device, request.precision),
+            dtype=pick_dtype(self.device, request.precision, wide=_is_wide(choices)),
             pulse=self._pulse,
             emit=emit,
             observers=observers,
@@ -342,6 +343,14 @@ def _computing(choices: Choices) -> AbstractContextManager[Any]:
     """Nothing is learned here. What a pipeline computes keeps its version, by which its tape knows it again, and which
     inference mode does not count."""
     return torch.no_grad() if isinstance(choices.first.model.family, Pipeline) else torch.inference_mode()
+
+
+def _is_wide(choices: Choices) -> bool:
+    """Whether a model's numbers are too large for float16: so are those of rectified flow's transformers, which were
+    trained in bfloat16."""
+    return any(
+        isinstance(each.model.family, Pipeline) and each.model.match.process == "flow" for each in choices.passes
+    )
 
 
 def _note(tape: Tape, delivered: Image | SideImage) -> None:

@@ -39,11 +39,11 @@ class Form:
         said = {**self._settings().job_fields(), **given}
         return {**DEFAULTS, **self._own(said), **said}
 
-    def plain(self) -> dict[str, Any]:
-        """What they are that the form does not say."""
+    def plain(self, model: str | None = None) -> dict[str, Any]:
+        """What they are that the form does not say, with that model or with its own."""
         settings = self._settings().job_fields()
-        model = {"model": self.draft.fields.get("model") or settings.get("model")}
-        return {**DEFAULTS, **self._own(model), **settings}
+        chosen = model or self.draft.fields.get("model") or settings.get("model")
+        return {**DEFAULTS, **self._own({"model": chosen}), **settings}
 
     @property
     def seed(self) -> int | None:
@@ -79,6 +79,6 @@ class Form:
 
     def fill(self, fields: Mapping[str, Any], name: str = "") -> None:
         """Put request fields into the form; those that are as they would be without are left out."""
-        plain = {**DEFAULTS, **self._settings().job_fields()}
+        plain = self.plain(fields.get("model"))
         said = {key: None if plain.get(key, ...) == value else value for key, value in fields.items()}
         self.change(self.draft.but(**said), name)

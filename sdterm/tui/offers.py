@@ -156,10 +156,10 @@ class Offers:
 
     def sent(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Of request fields those that its model takes."""
-        if fields.get("pipeline"):
+        facts, named = self.pipeline(fields), fields.get("pipeline")
+        if named and not (facts and facts.id == named):
             return dict(fields)  # another than the list of models speaks of
         kept = {n: value for n, value in fields.items() if n not in FIELDS or self.takes(FIELDS[n], fields)}
-        facts = self.pipeline(fields)
         if facts and facts.samplers and kept.get("sampler", "") not in ("", *facts.samplers):
             kept = {name: value for name, value in kept.items() if name not in ("sampler", "scheduler")}
         return kept

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image as Picture
+from safetensors.torch import save_file
 
 from sdterm import Engine, GenerationRequest, PluginSet, load_plugins
 from sdterm.core.infotext.recall import recall
@@ -149,6 +150,9 @@ def test_loras_are_put_on_by_the_pipelines_own_loader_and_taken_off_exactly(
         pipe.unload_lora_weights()
     assert "Lora hashes" in image.infotext
     assert drawn(engine, plugins)[0].pixel_hash == plain.pixel_hash != image.pixel_hash
+    save_file({"unet.mid_block.lora_A.weight": torch.zeros(2, 8)}, folder / "other.safetensors")
+    refused = [*engine.run(asked(prompt="a <lora:other:1>"), plugins)][-1]
+    assert isinstance(refused, Failed) and "other" in refused.message and "FluxPipeline" in refused.message
     single, _ = drawn(engine, plugins, prompt="a red house <lora:one:0.5>")
     assert single.pixel_hash not in (plain.pixel_hash, image.pixel_hash)
 

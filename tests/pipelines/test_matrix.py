@@ -51,6 +51,11 @@ class Setup:
         return f"{self.name}, {self.also}" if self.also else self.name
 
     @property
+    def title(self) -> str:
+        """As the table of pipelines calls it."""
+        return ", ".join(filter(None, (TITLES[self.name], self.also)))
+
+    @property
     def call(self) -> dict[str, Any]:
         """What diffusers' own call is given, but for the random numbers."""
         from tests.pipelines.building import CALLS, SIZE
@@ -90,6 +95,26 @@ SETUPS = (
     Setup("ideogram4", negative=False),
     Setup("ovis-image"),
 )
+TITLES = {
+    "flux": "FLUX.1",
+    "flux2-klein": "FLUX.2 klein",
+    "sd3": "SD 3.5",
+    "z-image": "Z-Image",
+    "qwen-image": "Qwen-Image",
+    "krea2": "Krea 2",
+    "chroma": "Chroma",
+    "lumina2": "Lumina 2",
+    "sana": "Sana",
+    "pixart-sigma": "PixArt-Σ",
+    "auraflow": "AuraFlow",
+    "hunyuandit": "HunyuanDiT",
+    "cogview4": "CogView 4",
+    "sd15": "SD 1.5, a folder",
+    "sdxl": "SDXL, a folder",
+    "tomorrow": "a pipeline of a plugin",
+    "ideogram4": "Ideogram 4",
+    "ovis-image": "Ovis-Image",
+}
 CHEAP = {"flux", "tomorrow"}
 
 
@@ -108,7 +133,7 @@ def note(setup: Setup, record_property: Record) -> Callable[..., None]:
     """`note(what)`: the cell of the table of pipelines (docs/compatibility.md) that a test is."""
 
     def noted(what: str, said: str = "yes") -> None:
-        record_property("pipeline", setup.id)
+        record_property("pipeline", setup.title)
         record_property("what", what)
         record_property("said", said)
 

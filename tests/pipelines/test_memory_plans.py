@@ -1,5 +1,6 @@
 """Memory plans of native models apply to diffusers' pipelines: the same pictures, or nearly, from less memory."""
 
+import shutil
 from pathlib import Path
 from textwrap import dedent
 
@@ -12,7 +13,7 @@ from sdterm.events import Resumed, Warning
 from tests.engine.tapped.test_memory import EVERYWHERE
 from tests.engine.test_tape import only_image, pixels, stop_at_step
 from tests.pipelines.conftest import Folder
-from tests.pipelines.test_matrix import SETUPS, Setup
+from tests.pipelines.test_matrix import PROMPT, SEED, SETUPS, Setup
 
 STEP_CACHE = """
     from sdterm.hooks import MemoryOptimizer, hookimpl
@@ -51,7 +52,8 @@ def plans(root: Path, tmp_path_factory: pytest.TempPathFactory) -> PluginSet:
     extensions = tmp_path_factory.mktemp("plans")
     for name, text in {"everywhere": EVERYWHERE, "step_cache": STEP_CACHE}.items():
         (extensions / f"{name}.py").write_text(dedent(text))
-    (extensions / "tomorrow.py").write_text((root / "extensions" / "tomorrow.py").read_text())
+    for found in (root / "extensions").iterdir():
+        (shutil.copytree if found.is_dir() else shutil.copy)(found, extensions / found.name)
     return load_plugins(extensions)
 
 
@@ -95,3 +97,20 @@ def test_a_step_cache_of_diffusers_is_drawn_without_a_record(
     again = [*engine.run(cached, plans, tape=tmp_path / "tape")]
     assert not [event for event in again if isinstance(event, Resumed)]
     assert only_image(again).pixel_hash == whole.pixel_hash
+
+
+def test_prompts_are_encoded_once(setup: Setup, engine: Engine, plans: PluginSet) -> None:
+    only_image([*engine.run(setup.asked(), plans)])
+    assert engine.model
+    read: list[str] = []
+    handles = [
+        module.register_forward_pre_hook(lambda *_, name=name: read.append(name))
+        for name, module in engine.model.components.modules.items()
+        if name.startswith("text_encoder")
+    ]
+    only_image([*engine.run(setup.asked(seed=SEED + 1), plans)])
+    assert read == []
+    only_image([*engine.run(setup.asked(prompt=f"{PROMPT}, at night"), plans)])
+    assert {*read} == {name for name in engine.model.components.modules if name.startswith("text_encoder")}
+    for handle in handles:
+        handle.remove()

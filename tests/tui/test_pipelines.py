@@ -52,6 +52,8 @@ def test_the_form_changes_with_the_model(host: Running) -> None:
         request = host.client.job(host.client.jobs().jobs[0].id).request
         assert (request.negative_prompt, request.variation_strength, request.steps) == ("", 0.0, 50)
         assert screen.form.draft.negative_prompt == "fog", "it is there again with a model that takes it"
+        screen.form.fill({"model": "klein", "steps": 20, "cfg_scale": 4.0})
+        assert screen.form.draft.fields.get("steps") == 20 and "cfg_scale" not in screen.form.draft.fields
         choose("sdterm-demo")
         await until(pilot, lambda: screen.query_one("#negative").display, "the negative prompt again")
 

@@ -142,15 +142,6 @@ class PictureChoices(Parts):
     enlargement: Enlargement | None
 
 
-def settled(request: GenerationRequest, plugins: PluginSet, library: Library) -> GenerationRequest:
-    """The request as its model takes it: what it leaves to a pipeline is spelled out. Raises UnknownNameError,
-    ModelFileError or RequestError."""
-    checkpoint = find_checkpoint(request.model, library, plugins)
-    if facts := facts_of(checkpoint, request, plugins):
-        return completed(request, facts, checkpoint.name)
-    return request
-
-
 def facts_of(checkpoint: CheckpointFile, request: GenerationRequest, plugins: PluginSet) -> PipelineFacts | None:
     """What a request may ask of a checkpoint that is drawn with a pipeline; None for one of a native family. Raises
     UnknownNameError, ModelFileError, PluginError."""
@@ -162,14 +153,17 @@ def facts_of(checkpoint: CheckpointFile, request: GenerationRequest, plugins: Pl
 
 
 def choose(request: GenerationRequest, plugins: PluginSet, library: Library) -> Choices:
-    """Look up every name in the request. Raises UnknownNameError, ModelFileError or RequestError."""
-    request = settled(request, plugins, library)
+    """Look up every name in the request, as its model completes it. Raises UnknownNameError, ModelFileError or
+    RequestError."""
+    checkpoint = find_checkpoint(request.model, library, plugins)
+    if facts := facts_of(checkpoint, request, plugins):
+        request = completed(request, facts, checkpoint.name)
     parts = choose_parts(request, plugins)
 
     def with_vae(checkpoint: CheckpointFile) -> CheckpointFile:
         return replace(checkpoint, vae=library.find_vae(request.vae, checkpoint))
 
-    first = with_vae(find_checkpoint(request.model, library, plugins))
+    first = with_vae(checkpoint)
     second = with_vae(_find(library, request.hires_model, "hires_model")) if request.hires_model else first
     refiner = with_vae(_find(library, request.refiner, "refiner")) if request.refiner else None
     files = [

@@ -15,6 +15,7 @@ from PIL import Image
 
 from sdterm.core.extensions.registry import ContractError
 from sdterm.core.inputs import InputError
+from sdterm.engine.decode import BlackImageError
 from sdterm.engine.loading import Model
 from sdterm.engine.memory import decoded_size, measured
 from sdterm.engine.preview import preview
@@ -50,7 +51,7 @@ def draw_image(run: Run, load: Callable[[torch.dtype], Model], batch: Batch, pas
             message = f"Image {index + 1} begins again: {error}, so its record does not hold here."
             run.emit(Warning(code="tape_restarted", message=message))
             run.tape.begin_again(index, pass_no)
-        except NonFiniteError as error:
+        except (NonFiniteError, BlackImageError) as error:
             if dtype == torch.float32:
                 raise
             run.emit(Warning(code="float32", message=f"{error} The image begins again in float32."))
@@ -88,7 +89,7 @@ def _called(run: Run, model: Model, pipe: Any, pictures: Sequence[Image.Image], 
     stages = Stages(run, model, pass_no, lambda: recorder.live_calls)
     seed, output = run.plan.images[index].seed, None
     try:
-        with stages.measured, run.plugins.guard(pipeline, EndedError):
+        with stages.measured, run.plugins.guard(pipeline, EndedError, BlackImageError):
             stages.sample()
             _seed_all(seed)
             generator = torch.Generator("cpu").manual_seed(seed)
@@ -126,13 +127,16 @@ def _seed_all(seed: int) -> None:
 
 
 def _picture(output: Any) -> NDArray[Any]:
-    """The one picture that a pipeline gave, uint8 [H, W, 3]. Raises ContractError."""
+    """The one picture that a pipeline gave, uint8 [H, W, 3]. Raises ContractError, BlackImageError."""
     images = getattr(output, "images", None)
     if images is None and isinstance(output, tuple) and output:
         images = output[0]
     if not isinstance(images, list) or len(images) != 1 or not hasattr(images[0], "convert"):
         raise ContractError("it gave no list of one PIL image")
-    return np.asarray(images[0].convert("RGB")).copy()
+    pixels = np.asarray(images[0].convert("RGB")).copy()
+    if not pixels.any():  # what is not a number becomes that
+        raise BlackImageError("The decoded image is entirely black.")
+    return pixels
 
 
 class Stages:

@@ -1,5 +1,6 @@
 """A pipeline that runs its own loop is drawn, stopped, resumed and told of like a model of a native family."""
 
+import platform
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from sdterm import Engine, GenerationRequest, PluginSet, load_plugins
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.planning.plan import Plan
 from sdterm.core.settings.paths import CHECKPOINTS
+from sdterm.engine.device import pick_dtype
 from sdterm.engine.run import PauseAt, Resume
 from sdterm.engine.tape import read_records
 from sdterm.engine.tapped.tap import tapped
@@ -293,6 +295,16 @@ def test_a_step_cache_is_drawn_without_a_record_and_a_cancelled_one_does_not_rea
 # --- precision, schedulers --------------------------------------------------------------------------------------------
 
 
+def test_models_of_rectified_flow_are_not_drawn_in_float16_where_there_is_a_wider_half(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gpu = torch.device("mps")  # the one GPU that can be asked about without having it
+    monkeypatch.setattr(platform, "machine", lambda: "arm64")
+    assert pick_dtype(gpu, "auto", wide=True) == torch.bfloat16
+    assert pick_dtype(gpu, "auto") == pick_dtype(gpu, "half", wide=True) == torch.float16
+    assert pick_dtype(torch.device("cpu"), "auto", wide=True) == torch.float32
+
+
 def test_half_precision_draws_and_goes_on_in_its_own(engine: Engine, plugins: PluginSet, tmp_path: Path) -> None:
     half = asked(precision="bf16")
     whole = only_image([*engine.run(half, plugins)])
@@ -313,6 +325,14 @@ def test_what_is_no_number_in_half_precision_begins_again_in_float32(
     again = [*engine.run(half, plugins, tape=tape)]
     assert [event for event in again if isinstance(event, Resumed)]
     assert np.array_equal(pixels(only_image(again).data), own())
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of numpy, about pixels that are no numbers
+def test_what_half_precision_decodes_to_black_begins_again_in_float32(engine: Engine, plugins: PluginSet) -> None:
+    events = [*engine.run(asked("half is black", precision="bf16"), plugins)]
+    (said,) = warnings(events, "float32")
+    assert said == "The decoded image is entirely black. The image begins again in float32."
+    assert np.array_equal(pixels(only_image(events).data), own())
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of numpy, about diffusers
@@ -382,6 +402,7 @@ def test_hooks_that_come_over_a_tap_do_not_keep_it_alive(pipe: Any) -> None:
     assert seen == ["denoiser", "denoiser"], "it only passes on"
 
 
+@pytest.mark.heavy
 def test_a_compiled_module_is_tapped_outside_of_what_is_compiled(pipe: Any) -> None:
     plain = own(3, pipe=pipe)
     pipe.denoiser.compile(backend="eager")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
 
 KEY = "tiny.seed"
-QUIRKS = ("none", "object", "global noise", "half is nan", "writes", "swallows", "fails", "hungry")
+QUIRKS = ("none", "object", "global noise", "half is nan", "writes", "swallows", "fails", "hungry", "half is black")
 OWN_SCHEDULER = "FlowMatchEulerDiscreteScheduler"
 
 
@@ -128,6 +128,8 @@ def build(seed: int, dtype: torch.dtype, scheduler: str = OWN_SCHEDULER) -> Any:
                     other.zero_()
                     latents.add_(0.01)
                 latents = self.scheduler.step(velocity, t, latents, **more, return_dict=False)[0]
+            if quirk == "half is black" and dtype != torch.float32:
+                latents = latents * float("nan")
             images = self.pictures.postprocess(self.vae.decode(latents.to(dtype)).float(), output_type=output_type)
             self.maybe_free_model_hooks()
             return diffusers.ImagePipelineOutput(images=images)
