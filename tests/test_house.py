@@ -92,7 +92,6 @@ def test_every_error_that_a_user_may_meet_has_the_one_root(repo: Path) -> None:
     signals = below(exceptions) - exceptions - below({"SdtermError"})
     assert signals == {
         "CancelledError", "PausedError", "SwallowedError", "EndedError", "Stopped", "_LeftError",  # stop something
-        "BegunError",
         "BoundsError", "ContractError", "MisuseError", "ProbeError", "UnlikeError", "UnsoundError",  # become part of a
         "UnknownValueError",  # sentence
         "UnsettledError", "BegunError",  # is tried again, is waited for
