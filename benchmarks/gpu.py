@@ -5,6 +5,8 @@ sd15, sdxl      SD 1.5 at 512x512 and SDXL at 1024x1024 with random weights: sec
                 --lowvram, and of the plainest loop around diffusers' own modules and scheduler (`diffusers`), in the
                 same process, in turns
 hires, inpaint  SD 1.5 in two passes to 1024x1024, and drawn over a masked half, both by the plan auto
+pipeline        FLUX.1's pipeline at 1024x1024, a fifth as deep, with random weights: the same numbers, and over the
+                pipeline's own call
 bandwidth       bytes a second from pinned memory to the card: lowvram cannot be faster than its weights over that
 
 It ends within `--minutes`: what there was no time for is named. `--device cpu --tiny` is a dry run with the demo model.
@@ -22,7 +24,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from benchmarks.engine import ROOT, machine, offline, summary
 
@@ -43,10 +45,23 @@ def cases(tiny: bool) -> dict[str, dict[str, Any]]:
         "sdxl": {"model": "sdxl", "size": large, "plans": ("auto", "--medvram", "--lowvram"), "diffusers": True},
         "hires": {"model": "sd15", "size": side, "plans": ("auto",), "fields": hires},
         "inpaint": {"model": "sd15", "size": side, "plans": ("auto",), "masked": True},
+        "pipeline": {"model": "pipeline", "size": large, "plans": ("auto", "--lowvram"), "diffusers": True},
     }
     if tiny:
-        return {name: {**case, "model": "demo"} for name, case in found.items() if name != "sdxl"}
+        small = {"pipeline": "tiny-pipeline", "sd15": "demo"}
+        return {name: {**case, "model": small[case["model"]]} for name, case in found.items() if name != "sdxl"}
     return found
+
+
+def checkpoint_of(model: str, cache: Path) -> Path:
+    from benchmarks import pipelines
+    from sdterm.core.settings.paths import EMBEDDED_MODEL
+    from tools import full_size
+
+    if model == "demo":
+        return EMBEDDED_MODEL
+    sizes = {"pipeline": "gpu", "tiny-pipeline": "tiny"}
+    return pipelines.folder_of(sizes[model], cache) if model in sizes else full_size.write(model, cache)
 
 
 def plan(name: str) -> Mapping[str, Any] | None:
@@ -72,8 +87,9 @@ class Case:
         self._plugins = load_plugins()
         self._engine = Engine(library=Library(scratch, chosen=checkpoint), device=device)
         side = case["size"]
-        self._fields = {"prompt": "a red circle", "seed": 1, "cfg_scale": CFG_SCALE, "sampler": "Euler"}
-        self._fields |= {"scheduler": "Uniform", "width": side, "height": side, **case.get("fields", {})}
+        self._fields = {"prompt": "a red circle", "seed": 1, "width": side, "height": side, **case.get("fields", {})}
+        if "pipeline" not in case["model"]:
+            self._fields |= {"cfg_scale": CFG_SCALE, "sampler": "Euler", "scheduler": "Uniform"}
         if case.get("masked"):
             self._fields |= _masked(side, scratch)
 
@@ -129,7 +145,8 @@ class Case:
 
     def _against_diffusers(self) -> dict[str, Any]:
         """The plan auto and diffusers' modules, in turns."""
-        loop, ours, theirs = self._diffusers(), [], []
+        is_pipeline = "pipeline" in self._case["model"]
+        loop, ours, theirs = self._own_call() if is_pipeline else self._diffusers(), [], []
         self._timed(loop)
         for _ in range(TURNS):
             ours.append(self._draw({}, self._steps))
@@ -154,6 +171,21 @@ class Case:
         with self._torch.inference_mode():
             loop()
         return {"seconds": time.perf_counter() - began, "peak": memory_use(self._device).active}
+
+    def _own_call(self) -> Callable[[], None]:
+        """The pipeline as it is in memory, called as diffusers' documentation says."""
+        model, side = self._engine.model, self._case["size"]
+        assert model
+        pipeline = cast(Any, model.components).pipe
+
+        def call() -> None:
+            generator = self._torch.Generator().manual_seed(1)
+            said = pipeline(
+                "a red circle", width=side, height=side, num_inference_steps=self._steps, generator=generator
+            )
+            said.images[0].save(BytesIO(), "PNG", compress_level=4)
+
+        return call
 
     def _diffusers(self) -> Callable[[], None]:
         """diffusers' modules as they are, its Euler scheduler, and the loop of its pipelines around them."""
@@ -271,16 +303,13 @@ def main() -> None:
         if not torch.cuda.is_available():
             parser.error("torch sees no CUDA device here; --device cpu --tiny tries everything else")
 
-    from sdterm.core.settings.paths import EMBEDDED_MODEL
-    from tools import full_size
-
     end, found = time.monotonic() + given.minutes * 60, {}
     with tempfile.TemporaryDirectory() as temporary:
         cache = given.cache or Path(temporary)
         cache.mkdir(parents=True, exist_ok=True)
         if given.case:
             case = cases(given.tiny)[given.case]
-            path = EMBEDDED_MODEL if case["model"] == "demo" else full_size.write(case["model"], cache)
+            path = checkpoint_of(case["model"], cache)
             print(json.dumps(Case(case, path, given.device, given.steps, Path(temporary)).measured()))
             return
         for name in cases(given.tiny):

@@ -1,5 +1,5 @@
-"""What passes cost on top of the modules they run: `python -m benchmarks.passes [SIZE]` prints one line of JSON. SIZE:
-pixels of a side, 128 if nothing is said; what a job costs once, whatever its size, weighs most at the smallest.
+"""What passes cost on top of the modules they run: `python -m benchmarks.passes` prints one line of JSON. With the demo
+model at 128 pixels, what a job costs once weighs most; `--model sd15` is what people draw with, of random weights.
 
 hires     a hires fix over the sum of its own calls: of the network, of the VAE, of the text encoder
 upscale   a picture made larger by ESRGAN's network, of random weights, in tiles: sdterm's loader, tiling and all, over
@@ -11,13 +11,14 @@ input     to the first step of a picture that starts from one of 20 MB, sent ove
           that of one that starts from noise; each is another picture
 """
 
+import argparse
 import json
 import random
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -28,7 +29,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from benchmarks.engine import machine, summary
+from benchmarks.engine import SIZES, machine, summary
 from sdterm import Engine, load_plugins
 from sdterm.api import Entry, Submission
 from sdterm.client import connect
@@ -43,14 +44,35 @@ from sdterm.events import Done, Failed, Step
 from sdterm.hooks import TextOptions
 from sdterm.plugins.sd.components import SDComponents
 from sdterm.request import make_request
+from tools import full_size
 
-STEPS, RUNS = 12, 5
-SIZE = int(sys.argv[1]) if __name__ == "__main__" and sys.argv[1:] else 128
+WORK = {"demo": (12, 5), "sd15": (4, 3)}
+"""Steps of a picture, and how often it is drawn."""
 BYTES = 20_000_000
 TILE = 96
+RUNS = 5
 METHODS = ("encode", "denoise", "decode", "encode_image")
-FIRST: dict[str, Any] = {"prompt": "sunset, lake, red house", "steps": STEPS, "seed": 1, "width": SIZE, "height": SIZE}
-HIRES = {**FIRST, "hires": True, "hires_scale": 1.5, "denoising_strength": 0.6}
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is drawn, and how often."""
+
+    checkpoint: Path
+    size: int
+    steps: int
+    runs: int
+
+    @property
+    def first(self) -> dict[str, Any]:
+        """The fields of a picture from noise."""
+        prompt = "sunset, lake, red house"
+        return {"prompt": prompt, "steps": self.steps, "seed": 1, "width": self.size, "height": self.size}
+
+    @property
+    def hires(self) -> dict[str, Any]:
+        """Of one with a second pass."""
+        return {**self.first, "hires": True, "hires_scale": 1.5, "denoising_strength": 0.6}
 
 
 def as_input(engine: Engine, picture: Image.Image) -> str:
@@ -94,8 +116,8 @@ def picture(number: int) -> bytes:
     return file.getvalue()
 
 
-def init_image(folder: Path) -> dict[str, Any]:
-    """Milliseconds, on a warm model."""
+def init_image(work: Work, folder: Path) -> dict[str, Any]:
+    """Milliseconds, on a warm demo model."""
     settings = resolve({}, {"SDTERM_DATA": str(folder), "SDTERM_DEVICE": "cpu"})
     pictures = iter([picture(number) for number in range(RUNS + 1)])
 
@@ -103,7 +125,7 @@ def init_image(folder: Path) -> dict[str, Any]:
 
         def first_step(*pictures: bytes) -> float:
             after, began = host.health().last_event, time.perf_counter()
-            request = make_request(**FIRST, init_images=[host.put_input(each) for each in pictures])
+            request = make_request(**work.first, init_images=[host.put_input(each) for each in pictures])
             job = host.submit(Submission(request=request)).id
             events = host.events(job=job, after=after)
             took = next(time.perf_counter() - began for entry in events if isinstance(entry.event, Step))
@@ -189,7 +211,7 @@ def esrgan_weights(features: int, growth: int, blocks: int) -> dict[str, torch.T
     return {key: tensor.contiguous() for key, tensor in state.items()}
 
 
-def peers(engine: Engine, pictures: dict[str, Image.Image]) -> dict[str, Callable[[], Any]]:
+def peers(work: Work, engine: Engine, pictures: dict[str, Image.Image]) -> dict[str, Callable[[], Any]]:
     """diffusers' pipelines around the engine's own modules: a run each."""
     from diffusers import EulerDiscreteScheduler, StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline
 
@@ -199,13 +221,15 @@ def peers(engine: Engine, pictures: dict[str, Image.Image]) -> dict[str, Callabl
     scheduler = EulerDiscreteScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
     rest: dict[str, Any] = dict.fromkeys(("tokenizer", "text_encoder", "safety_checker", "feature_extractor"))
     parts = {"vae": modules["vae"], "unet": modules["unet"], "scheduler": scheduler, **rest}
-    texts = engine.model.components.encode(["sunset, lake, red house"], TextOptions(width=SIZE, height=SIZE))["context"]
+    texts = engine.model.components.encode(["sunset, lake, red house"], TextOptions(width=work.size, height=work.size))[
+        "context"
+    ]
     asked = {
         "prompt_embeds": texts,
         "negative_prompt_embeds": texts,
         "guidance_scale": 7.0,
-        "num_inference_steps": STEPS,
-        "strength": 10 / STEPS,  # as many calls as A1111's steps at 0.75
+        "num_inference_steps": work.steps,
+        "strength": (int(0.75 * work.steps) + 1) / work.steps,  # as many calls as A1111's steps at 0.75
         "image": pictures["init"],
     }
     plain: Any = StableDiffusionImg2ImgPipeline(**parts, requires_safety_checker=False)
@@ -214,76 +238,83 @@ def peers(engine: Engine, pictures: dict[str, Image.Image]) -> dict[str, Callabl
         pipeline.set_progress_bar_config(disable=True)
     return {
         "img2img": lambda: plain(**asked),
-        "inpaint": lambda: masked(**asked, mask_image=pictures["mask"], height=SIZE, width=SIZE),
+        "inpaint": lambda: masked(**asked, mask_image=pictures["mask"], height=work.size, width=work.size),
     }
 
 
 def main() -> None:
     """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=SIZES, default="demo", help="sd15: SD 1.5's size, random weights [demo]")
+    parser.add_argument("--size", type=int, metavar="PIXELS", help="of a side [128; 256 with sd15]")
+    name: str = (given := parser.parse_args()).model
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        checkpoint = EMBEDDED_MODEL if name == "demo" else full_size.write(name, folder)
+        work = Work(checkpoint, given.size or SIZES[name], *WORK[name])
+        found = drawn(work, folder)
+        if name == "demo":
+            found |= {"input": init_image(work, folder / "data"), "upscale": upscaling(folder)}
+    print(json.dumps({"benchmark": "passes", "model": name, "size": work.size, **found, "machine": machine()}))
+
+
+def drawn(work: Work, folder: Path) -> dict[str, Any]:
+    """What passes cost, over their own calls and over diffusers' pipelines."""
     plugins = load_plugins()
-    with tempfile.TemporaryDirectory() as folder:
-        engine = Engine(library=Library(Path(folder), chosen=EMBEDDED_MODEL), device="cpu")
+    engine = Engine(library=Library(folder, chosen=work.checkpoint), device="cpu")
 
-        def run(tape: str, first_pass: FirstPass | None = None, **fields: Any) -> tuple[float, dict[str, list[float]]]:
-            with timed() as seconds:
-                began = time.perf_counter()
-                *_, last = engine.run(make_request(**fields), plugins, tape=Path(folder, tape), first_pass=first_pass)
-                wall = time.perf_counter() - began
-            assert isinstance(last, Done), last
-            return wall, seconds
+    def run(tape: str, first_pass: FirstPass | None = None, **fields: Any) -> tuple[float, dict[str, list[float]]]:
+        with timed() as seconds:
+            began = time.perf_counter()
+            *_, last = engine.run(make_request(**fields), plugins, tape=Path(folder, tape), first_pass=first_pass)
+            wall = time.perf_counter() - began
+        assert isinstance(last, Done), last
+        return wall, seconds
 
-        def over_its_calls(upscaler: str, first_pass: FirstPass | None = None) -> dict[str, Any]:
-            ratios, calls = [], 0
-            for number in range(RUNS):
-                wall, seconds = run(
-                    f"{upscaler}-{number}-{bool(first_pass)}", first_pass, **HIRES, hires_upscaler=upscaler
-                )
-                ratios.append(wall / sum(map(sum, seconds.values())))
-                calls = len(seconds["denoise"])
-            return {"over_its_calls": summary(ratios), "calls": calls}
+    def over_its_calls(upscaler: str, first_pass: FirstPass | None = None) -> dict[str, Any]:
+        ratios, calls = [], 0
+        for number in range(work.runs):
+            tape = f"{upscaler}-{number}-{bool(first_pass)}"
+            wall, seconds = run(tape, first_pass, **work.hires, hires_upscaler=upscaler)
+            ratios.append(wall / sum(map(sum, seconds.values())))
+            calls = len(seconds["denoise"])
+        return {"over_its_calls": summary(ratios), "calls": calls}
 
-        def from_pictures(fields: dict[str, Any], peer: Callable[[], Any]) -> dict[str, Any]:
-            over_calls, over_peer = [], []
-            for number in range(RUNS):
-                wall, seconds = run(f"from-{number}-{len(fields)}", **fields)
-                began = time.perf_counter()
-                with torch.inference_mode():
-                    peer()
-                over_calls.append(wall / sum(map(sum, seconds.values())))
-                over_peer.append(wall / (time.perf_counter() - began))
-            return {"over_its_calls": summary(over_calls), "over_diffusers": summary(over_peer)}
+    def from_pictures(fields: dict[str, Any], peer: Callable[[], Any]) -> dict[str, Any]:
+        over_calls, over_peer = [], []
+        for number in range(work.runs):
+            wall, seconds = run(f"from-{number}-{len(fields)}", **fields)
+            began = time.perf_counter()
+            with torch.inference_mode():
+                peer()
+            over_calls.append(wall / sum(map(sum, seconds.values())))
+            over_peer.append(wall / (time.perf_counter() - began))
+        return {"over_its_calls": summary(over_calls), "over_diffusers": summary(over_peer)}
 
-        pictures = {"init": Image.effect_noise((SIZE, SIZE), 90).convert("RGB"), "mask": Image.new("L", (SIZE, SIZE))}
-        pictures["mask"].paste(255, (SIZE // 4, SIZE // 4, 3 * SIZE // 4, 3 * SIZE // 4))
-        digests = {name: as_input(engine, picture) for name, picture in pictures.items()}
-        plain: dict[str, Any] = {
-            **FIRST,
-            "sampler": "Euler",
-            "init_images": (digests["init"],),
-            "denoising_strength": 0.75,
-        }
-        asked = {"img2img": plain, "inpaint": {**plain, "mask": digests["mask"]}}
-        run("first", **FIRST)  # warms up, too
-        for fields in asked.values():
-            run(f"warm-{len(fields)}", **fields)
-        theirs = peers(engine, pictures)
-        for peer in theirs.values():
-            peer()
-        kept = FirstPass(0, (Path(folder, "first"),))
-        print(
-            json.dumps(
-                {
-                    "from_pictures": {name: from_pictures(asked[name], theirs[name]) for name in asked},
-                    "hires": {upscaler: over_its_calls(upscaler) for upscaler in ("Latent", "Lanczos")},
-                    "one_key": {upscaler: over_its_calls(upscaler, kept) for upscaler in ("Latent", "Lanczos")},
-                    "first_pass_calls": STEPS,
-                    "input": init_image(Path(folder, "data")),
-                    "upscale": upscaling(Path(folder)),
-                    "size": SIZE,
-                    "machine": machine(),
-                }
-            )
-        )
+    size = work.size
+    pictures = {"init": Image.effect_noise((size, size), 90).convert("RGB"), "mask": Image.new("L", (size, size))}
+    pictures["mask"].paste(255, (size // 4, size // 4, 3 * size // 4, 3 * size // 4))
+    digests = {name: as_input(engine, picture) for name, picture in pictures.items()}
+    plain: dict[str, Any] = {
+        **work.first,
+        "sampler": "Euler",
+        "init_images": (digests["init"],),
+        "denoising_strength": 0.75,
+    }
+    asked = {"img2img": plain, "inpaint": {**plain, "mask": digests["mask"]}}
+    run("first", **work.first)  # warms up, too
+    for fields in asked.values():
+        run(f"warm-{len(fields)}", **fields)
+    theirs = peers(work, engine, pictures)
+    for peer in theirs.values():
+        peer()
+    kept = FirstPass(0, (Path(folder, "first"),))
+    return {
+        "from_pictures": {name: from_pictures(asked[name], theirs[name]) for name in asked},
+        "hires": {upscaler: over_its_calls(upscaler) for upscaler in ("Latent", "Lanczos")},
+        "one_key": {upscaler: over_its_calls(upscaler, kept) for upscaler in ("Latent", "Lanczos")},
+        "first_pass_calls": work.steps,
+    }
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from sdterm.core.library.pipeline_facts import PipelineFacts
 from sdterm.core.output.saving import Saving
 from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.events import IMAGE_KINDS, AnyPicture, Event, Failed, Grid, Image, PictureKind, SideImage, event_of
@@ -413,6 +414,10 @@ class Model(Answer):
     usable: bool = True
     note: str = ""
     """Why it cannot be used."""
+    pipeline: PipelineFacts | None = None
+    """Of one that is drawn with a pipeline: what its requests may ask for."""
+    licence: str = ""
+    """As its folder or its header says; empty if neither does."""
     loaded: bool = False
     """It is in the memory of a process that draws."""
 

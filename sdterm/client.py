@@ -142,6 +142,7 @@ class Client:
         return self._get(Health, "health")
 
     def submit(self, submission: Submission) -> JobView:
+        """Queue a job. What its request leaves unset is the host's to say: a model may have values of its own."""
         return self._post(JobView, "jobs", submission)
 
     def job(self, job: int) -> JobDetails:
@@ -335,7 +336,13 @@ class Client:
         return kind.model_validate_json(self._call("GET", path, params=_given(params)))
 
     def _post(self, kind: type[B], path: str, body: BaseModel | Mapping[str, Any] | None = None) -> B:
-        content = body.model_dump_json() if isinstance(body, BaseModel) else json.dumps(body) if body else None
+        content = (
+            body.model_dump_json(exclude_unset=True)
+            if isinstance(body, BaseModel)
+            else json.dumps(body)
+            if body
+            else None
+        )
         headers = {"content-type": "application/json"} if content else {}
         return kind.model_validate_json(self._call("POST", path, content=content, headers=headers))
 

@@ -25,7 +25,14 @@ Precision = Literal["auto", "full", "half", "bf16"]
 ResizeMode = Literal["Just resize", "Crop and resize", "Resize and fill", "Just resize (latent upscale)"]
 Ladder = Literal["on", "exact", "off"]
 Rung = Literal[
-    "drop-caches", "vae-tiling", "lean-attention", "apart", "split-batch", "component-offload", "block-offload"
+    "drop-caches",
+    "vae-tiling",
+    "lean-attention",
+    "apart",
+    "split-batch",
+    "text-offload",
+    "component-offload",
+    "block-offload",
 ]
 """A step of the ladder that a job goes down when memory runs out, the fastest first."""
 MaskedContent = Literal["fill", "original", "latent noise", "latent nothing"]
@@ -85,6 +92,10 @@ class RequestField:
     """What its list has: `sampler`, `model` …"""
     is_input: bool = False
     """Whether it names pictures, by digest (`core/inputs.py`)."""
+    argument: str = ""
+    """Of models that pipelines draw with: the argument of a pipeline's call that it is, or `*` where sdterm sees to it.
+    A field that decides the samples and has none is not for such models; `cfg_scale` is whatever the call names
+    guidance."""
 
 
 _SAMPLING, _MODEL, _SPEED = "Sampler parameters", "Stable Diffusion", "Optimizations"
@@ -108,6 +119,7 @@ ROWS: tuple[RequestField, ...] = (
         sentence="What to draw.",
         api="prompt",
         always=True,
+        argument="prompt",
     ),
     RequestField(
         name="negative_prompt",
@@ -118,6 +130,7 @@ ROWS: tuple[RequestField, ...] = (
         always=True,
         option="--negative",
         metavar="TEXT",
+        argument="negative_prompt",
     ),
     RequestField(
         name="steps",
@@ -136,6 +149,7 @@ ROWS: tuple[RequestField, ...] = (
         form="steps",
         cells=4,
         step=1,
+        argument="num_inference_steps",
     ),
     RequestField(
         name="sampler",
@@ -151,6 +165,7 @@ ROWS: tuple[RequestField, ...] = (
         form="sampler",
         cells=16,
         offers="sampler",
+        argument="*",
     ),
     RequestField(
         name="scheduler",
@@ -166,6 +181,7 @@ ROWS: tuple[RequestField, ...] = (
         form="scheduler",
         cells=11,
         offers="scheduler",
+        argument="*",
     ),
     RequestField(
         name="cfg_scale",
@@ -202,6 +218,7 @@ ROWS: tuple[RequestField, ...] = (
         cells=20,
         step=1,
         steps_within=(-1, _SEEDS),
+        argument="*",
     ),
     RequestField(
         name="width",
@@ -220,6 +237,7 @@ ROWS: tuple[RequestField, ...] = (
         cells=10,
         step=64,
         offers="size",
+        argument="width",
     ),
     RequestField(
         name="height",
@@ -238,6 +256,7 @@ ROWS: tuple[RequestField, ...] = (
         cells=10,
         step=64,
         offers="size",
+        argument="height",
     ),
     RequestField(
         name="model",
@@ -253,6 +272,7 @@ ROWS: tuple[RequestField, ...] = (
         form="model",
         cells=24,
         offers="model",
+        argument="*",
     ),
     RequestField(
         name="vae",
@@ -268,6 +288,7 @@ ROWS: tuple[RequestField, ...] = (
         cells=14,
         offers="vae",
         infotext=("VAE hash", "VAE"),
+        argument="*",
     ),
     RequestField(
         name="variation_seed",
@@ -344,6 +365,7 @@ ROWS: tuple[RequestField, ...] = (
         part=_INIT,
         cells=5,
         step=0.05,
+        argument="strength",
     ),
     RequestField(
         name="conditional_mask_weight",
@@ -373,6 +395,7 @@ ROWS: tuple[RequestField, ...] = (
         form="clip_skip",
         cells=3,
         step=1,
+        argument="clip_skip",
     ),
     RequestField(
         name="ensd",
@@ -396,6 +419,7 @@ ROWS: tuple[RequestField, ...] = (
         section=_IMG2IMG,
         a1111="save_init_img",
         infotext=("Init image hash",),
+        argument="*",
     ),
     RequestField(
         name="noise_source",
@@ -449,6 +473,7 @@ ROWS: tuple[RequestField, ...] = (
         api="inpainting_mask_invert",
         infotext=("Mask mode",),
         part=_MASK,
+        argument="*",
     ),
     RequestField(
         name="mask_blur_x",
@@ -462,6 +487,7 @@ ROWS: tuple[RequestField, ...] = (
         part=_MASK,
         cells=6,
         step=1,
+        argument="*",
     ),
     RequestField(
         name="mask_blur_y",
@@ -475,6 +501,7 @@ ROWS: tuple[RequestField, ...] = (
         part=_MASK,
         cells=6,
         step=1,
+        argument="*",
     ),
     RequestField(
         name="inpaint_area",
@@ -485,6 +512,7 @@ ROWS: tuple[RequestField, ...] = (
         api="inpaint_full_res",
         infotext=("Inpaint area",),
         part=_MASK,
+        argument="*",
     ),
     RequestField(
         name="mask_padding",
@@ -498,6 +526,7 @@ ROWS: tuple[RequestField, ...] = (
         part=_MASK,
         cells=4,
         step=4,
+        argument="*",
     ),
     RequestField(
         name="masked_content",
@@ -508,6 +537,7 @@ ROWS: tuple[RequestField, ...] = (
         api="inpainting_fill",
         infotext=("Masked content",),
         part=_MASK,
+        argument="*",
     ),
     RequestField(
         name="hires",
@@ -709,6 +739,7 @@ ROWS: tuple[RequestField, ...] = (
         a1111="sd_lora",
         cells=14,
         offers="lora",
+        argument="*",
     ),
     RequestField(
         name="hypernetwork",
@@ -732,6 +763,7 @@ ROWS: tuple[RequestField, ...] = (
         section=_NETWORKS,
         a1111="extra_networks_default_multiplier",
         step=0.1,
+        argument="*",
     ),
     RequestField(
         name="disable_networks",
@@ -739,6 +771,7 @@ ROWS: tuple[RequestField, ...] = (
         label="Disable networks",
         sentence="Take network tags out of the prompt and do nothing else about them.",
         api="disable_extra_networks",
+        argument="*",
     ),
     RequestField(
         name="old_prompt_editing",
@@ -1065,10 +1098,27 @@ ROWS: tuple[RequestField, ...] = (
         decides="finish",
     ),
     RequestField(
+        name="pipeline",
+        default="",
+        label="Pipeline",
+        infotext=("Pipeline",),
+        sentence="The pipeline to draw with; unset, whatever knows the checkpoint, sdterm's own model families first.",
+        argument="*",
+    ),
+    RequestField(
+        name="pipeline_options",
+        default={},
+        label="Pipeline options",
+        infotext=("Pipeline options",),
+        sentence="By the names that the pipeline declares, e.g. `max_sequence_length`.",
+        argument="*",
+    ),
+    RequestField(
         name="extra_params",
         default={},
         label="Other infotext keys",
         sentence="Keys of an infotext that are none of sdterm's, written back as they were read.",
+        argument="*",
     ),
     RequestField(
         name="old_emphasis",
@@ -1162,6 +1212,7 @@ ROWS: tuple[RequestField, ...] = (
         api="init_images",
         is_input=True,
         part=_INIT,
+        argument="image",
     ),
     RequestField(
         name="resize_mode",
@@ -1171,6 +1222,7 @@ ROWS: tuple[RequestField, ...] = (
         sentence="How an init image comes to the size that is drawn.",
         api="resize_mode",
         part=_INIT,
+        argument="*",
     ),
     RequestField(
         name="init_upscaler",
@@ -1180,6 +1232,7 @@ ROWS: tuple[RequestField, ...] = (
         section=_IMG2IMG,
         a1111="upscaler_for_img2img",
         offers="upscaler",
+        argument="*",
     ),
     RequestField(
         name="background_color",
@@ -1188,6 +1241,7 @@ ROWS: tuple[RequestField, ...] = (
         sentence="What shows through an init image where that is transparent.",
         section=_IMG2IMG,
         a1111="img2img_background_color",
+        argument="*",
     ),
     RequestField(
         name="fix_steps",
@@ -1205,6 +1259,7 @@ ROWS: tuple[RequestField, ...] = (
         api="mask",
         is_input=True,
         part=_MASK,
+        argument="mask_image",
     ),
     RequestField(
         name="mask_rounded",
@@ -1213,6 +1268,7 @@ ROWS: tuple[RequestField, ...] = (
         sentence="Whether a cell of the latents is masked as a whole or not at all; if not, the mask's shades count.",
         api="mask_round",
         part=_MASK,
+        argument="*",
     ),
     RequestField(
         name="color_correction",

@@ -63,6 +63,8 @@ class Option:
     """Whether it is a picture, of a denoise hook or postprocessor. Its default is "": no picture. A request has the
     SHA-256 of an input; the function gets uint8 `[H, W, 3]`, or `[H, W, 4]` with transparency, not to be written to, or
     None where there is none."""
+    unset: bool = False
+    """Of a pipeline: unless a request sets it, it is not given at all; its default only tells its type."""
 
 
 # --- prompt transforms ------------------------------------------------------------------------------------------------
@@ -301,7 +303,8 @@ class WeightsReader(Protocol):
 
     @property
     def content(self) -> Any:
-        """What a PyTorch file holds, nested as it is: its texts and numbers; something of sdterm's for each tensor."""
+        """What a PyTorch file holds, nested as it is: its texts and numbers; something of sdterm's for each tensor. Of
+        a diffusers folder what its `model_index.json` says."""
         ...
 
     @property
@@ -325,6 +328,25 @@ class WeightsReader(Protocol):
         ...
 
 
+class CheckpointReader(WeightsReader, Protocol):
+    """A checkpoint, and what lies around it."""
+
+    @property
+    def parts(self) -> Mapping[str, tuple[Path, ...]]:
+        """Of a diffusers folder the files with the weights of each part that has some; empty for a part that lacks
+        them. Of a single file nothing."""
+        ...
+
+    def others(self, kind: str) -> Sequence[CheckpointReader]:
+        """The user's model files of a kind, those that come first before others: `checkpoint`, `vae`,
+        `text_encoder`."""
+        ...
+
+    def has_read(self, numbers: int) -> None:
+        """Say that so many numbers were read by other means than `read`, for the progress that is shown."""
+        ...
+
+
 @dataclass(frozen=True)
 class ModelMatch:
     """A family knows this checkpoint. If `refusal` is set it knows it well enough to say, in one sentence, why it
@@ -341,6 +363,10 @@ class ModelMatch:
     refusal: str | None = None
     numbers: Mapping[str, int] = field(default_factory=dict, hash=False)
     """How many weights each part has, by its name in `Components.modules`; empty where the family does not say."""
+    label: str = ""
+    """What such a model is called; unset, as its family is."""
+    files: Mapping[str, Path] = field(default_factory=dict, hash=False)
+    """Files and folders besides the checkpoint's own that it is drawn with, by the part that each gives."""
 
 
 @dataclass(frozen=True)
@@ -507,6 +533,55 @@ class ModelFamily:
     tokens: TokenRules | None = None
     tokenize: Callable[[str], Sequence[int]] | None = None
     approximations: tuple[Approximation, ...] = ()
+
+
+Task = Literal["txt2img", "img2img", "inpaint", "edit"]
+"""What a pipeline draws from: a prompt alone, with a picture to change, with a mask, or with pictures to look at."""
+
+
+class TokenCount(NamedTuple):
+    """How a text encoder of a pipeline reads a prompt."""
+
+    encoder: str
+    """What it is called: `T5`."""
+    tokens: int
+    room: int
+    """How many it reads; what is behind them is cut off."""
+    cut: int | None = None
+    """The character at which that begins, if it is known."""
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A pipeline that runs its own loop: one of diffusers, or of that shape, a `components` mapping, a `scheduler` with
+    `step`, and a call that takes `prompt`, `generator`, `num_inference_steps`, `height`, `width`, `output_type`. sdterm
+    records the calls of its denoiser, so its jobs are paused, resumed and previewed like all others.
+
+    detect: `detect(reader)` → a match or None, from headers and configurations alone, as a `ModelFamily`'s; native
+        families are asked first.
+    load: `load(reader, device, dtype)` → the pipeline, offline, its modules in eval mode. sdterm moves it to the
+        device if it is not there.
+    options_of: `options_of(reader)` → what its call takes beyond what every request has, by the names of the call's
+        arguments (`max_sequence_length`); requests set them in `pipeline_options`.
+    tasks: `tasks(reader)` → what it can draw from; unset, a prompt alone.
+    takes: `takes(reader)` → the request's fields that its call knows (`negative_prompt`, `cfg_scale`, `clip_skip` …),
+        each with the pipeline's own value, None where it has none; requests with others are refused. Unset:
+        `negative_prompt`, `steps`, `width` and `height`.
+    count: `count(reader, text)` → how many tokens each of its text encoders makes of a prompt, the one that reads most
+        first; in a process without torch. Unset: nobody knows.
+    samplers: `samplers(reader)` → what it can be stepped with, its own first, each with the schedules that it knows:
+        names of diffusers' schedulers, without that word. Unset: its own alone, which has no name.
+    """
+
+    id: str
+    label: str
+    detect: Callable[[CheckpointReader], ModelMatch | None]
+    load: Callable[[CheckpointReader, torch.device, torch.dtype], Any]
+    options_of: Callable[[CheckpointReader], tuple[Option, ...]] | None = None
+    tasks: Callable[[CheckpointReader], frozenset[Task]] | None = None
+    takes: Callable[[CheckpointReader], Mapping[str, OptionValue | None]] | None = None
+    samplers: Callable[[CheckpointReader], Mapping[str, tuple[str, ...]]] | None = None
+    count: Callable[[CheckpointReader, str], Sequence[TokenCount]] | None = None
 
 
 Start = Literal["noise", "image", "pass", "given"]
@@ -877,6 +952,11 @@ def sdterm_denoise_hooks() -> list[DenoiseHook]:  # type: ignore[empty-body]
 @hookspec
 def sdterm_model_families() -> list[ModelFamily]:  # type: ignore[empty-body]
     """Architectures: recognise a checkpoint from its header, build the modules."""
+
+
+@hookspec
+def sdterm_pipelines() -> list[Pipeline]:  # type: ignore[empty-body]
+    """Pipelines that run their own loop, as diffusers' do: recognise a checkpoint, load the pipeline."""
 
 
 @hookspec

@@ -150,6 +150,8 @@ class GenerationRequest(BaseModel):
     upscale_tile: int = _of("upscale_tile")
     upscale_overlap: int = _of("upscale_overlap")
     options: dict[str, OptionValue] = _of("options")
+    pipeline: str = _of("pipeline")
+    pipeline_options: dict[str, OptionValue] = _of("pipeline_options")
     extra_params: dict[str, str] = _of("extra_params")
     old_emphasis: bool = _of("old_emphasis")
     comma_backtrack: int = _of("comma_backtrack")

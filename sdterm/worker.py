@@ -32,6 +32,7 @@ from sdterm.core.planning.plan import Plan
 from sdterm.core.prompt.styles import StylesError, styles_of
 from sdterm.core.settings.settings import Settings, Value
 from sdterm.engine import Engine
+from sdterm.engine.cut import Cut
 from sdterm.engine.device import card_id, hardware
 from sdterm.engine.failures import failure
 from sdterm.engine.run import FirstPass, PauseAt, Resume
@@ -46,6 +47,7 @@ _NEEDED = {
     "draw": {"job", "request", "bound_plugins", "sources", "saved", "skipped_images", "pause_at", "tape", "first_pass"}
     | {"other_tapes", "share", "drawn"},
     "release": {"job"},
+    "cut": {"job", "rest"},
     "saved": {"path"},
     "load": {"model", "sources"},
     "plugins": {"sources"},
@@ -89,7 +91,7 @@ class Worker:
         self._plugins = Plugins()
         self._jobs: SimpleQueue[tuple[dict[str, Any], bytes]] = SimpleQueue()
         self._saved: SimpleQueue[Path | None] = SimpleQueue()  # where the host saved images; None: it could not
-        self._cancel = threading.Event()
+        self._cancel, self._cut = threading.Event(), Cut()
         self._job: int | None = None
         self._share = Share()  # of that job
         self._is_busy = False
@@ -153,6 +155,7 @@ class Worker:
             tape=Path(message["tape"]),
             previews=True,
             cancel=self._cancel,
+            cut=self._cut,
             resume=resume,
             pause_at=PauseAt(**message["pause_at"]) if message["pause_at"] else None,
             saved=saved_images,
@@ -192,11 +195,14 @@ class Worker:
             match message["type"]:
                 case "draw":
                     self._cancel.clear()
+                    self._cut.clear()
                     self._jobs.put((message, payload))
                 case "load":
                     self._jobs.put((message, payload))
                 case "stop":
                     self._cancel.set()
+                case "cut":
+                    self._cut.make(rest=message["rest"])
                 case "release":
                     self._release(message["job"])
                 case "plugins":  # beside what is being drawn

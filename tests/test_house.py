@@ -90,9 +90,10 @@ def test_every_error_that_a_user_may_meet_has_the_one_root(repo: Path) -> None:
     exceptions = {name for name, it in vars(builtins).items() if isinstance(it, type) and issubclass(it, BaseException)}
     signals = below(exceptions) - exceptions - below({"SdtermError"})
     assert signals == {
-        "CancelledError", "PausedError", "SwallowedError", "Stopped", "_LeftError",  # they stop something, on purpose
-        "BoundsError", "ContractError", "MisuseError", "ProbeError", "UnsoundError",  # become part of a sentence
-        "UnsettledError",  # is tried again
+        "CancelledError", "PausedError", "SwallowedError", "EndedError", "Stopped", "_LeftError",  # stop something
+        "BoundsError", "ContractError", "MisuseError", "ProbeError", "UnlikeError", "UnsoundError",  # become part of a
+        "UnknownValueError",  # sentence
+        "UnsettledError", "BegunError",  # is tried again, is waited for
     }  # fmt: skip
 
 

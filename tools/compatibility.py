@@ -18,6 +18,7 @@ from sdterm import load_plugins
 from sdterm.core.infotext.keys import KEYS, NOT_HONOURED, option_key
 from sdterm.hooks import MemoryOptimizer, Sampler, Scheduler
 from sdterm.version import __version__
+from tools import api_compatibility, pipeline_compatibility
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "compatibility.md"
@@ -31,6 +32,7 @@ TESTS = (
     "tests/plugins/test_schedulers.py",
     "tests/plugins/upscalers/test_esrgan.py",
     "tests/host/sdapi/test_img2img.py",
+    pipeline_compatibility.TEST,
 )
 
 FEATURES = {
@@ -112,6 +114,8 @@ def page(cases: list[Case]) -> str:
             "",
             *keys(),
             "",
+            *pipeline_compatibility.section((case.passed, case.said) for case in cases),
+            *api_compatibility.section(),
         ]
     )
 

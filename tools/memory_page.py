@@ -1,7 +1,7 @@
 """Write the tables of docs/memory.md from measurements: `python -m tools.memory_page`. A test compares the two."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +26,15 @@ def page(text: str) -> str:
     return text
 
 
-def latest(name: str) -> dict[str, Any] | None:
-    """The last measurement of a benchmark, if there is one."""
+def latest(name: str, has: Callable[[dict[str, Any]], bool] = bool) -> dict[str, Any] | None:
+    """The last measurement of a benchmark that has something, if there is one."""
     path = RESULTS / f"{name}.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return json.loads(lines[-1]) if lines else None
+    return next(filter(has, map(json.loads, reversed(lines))), None)
 
 
 def cpu_table() -> Iterator[str]:
-    if not (found := latest("memory")):
+    if not (found := latest("memory", lambda line: "auto" in line["plans"])):
         yield "Not measured yet."
         return
     facts, usual = found["machine"], found["plans"]["auto"]
@@ -49,26 +49,22 @@ def cpu_table() -> Iterator[str]:
     for name, each in found["plans"].items():
         what = _WHAT.get(name) or _told(name)
         if "reason" in each:
-            yield f"| {name} | {what} | not measured: {each['reason']} | | | | |"
             continue
         yield (
             f"| {name} | {what} | {each['step']:.2f} | {each['step'] / usual['step']:.2f} | {each['decode']:.1f} s | "
             f"{each['peak'] / _GIB:.2f} GB | {each['peak'] / usual['peak']:.2f} |"
         )
-    turns = found["in_turns"]
-    if "skipped" in turns:
+    if missing := [name for name, each in found["plans"].items() if "reason" in each]:
         yield ""
-        yield f"In this measurement {turns['skipped']}."
-    if ratio := turns.get("bf16_over_full"):
+        yield f"Not measured, since they cannot be used there: {_told(', '.join(missing))}."
+    if measured := latest("memory", lambda line: "bf16_over_sdcpp" in line["in_turns"]):
+        turns, threads = measured["in_turns"], measured["machine"]["threads"]
+        ratio, over = turns["bf16_over_full"], turns["bf16_over_sdcpp"]
         yield ""
         yield (
-            f"Taken in turns, {ratio['n']} times, a step in bf16 took {ratio['median']:.2f} of float32's time "
-            f"({ratio['min']:.2f} to {ratio['max']:.2f})"
-            + (
-                f", and {turns['bf16_over_sdcpp']['median']:.2f} of stable-diffusion.cpp's."
-                if "bf16_over_sdcpp" in turns
-                else "."
-            )
+            f"Taken in turns, {ratio['n']} times, with {threads} threads, a step in bf16 took {ratio['median']:.2f} of "
+            f"float32's time ({ratio['min']:.2f} to {ratio['max']:.2f}), and {over['median']:.2f} of "
+            f"stable-diffusion.cpp's ({over['min']:.2f} to {over['max']:.2f})."
         )
 
 

@@ -12,6 +12,7 @@ from sdterm.cli.errors import EXIT_CANCELLED, EXIT_FAILED, UsageError, say
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
 from sdterm.client import Client, connect
+from sdterm.core.library.folder_weights import INDEX
 from sdterm.core.settings.model_kinds import KINDS_BY_ID
 from sdterm.core.text import bar, file_size, printable
 
@@ -24,6 +25,12 @@ _ENDED = ("done", "failed", "cancelled")
 @click.option("--kind", type=click.Choice(list(KINDS_BY_ID)), help="What it is; unset, as its header says.")
 @click.option("--as", "name", metavar="NAME", help="Its file name; unset, as its server calls it.")
 @click.option("--sha256", metavar="HEX", help="Only a file with this checksum.")
+@click.option(
+    "--without",
+    multiple=True,
+    metavar="PART",
+    help="Of a diffusers folder, fetch no weights of this part, like transformer; `weights`: of none.",
+)
 @click.option("--yes", is_flag=True, help="Agree without being asked, for scripts.")
 @click.option("--json", "as_json", is_flag=True, help="Print what becomes of it, one JSON object a line.")
 @flag_options
@@ -34,6 +41,7 @@ def add(
     kind: str | None,
     name: str | None,
     sha256: str | None,
+    without: tuple[str, ...],
     yes: bool,
     as_json: bool,
 ) -> int:
@@ -48,6 +56,8 @@ def add(
         raise UsageError("--sha256 takes 64 hexadecimal digits.")
     if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", source):
         source = os.path.abspath(os.path.expanduser(source))
+    if without:
+        source = _left_out(source, without)
     request = DownloadRequest(source=source, kind=kind, name=name, sha256=sha256 and sha256.lower())
     with connect(settings_of(context)) as host:
         offer = host.look_at_download(request)
@@ -87,6 +97,12 @@ def cancel(context: click.Context, download: int) -> None:
     with connect(settings_of(context)) as host:
         stopped = host.cancel_download(download)
     click.echo(printable(f"{stopped.name} is {'not added' if stopped.state != 'done' else 'there already'}."))
+
+
+def _left_out(source: str, parts: tuple[str, ...]) -> str:
+    if not source.startswith("hf:"):
+        raise UsageError("--without is for a diffusers folder of Hugging Face: hf:OWNER/NAME.")
+    return f"{source.removesuffix(f'/{INDEX}')}/{INDEX}?without={','.join(parts)}"
 
 
 def _told(offer: DownloadOffer) -> list[str]:

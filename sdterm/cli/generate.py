@@ -17,7 +17,7 @@ import click
 from sdterm.api import Submission
 from sdterm.cli.errors import EXIT_CANCELLED, EXIT_FAILED, EXIT_USAGE, UsageError, say
 from sdterm.cli.inputs import images_of, init_option, mask_option, only_one_from_standard_input, sources
-from sdterm.cli.offered import lying, offered
+from sdterm.cli.offered import lying, offered, pipeline_of
 from sdterm.cli.options import fields_of, flag_options, request_options, settings_of
 from sdterm.cli.output import Output, output_for
 from sdterm.cli.print_json import print_json
@@ -115,20 +115,22 @@ def generate(
     images: list[bytes] = []
     if names:
         assigned, images = images_of(assignments, names)
-        request = assign(request, assigned, names)
+        request = assign(request, assigned, names, pipeline_of(request, settings, assigned) if assigned else None)
     prepare_folders(settings.root)
     output = output_for(as_json, no_show, settings)
     saving = saving_of(settings, out)
     if local:
         put = Inputs(settings.root).put
-        request = make_request(**request.model_dump() | sources(inits, mask, put, images=images))
+        request = make_request(**request.model_dump(exclude_unset=True) | sources(inits, mask, put, images=images))
         context.exit(draw_here(request, saving, tape, settings, output, warnings))
 
     from sdterm.cli.follow import follow
     from sdterm.client import connect
 
     with connect(settings, check=True, starting=say_starting) as host:
-        request = make_request(**request.model_dump() | sources(inits, mask, host.put_input, host, images))
+        request = make_request(
+            **request.model_dump(exclude_unset=True) | sources(inits, mask, host.put_input, host, images)
+        )
         how = {"pause_at": pause_at, "pause_pass": pause_pass - 1, "device": device}
         job = host.submit(Submission(request=request, saving=saving, **how))
         if detach:

@@ -25,6 +25,11 @@ from sdterm.core.settings.paths import CHECKPOINTS, DataRootError, prepare
 from sdterm.core.settings.settings import Settings
 
 _GIB = 1024**3
+_OPTIONAL = {
+    "xformers": "one more kind of attention",
+    "gguf": "models in GGUF files",
+    "bitsandbytes": "models in NF4 and int8",
+}
 LEAST_FREE = 2 * _GIB  # bytes; less than one checkpoint
 
 
@@ -100,8 +105,9 @@ def _packages() -> Iterator[Check]:
     for name in ("torch", "diffusers", "transformers"):
         if not any(requirement.name == name for requirement, _ in unmet):
             yield Check(name, "ok", _version(name) or "?")
-    xformers = _version("xformers")
-    yield Check("xformers", "ok" if xformers else "note", xformers or "not installed (optional)")
+    for name, what in _OPTIONAL.items():
+        installed = _version(name)
+        yield Check(name, "ok" if installed else "note", installed or f"not installed (optional: {what})")
 
 
 def _version(name: str) -> str | None:

@@ -14,7 +14,7 @@ from sdterm.cli.errors import EXIT_FAILED, UsageError, say
 from sdterm.cli.follow import follow
 from sdterm.cli.generate import cancel_job, request_of, say_starting, standard_input
 from sdterm.cli.inputs import images_of, mask_option, only_one_from_standard_input, picture_file, sources
-from sdterm.cli.offered import offered
+from sdterm.cli.offered import offered, pipeline_of
 from sdterm.cli.options import fields_of, flag_options, request_options, settings_of
 from sdterm.cli.output import output_for
 from sdterm.client import Client, connect
@@ -66,12 +66,14 @@ def img2img(
     if assignments:
         names = offered(settings).names()
         assigned, images = images_of(assignments, names)
-        request = assign(request, assigned, names)
+        request = assign(request, assigned, names, pipeline_of(request, settings, assigned))
     files = [file for file in sorted(folder.iterdir(), key=_in_order) if file.is_file() and file.name[0] != "."]
     prepare_folders(settings.root)
     saving, output = saving_of(settings, out), output_for(as_json, no_show, settings)
     with connect(settings, check=True, starting=say_starting) as host:
-        request = make_request(**request.model_dump() | sources((), mask, host.put_input, host, images))
+        request = make_request(
+            **request.model_dump(exclude_unset=True) | sources((), mask, host.put_input, host, images)
+        )
         jobs = _submitted(host, request, files, saving)
         if not jobs:
             raise UsageError(f"{printable(str(folder), 1000)} has no picture that can be read.")

@@ -89,17 +89,17 @@ def _list_folders(library: Library, as_json: bool) -> None:
 
 def _rows(library: Library, kind: str, settings: Settings) -> list[dict[str, Any]]:
     files = library.files(kind)
-    what = _recognised(files, settings) if kind == "checkpoint" else {}
+    what = _recognised(files, library, settings) if kind == "checkpoint" else {}
     if kind == "vae_approx":
         what = {file: _approximation(file) for file in files}
     rows = [_row(file, known, what.get(file)) for file, known in zip(files, library.known(files), strict=True)]
     return sorted(rows, key=lambda row: not row["usable"] and row["path"] != str(library.chosen))
 
 
-def _recognised(files: Sequence[ModelFile], settings: Settings) -> dict[ModelFile, Recognition]:
+def _recognised(files: Sequence[ModelFile], library: Library, settings: Settings) -> dict[ModelFile, Recognition]:
     """What checkpoints are; extensions are asked about those that no family of sdterm draws with."""
     plugins = load_plugins(None, third_party=False)
-    checkpoints = {CheckpointFile(file.path): file for file in files}
+    checkpoints = {library.checkpoint(file): file for file in files}
     what = {checkpoint: recognition(checkpoint, plugins) for checkpoint in checkpoints}
     what |= by_extensions(settings, [checkpoint for checkpoint, found in what.items() if not found.usable])
     return {checkpoints[checkpoint]: found for checkpoint, found in what.items()}
@@ -129,8 +129,8 @@ def _row(file: ModelFile, known: Known, what: Recognition | None) -> dict[str, A
 
 def _checkpoint(what: Recognition, embedded: bool) -> str:
     """What it is, or why it cannot be drawn with."""
-    native = f"{what.family}, {what.native_size}x{what.native_size}"
-    return what.note or native + (" (the demo model)" if embedded else "")
+    said = [f"{what.family}", f"{what.native_size}x{what.native_size}", *([what.licence] if what.licence else [])]
+    return what.note or ", ".join(said) + (" (the demo model)" if embedded else "")
 
 
 def _words(file: ModelFile, known: Known) -> str:

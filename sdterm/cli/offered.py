@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING, TypeVar
 from sdterm.core.extensions.catalogue import Catalogue, CatalogueError, load_catalogue
 from sdterm.core.extensions.discovery import discover
 from sdterm.core.extensions.probe import TIME_LIMIT, ProbeError, question, recognised
+from sdterm.core.extensions.registry import load_plugins
 from sdterm.core.files import legible
-from sdterm.core.library.checkpoints import CheckpointFile
-from sdterm.core.library.recognition import Recognition
+from sdterm.core.library.checkpoints import CheckpointFile, ModelFileError, library_of
+from sdterm.core.library.pipeline_facts import PipelineFacts
+from sdterm.core.library.recognition import Recognition, find_checkpoint, recognition
+from sdterm.core.names import UnknownNameError
+from sdterm.core.planning.choices import facts_of
 from sdterm.core.processes import BoundsError, run_bounded
 from sdterm.core.settings.rundir import run_folder_of
 from sdterm.core.settings.settings import Settings
+from sdterm.hooks import PluginError
+from sdterm.request import GenerationRequest
 
 if TYPE_CHECKING:
     from sdterm.client import Client
@@ -40,7 +46,8 @@ def by_extensions(settings: Settings, checkpoints: Sequence[CheckpointFile]) -> 
         told = {model.path: Recognition(**model.model_dump(include={*Recognition.model_fields})) for model in models}
         return {each: told[path] for each in checkpoints if (path := legible(str(each.path))) in told}
     try:
-        offers = lying(settings).of("ModelFamily")
+        there = lying(settings)
+        offers = (*there.of("ModelFamily"), *there.of("Pipeline"))
         sources = [*discover(settings.root / "extensions" if settings["extensions"] else None)]
         strangers = {source.slug for source in sources if source.origin != "built-in" and not source.refusal}
         if not strangers & {offer.plugin for offer in offers}:
@@ -53,6 +60,25 @@ def by_extensions(settings: Settings, checkpoints: Sequence[CheckpointFile]) -> 
         return dict(zip(checkpoints, recognised(answer.encode()), strict=True))
     except (BoundsError, CatalogueError, ProbeError, ValueError, OSError):
         return {}
+
+
+def pipeline_of(
+    request: GenerationRequest, settings: Settings, assignments: Sequence[str] = ()
+) -> PipelineFacts | None:
+    """What may be asked of the pipeline that draws a request, which one of the assignments may name; None if a native
+    family does, or if nobody knows."""
+    ours = load_plugins(None, third_party=False)
+    for assignment in assignments:
+        name, _, value = assignment.partition("=")
+        request = request.model_copy(update={"pipeline": value}) if name == "pipeline" else request
+    try:
+        checkpoint = find_checkpoint(request.model, library_of(settings), ours)
+        found = recognition(checkpoint, ours)
+        if request.pipeline and found.usable:
+            return facts_of(checkpoint, request, ours)
+    except (UnknownNameError, ModelFileError, PluginError, OSError):
+        return None  # whoever draws says so
+    return (found if found.usable else by_extensions(settings, [checkpoint]).get(checkpoint, found)).pipeline
 
 
 def asked_of_host(settings: Settings, question: Callable[["Client"], A]) -> A | None:

@@ -1,8 +1,8 @@
 """`sdterm prompt`: how a prompt is read."""
 
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain, islice
 from typing import Any
@@ -15,14 +15,16 @@ from sdterm.cli.offered import offered
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
 from sdterm.core.extensions.registry import load_plugins
-from sdterm.core.library.checkpoints import Library, ModelFileError, library_of
-from sdterm.core.library.recognition import find_checkpoint, recognise
+from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileError, library_of
+from sdterm.core.library.recognition import find_checkpoint, recognise_any
 from sdterm.core.prompt.analysis import PromptAnalysis, Row, Variant, read_prompt
 from sdterm.core.prompt.emphasis import BREAK
 from sdterm.core.prompt.lint import Lint
+from sdterm.core.prompt.networks import blank, tags
+from sdterm.core.prompt.plain import plain_words
 from sdterm.core.settings.model_kinds import MODEL_KINDS
 from sdterm.core.text import printable
-from sdterm.hooks import ModelFamily, PluginError
+from sdterm.hooks import ModelFamily, Pipeline, PluginError, TokenCount
 from sdterm.request import make_request
 
 _MANY = 60  # rows of a kind; what is more is counted
@@ -50,12 +52,16 @@ def prompt(context: click.Context, /, text: str, as_json: bool, model: str | Non
     request = make_request(**settings.job_fields() | run | {"prompt": "a"})
     sampler = offered(settings).names().sampler(request.sampler)
     library = library_of(settings)
+    family, checkpoint = _drawn_by(library, model) or (None, None)
+    if isinstance(family, Pipeline) and checkpoint:
+        _show_plain(partial(_plain, family, checkpoint, library), text, negative, as_json)
+        return
     read = partial(
         read_prompt,
         calls=request.steps * sampler.calls_per_step,
         networks={kind.tag: library.called(kind.id) for kind in MODEL_KINDS if kind.tag},
         embeddings=library.names("embedding"),
-        family=_family(library, model),
+        family=family if isinstance(family, ModelFamily) and family.tokenize else None,
     )
     readings = {"prompt": read(_characters(standard_input() if text == "-" else text))}
     if negative is not None:
@@ -74,14 +80,51 @@ def _characters(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _family(library: Library, model: str | None) -> ModelFamily | None:
-    """Whose tokens are counted; None if the model is of no family that comes with sdterm."""
+def _drawn_by(library: Library, model: str | None) -> tuple[ModelFamily | Pipeline, CheckpointFile] | None:
+    """What of sdterm's own draws with the model; None if nothing does."""
     try:
         plugins = load_plugins(None, third_party=False)
-        family, match = recognise(find_checkpoint(model, library, plugins), plugins)
+        checkpoint = find_checkpoint(model, library, plugins)
+        family, match = recognise_any(checkpoint, plugins)
     except (ModelFileError, PluginError):
         return None
-    return family if family.tokenize and not match.refusal else None
+    return None if match.refusal else (family, checkpoint)
+
+
+@dataclass(frozen=True)
+class _Plain:
+    """A prompt of a model that reads it as plain words."""
+
+    text: str
+    tokens: tuple[TokenCount, ...]
+    lint: tuple[Lint, ...]
+
+
+def _plain(
+    pipeline: Pipeline, checkpoint: CheckpointFile, library: Library, text: str, *, negative: bool = False
+) -> _Plain:
+    called = {kind.tag: library.called(kind.id) for kind in MODEL_KINDS if kind.tag}
+    counts = tuple(pipeline.count(checkpoint, blank(text, tags(text)))) if pipeline.count else ()
+    return _Plain(text, counts, plain_words(text, negative=negative, networks=called, counts=counts))
+
+
+def _show_plain(read: Callable[..., _Plain], text: str, negative: str | None, as_json: bool) -> None:
+    readings = {"prompt": read(_characters(standard_input() if text == "-" else text))}
+    if negative is not None:
+        readings["negative_prompt"] = read(_characters(negative), negative=True)
+    if as_json:
+        print_json(json.dumps({name: asdict(reading) for name, reading in readings.items()}, indent=1))
+        return
+    for name, reading in readings.items():
+        for line in _plain_lines(name.replace("_", " "), reading):
+            click.echo(printable(line, limit=1000))
+
+
+def _plain_lines(title: str, reading: _Plain) -> Iterator[str]:
+    yield f"{title}:"
+    for each in reading.tokens:
+        yield f"  {each.encoder}: {each.tokens} tokens of {each.room}"
+    yield from _few(chain.from_iterable(_lint(found, reading.text) for found in reading.lint))
 
 
 def _lines(title: str, reading: PromptAnalysis, unit: str) -> Iterator[str]:

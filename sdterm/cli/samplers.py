@@ -8,24 +8,28 @@ from sdterm.cli.print_json import print_json
 from sdterm.core.extensions.catalogue import Offer
 from sdterm.core.extensions.registry import load_plugins
 from sdterm.core.library.checkpoints import ModelFileError, library_of
-from sdterm.core.library.recognition import recognition
+from sdterm.core.library.pipeline_facts import PipelineFacts
+from sdterm.core.library.recognition import Recognition, recognition
 from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
-from sdterm.hooks import Process
 
 _NOT_FOR = {"vp": "not for diffusion models", "flow": "not for rectified-flow models"}
 
 
 @click.command()
-@click.option("--model", metavar="NAME", help="List last what cannot draw with this checkpoint, and say why.")
+@click.option("--model", metavar="NAME", help="For this checkpoint: what cannot draw with it comes last.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @flag_options
 @click.pass_context
 def samplers(context: click.Context, model: str | None, as_json: bool) -> None:
     """List samplers and noise schedules, with other names and options they have."""
     settings = settings_of(context)
+    found = _recognised(model, settings) if model else None
+    if found and found.pipeline:
+        _of_pipeline(found.pipeline, as_json)
+        return
     catalogue = offered(settings)
-    process = _process(model, settings) if model else None
+    process = found.process if found else None
 
     def unfit(offer: Offer) -> str:
         return "" if process is None or offer.draws(process) else _NOT_FOR[process]
@@ -48,12 +52,27 @@ def _details(offer: Offer, unfit: str) -> str:
     return "; ".join(part for part in (unfit, ", ".join(offer.aliases), offer.note, options) if part)
 
 
-def _process(name: str, settings: Settings) -> Process:
-    """Of a checkpoint. Raises UnknownNameError, ModelFileError."""
+def _of_pipeline(facts: PipelineFacts, as_json: bool) -> None:
+    """What a model that a pipeline draws with can be stepped with, and what else it takes."""
+    if as_json:
+        print_json(facts.model_dump_json())
+        return
+    click.echo("Samplers:")
+    for number, (name, schedules) in enumerate(facts.samplers.items()):
+        said = ("" if number else "the model's own", ", ".join(schedules))
+        click.echo(printable(f"  {name:<26} {'; '.join(part for part in said if part)}").rstrip())
+    click.echo("Options, for --set:")
+    for option in facts.options:
+        value = "" if option.unset else f"={option.default}"
+        click.echo(printable(f"  {option.name + value:<32} {option.help}", limit=300).rstrip())
+
+
+def _recognised(name: str, settings: Settings) -> Recognition:
+    """A checkpoint. Raises UnknownNameError, ModelFileError."""
     checkpoint = library_of(settings).find(name)
     found = recognition(checkpoint, load_plugins(None, third_party=False))
     if not found.usable:
         found = by_extensions(settings, [checkpoint]).get(checkpoint, found)
     if not found.usable:
         raise ModelFileError(found.note)
-    return found.process
+    return found

@@ -8,6 +8,15 @@ from collections.abc import Mapping
 UNIFORM = "Uniform"
 """The schedule that "Automatic" is where a sampler has none of its own."""
 
+ON_THE_MODELS_LEVELS = frozenset({"Uniform", "SGM Uniform", "Simple", "Normal", "DDIM", "Beta"})
+"""Schedules of which its API says that they need the model."""
+
+DEFAULT_RHO: Mapping[str, float] = {"Karras": 7.0, "Polyexponential": 1.0}
+"""The rho that a schedule has where none is given; others have none."""
+
+SOLVED_BY_HEUN = frozenset({"DPM++ 2M SDE Heun"})
+"""Samplers of which its API says so."""
+
 ALWAYS_KARRAS = frozenset({"Restart"})
 """Samplers whose default schedule is older than A1111 1.9, the first that wrote schedules down."""
 
@@ -21,13 +30,23 @@ NEVER_WRITTEN = frozenset({"UniPC variant", "UniPC skip type", "UniPC order", "U
 """Keys that A1111 reads, but writes into no infotext."""
 
 NOVELAI_SAMPLERS: Mapping[str, str] = {
+    "k_euler": "Euler",
+    "k_euler_ancestral": "Euler a",
+    "k_lms": "LMS",
+    "k_heun": "Heun",
+    "k_dpm_2": "DPM2",
+    "k_dpm_fast": "DPM fast",
+    "k_dpmpp_2m": "DPM++ 2M",
+    "k_dpmpp_sde": "DPM++ SDE",
     "k_dpmpp_2s_ancestral": "DPM++ 2S a",
     "k_dpm_2_ancestral": "DPM2 a",
     "k_dpm_adaptive": "DPM adaptive",
     "k_dpmpp_2m_sde": "DPM++ 2M SDE",
+    "ddim": "DDIM",
     "ddim_v3": "DDIM",
+    "plms": "PLMS",
 }
-"""NovelAI's names that are no alias of a sampler."""
+"""NovelAI's names of samplers."""
 
 LATENT_UPSCALERS: Mapping[str, tuple[str, bool]] = {
     "Latent": ("bilinear", False),
@@ -64,3 +83,8 @@ def attention(value: str) -> tuple[str, ...]:
     """The memory optimizers that a value of cross_attention_optimization stands for; a name of ours is itself."""
     name = value.partition(" - ")[0]
     return () if name == "Automatic" else (_ATTENTION.get(name, value),)
+
+
+def lower_name(label: str) -> str:
+    """Its other name of a schedule: `sgm_uniform`."""
+    return label.lower().replace(" ", "_")

@@ -9,7 +9,7 @@ from sdterm.core.settings.model_kinds import KINDS_BY_ID
 from sdterm.engine.run import Approximations, Run
 from sdterm.events import Warning
 from sdterm.fields import FIELDS
-from sdterm.hooks import Approximation, LatentMap, PluginError
+from sdterm.hooks import Approximation, LatentMap, Pipeline, PluginError
 from sdterm.request import RequestError
 
 FULL = "Full"
@@ -48,7 +48,8 @@ def _asked(run: Run, field: str, label: str) -> Approximation | None:
     if label == FULL:
         return None
     family = run.choices.passes[-1].model.family
-    known: dict[str, Approximation] = {each.label: each for each in family.approximations}
+    there = () if isinstance(family, Pipeline) else family.approximations
+    known: dict[str, Approximation] = {each.label: each for each in there}
     if label not in known:
         offered = ", ".join([FULL, *known])
         raise RequestError(f"{field} is {label}, which {family.label} does not have: choose {offered}.", field)

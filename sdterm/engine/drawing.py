@@ -21,6 +21,7 @@ from sdterm.engine.sample import Batch, Drawn, Models, paused_previews, sample_p
 from sdterm.engine.sources import Init, Sources
 from sdterm.engine.tape import DENOISER
 from sdterm.events import Cancelled, Done, Paused, Warning
+from sdterm.hooks import Pipeline
 
 
 @dataclass
@@ -71,6 +72,9 @@ def _batches(run: Run, loader: Loader, sources: Sources, drawing: _Drawing, grid
     paused, batches = False, run.batches()
     left = [[index for index in batch if index not in drawing.delivered] for batch in batches]
     for number, images in run.share.batches(left):
+        if run.cut.is_end and drawing.delivered:
+            break
+        run.cut.begin_batch()
         try:
             drawn = _sampled(run, loader, Batch(images, number, len(batches)), sources, drawing)
         except PausedError:
@@ -94,6 +98,8 @@ def _batches(run: Run, loader: Loader, sources: Sources, drawing: _Drawing, grid
 
 def _sampled(run: Run, loader: Loader, batch: Batch, sources: Sources, drawing: _Drawing) -> list[Drawn]:
     """A batch after its last pass."""
+    if isinstance(run.choices.first.model.family, Pipeline):
+        return [_tapped(run, loader, batch, sources)]
     drawn: list[Drawn] = []
     for number, planned in enumerate(run.plan.passes):
         if planned.start == "given":
@@ -101,7 +107,16 @@ def _sampled(run: Run, loader: Loader, batch: Batch, sources: Sources, drawing: 
         before, drawn = drawn, _sampled_pass(run, loader, batch, number, drawn, sources, drawing)
         if any(each.refined for each in before):
             drawn = [replace(each, refined=True) for each in drawn]
+        if run.cut.is_set():
+            break
     return drawn
+
+
+def _tapped(run: Run, loader: Loader, batch: Batch, sources: Sources) -> Drawn:
+    """The image of a batch, drawn by a pipeline in its only pass."""
+    from sdterm.engine.tapped.draw import draw_image  # which imports diffusers
+
+    return draw_image(run, lambda dtype: _models(run, loader, batch, 0, dtype).own(), batch, 0, sources)
 
 
 def _sampled_pass(

@@ -5,9 +5,11 @@ import os
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from queue import Full, Queue, SimpleQueue
+from typing import Any
 
 import torch
 
@@ -15,11 +17,13 @@ from sdterm.core.extensions.kinds import Descriptor
 from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.inputs import Inputs
 from sdterm.core.library.checkpoints import Library
-from sdterm.core.planning.choices import choose, choose_pictures
+from sdterm.core.planning.choices import Choices, choose, choose_pictures
 from sdterm.core.planning.memory import Measurements
+from sdterm.core.planning.pipelines import COMPLETED, completed, lost_settings
 from sdterm.core.planning.plan import choose_again, prepare, prepare_pictures
 from sdterm.core.prompt.styles import Styles
 from sdterm.core.settings.paths import data_root
+from sdterm.engine.cut import Cut
 from sdterm.engine.device import free_unused, pick_device, pick_dtype, reset_peak, set_deterministic
 from sdterm.engine.drawing import draw
 from sdterm.engine.failures import failure
@@ -51,7 +55,9 @@ from sdterm.events import (
     ModelLoading,
     Paused,
     SideImage,
+    Warning,
 )
+from sdterm.hooks import Pipeline
 from sdterm.request import GenerationRequest
 
 AHEAD = 64
@@ -104,6 +110,7 @@ class Engine:
         tape: Path | None = None,
         previews: bool = False,
         cancel: threading.Event | None = None,
+        cut: Cut | None = None,
         resume: Resume | None = None,
         pause_at: PauseAt | None = None,
         saved: SimpleQueue[Path | None] | None = None,
@@ -115,7 +122,8 @@ class Engine:
 
         styles: the user's named prompts. tape: a file that records every network call; a run with the same request
         and tape goes on where the last one stopped. Without it the tape is in memory. cancel: set it to stop within one
-        network call; closing the iterator before its end does too, and sets it. resume: the plan of an earlier run to
+        network call; closing the iterator before its end does too, and sets it. cut: by which the batch that is being
+        sampled can be had as it stands. resume: the plan of an earlier run to
         go on with, instead of making one. pause_at: the step at which every image waits for another run to go on.
         saved: where the reader puts the path of each image and grid once it is saved (None if it cannot be), before it
         asks for the next event: observers are told of them. first_pass: where another job's tape has what this one's
@@ -149,24 +157,27 @@ class Engine:
         def run_all() -> None:
             if request.interrogate_images:
                 parts = request, plugins, self.library, self.device, self._pulse, cancel, tell
-                describe_pictures(*parts, self._free_models)
+                with torch.inference_mode():
+                    describe_pictures(*parts, self._free_models)
                 return
             if request.upscale_images:
-                enlarge_pictures(self._pictures(request, plugins, cancel, resume, tell))
+                with torch.inference_mode():
+                    enlarge_pictures(self._pictures(request, plugins, cancel, resume, tell))
                 return
             run = self._settled(request, plugins, styles or {}, tape, resume, observers, tell)
-            run = replace(run, cancel=cancel, pause_at=pause_at, previews=previews, share=share)
-            run = open_run(run, self._loader, self.library, tape, first_pass, other_tapes)
-            opened.append(run.tape)
-            if not resume:  # else whoever has the images says which
-                run = replace(run, saved=dict.fromkeys(run.tape.finished()))
-            draw(run, self._loader, Sources(run.inputs))
+            run = replace(run, cancel=cancel, cut=cut or Cut(), pause_at=pause_at, previews=previews, share=share)
+            with _computing(run.choices):
+                run = open_run(run, self._loader, self.library, tape, first_pass, other_tapes)
+                opened.append(run.tape)
+                if not resume:  # else whoever has the images says which
+                    run = replace(run, saved=dict.fromkeys(run.tape.finished()))
+                draw(run, self._loader, Sources(run.inputs))
 
         def work() -> None:
             try:
                 failed: Exception | Failed | None = None
                 try:
-                    with self._limit.held, torch.inference_mode():
+                    with self._limit.held:
                         run_all()
                 except Exception as error:
                     failed = failure(error) or error
@@ -212,7 +223,7 @@ class Engine:
             observers = Observers(plugins, request.prompt, emit, None, threading.Event())
             run = self._settled(request, plugins, {}, None, None, observers, noticed)
             optimizers, _ = choose_optimizers(run.choices, plugins, self.device, run.dtype)
-            with self._limit.held, torch.inference_mode():
+            with self._limit.held, _computing(run.choices):
                 self._loader.load_as_asked(replace(run, optimizers=optimizers))
             if not was_read:  # it was there, and whoever waits is told so
                 emit(ModelLoading(model=run.plan.model, done=True, kept=self._loader.kept))
@@ -257,16 +268,19 @@ class Engine:
         self._meter.highest = 0
         if resume:
             choices, plan = choose_again(resume.plan, plugins, self.library), resume.plan
+            request = request.model_copy(update={name: getattr(plan.request, name) for name in COMPLETED})
         else:
             choices = choose(request, plugins, self.library)
+            if facts := choices.first.model.facts:
+                request = completed(request, facts, choices.first.model.checkpoint.name)
             plan = prepare(request, choices, plugins, self.library, styles, **recorded_seeds(tape, request))
-        return Run(
+        run = Run(
             request=request,
             plugins=plugins,
             choices=choices,
             plan=plan,
             device=self.device,
-            dtype=pick_dtype(self.device, request.precision),
+            dtype=pick_dtype(self.device, request.precision, wide=_is_wide(choices)),
             pulse=self._pulse,
             emit=emit,
             observers=observers,
@@ -276,7 +290,13 @@ class Engine:
             skipped_images=resume.skipped_images if resume else frozenset(),
             upscaler=self._upscaler,
             meter=self._meter,
+            cache=self.library.root / "cache",
         )
+        first = choices.first.model
+        if first.facts and (lost := lost_settings(plan.request, first.facts)):
+            said = f"{first.checkpoint.name} knows nothing of these settings, and is drawn without: {', '.join(lost)}."
+            run.warn(Warning(code="not_taken", message=said), keep=False)
+        return run
 
     def _pictures(
         self,
@@ -317,6 +337,20 @@ class Engine:
                 yield
         finally:
             self._pulse.plugin = outer
+
+
+def _computing(choices: Choices) -> AbstractContextManager[Any]:
+    """Nothing is learned here. What a pipeline computes keeps its version, by which its tape knows it again, and which
+    inference mode does not count."""
+    return torch.no_grad() if isinstance(choices.first.model.family, Pipeline) else torch.inference_mode()
+
+
+def _is_wide(choices: Choices) -> bool:
+    """Whether a model's numbers are too large for float16: so are those of rectified flow's transformers, which were
+    trained in bfloat16."""
+    return any(
+        isinstance(each.model.family, Pipeline) and each.model.match.process == "flow" for each in choices.passes
+    )
 
 
 def _note(tape: Tape, delivered: Image | SideImage) -> None:

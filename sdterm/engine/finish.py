@@ -35,6 +35,8 @@ from sdterm.engine.tape import DENOISER
 from sdterm.events import Image, SideImage, SideKind, Warning
 from sdterm.hooks import ImageFacts, MemoryOptimizer, OutputSaver
 
+_NO_FRAMES = np.zeros((0, 1, 1, 3))
+
 
 class Decoded(NamedTuple):
     """An image as pixels, uint8 [H, W, 3], and the precision in which it was decoded."""
@@ -60,7 +62,9 @@ Infotext = Callable[[OutputSaver, Mapping[str, str]], str]
 def finish_image(run: Run, model: Model, index: int, drawn: Drawn, sources: Sources) -> Finished:
     """What was drawn as a file, and what comes with it."""
     image, laid = run.plan.images[index], None
-    picture, precision = decoded(run, model, drawn.latents)
+    picture, precision = (
+        decoded(run, model, drawn.latents) if drawn.picture is None else Decoded(drawn.picture, model.dtype)
+    )
     if image.init_image:
         source = _shown(sources.of(run, image), drawn, run)
         laid = laid_in(Picture.fromarray(picture), source, run.request)
@@ -76,7 +80,7 @@ def finish_image(run: Run, model: Model, index: int, drawn: Drawn, sources: Sour
         told |= _of_source(sources.of(run, image), run)
     observed = run.observers.keys(_facts(run, index, width, height))
     infotext = _infotext(run, index, told, precision, *observed)
-    file = encoded(run, pixels, infotext, lambda: _frames(run, model, index))
+    file = encoded(run, pixels, infotext, lambda: _frames(run, model, index) if drawn.picture is None else _NO_FRAMES)
     finished = Image(
         index=index,
         seed=image.seed,
@@ -144,7 +148,7 @@ def _sides(run: Run, image: Image, laid: LaidIn) -> tuple[SideImage, ...]:
 def _side(
     run: Run, kind: SideKind, index: int, seed: int, prompt: str, pixels: NDArray[Any], infotext: Infotext
 ) -> SideImage:
-    file = encoded(run, pixels.copy(), infotext, lambda: np.zeros((0, 1, 1, 3)))
+    file = encoded(run, pixels.copy(), infotext, lambda: _NO_FRAMES)
     return SideImage(
         kind=kind,
         index=index,

@@ -69,6 +69,8 @@ def emit_grid(run: Run, drawn: Mapping[int, Cell]) -> None:
     try:
         saved = {index: _read(path) for index, path in run.saved.items() if path and index not in run.skipped_images}
         cells = [cell for _, cell in sorted({**saved, **drawn}.items())]
+        if len(cells) < 2:  # it was cut short
+            return
         grid, infotext = image_grid([cell.pixels for cell in cells]), cells[0].infotext
         file = encoded(run, grid, lambda saver, faults: infotext, lambda: grid[None][:0])
     except (PluginError, ImageFileError, MemoryError) as error:

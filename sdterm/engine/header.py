@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +15,22 @@ from sdterm.engine.network_files import wanted
 from sdterm.engine.run import Run
 from sdterm.engine.tape import Recorded, read_header, recorded
 from sdterm.fields import deciding
-from sdterm.hooks import MemoryOptimizer
+from sdterm.hooks import MemoryOptimizer, Pipeline
 from sdterm.request import GenerationRequest
 from sdterm.version import __version__
 
 # Fields that rows do not depend on, or of which the header tells what matters: options of prompt transforms are seen in
 # the prompts.
 _NOT_RECORDED = deciding("finish", "how")
+_PIPELINES_ARE_OF = ("diffusers", "transformers")
 
 
 def header(run: Run) -> dict[str, Any]:
     """What all recorded rows depend on, under the words a user is told when one of them changed."""
     plan, plugins, visible = run.plan, run.plugins, _visible(run)
     owners = {plugins.owner(each.of) for each in visible} | {plugins.owner(each.of) for each in run.choices.hooks}
-    owners |= {plugins.owner(network.format) for network in run.networks.values()}
+    owners |= {plugins.owner(network.format) for network in run.networks.values() if network.format}
+    pipelines = any(isinstance(each.model.family, Pipeline) for each in run.choices.passes)
     return {
         "request": _recorded(plan.request),
         "prompt or seed": [image.model_dump(mode="json", exclude={"networks", "words"}) for image in plan.images],
@@ -38,6 +41,7 @@ def header(run: Run) -> dict[str, Any]:
         "memory optimizers": [[each.of.id, dict(each.options)] for each in visible],
         "denoise hooks": [[each.of.id, dict(each.options)] for each in run.choices.hooks],
         "version of torch": torch.__version__,
+        **({f"version of {name}": version(name) for name in _PIPELINES_ARE_OF} if pipelines else {}),
         "version of sdterm": __version__,
     }
 
@@ -54,6 +58,7 @@ def pass_headers(run: Run) -> list[dict[str, Any]]:
                 "sampler or schedule": planned.model_dump(mode="json", exclude={"model", "texts"}),
                 "checkpoint": [
                     plan.model_of(number).model_hash,
+                    *sorted(plan.model_of(number).parts.items()),
                     json.dumps(found.model.checkpoint.config, default=str),
                 ],
                 "prompt": [text.model_dump(mode="json", exclude={"networks", "words"}) for text in planned.texts],

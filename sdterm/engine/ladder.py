@@ -10,7 +10,7 @@ from sdterm.engine.loading import Loader, OptimizerError, facts_of, is_usable
 from sdterm.engine.run import Run
 from sdterm.events import OUT_OF_MEMORY, Event, SteppedDown, Warning
 from sdterm.fields import Rung
-from sdterm.hooks import MemoryOptimizer, ModelFacts, PluginError
+from sdterm.hooks import MemoryOptimizer, ModelFacts, Pipeline, PluginError
 
 T = TypeVar("T")
 _DOING: dict[Stage, str] = {
@@ -66,7 +66,8 @@ def taken(run: Run) -> tuple[Optimizer, ...]:
 
 def how_of(run: Run) -> How:
     largest = max((len(batch) for batch in run.batches()), default=1)
-    return How(run.optimizers, not run.request.batch_cond_uncond, largest, run.rungs)
+    apart = not run.request.batch_cond_uncond or isinstance(run.choices.first.model.family, Pipeline)  # who sees to it
+    return How(run.optimizers, apart, largest, run.rungs)
 
 
 def offered(run: Run) -> list[MemoryOptimizer]:

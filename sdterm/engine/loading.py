@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -23,9 +23,11 @@ from sdterm.engine.isolation import Untouched, random_numbers_kept
 from sdterm.engine.network_files import load_networks
 from sdterm.engine.networks import NO_NETWORKS, AppliedNetworks, change, mismatch
 from sdterm.engine.run import Run, Wanted
+from sdterm.engine.tapped.adapters import put_on
+from sdterm.engine.tapped.pipeline import LoadedPipeline, load_pipeline
 from sdterm.engine.tiling import set_tiling
 from sdterm.events import ModelLoading, Warning
-from sdterm.hooks import Adaptable, Components, MemoryOptimizer, ModelFacts, ModelFamily, PluginError, Start
+from sdterm.hooks import Adaptable, Components, MemoryOptimizer, ModelFacts, ModelFamily, Pipeline, PluginError, Start
 
 TOLD_EVERY = 0.5
 """Seconds between two words on how far the reading of weights is."""
@@ -53,8 +55,10 @@ class Model:
     """What the file beside it says; of two copies of one file each may have its own."""
     vae_sha256: str
     """Of a separate VAE."""
+    parts: Mapping[str, str]
+    """Part → the SHA-256 of what gives it besides."""
     dtype: torch.dtype
-    family: ModelFamily
+    family: ModelFamily | Pipeline
     optimizers: tuple[Optimizer, ...]
     components: Components
     condition: Conditioner
@@ -75,9 +79,9 @@ class Model:
         return sum(weight.nbytes for weight in chain(*weights) if weight.device.type == device)
 
     @property
-    def files(self) -> tuple[str, Mapping[str, Any] | None, str]:
+    def files(self) -> tuple[str, Mapping[str, Any] | None, str, Mapping[str, str]]:
         """What was read."""
-        return self.sha256, self.config, self.vae_sha256
+        return self.sha256, self.config, self.vae_sha256, self.parts
 
 
 def facts_of(found: ChosenModel, dtype: torch.dtype) -> ModelFacts:
@@ -140,13 +144,17 @@ def load_model(run: Run, wanted: Wanted, dtype: torch.dtype, tell: Callable[[flo
     optimizers = in_order(run.optimizers, wanted.start, plugins)
     home = home_of(optimizers, run.device)
     with plugins.guard(family, ModelFileError), random_numbers_kept(run.device):
-        components = family.build(_kept_on(home, _telling(checkpoint, tell)), run.device, dtype)
+        reader = _kept_on(home, _telling(checkpoint, tell))
+        if isinstance(family, Pipeline):
+            loaded = load_pipeline(family, reader, home, run.device, dtype, wanted.found.match.downscale)
+            components = cast(Components, loaded)  # all but the loop, which nobody asks a pipeline for
+        else:
+            components = family.build(reader, run.device, dtype)
         if components is None:
             raise ContractError("it built nothing")
         condition = Conditioner(components)
-    model = Model(
-        plan.model, plan.model_hash, checkpoint.config, plan.vae_hash, dtype, family, (), components, condition
-    )
+    files = plan.model_hash, checkpoint.config, plan.vae_hash, plan.parts
+    model = Model(plan.model, *files, dtype, family, (), components, condition)
     if home != run.device:
         _move(components, home)  # what the family made beside what it read
     return _applied(model, plugins, optimizers)
@@ -344,24 +352,27 @@ class Loader:
         if model.applied.asked == tuple(asked):
             return model
         components, on = model.components, model.optimizers
-        if not isinstance(components, Adaptable):
+        if not isinstance(components, LoadedPipeline | Adaptable):
             said = f"{wanted.found.family.label} knows no networks and no embeddings; drawn without them."
             run.warn(Warning(code="network_ignored", message=said))
             return model
         self.model = None  # half changed it must not be found again
         staying = next((number for number, each in enumerate(on) if each.of.offloads), len(on))
         model = _undone(model, run.plugins, staying)  # those that offload keep copies of the weights
-        networks = load_networks(components, asked, model.applied, run.networks, run.plugins)
-        applied = change(components, wanted.found.checkpoint, model.applied, networks)
-        for network in networks:
-            if mismatches := mismatch(network, applied):
-                run.warn(Warning(code="network_mismatch", message=mismatches), keep=False)
+        if isinstance(components, LoadedPipeline):
+            applied = put_on(components.pipe, asked, run.networks)
+        else:
+            networks = load_networks(components, asked, model.applied, run.networks, run.plugins)
+            applied = change(components, wanted.found.checkpoint, model.applied, networks)
+            for network in networks:
+                if mismatches := mismatch(network, applied):
+                    run.warn(Warning(code="network_mismatch", message=mismatches), keep=False)
         self.model = _applied(replace(model, applied=applied), run.plugins, on[staying:])
         return self.model
 
     def _load(self, run: Run, wanted: Wanted, dtype: torch.dtype) -> Model:
         began, plan, found = time.perf_counter(), wanted.plan, wanted.found
-        asked = (plan.model_hash, found.checkpoint.config, plan.vae_hash)
+        asked = (plan.model_hash, found.checkpoint.config, plan.vae_hash, plan.parts)
         kept, in_use = [each for each in (self.model, *self._others) if each], self.model
         optimizers = in_order(run.optimizers, wanted.start, run.plugins)
         self.model = None  # forgotten while it changes: half changed it must not be found again

@@ -22,7 +22,8 @@ class NetworkSource:
     """A network's file, and who reads it."""
 
     file: WeightsReader
-    format: NetworkFormat
+    format: NetworkFormat | None
+    """None where a pipeline reads it itself."""
 
 
 Sources = Mapping[str, NetworkSource]
@@ -33,10 +34,11 @@ def find_networks(plan: Plan, plugins: PluginSet, library: Library) -> Sources:
     """The files of a plan's networks, wherever they lie by now. Raises ModelFileError, PluginError."""
     passes = range(len(plan.passes))
     asked = {each.sha256: each for number in passes for each in wanted(plan, number, *range(len(plan.images)))}
-    return {digest: _found(network, plugins, library) for digest, network in asked.items()}
+    tapped = bool(plan.request.pipeline)
+    return {digest: _found(network, plugins, library, tapped) for digest, network in asked.items()}
 
 
-def _found(network: NetworkPlan, plugins: PluginSet, library: Library) -> NetworkSource:
+def _found(network: NetworkPlan, plugins: PluginSet, library: Library, tapped: bool) -> NetworkSource:
     try:
         file = find_network(library, network.role, network.name)
     except UnknownNameError:
@@ -48,7 +50,7 @@ def _found(network: NetworkPlan, plugins: PluginSet, library: Library) -> Networ
             f"The network that this job was begun with, {printable(network.name)} ({network.sha256[:10]}), is no "
             "longer there. Put it back, or generate again without it."
         )
-    return NetworkSource(network_reader(file.path), format_of(file, network.role, plugins))
+    return NetworkSource(network_reader(file.path), None if tapped else format_of(file, network.role, plugins))
 
 
 def wanted(plan: Plan, pass_no: int, *images: int) -> tuple[NetworkPlan, ...]:
@@ -69,24 +71,30 @@ def load_networks(
     return [
         Network(
             each,
-            there.get(each.sha256) or _loaded(model, each, sources, plugins),
-            partial(plugins.guard, sources[each.sha256].format, RuntimeError),
+            there.get(each.sha256) or _loaded(model, each, *_read_by(sources[each.sha256]), plugins),
+            partial(plugins.guard, _read_by(sources[each.sha256])[1], RuntimeError),
         )
         for each in asked
     ]
 
 
-def _loaded(model: Adaptable, asked: NetworkPlan, sources: Sources, plugins: PluginSet) -> LoadedNetwork:
-    source = sources[asked.sha256]
+def _read_by(source: NetworkSource) -> tuple[WeightsReader, NetworkFormat]:
+    assert source.format  # only pipelines read networks themselves
+    return source.file, source.format
+
+
+def _loaded(
+    model: Adaptable, asked: NetworkPlan, file: WeightsReader, reads: NetworkFormat, plugins: PluginSet
+) -> LoadedNetwork:
     try:
-        with plugins.guard(source.format, ModelFileError):
-            loaded = source.format.load(source.file, model)
+        with plugins.guard(reads, ModelFileError):
+            loaded = reads.load(file, model)
             if not isinstance(loaded, LoadedNetwork):
                 raise ContractError("it gave no LoadedNetwork")
     except PluginError as error:
         if asked.role == "embedding":
             return LoadedNetwork(unused=1)
-        raise PluginError(f"{source.file.path.name} cannot be used. {error}") from error
+        raise PluginError(f"{file.path.name} cannot be used. {error}") from error
     if asked.role == "embedding":  # the file may have been renamed since
         return replace(loaded, words=dict.fromkeys([asked.name], *list(loaded.words.values())[:1]))
     return loaded

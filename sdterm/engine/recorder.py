@@ -1,15 +1,15 @@
 """A denoiser that records to and replays from the tape, and the thread that writes behind it."""
 
 import math
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import index
-from queue import Queue
 
 import torch
 
 from sdterm.core.extensions.registry import ContractError
+from sdterm.engine.behind import Behind
+from sdterm.engine.cut import Flag
 from sdterm.engine.denoiser import Network
 from sdterm.engine.tape import DENOISER, Row, Tape, checksum
 from sdterm.errors import SdtermError
@@ -77,7 +77,7 @@ class TapeRecorder:
         pass_no: int,
         images: Sequence[int],
         start: torch.Tensor,
-        cancel: threading.Event,
+        cancel: Flag,
         on_step: Callable[[int, torch.Tensor], None],
         on_replayed: Callable[[int, int], None],
         on_call: Callable[[int], None],
@@ -92,23 +92,21 @@ class TapeRecorder:
         self._calls = 0
         self._most_calls = most_calls
         self._live = self._told = False
-        self._failure: Exception | None = None
         self.steps = 0
         """How often the sampler said that a step is done."""
-        self._queue: Queue[_Call | _StepDone | None] = Queue(maxsize=2)
-        self._thread = threading.Thread(target=self._write_behind, name="tape", daemon=True)
-        self._thread.start()
+        self._x0: torch.Tensor | None = None
+        self._behind = Behind(self._write, "tape")
 
     def denoise(self, x: torch.Tensor, sigma: torch.Tensor) -> Denoised:
         """Answer from the tape, else from the network. Raises CancelledError, PausedError, NonFiniteError, MisuseError
         or the writer's error; SwallowedError to who goes on after one of them."""
         if self._cancel.is_set():
-            self._failure = self._failure or CancelledError()
+            self._behind.failure = self._behind.failure or CancelledError()
         if self._told:
             raise SwallowedError("it went on after its run had ended")
-        if self._failure or self._paused:
+        if self._behind.failure or self._paused:
             self._told = True
-            raise self._failure or PausedError()
+            raise self._behind.failure or PausedError()
         if x.shape != self._shape or sigma.shape != self._shape[:1]:
             raise self._misused(f"it asked for x {tuple(x.shape)} at sigma {tuple(sigma.shape)}")
         if x.dtype != torch.float32 or x.device != self._device:
@@ -130,11 +128,11 @@ class TapeRecorder:
         try:
             result = self._network(x, sigma, number)
         except Exception as error:
-            self._failure = error
+            self._behind.failure = error
             raise
         result = _filled(result, answers)
         # Copies: samplers may change what they are given, and the writer reads later.
-        self._queue.put(_Call(number, x.clone(), level, _map(torch.Tensor.clone, result), answers))
+        self._behind.put(_Call(number, x.clone(), level, _map(torch.Tensor.clone, result), answers))
         return result
 
     def callback(self, i: int, denoised: torch.Tensor) -> None:
@@ -142,20 +140,17 @@ class TapeRecorder:
         i = index(i)
         self.steps += 1
         if self._live:
-            self._queue.put(_StepDone(i + 1))
+            self._behind.put(_StepDone(i + 1))
         if self._pause_at is not None and i + 1 >= self._pause_at:
             self._paused = True
             raise PausedError
 
     def close(self) -> None:
         """Wait until everything is written. Raises what ended the run, if anything but the sampler did."""
-        if self._thread.is_alive():
-            self._queue.put(None)
-            self._thread.join()
-            if not self._live:
-                self._go_live(self._calls)
-        if self._failure:
-            raise self._failure
+        if self._behind.close() and not self._live:
+            self._go_live(self._calls)
+        if self._behind.failure:
+            raise self._behind.failure
         if self._paused:
             raise PausedError
 
@@ -168,7 +163,7 @@ class TapeRecorder:
     def _misused(self, said: str) -> MisuseError:
         """Kept, so that the run ends with it even if the sampler catches it and makes do without the answer."""
         error = MisuseError(said)
-        self._failure = self._failure or error
+        self._behind.failure = self._behind.failure or error
         self._told = True
         return error
 
@@ -185,19 +180,12 @@ class TapeRecorder:
             answers.append(row)
         return answers
 
-    def _write_behind(self) -> None:
-        x0: torch.Tensor | None = None
-        while (item := self._queue.get()) is not None:
-            if self._failure:
-                continue  # drain, so that the sampling thread never blocks on a dead writer
-            try:
-                if isinstance(item, _Call):
-                    x0 = self._record(item)
-                    self._on_call(item.number)
-                elif x0 is not None:
-                    self._on_step(item.step, x0)
-            except Exception as error:
-                self._failure = error
+    def _write(self, item: _Call | _StepDone) -> None:
+        if isinstance(item, _Call):
+            self._x0 = self._record(item)
+            self._on_call(item.number)
+        elif self._x0 is not None:
+            self._on_step(item.step, self._x0)
 
     def _record(self, call: _Call) -> torch.Tensor:
         x, result = call.x.cpu(), _map(torch.Tensor.cpu, call.result)

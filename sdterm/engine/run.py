@@ -13,6 +13,7 @@ from sdterm.core.planning.choices import Choices, ChosenModel
 from sdterm.core.planning.ladder import Optimizer
 from sdterm.core.planning.networks import NetworkPlan
 from sdterm.core.planning.plan import ModelPlan, Plan
+from sdterm.engine.cut import Cut
 from sdterm.engine.faults import Faults
 from sdterm.engine.meter import Meter
 from sdterm.engine.network_files import Sources
@@ -92,6 +93,8 @@ class Run:
     observers: Observers
     inputs: Inputs
     cancel: threading.Event = field(default_factory=threading.Event)
+    cut: Cut = field(default_factory=Cut)
+    """What of it is to come as it stands."""
     pause_at: PauseAt | None = None
     previews: bool = False
     began: float = 0.0
@@ -113,6 +116,8 @@ class Run:
     """The one in memory."""
     meter: Meter | None = None
     """What measures its memory."""
+    cache: Path | None = None
+    """Where to keep what need not be found out again."""
 
     def warn(self, warning: Warning, *, keep: bool = True) -> None:
         """Say what went wrong with a plugin, once. keep: it concerns all images from now on."""

@@ -4,21 +4,24 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 
 from sdterm.core.extensions.registry import ContractError, PluginSet
 from sdterm.core.library.checkpoints import ModelFileError
 from sdterm.core.planning.plan import ImagePlan
 from sdterm.engine.brownian import brownian_noise
 from sdterm.engine.conditioning import parts_differ, reading
+from sdterm.engine.cut import Stopping
 from sdterm.engine.denoise_hooks import Hooks, told
 from sdterm.engine.denoiser import Network, guided_denoiser
 from sdterm.engine.isolation import no_random_numbers, random_numbers_kept
 from sdterm.engine.loading import Model
 from sdterm.engine.noise import batch_noise
 from sdterm.engine.preview import preview
-from sdterm.engine.recorder import MisuseError, NonFiniteError, TapeRecorder, kind_of
+from sdterm.engine.recorder import CancelledError, MisuseError, NonFiniteError, TapeRecorder, kind_of
 from sdterm.engine.refiner import Handover
 from sdterm.engine.run import Run
 from sdterm.engine.schedule import Way, pass_way
@@ -33,6 +36,7 @@ from sdterm.hooks import (
     ModelFamily,
     ModelSampling,
     Noise,
+    Pipeline,
     Sampler,
     SamplingOptions,
 )
@@ -95,6 +99,8 @@ class Drawn:
     """Whether the refiner drew any of it."""
     padded: bool = False
     """Whether prompt and negative prompt of its last call were made equally long."""
+    picture: NDArray[Any] | None = None
+    """uint8 [H, W, 3], of a pipeline that decodes itself; its latents are nobody's."""
 
 
 def sample_pass(run: Run, models: Models, batch: Batch, pass_no: int, init: Init | None = None) -> list[Drawn]:
@@ -124,7 +130,7 @@ def sample_pass(run: Run, models: Models, batch: Batch, pass_no: int, init: Init
         pass_no,
         batch.images,
         first,
-        run.cancel,
+        Stopping(run.cancel, run.cut, lambda: run.tape.recorded(batch.images[0], pass_no, DENOISER) > 0),
         lambda step, x0: progress.on_step(step, x0, network.components),
         progress.on_replayed,
         run.pulse.count,
@@ -133,6 +139,10 @@ def sample_pass(run: Run, models: Models, batch: Batch, pass_no: int, init: Init
     )
     try:
         latents = _sampled(run, pass_no, recorder, begun, way, noise, levels)
+    except CancelledError:
+        if run.cancel.is_set():
+            raise
+        latents = as_they_stand(run, batch, pass_no).to(device)
     except MisuseError as error:
         raise run.plugins.failure(sampler, error) from error
     except NonFiniteError as error:
@@ -320,11 +330,17 @@ def _sampled(
     return latents
 
 
-def in_the_network(run: Run, model: Model) -> ModelFamily | MemoryOptimizer:
+def in_the_network(run: Run, model: Model) -> ModelFamily | Pipeline | MemoryOptimizer:
     """Whose an error in the network is, as long as its own line does not say it: the family's, unless somebody else's
     optimizer changed that."""
     foreign = (each.of for each in reversed(model.optimizers) if run.plugins.is_foreign(each.of))
     return next(foreign, model.family)
+
+
+def as_they_stand(run: Run, batch: Batch, pass_no: int) -> torch.Tensor:
+    """What the last call of each image made of it, as A1111 shows what it interrupts."""
+    rows = (run.tape.row(k, pass_no, DENOISER, run.tape.recorded(k, pass_no, DENOISER) - 1) for k in batch.images)
+    return torch.stack([row.result.x0 for row in rows if row])
 
 
 def paused_previews(run: Run, model: Model, batch: Batch, pass_no: int, step: int) -> Iterator[Preview]:

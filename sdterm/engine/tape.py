@@ -54,8 +54,18 @@ class Row:
     call: int
     sigma: float
     checksum: str
-    result: Denoised
-    """[C, h, w] tensors."""
+    """Of what it was given."""
+    tensors: tuple[torch.Tensor | None, ...]
+    """What it gave: of the guided network a `Denoised` of one image."""
+    tree: Any = None
+    """How a pipeline's module gave them, as JSON; see `engine/tapped/tree.py`."""
+
+    @property
+    def result(self) -> Denoised:
+        """Of the guided network, [C, h, w] tensors."""
+        x0, uncond = (*self.tensors, None)[:2]
+        assert x0 is not None
+        return Denoised(x0, uncond)
 
     def answers(self, x: torch.Tensor, sigma: float) -> bool:
         """Whether this row is of that very call."""
@@ -65,6 +75,11 @@ class Row:
 def checksum(x: torch.Tensor) -> str:
     """Of a tensor's exact bytes."""
     return hashlib.blake2b(_bytes(x), digest_size=8).hexdigest()
+
+
+def bit_equal(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors are the same, to the bit; a NaN is as good as itself."""
+    return (one.dtype, one.shape) == (other.dtype, other.shape) and _bytes(one) == _bytes(other)
 
 
 class Tape:
@@ -139,6 +154,12 @@ class Tape:
         are dropped when that differs."""
         with self._lock:
             self._cut(image, pass_no, module, call)
+
+    def begin_again(self, image: int, pass_no: int) -> None:
+        """Drop all rows of an image's pass."""
+        with self._lock:
+            for module in {row.module for row in self._rows_of(image, pass_no)}:
+                self._cut(image, pass_no, module, 0)
 
     def go_float32(self, image: int, pass_no: int, module: str, call: int) -> None:
         """A change of plan: from `call` on this pass of the image is computed in float32."""
@@ -254,9 +275,10 @@ class Tape:
             self._write_row(row)
 
     def _write_row(self, row: Row) -> None:
-        tensors = [tensor for tensor in row.result if tensor is not None]
+        tensors = [tensor for tensor in row.tensors if tensor is not None]
         at = {"image": row.image, "pass": row.pass_no, "module": row.module, "call": row.call}
-        self._write({"kind": "row", **at, "sigma": row.sigma, "checksum": row.checksum}, tensors)
+        tree = {} if row.tree is None else {"tree": row.tree}
+        self._write({"kind": "row", **at, "sigma": row.sigma, "checksum": row.checksum, **tree}, tensors)
 
     def _write(self, fields: Mapping[str, Any], tensors: list[torch.Tensor] | None = None) -> None:
         if not self._file:
@@ -284,8 +306,8 @@ class Tape:
                 case {"kind": "start", "image": image, "pass": pass_no, "checksum": start}:
                     self._starts[image, pass_no] = start
                 case {"kind": "row", "image": image, "pass": pass_no, "module": module, "call": call}:
-                    result = Denoised(tensors[0], tensors[1] if len(tensors) > 1 else None)
-                    row = Row(image, pass_no, module, call, fields["sigma"], fields["checksum"], result)
+                    what = fields["sigma"], fields["checksum"], tuple(tensors), fields.get("tree")
+                    row = Row(image, pass_no, module, call, *what)
                     self._rows[image, pass_no, module, call] = row
                 case {"kind": "cut", "image": image, "pass": pass_no, "module": module, "call": call}:
                     self._drop(image, pass_no, module, call)
@@ -391,9 +413,15 @@ def _tensors(shapes: list[Any], payload: memoryview) -> Iterator[torch.Tensor]:
     for name, shape in shapes:
         dtype: torch.dtype = getattr(torch, name)
         count = torch.Size(shape).numel()
+        if not count:  # which no buffer can be read as
+            yield torch.empty(shape, dtype=dtype)
+            continue
         yield torch.frombuffer(payload, dtype=dtype, count=count, offset=offset).reshape(shape).clone()
         offset += count * dtype.itemsize
 
 
 def _bytes(tensor: torch.Tensor) -> bytes:
-    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+    # Not contiguous(): it keeps the stride 0 of an expanded tensor of one element, which has no bytes of its own.
+    flat = torch.empty(tensor.numel(), dtype=tensor.dtype)
+    flat.copy_(tensor.detach().reshape(-1))
+    return flat.view(torch.uint8).numpy().tobytes()

@@ -16,6 +16,7 @@ import logging.handlers
 import os
 import signal
 import sys
+from collections.abc import Callable
 
 from sdterm.core.settings.paths import prepare
 from sdterm.core.settings.rundir import Lock, RunFolder, RunFolderError, make_private, run_folder_of, take
@@ -62,24 +63,29 @@ def main() -> None:
 def _serve(settings: Settings, lock: Lock) -> None:
     services = HostServices(settings, lock.run_folder)
     try:
-        app = make_app(services, lambda: setattr(server, "should_exit", True))
+
+        def stop() -> None:
+            server.should_exit = True
+
+        app = make_app(services, stop)
         server = Server(app, lock.run_folder.socket, ready=lambda: _ready(lock.run_folder), ending=services.log.close)
-        on_port = _on_port(services)
+        on_port = _on_port(services, stop)
         services.recover()
         asyncio.run(_run(services, lock, server, on_port))
     finally:
         services.database.close()
 
 
-def _on_port(services: HostServices) -> PortServer | None:
+def _on_port(services: HostServices, stop: Callable[[], None]) -> PortServer | None:
     """What serves A1111's API, if it is wanted. Raises OSError."""
     if not services.settings["api"]:
         return None
     from sdterm.host.sdapi.app import make_sdapi
+    from sdterm.host.sdapi.delivery import Deliveries
 
-    port = services.settings["port"]
+    port, deliveries = services.settings["port"], Deliveries(services)
     try:
-        return PortServer(make_sdapi(services), port)
+        return PortServer(make_sdapi(services, stop, deliveries), port, deliveries.look_after)
     except OSError as error:
         said = f"The API cannot listen on port {port} ({error.strerror}). Choose another one: --port."
         raise OSError(said) from error

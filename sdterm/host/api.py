@@ -134,9 +134,7 @@ def make_app(services: HostServices, stop: Callable[[], None]) -> ASGIApp:
     @router.post("/jobs/{job}/cancel")
     async def cancel(job: Identifier) -> JobView:
         """Stop a job for good; finished images stay."""
-        if services.jobs.cancel(job):
-            await services.dispatcher.stop_job(job)
-        services.dispatcher.forget_tape(job)
+        await services.cancel(job)
         return services.job(job)
 
     @router.post("/jobs/{job}/pause")

@@ -1,7 +1,7 @@
 """The checkpoints as a host sees them: what each is, by the families that serve."""
 
 import contextlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -9,10 +9,15 @@ from sdterm.api import FieldError, Model
 from sdterm.core.extensions.registry import PluginSet, load_plugins
 from sdterm.core.files import legible
 from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileError, library_of
-from sdterm.core.library.recognition import Recognition, recognise, recognition
+from sdterm.core.library.pipeline_facts import PipelineFacts, pipeline_facts
+from sdterm.core.library.recognition import Recognition, recognise_any, recognition
+from sdterm.core.library.scan import stamp_of
 from sdterm.core.names import UnknownNameError
+from sdterm.core.planning.pipelines import check, completed
+from sdterm.core.prompt.networks import blank, tags
 from sdterm.core.settings.settings import Settings
-from sdterm.hooks import ModelFamily, PluginError
+from sdterm.hooks import ModelFamily, Pipeline, PluginError, TokenCount
+from sdterm.request import GenerationRequest, RequestError
 
 Families = tuple[tuple[str, str], ...]
 """(slug, digest) of the extensions that give model families."""
@@ -24,9 +29,10 @@ class Checkpoints:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._recognised: dict[_Stamps, Recognition] = {}  # by the families that ship with sdterm
+        self._recognised: dict[_Stamps, tuple[Recognition, int]] = {}  # by what ships with sdterm; see `_around`
+        self._last_around: tuple[Library | None, int] = (None, 0)
         self._by_others: dict[tuple[Families, _Stamps], Recognition] = {}
-        self._families: dict[_Stamps, ModelFamily | None] = {}
+        self._families: dict[_Stamps, ModelFamily | Pipeline] = {}
 
     @property
     def library(self) -> Library:
@@ -44,11 +50,11 @@ class Checkpoints:
                     Model(
                         name=checkpoint.name,
                         path=legible(str(checkpoint.path)),
-                        size=checkpoint.path.stat().st_size,
+                        size=stamp_of(checkpoint.path)[0],
                         sha256=hashes.get(checkpoint.path),
                         embedded=checkpoint.embedded,
                         loaded=checkpoint.name in loaded,
-                        **self._what(checkpoint, families).model_dump(),
+                        **self._what(checkpoint, families).model_dump(exclude={"depends"}),
                     )
                 )
         first = library.chosen and legible(str(library.chosen))
@@ -82,20 +88,77 @@ class Checkpoints:
 
     def family(self, name: str | None) -> ModelFamily | None:
         """Ours of that checkpoint, or the first one; None if there is none."""
+        found = self._drawn_by_ours(name)
+        return found[0] if found and isinstance(found[0], ModelFamily) else None
+
+    def counts(self, name: str | None, text: str) -> Sequence[TokenCount] | None:
+        """How the text encoders of a checkpoint that one of our pipelines draws with read a prompt; None for others."""
+        if (found := self._drawn_by_ours(name)) is None:
+            return None
+        pipeline, checkpoint = found
+        if not isinstance(pipeline, Pipeline):
+            return None
+        try:
+            with self._built_in.guard(pipeline, ModelFileError):
+                return pipeline.count(checkpoint, blank(text, tags(text))) if pipeline.count else ()
+        except (ModelFileError, PluginError):
+            return ()
+
+    def _drawn_by_ours(self, name: str | None) -> tuple[ModelFamily | Pipeline, CheckpointFile] | None:
         try:
             checkpoint = self.drawn_with(name)
+            if not self._ours(checkpoint).usable:
+                return None
             stamps = _stamps(checkpoint)
             if stamps not in self._families:
-                family, match = recognise(checkpoint, self._built_in)
-                self._families[stamps] = None if match.refusal else family
-            return self._families[stamps]
+                self._families[stamps], _ = recognise_any(checkpoint, self._built_in)
+            return self._families[stamps], checkpoint
         except (ModelFileError, PluginError, UnknownNameError, OSError):
             return None
-        return None if match.refusal else family
+
+    def is_tapped(self, name: str | None, families: Families = ()) -> bool:
+        """Whether a pipeline draws with that checkpoint, or where none is named with the first."""
+        try:
+            return self._what(self.drawn_with(name), families).pipeline is not None
+        except (UnknownNameError, OSError):
+            return False
+
+    def settled(self, request: GenerationRequest, families: Families = ()) -> GenerationRequest:
+        """The request as its model takes it: where a pipeline draws with that, checked and spelled out, see
+        `core.planning.pipelines`. Raises RequestError, UnknownNameError."""
+        checkpoint = self.drawn_with(request.model)
+        try:
+            known = self._what(checkpoint, families)
+        except OSError:
+            return request  # it went away in between, which the worker says
+        facts = known.pipeline
+        if request.pipeline and (facts is None or facts.id != request.pipeline):
+            facts = self._drawn_by(request.pipeline, checkpoint)
+        if facts is None:
+            if request.pipeline_options and known.usable and not request.pipeline:
+                said = f"{checkpoint.name} is drawn with the family {known.family}, and has no pipeline with options."
+                raise RequestError(said, "pipeline_options")
+            return request
+        settled = completed(request, facts, checkpoint.name)
+        check(settled, facts, checkpoint.name)
+        return settled
+
+    def _drawn_by(self, pipeline: str, checkpoint: CheckpointFile) -> PipelineFacts | None:
+        """What a pipeline that a request names says of a checkpoint, if it is ours."""
+        try:
+            named = self._built_in.pipeline(pipeline)
+            if (match := named.detect(checkpoint)) is None or match.refusal:
+                raise RequestError(
+                    (match and match.refusal) or f"{named.label} does not know {checkpoint.name}.", "pipeline"
+                )
+            return pipeline_facts(named, checkpoint, self._built_in)
+        except (UnknownNameError, ModelFileError, PluginError):
+            return None  # an extension's, or a broken file: the worker says so
 
     def _what(self, checkpoint: CheckpointFile, families: Families) -> Recognition:
         """What a checkpoint is, as far as that is known. Raises OSError."""
-        return self._by_others.get((families, _stamps(checkpoint))) or self._ours(checkpoint)
+        ours = self._ours(checkpoint)
+        return ours if ours.usable else self._by_others.get((families, _stamps(checkpoint)), ours)
 
     def _is_usable(self, checkpoint: CheckpointFile) -> bool:
         with contextlib.suppress(OSError):  # it went away in between
@@ -105,9 +168,20 @@ class Checkpoints:
     def _ours(self, checkpoint: CheckpointFile) -> Recognition:
         """What our families know a checkpoint as. Raises OSError."""
         stamps = _stamps(checkpoint)
-        if stamps not in self._recognised:
-            self._recognised[stamps] = recognition(checkpoint, self._built_in)
-        return self._recognised[stamps]
+        known, around = self._recognised.get(stamps, (None, 0))
+        if known is None or (known.depends and around != self._around(checkpoint)):
+            around = self._around(checkpoint)  # before what is asked, which may change meanwhile
+            known = recognition(checkpoint, self._built_in)
+            self._recognised[stamps] = known, around
+        return known
+
+    def _around(self, checkpoint: CheckpointFile) -> int:
+        """By which it is noticed that parts which models may be put together of come or go."""
+        library = checkpoint.library
+        if library and library is not self._last_around[0]:
+            folders = tuple(file for file in library.files("checkpoint") if file.is_folder)
+            self._last_around = library, hash((folders, library.files("vae"), library.files("text_encoder")))
+        return self._last_around[1]
 
     @cached_property
     def _built_in(self) -> PluginSet:
@@ -123,4 +197,4 @@ def _stamps(checkpoint: CheckpointFile) -> _Stamps:
 def _stamp(path: Path) -> tuple[object, ...]:
     """Other rights change the last one."""
     status = path.stat()
-    return str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    return str(path), *stamp_of(path), status.st_ctime_ns

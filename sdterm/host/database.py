@@ -16,7 +16,7 @@ from sdterm.host.gallery_filter import fact
 
 MIGRATIONS = (
     *("schema.sql", "facts.sql", "found.sql", "passes.sql", "trash.sql", "inputs.sql", "second_passes.sql"),
-    *("kinds.sql", "devices.sql"),
+    *("kinds.sql", "devices.sql", "deliveries.sql"),
 )
 """The files that bring a database from version k to k + 1."""
 

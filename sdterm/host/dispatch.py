@@ -108,6 +108,8 @@ class Dispatcher:
         self._busy: dict[WorkerProcess, int] = {}  # the job that it draws, or is started for
         self._drawings: dict[int, Drawing] = {}
         self._progress: dict[int, Progress] = {}
+        self._previews: dict[int, bytes] = {}
+        self._cut_short: set[int] = set()
         self._to_load: Path | None = None  # a checkpoint that somebody is about to draw with
         self._loading: set[WorkerProcess] = set()
         self._to_free: dict[WorkerProcess, asyncio.Event] = {}
@@ -150,6 +152,10 @@ class Dispatcher:
         """Where a running job is."""
         return self._progress.get(job)
 
+    def preview(self, job: int) -> bytes | None:
+        """The newest picture of a running job on its way, if there was one."""
+        return self._previews.get(job)
+
     def wake(self) -> None:
         """There may be something to draw."""
         for news in self._news.values():
@@ -163,6 +169,13 @@ class Dispatcher:
                 worker.stop_soon()
         for worker in drawing:
             await worker.send("stop", job=job)
+
+    async def cut_short(self, job: int, *, rest: bool) -> None:
+        """Have a running job's pictures come as they stand. rest: those that have not begun are given up."""
+        if rest:
+            self._cut_short.add(job)
+        for worker in [worker for worker, drawn in self._busy.items() if drawn == job]:
+            await worker.send("cut", job=job, rest=rest)
 
     def try_again(self) -> None:
         """Other plugins serve: those that jobs wait for may be among them."""
@@ -342,6 +355,7 @@ class Dispatcher:
             and worker.name not in self._drained
             and worker.hardware in (None, drawing.hardware)
             and not self._jobs.wish(drawing.job)
+            and drawing.job not in self._cut_short
             and self._jobs.device(drawing.job) is None
             and (drawing.loose() or drawing.giver())
         )
@@ -466,6 +480,7 @@ class Dispatcher:
             if not drawing.parts:
                 self._drawings.pop(job, None)
                 self._progress.pop(job, None)
+                self._previews.pop(job, None)
         self.wake()
 
     async def _drawn(self, worker: WorkerProcess, drawing: Drawing, part: Part) -> _Outcome:
@@ -499,7 +514,7 @@ class Dispatcher:
             return False
         if drawing.stopped and (isinstance(event, Done) or self._jobs.wish(drawing.job)):
             self._settle(drawing.job, drawing.stopped)
-        elif isinstance(event, Done) and drawing.is_shared:
+        elif isinstance(event, Done) and drawing.is_shared and drawing.job not in self._cut_short:
             if drawing.loose() or not drawing.is_closing:
                 drawing.is_closing = not drawing.loose()
                 return True
@@ -531,6 +546,8 @@ class Dispatcher:
         await worker.send("draw", plan.encode(), **self._message(details, sources, drawing, part))
         if self._jobs.wish(job):  # it came while that was sent
             await self.stop_job(job)
+        if job in self._cut_short:
+            await worker.send("cut", job=job, rest=True)
         ended: Event | None = None
         try:
             async with aclosing(worker.messages()) as messages:
@@ -625,6 +642,7 @@ class Dispatcher:
             case Started():
                 self._jobs.prepared(job.id, event, message["bound_plugins"])
             case Preview():
+                self._previews[job.id] = event.data
                 self._log.show(job.id, event)
             case Image() | SideImage() | Grid():
                 return await self._keep(worker, job, event)
@@ -697,6 +715,8 @@ class Dispatcher:
         stopped = isinstance(event, Paused | Cancelled) or (isinstance(event, Failed) and event.code == "disk_full")
         match event:
             case Done():
+                if job in self._cut_short:
+                    self._jobs.leave_out_rest(job)
                 self._jobs.end(job, "done", event.model_copy(update={"images": images}))
             case _ if stopped and wish == "cancel":
                 self._jobs.end(job, "cancelled", Cancelled(images=images))
@@ -714,6 +734,7 @@ class Dispatcher:
                 self._jobs.end(job, "paused", event.model_copy(update={"images": images}))
             case Cancelled():
                 self._jobs.end(job, "cancelled", Cancelled(images=images))
+        self._cut_short.discard(job)
         self.forget_tape(job)
 
     def _after_loss(self, job: int, lost: WorkerLostError) -> None:

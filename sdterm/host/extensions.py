@@ -37,7 +37,7 @@ from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
 from sdterm.errors import SdtermError
 from sdterm.events import ExtensionChanged
-from sdterm.hooks import ModelFamily
+from sdterm.hooks import ModelFamily, Pipeline
 from sdterm.host.log import EventLog
 from sdterm.host.prober import Prober
 from sdterm.host.threads import in_thread
@@ -59,6 +59,7 @@ MOST_FAILURES = 3
 """Jobs that an extension may spoil, or processes that it may cost, before it is disabled."""
 
 _FORMAT = 3  # of the kept set
+_KNOW_MODELS = (ModelFamily.__name__, Pipeline.__name__)
 _log = logging.getLogger(__name__)
 
 
@@ -200,10 +201,10 @@ class Extensions:
 
     @property
     def families(self) -> tuple[tuple[str, str], ...]:
-        """The (slug, digest) of each plugin that is not ours and gives a model family."""
+        """The (slug, digest) of each plugin that is not ours and gives a model family or a pipeline."""
         if not self._current:
             return ()
-        giving = {offer.plugin for offer in self._current.catalogue.offers if offer.kind == ModelFamily.__name__}
+        giving = {offer.plugin for offer in self._current.catalogue.offers if offer.kind in _KNOW_MODELS}
         others = (source for source in self._current.sources if source.origin != "built-in")
         return tuple((source.slug, source.digest) for source in others if source.slug in giving)
 

@@ -140,9 +140,17 @@ class JobQueue:
 
     # --- what clients ask ---------------------------------------------------------------------------------------------
 
-    def submit(self, submission: Submission, saving: Saving, inputs: Iterable[str] = (), model: str = "") -> int:
+    def submit(
+        self,
+        submission: Submission,
+        saving: Saving,
+        inputs: Iterable[str] = (),
+        model: str = "",
+        along: Callable[[int], None] | None = None,
+    ) -> int:
         """Queue a job, for good: once this returns, not even a power cut loses it. inputs: digests that it names;
-        model: the name of its checkpoint's file, if that is known."""
+        model: the name of its checkpoint's file, if that is known; along: writes more about the job in the same
+        transaction, or raises, and nothing is queued."""
         request = submission.request
         images = request.images
         with self._database.transaction():
@@ -168,6 +176,8 @@ class JobQueue:
                 self._database.execute("INSERT INTO job_inputs (job, digest) VALUES (?, ?)", job, digest)
             first = self._log.add(job, Paused(images=0) if submission.paused else Queued(images=images))
             self._update(job, first_event=first)
+            if along:
+                along(job)
         return job
 
     def cancel(self, job: int) -> bool:
@@ -348,6 +358,12 @@ class JobQueue:
         with self._database.transaction():
             self._update(job, state=state, reason=reason, wish=None, ended=ended)
             self._log.add(job, event)
+
+    def leave_out_rest(self, job: int) -> None:
+        """Give up the images that are not saved."""
+        with self._database.transaction():
+            rest = {*range(self._row(job)["images"])} - {number for number, _ in self.saved(job)}
+            self._update(job, left_out=json.dumps(sorted(rest)))
 
     def again(self, job: int) -> None:
         """A running job goes back to the front of the queue: its worker stopped, for whatever reason."""

@@ -6,9 +6,10 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -69,15 +70,16 @@ class Server(uvicorn.Server):
 
 
 class PortServer(uvicorn.Server):
-    """Listens on a port of this machine, and serves when it is run, until `should_exit`. Raises OSError if the port
-    cannot be had."""
+    """Listens on a port of this machine, and serves when it is run, until `should_exit`. beside: what is done while it
+    serves. Raises OSError if the port cannot be had."""
 
-    def __init__(self, app: ASGIApp, port: int) -> None:
+    def __init__(self, app: ASGIApp, port: int, beside: Callable[[], Coroutine[Any, Any, None]]) -> None:
         super().__init__(
             uvicorn.Config(
                 app, ws="none", lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=2
             )
         )
+        self._beside = beside
         self._listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._listening.bind(("127.0.0.1", port))
@@ -86,7 +88,11 @@ class PortServer(uvicorn.Server):
 
     async def run_on_port(self) -> None:
         """Serve."""
-        await self.serve([self._listening])
+        beside = asyncio.create_task(self._beside())
+        try:
+            await self.serve([self._listening])
+        finally:
+            beside.cancel()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.should_exit = True

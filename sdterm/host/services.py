@@ -8,9 +8,10 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sdterm.api import (
     FieldError,
@@ -70,6 +71,9 @@ from sdterm.host.trash import Trash, TrashError
 from sdterm.host.worker import WorkerProcess
 from sdterm.request import GenerationRequest, RequestError
 from sdterm.version import __version__
+
+if TYPE_CHECKING:
+    from sdterm.core.prompt.lint import Lint
 
 THREADS, DISK_LIMIT = 16, 30.0
 """How many requests look at files at a time, and seconds that each may take."""
@@ -269,15 +273,34 @@ class HostServices:
         jobs = (job.model_copy(update={"progress": self.dispatcher.progress(job.id)}) for job in page.jobs)
         return page.model_copy(update={"jobs": tuple(jobs)})
 
-    async def submit(self, submission: Submission) -> int:
-        """Queue a job, if it can be drawn. Raises UnknownNameError, RequestError, StylesError, CatalogueError or
-        OutputFolderError."""
+    async def submit(self, submission: Submission, along: Callable[[int], None] | None = None) -> int:
+        """Queue a job, if it can be drawn. along: as in `JobQueue.submit`. Raises UnknownNameError, RequestError,
+        StylesError, CatalogueError or OutputFolderError."""
         self.dispatcher.check_device(submission.device)
+        submission = await self._settled(submission)
         inputs = await self.check(submission)
         model = await self._model(submission.request)
-        job = self.jobs.submit(submission, submission.saving or self.saving(), inputs, model)
+        job = self.jobs.submit(submission, submission.saving or self.saving(), inputs, model, along)
         self.dispatcher.wake()
         return job
+
+    async def cancel(self, job: int) -> None:
+        """Stop a job for good; finished images stay. Raises UnknownJobError, WrongStateError."""
+        if self.jobs.cancel(job):
+            await self.dispatcher.stop_job(job)
+        self.dispatcher.forget_tape(job)
+
+    async def _settled(self, submission: Submission) -> Submission:
+        """The same with what its model takes spelled out. Raises RequestError, UnknownNameError."""
+        request = submission.request
+        if request.upscale_images or request.interrogate_images:
+            return submission
+        settled = await self.threads.run(partial(self.checkpoints.settled, request, self.extensions.families))
+        return submission.model_copy(update={"request": settled})
+
+    def is_tapped(self, model: str | None) -> bool:
+        """Whether a pipeline draws with that checkpoint."""
+        return self.checkpoints.is_tapped(model, self.extensions.families)
 
     async def _model(self, request: GenerationRequest) -> str:
         """The checkpoint that a job draws with, where that says which of several devices suits it."""
@@ -395,13 +418,21 @@ class HostServices:
     def read_prompt(self, words: Words) -> PromptReading:
         """The traps in a prompt, and its tokens."""
         from sdterm.core.prompt.analysis import read_prompt
+        from sdterm.core.prompt.plain import plain_words
 
         library = self.checkpoints.library
+        called = {kind.tag: library.called(kind.id) for kind in MODEL_KINDS if kind.tag}
+        if (counts := self.checkpoints.counts(words.model, words.text)) is not None:
+            lints = plain_words(words.text, negative=words.negative, networks=called, counts=counts)
+            first = [*counts][:1]
+            return PromptReading(
+                traps=_traps(lints), tokens=tuple(each.tokens for each in first), room=sum(each.room for each in first)
+            )
         reading = read_prompt(
             words.text,
             words.steps,
             negative=words.negative,
-            networks={kind.tag: library.called(kind.id) for kind in MODEL_KINDS if kind.tag},
+            networks=called,
             embeddings=library.names("embedding"),
             family=self.checkpoints.family(words.model),
         )
@@ -409,7 +440,7 @@ class HostServices:
         most = max(variants, key=lambda variant: sum(chunk.count for chunk in variant.chunks), default=None)
         chunks = most.chunks if most else ()
         return PromptReading(
-            traps=tuple(Trap(start=t.span[0], end=t.span[1], message=t.message, fix=t.fix) for t in reading.lint),
+            traps=_traps(reading.lint),
             tokens=tuple(chunk.count for chunk in chunks),
             room=sum(len(chunk.tokens) - 2 for chunk in chunks),
         )
@@ -428,3 +459,7 @@ class HostServices:
 
     def _snapshot(self) -> Snapshot:
         return Snapshot(jobs=self.jobs.open(), queue=self.jobs.queue())
+
+
+def _traps(lints: "Iterable[Lint]") -> tuple[Trap, ...]:
+    return tuple(Trap(start=each.span[0], end=each.span[1], message=each.message, fix=each.fix) for each in lints)

@@ -61,7 +61,7 @@ class Drawing:
         from sdterm.request import RequestError, make_request
 
         try:
-            request = make_request(**fields)
+            request = make_request(**self._filling.offers.sent(fields))
         except RequestError as error:
             blame = ""
             if error.field:

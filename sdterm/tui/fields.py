@@ -291,7 +291,7 @@ def option_field(inside: str, part: str, option: Option, prefix: str = "") -> Fi
     """The field for an option that a plugin declares. prefix: of its name in the request."""
     row = RequestField(
         name=prefix + option.name,
-        default=option.default,
+        default=None if option.unset else option.default,
         label=option.name.replace("_", " "),
         sentence=option.help,
         least=option.minimum,

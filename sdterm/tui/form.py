@@ -15,21 +15,35 @@ from sdterm.tui.language import tr
 class Form:
     """The state of the Generate screen.
 
-    settings: as they are now. changed: is called after each change, with whether the fields do not show it yet.
+    settings: as they are now. own: what the model that values name has values of its own for. changed: is called after
+    each change, with whether the fields do not show it yet.
     """
 
-    def __init__(self, draft: Draft, settings: Callable[[], Settings], changed: Callable[[bool], object]) -> None:
+    def __init__(
+        self,
+        draft: Draft,
+        settings: Callable[[], Settings],
+        changed: Callable[[bool], object],
+        own: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda values: {},
+    ) -> None:
         self._undo = Undo(draft)
-        self._settings, self._changed = settings, changed
+        self._settings, self._changed, self._own = settings, changed, own
 
     @property
     def draft(self) -> Draft:
         return self._undo.now
 
     def values(self) -> dict[str, Any]:
-        """Every parameter as it stands: the form's over the settings' over the defaults."""
+        """Every parameter as it stands: the form's over the settings' over the model's own over the defaults."""
         given = {name: value for name, value in self.draft.fields.items() if value not in (None, "")}
-        return {**DEFAULTS, **self._settings().job_fields(), **given}
+        said = {**self._settings().job_fields(), **given}
+        return {**DEFAULTS, **self._own(said), **said}
+
+    def plain(self, model: str | None = None) -> dict[str, Any]:
+        """What they are that the form does not say, with that model or with its own."""
+        settings = self._settings().job_fields()
+        chosen = model or self.draft.fields.get("model") or settings.get("model")
+        return {**DEFAULTS, **self._own({"model": chosen}), **settings}
 
     @property
     def seed(self) -> int | None:
@@ -65,6 +79,6 @@ class Form:
 
     def fill(self, fields: Mapping[str, Any], name: str = "") -> None:
         """Put request fields into the form; those that are as they would be without are left out."""
-        plain = {**DEFAULTS, **self._settings().job_fields()}
+        plain = self.plain(fields.get("model"))
         said = {key: None if plain.get(key, ...) == value else value for key, value in fields.items()}
         self.change(self.draft.but(**said), name)

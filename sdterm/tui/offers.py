@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from sdterm.core.a1111 import LATENT_UPSCALERS
 from sdterm.core.names import normal
 from sdterm.core.text import file_size, printable
+from sdterm.fields import FIELDS, RequestField
 from sdterm.tui.fields import Field, option_field
 from sdterm.tui.language import tr
 from sdterm.tui.networks import OFFERED, Networks
@@ -17,6 +19,7 @@ from sdterm.tui.networks import OFFERED, Networks
 if TYPE_CHECKING:
     from sdterm.api import LibraryFile, Model, Style
     from sdterm.core.extensions.catalogue import Catalogue, Offer
+    from sdterm.core.library.pipeline_facts import PipelineFacts
 
 KINDS: Mapping[str, str] = {
     "sampler": "Sampler",
@@ -88,6 +91,8 @@ class Offers:
                 return self._upscalers(kind)
             case _ if kind in OFFERED:
                 return self._files(kind, shown, values)
+        if (facts := self.pipeline(values)) and facts.samplers and kind in ("sampler", "scheduler"):
+            return _of_pipeline(kind, facts, values)
         if self.catalogue is None:
             return None
         first = [Choice(AUTOMATIC, tr("the sampler's own"))] if kind == "scheduler" else []
@@ -127,6 +132,38 @@ class Offers:
         named = [m for m in models if name and normal(m.name) == normal(str(name))]
         return next(iter((*named, *models[:1])), None)
 
+    def pipeline(self, values: Mapping[str, Any]) -> PipelineFacts | None:
+        """What may be asked of the model that a request would use, if a pipeline draws with it."""
+        found = self._model(values.get("model"))
+        return found.pipeline if found else None
+
+    def takes(self, row: RequestField, values: Mapping[str, Any]) -> bool:
+        """Whether a field means something to the model that a request would use."""
+        facts = self.pipeline(values)
+        if facts is None:
+            return row.name != "pipeline_options"
+        from sdterm.core.planning.pipelines import takes
+
+        return takes(row, facts)
+
+    def own(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What such a model has its own values for: they count unless others are given."""
+        facts = self.pipeline(values)
+        if facts is None:
+            return {}
+        sampler = {"sampler": next(iter(facts.samplers))} if facts.samplers else {}
+        return {**sampler, **{name: facts.takes[name] for name in ("steps", "cfg_scale") if facts.takes.get(name)}}
+
+    def sent(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Of request fields those that its model takes."""
+        facts, named = self.pipeline(fields), fields.get("pipeline")
+        if named and not (facts and facts.id == named):
+            return dict(fields)  # another than the list of models speaks of
+        kept = {n: value for n, value in fields.items() if n not in FIELDS or self.takes(FIELDS[n], fields)}
+        if facts and facts.samplers and kept.get("sampler", "") not in ("", *facts.samplers):
+            kept = {name: value for name, value in kept.items() if name not in ("sampler", "scheduler")}
+        return kept
+
     def _sizes(self, values: Mapping[str, Any]) -> Iterator[Choice]:
         native = self.native_size(values.get("model"))
         for wide, high in _SHAPES:
@@ -144,14 +181,22 @@ class Offers:
         which it may use several."""
         if self.catalogue is None:
             return []
-        found = []
+        found, facts = [], self.pipeline(values)
+        for option in facts.options if facts else ():
+            found.append(option_field("pipeline_options", self._label(values), option))
         for kind, inside in OPTIONS.items():
-            if offer := self.chosen(kind, values):
+            if not (facts and kind in ("sampler", "scheduler")) and (offer := self.chosen(kind, values)):
                 found += [option_field(inside, offer.label, option) for option in offer.options]
         for name in _SEVERAL:
+            if facts and name == "DenoiseHook":
+                continue
             for offer in self.catalogue.of(name):
                 found += [option_field("options", offer.label, option, f"{offer.id}.") for option in offer.options]
         return found
+
+    def _label(self, values: Mapping[str, Any]) -> str:
+        found = self._model(values.get("model"))
+        return (found and found.family) or ""
 
     def chosen(self, kind: str, values: Mapping[str, Any]) -> Offer | None:
         """The sampler, scheduler or format that a request would use, if it is one that there is."""
@@ -165,13 +210,35 @@ class Offers:
     def fitting(self, kind: str, changes: Mapping[str, Any], values: Mapping[str, Any]) -> Mapping[str, Any]:
         """These changes of a request, without options that what is chosen now does not have."""
         then = {**values, **{name: value for name, value in changes.items() if value is not None}}
-        more: dict[str, Any] = {}
+        more: dict[str, Any] = self._for_model(then) if "model" in changes else {}
         for affected in ("sampler", "scheduler") if kind == "sampler" else (kind,):
             if (inside := OPTIONS.get(affected)) and (given := values.get(inside)):
                 offer = self.chosen(affected, then)
                 declared = {option.name for option in offer.options} if offer else set()
                 more[inside] = {name: value for name, value in given.items() if name in declared} or None
         return {**changes, **more}
+
+    def _for_model(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """What goes out of the form since the model that was chosen does not know it."""
+        gone: dict[str, Any] = {"pipeline": None}
+        for name in ("sampler", "scheduler"):
+            there, chosen = self.of(Field((FIELDS[name],)), values), values.get(name)
+            if chosen and there is not None and not any(choice.is_called(str(chosen)) for choice in there):
+                gone[name] = None
+        facts = self.pipeline(values)
+        declared = {option.name for option in facts.options} if facts else set()
+        kept = {name: value for name, value in (values.get("pipeline_options") or {}).items() if name in declared}
+        return {**gone, "pipeline_options": kept or None}
+
+
+def _of_pipeline(kind: str, facts: PipelineFacts, values: Mapping[str, Any]) -> list[Choice]:
+    """A pipeline's samplers, or the schedules that the chosen one knows."""
+    if kind == "sampler":
+        notes = [tr("the model's own")]
+        return [Choice(name, note) for name, note in zip_longest(facts.samplers, notes, fillvalue="")]
+    chosen = str(values.get("sampler") or "")
+    known = facts.samplers.get(chosen, next(iter(facts.samplers.values())))
+    return [Choice(AUTOMATIC, tr("the sampler's own")), *(Choice(name) for name in known)]
 
 
 def _not_for(process: str) -> str:

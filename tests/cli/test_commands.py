@@ -205,5 +205,7 @@ def test_a_model_is_added_where_its_header_says(sdterm: Run, tmp_path: Path) -> 
     assert "done       added.safetensors" in sdterm("models", "downloads").stdout
     again = sdterm("models", "add", str(tmp_path / "mine.safetensors"), "--as", "added.safetensors", "--yes")
     assert again.returncode == 2 and "There is a added.safetensors" in again.stderr and "--as" in again.stderr
+    left = sdterm("models", "add", str(tmp_path / "mine.safetensors"), "--without", "transformer")
+    assert left.returncode == 2 and "--without is for a diffusers folder of Hugging Face" in left.stderr
     secret = sdterm("models", "add", "https://example.org/m.safetensors?token=abcdef", "--yes")
     assert secret.returncode == 2 and "abcdef" not in secret.stderr

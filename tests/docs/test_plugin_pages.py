@@ -176,6 +176,15 @@ def test_the_optimizer_page_is_exact_and_leaves_nothing_behind(engine: Engine, e
     assert after.data == before.data
 
 
+def test_the_pipeline_page_draws_its_colour_and_takes_its_option(example: Example, engine: Engine, root: Path) -> None:
+    plugins = example("sdterm_pipelines")
+    (root / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+    save_file({"example.colour": torch.tensor([1.0, -1.0, -1.0])}, root / CHECKPOINTS / "one red.safetensors")
+    for options, grey in (({}, 0), ({"brightness": 1.0}, 128)):
+        (image,) = draw(engine, plugins, model="one red", pipeline_options=options)
+        assert np.abs(pixels(image) - (255, grey, grey)).max() <= 1
+
+
 def test_the_network_page_makes_layers_stronger_and_leaves_nothing_behind(example: Example, tmp_path: Path) -> None:
     plugins = example("sdterm_networks")
     (tmp_path / "models" / "Lora").mkdir(parents=True)

@@ -16,7 +16,7 @@ from sdterm.core.infotext import grammar as infotext
 from sdterm.core.planning.choices import choose
 from sdterm.engine.schedule import pass_sigmas
 from sdterm.events import Done
-from sdterm.hooks import ModelSampling, SamplingOptions
+from sdterm.hooks import ModelFamily, ModelSampling, SamplingOptions
 from sdterm.plugins.sd.tokenizer import tokenize
 from tests.engine.conftest import images
 from tests.engine.golden import RUNS, array, as_plan, as_request, distance, final_latents, has, pixels, psnr
@@ -42,6 +42,7 @@ Record = Callable[[str, object], None]
 def sampling(tiny_engine: Engine, plugins: PluginSet) -> ModelSampling:
     choices = choose(GenerationRequest(prompt="any"), plugins, tiny_engine.library)
     model = choices.first.model
+    assert isinstance(model.family, ModelFamily)
     components = model.family.build(model.checkpoint, torch.device("cpu"), torch.float32)
     return components.sampling(SamplingOptions())
 

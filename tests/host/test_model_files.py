@@ -40,7 +40,8 @@ def test_every_kind_has_its_files_with_what_is_known_of_each(host: Running) -> N
     kinds = host.client.library()
     assert [kind.id for kind in kinds] == [kind.id for kind in MODEL_KINDS]
     assert {kind.id: kind.files for kind in kinds if kind.files} == {"checkpoint": 1, "lora": 2}
-    assert kinds[2].folders[0] == str(host.settings.root / LORAS) and kinds[2].tag == "lora"
+    (loras,) = (kind for kind in kinds if kind.id == "lora")
+    assert loras.folders[0] == str(host.settings.root / LORAS) and loras.tag == "lora"
     ink, plain = host.client.library_files("lora")
     assert (ink.name, ink.alias, ink.base) == ("ink", "Water Ink", "SD1"), "a user's word outdoes the header's"
     assert (ink.weight, ink.activation, ink.negative, ink.preview, ink.hash) == (0.7, "inkpunk", "oil", True, None)

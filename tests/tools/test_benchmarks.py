@@ -18,9 +18,9 @@ def test_the_benchmark_of_gpus_runs_dry(repo: Path) -> None:
     done = subprocess.run(command, cwd=repo, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     cases = json.loads(done.stdout.splitlines()[-1])["cases"]
-    assert cases.keys() == {"sd15", "hires", "inpaint"}
+    assert cases.keys() == {"sd15", "hires", "inpaint", "pipeline"}
     assert all(case["auto"]["seconds"]["n"] == 3 for case in cases.values()), cases
-    assert cases["sd15"]["auto_over_diffusers"]["seconds"]["n"] == 3
+    assert all(cases[name]["auto_over_diffusers"]["seconds"]["n"] == 3 for name in ("sd15", "pipeline")), cases
     assert "no-such-compiler" in cases["sd15"]["fast"]["reason"]
 
 
@@ -38,3 +38,13 @@ def test_a_machine_with_torch_is_taken_everything_else(repo: Path) -> None:
     names = wanted((repo / "requirements.txt").read_text(), {"torch", "numpy"})
     assert {name.split("==")[0] for name in names} >= {"diffusers", "transformers", "textual"}
     assert not [name for name in names if name.startswith(("torch=", "numpy=", "-", "#"))]
+
+
+@pytest.mark.heavy
+def test_the_benchmark_of_pipelines_measures_a_small_one(repo: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.pipelines", "--size", "tiny", "--pairs", "1"]
+    done = subprocess.run(command, cwd=repo, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["drawing"]["time"]["n"] == found["loading"]["time"]["n"] == 1, found
+    assert found["drawing"]["memory"] > 0.5 and found["tap"]["processor_ms"]["n"] > 4, found

@@ -23,6 +23,7 @@ from sdterm.core.files import legible
 
 BUILTINS = (
     "sdterm.plugins.sd",
+    "sdterm.plugins.pipelines",
     "sdterm.plugins.networks",
     "sdterm.plugins.samplers.dpmpp_2m",
     "sdterm.plugins.samplers.dpmpp_sde",

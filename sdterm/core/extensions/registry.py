@@ -33,6 +33,7 @@ from sdterm.hooks import (
     Option,
     OptionValue,
     OutputSaver,
+    Pipeline,
     PluginError,
     Postprocessor,
     PromptTransform,
@@ -104,6 +105,9 @@ class PluginSet:
 
     def scheduler(self, name: str) -> Scheduler:
         return self._find(Scheduler, name, more=" `sdterm samplers` lists them.")
+
+    def pipeline(self, name: str) -> Pipeline:
+        return self._find(Pipeline, name)
 
     def saver(self, name: str) -> OutputSaver:
         savers = self.all(OutputSaver)

@@ -23,6 +23,21 @@ if TYPE_CHECKING:
 _EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
 _MOST = 1 << 20  # characters or bytes of text; A1111's own longest are a few KB
 
+_NO_TEXTS = {
+    "parameters",
+    "comment",
+    "exif",
+    "icc_profile",
+    "jfif",
+    "jfif_version",
+    "jfif_unit",
+    "jfif_density",
+    "dpi",
+} | {
+    *("loop", "background", "timestamp", "duration", "progressive", "progression", "chromaticity", "photoshop"),
+}
+"""What Pillow tells of a file that nobody wrote into it as a text."""
+
 _HEADERS = {b"ASCII\0\0\0": "utf-8", b"JIS\0\0\0\0\0": "iso2022_jp", b"\0" * 8: "utf-8"}
 
 
@@ -60,6 +75,20 @@ def infotext_in(data: bytes) -> str:
     with _opened(data) as image:
         text = _of_image(image) if image else None
     return text if text and len(text) <= _MOST else ""
+
+
+def texts_in(data: bytes) -> dict[str, Any]:
+    """What else the bytes of an image file say of it, by name: what Pillow found beside pixels and infotext. Raises
+    ImageFileError."""
+    with _opened(data) as image:
+        if image is None:
+            raise ImageFileError("The image cannot be read: it is no image.")
+        info = image.info
+    return {
+        str(name): value
+        for name, value in info.items()
+        if isinstance(value, str | int | float | bool) and name not in _NO_TEXTS and len(str(value)) <= _MOST
+    }
 
 
 def infotext_from(source: str) -> str:

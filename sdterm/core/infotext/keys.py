@@ -204,6 +204,25 @@ def _upscaled(name: str, read: Callable[[str], Mapping[str, Any]]) -> Key:
     return Key(name, lambda drawn: upscaled.keys(drawn.request).get(name), read)
 
 
+def _options_written(drawn: Drawn) -> object:
+    given = drawn.request.pipeline_options
+    return ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in given.items()) or None
+
+
+def _options_read(text: str) -> Mapping[str, Any]:
+    """`name=value, name=value`, each value as JSON has it."""
+    found: dict[str, Any] = {}
+    rest, decoder = text, json.JSONDecoder()
+    while named := re.match(r"(?:, )?(\w+)=", rest):
+        found[named[1]], end = decoder.raw_decode(rest, named.end())
+        rest = rest[end:]
+    if rest:
+        raise ValueError(text)
+    return {"pipeline_options": found}
+
+
+PIPELINE = "Pipeline"
+"""What drew a picture, where that has samplers of its own."""
 POSTPROCESS = "Postprocess"
 INIT_HASH, MASK_WEIGHT = "Init image hash", "Conditional mask weight"
 INPAINT_AREA, MASK_PADDING = "Inpaint area", "Masked area padding"
@@ -245,6 +264,7 @@ _SPECIAL: Mapping[str, tuple[Key, ...]] = {
     "hires_upscaler": (_hires("Hires upscaler", "hires_upscaler", lambda request: request.hires),),
     "refiner": (_told("Refiner", lambda text: {"refiner": file_called(text)}),),
     "refiner_switch_at": (_used("Refiner switch at", "refiner_switch_at", lambda request: request.refiner),),
+    "pipeline_options": (Key("Pipeline options", _options_written, _options_read),),
     **{field: (_upscaled(*key),) for field, key in upscaled.READ.items()},
 }
 KEYS_OF: Mapping[str, tuple[Key, ...]] = {

@@ -13,22 +13,33 @@ from sdterm.hooks import Sampler, Scheduler
 def modernised(text: Infotext, plugins: PluginSet) -> dict[str, str]:
     """The parameters in the keys of A1111 1.9, whatever version wrote them."""
     parameters = dict(text.parameters)
-    version = _version(parameters.get("Version", ""))
-    old: dict[str, str] = {}
-    if version and version < (1, 6, 0, 0):
-        if "[" in text.prompt:
-            old["Old prompt editing timelines"] = "True"
-        if parameters.get("Sampler") in PADDED_BEFORE_1_6:
-            old["Pad conds v0"] = "True"
-    if version and version < (1, 7, 0, 225):
-        old["Downcast alphas_cumprod"] = "True"
-    if version and version < (1, 8, 0, 0) and "Refiner" in parameters:
-        old["Refiner switch by sampling steps"] = "True"
-    old |= _split(parameters, plugins, version)
-    if (first := parameters.get("First pass size")) and re.fullmatch(r"\d{1,5}x\d{1,5}", first):
+    old = dict.fromkeys(old_ways(text), "True")
+    old |= _split(parameters, plugins, _version(parameters.get("Version", "")))
+    if first := first_pass(parameters):
         del parameters["First pass size"]
-        old |= {"Size": _first_pass(first, parameters.get("Size", "")), "Hires resize": parameters.get("Size", "0x0")}
+        old |= {"Size": first, "Hires resize": parameters.get("Size", "0x0")}
     return parameters | old
+
+
+def first_pass(parameters: Mapping[str, str]) -> str:
+    """The size of the first pass that an infotext of old names; empty if it names none."""
+    first = parameters.get("First pass size", "")
+    return _first_pass(first, parameters.get("Size", "")) if re.fullmatch(r"\d{1,5}x\d{1,5}", first) else ""
+
+
+def old_ways(text: Infotext) -> list[str]:
+    """The keys of what the version that wrote it did without saying so."""
+    parameters = text.parameters
+    version = _version(parameters.get("Version", ""))
+    if not version:
+        return []
+    did = {
+        "Old prompt editing timelines": version < (1, 6, 0, 0) and "[" in text.prompt,
+        "Pad conds v0": version < (1, 6, 0, 0) and parameters.get("Sampler") in PADDED_BEFORE_1_6,
+        "Downcast alphas_cumprod": version < (1, 7, 0, 225),
+        "Refiner switch by sampling steps": version < (1, 8, 0, 0) and "Refiner" in parameters,
+    }
+    return [key for key, so in did.items() if so]
 
 
 def _version(text: str) -> tuple[int, int, int, int] | None:

@@ -17,6 +17,7 @@ from sdterm.core.infotext.keys import (
     LEFT_ALONE,
     NOT_HONOURED,
     OURS,
+    PIPELINE,
     POSTPROCESS,
     TELLING,
     addition_key,
@@ -70,25 +71,27 @@ def read(text: Infotext, plugins: PluginSet, overrides: Mapping[str, str] | None
     if not text.parameters:
         return ParsedInfotext(fields, (), kept, parameters)
     fields |= {name: FIELDS[name].default for name in DRAWN - LEFT_ALONE}
+    tapped = PIPELINE in parameters  # it has samplers of its own, which nobody else knows
     for name, key in KEYS.items():
         if name in parameters:
             try:
                 given = {**key.read(parameters[name])}
                 checked = make_request(prompt="x", **given)
-                if name in _NAMES:
+                if name in _NAMES and not tapped:
                     checked = checked.model_copy(update=_found(given, plugins))
                 fields |= {field: getattr(checked, field) for field in given}
             except (ValueError, UnknownNameError):
                 lost.append(f"{name} ({printable(parameters[name], limit=60)})")
     if fields.get("refiner") and "Refiner switch at" not in parameters:
         fields["refiner_switch_at"] = 0.0  # in A1111 it then draws all of it
-    sampler, scheduler = _parts(make_request(prompt="x", **_names(fields)), plugins)
-    if sampler.default_scheduler and plugins.scheduler(sampler.default_scheduler) is scheduler:
-        fields["scheduler"] = AUTOMATIC
     used = {*OURS}
-    for field, owner in (("scheduler_options", scheduler), ("sampler_options", sampler)):
-        fields[field], wrong = _options(owner, parameters, used)
-        lost += wrong
+    if not tapped:
+        sampler, scheduler = _parts(make_request(prompt="x", **_names(fields)), plugins)
+        if sampler.default_scheduler and plugins.scheduler(sampler.default_scheduler) is scheduler:
+            fields["scheduler"] = AUTOMATIC
+        for field, owner in (("scheduler_options", scheduler), ("sampler_options", sampler)):
+            fields[field], wrong = _options(owner, parameters, used)
+            lost += wrong
     added, wrong = _additions(parameters, plugins, used)
     fields |= added
     lost += wrong

@@ -31,6 +31,7 @@ from sdterm.core.infotext.read import read
 from sdterm.core.infotext.record import Provenance
 from sdterm.core.names import normal
 from sdterm.core.planning.choices import AUTOMATIC, Choices, Chosen
+from sdterm.core.planning.pipelines import takes
 from sdterm.core.planning.plan import ImagePlan, ModelPlan, PassPlan, Plan, TextPlan
 from sdterm.core.text import printable
 from sdterm.fields import FIELDS
@@ -74,7 +75,7 @@ def single_image_request(plan: Plan, image: ImagePlan) -> GenerationRequest:
             "batch_count": 1,
             "upscale_images": (),
             "grid": False,
-            "init_images": (image.init_image,) if image.init_image else (),
+            "init_images": (image.init_image,) if image.init_image else request.init_images,
             "mask": request.mask if image.init_image else "",
             **_second_pass(plan, image, again),
             **_refined(plan),
@@ -146,7 +147,8 @@ def image_infotext(
     additions, sampler, scheduler = _drawing(choices), choices.first.sampler, choices.first.scheduler
     first = plan.passes[0]
     request = upscaled.spelled_out(_spelled_out(single_image_request(plan, image), additions), choices.enlargement)
-    drawn = Drawn(request, sampler)
+    drawn, facts = Drawn(request, sampler), choices.first.model.facts
+    unknown = {row.name for row in FIELDS.values() if facts and not takes(row, facts)}
     taken = {*OURS}
     told = told or {}
     from_image = any(each.start != "noise" for each in plan.passes)
@@ -159,7 +161,9 @@ def image_infotext(
         "vae": {"VAE hash": plan.vae_hash[:10], "VAE": printable(plan.vae)} if plan.vae else {},
         **_told_of_passes(plan, choices),
         "scheduler_options": _option_pairs(
-            scheduler.options, _as_given(first.scheduler_options, plan.request.scheduler_options), taken
+            () if facts else scheduler.options,
+            _as_given(first.scheduler_options, plan.request.scheduler_options),
+            taken,
         ),
         "sampler_options": _option_pairs(
             sampler.options, _as_given(first.sampler_options, plan.request.sampler_options), taken
@@ -174,7 +178,7 @@ def image_infotext(
         },
     }
     parameters: dict[str, object] = {}
-    for name in FIELDS:
+    for name in (name for name in FIELDS if name not in unknown):
         parameters |= looked_up.get(name) or {key.name: key.write(drawn) for key in KEYS_OF.get(name, ())}
     parameters |= {name: None for name, value in told.items() if value is None} | dict(more or {})
     parameters = _kept(parameters, request)
@@ -184,7 +188,7 @@ def image_infotext(
     said = read(visible, plugins).fields
     unsaid = {
         name: value
-        for name, value in request.model_dump(include=set(DRAWN) - {"model"}).items()
+        for name, value in request.model_dump(include=set(DRAWN) - {"model"} - unknown).items()
         if said.get(name) != value
     }
     parameters |= {

@@ -3,11 +3,14 @@
 import json
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from sdterm.core.files import regular
 from sdterm.core.library.scan import ModelFile
@@ -113,6 +116,21 @@ def _shape(tensor: Any) -> tuple[int, int] | None:
     if not (isinstance(shape, list) and len(shape) == 2 and all(isinstance(size, int) for size in shape)):
         return None
     return shape[0], shape[1]
+
+
+def licence_of(path: Path, metadata: Mapping[str, str]) -> str:
+    """The licence that a model says it has: a diffusers folder in the head of its `README.md`, a file in its header's
+    `metadata`. Empty if it does not say."""
+    if not path.is_dir():
+        return _text(metadata.get("modelspec.license"), 60)
+    try:
+        with open(path / "README.md", encoding="utf-8", errors="replace", opener=regular) as file:
+            head = re.match(r"---\s*\n(.*?)\n---\s*\n", file.read(_LONGEST_NOTES), re.DOTALL)
+        said = yaml.safe_load(head[1]) if head else None
+    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+        return ""
+    named = (said.get("license_name") or said.get("license")) if isinstance(said, dict) else ""
+    return _text(named, 60)
 
 
 def notes_of(file: ModelFile) -> Notes:

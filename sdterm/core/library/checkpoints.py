@@ -49,6 +49,8 @@ class CheckpointFile:
     """Where its tensors go, whatever device is asked for."""
     on_read: Callable[[int], None] | None = field(default=None, compare=False, repr=False)
     """Told of each tensor that was read how many numbers it has."""
+    library: "Library | None" = field(default=None, compare=False, repr=False)
+    """What it lies among."""
 
     @property
     def name(self) -> str:
@@ -77,6 +79,22 @@ class CheckpointFile:
         """The tensors of `keys`, memory-mapped where neither device nor dtype has to change; without a dtype, each
         keeps its own. Raises ModelFileError."""
         return self.weights.read(keys, self.kept_on or device, dtype)
+
+    def has_read(self, numbers: int) -> None:
+        """Tell of numbers that were read by other means."""
+        if self.on_read:
+            self.on_read(numbers)
+
+    @property
+    def parts(self) -> Mapping[str, tuple[Path, ...]]:
+        """Of a folder the files of each part that has weights, none of one that lacks them. Raises ModelFileError."""
+        if not isinstance(self.weights, FolderWeights):
+            return {}
+        return {name: tuple(file.path for file in files) for name, files in self.weights.parts.items()}
+
+    def others(self, kind: str) -> "tuple[CheckpointFile, ...]":
+        """The files of a kind that lie in the same library."""
+        return tuple(map(self.library.checkpoint, self.library.files(kind))) if self.library else ()
 
     @property
     def embedded(self) -> bool:
@@ -229,12 +247,16 @@ class Library:
                     return file
         return None
 
+    def checkpoint(self, file: ModelFile) -> CheckpointFile:
+        """A file of this library, to be read."""
+        return CheckpointFile(file.path, library=self)
+
     def checkpoints(self) -> tuple[CheckpointFile, ...]:
-        return tuple(CheckpointFile(file.path) for file in self.files("checkpoint"))
+        return tuple(map(self.checkpoint, self.files("checkpoint")))
 
     def find(self, name: str) -> CheckpointFile:
         """The checkpoint of that name, file name, path or hash. Raises UnknownNameError."""
-        return CheckpointFile(self.file("checkpoint", name).path)
+        return self.checkpoint(self.file("checkpoint", name))
 
     def first(self, usable: Callable[[CheckpointFile], bool]) -> CheckpointFile:
         """The checkpoint that is used where none is named: the first usable one, so that a file that is broken or of
@@ -265,7 +287,7 @@ class Library:
     def with_hash(self, digest: str, *, read_at_most: int = 0) -> CheckpointFile | None:
         """The checkpoint with that hash, see `hashed`."""
         file = self.hashed("checkpoint", digest, read_at_most=read_at_most)
-        return CheckpointFile(file.path) if file else None
+        return self.checkpoint(file) if file else None
 
     def has_hash(self, path: Path, digest: str, *, compute: bool = True) -> bool:
         """Whether a file has that old, new or whole hash. Without `compute`, a SHA-256 not known yet is another."""

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from sdterm.core.files import legible, move_new, regular, write_atomically
 from sdterm.core.library.folder_weights import FolderWeights
+from sdterm.core.library.gguf_header import MAGIC
 from sdterm.core.library.kinds import kind_by_shapes, kind_of
 from sdterm.core.library.safetensors_header import safetensors_header
 from sdterm.core.library.sources import (
@@ -248,7 +249,8 @@ def _kind_ahead(response: "httpx2.Response", name: str, size: int | None) -> str
         while len(read) < 32 and (chunk := next(chunks, b"")):
             read += chunk
         needed = 8 + int.from_bytes(read[:8], "little")
-        if is_torch(read[:32], Path(name).suffix) or size is None or needed > _MOST_LOOKED_AT:
+        is_other = is_torch(read[:32], Path(name).suffix) or read.startswith(MAGIC)
+        if is_other or size is None or needed > _MOST_LOOKED_AT:
             return None
         while len(read) < needed and (chunk := next(chunks, b"")):
             read += chunk
@@ -360,7 +362,9 @@ def _fetched_folder(part: Path, offer: Offer, root: Path, keys: Keys, tell: Tell
             forget(own)
         done += target.stat().st_size
         tell(done)
-    FolderWeights(whole).shapes()
+    weights = FolderWeights(whole)
+    weights.shapes()
+    weights.check_complete(offer.remote.without)
     kind = str(offer.kind)
     return Added(_placed_folder(whole, root / KINDS_BY_ID[kind].folders[0]), kind, None)
 

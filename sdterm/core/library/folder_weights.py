@@ -23,25 +23,35 @@ INDEX = "model_index.json"
 SCHEDULER = "scheduler"
 """The part that has a configuration and no weights, but says what the model predicts."""
 _CONFIGS = {SCHEDULER: "scheduler_config.json"}
-_NO_PARTS = ("safety_checker", "feature_extractor", "image_encoder", "tokenizer", "tokenizer_2", "tokenizer_3")
+_UNUSED = "safety_checker"
+"""The part that nobody here asks: it is neither read nor fetched."""
+_WEIGHTLESS = re.compile(r".*(Tokenizer|TokenizerFast|TokenizersBackend|Scheduler|Processor|FeatureExtractor)")
+"""Classes of parts that are small files alone."""
 _STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
 _ENDINGS = (".safetensors", ".fp16.safetensors", ".bf16.safetensors", ".bin", ".fp16.bin")
 """What weights are called: safetensors before pickles, whole precision before half."""
+_SMALL = (".json", ".txt", ".model", ".jinja", ".tiktoken")
+"""Suffixes of what a part has beside its weights: configurations and vocabularies."""
+_LICENCES = re.compile(r"(README|LICEN[SC]E)(\.\w+)?", re.IGNORECASE)
 _MOST_JSON = 16 * 2**20  # bytes of a list of a part's tensors
 
 
-def files_in(index: Mapping[str, Any], names: Collection[str]) -> list[str]:
-    """Those of a repository's files (their paths) that make the folder whose list of parts is `index`: of each part the
-    configuration, and the weights that `FolderWeights` would read. A part may have none."""
-    found = [INDEX, f"{SCHEDULER}/{_CONFIGS[SCHEDULER]}"]
-    for part in _parts_of(index):
-        found.append(f"{part}/config.json")
+def files_in(index: Mapping[str, Any], names: Collection[str], without: Collection[str] = ()) -> list[str]:
+    """Those of a repository's files (their paths) that make the folder whose list of parts is `index`: of each part its
+    configuration and vocabularies, and the weights that `FolderWeights` would read, but of the parts `without`; and
+    what says its licence. A part may have none."""
+    found = [INDEX, *(name for name in sorted(names) if _LICENCES.fullmatch(name))]
+    for part in classes_of(index):
+        inside = [name for name in sorted(names) if re.fullmatch(rf"{part}/[^/\s]+", name)]
+        found += [name for name in inside if name.endswith(_SMALL) and not name.endswith(".index.json")]
+        if part in without:
+            continue
         for whole, listed in ((f"{part}/{each[0]}", f"{part}/{each[1]}") for each in _weights_names()):
             if whole in names:
                 found.append(whole)
                 break
             if listed in names:
-                found += [listed, *(name for name in sorted(names) if _is_shard(name, whole))]
+                found += [listed, *(name for name in inside if _is_shard(name, whole))]
                 break
     return [name for name in found if name in names]
 
@@ -53,12 +63,19 @@ def _is_shard(name: str, whole: str) -> bool:
     return found is not None and (found[1] or found[2] or "") == variant
 
 
-def _parts_of(index: Mapping[str, Any]) -> Iterator[str]:
+def classes_of(index: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Part → its library and its class there, of those that there are."""
+    found = {}
+    for name, said in index.items():
+        match said:
+            case [str(library), str(kind)] if re.fullmatch(r"[a-z][a-z0-9_]*", name) and name != _UNUSED:
+                found[name] = library, kind
+    return found
+
+
+def with_weights(index: Mapping[str, Any]) -> list[str]:
     """The parts that have weights."""
-    for name, classes in index.items():
-        there = isinstance(classes, list) and any(isinstance(each, str) for each in classes)
-        if there and re.fullmatch(r"[a-z][a-z0-9_]*", name) and name not in (*_NO_PARTS, SCHEDULER):
-            yield name
+    return [name for name, (_, kind) in classes_of(index).items() if not _WEIGHTLESS.fullmatch(kind)]
 
 
 def _weights_names() -> Iterator[tuple[str, str]]:
@@ -84,18 +101,26 @@ class FolderWeights:
 
     @cached_property
     def parts(self) -> Mapping[str, tuple[WeightsFile, ...]]:
-        """The files of each part that has weights."""
-        found = {}
-        for name in _parts_of(self.index):
-            found[name] = tuple(WeightsFile(path, self.on_read) for path in self._files(name))
+        """The files of each part that has weights, as far as they are there."""
+        found = {name: tuple(self._files(name)) for name in with_weights(self.index)}
         if not found:
             raise self._unsound(f"its {INDEX} names no part")
-        return found
+        return {name: tuple(WeightsFile(path, self.on_read) for path in paths) for name, paths in found.items()}
 
     @property
     def files(self) -> tuple[Path, ...]:
         """The files with weights."""
         return tuple(file.path for files in self.parts.values() for file in files)
+
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """The parts whose weights are not there."""
+        return tuple(name for name, files in self.parts.items() if not files)
+
+    def check_complete(self, without: Collection[str] = ()) -> None:
+        """Raises ModelFileError if a part lacks its weights that is not one of those."""
+        if lacking := [part for part in self.lacking if part not in without]:
+            raise self._unsound(f"its part {lacking[0]} has no weights")
 
     @cached_property
     def config(self) -> Mapping[str, Any]:
@@ -111,8 +136,8 @@ class FolderWeights:
 
     @property
     def content(self) -> Any:
-        """What it holds beside tensors: the configurations."""
-        return self.config
+        """The list of its parts: the pipeline's class, and each part's library and class."""
+        return self.index
 
     @cached_property
     def tensors(self) -> Mapping[str, tuple[WeightsFile, str, TensorRecord]]:
@@ -156,7 +181,6 @@ class FolderWeights:
             if (folder / listed).is_file():
                 yield from self._shards(folder / listed)
                 return
-        raise self._unsound(f"its part {part} has no weights")
 
     def _shards(self, listed: Path) -> list[Path]:
         """The files that a list of shards names, each of which is there and lies beside it."""

@@ -19,6 +19,13 @@ _TAESD_DECODER = re.compile(r"^(decoder\..*|1\.weight)$")
 _TAESD_ENCODER = re.compile(r"^(encoder\..*|0\.weight)$")
 _APPROX_NN = {f"conv{number}.{kind}" for number in range(1, 9) for kind in ("weight", "bias")}
 _CHECKPOINT = ("model.diffusion_model.", "diffusion_model.", "unet.", "transformer.")
+_DENOISER = re.compile(
+    r"(double_blocks|single_blocks|joint_blocks|transformer_blocks|single_transformer_blocks|double_layers|noise_refiner"
+    r"|double_stream_blocks|txtfusion|blocks|layers)\.\d+\.|(cap_embedder|x_embedder|img_in)\."
+)
+"""How keys begin in files that have the transformer of a model alone."""
+_TEXT_ENCODER = re.compile(r"(embed_tokens|token_embedding|shared|word_embeddings)\.weight$")
+"""The table of words of a text encoder."""
 _WIDTHS = (768, 1024, 1280)
 """Of the words that text encoders know."""
 _MOST_VECTORS = 1000
@@ -46,6 +53,10 @@ def kind_by_shapes(shapes: Shapes) -> str | None:
         return "upscaler"
     if _is_embedding(shapes):
         return "embedding"
+    if any(_TEXT_ENCODER.search(key) for key in keys):
+        return "text_encoder"
+    if any(_DENOISER.match(key) for key in keys):
+        return "checkpoint"
     return None
 
 

@@ -16,7 +16,8 @@ _PREVIEWS = tuple(f"{middle}.{end}" for end in ("png", "jpg", "jpeg", "webp", "g
 _VAE = ".vae."
 
 Stamp = tuple[int, int, int]
-"""Size, modification time in nanoseconds, inode."""
+"""Size, modification time in nanoseconds, inode. Of a folder that is one model: of all that lies in it, of the newest
+file in it, and its own."""
 
 
 class ModelFile(NamedTuple):
@@ -148,8 +149,15 @@ def _walk(place: Path) -> Iterator[tuple[str, list["os.DirEntry[str]"]]]:
 
 
 def stamp_of(path: Path) -> Stamp:
-    """Of a folder that is one model, its index's. Raises OSError."""
+    """Raises OSError."""
     status = os.stat(path)
-    if stat.S_ISDIR(status.st_mode):
-        status = os.stat(path / INDEX)
-    return status.st_size, status.st_mtime_ns, status.st_ino
+    if not stat.S_ISDIR(status.st_mode):
+        return status.st_size, status.st_mtime_ns, status.st_ino
+    size, newest = 0, os.stat(path / INDEX).st_mtime_ns
+    for folder, below, names in os.walk(path):
+        below[:] = [name for name in below if not name.startswith(".")]  # a clone's history is none of the model
+        for name in names:
+            with contextlib.suppress(OSError):  # a link to nowhere, or it went away in between
+                file = os.stat(os.path.join(folder, name))
+                size, newest = size + file.st_size, max(newest, file.st_mtime_ns)
+    return size, newest, status.st_ino

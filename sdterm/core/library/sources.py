@@ -4,13 +4,13 @@ is, how large and under which licence is found out before any of it is fetched.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-from sdterm.core.library.folder_weights import INDEX, files_in
+from sdterm.core.library.folder_weights import INDEX, files_in, with_weights
 from sdterm.core.library.weights import SUFFIXES
 from sdterm.core.text import printable
 from sdterm.core.web import BrokenOffError, WebError, answer, check_url, origin, shown
@@ -23,6 +23,8 @@ _HUBS = {
     "CIVITAI_TOKEN": ("CIVITAI_ENDPOINT", "https://civitai.com"),
 }
 """Token → the variable that names another server of that kind, as mirrors have it, and the server."""
+WEIGHTS = "weights"
+"""What stands for all parts of a folder that have some."""
 _MOST_ANSWER = 16 * 2**20  # bytes of a hub's description of a model
 _SECRETS = {"token", "api_key", "apikey", "access_token", "key", "auth", "password"}
 _LONGEST_NAME = 200  # bytes
@@ -45,7 +47,7 @@ class Remote:
     """A file to fetch, as far as its server describes it.
 
     token: the variable whose token the server may be given. files: of a folder, whose names are their paths in it;
-        `url` then only tells it from others.
+        `url` then only tells it from others. without: the parts of a folder whose weights are not wanted.
     """
 
     url: str
@@ -56,6 +58,7 @@ class Remote:
     kind: str | None = None
     token: str | None = None
     files: tuple["Remote", ...] = ()
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,7 @@ def _of_hugging_face(what: str, keys: Keys) -> Remote:
     told = _asked(f"{server}/api/models/{repository}?blobs=true", "HF_TOKEN", keys)
     files = {str(file.get("rfilename")): file for file in _tables(told.get("siblings"))}
     models = [name for name in files if name.lower().endswith(SUFFIXES)]
-    wanted = parts[2] if len(parts) > 2 else None
+    wanted, _, query = parts[2].partition("?") if len(parts) > 2 else (None, "", "")
     if wanted is None:
         top = [name for name in models if "/" not in name]
         models = [name for name in top if name.endswith(".safetensors")] or top or models
@@ -163,7 +166,8 @@ def _of_hugging_face(what: str, keys: Keys) -> Remote:
     if wanted == INDEX:
         revision = str(told.get("sha", ""))  # so that all files are of one state, however long they take
         at = f"{server}/{repository}/resolve/{revision if re.fullmatch(r'[0-9a-f]{40}', revision) else 'main'}"
-        return replace(_folder_of_hugging_face(at, repository, files, keys), licence=licence)
+        without = [part for said in parse_qs(query).get("without", ()) for part in said.split(",")]
+        return replace(_folder_of_hugging_face(at, repository, files, without, keys), licence=licence)
     return replace(_file_of_hugging_face(f"{server}/{repository}/resolve/main", wanted, files[wanted]), licence=licence)
 
 
@@ -173,15 +177,26 @@ def _file_of_hugging_face(at: str, name: str, told: Mapping[str, Any]) -> Remote
     return Remote(f"{at}/{quote(name)}", name, _size(told.get("size")), digest, token="HF_TOKEN")
 
 
-def _folder_of_hugging_face(at: str, repository: str, told: Mapping[str, Mapping[str, Any]], keys: Keys) -> Remote:
-    """A whole repository that is a checkpoint as diffusers saves them: what is read of it."""
-    names = files_in(_asked(f"{at}/{INDEX}", "HF_TOKEN", keys), told)
+def _folder_of_hugging_face(
+    at: str, repository: str, told: Mapping[str, Mapping[str, Any]], without: Sequence[str], keys: Keys
+) -> Remote:
+    """A whole repository that is a checkpoint as diffusers saves them: what is read of it, but for the weights of the
+    parts `without`; `weights` is all of them."""
+    index = _asked(f"{at}/{INDEX}", "HF_TOKEN", keys)
+    there = with_weights(index)
+    if unknown := [part for part in without if part not in (*there, WEIGHTS)]:
+        raise SourceError(
+            f"{repository} has no part {printable(unknown[0], 60)} with weights. It has {', '.join(there)}."
+        )
+    left = tuple(there if WEIGHTS in without else without)
+    names = files_in(index, told, left)
     files = tuple(_file_of_hugging_face(at, name, told[name]) for name in names)
-    if not any(name.endswith(SUFFIXES) for name in names):
+    if not left and not any(name.endswith(SUFFIXES) for name in names):
         raise SourceError(f"{repository} is a diffusers folder without weights that sdterm reads.")
     sizes = [file.size for file in files]
     whole = None if None in sizes else sum(size or 0 for size in sizes)
-    return Remote(at, repository.partition("/")[2], whole, kind="checkpoint", token="HF_TOKEN", files=files)
+    name, url = repository.partition("/")[2], f"{at}?without={','.join(left)}" if left else at
+    return Remote(url, name, whole, kind="checkpoint", token="HF_TOKEN", files=files, without=left)
 
 
 def _of_civitai(what: str, keys: Keys) -> Remote:

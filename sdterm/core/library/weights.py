@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from sdterm.core.files import regular
+from sdterm.core.library.gguf_header import MAGIC, gguf_header
 from sdterm.core.library.safetensors_header import safetensors_header
 from sdterm.core.library.tensors import BITS, Header, ModelFileError, Storage, TensorRecord, UnsoundError
 from sdterm.core.library.torch_files import torch_header
@@ -19,7 +20,7 @@ from sdterm.core.text import printable
 if TYPE_CHECKING:
     import torch
 
-SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
+SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".gguf")
 
 _TORCH: Mapping[str, str] = {
     "BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "int16", "U32": "uint32", "I32": "int32",
@@ -29,8 +30,6 @@ _TORCH: Mapping[str, str] = {
 }  # fmt: skip
 _PICKLES = tuple(bytes([0x80, protocol]) for protocol in (2, 3, 4, 5))
 _OTHERS: Mapping[bytes, str] = {
-    b"GGUF": "is a GGUF file, a quantized model for other programs, which sdterm does not read. Get the model as "
-    ".safetensors.",
     b"version https://git-lfs": "is not the model but Git LFS's note on where it is kept: `git lfs pull` fetches it.",
     b"<!doctype": "is a web page and no model: its download asked for something, perhaps a login. Fetch it again.",
     b"<html": "is a web page and no model: its download asked for something, perhaps a login. Fetch it again.",
@@ -39,8 +38,8 @@ _OTHERS: Mapping[bytes, str] = {
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """A file of tensors: safetensors or PyTorch's, none of which is run. Its header is read once, when it is first
-    asked for. All raise ModelFileError."""
+    """A file of tensors: safetensors, GGUF or PyTorch's, none of which is run. Its header is read once, when it is
+    first asked for. All raise ModelFileError."""
 
     path: Path
     on_read: Callable[[int], None] | None = field(default=None, compare=False, repr=False)
@@ -142,23 +141,29 @@ class WeightsFile:
 
 @lru_cache(maxsize=8)
 def _kept_header(path: Path, stamp: tuple[int, ...]) -> Header:
-    """That of a safetensors file: each job asks for its checkpoint's, and checking thousands of tensors takes longer
-    than a network's call. Raises UnsoundError, OSError."""
+    """That of a file which is no pickle: each job asks for its checkpoint's, and checking thousands of tensors takes
+    longer than a network's call. Raises UnsoundError, OSError."""
     with open(path, "rb", opener=regular) as file:
-        return safetensors_header(file, stamp[0])
+        return header_of(file, stamp[0], path.suffix)
 
 
 def header_of(file: BinaryIO, size: int, suffix: str) -> Header:
     """What a file of that many bytes says of itself. suffix: what it is called, for the sentence if it is nothing that
     we know. Raises UnsoundError, OSError."""
     file.seek(0)
-    return torch_header(file, size) if is_torch(file.read(32), suffix) else safetensors_header(file, size)
+    if is_torch(start := file.read(32), suffix):
+        return torch_header(file, size)
+    return gguf_header(file, size) if start.startswith(MAGIC) else safetensors_header(file, size)
 
 
 def is_torch(start: bytes, suffix: str) -> bool:
-    """Whether what begins like this is PyTorch's, or else safetensors. Raises UnsoundError if it is neither."""
+    """Whether what begins like this is PyTorch's, or else safetensors or GGUF. Raises UnsoundError if it is neither."""
+    if start[8:10] == b'{"':  # the length of a safetensors header, which stands before it, may begin like a pickle
+        return False
     if start.startswith((b"PK\x03\x04", *_PICKLES)):
         return True
+    if start.startswith(MAGIC):
+        return False
     for magic, words in _OTHERS.items():
         if start.lstrip().lower().startswith(magic.lower()):
             raise UnsoundError(words)

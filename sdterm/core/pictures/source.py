@@ -4,6 +4,7 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from PIL import Image
@@ -48,8 +49,14 @@ class Source:
     """Of the whole: how much of what is drawn shows."""
     box: Box | None = None
     """Where in the whole lies what is encoded, unless it is all of it."""
-    md5: str = ""
-    """Of the init image's own pixels, as A1111 names it."""
+    init: Image.Image | None = None
+    """As it was given."""
+
+    @cached_property
+    def md5(self) -> str:
+        """Of the init image's own pixels, as A1111 names it. Of a large one it takes a while, which the first step need
+        not wait for."""
+        return hashlib.md5(self.init.tobytes() if self.init else b"", usedforsecurity=False).hexdigest()
 
 
 def source_of(
@@ -63,8 +70,7 @@ def source_of(
     enlarge: Enlarge = stretched,
 ) -> Source:
     """An init image as a request wants it, drawn in that size. rounded: whether a mask's transparency has no shades."""
-    source = _source(init, mask, request, width, height, rounded, enlarge)
-    return replace(source, md5=hashlib.md5(init.tobytes(), usedforsecurity=False).hexdigest())
+    return replace(_source(init, mask, request, width, height, rounded, enlarge), init=init)
 
 
 def _source(

@@ -5,16 +5,18 @@ postprocessors, by name, with options as `id.name`. Setting an option asks for w
 turns token merging on, as A1111's own key does.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Generic, TypeVar
 
 from sdterm.core.a1111 import LATENT_UPSCALERS, UNIFORM
 from sdterm.core.extensions.kinds import KINDS, kind_of
 from sdterm.core.extensions.registry import PluginSet, check_options, named
 from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileError
-from sdterm.core.library.recognition import find_checkpoint, recognise
+from sdterm.core.library.pipeline_facts import PipelineFacts, pipeline_facts
+from sdterm.core.library.recognition import find_checkpoint, recognise_any
 from sdterm.core.library.upscalers import ChosenUpscaler
 from sdterm.core.names import UnknownNameError, find, normal
 from sdterm.core.planning.enlargement import (
@@ -24,6 +26,7 @@ from sdterm.core.planning.enlargement import (
     found_upscaler,
     wants_upscaler,
 )
+from sdterm.core.planning.pipelines import PIPELINES_OWN, check, completed, pipeline_options
 from sdterm.core.text import printable
 from sdterm.hooks import (
     DenoiseHook,
@@ -32,6 +35,7 @@ from sdterm.hooks import (
     ModelMatch,
     OptionValue,
     OutputSaver,
+    Pipeline,
     Postprocessor,
     PromptTransform,
     Sampler,
@@ -68,11 +72,15 @@ class PassParts:
 
 @dataclass(frozen=True)
 class ChosenModel:
-    """A checkpoint, and the family that draws with it."""
+    """A checkpoint, and what draws with it: a native family, or a pipeline."""
 
     checkpoint: CheckpointFile
-    family: ModelFamily
+    family: ModelFamily | Pipeline
     match: ModelMatch
+    facts: PipelineFacts | None = None
+    """What may be asked of a pipeline."""
+    pipeline_options: Mapping[str, OptionValue] = field(default_factory=dict)
+    """Of a pipeline, those that the request sets, checked."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +109,8 @@ class Parts:
     """Those asked for, of each kind in the order asked for."""
     options: Mapping[str, OptionValue]
     """Of additions, as far as they are set: `id.name` → value."""
+    pipeline: Pipeline | None
+    """The one that the request names."""
 
     def asked(self, kind: type[A]) -> tuple[Chosen[A], ...]:
         """The additions of one kind."""
@@ -132,14 +142,28 @@ class PictureChoices(Parts):
     enlargement: Enlargement | None
 
 
+def facts_of(checkpoint: CheckpointFile, request: GenerationRequest, plugins: PluginSet) -> PipelineFacts | None:
+    """What a request may ask of a checkpoint that is drawn with a pipeline; None for one of a native family. Raises
+    UnknownNameError, ModelFileError, PluginError."""
+    named = plugins.pipeline(request.pipeline) if request.pipeline else None
+    family, match = recognise_any(checkpoint, plugins, named)
+    if match.refusal:
+        raise ModelFileError(match.refusal)
+    return pipeline_facts(family, checkpoint, plugins) if isinstance(family, Pipeline) else None
+
+
 def choose(request: GenerationRequest, plugins: PluginSet, library: Library) -> Choices:
-    """Look up every name in the request. Raises UnknownNameError, ModelFileError or RequestError."""
+    """Look up every name in the request, as its model completes it. Raises UnknownNameError, ModelFileError or
+    RequestError."""
+    checkpoint = find_checkpoint(request.model, library, plugins)
+    if facts := facts_of(checkpoint, request, plugins):
+        request = completed(request, facts, checkpoint.name)
     parts = choose_parts(request, plugins)
 
     def with_vae(checkpoint: CheckpointFile) -> CheckpointFile:
         return replace(checkpoint, vae=library.find_vae(request.vae, checkpoint))
 
-    first = with_vae(find_checkpoint(request.model, library, plugins))
+    first = with_vae(checkpoint)
     second = with_vae(_find(library, request.hires_model, "hires_model")) if request.hires_model else first
     refiner = with_vae(_find(library, request.refiner, "refiner")) if request.refiner else None
     files = [
@@ -184,7 +208,8 @@ def with_files(
     begun with. Raises ModelFileError, or RequestError if a sampler or a
     schedule is not for such a model, or if two models do not work together; UnknownNameError for an upscaler that there
     is not."""
-    passes = tuple(_with_models(each, own, plugins) for each, own in zip(parts.passes, files, strict=True))
+    recognised = partial(_recognised, request=request, pipeline=parts.pipeline, plugins=plugins)
+    passes = tuple(_with_models(each, own, recognised, plugins) for each, own in zip(parts.passes, files, strict=True))
     begun_with = [[each.upscaler] if each.upscaler else [] for each in files]
     if request.init_images and wants_upscaler(request.init_upscaler):
         upscaler = found_upscaler("init_upscaler", request, plugins, library, begun_with[0])
@@ -201,27 +226,40 @@ def latent_upscaler(request: GenerationRequest) -> str | None:
     return {normal(name): name for name in LATENT_UPSCALERS}.get(normal(request.hires_upscaler))
 
 
-def _with_models(parts: PassParts, files: PassFiles, plugins: PluginSet) -> PassChoices:
-    model = _recognised(files.base, plugins)
-    for part in (parts.sampler,) if parts.sampler.grid == "own" else (parts.sampler, parts.scheduler):
+def _with_models(
+    found: PassParts, files: PassFiles, recognised: Callable[[CheckpointFile], ChosenModel], plugins: PluginSet
+) -> PassChoices:
+    model = recognised(files.base)
+    if isinstance(model.family, Pipeline):
+        return PassChoices(**vars(found), model=model)
+    for part in (found.sampler,) if found.sampler.grid == "own" else (found.sampler, found.scheduler):
         if model.match.process not in part.models:
             raise _unfit(part, model, plugins)
     if not files.refiner or files.refiner.path == files.base.path:
-        return PassChoices(**vars(parts), model=model)
-    refiner = _recognised(files.refiner, plugins)
-    if refiner.match.process != model.match.process:
+        return PassChoices(**vars(found), model=model)
+    refiner = recognised(files.refiner)
+    if refiner.match.process != model.match.process or isinstance(refiner.family, Pipeline):
         raise RequestError(
             f"The refiner {refiner.checkpoint.name} cannot go on with what {model.checkpoint.name} draws: "
             "they are different kinds of model.",
             "refiner",
         )
-    return PassChoices(**vars(parts), model=model, refiner=refiner)
+    return PassChoices(**vars(found), model=model, refiner=refiner)
 
 
-def _recognised(checkpoint: CheckpointFile, plugins: PluginSet) -> ChosenModel:
-    family, match = recognise(checkpoint, plugins)
+def _recognised(
+    checkpoint: CheckpointFile, request: GenerationRequest, pipeline: Pipeline | None, plugins: PluginSet
+) -> ChosenModel:
+    family, match = recognise_any(checkpoint, plugins, pipeline)
     if match.refusal:
         raise ModelFileError(match.refusal)
+    if isinstance(family, Pipeline):
+        facts = pipeline_facts(family, checkpoint, plugins)
+        check(request, facts, checkpoint.name)
+        return ChosenModel(checkpoint, family, match, facts, pipeline_options(request, facts, checkpoint.name))
+    if request.pipeline_options:
+        said = f"{checkpoint.name} is drawn with the family {family.label}, and has no pipeline with options."
+        raise RequestError(said, "pipeline_options")
     return ChosenModel(checkpoint, family, match)
 
 
@@ -267,6 +305,7 @@ def choose_parts(request: GenerationRequest, plugins: PluginSet) -> Parts:
         hooks=_acting(chosen, request, plugins),
         additions=chosen,
         options=options,
+        pipeline=plugins.pipeline(request.pipeline) if request.pipeline else None,
     )
 
 
@@ -284,6 +323,8 @@ def _acting(
 
 
 def _pass_parts(request: GenerationRequest, plugins: PluginSet) -> PassParts:
+    if request.pipeline:
+        return _pipeline_parts(request, plugins)
     sampler, schedule = _sampler(request, plugins)
     scheduler = plugins.scheduler(schedule or sampler.default_scheduler or UNIFORM)
     return PassParts(
@@ -292,6 +333,18 @@ def _pass_parts(request: GenerationRequest, plugins: PluginSet) -> PassParts:
         sampler_options=_options(sampler, request, "sampler_options"),
         scheduler_options=_options(scheduler, request, "scheduler_options"),
         automatic=schedule is None and sampler.default_scheduler is None,
+    )
+
+
+def _pipeline_parts(request: GenerationRequest, plugins: PluginSet) -> PassParts:
+    """Of a pass that a pipeline draws, whose samplers only the pipeline knows."""
+    automatic = normal(request.scheduler) == normal(AUTOMATIC)
+    return PassParts(
+        sampler=replace(PIPELINES_OWN, label=request.sampler),
+        scheduler=plugins.scheduler(UNIFORM if automatic else request.scheduler),
+        sampler_options={},
+        scheduler_options={},
+        automatic=automatic,
     )
 
 

@@ -31,6 +31,7 @@ LADDER: tuple[Step, ...] = (
     Step("lean-attention", "lean attention", ("sample",)),
     Step("apart", "prompt and negative prompt apart", ("sample",)),
     Step("split-batch", "smaller batches", ("sample",)),
+    Step("text-offload", "text encoders gone while sampling", ("sample", "decode")),
     Step("component-offload", "one part of the model at a time", ("load", "sample", "decode")),
     Step("block-offload", "one block of the network at a time", ("load", "sample")),
 )

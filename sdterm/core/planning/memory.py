@@ -244,6 +244,8 @@ def _weights(drawing: Drawing, how: How) -> int:
         return max(drawing.parts.values(), default=0) // 8
     if "component-offload" in steps:
         return max(drawing.parts.values(), default=0)
+    if "text-offload" in steps:  # while sampling, which is when most is needed
+        return sum(size for name, size in drawing.parts.items() if not name.startswith("text_encoder"))
     return sum(drawing.parts.values())
 
 

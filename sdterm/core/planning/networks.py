@@ -15,7 +15,7 @@ from sdterm.core.prompt.embeddings import find_embeddings
 from sdterm.core.prompt.emphasis import pieces
 from sdterm.core.prompt.networks import ROLES, NetworkTag, extract, name_and_strength
 from sdterm.core.prompt.schedule import schedule
-from sdterm.hooks import ModelFamily, PluginError, Strength
+from sdterm.hooks import ModelFamily, Pipeline, PluginError, Strength
 from sdterm.request import GenerationRequest
 
 _FULL = Strength()
@@ -63,6 +63,8 @@ class Networks:
 
     library: Library
     plugins: PluginSet
+    tapped: bool = False
+    """Whether a pipeline draws, whose own loader reads LoRAs."""
 
     def called(
         self, prompt: str, request: GenerationRequest
@@ -116,7 +118,10 @@ class Networks:
     def _plan(self, role: str, name: str, strength: Strength = _FULL) -> NetworkPlan:
         """Raises UnknownNameError, ModelFileError, PluginError, OSError."""
         file = find_network(self.library, role, name)
-        format_of(file, role, self.plugins)
+        if not self.tapped:
+            format_of(file, role, self.plugins)
+        elif role != "lora":
+            raise PluginError(f"{name} is no LoRA, and this model takes nothing else.")
         short_hash = self.library.short_hash(file)
         return NetworkPlan(
             role=role,
@@ -134,13 +139,13 @@ class Networks:
         negative_prompt: str,
         request: GenerationRequest,
         calls: int,
-        family: ModelFamily,
+        family: ModelFamily | Pipeline,
         first_calls: int | None = None,
     ) -> tuple[tuple[WordGroup, ...], tuple[Unapplied, ...]]:
         """(the embeddings in what a prompt, without its tags, and a negative prompt come to; those that cannot be used,
         whose names are words). They are in the order in which A1111 writes them: what was encoded last first, and it
         begins with the negative prompt. first_calls: in a second pass, those of the first."""
-        if not family.tokenize:
+        if isinstance(family, Pipeline) or not family.tokenize:
             return (), ()
         texts = [negative_prompt, *(part.text for part in composition(prompt))]
         unusable: dict[str, Unapplied] = {}

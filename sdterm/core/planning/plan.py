@@ -25,6 +25,7 @@ from sdterm.core.planning.choices import (
 from sdterm.core.planning.enlargement import UpscalerPlan, plan_upscaler, plan_upscalers
 from sdterm.core.planning.hires import hires_size
 from sdterm.core.planning.networks import NetworkPlan, Networks, Unapplied, WordGroup
+from sdterm.core.planning.pipelines import edits
 from sdterm.core.planning.transforms import TransformPipeline
 from sdterm.core.prompt.networks import extract
 from sdterm.core.prompt.styles import Styles, find_style
@@ -83,6 +84,8 @@ class ModelPlan(BaseModel):
     vae: str = ""
     """The separate VAE's file name; empty where the checkpoint's own is used."""
     vae_hash: str = ""
+    parts: dict[str, str] = {}
+    """SHA-256 of what gives each part besides: text encoders, a diffusers folder."""
 
 
 class RefinerPlan(ModelPlan):
@@ -186,9 +189,22 @@ def choose_again(plan: Plan, plugins: PluginSet, library: Library) -> Choices:
         )
         for number, planned in enumerate(plan.passes)
     ]
-    return with_files(
+    found = with_files(
         choose_parts(plan.request, plugins), files, plan.request, plugins, library, planned=plan.upscalers
     )
+    for number, each in enumerate(found.passes):
+        _check_parts(plan.model_of(number), each.model, library)
+    return found
+
+
+def _check_parts(plan: ModelPlan, model: ChosenModel, library: Library) -> None:
+    """Raises ModelFileError if a part would come from another file than the job was begun with."""
+    there = _parts(model, library)
+    if changed := sorted(part for part in plan.parts.keys() | there.keys() if plan.parts.get(part) != there.get(part)):
+        raise ModelFileError(
+            f"{printable(plan.model)} gets its {changed[0]} from another file than when this job was begun. Put that "
+            "one back, or generate again."
+        )
 
 
 def _same_files(plan: ModelPlan, library: Library) -> CheckpointFile:
@@ -230,7 +246,8 @@ def prepare(
     """Fix seeds, sizes, options and final prompts. Raises RequestError; UnknownNameError for a style that does not
     exist; PluginError if a prompt transform refuses."""
     _check_size(request, choices)
-    first_pass, inits = choices.first, request.init_images
+    first_pass = choices.first
+    inits = () if edits(request, first_pass.model.facts) else request.init_images
     _check_variation(request, first_pass.model.match.downscale)
     if request.mask and not inits:
         raise RequestError("There is a mask, but no init image that it could be for. Give one, too.", "mask")
@@ -243,7 +260,7 @@ def prepare(
     )
     context = PromptContext(MappingProxyType(dict(styles)), Wildcards(library.root / WILDCARDS))
     transform = TransformPipeline.of(choices, plugins, context)
-    networks = Networks(library, plugins)
+    networks = Networks(library, plugins, tapped=first_pass.model.facts is not None)
     calls = [
         steps * found.sampler.calls_per_step
         for steps, found in zip((request.steps, request.hires_steps or request.steps), choices.passes, strict=False)
@@ -304,7 +321,7 @@ def _passes(
     width, height = request.width or native_size, request.height or native_size
     asked = request.asked(width, height)
     first = _pass_plan(choices.first, request, library, width=width, height=height, asked=asked, steps=request.steps)
-    if request.init_images:
+    if request.init_images and not edits(request, choices.first.model.facts):
         enlarges = choices.first.upscaler
         begins = {
             "start": "image",
@@ -388,7 +405,12 @@ def _model_plan(model: ChosenModel, library: Library) -> ModelPlan:
         model_hash=library.sha256(checkpoint.path),
         vae=legible(vae.path.name) if vae else "",
         vae_hash=library.sha256(vae.path) if vae else "",
+        parts=_parts(model, library),
     )
+
+
+def _parts(model: ChosenModel, library: Library) -> dict[str, str]:
+    return {part: library.sha256(path) for part, path in model.match.files.items()}
 
 
 def prepare_pictures(

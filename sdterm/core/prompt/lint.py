@@ -47,11 +47,11 @@ def lint(
     """
     found: list[Iterator[Lint]] = []
     if negative:
-        found.append(_lost_tags(text))
+        found.append(lost_tags(text))
         parts = [(text, 0)]
     else:
         called = tags(text)
-        found += (_unknown_networks(called, networks), _mismatches(called, networks, family))
+        found += (unknown_networks(called, networks), _mismatches(called, networks, family))
         text = blank(text, called)
         parts = [(part.text, part.span[0]) for part in composition(text)]
         if len(parts) == 1:
@@ -82,12 +82,14 @@ def _moved(lints: Iterator[Lint], offset: int) -> Iterator[Lint]:
 # --- what concerns the whole text -------------------------------------------------------------------------------------
 
 
-def _lost_tags(text: str) -> Iterator[Lint]:
+def lost_tags(text: str) -> Iterator[Lint]:
+    """Tags of a negative prompt."""
     for tag in tags(text):
         yield Lint(tag.span, "A tag works only in the positive prompt; in the negative one it is drawn as words.", "")
 
 
-def _unknown_networks(called: tuple[NetworkTag, ...], networks: Mapping[str, Bases] | None) -> Iterator[Lint]:
+def unknown_networks(called: tuple[NetworkTag, ...], networks: Mapping[str, Bases] | None) -> Iterator[Lint]:
+    """Tags that call what is not there. networks: as for `lint`."""
     said: dict[tuple[str, str], str] = {}
     for tag in called:
         kind, name = ROLES.get(tag.kind), tag.args[0]

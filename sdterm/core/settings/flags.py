@@ -101,6 +101,16 @@ def _port(value: str) -> int:
     return int(value)
 
 
+def _api_auth(value: str) -> Mapping[str, Any]:
+    from sdterm.core.settings.logins import logins
+    from sdterm.core.settings.settings import ConfigError
+
+    try:
+        return {"api_auth": logins(value)}
+    except ValueError:
+        raise ConfigError("--api-auth must be NAME:PASSWORD, or several with commas between them.") from None
+
+
 def _later(sentence: str, *names: str, arity: Arity = "flag") -> Iterator[Flag]:
     for name in names:
         yield Flag(name, sentence, arity, status="later")
@@ -112,7 +122,7 @@ def _obsolete(sentence: str, *names: str, arity: Arity = "flag") -> Iterator[Fla
 
 
 _RESTORERS = "Face restoration and interrogation come in a later version; sdterm goes on without this folder."
-_API = "This comes in a later version: for now --api serves A1111's API on 127.0.0.1, without a login."
+_API = "This comes in a later version: for now --api serves A1111's API on 127.0.0.1."
 _NO_TUNNEL = "sdterm opens no public tunnel; SSH is the way in."
 _CONFIG = "Settings are in config.toml in the data folder; `sdterm` changes them under F10."
 _DIRS_LOCK = "Locking folder settings alone is not there: --freeze-specific-settings locks what you name."
@@ -258,8 +268,15 @@ FLAGS: tuple[Flag, ...] = (
     *_later(_RESTORERS, "--gfpgan-models-path", "--codeformer-models-path", "--clip-models-path", arity="value"),
     Flag("--api", "Serve A1111's HTTP API on 127.0.0.1.", change=_fixed("api", True), status="mapped"),
     Flag("--port", "The port of the API [7860].", "value", lambda value: {"port": _port(value)}, "mapped"),
-    *_later(_API, "--nowebui", "--api-log", "--api-server-stop", "--listen"),
-    *_later(_API, "--api-auth", "--server-name", "--subpath", "--timeout-keep-alive", arity="value"),
+    Flag("--api-auth", "NAME:PASSWORD,…: the logins of the API.", "value", _api_auth, "mapped"),
+    Flag(
+        "--api-server-stop",
+        "Let clients of the API end the host.",
+        change=_fixed("api_server_stop", True),
+        status="mapped",
+    ),
+    *_later(_API, "--nowebui", "--api-log", "--listen"),
+    *_later(_API, "--server-name", "--subpath", "--timeout-keep-alive", arity="value"),
     *_later(_API, "--tls-keyfile", "--tls-certfile", "--cors-allow-origins", arity="value"),
     *_later(_API, "--cors-allow-origins-regex", "--gradio-auth", "--gradio-auth-path", arity="value"),
     *_later(_API, "--disable-tls-verify"),

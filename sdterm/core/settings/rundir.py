@@ -52,6 +52,11 @@ class RunFolder:
         """Images that are for one answer over HTTP and not to be saved; each job's in a folder of its own."""
         return self.folder / "api"
 
+    @property
+    def answers(self) -> Path:
+        """The same of answers that can be asked for again: in the end, the answer itself."""
+        return self.folder / "answers"
+
 
 def run_folder_of(root: Path) -> RunFolder:
     """The run folder of a data root: `<root>/run`; in the user's state folder if another user has taken that one, as is

@@ -101,6 +101,15 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("api", False, "host", "Whether A1111's HTTP API is served, on 127.0.0.1 alone."),
     Setting("port", 7860, "host", "The port of the API."),
+    Setting("api_auth", (), "host", "Who may use the API, NAME:HASH as --api-auth makes them; empty is all programs."),
+    Setting("api_server_stop", False, "host", "Whether clients of the API may end the host."),
+    Setting("api_strict", False, "host", "Whether the API takes A1111's exact sampler names alone, as A1111 1.9 does."),
+    Setting(
+        "api_fetch",
+        False,
+        "host",
+        "Whether the API fetches pictures that a request names by URL: from public addresses alone.",
+    ),
     Setting("load_limit", 900.0, "host", "Seconds that loading a model or decoding an image may take."),
     Setting(
         "notify",

@@ -1,6 +1,7 @@
 """From a finished job to A1111's JSON: pure."""
 
 import base64
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -9,7 +10,6 @@ from typing import Any
 from sdterm.api import JobDetails, Picture
 from sdterm.core.infotext.grammar import parse
 from sdterm.fields import ROWS
-from sdterm.host.sdapi.requests import Asked
 from sdterm.version import __version__
 
 # Keys that A1111 writes by itself; those of its extra_generation_params are the others.
@@ -20,16 +20,19 @@ _MAIN = frozenset(
 )
 
 
-def answer(asked: Asked, job: JobDetails, pictures: Sequence[tuple[Picture, bytes]]) -> dict[str, Any]:
-    """The answer to txt2img. pictures: the job's, with their files, the grid first as A1111 has it."""
+def answer(
+    parameters: Mapping[str, Any], job: JobDetails, pictures: Sequence[Picture], files: Sequence[bytes]
+) -> dict[str, Any]:
+    """The answer to txt2img. parameters: its body, as it is echoed; pictures: the job's, the grid first;
+    files: theirs, or none where no images are sent."""
     return {
-        "images": [base64.b64encode(data).decode() for _, data in pictures] if asked.send_images else [],
-        "parameters": asked.parameters,
-        "info": json.dumps(info(asked, job, [picture for picture, _ in pictures]), ensure_ascii=False),
+        "images": [base64.b64encode(file).decode() for file in files],
+        "parameters": parameters,
+        "info": json.dumps(info(parameters, job, pictures), ensure_ascii=False),
     }
 
 
-def info(asked: Asked, job: JobDetails, pictures: Sequence[Picture]) -> dict[str, Any]:
+def info(parameters: Mapping[str, Any], job: JobDetails, pictures: Sequence[Picture]) -> dict[str, Any]:
     """A1111's `info`, with all its keys."""
     request, plan = job.request, job.plan or {}
     images: Sequence[Mapping[str, Any]] = plan.get("images") or [{}]
@@ -57,27 +60,31 @@ def info(asked: Asked, job: JobDetails, pictures: Sequence[Picture]) -> dict[str
         "face_restoration_model": None,
         "sd_model_name": plan.get("model"),
         "sd_model_hash": str(plan.get("model_hash", ""))[:10],
-        "sd_vae_name": None,
-        "sd_vae_hash": None,
+        "sd_vae_name": plan.get("vae") or None,
+        "sd_vae_hash": str(plan.get("vae_hash") or "")[:10] or None,
         "seed_resize_from_w": request.seed_resize_width or -1,
         "seed_resize_from_h": request.seed_resize_height or -1,
         "denoising_strength": request.denoising_strength if request.hires or request.init_images else None,
-        "extra_generation_params": {key: value for key, value in said.items() if key not in _MAIN},
+        "extra_generation_params": {key: _number(value) for key, value in said.items() if key not in _MAIN},
         "index_of_first_image": len(grids),
         "infotexts": [picture.infotext for picture in pictures if picture.is_image or picture.kind == "grid"],
-        "styles": [*request.styles],
+        "styles": [*(parameters.get("styles") or ())],
         "job_timestamp": f"{datetime.fromtimestamp(job.created):%Y%m%d%H%M%S}",
         "clip_skip": request.clip_skip,
-        "is_using_inpainting_conditioning": False,
+        "is_using_inpainting_conditioning": "Conditional mask weight" in said,
         "version": f"sdterm {__version__}",
     }
+
+
+def _number(text: str) -> str | int | float:
+    """A value as what it is."""
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            number = kind(text)
+            return number if text.strip("-").replace(".", "", 1).isdecimal() else text
+    return text
 
 
 def _size(text: str) -> tuple[int | None, int | None]:
     width, _, height = text.partition("x")
     return (int(width), int(height)) if width.isdecimal() and height.isdecimal() else (None, None)
-
-
-def error(name: str, said: str, detail: str = "") -> dict[str, str]:
-    """A1111's body of an error."""
-    return {"error": name, "detail": detail, "body": "", "errors": said}

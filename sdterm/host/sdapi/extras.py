@@ -13,30 +13,10 @@ from sdterm.core.planning.enlargement import wants_upscaler
 from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.fields import FIELDS
 from sdterm.hooks import Postprocessor, Upscaler
-from sdterm.host.sdapi.encoded import picture
-from sdterm.host.sdapi.values import InvalidError, read_values
+from sdterm.host.sdapi.encoded import Fetch, picture
+from sdterm.host.sdapi.values import EXTRA_BATCH, EXTRA_SINGLE, InvalidError, Table, read_values
 from sdterm.request import GenerationRequest, make_request
 
-_ONE: Mapping[str, tuple[str, Any]] = {
-    "resize_mode": ("any", 0),
-    "show_extras_results": ("boolean", True),
-    "gfpgan_visibility": ("number", 0.0),
-    "codeformer_visibility": ("number", 0.0),
-    "codeformer_weight": ("number", 0.0),
-    "upscaling_resize": ("number", 2.0),
-    "upscaling_resize_w": ("integer", 512),
-    "upscaling_resize_h": ("integer", 512),
-    "upscaling_crop": ("boolean", True),
-    "upscaler_1": ("string", "None"),
-    "upscaler_2": ("string", "None"),
-    "extras_upscaler_2_visibility": ("number", 0.0),
-    "upscale_first": ("boolean", False),
-    "image": ("any", ""),
-}
-"""Name → (type in JSON's words, default), of A1111 1.9.4."""
-_MANY: Mapping[str, tuple[str, Any]] = {name: row for name, row in _ONE.items() if name != "image"} | {
-    "imageList": ("array", ())
-}
 _FROM_0_TO_1 = ("gfpgan_visibility", "codeformer_visibility", "codeformer_weight", "extras_upscaler_2_visibility")
 _FACES = {"codeformer_visibility": "CodeFormer", "gfpgan_visibility": "GFPGAN"}
 """The field that asks for each → the postprocessor that restores faces, where a plugin brings it."""
@@ -56,15 +36,17 @@ class NoFaceRestorerError(SdtermError, LookupError):
     code = BAD_REQUEST
 
 
-def single(body: Any) -> tuple[dict[str, Any], bytes]:
+def single(body: Any, fetch: Fetch | None = None) -> tuple[dict[str, Any], bytes]:
     """The values of a body of extra-single-image, and its picture's file. Raises InvalidError, BadImageError."""
-    values = _checked(body, _ONE)
-    return values, picture(values["image"])
+    values = _checked(body, EXTRA_SINGLE)
+    return values, picture(values["image"], fetch)
 
 
-def batch(body: Any) -> tuple[dict[str, Any], list[bytes]]:
+def batch(body: Any, fetch: Fetch | None = None) -> tuple[dict[str, Any], list[bytes]]:
     """The same of extra-batch-images."""
-    values = _checked(body, _MANY)
+    values = _checked(body, EXTRA_BATCH)
+    if "imageList" not in body:
+        raise InvalidError([_wrong("imageList", "field required", "value_error.missing")])
     wrong: list[dict[str, Any]] = []
     for number, each in enumerate(values["imageList"]):
         if not isinstance(each, dict):
@@ -73,7 +55,7 @@ def batch(body: Any) -> tuple[dict[str, Any], list[bytes]]:
             wrong += [_wrong("imageList", "field required", "value_error.missing", number, name) for name in missing]
     if wrong:
         raise InvalidError(wrong)
-    return values, [picture(each["data"]) for each in values["imageList"]]
+    return values, [picture(each["data"], fetch) for each in values["imageList"]]
 
 
 def request_of(
@@ -152,7 +134,7 @@ def _listed(name: str, model: str | None, path: str | None) -> dict[str, Any]:
     return {"name": name, "model_name": model, "model_path": path, "model_url": None, "scale": _A1111_SCALE}
 
 
-def _checked(body: Any, table: Mapping[str, tuple[str, Any]]) -> dict[str, Any]:
+def _checked(body: Any, table: Table) -> dict[str, Any]:
     """All values of the table, within A1111's bounds. Raises InvalidError."""
     given = read_values(body, table)
     absent = [name for name, value in given.items() if value is None]

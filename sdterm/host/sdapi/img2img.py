@@ -3,18 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-from sdterm.core.extensions.registry import PluginSet
-from sdterm.core.names import UnknownNameError
-from sdterm.core.text import printable
 from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.fields import MaskedContent, ResizeMode
-from sdterm.host.sdapi.encoded import BadImageError, picture
+from sdterm.host.sdapi.encoded import BadImageError, Fetch, picture
 from sdterm.host.sdapi.values import IMG2IMG, InvalidError, with_defaults
 
 _MODES: Sequence[ResizeMode] = get_args(ResizeMode)
 _CONTENTS: Sequence[MaskedContent] = get_args(MaskedContent)
-_IGNORED = ("extra options", "refiner", "sampler", "seed")
-"""Scripts that A1111 itself passes over: their fields count."""
 
 
 class NoInitImageError(SdtermError, LookupError):
@@ -23,26 +18,21 @@ class NoInitImageError(SdtermError, LookupError):
     code = BAD_REQUEST
 
 
-class UnknownScriptError(SdtermError, LookupError):
-    """A1111's 422 for a script that is not there."""
-
-    code = BAD_REQUEST
-
-
-def pictures(values: Mapping[str, Any]) -> tuple[list[bytes], bytes | None]:
+def pictures(values: Mapping[str, Any], fetch: Fetch | None = None) -> tuple[list[bytes], bytes | None]:
     """The init images and the mask of a body. Raises NoInitImageError, BadImageError, InvalidError."""
     if "denoising_strength" in values and values["denoising_strength"] is None:
         said = {"msg": "none is not an allowed value", "type": "type_error.none.not_allowed"}
         raise InvalidError([{"loc": ["body", "denoising_strength"], **said}])
-    if values.get("init_images") is None:
+    given = values.get("init_images")
+    if given is None:
         raise NoInitImageError("Init image not found")
-    inits = [picture(each) for each in values["init_images"]]
-    if not inits:
+    if not given:
         raise BadImageError("init_images is empty: there is nothing to start from.")
     batch = values.get("batch_size") or IMG2IMG["batch_size"][1]
-    if len(inits) > max(batch, 1):
-        raise BadImageError(f"bad number of images passed: {len(inits)}; expecting {batch} or less")
-    return inits, picture(values["mask"]) if values.get("mask") is not None else None
+    if len(given) > max(batch, 1):
+        raise BadImageError(f"bad number of images passed: {len(given)}; expecting {batch} or less")
+    mask = values.get("mask")
+    return [picture(each, fetch) for each in given], None if mask is None else picture(mask, fetch)
 
 
 def translated(values: Mapping[str, Any], inits: Sequence[str], mask: str) -> dict[str, Any]:
@@ -69,25 +59,3 @@ def echoed(values: Mapping[str, Any]) -> dict[str, Any]:
     """The body with A1111's defaults, without its pictures unless it asks for them."""
     given = with_defaults(values, IMG2IMG)
     return given if given["include_init_images"] else given | {"init_images": None, "mask": None}
-
-
-def scripts(given: Mapping[str, Any], plugins: PluginSet, *, from_image: bool) -> dict[str, Any]:
-    """Request fields for what `alwayson_scripts` turns on: a denoise hook by its label in small letters, with whether
-    it acts and its options in their order. Raises UnknownScriptError."""
-    hooks: list[str] = []
-    options: dict[str, Any] = {}
-    for title, script in given.items():
-        if title.lower() in _IGNORED:
-            continue
-        try:
-            hook = plugins.denoise_hook(title) if from_image else None
-        except UnknownNameError:
-            hook = None
-        if not hook:
-            raise UnknownScriptError(f"Script {printable(title)!r} not found")
-        enabled, *values = (script.get("args") if isinstance(script, dict) else None) or [False]
-        if enabled is True:
-            hooks.append(hook.label)
-            names = [f"{hook.id}.{option.name}" for option in hook.options]
-            options |= dict(zip(names, values, strict=False))
-    return {"denoise_hooks": tuple(hooks), "options": options}

@@ -6,10 +6,9 @@ from typing import Any
 from sdterm.core.infotext.files import ImageFileError, read_infotext
 from sdterm.core.infotext.grammar import parse
 from sdterm.errors import BAD_REQUEST, SdtermError
-from sdterm.host.sdapi.encoded import picture
-from sdterm.host.sdapi.values import InvalidError, read_values
+from sdterm.host.sdapi.encoded import Fetch, picture
+from sdterm.host.sdapi.values import INTERROGATE, InvalidError, read_values
 
-_TABLE = {"image": ("any", ""), "model": ("string", "clip")}
 _GIVES = {"clip": "caption", "deepdanbooru": "tags"}
 """A1111's name of a model → what it gives."""
 
@@ -20,13 +19,13 @@ class UnknownModelError(SdtermError, LookupError):
     code = BAD_REQUEST
 
 
-def asked(body: Any) -> tuple[str, bytes]:
+def asked(body: Any, fetch: Fetch | None = None) -> tuple[str, bytes]:
     """What a body wants to have, and its picture's file. Raises InvalidError, BadImageError, UnknownModelError."""
-    values = read_values(body, _TABLE)
+    values = read_values(body, INTERROGATE)
     if absent := [name for name, value in values.items() if value is None]:
         said = {"msg": "none is not an allowed value", "type": "type_error.none.not_allowed"}
         raise InvalidError([{"loc": ["body", name], **said} for name in absent])
-    file = picture(str(values.get("image", "")))
+    file = picture(str(values.get("image", "")), fetch)
     if (name := values.get("model", "clip")) not in _GIVES:
         raise UnknownModelError("Model not found")
     return _GIVES[name], file

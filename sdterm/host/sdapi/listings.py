@@ -1,10 +1,17 @@
-"""A1111's lists of model files, from the library."""
+"""A1111's lists, from the library and the plugins."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from sdterm.api import Extension
+from sdterm.core.a1111 import DEFAULT_RHO, ON_THE_MODELS_LEVELS, SOLVED_BY_HEUN, lower_name
+from sdterm.core.extensions.install.records import InstallRecord
+from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.library.about import metadata_of
 from sdterm.core.library.checkpoints import Library
+from sdterm.core.planning.choices import AUTOMATIC
+from sdterm.core.prompt.styles import Styles
+from sdterm.hooks import Sampler, Scheduler
 
 
 def loras(library: Library) -> list[dict[str, Any]]:
@@ -48,26 +55,74 @@ def embeddings(library: Library) -> dict[str, Any]:
     return {"loaded": loaded, "skipped": {}}
 
 
-ALWAYS: Mapping[str, list[dict[str, Any]]] = {
-    "/sdapi/v1/latent-upscale-modes": [
-        {"name": f"Latent{mode}"}
-        for mode in ("", " (antialiased)", " (bicubic)", " (bicubic antialiased)", " (nearest)", " (nearest-exact)")
-    ],
-}
-"""Address → a list that is always the same."""
-
-
 def realesrgan_models(library: Library) -> list[dict[str, Any]]:
     """The upscalers of the folder RealESRGAN. A1111 lists those that it would fetch."""
     files = [file for file in library.files("upscaler") if "RealESRGAN" in file.path.parent.parts]
     return [{"name": file.name, "path": file.location, "scale": 4} for file in files]
 
 
-LISTINGS: Mapping[str, Callable[[Library], Any]] = {
-    "/sdapi/v1/realesrgan-models": realesrgan_models,
-    "/sdapi/v1/loras": loras,
-    "/sdapi/v1/sd-vae": vaes,
-    "/sdapi/v1/hypernetworks": hypernetworks,
-    "/sdapi/v1/embeddings": embeddings,
+OF_FILES: Mapping[str, tuple[str, str, Callable[[Library], Any]]] = {
+    "/realesrgan-models": ("get_realesrgan_models", "array RealesrganItem", realesrgan_models),
+    "/loras": ("get_loras", "array", loras),
+    "/sd-vae": ("get_sd_vaes", "array SDVaeItem", vaes),
+    "/hypernetworks": ("get_hypernetworks", "array HypernetworkItem", hypernetworks),
+    "/embeddings": ("get_embeddings", "EmbeddingsResponse", embeddings),
 }
-"""Address → what it lists."""
+"""Address → A1111's name of the operation, the schema of its answer, and what it lists."""
+
+
+def samplers(names: PluginSet) -> list[dict[str, Any]]:
+    """The samplers."""
+    return [{"name": each.label, "aliases": [*each.aliases], "options": _options(each)} for each in names.all(Sampler)]
+
+
+def _options(sampler: Sampler) -> dict[str, str]:
+    """What A1111 says of one, each as text."""
+    has_eta = any(option.name == "eta" for option in sampler.options)
+    said = {
+        "discard_next_to_last_sigma": sampler.discard_penultimate,
+        "uses_ensd": has_eta and sampler.noise == "sequential" and sampler.start == "sigma",
+        "second_order": sampler.calls_per_step == 2,
+        "brownian_noise": sampler.noise == "brownian",
+    }
+    schedule = {"scheduler": sampler.default_scheduler.lower()} if sampler.default_scheduler else {}
+    solver = {"solver_type": "heun"} if sampler.label in SOLVED_BY_HEUN else {}
+    return schedule | {name: "True" for name, so in said.items() if so} | solver
+
+
+def schedulers(names: PluginSet) -> list[dict[str, Any]]:
+    """The schedules. A1111 counts the choice between them as the first."""
+    automatic: dict[str, Any] = {"name": AUTOMATIC.lower(), "label": AUTOMATIC, "aliases": None}
+    found = [automatic | {"default_rho": -1.0, "need_inner_model": False}]
+    for each in names.all(Scheduler):
+        found.append(
+            {
+                "name": lower_name(each.label),
+                "label": each.label,
+                "aliases": [*each.aliases] or None,
+                "default_rho": DEFAULT_RHO.get(each.label, -1.0),
+                "need_inner_model": each.label in ON_THE_MODELS_LEVELS,
+            }
+        )
+    return found
+
+
+def styles(known: Styles) -> list[dict[str, Any]]:
+    """The styles."""
+    return [{"name": name, "prompt": prompt, "negative_prompt": other} for name, (prompt, other) in known.items()]
+
+
+def extensions(found: Sequence[Extension], records: Mapping[str, InstallRecord]) -> list[dict[str, Any]]:
+    """The extensions, as far as a record tells where they are from."""
+    return [
+        {
+            "name": each.slug,
+            "remote": records[each.slug].source if each.slug in records else "",
+            "branch": "",
+            "commit_hash": each.digest,
+            "version": records[each.slug].version if each.slug in records else "",
+            "commit_date": str(int(records[each.slug].installed)) if each.slug in records else "",
+            "enabled": each.state in ("serving", "stale"),
+        }
+        for each in found
+    ]

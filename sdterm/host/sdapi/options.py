@@ -6,15 +6,22 @@ from pathlib import Path
 from typing import Any
 
 from sdterm.core.a1111 import attention
+from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.files import legible, write_atomically
+from sdterm.core.names import UnknownNameError
 from sdterm.core.settings.file import write_setting
 from sdterm.core.settings.quick import EQUALS
-from sdterm.core.settings.settings import SETTINGS_BY_KEY, Settings
+from sdterm.core.settings.settings import SETTINGS_BY_KEY, ConfigError, Settings
+from sdterm.core.text import printable
 from sdterm.fields import FIELDS
-from sdterm.host.sdapi.requests import UnknownOptionError
+from sdterm.host.sdapi.requests import UnknownOptionError, asked
 from sdterm.host.sdapi.values import OPTIONS, read_values
+from sdterm.request import RequestError
 
 FILE = "a1111-options.json"
+_OWNERS = ("outdir_", "temp_dir", "api_enable_requests", "api_forbid_local_requests")
+"""How settings begin that are not set over HTTP: where files go, and whether pictures are fetched by URL. A1111 passes
+over them, too."""
 
 
 def kept(root: Path) -> dict[str, Any]:
@@ -37,15 +44,40 @@ def in_force(settings: Settings, overrides: Mapping[str, Any]) -> dict[str, Any]
 def all_options(settings: Settings, checkpoint: str | None) -> dict[str, Any]:
     """Every setting of A1111 with its value. checkpoint: the title of the one that is drawn with."""
     defaults = {name: default for name, (_, default) in OPTIONS.items()}
-    own = {theirs: legible(settings[ours]) for theirs, ours in EQUALS.items() if ours in settings.values}
-    return {**defaults, **own, **kept(settings.root), "sd_model_checkpoint": checkpoint}
+    own = {theirs: _as_theirs(theirs, settings[ours]) for theirs, ours in EQUALS.items() if ours in settings.values}
+    fetching = {"api_enable_requests": settings["api_fetch"], "api_forbid_local_requests": True}
+    return {**defaults, **own, **kept(settings.root), **fetching, "sd_model_checkpoint": checkpoint}
+
+
+def _as_theirs(name: str, value: Any) -> Any:
+    """A value of ours in the type of A1111's setting."""
+    kind, default = OPTIONS.get(name, ("any", None))
+    if value is None or (value in ((), []) and kind != "array") or (value == "None" and default is None):
+        return default
+    if kind == "boolean" and isinstance(value, str):
+        return value != "off"
+    return legible(", ".join(value) if isinstance(value, tuple) and kind != "array" else value)
+
+
+def check_drawn_with(name: str, value: Any, plugins: PluginSet) -> None:
+    """Find out whether jobs can be drawn with a setting. Raises InvalidError, ConfigError, NotThereError."""
+    value = checked(name, value)
+    try:
+        asked({"prompt": "-"}, {name: value}, plugins, {})
+    except (RequestError, UnknownNameError) as error:
+        raise ConfigError(f"{name} cannot be set to {printable(str(value), 100)}. {error}") from error
 
 
 def set_option(settings: Settings, name: str, value: Any) -> Settings:
     """Set one for good. Returns the settings with it. Raises UnknownOptionError, InvalidError, ConfigError, OSError."""
     value = checked(name, value)
+    if name.startswith(_OWNERS):
+        return settings
     ours = EQUALS.get(name)
     if ours in SETTINGS_BY_KEY and not isinstance(value, dict | list):
+        row = SETTINGS_BY_KEY[ours]
+        if isinstance(value, bool) and isinstance(row.default, str):  # a switch there, a choice here
+            value = row.default if value else "off"
         text = "" if value is None else str(value)
         return write_setting(settings, ours, ",".join(attention(text)) if ours == "memory" else text)
     content = kept(settings.root) | {name: value}

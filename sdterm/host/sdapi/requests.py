@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sdterm.core.a1111 import NEVER_WRITTEN, UNIFORM, attention
+from sdterm.core.a1111 import NEVER_WRITTEN, UNIFORM, attention, lower_name
 from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.infotext.grammar import Infotext, parse
 from sdterm.core.infotext.keys import EMBEDDING_HASHES, LORA_HASHES, as_first, option_key
@@ -15,14 +15,14 @@ from sdterm.core.planning.choices import AUTOMATIC
 from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.fields import FIELDS, SIZE_STEP
 from sdterm.hooks import MemoryOptimizer, OutputSaver, Sampler, Scheduler
-from sdterm.host.sdapi.img2img import scripts
-from sdterm.host.sdapi.values import IMG2IMG, TXT2IMG, Table, with_defaults
+from sdterm.host.sdapi.scripts import check_selected, turned_on
+from sdterm.host.sdapi.values import IMG2IMG, OPTIONS, TXT2IMG, Table, with_defaults
 from sdterm.request import GenerationRequest, make_request
 
 _FORMATS = {"jpg": "jpeg"}
 _NOTHING: Mapping[str, tuple[Any, ...]] = {
     "restore_faces": (False,),
-    "script_name": ("", "None"),
+    "latent_mask": ("",),
 }
 """Fields of A1111 that nothing here can do yet → the values that ask for nothing."""
 _OFF: Mapping[str, tuple[Any, ...]] = {
@@ -54,6 +54,14 @@ _OLD_KARRAS = {"sigma_min": 0.1, "sigma_max": 10.0}
 
 _SAME = ("hires_model", "hires_sampler", "hires_scheduler", "refiner")
 """Fields that A1111 also sets to "Use same …" or "None", which are no names."""
+
+
+_SAID_OF_HIRES = {
+    "hr_checkpoint_name": "Use same checkpoint",
+    "hr_sampler_name": "Use same sampler",
+    "hr_scheduler": AUTOMATIC,
+}
+"""What A1111 reads of a second pass from an infotext that does not say it."""
 
 
 class NotThereError(SdtermError, ValueError):
@@ -94,15 +102,21 @@ def asked(
     plugins: PluginSet,
     settings: Mapping[str, Any],
     table: Table = TXT2IMG,
+    *,
+    echoed: Mapping[str, Any] | None = None,
+    strict: bool = False,
 ) -> Asked:
     """A body of txt2img as a request, or one of img2img as `translated` gives it.
 
     values: what it gives, read by `read_values`. options: A1111's settings, those of its `override_settings` over those
-    in force. settings: request fields of sdterm's own settings, which give way to both.
+    in force. settings: request fields of sdterm's own settings, which give way to both. echoed: the body as it
+    is answered, where that is another than `values`. strict: samplers have their
+    exact labels, as in A1111 1.9.
     Raises NotThereError, UnknownSamplerError, UnknownScriptError, RequestError.
     """
     from_image = table is IMG2IMG
     given = with_defaults(values, table)
+    check_selected(given["script_name"])
     for name, nothing in _NOTHING.items():
         if given.get(name) is not None and given[name] not in nothing:
             raise NotThereError(f"{name} asks for what sdterm does not have yet; leave it out.")
@@ -121,12 +135,12 @@ def asked(
     settled = {row.name for row in FIELDS.values() if values.get(row.api) is not None or row.a1111 in options}
     fields |= {name: value for name, value in recalled.items() if name not in settled}
     asked_for = fields.get("options", {})
-    fields |= scripts(given["alwayson_scripts"] or {}, plugins, from_image=from_image)
+    fields |= turned_on(given["alwayson_scripts"] or {}, plugins, from_image=from_image)
     saved = _of_optimizers(options, plugins, from_image=from_image)
     fields["options"] = {**saved, **asked_for, **fields["options"]}
     if "sampler" not in recalled or {"sampler_name", "sampler_index"} & values.keys():
         name = given["sampler_name"] or given["sampler_index"] or TXT2IMG["sampler_index"][1]
-        fields |= _sampler(name, given["scheduler"], plugins)
+        fields |= _sampler(name, given["scheduler"], plugins, strict=strict)
     else:
         fields |= {"scheduler": _scheduler(given["scheduler"], plugins)} if given["scheduler"] else {}
     fields |= _passes(fields, given, plugins)
@@ -166,7 +180,26 @@ def asked(
     fields["grid"] = bool(given["save_images"]) and bool(options.get("grid_save", True))
     fields["init_image_hash"] = bool(options.get("save_init_img"))
     fields = {name: value for name, value in fields.items() if value is not None}
-    return Asked(make_request(**fields), given, bool(given["send_images"]), bool(given["save_images"]))
+    told = {**(given if echoed is None else echoed), **_echo(recalled, values, given, options)}
+    return Asked(make_request(**fields), told, bool(given["send_images"]), bool(given["save_images"]))
+
+
+def _echo(
+    recalled: Mapping[str, Any], values: Mapping[str, Any], given: Mapping[str, Any], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What A1111 echoes in place of what a body does not say: what its infotext says."""
+    if not given["infotext"]:
+        return {}
+    said = parse(given["infotext"]).parameters.keys()
+    rows = [row for row in FIELDS.values() if row.name in recalled and said & {*row.infotext}]
+    fields = {name: recalled[name] for name in ("prompt", "negative_prompt") if name in recalled}
+    fields |= {row.api: recalled[row.name] for row in rows if row.api in given and row.a1111 not in OPTIONS}
+    fields |= {"sampler_name": recalled["sampler"], "scheduler": recalled.get("scheduler", AUTOMATIC)}
+    fields |= {name: value for name, value in _SAID_OF_HIRES.items() if name in given and name not in fields}
+    settings = {row.a1111: recalled[row.name] for row in rows if row.a1111 in OPTIONS}
+    others = {name: each for name, each in settings.items() if each != options.get(name, OPTIONS[name][1])}
+    unsaid = {name: value for name, value in fields.items() if values.get(name) is None}
+    return {**unsaid, "override_settings": {**others, **(values.get("override_settings") or {})}}
 
 
 def _recalled(infotext: str, plugins: PluginSet) -> dict[str, Any]:
@@ -191,8 +224,10 @@ def _passes(fields: Mapping[str, Any], given: Mapping[str, Any], plugins: Plugin
     return passes
 
 
-def _sampler(name: str, scheduler: str | None, plugins: PluginSet) -> dict[str, Any]:
-    """Sampler and schedule by A1111's names, old ones ("DPM++ 2M Karras") and aliases too."""
+def _sampler(name: str, scheduler: str | None, plugins: PluginSet, *, strict: bool = False) -> dict[str, Any]:
+    """Sampler and schedule by A1111's names, unless it is strict old ones ("DPM++ 2M Karras") and aliases too."""
+    if strict and name not in [sampler.label for sampler in plugins.all(Sampler)]:
+        raise UnknownSamplerError("Sampler not found")
     named = modernised(Infotext("", "", {"Sampler": name}), plugins)
     try:
         found = plugins.sampler(named["Sampler"]).label
@@ -206,7 +241,7 @@ def _scheduler(name: str | None, plugins: PluginSet) -> str:
     if not name or name.lower() == AUTOMATIC.lower():
         return AUTOMATIC
     labels = (scheduler.label for scheduler in plugins.all(Scheduler))
-    return next((label for label in labels if name in (label, label.lower().replace(" ", "_"))), UNIFORM)
+    return next((label for label in labels if name in (label, lower_name(label))), UNIFORM)
 
 
 def _set(owner: Sampler | Scheduler | OutputSaver, options: Mapping[str, Any]) -> dict[str, Any]:

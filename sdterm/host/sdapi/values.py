@@ -1,4 +1,4 @@
-"""The names, types and defaults of A1111's requests and settings, and its loose reading of values."""
+"""The names, types and defaults of A1111's requests, settings and answers, and its loose reading of values."""
 
 import json
 import math
@@ -9,32 +9,45 @@ from typing import Any
 from sdterm.errors import BAD_REQUEST, SdtermError
 
 Table = Mapping[str, tuple[str, Any]]
-_TABLES: Mapping[str, Table] = json.loads(files(__package__).joinpath("a1111.json").read_text(encoding="utf-8"))
-TXT2IMG, IMG2IMG, OPTIONS = _TABLES["txt2img"], _TABLES["img2img"], _TABLES["options"]
+_TABLES: Mapping[str, Any] = json.loads(files(__package__).joinpath("a1111.json").read_text(encoding="utf-8"))
+TXT2IMG: Table = _TABLES["txt2img"]
+IMG2IMG: Table = _TABLES["img2img"]
+OPTIONS: Table = _TABLES["options"]
+FLAGS: Table = _TABLES["flags"]
 """Name → (type in JSON's words, default), of A1111 1.9.4."""
+EXTRAS: Table = _TABLES["extras"]
+EXTRA_SINGLE: Table = {**EXTRAS, "image": ("any", "")}
+EXTRA_BATCH: Table = {**EXTRAS, "imageList": ("array", ())}
+PNG_INFO: Table = {"image": ("any", "")}
+INTERROGATE: Table = {"image": ("any", ""), "model": ("string", "clip")}
+TASK: Table = _TABLES["task"]
+"""The same of the routes for pictures and progress."""
+ANSWERS: Mapping[str, Mapping[str, str]] = _TABLES["answers"]
+"""The schema of an answer → its names, "?" behind one that may be absent, and their types: `array X`, `map X`, or
+another schema."""
+SCRIPTS: Mapping[str, list[list[Any]]] = _TABLES["scripts"]
+"""The always-on scripts that only say again what fields say → label, value, minimum, maximum and step of each
+argument. A1111 passes over them."""
 
 _TRUE, _FALSE = ("1", "on", "t", "true", "y", "yes"), ("0", "off", "f", "false", "n", "no")
 
 
 def _boolean(value: Any) -> bool:
-    word = str(value).lower()
-    if isinstance(value, bool | int | str) and word in (*_TRUE, *_FALSE):
+    word = str(int(value) if value in (0, 1) else value).lower()
+    if isinstance(value, bool | int | float | str) and word in (*_TRUE, *_FALSE):
         return word in _TRUE
     raise ValueError
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, str | int | float) or isinstance(value, bool):
+    if not isinstance(value, str | int | float):
         raise ValueError
     str(value).encode()  # half a character is none
     return str(value)
 
 
 def _number(value: Any) -> float:
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError
-    return number
+    return float(value)
 
 
 def _any(value: Any) -> Any:
@@ -65,6 +78,12 @@ _TYPES: Mapping[str, tuple[Callable[[Any], Any], str, str]] = {
 }
 
 
+class NotFiniteError(SdtermError, ValueError):
+    """A number of a body is infinite or none at all, which JSON does not have, and A1111 takes."""
+
+    code = BAD_REQUEST
+
+
 class InvalidError(SdtermError, ValueError):
     """A body that A1111 itself refuses. detail: in the words of pydantic 1, which its clients know."""
 
@@ -80,9 +99,10 @@ def with_defaults(values: Mapping[str, Any], table: Table) -> dict[str, Any]:
     return {name: default for name, (_, default) in table.items()} | dict(values)
 
 
-def read_values(body: Any, table: Table = TXT2IMG) -> dict[str, Any]:
+def read_values(body: Any, table: Table = TXT2IMG, *, place: str = "body") -> dict[str, Any]:
     """The values that a body gives, in the table's types: "4", 4.7 and true are whole numbers too, and null is any
-    value's right. Names that the table lacks are passed over. Raises InvalidError."""
+    value's right. Names that the table lacks are passed over. place: where they come from. Raises InvalidError,
+    NotFiniteError."""
     if not isinstance(body, dict):
         missing = {"loc": ["body"], "msg": "field required", "type": "value_error.missing"}
         raise InvalidError(
@@ -97,7 +117,10 @@ def read_values(body: Any, table: Table = TXT2IMG) -> dict[str, Any]:
         try:
             values[name] = None if value is None else convert(value)
         except (ValueError, TypeError, OverflowError):
-            wrong.append({"loc": ["body", name], "msg": message, "type": kind})
+            wrong.append({"loc": [place, name], "msg": message, "type": kind})
     if wrong:
         raise InvalidError(wrong)
+    for name, value in values.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise NotFiniteError(f"{name} is {value}, which is no number to draw with.")
     return values

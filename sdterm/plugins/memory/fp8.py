@@ -26,9 +26,24 @@ def supports(device: torch.device, model: ModelFacts) -> tuple[bool, str]:
 def apply(components: Components, *, storage: str) -> None:
     if storage == "Disable" or (storage == "Enable for SDXL" and not _is_sdxl(components)):
         return
+    if hasattr(components, "pipe"):
+        _store_denoisers(components)
+        return
     for name, module in components.modules.items():
         if name != "vae":
             _store(module, components.dtype)
+
+
+def _store_denoisers(components: Components) -> None:
+    """Of a pipeline, by diffusers itself, whose modules then still say what they compute in: pipelines ask them."""
+    import torch
+
+    part: Any
+    for part in components.modules.values():
+        if hasattr(part, "enable_layerwise_casting") and not hasattr(part, "decode"):
+            part.enable_layerwise_casting(
+                torch.float8_e4m3fn, components.dtype, skip_modules_classes=(torch.nn.Embedding,)
+            )
 
 
 def _is_sdxl(components: Components) -> bool:

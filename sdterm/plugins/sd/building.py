@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch.overrides import TorchFunctionMode
 
+import sdterm.modelling.offline  # noqa: F401 before what it is about
 from sdterm.hooks import PluginError, WeightsReader
 from sdterm.plugins.sd import architecture, folder, keys
 from sdterm.plugins.sd.architecture import Usual

@@ -14,11 +14,11 @@ from textual.widgets import Label
 
 from sdterm.core.settings.settings import SETTINGS_BY_KEY
 from sdterm.core.text import printable
+from sdterm.fields import FIELDS
 from sdterm.tui import calls
 from sdterm.tui import draft as drafts
 from sdterm.tui.drawing import Drawing
 from sdterm.tui.fields import (
-    DEFAULTS,
     FOLDED,
     HEADS,
     ROWS,
@@ -64,7 +64,12 @@ class GenerateScreen(BaseScreen):
 
     def __init__(self, shell: Shell) -> None:
         super().__init__()
-        self.form = Form(drafts.load(shell.settings.root), lambda: shell.settings, self._changed)
+        self.form = Form(
+            drafts.load(shell.settings.root),
+            lambda: shell.settings,
+            self._changed,
+            lambda values: self.filling.offers.own(values),
+        )
         self.filling = Filling(shell, self)
         self.drawing = Drawing(shell, self, self.filling)
         self.sources = Sources(shell, self, self.filling)
@@ -125,6 +130,9 @@ class GenerateScreen(BaseScreen):
         model = str(self.form.values().get("model") or "")
         if model != self._model:  # its prompts may have other tokens and traps
             self._model = model
+            self._show_placeholders()
+            if not from_elsewhere:
+                self.show_values()
             for editor in self.query(PromptEditor):
                 self._read_soon(editor, tell=True)
         if (told := (model, self.form.seed is None)) != self._told_of:
@@ -160,8 +168,19 @@ class GenerateScreen(BaseScreen):
         values = self.values()
         for shown in self.query(Parameter):
             shown.show(self._read_field(shown.field, values))
-        self.query_one("#parameters").border_title = self._title(values)
+        for box in self.query("#parameters"):
+            box.border_title = self._title(values)
+        self._show_taken(values)
         self._show_more()
+
+    def _show_taken(self, values: Mapping[str, Any]) -> None:
+        """Leave out what the chosen model does not take."""
+        offers = self.filling.offers
+        for line in self.query("#parameters > Horizontal"):
+            for label, shown in zip(line.query(Label), line.query(Parameter), strict=False):  # while it is made, fewer
+                label.display = shown.display = offers.takes(shown.field.rows[0], values)
+        for editor in self.query("#negative"):
+            editor.display = offers.takes(FIELDS["negative_prompt"], values)
 
     def _read_field(self, field: Field, values: Mapping[str, Any]) -> str:
         """What stands in a field: of a picture what it is called."""
@@ -169,7 +188,8 @@ class GenerateScreen(BaseScreen):
 
     def _title(self, values: Mapping[str, Any]) -> str:
         """Of the parameters: with the parts that are used, which may be folded away."""
-        used = [tr(part) for part in HEADS if is_used(part, values)]
+        taken = {part for part, head in HEADS.items() if self.filling.offers.takes(FIELDS[head], values)}
+        used = [tr(part) for part in HEADS if part in taken and is_used(part, values)]
         return tr("With {parts}", parts=", ".join(used)) if used else tr("Parameters")
 
     def collect(self) -> str:
@@ -188,14 +208,14 @@ class GenerateScreen(BaseScreen):
     def learned(self) -> None:
         """What there is to choose from is known, or changed."""
         self._show_placeholders()
-        self._show_more()
+        self.show_values()
         for editor in self.query(PromptEditor):
             editor.look_again()
 
     def _show_placeholders(self) -> None:
         """What fields mean that are left empty."""
         models = self.filling.offers.models
-        plain = {**DEFAULTS, **self.shell.settings.job_fields()}
+        plain = self.form.plain()
         said = {"model": models[0].name if models else "", "size": tr("native"), "lora": NONE, "hypernetwork": NONE}
         for shown in self.query(Parameter):
             shown.placeholder = printable(said.get(shown.field.id) or shown.field.read(plain))
@@ -244,7 +264,11 @@ class GenerateScreen(BaseScreen):
 
     def _sections(self, values: Mapping[str, Any]) -> Iterable[Section]:
         """The form's parts, then the options of what is chosen."""
-        for part, fields in parts(values).items():
+        offers = self.filling.offers
+        for part, known in parts(values).items():
+            fields = tuple(field for field in known if offers.takes(field.rows[0], values))
+            if not offers.takes(known[0].rows[0], values):
+                continue
             uses = is_used(part, values)
             told = self._read_field(fields[0], values) if uses else ""
             is_open = self._unfolded.get(part, uses)

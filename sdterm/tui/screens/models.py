@@ -58,6 +58,7 @@ class ModelsScreen(TableScreen[Row]):
         ("lora", "hypernetwork"),
         ("embedding",),
         ("upscaler",),
+        ("text_encoder",),
     )
 
     def __init__(self) -> None:
@@ -83,7 +84,7 @@ class ModelsScreen(TableScreen[Row]):
     def columns(self) -> Iterable[tuple[str, int]]:
         name, facts = (tr("Name"), 28), ((tr("Hash"), 12), (tr("Size"), 9))
         if self.kinds == ("checkpoint",):
-            return name, *facts, (tr("Family"), 16), (tr("State"), 40)
+            return name, *facts, (tr("Family"), 16), (tr("State"), 17), (tr("Licence"), 24)
         return name, (tr("For"), 6), *facts, (tr("Kind"), 13), (tr("Words"), 60)  # beside a picture only two are seen
 
     def up(self) -> None:
@@ -122,9 +123,9 @@ class ModelsScreen(TableScreen[Row]):
         return str(self.shell.form.values().get("model") or first)
 
     def _title(self, number: int) -> str:
-        names = (tr("Checkpoints"), tr("VAEs"), tr("Networks"), tr("Embeddings"), tr("Upscalers"))
+        lists = tr("Checkpoints"), tr("VAEs"), tr("Networks"), tr("Embeddings"), tr("Upscalers"), tr("Text encoders")
         said = f"{MOST} / {number}" if number > MOST else str(number)
-        return "  ".join(f"▸ {name} {said}" if at == self._at else name for at, name in enumerate(names))
+        return "  ".join(f"▸ {name} {said}" if at == self._at else name for at, name in enumerate(lists))
 
     def empty(self) -> str:
         if self._all:
@@ -141,11 +142,12 @@ class ModelsScreen(TableScreen[Row]):
         if not model:
             return name, file.base or "", *facts, self._kind(file.kind), printable(file.activation, 80)
         state = tr("loaded") if model.loaded else "" if model.usable else tr("! cannot be used")
-        return name, *facts, f"{model.family or ''} {model.native_size or ''}".strip(), state
+        family = f"{model.family or ''} {model.native_size or ''}".strip()
+        return name, *facts, family, state, printable(model.licence, 40)
 
     def _kind(self, kind: str) -> str:
         words = {"hypernetwork": tr("hypernetwork"), "embedding": tr("embedding"), "upscaler": tr("upscaler")}
-        return {"vae": "VAE", "lora": "LoRA", **words}[kind]
+        return {"vae": "VAE", "lora": "LoRA", "text_encoder": tr("text encoder"), **words}[kind]
 
     def _is_used(self, item: Row) -> bool:
         """Whether the next picture is drawn with it, as far as the form says."""
@@ -162,6 +164,8 @@ class ModelsScreen(TableScreen[Row]):
         if model:
             unknown = tr("Its hash is not known yet: {key} computes it.", key=self.shell.key("verify_hash"))
             yield model.sha256 or unknown
+            if model.licence:
+                yield tr("Licence: {licence}", licence=printable(model.licence, 100))
             if model.note:
                 yield printable(model.note, 500)
             return
@@ -314,6 +318,8 @@ class ModelsScreen(TableScreen[Row]):
             self._choose(item.model)
         elif item and item.file.kind == "vae":
             self._choose_vae(item.file)
+        elif item and item.file.kind == "text_encoder":
+            self.say(tr("Nothing to choose: a model in several files finds the text encoders that are its own."))
         elif item and item.file.kind in _TAGS:
             said = self._call(item.file)
             if self._is_used(item):

@@ -170,7 +170,7 @@ def test_novelais_record_is_converted_as_a1111_does(tmp_path: Path) -> None:
     assert (parsed.prompt, parsed.negative_prompt) == ("a house", "lowres, bad")
     assert dict(parsed.parameters) == {
         "Steps": "28",
-        "Sampler": "k_euler_ancestral",
+        "Sampler": "Euler a",
         "CFG scale": "11.0",
         "Seed": "42",
         "Size": "64x64",

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from sdterm.core.library.about import Notes, header_facts, notes_of
+from sdterm.core.library.about import Notes, header_facts, licence_of, notes_of
 from sdterm.core.library.scan import scan
 
 
@@ -56,3 +56,28 @@ def test_a1111s_user_metadata_is_read_as_far_as_it_makes_sense(text: str, expect
     (tmp_path / "x.json").write_text(text)
     (file,) = scan("lora", [tmp_path])
     assert notes_of(file) == expected
+
+
+@pytest.mark.parametrize(
+    ("readme", "licence"),
+    [
+        ("---\nlicense: apache-2.0\n---\n# It\n", "apache-2.0"),
+        ("---\nlicense: other\nlicense_name: its-own\n---\n", "its-own"),
+        ("---\nlicense: [a]\n---\n", ""),
+        ('---\nlicense: "a\\e[31mb"\n---\n', "a\ufffd[31mb"),
+        ("---\n- x\n---\n", ""),
+        ("---\nlicense: {\n---\n", ""),
+        ("# no head\n", ""),
+        (None, ""),
+    ],
+)
+def test_a_folder_says_its_licence_in_the_head_of_its_readme(readme: str | None, licence: str, tmp_path: Path) -> None:
+    if readme is not None:
+        (tmp_path / "README.md").write_text(readme)
+    assert licence_of(tmp_path, {}) == licence
+
+
+def test_a_file_says_its_licence_in_its_header(tmp_path: Path) -> None:
+    assert licence_of(tmp_path / "x.safetensors", {"modelspec.license": "CreativeML Open RAIL-M"}).startswith(
+        "Creative"
+    )

@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 
 from sdterm import Engine, GenerationRequest, load_plugins
 from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileError
-from sdterm.core.library.recognition import find_checkpoint, recognise, recognition
+from sdterm.core.library.recognition import find_checkpoint, recognise, recognise_any, recognition
 from sdterm.core.names import UnknownNameError
 from sdterm.core.sealed import read_sealed, write_sealed
 from sdterm.core.settings.paths import CHECKPOINTS, EMBEDDED_MODEL
@@ -147,16 +147,25 @@ def test_a_file_of_no_family_is_refused_with_the_families_there_are(tmp_path: Pa
 
 
 REFUSED = {
-    "SD 3": (["model.diffusion_model.joint_blocks.0.x_block.attn.qkv.weight"], "an SD 3"),
-    "FLUX": (["double_blocks.0.img_attn.norm.key_norm.scale"], "a FLUX checkpoint"),
+    "SD 3": (["model.diffusion_model.joint_blocks.0.x_block.attn.qkv.weight"], "a transformer of SD 3."),
+    "FLUX": (["double_blocks.0.img_attn.norm.key_norm.scale"], "a transformer of FLUX.1."),
     "FLUX with its prefix": (
         ["model.diffusion_model.double_blocks.0.img_attn.qkv.weight"],
-        "a FLUX checkpoint",
+        "a transformer of FLUX.1.",
     ),
-    "FLUX.2": (["double_stream_modulation_img.lin.weight", "double_blocks.0.img_attn.qkv.weight"], "a FLUX.2"),
-    "Chroma": (["distilled_guidance_layer.in_proj.weight", "double_blocks.0.img_attn.qkv.weight"], "a Chroma"),
-    "Qwen-Image": (["transformer_blocks.0.img_mlp.net.0.proj.weight", "txt_norm.weight"], "a Qwen-Image"),
-    "Z-Image": (["noise_refiner.0.attention.qkv.weight", "cap_embedder.1.weight"], "a Z-Image"),
+    "FLUX.2": (
+        ["double_stream_modulation_img.lin.weight", "double_blocks.0.img_attn.qkv.weight"],
+        "a transformer of FLUX.2.",
+    ),
+    "Chroma": (
+        ["distilled_guidance_layer.in_proj.weight", "double_blocks.0.img_attn.qkv.weight"],
+        "a transformer of Chroma.",
+    ),
+    "Qwen-Image": (
+        ["transformer_blocks.0.img_mlp.net.0.proj.weight", "txt_norm.weight"],
+        "a transformer of Qwen-Image.",
+    ),
+    "Z-Image": (["layers.0.adaLN_modulation.0.weight", "noise_refiner.0.x"], "a transformer of Z-Image."),
     "Stable Cascade": (["clip_txt_pooled_mapper.weight", "down_blocks.0.0.depthwise.weight"], "a Stable Cascade"),
     "PixArt": (["t_block.1.weight", "x_embedder.proj.weight"], "a PixArt"),
     "Wan": (["blocks.0.cross_attn.norm_k.weight", "patch_embedding.weight"], "a Wan video"),
@@ -184,7 +193,7 @@ REFUSED = {
 @pytest.mark.parametrize("kind", REFUSED)
 def test_what_sdterm_does_not_draw_with_is_known_and_refused_with_a_sentence(kind: str, tmp_path: Path) -> None:
     keys, words = REFUSED[kind]
-    _, match = recognise(CheckpointFile(model(tmp_path / "m.safetensors", *keys)), load_plugins())
+    _, match = recognise_any(CheckpointFile(model(tmp_path / "m.safetensors", *keys)), load_plugins())
     assert match.refusal and match.refusal.startswith("m.safetensors ") and words in match.refusal
     assert match.refusal.endswith(".")
 

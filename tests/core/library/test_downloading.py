@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -147,7 +148,7 @@ BAD = {
     "not there": (File(status=404), r"There is no http://127\.0\.0\.1:\d+/a\.safetensors\."),
     "forbidden": (File(status=403), "not given to everybody"),
     "elsewhere": (File(status=302, headers={"Location": "http://example.org/a.safetensors"}), "https only"),
-    "GGUF": (File(b"GGUF" + bytes(1000)), "is a GGUF file"),
+    "GGUF": (File(b"GGUF" + bytes(1000)), "no sound .gguf file|--kind"),
     "a pickle that runs": (File(saved({"a": os.system})), "no data|--kind|GGUF"),
 }
 
@@ -219,12 +220,17 @@ def test_hugging_face_is_asked_what_it_has(files: Files, url: str, tmp_path: Pat
 def diffusers_folder() -> tuple[Files, dict[str, bytes]]:
     """(a repository that is one, with much besides; what of it is to come)."""
     index: dict[str, object] = {"_class_name": "X", "unet": ["a", "B"], "vae": ["a", "B"], "text_encoder": ["a", "B"]}
-    index |= {"safety_checker": ["a", "B"], "scheduler": ["a", "B"], "tokenizer": ["a", "B"], "gone": [None, None]}
+    index |= {"safety_checker": ["a", "B"], "scheduler": ["a", "BScheduler"], "tokenizer": ["a", "CLIPTokenizer"]}
+    index |= {"gone": [None, None], "parts": ["a"], "number": 3}
     weights = {name: save({name: torch.randn(3000)}) for name in ("unet", "vae", "one", "two", "half", "safe")}
     shards = {"weight_map": {"one": "model-00001-of-00002.safetensors", "two": "model-00002-of-00002.safetensors"}}
     wanted = {
         "model_index.json": json.dumps(index).encode(),
+        "README.md": b"---\nlicense: openrail\n---\n",
+        "LICENSE.md": b"x",
         "scheduler/scheduler_config.json": b"{}",
+        "tokenizer/vocab.json": b"{}",
+        "tokenizer/merges.txt": b"a b",
         "unet/config.json": b'{"a": 1}',
         "unet/diffusion_pytorch_model.safetensors": weights["unet"],
         "vae/config.json": b"{}",
@@ -235,12 +241,13 @@ def diffusers_folder() -> tuple[Files, dict[str, bytes]]:
         "text_encoder/model-00002-of-00002.safetensors": weights["two"],
     }
     besides = {
-        "README.md": b"x",
+        "pipeline.py": b"import os",
+        "tokenizer/tokenization.py": b"import os",
+        "tokenizer/x/vocab.json": b"{}",
         "unet/diffusion_pytorch_model.fp16.safetensors": weights["half"],
         "unet/diffusion_pytorch_model.bin": b"pickle",
         "text_encoder/model-00001-of-00002.fp16.safetensors": weights["half"],
         "safety_checker/model.safetensors": weights["safe"],
-        "tokenizer/vocab.json": b"{}",
         "vae_1_0/diffusion_pytorch_model.safetensors": weights["half"],
         "../x/model-00001-of-00002.safetensors": weights["half"],
     }
@@ -272,6 +279,21 @@ def test_a_repository_that_is_a_diffusers_folder_comes_as_one(files: Files, url:
     for wrong, said in (({"kind": "lora"}, "is a diffusers folder"), ({"sha256": "0" * 64}, "no one SHA-256")):
         with pytest.raises(SdtermError, match=said):
             add(tmp_path, "hf:owner/name", environ, name="third", **wrong)
+
+
+def test_a_folder_comes_without_the_weights_that_are_not_wanted(files: Files, url: str, tmp_path: Path) -> None:
+    """What has them is a file of its own: it needs the folder's configurations and vocabularies."""
+    served, wanted = diffusers_folder()
+    files |= served
+    environ, index = {"HF_ENDPOINT": url}, "hf:owner/name/model_index.json"
+    added = add(tmp_path, f"{index}?without=unet,vae", environ).path
+    left = [name for name in wanted if not re.match(r"(unet|vae)/.*safetensors", name)]
+    assert lying(tmp_path) == sorted(f"{CHECKPOINTS}/name/{name}" for name in left)
+    assert CheckpointFile(added).parts["unet"] == () and len(CheckpointFile(added).parts["text_encoder"]) == 2
+    assert add(tmp_path, f"{index}?without=weights", environ, name="small").path.name == "small"
+    assert not list((tmp_path / CHECKPOINTS / "small").rglob("*.safetensors"))
+    with pytest.raises(SdtermError, match=r"has no part x with weights\. It has unet, vae, text_encoder\."):
+        add(tmp_path, f"{index}?without=x", environ, name="third")
 
 
 def test_a_folder_goes_on_with_the_file_where_it_broke(files: Files, url: str, tmp_path: Path) -> None:

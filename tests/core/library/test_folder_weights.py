@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from sdterm import load_plugins
 from sdterm.core.library.checkpoints import CheckpointFile, ModelFileError
+from sdterm.core.library.folder_weights import FolderWeights
 from sdterm.core.library.hashes import hashes_of
 from sdterm.core.library.recognition import recognition
 
@@ -62,6 +63,17 @@ def test_all_parts_are_read_by_their_names(folder: Path) -> None:
     assert config and config["unet"] == {"_class_name": "UNet2DConditionModel"}
     assert config["scheduler"] == {"prediction_type": "v_prediction"} and "tokenizer" not in config
     assert checkpoint.metadata == {"_class_name": "StableDiffusionPipeline"}
+    assert checkpoint.content["tokenizer"] == ["transformers", "CLIPTokenizer"]
+    assert {part: len(files) for part, files in checkpoint.parts.items()} == {"unet": 2, "vae": 1, "text_encoder": 1}
+
+
+def test_parts_whose_weights_are_missing_are_named(folder: Path) -> None:
+    (folder / "text_encoder" / "pytorch_model.bin").unlink()
+    weights = FolderWeights(folder)
+    assert weights.lacking == ("text_encoder",) and "text_encoder.d" not in weights.shapes()
+    weights.check_complete(["text_encoder"])
+    with pytest.raises(ModelFileError, match="its part text_encoder has no weights"):
+        weights.check_complete()
 
 
 def test_its_hash_is_that_of_its_weights_wherever_it_lies(folder: Path, tmp_path: Path) -> None:
@@ -79,7 +91,6 @@ def test_its_hash_is_that_of_its_weights_wherever_it_lies(folder: Path, tmp_path
         ("model_index.json", "[]", "model_index.json is no table"),
         ("model_index.json", "{}", "names no part"),
         ("model_index.json", '{"../../unet": ["a", "b"]}', "names no part"),
-        ("model_index.json", '{"transformer": ["a", "b"]}', "its part transformer has no weights"),
         ("unet/diffusion_pytorch_model.safetensors.index.json", "{}", "lists nothing"),
         ("unet/diffusion_pytorch_model.safetensors.index.json", '{"weight_map": {"a": "../x"}}', "no file beside it"),
         ("unet/diffusion_pytorch_model.safetensors.index.json", '{"weight_map": {"a": "x"}}', "its part unet lacks x"),

@@ -129,3 +129,10 @@ def test_a_flipped_byte_gives_a_sentence_or_a_model(changes: list[tuple[int, int
         file.read(list(file.shapes()), torch.device("cpu"), None)
     except ModelFileError as error:
         assert str(error).isprintable()
+
+
+def test_a_header_whose_length_begins_like_a_pickle_is_a_header(tmp_path: Path) -> None:
+    """Its length is 0x0280 bytes, which lie in the file as 80 02: so a pickle of protocol 2 begins."""
+    text = json.dumps({"a": entry(0, 4)}).encode()
+    (tmp_path / "x.safetensors").write_bytes(safetensors(text.ljust(0x280), bytes(4)))
+    assert WeightsFile(tmp_path / "x.safetensors").shapes() == {"a": (2,)}

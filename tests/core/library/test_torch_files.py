@@ -87,7 +87,7 @@ def test_what_a_file_is_its_content_says_and_not_its_name(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"GGUF\3\0\0\0" + bytes(100), "is a GGUF file"),
+        (b"GGUF\3\0\0\0" + bytes(10), "no sound .gguf file"),
         (b"\n<!DOCTYPE html><title>Sign in</title>", "is a web page"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "Git LFS"),
     ],

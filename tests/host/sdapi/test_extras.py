@@ -155,7 +155,7 @@ def test_a_face_restorer_that_nobody_brings_is_named_with_what_to_do(api: httpx.
     body = {"image": encoded("@small"), "upscaler_1": "Lanczos", "gfpgan_visibility": 0.5}
     answer = api.post("/sdapi/v1/extra-single-image", json=body)
     assert answer.status_code == 422
-    assert "Install an extension that has a postprocessor GFPGAN" in answer.json()["errors"]
+    assert "Install an extension that has a postprocessor GFPGAN" in answer.json()["detail"]
     assert api.get("/sdapi/v1/face-restorers").json() == []
 
 

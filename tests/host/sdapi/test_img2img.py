@@ -120,7 +120,7 @@ def test_pictures_come_in_any_form_and_go_back_only_where_that_is_asked_for(api:
         ({"init_images": ["@scene", "@scene"]}, 500, "bad number of images passed: 2; expecting 1 or less"),
         ({"mask": ["@mask_disc"]}, 422, "str type expected"),
         ({"denoising_strength": None}, 422, "none is not an allowed value"),
-        ({"denoising_strength": -0.5}, 422, "denoising_strength is -0.5"),
+        ({"denoising_strength": -0.5}, 500, "denoising_strength is -0.5"),
         ({"resize_mode": "x"}, 422, "value is not a valid integer"),
         ({"alwayson_scripts": {"nope": {"args": []}}}, 422, "Script 'nope' not found"),
         ({"sampler_name": "UniPC", "steps": 12, "denoising_strength": 0.2}, 500, "at least 3 steps"),

@@ -31,7 +31,7 @@ CPU = torch.device("cpu")
 
 EXTENSION = """
 from sdterm.hooks import MemoryOptimizer, hookimpl
-from sdterm.plugins.memory.offload import offload_parts, undo
+from sdterm.plugins.memory.offload import offload_parts, offload_texts, texts_home, undo
 from sdterm.plugins.memory.offload.blocks import Streamed
 from sdterm.plugins.memory.offload.parts import TakingTurns, Whole
 
@@ -47,6 +47,7 @@ def blocks(components):
 @hookimpl
 def sdterm_memory_optimizers():
     return [
+        MemoryOptimizer("texts", "Texts", "offload", everywhere, offload_texts, texts_home, offloads=True),
         MemoryOptimizer("parts", "Parts", "offload", everywhere, offload_parts, undo, offloads=True),
         MemoryOptimizer("blocks", "Blocks", "offload", everywhere, blocks, undo, offloads=True),
     ]
@@ -178,7 +179,7 @@ def drawn(engine: Engine, plugins: PluginSet, **fields: object) -> tuple[Image, 
     return image, said
 
 
-@pytest.mark.parametrize("how", ["parts", "blocks"])
+@pytest.mark.parametrize("how", ["texts", "parts", "blocks"])
 def test_an_offloaded_model_draws_the_same_and_takes_networks(how: str, plugins: PluginSet, tmp_path: Path) -> None:
     engine = Engine(library=Library(tmp_path), device="cpu")
     asked: list[dict[str, object]] = [

@@ -26,6 +26,12 @@ def always(device: torch.device, model: ModelFacts) -> tuple[bool, str]:
     return True, ""
 
 
+def on_unets(supports: Supports, device: torch.device, model: ModelFacts) -> tuple[bool, str]:
+    if model.parts and "unet" not in model.parts:
+        return False, "this model has no UNet of diffusers, whose attention it changes"
+    return supports(device, model)
+
+
 # --- torch's SDPA -----------------------------------------------------------------------------------------------------
 
 
@@ -201,8 +207,9 @@ _SUB_QUADRATIC = (
 
 
 def _way(id: str, label: str, supports: Supports, apply: Callable[..., None], **more: Any) -> MemoryOptimizer:
+    usable = supports if more.get("default") else partial(on_unets, supports)
     return MemoryOptimizer(
-        id, label, group="attention", supports=supports, apply=apply, undo=use_sdpa, **{"effect": "exact", **more}
+        id, label, group="attention", supports=usable, apply=apply, undo=use_sdpa, **{"effect": "exact", **more}
     )
 
 

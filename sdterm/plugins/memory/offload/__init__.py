@@ -1,9 +1,9 @@
 """Offloading: weights lie in the computer's memory and come to the device when they are used.
 
-A part of the model at a time (A1111's --medvram): text encoders, UNet and VAE take turns, so that only the largest one
-has to fit. Or block by block (--lowvram): large parts are never there as a whole, and the next blocks are copied while
-the GPU computes with the ones before. diffusers' group offloading does the same, but its CPU waits for every copy, and
-it needs accelerate.
+Text encoders alone, which nobody needs once a prompt is encoded. A part of the model at a time (A1111's --medvram):
+text encoders, UNet and VAE take turns, so that only the largest one has to fit. Or block by block (--lowvram): large
+parts are never there as a whole, and the next blocks are copied while the GPU computes with the ones before. diffusers'
+group offloading does the same, but its CPU waits for every copy, and it needs accelerate.
 """
 
 from __future__ import annotations
@@ -26,6 +26,30 @@ def supports(device: torch.device, model: ModelFacts) -> tuple[bool, str]:
 def supports_sdxl(device: torch.device, model: ModelFacts) -> tuple[bool, str]:
     """A1111's --medvram-sdxl says nothing of other models."""
     return supports(device, model) if model.family.startswith("sdxl") else (False, "")
+
+
+def offload_texts(components: Components) -> None:
+    from sdterm.plugins.memory.offload.parts import Staying, TakingTurns, Whole
+
+    device, texts = components.device, set()
+    for name, module in components.modules.items():
+        if reads_text(name, module):
+            texts.add(module)
+        else:
+            module.to(device)
+    parts = components.modules.values()
+    _keep(components, TakingTurns(parts, lambda part: Whole(part, device) if part in texts else Staying()))
+
+
+def reads_text(name: str, module: torch.nn.Module) -> bool:
+    """Whether it is a text encoder; in pipelines they have many names, and all are of transformers."""
+    return name.startswith("text_encoder") or type(module).__module__.startswith("transformers.")
+
+
+def texts_home(components: Components) -> None:
+    undo(components)
+    for module in components.modules.values():
+        module.to("cpu")
 
 
 def offload_parts(components: Components) -> None:
@@ -60,12 +84,21 @@ def _keep(components: Components, turns: Any) -> None:
 
 
 def _offloading(id: str, label: str, **more: Any) -> MemoryOptimizer:
-    return MemoryOptimizer(id=id, label=label, group="offload", undo=undo, effect="exact", offloads=True, **more)
+    given: dict[str, Any] = {"undo": undo, "effect": "exact", "offloads": True, **more}
+    return MemoryOptimizer(id=id, label=label, group="offload", **given)
 
 
 @hookimpl
 def sdterm_memory_optimizers() -> list[MemoryOptimizer]:
     return [
+        _offloading(
+            "text-offload",
+            "Text encoder offload",
+            supports=supports,
+            apply=offload_texts,
+            undo=texts_home,
+            rung="text-offload",
+        ),
         _offloading(
             "component-offload", "Component offload", supports=supports, apply=offload_parts, rung="component-offload"
         ),

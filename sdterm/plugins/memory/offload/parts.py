@@ -55,6 +55,18 @@ class Whole:
         self._is_in = False
 
 
+class Staying:
+    """A part that is on the device for good."""
+
+    handles: Sequence[Any] = ()
+
+    def enter(self) -> None:
+        pass
+
+    def leave(self) -> None:
+        pass
+
+
 def _stretches(module: torch.nn.Module) -> Iterator[list[torch.Tensor]]:
     """All its weights, in lists of neighbours."""
     some: list[torch.Tensor] = []

@@ -1,0 +1,1 @@
+"""The routes of A1111's API, by subject."""

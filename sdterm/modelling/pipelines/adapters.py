@@ -1,0 +1,79 @@
+"""LoRAs on a pipeline, put there and taken off by its own loader: what is beneath is never written to."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sdterm.hooks import PluginError
+
+_OFFLINE = {"use_safetensors": True, "local_files_only": True}
+
+
+class Adapter(NamedTuple):
+    """A LoRA that a prompt calls. key: by which the same file is known again."""
+
+    key: str
+    name: str
+    """For messages."""
+    path: Path
+    weight: float
+
+
+def takes_adapters(pipeline: Any) -> bool:
+    return hasattr(pipeline, "load_lora_weights") and hasattr(pipeline, "unload_lora_weights")
+
+
+def put(pipeline: Any, wanted: Sequence[Adapter]) -> None:
+    """Exactly these act on the pipeline from now on, with these weights; several calls of one file add up. Raises
+    PluginError for one that is not for it."""
+    if not takes_adapters(pipeline):
+        if wanted:
+            raise PluginError(f"{type(pipeline).__name__} takes no LoRA: leave {wanted[0].name} out of the prompt.")
+        return
+    summed = {each.key: sum(same.weight for same in wanted if same.key == each.key) for each in wanted}
+    there = {name for names in pipeline.get_list_adapters().values() for name in names}
+    if not summed:
+        if there:
+            pipeline.unload_lora_weights()
+        return
+    for each in {each.key: each for each in wanted}.values():
+        if each.key not in there:
+            _load(pipeline, each)
+    _widen(pipeline)
+    if gone := sorted(there - summed.keys()):
+        pipeline.delete_adapters(gone)
+    pipeline.set_adapters([*summed], [*summed.values()])
+
+
+def _widen(pipeline: Any) -> None:
+    """peft gives adapters the precision of the weights beneath; with those of eight bits nothing computes."""
+    import torch
+
+    for part in pipeline.components.values():
+        for name, weight in part.named_parameters() if isinstance(part, torch.nn.Module) else ():
+            if "lora_" in name and weight.is_floating_point() and weight.itemsize == 1:
+                weight.data = weight.data.to(getattr(part, "dtype", torch.float32))
+
+
+def _load(pipeline: Any, adapter: Adapter) -> None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of peft, that there is one already
+            pipeline.load_lora_weights(
+                adapter.path.parent, weight_name=adapter.path.name, adapter_name=adapter.key, **_OFFLINE
+            )
+    except (ValueError, KeyError, RuntimeError, NotImplementedError) as error:
+        with contextlib.suppress(Exception):  # half of it may be there
+            pipeline.delete_adapters([adapter.key])
+        raise PluginError(f"The LoRA {adapter.name} does not fit {type(pipeline).__name__}: {_line(error)}") from error
+    if not any(adapter.key in names for names in pipeline.get_list_adapters().values()):
+        raise PluginError(f"The LoRA {adapter.name} has nothing that {type(pipeline).__name__} knows: leave it out.")
+
+
+def _line(error: Exception) -> str:
+    said = " ".join(str(error).split())
+    return said if len(said) < 200 else f"{said[:199]}…"

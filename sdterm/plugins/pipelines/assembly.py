@@ -1,0 +1,176 @@
+"""What a pipeline is put together of: a diffusers folder, and files that give the weights of some of its parts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sdterm.errors import SdtermError
+from sdterm.hooks import CheckpointReader, PluginError, WeightsReader
+from sdterm.plugins.pipelines import single_files
+from sdterm.plugins.pipelines.index import Index, index_of
+from sdterm.plugins.pipelines.single_files import Shapes, Single
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file with the weights of one part. prefix: what stands before the part's keys in it; check: whether a part of a
+    configuration has such shapes."""
+
+    reader: WeightsReader
+    prefix: str = ""
+    check: Callable[[Mapping[str, Any], Shapes], bool] = field(default=lambda config, shapes: True, compare=False)
+
+    def fits(self, config: Any) -> bool:
+        """Whether it has the weights of a part of that configuration."""
+        return isinstance(config, Mapping) and self.check(config, self.shapes())
+
+    def shapes(self) -> Shapes:
+        return {
+            key.removeprefix(self.prefix): shape
+            for key, shape in self.reader.shapes().items()
+            if key.startswith(self.prefix)
+        }
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """base: the folder whose configurations and vocabularies count, and whose weights do, where no source gives them;
+    sources: part → its file; lacking: parts that nothing here has the weights of."""
+
+    base: CheckpointReader
+    index: Index
+    sources: Mapping[str, Source]
+    lacking: tuple[str, ...] = ()
+
+    @property
+    def configs(self) -> Mapping[str, Any]:
+        return self.base.config or {}
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """How many weights each part has."""
+        found = {part: 0 for part in self.base.parts}
+        for key, shape in self.base.shapes().items():
+            found[key.partition(".")[0]] += math.prod(shape)
+        return found | {part: sum(map(math.prod, source.shapes().values())) for part, source in self.sources.items()}
+
+    def files_beside(self, path: Path) -> dict[str, Path]:
+        """Part → where it comes from, of those that do not come from `path`."""
+        own = {} if self.base.path == path else {part: self.base.path for part in self.base.parts}
+        found = own | {part: source.reader.path for part, source in self.sources.items()}
+        return {part: place for part, place in found.items() if place != path}
+
+
+def assemble(reader: CheckpointReader) -> Assembly | None:
+    """What draws with a checkpoint; None if it is nothing that diffusers has a pipeline for. Raises PluginError with
+    what is missing and where it goes."""
+    if reader.parts:
+        return _of_folder(reader)
+    found = single_files.known(reader.shapes())
+    return _of_single(reader, *found) if found else None
+
+
+def _of_folder(reader: CheckpointReader) -> Assembly | None:
+    index = index_of(reader)
+    if index is None:
+        return None
+    whole = _completed(reader, index, {}, reader)
+    if whole.lacking:
+        raise PluginError(f"{reader.path.name} lacks {_missing(whole)}.")
+    return whole
+
+
+def _of_single(reader: CheckpointReader, single: Single, prefix: str) -> Assembly:
+    own = Source(reader, prefix)
+    shapes = own.shapes()
+    found = []
+    for base, index in _folders(reader):
+        part = index.denoiser
+        config = (base.config or {}).get(part, {})
+        if index.parts.get(part, ("", ""))[1] == single.part and single_files.is_denoiser(config, shapes):
+            found.append(_completed(base, index, {part: own}, reader))
+    name = f"{reader.path.name} is a transformer of {single.label}"
+    if not found:
+        raise PluginError(
+            f"{name}. To draw with it, configurations and vocabularies are needed, which lie in such a model's "
+            f"diffusers folder: `sdterm models add hf:{single.home}/model_index.json --without transformer` fetches it."
+        )
+    best = min(found, key=lambda whole: len(whole.lacking))
+    if best.lacking:
+        raise PluginError(f"{name}, drawn with by {best.base.path.name}, which lacks {_missing(best)}.")
+    return best
+
+
+def _folders(reader: CheckpointReader) -> Iterator[tuple[CheckpointReader, Index]]:
+    """The diffusers folders of the library, as far as they are sound."""
+    for other in reader.others("checkpoint"):
+        if not other.path.is_dir():
+            continue
+        try:
+            index = index_of(other)
+        except SdtermError:
+            continue
+        if index:
+            yield other, index
+
+
+def _completed(base: CheckpointReader, index: Index, given: Mapping[str, Source], reader: CheckpointReader) -> Assembly:
+    """A folder, with a file for each part whose weights it lacks. given: parts that have one already; reader: the
+    checkpoint that is drawn with, which may hold some."""
+    sources = dict(given)
+    if reader.vae and "vae" in base.parts:
+        sources["vae"] = next(_sources_in(reader.vae, "vae"), Source(reader.vae))
+    lacking = []
+    for part, files in base.parts.items():
+        if files or part in sources:
+            continue
+        config = (base.config or {}).get(part, {})
+        source = next(
+            (each for each in _offered(part, reader) if each not in sources.values() and each.fits(config)), None
+        )
+        if source:
+            sources[part] = source
+        else:
+            lacking.append(part)
+    return Assembly(base, index, sources, tuple(lacking))
+
+
+def _offered(part: str, reader: CheckpointReader) -> Iterator[Source]:
+    """What may have a part's weights: the checkpoint itself, if it is a single file, and those in the folders for such.
+    A denoiser is what is drawn with: nothing else takes its place."""
+    kind = "text_encoder" if part.startswith("text_encoder") else part
+    if kind not in ("text_encoder", "vae"):
+        return
+    for other in (*(() if reader.parts else (reader,)), *reader.others(kind)):
+        with suppress(SdtermError):  # of a file that is not sound
+            yield from _sources_in(other, kind)
+
+
+def _sources_in(reader: WeightsReader, kind: str) -> Iterator[Source]:
+    """What a file has of a kind of parts: it is one, or it has one under a prefix."""
+    shapes = reader.shapes()
+    whole = {".".join(key.split(".")[:3]) + "." for key in shapes if key.startswith("text_encoders.")}
+    prefixes = ("first_stage_model.", "vae.", "") if kind == "vae" else (*sorted(whole), "")
+    check = single_files.is_vae if kind == "vae" else single_files.is_text_encoder
+    yield from (Source(reader, each, check) for each in prefixes if any(key.startswith(each) for key in shapes))
+
+
+def _missing(whole: Assembly) -> str:
+    """What is missing, and where it goes."""
+    return "; ".join(_missing_part(whole, part) for part in whole.lacking)
+
+
+def _missing_part(whole: Assembly, part: str) -> str:
+    kind, place = whole.index.parts[part][1], f"{whole.base.path.name}/{part}"
+    if part.startswith("text_encoder"):
+        usual = single_files.usual_text_encoder(kind, whole.configs.get(part, {}))
+        named = f"{usual}, " if usual else ""
+        return f"its text encoder {part} ({named}{kind}), which goes to models/text_encoder or {place}"
+    if part == "vae":
+        return f"its VAE ({kind}), which goes to models/VAE or {place}"
+    return f"the weights of its {part} ({kind}), which go to {place}"
