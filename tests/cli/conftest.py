@@ -51,8 +51,15 @@ def sdterm(data: Path) -> Iterator[Run]:
         def run(
             *arguments: str, stdin: str | TextIO | None = None, cwd: Path = REPOSITORY, **env: str
         ) -> "subprocess.CompletedProcess[str]":
+            variables = environment(**{"SDTERM_DATA": str(data)} | env)
+            if sys.platform == "darwin":  # what is forked there may not use the system's libraries
+                text, file = (stdin, None) if isinstance(stdin, str) else (None, stdin or subprocess.DEVNULL)
+                command = [sys.executable, "-m", "sdterm", *arguments]
+                return subprocess.run(
+                    command, input=text, stdin=file, capture_output=True, text=True, timeout=120, env=variables, cwd=cwd
+                )
             draws = "--local" in arguments or arguments[:1] == ("verify",)
             process = forking(*COMMAND_LINE, *ENGINE) if draws else forking(*COMMAND_LINE)
-            return process.run(arguments, environment(**{"SDTERM_DATA": str(data)} | env), stdin, cwd)
+            return process.run(arguments, variables, stdin, cwd)
 
         yield run
