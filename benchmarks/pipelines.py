@@ -7,7 +7,8 @@ tap       milliseconds that recording a call takes on the thread that samples, w
           1024x1024
 loading   that folder by sdterm over `from_pretrained`, both from a warm disk, in the same dtype
 
-Candidates take turns, in changing order, and a ratio is the median of the pairs' ratios.
+Candidates take turns, in changing order, and a ratio is the median of the pairs' ratios. Processor seconds say the same
+with less noise where other programs use the machine; sdterm's are of worker and host.
 """
 
 import argparse
@@ -19,11 +20,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from benchmarks.engine import MIB, ROOT, alternate, machine, offline, summary
 from sdterm.api import Submission
@@ -91,14 +94,26 @@ def drawing(size: str, pairs: int, cache: Path) -> dict[str, Any]:
     numbers = iter(range(1, 10_000))
     with Host(cache, folder.name) as ours, Peer("diffusers", folder) as theirs:
         ours.draw(0), theirs.ask("draw", 0)
-        turns = alternate(pairs, lambda: ours.draw(next(numbers)), lambda: theirs.ask("draw", next(numbers))["seconds"])
+        turns = alternate(pairs, lambda: ours.draw(next(numbers)), lambda: theirs.draw(next(numbers)))
         last, peak = theirs.ask("draw", 0), ours.peak()
     return {
-        "time": summary(a / b for a, b in turns),
+        **_compared(turns),
         "memory": round(peak / last["peak"], 4),
-        "seconds": {"sdterm": summary(a for a, _ in turns), "diffusers": summary(b for _, b in turns)},
         "seconds_a_call": round(last["seconds"] / STEPS, 3),
         "memory_mib": {"sdterm": round(peak / MIB), "diffusers": round(last["peak"] / MIB)},
+    }
+
+
+def _compared(turns: Sequence[tuple["Cost", "Cost"]]) -> dict[str, Any]:
+    """sdterm's costs over diffusers'."""
+    return {
+        "time": summary(a.wall / b.wall for a, b in turns),
+        "processor_time": summary(a.processor / b.processor for a, b in turns),
+        "seconds": {"sdterm": summary(a.wall for a, _ in turns), "diffusers": summary(b.wall for _, b in turns)},
+        "processor_seconds": {
+            "sdterm": summary(a.processor for a, _ in turns),
+            "diffusers": summary(b.processor for _, b in turns),
+        },
     }
 
 
@@ -128,17 +143,22 @@ class Host:
         self._client.stop()
         self._client.close()
 
-    def draw(self, number: int) -> float:
-        """Seconds from asking to the end."""
-        began = time.perf_counter()
+    def draw(self, number: int) -> "Cost":
+        """From asking to the end."""
+        began, before = time.perf_counter(), self._processor()
         request = make_request(**fields_of(number), model=self._model)
         job = self._client.submit(Submission(request=request)).id
         for entry in self._client.events(job=job, after=0):
             if isinstance(entry.event, Failed):
                 raise SystemExit(entry.event.message)
             if isinstance(entry.event, Done):
-                return time.perf_counter() - began
+                return Cost(time.perf_counter() - began, self._processor() - before)
         raise SystemExit("The host has ended.")
+
+    def _processor(self) -> float:
+        health = self._client.health()
+        pids = [health.pid, *(worker.pid for worker in health.workers if worker.pid)]
+        return sum(times.user + times.system for times in (psutil.Process(pid).cpu_times() for pid in pids))
 
     def peak(self) -> int:
         """Bytes that the worker had at most."""
@@ -159,6 +179,15 @@ class Peer:
 
     def __exit__(self, *_: object) -> None:
         self._process.communicate()
+
+    def draw(self, number: int) -> "Cost":
+        return self._cost(self.ask("draw", number))
+
+    def load(self) -> "Cost":
+        return self._cost(self.ask("load"))
+
+    def _cost(self, said: dict[str, Any]) -> "Cost":
+        return Cost(said["seconds"], said["processor"])
 
     def ask(self, what: str, number: int = 0) -> dict[str, Any]:
         assert self._process.stdin and self._process.stdout
@@ -181,11 +210,10 @@ def serve(name: str, folder: Path) -> None:
     peer: Theirs | Ours = Theirs(folder) if name == "diffusers" else Ours(folder)
     for line in sys.stdin:
         what, number = line.split()
-        began = time.perf_counter()
+        wall, processor = time.perf_counter(), time.process_time()
         peer.load() if what == "load" else peer.draw(int(number))
-        print(
-            json.dumps({"seconds": time.perf_counter() - began, "peak": peak_of(os.getpid())}), file=replies, flush=True
-        )
+        cost = {"seconds": time.perf_counter() - wall, "processor": time.process_time() - processor}
+        print(json.dumps(cost | {"peak": peak_of(os.getpid())}), file=replies, flush=True)
 
 
 class Theirs:
@@ -298,13 +326,9 @@ def loading(size: str, pairs: int, cache: Path) -> dict[str, Any]:
     with Peer("sdterm", folder) as ours, Peer("diffusers", folder) as theirs:
         for peer in (ours, theirs):
             peer.ask("draw")  # what takes long to import is imported, and its file is hashed
-        turns = alternate(pairs, lambda: ours.ask("load")["seconds"], lambda: theirs.ask("load")["seconds"])
+        turns = alternate(pairs, ours.load, theirs.load)
     weights = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
-    return {
-        "time": summary(a / b for a, b in turns),
-        "seconds": {"sdterm": summary(a for a, _ in turns), "diffusers": summary(b for _, b in turns)},
-        "mib": round(weights / MIB),
-    }
+    return {**_compared(turns), "mib": round(weights / MIB)}
 
 
 PARTS = {"drawing": drawing, "tap": tap, "loading": loading}

@@ -163,9 +163,10 @@ def test_keys_without_a_terminal_says_so_and_ends(sdterm: Run) -> None:
 
 
 def test_help_and_listing_load_no_torch(data: Path) -> None:
-    commands = [["--help"], ["generate", "--help"], ["samplers"], ["models"], ["doctor"], ["plugins"]]
+    """In one process: what was imported is what a user waits for."""
+    shown = [[], ["--help"], ["generate", "--help"], ["samplers"], ["models"], ["doctor"], ["plugins"], ["prompt", "a"]]
     script = (
-        f"import sys\nfrom sdterm.cli import main\nfor words in {commands!r}:\n"
+        f"import sys\nfrom sdterm.cli import main\nfor words in {shown!r}:\n"
         " sys.argv[1:] = words\n try:\n  main()\n except SystemExit:\n  pass\n"
         " heavy = {'torch', 'diffusers', 'transformers'} & set(sys.modules)\n"
         " if heavy: sys.exit(f'{words}: {heavy}')"

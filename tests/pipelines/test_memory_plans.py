@@ -9,11 +9,12 @@ import pytest
 
 from sdterm import Engine, PluginSet, load_plugins
 from sdterm.core.library.checkpoints import Library
+from sdterm.core.settings.paths import LORAS
 from sdterm.events import Resumed, Warning
 from tests.engine.tapped.test_memory import EVERYWHERE
 from tests.engine.test_tape import only_image, pixels, stop_at_step
 from tests.pipelines.conftest import Folder
-from tests.pipelines.test_matrix import PROMPT, SEED, SETUPS, Setup
+from tests.pipelines.test_matrix import PROMPT, SEED, SETUPS, Setup, loaded
 
 STEP_CACHE = """
     from sdterm.hooks import MemoryOptimizer, hookimpl
@@ -69,6 +70,28 @@ def test_weights_that_lie_elsewhere_draw_the_same(
     assert not [event.message for event in events if isinstance(event, Warning)]
     assert np.abs(pixels(only_image(events).data) - whole).max() <= 2
     assert np.abs(pixels(only_image([*engine.run(setup.asked(), plans)]).data) - whole).max() <= 2
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("how", ["parts", "fp8"])
+def test_a_lora_acts_under_them_and_is_gone_after(
+    how: str, setup: Setup, root: Path, folder: Folder, engine: Engine, plans: PluginSet
+) -> None:
+    from tests.pipelines.building import lora
+
+    pipeline, path = loaded(setup, folder(setup.name)), root / LORAS / f"light-{setup.name}.safetensors"
+    if not hasattr(pipeline, "load_lora_weights"):
+        pytest.skip("it takes none")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lora(pipeline, path)
+    prompt = f"{PROMPT} <lora:{path.stem}:0.75>"
+    without, plain, light, after = (
+        pixels(only_image([*engine.run(setup.asked(**fields), plans)]).data)
+        for fields in ({"memory": (how,)}, {"prompt": prompt}, {"prompt": prompt, "memory": (how,)}, {"memory": (how,)})
+    )
+    assert np.abs(light - without).max() > 2
+    assert np.abs(light - plain).mean() < (1 if how == "parts" else 20)
+    assert np.abs(after - without).max() <= 2
 
 
 @pytest.mark.parametrize("how", ["fp8", "vae-tiling"])

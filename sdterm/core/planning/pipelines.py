@@ -106,7 +106,7 @@ def pipeline_options(request: GenerationRequest, facts: PipelineFacts, model: st
         if name in given and "cfg_scale" in facts.takes and name not in {option.name for option in facts.options}:
             raise RequestError(f"{name} is what a request calls cfg_scale: give it by that name.", "pipeline_options")
     try:
-        checked = check_options(f"{model}'s pipeline", facts.options, given)
+        checked = check_options(model, facts.options, given)
     except RequestError as error:
         error.field = "pipeline_options"
         raise

@@ -1,5 +1,6 @@
 """A pipeline that runs its own loop is drawn, stopped, resumed and told of like a model of a native family."""
 
+import copy
 import platform
 import shutil
 import threading
@@ -384,6 +385,22 @@ def test_a_tap_is_outermost_anew_for_each_call_and_gone_after(pipe: Any) -> None
     calls = pipe.denoiser.calls
     pipe("x", num_inference_steps=2)
     assert pipe.denoiser.calls == calls + 4
+
+
+def test_a_copy_of_a_tapped_scheduler_steps_itself(pipe: Any) -> None:
+    seen: list[Any] = []
+
+    def around_step(scheduler: Any, step: Any, args: Any, kwargs: Any) -> Any:
+        seen.append(scheduler)
+        return step(*args, **kwargs)
+
+    pipe.scheduler.set_timesteps(4)
+    with tapped(pipe.components, lambda name, forward, args, kwargs: forward(*args, **kwargs), around_step):
+        other = copy.deepcopy(pipe.scheduler)
+        other.step(torch.zeros(1), other.timesteps[0], torch.zeros(1))
+    assert seen == [other] and other.step_index == 1 and pipe.scheduler.step_index is None
+    other.step(torch.zeros(1), other.timesteps[1], torch.zeros(1))
+    assert seen == [other], "it only passes on"
 
 
 def test_hooks_that_come_over_a_tap_do_not_keep_it_alive(pipe: Any) -> None:

@@ -116,6 +116,16 @@ def test_an_interrupted_first_pass_is_the_picture(api: httpx.Client, host: Runni
     assert (newest.state, newest.done, newest.left_out) == ("done", 1, (1,))
 
 
+@pytest.mark.heavy
+def test_an_interrupt_outlives_the_process_that_draws(api: httpx.Client, host: Running) -> None:
+    drawing = Drawing(api, n_iter=3)
+    drawing.at(3)
+    worker = host.worker
+    api.post("/sdapi/v1/interrupt")
+    worker.kill()
+    assert [size(image) for image in drawing.end()["images"]] == [(64, 64)]
+
+
 def test_an_interrupt_ends_pictures_being_made_larger(api: httpx.Client) -> None:
     made = BytesIO()
     Image.new("RGB", (256, 256), "teal").save(made, "PNG")
