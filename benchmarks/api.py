@@ -73,7 +73,8 @@ def progress(setting: Setting) -> dict[str, Any]:
     with served(setting) as (api, _):
         body = {"prompt": "x", "steps": 100, "width": SIZE, "height": SIZE, "n_iter": 3}
         api.post("/sdapi/v1/txt2img", json=body | {"steps": 1, "n_iter": 1})
-        drawing = threading.Thread(target=lambda: httpx.post(f"{api.base_url}sdapi/v1/txt2img", json=body, timeout=600))
+        url = api.base_url.join("/sdapi/v1/txt2img")
+        drawing = threading.Thread(target=lambda: httpx.post(url, json=body, timeout=600))
         drawing.start()
         asked: list[float] = []
         while drawing.is_alive():

@@ -115,7 +115,7 @@ def generate(
     images: list[bytes] = []
     if names:
         assigned, images = images_of(assignments, names)
-        request = assign(request, assigned, names, pipeline_of(request, settings) if assignments else None)
+        request = assign(request, assigned, names, pipeline_of(request, settings, assigned) if assigned else None)
     prepare_folders(settings.root)
     output = output_for(as_json, no_show, settings)
     saving = saving_of(settings, out)

@@ -66,7 +66,7 @@ def img2img(
     if assignments:
         names = offered(settings).names()
         assigned, images = images_of(assignments, names)
-        request = assign(request, assigned, names, pipeline_of(request, settings))
+        request = assign(request, assigned, names, pipeline_of(request, settings, assigned))
     files = [file for file in sorted(folder.iterdir(), key=_in_order) if file.is_file() and file.name[0] != "."]
     prepare_folders(settings.root)
     saving, output = saving_of(settings, out), output_for(as_json, no_show, settings)

@@ -62,9 +62,15 @@ def by_extensions(settings: Settings, checkpoints: Sequence[CheckpointFile]) -> 
         return {}
 
 
-def pipeline_of(request: GenerationRequest, settings: Settings) -> PipelineFacts | None:
-    """What may be asked of the pipeline that draws a request; None if a native family does, or if nobody knows."""
+def pipeline_of(
+    request: GenerationRequest, settings: Settings, assignments: Sequence[str] = ()
+) -> PipelineFacts | None:
+    """What may be asked of the pipeline that draws a request, which one of the assignments may name; None if a native
+    family does, or if nobody knows."""
     ours = load_plugins(None, third_party=False)
+    for assignment in assignments:
+        name, _, value = assignment.partition("=")
+        request = request.model_copy(update={"pipeline": value}) if name == "pipeline" else request
     try:
         checkpoint = find_checkpoint(request.model, library_of(settings), ours)
         found = recognition(checkpoint, ours)

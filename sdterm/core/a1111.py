@@ -11,6 +11,9 @@ UNIFORM = "Uniform"
 ON_THE_MODELS_LEVELS = frozenset({"Uniform", "SGM Uniform", "Simple", "Normal", "DDIM", "Beta"})
 """Schedules of which its API says that they need the model."""
 
+DEFAULT_RHO: Mapping[str, float] = {"Karras": 7.0, "Polyexponential": 1.0}
+"""The rho that a schedule has where none is given; others have none."""
+
 SOLVED_BY_HEUN = frozenset({"DPM++ 2M SDE Heun"})
 """Samplers of which its API says so."""
 

@@ -45,10 +45,13 @@ def pick_device(name: str | None) -> torch.device:
     return device
 
 
-def pick_dtype(device: torch.device, precision: Precision) -> torch.dtype:
-    """float16 on a GPU and float32 on a CPU, unless another precision is asked for."""
-    if precision == "auto":
-        precision = "full" if device.type == "cpu" else "half"
+def pick_dtype(device: torch.device, precision: Precision, *, wide: bool = False) -> torch.dtype:
+    """float16 on a GPU and float32 on a CPU, unless another precision is asked for. wide: of a model whose numbers are
+    too large for float16: then bfloat16, if the GPU has units for it."""
+    if precision == "auto" and device.type == "cpu":
+        precision = "full"
+    elif precision == "auto":
+        precision = "bf16" if wide and has_bf16_units(device) else "half"
     return {"full": torch.float32, "half": torch.float16, "bf16": torch.bfloat16}[precision]
 
 

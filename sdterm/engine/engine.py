@@ -280,7 +280,7 @@ class Engine:
             choices=choices,
             plan=plan,
             device=self.device,
-            dtype=pick_dtype(self.device, request.precision),
+            dtype=pick_dtype(self.device, request.precision, wide=_is_wide(choices)),
             pulse=self._pulse,
             emit=emit,
             observers=observers,
@@ -343,6 +343,14 @@ def _computing(choices: Choices) -> AbstractContextManager[Any]:
     """Nothing is learned here. What a pipeline computes keeps its version, by which its tape knows it again, and which
     inference mode does not count."""
     return torch.no_grad() if isinstance(choices.first.model.family, Pipeline) else torch.inference_mode()
+
+
+def _is_wide(choices: Choices) -> bool:
+    """Whether a model's numbers are too large for float16: so are those of rectified flow's transformers, which were
+    trained in bfloat16."""
+    return any(
+        isinstance(each.model.family, Pipeline) and each.model.match.process == "flow" for each in choices.passes
+    )
 
 
 def _note(tape: Tape, delivered: Image | SideImage) -> None:

@@ -352,23 +352,21 @@ class Loader:
         if model.applied.asked == tuple(asked):
             return model
         components, on = model.components, model.optimizers
-        if isinstance(components, LoadedPipeline):
-            self.model = None  # half changed it must not be found again
-            applied = put_on(components.pipe, asked, run.networks)
-            self.model = replace(model, applied=applied)
-            return self.model
-        if not isinstance(components, Adaptable):
+        if not isinstance(components, LoadedPipeline | Adaptable):
             said = f"{wanted.found.family.label} knows no networks and no embeddings; drawn without them."
             run.warn(Warning(code="network_ignored", message=said))
             return model
         self.model = None  # half changed it must not be found again
         staying = next((number for number, each in enumerate(on) if each.of.offloads), len(on))
         model = _undone(model, run.plugins, staying)  # those that offload keep copies of the weights
-        networks = load_networks(components, asked, model.applied, run.networks, run.plugins)
-        applied = change(components, wanted.found.checkpoint, model.applied, networks)
-        for network in networks:
-            if mismatches := mismatch(network, applied):
-                run.warn(Warning(code="network_mismatch", message=mismatches), keep=False)
+        if isinstance(components, LoadedPipeline):
+            applied = put_on(components.pipe, asked, run.networks)
+        else:
+            networks = load_networks(components, asked, model.applied, run.networks, run.plugins)
+            applied = change(components, wanted.found.checkpoint, model.applied, networks)
+            for network in networks:
+                if mismatches := mismatch(network, applied):
+                    run.warn(Warning(code="network_mismatch", message=mismatches), keep=False)
         self.model = _applied(replace(model, applied=applied), run.plugins, on[staying:])
         return self.model
 

@@ -4,6 +4,10 @@ SETTINGS (JSON) are what the client that starts it was told on its command line.
 what came of it: `ready`, `taken` (another host is there), or `failed` and why.
 """
 
+import gc
+
+gc.set_threshold(50_000, 20, 50)  # for the reason that sdterm.__main__ has
+
 import asyncio
 import contextlib
 import json

@@ -163,9 +163,10 @@ def test_keys_without_a_terminal_says_so_and_ends(sdterm: Run) -> None:
 
 
 def test_help_and_listing_load_no_torch(data: Path) -> None:
-    commands = [["--help"], ["generate", "--help"], ["samplers"], ["models"], ["doctor"], ["plugins"]]
+    """In one process: what was imported is what a user waits for."""
+    shown = [[], ["--help"], ["generate", "--help"], ["samplers"], ["models"], ["doctor"], ["plugins"], ["prompt", "a"]]
     script = (
-        f"import sys\nfrom sdterm.cli import main\nfor words in {commands!r}:\n"
+        f"import sys\nfrom sdterm.cli import main\nfor words in {shown!r}:\n"
         " sys.argv[1:] = words\n try:\n  main()\n except SystemExit:\n  pass\n"
         " heavy = {'torch', 'diffusers', 'transformers'} & set(sys.modules)\n"
         " if heavy: sys.exit(f'{words}: {heavy}')"
@@ -204,5 +205,7 @@ def test_a_model_is_added_where_its_header_says(sdterm: Run, tmp_path: Path) -> 
     assert "done       added.safetensors" in sdterm("models", "downloads").stdout
     again = sdterm("models", "add", str(tmp_path / "mine.safetensors"), "--as", "added.safetensors", "--yes")
     assert again.returncode == 2 and "There is a added.safetensors" in again.stderr and "--as" in again.stderr
+    left = sdterm("models", "add", str(tmp_path / "mine.safetensors"), "--without", "transformer")
+    assert left.returncode == 2 and "--without is for a diffusers folder of Hugging Face" in left.stderr
     secret = sdterm("models", "add", "https://example.org/m.safetensors?token=abcdef", "--yes")
     assert secret.returncode == 2 and "abcdef" not in secret.stderr

@@ -22,14 +22,13 @@ from sdterm.core.extensions.kinds import KINDS
 from sdterm.core.infotext.files import read_infotext
 from sdterm.core.infotext.grammar import parse
 from sdterm.core.inputs import Inputs
-from sdterm.core.library.checkpoints import CheckpointFile, Library
-from sdterm.core.library.recognition import recognise_any
+from sdterm.core.library.checkpoints import Library
 from sdterm.core.library.upscalers import find_upscaler
 from sdterm.core.output.saving import Saving, save_images
 from sdterm.core.settings.paths import CHECKPOINTS
 from sdterm.engine.upscale import Upscaling, upscaled
 from sdterm.events import Described, Event, Failed, Image, ModelLoading, Warning
-from sdterm.hooks import Denoised, Pipeline
+from sdterm.hooks import Denoised
 from sdterm.testing import assert_denoise_hook_conforms
 from sdterm.tui.language import languages, packs_of, tr, use
 from sdterm.tui.texts import messages
@@ -177,15 +176,13 @@ def test_the_optimizer_page_is_exact_and_leaves_nothing_behind(engine: Engine, e
     assert after.data == before.data
 
 
-def test_the_pipeline_page_knows_its_checkpoint_and_loads_it(example: Example, tmp_path: Path) -> None:
+def test_the_pipeline_page_draws_its_colour_and_takes_its_option(example: Example, engine: Engine, root: Path) -> None:
     plugins = example("sdterm_pipelines")
-    save_file({"example.colour": torch.tensor([1.0, -1.0, -1.0])}, tmp_path / "red.safetensors")
-    checkpoint = CheckpointFile(tmp_path / "red.safetensors")
-    pipeline, match = recognise_any(checkpoint, plugins)
-    assert isinstance(pipeline, Pipeline) and match.native_size == 64
-    loaded = pipeline.load(checkpoint, torch.device("cpu"), torch.float32)
-    (image,) = loaded("a wall", generator=torch.Generator().manual_seed(1)).images
-    assert np.abs(np.asarray(image).astype(int) - (255, 0, 0)).max() <= 1
+    (root / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+    save_file({"example.colour": torch.tensor([1.0, -1.0, -1.0])}, root / CHECKPOINTS / "one red.safetensors")
+    for options, grey in (({}, 0), ({"brightness": 1.0}, 128)):
+        (image,) = draw(engine, plugins, model="one red", pipeline_options=options)
+        assert np.abs(pixels(image) - (255, grey, grey)).max() <= 1
 
 
 def test_the_network_page_makes_layers_stronger_and_leaves_nothing_behind(example: Example, tmp_path: Path) -> None:

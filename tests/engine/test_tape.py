@@ -249,6 +249,7 @@ def test_the_tape_of_a_long_job_does_not_grow_with_its_finished_images(
     again.close()
 
 
+@pytest.mark.heavy  # two processes with torch; tests/host/test_faults.py kills one that draws
 def test_a_killed_process_is_resumed_from_its_tape(engine: Engine, plugins: PluginSet, tmp_path: Path) -> None:
     """SIGKILL in the middle of a run of the command line: the next call of the same command finishes the image."""
     command = [sys.executable, "-m", "sdterm", "generate", "blue square, white background", "--json"]

@@ -15,6 +15,7 @@ from sdterm.core.settings.rundir import make_private, run_folder_of
 from sdterm.core.settings.settings import Settings, resolve
 from sdterm.host.services import HostServices
 from sdterm.request import make_request
+from tests.host.running import Running, running
 
 REPOSITORY = Path(__file__).parents[2]
 ENDS_WITHIN = 20.0  # seconds
@@ -94,6 +95,18 @@ def host(start_shared_host: StartHost, tmp_path_factory: pytest.TempPathFactory)
     client = start_shared_host(tmp_path_factory.mktemp("host"), device="cpu")
     client.pause_queue()
     return client
+
+
+@pytest.fixture(scope="session")
+def drawing_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One host, and one process that draws, for all tests that leave it as it was but for more jobs. It has networks
+    to upscale with."""
+    from tests import network_files  # torch, which other tests of the host do not need
+
+    root = tmp_path_factory.mktemp("drawing") / "data"
+    network_files.write_upscalers(root)
+    with running(root) as it:
+        yield it
 
 
 @pytest.fixture

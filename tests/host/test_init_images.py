@@ -1,6 +1,5 @@
 """Jobs that start from pictures, and whose worker is killed in the middle."""
 
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,15 @@ from PIL import Image as Picture
 from sdterm.client import RefusedError
 from sdterm.core.inputs import Inputs
 from sdterm.events import Cancelled, Failed, Image, Resumed, SideImage
-from tests.host.running import Running, images, running
+from tests.host.running import Running, images
 
 PICTURES = np.load(Path(__file__).parents[1] / "golden" / "img2img.npz")
 SIZE: dict[str, Any] = {"width": 64, "height": 64}
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("init") / "data") as it:
-        yield it
+def host(drawing_host: Running) -> Running:
+    return drawing_host
 
 
 def kept(host: Running, name: str) -> str:

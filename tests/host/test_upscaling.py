@@ -1,6 +1,5 @@
 """Making pictures larger is a job like any other: queued, cancelled, paused, and done though processes die."""
 
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -11,16 +10,12 @@ from PIL import Image as Picture
 
 from sdterm.client import RefusedError
 from sdterm.events import Cancelled, Done, Image, Interrupted, Step
-from tests import network_files
-from tests.host.running import Running, images, running
+from tests.host.running import Running, images
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    root = tmp_path_factory.mktemp("upscaling") / "data"
-    network_files.write_upscalers(root)
-    with running(root) as it:
-        yield it
+def host(drawing_host: Running) -> Running:
+    return drawing_host
 
 
 @pytest.fixture(scope="module")

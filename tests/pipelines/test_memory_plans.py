@@ -1,5 +1,6 @@
 """Memory plans of native models apply to diffusers' pipelines: the same pictures, or nearly, from less memory."""
 
+import shutil
 from pathlib import Path
 from textwrap import dedent
 
@@ -8,11 +9,12 @@ import pytest
 
 from sdterm import Engine, PluginSet, load_plugins
 from sdterm.core.library.checkpoints import Library
+from sdterm.core.settings.paths import LORAS
 from sdterm.events import Resumed, Warning
 from tests.engine.tapped.test_memory import EVERYWHERE
 from tests.engine.test_tape import only_image, pixels, stop_at_step
 from tests.pipelines.conftest import Folder
-from tests.pipelines.test_matrix import SETUPS, Setup
+from tests.pipelines.test_matrix import PROMPT, SEED, SETUPS, Setup, loaded
 
 STEP_CACHE = """
     from sdterm.hooks import MemoryOptimizer, hookimpl
@@ -51,7 +53,8 @@ def plans(root: Path, tmp_path_factory: pytest.TempPathFactory) -> PluginSet:
     extensions = tmp_path_factory.mktemp("plans")
     for name, text in {"everywhere": EVERYWHERE, "step_cache": STEP_CACHE}.items():
         (extensions / f"{name}.py").write_text(dedent(text))
-    (extensions / "tomorrow.py").write_text((root / "extensions" / "tomorrow.py").read_text())
+    for found in (root / "extensions").iterdir():
+        (shutil.copytree if found.is_dir() else shutil.copy)(found, extensions / found.name)
     return load_plugins(extensions)
 
 
@@ -67,6 +70,28 @@ def test_weights_that_lie_elsewhere_draw_the_same(
     assert not [event.message for event in events if isinstance(event, Warning)]
     assert np.abs(pixels(only_image(events).data) - whole).max() <= 2
     assert np.abs(pixels(only_image([*engine.run(setup.asked(), plans)]).data) - whole).max() <= 2
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("how", ["parts", "fp8"])
+def test_a_lora_acts_under_them_and_is_gone_after(
+    how: str, setup: Setup, root: Path, folder: Folder, engine: Engine, plans: PluginSet
+) -> None:
+    from tests.pipelines.building import lora
+
+    pipeline, path = loaded(setup, folder(setup.name)), root / LORAS / f"light-{setup.name}.safetensors"
+    if not hasattr(pipeline, "load_lora_weights"):
+        pytest.skip("it takes none")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lora(pipeline, path)
+    prompt = f"{PROMPT} <lora:{path.stem}:0.75>"
+    without, plain, light, after = (
+        pixels(only_image([*engine.run(setup.asked(**fields), plans)]).data)
+        for fields in ({"memory": (how,)}, {"prompt": prompt}, {"prompt": prompt, "memory": (how,)}, {"memory": (how,)})
+    )
+    assert np.abs(light - without).max() > 2
+    assert np.abs(light - plain).mean() < (1 if how == "parts" else 20)
+    assert np.abs(after - without).max() <= 2
 
 
 @pytest.mark.parametrize("how", ["fp8", "vae-tiling"])
@@ -95,3 +120,20 @@ def test_a_step_cache_of_diffusers_is_drawn_without_a_record(
     again = [*engine.run(cached, plans, tape=tmp_path / "tape")]
     assert not [event for event in again if isinstance(event, Resumed)]
     assert only_image(again).pixel_hash == whole.pixel_hash
+
+
+def test_prompts_are_encoded_once(setup: Setup, engine: Engine, plans: PluginSet) -> None:
+    only_image([*engine.run(setup.asked(), plans)])
+    assert engine.model
+    read: list[str] = []
+    handles = [
+        module.register_forward_pre_hook(lambda *_, name=name: read.append(name))
+        for name, module in engine.model.components.modules.items()
+        if name.startswith("text_encoder")
+    ]
+    only_image([*engine.run(setup.asked(seed=SEED + 1), plans)])
+    assert read == []
+    only_image([*engine.run(setup.asked(prompt=f"{PROMPT}, at night"), plans)])
+    assert {*read} == {name for name in engine.model.components.modules if name.startswith("text_encoder")}
+    for handle in handles:
+        handle.remove()

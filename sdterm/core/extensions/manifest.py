@@ -4,9 +4,6 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import InvalidVersion, Version
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from sdterm.core.extensions import ExtensionError
@@ -54,6 +51,8 @@ class Manifest(BaseModel):
     @field_validator("version")
     @classmethod
     def _is_version(cls, version: str) -> str:
+        from packaging.version import InvalidVersion, Version  # not owed by who reads no manifest, as those below
+
         try:
             return version and str(Version(version))
         except InvalidVersion:
@@ -62,6 +61,8 @@ class Manifest(BaseModel):
     @field_validator("api")
     @classmethod
     def _is_range(cls, api: str) -> str:
+        from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
         try:
             SpecifierSet(api)
         except InvalidSpecifier:
@@ -71,6 +72,8 @@ class Manifest(BaseModel):
     @field_validator("dependencies")
     @classmethod
     def _are_requirements(cls, dependencies: tuple[str, ...]) -> tuple[str, ...]:
+        from packaging.requirements import InvalidRequirement, Requirement
+
         for dependency in dependencies:
             try:
                 Requirement(dependency)
@@ -89,6 +92,8 @@ class Manifest(BaseModel):
     @property
     def refusal(self) -> str | None:
         """Why this sdterm cannot run it, as a sentence without its end; None if it can."""
+        from packaging.specifiers import SpecifierSet
+
         if self.api and not SpecifierSet(self.api).contains(str(API_VERSION)):
             return f"it is written for version {self.api} of the plugin contract, and this sdterm has {API_VERSION}"
         return None

@@ -92,11 +92,10 @@ def sampler_of(request: GenerationRequest, facts: PipelineFacts, model: str) -> 
     asked, schedule = request.sampler, request.scheduler
     is_own = normal(asked) in {normal(FIELDS["sampler"].default), normal(PIPELINES_OWN.label), normal(own)}
     names = {name: name for name in facts.samplers} | {f"{name}Scheduler": name for name in facts.samplers}
-    there = ", ".join(facts.samplers) or own
-    more = f" {model} has its own samplers: {there}."
+    more = f" {model} has samplers of its own: `sdterm samplers --model {model}` lists them."
     sampler = own if is_own else find("sampler", asked, names, more=more, field="sampler")
     spaced = {AUTOMATIC: AUTOMATIC, **{name: name for name in facts.samplers.get(sampler, ())}}
-    more = f" {sampler} knows {', '.join(spaced)}."
+    more = f" Those are the schedules that {sampler} knows."
     return sampler, find("scheduler", schedule, spaced, more=more, field="scheduler")
 
 
@@ -107,7 +106,7 @@ def pipeline_options(request: GenerationRequest, facts: PipelineFacts, model: st
         if name in given and "cfg_scale" in facts.takes and name not in {option.name for option in facts.options}:
             raise RequestError(f"{name} is what a request calls cfg_scale: give it by that name.", "pipeline_options")
     try:
-        checked = check_options(f"{model}'s pipeline", facts.options, given)
+        checked = check_options(model, facts.options, given)
     except RequestError as error:
         error.field = "pipeline_options"
         raise

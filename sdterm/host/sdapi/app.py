@@ -1,12 +1,13 @@
 """A1111's API, put together."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
-from starlette.types import ASGIApp
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sdterm.host.sdapi import schema
 from sdterm.host.sdapi.access import is_from_here, login_needed
@@ -24,7 +25,7 @@ def make_sdapi(services: HostServices, stop: Callable[[], None], deliveries: Del
     deliveries = deliveries or Deliveries(services)
     app = FastAPI(title="sdterm, A1111's API", version=__version__, openapi_url="/openapi.json", redoc_url="/redoc")
     app.openapi = partial(schema.document, app)  # type: ignore[method-assign]
-    app.middleware("http")(partial(_around, services))
+    app.add_middleware(_Around, services=services)
     tasks = Tasks(services)
     login = Depends(login_needed(services.settings["api_auth"]))
     for routes in (
@@ -40,14 +41,26 @@ def make_sdapi(services: HostServices, stop: Callable[[], None], deliveries: Del
     return app
 
 
-async def _around(services: HostServices, request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
-    services.touch()
-    began = time.perf_counter()
-    response = _refusal(request) or await call(request)
-    if job := getattr(request.state, "job", None):
-        response.headers[JOB_HEADER] = str(job)
-    response.headers["x-process-time"] = f"{time.perf_counter() - began:.4f}"
-    return response
+class _Around:
+    """What every request gets: a look at where it comes from, and headers on its answer. Plain ASGI: a middleware of
+    functions would run each request in a task group of its own."""
+
+    def __init__(self, app: ASGIApp, services: HostServices) -> None:
+        self._app, self._services = app, services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._services.touch()
+        began = time.perf_counter()
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["x-process-time"] = f"{time.perf_counter() - began:.4f}"
+                if job := scope.get("state", {}).get("job"):
+                    headers[JOB_HEADER] = str(job)
+            await send(message)
+
+        await (_refusal(Request(scope)) or self._app)(scope, receive, answer)
 
 
 def _refusal(request: Request) -> Response | None:

@@ -7,6 +7,9 @@ from typing import Any
 
 from sdterm.errors import BAD_REQUEST, SdtermError
 
+_PNG = b"\x89PNG\r\n\x1a\n"
+_TEXTS = (b"tEXt", b"iTXt", b"zTXt", b"eXIf")
+
 
 class BadImageError(SdtermError, ValueError):
     """A1111's 500 for a picture that it cannot read."""
@@ -35,3 +38,17 @@ def picture(text: Any, fetch: Fetch | None = None) -> bytes:
     if not data:
         raise BadImageError("Invalid encoded image")
     return data
+
+
+def without_texts(file: bytes) -> bytes:
+    """A picture without what is written in it, as A1111 sends a PNG where `enable_pnginfo` is off. Other formats stay
+    as they are."""
+    if not file.startswith(_PNG):
+        return file
+    kept, at = [_PNG], len(_PNG)
+    while at < len(file):
+        end = at + 12 + int.from_bytes(file[at : at + 4])  # length, kind, content, checksum
+        if file[at + 4 : at + 8] not in _TEXTS:
+            kept.append(file[at:end])
+        at = end
+    return b"".join(kept)

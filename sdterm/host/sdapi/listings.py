@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sdterm.api import Extension
-from sdterm.core.a1111 import ON_THE_MODELS_LEVELS, SOLVED_BY_HEUN, lower_name
+from sdterm.core.a1111 import DEFAULT_RHO, ON_THE_MODELS_LEVELS, SOLVED_BY_HEUN, lower_name
 from sdterm.core.extensions.install.records import InstallRecord
 from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.library.about import metadata_of
@@ -95,13 +95,12 @@ def schedulers(names: PluginSet) -> list[dict[str, Any]]:
     automatic: dict[str, Any] = {"name": AUTOMATIC.lower(), "label": AUTOMATIC, "aliases": None}
     found = [automatic | {"default_rho": -1.0, "need_inner_model": False}]
     for each in names.all(Scheduler):
-        rho = next((option.default for option in each.options if option.name == "rho"), -1.0)
         found.append(
             {
                 "name": lower_name(each.label),
                 "label": each.label,
                 "aliases": [*each.aliases] or None,
-                "default_rho": rho,
+                "default_rho": DEFAULT_RHO.get(each.label, -1.0),
                 "need_inner_model": each.label in ON_THE_MODELS_LEVELS,
             }
         )

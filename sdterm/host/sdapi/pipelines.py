@@ -24,4 +24,4 @@ def for_pipeline(
     kept = {name: value for name, value in said.items() if name not in unsaid and name not in _OWN_LOOP}
     named = next((values[name] for name in _SAMPLER if values.get(name)), None)
     own = {"sampler": named, "scheduler": values.get(_SCHEDULE)}
-    return make_request(**settings | kept | {name: value for name, value in own.items() if value})
+    return make_request(**{**settings, **kept, **{name: value for name, value in own.items() if value}})

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from sdterm.api import JobDetails, Picture
 from sdterm.host.sdapi import extras
 from sdterm.host.sdapi.answers import answer
+from sdterm.host.sdapi.encoded import without_texts
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class Reply:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """The request's body with A1111's defaults, as it is echoed."""
     send_images: bool = True
+    with_infotexts: bool = True
+    """Whether the images have their infotexts inside."""
 
 
 def answered(reply: Reply, job: JobDetails, pictures: Sequence[Picture], described: Sequence[str]) -> bytes:
@@ -32,6 +35,8 @@ def _content(reply: Reply, job: JobDetails, pictures: Sequence[Picture], describ
     if reply.form == "caption":
         return {"caption": "".join(described)}
     files = [Path(picture.path).read_bytes() for picture in pictures] if reply.send_images else []
+    if not reply.with_infotexts:
+        files = [without_texts(file) for file in files]
     if reply.form == "images":
         return answer(reply.parameters, job, pictures, files)
     page, images = extras.page(job.request), [base64.b64encode(file).decode() for file in files]

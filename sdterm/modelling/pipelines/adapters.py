@@ -43,9 +43,20 @@ def put(pipeline: Any, wanted: Sequence[Adapter]) -> None:
     for each in {each.key: each for each in wanted}.values():
         if each.key not in there:
             _load(pipeline, each)
+    _widen(pipeline)
     if gone := sorted(there - summed.keys()):
         pipeline.delete_adapters(gone)
     pipeline.set_adapters([*summed], [*summed.values()])
+
+
+def _widen(pipeline: Any) -> None:
+    """peft gives adapters the precision of the weights beneath; with those of eight bits nothing computes."""
+    import torch
+
+    for part in pipeline.components.values():
+        for name, weight in part.named_parameters() if isinstance(part, torch.nn.Module) else ():
+            if "lora_" in name and weight.is_floating_point() and weight.itemsize == 1:
+                weight.data = weight.data.to(getattr(part, "dtype", torch.float32))
 
 
 def _load(pipeline: Any, adapter: Adapter) -> None:

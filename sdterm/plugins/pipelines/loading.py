@@ -22,6 +22,8 @@ from sdterm.plugins.pipelines.assembly import Assembly, Source
 
 State = Mapping[str, torch.Tensor]
 _UNUSED, _CHECKS, _GUIDED = "safety_checker", "requires_safety_checker", "guidance_embeds"
+_NEXT_WORDS = "lm_head.weight"
+"""By which a language model would go on writing: files for text encoders may lack it."""
 _LDM = "decoder.mid.block_1.conv1.weight"
 """A key of VAEs as their makers have them."""
 _SAFE = ".safetensors"
@@ -38,6 +40,7 @@ def load(whole: Assembly, reader: CheckpointReader, device: torch.device, dtype:
 
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
+    transformers.dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0  # a model's own code is refused, and nobody is asked
     index, numbers = whole.index, whole.numbers
     given: dict[str, Any] = dict.fromkeys(index.absent)
     if _UNUSED in index.kind.parts:
@@ -120,7 +123,7 @@ def _of_gguf(kind: Any, folder: Path, source: Source, dtype: torch.dtype) -> tor
         quantization_config=packed,
         config=str(folder.parent),
         subfolder=folder.name,
-        torch_dtype=dtype,
+        dtype=dtype,
         local_files_only=True,
         **{key: config[key] for key in (_GUIDED,) if key in config},
     )
@@ -152,7 +155,7 @@ def _of_state(kind: Any, folder: Path, state: State, file: str, dtype: torch.dty
     if not issubclass(kind, diffusers.ModelMixin):
         said = kind.config_class.from_pretrained(folder, local_files_only=True)
         module, info = kind.from_pretrained(None, config=said, state_dict=state, dtype=dtype, output_loading_info=True)
-        _check(kind, file, sorted(info["missing_keys"]))
+        _check(kind, file, sorted({*info["missing_keys"]} - {_NEXT_WORDS}))
         return cast(torch.nn.Module, module.eval())
     config = _config(kind, folder, state)
     with accelerate.init_empty_weights():

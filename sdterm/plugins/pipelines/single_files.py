@@ -84,7 +84,7 @@ def known(shapes: Shapes) -> tuple[Single, str] | None:
 
 
 _BLOCK = re.compile(r"([a-z][a-z_]*)\.(\d+)\.\w+\.")
-_LAYER = re.compile(r"(?:^|\.)(?:layers|block)\.(\d+)\.")
+_LAYER = re.compile(r"(?:^|\.)(?:layers?|block)\.(\d+)\.")
 _WORDS = re.compile(r"(embed_tokens|token_embedding|shared|word_embeddings)\.weight$")
 """How the table of words of a text encoder is called."""
 

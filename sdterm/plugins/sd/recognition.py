@@ -91,8 +91,8 @@ _PATTERNS = tuple((re.compile(_PREFIXES + pattern), what) for pattern, what in _
 
 
 def other(reader: WeightsReader) -> ModelMatch | None:
-    """The refusal of a file that sdterm knows but does not draw with."""
-    shapes = reader.shapes()
+    """The refusal of a file that sdterm knows but does not draw with. A folder says itself what it is."""
+    shapes = {} if reader.path.is_dir() else reader.shapes()
     for pattern, what in _PATTERNS:
         if any(pattern.match(key) for key in shapes):
             rest = "" if ";" in what else ", which sdterm does not draw with"

@@ -1,3 +1,5 @@
+# mypy: ignore-errors
+# diffusers has no types.
 """The pipeline itself, in diffusers' shape. It is imported only when a checkpoint is loaded."""
 
 from __future__ import annotations

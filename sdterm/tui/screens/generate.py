@@ -168,7 +168,8 @@ class GenerateScreen(BaseScreen):
         values = self.values()
         for shown in self.query(Parameter):
             shown.show(self._read_field(shown.field, values))
-        self.query_one("#parameters").border_title = self._title(values)
+        for box in self.query("#parameters"):
+            box.border_title = self._title(values)
         self._show_taken(values)
         self._show_more()
 
@@ -176,9 +177,10 @@ class GenerateScreen(BaseScreen):
         """Leave out what the chosen model does not take."""
         offers = self.filling.offers
         for line in self.query("#parameters > Horizontal"):
-            for label, shown in zip(line.query(Label), line.query(Parameter), strict=True):
+            for label, shown in zip(line.query(Label), line.query(Parameter), strict=False):  # while it is made, fewer
                 label.display = shown.display = offers.takes(shown.field.rows[0], values)
-        self.query_one("#negative").display = offers.takes(FIELDS["negative_prompt"], values)
+        for editor in self.query("#negative"):
+            editor.display = offers.takes(FIELDS["negative_prompt"], values)
 
     def _read_field(self, field: Field, values: Mapping[str, Any]) -> str:
         """What stands in a field: of a picture what it is called."""
@@ -206,8 +208,7 @@ class GenerateScreen(BaseScreen):
     def learned(self) -> None:
         """What there is to choose from is known, or changed."""
         self._show_placeholders()
-        if self.query("#parameters"):
-            self.show_values()
+        self.show_values()
         for editor in self.query(PromptEditor):
             editor.look_again()
 

@@ -318,6 +318,8 @@ class ModelsScreen(TableScreen[Row]):
             self._choose(item.model)
         elif item and item.file.kind == "vae":
             self._choose_vae(item.file)
+        elif item and item.file.kind == "text_encoder":
+            self.say(tr("Nothing to choose: a model in several files finds the text encoders that are its own."))
         elif item and item.file.kind in _TAGS:
             said = self._call(item.file)
             if self._is_used(item):

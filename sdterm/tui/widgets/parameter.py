@@ -157,6 +157,21 @@ class Choice(Parameter, inherit_bindings=False):
         Binding("delete,backspace,ctrl+u,ctrl+w", "reset", show=False),
     ]
 
+    def show(self, value: str) -> None:
+        super().show(value)
+        self._show_its_beginning()
+
+    def on_mount(self) -> None:
+        self._show_its_beginning()
+
+    def on_blur(self) -> None:
+        self._show_its_beginning()
+
+    def _show_its_beginning(self) -> None:
+        """What is too long for its place is cut at the end, as a name is; only while it is focused, it is not."""
+        if not self.has_focus:
+            self.cursor_position = 0
+
     async def _on_key(self, event: events.Key) -> None:
         if not event.is_printable:
             return

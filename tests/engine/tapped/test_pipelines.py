@@ -1,5 +1,7 @@
 """A pipeline that runs its own loop is drawn, stopped, resumed and told of like a model of a native family."""
 
+import copy
+import platform
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -15,6 +17,7 @@ from sdterm import Engine, GenerationRequest, PluginSet, load_plugins
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.planning.plan import Plan
 from sdterm.core.settings.paths import CHECKPOINTS
+from sdterm.engine.device import pick_dtype
 from sdterm.engine.run import PauseAt, Resume
 from sdterm.engine.tape import read_records
 from sdterm.engine.tapped.tap import tapped
@@ -293,6 +296,16 @@ def test_a_step_cache_is_drawn_without_a_record_and_a_cancelled_one_does_not_rea
 # --- precision, schedulers --------------------------------------------------------------------------------------------
 
 
+def test_models_of_rectified_flow_are_not_drawn_in_float16_where_there_is_a_wider_half(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gpu = torch.device("mps")  # the one GPU that can be asked about without having it
+    monkeypatch.setattr(platform, "machine", lambda: "arm64")
+    assert pick_dtype(gpu, "auto", wide=True) == torch.bfloat16
+    assert pick_dtype(gpu, "auto") == pick_dtype(gpu, "half", wide=True) == torch.float16
+    assert pick_dtype(torch.device("cpu"), "auto", wide=True) == torch.float32
+
+
 def test_half_precision_draws_and_goes_on_in_its_own(engine: Engine, plugins: PluginSet, tmp_path: Path) -> None:
     half = asked(precision="bf16")
     whole = only_image([*engine.run(half, plugins)])
@@ -374,6 +387,22 @@ def test_a_tap_is_outermost_anew_for_each_call_and_gone_after(pipe: Any) -> None
     assert pipe.denoiser.calls == calls + 4
 
 
+def test_a_copy_of_a_tapped_scheduler_steps_itself(pipe: Any) -> None:
+    seen: list[Any] = []
+
+    def around_step(scheduler: Any, step: Any, args: Any, kwargs: Any) -> Any:
+        seen.append(scheduler)
+        return step(*args, **kwargs)
+
+    pipe.scheduler.set_timesteps(4)
+    with tapped(pipe.components, lambda name, forward, args, kwargs: forward(*args, **kwargs), around_step):
+        other = copy.deepcopy(pipe.scheduler)
+        other.step(torch.zeros(1), other.timesteps[0], torch.zeros(1))
+    assert seen == [other] and other.step_index == 1 and pipe.scheduler.step_index is None
+    other.step(torch.zeros(1), other.timesteps[1], torch.zeros(1))
+    assert seen == [other], "it only passes on"
+
+
 def test_hooks_that_come_over_a_tap_do_not_keep_it_alive(pipe: Any) -> None:
     seen: list[str] = []
 
@@ -390,6 +419,7 @@ def test_hooks_that_come_over_a_tap_do_not_keep_it_alive(pipe: Any) -> None:
     assert seen == ["denoiser", "denoiser"], "it only passes on"
 
 
+@pytest.mark.heavy
 def test_a_compiled_module_is_tapped_outside_of_what_is_compiled(pipe: Any) -> None:
     plain = own(3, pipe=pipe)
     pipe.denoiser.compile(backend="eager")

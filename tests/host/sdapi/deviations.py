@@ -39,7 +39,6 @@ DEVIATIONS: Mapping[str, Deviation] = {
     "create/embedding-empty": Deviation(200, _NO_TRAINING),
     "create/embedding-no-vectors": Deviation(200, _NO_TRAINING),
     "create/hypernetwork-bad-field": Deviation(200, _NO_TRAINING),
-    "txt2img/pnginfo-off": Deviation(None, "`enable_pnginfo` is kept, and pictures have their infotext"),
     "auth/loras-none": Deviation(401, _ALL),
     "auth/post-none-bad-body": Deviation(401, "the login is asked for before the body is read"),
     "auth/after-stop": Deviation(None, "the host has ended; A1111 without its page goes on"),

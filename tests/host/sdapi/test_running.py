@@ -20,9 +20,8 @@ LONG = {"prompt": "lake", "steps": 150, "width": 64, "height": 64, "seed": 1, "s
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("running") / "data", SDTERM_API="true", SDTERM_PORT=str(free_port())) as it:
-        yield it
+def host(api_host: Running) -> Running:
+    return api_host
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +114,16 @@ def test_an_interrupted_first_pass_is_the_picture(api: httpx.Client, host: Runni
     assert [size(image) for image in drawing.end()["images"]] == [(64, 64)]
     newest = host.client.jobs(limit=1).jobs[0]
     assert (newest.state, newest.done, newest.left_out) == ("done", 1, (1,))
+
+
+@pytest.mark.heavy
+def test_an_interrupt_outlives_the_process_that_draws(api: httpx.Client, host: Running) -> None:
+    drawing = Drawing(api, n_iter=3)
+    drawing.at(3)
+    worker = host.worker
+    api.post("/sdapi/v1/interrupt")
+    worker.kill()
+    assert [size(image) for image in drawing.end()["images"]] == [(64, 64)]
 
 
 def test_an_interrupt_ends_pictures_being_made_larger(api: httpx.Client) -> None:

@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 
 from sdterm import load_plugins
 from sdterm.core.library.checkpoints import CheckpointFile, Library
+from sdterm.core.library.kinds import kind_by_shapes
 from sdterm.core.library.recognition import Recognition, recognise_any, recognition
 from sdterm.core.settings.paths import CHECKPOINTS
 from sdterm.plugins.pipelines import options_of, tasks
@@ -166,11 +167,29 @@ def test_a_single_file_says_what_it_lacks_until_all_is_there(library: Library) -
     assert known(library, "small").note == lacking
 
 
+def test_a_folder_that_lacks_a_part_says_which(library: Library) -> None:
+    """Whatever else its keys look like: PixArt's are those of other models, too."""
+    parts = {**FLUX, "transformer": ("diffusers", "PixArtTransformer2DModel", TRANSFORMER)}
+    at = folder(library.root / CHECKPOINTS / "x", parts, "PixArtSigmaPipeline", without=("vae",))
+    weights(at / "transformer" / "diffusion_pytorch_model.safetensors", {"scale_shift_table": (2, 32)})
+    said = "x lacks its VAE (AutoencoderKL), which goes to models/VAE or x/vae."
+    assert known(library, "x").note == said
+
+
 def test_a_whole_folder_lends_all_that_a_transformer_needs(library: Library) -> None:
     lent = folder(library.root / CHECKPOINTS / "whole")
     weights(library.root / CHECKPOINTS / "mine.safetensors", WEIGHTS["transformer"])
     _, match = recognise_any(library.find("mine"), PLUGINS)
     assert match.label == "Flux" and match.files == dict.fromkeys(("text_encoder", "text_encoder_2", "vae"), lent)
+
+
+def test_files_that_are_added_go_where_they_are_looked_for() -> None:
+    kinds = {part: kind_by_shapes(shapes) for part, shapes in WEIGHTS.items()}
+    text = dict.fromkeys(("text_encoder", "text_encoder_2"), "text_encoder")
+    assert kinds == {"transformer": "checkpoint", "vae": "vae", **text}
+    assert (
+        kind_by_shapes({"model.diffusion_model.x": (1,), "text_encoders.t5xxl.shared.weight": (2, 2)}) == "checkpoint"
+    )
 
 
 def test_a_folder_of_another_depth_lends_nothing(library: Library) -> None:

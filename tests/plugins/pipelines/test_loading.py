@@ -1,5 +1,6 @@
 """Small pipelines are loaded from what users have: folders of all kinds, and parts in files of their own."""
 
+import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -105,6 +106,20 @@ def test_pickles_are_read_and_never_run(library: Library, built: Path, tmp_path:
     assert not (tmp_path / "harm").exists()
 
 
+def test_code_that_a_folder_brings_is_not_run(library: Library, tmp_path: Path) -> None:
+    at = library.root / CHECKPOINTS / "z"
+    index = json.loads((at / "model_index.json").read_text()) | {"tokenizer": ["transformers", "Qwen2VLProcessor"]}
+    (at / "model_index.json").write_text(json.dumps(index))
+    shutil.rmtree(at / "tokenizer")
+    (at / "tokenizer").mkdir()
+    (at / "tokenizer" / "mine.py").write_text(f"open({str(tmp_path / 'harm')!r}, 'w')\nclass Mine: pass\n")
+    said = {"image_processor_type": "Mine", "auto_map": {"AutoImageProcessor": "mine.Mine"}}
+    (at / "tokenizer" / "preprocessor_config.json").write_text(json.dumps(said))
+    with pytest.raises(PluginError, match=r"^z cannot be loaded: .*custom code"):
+        load(library.find("z"), CPU, torch.float32)
+    assert not (tmp_path / "harm").exists()
+
+
 def original(state: State) -> dict[str, torch.Tensor]:
     """Z-Image's keys as its makers and ComfyUI have them."""
     renamed = {"all_final_layer.2-1.": "final_layer.", "all_x_embedder.2-1.": "x_embedder."}
@@ -130,7 +145,10 @@ def test_a_transformer_and_its_parts_in_files_of_their_own_are_the_same_model(li
     save_file(original(state_of(built / "transformer")), at / "mine.safetensors")
     for folder, part in (("text_encoder", "text_encoder"), ("VAE", "vae")):
         (models / folder).mkdir()
-        save_file(state_of(built / part), models / folder / "its.safetensors")
+        state = state_of(built / part)
+        if part == "text_encoder":  # as it is saved with what would go on writing
+            state = {f"model.{key}": tensor for key, tensor in state.items()} | {"lm_head.weight": torch.zeros(2, 2)}
+        save_file(state, models / folder / "its.safetensors")
     pipe = loaded(library, "mine")
     for part in ("transformer", "text_encoder", "vae"):
         assert_same(pipe.components[part], state_of(built / part))

@@ -13,10 +13,6 @@ from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
 
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
-
 from sdterm.core.extensions import ExtensionError
 from sdterm.core.processes import BoundsError, Ended, run_bounded
 from sdterm.core.text import printable
@@ -47,12 +43,20 @@ class Wheel:
 
 def host_packages() -> dict[str, str]:
     """Every package that sdterm runs with: name → version."""
+    from packaging.version import InvalidVersion, Version  # not owed by a host that starts, as those below
+
     found: dict[str, str] = {}
     for distribution in distributions(path=[place for place in sys.path if not is_own_place(place)]):
         with contextlib.suppress(InvalidVersion, TypeError, KeyError, AttributeError):
             version = str(Version(distribution.version))
-            found.setdefault(canonicalize_name(distribution.metadata["Name"]), version)
+            found.setdefault(_canonical(distribution.metadata["Name"]), version)
     return found
+
+
+def _canonical(name: str) -> str:
+    from packaging.utils import canonicalize_name
+
+    return canonicalize_name(name)
 
 
 def is_own_place(place: str) -> bool:
@@ -73,6 +77,8 @@ def resolve(
     folder: for pip's files. options: for pip. Raises DependencyError naming the conflict if a package of sdterm or of
     another extension would have to change.
     """
+    from packaging.requirements import Requirement
+
     for requirement in requirements:
         if (url := Requirement(requirement).url) and not url.startswith("file:"):
             raise DependencyError(f"It needs {printable(requirement)}: packages are taken from the index alone.")
@@ -117,7 +123,7 @@ def _wheel(item: Mapping[str, object]) -> Wheel:
             "metadata": {"name": str(name), "version": str(version)},
             "download_info": {"url": str(url), "archive_info": {"hashes": {"sha256": str(sha256)}}},
         }:
-            return Wheel(canonicalize_name(name), version, url, sha256)
+            return Wheel(_canonical(name), version, url, sha256)
     raise DependencyError("pip did not say where a package would come from, so that it cannot be pinned.")
 
 
@@ -140,7 +146,7 @@ def _why(said: str, kept: Mapping[str, str], others: Mapping[str, tuple[str, str
         lines = [line.strip() for line in conflict[1].splitlines()]
     elif missing := re.search(r"that satisfies the requirement (([\w.-]+).*?)(?: \(from|$)", said):
         # no version at all that would do; the one that is here is not even looked at
-        name = canonicalize_name(missing[2])
+        name = _canonical(missing[2])
         lines = [f"it needs {missing[1]}", f"here is {name}=={kept[name]}"] if name in kept else []
     else:
         lines = []

@@ -101,7 +101,7 @@ async def _asked(
     wanted = asked(body, options, names, fields, table, echoed=told, strict=strict)
     if is_tapped:
         wanted = replace(wanted, request=for_pipeline(wanted.request, values, fields))
-    reply = Reply("images", wanted.parameters, wanted.send_images)
+    reply = Reply("images", wanted.parameters, wanted.send_images, options.get("enable_pnginfo") is not False)
     return Order(wanted.request, reply, partial(tasks.add, name=values.get("force_task_id")), wanted.save_images)
 
 
