@@ -26,6 +26,7 @@ _DENOISER = re.compile(
 """How keys begin in files that have the transformer of a model alone."""
 _TEXT_ENCODER = re.compile(r"(embed_tokens|token_embedding|shared|word_embeddings)\.weight$")
 """The table of words of a text encoder."""
+_VAE = ("decoder.conv_in.weight", "first_stage_model.decoder.conv_in.weight", "decoder.conv1.weight")
 _WIDTHS = (768, 1024, 1280)
 """Of the words that text encoders know."""
 _MOST_VECTORS = 1000
@@ -45,7 +46,7 @@ def kind_by_shapes(shapes: Shapes) -> str | None:
         return "hypernetwork"
     if any(key.startswith(_CHECKPOINT) for key in keys):
         return "checkpoint"
-    if "decoder.conv_in.weight" in shapes or "first_stage_model.decoder.conv_in.weight" in shapes:
+    if any(key in shapes for key in _VAE):
         return "vae"
     if approximation(shapes):
         return "vae_approx"

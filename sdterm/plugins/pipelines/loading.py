@@ -24,8 +24,8 @@ State = Mapping[str, torch.Tensor]
 _UNUSED, _CHECKS, _GUIDED = "safety_checker", "requires_safety_checker", "guidance_embeds"
 _NEXT_WORDS = "lm_head.weight"
 """By which a language model would go on writing: files for text encoders may lack it."""
-_LDM = "decoder.mid.block_1.conv1.weight"
-"""A key of VAEs as their makers have them."""
+_LDM, _WAN = "decoder.mid.block_1.conv1.weight", "decoder.conv1.weight"
+"""Keys of VAEs as their makers have them: of most, and of Wan's kin."""
 _SAFE = ".safetensors"
 _VARIANT = re.compile(r"\.(fp16|bf16)\b")
 _SCALE = re.compile(r"(^scaled_fp8|\.(scale_weight|weight_scale|scale_input|input_scale|comfy_quant))$")
@@ -76,7 +76,7 @@ def _loaded(whole: Assembly, part: str, device: torch.device, dtype: torch.dtype
     read = source.reader.read(list(keys), _CPU, None)
     state = unscaled({keys[key]: tensor for key, tensor in read.items()}, dtype)
     del read
-    return _of_state(kind, folder, state, source.reader.path.name, dtype).to(device), True
+    return filled(kind, folder, state, source.reader.path.name, dtype).to(device), True
 
 
 def _class(library: str, name: str) -> Any:
@@ -146,7 +146,7 @@ def unscaled(state: State, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     return plain
 
 
-def _of_state(kind: Any, folder: Path, state: State, file: str, dtype: torch.dtype) -> torch.nn.Module:
+def filled(kind: Any, folder: Path, state: State, file: str, dtype: torch.dtype) -> torch.nn.Module:
     """A module of a folder's configuration with the weights of a file, whose keys may be those of another program.
     Raises PluginError if it has not all that the module needs."""
     import accelerate
@@ -190,6 +190,8 @@ def _renamed(kind: Any, config: Mapping[str, Any], state: State) -> State:
         plain = {re.sub(r"^(en|de)coder\.((post_)?quant_conv\.)", r"\2", key): tensor for key, tensor in state.items()}
         own = {key: tensor for key, tensor in plain.items() if key.startswith("bn.")}
         return {**own, **single_file_utils.convert_ldm_vae_checkpoint(plain, config)}
+    if _WAN in state:  # Qwen-Image's
+        return cast(State, single_file_utils.convert_wan_vae_to_diffusers(dict(state)))
     return state
 
 

@@ -56,6 +56,8 @@ SINGLES = (
         "Efficient-Large-Model/Sana_1600M_1024px_diffusers",
     ),
 )
+_INTO_DECODER = ("decoder.conv_in.weight", "decoder.conv1.weight")
+"""A VAE's first layer after its latents."""
 _USUAL: Mapping[tuple[str, Any], str] = {
     ("CLIPTextModel", 768): "clip_l.safetensors",
     ("CLIPTextModel", 1280): "clip_g.safetensors",
@@ -105,8 +107,7 @@ def is_denoiser(config: Mapping[str, Any], shapes: Shapes) -> bool:
 
 def is_text_encoder(config: Mapping[str, Any], shapes: Shapes) -> bool:
     """Whether a text encoder of that configuration has such a table of words, and so many layers."""
-    said = config.get("text_config") if isinstance(config.get("text_config"), Mapping) else config
-    assert isinstance(said, Mapping)
+    said = _of_text(config)
     words = said.get("vocab_size"), said.get("hidden_size", said.get("d_model"))
     layers = said.get("num_hidden_layers", said.get("num_layers"))
     tables = [shape for key, shape in shapes.items() if _WORDS.search(key)]
@@ -119,13 +120,25 @@ def is_text_encoder(config: Mapping[str, Any], shapes: Shapes) -> bool:
 
 def usual_text_encoder(kind: str, config: Any) -> str:
     """What people call the file of such a text encoder; empty if there is no such name."""
-    said = config if isinstance(config, Mapping) else {}
-    said = said.get("text_config", said)
-    return _USUAL.get((kind.removesuffix("WithProjection"), said.get("hidden_size", said.get("d_model"))), "")
+    said = _of_text(config) if isinstance(config, Mapping) else {}
+    width = said.get("hidden_size", said.get("d_model"))
+    return _USUAL.get((kind.removesuffix("WithProjection"), width), "") if isinstance(width, int) else ""
+
+
+def _of_text(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a configuration says of texts, where it is of a model that knows pictures, too."""
+    said = config.get("text_config")
+    return said if isinstance(said, Mapping) else config
 
 
 def is_vae(config: Mapping[str, Any], shapes: Shapes) -> bool:
     """Whether a VAE of that configuration decodes latents of so many channels, and is as wide at its deepest."""
-    first = shapes.get("decoder.conv_in.weight")
-    channels, levels = config.get("latent_channels"), config.get("block_out_channels")
-    return first is not None and len(first) == 4 and isinstance(levels, list) and first[:2] == (levels[-1], channels)
+    if "z_dim" in config:  # Wan's kin, whose widths are multiples of the first
+        levels, channels, width = config.get("dim_mult"), config["z_dim"], config.get("base_dim")
+    else:
+        levels, channels, width = config.get("block_out_channels"), config.get("latent_channels"), 1
+    deepest = levels[-1] if isinstance(levels, list) and levels else None
+    if not isinstance(deepest, int) or not isinstance(width, int):
+        return False
+    wanted = (deepest * width, channels)
+    return any(shapes[name][:2] == wanted for name in _INTO_DECODER if name in shapes)

@@ -26,7 +26,7 @@ def downscale(configs: Mapping[str, Any]) -> int:
 def native_size(config: Mapping[str, Any], scale: int) -> int:
     """Pixels. config: the denoiser's."""
     said = config.get("sample_size")
-    cells = max(said, default=0) if isinstance(said, list) else said
+    cells = max((each for each in said if isinstance(each, int)), default=0) if isinstance(said, list) else said
     fits = isinstance(cells, int) and 0 < cells <= _MOST_CELLS
     return int(cells) * scale if fits and cells else _USUAL * scale
 

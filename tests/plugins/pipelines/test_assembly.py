@@ -122,6 +122,27 @@ def test_what_is_not_drawn_with_says_so_in_one_sentence(
     assert not found.usable and said in found.note and found.note.endswith(".") and found.note.isprintable()
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"sample_size": ["x", 64], "block_out_channels": ["a"] * 99, "num_layers": "many", "attention_head_dim": None},
+        {"sample_size": -1, "block_out_channels": [{}], "z_dim": [], "base_dim": 10**18, "dim_mult": ["a"]},
+        {"sample_size": 10**18, "vocab_size": "x", "text_config": 3, "quantization_config": "x", "latent_channels": {}},
+    ],
+)
+def test_configurations_without_sense_are_no_trouble(config: dict[str, Any], library: Library) -> None:
+    parts = {name: (*each[:2], config) for name, each in FLUX.items()}
+    folder(library.root / CHECKPOINTS / "x", parts)
+    folder(library.root / CHECKPOINTS / "small", parts, without=tuple(parts))
+    weights(library.root / CHECKPOINTS / "mine.safetensors", WEIGHTS["transformer"])
+    weights(library.root / "models" / "VAE" / "ae.safetensors", WEIGHTS["vae"])
+    weights(library.root / "models" / "text_encoder" / "t.safetensors", WEIGHTS["text_encoder"])
+    for name in ("x", "small", "mine"):
+        found = known(library, name)
+        assert (found.usable and 0 < (found.native_size or 0) < 2**20) or found.note.endswith(".")
+        assert "raised" not in found.note and "Error" not in found.note
+
+
 def test_a_part_of_a_folder_of_diffusers_own_pipelines_is_its_own(library: Library) -> None:
     parts = {**FLUX, "text_encoder": ("kolors", "ChatGLMModel", CLIP)}
     folder(library.root / CHECKPOINTS / "x", parts, "KolorsPipeline")

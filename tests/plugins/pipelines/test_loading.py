@@ -15,7 +15,8 @@ from sdterm.core.library.checkpoints import Library
 from sdterm.core.settings.paths import CHECKPOINTS
 from sdterm.hooks import PluginError
 from sdterm.plugins.pipelines import detect, load
-from sdterm.plugins.pipelines.loading import unscaled
+from sdterm.plugins.pipelines.loading import filled, unscaled
+from sdterm.plugins.pipelines.single_files import is_vae
 from tests.pipelines.building import build
 
 CPU = torch.device("cpu")
@@ -200,6 +201,32 @@ def test_a_vae_under_its_makers_keys_is_the_same_vae(tmp_path: Path) -> None:
     (tmp_path / "models" / "VAE").mkdir()
     save_file(theirs, tmp_path / "models" / "VAE" / "flux2-vae.safetensors")
     assert_same(loaded(Library(tmp_path), "klein").vae, state)
+
+
+def test_qwen_images_vae_under_its_makers_keys_is_the_same_vae(tmp_path: Path) -> None:
+    import diffusers
+
+    vae: Any = diffusers.AutoencoderKLQwenImage(base_dim=8, z_dim=4)
+    vae.save_pretrained(tmp_path / "vae")
+    residual = {"norm1.": "residual.0.", "conv1.": "residual.2.", "norm2.": "residual.3.", "conv2.": "residual.6."}
+    ends = {r"coder\.conv_in\.": "coder.conv1.", r"norm_out\.": "head.0.", r"conv_out\.": "head.2."}
+    ends |= {r"^quant_conv\.": "conv1.", r"^post_quant_conv\.": "conv2.", r"mid_block\.attentions\.0": "middle.1"}
+    theirs = {}
+    for key, tensor in vae.state_dict().items():
+        own = key
+        for pattern, name in ends.items():
+            own = re.sub(pattern, name, own)
+        own = re.sub(r"mid_block\.resnets\.(\d)", lambda m: f"middle.{2 * int(m[1])}", own)
+        own = re.sub(r"up_blocks\.(\d)\.resnets\.(\d)", lambda m: f"upsamples.{4 * int(m[1]) + int(m[2])}", own)
+        own = re.sub(r"up_blocks\.(\d)\.upsamplers\.0", lambda m: f"upsamples.{4 * int(m[1]) + 3}", own)
+        own = own.replace("down_blocks.", "downsamples.").replace("conv_shortcut.", "shortcut.")
+        if "middle.1" not in own and re.search(r"(middle|samples)\.\d+\.(norm|conv)\d", own):
+            for its, name in residual.items():
+                own = own.replace(f".{its}", f".{name}")
+        theirs[own] = tensor
+    assert is_vae(dict(vae.config), {key: tuple(tensor.shape) for key, tensor in theirs.items()})
+    again = filled(type(vae), tmp_path / "vae", theirs, "qwen_image_vae.safetensors", torch.float32)
+    assert_same(again, vae.state_dict())
 
 
 def test_a_vae_that_was_asked_for_takes_the_place_of_its_own(library: Library, built: Path) -> None:
