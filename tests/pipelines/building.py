@@ -599,8 +599,8 @@ def _sdxl() -> Any:
             transformer_layers_per_block=(1, 1, 1),
             use_linear_projection=True,
             addition_embed_type="text_time",
-            addition_time_embed_dim=8,
-            projection_class_embeddings_input_dim=WIDTH + 6 * 8,
+            addition_time_embed_dim=256,
+            projection_class_embeddings_input_dim=WIDTH + 6 * 256,
             norm_num_groups=4,
         ),
         scheduler=diffusers.EulerDiscreteScheduler(

@@ -279,3 +279,17 @@ def test_a_lora_is_applied_as_the_pipeline_does_it_and_leaves_no_trace(
     assert np.array_equal(pixels(with_it.data), drawn_by(pipeline, setup.call))
     assert with_it.pixel_hash != whole.pixel_hash
     assert only_image([*engine.run(setup.asked(), plugins)]).pixel_hash == whole.pixel_hash
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("name", ["sd15", "sdxl"])
+def test_folders_of_sdterms_own_families_are_drawn_by_those_unless_a_pipeline_is_named(
+    name: str, engine: Engine, plugins: PluginSet, folder: Folder
+) -> None:
+    folder(name)
+    own = next(setup for setup in SETUPS if setup.name == name)
+    native = only_image([*engine.run(own.asked(pipeline="", sampler="Euler"), plugins)])
+    assert parse(native.infotext).parameters["Sampler"] == "Euler"
+    assert "Pipeline" not in parse(native.infotext).parameters
+    tapped = only_image([*engine.run(own.asked(), plugins)])
+    assert parse(tapped.infotext).parameters["Pipeline"] == "diffusers"
