@@ -2,6 +2,7 @@
 client hangs up."""
 
 import asyncio
+import base64
 import json
 import socket
 from collections.abc import Iterator
@@ -137,6 +138,13 @@ def test_a_job_that_fails_is_named_and_fails_again_for_whoever_asks_again(api: h
     first, again = (api.post(TXT2IMG, json=body, headers=key("fails")) for _ in range(2))
     assert first.status_code == 500 == again.status_code and first.json() == again.json()
     assert first.headers["x-job-id"] == again.headers["x-job-id"]
+
+
+def test_an_answer_that_is_kept_sends_images_without_infotexts_where_the_request_says_so(api: httpx.Client) -> None:
+    body = SMALL | {"override_settings": {"enable_pnginfo": False}}
+    (plain,) = api.post(TXT2IMG, json=body).json()["images"]
+    assert b"parameters" not in base64.b64decode(plain)
+    assert api.post(TXT2IMG, json=body, headers=key("plain")).json()["images"] == [plain]
 
 
 @contextmanager
