@@ -288,6 +288,12 @@ def test_a_body_that_does_not_say_its_length_has_a_limit_too(api: httpx.Client) 
     assert answer.status_code == 413
 
 
+def test_a_body_of_very_many_values_is_refused_before_it_is_read(api: httpx.Client) -> None:
+    content = b'{"comments": [' + b"[]," * 250_000 + b"[]]}"
+    answer = api.post("/sdapi/v1/txt2img", content=content)
+    assert answer.status_code == 413 and "too many values" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize(
     "body",
     [
