@@ -300,6 +300,8 @@ def test_a_body_of_very_many_values_is_refused_before_it_is_read(api: httpx.Clie
         {"hr_upscaler": "\ud800"},
         {"override_settings": {"samples_format": [1]}},
         {"override_settings": {"samples_filename_pattern": "\ud800"}},
+        {"comments": {"a": [float("nan")]}},
+        {"script_args": [float("inf")]},
     ],
     ids=str,
 )

@@ -7,7 +7,7 @@ import pytest
 from sdterm.core.extensions.registry import load_plugins
 from sdterm.host.sdapi.img2img import translated
 from sdterm.host.sdapi.requests import asked
-from sdterm.host.sdapi.values import IMG2IMG, TXT2IMG
+from sdterm.host.sdapi.values import IMG2IMG, TXT2IMG, InvalidError
 
 PLUGINS = load_plugins(None)
 SETTINGS = {"memory": ("component-offload",)}
@@ -47,3 +47,9 @@ def test_settings_of_a1111_are_options_where_they_ask_for_something(
     body = translated({"prompt": "x"}, ["0" * 64], "")
     expected = from_text if from_image is None else from_image
     assert asked(body, options, PLUGINS, {}, IMG2IMG).request.options == expected
+
+
+def test_arguments_of_a_script_that_are_no_list_are_refused_by_name() -> None:
+    scripts = {"alwayson_scripts": {"Soft inpainting": {"args": 5}}}
+    with pytest.raises(InvalidError, match="alwayson_scripts.Soft inpainting.args: value is not a valid list"):
+        asked(translated(scripts, ["0" * 64], ""), {}, PLUGINS, {}, IMG2IMG)
