@@ -12,8 +12,7 @@ from sdterm.host.sdapi.values import InvalidError
 MOST_BYTES = 64 * 2**20
 """Of a body: A1111's clients send pictures in them."""
 MOST_VALUES = 250_000
-"""Of a body, at most: an empty list takes 3 bytes in a body and 64 in memory, and the host answers nobody while it reads
-them."""
+"""Of a body: an empty list takes 3 bytes there and 64 in memory, and the host answers nobody while it reads a body."""
 
 _SHOWN = 1000  # characters of a body that is no JSON
 

@@ -51,5 +51,5 @@ def test_settings_of_a1111_are_options_where_they_ask_for_something(
 
 def test_arguments_of_a_script_that_are_no_list_are_refused_by_name() -> None:
     scripts = {"alwayson_scripts": {"Soft inpainting": {"args": 5}}}
-    with pytest.raises(InvalidError, match="alwayson_scripts.Soft inpainting.args: value is not a valid list"):
+    with pytest.raises(InvalidError, match=r"Soft inpainting\.args: value is not a valid list"):
         asked(translated(scripts, ["0" * 64], ""), {}, PLUGINS, {}, IMG2IMG)
