@@ -93,6 +93,11 @@ def write_answer(folder: Path, answer: bytes) -> None:
     write_atomically(folder / _ANSWER, answer)
 
 
+def has_answer(folder: Path) -> bool:
+    """Whether the answer is there."""
+    return os.path.exists(folder / _ANSWER)  # which raises nothing
+
+
 def read_answer(folder: Path) -> bytes | None:
     """The answer, if it is there. Raises OSError."""
     with contextlib.suppress(FileNotFoundError):
