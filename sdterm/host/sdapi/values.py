@@ -57,10 +57,13 @@ def _any(value: Any) -> Any:
 
 def _is_json(value: Any) -> bool:
     """Whether a list or dictionary can be written as JSON: answers echo it."""
-    try:
-        json.dumps(value, allow_nan=False)
-    except (ValueError, RecursionError):
-        return False
+    left = [value]
+    while left:
+        each = left.pop()
+        if isinstance(each, float) and not math.isfinite(each):
+            return False
+        if isinstance(each, list | dict):
+            left += each.values() if isinstance(each, dict) else each
     return True
 
 
