@@ -313,6 +313,19 @@ def test_values_that_no_json_or_file_can_hold_are_refused_before_anything_is_dra
     assert answer.status_code == 422 and answer.json()["detail"][0]["loc"][1] in str(body)
 
 
+def test_the_hash_of_init_images_is_off_as_in_a1111_until_a_client_turns_it_on(api: httpx.Client) -> None:
+    def is_written() -> bool:
+        init = {"init_images": draw(api, steps=1)["images"], "prompt": "x", "steps": 1, "width": 64, "height": 64}
+        return "Init image hash" in api.post("/sdapi/v1/img2img", json=init).json()["info"]
+
+    try:
+        for value in (False, True):
+            assert api.get("/sdapi/v1/options").json()["save_init_img"] is value is is_written()
+            api.post("/sdapi/v1/options", json={"save_init_img": True})
+    finally:
+        api.post("/sdapi/v1/options", json={"save_init_img": False})
+
+
 def test_a_setting_of_the_wrong_type_is_refused_and_not_kept(api: httpx.Client) -> None:
     for name, value in (("eta_ancestral", "abc"), ("samples_format", [1]), ("samples_filename_pattern", "\ud800")):
         answer = api.post("/sdapi/v1/options", content=json.dumps({name: value}))
