@@ -208,8 +208,8 @@ def _recalled(infotext: str, plugins: PluginSet) -> dict[str, Any]:
     """What an infotext says, as A1111 reads it: but for the model, and for keys that it does not know. One that names
     no sampler that there is means the first. Raises RequestError for one that is too long."""
     if len(infotext) > _MOST_INFOTEXT:
-        said = f"infotext has {len(infotext):,} characters; the limit is {_MOST_INFOTEXT:,}. Shorten it."
-        raise RequestError(said, "infotext")
+        length = f"{len(infotext):,} characters; the limit is {_MOST_INFOTEXT:,}"
+        raise RequestError(f"infotext has {length}. Shorten it.", "infotext")
     text, first = parse(infotext), {"sampler": FIELDS["sampler"].default}
     if not text.parameters:
         return {"prompt": infotext.strip(), **first}
