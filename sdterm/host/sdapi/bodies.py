@@ -25,13 +25,14 @@ class UnreadableError(SdtermError, ValueError):
 
 async def body(request: Request) -> Any:
     """The body's JSON, whatever its length is said to be. Raises InvalidError, UnreadableError, HTTPException."""
-    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip()
+    kind = (request.headers.get("content-type") or "application/json").partition(";")[0].strip().lower()
     raw = bytearray()
     async for chunk in request.stream():
         raw += chunk
         if len(raw) > MOST_BYTES:
             raise HTTPException(413, f"The body is too large: the limit is {MOST_BYTES} bytes.")
-    if kind != "application/json" or not raw:
+    is_json = kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+    if not is_json or not raw:
         missing = not raw
         said = (
             ("field required", "value_error.missing") if missing else ("value is not a valid dict", "type_error.dict")

@@ -288,6 +288,12 @@ def test_a_body_that_does_not_say_its_length_has_a_limit_too(api: httpx.Client) 
     assert answer.status_code == 413
 
 
+@pytest.mark.parametrize("kind", ["", "Application/JSON", "application/problem+json; charset=utf-8"])
+def test_a_body_is_json_whatever_kind_of_json_it_is_said_to_be(api: httpx.Client, kind: str) -> None:
+    answer = api.post("/sdapi/v1/txt2img", content=b'{"width": 0}', headers={"content-type": kind})
+    assert answer.status_code == 500 and "width" in answer.json()["errors"]
+
+
 def test_a_body_of_very_many_values_is_refused_before_it_is_read(api: httpx.Client) -> None:
     content = b'{"comments": [' + b"[]," * 250_000 + b"[]]}"
     answer = api.post("/sdapi/v1/txt2img", content=content)
