@@ -21,14 +21,11 @@ class Cut:
 
     def make(self, *, rest: bool) -> None:
         """rest: what comes after this batch is given up, too."""
-        if rest:
-            self._rest.set()
-        self._batch.set()
+        (self._rest if rest else self._batch).set()
 
     def begin_batch(self) -> None:
-        """The next batch begins: what was said of the one before does not concern it."""
-        if not self.is_end:
-            self._batch.clear()
+        """The next batch begins: what was said of the one before alone does not concern it."""
+        self._batch.clear()
 
     def clear(self) -> None:
         """Another run begins."""
@@ -42,7 +39,7 @@ class Cut:
 
     def is_set(self) -> bool:
         """Whether the batch is cut short."""
-        return self._batch.is_set()
+        return self._batch.is_set() or self._rest.is_set()
 
 
 class Stopping:

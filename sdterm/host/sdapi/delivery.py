@@ -148,8 +148,10 @@ class Deliveries:
 
     async def look_after(self) -> None:
         """Make, for ever, answers to what earlier hosts were asked, and remove old ones."""
-        for job, folder in self._requests.all():
-            self._make(job, folder)
+        for job, folder in [*self._requests.all()]:
+            is_made = await in_thread(partial(kept.has_answer, folder))
+            if not is_made and job not in self._coming:  # somebody may have asked again meanwhile
+                self._make(job, folder)
         while True:
             try:
                 await self.sweep()

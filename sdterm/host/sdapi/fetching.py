@@ -5,9 +5,9 @@ network, its cloud's metadata. So a host's name is resolved once, all its addres
 goes to one of those: what the name means a moment later does not matter. Each redirect is a new URL.
 """
 
+import asyncio
 import ipaddress
 import socket
-import time
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
@@ -27,11 +27,13 @@ Address = IPv4Address | IPv6Address
 Resolve = Callable[[str, int], Sequence[Address]]
 
 MOST_URLS = 64
-"""Of one request."""
+"""Of one request; all of them together have `MOST_BYTES`."""
 LIMIT = 30.0
-"""Seconds that one picture may take."""
+"""Seconds that one picture may take, redirects included."""
 _REDIRECTS = 5
 _PORTS = {"http": 80, "https": 443}
+_ALL_PORTS = range(1, 2**16)
+_UNICAST = ipaddress.ip_network("2000::/3")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -40,11 +42,17 @@ class FetchError(BadImageError):
 
 
 class Fetcher:
-    """Fetches the pictures of one request. is_open: whether the address may be asked."""
+    """Fetches the pictures of one request. is_open: whether the address may be asked; limit: seconds for each."""
 
-    def __init__(self, *, resolve: Resolve | None = None, is_open: Callable[[Address], bool] | None = None) -> None:
-        self._resolve, self._is_open = resolve or addresses, is_open or is_public
-        self._left = MOST_URLS
+    def __init__(
+        self,
+        *,
+        resolve: Resolve | None = None,
+        is_open: Callable[[Address], bool] | None = None,
+        limit: float = LIMIT,
+    ) -> None:
+        self._resolve, self._is_open, self._limit = resolve or addresses, is_open or is_public, limit
+        self._left, self._bytes_left = MOST_URLS, MOST_BYTES
 
     def __call__(self, url: str) -> bytes:
         """What lies at a URL. Raises FetchError."""
@@ -53,32 +61,52 @@ class Fetcher:
         if not self._left:
             raise FetchError(f"More than {MOST_URLS} pictures by URL are not fetched for one request.")
         self._left -= 1
-        until = time.monotonic() + LIMIT
         try:
-            with httpx2.Client(timeout=10, headers={"User-Agent": f"sdterm/{__version__}"}) as client:
-                for _ in range(_REDIRECTS + 1):
-                    asked = httpx2.URL(url)
-                    host = asked.raw_host.decode("ascii")
-                    address = self._address(asked.scheme, host, asked.port)
-                    with client.stream(
-                        "GET",
-                        asked.copy_with(host=str(address), username=None, password=None, fragment=None),
-                        headers={"Host": asked.netloc.decode("ascii"), "Accept-Encoding": "identity"},
-                        extensions={"sni_hostname": host},
-                    ) as response:
-                        if not response.has_redirect_location:
-                            return _content(response.raise_for_status(), until)
-                        url = urljoin(url, response.headers["location"])
+            return asyncio.run(self._fetched(url))
+        except TimeoutError as error:
+            raise FetchError(f"Invalid image url: it takes more than {self._limit:.0f} s.") from error
         except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
             if isinstance(error, FetchError):
                 raise
             raise FetchError(f"Invalid image url: it cannot be fetched ({type(error).__name__}).") from error
+
+    async def _fetched(self, url: str) -> bytes:
+        """Raises FetchError, TimeoutError, ValueError, and what httpx2 raises."""
+        import httpx2
+
+        headers = {"User-Agent": f"sdterm/{__version__}"}
+        async with asyncio.timeout(self._limit), httpx2.AsyncClient(timeout=10, headers=headers) as client:
+            for _ in range(_REDIRECTS + 1):
+                asked = httpx2.URL(url)
+                host = asked.raw_host.decode("ascii")
+                address = self._address(asked.scheme, host, asked.port)
+                async with client.stream(
+                    "GET",
+                    asked.copy_with(host=str(address), username=None, password=None, fragment=None),
+                    headers={"Host": asked.netloc.decode("ascii"), "Accept-Encoding": "identity"},
+                    extensions={"sni_hostname": host},
+                ) as response:
+                    if not response.has_redirect_location:
+                        return await self._content(response.raise_for_status())
+                    url = urljoin(url, response.headers["location"])
         raise FetchError("Invalid image url: it leads on and on to other URLs.")
+
+    async def _content(self, response: "httpx2.Response") -> bytes:
+        """The body as it comes: nothing is unpacked. Raises FetchError."""
+        content = bytearray()
+        async for chunk in response.aiter_raw():
+            content += chunk
+            self._bytes_left -= len(chunk)
+            if self._bytes_left < 0:
+                raise FetchError(f"Invalid image url: the pictures of a request have more than {MOST_BYTES} bytes.")
+        return bytes(content)
 
     def _address(self, scheme: str, host: str, port: int | None) -> Address:
         """Where a host may be asked: of several addresses the first, if all of them may. Raises FetchError."""
         if scheme not in _PORTS or not host:
             raise FetchError("Invalid image url: it begins with neither http:// nor https://.")
+        if port is not None and port not in _ALL_PORTS:
+            raise FetchError(f"Invalid image url: there is no port {port}.")
         try:
             found = self._resolve(host, port or _PORTS[scheme])
         except (OSError, UnicodeError) as error:
@@ -93,18 +121,6 @@ def fetcher(settings: Settings) -> Fetcher | None:
     return Fetcher() if settings["api_fetch"] else None
 
 
-def _content(response: "httpx2.Response", until: float) -> bytes:
-    """The body as it comes: nothing is unpacked. Raises FetchError."""
-    content = bytearray()
-    for chunk in response.iter_raw():
-        content += chunk
-        if len(content) > MOST_BYTES:
-            raise FetchError(f"Invalid image url: it has more than {MOST_BYTES} bytes.")
-        if time.monotonic() > until:
-            raise FetchError(f"Invalid image url: it takes more than {LIMIT:.0f} s.")
-    return bytes(content)
-
-
 def addresses(host: str, port: int) -> list[Address]:
     """All addresses of a host, however it is written. Raises OSError, UnicodeError."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -116,6 +132,8 @@ def is_public(address: Address) -> bool:
     inner = _inner(address)
     if inner is not None:
         return is_public(inner)
+    if isinstance(address, IPv6Address) and address not in _UNICAST:
+        return False
     return address.is_global and not address.is_multicast and address not in _own()
 
 

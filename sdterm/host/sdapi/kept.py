@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +80,7 @@ def fingerprint(path: str, body: Any) -> str:
 
 def write_reply(folder: Path, reply: Reply) -> None:
     """Keep what the answer will be made of. Raises OSError."""
-    content = {"form": reply.form, "parameters": reply.parameters, "send_images": reply.send_images}
-    write_atomically(folder / _REPLY, json.dumps(content).encode())
+    write_atomically(folder / _REPLY, json.dumps(asdict(reply)).encode())
 
 
 def read_reply(folder: Path) -> Reply:
@@ -91,6 +91,11 @@ def read_reply(folder: Path) -> Reply:
 def write_answer(folder: Path, answer: bytes) -> None:
     """Keep the answer. Raises OSError."""
     write_atomically(folder / _ANSWER, answer)
+
+
+def has_answer(folder: Path) -> bool:
+    """Whether the answer is there."""
+    return os.path.exists(folder / _ANSWER)  # which raises nothing
 
 
 def read_answer(folder: Path) -> bytes | None:

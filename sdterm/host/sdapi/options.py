@@ -23,6 +23,9 @@ _OWNERS = ("outdir_", "temp_dir", "api_enable_requests", "api_forbid_local_reque
 """How settings begin that are not set over HTTP: where files go, and whether pictures are fetched by URL. A1111 passes
 over them, too."""
 
+_OFF_UNTIL_SET = ("save_init_img",)
+"""What sdterm does by itself, and for requests over HTTP only once it is set, as A1111."""
+
 
 def kept(root: Path) -> dict[str, Any]:
     """What clients have set that sdterm has no setting for; nothing if the file cannot be read."""
@@ -44,7 +47,11 @@ def in_force(settings: Settings, overrides: Mapping[str, Any]) -> dict[str, Any]
 def all_options(settings: Settings, checkpoint: str | None) -> dict[str, Any]:
     """Every setting of A1111 with its value. checkpoint: the title of the one that is drawn with."""
     defaults = {name: default for name, (_, default) in OPTIONS.items()}
-    own = {theirs: _as_theirs(theirs, settings[ours]) for theirs, ours in EQUALS.items() if ours in settings.values}
+    own = {
+        theirs: _as_theirs(theirs, settings[ours])
+        for theirs, ours in EQUALS.items()
+        if ours in settings.values and (theirs not in _OFF_UNTIL_SET or _is_set(settings, ours))
+    }
     fetching = {"api_enable_requests": settings["api_fetch"], "api_forbid_local_requests": True}
     return {**defaults, **own, **kept(settings.root), **fetching, "sd_model_checkpoint": checkpoint}
 

@@ -13,11 +13,11 @@ from sdterm.core.infotext.read import read
 from sdterm.core.names import UnknownNameError
 from sdterm.core.planning.choices import AUTOMATIC
 from sdterm.errors import BAD_REQUEST, SdtermError
-from sdterm.fields import FIELDS, SIZE_STEP
+from sdterm.fields import FIELDS, MAX_PROMPT, SIZE_STEP
 from sdterm.hooks import MemoryOptimizer, OutputSaver, Sampler, Scheduler
 from sdterm.host.sdapi.scripts import check_selected, turned_on
 from sdterm.host.sdapi.values import IMG2IMG, OPTIONS, TXT2IMG, Table, with_defaults
-from sdterm.request import GenerationRequest, make_request
+from sdterm.request import GenerationRequest, RequestError, make_request
 
 _FORMATS = {"jpg": "jpeg"}
 _NOTHING: Mapping[str, tuple[Any, ...]] = {
@@ -47,6 +47,8 @@ _NOT_FROM_INFOTEXTS = {
     *(row.name for row in FIELDS.values() if row.part),
 }
 """What img2img does not take from an infotext."""
+
+_MOST_INFOTEXT = 4 * MAX_PROMPT  # characters: two prompts of both passes
 
 _OLD_KARRAS = {"sigma_min": 0.1, "sigma_max": 10.0}
 """What A1111's schedule had before it took the model's range."""
@@ -204,7 +206,10 @@ def _echo(
 
 def _recalled(infotext: str, plugins: PluginSet) -> dict[str, Any]:
     """What an infotext says, as A1111 reads it: but for the model, and for keys that it does not know. One that names
-    no sampler that there is means the first."""
+    no sampler that there is means the first. Raises RequestError for one that is too long."""
+    if len(infotext) > _MOST_INFOTEXT:
+        length = f"{len(infotext):,} characters; the limit is {_MOST_INFOTEXT:,}"
+        raise RequestError(f"infotext has {length}. Shorten it.", "infotext")
     text, first = parse(infotext), {"sampler": FIELDS["sampler"].default}
     if not text.parameters:
         return {"prompt": infotext.strip(), **first}

@@ -9,7 +9,7 @@ from sdterm.core.planning.choices import AUTOMATIC
 from sdterm.core.text import printable
 from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.hooks import DenoiseHook, Sampler, Scheduler
-from sdterm.host.sdapi.values import SCRIPTS
+from sdterm.host.sdapi.values import SCRIPTS, InvalidError
 
 _NONE = ("", "None")
 """What names no script in `script_name`."""
@@ -75,7 +75,7 @@ def check_selected(name: str | None) -> None:
 
 def turned_on(given: Mapping[str, Any], plugins: PluginSet, *, from_image: bool) -> dict[str, Any]:
     """Request fields for what `alwayson_scripts` turns on: a denoise hook by its label in small letters, with whether
-    it acts and its options in their order. Raises UnknownScriptError."""
+    it acts and its options in their order. Raises UnknownScriptError, InvalidError."""
     hooks: list[str] = []
     options: dict[str, Any] = {}
     for title, script in given.items():
@@ -87,7 +87,11 @@ def turned_on(given: Mapping[str, Any], plugins: PluginSet, *, from_image: bool)
             hook = None
         if not hook:
             raise UnknownScriptError(title)
-        enabled, *values = (script.get("args") if isinstance(script, dict) else None) or [False]
+        arguments = (script.get("args") if isinstance(script, dict) else None) or [False]
+        if not isinstance(arguments, list):
+            said = {"msg": "value is not a valid list", "type": "type_error.list"}
+            raise InvalidError([{"loc": ["body", "alwayson_scripts", title, "args"], **said}])
+        enabled, *values = arguments
         if enabled:
             hooks.append(hook.label)
             names = [f"{hook.id}.{option.name}" for option in hook.options]

@@ -55,6 +55,18 @@ def _any(value: Any) -> Any:
     return value
 
 
+def _is_json(value: Any) -> bool:
+    """Whether a list or dictionary can be written as JSON: answers echo it."""
+    left = [value]
+    while left:
+        each = left.pop()
+        if isinstance(each, float) and not math.isfinite(each):
+            return False
+        if isinstance(each, list | dict):
+            left += each.values() if isinstance(each, dict) else each
+    return True
+
+
 def _list(value: Any) -> list[Any]:
     if not isinstance(value, list):
         raise ValueError
@@ -120,6 +132,9 @@ def read_values(body: Any, table: Table = TXT2IMG, *, place: str = "body") -> di
             wrong.append({"loc": [place, name], "msg": message, "type": kind})
     if wrong:
         raise InvalidError(wrong)
+    if unwritable := [name for name, value in values.items() if isinstance(value, list | dict) and not _is_json(value)]:
+        _, message, kind = _TYPES["any"]
+        raise InvalidError([{"loc": [place, name], "msg": message, "type": kind} for name in unwritable])
     for name, value in values.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise NotFiniteError(f"{name} is {value}, which is no number to draw with.")

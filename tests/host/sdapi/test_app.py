@@ -288,12 +288,26 @@ def test_a_body_that_does_not_say_its_length_has_a_limit_too(api: httpx.Client) 
     assert answer.status_code == 413
 
 
+@pytest.mark.parametrize("kind", ["", "Application/JSON", "application/problem+json; charset=utf-8"])
+def test_a_body_is_json_whatever_kind_of_json_it_is_said_to_be(api: httpx.Client, kind: str) -> None:
+    answer = api.post("/sdapi/v1/txt2img", content=b'{"width": 0}', headers={"content-type": kind})
+    assert answer.status_code == 500 and "width" in answer.json()["errors"]
+
+
+def test_a_body_of_very_many_values_is_refused_before_it_is_read(api: httpx.Client) -> None:
+    content = b'{"comments": [' + b"[]," * 250_000 + b"[]]}"
+    answer = api.post("/sdapi/v1/txt2img", content=content)
+    assert answer.status_code == 413 and "too many values" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize(
     "body",
     [
         {"hr_upscaler": "\ud800"},
         {"override_settings": {"samples_format": [1]}},
         {"override_settings": {"samples_filename_pattern": "\ud800"}},
+        {"comments": {"a": [float("nan")]}},
+        {"script_args": [float("inf")]},
     ],
     ids=str,
 )
@@ -303,6 +317,19 @@ def test_values_that_no_json_or_file_can_hold_are_refused_before_anything_is_dra
     headers = {"content-type": "application/json"}
     answer = api.post("/sdapi/v1/txt2img", content=json.dumps({"prompt": "x", "steps": 1} | body), headers=headers)
     assert answer.status_code == 422 and answer.json()["detail"][0]["loc"][1] in str(body)
+
+
+def test_the_hash_of_init_images_is_off_as_in_a1111_until_a_client_turns_it_on(api: httpx.Client) -> None:
+    def is_written() -> bool:
+        init = {"init_images": draw(api, steps=1)["images"], "prompt": "x", "steps": 1, "width": 64, "height": 64}
+        return "Init image hash" in api.post("/sdapi/v1/img2img", json=init).json()["info"]
+
+    try:
+        for value in (False, True):
+            assert api.get("/sdapi/v1/options").json()["save_init_img"] is value is is_written()
+            api.post("/sdapi/v1/options", json={"save_init_img": True})
+    finally:
+        api.post("/sdapi/v1/options", json={"save_init_img": False})
 
 
 def test_a_setting_of_the_wrong_type_is_refused_and_not_kept(api: httpx.Client) -> None:

@@ -2,11 +2,14 @@
 client hangs up."""
 
 import asyncio
+import base64
 import json
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
@@ -21,6 +24,7 @@ from sdterm.host.sdapi.kept import KeptRequests
 from sdterm.host.sdapi.replies import Reply
 from sdterm.host.services import HostServices
 from sdterm.request import make_request
+from tests.host.conftest import opened_files
 from tests.host.running import Running, running, wait_until
 from tests.host.sdapi.test_app import free_port
 
@@ -139,6 +143,13 @@ def test_a_job_that_fails_is_named_and_fails_again_for_whoever_asks_again(api: h
     assert first.headers["x-job-id"] == again.headers["x-job-id"]
 
 
+def test_an_answer_that_is_kept_sends_images_without_infotexts_where_the_request_says_so(api: httpx.Client) -> None:
+    body = SMALL | {"override_settings": {"enable_pnginfo": False}}
+    (plain,) = api.post(TXT2IMG, json=body).json()["images"]
+    assert b"parameters" not in base64.b64decode(plain)
+    assert api.post(TXT2IMG, json=body, headers=key("plain")).json()["images"] == [plain]
+
+
 @contextmanager
 def asking(host: Running, **headers: str) -> Iterator[None]:
     """A client that has asked and waits, until it hangs up."""
@@ -215,6 +226,34 @@ def test_a_crash_in_the_middle_loses_neither_the_job_nor_its_answer(who: str, tm
             assert again.json()["images"] == undisturbed and again.headers["x-job-id"] == str(job)
             wait_until(lambda: api.get(f"/sdapi/v1/jobs/{later}").status_code == 200)
         assert host.client.pictures().total == 0
+
+
+def test_the_next_host_makes_the_answers_that_are_missing_and_reads_no_others(services: HostServices) -> None:
+    """In this process: nothing is drawn."""
+    requests = KeptRequests(services.database, services.run_folder.answers)
+
+    def ended(name: str) -> Path:
+        folder = requests.folder / name
+        kept.write_reply(folder, Reply("caption"))
+        note = partial(requests.add, name, "digest", folder)
+        job = services.jobs.submit(Submission(request=make_request(prompt="x")), Saving(folder), along=note)
+        services.jobs.end(job, "cancelled", Cancelled(images=0))
+        return folder
+
+    made, missing = ended("made"), ended("missing")
+    kept.write_answer(made, b"large")
+    before = len(opened_files())
+
+    async def begin() -> None:
+        looking = asyncio.create_task(Deliveries(services, clock=lambda: 1000.0).look_after())
+        async with asyncio.timeout(60):
+            while [*missing.iterdir()] != [missing / "answer.json"]:
+                await asyncio.sleep(0.01)
+        looking.cancel()
+
+    asyncio.run(begin())
+    opened = opened_files()[before:]
+    assert str(missing / "reply.json") in opened and str(made / "answer.json") not in opened
 
 
 def test_old_answers_go(services: HostServices) -> None:

@@ -11,7 +11,7 @@ import httpx2 as httpx
 import pytest
 from PIL import Image
 
-from sdterm.host.sdapi.fetching import MOST_URLS, Address, Fetcher, FetchError, addresses, is_public
+from sdterm.host.sdapi.fetching import LIMIT, MOST_URLS, Address, Fetcher, FetchError, addresses, is_public
 from tests.host.running import running
 from tests.host.sdapi.test_app import free_port
 
@@ -29,6 +29,7 @@ class Site(ThreadingHTTPServer):
         super().__init__((address, 0), _Pages)
         self.asked: list[tuple[str, str]] = []
         self.leads_to = ""
+        self.ended = threading.Event()
 
     @property
     def port(self) -> int:
@@ -53,8 +54,23 @@ class _Pages(BaseHTTPRequestHandler):
                         self.wfile.write(b"x" * 2**20)
                 except OSError:
                     pass
+            case "/large":
+                self._answer(200, bytes(40 * 2**20))
+            case "/slow":
+                self._drip()
             case _:
                 self._answer(404, b"nothing")
+
+    def _drip(self) -> None:
+        """A header every tenth of a second, for ten seconds."""
+        try:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+            for number in range(100):
+                self.wfile.write(b"X-%d: x\r\n" % number)
+                self.server.ended.wait(0.1)
+            self.wfile.write(b"\r\n" + png())
+        except OSError:
+            pass
 
     def _answer(self, status: int, content: bytes, **headers: str) -> None:
         self.send_response(status)
@@ -82,6 +98,7 @@ def _served(site: Site) -> Iterator[Site]:
     thread = threading.Thread(target=site.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     yield site
+    site.ended.set()
     site.shutdown()
     thread.join()
     site.server_close()
@@ -98,14 +115,14 @@ FIRST = IPv4Address("127.0.0.1")
 """What stands for a public address in these tests."""
 
 
-def fetcher(*found: str) -> Fetcher:
+def fetcher(*found: str, limit: float = LIMIT) -> Fetcher:
     """One for which 127.0.0.1 is the Internet. found: what looking a host up finds, one time after the other."""
     answers = iter(found)
 
     def resolve(host: str, port: int) -> Sequence[Address]:
         return [ip_address(next(answers))] if found else addresses(host, port)
 
-    return Fetcher(resolve=resolve, is_open=lambda address: address == FIRST)
+    return Fetcher(resolve=resolve, is_open=lambda address: address == FIRST, limit=limit)
 
 
 def test_a_picture_comes_from_the_address_that_was_checked_under_the_name_that_was_asked_for(site: Site) -> None:
@@ -158,6 +175,18 @@ def test_what_is_too_large_or_not_there_is_refused(site: Site) -> None:
         one(f"{base}/picture.png")
 
 
+def test_the_pictures_of_a_request_have_one_limit_together(site: Site) -> None:
+    one = fetcher()
+    assert len(one(f"http://127.0.0.1:{site.port}/large")) == 40 * 2**20
+    with pytest.raises(FetchError, match="more than 67108864 bytes"):
+        one(f"http://127.0.0.1:{site.port}/large")
+
+
+def test_a_site_that_never_ends_its_headers_is_given_up(site: Site) -> None:
+    with pytest.raises(FetchError, match="takes more than 1 s"):
+        fetcher(limit=1)(f"http://127.0.0.1:{site.port}/slow")
+
+
 @pytest.mark.parametrize(
     "address",
     [
@@ -173,6 +202,7 @@ def test_what_is_too_large_or_not_there_is_refused(site: Site) -> None:
         ),
         *("224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1", "fc00::1", "ff02::1", "::ffff:127.0.0.1"),
         *("::ffff:169.254.169.254", "64:ff9b::7f00:1", "2002:7f00:1::", "2002:a00:1::1"),
+        *("64:ff9b:1::7f00:1", "::127.0.0.1", "::ffff:0:127.0.0.1", "fec0::1"),
     ],
 )
 def test_these_are_no_addresses_of_the_internet(address: str) -> None:

@@ -7,7 +7,8 @@ import pytest
 from sdterm.core.extensions.registry import load_plugins
 from sdterm.host.sdapi.img2img import translated
 from sdterm.host.sdapi.requests import asked
-from sdterm.host.sdapi.values import IMG2IMG, TXT2IMG
+from sdterm.host.sdapi.values import IMG2IMG, TXT2IMG, InvalidError
+from sdterm.request import RequestError
 
 PLUGINS = load_plugins(None)
 SETTINGS = {"memory": ("component-offload",)}
@@ -47,3 +48,14 @@ def test_settings_of_a1111_are_options_where_they_ask_for_something(
     body = translated({"prompt": "x"}, ["0" * 64], "")
     expected = from_text if from_image is None else from_image
     assert asked(body, options, PLUGINS, {}, IMG2IMG).request.options == expected
+
+
+def test_arguments_of_a_script_that_are_no_list_are_refused_by_name() -> None:
+    scripts = {"alwayson_scripts": {"Soft inpainting": {"args": 5}}}
+    with pytest.raises(InvalidError, match=r"Soft inpainting\.args: value is not a valid list"):
+        asked(translated(scripts, ["0" * 64], ""), {}, PLUGINS, {}, IMG2IMG)
+
+
+def test_an_infotext_that_is_too_long_is_refused_before_it_is_read() -> None:
+    with pytest.raises(RequestError, match=r"infotext has 300,028 characters; the limit is 262,144\."):
+        asked({"infotext": "x\nSteps: 1, Sampler: Euler, " + 'a: "' * 75_000}, {}, PLUGINS, {})
