@@ -9,7 +9,7 @@ from fastapi import Request
 from sdterm.core.settings.logins import admits
 from sdterm.errors import SdtermError
 
-_OWN_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+_OWN_HOSTS = ("127.0.0.1", "localhost")
 
 
 class UnauthorizedError(SdtermError, PermissionError):
