@@ -113,9 +113,10 @@ def _folders(reader: CheckpointReader) -> Iterator[tuple[CheckpointReader, Index
             continue
         try:
             index = index_of(other)
+            configured = other.config is not None
         except SdtermError:
             continue
-        if index:
+        if index and configured:
             yield other, index
 
 

@@ -183,6 +183,15 @@ def test_a_whole_folder_lends_all_that_a_transformer_needs(library: Library) -> 
     assert match.label == "Flux" and match.files == dict.fromkeys(("text_encoder", "text_encoder_2", "vae"), lent)
 
 
+def test_a_broken_folder_beside_it_leaves_a_transformer_alone(library: Library) -> None:
+    broken = folder(library.root / CHECKPOINTS / "broken")
+    (broken / "transformer" / "config.json").write_text('{"num_lay')
+    folder(library.root / CHECKPOINTS / "whole")
+    weights(library.root / CHECKPOINTS / "mine.safetensors", WEIGHTS["transformer"])
+    assert known(library, "mine").family == "Flux"
+    assert "transformer/config.json is no JSON" in known(library, "broken").note
+
+
 def test_files_that_are_added_go_where_they_are_looked_for() -> None:
     kinds = {part: kind_by_shapes(shapes) for part, shapes in WEIGHTS.items()}
     text = dict.fromkeys(("text_encoder", "text_encoder_2"), "text_encoder")
