@@ -19,9 +19,10 @@ import sdterm.modelling.offline  # noqa: F401 before what it is about
 from sdterm.errors import SdtermError
 from sdterm.hooks import CheckpointReader, PluginError
 from sdterm.plugins.pipelines.assembly import Assembly, Source
+from sdterm.plugins.pipelines.index import UNUSED
 
 State = Mapping[str, torch.Tensor]
-_UNUSED, _CHECKS, _GUIDED = "safety_checker", "requires_safety_checker", "guidance_embeds"
+_CHECKS, _GUIDED = "requires_safety_checker", "guidance_embeds"
 _NEXT_WORDS = "lm_head.weight"
 """By which a language model would go on writing: files for text encoders may lack it."""
 _LDM = "decoder.mid.block_1.conv1.weight"
@@ -43,8 +44,8 @@ def load(whole: Assembly, reader: CheckpointReader, device: torch.device, dtype:
     transformers.dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0  # a model's own code is refused, and nobody is asked
     index, numbers = whole.index, whole.numbers
     given: dict[str, Any] = dict.fromkeys(index.absent)
-    if _UNUSED in index.kind.parts:
-        given |= {_UNUSED: None} | ({_CHECKS: False} if _CHECKS in index.kind.parts else {})
+    if UNUSED in index.kind.parts:
+        given |= {UNUSED: None} | ({_CHECKS: False} if _CHECKS in index.kind.parts else {})
     name, part = reader.path.name, "pipeline"
     try:
         for part in whole.base.parts:
