@@ -25,6 +25,8 @@ State = Mapping[str, torch.Tensor]
 _CHECKS, _GUIDED = "requires_safety_checker", "guidance_embeds"
 _NEXT_WORDS = "lm_head.weight"
 """By which a language model would go on writing: files for text encoders may lack it."""
+_UNREAD = re.compile(rf"(^|\.)({re.escape(_NEXT_WORDS)}$|pooler\.)")
+"""What folders may lack as well: no pipeline reads it."""
 _LDM = "decoder.mid.block_1.conv1.weight"
 """A key of VAEs as their makers have them."""
 _SAFE = ".safetensors"
@@ -95,15 +97,18 @@ def _of_folder(
     """As its class reads it. packed: it is quantized, and then stays where it was read to."""
     variant = _VARIANT.search(file)
     more: dict[str, Any] = {"device_map": {"": device}} if packed else {}
-    module: torch.nn.Module = kind.from_pretrained(
+    module, info = kind.from_pretrained(
         folder,
         variant=variant[1] if variant else None,
         dtype=dtype,
         use_safetensors=True,
         local_files_only=True,
+        output_loading_info=True,
         **more,
     )
-    return module if packed else module.to(device)
+    missing = [key for key in info["missing_keys"] if not _UNREAD.search(key)]
+    _check(kind, f"{folder.parent.name}/{folder.name}", sorted(missing))
+    return cast(torch.nn.Module, module if packed else module.to(device))
 
 
 def _packed(file: str, dtype: torch.dtype) -> Any:
