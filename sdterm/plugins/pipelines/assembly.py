@@ -130,7 +130,7 @@ def _check_small(base: CheckpointReader, index: Index) -> None:
         ):
             needed = "tokenizer.json"
         if not there or (needed and needed not in there):
-            what = f"{base.path.name}/{part}" + (f"/{needed}" if needed else "")
+            what = f"{part}/{needed}" if needed else part
             raise PluginError(f"{base.path.name} lacks {what} ({kind}). Copy or fetch the folder again, whole.")
 
 

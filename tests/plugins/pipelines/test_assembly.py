@@ -187,10 +187,10 @@ def test_a_folder_that_lacks_a_part_says_which(library: Library) -> None:
 @pytest.mark.parametrize(
     ("gone", "said"),
     [
-        ("tokenizer/vocab.json", "x lacks x/tokenizer/tokenizer.json (CLIPTokenizer)."),
-        ("scheduler", "x lacks x/scheduler/scheduler_config.json (FlowMatchEulerDiscreteScheduler)."),
-        ("transformer/config.json", "x lacks x/transformer/config.json (FluxTransformer2DModel)."),
-        ("feature_extractor", "x lacks x/feature_extractor (CLIPImageProcessor)."),
+        ("tokenizer/vocab.json", "x lacks tokenizer/tokenizer.json (CLIPTokenizer)."),
+        ("scheduler", "x lacks scheduler/scheduler_config.json (FlowMatchEulerDiscreteScheduler)."),
+        ("transformer/config.json", "x lacks transformer/config.json (FluxTransformer2DModel)."),
+        ("feature_extractor", "x lacks feature_extractor (CLIPImageProcessor)."),
     ],
 )
 def test_a_folder_that_lacks_a_small_file_is_not_drawn_with_by_what_a_library_makes_up(
