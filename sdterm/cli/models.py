@@ -123,7 +123,7 @@ def _row(file: ModelFile, known: Known, what: Recognition | None) -> dict[str, A
         "hash": short_hash(file.kind, known),
         "bytes": file.size,
         "usable": what is None or what.usable,
-        "note": printable(note),
+        "note": printable(note, 2000),
     }
 
 

@@ -61,6 +61,18 @@ def test_models_lists_usable_and_refused_checkpoints(sdterm: Run, data: Path) ->
     assert not rows["old"]["usable"] and ".ckpt" in rows["old"]["note"]
 
 
+def test_why_a_model_is_refused_is_told_to_its_end(sdterm: Run, tmp_path: Path) -> None:
+    name = "a-long-name-" * 8
+    folder = tmp_path / "models" / "Stable-diffusion" / name / "transformer"
+    folder.mkdir(parents=True)
+    index = {"_class_name": "ZImagePipeline", "transformer": ["diffusers", "ZImageTransformer2DModel"]}
+    (folder.parent / "model_index.json").write_text(json.dumps(index))
+    (folder / "diffusion_pytorch_model.safetensors").write_bytes(b"\xff" * 100)
+    shown = sdterm("models", SDTERM_DATA=str(tmp_path)).stdout
+    (line,) = (each for each in shown.splitlines() if name in each)
+    assert line.endswith("fetch it again.") and f"{name}/transformer/diffusion_pytorch_model.safetensors" in line
+
+
 def test_models_lists_other_kinds_and_where_each_is_looked_for(sdterm: Run, tmp_path: Path) -> None:
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "ink.safetensors").touch()

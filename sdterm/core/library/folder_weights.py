@@ -105,7 +105,7 @@ class FolderWeights:
         found = {name: tuple(self._files(name)) for name in with_weights(self.index)}
         if not found:
             raise self._unsound(f"its {INDEX} names no part")
-        return {name: tuple(WeightsFile(path, self.on_read) for path in paths) for name, paths in found.items()}
+        return {name: tuple(map(self._file, paths)) for name, paths in found.items()}
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -171,6 +171,10 @@ class FolderWeights:
             read |= {names[inner]: tensor for inner, tensor in tensors.items()}
         return read
 
+    def _file(self, path: Path) -> WeightsFile:
+        """A file of its weights, called by its folders too: parts' files have the same names."""
+        return WeightsFile(path, self.on_read, f"{self.path.name}/{self._within(path)}")
+
     def _files(self, part: str) -> Iterator[Path]:
         """Those of a part: one, or those that its list of shards names."""
         folder = self.path / part
@@ -192,7 +196,7 @@ class FolderWeights:
             if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
                 raise self._unsound(f"{listed.name} names {printable(repr(name), 60)}, which is no file beside it")
             if not (listed.parent / name).is_file():
-                raise self._unsound(f"its part {listed.parent.name} lacks {name}")
+                raise self._unsound(f"its part {listed.parent.name} lacks {name}. Copy or fetch that file")
             found.append(listed.parent / name)
         return found
 
@@ -201,12 +205,15 @@ class FolderWeights:
             with open(path, "rb", opener=regular) as file:
                 content = json.loads(file.read(_MOST_JSON))
         except OSError as error:
-            raise self._unsound(f"{path.name} cannot be read: {error.strerror}") from error
+            raise self._unsound(f"{self._within(path)} cannot be read: {error.strerror}") from error
         except (ValueError, RecursionError) as error:
-            raise self._unsound(f"{path.name} is no JSON") from error
+            raise self._unsound(f"{self._within(path)} is no JSON. Copy or fetch that file again") from error
         if not isinstance(content, dict):
-            raise self._unsound(f"{path.name} is no table")
+            raise self._unsound(f"{self._within(path)} is no table")
         return content
+
+    def _within(self, path: Path) -> str:
+        return printable(path.relative_to(self.path).as_posix())
 
     def _unsound(self, why: str) -> ModelFileError:
         return ModelFileError(f"{printable(self.path.name)} is no sound diffusers folder: {why}.")

@@ -44,6 +44,12 @@ class WeightsFile:
     path: Path
     on_read: Callable[[int], None] | None = field(default=None, compare=False, repr=False)
     """Told of each tensor that was read how many numbers it has."""
+    called: str = field(default="", compare=False)
+    """What errors call it; unset, its name."""
+
+    @property
+    def _name(self) -> str:
+        return printable(self.called or self.path.name)
 
     @cached_property
     def _looked_at(self) -> tuple[Header, tuple[int, ...]]:
@@ -54,7 +60,7 @@ class WeightsFile:
                     return header_of(file, stamp[0], suffix), stamp
             return _kept_header(self.path, stamp), stamp
         except UnsoundError as error:
-            raise ModelFileError(f"{printable(self.path.name)} {error}") from error
+            raise ModelFileError(f"{self._name} {error}") from error
         except OSError as error:
             raise self._unreadable(error) from error
 
@@ -90,9 +96,7 @@ class WeightsFile:
         try:
             with open(self.path, "rb", opener=regular) as file:
                 if _stamp(file) != self._looked_at[1]:
-                    raise ModelFileError(
-                        f"{printable(self.path.name)} has changed since sdterm looked at it. Try again."
-                    )
+                    raise ModelFileError(f"{self._name} has changed since sdterm looked at it. Try again.")
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         except OSError as error:
             raise self._unreadable(error) from error
@@ -112,15 +116,11 @@ class WeightsFile:
             return
         with memoryview(mapped) as whole, whole[storage.at : storage.at + storage.size] as part:
             if zlib.crc32(part) != storage.crc:
-                raise ModelFileError(
-                    f"{printable(self.path.name)} is damaged: its numbers do not fit its checksum. Fetch it again."
-                )
+                raise ModelFileError(f"{self._name} is damaged: its numbers do not fit its checksum. Fetch it again.")
 
     def _tensor(self, record: TensorRecord, mapped: mmap.mmap) -> Any:
         if record.dtype not in _TORCH:
-            raise ModelFileError(
-                f"{printable(self.path.name)} has numbers of the type {record.dtype}, which sdterm does not read."
-            )
+            raise ModelFileError(f"{self._name} has numbers of the type {record.dtype}, which sdterm does not read.")
         torch: Any = sys.modules["torch"]  # whoever says on which of its devices has loaded it
         dtype = getattr(torch, _TORCH[record.dtype])
         if not record.numbers:

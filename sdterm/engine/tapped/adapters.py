@@ -11,7 +11,7 @@ from sdterm.modelling.pipelines.adapters import Adapter, put
 
 
 def put_on(pipe: Any, asked: Sequence[NetworkPlan], sources: Sources) -> AppliedNetworks:
-    """Exactly these, see `put`. Raises PluginError for one that is not for it."""
+    """Exactly these, see `put`. Raises AdapterError for one that is not for it."""
     put(
         pipe,
         [Adapter(f"lora_{each.sha256[:16]}", each.name, sources[each.sha256].file.path, each.unet) for each in asked],

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sdterm.hooks import PluginError
+from sdterm.errors import BAD_REQUEST, SdtermError
 
 _OFFLINE = {"use_safetensors": True, "local_files_only": True}
+
+
+class AdapterError(SdtermError):
+    """A LoRA is not for the pipeline."""
+
+    code = BAD_REQUEST
 
 
 class Adapter(NamedTuple):
@@ -29,10 +36,10 @@ def takes_adapters(pipeline: Any) -> bool:
 
 def put(pipeline: Any, wanted: Sequence[Adapter]) -> None:
     """Exactly these act on the pipeline from now on, with these weights; several calls of one file add up. Raises
-    PluginError for one that is not for it."""
+    AdapterError for one that is not for it."""
     if not takes_adapters(pipeline):
         if wanted:
-            raise PluginError(f"{type(pipeline).__name__} takes no LoRA: leave {wanted[0].name} out of the prompt.")
+            raise AdapterError(f"{type(pipeline).__name__} takes no LoRA: leave {wanted[0].name} out of the prompt.")
         return
     summed = {each.key: sum(same.weight for same in wanted if same.key == each.key) for each in wanted}
     there = {name for names in pipeline.get_list_adapters().values() for name in names}
@@ -69,11 +76,20 @@ def _load(pipeline: Any, adapter: Adapter) -> None:
     except (ValueError, KeyError, RuntimeError, NotImplementedError) as error:
         with contextlib.suppress(Exception):  # half of it may be there
             pipeline.delete_adapters([adapter.key])
-        raise PluginError(f"The LoRA {adapter.name} does not fit {type(pipeline).__name__}: {_line(error)}") from error
+        raise _unfit(pipeline, adapter, error) from error
     if not any(adapter.key in names for names in pipeline.get_list_adapters().values()):
-        raise PluginError(f"The LoRA {adapter.name} has nothing that {type(pipeline).__name__} knows: leave it out.")
+        raise AdapterError(f"The LoRA {adapter.name} has nothing that {type(pipeline).__name__} knows: leave it out.")
 
 
-def _line(error: Exception) -> str:
+def _unfit(pipeline: Any, adapter: Adapter, error: Exception) -> AdapterError:
+    """In a line that a terminal has room for: the libraries list each layer and each shape."""
     said = " ".join(str(error).split())
-    return said if len(said) < 200 else f"{said[:199]}…"
+    if unknown := re.search(r"Target modules \{(.*?)\} not found", said):
+        first = min(re.findall(r"'([^']+)'", unknown[1]), default=unknown[1])
+        why = f"the model has no layer {first}"
+    elif shape := re.search(r"size mismatch for ([\w.]+)", said):
+        why = f"the model's {shape[1].partition('.lora_')[0]} has another shape"
+    else:
+        why = re.split(r"[.:]\s", said)[0][:100].rstrip(".")
+    name = type(pipeline).__name__
+    return AdapterError(f"The LoRA {adapter.name} does not fit {name}: {why}. It is for another model: leave it out.")

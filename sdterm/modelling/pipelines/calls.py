@@ -28,6 +28,8 @@ _FILLED = frozenset(
 LEARNED, TRUE = "guidance_scale", "true_cfg_scale"
 """Guidance that a model learned as an input, or that of its pipeline; and what that is called beside the first."""
 SCHEDULE = "guidance_schedule"
+_TENSORS = ("_embeds", "_embeds_mask")
+"""How arguments end that are tensors, whatever their annotation says."""
 _LONGEST = 160  # characters of help
 
 
@@ -111,6 +113,7 @@ def options(takes: Arguments, guided_by: str | None) -> tuple[Option, ...]:
         and name not in _FIELDS
         and name != guided_by
         and not name.startswith("_")
+        and not name.endswith(_TENSORS)
     )
 
 

@@ -20,7 +20,7 @@ from sdterm.modelling.pipelines import calls, schedulers
 from sdterm.modelling.pipelines.classes import PipelineClass, tasks_of
 from sdterm.plugins.pipelines import sizes, tokens
 from sdterm.plugins.pipelines.assembly import Assembly, assemble
-from sdterm.plugins.pipelines.index import missing_package
+from sdterm.plugins.pipelines.index import index_of, missing_package
 
 if TYPE_CHECKING:
     import torch
@@ -32,12 +32,13 @@ _GIVEN = {"frames": "videos", "video": "videos", "audios": "sound", "texts": "te
 
 def detect(reader: CheckpointReader) -> ModelMatch | None:
     """Raises PluginError for what is known and cannot be drawn with."""
+    name, folder = reader.path.name, index_of(reader)
+    if folder and (refusal := _unfit(folder.kind)):  # before anybody fetches what it lacks
+        return ModelMatch(refusal=f"{name} is a {folder.kind.name}, {refusal}")
     whole = assemble(reader)
     if whole is None:
         return None
-    index, configs, name = whole.index, whole.configs, reader.path.name
-    if refusal := _unfit(index.kind):
-        return ModelMatch(refusal=f"{name} is a {index.kind.name}, {refusal}")
+    index, configs = whole.index, whole.configs
     for part, config in configs.items():
         if missing := missing_package(config):
             method, package = missing

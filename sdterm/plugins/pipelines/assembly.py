@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,8 +13,13 @@ from typing import Any
 from sdterm.errors import SdtermError
 from sdterm.hooks import CheckpointReader, PluginError, WeightsReader
 from sdterm.plugins.pipelines import single_files
-from sdterm.plugins.pipelines.index import Index, index_of
+from sdterm.plugins.pipelines.index import UNUSED, Index, index_of
 from sdterm.plugins.pipelines.single_files import Shapes, Single
+
+_VOCABULARY = re.compile(r"(tokenizer|vocab|tekken)\.json|vocab\.txt|.*\.(model|tiktoken)")
+"""Files of which a tokenizer needs one: the words that it knows."""
+_BYTES = "ByT5"
+"""Tokenizers that know no words."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,7 @@ def _of_folder(reader: CheckpointReader) -> Assembly | None:
     index = index_of(reader)
     if index is None:
         return None
+    _check_small(reader, index)
     whole = _completed(reader, index, {}, reader)
     if whole.lacking:
         raise PluginError(f"{reader.path.name} lacks {_missing(whole)}.")
@@ -101,9 +108,30 @@ def _of_single(reader: CheckpointReader, single: Single, prefix: str) -> Assembl
             f"diffusers folder: `sdterm models add hf:{single.home}/model_index.json --without transformer` fetches it."
         )
     best = min(found, key=lambda whole: len(whole.lacking))
+    _check_small(best.base, best.index)
     if best.lacking:
         raise PluginError(f"{name}, drawn with by {best.base.path.name}, which lacks {_missing(best)}.")
     return best
+
+
+def _check_small(base: CheckpointReader, index: Index) -> None:
+    """Raises PluginError if a folder lacks a configuration or a vocabulary: for one that is not there, the libraries
+    may make one that knows no word."""
+    for part, (_, kind) in index.parts.items():
+        if part == UNUSED:
+            continue
+        folder = base.path / part
+        there = {each.name for each in folder.iterdir()} if folder.is_dir() else set()
+        needed = "config.json" if part in base.parts else "scheduler_config.json" if part == "scheduler" else ""
+        if (
+            "Tokenizer" in kind
+            and not kind.startswith(_BYTES)
+            and not any(_VOCABULARY.fullmatch(each) for each in there)
+        ):
+            needed = "tokenizer.json"
+        if not there or (needed and needed not in there):
+            what = f"{part}/{needed}" if needed else part
+            raise PluginError(f"{base.path.name} lacks {what} ({kind}). Copy or fetch the folder again, whole.")
 
 
 def _folders(reader: CheckpointReader) -> Iterator[tuple[CheckpointReader, Index]]:
@@ -113,9 +141,10 @@ def _folders(reader: CheckpointReader) -> Iterator[tuple[CheckpointReader, Index
             continue
         try:
             index = index_of(other)
+            configured = other.config is not None
         except SdtermError:
             continue
-        if index:
+        if index and configured:
             yield other, index
 
 

@@ -15,6 +15,8 @@ from sdterm.hooks import CheckpointReader, PluginError
 from sdterm.modelling.pipelines.classes import PipelineClass, is_of, pipeline_class
 
 INDEX = "model_index.json"
+UNUSED = "safety_checker"
+"""The part that is neither read nor called, and need not be there."""
 _LIBRARIES = ("diffusers", "transformers")
 _PACKAGES: Mapping[str, tuple[str, str]] = {
     "bitsandbytes": ("bitsandbytes", "bitsandbytes"),

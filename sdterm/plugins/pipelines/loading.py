@@ -19,11 +19,14 @@ import sdterm.modelling.offline  # noqa: F401 before what it is about
 from sdterm.errors import SdtermError
 from sdterm.hooks import CheckpointReader, PluginError
 from sdterm.plugins.pipelines.assembly import Assembly, Source
+from sdterm.plugins.pipelines.index import UNUSED
 
 State = Mapping[str, torch.Tensor]
-_UNUSED, _CHECKS, _GUIDED = "safety_checker", "requires_safety_checker", "guidance_embeds"
+_CHECKS, _GUIDED = "requires_safety_checker", "guidance_embeds"
 _NEXT_WORDS = "lm_head.weight"
 """By which a language model would go on writing: files for text encoders may lack it."""
+_UNREAD = re.compile(rf"(^|\.)({re.escape(_NEXT_WORDS)}$|pooler\.)")
+"""What folders may lack as well: no pipeline reads it."""
 _LDM, _WAN = "decoder.mid.block_1.conv1.weight", "decoder.conv1.weight"
 """Keys of VAEs as their makers have them: of most, and of Wan's kin."""
 _SAFE = ".safetensors"
@@ -43,8 +46,8 @@ def load(whole: Assembly, reader: CheckpointReader, device: torch.device, dtype:
     transformers.dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0  # a model's own code is refused, and nobody is asked
     index, numbers = whole.index, whole.numbers
     given: dict[str, Any] = dict.fromkeys(index.absent)
-    if _UNUSED in index.kind.parts:
-        given |= {_UNUSED: None} | ({_CHECKS: False} if _CHECKS in index.kind.parts else {})
+    if UNUSED in index.kind.parts:
+        given |= {UNUSED: None} | ({_CHECKS: False} if _CHECKS in index.kind.parts else {})
     name, part = reader.path.name, "pipeline"
     try:
         for part in whole.base.parts:
@@ -94,15 +97,18 @@ def _of_folder(
     """As its class reads it. packed: it is quantized, and then stays where it was read to."""
     variant = _VARIANT.search(file)
     more: dict[str, Any] = {"device_map": {"": device}} if packed else {}
-    module: torch.nn.Module = kind.from_pretrained(
+    module, info = kind.from_pretrained(
         folder,
         variant=variant[1] if variant else None,
         dtype=dtype,
         use_safetensors=True,
         local_files_only=True,
+        output_loading_info=True,
         **more,
     )
-    return module if packed else module.to(device)
+    missing = [key for key in info["missing_keys"] if not _UNREAD.search(key)]
+    _check(kind, f"{folder.parent.name}/{folder.name}", sorted(missing))
+    return cast(torch.nn.Module, module if packed else module.to(device))
 
 
 def _packed(file: str, dtype: torch.dtype) -> Any:

@@ -52,6 +52,8 @@ def test_what_else_it_takes_are_options_of_their_types_and_what_is_filled_in_is_
     assert not filled & flux.keys()
     sana = {option.name: option.default for option in options(_takes("SanaPipeline"), "guidance_scale")}
     assert sana["use_resolution_binning"] is True and "complex_human_instruction" not in sana
+    klein = [option.name for option in options(_takes("Flux2KleinPipeline"), "guidance_scale")]
+    assert klein == ["max_sequence_length"], "negative_prompt_embeds is a tensor, though its annotation says str"
 
 
 def test_a_class_that_is_here_is_read_as_one_that_is_only_written() -> None:

@@ -35,6 +35,11 @@ BESIDE = {
     "tokenizer": ["transformers", "CLIPTokenizer"],
     "tokenizer_2": ["transformers", "T5TokenizerFast"],
 }
+SMALL = {
+    "scheduler": "scheduler_config.json",
+    "tokenizer": "vocab.json",
+    "tokenizer_2": "tokenizer.json",
+}
 CHECKER = ["stable_diffusion", "StableDiffusionSafetyChecker"]
 WEIGHTS: Mapping[str, dict[str, tuple[int, ...]]] = {
     "transformer": {"double_blocks.1.img_attn.qkv.weight": (96, 32), "single_blocks.0.linear1.weight": (96, 32)},
@@ -65,6 +70,9 @@ def folder(
     root.mkdir(parents=True, exist_ok=True)
     index = {"_class_name": kind, **BESIDE, **{name: each[:2] for name, each in parts.items()}, **more}
     (root / "model_index.json").write_text(json.dumps(index))
+    for name, small in SMALL.items():
+        (root / name).mkdir(exist_ok=True)
+        (root / name / small).write_text("{}")
     for name, (library, _, config) in parts.items():
         stem = "diffusion_pytorch_model" if library == "diffusers" else "model"
         (root / name).mkdir(exist_ok=True)
@@ -117,7 +125,7 @@ def test_a_folder_is_listed_with_its_family_size_and_licence(library: Library) -
 def test_what_is_not_drawn_with_says_so_in_one_sentence(
     kind: Any, more: dict[str, Any], said: str, library: Library
 ) -> None:
-    folder(library.root / CHECKPOINTS / "x", kind=kind, **more)
+    folder(library.root / CHECKPOINTS / "x", kind=kind, without=("vae",), **more)
     found = known(library, "x")
     assert not found.usable and said in found.note and found.note.endswith(".") and found.note.isprintable()
 
@@ -197,11 +205,45 @@ def test_a_folder_that_lacks_a_part_says_which(library: Library) -> None:
     assert known(library, "x").note == said
 
 
+@pytest.mark.parametrize(
+    ("gone", "said"),
+    [
+        ("tokenizer/vocab.json", "x lacks tokenizer/tokenizer.json (CLIPTokenizer)."),
+        ("scheduler", "x lacks scheduler/scheduler_config.json (FlowMatchEulerDiscreteScheduler)."),
+        ("transformer/config.json", "x lacks transformer/config.json (FluxTransformer2DModel)."),
+        ("feature_extractor", "x lacks feature_extractor (CLIPImageProcessor)."),
+    ],
+)
+def test_a_folder_that_lacks_a_small_file_is_not_drawn_with_by_what_a_library_makes_up(
+    gone: str, said: str, library: Library
+) -> None:
+    at = folder(library.root / CHECKPOINTS / "x", feature_extractor=["transformers", "CLIPImageProcessor"])
+    (at / "feature_extractor").mkdir()
+    (at / "feature_extractor" / "preprocessor_config.json").write_text("{}")
+    (at / "tokenizer" / "tokenizer_config.json").write_text("{}")
+    assert known(library, "x").usable
+    if (at / gone).is_dir():
+        shutil.rmtree(at / gone)
+    else:
+        (at / gone).unlink()
+    found = known(library, "x")
+    assert not found.usable and found.note == f"{said} Copy or fetch the folder again, whole."
+
+
 def test_a_whole_folder_lends_all_that_a_transformer_needs(library: Library) -> None:
     lent = folder(library.root / CHECKPOINTS / "whole")
     weights(library.root / CHECKPOINTS / "mine.safetensors", WEIGHTS["transformer"])
     _, match = recognise_any(library.find("mine"), PLUGINS)
     assert match.label == "Flux" and match.files == dict.fromkeys(("text_encoder", "text_encoder_2", "vae"), lent)
+
+
+def test_a_broken_folder_beside_it_leaves_a_transformer_alone(library: Library) -> None:
+    broken = folder(library.root / CHECKPOINTS / "broken")
+    (broken / "transformer" / "config.json").write_text('{"num_lay')
+    folder(library.root / CHECKPOINTS / "whole")
+    weights(library.root / CHECKPOINTS / "mine.safetensors", WEIGHTS["transformer"])
+    assert known(library, "mine").family == "Flux"
+    assert "transformer/config.json is no JSON" in known(library, "broken").note
 
 
 def test_files_that_are_added_go_where_they_are_looked_for() -> None:

@@ -85,6 +85,20 @@ def test_halves_and_shards_are_read_where_there_is_nothing_better(library: Libra
     assert_same(again.vae, pipe.vae.state_dict())
 
 
+@pytest.mark.parametrize(
+    ("part", "key"), [("text_encoder", "layers.0.mlp.up_proj.weight"), ("transformer", "x_pad_token")]
+)
+def test_weights_that_a_folder_lacks_are_named_and_not_made_up(part: str, key: str, library: Library) -> None:
+    """Both libraries would fill them with random numbers, others each time."""
+    (file,) = (library.root / CHECKPOINTS / "z" / part).glob("*.safetensors")
+    state = load_file(file)
+    (there,) = (each for each in state if each.endswith(key))
+    del state[there]
+    save_file(state, file, {"format": "pt"})
+    with pytest.raises(PluginError, match=rf"^z/{part} lacks 1 tensors of a \w+, {re.escape(key)} among them"):
+        loaded(library, "z")
+
+
 def test_pickles_are_read_and_never_run(library: Library, built: Path, tmp_path: Path) -> None:
     class Harm:
         def __reduce__(self) -> Any:
