@@ -4,7 +4,7 @@ import click
 
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.core.settings.flags import FLAGS, Flag
-from sdterm.core.settings.settings import Settings
+from sdterm.core.settings.settings import SECRET, Settings
 from sdterm.core.text import printable
 
 
@@ -31,7 +31,8 @@ def _now(flag: Flag, settings: Settings) -> str:
         return ""
     if flag.arity != "flag":
         keys = [key for key in _keys(flag) if settings.values[key].source != "default"]
-        return "; ".join(f"Now: {settings[key]}, by {settings.values[key].source}." for key in keys)
+        shown = {key: "set" if key in SECRET else settings[key] for key in keys}
+        return "; ".join(f"Now: {value}, by {settings.values[key].source}." for key, value in shown.items())
     key, wanted = next(iter(flag.change(True).items()))  # what else it sets another flag may have taken back
     source = settings.values[key].source
     return f"Now: on, by {source}." if source != "default" and _holds(settings[key], wanted) else ""
@@ -40,7 +41,7 @@ def _now(flag: Flag, settings: Settings) -> str:
 def _keys(flag: Flag) -> list[str]:
     """The settings of a flag with a value; those of one that refuses any plain number are not known."""
     assert flag.change
-    keys = [*flag.change("1" if flag.arity == "value" else ("1",))]
+    keys = [*flag.change(flag.example if flag.arity == "value" else (flag.example,))]
     return [] if keys == ["memory"] else keys
 
 

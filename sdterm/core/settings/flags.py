@@ -27,6 +27,8 @@ class Flag:
     """Whether its values join those that another flag gives the same setting."""
     cost: str = ""
     """What it costs, for one that saves memory or time."""
+    example: str = "1"
+    """A value that it takes, if it takes one."""
 
 
 def joined(changes: Mapping[str, Any], flag: Flag, value: Any) -> dict[str, Any]:
@@ -268,7 +270,14 @@ FLAGS: tuple[Flag, ...] = (
     *_later(_RESTORERS, "--gfpgan-models-path", "--codeformer-models-path", "--clip-models-path", arity="value"),
     Flag("--api", "Serve A1111's HTTP API on 127.0.0.1.", change=_fixed("api", True), status="mapped"),
     Flag("--port", "The port of the API [7860].", "value", lambda value: {"port": _port(value)}, "mapped"),
-    Flag("--api-auth", "NAME:PASSWORD,…: the logins of the API.", "value", _api_auth, "mapped"),
+    Flag(
+        "--api-auth",
+        "NAME:PASSWORD,…: the logins of the API.",
+        "value",
+        _api_auth,
+        "mapped",
+        example="name:password",
+    ),
     Flag(
         "--api-server-stop",
         "Let clients of the API end the host.",

@@ -237,6 +237,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("freeze_specific_settings", (), "front end", "Settings that are locked, by A1111's names or sdterm's."),
 )
 SETTINGS_BY_KEY = {setting.key: setting for setting in SETTINGS}
+SECRET = frozenset({"api_auth"})
+"""Settings whose values are shown to nobody."""
 
 
 @dataclass(frozen=True)

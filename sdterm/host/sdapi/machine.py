@@ -11,7 +11,7 @@ import psutil
 
 from sdterm.api import Health, WorkerView
 from sdterm.core.files import legible
-from sdterm.core.settings.settings import SETTINGS, Settings
+from sdterm.core.settings.settings import SECRET, SETTINGS, Settings
 from sdterm.host.sdapi.values import FLAGS
 from sdterm.version import __version__
 
@@ -86,7 +86,7 @@ def report(health: Health, settings: Settings) -> str:
         "Devices": [worker.model_dump(exclude={"job", "phase", "call"}) for worker in health.workers],
         "Queue": dict(health.queue.counts),
         "Notices": health.notices,
-        "Config": {s.key: settings[s.key] for s in SETTINGS if s.key != "api_auth"},
+        "Config": {s.key: settings[s.key] for s in SETTINGS if s.key not in SECRET},
         "Packages": {name: _version(name) for name in _PACKAGES},
     }
     return json.dumps(legible(said), indent=1, default=str)
