@@ -723,6 +723,7 @@ def box_with_torch(folder: Path, version: str) -> Path:
     return folder / "bin" / "python"
 
 
+@pytest.mark.heavy
 def test_the_torch_of_the_box_is_used_instead_of_fetching_one(tmp_path: Path, index: Index, repo: Path) -> None:
     python = box_with_torch(tmp_path / "box", "2.7.1")
     clone = Clone(tmp_path / "clone", index, repo)

@@ -46,6 +46,7 @@ def test_mistakes_end_with_an_exit_code(sdterm: Run, tmp_path: Path) -> None:
     assert "has no folder tests/" in sdterm("ext", "test", str(tmp_path)).stderr
 
 
+@pytest.mark.heavy
 def test_a_trace_shows_calls_and_what_goes_in_and_comes_out(sdterm: Run, tmp_path: Path) -> None:
     sdterm("ext", "new", "traced", "--to", str(tmp_path))
     traced = sdterm("ext", "trace", str(tmp_path / "traced"), "--steps", "2")

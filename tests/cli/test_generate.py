@@ -40,6 +40,7 @@ def test_an_empty_prompt_is_a_prompt_and_its_picture_is_drawn_again(sdterm: Run,
     assert other.read_bytes() == picture.read_bytes()
 
 
+@pytest.mark.heavy
 def test_a_grid_that_is_set_off_is_not_made(sdterm: Run, tmp_path: Path) -> None:
     for number, name in enumerate(("grid", "save_grid")):
         out = tmp_path / str(number)

@@ -112,6 +112,7 @@ def test_a_pasted_infotext_is_drawn_with_what_the_command_line_says_otherwise(
     assert "Denoising strength: 0.5" in drawn and "Hires upscale: 2" in drawn and "Eta: 0.5, Mystery: yes" in drawn
 
 
+@pytest.mark.heavy
 def test_a_picture_drawn_from_another_is_verified_from_that_or_asks_for_it(
     sdterm: Run, data: Path, tmp_path: Path
 ) -> None:

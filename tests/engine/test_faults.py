@@ -466,6 +466,7 @@ CUDA = {
 }
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(("words", "code"), CUDA.items())
 def test_each_error_of_cuda_has_its_code_and_advice(words: str, code: str, engine: Engine, extend: Extend) -> None:
     """The words of CUDA's runtime, since no card is here; through a plugin, whose fault it is not."""

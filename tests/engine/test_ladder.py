@@ -147,6 +147,7 @@ GREEDY = """
 """
 
 
+@pytest.mark.heavy
 def test_a_batch_is_split_until_it_fits_and_loses_no_step(engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "greedy.py").write_text(dedent(GREEDY))
     plugins = load_plugins(tmp_path)
@@ -173,6 +174,7 @@ def test_a_job_may_begin_down_the_ladder(engine: Engine) -> None:
     assert_alike(images(events), images(run(engine, batch_size=2)))
 
 
+@pytest.mark.heavy
 def test_other_models_make_room_first_and_the_picture_is_the_same_to_the_bit(limited: Engines, tmp_path: Path) -> None:
     folder = tmp_path / "models" / "Stable-diffusion"
     folder.mkdir(parents=True)

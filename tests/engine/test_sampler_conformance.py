@@ -26,6 +26,7 @@ def asked(name: str, **fields: object) -> GenerationRequest:
     return request(sampler=name, sampler_options=QUICKER.get(name, {}), **fields)
 
 
+@pytest.mark.few(10)
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_image_k_of_a_batch_is_the_single_image_with_that_seed_and_all_steps_are_told(
     name: str, engine: Engine, plugins: PluginSet

@@ -124,7 +124,7 @@ def test_what_was_saved_just_before_a_job_draws_it(home: Home) -> None:
     assert f"plugin=mine%40{home.standing('mine').digest}" in drawn.infotext
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("code", "said"),
     [
@@ -428,6 +428,7 @@ def test_a_folder_that_is_deleted_is_told_once_and_looked_for(home: Home) -> Non
     assert "Traceback" not in written and written.count("extensions is gone: no extension is loaded") == 1
 
 
+@pytest.mark.heavy
 def test_what_is_renamed_is_another_and_what_is_deleted_is_gone(home: Home) -> None:
     home.put("mine.py", sampler())
     after = home.last()

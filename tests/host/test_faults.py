@@ -234,6 +234,7 @@ def test_wherever_the_host_is_killed_each_image_is_saved_and_indexed_once(host: 
         assert [path.name in drawn for path in ours if seed in path.name] == [True], "a file beyond those indexed"
 
 
+@pytest.mark.heavy
 def test_a_stopped_worker_is_replaced_and_its_job_goes_on(host: Running, undisturbed: Image) -> None:
     job = host.submit(**LONG)
     host.at_step(job, 8)

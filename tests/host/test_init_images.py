@@ -55,6 +55,7 @@ def test_a_worker_killed_in_the_middle_changes_no_bit(how: str, host: Running) -
     assert any(isinstance(event, Resumed) and event.calls >= 5 for event in events)
 
 
+@pytest.mark.heavy
 def test_image_k_of_a_batch_is_the_single_image_and_each_init_has_its_turn(host: Running) -> None:
     scene, other = kept(host, "@scene"), kept(host, "@scene2")
     both = drawn(host, init_images=[scene, other], batch_size=2, steps=6)

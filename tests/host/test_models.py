@@ -250,6 +250,7 @@ def sdterm_model_families():
 """
 
 
+@pytest.mark.heavy
 def test_a_checkpoint_that_only_a_family_of_an_extension_knows_is_listed_as_usable_and_drawn_with(
     host: Running,
 ) -> None:

@@ -61,6 +61,7 @@ def test_a_worker_killed_in_a_pass_or_between_two_costs_no_step_and_changes_noth
     assert any(isinstance(event, Resumed) and event.pass_no == 0 for event in events)
 
 
+@pytest.mark.heavy
 def test_a_picture_of_the_first_pass_is_kept_once_over_a_lost_worker(host: Running, undisturbed: Image) -> None:
     job = submit(host, {**HIRES, "save_before_hires": True})
     for entry in host.entries(job):

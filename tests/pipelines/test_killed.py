@@ -20,7 +20,7 @@ def host(root: Path) -> Iterator[Running]:
         yield it
 
 
-@pytest.mark.few(1)
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", LONG)
 def test_a_killed_pipeline_goes_on_where_it_was(name: str, host: Running, folder: Folder) -> None:
     folder(name)

@@ -86,6 +86,7 @@ def built(model: str, engine: Engine) -> Components:
     return family.build(checkpoint, CPU, torch.float32)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("model", [weighed(model, model) for model in FAMILIES])
 def test_a_checkpoint_is_recognised_and_its_prompts_become_what_a1111_makes_of_them(
     model: str, engine: Engine, record_property: Record
@@ -148,10 +149,8 @@ def global_numbers() -> tuple[object, ...]:
     return torch.get_rng_state().tolist(), str(np.random.get_state()), random.getstate()
 
 
-@pytest.mark.parametrize(
-    "model",
-    ["narrow-sd2-v", *(pytest.param(each, marks=pytest.mark.heavy) for each in ("narrow-xl", "narrow-xl-refiner"))],
-)  # sd1: the demo model
+@pytest.mark.heavy
+@pytest.mark.parametrize("model", ["narrow-sd2-v", "narrow-xl", "narrow-xl-refiner"])  # sd1: the demo model
 def test_every_sampler_keeps_its_rules_with_the_model(model: str, engine: Engine) -> None:
     """Those of engine/test_sampler_conformance.py that a network can break: images of a batch are what they are alone,
     steps count up, no random numbers of the process are used."""

@@ -389,6 +389,7 @@ def test_a_pinned_setting_is_a_setting(host: Running) -> None:
         config.unlink(missing_ok=True)
 
 
+@pytest.mark.heavy
 def test_another_language_leaves_one_where_one_was_and_every_hint_stays(host: Running) -> None:
     config = host.settings.root / "config.toml"
 

@@ -167,6 +167,7 @@ def said(app: Workstation) -> str:
     return " ".join(each.text for each in app._said)
 
 
+@pytest.mark.heavy
 def test_pinned_networks_are_lists_and_act_on_the_next_picture(stocked: Running) -> None:
     def drawn() -> dict[str, str]:
         return {

@@ -207,6 +207,7 @@ def test_a_theme_is_shown_while_moving_and_kept_by_enter_alone(drawn: Running) -
         config.unlink(missing_ok=True)
 
 
+@pytest.mark.heavy
 def test_a_setting_opens_its_editor_and_a_locked_one_says_why(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await opened(app, pilot)

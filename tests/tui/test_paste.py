@@ -107,6 +107,7 @@ def test_a_large_paste_arrives_whole_and_in_its_order(host: Running, terminal: P
     assert time.monotonic() - began < 30  # it took 40 s, and most of it went elsewhere
 
 
+@pytest.mark.heavy
 def test_a_paste_that_does_not_end_is_text_and_keys_are_keys_again(host: Running, terminal: PseudoTerminal) -> None:
     terminal.type(f"{START}one\ttwo")
     terminal.until(lambda: draft(host.settings.root).get("prompt") == "one\ttwo", "what was there of it")

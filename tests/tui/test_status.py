@@ -77,6 +77,7 @@ def test_a_model_that_is_read_says_how_far_and_how_long_still() -> None:
     assert words(after(state, done), "model", "seed")[0] == "> #3 preparing"
 
 
+@pytest.mark.heavy
 def test_a_job_without_a_step_is_no_idleness(host: Running, tmp_path: Path) -> None:
     go_on = tmp_path / "go on"
     (host.settings.root / "extensions" / "held_up.py").write_text(held_up(go_on))

@@ -103,6 +103,7 @@ def empty_form(host: Running) -> None:
     (host.settings.root / "draft.json").unlink(missing_ok=True)
 
 
+@pytest.mark.heavy
 def test_a_line_is_cut_while_a_picture_is_drawn_and_it_comes_all_the_same(start: Start, host: Running) -> None:
     first = start(COLORTERM="truecolor", TERM="xterm-256color")
     first.write("sunset, lake")

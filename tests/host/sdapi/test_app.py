@@ -60,7 +60,7 @@ def draw(api: httpx.Client, **body: Any) -> dict[str, Any]:
     return result
 
 
-@pytest.mark.few(14)
+@pytest.mark.few(6)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["id"])
 def test_a_recorded_body_gets_a1111s_answer(case: dict[str, Any], api: httpx.Client) -> None:
     raw = case.get("raw_body", None if "request" not in case else json.dumps(case["request"]))

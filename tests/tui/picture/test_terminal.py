@@ -69,6 +69,7 @@ def test_a_terminal_that_answers_is_heard_and_measures_the_line(repo: Path, tmp_
         assert turn["written"] / turn["seconds"] < 80_000, "the line carries 64,000 bytes a second"
 
 
+@pytest.mark.heavy
 def test_a_terminal_that_never_answers_is_soon_asked_no_more(repo: Path, tmp_path: Path) -> None:
     received, turns = run(repo, tmp_path / "notes", "half", 4, answers=False)
     assert [turn["heard"] for turn in turns] == [False] * 4

@@ -4,6 +4,7 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import pytest
 from safetensors.numpy import save
 from textual.pilot import Pilot
 
@@ -36,6 +37,7 @@ def test_a_checkpoint_of_this_machine_is_shown_asked_about_and_added(host: Runni
     assert (host.settings.root / CHECKPOINTS / "mine.safetensors").is_file()
 
 
+@pytest.mark.heavy
 def test_how_far_it_is_can_be_seen_and_it_can_be_stopped(host: Running) -> None:
     go_on = threading.Event()
     file = File(LORA, held=go_on)

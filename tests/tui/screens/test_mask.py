@@ -51,6 +51,7 @@ def test_a_rectangle_is_begun_and_ended_by_its_key(host: Running) -> None:
     drive(host, act)
 
 
+@pytest.mark.heavy
 def test_each_shape_is_in_the_mask_once_it_ended_and_goes_again(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         view = await drawing(app, pilot)
@@ -222,7 +223,7 @@ STROKES = {
 }
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", STROKES)
 def test_a_stroke_costs_at_most_2_kb(host: Running, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With all its keys, over a picture of which no two cells are alike. Nothing is sent behind it."""
