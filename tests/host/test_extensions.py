@@ -500,6 +500,7 @@ def test_a_job_waits_for_whatever_it_asks_for_by_name(home: Home) -> None:
     home.client.cancel(job)
 
 
+@pytest.mark.heavy
 def test_the_next_host_serves_what_the_last_one_did(home: Home) -> None:
     home.put("mine.py", sampler(factor=0.7))
     before = home.draw().pixel_hash

@@ -61,6 +61,7 @@ def loaded(client: Client) -> list[str]:
     return [model.name for model in client.models() if model.loaded]
 
 
+@pytest.mark.heavy
 def test_a_checkpoint_is_loaded_and_freed_on_wish_and_drawing_reads_it_no_more(host: Running) -> None:
     client, before = host.client, host.client.health().last_event
     client.load_model("SDTERM_demo")

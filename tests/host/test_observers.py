@@ -69,6 +69,7 @@ def observed(running_host: Running, tmp_path: Path) -> Iterator[Observed]:
     wait_until(lambda: it.state() is None)
 
 
+@pytest.mark.heavy
 def test_the_worker_tells_where_the_host_saved_each_image_and_how_the_job_ended(observed: Observed) -> None:
     observed.write()
     events = observed.host.events(observed.host.submit(**SMALL, batch_count=2))
