@@ -107,7 +107,6 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         self.state = State()
         self.notes: list[str] = []  # said once there is somewhere to say it
         self.marks: dict[int, Picture] = {}
-        self.models: list[str] = []
         self.desk = GenerateScreen(self)
         self.link = Link(settings, self.post_message)
         self.host = Answering(self.link, self.say, self.desk.focus_field)
@@ -125,6 +124,11 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
             self.notes.append(trouble)
         self._speak(settings["language"])
         self._read_keys(settings["keymap"])
+
+    @property
+    def models(self) -> list[str]:
+        """The names of the checkpoints, the one first that is used where none is named."""
+        return [model.name for model in self.desk.filling.offers.models or ()]
 
     @property
     def form(self) -> Form:
@@ -288,8 +292,6 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
     @work(group="models", exclusive=True)
     async def _read_models(self) -> None:
         if (models := await self.host.ask(calls.models())) is not None:
-            self.models = [model.name for model in models]
-            self.show_status()  # which names the first of them
             self._greet([model.embedded for model in models])
         self._learn_languages()
 

@@ -58,3 +58,15 @@ def test_the_form_changes_with_the_model(host: Running) -> None:
         await until(pilot, lambda: screen.query_one("#negative").display, "the negative prompt again")
 
     drive(host, act, (120, 60))
+
+
+def test_form_and_status_line_name_the_same_model(host: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        screen = app.screen
+        assert isinstance(screen, GenerateScreen)
+        await until(pilot, lambda: "klein" in app.status(), "the first model")
+        hollow(host.settings.root / CHECKPOINTS / "another")
+        await screen.filling.learn()
+        assert "another" in app.status() and screen.query_one("#field-model", Parameter).placeholder == "another"
+
+    drive(host, act)

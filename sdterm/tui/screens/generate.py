@@ -209,6 +209,7 @@ class GenerateScreen(BaseScreen):
         """What there is to choose from is known, or changed."""
         self._show_placeholders()
         self.show_values()
+        self.shell.show_status()  # which names the model
         for editor in self.query(PromptEditor):
             editor.look_again()
 
