@@ -1,93 +1,134 @@
-"""What a module is called with, as the tape knows it again: a checksum for each argument.
+"""The arguments of a pipeline's call, the pictures it draws from, and its scheduler, as a request asks for them."""
 
-Embeddings are most of it and the same in each call: a tensor that was seen before, at the same version, is not read
-again. So nobody may write to one behind torch's back, and calls are made outside of inference mode, in which tensors
-have no version.
-"""
-
-import hashlib
-import inspect
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from PIL import Image
 
-from sdterm.engine.tape import checksum
-from sdterm.engine.tapped.tree import Tree, taken_apart
-
-_REMEMBERED = 8
-"""So many calls back. With guidance there are two or three to a step, each with its own embeddings."""
-
-
-class _Leaf:
-    """A tensor as it was when it was seen."""
-
-    def __init__(self, seen: torch.Tensor) -> None:
-        self._copy: torch.Tensor | None = seen.detach().clone()  # the pipeline may write to it before it is read
-        self._kind = f"{seen.dtype} {tuple(seen.shape)}"
-        self._said = ""
-
-    def checksum(self) -> str:
-        """Read when it is first wanted, which waits for the device; then the copy is let go of."""
-        if self._copy is not None:
-            self._said, self._copy = f"{self._kind} {checksum(self._copy)}", None
-        return self._said
+from sdterm.core.pictures.resizing import flattened
+from sdterm.core.planning.pipelines import edits
+from sdterm.engine.run import Run
+from sdterm.engine.sources import Sources
+from sdterm.fields import FIELDS
+from sdterm.hooks import OptionValue, PluginError, Task
+from sdterm.modelling.pipelines.calls import TRUE, Arguments, arguments_of, given, guidance
+from sdterm.modelling.pipelines.schedulers import SHIFT, changed, class_called
 
 
-@dataclass
-class _Known:
-    tensor: torch.Tensor  # held, so that its id stays its own
-    version: int
-    leaf: _Leaf
-    last: int
-    """The call that saw it last."""
+def task_of(run: Run) -> Task:
+    """What a run draws from."""
+    request, facts = run.request, run.choices.first.model.facts
+    if not request.init_images:
+        return "txt2img"
+    return "edit" if edits(request, facts) else "inpaint" if request.mask else "img2img"
 
 
-@dataclass(frozen=True)
-class Given:
-    """The arguments of one call."""
-
-    trees: Mapping[str, Tree]
-
-    def checksums(self) -> str:
-        """`name:checksum` of each. It reads tensors, which waits for the device."""
-        return " ".join(f"{name}:{_digest(tree)}" for name, tree in self.trees.items())
-
-
-class Arguments:
-    """Looks at the calls of one module."""
-
-    def __init__(self, forward: Callable[..., Any]) -> None:
-        self._signature = inspect.signature(forward)
-        self._known: dict[int, _Known] = {}
-        self._calls = 0
-
-    def given(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Given:
-        """What a call is made with, to be read by any thread. Raises UnknownValueError."""
-        self._calls += 1
-        named = self._signature.bind(*args, **kwargs).arguments
-        trees = {name: taken_apart(value, self._leaf) for name, value in named.items()}
-        self._known = {of: each for of, each in self._known.items() if self._calls - each.last < _REMEMBERED}
-        return Given(trees)
-
-    def _leaf(self, tensor: torch.Tensor) -> _Leaf:
-        if tensor.is_inference():
-            return _Leaf(tensor)
-        known = self._known.get(id(tensor))
-        if not known or known.tensor is not tensor or known.version != tensor._version:
-            known = self._known[id(tensor)] = _Known(tensor, tensor._version, _Leaf(tensor), 0)
-        known.last = self._calls
-        return known.leaf
+def pictures_of(run: Run, index: int, sources: Sources) -> Sequence[Image.Image]:
+    """What an image begins with, and behind it the mask, or all that is looked at. Raises InputError, and what an
+    upscaler raises."""
+    if task_of(run) == "edit":
+        inits = [sources.inputs.read(digest) for digest in run.request.init_images]
+        return [flattened(each, run.request.background_color) for each in inits]
+    image = run.plan.images[index]
+    if not image.init_image:
+        return ()
+    source = sources.of(run, image)
+    return (source.picture, source.mask) if source.mask else (source.picture,)
 
 
-def differing(before: str, now: str) -> list[str]:
-    """The arguments whose checksums are not what they were."""
-    there, here = (dict(each.split(":") for each in said.split()) for said in (before, now))
-    return [name for name in {**there, **here} if there.get(name) != here.get(name)]
+def arguments(
+    run: Run, pipe: Any, index: int, pass_no: int, generator: torch.Generator, pictures: Sequence[Image.Image] = ()
+) -> dict[str, Any]:
+    """What the call of a pipeline is given for an image. What the request does not set is left to the pipeline's own
+    defaults. pictures: see `pictures_of`."""
+    planned, text, request = run.plan.passes[pass_no], run.plan.text_of(index, pass_no), run.request
+    takes = arguments_of(type(pipe).__call__)
+    facts, task = run.choices.first.model.facts, task_of(run)
+    own = facts.takes if facts else {}
+    is_left = own.get("cfg_scale") is None and request.cfg_scale == FIELDS["cfg_scale"].default
+    fields: dict[str, Any] = {
+        "prompt": text.text,
+        "negative_prompt": text.negative_prompt,
+        "steps": planned.steps,
+        "width": planned.width,
+        "height": planned.height,
+        "cfg_scale": None if is_left or "cfg_scale" not in own else request.cfg_scale,
+        "clip_skip": request.clip_skip - 1 or None,  # A1111 counts from the last layer, diffusers those left out
+    }
+    if task in ("img2img", "inpaint") and pictures:
+        fields |= {"init_images": pictures[0], "denoising_strength": planned.denoising_strength}
+    if task == "inpaint" and len(pictures) > 1:
+        fields["mask"] = pictures[1]
+    if task == "edit":
+        fields["init_images"] = [*pictures] if _takes_several(takes) else pictures[0]
+    options = run.choices.passes[pass_no].model.pipeline_options
+    engines = {name: value for name, value in (("generator", generator), ("output_type", "pil")) if name in takes}
+    return given(takes, guided_by(pipe, takes), fields, _of_call(options, takes)) | engines
 
 
-def _digest(tree: Tree) -> str:
-    said = json.dumps(tree, default=_Leaf.checksum, sort_keys=True)
-    return hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
+def ignored_negative_prompt(given: Mapping[str, Any], negative_prompt: str, pipe: Any) -> str:
+    """That a negative prompt does nothing, and why; empty where it acts or there is none."""
+    if not negative_prompt:
+        return ""
+    takes = arguments_of(type(pipe).__call__)
+    if "negative_prompt" not in takes:
+        return "This model takes no negative prompt: that of the styles is left out."
+    true = given.get(TRUE, takes[TRUE].default if TRUE in takes else None)
+    if isinstance(true, int | float) and true <= 1:
+        return f"The negative prompt does nothing, since {TRUE} is {true:g}: it acts above 1."
+    return ""
+
+
+def guided_by(pipe: Any, takes: Arguments) -> str | None:
+    """The argument that says how strictly to follow the prompt."""
+    configs = (getattr(part, "config", None) for part in pipe.components.values())
+    learned = (
+        config["guidance_embeds"] for config in configs if isinstance(config, Mapping) and "guidance_embeds" in config
+    )
+    return guidance(takes, learned=next(learned, None))
+
+
+def _takes_several(takes: Arguments) -> bool:
+    return "list" in takes["image"].annotation.lower() if "image" in takes else False
+
+
+def _of_call(options: Mapping[str, OptionValue], takes: Arguments) -> dict[str, OptionValue]:
+    """Those of the call; the others are the scheduler's."""
+    return {name: value for name, value in options.items() if name != SHIFT or name in takes}
+
+
+@contextmanager
+def stepping(run: Run, pipe: Any, pass_no: int) -> Iterator[None]:
+    """Have a pipeline stepped with what a pass of the plan wants, and with its own scheduler afterwards. Raises
+    PluginError."""
+    own = getattr(pipe, "scheduler", None)
+    chosen = _scheduler(run, own, pass_no)
+    if chosen is own:
+        yield
+        return
+    pipe.scheduler = chosen
+    try:
+        yield
+    finally:
+        pipe.scheduler = own
+
+
+def _scheduler(run: Run, own: Any, pass_no: int) -> Any:
+    planned, chosen = run.plan.passes[pass_no], run.choices.passes[pass_no].model
+    if own is None or not chosen.facts or not chosen.facts.samplers:
+        return own
+    name = class_called(planned.sampler)
+    options = {name: value for name, value in chosen.pipeline_options.items() if name == SHIFT}
+    config = {**own.config, "_class_name": type(own).__name__}
+    is_plain = name == type(own).__name__ and planned.scheduler == "Automatic" and not options
+    if is_plain:
+        return own
+    import diffusers
+
+    try:
+        kind = getattr(diffusers, name)
+        return kind.from_config(own.config, **changed(config, name, planned.scheduler, options))
+    except (AttributeError, ImportError, ValueError, TypeError) as error:
+        raise PluginError(f"The sampler {planned.sampler} cannot be used: {' '.join(str(error).split())}") from error

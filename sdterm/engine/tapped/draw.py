@@ -24,12 +24,11 @@ from sdterm.engine.run import Run
 from sdterm.engine.sample import PREVIEW_INTERVAL, Batch, Drawn
 from sdterm.engine.sources import Sources
 from sdterm.engine.tape import DENOISER
-from sdterm.engine.tapped.asked import pictures_of, stepping, task_of, unheard
-from sdterm.engine.tapped.calling import arguments
+from sdterm.engine.tapped.arguments import arguments, ignored_negative_prompt, pictures_of, stepping, task_of
 from sdterm.engine.tapped.clock import Clock, Stepped
 from sdterm.engine.tapped.colours import colours_of
-from sdterm.engine.tapped.heard import heard
 from sdterm.engine.tapped.latents import clean_latents
+from sdterm.engine.tapped.library_warnings import warnings_reported
 from sdterm.engine.tapped.pipeline import GREY, LoadedPipeline
 from sdterm.engine.tapped.recorder import EndedError, PipelineRecorder, Told, UnlikeError
 from sdterm.engine.tapped.tap import tapped
@@ -94,9 +93,9 @@ def _called(run: Run, model: Model, pipe: Any, pictures: Sequence[Image.Image], 
             _seed_all(seed)
             generator = torch.Generator("cpu").manual_seed(seed)
             try:
-                with tapped(pipe.components, recorder.call, recorder.step), heard(progress.on_said):
+                with tapped(pipe.components, recorder.call, recorder.step), warnings_reported(progress.on_said):
                     given = arguments(run, pipe, index, pass_no, generator, pictures)
-                    if why := unheard(given, run.plan.text_of(index, pass_no).negative_prompt, pipe):
+                    if why := ignored_negative_prompt(given, run.plan.text_of(index, pass_no).negative_prompt, pipe):
                         progress.on_said(why)
                     output = pipe(**given)
             finally:  # or its hooks keep what they have for whoever comes next

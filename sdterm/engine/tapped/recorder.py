@@ -16,7 +16,7 @@ import torch
 from sdterm.engine.behind import Behind
 from sdterm.engine.recorder import CancelledError, NonFiniteError, PausedError
 from sdterm.engine.tape import Row, Tape, bit_equal
-from sdterm.engine.tapped.arguments import Arguments, Given, differing
+from sdterm.engine.tapped.checksums import Arguments, Given, differing
 from sdterm.engine.tapped.clock import Clock, Stepped, stepped
 from sdterm.engine.tapped.tap import Forward, denoisers, keeps_state
 from sdterm.engine.tapped.tree import Tree, UnknownValueError, put_together, taken_apart

@@ -1,4 +1,4 @@
-"""What diffusers says while a pipeline draws: that a prompt is cut off, or that an argument is passed over."""
+"""Warnings of diffusers while a pipeline draws: that a prompt is cut off, or that an argument is ignored."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -23,8 +23,8 @@ class _Listener(logging.Handler):
 
 
 @contextmanager
-def heard(tell: Callable[[str], None]) -> Iterator[None]:
-    """Have each of its warnings told once, in one line."""
+def warnings_reported(tell: Callable[[str], None]) -> Iterator[None]:
+    """Report each of its warnings once, in one line."""
     logger, listener = logging.getLogger("diffusers"), _Listener(tell)
     logger.addHandler(listener)
     try:
