@@ -15,8 +15,8 @@ from sdterm.client import connect
 @flag_options
 @click.pass_context
 def attach(context: click.Context, job: int | None, as_json: bool, no_show: bool) -> None:
-    """Show JOB (unset: the one that runs, else the newest) from its beginning, as if this terminal had never been
-    away. Ctrl+C leaves; the job goes on."""
+    """Follow JOB (the one that runs, or else the newest) from its beginning. Ctrl+C ends this command; the job goes
+    on."""
     settings = settings_of(context)
     with connect(settings) as host:
         if job is None:

@@ -11,7 +11,7 @@ from sdterm.client import connect
 @flag_options
 @click.pass_context
 def cancel(context: click.Context, job: int) -> None:
-    """Stop JOB for good. Finished images stay."""
+    """Cancel JOB. Its finished images stay."""
     with connect(settings_of(context)) as host:
         known = host.cancel(job)
     state = "is being stopped" if known.state == "running" else "is cancelled"

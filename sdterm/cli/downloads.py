@@ -22,7 +22,7 @@ _ENDED = ("done", "failed", "cancelled")
 
 @click.command()
 @click.argument("source")
-@click.option("--kind", type=click.Choice(list(KINDS_BY_ID)), help="What it is; unset, as its header says.")
+@click.option("--kind", type=click.Choice(list(KINDS_BY_ID)), help="Its kind; unset, as its header says.")
 @click.option("--as", "name", metavar="NAME", help="Its file name; unset, as its server calls it.")
 @click.option("--sha256", metavar="HEX", help="Only a file with this checksum.")
 @click.option(
@@ -32,7 +32,7 @@ _ENDED = ("done", "failed", "cancelled")
     help="Of a diffusers folder, fetch no weights of this part, like transformer; `weights`: of none.",
 )
 @click.option("--yes", is_flag=True, help="Agree without being asked, for scripts.")
-@click.option("--json", "as_json", is_flag=True, help="Print what becomes of it, one JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print its progress, one JSON object a line.")
 @flag_options
 @click.pass_context
 def add(
@@ -76,7 +76,7 @@ def add(
 @flag_options
 @click.pass_context
 def downloads(context: click.Context, as_json: bool) -> None:
-    """List the models that are on their way, and those that came since the host started."""
+    """List the models that are being downloaded, and those that arrived since the host started."""
     with connect(settings_of(context)) as host:
         found = host.downloads()
     for each in found:
@@ -93,7 +93,7 @@ def downloads(context: click.Context, as_json: bool) -> None:
 @flag_options
 @click.pass_context
 def cancel(context: click.Context, download: int) -> None:
-    """Stop DOWNLOAD, and delete what is there of it."""
+    """Cancel DOWNLOAD, and delete its part that is there."""
     with connect(settings_of(context)) as host:
         stopped = host.cancel_download(download)
     click.echo(printable(f"{stopped.name} is {'not added' if stopped.state != 'done' else 'there already'}."))

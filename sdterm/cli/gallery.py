@@ -44,9 +44,9 @@ def gallery(
     restored: tuple[int, ...],
     as_json: bool,
 ) -> None:
-    """List the saved pictures that QUERY lets through, the newest first, and how to copy them. It has words of the
-    infotext and terms like steps>=20, sampler:"dpm++ 2m", size:512x768, after:2026-11-01 or -seed:7, all of which must
-    hold."""
+    """List the saved pictures that match QUERY, the newest first, and how to copy them. QUERY is made of words of the
+    infotext and terms like steps>=20, sampler:"dpm++ 2m", size:512x768, after:2026-11-01 or -seed:7; all of them must
+    match."""
     with connect(settings_of(context)) as host:
         if rescan:
             _rescan(host)

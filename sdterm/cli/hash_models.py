@@ -25,7 +25,7 @@ _EVERY = 0.2  # seconds
 @click.argument("name", required=False)
 @click.option("--kind", type=click.Choice(list(KINDS_BY_ID)), default="checkpoint", help="Of which kind [checkpoint].")
 @click.option("--all", "everything", is_flag=True, help="Of all kinds.")
-@click.option("--stop", is_flag=True, help="Compute no more of them; those known stay.")
+@click.option("--stop", is_flag=True, help="Stop computing them; known ones stay.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 @flag_options
 @click.pass_context

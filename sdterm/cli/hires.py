@@ -10,6 +10,7 @@ from sdterm.api import FirstPassOf, Submission
 from sdterm.cli.errors import UsageError
 from sdterm.cli.follow import follow
 from sdterm.cli.generate import cancel_job, say_starting
+from sdterm.cli.headings import HeadedCommand
 from sdterm.cli.offered import offered
 from sdterm.cli.options import fields_of, flag_options, request_options, settings_of
 from sdterm.cli.output import output_for
@@ -26,13 +27,13 @@ from sdterm.request import make_request
 _OPTIONS = ("denoising_strength", *(row.name for row in FIELDS.values() if row.part in ("Hires", "Refiner")))
 
 
-@click.command(epilog="Example: sdterm hires 12 --hires-upscaler Lanczos --denoising 0.4")
+@click.command(cls=HeadedCommand, epilog="Example: sdterm hires 12 --hires-upscaler Lanczos --denoising 0.4")
 @click.argument("picture", metavar="PICTURE")
 @request_options(only={*_OPTIONS} - {"hires"})
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where to save.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The folder to save into.")
 @click.option("--json", "as_json", is_flag=True, help="Print events, one JSON object a line.")
 @click.option("--no-show", is_flag=True, help="Do not show the picture.")
-@click.option("--detach", is_flag=True, help="Queue it, print the job's number, and leave.")
+@click.option("--detach", is_flag=True, help="Queue it, print the job's number, and end.")
 @flag_options
 @click.pass_context
 def hires(
@@ -45,7 +46,7 @@ def hires(
     detach: bool,
     **given: Any,
 ) -> None:
-    """Draw the hires version of PICTURE, by its number in `sdterm gallery`.
+    """Run hires fix on PICTURE, given by its number in `sdterm gallery`.
 
     It goes on from where the picture was finished; only where that is not kept any more, the first pass is drawn again.
     """

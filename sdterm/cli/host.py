@@ -21,14 +21,14 @@ _GIB = 2**30
 @click.group()
 @flag_options
 def host() -> None:
-    """The background process that keeps the queue and draws; every command starts it when it is needed."""
+    """The background process that keeps the queue and generates images; commands start it when they need it."""
 
 
 @host.command()
 @flag_options
 @click.pass_context
 def start(context: click.Context) -> None:
-    """Start the host, if it does not run yet."""
+    """Start the host, unless it runs."""
     with connect(settings_of(context), check=True) as client:
         health = client.health()
     click.echo(f"The host runs (process {health.pid}).")
@@ -40,7 +40,7 @@ def start(context: click.Context) -> None:
 @flag_options
 @click.pass_context
 def stop(context: click.Context) -> None:
-    """End the host. What it draws goes on, from where it was, when the next one starts."""
+    """Stop the host. Its jobs go on where they were when it starts again."""
     settings = settings_of(context)
     if not is_held(run_folder_of(settings.root)):
         click.echo(printable(f"No host is running for {settings.root}."))
@@ -56,7 +56,7 @@ def stop(context: click.Context) -> None:
 @flag_options
 @click.pass_context
 def status(context: click.Context, as_json: bool) -> None:
-    """Say whether the host runs and what it does. Exit code 1 if it does not run."""
+    """Tell whether the host runs and what it does. Exit code 1 if it does not run."""
     try:
         with connect(settings_of(context), start=False) as client:
             health = client.health()
@@ -84,7 +84,7 @@ def status(context: click.Context, as_json: bool) -> None:
 @flag_options
 @click.pass_context
 def drain(context: click.Context, device: str) -> None:
-    """Let DEVICE finish what it draws, take nothing new, and free its memory, until `sdterm host resume DEVICE`."""
+    """Let DEVICE finish its job, take no new one, and free its memory, until `sdterm host resume DEVICE`."""
     with connect(settings_of(context)) as client:
         worker = client.drain(device)
     left = f" after job {worker.job}" if worker.job else ""

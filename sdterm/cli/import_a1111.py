@@ -20,12 +20,12 @@ from sdterm.host.sdapi.values import OPTIONS
 
 @click.command("import-a1111")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--dry-run", is_flag=True, help="Tell what would be taken, and change nothing.")
+@click.option("--dry-run", is_flag=True, help="Tell what would be taken over, and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 @flag_options
 @click.pass_context
 def import_a1111(context: click.Context, folder: Path, dry_run: bool, as_json: bool) -> None:
-    """Take over from an A1111 installation in FOLDER: settings, flags, styles; its models are used where they lie.
+    """Take over settings, flags and styles from the A1111 installation in FOLDER; its models are used where they are.
 
     Nothing there is changed or run. What config.toml has already stays. The host reads settings when it starts:
     `sdterm host stop` lets the next one have the new ones.

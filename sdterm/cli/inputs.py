@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from sdterm.cli.errors import UsageError
+from sdterm.cli.headings import IMG2IMG, HeadedOption
 from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.files import regular
 from sdterm.core.inputs import MOST_BYTES, InputError, is_digest, picture_size
@@ -33,6 +34,8 @@ def init_option(command: F) -> F:
     return click.option(
         "--init",
         "inits",
+        cls=HeadedOption,
+        heading=IMG2IMG,
         multiple=True,
         metavar=_FORMS,
         help="Start from a picture: a file, one of the gallery ('#12'), or standard input. May be repeated.",
@@ -42,7 +45,12 @@ def init_option(command: F) -> F:
 def mask_option(command: F) -> F:
     """Give a command `--mask`."""
     return click.option(
-        "--mask", "mask", metavar=_FORMS, help="Draw anew only where this picture is white; the rest of --init stays."
+        "--mask",
+        "mask",
+        cls=HeadedOption,
+        heading=IMG2IMG,
+        metavar=_FORMS,
+        help="Inpaint only where this picture is white; the rest of --init stays.",
     )(command)
 
 

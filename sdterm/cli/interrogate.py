@@ -20,12 +20,12 @@ from sdterm.request import make_request
 
 @click.command(epilog="Example: sdterm interrogate photo.jpg")
 @click.argument("picture", metavar="FILE|#ID")
-@click.option("--interrogator", default="", metavar="NAME", help="Look at the picture, with this one.")
+@click.option("--interrogator", default="", metavar="NAME", help="Have this interrogator look at the picture.")
 @click.option("--look", is_flag=True, help="Look at the picture, even if its infotext has a prompt.")
 @flag_options
 @click.pass_context
 def interrogate(context: click.Context, picture: str, interrogator: str, look: bool) -> int:
-    """Say in words what is on a picture: a file, or a picture of the gallery by its number (#12).
+    """Describe a picture in words: a file, or a picture of the gallery by its number (#12).
 
     The prompt of its infotext, if it has one; else what a model in models/BLIP or models/interrogators makes of it.
     """

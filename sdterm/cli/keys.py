@@ -13,7 +13,7 @@ from sdterm.cli.options import flag_options, settings_of
 @flag_options
 @click.pass_context
 def keys(context: click.Context, only_list: bool) -> None:
-    """Press keys and see their names, as a keymap file takes them, and what they do. Ctrl+C twice ends."""
+    """Show the name of each key that you press, as a keymap file has it, and what it does. Ctrl+C twice ends this."""
     from sdterm.tui.actions import BY_ID
     from sdterm.tui.keymap import clashes, keys_of, read_keymap
 

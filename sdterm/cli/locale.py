@@ -35,7 +35,7 @@ def locale() -> None:
 @flag_options
 @click.pass_context
 def show(context: click.Context, as_json: bool) -> None:
-    """Which languages there are, and the files and plugins that have them. The setting `language` chooses one."""
+    """List the languages, and the files and plugins that have them. The setting `language` chooses one."""
     places = _places(context)
     found = {name: read_files(name, places) for name in languages(places)}
     if as_json:
@@ -70,7 +70,7 @@ def _places(context: click.Context) -> list[LanguageSource]:
 @flag_options
 @click.pass_context
 def check(context: click.Context, language: str | None, as_json: bool) -> None:
-    """How much of LANGUAGE (all, without) is translated. Exit code 2 if anything is missing or wrong."""
+    """Tell how much of LANGUAGE (or of all) is translated. Exit code 2 if anything is missing or wrong."""
     from sdterm.tui.texts import faults, messages
 
     places = _places(context)
@@ -96,11 +96,13 @@ def check(context: click.Context, language: str | None, as_json: bool) -> None:
 
 @locale.command()
 @click.argument("language", required=False)
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write it there instead of printing it.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="FILE", help="Write it into this file instead of printing it."
+)
 @flag_options
 @click.pass_context
 def template(context: click.Context, language: str | None, out: Path | None) -> None:
-    """Print a file to translate from: what LANGUAGE has already, and English for the rest."""
+    """Print a file to begin a translation with: what LANGUAGE has already, and English for the rest."""
     from sdterm.tui.texts import template as written
 
     places = _places(context)

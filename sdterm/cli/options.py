@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from sdterm.cli.errors import UsageError, say
+from sdterm.cli.headings import IMG2IMG, FlagOption, HeadedOption
 from sdterm.core.settings.flags import FLAGS, Flag, joined
 from sdterm.core.settings.settings import Settings, resolve
 from sdterm.fields import shown_as_one
@@ -19,11 +20,12 @@ _SHAPES: dict[str, dict[str, Any]] = {
     "value": {"metavar": "VALUE"},
     "values": {"multiple": True, "metavar": "VALUE"},
 }
+_HEADINGS = {"": "Image", "Init image": IMG2IMG, "Mask": IMG2IMG, "Hires": "Hires fix"}
 _BY_PARAMETER = {flag.name.removeprefix("--").replace("-", "_"): flag for flag in FLAGS}
 
 
 def flag_options(command: F) -> F:
-    """Give a command every flag of the table; `settings_of(context)` reads them. Only those that act are shown."""
+    """Give a command every flag of the table; `settings_of(context)` reads them."""
     for flag in reversed(FLAGS):
         command = _option(flag)(command)
     return command
@@ -41,7 +43,10 @@ def request_options(only: Collection[str] | None = None) -> Callable[[F], F]:
             default = "" if row.default in (None, "", (), False) or len(rows) > 1 else f" [{_default(row.default)}]"
             help = row.sentence.removesuffix(".") + default + (". May be repeated." if several else ".")
             shape = {"is_flag": True, "default": None} if row.default is False else {"multiple": several}
-            command = click.option(name, row.name, metavar=row.metavar or None, help=help, **shape)(command)
+            heading = _HEADINGS.get(row.part, row.part)
+            command = click.option(
+                name, row.name, cls=HeadedOption, heading=heading, metavar=row.metavar or None, help=help, **shape
+            )(command)
         return command
 
     return give
@@ -79,9 +84,8 @@ def settings_of(context: click.Context) -> Settings:
 
 
 def _option(flag: Flag) -> Callable[[F], F]:
-    shape = _SHAPES[flag.arity]
-    hidden = flag.status not in ("ours", "mapped")
-    return click.option(flag.name, help=flag.sentence, hidden=hidden, expose_value=False, **shape, callback=_remember)
+    shape: dict[str, Any] = {**_SHAPES[flag.arity], "expose_value": False, "callback": _remember}
+    return click.option(flag.name, cls=FlagOption, flag=flag, help=flag.sentence, **shape)
 
 
 def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:

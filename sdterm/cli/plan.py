@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from sdterm.cli.generate import request_of
+from sdterm.cli.headings import HeadedCommand
 from sdterm.cli.options import fields_of, flag_options, request_options, settings_of
 from sdterm.cli.output import duration
 from sdterm.cli.print_json import print_json
@@ -16,14 +17,14 @@ from sdterm.core.prompt.styles import styles_of
 from sdterm.core.settings.amounts import said
 
 
-@click.command(epilog="Example: sdterm plan --size 1024x1024 --batch 4")
+@click.command(cls=HeadedCommand, epilog="Example: sdterm plan --size 1024x1024 --batch 4")
 @click.argument("prompt", required=False)
 @request_options()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @flag_options
 @click.pass_context
 def plan(context: click.Context, /, prompt: str | None, as_json: bool, **given: Any) -> None:
-    """Say how much memory PROMPT would need, as it is asked for and on each step that a job goes down where memory runs
+    """Tell how much memory PROMPT would need, as asked for and on each step that a job takes when memory runs
     out. Nothing is drawn.
 
     Numbers with ~ are guesses from the size of the model: nothing like it was drawn here so far.

@@ -18,7 +18,7 @@ _JOB = click.IntRange(min=1)
 
 
 @click.group(invoke_without_command=True)
-@click.option("--all", "everything", is_flag=True, help="List all of them, the ended ones too.")
+@click.option("--all", "everything", is_flag=True, help="List all jobs, also those that ended.")
 @click.option("--json", "as_json", is_flag=True, help="Print jobs, one JSON object a line.")
 @flag_options
 @click.pass_context
@@ -49,12 +49,12 @@ def queue(context: click.Context, everything: bool, as_json: bool) -> None:
 
 @queue.command()
 @click.argument("job", type=_JOB, required=False)
-@click.option("--at-step", type=click.IntRange(1, 1000), metavar="STEP", help="When all its images are there.")
+@click.option("--at-step", type=click.IntRange(1, 1000), metavar="STEP", help="Once all its images are at that step.")
 @click.option("--pass", "pass_no", type=click.IntRange(1, 2), default=1, metavar="N", help="The pass of that step [1].")
 @flag_options
 @click.pass_context
 def pause(context: click.Context, job: int | None, at_step: int | None, pass_no: int) -> None:
-    """Pause JOB so that it can go on where it is; without JOB, begin nothing new."""
+    """Pause JOB, to resume it later where it was; without JOB, pause the queue: no new job starts."""
     with connect(settings_of(context)) as host:
         if job is None:
             host.pause_queue()
@@ -71,7 +71,7 @@ def pause(context: click.Context, job: int | None, at_step: int | None, pass_no:
 @flag_options
 @click.pass_context
 def resume(context: click.Context, job: int | None, images: str | None, pause_at: int | None) -> None:
-    """Go on with JOB where it was; without JOB, with the queue."""
+    """Resume JOB where it was; without JOB, resume the queue."""
     with connect(settings_of(context)) as host:
         if job is None:
             host.resume_queue()
@@ -103,7 +103,7 @@ def retry(
     optimize: tuple[str, ...],
     rungs: tuple[Rung, ...],
 ) -> None:
-    """Try a failed JOB again: the same images, and what was computed is kept.
+    """Retry a failed JOB: the same images; what was computed is kept.
 
     --batch, --optimize and --rung let a job that ran out of memory need less.
     """
@@ -125,7 +125,7 @@ def retry(
 @flag_options
 @click.pass_context
 def move(context: click.Context, job: int, before: int | None, first: bool) -> None:
-    """Put a queued JOB elsewhere in the queue."""
+    """Move a queued JOB to another place in the queue."""
     with connect(settings_of(context)) as host:
         if first:
             waiting = host.jobs(["queued"], limit=1).jobs
@@ -140,7 +140,7 @@ def move(context: click.Context, job: int, before: int | None, first: bool) -> N
 @flag_options
 @click.pass_context
 def pin(context: click.Context, job: int, device: str | None) -> None:
-    """Have JOB drawn on DEVICE alone, as `sdterm host status` names it; without DEVICE, on any."""
+    """Let only DEVICE, as `sdterm host status` names it, run JOB; without DEVICE, any may."""
     with connect(settings_of(context)) as host:
         known = host.pin(job, device)
     where = f"on {printable(device)} alone" if device else "on any device"

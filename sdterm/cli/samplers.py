@@ -22,7 +22,7 @@ _NOT_FOR = {"vp": "not for diffusion models", "flow": "not for rectified-flow mo
 @flag_options
 @click.pass_context
 def samplers(context: click.Context, model: str | None, as_json: bool) -> None:
-    """List samplers and noise schedules, with other names and options they have."""
+    """List samplers and noise schedules, with their other names and their options."""
     settings = settings_of(context)
     found = _recognised(model, settings) if model else None
     if found and found.pipeline:

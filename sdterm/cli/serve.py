@@ -18,7 +18,7 @@ from sdterm.core.text import printable
 @flag_options
 @click.pass_context
 def serve(context: click.Context) -> None:
-    """Run the host in the foreground; with --api programs of this machine can use it as A1111's web UI.
+    """Run the host in the foreground. With --api, programs on this machine can use it like A1111's web UI.
 
     Ctrl+C ends it. What it draws goes on, from where it was, when the next host starts.
     """

@@ -27,8 +27,8 @@ from sdterm.request import make_request
 @click.argument("pictures", nargs=-1, required=True, metavar="FILE|#ID...")
 @click.option("--upscaler", default="Lanczos", metavar="NAME", help="Lanczos, Nearest, or a file's name [Lanczos].")
 @click.option("--scale", type=float, metavar="N", help=f"How many times as large [{FIELDS['upscale_by'].default:g}].")
-@click.option("--to", "size", metavar="WxH", help="Large enough for this size, in pixels.")
-@click.option("--crop", is_flag=True, help="Cut off what stands out over that size.")
+@click.option("--to", "size", metavar="WxH", help="Fill this size, in pixels.")
+@click.option("--crop", is_flag=True, help="Crop what does not fit into that size.")
 @click.option("--second", default=NO_UPSCALER, metavar="NAME", help="A second upscaler, blended into the first.")
 @click.option(
     "--visibility",
@@ -38,11 +38,11 @@ from sdterm.request import make_request
     help="How much of the second is seen, from 0 to 1 [0.5].",
 )
 @click.option("--format", metavar="NAME", help="The file format.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where to save.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The folder to save into.")
 @click.option("--json", "as_json", is_flag=True, help="Print events, one JSON object a line.")
 @click.option("--no-show", is_flag=True, help="Do not show the picture.")
-@click.option("--detach", is_flag=True, help="Queue it, print the job's number, and leave.")
-@click.option("--notify", type=click.Choice(NOTIFY), help="How to tell that it is done.")
+@click.option("--detach", is_flag=True, help="Queue it, print the job's number, and end.")
+@click.option("--notify", type=click.Choice(NOTIFY), help="How to say that it is done.")
 @click.option("--local", is_flag=True, help="Do it in this process instead of the host's.")
 @flag_options
 @click.pass_context
@@ -65,7 +65,7 @@ def upscale(
 ) -> None:
     """Make pictures larger: files, or pictures of the gallery by their numbers (#12).
 
-    Each is saved as a new picture with what its infotext said, and how it was made larger. `sdterm models --kind
+    Each is saved as a new picture; its infotext is kept and says how it was made larger. `sdterm models --kind
     upscaler` lists the files of networks; they go into models/ESRGAN.
     """
     settings = settings_of(context)

@@ -43,7 +43,7 @@ EXIT_DIFFERENT = 1
 @flag_options
 @click.pass_context
 def verify(context: click.Context, image: Path, inits: tuple[str, ...], mask: str | None, as_json: bool) -> None:
-    """Draw IMAGE again from its infotext and say whether it is the same or how far it is off, and what has changed
+    """Generate IMAGE again from its infotext, and tell whether it is the same, how far it is off, and what has changed
     since it was made.
 
     What a lossy format does is done again before the pixels are compared. The init image of one that was drawn from

@@ -22,12 +22,12 @@ from sdterm.core.text import printable
 
 @click.command()
 @click.argument("name")
-@click.option("--kind", type=click.Choice(TEMPLATES), default="sampler", show_default=True, help="What it is to offer.")
+@click.option("--kind", type=click.Choice(TEMPLATES), default="sampler", show_default=True, help="What it offers.")
 @click.option("--to", "folder", type=click.Path(path_type=Path), help="Where to put it [extensions/].")
 @flag_options
 @click.pass_context
 def new(context: click.Context, name: str, kind: str, folder: Path | None) -> None:
-    """Begin the extension NAME: a folder that works and has a test."""
+    """Write the extension NAME to start from: a folder that works and has a test."""
     place = begin(name, kind, folder or settings_of(context).root / "extensions")
     click.echo(printable(str(place), limit=4096))
     say(f"It works as it is. Change it; `sdterm ext check {place.name}` and `sdterm ext test {place.name}` look at it.")
@@ -35,8 +35,8 @@ def new(context: click.Context, name: str, kind: str, folder: Path | None) -> No
 
 @click.command()
 @click.argument("name")
-@click.option("--strict", is_flag=True, help="Take warnings for errors.")
-@click.option("--import", "imported", is_flag=True, help="Load it, too, in a process of its own.")
+@click.option("--strict", is_flag=True, help="Treat warnings as errors.")
+@click.option("--import", "imported", is_flag=True, help="Also load it, in a process of its own.")
 @flag_options
 @click.pass_context
 def check(context: click.Context, name: str, strict: bool, imported: bool) -> int:

@@ -12,7 +12,7 @@ from sdterm.core.extensions.install import manage
 @flag_options
 @click.pass_context
 def enable(context: click.Context, name: str) -> None:
-    """Switch the extension NAME on."""
+    """Enable the extension NAME."""
     _switch(context, name, on=True)
 
 
@@ -21,7 +21,7 @@ def enable(context: click.Context, name: str) -> None:
 @flag_options
 @click.pass_context
 def disable(context: click.Context, name: str) -> None:
-    """Switch the extension NAME off. Its files stay."""
+    """Disable the extension NAME. Its files stay."""
     _switch(context, name, on=False)
 
 
