@@ -20,6 +20,7 @@ from sdterm.core.text import printable
 from sdterm.errors import SdtermError
 from sdterm.events import ModelLoading
 from sdterm.host.child import Child
+from sdterm.messages import from_json
 
 SLOW_CALLS = 20
 """How many times the median call a call may take, where that is longer than the limit."""
@@ -132,7 +133,7 @@ class WorkerProcess:
                     return
                 if message["type"] == "unusable":
                     await self.end()
-                    raise UnusableDeviceError(str(message["message"]))
+                    raise UnusableDeviceError(from_json(message["message"]))
 
     async def send(self, kind: str, payload: bytes = b"", **fields: Any) -> None:
         """A worker that is gone is noticed by who reads its messages."""
@@ -182,10 +183,10 @@ class WorkerProcess:
                 self._beat(message)
                 continue
             if message["type"] == "plugins" and self._asked and not self._asked.done():
-                self._asked.set_result(message["errors"])
+                self._asked.set_result({slug: from_json(why) for slug, why in message["errors"].items()})
             self._ours = True
             if message["type"] == "lost":
-                self._reason = WorkerLostError(str(message["code"]), str(message["message"]))
+                self._reason = WorkerLostError(str(message["code"]), from_json(message["message"]))
                 raise await self._loss()
             try:
                 yield message, data

@@ -21,6 +21,7 @@ from sdterm.core.settings.paths import shipped
 from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
 from sdterm.errors import BAD_REQUEST, SdtermError
+from sdterm.messages import Message
 
 if TYPE_CHECKING:
     from sdterm.core.extensions.catalogue import Catalogue
@@ -69,7 +70,10 @@ def packs_of(catalogue: Catalogue) -> tuple[Pack, ...]:
 
 
 def tr(text: str, /, **values: Any) -> str:
-    """The text in the language that is in use, `{name}` replaced by the value of that name."""
+    """The text in the language that is in use, `{name}` replaced by the value of that name. A message, such as an
+    event's or an error's, has its own values."""
+    if isinstance(text, Message):
+        return _filled(text.one if text.one and text.values["number"] == 1 else text.template, text.values)
     return _filled(text, values)
 
 
@@ -82,6 +86,7 @@ def _filled(text: str, values: Mapping[str, Any]) -> str:
     translated = _messages.get(text, text)
     if not values:
         return translated
+    values = {name: tr(value) if isinstance(value, Message) else value for name, value in values.items()}
     # A translator's slip must not cost the sentence, nor a stranger's `{name:999999999}` all memory.
     return (translated if _fits(text, translated) else text).format_map(values)
 

@@ -1,8 +1,8 @@
-"""Every text that the interface can say, for translators."""
+"""Every text that sdterm can say to a user, for translators."""
 
 import ast
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from sdterm.api import STATES
 from sdterm.core.settings.paths import PACKAGE
@@ -16,12 +16,12 @@ from sdterm.tui.screens import help
 from sdterm.tui.vocabulary import NAMES
 from sdterm.tui.widgets.bars import TABS
 
-_TEXTS = {"tr": 1, "counted": 2}
+_TEXTS: Mapping[str, int] = {"tr": 1, "counted": 2, "message": 1, "plural": 2}
 """How many of a function's arguments are texts."""
 
 
 def messages() -> list[str]:
-    """The English texts, each once: what `tr` is called with, and the tables that it is called on."""
+    """The English texts, each once: what `tr` and `message` are called with, and the tables that it is called on."""
     return [*dict.fromkeys([*_called(), *_declared()])]
 
 
@@ -51,15 +51,15 @@ def _same_names(text: str, translation: str) -> bool:
 def _called() -> Iterator[str]:
     for path in sorted(PACKAGE.rglob("*.py")):
         source = path.read_text(encoding="utf-8")
-        if "tr(" in source or "counted(" in source:
+        if any(f"{name}(" in source for name in _TEXTS):
             yield from (text for text, _ in calls(source) if text is not None)
 
 
-def calls(source: str) -> Iterator[tuple[str | None, int]]:
-    """Each text that a file gives to `tr` or `counted`, None if that is no literal, and its line."""
+def calls(source: str, functions: Collection[str] = _TEXTS) -> Iterator[tuple[str | None, int]]:
+    """Each text that a file gives to one of these functions, None if that is no literal, and its line."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            for given in node.args[: _TEXTS.get(node.func.id, 0)]:
+            for given in node.args[: _TEXTS[node.func.id] if node.func.id in functions else 0]:
                 text = given.value if isinstance(given, ast.Constant) else None
                 yield text if isinstance(text, str) else None, node.lineno
 
