@@ -22,6 +22,7 @@ from sdterm.tui.language import (
     read_messages,
 )
 
+_WRONG = ("missing", "plural forms", "names differ")
 _SHOWN = 20  # texts of a kind; --json has all
 
 
@@ -76,7 +77,7 @@ def check(context: click.Context, language: str | None, as_json: bool) -> None:
     places = _places(context)
     found = {}
     for name in [language] if language else languages(places):
-        found[name] = faults(read_messages(name, places))
+        found[name] = faults(read_messages(name, places), name)
     total = len(messages())
     if as_json:
         print_json(json.dumps({name: {"texts": total, **wrong} for name, wrong in found.items()}, ensure_ascii=False))
@@ -84,30 +85,32 @@ def check(context: click.Context, language: str | None, as_json: bool) -> None:
         for name, wrong in found.items():
             done = total - len(wrong["missing"])
             click.echo(f"{printable(name)}: {done} of {total} texts ({100 * done // total}%)")
-            for kind in ("missing", "names differ"):
+            for kind in _WRONG:
                 for text in wrong[kind][:_SHOWN]:
                     click.echo(f"  {kind}: {printable(text)}")
                 if (more := len(wrong[kind]) - _SHOWN) > 0:
                     click.echo(f"  {kind}: {more} more")
             if wrong["unused"]:
                 click.echo(f"  unused: {len(wrong['unused'])}")
-    context.exit(EXIT_USAGE if any(wrong["missing"] or wrong["names differ"] for wrong in found.values()) else 0)
+    context.exit(EXIT_USAGE if any(wrong[kind] for wrong in found.values() for kind in _WRONG) else 0)
 
 
 @locale.command()
 @click.argument("language", required=False)
+@click.option("--pseudo", is_flag=True, help="Accents and 40 % longer words instead of English, to test layouts.")
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="FILE", help="Write it into this file instead of printing it."
 )
 @flag_options
 @click.pass_context
-def template(context: click.Context, language: str | None, out: Path | None) -> None:
+def template(context: click.Context, language: str | None, pseudo: bool, out: Path | None) -> None:
     """Print a file to begin a translation with: what LANGUAGE has already, and English for the rest."""
+    from sdterm.tui.pseudo import pseudo as made_up
     from sdterm.tui.texts import template as written
 
     places = _places(context)
     known = read_messages(language, places) if language and language in languages(places) else {}
-    text = written(known)
+    text = written(known, made_up if pseudo else str)
     if out is None:
         click.echo(text, nl=False)
         return
