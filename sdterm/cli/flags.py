@@ -6,6 +6,7 @@ from sdterm.cli.options import flag_options, settings_of
 from sdterm.core.settings.flags import FLAGS, Flag
 from sdterm.core.settings.settings import SECRET, Settings
 from sdterm.core.text import printable
+from sdterm.messages import message
 
 HEADINGS = {
     "ours": "sdterm's own",
@@ -46,7 +47,9 @@ def _now(flag: Flag, settings: Settings) -> str:
         return "; ".join(f"Now: {value}, by {settings.values[key].source}." for key, value in shown.items())
     key, wanted = next(iter(flag.change(True).items()))  # what else it sets another flag may have taken back
     source = settings.values[key].source
-    return f"Now: on, by {source}." if source != "default" and _holds(settings[key], wanted) else ""
+    return (
+        message("Now: on, by {source}.", source=source) if source != "default" and _holds(settings[key], wanted) else ""
+    )
 
 
 def _keys(flag: Flag) -> list[str]:

@@ -38,6 +38,7 @@ from sdterm.core.settings.paths import prepare as prepare_folders
 from sdterm.core.settings.settings import NOTIFY, Settings
 from sdterm.events import Cancelled, Event, Failed, Warning
 from sdterm.fields import MAX_PROMPT
+from sdterm.messages import message
 from sdterm.request import GenerationRequest, RequestError, make_request
 
 
@@ -108,9 +109,9 @@ def generate(
     settings = settings_of(context)
     local = local or tape is not None
     if local and (detach or pause_at or device):
-        raise UsageError("--detach, --pause-at and --on need the host: leave out --local and --tape.")
+        raise UsageError(message("--detach, --pause-at and --on need the host: leave out --local and --tape."))
     if prompt is None and source is None:
-        raise UsageError("There is no PROMPT: give one, or --from an image.")
+        raise UsageError(message("There is no PROMPT: give one, or --from an image."))
     only_one_from_standard_input(PROMPT=prompt, **{"from": source}, init=inits, mask=mask)
     typed = fields_of(given)
     from_pictures = {name: value for name, value in (("init_images", inits), ("mask", mask)) if value}
@@ -153,7 +154,7 @@ def generate(
 def say_starting() -> None:
     """That a host is being started, which takes a moment."""
     if sys.stderr.isatty():
-        say("Starting the host. The first picture takes some seconds longer.")
+        say(message("Starting the host. The first picture takes some seconds longer."))
 
 
 def cancel_job(settings: Settings, job: int) -> None:
@@ -245,7 +246,7 @@ def standard_input() -> str:
     try:
         return sys.stdin.read(MAX_PROMPT * 4 + 1).removesuffix("\n")
     except UnicodeDecodeError as error:
-        raise UsageError("The prompt on standard input is not UTF-8 text.") from error
+        raise UsageError(message("The prompt on standard input is not UTF-8 text.")) from error
 
 
 @contextmanager

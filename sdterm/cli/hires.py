@@ -22,6 +22,7 @@ from sdterm.core.output.saving import saving_of
 from sdterm.core.settings.paths import prepare as prepare_folders
 from sdterm.events import Warning
 from sdterm.fields import FIELDS
+from sdterm.messages import message
 from sdterm.request import make_request
 
 _OPTIONS = ("denoising_strength", *(row.name for row in FIELDS.values() if row.part in ("Hires", "Refiner")))
@@ -50,21 +51,28 @@ def hires(
 
     It goes on from where the picture was finished; only where that is not kept any more, the first pass is drawn again.
     """
+    settings = settings_of(context)
     number = picture.removeprefix("#")
     if not number.isdecimal() or not 0 < int(number) < 2**63:
-        raise UsageError(f"PICTURE is {picture!r}, but it must be a number of `sdterm gallery`.")
-    settings = settings_of(context)
+        raise UsageError(
+            message("PICTURE is '{picture}', but it must be a number of `sdterm gallery`.", picture=picture)
+        )
     prepare_folders(settings.root)
     output = output_for(as_json, no_show, settings)
     with connect(settings, check=True, starting=say_starting) as host:
         found = host.picture(int(number))
         if not found.infotext or found.kind != "image":
-            raise UsageError(f"Picture {number} does not say how it was drawn, so it cannot be drawn on.")
+            raise UsageError(
+                message("Picture {number} does not say how it was drawn, so it cannot be drawn on.", number=number)
+            )
         recalled = recall(found.infotext, offered(settings).names(), library_of(settings), {})
         if "init_missing" in recalled.warnings:
             raise UsageError(
-                f"Picture {number} was drawn from an init image, so it has no first pass to go on from. Draw from the "
-                f"picture itself: sdterm generate --from FILE --init '#{number}' --size WxH."
+                message(
+                    "Picture {number} was drawn from an init image, so it has no first pass to go on from. Draw "
+                    "from the picture itself: sdterm generate --from FILE --init '#{number}' --size WxH.",
+                    number=number,
+                )
             )
         fields = {**settings.job_fields(), **recalled.fields, **fields_of(given), "hires": True}
         request = make_request(**fields)
@@ -73,6 +81,6 @@ def hires(
         if detach:
             print_json(job.model_dump_json()) if as_json else click.echo(job.id)
             return
-        for code, message in recalled.warnings.items():
-            output.show(Warning(code=code, message=message))
+        for code, said in recalled.warnings.items():
+            output.show(Warning(code=code, message=said))
         context.exit(follow(host, job.id, output, settings, on_interrupt=partial(cancel_job, settings, job.id)))

@@ -25,6 +25,7 @@ from sdterm.core.planning.assignment import assign
 from sdterm.core.settings.paths import prepare as prepare_folders
 from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
+from sdterm.messages import message
 from sdterm.request import GenerationRequest, make_request
 
 
@@ -77,7 +78,7 @@ def img2img(
         )
         jobs = _submitted(host, request, files, saving)
         if not jobs:
-            raise UsageError(f"{printable(str(folder), 1000)} has no picture that can be read.")
+            raise UsageError(message("{folder} has no picture that can be read.", folder=printable(str(folder), 1000)))
         if detach:
             click.echo("\n".join(str(job) for job, _ in jobs))
             return
@@ -98,7 +99,7 @@ def _submitted(
         try:
             digest = host.put_input(picture_file(str(file)))
         except InputError as error:
-            say(f"Passed over: {error}")
+            say(message("Passed over: {error}", error=error))
             continue
         named = replace(saving, filename_pattern=_literally(file.stem), add_number=False)
         one = request.model_copy(update={"init_images": (digest,)})
@@ -115,7 +116,7 @@ def _followed(host: Client, jobs: Sequence[tuple[int, Path]], follow_one: Any, s
     """Show one after the other. Returns the exit code: of the first that is not well, or of Ctrl+C."""
     worst = 0
     for place, (job, file) in enumerate(jobs):
-        say(f"{place + 1} of {len(jobs)}: {file.name}")
+        say(message("{place} of {jobs}: {name}", place=place + 1, jobs=len(jobs), name=file.name))
         left = [number for number, _ in jobs[place:]]
         code = follow_one(host, job, on_interrupt=partial(_cancel_all, settings, left))
         worst = worst or code

@@ -16,6 +16,7 @@ from sdterm.core.settings.installation import Item, read_installation
 from sdterm.core.settings.settings import ConfigError, Settings
 from sdterm.core.text import printable
 from sdterm.host.sdapi.values import OPTIONS
+from sdterm.messages import message, sentences
 
 
 @click.command("import-a1111")
@@ -43,7 +44,8 @@ def import_a1111(context: click.Context, folder: Path, dry_run: bool, as_json: b
     for row in sorted(rows, key=lambda row: bool(row["reason"])):
         click.echo(_line(row))
     taken = sum(not row["reason"] for row in rows)
-    say(f"{taken} taken, {len(rows) - taken} not.{' Nothing was changed: this was a dry run.' if dry_run else ''}")
+    dry = message("Nothing was changed: this was a dry run.") if dry_run else ""
+    say(sentences(message("{taken} taken, {left} not.", taken=taken, left=len(rows) - taken), dry))
 
 
 def _together(items: list[Item]) -> list[Item]:

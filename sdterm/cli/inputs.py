@@ -19,6 +19,7 @@ from sdterm.core.names import normal
 from sdterm.core.planning.choices import additions_of
 from sdterm.core.text import printable
 from sdterm.errors import SdtermError
+from sdterm.messages import message, sentences
 
 if TYPE_CHECKING:
     from sdterm.client import Client  # the command line starts without it
@@ -64,7 +65,7 @@ def only_one_from_standard_input(**given: str | Iterable[str] | None) -> None:
     ]
     if len(from_there) > 1:
         both = " and ".join(dict.fromkeys(name if name.isupper() else f"--{name}" for name in from_there))
-        raise UsageError(f"Standard input can be read once only, but it is {both}.")
+        raise UsageError(message("Standard input can be read once only, but it is {both}.", both=both))
 
 
 def sources(
@@ -113,7 +114,8 @@ def _named(option: str, given: str) -> Iterator[None]:
     try:
         yield
     except SdtermError as error:
-        raise UsageError(f"{option} {printable(given, 1000)} cannot be used. {error}".lstrip()) from error
+        shown = f"{option} {printable(given, 1000)}".lstrip()
+        raise UsageError(sentences(message("{input} cannot be used.", input=shown), error)) from error
 
 
 def number_of(given: str) -> int | None:
@@ -129,7 +131,9 @@ def picture_file(given: str, host: "Client | None" = None) -> bytes:
         return sys.stdin.buffer.read(MOST_BYTES + 1)
     if number := number_of(given):
         if not host:
-            raise UsageError(f"{given} is a picture of the gallery, which the host has: leave out --local.")
+            raise UsageError(
+                message("{given} is a picture of the gallery, which the host has: leave out --local.", given=given)
+            )
         return host.file(number)
     path = Path(given)
     try:
@@ -137,4 +141,6 @@ def picture_file(given: str, host: "Client | None" = None) -> bytes:
         with open(path, "rb", opener=regular) as file:
             return file.read(MOST_BYTES + 1)
     except OSError as error:
-        raise InputError(f"{printable(given)} cannot be read: {error.strerror or error}.") from error
+        raise InputError(
+            message("{path} cannot be read: {error}.", path=printable(given), error=error.strerror or error)
+        ) from error

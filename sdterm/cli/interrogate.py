@@ -15,6 +15,7 @@ from sdterm.core.infotext.grammar import parse
 from sdterm.core.settings.paths import prepare as prepare_folders
 from sdterm.core.text import printable
 from sdterm.events import Cancelled, Described, Done, Failed
+from sdterm.messages import message, sentences
 from sdterm.request import make_request
 
 
@@ -49,8 +50,8 @@ def interrogate(context: click.Context, picture: str, interrogator: str, look: b
             match entry.event:
                 case Described(text=text):
                     _say(text)
-                case Failed(message=message, advice=advice):
-                    say(f"Failed: {message} {advice}".rstrip())
+                case Failed(message=text, advice=advice):
+                    say(message("Failed: {why}", why=sentences(text, advice)))
                     return EXIT_FAILED
                 case Done() | Cancelled():
                     return 0

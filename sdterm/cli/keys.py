@@ -6,6 +6,7 @@ import click
 
 from sdterm.cli.errors import UsageError
 from sdterm.cli.options import flag_options, settings_of
+from sdterm.messages import message
 
 
 @click.command()
@@ -25,7 +26,9 @@ def keys(context: click.Context, only_list: bool) -> None:
             click.echo(f"{action:<24} {pressed:<34} {BY_ID[action].title}")
         return
     if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
-        raise UsageError("This shows what a terminal sends, and here is none. `sdterm keys --list` lists all keys.")
+        raise UsageError(
+            message("This shows what a terminal sends, and here is none. `sdterm keys --list` lists all keys.")
+        )
     from sdterm.tui.keyboard import Keyboard
 
     Keyboard(keys_of(keymap)).run(inline=True)

@@ -12,6 +12,7 @@ from sdterm.cli.print_json import print_json
 from sdterm.core.extensions.catalogue import CatalogueError
 from sdterm.core.files import write_atomically
 from sdterm.core.text import printable
+from sdterm.messages import message
 from sdterm.tui.language import (
     LanguageFile,
     LanguageSource,
@@ -20,6 +21,7 @@ from sdterm.tui.language import (
     packs_of,
     read_files,
     read_messages,
+    tr,
 )
 
 _WRONG = ("missing", "plural forms", "names differ")
@@ -84,7 +86,15 @@ def check(context: click.Context, language: str | None, as_json: bool) -> None:
     else:
         for name, wrong in found.items():
             done = total - len(wrong["missing"])
-            click.echo(f"{printable(name)}: {done} of {total} texts ({100 * done // total}%)")
+            click.echo(
+                tr(
+                    "{name}: {done} of {total} texts ({share}%)",
+                    name=printable(name),
+                    done=done,
+                    total=total,
+                    share=100 * done // total,
+                )
+            )
             for kind in _WRONG:
                 for text in wrong[kind][:_SHOWN]:
                     click.echo(f"  {kind}: {printable(text)}")
@@ -117,5 +127,11 @@ def template(context: click.Context, language: str | None, pseudo: bool, out: Pa
     try:
         write_atomically(out, text.encode())
     except OSError as error:
-        raise UsageError(f"{out} cannot be written: {error.strerror}.") from error
-    say(f"Written to {out}. Translate the right-hand sides, and put it into localizations/ under the language's name.")
+        raise UsageError(message("{path} cannot be written: {error}.", path=out, error=error.strerror)) from error
+    say(
+        message(
+            "Written to {path}. Translate the right-hand sides, and put it into localizations/ under the "
+            "language's name.",
+            path=out,
+        )
+    )

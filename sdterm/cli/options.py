@@ -1,5 +1,6 @@
 """The flag table as click options, and the settings that a command runs with."""
 
+import contextlib
 import os
 import shlex
 from collections.abc import Callable, Collection, Mapping
@@ -12,6 +13,8 @@ from sdterm.cli.headings import IMG2IMG, FlagOption, HeadedOption
 from sdterm.core.settings.flags import FLAGS, Flag, joined
 from sdterm.core.settings.settings import Settings, resolve
 from sdterm.fields import shown_as_one
+from sdterm.messages import message
+from sdterm.tui.language import LanguageError, language_sources, use
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -71,7 +74,11 @@ def sides_of(option: str, text: str) -> tuple[str, str]:
     """Width and height, as they are typed. Raises UsageError."""
     width, cross, height = text.lower().replace("×", "x").partition("x")
     if not (cross and width.strip().isdecimal() and height.strip().isdecimal()):
-        raise UsageError(f"{option} is {text!r}, but it must be width x height in pixels, like 512x768.")
+        raise UsageError(
+            message(
+                "{option} is '{text}', but it must be width x height in pixels, like 512x768.", option=option, text=text
+            )
+        )
     return width.strip(), height.strip()
 
 
@@ -80,7 +87,15 @@ def settings_of(context: click.Context) -> Settings:
     layers = {"the command line": _changes(_given(context))}
     if text := os.environ.get("COMMANDLINE_ARGS"):
         layers["COMMANDLINE_ARGS"] = _changes(_parsed(text)[0])
-    return resolve(layers, os.environ)
+    settings = resolve(layers, os.environ)
+    _speak(settings)
+    return settings
+
+
+def _speak(settings: Settings) -> None:
+    """Have sentences said in the user's language. One that only a plugin brings, or that nobody has, stays English."""
+    with contextlib.suppress(LanguageError):
+        use(settings["language"], language_sources(settings))
 
 
 def _option(flag: Flag) -> Callable[[F], F]:
@@ -148,7 +163,7 @@ def _parsed(text: str) -> tuple[dict[str, Any], list[str]]:
     try:
         context = parser.make_context("COMMANDLINE_ARGS", shlex.split(text))
     except ValueError as error:
-        raise UsageError(f"COMMANDLINE_ARGS cannot be split into words: {error}.") from error
+        raise UsageError(message("COMMANDLINE_ARGS cannot be split into words: {error}.", error=error)) from error
     except click.ClickException as error:
         raise UsageError(f"COMMANDLINE_ARGS: {error.format_message()}") from error
     return _given(context), [*context.args]

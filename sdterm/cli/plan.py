@@ -15,6 +15,7 @@ from sdterm.core.library.checkpoints import library_of
 from sdterm.core.planning.memory import line
 from sdterm.core.prompt.styles import styles_of
 from sdterm.core.settings.amounts import said
+from sdterm.tui.language import tr
 
 
 @click.command(cls=HeadedCommand, epilog="Example: sdterm plan --size 1024x1024 --batch 4")
@@ -52,10 +53,17 @@ def plan(context: click.Context, /, prompt: str | None, as_json: bool, **given: 
         ]
         print_json(json.dumps({"device": there.device, "free": there.room, "total": there.total, "plans": plans}))
         return
-    click.echo(f"{there.device}: {said(there.room)} of {said(there.total)} can be used now.")
+    click.echo(
+        tr(
+            "{device}: {room} of {total} can be used now.",
+            device=there.device,
+            room=said(there.room),
+            total=said(there.total),
+        )
+    )
     for each in there.found:
         mark = "▸" if each is there.chosen else " "
         about = said(each.peak) if each.measured else f"~{said(each.peak)}"
         took = "" if each.seconds is None else duration(each.seconds)
         click.echo(f"{mark} {about:>9}  {took:>12}  {each.words}".rstrip())
-    click.echo(line(there.chosen, there.room) if there.chosen else "Nothing of this fits.")
+    click.echo(line(there.chosen, there.room) if there.chosen else tr("Nothing of this fits."))

@@ -20,6 +20,7 @@ from sdterm.core.output.saving import saving_of
 from sdterm.core.settings.paths import prepare as prepare_folders
 from sdterm.core.settings.settings import NOTIFY
 from sdterm.fields import FIELDS, NO_UPSCALER
+from sdterm.messages import message
 from sdterm.request import make_request
 
 
@@ -70,13 +71,15 @@ def upscale(
     """
     settings = settings_of(context)
     if local and detach:
-        raise UsageError("--detach needs the host: leave out --local.")
+        raise UsageError(message("--detach needs the host: leave out --local."))
     if scale is not None and size:
-        raise UsageError("--scale and --to cannot both be given.")
+        raise UsageError(message("--scale and --to cannot both be given."))
     if crop and not size:
-        raise UsageError("--crop needs a size to cut to: give --to WxH, too.")
+        raise UsageError(message("--crop needs a size to cut to: give --to WxH, too."))
     if local and (asked := next((name for name in pictures if number_of(name)), None)):
-        raise UsageError(f"{asked} is a picture of the gallery, which the host has: leave out --local.")
+        raise UsageError(
+            message("{asked} is a picture of the gallery, which the host has: leave out --local.", asked=asked)
+        )
     width, height = sides_of("--to", size) if size else (None, None)
     fields = {key: value for key, value in settings.job_fields().items() if key in _FROM_SETTINGS} | {
         "prompt": "",

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from sdterm.core.extensions.discovery import language_packs
 from sdterm.core.settings.paths import shipped
@@ -230,7 +230,7 @@ def _clean(content: Mapping[str, object]) -> dict[str, Translation]:
     return clean
 
 
-def _is_text(value: object) -> bool:
+def _is_text(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and bool(value.strip())
 
 

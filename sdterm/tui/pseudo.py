@@ -8,7 +8,7 @@ import re
 
 NAME = "pseudo"
 _ACCENTS = str.maketrans("ACDEGHIJKLNORSTUWYZacdeghijklnorstuwyz", "ÅÇÐÉĜĤÎĴĶĻÑÖŔŠŢÛŴÝŽåçðéĝĥîĵķļñöŕšţûŵýž")
-_KEPT = re.compile(r"(\{[^{}]*\}|`[^`]*`)")  # values, and what is typed as it stands
+_KEPT = re.compile(r"(\{[^{}]*\}|`[^`]*`|--[a-z-]+)")  # values, and what is typed as it stands
 _LONGER = 1.4
 
 

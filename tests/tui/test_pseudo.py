@@ -1,6 +1,7 @@
 """The language for tests: every word shows whether it can be translated, and whether there is room for a longer one."""
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -19,7 +20,7 @@ def english_again() -> Iterator[None]:
 
 def test_every_text_is_longer_and_keeps_its_names() -> None:
     for text, made in json.loads(template({}, pseudo)).items():
-        words = [word for word in text.split() if word.isalpha() and word.isascii()]
+        words = [word for word in re.sub("`[^`]*`", "", text).split() if word.isalpha() and word.isascii()]
         assert len(made) >= len(text) + 0.4 * sum(map(len, words)), text
         assert placeholders(made) == placeholders(text), text
     assert pseudo("`sdterm queue` {job:,} 5") == "`sdterm queue` {job:,} 5"
