@@ -28,6 +28,7 @@ from sdterm.host.keeper import keep
 from sdterm.host.repeats import Repeats
 from sdterm.host.server import PortServer, Server
 from sdterm.host.services import HostServices
+from sdterm.messages import as_json, message
 
 _LOG_BYTES = 2 * 2**20
 _log = logging.getLogger("sdterm.host")
@@ -56,7 +57,7 @@ def main() -> None:
     except (SdtermError, OSError) as error:
         if _in_foreground():
             sys.exit(str(error))
-        _say(f"failed {error}")
+        _say(f"failed {json.dumps(as_json(str(error)))}")
         sys.exit(1)
 
 
@@ -87,7 +88,11 @@ def _on_port(services: HostServices, stop: Callable[[], None]) -> PortServer | N
     try:
         return PortServer(make_sdapi(services, stop, deliveries), port, deliveries.look_after)
     except OSError as error:
-        said = f"The API cannot listen on port {port} ({error.strerror}). Choose another one: --port."
+        said = message(
+            "The API cannot listen on port {port} ({error}). Choose another one: --port.",
+            port=port,
+            error=error.strerror,
+        )
         raise OSError(said) from error
 
 
