@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
-from sdterm.cli.errors import EXIT_CANCELLED, EXIT_CODES, report
+from sdterm.cli.errors import EXIT_CANCELLED, EXIT_CODES, report, say
 from sdterm.cli.lazy import LazyGroup
-from sdterm.cli.options import flag_options
+from sdterm.cli.options import flag_options, settings_of
+from sdterm.cli.spellings import corrected
 from sdterm.version import __version__
 
 COMMANDS = {
@@ -22,7 +23,8 @@ COMMANDS = {
     "cancel": "Stop a job for good.",
     "gallery": "List and export saved pictures.",
     "trash": "List or empty the trash.",
-    "serve": "Serve A1111's HTTP API.",
+    "serve": "Serve programs on this machine or others, A1111's API with --api.",
+    "token": "Make, list and revoke tokens for clients on other machines.",
     "host": "Start and stop the background process that draws.",
     "prompt": "Show how a prompt is read, and its traps.",
     "models": "List the model files that sdterm finds; add models.",
@@ -63,19 +65,26 @@ def sdterm(context: click.Context, /, **flags: Any) -> None:
     """
     if context.invoked_subcommand is not None:
         return
+    settings = settings_of(context)
+    if settings["nowebui"]:
+        from sdterm.cli.serve import serve_with
+
+        serve_with(settings)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):  # nobody is there to press keys
         click.echo(context.get_help())
         return
-    from sdterm.cli.options import settings_of
     from sdterm.tui import work
 
-    work(settings_of(context))
+    work(settings)
 
 
 def main() -> None:
     """Run the command line; every expected error ends as one sentence and an exit code."""
     try:
-        code = sdterm(standalone_mode=False)
+        words, notes = corrected(sys.argv[1:])
+        for note in notes:
+            say(note)
+        code = sdterm(words, standalone_mode=False)
     except KeyboardInterrupt:
         click.echo("Cancelled.", err=True)
         code = EXIT_CANCELLED

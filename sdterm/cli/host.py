@@ -73,6 +73,8 @@ def status(context: click.Context, as_json: bool) -> None:
         model = f", {printable(worker.model)} in memory" if worker.model else ""
         trouble = f" ({printable(worker.trouble)})" if worker.trouble else ""
         click.echo(f"Device {worker.device}{_about(worker)}: {doing}{model}{trouble}")
+    if health.address:
+        click.echo(f"Open at {printable(health.address)}.")
     for notice in health.notices:
         click.echo(printable(notice, limit=1000))
     counts = ", ".join(f"{count} {state}" for state, count in health.queue.counts.items() if count) or "empty"

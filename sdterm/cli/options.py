@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from sdterm.cli.errors import UsageError, say
+from sdterm.cli.spellings import corrected
 from sdterm.core.settings.flags import FLAGS, Flag, joined
 from sdterm.core.settings.settings import Settings, resolve
 from sdterm.fields import shown_as_one
@@ -142,7 +143,7 @@ def _parsed(text: str) -> tuple[dict[str, Any], list[str]]:
         )
     )
     try:
-        context = parser.make_context("COMMANDLINE_ARGS", shlex.split(text))
+        context = parser.make_context("COMMANDLINE_ARGS", corrected(shlex.split(text))[0])
     except ValueError as error:
         raise UsageError(f"COMMANDLINE_ARGS cannot be split into words: {error}.") from error
     except click.ClickException as error:
