@@ -10,6 +10,7 @@ import click
 
 from sdterm.cli.errors import UsageError, say
 from sdterm.cli.headings import IMG2IMG, FlagOption, HeadedOption
+from sdterm.cli.spellings import corrected
 from sdterm.core.settings.flags import FLAGS, Flag, joined
 from sdterm.core.settings.settings import Settings, resolve
 from sdterm.fields import shown_as_one
@@ -161,7 +162,7 @@ def _parsed(text: str) -> tuple[dict[str, Any], list[str]]:
         )
     )
     try:
-        context = parser.make_context("COMMANDLINE_ARGS", shlex.split(text))
+        context = parser.make_context("COMMANDLINE_ARGS", corrected(shlex.split(text))[0])
     except ValueError as error:
         raise UsageError(message("COMMANDLINE_ARGS cannot be split into words: {error}.", error=error)) from error
     except click.ClickException as error:
