@@ -68,6 +68,7 @@ from sdterm.core.settings.paths import prepare
 from sdterm.core.settings.rundir import RunFolder, RunFolderError, holder, is_held, make_private, run_folder_of
 from sdterm.core.settings.settings import SETTINGS, Settings
 from sdterm.errors import SdtermError
+from sdterm.messages import from_json, message
 from sdterm.remote import CONNECT_LIMIT, Remote, http_of, reason_of
 from sdterm.version import __version__
 
@@ -82,7 +83,7 @@ _FAR_SILENCE = 3 * HEARTBEAT  # the same over TCP, where a line breaks without a
 _BACK_WITHIN = 10.0  # seconds in which a line that broke is expected back
 _BETWEEN_TRIES = 0.25  # seconds
 
-_ENDED = "The host ended. What it was drawing goes on with the next one."
+_ENDED = message("The host ended. What it was drawing goes on with the next one.")
 
 B = TypeVar("B", bound=BaseModel)
 
@@ -430,7 +431,7 @@ class Client:
             if self.remote:
                 raise HostError(reason_of(error, self.remote)) from error
             if isinstance(error, httpx.TimeoutException):
-                raise HostError("The host does not answer; `sdterm host logs` may say why.") from error
+                raise HostError(message("The host does not answer; `sdterm host logs` may say why.")) from error
             raise HostError(_ENDED) from error
 
 
@@ -456,7 +457,10 @@ def _refuse(response: httpx.Response) -> None:
     try:
         problem = Problem.model_validate_json(body)
     except ValueError:
-        problem = Problem(code="internal", message=f"The host answered {response.status_code}; see `sdterm host logs`.")
+        problem = Problem(
+            code="internal",
+            message=message("The host answered {status}; see `sdterm host logs`.", status=response.status_code),
+        )
     raise RefusedError(problem, response.status_code)
 
 
@@ -484,9 +488,13 @@ def _reach_held(run_folder: RunFolder) -> Client | None:
 
 def _absent(run_folder: RunFolder, root: Path) -> str:
     if not is_held(run_folder):
-        return f"No host is running for {root}. `sdterm host start` starts one."
+        return message("No host is running for {root}. `sdterm host start` starts one.", root=root)
     process = _process(holder(run_folder))
-    return f"The host ({process}) does not answer. `sdterm host stop` ends it; {run_folder.log} may say why."
+    return message(
+        "The host ({process}) does not answer. `sdterm host stop` ends it; {log} may say why.",
+        process=process,
+        log=run_folder.log,
+    )
 
 
 def stop_host(settings: Settings) -> tuple[int, ...]:
@@ -520,12 +528,14 @@ def _wait_until_gone(run_folder: RunFolder, pid: int) -> None:
     deadline = time.monotonic() + STOP_LIMIT
     while is_held(run_folder):
         if time.monotonic() > deadline:
-            raise HostError(f"The host ({_process(pid)}) does not end; `kill -9 {pid}` ends it.")
+            raise HostError(
+                message("The host ({process}) does not end; `kill -9 {pid}` ends it.", process=_process(pid), pid=pid)
+            )
         time.sleep(0.02)
 
 
 def _process(pid: int | None) -> str:
-    return f"process {pid}" if pid else "of an unknown process"
+    return message("process {pid}", pid=pid) if pid else message("of an unknown process")
 
 
 def _start(settings: Settings, run_folder: RunFolder) -> Client:
@@ -545,9 +555,10 @@ def _start(settings: Settings, run_folder: RunFolder) -> Client:
         if told is None:
             break
         if told.startswith("failed"):
-            raise HostError(f"The host could not start: {told.removeprefix('failed').strip()}")
+            why = from_json(json.loads(told.removeprefix("failed")))
+            raise HostError(message("The host could not start: {why}", why=why))
         if told not in ("ready", "taken"):
-            raise HostError(f"The host ended while it started; {run_folder.log} says why.")
+            raise HostError(message("The host ended while it started; {log} says why.", log=run_folder.log))
         for _ in range(40):  # one that won the race may be about to listen, or one that ends about to be gone
             if client := _reach(run_folder):
                 return client
@@ -585,8 +596,12 @@ def _check(client: Client, settings: Settings) -> None:
     health = client.health()
     if health.version != __version__:
         raise HostError(
-            f"The running host is of sdterm {health.version} and this is {__version__}. `sdterm host stop` ends it; "
-            "what it draws goes on with the next."
+            message(
+                "The running host is of sdterm {version} and this is {own}. `sdterm host stop` ends it; "
+                "what it draws goes on with the next.",
+                version=health.version,
+                own=__version__,
+            )
         )
     running = health.settings
     for setting in SETTINGS:
@@ -597,6 +612,12 @@ def _check(client: Client, settings: Settings) -> None:
             wanted, there = legible(json.loads(json.dumps(value.value))), running.get(setting.key)
             if wanted != there:
                 raise HostError(
-                    f"The running host has {setting.key} {there!r}, but {value.source} says {wanted!r}. "
-                    "`sdterm host stop` ends it (what it draws goes on with the next), or draw with --local."
+                    message(
+                        "The running host has {key} {there}, but {source} says {wanted}. `sdterm host stop` ends "
+                        "it (what it draws goes on with the next), or draw with --local.",
+                        key=setting.key,
+                        there=repr(there),
+                        source=value.source,
+                        wanted=repr(wanted),
+                    )
                 )

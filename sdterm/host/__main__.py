@@ -30,6 +30,7 @@ from sdterm.host.keeper import keep
 from sdterm.host.repeats import Repeats
 from sdterm.host.server import PortServer, Server
 from sdterm.host.services import HostServices
+from sdterm.messages import as_json
 
 _LOG_BYTES = 2 * 2**20
 _log = logging.getLogger("sdterm.host")
@@ -58,7 +59,7 @@ def main() -> None:
     except (SdtermError, OSError) as error:
         if _in_foreground():
             sys.exit(str(error))
-        _say(f"failed {error}")
+        _say(f"failed {json.dumps(as_json(str(error)))}")
         sys.exit(1)
 
 

@@ -73,6 +73,7 @@ from sdterm.host.sdapi.now import settings_now
 from sdterm.host.services import HostServices
 from sdterm.host.settings import changed, key_of, views
 from sdterm.host.threads import in_thread
+from sdterm.messages import message
 from sdterm.request import GenerationRequest, RequestError, request_error
 from sdterm.version import __version__
 
@@ -450,8 +451,10 @@ async def _only_known_parameters(request: Request) -> None:
     known = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
     for name in request.query_params:
         if name not in known:
-            has = f"It has {', '.join(sorted(known))}." if known else "It has none."
-            raise FieldError(printable(name), f"There is no parameter {printable(name)!r} here. {has}")
+            has = message("It has {names}.", names=", ".join(sorted(known))) if known else message("It has none.")
+            raise FieldError(
+                printable(name), message("There is no parameter '{name}' here. {has}", name=printable(name), has=has)
+            )
 
 
 async def _only_utf_8(request: Request) -> None:
@@ -475,16 +478,20 @@ def _refused(request: Request, error: Exception) -> JSONResponse:
 
 
 def _defect(request: Request, error: Exception) -> JSONResponse:
-    said = f"The host failed with {type(error).__name__}, a defect of it: `sdterm host logs` shows where."
+    said = message(
+        "The host failed with {name}, a defect of it: `sdterm host logs` shows where.", name=type(error).__name__
+    )
     return _problem(500, "internal", said)
 
 
 def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     words = {
-        400: "The body is no JSON that can be read: UTF-8, not nested too deeply, no number of thousands of digits.",
-        404: "There is no such address.",
-        405: "That cannot be done at this address.",
+        400: message(
+            "The body is no JSON that can be read: UTF-8, not nested too deeply, no number of thousands of digits."
+        ),
+        404: message("There is no such address."),
+        405: message("That cannot be done at this address."),
     }
     code = "too_large" if error.status_code == 413 else "bad_request"
     answer = _problem(error.status_code, code, words.get(error.status_code, f"{error.detail}."))
@@ -497,7 +504,9 @@ def _unwritten(request: Request, error: Exception) -> JSONResponse:
     if not is_full(error):
         _log.exception("%s %s", request.method, request.url.path, exc_info=error)
         return _defect(request, error)
-    return _problem(507, "disk_full", f"Nothing was changed: the host cannot write ({error}). Free some space.")
+    return _problem(
+        507, "disk_full", message("Nothing was changed: the host cannot write ({error}). Free some space.", error=error)
+    )
 
 
 def _invalid(request: Request, error: Exception) -> JSONResponse:
@@ -505,9 +514,9 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     if first["type"] == "json_invalid":
-        return _problem(422, "bad_request", f"The body is no JSON: {first['ctx']['error']}.")
+        return _problem(422, "bad_request", message("The body is no JSON: {error}.", error=first["ctx"]["error"]))
     if first["loc"] == ("body",) and first["type"] not in ("missing", "value_error"):
-        return _problem(422, "bad_request", "The body must be a JSON object, sent as application/json.")
+        return _problem(422, "bad_request", message("The body must be a JSON object, sent as application/json."))
     place = [str(part) for part in first["loc"][1:]]
     field = ".".join(place) or None
     if place[:1] == ["request"] and isinstance(error.body, Mapping) and isinstance(error.body.get("request"), Mapping):
@@ -518,7 +527,7 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
     if first["type"] == "value_error":
         said, field = str(first["ctx"]["error"]), getattr(first["ctx"]["error"], "field", None) or field
         return _problem(422, "bad_request", said if said.endswith(".") else f"{field} {said}.", field)
-    return _problem(422, "bad_request", f"{field or 'The body'}: {first['msg']}.", field)
+    return _problem(422, "bad_request", message("{field}: {msg}.", field=field or "The body", msg=first["msg"]), field)
 
 
 def _named(fields: Mapping[Any, Any]) -> dict[str, Any]:
@@ -538,7 +547,9 @@ class _Bounded:
         length = dict(scope["headers"]).get(b"content-length", b"0")
         most = MOST_INPUT_BYTES if scope["path"].startswith("/v1/inputs/") else MOST_BYTES
         if not length.isdigit() or int(length[:12]) > most:
-            await _problem(413, "too_large", f"The body is too large: the limit is {most} bytes.")(scope, receive, send)
+            await _problem(413, "too_large", message("The body is too large: the limit is {most} bytes.", most=most))(
+                scope, receive, send
+            )
             return
         read = 0
 

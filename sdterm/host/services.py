@@ -68,6 +68,7 @@ from sdterm.host.tapes import all_tapes, job_of
 from sdterm.host.threads import SlowDiskError, Threads, in_thread
 from sdterm.host.trash import Trash, TrashError
 from sdterm.host.worker import WorkerProcess
+from sdterm.messages import message
 from sdterm.request import GenerationRequest, RequestError
 from sdterm.version import __version__
 
@@ -171,7 +172,10 @@ class HostServices:
         """Go on where the last host ended."""
         if self.database.damaged:
             self._notices.append(
-                f"The queue's database was damaged. It is kept as {self.database.damaged}, and the queue began empty."
+                message(
+                    "The queue's database was damaged. It is kept as {path}, and the queue began empty.",
+                    path=self.database.damaged,
+                )
             )
         self._end_unsaved()
         self.jobs.recover()
@@ -200,7 +204,12 @@ class HostServices:
         numbers = sorted({job for job, _ in lost})
         self.jobs.begin_after(max(numbers))
         said = ", ".join(map(str, numbers[:10])) + (" …" if len(numbers) > 10 else "")
-        self._notices.append(f"The queue's database has lost jobs ({said}). What they had computed is kept in {kept}.")
+        notice = message(
+            "The queue's database has lost jobs ({jobs}). What they had computed is kept in {folder}.",
+            jobs=said,
+            folder=kept,
+        )
+        self._notices.append(notice)
 
     async def look_for_lost_pictures(self) -> None:
         """Find out whether the gallery is empty although there are pictures; a slow disk is not waited for."""
@@ -209,7 +218,10 @@ class HostServices:
             return
         with contextlib.suppress(TimeoutError):
             if await asyncio.wait_for(in_thread(lambda: any(image_files(folder))), _LOOK_LIMIT):
-                said = f"The gallery is empty, but {folder} has pictures. `sdterm gallery --rescan` lists those."
+                said = message(
+                    "The gallery is empty, but {folder} has pictures. `sdterm gallery --rescan` lists those.",
+                    folder=folder,
+                )
                 self._notices.append(said)
 
     def find_pictures(self) -> None:

@@ -109,7 +109,7 @@ class GenerateScreen(BaseScreen):
                 yield MoreOptions()
                 yield Recent()
             picture = ChosenPicture(lambda: self.query_one(Recent))
-            picture.hint = tr("No picture yet: write a prompt, then {key} draws it.", key=self.shell.key("generate"))
+            picture.hint = tr("No picture yet: write a prompt, then {key} generates.", key=self.shell.key("generate"))
             yield picture
 
     def _quick_fields(self) -> list[Field]:
@@ -627,7 +627,7 @@ class GenerateScreen(BaseScreen):
 
     def action_undo(self) -> None:
         name = self.form.back()
-        self.shell.say(tr("Nothing to take back.") if name is None else tr("Undone: {what}.", what=name))
+        self.shell.say(tr("Nothing to undo.") if name is None else tr("Undone: {what}.", what=name))
 
     def action_clear_prompt(self) -> None:
         self.form.change(self.form.draft.but(prompt="", negative_prompt=""))
@@ -635,7 +635,7 @@ class GenerateScreen(BaseScreen):
 
     def action_redo(self) -> None:
         name = self.form.forth()
-        self.shell.say(tr("Nothing was taken back.") if name is None else tr("Done again: {what}.", what=name))
+        self.shell.say(tr("Nothing to redo.") if name is None else tr("Redone: {what}.", what=name))
 
     def action_paste(self) -> None:
         from sdterm.tui.pasted import infotext_in
