@@ -11,7 +11,7 @@ from textual.containers import VerticalScroll
 from textual.widget import Widget
 from textual.widgets import Static
 
-from sdterm.tui.actions import ACTIONS, SCOPES
+from sdterm.tui.actions import SCOPES, actions_of
 from sdterm.tui.keymap import shown
 from sdterm.tui.language import tr
 from sdterm.tui.panes import ABOUT
@@ -67,7 +67,7 @@ class HelpScreen(BaseScreen):
         text.append(tr("Here: {place}", place=place) if is_here else place, style="bold").append("\n")
         if scope in ABOUT:
             text.append(f"  {tr(ABOUT[scope])}\n")
-        for action in ACTIONS:
+        for action in actions_of(self.shell.settings):
             if action.scope == scope:
                 keys = " ".join(shown(key) for key in self.shell.keys[action.id].split(","))
                 text.append(f"  {keys:<24} ", style="bold").append(f"{tr(action.title)}\n")
