@@ -135,8 +135,13 @@ def reach(remote: Remote) -> "Client":
     try:
         if (version := client.health().version) != __version__:
             raise HostError(
-                f"The host at {remote.url} is of sdterm {version} and this is {__version__}. Install the same version "
-                "on both machines."
+                message(
+                    "The host at {url} is of sdterm {theirs} and this is {ours}. Install the same version on both "
+                    "machines.",
+                    url=remote.url,
+                    theirs=version,
+                    ours=__version__,
+                )
             )
     except BaseException:
         client.close()
