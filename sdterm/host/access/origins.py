@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from starlette.datastructures import Headers
 
 from sdterm.core.settings.settings import Settings
+from sdterm.messages import message
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:@/\[\]]+)(?::\d+)?")
 _LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
-_WRONG_NAME = "This machine is not known by the name in the address. `server_hosts` in config.toml adds names."
-_WRONG_PAGE = "Pages of other sites may not use this. --cors-allow-origins allows one."
+_WRONG_NAME = message("This machine is not known by the name in the address. `server_hosts` in config.toml adds names.")
+_WRONG_PAGE = message("Pages of other sites may not use this. --cors-allow-origins allows one.")
 
 
 @dataclass(frozen=True)
