@@ -472,7 +472,7 @@ class Client:
             if isinstance(self._address, Tunnel):
                 raise HostError(
                     message(
-                        "The line to {machine} broke, or SSH may not forward sockets there. What is drawn there goes on.",
+                        "The line to {machine} broke, or SSH may not forward sockets there. Jobs there go on.",
                         machine=self._address.place,
                     )
                 ) from error

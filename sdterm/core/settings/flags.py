@@ -11,7 +11,7 @@ from typing import Any, Literal
 from sdterm.core.settings.model_kinds import MODEL_KINDS
 
 Change = Callable[[Any], Mapping[str, Any]]
-Arity = Literal["flag", "value", "values"]
+Arity = Literal["flag", "value", "values", "optional"]
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def _obsolete(sentence: str, *names: str, arity: Arity = "flag") -> Iterator[Fla
 
 
 _RESTORERS = "Face restoration and interrogation come in a later version; sdterm goes on without this folder."
-_NO_TUNNEL = "sdterm opens no public tunnel; SSH is the way in."
+_NO_TUNNEL = "sdterm bundles no tunnel: --share ngrok uses the one that you installed."
 _CONFIG = "Settings are in config.toml in the data folder; `sdterm` changes them under F10."
 _DIRS_LOCK = "Locking folder settings alone is not there: --freeze-specific-settings locks what you name."
 _NO_EFFECT = "A1111 itself ignores this flag by now; so does sdterm."
@@ -303,6 +303,14 @@ FLAGS: tuple[Flag, ...] = (
         change=_fixed("listen", True),
         status="mapped",
     ),
+    Flag(
+        "--share",
+        "Let others in by your own tunnel: USER@MACHINE (SSH), cloudflared, ngrok, tailscale; alone: the first found.",
+        "optional",
+        lambda value: {"share": value, "serve": True},
+        "mapped",
+        example="auto",
+    ),
     Flag("--server-name", "The address to listen on.", "value", _set("server_name"), "mapped", example="localhost"),
     Flag("--port", "The port [7860, or the next free one].", "value", lambda value: {"port": _port(value)}, "mapped"),
     Flag("--subpath", "What addresses begin with, behind a proxy: sd.", "value", _set("subpath"), "mapped"),
@@ -385,7 +393,6 @@ FLAGS: tuple[Flag, ...] = (
     ),
     *_obsolete(_CONFIG, "--ui-config-file", "--ui-settings-file", arity="value"),
     *_obsolete("A batch count goes up to 1000 here.", "--max-batch-count", arity="value"),
-    *_obsolete(_NO_TUNNEL, "--share"),
     *_obsolete(_NO_TUNNEL, "--ngrok", "--ngrok-options", "--ngrok-region", arity="value"),
     *_obsolete("Extensions are never installed over the network here.", "--enable-insecure-extension-access"),
     *_obsolete(

@@ -102,6 +102,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("serve", False, "host", "Whether the host listens on a TCP port, for clients that show a token."),
     Setting("api", False, "host", "Whether A1111's HTTP API is served there, too."),
     Setting("listen", False, "host", "Whether other machines reach the port; unset is this machine alone."),
+    Setting("share", None, "host", "A tunnel to the port: USER@MACHINE by SSH, cloudflared, ngrok, tailscale or auto."),
     Setting("server_name", None, "host", "The address or name of this machine to listen on."),
     Setting("port", 7860, "host", "The port; where none is set, the next free one is taken if 7860 is not."),
     Setting("subpath", None, "host", "What the addresses begin with behind a proxy, like sd."),
