@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.segment import Segment, Segments
 
 from sdterm.cli.errors import say
+from sdterm.messages import message
 from sdterm.tui.picture.asking import LIMIT, Answers, Ear, questions
 from sdterm.tui.picture.cell import cell_size, known_cell_size
 from sdterm.tui.picture.image import PictureError, fit, read
@@ -34,7 +35,7 @@ def show_picture(console: Console, path: Path, how: Support, heard: Answers | No
         say(str(error))
         return
     except OSError as error:
-        say(f"The picture cannot be shown: {error.strerror or error}.")
+        say(message("The picture cannot be shown: {error}.", error=error.strerror or error))
         return
     columns, rows = fit(picture.size, min(most[0], picture.width), most[1], cell)
     if cells:

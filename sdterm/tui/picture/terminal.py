@@ -61,7 +61,7 @@ class PictureApp(App[ReturnType]):
         super().__init__(*args, **options)
         self.drawings: set[View] = set()  # the views whose pixels are to be drawn over their cells
         self.unpainted: set[View] = set()  # the views whose newest picture was not yet written
-        self.paper = Paper(colours=has_colours(os.environ))
+        self.paper = Paper(colours=has_colours(os.environ) and not self.no_color)
         self.line = Line(IN_TMUX) if os.environ.get("TMUX") else Line()
         self.known = Terminal(os.environ)
         self._writer: object = None  # writes to the terminal as long as it is ours
