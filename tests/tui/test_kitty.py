@@ -19,6 +19,7 @@ QUESTION = questions({"TERM": "xterm-kitty"}, cell_is_known=True)
 END = "\x1b[?62;c"
 NEW, OLD = (f"\x1bP>|kitty({version})\x1b\\\x1b_Gi=31;OK\x1b\\{END}" for version in ("0.35.2", "0.26.5"))
 FOOT = "\x1bP>|foot(1.13.1)\x1b\\\x1b[?1;0;1024S\x1b[?62;4;22c"
+KONSOLE = "\x1bP>|Konsole 22.12.3\x1b\\\x1b[?62;1;4c"
 WEZTERM = "\x1bP>|WezTerm 20240203-110809-5046fc22\x1b\\\x1b[?65;4;6;18;22c"
 
 
@@ -171,6 +172,21 @@ def test_a_terminal_gets_the_pictures_that_it_says_it_has(says: str, begins: str
     found = re.search(DRAWN, terminal.sent, re.DOTALL)
     assert found and found[1].startswith(begins) and len(found[1]) <= 20_000
     leave(terminal)
+
+
+def test_the_column_that_konsole_clears_beside_a_picture_is_written_again(start: Start, host: Running) -> None:
+    (host.settings.root / "draft.json").unlink(missing_ok=True)
+    terminal = start(term="xterm-256color", says=KONSOLE)
+    terminal.until_sent(r"\x1b\]1337;.*?\x07")
+    row, column, width = map(int, _found(r"\x1b7\x1b\[(\d+);(\d+)H\x1b\]1337;File=\S*?width=(\d+);", terminal.sent))
+    terminal.until_sent(rf"\x07\x1b8.*\x1b\[{row};{column + width}H")
+    leave(terminal)
+
+
+def _found(pattern: str, text: str) -> tuple[str, ...]:
+    found = re.search(pattern, text)
+    assert found
+    return found.groups()
 
 
 def test_each_terminal_is_asked_once(start: Start) -> None:

@@ -28,6 +28,11 @@ class Terminal(NamedTuple):
     """What it said; None: it was not asked, or has said nothing so far."""
     tmux: Tmux | None = None
 
+    @property
+    def clears_a_column_more(self) -> bool:
+        """Beside a picture that it draws over cells, on the right."""
+        return self.heard is not None and self.heard.name.startswith("Konsole")
+
 
 class Support(NamedTuple):
     protocol: Protocol

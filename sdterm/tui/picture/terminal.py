@@ -43,6 +43,10 @@ class View(Protocol):
     def screen(self) -> "Screen[Any]": ...
     @property
     def region(self) -> Region: ...
+    @property
+    def content_region(self) -> Region: ...
+
+    def refresh(self, *regions: Region) -> object: ...
 
     def visible_area(self) -> Region | None:
         """Where on the screen all of the picture's cells are to be seen."""
@@ -196,6 +200,10 @@ class PictureApp(App[ReturnType]):
             if view.screen is self.screen and (area := view.visible_area()):
                 self.write_to_terminal(view.pixels(area))
                 self._drawn[view] = area
+                if self.known.clears_a_column_more:
+                    edge = Region(area.right, area.y, 1, area.height)
+                    self.paper.forget(edge)
+                    view.refresh(edge.translate(-view.content_region.offset))
         self._erased.clear()
 
     def undraw(self, view: View) -> None:
