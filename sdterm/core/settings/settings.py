@@ -42,7 +42,7 @@ class Setting:
 
 NOTIFY = ("none", "bell", "osc9")
 
-PREVIEWS = ("auto", "off", "text", "half", "kitty", "sixel")
+PREVIEWS = ("auto", "off", "text", "ascii", "half", "quadrant", "sextant", "sixel", "iterm", "kitty")
 GALLERY_COLUMNS = (
     *("number", "seed", "sampler", "steps", "cfg", "size", "model", "time", "prompt"),
     *("schedule", "denoising", "clip", "kind", "job", "hash", "version"),
@@ -180,7 +180,7 @@ SETTINGS: tuple[Setting, ...] = (
         "preview",
         "auto",
         "front end",
-        "How pictures are shown.",
+        "How pictures are shown; quadrant and sextant are finer than half where the font has them.",
         "Live previews",
         PREVIEWS,
         a1111="live_previews_enable",
