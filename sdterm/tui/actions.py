@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from textual.binding import Binding
 
+from sdterm.core.settings.settings import Settings
+
 SCOPES = (
     "anywhere",
     "prompt",
@@ -33,6 +35,8 @@ class Action:
     title: str
     palette: bool = True
     """Whether the palette offers it (moving about in a list is no command)."""
+    near: bool = False
+    """Whether it is there only where the host is this machine's."""
 
 
 # Shift+F6 and Shift+F7 arrive as F18 and F19 from terminals with the older escape codes; Alt+B and Alt+F as Ctrl+Left
@@ -165,13 +169,28 @@ ACTIONS: tuple[Action, ...] = (
     Action("reset_setting", "settings", "d", "Default", "Take it out of config.toml", palette=False),
     Action("search_settings", "settings", "slash", "Search", "Find a setting", palette=False),
     Action("changed_only", "settings", "c", "Changed", "Only settings that are not as they come", palette=False),
-    Action("switch_extension", "extensions", "enter,space", "On/off", "Switch this extension on or off", palette=False),
-    Action("install_extension", "extensions", "i", "Install", "Install or update an extension"),
-    Action("trust_extension", "extensions", "a", "Approve", "Approve how this extension changed", palette=False),
-    Action("remove_extension", "extensions", "x", "Remove", "Remove this extension", palette=False),
+    Action(
+        "switch_extension",
+        "extensions",
+        "enter,space",
+        "On/off",
+        "Switch this extension on or off",
+        palette=False,
+        near=True,
+    ),
+    Action("install_extension", "extensions", "i", "Install", "Install or update an extension", near=True),
+    Action(
+        "trust_extension", "extensions", "a", "Approve", "Approve how this extension changed", palette=False, near=True
+    ),
+    Action("remove_extension", "extensions", "x", "Remove", "Remove this extension", palette=False, near=True),
     Action("translation_template", "settings", "T", "Template", "Write a file to translate sdterm with"),
 )
 BY_ID = {action.id: action for action in ACTIONS}
+
+
+def actions_of(settings: Settings) -> tuple[Action, ...]:
+    """Those that there are."""
+    return tuple(action for action in ACTIONS if not (action.near and settings["connect"]))
 
 
 def bindings(*scopes: str) -> list[Binding]:

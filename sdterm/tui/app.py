@@ -126,6 +126,10 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         self._speak(settings["language"])
         self._read_keys(settings["keymap"])
 
+    def get_css_variables(self) -> dict[str, str]:
+        self.theme_variables = themes.variables(self.current_theme, super().get_css_variables())
+        return self.theme_variables
+
     @property
     def models(self) -> list[str]:
         """The names of the checkpoints, the one first that is used where none is named."""

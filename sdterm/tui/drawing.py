@@ -46,7 +46,7 @@ class Drawing:
     def generate(self) -> None:
         """Draw what is written."""
         if why := self._desk.collect():
-            self._shell.say(why)
+            self._shell.say(f"! {why}")
         else:
             self._desk.run_worker(self._generate())
 
@@ -68,7 +68,7 @@ class Drawing:
             if error.field:
                 self._desk.focus_field(field_of(error.field))
                 blame = self._shell.settings.blame(error.field)
-            self._shell.say(said(str(error)).removesuffix(".") + blame + ".")
+            self._shell.say("! " + said(str(error)).removesuffix(".") + blame + ".")
             return False
         several = request.batch_size * request.batch_count > 1
         if self._shell.settings["save_grid"] and several:
