@@ -21,7 +21,7 @@ from textual.worker import Worker, WorkerFailed
 from sdterm.core.settings.settings import SETTINGS_BY_KEY, Settings
 from sdterm.tui import calls, themes
 from sdterm.tui.actions import bindings
-from sdterm.tui.alt_digits import hear_alt_digits
+from sdterm.tui.alt_keys import hear_alt_keys
 from sdterm.tui.answering import Answering
 from sdterm.tui.calls import HostCall
 from sdterm.tui.form import Form
@@ -106,7 +106,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
-        hear_alt_digits()
+        hear_alt_keys()
         self.settings = settings
         self.state = State()
         self.notes: list[str] = []  # said once there is somewhere to say it
