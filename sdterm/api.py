@@ -19,13 +19,27 @@ from pydantic import (
 from sdterm.core.library.pipeline_facts import PipelineFacts
 from sdterm.core.output.saving import Saving
 from sdterm.errors import BAD_REQUEST, SdtermError
-from sdterm.events import IMAGE_KINDS, AnyPicture, Event, Failed, Grid, Image, PictureKind, SideImage, event_of
+from sdterm.events import (
+    IMAGE_KINDS,
+    AnyPicture,
+    Event,
+    Failed,
+    Grid,
+    Image,
+    PictureKind,
+    Saying,
+    SideImage,
+    Text,
+    event_of,
+)
 from sdterm.fields import MAX_PROMPT, Ladder, Precision
 from sdterm.request import GenerationRequest, Rungs
 
 State = Literal["queued", "running", "paused", "waiting", "done", "failed", "cancelled"]
 STATES: tuple[State, ...] = get_args(State)
 ENDED: tuple[State, ...] = ("done", "failed", "cancelled")
+HEARTBEAT = 2.0
+"""Seconds between two signs of life in a stream of events over TCP: three that do not come are a lost line."""
 
 
 class FieldError(SdtermError, ValueError):
@@ -55,7 +69,7 @@ class Body(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Answer(BaseModel):
+class Answer(Saying):
     """What the host answers. A newer host may say more."""
 
     model_config = ConfigDict(frozen=True)
@@ -216,7 +230,7 @@ class Extension(Answer):
     state: Literal["serving", "stale", "failed", "aside", "off"]
     """`stale`: an older version serves, since the newest cannot; `failed`: nothing of it serves; `aside`: it spoilt too
     many jobs; `off`: switched off, or not allowed."""
-    message: str = ""
+    message: Text = ""
     """Why, as far as there is something to say."""
     gives: tuple[str, ...] = ()
 
@@ -227,7 +241,7 @@ class Trap(Answer):
     start: int
     end: int
     """Characters of the text."""
-    message: str
+    message: Text
     fix: str | None
     """What to write there instead; None where only the author can know."""
 
@@ -365,7 +379,7 @@ class WorkerView(Answer):
     model: str | None = None
     kept: tuple[str, ...] = ()
     """Other models in its memory."""
-    trouble: str | None = None
+    trouble: Text | None = None
     """Why it could not be started the last time."""
     hardware: str = ""
     """What the device is, like `NVIDIA H200` or `cpu, 4 threads`, once that is known."""
@@ -392,8 +406,10 @@ class Health(Answer):
     last_event: int
     watching: int
     """How many clients follow the events."""
-    notices: tuple[str, ...] = ()
+    notices: tuple[Text, ...] = ()
     """What its owner should know."""
+    address: str | None = None
+    """Where it is reached over TCP, if it is."""
 
 
 class Model(Answer):
@@ -412,7 +428,7 @@ class Model(Answer):
     process: Literal["vp", "flow"] = "vp"
     """`vp` a diffusion model, `flow` one of rectified flow: which samplers can draw with it."""
     usable: bool = True
-    note: str = ""
+    note: Text = ""
     """Why it cannot be used."""
     pipeline: PipelineFacts | None = None
     """Of one that is drawn with a pipeline: what its requests may ask for."""
@@ -529,7 +545,7 @@ class Download(Answer):
     """Bytes a second, while it runs."""
     sha256: str | None
     """Once all is there."""
-    message: str = ""
+    message: Text = ""
     """Why it failed."""
 
 
@@ -571,6 +587,13 @@ class Networks(Answer):
     """Textual inversions, which are called by their bare names."""
 
 
+class SettingValue(Body):
+    """What a setting is to be, for good."""
+
+    value: Any
+    """Text as a person types it, where lists have commas, or as TOML has it; null is the default."""
+
+
 class SettingView(Answer):
     """A setting, its value and where that comes from."""
 
@@ -585,7 +608,7 @@ class Problem(Answer):
     """Why the host did not do what was asked."""
 
     code: str
-    message: str
+    message: Text
     field: str | None = None
     """What of the request is wrong, like `request.steps`."""
 

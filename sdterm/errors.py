@@ -2,7 +2,7 @@
 
 
 class SdtermError(Exception):
-    """Something cannot be done. The message is a sentence for the user.
+    """Something cannot be done. The message is a sentence for the user (`sdterm.messages.message`).
 
     code: a short word for programs, as in `Failed` events and the problems of `/v1`; every kind of error has one.
     field: the request field or setting that the sentence is about, where there is one.
@@ -12,7 +12,8 @@ class SdtermError(Exception):
     field: str | None = None
 
     def __str__(self) -> str:
-        return str(self.args[-1]) if self.args else ""  # of an OSError the sentence, without the number before it
+        # Of an OSError the sentence, without the number before it. A `Message` stays one.
+        return str(self.args[-1]) if self.args else ""
 
 
 BAD_REQUEST = "bad_request"

@@ -4,12 +4,15 @@ Events are frozen; the JSON name is the class name in snake_case. Bytes (preview
 never in it.
 """
 
+import contextlib
 import re
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, computed_field
+from pydantic import BaseModel, ConfigDict, Field, WrapValidator, computed_field, model_validator
+
+from sdterm.messages import Message, as_json, from_json
 
 SideKind = Literal["before hires", "mask", "mask composite"]
 ImageKind = Literal["image", "upscaled"]
@@ -21,7 +24,45 @@ IMAGE_KINDS: tuple[ImageKind, ...] = get_args(ImageKind)
 PICTURE_KINDS: tuple[PictureKind, ...] = get_args(PictureKind)
 
 
-class Event(BaseModel):
+Text = Annotated[str, WrapValidator(lambda value, plain: value if isinstance(value, Message) else plain(value))]
+"""What a user reads: where it is a `Message`, it stays one."""
+
+
+class Saying(BaseModel):
+    """A value with texts for users. Over JSON a message's template and values travel beside the English sentence, in
+    `texts`, from which a front end says it in the user's language."""
+
+    @computed_field(exclude_if=lambda texts: not texts)  # type: ignore[prop-decorator]
+    @property
+    def texts(self) -> dict[str, Any]:
+        """Field → `template` and `values` of its message (`sdterm.messages.as_json`), and `one` where it counts."""
+        said = ((name, getattr(self, name)) for name in type(self).model_fields)
+        return {name: _packed(value) for name, value in said if _is_said(value)}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_messages(cls, given: Any) -> Any:
+        """Messages again, from their templates and values."""
+        if not isinstance(given, dict) or not isinstance(texts := given.get("texts"), dict):
+            return given
+        fields = {name: value for name, value in given.items() if name != "texts"}
+        for name, packed in texts.items():
+            with contextlib.suppress(ValueError):
+                text = [*map(from_json, packed)] if isinstance(packed, list) else from_json(packed)
+                if fields.get(name) == text:
+                    fields[name] = text
+        return fields
+
+
+def _is_said(value: object) -> bool:
+    return isinstance(value, Message) or (isinstance(value, tuple) and any(map(_is_said, value)))
+
+
+def _packed(value: Any) -> Any:
+    return [*map(_packed, value)] if isinstance(value, tuple) else as_json(value)
+
+
+class Event(Saying):
     """Something that happened to a job."""
 
     model_config = ConfigDict(frozen=True)
@@ -57,7 +98,7 @@ class Started(Event):
     """The model is the small one that ships with sdterm."""
     vae: str = ""
     """The separate VAE's file name; empty where the checkpoint's own is used."""
-    memory: str = ""
+    memory: Text = ""
     """How it fits into the device's memory, as far as that is known from earlier jobs: a sentence."""
     data: bytes = Field(b"", exclude=True, repr=False)
     """The resolved plan, as JSON (`core.plan.Plan`): given back to the engine, it draws the same again."""
@@ -114,7 +155,7 @@ class DownloadChanged(Event):
     size: int | None = None
     speed: float | None = None
     """Bytes a second."""
-    message: str = ""
+    message: Text = ""
     """Why it failed."""
 
 
@@ -240,7 +281,7 @@ class Warning(Event):
     """Something the user should know that does not stop the job."""
 
     code: str
-    message: str
+    message: Text
     source: str | None = None
     """The plugin concerned."""
 
@@ -250,7 +291,7 @@ class SteppedDown(Event):
 
     rung: str
     """The step of the ladder: `apart`, `component-offload` …"""
-    message: str
+    message: Text
     phase: str
     """What it was at: `load`, `sample` or `decode`."""
 
@@ -281,8 +322,8 @@ class Failed(Event):
     """The job stopped. Images already delivered stay."""
 
     code: str
-    message: str
-    advice: str = ""
+    message: Text
+    advice: Text = ""
     source: str | None = None
     """The plugin whose code is to blame."""
 
@@ -291,7 +332,7 @@ class Interrupted(Event):
     """The process that drew died or was stuck; another one goes on from the tape."""
 
     code: str
-    message: str
+    message: Text
     attempt: int
     """How many were lost so far."""
 
@@ -300,8 +341,8 @@ class Waiting(Event):
     """The job cannot go on for now, and will by itself once it can."""
 
     code: str
-    message: str
-    advice: str = ""
+    message: Text
+    advice: Text = ""
 
 
 class Paused(Event):
@@ -334,7 +375,7 @@ class ExtensionChanged(Event):
     slug: str
     loaded: bool
     """Whether its newest version serves."""
-    message: str
+    message: Text
 
 
 class Done(Event):

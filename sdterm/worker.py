@@ -38,6 +38,7 @@ from sdterm.engine.failures import failure
 from sdterm.engine.run import FirstPass, PauseAt, Resume
 from sdterm.engine.share import Share
 from sdterm.events import LOST, AnyPicture, Event, Failed, Started, Warning
+from sdterm.messages import as_json, sentences
 from sdterm.request import GenerationRequest, RequestError
 
 HEARTBEAT = 1.0  # seconds
@@ -128,7 +129,7 @@ class Worker:
             if not (known := failure(error)):
                 raise
             self._end_if_lost(None, known)
-            self._wire.event(None, Warning(code="model_not_loaded", message=f"{known.message} {known.advice}".strip()))
+            self._wire.event(None, Warning(code="model_not_loaded", message=sentences(known.message, known.advice)))
 
     def _draw(self, message: dict[str, Any], plan: bytes) -> None:
         job = self._job = message["job"]
@@ -176,7 +177,7 @@ class Worker:
 
     def _end_if_lost(self, job: int | None, event: Event) -> None:
         if isinstance(event, Failed) and event.code in LOST:
-            self._wire.send("lost", job=job, code=event.code, message=f"{event.message} {event.advice}")
+            self._wire.send("lost", job=job, code=event.code, message=as_json(sentences(event.message, event.advice)))
             os._exit(EXIT_DEVICE)
 
     def _listen(self, stream: BinaryIO) -> None:
@@ -245,7 +246,7 @@ class Worker:
         except BaseException as error:  # code of a stranger may raise anything
             traceback.print_exc()
             wrong = {"": f"{type(error).__name__}: {error}"}
-        self._wire.send("plugins", errors=wrong)
+        self._wire.send("plugins", errors={slug: as_json(why) for slug, why in wrong.items()})
 
 
 class Plugins:
@@ -312,7 +313,7 @@ def main() -> None:
     try:
         worker = Worker(settings, wire)
     except RequestError as error:  # the device is not there
-        wire.send("unusable", message=str(error))
+        wire.send("unusable", message=as_json(str(error)))
         return
     worker.run(sys.stdin.buffer)
 

@@ -17,6 +17,7 @@ from sdterm.client import Client, HostError, connect
 from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
 from sdterm.events import Cancelled, Done, Event, Failed, Paused
+from sdterm.messages import Message, message, sentences
 
 _PATIENCE = 3
 """How often a host that is lost is looked for again before giving up."""
@@ -36,7 +37,7 @@ def follow(host: Client, job: int, output: Output, settings: Settings, *, on_int
                 for last in _events(host, job, settings, previews=output.wants_previews):
                     output.show(last)
         except _LeftError:
-            say(f"Job {job} goes on without this terminal. `sdterm attach {job}` shows it again.")
+            say(message("Job {job} goes on without this terminal. `sdterm attach {job}` shows it again.", job=job))
             return EXIT_CANCELLED
     _notify(settings["notify"], job, last)
     match last:
@@ -45,7 +46,7 @@ def follow(host: Client, job: int, output: Output, settings: Settings, *, on_int
         case Failed(code=code):
             return EXIT_USAGE if code == "bad_request" else EXIT_FAILED
         case Paused():
-            say(f"`sdterm queue resume {job}` goes on with it.")
+            say(message("`sdterm queue resume {job}` goes on with it.", job=job))
     return 0
 
 
@@ -74,16 +75,25 @@ def _events(host: Client, job: int, settings: Settings, *, previews: bool) -> It
             if not left:
                 raise
             left -= 1
-            say(f"{error} Looking for it again.")
+            say(sentences(error, message("Looking for it again.")))
         else:
-            raise HostError(f"The host was stopped. `sdterm attach {job}` starts it again, and the job goes on.")
+            raise HostError(
+                message("The host was stopped. `sdterm attach {job}` starts it again, and the job goes on.", job=job)
+            )
         host.close()
         host = connect(settings)
 
 
 def _remains(host: Client, job: JobView) -> Iterator[Event]:
     """What can still be told of a job that ended long ago: its pictures, and how it ended."""
-    say(f"Job {job.id} ended as {job.state} on {datetime.fromtimestamp(job.ended or job.created):%F}.")
+    say(
+        message(
+            "Job {job} ended as {state} on {date}.",
+            job=job.id,
+            state=Message(job.state),
+            date=f"{datetime.fromtimestamp(job.ended or job.created):%F}",
+        )
+    )
     for picture in reversed(host.pictures(job=job.id, limit=500).pictures):
         yield picture_event(picture)
     if job.state == "failed" and job.reason:

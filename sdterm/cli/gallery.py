@@ -17,6 +17,8 @@ from sdterm.cli.print_json import print_json
 from sdterm.client import Client, connect
 from sdterm.core.text import printable
 from sdterm.events import PicturesFound
+from sdterm.messages import message, plural
+from sdterm.tui.language import tr
 
 _SHOWN = 20
 _LONGEST_LINE = 100_000  # characters: a command that was cut would copy something else
@@ -44,9 +46,9 @@ def gallery(
     restored: tuple[int, ...],
     as_json: bool,
 ) -> None:
-    """List the saved pictures that QUERY lets through, the newest first, and how to copy them. It has words of the
-    infotext and terms like steps>=20, sampler:"dpm++ 2m", size:512x768, after:2026-11-01 or -seed:7, all of which must
-    hold."""
+    """List the saved pictures that match QUERY, the newest first, and how to copy them. QUERY is made of words of the
+    infotext and terms like steps>=20, sampler:"dpm++ 2m", size:512x768, after:2026-11-01 or -seed:7; all of them must
+    match."""
     with connect(settings_of(context)) as host:
         if rescan:
             _rescan(host)
@@ -63,19 +65,24 @@ def gallery(
             click.echo(printable(_line(picture), limit=2000))
     there = [Path(picture.path) for picture in pictures if not picture.missing]
     if not there:
-        say("No picture is like that." if query else "There is no picture yet. `sdterm generate PROMPT` makes one.")
+        say(
+            message("No picture is like that.")
+            if query
+            else message("There is no picture yet. `sdterm generate PROMPT` makes one.")
+        )
         context.exit(EXIT_FAILED if export else 0)
     if export:
         export = export.absolute()
         packed = _pack(there, export)
-        click.echo(printable(f"{packed} picture(s) are in {export}", limit=2000))
+        said = plural("{number} picture is in {path}", "{number} pictures are in {path}", packed, path=str(export))
+        click.echo(printable(tr(said), limit=2000))
         there = [export]
     if as_json:
         return
     if len(there) > _SHOWN:
-        say("To copy them to your machine, put them into one file first, with --export FILE.zip.")
+        say(message("To copy them to your machine, put them into one file first, with --export FILE.zip."))
         return
-    say("To copy " + ("it" if len(there) == 1 else "them") + " to your machine, run there:")
+    say(plural("To copy it to your machine, run there:", "To copy them to your machine, run there:", len(there)))
     click.echo(printable("  " + _scp(there), limit=_LONGEST_LINE), err=True)
 
 
@@ -86,7 +93,14 @@ def _rescan(host: Client) -> None:
     for entry in host.events(after=after):
         if isinstance(entry.event, PicturesFound):
             found = entry.event
-            say(f"{found.looked} of {found.files} unlisted file(s) read, {found.added} picture(s) listed.")
+            say(
+                message(
+                    "Unlisted files: {looked} of {files} are read, {added} pictures of them are listed.",
+                    looked=found.looked,
+                    files=found.files,
+                    added=found.added,
+                )
+            )
             if found.done:
                 return
 
@@ -94,12 +108,22 @@ def _rescan(host: Client) -> None:
 def _delete(host: Client, pictures: tuple[int, ...]) -> None:
     for picture in pictures:
         host.delete_picture(picture)
-        say(f"Picture {picture} is deleted. To bring it back: sdterm gallery --restore {picture}")
+        say(
+            message(
+                "Picture {picture} is deleted. To bring it back: sdterm gallery --restore {picture}", picture=picture
+            )
+        )
 
 
 def _restore(host: Client, pictures: tuple[int, ...]) -> None:
     for picture in pictures:
-        say(f"Picture {picture} is back: {printable(host.restore_picture(picture).path, limit=2000)}")
+        say(
+            message(
+                "Picture {picture} is back: {path}",
+                picture=picture,
+                path=printable(host.restore_picture(picture).path, limit=2000),
+            )
+        )
 
 
 def _pictures(host: Client, query: str, limit: int) -> list[Picture]:
@@ -122,7 +146,7 @@ def _line(picture: Picture) -> str:
 def _pack(paths: list[Path], target: Path) -> int:
     """A zip file that appears whole or not at all, and in place of no other. Returns how many files went in."""
     if target.exists():
-        raise UsageError(f"{target} is there already: choose another name.")
+        raise UsageError(message("{target} is there already: choose another name.", target=target))
     partial = target.with_name(f".{target.name}.{os.getpid()}.part")
     packed = 0
     try:
@@ -141,7 +165,9 @@ def _pack(paths: list[Path], target: Path) -> int:
                 packed += 1
         os.link(partial, target)
     except OSError as error:
-        raise UsageError(f"{target} cannot be written: {os.strerror(error.errno or 0)}.") from error
+        raise UsageError(
+            message("{path} cannot be written: {error}.", path=target, error=os.strerror(error.errno or 0))
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
     return packed

@@ -15,6 +15,7 @@ from sdterm.core.infotext.grammar import parse
 from sdterm.core.infotext.read import find_model, read
 from sdterm.core.library.checkpoints import library_of
 from sdterm.core.text import printable
+from sdterm.messages import message
 
 
 @click.command()
@@ -27,7 +28,11 @@ def info(context: click.Context, image: Path, as_json: bool) -> None:
     settings = settings_of(context)
     text = read_infotext(image)
     if text is None:
-        raise UsageError(f"{image} holds no infotext; it was not made by sdterm or A1111, or was saved again since.")
+        raise UsageError(
+            message(
+                "{image} holds no infotext; it was not made by sdterm or A1111, or was saved again since.", image=image
+            )
+        )
     parsed = parse(text)
     reading = read(parsed, offered(settings).names())
     model, missing = find_model(reading, library_of(settings), read_at_most=0)

@@ -3,13 +3,17 @@
 import unicodedata
 from collections.abc import Iterator
 
+from sdterm.messages import Message
+
 _JOINERS = "\u200c\u200d"
 _MOST_MARKS = 10  # on one letter, one above the other; no language has so many
 
 
 def printable(text: str, limit: int = 200) -> str:
     """`text` without what a terminal would obey, what would reorder a line, and piles of marks on one letter; cut to
-    `limit` characters."""
+    `limit` characters. A message stays one, unless it is cut."""
+    if isinstance(text, Message) and len(text) <= limit and text.template == printable(text.template, limit):
+        return text.mapped(lambda value: printable(value, limit))
     plain = text.isascii() and text.isprintable()  # nearly all: the names of a file's thousands of tensors
     clean = text if plain else "".join(_harmless(text))
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"

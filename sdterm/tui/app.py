@@ -35,6 +35,7 @@ from sdterm.tui.language import (
     is_known,
     language_sources,
     packs_of,
+    said,
     tr,
     use,
 )
@@ -656,7 +657,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
                 tr("{stop} {stop} stops the job; {leave} leaves sdterm, and the job goes on.", stop=stop, leave=leave)
             )
         else:
-            self.say(tr("{key} leaves sdterm; what is drawn goes on.", key=self.key("quit")))
+            self.say(tr("{key} leaves sdterm; the job goes on.", key=self.key("quit")))
 
     # --- settings -----------------------------------------------------------------------------------------------------
 
@@ -671,7 +672,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
             else:
                 self.settings = write_setting(self.settings, key, text)
         except (ConfigError, OSError) as error:
-            return str(error)
+            return said(str(error))
         self._live_by(key)
         return ""
 

@@ -86,7 +86,7 @@ class Filling:
             self._desk.go_on_writing()
         self._shell.say(
             tr(
-                "In the form now; {key} draws it, {undo} takes it back.",
+                "In the form now; {key} generates, {undo} undoes.",
                 key=self._shell.key("generate"),
                 undo=self._shell.key("undo"),
             )
@@ -313,7 +313,7 @@ class Filling:
 
         entries = await asyncio.to_thread(read, self._shell.settings.root / FILE)
         if not entries:
-            self._shell.say(tr("No prompt was drawn yet."))
+            self._shell.say(tr("No prompt was used yet."))
             return
 
         def picked(number: int | None) -> None:

@@ -57,7 +57,7 @@ def test_an_extension_s_life(ext: Run, root: Path, source: Path, sdterm: Run) ->
         code.write("# mine\n")
     assert "changed since it was approved" in ext("list").stdout
     assert "changed: __init__.py" in ext("trust", "soft-euler", "--yes").stderr
-    assert "switched off" in ext("disable", "soft-euler").stderr and "switched off" in ext("list").stdout
+    assert "disabled" in ext("disable", "soft-euler").stderr and "switched off" in ext("list").stdout
     assert ext("enable", "soft-euler").returncode == 0
     assert "OutputSaver soft" in sdterm("--data-dir", str(root), "plugins").stdout
     assert ext("remove", "soft-euler").returncode == 0 and ext("list", "--json").stdout == "[]\n"

@@ -127,7 +127,7 @@ def test_jobs_are_moved_held_and_cancelled_by_keys(drawn: Running) -> None:
         table = app.screen.query_one(DataTable)
         titles = [str(column.label) for column in table.ordered_columns]
         assert len(titles) == len(set(titles)), titles
-        await until(pilot, lambda: table.row_count >= 3 and "on hold" in str(table.border_title))
+        await until(pilot, lambda: table.row_count >= 3 and "paused" in str(table.border_title))
         await pilot.press("J")
         await until(pilot, lambda: order() == [second, first, third])
         await until(pilot, lambda: table.cursor_row == 1)

@@ -13,7 +13,7 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.widget import Widget
 
-from sdterm.tui.language import tr
+from sdterm.tui.language import said, tr
 from sdterm.tui.shell import HasShell
 from sdterm.tui.widgets.bars import KeyBar, Note, StatusLine, TopBar
 
@@ -49,6 +49,7 @@ class BaseScreen(HasShell, Screen[None]):
     def say(self, text: str, *, standing: bool = False) -> None:
         """Tell something in the line for that. standing: it holds until it is taken back, and is no event to look up
         later; everything else goes after some time, and is kept among the messages."""
+        text = said(text)
         if text and not standing:
             self.shell.keep_said(text)
         for note in self.query(Note):  # none while the screen closes
@@ -56,12 +57,14 @@ class BaseScreen(HasShell, Screen[None]):
 
     def outdate(self, text: str) -> None:
         """That was told on another screen: what passes by is not old news here."""
+        text = said(text)
         for note in self.query(Note):
             if note.text and not note.stands:
                 note.say(text)
 
     def unsay(self, text: str) -> None:
         """Take that back, if it still stands there."""
+        text = said(text)
         for note in self.query(Note):
             if note.text == text:
                 note.say("", standing=True)

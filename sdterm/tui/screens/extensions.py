@@ -12,7 +12,7 @@ from textual.binding import BindingType
 from sdterm.core.text import printable
 from sdterm.tui import calls
 from sdterm.tui.actions import bindings
-from sdterm.tui.language import tr
+from sdterm.tui.language import said, tr
 from sdterm.tui.screens.pick import Ask, Type
 from sdterm.tui.screens.table import TableScreen
 
@@ -86,7 +86,7 @@ class ExtensionsScreen(TableScreen["Listed"]):
     def about(self, item: Listed) -> Iterable[str]:
         standing = self._standing.get(item.slug)
         if message := (standing.message if standing else "") or item.why:
-            yield printable(message, 500)
+            yield printable(said(message), 500)
         if standing and standing.gives:
             yield printable(", ".join(standing.gives), 300)
         if item.description:
@@ -193,5 +193,5 @@ class ExtensionsScreen(TableScreen["Listed"]):
         try:
             return await asyncio.to_thread(act)
         except (ExtensionError, RecordsError, UnknownNameError) as error:
-            self.say("! " + str(error))
+            self.say("! " + said(str(error)))
             return None

@@ -652,7 +652,7 @@ class GenerateScreen(BaseScreen):
 
     def action_undo(self) -> None:
         name = self.form.back()
-        self.shell.say(tr("Nothing to take back.") if name is None else tr("Undone: {what}.", what=name))
+        self.shell.say(tr("Nothing to undo.") if name is None else tr("Undone: {what}.", what=name))
 
     def action_clear_prompt(self) -> None:
         self.form.change(self.form.draft.but(prompt="", negative_prompt=""))
@@ -660,7 +660,7 @@ class GenerateScreen(BaseScreen):
 
     def action_redo(self) -> None:
         name = self.form.forth()
-        self.shell.say(tr("Nothing was taken back.") if name is None else tr("Done again: {what}.", what=name))
+        self.shell.say(tr("Nothing to redo.") if name is None else tr("Redone: {what}.", what=name))
 
     def action_paste(self) -> None:
         from sdterm.tui.pasted import infotext_in

@@ -17,7 +17,7 @@ from sdterm.core.prompt.networks import fits, is_callable
 from sdterm.core.text import file_size, printable
 from sdterm.tui import calls
 from sdterm.tui.actions import bindings
-from sdterm.tui.language import tr
+from sdterm.tui.language import said, tr
 from sdterm.tui.networks import KINDS
 from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.screens.adding import add_model, stop_adding, told
@@ -172,7 +172,7 @@ class ModelsScreen(TableScreen[Row]):
             if model.licence:
                 yield tr("Licence: {licence}", licence=printable(model.licence, 100))
             if model.note:
-                yield printable(model.note, 500)
+                yield printable(said(model.note), 500)
             return
         if (mismatch := self._mismatch(file)) is not None:
             yield mismatch
@@ -338,12 +338,12 @@ class ModelsScreen(TableScreen[Row]):
             self.say(model.note or tr("This checkpoint cannot be used."))
             return
         self.shell.form.change(self.shell.form.draft.but(model=model.name), tr("Model"))
-        self.say(tr("{model} is what is drawn with from now on.", model=model.name))
+        self.say(tr("{model} is used from now on.", model=model.name))
         self._load_now(model.name)
 
     def _choose_vae(self, file: LibraryFile) -> None:
         self.shell.form.change(self.shell.form.draft.but(vae=file.name), "VAE")
-        self.say(tr("{model} is what is drawn with from now on.", model=file.name))
+        self.say(tr("{model} is used from now on.", model=file.name))
 
     def _call(self, file: LibraryFile) -> str:
         """Put a network's tag into the prompt, with the weight and the words that its user wrote down. Returns what is

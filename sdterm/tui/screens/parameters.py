@@ -16,7 +16,7 @@ from textual.widgets.option_list import Option
 from sdterm.core.text import printable
 from sdterm.fields import FIELDS
 from sdterm.tui.fields import DEFAULTS, Field, RefusedTextError
-from sdterm.tui.language import tr
+from sdterm.tui.language import said, tr
 from sdterm.tui.messages import PickValue
 from sdterm.tui.shell import HasShell
 from sdterm.tui.widgets.rows import Options
@@ -89,7 +89,7 @@ class ParametersScreen(HasShell, ModalScreen[None]):
             value = _value(name, Field((FIELDS[name],)).settled(text))
             make_request(prompt="x", **{name: value})
         except (RequestError, RefusedTextError) as error:
-            self.app.notify(printable(str(error)), severity="error", markup=False)
+            self.app.notify(printable(said(str(error))), severity="error", markup=False)
         else:
             self.shell.form.change(self.shell.form.draft.but(**{name: value}), name)
         self._show()

@@ -66,7 +66,7 @@ class SettingsScreen(TableScreen[Setting]):
         value = settings.values[item.key]
         lock = "# " if frozen_reason(settings, item.key) else ""
         mark = "  " if value.source == "default" else "* "
-        cells = (mark + lock + item.key, shown(value.value), value.source, tr(item.section))
+        cells = (mark + lock + item.key, shown(value.value), tr(value.source), tr(item.section))
         return tuple(map(printable, cells))
 
     def about(self, item: Setting) -> Iterable[str]:
