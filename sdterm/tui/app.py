@@ -533,7 +533,6 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
             while not isinstance(self.screen, type(screen)):
                 self.pop_screen()
             self.pop_screen()
-        screen.tab = next(below.tab for below in reversed(self.screen_stack) if isinstance(below, BaseScreen))
         self.push_screen(screen)
 
     def on_delete_wanted(self, message: DeleteWanted) -> None:

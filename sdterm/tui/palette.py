@@ -23,7 +23,7 @@ from textual.worker import Worker, WorkerError
 from sdterm.core.settings.settings import SETTINGS, Setting, frozen_reason
 from sdterm.core.text import file_size, printable
 from sdterm.tui import calls, themes
-from sdterm.tui.actions import ACTIONS, Action
+from sdterm.tui.actions import Action, actions_of
 from sdterm.tui.commands import Command, found
 from sdterm.tui.fields import ROWS, Field, parts
 from sdterm.tui.keymap import shown
@@ -97,7 +97,7 @@ class Palette(HasShell, ModalScreen[None]):
         focused = below.focused
         lists = [widget for widget in below.query("*") if hasattr(widget, "scopes")]
         nodes = [*(focused.ancestors_with_self if focused else ()), below, *lists, app, app.screen_stack[0]]
-        for action in ACTIONS:
+        for action in actions_of(self.shell.settings):
             if not action.palette or (action.id in _WHILE_DRAWING and not self.shell.state.runs):
                 continue
             node = next((node for node in nodes if hasattr(node, f"action_{action.id}")), None)

@@ -21,7 +21,8 @@ SCREENS = {"f3": "go_gallery", "f4": "go_queue", "ctrl+l": "go_models", "alt+x":
 
 def outside(app: Workstation) -> list[str]:
     """Widgets that are shown and not wholly on the screen; what scrolls is cut by what it scrolls in."""
-    shown = [widget for widget in app.screen.walk_children(BaseScreen | Label | Parameter | PromptEditor | DataTable)]
+    kinds = BaseScreen, Label, Parameter, PromptEditor, DataTable
+    shown = [widget for widget in app.screen.walk_children() if isinstance(widget, kinds)]
     return [
         f"{widget} at {widget.region}"
         for widget in shown

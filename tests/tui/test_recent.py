@@ -47,6 +47,20 @@ def is_another(app: Workstation, before: object) -> bool:
     return app.screen is not before
 
 
+def test_the_picture_is_there_again_once_there_is_room_beside_the_form(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await filled(app, pilot, FIVE + 1)
+        await pilot.resize_terminal(80, 24)
+        await until(pilot, lambda: "grid" in caption(app), "the picture that had no room")
+        await pilot.resize_terminal(60, 20)
+        await pilot.press("alt+w", "escape")
+        await until(pilot, lambda: not app.desk.query_one(ChosenPicture).size, "no picture beside a narrow form")
+        await pilot.resize_terminal(80, 24)
+        await until(pilot, lambda: "grid" in caption(app), "the picture that was shown alone")
+
+    drive(drawn, act, size=(60, 20))
+
+
 @pytest.mark.heavy
 def test_walls_and_comparisons_do_not_pile_up(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:

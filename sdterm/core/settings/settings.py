@@ -124,6 +124,14 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("load_limit", 900.0, "host", "Seconds that loading a model or decoding an image may take."),
     Setting(
+        "connect",
+        None,
+        "front end",
+        "The host on another machine to work with: user@gpu-box over SSH, or https://gpu-box:7860 with a token.",
+    ),
+    Setting("token_file", None, "front end", "The file with the token for the host that `connect` names."),
+    Setting("tls_ca", None, "front end", "The only certificate to trust that host by, or its signer's (PEM)."),
+    Setting(
         "notify",
         NOTIFY[0],
         "front end",
@@ -408,13 +416,13 @@ _PATTERNS = ("filename_pattern", "directory_pattern")
 PATHS = {
     *(kind.setting for kind in MODEL_KINDS if kind.setting),
     *("ckpt", "vae_path", "models_dir", "a1111_dir", "comfyui_dir", "extra_model_paths"),
-    *("styles_files", "outdir", "localizations_dir", "tls_certfile", "tls_keyfile"),
+    *("styles_files", "outdir", "localizations_dir", "tls_certfile", "tls_keyfile", "tls_ca", "token_file"),
 }
 
 
 def is_owners(key: str) -> bool:
     """Whether a setting is never changed over the network: it steers the host itself, or names a file."""
-    return SETTINGS_BY_KEY[key].scope == "host" or key in PATHS or key == "keymap"
+    return SETTINGS_BY_KEY[key].scope == "host" or key in PATHS or key in ("keymap", "connect")
 
 
 def _placed(key: str, value: Any, base: Path) -> Any:

@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from sdterm.tui.actions import ACTIONS, SCOPES
+from sdterm.tui.actions import SCOPES, actions_of
 from sdterm.tui.keymap import shown
 from sdterm.tui.language import tr
 from sdterm.tui.panes import ABOUT
@@ -69,7 +69,7 @@ class HelpScreen(BaseScreen):
         yield "\n\n" + (tr("Here: {place}", place=place) if is_here else place), "bold"
         if scope in ABOUT:
             yield f"\n  {tr(ABOUT[scope])}", "$muted"
-        for action in ACTIONS:
+        for action in actions_of(self.shell.settings):
             if action.scope == scope:
                 keys = " ".join(shown(key) for key in self.shell.keys[action.id].split(","))
                 yield f"\n  {keys:<{_KEYS}} ", "bold $text-primary"

@@ -13,7 +13,7 @@ from textual.timer import Timer
 from textual.widget import Widget
 
 from sdterm.core.text import printable
-from sdterm.tui.actions import ACTIONS, BY_ID, Action
+from sdterm.tui.actions import BY_ID, Action, actions_of
 from sdterm.tui.language import tr
 from sdterm.tui.panes import MOVES, scopes_of
 from sdterm.tui.shell import HasShell
@@ -201,7 +201,7 @@ class KeyBar(_Line):
         taken: set[str] = set()  # by a narrower place
         for scope in (*scopes, "anywhere"):
             yield from MOVES.get(scope, ())
-            for action in ACTIONS:
+            for action in actions_of(self.shell.settings):
                 key = self.shell.key(action.id)
                 if action.hint and action.scope == scope and key not in taken and self._is_heard(action):
                     taken.add(key)

@@ -85,6 +85,10 @@ class ChosenPicture(PictureActions, PictureView):
             self._fetched = await self.ask(calls.file(picture.id) if whole else calls.thumbnail(picture.id, _PIXELS))
         self.show(self._fetched, caption=caption)
 
+    def on_resize(self) -> None:
+        if self._data is None:  # there was no room for it
+            self._show_again()
+
     def _show_again(self) -> None:
         """At the size that there is now; what is drawn just now stays."""
         if self._data is self._fetched:
