@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sdterm.messages import sentences
 from sdterm.tui import calls
 from sdterm.tui.fields import field_of
 from sdterm.tui.filling import Filling
@@ -67,7 +68,8 @@ class Drawing:
             if error.field:
                 self._desk.focus_field(field_of(error.field))
                 blame = self._shell.settings.blame(error.field)
-            self._shell.say(str(error).removesuffix(".") + blame + ".")
+            said = sentences(error, blame)
+            self._shell.say(tr(said))
             return False
         several = request.batch_size * request.batch_count > 1
         if self._shell.settings["save_grid"] and several:

@@ -3,8 +3,10 @@
 import ast
 import json
 from collections.abc import Collection, Iterator, Mapping
+from functools import cache
 
 from sdterm.api import STATES
+from sdterm.core.settings.flags import FLAGS
 from sdterm.core.settings.paths import PACKAGE
 from sdterm.core.settings.settings import SETTINGS
 from sdterm.fields import FIELDS
@@ -48,11 +50,11 @@ def _same_names(text: str, translation: str) -> bool:
         return False
 
 
-def _called() -> Iterator[str]:
-    for path in sorted(PACKAGE.rglob("*.py")):
-        source = path.read_text(encoding="utf-8")
-        if any(f"{name}(" in source for name in _TEXTS):
-            yield from (text for text, _ in calls(source) if text is not None)
+@cache
+def _called() -> tuple[str, ...]:
+    sources = (path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py")))
+    saying = (source for source in sources if any(f"{name}(" in source for name in _TEXTS))
+    return tuple(text for source in saying for text, _ in calls(source) if text is not None)
 
 
 def calls(source: str, functions: Collection[str] = _TEXTS) -> Iterator[tuple[str | None, int]]:
@@ -72,6 +74,8 @@ def _declared() -> Iterator[str]:
         yield from (part, *(field.sentence for field in fields))
     for setting in SETTINGS:
         yield from (setting.sentence, setting.section)
+    for flag in FLAGS:
+        yield from filter(None, (flag.sentence, flag.cost))
     for action in ACTIONS:
         yield from filter(None, (action.hint, action.title))
     yield from (title for _, title in TABS)
