@@ -329,7 +329,9 @@ def test_hook_sdterm_model_families(engine: Engine, extend: Extend, root: Path) 
     refused = fail(engine, plugins, model="empty box")
     assert (refused.code, refused.message) == ("bad_model", "The box is empty.")
     unknown = fail(engine, load_plugins(), model="a box")
-    assert unknown.message.startswith("a box.safetensors belongs to no model family that sdterm supports (SD 1.x, SD 2.x, ")
+    assert unknown.message.startswith(
+        "a box.safetensors belongs to no model family that sdterm supports (SD 1.x, SD 2.x, "
+    )
 
 
 def test_a_family_of_rectified_flow_is_drawn_with_by_samplers_that_can_and_in_its_sizes(
@@ -421,7 +423,9 @@ def test_hook_sdterm_pipelines(engine: Engine, extend: Extend, root: Path) -> No
     (folder := root / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
     save_file({"walker.seed": np.zeros(1)}, folder / "walk.safetensors")
     refused: dict[str, dict[str, object]] = {
-        "walk: the option stride is 12, but it must be a whole number from 1 to 9.": {"pipeline_options": {"stride": 12}},
+        "walk: the option stride is 12, but it must be a whole number from 1 to 9.": {
+            "pipeline_options": {"stride": 12}
+        },
         "walk has no option 'gait'. Its options: stride.": {"pipeline_options": {"gait": "slow"}},
         "walk has no hires fix: turn hires fix off, or upscale the finished image.": {"hires": True},
         "sdterm-demo belongs to the family SD 1.x, which has no pipeline options.": {

@@ -9,6 +9,7 @@ import click
 from sdterm import events
 from sdterm.cli import COMMANDS, sdterm
 from sdterm.cli.errors import EXIT_CODES
+from sdterm.cli.flags import HEADINGS
 from sdterm.core.output.naming import TOKENS
 from sdterm.core.settings.flags import FLAGS
 from sdterm.core.settings.settings import SETTINGS
@@ -16,14 +17,6 @@ from sdterm.fields import FIELDS, RequestField
 from sdterm.request import describe
 
 TARGET = Path(__file__).parents[1] / "docs" / "reference.md"
-
-_STATUS = {
-    "ours": "sdterm's own",
-    "mapped": "A1111's, honoured",
-    "launcher": "of launch.py",
-    "later": "later",
-    "obsolete": "no longer needed",
-}
 
 
 def reference() -> str:
@@ -59,7 +52,7 @@ def _lines() -> Iterator[str]:
     yield from _table(("token", "stands for"), [(f"`[{name}]`", token.meaning) for name, token in TOKENS.items()])
     yield "## Flags\n"
     yield "On the command line or in `COMMANDLINE_ARGS`.\n"
-    yield from _table(("flag", "", "what it does"), [(f"`{f.name}`", _STATUS[f.status], f.sentence) for f in FLAGS])
+    yield from _table(("flag", "", "what it does"), [(f"`{f.name}`", HEADINGS[f.status], f.sentence) for f in FLAGS])
     yield "## Events\n"
     yield "What `--json` prints, one object a line; `event` is the name.\n"
     for event in events.Event.__subclasses__():

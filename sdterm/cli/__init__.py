@@ -6,41 +6,56 @@ from typing import Any
 
 import click
 
-from sdterm.cli.errors import EXIT_CANCELLED, EXIT_CODES, report
+from sdterm.cli.errors import EXIT_CANCELLED, EXIT_CODES, report, say
 from sdterm.cli.lazy import LazyGroup
-from sdterm.cli.options import flag_options
+from sdterm.cli.options import flag_options, settings_of
+from sdterm.cli.spellings import corrected
 from sdterm.version import __version__
 
-COMMANDS = {
-    "generate": "Draw a prompt.",
-    "hires": "Draw a picture's hires version.",
-    "img2img": "Draw the pictures of a folder anew.",
-    "upscale": "Make pictures larger.",
-    "plan": "Say how much memory a picture needs, and what fits.",
-    "attach": "Watch a job again.",
-    "queue": "List jobs; pause, resume, retry and move them.",
-    "cancel": "Stop a job for good.",
-    "gallery": "List and export saved pictures.",
-    "trash": "List or empty the trash.",
-    "serve": "Serve A1111's HTTP API.",
-    "host": "Start and stop the background process that draws.",
-    "prompt": "Show how a prompt is read, and its traps.",
-    "models": "List the model files that sdterm finds; add models.",
-    "import-a1111": "Take over settings, flags and styles from an A1111 installation.",
-    "samplers": "List samplers and schedules.",
-    "plugins": "List plugins, where they come from, and what is wrong with them.",
-    "ext": "Get extensions, and write them.",
-    "info": "Show how an image was made.",
-    "interrogate": "Say in words what is on a picture.",
-    "verify": "Draw an image again from its infotext and compare.",
-    "locale": "Check and begin translations of the workstation.",
-    "keys": "Show the workstation's keys, or what the terminal sends for one.",
-    "tune": "Find the fastest way to compute here, and keep it.",
-    "doctor": "Check the machine and say what to mend.",
-    "flags": "List every flag, A1111's included.",
-    "completion": "Print the shell's completion script.",
+GROUPS = {
+    "Generate": {
+        "generate": "Generate images from a prompt.",
+        "img2img": "Generate a new image from each picture of a folder.",
+        "hires": "Run hires fix on a picture.",
+        "upscale": "Make pictures larger.",
+        "verify": "Generate an image again from its infotext, and compare.",
+        "plan": "Tell how much memory an image needs, and whether it fits.",
+    },
+    "Jobs and pictures": {
+        "queue": "List jobs; pause, resume, retry and move them.",
+        "attach": "Follow a job from its beginning.",
+        "cancel": "Cancel a job.",
+        "gallery": "Find, list and export saved pictures.",
+        "info": "Show how an image was made.",
+        "interrogate": "Describe a picture in words.",
+        "trash": "List deleted pictures, or empty the trash.",
+    },
+    "Prompts and models": {
+        "prompt": "Show how a prompt is read, and its traps.",
+        "samplers": "List samplers and schedules.",
+        "models": "List model files, and add models.",
+    },
+    "Extensions": {
+        "ext": "Install, write and test extensions.",
+        "plugins": "List plugins, where they come from, and what is wrong with them.",
+    },
+    "This machine": {
+        "doctor": "Check the machine, and tell how to repair what is wrong.",
+        "tune": "Measure what is fastest on this machine, and keep it.",
+        "host": "Start and stop the background process that generates images.",
+        "serve": "Serve programs on this machine or others, A1111's API with --api.",
+        "token": "Make, list and revoke tokens for clients on other machines.",
+        "import-a1111": "Take over settings, flags and styles from an A1111 installation.",
+    },
+    "sdterm itself": {
+        "flags": "List every flag, A1111's included.",
+        "keys": "List the workstation's keys, or show what the terminal sends for one.",
+        "locale": "Check translations, and begin new ones.",
+        "completion": "Print the shell's completion script.",
+    },
 }
-
+"""Heading → command → sentence."""
+COMMANDS = {name: sentence for commands in GROUPS.values() for name, sentence in commands.items()}
 
 _EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."
 
@@ -48,6 +63,7 @@ _EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EX
 @click.group(
     cls=LazyGroup,
     table={name: (f"sdterm.cli.{name.replace('-', '_')}", sentence) for name, sentence in COMMANDS.items()},
+    headings=GROUPS,
     name="sdterm",
     invoke_without_command=True,
     epilog=_EPILOG,
@@ -57,25 +73,33 @@ _EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EX
 @flag_options
 @click.pass_context
 def sdterm(context: click.Context, /, **flags: Any) -> None:
-    """sdterm: a Stable Diffusion workstation for the terminal.
+    """A Stable Diffusion workstation for the terminal.
 
-    Without a command it opens the workstation, where everything is done by keys.
+    Without a command it opens the workstation. `sdterm COMMAND --help` tells more of a command. A1111's flags (--ckpt,
+    --medvram, --xformers, --api, …) work as well: `sdterm flags` lists them.
     """
     if context.invoked_subcommand is not None:
         return
+    settings = settings_of(context)
+    if settings["nowebui"]:
+        from sdterm.cli.serve import serve_with
+
+        serve_with(settings)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):  # nobody is there to press keys
         click.echo(context.get_help())
         return
-    from sdterm.cli.options import settings_of
     from sdterm.tui import work
 
-    work(settings_of(context))
+    work(settings)
 
 
 def main() -> None:
     """Run the command line; every expected error ends as one sentence and an exit code."""
     try:
-        code = sdterm(standalone_mode=False)
+        words, notes = corrected(sys.argv[1:])
+        for note in notes:
+            say(note)
+        code = sdterm(words, standalone_mode=False)
     except KeyboardInterrupt:
         click.echo("Cancelled.", err=True)
         code = EXIT_CANCELLED

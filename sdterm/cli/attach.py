@@ -6,6 +6,7 @@ from sdterm.cli.follow import follow, leave
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.output import output_for
 from sdterm.client import connect
+from sdterm.messages import message
 
 
 @click.command()
@@ -15,14 +16,14 @@ from sdterm.client import connect
 @flag_options
 @click.pass_context
 def attach(context: click.Context, job: int | None, as_json: bool, no_show: bool) -> None:
-    """Show JOB (unset: the one that runs, else the newest) from its beginning, as if this terminal had never been
-    away. Ctrl+C leaves; the job goes on."""
+    """Follow JOB (the one that runs, or else the newest) from its beginning. Ctrl+C ends this command; the job goes
+    on."""
     settings = settings_of(context)
     with connect(settings) as host:
         if job is None:
             found = host.jobs(["running"], limit=1).jobs or host.jobs(limit=1).jobs
             if not found:
-                raise click.UsageError("There is no job yet. `sdterm generate PROMPT` makes one.")
+                raise click.UsageError(message("There is no job yet. `sdterm generate PROMPT` makes one."))
             job = found[0].id
         host.job(job)  # an unknown one is refused now
         context.exit(follow(host, job, output_for(as_json, no_show, settings), settings, on_interrupt=leave))

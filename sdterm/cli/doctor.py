@@ -24,12 +24,12 @@ _MARKS = {"ok": "✓", "note": "•", "bad": "✗"}
 
 
 @click.command()
-@click.option("--repair", "mend", is_flag=True, help="Mend what can be mended, then look again.")
+@click.option("--repair", "mend", is_flag=True, help="Repair what can be repaired, then check again.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 @flag_options
 @click.pass_context
 def doctor(context: click.Context, mend: bool, as_json: bool) -> None:
-    """Check Python, packages, GPU, memory, folders, plugins and terminal. Exit code 1 if something must be mended."""
+    """Check Python, packages, GPU, memory, folders, plugins and terminal. Exit code 1 if something must be repaired."""
     settings = settings_of(context)
     if mend:
         for sentence in repair(settings.root):

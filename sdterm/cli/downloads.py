@@ -15,6 +15,8 @@ from sdterm.client import Client, connect
 from sdterm.core.library.folder_weights import INDEX
 from sdterm.core.settings.model_kinds import KINDS_BY_ID
 from sdterm.core.text import bar, file_size, printable
+from sdterm.messages import Message, message, plural
+from sdterm.tui.language import tr
 
 _EVERY = 0.25  # seconds
 _ENDED = ("done", "failed", "cancelled")
@@ -22,7 +24,7 @@ _ENDED = ("done", "failed", "cancelled")
 
 @click.command()
 @click.argument("source")
-@click.option("--kind", type=click.Choice(list(KINDS_BY_ID)), help="What it is; unset, as its header says.")
+@click.option("--kind", type=click.Choice(list(KINDS_BY_ID)), help="Its kind; unset, as its header says.")
 @click.option("--as", "name", metavar="NAME", help="Its file name; unset, as its server calls it.")
 @click.option("--sha256", metavar="HEX", help="Only a file with this checksum.")
 @click.option(
@@ -32,7 +34,7 @@ _ENDED = ("done", "failed", "cancelled")
     help="Of a diffusers folder, fetch no weights of this part, like transformer; `weights`: of none.",
 )
 @click.option("--yes", is_flag=True, help="Agree without being asked, for scripts.")
-@click.option("--json", "as_json", is_flag=True, help="Print what becomes of it, one JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print its progress, one JSON object a line.")
 @flag_options
 @click.pass_context
 def add(
@@ -53,7 +55,7 @@ def add(
     HF_TOKEN and CIVITAI_TOKEN.
     """
     if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
-        raise UsageError("--sha256 takes 64 hexadecimal digits.")
+        raise UsageError(message("--sha256 takes 64 hexadecimal digits."))
     if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", source):
         source = os.path.abspath(os.path.expanduser(source))
     if without:
@@ -65,7 +67,7 @@ def add(
             say(line)
         if not yes:
             if not sys.stdin.isatty():
-                raise UsageError("Nobody is there to agree: with --yes it is added without asking.")
+                raise UsageError(message("Nobody is there to agree: with --yes it is added without asking."))
             click.confirm("Add it?", abort=True, err=True)
         download = host.add_model(request.model_copy(update={"size": offer.size}))
         return _follow(host, download.id, as_json)
@@ -76,7 +78,7 @@ def add(
 @flag_options
 @click.pass_context
 def downloads(context: click.Context, as_json: bool) -> None:
-    """List the models that are on their way, and those that came since the host started."""
+    """List the models that are being downloaded, and those that arrived since the host started."""
     with connect(settings_of(context)) as host:
         found = host.downloads()
     for each in found:
@@ -85,7 +87,7 @@ def downloads(context: click.Context, as_json: bool) -> None:
         else:
             click.echo(printable(f"{each.id:>4}  {each.state:<9}  {_progress(each)}", 500))
     if not found and not as_json:
-        click.echo("Nothing is on its way. `sdterm models add SOURCE` adds a model.")
+        click.echo(tr("Nothing is on its way. `sdterm models add SOURCE` adds a model."))
 
 
 @click.command()
@@ -93,26 +95,32 @@ def downloads(context: click.Context, as_json: bool) -> None:
 @flag_options
 @click.pass_context
 def cancel(context: click.Context, download: int) -> None:
-    """Stop DOWNLOAD, and delete what is there of it."""
+    """Cancel DOWNLOAD, and delete its part that is there."""
     with connect(settings_of(context)) as host:
         stopped = host.cancel_download(download)
-    click.echo(printable(f"{stopped.name} is {'not added' if stopped.state != 'done' else 'there already'}."))
+    if stopped.state == "done":
+        click.echo(printable(tr("{name} is there already.", name=stopped.name)))
+    else:
+        click.echo(printable(tr("{name} is not added.", name=stopped.name)))
 
 
 def _left_out(source: str, parts: tuple[str, ...]) -> str:
     if not source.startswith("hf:"):
-        raise UsageError("--without is for a diffusers folder of Hugging Face: hf:OWNER/NAME.")
+        raise UsageError(message("--without is for a diffusers folder of Hugging Face: hf:OWNER/NAME."))
     return f"{source.removesuffix(f'/{INDEX}')}/{INDEX}?without={','.join(parts)}"
 
 
 def _told(offer: DownloadOffer) -> list[str]:
-    size = f"{file_size(offer.size)}" if offer.size else "of a size that its server does not tell"
-    kind = KINDS_BY_ID[offer.kind].word if offer.kind else "a model whose kind only the whole file tells"
-    into = f", into {offer.folder}" if offer.folder else ""
-    files = f" in {offer.files} files" if offer.files > 1 else ""
+    unknown = message("a model whose kind only the whole file tells")
+    facts = [
+        Message(KINDS_BY_ID[offer.kind].word) if offer.kind else unknown,
+        file_size(offer.size) if offer.size else message("of a size that its server does not tell"),
+        *([plural("{number} file", "{number} files", offer.files)] if offer.files > 1 else []),
+        *([message("into {folder}", folder=offer.folder)] if offer.folder else []),
+    ]
     return [
-        f"{offer.name}: {kind}, {size}{files}{into}",
-        f"Licence: {offer.licence or 'not told'}",
+        f"{offer.name}: {', '.join(map(tr, facts))}",
+        message("Licence: {licence}", licence=offer.licence or message("not told")),
         *([f"SHA-256: {offer.sha256}"] if offer.sha256 else []),
     ]
 
@@ -134,15 +142,19 @@ def _follow(host: Client, number: int, as_json: bool) -> int:
     except KeyboardInterrupt:
         if sys.stderr.isatty():
             click.echo(err=True)
-        said = f"It goes on without this terminal: `sdterm models downloads` shows it, `sdterm models cancel {number}`"
-        say(f"{said} stops it.")
+        said = message(
+            "It goes on without this terminal: `sdterm models downloads` shows it, `sdterm models cancel {number}` "
+            "stops it.",
+            number=number,
+        )
+        say(said)
         return EXIT_CANCELLED
     if sys.stderr.isatty():
         click.echo(err=True)
     if seen.state == "done" and not as_json:
         click.echo(printable(str(seen.path), 4000))
     if seen.state == "failed":
-        say(f"Error: {seen.message}")
+        say(message("Error: {error}", error=seen.message))
     return {"done": 0, "cancelled": EXIT_CANCELLED}.get(seen.state, EXIT_FAILED)
 
 
@@ -151,14 +163,14 @@ def _progress(seen: Download) -> str:
     parts = [seen.name]
     if seen.size:
         share = min(seen.received / seen.size, 1.0)
-        parts.append(f"{bar(share)} {share:.0%} of {file_size(seen.size)}")
+        parts.append(tr("{bar} {share:.0%} of {size}", bar=bar(share), share=share, size=file_size(seen.size)))
     else:
         parts.append(file_size(seen.received))
     if seen.speed:
         parts.append(f"{file_size(round(seen.speed))}/s")
         if seen.size:
-            parts.append(f"{_time(max(seen.size - seen.received, 0) / seen.speed)} left")
-    return "  ".join([*parts, seen.message]).rstrip()
+            parts.append(tr("{time} left", time=_time(max(seen.size - seen.received, 0) / seen.speed)))
+    return "  ".join([*parts, tr(seen.message)]).rstrip()
 
 
 def _time(seconds: float) -> str:

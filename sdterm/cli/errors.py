@@ -4,6 +4,8 @@ import click
 
 from sdterm.core.text import printable
 from sdterm.errors import BAD_REQUEST, SdtermError
+from sdterm.messages import Message, message
+from sdterm.tui.language import tr
 
 EXIT_FAILED, EXIT_USAGE, EXIT_CANCELLED = 1, 2, 130
 EXIT_CODES = {
@@ -21,8 +23,9 @@ class UsageError(click.ClickException):
 
 
 def say(sentence: str) -> None:
-    """One line of words, on stderr, harmless to the terminal whatever is quoted in it."""
-    click.echo(printable(sentence, limit=2000), err=True)
+    """One line of words, on stderr, harmless to the terminal whatever is quoted in it; a message in the user's
+    language."""
+    click.echo(printable(tr(sentence) if isinstance(sentence, Message) else sentence, limit=2000), err=True)
 
 
 def report(error: Exception) -> int:
@@ -30,12 +33,12 @@ def report(error: Exception) -> int:
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code
     if isinstance(error, click.exceptions.Abort):
-        say("Cancelled.")
+        say(message("Cancelled."))
         return EXIT_CANCELLED
     if isinstance(error, click.ClickException):
-        say(f"Error: {error.format_message()}")
+        say(message("Error: {error}", error=error.message if isinstance(error, UsageError) else error.format_message()))
         return error.exit_code
     if isinstance(error, SdtermError):
-        say(f"Error: {error}")
+        say(message("Error: {error}", error=error))
         return EXIT_USAGE if error.code == BAD_REQUEST else EXIT_FAILED
     raise error

@@ -6,18 +6,30 @@ from sdterm.cli.options import flag_options, settings_of
 from sdterm.core.settings.flags import FLAGS, Flag
 from sdterm.core.settings.settings import SECRET, Settings
 from sdterm.core.text import printable
+from sdterm.messages import message
+
+HEADINGS = {
+    "ours": "sdterm's own",
+    "mapped": "A1111's, honoured",
+    "launcher": "of launch.py",
+    "later": "not there yet",
+    "obsolete": "no longer needed",
+}
+"""Status of a flag → its words."""
 
 
 @click.command()
 @flag_options
 @click.pass_context
 def flags(context: click.Context) -> None:
-    """List every flag: sdterm's own, A1111's that it honours, and what became of the others. Of each that acts it says
-    what it costs, and whether it is on now, by whom."""
+    """List every flag: sdterm's own, A1111's that have an effect, and what became of the others.
+
+    Each that has an effect is listed with what it costs and, where it is set, who set it.
+    """
     settings = settings_of(context)
     width = max(len(flag.name) for flag in FLAGS)
-    for status in ("ours", "mapped", "launcher", "later", "obsolete"):
-        click.echo(f"{status}:")
+    for status, heading in HEADINGS.items():
+        click.echo(f"{heading}:")
         for flag in FLAGS:
             if flag.status == status:
                 click.echo(f"  {flag.name:<{width}}  {flag.sentence}")
@@ -35,7 +47,9 @@ def _now(flag: Flag, settings: Settings) -> str:
         return "; ".join(f"Now: {value}, by {settings.values[key].source}." for key, value in shown.items())
     key, wanted = next(iter(flag.change(True).items()))  # what else it sets another flag may have taken back
     source = settings.values[key].source
-    return f"Now: on, by {source}." if source != "default" and _holds(settings[key], wanted) else ""
+    return (
+        message("Now: on, by {source}.", source=source) if source != "default" and _holds(settings[key], wanted) else ""
+    )
 
 
 def _keys(flag: Flag) -> list[str]:

@@ -6,17 +6,21 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from types import FrameType
 
 import click
 
 from sdterm.api import ENDED, JobView, Snapshot, picture_event
 from sdterm.cli.errors import EXIT_CANCELLED, EXIT_FAILED, EXIT_USAGE, say
+from sdterm.cli.fetching import brought
 from sdterm.cli.output import Output
 from sdterm.client import Client, HostError, connect
+from sdterm.core.output.saving import saving_of
 from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
 from sdterm.events import Cancelled, Done, Event, Failed, Paused
+from sdterm.messages import Message, message, sentences
 
 _PATIENCE = 3
 """How often a host that is lost is looked for again before giving up."""
@@ -26,17 +30,25 @@ class _LeftError(Exception):
     """Whoever watched went away; the job goes on."""
 
 
-def follow(host: Client, job: int, output: Output, settings: Settings, *, on_interrupt: Callable[[], None]) -> int:
+def follow(
+    host: Client,
+    job: int,
+    output: Output,
+    settings: Settings,
+    *,
+    on_interrupt: Callable[[], None],
+    out: Path | None = None,
+) -> int:
     """Show a job from its beginning to its end. Returns the exit code. on_interrupt: what the first Ctrl+C does; the
-    second leaves the job to itself."""
+    second leaves the job to itself. out: where pictures of another machine's host go; unset is the outputs folder."""
     last: Event | None = None
     with _interrupts(on_interrupt):
         try:
             with output:
-                for last in _events(host, job, settings, previews=output.wants_previews):
+                for last in _events(host, job, settings, out, previews=output.wants_previews):
                     output.show(last)
         except _LeftError:
-            say(f"Job {job} goes on without this terminal. `sdterm attach {job}` shows it again.")
+            say(message("Job {job} goes on without this terminal. `sdterm attach {job}` shows it again.", job=job))
             return EXIT_CANCELLED
     _notify(settings["notify"], job, last)
     match last:
@@ -45,7 +57,7 @@ def follow(host: Client, job: int, output: Output, settings: Settings, *, on_int
         case Failed(code=code):
             return EXIT_USAGE if code == "bad_request" else EXIT_FAILED
         case Paused():
-            say(f"`sdterm queue resume {job}` goes on with it.")
+            say(message("`sdterm queue resume {job}` goes on with it.", job=job))
     return 0
 
 
@@ -54,36 +66,46 @@ def leave() -> None:
     raise _LeftError
 
 
-def _events(host: Client, job: int, settings: Settings, *, previews: bool) -> Iterator[Event]:
+def _events(host: Client, job: int, settings: Settings, out: Path | None, *, previews: bool) -> Iterator[Event]:
     """A job's events, until it ends or waits to be resumed. A host that is lost in between is found, or started,
     again; one that was stopped is not."""
-    after, left = 0, _PATIENCE
+    after, left, folder = 0, _PATIENCE, saving_of(settings, out).folder
     while True:
         try:
             for entry in host.events(after=after, job=job, previews=previews):
                 after, left = max(after, entry.number), _PATIENCE
                 if isinstance(entry.event, Snapshot):  # its beginning is not kept any more
                     if not (known := host.job(job)).last_event and known.state in ENDED:
-                        yield from _remains(host, known)
+                        for event in _remains(host, known):
+                            yield brought(host, job, event, folder)
                         return
                     continue
-                yield entry.event
+                yield brought(host, job, entry.event, folder)
                 if isinstance(entry.event, Done | Failed | Cancelled | Paused) and after >= host.job(job).last_event:
                     return  # a job that was resumed or tried again has earlier ends, too
         except HostError as error:
             if not left:
                 raise
             left -= 1
-            say(f"{error} Looking for it again.")
+            say(sentences(error, message("Looking for it again.")))
         else:
-            raise HostError(f"The host was stopped. `sdterm attach {job}` starts it again, and the job goes on.")
+            raise HostError(
+                message("The host was stopped. `sdterm attach {job}` starts it again, and the job goes on.", job=job)
+            )
         host.close()
         host = connect(settings)
 
 
 def _remains(host: Client, job: JobView) -> Iterator[Event]:
     """What can still be told of a job that ended long ago: its pictures, and how it ended."""
-    say(f"Job {job.id} ended as {job.state} on {datetime.fromtimestamp(job.ended or job.created):%F}.")
+    say(
+        message(
+            "Job {job} ended as {state} on {date}.",
+            job=job.id,
+            state=Message(job.state),
+            date=f"{datetime.fromtimestamp(job.ended or job.created):%F}",
+        )
+    )
     for picture in reversed(host.pictures(job=job.id, limit=500).pictures):
         yield picture_event(picture)
     if job.state == "failed" and job.reason:

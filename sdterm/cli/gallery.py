@@ -4,6 +4,7 @@ import os
 import shlex
 import socket
 import zipfile
+from collections.abc import Sequence
 from getpass import getuser
 from itertools import count
 from pathlib import Path
@@ -12,11 +13,16 @@ import click
 
 from sdterm.api import Picture
 from sdterm.cli.errors import EXIT_FAILED, UsageError, say
+from sdterm.cli.fetching import fetched
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
 from sdterm.client import Client, connect
+from sdterm.core.output.saving import saving_of
+from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
 from sdterm.events import PicturesFound
+from sdterm.messages import message, plural
+from sdterm.tui.language import tr
 
 _SHOWN = 20
 _LONGEST_LINE = 100_000  # characters: a command that was cut would copy something else
@@ -44,10 +50,11 @@ def gallery(
     restored: tuple[int, ...],
     as_json: bool,
 ) -> None:
-    """List the saved pictures that QUERY lets through, the newest first, and how to copy them. It has words of the
-    infotext and terms like steps>=20, sampler:"dpm++ 2m", size:512x768, after:2026-11-01 or -seed:7, all of which must
-    hold."""
-    with connect(settings_of(context)) as host:
+    """List the saved pictures that match QUERY, the newest first, and how to copy them. QUERY is made of words of the
+    infotext and terms like steps>=20, sampler:"dpm++ 2m", size:512x768, after:2026-11-01 or -seed:7; all of them must
+    match."""
+    settings = settings_of(context)
+    with connect(settings) as host:
         if rescan:
             _rescan(host)
         if deleted or restored:
@@ -55,28 +62,42 @@ def gallery(
             _restore(host, restored)
             return
         pictures = _pictures(host, query, limit)
+        there = _here(host, pictures, settings, export)
     if as_json:
         for picture in pictures:
             print_json(picture.model_dump_json())
     elif not export:
         for picture in pictures:
             click.echo(printable(_line(picture), limit=2000))
-    there = [Path(picture.path) for picture in pictures if not picture.missing]
     if not there:
-        say("No picture is like that." if query else "There is no picture yet. `sdterm generate PROMPT` makes one.")
+        say(
+            message("No picture is like that.")
+            if query
+            else message("There is no picture yet. `sdterm generate PROMPT` makes one.")
+        )
         context.exit(EXIT_FAILED if export else 0)
     if export:
         export = export.absolute()
         packed = _pack(there, export)
-        click.echo(printable(f"{packed} picture(s) are in {export}", limit=2000))
+        said = plural("{number} picture is in {path}", "{number} pictures are in {path}", packed, path=str(export))
+        click.echo(printable(tr(said), limit=2000))
         there = [export]
-    if as_json:
+    if as_json or settings["connect"]:
         return
     if len(there) > _SHOWN:
-        say("To copy them to your machine, put them into one file first, with --export FILE.zip.")
+        say(message("To copy them to your machine, put them into one file first, with --export FILE.zip."))
         return
-    say("To copy " + ("it" if len(there) == 1 else "them") + " to your machine, run there:")
+    say(plural("To copy it to your machine, run there:", "To copy them to your machine, run there:", len(there)))
     click.echo(printable("  " + _scp(there), limit=_LONGEST_LINE), err=True)
+
+
+def _here(host: Client, pictures: Sequence[Picture], settings: Settings, export: Path | None) -> list[Path]:
+    """The files of those that are there; of a host on another machine they are fetched if they are to be packed."""
+    there = [picture for picture in pictures if not picture.missing]
+    if host.is_far and export:
+        folder = saving_of(settings).folder
+        return [fetched(host, picture, folder) for picture in there]
+    return [Path(picture.path) for picture in there]
 
 
 def _rescan(host: Client) -> None:
@@ -86,7 +107,14 @@ def _rescan(host: Client) -> None:
     for entry in host.events(after=after):
         if isinstance(entry.event, PicturesFound):
             found = entry.event
-            say(f"{found.looked} of {found.files} unlisted file(s) read, {found.added} picture(s) listed.")
+            say(
+                message(
+                    "Unlisted files: {looked} of {files} are read, {added} pictures of them are listed.",
+                    looked=found.looked,
+                    files=found.files,
+                    added=found.added,
+                )
+            )
             if found.done:
                 return
 
@@ -94,12 +122,22 @@ def _rescan(host: Client) -> None:
 def _delete(host: Client, pictures: tuple[int, ...]) -> None:
     for picture in pictures:
         host.delete_picture(picture)
-        say(f"Picture {picture} is deleted. To bring it back: sdterm gallery --restore {picture}")
+        say(
+            message(
+                "Picture {picture} is deleted. To bring it back: sdterm gallery --restore {picture}", picture=picture
+            )
+        )
 
 
 def _restore(host: Client, pictures: tuple[int, ...]) -> None:
     for picture in pictures:
-        say(f"Picture {picture} is back: {printable(host.restore_picture(picture).path, limit=2000)}")
+        say(
+            message(
+                "Picture {picture} is back: {path}",
+                picture=picture,
+                path=printable(host.restore_picture(picture).path, limit=2000),
+            )
+        )
 
 
 def _pictures(host: Client, query: str, limit: int) -> list[Picture]:
@@ -122,7 +160,7 @@ def _line(picture: Picture) -> str:
 def _pack(paths: list[Path], target: Path) -> int:
     """A zip file that appears whole or not at all, and in place of no other. Returns how many files went in."""
     if target.exists():
-        raise UsageError(f"{target} is there already: choose another name.")
+        raise UsageError(message("{target} is there already: choose another name.", target=target))
     partial = target.with_name(f".{target.name}.{os.getpid()}.part")
     packed = 0
     try:
@@ -141,7 +179,9 @@ def _pack(paths: list[Path], target: Path) -> int:
                 packed += 1
         os.link(partial, target)
     except OSError as error:
-        raise UsageError(f"{target} cannot be written: {os.strerror(error.errno or 0)}.") from error
+        raise UsageError(
+            message("{path} cannot be written: {error}.", path=target, error=os.strerror(error.errno or 0))
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
     return packed

@@ -16,6 +16,7 @@ import click
 
 from sdterm.api import Submission
 from sdterm.cli.errors import EXIT_CANCELLED, EXIT_FAILED, EXIT_USAGE, UsageError, say
+from sdterm.cli.headings import HeadedCommand
 from sdterm.cli.inputs import images_of, init_option, mask_option, only_one_from_standard_input, sources
 from sdterm.cli.offered import lying, offered, pipeline_of
 from sdterm.cli.options import fields_of, flag_options, request_options, settings_of
@@ -37,18 +38,20 @@ from sdterm.core.settings.paths import prepare as prepare_folders
 from sdterm.core.settings.settings import NOTIFY, Settings
 from sdterm.events import Cancelled, Event, Failed, Warning
 from sdterm.fields import MAX_PROMPT
-from sdterm.messages import sentences
+from sdterm.messages import message, sentences
 from sdterm.request import GenerationRequest, RequestError, make_request
 
 
-@click.command(epilog="Example: sdterm generate 'sunset, purple mountains, lake, red house' --steps 28 --seed 7")
+@click.command(
+    cls=HeadedCommand, epilog="Example: sdterm generate 'sunset, purple mountains, lake, red house' --steps 28 --seed 7"
+)
 @click.argument("prompt", required=False)
 @click.option(
-    "--from", "source", metavar="FILE|TEXT", help="Draw again what an image or infotext says; options override it."
+    "--from", "source", metavar="FILE|TEXT", help="Generate again what an image or infotext says; options override it."
 )
+@request_options()
 @init_option
 @mask_option
-@request_options()
 @click.option(
     "--set",
     "assignments",
@@ -56,18 +59,23 @@ from sdterm.request import GenerationRequest, RequestError, make_request
     metavar="NAME=VALUE",
     help="An option of the sampler, scheduler or format, NAME.OPTION of a plugin, a field of the request; repeatable.",
 )
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where to save.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The folder to save into.")
 @click.option(
-    "--tape", type=click.Path(path_type=Path), metavar="FILE", help="Record the run here; resume it if it stopped."
+    "--tape",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Record the run in this file, and resume it from there if it stopped.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print events, one JSON object a line.")
-@click.option("--no-show", is_flag=True, help="Do not show the picture.")
-@click.option("--detach", is_flag=True, help="Queue it, print the job's number, and leave.")
-@click.option("--pause-at", type=click.IntRange(1, 1000), metavar="STEP", help="Let all images wait at that step.")
-@click.option("--pause-pass", type=click.IntRange(1, 2), default=1, metavar="N", help="The pass of that step [1].")
-@click.option("--on", "device", metavar="DEVICE", help="Draw it on that device of the host alone.")
-@click.option("--notify", type=click.Choice(NOTIFY), help="How to tell that it is done.")
-@click.option("--local", is_flag=True, help="Draw in this process instead of the host's; so does --tape.")
+@click.option("--no-show", is_flag=True, help="Do not show the image.")
+@click.option("--detach", is_flag=True, help="Queue it, print the job's number, and end.")
+@click.option("--pause-at", type=click.IntRange(1, 1000), metavar="STEP", help="Pause all images at that step.")
+@click.option(
+    "--pause-pass", type=click.IntRange(1, 2), default=1, metavar="N", help="The pass of that step: 2 is hires fix [1]."
+)
+@click.option("--on", "device", metavar="DEVICE", help="Use only that device of the host.")
+@click.option("--notify", type=click.Choice(NOTIFY), help="How to say that it is done.")
+@click.option("--local", is_flag=True, help="Generate in this process instead of the host; so does --tape.")
 @flag_options
 @click.pass_context
 def generate(
@@ -90,20 +98,20 @@ def generate(
     mask: str | None,
     **given: Any,
 ) -> None:
-    """Draw PROMPT ("-" reads it from standard input) and save the picture.
+    """Generate images from PROMPT ("-" reads it from standard input) and save them.
 
-    With --from (an image, a text file, an infotext, or "-") the picture is drawn again; PROMPT replaces its prompt. The
-    init image of one that was drawn from another picture is looked for; --init gives it, or another.
+    --from takes everything from an image, a text file, an infotext or "-" (standard input); PROMPT and options replace
+    parts of it. If that image was made from another one, its init image is looked for; --init names it, or another.
 
-    On a terminal the picture is shown; in a pipe the paths of the saved files are printed, one a line. The host
-    draws, so that a lost connection loses nothing: `sdterm attach` shows it again.
+    On a terminal the image is shown; in a pipe the paths of the saved files are printed, one a line. The host does the
+    work, so a lost connection loses nothing: `sdterm attach` shows the job again.
     """
     settings = settings_of(context)
     local = local or tape is not None
     if local and (detach or pause_at or device):
-        raise UsageError("--detach, --pause-at and --on need the host: leave out --local and --tape.")
+        raise UsageError(message("--detach, --pause-at and --on need the host: leave out --local and --tape."))
     if prompt is None and source is None:
-        raise UsageError("There is no PROMPT: give one, or --from an image.")
+        raise UsageError(message("There is no PROMPT: give one, or --from an image."))
     only_one_from_standard_input(PROMPT=prompt, **{"from": source}, init=inits, mask=mask)
     typed = fields_of(given)
     from_pictures = {name: value for name, value in (("init_images", inits), ("mask", mask)) if value}
@@ -140,13 +148,13 @@ def generate(
         for warning in warnings:
             output.show(warning)
         chosen = settings.with_value("notify", notify, "--notify") if notify else settings
-        context.exit(follow(host, job.id, output, chosen, on_interrupt=partial(cancel_job, settings, job.id)))
+        context.exit(follow(host, job.id, output, chosen, on_interrupt=partial(cancel_job, settings, job.id), out=out))
 
 
 def say_starting() -> None:
     """That a host is being started, which takes a moment."""
     if sys.stderr.isatty():
-        say("Starting the host. The first picture takes some seconds longer.")
+        say(message("Starting the host. The first picture takes some seconds longer."))
 
 
 def cancel_job(settings: Settings, job: int) -> None:
@@ -238,7 +246,7 @@ def standard_input() -> str:
     try:
         return sys.stdin.read(MAX_PROMPT * 4 + 1).removesuffix("\n")
     except UnicodeDecodeError as error:
-        raise UsageError("The prompt on standard input is not UTF-8 text.") from error
+        raise UsageError(message("The prompt on standard input is not UTF-8 text.")) from error
 
 
 @contextmanager

@@ -17,6 +17,8 @@ from sdterm.core.library.hashes import short_hash
 from sdterm.core.library.scan import ModelFile
 from sdterm.core.settings.model_kinds import KINDS_BY_ID
 from sdterm.core.text import bar, file_size, printable
+from sdterm.messages import message
+from sdterm.tui.language import tr
 
 _EVERY = 0.2  # seconds
 
@@ -25,7 +27,7 @@ _EVERY = 0.2  # seconds
 @click.argument("name", required=False)
 @click.option("--kind", type=click.Choice(list(KINDS_BY_ID)), default="checkpoint", help="Of which kind [checkpoint].")
 @click.option("--all", "everything", is_flag=True, help="Of all kinds.")
-@click.option("--stop", is_flag=True, help="Compute no more of them; those known stay.")
+@click.option("--stop", is_flag=True, help="Stop computing them; known ones stay.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 @flag_options
 @click.pass_context
@@ -37,9 +39,9 @@ def hash_models(
     The host reads them one after the other, beside the queue, so closing this stops nothing. Prints the files whose
     hashes are new.
     """
-    if name and everything:
-        raise UsageError("NAME is one file: leave out --all, or NAME.")
     settings = settings_of(context)
+    if name and everything:
+        raise UsageError(message("NAME is one file: leave out --all, or NAME."))
     with connect(settings) as host:
         if stop:
             host.hashing("stop")
@@ -59,11 +61,14 @@ def hash_models(
             click.echo(f"{row['hash']:<12}  {row['name']}")
     if missing := [file for file in wanted if not _row(library, file)["hash"]]:
         say(
-            f"Without a hash: {', '.join(printable(file.file_name, 80) for file in missing[:10])}. They cannot be read."
+            message(
+                "Without a hash: {files}. They cannot be read.",
+                files=", ".join(printable(file.file_name, 80) for file in missing[:10]),
+            )
         )
         return EXIT_FAILED
     if not wanted:
-        say("All hashes are known.")
+        say(message("All hashes are known."))
     return 0
 
 
@@ -89,7 +94,7 @@ def _follow(host: Client) -> bool:
     except KeyboardInterrupt:
         if shows:
             click.echo(err=True)
-        say("It goes on without this terminal: `sdterm models hash --stop` ends it.")
+        say(message("It goes on without this terminal: `sdterm models hash --stop` ends it."))
         return False
     if shows:
         click.echo("\r\x1b[K", nl=False, err=True)
@@ -98,5 +103,12 @@ def _follow(host: Client) -> bool:
 
 def _progress(state: Hashing) -> str:
     share = min(state.bytes_done / state.bytes, 1.0) if state.bytes else 1.0
-    paused = "  paused" if state.paused else ""
-    return f"{state.files_done} of {state.files} files  {bar(share)} {share:.0%} of {file_size(state.bytes)}{paused}"
+    said = message(
+        "{done} of {files} files  {bar} {share:.0%} of {size}",
+        done=state.files_done,
+        files=state.files,
+        bar=bar(share),
+        share=share,
+        size=file_size(state.bytes),
+    )
+    return f"{tr(said)}  {tr('paused')}" if state.paused else tr(said)

@@ -10,6 +10,7 @@ from sdterm.api import FirstPassOf, Submission
 from sdterm.cli.errors import UsageError
 from sdterm.cli.follow import follow
 from sdterm.cli.generate import cancel_job, say_starting
+from sdterm.cli.headings import HeadedCommand
 from sdterm.cli.offered import offered
 from sdterm.cli.options import fields_of, flag_options, request_options, settings_of
 from sdterm.cli.output import output_for
@@ -21,18 +22,19 @@ from sdterm.core.output.saving import saving_of
 from sdterm.core.settings.paths import prepare as prepare_folders
 from sdterm.events import Warning
 from sdterm.fields import FIELDS
+from sdterm.messages import message
 from sdterm.request import make_request
 
 _OPTIONS = ("denoising_strength", *(row.name for row in FIELDS.values() if row.part in ("Hires", "Refiner")))
 
 
-@click.command(epilog="Example: sdterm hires 12 --hires-upscaler Lanczos --denoising 0.4")
+@click.command(cls=HeadedCommand, epilog="Example: sdterm hires 12 --hires-upscaler Lanczos --denoising 0.4")
 @click.argument("picture", metavar="PICTURE")
 @request_options(only={*_OPTIONS} - {"hires"})
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where to save.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The folder to save into.")
 @click.option("--json", "as_json", is_flag=True, help="Print events, one JSON object a line.")
 @click.option("--no-show", is_flag=True, help="Do not show the picture.")
-@click.option("--detach", is_flag=True, help="Queue it, print the job's number, and leave.")
+@click.option("--detach", is_flag=True, help="Queue it, print the job's number, and end.")
 @flag_options
 @click.pass_context
 def hires(
@@ -45,25 +47,32 @@ def hires(
     detach: bool,
     **given: Any,
 ) -> None:
-    """Draw the hires version of PICTURE, by its number in `sdterm gallery`.
+    """Run hires fix on PICTURE, given by its number in `sdterm gallery`.
 
     It goes on from where the picture was finished; only where that is not kept any more, the first pass is drawn again.
     """
+    settings = settings_of(context)
     number = picture.removeprefix("#")
     if not number.isdecimal() or not 0 < int(number) < 2**63:
-        raise UsageError(f"PICTURE is {picture!r}, but it must be a number of `sdterm gallery`.")
-    settings = settings_of(context)
+        raise UsageError(
+            message("PICTURE is '{picture}', but it must be a number of `sdterm gallery`.", picture=picture)
+        )
     prepare_folders(settings.root)
     output = output_for(as_json, no_show, settings)
     with connect(settings, check=True, starting=say_starting) as host:
         found = host.picture(int(number))
         if not found.infotext or found.kind != "image":
-            raise UsageError(f"Picture {number} does not say how it was drawn, so it cannot be drawn on.")
+            raise UsageError(
+                message("Picture {number} does not say how it was drawn, so it cannot be drawn on.", number=number)
+            )
         recalled = recall(found.infotext, offered(settings).names(), library_of(settings), {})
         if "init_missing" in recalled.warnings:
             raise UsageError(
-                f"Picture {number} was drawn from an init image, so it has no first pass to go on from. Draw from the "
-                f"picture itself: sdterm generate --from FILE --init '#{number}' --size WxH."
+                message(
+                    "Picture {number} was drawn from an init image, so it has no first pass to go on from. Draw "
+                    "from the picture itself: sdterm generate --from FILE --init '#{number}' --size WxH.",
+                    number=number,
+                )
             )
         fields = {**settings.job_fields(), **recalled.fields, **fields_of(given), "hires": True}
         request = make_request(**fields)
@@ -72,6 +81,8 @@ def hires(
         if detach:
             print_json(job.model_dump_json()) if as_json else click.echo(job.id)
             return
-        for code, message in recalled.warnings.items():
-            output.show(Warning(code=code, message=message))
-        context.exit(follow(host, job.id, output, settings, on_interrupt=partial(cancel_job, settings, job.id)))
+        for code, said in recalled.warnings.items():
+            output.show(Warning(code=code, message=said))
+        context.exit(
+            follow(host, job.id, output, settings, on_interrupt=partial(cancel_job, settings, job.id), out=out)
+        )

@@ -13,6 +13,8 @@ from sdterm.cli.print_json import print_json
 from sdterm.client import HostError, connect, stop_host
 from sdterm.core.settings.rundir import is_held, run_folder_of
 from sdterm.core.text import printable
+from sdterm.messages import Message
+from sdterm.tui.language import tr
 
 _LINES = 40
 _GIB = 2**30
@@ -21,17 +23,22 @@ _GIB = 2**30
 @click.group()
 @flag_options
 def host() -> None:
-    """The background process that keeps the queue and draws; every command starts it when it is needed."""
+    """The background process that keeps the queue and generates images; commands start it when they need it."""
 
 
 @host.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: its process and its socket.")
 @flag_options
 @click.pass_context
-def start(context: click.Context) -> None:
-    """Start the host, if it does not run yet."""
-    with connect(settings_of(context), check=True) as client:
+def start(context: click.Context, as_json: bool) -> None:
+    """Start the host, unless it runs."""
+    settings = settings_of(context)
+    with connect(settings, check=True) as client:
         health = client.health()
-    click.echo(f"The host runs (process {health.pid}).")
+    if as_json:
+        print_json(json.dumps({"pid": health.pid, "socket": str(run_folder_of(settings.root).socket)}))
+        return
+    click.echo(tr("The host runs (process {pid}).", pid=health.pid))
     for notice in health.notices:
         say(notice)
 
@@ -40,15 +47,15 @@ def start(context: click.Context) -> None:
 @flag_options
 @click.pass_context
 def stop(context: click.Context) -> None:
-    """End the host. What it draws goes on, from where it was, when the next one starts."""
+    """Stop the host. Its jobs go on where they were when it starts again."""
     settings = settings_of(context)
     if not is_held(run_folder_of(settings.root)):
         click.echo(printable(f"No host is running for {settings.root}."))
         return
     jobs = stop_host(settings)
-    click.echo("The host has ended.")
+    click.echo(tr("The host has ended."))
     for job in jobs:
-        click.echo(f"Job {job} goes on when the next one starts.")
+        click.echo(tr("Job {job} goes on when the next one starts.", job=job))
 
 
 @host.command()
@@ -56,27 +63,34 @@ def stop(context: click.Context) -> None:
 @flag_options
 @click.pass_context
 def status(context: click.Context, as_json: bool) -> None:
-    """Say whether the host runs and what it does. Exit code 1 if it does not run."""
+    """Tell whether the host runs and what it does. Exit code 1 if it does not run."""
     try:
         with connect(settings_of(context), start=False) as client:
             health = client.health()
     except HostError as error:
-        click.echo('{"running": false}' if as_json else printable(str(error)))
+        click.echo('{"running": false}' if as_json else printable(tr(str(error))))
         context.exit(EXIT_FAILED)
     if as_json:
         print_json(json.dumps({"running": True, **health.model_dump(mode="json")}, indent=1))
         return
     since = datetime.fromtimestamp(health.started)
-    click.echo(f"The host of {printable(health.data)} runs since {since:%F %T} (process {health.pid}).")
+    click.echo(
+        tr(
+            "The host of {data} runs since {since} (process {pid}).",
+            data=printable(health.data),
+            since=f"{since:%F %T}",
+            pid=health.pid,
+        )
+    )
     for worker in health.workers:
-        doing = f"job {worker.job}, {worker.phase}, network call {worker.call}" if worker.job else worker.phase
-        model = f", {printable(worker.model)} in memory" if worker.model else ""
-        trouble = f" ({printable(worker.trouble)})" if worker.trouble else ""
-        click.echo(f"Device {worker.device}{_about(worker)}: {doing}{model}{trouble}")
+        click.echo(f"{tr('Device {device}', device=worker.device)}{_about(worker)}: {_doing(worker)}")
+    if health.address:
+        click.echo(tr("Open at {address}.", address=printable(health.address)))
     for notice in health.notices:
-        click.echo(printable(notice, limit=1000))
-    counts = ", ".join(f"{count} {state}" for state, count in health.queue.counts.items() if count) or "empty"
-    click.echo(f"Queue{' (paused)' if health.queue.paused else ''}: {counts}")
+        click.echo(printable(tr(notice), limit=1000))
+    counts = ", ".join(f"{count} {tr(Message(state))}" for state, count in health.queue.counts.items() if count)
+    counts = counts or tr("empty")
+    click.echo(tr("Queue (paused): {jobs}", jobs=counts) if health.queue.paused else tr("Queue: {jobs}", jobs=counts))
 
 
 @host.command()
@@ -84,12 +98,17 @@ def status(context: click.Context, as_json: bool) -> None:
 @flag_options
 @click.pass_context
 def drain(context: click.Context, device: str) -> None:
-    """Let DEVICE finish what it draws, take nothing new, and free its memory, until `sdterm host resume DEVICE`."""
+    """Let DEVICE finish its job, take no new one, and free its memory, until `sdterm host resume DEVICE`."""
     with connect(settings_of(context)) as client:
         worker = client.drain(device)
     left = f" after job {worker.job}" if worker.job else ""
     click.echo(
-        f"{printable(worker.device)} takes no new jobs{left}. `sdterm host resume {printable(device)}` undoes it."
+        tr(
+            "{device} takes no new jobs{left}. `sdterm host resume {name}` undoes it.",
+            device=printable(worker.device),
+            left=left,
+            name=printable(device),
+        )
     )
 
 
@@ -101,7 +120,7 @@ def resume(context: click.Context, device: str) -> None:
     """Let DEVICE take jobs again."""
     with connect(settings_of(context)) as client:
         worker = client.resume_device(device)
-    click.echo(f"{printable(worker.device)} takes jobs again.")
+    click.echo(tr("{device} takes jobs again.", device=printable(worker.device)))
 
 
 @host.command()
@@ -116,7 +135,18 @@ def logs(context: click.Context, lines: int) -> None:
             for line in deque(file, maxlen=lines):
                 click.echo(printable(line.rstrip("\n"), limit=10_000))
     except FileNotFoundError:
-        click.echo("There is no log yet: no host has run here.")
+        click.echo(tr("There is no log yet: no host has run here."))
+
+
+def _doing(worker: WorkerView) -> str:
+    """What it does, with which model, and what is wrong with it."""
+    doing = worker.phase
+    if worker.job:
+        doing = tr(
+            "job {job}, {phase}, network call {call}", job=worker.job, phase=Message(worker.phase), call=worker.call
+        )
+    parts = [doing, *([tr("{model} in memory", model=printable(worker.model))] if worker.model else [])]
+    return ", ".join(parts) + (f" ({printable(tr(worker.trouble))})" if worker.trouble else "")
 
 
 def _about(worker: WorkerView) -> str:

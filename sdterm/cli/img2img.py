@@ -13,6 +13,7 @@ from sdterm.api import Submission
 from sdterm.cli.errors import EXIT_FAILED, UsageError, say
 from sdterm.cli.follow import follow
 from sdterm.cli.generate import cancel_job, request_of, say_starting, standard_input
+from sdterm.cli.headings import HeadedCommand
 from sdterm.cli.inputs import images_of, mask_option, only_one_from_standard_input, picture_file, sources
 from sdterm.cli.offered import offered, pipeline_of
 from sdterm.cli.options import fields_of, flag_options, request_options, settings_of
@@ -24,10 +25,11 @@ from sdterm.core.planning.assignment import assign
 from sdterm.core.settings.paths import prepare as prepare_folders
 from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
+from sdterm.messages import message
 from sdterm.request import GenerationRequest, make_request
 
 
-@click.command(epilog="Example: sdterm img2img photos 'oil painting' --denoising 0.4 --out painted")
+@click.command(cls=HeadedCommand, epilog="Example: sdterm img2img photos 'oil painting' --denoising 0.4 --out painted")
 @click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("prompt", required=False, default="")
 @mask_option
@@ -35,10 +37,10 @@ from sdterm.request import GenerationRequest, make_request
 @click.option(
     "--set", "assignments", multiple=True, metavar="NAME=VALUE", help="As of `sdterm generate`; may be repeated."
 )
-@click.option("--out", type=click.Path(path_type=Path), metavar="OUT", help="Where to save.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="OUT", help="The folder to save into.")
 @click.option("--json", "as_json", is_flag=True, help="Print events, one JSON object a line.")
 @click.option("--no-show", is_flag=True, help="Do not show the pictures.")
-@click.option("--detach", is_flag=True, help="Queue them, print the jobs' numbers, and leave.")
+@click.option("--detach", is_flag=True, help="Queue them, print the jobs' numbers, and end.")
 @flag_options
 @click.pass_context
 def img2img(
@@ -54,10 +56,10 @@ def img2img(
     detach: bool,
     **given: Any,
 ) -> None:
-    """Draw each picture of the folder DIR anew, with PROMPT ("-" reads it from standard input).
+    """Generate a new image from each picture of the folder DIR, with PROMPT ("-" reads it from standard input).
 
-    Each is a job of its own, in the order of their names, and is saved under its picture's name. What is no picture is
-    passed over. The first Ctrl+C stops them all.
+    Each picture is a job of its own, in the order of their names, and its result has the picture's name. Files that are
+    no pictures are skipped. The first Ctrl+C cancels all jobs.
     """
     only_one_from_standard_input(PROMPT=prompt, mask=mask)
     settings = settings_of(context)
@@ -76,11 +78,11 @@ def img2img(
         )
         jobs = _submitted(host, request, files, saving)
         if not jobs:
-            raise UsageError(f"{printable(str(folder), 1000)} has no picture that can be read.")
+            raise UsageError(message("{folder} has no picture that can be read.", folder=printable(str(folder), 1000)))
         if detach:
             click.echo("\n".join(str(job) for job, _ in jobs))
             return
-        context.exit(_followed(host, jobs, partial(follow, output=output, settings=settings), settings))
+        context.exit(_followed(host, jobs, partial(follow, output=output, settings=settings, out=out), settings))
 
 
 def _in_order(file: Path) -> list[tuple[int, str]]:
@@ -97,7 +99,7 @@ def _submitted(
         try:
             digest = host.put_input(picture_file(str(file)))
         except InputError as error:
-            say(f"Passed over: {error}")
+            say(message("Passed over: {error}", error=error))
             continue
         named = replace(saving, filename_pattern=_literally(file.stem), add_number=False)
         one = request.model_copy(update={"init_images": (digest,)})
@@ -114,7 +116,7 @@ def _followed(host: Client, jobs: Sequence[tuple[int, Path]], follow_one: Any, s
     """Show one after the other. Returns the exit code: of the first that is not well, or of Ctrl+C."""
     worst = 0
     for place, (job, file) in enumerate(jobs):
-        say(f"{place + 1} of {len(jobs)}: {file.name}")
+        say(message("{place} of {jobs}: {name}", place=place + 1, jobs=len(jobs), name=file.name))
         left = [number for number, _ in jobs[place:]]
         code = follow_one(host, job, on_interrupt=partial(_cancel_all, settings, left))
         worst = worst or code

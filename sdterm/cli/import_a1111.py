@@ -16,16 +16,17 @@ from sdterm.core.settings.installation import Item, read_installation
 from sdterm.core.settings.settings import ConfigError, Settings
 from sdterm.core.text import printable
 from sdterm.host.sdapi.values import OPTIONS
+from sdterm.messages import message, sentences
 
 
 @click.command("import-a1111")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--dry-run", is_flag=True, help="Tell what would be taken, and change nothing.")
+@click.option("--dry-run", is_flag=True, help="Tell what would be taken over, and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 @flag_options
 @click.pass_context
 def import_a1111(context: click.Context, folder: Path, dry_run: bool, as_json: bool) -> None:
-    """Take over from an A1111 installation in FOLDER: settings, flags, styles; its models are used where they lie.
+    """Take over settings, flags and styles from the A1111 installation in FOLDER; its models are used where they are.
 
     Nothing there is changed or run. What config.toml has already stays. The host reads settings when it starts:
     `sdterm host stop` lets the next one have the new ones.
@@ -43,7 +44,8 @@ def import_a1111(context: click.Context, folder: Path, dry_run: bool, as_json: b
     for row in sorted(rows, key=lambda row: bool(row["reason"])):
         click.echo(_line(row))
     taken = sum(not row["reason"] for row in rows)
-    say(f"{taken} taken, {len(rows) - taken} not.{' Nothing was changed: this was a dry run.' if dry_run else ''}")
+    dry = message("Nothing was changed: this was a dry run.") if dry_run else ""
+    say(sentences(message("{taken} taken, {left} not.", taken=taken, left=len(rows) - taken), dry))
 
 
 def _together(items: list[Item]) -> list[Item]:

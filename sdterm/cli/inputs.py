@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from sdterm.cli.errors import UsageError
+from sdterm.cli.headings import IMG2IMG, HeadedOption
 from sdterm.core.extensions.registry import PluginSet
 from sdterm.core.files import regular
 from sdterm.core.inputs import MOST_BYTES, InputError, is_digest, picture_size
@@ -18,6 +19,7 @@ from sdterm.core.names import normal
 from sdterm.core.planning.choices import additions_of
 from sdterm.core.text import printable
 from sdterm.errors import SdtermError
+from sdterm.messages import message, sentences
 
 if TYPE_CHECKING:
     from sdterm.client import Client  # the command line starts without it
@@ -33,6 +35,8 @@ def init_option(command: F) -> F:
     return click.option(
         "--init",
         "inits",
+        cls=HeadedOption,
+        heading=IMG2IMG,
         multiple=True,
         metavar=_FORMS,
         help="Start from a picture: a file, one of the gallery ('#12'), or standard input. May be repeated.",
@@ -42,7 +46,12 @@ def init_option(command: F) -> F:
 def mask_option(command: F) -> F:
     """Give a command `--mask`."""
     return click.option(
-        "--mask", "mask", metavar=_FORMS, help="Draw anew only where this picture is white; the rest of --init stays."
+        "--mask",
+        "mask",
+        cls=HeadedOption,
+        heading=IMG2IMG,
+        metavar=_FORMS,
+        help="Inpaint only where this picture is white; the rest of --init stays.",
     )(command)
 
 
@@ -56,7 +65,7 @@ def only_one_from_standard_input(**given: str | Iterable[str] | None) -> None:
     ]
     if len(from_there) > 1:
         both = " and ".join(dict.fromkeys(name if name.isupper() else f"--{name}" for name in from_there))
-        raise UsageError(f"Standard input can be read once only, but it is {both}.")
+        raise UsageError(message("Standard input can be read once only, but it is {both}.", both=both))
 
 
 def sources(
@@ -105,7 +114,8 @@ def _named(option: str, given: str) -> Iterator[None]:
     try:
         yield
     except SdtermError as error:
-        raise UsageError(f"{option} {printable(given, 1000)} cannot be used. {error}".lstrip()) from error
+        shown = f"{option} {printable(given, 1000)}".lstrip()
+        raise UsageError(sentences(message("{input} cannot be used.", input=shown), error)) from error
 
 
 def number_of(given: str) -> int | None:
@@ -121,7 +131,9 @@ def picture_file(given: str, host: "Client | None" = None) -> bytes:
         return sys.stdin.buffer.read(MOST_BYTES + 1)
     if number := number_of(given):
         if not host:
-            raise UsageError(f"{given} is a picture of the gallery, which the host has: leave out --local.")
+            raise UsageError(
+                message("{given} is a picture of the gallery, which the host has: leave out --local.", given=given)
+            )
         return host.file(number)
     path = Path(given)
     try:
@@ -129,4 +141,6 @@ def picture_file(given: str, host: "Client | None" = None) -> bytes:
         with open(path, "rb", opener=regular) as file:
             return file.read(MOST_BYTES + 1)
     except OSError as error:
-        raise InputError(f"{printable(given)} cannot be read: {error.strerror or error}.") from error
+        raise InputError(
+            message("{path} cannot be read: {error}.", path=printable(given), error=error.strerror or error)
+        ) from error

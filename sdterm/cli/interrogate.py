@@ -15,17 +15,18 @@ from sdterm.core.infotext.grammar import parse
 from sdterm.core.settings.paths import prepare as prepare_folders
 from sdterm.core.text import printable
 from sdterm.events import Cancelled, Described, Done, Failed
+from sdterm.messages import message, sentences
 from sdterm.request import make_request
 
 
 @click.command(epilog="Example: sdterm interrogate photo.jpg")
 @click.argument("picture", metavar="FILE|#ID")
-@click.option("--interrogator", default="", metavar="NAME", help="Look at the picture, with this one.")
+@click.option("--interrogator", default="", metavar="NAME", help="Have this interrogator look at the picture.")
 @click.option("--look", is_flag=True, help="Look at the picture, even if its infotext has a prompt.")
 @flag_options
 @click.pass_context
 def interrogate(context: click.Context, picture: str, interrogator: str, look: bool) -> int:
-    """Say in words what is on a picture: a file, or a picture of the gallery by its number (#12).
+    """Describe a picture in words: a file, or a picture of the gallery by its number (#12).
 
     The prompt of its infotext, if it has one; else what a model in models/BLIP or models/interrogators makes of it.
     """
@@ -49,8 +50,8 @@ def interrogate(context: click.Context, picture: str, interrogator: str, look: b
             match entry.event:
                 case Described(text=text):
                     _say(text)
-                case Failed(message=message, advice=advice):
-                    say(f"Failed: {message} {advice}".rstrip())
+                case Failed(message=text, advice=advice):
+                    say(message("Failed: {why}", why=sentences(text, advice)))
                     return EXIT_FAILED
                 case Done() | Cancelled():
                     return 0

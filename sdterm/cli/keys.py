@@ -6,6 +6,7 @@ import click
 
 from sdterm.cli.errors import UsageError
 from sdterm.cli.options import flag_options, settings_of
+from sdterm.messages import message
 
 
 @click.command()
@@ -13,7 +14,7 @@ from sdterm.cli.options import flag_options, settings_of
 @flag_options
 @click.pass_context
 def keys(context: click.Context, only_list: bool) -> None:
-    """Press keys and see their names, as a keymap file takes them, and what they do. Ctrl+C twice ends."""
+    """Show the name of each key that you press, as a keymap file has it, and what it does. Ctrl+C twice ends this."""
     from sdterm.tui.actions import BY_ID
     from sdterm.tui.keymap import clashes, keys_of, read_keymap
 
@@ -25,7 +26,9 @@ def keys(context: click.Context, only_list: bool) -> None:
             click.echo(f"{action:<24} {pressed:<34} {BY_ID[action].title}")
         return
     if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
-        raise UsageError("This shows what a terminal sends, and here is none. `sdterm keys --list` lists all keys.")
+        raise UsageError(
+            message("This shows what a terminal sends, and here is none. `sdterm keys --list` lists all keys.")
+        )
     from sdterm.tui.keyboard import Keyboard
 
     Keyboard(keys_of(keymap)).run(inline=True)

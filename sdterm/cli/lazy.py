@@ -1,7 +1,7 @@
 """A group whose commands live in modules of their own, imported when they are named."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import click
@@ -10,10 +10,17 @@ import click
 class LazyGroup(click.Group):
     """A group that imports a command's module when that command is run, not to list it."""
 
-    def __init__(self, *args: Any, table: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
-        """table: command → (module that has a function of the command's name, help)."""
+    def __init__(
+        self,
+        *args: Any,
+        table: Mapping[str, tuple[str, str]],
+        headings: Mapping[str, Collection[str]] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """table: command → (module that has a function of the command's name, help). headings: the commands below each,
+        if there are so many that help shows them so."""
         super().__init__(*args, **kwargs)
-        self._table = table
+        self._table, self._headings = table, headings or {"Commands": table}
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(self._table)
@@ -24,9 +31,12 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(self._table[name][0]), name.replace("-", "_"))
         return command
 
-    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, sentence) for name, (_, sentence) in self._table.items()])
+    def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        widest = max(map(len, self._table))
+        for heading, names in self._headings.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name.ljust(widest), self._table[name][1]) for name in names])
+        click.Command.format_options(self, context, formatter)
 
     def resolve_command(
         self, context: click.Context, args: list[str]

@@ -12,6 +12,7 @@ from sdterm.cli.print_json import print_json
 from sdterm.core.extensions.catalogue import CatalogueError
 from sdterm.core.files import write_atomically
 from sdterm.core.text import printable
+from sdterm.messages import message
 from sdterm.tui.language import (
     LanguageFile,
     LanguageSource,
@@ -20,8 +21,10 @@ from sdterm.tui.language import (
     packs_of,
     read_files,
     read_messages,
+    tr,
 )
 
+_WRONG = ("missing", "plural forms", "names differ")
 _SHOWN = 20  # texts of a kind; --json has all
 
 
@@ -35,7 +38,7 @@ def locale() -> None:
 @flag_options
 @click.pass_context
 def show(context: click.Context, as_json: bool) -> None:
-    """Which languages there are, and the files and plugins that have them. The setting `language` chooses one."""
+    """List the languages, and the files and plugins that have them. The setting `language` chooses one."""
     places = _places(context)
     found = {name: read_files(name, places) for name in languages(places)}
     if as_json:
@@ -70,47 +73,65 @@ def _places(context: click.Context) -> list[LanguageSource]:
 @flag_options
 @click.pass_context
 def check(context: click.Context, language: str | None, as_json: bool) -> None:
-    """How much of LANGUAGE (all, without) is translated. Exit code 2 if anything is missing or wrong."""
+    """Tell how much of LANGUAGE (or of all) is translated. Exit code 2 if anything is missing or wrong."""
     from sdterm.tui.texts import faults, messages
 
     places = _places(context)
     found = {}
     for name in [language] if language else languages(places):
-        found[name] = faults(read_messages(name, places))
+        found[name] = faults(read_messages(name, places), name)
     total = len(messages())
     if as_json:
         print_json(json.dumps({name: {"texts": total, **wrong} for name, wrong in found.items()}, ensure_ascii=False))
     else:
         for name, wrong in found.items():
             done = total - len(wrong["missing"])
-            click.echo(f"{printable(name)}: {done} of {total} texts ({100 * done // total}%)")
-            for kind in ("missing", "names differ"):
+            click.echo(
+                tr(
+                    "{name}: {done} of {total} texts ({share}%)",
+                    name=printable(name),
+                    done=done,
+                    total=total,
+                    share=100 * done // total,
+                )
+            )
+            for kind in _WRONG:
                 for text in wrong[kind][:_SHOWN]:
                     click.echo(f"  {kind}: {printable(text)}")
                 if (more := len(wrong[kind]) - _SHOWN) > 0:
                     click.echo(f"  {kind}: {more} more")
             if wrong["unused"]:
                 click.echo(f"  unused: {len(wrong['unused'])}")
-    context.exit(EXIT_USAGE if any(wrong["missing"] or wrong["names differ"] for wrong in found.values()) else 0)
+    context.exit(EXIT_USAGE if any(wrong[kind] for wrong in found.values() for kind in _WRONG) else 0)
 
 
 @locale.command()
 @click.argument("language", required=False)
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write it there instead of printing it.")
+@click.option("--pseudo", is_flag=True, help="Accents and 40 % longer words instead of English, to test layouts.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="FILE", help="Write it into this file instead of printing it."
+)
 @flag_options
 @click.pass_context
-def template(context: click.Context, language: str | None, out: Path | None) -> None:
-    """Print a file to translate from: what LANGUAGE has already, and English for the rest."""
+def template(context: click.Context, language: str | None, pseudo: bool, out: Path | None) -> None:
+    """Print a file to begin a translation with: what LANGUAGE has already, and English for the rest."""
+    from sdterm.tui.pseudo import pseudo as made_up
     from sdterm.tui.texts import template as written
 
     places = _places(context)
     known = read_messages(language, places) if language and language in languages(places) else {}
-    text = written(known)
+    text = written(known, made_up if pseudo else str)
     if out is None:
         click.echo(text, nl=False)
         return
     try:
         write_atomically(out, text.encode())
     except OSError as error:
-        raise UsageError(f"{out} cannot be written: {error.strerror}.") from error
-    say(f"Written to {out}. Translate the right-hand sides, and put it into localizations/ under the language's name.")
+        raise UsageError(message("{path} cannot be written: {error}.", path=out, error=error.strerror)) from error
+    say(
+        message(
+            "Written to {path}. Translate the right-hand sides, and put it into localizations/ under the "
+            "language's name.",
+            path=out,
+        )
+    )

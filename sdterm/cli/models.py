@@ -23,6 +23,7 @@ from sdterm.core.library.scan import ModelFile
 from sdterm.core.settings.model_kinds import KINDS_BY_ID, MODEL_KINDS
 from sdterm.core.settings.settings import Settings
 from sdterm.core.text import file_size, printable
+from sdterm.messages import Message, message
 
 
 @click.group(invoke_without_command=True)
@@ -54,7 +55,13 @@ def models(context: click.Context, kind: str, folders: bool, as_json: bool) -> N
         print_json(json.dumps(rows, indent=1))
         return
     if not rows:
-        say(f"There is none. {KINDS_BY_ID[kind].label} go to {library.places(kind)[0]}.")
+        say(
+            message(
+                "There is none. {label} go to {folder}.",
+                label=Message(KINDS_BY_ID[kind].label),
+                folder=library.places(kind)[0],
+            )
+        )
         return
     width = max(len(row["name"]) for row in rows)
     for row in rows:

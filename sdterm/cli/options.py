@@ -1,5 +1,6 @@
 """The flag table as click options, and the settings that a command runs with."""
 
+import contextlib
 import os
 import shlex
 from collections.abc import Callable, Collection, Mapping
@@ -8,9 +9,13 @@ from typing import Any, TypeVar
 import click
 
 from sdterm.cli.errors import UsageError, say
+from sdterm.cli.headings import IMG2IMG, FlagOption, HeadedOption
+from sdterm.cli.spellings import corrected
 from sdterm.core.settings.flags import FLAGS, Flag, joined
 from sdterm.core.settings.settings import Settings, resolve
 from sdterm.fields import shown_as_one
+from sdterm.messages import message
+from sdterm.tui.language import LanguageError, language_sources, use
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -19,11 +24,16 @@ _SHAPES: dict[str, dict[str, Any]] = {
     "value": {"metavar": "VALUE"},
     "values": {"multiple": True, "metavar": "VALUE"},
 }
+_HEADINGS = {"": "Image", "Init image": IMG2IMG, "Mask": IMG2IMG, "Hires": "Hires fix"}
+_FAR = ("generate", "img2img", "hires", "upscale", "interrogate", "queue", "attach", "cancel", "gallery", "trash")
+"""Commands that work with a host on another machine."""
+_EITHER = ("host", "models", "plan", "plugins", "ext", "tune", "doctor", "samplers", "verify", "serve", "token")
+"""Of the others, those that somebody may mean for that machine."""
 _BY_PARAMETER = {flag.name.removeprefix("--").replace("-", "_"): flag for flag in FLAGS}
 
 
 def flag_options(command: F) -> F:
-    """Give a command every flag of the table; `settings_of(context)` reads them. Only those that act are shown."""
+    """Give a command every flag of the table; `settings_of(context)` reads them."""
     for flag in reversed(FLAGS):
         command = _option(flag)(command)
     return command
@@ -41,7 +51,10 @@ def request_options(only: Collection[str] | None = None) -> Callable[[F], F]:
             default = "" if row.default in (None, "", (), False) or len(rows) > 1 else f" [{_default(row.default)}]"
             help = row.sentence.removesuffix(".") + default + (". May be repeated." if several else ".")
             shape = {"is_flag": True, "default": None} if row.default is False else {"multiple": several}
-            command = click.option(name, row.name, metavar=row.metavar or None, help=help, **shape)(command)
+            heading = _HEADINGS.get(row.part, row.part)
+            command = click.option(
+                name, row.name, cls=HeadedOption, heading=heading, metavar=row.metavar or None, help=help, **shape
+            )(command)
         return command
 
     return give
@@ -66,7 +79,11 @@ def sides_of(option: str, text: str) -> tuple[str, str]:
     """Width and height, as they are typed. Raises UsageError."""
     width, cross, height = text.lower().replace("×", "x").partition("x")
     if not (cross and width.strip().isdecimal() and height.strip().isdecimal()):
-        raise UsageError(f"{option} is {text!r}, but it must be width x height in pixels, like 512x768.")
+        raise UsageError(
+            message(
+                "{option} is '{text}', but it must be width x height in pixels, like 512x768.", option=option, text=text
+            )
+        )
     return width.strip(), height.strip()
 
 
@@ -75,13 +92,38 @@ def settings_of(context: click.Context) -> Settings:
     layers = {"the command line": _changes(_given(context))}
     if text := os.environ.get("COMMANDLINE_ARGS"):
         layers["COMMANDLINE_ARGS"] = _changes(_parsed(text)[0])
-    return resolve(layers, os.environ)
+    settings = _of_machine(resolve(layers, os.environ), context)
+    _speak(settings)
+    return settings
+
+
+def _of_machine(settings: Settings, context: click.Context) -> Settings:
+    """The settings of a command that works with this machine, if `connect` names another one. Raises UsageError for
+    one that could be meant for the other."""
+    called = context
+    while called.parent and called.parent.parent:
+        called = called.parent
+    command = called.info_name if called.parent else ""
+    if not settings["connect"] or command in ("", *_FAR):
+        return settings
+    if command in _EITHER and settings.values["connect"].source == "the command line":
+        raise UsageError(
+            message(
+                "`sdterm {command}` works with this machine alone. Call it there, without --connect.", command=command
+            )
+        )
+    return settings.with_value("connect", None, "default")
+
+
+def _speak(settings: Settings) -> None:
+    """Have sentences said in the user's language. One that only a plugin brings, or that nobody has, stays English."""
+    with contextlib.suppress(LanguageError):
+        use(settings["language"], language_sources(settings))
 
 
 def _option(flag: Flag) -> Callable[[F], F]:
-    shape = _SHAPES[flag.arity]
-    hidden = flag.status not in ("ours", "mapped")
-    return click.option(flag.name, help=flag.sentence, hidden=hidden, expose_value=False, **shape, callback=_remember)
+    shape: dict[str, Any] = {**_SHAPES[flag.arity], "expose_value": False, "callback": _remember}
+    return click.option(flag.name, cls=FlagOption, flag=flag, help=flag.sentence, **shape)
 
 
 def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:
@@ -142,9 +184,9 @@ def _parsed(text: str) -> tuple[dict[str, Any], list[str]]:
         )
     )
     try:
-        context = parser.make_context("COMMANDLINE_ARGS", shlex.split(text))
+        context = parser.make_context("COMMANDLINE_ARGS", corrected(shlex.split(text))[0])
     except ValueError as error:
-        raise UsageError(f"COMMANDLINE_ARGS cannot be split into words: {error}.") from error
+        raise UsageError(message("COMMANDLINE_ARGS cannot be split into words: {error}.", error=error)) from error
     except click.ClickException as error:
         raise UsageError(f"COMMANDLINE_ARGS: {error.format_message()}") from error
     return _given(context), [*context.args]

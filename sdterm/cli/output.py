@@ -30,6 +30,7 @@ from sdterm.events import (
     Waiting,
     Warning,
 )
+from sdterm.messages import Message, message, plural, sentences
 
 _GIB = 1024**3
 
@@ -88,7 +89,7 @@ class PlainOutput:
             case Grid(path=path) | SideImage(path=path):
                 click.echo(path)
             case _:
-                for line in sentences(event, self._root):
+                for line in told(event, self._root):
                     say(line)
 
 
@@ -104,40 +105,59 @@ def output_for(as_json: bool, no_show: bool, settings: Settings) -> Output:
     return TerminalOutput(settings.root, support(os.environ, "off" if no_show else settings["preview"]))
 
 
-def sentences(event: Event, root: Path) -> list[str]:
+def told(event: Event, root: Path) -> list[str]:
     """What there is to say about an event."""
     match event:
         case Started(demo=demo, memory=memory):
             return [*(_demo_notice(root) if demo else []), *([memory] if memory else [])]
-        case Warning(message=message):
-            return [f"Warning: {message}"]
-        case SteppedDown(message=message):
-            return [message]
+        case Warning(message=text):
+            return [message("Warning: {warning}", warning=text)]
+        case SteppedDown(message=text):
+            return [text]
         case Resumed(images=images, calls=calls):
-            return [f"Resumed: {calls} network calls of {images} image(s) came from the tape."]
-        case Interrupted(message=message):
-            return [f"{message} Going on from the tape."]
-        case Waiting(message=message, advice=advice):
-            return [f"Waiting: {message} {advice}".rstrip()]
+            return [
+                plural(
+                    "Resumed: {calls} network calls of {number} image came from the tape.",
+                    "Resumed: {calls} network calls of {number} images came from the tape.",
+                    images,
+                    calls=calls,
+                )
+            ]
+        case Interrupted(message=text):
+            return [sentences(text, message("Going on from the tape."))]
+        case Waiting(message=text, advice=advice):
+            return [message("Waiting: {why}", why=sentences(text, advice))]
         case Paused(step=None, images=images):
-            return [f"Paused. {images} image(s) are finished."]
+            return [sentences(message("Paused."), _finished(images))]
+        case Paused(step=step, images=images, pass_no=0):
+            return [sentences(message("Paused at step {step}.", step=step), _finished(images))]
         case Paused(step=step, images=images, pass_no=pass_no):
-            of = f" of pass {pass_no + 1}" if pass_no else ""
-            return [f"Paused at step {step}{of}. {images} image(s) are finished."]
+            at = message("Paused at step {step} of pass {number}.", step=step, number=pass_no + 1)
+            return [sentences(at, _finished(images))]
         case SideImage(path=path, kind=kind):
-            return [f"Saved {path} ({kind})"]
+            return [message("Saved {path} ({kind})", path=path, kind=Message(kind))]
         case Grid(path=path):
-            return [f"Saved {path} with all images"]
-        case Failed(message=message, advice=advice):
-            return [f"Failed: {message} {advice}".rstrip()]
+            return [message("Saved {path} with all images", path=path)]
+        case Failed(message=text, advice=advice):
+            return [message("Failed: {why}", why=sentences(text, advice))]
         case Cancelled(images=0):
-            return ["Cancelled. No image was finished."]
+            return [message("Cancelled. No image was finished.")]
         case Cancelled(images=images):
-            return [f"Cancelled. {images} finished image(s) were saved."]
+            return [
+                plural(
+                    "Cancelled. {number} finished image was saved.",
+                    "Cancelled. {number} finished images were saved.",
+                    images,
+                )
+            ]
         case Done():
-            return [f"Time taken: {duration(event.seconds)}", _memory(event)]
+            return [message("Time taken: {time}", time=duration(event.seconds)), _memory(event)]
         case _:
             return []
+
+
+def _finished(images: int) -> Message:
+    return plural("{number} image is finished.", "{number} images are finished.", images)
 
 
 def duration(seconds: float) -> str:
@@ -164,6 +184,12 @@ def _demo_notice(root: Path) -> list[str]:
     with contextlib.suppress(OSError):  # then it is said again
         write_atomically(said, b"")
     return [
-        "This is the small demo model that comes with sdterm: it knows simple scenes, shapes and colours at 128x128.",
-        f"Put a real Stable Diffusion checkpoint (.safetensors) into {root / CHECKPOINTS} and it is used instead.",
+        message(
+            "This is the small demo model that comes with sdterm: it knows simple scenes, shapes and "
+            "colours at 128x128."
+        ),
+        message(
+            "Put a real Stable Diffusion checkpoint (.safetensors) into {folder} and it is used instead.",
+            folder=root / CHECKPOINTS,
+        ),
     ]

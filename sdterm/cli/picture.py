@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.segment import Segment, Segments
 
 from sdterm.cli.errors import say
+from sdterm.messages import message
 from sdterm.tui.picture.cell import cell_size
 from sdterm.tui.picture.image import PictureError, fit, read
 from sdterm.tui.picture.support import ANSWER, QUESTION, Depth, Support, is_to_be_asked
@@ -33,7 +34,7 @@ def show_picture(console: Console, path: Path, how: Support) -> None:
         say(str(error))
         return
     except OSError as error:
-        say(f"The picture cannot be shown: {error.strerror or error}.")
+        say(message("The picture cannot be shown: {error}.", error=error.strerror or error))
         return
     columns, rows = fit(picture.size, min(most[0], picture.width), most[1], cell)
     if how.protocol == "half":

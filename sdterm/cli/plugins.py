@@ -11,6 +11,7 @@ from sdterm.core.extensions.catalogue import Catalogue
 from sdterm.core.extensions.kinds import BY_NAME
 from sdterm.core.text import printable
 from sdterm.hooks import Sampler, Scheduler
+from sdterm.messages import message
 
 _ELSEWHERE = {Sampler.__name__, Scheduler.__name__}
 """Kinds whose options `sdterm samplers` lists."""
@@ -36,7 +37,9 @@ def plugins(context: click.Context, as_json: bool) -> None:
         what = f"not loaded: {plugin.error}" if plugin.error else ", ".join(plugin.gives)
         click.echo(printable(f"{plugin.slug:<{width}}  {where:<{wide}}  {what}", limit=1000))
         if plugin.slug in stale:
-            said = f"The newest version was not loaded, this is the one before it: {stale[plugin.slug]}"
+            said = message(
+                "The newest version was not loaded, this is the one before it: {why}", why=stale[plugin.slug]
+            )
             click.echo(printable(f"{'':<{width}}    {said}", limit=1000))
         for name, about in _options(catalogue, plugin.slug):
             click.echo(printable(f"{'':<{width}}    --set {name}  {about}", limit=1000).rstrip())

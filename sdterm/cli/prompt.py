@@ -43,7 +43,7 @@ _WIDE = 72  # characters of a text on one line
 @click.pass_context
 def prompt(context: click.Context, /, text: str, as_json: bool, model: str | None, **given: Any) -> None:
     """Show how TEXT ("-" reads it from standard input) is read: its tree, the text of every step, weights, tokens, and
-    what does not do what it looks like. Nothing is drawn.
+    what does not do what it looks like. Nothing is generated.
     """
     settings = settings_of(context)
     negative = given.pop("negative")

@@ -11,6 +11,8 @@ from sdterm.cli.print_json import print_json
 from sdterm.client import Client, connect
 from sdterm.core.text import printable
 from sdterm.fields import Rung
+from sdterm.messages import Message, message, sentences
+from sdterm.tui.language import tr
 
 _SHOWN = 20  # jobs of each state that a plain listing shows
 _RECENT = 5  # ended jobs that a plain listing shows
@@ -18,7 +20,7 @@ _JOB = click.IntRange(min=1)
 
 
 @click.group(invoke_without_command=True)
-@click.option("--all", "everything", is_flag=True, help="List all of them, the ended ones too.")
+@click.option("--all", "everything", is_flag=True, help="List all jobs, also those that ended.")
 @click.option("--json", "as_json", is_flag=True, help="Print jobs, one JSON object a line.")
 @flag_options
 @click.pass_context
@@ -38,30 +40,31 @@ def queue(context: click.Context, everything: bool, as_json: bool) -> None:
             print_json(job.model_dump_json())
         return
     if whole.paused:
-        click.echo("The queue is paused: nothing new begins. `sdterm queue resume` lets it go on.")
+        click.echo(tr("The queue is paused: nothing new begins. `sdterm queue resume` lets it go on."))
     if not jobs:
-        click.echo("There is no job yet. `sdterm generate PROMPT` makes one.")
+        click.echo(tr("There is no job yet. `sdterm generate PROMPT` makes one."))
     for job in jobs:
         click.echo(printable(_line(job), limit=1000))
     if not everything and (more := whole.counts["queued"] - _SHOWN) > 0:
-        click.echo(f"… and {more} more; `sdterm queue --all` lists them.")
+        click.echo(tr("… and {more} more; `sdterm queue --all` lists them.", more=more))
 
 
 @queue.command()
 @click.argument("job", type=_JOB, required=False)
-@click.option("--at-step", type=click.IntRange(1, 1000), metavar="STEP", help="When all its images are there.")
+@click.option("--at-step", type=click.IntRange(1, 1000), metavar="STEP", help="Once all its images are at that step.")
 @click.option("--pass", "pass_no", type=click.IntRange(1, 2), default=1, metavar="N", help="The pass of that step [1].")
 @flag_options
 @click.pass_context
 def pause(context: click.Context, job: int | None, at_step: int | None, pass_no: int) -> None:
-    """Pause JOB so that it can go on where it is; without JOB, begin nothing new."""
+    """Pause JOB, to resume it later where it was; without JOB, pause the queue: no new job starts."""
     with connect(settings_of(context)) as host:
         if job is None:
             host.pause_queue()
-            click.echo("Nothing new begins until `sdterm queue resume`.")
+            click.echo(tr("Nothing new begins until `sdterm queue resume`."))
         else:
             host.pause(job, at_step, pass_no - 1)
-            click.echo(f"Job {job} will wait{f' at step {at_step}' if at_step else ''}.")
+            waits = message("Job {job} will wait at step {step}.", job=job, step=at_step or 0)
+            click.echo(tr(waits if at_step else message("Job {job} will wait.", job=job)))
 
 
 @queue.command()
@@ -71,14 +74,14 @@ def pause(context: click.Context, job: int | None, at_step: int | None, pass_no:
 @flag_options
 @click.pass_context
 def resume(context: click.Context, job: int | None, images: str | None, pause_at: int | None) -> None:
-    """Go on with JOB where it was; without JOB, with the queue."""
+    """Resume JOB where it was; without JOB, resume the queue."""
     with connect(settings_of(context)) as host:
         if job is None:
             host.resume_queue()
-            click.echo("The queue goes on.")
+            click.echo(tr("The queue goes on."))
         else:
             host.resume(job, None if images is None else _numbers(images), pause_at)
-            click.echo(f"Job {job} goes on. `sdterm attach {job}` shows it.")
+            click.echo(tr("Job {job} goes on. `sdterm attach {job}` shows it.", job=job))
 
 
 @queue.command()
@@ -103,19 +106,20 @@ def retry(
     optimize: tuple[str, ...],
     rungs: tuple[Rung, ...],
 ) -> None:
-    """Try a failed JOB again: the same images, and what was computed is kept.
+    """Retry a failed JOB: the same images; what was computed is kept.
 
     --batch, --optimize and --rung let a job that ran out of memory need less.
     """
+    settings = settings_of(context)
     if (job is None) != everything:
-        raise UsageError("Name one JOB, or --all.")
-    with connect(settings_of(context)) as host:
+        raise UsageError(message("Name one JOB, or --all."))
+    with connect(settings) as host:
         jobs = [known.id for known in reversed(_every(host, ["failed"]))] if job is None else [job]
         for known in jobs:
             memory = (*host.job(known).request.memory, *optimize) if optimize else None
             host.retry(known, Retry(batch_size=batch, memory=memory, rungs=rungs or None))
     for known in jobs:
-        click.echo(f"Job {known} is tried again. `sdterm attach {known}` shows it.")
+        click.echo(tr("Job {job} is tried again. `sdterm attach {job}` shows it.", job=known))
 
 
 @queue.command()
@@ -125,13 +129,18 @@ def retry(
 @flag_options
 @click.pass_context
 def move(context: click.Context, job: int, before: int | None, first: bool) -> None:
-    """Put a queued JOB elsewhere in the queue."""
+    """Move a queued JOB to another place in the queue."""
     with connect(settings_of(context)) as host:
         if first:
             waiting = host.jobs(["queued"], limit=1).jobs
             before = waiting[0].id if waiting else None
         host.move(job, before)
-    click.echo(f"Job {job} is now {'first' if first else f'before job {before}' if before else 'last'}.")
+    if first:
+        click.echo(tr("Job {job} is now first.", job=job))
+    elif before:
+        click.echo(tr("Job {job} is now before job {before}.", job=job, before=before))
+    else:
+        click.echo(tr("Job {job} is now last.", job=job))
 
 
 @queue.command()
@@ -140,12 +149,16 @@ def move(context: click.Context, job: int, before: int | None, first: bool) -> N
 @flag_options
 @click.pass_context
 def pin(context: click.Context, job: int, device: str | None) -> None:
-    """Have JOB drawn on DEVICE alone, as `sdterm host status` names it; without DEVICE, on any."""
+    """Let only DEVICE, as `sdterm host status` names it, run JOB; without DEVICE, any may."""
     with connect(settings_of(context)) as host:
         known = host.pin(job, device)
-    where = f"on {printable(device)} alone" if device else "on any device"
-    later = " What runs goes on where it is." if known.state == "running" else ""
-    click.echo(f"Job {job} is drawn {where}.{later}")
+    where = (
+        message("Job {job} is drawn on {device} alone.", job=job, device=printable(device))
+        if device
+        else message("Job {job} is drawn on any device.", job=job)
+    )
+    later = message("What runs goes on where it is.") if known.state == "running" else ""
+    click.echo(tr(sentences(where, later)))
 
 
 def _every(host: Client, states: "list[State] | tuple[State, ...]") -> list[JobView]:
@@ -159,19 +172,21 @@ def _every(host: Client, states: "list[State] | tuple[State, ...]") -> list[JobV
 
 def _line(job: JobView) -> str:
     progress = job.progress
-    which = f"pass {progress.pass_no + 1}/{progress.passes} " if progress and progress.passes > 1 else ""
-    where = f"{which}step {progress.step}/{progress.steps}" if progress else job.reason.message if job.reason else ""
-    return (
-        f"{job.id:>5}  {job.state:<9}  {job.done:>3}/{job.images:<3}  {job.prompt[:60]}  {where}{_pinned(job)}".rstrip()
-    )
+    where = tr(job.reason.message) if job.reason else ""
+    if progress:
+        where = tr("step {step}/{steps}", step=progress.step, steps=progress.steps)
+        if progress.passes > 1:
+            where = tr("pass {number}/{count}", number=progress.pass_no + 1, count=progress.passes) + " " + where
+    state = tr(Message(job.state))
+    return f"{job.id:>5}  {state:<9}  {job.done:>3}/{job.images:<3}  {job.prompt[:60]}  {where}{_pinned(job)}".rstrip()
 
 
 def _pinned(job: JobView) -> str:
-    return f"  (on {job.device})" if job.device and job.state not in ENDED else ""
+    return "  " + tr("(on {device})", device=job.device) if job.device and job.state not in ENDED else ""
 
 
 def _numbers(text: str) -> list[int]:
     parts = text.split(",")
     if not all(part.strip().isdecimal() for part in parts):
-        raise UsageError(f"--images is {text!r}, but it must be numbers from 0, like 0,3,4.")
+        raise UsageError(message("--images is '{text}', but it must be numbers from 0, like 0,3,4.", text=text))
     return [int(part) for part in parts]

@@ -12,6 +12,7 @@ from sdterm.core.library.pipeline_facts import PipelineFacts
 from sdterm.core.library.recognition import Recognition, recognition
 from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
+from sdterm.tui.language import tr
 
 _NOT_FOR = {"vp": "not for diffusion models", "flow": "not for rectified-flow models"}
 
@@ -22,7 +23,7 @@ _NOT_FOR = {"vp": "not for diffusion models", "flow": "not for rectified-flow mo
 @flag_options
 @click.pass_context
 def samplers(context: click.Context, model: str | None, as_json: bool) -> None:
-    """List samplers and noise schedules, with other names and options they have."""
+    """List samplers and noise schedules, with their other names and their options."""
     settings = settings_of(context)
     found = _recognised(model, settings) if model else None
     if found and found.pipeline:
@@ -59,9 +60,9 @@ def _of_pipeline(facts: PipelineFacts, as_json: bool) -> None:
         return
     click.echo("Samplers:")
     for number, (name, schedules) in enumerate(facts.samplers.items()):
-        said = ("" if number else "the model's own", ", ".join(schedules))
+        said = ("" if number else tr("the model's own"), ", ".join(schedules))
         click.echo(printable(f"  {name:<26} {'; '.join(part for part in said if part)}").rstrip())
-    click.echo("Options, for --set:")
+    click.echo(tr("Options, for --set:"))
     for option in facts.options:
         value = "" if option.unset else f"={option.default}"
         click.echo(printable(f"  {option.name + value:<32} {option.help}", limit=300).rstrip())

@@ -13,10 +13,12 @@ from PIL import Image as Picture
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn
 
-from sdterm.cli.output import duration, sentences
+from sdterm.cli.output import duration, told
 from sdterm.cli.picture import in_half_blocks, show_picture
 from sdterm.core.text import printable
 from sdterm.events import Event, Image, ModelLoading, Preview, Queued, Step
+from sdterm.messages import Message, message
+from sdterm.tui.language import tr
 from sdterm.tui.picture.support import Support
 
 PREVIEW_COLUMNS = 16  # 128 cells, about 5 KB a frame: bearable over a slow line at four frames a second
@@ -58,9 +60,10 @@ class TerminalOutput:
     def show(self, event: Event) -> None:
         match event:
             case Queued():
-                self._progress.update(self._task, description="Waiting for its turn", total=None, visible=True)
+                self._progress.update(self._task, description=tr("Waiting for its turn"), total=None, visible=True)
             case ModelLoading(done=False, model=model):
-                self._progress.update(self._task, description=f"Loading {printable(model)}", total=None, visible=True)
+                loading = tr("Loading {model}", model=printable(model))
+                self._progress.update(self._task, description=loading, total=None, visible=True)
             case Step():
                 self._step(event)
             case Preview(data=data):
@@ -70,16 +73,19 @@ class TerminalOutput:
             case Image():
                 self._image(event)
             case _:
-                self._print(sentences(event, self._root))
+                self._print(told(event, self._root))
 
     def _step(self, event: Step) -> None:
         if event.batch != self._batch:
             self._batch = event.batch
-            name = f"Batch {event.batch + 1}/{event.batches}" if event.batches > 1 else "Drawing"
+            name = tr("Generating")
+            if event.batches > 1:
+                name = tr("Batch {number}/{count}", number=event.batch + 1, count=event.batches)
             self._progress.reset(self._task, description=name, total=event.steps, completed=event.step - 1, status="")
         self._progress.update(self._task, completed=event.step, visible=True)
         task = self._progress.tasks[0]
-        pace = f"  {task.speed:.2f} it/s  ETA {duration(task.time_remaining or 0)}" if task.speed else ""
+        left = tr("ETA {time}", time=duration(task.time_remaining or 0))
+        pace = f"  {task.speed:.2f} it/s  {left}" if task.speed else ""
         self._progress.update(self._task, status=f"{event.step}/{event.steps}{pace}")
 
     def _image(self, event: Image) -> None:
@@ -89,8 +95,9 @@ class TerminalOutput:
             self._progress.stop()  # the picture protocols write to the terminal themselves
             show_picture(self._console, Path(event.path), self._how)
             self._progress.start()
-        self._print([*event.infotext.splitlines(), f"Saved {event.path}"])
+        self._print([*event.infotext.splitlines(), message("Saved {path}", path=event.path)])
 
     def _print(self, lines: Iterable[str]) -> None:
         for line in lines:
-            self._console.print(printable(line, limit=100_000), markup=False, soft_wrap=True)
+            said = tr(line) if isinstance(line, Message) else line
+            self._console.print(printable(said, limit=100_000), markup=False, soft_wrap=True)

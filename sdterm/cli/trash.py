@@ -10,6 +10,8 @@ from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
 from sdterm.client import connect
 from sdterm.core.text import file_size, printable
+from sdterm.messages import message, plural
+from sdterm.tui.language import tr
 
 _DAY = 24 * 3600.0
 
@@ -34,7 +36,13 @@ def list_(context: click.Context, as_json: bool) -> None:
             days, size = (time.time() - picture.deleted) / _DAY, picture.size / 1e6
             click.echo(printable(f"{picture.picture}  {days:.0f} days  {size:.2f} MB  {picture.path}", limit=2000))
     if not as_json:
-        say(f"{len(pictures)} in the trash, {file_size(sum(picture.size for picture in pictures))}.")
+        said = plural(
+            "{number} picture in the trash, {size}.",
+            "{number} pictures in the trash, {size}.",
+            len(pictures),
+            size=file_size(sum(picture.size for picture in pictures)),
+        )
+        say(said)
 
 
 @trash.command()
@@ -47,7 +55,9 @@ def empty(context: click.Context, days: float, yes: bool) -> None:
     with connect(settings_of(context)) as host:
         if not yes:
             if not sys.stdin.isatty():
-                raise UsageError("Nobody is there to be asked. --yes deletes the pictures in the trash for good.")
-            click.confirm("Delete the pictures in the trash for good?", abort=True)
+                raise UsageError(
+                    message("Nobody is there to be asked. --yes deletes the pictures in the trash for good.")
+                )
+            click.confirm(tr("Delete the pictures in the trash for good?"), abort=True)
         emptied = host.empty_trash(days)
-    say(f"{emptied} {'picture is' if emptied == 1 else 'pictures are'} gone for good.")
+    say(plural("{number} picture is gone for good.", "{number} pictures are gone for good.", emptied))

@@ -26,7 +26,9 @@ from sdterm.core.text import printable
 from sdterm.errors import SdtermError
 from sdterm.events import Done, Failed, Image, Warning
 from sdterm.hooks import MemoryOptimizer
+from sdterm.messages import message
 from sdterm.request import make_request
+from sdterm.tui.language import tr
 
 if TYPE_CHECKING:
     from sdterm import Engine
@@ -77,7 +79,7 @@ def tune(context: click.Context, /, steps: int, psnr: float, dry_run: bool, as_j
     optimizers = {o.id: o.group for o in plugins.all(MemoryOptimizer) if o.effect != "visible" and not o.default}
     tried = tuning.tune(precisions, optimizers, bench.measure, psnr)
     if tried[0].reason:
-        say(f"Nothing could be measured: {tried[0].reason}")
+        say(message("Nothing could be measured: {reason}", reason=tried[0].reason))
         context.exit(EXIT_FAILED)
     best = tuning.fastest(tried, psnr)
     kept = {} if dry_run else _keep(best.plan, settings)
@@ -85,7 +87,13 @@ def tune(context: click.Context, /, steps: int, psnr: float, dry_run: bool, as_j
         result = {"tried": [_plain(each) for each in tried], "fastest": best.name, "kept": kept}
         print_json(json.dumps(result, ensure_ascii=False, indent=1))
         return
-    click.echo(f"Fastest: {best.name}, {tried[0].seconds / best.seconds:.2f} times as fast as auto.")
+    click.echo(
+        tr(
+            "Fastest: {name}, {seconds:.2f} times as fast as auto.",
+            name=best.name,
+            seconds=tried[0].seconds / best.seconds,
+        )
+    )
     if kept:
         said = ", ".join(f"{key} = {json.dumps(value)}" for key, value in kept.items())
         click.echo(printable(f"Kept in {settings.root / FILE}: {said}", limit=1000))
@@ -121,7 +129,7 @@ class _Bench:
             if not model or all(o.is_settled is None or o.is_settled(model.components) for o in optimizers):
                 return
             if time.monotonic() > patience:
-                raise _NotMeasuredError(f"it was not ready after {_PATIENCE:.0f} seconds")
+                raise _NotMeasuredError(message("it was not ready after {seconds:.0f} seconds", seconds=_PATIENCE))
 
     def _draw(self, plan: Plan) -> tuple[NDArray[np.uint8], Done]:
         request = make_request(**{**self._fields, **plan})
@@ -138,8 +146,10 @@ class _Bench:
                     raise _NotMeasuredError(event.message)
             if time.monotonic() - began > self._limit:
                 events.close()
-                raise _NotMeasuredError(f"it takes more than {_TOO_SLOW:g} times as long as auto")
-        raise _NotMeasuredError("it drew nothing")
+                raise _NotMeasuredError(
+                    message("it takes more than {number} times as long as auto", number=f"{_TOO_SLOW:g}")
+                )
+        raise _NotMeasuredError(message("it drew nothing"))
 
     def _told(self, measured: Measured) -> Measured:
         if self._show:

@@ -20,6 +20,7 @@ from sdterm.core.output.saving import saving_of
 from sdterm.core.settings.paths import prepare as prepare_folders
 from sdterm.core.settings.settings import NOTIFY
 from sdterm.fields import FIELDS, NO_UPSCALER
+from sdterm.messages import message
 from sdterm.request import make_request
 
 
@@ -27,8 +28,8 @@ from sdterm.request import make_request
 @click.argument("pictures", nargs=-1, required=True, metavar="FILE|#ID...")
 @click.option("--upscaler", default="Lanczos", metavar="NAME", help="Lanczos, Nearest, or a file's name [Lanczos].")
 @click.option("--scale", type=float, metavar="N", help=f"How many times as large [{FIELDS['upscale_by'].default:g}].")
-@click.option("--to", "size", metavar="WxH", help="Large enough for this size, in pixels.")
-@click.option("--crop", is_flag=True, help="Cut off what stands out over that size.")
+@click.option("--to", "size", metavar="WxH", help="Fill this size, in pixels.")
+@click.option("--crop", is_flag=True, help="Crop what does not fit into that size.")
 @click.option("--second", default=NO_UPSCALER, metavar="NAME", help="A second upscaler, blended into the first.")
 @click.option(
     "--visibility",
@@ -38,11 +39,11 @@ from sdterm.request import make_request
     help="How much of the second is seen, from 0 to 1 [0.5].",
 )
 @click.option("--format", metavar="NAME", help="The file format.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where to save.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The folder to save into.")
 @click.option("--json", "as_json", is_flag=True, help="Print events, one JSON object a line.")
 @click.option("--no-show", is_flag=True, help="Do not show the picture.")
-@click.option("--detach", is_flag=True, help="Queue it, print the job's number, and leave.")
-@click.option("--notify", type=click.Choice(NOTIFY), help="How to tell that it is done.")
+@click.option("--detach", is_flag=True, help="Queue it, print the job's number, and end.")
+@click.option("--notify", type=click.Choice(NOTIFY), help="How to say that it is done.")
 @click.option("--local", is_flag=True, help="Do it in this process instead of the host's.")
 @flag_options
 @click.pass_context
@@ -65,18 +66,20 @@ def upscale(
 ) -> None:
     """Make pictures larger: files, or pictures of the gallery by their numbers (#12).
 
-    Each is saved as a new picture with what its infotext said, and how it was made larger. `sdterm models --kind
+    Each is saved as a new picture; its infotext is kept and says how it was made larger. `sdterm models --kind
     upscaler` lists the files of networks; they go into models/ESRGAN.
     """
     settings = settings_of(context)
     if local and detach:
-        raise UsageError("--detach needs the host: leave out --local.")
+        raise UsageError(message("--detach needs the host: leave out --local."))
     if scale is not None and size:
-        raise UsageError("--scale and --to cannot both be given.")
+        raise UsageError(message("--scale and --to cannot both be given."))
     if crop and not size:
-        raise UsageError("--crop needs a size to cut to: give --to WxH, too.")
+        raise UsageError(message("--crop needs a size to cut to: give --to WxH, too."))
     if local and (asked := next((name for name in pictures if number_of(name)), None)):
-        raise UsageError(f"{asked} is a picture of the gallery, which the host has: leave out --local.")
+        raise UsageError(
+            message("{asked} is a picture of the gallery, which the host has: leave out --local.", asked=asked)
+        )
     width, height = sides_of("--to", size) if size else (None, None)
     fields = {key: value for key, value in settings.job_fields().items() if key in _FROM_SETTINGS} | {
         "prompt": "",
@@ -103,7 +106,7 @@ def upscale(
             print_json(job.model_dump_json()) if as_json else click.echo(job.id)
             return
         chosen = settings.with_value("notify", notify, "--notify") if notify else settings
-        context.exit(follow(host, job.id, output, chosen, on_interrupt=partial(cancel_job, settings, job.id)))
+        context.exit(follow(host, job.id, output, chosen, on_interrupt=partial(cancel_job, settings, job.id), out=out))
 
 
 _FROM_SETTINGS = ("upscale_tile", "upscale_overlap", "format")

@@ -30,6 +30,7 @@ from sdterm.core.settings.paths import prepare as prepare_folders
 from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
 from sdterm.events import Failed, Image, Warning
+from sdterm.messages import message, sentences
 from sdterm.request import GenerationRequest, make_request
 
 EXIT_DIFFERENT = 1
@@ -43,7 +44,7 @@ EXIT_DIFFERENT = 1
 @flag_options
 @click.pass_context
 def verify(context: click.Context, image: Path, inits: tuple[str, ...], mask: str | None, as_json: bool) -> None:
-    """Draw IMAGE again from its infotext and say whether it is the same or how far it is off, and what has changed
+    """Generate IMAGE again from its infotext, and tell whether it is the same, how far it is off, and what has changed
     since it was made.
 
     What a lossy format does is done again before the pixels are compared. The init image of one that was drawn from
@@ -52,14 +53,14 @@ def verify(context: click.Context, image: Path, inits: tuple[str, ...], mask: st
     settings = settings_of(context)
     text, pixels, found_format = read_infotext(image) or "", read_pixels(image), image_format(image)
     if not parse(text).parameters:
-        raise UsageError(f"{image} cannot be drawn again: it holds no infotext.")
+        raise UsageError(message("{image} cannot be drawn again: it holds no infotext.", image=image))
     plugins = load_plugins(settings.root / "extensions", third_party=settings["extensions"])
     reading = read(parse(text), plugins)
     library = library_of(settings)
     model, missing = find_model(reading, library)
     prompt, lost = find_networks(reading, library)
     if missing := missing or lost:
-        raise UsageError(f"{image} cannot be drawn again. {missing}")
+        raise UsageError(sentences(message("{image} cannot be drawn again.", image=image), missing))
     fields = settings.job_fields() | {**reading.fields, "model": model, "prompt": prompt}
     fields |= _how(reading.record, found_format, plugins) | _together(reading.record, fields)
     only_one_from_standard_input(init=inits, mask=mask)
@@ -69,7 +70,7 @@ def verify(context: click.Context, image: Path, inits: tuple[str, ...], mask: st
     prepare_folders(settings.root)
     drawn, notes = _draw(request, reading.record.place[0], plugins, settings)
     if not drawn:
-        raise UsageError(f"{image} cannot be drawn again. {notes[-1]}")
+        raise UsageError(sentences(message("{image} cannot be drawn again.", image=image), notes[-1]))
 
     result: dict[str, Any]
     again = read_pixels(drawn.data)

@@ -17,6 +17,7 @@ from sdterm.core.planning.pipelines import check, completed
 from sdterm.core.prompt.networks import blank, tags
 from sdterm.core.settings.settings import Settings
 from sdterm.hooks import ModelFamily, Pipeline, PluginError, TokenCount
+from sdterm.messages import message
 from sdterm.request import GenerationRequest, RequestError
 
 Families = tuple[tuple[str, str], ...]
@@ -136,7 +137,11 @@ class Checkpoints:
             facts = self._drawn_by(request.pipeline, checkpoint)
         if facts is None:
             if request.pipeline_options and known.usable and not request.pipeline:
-                said = f"{checkpoint.name} is drawn with the family {known.family}, and has no pipeline with options."
+                said = message(
+                    "{name} is drawn with the family {family}, and has no pipeline with options.",
+                    name=checkpoint.name,
+                    family=known.family,
+                )
                 raise RequestError(said, "pipeline_options")
             return request
         settled = completed(request, facts, checkpoint.name)
@@ -149,7 +154,9 @@ class Checkpoints:
             named = self._built_in.pipeline(pipeline)
             if (match := named.detect(checkpoint)) is None or match.refusal:
                 raise RequestError(
-                    (match and match.refusal) or f"{named.label} does not know {checkpoint.name}.", "pipeline"
+                    (match and match.refusal)
+                    or message("{pipeline} does not know {model}.", pipeline=named.label, model=checkpoint.name),
+                    "pipeline",
                 )
             return pipeline_facts(named, checkpoint, self._built_in)
         except (UnknownNameError, ModelFileError, PluginError):

@@ -13,6 +13,7 @@ from pathlib import Path
 from sdterm.core.file_systems import on_network
 from sdterm.errors import SdtermError
 from sdterm.host.gallery_filter import fact
+from sdterm.messages import message
 
 MIGRATIONS = (
     *("schema.sql", "facts.sql", "found.sql", "passes.sql", "trash.sql", "inputs.sql", "second_passes.sql"),
@@ -51,7 +52,9 @@ class Database:
             self._connection = _opened(path)
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
-                raise UnusableDatabaseError(f"The queue's database {path} cannot be used: {error}.") from error
+                raise UnusableDatabaseError(
+                    message("The queue's database {path} cannot be used: {error}.", path=path, error=error)
+                ) from error
             aside = path.with_name(f"{path.name}.broken-{time.time():.0f}")
             _log.error("%s is damaged (%s): kept as %s, starting with an empty one", path, error, aside.name)
             for suffix in ("", *_BESIDE):
@@ -161,7 +164,11 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > len(MIGRATIONS):
         raise UnusableDatabaseError(
-            f"{path} is of a newer sdterm (version {version}). Update sdterm, or move the file away."
+            message(
+                "{path} is of a newer sdterm (version {version}). Update sdterm, or move the file away.",
+                path=path,
+                version=version,
+            )
         )
     for number, name in enumerate(MIGRATIONS[version:], version + 1):
         script = files("sdterm.host").joinpath(name).read_text(encoding="utf-8")

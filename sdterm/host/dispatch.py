@@ -40,6 +40,7 @@ from sdterm.events import (
     SideImage,
     Started,
     Step,
+    SteppedDown,
     Waiting,
     Warning,
     event_of,
@@ -55,6 +56,7 @@ from sdterm.host.queue import JobQueue, WrongStateError
 from sdterm.host.tapes import all_tapes, forget, tape, tapes_of
 from sdterm.host.threads import in_thread
 from sdterm.host.worker import UnusableDeviceError, WorkerLostError, WorkerProcess
+from sdterm.messages import message, sentences
 
 MOST_LOST = 3
 """How many workers a job may cost before it fails."""
@@ -136,7 +138,11 @@ class Dispatcher:
         """Raises FieldError if there is no device of that name that draws."""
         there = [worker.name for worker in self._workers if not worker.is_out]
         if name is not None and name not in there:
-            said = f"There is no device {printable(name)!r} here. This host draws on {', '.join(there)}."
+            said = message(
+                "There is no device '{name}' here. This host draws on {there}.",
+                name=printable(name),
+                there=", ".join(there),
+            )
             raise FieldError("device", said)
 
     def drain(self, device: str, drained: bool) -> WorkerView:
@@ -189,9 +195,11 @@ class Dispatcher:
         """Have a checkpoint read by a worker that has nothing to draw; one that reads another begins afterwards. Raises
         WrongStateError if all draw."""
         if all(worker.is_out or worker in self._busy or worker.name in self._drained for worker in self._workers):
-            raise WrongStateError("A job is being drawn. The checkpoint is read by itself once a job needs it.")
+            raise WrongStateError(
+                message("A job is being drawn. The checkpoint is read by itself once a job needs it.")
+            )
         if self._to_load and self._to_load != path:
-            self._not_loaded(self._to_load, "Another was asked for since.")
+            self._not_loaded(self._to_load, message("Another was asked for since."))
         self._to_load = path
         self.wake()
 
@@ -224,7 +232,9 @@ class Dispatcher:
                 if worker not in self._busy:
                     await worker.end()
             except WorkerLostError as lost:
-                wrong[""] = f"the process that draws did not outlive loading it: {lost}".rstrip(".")
+                wrong[""] = message(
+                    "the process that draws did not outlive loading it: {why}", why=str(lost).rstrip(".")
+                )
 
         await asyncio.gather(*(load(worker) for worker in self._workers if worker.is_ready))
         return wrong
@@ -329,8 +339,14 @@ class Dispatcher:
         there = [worker.name for worker in self._workers if not worker.is_out]
         if device is None or device in there:
             return False
-        said = f"The job is pinned to {printable(device)}, and this host draws on {', '.join(there)}."
-        waits = Waiting(code="no_device", message=said, advice="`sdterm queue pin JOB` lets any device draw it.")
+        said = message(
+            "The job is pinned to {device}, and this host draws on {there}.",
+            device=printable(device),
+            there=", ".join(there),
+        )
+        waits = Waiting(
+            code="no_device", message=said, advice=message("`sdterm queue pin JOB` lets any device draw it.")
+        )
         self._waiting[job] = _NEVER, math.inf
         await self._until_written(partial(self._jobs.end, job, "waiting", waits))
         return True
@@ -421,7 +437,7 @@ class Dispatcher:
             worker.set_job(None)
 
     def _not_loaded(self, path: Path, why: str) -> None:
-        said = f"{printable(path.name)} was not loaded. {why}"
+        said = message("{name} was not loaded. {why}", name=printable(path.name), why=why)
         self._log.add(None, Warning(code="model_not_loaded", message=said))
 
     async def _ready(self, worker: WorkerProcess, job: int) -> bool:
@@ -439,9 +455,9 @@ class Dispatcher:
             others = [] if pinned else others
             settle = partial(self._settle, job, Failed(code="no_device", message=str(error), advice=_NO_DEVICE))
         except WorkerLostError as lost:
-            worker.trouble = f"It could not be started. {lost}"
-            said = f"{worker.trouble} The job goes on by itself once it can."
-            said += f" {_SAFE}" if self._extensions.has_others else ""
+            worker.trouble = sentences(message("It could not be started."), lost)
+            goes_on = message("The job goes on by itself once it can.")
+            said = sentences(worker.trouble, goes_on, _SAFE if self._extensions.has_others else "")
             settle = partial(self._jobs.end, job, "waiting", Waiting(code=lost.code, message=said, advice=_SEE_LOGS))
             self._waiting[job] = _NEVER, asyncio.get_running_loop().time()
             others = [] if pinned else others
@@ -530,7 +546,7 @@ class Dispatcher:
             drawing.stopped = event
         if isinstance(event, Failed):
             drawing.barred.add(worker)
-            said = f"{worker.name} leaves the job to the others. {event.message}"
+            said = message("{device} leaves the job to the others. {why}", device=worker.name, why=event.message)
             self._log.add_once(drawing.job, Warning(code="share_failed", message=said, source=event.source))
 
     async def _talk(self, worker: WorkerProcess, drawing: Drawing, part: Part) -> Event:
@@ -660,6 +676,8 @@ class Dispatcher:
             case Resumed():
                 self._progress[job.id] = _progress(event)
                 self._jobs.resumed(job.id, event)
+            case SteppedDown():
+                self._jobs.stepped_down(job.id, event)
             case _:
                 if isinstance(event, ModelLoading):
                     worker.set_models(event)
@@ -726,8 +744,10 @@ class Dispatcher:
                 self._jobs.end(job, "paused", Paused(images=images))
             case Failed(code="disk_full"):
                 self._waiting.setdefault(job, (self._free_bytes(job), asyncio.get_running_loop().time()))
-                said = f"{event.message} The job goes on by itself once there is room."
-                self._jobs.end(job, "waiting", Waiting(code=event.code, message=said, advice="Free some space."))
+                said = sentences(event.message, message("The job goes on by itself once there is room."))
+                self._jobs.end(
+                    job, "waiting", Waiting(code=event.code, message=said, advice=message("Free some space."))
+                )
             case Failed():
                 self._jobs.end(job, "failed", event)
             case Paused():
@@ -747,13 +767,16 @@ class Dispatcher:
         elif lost.plugin and disabled and not self._extensions.is_needed(lost.plugin, details):
             self._jobs.again(job)  # without it
         elif disabled:
-            said = f"{lost} The extension {lost.plugin} is disabled until it changes, and the job waits for that."
-            self._wait_for_plugin(job, said)
+            waits = message(
+                "The extension {extension} is disabled until it changes, and the job waits for that.",
+                extension=lost.plugin,
+            )
+            self._wait_for_plugin(job, sentences(lost, waits))
         elif attempts < MOST_LOST:
             self._jobs.again(job)
         else:
-            said = f"The job cost {attempts} processes and is set aside. {lost}"
-            advice = f"{_SET_ASIDE} {_SAFE}" if self._extensions.has_others else _SET_ASIDE
+            said = sentences(message("The job cost {number} processes and is set aside.", number=attempts), lost)
+            advice = sentences(_SET_ASIDE, _SAFE if self._extensions.has_others else "")
             self._settle(job, Failed(code=lost.code, message=said, advice=advice, source=lost.plugin))
 
     def _after_loss_of_part(self, drawing: Drawing, worker: WorkerProcess, lost: WorkerLostError) -> None:
@@ -766,7 +789,9 @@ class Dispatcher:
 
     def _wait_for_plugin(self, job: int, why: str) -> None:
         self._waiting[job] = _NEVER, math.inf
-        waits = Waiting(code=NeedsPluginError.code, message=why, advice="Mend it or put it back, or cancel the job.")
+        waits = Waiting(
+            code=NeedsPluginError.code, message=why, advice=message("Mend it or put it back, or cancel the job.")
+        )
         self._jobs.end(job, "waiting", waits)
 
     async def _until_written(self, act: Callable[[], R]) -> R:
@@ -820,15 +845,15 @@ def _progress(event: Step | Resumed) -> Progress:
 
 def _defect(error: Exception) -> Failed:
     said = f"{type(error).__name__}: {error}"
-    return Failed(code="internal", message=said, advice="This is a defect: `sdterm host logs` shows where.")
+    return Failed(code="internal", message=said, advice=message("This is a defect: `sdterm host logs` shows where."))
 
 
-_FULL = Failed(code="disk_full", message="The disk is full.", advice="Free some space.")
-_NO_DEVICE = "Start the host with another: sdterm host stop, then sdterm host start --device NAME."
-_TO_FREE = "It was given up: models were to be freed."
-_SEE_LOGS = "`sdterm host logs` shows more."
-_SAFE = "If an extension is to blame: `sdterm host stop`, then `sdterm host start --safe` starts without any."
-_SET_ASIDE = (
-    "Try a smaller size or another sampler, then `sdterm queue retry` it: what was computed is kept. "
-    "`sdterm host logs` shows more."
+_FULL = Failed(code="disk_full", message=message("The disk is full."), advice=message("Free some space."))
+_NO_DEVICE = message("Start the host with another: sdterm host stop, then sdterm host start --device NAME.")
+_TO_FREE = message("It was given up: models were to be freed.")
+_SEE_LOGS = message("`sdterm host logs` shows more.")
+_SAFE = message("If an extension is to blame: `sdterm host stop`, then `sdterm host start --safe` starts without any.")
+_SET_ASIDE = message(
+    "Try a smaller size or another sampler, then `sdterm queue retry` it: what was computed is "
+    "kept. `sdterm host logs` shows more."
 )

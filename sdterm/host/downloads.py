@@ -23,6 +23,7 @@ from sdterm.errors import SdtermError
 from sdterm.events import DownloadChanged
 from sdterm.host.log import EventLog
 from sdterm.host.threads import in_thread
+from sdterm.messages import message
 
 AT_ONCE = 2
 TOLD_EVERY = 1.0
@@ -139,10 +140,12 @@ class Downloads:
                 one.state, one.message = "failed", printable(str(error), 1000)
             except OSError as error:
                 said = printable(str(error.filename or self._root), 500)
-                one.state, one.message = "failed", f"{said} cannot be written: {error.strerror or error}."
+                one.state = "failed"
+                one.message = message("{path} cannot be written: {error}.", path=said, error=error.strerror or error)
             except Exception as error:
                 _log.exception("download %s", one.id)
-                one.state, one.message = "failed", f"The host failed with {type(error).__name__}, a defect of it."
+                one.state = "failed"
+                one.message = message("The host failed with {error}, a defect of it.", error=type(error).__name__)
         self._tell(one)
         if one.state == "done":
             self._changed()
@@ -184,7 +187,7 @@ class Downloads:
         try:
             return self._all[number]
         except KeyError as error:
-            raise UnknownDownloadError(f"There is no download {number}.") from error
+            raise UnknownDownloadError(message("There is no download {number}.", number=number)) from error
 
     def _progress(self, one: _Running) -> None:
         if one.state == "running":

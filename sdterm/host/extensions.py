@@ -42,6 +42,7 @@ from sdterm.host.log import EventLog
 from sdterm.host.prober import Prober
 from sdterm.host.threads import in_thread
 from sdterm.host.watch import Watch
+from sdterm.messages import message, sentences
 from sdterm.request import GenerationRequest, RequestError
 from sdterm.version import __version__
 
@@ -185,7 +186,7 @@ class Extensions:
                 try:
                     self._current = ServingSet(own, await self._prober.try_out(own))
                 except ProbeError as error:
-                    raise CatalogueError(f"The plugins cannot be loaded: {error}.") from error
+                    raise CatalogueError(message("The plugins cannot be loaded: {error}.", error=error)) from error
         return self._current
 
     @property
@@ -224,8 +225,13 @@ class Extensions:
             choose_parts(request, current.names)
         except UnknownNameError as error:
             if owner := self._gave.get(_named(error.kind, error.name)):
-                said = f"It needs the {error.kind} {printable(error.name)!r} from the extension {owner}"
-                raise NeedsPluginError(f"{said}, which does not give it now.") from error
+                said = message(
+                    "It needs the {kind} '{name}' from the extension {extension}, which does not give it now.",
+                    kind=error.kind,
+                    name=printable(error.name),
+                    extension=owner,
+                )
+                raise NeedsPluginError(said) from error
         except RequestError:
             pass  # the engine says so
         return current.sources
@@ -237,13 +243,15 @@ class Extensions:
                 return Source(slug, "extension", "", digest, refusal=why)
             if found and not found.refusal:
                 return found
-            raise NeedsPluginError(f"It was begun with the extension {slug}, which is disabled: {why}.")
+            raise NeedsPluginError(
+                message("It was begun with the extension {slug}, which is disabled: {why}.", slug=slug, why=why)
+            )
         if found and (found.digest == digest or found.origin != "extension"):
             return found
         kept = frozen(self._root, slug, digest)
         if kept:
             return Source(slug, "extension", str(kept), digest, site=found.site if found else None)
-        return found or Source(slug, "extension", "", digest, refusal="it was deleted, with its frozen copy")
+        return found or Source(slug, "extension", "", digest, refusal=message("it was deleted, with its frozen copy"))
 
     def blame(self, slug: str, job: JobDetails, loss: int = 0) -> bool:
         """An extension spoilt a job, or cost its process (loss: which of the job's). After some such failures it is
@@ -255,8 +263,9 @@ class Extensions:
         failures.add((job.id, loss))
         if len(failures) >= MOST_FAILURES and version not in self._aside:
             losses = sum(loss > 0 for _, loss in failures)
-            did = f"cost {losses} processes" if losses else f"failed in {len(failures)} jobs"
-            self._aside[version] = f"it {did}, and is loaded again once it changes"
+            cost = message("it cost {number} processes, and is loaded again once it changes", number=losses)
+            failed = message("it failed in {number} jobs, and is loaded again once it changes", number=len(failures))
+            self._aside[version] = cost if losses else failed
             offers = self._current.catalogue.offers if self._current else ()
             gives = [BY_NAME[offer.kind] for offer in offers if offer.plugin == slug]
             if gives and not any(kind.draws for kind in gives):
@@ -427,7 +436,7 @@ class Extensions:
                 case UnsettledError():
                     choice.postpone(source.slug, QUIET)
                 case OSError():
-                    why = f"it cannot be copied: {copy.strerror or copy}"
+                    why = message("it cannot be copied: {error}", error=copy.strerror or copy)
                     self._fail(choice, source.slug, why, passing=True)
                 case candidate, mistakes:
                     choice.chosen[source.slug] = candidate
@@ -468,7 +477,7 @@ class Extensions:
                     wrong = dict(await self._load(sources))
             except ProbeError as error:
                 if not choice.new:
-                    raise CatalogueError(f"The plugins cannot be loaded: {error}.") from error
+                    raise CatalogueError(message("The plugins cannot be loaded: {error}.", error=error)) from error
                 wrong, passing = await self._culprits(choice, error), error.passing
                 if error.passing and error.slug in choice.new:  # it is told before those behind it may take as long
                     order = [*choice.chosen]
@@ -531,12 +540,17 @@ class Extensions:
             if told.pop(slug, None) == standing or (begins and not refusal):
                 continue
             if trouble:
-                said = f"{slug} was not loaded: {trouble}." + ("" if refusal else " Its last good version goes on.")
+                goes_on = "" if refusal else message("Its last good version goes on.")
+                said = sentences(message("{slug} was not loaded: {why}.", slug=slug, why=trouble), goes_on)
             else:
-                said = f"{slug} is not loaded: {refusal}." if refusal else f"{slug} is loaded and gives {gives[slug]}."
+                said = (
+                    message("{slug} is not loaded: {why}.", slug=slug, why=refusal)
+                    if refusal
+                    else message("{slug} is loaded and gives {gives}.", slug=slug, gives=gives[slug])
+                )
             self._say(slug, not refusal and not trouble, said)
         for slug in told:
-            self._say(slug, False, f"{slug} is gone.")
+            self._say(slug, False, message("{slug} is gone.", slug=slug))
 
     def _standing(self, serving_set: ServingSet) -> dict[str, tuple[str, str | None, str | None]]:
         """Of each that is not ours: its digest, why it is not loaded, and why its newest version is not."""

@@ -16,6 +16,7 @@ from sdterm.core.names import UnknownNameError, find, normal
 from sdterm.core.text import printable
 from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.events import PICTURE_KINDS
+from sdterm.messages import message
 
 Fact = str | float | None
 
@@ -69,23 +70,25 @@ def _checked(field: str, sign: str, value: str, negated: bool, position: int) ->
     try:
         name = find("filter", field, {known: known for known in FILTER_FIELDS})
     except UnknownNameError as error:
-        said = f'{error} In quotation marks it is a word: "{printable(field)}{sign}".'
+        said = message(
+            '{error} In quotation marks it is a word: "{field}{sign}".', error=error, field=printable(field), sign=sign
+        )
         raise FilterError(said, position) from None
-    wrong, kind = None, FILTER_FIELDS[name].kind
+    wrong, kind, term = None, FILTER_FIELDS[name].kind, f"{name}{sign}{printable(value, 40)}"
     if not value:
-        wrong = f"{name}{sign} needs a value behind it"
+        wrong = message("{term} needs a value behind it", term=term)
     elif kind in ("number", "infotext_number") and not _is_number(value):
-        wrong = f"{name}{sign}{printable(value, 40)} is no number"
+        wrong = message("{term} is no number", term=term)
     elif kind == "size" and not _SIZE.fullmatch(value):
-        wrong = f"{name}{sign}{printable(value, 40)} is no size like 512x768"
+        wrong = message("{term} is no size like 512x768", term=term)
     elif kind == "date" and _date(value) is None:
-        wrong = f"{name}{sign}{printable(value, 40)} is no date like 2026-11-23"
+        wrong = message("{term} is no date like 2026-11-23", term=term)
     elif kind == "kind" and normal(value) not in map(normal, PICTURE_KINDS):
-        wrong = f"{name}{sign}{printable(value, 40)} is none of {', '.join(PICTURE_KINDS)}"
+        wrong = message("{term} is none of {kinds}", term=term, kinds=", ".join(PICTURE_KINDS))
     elif kind not in ("number", "infotext_number") and sign not in (":", "="):
-        wrong = f"{name} is compared with : alone"
+        wrong = message("{name} is compared with : alone", name=name)
     if wrong:
-        raise FilterError(f"{wrong} (character {position + 1}).", position)
+        raise FilterError(message("{wrong} (character {position}).", wrong=wrong, position=position + 1), position)
     return Term(name, sign, value, negated)
 
 

@@ -15,6 +15,7 @@ from sdterm.core.text import printable
 from sdterm.events import HashingProgress, ModelHashed, Warning
 from sdterm.host.log import EventLog
 from sdterm.host.threads import in_thread
+from sdterm.messages import message
 
 TOLD_EVERY, KEPT_EVERY = 1.0, 5.0
 """Seconds between two events about how far it is, and between two writings of the cache."""
@@ -119,7 +120,7 @@ class Hasher:
         except InterruptedError:
             return None
         except OSError as error:
-            said = f"{printable(file.location)} cannot be read: {error.strerror}."
+            said = message("{path} cannot be read: {error}.", path=printable(file.location), error=error.strerror)
             self._log.add(None, Warning(code="model_unreadable", message=said))
             return None
 

@@ -15,6 +15,7 @@ from sdterm.core import files
 from sdterm.core.inputs import Incoming, InputError, Inputs, UnknownInputError, is_digest
 from sdterm.host.database import Database
 from sdterm.host.threads import Threads
+from sdterm.messages import message
 from sdterm.request import RequestError
 
 GRACE = 24 * 3600.0
@@ -58,7 +59,7 @@ class KeptInputs:
         try:
             await self._threads.run(partial(self._touch, digest))
         except (InputError, FileNotFoundError) as error:
-            raise UnknownInputError("There is no such input.") from error
+            raise UnknownInputError(message("There is no such input.")) from error
         return self._inputs.path(digest)
 
     async def claim(self, named: Mapping[str, str]) -> None:
@@ -68,7 +69,11 @@ class KeptInputs:
             try:
                 await self.path(digest)
             except UnknownInputError as error:
-                said = f"{field} names a picture that is not here ({digest[:12]}…). Upload it first."
+                said = message(
+                    "{field} names a picture that is not here ({digest}…). Upload it first.",
+                    field=field,
+                    digest=digest[:12],
+                )
                 raise RequestError(said, field) from error
 
     async def sweep(self) -> int:

@@ -12,6 +12,7 @@ import sqlite3
 from sdterm.core.settings.rundir import Lock, RunFolderError, make_private
 from sdterm.host.database import Database, is_full
 from sdterm.host.server import Server
+from sdterm.messages import message
 
 EVERY = 1.0
 """Seconds between two looks."""
@@ -32,7 +33,9 @@ async def keep(lock: Lock, database: Database, server: Server) -> None:
             raise
         except (OSError, sqlite3.Error) as error:
             if not is_full(error):
-                raise RunFolderError(f"{lock.run_folder.folder} cannot be written any more: {error}.") from error
+                raise RunFolderError(
+                    message("{folder} cannot be written any more: {error}.", folder=lock.run_folder.folder, error=error)
+                ) from error
             if str(error) != said:
                 _log.error("%s cannot be written now: %s", lock.run_folder.folder, error)
             said = str(error)
@@ -42,7 +45,7 @@ async def _put_back(lock: Lock, database: Database, server: Server) -> list[str]
     """What was missing. The lock comes first: with it nobody else can begin."""
     run_folder, missing = lock.run_folder, []
     if not lock.has_root:
-        raise RunFolderError(f"The data folder {run_folder.above} was deleted or moved.")
+        raise RunFolderError(message("The data folder {folder} was deleted or moved.", folder=run_folder.above))
     if not run_folder.tapes.is_dir():
         make_private(run_folder)
         missing.append(str(run_folder.tapes))

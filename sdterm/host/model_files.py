@@ -22,6 +22,7 @@ from sdterm.host.log import EventLog
 from sdterm.host.threads import in_thread
 from sdterm.host.thumbnail import ThumbnailError, thumbnail
 from sdterm.host.watch import Watch
+from sdterm.messages import message
 
 HINTED, POLLED = 30.0, 3.0
 """Seconds between looks without a hint: where the system gives hints, and where it does not."""
@@ -75,14 +76,19 @@ def preview(library: Library, kind: str, name: str, size: int) -> bytes:
     """The picture beside a file, as a small JPEG. Raises FieldError, ThumbnailError."""
     file = file_of(library, kind, name)
     if not file.preview:
-        raise ThumbnailError(f"{file.file_name} has no picture beside it.")
+        raise ThumbnailError(message("{name} has no picture beside it.", name=file.file_name))
     return thumbnail(Path(file.preview), size)
 
 
 def _known(kind: str) -> str:
     if kind not in KINDS_BY_ID:
         raise FieldError(
-            "kind", f"There is no kind of model files named {printable(kind)!r}: there is {', '.join(KINDS_BY_ID)}."
+            "kind",
+            message(
+                "There is no kind of model files named '{kind}': there is {kinds}.",
+                kind=printable(kind),
+                kinds=", ".join(KINDS_BY_ID),
+            ),
         )
     return kind
 

@@ -23,6 +23,7 @@ from sdterm.host.gallery_order import parse as parse_order
 from sdterm.host.log import EventLog
 from sdterm.host.threads import SlowDiskError, Threads, in_thread
 from sdterm.host.thumbnail import ThumbnailError, thumbnail
+from sdterm.messages import message
 
 THREADS, LIMIT = 4, 5.0
 """How many picture files are read at a time, and seconds that each may take."""
@@ -168,9 +169,16 @@ class Pictures:
         try:
             return await self.read(path)
         except FileNotFoundError as error:
-            raise ThumbnailError(f"The file of picture {picture} is gone: it was {path}.") from error
+            raise ThumbnailError(
+                message("The file of picture {picture} is gone: it was {path}.", picture=picture, path=path)
+            ) from error
         except OSError as error:
-            said = f"The file of picture {picture} cannot be read: {error.strerror or error} ({path})."
+            said = message(
+                "The file of picture {picture} cannot be read: {error} ({path}).",
+                picture=picture,
+                error=error.strerror or error,
+                path=path,
+            )
             raise ThumbnailError(said) from error
 
     async def read(self, path: Path) -> PictureFile:
@@ -248,9 +256,11 @@ class Pictures:
     def _row(self, picture: int) -> sqlite3.Row:
         row = self._database.row("SELECT * FROM pictures WHERE id = ? AND saved IS NOT NULL", picture)
         if row and row["trash"] is not None:
-            raise UnknownPictureError(f"Picture {picture} is deleted; restoring it brings it back.")
+            raise UnknownPictureError(
+                message("Picture {picture} is deleted; restoring it brings it back.", picture=picture)
+            )
         if not row:
-            raise UnknownPictureError(f"There is no picture {picture}.")
+            raise UnknownPictureError(message("There is no picture {picture}.", picture=picture))
         return row
 
     async def _looked_at(self, rows: Sequence[sqlite3.Row]) -> list[Picture]:

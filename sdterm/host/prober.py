@@ -14,6 +14,7 @@ from sdterm.core.extensions.source import Source
 from sdterm.core.library.recognition import Recognition
 from sdterm.core.text import printable
 from sdterm.host.child import Child
+from sdterm.messages import message
 
 KEPT, KEPT_WARM = 10.0, 300.0
 """Seconds that it stays after its last try: as it was started, and once it has imported what takes long."""
@@ -61,7 +62,7 @@ class Prober:
                 return understood(line)
             except (ConnectionError, TimeoutError, ValueError) as error:
                 await self.end()
-                raise ProbeError("the process that tries out plugins ended", passing=True) from error
+                raise ProbeError(message("the process that tries out plugins ended"), passing=True) from error
             finally:
                 self._leave_later()
 

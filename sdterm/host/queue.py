@@ -37,11 +37,13 @@ from sdterm.events import (
     Resumed,
     Started,
     Step,
+    SteppedDown,
     Waiting,
 )
 from sdterm.host.database import Database
 from sdterm.host.log import EventLog
 from sdterm.host.placement import WaitingJob
+from sdterm.messages import Message, message
 from sdterm.request import GenerationRequest
 
 _SAVING = TypeAdapter(Saving)
@@ -183,7 +185,7 @@ class JobQueue:
     def cancel(self, job: int) -> bool:
         """Returns whether a worker is to be stopped for it first."""
         with self._database.transaction():
-            row = self._row(job, "queued", "running", "paused", "waiting", what="cancelled")
+            row = self._row(job, "queued", "running", "paused", "waiting", what=message("cancelled"))
             if row["state"] == "running":
                 self._update(job, wish="cancel")
                 return True
@@ -194,9 +196,9 @@ class JobQueue:
         """Returns whether a worker is to be stopped for it first. At a step: it then goes on from its tape up to
         there."""
         with self._database.transaction():
-            row = self._row(job, "queued", "running", "waiting", what="paused")
+            row = self._row(job, "queued", "running", "waiting", what=message("paused"))
             if row["wish"] == "cancel":
-                raise WrongStateError(f"Job {job} is being cancelled and cannot be paused.")
+                raise WrongStateError(message("Job {job} is being cancelled and cannot be paused.", job=job))
             if row["state"] == "running":
                 self._update(job, wish="again" if at_step else "pause", pause_at=at_step, pause_pass=pass_no)
                 return True
@@ -210,11 +212,14 @@ class JobQueue:
     def resume(self, job: int, how: Resumption) -> None:
         """Go on with a paused job, or only some of its images. Raises FieldError if there are none such."""
         with self._database.transaction():
-            row = self._row(job, "paused", "waiting", what="resumed")
+            row = self._row(job, "paused", "waiting", what=message("resumed"))
             if how.images is not None:
                 unknown = [number for number in how.images if number >= row["images"]]
                 if unknown or not how.images:
-                    raise FieldError("images", f"The job has images 0 to {row['images'] - 1}: choose some of them.")
+                    raise FieldError(
+                        "images",
+                        message("The job has images 0 to {last}: choose some of them.", last=row["images"] - 1),
+                    )
                 saved = {number for number, _ in self.saved(job)}
                 left = {*json.loads(row["left_out"])} | ({*range(row["images"])} - {*how.images} - saved)
                 self._update(job, left_out=json.dumps(sorted(left)))
@@ -226,24 +231,36 @@ class JobQueue:
         """Try a failed job again, perhaps computed another way: the same images, from where they are on the tape.
         Raises FieldError if they cannot be computed that way."""
         with self._database.transaction():
-            row = self._row(job, "failed", what="tried again")
-            request = how.applied(GenerationRequest.model_validate_json(row["request"]))
-            self._update(job, request=request.model_dump_json())
-            if row["plan"]:
-                plan = Plan.model_validate_json(row["plan"]).model_copy(update={"request": request})
-                self._update(job, plan=plan.model_dump_json())
+            row = self._row(job, "failed", what=message("tried again"))
+            self._compute(job, row, how.applied(GenerationRequest.model_validate_json(row["request"])))
             self._requeue(job, row, pause_at=row["pause_at"])
+
+    def stepped_down(self, job: int, event: SteppedDown) -> None:
+        """A job needed less memory: whoever goes on with it begins there."""
+        with self._database.transaction():
+            row = self._row(job)
+            request = GenerationRequest.model_validate_json(row["request"])
+            rungs = tuple(dict.fromkeys((*request.rungs, event.rung)))
+            self._compute(job, row, request.model_copy(update={"rungs": rungs}))
+            self._log.add(job, event)
+
+    def _compute(self, job: int, row: sqlite3.Row, request: GenerationRequest) -> None:
+        """Keep another way to compute the same images."""
+        self._update(job, request=request.model_dump_json())
+        if row["plan"]:
+            plan = Plan.model_validate_json(row["plan"]).model_copy(update={"request": request})
+            self._update(job, plan=plan.model_dump_json())
 
     def move(self, job: int, before: int | None) -> None:
         with self._database.transaction():
-            self._row(job, "queued", what="moved")
+            self._row(job, "queued", what=message("moved"))
             self._update(job, position=self._position(job, before))
             self._log.add(None, QueueChanged(paused=self.is_paused()))
 
     def pin(self, job: int, device: str | None) -> None:
         """Have a job drawn on that device alone; None: on any. What runs goes on where it is."""
         with self._database.transaction():
-            row = self._row(job, *(state for state in STATES if state not in ENDED), what="pinned to a device")
+            row = self._row(job, *(state for state in STATES if state not in ENDED), what=message("pinned to a device"))
             self._update(job, device=device)
             if row["state"] == "waiting":
                 self.resume(job, Resumption())
@@ -368,7 +385,7 @@ class JobQueue:
     def again(self, job: int) -> None:
         """A running job goes back to the front of the queue: its worker stopped, for whatever reason."""
         with self._database.transaction():
-            row = self._row(job, "running", what="queued again")
+            row = self._row(job, "running", what=message("queued again"))
             first = self._database.row("SELECT min(position) FROM jobs WHERE state = 'queued'")
             position = min(row["position"], ((first[0] if first else None) or 0) - 1)
             self._update(job, state="queued", position=position, wish=None)
@@ -427,9 +444,11 @@ class JobQueue:
     def _row(self, job: int, *states: str, what: str = "") -> sqlite3.Row:
         row = self._database.row("SELECT * FROM jobs WHERE id = ?", job)
         if not row:
-            raise UnknownJobError(f"There is no job {job}.")
+            raise UnknownJobError(message("There is no job {job}.", job=job))
         if states and row["state"] not in states:
-            raise WrongStateError(f"Job {job} is {row['state']} and cannot be {what}.")
+            raise WrongStateError(
+                message("Job {job} is {state} and cannot be {what}.", job=job, state=Message(row["state"]), what=what)
+            )
         return row
 
     def _first(self, position: float, job: int, limit: int) -> list[sqlite3.Row]:
@@ -462,7 +481,7 @@ class JobQueue:
         if before is None:
             last = self._database.row("SELECT max(position) FROM jobs WHERE state = 'queued' AND id <> ?", job)
             return float((last[0] if last else None) or 0) + 1
-        there = float(self._row(before, "queued", what="a place in the queue")["position"])
+        there = float(self._row(before, "queued", what=message("a place in the queue"))["position"])
         if before == job:
             return there
         ahead = self._database.row(
@@ -489,7 +508,7 @@ def _cursor(text: str) -> tuple[float, int]:
     except ValueError:
         last = 0.0, 0
     if not 0 < last[1] < 2**63:
-        raise FieldError("cursor", "cursor is not the `next` of a page before.")
+        raise FieldError("cursor", message("cursor is not the `next` of a page before."))
     return last
 
 

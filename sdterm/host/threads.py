@@ -9,6 +9,7 @@ from functools import partial
 from typing import TypeVar
 
 from sdterm.errors import SdtermError
+from sdterm.messages import message
 
 R = TypeVar("R")
 
@@ -78,5 +79,8 @@ class Threads:
 
     def _too_slow(self) -> SlowDiskError:
         return SlowDiskError(
-            f"The disk did not answer within {self._limit:.0f} s: it is very slow, or a network disk that is gone."
+            message(
+                "The disk did not answer within {limit:.0f} s: it is very slow, or a network disk that is gone.",
+                limit=self._limit,
+            )
         )

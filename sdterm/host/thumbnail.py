@@ -7,6 +7,7 @@ from PIL import Image, UnidentifiedImageError
 
 from sdterm.core.files import regular
 from sdterm.errors import SdtermError
+from sdterm.messages import message
 
 
 class ThumbnailError(SdtermError, RuntimeError):
@@ -23,7 +24,7 @@ def thumbnail(path: Path, size: int) -> bytes:
             small = image.convert("RGB")
             small.thumbnail((size, size))
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ThumbnailError(f"{path} cannot be shown: it is gone or damaged.") from error
+        raise ThumbnailError(message("{path} cannot be shown: it is gone or damaged.", path=path)) from error
     jpeg = BytesIO()
     small.save(jpeg, "JPEG", quality=85)
     return jpeg.getvalue()

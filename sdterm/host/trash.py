@@ -21,6 +21,7 @@ from sdterm.host.database import Database, is_full
 from sdterm.host.log import EventLog
 from sdterm.host.pictures import UnknownPictureError
 from sdterm.host.threads import in_thread
+from sdterm.messages import message
 
 _LONGEST = 255
 """Bytes of a file's name, on every file system that is used."""
@@ -48,7 +49,7 @@ class Trash:
         with self._alone(picture):
             row = self._row(picture)
             if row["trash"] is not None:
-                raise UnknownPictureError(f"Picture {picture} is deleted already.")
+                raise UnknownPictureError(message("Picture {picture} is deleted already.", picture=picture))
             path = Path(row["path"])
             trash = await in_thread(partial(_free, path, path.parent / FOLDER / f"{picture}-{path.name}"))
             with self._database.transaction():
@@ -66,7 +67,9 @@ class Trash:
         with self._alone(picture):
             row = self._row(picture)
             if row["trash"] == "":
-                raise UnknownPictureError(f"Picture {picture} is gone for good: the trash was emptied.")
+                raise UnknownPictureError(
+                    message("Picture {picture} is gone for good: the trash was emptied.", picture=picture)
+                )
             if row["trash"] is None or (row["trashed"] is None and not await self._settle(row)):
                 return
             path, trash = Path(row["path"]), Path(row["trash"])
@@ -103,11 +106,20 @@ class Trash:
             except TrashError:  # it is being brought back just now
                 continue
             except OSError as error:
-                trouble = f"{row['trash']} cannot be deleted: {error.strerror or error}."
+                trouble = message(
+                    "{path} cannot be deleted: {error}.", path=row["trash"], error=error.strerror or error
+                )
                 continue
             emptied += 1
         if trouble:
-            raise TrashError(f"{trouble} {emptied} of {len(rows)} pictures of the trash are gone.")
+            raise TrashError(
+                message(
+                    "{trouble} {emptied} of {rows} pictures of the trash are gone.",
+                    trouble=trouble,
+                    emptied=emptied,
+                    rows=len(rows),
+                )
+            )
         return emptied
 
     async def recover(self) -> None:
@@ -123,8 +135,13 @@ class Trash:
             await self._settle(self._row(picture))
             if is_full(error):
                 raise
-            said = f"The file of picture {picture} cannot be moved to {target}: {error.strerror or error}."
-            raise TrashError(f"{said} Nothing was changed.") from error
+            said = message(
+                "The file of picture {picture} cannot be moved to {target}: {error}.",
+                picture=picture,
+                target=target,
+                error=error.strerror or error,
+            )
+            raise TrashError(message("{said} Nothing was changed.", said=said)) from error
 
     async def _settle(self, row: sqlite3.Row) -> bool:
         """Write down where the file of a picture lies that was being moved; whether that is the trash."""
@@ -143,13 +160,17 @@ class Trash:
     def _row(self, picture: int) -> sqlite3.Row:
         row = self._database.row("SELECT * FROM pictures WHERE id = ? AND saved IS NOT NULL", picture)
         if not row:
-            raise UnknownPictureError(f"There is no picture {picture}.")
+            raise UnknownPictureError(message("There is no picture {picture}.", picture=picture))
         return row
 
     @contextlib.contextmanager
     def _alone(self, picture: int) -> Iterator[None]:
         if picture in self._moving:
-            raise TrashError(f"The file of picture {picture} is being moved right now. Try again in a moment.")
+            raise TrashError(
+                message(
+                    "The file of picture {picture} is being moved right now. Try again in a moment.", picture=picture
+                )
+            )
         self._moving.add(picture)
         try:
             yield

@@ -20,7 +20,7 @@ from sdterm.core.text import printable
 from sdterm.errors import SdtermError
 from sdterm.events import ModelLoading
 from sdterm.host.child import Child
-from sdterm.messages import from_json
+from sdterm.messages import from_json, message
 
 SLOW_CALLS = 20
 """How many times the median call a call may take, where that is longer than the limit."""
@@ -118,7 +118,9 @@ class WorkerProcess:
             command = [sys.executable, "-P", "-m", "sdterm.worker", given]
             self._process = await Child.start(command, self._folder, _WAITING_BYTES, self._environ)
         except OSError as error:
-            raise WorkerLostError("worker_unstartable", f"No process could be started: {error}.") from error
+            raise WorkerLostError(
+                "worker_unstartable", message("No process could be started: {error}.", error=error)
+            ) from error
         self._listening = asyncio.create_task(self._note())
         self._moved = self._heard = self._monotonic()
         self._view = self._view.model_copy(
@@ -126,14 +128,14 @@ class WorkerProcess:
         )
         self._watch = asyncio.create_task(self._watch_over())
         async with contextlib.aclosing(self.messages()) as messages:
-            async for message, _ in messages:
-                if message["type"] == "ready":
+            async for said, _ in messages:
+                if said["type"] == "ready":
                     self._has_started = True
-                    self.hardware, self.card = str(message["hardware"]), message["card"]
+                    self.hardware, self.card = str(said["hardware"]), said["card"]
                     return
-                if message["type"] == "unusable":
+                if said["type"] == "unusable":
                     await self.end()
-                    raise UnusableDeviceError(from_json(message["message"]))
+                    raise UnusableDeviceError(from_json(said["message"]))
 
     async def send(self, kind: str, payload: bytes = b"", **fields: Any) -> None:
         """A worker that is gone is noticed by who reads its messages."""
@@ -160,8 +162,8 @@ class WorkerProcess:
     async def answered(self) -> None:
         """Read its messages until it has answered to new plugins. Raises WorkerLostError."""
         async with contextlib.aclosing(self.messages()) as messages:
-            async for message, _ in messages:
-                if message["type"] == "plugins":
+            async for said, _ in messages:
+                if said["type"] == "plugins":
                     return
 
     async def messages(self) -> AsyncGenerator[tuple[dict[str, Any], bytes], None]:
@@ -171,25 +173,27 @@ class WorkerProcess:
         while True:
             try:
                 header, payload = sizes(await self._process.stdout.readexactly(HEAD_SIZE))
-                message = unpack(await self._process.stdout.readexactly(header))
+                said = unpack(await self._process.stdout.readexactly(header))
                 data = await self._process.stdout.readexactly(payload)
             except (asyncio.IncompleteReadError, ConnectionError):
                 raise await self._loss() from None
             except FrameError as error:
-                self._reason = WorkerLostError("worker_died", f"The process that draws sent nonsense: {error}")
+                self._reason = WorkerLostError(
+                    "worker_died", message("The process that draws sent nonsense: {error}", error=error)
+                )
                 raise await self._loss() from None
             self._heard = self._monotonic()
-            if message["type"] == "heartbeat":
-                self._beat(message)
+            if said["type"] == "heartbeat":
+                self._beat(said)
                 continue
-            if message["type"] == "plugins" and self._asked and not self._asked.done():
-                self._asked.set_result({slug: from_json(why) for slug, why in message["errors"].items()})
+            if said["type"] == "plugins" and self._asked and not self._asked.done():
+                self._asked.set_result({slug: from_json(why) for slug, why in said["errors"].items()})
             self._ours = True
-            if message["type"] == "lost":
-                self._reason = WorkerLostError(str(message["code"]), from_json(message["message"]))
+            if said["type"] == "lost":
+                self._reason = WorkerLostError(str(said["code"]), from_json(said["message"]))
                 raise await self._loss()
             try:
-                yield message, data
+                yield said, data
             finally:
                 self._moved = self._heard = self._monotonic()
                 self._ours = False
@@ -233,12 +237,12 @@ class WorkerProcess:
             for line in text.decode(errors="replace").splitlines():
                 _log.info("worker %s: %s", pid, printable(line, _LONGEST_LINE))
 
-    def _beat(self, message: dict[str, Any]) -> None:
-        phase, call = str(message["phase"]), int(message["call"])
+    def _beat(self, beat: dict[str, Any]) -> None:
+        phase, call = str(beat["phase"]), int(beat["call"])
         if (phase, call) != (self.view.phase, self.view.call):
             self._moved = self._monotonic()
             self._view = self._view.model_copy(update={"phase": phase, "call": call})
-        self._median, self._plugin = float(message["median"]), message["plugin"]
+        self._median, self._plugin = float(beat["median"]), beat["plugin"]
 
     async def _watch_over(self) -> None:
         while self.is_alive:
@@ -249,12 +253,19 @@ class WorkerProcess:
             still, silent = now - self._moved, now - self._heard
             hang = _limit(self._settings["hang_limit"])
             if now > self._stop_by:
-                said = f"did not stop within {STOP_LIMIT:.0f} s"
+                said = message(
+                    "The process that draws did not stop within {seconds:.0f} s ({doing}) and was ended.",
+                    seconds=STOP_LIMIT,
+                    doing=self._doing(),
+                )
             elif still > self._patience() or (silent > hang and self.view.phase != "starting"):
-                said = f"was stuck for {still:.0f} s"
+                said = message(
+                    "The process that draws was stuck for {seconds:.0f} s ({doing}) and was ended.",
+                    seconds=still,
+                    doing=self._doing(),
+                )
             else:
                 continue
-            said = f"The process that draws {said} ({self._doing()}) and was ended."
             self._reason = WorkerLostError("worker_hung", said, self._plugin)
             if self._process:
                 self._process.kill()
@@ -271,8 +282,12 @@ class WorkerProcess:
         return _limit(self._settings["load_limit"])
 
     def _doing(self) -> str:
-        doing = f"network call {self.view.call + 1}" if self.view.phase == "sample" else self.view.phase
-        return f"{doing}, code of the extension {printable(self._plugin)}" if self._plugin else doing
+        doing = self.view.phase
+        if doing == "sample":
+            doing = message("network call {number}", number=self.view.call + 1)
+        if not self._plugin:
+            return doing
+        return message("{doing}, code of the extension {extension}", doing=doing, extension=printable(self._plugin))
 
     async def _loss(self) -> WorkerLostError:
         """Why it is gone."""
@@ -301,7 +316,10 @@ def _limit(seconds: float) -> float:
 def _said(code: int) -> str:
     """A process's end as a sentence."""
     if code == -signal.SIGKILL:
-        return "The process that draws was killed, as the system does when memory runs out (`dmesg` tells)."
+        return message("The process that draws was killed, as the system does when memory runs out (`dmesg` tells).")
     if code < 0:
-        return f"The process that draws crashed ({signal.Signals(-code).name}), as broken drivers or memory make it do."
-    return f"The process that draws ended by itself (exit code {code})."
+        return message(
+            "The process that draws crashed ({signal}), as broken drivers or memory make it do.",
+            signal=signal.Signals(-code).name,
+        )
+    return message("The process that draws ended by itself (exit code {code}).", code=code)

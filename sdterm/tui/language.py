@@ -1,6 +1,9 @@
 """What the interface says, in the language of whoever reads it.
 
 Translations are A1111's files: `localizations/<language>.json`, flat, the English text as the key. English needs none.
+A sentence that counts is two texts in English; where a language has other plural forms, the translation of the second
+one is a table of CLDR's categories: `{"one": …, "few": …, "other": …}`.
+
 They lie in sdterm, in extensions and in the data folder. Plugins bring more, as packs of messages that come with the
 catalogue. A pack wins over sdterm's own files, the folders of extensions win over packs, and the user's own over all.
 They are strangers' data: what cannot be read is told, and the rest is used.
@@ -14,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from sdterm.core.extensions.discovery import language_packs
 from sdterm.core.settings.paths import shipped
@@ -22,6 +25,9 @@ from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
 from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.messages import Message
+from sdterm.tui.plural_forms import CATEGORIES, Category, category
+from sdterm.tui.pseudo import NAME as PSEUDO
+from sdterm.tui.pseudo import pseudo
 
 if TYPE_CHECKING:
     from sdterm.core.extensions.catalogue import Catalogue
@@ -32,7 +38,11 @@ MOST_BYTES = 8 * 2**20
 
 _ENGLISH = (None, "", "en", "None")
 
-_messages: Mapping[str, str] = {}
+Translation = str | Mapping[str, str]
+"""A text, or its plural forms by category."""
+
+_language = "en"
+_messages: Mapping[str, Translation] = {}
 
 
 class LanguageError(SdtermError, ValueError):
@@ -52,7 +62,7 @@ class Pack:
     plugin: str
     """Its slug."""
     language: str
-    messages: Mapping[str, str]
+    messages: Mapping[str, Translation]
 
 
 LanguageSource = Path | Pack
@@ -72,23 +82,45 @@ def packs_of(catalogue: Catalogue) -> tuple[Pack, ...]:
 def tr(text: str, /, **values: Any) -> str:
     """The text in the language that is in use, `{name}` replaced by the value of that name. A message, such as an
     event's or an error's, has its own values."""
-    if isinstance(text, Message):
-        return _filled(text.one if text.one and text.values["number"] == 1 else text.template, text.values)
-    return _filled(text, values)
+    if not isinstance(text, Message):
+        return _filled(_found(text), text, text, values)
+    if text.one is not None and isinstance(number := text.values["number"], int):
+        return _counted(text.one, text.template, number, text.values)
+    return _filled(_found(text.template), text.template, text.template, text.values)
+
+
+def said(text: str) -> str:
+    """What host and engine say, or what was put into words here, in the language that is in use."""
+    return tr(text) if isinstance(text, Message) else text
 
 
 def counted(one: str, many: str, number: int, /, **values: Any) -> str:
-    """The one text or the other, as the number says; `{number}` is replaced by it."""
-    return _filled(one if number == 1 else many, {"number": number, **values})
+    """The one text or the other, as the number and the language say; `{number}` is replaced by it."""
+    return _counted(one, many, number, {"number": number, **values})
 
 
-def _filled(text: str, values: Mapping[str, Any]) -> str:
-    translated = _messages.get(text, text)
+def _counted(one: str, many: str, number: int, values: Mapping[str, Any]) -> str:
+    form = category(_language, number)
+    found = _found(many)
+    if form == "one" and isinstance(found, str | None):
+        found = _found(one) or found
+    return _filled(found, many, one if number == 1 else many, values, form)
+
+
+def _found(text: str) -> Translation | None:
+    return pseudo(text) if _language == PSEUDO else _messages.get(text)
+
+
+def _filled(
+    found: Translation | None, text: str, english: str, values: Mapping[str, Any], form: Category = "other"
+) -> str:
+    """A translation of a text with its values, or else the English one."""
+    translated = found if isinstance(found, str | None) else found.get(form) or found.get("other")
     if not values:
-        return translated
+        return translated or english
     values = {name: tr(value) if isinstance(value, Message) else value for name, value in values.items()}
     # A translator's slip must not cost the sentence, nor a stranger's `{name:999999999}` all memory.
-    return (translated if _fits(text, translated) else text).format_map(values)
+    return (translated if translated and _fits(text, translated) else english).format_map(values)
 
 
 @lru_cache(maxsize=4096)
@@ -102,11 +134,11 @@ def _fits(text: str, translated: str) -> bool:
 
 
 def use(language: str | None, sources: Iterable[LanguageSource] = ()) -> tuple[str, ...]:
-    """Speak that language from now on; None and `en` are English. Returns a sentence for each of its files that cannot
-    be read. Raises LanguageError if none of them can, and then nothing changes."""
-    global _messages
-    found = [] if language in _ENGLISH else read_files(str(language), sources)
-    _messages = _joined(found)
+    """Speak that language from now on; None and `en` are English, `pseudo` is for tests. Returns a sentence for each of
+    its files that cannot be read. Raises LanguageError if none of them can, and then nothing changes."""
+    global _language, _messages
+    found = [] if language in (*_ENGLISH, PSEUDO) else read_files(str(language), sources)
+    _language, _messages = language or "en", _joined(found)
     return tuple(file.fault for file in found if file.fault)
 
 
@@ -127,11 +159,11 @@ def languages(sources: Iterable[LanguageSource]) -> list[str]:
 
 
 def is_known(language: str | None, sources: Iterable[LanguageSource]) -> bool:
-    """Whether it is English or there is a translation."""
-    return language in _ENGLISH or language in languages(sources)
+    """Whether it is English, nobody's, or there is a translation."""
+    return language in (*_ENGLISH, PSEUDO) or language in languages(sources)
 
 
-def read_messages(language: str, sources: Iterable[LanguageSource]) -> dict[str, str]:
+def read_messages(language: str, sources: Iterable[LanguageSource]) -> dict[str, Translation]:
     """English text → translation, of all files and packs of that name, later ones winning. Raises LanguageError."""
     return _joined(read_files(language, sources))
 
@@ -144,7 +176,7 @@ class LanguageFile:
     """Unset for a pack."""
     plugin: str | None
     """The slug of the plugin that brings a pack."""
-    messages: Mapping[str, str]
+    messages: Mapping[str, Translation]
     fault: str = ""
 
 
@@ -166,13 +198,13 @@ def read_files(language: str, sources: Iterable[LanguageSource]) -> list[Languag
     return found
 
 
-def _joined(files: Sequence[LanguageFile]) -> dict[str, str]:
+def _joined(files: Sequence[LanguageFile]) -> dict[str, Translation]:
     if files and all(file.fault for file in files):
         raise LanguageError(files[-1].fault)
     return {text: translation for file in files for text, translation in file.messages.items()}
 
 
-def _read(path: Path) -> dict[str, str]:
+def _read(path: Path) -> dict[str, Translation]:
     try:
         with path.open("rb") as file:
             data = file.read(MOST_BYTES + 1)
@@ -188,13 +220,27 @@ def _read(path: Path) -> dict[str, str]:
     return _clean(content)
 
 
-def _clean(content: Mapping[str, object]) -> dict[str, str]:
+def _clean(content: Mapping[str, object]) -> dict[str, Translation]:
     """The texts of a translation, without what a terminal would obey."""
-    return {
-        key.strip(): "\n".join(printable(line, _LONGEST) for line in value.strip().split("\n"))
-        for key, value in content.items()
-        if isinstance(value, str) and value.strip() and key != "rtl"
-    }
+    clean: dict[str, Translation] = {}
+    for key, value in content.items():
+        if key == "rtl":
+            continue
+        if _is_text(value):
+            clean[key.strip()] = _clean_text(value)
+        elif isinstance(value, dict):
+            forms = {form: _clean_text(text) for form, text in value.items() if form in CATEGORIES and _is_text(text)}
+            if forms:
+                clean[key.strip()] = forms
+    return clean
+
+
+def _is_text(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _clean_text(text: str) -> str:
+    return "\n".join(printable(line, _LONGEST) for line in text.strip().split("\n"))
 
 
 def placeholders(text: str) -> Sequence[str]:

@@ -122,13 +122,23 @@ def test_completion_prints_a_script_for_the_shell(sdterm: Run, shell: str) -> No
     assert "_SDTERM_COMPLETE" in sdterm("completion", shell).stdout
 
 
-def test_help_names_every_command_and_every_flag_that_acts(sdterm: Run) -> None:
+def test_help_shows_commands_first_then_our_own_flags_and_says_where_a1111s_are(sdterm: Run) -> None:
     shown = sdterm("--help").stdout
-    assert all(command in shown for command in COMMANDS)
-    assert all(flag.name in shown for flag in FLAGS if flag.status in ("ours", "mapped"))
-    assert "Exit codes" in shown and sdterm().stdout == shown
+    at = [shown.index(f"\n  {command} ") for command in COMMANDS]
+    assert at == sorted(at) and at[-1] < shown.index("\nOptions:") < shown.index("--data-dir")
+    assert all((flag.name in shown.split("\nOptions:")[1]) == (flag.status == "ours") for flag in FLAGS)
+    assert "`sdterm flags`" in shown and "Exit codes" in shown and sdterm().stdout == shown
+    assert len(shown.splitlines()) < 80
     for command in COMMANDS:
         assert sdterm(command, "--help").returncode == 0
+
+
+def test_help_of_a_command_has_its_own_options_under_headings(sdterm: Run) -> None:
+    shown = sdterm("generate", "--help").stdout
+    headings = [line for line in shown.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert headings == ["Image:", "img2img and inpainting:", "Hires fix:", "Refiner:", "Upscale:", "Options:"]
+    assert "--medvram" not in shown and "`sdterm flags`" in shown
+    assert shown.index("--steps") < shown.index("--hires-scale") < shown.index("--json")
 
 
 def test_every_flag_answers_and_changes_only_settings_that_exist(sdterm: Run) -> None:

@@ -1,6 +1,7 @@
 """`sdterm generate` in pipes, as JSON, interrupted, and given nonsense."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -175,7 +176,10 @@ def test_a_folder_that_cannot_be_written_is_found_out_before_drawing(sdterm: Run
 
 def test_commandline_args_are_honoured_and_later_flags_answer_with_a_sentence(sdterm: Run) -> None:
     arguments = "--opt-split-attention --medvram --listen --share"
-    told = {"--medvram": "Component offload cannot be used here: on this device, weights and images share", "--listen": "--listen: "}
+    told = {
+        "--medvram": "Component offload cannot be used here: on this device, weights and images share",
+        "--listen": "--listen: ",
+    }
     done = sdterm("generate", "cat", *QUICK, COMMANDLINE_ARGS=arguments)
     assert done.returncode == 0
     for flag, said in (told | {"--share": "--share: "}).items():
@@ -244,7 +248,7 @@ def test_ctrl_c_cancels_cleanly_and_says_what_was_saved(data: Path) -> None:
     rest, words = process.communicate(timeout=60)
     saved = 1 + len(rest.splitlines())
     assert process.returncode == 130
-    assert f"Cancelled. {saved} finished image(s) were saved." in words and "Traceback" not in words
+    assert re.search(rf"Cancelled\. {saved} finished images? w(as|ere) saved\.", words) and "Traceback" not in words
     assert first.is_file() and not list(data.rglob("*.tmp"))
 
 

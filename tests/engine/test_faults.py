@@ -127,7 +127,10 @@ BAD_SAMPLERS = {
     "plays Ctrl+C": ("raise KeyboardInterrupt('here')", "KeyboardInterrupt: here"),
     "gives another shape": ("return x[:, :2]", "not return finite latents of the same shape as its input"),
     "gives nothing": ("return None", "not return finite latents of the same shape as its input"),
-    "gives what is not a number": ("return x * float('nan')", "not return finite latents of the same shape as its input"),
+    "gives what is not a number": (
+        "return x * float('nan')",
+        "not return finite latents of the same shape as its input",
+    ),
     "gives float64": ("return x.double()", "it returned latents in float64 on cpu, not float32 on cpu"),
     "gives another device": ("return torch.empty_like(x, device='meta')", "failed"),
     "asks with another shape": ("denoise(x[:, :2], sigma)  # here", "it called the model with x of shape (1, 2, 8, 8)"),

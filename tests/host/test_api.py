@@ -281,7 +281,8 @@ def test_what_cannot_be_done_in_a_jobs_state_is_a_conflict(http: httpx.Client, h
         (
             {"steps": 9},
             "steps",
-            "A retry cannot change steps; it can change memory, batch_size, batch_cond_uncond, ladder, rungs, precision.",
+            "A retry cannot change steps; it can change memory, batch_size, batch_cond_uncond, ladder, rungs, "
+            "precision.",
         ),
         ({"memory": ["sliced"], "width": 64}, "width", "A retry cannot change width"),
         ({"bogus": 1}, "bogus", "bogus"),

@@ -32,6 +32,6 @@ def test_it_translates_texts_that_there_are_with_their_names(root: Path) -> None
     from sdterm.tui.texts import faults
 
     places = language_sources(resolve({}, {"SDTERM_DATA": str(root)}))
-    wrong = faults(read_messages("de_DE", places))
+    wrong = faults(read_messages("de_DE", places), "de")
     assert wrong["unused"] == [] and wrong["names differ"] == []
     assert len(json.loads((PACK / "localizations" / "de_DE.json").read_text(encoding="utf-8"))) > 150

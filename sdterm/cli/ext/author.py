@@ -18,25 +18,32 @@ from sdterm.core.extensions.check import check as check_extension
 from sdterm.core.extensions.check import errors
 from sdterm.core.extensions.kinds import Descriptor, kind_of
 from sdterm.core.text import printable
+from sdterm.messages import message, sentences
+from sdterm.tui.language import tr
 
 
 @click.command()
 @click.argument("name")
-@click.option("--kind", type=click.Choice(TEMPLATES), default="sampler", show_default=True, help="What it is to offer.")
+@click.option("--kind", type=click.Choice(TEMPLATES), default="sampler", show_default=True, help="What it offers.")
 @click.option("--to", "folder", type=click.Path(path_type=Path), help="Where to put it [extensions/].")
 @flag_options
 @click.pass_context
 def new(context: click.Context, name: str, kind: str, folder: Path | None) -> None:
-    """Begin the extension NAME: a folder that works and has a test."""
+    """Write the extension NAME to start from: a folder that works and has a test."""
     place = begin(name, kind, folder or settings_of(context).root / "extensions")
     click.echo(printable(str(place), limit=4096))
-    say(f"It works as it is. Change it; `sdterm ext check {place.name}` and `sdterm ext test {place.name}` look at it.")
+    say(
+        message(
+            "It works as it is. Change it; `sdterm ext check {name}` and `sdterm ext test {name}` look at it.",
+            name=place.name,
+        )
+    )
 
 
 @click.command()
 @click.argument("name")
-@click.option("--strict", is_flag=True, help="Take warnings for errors.")
-@click.option("--import", "imported", is_flag=True, help="Load it, too, in a process of its own.")
+@click.option("--strict", is_flag=True, help="Treat warnings as errors.")
+@click.option("--import", "imported", is_flag=True, help="Also load it, in a process of its own.")
 @flag_options
 @click.pass_context
 def check(context: click.Context, name: str, strict: bool, imported: bool) -> int:
@@ -50,7 +57,7 @@ def check(context: click.Context, name: str, strict: bool, imported: bool) -> in
         click.echo(printable(said, limit=1000))
         return EXIT_FAILED
     if not findings:
-        click.echo("Nothing is wrong, as far as can be seen.")
+        click.echo(tr("Nothing is wrong, as far as can be seen."))
     return EXIT_FAILED if wrong else 0
 
 
@@ -64,9 +71,11 @@ def test(context: click.Context, name: str, pytest_args: tuple[str, ...]) -> int
     path = _found(context, name)
     tests = path / "tests"
     if not tests.is_dir():
-        raise ExtensionError(f"{path.name} has no folder tests/. `sdterm ext new` shows what one looks like.")
+        raise ExtensionError(
+            message("{name} has no folder tests/. `sdterm ext new` shows what one looks like.", name=path.name)
+        )
     if importlib.util.find_spec("pytest") is None:
-        raise ExtensionError("The tests are run by pytest, which is not installed: pip install pytest")
+        raise ExtensionError(message("The tests are run by pytest, which is not installed: pip install pytest"))
     command = [sys.executable, "-P", "-m", "pytest", "--import-mode=importlib", "-p", "no:cacheprovider", "-q"]
     done = subprocess.run([*command, f"--rootdir={path}", str(tests), *pytest_args], cwd=path, check=False)
     return EXIT_FAILED if done.returncode else 0
@@ -91,7 +100,11 @@ def trace(context: click.Context, name: str, steps: int) -> int:
     plugins = load_plugins(path.parent)
     mine = next((plugin for plugin in plugins.plugins if Path(plugin.source.location) == path), None)
     if mine is None or mine.error:
-        raise ExtensionError(f"{path.name} is not loaded{f': {mine.error}' if mine else ''}.")
+        raise ExtensionError(
+            message("{name} is not loaded: {why}.", name=path.name, why=mine.error)
+            if mine
+            else message("{name} is not loaded.", name=path.name)
+        )
     rows: list[Call] = []
     asked = GenerationRequest.model_validate(
         {"prompt": "red house, lake", "seed": 1, "width": 64, "height": 64, "steps": steps} | _all_of_it(mine.gives)
@@ -102,7 +115,7 @@ def trace(context: click.Context, name: str, steps: int) -> int:
         said = f"{row.label:<20} {row.function:<12} {1000 * row.seconds:8.1f} ms  {row.given} -> {row.gave}"
         click.echo(printable(said, limit=300))
     if isinstance(events[-1], Failed):
-        say(f"{events[-1].message} {events[-1].advice}")
+        say(sentences(events[-1].message, events[-1].advice))
     return 0 if isinstance(events[-1], Done) else EXIT_FAILED
 
 
@@ -123,7 +136,11 @@ def _found(context: click.Context, name: str) -> Path:
     for place in places if os.sep in name or name in (".", "..") else places[1:] + places[:1]:
         if place.is_dir() or (place.suffix == ".py" and place.is_file()):
             return place.resolve()
-    raise ExtensionError(f"There is no extension {printable(name)!r}, neither as a path nor in {folder}.")
+    raise ExtensionError(
+        message(
+            "There is no extension '{name}', neither as a path nor in {folder}.", name=printable(name), folder=folder
+        )
+    )
 
 
 def _loading(path: Path) -> str:

@@ -21,7 +21,7 @@ _LINES = 10  # of the log
 @flag_options
 @click.pass_context
 def info(context: click.Context, name: str, as_json: bool) -> None:
-    """Show what is known of the extension NAME, without running it."""
+    """Show details of the extension NAME, without running it."""
     root = settings_of(context).root
     row = find_listed(root, name)
     if as_json:

@@ -10,6 +10,8 @@ from sdterm.cli.errors import UsageError, say
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.core.extensions.install.install import Proposal, apply, discard, prepare_install, prepare_trust
 from sdterm.core.extensions.install.summary import told
+from sdterm.messages import message, sentences
+from sdterm.tui.language import tr
 
 
 def _yes(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -45,16 +47,25 @@ def trust(context: click.Context, name: str, yes: bool) -> None:
 def _carry_out(proposal: Proposal, yes: bool) -> None:
     try:
         if proposal.unchanged:
-            say(f"{proposal.slug} is up to date.")
+            say(message("{slug} is up to date.", slug=proposal.slug))
             return
         for line in told(proposal):
             say(line)
         if not yes:
             if not sys.stdin.isatty():
-                raise UsageError("Nobody is there to agree: with --yes it is done without asking.")
-            click.confirm("Approve it?" if proposal.in_place else "Install it?", abort=True, err=True)
+                raise UsageError(message("Nobody is there to agree: with --yes it is done without asking."))
+            click.confirm(tr("Approve it?") if proposal.in_place else tr("Install it?"), abort=True, err=True)
         apply(proposal, say)
-        state = "" if proposal.record.enabled else f" It is switched off: `sdterm ext enable {proposal.slug}`."
-        say(f"{proposal.slug} is {'approved' if proposal.in_place else 'installed'}.{state}")
+        done = (
+            message("{name} is approved.", name=proposal.slug)
+            if proposal.in_place
+            else message("{name} is installed.", name=proposal.slug)
+        )
+        off = (
+            ""
+            if proposal.record.enabled
+            else message("It is disabled: `sdterm ext enable {name}`.", name=proposal.slug)
+        )
+        say(sentences(done, off))
     finally:
         discard(proposal)

@@ -7,6 +7,7 @@ from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
 from sdterm.core.extensions.install.listing import STATES, listed
 from sdterm.core.text import printable
+from sdterm.messages import message
 
 
 @click.command()
@@ -21,9 +22,13 @@ def list(context: click.Context, as_json: bool) -> None:
         print_json("[" + ",\n ".join(row.model_dump_json() for row in rows) + "]")
         return
     if not settings["extensions"]:
-        say("Extensions are switched off as a whole (--safe, --disable-all-extensions or the setting `extensions`).")
+        say(
+            message(
+                "Extensions are switched off as a whole (--safe, --disable-all-extensions or the setting `extensions`)."
+            )
+        )
     if not rows:
-        say("No extensions. `sdterm ext install SOURCE` installs one, `sdterm ext new NAME` begins one.")
+        say(message("No extensions. `sdterm ext install SOURCE` installs one, `sdterm ext new NAME` begins one."))
         return
     width = max(len(row.slug) for row in rows)
     for row in rows:

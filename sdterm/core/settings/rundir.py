@@ -45,6 +45,11 @@ class RunFolder:
         return self.folder / "host.db"
 
     @property
+    def tokens(self) -> Path:
+        """Who may use the host over TCP."""
+        return self.folder / "tokens.json"
+
+    @property
     def tapes(self) -> Path:
         return self.folder / "tapes"
 
@@ -194,7 +199,7 @@ def make_private(run_folder: RunFolder) -> None:
             raise RunFolderError(
                 message("{folder} cannot be used: {problem}.", folder=folder, problem=os.strerror(error.errno or 0))
             ) from error
-    for file in (run_folder.socket, run_folder.lock, run_folder.log, run_folder.database):
+    for file in (run_folder.socket, run_folder.lock, run_folder.log, run_folder.database, run_folder.tokens):
         if file.is_symlink():  # from before the folder was private
             raise RunFolderError(message("{file} is a link, and sdterm writes to no links. Move it away.", file=file))
         wanted, kind = (stat.S_ISSOCK, "socket") if file == run_folder.socket else (stat.S_ISREG, "file")

@@ -103,14 +103,23 @@ SETTINGS: tuple[Setting, ...] = (
         "host",
         "Seconds that a network call or an extension's code may take before its process is replaced.",
     ),
-    Setting("api", False, "host", "Serve A1111's HTTP API, only on 127.0.0.1."),
-    Setting("port", 7860, "host", "The port of the API."),
+    Setting("serve", False, "host", "Listen on a TCP port for clients that have a token."),
+    Setting("api", False, "host", "Serve A1111's HTTP API on that port, too."),
+    Setting("listen", False, "host", "Allow other machines to connect to the port. Off: only this machine."),
+    Setting("server_name", None, "host", "The address or name of this machine to listen on."),
+    Setting("port", 7860, "host", "The port. Unset: 7860, or the next free one."),
+    Setting("subpath", None, "host", "The path that addresses begin with behind a proxy, such as sd."),
+    Setting("tls_certfile", None, "host", "The certificate for https, as a PEM file."),
+    Setting("tls_keyfile", None, "host", "The private key of the certificate, as a PEM file."),
     Setting(
-        "api_auth",
-        (),
-        "host",
-        "Logins for the API, NAME:HASH as --api-auth creates them. Empty: every program may use the API.",
+        "server_hosts", (), "host", "More host names by which clients reach this machine, for example through a proxy."
     ),
+    Setting("cors_allow_origins", (), "host", "Sites whose pages may use the API, such as https://example.org."),
+    Setting("cors_allow_origins_regex", None, "host", "A pattern for more such sites."),
+    Setting("api_auth", (), "host", "Logins for the API, NAME:HASH as --api-auth creates them."),
+    Setting("credentials_always", False, "host", "Require a login or token from programs on this machine, too."),
+    Setting("api_log", False, "host", "Write each request over TCP to the host's log."),
+    Setting("timeout_keep_alive", 30.0, "host", "Seconds that a connection may wait for its next request."),
     Setting("api_server_stop", False, "host", "Allow API clients to stop the host."),
     Setting("api_strict", False, "host", "Accept only A1111's exact sampler names in the API, as A1111 1.9 does."),
     Setting(
@@ -120,6 +129,14 @@ SETTINGS: tuple[Setting, ...] = (
         "Allow API requests to name images by URL; only public addresses are fetched.",
     ),
     Setting("load_limit", 900.0, "host", "Seconds that loading a model or decoding an image may take."),
+    Setting(
+        "connect",
+        None,
+        "front end",
+        "The host on another machine to work with: user@gpu-box over SSH, or https://gpu-box:7860 with a token.",
+    ),
+    Setting("token_file", None, "front end", "The file with the token for the host that `connect` names."),
+    Setting("tls_ca", None, "front end", "The only certificate to trust that host by, or its signer's (PEM)."),
     Setting(
         "notify",
         NOTIFY[0],
@@ -188,6 +205,7 @@ SETTINGS: tuple[Setting, ...] = (
         "One more folder to search for translations.",
         _LOOKS,
     ),
+    Setting("nowebui", False, "front end", "Serve instead of opening the workstation.", _LOOKS),
     Setting(
         "preview",
         "auto",
@@ -266,14 +284,9 @@ SETTINGS: tuple[Setting, ...] = (
         "Keep the last infotext in params.txt in the data folder.",
         "Infotext",
     ),
-    Setting("freeze_settings", False, "front end", "Lock all settings."),
-    Setting("freeze_settings_in_sections", (), "front end", "Sections whose settings are locked."),
-    Setting(
-        "freeze_specific_settings",
-        (),
-        "front end",
-        "Settings that are locked, by A1111's or sdterm's names.",
-    ),
+    Setting("freeze_settings", False, "host", "Lock all settings."),
+    Setting("freeze_settings_in_sections", (), "host", "Sections whose settings are locked."),
+    Setting("freeze_specific_settings", (), "host", "Settings that are locked, by A1111's or sdterm's names."),
 )
 SETTINGS_BY_KEY = {setting.key: setting for setting in SETTINGS}
 SECRET = frozenset({"api_auth"})
@@ -409,22 +422,24 @@ def _of_request(key: str, value: Any) -> Any:
     return checked
 
 
+def listens(settings: Settings) -> bool:
+    """Whether the host is to listen on a TCP port."""
+    return any(settings[key] for key in ("serve", "api", "listen", "server_name"))
+
+
 def frozen_reason(settings: Settings, key: str) -> str | None:
-    """Why a setting is locked, as a sentence; None if it is not. A1111's three flags: all, by section, by name."""
+    """Why a setting is locked, as a sentence; None if it is not. A1111's three flags: all, by section, by name. key: of
+    sdterm, or of A1111 for a setting that sdterm only keeps."""
     from sdterm.core.settings.quick import EQUALS
 
-    setting = SETTINGS_BY_KEY[key]
+    section = SETTINGS_BY_KEY[key].section if key in SETTINGS_BY_KEY else ""
     if settings["freeze_settings"]:
         return message(
             "All settings are locked (by {source}: --freeze-settings).",
             source=settings.values["freeze_settings"].source,
         )
-    if setting.section.casefold() in (
-        section.casefold().strip() for section in settings["freeze_settings_in_sections"]
-    ):
-        return message(
-            "The settings of '{section}' are locked (--freeze-settings-in-sections).", section=setting.section
-        )
+    if section and section.casefold() in (each.casefold().strip() for each in settings["freeze_settings_in_sections"]):
+        return message("The settings of '{section}' are locked (--freeze-settings-in-sections).", section=section)
     if key in (EQUALS.get(name.strip(), name.strip()) for name in settings["freeze_specific_settings"]):
         return message("{key} is locked (--freeze-specific-settings).", key=key)
     return None
@@ -441,8 +456,13 @@ _PATTERNS = ("filename_pattern", "directory_pattern")
 PATHS = {
     *(kind.setting for kind in MODEL_KINDS if kind.setting),
     *("ckpt", "vae_path", "models_dir", "a1111_dir", "comfyui_dir", "extra_model_paths"),
-    *("styles_files", "outdir", "localizations_dir"),
+    *("styles_files", "outdir", "localizations_dir", "tls_certfile", "tls_keyfile", "tls_ca", "token_file"),
 }
+
+
+def is_owners(key: str) -> bool:
+    """Whether a setting is never changed over the network: it steers the host itself, or names a file."""
+    return SETTINGS_BY_KEY[key].scope == "host" or key in PATHS or key in ("keymap", "connect")
 
 
 def _placed(key: str, value: Any, base: Path) -> Any:

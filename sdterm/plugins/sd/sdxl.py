@@ -27,7 +27,10 @@ _NUMBER_WIDTH = 256
 
 def detect(reader: WeightsReader) -> ModelMatch | None:
     if folder.is_folder(reader.shapes()):
-        both: dict[str, str] = {message("first text encoder"): "text_encoder.", message("second text encoder"): "text_encoder_2."}
+        both: dict[str, str] = {
+            message("first text encoder"): "text_encoder.",
+            message("second text encoder"): "text_encoder_2.",
+        }
         there = all(has(reader.shapes(), prefix) for prefix in both.values())
         return complete(reader, both, 1024) if there else None
     if f"{TEXT_G}ln_final.weight" not in reader.shapes():

@@ -20,7 +20,7 @@ from sdterm.tui import calls
 from sdterm.tui.actions import bindings
 from sdterm.tui.differing import differing, kind_word, seed_of, table
 from sdterm.tui.keymap import LEFT
-from sdterm.tui.language import tr
+from sdterm.tui.language import said, tr
 from sdterm.tui.messages import Marked
 from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.screens.base import BaseScreen
@@ -40,7 +40,6 @@ class CompareScreen(PictureActions, BaseScreen):
     files: of pictures that the gallery has not, by their ids. flips: whether one alone is to be seen at first.
     """
 
-    tab = "go_generate"  # which it is a part of
     scopes = ("compare", "pictures")
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings("compare"),
@@ -138,7 +137,7 @@ class CompareScreen(PictureActions, BaseScreen):
             f"{set_cell_size(name, names)}  " + "  ".join(set_cell_size(value, width) for value in values)
             for name, values in [*([(head, heads)] if heads else []), *fitted]
         ]
-        same = tr("They were drawn with the same parameters.")
+        same = tr("They have the same parameters.")
         self.query_one("#differing", Static).update(Text("\n".join(lines) if rows else same, no_wrap=True))
 
     @work(group="measure", exclusive=True)
@@ -250,7 +249,7 @@ def _difference(one: bytes, other: bytes) -> str:
     try:
         pixels = read_pixels(one), read_pixels(other)
     except (ImageFileError, OSError) as error:
-        return str(error)
+        return said(str(error))
     if pixels[0].shape != pixels[1].shape:
         return tr("Their sizes are not the same, so their pixels cannot be compared.")
     found = compare(*pixels)

@@ -16,9 +16,10 @@ from textual.widgets.option_list import Option
 from sdterm.core.text import printable
 from sdterm.fields import FIELDS
 from sdterm.tui.fields import DEFAULTS, Field, RefusedTextError
-from sdterm.tui.language import tr
+from sdterm.tui.language import said, tr
 from sdterm.tui.messages import PickValue
 from sdterm.tui.shell import HasShell
+from sdterm.tui.widgets.rows import Options
 
 
 class ParametersScreen(HasShell, ModalScreen[None]):
@@ -37,7 +38,7 @@ class ParametersScreen(HasShell, ModalScreen[None]):
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = tr("All parameters")
             dialog.border_subtitle = tr("Enter changes, d takes the default, Esc leaves.")
-            yield OptionList(markup=False, compact=True)
+            yield Options(markup=False, compact=True)
 
     def on_mount(self) -> None:
         self._show()
@@ -88,7 +89,7 @@ class ParametersScreen(HasShell, ModalScreen[None]):
             value = _value(name, Field((FIELDS[name],)).settled(text))
             make_request(prompt="x", **{name: value})
         except (RequestError, RefusedTextError) as error:
-            self.app.notify(printable(str(error)), severity="error", markup=False)
+            self.app.notify(printable(said(str(error))), severity="error", markup=False)
         else:
             self.shell.form.change(self.shell.form.draft.but(**{name: value}), name)
         self._show()

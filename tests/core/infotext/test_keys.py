@@ -157,7 +157,9 @@ def test_what_is_not_drawn_yet_is_named_in_one_warning(kind: str, named: str) ->
     for case in cases:
         said = reading(case["infotexts"][0]).warning or ""
         assert said.startswith("These parameters cannot be reproduced: ")
-        assert set(named.split(", ")) <= set(said.removeprefix("These parameters cannot be reproduced: ").removesuffix(".").split(", "))
+        assert set(named.split(", ")) <= set(
+            said.removeprefix("These parameters cannot be reproduced: ").removesuffix(".").split(", ")
+        )
 
 
 # --- round trip -------------------------------------------------------------------------------------------------------

@@ -71,7 +71,9 @@ def test_kinds_that_only_the_whole_file_tells_and_kinds_that_are_said(files: Fil
     files["/word.pt"] = File(WORD)
     files["/odd.safetensors"] = File(save({"x": torch.ones(3)}))
     assert add(tmp_path, f"{url}/word.pt").path == tmp_path / EMBEDDINGS / "word.pt"
-    with pytest.raises(SdtermError, match=r"The kind of model of odd\.safetensors is not known.* --kind: checkpoint, vae"):
+    with pytest.raises(
+        SdtermError, match=r"The kind of model of odd\.safetensors is not known.* --kind: checkpoint, vae"
+    ):
         add(tmp_path, f"{url}/odd.safetensors")
     assert add(tmp_path, f"{url}/odd.safetensors", kind="vae").path == tmp_path / "models" / "VAE" / "odd.safetensors"
     with pytest.raises(SdtermError, match="There is no model kind 'vea'"):

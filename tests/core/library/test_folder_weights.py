@@ -92,8 +92,16 @@ def test_its_hash_is_that_of_its_weights_wherever_it_lies(folder: Path, tmp_path
         ("model_index.json", "{}", "names no component"),
         ("model_index.json", '{"../../unet": ["a", "b"]}', "names no component"),
         ("unet/diffusion_pytorch_model.safetensors.index.json", "{}", "is empty"),
-        ("unet/diffusion_pytorch_model.safetensors.index.json", '{"weight_map": {"a": "../x"}}', "does not exist beside it"),
-        ("unet/diffusion_pytorch_model.safetensors.index.json", '{"weight_map": {"a": "x"}}', "the file x of its component unet is missing"),
+        (
+            "unet/diffusion_pytorch_model.safetensors.index.json",
+            '{"weight_map": {"a": "../x"}}',
+            "does not exist beside it",
+        ),
+        (
+            "unet/diffusion_pytorch_model.safetensors.index.json",
+            '{"weight_map": {"a": "x"}}',
+            "the file x of its component unet is missing",
+        ),
         ("text_encoder/pytorch_model.bin", "cos\nsystem\n", r"^[\w.-]+/text_encoder/pytorch_model\.bin is neither"),
     ],
 )

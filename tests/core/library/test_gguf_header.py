@@ -67,5 +67,7 @@ WHOLE = gguf({"w": ("F32", (2, 3))})
 )
 def test_a_file_that_is_not_sound_is_one_sentence(content: bytes, words: str, tmp_path: Path) -> None:
     (tmp_path / "a.gguf").write_bytes(content)
-    with pytest.raises(ModelFileError, match=rf"^a\.gguf is not a valid \.gguf file: it .*{words}.*download it again\.$"):
+    with pytest.raises(
+        ModelFileError, match=rf"^a\.gguf is not a valid \.gguf file: it .*{words}.*download it again\.$"
+    ):
         CheckpointFile(tmp_path / "a.gguf").shapes()

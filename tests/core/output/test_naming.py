@@ -218,7 +218,9 @@ def test_a_pattern_that_cannot_be_used_is_one_sentence(pattern: str, words: str)
         check_pattern(pattern)
 
 
-@pytest.mark.parametrize(("pattern", "words"), [("a/" * 2000, "16 nested folders"), ("[Number]", "only files"), ("[x]", "x")])
+@pytest.mark.parametrize(
+    ("pattern", "words"), [("a/" * 2000, "16 nested folders"), ("[Number]", "only files"), ("[x]", "x")]
+)
 def test_a_folder_pattern_that_cannot_be_used_is_one_sentence(pattern: str, words: str) -> None:
     with pytest.raises(PatternError, match=words):
         check_folder_pattern(pattern)

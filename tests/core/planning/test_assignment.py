@@ -80,7 +80,11 @@ def test_options_keep_their_types(plugins: PluginSet) -> None:
         ("etta=1", {"sampler": "Euler a"}, "Did you mean 'eta'"),
         ("zzz=1", {"sampler": "Euler a", "scheduler": "Karras"}, "Euler a has eta, s_noise. Karras has "),
         ("zzz=1", {}, "Every request has negative_prompt, steps"),
-        ("eta=lots", {"sampler": "Euler a"}, "Euler a: the option eta is 'lots', but it must be a number from 0.0 to 1.0"),
+        (
+            "eta=lots",
+            {"sampler": "Euler a"},
+            "Euler a: the option eta is 'lots', but it must be a number from 0.0 to 1.0",
+        ),
         ("eta=nan", {"sampler": "Euler a"}, "eta is 'nan'"),
         ("ngms=99", {}, "ngms is '99', but it must be a number from 0 to 15"),
         ("emphasis=loud", {}, "emphasis is 'loud', but it must be one of Original, No norm"),

@@ -63,7 +63,8 @@ def test_where_torch_cannot_compile_the_picture_is_drawn_without_and_the_reason_
     events = list(engine.run(request(memory=["fast"]), plugins))
     (said,) = [event.message for event in events if isinstance(event, Warning)]
     assert said == (
-        "Fast cannot be used here: torch needs a C++ compiler to compile for a CPU, and no-such-compiler is not installed. "
+        "Fast cannot be used here: torch needs a C++ compiler to compile for a CPU, and no-such-compiler is "
+        "not installed. "
         "The job continues without it."
     )
     assert only_image(events).pixel_hash == plain.pixel_hash

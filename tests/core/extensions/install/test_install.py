@@ -120,7 +120,10 @@ def test_files_are_for_their_user_alone_to_write_whatever_they_were(root: Path, 
         ({"__init__.py": "", "extension.toml": 'sdterm-api = ">=99"'}, "written for version >=99"),
         ({"__init__.py": "", "extension.toml": "name ="}, "extension.toml cannot be read"),
         ({"__init__.py": "", "extension.toml": 'name = "json"'}, "name of an installed Python module"),
-        ({"__init__.py": "", "extension.toml": 'dependencies = ["x @ https://example.org/x.whl"]'}, "package index only"),
+        (
+            {"__init__.py": "", "extension.toml": 'dependencies = ["x @ https://example.org/x.whl"]'},
+            "package index only",
+        ),
     ],
 )
 def test_what_is_refused_leaves_a_line_in_the_log_and_nothing_else(
