@@ -206,9 +206,9 @@ HARMFUL: dict[str, tuple[Callable[[], bytes], str]] = {
     "a storage below nothing": (lambda: changed(b"cpuq\x06K\x04", b"cpuq\x06J\xfc\xff\xff\xff"), "claims -4"),
     "a storage that is not there": (lambda: changed(b"X\x01\0\0\x000", b"X\x01\0\0\x009"), "lacks the data"),
     "a storage elsewhere": (lambda: changed(b"X\x01\0\0\x000", b"X\x05\0\0\x00../a0"), "lacks the data"),
-    "a view beyond the storage": (lambda: changed(b"K\x00K\x04\x85", b"K\x01K\x04\x85"), "outside its data"),
-    "a view before the storage": (lambda: changed(b"K\x00K\x04\x85", b"J\xff\xff\xff\xffK\x04\x85"), "outside its data"),
-    "a view without an end": (lambda: changed(b"K\x04\x85q\x08K\x01", b"J\0\0\0\x7f\x85q\x08K\x00"), "outside its data"),
+    "a view beyond the storage": (lambda: changed(b"K\x00K\x04\x85", b"K\x01K\x04\x85"), "outside its"),
+    "a view before the storage": (lambda: changed(b"K\x00K\x04\x85", b"J\xff\xff\xff\xffK\x04\x85"), "outside its"),
+    "a view without an end": (lambda: changed(b"K\x04\x85q\x08K\x01", b"J\0\0\0\x7f\x85q\x08K\x00"), "outside its"),
     "sparse, out of range": (
         lambda: saved({"a": torch.sparse_coo_tensor(torch.tensor([[9]]), torch.ones(1), (5,), check_invariants=False)}),
         "torch._utils._rebuild_sparse_tensor, which is not data",
