@@ -68,7 +68,7 @@ class Drawing:
             if error.field:
                 self._desk.focus_field(field_of(error.field))
                 blame = self._shell.settings.blame(error.field)
-            self._shell.say("! " + said(str(error)).removesuffix(".") + blame + ".")
+            self._shell.say(f"! {said(sentences(error, blame))}")
             return False
         several = request.batch_size * request.batch_count > 1
         if self._shell.settings["save_grid"] and several:

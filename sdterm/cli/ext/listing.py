@@ -24,7 +24,7 @@ def list(context: click.Context, as_json: bool) -> None:
     if not settings["extensions"]:
         say(
             message(
-                "Extensions are switched off as a whole (--safe, --disable-all-extensions or the setting `extensions`)."
+                "Extensions are disabled as a whole (--safe, --disable-all-extensions or the setting `extensions`)."
             )
         )
     if not rows:
