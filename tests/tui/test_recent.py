@@ -68,9 +68,9 @@ def test_walls_and_comparisons_do_not_pile_up(drawn: Running) -> None:
 def test_an_empty_pane_says_the_next_step(tmp_path: Path) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: "No picture yet: write a prompt" in text_of(app.desk.query_one(ChosenPicture)))
-        assert "then F5 draws it." in text_of(app.desk.query_one(ChosenPicture))
+        assert "then F5 generates." in text_of(app.desk.query_one(ChosenPicture))
         await pilot.press("f6")
-        await until(pilot, lambda: "nothing was drawn yet" in text_of(app.desk.query_one(Note)))
+        await until(pilot, lambda: "nothing was generated yet" in text_of(app.desk.query_one(Note)))
 
     with running(tmp_path) as own:
         drive(own, act)
