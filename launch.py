@@ -6,9 +6,9 @@
     python3 launch.py test [--all] [...]      the test suite; --all adds what is heavy, the rest goes to pytest
 
 On a fresh machine this makes `.venv`, installs the tested set (requirements.txt) and this clone, and notes that in a
-stamp. Every later call finds the stamp and hands over. It answers to what AUTOMATIC1111's guide teaches; the table is
-in docs/how-to/install.md. Standard library only, and no syntax newer than Python 3.6, so that an old Python can still
-say what is wrong.
+stamp. Every later call finds the stamp and hands over. Each step is a line that says how far it is; what pip says goes
+to a log. It answers to what AUTOMATIC1111's guide teaches; the table is in docs/how-to/install.md. Standard library
+only, and no syntax newer than Python 3.6, so that an old Python can still say what is wrong.
 """
 
 import os
@@ -34,15 +34,20 @@ if __name__ == "__main__":
     if unfit(sys.version_info[:2], os.name):
         sys.exit(unfit(sys.version_info[:2], os.name))
 
+import ast
 import csv
 import fcntl
 import hashlib
 import platform
+import pty
 import re
 import shlex
+import struct
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+import termios
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -65,6 +70,41 @@ hip = getattr(v, "hip", None)
 print(torch.__version__, f"CUDA {v.cuda}" if v.cuda else f"ROCm {hip}" if hip else "for CPUs alone",
 os.path.dirname(os.path.dirname(os.path.abspath(torch.__file__))), sep="\\n")"""
 PIP_MANNERS = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", "PIP_ROOT_USER_ACTION": "ignore"}
+
+# pip's settings → the variables and options of uv that mean the same. Those of pip's that change nothing of what is
+# installed are `ASIDE`; with any other pip installs alone.
+FOR_UV = {
+    "index-url": "UV_INDEX_URL",  # addresses may hold a password: no other user of the machine sees a variable
+    "extra-index-url": "UV_EXTRA_INDEX_URL",
+    "proxy": "ALL_PROXY",
+    "cert": "SSL_CERT_FILE",
+    "client-cert": "SSL_CLIENT_CERT",
+    "default-timeout": "UV_HTTP_TIMEOUT",
+    "timeout": "UV_HTTP_TIMEOUT",
+    "find-links": "--find-links",
+    "constraint": "--constraint",
+    "trusted-host": "--allow-insecure-host",
+    "no-binary": "--no-binary",
+    "only-binary": "--only-binary",
+}
+FLAGS_FOR_UV = {"no-index": "--no-index", "no-cache-dir": "--no-cache", "require-hashes": "--require-hashes"}
+ASIDE = {
+    *(
+        "cache-dir",
+        "config-file",
+        "debug",
+        "disable-pip-version-check",
+        "log",
+        "no-color",
+        "no-input",
+        "no-python-version-warning",
+    ),
+    *("no-warn-script-location", "progress-bar", "quiet", "require-virtualenv", "retries", "root-user-action", "user"),
+    *("verbose", "prefer-binary", "no-warn-conflicts"),
+}
+OF_UV = {"UV_CACHE_DIR", "UV_CONCURRENT_DOWNLOADS", "UV_LINK_MODE", "UV_NATIVE_TLS", "UV_SYSTEM_CERTS"}
+"""uv's own variables that stay: the others could change what is installed."""
+UNITS = {"BYTES": 1, "B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 # What pip complains of → what that means. The first that fits wins: offline, pip also "finds no distribution".
 REASONS = {
@@ -114,6 +154,11 @@ class Place(NamedTuple):
     def mark(self, name: str) -> Path:
         """The file that is there while a step is unfinished; the lock's stays, and is held meanwhile."""
         return (self.venv or HERE) / f".installing-{name}"
+
+    @property
+    def log(self) -> Path:
+        """What pip and the others say, as long as the installation is not complete."""
+        return self.mark("log")
 
 
 def main() -> None:
@@ -212,18 +257,20 @@ def install(place: Place, lists: Mapping[str, Path], settings: Mapping[str, str]
         # From here on nothing is believed, not even by whoever goes back to an older list, until all is proven again.
         for stamp in place.stamp("base").parent.glob(".installed-*"):
             stamp.unlink()
+        place.log.unlink(missing_ok=True)
         packages = (None if box else find_packages(place)) or make_venv(place, settings)
         if lent:
             (packages / LENT).write_text(f"{lent}\n", encoding="utf-8")
         wanted = {name: version for path in lists.values() for name, version in pinned(path).items()}
         forget_half_installed(place, packages, {*wanted, *pinned(HERE / "constraints-cuda.txt")})
         install_pip(place, settings)
-        announce(place, wanted, packages, settings)
+        announce(place, missing(lists.values(), place, packages, settings), settings)
         install_lists(place, lists, packages, settings, torch_again)
         install_clone(place, settings)
         os.sync()  # as in unfinished()
         for name, path in lists.items():
             place.stamp(name).write_text(digest(place, path))
+        place.log.unlink(missing_ok=True)
         say("Installed.")
 
 
@@ -337,11 +384,10 @@ def make_venv(place: Place, settings: Mapping[str, str]) -> Path:
         raise Stop(f"{python} lacks venv. On Debian and Ubuntu `sudo apt install python{version}-venv` adds it.")
     if settings.get("VENV_DIR") == "":
         say("VENV_DIR is empty, and that means .venv (A1111's guide has it wrong); `-` means no venv.")
-    say(f"Making a Python environment in {place.venv}.")
     with unfinished(place, "environment"):
         for path in set(place.venv.iterdir()) - {place.mark("environment"), place.mark("lock")}:
             delete(path)
-        run([base, "-m", "venv", "--without-pip", str(place.venv)], place, settings)
+        run("Environment", [base, "-m", "venv", "--without-pip", str(place.venv)], place, settings)
     packages = find_packages(place)
     if not packages:
         raise Stop(f"The new environment in {place.venv} does not work. Name another Python with PYTHON.")
@@ -356,11 +402,11 @@ def install_pip(place: Place, settings: Mapping[str, str]) -> None:
     if not place.venv:
         raise Stop(f"VENV_DIR=- means this Python, {place.python}, and it has no pip. Leave VENV_DIR out.")
     with unfinished(place, "pip"):
-        run([str(place.python), "-m", "ensurepip", "--default-pip"], place, settings)
+        run("pip", [str(place.python), "-m", "ensurepip", "--default-pip"], place, settings)
 
 
-def forget_half_installed(place: Place, packages: Path, listed: set[str]) -> None:
-    """Remove what pip would take for complete and is not: it was killed, or a power cut took what it had written.
+def forget_half_installed(place: Place, packages: Path, listed: AbstractSet[str]) -> None:
+    """Remove what pip would take for complete and is not: it or uv was killed, or a power cut took what it had written.
     In a Python that is someone else's, only of what is listed and has an INSTALLER."""
     for folder in packages.glob("*.dist-info"):
         ours = place.venv or ((folder / "INSTALLER").is_file() and plain(folder.name.partition("-")[0]) in listed)
@@ -371,14 +417,14 @@ def forget_half_installed(place: Place, packages: Path, listed: set[str]) -> Non
 
 
 def is_half_installed(folder: Path) -> bool:
-    """Whether pip did not finish the package of a dist-info folder, or lost files of it since.
+    """Whether pip or uv did not finish the package of a dist-info folder, or lost files of it since.
 
-    pip unpacks a wheel's RECORD, and in the end writes one that lists INSTALLER, too. Other installers may leave RECORD
+    Both unpack a wheel's RECORD, and in the end write one that lists INSTALLER, too. Other installers may leave RECORD
     out or strip files; and people add to files, such as their company's certificates to certifi's.
     """
     installer, record = folder / "INSTALLER", folder / "RECORD"
     try:
-        if installer.read_text(encoding="utf-8").strip() not in ("pip", ""):
+        if installer.read_text(encoding="utf-8").strip() not in ("pip", "uv", ""):
             return False
         with record.open(encoding="utf-8", newline="") as lines:
             sizes = {path: int(size or 0) for path, _, size in csv.reader(lines) if not path.endswith(".pyc")}
@@ -432,22 +478,17 @@ def lent_torch(place: Place) -> Path | None:
     return next(place.venv.glob(f"lib*/python*/site-packages/{LENT}"), None) if place.venv else None
 
 
-def announce(place: Place, wanted: Mapping[str, str], packages: Path, settings: Mapping[str, str]) -> None:
+def announce(place: Place, sizes: Mapping[str, float], settings: Mapping[str, str]) -> None:
     """Say what is about to happen, where, and how much there is to fetch."""
-    have = installed(packages)
-    missing = [name for name, version in wanted.items() if have.get(name) != version]
-    if lent_torch(place):
-        missing = [name for name in missing if name != "torch"]
-    count, size = len(missing), "less than 0.1 GB"
-    if "torch" in missing and settings.get("TORCH_COMMAND"):
-        count, size = count - 1, f"{size}, and what TORCH_COMMAND brings"
-    elif "torch" in missing:
+    size = "less than 0.1 GB"
+    if "torch" in sizes:
         fetch, disk = GIGABYTES.get(platform.system(), GIGABYTES["Linux"])
         size = f"up to {fetch} GB, which take {disk} of the {free_gigabytes(place.home)} GB free there"
         if platform.system() == "Linux":
-            count += len(pinned(HERE / "constraints-cuda.txt"))
             size += " (PyTorch's usual build for Linux brings CUDA)"
-    say(f"Installing up to {count} packages in {place.home}. To fetch: {size}.")
+    elif settings.get("TORCH_COMMAND"):
+        size += ", and what TORCH_COMMAND brings"
+    say(f"Installing up to {len(sizes)} packages in {place.home}. To fetch: {size}.")
     say("Ctrl+C stops this; the next call carries on from there.")
 
 
@@ -460,21 +501,40 @@ def install_lists(
     torch = pinned(lists["base"]).get("torch")
     if command and (torch_again or place.mark("torch").exists() or "torch" not in installed(packages)):
         with unfinished(place, "torch"):  # it may install more than torch
-            run(command, place, settings)
+            run("torch", command, place, settings, Meter({}, packages))
     elif torch_again and torch and not lent_torch(place):
-        run(["pip", "install", "--force-reinstall", "--no-deps", f"torch=={torch}"], place, settings)
+        words = ["pip", "install", "--force-reinstall", "--no-deps", f"torch=={torch}"]
+        run("torch", words, place, settings, Meter({}, packages))
     for name, path in lists.items():
         requirements = without_torch(path) if command or lent_torch(place) else ["--requirement", str(path)]
         # What the tests add is listed to the last transitive package, and one of them asks for far more than is used.
-        options = ["--no-deps"] if name == "tests" else []
-        run(["pip", "install", *options, *requirements], place, settings)
+        words = ["install", *(["--no-deps"] if name == "tests" else []), *requirements]
+        sizes = missing([path], place, packages, settings)
+        if sizes and run_uv(words, place, settings, Meter(sizes, packages)):
+            forget_half_installed(place, packages, {*sizes})
+            sizes = missing([path], place, packages, settings)
+        # After uv, pip has nothing to do but to see that it is so.
+        run("Checking", ["pip", *words], place, settings, Meter(sizes, packages))
 
 
 def install_clone(place: Place, settings: Mapping[str, str]) -> None:
     """This clone itself, in place. The tested set holds the build tool; with a list that does not, pip fetches it.
     As a URL, because pip takes `[…]` in a path for extras."""
     ready = ["--no-build-isolation"] if ask(place.python, "import hatchling; print('ready')") else []
-    run(["pip", "install", "--no-deps", *ready, "--editable", HERE.as_uri()], place, settings)
+    run("sdterm", ["pip", "install", "--no-deps", *ready, "--editable", HERE.as_uri()], place, settings)
+
+
+def missing(lists: Iterable[Path], place: Place, packages: Path, settings: Mapping[str, str]) -> dict[str, float]:
+    """The listed packages that are not there, and how many bytes each is to fetch, as far as the lists say that."""
+    have, cuda = installed(packages), HERE / "constraints-cuda.txt"
+    wanted = {name: version for path in lists for name, version in pinned(path).items()}
+    if settings.get("TORCH_COMMAND") or lent_torch(place):
+        wanted.pop("torch", None)
+    if platform.system() == "Linux" and wanted.get("torch", have.get("torch")) != have.get("torch"):
+        wanted = {**wanted, **pinned(cuda)}  # which PyTorch's usual build brings
+    text = "".join(path.read_text(encoding="utf-8") for path in [HERE / "requirements.txt", cuda] if path.is_file())
+    said = {plain(name): float(size) * 1e6 for name, size in re.findall(r"(?m)^([\w.-]+)==.*# (\d+) MB$", text)}
+    return {name: said.get(name, 5e5) for name, version in wanted.items() if have.get(name) != version}
 
 
 def pinned(wanted: Path) -> dict[str, str]:
@@ -510,36 +570,278 @@ def without_torch(wanted: Path) -> list[str]:
 # Running and telling
 
 
-def run(words: list[str], place: Place, settings: Mapping[str, str]) -> None:
-    """Run one step. Its progress goes to stderr, for stdout is for data; its complaints become one sentence."""
+def run(
+    name: str, words: Sequence[str], place: Place, settings: Mapping[str, str], meter: "Meter | None" = None
+) -> None:
+    """Run one step, with a line on stderr that says how far it is, for stdout is for data. What it says itself goes to
+    the log; its complaints become one sentence."""
     if words[0] in ("pip", "pip3"):
         words = [str(place.python), "-m", "pip", *words[1:]]
+    with tempfile.TemporaryDirectory(prefix="sdterm-") as folder:
+        environment = {**environment_of(place, settings), "TMPDIR": folder}
+        if meter:
+            meter.temporary = Path(folder)
+        said = place.log.stat().st_size if place.log.exists() else 0
+        with place.log.open("ab") as log, place.log.open("rb") as reading:
+            reading.seek(said)
+            code = watch(name, words, environment, log.fileno(), reading.fileno(), meter)
+            reading.seek(said)
+            complaints = reading.read().decode("utf-8", "replace")
+    if code:
+        raise Stop(f"{explain(complaints, place.home)} All that was said is in {place.log}.")
+
+
+def run_uv(words: Sequence[str], place: Place, settings: Mapping[str, str], meter: "Meter") -> bool:
+    """Let uv install what it can, if there is one: it is many times as fast as pip. Whether it did something."""
+    uv = shutil.which("uv", path=settings.get("PATH"))
+    if not uv or not place.venv:
+        return False
+    try:
+        if lent_torch(place):
+            raise Stop("it does not see the torch of the box")
+        options, variables = uv_settings(place, settings)
+        environment = {name: value for name, value in settings.items() if name in OF_UV or not name.startswith("UV_")}
+        master, slave = pty.openpty()  # only to a terminal it says how far it is
+    except (Stop, OSError) as error:
+        say(f"uv is here, but pip installs: {error}.")
+        return False
+    words = [uv, "pip", *words, "--python", str(place.python), "--no-config", "--compile-bytecode", *options]
+    words += ["--index-strategy", "unsafe-best-match"]  # as pip
+    try:
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 99, 200, 0, 0))
+        os.set_blocking(master, False)
+        code = watch("uv", words, {**environment, **variables, "TERM": "xterm"}, slave, master, meter)
+    finally:
+        os.close(master)
+        os.close(slave)
+    with place.log.open("a", encoding="utf-8") as log:
+        log.writelines(f"{line}\n" for line in meter.said)
+    if code:
+        say(f"uv stopped, and pip goes on: {meter.said[-1] if meter.said else code}")
+    return True
+
+
+def uv_settings(place: Place, settings: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+    """pip's settings as options and variables of uv. Raises Stop if there is one that uv has not."""
+    options, variables = list[str](), dict[str, str]()
+    for key, value in pip_settings(place, settings).items():
+        if key in FLAGS_FOR_UV:
+            options += [FLAGS_FOR_UV[key]] if value.lower() in ("1", "true", "yes", "y", "on", "t") else []
+        elif FOR_UV.get(key, "").startswith("--"):
+            options += [word for each in value.split() for word in (FOR_UV[key], each)]
+        elif key in FOR_UV:
+            variables[FOR_UV[key]] = " ".join(value.split())
+        elif key not in ASIDE:
+            raise Stop(f"uv has nothing for pip's setting {key}")
+    return options, variables
+
+
+def pip_settings(place: Place, settings: Mapping[str, str]) -> dict[str, str]:
+    """What pip's configuration and variables say for `pip install`; what counts more comes later."""
+    words = [str(place.python), "-m", "pip", "config", "list"]
+    said = subprocess.run(words, env=environment_of(place, settings), cwd=HERE, capture_output=True, text=True)
+    if said.returncode:
+        raise Stop("pip's configuration cannot be read")
+    found = re.findall(r"(?m)^(global|install|:env:)\.([\w-]+)=(.+)$", said.stdout)
+    found.sort(key=lambda each: ("global", "install", ":env:").index(each[0]))
+    return {key: str(ast.literal_eval(value)) for _, key, value in found if ast.literal_eval(value)}
+
+
+def environment_of(place: Place, settings: Mapping[str, str]) -> dict[str, str]:
+    """The variables that pip gets."""
     environment = {**settings, **PIP_MANNERS}
     environment["PATH"] = f"{place.python.parent}{os.pathsep}{settings.get('PATH', os.defpath)}"
     if place.venv:
         environment["PIP_USER"] = "0"  # some people's pip.conf says otherwise, and no venv survives that
     if settings.get("INDEX_URL"):
         environment["PIP_INDEX_URL"] = settings["INDEX_URL"]
-    with subprocess.Popen(
-        words,
-        env=environment,
-        cwd=HERE,
-        stdout=sys.stderr,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-    ) as process:
+    return environment
+
+
+def watch(
+    name: str,
+    words: Sequence[str],
+    environment: Mapping[str, str],
+    out: int,
+    reading: int,
+    meter: "Meter | None",
+) -> int:
+    """Run a program that writes to `out` and is read from `reading`. Returns its exit code."""
+    LINE.begin((meter and meter.state()[0]) or name)
+    with subprocess.Popen(words, env=environment, cwd=HERE, stdout=out, stderr=out) as process:
         try:
-            complaints = process.communicate()[1]
+            while True:
+                has_ended = process.poll() is not None
+                try:
+                    piece = os.read(reading, 1 << 16)
+                except OSError:  # a terminal that nobody has written to
+                    piece = b""
+                if meter and piece:
+                    meter.hear(piece.decode("utf-8", "replace"))
+                if not piece and has_ended:
+                    break
+                if not piece:
+                    time.sleep(0.1)
+                    LINE.show(*(meter.state() if meter else ("", None, "")))
         except Stop:
             process.send_signal(signal.SIGINT)  # for when only launch.py was told; pip tidies up on it,
             with suppress(subprocess.TimeoutExpired):
-                process.communicate(timeout=3)
+                process.wait(timeout=3)
             process.terminate()  # unless whoever started us has SIGINT ignored
-            process.communicate()
+            process.wait()
             raise
-    if process.returncode:
-        raise Stop(explain(complaints, place.home))
+    if not process.returncode:
+        LINE.end()
+    return process.returncode
+
+
+class Meter:
+    """How far the packages of a step are: from what pip or uv says, and from what is on the disk.
+
+    sizes: the packages that are wanted, and how many bytes each is to fetch: guesses, until pip or uv says it.
+    """
+
+    def __init__(self, sizes: Mapping[str, float], packages: Path) -> None:
+        self.sizes, self.packages = dict(sizes), packages
+        self.temporary: Path | None = None
+        """Where pip puts what it fetches."""
+        self.said = list[str]()
+        """The lines that were heard, but for uv's bars."""
+        self._have = dict[str, float]()  # package → bytes that were fetched
+        self._before = {*installed(packages).items()}
+        self._phase, self._since, self._rest = "Resolving", time.monotonic(), ""
+
+    def hear(self, text: str) -> None:
+        """Take in what pip or uv says, however it is cut."""
+        *lines, self._rest = re.split(r"[\r\n]+", self._rest + text)
+        for line in lines:
+            self._hear_line(re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", line).strip())
+
+    def _hear_line(self, line: str) -> None:
+        amount = r"([\d.]+) ?(bytes|[kKMG]?i?B)"
+        of_uv = re.match(rf"([\w.-]+)\s+[-\s]*{amount}/{amount}$", line)
+        of_pip = re.match(rf"(?:Downloading|Using cached|Processing) (?:.*/)?([^/]+)\.whl(?: \({amount}\))?$", line)
+        if of_uv:
+            self._turn_to("Fetching")
+            name, have, unit, size, unit_of_size = of_uv.groups()
+            self._have[plain(name)] = in_bytes(have, unit)
+            self.sizes[plain(name)] = in_bytes(size, unit_of_size)
+            return
+        if of_pip:
+            self._turn_to("Fetching")
+            file, size, unit = of_pip.groups()
+            name = plain(file.partition("-")[0])
+            self.sizes[name] = in_bytes(size, unit) if size else self.sizes.get(name, 0)
+            self._have[name] = 0 if size else self.sizes[name]
+            if name == "torch" and re.search(r"(\+|%2B)(?!cu)", file):
+                self._want_no_cuda()
+        elif re.match(r"Installing collected packages|Prepared \d+ package", line):
+            self._turn_to("Installing")
+        resolved = re.match(r"Resolved (\d+) package", line)
+        if resolved and int(resolved[1]) <= len(self.sizes.keys() - pinned(HERE / "constraints-cuda.txt").keys()):
+            self._want_no_cuda()
+        if re.match(r"[\w ]", line):  # else it is a bar or a wheel that turns
+            self.said.append(line)
+
+    def _turn_to(self, phase: str) -> None:
+        if phase != self._phase:
+            self._phase, self._since = phase, time.monotonic()
+
+    def _want_no_cuda(self) -> None:
+        for name in pinned(HERE / "constraints-cuda.txt"):
+            self.sizes.pop(name, None)
+
+    def state(self) -> tuple[str, float | None, str]:
+        """What is being done, how much of it is done, and what to say about that."""
+        if not self.sizes:
+            return "", None, ""
+        if self._phase == "Resolving":
+            return self._phase, None, f"{len(self.sizes)} packages"
+        have, total = self._fetched(), sum(self.sizes.values())
+        if self._phase == "Installing":
+            names = {name for name, _ in {*installed(self.packages).items()} - self._before} & self.sizes.keys()
+            share = sum(self.sizes[name] for name in names) / (total or 1)
+            told = f"{len(names)} of {len(self.sizes)} packages"
+        else:
+            share = min(1, sum(have.values()) / (total or 1))
+            whole = sum(have.get(name, 0) > 0.98 * size for name, size in self.sizes.items())  # sizes are said rounded
+            told = f"{whole} of {len(self.sizes)} packages, {amounts(sum(have.values()), total)}"
+        passed = time.monotonic() - self._since
+        left = f", {duration(passed / share - passed)} left" if passed > 2 and 0.01 < share < 1 else ""
+        return self._phase, share, told + left
+
+    def _fetched(self) -> dict[str, float]:
+        """The bytes that were fetched of each package."""
+        for file in self.temporary.glob("pip-unpack-*/*.whl") if self.temporary else ():
+            with suppress(OSError):
+                self._have[plain(file.name.partition("-")[0])] = file.stat().st_size
+        return self._have
+
+
+class Line:
+    """The line about the step that is under way: redrawn on a terminal; elsewhere each quarter of the way is one."""
+
+    def __init__(self) -> None:
+        self.is_redrawn = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._name, self._since, self._quarters, self._width = "", 0.0, 0, 0
+
+    def begin(self, name: str) -> None:
+        """A step begins."""
+        self._name, self._since, self._quarters = name, time.monotonic(), 0
+        self._draw(name) if self.is_redrawn else print(f"{name} ...", file=sys.stderr, flush=True)
+
+    def show(self, name: str, share: float | None, facts: str) -> None:
+        """How far it is. Another name: the one before is done, and this one is under way."""
+        if name and name != self._name:
+            self.end()
+            self.begin(name)
+        quarters = int(4 * (share or 0))
+        if self.is_redrawn:
+            bar = "" if share is None else f"[{'#' * round(20 * share):-<20}] "
+            self._draw(f"{self._name:<12} {bar}{facts or duration(time.monotonic() - self._since)}")
+        elif self._quarters < quarters < 4:
+            print(f"{self._name}: {25 * quarters} %, {facts}", file=sys.stderr, flush=True)
+        self._quarters = quarters
+
+    def end(self) -> None:
+        """The step is done."""
+        done = f"done in {duration(time.monotonic() - self._since)}"
+        if self.is_redrawn:
+            self._draw(f"{self._name:<12} {done}")
+        else:
+            print(f"{self._name}: {done}", file=sys.stderr, flush=True)
+        self.leave()
+
+    def leave(self) -> None:
+        """Let what is said next have a line of its own."""
+        if self._width:
+            print(file=sys.stderr, flush=True)
+        self._width = 0
+
+    def _draw(self, text: str) -> None:
+        text = text[: shutil.get_terminal_size().columns - 1]
+        print(f"\r{text:<{self._width}}", end="", file=sys.stderr, flush=True)
+        self._width = len(text)
+
+
+LINE = Line()
+
+
+def in_bytes(number: str, unit: str) -> float:
+    """What `1.5 MB` is."""
+    return float(number) * UNITS[unit.upper()]
+
+
+def amounts(have: float, total: float) -> str:
+    """`0.5 of 2.8 GB`"""
+    unit, size = ("GB", 1e9) if total >= 1e9 else ("MB", 1e6)
+    digits = 1 if unit == "GB" else 0
+    return f"{have / size:.{digits}f} of {total / size:.{digits}f} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """`8 s`, `3:05 min`"""
+    return f"{seconds:.0f} s" if seconds < 60 else f"{seconds // 60:.0f}:{seconds % 60:02.0f} min"
 
 
 def ask(python: str | Path, code: str) -> str:
@@ -566,7 +868,9 @@ def explain(complaints: str, where: Path) -> str:
         fit = re.search(pattern, complaints)
         if fit:
             return sentence.format(**facts, **fit.groupdict())
-    return f"{complaints.strip()}\nThe installation stopped for the reason above. Run this again to carry on."
+    lines = [line for line in complaints.strip().splitlines() if re.match(r"(?i)error\b", line)]
+    said = "\n".join(lines or complaints.strip().splitlines()[-5:])
+    return f"{said}\nThe installation stopped for the reason above. Run this again to carry on."
 
 
 def free_gigabytes(path: Path) -> float:
@@ -576,6 +880,7 @@ def free_gigabytes(path: Path) -> float:
 
 
 def say(sentence: str) -> None:
+    LINE.leave()
     print(sentence, file=sys.stderr, flush=True)
 
 
@@ -586,4 +891,5 @@ if __name__ == "__main__":
         say(str(stop))
         sys.exit(stop.code)
     except OSError as error:
-        sys.exit(explain(str(error), Path(error.filename or __file__).parent))
+        say(explain(str(error), Path(error.filename or __file__).parent))
+        sys.exit(1)

@@ -67,9 +67,11 @@ from sdterm.core.library.sources import TOKENS
 from sdterm.core.settings.paths import prepare
 from sdterm.core.settings.rundir import RunFolder, RunFolderError, holder, is_held, make_private, run_folder_of
 from sdterm.core.settings.settings import SETTINGS, Settings
+from sdterm.core.text import printable
 from sdterm.errors import SdtermError
 from sdterm.messages import from_json, message
-from sdterm.remote import CONNECT_LIMIT, Remote, http_of, reason_of
+from sdterm.remote import CONNECT_LIMIT, Remote, RemoteError, http_of, read_token, reason_of
+from sdterm.ssh import SshError, Tunnel, tunnel
 from sdterm.version import __version__
 
 START_LIMIT = 60.0
@@ -110,8 +112,11 @@ def connect(
     without `start`, if there is none.
 
     check: raise HostError, too, if it runs with other settings than the ones given here. starting: called before one
-    is started, which takes a moment.
+    is started, which takes a moment. Where the setting `connect` names a host on another machine, that one is reached,
+    with the settings that it has.
     """
+    if settings["connect"]:
+        return reach(address_of(settings))
     run_folder = run_folder_of(settings.root)
     client = _reach_held(run_folder)
     if not client:
@@ -128,15 +133,38 @@ def connect(
     return client
 
 
-def reach(remote: Remote) -> "Client":
-    """A client of a host on another machine. Raises HostError if it cannot be reached or is of another version,
-    RefusedError if its token is not valid."""
+def address_of(settings: Settings) -> "Remote | Tunnel":
+    """Where the host on another machine is that these settings name. Raises RemoteError, SshError."""
+    target, token_file = settings["connect"], settings["token_file"]
+    if "://" not in target:
+        return tunnel(target)
+    if not token_file:
+        raise RemoteError(
+            message(
+                "The host at {url} wants a token: --token-file FILE. There, `sdterm token new NAME` prints one.",
+                url=printable(target),
+            )
+        )
+    ca = settings["tls_ca"]
+    return Remote(target, read_token(Path(token_file).expanduser()), Path(ca).expanduser() if ca else None)
+
+
+def reach(remote: "Remote | Tunnel") -> "Client":
+    """A client of a host on another machine, which is started if SSH leads there. Raises HostError if it cannot be
+    reached or is of another version, RefusedError if its token is not valid."""
+    if isinstance(remote, Tunnel):
+        remote.open()
     client = Client(remote)
     try:
         if (version := client.health().version) != __version__:
             raise HostError(
-                f"The host at {remote.url} is of sdterm {version} and this is {__version__}. Install the same version "
-                "on both machines."
+                message(
+                    "The host at {place} is of sdterm {theirs} and this is {ours}. Install the same version on both "
+                    "machines.",
+                    place=remote.place,
+                    theirs=version,
+                    ours=__version__,
+                )
             )
     except BaseException:
         client.close()
@@ -145,10 +173,10 @@ def reach(remote: Remote) -> "Client":
 
 
 class Client:
-    """A connection to a host: of this machine by its run folder, of another one over TCP. Methods raise RefusedError if
-    it says no, HostError if it is gone."""
+    """A connection to a host: of this machine by its run folder, of another one over TCP or SSH. Methods raise
+    RefusedError if it says no, HostError if it is gone."""
 
-    def __init__(self, address: RunFolder | Remote) -> None:
+    def __init__(self, address: "RunFolder | Remote | Tunnel") -> None:
         self._address = address
         if isinstance(address, Remote):
             self._http = http_of(address, _CALL_LIMIT)
@@ -160,6 +188,11 @@ class Client:
     def remote(self) -> Remote | None:
         """Where the host is, if it is reached over TCP."""
         return self._address if isinstance(self._address, Remote) else None
+
+    @property
+    def is_far(self) -> bool:
+        """Whether its files are another machine's."""
+        return not isinstance(self._address, RunFolder)
 
     def __enter__(self) -> Self:
         return self
@@ -176,7 +209,10 @@ class Client:
         return self._get(Health, "health")
 
     def submit(self, submission: Submission) -> JobView:
-        """Queue a job. What its request leaves unset is the host's to say: a model may have values of its own."""
+        """Queue a job. What its request leaves unset is the host's to say: a model may have values of its own. A host
+        on another machine saves as its own settings say."""
+        if self.is_far:
+            submission = submission.model_copy(update={"saving": None})
         return self._post(JobView, "jobs", submission)
 
     def job(self, job: int) -> JobDetails:
@@ -363,9 +399,9 @@ class Client:
 
     def events(self, *, after: int | None = None, job: int | None = None, previews: bool = False) -> Iterator[Entry]:
         """What happens after event number `after` (unset: from now on), of one job or all, for ever. Ends when the
-        host does; raises HostError if the connection breaks. Over TCP it goes on by itself after a break, without
-        missing an event, and raises HostError if the host cannot be reached for ten seconds."""
-        if self.remote:
+        host does; raises HostError if the connection breaks. From another machine it goes on by itself after a break,
+        without missing an event, and raises HostError if the host cannot be reached for ten seconds."""
+        if self.is_far:
             yield from self._unbroken(after, job, previews)
             return
         with self._stream(after, job, previews) as entries:
@@ -392,12 +428,15 @@ class Client:
             if back_by is None or time.monotonic() > back_by:
                 raise lost
             time.sleep(_BETWEEN_TRIES)
+            if isinstance(self._address, Tunnel):
+                with contextlib.suppress(SshError):
+                    self._address.mend()
 
     @contextlib.contextmanager
     def _stream(self, after: int | None, job: int | None, previews: bool) -> Iterator[Iterator[Entry]]:
         """A stream of events, once the host has begun to answer."""
         params = _given({"after": after, "job": job, "previews": previews})
-        silence = _FAR_SILENCE if self.remote else _SILENCE
+        silence = _FAR_SILENCE if self.is_far else _SILENCE
         limits = httpx.Timeout(_CALL_LIMIT, connect=CONNECT_LIMIT, read=silence)
         with self._speaking(), self._http.stream("GET", "events", params=params, timeout=limits) as response:
             _refuse(response)

@@ -35,6 +35,11 @@ class Remote:
     ca: Path | None = None
     """The only certificate to trust, or that of its signer (PEM); None: those that this machine trusts."""
 
+    @property
+    def place(self) -> str:
+        """What to call it."""
+        return printable(self.url)
+
     def __post_init__(self) -> None:
         """Raises RemoteError."""
         parts = _parts(self.url)

@@ -7,6 +7,7 @@ folders have a space and a letter from beyond ASCII in their names, as people's 
 import ast
 import json
 import os
+import pty
 import random
 import re
 import shutil
@@ -17,7 +18,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -25,6 +26,10 @@ import pytest
 
 import launch
 
+UV = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
+needs_uv = pytest.mark.skipif(not UV, reason="uv is not installed here")
+BOTH = [pytest.param(False, id="pip"), pytest.param(True, id="uv", marks=needs_uv)]
+"""Who installs."""
 SHOW = "import json, os, sys\nprint(json.dumps([sys.argv[1:], sys.prefix, dict(os.environ)]))\nsys.exit(7)\n"
 CODE = "x = 1\n"
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
@@ -78,17 +83,22 @@ class Index:
                     wheels = sorted(path.name for path in index.folder.glob(f"{name}-*.whl"))
                     body, kind = "".join(f'<a href="/{w}">{w}</a>' for w in wheels).encode(), "text/html"
                 else:
-                    index.fetched.append(name)
+                    if self.command == "GET":
+                        index.fetched.append(name)
                     body, kind = (index.folder / name).read_bytes(), "application/zip"
                 self.send_response(200)
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body)))
                 self.send_header("Cache-Control", "max-age=600" if kind == "application/zip" else "no-cache")
                 self.end_headers()
+                if self.command == "HEAD":
+                    return
                 if index.hold and name.startswith(f"{index.hold}-"):
                     index.held.set()
                     index.released.wait(60)
                 self.wfile.write(body)
+
+            do_HEAD = do_GET  # uv asks so whether it may have a part alone
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -97,7 +107,9 @@ class Index:
 
 
 class Clone:
-    """A small clone with launch.py in it."""
+    """A small clone with launch.py in it. has_uv: whether it finds an uv."""
+
+    has_uv = False
 
     def __init__(self, folder: Path, index: Index, repo: Path) -> None:
         self.folder, self.index = folder, index
@@ -114,11 +126,21 @@ class Clone:
     def packages(self) -> Path:
         return next(self.folder.glob(".venv/lib/python*/site-packages"))
 
-    def start(self, *words: str, python: str | Path = sys.executable, **variables: str) -> subprocess.Popen[str]:
+    def start(
+        self, *words: str, python: str | Path = sys.executable, stderr: int = subprocess.PIPE, **variables: str
+    ) -> subprocess.Popen[str]:
         """`python launch.py WORDS`, from another folder, in an environment that only the test decides."""
         ours = (*launch.OUR_VARIABLES, "PYTHONPATH")
         environment = {k: v for k, v in os.environ.items() if k not in ours and not k.startswith("PIP_")}
+        path = [each for each in os.environ["PATH"].split(os.pathsep) if not (Path(each) / "uv").exists()]
+        if self.has_uv and UV:
+            (self.folder.parent / "bin").mkdir(exist_ok=True)
+            with suppress(FileExistsError):
+                (self.folder.parent / "bin" / "uv").symlink_to(UV)
+            path = [str(self.folder.parent / "bin"), *path]
         environment |= {
+            "PATH": os.pathsep.join(path),
+            "UV_CACHE_DIR": str(self.folder.parent / "uv cache"),
             "INDEX_URL": self.index.url,
             "NO_PROXY": "127.0.0.1",
             "PIP_CACHE_DIR": str(self.folder.parent / "cache"),
@@ -131,14 +153,14 @@ class Clone:
             cwd=self.folder.parent,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             text=True,
             start_new_session=True,  # so that the test can interrupt it as a terminal does
         )
 
     def run(self, *words: str, python: str | Path = sys.executable, **variables: str) -> tuple[int, str, str]:
         """Exit code, stdout and stderr."""
-        process = self.start(*words, python=python, **variables)
+        process = self.start(*words, python=python, stderr=subprocess.PIPE, **variables)
         out, err = process.communicate(timeout=100)
         return process.returncode, out, err
 
@@ -255,7 +277,10 @@ def test_a_second_call_starts_no_pip_until_the_list_changes(clone: Clone) -> Non
     assert (clone.packages / "beta.py").is_file()
 
 
-def test_an_interrupted_installation_carries_on(clone: Clone) -> None:
+@pytest.mark.parametrize("has_uv", BOTH)
+def test_an_interrupted_installation_carries_on(clone: Clone, has_uv: bool) -> None:
+    clone.has_uv = has_uv
+    clone.index.fetched.clear()
     (clone.folder / "requirements.txt").write_text("quick==1.0\nslow==1.0\n")
     with clone.index.holding("slow"):
         process = clone.start()
@@ -265,7 +290,8 @@ def test_an_interrupted_installation_carries_on(clone: Clone) -> None:
 
     clone.shown()
     assert (clone.packages / "slow.py").is_file()
-    assert clone.index.fetched.count("quick-1.0-py3-none-any.whl") == 1, "what was fetched is not fetched again"
+    if not has_uv:  # which fetches both at once, and in this index reads the beginning of each first
+        assert clone.index.fetched.count("quick-1.0-py3-none-any.whl") == 1, "what was fetched is not fetched again"
 
 
 @pytest.mark.heavy
@@ -284,9 +310,13 @@ def test_an_environment_whose_pip_was_being_unpacked_carries_on(index: Index, tm
 
 
 @pytest.mark.heavy
-def test_a_first_installation_carries_on_from_any_moment(index: Index, tmp_path: Path, repo: Path) -> None:
+@pytest.mark.parametrize("has_uv", BOTH)
+def test_a_first_installation_carries_on_from_any_moment(
+    index: Index, tmp_path: Path, repo: Path, has_uv: bool
+) -> None:
     """The result is, to the byte, that of an installation that nobody disturbed."""
     clone = Clone(tmp_path / "ein klön", index, repo)
+    clone.has_uv = has_uv
     (clone.folder / "requirements.txt").write_text("alpha==1.0\nlarge==1.0\n")
     clone.shown()
     venv, chance = clone.folder / ".venv", random.Random(0)
@@ -304,7 +334,9 @@ def test_a_first_installation_carries_on_from_any_moment(index: Index, tmp_path:
 
 
 @pytest.mark.heavy
-def test_an_upgrade_carries_on_from_any_moment(clone: Clone, tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_uv", BOTH)
+def test_an_upgrade_carries_on_from_any_moment(clone: Clone, tmp_path: Path, has_uv: bool) -> None:
+    clone.has_uv = has_uv
     venv, chance = clone.folder / ".venv", random.Random(0)
     (clone.folder / "requirements.txt").write_text("alpha==1.0\nlarge==1.0\n")
     clone.shown()
@@ -383,8 +415,10 @@ def test_an_interrupted_torch_command_is_run_again(clone: Clone) -> None:
 
 
 @pytest.mark.few(1)
+@pytest.mark.parametrize("has_uv", BOTH)
 @pytest.mark.parametrize("venv_dir", ["", "-"], ids=["venv", "no venv"])
-def test_packages_that_are_not_whole_are_installed_again(clone: Clone, venv_dir: str) -> None:
+def test_packages_that_are_not_whole_are_installed_again(clone: Clone, venv_dir: str, has_uv: bool) -> None:
+    clone.has_uv = has_uv
     python, packages = clone.folder / ".venv" / "bin" / "python", clone.packages
     (clone.folder / "requirements.txt").write_text("alpha==1.0\nbeta==1.0\nquick==1.0\nslow==1.0\n")
     clone.shown(python=python, VENV_DIR=venv_dir)
@@ -463,11 +497,10 @@ def test_ctrl_c_in_the_first_moments_is_no_traceback(index: Index, tmp_path: Pat
 
 
 def test_a_second_ctrl_c_is_no_traceback(clone: Clone) -> None:
-    process = clone.start(TORCH_COMMAND="yes")
-    until(lambda: "yes" in children(process.pid).values(), process)
+    process = clone.start(TORCH_COMMAND="sh -c 'trap : INT; touch trapped; sleep 1; sleep 1'")
+    until((clone.folder / "trapped").exists, process)
     process.send_signal(signal.SIGINT)
-    until(lambda: not children(process.pid), process)
-    process.send_signal(signal.SIGINT)  # while it waits to say so: `yes` has filled the pipe
+    process.send_signal(signal.SIGINT)  # while it waits for what it runs
     assert "Traceback" not in process.communicate(timeout=60)[1]
 
 
@@ -506,6 +539,121 @@ def test_a_name_that_commands_would_execute_is_refused(installed: Clone, tmp_pat
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert err.startswith(f"Commands in an environment in {str(venv)!r} would not work: ")
     assert not venv.exists()
+
+
+# How far it is
+
+
+def test_each_step_is_a_line_and_what_pip_says_is_in_a_log(clone: Clone) -> None:
+    (clone.folder / "requirements.txt").write_text("alpha==1.0\nslow==1.0  # 3 MB\n")
+    log = clone.folder / ".venv" / ".installing-log"
+    with clone.index.holding("slow"):
+        process = clone.start()
+        until(clone.index.held.is_set, process)
+        said = log.read_text()
+    _, err = process.communicate(timeout=60)
+    assert "Collecting slow==1.0" in said and "Collecting" not in err
+    assert "sdterm: done in" in err and "\x1b" not in err and "\r" not in err
+    assert not log.exists(), "it goes once all is there"
+
+
+def test_on_a_terminal_a_line_is_redrawn_and_says_packages_and_bytes(clone: Clone) -> None:
+    (clone.folder / "requirements.txt").write_text("quick==1.0\nslow==1.0  # 3 MB\n")
+    ours, its = pty.openpty()
+    said = ""
+    with clone.index.holding("slow"):
+        process = clone.start(stderr=its)
+        os.close(its)
+        while "of 2 packages" not in said.rpartition("\r")[2]:
+            said += os.read(ours, 4096).decode()
+    with suppress(OSError):  # its other end is closed
+        while piece := os.read(ours, 4096).decode():
+            said += piece
+    process.communicate(timeout=60)
+    os.close(ours)
+    assert re.search(r"\rFetching     \[#*-*\] [01] of 2 packages, \d+ of \d+ MB", said)
+    assert re.search(r"\rsdterm       done in \d+ s *\r\n", said) and "\x1b" not in said
+
+
+def test_an_error_names_the_log(clone: Clone) -> None:
+    (clone.folder / "requirements.txt").write_text("gamma==1.0\n")
+    code, _, err = clone.run()
+    log = clone.folder / ".venv" / ".installing-log"
+    assert code == 1 and err.endswith(f"All that was said is in {log}.\n")
+    assert "No matching distribution found for gamma==1.0" in log.read_text()
+
+
+def test_the_lists_say_how_much_there_is_to_fetch(repo: Path) -> None:
+    sizes = launch.missing([repo / "requirements.txt"], launch.Place(repo, None), repo / "none", {})
+    fetch = launch.GIGABYTES["Linux"][0]
+    assert sys.platform != "linux" or abs(sum(sizes.values()) / 1e9 - fetch) < 0.1 * fetch
+
+
+def test_how_far_pip_is_is_read_from_what_it_says_and_has_fetched(tmp_path: Path) -> None:
+    meter = launch.Meter({"torch": 5e8, "numpy": 1.7e7, "nvidia-cublas": 4e8}, tmp_path)
+    meter.temporary = tmp_path
+    assert meter.state() == ("Resolving", None, "3 packages")
+    meter.hear("Collecting torch\n  Downloading https://x/torch-2.13.0%2Bcpu-cp311-none.whl (2.0 kB)\n  Usi")
+    assert meter.sizes == {"torch": 2e3, "numpy": 1.7e7}, "this build needs no CUDA"
+    meter.hear("ng cached numpy-2.4.6-cp311-none.whl (2.0 kB)\n")
+    (tmp_path / "pip-unpack-x").mkdir()
+    (tmp_path / "pip-unpack-x" / "torch-2.13.0+cpu-cp311-none.whl").write_bytes(b"x" * 1000)
+    assert meter.state() == ("Fetching", 0.25, "0 of 2 packages, 0 of 0 MB")
+    meter.hear("Installing collected packages: numpy, torch\n")
+    (tmp_path / "numpy-2.4.6.dist-info").mkdir()
+    assert meter.state() == ("Installing", 0.5, "1 of 2 packages")
+
+
+def test_how_far_uv_is_is_read_from_its_bars(tmp_path: Path) -> None:
+    meter = launch.Meter({"torch": 5e8, "numpy": 1.7e7, "nvidia-cublas": 4e8}, tmp_path)
+    meter.hear("\x1b[2mResolved \x1b[1m2 packages\x1b[0m in 2ms\r\n\x1b[2mtorch ------ 100.00 MiB/200.")
+    meter.hear("00 MiB\r\nnumpy    --- 1.00 MiB/16.00 MiB\r")
+    phase, share, told = meter.state()
+    assert (phase, told, round(216 * (share or 0))) == ("Fetching", "0 of 2 packages, 106 of 226 MB", 101)
+
+
+# uv
+
+
+@pytest.fixture
+def uv_clone(index: Index, tmp_path: Path, repo: Path) -> Clone:
+    clone = Clone(tmp_path / "ein klön", index, repo)
+    clone.has_uv = True
+    return clone
+
+
+@needs_uv
+def test_uv_installs_the_same_as_pip(uv_clone: Clone, installed: Clone, tmp_path: Path) -> None:
+    found = Index(tmp_path)
+    found.server.shutdown()
+    found.add("gamma", "1.0")
+    found.add("gamma", "2.0")
+    (tmp_path / "least.txt").write_text("gamma<2\n")
+    (tmp_path / "pip.conf").write_text(f"[global]\nconstraint = {tmp_path}/least.txt\nfind-links = {tmp_path}\n")
+    (uv_clone.folder / "requirements.txt").write_text("alpha==1.0\ngamma\n")
+    code, _, err = uv_clone.run(
+        PIP_CONFIG_FILE=str(tmp_path / "pip.conf"), UV_DEFAULT_INDEX="http://127.0.0.1:9/simple"
+    )
+    assert code == 7 and "uv is" not in err and "uv stopped" not in err, err
+    assert (uv_clone.packages / "alpha-1.0.dist-info" / "INSTALLER").read_text() == "uv"
+    assert (uv_clone.packages / "__pycache__").is_dir(), "compiled, as by pip"
+    assert launch.installed(uv_clone.packages) == launch.installed(installed.packages) | {"gamma": "1.0"}
+
+
+@needs_uv
+def test_pip_installs_where_uv_lacks_a_setting_of_pip(uv_clone: Clone) -> None:
+    code, _, err = uv_clone.run(PIP_SRC="elsewhere")
+    assert code == 7 and "uv is here, but pip installs: uv has nothing for pip's setting src.\n" in err
+    assert (uv_clone.packages / "alpha-1.0.dist-info" / "INSTALLER").read_text() == "pip\n"
+
+
+def test_pip_goes_on_where_uv_stops(uv_clone: Clone, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "uv").write_text("#!/bin/sh\necho 'error: it is Sunday' >&2\nexit 2\n")
+    (tmp_path / "bin" / "uv").chmod(0o755)
+    code, _, err = uv_clone.run(PATH=f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    assert code == 7 and "uv stopped, and pip goes on: error: it is Sunday\n" in err
+    assert (uv_clone.packages / "alpha.py").is_file()
 
 
 # What A1111's guide teaches

@@ -38,7 +38,7 @@ from sdterm.core.settings.paths import prepare as prepare_folders
 from sdterm.core.settings.settings import NOTIFY, Settings
 from sdterm.events import Cancelled, Event, Failed, Warning
 from sdterm.fields import MAX_PROMPT
-from sdterm.messages import message
+from sdterm.messages import message, sentences
 from sdterm.request import GenerationRequest, RequestError, make_request
 
 
@@ -148,7 +148,7 @@ def generate(
         for warning in warnings:
             output.show(warning)
         chosen = settings.with_value("notify", notify, "--notify") if notify else settings
-        context.exit(follow(host, job.id, output, chosen, on_interrupt=partial(cancel_job, settings, job.id)))
+        context.exit(follow(host, job.id, output, chosen, on_interrupt=partial(cancel_job, settings, job.id), out=out))
 
 
 def say_starting() -> None:
@@ -238,7 +238,7 @@ def request_of(
     except RequestError as error:
         field = error.field or ""
         blame = "" if field in typed or field in recorded else settings.blame(field)
-        raise RequestError(str(error).removesuffix(".") + blame + ".") from error
+        raise RequestError(sentences(error, blame)) from error
 
 
 def standard_input() -> str:

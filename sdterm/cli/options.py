@@ -25,6 +25,10 @@ _SHAPES: dict[str, dict[str, Any]] = {
     "values": {"multiple": True, "metavar": "VALUE"},
 }
 _HEADINGS = {"": "Image", "Init image": IMG2IMG, "Mask": IMG2IMG, "Hires": "Hires fix"}
+_FAR = ("generate", "img2img", "hires", "upscale", "interrogate", "queue", "attach", "cancel", "gallery", "trash")
+"""Commands that work with a host on another machine."""
+_EITHER = ("host", "models", "plan", "plugins", "ext", "tune", "doctor", "samplers", "verify", "serve", "token")
+"""Of the others, those that somebody may mean for that machine."""
 _BY_PARAMETER = {flag.name.removeprefix("--").replace("-", "_"): flag for flag in FLAGS}
 
 
@@ -88,9 +92,27 @@ def settings_of(context: click.Context) -> Settings:
     layers = {"the command line": _changes(_given(context))}
     if text := os.environ.get("COMMANDLINE_ARGS"):
         layers["COMMANDLINE_ARGS"] = _changes(_parsed(text)[0])
-    settings = resolve(layers, os.environ)
+    settings = _of_machine(resolve(layers, os.environ), context)
     _speak(settings)
     return settings
+
+
+def _of_machine(settings: Settings, context: click.Context) -> Settings:
+    """The settings of a command that works with this machine, if `connect` names another one. Raises UsageError for
+    one that could be meant for the other."""
+    called = context
+    while called.parent and called.parent.parent:
+        called = called.parent
+    command = called.info_name if called.parent else ""
+    if not settings["connect"] or command in ("", *_FAR):
+        return settings
+    if command in _EITHER and settings.values["connect"].source == "the command line":
+        raise UsageError(
+            message(
+                "`sdterm {command}` works with this machine alone. Call it there, without --connect.", command=command
+            )
+        )
+    return settings.with_value("connect", None, "default")
 
 
 def _speak(settings: Settings) -> None:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from textual.binding import Binding
 
+from sdterm.core.settings.settings import Settings
+
 SCOPES = (
     "anywhere",
     "prompt",
@@ -33,6 +35,8 @@ class Action:
     title: str
     palette: bool = True
     """Whether the palette offers it (moving about in a list is no command)."""
+    near: bool = False
+    """Whether it is there only where the host is this machine's."""
 
 
 # Shift+F6 and Shift+F7 arrive as F18 and F19 from terminals with the older escape codes; Alt+B and Alt+F as Ctrl+Left
@@ -98,7 +102,7 @@ ACTIONS: tuple[Action, ...] = (
         "before_after", "pictures", "a", "Before", "Before and after: it in the place of the picture it was made from"
     ),
     Action("delete_picture", "pictures", "D,delete", "Delete", "Delete it: its file goes to the trash"),
-    Action("restore_picture", "pictures", "r", "", "Bring back the picture that was deleted last"),
+    Action("restore_picture", "pictures", "r", "Restore", "Bring back the picture that was deleted last"),
     Action("empty_trash", "pictures", "U", "", "Empty the trash: deleted pictures are gone for good"),
     Action("take_seed", "pictures", "s", "Seed", "Its seed into the form, and lock it"),
     Action("take_prompt", "pictures", "w", "Words", "Its prompts into the form"),
@@ -142,11 +146,11 @@ ACTIONS: tuple[Action, ...] = (
     Action("hold", "queue", "space", "Pause", "Pause this job, or resume it"),
     Action("cancel", "queue", "x,ctrl+x", "Cancel", "Cancel this job"),
     Action("retry", "queue", "R", "Retry", "Retry this job"),
-    Action("pin_job", "queue", "o", "", "Run this job on one device alone, or on any"),
-    Action("drain", "queue", "d", "", "Let a device take no new jobs, or take them again"),
     Action("edit_job", "queue", "e", "Edit", "Its request into the form"),
     Action("remedy", "queue", "enter", "Why?", "What happened to this job and what helps"),
     Action("hold_queue", "queue", "P", "Pause all", "Pause the queue, or resume it"),
+    Action("pin_job", "queue", "o", "Pin", "Run this job on one device alone, or on any"),
+    Action("drain", "queue", "d", "Drain", "Let a device take no new jobs, or take them again"),
     Action("load_model", "models", "enter", "Use", "Use this checkpoint, network or embedding", palette=False),
     Action("next_list", "models", "tab,right_square_bracket", "Next", "The next list: VAEs, networks …", palette=False),
     Action("list_before", "models", "shift+tab,left_square_bracket", "", "The list before", palette=False),
@@ -165,13 +169,28 @@ ACTIONS: tuple[Action, ...] = (
     Action("reset_setting", "settings", "d", "Default", "Take it out of config.toml", palette=False),
     Action("search_settings", "settings", "slash", "Search", "Find a setting", palette=False),
     Action("changed_only", "settings", "c", "Changed", "Only settings that are not as they come", palette=False),
-    Action("switch_extension", "extensions", "enter,space", "On/off", "Switch this extension on or off", palette=False),
-    Action("install_extension", "extensions", "i", "Install", "Install or update an extension"),
-    Action("trust_extension", "extensions", "a", "Approve", "Approve how this extension changed", palette=False),
-    Action("remove_extension", "extensions", "x", "Remove", "Remove this extension", palette=False),
+    Action(
+        "switch_extension",
+        "extensions",
+        "enter,space",
+        "On/off",
+        "Switch this extension on or off",
+        palette=False,
+        near=True,
+    ),
+    Action("install_extension", "extensions", "i", "Install", "Install or update an extension", near=True),
+    Action(
+        "trust_extension", "extensions", "a", "Approve", "Approve how this extension changed", palette=False, near=True
+    ),
+    Action("remove_extension", "extensions", "x", "Remove", "Remove this extension", palette=False, near=True),
     Action("translation_template", "settings", "T", "Template", "Write a file to translate sdterm with"),
 )
 BY_ID = {action.id: action for action in ACTIONS}
+
+
+def actions_of(settings: Settings) -> tuple[Action, ...]:
+    """Those that there are."""
+    return tuple(action for action in ACTIONS if not (action.near and settings["connect"]))
 
 
 def bindings(*scopes: str) -> list[Binding]:

@@ -126,6 +126,10 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         self._speak(settings["language"])
         self._read_keys(settings["keymap"])
 
+    def get_css_variables(self) -> dict[str, str]:
+        self.theme_variables = themes.variables(self.current_theme, super().get_css_variables())
+        return self.theme_variables
+
     @property
     def models(self) -> list[str]:
         """The names of the checkpoints, the one first that is used where none is named."""
@@ -529,7 +533,6 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
             while not isinstance(self.screen, type(screen)):
                 self.pop_screen()
             self.pop_screen()
-        screen.tab = next(below.tab for below in reversed(self.screen_stack) if isinstance(below, BaseScreen))
         self.push_screen(screen)
 
     def on_delete_wanted(self, message: DeleteWanted) -> None:

@@ -46,7 +46,7 @@ class Drawing:
     def generate(self) -> None:
         """Draw what is written."""
         if why := self._desk.collect():
-            self._shell.say(why)
+            self._shell.say(f"! {why}")
         else:
             self._desk.run_worker(self._generate())
 
@@ -68,7 +68,7 @@ class Drawing:
             if error.field:
                 self._desk.focus_field(field_of(error.field))
                 blame = self._shell.settings.blame(error.field)
-            self._shell.say(said(str(error)).removesuffix(".") + blame + ".")
+            self._shell.say(f"! {said(sentences(error, blame))}")
             return False
         several = request.batch_size * request.batch_count > 1
         if self._shell.settings["save_grid"] and several:
@@ -271,6 +271,8 @@ class Drawing:
                 self._shell.say(self._lacking[1])
             case Warning(message=text):
                 self._shell.say("! " + said(text))
+            case Cancelled(images=0):
+                self._shell.say(tr("#{job} is cancelled.", job=job))
             case Cancelled(images=images):
                 stopped = counted(
                     "#{job} stopped; its finished picture is saved.",

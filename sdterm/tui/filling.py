@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sdterm.core.names import normal
 from sdterm.core.settings.settings import frozen_reason
 from sdterm.core.text import printable
-from sdterm.tui import calls
+from sdterm.tui import calls, themes
 from sdterm.tui.fields import DEFAULTS, Field
 from sdterm.tui.language import languages, tr
 from sdterm.tui.messages import Part
@@ -214,7 +214,7 @@ class Filling:
         offers = replace(
             self.offers,
             settings={
-                "theme": sorted(self._desk.app.available_themes),
+                "theme": themes.names(self._desk.app),
                 "language": ["en", *languages(self._shell.language_sources())],
             },
         )

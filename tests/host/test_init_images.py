@@ -90,8 +90,8 @@ def test_outside_the_mask_the_picture_is_the_original_pixel_for_pixel(host: Runn
     ("fields", "said"),
     [
         ({"init_images": ["f" * 64]}, "init_images names a picture that is not here"),
-        ({"mask": "@mask_disc"}, "no init image that it could be for"),
-        ({"init_images": ["@scene"], "hires": True}, "Hires fix begins with a picture of its own"),
+        ({"mask": "@mask_disc"}, "no init image"),
+        ({"init_images": ["@scene"], "hires": True}, "Hires fix cannot be combined with an init image"),
         ({"init_images": ["@scene"], "init_upscaler": "nobody"}, "no upscaler named 'nobody'"),
     ],
 )

@@ -65,14 +65,14 @@ def test_inpaint_hires_and_upscale(tmux: Tmux, host: Running) -> None:
     inpainted = newest(host)
     assert "snow" in inpainted.infotext and "Mask blur: 4" in inpainted.infotext
     tmux.press("M-r")
-    tmux.until("╔═ Recent")
+    tmux.until("┏━ Recent")
     tmux.press("a")
     tmux.until(rf"{inpainted.id}  128x128")
     tmux.press("Space")
     tmux.until("source  128x128")
     tmux.press("Escape")
     tmux.press("Escape")
-    tmux.until("╔═ Recent")
+    tmux.until("┏━ Recent")
 
     # twice as large, with more detail
     tmux.press("h")
@@ -84,7 +84,7 @@ def test_inpaint_hires_and_upscale(tmux: Tmux, host: Running) -> None:
     tmux.until("Upscale #3")
     tmux.write("lanczos")
     tmux.press("Enter")
-    tmux.until("How many times as large")
+    tmux.until("How many times larger")
     tmux.press("Enter")
     tmux.until(r"#4 done in .*\.png")
     assert (newest(host).width, newest(host).height) == (512, 512)

@@ -12,6 +12,7 @@ from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileEr
 from sdterm.core.library.pipeline_facts import PipelineFacts, pipeline_facts
 from sdterm.core.text import printable
 from sdterm.hooks import ModelFamily, ModelMatch, Pipeline, PluginError, Process
+from sdterm.messages import message
 
 D = TypeVar("D", bound=ModelFamily | Pipeline)
 
@@ -66,11 +67,17 @@ def _recognised(checkpoint: CheckpointFile, plugins: PluginSet, there: Sequence[
             refused = each, match
     if refused:
         knows, match = refused
-        return knows, replace(match, refusal=f"{match.refusal} {failure}") if failure else match
+        return knows, replace(
+            match, refusal=message("{refusal} {failure}", refusal=match.refusal, failure=failure)
+        ) if failure else match
     if failure:
         raise failure
     known = ", ".join(each.label for each in there)
-    raise ModelFileError(f"{checkpoint.path.name} is of no model family that sdterm knows ({known}).")
+    raise ModelFileError(
+        message(
+            "{file} belongs to no model family that sdterm supports ({known}).", file=checkpoint.path.name, known=known
+        )
+    )
 
 
 def _detect(knows: ModelFamily | Pipeline, checkpoint: CheckpointFile, plugins: PluginSet) -> ModelMatch | None:
@@ -79,7 +86,9 @@ def _detect(knows: ModelFamily | Pipeline, checkpoint: CheckpointFile, plugins: 
         with plugins.guard(knows, ModelFileError):
             match = knows.detect(checkpoint)
             if not isinstance(match, ModelMatch | None):
-                raise ContractError(f"it gave {printable(repr(match))}, which is no ModelMatch")
+                raise ContractError(
+                    message("it returned {value}, which is not a ModelMatch", value=printable(repr(match)))
+                )
             return match
     except PluginFailure:
         raise

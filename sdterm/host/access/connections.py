@@ -104,7 +104,8 @@ class BoundedProtocol(H11Protocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if not self.transport.is_closing():
-            self._look("free")  # the time to the next request is uvicorn's to watch
+            has_more = bool(self.conn.trailing_data[0])
+            self._look("headers" if has_more else "free")  # the time to its next word is uvicorn's to watch
 
     def pause_writing(self) -> None:
         super().pause_writing()

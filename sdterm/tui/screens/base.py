@@ -31,10 +31,13 @@ HEIGHTS = {"-flat": range(20), "-low": range(20, 24), "-tall": range(24, 10**6),
 class BaseScreen(HasShell, Screen[None]):
     """One of the screens that the top line names, or a part of one."""
 
-    tab: str
-    """The action that opens it, or what it is a part of: which of the top line's names is in brackets."""
+    tab: str = ""
+    """The action that opens it: which of the top line's names is in brackets. A part of another screen has its."""
 
     def compose(self) -> ComposeResult:
+        if not self.tab:
+            below = (screen.tab for screen in reversed(self.app.screen_stack) if isinstance(screen, BaseScreen))
+            self.tab = next(filter(None, below))
         self._fit(self.app.size)  # so that nothing is painted that the first size would change
         yield TopBar(self.tab)
         yield from self.body()

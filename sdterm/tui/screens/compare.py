@@ -40,7 +40,6 @@ class CompareScreen(PictureActions, BaseScreen):
     files: of pictures that the gallery has not, by their ids. flips: whether one alone is to be seen at first.
     """
 
-    tab = "go_generate"  # which it is a part of
     scopes = ("compare", "pictures")
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings("compare"),

@@ -23,6 +23,7 @@ from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.screens.adding import add_model, stop_adding, told
 from sdterm.tui.screens.table import TableScreen
 from sdterm.tui.shell import Desk
+from sdterm.tui.widgets.rows import Table
 
 if TYPE_CHECKING:
     from sdterm.api import Entry, LibraryFile, Model
@@ -77,7 +78,7 @@ class ModelsScreen(TableScreen[Row]):
         line.cursor_blink = line.display = False
         yield line
         with Horizontal(id="desk"):
-            yield DataTable(cursor_type="row")
+            yield Table(cursor_type="row")
             yield PictureView(id="picture", mode=self.shell.picture_mode())
         yield Static(classes="words", markup=False)
 
@@ -133,7 +134,11 @@ class ModelsScreen(TableScreen[Row]):
         from sdterm.core.library.checkpoints import library_of
 
         folder = library_of(self.shell.settings).places(self.kinds[0])[0]
-        return tr("Nothing here yet. Files go to {folder}.", folder=printable(str(folder), 1000))
+        return tr(
+            "Nothing here yet: {key} adds one, or put files into {folder}",
+            key=self.shell.key("add_model"),
+            folder=printable(str(folder), 1000),
+        )
 
     def row(self, item: Row) -> tuple[str, ...]:
         file, model = item.file, item.model

@@ -19,6 +19,7 @@ from sdterm.tui.fields import DEFAULTS, Field, RefusedTextError
 from sdterm.tui.language import said, tr
 from sdterm.tui.messages import PickValue
 from sdterm.tui.shell import HasShell
+from sdterm.tui.widgets.rows import Options
 
 
 class ParametersScreen(HasShell, ModalScreen[None]):
@@ -37,7 +38,7 @@ class ParametersScreen(HasShell, ModalScreen[None]):
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = tr("All parameters")
             dialog.border_subtitle = tr("Enter changes, d takes the default, Esc leaves.")
-            yield OptionList(markup=False, compact=True)
+            yield Options(markup=False, compact=True)
 
     def on_mount(self) -> None:
         self._show()

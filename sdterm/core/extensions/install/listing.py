@@ -10,15 +10,16 @@ from sdterm.core.extensions.install.records import InstallRecord, read_records
 from sdterm.core.extensions.manifest import Manifest, ManifestError, read_manifest
 from sdterm.core.extensions.source import Source
 from sdterm.core.names import find
+from sdterm.messages import message
 
 State = Literal["on", "off", "waiting", "refused", "gone"]
 
 STATES = {
-    "on": "runs",
-    "off": "switched off",
-    "waiting": "changed since it was approved; what was approved runs",
-    "refused": "does not run",
-    "gone": "its files are gone",
+    "on": message("runs"),
+    "off": message("disabled"),
+    "waiting": message("changed since it was approved; the approved version runs"),
+    "refused": message("does not run"),
+    "gone": message("its files are missing"),
 }
 
 
@@ -61,7 +62,7 @@ def listed(root: Path) -> tuple[Listed, ...]:
 def find_listed(root: Path, slug: str) -> Listed:
     """The one of that name. Raises UnknownNameError, RecordsError."""
     rows = {row.slug: row for row in listed(root)}
-    return rows.get(slug) or find("extension", slug, rows, more=" `sdterm ext list` lists them.")
+    return rows.get(slug) or find("extension", slug, rows, more=message("`sdterm ext list` lists them."))
 
 
 def _row(source: Source, record: InstallRecord | None, extensions: Path) -> Listed:
@@ -95,7 +96,7 @@ def _gone(slug: str, record: InstallRecord) -> Listed:
         came="installed",
         version=record.version,
         source=record.source,
-        why=f"`sdterm ext remove {slug}` forgets it, installing it again brings it back",
+        why=message("`sdterm ext remove {slug}` forgets it; install it again to restore it", slug=slug),
         digest=record.digest or "",
         installed=record.installed,
     )
