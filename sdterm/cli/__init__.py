@@ -73,18 +73,31 @@ _EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EX
 def sdterm(context: click.Context, /, **flags: Any) -> None:
     """A Stable Diffusion workstation for the terminal.
 
-    Without a command it opens the workstation. `sdterm COMMAND --help` tells more of a command. A1111's flags (--ckpt,
-    --medvram, --xformers, --api, …) work as well: `sdterm flags` lists them.
+    Without a command it opens the workstation; with --plain it is a dialogue, line by line. `sdterm COMMAND --help`
+    tells more of a command. A1111's flags (--ckpt, --medvram, --xformers, --api, …) work as well: `sdterm flags` lists
+    them.
     """
     if context.invoked_subcommand is not None:
         return
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):  # nobody is there to press keys
+    from sdterm.cli.options import settings_of
+
+    settings = settings_of(context)
+    is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    if settings["plain"] or (is_terminal and os.environ.get("TERM") == "dumb" and _wants_plain_mode()):
+        from sdterm.cli.plain import converse
+
+        context.exit(converse(settings))
+    if not is_terminal:  # nobody is there to press keys
         click.echo(context.get_help())
         return
-    from sdterm.cli.options import settings_of
     from sdterm.tui import work
 
-    work(settings_of(context))
+    work(settings)
+
+
+def _wants_plain_mode() -> bool:
+    click.echo("This terminal says that it can only print lines (TERM=dumb), and the workstation draws a screen.")
+    return click.confirm("Open plain mode instead, as `sdterm --plain` does?", default=True)
 
 
 def main() -> None:

@@ -153,6 +153,13 @@ SETTINGS: tuple[Setting, ...] = (
         _LOOKS,
     ),
     Setting("mouse", False, "front end", "Whether the workstation takes the mouse from the terminal.", _LOOKS),
+    Setting(
+        "plain",
+        False,
+        "front end",
+        "Whether sdterm opens as a dialogue, line by line, for screen readers and terminals that only print.",
+        _LOOKS,
+    ),
     Setting("localizations_dir", None, "front end", "One more folder to look for translations in.", _LOOKS),
     Setting(
         "preview",
