@@ -38,6 +38,8 @@ from sdterm.request import GenerationRequest, Rungs
 State = Literal["queued", "running", "paused", "waiting", "done", "failed", "cancelled"]
 STATES: tuple[State, ...] = get_args(State)
 ENDED: tuple[State, ...] = ("done", "failed", "cancelled")
+HEARTBEAT = 2.0
+"""Seconds between two signs of life in a stream of events over TCP: three that do not come are a lost line."""
 
 
 class FieldError(SdtermError, ValueError):
@@ -406,6 +408,8 @@ class Health(Answer):
     """How many clients follow the events."""
     notices: tuple[Text, ...] = ()
     """What its owner should know."""
+    address: str | None = None
+    """Where it is reached over TCP, if it is."""
 
 
 class Model(Answer):
@@ -581,6 +585,13 @@ class Networks(Answer):
     """For `<hypernet:NAME:1>`."""
     embeddings: tuple[str, ...]
     """Textual inversions, which are called by their bare names."""
+
+
+class SettingValue(Body):
+    """What a setting is to be, for good."""
+
+    value: Any
+    """Text as a person types it, where lists have commas, or as TOML has it; null is the default."""
 
 
 class SettingView(Answer):

@@ -10,6 +10,7 @@ import base64
 import contextlib
 import hashlib
 import json
+import math
 import os
 import select
 import signal
@@ -27,6 +28,7 @@ import psutil
 from pydantic import BaseModel, TypeAdapter
 
 from sdterm.api import (
+    HEARTBEAT,
     Download,
     DownloadOffer,
     DownloadRequest,
@@ -65,8 +67,11 @@ from sdterm.core.library.sources import TOKENS
 from sdterm.core.settings.paths import prepare
 from sdterm.core.settings.rundir import RunFolder, RunFolderError, holder, is_held, make_private, run_folder_of
 from sdterm.core.settings.settings import SETTINGS, Settings
+from sdterm.core.text import printable
 from sdterm.errors import SdtermError
 from sdterm.messages import from_json, message
+from sdterm.remote import CONNECT_LIMIT, Remote, RemoteError, http_of, read_token, reason_of
+from sdterm.ssh import SshError, Tunnel, tunnel
 from sdterm.version import __version__
 
 START_LIMIT = 60.0
@@ -76,6 +81,11 @@ STOP_LIMIT = 30.0
 _LISTENS_WITHIN = 5.0  # seconds
 _CALL_LIMIT = 90.0  # seconds for one call: the first one may have to list all plugins
 _SILENCE = 60.0  # seconds without even a keep-alive after which a stream counts as broken
+_FAR_SILENCE = 3 * HEARTBEAT  # the same over TCP, where a line breaks without a word
+_BACK_WITHIN = 10.0  # seconds in which a line that broke is expected back
+_BETWEEN_TRIES = 0.25  # seconds
+
+_ENDED = message("The host ended. What it was drawing goes on with the next one.")
 
 B = TypeVar("B", bound=BaseModel)
 
@@ -102,8 +112,11 @@ def connect(
     without `start`, if there is none.
 
     check: raise HostError, too, if it runs with other settings than the ones given here. starting: called before one
-    is started, which takes a moment.
+    is started, which takes a moment. Where the setting `connect` names a host on another machine, that one is reached,
+    with the settings that it has.
     """
+    if settings["connect"]:
+        return reach(address_of(settings))
     run_folder = run_folder_of(settings.root)
     client = _reach_held(run_folder)
     if not client:
@@ -120,13 +133,66 @@ def connect(
     return client
 
 
-class Client:
-    """A connection to a host. Methods raise RefusedError if it says no, HostError if it is gone."""
+def address_of(settings: Settings) -> "Remote | Tunnel":
+    """Where the host on another machine is that these settings name. Raises RemoteError, SshError."""
+    target, token_file = settings["connect"], settings["token_file"]
+    if "://" not in target:
+        return tunnel(target)
+    if not token_file:
+        raise RemoteError(
+            message(
+                "The host at {url} wants a token: --token-file FILE. There, `sdterm token new NAME` prints one.",
+                url=printable(target),
+            )
+        )
+    ca = settings["tls_ca"]
+    return Remote(target, read_token(Path(token_file).expanduser()), Path(ca).expanduser() if ca else None)
 
-    def __init__(self, run_folder: RunFolder) -> None:
-        self._run_folder = run_folder
-        transport = httpx.HTTPTransport(uds=str(run_folder.socket), retries=0)
-        self._http = httpx.Client(transport=transport, base_url="http://sdterm/v1", timeout=_CALL_LIMIT)
+
+def reach(remote: "Remote | Tunnel") -> "Client":
+    """A client of a host on another machine, which is started if SSH leads there. Raises HostError if it cannot be
+    reached or is of another version, RefusedError if its token is not valid."""
+    if isinstance(remote, Tunnel):
+        remote.open()
+    client = Client(remote)
+    try:
+        if (version := client.health().version) != __version__:
+            raise HostError(
+                message(
+                    "The host at {place} is of sdterm {theirs} and this is {ours}. Install the same version on both "
+                    "machines.",
+                    place=remote.place,
+                    theirs=version,
+                    ours=__version__,
+                )
+            )
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+class Client:
+    """A connection to a host: of this machine by its run folder, of another one over TCP or SSH. Methods raise
+    RefusedError if it says no, HostError if it is gone."""
+
+    def __init__(self, address: "RunFolder | Remote | Tunnel") -> None:
+        self._address = address
+        if isinstance(address, Remote):
+            self._http = http_of(address, _CALL_LIMIT)
+        else:
+            transport = httpx.HTTPTransport(uds=str(address.socket), retries=0)
+            self._http = httpx.Client(transport=transport, base_url="http://sdterm/v1", timeout=_CALL_LIMIT)
+
+    @property
+    def remote(self) -> Remote | None:
+        """Where the host is, if it is reached over TCP."""
+        return self._address if isinstance(self._address, Remote) else None
+
+    @property
+    def is_far(self) -> bool:
+        """Whether its files are another machine's."""
+        return not isinstance(self._address, RunFolder)
 
     def __enter__(self) -> Self:
         return self
@@ -143,7 +209,10 @@ class Client:
         return self._get(Health, "health")
 
     def submit(self, submission: Submission) -> JobView:
-        """Queue a job. What its request leaves unset is the host's to say: a model may have values of its own."""
+        """Queue a job. What its request leaves unset is the host's to say: a model may have values of its own. A host
+        on another machine saves as its own settings say."""
+        if self.is_far:
+            submission = submission.model_copy(update={"saving": None})
         return self._post(JobView, "jobs", submission)
 
     def job(self, job: int) -> JobDetails:
@@ -260,6 +329,11 @@ class Client:
     def settings(self) -> list[SettingView]:
         return TypeAdapter(list[SettingView]).validate_json(self._call("GET", "settings"))
 
+    def set_setting(self, key: str, value: Any) -> SettingView:
+        """Change a setting for good: text as a person types it, or a value as TOML has it; None is the default."""
+        answer = self._call("PUT", f"settings/{key}", json={"value": value})
+        return SettingView.model_validate_json(answer)
+
     def pictures(
         self,
         query: str = "",
@@ -306,7 +380,7 @@ class Client:
         """Give the host a picture's file for jobs to start from, unless it has it; its digest. It stays for a day, and
         as long as a job or a picture refers to it."""
         digest = hashlib.sha256(data).hexdigest()
-        with _speaking():
+        with self._speaking():
             is_there = self._http.head(f"inputs/{digest}").is_success
         if not is_there:
             self._call("PUT", f"inputs/{digest}", content=data)
@@ -317,21 +391,56 @@ class Client:
         return self._call("GET", f"inputs/{digest}")
 
     def stop(self) -> None:
-        """End the host, and wait until it is gone."""
+        """End the host, and wait until it is gone. A host that is reached over TCP refuses."""
         pid = self.health().pid
         self._call("POST", "stop")
-        _wait_until_gone(self._run_folder, pid)
+        if isinstance(self._address, RunFolder):
+            _wait_until_gone(self._address, pid)
 
     def events(self, *, after: int | None = None, job: int | None = None, previews: bool = False) -> Iterator[Entry]:
         """What happens after event number `after` (unset: from now on), of one job or all, for ever. Ends when the
-        host does; raises HostError if the connection breaks."""
+        host does; raises HostError if the connection breaks. From another machine it goes on by itself after a break,
+        without missing an event, and raises HostError if the host cannot be reached for ten seconds."""
+        if self.is_far:
+            yield from self._unbroken(after, job, previews)
+            return
+        with self._stream(after, job, previews) as entries:
+            yield from entries
+
+    def _unbroken(self, after: int | None, job: int | None, previews: bool) -> Iterator[Entry]:
+        seen = self.health().last_event if after is None else after
+        back_by = None  # when the line must be back; the first connection has one try
+        while True:
+            lost = HostError(_ENDED)
+            try:
+                with self._stream(seen, job, previews) as entries:
+                    back_by = math.inf
+                    for entry in entries:
+                        seen = max(seen, entry.number)
+                        yield entry
+            except HostError as error:
+                lost = error
+            except RefusedError as error:  # a proxy says that it does not reach the host
+                if error.status not in (502, 503, 504) or back_by is None:
+                    raise
+            if back_by == math.inf:
+                back_by = time.monotonic() + _BACK_WITHIN
+            if back_by is None or time.monotonic() > back_by:
+                raise lost
+            time.sleep(_BETWEEN_TRIES)
+            if isinstance(self._address, Tunnel):
+                with contextlib.suppress(SshError):
+                    self._address.mend()
+
+    @contextlib.contextmanager
+    def _stream(self, after: int | None, job: int | None, previews: bool) -> Iterator[Iterator[Entry]]:
+        """A stream of events, once the host has begun to answer."""
         params = _given({"after": after, "job": job, "previews": previews})
-        limits = httpx.Timeout(_CALL_LIMIT, read=_SILENCE)
-        with _speaking(), self._http.stream("GET", "events", params=params, timeout=limits) as response:
+        silence = _FAR_SILENCE if self.is_far else _SILENCE
+        limits = httpx.Timeout(_CALL_LIMIT, connect=CONNECT_LIMIT, read=silence)
+        with self._speaking(), self._http.stream("GET", "events", params=params, timeout=limits) as response:
             _refuse(response)
-            for message in httpx.EventSource(response):
-                fields = json.loads(message.data)
-                yield Entry.of(fields, base64.b64decode(fields.pop("data", "")))
+            yield (_entry(message) for message in httpx.EventSource(response))
 
     def _get(self, kind: type[B], path: str, **params: Any) -> B:
         return kind.model_validate_json(self._call("GET", path, params=_given(params)))
@@ -348,10 +457,26 @@ class Client:
         return kind.model_validate_json(self._call("POST", path, content=content, headers=headers))
 
     def _call(self, method: str, path: str, **options: Any) -> bytes:
-        with _speaking():
+        with self._speaking():
             response = self._http.request(method, path, **options)
             _refuse(response)
             return response.content
+
+    @contextlib.contextmanager
+    def _speaking(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.HTTPError as error:
+            if self.remote:
+                raise HostError(reason_of(error, self.remote)) from error
+            if isinstance(error, httpx.TimeoutException):
+                raise HostError(message("The host does not answer; `sdterm host logs` may say why.")) from error
+            raise HostError(_ENDED) from error
+
+
+def _entry(message: httpx.ServerSentEvent) -> Entry:
+    fields = json.loads(message.data)
+    return Entry.of(fields, base64.b64decode(fields.pop("data", "")))
 
 
 def _telling(request: DownloadRequest) -> dict[str, Any]:
@@ -376,16 +501,6 @@ def _refuse(response: httpx.Response) -> None:
             message=message("The host answered {status}; see `sdterm host logs`.", status=response.status_code),
         )
     raise RefusedError(problem, response.status_code)
-
-
-@contextlib.contextmanager
-def _speaking() -> Iterator[None]:
-    try:
-        yield
-    except httpx.TimeoutException as error:
-        raise HostError(message("The host does not answer; `sdterm host logs` may say why.")) from error
-    except httpx.HTTPError as error:
-        raise HostError(message("The host ended. What it was drawing goes on with the next one.")) from error
 
 
 def _reach(run_folder: RunFolder) -> Client | None:

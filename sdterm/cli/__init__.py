@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
-from sdterm.cli.errors import EXIT_CANCELLED, EXIT_CODES, report
+from sdterm.cli.errors import EXIT_CANCELLED, EXIT_CODES, report, say
 from sdterm.cli.lazy import LazyGroup
-from sdterm.cli.options import flag_options
+from sdterm.cli.options import flag_options, settings_of
+from sdterm.cli.spellings import corrected
 from sdterm.version import __version__
 
 GROUPS = {
@@ -42,7 +43,8 @@ GROUPS = {
         "doctor": "Check the machine, and tell how to repair what is wrong.",
         "tune": "Measure what is fastest on this machine, and keep it.",
         "host": "Start and stop the background process that generates images.",
-        "serve": "Serve A1111's HTTP API.",
+        "serve": "Serve programs on this machine or others, A1111's API with --api.",
+        "token": "Make, list and revoke tokens for clients on other machines.",
         "import-a1111": "Take over settings, flags and styles from an A1111 installation.",
     },
     "sdterm itself": {
@@ -79,9 +81,11 @@ def sdterm(context: click.Context, /, **flags: Any) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    from sdterm.cli.options import settings_of
-
     settings = settings_of(context)
+    if settings["nowebui"]:
+        from sdterm.cli.serve import serve_with
+
+        serve_with(settings)
     is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     if settings["plain"] or (is_terminal and os.environ.get("TERM") == "dumb" and _wants_plain_mode()):
         from sdterm.cli.plain import converse
@@ -103,7 +107,10 @@ def _wants_plain_mode() -> bool:
 def main() -> None:
     """Run the command line; every expected error ends as one sentence and an exit code."""
     try:
-        code = sdterm(standalone_mode=False)
+        words, notes = corrected(sys.argv[1:])
+        for note in notes:
+            say(note)
+        code = sdterm(words, standalone_mode=False)
     except KeyboardInterrupt:
         click.echo("Cancelled.", err=True)
         code = EXIT_CANCELLED

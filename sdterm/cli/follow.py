@@ -6,14 +6,17 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from types import FrameType
 
 import click
 
 from sdterm.api import ENDED, JobView, Snapshot, picture_event
 from sdterm.cli.errors import EXIT_CANCELLED, EXIT_FAILED, EXIT_USAGE, say
+from sdterm.cli.fetching import brought
 from sdterm.cli.output import Output
 from sdterm.client import Client, HostError, connect
+from sdterm.core.output.saving import saving_of
 from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
 from sdterm.events import Cancelled, Done, Event, Failed, Paused
@@ -27,14 +30,22 @@ class _LeftError(Exception):
     """Whoever watched went away; the job goes on."""
 
 
-def follow(host: Client, job: int, output: Output, settings: Settings, *, on_interrupt: Callable[[], None]) -> int:
+def follow(
+    host: Client,
+    job: int,
+    output: Output,
+    settings: Settings,
+    *,
+    on_interrupt: Callable[[], None],
+    out: Path | None = None,
+) -> int:
     """Show a job from its beginning to its end. Returns the exit code. on_interrupt: what the first Ctrl+C does; the
-    second leaves the job to itself."""
+    second leaves the job to itself. out: where pictures of another machine's host go; unset is the outputs folder."""
     last: Event | None = None
     with _interrupts(on_interrupt):
         try:
             with output:
-                for last in _events(host, job, settings, previews=output.wants_previews):
+                for last in _events(host, job, settings, out, previews=output.wants_previews):
                     output.show(last)
         except _LeftError:
             say(message("Job {job} goes on without this terminal. `sdterm attach {job}` shows it again.", job=job))
@@ -55,20 +66,21 @@ def leave() -> None:
     raise _LeftError
 
 
-def _events(host: Client, job: int, settings: Settings, *, previews: bool) -> Iterator[Event]:
+def _events(host: Client, job: int, settings: Settings, out: Path | None, *, previews: bool) -> Iterator[Event]:
     """A job's events, until it ends or waits to be resumed. A host that is lost in between is found, or started,
     again; one that was stopped is not."""
-    after, left = 0, _PATIENCE
+    after, left, folder = 0, _PATIENCE, saving_of(settings, out).folder
     while True:
         try:
             for entry in host.events(after=after, job=job, previews=previews):
                 after, left = max(after, entry.number), _PATIENCE
                 if isinstance(entry.event, Snapshot):  # its beginning is not kept any more
                     if not (known := host.job(job)).last_event and known.state in ENDED:
-                        yield from _remains(host, known)
+                        for event in _remains(host, known):
+                            yield brought(host, job, event, folder)
                         return
                     continue
-                yield entry.event
+                yield brought(host, job, entry.event, folder)
                 if isinstance(entry.event, Done | Failed | Cancelled | Paused) and after >= host.job(job).last_event:
                     return  # a job that was resumed or tried again has earlier ends, too
         except HostError as error:

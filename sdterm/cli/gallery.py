@@ -4,6 +4,7 @@ import os
 import shlex
 import socket
 import zipfile
+from collections.abc import Sequence
 from getpass import getuser
 from itertools import count
 from pathlib import Path
@@ -12,9 +13,12 @@ import click
 
 from sdterm.api import Picture
 from sdterm.cli.errors import EXIT_FAILED, UsageError, say
+from sdterm.cli.fetching import fetched
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
 from sdterm.client import Client, connect
+from sdterm.core.output.saving import saving_of
+from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
 from sdterm.events import PicturesFound
 from sdterm.messages import message, plural
@@ -49,7 +53,8 @@ def gallery(
     """List the saved pictures that match QUERY, the newest first, and how to copy them. QUERY is made of words of the
     infotext and terms like steps>=20, sampler:"dpm++ 2m", size:512x768, after:2026-11-01 or -seed:7; all of them must
     match."""
-    with connect(settings_of(context)) as host:
+    settings = settings_of(context)
+    with connect(settings) as host:
         if rescan:
             _rescan(host)
         if deleted or restored:
@@ -57,13 +62,13 @@ def gallery(
             _restore(host, restored)
             return
         pictures = _pictures(host, query, limit)
+        there = _here(host, pictures, settings, export)
     if as_json:
         for picture in pictures:
             print_json(picture.model_dump_json())
     elif not export:
         for picture in pictures:
             click.echo(printable(_line(picture), limit=2000))
-    there = [Path(picture.path) for picture in pictures if not picture.missing]
     if not there:
         say(
             message("No picture is like that.")
@@ -77,13 +82,22 @@ def gallery(
         said = plural("{number} picture is in {path}", "{number} pictures are in {path}", packed, path=str(export))
         click.echo(printable(tr(said), limit=2000))
         there = [export]
-    if as_json:
+    if as_json or settings["connect"]:
         return
     if len(there) > _SHOWN:
         say(message("To copy them to your machine, put them into one file first, with --export FILE.zip."))
         return
     say(plural("To copy it to your machine, run there:", "To copy them to your machine, run there:", len(there)))
     click.echo(printable("  " + _scp(there), limit=_LONGEST_LINE), err=True)
+
+
+def _here(host: Client, pictures: Sequence[Picture], settings: Settings, export: Path | None) -> list[Path]:
+    """The files of those that are there; of a host on another machine they are fetched if they are to be packed."""
+    there = [picture for picture in pictures if not picture.missing]
+    if host.is_far and export:
+        folder = saving_of(settings).folder
+        return [fetched(host, picture, folder) for picture in there]
+    return [Path(picture.path) for picture in there]
 
 
 def _rescan(host: Client) -> None:

@@ -148,7 +148,7 @@ def generate(
         for warning in warnings:
             output.show(warning)
         chosen = settings.with_value("notify", notify, "--notify") if notify else settings
-        context.exit(follow(host, job.id, output, chosen, on_interrupt=partial(cancel_job, settings, job.id)))
+        context.exit(follow(host, job.id, output, chosen, on_interrupt=partial(cancel_job, settings, job.id), out=out))
 
 
 def say_starting() -> None:

@@ -83,4 +83,6 @@ def hires(
             return
         for code, said in recalled.warnings.items():
             output.show(Warning(code=code, message=said))
-        context.exit(follow(host, job.id, output, settings, on_interrupt=partial(cancel_job, settings, job.id)))
+        context.exit(
+            follow(host, job.id, output, settings, on_interrupt=partial(cancel_job, settings, job.id), out=out)
+        )

@@ -27,12 +27,17 @@ def host() -> None:
 
 
 @host.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: its process and its socket.")
 @flag_options
 @click.pass_context
-def start(context: click.Context) -> None:
+def start(context: click.Context, as_json: bool) -> None:
     """Start the host, unless it runs."""
-    with connect(settings_of(context), check=True) as client:
+    settings = settings_of(context)
+    with connect(settings, check=True) as client:
         health = client.health()
+    if as_json:
+        print_json(json.dumps({"pid": health.pid, "socket": str(run_folder_of(settings.root).socket)}))
+        return
     click.echo(tr("The host runs (process {pid}).", pid=health.pid))
     for notice in health.notices:
         say(notice)
@@ -79,6 +84,8 @@ def status(context: click.Context, as_json: bool) -> None:
     )
     for worker in health.workers:
         click.echo(f"{tr('Device {device}', device=worker.device)}{_about(worker)}: {_doing(worker)}")
+    if health.address:
+        click.echo(tr("Open at {address}.", address=printable(health.address)))
     for notice in health.notices:
         click.echo(printable(tr(notice), limit=1000))
     counts = ", ".join(f"{count} {tr(Message(state))}" for state, count in health.queue.counts.items() if count)

@@ -82,7 +82,7 @@ def img2img(
         if detach:
             click.echo("\n".join(str(job) for job, _ in jobs))
             return
-        context.exit(_followed(host, jobs, partial(follow, output=output, settings=settings), settings))
+        context.exit(_followed(host, jobs, partial(follow, output=output, settings=settings, out=out), settings))
 
 
 def _in_order(file: Path) -> list[tuple[int, str]]:

@@ -7,26 +7,32 @@ from pathlib import Path
 import click
 
 from sdterm.cli.errors import UsageError
+from sdterm.cli.generate import say_starting
+from sdterm.cli.inputs import number_of
 from sdterm.cli.offered import offered
 from sdterm.cli.options import flag_options, settings_of
 from sdterm.cli.print_json import print_json
+from sdterm.client import connect
 from sdterm.core.infotext.files import read_infotext
 from sdterm.core.infotext.grammar import parse
 from sdterm.core.infotext.read import find_model, read
 from sdterm.core.library.checkpoints import library_of
+from sdterm.core.settings.paths import prepare
+from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
 from sdterm.messages import message
 
 
 @click.command()
-@click.argument("image", type=click.Path(path_type=Path))
+@click.argument("image", metavar="FILE|#ID")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @flag_options
 @click.pass_context
-def info(context: click.Context, image: Path, as_json: bool) -> None:
-    """Show the infotext stored in IMAGE (or in a text file), and what of it sdterm would not reproduce."""
+def info(context: click.Context, image: str, as_json: bool) -> None:
+    """Show the infotext of an image file, of a text file or of a gallery picture (#12), and what of it sdterm would not
+    reproduce."""
     settings = settings_of(context)
-    text = read_infotext(image)
+    text = _infotext(image, settings)
     if text is None:
         raise UsageError(
             message(
@@ -49,3 +55,11 @@ def info(context: click.Context, image: Path, as_json: bool) -> None:
         return
     for line in (*text.splitlines(), *filter(None, (reading.warning, missing))):
         click.echo(printable(line, limit=100_000))
+
+
+def _infotext(image: str, settings: Settings) -> str | None:
+    if not (number := number_of(image)):
+        return read_infotext(Path(image))
+    prepare(settings.root)
+    with connect(settings, starting=say_starting) as host:
+        return host.picture(number).infotext or None

@@ -10,6 +10,7 @@ import click
 
 from sdterm.cli.errors import UsageError, say
 from sdterm.cli.headings import IMG2IMG, FlagOption, HeadedOption
+from sdterm.cli.spellings import corrected
 from sdterm.core.settings.flags import FLAGS, Flag, joined
 from sdterm.core.settings.settings import Settings, resolve
 from sdterm.fields import shown_as_one
@@ -24,6 +25,10 @@ _SHAPES: dict[str, dict[str, Any]] = {
     "values": {"multiple": True, "metavar": "VALUE"},
 }
 _HEADINGS = {"": "Image", "Init image": IMG2IMG, "Mask": IMG2IMG, "Hires": "Hires fix"}
+_FAR = ("generate", "img2img", "hires", "upscale", "interrogate", "queue", "attach", "cancel", "gallery", "trash")
+"""Commands that work with a host on another machine."""
+_EITHER = ("host", "models", "plan", "plugins", "ext", "tune", "doctor", "samplers", "verify", "serve", "token")
+"""Of the others, those that somebody may mean for that machine."""
 _BY_PARAMETER = {flag.name.removeprefix("--").replace("-", "_"): flag for flag in FLAGS}
 
 
@@ -87,9 +92,27 @@ def settings_of(context: click.Context) -> Settings:
     layers = {"the command line": _changes(_given(context))}
     if text := os.environ.get("COMMANDLINE_ARGS"):
         layers["COMMANDLINE_ARGS"] = _changes(_parsed(text)[0])
-    settings = resolve(layers, os.environ)
+    settings = _of_machine(resolve(layers, os.environ), context)
     _speak(settings)
     return settings
+
+
+def _of_machine(settings: Settings, context: click.Context) -> Settings:
+    """The settings of a command that works with this machine, if `connect` names another one. Raises UsageError for
+    one that could be meant for the other."""
+    called = context
+    while called.parent and called.parent.parent:
+        called = called.parent
+    command = called.info_name if called.parent else ""
+    if not settings["connect"] or command in ("", *_FAR):
+        return settings
+    if command in _EITHER and settings.values["connect"].source == "the command line":
+        raise UsageError(
+            message(
+                "`sdterm {command}` works with this machine alone. Call it there, without --connect.", command=command
+            )
+        )
+    return settings.with_value("connect", None, "default")
 
 
 def _speak(settings: Settings) -> None:
@@ -161,7 +184,7 @@ def _parsed(text: str) -> tuple[dict[str, Any], list[str]]:
         )
     )
     try:
-        context = parser.make_context("COMMANDLINE_ARGS", shlex.split(text))
+        context = parser.make_context("COMMANDLINE_ARGS", corrected(shlex.split(text))[0])
     except ValueError as error:
         raise UsageError(message("COMMANDLINE_ARGS cannot be split into words: {error}.", error=error)) from error
     except click.ClickException as error:

@@ -106,7 +106,7 @@ def upscale(
             print_json(job.model_dump_json()) if as_json else click.echo(job.id)
             return
         chosen = settings.with_value("notify", notify, "--notify") if notify else settings
-        context.exit(follow(host, job.id, output, chosen, on_interrupt=partial(cancel_job, settings, job.id)))
+        context.exit(follow(host, job.id, output, chosen, on_interrupt=partial(cancel_job, settings, job.id), out=out))
 
 
 _FROM_SETTINGS = ("upscale_tile", "upscale_overlap", "format")

@@ -48,10 +48,13 @@ def regular(path: str, flags: int) -> int:
     return descriptor
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write or replace a file of ours (settings, caches): whoever reads sees the old or the new one. Raises OSError."""
+def write_atomically(path: Path, content: bytes, *, private: bool = False) -> None:
+    """Write or replace a file of ours (settings, caches): whoever reads sees the old or the new one. private: nobody
+    but its user may read it. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with temporary_file(path.parent, content) as temporary:
+        if private:
+            temporary.chmod(0o600)
         temporary.replace(path)
 
 

@@ -30,7 +30,7 @@ from sdterm.engine.failures import failure
 from sdterm.engine.header import recorded_seeds
 from sdterm.engine.interrogate import describe_pictures
 from sdterm.engine.isolation import isolated
-from sdterm.engine.ladder import begun
+from sdterm.engine.ladder import begun, going_down
 from sdterm.engine.limit import Limit
 from sdterm.engine.loading import Loader, Model, choose_optimizers
 from sdterm.engine.memory import Outlook, outlook
@@ -223,8 +223,9 @@ class Engine:
             observers = Observers(plugins, request.prompt, emit, None, threading.Event())
             run = self._settled(request, plugins, {}, None, None, observers, noticed)
             optimizers, _ = choose_optimizers(run.choices, plugins, self.device, run.dtype)
+            run = begun(replace(run, optimizers=optimizers))
             with self._limit.held, _computing(run.choices):
-                self._loader.load_as_asked(replace(run, optimizers=optimizers))
+                going_down(run, self._loader, self._loader.load_as_asked)
             if not was_read:  # it was there, and whoever waits is told so
                 emit(ModelLoading(model=run.plan.model, done=True, kept=self._loader.kept))
         finally:

@@ -18,9 +18,11 @@ import signal
 import sys
 from collections.abc import Callable
 
+from starlette.types import ASGIApp
+
 from sdterm.core.settings.paths import prepare
 from sdterm.core.settings.rundir import Lock, RunFolder, RunFolderError, make_private, run_folder_of, take
-from sdterm.core.settings.settings import Settings, resolve
+from sdterm.core.settings.settings import Settings, listens, resolve
 from sdterm.errors import SdtermError
 from sdterm.host.api import make_app
 from sdterm.host.child import end_strays
@@ -28,7 +30,7 @@ from sdterm.host.keeper import keep
 from sdterm.host.repeats import Repeats
 from sdterm.host.server import PortServer, Server
 from sdterm.host.services import HostServices
-from sdterm.messages import as_json, message
+from sdterm.messages import as_json
 
 _LOG_BYTES = 2 * 2**20
 _log = logging.getLogger("sdterm.host")
@@ -69,31 +71,43 @@ def _serve(settings: Settings, lock: Lock) -> None:
             server.should_exit = True
 
         app = make_app(services, stop)
+        on_port = _on_port(services, stop, app)
         server = Server(app, lock.run_folder.socket, ready=lambda: _ready(lock.run_folder), ending=services.log.close)
-        on_port = _on_port(services, stop)
         services.recover()
         asyncio.run(_run(services, lock, server, on_port))
     finally:
         services.database.close()
 
 
-def _on_port(services: HostServices, stop: Callable[[], None]) -> PortServer | None:
-    """What serves A1111's API, if it is wanted. Raises OSError."""
-    if not services.settings["api"]:
+def _on_port(services: HostServices, stop: Callable[[], None], ours: ASGIApp) -> PortServer | None:
+    """What serves a TCP port, if one is wanted. Raises ListenError."""
+    settings = services.settings
+    if not listens(settings):
         return None
-    from sdterm.host.sdapi.app import make_sdapi
+    from sdterm.host.access.app import make_tcp_app
+    from sdterm.host.access.listening import listen
+    from sdterm.host.access.said import who_is_let_in
     from sdterm.host.sdapi.delivery import Deliveries
 
-    port, deliveries = services.settings["port"], Deliveries(services)
-    try:
-        return PortServer(make_sdapi(services, stop, deliveries), port, deliveries.look_after)
-    except OSError as error:
-        said = message(
-            "The API cannot listen on port {port} ({error}). Choose another one: --port.",
-            port=port,
-            error=error.strerror,
-        )
-        raise OSError(said) from error
+    listening = listen(settings, services.run_folder)
+    services.address = listening.url
+    deliveries = Deliveries(services)
+
+    def ready() -> None:
+        for line in filter(None, (listening.note, who_is_let_in(listening, settings))):
+            _log.info("%s", line)
+            if _in_foreground():
+                _say(line)
+        if _in_foreground():
+            _say("Ctrl+C ends it; what it draws goes on when the next host starts.")
+
+    return PortServer(
+        make_tcp_app(services, stop, ours, deliveries, is_local=listening.is_local),
+        listening,
+        beside=deliveries.look_after,
+        ready=ready,
+        keep_alive=settings["timeout_keep_alive"],
+    )
 
 
 async def _run(services: HostServices, lock: Lock, server: Server, on_port: PortServer | None) -> None:
@@ -135,7 +149,8 @@ async def _run(services: HostServices, lock: Lock, server: Server, on_port: Port
 
 def _ready(run_folder: RunFolder) -> None:
     _log.info("ready: %s", run_folder.socket)
-    _say("ready")
+    if not _in_foreground():
+        _say("ready")
 
 
 def _in_foreground() -> bool:

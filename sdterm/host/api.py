@@ -4,7 +4,7 @@ import contextlib
 import json
 import logging
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sdterm.api import (
+    HEARTBEAT,
     DeviceName,
     Download,
     DownloadOffer,
@@ -45,6 +46,7 @@ from sdterm.api import (
     Queue,
     Resumption,
     Retry,
+    SettingValue,
     SettingView,
     State,
     Stop,
@@ -58,13 +60,19 @@ from sdterm.core.extensions.catalogue import Catalogue
 from sdterm.core.files import legible
 from sdterm.core.inputs import MOST_BYTES as MOST_INPUT_BYTES
 from sdterm.core.names import UnknownNameError
+from sdterm.core.settings.settings import is_owners
 from sdterm.core.text import printable
 from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.host import model_files
+from sdterm.host.access.guests import Caller, ForbiddenError, Guest
+from sdterm.host.access.outputs import check_picture, check_saving
 from sdterm.host.database import is_full
 from sdterm.host.gallery_order import NEWEST
 from sdterm.host.pictures import PictureFile
+from sdterm.host.sdapi.now import settings_now
 from sdterm.host.services import HostServices
+from sdterm.host.settings import changed, key_of, views
+from sdterm.host.threads import in_thread
 from sdterm.messages import message
 from sdterm.request import GenerationRequest, RequestError, request_error
 from sdterm.version import __version__
@@ -86,6 +94,7 @@ STATUS = {
     "wrong_state": 409,
     "unmovable": 409,
     "no_image": 410,
+    "forbidden": 403,
     BAD_REQUEST: 422,
     "bad_input": 422,
     "bad_model": 422,
@@ -108,14 +117,23 @@ def make_app(services: HostServices, stop: Callable[[], None]) -> ASGIApp:
         dependencies=[Depends(_only_known_parameters), Depends(_only_utf_8)],
     )
 
+    async def reachable(picture: Identifier, caller: Caller) -> None:
+        if caller:
+            path = (await services.pictures.get(picture)).path
+            await services.threads.run(partial(check_picture, path, services.saving()))
+
+    in_outputs = [Depends(reachable)]
+
     @router.get("/health")
-    async def health() -> Health:
+    async def health(caller: Caller) -> Health:
         """The host, its processes and its queue."""
-        return services.health()
+        return services.health(secrets=caller is None)
 
     @router.post("/jobs", status_code=201)
-    async def submit(submission: Submission) -> JobView:
+    async def submit(submission: Submission, caller: Caller) -> JobView:
         """Queue a job. Names are looked up and the folder is tried first."""
+        if caller:
+            await services.threads.run(partial(check_saving, submission.saving, services.saving()))
         return services.job(await services.submit(submission))
 
     @router.get("/jobs")
@@ -193,12 +211,13 @@ def make_app(services: HostServices, stop: Callable[[], None]) -> ASGIApp:
 
     @router.get("/events", response_class=StreamingResponse)
     async def events(
+        caller: Caller,
         after: Annotated[int | None, Query(ge=0, le=2**63 - 1)] = None,
         job: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
         previews: bool = False,
     ) -> StreamingResponse:
         """What happens, as server-sent events, from the event after that number on (unset: from now)."""
-        return StreamingResponse(services.log.follow(after, job, previews), media_type="text/event-stream")
+        return StreamingResponse(_followed(services, caller, after, job, previews), media_type="text/event-stream")
 
     @router.get("/models")
     async def models() -> list[Model]:
@@ -299,9 +318,23 @@ def make_app(services: HostServices, stop: Callable[[], None]) -> ASGIApp:
         return await services.catalogue()
 
     @router.get("/settings")
-    async def settings() -> list[SettingView]:
+    async def settings(caller: Caller) -> list[SettingView]:
         """Every setting of the host, and where it comes from."""
-        return services.setting_views()
+        now = await services.threads.run(partial(settings_now, services))
+        return views(services.settings, now, secrets=caller is None)
+
+    @router.put("/settings/{key}")
+    async def set_setting(
+        key: Annotated[str, Path(max_length=100)], given: SettingValue, caller: Caller
+    ) -> SettingView:
+        """Change one for good; one that is locked stays. What the host itself goes by counts when it starts again."""
+        key = key_of(key)
+        if caller and is_owners(key):
+            raise ForbiddenError(f"{printable(key)} is the host's own, and is not changed over the network.")
+        async with services.changing_settings:
+            now = await in_thread(partial(settings_now, services))
+            now = await in_thread(partial(changed, now, key, given.value))
+        return next(view for view in views(now, now, secrets=True) if view.key == key)
 
     @router.get("/pictures")
     async def pictures(
@@ -325,7 +358,7 @@ def make_app(services: HostServices, stop: Callable[[], None]) -> ASGIApp:
         """What is known of a picture."""
         return await services.pictures.get(picture)
 
-    @router.delete("/pictures/{picture}", status_code=204)
+    @router.delete("/pictures/{picture}", status_code=204, dependencies=in_outputs)
     async def delete_picture(picture: Identifier) -> None:
         """Take a picture out of the gallery, and its file into the folder `.trash` beside it."""
         await services.trash.delete(picture)
@@ -346,12 +379,12 @@ def make_app(services: HostServices, stop: Callable[[], None]) -> ASGIApp:
         """Delete for good what has been in the trash for so many days."""
         return Emptied(emptied=await services.empty_trash(days))
 
-    @router.get("/pictures/{picture}/file", response_class=StreamingResponse)
+    @router.get("/pictures/{picture}/file", response_class=StreamingResponse, dependencies=in_outputs)
     async def picture_file(picture: Identifier) -> StreamingResponse:
         """The file as it was saved."""
         return _streamed(await services.pictures.file(picture))
 
-    @router.get("/pictures/{picture}/thumbnail", response_class=Response)
+    @router.get("/pictures/{picture}/thumbnail", response_class=Response, dependencies=in_outputs)
     async def picture_thumbnail(picture: Identifier, size: Annotated[int, Query(ge=16, le=512)] = 128) -> Response:
         """A small JPEG, at most `size` pixels wide and high."""
         return Response(await services.pictures.thumbnail(picture, size), media_type="image/jpeg")
@@ -399,6 +432,14 @@ def _inputs(services: HostServices) -> APIRouter:
         return Response()
 
     return router
+
+
+def _followed(
+    services: HostServices, caller: Guest | None, after: int | None, job: int | None, previews: bool
+) -> AsyncGenerator[bytes, None]:
+    if caller is None:
+        return services.log.follow(after, job, previews)
+    return caller.while_valid(services.log.follow(after, job, previews, keepalive=HEARTBEAT))
 
 
 def _streamed(file: PictureFile) -> StreamingResponse:

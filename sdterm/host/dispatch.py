@@ -40,6 +40,7 @@ from sdterm.events import (
     SideImage,
     Started,
     Step,
+    SteppedDown,
     Waiting,
     Warning,
     event_of,
@@ -675,6 +676,8 @@ class Dispatcher:
             case Resumed():
                 self._progress[job.id] = _progress(event)
                 self._jobs.resumed(job.id, event)
+            case SteppedDown():
+                self._jobs.stepped_down(job.id, event)
             case _:
                 if isinstance(event, ModelLoading):
                     worker.set_models(event)

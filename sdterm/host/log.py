@@ -139,8 +139,11 @@ class EventLog:
         for follower in self._followers:
             follower.news.set()
 
-    async def follow(self, after: int | None, job: int | None, previews: bool) -> AsyncGenerator[bytes, None]:
-        """The events after that number (unset: from now on), of one job or all, as server-sent events, for ever."""
+    async def follow(
+        self, after: int | None, job: int | None, previews: bool, keepalive: float = _KEEPALIVE
+    ) -> AsyncGenerator[bytes, None]:
+        """The events after that number (unset: from now on), of one job or all, as server-sent events, for ever.
+        keepalive: seconds of silence after which there is a comment."""
         follower = _Follower(job, previews)
         sent = self.last if after is None else after
         kept = self._kept_since(job)
@@ -157,7 +160,7 @@ class EventLog:
                 yield KEEPALIVE_COMMENT  # tells the client that it is there
                 while not (self._closed or follower.lost):
                     try:
-                        await asyncio.wait_for(follower.news.wait(), _KEEPALIVE)
+                        await asyncio.wait_for(follower.news.wait(), keepalive)
                     except TimeoutError:
                         yield KEEPALIVE_COMMENT
                         continue

@@ -37,6 +37,7 @@ from sdterm.events import (
     Resumed,
     Started,
     Step,
+    SteppedDown,
     Waiting,
 )
 from sdterm.host.database import Database
@@ -231,12 +232,24 @@ class JobQueue:
         Raises FieldError if they cannot be computed that way."""
         with self._database.transaction():
             row = self._row(job, "failed", what=message("tried again"))
-            request = how.applied(GenerationRequest.model_validate_json(row["request"]))
-            self._update(job, request=request.model_dump_json())
-            if row["plan"]:
-                plan = Plan.model_validate_json(row["plan"]).model_copy(update={"request": request})
-                self._update(job, plan=plan.model_dump_json())
+            self._compute(job, row, how.applied(GenerationRequest.model_validate_json(row["request"])))
             self._requeue(job, row, pause_at=row["pause_at"])
+
+    def stepped_down(self, job: int, event: SteppedDown) -> None:
+        """A job needed less memory: whoever goes on with it begins there."""
+        with self._database.transaction():
+            row = self._row(job)
+            request = GenerationRequest.model_validate_json(row["request"])
+            rungs = tuple(dict.fromkeys((*request.rungs, event.rung)))
+            self._compute(job, row, request.model_copy(update={"rungs": rungs}))
+            self._log.add(job, event)
+
+    def _compute(self, job: int, row: sqlite3.Row, request: GenerationRequest) -> None:
+        """Keep another way to compute the same images."""
+        self._update(job, request=request.model_dump_json())
+        if row["plan"]:
+            plan = Plan.model_validate_json(row["plan"]).model_copy(update={"request": request})
+            self._update(job, plan=plan.model_dump_json())
 
     def move(self, job: int, before: int | None) -> None:
         with self._database.transaction():

@@ -7,6 +7,7 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -14,6 +15,9 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from sdterm.host.access.connections import BoundedProtocol
+from sdterm.host.access.listening import Listening
 
 _log = logging.getLogger(__name__)
 
@@ -70,30 +74,47 @@ class Server(uvicorn.Server):
 
 
 class PortServer(uvicorn.Server):
-    """Listens on a port of this machine, and serves when it is run, until `should_exit`. beside: what is done while it
-    serves. Raises OSError if the port cannot be had."""
+    """Serves a port until `should_exit`. beside: what is done while it serves. ready: called once it answers.
+    keep_alive: seconds that a connection may wait for its next request."""
 
-    def __init__(self, app: ASGIApp, port: int, beside: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app, ws="none", lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=2
-            )
+    def __init__(
+        self,
+        app: ASGIApp,
+        listening: Listening,
+        *,
+        beside: Callable[[], Coroutine[Any, Any, None]],
+        ready: Callable[[], None] = lambda: None,
+        keep_alive: float = 30.0,
+    ) -> None:
+        config = uvicorn.Config(
+            app,
+            http=partial(BoundedProtocol, listening.socket),  # type: ignore[arg-type]
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            backlog=128,
+            timeout_keep_alive=keep_alive,  # type: ignore[arg-type]
+            timeout_graceful_shutdown=2,
+            proxy_headers=False,  # anybody can send them
         )
-        self._beside = beside
-        # With its protocol named, asyncio sets TCP_NODELAY: else each answer in two pieces waits 40 ms for the client.
-        self._listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._listening.bind(("127.0.0.1", port))
-        self._listening.listen(128)  # whoever comes before it serves, waits
-        self._listening.setblocking(False)
+        config.load()
+        config.ssl = listening.tls
+        super().__init__(config)
+        self._listening, self._beside, self._ready = listening, beside, ready
 
     async def run_on_port(self) -> None:
         """Serve."""
         beside = asyncio.create_task(self._beside())
         try:
-            await self.serve([self._listening])
+            await self.serve([self._listening.socket])
         finally:
             beside.cancel()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.should_exit = True

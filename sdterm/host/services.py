@@ -24,7 +24,6 @@ from sdterm.api import (
     Networks,
     PromptReading,
     Retry,
-    SettingView,
     Snapshot,
     State,
     Style,
@@ -50,7 +49,7 @@ from sdterm.core.prompt.styles import find_style, styles_of
 from sdterm.core.settings.devices import devices_of, threads_each
 from sdterm.core.settings.model_kinds import MODEL_KINDS
 from sdterm.core.settings.rundir import RunFolder
-from sdterm.core.settings.settings import SETTINGS, Settings
+from sdterm.core.settings.settings import SECRET, SETTINGS, Settings, listens
 from sdterm.host import model_files
 from sdterm.host.cards import Cards
 from sdterm.host.checkpoints import Checkpoints
@@ -99,6 +98,10 @@ class HostServices:
         self._started = clock()
         self._touched = time.monotonic()
         self._clock = clock
+        self.address: str | None = None
+        """Where it is reached over TCP."""
+        self.changing_settings = asyncio.Lock()
+        """Of two changes at once the second would write what the first had read."""
         self.threads = Threads(THREADS, DISK_LIMIT)
         devices = devices_of(settings["device"], os.environ)
         self._notices: list[str] = []
@@ -251,7 +254,7 @@ class HostServices:
         limit = self.settings["idle_exit"]
         while True:
             working = self.dispatcher.is_busy or self.hasher.is_busy or self.downloads.is_busy or self.is_searching
-            if working or self.log.watching or self.jobs.waiting() or self.settings["api"]:
+            if working or self.log.watching or self.jobs.waiting() or listens(self.settings):
                 self.touch()
             left = self._touched + limit - time.monotonic()
             if limit and left <= 0:
@@ -260,18 +263,24 @@ class HostServices:
 
     # --- what clients ask ---------------------------------------------------------------------------------------------
 
-    def health(self) -> Health:
+    def health(self, *, secrets: bool = True) -> Health:
+        """secrets: with the settings that are shown to nobody else than the host's user."""
         return Health(
             version=__version__,
             pid=os.getpid(),
             data=str(self.settings.root),
             started=self._started,
-            settings={s.key: legible(self.settings[s.key]) for s in SETTINGS if s.scope == "host"},
+            settings={
+                s.key: legible(self.settings[s.key])
+                for s in SETTINGS
+                if s.scope == "host" and (secrets or s.key not in SECRET)
+            },
             workers=self.dispatcher.workers,
             queue=self.jobs.queue(),
             last_event=self.log.last,
             watching=self.log.watching,
             notices=tuple(self._notices),
+            address=self.address,
         )
 
     def job(self, job: int) -> JobView:
@@ -456,18 +465,6 @@ class HostServices:
             tokens=tuple(chunk.count for chunk in chunks),
             room=sum(len(chunk.tokens) - 2 for chunk in chunks),
         )
-
-    def setting_views(self) -> list[SettingView]:
-        return [
-            SettingView(
-                key=s.key,
-                value=legible(self.settings[s.key]),
-                source=self.settings.values[s.key].source,
-                scope=s.scope,
-                sentence=s.sentence,
-            )
-            for s in SETTINGS
-        ]
 
     def _snapshot(self) -> Snapshot:
         return Snapshot(jobs=self.jobs.open(), queue=self.jobs.queue())

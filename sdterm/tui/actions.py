@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from textual.binding import Binding
 
+from sdterm.core.settings.settings import Settings
+
 SCOPES = (
     "anywhere",
     "prompt",
@@ -33,24 +35,26 @@ class Action:
     title: str
     palette: bool = True
     """Whether the palette offers it (moving about in a list is no command)."""
+    near: bool = False
+    """Whether it is there only where the host is this machine's."""
 
 
 # Shift+F6 and Shift+F7 arrive as F18 and F19 from terminals with the older escape codes; Alt+B and Alt+F as Ctrl+Left
 # and Ctrl+Right: those two can mean nothing else.
 ACTIONS: tuple[Action, ...] = (
-    Action("generate", "anywhere", "f5,ctrl+g,ctrl+enter", "Generate", "Draw a picture of the prompt"),
-    Action("stop", "anywhere", "escape", "Stop", "Stop the running job; press it twice"),
-    Action("lock_seed", "anywhere", "f6", "Lock", "Keep the seed, or take a new one for each job"),
-    Action("reroll", "anywhere", "f7", "Reroll", "Take a new seed and draw"),
-    Action("walk_up", "anywhere", "shift+f7,f19,ctrl+pageup", "", "Draw with the next seed"),
-    Action("walk_down", "anywhere", "shift+f6,f18,ctrl+pagedown", "", "Draw with the seed before"),
-    Action("variations", "anywhere", "f8,alt+v", "Vary", "Draw five variations of the last picture"),
-    Action("repeat_last", "anywhere", "f9", "", "Draw the last job again"),
+    Action("generate", "anywhere", "f5,ctrl+g,ctrl+enter", "Generate", "Generate an image from the prompt"),
+    Action("stop", "anywhere", "escape", "Stop", "Interrupt the running job; press it twice"),
+    Action("lock_seed", "anywhere", "f6", "Lock", "Reuse the last seed, or take a random one for each job"),
+    Action("reroll", "anywhere", "f7", "New seed", "Generate with a new random seed"),
+    Action("walk_up", "anywhere", "shift+f7,f19,ctrl+pageup", "", "Generate with the next seed"),
+    Action("walk_down", "anywhere", "shift+f6,f18,ctrl+pagedown", "", "Generate with the previous seed"),
+    Action("variations", "anywhere", "f8,alt+v", "Vary", "Generate five variations of the last picture"),
+    Action("repeat_last", "anywhere", "f9", "", "Repeat the last job"),
     Action("forever", "anywhere", "alt+g", "", "Generate again and again until you stop it"),
     Action("stop_after", "anywhere", "alt+s", "", "Stop once the picture being drawn is finished"),
     Action("go_generate", "anywhere", "f2", "", "Generate: write and draw"),
-    Action("go_gallery", "anywhere", "f3", "", "Gallery: what was drawn"),
-    Action("go_queue", "anywhere", "f4", "", "Queue: what waits, runs and failed"),
+    Action("go_gallery", "anywhere", "f3", "", "Gallery: saved pictures"),
+    Action("go_queue", "anywhere", "f4", "", "Queue: jobs that wait, run, failed"),
     Action("go_models", "anywhere", "ctrl+l", "", "Models: checkpoints, VAEs, networks, embeddings"),
     Action("insert_network", "anywhere", "alt+n", "", "Insert a LoRA, hypernetwork or embedding into the prompt"),
     Action("go_extensions", "anywhere", "alt+x", "", "Extensions: what others wrote"),
@@ -59,16 +63,16 @@ ACTIONS: tuple[Action, ...] = (
     Action("all_parameters", "anywhere", "ctrl+t", "", "All parameters of the request"),
     Action("recent", "anywhere", "alt+r", "Recent", "Recent: the pictures drawn last; Alt+1 to Alt+9 choose one"),
     Action("messages", "anywhere", "alt+l", "", "Every message of this session, in full"),
-    Action("history", "anywhere", "ctrl+r", "Hist", "Search the prompts drawn so far"),
-    Action("older_prompt", "anywhere", "alt+pageup,ctrl+shift+up", "", "The prompt drawn before this one"),
-    Action("newer_prompt", "anywhere", "alt+pagedown,ctrl+shift+down", "", "The prompt drawn after this one"),
+    Action("history", "anywhere", "ctrl+r", "Hist", "Search the prompts used so far"),
+    Action("older_prompt", "anywhere", "alt+pageup,ctrl+shift+up", "", "The prompt used before this one"),
+    Action("newer_prompt", "anywhere", "alt+pagedown,ctrl+shift+down", "", "The prompt used after this one"),
     Action("more_options", "anywhere", "alt+m", "", "All options of sampler, schedule, plugins and file format"),
     Action("jump", "anywhere", "ctrl+o,f12", "Jump", "Jump to a field by its letter"),
     Action("edit_outside", "anywhere", "alt+e", "", "Write the prompt in your own editor"),
     Action("paste", "anywhere", "alt+i", "", "Read an infotext or a picture's path into the form"),
     Action("clear_prompt", "anywhere", "alt+c", "", "Empty the prompt and the negative prompt"),
-    Action("undo", "anywhere", "ctrl+z", "", "Take back the last change of prompt or parameters"),
-    Action("redo", "anywhere", "ctrl+y", "", "Do again what was taken back"),
+    Action("undo", "anywhere", "ctrl+z", "", "Undo the last change of prompt or parameters"),
+    Action("redo", "anywhere", "ctrl+y", "", "Redo what was undone"),
     Action("preview_mode", "anywhere", "alt+p", "", "Change how pictures are shown"),
     Action("show_preview", "anywhere", "alt+w", "", "Show the picture alone, as large as it fits"),
     Action("copy_by_hand", "anywhere", "alt+y", "", "The text copied last, to select in the terminal"),
@@ -85,11 +89,11 @@ ACTIONS: tuple[Action, ...] = (
     Action("delete_to_line_start", "prompt", "ctrl+u", "", "Delete to the start of the line", palette=False),
     Action("delete_to_line_end", "prompt", "ctrl+k", "", "Delete to the end of the line", palette=False),
     Action("complete", "prompt", "ctrl+space,ctrl+@,ctrl+n", "Complete", "Complete a tag, style or network"),
-    Action("fix", "prompt", "ctrl+f", "Fix", "Mend what the line below the prompt names"),
+    Action("fix", "prompt", "ctrl+f", "Fix", "Fix what the line below the prompt names"),
     Action("load", "pictures", "enter", "Load", "Everything of this picture into the form"),
-    Action("img2img", "pictures", "i", "img2img", "Draw from it: it is the form's init image"),
-    Action("mask_picture", "pictures", "m", "Mask", "Draw a mask over it, to inpaint a part"),
-    Action("hires", "pictures", "h", "Hires", "Its hires version, going on from where it was finished"),
+    Action("img2img", "pictures", "i", "img2img", "Send it to img2img: it becomes the init image"),
+    Action("mask_picture", "pictures", "m", "Mask", "Send it to inpaint: draw a mask over a part"),
+    Action("hires", "pictures", "h", "Hires", "Run hires fix on it, from where it was finished"),
     Action("upscale", "pictures", "u", "Upscale", "Make it larger, by an upscaler"),
     Action("mark", "pictures", "space", "Mark", "Mark it, to compare it with others"),
     Action("compare", "pictures", "c", "Compare", "Compare what is marked, or it with the one chosen before"),
@@ -98,13 +102,13 @@ ACTIONS: tuple[Action, ...] = (
         "before_after", "pictures", "a", "Before", "Before and after: it in the place of the picture it was made from"
     ),
     Action("delete_picture", "pictures", "D,delete", "Delete", "Delete it: its file goes to the trash"),
-    Action("restore_picture", "pictures", "r", "", "Bring back the picture that was deleted last"),
+    Action("restore_picture", "pictures", "r", "Restore", "Bring back the picture that was deleted last"),
     Action("empty_trash", "pictures", "U", "", "Empty the trash: deleted pictures are gone for good"),
     Action("take_seed", "pictures", "s", "Seed", "Its seed into the form, and lock it"),
     Action("take_prompt", "pictures", "w", "Words", "Its prompts into the form"),
     Action("take_parameters", "pictures", "e", "Parameters", "Its parameters into the form, not its prompts"),
-    Action("repeat", "pictures", "full_stop", "", "Draw it again"),
-    Action("vary", "pictures", "v", "Vary", "Draw five variations of it"),
+    Action("repeat", "pictures", "full_stop", "", "Generate it again"),
+    Action("vary", "pictures", "v", "Vary", "Generate five variations of it"),
     Action("copy_parameters", "pictures", "y", "Copy", "Copy its infotext"),
     Action("copy_prompt", "pictures", "Y", "", "Copy its prompt"),
     Action("copy_path", "pictures", "ctrl+y", "", "Copy where its file is"),
@@ -124,8 +128,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("rectangle", "mask", "r", "Rect", "Begin a rectangle here, or end it", palette=False),
     Action("ellipse", "mask", "e", "Oval", "Begin an ellipse here, or end it", palette=False),
     Action("lasso", "mask", "o", "Lasso", "Begin a line around an area, or close it", palette=False),
-    Action("undo_stroke", "mask", "u,ctrl+z", "Undo", "Take back the last change of the mask", palette=False),
-    Action("redo_stroke", "mask", "U,ctrl+y", "", "Do again what was taken back", palette=False),
+    Action("undo_stroke", "mask", "u,ctrl+z", "Undo", "Undo the last change of the mask", palette=False),
+    Action("redo_stroke", "mask", "U,ctrl+y", "", "Redo what was undone", palette=False),
     Action("erase", "mask", "x", "Erase", "Take away instead of adding, or add again", palette=False),
     Action("use_mask", "mask", "enter", "Use", "Use the mask; ends a shape that was begun", palette=False),
     Action("zoom_in", "mask", "z", "Zoom", "To the rectangle that was begun, or nearer to the cursor", palette=False),
@@ -137,17 +141,17 @@ ACTIONS: tuple[Action, ...] = (
     Action("invert_mask", "mask", "i", "", "Cover what is free, and free what is covered", palette=False),
     Action("clear_mask", "mask", "c", "", "Cover nothing", palette=False),
     Action("tint", "mask", "t", "", "The mask in another colour", palette=False),
-    Action("move_up", "queue", "K", "Up", "Draw this job earlier"),
-    Action("move_down", "queue", "J", "Down", "Draw this job later"),
-    Action("hold", "queue", "space", "Hold/go on", "Let this job wait, or go on with it"),
-    Action("cancel", "queue", "x,ctrl+x", "Cancel", "Stop this job for good"),
-    Action("retry", "queue", "R", "Retry", "Try this job again"),
-    Action("pin_job", "queue", "o", "", "Draw this job on one device alone, or on any"),
-    Action("drain", "queue", "d", "", "Let a device take no new jobs, or take them again"),
+    Action("move_up", "queue", "K", "Up", "Run this job earlier"),
+    Action("move_down", "queue", "J", "Down", "Run this job later"),
+    Action("hold", "queue", "space", "Pause", "Pause this job, or resume it"),
+    Action("cancel", "queue", "x,ctrl+x", "Cancel", "Cancel this job"),
+    Action("retry", "queue", "R", "Retry", "Retry this job"),
     Action("edit_job", "queue", "e", "Edit", "Its request into the form"),
     Action("remedy", "queue", "enter", "Why?", "What happened to this job and what helps"),
-    Action("hold_queue", "queue", "P", "Hold all", "Begin nothing new, or go on"),
-    Action("load_model", "models", "enter", "Use", "Draw with this checkpoint, network, embedding", palette=False),
+    Action("hold_queue", "queue", "P", "Pause all", "Pause the queue, or resume it"),
+    Action("pin_job", "queue", "o", "Pin", "Run this job on one device alone, or on any"),
+    Action("drain", "queue", "d", "Drain", "Let a device take no new jobs, or take them again"),
+    Action("load_model", "models", "enter", "Use", "Use this checkpoint, network or embedding", palette=False),
     Action("next_list", "models", "tab,right_square_bracket", "Next", "The next list: VAEs, networks …", palette=False),
     Action("list_before", "models", "shift+tab,left_square_bracket", "", "The list before", palette=False),
     Action("network_up", "models", "plus", "+Weight", "More weight for this network in the prompt", palette=False),
@@ -165,13 +169,28 @@ ACTIONS: tuple[Action, ...] = (
     Action("reset_setting", "settings", "d", "Default", "Take it out of config.toml", palette=False),
     Action("search_settings", "settings", "slash", "Search", "Find a setting", palette=False),
     Action("changed_only", "settings", "c", "Changed", "Only settings that are not as they come", palette=False),
-    Action("switch_extension", "extensions", "enter,space", "On/off", "Switch this extension on or off", palette=False),
-    Action("install_extension", "extensions", "i", "Install", "Install or update an extension"),
-    Action("trust_extension", "extensions", "a", "Approve", "Approve how this extension changed", palette=False),
-    Action("remove_extension", "extensions", "x", "Remove", "Remove this extension", palette=False),
+    Action(
+        "switch_extension",
+        "extensions",
+        "enter,space",
+        "On/off",
+        "Switch this extension on or off",
+        palette=False,
+        near=True,
+    ),
+    Action("install_extension", "extensions", "i", "Install", "Install or update an extension", near=True),
+    Action(
+        "trust_extension", "extensions", "a", "Approve", "Approve how this extension changed", palette=False, near=True
+    ),
+    Action("remove_extension", "extensions", "x", "Remove", "Remove this extension", palette=False, near=True),
     Action("translation_template", "settings", "T", "Template", "Write a file to translate sdterm with"),
 )
 BY_ID = {action.id: action for action in ACTIONS}
+
+
+def actions_of(settings: Settings) -> tuple[Action, ...]:
+    """Those that there are."""
+    return tuple(action for action in ACTIONS if not (action.near and settings["connect"]))
 
 
 def bindings(*scopes: str) -> list[Binding]:

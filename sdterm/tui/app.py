@@ -35,6 +35,7 @@ from sdterm.tui.language import (
     is_known,
     language_sources,
     packs_of,
+    said,
     tr,
     use,
 )
@@ -124,6 +125,10 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
             self.notes.append(trouble)
         self._speak(settings["language"])
         self._read_keys(settings["keymap"])
+
+    def get_css_variables(self) -> dict[str, str]:
+        self.theme_variables = themes.variables(self.current_theme, super().get_css_variables())
+        return self.theme_variables
 
     @property
     def models(self) -> list[str]:
@@ -528,7 +533,6 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
             while not isinstance(self.screen, type(screen)):
                 self.pop_screen()
             self.pop_screen()
-        screen.tab = next(below.tab for below in reversed(self.screen_stack) if isinstance(below, BaseScreen))
         self.push_screen(screen)
 
     def on_delete_wanted(self, message: DeleteWanted) -> None:
@@ -652,7 +656,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
                 tr("{stop} {stop} stops the job; {leave} leaves sdterm, and the job goes on.", stop=stop, leave=leave)
             )
         else:
-            self.say(tr("{key} leaves sdterm; what is drawn goes on.", key=self.key("quit")))
+            self.say(tr("{key} leaves sdterm; the job goes on.", key=self.key("quit")))
 
     # --- settings -----------------------------------------------------------------------------------------------------
 
@@ -667,7 +671,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
             else:
                 self.settings = write_setting(self.settings, key, text)
         except (ConfigError, OSError) as error:
-            return str(error)
+            return said(str(error))
         self._live_by(key)
         return ""
 

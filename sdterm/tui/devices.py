@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sdterm.core.text import printable
-from sdterm.tui.language import tr
+from sdterm.tui.language import said, tr
 from sdterm.tui.state import Run
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def line(worker: WorkerView, run: Run | None) -> str:
 
 def _doing(worker: WorkerView, run: Run | None) -> str:
     if worker.trouble:
-        return "! " + printable(worker.trouble, 200)
+        return "! " + printable(said(worker.trouble), 200)
     drained = tr("takes no new jobs")
     if worker.job:
         steps = f" {run.step}/{run.steps}" if run and run.steps else ""

@@ -13,7 +13,7 @@ from sdterm.core.infotext.record import KEY, Provenance
 from sdterm.core.text import printable
 from sdterm.fields import FIELDS
 from sdterm.tui.fields import Field
-from sdterm.tui.language import tr
+from sdterm.tui.language import said, tr
 
 if TYPE_CHECKING:
     from sdterm.api import Picture
@@ -170,7 +170,7 @@ def measured(one: bytes, other: bytes) -> str:
     try:
         pixels = read_pixels(one), read_pixels(other)
     except (ImageFileError, OSError) as error:
-        return str(error)
+        return said(str(error))
     if pixels[0].shape != pixels[1].shape:
         return tr("Their sizes are not the same, so their pixels cannot be compared.")
     found = compare(*pixels)

@@ -10,10 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sdterm.messages import sentences
 from sdterm.tui import calls
 from sdterm.tui.fields import field_of
 from sdterm.tui.filling import Filling
-from sdterm.tui.language import counted, tr
+from sdterm.tui.language import counted, said, tr
 from sdterm.tui.shell import Desk, Shell
 from sdterm.tui.state import clock
 from sdterm.tui.submitting import submission, varied
@@ -44,7 +45,7 @@ class Drawing:
     def generate(self) -> None:
         """Draw what is written."""
         if why := self._desk.collect():
-            self._shell.say(why)
+            self._shell.say(f"! {why}")
         else:
             self._desk.run_worker(self._generate())
 
@@ -64,7 +65,7 @@ class Drawing:
             if error.field:
                 self._desk.focus_field(field_of(error.field))
                 blame = self._shell.settings.blame(error.field)
-            self._shell.say(str(error).removesuffix(".") + blame + ".")
+            self._shell.say("! " + said(str(error)).removesuffix(".") + blame + ".")
             return False
         if self._shell.state.host != "up":
             self._shell.say(tr("Queued as soon as the engine is there."))
@@ -88,7 +89,7 @@ class Drawing:
         """Go on drawing until told to stop, or no longer."""
         self.forever = not self.forever
         self._shell.show_status()
-        self._shell.say(tr("Draws until you stop it.") if self.forever else tr("Draws no more after this."))
+        self._shell.say(tr("Generates until you stop it.") if self.forever else tr("Stops after this job."))
         if self.forever and not self._shell.state.runs:
             self.generate()
 
@@ -101,7 +102,7 @@ class Drawing:
             page = await self._desk.ask(calls.jobs(limit=1))
             self._jobs = [job.id for job in page.jobs] if page else []
         if not self._jobs:
-            self._shell.say(tr("Nothing was drawn yet."))
+            self._shell.say(tr("Nothing was generated yet."))
             return
         last = self._jobs[-1]
         if (details := await self._desk.ask(calls.job(last))) is not None:
@@ -117,7 +118,7 @@ class Drawing:
         if picture:
             self.draw_again(picture.infotext, vary=True)
         else:
-            self._shell.say(tr("Nothing was drawn yet."))
+            self._shell.say(tr("Nothing was generated yet."))
 
     def draw_again(self, infotext: str, *, vary: bool = False) -> None:
         """Draw this picture again, or pictures that are like it."""
@@ -161,17 +162,17 @@ class Drawing:
         """Keep the seed, or have a new one for each job."""
         if self._desk.form.seed is not None:
             self._change_seed(None)
-            self._shell.say(tr("Each job gets a seed of its own."))
+            self._shell.say(tr("Each job gets a random seed."))
         else:
             self._desk.run_worker(self._lock_seed())
 
     async def _lock_seed(self) -> None:
         seed = await self._newest_seed()
         if seed is None:
-            self._shell.say(tr("There is no seed to keep: nothing was drawn yet."))
+            self._shell.say(tr("There is no seed to reuse: nothing was generated yet."))
             return
         self._change_seed(str(seed))
-        self._shell.say(tr("The seed {seed} stays.", seed=seed))
+        self._shell.say(tr("Seed {seed} is reused from now on.", seed=seed))
 
     async def _newest_seed(self) -> int | None:
         """Of the picture drawn last, also before this workstation was opened."""
@@ -196,7 +197,7 @@ class Drawing:
     async def _walk(self, by: int) -> None:
         seed = self._desk.form.seed if self._desk.form.seed is not None else await self._newest_seed()
         if seed is None:
-            self._shell.say(tr("There is no seed to walk from: nothing was drawn yet."))
+            self._shell.say(tr("There is no seed to start from: nothing was generated yet."))
             return
         self._change_seed(str(max(0, seed + by)))
         self.generate()
@@ -230,15 +231,15 @@ class Drawing:
                     self._desk.run_worker(self._desk.ask(calls.cancel(job)))
             case Done(images=images, seconds=seconds):
                 done = self._done(job, images, clock(seconds) if seconds >= 10 else f"{seconds:.1f}s")
-                lacking, said = self._lacking
-                self._shell.say(f"{said} {done}" if said and lacking == job else done)
+                lacking, lacked = self._lacking
+                self._shell.say(f"{lacked} {done}" if lacked and lacking == job else done)
                 self._ring()
                 if self.forever and self._jobs and job == self._jobs[-1]:
                     self.generate()
             case ExtensionChanged(loaded=loaded, message=message):
                 self._desk.run_worker(self._filling.learn())
                 at = time.strftime("%H:%M:%S", time.localtime(entry.at))  # the same sentence again is another reload
-                self._shell.say(f"{'' if loaded else '! '}{message} ({at})")
+                self._shell.say(f"{'' if loaded else '! '}{said(message)} ({at})")
             case Failed() | Waiting():
                 self.forever = False
                 self._fail(job, event)
@@ -247,7 +248,7 @@ class Drawing:
                     tr("The engine died and comes back; #{job} goes on. ({message})", job=job, message=message)
                 )
             case SteppedDown(message=message) | Started(memory=message) if message:
-                self._shell.say(f"#{job}: {message}")
+                self._shell.say(f"#{job}: {said(message)}")
             case Resumed(calls=taken):
                 self._shell.say(
                     tr("#{job} goes on: {calls} calls of the network came from the tape.", job=job, calls=taken)
@@ -256,28 +257,28 @@ class Drawing:
                 self._lacking = job, self._lacked(text)
                 self._shell.say(self._lacking[1])
             case Warning(message=text):
-                self._shell.say("! " + text)
+                self._shell.say("! " + said(text))
             case Cancelled(images=images):
-                said = counted(
+                stopped = counted(
                     "#{job} stopped; its finished picture is saved.",
                     "#{job} stopped; {number} finished pictures are saved.",
                     images,
                     job=job,
                 )
-                self._shell.say(said)
+                self._shell.say(stopped)
             case Paused(images=images):
-                said = counted(
+                waits = counted(
                     "#{job} waits; one picture is finished.",
                     "#{job} waits; {number} pictures are finished.",
                     images,
                     job=job,
                 )
-                self._shell.say(said)
+                self._shell.say(waits)
 
     def _lacked(self, text: str) -> str:
         """What was said of networks that are not there, and the key that helps."""
         key = self._desk.network_key()
-        return "! " + (tr("{key} takes another:", key=key) + " " if key else "") + text
+        return "! " + (tr("{key} takes another:", key=key) + " " if key else "") + said(text)
 
     def _done(self, job: int | None, images: int, took: str) -> str:
         of, file = self._last_image
@@ -300,7 +301,7 @@ class Drawing:
         """Stop what is drawn, the second time that this is wanted."""
         runs = [run for run in self._shell.state.runs if run.job in self._jobs] or [*self._shell.state.runs]
         if not runs:
-            self._shell.say(tr("Nothing is drawn now."))
+            self._shell.say(tr("Nothing is running."))
             return
         offered, timer = self._escaped or (None, None)
         if timer:
@@ -323,7 +324,7 @@ class Drawing:
         """Stop once the picture is finished that is drawn now."""
         if not self._shell.state.runs:
             self.forever = False
-            self._shell.say(tr("Nothing is drawn now."))
+            self._shell.say(tr("Nothing is running."))
             return
         self._stop_after = True
         self._shell.say(tr("Stops after this picture."))
@@ -331,12 +332,12 @@ class Drawing:
     def _fail(self, job: int | None, event: Any) -> None:
         from sdterm.tui.remedies import remedies
 
-        said = f"#{job}: {event.message} {event.advice}".strip()
-        self._shell.say("! " + said)
+        why = f"#{job}: {said(sentences(event.message, event.advice))}"
+        self._shell.say("! " + why)
         if job in self._jobs and event.event == "failed":
-            self.offer_remedies(job, said, remedies(event.code))
+            self.offer_remedies(job, why, remedies(event.code))
 
-    def offer_remedies(self, job: int | None, said: str, found: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+    def offer_remedies(self, job: int | None, why: str, found: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
         """Tell what happened to a job, and let a key draw it again another way."""
         from sdterm.tui.screens.pick import Ask
 
@@ -350,7 +351,7 @@ class Drawing:
                 number = 1 if key == "enter" else int(key)
                 self._desk.run_worker(self._draw_otherwise(job, found[number - 1][1]))
 
-        self._desk.app.push_screen(Ask(tr("#{job} stopped", job=job), [said], answers), answered)
+        self._desk.app.push_screen(Ask(tr("#{job} stopped", job=job), [why], answers), answered)
 
     async def _draw_otherwise(self, job: int, changes: Mapping[str, Any]) -> None:
         details = await self._desk.ask(calls.job(job))

@@ -213,9 +213,10 @@ _BY_ID = {field.id: field for field in _fields()}
 _SHOWN_BY = {row.name: field.id for field in _BY_ID.values() for row in field.rows}
 _LINES = (
     ("sampler", "scheduler"),
-    ("steps", "cfg_scale", "size"),
-    ("seed", "batch"),
-    ("variation_strength", "variation_seed", "styles"),
+    ("steps", "cfg_scale"),
+    ("size", "batch"),
+    ("seed", "styles"),
+    ("variation_strength", "variation_seed"),
 )
 ROWS: tuple[tuple[Field, ...], ...] = tuple(tuple(_BY_ID[form] for form in line) for line in _LINES)
 """The form's lines."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sdterm.core.names import normal
 from sdterm.core.settings.settings import frozen_reason
 from sdterm.core.text import printable
-from sdterm.tui import calls
+from sdterm.tui import calls, themes
 from sdterm.tui.fields import DEFAULTS, Field
 from sdterm.tui.language import languages, tr
 from sdterm.tui.messages import Part
@@ -86,7 +86,7 @@ class Filling:
             self._desk.go_on_writing()
         self._shell.say(
             tr(
-                "In the form now; {key} draws it, {undo} takes it back.",
+                "In the form now; {key} generates, {undo} undoes.",
                 key=self._shell.key("generate"),
                 undo=self._shell.key("undo"),
             )
@@ -214,7 +214,7 @@ class Filling:
         offers = replace(
             self.offers,
             settings={
-                "theme": sorted(self._desk.app.available_themes),
+                "theme": themes.names(self._desk.app),
                 "language": ["en", *languages(self._shell.language_sources())],
             },
         )
@@ -313,7 +313,7 @@ class Filling:
 
         entries = await asyncio.to_thread(read, self._shell.settings.root / FILE)
         if not entries:
-            self._shell.say(tr("No prompt was drawn yet."))
+            self._shell.say(tr("No prompt was used yet."))
             return
 
         def picked(number: int | None) -> None:

@@ -17,7 +17,7 @@ from sdterm.tui.language import tr
 if TYPE_CHECKING:
     from sdterm.api import Picture
 
-MARKS = 2
+MARKS = 3
 """Cells before the first column: what a picture is marked with, and whether its line is a batch."""
 PROMPT = "prompt"
 _PROMPT_LEAST, _PROMPT_SHARE = 14, 3  # cells, and which part of all

@@ -89,6 +89,11 @@ def tr(text: str, /, **values: Any) -> str:
     return _filled(_found(text.template), text.template, text.template, text.values)
 
 
+def said(text: str) -> str:
+    """What host and engine say, or what was put into words here, in the language that is in use."""
+    return tr(text) if isinstance(text, Message) else text
+
+
 def counted(one: str, many: str, number: int, /, **values: Any) -> str:
     """The one text or the other, as the number and the language say; `{number}` is replaced by it."""
     return _counted(one, many, number, {"number": number, **values})

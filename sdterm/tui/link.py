@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from textual.message import Message
 
 from sdterm.core.settings.settings import Settings
+from sdterm.messages import message, sentences
 from sdterm.tui.language import tr
 from sdterm.tui.messages import Happened, HostLost, HostStarting, HostUp
 
@@ -106,7 +107,7 @@ class Link:
                 self._wanted = False  # somebody stopped it: it comes back when something is asked of it
                 reason = tr("The host was stopped. What it drew goes on when it starts again: F5 starts it.")
             except HostError as error:
-                reason = f"{error} " + tr("Starting it again …")
+                reason = sentences(error, message("Starting it again …"))
             except Exception as error:
                 reason = tr("The host answers what nobody understands ({error}).", error=str(error))
                 self._wanted = False

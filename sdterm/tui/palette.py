@@ -7,12 +7,13 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from rich.cells import set_cell_size
+from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.content import Content
 from textual.dom import DOMNode
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Input, OptionList
@@ -22,7 +23,7 @@ from textual.worker import Worker, WorkerError
 from sdterm.core.settings.settings import SETTINGS, Setting, frozen_reason
 from sdterm.core.text import file_size, printable
 from sdterm.tui import calls, themes
-from sdterm.tui.actions import ACTIONS, Action
+from sdterm.tui.actions import Action, actions_of
 from sdterm.tui.commands import Command, found
 from sdterm.tui.fields import ROWS, Field, parts
 from sdterm.tui.keymap import shown
@@ -32,6 +33,7 @@ from sdterm.tui.screens.settings import SettingsScreen, edit
 from sdterm.tui.screens.settings import shown as value_shown
 from sdterm.tui.shell import Desk, HasShell
 from sdterm.tui.vocabulary import NAMES, unnamed
+from sdterm.tui.widgets.rows import Options
 
 if TYPE_CHECKING:
     from sdterm.api import Picture
@@ -72,7 +74,7 @@ class Palette(HasShell, ModalScreen[None]):
             line = Input(compact=True, placeholder=tr("a command, setting, theme, sampler, model, picture …"))
             line.cursor_blink = False
             yield line
-            options = OptionList(markup=False, compact=True)
+            options = Options(markup=False, compact=True)
             options.can_focus = False
             yield options
 
@@ -95,7 +97,7 @@ class Palette(HasShell, ModalScreen[None]):
         focused = below.focused
         lists = [widget for widget in below.query("*") if hasattr(widget, "scopes")]
         nodes = [*(focused.ancestors_with_self if focused else ()), below, *lists, app, app.screen_stack[0]]
-        for action in ACTIONS:
+        for action in actions_of(self.shell.settings):
             if not action.palette or (action.id in _WHILE_DRAWING and not self.shell.state.runs):
                 continue
             node = next((node for node in nodes if hasattr(node, f"action_{action.id}")), None)
@@ -141,14 +143,14 @@ class Palette(HasShell, ModalScreen[None]):
             self._below.up()
 
     def _themes(self) -> Iterator[Command]:
-        for name in sorted(self.app.available_themes):
+        for name in themes.names(self.app):
             yield Command(
                 tr("Theme"),
                 name,
                 tr("Colours; up and down show them"),
                 partial(self._write, "theme", name),
                 "theme colours colors skin dark light",
-                is_current=name == self.app.theme,
+                is_current=name == self.shell.settings["theme"],
                 try_out=partial(themes.choose, self.app, name),
             )
 
@@ -217,9 +219,9 @@ class Palette(HasShell, ModalScreen[None]):
             options.add_option(Option(Text(tr("Nothing matches “{text}”.", text=printable(text, 40))), disabled=True))
         options.highlighted = 0 if text and self._found else None
 
-    def _rows(self) -> Iterator[Text]:
+    def _rows(self) -> Iterator[Content]:
         """The found ones, the group of each named where another one begins."""
-        cells = min(self.app.size.width, 100) - 6
+        cells = min(self.app.size.width, 100) - 7
         before = ""
         for command in self._found:
             yield _row(command, cells, "" if command.group == before else command.group)
@@ -280,18 +282,16 @@ def _by_group(commands: Iterable[Command]) -> list[Command]:
     return [command for group in groups.values() for command in group]
 
 
-def _row(command: Command, cells: int, group: str) -> Text:
+def _row(command: Command, cells: int, group: str) -> Content:
     """One line: the group, the name, a sentence about it, its key, as far as there is room."""
-    row = Text(no_wrap=True)
     mark = "* " if command.is_current else "  "
+    key = (f"{command.key:>{_KEY}}", "bold $text-primary")
     if cells < _NARROW:
-        return row.append(mark).append(set_cell_size(command.name, cells - _KEY - 2)).append(f" {command.key}")
-    row.append(set_cell_size(group, _GROUP), style="dim").append(mark)
-    name = command.name if len(command.name) >= _NAME else set_cell_size(command.name, _NAME)
-    row.append(name, style="bold").append(" ")
-    left = max(0, cells - row.cell_len - _KEY)
-    row.append(_cut(command.about, left), style="dim")
-    return row.append(f"{command.key:>{_KEY}}", style="bold")
+        return Content.assemble(mark, set_cell_size(command.name, cells - _KEY - 3), " ", key)
+    name = command.name if cell_len(command.name) >= _NAME else set_cell_size(command.name, _NAME)
+    left = max(0, cells - _GROUP - len(mark) - cell_len(name) - 1 - _KEY)
+    said = (_cut(command.about, left), "$muted")
+    return Content.assemble((set_cell_size(group, _GROUP), "$muted"), mark, (name, "bold"), " ", said, key)
 
 
 def _cut(text: str, cells: int) -> str:

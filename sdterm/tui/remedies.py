@@ -29,6 +29,7 @@ def remedies(code: str) -> list[tuple[str, Change]]:
                 (tr("one image at a time"), {"rungs": _with("split-batch")}),
                 (tr("one part of the model at a time"), {"rungs": _with("component-offload")}),
                 (tr("a smaller size, as a new job"), {"width": _smaller("width"), "height": _smaller("height")}),
+                (tr("precision bf16 in place of float32, as a new job"), {"precision": "bf16", "seed": _seed}),
             ]
         case "not_a_number":
             return [(tr("compute in full precision"), {"precision": "full"})]
@@ -57,6 +58,11 @@ def _seeds(job: JobDetails) -> dict[str, int]:
         return {}
     varied = {"variation_seed": images[0]["variation_seed"]} if job.request.variation_strength else {}
     return {"seed": images[0]["seed"], **varied}
+
+
+def _seed(job: JobDetails) -> int:
+    """The one that the job was drawn with. A change of the seed, even to the same, makes another job."""
+    return _seeds(job).get("seed", job.request.seed)
 
 
 def _smaller(side: str) -> Callable[[JobDetails], int | None]:

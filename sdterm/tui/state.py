@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -12,6 +13,28 @@ if TYPE_CHECKING:
     from sdterm.api import Queue
 
 _BAR = 10  # cells
+TROUBLES: Mapping[str, str] = {
+    "out_of_memory": "out of memory",
+    "disk_full": "disk full",
+    "plugin_failed": "plugin failed",
+    "needs_plugin": "extension missing",
+    "no_device": "no device",
+    "not_a_number": "not a number",
+    "bad_request": "bad request",
+    "bad_model": "bad model file",
+    "bad_input": "bad picture",
+    "internal": "internal error",
+    "worker_died": "process died",
+    "worker_hung": "process stuck",
+    "worker_unstartable": "process cannot start",
+    "no_kernel": "GPU not supported",
+    "illegal_memory_access": "GPU error",
+    "misaligned_address": "GPU error",
+    "ecc_error": "GPU memory error",
+    "device_lost": "GPU lost",
+    "tape_unusable": "record unusable",
+}
+"""What stopped a job, in a few words, by its code."""
 
 
 @dataclass(frozen=True)
@@ -138,13 +161,13 @@ def words(state: State, model: str, seed: str) -> list[str]:
     elif state.loading:
         parts.append(_preparing(state))
     elif state.trouble:
-        parts.append("! " + printable(state.trouble.replace("_", " ")))
+        parts.append("! " + tr(TROUBLES.get(state.trouble, printable(state.trouble.replace("_", " ")))))
     elif state.next and not state.paused:
         parts.append("> " + _preparing(state))
     else:
         parts.append(tr("idle"))
     if state.paused:
-        parts.append(tr("queue on hold"))
+        parts.append(tr("queue paused"))
     parts += [tr("q{number}", number=state.queued), printable(model, 24), seed]
     return [part for part in parts if part]
 

@@ -7,8 +7,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache
 
 from sdterm.api import STATES
+from sdterm.core.settings.model_kinds import MODEL_KINDS
 from sdterm.core.settings.paths import PACKAGE
 from sdterm.core.settings.settings import SETTINGS
+from sdterm.events import PICTURE_KINDS
 from sdterm.fields import FIELDS
 from sdterm.tui.actions import ACTIONS
 from sdterm.tui.fields import FOLDED, parts
@@ -16,9 +18,12 @@ from sdterm.tui.language import Translation, placeholders
 from sdterm.tui.panes import ABOUT, MOVES
 from sdterm.tui.plural_forms import categories
 from sdterm.tui.screens import help
+from sdterm.tui.state import TROUBLES
 from sdterm.tui.vocabulary import NAMES
 from sdterm.tui.widgets.bars import TABS
 
+SOURCES = ("default", "the command line", "this session")
+"""Where a setting's value comes from, where that is no name of a file or variable."""
 _TEXTS: Mapping[str, int] = {"tr": 1, "counted": 2, "message": 1, "plural": 2}
 """How many of a function's arguments are texts: of two, the first is of one and the second of many."""
 
@@ -104,4 +109,17 @@ def _declared() -> Iterator[str]:
     yield from (word for keys in MOVES.values() for _, word in keys)
     for named in NAMES.values():
         yield from (named.group, named.name)
-    yield from (*STATES, "Commands", "Help", "Prompt", "All keys")
+    yield from (text for kind in MODEL_KINDS for text in (kind.word, kind.label))
+    yield from (*STATES, *PICTURE_KINDS, *TROUBLES.values(), *SOURCES, "Commands", "Help", "Prompt", "All keys")
+    yield from _option_helps()
+
+
+def _option_helps() -> Iterator[str]:
+    """What the options of our own plugins are for."""
+    for path in sorted((PACKAGE / "plugins").rglob("*.py")):
+        source = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(source)) if "Option(" in source else ():
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Option":
+                given = [*node.args[2:3], *(word.value for word in node.keywords if word.arg == "help")]
+                values = (each.value for each in given if isinstance(each, ast.Constant))
+                yield from (value for value in values if value and isinstance(value, str))

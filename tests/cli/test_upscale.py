@@ -34,6 +34,9 @@ def test_files_and_pictures_of_the_gallery_become_larger(sdterm: Run, data: Path
     (image,) = [event for event in events if event["event"] == "image"]
     assert (image["width"], image["height"]) == (100, 100)
     assert image["infotext"].endswith("Postprocess upscaler: Lanczos, Postprocess upscaler 2: Lanczos")
+    shown = sdterm("info", f"#{number}")
+    assert "Postprocess upscaler: rrdb-x2" in shown.stdout, shown.stderr
+    assert "There is no picture 999999." in sdterm("info", "#999999").stderr
 
 
 def test_it_needs_no_host(sdterm: Run, photo: Path, tmp_path: Path) -> None:

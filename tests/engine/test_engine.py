@@ -37,6 +37,7 @@ from sdterm.events import (
     Warning,
 )
 from tests.engine.conftest import images, request
+from tests.engine.stopping import stop_at_step
 from tests.engine.test_tape import only_image, pixels
 
 
@@ -254,10 +255,7 @@ def test_an_init_image_is_encoded_alike_when_a_run_goes_on_in_float32(tmp_path: 
     init = Inputs(tmp_path).put(buffer.getvalue())
     made = request(precision="half", init_images=(init,), denoising_strength=0.9, steps=6)
     whole = only_image(list(engine.run(made, plugins)))
-    cancel = threading.Event()
-    for event in engine.run(made, plugins, tape=tmp_path / "tape", cancel=cancel):
-        if isinstance(event, Step) and event.step == 3:
-            cancel.set()
+    stop_at_step(engine, plugins, made, 3, tmp_path / "tape")
     again = list(engine.run(made, plugins, tape=tmp_path / "tape"))
     assert any(isinstance(event, Resumed) and event.calls >= 3 for event in again)
     assert only_image(again).pixel_hash == whole.pixel_hash

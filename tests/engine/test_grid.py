@@ -1,6 +1,5 @@
 """The grid of a job: laid out as A1111 does, made of the images' own pixels, never in the way of the images."""
 
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -68,10 +67,12 @@ def test_there_is_no_grid_of_one_image_or_where_nobody_asked(engine: Engine, plu
 def test_a_resumed_job_whose_images_were_delivered_has_no_grid_and_says_so(
     engine: Engine, plugins: PluginSet, tmp_path: Path
 ) -> None:
-    asked, cancel = request(steps=2, batch_count=3, grid=True), threading.Event()
-    for event in engine.run(asked, plugins, tape=tmp_path / "tape", cancel=cancel):
-        if isinstance(event, Image):
-            cancel.set()
+    asked = request(steps=2, batch_count=3, grid=True)
+    events = engine.run(asked, plugins, tape=tmp_path / "tape")
+    while not isinstance(next(events), Image):
+        pass
+    next(events)  # whoever reads on has the image
+    events.close()
     resumed = list(engine.run(asked, plugins, tape=tmp_path / "tape"))
     assert [image.index for image in images(resumed)] == [1, 2] and not grids(resumed)
     (warning,) = [event for event in resumed if isinstance(event, Warning)]

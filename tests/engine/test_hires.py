@@ -3,7 +3,6 @@
 import gc
 import json
 import math
-import threading
 import weakref
 from collections.abc import Callable
 from functools import cache
@@ -24,14 +23,14 @@ from sdterm.core.inputs import Inputs
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.planning.plan import Plan
 from sdterm.core.settings.paths import EMBEDDED_MODEL
-from sdterm.events import Cancelled, Done, Failed, ModelLoading, Resumed, SideImage, Started, Step
+from sdterm.events import Done, Failed, ModelLoading, Resumed, SideImage, Started, Step
 from sdterm.host.sdapi.requests import asked
 from sdterm.host.sdapi.values import read_values
 from sdterm.request import GenerationRequest
 from tests import narrow_checkpoints, network_files
 from tests.engine.conftest import images, request
 from tests.engine.golden import pixels, psnr
-from tests.engine.test_tape import stop_at_step
+from tests.engine.stopping import stop_at_step
 from tests.network_files import UNET, z
 from tests.tiny_checkpoint import GOLDEN
 
@@ -144,8 +143,7 @@ def test_a_run_that_is_stopped_before_or_after_the_refiner_took_over_draws_the_s
     engine: Engine, plugins: PluginSet, tmp_path: Path, step: int
 ) -> None:
     whole = list(engine.run(request(**REFINED), plugins))
-    stopped = stop_at_step(engine, plugins, request(**REFINED), step, tmp_path / "tape")
-    assert isinstance(stopped[-1], Cancelled)
+    stop_at_step(engine, plugins, request(**REFINED), step, tmp_path / "tape")
     again = list(engine.run(request(**REFINED), plugins, tape=tmp_path / "tape"))
     (one,), (other,) = images(whole), images(again)
     assert one.pixel_hash == other.pixel_hash and one.infotext == other.infotext
@@ -187,11 +185,7 @@ def test_the_first_passes_pictures_are_handed_out_once_though_the_second_is_stop
     engine: Engine, plugins: PluginSet, tmp_path: Path, upscaler: str
 ) -> None:
     made = request(**HIRES, batch_size=2, save_before_hires=True, hires_upscaler=upscaler)
-    cancel, stopped = threading.Event(), []
-    for event in engine.run(made, plugins, tape=tmp_path / "tape", cancel=cancel):
-        stopped.append(event)
-        if isinstance(event, Step) and event.pass_no == 1:
-            cancel.set()
+    stopped = stop_at_step(engine, plugins, made, 1, tmp_path / "tape", pass_no=1)
     again = list(engine.run(made, plugins, tape=tmp_path / "tape"))
     before, after = ([event for event in events if isinstance(event, SideImage)] for events in (stopped, again))
     assert [(side.kind, side.index) for side in before] == [("before hires", 0), ("before hires", 1)] and not after
@@ -226,10 +220,7 @@ def test_a_given_picture_is_encoded_for_a_latent_upscaler_and_its_size_does_not_
     made = request(**HIRES, hires_upscaler="Latent", first_pass_image=given, batch_size=2)
     (one, other) = images(list(engine.run(made, plugins)))
     assert (one.width, one.height) == (96, 96) and one.pixel_hash != other.pixel_hash
-    cancel = threading.Event()
-    for event in engine.run(made, plugins, tape=tmp_path / "tape", cancel=cancel):
-        if isinstance(event, Step) and event.step == 2:
-            cancel.set()
+    stop_at_step(engine, plugins, made, 2, tmp_path / "tape", pass_no=1)
     events = list(engine.run(made, plugins, tape=tmp_path / "tape"))
     assert [image.pixel_hash for image in images(events)] == [one.pixel_hash, other.pixel_hash]
     assert any(isinstance(event, Resumed) and event.pass_no == 1 for event in events)

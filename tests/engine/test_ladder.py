@@ -191,6 +191,10 @@ def test_other_models_make_room_first_and_the_picture_is_the_same_to_the_bit(lim
     (image,) = images(events)
     assert image.pixel_hash == plain.pixel_hash
     assert "other models" in next(e.message for e in events if isinstance(e, SteppedDown)).lower()
+    assert isinstance(run(engine, **tiny)[-1], Done)
+    loading: list[Event] = []
+    engine.preload(request(**demo), PLUGINS, loading.append)
+    assert rungs(loading) == ["drop-caches"], "reading a model ahead steps down as well"
 
 
 def test_live_tensors_are_counted_and_what_makes_none_is_never_refused() -> None:

@@ -1,7 +1,6 @@
 """Observers hear of what happened, and change nothing but the keys that they add."""
 
 import random
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +15,10 @@ from sdterm.core.infotext.files import read_infotext
 from sdterm.core.infotext.grammar import parse
 from sdterm.core.infotext.read import read
 from sdterm.core.output.saving import Saving, save_images
-from sdterm.events import Cancelled, Done, Event, Failed, Image, Started, Warning
+from sdterm.events import Done, Event, Failed, Image, Warning
 from sdterm.hooks import ImageFacts, JobOutcome, Observer, PluginError, SavedImage
 from tests.engine.conftest import request
+from tests.engine.stopping import cancel_in_call
 
 
 def watched(plugins: PluginSet, **functions: Callable[..., Any]) -> PluginSet:
@@ -81,11 +81,8 @@ def test_failures_and_stops_are_told_as_such(engine: Engine, plugins: PluginSet,
     listening = watched(plugins, on_job_finished=told.append)
     assert isinstance([*engine.run(request(model="nobody"), listening)][-1], Failed)
     assert (told[-1].state, told[-1].images) == ("failed", 0) and "'nobody'" in told[-1].message
-    cancel = threading.Event()
-    for event in engine.run(request(steps=50), listening, cancel=cancel):
-        if isinstance(event, Started):
-            cancel.set()
-    assert isinstance(event, Cancelled) and told[-1].state == "stopped"
+    cancel_in_call(engine, listening, request(), 1)
+    assert told[-1].state == "stopped"
     engine.run(request(), listening).close()
     blocked = tmp_path / "blocked"
     blocked.write_text("no folder")

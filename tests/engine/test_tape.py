@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from io import BytesIO
@@ -25,10 +24,11 @@ from sdterm.core.planning.plan import Plan
 from sdterm.core.settings.paths import EMBEDDED_MODEL
 from sdterm.engine.run import Resume
 from sdterm.engine.tape import DENOISER, Row, Tape, checksum, read_records
-from sdterm.events import Cancelled, Event, Failed, Image, Resumed, Started, Step, Warning
+from sdterm.events import Event, Failed, Image, Resumed, Started, Warning
 from sdterm.hooks import Denoised, Sampler
 from sdterm.request import make_request
 from tests.engine.conftest import EXTENSIONS, images, request
+from tests.engine.stopping import cancel_in_call, stop_at_step
 
 SAMPLERS = [sampler.label for sampler in load_plugins(EXTENSIONS).all(Sampler)]
 FEW = ["Euler a", "Heun", "DPM++ 2M SDE"]  # of each kind of noise, and of two calls a step
@@ -49,16 +49,6 @@ for request in sorted(folder.glob("*.json")):
             request.with_suffix(".png").write_bytes(event.data)
     request.with_suffix(".events").write_text("\\n".join(event.model_dump_json() for event in events))
 """
-
-
-def stop_at_step(engine: Engine, plugins: PluginSet, asked: GenerationRequest, step: int, tape: Path) -> list[Event]:
-    """Run until a step was reported, then cancel."""
-    cancel, seen = threading.Event(), []
-    for event in engine.run(asked, plugins, tape=tape, cancel=cancel):
-        seen.append(event)
-        if isinstance(event, Step) and event.step >= step:
-            cancel.set()
-    return seen
 
 
 def only_image(events: list[Event]) -> Image:
@@ -87,8 +77,7 @@ def resumed(
         asked = request(sampler=label, steps=6)
         whole[label] = only_image(list(engine.run(asked, plugins)))
         (folder / f"{label}.json").write_text(asked.model_dump_json())
-        stopped = stop_at_step(engine, plugins, asked, STOP_AT, folder / f"{label}.tape")
-        assert isinstance(stopped[-1], Cancelled)
+        stop_at_step(engine, plugins, asked, STOP_AT, folder / f"{label}.tape")
     environment = os.environ | {"PYTHONPATH": str(EXTENSIONS.parent)}
     command = [sys.executable, "-c", RESUME, str(root), str(EXTENSIONS), str(folder)]
     subprocess.run(command, check=True, env=environment, timeout=300)
@@ -180,10 +169,7 @@ def test_images_that_are_not_equally_far_are_drawn_together_and_none_is_begun_ag
 ) -> None:
     asked = request(sampler="Euler a", steps=8, batch_count=4)
     whole = whole_pixels(engine, plugins, asked)
-    cancel = threading.Event()
-    for event in engine.run(asked, plugins, tape=tmp_path / "tape", cancel=cancel):
-        if isinstance(event, Step) and (event.batch, event.step) == (1, 5):  # the first image is finished by then
-            cancel.set()
+    cancel_in_call(engine, plugins, asked, 13, tmp_path / "tape")  # the fifth of the second image
     together = asked.model_copy(update={"batch_size": 4, "batch_count": 1})
     events = list(engine.run(together, plugins, tape=tmp_path / "tape"))
     assert not [event for event in events if isinstance(event, Warning)]

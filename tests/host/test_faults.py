@@ -151,6 +151,16 @@ def test_a_killed_worker_costs_at_most_the_call_in_flight_and_one_more(host: Run
     assert resumed.calls >= len(told_before), "a step that was told is not computed again"
 
 
+def test_a_job_that_lost_its_worker_goes_on_as_far_down_the_ladder_as_it_was(host: Running) -> None:
+    job = host.submit(**LONG, batch_size=2, sampler="greedy")
+    host.at_step(job, 8)
+    host.worker.kill()
+    events = host.events(job)
+    found = names(events)
+    assert found[-1] == "done" and "stepped_down" in found[: found.index("interrupted")]
+    assert "stepped_down" not in found[found.index("interrupted") :]
+
+
 def test_a_client_that_loses_its_terminal_finds_its_job_again(host: Running, undisturbed: Image) -> None:
     env = os.environ | {"SDTERM_DATA": str(host.settings.root), "PYTHONUNBUFFERED": "1"}
     sdterm = [sys.executable, "-m", "sdterm"]

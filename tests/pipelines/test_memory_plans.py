@@ -11,8 +11,9 @@ from sdterm import Engine, PluginSet, load_plugins
 from sdterm.core.library.checkpoints import Library
 from sdterm.core.settings.paths import LORAS
 from sdterm.events import Resumed, Warning
+from tests.engine.stopping import stop_at_step
 from tests.engine.tapped.test_memory import EVERYWHERE
-from tests.engine.test_tape import only_image, pixels, stop_at_step
+from tests.engine.test_tape import only_image, pixels
 from tests.pipelines.conftest import Folder
 from tests.pipelines.test_matrix import PROMPT, SEED, SETUPS, Setup, loaded
 

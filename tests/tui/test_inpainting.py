@@ -65,14 +65,14 @@ def test_inpaint_hires_and_upscale(tmux: Tmux, host: Running) -> None:
     inpainted = newest(host)
     assert "snow" in inpainted.infotext and "Mask blur: 4" in inpainted.infotext
     tmux.press("M-r")
-    tmux.until("╔═ Recent")
+    tmux.until("┏━ Recent")
     tmux.press("a")
     tmux.until(rf"{inpainted.id}  128x128")
     tmux.press("Space")
     tmux.until("source  128x128")
     tmux.press("Escape")
     tmux.press("Escape")
-    tmux.until("╔═ Recent")
+    tmux.until("┏━ Recent")
 
     # twice as large, with more detail
     tmux.press("h")

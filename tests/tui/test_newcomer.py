@@ -54,12 +54,12 @@ def test_ten_minutes(tmux: Tmux, host: Running) -> None:
 
     # any two of them side by side
     tmux.press("M-2")
-    tmux.until("╔═ Recent  1-9 choose, M-1 to M-9 compare")
+    tmux.until("┏━ Recent  1-9 choose, M-1 to M-9 compare")
     tmux.press("M-4")
     tmux.until("What differs")
     tmux.press("Escape")
     tmux.press("F2")
-    tmux.until("╔═ Prompt")
+    tmux.until("┏━ Prompt")
 
     # help about the prompt, and back to it
     tmux.press("F1")
@@ -72,12 +72,12 @@ def test_ten_minutes(tmux: Tmux, host: Running) -> None:
     letter = re.search(r" (\w) Recent", tmux.until("Press a letter to go there.*Esc: leave"))
     assert letter
     tmux.write(letter[1])
-    tmux.until("╔═ Recent")
+    tmux.until("┏━ Recent")
     tmux.press("Left", "Left")
     tmux.press("Enter")
     tmux.until("In the form now")
     tmux.press("F2")
-    tmux.until("╔═ Prompt")
+    tmux.until("┏━ Prompt")
     tmux.write(", at night")
     draw(tmux, 3)
     assert "at night" in host.client.pictures(limit=1).pictures[0].infotext
@@ -95,17 +95,17 @@ def test_ten_minutes(tmux: Tmux, host: Running) -> None:
     choose(tmux, "frobnicate")
     tmux.until("Nothing matches “frobnicate”")
     tmux.press("Escape")
-    tmux.until("╔═ Prompt")
+    tmux.until("┏━ Prompt")
 
     # the queue names its keys
     tmux.press("F4")
     tmux.until("K Up  J Down")
     tmux.press("F2")
-    tmux.until("╔═ Prompt")
+    tmux.until("┏━ Prompt")
 
     # a job is left running, in two plain words, and is there again
     choose(tmux, "steps")
-    tmux.until("╔═ Parameters")
+    tmux.until("┏━ Parameters")
     tmux.press("C-u")
     tmux.write("150")
     tmux.press("F5")

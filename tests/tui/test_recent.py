@@ -15,6 +15,7 @@ from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.screens.compare import CompareScreen
 from sdterm.tui.screens.wall import WallScreen
 from sdterm.tui.widgets.bars import Note
+from sdterm.tui.widgets.invitation import EXAMPLES
 from sdterm.tui.widgets.large import ChosenPicture
 from sdterm.tui.widgets.prompt import PromptEditor
 from sdterm.tui.widgets.recent import Recent
@@ -46,6 +47,20 @@ def is_another(app: Workstation, before: object) -> bool:
     return app.screen is not before
 
 
+def test_the_picture_is_there_again_once_there_is_room_beside_the_form(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await filled(app, pilot, FIVE + 1)
+        await pilot.resize_terminal(80, 24)
+        await until(pilot, lambda: "grid" in caption(app), "the picture that had no room")
+        await pilot.resize_terminal(60, 20)
+        await pilot.press("alt+w", "escape")
+        await until(pilot, lambda: not app.desk.query_one(ChosenPicture).size, "no picture beside a narrow form")
+        await pilot.resize_terminal(80, 24)
+        await until(pilot, lambda: "grid" in caption(app), "the picture that was shown alone")
+
+    drive(drawn, act, size=(60, 20))
+
+
 @pytest.mark.heavy
 def test_walls_and_comparisons_do_not_pile_up(drawn: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
@@ -68,11 +83,21 @@ def test_walls_and_comparisons_do_not_pile_up(drawn: Running) -> None:
 def test_an_empty_pane_says_the_next_step(tmp_path: Path) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: "No picture yet: write a prompt" in text_of(app.desk.query_one(ChosenPicture)))
-        assert "then F5 draws it." in text_of(app.desk.query_one(ChosenPicture))
+        said = text_of(app.desk.query_one(ChosenPicture))
+        assert "then F5 draws it." in said and "^L, then a adds one" in " ".join(said.split())
+        assert [f"M-{number} {prompt}" in said for number, prompt in enumerate(EXAMPLES, 1)] == [True] * len(EXAMPLES)
         await pilot.press("f6")
         await until(pilot, lambda: "nothing was drawn yet" in text_of(app.desk.query_one(Note)))
 
+        await until(pilot, lambda: app.state.host == "up" and app.models, "the host")
+        await pilot.press("alt+2")
+        await until(pilot, lambda: own.client.jobs(limit=1).jobs, "an example, by one key")
+        assert own.client.jobs(limit=1).jobs[0].prompt == EXAMPLES[1] == app.form.draft.prompt
+        await pilot.press("ctrl+z")
+        assert app.form.draft.prompt == ""
+
     with running(tmp_path) as own:
+        own.client.pause_queue()  # no picture is needed
         drive(own, act)
 
 

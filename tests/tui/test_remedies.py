@@ -51,6 +51,13 @@ def test_another_size_is_another_job_with_the_seeds_of_this_one() -> None:
     assert isinstance(varied, dict) and (varied["seed"], varied["variation_seed"]) == (77, 99)
 
 
+def test_another_precision_is_another_job_too() -> None:
+    asked = job(PLAN, width=512)
+    fields = asked.request.model_dump(mode="json")
+    bf16 = applied(change("precision bf16 in place of float32, as a new job"), asked)
+    assert bf16 == {**fields, "precision": "bf16", "seed": 77}
+
+
 def test_a_job_that_did_not_fail_is_drawn_again_as_another_one() -> None:
     asked = job(PLAN, state="waiting", batch_size=4, batch_count=2)
     fields = asked.request.model_dump(mode="json")

@@ -28,8 +28,9 @@ from sdterm.tui.remedies import remedies
 from sdterm.tui.screens.base import BaseScreen
 from sdterm.tui.screens.gallery import PictureTable
 from sdterm.tui.screens.jump import Jump
+from sdterm.tui.screens.mask import MaskScreen
 from sdterm.tui.screens.pick import Ask, Pick, Type
-from sdterm.tui.widgets.bars import Note
+from sdterm.tui.widgets.bars import KeyBar, Note, TopBar
 from sdterm.tui.widgets.wall import Wall
 from tests.host.running import Running
 from tests.tui.conftest import drive, go_to, screen_text, text_of, until, write
@@ -58,8 +59,9 @@ def test_an_empty_gallery_and_queue_say_which_key_fills_them(host: Running) -> N
         await until(pilot, lambda: "Nothing drawn yet: F2" in note(app))
         await pilot.press("f4")
         await until(pilot, lambda: "The queue is empty: F2" in screen_text(app))
+        assert "o Pin  d Drain" in text_of(app.screen.query_one(KeyBar)), "where there is room"
 
-    drive(host, act)
+    drive(host, act, size=(160, 24))
 
 
 def test_the_gallery_shows_filters_and_gives_back(drawn: Running) -> None:
@@ -68,7 +70,10 @@ def test_the_gallery_shows_filters_and_gives_back(drawn: Running) -> None:
         await until(pilot, lambda: isinstance(app.focused, PictureTable) and len(app.focused.pictures) == 3)
         await until(pilot, lambda: "▀" in text_of(app.screen.query_one("#picture", PictureView)))
         assert "green tree" in screen_text(app) and "sdterm:" not in screen_text(app)
-        await pilot.press("slash")
+        await pilot.press("m")
+        await until(pilot, lambda: isinstance(app.screen, MaskScreen), "the mask editor")
+        assert "[Gallery]" in text_of(app.screen.query_one(TopBar)), "whose part it is"
+        await pilot.press("escape", "slash")
         await write(pilot, "lake steps<=3")
         await pilot.press("enter")
         table = app.screen.query_one(PictureTable)
@@ -127,7 +132,7 @@ def test_jobs_are_moved_held_and_cancelled_by_keys(drawn: Running) -> None:
         table = app.screen.query_one(DataTable)
         titles = [str(column.label) for column in table.ordered_columns]
         assert len(titles) == len(set(titles)), titles
-        await until(pilot, lambda: table.row_count >= 3 and "on hold" in str(table.border_title))
+        await until(pilot, lambda: table.row_count >= 3 and "paused" in str(table.border_title))
         await pilot.press("J")
         await until(pilot, lambda: order() == [second, first, third])
         await until(pilot, lambda: table.cursor_row == 1)

@@ -187,7 +187,7 @@ def test_a_wrong_factor_stays_in_the_question_and_is_said_there(drawn: Running) 
 
 def is_told(app: Workstation, sentence: str) -> bool:
     """Whether a sentence is to be seen, whatever frame is around its lines."""
-    words = " ".join(line.strip("║═╚╝ ").split(" ═╝")[0].split("║")[0] for line in screen_text(app).splitlines())
+    words = " ".join(line.strip("┃━┗┛ ").split(" ━┛")[0].split("┃")[0] for line in screen_text(app).splitlines())
     return sentence in " ".join(words.split())
 
 

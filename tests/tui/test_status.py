@@ -129,7 +129,7 @@ def test_what_can_begin_is_about_to() -> None:
     assert first(queued=1) == "> preparing"
     assert first() == first(waiting=1) == "idle"
     held = Queue(paused=True, counts={"queued": 1})
-    assert words(State(host="up").counted(held), "model", "seed")[:2] == ["idle", "queue on hold"]
+    assert words(State(host="up").counted(held), "model", "seed")[:2] == ["idle", "queue paused"]
 
 
 def test_of_a_job_that_two_devices_draw_the_pace_is_that_of_both() -> None:

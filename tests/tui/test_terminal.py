@@ -136,7 +136,7 @@ def test_alt_is_no_letter_and_the_prompt_comes_back_from_an_editor(start: Start,
     tmux.press("M-e")
     tmux.until("green tree, meadow")
     tmux.press("C-z")
-    tmux.until(r"green tree +║")
+    tmux.until(r"green tree +┃")
     tmux.press("M-g")
     assert "green treeg" not in tmux.until("forever")
     tmux.press("M-g")
@@ -155,8 +155,7 @@ def test_five_sizes_one_after_the_other(start: Start) -> None:
 def test_without_colours_every_state_is_a_word_or_a_shape(start: Start) -> None:
     tmux = start(NO_COLOR="1", COLORTERM="truecolor")
     tmux.until("idle")
-    coloured = re.findall(r"\x1b\[[0-9;]*[34]8;2;(\d+);(\d+);(\d+)", tmux.screen("-e"))
-    assert all(len(set(colour)) == 1 for colour in coloured), "nothing but greys"
+    assert not re.search(r"\x1b\[(?:[\d;]*;)?(?:[349][0-8]|10\d)(?:;[\d;]*)?m", tmux.screen("-e")), "no colour at all"
     shown = tmux.screen()
     assert "╔═ Prompt" in shown and "╭─ Negative prompt" in shown and "[Generate]" in shown
     tmux.press("Tab")
@@ -183,7 +182,7 @@ def test_chinese_stands_where_it_should(start: Start) -> None:
     shown = tmux.until("红色的房子")
     rows = shown.splitlines()
     assert all(cell_len(row) <= 80 for row in rows)
-    edges = {cell_len(row[: row.rindex(mark) + 1]) for row in rows[2:6] for mark in "║│╗╮" if mark in row}
+    edges = {cell_len(row[: row.rindex(mark) + 1]) for row in rows[2:6] for mark in "┃│┓╮" if mark in row}
     assert max(edges) == 80, "the right edge is straight"
     tmux.press("F3")
     tmux.until("图库|画廊")

@@ -10,7 +10,7 @@ from functools import cache
 import pytest
 from textual import _ansi_sequences, _compositor, _xterm_parser, app, constants, screen, timer
 from textual.drivers import _writer_thread, linux_driver
-from textual.widgets import Input, TextArea
+from textual.widgets import Input, OptionList, TextArea
 from textual_image import _sixel
 
 from sdterm.core.settings.paths import PACKAGE
@@ -23,6 +23,7 @@ ATTRIBUTES = [
     (screen.Screen, "_compositor", "which widgets cover which"),
     (timer.Timer, "_skip", "a late timer loses its turn"),
     (TextArea, "_line_cache", "rendered lines"),
+    (OptionList, "_lines", "(option, line of it) of each line"),
     (linux_driver.LinuxDriver, "_debug", "keys are logged"),
     (linux_driver.LinuxDriver, "_file", "where the writer thread writes"),
     (linux_driver.LinuxDriver, "_key_thread", "what is typed is read in it"),

@@ -11,7 +11,7 @@ from sdterm.cli.plain.dialogue import Dialogue, WrongWordsError
 from sdterm.core.names import find
 from sdterm.errors import SdtermError
 from sdterm.messages import message
-from sdterm.tui.language import tr
+from sdterm.tui.language import said, tr
 from sdterm.version import __version__
 
 
@@ -124,7 +124,7 @@ def _obey(talk: Dialogue, line: str) -> bool:
         talk.say("")
         talk.say(tr("Nothing was changed."))
     except SdtermError as error:
-        talk.say(tr(str(error)))
+        talk.say(said(str(error)))
         return False
     except UsageError as error:
         talk.say(error.format_message())

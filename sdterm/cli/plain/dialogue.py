@@ -23,7 +23,7 @@ from sdterm.events import Failed
 from sdterm.tui import draft, history
 from sdterm.tui.draft import Draft
 from sdterm.tui.form import Form
-from sdterm.tui.language import counted, language_sources, packs_of, tr, use
+from sdterm.tui.language import counted, language_sources, packs_of, said, tr, use
 from sdterm.tui.networks import OFFERED, with_shipped
 from sdterm.tui.offers import Offers
 from sdterm.tui.remedies import applied, remedies
@@ -117,7 +117,7 @@ class Dialogue:
             picture.infotext, self._names, library_of(self.settings), styles_of(self.settings), read_at_most=0
         )
         for warning in found.warnings.values():
-            self.say(tr(warning))
+            self.say(said(warning))
         return dict(found.fields)
 
     def meant(self, words: str) -> Picture:

@@ -54,7 +54,7 @@ def compare(talk: Dialogue, words: str) -> None:
         for picture, value in zip(pictures, values, strict=True):
             talk.say(tr("Picture {picture}: {value}", picture=picture.id, value=value or tr("not set")))
     if files:
-        talk.say(tr(measured(*files)))
+        talk.say(measured(*files))
 
 
 def delete(talk: Dialogue, words: str) -> None:

@@ -12,7 +12,7 @@ from sdterm.api import Entry
 from sdterm.cli.output import told
 from sdterm.cli.plain.words import duration
 from sdterm.events import Cancelled, Done, Event, Failed, Image, ModelLoading, Paused, Started, Step
-from sdterm.tui.language import tr
+from sdterm.tui.language import said, tr
 from sdterm.tui.progress import after
 from sdterm.tui.state import State
 
@@ -62,7 +62,7 @@ class SpokenOutput:
                 if isinstance(event, Started):
                     self._images = event.images
                 for sentence in told(event, self._root):
-                    self._say(tr(sentence))
+                    self._say(said(sentence))
         if isinstance(event, Done | Failed | Cancelled | Paused):
             self.end = event
 

@@ -26,7 +26,7 @@ def of_job(job: JobView) -> str:
         parts.append(tr("step {step} of {steps}", step=job.progress.step, steps=job.progress.steps))
     said = ", ".join(parts) + "."
     if job.reason:
-        said += f" {tr(job.reason.message)}"
+        said += f" {said(job.reason.message)}"
     return f"{said} {_prompt(job.prompt)}"
 
 

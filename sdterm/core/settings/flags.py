@@ -103,14 +103,42 @@ def _port(value: str) -> int:
     return int(value)
 
 
-def _api_auth(value: str) -> Mapping[str, Any]:
+def _auth(name: str) -> Change:
+    def change(value: str) -> Mapping[str, Any]:
+        from sdterm.core.settings.logins import logins
+        from sdterm.core.settings.settings import ConfigError
+
+        try:
+            return {"api_auth": logins(value)}
+        except ValueError:
+            raise ConfigError(f"{name} must be NAME:PASSWORD, or several with commas between them.") from None
+
+    return change
+
+
+def _auth_file(value: str) -> Mapping[str, Any]:
+    """Logins, one a line or with commas between them; no file is none, as in A1111."""
+    if not value:
+        return {"api_auth": ()}
+    from pathlib import Path
+
     from sdterm.core.settings.logins import logins
     from sdterm.core.settings.settings import ConfigError
 
     try:
-        return {"api_auth": logins(value)}
-    except ValueError:
-        raise ConfigError("--api-auth must be NAME:PASSWORD, or several with commas between them.") from None
+        text = Path(value).expanduser().read_text(encoding="utf-8")
+        return {"api_auth": logins(",".join(line for line in text.splitlines() if line.strip()))}
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "it must have NAME:PASSWORD, one a line"
+        raise ConfigError(f"The file of --gradio-auth-path cannot be used: {why}.") from None
+
+
+def _seconds(value: str) -> float:
+    from sdterm.core.settings.settings import ConfigError
+
+    if not (value.isdecimal() and int(value) <= 3600):
+        raise ConfigError(f"--timeout-keep-alive is {value!r}, but it must be whole seconds, at most 3600.")
+    return float(value)
 
 
 def _later(sentence: str, *names: str, arity: Arity = "flag") -> Iterator[Flag]:
@@ -124,7 +152,6 @@ def _obsolete(sentence: str, *names: str, arity: Arity = "flag") -> Iterator[Fla
 
 
 _RESTORERS = "Face restoration and interrogation come in a later version; sdterm goes on without this folder."
-_API = "This comes in a later version: for now --api serves A1111's API on 127.0.0.1."
 _NO_TUNNEL = "sdterm opens no public tunnel; SSH is the way in."
 _CONFIG = "Settings are in config.toml in the data folder; `sdterm` changes them under F10."
 _DIRS_LOCK = "Locking folder settings alone is not there: --freeze-specific-settings locks what you name."
@@ -268,15 +295,53 @@ FLAGS: tuple[Flag, ...] = (
         )
     ),
     *_later(_RESTORERS, "--gfpgan-models-path", "--codeformer-models-path", "--clip-models-path", arity="value"),
-    Flag("--api", "Serve A1111's HTTP API on 127.0.0.1.", change=_fixed("api", True), status="mapped"),
-    Flag("--port", "The port of the API [7860].", "value", lambda value: {"port": _port(value)}, "mapped"),
+    Flag("--api", "Serve A1111's HTTP API, on a port of this machine.", change=_fixed("api", True), status="mapped"),
+    Flag("--nowebui", "Serve, and open no workstation.", change=_fixed("nowebui", True), status="mapped"),
     Flag(
-        "--api-auth",
-        "NAME:PASSWORD,…: the logins of the API.",
+        "--listen",
+        "Let other machines reach the port; they need a login or a token.",
+        change=_fixed("listen", True),
+        status="mapped",
+    ),
+    Flag("--server-name", "The address to listen on.", "value", _set("server_name"), "mapped", example="localhost"),
+    Flag("--port", "The port [7860, or the next free one].", "value", lambda value: {"port": _port(value)}, "mapped"),
+    Flag("--subpath", "What addresses begin with, behind a proxy: sd.", "value", _set("subpath"), "mapped"),
+    Flag("--tls-certfile", "The certificate to serve https with (PEM).", "value", _set("tls_certfile"), "mapped"),
+    Flag("--tls-keyfile", "The certificate's key (PEM).", "value", _set("tls_keyfile"), "mapped"),
+    Flag(
+        "--cors-allow-origins",
+        "Sites whose pages may use the API (a,b).",
         "value",
-        _api_auth,
+        _listed("cors_allow_origins"),
         "mapped",
-        example="name:password",
+    ),
+    Flag(
+        "--cors-allow-origins-regex",
+        "A pattern of sites whose pages may use the API.",
+        "value",
+        _set("cors_allow_origins_regex"),
+        "mapped",
+    ),
+    *(
+        Flag(name, "NAME:PASSWORD,…: the logins of the API.", "value", _auth(name), "mapped", True, example="a:b")
+        for name in ("--api-auth", "--gradio-auth")
+    ),
+    Flag(
+        "--gradio-auth-path",
+        "A file with logins, NAME:PASSWORD on each line.",
+        "value",
+        _auth_file,
+        "mapped",
+        adds=True,
+        example="",
+    ),
+    Flag("--api-log", "Write each request to the host's log.", change=_fixed("api_log", True), status="mapped"),
+    Flag(
+        "--timeout-keep-alive",
+        "Seconds that a connection may wait for its next request [30].",
+        "value",
+        lambda value: {"timeout_keep_alive": _seconds(value)},
+        "mapped",
     ),
     Flag(
         "--api-server-stop",
@@ -284,11 +349,15 @@ FLAGS: tuple[Flag, ...] = (
         change=_fixed("api_server_stop", True),
         status="mapped",
     ),
-    *_later(_API, "--nowebui", "--api-log", "--listen"),
-    *_later(_API, "--server-name", "--subpath", "--timeout-keep-alive", arity="value"),
-    *_later(_API, "--tls-keyfile", "--tls-certfile", "--cors-allow-origins", arity="value"),
-    *_later(_API, "--cors-allow-origins-regex", "--gradio-auth", "--gradio-auth-path", arity="value"),
-    *_later(_API, "--disable-tls-verify"),
+    Flag(
+        "--connect",
+        "Work with the host on another machine: user@gpu-box[:FOLDER] over SSH, or https://gpu-box:7860 with a token.",
+        "value",
+        _set("connect"),
+        example="gpu-box",
+    ),
+    Flag("--token-file", "The file with the token for --connect https://…", "value", _set("token_file")),
+    Flag("--tls-ca", "The only certificate to trust for --connect https://… (PEM).", "value", _set("tls_ca")),
     Flag("--theme", "The workstation's colours.", "value", _set("theme"), "mapped"),
     Flag("--mouse", "Let the workstation have the mouse.", change=_fixed("mouse", True)),
     Flag("--plain", "Open sdterm as a dialogue, line by line, for screen readers.", change=_fixed("plain", True)),
@@ -332,7 +401,7 @@ FLAGS: tuple[Flag, ...] = (
     *_obsolete("A picture that is not a number is never saved; the check costs nothing.", "--disable-nan-check"),
     *_obsolete(_NOT_NEEDED, "--skip-torch-cuda-test", "--skip-python-version-check", "--skip-version-check"),
     *_obsolete(_NOT_NEEDED, "--skip-load-model-at-start", "--no-hashing", "--update-check", "--autolaunch"),
-    *_obsolete(_NOT_NEEDED, "--update-all-extensions"),
+    *_obsolete(_NOT_NEEDED, "--update-all-extensions", "--disable-tls-verify"),
     *_obsolete(_NOT_NEEDED, "--disable-model-loading-ram-optimization", "--use-textbox-seed", "--log-startup"),
     *_obsolete(_NOT_NEEDED, "--disable-console-progressbars", "--ui-debug-mode", "--no-gradio-queue", "--dump-sysinfo"),
     *_obsolete(_NOT_NEEDED, "--gradio-debug", "--gradio-allowed-path", "--loglevel", arity="value"),

@@ -44,6 +44,11 @@ class RunFolder:
         return self.folder / "host.db"
 
     @property
+    def tokens(self) -> Path:
+        """Who may use the host over TCP."""
+        return self.folder / "tokens.json"
+
+    @property
     def tapes(self) -> Path:
         return self.folder / "tapes"
 
@@ -185,7 +190,7 @@ def make_private(run_folder: RunFolder) -> None:
             raise
         except OSError as error:
             raise RunFolderError(f"{folder} cannot be used: {os.strerror(error.errno or 0)}.") from error
-    for file in (run_folder.socket, run_folder.lock, run_folder.log, run_folder.database):
+    for file in (run_folder.socket, run_folder.lock, run_folder.log, run_folder.database, run_folder.tokens):
         if file.is_symlink():  # from before the folder was private
             raise RunFolderError(f"{file} is a link, and nothing is written where it leads. Move it away.")
         wanted, kind = (stat.S_ISSOCK, "socket") if file == run_folder.socket else (stat.S_ISREG, "file")

@@ -99,9 +99,21 @@ SETTINGS: tuple[Setting, ...] = (
         "host",
         "Seconds that a network call or an extension's code may take before its process is replaced.",
     ),
-    Setting("api", False, "host", "Whether A1111's HTTP API is served, on 127.0.0.1 alone."),
-    Setting("port", 7860, "host", "The port of the API."),
-    Setting("api_auth", (), "host", "Who may use the API, NAME:HASH as --api-auth makes them; empty is all programs."),
+    Setting("serve", False, "host", "Whether the host listens on a TCP port, for clients that show a token."),
+    Setting("api", False, "host", "Whether A1111's HTTP API is served there, too."),
+    Setting("listen", False, "host", "Whether other machines reach the port; unset is this machine alone."),
+    Setting("server_name", None, "host", "The address or name of this machine to listen on."),
+    Setting("port", 7860, "host", "The port; where none is set, the next free one is taken if 7860 is not."),
+    Setting("subpath", None, "host", "What the addresses begin with behind a proxy, like sd."),
+    Setting("tls_certfile", None, "host", "The certificate to serve with, in PEM, if it is to be https."),
+    Setting("tls_keyfile", None, "host", "Its key, in PEM."),
+    Setting("server_hosts", (), "host", "More names by which clients reach this machine, as through a proxy."),
+    Setting("cors_allow_origins", (), "host", "Sites whose pages may use the API, like https://example.org."),
+    Setting("cors_allow_origins_regex", None, "host", "A pattern of more such sites."),
+    Setting("api_auth", (), "host", "Logins of the API, NAME:HASH as --api-auth makes them."),
+    Setting("credentials_always", False, "host", "Whether programs of this machine need a login or token, too."),
+    Setting("api_log", False, "host", "Whether each request over TCP is written to the host's log."),
+    Setting("timeout_keep_alive", 30.0, "host", "Seconds that a connection may wait for its next request."),
     Setting("api_server_stop", False, "host", "Whether clients of the API may end the host."),
     Setting("api_strict", False, "host", "Whether the API takes A1111's exact sampler names alone, as A1111 1.9 does."),
     Setting(
@@ -111,6 +123,14 @@ SETTINGS: tuple[Setting, ...] = (
         "Whether the API fetches pictures that a request names by URL: from public addresses alone.",
     ),
     Setting("load_limit", 900.0, "host", "Seconds that loading a model or decoding an image may take."),
+    Setting(
+        "connect",
+        None,
+        "front end",
+        "The host on another machine to work with: user@gpu-box over SSH, or https://gpu-box:7860 with a token.",
+    ),
+    Setting("token_file", None, "front end", "The file with the token for the host that `connect` names."),
+    Setting("tls_ca", None, "front end", "The only certificate to trust that host by, or its signer's (PEM)."),
     Setting(
         "notify",
         NOTIFY[0],
@@ -152,6 +172,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Whether the Gallery opens with the pictures of a job on one line.",
         _LOOKS,
     ),
+    Setting("nowebui", False, "front end", "Whether sdterm serves instead of opening the workstation.", _LOOKS),
     Setting("mouse", False, "front end", "Whether the workstation takes the mouse from the terminal.", _LOOKS),
     Setting(
         "plain",
@@ -239,9 +260,9 @@ SETTINGS: tuple[Setting, ...] = (
         "Whether params.txt in the data folder keeps the last infotext.",
         "Infotext",
     ),
-    Setting("freeze_settings", False, "front end", "Whether all settings are locked."),
-    Setting("freeze_settings_in_sections", (), "front end", "Sections whose settings are locked."),
-    Setting("freeze_specific_settings", (), "front end", "Settings that are locked, by A1111's names or sdterm's."),
+    Setting("freeze_settings", False, "host", "Whether all settings are locked."),
+    Setting("freeze_settings_in_sections", (), "host", "Sections whose settings are locked."),
+    Setting("freeze_specific_settings", (), "host", "Settings that are locked, by A1111's names or sdterm's."),
 )
 SETTINGS_BY_KEY = {setting.key: setting for setting in SETTINGS}
 SECRET = frozenset({"api_auth"})
@@ -371,17 +392,21 @@ def _of_request(key: str, value: Any) -> Any:
     return checked
 
 
+def listens(settings: Settings) -> bool:
+    """Whether the host is to listen on a TCP port."""
+    return any(settings[key] for key in ("serve", "api", "listen", "server_name"))
+
+
 def frozen_reason(settings: Settings, key: str) -> str | None:
-    """Why a setting is locked, as a sentence; None if it is not. A1111's three flags: all, by section, by name."""
+    """Why a setting is locked, as a sentence; None if it is not. A1111's three flags: all, by section, by name. key: of
+    sdterm, or of A1111 for a setting that sdterm only keeps."""
     from sdterm.core.settings.quick import EQUALS
 
-    setting = SETTINGS_BY_KEY[key]
+    section = SETTINGS_BY_KEY[key].section if key in SETTINGS_BY_KEY else ""
     if settings["freeze_settings"]:
         return f"All settings are locked (by {settings.values['freeze_settings'].source}: --freeze-settings)."
-    if setting.section.casefold() in (
-        section.casefold().strip() for section in settings["freeze_settings_in_sections"]
-    ):
-        return f"The settings of {setting.section!r} are locked (--freeze-settings-in-sections)."
+    if section and section.casefold() in (each.casefold().strip() for each in settings["freeze_settings_in_sections"]):
+        return f"The settings of {section!r} are locked (--freeze-settings-in-sections)."
     if key in (EQUALS.get(name.strip(), name.strip()) for name in settings["freeze_specific_settings"]):
         return f"{key} is locked (--freeze-specific-settings)."
     return None
@@ -398,8 +423,13 @@ _PATTERNS = ("filename_pattern", "directory_pattern")
 PATHS = {
     *(kind.setting for kind in MODEL_KINDS if kind.setting),
     *("ckpt", "vae_path", "models_dir", "a1111_dir", "comfyui_dir", "extra_model_paths"),
-    *("styles_files", "outdir", "localizations_dir"),
+    *("styles_files", "outdir", "localizations_dir", "tls_certfile", "tls_keyfile", "tls_ca", "token_file"),
 }
+
+
+def is_owners(key: str) -> bool:
+    """Whether a setting is never changed over the network: it steers the host itself, or names a file."""
+    return SETTINGS_BY_KEY[key].scope == "host" or key in PATHS or key in ("keymap", "connect")
 
 
 def _placed(key: str, value: Any, base: Path) -> Any:

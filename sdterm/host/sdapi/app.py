@@ -4,13 +4,14 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sdterm.host.access.guests import KnownTokens
+from sdterm.host.access.policy import Access, Refusal, access_of
 from sdterm.host.sdapi import schema
-from sdterm.host.sdapi.access import is_from_here, login_needed
 from sdterm.host.sdapi.bodies import MOST_BYTES
 from sdterm.host.sdapi.delivery import JOB_HEADER, Deliveries
 from sdterm.host.sdapi.errors import add_error_handlers, error
@@ -20,14 +21,19 @@ from sdterm.host.services import HostServices
 from sdterm.version import __version__
 
 
-def make_sdapi(services: HostServices, stop: Callable[[], None], deliveries: Deliveries | None = None) -> ASGIApp:
-    """The application that listens on a port of this machine. stop: ends the host."""
+def make_sdapi(
+    services: HostServices,
+    stop: Callable[[], None],
+    deliveries: Deliveries | None = None,
+    access: Access | None = None,
+) -> ASGIApp:
+    """The application. stop: ends the host. access: who may use it; unset is this machine, as the settings say."""
     deliveries = deliveries or Deliveries(services)
+    access = access or access_of(services.settings, KnownTokens(services.run_folder.tokens))
     app = FastAPI(title="sdterm, A1111's API", version=__version__, openapi_url="/openapi.json", redoc_url="/redoc")
     app.openapi = partial(schema.document, app)  # type: ignore[method-assign]
-    app.add_middleware(_Around, services=services)
+    app.add_middleware(_Around, services=services, access=access)
     tasks = Tasks(services)
-    login = Depends(login_needed(services.settings["api_auth"]))
     for routes in (
         drawing.routes(services, deliveries, tasks),
         pictures.routes(services, deliveries),
@@ -36,7 +42,7 @@ def make_sdapi(services: HostServices, stop: Callable[[], None], deliveries: Del
         lists.routes(services),
         server.routes(services, stop),
     ):
-        app.include_router(routes, dependencies=[login])
+        app.include_router(routes)
     add_error_handlers(app)
     return app
 
@@ -45,8 +51,8 @@ class _Around:
     """What every request gets: a look at where it comes from, and headers on its answer. Plain ASGI: a middleware of
     functions would run each request in a task group of its own."""
 
-    def __init__(self, app: ASGIApp, services: HostServices) -> None:
-        self._app, self._services = app, services
+    def __init__(self, app: ASGIApp, services: HostServices, access: Access) -> None:
+        self._app, self._services, self._access = app, services, access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._services.touch()
@@ -60,15 +66,21 @@ class _Around:
                     headers[JOB_HEADER] = str(job)
             await send(message)
 
-        await (_refusal(Request(scope)) or self._app)(scope, receive, answer)
+        found = self._access.judge(scope)
+        refusal = _refused(Request(scope), found) if isinstance(found, Refusal) else _too_large(Request(scope))
+        await (refusal or self._app)(scope, receive, answer)
 
 
-def _refusal(request: Request) -> Response | None:
-    """The answer to what no route is to see."""
-    if not is_from_here(request):
-        if request.method == "OPTIONS" and "access-control-request-method" in request.headers:
-            return PlainTextResponse("Disallowed CORS origin", 400)
-        return JSONResponse(error("Forbidden", "This API answers programs on this machine alone."), 403)
+def _refused(request: Request, refusal: Refusal) -> Response:
+    """A1111's answer to who may not."""
+    if refusal.detail:
+        return JSONResponse(error("HTTPException", "", refusal.detail), refusal.status, refusal.headers)
+    if request.method == "OPTIONS" and "access-control-request-method" in request.headers:
+        return PlainTextResponse("Disallowed CORS origin", 400)
+    return JSONResponse(error("Forbidden", refusal.sentence), refusal.status, refusal.headers)
+
+
+def _too_large(request: Request) -> Response | None:
     if not (length := request.headers.get("content-length", "0")).isdigit() or int(length[:12]) > MOST_BYTES:
         return JSONResponse(error("TooLarge", f"The body is too large: the limit is {MOST_BYTES} bytes."), 413)
     return None

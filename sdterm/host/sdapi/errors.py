@@ -11,7 +11,6 @@ from sdterm.core.inputs import InputError
 from sdterm.core.settings.settings import ConfigError
 from sdterm.errors import SdtermError
 from sdterm.events import OUT_OF_MEMORY
-from sdterm.host.sdapi.access import UnauthorizedError
 from sdterm.host.sdapi.bodies import UnreadableError
 from sdterm.host.sdapi.encoded import BadImageError
 from sdterm.host.sdapi.extras import NoFaceRestorerError, UnknownUpscalerError
@@ -33,7 +32,6 @@ _RAISED_BY_A1111: Mapping[type[SdtermError], tuple[int, str]] = {
     UsedKeyError: (422, ""),
     ConfigError: (422, ""),
     NoFaceRestorerError: (422, ""),
-    UnauthorizedError: (401, ""),
     UnreadableError: (400, ""),
     BadImageError: (500, ""),
     InputError: (500, "Invalid encoded image"),

@@ -11,7 +11,7 @@ from sdterm.core.files import legible, write_atomically
 from sdterm.core.names import UnknownNameError
 from sdterm.core.settings.file import write_setting
 from sdterm.core.settings.quick import EQUALS
-from sdterm.core.settings.settings import SETTINGS_BY_KEY, ConfigError, Settings
+from sdterm.core.settings.settings import PATHS, SETTINGS_BY_KEY, ConfigError, Settings, frozen_reason
 from sdterm.core.text import printable
 from sdterm.fields import FIELDS
 from sdterm.host.sdapi.requests import UnknownOptionError, asked
@@ -38,8 +38,10 @@ def kept(root: Path) -> dict[str, Any]:
 
 def in_force(settings: Settings, overrides: Mapping[str, Any]) -> dict[str, Any]:
     """A1111's settings that were set, by its names: a request's over those kept, over sdterm's own. Raises
-    UnknownOptionError for a name that A1111 does not have either, InvalidError for a value of another type."""
+    UnknownOptionError for a name that A1111 does not have either, InvalidError for a value of another type, ConfigError
+    for one that is locked and would be another."""
     given = {name: checked(name, value) for name, value in overrides.items()}
+    _check_locks(settings, given)
     own = {row.a1111: settings[row.name] for row in FIELDS.values() if row.a1111 and _is_set(settings, row.name)}
     return {**own, **kept(settings.root), **given}
 
@@ -78,9 +80,11 @@ def check_drawn_with(name: str, value: Any, plugins: PluginSet) -> None:
 def set_option(settings: Settings, name: str, value: Any) -> Settings:
     """Set one for good. Returns the settings with it. Raises UnknownOptionError, InvalidError, ConfigError, OSError."""
     value = checked(name, value)
-    if name.startswith(_OWNERS):
-        return settings
     ours = EQUALS.get(name)
+    if name.startswith(_OWNERS) or ours in PATHS:
+        return settings
+    if reason := frozen_reason(settings, ours or name):
+        raise ConfigError(reason)
     if ours in SETTINGS_BY_KEY and not isinstance(value, dict | list):
         row = SETTINGS_BY_KEY[ours]
         if isinstance(value, bool) and isinstance(row.default, str):  # a switch there, a choice here
@@ -98,6 +102,15 @@ def checked(name: str, value: Any) -> Any:
         raise UnknownOptionError(name)
     read = read_values({name: value}, OPTIONS).get(name, value)
     return value if type(value) is int and isinstance(read, float) else read  # written into infotexts as it came
+
+
+def _check_locks(settings: Settings, overrides: Mapping[str, Any]) -> None:
+    """Raises ConfigError if a request would change what is locked: A1111 fails there, too."""
+    now = all_options(settings, settings["model"])
+    for name, value in overrides.items():
+        reason = frozen_reason(settings, EQUALS.get(name, name))
+        if reason and now.get(name) != value:
+            raise ConfigError(f"override_settings.{name}: {reason}")
 
 
 def _is_set(settings: Settings, key: str) -> bool:

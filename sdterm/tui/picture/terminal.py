@@ -58,7 +58,7 @@ class PictureApp(App[ReturnType]):
         super().__init__(*args, **options)
         self.sixels: set[View] = set()  # the views whose pixels are to be on the screen
         self.unpainted: set[View] = set()  # the views whose newest picture was not yet written
-        self.paper = Paper(colours=has_colours(os.environ))
+        self.paper = Paper(colours=has_colours(os.environ) and not self.no_color)
         self._writer: object = None  # writes to the terminal as long as it is ours
         self._drawn: dict[View, Region] = {}  # where their pixels are
         self._erased: set[View] = set()  # those whose cells were written over since

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sdterm.core.settings.model_kinds import KINDS_BY_ID, MODEL_KINDS
 from sdterm.core.text import file_size, printable
 from sdterm.tui import calls
-from sdterm.tui.language import tr
+from sdterm.tui.language import said, tr
 from sdterm.tui.screens.pick import Ask, Pick, Type
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ async def add_model(screen: BaseScreen) -> None:
     if not offer:
         return
     if not offer.kind:
-        kinds = [tr("as the file says"), *(kind.label for kind in MODEL_KINDS)]
+        kinds = [tr("as the file says"), *(tr(kind.label) for kind in MODEL_KINDS)]
         chosen = await screen.app.push_screen_wait(Pick(tr("What is it?"), kinds, chosen=0))
         if chosen is None:
             return
@@ -60,7 +60,7 @@ def told(event: DownloadChanged) -> str:
         case "done":
             return tr("{name} is there.", name=name)
         case "failed":
-            return f"! {printable(event.message, 500)}"
+            return f"! {printable(said(event.message), 500)}"
         case "cancelled":
             return tr("{name} is not added.", name=name)
     parts = [tr("Adding {name}", name=name)]
@@ -95,7 +95,7 @@ def _request(source: str) -> DownloadRequest | None:
 
 
 def _told(offer: DownloadOffer) -> list[str]:
-    kind = KINDS_BY_ID[offer.kind].word if offer.kind else "?"
+    kind = tr(KINDS_BY_ID[offer.kind].word) if offer.kind else "?"
     size = file_size(offer.size) if offer.size else "?"
     return [
         f"{kind}, {size}",

@@ -13,7 +13,7 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.widget import Widget
 
-from sdterm.tui.language import tr
+from sdterm.tui.language import said, tr
 from sdterm.tui.shell import HasShell
 from sdterm.tui.widgets.bars import KeyBar, Note, StatusLine, TopBar
 
@@ -31,10 +31,13 @@ HEIGHTS = {"-flat": range(20), "-low": range(20, 24), "-tall": range(24, 10**6),
 class BaseScreen(HasShell, Screen[None]):
     """One of the screens that the top line names, or a part of one."""
 
-    tab: str
-    """The action that opens it, or what it is a part of: which of the top line's names is in brackets."""
+    tab: str = ""
+    """The action that opens it: which of the top line's names is in brackets. A part of another screen has its."""
 
     def compose(self) -> ComposeResult:
+        if not self.tab:
+            below = (screen.tab for screen in reversed(self.app.screen_stack) if isinstance(screen, BaseScreen))
+            self.tab = next(filter(None, below))
         self._fit(self.app.size)  # so that nothing is painted that the first size would change
         yield TopBar(self.tab)
         yield from self.body()
@@ -49,6 +52,7 @@ class BaseScreen(HasShell, Screen[None]):
     def say(self, text: str, *, standing: bool = False) -> None:
         """Tell something in the line for that. standing: it holds until it is taken back, and is no event to look up
         later; everything else goes after some time, and is kept among the messages."""
+        text = said(text)
         if text and not standing:
             self.shell.keep_said(text)
         for note in self.query(Note):  # none while the screen closes
@@ -56,12 +60,14 @@ class BaseScreen(HasShell, Screen[None]):
 
     def outdate(self, text: str) -> None:
         """That was told on another screen: what passes by is not old news here."""
+        text = said(text)
         for note in self.query(Note):
             if note.text and not note.stands:
                 note.say(text)
 
     def unsay(self, text: str) -> None:
         """Take that back, if it still stands there."""
+        text = said(text)
         for note in self.query(Note):
             if note.text == text:
                 note.say("", standing=True)

@@ -14,6 +14,7 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from sdterm.tui.language import tr
+from sdterm.tui.widgets.rows import Options
 
 
 class Columns(ModalScreen[tuple[str, ...] | None]):
@@ -37,7 +38,7 @@ class Columns(ModalScreen[tuple[str, ...] | None]):
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = tr("Columns")
             dialog.border_subtitle = tr("Space on/off, K and J move it, Enter takes it, Esc leaves.")
-            yield OptionList(markup=False, compact=True)
+            yield Options(markup=False, compact=True)
 
     def on_mount(self) -> None:
         self._show(0)

@@ -40,7 +40,6 @@ class CompareScreen(PictureActions, BaseScreen):
     files: of pictures that the gallery has not, by their ids. flips: whether one alone is to be seen at first.
     """
 
-    tab = "go_generate"  # which it is a part of
     scopes = ("compare", "pictures")
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings("compare"),
@@ -138,7 +137,7 @@ class CompareScreen(PictureActions, BaseScreen):
             f"{set_cell_size(name, names)}  " + "  ".join(set_cell_size(value, width) for value in values)
             for name, values in [*([(head, heads)] if heads else []), *fitted]
         ]
-        same = tr("They were drawn with the same parameters.")
+        same = tr("They have the same parameters.")
         self.query_one("#differing", Static).update(Text("\n".join(lines) if rows else same, no_wrap=True))
 
     @work(group="measure", exclusive=True)

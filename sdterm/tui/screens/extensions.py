@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 
 from textual import work
 from textual.binding import BindingType
 
+from sdterm.core.extensions.install.listing import Listed, listed
 from sdterm.core.text import printable
 from sdterm.tui import calls
-from sdterm.tui.actions import bindings
-from sdterm.tui.language import tr
+from sdterm.tui.actions import BY_ID, actions_of, bindings
+from sdterm.tui.language import said, tr
 from sdterm.tui.screens.pick import Ask, Type
 from sdterm.tui.screens.table import TableScreen
 
 if TYPE_CHECKING:
     from sdterm.api import Entry, Extension
     from sdterm.core.extensions.install.install import Proposal
-    from sdterm.core.extensions.install.listing import Listed
 
 R = TypeVar("R")
+
+
+def _far(extension: Extension) -> Listed:
+    """One of another machine's host."""
+    came: Literal["package", "by hand"] = "package" if extension.origin == "package" else "by hand"
+    return Listed(slug=extension.slug, state="off" if extension.state == "off" else "on", came=came)
 
 
 class ExtensionsScreen(TableScreen["Listed"]):
@@ -43,16 +49,26 @@ class ExtensionsScreen(TableScreen["Listed"]):
 
     @work(group="load", exclusive=True)
     async def _load(self) -> None:
-        from sdterm.core.extensions.install.listing import listed
-
-        found = await self._do(lambda: listed(self.shell.settings.root))
         standing = await self.ask(calls.extensions())
+        found = (
+            [_far(each) for each in standing or ()]
+            if self.shell.settings["connect"]
+            else await self._do(lambda: listed(self.shell.settings.root))
+        )
         if found is None or standing is None:
             return
         self._standing = {extension.slug: extension for extension in standing}
         self.show(found, self.table.cursor_row, tr("Extensions  {number}", number=len(found)))
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Extensions are installed and approved on the machine that runs them."""
+        known = BY_ID.get(action)
+        is_there = not known or known in actions_of(self.shell.settings)
+        return is_there and super().check_action(action, parameters)
+
     def empty(self) -> str:
+        if self.shell.settings["connect"]:
+            return tr("No extensions.")
         return tr("No extensions: {key} installs one.", key=self.shell.key("install_extension"))
 
     def row(self, item: Listed) -> tuple[str, ...]:
@@ -86,7 +102,7 @@ class ExtensionsScreen(TableScreen["Listed"]):
     def about(self, item: Listed) -> Iterable[str]:
         standing = self._standing.get(item.slug)
         if message := (standing.message if standing else "") or item.why:
-            yield printable(message, 500)
+            yield printable(said(message), 500)
         if standing and standing.gives:
             yield printable(", ".join(standing.gives), 300)
         if item.description:
@@ -193,5 +209,5 @@ class ExtensionsScreen(TableScreen["Listed"]):
         try:
             return await asyncio.to_thread(act)
         except (ExtensionError, RecordsError, UnknownNameError) as error:
-            self.say("! " + str(error))
+            self.say("! " + said(str(error)))
             return None

@@ -14,7 +14,6 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.coordinate import Coordinate
 from textual.geometry import Size
 from textual.message import Message
-from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import DataTable, Input, Static
 
@@ -33,6 +32,7 @@ from sdterm.tui.widgets.bars import KeyBar
 from sdterm.tui.widgets.filter_line import FilterLine
 from sdterm.tui.widgets.large import ChosenPicture
 from sdterm.tui.widgets.picture_actions import PictureActions
+from sdterm.tui.widgets.rows import Table
 from sdterm.tui.widgets.tiles import Tiles
 from sdterm.tui.widgets.wall import Wall
 
@@ -49,7 +49,7 @@ _IN_SIGHT = 12  # lines in which the nearest other prompt is looked for
 _WALL = 16  # cells of a picture's width, at least
 
 
-class PictureTable(PictureActions, DataTable[Text]):
+class PictureTable(PictureActions, Table):
     """Pictures, one a line, or a batch of them."""
 
     own_keys = ()  # its border names those of the list
@@ -89,11 +89,6 @@ class PictureTable(PictureActions, DataTable[Text]):
 
     def on_resize(self, event: events.Resize) -> None:
         self.refit()
-
-    def render_line(self, y: int) -> Strip:
-        """As Textual's, without the empty segments that have no style: where there are no colours it fails on those."""
-        strip = super().render_line(y)
-        return Strip((part for part in strip if part.text), strip.cell_length) if self.app.no_color else strip
 
     def watch_show_vertical_scrollbar(self) -> None:
         self.call_after_refresh(self.refit)
@@ -189,8 +184,8 @@ class PictureTable(PictureActions, DataTable[Text]):
                 self.update_cell_at(place, Text(sign, no_wrap=True))
 
     def _sign(self, line: Line) -> str:
-        """What stands before a line: what is said of it, and whether it is a batch."""
-        return self.mark(line) + ("+" if line.is_folded else "-" if line.opens else " ")
+        """What stands before a line: room for the bar, what is said of it, and whether it is a batch."""
+        return " " + self.mark(line) + ("+" if line.is_folded else "-" if line.opens else " ")
 
     def _prompts_near(self, number: int) -> list[str]:
         below = self.lines[number + 1 : number + _IN_SIGHT]
@@ -294,6 +289,7 @@ class GalleryScreen(BaseScreen):
             empty = tr("No match: {key}, then clear the filter.", key=self.shell.key("filter"))
             none = tr("Nothing drawn yet: {key} goes to the prompt.", key=self.shell.key("go_generate"))
             self.say(empty if query else none)
+            self.query_one(ChosenPicture).hint = empty if query else none
 
     def _count(self, total: int) -> None:
         self._total = total

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
+from rich.text import Text
 from textual import events, on, work
 from textual.containers import Horizontal, Vertical
 from textual.timer import Timer
@@ -39,6 +41,7 @@ from sdterm.tui.screens.base import HEIGHTS, BaseScreen
 from sdterm.tui.shell import Shell
 from sdterm.tui.sources import Sources
 from sdterm.tui.widgets.bars import KeyBar
+from sdterm.tui.widgets.invitation import EXAMPLES, invitation
 from sdterm.tui.widgets.large import ChosenPicture
 from sdterm.tui.widgets.more import MoreOptions, Section, SectionTitle
 from sdterm.tui.widgets.parameter import Parameter, parameter
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
 _READ_AFTER = 0.25  # seconds without a key after which a prompt is read: its tokens and traps
 _RECENT = 24
 _ROOMY = HEIGHTS["-tall"].start  # lines of a screen on which Recent takes room from nobody
+_LONGEST_LABEL = 12  # cells; what is longer is cut
 _KEEP_AFTER = 0.5  # seconds after which a changed draft is on the disk
 
 
@@ -86,6 +90,8 @@ class GenerateScreen(BaseScreen):
         self._told: dict[bool, str] = {}  # of a trap of the (negative) prompt, in the line for that
         self._model = str(self.form.values().get("model") or "")
         self._told_of = self._model, self.form.seed is None  # what the status line says of the form
+        self._is_empty = None if (shell.settings.root / drafts.FILE).exists() else True
+        """Whether nothing was drawn yet; None as long as nobody knows, for somebody who was here before."""
         self._unfolded: dict[str, bool] = {}  # parts of the form that were folded or unfolded by hand
 
     def body(self) -> Iterable[Widget]:
@@ -93,7 +99,9 @@ class GenerateScreen(BaseScreen):
         with Horizontal(id="quick"):
             for field in self._quick_fields():
                 yield Label(tr(field.label), markup=False)
-                yield parameter(field, field.read(values))
+                shown = parameter(field, field.read(values))
+                shown.styles.width = field.width
+                yield shown
         with Horizontal(id="desk"):
             with Vertical(id="form"):
                 yield PromptEditor(draft.prompt, id="prompt", title=tr("Prompt"))
@@ -103,13 +111,11 @@ class GenerateScreen(BaseScreen):
                     box.border_subtitle = tr("{key} more", key=self.shell.key("more_options"))
                     for row in ROWS:
                         with Horizontal():
-                            for field in row:
-                                yield Label(tr(field.label))
-                                yield parameter(field, field.read(values))
+                            yield from _pairs(row, values)
                 yield MoreOptions()
                 yield Recent()
             picture = ChosenPicture(lambda: self.query_one(Recent))
-            picture.hint = tr("No picture yet: write a prompt, then {key} draws it.", key=self.shell.key("generate"))
+            picture.invitation = self._invitation
             yield picture
 
     def _quick_fields(self) -> list[Field]:
@@ -210,6 +216,8 @@ class GenerateScreen(BaseScreen):
         self._show_placeholders()
         self.show_values()
         self.shell.show_status()  # which names the model
+        if self._is_empty:
+            self.query(ChosenPicture).refresh()
         for editor in self.query(PromptEditor):
             editor.look_again()
 
@@ -318,7 +326,9 @@ class GenerateScreen(BaseScreen):
         try:
             text = field.settled(shown.value)
         except RefusedTextError:  # it may become something yet
+            shown.show_refusal(True)
             return
+        shown.show_refusal(False)
         if field.is_setting or field.kind in ("choice", "switch", "input"):
             return
         self.form.change(self.form.draft.but(**field.write(text, self.values())), tr(field.label), what=field.id)
@@ -335,7 +345,7 @@ class GenerateScreen(BaseScreen):
 
     @on(Parameter.Refused)
     def _refused(self, event: Parameter.Refused) -> None:
-        self.say(event.why)
+        self.say(f"! {event.why}")
 
     @on(Parameter.PickWanted)
     def _pick(self, event: Parameter.PickWanted) -> None:
@@ -473,6 +483,18 @@ class GenerateScreen(BaseScreen):
 
     # --- pictures ----------------------------------------------------------------------------------------------------
 
+    def _invitation(self) -> Text | None:
+        """What the first screen says, where nothing was drawn yet."""
+        models = self.filling.offers.models or ()
+        has_models = not all(model.embedded for model in models)
+        return invitation(self.shell, self.query_one(ChosenPicture), has_models=has_models) if self._is_empty else None
+
+    def _draw_example(self, number: int) -> None:
+        """Draw one of the prompts that the first screen names."""
+        self.form.change(self.form.draft.but(prompt=EXAMPLES[number - 1]))
+        self.go_on_writing()
+        self.drawing.generate()
+
     @on(Recent.Left)
     def _leave_recent(self) -> None:
         self.focus_field("prompt")
@@ -501,6 +523,9 @@ class GenerateScreen(BaseScreen):
         page = await self.ask(calls.pictures(limit=_RECENT))
         if page is None:
             return
+        if self._is_empty != (is_empty := not page.pictures):
+            self._is_empty = is_empty
+            self.query(ChosenPicture).refresh()
         ended, self._ended = self._ended, None
         keep = self.shell.settings["keep_chosen"]
         for recent in self.query(Recent):
@@ -627,7 +652,7 @@ class GenerateScreen(BaseScreen):
 
     def action_undo(self) -> None:
         name = self.form.back()
-        self.shell.say(tr("Nothing to take back.") if name is None else tr("Undone: {what}.", what=name))
+        self.shell.say(tr("Nothing to undo.") if name is None else tr("Undone: {what}.", what=name))
 
     def action_clear_prompt(self) -> None:
         self.form.change(self.form.draft.but(prompt="", negative_prompt=""))
@@ -635,7 +660,7 @@ class GenerateScreen(BaseScreen):
 
     def action_redo(self) -> None:
         name = self.form.forth()
-        self.shell.say(tr("Nothing was taken back.") if name is None else tr("Done again: {what}.", what=name))
+        self.shell.say(tr("Nothing to redo.") if name is None else tr("Redone: {what}.", what=name))
 
     def action_paste(self) -> None:
         from sdterm.tui.pasted import infotext_in
@@ -666,7 +691,11 @@ class GenerateScreen(BaseScreen):
             self.call_after_refresh(recent.focus)
 
     def action_recent_picture(self, number: int) -> None:
-        """Go to one of those that are in sight there, or will be once they are known."""
+        """Go to one of those that are in sight there, or will be once they are known; where there are none, the first
+        digits draw an example."""
+        if self._is_empty and number <= len(EXAMPLES):
+            self._draw_example(number)
+            return
         recent = self.query_one(Recent)
         self._picked = None if recent.pictures else number
         in_sight = bool(recent.region) and self.app.screen is self
@@ -691,3 +720,14 @@ class GenerateScreen(BaseScreen):
     def _leave_large(self) -> None:
         for picture in self.query(ChosenPicture):
             picture.action_leave()
+
+
+def _pairs(row: tuple[Field, ...], values: Mapping[str, Any]) -> Iterable[Widget]:
+    """A line of the form: labels and values, each column as wide in all lines."""
+    for column, field in enumerate(row):
+        longest = max(cell_len(tr(field.label)) for field in (line[column] for line in ROWS))
+        label = Label(tr(field.label), markup=False)
+        label.styles.width = 1 + min(_LONGEST_LABEL, longest)
+        shown = parameter(field, field.read(values))
+        shown.set_class(column > 0, "-right")
+        yield from (label, shown)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
-from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
+from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from sdterm.tui.actions import ACTIONS, SCOPES
+from sdterm.tui.actions import SCOPES, actions_of
 from sdterm.tui.keymap import shown
 from sdterm.tui.language import tr
 from sdterm.tui.panes import ABOUT
@@ -30,6 +30,7 @@ PLACES = {
     "settings": "Settings",
     "extensions": "Extensions",
 }
+_KEYS = 24  # cells
 LISTS = "In every list: arrows or j k h l, g and G for the ends."
 
 
@@ -54,24 +55,25 @@ class HelpScreen(BaseScreen):
             text.update(self._text())  # of another place, and pictures may be shown in another way by now
         self.query_one(VerticalScroll).scroll_home(animate=False)
 
-    def _text(self) -> Text:
-        text = Text(tr("Esc or {key} goes back; up and down scroll.", key=self.shell.key("go_help"))).append("\n\n")
+    def _text(self) -> Content:
+        parts = [(tr("Esc or {key} goes back; up and down scroll.", key=self.shell.key("go_help")), "$muted")]
         here = [scope for scope in self.shell.helped if scope in ABOUT]
         for scope in (*here, *(scope for scope in SCOPES if scope not in here)):
-            self._append_place(text, scope, is_here=scope in here)
-        return text.append(f"{tr(LISTS)}\n\n").append(self._terminal())
+            parts += self._place(scope, is_here=scope in here)
+        parts += [(f"\n\n{tr(LISTS)}\n\n", ""), (self._terminal(), "$muted")]
+        return Content.assemble(*parts)
 
-    def _append_place(self, text: Text, scope: str, *, is_here: bool) -> None:
+    def _place(self, scope: str, *, is_here: bool) -> Iterator[tuple[str, str]]:
         """Its name, with a sign if the cursor was there, what it is for, and its keys."""
         place = tr(PLACES[scope])
-        text.append(tr("Here: {place}", place=place) if is_here else place, style="bold").append("\n")
+        yield "\n\n" + (tr("Here: {place}", place=place) if is_here else place), "bold"
         if scope in ABOUT:
-            text.append(f"  {tr(ABOUT[scope])}\n")
-        for action in ACTIONS:
+            yield f"\n  {tr(ABOUT[scope])}", "$muted"
+        for action in actions_of(self.shell.settings):
             if action.scope == scope:
                 keys = " ".join(shown(key) for key in self.shell.keys[action.id].split(","))
-                text.append(f"  {keys:<24} ", style="bold").append(f"{tr(action.title)}\n")
-        text.append("\n")
+                yield f"\n  {keys:<{_KEYS}} ", "bold $text-primary"
+                yield tr(action.title), ""
 
     def _terminal(self) -> str:
         found, size = self.shell.picture_support(), self.app.size

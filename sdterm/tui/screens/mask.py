@@ -21,7 +21,6 @@ _STATE = 26  # cells
 class MaskScreen(BaseScreen):
     """name: of the picture. taken: is given the mask as a PNG once it is done, or nothing if nothing is covered."""
 
-    tab = "go_generate"  # which it is a part of
     AUTO_FOCUS = "MaskView"
 
     def __init__(self, name: str, picture: Image.Image, canvas: Canvas, taken: Callable[[bytes], None]) -> None:

@@ -17,12 +17,13 @@ from sdterm.core.prompt.networks import fits, is_callable
 from sdterm.core.text import file_size, printable
 from sdterm.tui import calls
 from sdterm.tui.actions import bindings
-from sdterm.tui.language import tr
+from sdterm.tui.language import said, tr
 from sdterm.tui.networks import KINDS
 from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.screens.adding import add_model, stop_adding, told
 from sdterm.tui.screens.table import TableScreen
 from sdterm.tui.shell import Desk
+from sdterm.tui.widgets.rows import Table
 
 if TYPE_CHECKING:
     from sdterm.api import Entry, LibraryFile, Model
@@ -77,7 +78,7 @@ class ModelsScreen(TableScreen[Row]):
         line.cursor_blink = line.display = False
         yield line
         with Horizontal(id="desk"):
-            yield DataTable(cursor_type="row")
+            yield Table(cursor_type="row")
             yield PictureView(id="picture", mode=self.shell.picture_mode())
         yield Static(classes="words", markup=False)
 
@@ -133,7 +134,11 @@ class ModelsScreen(TableScreen[Row]):
         from sdterm.core.library.checkpoints import library_of
 
         folder = library_of(self.shell.settings).places(self.kinds[0])[0]
-        return tr("Nothing here yet. Files go to {folder}.", folder=printable(str(folder), 1000))
+        return tr(
+            "Nothing here yet: {key} adds one, or put files into {folder}",
+            key=self.shell.key("add_model"),
+            folder=printable(str(folder), 1000),
+        )
 
     def row(self, item: Row) -> tuple[str, ...]:
         file, model = item.file, item.model
@@ -167,7 +172,7 @@ class ModelsScreen(TableScreen[Row]):
             if model.licence:
                 yield tr("Licence: {licence}", licence=printable(model.licence, 100))
             if model.note:
-                yield printable(model.note, 500)
+                yield printable(said(model.note), 500)
             return
         if (mismatch := self._mismatch(file)) is not None:
             yield mismatch
@@ -333,12 +338,12 @@ class ModelsScreen(TableScreen[Row]):
             self.say(model.note or tr("This checkpoint cannot be used."))
             return
         self.shell.form.change(self.shell.form.draft.but(model=model.name), tr("Model"))
-        self.say(tr("{model} is what is drawn with from now on.", model=model.name))
+        self.say(tr("{model} is used from now on.", model=model.name))
         self._load_now(model.name)
 
     def _choose_vae(self, file: LibraryFile) -> None:
         self.shell.form.change(self.shell.form.draft.but(vae=file.name), "VAE")
-        self.say(tr("{model} is what is drawn with from now on.", model=file.name))
+        self.say(tr("{model} is used from now on.", model=file.name))
 
     def _call(self, file: LibraryFile) -> str:
         """Put a network's tag into the prompt, with the weight and the words that its user wrote down. Returns what is

@@ -16,10 +16,11 @@ from textual.widgets.option_list import Option
 from sdterm.core.text import printable
 from sdterm.fields import FIELDS
 from sdterm.tui.fields import DEFAULTS, Field, RefusedTextError
-from sdterm.tui.language import tr
+from sdterm.tui.language import said, tr
 from sdterm.tui.messages import PickValue
 from sdterm.tui.shell import HasShell
 from sdterm.tui.typed import value_of
+from sdterm.tui.widgets.rows import Options
 
 
 class ParametersScreen(HasShell, ModalScreen[None]):
@@ -38,7 +39,7 @@ class ParametersScreen(HasShell, ModalScreen[None]):
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = tr("All parameters")
             dialog.border_subtitle = tr("Enter changes, d takes the default, Esc leaves.")
-            yield OptionList(markup=False, compact=True)
+            yield Options(markup=False, compact=True)
 
     def on_mount(self) -> None:
         self._show()
@@ -89,7 +90,7 @@ class ParametersScreen(HasShell, ModalScreen[None]):
             value = value_of(name, Field((FIELDS[name],)).settled(text))
             make_request(prompt="x", **{name: value})
         except (RequestError, RefusedTextError) as error:
-            self.app.notify(printable(str(error)), severity="error", markup=False)
+            self.app.notify(printable(said(str(error))), severity="error", markup=False)
         else:
             self.shell.form.change(self.shell.form.draft.but(**{name: value}), name)
         self._show()

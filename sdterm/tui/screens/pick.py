@@ -10,6 +10,7 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Input, OptionList, Static
@@ -19,12 +20,14 @@ from sdterm.core.names import normal
 from sdterm.core.text import printable
 from sdterm.tui.language import tr
 from sdterm.tui.shell import HasShell
+from sdterm.tui.widgets.rows import Options
 
 _MOST = 300  # rows shown at once; typing narrows them down
 
 
 class Pick(HasShell, ModalScreen[int | None]):
-    """Choose one of many by typing a part of it: its number, or None. words: what was typed of it already."""
+    """Choose one of many by typing a part of it: its number, or None. words: what was typed of it already. try_out: is
+    called with each that is highlighted."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", show=False),
@@ -34,9 +37,18 @@ class Pick(HasShell, ModalScreen[int | None]):
         Binding("pageup", "move(-8)", show=False),
     ]
 
-    def __init__(self, title: str, rows: Sequence[str], *, chosen: int | None = None, words: str = "") -> None:
+    def __init__(
+        self,
+        title: str,
+        rows: Sequence[str],
+        *,
+        chosen: int | None = None,
+        words: str = "",
+        try_out: Callable[[int], object] | None = None,
+    ) -> None:
         super().__init__()
         self._title, self._rows, self._chosen, self._words = title, rows, chosen, words
+        self._try_out = try_out
         self._shown: list[int] = []
 
     def compose(self) -> ComposeResult:
@@ -46,7 +58,7 @@ class Pick(HasShell, ModalScreen[int | None]):
             search = Input(self._words, compact=True, placeholder=tr("search"), select_on_focus=False)
             search.cursor_blink = False
             yield search
-            options = OptionList(markup=False, compact=True)
+            options = Options(markup=False, compact=True)
             options.can_focus = False
             yield from self.beside(options)
 
@@ -78,6 +90,16 @@ class Pick(HasShell, ModalScreen[int | None]):
     @on(Input.Changed)
     def _narrow(self, event: Input.Changed) -> None:
         self._show(event.value)
+
+    @on(OptionList.OptionHighlighted)
+    def _highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        if event.option_index < len(self._shown):
+            self.look_at(self._shown[event.option_index])
+
+    def look_at(self, number: int) -> None:
+        """That row is highlighted now."""
+        if self._try_out:
+            self._try_out(number)
 
     @on(Input.Submitted)
     def _take(self) -> None:
@@ -119,14 +141,15 @@ class Ask(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = self._title
-            text = Text("\n".join(printable(line, 400) for line in self._lines))
-            for key, words in self._answers:
-                text.append("\n")
-                text.append(f" {'Enter' if key == 'enter' else key:>5} ", style="bold reverse")
-                text.append(f" {printable(words, 200)}")
-            text.append("\n")
-            text.append("   Esc ", style="bold reverse").append(f" {self._otherwise}")
-            yield Static(text)
+            if self._lines:
+                yield Static(Text("\n".join(printable(line, 400) for line in self._lines) + "\n"))
+            named = (("Enter" if key == "enter" else key, printable(words, 200)) for key, words in self._answers)
+            keys = [
+                part
+                for key, words in (*named, ("Esc", self._otherwise))
+                for part in ((f" {key:>5} ", "bold $text-primary"), f" {words}\n")
+            ]
+            yield Static(Content.assemble(*keys).rstrip())
 
     def on_key(self, event: events.Key) -> None:
         event.stop()

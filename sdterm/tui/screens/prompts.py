@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from textual import on, work
+from textual import work
 from textual.containers import Horizontal
 from textual.widget import Widget
 from textual.widgets import OptionList
@@ -41,10 +41,8 @@ class PickPrompt(Pick):
             view = PictureView(mode=self.shell.picture_mode())
             yield Horizontal(options, view, classes="with-picture")
 
-    @on(OptionList.OptionHighlighted)
-    def _highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        if event.option_index < len(self._shown):
-            self._show_picture(self._entries[self._shown[event.option_index]])
+    def look_at(self, number: int) -> None:
+        self._show_picture(self._entries[number])
 
     @work(group="picture", exclusive=True)
     async def _show_picture(self, entry: Entry) -> None:

@@ -12,10 +12,11 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from sdterm.core.text import printable
+from sdterm.messages import sentences
 from sdterm.tui import calls, devices
 from sdterm.tui.actions import bindings
 from sdterm.tui.calls import HostCall
-from sdterm.tui.language import tr
+from sdterm.tui.language import said, tr
 from sdterm.tui.messages import FillRequest, OfferRemedies
 from sdterm.tui.progress import CHANGES_QUEUE
 from sdterm.tui.screens.pick import Pick
@@ -88,7 +89,7 @@ class QueueScreen(TableScreen["JobView"]):
         still = (i for i, job in enumerate(jobs) if chosen and job.id == chosen.id and job.state in _OPEN)
         title = tr(
             "Queue ({state})  running {running}  waiting {waiting}",
-            state=tr("on hold") if self.shell.state.paused else tr("open"),
+            state=tr("paused") if self.shell.state.paused else tr("open"),
             running=len(running),
             waiting=len(waiting.jobs),
         )
@@ -111,9 +112,9 @@ class QueueScreen(TableScreen["JobView"]):
     def about(self, item: JobView) -> Iterable[str]:
         yield printable(item.prompt, 1000)
         if item.reason:
-            yield f"! {printable(item.reason.message, 500)} {printable(item.reason.advice, 500)}"
+            yield f"! {printable(said(sentences(item.reason.message, item.reason.advice)), 1000)}"
         if item.device and item.state in _OPEN:
-            yield tr("It is drawn on {device} alone.", device=printable(item.device, 60))
+            yield tr("It runs on {device} alone.", device=printable(item.device, 60))
         if item.attempts:
             yield tr("Processes lost while drawing it: {number}.", number=item.attempts)
 
@@ -226,5 +227,5 @@ class QueueScreen(TableScreen["JobView"]):
             self.say(tr("#{job}: {state}.", job=job.id, state=tr(job.state)))
             return
         found = remedies(job.reason.code) or [(tr("the same again"), {})]
-        said = f"{job.reason.message} {job.reason.advice}".strip()
-        self.post_message(OfferRemedies(job.id, said, found))
+        why = said(sentences(job.reason.message, job.reason.advice))
+        self.post_message(OfferRemedies(job.id, why, found))

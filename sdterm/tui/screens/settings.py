@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
@@ -14,6 +14,7 @@ from textual.widgets import Input
 from sdterm.core.names import normal
 from sdterm.core.settings.settings import SETTINGS, Setting, frozen_reason
 from sdterm.core.text import printable
+from sdterm.tui import themes
 from sdterm.tui.actions import bindings
 from sdterm.tui.language import languages, tr
 from sdterm.tui.screens.table import TableScreen
@@ -21,6 +22,8 @@ from sdterm.tui.shell import Shell
 
 if TYPE_CHECKING:
     from sdterm.core.settings.settings import Settings
+
+_WIDE = 100  # columns of a screen that has room for long values
 
 
 class SettingsScreen(TableScreen[Setting]):
@@ -36,7 +39,8 @@ class SettingsScreen(TableScreen[Setting]):
         self._changed_only = False
 
     def columns(self) -> Iterable[tuple[str, int]]:
-        return (tr("Setting"), 22), (tr("Value"), 24), (tr("From"), 16), (tr("Section"), 40)
+        value, source = (24, 16) if self.app.size.width >= _WIDE else (15, 12)
+        return (tr("Setting"), 22), (tr("Value"), value), (tr("From"), source), (tr("Section"), 40)
 
     def body(self) -> Iterable[Widget]:
         line = Input(placeholder=tr("search"), compact=True, id="filter")
@@ -62,7 +66,7 @@ class SettingsScreen(TableScreen[Setting]):
         value = settings.values[item.key]
         lock = "# " if frozen_reason(settings, item.key) else ""
         mark = "  " if value.source == "default" else "* "
-        cells = (mark + lock + item.key, shown(value.value), value.source, tr(item.section))
+        cells = (mark + lock + item.key, shown(value.value), tr(value.source), tr(item.section))
         return tuple(map(printable, cells))
 
     def about(self, item: Setting) -> Iterable[str]:
@@ -134,21 +138,29 @@ def edit(app: App[Any], shell: Shell, setting: Setting, tell: Callable[[str], ob
     def picked(number: int | None) -> None:
         if number is not None:
             write(choices[number])
+        elif setting.key == "theme":
+            themes.choose(app, now)
 
     def typed(text: str | None) -> None:
         if text is not None:
             write(text)
 
     if choices:
-        app.push_screen(Pick(setting.key, choices, chosen=choices.index(now) if now in choices else None), picked)
+        chosen = choices.index(now) if now in choices else None
+        app.push_screen(Pick(setting.key, choices, chosen=chosen, try_out=_trying(app, setting, choices)), picked)
     else:
         app.push_screen(Type(setting.key, now, hint=printable(tr(setting.sentence), 68)), typed)
+
+
+def _trying(app: App[Any], setting: Setting, choices: Sequence[str]) -> Callable[[int], object] | None:
+    """What shows one of the choices as if it were taken."""
+    return (lambda number: themes.choose(app, choices[number])) if setting.key == "theme" else None
 
 
 def _choices(app: App[Any], shell: Shell, setting: Setting) -> list[str]:
     match setting.key:
         case "theme":
-            return sorted(app.available_themes)
+            return themes.names(app)
         case "language":
             return ["en", *languages(shell.language_sources())]
     if isinstance(setting.default, bool):

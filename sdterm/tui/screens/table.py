@@ -13,6 +13,7 @@ from textual.widgets import DataTable, Static
 
 from sdterm.tui.language import tr
 from sdterm.tui.screens.base import BaseScreen
+from sdterm.tui.widgets.rows import Table
 
 R = TypeVar("R")
 
@@ -52,7 +53,7 @@ class TableScreen(BaseScreen, Generic[R]):
         raise NotImplementedError
 
     def body(self) -> Iterable[Widget]:
-        yield DataTable(cursor_type="row")
+        yield Table(cursor_type="row")
         yield Static(classes="words", markup=False)
 
     def on_mount(self) -> None:

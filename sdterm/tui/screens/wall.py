@@ -25,7 +25,6 @@ _MOST = 100
 class WallScreen(BaseScreen):
     """Arrows move, Enter takes the chosen one into the form, Esc leaves."""
 
-    tab = "go_generate"  # which it is a part of
     AUTO_FOCUS = "Wall"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", show=False)]
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar, Literal
 
 from rich.cells import cell_len, set_cell_size
+from rich.style import Style
 from rich.text import Text
 from textual.keys import key_to_character
 from textual.timer import Timer
 from textual.widget import Widget
 
 from sdterm.core.text import printable
-from sdterm.tui.actions import ACTIONS, BY_ID, Action
+from sdterm.tui.actions import BY_ID, Action, actions_of
 from sdterm.tui.language import tr
 from sdterm.tui.panes import MOVES, scopes_of
 from sdterm.tui.shell import HasShell
@@ -34,12 +36,22 @@ TABS = (
 
 _DROPPED = ("go_help", "go_extensions", "go_models", "go_settings", "go_queue", "go_gallery", "go_generate")
 """In this order, where there is no room for all; the key bar has Help, too."""
+_SHORTEST = 6  # cells of a screen's name, if it is cut so that all of them have room
 
 
 class _Line(HasShell, Widget):
     """One line of text."""
 
     DEFAULT_CSS = "_Line { height: 1; width: 100%; }"
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"line--key", "line--muted", "line--here", "line--wrong"}
+
+    def style_of(self, part: Literal["key", "muted", "here", "wrong"]) -> Style:
+        """How the stylesheet has it: a key, what matters less, the open screen, what is wrong."""
+        return self.get_component_rich_style(f"line--{part}", partial=True)
+
+    def append_key(self, line: Text, key: str, word: str, style: Style | str = "") -> None:
+        """A key, and what it does."""
+        line.append(key, style=self.style_of("key")).append(f" {word}", style=style)
 
 
 class TopBar(_Line):
@@ -50,25 +62,40 @@ class TopBar(_Line):
         self._tab = tab
 
     def render(self) -> Text:
-        left, parts = self.size.width - cell_len(_NAME), self._parts()
-        for dropped in _DROPPED:
-            if sum(map(cell_len, parts.values())) <= left:
-                break
-            if dropped != self._tab:
-                del parts[dropped]
         line = Text(_NAME, style="bold", no_wrap=True, overflow="ellipsis")
-        for action, said in parts.items():
-            here = action == self._tab
-            line.append(" ").append(said[1:], style="bold reverse" if here else "")
+        for action, name in self._fitting(self.size.width - cell_len(_NAME)).items():
+            line.append(" ")
+            if action == self._tab:
+                line.append(f"[{name}]", style=self.style_of("here"))
+            else:
+                self.append_key(line, self.shell.key(action), name)
         return line
 
-    def _parts(self) -> dict[str, str]:
-        """The screens; where the form is narrow, how its picture is shown comes behind them."""
+    def _fitting(self, cells: int) -> dict[str, str]:
+        """Names of the screens by their actions: where they have no room, cut, then fewer."""
+        names = self._names()
+        needed = {action: cell_len(self.shell.key(action)) + 2 for action in names} | {self._tab: 3}
+
+        def fit(most: int) -> bool:
+            return sum(needed[action] + min(cell_len(name), most) for action, name in names.items()) <= cells
+
+        longest = max(map(cell_len, names.values()))
+        if fit(longest):
+            return names
+        for dropped in _DROPPED:
+            if dropped != self._tab:
+                names.pop(dropped)
+            if most := next((most for most in range(longest, _SHORTEST - 1, -1) if fit(most)), 0):
+                return {action: _cut(name, most) for action, name in names.items()}
+        return names
+
+    def _names(self) -> dict[str, str]:
+        """All of them but Help, which the key bar has, where there is no room for that; where the form is narrow, how
+        its picture is shown comes behind them."""
         names = {action: tr(title) for action, title in TABS}
-        parts = {a: f" [{n}]" if a == self._tab else f" {self.shell.key(a)} {n}" for a, n in names.items()}
         if self._tab == "go_generate" and self.size.width < _PICTURE_BESIDE:
-            parts["show_preview"] = f" {self.shell.key('show_preview')} " + tr("Picture")
-        return parts
+            names["show_preview"] = tr("Picture")
+        return names
 
 
 class Note(_Line):
@@ -98,7 +125,8 @@ class Note(_Line):
         self.styles.height = len(self._lines())
 
     def render(self) -> Text:
-        return Text("\n".join(f" {line}" for line in self._lines()), no_wrap=True)
+        style = self.style_of("wrong") if self.text.startswith("!") else ""
+        return Text("\n".join(f" {line}" for line in self._lines()), style=style, no_wrap=True)
 
     def _lines(self) -> list[str]:
         """One, or two where there is room for them; with the key that shows the whole where that is not enough."""
@@ -116,17 +144,22 @@ class StatusLine(_Line):
 
     def render(self) -> Text:
         left = self.size.width - 1
-        line, parts = "", [*self.shell.status()]
+        parts = [*self.shell.status()]
         if cell_len(" | ".join(parts)) > left and len(parts) > 2:
             del parts[-2]  # the model has another place; whether the seed is kept has none
-        for number, part in enumerate(parts):
-            more = ("  " if number == 1 else " | ") if number else ""
-            if cell_len(line) + cell_len(more + part) > left:
-                if not number:
-                    line = set_cell_size(part, left)
+        first, *rest = parts
+        line = Text(" ", no_wrap=True)
+        line.append(set_cell_size(first, left) if cell_len(first) > left else first, style=self._style(first))
+        for number, part in enumerate(rest):
+            more = f" | {part}" if number else f"  {part}"
+            if line.cell_len + cell_len(more) > left + 1:
                 break
-            line += more + part
-        return Text(f" {line}", no_wrap=True)
+            line.append(more, style=self.style_of("muted"))
+        return line
+
+    def _style(self, state: str) -> Style:
+        """Of what goes on, which has a sign, too."""
+        return self.style_of({">": "key", "!": "wrong"}.get(state[:1], "muted"))  # type: ignore[arg-type]
 
 
 class KeyBar(_Line):
@@ -135,14 +168,17 @@ class KeyBar(_Line):
     def render(self) -> Text:
         line, last = Text(" ", no_wrap=True), Text(no_wrap=True)
         for name, hint in self._last().items():
-            _append(last, self.shell.key(name), tr(hint))
+            self._append(last, self.shell.key(name), tr(hint))
         left = self.size.width - 1 - last.cell_len
         for key, hint in self._keys():
             item = Text(no_wrap=True)
-            _append(item, key, tr(hint))
+            self._append(item, key, tr(hint))
             if line.cell_len + item.cell_len <= left:
                 line.append_text(item)
         return line.append_text(last)
+
+    def _append(self, line: Text, key: str, word: str) -> None:
+        self.append_key(line, key, f"{word}  ")
 
     def _last(self) -> dict[str, str]:
         """What is always there: the way back to the prompt, too, where that is another screen. Pictures have so many
@@ -165,7 +201,7 @@ class KeyBar(_Line):
         taken: set[str] = set()  # by a narrower place
         for scope in (*scopes, "anywhere"):
             yield from MOVES.get(scope, ())
-            for action in ACTIONS:
+            for action in actions_of(self.shell.settings):
                 key = self.shell.key(action.id)
                 if action.hint and action.scope == scope and key not in taken and self._is_heard(action):
                     taken.add(key)
@@ -189,8 +225,11 @@ class KeyBar(_Line):
 _LAST = {"command_palette": "Commands", "go_help": "Help"}
 
 
-def _append(line: Text, key: str, word: str) -> None:
-    line.append(key, style="bold").append(f" {word}  ")
+def _cut(text: str, cells: int) -> str:
+    """A text in so many cells, with an ellipsis where it has more."""
+    whole = Text(text)
+    whole.truncate(cells, overflow="ellipsis")
+    return whole.plain
 
 
 def holds(text: str) -> float:

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
+from rich.segment import Segment
+from rich.text import Text
 from textual import work
 from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.strip import Strip
 from textual.widget import Widget
 
 from sdterm.core.infotext.grammar import parse
@@ -15,7 +19,7 @@ from sdterm.tui.actions import bindings
 from sdterm.tui.differing import kind_word, seed_of
 from sdterm.tui.keymap import LEFT
 from sdterm.tui.language import tr
-from sdterm.tui.picture.widget import PictureView
+from sdterm.tui.picture.widget import PictureView, over
 from sdterm.tui.widgets.picture_actions import PictureActions
 
 if TYPE_CHECKING:
@@ -38,6 +42,7 @@ class Chooser(Protocol):
 class ChosenPicture(PictureActions, PictureView):
     """Its keys are its list's; it has the focus only while it is shown alone."""
 
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"line--key", "line--muted"}
     BINDINGS: ClassVar[list[BindingType]] = [
         *bindings("pictures"),
         Binding("left,h", "move(-1)", show=False, id=LEFT),
@@ -51,6 +56,9 @@ class ChosenPicture(PictureActions, PictureView):
         self.can_focus = False
         self._fetched: bytes | None = None  # what was shown of it
         self._chooser = chooser
+        self.invitation: Callable[[], Text | None] = lambda: None
+        """What stands there as a block, as long as there is no picture."""
+        self._invited: tuple[Text, Size, list[Strip]] = Text(), Size(), []
         self._focused_before: Widget | None = None  # before it was shown alone
 
     def chosen(self) -> Picture | None:
@@ -77,10 +85,33 @@ class ChosenPicture(PictureActions, PictureView):
             self._fetched = await self.ask(calls.file(picture.id) if whole else calls.thumbnail(picture.id, _PIXELS))
         self.show(self._fetched, caption=caption)
 
+    def on_resize(self) -> None:
+        if self._data is None:  # there was no room for it
+            self._show_again()
+
     def _show_again(self) -> None:
         """At the size that there is now; what is drawn just now stays."""
         if self._data is self._fetched:
             self.show_chosen()
+
+    def render_line(self, y: int) -> Strip:
+        if self._data is None and not self._caption and (text := self.invitation()):
+            return self._block(text)[y]
+        return super().render_line(y)
+
+    def _block(self, text: Text) -> list[Strip]:
+        """All lines, with the text in the middle."""
+        if self._invited[:2] != (text, self.size):
+            width, height = self.size
+            words = text.wrap(self.app.console, max(1, width - 1))[:height]
+            left, top = (width - max(line.cell_len for line in words)) // 2, (height - len(words)) // 2
+            style = self.rich_style
+            lines = [Strip.blank(width, style)] * height
+            for y, line in enumerate(words, top):
+                strip = over(Strip([Segment(" " * left), *line.render(self.app.console)]), style)
+                lines[y] = strip.adjust_cell_length(width, style)
+            self._invited = text, self.size, lines
+        return self._invited[2]
 
     # --- alone --------------------------------------------------------------------------------------------------------
 

@@ -432,14 +432,14 @@ class MaskView(HasShell, Widget, can_focus=True):
         elif self.history.back():
             self._changed()
         else:
-            self.shell.say(tr("Nothing to take back."))
+            self.shell.say(tr("Nothing to undo."))
 
     def action_redo_stroke(self) -> None:
         self.end_stroke()
         if self.history.forth():
             self._changed()
         else:
-            self.shell.say(tr("Nothing was taken back."))
+            self.shell.say(tr("Nothing to redo."))
 
     def _ended(self) -> Canvas:
         self.end_stroke()

@@ -119,7 +119,7 @@ class MoreOptions(VerticalScroll, can_focus=False):
         lines = [line.plain.rstrip() for line in Text(sentence).wrap(self.app.console, width)]
         height = 1 if cell_len(" ".join(lines[1:])) <= width - 4 else 2
         self._help.styles.height = height
-        self._help.display = self.size.height > height + 1
+        self._help.display = bool(sentence) and self.size.height > height + 1
         shown = height if self._help.display else 0
         self._help.update(Text("\n".join(lines[:shown]), no_wrap=True))
         self.border_subtitle = Text(" ".join(lines[shown:]))

@@ -80,12 +80,14 @@ class Parameter(Input):
         self._shown = value  # what came from the draft is no edit
         self._former = value  # what stands there if what is typed is refused
         self.cursor_blink = False
-        self.styles.width = field.width
 
     def show(self, value: str) -> None:
-        """Another value, not from here."""
+        """Another value, not from here: no reason to take away what somebody is typing."""
         value = printable(value, _LONGEST)
+        if self.has_focus and (value == self.value or self.has_class("-refused")):
+            return
         self._former = value
+        self.show_refusal(False)
         if value != self.value:
             self._shown = self.value = value
             self.cursor_position = len(value)
@@ -94,6 +96,10 @@ class Parameter(Input):
         event.stop()
         if self.was_edited():
             self.post_message(self.Edited(self))
+
+    def show_refusal(self, is_refused: bool) -> None:
+        """Show whether what is typed could stand there."""
+        self.set_class(is_refused, "-refused")
 
     def was_edited(self) -> bool:
         """Whether it has another value than when this was asked last."""
@@ -109,6 +115,7 @@ class Parameter(Input):
         except RefusedTextError as error:
             value, why = self._former, str(error)
         self._former = value
+        self.show_refusal(False)
         if value != self.value:
             self.value = value
             self.cursor_position = len(value)

@@ -12,7 +12,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Offset
 from textual.message import Message
-from textual.widgets import OptionList, TextArea
+from textual.widgets import TextArea
 from textual.widgets.option_list import Option
 from textual.widgets.text_area import Selection
 
@@ -22,6 +22,7 @@ from sdterm.tui.language import tr
 from sdterm.tui.messages import InfotextPasted
 from sdterm.tui.shell import HasShell
 from sdterm.tui.widgets.border import SaysBelow
+from sdterm.tui.widgets.rows import Options
 
 if TYPE_CHECKING:
     from sdterm.api import Trap
@@ -337,7 +338,7 @@ class PromptEditor(SaysBelow, HasShell, TextArea, inherit_bindings=False):
             self._completions.display = False
 
 
-class Completions(OptionList):
+class Completions(Options):
     """What a word may become, below it."""
 
     def __init__(self, editor: PromptEditor) -> None:
@@ -386,7 +387,7 @@ def _row(tag: Tag) -> Text:
     posts = f"{tag.posts / 1e6:.1f}M" if tag.posts >= 1e6 else f"{tag.posts / 1e3:.0f}k" if tag.posts >= 1e3 else ""
     note = tr("style") if tag.is_style else tag.note or posts
     row = Text(printable(tag.name, 200), no_wrap=True)
-    row.truncate(_CELLS - 3 - cell_len(note), overflow="ellipsis", pad=True)
+    row.truncate(_CELLS - 4 - cell_len(note), overflow="ellipsis", pad=True)
     return row.append(f" {note}")
 
 

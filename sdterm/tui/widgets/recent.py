@@ -13,9 +13,11 @@ from textual.strip import Strip
 
 from sdterm.tui.actions import bindings
 from sdterm.tui.differing import changed, in_short, kind_word
+from sdterm.tui.keymap import shown
 from sdterm.tui.language import tr
 from sdterm.tui.messages import CompareWanted
 from sdterm.tui.widgets.border import SaysBelow
+from sdterm.tui.widgets.invitation import EXAMPLES
 from sdterm.tui.widgets.picture_actions import PictureActions
 from sdterm.tui.widgets.tiles import STEPS, Tile, Tiles
 
@@ -101,8 +103,13 @@ class Recent(SaysBelow, Tiles, PictureActions):
     def render_line(self, y: int) -> Strip:
         if self.pictures:
             return super().render_line(y)
-        said = tr("Nothing yet: write a prompt, then {key}.", key=self.shell.key("generate")) if not y else ""
-        return Strip([Segment(said, self.rich_style)]).adjust_cell_length(self.size.width, self.rich_style)
+        first, last = shown("alt+1"), shown(f"alt+{len(EXAMPLES)}")
+        said = (
+            tr("Nothing yet: write a prompt, then {key}.", key=self.shell.key("generate")),
+            tr("{first} to {last} draw an example.", first=first, last=last),
+        )
+        line = f" {said[y]}" if y < len(said) else ""
+        return Strip([Segment(line, self.rich_style)]).adjust_cell_length(self.size.width, self.rich_style)
 
 
 def _changes(in_order: Sequence[Picture]) -> Iterator[tuple[int, dict[str, str]]]:

@@ -67,8 +67,8 @@ class Tiles(HasShell, Widget, can_focus=True):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"tiles--bar", "tiles--label"}
     DEFAULT_CSS = """
-    Tiles > .tiles--bar { color: $accent; text-style: bold; }
-    Tiles > .tiles--label { color: $text-muted; }
+    Tiles > .tiles--bar { color: $primary; text-style: bold; }
+    Tiles > .tiles--label { color: $muted; }
     """
 
     class Chosen(Message):

@@ -23,6 +23,7 @@ from sdterm.engine.tape import read_records
 from sdterm.engine.tapped.tap import tapped
 from sdterm.events import Cancelled, Done, Event, Failed, Image, Paused, Preview, Resumed, Started, Step, Warning
 from tests.engine.conftest import images
+from tests.engine.stopping import cancel_in_call, stop_at_step
 from tests.engine.tapped.tiny import KEY, build
 from tests.engine.test_tape import only_image, pixels
 
@@ -72,17 +73,6 @@ def own(seed: int = SEED, dtype: torch.dtype = torch.float32, pipe: Any = None, 
 def pipe_of(engine: Engine) -> Any:
     assert engine.model
     return engine.model.components.pipe  # type: ignore[attr-defined]
-
-
-def stopped(engine: Engine, plugins: PluginSet, request: GenerationRequest, tape: Path, step: int) -> list[Event]:
-    """Run until that step was told, then cancel."""
-    cancel, seen = threading.Event(), []
-    for event in engine.run(request, plugins, tape=tape, cancel=cancel):
-        seen.append(event)
-        if isinstance(event, Step) and event.step >= step:
-            cancel.set()
-    assert isinstance(seen[-1], Cancelled), seen
-    return seen
 
 
 def warnings(events: list[Event], code: str = "") -> list[str]:
@@ -226,7 +216,7 @@ def test_another_text_encoder_is_seen_at_once_and_said(
 def test_the_pipeline_may_write_into_what_it_is_given(engine: Engine, plugins: PluginSet, tmp_path: Path) -> None:
     whole = only_image([*engine.run(asked("writes"), plugins)])
     assert np.array_equal(pixels(whole.data), own(quirk="writes"))
-    stopped(engine, plugins, asked("writes"), tmp_path / "tape", 3)
+    stop_at_step(engine, plugins, asked("writes"), 3, tmp_path / "tape")
     events = [*engine.run(asked("writes"), plugins, tape=tmp_path / "tape")]
     assert [event for event in events if isinstance(event, Resumed)] and not warnings(events)
     assert only_image(events).pixel_hash == whole.pixel_hash
@@ -250,16 +240,14 @@ def test_it_waits_at_a_step_shows_itself_and_goes_on_without_what_was_culled(
 def test_a_cancelled_job_leaves_nothing_behind(
     recorded: tuple[bytes, Image], engine: Engine, plugins: PluginSet, tmp_path: Path
 ) -> None:
-    stopped(engine, plugins, asked(), tmp_path / "tape", 2)
+    cancel_in_call(engine, plugins, asked(), 4, tmp_path / "tape")
     pipe = pipe_of(engine)
     assert "forward" not in vars(pipe.denoiser) and type(pipe.scheduler).__mro__[1].__name__ == "SchedulerMixin"
     assert only_image([*engine.run(asked(), plugins)]).data == recorded[1].data
 
 
 def test_no_library_swallows_the_end(engine: Engine, plugins: PluginSet, tmp_path: Path) -> None:
-    before = pipe_of(engine).denoiser.calls
-    stopped(engine, plugins, asked("swallows"), tmp_path / "tape", 2)
-    assert pipe_of(engine).denoiser.calls - before < CALLS - 2
+    cancel_in_call(engine, plugins, asked("swallows"), 3, tmp_path / "tape")
 
 
 # --- what cannot be recorded ------------------------------------------------------------------------------------------
@@ -269,7 +257,7 @@ def test_objects_between_calls_are_drawn_without_a_record_and_it_says_so(
     engine: Engine, plugins: PluginSet, tmp_path: Path
 ) -> None:
     tape, quirky = tmp_path / "tape", asked("object", batch_size=2)
-    events = stopped(engine, plugins, quirky, tape, 3)
+    events = stop_at_step(engine, plugins, quirky, 3, tape)
     (said,) = warnings(events, "not_recorded")
     assert said.startswith("Drawn without a record, since a call of its denoiser is given a object")
     assert not rows(tape)
@@ -310,7 +298,7 @@ def test_half_precision_draws_and_goes_on_in_its_own(engine: Engine, plugins: Pl
     half = asked(precision="bf16")
     whole = only_image([*engine.run(half, plugins)])
     assert np.array_equal(pixels(whole.data), own(dtype=torch.bfloat16))
-    stopped(engine, plugins, half, tmp_path / "tape", 3)
+    stop_at_step(engine, plugins, half, 3, tmp_path / "tape")
     events = [*engine.run(half, plugins, tape=tmp_path / "tape")]
     assert [event for event in events if isinstance(event, Resumed)]
     assert not warnings(events, "tape_restarted") and only_image(events).pixel_hash == whole.pixel_hash
@@ -347,7 +335,7 @@ def test_steps_are_the_users_whatever_the_scheduler(
     steps = [(event.step, event.steps) for event in events if isinstance(event, Step)]
     assert steps == [(step, STEPS) for step in range(1, STEPS + 1)]
     assert np.array_equal(pixels(only_image(events).data), own(pipe=build(0, torch.float32, scheduler)))
-    stopped(engine, plugins, stepped, tape, 3)
+    stop_at_step(engine, plugins, stepped, 3, tape)
     again = [*engine.run(stepped, plugins, tape=tape)]
     assert only_image(again).pixel_hash == only_image(events).pixel_hash
     assert [event for event in again if isinstance(event, Resumed)]

@@ -1,6 +1,5 @@
 """A1111's settings."""
 
-import asyncio
 from functools import partial
 from typing import Any
 
@@ -27,7 +26,6 @@ from sdterm.host.threads import in_thread
 def routes(services: HostServices) -> APIRouter:
     """Settings, read and set for good."""
     router = APIRouter(prefix="/sdapi/v1")
-    setting = asyncio.Lock()
 
     @router.get("/options", **documented("Options"))
     async def get_config() -> dict[str, Any]:
@@ -40,7 +38,7 @@ def routes(services: HostServices) -> APIRouter:
         given = await body(request)
         if not isinstance(given, dict):
             raise InvalidError([{"loc": ["body"], "msg": "value is not a valid dict", "type": "type_error.dict"}])
-        async with setting:  # of two at once the second would write what the first had read
+        async with services.changing_settings:
             settings = await in_thread(partial(settings_now, services))
             names = (await services.extensions.now()).names
             said = await in_thread(partial(_said, services, settings))

@@ -1,0 +1,31 @@
+"""Flags as guides and their translations spell them: `-listen`, `—api`, `--free-ze-settings`."""
+
+from collections.abc import Sequence
+
+from sdterm.core.settings.flags import FLAGS
+
+_NAMES = frozenset(flag.name for flag in FLAGS)
+_WORDS = {"--free-ze-settings": "--freeze-settings"}
+
+
+def corrected(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words with flags spelled as sdterm knows them, and a sentence for each that was not. Behind `--` nothing is a
+    flag."""
+    end = words.index("--") if "--" in words else len(words)
+    read = [_read(word) for word in words[:end]]
+    changed = [(word, to) for word, to in zip(words, read, strict=False) if word != to]
+    return [*read, *words[end:]], [f"{_name(word)} is read as {_name(to)}." for word, to in changed]
+
+
+def _read(word: str) -> str:
+    name, equals, value = word.partition("=")
+    plain = name.lstrip("-–—")
+    if plain == name or len(plain) < 3:
+        return word
+    spelled = _WORDS.get(f"--{plain}", f"--{plain}")
+    return f"{spelled}{equals}{value}" if spelled in _NAMES else word
+
+
+def _name(word: str) -> str:
+    """Without its value, which may be a password."""
+    return word.partition("=")[0]

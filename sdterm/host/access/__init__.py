@@ -1,0 +1,1 @@
+"""Who may ask the host what over TCP."""

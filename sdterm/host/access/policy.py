@@ -1,0 +1,122 @@
+"""Who may use a port: the one judge of requests that come over TCP. Nothing of a body is read before it has spoken."""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+from sdterm.core.settings.logins import admits
+from sdterm.core.settings.settings import Settings
+from sdterm.core.settings.tokens import TOKEN
+from sdterm.host.access.attempts import Attempts
+from sdterm.host.access.guests import Guest, KnownTokens
+from sdterm.host.access.origins import Origins, origins_of
+from sdterm.host.access.scopes import needed
+
+_NO_TOKEN = "This address needs a token: `sdterm token new NAME` on the host's machine makes one."
+_WRONG_TOKEN = "The token is not valid: it is not one of this host's, or it was revoked, or it has expired."
+_OWNERS = "Nobody can do that over the network: it is for the host's own user on its own machine."
+_PUBLIC = ("/", "/docs", "/redoc", "/openapi.json", "/docs/oauth2-redirect")
+"""What A1111 answers without a login, too; there is nothing in it but a description of its API."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a request is not let through. detail: A1111's words for it."""
+
+    status: int
+    code: str
+    sentence: str
+    detail: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Access:
+    """What a port asks of its clients."""
+
+    tokens: KnownTokens
+    origins: Origins
+    logins: Sequence[str] = ()
+    """Of A1111's API, as `core.settings.logins` makes them."""
+    is_local: bool = True
+    """Only this machine reaches the port."""
+    is_open: bool = True
+    """A1111's API needs no credentials."""
+    attempts: Attempts = field(default_factory=Attempts)
+
+    def judge(self, scope: Scope) -> Guest | Refusal | None:
+        """The guest whose request it is, or why it is refused. None: A1111's API is asked by somebody who has a login,
+        or needs none."""
+        headers = Headers(scope=scope)
+        if sentence := self.origins.refusal(headers):
+            return Refusal(403, "forbidden", sentence)
+        shown = headers.getlist("authorization")
+        kind, _, given = shown[0].partition(" ") if len(shown) == 1 else ("", "", "")
+        kind, given = kind.lower(), given.strip()
+        name, password = _basic(given) if kind == "basic" else ("", None)
+        secret = given if kind == "bearer" else password or ""
+        if TOKEN.fullmatch(secret) and (token := self.tokens.find(secret)):
+            return _allowed(Guest(token, self.tokens), scope)
+        if is_ours(scope):
+            known = kind == "bearer"
+            challenge = {"www-authenticate": 'Bearer error="invalid_token"' if known else "Bearer"}
+            return Refusal(401, "unauthorized", _WRONG_TOKEN if known else _NO_TOKEN, headers=challenge)
+        if self.is_open or (self.is_local and scope["path"] in _PUBLIC):
+            return None
+        return self._login(scope, kind, name, password)
+
+    def _login(self, scope: Scope, kind: str, name: str, password: str | None) -> Refusal | None:
+        if kind != "basic":
+            return _unauthorized("Not authenticated")
+        if password is None:
+            return _unauthorized("Invalid authentication credentials")
+        address = (scope.get("client") or ("", 0))[0]
+        if wait := self.attempts.wait(address):
+            said = f"There were too many wrong passwords from your address. Try again in {wait} seconds."
+            return Refusal(429, "too_many", said, said, {"retry-after": str(wait)})
+        if not admits(self.logins, name, password):
+            self.attempts.failed(address)
+            return _unauthorized("Incorrect username or password")
+        return None
+
+
+def access_of(settings: Settings, tokens: KnownTokens, *, is_local: bool = True) -> Access:
+    """What the settings say of a port. is_local: only this machine reaches it."""
+    logins = tuple(settings["api_auth"])
+    is_open = is_local and not logins and not settings["credentials_always"]
+    return Access(tokens, origins_of(settings, is_local=is_local), logins, is_local, is_open)
+
+
+def is_ours(scope: Scope) -> bool:
+    """Whether `/v1` is asked, and not A1111's API."""
+    path: str = scope["path"]
+    return path == "/v1" or path.startswith("/v1/")
+
+
+def _allowed(guest: Guest, scope: Scope) -> Guest | Refusal:
+    need = needed(scope["method"], scope["path"])
+    if need is None:
+        return Refusal(404, "bad_request", "There is no such address.") if is_ours(scope) else guest
+    if need == "owner":
+        return Refusal(403, "forbidden", _OWNERS)
+    if not guest.token.allows(need):
+        said = f"The token {guest.token.name} has the scope {guest.token.scope}, and this needs {need}."
+        return Refusal(403, "forbidden", said)
+    return guest
+
+
+def _unauthorized(detail: str) -> Refusal:
+    return Refusal(401, "unauthorized", f"{detail}.", detail)
+
+
+def _basic(given: str) -> tuple[str, str | None]:
+    """Name and password; None if there is none."""
+    try:
+        name, colon, password = base64.b64decode(given, validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        return "", None
+    return name, password if colon else None

@@ -1,0 +1,132 @@
+"""A host on another machine: its address, the token to show there, and the certificate to trust."""
+
+import ipaddress
+import os
+import ssl
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+import httpx2 as httpx
+
+from sdterm.core.settings.tokens import TOKEN
+from sdterm.core.text import printable
+from sdterm.errors import BAD_REQUEST, SdtermError
+
+CONNECT_LIMIT = 2.5
+"""Seconds for one connection: on a line that loses it, the next try is soon enough."""
+_LONGEST = 4096  # bytes of a token file
+
+
+class RemoteError(SdtermError, ValueError):
+    """That is no address, token or certificate that can be used; the message says why."""
+
+    code = BAD_REQUEST
+
+
+@dataclass(frozen=True)
+class Remote:
+    """Where a host is, and how it is convinced."""
+
+    url: str
+    """`https://HOST[:PORT][/SUBPATH]`, without `/v1`."""
+    token: str = field(repr=False)
+    ca: Path | None = None
+    """The only certificate to trust, or that of its signer (PEM); None: those that this machine trusts."""
+
+    @property
+    def place(self) -> str:
+        """What to call it."""
+        return printable(self.url)
+
+    def __post_init__(self) -> None:
+        """Raises RemoteError."""
+        parts = _parts(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise RemoteError(f"{printable(self.url)} is no address of a host: it must be like https://HOST:7860.")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise RemoteError("The address of a host has no user, password, ? or #: a token is given in a file.")
+        if parts.scheme == "http" and not _is_loopback(parts.hostname):
+            raise RemoteError(
+                f"Without TLS, everybody on the way to {printable(parts.hostname)} could read the token. Use https://, "
+                "or go through SSH."
+            )
+        if not TOKEN.fullmatch(self.token):
+            raise RemoteError("That is no token: `sdterm token new NAME` on the host's machine prints one.")
+
+
+def read_token(path: Path) -> str:
+    """The token in a file that nobody else can read, alone on its first line. Raises RemoteError."""
+    try:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise RemoteError(f"{printable(str(path))} is no file, so there is no token in it.")
+            if found.st_mode & 0o077:
+                raise RemoteError(
+                    f"Others can read {printable(str(path))}, so its token is not used. `chmod 600` makes it private."
+                )
+            content = file.read(_LONGEST)
+    except OSError as error:
+        raise RemoteError(f"The token file {printable(str(path))} cannot be read: {error.strerror}.") from error
+    token = content.decode("utf-8", "replace").strip()
+    if not TOKEN.fullmatch(token):
+        raise RemoteError(
+            f"{printable(str(path))} has no token: `sdterm token new NAME` on the host's machine prints one."
+        )
+    return token
+
+
+def http_of(remote: Remote, limit: float) -> httpx.Client:
+    """An HTTP client of that host's `/v1`. limit: seconds for one call. Raises RemoteError if the certificate cannot be
+    used."""
+    host = _parts(remote.url).hostname or ""
+    try:
+        context = ssl.create_default_context(cafile=remote.ca) if remote.ca else True
+    except OSError as error:  # an SSLError is one
+        raise RemoteError(
+            f"{printable(str(remote.ca))} is no certificate that can be read: {error.strerror}."
+        ) from error
+    return httpx.Client(
+        base_url=f"{remote.url.rstrip('/')}/v1",
+        headers={"authorization": f"Bearer {remote.token}"},
+        verify=context,
+        timeout=httpx.Timeout(limit, connect=CONNECT_LIMIT),
+        trust_env=not _is_loopback(host),  # a proxy is never asked for this machine
+    )
+
+
+def reason_of(error: httpx.HTTPError, remote: Remote) -> str:
+    """Why a call to that host failed, as sentences."""
+    where = printable(remote.url)
+    cause: BaseException | None = error
+    while cause:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return (
+                f"The certificate of {where} is not trusted: {cause.verify_message}. If it is your own host, give its "
+                "certificate: --tls-ca FILE."
+            )
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(error, httpx.ConnectTimeout | httpx.ConnectError):
+        return f"The host at {where} cannot be reached. Does it run, and is the line up? ({printable(str(error))})"
+    if isinstance(error, httpx.TimeoutException):
+        return f"The host at {where} does not answer."
+    return f"The connection to {where} broke. What the host draws goes on."
+
+
+def _parts(url: str) -> SplitResult:
+    """Raises RemoteError."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise RemoteError(f"{printable(url)} is no address of a host: {error}.") from error
+    return parts
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

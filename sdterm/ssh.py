@@ -1,0 +1,160 @@
+"""A host on another machine that is reached through SSH: its socket, as if it were here."""
+
+import atexit
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from functools import cache
+from pathlib import Path
+
+from sdterm.core.text import printable
+from sdterm.errors import SdtermError
+from sdterm.messages import message
+
+_TARGET = re.compile(r"(?P<machine>[^-:\s][^:\s]*)(?::(?P<folder>.+))?")
+_LOGIN_LIMIT = 120.0  # seconds: somebody may have to type a password
+_AGAIN_LIMIT = 10.0  # seconds, where nobody can
+_START_LIMIT = 180.0  # seconds that the far host may take to start
+_OPTIONS = ("-o", "ServerAliveInterval=2", "-o", "ServerAliveCountMax=3", "-o", "ConnectTimeout=10")
+
+
+class SshError(SdtermError, RuntimeError):
+    """The other machine, or its host, cannot be reached through SSH; the message says why."""
+
+
+class Tunnel:
+    """One SSH connection, as the user's own configuration makes it. It ends with this process."""
+
+    def __init__(self, target: str) -> None:
+        """target: `[USER@]MACHINE[:FOLDER]`; the folder is where sdterm's launch.py lies there, if there is no command
+        `sdterm`. Raises SshError."""
+        if not (found := _TARGET.fullmatch(target)):
+            raise SshError(
+                message("{target} is no machine: it must be like user@gpu-box, or https://…", target=printable(target))
+            )
+        self.machine = found["machine"]
+        self._program = _program(found["folder"])
+        self._folder = Path(tempfile.mkdtemp(prefix="sdterm-"))  # 0700, and its name is short enough for sockets
+        self._connection: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+        atexit.register(self.close)
+
+    @property
+    def place(self) -> str:
+        """What to call it."""
+        return printable(self.machine)
+
+    @property
+    def socket(self) -> Path:
+        """The host's socket, once it is open."""
+        return self._folder / "host"
+
+    def open(self) -> None:
+        """Connect unless it is connected, and start the far host unless it runs. Raises SshError."""
+        with self._lock:
+            is_new = self._connection is None
+            if self._connection is None or self._connection.poll() is not None:
+                self._connect(_LOGIN_LIMIT if is_new else _AGAIN_LIMIT, may_ask=is_new)
+            far = self._start_host()
+            self._ssh("-O", "cancel", "-L", f"{self.socket}:{far}")  # of the connection before
+            self.socket.unlink(missing_ok=True)
+            forwarded = self._ssh("-O", "forward", "-L", f"{self.socket}:{far}")
+            if forwarded.returncode:
+                raise SshError(
+                    message(
+                        "SSH to {machine} does not forward sockets: {why}", machine=self.machine, why=_last(forwarded)
+                    )
+                )
+
+    def mend(self) -> None:
+        """Connect again if the connection is gone. Raises SshError."""
+        if self._connection is None or self._connection.poll() is not None:
+            self.open()
+
+    def close(self) -> None:
+        """Idempotent."""
+        if self._connection and self._connection.poll() is None:
+            self._connection.terminate()
+            self._connection.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _connect(self, limit: float, *, may_ask: bool) -> None:
+        self._control.unlink(missing_ok=True)
+        batch = () if may_ask else ("-o", "BatchMode=yes")
+        command = ["ssh", "-N", "-T", "-M", "-S", str(self._control), *_OPTIONS, *batch, "--", self.machine]
+        try:
+            log = (self._folder / "log").open("wb")
+            with log:
+                self._connection = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log)
+        except OSError as error:
+            raise SshError(message("SSH cannot be run: {why}.", why=error.strerror or str(error))) from error
+        end = time.monotonic() + limit
+        while not self._control.exists():
+            if self._connection.poll() is not None or time.monotonic() > end:
+                self._connection.kill()
+                said = (self._folder / "log").read_text("utf-8", "replace").strip().splitlines()
+                why = printable(said[-1], 200) if said else "no answer"
+                raise SshError(message("SSH to {machine} failed: {why}", machine=self.machine, why=why))
+            time.sleep(0.05)
+
+    def _start_host(self) -> str:
+        """The path of the far host's socket, on its machine."""
+        done = self._ssh(shell=f"{self._program} host start --json", limit=_START_LIMIT)
+        for line in reversed(done.stdout.splitlines()):
+            try:
+                return str(json.loads(line)["socket"])
+            except (ValueError, KeyError, TypeError):
+                continue
+        raise SshError(
+            message(
+                "sdterm does not start on {machine}: {why} If there is no command sdterm there, name the folder of its "
+                "launch.py: --connect {machine}:FOLDER",
+                machine=self.machine,
+                why=_last(done),
+            )
+        )
+
+    def _ssh(
+        self, *options: str, shell: str | None = None, limit: float = _AGAIN_LIMIT
+    ) -> subprocess.CompletedProcess[str]:
+        """Over the connection there is. shell: what to run there."""
+        command = ["ssh", "-S", str(self._control), "-o", "BatchMode=yes", *options, "--", self.machine]
+        command += [shell] if shell else []
+        try:
+            return subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit, check=False,
+                encoding="utf-8", errors="replace",
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            raise SshError(message("{machine} does not answer.", machine=self.machine)) from error
+
+    @property
+    def _control(self) -> Path:
+        return self._folder / "control"
+
+
+@cache
+def tunnel(target: str) -> Tunnel:
+    """The one of this process to that machine. Raises SshError."""
+    return Tunnel(target)
+
+
+def _program(folder: str | None) -> str:
+    """How sdterm is called there, for its shell."""
+    if folder is None:
+        return "sdterm"
+    rest = folder.removeprefix("~/")
+    there = f'"$HOME"/{shlex.quote(rest)}' if rest != folder else shlex.quote(folder)
+    return f"cd {there} && python3 launch.py"
+
+
+def _last(done: subprocess.CompletedProcess[str]) -> str:
+    lines = (done.stderr or done.stdout).strip().splitlines()
+    said = printable(lines[-1], 200) if lines else os.strerror(0)
+    return said if said.endswith((".", "!", "?")) else f"{said}."
