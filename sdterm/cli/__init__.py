@@ -75,9 +75,8 @@ _EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EX
 def sdterm(context: click.Context, /, **flags: Any) -> None:
     """A Stable Diffusion workstation for the terminal.
 
-    Without a command it opens the workstation; with --plain it is a dialogue, line by line. `sdterm COMMAND --help`
-    tells more of a command. A1111's flags (--ckpt, --medvram, --xformers, --api, …) work as well: `sdterm flags` lists
-    them.
+    Without a command it opens the workstation. `sdterm COMMAND --help` tells more of a command. A1111's flags (--ckpt,
+    --medvram, --xformers, --api, …) work as well: `sdterm flags` lists them.
     """
     if context.invoked_subcommand is not None:
         return

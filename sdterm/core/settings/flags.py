@@ -360,7 +360,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("--tls-ca", "The only certificate to trust for --connect https://… (PEM).", "value", _set("tls_ca")),
     Flag("--theme", "The workstation's colours.", "value", _set("theme"), "mapped"),
     Flag("--mouse", "Let the workstation have the mouse.", change=_fixed("mouse", True)),
-    Flag("--plain", "Open sdterm as a dialogue, line by line, for screen readers.", change=_fixed("plain", True)),
+    Flag("--plain", "Open plain mode, for screen readers.", change=_fixed("plain", True)),
     Flag("--localizations-dir", "One more folder with translations.", "value", _set("localizations_dir"), "mapped"),
     Flag("--freeze-settings", "Lock all settings.", change=_fixed("freeze_settings", True), status="mapped"),
     Flag(
