@@ -397,6 +397,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("--tls-ca", "The only certificate to trust for --connect https://… (PEM).", "value", _set("tls_ca")),
     Flag("--theme", "The color theme of the workstation.", "value", _set("theme"), "mapped"),
     Flag("--mouse", "Use the mouse in the workstation.", change=_fixed("mouse", True)),
+    Flag("--plain", "Open plain mode, for screen readers.", change=_fixed("plain", True)),
     Flag("--localizations-dir", "One more folder with translations.", "value", _set("localizations_dir"), "mapped"),
     Flag("--freeze-settings", "Lock all settings.", change=_fixed("freeze_settings", True), status="mapped"),
     Flag(

@@ -200,6 +200,13 @@ SETTINGS: tuple[Setting, ...] = (
         _LOOKS,
     ),
     Setting(
+        "plain",
+        False,
+        "front end",
+        "Open as a dialogue, line by line, for screen readers and terminals that only print.",
+        _LOOKS,
+    ),
+    Setting(
         "localizations_dir",
         None,
         "front end",
