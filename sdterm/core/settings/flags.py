@@ -311,7 +311,12 @@ FLAGS: tuple[Flag, ...] = (
     ),
     *_later(_RESTORERS, "--gfpgan-models-path", "--codeformer-models-path", "--clip-models-path", arity="value"),
     Flag("--api", "Serve A1111's HTTP API on a port of this machine.", change=_fixed("api", True), status="mapped"),
-    Flag("--nowebui", "Serve without opening the workstation.", change=_fixed("nowebui", True), status="mapped"),
+    Flag(
+        "--nowebui",
+        "Serve without opening the workstation.",
+        change=lambda _: {"nowebui": True, "web": False},
+        status="mapped",
+    ),
     Flag(
         "--listen",
         "Allow other machines to connect; they need a login or a token.",

@@ -1,0 +1,6 @@
+// Tells the terminal, before it begins, where its socket is: below whatever address this page has.
+document.addEventListener("DOMContentLoaded", () => {
+  const socket = new URL("page/socket", document.baseURI);
+  socket.protocol = socket.protocol === "https:" ? "wss:" : "ws:";
+  document.getElementById("terminal").dataset.sessionWebsocketUrl = socket.href;
+});
