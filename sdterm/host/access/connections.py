@@ -113,7 +113,7 @@ class BoundedProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         self._received += len(data)
         super().data_received(data)
-        if not self.transport.is_closing():
+        if not self.transport.is_closing() and self.transport.get_protocol() is self:
             self._look("headers")
 
     def on_response_complete(self) -> None:

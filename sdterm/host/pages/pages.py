@@ -12,7 +12,7 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from sdterm.host.access.guests import introduce
 from sdterm.host.access.policy import Access, Refusal, Visit
@@ -89,7 +89,7 @@ class Pages:
             await run_workstation(page, self._url, visit.secret, settings, folder)
         finally:
             self._open -= 1
-        with contextlib.suppress(RuntimeError, TimeoutError):  # it is gone
+        with contextlib.suppress(RuntimeError, TimeoutError, WebSocketDisconnect):  # it is gone
             await asyncio.wait_for(page.close(), 5)
 
     async def _list(self, request: Request) -> Response:

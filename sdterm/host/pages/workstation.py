@@ -4,6 +4,7 @@ between it and the page is textual-serve's protocol."""
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import secrets
 import sys
@@ -14,8 +15,11 @@ from typing import Any
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from sdterm.core.settings.settings import SETTINGS, Settings, is_owners
+from sdterm.core.text import printable
 from sdterm.host.child import Child
 
+_log = logging.getLogger(__name__)
+_TOLD = 10  # lines of what it writes besides
 _LONGEST = 2**20  # bytes of a line, and half of what waits for the page
 _MOST = 2**24  # bytes of a packet
 _READY = b"__GANGLION__\n"
@@ -41,9 +45,12 @@ async def run_workstation(page: WebSocket, url: str, secret: str, settings: Sett
         finally:
             for task in talking:
                 task.cancel()
-            await asyncio.gather(*talking, return_exceptions=True)
+            for error in await asyncio.gather(*talking, return_exceptions=True):
+                if isinstance(error, Exception):
+                    _log.error("the workstation of a page: %r", error, exc_info=error)
             await _end(child)
-            draining.cancel()
+            for line in (await draining).decode("utf-8", "replace").splitlines()[-_TOLD:]:
+                _log.warning("the workstation of a page: %s", printable(line, 500))
     finally:
         token.unlink(missing_ok=True)
 
