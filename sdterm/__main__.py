@@ -21,8 +21,9 @@ def main() -> None:
             pass  # the command line says what is wrong
         else:
             try:
-                work(settings)
-                return
+                if not settings["nowebui"]:
+                    work(settings)
+                    return
             except DataRootError:
                 pass
     from sdterm.cli import main as command_line  # a quarter of a second that a first screen should not wait for

@@ -30,7 +30,7 @@ from sdterm.host.keeper import keep
 from sdterm.host.repeats import Repeats
 from sdterm.host.server import PortServer, Server
 from sdterm.host.services import HostServices
-from sdterm.messages import as_json
+from sdterm.messages import as_json, message
 
 _LOG_BYTES = 2 * 2**20
 _log = logging.getLogger("sdterm.host")
@@ -90,16 +90,16 @@ def _on_port(services: HostServices, stop: Callable[[], None], ours: ASGIApp) ->
     from sdterm.host.sdapi.delivery import Deliveries
 
     listening = listen(settings, services.run_folder)
-    services.address = listening.url
+    lines = [line for line in (listening.note, who_is_let_in(listening, settings)) if line]
+    services.opened(listening.url, *lines)
     deliveries = Deliveries(services)
 
     def ready() -> None:
-        for line in filter(None, (listening.note, who_is_let_in(listening, settings))):
+        for line in lines:
             _log.info("%s", line)
-            if _in_foreground():
-                _say(line)
         if _in_foreground():
-            _say("Ctrl+C ends it; what it draws goes on when the next host starts.")
+            for line in (*lines, message("Ctrl+C ends it; what it draws goes on when the next host starts.")):
+                _say(line)
 
     return PortServer(
         make_tcp_app(services, stop, ours, deliveries, is_local=listening.is_local),
