@@ -65,8 +65,9 @@ def read_tokens(path: Path) -> tuple[Token, ...]:
     if not sound:
         raise TokenError(
             message(
-                "{path} is damaged, so no token is accepted. Delete it and make new ones: `sdterm token new NAME`.",
-                path=path,
+                "{file} is damaged, so no token is accepted. Delete it, and make new tokens with "
+                "`sdterm token new NAME`.",
+                file=path,
             )
         )
     return tokens
@@ -89,14 +90,14 @@ def new_token(path: Path, name: str, scope: Scope, now: float, expires: float | 
     OSError."""
     if not _NAME.fullmatch(name):
         raise TokenError(
-            message("A token's name has 1 to 60 letters, digits, dots, dashes and underscores, like laptop-2.")
+            message("The name of a token has 1 to 60 letters, digits, dots, dashes and underscores, such as laptop-2.")
         )
     secret = f"sdterm_{secrets.token_urlsafe(32)}"
     with _changing(path):
         tokens = read_tokens(path)
         if any(token.name == name for token in tokens):
             raise TokenError(
-                message("There is a token named {name} already. `sdterm token revoke {name}` takes it back.", name=name)
+                message("A token named {name} already exists. `sdterm token revoke {name}` revokes it.", name=name)
             )
         _write(path, (*tokens, Token(name, digest_of(secret), scope, now, expires)))
     return secret
@@ -108,12 +109,14 @@ def revoke_token(path: Path, name: str) -> None:
         tokens = read_tokens(path)
         kept = tuple(token for token in tokens if token.name != name)
         if kept == tokens:
-            raise TokenError(message("There is no token of that name. There are: {names}.", names=_names(tokens)))
+            raise TokenError(
+                message("There is no token named {name}. The tokens are: {names}.", name=name, names=_names(tokens))
+            )
         _write(path, kept)
 
 
 def _names(tokens: Sequence[Token]) -> str:
-    return ", ".join(token.name for token in tokens) or "none"
+    return ", ".join(token.name for token in tokens) or message("none")
 
 
 def _is_sound(token: Token) -> bool:

@@ -106,7 +106,7 @@ def _resolved(name: str) -> tuple[int, str]:
 
 def _check_credentials(settings: Settings, run_folder: RunFolder, address: str | None) -> None:
     """address: that others reach; None: they reach none. Raises ListenError, TokenError."""
-    if settings["api_auth"] or (address is None and not settings["credentials_always"]):
+    if settings["api_auth"] or settings["share"] or (address is None and not settings["credentials_always"]):
         return
     if read_tokens(run_folder.tokens):
         return

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from starlette.datastructures import Headers
 
 from sdterm.core.settings.settings import Settings
+from sdterm.host.access.sharing import tunnel_of
 from sdterm.messages import message
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:@/\[\]]+)(?::\d+)?")
@@ -22,7 +23,7 @@ class Origins:
     user's will. Both are refused before anything else is looked at."""
 
     names: frozenset[str] = _LOOPBACK
-    """In lower case."""
+    """In lower case; `.name` is everything below it."""
     any_address: bool = False
     """Whether an IP address will do as a name: no DNS can fake one."""
     pages: frozenset[str] = frozenset()
@@ -51,7 +52,8 @@ class Origins:
     def _is_known(self, host: str) -> bool:
         found = _HOST.fullmatch(host.lower())
         name = found[1].strip("[]") if found else ""
-        return name in self.names or (self.any_address and _is_address(name))
+        below = any(name.endswith(each) for each in self.names if each.startswith("."))
+        return name in self.names or below or (self.any_address and _is_address(name))
 
     @staticmethod
     def _is_same(origin: str, host: str) -> bool:
@@ -66,6 +68,8 @@ def origins_of(settings: Settings, *, is_local: bool) -> Origins:
     if not is_local:
         own = socket.gethostname().lower()
         more |= {own, f"{own.partition('.')[0]}.local", (settings["server_name"] or own).lower()}
+    if settings["share"]:
+        more |= tunnel_of(settings["share"]).names
     pattern = settings["cors_allow_origins_regex"]
     return Origins(
         names=_LOOPBACK | more,

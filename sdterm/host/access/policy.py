@@ -91,9 +91,13 @@ class Access:
 
 def access_of(settings: Settings, tokens: KnownTokens, *, is_local: bool = True) -> Access:
     """What the settings say of a port. is_local: only this machine reaches it."""
-    logins = tuple(settings["api_auth"])
-    is_open = is_local and not logins and not settings["credentials_always"]
-    return Access(tokens, origins_of(settings, is_local=is_local), logins, is_local, is_open)
+    origins = origins_of(settings, is_local=is_local)
+    return Access(tokens, origins, tuple(settings["api_auth"]), is_local, is_open(settings, is_local=is_local))
+
+
+def is_open(settings: Settings, *, is_local: bool) -> bool:
+    """Whether A1111's API needs no credentials."""
+    return is_local and not (settings["api_auth"] or settings["credentials_always"] or settings["share"])
 
 
 def is_ours(scope: Scope) -> bool:

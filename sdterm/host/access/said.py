@@ -7,6 +7,7 @@ import psutil
 
 from sdterm.core.settings.settings import Settings
 from sdterm.host.access.listening import Listening
+from sdterm.host.access.policy import is_open
 from sdterm.messages import Message, message, sentences
 
 
@@ -31,7 +32,7 @@ def _needs(listening: Listening, settings: Settings) -> Message:
         return message("/v1 needs a token")
     if settings["api_auth"]:
         return message("A1111's API needs a login or a token, /v1 needs a token")
-    if listening.is_local and not settings["credentials_always"]:
+    if is_open(settings, is_local=listening.is_local):
         return message("A1111's API needs no password, /v1 needs a token")
     return message("A1111's API and /v1 need a token")
 
