@@ -6,7 +6,7 @@ from sdterm.api import JobView, Picture
 from sdterm.core.infotext.grammar import parse
 from sdterm.core.text import printable
 from sdterm.tui.differing import kind_word, seed_of
-from sdterm.tui.language import counted, tr
+from sdterm.tui.language import counted, said, tr
 
 _PROMPT = 200  # characters
 
