@@ -223,6 +223,7 @@ def test_a_model_is_loaded_hashed_and_freed_by_keys(drawn: Running) -> None:
         titles = [str(column.label) for column in table.ordered_columns]
         assert len(titles) == len(set(titles)), titles
         await until(pilot, lambda: table.row_count == 1)
+        assert "State" in screen_text(app), "at 80 columns"
         await pilot.press("u")
         await until(pilot, lambda: not drawn.client.models()[0].loaded)
         await pilot.press("enter")
