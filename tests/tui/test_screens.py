@@ -133,6 +133,8 @@ def test_jobs_are_moved_held_and_cancelled_by_keys(drawn: Running) -> None:
         titles = [str(column.label) for column in table.ordered_columns]
         assert len(titles) == len(set(titles)), titles
         await until(pilot, lambda: table.row_count >= 3 and "paused" in str(table.border_title))
+        keys = text_of(app.screen.query_one(KeyBar))
+        assert "K Up  J Down" in keys and "P Pause all" in keys, "at 80 columns"
         await pilot.press("J")
         await until(pilot, lambda: order() == [second, first, third])
         await until(pilot, lambda: table.cursor_row == 1)
@@ -221,6 +223,7 @@ def test_a_model_is_loaded_hashed_and_freed_by_keys(drawn: Running) -> None:
         titles = [str(column.label) for column in table.ordered_columns]
         assert len(titles) == len(set(titles)), titles
         await until(pilot, lambda: table.row_count == 1)
+        assert "State" in screen_text(app), "at 80 columns"
         await pilot.press("u")
         await until(pilot, lambda: not drawn.client.models()[0].loaded)
         await pilot.press("enter")

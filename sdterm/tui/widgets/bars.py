@@ -196,7 +196,8 @@ class KeyBar(_Line):
         scopes = scopes_of(self.screen)
         draws = "stop" if self.shell.state.runs else "variations" if "prompt" in scopes else ""
         first = tuple(filter(None, ("generate", draws))) if {"prompt", "field"} & {*scopes} else ()
-        first = (*first, *getattr(self.screen.focused, "first_keys", ()))  # there is seldom room for all
+        chooser = self.screen.focused if hasattr(self.screen.focused, "first_keys") else self.screen
+        first = (*first, *getattr(chooser, "first_keys", ()))  # there is seldom room for all
         yield from (self._key(BY_ID[name]) for name in first)
         taken: set[str] = set()  # by a narrower place
         for scope in (*scopes, "anywhere"):
