@@ -143,6 +143,7 @@ def test_jobs_are_moved_held_and_cancelled_by_keys(drawn: Running) -> None:
         await until(pilot, lambda: table.cursor_row == 0)
         await pilot.press("x")
         await until(pilot, lambda: order() == [second, third])
+        await until(pilot, lambda: "job 1" in map(str, table.get_row_at(table.cursor_row)), "the next one")
         await pilot.press("space")
         await until(pilot, lambda: drawn.client.job(second).state == "paused")
         await until(pilot, lambda: table.cursor_row == 1)
