@@ -127,7 +127,7 @@ def told(event: Event, root: Path) -> list[str]:
                 )
             ]
         case Interrupted(message=text):
-            return [sentences(text, message("Going on from the tape."))]
+            return [sentences(text, message("Continuing from the tape."))]
         case Waiting(message=text, advice=advice):
             return [message("Waiting: {why}", why=sentences(text, advice))]
         case Paused(step=None, images=images):

@@ -21,7 +21,7 @@ from textual.worker import Worker, WorkerFailed
 from sdterm.core.settings.settings import SETTINGS_BY_KEY, Settings
 from sdterm.tui import calls, themes
 from sdterm.tui.actions import bindings
-from sdterm.tui.alt_digits import hear_alt_digits
+from sdterm.tui.alt_keys import hear_alt_keys
 from sdterm.tui.answering import Answering
 from sdterm.tui.calls import HostCall
 from sdterm.tui.form import Form
@@ -106,7 +106,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
-        hear_alt_digits()
+        hear_alt_keys()
         self.settings = settings
         self.state = State()
         self.notes: list[str] = []  # said once there is somewhere to say it
@@ -162,8 +162,8 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
             event.text, dropped = harmless(event.text)
             if dropped:
                 said = counted(
-                    "One control character of what was pasted is left out.",
-                    "{number} control characters of what was pasted are left out.",
+                    "One control character was removed from the pasted text.",
+                    "{number} control characters were removed from the pasted text.",
                     dropped,
                 )
                 self.say(said)
@@ -213,7 +213,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
             elif key == "s":
                 self._ask_to_stop(mine)
 
-        answers = [("enter", tr("leave, the job goes on")), ("s", tr("stop the job and leave …"))]
+        answers = [("enter", tr("leave, the job continues")), ("s", tr("stop the job and leave …"))]
         ask = Ask(tr("#{job} is running", job=mine[-1]), [], answers, otherwise=tr("stay"))
         self.push_screen(ask, answered)
 
@@ -597,7 +597,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
             return
         size = f"{sum(picture.size for picture in there) / 1e6:.1f}"
         lines = [counted("One picture, {size} MB.", "{number} pictures, {size} MB.", len(there), size=size)]
-        answers = [("y", tr("delete them for good"))]
+        answers = [("y", tr("delete them permanently"))]
 
         def answered(key: str | None) -> None:
             if key:
@@ -608,7 +608,10 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
     async def _empty_trash(self) -> None:
         if (emptied := await self.host.ask(calls.empty_trash())) is not None:
             self._deleted.clear()
-            self.say(counted("One picture is gone for good.", "{number} pictures are gone for good.", emptied))
+            deleted = counted(
+                "One picture is permanently deleted.", "{number} pictures are permanently deleted.", emptied
+            )
+            self.say(deleted)
 
     # --- the clipboard ------------------------------------------------------------------------------------------------
 
@@ -679,10 +682,10 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         elif self.state.runs:
             stop, leave = self.key("stop"), self.key("quit")
             self.say(
-                tr("{stop} {stop} stops the job; {leave} leaves sdterm, and the job goes on.", stop=stop, leave=leave)
+                tr("{stop} {stop} stops the job; {leave} leaves sdterm, and the job continues.", stop=stop, leave=leave)
             )
         else:
-            self.say(tr("{key} leaves sdterm; the job goes on.", key=self.key("quit")))
+            self.say(tr("{key} leaves sdterm; the job continues.", key=self.key("quit")))
 
     # --- settings -----------------------------------------------------------------------------------------------------
 

@@ -163,7 +163,7 @@ def test_quitting_asks_in_two_plain_words_and_stops_a_job_only_when_asked_twice(
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: app.state.runs, "the job")
         await pilot.press("ctrl+q")
-        await until(pilot, lambda: isinstance(app.screen, Ask) and "leave, the job goes on" in screen_text(app))
+        await until(pilot, lambda: isinstance(app.screen, Ask) and "leave, the job continues" in screen_text(app))
         assert "Esc  stay" in screen_text(app)
         await pilot.press("s")
         await until(pilot, lambda: f"Stop #{job}?" in screen_text(app))

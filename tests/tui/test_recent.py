@@ -84,10 +84,10 @@ def test_an_empty_pane_says_the_next_step(tmp_path: Path) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: "No picture yet: write a prompt" in text_of(app.desk.query_one(ChosenPicture)))
         said = text_of(app.desk.query_one(ChosenPicture))
-        assert "then F5 draws it." in said and "^L, then a adds one" in " ".join(said.split())
+        assert "then F5 generates." in said and "^L, then a adds one" in " ".join(said.split())
         assert [f"M-{number} {prompt}" in said for number, prompt in enumerate(EXAMPLES, 1)] == [True] * len(EXAMPLES)
         await pilot.press("f6")
-        await until(pilot, lambda: "nothing was drawn yet" in text_of(app.desk.query_one(Note)))
+        await until(pilot, lambda: "nothing was generated yet" in text_of(app.desk.query_one(Note)))
 
         await until(pilot, lambda: app.state.host == "up" and app.models, "the host")
         await pilot.press("alt+2")

@@ -80,7 +80,7 @@ class ChosenPicture(PictureActions, PictureView):
         caption = _caption(picture, alone)
         self._fetched = None
         if picture.missing:
-            caption += "  " + tr("(its file is gone)")
+            caption += "  " + tr("(its file is missing)")
         else:
             whole = alone and self.mode in PIXELS
             self._fetched = await self.ask(calls.file(picture.id) if whole else calls.thumbnail(picture.id, _PIXELS))
