@@ -187,7 +187,7 @@ def test_a_key_swaps_form_and_picture_in_small_windows(drawn: Running) -> None:
         for size in ((60, 20), (40, 20)):
             await pilot.resize_terminal(*size)
             await until(pilot, lambda: not view.region and app.desk.settled(), "the form alone")
-            assert app.key("show_preview") in screen_text(app).splitlines()[0]
+            assert f"{app.key('show_preview')} Picture" in screen_text(app).splitlines()[0]
             await pilot.press("alt+w")
             await until(pilot, lambda: blocks_in(text_of(view)) > 50, "the picture")
             assert "Esc leaves" in str(view.border_subtitle)
