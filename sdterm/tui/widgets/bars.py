@@ -23,6 +23,7 @@ HOLDS, ERROR_HOLDS = 30.0, 120.0
 _TALL = 20  # lines of a screen that has two for a long sentence
 _NAME = " sdterm "
 _PICTURE_BESIDE = 80  # columns from which on a picture is shown beside the form
+_SLIM = 60  # columns of a key bar that has room for few keys
 _NARROW = 40  # columns of one on which nothing else has room
 TABS = (
     ("go_generate", "Generate"),
@@ -187,6 +188,8 @@ class KeyBar(_Line):
         keys that only their list stays."""
         if "pictures" in scopes_of(self.screen):
             return {"go_help": "All keys"}
+        if self.size.width < _SLIM:  # those of the place come first
+            return {"go_help": "Help"}
         return _LAST if self._is_form() else {"go_generate": "Prompt", **_LAST}
 
     def _is_form(self) -> bool:
