@@ -109,7 +109,7 @@ def generate(
     settings = settings_of(context)
     local = local or tape is not None
     if local and (detach or pause_at or device):
-        raise UsageError(message("--detach, --pause-at and --on need the host: leave out --local and --tape."))
+        raise UsageError(message("--detach, --pause-at and --on need the host: remove --local and --tape."))
     if prompt is None and source is None:
         raise UsageError(message("There is no PROMPT: give one, or --from an image."))
     only_one_from_standard_input(PROMPT=prompt, **{"from": source}, init=inits, mask=mask)
