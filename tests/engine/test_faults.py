@@ -190,7 +190,7 @@ def test_a_sampler_that_never_calls_back_draws_and_says_so_once(engine: Engine, 
     assert (warning.code, warning.source) == ("no_steps", "strange")
     assert "The sampler Bad of strange never reports its steps" in warning.message
     for image in images(events):
-        assert "never called back" in parse(image.infotext).parameters["Plugin errors"]
+        assert "never reports its steps" in parse(image.infotext).parameters["Plugin errors"]
 
 
 @pytest.mark.parametrize("after", ["", "\n    return x0"], ids=["and goes on", "and gives up"])
