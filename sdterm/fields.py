@@ -739,7 +739,7 @@ ROWS: tuple[RequestField, ...] = (
     RequestField(
         name="first_pass_image",
         default="",
-        label="First pass's picture",
+        label="First pass image",
         sentence="An image to use as the first pass of hires fix, by the SHA-256 of its file.",
         api="firstpass_image",
         is_input=True,
@@ -982,14 +982,14 @@ ROWS: tuple[RequestField, ...] = (
     RequestField(
         name="upscale_images",
         default=(),
-        label="Pictures to upscale",
+        label="Images to upscale",
         sentence="Images to upscale, by the SHA-256 of their files; nothing is generated then.",
         is_input=True,
     ),
     RequestField(
         name="interrogate_images",
         default=(),
-        label="Pictures to describe",
+        label="Images to describe",
         sentence="Images to describe, by the SHA-256 of their files; nothing is generated then.",
         is_input=True,
     ),

@@ -36,7 +36,7 @@ class Tunnel:
         `sdterm`. Raises SshError."""
         if not (found := _TARGET.fullmatch(target)):
             raise SshError(
-                message("{target} is no machine: it must be like user@gpu-box, or https://…", target=printable(target))
+                message("{target} is not a machine: write user@gpu-box, or https://…", target=printable(target))
             )
         self.machine = found["machine"]
         self._program = _program(found["folder"])

@@ -41,7 +41,7 @@ def test_an_extension_s_life(ext: Run, root: Path, source: Path, sdterm: Run) ->
     for words in (
         "Install soft-euler 1.0",
         "talks to other machines",
-        "full account rights",
+        "with all your rights",
         "soft-euler is installed.",
     ):
         assert words in done.stderr
@@ -92,7 +92,7 @@ def test_at_a_terminal_one_is_asked(answer: bytes, installed: bool, root: Path, 
         (["install", "https://user:secret@example.org/x", "--yes"], 1, "user name or password"),
         (["remove", "nothing"], 2, "There is no extension named 'nothing'"),
         (["enable", "evil\x1b[31m"], 2, "There is no extension named"),
-        (["trust", "nothing"], 1, "No extension nothing is installed"),
+        (["trust", "nothing"], 1, "No extension named nothing is installed"),
         (["instal", "x"], 2, "Did you mean 'install'"),
     ],
 )

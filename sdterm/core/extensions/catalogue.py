@@ -22,6 +22,7 @@ from sdterm.core.extensions.source import Source
 from sdterm.core.processes import BoundsError, run_bounded
 from sdterm.core.sealed import read_sealed, write_sealed
 from sdterm.errors import SdtermError
+from sdterm.events import Saying, Text
 from sdterm.hooks import MemoryOptimizer, Option, OutputSaver, Sampler, Scheduler
 from sdterm.messages import message
 from sdterm.version import __version__
@@ -57,7 +58,7 @@ class Offer(BaseModel):
         return not isinstance(models, tuple) or process in models
 
 
-class PluginEntry(BaseModel):
+class PluginEntry(Saying):
     """One plugin, loaded or not."""
 
     model_config = ConfigDict(frozen=True)
@@ -67,7 +68,7 @@ class PluginEntry(BaseModel):
     location: str
     digest: str
     gives: tuple[str, ...]
-    error: str | None = None
+    error: Text | None = None
     version: str = ""
 
 

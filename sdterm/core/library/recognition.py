@@ -4,20 +4,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from sdterm.core.extensions.registry import ContractError, PluginFailure, PluginSet
 from sdterm.core.library.about import licence_of
 from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileError
 from sdterm.core.library.pipeline_facts import PipelineFacts, pipeline_facts
 from sdterm.core.text import printable
+from sdterm.events import Saying, Text
 from sdterm.hooks import ModelFamily, ModelMatch, Pipeline, PluginError, Process
 from sdterm.messages import message
 
 D = TypeVar("D", bound=ModelFamily | Pipeline)
 
 
-class Recognition(BaseModel):
+class Recognition(Saying):
     """What a checkpoint is, in words: for lists of models."""
 
     model_config = ConfigDict(frozen=True)
@@ -27,7 +28,7 @@ class Recognition(BaseModel):
     process: Process = "vp"
     """How it mixes signal and noise: which samplers can draw with it."""
     usable: bool = True
-    note: str = ""
+    note: Text = ""
     """Why it cannot be used."""
     pipeline: PipelineFacts | None = None
     """What may be asked of the pipeline that draws with it; None for a native family."""

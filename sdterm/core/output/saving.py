@@ -16,7 +16,7 @@ from sdterm.core.output.naming import NameFacts, check_folder_pattern, check_pat
 from sdterm.core.settings.settings import Settings
 from sdterm.errors import SdtermError
 from sdterm.events import AnyPicture, Event, Failed, Grid, Image, PictureKind, SideImage, Started, kind_of
-from sdterm.messages import message
+from sdterm.messages import message, sentences
 from sdterm.request import GenerationRequest
 
 ENDINGS: Mapping[PictureKind, str] = {
@@ -45,7 +45,7 @@ def ready(folder: Path) -> None:
             pass
     except OSError as error:
         failed = unwritable(folder, error)
-        raise OutputFolderError(error.errno, f"{failed.message} {failed.advice}") from error
+        raise OutputFolderError(error.errno, sentences(failed.message, failed.advice)) from error
 
 
 @dataclass(frozen=True)

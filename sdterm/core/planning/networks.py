@@ -15,6 +15,7 @@ from sdterm.core.prompt.embeddings import find_embeddings
 from sdterm.core.prompt.emphasis import pieces
 from sdterm.core.prompt.networks import ROLES, NetworkTag, extract, name_and_strength
 from sdterm.core.prompt.schedule import schedule
+from sdterm.events import Text
 from sdterm.hooks import ModelFamily, Pipeline, PluginError, Strength
 from sdterm.messages import message
 from sdterm.request import GenerationRequest
@@ -51,7 +52,7 @@ class Unapplied(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     tag: str
-    reason: str
+    reason: Text
 
 
 WordGroup = tuple[NetworkPlan, ...]

@@ -112,7 +112,9 @@ def _auth(name: str) -> Change:
         try:
             return {"api_auth": logins(value)}
         except ValueError:
-            raise ConfigError(f"{name} must be NAME:PASSWORD, or several with commas between them.") from None
+            raise ConfigError(
+                message("{name} must be NAME:PASSWORD, or several separated by commas.", name=name)
+            ) from None
 
     return change
 

@@ -108,7 +108,13 @@ CHURN = (
     ),
     Option("s_tmin", 0.0, message("Add churn only above this sigma."), 0.0, 100.0, "Sigma tmin", "s_tmin"),
     Option(
-        "s_tmax", 0.0, message("Add churn only below this sigma; 0 is no limit."), 0.0, 1000.0, "Sigma tmax", "s_tmax"
+        "s_tmax",
+        0.0,
+        message("Add churn only below this sigma; 0 means no limit."),
+        0.0,
+        1000.0,
+        "Sigma tmax",
+        "s_tmax",
     ),
     S_NOISE,
 )

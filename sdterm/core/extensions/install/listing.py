@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from sdterm.core.extensions.discovery import every_extension, installed_packages, packages
 from sdterm.core.extensions.install.records import InstallRecord, read_records
 from sdterm.core.extensions.manifest import Manifest, ManifestError, read_manifest
 from sdterm.core.extensions.source import Source
 from sdterm.core.names import find
+from sdterm.events import Saying, Text
 from sdterm.messages import message
 
 State = Literal["on", "off", "waiting", "refused", "gone"]
@@ -23,7 +24,7 @@ STATES = {
 }
 
 
-class Listed(BaseModel):
+class Listed(Saying):
     """One extension, by what is known without running it."""
 
     model_config = ConfigDict(frozen=True)
@@ -36,7 +37,7 @@ class Listed(BaseModel):
     source: str = ""
     """Where it was installed from."""
     location: str = ""
-    why: str = ""
+    why: Text = ""
     """Why it does not run, or what its user should know."""
     digest: str = ""
     """Of what runs."""
