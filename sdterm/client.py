@@ -469,6 +469,13 @@ class Client:
         except httpx.HTTPError as error:
             if self.remote:
                 raise HostError(reason_of(error, self.remote)) from error
+            if isinstance(self._address, Tunnel):
+                raise HostError(
+                    message(
+                        "The line to {machine} broke, or SSH may not forward sockets there. Jobs there go on.",
+                        machine=self._address.place,
+                    )
+                ) from error
             if isinstance(error, httpx.TimeoutException):
                 raise HostError(message("The host does not answer; `sdterm host logs` may say why.")) from error
             raise HostError(_ENDED) from error

@@ -85,12 +85,22 @@ def sdterm(context: click.Context, /, **flags: Any) -> None:
         from sdterm.cli.serve import serve_with
 
         serve_with(settings)
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):  # nobody is there to press keys
+    is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    if settings["plain"] or (is_terminal and os.environ.get("TERM") == "dumb" and _wants_plain_mode()):
+        from sdterm.cli.plain import converse
+
+        context.exit(converse(settings))
+    if not is_terminal:  # nobody is there to press keys
         click.echo(context.get_help())
         return
     from sdterm.tui import work
 
     work(settings)
+
+
+def _wants_plain_mode() -> bool:
+    click.echo("This terminal says that it can only print lines (TERM=dumb), and the workstation draws a screen.")
+    return click.confirm("Open plain mode instead, as `sdterm --plain` does?", default=True)
 
 
 def main() -> None:

@@ -99,10 +99,13 @@ def output_for(as_json: bool, no_show: bool, settings: Settings) -> Output:
         return JsonOutput()
     if not sys.stdout.isatty():
         return PlainOutput(settings.root)
+    from sdterm.cli.picture import known_terminal
     from sdterm.cli.terminal import TerminalOutput
-    from sdterm.tui.picture.support import support
+    from sdterm.tui.picture.support import Terminal, support
 
-    return TerminalOutput(settings.root, support(os.environ, "off" if no_show else settings["preview"]))
+    terminal = Terminal(os.environ) if no_show else known_terminal(settings.root)
+    how = support(terminal, "off" if no_show else settings["preview"])
+    return TerminalOutput(settings.root, how, terminal.heard)
 
 
 def told(event: Event, root: Path) -> list[str]:

@@ -330,7 +330,7 @@ def make_app(services: HostServices, stop: Callable[[], None]) -> ASGIApp:
         """Change one for good; one that is locked stays. What the host itself goes by counts when it starts again."""
         key = key_of(key)
         if caller and is_owners(key):
-            raise ForbiddenError(f"{printable(key)} is the host's own, and is not changed over the network.")
+            raise ForbiddenError(message("{key} is the host's own, and is not changed over the network.", key=key))
         async with services.changing_settings:
             now = await in_thread(partial(settings_now, services))
             now = await in_thread(partial(changed, now, key, given.value))

@@ -13,7 +13,7 @@ from sdterm.core.infotext.record import KEY, Provenance
 from sdterm.core.text import printable
 from sdterm.fields import FIELDS
 from sdterm.tui.fields import Field
-from sdterm.tui.language import tr
+from sdterm.tui.language import said, tr
 
 if TYPE_CHECKING:
     from sdterm.api import Picture
@@ -160,3 +160,26 @@ def _cut(values: Sequence[str], width: int) -> list[str]:
     start = max(0, (min(map(len, values)) if first is None else first) - width // 4)
     cut = [("…" if start else "") + value[start:] for value in values]
     return [(value if len(value) <= width else value[: width - 1] + "…") or "-" for value in cut]
+
+
+def measured(one: bytes, other: bytes) -> str:
+    """How far the pixels of two picture files are apart, as a sentence."""
+    from sdterm.core.comparison import compare
+    from sdterm.core.infotext.files import ImageFileError, read_pixels
+
+    try:
+        pixels = read_pixels(one), read_pixels(other)
+    except (ImageFileError, OSError) as error:
+        return said(str(error))
+    if pixels[0].shape != pixels[1].shape:
+        return tr("Their sizes are not the same, so their pixels cannot be compared.")
+    found = compare(*pixels)
+    if found.identical:
+        return tr("All pixels are the same.")
+    share = max(0.1, 100 * found.differing / found.pixels)
+    return tr(
+        "{share}% of the pixels differ, by at most {most}/255; PSNR {psnr} dB.",
+        share=f"{share:.1f}",
+        most=max(found.largest),
+        psnr=f"{found.psnr:.1f}",
+    )

@@ -17,6 +17,7 @@ from sdterm.tui.filling import Filling
 from sdterm.tui.language import counted, said, tr
 from sdterm.tui.shell import Desk, Shell
 from sdterm.tui.state import clock
+from sdterm.tui.submitting import submission, varied
 
 if TYPE_CHECKING:
     from textual.timer import Timer
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from sdterm.api import Entry, Picture
 
 _TWICE = 3.0  # seconds within which a second Esc stops the job: a slow line shows late that it would
-VARIATIONS, VARIED = 5, 0.15
-"""How many variations are drawn at once, and how much of other noise they have if the form does not say."""
 
 
 class Drawing:
@@ -57,12 +56,10 @@ class Drawing:
 
     async def submit(self, fields: Mapping[str, Any], picture: Picture | None = None) -> bool:
         """Queue a job; whether it could be. picture: whose first pass it goes on from, as long as that is kept."""
-        from sdterm.api import FirstPassOf, Submission
-        from sdterm.core.output.saving import saving_of
-        from sdterm.request import RequestError, make_request
+        from sdterm.request import RequestError
 
         try:
-            request = make_request(**self._filling.offers.sent(fields))
+            asked = submission(fields, self._filling.offers, self._shell.settings, picture)
         except RequestError as error:
             blame = ""
             if error.field:
@@ -70,14 +67,9 @@ class Drawing:
                 blame = self._shell.settings.blame(error.field)
             self._shell.say(f"! {said(sentences(error, blame))}")
             return False
-        several = request.batch_size * request.batch_count > 1
-        if self._shell.settings["save_grid"] and several:
-            request = request.model_copy(update={"grid": True})
-        first_pass = FirstPassOf(job=picture.job, image=picture.number) if picture and picture.job else None
-        submission = Submission(request=request, saving=saving_of(self._shell.settings), first_pass=first_pass)
         if self._shell.state.host != "up":
             self._shell.say(tr("Queued as soon as the engine is there."))
-        job = await self._desk.ask(calls.submit(submission))
+        job = await self._desk.ask(calls.submit(asked))
         if job is None:
             return False
         self._jobs.append(job.id)
@@ -137,12 +129,7 @@ class Drawing:
         if fields is None:
             return
         if vary:
-            strength = self._desk.form.values()["variation_strength"]
-            fields |= {
-                "variation_strength": strength if float(strength or 0) > 0 else VARIED,
-                "variation_seed": -1,
-                "batch_count": VARIATIONS,
-            }
+            fields = varied(fields, self._desk.form.values()["variation_strength"])
         await self.submit({**self._shell.settings.job_fields(), **fields})
 
     async def draw_hires(self, picture: Picture, begin_with: Callable[[Picture], Awaitable[str | None]]) -> None:

@@ -66,6 +66,12 @@ class Run:
         return len(self.under_way) > 1
 
     @property
+    def share(self) -> float:
+        """How much of the job is drawn, from 0 to 1."""
+        before = (self.batch * self.passes + self.pass_no) * self.steps + self.step
+        return before / max(1, self.batches * self.passes * self.steps)
+
+    @property
     def pace(self) -> float:
         """Steps a second; 0 if that is not known yet."""
         taken = self.at - self.since

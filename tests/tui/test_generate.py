@@ -15,11 +15,11 @@ from sdterm.api import Entry, Picture
 from sdterm.core.text import printable
 from sdterm.events import Preview
 from sdterm.tui.app import Workstation
-from sdterm.tui.drawing import VARIATIONS
 from sdterm.tui.messages import Happened, InfotextPasted
 from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.screens.help import HelpScreen
 from sdterm.tui.screens.pick import Ask, Pick
+from sdterm.tui.submitting import VARIATIONS
 from sdterm.tui.widgets.bars import Note, StatusLine
 from sdterm.tui.widgets.parameter import Parameter
 from sdterm.tui.widgets.prompt import PromptEditor

@@ -12,7 +12,7 @@ from sdterm.core.settings.model_kinds import MODEL_KINDS
 from sdterm.messages import message
 
 Change = Callable[[Any], Mapping[str, Any]]
-Arity = Literal["flag", "value", "values"]
+Arity = Literal["flag", "value", "values", "optional"]
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def _obsolete(sentence: str, *names: str, arity: Arity = "flag") -> Iterator[Fla
 
 
 _RESTORERS = "sdterm has no face restoration and no CLIP interrogator yet, so it does not use this folder."
-_NO_TUNNEL = "sdterm opens no public tunnel: use SSH."
+_NO_TUNNEL = "sdterm bundles no tunnel: --share ngrok uses the one that you installed."
 _CONFIG = "Settings are in config.toml in the data folder; F10 in `sdterm` changes them."
 _DIRS_LOCK = "sdterm cannot lock the folder settings as a group: use --freeze-specific-settings."
 _NO_EFFECT = "This flag has no effect in A1111 any more, and none in sdterm."
@@ -318,6 +318,14 @@ FLAGS: tuple[Flag, ...] = (
         change=_fixed("listen", True),
         status="mapped",
     ),
+    Flag(
+        "--share",
+        "Let others in by your own tunnel: USER@MACHINE (SSH), cloudflared, ngrok, tailscale; alone: the first found.",
+        "optional",
+        lambda value: {"share": value, "serve": True},
+        "mapped",
+        example="auto",
+    ),
     Flag("--server-name", "The address to listen on.", "value", _set("server_name"), "mapped", example="localhost"),
     Flag("--port", "The port [7860, or the next free one].", "value", lambda value: {"port": _port(value)}, "mapped"),
     Flag(
@@ -389,6 +397,7 @@ FLAGS: tuple[Flag, ...] = (
     Flag("--tls-ca", "The only certificate to trust for --connect https://… (PEM).", "value", _set("tls_ca")),
     Flag("--theme", "The color theme of the workstation.", "value", _set("theme"), "mapped"),
     Flag("--mouse", "Use the mouse in the workstation.", change=_fixed("mouse", True)),
+    Flag("--plain", "Open plain mode, for screen readers.", change=_fixed("plain", True)),
     Flag("--localizations-dir", "One more folder with translations.", "value", _set("localizations_dir"), "mapped"),
     Flag("--freeze-settings", "Lock all settings.", change=_fixed("freeze_settings", True), status="mapped"),
     Flag(
@@ -414,7 +423,6 @@ FLAGS: tuple[Flag, ...] = (
     ),
     *_obsolete(_CONFIG, "--ui-config-file", "--ui-settings-file", arity="value"),
     *_obsolete("sdterm allows a batch count of up to 1000.", "--max-batch-count", arity="value"),
-    *_obsolete(_NO_TUNNEL, "--share"),
     *_obsolete(_NO_TUNNEL, "--ngrok", "--ngrok-options", "--ngrok-region", arity="value"),
     *_obsolete("sdterm never installs extensions from the network interface.", "--enable-insecure-extension-access"),
     *_obsolete(

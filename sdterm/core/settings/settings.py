@@ -43,7 +43,7 @@ class Setting:
 
 NOTIFY = ("none", "bell", "osc9")
 
-PREVIEWS = ("auto", "off", "text", "half", "kitty", "sixel")
+PREVIEWS = ("auto", "off", "text", "ascii", "half", "quadrant", "sextant", "sixel", "iterm", "kitty")
 GALLERY_COLUMNS = (
     *("number", "seed", "sampler", "steps", "cfg", "size", "model", "time", "prompt"),
     *("schedule", "denoising", "clip", "kind", "job", "hash", "version"),
@@ -106,6 +106,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("serve", False, "host", "Listen on a TCP port for clients that have a token."),
     Setting("api", False, "host", "Serve A1111's HTTP API on that port, too."),
     Setting("listen", False, "host", "Allow other machines to connect to the port. Off: only this machine."),
+    Setting("share", None, "host", "A tunnel to the port: USER@MACHINE by SSH, cloudflared, ngrok, tailscale or auto."),
     Setting("server_name", None, "host", "The address or name of this machine to listen on."),
     Setting("port", 7860, "host", "The port. Unset: 7860, or the next free one."),
     Setting("subpath", None, "host", "The path that addresses begin with behind a proxy, such as sd."),
@@ -199,6 +200,13 @@ SETTINGS: tuple[Setting, ...] = (
         _LOOKS,
     ),
     Setting(
+        "plain",
+        False,
+        "front end",
+        "Open as a dialogue, line by line, for screen readers and terminals that only print.",
+        _LOOKS,
+    ),
+    Setting(
         "localizations_dir",
         None,
         "front end",
@@ -210,7 +218,7 @@ SETTINGS: tuple[Setting, ...] = (
         "preview",
         "auto",
         "front end",
-        "How images are shown in the terminal.",
+        "How images are shown in the terminal; quadrant and sextant are finer than half where the font has them.",
         "Live previews",
         PREVIEWS,
         a1111="live_previews_enable",

@@ -18,9 +18,9 @@ from textual.widgets import Static
 from sdterm.core.text import printable
 from sdterm.tui import calls
 from sdterm.tui.actions import bindings
-from sdterm.tui.differing import differing, kind_word, seed_of, table
+from sdterm.tui.differing import differing, kind_word, measured, seed_of, table
 from sdterm.tui.keymap import LEFT
-from sdterm.tui.language import said, tr
+from sdterm.tui.language import tr
 from sdterm.tui.messages import Marked
 from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.screens.base import BaseScreen
@@ -142,16 +142,16 @@ class CompareScreen(PictureActions, BaseScreen):
 
     @work(group="measure", exclusive=True)
     async def _measure(self, left: Picture, right: Picture) -> None:
-        measured = self.query_one("#measured", Static)
-        measured.update("")
+        shown = self.query_one("#measured", Static)
+        shown.update("")
         if left.id == right.id:
-            measured.update(Text(tr("This is one picture.")))
+            shown.update(Text(tr("This is one picture.")))
         elif (left.width, left.height) != (right.width, right.height):
-            measured.update(Text(tr("Their sizes are not the same, so their pixels cannot be compared.")))
+            shown.update(Text(tr("Their sizes are not the same, so their pixels cannot be compared.")))
         elif not (left.missing or right.missing):
             one, other = await self._file(left), await self._file(right)
             if one is not None and other is not None:
-                measured.update(Text(await asyncio.to_thread(_difference, one, other)))
+                shown.update(Text(await asyncio.to_thread(measured, one, other)))
 
     async def _file(self, picture: Picture) -> bytes | None:
         if picture.id in self._files:
@@ -240,25 +240,3 @@ def _about(picture: Picture) -> str:
         return f"{tr('source')}  {picture.width}x{picture.height}"
     seed = kind_word(picture) or tr("seed {seed}", seed=printable(seed_of(picture), 40))
     return f"{picture.id}  {picture.width}x{picture.height}  {seed}"
-
-
-def _difference(one: bytes, other: bytes) -> str:
-    from sdterm.core.comparison import compare
-    from sdterm.core.infotext.files import ImageFileError, read_pixels
-
-    try:
-        pixels = read_pixels(one), read_pixels(other)
-    except (ImageFileError, OSError) as error:
-        return said(str(error))
-    if pixels[0].shape != pixels[1].shape:
-        return tr("Their sizes are not the same, so their pixels cannot be compared.")
-    found = compare(*pixels)
-    if found.identical:
-        return tr("All pixels are the same.")
-    share = max(0.1, 100 * found.differing / found.pixels)
-    return tr(
-        "{share}% of the pixels differ, by at most {most}/255; PSNR {psnr} dB.",
-        share=f"{share:.1f}",
-        most=max(found.largest),
-        psnr=f"{found.psnr:.1f}",
-    )

@@ -19,6 +19,7 @@ from sdterm.tui.fields import DEFAULTS, Field, RefusedTextError
 from sdterm.tui.language import said, tr
 from sdterm.tui.messages import PickValue
 from sdterm.tui.shell import HasShell
+from sdterm.tui.typed import value_of
 from sdterm.tui.widgets.rows import Options
 
 
@@ -86,7 +87,7 @@ class ParametersScreen(HasShell, ModalScreen[None]):
         from sdterm.request import RequestError, make_request
 
         try:
-            value = _value(name, Field((FIELDS[name],)).settled(text))
+            value = value_of(name, Field((FIELDS[name],)).settled(text))
             make_request(prompt="x", **{name: value})
         except (RequestError, RefusedTextError) as error:
             self.app.notify(printable(said(str(error))), severity="error", markup=False)
@@ -112,22 +113,6 @@ def _shown(value: Any) -> str:
     if isinstance(value, dict):
         return printable(", ".join(f"{key}={item}" for key, item in value.items()))
     return "" if value is None else printable(f"{value:g}" if isinstance(value, float) else str(value))
-
-
-def _value(name: str, text: str) -> Any:
-    """What was typed, in the shape of the field. Raises RequestError."""
-    from sdterm.request import RequestError
-
-    default = DEFAULTS[name]
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if isinstance(default, tuple):
-        return tuple(parts)
-    if not isinstance(default, dict):
-        return text.strip() or None
-    pairs = [part.partition("=") for part in parts]
-    if not all(equals for _, equals, _ in pairs):
-        raise RequestError(tr("{name} takes names and values, like eta=0.5, s_churn=1.", name=name))
-    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def _describe(name: str) -> str:

@@ -1,0 +1,133 @@
+"""Plain mode as it is heard: through a pipe, and at a terminal that is typed at."""
+
+import re
+import signal
+import subprocess
+import unicodedata
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from sdterm.cli.plain.commands import COMMANDS
+from sdterm.tui import draft
+from tests.cli.conftest import Run
+from tests.pseudo_terminal import PseudoTerminal
+
+SMALL = ["set steps 4", "set size 64x64"]
+
+
+def converse(sdterm: Run, *lines: str, code: int = 0, **env: str) -> str:
+    """What plain mode says to these lines."""
+    done = sdterm("--plain", stdin="".join(f"{line}\n" for line in lines), **env)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout
+
+
+def is_plain(text: str) -> bool:
+    """Whether a text is nothing but letters in lines: no escape codes, no going back on a line, no boxes."""
+    drawn = any(0x2500 <= ord(character) <= 0x259F for character in text)
+    obeyed = any(unicodedata.category(character) == "Cc" and character != "\n" for character in text)
+    return not (drawn or obeyed)
+
+
+def pictures_in(said: str) -> list[int]:
+    """The numbers of the pictures that a transcript says were drawn."""
+    found = re.findall(r"^(?:It is picture|They are pictures) (\d+)(?: to (\d+))?\.$", said, re.M)
+    return [number for first, last in found for number in range(int(first), int(last or first) + 1)]
+
+
+def test_a_transcript_has_pictures_and_no_escape_codes(sdterm: Run, data: Path) -> None:
+    said = converse(
+        sdterm, *SMALL, "set seed 5", "generate a red house", "vary", "show", "gallery", "queue", "values", "help"
+    )
+    assert is_plain(said)
+    assert "Command: generate a red house\n" in said, "what came through the pipe is repeated"
+    assert "\nSteps: 4\n" in said and "\nSize: 64x64\n" in said
+    path = re.search(r"^The image is saved: (.+)$", said, re.M)
+    assert path and Path(path[1]).is_file()
+    drawn = pictures_in(said)
+    assert len(drawn) == 1 + 5 and said.count(f"\nPicture {drawn[0]}, 64 by 64, seed 5, DPM++ 2M. Prompt: a red house")
+    assert "Variations of picture" in said and "Variation seed strength: 0.15" in said
+    assert all(f"\n{command.name}" in said for command in COMMANDS)
+    assert said.endswith("Command: \nGoodbye. What is queued goes on.\n")
+    kept = draft.load(data)
+    assert (kept.prompt, kept.value("steps")) == ("a red house", "4"), "the workstation's form has it"
+
+    said = converse(sdterm, f"compare {drawn[1]} {drawn[2]}", f"load {drawn[1]}", f"compare {drawn[1]}", code=1)
+    assert is_plain(said)
+    assert re.search(rf"\nVariation seed:\nPicture {drawn[1]}: \d+\nPicture {drawn[2]}: \d+\n", said)
+    assert "PSNR" in said and "\nName two pictures or more, like: compare 12 13.\n" in said
+
+
+def test_values_are_picked_by_word_or_number_and_taken_back(sdterm: Run) -> None:
+    said = converse(
+        sdterm,
+        *("reset all", "pick sampler", "euler a", "pick schedule kar", "1", "set cfg scale 9.5", "set CLIP skip=2"),
+        *("undo", "undo", "values"),
+    )
+    assert "\n1. " in said and "Number or name: euler a\n" in said
+    assert "\nSampler: Euler a\n" in said and "Karras" in said
+    assert "\nTaken back: Clip skip.\n" in said and "\nTaken back: CFG.\n" in said
+    assert said.rstrip().splitlines()[-2].startswith("Command:")
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("generat a house", "There is no command named 'generat'"),
+        ("set stepz 4", "There is no parameter named 'stepz'"),
+        ("set steps many", "Steps takes a whole number"),
+        ("set sampler nothing", "There is no Sampler 'nothing'."),
+        ("show 123456", "There is no picture 123456."),
+        ("cancel \x1b[31mred", "is no number of a picture or job."),
+        ("set init_images /nowhere.png", "cannot be used."),
+    ],
+)
+def test_an_error_is_a_sentence_and_the_dialogue_goes_on(sdterm: Run, line: str, sentence: str) -> None:
+    said = converse(sdterm, line, "undo", line, code=1)
+    assert said.count(sentence) == 2 and "Traceback" not in said and is_plain(said)
+
+
+def test_a_setting_opens_it_and_an_end_of_input_leaves(sdterm: Run) -> None:
+    done = sdterm(stdin="", SDTERM_PLAIN="true")
+    assert done.returncode == 0 and "plain mode" in done.stdout and "Goodbye" in done.stdout
+
+
+def test_ctrl_c_stops_the_drawing_and_then_leaves(data: Path) -> None:
+    terminal = PseudoTerminal(data, "--plain", TERM="xterm-256color")
+    try:
+        terminal.until_sent("Command: $")
+        terminal.type("set steps 150\r")
+        terminal.until_sent(r"Steps: 150\s+Command: $")
+        terminal.type("generate\r")
+        terminal.until_sent("Prompt: $")
+        terminal.type("a lake\r")
+        terminal.until_sent(r"\d+ percent: step \d+ of 150")
+        terminal.process.send_signal(signal.SIGINT)
+        terminal.until_sent(r"Cancelled[^\n]*\s+Command: $")
+        terminal.type("reset steps\r")
+        terminal.until_sent(r"Steps: 20\s+Command: $")
+        while terminal.process.poll() is None:
+            terminal.process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):  # readline misses one that comes just before it begins to wait
+                terminal.process.wait(5)
+        terminal.until_it_ends()
+        assert terminal.process.returncode == 0
+    finally:
+        terminal.close()
+    assert "Goodbye. What is queued goes on." in terminal.sent
+    assert "\x1b" not in terminal.sent and is_plain(terminal.sent.replace("\r\n", "\n").replace("^C", ""))
+
+
+def test_a_dumb_terminal_is_offered_plain_mode(data: Path) -> None:
+    terminal = PseudoTerminal(data, TERM="dumb")
+    try:
+        terminal.until_sent(r"Open plain mode instead.*\[Y/n\]")
+        terminal.type("\r")
+        terminal.until_sent("Command: $")
+        terminal.type("quit\r")
+        terminal.until_it_ends()
+    finally:
+        terminal.close()
+    assert terminal.process.returncode == 0 and "\x1b" not in terminal.sent
