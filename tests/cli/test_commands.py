@@ -146,7 +146,7 @@ def test_every_flag_answers_and_changes_only_settings_that_exist(sdterm: Run) ->
     for flag in FLAGS:
         assert flag.sentence.endswith(".") or flag.status in ("ours", "mapped"), flag.name
         if flag.change:
-            value = {"flag": True, "value": flag.example, "values": ("all",)}[flag.arity]
+            value = {"flag": True, "value": flag.example, "values": ("all",), "optional": flag.example}[flag.arity]
             assert set(flag.change(value)) <= keys, flag.name
     assert len({flag.name for flag in FLAGS}) == len(FLAGS)
     shown = sdterm("flags").stdout
