@@ -167,13 +167,13 @@ def test_flags_that_save_memory_join_and_the_strongest_of_a_kind_wins(sdterm: Ru
 
 
 def test_doctor_names_what_each_flag_became(sdterm: Run) -> None:
-    arguments = "--medvram --sub-quad-q-chunk-size 512 --share --no-such-flag --port 7861"
+    arguments = "--medvram --sub-quad-q-chunk-size 512 --ngrok-region eu --no-such-flag --port 7861"
     done = sdterm("doctor", "--json", COMMANDLINE_ARGS=arguments, IGNORE_CMD_ARGS_ERRORS="1")
     checks = {check["name"]: check for check in json.loads(done.stdout)}
     assert checks["--medvram"]["status"] == "ok"
     assert "memory = component-offload, batch_cond_uncond = false" in checks["--medvram"]["finding"]
     assert "sub-quadratic.q_chunk=512" in checks["--sub-quad-q-chunk-size"]["finding"]
-    assert checks["--share"]["status"] == "note" and "tunnel" in checks["--share"]["finding"]
+    assert checks["--ngrok-region"]["status"] == "note" and "tunnel" in checks["--ngrok-region"]["finding"]
     assert "no such flag" in checks["--no-such-flag"]["finding"] and "port = 7861" in checks["--port"]["finding"]
 
 
