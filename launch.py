@@ -766,11 +766,9 @@ class Meter:
             share = sum(self.sizes[name] for name in names) / (total or 1)
             told = f"{len(names)} of {len(self.sizes)} packages"
         else:
-            if (
-                self._prepared >= 0
-            ):  # uv begins with all that it fetches at once, and what is on this machine has no bar
+            if self._prepared >= 0:  # uv begins to fetch all of them at once; what is on this machine has no bar
                 total = sum(self.sizes[name] for name in have)
-            whole = sum(have.get(name, 0) > 0.98 * size for name, size in self.sizes.items())  # sizes are said rounded
+            whole = sum(have.get(name, 0) > 0.98 * size for name, size in self.sizes.items())
             whole = max(whole, self._prepared)
             share = min(1, sum(have.values()) / total) if total else whole / len(self.sizes)
             told = f"{whole} of {len(self.sizes)} packages"
@@ -783,7 +781,8 @@ class Meter:
         """The bytes that were fetched of each package."""
         for file in self.temporary.glob("pip-unpack-*/*.whl") if self.temporary else ():
             with suppress(OSError):
-                self._have[plain(file.name.partition("-")[0])] = file.stat().st_size
+                name, size = plain(file.name.partition("-")[0]), file.stat().st_size
+                self._have[name], self.sizes[name] = size, max(size, self.sizes.get(name, 0))  # sizes are said rounded
         return self._have
 
 
