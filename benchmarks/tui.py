@@ -319,14 +319,15 @@ def frames() -> dict[str, int]:
     """A frame of a picture that is hard to compress: noise over a photograph's colours."""
     from rich.console import Console
 
-    from sdterm.tui.picture import half, kitty, sixel
+    from sdterm.tui.picture import kitty, sixel
+    from sdterm.tui.picture.characters import characters
 
     picture = Image.effect_noise((64, 64), 80).convert("RGB")
     out = BytesIO()
     picture.save(out, "JPEG", quality=80)
     picture = Image.open(out).convert("RGB")
     console = Console(color_system="truecolor")
-    strips = half.half_blocks(picture, 32, 16, "truecolor", 14_000)
+    strips = characters(picture, 32, 16, "truecolor", 14_000)
     return {
         "half_bytes": sum(len(strip.render(console).encode()) for strip in strips),
         "kitty_bytes": len(kitty.transmit(1, kitty.encode(picture, kitty.free_bytes(32, 16)), 32, 16)),

@@ -33,6 +33,7 @@ from sdterm.events import (
     event_of,
 )
 from sdterm.fields import MAX_PROMPT, Ladder, Precision
+from sdterm.messages import message
 from sdterm.request import GenerationRequest, Rungs
 
 State = Literal["queued", "running", "paused", "waiting", "done", "failed", "cancelled"]
@@ -105,12 +106,20 @@ class Submission(Body):
     def _absolute(cls, saving: Saving | None) -> Saving | None:
         for path in (saving.folder, saving.last_infotext) if saving else ():
             if path and not path.is_absolute():
-                raise ValueError(f"has the relative path {str(path)!r}; give an absolute one, the host works elsewhere")
+                raise ValueError(
+                    message(
+                        "has the relative path '{path}'; use an absolute path, because the host has a different "
+                        "working folder",
+                        path=str(path),
+                    )
+                )
             if path and not _is_storable(str(path)):
-                raise ValueError("has a path with characters that no path can have")
+                raise ValueError(message("has a path with characters that no path can have"))
         for pattern in (saving.filename_pattern, saving.directory_pattern) if saving else ():
             if len(pattern) > LONGEST_PATTERN or not _is_storable(pattern):
-                raise ValueError(f"has a pattern that is no text of at most {LONGEST_PATTERN} characters")
+                raise ValueError(
+                    message("has a pattern that is not text of at most {limit} characters", limit=LONGEST_PATTERN)
+                )
         return saving
 
 
@@ -160,7 +169,14 @@ class Retry(Body):
         for name in given if isinstance(given, Mapping) else ():
             if name in GenerationRequest.model_fields and name not in cls.model_fields:
                 changes = ", ".join(cls.model_fields)
-                raise FieldError(name, f"A retry keeps {name}; it can change {changes}. Submit a new job for the rest.")
+                raise FieldError(
+                    name,
+                    message(
+                        "A retry cannot change {field}; it can change {fields}. Submit a new job for this.",
+                        field=name,
+                        fields=changes,
+                    ),
+                )
         return given
 
     def applied(self, request: GenerationRequest) -> GenerationRequest:
@@ -170,8 +186,14 @@ class Retry(Body):
             images = request.batch_size * request.batch_count
             sizes = batch_sizes(images)
             if self.batch_size not in sizes:
-                said = f"batch_size is {self.batch_size}, but the job's images ({images}) can be drawn"
-                raise FieldError("batch_size", f"{said} {', '.join(map(str, sizes))} at a time.")
+                said = message(
+                    "batch_size is {size}, but the {images} images of this job can only be split into batches of "
+                    "{sizes}.",
+                    size=self.batch_size,
+                    images=images,
+                    sizes=", ".join(map(str, sizes)),
+                )
+                raise FieldError("batch_size", said)
             changes["batch_count"] = images // self.batch_size
         return request.model_copy(update=changes)
 
@@ -507,7 +529,9 @@ class DownloadRequest(Body):
     @classmethod
     def _absolute(cls, source: str) -> str:
         if not re.match(r"/|[A-Za-z][A-Za-z0-9+.-]*:", source):
-            raise ValueError("is a relative path; give an absolute one, the host works elsewhere")
+            raise ValueError(
+                message("is a relative path; use an absolute path, because the host has a different working folder")
+            )
         return source
 
 

@@ -85,7 +85,7 @@ _FAR_SILENCE = 3 * HEARTBEAT  # the same over TCP, where a line breaks without a
 _BACK_WITHIN = 10.0  # seconds in which a line that broke is expected back
 _BETWEEN_TRIES = 0.25  # seconds
 
-_ENDED = message("The host ended. What it was drawing goes on with the next one.")
+_ENDED = message("The host ended. Its jobs continue with the next one.")
 
 B = TypeVar("B", bound=BaseModel)
 
@@ -469,6 +469,13 @@ class Client:
         except httpx.HTTPError as error:
             if self.remote:
                 raise HostError(reason_of(error, self.remote)) from error
+            if isinstance(self._address, Tunnel):
+                raise HostError(
+                    message(
+                        "The line to {machine} broke, or SSH may not forward sockets there. Jobs there go on.",
+                        machine=self._address.place,
+                    )
+                ) from error
             if isinstance(error, httpx.TimeoutException):
                 raise HostError(message("The host does not answer; `sdterm host logs` may say why.")) from error
             raise HostError(_ENDED) from error
@@ -637,7 +644,7 @@ def _check(client: Client, settings: Settings) -> None:
         raise HostError(
             message(
                 "The running host is of sdterm {version} and this is {own}. `sdterm host stop` ends it; "
-                "what it draws goes on with the next.",
+                "its jobs continue with the next one.",
                 version=health.version,
                 own=__version__,
             )
@@ -653,7 +660,7 @@ def _check(client: Client, settings: Settings) -> None:
                 raise HostError(
                     message(
                         "The running host has {key} {there}, but {source} says {wanted}. `sdterm host stop` ends "
-                        "it (what it draws goes on with the next), or draw with --local.",
+                        "it (its jobs continue with the next one), or use --local.",
                         key=setting.key,
                         there=repr(there),
                         source=value.source,

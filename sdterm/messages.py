@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import reduce
 from typing import Any
 
-_FORMATS = re.compile(r"|,|,?\.\d{1,2}[fg%]?")  # what a number may be shown as; a stranger's `{0:999999999}` is none
+_FORMATS = re.compile(r",?(\.\d{1,2})?[fg%]?")  # what a number may be shown as; a stranger's `{0:999999999}` is none
 
 
 class Message(str):
@@ -63,6 +63,18 @@ def sentences(*texts: object) -> str:
     """One after the other, without those that are empty."""
     said = [text for text in map(str, texts) if text]
     return reduce(lambda first, second: message("{first} {second}", first=first, second=second), said) if said else ""
+
+
+def listed(texts: Iterable[object]) -> str:
+    """With commas between them."""
+    said = [text for text in map(str, texts) if text]
+    return reduce(lambda first, second: message("{first}, {second}", first=first, second=second), said) if said else ""
+
+
+def either(texts: Iterable[object]) -> str:
+    """As a choice: `A, B or C`."""
+    *others, last = [text for text in map(str, texts) if text] or [""]
+    return message("{names} or {last}", names=listed(others), last=last) if others else last
 
 
 def as_json(text: str) -> str | dict[str, Any]:

@@ -13,6 +13,7 @@ import httpx2 as httpx
 from sdterm.core.settings.tokens import TOKEN
 from sdterm.core.text import printable
 from sdterm.errors import BAD_REQUEST, SdtermError
+from sdterm.messages import message
 
 CONNECT_LIMIT = 2.5
 """Seconds for one connection: on a line that loses it, the next try is soon enough."""
@@ -44,36 +45,47 @@ class Remote:
         """Raises RemoteError."""
         parts = _parts(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise RemoteError(f"{printable(self.url)} is no address of a host: it must be like https://HOST:7860.")
+            raise RemoteError(
+                message("{url} is no address of a host: it must be like https://HOST:7860.", url=printable(self.url))
+            )
         if parts.username or parts.password or parts.query or parts.fragment:
-            raise RemoteError("The address of a host has no user, password, ? or #: a token is given in a file.")
+            raise RemoteError(
+                message("The address of a host has no user, password, ? or #: a token is given in a file.")
+            )
         if parts.scheme == "http" and not _is_loopback(parts.hostname):
             raise RemoteError(
-                f"Without TLS, everybody on the way to {printable(parts.hostname)} could read the token. Use https://, "
-                "or go through SSH."
+                message(
+                    "Without TLS, everybody on the way to {host} could read the token. Use https:// or SSH.",
+                    host=printable(parts.hostname),
+                )
             )
         if not TOKEN.fullmatch(self.token):
-            raise RemoteError("That is no token: `sdterm token new NAME` on the host's machine prints one.")
+            raise RemoteError(message("That is no token: `sdterm token new NAME` on the host's machine prints one."))
 
 
 def read_token(path: Path) -> str:
     """The token in a file that nobody else can read, alone on its first line. Raises RemoteError."""
+    shown = printable(str(path))
     try:
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode):
-                raise RemoteError(f"{printable(str(path))} is no file, so there is no token in it.")
+                raise RemoteError(message("{path} is no file, so there is no token in it.", path=shown))
             if found.st_mode & 0o077:
                 raise RemoteError(
-                    f"Others can read {printable(str(path))}, so its token is not used. `chmod 600` makes it private."
+                    message(
+                        "Others can read {path}, so its token is not used. `chmod 600` makes it private.", path=shown
+                    )
                 )
             content = file.read(_LONGEST)
     except OSError as error:
-        raise RemoteError(f"The token file {printable(str(path))} cannot be read: {error.strerror}.") from error
+        raise RemoteError(
+            message("The token file {path} cannot be read: {why}.", path=shown, why=error.strerror)
+        ) from error
     token = content.decode("utf-8", "replace").strip()
     if not TOKEN.fullmatch(token):
         raise RemoteError(
-            f"{printable(str(path))} has no token: `sdterm token new NAME` on the host's machine prints one."
+            message("{path} has no token: `sdterm token new NAME` on the host's machine prints one.", path=shown)
         )
     return token
 
@@ -86,7 +98,9 @@ def http_of(remote: Remote, limit: float) -> httpx.Client:
         context = ssl.create_default_context(cafile=remote.ca) if remote.ca else True
     except OSError as error:  # an SSLError is one
         raise RemoteError(
-            f"{printable(str(remote.ca))} is no certificate that can be read: {error.strerror}."
+            message(
+                "{path} is no certificate that can be read: {why}.", path=printable(str(remote.ca)), why=error.strerror
+            )
         ) from error
     return httpx.Client(
         base_url=f"{remote.url.rstrip('/')}/v1",
@@ -103,16 +117,22 @@ def reason_of(error: httpx.HTTPError, remote: Remote) -> str:
     cause: BaseException | None = error
     while cause:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return (
-                f"The certificate of {where} is not trusted: {cause.verify_message}. If it is your own host, give its "
-                "certificate: --tls-ca FILE."
+            return message(
+                "The certificate of {url} is not trusted: {why}. If it is your own host, give its certificate: "
+                "--tls-ca FILE.",
+                url=where,
+                why=cause.verify_message.rstrip("."),
             )
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, httpx.ConnectTimeout | httpx.ConnectError):
-        return f"The host at {where} cannot be reached. Does it run, and is the line up? ({printable(str(error))})"
+        return message(
+            "The host at {url} cannot be reached ({why}). Does it run, and is the line up?",
+            url=where,
+            why=printable(str(error)),
+        )
     if isinstance(error, httpx.TimeoutException):
-        return f"The host at {where} does not answer."
-    return f"The connection to {where} broke. What the host draws goes on."
+        return message("The host at {url} does not answer.", url=where)
+    return message("The connection to {url} broke. What the host draws goes on.", url=where)
 
 
 def _parts(url: str) -> SplitResult:
@@ -121,7 +141,7 @@ def _parts(url: str) -> SplitResult:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError as error:
-        raise RemoteError(f"{printable(url)} is no address of a host: {error}.") from error
+        raise RemoteError(message("{url} is no address of a host: {why}.", url=printable(url), why=error)) from error
     return parts
 
 

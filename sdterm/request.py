@@ -29,6 +29,7 @@ from sdterm.fields import (
     Spread,
     VaeMethod,
 )
+from sdterm.messages import message
 
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT)]
 OptionValue = bool | int | float | str
@@ -208,7 +209,7 @@ class GenerationRequest(BaseModel):
         """What a list of jobs says of it."""
         if self.interrogate_images:
             return "Interrogate"
-        return f"Upscale: {self.upscaler}" if self.upscale_images else self.prompt
+        return message("Upscale: {upscaler}", upscaler=self.upscaler) if self.upscale_images else self.prompt
 
     @field_validator("prompt", "negative_prompt", "hires_prompt", "hires_negative_prompt")
     @classmethod
@@ -216,9 +217,17 @@ class GenerationRequest(BaseModel):
         # What a terminal would obey and no tokenizer reads; tabs and line ends are ordinary white space.
         for position, character in enumerate(text):
             if (ord(character) < 32 and character not in "\t\n\r") or 0x7F <= ord(character) < 0xA0:
-                raise ValueError(f"has the control character U+{ord(character):04X} at position {position}; remove it")
+                raise ValueError(
+                    message(
+                        "has the control character U+{code} at position {position}; remove it",
+                        code=f"{ord(character):04X}",
+                        position=position,
+                    )
+                )
             if 0xD800 <= ord(character) < 0xE000:
-                raise ValueError(f"is not valid Unicode at position {position}; remove that character")
+                raise ValueError(
+                    message("is not valid Unicode at position {position}; remove that character", position=position)
+                )
         return text
 
     @field_validator("init_images", "mask", "first_pass_image")
@@ -226,16 +235,21 @@ class GenerationRequest(BaseModel):
     def _digest(cls, given: Any) -> Any:
         for one in given if isinstance(given, tuple) else (given,):
             if one and not _DIGEST.fullmatch(one):
-                raise ValueError(f"has {shown(one)}, which is no SHA-256: 64 of the characters 0-9 and a-f")
+                raise ValueError(
+                    message(
+                        "has {value}, which is not a SHA-256 hash: it must be 64 characters, 0-9 and a-f",
+                        value=shown(one),
+                    )
+                )
         if isinstance(given, tuple) and len(given) > _MOST_INITS:
-            raise ValueError(f"has {len(given)} pictures; the limit is {_MOST_INITS}")
+            raise ValueError(message("has {number} images; the limit is {limit}", number=len(given), limit=_MOST_INITS))
         return given
 
     @field_validator("background_color")
     @classmethod
     def _colour(cls, given: str) -> str:
         if not _COLOUR.fullmatch(given):
-            raise ValueError(f"is {shown(given)}, but it must be a color like #ffffff")
+            raise ValueError(message("is {value}, but it must be a color such as #ffffff", value=shown(given)))
         return given
 
     @field_validator("*")
@@ -245,7 +259,7 @@ class GenerationRequest(BaseModel):
         try:
             json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError:
-            raise ValueError("is not valid Unicode") from None
+            raise ValueError(message("is not valid Unicode")) from None
         return value
 
 
@@ -268,7 +282,7 @@ def shown(value: object) -> str:
     try:
         text = repr(value)
     except ValueError:
-        return "a number of thousands of digits"
+        return message("a number with thousands of digits")
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -276,38 +290,61 @@ def _sentence(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_context=True)[0]
     location = [str(part) for part in first["loc"]]
     if not location:
-        return f"The request is wrong: {first['msg']}."
+        return message("The request is invalid: {problem}.", problem=first["msg"])
     inside = location[0] in FIELDS and isinstance(FIELDS[location[0]].default, tuple | dict) and len(location) > 1
     field = ".".join(location[:2]) if inside else location[0]
     match first["type"]:
         case "extra_forbidden":
-            return f"A request has no field {field!r}."
+            return message("A request has no field '{field}'.", field=field)
         case "missing":
-            return f"{field} is missing."
+            return message("{field} is missing.", field=field)
         case "value_error":
-            return f"{field} {first['ctx']['error']}."
+            return message("{field} {problem}.", field=field, problem=first["ctx"]["error"])
         case "string_too_long":
-            return f"{field} has {len(first['input']):,} characters; the limit is {MAX_PROMPT:,}. Shorten it."
+            return message(
+                "{field} has {number:,} characters; the limit is {limit:,}. Shorten it.",
+                field=field,
+                number=len(first["input"]),
+                limit=MAX_PROMPT,
+            )
         case "int_type" | "float_type" | "bool_type" if isinstance(first["input"], str):
-            return f"{field} is the text {shown(first['input'])}, but it must be {describe(location[0], inside)}."
+            return message(
+                "{field} is the text {value}, but it must be {wanted}.",
+                field=field,
+                value=shown(first["input"]),
+                wanted=describe(location[0], inside),
+            )
         case _:
-            return f"{field} is {shown(first['input'])}, but it must be {describe(location[0], inside)}."
+            return message(
+                "{field} is {value}, but it must be {wanted}.",
+                field=field,
+                value=shown(first["input"]),
+                wanted=describe(location[0], inside),
+            )
 
 
 def describe(field: str, inside: bool = False) -> str:
     """'a whole number from 1 to 1000', from the constraints that the field (or what is inside it) declares."""
     schema = GenerationRequest.model_json_schema()["properties"][field]
     if inside:
-        return "text" if schema["type"] == "array" else "a number, text, true or false"
+        return "text" if schema["type"] == "array" else message("a number, text, true or false")
     schema = {**schema, **next((s for s in schema.get("anyOf", ()) if s.get("type") != "null"), {})}
     if "enum" in schema:
-        return "one of " + ", ".join(schema["enum"])
+        return message("one of {choices}", choices=", ".join(schema["enum"]))
     nouns = {
-        "integer": "a whole number",
-        "number": "a number",
-        "boolean": "true or false",
-        "array": "a list",
-        "object": "a table",
+        "integer": message("a whole number"),
+        "number": message("a number"),
+        "boolean": message("true or false"),
+        "array": message("a list"),
+        "object": message("a table"),
     }
-    noun = f"a multiple of {schema['multipleOf']}" if "multipleOf" in schema else nouns.get(schema["type"], "text")
-    return f"{noun} from {schema['minimum']} to {schema['maximum']}" if "maximum" in schema else noun
+    noun = (
+        message("a multiple of {step}", step=schema["multipleOf"])
+        if "multipleOf" in schema
+        else nouns.get(schema["type"], "text")
+    )
+    return (
+        message("{noun} from {least} to {most}", noun=noun, least=schema["minimum"], most=schema["maximum"])
+        if "maximum" in schema
+        else noun
+    )

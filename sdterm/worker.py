@@ -38,7 +38,7 @@ from sdterm.engine.failures import failure
 from sdterm.engine.run import FirstPass, PauseAt, Resume
 from sdterm.engine.share import Share
 from sdterm.events import LOST, AnyPicture, Event, Failed, Started, Warning
-from sdterm.messages import as_json, sentences
+from sdterm.messages import as_json, message, sentences
 from sdterm.request import GenerationRequest, RequestError
 
 HEARTBEAT = 1.0  # seconds
@@ -283,7 +283,7 @@ class Plugins:
         return any(source.slug == slug and source.origin != "built-in" for source in sources)
 
 
-_DEFECT = "This is a defect of sdterm or of a plugin: `sdterm host logs` shows where."
+_DEFECT = message("This is a bug in sdterm or in a plugin: `sdterm host logs` shows where.")
 
 
 def _first_pass(given: dict[str, Any] | None) -> FirstPass | None:
@@ -293,7 +293,7 @@ def _first_pass(given: dict[str, Any] | None) -> FirstPass | None:
 def _changed(bound_plugins: list[list[str]], plugins: PluginSet) -> str:
     """Which plugins are not what they were when a job began, as a sentence; empty if none."""
     names = sorted({slug for slug, _ in {(slug, digest) for slug, digest in bound_plugins} ^ set(plugins.identity)})
-    return f"Changed since the job began: {', '.join(names)}." if names else ""
+    return message("These plugins changed since the job started: {names}.", names=", ".join(names)) if names else ""
 
 
 def _die_with_parent() -> None:

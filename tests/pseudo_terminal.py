@@ -17,13 +17,14 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
 WITHIN = 60.0  # seconds
+WHAT_CAN_YOU_DO = "\x1b[c"
 
 
 class PseudoTerminal:
-    """80x24 cells, and `sdterm …` in them. cell: their size in pixels, as far as anybody knows it; env: more of the
-    program's environment."""
+    """80x24 cells, and `sdterm …` in them. cell: their size in pixels, as far as anybody knows it; says: what it
+    answers when it is asked what it can do; env: more of the program's environment."""
 
-    def __init__(self, data: Path, *words: str, cell: tuple[int, int] = (10, 20), **env: str) -> None:
+    def __init__(self, data: Path, *words: str, cell: tuple[int, int] = (10, 20), says: str = "", **env: str) -> None:
         self._ours, self._its = pty.openpty()
         size = struct.pack("HHHH", 24, 80, 80 * cell[0], 24 * cell[1])
         fcntl.ioctl(self._its, termios.TIOCSWINSZ, size)
@@ -33,10 +34,14 @@ class PseudoTerminal:
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         self.sent = ""
         self._is_cut = False
+        self._says, self._said = says, 0
+        self._env = kept | ours | env
+        self.run(*words)
+
+    def run(self, *words: str) -> None:
+        """Start `sdterm …` in it, after the one before has ended."""
         command = [sys.executable, "-m", "sdterm", *words]
-        self.process = subprocess.Popen(
-            command, stdin=self._its, stdout=self._its, stderr=self._its, env=kept | ours | env
-        )
+        self.process = subprocess.Popen(command, stdin=self._its, stdout=self._its, stderr=self._its, env=self._env)
 
     def type(self, text: str | bytes) -> None:
         os.write(self._ours, text.encode() if isinstance(text, str) else text)
@@ -82,4 +87,7 @@ class PseudoTerminal:
         if not select.select([self._ours], [], [], patience)[0]:
             return False
         self.sent += self._decode(os.read(self._ours, 65536))
+        while self._says and self._said < self.sent.count(WHAT_CAN_YOU_DO):
+            self._said += 1
+            self.type(self._says)
         return True

@@ -329,7 +329,9 @@ def test_hook_sdterm_model_families(engine: Engine, extend: Extend, root: Path) 
     refused = fail(engine, plugins, model="empty box")
     assert (refused.code, refused.message) == ("bad_model", "The box is empty.")
     unknown = fail(engine, load_plugins(), model="a box")
-    assert unknown.message.startswith("a box.safetensors is of no model family that sdterm knows (SD 1.x, SD 2.x, ")
+    assert unknown.message.startswith(
+        "a box.safetensors belongs to no model family that sdterm supports (SD 1.x, SD 2.x, "
+    )
 
 
 def test_a_family_of_rectified_flow_is_drawn_with_by_samplers_that_can_and_in_its_sizes(
@@ -386,14 +388,14 @@ def test_a_family_of_rectified_flow_is_drawn_with_by_samplers_that_can_and_in_it
         (image,) = draw(engine, plugins, model="a flow", width=64, height=64, sampler=sampler, steps=8)
         assert np.abs(pixels(image).astype(int) - [191, 63, 255]).max() <= 1, sampler
     failed = fail(engine, plugins, model="a flow", sampler="Euler a")
-    said = "The sampler Euler a cannot draw with rectified-flow models like a flow: choose "
+    said = "The sampler Euler a cannot be used with rectified flow models like a flow: choose "
     assert failed.code == "bad_request" and failed.message.startswith(said) and " or " in failed.message
     failed = fail(engine, plugins, model="a flow", sampler="Euler", scheduler="Align Your Steps")
-    assert failed.code == "bad_request" and "The scheduler Align Your Steps cannot draw with" in failed.message
+    assert failed.code == "bad_request" and "The scheduler Align Your Steps cannot be used with" in failed.message
     hollow = catalogue_of(plugins).names()
     assert hollow.sampler("Euler").models == ("vp", "flow") and hollow.scheduler("Align Your Steps").models == ("vp",)
     failed = fail(engine, plugins, model="a flow", width=72)
-    assert failed.code == "bad_request" and "multiples of 16" in failed.message
+    assert failed.code == "bad_request" and "multiple of 16" in failed.message
 
 
 def _built(model: str, engine: Engine, plugins: PluginSet) -> Components:
@@ -421,10 +423,12 @@ def test_hook_sdterm_pipelines(engine: Engine, extend: Extend, root: Path) -> No
     (folder := root / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
     save_file({"walker.seed": np.zeros(1)}, folder / "walk.safetensors")
     refused: dict[str, dict[str, object]] = {
-        "walk's option stride is 12, but it must be a whole number from 1 to 9.": {"pipeline_options": {"stride": 12}},
+        "walk: the option stride is 12, but it must be a whole number from 1 to 9.": {
+            "pipeline_options": {"stride": 12}
+        },
         "walk has no option 'gait'. Its options: stride.": {"pipeline_options": {"gait": "slow"}},
-        "walk has no hires fix: leave it out, or upscale the finished picture.": {"hires": True},
-        "sdterm-demo is drawn with the family SD 1.x, and has no pipeline with options.": {
+        "walk has no hires fix: turn hires fix off, or upscale the finished image.": {"hires": True},
+        "sdterm-demo belongs to the family SD 1.x, which has no pipeline options.": {
             "model": "sdterm-demo",
             "pipeline_options": {"stride": 1},
         },
@@ -434,7 +438,7 @@ def test_hook_sdterm_pipelines(engine: Engine, extend: Extend, root: Path) -> No
         (*_, failed) = run(engine, plugins, **{"model": "walk", **fields})
         assert isinstance(failed, Failed) and failed.message == said
     (failed,) = run(engine, plugins, pipeline="walker")
-    assert isinstance(failed, Failed) and "of no model family that sdterm knows (Walker)" in failed.message
+    assert isinstance(failed, Failed) and "no model family that sdterm supports (Walker)" in failed.message
 
 
 def test_hook_sdterm_memory_optimizers(engine: Engine, extend: Extend) -> None:
@@ -476,7 +480,7 @@ def test_hook_sdterm_memory_optimizers(engine: Engine, extend: Extend) -> None:
     *_, without, done = (e for e in run(engine, plugins, memory=("never",)) if isinstance(e, Warning | Image | Done))
     assert isinstance(done, Done) and isinstance(without, Image) and np.array_equal(pixels(without), pixels(plain))
     warnings = [event.message for event in run(engine, plugins, memory=("never",)) if isinstance(event, Warning)]
-    assert warnings == ["Never cannot be used here: it is Monday. Going on without it."]
+    assert warnings == ["Never cannot be used here: it is Monday. The job continues without it."]
     assert fail(engine, plugins, memory=("unseen",)).message == "Unseen cannot be used here: it is dark."
 
 
@@ -512,7 +516,7 @@ def test_hook_sdterm_networks(engine: Engine, extend: Extend, root: Path) -> Non
         hashes.add(image.pixel_hash)
     assert len(hashes) == 4
     *_, said = [e.message for e in run(engine, plugins, prompt="red circle <lora:gains:0>") if isinstance(e, Warning)]
-    assert said == "Of the network gains, 3 of 5 layers do not fit this model and do nothing."
+    assert said == "3 of the 5 layers in the network gains do not fit this model and are ignored."
     assert draw(engine, plugins)[0].pixel_hash == plain.pixel_hash
 
 
@@ -627,7 +631,7 @@ def test_hook_sdterm_interrogators(engine: Engine, extend: Extend, root: Path) -
     ]
     for name in ("Needy", "tags"):
         (failed,) = engine.run(asked.model_copy(update={"interrogator": name}), plugins)
-        assert isinstance(failed, Failed) and "There is no model that describes pictures." in failed.message
+        assert isinstance(failed, Failed) and "There is no model for Interrogate." in failed.message
 
 
 def test_hook_sdterm_postprocessors(engine: Engine, extend: Extend) -> None:
@@ -664,7 +668,7 @@ def test_hook_sdterm_postprocessors(engine: Engine, extend: Extend) -> None:
     (wide,) = draw(engine, plugins, options={"frame.width": 9})
     assert (wide.width, "Frame width: 9" in wide.infotext) == (82, True)
     failed = fail(engine, plugins, postprocess=("bad",))
-    assert failed.message == "The postprocessor Bad of filters failed: TypeError: it gave no uint8 image."
+    assert failed.message == "The postprocessor Bad of filters failed: TypeError: it returned no uint8 image."
     assert "no postprocessor named 'fram'" in fail(engine, plugins, postprocess=("fram",)).message
     assert "width is 10, but it must be" in fail(engine, plugins, options={"frame.width": 10}).message
     assert "no part named 'frume'" in fail(engine, plugins, options={"frume.width": 10}).message
@@ -810,13 +814,13 @@ def test_hook_sdterm_locale_packs(extend: Extend) -> None:
 @pytest.mark.parametrize(
     ("language", "messages", "said"),
     [
-        ("../de", "{}", "is no name like de_DE"),
-        ("de\x1b", "{}", "is no name like de_DE"),
-        (7, "{}", "is no name like de_DE"),
-        ("de", "['Seed']", "no mapping of texts"),
-        ("de", "{'Seed': 7}", "have 7, which is no text"),
+        ("../de", "{}", "must be a name like de_DE"),
+        ("de\x1b", "{}", "must be a name like de_DE"),
+        (7, "{}", "must be a name like de_DE"),
+        ("de", "['Seed']", "not a mapping of texts"),
+        ("de", "{'Seed': 7}", "have 7, which is not text"),
         ("de", "{'Seed': '\\ud800'}", "surrogates not allowed"),
-        ("de", "{'Seed': 'x' * 9_000_000}", "more than 8 MiB"),
+        ("de", "{'Seed': 'x' * 9_000_000}", "larger than 8 MiB"),
     ],
 )
 def test_a_locale_pack_that_is_no_data_is_not_loaded(
@@ -848,7 +852,7 @@ UNLOADABLE = {
     "returns nothing": ("@hookimpl\ndef sdterm_samplers(): pass", "TypeError"),
     "returns the wrong type": (
         "@hookimpl\ndef sdterm_samplers():\n    return ['Euler']",
-        "sdterm_samplers gave 'Euler', which is no Sampler",
+        "sdterm_samplers returned Euler, which is not a Sampler",
     ),
     "implements an unknown hook": (
         "@hookimpl\ndef sdterm_sampelrs():\n    return []",
@@ -857,7 +861,7 @@ UNLOADABLE = {
     "asks its hook for arguments": ("@hookimpl\ndef sdterm_samplers(engine):\n    return []", "engine"),
     "gives an id that is taken": (
         "@hookimpl\ndef sdterm_samplers():\n    return [Sampler('euler', 'Mine', print)]",
-        "gives Sampler 'euler', which samplers.euler gives",
+        "it offers Sampler 'euler', but samplers.euler has the same name",
     ),
     "gives an id twice": (
         "@hookimpl\ndef sdterm_samplers():\n    return [Sampler('mine', 'Mine', print), Sampler('mine', 'My', print)]",
@@ -940,9 +944,9 @@ def sdterm_samplers():
     ("body", "reason"),
     [
         ("if i == 1: x.missing()", "failed: AttributeError"),
-        ("if i == 1: return x0[:, :2]", "gave no finite latents of its input's shape"),
-        ("if i == 1: return x0 * float('nan')", "gave no finite latents of its input's shape"),
-        ("if i == 1: return None", "gave no finite latents of its input's shape"),
+        ("if i == 1: return x0[:, :2]", "not return finite latents of the same shape as its input"),
+        ("if i == 1: return x0 * float('nan')", "not return finite latents of the same shape as its input"),
+        ("if i == 1: return None", "not return finite latents of the same shape as its input"),
         ("if i == 1: raise SystemExit(3)", "failed: SystemExit"),
         ("if i == 1: return denoise(x[:, :2], sigmas[:1]).x0", ""),
     ],

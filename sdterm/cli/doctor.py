@@ -24,7 +24,7 @@ _MARKS = {"ok": "✓", "note": "•", "bad": "✗"}
 
 
 @click.command()
-@click.option("--repair", "mend", is_flag=True, help="Repair what can be repaired, then check again.")
+@click.option("--repair", "fix", is_flag=True, help="Repair what can be repaired, then check again.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 @flag_options
 @click.pass_context
@@ -86,10 +86,10 @@ def _host(settings: Settings) -> Check:
 def _terminal(settings: Settings) -> Check:
     if not sys.stdout.isatty():
         return Check("Terminal", "note", "output goes to a file or pipe: pictures are not shown")
-    from sdterm.cli.picture import terminal_name
-    from sdterm.tui.picture.support import support_among_text
+    from sdterm.cli.picture import known_terminal
+    from sdterm.tui.picture.support import support
 
     columns, rows = shutil.get_terminal_size()
-    found = support_among_text(os.environ, settings["preview"], terminal_name())
+    found = support(known_terminal(settings.root), settings["preview"], among_text=True)
     shown = f"pictures as {found.protocol}, colours: {found.depth}. {found.reason}"
     return Check("Terminal", "ok", f"{os.environ.get('TERM', '?')}, {columns}x{rows}, {shown}")

@@ -67,7 +67,7 @@ def add(
             say(line)
         if not yes:
             if not sys.stdin.isatty():
-                raise UsageError(message("Nobody is there to agree: with --yes it is added without asking."))
+                raise UsageError(message("This needs a terminal to ask you for consent; --yes adds it without asking."))
             click.confirm("Add it?", abort=True, err=True)
         download = host.add_model(request.model_copy(update={"size": offer.size}))
         return _follow(host, download.id, as_json)
@@ -120,7 +120,7 @@ def _told(offer: DownloadOffer) -> list[str]:
     ]
     return [
         f"{offer.name}: {', '.join(map(tr, facts))}",
-        message("Licence: {licence}", licence=offer.licence or message("not told")),
+        message("Licence: {licence}", licence=offer.licence or message("not known")),
         *([f"SHA-256: {offer.sha256}"] if offer.sha256 else []),
     ]
 
@@ -143,7 +143,7 @@ def _follow(host: Client, number: int, as_json: bool) -> int:
         if sys.stderr.isatty():
             click.echo(err=True)
         said = message(
-            "It goes on without this terminal: `sdterm models downloads` shows it, `sdterm models cancel {number}` "
+            "It continues without this terminal: `sdterm models downloads` shows it, `sdterm models cancel {number}` "
             "stops it.",
             number=number,
         )

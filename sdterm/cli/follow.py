@@ -48,7 +48,7 @@ def follow(
                 for last in _events(host, job, settings, out, previews=output.wants_previews):
                     output.show(last)
         except _LeftError:
-            say(message("Job {job} goes on without this terminal. `sdterm attach {job}` shows it again.", job=job))
+            say(message("Job {job} continues without this terminal. `sdterm attach {job}` shows it again.", job=job))
             return EXIT_CANCELLED
     _notify(settings["notify"], job, last)
     match last:
@@ -57,7 +57,7 @@ def follow(
         case Failed(code=code):
             return EXIT_USAGE if code == "bad_request" else EXIT_FAILED
         case Paused():
-            say(message("`sdterm queue resume {job}` goes on with it.", job=job))
+            say(message("`sdterm queue resume {job}` continues it.", job=job))
     return 0
 
 
@@ -90,7 +90,7 @@ def _events(host: Client, job: int, settings: Settings, out: Path | None, *, pre
             say(sentences(error, message("Looking for it again.")))
         else:
             raise HostError(
-                message("The host was stopped. `sdterm attach {job}` starts it again, and the job goes on.", job=job)
+                message("The host was stopped. `sdterm attach {job}` starts it again, and the job continues.", job=job)
             )
         host.close()
         host = connect(settings)

@@ -71,7 +71,7 @@ def gallery(
             click.echo(printable(_line(picture), limit=2000))
     if not there:
         say(
-            message("No picture is like that.")
+            message("No picture matches.")
             if query
             else message("There is no picture yet. `sdterm generate PROMPT` makes one.")
         )

@@ -38,7 +38,7 @@ from sdterm.core.settings.paths import prepare as prepare_folders
 from sdterm.core.settings.settings import NOTIFY, Settings
 from sdterm.events import Cancelled, Event, Failed, Warning
 from sdterm.fields import MAX_PROMPT
-from sdterm.messages import message
+from sdterm.messages import message, sentences
 from sdterm.request import GenerationRequest, RequestError, make_request
 
 
@@ -109,7 +109,7 @@ def generate(
     settings = settings_of(context)
     local = local or tape is not None
     if local and (detach or pause_at or device):
-        raise UsageError(message("--detach, --pause-at and --on need the host: leave out --local and --tape."))
+        raise UsageError(message("--detach, --pause-at and --on need the host: remove --local and --tape."))
     if prompt is None and source is None:
         raise UsageError(message("There is no PROMPT: give one, or --from an image."))
     only_one_from_standard_input(PROMPT=prompt, **{"from": source}, init=inits, mask=mask)
@@ -238,7 +238,7 @@ def request_of(
     except RequestError as error:
         field = error.field or ""
         blame = "" if field in typed or field in recorded else settings.blame(field)
-        raise RequestError(str(error).removesuffix(".") + blame + ".") from error
+        raise RequestError(sentences(error, blame)) from error
 
 
 def standard_input() -> str:

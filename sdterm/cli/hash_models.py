@@ -41,7 +41,7 @@ def hash_models(
     """
     settings = settings_of(context)
     if name and everything:
-        raise UsageError(message("NAME is one file: leave out --all, or NAME."))
+        raise UsageError(message("NAME is one file: remove --all, or NAME."))
     with connect(settings) as host:
         if stop:
             host.hashing("stop")
@@ -94,7 +94,7 @@ def _follow(host: Client) -> bool:
     except KeyboardInterrupt:
         if shows:
             click.echo(err=True)
-        say(message("It goes on without this terminal: `sdterm models hash --stop` ends it."))
+        say(message("It continues without this terminal: `sdterm models hash --stop` ends it."))
         return False
     if shows:
         click.echo("\r\x1b[K", nl=False, err=True)

@@ -55,7 +55,7 @@ def stop(context: click.Context) -> None:
     jobs = stop_host(settings)
     click.echo(tr("The host has ended."))
     for job in jobs:
-        click.echo(tr("Job {job} goes on when the next one starts.", job=job))
+        click.echo(tr("Job {job} continues when the next one starts.", job=job))
 
 
 @host.command()

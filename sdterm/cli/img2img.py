@@ -99,7 +99,7 @@ def _submitted(
         try:
             digest = host.put_input(picture_file(str(file)))
         except InputError as error:
-            say(message("Passed over: {error}", error=error))
+            say(message("Skipped: {error}", error=error))
             continue
         named = replace(saving, filename_pattern=_literally(file.stem), add_number=False)
         one = request.model_copy(update={"init_images": (digest,)})

@@ -42,8 +42,9 @@ class LazyGroup(click.Group):
         self, context: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         from sdterm.core.names import find
+        from sdterm.messages import message
 
         if args and args[0] not in self._table and not args[0].startswith("-"):
-            more = f" `{context.command_path} --help` lists them."
+            more = message("`{command} --help` lists them.", command=context.command_path)
             find("command", args[0], {name: name for name in self._table}, more=more)
         return super().resolve_command(context, args)

@@ -23,6 +23,7 @@ _SHAPES: dict[str, dict[str, Any]] = {
     "flag": {"is_flag": True, "default": None},
     "value": {"metavar": "VALUE"},
     "values": {"multiple": True, "metavar": "VALUE"},
+    "optional": {"is_flag": False, "flag_value": "auto", "default": None, "metavar": "[VALUE]"},
 }
 _HEADINGS = {"": "Image", "Init image": IMG2IMG, "Mask": IMG2IMG, "Hires": "Hires fix"}
 _FAR = ("generate", "img2img", "hires", "upscale", "interrogate", "queue", "attach", "cancel", "gallery", "trash")

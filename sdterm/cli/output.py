@@ -99,10 +99,13 @@ def output_for(as_json: bool, no_show: bool, settings: Settings) -> Output:
         return JsonOutput()
     if not sys.stdout.isatty():
         return PlainOutput(settings.root)
+    from sdterm.cli.picture import known_terminal
     from sdterm.cli.terminal import TerminalOutput
-    from sdterm.tui.picture.support import support
+    from sdterm.tui.picture.support import Terminal, support
 
-    return TerminalOutput(settings.root, support(os.environ, "off" if no_show else settings["preview"]))
+    terminal = Terminal(os.environ) if no_show else known_terminal(settings.root)
+    how = support(terminal, "off" if no_show else settings["preview"])
+    return TerminalOutput(settings.root, how, terminal.heard)
 
 
 def told(event: Event, root: Path) -> list[str]:
@@ -124,7 +127,7 @@ def told(event: Event, root: Path) -> list[str]:
                 )
             ]
         case Interrupted(message=text):
-            return [sentences(text, message("Going on from the tape."))]
+            return [sentences(text, message("Continuing from the tape."))]
         case Waiting(message=text, advice=advice):
             return [message("Waiting: {why}", why=sentences(text, advice))]
         case Paused(step=None, images=images):

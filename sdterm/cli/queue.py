@@ -40,7 +40,7 @@ def queue(context: click.Context, everything: bool, as_json: bool) -> None:
             print_json(job.model_dump_json())
         return
     if whole.paused:
-        click.echo(tr("The queue is paused: nothing new begins. `sdterm queue resume` lets it go on."))
+        click.echo(tr("The queue is paused: no new job starts. `sdterm queue resume` resumes it."))
     if not jobs:
         click.echo(tr("There is no job yet. `sdterm generate PROMPT` makes one."))
     for job in jobs:
@@ -60,7 +60,7 @@ def pause(context: click.Context, job: int | None, at_step: int | None, pass_no:
     with connect(settings_of(context)) as host:
         if job is None:
             host.pause_queue()
-            click.echo(tr("Nothing new begins until `sdterm queue resume`."))
+            click.echo(tr("No new job starts until `sdterm queue resume`."))
         else:
             host.pause(job, at_step, pass_no - 1)
             waits = message("Job {job} will wait at step {step}.", job=job, step=at_step or 0)
@@ -78,10 +78,10 @@ def resume(context: click.Context, job: int | None, images: str | None, pause_at
     with connect(settings_of(context)) as host:
         if job is None:
             host.resume_queue()
-            click.echo(tr("The queue goes on."))
+            click.echo(tr("The queue continues."))
         else:
             host.resume(job, None if images is None else _numbers(images), pause_at)
-            click.echo(tr("Job {job} goes on. `sdterm attach {job}` shows it.", job=job))
+            click.echo(tr("Job {job} continues. `sdterm attach {job}` shows it.", job=job))
 
 
 @queue.command()
@@ -119,7 +119,7 @@ def retry(
             memory = (*host.job(known).request.memory, *optimize) if optimize else None
             host.retry(known, Retry(batch_size=batch, memory=memory, rungs=rungs or None))
     for known in jobs:
-        click.echo(tr("Job {job} is tried again. `sdterm attach {job}` shows it.", job=known))
+        click.echo(tr("Job {job} is retried. `sdterm attach {job}` shows it.", job=known))
 
 
 @queue.command()
@@ -157,7 +157,7 @@ def pin(context: click.Context, job: int, device: str | None) -> None:
         if device
         else message("Job {job} is drawn on any device.", job=job)
     )
-    later = message("What runs goes on where it is.") if known.state == "running" else ""
+    later = message("What already runs continues where it is.") if known.state == "running" else ""
     click.echo(tr(sentences(where, later)))
 
 

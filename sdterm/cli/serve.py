@@ -11,7 +11,7 @@ from sdterm.cli.options import flag_options, settings_of
 from sdterm.core.settings.paths import prepare
 from sdterm.core.settings.rundir import is_held, run_folder_of
 from sdterm.core.settings.settings import SETTINGS, Settings
-from sdterm.core.text import printable
+from sdterm.messages import message
 
 
 @click.command(epilog="Example: sdterm serve --api --port 7860")
@@ -29,7 +29,11 @@ def serve(context: click.Context) -> None:
 def serve_with(settings: Settings) -> None:
     """Become the host, in the foreground."""
     if is_held(run_folder_of(settings.root)):
-        say(printable(f"A host runs already for {settings.root}: `sdterm host stop` ends it. Then call this again."))
+        say(
+            message(
+                "A host runs already for {root}: `sdterm host stop` ends it. Then call this again.", root=settings.root
+            )
+        )
         sys.exit(EXIT_FAILED)
     prepare(settings.root)
     given = {

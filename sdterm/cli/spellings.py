@@ -3,18 +3,21 @@
 from collections.abc import Sequence
 
 from sdterm.core.settings.flags import FLAGS
+from sdterm.messages import Message, message
 
 _NAMES = frozenset(flag.name for flag in FLAGS)
 _WORDS = {"--free-ze-settings": "--freeze-settings"}
 
 
-def corrected(words: Sequence[str]) -> tuple[list[str], list[str]]:
+def corrected(words: Sequence[str]) -> tuple[list[str], list[Message]]:
     """The words with flags spelled as sdterm knows them, and a sentence for each that was not. Behind `--` nothing is a
     flag."""
     end = words.index("--") if "--" in words else len(words)
     read = [_read(word) for word in words[:end]]
     changed = [(word, to) for word, to in zip(words, read, strict=False) if word != to]
-    return [*read, *words[end:]], [f"{_name(word)} is read as {_name(to)}." for word, to in changed]
+    return [*read, *words[end:]], [
+        message("{typed} is read as {flag}.", typed=_name(word), flag=_name(to)) for word, to in changed
+    ]
 
 
 def _read(word: str) -> str:

@@ -14,12 +14,13 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn
 
 from sdterm.cli.output import duration, told
-from sdterm.cli.picture import in_half_blocks, show_picture
+from sdterm.cli.picture import in_characters, show_picture
 from sdterm.core.text import printable
 from sdterm.events import Event, Image, ModelLoading, Preview, Queued, Step
 from sdterm.messages import Message, message
 from sdterm.tui.language import tr
-from sdterm.tui.picture.support import Support
+from sdterm.tui.picture.asking import Answers
+from sdterm.tui.picture.support import Cells, Support
 
 PREVIEW_COLUMNS = 16  # 128 cells, about 5 KB a frame: bearable over a slow line at four frames a second
 
@@ -38,10 +39,10 @@ class _Progress(Progress):
 class TerminalOutput:
     """Shows a run on a terminal; a context that leaves it as it was."""
 
-    def __init__(self, root: Path, how: Support) -> None:
-        """how: pictures are shown."""
+    def __init__(self, root: Path, how: Support, heard: Answers | None) -> None:
+        """how: pictures are shown; heard: what the terminal said of itself."""
         self.wants_previews = how.protocol not in ("off", "text")
-        self._root, self._how = root, how
+        self._root, self._how, self._heard = root, how, heard
         self._console = Console(highlight=False)
         columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[status]}")
         self._progress = _Progress(*columns, console=self._console, transient=True, refresh_per_second=4)
@@ -69,7 +70,8 @@ class TerminalOutput:
             case Preview(data=data):
                 picture = Picture.open(BytesIO(data))
                 rows = PREVIEW_COLUMNS * picture.height // (2 * picture.width)
-                self._progress.preview = in_half_blocks(picture, PREVIEW_COLUMNS, rows, self._how.depth)
+                cells: Cells = "ascii" if self._how.protocol == "ascii" else "half"
+                self._progress.preview = in_characters(picture, PREVIEW_COLUMNS, rows, self._how.depth, cells)
             case Image():
                 self._image(event)
             case _:
@@ -93,7 +95,7 @@ class TerminalOutput:
         self._progress.preview = None
         if self.wants_previews and event.path:
             self._progress.stop()  # the picture protocols write to the terminal themselves
-            show_picture(self._console, Path(event.path), self._how)
+            show_picture(self._console, Path(event.path), self._how, self._heard)
             self._progress.start()
         self._print([*event.infotext.splitlines(), message("Saved {path}", path=event.path)])
 

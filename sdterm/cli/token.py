@@ -1,8 +1,13 @@
 """`sdterm token`: who may use this host over the network."""
 
 import json
+import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
+from typing import TextIO
 
 import click
 
@@ -12,6 +17,7 @@ from sdterm.cli.print_json import print_json
 from sdterm.core.settings.paths import prepare
 from sdterm.core.settings.rundir import RunFolder, make_private, run_folder_of
 from sdterm.core.settings.tokens import SCOPES, Scope, new_token, read_tokens, revoke_token
+from sdterm.messages import message, sentences
 
 _SECONDS = {"h": 3600.0, "d": 24 * 3600.0, "w": 7 * 24 * 3600.0}
 _LONGEST = 100 * 365 * _SECONDS["d"]
@@ -22,7 +28,7 @@ def token() -> None:
     """Make, list and revoke tokens: what a program on another machine shows to use this host."""
 
 
-@token.command(epilog="Example: sdterm token new laptop --scope admin --expires 30d > laptop.token")
+@token.command(epilog="Example: sdterm token new laptop --scope admin --expires 30d --file laptop.token")
 @click.argument("name")
 @click.option(
     "--scope",
@@ -32,16 +38,31 @@ def token() -> None:
     "[generate]",
 )
 @click.option("--expires", metavar="TIME", help="When it ends: in hours, days or weeks, like 12h, 30d or 8w. [never]")
+@click.option(
+    "--file", type=click.Path(path_type=Path, dir_okay=False), help="Write it to this new file, for you alone to read."
+)
 @flag_options
 @click.pass_context
-def new(context: click.Context, name: str, scope: Scope, expires: str | None) -> None:
+def new(context: click.Context, name: str, scope: Scope, expires: str | None, file: Path | None) -> None:
     """Make a token and print it. It is shown this once: only a hash of it is kept."""
     now = time.time()
     ends = None if expires is None else now + _seconds(expires)
-    secret = new_token(_run_folder(context).tokens, name, scope, now, ends)
-    click.echo(secret)
-    lasts = "does not expire" if ends is None else f"expires on {_day(ends)}"
-    say(f"The token {name} allows {scope} and {lasts}. It is shown only now; keep it in a file that only you can read.")
+    tokens = _run_folder(context).tokens
+    if file:
+        with _new_file(file) as written:
+            written.write(new_token(tokens, name, scope, now, ends) + "\n")
+    else:
+        click.echo(new_token(tokens, name, scope, now, ends))
+    say(
+        sentences(
+            message("The token {name} allows {scope} and does not expire.", name=name, scope=scope)
+            if ends is None
+            else message(
+                "The token {name} allows {scope} and expires on {day}.", name=name, scope=scope, day=_day(ends)
+            ),
+            "" if file else message("It is shown only now; keep it in a file that only you can read."),
+        )
+    )
 
 
 @token.command("list")
@@ -61,7 +82,7 @@ def list_(context: click.Context, as_json: bool) -> None:
             state = "expired" if each.is_expired(now) else ends
             click.echo(f"{each.name}  {each.scope}  made {_day(each.created)}  {state}")
     if not tokens and not as_json:
-        say("There are no tokens. `sdterm token new NAME` makes one.")
+        say(message("There are no tokens. `sdterm token new NAME` makes one."))
 
 
 @token.command()
@@ -71,7 +92,7 @@ def list_(context: click.Context, as_json: bool) -> None:
 def revoke(context: click.Context, name: str) -> None:
     """Make a token worthless, at once: connections that were opened with it end."""
     revoke_token(_run_folder(context).tokens, name)
-    say(f"The token {name} is worthless now.")
+    say(message("The token {name} is worthless now.", name=name))
 
 
 def _run_folder(context: click.Context) -> RunFolder:
@@ -82,12 +103,29 @@ def _run_folder(context: click.Context) -> RunFolder:
     return run_folder
 
 
+@contextmanager
+def _new_file(path: Path) -> Iterator[TextIO]:
+    """A file for this user alone, which is gone again if it gets no token. Raises UsageError."""
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    except OSError as error:
+        raise UsageError(message("{path} cannot be made: {why}.", path=path, why=error.strerror)) from error
+    with open(descriptor, "w", encoding="ascii") as file:
+        try:
+            yield file
+        except BaseException:
+            path.unlink()
+            raise
+
+
 def _seconds(text: str) -> float:
     """Raises UsageError."""
     number, unit = text[:-1], text[-1:].lower()
     seconds = int(number) * _SECONDS[unit] if number.isdecimal() and unit in _SECONDS else 0.0
     if not 0 < seconds <= _LONGEST:
-        raise UsageError(f"--expires is {text!r}, but it must be hours, days or weeks, like 12h, 30d or 8w.")
+        raise UsageError(
+            message("--expires is '{text}', but it must be hours, days or weeks, like 12h, 30d or 8w.", text=text)
+        )
     return seconds
 
 

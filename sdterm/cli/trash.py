@@ -56,8 +56,11 @@ def empty(context: click.Context, days: float, yes: bool) -> None:
         if not yes:
             if not sys.stdin.isatty():
                 raise UsageError(
-                    message("Nobody is there to be asked. --yes deletes the pictures in the trash for good.")
+                    message(
+                        "This needs a terminal to ask you for consent; --yes deletes the pictures in the trash "
+                        "permanently."
+                    )
                 )
-            click.confirm(tr("Delete the pictures in the trash for good?"), abort=True)
+            click.confirm(tr("Permanently delete the pictures in the trash?"), abort=True)
         emptied = host.empty_trash(days)
-    say(plural("{number} picture is gone for good.", "{number} pictures are gone for good.", emptied))
+    say(plural("{number} picture is permanently deleted.", "{number} pictures are permanently deleted.", emptied))

@@ -71,14 +71,14 @@ def upscale(
     """
     settings = settings_of(context)
     if local and detach:
-        raise UsageError(message("--detach needs the host: leave out --local."))
+        raise UsageError(message("--detach needs the host: remove --local."))
     if scale is not None and size:
         raise UsageError(message("--scale and --to cannot both be given."))
     if crop and not size:
         raise UsageError(message("--crop needs a size to cut to: give --to WxH, too."))
     if local and (asked := next((name for name in pictures if number_of(name)), None)):
         raise UsageError(
-            message("{asked} is a picture of the gallery, which the host has: leave out --local.", asked=asked)
+            message("{asked} is a picture of the gallery, which the host has: remove --local.", asked=asked)
         )
     width, height = sides_of("--to", size) if size else (None, None)
     fields = {key: value for key, value in settings.job_fields().items() if key in _FROM_SETTINGS} | {

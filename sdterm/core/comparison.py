@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sdterm.messages import message
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -25,11 +27,18 @@ class Difference:
 
     def __str__(self) -> str:
         if self.identical:
-            return f"identical: all {self.pixels:,} pixels are the same"
+            return message("identical: all {pixels:,} pixels are the same", pixels=self.pixels)
         red, green, blue = self.largest
-        return (
-            f"different: {self.differing:,} of {self.pixels:,} pixels, by at most "
-            f"{max(self.largest)}/255 (red {red}, green {green}, blue {blue}); PSNR {self.psnr:.1f} dB"
+        return message(
+            "different: {differing:,} of {pixels:,} pixels differ, by at most {largest}/255 (red {red}, green "
+            "{green}, blue {blue}); PSNR {psnr:.1f} dB",
+            differing=self.differing,
+            pixels=self.pixels,
+            largest=max(self.largest),
+            red=red,
+            green=green,
+            blue=blue,
+            psnr=self.psnr,
         )
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from sdterm.core.locks import lock
+from sdterm.messages import Message, message
 
 V = TypeVar("V")
 
@@ -29,7 +30,9 @@ def legible(value: V) -> V:
     """A name or path, also in lists and dictionaries, as text that can be shown, stored and sent: what is not UTF-8 in
     it is replaced. A thing that is found by its name is found by this one."""
     told: Any = value
-    if isinstance(value, str):
+    if isinstance(value, Message):
+        told = value.mapped(legible)
+    elif isinstance(value, str):
         told = _NO_TEXT.sub("\ufffd", value)
     elif isinstance(value, list | tuple):
         told = type(value)(map(legible, value))
@@ -44,7 +47,7 @@ def regular(path: str, flags: int) -> int:
     descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(EINVAL, "it is no regular file", path)
+        raise OSError(EINVAL, message("it is not a regular file"), path)
     return descriptor
 
 
@@ -80,7 +83,7 @@ def write_new(
             if _claim_all({folder / f"{stem}{end}": temporary[end] for end in files}):
                 _sync_folder(folder)
                 return folder / f"{stem}{suffix}"
-    raise FileExistsError(f"No free name for another image in {folder}.")
+    raise FileExistsError(message("There is no free name for another image in {folder}.", folder=folder))
 
 
 def move_new(source: Path, target: Path) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 from sdterm.errors import SdtermError
+from sdterm.messages import message
 
 MAX_HEADER = 16 * 2**20
 MAX_PAYLOAD = 512 * 2**20
@@ -30,7 +31,9 @@ def pack(header: Mapping[str, Any], payload: bytes = b"") -> bytes:
     """A frame's bytes. Raises FrameError if it is too large."""
     text = json.dumps(header, separators=(",", ":")).encode()  # ASCII: paths may be no UTF-8
     if len(text) > MAX_HEADER or len(payload) > MAX_PAYLOAD:
-        raise FrameError(f"A message of {len(text)} + {len(payload)} bytes is too large.")
+        raise FrameError(
+            message("A message of {header} + {payload} bytes is too large.", header=len(text), payload=len(payload))
+        )
     return _HEAD.pack(_MAGIC, len(text), len(payload)) + text + payload
 
 
@@ -39,9 +42,9 @@ def sizes(head: bytes) -> tuple[int, int]:
     try:
         magic, header, payload = _HEAD.unpack(head)
     except struct.error:
-        raise FrameError("A message broke off.") from None
+        raise FrameError(message("A message was cut off.")) from None
     if magic != _MAGIC or header > MAX_HEADER or payload > MAX_PAYLOAD:
-        raise FrameError(f"Not a message: it starts with {head!r}.")
+        raise FrameError(message("Not a message: it starts with {start}.", start=repr(head)))
     return header, payload
 
 
@@ -50,9 +53,9 @@ def unpack(text: bytes) -> dict[str, Any]:
     try:
         header = json.loads(text)
     except (ValueError, RecursionError):
-        raise FrameError(f"A message's header is no JSON: {text[:60]!r}.") from None
+        raise FrameError(message("The header of a message is not JSON: {start}.", start=repr(text[:60]))) from None
     if not isinstance(header, dict) or not isinstance(header.get("type"), str):
-        raise FrameError(f"A message has no type: {text[:60]!r}.")
+        raise FrameError(message("A message has no type: {start}.", start=repr(text[:60])))
     return header
 
 
@@ -64,5 +67,5 @@ def read_frame(stream: BinaryIO) -> tuple[dict[str, Any], bytes] | None:
     header, payload = sizes(head)
     body = stream.read(header + payload)
     if len(body) != header + payload:
-        raise FrameError("A message broke off.")
+        raise FrameError(message("A message was cut off."))
     return unpack(body[:header]), body[header:]

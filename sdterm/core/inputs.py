@@ -18,6 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from sdterm.core.files import growing_file, regular, sync
 from sdterm.core.text import file_size, printable
 from sdterm.errors import SdtermError
+from sdterm.messages import message
 
 FOLDER = "inputs"
 MOST_BYTES = 256 * 2**20
@@ -27,7 +28,7 @@ MOST_PIXELS = 2**26
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
 """Pillow's names. Some of what else it reads starts other programs (EPS), or is nobody's picture."""
 
-_READ = "PNG, JPEG, WebP, AVIF, GIF, BMP and TIFF are read"
+_READ = message("PNG, JPEG, WebP, AVIF, GIF, BMP and TIFF are supported")
 _DIGEST = re.compile("[0-9a-f]{64}")
 _NUMBERS = ("I", "F")  # measurements of 32 bits: which of them is white, nobody says
 _WITH_ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
@@ -59,7 +60,11 @@ class Inputs:
     def path(self, digest: str) -> Path:
         """Where the input of that digest lies, if it is there. Raises InputError."""
         if not is_digest(digest):
-            raise InputError(f"{printable(digest, 80)} is no SHA-256: 64 of the characters 0-9 and a-f.")
+            raise InputError(
+                message(
+                    "{hash} is not a SHA-256 hash, which has 64 characters 0-9 and a-f.", hash=printable(digest, 80)
+                )
+            )
         return self.folder / digest
 
     def has(self, digest: str) -> bool:
@@ -68,16 +73,18 @@ class Inputs:
 
     def read(self, digest: str) -> Image.Image:
         """The picture as `decoded` gives it. Raises InputError."""
-        name = f"Input {printable(digest[:12])}"
+        name = message("Input {hash}", hash=printable(digest[:12]))
         try:
             with open(self.path(digest), "rb", opener=_own) as file:
                 data = file.read(MOST_BYTES + 1)
         except FileNotFoundError as error:
-            raise UnknownInputError(f"{name} is not there any more. Give its picture again.") from error
+            raise UnknownInputError(message("{name} no longer exists. Upload the image again.", name=name)) from error
         except OSError as error:
-            raise InputError(f"{name} cannot be read: {error.strerror or error}.") from error
+            raise InputError(
+                message("{name} cannot be read: {problem}.", name=name, problem=error.strerror or error)
+            ) from error
         if hashlib.sha256(data).hexdigest() != digest:
-            raise InputError(f"{name} was changed on the disk. Give its picture again.")
+            raise InputError(message("{name} was changed on disk. Upload the image again.", name=name))
         return decoded(data, name)
 
     def put(self, data: bytes | Iterable[bytes], digest: str | None = None) -> str:
@@ -109,7 +116,7 @@ class Incoming:
     def write(self, chunk: bytes) -> None:
         """Raises InputError when it gets too large."""
         self._size += len(chunk)
-        _check_bytes(self._size, "The file")
+        _check_bytes(self._size, message("The file"))
         self._hash.update(chunk)
         self._file.write(chunk)
 
@@ -118,11 +125,15 @@ class Incoming:
         digest = self._hash.hexdigest()
         if self._digest not in (None, digest):
             raise InputError(
-                f"What arrived has the SHA-256 {digest[:12]}…, not {self._digest:.12}…: it was changed on its way, or "
-                "is another file."
+                message(
+                    "The uploaded data has the SHA-256 {found}…, not {wanted}…: it was changed on the way, "
+                    "or is another file.",
+                    found=digest[:12],
+                    wanted=self._digest[:12],
+                )
             )
         self._file.flush()
-        with _header(self._file, "The file"):
+        with _header(self._file, message("The file")):
             pass
         sync(self._file)
         self._path.replace(self._inputs.path(digest))
@@ -148,7 +159,9 @@ def picture_size(path: Path) -> tuple[int, int]:
     except InputError:
         raise
     except OSError as error:
-        raise InputError(f"{name} cannot be read: {error.strerror or error}.") from error
+        raise InputError(
+            message("{name} cannot be read: {problem}.", name=name, problem=error.strerror or error)
+        ) from error
 
 
 @contextlib.contextmanager
@@ -157,7 +170,7 @@ def _header(file: BinaryIO, name: str) -> Iterator[Image.Image]:
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     if not size:
-        raise InputError(f"{name} is empty.")
+        raise InputError(message("{name} is empty.", name=name))
     _check_bytes(size, name)
     try:
         with warnings.catch_warnings():
@@ -165,27 +178,41 @@ def _header(file: BinaryIO, name: str) -> Iterator[Image.Image]:
             try:
                 image = Image.open(file, formats=FORMATS)
             except UnidentifiedImageError as error:
-                raise InputError(f"{name} is no picture that can be read: {_READ}.") from error
+                raise InputError(
+                    message("{name} is not an image that sdterm can read: {formats}.", name=name, formats=_READ)
+                ) from error
             except Image.DecompressionBombError as error:
-                raise InputError(f"{name} has too many pixels: at most {MOST_PIXELS:,} are read.") from error
+                raise InputError(
+                    message("{name} has too many pixels; the limit is {limit:,}.", name=name, limit=MOST_PIXELS)
+                ) from error
             with image:
                 width, height = image.size
                 if not 0 < width * height <= MOST_PIXELS:
                     raise InputError(
-                        f"{name} has {width} × {height} pixels: at most {MOST_PIXELS:,} are read. Make it smaller."
+                        message(
+                            "{name} has {width} × {height} pixels; the limit is {limit:,} pixels. Make it smaller.",
+                            name=name,
+                            width=width,
+                            height=height,
+                            limit=MOST_PIXELS,
+                        )
                     )
                 if image.mode in _NUMBERS:
-                    raise InputError(f"{name} holds numbers of 32 bits, not colours. Save it with 8 or 16 bits.")
+                    raise InputError(
+                        message("{name} has 32-bit numbers instead of colors. Save it with 8 or 16 bits.", name=name)
+                    )
                 yield image
     except InputError:
         raise
     except Exception as error:  # Pillow raises whatever a damaged file makes its decoders stumble over
-        raise InputError(f"{name} is a damaged picture: not all of it can be read.") from error
+        raise InputError(message("{name} is damaged: part of the image cannot be read.", name=name)) from error
 
 
 def _check_bytes(size: int, name: str) -> None:
     if size > MOST_BYTES:
-        raise InputError(f"{name} has more than {file_size(MOST_BYTES)}, the most that a picture may have.")
+        raise InputError(
+            message("{name} is larger than {limit}, the limit for an image.", name=name, limit=file_size(MOST_BYTES))
+        )
 
 
 def _turn_upright(image: Image.Image) -> None:

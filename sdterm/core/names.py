@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from sdterm.core.text import printable
 from sdterm.errors import BAD_REQUEST, SdtermError
+from sdterm.messages import either, message, sentences
 
 T = TypeVar("T")
 
@@ -40,22 +41,31 @@ def find(kind: str, name: str, items: Mapping[str, T], *, more: str = "", field:
     if len(same) == 1:
         return next(iter(same.values()))
     if same:
-        said = f"{printable(name)!r} may be the {kind} {_listed([labels[item] for item in same])}: write one of them."
+        said = message(
+            "'{name}' could be the {kind} {names}: write one of these.",
+            name=printable(name),
+            kind=kind,
+            names=_listed([labels[item] for item in same]),
+        )
         raise UnknownNameError(said, kind, name, field)
     near = difflib.get_close_matches(wanted, by_normal, n=6, cutoff=0.5)
     near += [known for known in by_normal if wanted and known.startswith(wanted)]
     suggested = list(dict.fromkeys(labels[item] for known in near for item in by_normal[known]))[:3]
     there = list(labels.values())[:8]
-    hint = f" Did you mean {_listed(suggested)}?" if suggested else f" There is {_listed(there)}." if there else ""
-    raise UnknownNameError(f"There is no {kind} named {printable(name)!r}.{hint}{more}", kind, name, field)
+    hint = ""
+    if suggested:
+        hint = message("Did you mean {names}?", names=_listed(suggested))
+    elif there:
+        hint = message("You can choose {names}.", names=_listed(there))
+    said = message("There is no {kind} named '{name}'.", kind=kind, name=printable(name))
+    raise UnknownNameError(sentences(said, hint, more), kind, name, field)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`; did you mean steps?`, to follow a name that nothing has; empty if none comes near."""
     near = difflib.get_close_matches(name, [*known], n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    return message("; did you mean {name}?", name=near[0]) if near else ""
 
 
 def _listed(names: list[str]) -> str:
-    *first, last = [repr(printable(name)) for name in names]
-    return ", ".join(first) + f" or {last}" if first else last
+    return either(repr(printable(name)) for name in names)

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
 
+from sdterm.messages import message
+
 MOST_OUTPUT = 64 * 2**20
 """Bytes that a command may write."""
 
@@ -52,7 +54,7 @@ def run_bounded(
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             if isinstance(error, subprocess.TimeoutExpired):
-                raise BoundsError(f"took longer than {seconds:g} s") from None
+                raise BoundsError(message("took longer than {seconds:g} s", seconds=seconds)) from None
             raise
     return Ended(code, output.decode(errors="replace"), errors.decode(errors="replace"))
 
@@ -74,5 +76,5 @@ def _read(process: "subprocess.Popen[bytes]", deadline: float) -> tuple[bytes, b
                 if not part:
                     selector.unregister(key.fileobj)
             if len(output) + len(errors) > MOST_OUTPUT:
-                raise BoundsError(f"wrote more than {MOST_OUTPUT // 2**20} MiB")
+                raise BoundsError(message("wrote more than {limit} MiB", limit=MOST_OUTPUT // 2**20))
     return bytes(output), bytes(errors)

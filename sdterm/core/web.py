@@ -10,6 +10,7 @@ from urllib.parse import urljoin, urlsplit
 
 from sdterm.core.text import printable
 from sdterm.errors import SdtermError
+from sdterm.messages import message
 
 if TYPE_CHECKING:
     import httpx2
@@ -36,18 +37,20 @@ def check_url(url: str, before: str | None = None) -> None:
         here = all(is_loopback(urlsplit(one).hostname) for one in (url, before or url))
         _ = to.port
     except ValueError as error:
-        raise refused(url, f"it is no URL: {error}") from error
+        raise refused(url, message("it is not a valid URL: {problem}", problem=error)) from error
     if to.username is not None or to.password is not None:
-        raise WebError("A URL with a user name or password in it is refused: logs and lists of processes keep it.")
+        raise WebError(
+            message("The URL has a user name or password in it, and is refused: logs and process lists would show it.")
+        )
     if to.scheme == "https" and to.hostname:
         return
     if to.scheme == "http" and here:
         return
-    raise refused(url, "downloads are by https only")
+    raise refused(url, message("downloads use https only"))
 
 
 def refused(source: str, why: str) -> WebError:
-    return WebError(f"{shown(source)} is refused: {why}.")
+    return WebError(message("{url} is refused: {reason}.", url=shown(source), reason=why))
 
 
 def shown(url: str) -> str:
@@ -79,11 +82,13 @@ def answer(url: str, headers: Mapping[str, str] | None = None, token: str | None
                         continue
                     yield response
                     return
-            raise WebError(f"{asked} leads on and on to other addresses.")
+            raise WebError(message("{url} redirects to other addresses again and again.", url=asked))
     except (httpx2.InvalidURL, UnicodeError, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError) as error:
-        raise WebError(f"{asked} cannot be downloaded: {_reason(error)}.") from error
+        raise WebError(message("{url} cannot be downloaded: {problem}.", url=asked, problem=_reason(error))) from error
     except httpx2.HTTPError as error:
-        raise BrokenOffError(f"{asked} cannot be downloaded: {_reason(error)}.") from error
+        raise BrokenOffError(
+            message("{url} cannot be downloaded: {problem}.", url=asked, problem=_reason(error))
+        ) from error
 
 
 def _reason(error: Exception) -> str:
@@ -94,7 +99,7 @@ def _led(url: str, location: str) -> str:
     try:
         return urljoin(url, location)
     except ValueError as error:
-        raise refused(location, f"it is no URL: {error}") from error
+        raise refused(location, message("it is not a valid URL: {problem}", problem=error)) from error
 
 
 def is_loopback(host: str | None) -> bool:

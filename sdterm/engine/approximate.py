@@ -10,6 +10,7 @@ from sdterm.engine.run import Approximations, Run
 from sdterm.events import Warning
 from sdterm.fields import FIELDS
 from sdterm.hooks import Approximation, LatentMap, Pipeline, PluginError
+from sdterm.messages import message
 from sdterm.request import RequestError
 
 FULL = "Full"
@@ -38,7 +39,9 @@ def _preview(run: Run, library: Library) -> Callable[[torch.Tensor], torch.Tenso
         found = _asked(run, "preview_method", asked)
         return _loaded(run, library, found.label, found.decoder) if found else None
     except (RequestError, ModelFileError, PluginError) as error:
-        said = f"{error} Until then previews are made by {FIELDS['preview_method'].default}."
+        said = message(
+            "{problem} Until then previews use {method}.", problem=error, method=FIELDS["preview_method"].default
+        )
         run.warn(Warning(code="preview_method", message=said), keep=False)
         return None
 
@@ -52,7 +55,16 @@ def _asked(run: Run, field: str, label: str) -> Approximation | None:
     known: dict[str, Approximation] = {each.label: each for each in there}
     if label not in known:
         offered = ", ".join([FULL, *known])
-        raise RequestError(f"{field} is {label}, which {family.label} does not have: choose {offered}.", field)
+        raise RequestError(
+            message(
+                "{field} is {value}, which {family} does not have: choose {choices}.",
+                field=field,
+                value=label,
+                family=family.label,
+                choices=offered,
+            ),
+            field,
+        )
     return known[label]
 
 
@@ -62,8 +74,13 @@ def _loaded(run: Run, library: Library, label: str, wanted: LatentMap) -> Callab
     if wanted.files and not file:
         names = f"{wanted.files[0]}{{{','.join(_KIND.suffixes)}}}"
         raise ModelFileError(
-            f"{label} needs the file {names}, which is not in {library.places(_KIND.id)[0]}. "
-            f"Put it there, or choose {FULL}."
+            message(
+                "{label} needs the file {files}, which is not in {folder}. Put it there, or choose {default}.",
+                label=label,
+                files=names,
+                folder=library.places(_KIND.id)[0],
+                default=FULL,
+            )
         )
     with run.plugins.guard(run.choices.passes[-1].model.family, ModelFileError):
         return wanted.load(CheckpointFile(file.path) if file else None, run.device)

@@ -14,6 +14,7 @@ from sdterm.core.prompt.schedule import schedule
 from sdterm.engine.networks import AppliedNetworks
 from sdterm.engine.rows import lengths, row, size
 from sdterm.hooks import Components, Conditioning, SeesLess, TextOptions
+from sdterm.messages import message
 from sdterm.request import GenerationRequest
 
 _KEPT = 64 * 2**20  # bytes of encoded texts
@@ -115,7 +116,7 @@ class Conditioner:
         if key not in self._encoded:
             encoded = self._components.encode(texts, options)
             if not isinstance(encoded, Conditioning) or any(len(t) != len(texts) for t in encoded.tensors.values()):
-                raise ContractError("it gave no Conditioning with a row for each text")
+                raise ContractError(message("it did not return a Conditioning with a row for each text"))
             self._encoded[key] = tuple(row(encoded, index) for index in range(len(texts)))
         self._encoded.move_to_end(key)
         while len(self._encoded) > 1 and sum(size(c) for kept in self._encoded.values() for c in kept) > _KEPT:

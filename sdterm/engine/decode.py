@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sdterm.core.extensions.registry import ContractError
 from sdterm.errors import SdtermError
 from sdterm.hooks import Components
+from sdterm.messages import message
 
 
 class BlackImageError(SdtermError, ArithmeticError):
@@ -27,10 +28,16 @@ def decode_image(components: Components, latents: torch.Tensor, dtype: torch.dty
         weights = (weight.dtype for weight in vae.parameters() if weight.is_floating_point()) if vae else iter(())
         decoded = components.decode(latents[None].to(next(weights, dtype)))[0].float()
     if decoded.shape != (3, *(side * components.downscale for side in latents.shape[1:])):
-        raise ContractError(f"it decoded latents {tuple(latents.shape)} to {tuple(decoded.shape)}")
+        raise ContractError(
+            message(
+                "it decoded latents of shape {latents} to shape {pixels}",
+                latents=tuple(latents.shape),
+                pixels=tuple(decoded.shape),
+            )
+        )
     pixels = _pixels(decoded)
     if not pixels.any():
-        raise BlackImageError("The decoded image is entirely black.")
+        raise BlackImageError(message("The decoded image is completely black."))
     return pixels
 
 
@@ -38,14 +45,20 @@ def approximate_image(decode: Callable[[torch.Tensor], torch.Tensor], latents: t
     """The same by what stands in for the model's decoder: the image may be smaller, and may be black."""
     decoded = decode(latents[None].float())[0]
     if decoded.dim() != 3 or len(decoded) != 3:
-        raise ContractError(f"it decoded latents {tuple(latents.shape)} to {tuple(decoded.shape)}")
+        raise ContractError(
+            message(
+                "it decoded latents of shape {latents} to shape {pixels}",
+                latents=tuple(latents.shape),
+                pixels=tuple(decoded.shape),
+            )
+        )
     return _pixels(decoded)
 
 
 def _pixels(decoded: torch.Tensor) -> NDArray[Any]:
     pixels = ((decoded + 1) / 2).clamp(0, 1)
     if not torch.isfinite(pixels).all():
-        raise BlackImageError("The decoded image is not a number.")
+        raise BlackImageError(message("The decoded image contains NaN values."))
     image: NDArray[Any] = (pixels * 255).to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy()
     return image
 

@@ -18,6 +18,7 @@ from sdterm.engine.recorder import kind_of
 from sdterm.engine.run import Run
 from sdterm.engine.sources import Init
 from sdterm.hooks import Conditioning, Denoised, DenoiseHook, ModelSampling, NetworkCall, Sampler
+from sdterm.messages import message
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Hooks:
         with self.run.plugins.guard(hook):
             answer = hook.denoise(lambda x, sigma: network(x, sigma, call), x.clone(), sigma.clone(), seen, **options)
             if not isinstance(answer, Denoised):
-                raise ContractError("it gave no Denoised")
+                raise ContractError(message("it returned no Denoised"))
             _check(answer.x0, x)
         return answer
 
@@ -74,7 +75,7 @@ class Hooks:
             shown = chosen.of.overlay(latents.clone(), self._seen(chosen.of, self.calls), **self._options(chosen))
             wanted = (len(latents), *latents.shape[2:])
             if not isinstance(shown, torch.Tensor) or shown.shape != wanted or not torch.isfinite(shown).all():
-                raise ContractError(f"it gave no finite overlay {list(wanted)}")
+                raise ContractError(message("it did not return a finite overlay of shape {shape}", shape=list(wanted)))
         return shown.float().clamp(0, 1)
 
     def _options(self, chosen: Chosen[DenoiseHook]) -> dict[str, Any]:
@@ -124,8 +125,12 @@ def told(part: Part, tensors: Mapping[str, torch.Tensor]) -> Part:
 def _check(made: object, like: torch.Tensor) -> None:
     """Raises ContractError unless it is a tensor of that kind."""
     if not isinstance(made, torch.Tensor) or made.shape != like.shape:
-        raise ContractError("it gave no latents of its input's shape")
+        raise ContractError(message("it did not return latents of the same shape as its input"))
     if (made.dtype, made.device) != (like.dtype, like.device):
         raise ContractError(
-            f"it gave latents in {kind_of(made.dtype, made.device)}, not {kind_of(like.dtype, like.device)}"
+            message(
+                "it returned latents in {found}, not {wanted}",
+                found=kind_of(made.dtype, made.device),
+                wanted=kind_of(like.dtype, like.device),
+            )
         )

@@ -10,6 +10,7 @@ from sdterm.core.extensions.registry import ContractError
 from sdterm.engine.conditioning import Conditioner, Part, Reading
 from sdterm.engine.rows import joined, lengths, padded, repeated, shape
 from sdterm.hooks import Components, Conditioning, Denoised, ModelSampling
+from sdterm.messages import message
 from sdterm.modelling.transfer import sent
 from sdterm.request import GenerationRequest
 
@@ -91,7 +92,13 @@ def guided_denoiser(
             noisy = x[group.images]
             clean = components.denoise(noisy, sigma[:1].expand(len(group.rows)), group.cond, sampling).float()
             if clean.shape != noisy.shape:
-                raise ContractError(f"it predicted {tuple(clean.shape)} for latents {tuple(noisy.shape)}")
+                raise ContractError(
+                    message(
+                        "it predicted shape {found} for latents of shape {wanted}",
+                        found=tuple(clean.shape),
+                        wanted=tuple(noisy.shape),
+                    )
+                )
             for row, x0_row in zip(group.rows, clean, strict=True):
                 x0[row] = x0_row
         if not guide:

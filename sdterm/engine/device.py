@@ -8,6 +8,7 @@ import psutil
 import torch
 
 from sdterm.fields import Precision
+from sdterm.messages import message
 from sdterm.request import RequestError
 
 
@@ -35,13 +36,19 @@ def pick_device(name: str | None) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise DeviceError(f"There is no device {name!r}; use cpu, cuda, cuda:1 … or mps.") from None
+        raise DeviceError(message("There is no device '{name}': use cpu, cuda, cuda:1 … or mps.", name=name)) from None
     if device.type == "cpu":
         return torch.device("cpu")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise DeviceError(f"There is no device {name}: torch sees {torch.cuda.device_count()} CUDA devices.")
+        raise DeviceError(
+            message(
+                "There is no device {name}: torch sees {number} CUDA devices.",
+                name=name,
+                number=torch.cuda.device_count(),
+            )
+        )
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError("There is no device mps: torch sees no Apple GPU.")
+        raise DeviceError(message("There is no device mps: torch sees no Apple GPU."))
     return device
 
 

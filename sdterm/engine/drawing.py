@@ -22,6 +22,7 @@ from sdterm.engine.sources import Init, Sources
 from sdterm.engine.tape import DENOISER
 from sdterm.events import Cancelled, Done, Paused, Warning
 from sdterm.hooks import Pipeline
+from sdterm.messages import message
 
 
 @dataclass
@@ -147,7 +148,11 @@ def _sampled_pass(
     except NonFiniteError as error:
         if dtype == torch.float32:
             raise
-        run.emit(Warning(code="float32", message=f"{error} Trying again from there in float32."))
+        run.emit(
+            Warning(
+                code="float32", message=message("{problem} The job continues from there in float32.", problem=error)
+            )
+        )
         for index in batch.images:
             run.tape.go_float32(index, number, DENOISER, error.call)
     return sample_pass(run, _models(run, loader, batch, number, torch.float32), batch, number, init)

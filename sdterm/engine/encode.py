@@ -15,6 +15,7 @@ from sdterm.core.planning.plan import Plan
 from sdterm.engine.failures import blamed
 from sdterm.events import Warning
 from sdterm.hooks import OptionValue, OutputSaver, PluginError
+from sdterm.messages import message
 
 NO_TEXTS: Mapping[str, str] = MappingProxyType({})
 
@@ -61,7 +62,7 @@ def encoded(
     except PluginError as error:
         if saver is png:
             raise
-        said = f"{error} The picture is saved as PNG."
+        said = message("{problem} The image is saved as PNG.", problem=error)
         warning = Warning(code="saver_failed", message=said, source=blamed(error))
     run.warn(warning, keep=False)
     text = infotext(png, {warning.source or run.plugins.owner(saver): warning.message})
@@ -82,9 +83,15 @@ def _encode(
     with run.plugins.guard(saver):
         data = saver.encode(seen, infotext, **more, **saver_options(run, saver))
         if not isinstance(data, bytes) or not data:
-            raise ContractError("it gave no bytes")
+            raise ContractError(message("it returned no bytes"))
         if len(data) > MAX_PAYLOAD:
-            raise ContractError(f"it gave {len(data) >> 20:,} MiB; at most {MAX_PAYLOAD >> 20:,} MiB are taken")
+            raise ContractError(
+                message(
+                    "it returned {size:,} MiB; the limit is {limit:,} MiB",
+                    size=len(data) >> 20,
+                    limit=MAX_PAYLOAD >> 20,
+                )
+            )
     return data
 
 

@@ -58,6 +58,7 @@ from sdterm.events import (
     Warning,
 )
 from sdterm.hooks import Pipeline
+from sdterm.messages import message
 from sdterm.request import GenerationRequest
 
 AHEAD = 64
@@ -295,7 +296,11 @@ class Engine:
         )
         first = choices.first.model
         if first.facts and (lost := lost_settings(plan.request, first.facts)):
-            said = f"{first.checkpoint.name} knows nothing of these settings, and is drawn without: {', '.join(lost)}."
+            said = message(
+                "{model} has none of these settings, so they are ignored: {settings}.",
+                model=first.checkpoint.name,
+                settings=", ".join(lost),
+            )
             run.warn(Warning(code="not_taken", message=said), keep=False)
         return run
 

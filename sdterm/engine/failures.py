@@ -22,38 +22,44 @@ from sdterm.events import (
     Failed,
 )
 from sdterm.hooks import PluginError
+from sdterm.messages import Message, message, sentences
 
 _ADVICE = {
-    PluginError.code: "`sdterm plugins` lists what is installed and where it comes from.",
+    PluginError.code: message("`sdterm plugins` lists what is installed and where it comes from."),
     NonFiniteError.code: (
-        "The checkpoint may be damaged or the CFG scale too high: try another model or a lower CFG scale."
+        message("The checkpoint may be damaged or the CFG scale too high: try another model or a lower CFG scale.")
     ),
-    TapeError.code: "Choose another file with --tape.",
-    OUT_OF_MEMORY: "Try a smaller size, or a lower batch size.",
+    TapeError.code: message("Choose another file with --tape."),
+    OUT_OF_MEMORY: message("Try a smaller image size or a smaller batch size."),
 }
 
 # What a broken device says, in torch's and CUDA's words → code, sentence, advice. Nothing more can be computed in that
 # process.
-_LOOK = "Look at `nvidia-smi` and the system's log (`dmesg`)."
+_LOOK = message("Check `nvidia-smi` and the system log (`dmesg`).")
 _DEVICE_ERRORS: tuple[tuple[tuple[str, ...], str, str, str], ...] = (
     (
         ("illegal memory access", "illegal instruction", "invalid program counter", "hardware stack error"),
         ILLEGAL_ACCESS,
-        "The GPU reported an illegal memory access.",
-        "If it comes back: close other programs on the GPU, lower its clock, or draw with --no-half.",
+        message("The GPU reported an illegal memory access."),
+        message("If it happens again: close other programs on the GPU, lower its clock speed, or use --no-half."),
     ),
     (
         ("misaligned address",),
         MISALIGNED,
-        "The GPU reported a misaligned address, which a kernel that does not fit the card makes it do.",
-        "If it comes back: draw without --xformers and without extensions (--safe), or update torch and the driver.",
+        message("The GPU reported a misaligned address. A kernel that does not fit this GPU can cause this."),
+        message(
+            "If it happens again: run without --xformers and without extensions (--safe), or update torch "
+            "and the driver."
+        ),
     ),
     (
         ("ECC error",),
         ECC_ERROR,
-        "The GPU's memory gave wrong bits that it could not correct (an ECC error).",
-        "If it comes back, the card's memory is failing: `nvidia-smi -q -d ECC` counts them. Restart the machine, and "
-        "replace the card if they go on.",
+        message("The GPU's memory had errors that it could not correct (ECC errors)."),
+        message(
+            "If it happens again, the GPU's memory is failing: `nvidia-smi -q -d ECC` counts the errors. "
+            "Restart the machine, and replace the GPU if the errors continue."
+        ),
     ),
     (
         (
@@ -61,20 +67,23 @@ _DEVICE_ERRORS: tuple[tuple[tuple[str, ...], str, str, str], ...] = (
             *("busy or unavailable", "driver shutting down", "CUDA error: unknown error", "initialization error"),
         ),
         DEVICE_LOST,
-        "The GPU or its driver stopped working.",
+        message("The GPU or its driver stopped working."),
         _LOOK,
     ),
     (
         ("no kernel image is available",),
         NO_KERNEL,
-        "This torch has no code for this GPU: the card is older or newer than those that it was built for.",
-        "`sdterm doctor` says which torch fits the card. Until then --device cpu draws, slowly.",
+        message("This torch does not support this GPU: it was built for older or newer ones."),
+        message("`sdterm doctor` says which torch supports this GPU. Until then --device cpu works, but slowly."),
     ),
     (
         ("driver version is insufficient",),
         NO_KERNEL,
-        "The GPU's driver is too old for this torch.",
-        "Update the driver; `sdterm doctor` says what fits together. Until then --device cpu draws, slowly.",
+        message("The GPU's driver is too old for this torch."),
+        message(
+            "Update the driver; `sdterm doctor` says which versions fit together. Until then --device cpu "
+            "works, but slowly."
+        ),
     ),
 )
 
@@ -108,9 +117,17 @@ def failure(error: Exception) -> Failed | None:
     if isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY):
         error = MemoryError(*error.args)
     if isinstance(error, OSError) and error.errno in (ENOSPC, EDQUOT):
-        return Failed(code="disk_full", message="The disk is full.", advice="Free some space, then generate again.")
+        return Failed(
+            code="disk_full",
+            message=message("The disk is full."),
+            advice=message("Free some space, then generate again."),
+        )
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return Failed(code=OUT_OF_MEMORY, message=f"Out of memory: {_first_line(error)}", advice=_ADVICE[OUT_OF_MEMORY])
+        return Failed(
+            code=OUT_OF_MEMORY,
+            message=message("Out of memory: {reason}", reason=_first_line(error)),
+            advice=_ADVICE[OUT_OF_MEMORY],
+        )
     if isinstance(error, SdtermError):
         code = PluginError.code if isinstance(error, PluginError) else error.code  # a plugin's own kind may lie
         source = getattr(error, "slug", None)
@@ -128,12 +145,14 @@ def _first_line(error: Exception) -> str:
     """With what CUDA was asked for, and who else has its memory, which it says further on."""
     if asked := re.search(r"Tried to allocate ([\d.]+ \w+)", str(error)):
         others = re.findall(r"Process (\d+) has ([\d.]+ \w+) memory in use", str(error))
-        who = "".join(f" {_name_of(pid)} has {amount}." for pid, amount in others)
-        return f"{asked[1]} more were needed.{who}"
+        users = [message("{process} uses {amount}.", process=_name_of(pid), amount=amount) for pid, amount in others]
+        return sentences(message("{amount} more was needed.", amount=asked[1]), *users)
+    if isinstance(said := str(error), Message):
+        return message("{problem}.", problem=said)
     return str(error).strip().split("\n")[0].split(". ")[0].removesuffix(".") + "."
 
 
 def _name_of(pid: str) -> str:
     with suppress(psutil.Error):
-        return f"Process {pid} ({printable(psutil.Process(int(pid)).name(), 40)})"
-    return f"Process {pid}"
+        return message("Process {pid} ({name})", pid=pid, name=printable(psutil.Process(int(pid)).name(), 40))
+    return message("Process {pid}", pid=pid)

@@ -34,6 +34,7 @@ from sdterm.engine.sources import Sources
 from sdterm.engine.tape import DENOISER
 from sdterm.events import Image, SideImage, SideKind, Warning
 from sdterm.hooks import ImageFacts, MemoryOptimizer, OutputSaver
+from sdterm.messages import message
 
 _NO_FRAMES = np.zeros((0, 1, 1, 3))
 
@@ -206,7 +207,7 @@ def decoded(run: Run, model: Model, latents: torch.Tensor) -> Decoded:
     except BlackImageError as error:
         if dtype == torch.float32:
             raise
-        said = f"{error} The VAE decodes it again in float32."
+        said = message("{problem} The VAE decodes the image again in float32.", problem=error)
     run.warn(Warning(code="float32", message=said))
     with run.plugins.guard(suspect, BlackImageError):
         return Decoded(decode_image(components, latents, torch.float32), torch.float32)
@@ -219,7 +220,9 @@ def _frames(run: Run, model: Model, index: int) -> NDArray[Any]:
     rows = (run.tape.row(index, last, DENOISER, call) for call in range(run.tape.recorded(index, last, DENOISER)))
     frames = [colours(row.result.x0, model.components.latent_rgb) for row in rows if row]
     if not frames:
-        raise run.plugins.failure(run.choices.passes[last].sampler, ContractError("it never called the network"))
+        raise run.plugins.failure(
+            run.choices.passes[last].sampler, ContractError(message("it never called the network"))
+        )
     return np.stack(frames)
 
 

@@ -14,6 +14,7 @@ from sdterm.engine.encode import encoded
 from sdterm.engine.run import Run
 from sdterm.events import Grid, Warning
 from sdterm.hooks import PluginError
+from sdterm.messages import message
 
 MAX_PIXELS = 200_000_000  # A1111's img_max_size_mp; above it the images of a long job would fill the memory too
 
@@ -54,12 +55,16 @@ def makes_grid(run: Run) -> bool:
     pixels = rows * columns * run.plan.width * run.plan.height
     lost = sum(path is None for path in run.saved.values())
     if lost:
-        why = f"{lost} of the {count} images were finished in an earlier run"
+        why = message("{lost} of the {number} images were finished in an earlier run", lost=lost, number=count)
     elif pixels > MAX_PIXELS:
-        why = f"it would have {pixels / 1e6:,.0f} megapixels; the limit is {MAX_PIXELS / 1e6:,.0f}"
+        why = message(
+            "it would have {size:,.0f} megapixels; the limit is {limit:,.0f}",
+            size=pixels / 1000000.0,
+            limit=MAX_PIXELS / 1000000.0,
+        )
     else:
         return True
-    run.emit(Warning(code="grid_skipped", message=f"The grid is left out: {why}."))
+    run.emit(Warning(code="grid_skipped", message=message("No grid was made: {reason}.", reason=why)))
     return False
 
 
@@ -74,7 +79,7 @@ def emit_grid(run: Run, drawn: Mapping[int, Cell]) -> None:
         grid, infotext = image_grid([cell.pixels for cell in cells]), cells[0].infotext
         file = encoded(run, grid, lambda saver, faults: infotext, lambda: grid[None][:0])
     except (PluginError, ImageFileError, MemoryError) as error:
-        run.emit(Warning(code="grid_skipped", message=f"The grid is left out. {error}"))
+        run.emit(Warning(code="grid_skipped", message=message("No grid was made. {problem}", problem=error)))
         return
     height, width = grid.shape[:2]
     run.emit(Grid(width=width, height=height, infotext=infotext, suffix=file.suffix, data=file.data))

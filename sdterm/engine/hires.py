@@ -20,6 +20,7 @@ from sdterm.engine.run import Run
 from sdterm.engine.sources import Init, encodable, encoded_picture, told_of
 from sdterm.engine.upscale import enlarged
 from sdterm.hooks import SeesInit
+from sdterm.messages import message
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,11 @@ def larger(run: Run, pass_no: int, before: Before, load: Callable[[], Model]) ->
         components = model.components
         if components.latent_channels != latents.shape[1]:
             raise ModelFileError(
-                f"{run.plan.model_of(pass_no).model} cannot go on with latents of another kind of model: choose an "
-                "upscaler that is no latent one."
+                message(
+                    "{model} cannot continue from latents of another kind of model: choose an upscaler that "
+                    "is not a latent one.",
+                    model=run.plan.model_of(pass_no).model,
+                )
             )
         size = upscale.height // components.downscale, upscale.width // components.downscale
         mode, smooth = LATENT_UPSCALERS[upscale.upscaler.name]

@@ -18,6 +18,7 @@ from sdterm.engine.device import memory_use
 from sdterm.engine.ladder import with_room
 from sdterm.engine.pulse import Pulse
 from sdterm.events import Cancelled, Described, Done, Event
+from sdterm.messages import message
 from sdterm.request import GenerationRequest
 
 _LONGEST = 10_000  # characters
@@ -49,7 +50,7 @@ def describe_pictures(
             with plugins.guard(chosen.of, torch.OutOfMemoryError):
                 text = chosen.of.describe(image.copy(), chosen.folder, device, **options)
                 if not isinstance(text, str):
-                    raise ContractError("it gave no text")
+                    raise ContractError(message("it returned no text"))
                 return text
 
         text = with_room(described, free, emit)

@@ -13,6 +13,7 @@ import torch
 from sdterm.core.extensions.kinds import Descriptor
 from sdterm.core.extensions.registry import ContractError
 from sdterm.hooks import Components, MemoryOptimizer, ModelFamily, PromptTransform, Sampler, Scheduler
+from sdterm.messages import message
 
 _DRAWING = (PromptTransform, Sampler, Scheduler)
 """Kinds whose random numbers would be seen in the picture."""
@@ -72,9 +73,10 @@ def no_random_numbers(device: torch.device) -> Iterator[None]:
 
 
 def _moved(names: list[str]) -> str:
-    return (
-        f"it draws from the global random numbers of {' and '.join(names)}, so its pictures could not be made again; "
-        "it may use only the noise and rng it is given"
+    return message(
+        "it uses the global random numbers of {libraries}, so its images could not be reproduced; it "
+        "must use the noise and rng arguments instead",
+        libraries=" and ".join(names),
     )
 
 

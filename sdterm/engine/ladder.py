@@ -11,12 +11,13 @@ from sdterm.engine.run import Run
 from sdterm.events import OUT_OF_MEMORY, Event, SteppedDown, Warning
 from sdterm.fields import Rung
 from sdterm.hooks import MemoryOptimizer, ModelFacts, Pipeline, PluginError
+from sdterm.messages import message, plural
 
 T = TypeVar("T")
 _DOING: dict[Stage, str] = {
-    "load": "while the model was loaded",
-    "sample": "while sampling",
-    "decode": "between latents and pixels",
+    "load": message("while the model was loaded"),
+    "sample": message("while sampling"),
+    "decode": message("while encoding or decoding the image"),
 }
 
 
@@ -49,8 +50,8 @@ def with_room(make: Callable[[], T], free: Callable[[], bool], emit: Callable[[E
             raise
     if not free():
         raise OutOfMemoryError(failed.message)
-    message = "Out of memory. Models that were kept for drawing are freed. The job goes on."
-    emit(SteppedDown(rung="drop-caches", message=message, phase="decode"))
+    said = message("Out of memory. Models kept in memory were unloaded, and the job continues.")
+    emit(SteppedDown(rung="drop-caches", message=said, phase="decode"))
     return make()
 
 
@@ -118,7 +119,7 @@ def _lighter(run: Run, trouble: _Trouble, caches: bool) -> tuple[Run, SteppedDow
     where nothing is left."""
     if trouble.optimizer:
         without = tuple(each for each in run.optimizers if each.of is not trouble.optimizer)
-        said = f"{trouble.message} Going on without it."
+        said = message("{problem} The job continues without it.", problem=trouble.message)
         return replace(run, optimizers=without), Warning(code="optimizer_skipped", message=said, source=trouble.slug)
     now, there, ladder = how_of(run), offered(run), run.request.ladder
     dropped = now.below("drop-caches", there) if caches and ladder != "off" else None
@@ -128,20 +129,22 @@ def _lighter(run: Run, trouble: _Trouble, caches: bool) -> tuple[Run, SteppedDow
     if not lower:
         raise OutOfMemoryError(trouble.message)
     how, rung = lower
-    message = f"Out of memory {_DOING[trouble.stage]}. {_said(how, rung)} The job goes on."
-    return computed(run, how), SteppedDown(rung=rung, message=message, phase=trouble.stage)
+    said = message(
+        "Out of memory {phase}. {change} The job continues.", phase=_DOING[trouble.stage], change=_said(how, rung)
+    )
+    return computed(run, how), SteppedDown(rung=rung, message=said, phase=trouble.stage)
 
 
 def _said(how: How, rung: Rung) -> str:
     """What is different from now on, as a sentence."""
     match rung:
         case "drop-caches":
-            return "Other models and what else was kept are freed."
+            return message("Other models and caches were unloaded.")
         case "apart":
-            return "Prompt and negative prompt run one after the other now."
+            return message("Prompt and negative prompt now run separately.")
         case "split-batch":
-            return (
-                f"{how.batch} images are drawn together now." if how.batch > 1 else "Images are drawn one by one now."
+            return plural(
+                "Images are now generated one at a time.", "Images are now generated {number} at a time.", how.batch
             )
     label = next(each.of.label for each in how.optimizers if each.of.rung == rung)
-    return f"{label} is on now."
+    return message("{optimizer} is on now.", optimizer=label)

@@ -11,6 +11,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sdterm.core.settings.amounts import bytes_of, said
+from sdterm.messages import message
 
 
 @dataclass
@@ -72,7 +73,11 @@ class CountedTensors(TorchDispatchMode):
         self._see((made,))
         live = self.live
         if live > self._limit and live > before:  # who needs nothing more may go on
-            raise torch.OutOfMemoryError(f"the tensors have {said(live)}, and --limit-memory is {said(self._limit)}.")
+            raise torch.OutOfMemoryError(
+                message(
+                    "the tensors need {used}, and --limit-memory is {limit}", used=said(live), limit=said(self._limit)
+                )
+            )
         self.peak = max(self.peak, live)
         return made
 

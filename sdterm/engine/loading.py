@@ -28,6 +28,7 @@ from sdterm.engine.tapped.pipeline import LoadedPipeline, load_pipeline
 from sdterm.engine.tiling import set_tiling
 from sdterm.events import ModelLoading, Warning
 from sdterm.hooks import Adaptable, Components, MemoryOptimizer, ModelFacts, ModelFamily, Pipeline, PluginError, Start
+from sdterm.messages import message
 
 TOLD_EVERY = 0.5
 """Seconds between two words on how far the reading of weights is."""
@@ -106,9 +107,18 @@ def choose_optimizers(
         elif not reason:
             continue  # it is not meant for such models
         elif optimizer.effect == "visible":
-            raise OptimizerError(PluginError(f"{optimizer.label} cannot be used here: {reason}."), optimizer)
+            raise OptimizerError(
+                PluginError(
+                    message("{optimizer} cannot be used here: {reason}.", optimizer=optimizer.label, reason=reason)
+                ),
+                optimizer,
+            )
         else:
-            said = f"{optimizer.label} cannot be used here: {reason}. Going on without it."
+            said = message(
+                "{optimizer} cannot be used here: {reason}. The job continues without it.",
+                optimizer=optimizer.label,
+                reason=reason,
+            )
             refused.append(Warning(code="optimizer_skipped", message=said))
     for optimizer in plugins.all(MemoryOptimizer):
         if not optimizer.default or optimizer.group in chosen:
@@ -134,7 +144,11 @@ def is_usable(
 
 def skipped_warning(error: PluginError) -> Warning:
     """Of an optimizer that nobody asked for and that failed: the picture is drawn without."""
-    return Warning(code="optimizer_skipped", message=f"{error} Going on without it.", source=blamed(error))
+    return Warning(
+        code="optimizer_skipped",
+        message=message("{problem} The job continues without it.", problem=error),
+        source=blamed(error),
+    )
 
 
 def load_model(run: Run, wanted: Wanted, dtype: torch.dtype, tell: Callable[[float], None]) -> Model:
@@ -151,7 +165,7 @@ def load_model(run: Run, wanted: Wanted, dtype: torch.dtype, tell: Callable[[flo
         else:
             components = family.build(reader, run.device, dtype)
         if components is None:
-            raise ContractError("it built nothing")
+            raise ContractError(message("it built nothing"))
         condition = Conditioner(components)
     files = plan.model_hash, checkpoint.config, plan.vae_hash, plan.parts
     model = Model(plan.model, *files, dtype, family, (), components, condition)
@@ -238,7 +252,7 @@ def _undone(model: Model, plugins: PluginSet, staying: int) -> Model:
             with _process_restored(before), plugins.guard(old.of):
                 old.of.undo(components)
                 if before and not before.is_as_it_was(components, _known(home, on)):
-                    raise ContractError("its undo did not put everything back")
+                    raise ContractError(message("its undo did not restore everything"))
         except PluginError as error:
             raise UndoError(error, old.of) from error
     return replace(model, optimizers=tuple(on), untouched=tuple(untouched))
@@ -353,7 +367,10 @@ class Loader:
             return model
         components, on = model.components, model.optimizers
         if not isinstance(components, LoadedPipeline | Adaptable):
-            said = f"{wanted.found.family.label} knows no networks and no embeddings; drawn without them."
+            said = message(
+                "Models of {family} support no networks and no embeddings, so these are ignored.",
+                family=wanted.found.family.label,
+            )
             run.warn(Warning(code="network_ignored", message=said))
             return model
         self.model = None  # half changed it must not be found again
@@ -393,7 +410,7 @@ class Loader:
                     run.emit(ModelLoading(model=plan.model, done=True, seconds=seconds, kept=self.kept))
                 return self.model
             except UndoError as error:
-                said = f"{error} The model is read again."
+                said = message("{problem} The model is loaded again.", problem=error)
                 run.emit(Warning(code="model_reloaded", message=said, source=blamed(error)))
         del model, in_use, kept  # their memory is needed for the next one
         told = math.inf

@@ -30,6 +30,7 @@ from sdterm.engine.meter import Meter
 from sdterm.engine.run import Run
 from sdterm.events import OUT_OF_MEMORY
 from sdterm.fields import SIZE_STEP
+from sdterm.messages import message
 
 _MUCH = 0.75
 """The part of the room from which on a user is told what a job needs."""
@@ -78,10 +79,16 @@ def planned(run: Run) -> tuple[Run, str]:
     lightest = min(there.found, key=lambda each: each.peak)
     if run.request.ladder == "on" and there.all_tried and lightest.peak > there.total:
         raise OutOfMemoryError(
-            f"{run.plan.width}x{run.plan.height} needs about {said(lightest.peak)} however it is computed, and there "
-            f"are {said(there.total)}. {_largest(run, there.total)}"
+            message(
+                "{width}x{height} needs about {needed} of memory in any case, and there are only {total}. {advice}",
+                width=run.plan.width,
+                height=run.plan.height,
+                needed=said(lightest.peak),
+                total=said(there.total),
+                advice=_largest(run, there.total),
+            )
         )
-    return run, f"It may not fit: about {said(first.peak)} of {said(there.room)}."
+    return run, message("It may not fit: about {needed} of {room}.", needed=said(first.peak), room=said(there.room))
 
 
 def _largest(run: Run, total: int) -> str:
@@ -91,8 +98,8 @@ def _largest(run: Run, total: int) -> str:
     share = largest(drawing_of(run), how_of(run), known, offered(run), total) ** 0.5
     width, height = (int(side * share) // SIZE_STEP * SIZE_STEP for side in (run.plan.width, run.plan.height))
     if not width or not height:
-        return "No size of it fits."
-    return f"The largest size of this shape that fits is about {width}x{height}."
+        return message("No image size fits.")
+    return message("The largest size of this shape that fits is about {width}x{height}.", width=width, height=height)
 
 
 @contextmanager

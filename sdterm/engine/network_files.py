@@ -13,6 +13,7 @@ from sdterm.core.planning.plan import Plan, TextPlan
 from sdterm.core.text import printable
 from sdterm.engine.networks import AppliedNetworks, Network
 from sdterm.hooks import Adaptable, Components, LoadedNetwork, NetworkFormat, PluginError, WeightsReader
+from sdterm.messages import message
 
 _READ_AT_MOST = 8 << 30  # bytes, in search of a network that was moved
 
@@ -47,8 +48,12 @@ def _found(network: NetworkPlan, plugins: PluginSet, library: Library, tapped: b
         file = library.hashed(kind_of(network.role), network.sha256, read_at_most=_READ_AT_MOST)
     if not file:
         raise ModelFileError(
-            f"The network that this job was begun with, {printable(network.name)} ({network.sha256[:10]}), is no "
-            "longer there. Put it back, or generate again without it."
+            message(
+                "The network that this job started with, {name} ({hash}), is missing. Put it back, or "
+                "generate again without it.",
+                name=printable(network.name),
+                hash=network.sha256[:10],
+            )
         )
     return NetworkSource(network_reader(file.path), None if tapped else format_of(file, network.role, plugins))
 
@@ -90,11 +95,11 @@ def _loaded(
         with plugins.guard(reads, ModelFileError):
             loaded = reads.load(file, model)
             if not isinstance(loaded, LoadedNetwork):
-                raise ContractError("it gave no LoadedNetwork")
+                raise ContractError(message("it returned no LoadedNetwork"))
     except PluginError as error:
         if asked.role == "embedding":
             return LoadedNetwork(unused=1)
-        raise PluginError(f"{file.path.name} cannot be used. {error}") from error
+        raise PluginError(message("{file} cannot be used. {problem}", file=file.path.name, problem=error)) from error
     if asked.role == "embedding":  # the file may have been renamed since
         return replace(loaded, words=dict.fromkeys([asked.name], *list(loaded.words.values())[:1]))
     return loaded

@@ -13,6 +13,7 @@ import torch
 from sdterm.core.planning.networks import NetworkPlan
 from sdterm.core.text import printable
 from sdterm.hooks import Adaptable, Layer, LoadedNetwork, WeightsReader
+from sdterm.messages import message
 
 _AT_ONCE = 64  # layers whose weights are read together: of a file in another precision, copies
 
@@ -80,10 +81,17 @@ def mismatch(network: Network, applied: AppliedNetworks) -> str:
     if not count:
         return ""
     if network.plan.role == "embedding":
-        return f"The embedding {name} is for another kind of model, so its name is read as a word."
+        return message(
+            "The embedding {name} is made for another kind of model, so its name is read as a word.", name=name
+        )
     if not network.loaded.deltas and not network.loaded.inputs:
-        return f"The network {name} is for another kind of model: it changes nothing."
-    return f"Of the network {name}, {count} of {whole} layers do not fit this model and do nothing."
+        return message("The network {name} is made for another kind of model and has no effect.", name=name)
+    return message(
+        "{count} of the {whole} layers in the network {name} do not fit this model and are ignored.",
+        count=count,
+        whole=whole,
+        name=name,
+    )
 
 
 def _read_again(layers: Sequence[Layer], reader: WeightsReader, model: Adaptable) -> dict[str, torch.Tensor]:

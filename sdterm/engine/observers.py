@@ -15,6 +15,7 @@ from sdterm.core.text import printable
 from sdterm.engine.failures import blamed
 from sdterm.events import AnyPicture, Done, Event, Failed, Image, Warning
 from sdterm.hooks import ImageFacts, JobOutcome, Observer, PluginError, SavedImage
+from sdterm.messages import message, sentences
 
 MOST_KEYS = 20
 """That one observer may add to an infotext."""
@@ -101,29 +102,43 @@ class Observers:
             with self.plugins.guard(observer):
                 yield
         except PluginError as error:
-            by = "" if isinstance(error, PluginFailure) else f"The observer {printable(observer.label)} of {slug}: "
-            said = f"{by}{printable(str(error), 500)}"
+            said = printable(str(error), 500)
+            if not isinstance(error, PluginFailure):
+                label = printable(observer.label)
+                said = message("The observer {label} of {slug}: {problem}", label=label, slug=slug, problem=said)
             if wrong is not None:
                 wrong[slug] = said
             if (observer.id, function) not in self._told:
                 self._told.add((observer.id, function))
-                self.emit(Warning(code="observer_failed", message=f"{said} {_UNHARMED}", source=blamed(error)))
+                self.emit(Warning(code="observer_failed", message=sentences(said, _UNHARMED), source=blamed(error)))
 
 
-_UNHARMED = "The pictures are as they would be without it."
+_UNHARMED = message("The images are not affected.")
 
 
 def _checked(given: object, taken: Mapping[str, str], plugins: PluginSet) -> dict[str, str]:
     """The keys that an observer adds, and their values without what a terminal would obey. Raises ContractError."""
     if not isinstance(given, Mapping):
-        raise ContractError("it gave no mapping of keys")
+        raise ContractError(message("it returned no mapping of keys"))
     if len(given) > MOST_KEYS:
-        raise ContractError(f"it gave {len(given):,} keys; at most {MOST_KEYS} are taken")
+        raise ContractError(
+            message("it returned {number:,} keys; the limit is {limit}", number=len(given), limit=MOST_KEYS)
+        )
     for key, value in given.items():
         if not isinstance(key, str) or not isinstance(value, str):
-            raise ContractError(f"it gave {printable(repr(key), 60)} with a {type(value).__name__}; both must be text")
+            raise ContractError(
+                message(
+                    "it returned {key} with a value of type {type}; both must be text",
+                    key=printable(repr(key), 60),
+                    type=type(value).__name__,
+                )
+            )
         if len(key) > LONGEST_KEY or not is_free(key, plugins):
-            raise ContractError(f"it gave the key {printable(key, 60)!r}, which is no key or already has a meaning")
+            raise ContractError(
+                message(
+                    "it returned the key '{key}', which is not allowed or already has a meaning", key=printable(key, 60)
+                )
+            )
         if key in taken:
-            raise ContractError(f"it gave the key {key!r}, which another observer gave")
+            raise ContractError(message("it returned the key '{key}', which another observer already uses", key=key))
     return {key: printable(value, LONGEST_VALUE) for key, value in given.items() if value}

@@ -20,6 +20,7 @@ from sdterm.engine.network_files import find_networks
 from sdterm.engine.run import FirstPass, Run
 from sdterm.engine.tape import DENOISER, Tape
 from sdterm.events import Started, Warning
+from sdterm.messages import message
 
 _MOST_REASONS = 5  # told one by one
 
@@ -38,13 +39,17 @@ def open_run(
     run.emit(_started(run.plan, run.choices, forecast))
     for plugin in run.plugins.problems:
         source = plugin.source.slug
-        said = Warning(code="plugin_skipped", message=f"{source} was not loaded: {plugin.error}", source=source)
+        said = Warning(
+            code="plugin_skipped",
+            message=message("{plugin} was not loaded: {reason}", plugin=source, reason=plugin.error),
+            source=source,
+        )
         # One that is switched off or not trusted is as its user wants it; one that is broken may be missed.
         run.warn(said, keep=not plugin.source.refusal)
     for left in refused:
         run.warn(left)
     if run.dtype == torch.bfloat16 and not has_bf16_units(run.device):
-        slow = "This device has no units for bf16, so bf16 is slower here than the precision auto."
+        slow = message("This device does not support bf16, so bf16 is slower here than the precision auto.")
         run.warn(Warning(code="slow_precision", message=slow), keep=False)
     for said in _unapplied(run.plan):
         run.emit(said)
@@ -54,8 +59,14 @@ def open_run(
     run = replace(run, optimizers=working)
     opened = Tape(header(run), tape, pass_headers(run))
     if opened.mismatch:
-        changed, again = ", ".join(opened.mismatch), f" from pass {opened.kept + 1}" if opened.kept else ""
-        restarted = f"The tape was made with another {changed}: starting again{again}."
+        changed = ", ".join(opened.mismatch)
+        restarted = message("The job starts again: its tape was made with a different {what}.", what=changed)
+        if opened.kept:
+            restarted = message(
+                "The job starts again from pass {number}: its tape was made with a different {what}.",
+                number=opened.kept + 1,
+                what=changed,
+            )
         run.emit(Warning(code="tape_restarted", message=restarted))
     for other in other_tapes:
         opened.take_over(other, [index for batch in run.batches() for index in batch if run.share.has(index)])
@@ -73,7 +84,10 @@ def _unapplied(plan: Plan) -> list[Warning]:
         for each in image.unapplied:
             reasons.setdefault(each.reason, {})[each.tag] = None
     return [
-        Warning(code="network_ignored", message=f"Drawn without {_named(tags)}. {printable(reason, 400)}")
+        Warning(
+            code="network_ignored",
+            message=message("Ignored: {tags}. {reason}", tags=_named(tags), reason=printable(reason, 400)),
+        )
         for reason, tags in list(reasons.items())[:_MOST_REASONS]
     ]
 

@@ -29,6 +29,7 @@ from sdterm.engine.pulse import Pulse
 from sdterm.engine.recorder import CancelledError
 from sdterm.engine.upscale import Upscaling
 from sdterm.events import Cancelled, Done, Event, Image, Started, Step, Warning
+from sdterm.messages import message
 from sdterm.request import GenerationRequest
 
 
@@ -63,7 +64,7 @@ def sources(request: GenerationRequest, inputs: Inputs) -> list[ImagePlan]:
     """What the pictures of a request say of themselves. Raises InputError."""
     for digest in request.upscale_images:
         if not inputs.has(digest):
-            raise UnknownInputError(f"Input {digest[:12]} is not there any more. Give its picture again.")
+            raise UnknownInputError(message("Input {hash} no longer exists. Upload the image again.", hash=digest[:12]))
     return [_source(infotext_of(inputs.path(digest))) for digest in request.upscale_images]
 
 

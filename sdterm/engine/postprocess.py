@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sdterm.core.planning.plan import ImagePlan
 from sdterm.engine.encode import Finishing
 from sdterm.engine.options import given_options
+from sdterm.messages import message
 
 
 def postprocessed(run: Finishing, image: ImagePlan, pixels: NDArray[Any]) -> NDArray[Any]:
@@ -20,7 +21,7 @@ def postprocessed(run: Finishing, image: ImagePlan, pixels: NDArray[Any]) -> NDA
         with run.plugins.guard(postprocessor):
             pixels = postprocessor.apply(pixels.copy(), rng, **options)
             if not (isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.ndim == 3):
-                raise TypeError("it gave no uint8 image")
+                raise TypeError(message("it returned no uint8 image"))
             if pixels.shape[2] != 3 or not pixels.size:
-                raise ValueError(f"it gave an image of shape {pixels.shape}, not [H, W, 3]")
+                raise ValueError(message("it returned an image of shape {shape}, not [H, W, 3]", shape=pixels.shape))
     return pixels

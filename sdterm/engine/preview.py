@@ -14,6 +14,7 @@ from sdterm.engine.decode import BlackImageError, approximate_image, decode_imag
 from sdterm.engine.run import Run
 from sdterm.events import Warning
 from sdterm.hooks import Components
+from sdterm.messages import message
 
 LatentRGB = tuple[Sequence[Sequence[float]], Sequence[float]]
 
@@ -49,7 +50,11 @@ def _shown(run: Run, components: Components, latents: torch.Tensor) -> bytes | N
     except BlackImageError:
         return None  # of the first steps, in half precision
     except Exception as error:  # of a family's code, or a device without memory for it
-        said = f"Previews cannot be made by {run.request.preview_method}: {printable(str(error), 200)}"
+        said = message(
+            "Previews cannot be made with {method}: {problem}",
+            method=run.request.preview_method,
+            problem=printable(str(error), 200),
+        )
         run.warn(Warning(code="preview_method", message=said), keep=False)
         return None
 

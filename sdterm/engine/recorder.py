@@ -14,6 +14,7 @@ from sdterm.engine.denoiser import Network
 from sdterm.engine.tape import DENOISER, Row, Tape, checksum
 from sdterm.errors import SdtermError
 from sdterm.hooks import Denoised
+from sdterm.messages import message
 
 
 class CancelledError(Exception):
@@ -38,7 +39,7 @@ class NonFiniteError(SdtermError, ArithmeticError):
     code = "not_a_number"
 
     def __init__(self, call: int, was_given: bool) -> None:
-        super().__init__(f"The model's output is not a number from network call {call + 1} on.")
+        super().__init__(message("The model's output contains NaN values from network call {call} on.", call=call + 1))
         self.call, self.was_given = call, was_given
 
 
@@ -103,21 +104,31 @@ class TapeRecorder:
         if self._cancel.is_set():
             self._behind.failure = self._behind.failure or CancelledError()
         if self._told:
-            raise SwallowedError("it went on after its run had ended")
+            raise SwallowedError(message("it continued after its run had ended"))
         if self._behind.failure or self._paused:
             self._told = True
             raise self._behind.failure or PausedError()
         if x.shape != self._shape or sigma.shape != self._shape[:1]:
-            raise self._misused(f"it asked for x {tuple(x.shape)} at sigma {tuple(sigma.shape)}")
+            raise self._misused(
+                message(
+                    "it called the model with x of shape {x} and sigma of shape {sigma}",
+                    x=tuple(x.shape),
+                    sigma=tuple(sigma.shape),
+                )
+            )
         if x.dtype != torch.float32 or x.device != self._device:
             raise self._misused(
-                f"it asked for x in {kind_of(x.dtype, x.device)}, not {kind_of(torch.float32, self._device)}"
+                message(
+                    "it called the model with x in {found}, not {wanted}",
+                    found=kind_of(x.dtype, x.device),
+                    wanted=kind_of(torch.float32, self._device),
+                )
             )
         level = sigma[0].item()
         if not 0 <= level < math.inf:
-            raise self._misused(f"it asked for x at sigma {level}")
+            raise self._misused(message("it called the model with x at sigma {sigma}", sigma=level))
         if self._calls >= self._most_calls:
-            raise self._misused(f"it called the network more than {self._most_calls:,} times")
+            raise self._misused(message("it called the network more than {limit:,} times", limit=self._most_calls))
         number, self._calls = self._calls, self._calls + 1
         answers = self._answers(number, x, level)
         rows = [row for row in answers if row]

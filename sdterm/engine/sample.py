@@ -40,6 +40,7 @@ from sdterm.hooks import (
     Sampler,
     SamplingOptions,
 )
+from sdterm.messages import message
 from sdterm.request import GenerationRequest
 
 PREVIEW_INTERVAL = 0.5  # seconds between two previews
@@ -61,7 +62,7 @@ def noise_levels(
     with plugins.guard(model.family):
         sampling = model.components.sampling(options)
         if not isinstance(getattr(sampling, "sigmas", None), torch.Tensor):
-            raise ContractError("it gave no noise levels")
+            raise ContractError(message("it returned no noise levels"))
     if not sampler.sampling:
         return sampling
     with plugins.guard(sampler):
@@ -147,12 +148,16 @@ def sample_pass(run: Run, models: Models, batch: Batch, pass_no: int, init: Init
         raise run.plugins.failure(sampler, error) from error
     except NonFiniteError as error:
         if error.was_given and run.plugins.is_foreign(sampler):  # ours only pass on what the model drives them to
-            odd = ContractError(f"its latents are not numbers at network call {error.call + 1}")
+            odd = ContractError(message("its latents contain NaN values at network call {call}", call=error.call + 1))
             raise run.plugins.failure(sampler, odd) from error
         raise
     if not recorder.steps and len(way.sigmas) > 1:
-        what = "never called back: its steps cannot be shown, and it cannot be paused"
-        said = f"The sampler {sampler.label} of {run.plugins.owner(sampler)} {what}."
+        said = message(
+            "The sampler {sampler} of {slug} never reports its steps, so they cannot be shown, and it cannot be "
+            "paused.",
+            sampler=sampler.label,
+            slug=run.plugins.owner(sampler),
+        )
         run.warn(Warning(code="no_steps", message=said, source=run.plugins.owner(sampler)))
     network.finish()
     latents = network.hooks.finished(latents)
@@ -251,7 +256,11 @@ class PassNetwork:
         ):
             wanted = self._run.refiner_of(self._pass)
             name = wanted.plan.model if wanted else ""
-            raise ModelFileError(f"The refiner {name} cannot go on here: its latents are of another kind of model.")
+            raise ModelFileError(
+                message(
+                    "The refiner {name} cannot be used here: its latents are those of another kind of model.", name=name
+                )
+            )
         with random_numbers_kept(self._run.device):  # those of the sampler, which this happens inside of
             self._network = self._guided()
 
@@ -320,10 +329,14 @@ def _sampled(
                 **run.plan.passes[pass_no].sampler_options,
             )
             if not isinstance(latents, torch.Tensor) or latents.shape != kind[0] or not torch.isfinite(latents).all():
-                raise ContractError("it gave no finite latents of its input's shape")
+                raise ContractError(message("it did not return finite latents of the same shape as its input"))
             if (latents.shape, latents.dtype, latents.device) != kind:
                 raise ContractError(
-                    f"it gave latents in {kind_of(latents.dtype, latents.device)}, not {kind_of(*kind[1:])}"
+                    message(
+                        "it returned latents in {found}, not {wanted}",
+                        found=kind_of(latents.dtype, latents.device),
+                        wanted=kind_of(*kind[1:]),
+                    )
                 )
     finally:
         recorder.close()  # what ended the run, if it was not the sampler, is raised here in place of its error

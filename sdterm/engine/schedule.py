@@ -10,6 +10,7 @@ from sdterm.core.planning.plan import PassPlan
 from sdterm.engine.recorder import kind_of
 from sdterm.engine.start import Cut, cut, tail
 from sdterm.hooks import ModelSampling, Tail
+from sdterm.messages import message
 from sdterm.request import GenerationRequest
 
 
@@ -69,7 +70,7 @@ def pass_tail(
     with plugins.guard(sampler):
         made = sampler.own_tail(steps, cut.kept, sampling, schedule.clone())
         if not isinstance(made, Tail):
-            raise ContractError("it gave no Tail")
+            raise ContractError(message("it returned no Tail"))
         return Tail(_checked(made.level.reshape(-1), steps)[0], _checked(made.sigmas, steps))
 
 
@@ -83,20 +84,28 @@ def _scheduled(
         steps = planned.steps + discard
         sigmas = _checked(scheduler.sigmas(steps, sampling, **planned.scheduler_options), steps)
         if len(sigmas) < steps + 1 or not sigmas[:-1].all():
-            raise ContractError(f"it gave {len(sigmas)} sigmas for {steps} steps, or a 0 before the last")
+            raise ContractError(
+                message(
+                    "it returned {number} sigmas for {steps} steps, or a 0 before the last one",
+                    number=len(sigmas),
+                    steps=steps,
+                )
+            )
     return torch.cat([sigmas[:-2], sigmas[-1:]]) if discard else sigmas
 
 
 def _checked(sigmas: object, steps: int) -> torch.Tensor:
     """A copy of its own. Steps may be more than were asked for: A1111's DDIM schedule goes in whole timesteps."""
     if not isinstance(sigmas, torch.Tensor) or sigmas.ndim != 1 or not len(sigmas):
-        raise ContractError("it gave no list of sigmas")
+        raise ContractError(message("it returned no list of sigmas"))
     if sigmas.dtype != torch.float32 or sigmas.device.type != "cpu":
-        raise ContractError(f"it gave sigmas in {kind_of(sigmas.dtype, sigmas.device)}, not float32 on cpu")
+        raise ContractError(
+            message("it returned sigmas in {found}, not float32 on cpu", found=kind_of(sigmas.dtype, sigmas.device))
+        )
     if len(sigmas) > 2 * steps + 1:
-        raise ContractError(f"it gave {len(sigmas)} sigmas for {steps} steps")
+        raise ContractError(message("it returned {number} sigmas for {steps} steps", number=len(sigmas), steps=steps))
     if not torch.isfinite(sigmas).all() or (sigmas < 0).any():
-        raise ContractError("its sigmas are not all numbers from 0 up")
+        raise ContractError(message("its sigmas are not all numbers of 0 or more"))
     if (sigmas[1:] > sigmas[:-1]).any():  # DDIM's grid may stay for a step
-        raise ContractError("its sigmas do not fall")
+        raise ContractError(message("its sigmas are not in descending order"))
     return sigmas.clone()

@@ -22,6 +22,7 @@ from sdterm.engine.noise import generator
 from sdterm.engine.run import Run
 from sdterm.engine.upscale import enlarged
 from sdterm.hooks import SeesInit
+from sdterm.messages import message
 
 
 @dataclass(frozen=True)
@@ -159,10 +160,16 @@ def encoded_picture(run: Run, model: Model, pixels: torch.Tensor) -> torch.Tenso
         with run.plugins.guard(model.family), vae_in(components, dtype):
             latents = components.encode_image(pixels.to(dtype), None).float()
             if latents.shape != wanted:
-                raise ContractError(f"it encoded a picture to latents {tuple(latents.shape)}, not {wanted}")
+                raise ContractError(
+                    message(
+                        "it encoded an image to latents of shape {found}, not {wanted}",
+                        found=tuple(latents.shape),
+                        wanted=wanted,
+                    )
+                )
         if torch.isfinite(latents).all():
             return latents
-    raise run.plugins.failure(model.family, ContractError("it encoded a picture to what are no numbers"))
+    raise run.plugins.failure(model.family, ContractError(message("it encoded an image to NaN values")))
 
 
 def told_of(

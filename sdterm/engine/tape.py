@@ -25,6 +25,7 @@ import torch
 from sdterm.core.locks import lock
 from sdterm.errors import SdtermError
 from sdterm.hooks import Denoised
+from sdterm.messages import message
 
 _MAGIC = b"sdterm tape 3\n"
 _ANY_MAGIC = b"sdterm tape "
@@ -124,7 +125,10 @@ class Tape:
             self.close()
             if isinstance(error, TapeError):
                 raise
-            raise TapeError(error.errno, f"The tape {path} cannot be used: {error.strerror or error}.") from error
+            raise TapeError(
+                error.errno,
+                message("The tape {file} cannot be used: {problem}.", file=path, problem=error.strerror or error),
+            ) from error
 
     def row(self, image: int, pass_no: int, module: str, call: int) -> Row | None:
         return self._rows.get((image, pass_no, module, call))
@@ -290,7 +294,7 @@ class Tape:
         record = _FRAME.pack(len(head), len(payload), zlib.crc32(head + payload)) + head + payload
         written = self._file.write(record)
         if written != len(record):  # a full disk may take part of it; the torn end is ignored on reading
-            raise TapeError(28, "The disk is full: the tape cannot be written.")
+            raise TapeError(28, message("The disk is full, so the tape cannot be written."))
 
     def _load(self, path: Path, *, all_rows: bool = False) -> tuple[dict[str, Any] | None, int]:
         """Replay a file's records. Returns its header's fields, if any, and where its sound part ends. all_rows: those
@@ -354,7 +358,9 @@ def _locked(path: Path) -> BinaryIO:
     if lock(file, patience=_PATIENCE):
         return file
     file.close()
-    raise TapeError(0, f"The tape {path} is in use by another process; wait for it or choose another file.")
+    raise TapeError(
+        0, message("The tape {file} is in use by another process. Wait for it, or choose another file.", file=path)
+    )
 
 
 def _compared(stored: Mapping[str, Any], head: Mapping[str, Any]) -> tuple[int, tuple[str, ...]]:
@@ -394,7 +400,7 @@ def read_records(path: Path) -> Iterator[tuple[dict[str, Any], list[torch.Tensor
     with path.open("rb") as file:
         magic = file.read(len(_MAGIC))
         if not magic.startswith(_ANY_MAGIC):
-            raise TapeError(0, f"{path} is not a tape; choose another file.")
+            raise TapeError(0, message("{file} is not a tape. Choose another file.", file=path))
         if magic != _MAGIC:
             return
         while len(frame := file.read(_FRAME.size)) == _FRAME.size:

@@ -20,6 +20,7 @@ from sdterm.core.text import printable
 from sdterm.engine.recorder import CancelledError
 from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.hooks import LoadedUpscaler
+from sdterm.messages import message
 
 MOST_PIXELS = 2**28
 """That a picture may have on the way to its size: as bytes they are three quarters of a gigabyte."""
@@ -88,8 +89,16 @@ def _goes_on(shape: tuple[int, ...], wanted: tuple[int, int], times: int, scale:
 
 def _check_size(chosen: ChosenUpscaler, width: int, height: int) -> None:
     if width * height > MOST_PIXELS:
-        said = f"With {printable(chosen.name)} the picture would grow to {width} × {height} pixels on its way"
-        raise UpscaleError(f"{said}; at most {MOST_PIXELS:,} are possible. Take a smaller scale or picture.")
+        raise UpscaleError(
+            message(
+                "{upscaler} would make an image of {width} × {height} pixels on the way; the limit is {limit:,} "
+                "pixels. Use a smaller factor or a smaller image.",
+                upscaler=printable(chosen.name),
+                width=width,
+                height=height,
+                limit=MOST_PIXELS,
+            )
+        )
 
 
 def _resized(image: NDArray[Any], width: int, height: int) -> NDArray[Any]:
@@ -118,9 +127,9 @@ def _resized_by(upscaling: Upscaling, chosen: ChosenUpscaler, image: NDArray[Any
     with upscaling.plugins.guard(chosen.of):
         larger = chosen.of.resize(image.copy(), scale)
         if not (isinstance(larger, np.ndarray) and larger.dtype == np.uint8 and larger.ndim == 3):
-            raise ContractError("it gave no uint8 image")
+            raise ContractError(message("it returned no uint8 image"))
         if larger.shape[2] != 3 or not larger.size:
-            raise ContractError(f"it gave an image of shape {larger.shape}, not [H, W, 3]")
+            raise ContractError(message("it returned an image of shape {shape}, not [H, W, 3]", shape=larger.shape))
     return larger
 
 
@@ -227,7 +236,11 @@ def _call(upscaling: Upscaling, chosen: ChosenUpscaler, loaded: LoadedUpscaler, 
         larger = loaded.apply(pixels)
         wanted = (1, 3, tile.height * loaded.scale, tile.width * loaded.scale)
         if not isinstance(larger, torch.Tensor) or larger.shape != wanted:
-            raise ContractError(f"it made {[*getattr(larger, 'shape', ())]} of a tile, not {[*wanted]}")
+            raise ContractError(
+                message(
+                    "it made {found} of a tile, not {wanted}", found=[*getattr(larger, "shape", ())], wanted=[*wanted]
+                )
+            )
     finite = larger[0].float().nan_to_num().clamp(0, 1)
     return Image.fromarray((finite * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy())
 
@@ -243,6 +256,6 @@ def _loaded(upscaling: Upscaling, chosen: ChosenUpscaler) -> LoadedUpscaler:
     with upscaling.plugins.guard(chosen.of, ModelFileError, torch.OutOfMemoryError):
         loaded = build(file, upscaling.device, _DTYPE)
         if not isinstance(loaded, LoadedUpscaler) or type(loaded.scale) is not int or loaded.scale < 1:
-            raise ContractError("it gave no LoadedUpscaler with a scale of 1 or more")
+            raise ContractError(message("it returned no LoadedUpscaler with a scale of 1 or more"))
     kept.asked, kept.loaded = asked, loaded
     return loaded

@@ -87,24 +87,29 @@ def _on_port(services: HostServices, stop: Callable[[], None], ours: ASGIApp) ->
     from sdterm.host.access.app import make_tcp_app
     from sdterm.host.access.listening import listen
     from sdterm.host.access.said import who_is_let_in
+    from sdterm.host.access.sharing import shared, tunnel_of
     from sdterm.host.sdapi.delivery import Deliveries
 
+    tunnel = tunnel_of(settings["share"]) if settings["share"] else None
     listening = listen(settings, services.run_folder)
     services.address = listening.url
     deliveries = Deliveries(services)
+    tell = _say if _in_foreground() else lambda text: None
 
     def ready() -> None:
         for line in filter(None, (listening.note, who_is_let_in(listening, settings))):
             _log.info("%s", line)
-            if _in_foreground():
-                _say(line)
-        if _in_foreground():
-            _say("Ctrl+C ends it; what it draws goes on when the next host starts.")
+            tell(line)
+        tell("Ctrl+C ends it; what it draws goes on when the next host starts.")
+
+    async def beside() -> None:
+        sharing = [shared(services, tunnel, listening.port, tell)] if tunnel else []
+        await asyncio.gather(deliveries.look_after(), *sharing)
 
     return PortServer(
         make_tcp_app(services, stop, ours, deliveries, is_local=listening.is_local),
         listening,
-        beside=deliveries.look_after,
+        beside=beside,
         ready=ready,
         keep_alive=settings["timeout_keep_alive"],
     )
@@ -176,7 +181,7 @@ def _log_to(run_folder: RunFolder) -> None:
 def _say(line: str) -> None:
     """To whoever started this, who may be gone."""
     with contextlib.suppress(OSError):
-        os.write(1, " ".join(line.split()).encode() + b"\n")
+        os.write(1, line.replace("\n", " ").encode() + b"\n")
 
 
 if __name__ == "__main__":

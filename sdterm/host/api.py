@@ -330,7 +330,7 @@ def make_app(services: HostServices, stop: Callable[[], None]) -> ASGIApp:
         """Change one for good; one that is locked stays. What the host itself goes by counts when it starts again."""
         key = key_of(key)
         if caller and is_owners(key):
-            raise ForbiddenError(f"{printable(key)} is the host's own, and is not changed over the network.")
+            raise ForbiddenError(message("{key} is the host's own, and is not changed over the network.", key=key))
         async with services.changing_settings:
             now = await in_thread(partial(settings_now, services))
             now = await in_thread(partial(changed, now, key, given.value))
@@ -488,7 +488,8 @@ def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     words = {
         400: message(
-            "The body is no JSON that can be read: UTF-8, not nested too deeply, no number of thousands of digits."
+            "The body is not JSON that can be read: it must be UTF-8, not nested too deeply, without numbers of "
+            "thousands of digits."
         ),
         404: message("There is no such address."),
         405: message("That cannot be done at this address."),
@@ -514,7 +515,7 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     if first["type"] == "json_invalid":
-        return _problem(422, "bad_request", message("The body is no JSON: {error}.", error=first["ctx"]["error"]))
+        return _problem(422, "bad_request", message("The body is not JSON: {error}.", error=first["ctx"]["error"]))
     if first["loc"] == ("body",) and first["type"] not in ("missing", "value_error"):
         return _problem(422, "bad_request", message("The body must be a JSON object, sent as application/json."))
     place = [str(part) for part in first["loc"][1:]]

@@ -232,9 +232,7 @@ class Dispatcher:
                 if worker not in self._busy:
                     await worker.end()
             except WorkerLostError as lost:
-                wrong[""] = message(
-                    "the process that draws did not outlive loading it: {why}", why=str(lost).rstrip(".")
-                )
+                wrong[""] = message("loading it ended the worker process: {why}", why=str(lost).rstrip("."))
 
         await asyncio.gather(*(load(worker) for worker in self._workers if worker.is_ready))
         return wrong
@@ -456,7 +454,7 @@ class Dispatcher:
             settle = partial(self._settle, job, Failed(code="no_device", message=str(error), advice=_NO_DEVICE))
         except WorkerLostError as lost:
             worker.trouble = sentences(message("It could not be started."), lost)
-            goes_on = message("The job goes on by itself once it can.")
+            goes_on = message("The job continues by itself once it can.")
             said = sentences(worker.trouble, goes_on, _SAFE if self._extensions.has_others else "")
             settle = partial(self._jobs.end, job, "waiting", Waiting(code=lost.code, message=said, advice=_SEE_LOGS))
             self._waiting[job] = _NEVER, asyncio.get_running_loop().time()
@@ -744,7 +742,7 @@ class Dispatcher:
                 self._jobs.end(job, "paused", Paused(images=images))
             case Failed(code="disk_full"):
                 self._waiting.setdefault(job, (self._free_bytes(job), asyncio.get_running_loop().time()))
-                said = sentences(event.message, message("The job goes on by itself once there is room."))
+                said = sentences(event.message, message("The job continues by itself once there is room."))
                 self._jobs.end(
                     job, "waiting", Waiting(code=event.code, message=said, advice=message("Free some space."))
                 )
@@ -775,7 +773,7 @@ class Dispatcher:
         elif attempts < MOST_LOST:
             self._jobs.again(job)
         else:
-            said = sentences(message("The job cost {number} processes and is set aside.", number=attempts), lost)
+            said = sentences(message("The job ended {number} worker processes and was stopped.", number=attempts), lost)
             advice = sentences(_SET_ASIDE, _SAFE if self._extensions.has_others else "")
             self._settle(job, Failed(code=lost.code, message=said, advice=advice, source=lost.plugin))
 
@@ -790,7 +788,7 @@ class Dispatcher:
     def _wait_for_plugin(self, job: int, why: str) -> None:
         self._waiting[job] = _NEVER, math.inf
         waits = Waiting(
-            code=NeedsPluginError.code, message=why, advice=message("Mend it or put it back, or cancel the job.")
+            code=NeedsPluginError.code, message=why, advice=message("Repair it, put it back, or cancel the job.")
         )
         self._jobs.end(job, "waiting", waits)
 

@@ -244,7 +244,7 @@ class Extensions:
             if found and not found.refusal:
                 return found
             raise NeedsPluginError(
-                message("It was begun with the extension {slug}, which is disabled: {why}.", slug=slug, why=why)
+                message("It was started with the extension {slug}, which is disabled: {why}.", slug=slug, why=why)
             )
         if found and (found.digest == digest or found.origin != "extension"):
             return found
@@ -540,7 +540,7 @@ class Extensions:
             if told.pop(slug, None) == standing or (begins and not refusal):
                 continue
             if trouble:
-                goes_on = "" if refusal else message("Its last good version goes on.")
+                goes_on = "" if refusal else message("Its last good version stays in use.")
                 said = sentences(message("{slug} was not loaded: {why}.", slug=slug, why=trouble), goes_on)
             else:
                 said = (
@@ -550,7 +550,7 @@ class Extensions:
                 )
             self._say(slug, not refusal and not trouble, said)
         for slug in told:
-            self._say(slug, False, message("{slug} is gone.", slug=slug))
+            self._say(slug, False, message("{slug} was removed.", slug=slug))
 
     def _standing(self, serving_set: ServingSet) -> dict[str, tuple[str, str | None, str | None]]:
         """Of each that is not ours: its digest, why it is not loaded, and why its newest version is not."""

@@ -78,11 +78,11 @@ def _checked(field: str, sign: str, value: str, negated: bool, position: int) ->
     if not value:
         wrong = message("{term} needs a value behind it", term=term)
     elif kind in ("number", "infotext_number") and not _is_number(value):
-        wrong = message("{term} is no number", term=term)
+        wrong = message("{term} is not a number", term=term)
     elif kind == "size" and not _SIZE.fullmatch(value):
-        wrong = message("{term} is no size like 512x768", term=term)
+        wrong = message("{term} is not a size like 512x768", term=term)
     elif kind == "date" and _date(value) is None:
-        wrong = message("{term} is no date like 2026-11-23", term=term)
+        wrong = message("{term} is not a date like 2026-11-23", term=term)
     elif kind == "kind" and normal(value) not in map(normal, PICTURE_KINDS):
         wrong = message("{term} is none of {kinds}", term=term, kinds=", ".join(PICTURE_KINDS))
     elif kind not in ("number", "infotext_number") and sign not in (":", "="):

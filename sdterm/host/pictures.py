@@ -170,7 +170,7 @@ class Pictures:
             return await self.read(path)
         except FileNotFoundError as error:
             raise ThumbnailError(
-                message("The file of picture {picture} is gone: it was {path}.", picture=picture, path=path)
+                message("The file of picture {picture} is missing: it was {path}.", picture=picture, path=path)
             ) from error
         except OSError as error:
             said = message(

@@ -80,7 +80,7 @@ class Threads:
     def _too_slow(self) -> SlowDiskError:
         return SlowDiskError(
             message(
-                "The disk did not answer within {limit:.0f} s: it is very slow, or a network disk that is gone.",
+                "The disk did not answer within {limit:.0f} s: it is very slow, or a disconnected network disk.",
                 limit=self._limit,
             )
         )

@@ -24,7 +24,7 @@ def thumbnail(path: Path, size: int) -> bytes:
             small = image.convert("RGB")
             small.thumbnail((size, size))
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ThumbnailError(message("{path} cannot be shown: it is gone or damaged.", path=path)) from error
+        raise ThumbnailError(message("{path} cannot be shown: it is missing or damaged.", path=path)) from error
     jpeg = BytesIO()
     small.save(jpeg, "JPEG", quality=85)
     return jpeg.getvalue()

@@ -68,7 +68,7 @@ class Trash:
             row = self._row(picture)
             if row["trash"] == "":
                 raise UnknownPictureError(
-                    message("Picture {picture} is gone for good: the trash was emptied.", picture=picture)
+                    message("Picture {picture} is permanently deleted: the trash was emptied.", picture=picture)
                 )
             if row["trash"] is None or (row["trashed"] is None and not await self._settle(row)):
                 return
@@ -114,7 +114,7 @@ class Trash:
         if trouble:
             raise TrashError(
                 message(
-                    "{trouble} {emptied} of {rows} pictures of the trash are gone.",
+                    "{trouble} {emptied} of {rows} pictures of the trash are deleted.",
                     trouble=trouble,
                     emptied=emptied,
                     rows=len(rows),

@@ -119,7 +119,7 @@ class WorkerProcess:
             self._process = await Child.start(command, self._folder, _WAITING_BYTES, self._environ)
         except OSError as error:
             raise WorkerLostError(
-                "worker_unstartable", message("No process could be started: {error}.", error=error)
+                "worker_unstartable", message("No worker process could be started: {error}.", error=error)
             ) from error
         self._listening = asyncio.create_task(self._note())
         self._moved = self._heard = self._monotonic()
@@ -179,7 +179,7 @@ class WorkerProcess:
                 raise await self._loss() from None
             except FrameError as error:
                 self._reason = WorkerLostError(
-                    "worker_died", message("The process that draws sent nonsense: {error}", error=error)
+                    "worker_died", message("The worker process sent invalid data: {error}", error=error)
                 )
                 raise await self._loss() from None
             self._heard = self._monotonic()
@@ -254,13 +254,13 @@ class WorkerProcess:
             hang = _limit(self._settings["hang_limit"])
             if now > self._stop_by:
                 said = message(
-                    "The process that draws did not stop within {seconds:.0f} s ({doing}) and was ended.",
+                    "The worker process did not stop within {seconds:.0f} s ({doing}) and was ended.",
                     seconds=STOP_LIMIT,
                     doing=self._doing(),
                 )
             elif still > self._patience() or (silent > hang and self.view.phase != "starting"):
                 said = message(
-                    "The process that draws was stuck for {seconds:.0f} s ({doing}) and was ended.",
+                    "The worker process was stuck for {seconds:.0f} s ({doing}) and was ended.",
                     seconds=still,
                     doing=self._doing(),
                 )
@@ -316,10 +316,10 @@ def _limit(seconds: float) -> float:
 def _said(code: int) -> str:
     """A process's end as a sentence."""
     if code == -signal.SIGKILL:
-        return message("The process that draws was killed, as the system does when memory runs out (`dmesg` tells).")
+        return message("The worker process was killed, as the system does when memory runs out (see `dmesg`).")
     if code < 0:
         return message(
-            "The process that draws crashed ({signal}), as broken drivers or memory make it do.",
+            "The worker process crashed ({signal}). Broken drivers or memory can cause this.",
             signal=signal.Signals(-code).name,
         )
-    return message("The process that draws ended by itself (exit code {code}).", code=code)
+    return message("The worker process ended by itself (exit code {code}).", code=code)

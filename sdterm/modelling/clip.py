@@ -9,6 +9,7 @@ from sdterm.core.prompt.chunks import Chunk, Learned, chunks
 from sdterm.core.prompt.embeddings import with_learned
 from sdterm.core.prompt.emphasis import BREAK, pieces
 from sdterm.hooks import PluginError, TextOptions, TokenRules
+from sdterm.messages import message
 from sdterm.modelling.old_emphasis import old_chunk
 
 Words = Mapping[str, torch.Tensor]
@@ -56,7 +57,10 @@ def encode_texts(encoders: Sequence[TextEncoder], texts: Sequence[str], options:
     text's weights touch the others'."""
     if options.old_emphasis and any(encoder.brackets is None for encoder in encoders):
         raise PluginError(
-            "Old emphasis is for SD 1.x alone, as in A1111: OpenCLIP's text encoders cannot do it. Disable it"
+            message(
+                "Old emphasis works only with SD 1.x, as in A1111: the text encoders of OpenCLIP do not "
+                "support it. Turn it off"
+            )
         )
     learned = [{word: vectors[i] for word, vectors in options.words.items()} for i in range(len(encoders))]
     lines = [

@@ -4,6 +4,7 @@ from io import BytesIO
 from typing import Any
 
 from sdterm.hooks import Option, OutputSaver, PluginError, hookimpl
+from sdterm.messages import message
 from sdterm.plugins.exif import exif
 
 LARGEST = 65_535  # pixels a side; an AV1 frame header holds no more
@@ -14,9 +15,11 @@ def encode(image: Any, infotext: str, *, quality: int = 80) -> bytes:
     from PIL import Image, features
 
     if not features.check("avif"):
-        raise PluginError("This Pillow cannot write AVIF; update it or use --format webp.")
+        raise PluginError(message("This Pillow cannot write AVIF. Update it or use --format webp."))
     if max(image.shape) > LARGEST:
-        raise PluginError(f"An AVIF has at most {LARGEST} pixels a side; use --format png.")
+        raise PluginError(
+            message("An AVIF image has at most {limit} pixels per side: use --format png.", limit=LARGEST)
+        )
     buffer = BytesIO()
     Image.fromarray(image).save(buffer, "AVIF", quality=quality, exif=exif(infotext))
     return buffer.getvalue()
@@ -24,5 +27,5 @@ def encode(image: Any, infotext: str, *, quality: int = 80) -> bytes:
 
 @hookimpl
 def sdterm_output_savers() -> list[OutputSaver]:
-    quality = Option("quality", 80, "1 (small) to 100 (good).", 1, 100, a1111="jpeg_quality")
+    quality = Option("quality", 80, message("1 (small file) to 100 (high quality)."), 1, 100, a1111="jpeg_quality")
     return [OutputSaver(id="avif", label="AVIF", suffix=".avif", encode=encode, options=(quality,), alpha=True)]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdterm.hooks import Interrogator, Option, PluginError, hookimpl
+from sdterm.messages import message
 
 if TYPE_CHECKING:
     import torch
@@ -66,7 +67,9 @@ def _loaded(model: str, processor: str, folder: Path, device: torch.device) -> t
         loaded = getattr(transformers, model).from_pretrained(folder, use_safetensors=True, **offline)
     except Exception as error:  # of a damaged file, whatever a reader stumbles over
         said = " ".join(str(error).split())[:200]
-        raise PluginError(f"The model in {folder} cannot be used: {said}") from error
+        raise PluginError(
+            message("The model in {folder} cannot be used: {problem}", folder=folder, problem=said)
+        ) from error
     return loaded.eval().to(device), prepares
 
 
@@ -79,8 +82,17 @@ def sdterm_interrogators() -> list[Interrogator]:
             caption,
             matches=writes_captions,
             options=(
-                Option("most", 48, "Tokens, at most.", 1, 512, a1111="interrogate_clip_max_length"),
-                Option("beams", 1, "More search longer.", 1, 16, a1111="interrogate_clip_num_beams"),
+                Option(
+                    "most", 48, message("The largest number of tokens."), 1, 512, a1111="interrogate_clip_max_length"
+                ),
+                Option(
+                    "beams",
+                    1,
+                    message("More beams search longer for a better caption."),
+                    1,
+                    16,
+                    a1111="interrogate_clip_num_beams",
+                ),
             ),
         ),
         Interrogator(
@@ -90,7 +102,14 @@ def sdterm_interrogators() -> list[Interrogator]:
             "tags",
             matches=gives_tags,
             options=(
-                Option("threshold", 0.35, "How sure of a tag.", 0, 1, a1111="interrogate_deepbooru_score_threshold"),
+                Option(
+                    "threshold",
+                    0.35,
+                    message("How certain a tag must be."),
+                    0,
+                    1,
+                    a1111="interrogate_deepbooru_score_threshold",
+                ),
             ),
         ),
     ]

@@ -4,6 +4,7 @@ from io import BytesIO
 from typing import Any
 
 from sdterm.hooks import Option, OutputSaver, PluginError, hookimpl
+from sdterm.messages import message
 from sdterm.plugins.exif import exif
 
 LARGEST = 65_535  # pixels a side
@@ -15,10 +16,10 @@ def encode(image: Any, infotext: str, *, quality: int = 80) -> bytes:
     from PIL import Image
 
     if max(image.shape) > LARGEST:
-        raise PluginError(f"A JPEG has at most {LARGEST} pixels a side; use --format png.")
+        raise PluginError(message("A JPEG image has at most {limit} pixels per side: use --format png.", limit=LARGEST))
     header = exif(infotext)
     if len(header) > _SEGMENT:
-        raise PluginError("The infotext is too long for a JPEG (64 KB); use --format png.")
+        raise PluginError(message("The infotext is too long for a JPEG (64 KB): use --format png."))
     buffer = BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=quality, exif=header)
     return buffer.getvalue()
@@ -26,5 +27,5 @@ def encode(image: Any, infotext: str, *, quality: int = 80) -> bytes:
 
 @hookimpl
 def sdterm_output_savers() -> list[OutputSaver]:
-    quality = Option("quality", 80, "1 (small) to 100 (good).", 1, 100, a1111="jpeg_quality")
+    quality = Option("quality", 80, message("1 (small file) to 100 (high quality)."), 1, 100, a1111="jpeg_quality")
     return [OutputSaver(id="jpeg", label="JPEG", suffix=".jpg", encode=encode, options=(quality,))]

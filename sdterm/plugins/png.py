@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from sdterm.hooks import Option, OutputSaver, hookimpl
+from sdterm.messages import message
 from sdterm.plugins.exif import storable
 
 NO_TEXTS: Mapping[str, str] = MappingProxyType({})
@@ -27,7 +28,7 @@ def encode(image: Any, infotext: str, *, compression: int = 4, texts: Mapping[st
 
 @hookimpl
 def sdterm_output_savers() -> list[OutputSaver]:
-    compression = Option("compression", 4, "0 (fast, large) to 9 (slow, small).", 0, 9)
+    compression = Option("compression", 4, message("0 (fast, large file) to 9 (slow, small file)."), 0, 9)
     return [
         OutputSaver(id="png", label="PNG", suffix=".png", encode=encode, options=(compression,), alpha=True, texts=True)
     ]

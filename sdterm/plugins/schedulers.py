@@ -9,6 +9,7 @@ import math
 from typing import TYPE_CHECKING
 
 from sdterm.hooks import ModelSampling, Option, Scheduler, hookimpl
+from sdterm.messages import message
 
 if TYPE_CHECKING:
     import torch
@@ -130,17 +131,45 @@ def _append_zero(sigmas: torch.Tensor) -> torch.Tensor:
 @hookimpl
 def sdterm_schedulers() -> list[Scheduler]:
     low = Option(
-        "sigma_min", 0.0, "The smallest sigma; 0 is the model's.", 0.0, 10.0, "Schedule min sigma", "sigma_min"
+        "sigma_min", 0.0, message("The smallest sigma; 0 is the model's."), 0.0, 10.0, "Schedule min sigma", "sigma_min"
     )
     high = Option(
-        "sigma_max", 0.0, "The largest sigma; 0 is the model's.", 0.0, 1000.0, "Schedule max sigma", "sigma_max"
+        "sigma_max",
+        0.0,
+        message("The largest sigma; 0 is the model's."),
+        0.0,
+        1000.0,
+        "Schedule max sigma",
+        "sigma_max",
     )
-    rho = Option("rho", 0.0, "How much the steps crowd at low noise; 0 is the usual.", 0.0, 20.0, "Schedule rho", "rho")
+    rho = Option(
+        "rho",
+        0.0,
+        message("How densely the steps are placed at low noise; 0 is the usual value."),
+        0.0,
+        20.0,
+        "Schedule rho",
+        "rho",
+    )
     shape = (
         Option(
-            "alpha", 0.6, "The beta distribution's first shape.", 0.01, 10.0, "Beta schedule alpha", "beta_dist_alpha"
+            "alpha",
+            0.6,
+            message("The first shape parameter of the beta distribution."),
+            0.01,
+            10.0,
+            "Beta schedule alpha",
+            "beta_dist_alpha",
         ),
-        Option("beta", 0.6, "Its second shape.", 0.01, 10.0, "Beta schedule beta", "beta_dist_beta"),
+        Option(
+            "beta",
+            0.6,
+            message("The second shape parameter of the beta distribution."),
+            0.01,
+            10.0,
+            "Beta schedule beta",
+            "beta_dist_beta",
+        ),
     )
     return [
         Scheduler(id="uniform", label="Uniform", sigmas=uniform),

@@ -8,6 +8,7 @@ from math import exp
 from typing import TYPE_CHECKING, Any
 
 from sdterm.hooks import Denoise, Denoised, DenoiseHook, NetworkCall, Option, hookimpl
+from sdterm.messages import message
 from sdterm.plugins.masked import denoise_masked
 
 if TYPE_CHECKING:
@@ -127,12 +128,26 @@ def sdterm_denoise_hooks() -> list[DenoiseHook]:
             group="mask",
             soft_mask=True,
             options=(
-                _number("schedule_bias", 1.0, "When the original is kept: low early, high late.", maximum=8.0),
-                _number("preservation_strength", 0.5, "How strongly it is kept.", maximum=8.0),
-                Option("transition_contrast_boost", 4.0, "Contrast where both meet.", 1.0, 32.0),
-                _number("mask_influence", 0.0, "How much the mask says what shows of what was drawn.", maximum=1.0),
-                _number("difference_threshold", 0.5, "How much must change for it to show.", maximum=8.0),
-                _number("difference_contrast", 2.0, "How sharp its edge is.", maximum=8.0),
+                _number(
+                    "schedule_bias",
+                    1.0,
+                    message("When the original is kept: early for low values, late for high values."),
+                    maximum=8.0,
+                ),
+                _number("preservation_strength", 0.5, message("How strongly the original is kept."), maximum=8.0),
+                Option(
+                    "transition_contrast_boost", 4.0, message("The contrast where original and result meet."), 1.0, 32.0
+                ),
+                _number(
+                    "mask_influence", 0.0, message("How much the mask decides where the result shows."), maximum=1.0
+                ),
+                _number(
+                    "difference_threshold",
+                    0.5,
+                    message("How much an area must change for the result to show."),
+                    maximum=8.0,
+                ),
+                _number("difference_contrast", 2.0, message("How sharp the edge of the result is."), maximum=8.0),
             ),
         )
     ]

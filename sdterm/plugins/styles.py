@@ -3,6 +3,7 @@
 from random import Random
 
 from sdterm.hooks import PluginError, PromptContext, PromptText, PromptTransform, hookimpl
+from sdterm.messages import message
 
 
 def apply_styles(prompt: PromptText, rng: Random, context: PromptContext) -> tuple[PromptText, ...]:
@@ -11,7 +12,7 @@ def apply_styles(prompt: PromptText, rng: Random, context: PromptContext) -> tup
     positive, negative = prompt.positive, prompt.negative
     for name in prompt.styles:
         if name not in context.styles:
-            raise PluginError(f"There is no style named {name!r}. Styles are read from styles.csv.")
+            raise PluginError(message("There is no style named '{name}'. Styles are read from styles.csv.", name=name))
         style_positive, style_negative = context.styles[name]
         positive, negative = merge(positive, style_positive), merge(negative, style_negative)
     return (PromptText(positive, negative),)

@@ -18,10 +18,10 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.worker import Worker, WorkerFailed
 
-from sdterm.core.settings.settings import PREVIEWS, SETTINGS_BY_KEY, Settings
+from sdterm.core.settings.settings import SETTINGS_BY_KEY, Settings
 from sdterm.tui import calls, themes
 from sdterm.tui.actions import bindings
-from sdterm.tui.alt_digits import hear_alt_digits
+from sdterm.tui.alt_keys import hear_alt_keys
 from sdterm.tui.answering import Answering
 from sdterm.tui.calls import HostCall
 from sdterm.tui.form import Form
@@ -59,7 +59,10 @@ from sdterm.tui.messages import (
 )
 from sdterm.tui.ordered import OrderedKeys
 from sdterm.tui.panes import scopes_of
-from sdterm.tui.picture.support import Protocol, Support, is_to_be_asked, support_among_text
+from sdterm.tui.picture.asking import LIMIT, Answers, questions
+from sdterm.tui.picture.cell import known_cell_size
+from sdterm.tui.picture.remembered import recall, remember
+from sdterm.tui.picture.support import Protocol, Support, support
 from sdterm.tui.picture.terminal import PictureApp
 from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.said import MOST, Said, told
@@ -72,7 +75,7 @@ from sdterm.tui.widgets.tiles import Tiles
 
 if TYPE_CHECKING:
     from sdterm.api import Picture
-    from sdterm.tui.picture.driver import TerminalNamed
+    from sdterm.tui.picture.driver import TerminalAnswered
 
 _QUESTION = 0.5  # seconds between looks whether a question was answered
 _PREPARING_EVERY = 0.5  # seconds between looks at what is done before a job's first step
@@ -103,7 +106,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
-        hear_alt_digits()
+        hear_alt_keys()
         self.settings = settings
         self.state = State()
         self.notes: list[str] = []  # said once there is somewhere to say it
@@ -112,7 +115,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         self.link = Link(settings, self.post_message)
         self.host = Answering(self.link, self.say, self.desk.focus_field)
         self._deleted: list[int] = []  # pictures, the newest last
-        self._terminal = ""  # what it calls itself
+        self.known = self.known._replace(heard=recall(settings.root, os.environ))
         self._said: deque[Said] = deque(maxlen=MOST)
         self._why_lost = ""  # the host
         self._copied = ""  # the text copied last
@@ -159,8 +162,8 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
             event.text, dropped = harmless(event.text)
             if dropped:
                 said = counted(
-                    "One control character of what was pasted is left out.",
-                    "{number} control characters of what was pasted are left out.",
+                    "One control character was removed from the pasted text.",
+                    "{number} control characters were removed from the pasted text.",
                     dropped,
                 )
                 self.say(said)
@@ -179,8 +182,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
     def _begin(self) -> None:
         self.hear_keys()
         self.link.open()
-        if is_to_be_asked(os.environ):
-            self.ask_terminal()
+        self._know_terminal()
         for note in self.notes:
             self.say(note)
 
@@ -211,7 +213,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
             elif key == "s":
                 self._ask_to_stop(mine)
 
-        answers = [("enter", tr("leave, the job goes on")), ("s", tr("stop the job and leave …"))]
+        answers = [("enter", tr("leave, the job continues")), ("s", tr("stop the job and leave …"))]
         ask = Ask(tr("#{job} is running", job=mine[-1]), [], answers, otherwise=tr("stay"))
         self.push_screen(ask, answered)
 
@@ -451,23 +453,47 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
             await self.push_screen(Palette(self.screen))
 
     def action_preview_mode(self) -> None:
+        from sdterm.tui.screens.ways import CHOICES, PickWay
+
         def picked(number: int | None) -> None:
             if number is not None:
-                self.settings = self.settings.with_value("preview", PREVIEWS[number], "this session")
+                self.settings = self.settings.with_value("preview", CHOICES[number], "this session")
                 self._show_pictures_so()
 
-        from sdterm.tui.screens.pick import Pick
+        self.push_screen(PickWay(self.known, self.settings["preview"]), picked)
 
-        at = PREVIEWS.index(self.settings["preview"])
-        self.push_screen(Pick(tr("How pictures are shown"), PREVIEWS, chosen=at), picked)
+    @work(group="terminal")
+    async def _know_terminal(self) -> None:
+        """Ask tmux, and the terminal if it has not been asked before."""
+        if os.environ.get("TMUX"):
+            from sdterm.tui.picture.tmux import ask_tmux
 
-    def on_terminal_named(self, event: TerminalNamed) -> None:
-        self._terminal = event.name
-        self._show_pictures_so()
+            self.known = self.known._replace(tmux=await asyncio.to_thread(ask_tmux, os.environ))
+            self._show_pictures_so()
+        if self.known.heard is None:
+            asked = questions(os.environ, cell_is_known=known_cell_size() is not None)
+            if self.ask_terminal(asked):
+                self.set_timer(LIMIT, self._take_silence)
+
+    def _take_silence(self) -> None:
+        """It does not answer, it seems; if it does later, that counts."""
+        if self.known.heard is None:
+            self._take_answers(Answers())
+
+    def on_terminal_answered(self, event: TerminalAnswered) -> None:
+        if event.is_all:
+            self._take_answers(event.answers)
+
+    def _take_answers(self, answers: Answers) -> None:
+        before = self.picture_mode()
+        self.known = self.known._replace(heard=answers)
+        remember(self.settings.root, os.environ, answers)
+        if self.picture_mode() != before:
+            self._show_pictures_so()
 
     def picture_support(self) -> Support:
         """How pictures are shown here, and why."""
-        return support_among_text(os.environ, self.settings["preview"], self._terminal)
+        return support(self.known, self.settings["preview"], among_text=True)
 
     def picture_mode(self) -> Protocol:
         """How pictures are shown here."""
@@ -571,7 +597,7 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
             return
         size = f"{sum(picture.size for picture in there) / 1e6:.1f}"
         lines = [counted("One picture, {size} MB.", "{number} pictures, {size} MB.", len(there), size=size)]
-        answers = [("y", tr("delete them for good"))]
+        answers = [("y", tr("delete them permanently"))]
 
         def answered(key: str | None) -> None:
             if key:
@@ -582,7 +608,10 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
     async def _empty_trash(self) -> None:
         if (emptied := await self.host.ask(calls.empty_trash())) is not None:
             self._deleted.clear()
-            self.say(counted("One picture is gone for good.", "{number} pictures are gone for good.", emptied))
+            deleted = counted(
+                "One picture is permanently deleted.", "{number} pictures are permanently deleted.", emptied
+            )
+            self.say(deleted)
 
     # --- the clipboard ------------------------------------------------------------------------------------------------
 
@@ -653,10 +682,10 @@ class Workstation(LateTimers, OrderedKeys[None], PictureApp[None], inherit_bindi
         elif self.state.runs:
             stop, leave = self.key("stop"), self.key("quit")
             self.say(
-                tr("{stop} {stop} stops the job; {leave} leaves sdterm, and the job goes on.", stop=stop, leave=leave)
+                tr("{stop} {stop} stops the job; {leave} leaves sdterm, and the job continues.", stop=stop, leave=leave)
             )
         else:
-            self.say(tr("{key} leaves sdterm; the job goes on.", key=self.key("quit")))
+            self.say(tr("{key} leaves sdterm; the job continues.", key=self.key("quit")))
 
     # --- settings -----------------------------------------------------------------------------------------------------
 

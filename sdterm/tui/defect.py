@@ -22,5 +22,5 @@ def note(root: Path, error: Exception) -> str:
         with path.open("w" if full else "a", encoding="utf-8") as file:
             file.write(f"{datetime.now():%F %T}\n{''.join(traceback.format_exception(error))}\n")
     except OSError:
-        return tr("A defect of sdterm: {what}. What is drawn goes on.", what=printable(what))
-    return tr("A defect of sdterm: {what}. What is drawn goes on; {path} has more.", what=printable(what), path=path)
+        return tr("A defect of sdterm: {what}. Jobs continue.", what=printable(what))
+    return tr("A defect of sdterm: {what}. Jobs continue; {path} has more.", what=printable(what), path=path)

@@ -65,7 +65,7 @@ class Drawing:
             if error.field:
                 self._desk.focus_field(field_of(error.field))
                 blame = self._shell.settings.blame(error.field)
-            self._shell.say("! " + said(str(error)).removesuffix(".") + blame + ".")
+            self._shell.say(f"! {said(sentences(error, blame))}")
             return False
         if self._shell.state.host != "up":
             self._shell.say(tr("Queued as soon as the engine is there."))
@@ -245,19 +245,19 @@ class Drawing:
                 self._fail(job, event)
             case Interrupted(message=message):
                 self._shell.say(
-                    tr("The engine died and comes back; #{job} goes on. ({message})", job=job, message=message)
+                    tr("The engine died and is restarted; #{job} continues. ({message})", job=job, message=message)
                 )
             case SteppedDown(message=message) | Started(memory=message) if message:
                 self._shell.say(f"#{job}: {said(message)}")
             case Resumed(calls=taken):
-                self._shell.say(
-                    tr("#{job} goes on: {calls} calls of the network came from the tape.", job=job, calls=taken)
-                )
+                self._shell.say(tr("#{job} continues: {calls} network calls came from the tape.", job=job, calls=taken))
             case Warning(code="network_ignored", message=text):
                 self._lacking = job, self._lacked(text)
                 self._shell.say(self._lacking[1])
             case Warning(message=text):
                 self._shell.say("! " + said(text))
+            case Cancelled(images=0):
+                self._shell.say(tr("#{job} is cancelled.", job=job))
             case Cancelled(images=images):
                 stopped = counted(
                     "#{job} stopped; its finished picture is saved.",

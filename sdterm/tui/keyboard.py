@@ -7,7 +7,7 @@ from textual.app import App, ComposeResult
 from textual.widgets import Static
 
 from sdterm.tui.actions import BY_ID
-from sdterm.tui.alt_digits import hear_alt_digits
+from sdterm.tui.alt_keys import hear_alt_keys
 
 _LINES = 12
 
@@ -19,7 +19,7 @@ class Keyboard(App[None], inherit_bindings=False):
 
     def __init__(self, keys: Mapping[str, str]) -> None:
         super().__init__()
-        hear_alt_digits()
+        hear_alt_keys()
         self._does = {key: action for action, pressed in keys.items() for key in pressed.split(",")}
         self._seen = ["Press keys; Ctrl+C twice ends."]
         self._last = ""

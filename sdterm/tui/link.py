@@ -105,11 +105,11 @@ class Link:
                             if self._closing:
                                 return
                 self._wanted = False  # somebody stopped it: it comes back when something is asked of it
-                reason = tr("The host was stopped. What it drew goes on when it starts again: F5 starts it.")
+                reason = tr("The host was stopped. Its jobs continue when it starts again: F5 starts it.")
             except HostError as error:
                 reason = sentences(error, message("Starting it again …"))
             except Exception as error:
-                reason = tr("The host answers what nobody understands ({error}).", error=str(error))
+                reason = tr("The host's answer cannot be read ({error}).", error=str(error))
                 self._wanted = False
             self._say(HostLost(reason))
             self._wait()

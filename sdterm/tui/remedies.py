@@ -27,7 +27,7 @@ def remedies(code: str) -> list[tuple[str, Change]]:
                 (tr("decode in tiles"), {"rungs": _with("vae-tiling")}),
                 (tr("prompt and negative prompt one after the other"), {"rungs": _with("apart")}),
                 (tr("one image at a time"), {"rungs": _with("split-batch")}),
-                (tr("one part of the model at a time"), {"rungs": _with("component-offload")}),
+                (tr("one component of the model at a time"), {"rungs": _with("component-offload")}),
                 (tr("a smaller size, as a new job"), {"width": _smaller("width"), "height": _smaller("height")}),
                 (tr("precision bf16 in place of float32, as a new job"), {"precision": "bf16", "seed": _seed}),
             ]

@@ -280,7 +280,7 @@ class Sources:
         form, field = self._desk.form, _INIT_IMAGES
         goes = bool(mask and before and before not in images)
         form.change(form.draft.but(init_images=images or None, **({"mask": None} if goes else {})), tr(field.label))
-        return [tr("The mask was for the image before, and is gone.")] if goes else []
+        return [tr("The mask was for the image before, and was removed.")] if goes else []
 
     async def _named(self, text: str) -> tuple[bytes, str] | None:
         """The file that a text names, and what it is called; None once the user was told why not."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache
 
 from sdterm.api import STATES
+from sdterm.core.settings.flags import FLAGS
 from sdterm.core.settings.model_kinds import MODEL_KINDS
 from sdterm.core.settings.paths import PACKAGE
 from sdterm.core.settings.settings import SETTINGS
@@ -102,6 +103,8 @@ def _declared() -> Iterator[str]:
         yield from (part, *(field.sentence for field in fields))
     for setting in SETTINGS:
         yield from (setting.sentence, setting.section)
+    for flag in FLAGS:
+        yield from filter(None, (flag.sentence, flag.cost))
     for action in ACTIONS:
         yield from filter(None, (action.hint, action.title))
     yield from (title for _, title in TABS)

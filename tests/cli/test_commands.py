@@ -70,7 +70,7 @@ def test_why_a_model_is_refused_is_told_to_its_end(sdterm: Run, tmp_path: Path) 
     (folder / "diffusion_pytorch_model.safetensors").write_bytes(b"\xff" * 100)
     shown = sdterm("models", SDTERM_DATA=str(tmp_path)).stdout
     (line,) = (each for each in shown.splitlines() if name in each)
-    assert line.endswith("fetch it again.") and f"{name}/transformer/diffusion_pytorch_model.safetensors" in line
+    assert line.endswith("download it again.") and f"{name}/transformer/diffusion_pytorch_model.safetensors" in line
 
 
 def test_models_lists_other_kinds_and_where_each_is_looked_for(sdterm: Run, tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_models_lists_other_kinds_and_where_each_is_looked_for(sdterm: Run, tmp_
     none = sdterm("models", "--kind", "upscaler")
     assert none.returncode == 0 and "There is none. Upscalers go to " in none.stderr
     broken = sdterm("models", "--extra-model-paths-config", str(tmp_path / "missing.yaml"))
-    assert "missing.yaml cannot be read, so its folders are not looked in" in broken.stderr
+    assert "missing.yaml cannot be read, so its folders are not searched" in broken.stderr
 
 
 def test_doctor_names_what_it_looked_at_and_is_content_here(sdterm: Run, data: Path) -> None:

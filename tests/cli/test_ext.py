@@ -41,7 +41,7 @@ def test_an_extension_s_life(ext: Run, root: Path, source: Path, sdterm: Run) ->
     for words in (
         "Install soft-euler 1.0",
         "talks to other machines",
-        "full account rights",
+        "with all your rights",
         "soft-euler is installed.",
     ):
         assert words in done.stderr
@@ -57,7 +57,7 @@ def test_an_extension_s_life(ext: Run, root: Path, source: Path, sdterm: Run) ->
         code.write("# mine\n")
     assert "changed since it was approved" in ext("list").stdout
     assert "changed: __init__.py" in ext("trust", "soft-euler", "--yes").stderr
-    assert "disabled" in ext("disable", "soft-euler").stderr and "switched off" in ext("list").stdout
+    assert "disabled" in ext("disable", "soft-euler").stderr and "disabled" in ext("list").stdout
     assert ext("enable", "soft-euler").returncode == 0
     assert "OutputSaver soft" in sdterm("--data-dir", str(root), "plugins").stdout
     assert ext("remove", "soft-euler").returncode == 0 and ext("list", "--json").stdout == "[]\n"
@@ -92,7 +92,7 @@ def test_at_a_terminal_one_is_asked(answer: bytes, installed: bool, root: Path, 
         (["install", "https://user:secret@example.org/x", "--yes"], 1, "user name or password"),
         (["remove", "nothing"], 2, "There is no extension named 'nothing'"),
         (["enable", "evil\x1b[31m"], 2, "There is no extension named"),
-        (["trust", "nothing"], 1, "No extension nothing is installed"),
+        (["trust", "nothing"], 1, "No extension named nothing is installed"),
         (["instal", "x"], 2, "Did you mean 'install'"),
     ],
 )
@@ -127,5 +127,5 @@ def test_safe_runs_nothing_of_anybody_else(ext: Run, sdterm: Run, root: Path, tm
         assert "Traceback" not in done.stderr
         assert "mine" not in done.stdout or words == ["ext", "list"]
     assert not marker.exists()
-    assert "switched off as a whole" in ext("list", "--safe").stderr
+    assert "disabled as a whole" in ext("list", "--safe").stderr
     assert "mine" in sdterm("--data-dir", str(root), "plugins").stdout and marker.exists()

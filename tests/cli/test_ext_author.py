@@ -27,11 +27,15 @@ def test_what_is_begun_works_and_passes_its_test(sdterm: Run, tmp_path: Path, ki
 
 
 def test_a_name_that_is_taken_or_no_name_is_refused(sdterm: Run, tmp_path: Path) -> None:
-    for name, said in (("json", "module that is here already"), ("../up", "is no name"), ("sdterm_x", "sdterm's own")):
+    for name, said in (
+        ("json", "installed Python module"),
+        ("../up", "is not a valid name"),
+        ("sdterm_x", "is reserved for sdterm"),
+    ):
         refused = sdterm("ext", "new", name, "--to", str(tmp_path))
         assert refused.returncode != 0 and said in refused.stderr, refused
     assert sdterm("ext", "new", "twice", "--to", str(tmp_path)).returncode == 0
-    assert "is there already" in sdterm("ext", "new", "twice", "--to", str(tmp_path)).stderr
+    assert "already exists" in sdterm("ext", "new", "twice", "--to", str(tmp_path)).stderr
     assert "There is no extension 'nowhere'" in sdterm("ext", "check", "nowhere").stderr
 
 

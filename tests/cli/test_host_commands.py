@@ -72,7 +72,7 @@ def test_a_detached_job_is_listed_watched_and_found_again(sdterm: Run, tmp_path:
     archive = tmp_path / "my owls.zip"
     assert "3 pictures are in" in sdterm("gallery", "owl", "--export", str(archive)).stdout
     assert sorted(zipfile.ZipFile(archive).namelist()) == sorted(Path(path).name for path in paths)
-    assert "there already" in sdterm("gallery", "owl", "--export", str(archive)).stderr
+    assert "already exists" in sdterm("gallery", "owl", "--export", str(archive)).stderr
     assert sdterm("gallery", "nothing has these words").stdout == ""
     assert sdterm("gallery", "owl steps:2 -sampler:euler").stdout == found.stdout
     refused = sdterm("gallery", "stps>2")
@@ -199,9 +199,9 @@ def test_a_host_that_is_stopped_stays_stopped_though_somebody_watches(tmp_path: 
         if '"event":"step"' in line:
             break
     stopped = subprocess.run([*sdterm, "host", "stop"], env=env, capture_output=True, text=True, timeout=60)
-    assert stopped.stdout == "The host has ended.\nJob 1 goes on when the next one starts.\n"
+    assert stopped.stdout == "The host has ended.\nJob 1 continues when the next one starts.\n"
     _, said = watching.communicate(timeout=30)
-    assert watching.returncode == 1 and said.endswith("`sdterm attach 1` starts it again, and the job goes on.\n")
+    assert watching.returncode == 1 and said.endswith("`sdterm attach 1` starts it again, and the job continues.\n")
     status = subprocess.run([*sdterm, "host", "status"], env=env, capture_output=True, text=True, timeout=60)
     assert status.returncode == 1
     cancelled = subprocess.run([*sdterm, "cancel", "1"], env=env, capture_output=True, text=True, timeout=60)

@@ -108,11 +108,11 @@ def test_an_installation_is_taken_over_with_a_report(sdterm: Run, webui: Path, t
 @pytest.mark.parametrize(
     ("file", "content", "words"),
     [
-        ("config.json", "{ broken", "no JSON that can be read"),
-        ("ui-config.json", "[" * 100_000, "no JSON that can be read"),
+        ("config.json", "{ broken", "not valid JSON"),
+        ("ui-config.json", "[" * 100_000, "not valid JSON"),
         ("webui-user.sh", 'export COMMANDLINE_ARGS="--ckpt \'x"', "cannot be split"),
-        ("webui-user.sh", "export COMMANDLINE_ARGS=$(rm -rf /)", "knows no such flag"),
-        ("webui-user.sh", 'export COMMANDLINE_ARGS="--ckpt-dir $HOME/x --port lots"', "a variable of the shell"),
+        ("webui-user.sh", "export COMMANDLINE_ARGS=$(rm -rf /)", "has no such flag"),
+        ("webui-user.sh", 'export COMMANDLINE_ARGS="--ckpt-dir $HOME/x --port lots"', "a shell variable"),
         ("styles.csv", "name,prompt\n\xff", "cannot be read"),
     ],
 )
@@ -126,4 +126,4 @@ def test_what_cannot_be_read_is_a_sentence(
 
 def test_a_folder_that_is_no_installation_is_refused(sdterm: Run, tmp_path: Path) -> None:
     done = sdterm("import-a1111", str(tmp_path / "nothing"))
-    assert done.returncode == 1 and "is no A1111 installation" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert done.returncode == 1 and "is not an A1111 installation" in done.stderr and len(done.stderr.splitlines()) == 1

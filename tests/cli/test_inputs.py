@@ -60,12 +60,12 @@ def test_outside_the_mask_nothing_changes(sdterm: Run, tmp_path: Path) -> None:
     ("options", "said"),
     [
         (("--init", "nothing.png"), "--init nothing.png cannot be used. nothing.png cannot be read: No such file"),
-        (("--init", "page.png"), "page.png is no picture that can be read: PNG, JPEG"),
+        (("--init", "page.png"), "page.png is not an image that sdterm can read: PNG, JPEG"),
         (("--init", "pipe.png"), "pipe.png cannot be read"),
         (("--init", "."), ". cannot be read"),
         (("--init", "#999999"), "--init #999999 cannot be used. There is no picture 999999."),
         (("--init", "#1", "--local"), "leave out --local"),
-        (("--init", "large.png"), "large.png has too many pixels: at most 67,108,864 are read."),
+        (("--init", "large.png"), "large.png has too many pixels; the limit is 67,108,864."),
         (("--init", "-", "--mask", "-"), "Standard input can be read once only, but it is --init and --mask."),
         (("--init", "-"), "--init - cannot be used. The file is empty."),
         (("--mask", "red.png"), "no init image"),
@@ -87,14 +87,14 @@ def test_the_pictures_of_a_folder_are_drawn_in_order_and_keep_their_names(sdterm
     (folder := tmp_path / "in").mkdir()
     for name, colour in (("b10.png", "red"), ("b2.webp", "blue"), ("a [1].jpg", "green")):
         picture(folder / name, colour)
-    (folder / "notes.txt").write_text("no picture")
+    (folder / "notes.txt").write_text("not an image")
     (folder / ".hidden.png").write_bytes(b"")
     (folder / "deeper").mkdir()
     out = tmp_path / "out"
     done = sdterm("img2img", str(folder), "a lake", *QUICK, "--denoising", "0.3", "--out", str(out))
     assert done.returncode == 0, done.stderr
     assert [Path(line).name for line in done.stdout.splitlines()] == ["a (1).png", "b2.png", "b10.png"]
-    assert f"Passed over: {folder}/notes.txt is no picture" in done.stderr and "hidden" not in done.stderr
+    assert f"Skipped: {folder}/notes.txt is no picture" in done.stderr and "hidden" not in done.stderr
     assert [line for line in done.stderr.splitlines() if " of 3: " in line] == [
         "1 of 3: a [1].jpg", "2 of 3: b2.webp", "3 of 3: b10.png",
     ]  # fmt: skip
@@ -109,6 +109,6 @@ def test_the_pictures_of_a_folder_are_drawn_in_order_and_keep_their_names(sdterm
 
 
 def test_a_folder_without_pictures_is_told(sdterm: Run, tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "notes.txt").write_text("not an image")
     done = sdterm("img2img", str(tmp_path), "a lake")
     assert done.returncode == 2 and "has no picture that can be read" in done.stderr

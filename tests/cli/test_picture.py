@@ -1,26 +1,37 @@
-"""Pictures in terminals that answer nothing: each gets its own kind, and none is asked anything."""
+"""Printed pictures: each terminal gets its own kind, by its name or by what it says when it is asked."""
 
 import re
 from collections.abc import Callable, Iterator
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from rich.console import Console
 
-from tests.pseudo_terminal import PseudoTerminal
-from tests.tui.picture.reader import distance, kitty_pictures, sixel_picture
+from sdterm.cli.picture import show_picture
+from sdterm.tui.picture.support import Support
+from tests.pseudo_terminal import WHAT_CAN_YOU_DO, PseudoTerminal
+from tests.tui.picture.reader import (
+    PLACEHOLDER,
+    distance,
+    inline_picture,
+    kitty_pictures,
+    sixel_picture,
+    unwrapped_of_tmux,
+)
 
 Start = Callable[..., PseudoTerminal]
 
-QUESTION = re.compile(r"\x1b\[[>?=]?[\d;]*(c|n|q|t|\$p)|\x1b\]\d+;[^\x1b\x07]*\?|\x1b_G[^;\x1b]*a=q|\x1bP\+q")
+PLAIN = "\x1b[?1;2c"
 
 
 @pytest.fixture
 def start(data: Path) -> Iterator[Start]:
     started: list[PseudoTerminal] = []
 
-    def start(*words: str, **env: str) -> PseudoTerminal:
-        started.append(PseudoTerminal(data, *words, cell=(0, 0), **env))
+    def start(*words: str, says: str = PLAIN, **env: str) -> PseudoTerminal:
+        started.append(PseudoTerminal(data, *words, cell=(0, 0), says=says, **env))
         return started[-1]
 
     yield start
@@ -29,10 +40,10 @@ def start(data: Path) -> Iterator[Start]:
 
 
 def saved(terminal: PseudoTerminal) -> Path:
-    """Where the picture is. Nothing was asked, and nothing went wrong."""
+    """Where the picture is. Nothing went wrong, and no answer is left for the shell."""
     terminal.until_it_ends()
     assert terminal.process.returncode == 0
-    assert "Traceback" not in terminal.sent and not QUESTION.search(terminal.sent)
+    assert "Traceback" not in terminal.sent and not terminal.unread
     path = re.search(r"Saved (.*\.png)", terminal.sent)
     assert path
     return Path(path[1])
@@ -47,7 +58,7 @@ WORDS = ("generate", "red circle, blue background", "--steps", "4", "--seed", "3
 
 
 def test_foot_is_sent_sixel(start: Start) -> None:
-    terminal = start(*WORDS, TERM="foot")
+    terminal = start(*WORDS, says="\x1b[?62;4;22c", TERM="foot")
     picture = pixels(saved(terminal))
     sixel = re.search(r"\x1bP0.*?\x1b\\", terminal.sent, re.DOTALL)
     assert sixel
@@ -64,6 +75,49 @@ def test_kitty_of_any_version_is_sent_the_whole_picture(start: Start) -> None:
     assert "U" not in keys, "no placeholders, which not every kitty has"
     assert (keys["c"], keys["r"]) == ("36", "18")
     assert shown.tobytes() == picture.tobytes()
+
+
+def test_a_terminal_is_sent_what_it_says_it_has(start: Start) -> None:
+    """It has characters of 9x18 pixels, and sixteen colours."""
+    said = "\x1bP>|XTerm(379)\x1b\\\x1b[6;18;9t\x1b[?1;0;16S\x1b[?63;1;2;4;6;9;15;22c"
+    terminal = start(*WORDS, says=said, TERM="xterm-256color")
+    saved(terminal)
+    sixel = re.search(r"\x1bP0.*?\x1b\\", terminal.sent, re.DOTALL)
+    assert sixel and sixel_picture(sixel[0]).size == (36 * 9, 324)
+    assert max(map(int, re.findall(r"#(\d+)", sixel[0]))) < 16
+
+
+def test_kitty_behind_tmux_is_sent_cells_that_stand_for_the_picture(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMUX", "socket,1,0")
+    screen = StringIO()
+    console = Console(file=screen, force_terminal=True, color_system="truecolor", width=40, height=20)
+    show_picture(console, repo / "docs" / "images" / "sunset-red-house.png", Support("kitty", "truecolor", ""), None)
+    ((number, (keys, shown)),) = kitty_pictures(unwrapped_of_tmux(screen.getvalue())).items()
+    assert keys["U"] == "1" and screen.getvalue().count(PLACEHOLDER) == int(keys["c"]) * int(keys["r"])
+    assert f"38;2;{number >> 16};{number >> 8 & 255};{number & 255}m" in screen.getvalue()
+    assert distance(shown, pixels(repo / "docs" / "images" / "sunset-red-house.png")) < 8
+
+
+@pytest.mark.heavy
+def test_wezterm_is_sent_the_whole_file(start: Start) -> None:
+    terminal = start(*WORDS, TERM="xterm-256color", TERM_PROGRAM="WezTerm")
+    picture = pixels(saved(terminal))
+    sent = re.search(r"\x1b\]1337;[^\x07]*\x07", terminal.sent)
+    assert sent
+    given, shown = inline_picture(sent[0])
+    assert (given["width"], given["height"]) == ("36", "18") and shown.tobytes() == picture.tobytes()
+
+
+@pytest.mark.heavy
+def test_a_terminal_that_never_answers_is_waited_for_once(start: Start) -> None:
+    terminal = start(*WORDS, says="", TERM="xterm-256color")
+    saved(terminal)
+    terminal.run(*WORDS)
+    terminal.until(lambda: terminal.sent.count("Saved ") == 2, "the second picture")
+    terminal.until_it_ends()
+    assert terminal.sent.count(WHAT_CAN_YOU_DO) == 1
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,16 @@ def test_a_token_is_made_listed_and_revoked(sdterm: Run, tmp_path: Path) -> None
     assert "laptop  admin  made 2" in listed and "expires 2" in listed and "sdterm_" not in listed
     (row,) = map(json.loads, run("token", "list", "--json").stdout.splitlines())
     assert row.keys() == {"name", "scope", "created", "expires"} and row["expires"] - row["created"] == 30 * 24 * 3600
+    kept = tmp_path / "bot.token"
+    made = run("token", "new", "bot", "--file", str(kept))
+    assert made.stdout == "" and "shown" not in made.stderr and stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert TOKEN.fullmatch(kept.read_text().strip())
+    again = run("token", "new", "other", "--file", str(kept))
+    assert again.returncode == 2 and "cannot be made: File exists" in again.stderr
+    nowhere = tmp_path / "x.token"
+    assert run("token", "new", "bot", "--file", str(nowhere)).returncode == 2 and not nowhere.exists()
+    assert [line.split()[0] for line in run("token", "list").stdout.splitlines()] == ["laptop", "bot"]
+    run("token", "revoke", "bot")
     assert "worthless now" in run("token", "revoke", "laptop").stderr
     assert run("token", "list").stdout == ""
 
@@ -33,7 +43,7 @@ def test_what_cannot_be_done_is_said(sdterm: Run, tmp_path: Path) -> None:
         (("new", "a", "--expires", "soon"), "like 12h, 30d or 8w"),
         (("new", "a", "--expires", "0d"), "like 12h, 30d or 8w"),
         (("new", "a", "--expires", "99999999w"), "like 12h, 30d or 8w"),
-        (("revoke", "a"), "no token of that name. There are: none."),
+        (("revoke", "a"), "no token named a. The tokens are: none."),
     ):
         failed = run("token", *arguments)
         assert failed.returncode == 2 and said in failed.stderr and not failed.stdout

@@ -69,7 +69,7 @@ def test_a_jpeg_drawn_from_a_png_is_encoded_again_to_be_verified(sdterm: Run, dr
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (None, "holds no infotext"),
+        (None, "has no infotext"),
         (
             "x\nSteps: 2, Sampler: Euler, Seed: 5, Model hash: 0123456789, Model: \x1b[31mgone",
             "[0123456789] is not here",
@@ -124,7 +124,7 @@ def test_a_picture_drawn_from_another_is_verified_from_that_or_asks_for_it(
     for kept in (data / "inputs").iterdir():
         kept.unlink()
     asked = sdterm("verify", str(drawn))
-    assert asked.returncode == 2 and "an init image that is not here. Give that with --init FILE." in asked.stderr
+    assert asked.returncode == 2 and "an init image that is missing here. Provide it with --init FILE." in asked.stderr
     given = sdterm("verify", str(drawn), "--init", str(tmp_path / "red.png"))
     assert given.stdout == "identical: all 4,096 pixels are the same\n", given.stderr
 
@@ -152,7 +152,7 @@ def test_info_tells_what_would_not_be_reproduced(sdterm: Run, tmp_path: Path) ->
     ("arguments", "words"),
     [
         (["generate"], "no PROMPT"),
-        (["generate", "--from", "/etc/hostname"], "no sound image"),
+        (["generate", "--from", "/etc/hostname"], "the image is damaged"),
         (["generate", "-", "--from", "-"], "Standard input"),
     ],
 )

@@ -22,4 +22,4 @@ def test_a_difference_is_measured_per_channel() -> None:
     assert (difference.pixels, difference.differing, difference.largest) == (128, 2, (3, 155, 0))
     mean = (3**2 + 10**2 + 155**2) / (128 * 3)
     assert math.isclose(difference.psnr, 10 * math.log10(255**2 / mean))
-    assert "2 of 128 pixels, by at most 155/255 (red 3, green 155, blue 0); PSNR 30.1 dB" in str(difference)
+    assert "2 of 128 pixels differ, by at most 155/255 (red 3, green 155, blue 0); PSNR 30.1 dB" in str(difference)

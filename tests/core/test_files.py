@@ -72,7 +72,7 @@ def test_a_pipe_is_no_part_of_an_extension(tmp_path: Path) -> None:
     assert files_of(tmp_path) == [tmp_path / "__init__.py"] and digest(tmp_path) == before
 
 
-ODD = os.fsdecode(b"caf\xe9")  # as Python has a name that is not UTF-8
+ODD = os.fsdecode(b"caf\xe9")  # as Python is not valid UTF-8
 SHOWN = "caf\ufffd"
 
 
@@ -93,11 +93,11 @@ def test_a_wildcard_is_called_by_how_its_name_is_shown(tmp_path: Path) -> None:
 def test_an_extension_whose_name_is_not_utf_8_is_refused_with_a_sentence(tmp_path: Path) -> None:
     (tmp_path / f"{ODD}.py").write_text("x = 1\n")
     (source,) = in_folder(tmp_path)
-    assert (source.slug, source.refusal) == (SHOWN, "its name is not UTF-8: rename it")
+    assert (source.slug, source.refusal) == (SHOWN, "its name is not valid UTF-8: rename it")
 
 
 def test_no_folder_is_used_whose_name_could_not_be_stored(tmp_path: Path) -> None:
-    with pytest.raises(DataRootError, match=f"{SHOWN} has a name that is not UTF-8"):
+    with pytest.raises(DataRootError, match=f"{SHOWN} is not valid UTF-8"):
         prepare(tmp_path / ODD)
-    with pytest.raises(OutputFolderError, match=f"{SHOWN}: its name is not UTF-8"):
+    with pytest.raises(OutputFolderError, match=f"{SHOWN}: the folder.s name is not valid UTF-8"):
         saving_of(resolve({}, {"SDTERM_DATA": str(tmp_path)}), tmp_path / ODD)

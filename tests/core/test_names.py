@@ -20,14 +20,14 @@ def test_a_name_is_found_in_any_case_and_by_alias(name: str, item: int) -> None:
 def test_a_near_miss_names_labels_and_a_far_one_names_what_there_is() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'Euler'"):
         find("sampler", "Eulr", ITEMS)
-    with pytest.raises(UnknownNameError, match="There is 'A' or 'B'"):
+    with pytest.raises(UnknownNameError, match="You can choose 'A' or 'B'"):
         find("thing", "zzzzzz", {"A": 1, "B": 2})
 
 
 def test_the_exact_spelling_wins_and_one_that_may_be_several_things_is_refused() -> None:
     items = {"a-b": 1, "alias": 1, "a_b": 2, "c": 3}
     assert [find("model", name, items) for name in ("a-b", "a_b", "C")] == [1, 2, 3]
-    with pytest.raises(UnknownNameError, match=r"^'A B' may be the model 'a-b' or 'a_b': write one of them\.$"):
+    with pytest.raises(UnknownNameError, match=r"^'A B' could be the model 'a-b' or 'a_b': write one of these\.$"):
         find("model", "A B", items)
     assert find("model", "A B", {"a-b": 4, "a_b": 4}) == 4, "two names of one thing"
 

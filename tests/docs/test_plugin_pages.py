@@ -276,7 +276,7 @@ def test_a_family_without_diffusers_modules_needs_no_attention_of_ours(
     asked = GenerationRequest(prompt="red", model="one colour", steps=1)
     assert not [event for event in engine.run(asked, plugins) if isinstance(event, Warning)]
     assert not [event for event in engine.run(asked, plugins) if isinstance(event, Warning | ModelLoading)]
-    for name, said in (("sliced", "a UNet of diffusers'"), ("vae-tiling", "a VAE of diffusers'")):
+    for name, said in (("sliced", "a UNet of diffusers"), ("vae-tiling", "a VAE of diffusers")):
         *_, failed = engine.run(asked.model_copy(update={"memory": (name,)}), plugins)
         assert isinstance(failed, Failed) and said in failed.message and "KeyError" not in failed.message
 

@@ -125,16 +125,19 @@ BAD_SAMPLERS = {
     "raises no Exception": ("raise Odd('here')", "Odd: here"),
     "ends the process": ("raise SystemExit('here')", "SystemExit: here"),
     "plays Ctrl+C": ("raise KeyboardInterrupt('here')", "KeyboardInterrupt: here"),
-    "gives another shape": ("return x[:, :2]", "no finite latents of its input's shape"),
-    "gives nothing": ("return None", "no finite latents of its input's shape"),
-    "gives what is not a number": ("return x * float('nan')", "no finite latents of its input's shape"),
-    "gives float64": ("return x.double()", "it gave latents in float64 on cpu, not float32 on cpu"),
+    "gives another shape": ("return x[:, :2]", "not return finite latents of the same shape as its input"),
+    "gives nothing": ("return None", "not return finite latents of the same shape as its input"),
+    "gives what is not a number": (
+        "return x * float('nan')",
+        "not return finite latents of the same shape as its input",
+    ),
+    "gives float64": ("return x.double()", "it returned latents in float64 on cpu, not float32 on cpu"),
     "gives another device": ("return torch.empty_like(x, device='meta')", "failed"),
-    "asks with another shape": ("denoise(x[:, :2], sigma)  # here", "it asked for x (1, 2, 8, 8)"),
-    "asks in float64": ("denoise(x.double(), sigma)  # here", "it asked for x in float64 on cpu"),
+    "asks with another shape": ("denoise(x[:, :2], sigma)  # here", "it called the model with x of shape (1, 2, 8, 8)"),
+    "asks in float64": ("denoise(x.double(), sigma)  # here", "it called the model with x in float64 on cpu"),
     "asks with what is not a number": (
         "x = x * float('nan')\ndenoise(x, sigma)\ndenoise(x, sigma)",
-        "its latents are not numbers",
+        "its latents contain NaN values",
     ),
     "asks at no level": ("denoise(x, sigma * float('nan'))  # here", "at sigma nan"),
     "hides that it asked wrongly": ("try: denoise(x, sigma * -1)\nexcept Exception: pass", "at sigma -"),
@@ -229,14 +232,14 @@ BAD_SCHEDULERS = {
     "gives nothing": ("return None", "no list of sigmas"),
     "gives a list": ("return [1.0] * n + [0.0]", "no list of sigmas"),
     "gives a square": ("return torch.zeros(n, n)", "no list of sigmas"),
-    "gives too few": (f"return {GOOD}[1:]", "it gave 2 sigmas for 2 steps"),
-    "gives far too many": ("return torch.arange(1000.0).flip(0)", "it gave 1000 sigmas for 2 steps"),
-    "gives float64": (f"return {GOOD}.double()", "it gave sigmas in float64 on cpu"),
-    "gives half": (f"return {GOOD}.half()", "it gave sigmas in float16 on cpu"),
-    "gives another device": (f"return {GOOD}.to('meta')", "it gave sigmas in float32 on meta"),
-    "gives what is not a number": (f"return {GOOD} * float('nan')", "not all numbers from 0 up"),
-    "goes below zero": (f"return {GOOD} - 1", "not all numbers from 0 up"),
-    "rises": (f"return {GOOD}.flip(0)", "do not fall"),
+    "gives too few": (f"return {GOOD}[1:]", "it returned 2 sigmas for 2 steps"),
+    "gives far too many": ("return torch.arange(1000.0).flip(0)", "it returned 1000 sigmas for 2 steps"),
+    "gives float64": (f"return {GOOD}.double()", "it returned sigmas in float64 on cpu"),
+    "gives half": (f"return {GOOD}.half()", "it returned sigmas in float16 on cpu"),
+    "gives another device": (f"return {GOOD}.to('meta')", "it returned sigmas in float32 on meta"),
+    "gives what is not a number": (f"return {GOOD} * float('nan')", "not all numbers of 0 or more"),
+    "goes below zero": (f"return {GOOD} - 1", "not all numbers of 0 or more"),
+    "rises": (f"return {GOOD}.flip(0)", "not in descending order"),
     "draws from torch": (f"return {GOOD} * (1 + torch.rand(1))", "the global random numbers of torch,"),
     "draws from random": (f"random.random(); return {GOOD}", "the global random numbers of random,"),
 }
@@ -278,11 +281,11 @@ BAD_TRANSFORMS = {
     "gives nothing": ("return None", "no PromptText"),
     "gives no text": ("return ()", "no PromptText"),
     "gives bare text": ("return ('red',)", "no PromptText"),
-    "gives a number for text": ("return (PromptText(7),)", "it gave int for text"),
-    "gives a number for a style": ("return (PromptText('red', styles=(7,)),)", "it gave int for text"),
+    "gives a number for text": ("return (PromptText(7),)", "it returned int for text"),
+    "gives a number for a style": ("return (PromptText('red', styles=(7,)),)", "it returned int for text"),
     "gives texts forever": ("import itertools; return itertools.repeat(prompt)", "no PromptText"),
-    "gives far too many texts": ("return (prompt,) * 10_000_000", "10,000,000 texts; at most 100,000"),
-    "gives a huge text": ("return (PromptText('red ' * 2**26),)", "268,435,456 characters; at most 65,536"),
+    "gives far too many texts": ("return (prompt,) * 10_000_000", "10,000,000 texts; the limit is 100,000"),
+    "gives a huge text": ("return (PromptText('red ' * 2**26),)", "268,435,456 characters; the limit is 65,536"),
     "gives terminal codes": ("return (PromptText('red\\x1b[2J'),)", "the character U+001B"),
     "gives half a character": ("return (PromptText('red\\ud800'),)", "the character U+D800"),
     "edits the styles": ("context.styles['x'] = ('here', '')", "does not support item assignment"),
@@ -359,7 +362,7 @@ HALF_WAY = {
     "after it patched a class": "type(conv).forward = lambda self, x: x[:, :1] * 0; raise KeyError('oops')",
     "after it patched torch": "F.silu = torch.tanh; F.conv2d_ = print; raise KeyError('oops')",
     "after it patched what is no Python": "F.conv2d = lambda x, *a, **k: x; raise KeyError('oops')",
-    "after it gave a class what it inherited": "type(conv)._call_impl = lambda *a: 0; raise KeyError('oops')",
+    "after it returned a class what it inherited": "type(conv)._call_impl = lambda *a: 0; raise KeyError('oops')",
     "after it patched a function": "F.group_norm = lambda x, *a, **k: x; raise KeyError('oops')",
     "after it set torch": "torch.set_default_dtype(torch.float64); raise KeyError('oops')",
     "after it seeded torch": "torch.manual_seed(1); raise KeyError('oops')",
@@ -488,7 +491,7 @@ def test_who_else_has_the_memory_of_a_card_is_named() -> None:
         "GiB memory in use."
     )
     failed = failure(torch.OutOfMemoryError(said))
-    assert failed and failed.message.startswith(f"Out of memory: 2.00 GiB more were needed. Process {os.getpid()} (")
+    assert failed and failed.message.startswith(f"Out of memory: 2.00 GiB more was needed. Process {os.getpid()} (")
     assert failed.message.endswith(") has 5.20 GiB.")
 
 
@@ -500,11 +503,11 @@ BAD_FAMILIES = {
     "denoise  ": ("return None", "AttributeError"),
     "denoise   ": ("torch.rand(1); return x", "the global random numbers of torch,"),
     "encode": ("raise KeyError('here')", "KeyError: 'here'"),
-    "encode ": ("return None", "it gave no Conditioning with a row for each text"),
+    "encode ": ("return None", "it did not return a Conditioning with a row for each text"),
     "sampling": ("raise KeyError('here')", "KeyError: 'here'"),
-    "sampling ": ("return None", "it gave no noise levels"),
+    "sampling ": ("return None", "it returned no noise levels"),
     "decode": ("raise KeyError('here')", "KeyError: 'here'"),
-    "decode ": ("return torch.ones(1, 3, 7, 7)", "it decoded latents (4, 8, 8) to (3, 7, 7)"),
+    "decode ": ("return torch.ones(1, 3, 7, 7)", "it decoded latents of shape (4, 8, 8) to shape (3, 7, 7)"),
 }
 
 
@@ -588,10 +591,10 @@ def test_a_sampler_that_asks_the_network_forever_is_stopped(strange_engine: Engi
 BAD_SAVERS = {
     "raises": ("raise KeyError('here')", "KeyError: 'here'"),
     "ends the process": ("raise SystemExit('here')", "SystemExit: here"),
-    "gives nothing": ("return None", "it gave no bytes"),
-    "gives no bytes": ("return b''", "it gave no bytes"),
-    "gives text": ("return 'bytes'", "it gave no bytes"),
-    "gives more than fits": ("return bytes(600 << 20)", "it gave 600 MiB; at most 512 MiB are taken"),
+    "gives nothing": ("return None", "it returned no bytes"),
+    "gives no bytes": ("return b''", "it returned no bytes"),
+    "gives text": ("return 'bytes'", "it returned no bytes"),
+    "gives more than fits": ("return bytes(600 << 20)", "it returned 600 MiB; the limit is 512 MiB"),
     "edits the pixels": ("image[:] = 0; return b'here'", "read-only"),
     "edits the pixels by force": ("image.flags.writeable = True; return b'here'", "cannot set WRITEABLE"),
 }
@@ -618,7 +621,7 @@ def test_where_a_saver_fails_the_picture_and_the_grid_are_pngs_and_the_user_is_t
     (warning,) = warnings(events)
     assert (warning.code, warning.source) == ("saver_failed", "strange")
     assert warning.message.startswith("The output format Bad of strange failed: ")
-    assert reason in warning.message and warning.message.endswith("The picture is saved as PNG.")
+    assert reason in warning.message and warning.message.endswith("The image is saved as PNG.")
     if "here" in body:
         assert line_of("here", tmp_path) in warning.message
     for image in images(events):
@@ -661,9 +664,9 @@ def test_a_picture_that_its_format_refuses_is_a_png_and_nobody_is_to_blame(engin
     events = run(engine, extend(saver("raise PluginError('It is too small.')")), format="bad")
     (warning,) = warnings(events)
     assert (warning.code, warning.source) == ("saver_failed", None)
-    assert warning.message == "It is too small. The picture is saved as PNG."
+    assert warning.message == "It is too small. The image is saved as PNG."
     (image,) = images(events)
-    assert parse(image.infotext).parameters["Plugin errors"] == "strange: It is too small. The picture is saved as PNG."
+    assert parse(image.infotext).parameters["Plugin errors"] == "strange: It is too small. The image is saved as PNG."
 
 
 def test_a_saver_may_draw_random_numbers_as_nobody_sees_them(engine: Engine, extend: Extend) -> None:

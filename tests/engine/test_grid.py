@@ -77,7 +77,7 @@ def test_a_resumed_job_whose_images_were_delivered_has_no_grid_and_says_so(
     assert [image.index for image in images(resumed)] == [1, 2] and not grids(resumed)
     (warning,) = [event for event in resumed if isinstance(event, Warning)]
     assert warning.code == "grid_skipped"
-    assert warning.message == "The grid is left out: 1 of the 3 images were finished in an earlier run."
+    assert warning.message == "No grid was made: 1 of the 3 images were finished in an earlier run."
 
 
 def test_asking_for_a_grid_does_not_start_a_tape_again(engine: Engine, plugins: PluginSet, tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_grid_that_its_format_cannot_hold_is_a_png(engine: Engine, tmp_path: P
     )
     asked = request(steps=1, batch_size=2, grid=True, format="narrow")
     *_, warning, grid, done = engine.run(asked, load_plugins(tmp_path))
-    assert isinstance(warning, Warning) and warning.message == "It is too wide. The picture is saved as PNG."
+    assert isinstance(warning, Warning) and warning.message == "It is too wide. The image is saved as PNG."
     assert isinstance(grid, Grid) and (grid.suffix, grid.width) == (".png", 128)
     assert isinstance(done, Done)
 
@@ -106,4 +106,4 @@ def test_a_grid_that_would_fill_the_memory_is_left_out_before_anything_is_drawn(
     run = engine.run(request(width=2048, height=2048, batch_count=64, grid=True), plugins)
     warning = next(event for event in run if isinstance(event, Warning))
     run.close()
-    assert warning.message == "The grid is left out: it would have 268 megapixels; the limit is 200."
+    assert warning.message == "No grid was made: it would have 268 megapixels; the limit is 200."

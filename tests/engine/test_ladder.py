@@ -162,7 +162,7 @@ def test_a_batch_is_split_until_it_fits_and_loses_no_step(engine: Engine, tmp_pa
     assert_alike(images(events), [image for (image,) in alone])
 
     (failed,) = [e for e in engine.run(request(**asked, ladder="off"), plugins) if isinstance(e, Failed)]
-    assert (failed.code, failed.message) == ("out_of_memory", "Out of memory: 20.00 GiB more were needed.")
+    assert (failed.code, failed.message) == ("out_of_memory", "Out of memory: 20.00 GiB more was needed.")
 
 
 def test_a_job_may_begin_down_the_ladder(engine: Engine) -> None:

@@ -111,21 +111,21 @@ def test_keys_are_added_cleaned_and_not_copied_when_the_picture_is_drawn_again(
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"Seed": "1"}, "it gave the key 'Seed', which is no key or already has a meaning"),
+        ({"Seed": "1"}, "it returned the key 'Seed', which is not allowed or already has a meaning"),
         ({"sdterm": "x"}, "already has a meaning"),
         ({"Eta": "0.5"}, "already has a meaning"),
         ({"VAE": "x"}, "already has a meaning"),
         ({"Hires upscale": "2"}, "already has a meaning"),
         ({"User": "x"}, "already has a meaning"),
         ({"Plugin errors": "x"}, "already has a meaning"),
-        ({"a: b, Seed": "1"}, "is no key"),
-        ({"x" * 61: "1"}, "is no key"),
-        ({"\x1b[31m": "1"}, "is no key"),
+        ({"a: b, Seed": "1"}, "is not allowed"),
+        ({"x" * 61: "1"}, "is not allowed"),
+        ({"\x1b[31m": "1"}, "is not allowed"),
         ({"Mood": 1}, "both must be text"),
         ({7: "Mood"}, "both must be text"),
-        ({f"key {number}": "x" for number in range(21)}, "it gave 21 keys; at most 20 are taken"),
-        ("Mood", "it gave no mapping of keys"),
-        (None, "it gave no mapping of keys"),
+        ({f"key {number}": "x" for number in range(21)}, "it returned 21 keys; the limit is 20"),
+        ("Mood", "it returned no mapping of keys"),
+        (None, "it returned no mapping of keys"),
     ],
 )
 def test_keys_that_mean_something_or_are_none_are_refused_and_the_picture_says_so(
@@ -142,7 +142,7 @@ def test_keys_that_mean_something_or_are_none_are_refused_and_the_picture_says_s
 def test_two_observers_cannot_have_one_key(engine: Engine, plugins: PluginSet) -> None:
     twice = watched(watched(plugins, infotext=lambda image: {"Mood": "a"}), infotext=lambda image: {"Mood": "b"})
     events = [*engine.run(request(steps=1), twice)]
-    assert "which another observer gave" in warnings(events)[0].message
+    assert "which another observer already uses" in warnings(events)[0].message
     assert parse(images(events)[0].infotext).parameters["Mood"] == "a"
 
 

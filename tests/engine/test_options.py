@@ -65,8 +65,8 @@ def test_an_option_that_is_an_image_comes_as_pixels(tmp_path: Path) -> None:
     assert named == {digest: "options", "b" * 64: "mask"}
 
     for wrong, said in (
-        ("pose.png", "Stamp's option picture is 'pose.png', but it must be the SHA-256 of an uploaded picture."),
-        ("a" * 64, "Input aaaaaaaaaaaa is not there any more."),
+        ("pose.png", "Stamp: the option picture is 'pose.png', but it must be the SHA-256 of an uploaded image."),
+        ("a" * 64, "Input aaaaaaaaaaaa no longer exists."),
     ):
         failed = run(**{"stamp.picture": wrong})
         assert isinstance(failed, Failed) and said in failed.message

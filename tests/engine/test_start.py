@@ -74,7 +74,7 @@ def test_a_pass_of_no_steps_leaves_the_latents_alone(tiny_engine: Engine, plugin
 
 
 def test_unipc_says_what_it_lacks(tiny_engine: Engine, plugins: PluginSet) -> None:
-    with pytest.raises(PluginError, match="at least 3 steps, and the denoising strength leaves 2 of 12"):
+    with pytest.raises(PluginError, match="at least 3 steps, but the denoising strength leaves 2 of 12"):
         left(tiny_engine, plugins, cut(12, 0.2), sampler="UniPC", steps=12)
 
 

@@ -158,7 +158,7 @@ def test_names_are_found_like_all_others(tmp_path: Path) -> None:
     assert find_upscaler("lanczos", PLUGINS, library).name == "Lanczos"
     with pytest.raises(UnknownNameError, match=r"no upscaler named 'Lanzos'. Did you mean 'Lanczos'"):
         find_upscaler("Lanzos", PLUGINS, library)
-    with pytest.raises(UnknownNameError, match=rf"Did you mean '4x_Mine.*Upscalers go to {folder}"):
+    with pytest.raises(UnknownNameError, match=rf"Did you mean '4x_Mine.*Upscalers belong in {folder}"):
         find_upscaler("4x_Mina", PLUGINS, library)
     with pytest.raises(ModelFileError, match=r"4x_Mine\.pth is neither a safetensors nor a PyTorch file"):
         find_upscaler("4x-mine", PLUGINS, library)
@@ -169,7 +169,7 @@ def test_an_upscaler_of_two_minds_is_not_loaded(tmp_path: Path) -> None:
         "from sdterm.hooks import *\n@hookimpl\ndef sdterm_upscalers():\n    return [Upscaler('both', 'Both')]\n"
     )
     (problem,) = load_plugins(tmp_path).problems
-    assert "must have either resize, or matches and build" in str(problem.error)
+    assert "must have either resize, or both matches and build" in str(problem.error)
 
 
 def test_the_last_network_is_kept(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_a_family_of_an_extension_is_listed_and_drawn_with_by_host_workstation_a
         assert drawn.returncode == 0 and len([*(tmp_path / "out").glob("*.png")]) == 1, drawn.stderr
         refused = sdterm("generate", "red", "--model", name, "--sampler", "Euler a")
         assert refused.returncode != 0
-        assert "The sampler Euler a cannot draw with rectified-flow models like a flow: choose" in refused.stderr
+        assert "The sampler Euler a cannot be used with rectified flow models like a flow: choose" in refused.stderr
         lines = sdterm("samplers", "--model", name).stdout.splitlines()
         (unfit,) = (number for number, line in enumerate(lines) if line.startswith("  Euler a "))
         assert "not for rectified-flow models" in lines[unfit]

@@ -149,7 +149,7 @@ def test_a_bad_version_harms_nobody_and_the_last_good_one_goes_on(home: Home, co
     before, worker, host = home.draw(), home.host.worker.pid, home.host.host.pid
     event = home.put("mine.py", code, loaded=False)
     assert said in event.message
-    assert event.message.endswith("Its last good version goes on.")
+    assert event.message.endswith("Its last good version stays in use.")
     assert home.draw().pixel_hash == before.pixel_hash
     assert (home.standing("mine").state, said in home.standing("mine").message) == ("stale", True)
     assert (home.host.worker.pid, home.host.host.pid) == (worker, host)
@@ -418,7 +418,7 @@ def test_a_folder_that_is_deleted_is_told_once_and_looked_for(home: Home) -> Non
     before, after = len(log.read_text()), home.last()
     away = home.folder.with_name("away")
     home.folder.rename(away)
-    home.told(after, lambda event: event.message == "mine is gone.")
+    home.told(after, lambda event: event.message == "mine was removed.")
     for _ in range(3):
         home.draw(sampler="Euler a")
     after = home.last()
@@ -437,7 +437,7 @@ def test_what_is_renamed_is_another_and_what_is_deleted_is_gone(home: Home) -> N
     assert "mine" not in [extension.slug for extension in home.client.extensions()]
     after = home.last()
     (home.folder / "yours.py").unlink()
-    assert home.told(after, lambda event: event.slug == "yours").message == "yours is gone."
+    assert home.told(after, lambda event: event.slug == "yours").message == "yours was removed."
 
 
 # --- jobs keep what they began with -----------------------------------------------------------------------------------
@@ -454,7 +454,7 @@ def test_a_running_job_keeps_its_version_even_deleted_and_over_a_dead_worker(hom
     home.host.at_step(job, 10)
     after = home.last()
     (home.folder / "mine.py").unlink()
-    home.told(after, lambda event: event.message == "mine is gone.")
+    home.told(after, lambda event: event.message == "mine was removed.")
     home.host.worker.kill()
     events = home.host.events(job)
     assert "interrupted" in [event.event for event in events]
@@ -468,7 +468,7 @@ def test_a_job_whose_sampler_is_gone_waits_for_it(home: Home) -> None:
     job = home.host.submit(**SMALL, sampler="Mine")
     after = home.last()
     (home.folder / "mine.py").rename(home.folder / ".away")
-    home.told(after, lambda event: event.message == "mine is gone.")
+    home.told(after, lambda event: event.message == "mine was removed.")
     home.client.resume_queue()
     waiting = next(e.event for e in home.client.events(job=job, after=after) if isinstance(e.event, Waiting))
     assert waiting.code == "needs_plugin"
@@ -493,7 +493,7 @@ def test_a_job_waits_for_whatever_it_asks_for_by_name(home: Home) -> None:
     job = home.host.submit(**SMALL, postprocess=["Mine"])
     after = home.last()
     (home.folder / "mine.py").unlink()
-    home.told(after, lambda event: event.message == "mine is gone.")
+    home.told(after, lambda event: event.message == "mine was removed.")
     home.client.resume_queue()
     waiting = next(e.event for e in home.client.events(job=job, after=after) if isinstance(e.event, Waiting))
     assert "It needs the postprocessor 'Mine' from the extension mine" in waiting.message

@@ -89,7 +89,7 @@ def test_another_is_kept_back(database: sqlite3.Connection, text: str) -> None:
     ("text", "said"),
     [
         ("stps>=20", "Did you mean 'steps'"),
-        ("steps>=many", "is no number"),
+        ("steps>=many", "is not a number"),
         ("size:512", "no size"),
         ("after:yesterday", "no date"),
         ("sampler>euler", "compared with : alone"),
@@ -106,7 +106,7 @@ def test_quotation_marks_make_a_word_of_anything() -> None:
 
 
 def test_a_term_that_is_wrong_is_pointed_at() -> None:
-    with pytest.raises(FilterError, match=r"steps>=x is no number \(character 14\)\.") as caught:
+    with pytest.raises(FilterError, match=r"steps>=x is not a number \(character 14\)\.") as caught:
         parse('"a b" lake   steps>=x cfg>1')
     assert caught.value.position == 13
 

@@ -97,7 +97,7 @@ def test_what_is_not_there_or_no_digest_is_told(http: httpx.Client) -> None:
     ("data", "said"),
     [
         (b"", "is empty"),
-        (b"<svg/>", "is no picture that can be read"),
+        (b"<svg/>", "is not an image that sdterm can read"),
         (png(size=(1, 1))[:20] + b"\xff\xff" + png(size=(1, 1))[22:], "pixels|damaged|no picture"),
     ],
 )
@@ -105,7 +105,7 @@ def test_what_is_no_picture_leaves_nothing(http: httpx.Client, folder: Path, dat
     before = sorted(os.listdir(folder)) if folder.exists() else []
     _, message = problem(http.put(f"inputs/{digest_of(data)}", content=data), 422)
     assert any(part in message for part in said.split("|")), message
-    assert "changed on its way" in problem(http.put(f"inputs/{'b' * 64}", content=png(7)), 422)[1]
+    assert "changed on the way" in problem(http.put(f"inputs/{'b' * 64}", content=png(7)), 422)[1]
     assert sorted(os.listdir(folder)) == before
 
 
@@ -165,7 +165,7 @@ def test_a_job_whose_picture_is_not_there_is_refused_with_the_field(http: httpx.
         ({"upscale_images": ["e" * 64]}, "request.upscale_images"),
     ):
         told, message = problem(http.post("jobs", json={"request": {"prompt": "a lake", **fields}}), 422)
-        assert told == field and "names a picture that is not here (eeeeeeeeeeee…). Upload it first." in message
+        assert told == field and "names a picture that does not exist here (eeeeeeeeeeee…). Upload it first." in message
 
 
 def test_what_a_job_names_stays_and_goes_with_it(host: Client, folder: Path) -> None:

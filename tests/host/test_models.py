@@ -109,7 +109,7 @@ def test_what_cannot_be_loaded_is_a_sentence_and_the_host_goes_on(host: Running)
     host.client.load_model("half")
     event = told(host.client, before, last=Warning)[-1]
     assert isinstance(event, Warning) and event.code == "model_not_loaded"
-    assert "half.safetensors is no sound .safetensors file" in event.message
+    assert "half.safetensors is not a valid .safetensors file" in event.message
     assert "done" in names(host.events(host.submit(steps=1)))
 
 
@@ -276,7 +276,7 @@ def test_a_checkpoint_that_only_a_family_of_an_extension_knows_is_listed_as_usab
 
     deadly = root / CHECKPOINTS / "deadly.safetensors"
     save_file({"deadly": np.zeros(1)}, deadly)
-    assert "is of no model family that sdterm knows" in listed("deadly").note and listed("large").usable
+    assert "belongs to no model family that sdterm supports" in listed("deadly").note and listed("large").usable
     for path in (deadly, large, extension):
         path.unlink()
     assert listed("copy").usable

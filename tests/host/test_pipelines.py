@@ -82,7 +82,7 @@ def test_options_of_pipelines_are_none_of_other_models(host: Running) -> None:
 
 def test_prompts_are_read_as_plain_words(host: Running) -> None:
     (trap,) = host.client.read_prompt(Words(text="a (red:1.3) house", model="klein")).traps
-    assert trap.fix == "red" and "plain words" in trap.message
+    assert trap.fix == "red" and "plain text" in trap.message
 
 
 def test_a1111s_api_leaves_to_the_model_what_a_body_does_not_say(host: Running) -> None:
@@ -111,6 +111,6 @@ def test_the_command_line_knows_its_samplers_and_options(host: Running) -> None:
     request = host.client.job(int(queued.stdout)).request
     assert (request.pipeline_options, request.cfg_scale, request.steps) == ({"shift": 1.5}, 7.0, 50)
     read = run("prompt", "a (red:1.3) house", "--model", "klein")
-    assert "plain words" in read.stdout, read
+    assert "plain text" in read.stdout, read
     wrong = run("generate", "a", "--model", "klein", "--set", "shft=1.5", "--detach")
     assert wrong.returncode == 2 and "shift" in wrong.stderr

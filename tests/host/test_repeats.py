@@ -20,17 +20,17 @@ def lines(*messages: str) -> list[str]:
         try:
             raise OSError(message)
         except OSError:
-            log.exception("cannot go on")
-        log.info("something else")
+            log.exception("cannot continue")
+        log.info("something other")
     return [line for line in stream.getvalue().splitlines() if not line.startswith(("Traceback", " ", "something"))]
 
 
 def test_an_error_that_comes_again_is_written_with_its_count() -> None:
-    again = ["cannot go on", "OSError: full", "cannot go on (10 times by now): OSError('full')"]
+    again = ["cannot continue", "OSError: full", "cannot continue (10 times by now): OSError('full')"]
     assert lines(*["full"] * 25) == again
     assert lines(*["full", "gone"] * 12) == [
         *again[:2],
-        "cannot go on",
+        "cannot continue",
         "OSError: gone",
         again[2],
         again[2].replace("full", "gone"),
@@ -50,4 +50,4 @@ def test_what_is_no_error_is_written_each_time() -> None:
 
 def test_an_error_of_long_ago_is_written_as_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repeats, "FORGOTTEN", 0.0)
-    assert lines("full", "full") == ["cannot go on", "OSError: full"] * 2
+    assert lines("full", "full") == ["cannot continue", "OSError: full"] * 2

@@ -231,7 +231,7 @@ def test_the_trash_is_listed_and_emptied_for_good(services: HostServices, pictur
     assert asyncio.run(services.empty_trash(1)) == 0 and asyncio.run(services.empty_trash(0)) == 1
     assert files(path.parent) == {f"{FOLDER}/{others.name}": b"stays"}
     assert asyncio.run(services.trash.listed()) == [] and asyncio.run(services.trash.empty()) == 0
-    with pytest.raises(UnknownPictureError, match="gone for good: the trash was emptied"):
+    with pytest.raises(UnknownPictureError, match="permanently deleted: the trash was emptied"):
         asyncio.run(services.trash.restore(picture))
     assert services.pictures.saved(1, image(path)), "it is not drawn again"
 

@@ -156,11 +156,11 @@ def test_loras_are_put_on_by_the_pipelines_own_loader_and_taken_off_exactly(
     layers = {f"layers.{n}.attention.to_q": torch.zeros(2, 8) for n in range(50)}
     strange = {f"transformer.{key}.lora_{side}.weight": zeros.clone() for key, zeros in layers.items() for side in "AB"}
     narrow = {f"transformer.transformer_blocks.0.attn.to_q.lora_{side}.weight": torch.zeros(3, 3) for side in "AB"}
-    for weights, why in ((strange, "no layer attention.to_q"), (narrow, "attn.to_q has another shape")):
+    for weights, why in ((strange, "no layer attention.to_q"), (narrow, "attn.to_q has a different shape")):
         save_file(weights, folder / "other.safetensors")
         refused = [*engine.run(asked(prompt="a <lora:other:1>"), plugins)][-1]
         assert isinstance(refused, Failed) and not refused.advice, "it is no plugin's fault"
-        assert f"{why}. It is for another model: leave it out." in refused.message and "…" not in refused.message
+        assert f"{why}. It is made for another model: remove it." in refused.message and "…" not in refused.message
     single, _ = drawn(engine, plugins, prompt="a red house <lora:one:0.5>")
     assert single.pixel_hash not in (plain.pixel_hash, image.pixel_hash)
 

@@ -114,7 +114,7 @@ def test_a_step_cache_of_diffusers_is_drawn_without_a_record(
     cached = setup.asked(memory=("keep-blocks",))
     events = [*engine.run(cached, plans)]
     (said,) = [event.message for event in events if isinstance(event, Warning)]
-    assert "keeps something from call to call" in said
+    assert "keeps state between calls" in said
     whole = only_image(events)
     assert whole.pixel_hash != only_image([*engine.run(setup.asked(), plans)]).pixel_hash
     stop_at_step(engine, plans, cached, 3, tmp_path / "tape")

@@ -96,7 +96,7 @@ def test_a_folder_that_lacks_a_file_is_no_model(spoil: str, engine: Engine, tmp_
     write_tagger(folder)
     (folder / spoil).unlink()
     (failed,) = ask(engine)
-    assert isinstance(failed, Failed) and "There is no model that describes pictures." in failed.message
+    assert isinstance(failed, Failed) and "There is no model for Interrogate." in failed.message
 
 
 def test_a_damaged_model_fails_with_its_folder(engine: Engine, tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_whatever_the_text_the_picture_is_saved(encode: Encode, text: str) -> No
 )
 def test_a_side_that_a_format_cannot_hold_is_a_sentence(encode: Encode, side: int) -> None:
     for shape in ((side + 1, 1, 3), (1, side + 1, 3)):
-        with pytest.raises(PluginError, match=rf"at most {side} pixels a side; use --format png\.$"):
+        with pytest.raises(PluginError, match=rf"at most {side} pixels per side: use --format png\.$"):
             encode(np.zeros(shape, np.uint8), "")
 
 

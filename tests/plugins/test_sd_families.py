@@ -137,7 +137,7 @@ def test_old_emphasis_is_refused_where_a1111_refuses_it(engine: Engine) -> None:
     request = asked({"prompt": "x", "steps": 1}, {"use_old_emphasis_implementation": True}, PLUGINS, {}).request
     small = request.model_copy(update={"model": "narrow-xl", "width": 64, "height": 64})
     failed = list(engine.run(small, PLUGINS))[-1]
-    assert isinstance(failed, Failed) and "Old emphasis is for SD 1.x alone" in failed.message
+    assert isinstance(failed, Failed) and "Old emphasis works only with SD 1.x" in failed.message
 
 
 ENDLESS = "DPM adaptive"  # hundreds of calls: random weights are not smooth, and it draws one image at a time anyway

@@ -25,6 +25,12 @@ OWN = ("run", "cache", "installed", "inputs")  # of the host
 Act = Callable[[Workstation, Pilot[None]], Awaitable[None]]
 
 
+@pytest.fixture(autouse=True)
+def colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The workstation has all of them, wherever the tests are run."""
+    monkeypatch.setattr("textual.constants.COLOR_SYSTEM", "truecolor")
+
+
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """One host, and one process that draws, for the tests of many files."""

@@ -210,7 +210,7 @@ def test_the_trash_is_emptied_once_that_is_agreed_to(drawn: Running) -> None:
         await pilot.press("U")
         await until(pilot, lambda: isinstance(app.screen, Ask), "asked again")
         await pilot.press("y")
-        await until(pilot, lambda: "One picture is gone for good." in text_of(app.desk.query_one(Note)))
+        await until(pilot, lambda: "One picture is permanently deleted." in text_of(app.desk.query_one(Note)))
         assert host.client.trash() == []
 
     drive(drawn, act)

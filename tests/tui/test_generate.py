@@ -122,7 +122,7 @@ def test_a_trap_is_told_counted_and_mended_by_a_key(host: Running) -> None:
         await write(pilot, "a (red house")
         await until(pilot, lambda: editor.traps, "a lint")
         await until(pilot, lambda: str(editor.border_subtitle) == "3/75", "the tokens")
-        assert note(app).startswith("^F mends this: " + editor.traps[0].message[:50])
+        assert note(app).startswith("^F fixes this: " + editor.traps[0].message[:50])
         await pilot.press("ctrl+f")
         await until(pilot, lambda: not editor.traps and app.form.draft.prompt != "a (red house")
 
@@ -299,7 +299,7 @@ def test_a_worker_that_dies_is_told_and_the_picture_comes(host: Running) -> None
         await pilot.press("f5")
         await until(pilot, lambda: app.state.runs and app.state.runs[-1].step >= 5, "five steps")
         host.worker.kill()
-        await until(pilot, lambda: "The engine died" in note(app) or "goes on" in note(app))
+        await until(pilot, lambda: "The engine died" in note(app) or "continues" in note(app))
         await drawn(app, pilot, host, before + 1)
 
     drive(host, act)

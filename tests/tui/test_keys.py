@@ -13,6 +13,7 @@ from sdterm.tui import progress
 from sdterm.tui.app import Workstation
 from sdterm.tui.messages import Happened
 from sdterm.tui.palette import Palette
+from sdterm.tui.picture.asking import Answers
 from sdterm.tui.screens.help import HelpScreen
 from sdterm.tui.screens.jump import Jump
 from sdterm.tui.screens.pick import Ask, Pick
@@ -22,7 +23,7 @@ from sdterm.tui.widgets import bars
 from sdterm.tui.widgets.bars import KeyBar, Note, TopBar
 from sdterm.tui.widgets.recent import Recent
 from tests.host.running import Running, running
-from tests.tui.conftest import drive, go_to, screen_text, text_of, until
+from tests.tui.conftest import drive, go_to, screen_text, text_of, until, write
 
 LONG = "This is wrong with \x1b]0;owned\x07\u202e[b]it[/b]: " + "one thing after the other, " * 12 + "and the end."
 
@@ -122,6 +123,28 @@ def test_lists_mark_what_is_chosen_now(host: Running) -> None:
     drive(host, act, preview="half")
 
 
+def test_the_list_of_ways_to_show_pictures_says_why_each_is_there(
+    host: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("TERM", "xterm-256color"), ("TMUX", ""), ("TERM_PROGRAM", ""), ("NO_COLOR", "")):
+        monkeypatch.setenv(name, value)
+
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        app.known = app.known._replace(heard=Answers("XTerm(379)", frozenset({4, 22})))
+        await pilot.press("alt+p")
+        await until(pilot, lambda: isinstance(app.screen, Pick) and "* auto" in screen_text(app))
+        assert "the best here: sixel" in screen_text(app) and "sixel       used now" in screen_text(app)
+        assert "The terminal names sixel among its abilities." in screen_text(app)
+        await pilot.press("down")
+        await until(pilot, lambda: "The terminal calls itself XTerm(379), not kitty or ghostty." in screen_text(app))
+        await write(pilot, "sextant")
+        await until(pilot, lambda: "🬗🬤" in screen_text(app), "the signs that the font may have")
+        await pilot.press("enter")
+        await until(pilot, lambda: app.picture_mode() == "sextant")
+
+    drive(host, act)
+
+
 def test_the_field_that_was_hidden_in_a_terminal_too_small_has_the_cursor_again(host: Running) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         steps = app.desk.query_one("#field-steps")
@@ -140,7 +163,7 @@ def test_quitting_asks_in_two_plain_words_and_stops_a_job_only_when_asked_twice(
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: app.state.runs, "the job")
         await pilot.press("ctrl+q")
-        await until(pilot, lambda: isinstance(app.screen, Ask) and "leave, the job goes on" in screen_text(app))
+        await until(pilot, lambda: isinstance(app.screen, Ask) and "leave, the job continues" in screen_text(app))
         assert "Esc  stay" in screen_text(app)
         await pilot.press("s")
         await until(pilot, lambda: f"Stop #{job}?" in screen_text(app))

@@ -1,9 +1,8 @@
-"""The workstation in a terminal that may be kitty, which is played here, byte by byte."""
+"""The workstation in terminals that are played here, byte by byte: each is asked once, and gets what it says it has."""
 
 import json
 import re
 import signal
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -11,13 +10,17 @@ import psutil
 import pytest
 from PIL import Image
 
-from sdterm.tui.picture.driver import AnswerFilter, TerminalNamed
-from sdterm.tui.picture.support import QUESTION
+from sdterm.tui.picture.asking import questions
 from tests.host.running import Running
 from tests.pseudo_terminal import WITHIN, PseudoTerminal
 from tests.tui.conftest import add_picture
 
-NEW, OLD = "\x1bP>|kitty(0.35.2)\x1b\\", "\x1bP>|kitty(0.26.5)\x1b\\"
+QUESTION = questions({"TERM": "xterm-kitty"}, cell_is_known=True)
+END = "\x1b[?62;c"
+NEW, OLD = (f"\x1bP>|kitty({version})\x1b\\\x1b_Gi=31;OK\x1b\\{END}" for version in ("0.35.2", "0.26.5"))
+FOOT = "\x1bP>|foot(1.13.1)\x1b\\\x1b[?1;0;1024S\x1b[?62;4;22c"
+KONSOLE = "\x1bP>|Konsole 22.12.3\x1b\\\x1b[?62;1;4c"
+WEZTERM = "\x1bP>|WezTerm 20240203-110809-5046fc22\x1b\\\x1b[?65;4;6;18;22c"
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +39,8 @@ def start(host: Running) -> Iterator[Start]:
     """Runs `sdterm …` in such a terminal."""
     started: list[PseudoTerminal] = []
 
-    def start(*words: str, colours: str = "") -> PseudoTerminal:
-        started.append(PseudoTerminal(host.settings.root, *words, TERM="xterm-kitty", COLORTERM=colours))
+    def start(*words: str, colours: str = "", term: str = "xterm-kitty", says: str = "") -> PseudoTerminal:
+        started.append(PseudoTerminal(host.settings.root, *words, says=says, TERM=term, COLORTERM=colours))
         return started[-1]
 
     yield start
@@ -90,7 +93,7 @@ def test_small_pictures_are_pixels_too_and_are_sent_small(start: Start) -> None:
     assert {*made} == {*deleted}, "nothing is left in the terminal's memory"
 
 
-@pytest.mark.parametrize("answer", [OLD, "\x1bP>|no \x01 version\x1b\\"], ids=["old", "garbage"])
+@pytest.mark.parametrize("answer", [OLD, f"\x1bP>|no \x01 version\x1b\\{END}"], ids=["old", "garbage"])
 def test_any_other_gets_half_blocks(answer: str, terminal: PseudoTerminal, host: Running) -> None:
     terminal.until_sent(re.escape(QUESTION))
     terminal.type("ab" + answer + "c")
@@ -147,25 +150,54 @@ def test_a_terminal_that_is_cut_off_leaves_nothing_running(terminal: PseudoTermi
 def test_doctor_names_the_same_and_leaves_no_answer_to_the_shell(answer: str, protocol: str, start: Start) -> None:
     terminal = start("doctor")
     terminal.until_sent(re.escape(QUESTION))
-    terminal.type(answer + "\x1b[?62;c")
+    terminal.type(answer or END)
     terminal.until_sent(f"pictures as {protocol}")
     terminal.until_it_ends()
     assert not terminal.unread
 
 
-def test_keys_around_the_pieces_of_an_answer_are_heard_at_their_time() -> None:
-    ears = AnswerFilter()
-    ears.awaits_answer = True
-    heard = [part for piece in ("a", "\x1b[A", *NEW, "b", *NEW) for part in ears.sift(piece) if part]
-    named = [part for part in heard if isinstance(part, TerminalNamed)]
-    assert [name.name for name in named] == ["kitty(0.35.2)"], "one question has one answer"
-    assert heard[:2] == ["a", "\x1b[A"] and heard[3:5] == ["b", "\x1b"]
+DRAWN = r"\x1b7\x1b\[\d+;\d+H(\x1bP0.*?\x1b\\|\x1b\]1337;.*?\x07)\x1b8"
 
 
-def test_escape_is_heard_though_an_answer_may_begin_like_it() -> None:
-    ears = AnswerFilter()
-    ears.awaits_answer = True
-    assert [*ears.sift("\x1b")] == [""]
-    while not (late := ears.overdue()):
-        time.sleep(0.01)  # its own clock
-    assert late == "\x1b" and not ears.overdue()
+@pytest.mark.parametrize(
+    ("says", "begins"), [(FOOT, "\x1bP0"), (WEZTERM, "\x1b]1337;File=inline=1")], ids=["foot", "WezTerm"]
+)
+def test_a_terminal_gets_the_pictures_that_it_says_it_has(says: str, begins: str, start: Start, host: Running) -> None:
+    """Its name in the environment is xterm's, as over SSH."""
+    (host.settings.root / "draft.json").unlink(missing_ok=True)
+    terminal = start(term="xterm-256color", says=says)
+    terminal.until_sent(BLOCKS)
+    terminal.type("\x1br")  # Alt+R chooses a picture in Recent
+    terminal.until_sent(DRAWN)
+    found = re.search(DRAWN, terminal.sent, re.DOTALL)
+    assert found and found[1].startswith(begins) and len(found[1]) <= 20_000
+    leave(terminal)
+
+
+def test_the_column_that_konsole_clears_beside_a_picture_is_written_again(start: Start, host: Running) -> None:
+    (host.settings.root / "draft.json").unlink(missing_ok=True)
+    terminal = start(term="xterm-256color", says=KONSOLE)
+    terminal.until_sent(r"\x1b\]1337;.*?\x07")
+    row, column, width = map(int, _found(r"\x1b7\x1b\[(\d+);(\d+)H\x1b\]1337;File=\S*?width=(\d+);", terminal.sent))
+    terminal.until_sent(rf"\x07\x1b8.*\x1b\[{row};{column + width}H")
+    leave(terminal)
+
+
+def _found(pattern: str, text: str) -> tuple[str, ...]:
+    found = re.search(pattern, text)
+    assert found
+    return found.groups()
+
+
+def test_each_terminal_is_asked_once(start: Start) -> None:
+    terminal = start("doctor", term="xterm-256color", says=FOOT)
+    terminal.until_sent("pictures as sixel")
+    terminal.until_it_ends()
+    terminal.run("doctor")
+    terminal.until(lambda: terminal.sent.count("pictures as sixel") == 2, "the second doctor")
+    terminal.until_it_ends()
+    assert terminal.sent.count(QUESTION) == 1
+    other = start("doctor", term="xterm-256color", says=END)
+    other.until_sent("pictures as half")
+    other.until_it_ends()
+    assert other.sent.count(QUESTION) == 1

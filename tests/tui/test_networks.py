@@ -104,7 +104,7 @@ def test_a_network_for_another_model_is_told_before_the_run_and_when_the_model_c
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await begin(app, pilot)
         await typed(app, pilot, "<lora:ink:1>")
-        await until(pilot, lambda: "'ink' is for SDXL, and the model is SD 1.x" in note(app))
+        await until(pilot, lambda: "'ink' is made for SDXL, but the model is SD 1.x" in note(app))
         app.desk.say("something else")
         await go_to(pilot, app.desk.query_one("#field-steps"))
         app.form.change(app.form.draft.but(model="sdterm-demo"))

@@ -111,7 +111,7 @@ def test_ten_minutes(tmux: Tmux, host: Running) -> None:
     tmux.press("F5")
     tmux.until(r"> #7 \d+/150")
     tmux.press("C-q")
-    shown = tmux.until(r"Enter +leave, the job goes on")
+    shown = tmux.until(r"Enter +leave, the job continues")
     assert re.search(r"Esc +stay", shown)
     tmux.press("Enter")
     tmux.until("exit code 0")

@@ -76,7 +76,7 @@ def test_a_language_without_a_singular_says_the_same_of_one() -> None:
 
 
 def test_what_lacks_forms_of_its_language_is_a_fault() -> None:
-    one, many = "One picture is gone for good.", "{number} pictures are gone for good."
+    one, many = "One picture is permanently deleted.", "{number} pictures are permanently deleted."
     assert many in faults({many: "{number} картинок"}, "ru")["plural forms"]
     assert many in faults({many: {"one": "x", "few": "{number}"}}, "ru")["plural forms"]
     assert many in faults({many: {"one": "x", "few": "{nr}", "many": "{number}"}}, "ru")["names differ"]

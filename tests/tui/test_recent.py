@@ -21,7 +21,7 @@ from sdterm.tui.widgets.prompt import PromptEditor
 from sdterm.tui.widgets.recent import Recent
 from sdterm.tui.widgets.wall import Wall
 from tests.host.running import Running, running
-from tests.tui.conftest import drive, text_of, until, write
+from tests.tui.conftest import drive, screen_text, text_of, until, write
 
 FIVE = 5
 
@@ -84,10 +84,10 @@ def test_an_empty_pane_says_the_next_step(tmp_path: Path) -> None:
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: "No picture yet: write a prompt" in text_of(app.desk.query_one(ChosenPicture)))
         said = text_of(app.desk.query_one(ChosenPicture))
-        assert "then F5 draws it." in said and "^L, then a adds one" in " ".join(said.split())
+        assert "then F5 generates." in said and "^L, then a adds one" in " ".join(said.split())
         assert [f"M-{number} {prompt}" in said for number, prompt in enumerate(EXAMPLES, 1)] == [True] * len(EXAMPLES)
         await pilot.press("f6")
-        await until(pilot, lambda: "nothing was drawn yet" in text_of(app.desk.query_one(Note)))
+        await until(pilot, lambda: "nothing was generated yet" in text_of(app.desk.query_one(Note)))
 
         await until(pilot, lambda: app.state.host == "up" and app.models, "the host")
         await pilot.press("alt+2")
@@ -178,6 +178,23 @@ def test_the_large_picture_is_left_by_escape_and_by_its_key(drawn: Running) -> N
             assert not app.desk.has_class("-picture-only")
 
     drive(drawn, act)
+
+
+def test_a_key_swaps_form_and_picture_in_small_windows(drawn: Running) -> None:
+    async def act(app: Workstation, pilot: Pilot[None]) -> None:
+        await filled(app, pilot, FIVE + 1)
+        view = app.desk.query_one(ChosenPicture)
+        for size in ((60, 20), (40, 20)):
+            await pilot.resize_terminal(*size)
+            await until(pilot, lambda: not view.region and app.desk.settled(), "the form alone")
+            assert f"{app.key('show_preview')} Picture" in screen_text(app).splitlines()[0]
+            await pilot.press("alt+w")
+            await until(pilot, lambda: text_of(view).count("▀") > 50, "the picture")
+            assert "Esc leaves" in str(view.border_subtitle)
+            await pilot.press("alt+w")
+            await until(pilot, lambda: app.focused is app.desk.query_one("#prompt"), "the form")
+
+    drive(drawn, act, (60, 20), preview="half")
 
 
 def test_a_seed_of_before_is_kept_after_a_restart(drawn: Running) -> None:

@@ -112,7 +112,7 @@ def test_a_file_that_is_gone_is_noticed(drawn: Running) -> None:
 
     async def act(app: Workstation, pilot: Pilot[None]) -> None:
         await pilot.press("f3")
-        await until(pilot, lambda: "! the file is gone" in screen_text(app))
+        await until(pilot, lambda: "! the file is missing" in screen_text(app))
         await pilot.press("enter")
         await until(pilot, lambda: app.form.draft.prompt == "green tree")
 

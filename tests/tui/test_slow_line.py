@@ -50,7 +50,7 @@ def test_a_slow_line_ends_previews_and_a_choice_brings_them_back(host: Running) 
         asked = terminal.sent.count(QUESTION)
         assert 3 <= asked < 8, "one for the way there and back, and one a frame; of small ones more are looked at"
         terminal.type(ALT_P)
-        terminal.until_sent("How pictures are shown")
+        terminal.until_sent("How images are shown")
         assert terminal.sent.count(QUESTION) == asked
         terminal.type("half\r")
         terminal.until(lambda: terminal.sent.count(QUESTION) > asked, "another preview")

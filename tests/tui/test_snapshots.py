@@ -15,7 +15,7 @@ from sdterm.events import PicturesFound, Started, Step
 from sdterm.tui.app import Workstation
 from sdterm.tui.messages import Happened
 from sdterm.tui.palette import Palette
-from sdterm.tui.picture.widget import PictureView, depth_of
+from sdterm.tui.picture.widget import PictureView
 from sdterm.tui.screens.compare import CompareScreen
 from sdterm.tui.screens.gallery import PictureTable
 from sdterm.tui.screens.parameters import ParametersScreen
@@ -107,7 +107,7 @@ async def pictured(app: Workstation, pilot: Pilot[None]) -> None:
 
 def has_tiles(tiles: Tiles) -> bool:
     """Whether all pictures are to be seen, at the size that there is now."""
-    return {(picture.id, tiles.tile(), depth_of(tiles.app)) for picture in tiles.pictures} <= {*tiles._made}
+    return {(picture.id, tiles.tile(), tiles._way()) for picture in tiles.pictures} <= {*tiles._made}
 
 
 def shows_pixels(view: PictureView) -> bool:

@@ -89,7 +89,7 @@ def _used() -> Iterator[tuple[str, str]]:
     for path, text in sources.items():
         tree = ast.parse(text)
         for node in ast.walk(tree):
-            if isinstance(node, ast.Attribute) and node.attr.startswith("_") and node.attr not in ours:
+            if isinstance(node, ast.Attribute) and node.attr.startswith("_") and node.attr not in ours | _PUBLIC:
                 yield f"{path.name}:{node.lineno}", node.attr
             elif isinstance(node, ast.Constant) and re.fullmatch(r"_[a-z]\w+", str(node.value)):
                 yield f"{path.name}:{node.lineno}", str(node.value)
@@ -108,6 +108,8 @@ def _mentioned(node: ast.ClassDef) -> set[str]:
     return {name for name in attributes | defined if name.startswith("_") and not name.startswith("__")}
 
 
+_PUBLIC = {"_replace", "_asdict"}
+"""Of named tuples, and documented."""
 _SELF = ("self", "super()")
 _OURS = re.compile(r"(?:\bself\.|\bdef |\bclass |^\s*)(_[a-z]\w*)", re.MULTILINE)
 

@@ -1,6 +1,5 @@
-"""The pack is found, chosen and used; what it says fits what it translates."""
+"""The pack is found and wins over sdterm's own German; what it leaves out stays."""
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sdterm.core.settings.settings import resolve
-from sdterm.tui.language import language_sources, languages, read_messages, tr, use
+from sdterm.tui.language import language_sources, languages, read_files, tr, use
 
 PACK = Path(__file__).parents[1]
 
@@ -20,18 +19,19 @@ def root(tmp_path: Path) -> Iterator[Path]:
     use(None)
 
 
-def test_it_is_found_and_spoken(root: Path) -> None:
+def test_its_words_win_and_all_others_stay(root: Path) -> None:
     places = language_sources(resolve({}, {"SDTERM_DATA": str(root)}))
-    assert "de_DE" in languages(places)
-    assert use("de_DE", places) == ()
+    assert "de" in languages(places)
+    assert use("de", places) == ()
+    assert tr("Seed") == "Startwert" and tr("#{job} is queued.", job=7) == "Job #7 wartet."
     assert tr("Settings") == "Einstellungen"
-    assert tr("{model} is loaded ({time}s).", model="x", time=2) == "x ist geladen (2 s)."
 
 
 def test_it_translates_texts_that_there_are_with_their_names(root: Path) -> None:
     from sdterm.tui.texts import faults
 
     places = language_sources(resolve({}, {"SDTERM_DATA": str(root)}))
-    wrong = faults(read_messages("de_DE", places), "de")
+    mine = read_files("de", places)[-1]
+    assert mine.path and "extensions" in mine.path.parts
+    wrong = faults(mine.messages, "de")
     assert wrong["unused"] == [] and wrong["names differ"] == []
-    assert len(json.loads((PACK / "localizations" / "de_DE.json").read_text(encoding="utf-8"))) > 150

@@ -53,7 +53,7 @@ def _carry_out(proposal: Proposal, yes: bool) -> None:
             say(line)
         if not yes:
             if not sys.stdin.isatty():
-                raise UsageError(message("Nobody is there to agree: with --yes it is done without asking."))
+                raise UsageError(message("This needs a terminal to ask you for consent; --yes does it without asking."))
             click.confirm(tr("Approve it?") if proposal.in_place else tr("Install it?"), abort=True, err=True)
         apply(proposal, say)
         done = (

@@ -22,11 +22,7 @@ def list(context: click.Context, as_json: bool) -> None:
         print_json("[" + ",\n ".join(row.model_dump_json() for row in rows) + "]")
         return
     if not settings["extensions"]:
-        say(
-            message(
-                "Extensions are switched off as a whole (--safe, --disable-all-extensions or the setting `extensions`)."
-            )
-        )
+        say(message("Extensions are all disabled (--safe, --disable-all-extensions or the setting `extensions`)."))
     if not rows:
         say(message("No extensions. `sdterm ext install SOURCE` installs one, `sdterm ext new NAME` begins one."))
         return

@@ -6,7 +6,7 @@ from sdterm.api import JobView, Picture
 from sdterm.core.infotext.grammar import parse
 from sdterm.core.text import printable
 from sdterm.tui.differing import kind_word, seed_of
-from sdterm.tui.language import counted, tr
+from sdterm.tui.language import counted, said, tr
 
 _PROMPT = 200  # characters
 
@@ -24,10 +24,10 @@ def of_job(job: JobView) -> str:
     ]
     if job.progress and job.progress.steps:
         parts.append(tr("step {step} of {steps}", step=job.progress.step, steps=job.progress.steps))
-    said = ", ".join(parts) + "."
+    state = ", ".join(parts) + "."
     if job.reason:
-        said += f" {said(job.reason.message)}"
-    return f"{said} {_prompt(job.prompt)}"
+        state += f" {said(job.reason.message)}"
+    return f"{state} {_prompt(job.prompt)}"
 
 
 def of_picture(picture: Picture) -> str:

@@ -22,7 +22,9 @@ from sdterm.core.extensions.source import Source
 from sdterm.core.processes import BoundsError, run_bounded
 from sdterm.core.sealed import read_sealed, write_sealed
 from sdterm.errors import SdtermError
+from sdterm.events import Saying, Text
 from sdterm.hooks import MemoryOptimizer, Option, OutputSaver, Sampler, Scheduler
+from sdterm.messages import message
 from sdterm.version import __version__
 
 _FORMAT = 6  # of the cache
@@ -56,7 +58,7 @@ class Offer(BaseModel):
         return not isinstance(models, tuple) or process in models
 
 
-class PluginEntry(BaseModel):
+class PluginEntry(Saying):
     """One plugin, loaded or not."""
 
     model_config = ConfigDict(frozen=True)
@@ -66,7 +68,7 @@ class PluginEntry(BaseModel):
     location: str
     digest: str
     gives: tuple[str, ...]
-    error: str | None = None
+    error: Text | None = None
     version: str = ""
 
 
@@ -145,13 +147,15 @@ def catalogue_of(plugins: PluginSet) -> Catalogue:
 def _note(given: object) -> str:
     match given:
         case Sampler(grid="own"):
-            return "has its own schedule"
+            return message("has its own schedule")
         case Sampler(default_scheduler=str(name)):
-            return f"Automatic schedule: {name}"
+            return message("Automatic schedule: {name}", name=name)
         case OutputSaver(suffix=suffix):
             return suffix
         case MemoryOptimizer() as optimizer:
-            return f"{optimizer.effect}{'; turned on when memory runs out' if optimizer.rung else ''}"
+            if optimizer.rung:
+                return message("{effect}; turned on when memory runs out", effect=optimizer.effect)
+            return optimizer.effect
         case Scheduler() | _:
             return ""
 
@@ -185,12 +189,17 @@ def _export_elsewhere(folder: Path | None) -> Catalogue:
         except BoundsError as error:
             raise CatalogueError(_stuck(folder, str(error))) from None
         if done.code or not target.is_file():
-            raise CatalogueError(_stuck(folder, f"ended the process (exit code {done.code})"))
+            raise CatalogueError(_stuck(folder, message("ended the process (exit code {code})", code=done.code)))
         return Catalogue.model_validate_json(target.read_bytes())
 
 
 def _stuck(folder: Path | None, what: str) -> str:
-    return f"Loading the plugins {what}. Look at what was last changed in {folder}, or use --disable-all-extensions."
+    return message(
+        "Loading the plugins {problem}. Check what was last changed in {folder}, or start with "
+        "--disable-all-extensions.",
+        problem=what,
+        folder=folder,
+    )
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from sdterm.core.extensions.manifest import FILE, ManifestError, read_manifest
 from sdterm.core.extensions.source import files_of
 from sdterm.core.files import legible
 from sdterm.core.names import did_you_mean
+from sdterm.messages import message
 
 DESCRIPTORS: dict[str, type[Any]] = {
     name: kind for name, kind in vars(hooks).items() if isinstance(kind, type) and is_dataclass(kind)
@@ -52,12 +53,12 @@ def check(path: Path) -> list[Finding]:
     except ManifestError as error:
         found.append(Finding(FILE, 1, 1, str(error)))
     if path.is_dir() and not any((path / name).exists() for name in ("__init__.py", "localizations")):
-        found.append(Finding(path.name, 1, 1, "there is no __init__.py in it, so nothing would be loaded"))
+        found.append(Finding(path.name, 1, 1, message("it has no __init__.py, so nothing would be loaded")))
     hook_functions = 0
     for file in files_of(path):
         name = legible(str(file.relative_to(root)))
         if file.is_symlink() and not file.resolve().is_relative_to(root.resolve()):
-            found.append(Finding(name, 1, 1, "it is a link that leads out of the extension"))
+            found.append(Finding(name, 1, 1, message("it is a link to something outside the extension")))
         elif file.suffix == ".py":
             try:
                 tree = ast.parse(file.read_bytes(), filename=name)
@@ -65,14 +66,14 @@ def check(path: Path) -> list[Finding]:
                 found.append(Finding(name, error.lineno or 1, error.offset or 1, f"{error.msg}"))
                 continue
             except (OSError, ValueError, RecursionError) as error:
-                found.append(Finding(name, 1, 1, f"it cannot be read: {error}"))
+                found.append(Finding(name, 1, 1, message("it cannot be read: {problem}", problem=error)))
                 continue
             reader = _Reader(name, path.stem)
             reader.visit(tree)
             found += sorted(reader.found, key=lambda finding: (finding.line, finding.column))
             hook_functions += reader.hooks
     if not hook_functions and not found and (path.is_file() or (path / "__init__.py").exists()):
-        said = "no function has @hookimpl, so nothing would be offered"
+        said = message("no function has @hookimpl, so the extension offers nothing")
         found.append(Finding(path.name, 1, 1, said, "warning"))
     return found
 
@@ -102,42 +103,66 @@ class _Reader(ast.NodeVisitor):
         for alias in node.names:
             self.names[alias.asname or alias.name] = f"{module}.{alias.name}"
             if module == "sdterm.hooks" and not node.level and alias.name != "*" and not hasattr(hooks, alias.name):
-                self._find(node, f"sdterm.hooks has no {alias.name}{did_you_mean(alias.name, vars(hooks))}")
+                self._find(
+                    node,
+                    message(
+                        "sdterm.hooks has no {name}{hint}", name=alias.name, hint=did_you_mean(alias.name, vars(hooks))
+                    ),
+                )
         if not node.level:
             self._imported(node, module)
 
     def _imported(self, node: ast.stmt, module: str) -> None:
         first, _, rest = module.partition(".")
         if first == self.slug and first not in sys.stdlib_module_names and importlib.util.find_spec(first) is None:
-            self._find(node, f"an extension imports its own modules relatively: from .{rest} import …")
+            self._find(
+                node, message("import the extension's own modules relatively: from .{module} import …", module=rest)
+            )
         elif self.is_test:
             return
         elif first == "sdterm" and not f"{module}.".startswith(_FOR_EXTENSIONS) and module != "sdterm":
-            self._find(node, f"{module} is not for extensions and may change: sdterm.hooks is the contract", "warning")
+            self._find(
+                node,
+                message("{module} is internal and may change: extensions may rely on sdterm.hooks only", module=module),
+                "warning",
+            )
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         if marks := [decorator for decorator in node.decorator_list if self._is_hookimpl(decorator)]:
             self.hooks += 1
             options = {word.arg: word.value for mark in marks if isinstance(mark, ast.Call) for word in mark.keywords}
             if "wrapper" in options or "hookwrapper" in options:
-                self._find(node, f"{node.name} is a wrapper, but a plugin cannot change what others give")
+                self._find(
+                    node,
+                    message(
+                        "{function} is a wrapper, but a plugin cannot change what other plugins return",
+                        function=node.name,
+                    ),
+                )
             match options.get("specname"):
                 case ast.Constant(value=str(name)):
                     pass
                 case _:
                     name = node.name
             if name not in BY_HOOK:
-                self._find(node, f"there is no hook {name}{did_you_mean(name, BY_HOOK)}")
+                self._find(node, message("there is no hook {name}{hint}", name=name, hint=did_you_mean(name, BY_HOOK)))
             given = [*node.args.posonlyargs, *node.args.args]
             if given[len(node.args.defaults) :]:
-                self._find(node, f"a hook is called without arguments, but {node.name} takes {given[0].arg}")
+                self._find(
+                    node,
+                    message(
+                        "a hook is called without arguments, but {function} takes {argument}",
+                        function=node.name,
+                        argument=given[0].arg,
+                    ),
+                )
         elif node.name in BY_HOOK:
-            self._find(node, f"{node.name} lacks @hookimpl, so it is not called", "warning")
+            self._find(node, message("{function} lacks @hookimpl, so it is not called", function=node.name), "warning")
         self.generic_visit(node)
 
     def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
         if any(self._is_hookimpl(decorator) for decorator in node.decorator_list):
-            self._find(node, "a hook is called as an ordinary function: no async")
+            self._find(node, message("a hook is an ordinary function, not an async one"))
         self.generic_visit(node)
 
     def _is_hookimpl(self, decorator: ast.expr) -> bool:
@@ -150,26 +175,49 @@ class _Reader(ast.NodeVisitor):
             self._check_descriptor(node, name)
         own = any(keyword.arg == "generator" for keyword in node.keywords)
         if name in _SHARED_RANDOM.get(module, ()) and not own and not self.is_test:
-            said = f"{called} draws from a generator that everybody shares: use the `noise` or `rng` you are given"
+            said = message(
+                "{function} uses the global random generator: use the `noise` or `rng` argument instead",
+                function=called,
+            )
             self._find(node, said, "warning")
         if called.startswith("sys.path."):
-            self._find(node, "sys.path is everybody's: import your own modules relatively", "warning")
+            self._find(
+                node,
+                message("sys.path is shared by all plugins: import the extension's own modules relatively"),
+                "warning",
+            )
         self.generic_visit(node)
 
     def _check_descriptor(self, node: ast.Call, name: str) -> None:
         known = {field.name: field for field in fields(DESCRIPTORS[name])}
         if len(node.args) > len(known):
-            self._find(node, f"{name} takes {len(known)} arguments, not {len(node.args)}")
+            self._find(
+                node,
+                message(
+                    "{name} takes {expected} arguments, not {given}",
+                    name=name,
+                    expected=len(known),
+                    given=len(node.args),
+                ),
+            )
         given = {keyword.arg for keyword in node.keywords} | set([*known][: len(node.args)])
         for keyword in node.keywords:
             if keyword.arg and keyword.arg not in known:
-                self._find(keyword.value, f"{name} has no field {keyword.arg}{did_you_mean(keyword.arg, known)}")
+                self._find(
+                    keyword.value,
+                    message(
+                        "{name} has no field {field}{hint}",
+                        name=name,
+                        field=keyword.arg,
+                        hint=did_you_mean(keyword.arg, known),
+                    ),
+                )
         if None in given or any(isinstance(argument, ast.Starred) for argument in node.args):
             return  # what else is given is not to be seen
         for field in known.values():
             needed = field.default is MISSING and field.default_factory is MISSING
             if needed and field.name not in given:
-                self._find(node, f"{name} lacks {field.name}")
+                self._find(node, message("{name} lacks {field}", name=name, field=field.name))
 
     def _dotted(self, node: ast.expr) -> str:
         """What a name stands for; empty if that is not to be seen."""

@@ -20,6 +20,7 @@ from sdterm.core.extensions.install.records import InstallRecord, RecordsError, 
 from sdterm.core.extensions.manifest import ManifestError, read_manifest
 from sdterm.core.extensions.source import Source, Stamps, digest, stamp_of, stamps
 from sdterm.core.files import legible
+from sdterm.messages import message
 
 BUILTINS = (
     "sdterm.plugins.sd",
@@ -80,7 +81,13 @@ def installed_packages(root: Path, records: Mapping[str, InstallRecord]) -> Iter
         if record.kind != "package":
             continue
         place = own_place(root, slug) / record.site
-        refusal = None if place.is_dir() else f"{place} is gone: `sdterm ext install {record.source}` brings it back"
+        refusal = (
+            None
+            if place.is_dir()
+            else message(
+                "{folder} is missing: `sdterm ext install {source}` restores it", folder=place, source=record.source
+            )
+        )
         yield Source(
             slug,
             "package",
@@ -151,7 +158,7 @@ def _enabled(records: Mapping[str, InstallRecord], slug: str) -> bool:
 
 
 def _off(slug: str) -> str:
-    return f"it is switched off: `sdterm ext enable {slug}`"
+    return message("it is disabled: `sdterm ext enable {slug}`", slug=slug)
 
 
 def _as_approved(root: Path, path: Path, record: InstallRecord, exposed: str | None) -> Source:
@@ -159,17 +166,26 @@ def _as_approved(root: Path, path: Path, record: InstallRecord, exposed: str | N
     another one there."""
     source = Source(legible(path.stem), "extension", legible(str(path)), digest(path))
     if source.location != str(path):
-        return replace(source, refusal="its name is not UTF-8: rename it")
+        return replace(source, refusal=message("its name is not valid UTF-8: rename it"))
     if record.site:
         source = replace(source, site=str(own_place(root, source.slug) / record.site))
     if not record.enabled:
         return replace(source, refusal=_off(source.slug))
     if record.digest and record.digest != source.digest:
         kept = frozen(root, source.slug, record.digest)
-        review = f"changed since it was approved: `sdterm ext trust {path.stem}` shows and approves the change"
         if kept is None:
-            return replace(source, refusal=f"it {review}")
-        notice = f"It {review}; what was approved runs."
+            return replace(
+                source,
+                refusal=message(
+                    "it changed since it was approved: `sdterm ext trust {slug}` shows and approves the change",
+                    slug=path.stem,
+                ),
+            )
+        notice = message(
+            "It changed since it was approved, and the approved version runs: `sdterm ext trust "
+            "{slug}` shows the change.",
+            slug=path.stem,
+        )
         return _as_it_says(replace(source, location=str(kept), digest=record.digest, notice=notice))
     files = stamps(path)
     return _as_it_says(replace(source, refusal=_exposed(path, files) or exposed, notice=_strange(path, files)))
@@ -189,7 +205,7 @@ def _exposed(path: Path, files: Stamps) -> str | None:
     folders = {path, *(file.parent for file in files)} if path not in files else set()
     for place in sorted({*files, *folders}):
         if _mode(place, files) & stat.S_IWOTH:
-            return f"everyone may write {place.name}: `chmod -R o-w {path}`"
+            return message("everyone can write to {name}: `chmod -R o-w {folder}`", name=place.name, folder=path)
     return None
 
 
@@ -199,7 +215,9 @@ def _exposed_by_folders(path: Path) -> str | None:
     for place in sorted({path.parent, *path.resolve().parents}):
         mode = _mode(place, {})
         if mode & stat.S_IWOTH and (place == path.parent or not mode & stat.S_ISVTX):
-            return f"everyone may write {place.name or place}: `chmod -R o-w {place}`"
+            return message(
+                "everyone can write to {name}: `chmod -R o-w {folder}`", name=place.name or place, folder=place
+            )
     return None
 
 
@@ -207,7 +225,7 @@ def _strange(path: Path, files: Stamps) -> str | None:
     """Whether it belongs to somebody else than its user and the administrator."""
     for place, stamp in {path: stamp_of(path), **files}.items():
         if stamp and stamp.st_uid not in (os.geteuid(), 0):
-            return f"{place.name} belongs to another user (number {stamp.st_uid})."
+            return message("{name} belongs to another user (number {uid}).", name=place.name, uid=stamp.st_uid)
     return None
 
 

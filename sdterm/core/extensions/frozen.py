@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sdterm.core.extensions.source import Source, digest, files_of
 from sdterm.core.files import regular
+from sdterm.messages import message
 
 FOLDER = Path("cache", "extensions")
 
@@ -34,11 +35,11 @@ def freeze(root: Path, source: Source) -> Source:
             with open(file, "rb", opener=regular) as there, target.open("xb") as here:
                 shutil.copyfileobj(there, here)
         if digest(copy) != source.digest:
-            raise UnsettledError(f"{path.name} is being changed.")
+            raise UnsettledError(message("{name} is changing at this moment.", name=path.name))
         with contextlib.suppress(OSError):  # another process was faster
             staging.rename(place)
     except FileNotFoundError as error:
-        raise UnsettledError(f"{path.name} is being changed.") from error
+        raise UnsettledError(message("{name} is changing at this moment.", name=path.name)) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return replace(source, location=str(place / path.name))

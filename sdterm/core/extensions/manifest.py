@@ -10,16 +10,17 @@ from sdterm.core.extensions import ExtensionError
 from sdterm.core.names import did_you_mean
 from sdterm.core.text import printable
 from sdterm.hooks import API_VERSION
+from sdterm.messages import message
 
 FILE = "extension.toml"
 MOST_BYTES = 64 * 1024
 _MOST_FAULTS = 5  # in one message
 
 CAPABILITIES = {
-    "network": "talks to other machines",
-    "subprocess": "starts other programs",
-    "native": "contains compiled code",
-    "files": "writes files of its own",
+    "network": message("talks to other machines"),
+    "subprocess": message("starts other programs"),
+    "native": message("contains compiled code"),
+    "files": message("writes its own files"),
 }
 """What an extension may say that it does. It is said, not enforced: an extension runs with all the user's rights."""
 
@@ -56,7 +57,7 @@ class Manifest(BaseModel):
         try:
             return version and str(Version(version))
         except InvalidVersion:
-            raise ValueError(f"{version!r} is no version number like 1.0.2") from None
+            raise ValueError(message("'{version}' is not a version number like 1.0.2", version=version)) from None
 
     @field_validator("api")
     @classmethod
@@ -66,7 +67,7 @@ class Manifest(BaseModel):
         try:
             SpecifierSet(api)
         except InvalidSpecifier:
-            raise ValueError(f"{api!r} is no range of versions like >=1,<2") from None
+            raise ValueError(message("'{range}' is not a version range like >=1,<2", range=api)) from None
         return api
 
     @field_validator("dependencies")
@@ -78,7 +79,9 @@ class Manifest(BaseModel):
             try:
                 Requirement(dependency)
             except InvalidRequirement:
-                raise ValueError(f"{dependency!r} is no package as pip takes it") from None
+                raise ValueError(
+                    message("'{requirement}' is not a package requirement for pip", requirement=dependency)
+                ) from None
         return dependencies
 
     @field_validator("capabilities")
@@ -86,7 +89,11 @@ class Manifest(BaseModel):
     def _are_known(cls, capabilities: tuple[str, ...]) -> tuple[str, ...]:
         for capability in capabilities:
             if capability not in CAPABILITIES:
-                raise ValueError(f"{capability!r} is none of {', '.join(CAPABILITIES)}")
+                raise ValueError(
+                    message(
+                        "'{capability}' is not one of {known}", capability=capability, known=", ".join(CAPABILITIES)
+                    )
+                )
         return capabilities
 
     @property
@@ -95,7 +102,11 @@ class Manifest(BaseModel):
         from packaging.specifiers import SpecifierSet
 
         if self.api and not SpecifierSet(self.api).contains(str(API_VERSION)):
-            return f"it is written for version {self.api} of the plugin contract, and this sdterm has {API_VERSION}"
+            return message(
+                "it is written for version {wanted} of the plugin contract, and this sdterm has version {have}",
+                wanted=self.api,
+                have=API_VERSION,
+            )
         return None
 
 
@@ -107,33 +118,37 @@ def read_manifest(path: Path) -> Manifest:
         return Manifest()
     try:
         if not file.is_file():
-            raise ManifestError(f"{FILE} is no file")
+            raise ManifestError(message("{file} is not a file", file=FILE))
         with file.open("rb") as opened:
             content = opened.read(MOST_BYTES + 1)
     except OSError as error:
-        raise ManifestError(f"{FILE} cannot be read: {error.strerror or error}") from error
+        raise ManifestError(
+            message("{file} cannot be read: {problem}", file=FILE, problem=error.strerror or error)
+        ) from error
     return parse_manifest(content)
 
 
 def parse_manifest(content: bytes) -> Manifest:
     """The manifest that is in these bytes. Raises ManifestError, whatever they are."""
     if len(content) > MOST_BYTES:
-        raise ManifestError(f"{FILE} has more than {MOST_BYTES} bytes")
+        raise ManifestError(message("{file} is larger than {limit} bytes", file=FILE, limit=MOST_BYTES))
     try:
         return Manifest.model_validate(tomllib.loads(content.decode()))
     except ValidationError as error:
         said = "; ".join(map(_said, error.errors(include_url=False)[:_MOST_FAULTS]))
-        raise ManifestError(f"{FILE}: {said}") from error
+        raise ManifestError(message("{file}: {problem}", file=FILE, problem=said)) from error
     except (
         ValueError,
         RecursionError,
     ) as error:  # no UTF-8, no TOML, a million digits, too many brackets
-        raise ManifestError(f"{FILE} cannot be read: {printable(str(error))}") from error
+        raise ManifestError(
+            message("{file} cannot be read: {problem}", file=FILE, problem=printable(str(error)))
+        ) from error
 
 
 def _said(error: Any) -> str:
     where = printable(".".join(map(str, error["loc"])), limit=80)
     if error["type"] == "extra_forbidden":
         known = (field.alias or name for name, field in Manifest.model_fields.items())
-        return f"{where} is not known{did_you_mean(where, known)}"
+        return message("{key} is not a known key{hint}", key=where, hint=did_you_mean(where, known))
     return f"{where}: {printable(error['msg'].removeprefix('Value error, '))}"

@@ -31,6 +31,7 @@ from sdterm.core.extensions.registry import plugin_set
 from sdterm.core.extensions.source import Source
 from sdterm.core.library.checkpoints import CheckpointFile
 from sdterm.core.library.recognition import Recognition, recognition
+from sdterm.messages import message
 
 TIME_LIMIT = 15.0
 """Seconds that loading one plugin may take."""
@@ -115,19 +116,19 @@ def _try(sources: Sequence[Source], checkpoints: Sequence[str]) -> dict[str, Any
         while True:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([reading], [], [], left)[0]:
-                return ended(f"it took longer than {TIME_LIMIT:.0f} s to load", passing=True)
+                return ended(message("it took longer than {seconds:.0f} s to load", seconds=TIME_LIMIT), passing=True)
             part = os.read(reading, 2**20)
             if not part:
                 _, status = os.waitpid(child, 0)
                 return ended(_ending(os.waitstatus_to_exitcode(status)))
             size += len(part)
             if size > MOST_BYTES:
-                return ended("it offers more than fits")
+                return ended(message("it offers too much"))
             *lines, said = (said + part).split(b"\n")
-            for message in map(json.loads, lines):
-                if "said" in message:
-                    return {"said": message["said"]}
-                loading, deadline = message["loading"], time.monotonic() + TIME_LIMIT
+            for line in map(json.loads, lines):
+                if "said" in line:
+                    return {"said": line["said"]}
+                loading, deadline = line["loading"], time.monotonic() + TIME_LIMIT
     finally:
         os.close(reading)
         for kill in (os.killpg, os.kill):  # with whatever it started; and itself, if it left its group
@@ -180,8 +181,8 @@ def _die_with(parent: int) -> None:
 
 def _ending(code: int) -> str:
     if code < 0:
-        return f"loading it crashed the process ({signal.Signals(-code).name})"
-    return f"loading it ended the process (exit code {code})"
+        return message("loading it crashed the process ({signal})", signal=signal.Signals(-code).name)
+    return message("loading it ended the process (exit code {code})", code=code)
 
 
 if __name__ == "__main__":

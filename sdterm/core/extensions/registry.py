@@ -41,6 +41,7 @@ from sdterm.hooks import (
     Scheduler,
     Upscaler,
 )
+from sdterm.messages import message
 from sdterm.request import RequestError, shown
 
 D = TypeVar("D", bound=Descriptor)
@@ -101,10 +102,10 @@ class PluginSet:
         return tuple(given for given in self.given if isinstance(given, kind))
 
     def sampler(self, name: str) -> Sampler:
-        return self._find(Sampler, name, more=" `sdterm samplers` lists them.")
+        return self._find(Sampler, name, more=message("`sdterm samplers` lists them."))
 
     def scheduler(self, name: str) -> Scheduler:
-        return self._find(Scheduler, name, more=" `sdterm samplers` lists them.")
+        return self._find(Scheduler, name, more=message("`sdterm samplers` lists them."))
 
     def pipeline(self, name: str) -> Pipeline:
         return self._find(Pipeline, name)
@@ -163,11 +164,16 @@ class PluginSet:
         """What is told of a plugin's error. Code of one plugin may run inside another's (an optimizer's attention in a
         family's network): the one whose line it was is to blame."""
         slug = self.owner(descriptor)
-        whose = f"The {kind_of(type(descriptor)).word} {printable(descriptor.label)} of {slug} failed"
+        whose = message(
+            "The {kind} {label} of {slug} failed",
+            kind=kind_of(type(descriptor)).word,
+            label=printable(descriptor.label),
+            slug=slug,
+        )
         source, place = _place(error, (plugin.source for plugin in self.plugins)) or (None, "")
         if source and source.slug != slug:
-            slug, whose = source.slug, f"{whose} in {source.slug}"
-        return PluginFailure(f"{whose}: {_said(error)}{place}.", slug)
+            slug, whose = source.slug, message("{what} in {slug}", what=whose, slug=source.slug)
+        return PluginFailure(message("{what}: {error}{place}.", what=whose, error=_said(error), place=place), slug)
 
 
 def named(descriptors: Iterable[D]) -> dict[str, D]:
@@ -201,7 +207,10 @@ def plugin_set(sources: Iterable[Source]) -> PluginSet:
             names = {(type(descriptor), normal(name)) for name in _names(descriptor)}
             if clash := next((name for name in sorted(names, key=str) if name in taken or name in mine), None):
                 owner, what = taken.get(clash, source.slug), f"{type(descriptor).__name__} {descriptor.id!r}"
-                plugin = replace(plugin, gives=(), error=f"gives {what}, which {owner} gives (as {clash[1]!r})")
+                said = message(
+                    "it offers {what}, but {slug} has the same name '{name}'", what=what, slug=owner, name=clash[1]
+                )
+                plugin = replace(plugin, gives=(), error=said)
                 break
             mine |= dict.fromkeys(names, source.slug)
         else:
@@ -266,16 +275,22 @@ def _load(manager: pluggy.PluginManager, source: Source) -> _Loaded | Plugin:
 def _ask(kind: Kind, implementation: pluggy.HookImpl) -> tuple[Descriptor, ...]:
     """What a function of a plugin gives. Raises TypeError where that is none of the kind's."""
     if implementation.wrapper or implementation.hookwrapper:
-        raise TypeError(f"{kind.hook} is a wrapper; a plugin cannot change what others give")
+        raise TypeError(
+            message("{hook} is a wrapper; a plugin cannot change what other plugins return", hook=kind.hook)
+        )
     gave: tuple[Any, ...] = tuple(implementation.function())  # type: ignore[arg-type]
     for given in gave:
         if not isinstance(given, kind.descriptor):
-            raise TypeError(f"{kind.hook} gave {given!r}, which is no {kind.name}")
+            raise TypeError(
+                message("{hook} returned {value}, which is not a {kind}", hook=kind.hook, value=given, kind=kind.name)
+            )
         _check_names(given)
         if isinstance(given, LocalePack):
             _check_messages(given)
         if isinstance(given, Upscaler) and bool(given.resize) == bool(given.matches and given.build):
-            raise TypeError(f"the Upscaler {given.id!r} must have either resize, or matches and build")
+            raise TypeError(
+                message("the Upscaler '{id}' must have either resize, or both matches and build", id=given.id)
+            )
     return gave
 
 
@@ -288,30 +303,50 @@ def _check_names(descriptor: Descriptor) -> None:
     what = type(descriptor).__name__
     for name in ("id", "label"):
         if not isinstance(getattr(descriptor, name), str):
-            raise TypeError(f"a {what}'s {name} is {getattr(descriptor, name)!r}, which is no text")
+            raise TypeError(
+                message(
+                    "the {name} of a {kind} is {value}, which is not text",
+                    name=name,
+                    kind=what,
+                    value=getattr(descriptor, name),
+                )
+            )
     if not all(isinstance(name, str) for name in _names(descriptor)):
-        raise TypeError(f"an alias of {what} {descriptor.id!r} is no text")
+        raise TypeError(message("an alias of {kind} '{id}' is not text", kind=what, id=descriptor.id))
     if not isinstance(getattr(descriptor, "order", 0), int):
-        raise TypeError(f"the order of {what} {descriptor.id!r} is no number")
+        raise TypeError(message("the order of {kind} '{id}' is not a number", kind=what, id=descriptor.id))
     suffix = getattr(descriptor, "suffix", ".png")
     if not (isinstance(suffix, str) and _SUFFIX.fullmatch(suffix)):  # it becomes part of a path
-        raise TypeError(f"the suffix of {what} {descriptor.id!r} is {suffix!r}, no dot with 1 to 15 letters or digits")
+        raise TypeError(
+            message(
+                "the suffix of {kind} '{id}' is {suffix}; it must be a dot and 1 to 15 letters or digits",
+                kind=what,
+                id=descriptor.id,
+                suffix=suffix,
+            )
+        )
 
 
 def _check_messages(pack: LocalePack) -> None:
     """They travel as JSON to every front end. Raises TypeError or ValueError."""
-    what = f"the LocalePack {pack.id!r}"
+    what = message("the LocalePack '{id}'", id=pack.id)
     if not (isinstance(pack.language, str) and _LANGUAGE.fullmatch(pack.language)):
-        raise TypeError(f"the language of {what} is {pack.language!r}, which is no name like de_DE")
+        raise TypeError(
+            message(
+                "the language of {pack} is {language}; it must be a name like de_DE", pack=what, language=pack.language
+            )
+        )
     if not isinstance(pack.messages, Mapping):
-        raise TypeError(f"the messages of {what} are no mapping of texts")
+        raise TypeError(message("the messages of {pack} are not a mapping of texts", pack=what))
     size = 0
-    for text in (part for message in pack.messages.items() for part in message):
+    for text in (part for pair in pack.messages.items() for part in pair):
         if not isinstance(text, str):
-            raise TypeError(f"the messages of {what} have {text!r}, which is no text")
+            raise TypeError(message("the messages of {pack} have {text}, which is not text", pack=what, text=text))
         size += len(text.encode())
     if size > MOST_MESSAGES:
-        raise ValueError(f"the messages of {what} have more than {MOST_MESSAGES // 2**20} MiB")
+        raise ValueError(
+            message("the messages of {pack} are larger than {limit} MiB", pack=what, limit=MOST_MESSAGES // 2**20)
+        )
 
 
 def _said(error: BaseException) -> str:
@@ -358,22 +393,40 @@ def check_options(owner: str, declared: tuple[Option, ...], given: Mapping[str, 
     options = {option.name: option for option in declared}
     for name in given:
         if name not in options:
-            known = ", ".join(options) or "none"
-            raise RequestError(f"{owner} has no option {name!r}. Its options: {known}.")
+            known = ", ".join(options) or message("none")
+            raise RequestError(
+                message("{owner} has no option '{name}'. Its options: {known}.", owner=owner, name=name, known=known)
+            )
     return {name: _checked(owner, option, given.get(name, option.default)) for name, option in options.items()}
 
 
-_NOUNS: Mapping[type[OptionValue], str] = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+_NOUNS: Mapping[type[OptionValue], str] = {
+    bool: message("true or false"),
+    int: message("a whole number"),
+    float: message("a number"),
+    str: message("text"),
+}
 
 
 def _checked(owner: str, option: Option, value: OptionValue) -> OptionValue:
     kind = type(option.default)
     low, high = option.minimum, option.maximum
-    bounds = f" from {low} to {high}" if low is not None and high is not None else ""
-    wanted = f"one of {', '.join(option.choices)}" if option.choices else _NOUNS[kind] + bounds
+    wanted = _NOUNS[kind]
+    if low is not None and high is not None:
+        wanted = message("{noun} from {low} to {high}", noun=wanted, low=low, high=high)
+    if option.choices:
+        wanted = message("one of {choices}", choices=", ".join(option.choices))
     if option.is_image:
-        wanted = "the SHA-256 of an uploaded picture"
-    wrong = RequestError(f"{owner}'s option {option.name} is {shown(value)}, but it must be {wanted}.")
+        wanted = message("the SHA-256 of an uploaded image")
+    wrong = RequestError(
+        message(
+            "{owner}: the option {option} is {value}, but it must be {wanted}.",
+            owner=owner,
+            option=option.name,
+            value=shown(value),
+            wanted=wanted,
+        )
+    )
     if option.choices and str(value) not in option.choices:
         raise wrong
     if option.is_image and value != "" and not is_digest(str(value)):

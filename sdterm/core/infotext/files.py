@@ -15,6 +15,7 @@ from sdterm.core.files import regular
 from sdterm.core.infotext import grammar as infotext
 from sdterm.core.infotext import upscaled
 from sdterm.errors import BAD_REQUEST, SdtermError
+from sdterm.messages import message
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,7 +55,7 @@ def read_infotext(path: Path) -> str | None:
         if image is None:
             content = _text_file(path).strip()
             if path.suffix.lower() != ".txt" and not infotext.is_infotext(content):
-                raise ImageFileError(f"{path} cannot be read: it is no sound image.")
+                raise ImageFileError(message("{file} cannot be read: the image is damaged.", file=path))
             return content or None
         text = _of_image(image)
         if not text and image.format == "PNG":
@@ -64,7 +65,11 @@ def read_infotext(path: Path) -> str | None:
         if text and isinstance(since, str):
             text = upscaled.joined(text, since)
     if text and len(text) > _MOST:
-        raise ImageFileError(f"{path} holds {len(text):,} characters of text: that is no infotext.")
+        raise ImageFileError(
+            message(
+                "{file} holds {length:,} characters of text, too many for an infotext.", file=path, length=len(text)
+            )
+        )
     if not text and (beside := path.with_suffix(".txt")).is_file():
         return _text_file(beside).strip() or None
     return text
@@ -82,7 +87,7 @@ def texts_in(data: bytes) -> dict[str, Any]:
     ImageFileError."""
     with _opened(data) as image:
         if image is None:
-            raise ImageFileError("The image cannot be read: it is no image.")
+            raise ImageFileError(message("The image cannot be read: it is not an image file."))
         info = image.info
     return {
         str(name): value
@@ -101,10 +106,14 @@ def infotext_from(source: str) -> str:
     if not is_file and infotext.is_infotext(text):
         return text
     if not is_file and "\n" in text:
-        raise ImageFileError("That text is no infotext: its last line does not hold parameters such as `Steps: 20`.")
+        raise ImageFileError(
+            message("This text is not an infotext: its last line has no parameters such as `Steps: 20`.")
+        )
     found = read_infotext(Path(source))
     if found is None:
-        raise ImageFileError(f"{source} holds no infotext; it was saved again since, or made by another program.")
+        raise ImageFileError(
+            message("{source} has no infotext: another program made it or saved it again.", source=source)
+        )
     return found
 
 
@@ -114,7 +123,7 @@ def read_pixels(file: Path | bytes) -> "NDArray[np.uint8]":
 
     with _opened(file) as image:
         if image is None:
-            raise ImageFileError(f"{file!s:.100} cannot be read: it is no image.")
+            raise ImageFileError(message("{file} cannot be read: it is not an image file.", file=str(file)[:100]))
         return np.asarray(image.convert("RGB"))
 
 
@@ -128,17 +137,17 @@ def image_size(path: Path) -> tuple[int, int]:
     """Width and height, from the file's header. Raises ImageFileError."""
     with _opened(path) as image:
         if image is None:
-            raise ImageFileError(f"{path} cannot be read: it is no image.")
+            raise ImageFileError(message("{file} cannot be read: it is not an image file.", file=path))
         return image.size
 
 
 @contextmanager
 def _opened(file: Path | bytes) -> Iterator[Image.Image | None]:
     """The image, its header read; None if it is no image. Whatever goes wrong meanwhile is an ImageFileError."""
-    name = file if isinstance(file, Path) else "the image"
+    name = file if isinstance(file, Path) else message("the image")
     try:
         if isinstance(file, Path) and file.exists() and not file.is_file():
-            raise ImageFileError(f"{file} cannot be read: it is no file.")
+            raise ImageFileError(message("{file} cannot be read: it is not a file.", file=file))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns about damage that does not matter here
             try:
@@ -151,8 +160,8 @@ def _opened(file: Path | bytes) -> Iterator[Image.Image | None]:
     except ImageFileError:
         raise
     except Exception as error:  # Pillow raises whatever a damaged file makes its decoders stumble over
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is no sound image"
-        raise ImageFileError(f"{name} cannot be read: {reason}.") from error
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else message("the image is damaged")
+        raise ImageFileError(message("{file} cannot be read: {problem}.", file=name, problem=reason)) from error
 
 
 def _of_image(image: Image.Image) -> str | None:
@@ -238,13 +247,17 @@ def _text_file(path: Path) -> str:
         with open(path, "rb", opener=regular) as file:
             content = file.read(_MOST + 1)
         if len(content) > _MOST:
-            raise ImageFileError(f"{path} cannot be read: it is no image, and too long for an infotext.")
+            raise ImageFileError(message("{file} cannot be read: it is neither an image nor an infotext.", file=path))
         mark = content[:2] in (b"\xff\xfe", b"\xfe\xff")
         text = content.decode("utf-16" if mark else "utf-8-sig")
     except OSError as error:
-        raise ImageFileError(f"{path} cannot be read: {error.strerror or error}.") from error
+        raise ImageFileError(
+            message("{file} cannot be read: {problem}.", file=path, problem=error.strerror or error)
+        ) from error
     except UnicodeDecodeError as error:
-        raise ImageFileError(f"{path} cannot be read: it is no sound image, and no UTF-8 text.") from error
+        raise ImageFileError(
+            message("{file} cannot be read: it is neither an image nor UTF-8 text.", file=path)
+        ) from error
     if "\0" in text:
-        raise ImageFileError(f"{path} cannot be read: it is no sound image.")
+        raise ImageFileError(message("{file} cannot be read: the image is damaged.", file=path))
     return text

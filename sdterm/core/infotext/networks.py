@@ -9,6 +9,7 @@ from sdterm.core.library.hashes import short_hash
 from sdterm.core.library.networks import find_network
 from sdterm.core.names import UnknownNameError
 from sdterm.core.text import printable
+from sdterm.messages import message
 
 _TAG = re.compile(r"<(?P<kind>lora|lyco):(?P<name>[^:>]+)")
 
@@ -32,7 +33,7 @@ def find_networks(
 
     prompt = _TAG.sub(renamed, str(reading.fields[field]))
     named = ", ".join(dict.fromkeys(missing))
-    return prompt, f"LoRAs that are not here: {named}." if missing else ""
+    return prompt, message("These LoRAs are missing: {names}.", names=named) if missing else ""
 
 
 def _hashes(value: str) -> dict[str, str]:

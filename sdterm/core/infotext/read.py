@@ -36,6 +36,7 @@ from sdterm.core.planning.choices import AUTOMATIC, Addition
 from sdterm.core.text import printable
 from sdterm.fields import FIELDS
 from sdterm.hooks import DenoiseHook, MemoryOptimizer, OptionValue, Sampler, Scheduler
+from sdterm.messages import either, message
 from sdterm.request import GenerationRequest, RequestError, make_request
 
 READ_AT_MOST = 32 << 30  # bytes of checkpoints hashed in search of one: half a minute to a few, once
@@ -57,7 +58,11 @@ class ParsedInfotext:
     @property
     def warning(self) -> str | None:
         """One sentence that names everything not reproduced."""
-        return f"not reproduced: {', '.join(self.not_reproduced)}" if self.not_reproduced else None
+        return (
+            message("These parameters cannot be reproduced: {keys}.", keys=", ".join(self.not_reproduced))
+            if self.not_reproduced
+            else None
+        )
 
 
 def read(text: Infotext, plugins: PluginSet, overrides: Mapping[str, str] | None = None) -> ParsedInfotext:
@@ -143,11 +148,19 @@ def _found_model(name: str, wanted: str, library: Library, read_at_most: int) ->
         return None, ""
     called = f"{printable(name) or '?'} [{wanted[:10]}]" if hashed else printable(name)
     if not namesakes:
-        return None, f"The model {called} is not here; drawing with another."
+        return None, message("The model {model} is missing, so another one is used.", model=called)
     spellings = dict.fromkeys(printable(checkpoint.name) for checkpoint in exact or namesakes)
     if len(spellings) > 1:
-        return None, f"The model {called} is not here, and may be {' or '.join(spellings)}; drawing with another."
-    differs = f"The model {called} is not here; another file of that name is used." if hashed else ""
+        return None, message(
+            "The model {model} is missing. It may be {others}. For now another one is used.",
+            model=called,
+            others=either(spellings),
+        )
+    differs = (
+        message("The model {model} is missing, so another file of the same name is used.", model=called)
+        if hashed
+        else ""
+    )
     return _call((exact or namesakes)[0], library), differs
 
 

@@ -16,6 +16,7 @@ from sdterm.core.names import UnknownNameError
 from sdterm.core.prompt.styles import Styles, find_styles
 from sdterm.core.text import printable
 from sdterm.fields import FIELDS
+from sdterm.messages import message
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def _find_vae(name: str, library: Library) -> tuple[str, str]:
     try:
         library.find_vae(name, library.checkpoints()[0])
     except UnknownNameError:
-        return NO_VAE, f"The VAE {printable(name)} is not here; drawing with the checkpoint's own."
+        return NO_VAE, message("The VAE {vae} is missing, so the checkpoint's own VAE is used.", vae=printable(name))
     return name, ""
 
 
@@ -45,7 +46,11 @@ def _find_upscaler(name: str, plugins: PluginSet, library: Library) -> tuple[str
         named_upscaler(name, plugins, library)
     except UnknownNameError:
         usual = FIELDS["hires_upscaler"].default
-        return usual, f"The upscaler {printable(name)} is not here; the second pass begins with {usual}."
+        return usual, message(
+            "The upscaler {upscaler} is missing, so the second pass uses {default}.",
+            upscaler=printable(name),
+            default=usual,
+        )
     return name, ""
 
 
@@ -70,7 +75,9 @@ def recall(
     reading = replace(reading, not_reproduced=tuple(key for key in reading.not_reproduced if key not in there))
     fields, warnings = dict(reading.fields), {"not_reproduced": reading.warning or ""}
     if any(key in OF_INIT for key in reading.not_reproduced):
-        warnings["init_missing"] = "It was drawn from an init image, which is not in it: give that, too."
+        warnings["init_missing"] = message(
+            "This image was made from an init image, which its file does not contain: provide that too."
+        )
     if not given.get("model"):
         fields["model"], warnings["model_missing"] = find_model(reading, library, read_at_most=read_at_most)
     for field in ("hires_prompt", "prompt"):

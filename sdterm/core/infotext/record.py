@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
+from sdterm.messages import message
+
 KEY = "sdterm"
 _MOST = 1000  # entries; a record has about ten
 
@@ -119,15 +121,19 @@ def _values(prefix: str, entries: list[tuple[str, str]]) -> dict[str, Any]:
 
 def changes(then: Provenance, now: Provenance) -> list[str]:
     """What differs between two records, as sentences; what one of them does not tell is no difference."""
-    sentences = []
+    sentences: list[str] = []
     for name, word in _WORDS.items():
         before, after = getattr(then, name), getattr(now, name)
         if before and after and before != after:
-            sentences.append(f"{word}: {before} when it was made, {after} now")
+            sentences.append(
+                message("{what}: {before} when the image was made, {after} now", what=word, before=before, after=after)
+            )
     before, after = set(then.plugins), set(now.plugins)
     if then.sdterm and before != after:
         said = [", ".join(sorted(plugins)) or "none" for plugins in (before, after)]
-        sentences.append(f"plugins: {said[0]} when it was made, {said[1]} now")
+        sentences.append(
+            message("plugins: {before} when the image was made, {after} now", before=said[0], after=said[1])
+        )
     return sentences
 
 

@@ -14,6 +14,7 @@ from sdterm.core.inputs import MOST_BYTES, InputError, Inputs, decoded
 from sdterm.core.output.found import image_files, when
 from sdterm.core.sealed import read_sealed, write_sealed
 from sdterm.errors import BAD_REQUEST, SdtermError
+from sdterm.messages import message
 
 SEARCHED = 20.0
 """Seconds that pictures are read for, to find the one of an MD5. What was read once need not be again."""
@@ -44,7 +45,9 @@ def with_sources(
         inits = (_found(said.get(INIT_HASH, ""), inputs, root, outputs),)
     has_mask = inputs.has(mask) if mask else not any(key in said for key in OF_MASK)
     if "mask" not in given and not has_mask:
-        raise MissingSourceError("It was drawn with a mask that is not here. Give that with --mask FILE.", "mask")
+        raise MissingSourceError(
+            message("This image was made with a mask that is missing here. Provide the mask with --mask FILE."), "mask"
+        )
     return {**fields, "init_images": inits, "mask": mask}
 
 
@@ -53,7 +56,8 @@ def _found(md5: str, inputs: Inputs, root: Path, outputs: Path) -> str:
     there = find_pixels(md5, (file for part in files for file in part), root / _CACHE) if md5 else None
     if not there:
         raise MissingSourceError(
-            "It was drawn from an init image that is not here. Give that with --init FILE.", "init_images"
+            message("This image was made from an init image that is missing here. Provide it with --init FILE."),
+            "init_images",
         )
     return inputs.put(_content(there))
 

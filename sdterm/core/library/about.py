@@ -15,6 +15,7 @@ import yaml
 from sdterm.core.files import regular
 from sdterm.core.library.scan import ModelFile
 from sdterm.core.text import printable
+from sdterm.messages import message
 
 _LONGEST_HEADER = 100 * 2**20  # bytes
 _LONGEST_NOTES = 2**20  # bytes
@@ -57,10 +58,10 @@ def header_of(path: Path) -> dict[str, Any]:
     with open(path, "rb", opener=regular) as file:
         length = int.from_bytes(file.read(8), "little")
         if length > _LONGEST_HEADER:
-            raise ValueError("its header is too long")
+            raise ValueError(message("its header is too long"))
         header = json.loads(file.read(length))
     if not isinstance(header, dict):
-        raise ValueError("its header is no table")
+        raise ValueError(message("its header is not a table"))
     return header
 
 

@@ -25,6 +25,7 @@ from sdterm.core.settings.model_kinds import KINDS_BY_ID
 from sdterm.core.settings.paths import EMBEDDED_MODEL
 from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
+from sdterm.messages import message
 
 if TYPE_CHECKING:
     import torch
@@ -112,9 +113,13 @@ class CheckpointFile:
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, yaml.YAMLError) as error:
-            raise ModelFileError(f"{path.name} beside the model cannot be read as YAML: {_line(error)}.") from error
+            raise ModelFileError(
+                message(
+                    "{file}, beside the model, cannot be read as YAML: {problem}.", file=path.name, problem=_line(error)
+                )
+            ) from error
         if not isinstance(content, dict):
-            raise ModelFileError(f"{path.name} beside the model holds no model configuration.")
+            raise ModelFileError(message("{file}, beside the model, is not a model configuration.", file=path.name))
         return content
 
     @cached_property
@@ -177,7 +182,7 @@ class Library:
             if (alias := _alias(entry)) and aliases[alias.casefold()] == 1:  # as A1111: one that two have is none's
                 more[alias] = file
             more |= dict.fromkeys(_digests(kind, entry), file)
-        advice = f" {row.label} go to {self.places(kind)[0]}."
+        advice = message("{kind} belong in {folder}.", kind=row.label, folder=self.places(kind)[0])
         return find(row.word, wanted, {**names, **more, **names}, more=advice, field=_FIELDS.get(kind))
 
     def called(self, kind: str) -> dict[str, str | None]:
@@ -275,7 +280,9 @@ class Library:
         if self.forced_vae:
             if not self.forced_vae.is_file():
                 where = printable(str(self.forced_vae), 1000)
-                raise ModelFileError(f"There is no {where}, which --vae-path or the setting vae_path names.")
+                raise ModelFileError(
+                    message("There is no file {file}, which --vae-path or the setting vae_path names.", file=where)
+                )
             return CheckpointFile(self.forced_vae)
         if name == NO_VAE:
             return None

@@ -39,6 +39,7 @@ from sdterm.core.settings.model_kinds import KINDS_BY_ID
 from sdterm.core.text import file_size, printable
 from sdterm.core.web import BrokenOffError, WebError, answer, shown
 from sdterm.errors import BAD_REQUEST, SdtermError
+from sdterm.messages import message, sentences
 
 if TYPE_CHECKING:
     import httpx2
@@ -123,22 +124,53 @@ class Added:
 def look(wanted: Wanted, root: Path, keys: Keys) -> Offer:
     """Find out what a source is. Raises SourceError, UnknownKindError, NoRoomError, WebError, ModelFileError."""
     if wanted.kind is not None and wanted.kind not in KINDS_BY_ID:
-        said = f"There is no kind of models {printable(wanted.kind)!r}. There are: {', '.join(KINDS_BY_ID)}."
+        said = message(
+            "There is no model kind '{kind}'. The kinds are: {known}.",
+            kind=printable(wanted.kind),
+            known=", ".join(KINDS_BY_ID),
+        )
         raise UnknownKindError(said)
     path = local_path(wanted.source)
     offer = _of_path(path, wanted) if path else _of_remote(wanted, keys)
     if wanted.size is not None and offer.size not in (None, wanted.size):
-        raise SourceError(f"{offer.name} has {offer.size} bytes now, not {wanted.size}: it has changed. Add it again.")
+        raise SourceError(
+            message(
+                "{name} has changed: it has {now} bytes now, not {before}. Add it again.",
+                name=offer.name,
+                now=offer.size,
+                before=wanted.size,
+            )
+        )
     if wanted.sha256 and offer.sha256 and wanted.sha256 != offer.sha256:
-        raise SourceError(f"{offer.name} has another SHA-256: {offer.sha256}, not {wanted.sha256}.")
+        raise SourceError(
+            message(
+                "{name} has a different SHA-256: {found}, not {wanted}.",
+                name=offer.name,
+                found=offer.sha256,
+                wanted=wanted.sha256,
+            )
+        )
     free = _free(root / TEMPORARY)
     folder = root / KINDS_BY_ID[offer.kind].folders[0] if offer.kind else None
     if folder and os.path.lexists(folder / offer.name):
-        raise SourceError(f"There is a {offer.name} in {folder} already. Give the new one another name: --as.")
+        raise SourceError(
+            message(
+                "{name} already exists in {folder}. Give the new file another name with --as.",
+                name=offer.name,
+                folder=folder,
+            )
+        )
     begun = _begun(_part(root, offer.remote.url))
     if offer.size and (missing := offer.size - begun + SPARE - free) > 0:
-        have, need = f"{offer.name} has {file_size(offer.size)}", f"the disk has room for {file_size(free)}"
-        raise NoRoomError(f"{have}, and {need}. Free {file_size(missing)} more.")
+        raise NoRoomError(
+            message(
+                "{name} needs {size}, but the disk has only {free} free. Free {missing} more.",
+                name=offer.name,
+                size=file_size(offer.size),
+                free=file_size(free),
+                missing=file_size(missing),
+            )
+        )
     return replace(offer, folder=folder, free=free, sha256=wanted.sha256 or offer.sha256)
 
 
@@ -208,7 +240,14 @@ def _of_remote(wanted: Wanted, keys: Keys) -> Offer:
     with answer(remote.url, token=keys.token(remote.token)) as response:
         size = _announced(response, remote, keys)
         if remote.size and size and remote.size != size:
-            raise WebError(f"{shown(remote.url)} has {size} bytes, though its hub says {remote.size}.")
+            raise WebError(
+                message(
+                    "{url} has {found} bytes, but its hub says {wanted}.",
+                    url=shown(remote.url),
+                    found=size,
+                    wanted=remote.size,
+                )
+            )
         name = checked_file_name(wanted.name or _disposition(response) or remote.name)
         kind = _kind_ahead(response, name, size)
         kind = wanted.kind or kind or remote.kind
@@ -217,9 +256,17 @@ def _of_remote(wanted: Wanted, keys: Keys) -> Offer:
 
 def _of_folder(remote: Remote, wanted: Wanted) -> Offer:
     if wanted.kind not in (None, remote.kind):
-        raise UnknownKindError(f"{remote.name} is a diffusers folder, so it is a {remote.kind}, not of another kind.")
+        raise UnknownKindError(
+            message("{name} is a diffusers folder, so its kind can only be {kind}.", name=remote.name, kind=remote.kind)
+        )
     if wanted.sha256:
-        raise SourceError(f"{remote.name} is a folder of {len(remote.files)} files, which have no one SHA-256.")
+        raise SourceError(
+            message(
+                "{name} is a folder of {number} files, so it has no single SHA-256.",
+                name=remote.name,
+                number=len(remote.files),
+            )
+        )
     name = checked_folder_name(wanted.name or remote.name)
     return Offer(remote, name, remote.size, None, remote.licence, remote.kind, None, 0)
 
@@ -228,10 +275,16 @@ def _announced(response: "httpx2.Response", remote: Remote, keys: Keys) -> int |
     """How many bytes the whole file has, as the answer says. Raises WebError if it is no file."""
     check_status(response.status_code, remote.url, remote.token, keys)
     if re.match(r"\s*(text/html|application/xhtml)", response.headers.get("content-type", ""), re.IGNORECASE):
-        hint = f" It may want you to log in: put a token into {remote.token}." if remote.token else ""
-        raise WebError(f"{shown(remote.url)} is a web page and no model.{hint}")
+        hint = (
+            message("It may require a login: put a token into {variable}.", variable=remote.token)
+            if remote.token
+            else ""
+        )
+        raise WebError(sentences(message("{url} is a web page, not a model.", url=shown(remote.url)), hint))
     if response.headers.get("content-encoding", "identity").lower() != "identity":
-        raise WebError(f"{shown(remote.url)} comes packed, though it was asked for as it is.")
+        raise WebError(
+            message("{url} sends the file compressed, although sdterm asked for the plain file.", url=shown(remote.url))
+        )
     whole = re.fullmatch(r"bytes \d+-\d+/(\d+)", response.headers.get("content-range", ""))
     said = whole[1] if whole else response.headers.get("content-length", "")
     return int(said) if said.isdecimal() and len(said) < 16 else None
@@ -256,13 +309,17 @@ def _kind_ahead(response: "httpx2.Response", name: str, size: int | None) -> str
             read += chunk
         header = safetensors_header(BytesIO(read[:needed]), size)
     except UnsoundError as error:
-        raise ModelFileError(f"{name} {error}") from error
+        raise ModelFileError(message("{name} {problem}", name=name, problem=error)) from error
     return kind_by_shapes({key: record.shape for key, record in header.tensors.items()})
 
 
 def _unknown(name: str) -> UnknownKindError:
     kinds = ", ".join(KINDS_BY_ID)
-    return UnknownKindError(f"{printable(name)} does not say what kind of model it is. Say it with --kind: {kinds}.")
+    return UnknownKindError(
+        message(
+            "The kind of model of {name} is not known. Set it with --kind: {kinds}.", name=printable(name), kinds=kinds
+        )
+    )
 
 
 # --- fetching ---------------------------------------------------------------------------------------------------------
@@ -302,9 +359,15 @@ class _Part:
     def add(self, chunk: bytes) -> None:
         """Raises StoppedError, SpoiltError, OSError."""
         if self._stop.is_set():
-            raise StoppedError(f"{self._offer.name} is not wanted any more.")
+            raise StoppedError(message("The download of {name} was stopped.", name=self._offer.name))
         if self._offer.size is not None and self.have + len(chunk) > self._offer.size:
-            raise SpoiltError(f"{self._offer.name} has more bytes than its server said ({self._offer.size}).")
+            raise SpoiltError(
+                message(
+                    "{name} is larger than the {size} bytes that its server announced.",
+                    name=self._offer.name,
+                    size=self._offer.size,
+                )
+            )
         if self._offer.size is None and _free(self._path.parent) < SPARE:
             raise OSError(ENOSPC, os.strerror(ENOSPC))
         self._file.write(chunk)
@@ -318,7 +381,9 @@ class _Part:
         try:
             source = open(path, "rb", opener=regular)  # noqa: SIM115 it is closed below
         except OSError as error:
-            raise ModelFileError(f"{printable(str(path), 1000)} cannot be read: {error.strerror}.") from error
+            raise ModelFileError(
+                message("{file} cannot be read: {problem}.", file=printable(str(path), 1000), problem=error.strerror)
+            ) from error
         with source:
             while chunk := source.read(_CHUNK):
                 self.add(chunk)
@@ -352,11 +417,22 @@ def _fetched_folder(part: Path, offer: Offer, root: Path, keys: Keys, tell: Tell
             try:
                 digest = _fetched(own, one, keys, partial(_told_from, tell, done), stop)
                 if remote.sha256 and digest != remote.sha256:
-                    raise SpoiltError(f"{remote.name} has the SHA-256 {digest}, but should have {remote.sha256}.")
+                    raise SpoiltError(
+                        message(
+                            "{name} has the SHA-256 {found}, but should have {wanted}.",
+                            name=remote.name,
+                            found=digest,
+                            wanted=remote.sha256,
+                        )
+                    )
             except SpoiltError as error:
                 forget(own)
                 raise WebError(
-                    f"{error} It was deleted; the other files of {offer.name} stay for another try."
+                    message(
+                        "{problem} That file was deleted; the other files of {name} are kept for the next try.",
+                        problem=error,
+                        name=offer.name,
+                    )
                 ) from error
             own.rename(target)
             forget(own)
@@ -377,7 +453,13 @@ def _placed_folder(whole: Path, folder: Path) -> Path:
     """Give it its name, never in place of another. Raises SourceError, OSError."""
     target = folder / whole.name
     if os.path.lexists(target):
-        raise SourceError(f"There is a {whole.name} in {folder} already. Give the new one another name: --as.")
+        raise SourceError(
+            message(
+                "{name} already exists in {folder}. Give the new one another name with --as.",
+                name=whole.name,
+                folder=folder,
+            )
+        )
     folder.mkdir(parents=True, exist_ok=True)
     try:
         whole.rename(target)
@@ -410,7 +492,7 @@ def _fetch_over(part: _Part, offer: Offer, keys: Keys, stop: threading.Event) ->
             if broken >= TRIES:
                 raise
             if stop.wait(PAUSE * 2 ** (broken - 1)):
-                raise StoppedError(f"{offer.name} is not wanted any more.") from None
+                raise StoppedError(message("The download of {name} was stopped.", name=offer.name)) from None
 
 
 def _fetch_rest(part: _Part, offer: Offer, keys: Keys) -> None:
@@ -427,17 +509,26 @@ def _fetch_rest(part: _Part, offer: Offer, keys: Keys) -> None:
         same = goes_on and validator == part.validator
         if response.status_code == 416 or (response.status_code == 206 and not same):
             part.restart()
-            raise BrokenOffError(f"{shown(remote.url)} has changed since it was begun.")
+            raise BrokenOffError(message("{url} has changed since the download began.", url=shown(remote.url)))
         size = _announced(response, remote, keys)
         if offer.size is not None and size not in (None, offer.size):
-            raise WebError(f"{shown(remote.url)} has {size} bytes now, not {offer.size}: it has changed. Add it again.")
+            raise WebError(
+                message(
+                    "{url} has changed: it has {now} bytes now, not {before}. Add it again.",
+                    url=shown(remote.url),
+                    now=size,
+                    before=offer.size,
+                )
+            )
         if response.status_code == 200 and part.have:
             part.restart()
         part.expect(validator)
         for chunk in response.iter_raw():
             part.add(chunk)
     if offer.size is not None and part.have < offer.size:
-        raise BrokenOffError(f"{shown(remote.url)} ended after {part.have} of {offer.size} bytes.")
+        raise BrokenOffError(
+            message("{url} ended after {have} of {size} bytes.", url=shown(remote.url), have=part.have, size=offer.size)
+        )
 
 
 def _validator(response: "httpx2.Response") -> str | None:
@@ -448,12 +539,19 @@ def _validator(response: "httpx2.Response") -> str | None:
 def _checked(part: Path, offer: Offer, digest: str) -> str:
     """The kind of what is there, once it is sound. Raises SpoiltError, ModelFileError, UnknownKindError."""
     if offer.sha256 and digest != offer.sha256:
-        raise SpoiltError(f"{offer.name} was deleted: its SHA-256 is {digest}, but should be {offer.sha256}.")
+        raise SpoiltError(
+            message(
+                "{name} was deleted: its SHA-256 is {found}, but should be {wanted}.",
+                name=offer.name,
+                found=digest,
+                wanted=offer.sha256,
+            )
+        )
     try:
         with open(part, "rb", opener=regular) as file:
             header = header_of(file, part.stat().st_size, Path(offer.name).suffix)
     except UnsoundError as error:
-        raise ModelFileError(f"{offer.name} {error}") from error
+        raise ModelFileError(message("{name} {problem}", name=offer.name, problem=error)) from error
     kind = offer.kind or kind_by_shapes({key: record.shape for key, record in header.tensors.items()})
     if not kind:
         raise _unknown(offer.name)
@@ -477,7 +575,11 @@ def _placed(part: Path, folder: Path, name: str) -> Path:
             finally:
                 near.unlink(missing_ok=True)
     except FileExistsError as error:
-        raise SourceError(f"There is a {name} in {folder} already. Give the new one another name: --as.") from error
+        raise SourceError(
+            message(
+                "{name} already exists in {folder}. Give the new file another name with --as.", name=name, folder=folder
+            )
+        ) from error
     return target
 
 
@@ -488,7 +590,7 @@ def _room_said(name: str) -> Iterator[None]:
     except OSError as error:
         if error.errno != ENOSPC:
             raise
-        raise NoRoomError(f"The disk is full; {name} was not added. Free some space.") from error
+        raise NoRoomError(message("The disk is full, so {name} was not added. Free some space.", name=name)) from error
 
 
 # --- where ------------------------------------------------------------------------------------------------------------

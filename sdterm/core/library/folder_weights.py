@@ -14,6 +14,7 @@ from sdterm.core.files import regular
 from sdterm.core.library.tensors import ModelFileError, TensorRecord
 from sdterm.core.library.weights import WeightsFile
 from sdterm.core.text import printable
+from sdterm.messages import message
 
 if TYPE_CHECKING:
     import torch
@@ -104,7 +105,7 @@ class FolderWeights:
         """The files of each part that has weights, as far as they are there."""
         found = {name: tuple(self._files(name)) for name in with_weights(self.index)}
         if not found:
-            raise self._unsound(f"its {INDEX} names no part")
+            raise self._unsound(message("its {file} names no component", file=INDEX))
         return {name: tuple(map(self._file, paths)) for name, paths in found.items()}
 
     @property
@@ -120,7 +121,7 @@ class FolderWeights:
     def check_complete(self, without: Collection[str] = ()) -> None:
         """Raises ModelFileError if a part lacks its weights that is not one of those."""
         if lacking := [part for part in self.lacking if part not in without]:
-            raise self._unsound(f"its part {lacking[0]} has no weights")
+            raise self._unsound(message("the weights of its component {part} are missing", part=lacking[0]))
 
     @cached_property
     def config(self) -> Mapping[str, Any]:
@@ -147,7 +148,13 @@ class FolderWeights:
             for file in files:
                 for key, record in file.header.tensors.items():
                     if found.setdefault(f"{part}.{key}", (file, key, record))[0] is not file:
-                        raise self._unsound(f"two files of its {part} have {printable(repr(key), 60)}")
+                        raise self._unsound(
+                            message(
+                                "two files of its component {part} both have {tensor}",
+                                part=part,
+                                tensor=printable(repr(key), 60),
+                            )
+                        )
         return found
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
@@ -190,13 +197,25 @@ class FolderWeights:
         """The files that a list of shards names, each of which is there and lies beside it."""
         names = self._json(listed).get("weight_map")
         if not isinstance(names, dict) or not names:
-            raise self._unsound(f"{listed.name} lists nothing")
+            raise self._unsound(message("{file} is empty", file=listed.name))
         found = []
         for name in dict.fromkeys(str(name) for name in names.values()):
             if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
-                raise self._unsound(f"{listed.name} names {printable(repr(name), 60)}, which is no file beside it")
+                raise self._unsound(
+                    message(
+                        "{file} names {name}, which does not exist beside it",
+                        file=listed.name,
+                        name=printable(repr(name), 60),
+                    )
+                )
             if not (listed.parent / name).is_file():
-                raise self._unsound(f"its part {listed.parent.name} lacks {name}. Copy or fetch that file")
+                raise self._unsound(
+                    message(
+                        "the file {file} of its component {part} is missing. Copy or download it",
+                        file=name,
+                        part=listed.parent.name,
+                    )
+                )
             found.append(listed.parent / name)
         return found
 
@@ -205,15 +224,23 @@ class FolderWeights:
             with open(path, "rb", opener=regular) as file:
                 content = json.loads(file.read(_MOST_JSON))
         except OSError as error:
-            raise self._unsound(f"{self._within(path)} cannot be read: {error.strerror}") from error
+            raise self._unsound(
+                message("{file} cannot be read: {problem}", file=self._within(path), problem=error.strerror)
+            ) from error
         except (ValueError, RecursionError) as error:
-            raise self._unsound(f"{self._within(path)} is no JSON. Copy or fetch that file again") from error
+            raise self._unsound(
+                message("{file} is not valid JSON. Copy or download it again", file=self._within(path))
+            ) from error
         if not isinstance(content, dict):
-            raise self._unsound(f"{self._within(path)} is no table")
+            raise self._unsound(message("{file} is not a table", file=self._within(path)))
         return content
 
     def _within(self, path: Path) -> str:
         return printable(path.relative_to(self.path).as_posix())
 
     def _unsound(self, why: str) -> ModelFileError:
-        return ModelFileError(f"{printable(self.path.name)} is no sound diffusers folder: {why}.")
+        return ModelFileError(
+            message(
+                "{folder} is not a complete diffusers folder: {problem}.", folder=printable(self.path.name), problem=why
+            )
+        )

@@ -13,6 +13,7 @@ from sdterm.core.files import regular
 from sdterm.core.settings.model_kinds import MODEL_KINDS
 from sdterm.core.settings.settings import Settings
 from sdterm.core.text import printable
+from sdterm.messages import message
 
 EXTRA_PATHS = "extra_model_paths.yaml"
 """ComfyUI's file that names folders of other programs."""
@@ -55,7 +56,13 @@ def folders_of(settings: Settings) -> Folders:
                 found[kind_id].append(folder)
         except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
             said = printable(" ".join(str(error).split()), 200)
-            problems.append(f"{printable(str(path))} cannot be read, so its folders are not looked in: {said}.")
+            problems.append(
+                message(
+                    "{file} cannot be read, so its folders are not searched: {problem}.",
+                    file=printable(str(path)),
+                    problem=said,
+                )
+            )
     return Folders({kind: tuple(dict.fromkeys(folders)) for kind, folders in found.items()}, tuple(problems))
 
 
@@ -74,7 +81,7 @@ def _named(path: Path, modified: int) -> tuple[tuple[str, Path], ...]:
     with open(path, encoding="utf-8", opener=regular) as file:
         content = yaml.safe_load(file)
     if not isinstance(content, dict | None):
-        raise ValueError("it is no table of installations")
+        raise ValueError(message("it is not a table of installations"))
     kinds = {name: kind.id for kind in MODEL_KINDS for name in kind.comfyui}
     return tuple(
         (kinds[name], folder)

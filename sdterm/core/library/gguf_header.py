@@ -18,6 +18,7 @@ from sdterm.core.library.tensors import (
     checked_name,
     checked_shape,
 )
+from sdterm.messages import message
 
 MAGIC = b"GGUF"
 _MOST_HEADER = 100_000_000  # bytes
@@ -44,9 +45,11 @@ def gguf_header(file: BinaryIO, size: int) -> Header:
     try:
         return _Reader(file, size).header()
     except UnsoundError as error:
-        reason = str(error).rstrip(".")
         raise UnsoundError(
-            f"is no sound .gguf file (it {reason}). It may be an unfinished download: fetch it again."
+            message(
+                "is not a valid .gguf file: it {problem} It may be an incomplete download: download it again.",
+                problem=error,
+            )
         ) from error
 
 
@@ -59,10 +62,10 @@ class _Reader:
 
     def header(self) -> Header:
         if self._bytes(4) != MAGIC or self._number("<I") not in (2, 3):
-            raise UnsoundError("is of a version that sdterm does not know")
+            raise UnsoundError(message("has a version that sdterm does not support."))
         tensors, values = self._number("<Q"), self._number("<Q")
         if tensors > MOST_TENSORS or values > _MOST_VALUES:
-            raise UnsoundError(f"lists {tensors} tensors and {values} values")
+            raise UnsoundError(message("lists {tensors} tensors and {values} values.", tensors=tensors, values=values))
         said = {}
         for _ in range(values):
             key = self._text()
@@ -70,11 +73,11 @@ class _Reader:
         found = [self._tensor() for _ in range(tensors)]
         alignment = said.get(_ALIGNMENT, 32)
         if not isinstance(alignment, int) or not 0 < alignment <= 2**20:
-            raise UnsoundError("aligns its tensors to nothing")
+            raise UnsoundError(message("gives its tensors an alignment of 0."))
         start = math.ceil(self._file.tell() / alignment) * alignment
         placed = {name: self._placed(record, start) for name, record in found}
         if len(placed) != len(found):
-            raise UnsoundError("names a tensor twice")
+            raise UnsoundError(message("has two tensors of the same name."))
         metadata = {key: value for key, value in said.items() if isinstance(value, str)}
         return Header(MappingProxyType(placed), MappingProxyType(metadata), placed)
 
@@ -84,17 +87,19 @@ class _Reader:
         sides = [self._number("<Q") for _ in range(min(self._number("<I"), 16))]
         kind, at = self._number("<I"), self._number("<Q")
         if kind not in _TYPES:
-            raise UnsoundError(f"has numbers of a type {kind} that nobody knows")
+            raise UnsoundError(message("has a number type ({type}) that is not known.", type=kind))
         dtype, block, packed = _TYPES[kind]
         shape = checked_shape(sides[::-1])
         if (numbers := math.prod(shape)) % block:
-            raise UnsoundError("has a tensor that ends within a block")
+            raise UnsoundError(message("has a tensor that ends inside a block."))
         return name, TensorRecord(dtype, shape, Storage(at, numbers // block * packed))
 
     def _placed(self, record: TensorRecord, start: int) -> TensorRecord:
         storage = Storage(start + record.storage.at, record.storage.size)
         if storage.at + storage.size > self._size:
-            raise UnsoundError(f"has {self._size} bytes of {storage.at + storage.size}")
+            raise UnsoundError(
+                message("has {size} bytes instead of {wanted}.", size=self._size, wanted=storage.at + storage.size)
+            )
         return TensorRecord(record.dtype, record.shape, storage)
 
     def _value(self, kind: int) -> object:
@@ -112,7 +117,7 @@ class _Reader:
 
     def _form(self, kind: int) -> str:
         if kind not in _SIZES:
-            raise UnsoundError("has a value of a type that nobody knows")
+            raise UnsoundError(message("has a value of a type that is not known."))
         return _SIZES[kind]
 
     def _number(self, form: str) -> int:
@@ -124,5 +129,5 @@ class _Reader:
 
     def _bytes(self, count: int) -> bytes:
         if self._file.tell() + count > min(self._size, _MOST_HEADER):
-            raise UnsoundError("ends within its header")
+            raise UnsoundError(message("ends inside its header."))
         return self._file.read(count)

@@ -8,6 +8,7 @@ from sdterm.core.extensions.registry import PluginSet, named
 from sdterm.core.library.checkpoints import Library, ModelFileError
 from sdterm.core.names import find
 from sdterm.hooks import Gives, Interrogator
+from sdterm.messages import message
 
 FOLDERS = ("BLIP", "interrogators", "torch_deepdanbooru")
 """Below a folder of models; each model is a folder of its own in one of them."""
@@ -55,7 +56,9 @@ def model_folders(library: Library) -> list[Path]:
 def missing(library: Library) -> str:
     """What is needed where nothing can describe pictures."""
     folder = library.places("upscaler")[0].parent / FOLDERS[0]
-    return (
-        "There is no model that describes pictures. Put a folder with one, as Hugging Face has it (BLIP, or a tagger: "
-        f"config.json, preprocessor_config.json, model.safetensors, the tokenizer's files), into {folder}."
+    return message(
+        "There is no model for Interrogate. Put one into {folder}: a folder from Hugging Face with BLIP "
+        "or a tagger (config.json, preprocessor_config.json, model.safetensors and the tokenizer's "
+        "files).",
+        folder=folder,
     )

@@ -9,6 +9,7 @@ from sdterm.core.names import UnknownNameError
 from sdterm.core.settings.model_kinds import KINDS_BY_ID, MODEL_KINDS
 from sdterm.core.text import printable
 from sdterm.hooks import NetworkFormat, WeightsReader
+from sdterm.messages import message
 
 
 def kind_of(role: str) -> str:
@@ -25,7 +26,13 @@ def find_network(library: Library, role: str, name: str) -> ModelFile:
     if name in (file.name, known.get("header", {}).get("alias")):
         return file
     word = KINDS_BY_ID[kind].word
-    raise UnknownNameError(f"There is no {word} named {printable(name)!r}. Did you mean {file.name!r}?", word, name)
+    raise UnknownNameError(
+        message(
+            "There is no {kind} named '{name}'. Did you mean '{near}'?", kind=word, name=printable(name), near=file.name
+        ),
+        word,
+        name,
+    )
 
 
 def network_reader(path: Path) -> WeightsReader:
@@ -46,4 +53,6 @@ def format_of(file: ModelFile, role: str, plugins: PluginSet) -> NetworkFormat:
                 if network.matches(reader):
                     return network
     word = KINDS_BY_ID[kind_of(role)].word
-    raise ModelFileError(f"{file.file_name} is no {word} in a format that sdterm knows.")
+    raise ModelFileError(
+        message("{file} is not a {kind} in a format that sdterm supports.", file=file.file_name, kind=word)
+    )

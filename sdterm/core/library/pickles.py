@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from sdterm.core.library.tensors import UnsoundError
 from sdterm.core.text import printable
+from sdterm.messages import message
 
 V = TypeVar("V")
 
@@ -106,7 +107,9 @@ class _Machine:
             while (code := self._take(1)) != b".":
                 step = _STEPS.get(code)
                 if step is None:
-                    raise UnsoundError(f"has the instruction {code!r}, which no model needs.")
+                    raise UnsoundError(
+                        message("contains the pickle instruction {code}, which no model needs.", code=code)
+                    )
                 step(self)
             (value,) = self._stack
         except (IndexError, KeyError, TypeError, ValueError, AttributeError, struct.error, OverflowError) as error:
@@ -116,9 +119,9 @@ class _Machine:
     def _take(self, count: int) -> bytes:
         self._left -= count
         if self._left < 0:
-            raise UnsoundError(f"has a list of tensors of more than {MOST_BYTES // 1024**2} MiB.")
+            raise UnsoundError(message("has a tensor list larger than {limit} MiB.", limit=MOST_BYTES // 1024**2))
         if len(data := self._file.read(count)) != count:
-            raise UnsoundError("ends too early. It may be an unfinished download: fetch it again.")
+            raise UnsoundError(message("ends too early. It may be an incomplete download: download it again."))
         return data
 
     def _number(self, form: str) -> Any:
@@ -203,7 +206,7 @@ class _Machine:
             target.update(_only(dict, state["_parameters"]))
         elif type(target) is _Number:
             if state[1] not in ("<", "|", "="):
-                raise UnsoundError("has numbers in the byte order of another kind of machine.")
+                raise UnsoundError(message("has numbers in an unsupported byte order."))
         elif type(target) is not dict:  # what an OrderedDict is told besides are notes of PyTorch's on versions
             raise _damaged()
 
@@ -214,14 +217,14 @@ class _Machine:
             case ("module", Name() as name, str(), str()):  # a class with its source text, in the old format
                 self._push(name)
             case _:
-                raise UnsoundError("has numbers in a place that sdterm does not know.")
+                raise UnsoundError(message("has tensor data in a place that sdterm does not support."))
 
 
 def _key(key: Any) -> Any:
     """A dictionary's key, of few kinds: numbers without bound can be chosen so that a dictionary takes for ever."""
     if type(key) is str or (type(key) is int and abs(key) < 1 << 31):
         return key
-    raise UnsoundError("has a dictionary with keys that are neither texts nor numbers.")
+    raise UnsoundError(message("has a dictionary with keys that are neither text nor numbers."))
 
 
 def _meant(text: str) -> Any:
@@ -235,13 +238,17 @@ def _meant(text: str) -> Any:
 def _called(name: object) -> UnsoundError:
     what = printable(name.text if isinstance(name, Name) else type(name).__name__, 80)
     return UnsoundError(
-        f"asks for {what}, which is no data: a program that obeys it may run code. sdterm runs nothing of it and does "
-        "not read the file. Get the model as .safetensors from a place that you trust."
+        message(
+            "refers to {name}, which is not data: a program that loads it may run foreign code. sdterm never "
+            "runs such code, so it does not read this file. Get the model as .safetensors from a source that "
+            "you trust.",
+            name=what,
+        )
     )
 
 
 def _damaged() -> UnsoundError:
-    return UnsoundError("is damaged: its list of tensors makes no sense. Fetch it again.")
+    return UnsoundError(message("is damaged: its tensor list is not valid. Download it again."))
 
 
 # --- what is made without being called --------------------------------------------------------------------------------

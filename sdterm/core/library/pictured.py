@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from sdterm.core.files import regular
 from sdterm.core.library.tensors import ModelFileError
 from sdterm.core.text import printable
+from sdterm.messages import message
 
 if TYPE_CHECKING:
     import torch
@@ -54,7 +55,9 @@ class PicturedFile:
             tensors: dict[str, NDArray[Any]] = {}
             _flatten("", value, tensors)
         except (OSError, ValueError, SyntaxError, RecursionError, zlib.error, Image.DecompressionBombError) as error:
-            raise ModelFileError(f"{printable(self.path.name)} is a picture without an embedding in it.") from error
+            raise ModelFileError(
+                message("{file} is an image without an embedding in it.", file=printable(self.path.name))
+            ) from error
         return tensors, {key: str(word) for key, word in value.items() if isinstance(word, str | int)}
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:

@@ -4,19 +4,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from sdterm.core.extensions.registry import ContractError, PluginFailure, PluginSet
 from sdterm.core.library.about import licence_of
 from sdterm.core.library.checkpoints import CheckpointFile, Library, ModelFileError
 from sdterm.core.library.pipeline_facts import PipelineFacts, pipeline_facts
 from sdterm.core.text import printable
+from sdterm.events import Saying, Text
 from sdterm.hooks import ModelFamily, ModelMatch, Pipeline, PluginError, Process
+from sdterm.messages import message
 
 D = TypeVar("D", bound=ModelFamily | Pipeline)
 
 
-class Recognition(BaseModel):
+class Recognition(Saying):
     """What a checkpoint is, in words: for lists of models."""
 
     model_config = ConfigDict(frozen=True)
@@ -26,7 +28,7 @@ class Recognition(BaseModel):
     process: Process = "vp"
     """How it mixes signal and noise: which samplers can draw with it."""
     usable: bool = True
-    note: str = ""
+    note: Text = ""
     """Why it cannot be used."""
     pipeline: PipelineFacts | None = None
     """What may be asked of the pipeline that draws with it; None for a native family."""
@@ -66,11 +68,17 @@ def _recognised(checkpoint: CheckpointFile, plugins: PluginSet, there: Sequence[
             refused = each, match
     if refused:
         knows, match = refused
-        return knows, replace(match, refusal=f"{match.refusal} {failure}") if failure else match
+        return knows, replace(
+            match, refusal=message("{refusal} {failure}", refusal=match.refusal, failure=failure)
+        ) if failure else match
     if failure:
         raise failure
     known = ", ".join(each.label for each in there)
-    raise ModelFileError(f"{checkpoint.path.name} is of no model family that sdterm knows ({known}).")
+    raise ModelFileError(
+        message(
+            "{file} belongs to no model family that sdterm supports ({known}).", file=checkpoint.path.name, known=known
+        )
+    )
 
 
 def _detect(knows: ModelFamily | Pipeline, checkpoint: CheckpointFile, plugins: PluginSet) -> ModelMatch | None:
@@ -79,7 +87,9 @@ def _detect(knows: ModelFamily | Pipeline, checkpoint: CheckpointFile, plugins: 
         with plugins.guard(knows, ModelFileError):
             match = knows.detect(checkpoint)
             if not isinstance(match, ModelMatch | None):
-                raise ContractError(f"it gave {printable(repr(match))}, which is no ModelMatch")
+                raise ContractError(
+                    message("it returned {value}, which is not a ModelMatch", value=printable(repr(match)))
+                )
             return match
     except PluginFailure:
         raise

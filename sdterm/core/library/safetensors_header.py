@@ -19,6 +19,7 @@ from sdterm.core.library.tensors import (
     checked_shape,
 )
 from sdterm.core.text import printable
+from sdterm.messages import message
 
 _MOST_HEADER = 100_000_000  # bytes; the format's own limit
 _METADATA = "__metadata__"
@@ -29,9 +30,11 @@ def safetensors_header(file: BinaryIO, size: int) -> Header:
     try:
         return _header(file, size)
     except UnsoundError as error:
-        reason = str(error).rstrip(".")
         raise UnsoundError(
-            f"is no sound .safetensors file (it {reason}). It may be an unfinished download: fetch it again."
+            message(
+                "is not a valid .safetensors file: it {problem} It may be an incomplete download: download it again.",
+                problem=error,
+            )
         ) from error
 
 
@@ -39,15 +42,15 @@ def _header(file: BinaryIO, size: int) -> Header:
     file.seek(0)
     length = int.from_bytes(file.read(8), "little")
     if size < 8 or length > size - 8:
-        raise UnsoundError("is shorter than its own header")
+        raise UnsoundError(message("is shorter than its own header."))
     if length > _MOST_HEADER:
-        raise UnsoundError(f"claims a header of {length} bytes")
+        raise UnsoundError(message("claims a header of {length} bytes.", length=length))
     listed = _parsed(file.read(length))
     metadata = listed.pop(_METADATA, {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise UnsoundError("has metadata that are no texts")
+        raise UnsoundError(message("has metadata that is not text."))
     if len(listed) > MOST_TENSORS:
-        raise UnsoundError(f"lists {len(listed)} tensors")
+        raise UnsoundError(message("lists {number} tensors.", number=len(listed)))
     tensors = MappingProxyType({checked_name(name): _record(name, entry, 8 + length) for name, entry in listed.items()})
     _check_places(tensors, 8 + length, size)
     return Header(tensors, MappingProxyType(metadata), tensors)
@@ -55,11 +58,11 @@ def _header(file: BinaryIO, size: int) -> Header:
 
 def _parsed(text: bytes) -> dict[str, Any]:
     if not text.startswith(b"{"):
-        raise UnsoundError("does not begin with a header")
+        raise UnsoundError(message("does not begin with a header."))
     try:
         listed = json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
-        raise UnsoundError("has a header that is no JSON") from error
+        raise UnsoundError(message("has a header that is not JSON.")) from error
     assert isinstance(listed, dict)  # it begins with a brace
     return listed
 
@@ -68,7 +71,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
-        raise UnsoundError(f"names {printable(repr(twice), 60)} twice")
+        raise UnsoundError(message("has two tensors named {name}.", name=printable(repr(twice), 60)))
     return found
 
 
@@ -77,12 +80,14 @@ def _record(name: str, entry: object, start: int) -> TensorRecord:
         case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(begin), int(end)], **more} if not more:
             pass
         case _:
-            raise UnsoundError(f"has no type, shape and place for {printable(repr(name), 60)}")
+            raise UnsoundError(message("has no type, shape or position for {name}.", name=printable(repr(name), 60)))
     if dtype not in BITS:
-        raise UnsoundError(f"has numbers of a type {printable(repr(dtype), 60)} that nobody knows")
+        raise UnsoundError(message("has a number type {type} that is not known.", type=printable(repr(dtype), 60)))
     record = TensorRecord(dtype, checked_shape(shape), Storage(start + begin, end - begin))
     if begin < 0 or record.numbers * BITS[dtype] != (end - begin) * 8:
-        raise UnsoundError(f"has another number of bytes for {printable(repr(name), 60)} than its shape needs")
+        raise UnsoundError(
+            message("has the wrong number of bytes for the shape of {name}.", name=printable(repr(name), 60))
+        )
     return record
 
 
@@ -91,12 +96,14 @@ def _check_places(tensors: Mapping[str, TensorRecord], start: int, size: int) ->
     at = start
     for place in sorted(_places(tensors)):
         if place[0] != at:
-            raise UnsoundError("has a gap between its tensors" if place[0] > at else "has tensors that overlap")
+            raise UnsoundError(
+                message("has a gap between its tensors.") if place[0] > at else message("has tensors that overlap.")
+            )
         at += place[1]
     if at > size:
-        raise UnsoundError(f"has {size} bytes of {at}")
+        raise UnsoundError(message("has {size} bytes instead of {wanted}.", size=size, wanted=at))
     if at < size:
-        raise UnsoundError(f"has {size - at} bytes more than its tensors need")
+        raise UnsoundError(message("has {number} bytes more than its tensors need.", number=size - at))
 
 
 def _places(tensors: Mapping[str, TensorRecord]) -> Iterable[tuple[int, int]]:

@@ -15,6 +15,7 @@ from sdterm.core.library.weights import SUFFIXES
 from sdterm.core.text import printable
 from sdterm.core.web import BrokenOffError, WebError, answer, check_url, origin, shown
 from sdterm.errors import BAD_REQUEST, SdtermError
+from sdterm.messages import either, message, sentences
 
 TOKENS = ("HF_TOKEN", "CIVITAI_TOKEN")
 """Variables of the environment that hold tokens. They are given to their own server alone."""
@@ -74,7 +75,7 @@ class Keys:
         try:
             check_url(url)
         except WebError as error:
-            raise SourceError(f"{variable}: {error}") from error
+            raise SourceError(message("{variable}: {problem}", variable=variable, problem=error)) from error
         return url
 
     def token(self, name: str | None) -> str | None:
@@ -91,7 +92,7 @@ def local_path(source: str) -> Path | None:
 def describe(source: str, keys: Keys) -> Remote:
     """What is known of a source that is not a file of this machine. Raises SourceError, WebError."""
     if printable(source, 4000) != source or len(source) > 2000:
-        raise SourceError("The source is too long or has characters that do not belong there.")
+        raise SourceError(message("The source is too long or has invalid characters."))
     if source.startswith("hf:"):
         return _of_hugging_face(source.removeprefix("hf:"), keys)
     if source.startswith("civitai:"):
@@ -100,8 +101,12 @@ def describe(source: str, keys: Keys) -> Remote:
     query = parse_qs(urlsplit(source).query)
     if secret := next((name for name in query if name.lower() in _SECRETS), None):
         raise SourceError(
-            f"The URL has a {printable(secret)} in it, and logs and lists of processes keep URLs. Give the URL without "
-            f"it; a token goes into the environment: {' or '.join(TOKENS)}."
+            message(
+                "The URL contains a {name}, and logs and process lists would show it. Give the URL without "
+                "it, and put the token into the environment: {variables}.",
+                name=printable(secret),
+                variables=either(TOKENS),
+            )
         )
     path = unquote(urlsplit(source).path)
     if origin(source) == origin(keys.server("HF_TOKEN")) and (
@@ -120,8 +125,11 @@ def checked_file_name(name: str) -> str:
     name = checked_folder_name(name)
     if not name.lower().endswith(SUFFIXES):
         raise SourceError(
-            f"{printable(name)} is not called like a model: those end in {', '.join(SUFFIXES)}. If it is one, give it "
-            "such a name: --as."
+            message(
+                "{name} does not end like a model file: {suffixes}. If it is a model, give it such a name with --as.",
+                name=printable(name),
+                suffixes=", ".join(SUFFIXES),
+            )
         )
     return name
 
@@ -131,7 +139,9 @@ def checked_folder_name(name: str) -> str:
     name = name.replace("\\", "/").rsplit("/", 1)[-1].strip()
     unfit = any(character in name for character in ':*?"<>|') or printable(name, 1000) != name or "\ufffd" in name
     if not name or name.startswith(".") or unfit or len(name.encode()) > _LONGEST_NAME:
-        raise SourceError(f"The name {printable(repr(name), 80)} cannot be used. Give it another one: --as.")
+        raise SourceError(
+            message("The name {name} cannot be used. Give another one with --as.", name=printable(repr(name), 80))
+        )
     return name
 
 
@@ -141,7 +151,9 @@ def checked_folder_name(name: str) -> str:
 def _of_hugging_face(what: str, keys: Keys) -> Remote:
     parts = what.split("/", 2)
     if len(parts) < 2 or not all(re.fullmatch(r"[A-Za-z0-9][\w.-]*", part) for part in parts[:2]):
-        raise SourceError(f"hf:{printable(what)} does not name a model: write hf:OWNER/NAME or hf:OWNER/NAME/FILE.")
+        raise SourceError(
+            message("hf:{source} is not a model: write hf:OWNER/NAME or hf:OWNER/NAME/FILE.", source=printable(what))
+        )
     repository, server = "/".join(parts[:2]), keys.server("HF_TOKEN")
     told = _asked(f"{server}/api/models/{repository}?blobs=true", "HF_TOKEN", keys)
     files = {str(file.get("rfilename")): file for file in _tables(told.get("siblings"))}
@@ -154,13 +166,21 @@ def _of_hugging_face(what: str, keys: Keys) -> Remote:
             wanted = INDEX
         elif len(models) != 1:
             some = ", ".join(printable(name, 80) for name in sorted(models)[:20])
-            has = f"has several model files: {some}" if models else "has no model file"
-            whole = f", or its diffusers folder: hf:{repository}/{INDEX}" if INDEX in files else ""
-            raise SourceError(f"{repository} {has}. Name one: hf:{repository}/FILE{whole}.")
+            has = message("{repository} has no model file.", repository=repository)
+            if models:
+                has = message("{repository} has several model files: {files}.", repository=repository, files=some)
+            which = message("Choose one: hf:{repository}/FILE.", repository=repository)
+            if INDEX in files:
+                which = message(
+                    "Choose one: hf:{repository}/FILE, or its diffusers folder: hf:{repository}/{index}.",
+                    repository=repository,
+                    index=INDEX,
+                )
+            raise SourceError(sentences(has, which))
         else:
             wanted = models[0]
     if wanted not in files:
-        raise SourceError(f"{repository} has no file {printable(wanted)}.")
+        raise SourceError(message("{repository} has no file {file}.", repository=repository, file=printable(wanted)))
     card = told.get("cardData")
     licence = printable(str((card.get("license_name") or card.get("license") or "") if isinstance(card, dict) else ""))
     if wanted == INDEX:
@@ -186,13 +206,20 @@ def _folder_of_hugging_face(
     there = with_weights(index)
     if unknown := [part for part in without if part not in (*there, WEIGHTS)]:
         raise SourceError(
-            f"{repository} has no part {printable(unknown[0], 60)} with weights. It has {', '.join(there)}."
+            message(
+                "{repository} has no component {part} with weights. It has {known}.",
+                repository=repository,
+                part=printable(unknown[0], 60),
+                known=", ".join(there),
+            )
         )
     left = tuple(there if WEIGHTS in without else without)
     names = files_in(index, told, left)
     files = tuple(_file_of_hugging_face(at, name, told[name]) for name in names)
     if not left and not any(name.endswith(SUFFIXES) for name in names):
-        raise SourceError(f"{repository} is a diffusers folder without weights that sdterm reads.")
+        raise SourceError(
+            message("{repository} is a diffusers folder without weights that sdterm can read.", repository=repository)
+        )
     sizes = [file.size for file in files]
     whole = None if None in sizes else sum(size or 0 for size in sizes)
     name, url = repository.partition("/")[2], f"{at}?without={','.join(left)}" if left else at
@@ -202,17 +229,24 @@ def _folder_of_hugging_face(
 def _of_civitai(what: str, keys: Keys) -> Remote:
     named = re.fullmatch(r"(\d{1,12})(?:@(\d{1,12}))?", what)
     if not named:
-        said = f"civitai:{printable(what)} does not name a model"
-        raise SourceError(f"{said}: write civitai:MODEL or civitai:MODEL@VERSION, both numbers.")
+        raise SourceError(
+            message(
+                "civitai:{source} is not a model: write civitai:MODEL or civitai:MODEL@VERSION, both numbers.",
+                source=printable(what),
+            )
+        )
     told = _asked(f"{keys.server('CIVITAI_TOKEN')}/api/v1/models/{named[1]}", "CIVITAI_TOKEN", keys)
     versions = _tables(told.get("modelVersions"))
     version = next((each for each in versions if named[2] in (None, str(each.get("id")))), None)
     if not version:
-        raise SourceError(f"Civitai's model {named[1]} has no version {named[2] or ''}.".replace(" .", "."))
+        said = message("Civitai's model {model} has no versions.", model=named[1])
+        if named[2]:
+            said = message("Civitai's model {model} has no version {version}.", model=named[1], version=named[2])
+        raise SourceError(said)
     files = [file for file in _tables(version.get("files")) if str(file.get("name", "")).lower().endswith(SUFFIXES)]
     files.sort(key=lambda file: (file.get("type") != "Model", not file.get("primary")))
     if not files:
-        raise SourceError(f"Civitai's model {named[1]} has no model file in that version.")
+        raise SourceError(message("Civitai's model {model} has no model file in that version.", model=named[1]))
     file, hashes, kilobytes = files[0], files[0].get("hashes"), files[0].get("sizeKB")
     return Remote(
         str(file.get("downloadUrl") or version.get("downloadUrl")),
@@ -228,9 +262,9 @@ def _of_civitai(what: str, keys: Keys) -> Remote:
 def _civitai_licence(told: Mapping[str, Any]) -> str:
     commercial = told.get("allowCommercialUse")
     uses = ", ".join(map(str, commercial)) if isinstance(commercial, list) else str(commercial or "")
-    said = [f"commercial use: {uses.lower() or 'none'}"]
-    said += ["naming its maker is asked for"] if told.get("allowNoCredit") is False else []
-    said += ["no derivatives"] if told.get("allowDerivatives") is False else []
+    said = [message("commercial use: {uses}", uses=uses.lower() or "none")]
+    said += [message("credit required")] if told.get("allowNoCredit") is False else []
+    said += [message("no derivatives")] if told.get("allowDerivatives") is False else []
     return printable("; ".join(said))
 
 
@@ -242,30 +276,32 @@ def _asked(url: str, token: str, keys: Keys) -> Mapping[str, Any]:
         for chunk in response.iter_bytes():
             said += chunk
             if len(said) > _MOST_ANSWER:
-                raise WebError(f"{shown(url)} answers without an end.")
+                raise WebError(message("{url} sends more than a description can have.", url=shown(url)))
     try:
         told = json.loads(said)
     except (ValueError, RecursionError) as error:
-        raise WebError(f"{shown(url)} does not answer in JSON.") from error
+        raise WebError(message("{url} did not answer in JSON.", url=shown(url))) from error
     if not isinstance(told, dict):
-        raise WebError(f"{shown(url)} answers with something else than a description.")
+        raise WebError(message("{url} answered with something other than a description.", url=shown(url)))
     return told
 
 
 def check_status(status: int, url: str, token: str | None, keys: Keys) -> None:
     """Raises WebError with what to do unless the answer is one that has what was asked for."""
     if status in (401, 403) and token:
-        there = "does not take the token of" if keys.token(token) else "wants a token: put one into the variable"
-        more = "Its owner may want you to agree to something on the model's page first, or there is no such model."
-        raise WebError(f"{shown(url)} {there} {token}. {more}")
+        said = message("{url} needs a token: put one into the variable {variable}.", url=shown(url), variable=token)
+        if keys.token(token):
+            said = message("{url} does not accept the token in {variable}.", url=shown(url), variable=token)
+        more = message("You may have to accept a licence on the model's page first, or the model does not exist.")
+        raise WebError(sentences(said, more))
     if status in (401, 403):
-        raise WebError(f"{shown(url)} is not given to everybody ({status}).")
+        raise WebError(message("{url} is not public (status {status}).", url=shown(url), status=status))
     if status == 404:
-        raise WebError(f"There is no {shown(url)}.")
+        raise WebError(message("{url} does not exist.", url=shown(url)))
     if status >= 500 or status == 429:
-        raise BrokenOffError(f"{shown(url)} was answered with status {status}.")
+        raise BrokenOffError(message("{url} answered with status {status}.", url=shown(url), status=status))
     if status not in (200, 206):
-        raise WebError(f"{shown(url)} was answered with status {status}.")
+        raise WebError(message("{url} answered with status {status}.", url=shown(url), status=status))
 
 
 def _tables(value: object) -> list[Mapping[str, Any]]:

@@ -8,6 +8,7 @@ from typing import Any
 from sdterm.core.files import legible
 from sdterm.core.text import printable
 from sdterm.errors import SdtermError
+from sdterm.messages import message
 
 BITS: Mapping[str, int] = {
     "BOOL": 8, "U8": 8, "I8": 8, "U16": 16, "I16": 16, "U32": 32, "I32": 32, "U64": 64, "I64": 64,
@@ -73,14 +74,14 @@ def checked_name(name: object) -> str:
     """A tensor's name, as it may be shown and looked up. Raises UnsoundError."""
     text = str(name)
     if not text or len(text) > _MOST_NAME or printable(text, _MOST_NAME) != text:
-        raise UnsoundError(f"has a tensor with the name {printable(repr(text), 60)}, which no model has.")
+        raise UnsoundError(message("has a tensor with the invalid name {name}.", name=printable(repr(text), 60)))
     return text
 
 
 def checked_shape(shape: object) -> tuple[int, ...]:
     """Raises UnsoundError."""
     if not isinstance(shape, list | tuple) or len(shape) > _MOST_DIMENSIONS:
-        raise UnsoundError("has a tensor whose shape is none.")
+        raise UnsoundError(message("has a tensor without a valid shape."))
     if not all(type(size) is int and 0 <= size < 1 << 48 for size in shape):
-        raise UnsoundError("has a tensor of an impossible shape.")
+        raise UnsoundError(message("has a tensor with an impossible shape."))
     return tuple(shape)

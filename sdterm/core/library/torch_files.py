@@ -23,6 +23,7 @@ from sdterm.core.library.tensors import (
     checked_shape,
 )
 from sdterm.core.text import printable
+from sdterm.messages import message
 
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 _MOST_LISTING = 16 * 1024**2
@@ -43,9 +44,9 @@ def torch_header(file: BinaryIO, size: int) -> Header:
     weights = content.get("state_dict") if isinstance(content, dict) else None
     _flatten("", weights if isinstance(weights, dict) else content, tensors)
     if len(tensors) > MOST_TENSORS:
-        raise UnsoundError(f"lists {len(tensors)} tensors, more than any model has.")
+        raise UnsoundError(message("lists {number} tensors, more than any model has.", number=len(tensors)))
     if sum(record.numbers * BITS[record.dtype] // 8 for record in tensors.values()) > _MOST_VIEWS * size:
-        raise UnsoundError("lists tensors that are many times larger together than the file.")
+        raise UnsoundError(message("lists tensors that together are many times larger than the file."))
     return Header(tensors, _notes(content), content)
 
 
@@ -59,7 +60,7 @@ def _flatten(name: str, value: Any, into: dict[str, TensorRecord]) -> None:
     """Tensors by their path in the nested value, joined by dots."""
     if isinstance(value, TensorRecord):
         if checked_name(name) in into:
-            raise UnsoundError(f"has two tensors with the name {printable(repr(name), 60)}.")
+            raise UnsoundError(message("has two tensors named {name}.", name=printable(repr(name), 60)))
         into[name] = value
         return
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
@@ -81,7 +82,7 @@ class _Tree:
         """Raises UnsoundError."""
         self._left -= 1
         if self._left < 0 or depth > _MOST_DEPTH:
-            raise UnsoundError("holds values that are nested in each other without end.")
+            raise UnsoundError(message("has values nested too deeply."))
         if isinstance(value, dict):
             return {key: self.copied(item, depth + 1) for key, item in value.items()}
         if type(value) in (list, tuple):
@@ -92,17 +93,17 @@ class _Tree:
             return value.text
         if value is None or type(value) in (bool, int, float, str, bytes):
             return value
-        raise UnsoundError("holds something that is neither a tensor nor a number or text.")
+        raise UnsoundError(message("contains something that is neither a tensor, a number nor text."))
 
     def _record(self, claim: TensorClaim) -> TensorRecord:
         shape, strides = checked_shape(claim.shape), checked_shape(claim.strides)
         storage, size = self._place(claim.storage), BITS[claim.dtype] // 8
         numbers, have = math.prod(shape), storage.size // size
         if type(claim.offset) is not int or claim.offset < 0 or len(strides) != len(shape):
-            raise UnsoundError("has a tensor that begins before its own numbers.")
+            raise UnsoundError(message("has a tensor that begins outside its data."))
         reach = claim.offset + 1 + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
         if numbers and (numbers > have or reach > have):
-            raise UnsoundError("has a tensor that reaches beyond its own numbers.")
+            raise UnsoundError(message("has a tensor that ends outside its data."))
         return TensorRecord(claim.dtype, shape, storage, claim.offset, strides)
 
 
@@ -120,7 +121,7 @@ class _Bounded:
         """Raises UnsoundError."""
         data = self._file.read(min(size, _MOST_LISTING + 1) if size >= 0 else _MOST_LISTING + 1)
         if len(data) > _MOST_LISTING:
-            raise UnsoundError("has a list of contents that is far too long.")
+            raise UnsoundError(message("has a directory that is far too long."))
         return data
 
 
@@ -135,13 +136,16 @@ def _zipped(file: BinaryIO, size: int) -> Any:
             pickled = _content(opened, entries[name], MOST_BYTES)
             order = entries.get(f"{root}byteorder")
             if order and _content(opened, order, 10) != b"little":
-                raise UnsoundError("has numbers in the byte order of another kind of machine.")
+                raise UnsoundError(message("has numbers in an unsupported byte order."))
     except UnsoundError:
         raise
     except (zipfile.BadZipFile, ValueError, OverflowError, EOFError, NotImplementedError, RuntimeError) as error:
         reason = printable(str(error) or type(error).__name__, 80)
         raise UnsoundError(
-            f"is no sound PyTorch file ({reason}). It may be an unfinished download: fetch it again."
+            message(
+                "is not a valid PyTorch file ({problem}). It may be an incomplete download: download it again.",
+                problem=reason,
+            )
         ) from error
     places: dict[str, Storage] = {}
 
@@ -150,7 +154,7 @@ def _zipped(file: BinaryIO, size: int) -> Any:
         if found is None:
             info = entries.get(f"{root}data/{claim.key}")
             if info is None:
-                raise UnsoundError("lacks the numbers of some of its tensors.")
+                raise UnsoundError(message("lacks the data of some tensors."))
             found = places[claim.key] = _stored(file, info, opened.start_dir)
         return _as_claimed(found, claim)
 
@@ -160,28 +164,32 @@ def _zipped(file: BinaryIO, size: int) -> Any:
 def _entries(opened: zipfile.ZipFile) -> Mapping[str, zipfile.ZipInfo]:
     found = {info.orig_filename: info for info in opened.infolist()}
     if len(found) != len(opened.infolist()):
-        raise UnsoundError("has two contents of one name.")
+        raise UnsoundError(message("has two entries of the same name."))
     if sum(name.endswith("/data.pkl") for name in found) != 1:
-        raise UnsoundError("is a zip file, but none as PyTorch writes them.")
+        raise UnsoundError(message("is a zip file, but not one that PyTorch writes."))
     if any(info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 0x1 for info in found.values()):
-        raise UnsoundError("is a zip file whose contents are packed or encrypted; PyTorch writes none.")
+        raise UnsoundError(message("is a zip file with compressed or encrypted entries, which PyTorch never writes."))
     return found
 
 
 def _check_entry(name: str) -> None:
     if name.startswith(("code/", "constants")):
         raise UnsoundError(
-            "is a TorchScript file, which is a program and no model alone; sdterm runs nothing of it. "
-            "Get the model as .safetensors."
+            message(
+                "is a TorchScript file, which is a program and not only a model. sdterm does not run it. Get "
+                "the model as .safetensors."
+            )
         )
     if name != "data.pkl" and name not in _NOTES and not re.fullmatch(r"data/[0-9A-Za-z_]+|data/", name):
-        raise UnsoundError(f"has {printable(repr(name), 60)} in it, which does not belong to a model.")
+        raise UnsoundError(
+            message("contains {name}, which does not belong in a model.", name=printable(repr(name), 60))
+        )
 
 
 def _content(opened: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> bytes:
     """With its checksum compared, as `zipfile` does."""
     if info.file_size > most:
-        raise UnsoundError(f"has a list of tensors of more than {most // 1024**2} MiB.")
+        raise UnsoundError(message("has a tensor list larger than {limit} MiB.", limit=most // 1024**2))
     return opened.read(info)
 
 
@@ -190,7 +198,7 @@ def _stored(file: BinaryIO, info: zipfile.ZipInfo, end: int) -> Storage:
     file.seek(info.header_offset)
     header = file.read(30)
     if len(header) < 30 or header[:4] != b"PK\x03\x04":
-        raise UnsoundError("is damaged: its list of contents points to nothing. Fetch it again.")
+        raise UnsoundError(message("is damaged: its directory points to nothing. Download it again."))
     name, extra = (int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
     at = info.header_offset + 30 + name + extra
     if (
@@ -198,13 +206,17 @@ def _stored(file: BinaryIO, info: zipfile.ZipInfo, end: int) -> Storage:
         or info.compress_size != info.file_size
         or at + info.file_size > end
     ):
-        raise UnsoundError("is damaged: its list of contents points to nothing. Fetch it again.")
+        raise UnsoundError(message("is damaged: its directory points to nothing. Download it again."))
     return Storage(at, info.file_size, info.CRC)
 
 
 def _as_claimed(found: Storage, claim: StorageClaim) -> Storage:
     if found.size * 8 != claim.numbers * BITS[claim.dtype]:
-        raise UnsoundError(f"claims {claim.numbers} numbers where it has {found.size} bytes.")
+        raise UnsoundError(
+            message(
+                "claims {number} numbers, but has only {size} bytes for them.", number=claim.numbers, size=found.size
+            )
+        )
     return found
 
 
@@ -215,16 +227,16 @@ def _in_a_row(file: BinaryIO, size: int) -> Any:
     file.seek(0)
     if (read_pickle(file), read_pickle(file)) != (_MAGIC, _PROTOCOL):
         raise UnsoundError(
-            "is a pickle, but none as PyTorch writes them; sdterm runs nothing of it and does not read it."
+            message("is a pickle, but not one that PyTorch writes. sdterm does not run it, so it cannot read the file.")
         )
     about = read_pickle(file)
     if not isinstance(about, dict) or about.get("little_endian") is not True:
-        raise UnsoundError("has numbers in the byte order of another kind of machine.")
+        raise UnsoundError(message("has numbers in an unsupported byte order."))
     claimed: dict[str, StorageClaim] = {}
 
     def claim(storage: StorageClaim) -> Storage:
         if claimed.setdefault(storage.key, storage) != storage:
-            raise UnsoundError("claims one place for two kinds of numbers.")
+            raise UnsoundError(message("uses one place for two types of numbers."))
         return places.get(storage.key) or Storage(0, storage.numbers * BITS[storage.dtype] // 8)
 
     places: dict[str, Storage] = {}
@@ -232,7 +244,7 @@ def _in_a_row(file: BinaryIO, size: int) -> Any:
     _Tree(claim).copied(content)
     keys = read_pickle(file)
     if not isinstance(keys, list) or any(type(key) is not str for key in keys) or sorted(keys) != sorted(claimed):
-        raise UnsoundError("lacks the numbers of some of its tensors.")
+        raise UnsoundError(message("lacks the data of some tensors."))
     for key in keys:
         if len(counted := file.read(8)) < 8:
             raise _cut_off()
@@ -243,9 +255,9 @@ def _in_a_row(file: BinaryIO, size: int) -> Any:
             raise _cut_off()
         file.seek(place.at + place.size)
     if file.tell() != size:
-        raise UnsoundError("has more bytes than its tensors need.")
+        raise UnsoundError(message("has more bytes than its tensors need."))
     return _Tree(claim).copied(content)
 
 
 def _cut_off() -> UnsoundError:
-    return UnsoundError("ends too early. It may be an unfinished download: fetch it again.")
+    return UnsoundError(message("ends too early. It may be an incomplete download: download it again."))

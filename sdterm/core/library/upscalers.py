@@ -8,6 +8,7 @@ from sdterm.core.library.scan import ModelFile
 from sdterm.core.names import find, normal
 from sdterm.core.settings.model_kinds import KINDS_BY_ID
 from sdterm.hooks import Upscaler
+from sdterm.messages import message
 
 KIND = "upscaler"
 
@@ -34,7 +35,7 @@ def find_upscaler(name: str, plugins: PluginSet, library: Library, *, field: str
             with plugins.guard(upscaler, ModelFileError):
                 if upscaler.matches(file):
                     return ChosenUpscaler(found.name, upscaler, file)
-    raise ModelFileError(f"{found.file_name} is no upscaler that sdterm knows.")
+    raise ModelFileError(message("{file} is not an upscaler that sdterm supports.", file=found.file_name))
 
 
 def named_upscaler(
@@ -49,6 +50,6 @@ def named_upscaler(
     files = library.files(KIND)
     called = {name: file for file in reversed(files) for name in (file.name, file.file_name)}
     called |= {file.location: file for file in files}
-    advice = f" {KINDS_BY_ID[KIND].label} go to {library.places(KIND)[0]}."
+    advice = message("{kind} belong in {folder}.", kind=KINDS_BY_ID[KIND].label, folder=library.places(KIND)[0])
     there: dict[str, Upscaler | ModelFile] = {**rules, **called}
     return find(KIND, name, there, more=advice, field=field)

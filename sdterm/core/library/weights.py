@@ -16,6 +16,7 @@ from sdterm.core.library.safetensors_header import safetensors_header
 from sdterm.core.library.tensors import BITS, Header, ModelFileError, Storage, TensorRecord, UnsoundError
 from sdterm.core.library.torch_files import torch_header
 from sdterm.core.text import printable
+from sdterm.messages import message
 
 if TYPE_CHECKING:
     import torch
@@ -30,9 +31,11 @@ _TORCH: Mapping[str, str] = {
 }  # fmt: skip
 _PICKLES = tuple(bytes([0x80, protocol]) for protocol in (2, 3, 4, 5))
 _OTHERS: Mapping[bytes, str] = {
-    b"version https://git-lfs": "is not the model but Git LFS's note on where it is kept: `git lfs pull` fetches it.",
-    b"<!doctype": "is a web page and no model: its download asked for something, perhaps a login. Fetch it again.",
-    b"<html": "is a web page and no model: its download asked for something, perhaps a login. Fetch it again.",
+    b"version https://git-lfs": message(
+        "is only a Git LFS pointer, not the model itself: `git lfs pull` downloads the model."
+    ),
+    b"<!doctype": message("is a web page, not a model: the site may have asked for a login. Download it again."),
+    b"<html": message("is a web page, not a model: the site may have asked for a login. Download it again."),
 }
 
 
@@ -60,7 +63,7 @@ class WeightsFile:
                     return header_of(file, stamp[0], suffix), stamp
             return _kept_header(self.path, stamp), stamp
         except UnsoundError as error:
-            raise ModelFileError(f"{self._name} {error}") from error
+            raise ModelFileError(message("{file} {problem}", file=self._name, problem=error)) from error
         except OSError as error:
             raise self._unreadable(error) from error
 
@@ -96,7 +99,9 @@ class WeightsFile:
         try:
             with open(self.path, "rb", opener=regular) as file:
                 if _stamp(file) != self._looked_at[1]:
-                    raise ModelFileError(f"{self._name} has changed since sdterm looked at it. Try again.")
+                    raise ModelFileError(
+                        message("{file} has changed since sdterm read its header. Try again.", file=self._name)
+                    )
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         except OSError as error:
             raise self._unreadable(error) from error
@@ -116,11 +121,19 @@ class WeightsFile:
             return
         with memoryview(mapped) as whole, whole[storage.at : storage.at + storage.size] as part:
             if zlib.crc32(part) != storage.crc:
-                raise ModelFileError(f"{self._name} is damaged: its numbers do not fit its checksum. Fetch it again.")
+                raise ModelFileError(
+                    message(
+                        "{file} is damaged: its data does not match its checksum. Download it again.", file=self._name
+                    )
+                )
 
     def _tensor(self, record: TensorRecord, mapped: mmap.mmap) -> Any:
         if record.dtype not in _TORCH:
-            raise ModelFileError(f"{self._name} has numbers of the type {record.dtype}, which sdterm does not read.")
+            raise ModelFileError(
+                message(
+                    "{file} has numbers of type {type}, which sdterm cannot read.", file=self._name, type=record.dtype
+                )
+            )
         torch: Any = sys.modules["torch"]  # whoever says on which of its devices has loaded it
         dtype = getattr(torch, _TORCH[record.dtype])
         if not record.numbers:
@@ -136,7 +149,13 @@ class WeightsFile:
         return flat.as_strided(record.shape, strides)
 
     def _unreadable(self, error: OSError) -> ModelFileError:
-        return ModelFileError(f"{printable(str(self.path), 1000)} cannot be read: {error.strerror or error}.")
+        return ModelFileError(
+            message(
+                "{file} cannot be read: {problem}.",
+                file=printable(str(self.path), 1000),
+                problem=error.strerror or error,
+            )
+        )
 
 
 @lru_cache(maxsize=8)
@@ -169,7 +188,7 @@ def is_torch(start: bytes, suffix: str) -> bool:
             raise UnsoundError(words)
     if start[8:9] != b"{" and suffix != ".safetensors":
         raise UnsoundError(
-            "is neither a safetensors nor a PyTorch file. It may be an unfinished download: fetch it again."
+            message("is neither a safetensors nor a PyTorch file. It may be an incomplete download: download it again.")
         )
     return False
 

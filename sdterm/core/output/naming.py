@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.fields import ROWS, RequestField
+from sdterm.messages import message
 
 if TYPE_CHECKING:
     from sdterm.events import Image, SideImage, Started
@@ -62,7 +63,7 @@ class NameFacts:
 
 def _nothing(arguments: list[str]) -> tuple[()]:
     if arguments:
-        raise PatternError("it takes no <…>")
+        raise PatternError(message("it takes no <…>"))
     return ()
 
 
@@ -86,9 +87,9 @@ def check_folder_pattern(pattern: str) -> None:
     """The same for a folder's pattern, in which files have no number yet and folders must not be too many."""
     check_pattern(pattern)
     if _has_number(pattern):
-        raise PatternError("The folder pattern has [number], but only files have numbers.")
+        raise PatternError(message("The folder pattern has [number], but only files have numbers."))
     if len(_LEVELS.split(pattern)) > MAX_LEVELS:
-        raise PatternError(f"The folder pattern has more than {MAX_LEVELS} folders, one below the other.")
+        raise PatternError(message("The folder pattern has more than {limit} nested folders.", limit=MAX_LEVELS))
 
 
 def file_names(pattern: str, facts: NameFacts, numbers: Iterator[int], *, add_number: bool = True) -> Iterator[str]:
@@ -146,14 +147,16 @@ def _token(words: str) -> tuple[Token, tuple[Any, ...]]:
     token = TOKENS.get(name.lower())
     if token is None:
         known = " ".join(f"[{name}]" for name in TOKENS)
-        raise PatternError(f"The pattern has [{words}], which does not exist. Known: {known}.")
+        raise PatternError(
+            message("The pattern has [{token}], which does not exist. Known tokens: {known}.", token=words, known=known)
+        )
     arguments = _ARGUMENT.findall(words)
     try:
         if name + "".join(f"<{argument}>" for argument in arguments) != words:
-            raise PatternError("its < and > do not match")
+            raise PatternError(message("its < and > do not match"))
         return token, token.arguments(arguments)
     except PatternError as error:
-        raise PatternError(f"The pattern has [{words}], but {error}.") from None
+        raise PatternError(message("The pattern has [{token}], but {problem}.", token=words, problem=error)) from None
 
 
 def _part(value: str) -> str:
@@ -180,22 +183,22 @@ def _length(arguments: list[str]) -> tuple[int, ...]:
             return ()
         case [digits] if re.fullmatch("[0-9]{1,2}", digits) and 1 <= int(digits) <= 64:
             return (int(digits),)
-    raise PatternError("its <…> must be a number from 1 to 64")
+    raise PatternError(message("its <…> must be a number from 1 to 64"))
 
 
 def _moment(arguments: list[str]) -> tuple[str, ZoneInfo | None]:
     """A strftime format and a time zone."""
     if len(arguments) > 2:
-        raise PatternError("it takes a format and a time zone, no more")
+        raise PatternError(message("it takes only a format and a time zone"))
     layout, zone = (*arguments, "", "")[:2]
     try:
         datetime.now().strftime(layout)
     except ValueError as error:
-        raise PatternError(f"{layout!r} is no format for a time") from error
+        raise PatternError(message("'{format}' is not a valid time format", format=layout)) from error
     try:
         return layout or _DEFAULT_TIME, ZoneInfo(zone) if zone else None
     except (ValueError, OSError, LookupError) as error:
-        raise PatternError(f"there is no time zone {zone!r}") from error
+        raise PatternError(message("there is no time zone '{zone}'", zone=zone)) from error
 
 
 def _time(facts: NameFacts, layout: str, zone: ZoneInfo | None) -> str:
@@ -251,72 +254,80 @@ def _as_it_is(row: RequestField) -> Token:
 
 
 TOKENS: Mapping[str, Token] = {
-    "number": Token("The running number of the file, five digits.", lambda f: f"{f.number:05d}"),
-    "seed": Token("The image's seed.", lambda f: str(f.image.seed)),
+    "number": Token(message("The file's running number, five digits."), lambda f: f"{f.number:05d}"),
+    "seed": Token(message("The image's seed."), lambda f: str(f.image.seed)),
     "seed_first": Token(
-        "The seed of the job's first image; the image's own where the batch size is 1.",
+        message("The seed of the job's first image; with a batch size of 1 the image's own seed."),
         lambda f: str(f.job.seed if _batched(f) else f.image.seed),
     ),
     "seed_last": Token(
-        "The seed of the job's last image; nothing where the batch size is 1.",
+        message("The seed of the job's last image; empty with a batch size of 1."),
         _only(_last_seed, _batched),
     ),
     **{row.token: _as_it_is(row) for row in ROWS if row.token},
-    "width": Token("The image's width in pixels.", lambda f: str(f.image.width)),
-    "height": Token("Its height in pixels.", lambda f: str(f.image.height)),
-    "styles": Token("The styles' names, or None.", lambda f: ", ".join(f.request.styles) or "None"),
-    "sampler": Token("The sampler.", lambda f: f.job.sampler),
-    "scheduler": Token("The schedule.", _scheduler),
-    "sampler_scheduler": Token("Sampler and schedule.", lambda f: f"{f.job.sampler} {_scheduler(f)}"),
-    "model_hash": Token("The first ten digits of the checkpoint's hash.", lambda f: f.job.model_hash),
-    "model_name": Token("The checkpoint's name.", lambda f: f.job.model),
-    "date": Token("As 2026-01-31.", lambda f: f.saved.strftime("%Y-%m-%d")),
+    "width": Token(message("The image's width in pixels."), lambda f: str(f.image.width)),
+    "height": Token(message("The image's height in pixels."), lambda f: str(f.image.height)),
+    "styles": Token(message("The names of the styles, or None."), lambda f: ", ".join(f.request.styles) or "None"),
+    "sampler": Token(message("The sampler."), lambda f: f.job.sampler),
+    "scheduler": Token(message("The schedule type."), _scheduler),
+    "sampler_scheduler": Token(message("Sampler and schedule type."), lambda f: f"{f.job.sampler} {_scheduler(f)}"),
+    "model_hash": Token(message("The first ten digits of the checkpoint's hash."), lambda f: f.job.model_hash),
+    "model_name": Token(message("The checkpoint's name."), lambda f: f.job.model),
+    "date": Token(message("The date, as 2026-01-31."), lambda f: f.saved.strftime("%Y-%m-%d")),
     "datetime": Token(
-        "When the image is saved: `[datetime<%H-%M><Asia/Tokyo>]`, format and time zone.", _time, _moment
+        message("The time at which the image is saved: `[datetime<%H-%M><Asia/Tokyo>]` with a format and a time zone."),
+        _time,
+        _moment,
     ),
-    "job_timestamp": Token("When the job began, as 20260131235959.", lambda f: f.began.strftime(_DEFAULT_TIME)),
+    "job_timestamp": Token(
+        message("The time at which the job started, as 20260131235959."), lambda f: f.began.strftime(_DEFAULT_TIME)
+    ),
     "prompt": Token(
-        "The prompt, styles and all but for <networks>, spaces as _.", lambda f: _prompt(f).replace(" ", "_")
+        message("The prompt with its styles but without <networks>, spaces as _."),
+        lambda f: _prompt(f).replace(" ", "_"),
     ),
-    "prompt_no_styles": Token("The prompt without styles.", lambda f: _NETWORK.sub("", f.request.prompt)),
-    "prompt_spaces": Token("The prompt with its spaces.", _prompt),
-    "prompt_words": Token(f"Its first {_MAX_WORDS} words.", _words),
+    "prompt_no_styles": Token(message("The prompt without styles."), lambda f: _NETWORK.sub("", f.request.prompt)),
+    "prompt_spaces": Token(message("The prompt with its spaces."), _prompt),
+    "prompt_words": Token(message("The first {number} words of the prompt.", number=_MAX_WORDS), _words),
     "prompt_hash": Token(
-        "Eight digits of the prompt's SHA-256, or `<n>`.",
+        message("Eight digits of the prompt's SHA-256, or `<n>` digits."),
         lambda f, *n: _hash(_prompt(f), *n),
         _length,
     ),
     "negative_prompt_hash": Token(
-        "The same of the negative prompt.",
+        message("The same for the negative prompt."),
         lambda f, *n: _hash(f.request.negative_prompt, *n),
         _length,
     ),
     "full_prompt_hash": Token(
-        "The same of both prompts as typed.",
+        message("The same for both prompts as typed."),
         lambda f, *n: _hash(f"{f.request.prompt} {f.request.negative_prompt}", *n),
         _length,
     ),
     "batch_number": Token(
-        "The image's number in its batch; nothing where the batch size is 1.",
+        message("The image's number in its batch; empty with a batch size of 1."),
         _only(lambda f: f.image.index % f.request.batch_size + 1, _batched),
     ),
     "generation_number": Token(
-        "The image's number in the job; nothing where there is only one.",
+        message("The image's number in the job; empty if it is the only one."),
         _only(lambda f: f.image.index + 1, _several),
     ),
-    "hasprompt": Token("`<word|other>…`: each word that the prompt has, else the other.", _has_prompt, tuple),
+    "hasprompt": Token(
+        message("`<word|other>…`: each word that the prompt contains, else the other."), _has_prompt, tuple
+    ),
     "denoising": Token(
-        "The denoising strength; nothing where there is none.",
+        message("The denoising strength; empty without an init image or hires fix."),
         lambda f: str(f.request.denoising_strength) if f.request.init_images or f.request.hires else None,
     ),
-    "user": Token("Who is logged in; nothing, for nobody is.", lambda f: None),
+    "user": Token(message("The name of the logged-in user; always empty in sdterm."), lambda f: None),
     "vae_filename": Token(
-        "The separate VAE's name; A1111's NoneType where there is none.", lambda f: Path(f.job.vae).stem or "NoneType"
+        message("The name of the separate VAE; without one A1111's NoneType."),
+        lambda f: Path(f.job.vae).stem or "NoneType",
     ),
     "image_hash": Token(
-        "The SHA-256 of the pixels, or its first `<n>` digits.",
+        message("The SHA-256 of the pixels, or its first `<n>` digits."),
         lambda f, n=64: f.image.pixel_hash[:n],
         _length,
     ),
-    "none": Token("Nothing at all: `[none]` alone leaves the number.", lambda f: ""),
+    "none": Token(message("Nothing: `[none]` alone leaves only the number."), lambda f: ""),
 }

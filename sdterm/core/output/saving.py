@@ -16,6 +16,7 @@ from sdterm.core.output.naming import NameFacts, check_folder_pattern, check_pat
 from sdterm.core.settings.settings import Settings
 from sdterm.errors import SdtermError
 from sdterm.events import AnyPicture, Event, Failed, Grid, Image, PictureKind, SideImage, Started, kind_of
+from sdterm.messages import message, sentences
 from sdterm.request import GenerationRequest
 
 ENDINGS: Mapping[PictureKind, str] = {
@@ -44,7 +45,7 @@ def ready(folder: Path) -> None:
             pass
     except OSError as error:
         failed = unwritable(folder, error)
-        raise OutputFolderError(error.errno, f"{failed.message} {failed.advice}") from error
+        raise OutputFolderError(error.errno, sentences(failed.message, failed.advice)) from error
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,11 @@ def saving_of(settings: Settings, out: Path | None = None) -> Saving:
     folder = (out or outputs).absolute()
     if (name := legible(str(folder))) != str(folder):
         raise OutputFolderError(
-            EILSEQ, f"Images cannot be saved in {name}: its name is not UTF-8. Choose another folder."
+            EILSEQ,
+            message(
+                "Images cannot be saved in {folder}: the folder's name is not valid UTF-8. Choose another folder.",
+                folder=name,
+            ),
         )
     return Saving(
         folder,
@@ -155,13 +160,15 @@ def unwritable(folder: Path, error: OSError) -> Failed:
     if code == "disk_full":
         return Failed(
             code=code,
-            message=f"The disk is full: an image could not be saved in {folder}.",
-            advice="Free some space or choose another folder (setting outdir, or --out), then generate again.",
+            message=message("The disk is full: an image could not be saved in {folder}.", folder=folder),
+            advice=message("Free some space or choose another folder (setting outdir, or --out), then generate again."),
         )
     return Failed(
         code=code,
-        message=f"Images cannot be saved in {folder}: {os.strerror(error.errno or 0)}.",
-        advice="Choose a folder you may write to: setting outdir, or --out.",
+        message=message(
+            "Images cannot be saved in {folder}: {problem}.", folder=folder, problem=os.strerror(error.errno or 0)
+        ),
+        advice=message("Choose a folder that you can write to: setting outdir, or --out."),
     )
 
 

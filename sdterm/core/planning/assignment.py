@@ -11,6 +11,7 @@ from sdterm.core.planning.choices import additions_of, checked_option, choose_pa
 from sdterm.core.text import printable
 from sdterm.fields import ROWS
 from sdterm.hooks import Option, OutputSaver, Sampler, Scheduler
+from sdterm.messages import either, message, sentences
 from sdterm.request import GenerationRequest, RequestError, make_request
 
 ASSIGNABLE = tuple(row.name for row in ROWS if row.name != "prompt" and not isinstance(row.default, tuple | dict))
@@ -43,7 +44,9 @@ def assign(
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
         if not equals:
-            raise RequestError(f"{printable(assignment)!r} sets nothing: write NAME=VALUE, like eta=0.5.")
+            raise RequestError(
+                message("'{text}' is not an assignment: write NAME=VALUE, like eta=0.5.", text=printable(assignment))
+            )
         if addition := _addition(name, plugins):
             key, checked = checked_option(addition, value, plugins)
             request = request.model_copy(update={"options": request.options | {key: checked}})
@@ -64,7 +67,7 @@ def _addition(name: str, plugins: PluginSet) -> str | None:
 def _parts(request: GenerationRequest, plugins: PluginSet, pipeline: PipelineFacts | None) -> dict[str, _Part]:
     if pipeline:
         saver = plugins.saver(request.format)
-        return {"pipeline": _Part("The model", pipeline.options), "format": _Part(saver.label, saver.options)}
+        return {"pipeline": _Part(message("The model"), pipeline.options), "format": _Part(saver.label, saver.options)}
     chosen = choose_parts(request, plugins)
     first = chosen.passes[0]
     parts: dict[str, Sampler | Scheduler | OutputSaver] = {"sampler": first.sampler, "scheduler": first.scheduler}
@@ -95,12 +98,17 @@ def _place(name: str, parts: dict[str, _Part]) -> _Place:
             named[field].append(("", field))
     for setting, field in _SETTINGS.items():
         named.setdefault(setting, [("", field)])
-    takes = [f"{owner.label} takes {_listed(option.name for option in owner.options)}" for owner in parts.values()]
-    more = f" {'; '.join(takes)}; every request takes {_listed(ASSIGNABLE)}."
+    takes = [
+        message("{part} has {options}.", part=owner.label, options=_listed(option.name for option in owner.options))
+        for owner in parts.values()
+    ]
+    more = sentences(*takes, message("Every request has {options}.", options=_listed(ASSIGNABLE)))
     found = find("option", name, named, more=more)
     if len(found) > 1:
-        spelled = " or ".join(f"{part}.{option_name}" for part, option_name in found)
-        raise RequestError(f"Several parts have an option {found[0][1]!r}: write {spelled}.")
+        spelled = either(f"{part}.{option_name}" for part, option_name in found)
+        raise RequestError(
+            message("Several parts have an option '{option}': write {choices}.", option=found[0][1], choices=spelled)
+        )
     return found[0]
 
 

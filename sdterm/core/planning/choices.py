@@ -41,6 +41,7 @@ from sdterm.hooks import (
     Sampler,
     Scheduler,
 )
+from sdterm.messages import either, message
 from sdterm.request import GenerationRequest, RequestError
 
 AUTOMATIC = "Automatic"
@@ -240,8 +241,11 @@ def _with_models(
     refiner = recognised(files.refiner)
     if refiner.match.process != model.match.process or isinstance(refiner.family, Pipeline):
         raise RequestError(
-            f"The refiner {refiner.checkpoint.name} cannot go on with what {model.checkpoint.name} draws: "
-            "they are different kinds of model.",
+            message(
+                "The refiner {refiner} cannot continue from {model}: they are different kinds of model.",
+                refiner=refiner.checkpoint.name,
+                model=model.checkpoint.name,
+            ),
             "refiner",
         )
     return PassChoices(**vars(found), model=model, refiner=refiner)
@@ -258,7 +262,11 @@ def _recognised(
         check(request, facts, checkpoint.name)
         return ChosenModel(checkpoint, family, match, facts, pipeline_options(request, facts, checkpoint.name))
     if request.pipeline_options:
-        said = f"{checkpoint.name} is drawn with the family {family.label}, and has no pipeline with options."
+        said = message(
+            "{model} belongs to the family {family}, which has no pipeline options.",
+            model=checkpoint.name,
+            family=family.label,
+        )
         raise RequestError(said, "pipeline_options")
     return ChosenModel(checkpoint, family, match)
 
@@ -274,10 +282,17 @@ def _find(library: Library, name: str, field: str) -> CheckpointFile:
 def _unfit(part: Sampler | Scheduler, model: ChosenModel, plugins: PluginSet) -> RequestError:
     """That a part is not for models like this one, and which are."""
     match, checkpoint = model.match, model.checkpoint
-    row, process = kind_of(type(part)), {"vp": "diffusion", "flow": "rectified-flow"}[match.process]
-    *others, last = [each.label for each in plugins.all(type(part)) if match.process in each.models] or ["another"]
-    offered = " or ".join([", ".join(others), last] if others else [last])
-    said = f"The {row.word} {part.label} cannot draw with {process} models like {checkpoint.name}: choose {offered}."
+    row, process = kind_of(type(part)), {"vp": message("diffusion"), "flow": message("rectified flow")}[match.process]
+    fit = [each.label for each in plugins.all(type(part)) if match.process in each.models]
+    offered = either(fit) or message("another one")
+    said = message(
+        "The {part} {name} cannot be used with {process} models like {model}: choose {choices}.",
+        part=row.word,
+        name=part.label,
+        process=process,
+        model=checkpoint.name,
+        choices=offered,
+    )
     return RequestError(said, row.field)
 
 
@@ -285,7 +300,7 @@ def choose_parts(request: GenerationRequest, plugins: PluginSet) -> Parts:
     """Look up the names of what plugins offer, and check the options given to them; no code of theirs is run. Raises
     UnknownNameError or RequestError."""
     if request.hires and request.init_images:
-        raise RequestError("Hires fix begins with a picture of its own: leave it out, or the init image.", "hires")
+        raise RequestError(message("Hires fix cannot be combined with an init image: remove one of them."), "hires")
     first = _pass_parts(request, plugins)
     saver = plugins.saver(request.format)
     given = {**_assigned(request.memory), **request.options}
@@ -432,7 +447,10 @@ def _assigned(names: Sequence[str]) -> dict[str, OptionValue]:
 def _owner(key: str, plugins: PluginSet) -> Addition:
     owner, dot, name = key.rpartition(".")
     if not dot:
-        raise RequestError(f"options has {printable(key)!r}, but it must be like 'token_merging.ratio'.", "options")
+        raise RequestError(
+            message("options has '{key}', but its keys must look like 'token_merging.ratio'.", key=printable(key)),
+            "options",
+        )
     there = additions_of(plugins)
     having = named(addition for addition in there if any(option.name == name for option in addition.options))
     taken = {normal(known) for known in having}  # of two kinds with one name, that one is meant which has the option

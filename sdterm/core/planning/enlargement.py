@@ -11,6 +11,7 @@ from sdterm.core.library.upscalers import KIND, ChosenUpscaler, find_upscaler, n
 from sdterm.core.names import normal
 from sdterm.core.text import printable
 from sdterm.fields import NO_UPSCALER
+from sdterm.messages import message
 from sdterm.request import GenerationRequest
 
 _READ_AT_MOST = 8 << 30  # bytes, in search of a file that was moved
@@ -128,7 +129,11 @@ def found_upscaler(
         return chosen
     if not (file := library.hashed(KIND, digest, read_at_most=_READ_AT_MOST)):
         raise ModelFileError(
-            f"The upscaler that this job was begun with, {printable(chosen.name)} ({digest[:10]}), is no longer there. "
-            "Put it back, or upscale again with another."
+            message(
+                "The upscaler that this job started with, {name} ({hash}), is missing. Put it back, or "
+                "upscale again with another one.",
+                name=printable(chosen.name),
+                hash=digest[:10],
+            )
         )
     return replace(chosen, file=CheckpointFile(file.path))

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from sdterm.messages import message
 from sdterm.request import GenerationRequest, RequestError
 
 MOST = 8192
@@ -36,7 +37,14 @@ def hires_size(request: GenerationRequest, width: int, height: int, cell: int) -
     if min(cells) < 1 or max(to) > MOST:
         field = "hires_width" if request.hires_width or request.hires_height else "hires_scale"
         raise RequestError(
-            f"{field} makes the second pass {to[0]}x{to[1]} pixels large, but each side must be from {cell} to {MOST}.",
+            message(
+                "{field} makes the second pass {width}x{height} pixels, but each side must be from {least} to {most}.",
+                field=field,
+                width=to[0],
+                height=to[1],
+                least=cell,
+                most=MOST,
+            ),
             field,
         )
     return HiresSize(*to, cells[0] * cell, cells[1] * cell)

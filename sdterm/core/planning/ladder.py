@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from sdterm.core.planning.choices import Chosen, options_of
 from sdterm.fields import Ladder, Rung
 from sdterm.hooks import MemoryOptimizer
+from sdterm.messages import message
 
 Optimizer = Chosen[MemoryOptimizer]
 Stage = str
@@ -26,14 +27,14 @@ class Step:
 
 
 LADDER: tuple[Step, ...] = (
-    Step("drop-caches", "nothing else in memory", ("load", "sample", "decode")),
-    Step("vae-tiling", "tiled VAE", ("decode",)),
-    Step("lean-attention", "lean attention", ("sample",)),
-    Step("apart", "prompt and negative prompt apart", ("sample",)),
-    Step("split-batch", "smaller batches", ("sample",)),
-    Step("text-offload", "text encoders gone while sampling", ("sample", "decode")),
-    Step("component-offload", "one part of the model at a time", ("load", "sample", "decode")),
-    Step("block-offload", "one block of the network at a time", ("load", "sample")),
+    Step("drop-caches", message("no other models in memory"), ("load", "sample", "decode")),
+    Step("vae-tiling", message("tiled VAE"), ("decode",)),
+    Step("lean-attention", message("lean attention"), ("sample",)),
+    Step("apart", message("prompt and negative prompt separately"), ("sample",)),
+    Step("split-batch", message("smaller batches"), ("sample",)),
+    Step("text-offload", message("text encoders offloaded while sampling"), ("sample", "decode")),
+    Step("component-offload", message("one component of the model at a time"), ("load", "sample", "decode")),
+    Step("block-offload", message("one block of the network at a time"), ("load", "sample")),
 )
 WORDS: dict[Rung, str] = {step.rung: step.words for step in LADDER}
 

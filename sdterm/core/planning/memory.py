@@ -15,6 +15,7 @@ from sdterm.core.planning.ladder import LADDER, WORDS, How, Stage, step_down
 from sdterm.core.settings.amounts import said
 from sdterm.fields import Ladder, Rung
 from sdterm.hooks import MemoryOptimizer
+from sdterm.messages import listed, message, plural
 
 _FILE = ("cache", "memory.jsonl")
 _MOST = 2000  # lines; the older half is forgotten then
@@ -143,12 +144,12 @@ class Forecast:
     @property
     def words(self) -> str:
         """The plan in words: `tiled VAE, smaller batches`."""
-        return ", ".join(self._in_words(rung) for rung in self.how.rungs) or "as asked"
+        return listed(self._in_words(rung) for rung in self.how.rungs) or message("no changes")
 
     def _in_words(self, rung: Rung) -> str:
         if rung != "split-batch":
             return WORDS[rung]
-        return f"{self.how.batch} images at a time" if self.how.batch > 1 else "one image at a time"
+        return plural("{number} image at a time", "{number} images at a time", self.how.batch)
 
 
 def on(how: How, stage: Stage) -> str:
@@ -286,8 +287,9 @@ def _seconds(drawing: Drawing, how: How, known: Sequence[Measured], sampled: Seq
 
 def line(forecast: Forecast, room: int) -> str:
     """`Fits with tiled VAE: about 5.9 of 8.0 GB.`"""
-    with_what = f" with {forecast.words}" if forecast.how.rungs else ""
-    about = "about" if forecast.measured else "roughly"
+    about = message("about") if forecast.measured else message("roughly")
     peak, there = said(forecast.peak), said(room)
     peak = peak.removesuffix(there[there.index(" ") :])  # as in 5.9 of 8.0 GB
-    return f"Fits{with_what}: {about} {peak} of {there}."
+    if not forecast.how.rungs:
+        return message("Fits: {about} {peak} of {room}.", about=about, peak=peak, room=there)
+    return message("Fits with {how}: {about} {peak} of {room}.", how=forecast.words, about=about, peak=peak, room=there)

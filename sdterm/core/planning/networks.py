@@ -15,7 +15,9 @@ from sdterm.core.prompt.embeddings import find_embeddings
 from sdterm.core.prompt.emphasis import pieces
 from sdterm.core.prompt.networks import ROLES, NetworkTag, extract, name_and_strength
 from sdterm.core.prompt.schedule import schedule
+from sdterm.events import Text
 from sdterm.hooks import ModelFamily, Pipeline, PluginError, Strength
+from sdterm.messages import message
 from sdterm.request import GenerationRequest
 
 _FULL = Strength()
@@ -50,7 +52,7 @@ class Unapplied(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     tag: str
-    reason: str
+    reason: Text
 
 
 WordGroup = tuple[NetworkPlan, ...]
@@ -80,7 +82,7 @@ class Networks:
             if role := ROLES.get(tag.kind):
                 by_role.setdefault(role, {}).setdefault(tag.kind, []).append(tag)
             else:
-                unapplied.append(Unapplied(tag=str(tag), reason="There are no networks of that kind."))
+                unapplied.append(Unapplied(tag=str(tag), reason=message("There are no networks of this type.")))
         networks: list[NetworkPlan] = []
         for role, kinds in by_role.items():
             found, lost = self._of_role(role, [tag for tags in kinds.values() for tag in tags])
@@ -104,7 +106,9 @@ class Networks:
             try:
                 asked.append((tag, *name_and_strength(tag.args)))
             except ValueError:
-                reason = f"{tag} has a strength that is no number, which turns all of its kind off."
+                reason = message(
+                    "{tag} has a strength that is not a number, so all networks of this type are off.", tag=tag
+                )
                 return [], [Unapplied(tag=str(each), reason=reason) for each in tags]
         last = {name: strength for _, name, strength in asked}
         found, lost = [], []
@@ -121,7 +125,7 @@ class Networks:
         if not self.tapped:
             format_of(file, role, self.plugins)
         elif role != "lora":
-            raise PluginError(f"{name} is no LoRA, and this model takes nothing else.")
+            raise PluginError(message("{name} is not a LoRA, and this model takes only LoRAs.", name=name))
         short_hash = self.library.short_hash(file)
         return NetworkPlan(
             role=role,

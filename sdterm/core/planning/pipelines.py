@@ -8,6 +8,7 @@ from sdterm.core.library.pipeline_facts import PipelineFacts
 from sdterm.core.names import find, normal
 from sdterm.fields import FIELDS, ROWS, RequestField
 from sdterm.hooks import OptionValue, Sampler
+from sdterm.messages import message
 from sdterm.request import GenerationRequest, RequestError
 
 AUTOMATIC = "Automatic"
@@ -30,7 +31,12 @@ def check(request: GenerationRequest, facts: PipelineFacts, model: str) -> None:
     _check_task(request, facts, model)
     for row in ROWS:
         if is_lost(request, row, facts) and not row.section:
-            raise RequestError(f"{model} takes no {row.name} ({row.label}): leave it out.", row.name)
+            raise RequestError(
+                message(
+                    "{model} does not use {field} ({label}): remove it.", model=model, field=row.name, label=row.label
+                ),
+                row.name,
+            )
     pipeline_options(request, facts, model)
     sampler_of(request, facts, model)
 
@@ -92,10 +98,10 @@ def sampler_of(request: GenerationRequest, facts: PipelineFacts, model: str) -> 
     asked, schedule = request.sampler, request.scheduler
     is_own = normal(asked) in {normal(FIELDS["sampler"].default), normal(PIPELINES_OWN.label), normal(own)}
     names = {name: name for name in facts.samplers} | {f"{name}Scheduler": name for name in facts.samplers}
-    more = f" {model} has samplers of its own: `sdterm samplers --model {model}` lists them."
+    more = message("{model} has its own samplers: `sdterm samplers --model {model}` lists them.", model=model)
     sampler = own if is_own else find("sampler", asked, names, more=more, field="sampler")
     spaced = {AUTOMATIC: AUTOMATIC, **{name: name for name in facts.samplers.get(sampler, ())}}
-    more = f" Those are the schedules that {sampler} knows."
+    more = message("These are the schedule types of {sampler}.", sampler=sampler)
     return sampler, find("scheduler", schedule, spaced, more=more, field="scheduler")
 
 
@@ -104,7 +110,10 @@ def pipeline_options(request: GenerationRequest, facts: PipelineFacts, model: st
     given = request.pipeline_options
     for name in GUIDANCE:
         if name in given and "cfg_scale" in facts.takes and name not in {option.name for option in facts.options}:
-            raise RequestError(f"{name} is what a request calls cfg_scale: give it by that name.", "pipeline_options")
+            raise RequestError(
+                message("{name} is the same as cfg_scale in a request: set cfg_scale instead.", name=name),
+                "pipeline_options",
+            )
     try:
         checked = check_options(model, facts.options, given)
     except RequestError as error:
@@ -116,15 +125,26 @@ def pipeline_options(request: GenerationRequest, facts: PipelineFacts, model: st
 def _check_task(request: GenerationRequest, facts: PipelineFacts, model: str) -> None:
     tasks = {*facts.tasks}
     if request.hires:
-        raise RequestError(f"{model} has no hires fix: leave it out, or upscale the finished picture.", "hires")
+        raise RequestError(
+            message("{model} has no hires fix: turn hires fix off, or upscale the finished image.", model=model),
+            "hires",
+        )
     if request.refiner:
-        raise RequestError(f"{model} draws with a pipeline, which has no refiner: leave it out.", "refiner")
+        raise RequestError(
+            message("{model} uses a pipeline, which has no refiner: remove the refiner.", model=model), "refiner"
+        )
     if request.mask and request.init_images and "inpaint" not in tasks:
-        raise RequestError(f"{model} takes no mask: leave it out.", "mask")
+        raise RequestError(message("{model} has no inpainting: remove the mask.", model=model), "mask")
     if request.init_images and not tasks & {"img2img", "inpaint", "edit"}:
-        raise RequestError(f"{model} draws from a prompt alone: leave the init image out.", "init_images")
+        raise RequestError(
+            message("{model} generates from a prompt only: remove the init image.", model=model), "init_images"
+        )
     if request.mask and request.masked_content.startswith("latent"):
-        said = f"{model} fills what is masked with pixels alone: masked_content must be original or fill."
+        said = message(
+            "{model} has no latent noise for masked content: set masked_content to original or fill.", model=model
+        )
         raise RequestError(said, "masked_content")
     if not request.init_images and "txt2img" not in tasks:
-        raise RequestError(f"{model} draws from pictures: give one as the init image.", "init_images")
+        raise RequestError(
+            message("{model} needs an image to start from: add an init image.", model=model), "init_images"
+        )

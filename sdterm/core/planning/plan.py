@@ -38,6 +38,7 @@ from sdterm.hooks import (
     PromptText,
     Start,
 )
+from sdterm.messages import message
 from sdterm.request import GenerationRequest, RequestError
 
 _SEEDS = 4_294_967_294  # A1111 draws -1 from 0 … 4294967293
@@ -202,8 +203,12 @@ def _check_parts(plan: ModelPlan, model: ChosenModel, library: Library) -> None:
     there = _parts(model, library)
     if changed := sorted(part for part in plan.parts.keys() | there.keys() if plan.parts.get(part) != there.get(part)):
         raise ModelFileError(
-            f"{printable(plan.model)} gets its {changed[0]} from another file than when this job was begun. Put that "
-            "one back, or generate again."
+            message(
+                "{model} now takes its {part} from another file than at the start of this job. Put the old "
+                "file back, or generate again.",
+                model=printable(plan.model),
+                part=changed[0],
+            )
         )
 
 
@@ -215,8 +220,12 @@ def _same_files(plan: ModelPlan, library: Library) -> CheckpointFile:
         checkpoint = next((there for there in namesakes if library.has_hash(there.path, plan.model_hash)), None)
     if not checkpoint:
         raise ModelFileError(
-            f"The checkpoint that this job was begun with, {printable(plan.model)} ({plan.model_hash[:10]}), is no "
-            "longer there. Put it back, or generate again with another."
+            message(
+                "The checkpoint that this job started with, {name} ({hash}), is missing. Put it back, or "
+                "generate again with another one.",
+                name=printable(plan.model),
+                hash=plan.model_hash[:10],
+            )
         )
     return replace(checkpoint, vae=_same_vae(plan, library))
 
@@ -227,8 +236,12 @@ def _same_vae(plan: ModelPlan, library: Library) -> CheckpointFile | None:
     found = next((vae for vae in there if plan.vae_hash and library.has_hash(vae.path, plan.vae_hash)), None)
     if plan.vae and not found:
         raise ModelFileError(
-            f"The VAE that this job was begun with, {printable(plan.vae)} ({plan.vae_hash[:10]}), is no longer there. "
-            "Put it back, or generate again with another."
+            message(
+                "The VAE that this job started with, {name} ({hash}), is missing. Put it back, or generate "
+                "again with another one.",
+                name=printable(plan.vae),
+                hash=plan.vae_hash[:10],
+            )
         )
     return found
 
@@ -250,7 +263,7 @@ def prepare(
     inits = () if edits(request, first_pass.model.facts) else request.init_images
     _check_variation(request, first_pass.model.match.downscale)
     if request.mask and not inits:
-        raise RequestError("There is a mask, but no init image that it could be for. Give one, too.", "mask")
+        raise RequestError(message("There is a mask, but no init image. Add an init image."), "mask")
     first_seed = draw_seed() if request.seed == -1 else request.seed
     varied = request.variation_strength != 0
     is_drawn = request.variation_seed == -1
@@ -434,7 +447,13 @@ def _check_size(request: GenerationRequest, choices: Choices) -> None:
     for name in ("width", "height"):
         asked, model = getattr(request, name), choices.first.model
         if asked and asked % (step := model.match.size_step):
-            said = f"{name} is {asked}, but {model.checkpoint.name} draws sizes that are multiples of {step}."
+            said = message(
+                "{field} is {value}, but {model} needs a multiple of {step}.",
+                field=name,
+                value=asked,
+                model=model.checkpoint.name,
+                step=step,
+            )
             raise RequestError(said, name)
 
 
@@ -443,7 +462,11 @@ def _check_seeds(images: Sequence[ImagePlan], choices: Choices) -> None:
     motion = next((each.sampler for each in choices.passes if each.sampler.noise == "brownian"), None)
     if motion and (below := next((image.seed for image in images if image.seed < 0), None)) is not None:
         raise RequestError(
-            f"seed is {below}, but {motion.label} draws with seeds from 0 on: choose such a one, or another sampler.",
+            message(
+                "seed is {seed}, but {sampler} needs a seed of 0 or more: change the seed or the sampler.",
+                seed=below,
+                sampler=motion.label,
+            ),
             "seed",
         )
 
@@ -453,7 +476,10 @@ def _check_variation(request: GenerationRequest, downscale: int) -> None:
     resized = request.seed_resize_width > 0 and request.variation_strength != 0
     if resized and downscale <= request.seed_resize_height < 2 * downscale:
         raise RequestError(
-            f"seed_resize_height is {request.seed_resize_height}, but with a variation it must be 0 or at least "
-            f"{2 * downscale}.",
+            message(
+                "seed_resize_height is {value}, but with a variation it must be 0 or at least {least}.",
+                value=request.seed_resize_height,
+                least=2 * downscale,
+            ),
             "seed_resize_height",
         )

@@ -8,6 +8,7 @@ from sdterm.core.extensions.registry import ContractError, PluginFailure, Plugin
 from sdterm.core.planning.choices import Choices, Chosen, options_of
 from sdterm.fields import MAX_PROMPT
 from sdterm.hooks import PluginError, PromptContext, PromptText, PromptTransform
+from sdterm.messages import message
 from sdterm.request import RequestError
 
 MOST_IMAGES = 1000
@@ -43,7 +44,12 @@ class TransformPipeline:
             wanted *= len(texts) if transform.draws_all else 1
             if wanted > MOST_IMAGES:
                 raise RequestError(
-                    f"{transform.label} makes {wanted:,} prompts of this one; the limit is {MOST_IMAGES:,}."
+                    message(
+                        "{transform} makes {number:,} prompts of this one; the limit is {limit:,}.",
+                        transform=transform.label,
+                        number=wanted,
+                        limit=MOST_IMAGES,
+                    )
                 )
         return replace(text, first_seed=first_seed), wanted
 
@@ -62,17 +68,27 @@ class TransformPipeline:
 def _checked(texts: object) -> tuple[PromptText, ...]:
     """The texts that a transform gave. Raises ContractError if it may not give those."""
     if not isinstance(texts, tuple | list) or not texts:
-        raise ContractError("it gave no PromptText")
+        raise ContractError(message("it returned no PromptText"))
     if len(texts) > _MOST_TEXTS:
-        raise ContractError(f"it gave {len(texts):,} texts; at most {_MOST_TEXTS:,} are taken")
+        raise ContractError(
+            message("it returned {number:,} texts; the limit is {limit:,}", number=len(texts), limit=_MOST_TEXTS)
+        )
     for text in texts:
         if not isinstance(text, PromptText) or not isinstance(text.styles, tuple | list):
-            raise ContractError("it gave no PromptText")
+            raise ContractError(message("it returned no PromptText"))
         for words in (text.positive, text.negative, *text.styles):
             if not isinstance(words, str):
-                raise ContractError(f"it gave {type(words).__name__} for text")
+                raise ContractError(message("it returned {type} instead of text", type=type(words).__name__))
             if len(words) > MAX_PROMPT:
-                raise ContractError(f"it gave {len(words):,} characters; at most {MAX_PROMPT:,} are taken")
+                raise ContractError(
+                    message(
+                        "it returned {number:,} characters; the limit is {limit:,}", number=len(words), limit=MAX_PROMPT
+                    )
+                )
             if wrong := _NOT_TEXT.search(words):
-                raise ContractError(f"it gave the character U+{ord(wrong[0]):04X}, which no prompt may have")
+                raise ContractError(
+                    message(
+                        "it returned the character U+{code}, which a prompt cannot contain", code=f"{ord(wrong[0]):04X}"
+                    )
+                )
     return tuple(texts)

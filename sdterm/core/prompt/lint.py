@@ -13,6 +13,7 @@ from sdterm.core.prompt.composition import composition
 from sdterm.core.prompt.networks import ROLES, NetworkTag, blank, fits, tags
 from sdterm.core.text import printable
 from sdterm.hooks import ModelFamily
+from sdterm.messages import message, sentences
 
 _NOT_A_NUMBER = re.compile(r":\s*([+-]?[.\d]+)\s*\)")
 _WEIGHT = re.compile(r"\s*(:\s*)([-+.\d]+)\s*")
@@ -85,7 +86,9 @@ def _moved(lints: Iterator[Lint], offset: int) -> Iterator[Lint]:
 def lost_tags(text: str) -> Iterator[Lint]:
     """Tags of a negative prompt."""
     for tag in tags(text):
-        yield Lint(tag.span, "A tag works only in the positive prompt; in the negative one it is drawn as words.", "")
+        yield Lint(
+            tag.span, message("Network tags work only in the positive prompt; here the tag is read as plain text."), ""
+        )
 
 
 def unknown_networks(called: tuple[NetworkTag, ...], networks: Mapping[str, Bases] | None) -> Iterator[Lint]:
@@ -94,15 +97,17 @@ def unknown_networks(called: tuple[NetworkTag, ...], networks: Mapping[str, Base
     for tag in called:
         kind, name = ROLES.get(tag.kind), tag.args[0]
         if kind is None:
-            there = f"There are {', '.join(ROLES)}."
-            yield Lint(
-                tag.span, f"<{printable(tag.kind, 20)}:…> is no kind of network. {there} The tag is left out.", ""
+            unknown = message(
+                "<{kind}:…> is not a type of network; the types are {known}. The tag is ignored.",
+                kind=printable(tag.kind, 20),
+                known=", ".join(ROLES),
             )
+            yield Lint(tag.span, unknown, "")
         elif networks is not None and name not in networks.get(kind, ()):
             if (kind, name) not in said and len(said) < _SUGGESTIONS:
                 said[kind, name] = _unknown(kind, name, networks.get(kind, ()))
-            plain = f"There is no {kind} named {printable(name, 60)!r}."
-            yield Lint(tag.span, f"{said.get((kind, name), plain)} The tag is left out.", None)
+            plain = message("There is no {kind} named '{name}'.", kind=kind, name=printable(name, 60))
+            yield Lint(tag.span, sentences(said.get((kind, name), plain), message("The tag is ignored.")), None)
 
 
 def _mismatches(
@@ -113,8 +118,13 @@ def _mismatches(
         base = networks.get(ROLES.get(tag.kind, ""), {}).get(name) if networks else None
         if family and not fits(base, family.label):
             shown = printable(name, 60)
-            message = f"{shown!r} is for {base}, and the model is {family.label}: what does not fit is left out."
-            yield Lint(tag.span, message, None)
+            said = message(
+                "'{name}' is made for {base}, but the model is {family}: layers that do not fit are ignored.",
+                name=shown,
+                base=base,
+                family=family.label,
+            )
+            yield Lint(tag.span, said, None)
 
 
 def _unknown(kind: str, name: str, there: Collection[str]) -> str:
@@ -122,14 +132,21 @@ def _unknown(kind: str, name: str, there: Collection[str]) -> str:
         near = find(kind, name[:60], {known: known for known in there})
     except UnknownNameError as error:
         return str(error)
-    return f"There is no {kind} named {printable(name, 60)!r}, but {printable(near, 60)!r}."
+    return message(
+        "There is no {kind} named '{name}', but there is '{near}'.",
+        kind=kind,
+        name=printable(name, 60),
+        near=printable(near, 60),
+    )
 
 
 def _weight_of_all(text: str, end: int) -> Iterator[Lint]:
     """`aspect 16:9`: without an AND nobody means this."""
     if match := _WEIGHT.fullmatch(text, end):
-        message = f"{match[2]} is read as the weight of the whole prompt, as before an AND, and is not drawn."
-        yield Lint((match.start(1), match.end(2)), message, f"{match[1]}\\{match[2]}")
+        said = message(
+            "{text} is read as the weight of the whole prompt, as before an AND, and not as words.", text=match[2]
+        )
+        yield Lint((match.start(1), match.end(2)), said, f"{match[1]}\\{match[2]}")
 
 
 # --- what concerns one part -------------------------------------------------------------------------------------------
@@ -140,16 +157,18 @@ def _literal(tree: schedule.Tree) -> Iterator[Lint]:
         start, end = tree.literal
         sign = tree.text[start:end]
         if sign == "\\":
-            message = "A backslash with nothing behind it makes the whole text literal: nothing in it is scheduled."
-            yield Lint(tree.literal, message, "")
+            said = message("A backslash with nothing after it turns off all prompt editing in this text.")
+            yield Lint(tree.literal, said, "")
         elif sign == "|":
-            message = "`|` works only as in [a|b]; here it makes the whole text literal: nothing in it is scheduled."
-            yield Lint(tree.literal, message, "\\|")
+            said = message("`|` works only as in [a|b]; here it turns off all prompt editing in this text.")
+            yield Lint(tree.literal, said, "\\|")
         else:
-            message = "`|` and `:` do not mix in one pair of brackets: the whole text is literal, nothing is scheduled."
+            said = message(
+                "`|` and `:` cannot be used in one pair of brackets: this turns off all prompt editing in this text."
+            )
             if sign[0] == "(":
-                message = "`|` does not work in round brackets: the whole text is literal, nothing is scheduled."
-            yield Lint(tree.literal, message, _grouped(sign))
+                said = message("`|` does not work in round brackets: it turns off all prompt editing in this text.")
+            yield Lint(tree.literal, said, _grouped(sign))
 
 
 def _grouped(pair: str) -> str | None:
@@ -180,11 +199,12 @@ def _square_weights(tree: schedule.Tree) -> Iterator[Lint]:
             if float(node.when) < 1:
                 continue  # a share of the steps, as may be meant
             start, end = node.span
-            message = (
-                f"[…:{printable(node.when, 20)}] is no weight: it waits for a share of the steps that is past the "
-                "last, so this is never drawn."
+            said = message(
+                "[…:{number}] is not a weight but prompt editing: it starts after the last step, so "
+                "these words have no effect.",
+                number=printable(node.when, 20),
             )
-            yield Lint(node.span, message, f"({tree.text[start + 1 : end - 1]})" if end - start < 500 else None)
+            yield Lint(node.span, said, f"({tree.text[start + 1 : end - 1]})" if end - start < 500 else None)
 
 
 def _numbers(text: str) -> Iterator[Lint]:
@@ -194,25 +214,33 @@ def _numbers(text: str) -> Iterator[Lint]:
         except ValueError:
             whole, _, rest = match[1].partition(".")
             number = f"{whole}.{rest.partition('.')[0]}"
-            message = f"{printable(match[1], 20)} is no number: it is drawn as text (A1111 fails)."
-            yield Lint(match.span(1), message, number if any(c.isdigit() for c in number) else None)
+            said = message(
+                "{text} is not a number, so it is read as words (A1111 fails here).", text=printable(match[1], 20)
+            )
+            yield Lint(match.span(1), said, number if any(c.isdigit() for c in number) else None)
 
 
 def _unclosed(text: str, brackets: list[emphasis.Bracket]) -> Iterator[Lint]:
     for bracket in brackets:
         if bracket.closer is None:
             sign = text[bracket.start]
-            message = (
-                f"`{sign}` is never closed: all that follows is weighted. Close it, or write \\{sign} for the sign."
+            said = message(
+                "`{sign}` is never closed, so everything after it is weighted. Close it, or write "
+                "\\{sign} for the character itself.",
+                sign=sign,
             )
-            yield Lint((bracket.start, bracket.start + 1), message, "\\" + sign)
+            yield Lint((bracket.start, bracket.start + 1), said, "\\" + sign)
 
 
 def _strays(runs: list[emphasis.Run]) -> Iterator[Lint]:
     for run in runs:
         sign, (start, end) = run.text[-1:], run.span
         if sign and sign in ")]" and end - start == len(run.text):  # an escaped one is shorter than its span
-            yield Lint((end - 1, end), f"`{sign}` closes nothing: it is drawn as text.", "\\" + sign)
+            yield Lint(
+                (end - 1, end),
+                message("`{sign}` closes nothing, so it is read as an ordinary character.", sign=sign),
+                "\\" + sign,
+            )
 
 
 def _breaks(text: str, runs: list[emphasis.Run]) -> Iterator[Lint]:
@@ -230,7 +258,7 @@ def _breaks(text: str, runs: list[emphasis.Run]) -> Iterator[Lint]:
                 signs = {bracket.start: text[bracket.start] for bracket in around}
                 closers = "".join(bracket.closer or {"(": ")", "[": "]"}[signs[bracket.start]] for bracket in around)
                 fix = f"{closers} BREAK {''.join(signs[at] for at in sorted(signs))}"
-            yield Lint((start, end), "BREAK in brackets ends no chunk: it is drawn as a word.", fix)
+            yield Lint((start, end), message("BREAK inside brackets starts no new chunk: it is read as a word."), fix)
 
 
 def _second_chunk(text: str, runs: list[emphasis.Run], family: ModelFamily | None) -> Iterator[Lint]:
@@ -245,9 +273,10 @@ def _second_chunk(text: str, runs: list[emphasis.Run], family: ModelFamily | Non
         for word in islice(_WORD.finditer(text, *run.span), family.tokens.length + 1):
             count += len(family.tokenize(word[0].replace("\0", " ")))
             if count > family.tokens.length:
-                message = (
-                    f"From about here the text is in another chunk than what is before: {family.tokens.length} tokens "
-                    "are full. Put BREAK where it may be parted."
+                said = message(
+                    "About here the {number} tokens of the first chunk are full, and a new chunk begins. "
+                    "Put BREAK where you want to split the prompt.",
+                    number=family.tokens.length,
                 )
-                yield Lint(word.span(), message, None)
+                yield Lint(word.span(), said, None)
                 return

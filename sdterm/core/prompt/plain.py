@@ -8,9 +8,10 @@ from sdterm.core.prompt import schedule
 from sdterm.core.prompt.lint import Bases, Lint, lost_tags, unknown_networks
 from sdterm.core.prompt.networks import blank, tags
 from sdterm.hooks import TokenCount
+from sdterm.messages import message
 
 _WEIGHT = re.compile(r"\(([^()]*?)\s*:\s*[+-]?\d*\.?\d+\s*\)")
-_WORDS = {"AND": "joins no prompts", "BREAK": "begins no chunk"}
+_WORDS = {"AND": message("is an ordinary word here"), "BREAK": message("is an ordinary word here")}
 _MANY = 100  # traps of one kind
 _WORD = re.compile(r"\b(AND|BREAK)\b")
 
@@ -32,24 +33,33 @@ def _cut(text: str, counts: Iterable[TokenCount]) -> Iterator[Lint]:
     """Only by the encoder that reads most: the others see a beginning of long prompts as a matter of course."""
     for most in islice(counts, 1):
         if most.tokens > most.room:
-            message = f"{most.encoder} reads {most.room} tokens, and this prompt has {most.tokens}: the end is cut off."
-            yield Lint((most.cut or 0, len(text)), message, None)
+            said = message(
+                "{encoder} reads {room} tokens, but this prompt has {tokens}: the end is cut off.",
+                encoder=most.encoder,
+                room=most.room,
+                tokens=most.tokens,
+            )
+            yield Lint((most.cut or 0, len(text)), said, None)
 
 
 def _weights(text: str) -> Iterator[Lint]:
     for match in _WEIGHT.finditer(text):
-        message = "This model reads prompts as plain words: a weight is drawn as text."
-        yield Lint(match.span(), message, match[1])
+        said = message("This model reads prompts as plain text: a weight becomes part of the text.")
+        yield Lint(match.span(), said, match[1])
 
 
 def _schedules(text: str) -> Iterator[Lint]:
     for node in schedule.parse(text).walk():
         if isinstance(node, schedule.Scheduled | schedule.Alternate):
-            message = "This model reads prompts as plain words, the same at every step: nothing is scheduled."
-            yield Lint(node.span, message, None)
+            said = message(
+                "This model reads prompts as plain text, the same at every step: prompt editing has no effect."
+            )
+            yield Lint(node.span, said, None)
 
 
 def _operators(text: str) -> Iterator[Lint]:
     for match in _WORD.finditer(text):
-        message = f"This model reads prompts as plain words: {match[1]} {_WORDS[match[1]]}."
-        yield Lint(match.span(), message, match[1].lower() if match[1] == "AND" else "")
+        said = message(
+            "This model reads prompts as plain text: {word} {effect}.", word=match[1], effect=_WORDS[match[1]]
+        )
+        yield Lint(match.span(), said, match[1].lower() if match[1] == "AND" else "")

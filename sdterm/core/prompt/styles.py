@@ -9,6 +9,7 @@ from sdterm.core.files import regular, write_atomically
 from sdterm.core.names import find
 from sdterm.core.settings.settings import Settings
 from sdterm.errors import BAD_REQUEST, SdtermError
+from sdterm.messages import message
 
 Styles = dict[str, tuple[str, str]]
 
@@ -34,7 +35,11 @@ def read_styles(paths: Iterable[Path]) -> Styles:
             continue
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise StylesError(
-                f"The styles file {path} cannot be read: {getattr(error, 'strerror', None) or error}."
+                message(
+                    "The styles file {file} cannot be read: {problem}.",
+                    file=path,
+                    problem=getattr(error, "strerror", None) or error,
+                )
             ) from error
     return styles
 
@@ -63,7 +68,7 @@ def add_styles(source: Path, target: Path, *, dry_run: bool = False) -> int:
 
 def find_style(name: str, styles: Styles) -> str:
     """The style of that name, as the styles file spells it. Raises UnknownNameError."""
-    more = " Styles are read from styles.csv."
+    more = message("Styles are read from styles.csv.")
     return find("style", name, {known: known for known in styles}, more=more, field="styles")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sdterm.core.files import legible, regular
 from sdterm.core.text import printable
+from sdterm.messages import message
 from sdterm.request import RequestError
 
 FOLDER = Path("wildcards")
@@ -42,7 +43,9 @@ class Wildcards(Mapping[str, tuple[str, ...]]):
                 if file.resolve().is_relative_to(root):
                     found[legible(file.relative_to(root).with_suffix("").as_posix())] = file
             if len(found) > MOST_FILES:
-                raise RequestError(f"There are more than {MOST_FILES:,} files in {self._folder}.")
+                raise RequestError(
+                    message("There are more than {limit:,} files in {folder}.", limit=MOST_FILES, folder=self._folder)
+                )
         return found
 
     def __getitem__(self, name: str) -> tuple[str, ...]:
@@ -62,11 +65,21 @@ def _lines(file: Path) -> tuple[str, ...]:
         with open(file, "rb", opener=regular) as opened:
             content = opened.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
-            raise RequestError(f"The wildcard file {printable(str(file))} has more than {MOST_BYTES // 2**20} MiB.")
+            raise RequestError(
+                message(
+                    "The wildcard file {file} is larger than {limit} MiB.",
+                    file=printable(str(file)),
+                    limit=MOST_BYTES // 2**20,
+                )
+            )
         text = content.decode("utf-8-sig")
     except OSError as error:
-        raise RequestError(f"The wildcard file {printable(str(file))} cannot be read: {error.strerror}.") from error
+        raise RequestError(
+            message(
+                "The wildcard file {file} cannot be read: {problem}.", file=printable(str(file)), problem=error.strerror
+            )
+        ) from error
     except UnicodeDecodeError as error:
-        raise RequestError(f"The wildcard file {printable(str(file))} is not UTF-8 text.") from error
+        raise RequestError(message("The wildcard file {file} is not UTF-8 text.", file=printable(str(file)))) from error
     lines = (_CONTROLS.sub("", line).strip() for line in text.splitlines())
     return tuple(line for line in lines if line and not line.startswith("#"))

@@ -3,6 +3,7 @@
 import re
 
 from sdterm.errors import BAD_REQUEST, SdtermError
+from sdterm.messages import message
 
 _UNITS = {"K": 1, "M": 2, "G": 3, "T": 4}
 _AMOUNT = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)\s*([KMGT])(?:i?B)?", re.IGNORECASE)
@@ -19,7 +20,7 @@ def bytes_of(text: str) -> int:
     found = _AMOUNT.fullmatch(text.strip())
     amount = float(found[1]) * 1024 ** _UNITS[found[2].upper()] if found else 0
     if amount < 1:
-        raise AmountError(f"{text[:40]!r} is no amount of memory: it must be one like 3GB or 800MB.")
+        raise AmountError(message("'{text}' is not an amount of memory: write one like 3GB or 800MB.", text=text[:40]))
     return int(amount)
 
 

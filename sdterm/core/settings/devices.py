@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import psutil
 
 from sdterm.errors import BAD_REQUEST, SdtermError
+from sdterm.messages import message
 
 MOST = 64
 
@@ -24,12 +25,18 @@ def devices_of(setting: str | None, environ: Mapping[str, str]) -> tuple[str | N
     if setting:
         names = [name.strip() for name in setting.split(",")]
         if len(names) > MOST or not all(re.fullmatch(r"[a-z]+(:[0-9]{1,3})?", name) for name in names):
-            raise DeviceNameError(f"device is {setting[:60]!r}, but it must be cpu, cuda, cuda:1 … or several of them.")
+            raise DeviceNameError(
+                message(
+                    "device is '{value}', but it must be cpu, cuda, cuda:1 … or several of them.", value=setting[:60]
+                )
+            )
         if names.count("cpu") > 1:
             numbers = iter(range(len(names)))
             names = [f"cpu:{next(numbers)}" if name == "cpu" else name for name in names]
         if twice := next((name for name in names if names.count(name) > 1), None):
-            raise DeviceNameError(f"device is {setting[:60]!r}, which names {twice} twice.")
+            raise DeviceNameError(
+                message("device is '{value}', which names {device} twice.", value=setting[:60], device=twice)
+            )
         return tuple(names)
     cards = _cards()
     if (visible := environ.get("CUDA_VISIBLE_DEVICES")) is not None:

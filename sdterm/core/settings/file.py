@@ -8,6 +8,7 @@ from tomlkit.exceptions import TOMLKitError
 
 from sdterm.core.files import write_atomically
 from sdterm.core.settings.settings import ConfigError, Settings, frozen_reason, parsed
+from sdterm.messages import message
 
 FILE = "config.toml"
 
@@ -39,7 +40,11 @@ def _check_free(settings: Settings, key: str) -> None:
     if reason := frozen_reason(settings, key):
         raise ConfigError(reason)
     if (source := settings.values[key].source) in ("the command line", "COMMANDLINE_ARGS", f"SDTERM_{key.upper()}"):
-        raise ConfigError(f"{key} is set by {source}, which config.toml cannot outdo: leave that out first.")
+        raise ConfigError(
+            message(
+                "{key} is set by {source}, which overrides config.toml: remove it there first.", key=key, source=source
+            )
+        )
 
 
 def _document(path: Path) -> tomlkit.TOMLDocument:
@@ -48,4 +53,6 @@ def _document(path: Path) -> tomlkit.TOMLDocument:
     except FileNotFoundError:
         return tomlkit.document()
     except (OSError, ValueError, TOMLKitError) as error:
-        raise ConfigError(f"{path} cannot be read, so nothing is written to it: {error}.") from error
+        raise ConfigError(
+            message("{file} cannot be read, so nothing is written to it: {problem}.", file=path, problem=error)
+        ) from error

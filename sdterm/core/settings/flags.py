@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sdterm.core.settings.model_kinds import MODEL_KINDS
+from sdterm.messages import message
 
 Change = Callable[[Any], Mapping[str, Any]]
-Arity = Literal["flag", "value", "values"]
+Arity = Literal["flag", "value", "values", "optional"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def _chunks(name: str, sentence: str, option: str) -> Flag:
         from sdterm.core.settings.settings import ConfigError
 
         if not value.isdecimal():
-            raise ConfigError(f"{name} is {value!r}, but it must be a whole number.")
+            raise ConfigError(message("{name} is '{value}', but it must be a whole number.", name=name, value=value))
         return {"memory": (f"sub-quadratic.{option}={int(value)}",)}
 
     return Flag(name, sentence, "value", change, "mapped", adds=True)
@@ -99,7 +100,7 @@ def _port(value: str) -> int:
     from sdterm.core.settings.settings import ConfigError
 
     if not (value.isdecimal() and 0 < int(value) < 65536):
-        raise ConfigError(f"--port is {value!r}, but it must be a whole number from 1 to 65535.")
+        raise ConfigError(message("--port is '{value}', but it must be a whole number from 1 to 65535.", value=value))
     return int(value)
 
 
@@ -111,7 +112,9 @@ def _auth(name: str) -> Change:
         try:
             return {"api_auth": logins(value)}
         except ValueError:
-            raise ConfigError(f"{name} must be NAME:PASSWORD, or several with commas between them.") from None
+            raise ConfigError(
+                message("{name} must be NAME:PASSWORD, or several separated by commas.", name=name)
+            ) from None
 
     return change
 
@@ -129,15 +132,17 @@ def _auth_file(value: str) -> Mapping[str, Any]:
         text = Path(value).expanduser().read_text(encoding="utf-8")
         return {"api_auth": logins(",".join(line for line in text.splitlines() if line.strip()))}
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "it must have NAME:PASSWORD, one a line"
-        raise ConfigError(f"The file of --gradio-auth-path cannot be used: {why}.") from None
+        why = getattr(error, "strerror", None) or message("it must have NAME:PASSWORD on each line")
+        raise ConfigError(message("The file of --gradio-auth-path cannot be used: {problem}.", problem=why)) from None
 
 
 def _seconds(value: str) -> float:
     from sdterm.core.settings.settings import ConfigError
 
     if not (value.isdecimal() and int(value) <= 3600):
-        raise ConfigError(f"--timeout-keep-alive is {value!r}, but it must be whole seconds, at most 3600.")
+        raise ConfigError(
+            message("--timeout-keep-alive is '{value}', but it must be whole seconds, at most 3600.", value=value)
+        )
     return float(value)
 
 
@@ -151,163 +156,187 @@ def _obsolete(sentence: str, *names: str, arity: Arity = "flag") -> Iterator[Fla
         yield Flag(name, sentence, arity, status="obsolete")
 
 
-_RESTORERS = "Face restoration and interrogation come in a later version; sdterm goes on without this folder."
-_NO_TUNNEL = "sdterm opens no public tunnel; SSH is the way in."
-_CONFIG = "Settings are in config.toml in the data folder; `sdterm` changes them under F10."
-_DIRS_LOCK = "Locking folder settings alone is not there: --freeze-specific-settings locks what you name."
-_NO_EFFECT = "A1111 itself ignores this flag by now; so does sdterm."
+_RESTORERS = "sdterm has no face restoration and no CLIP interrogator yet, so it does not use this folder."
+_NO_TUNNEL = "sdterm bundles no tunnel: --share ngrok uses the one that you installed."
+_CONFIG = "Settings are in config.toml in the data folder; F10 in `sdterm` changes them."
+_DIRS_LOCK = "sdterm cannot lock the folder settings as a group: use --freeze-specific-settings."
+_NO_EFFECT = "This flag has no effect in A1111 any more, and none in sdterm."
 _NOT_NEEDED = "sdterm does not need this flag."
 _ALWAYS = "sdterm always does this."
 
 FLAGS: tuple[Flag, ...] = (
     Flag("--data-dir", "The folder for models, extensions, outputs and config.toml.", "value", _set("data_dir")),
-    Flag("--device", "What to compute on: cpu, cuda, cuda:1 …, mps; several: cuda:0,cuda:2.", "value", _set("device")),
-    Flag("--limit-memory", "How much memory may be used for drawing, like 3GB.", "value", _set("limit_memory")),
-    Flag("--ckpt", "A checkpoint file to draw with.", "value", _set("ckpt"), "mapped"),
+    Flag("--device", "The device to use: cpu, cuda, cuda:1 …, mps; several as cuda:0,cuda:2.", "value", _set("device")),
+    Flag(
+        "--limit-memory", "The memory that sdterm may use for generating, such as 3GB.", "value", _set("limit_memory")
+    ),
+    Flag("--ckpt", "The checkpoint file to use.", "value", _set("ckpt"), "mapped"),
     *_folders(),
-    Flag("--vae-path", "The one VAE to decode with, whatever is asked for.", "value", _set("vae_path"), "mapped"),
-    Flag("--models-dir", "One more models folder, with A1111's folders in it.", "value", _set("models_dir"), "mapped"),
-    Flag("--a1111-dir", "An A1111 installation whose models are used where they lie.", "value", _set("a1111_dir")),
-    Flag("--comfyui-dir", "A ComfyUI installation whose models are used where they lie.", "value", _set("comfyui_dir")),
+    Flag("--vae-path", "The VAE to use for every image, whatever else is set.", "value", _set("vae_path"), "mapped"),
+    Flag("--models-dir", "One more models folder, laid out like A1111's.", "value", _set("models_dir"), "mapped"),
+    Flag("--a1111-dir", "An A1111 installation whose models are used in place.", "value", _set("a1111_dir")),
+    Flag("--comfyui-dir", "A ComfyUI installation whose models are used in place.", "value", _set("comfyui_dir")),
     Flag(
         "--extra-model-paths-config",
-        "ComfyUI's extra_model_paths.yaml; may be repeated.",
+        "ComfyUI's extra_model_paths.yaml; can be repeated.",
         "values",
         _set("extra_model_paths"),
     ),
-    Flag("--styles-file", "A styles.csv; may be repeated.", "values", _set("styles_files"), "mapped"),
+    Flag("--styles-file", "A styles.csv file; can be repeated.", "values", _set("styles_files"), "mapped"),
     _saving(
         "--opt-sub-quad-attention",
-        "Compute attention chunk by chunk, in memory that grows with the picture's side and not its square.",
-        "slower than the default, SDPA, wherever a GPU has a fused kernel for that",
+        "Compute attention in chunks, so that memory grows with the image's side instead of its square.",
+        "slower than the default, SDPA, where the GPU has a fused kernel for SDPA",
         "sub-quadratic",
     ),
-    _chunks("--sub-quad-q-chunk-size", "Queries in a chunk of --opt-sub-quad-attention [1024].", "q_chunk"),
-    _chunks("--sub-quad-kv-chunk-size", "Keys in a chunk of it; 0 is a square root of all [0].", "kv_chunk"),
-    _chunks("--sub-quad-chunk-threshold", "Percent of the memory up to which keys are not chunked [0].", "threshold"),
+    _chunks("--sub-quad-q-chunk-size", "Queries per chunk with --opt-sub-quad-attention [1024].", "q_chunk"),
+    _chunks(
+        "--sub-quad-kv-chunk-size",
+        "Keys per chunk with --opt-sub-quad-attention; 0 is the square root of their number [0].",
+        "kv_chunk",
+    ),
+    _chunks(
+        "--sub-quad-chunk-threshold",
+        "Percentage of memory up to which keys are not split into chunks [0].",
+        "threshold",
+    ),
     _saving(
         "--opt-split-attention-invokeai",
         "Compute attention for half of the heads at a time.",
-        "slower, and more memory, than the default, SDPA",
+        "slower and more memory than the default, SDPA",
         "sliced",
     ),
     _saving(
         "--opt-split-attention-v1",
         "Compute attention for two heads at a time.",
-        "slower, and more memory, than the default, SDPA",
+        "slower and more memory than the default, SDPA",
         "sliced-v1",
     ),
     _saving(
         "--opt-sdp-attention",
-        "Compute attention with torch's SDPA, by whichever kernel is fastest: the default.",
+        "Compute attention with torch's SDPA and its fastest kernel: the default.",
         "nothing",
         "sdpa",
     ),
-    _saving("--disable-opt-split-attention", "As --opt-sdp-attention.", "nothing", "sdpa"),
+    _saving("--disable-opt-split-attention", "The same as --opt-sdp-attention.", "nothing", "sdpa"),
     _saving(
         "--opt-sdp-no-mem-attention",
-        "Compute attention with SDPA, but never by its memory-efficient kernel.",
-        "more memory where no flash kernel takes its place",
+        "Compute attention with SDPA, but without its memory-efficient kernel.",
+        "more memory where no flash kernel is available",
         "sdpa-no-mem",
     ),
     _saving(
         "--opt-split-attention",
         "Compute attention for half of the heads at a time.",
-        "slower, and more memory, than the default, SDPA",
+        "slower and more memory than the default, SDPA",
         "sliced",
     ),
     _saving(
         "--xformers",
-        "Compute attention with xFormers, if it works here; else sdterm says why not.",
-        "a package of its own; pictures differ by a shade or two",
+        "Compute attention with xFormers if it works here; otherwise sdterm says why not.",
+        "needs a separate package; images differ slightly",
         "xformers",
     ),
     _saving(
         "--xformers-flash-attention",
-        "Compute attention with xFormers' flash kernel where that fits.",
-        "as --xformers",
+        "Compute attention with xFormers' flash kernel where possible.",
+        "the same as --xformers",
         "xformers-flash",
     ),
     _saving(
         "--force-enable-xformers",
-        "Compute attention with xFormers without trying it first.",
+        "Compute attention with xFormers without testing it first.",
         "jobs fail where it does not work",
         "xformers-forced",
     ),
     _saving(
         "--medvram-sdxl",
-        "Of SDXL models, keep one part on the GPU at a time: text encoders, UNet, VAE.",
-        "some tenths of a second between the parts",
+        "For SDXL models, keep only one component on the GPU at a time: text encoders, UNet or VAE.",
+        "some tenths of a second between components",
         "component-offload-sdxl",
     ),
     _saving(
         "--medvram",
-        "Keep one part of the model on the GPU at a time; compute prompt and negative prompt one after the other.",
-        "some tenths of a second between the parts, and a little of each step",
+        "Keep only one component of the model on the GPU at a time, and run prompt and negative prompt separately.",
+        "some tenths of a second between components, and a little time in each step",
         "component-offload",
         apart=True,
     ),
     _saving(
         "--lowvram",
-        "Bring the model to the GPU block by block; compute prompt and negative prompt one after the other.",
-        "time where the GPU computes faster than weights are copied to it",
+        "Move the model to the GPU block by block, and run prompt and negative prompt separately.",
+        "time, if the GPU computes faster than weights are copied to it",
         "block-offload",
         apart=True,
     ),
     Flag(
         "--always-batch-cond-uncond",
-        "Compute prompt and negative prompt together under --medvram and --lowvram, too.",
+        "Run prompt and negative prompt together even with --medvram or --lowvram.",
         change=_fixed("batch_cond_uncond", True),
         status="mapped",
-        cost="the memory that they save by it",
+        cost="the memory that those flags save this way",
     ),
     _saving(
         "--opt-channelslast",
-        "Keep weights of convolutions in the layout that tensor cores read fastest.",
-        "nothing; it helps some GPUs and does nothing for others",
+        "Keep convolution weights in the memory layout that tensor cores read fastest.",
+        "nothing; it makes some GPUs faster",
         "channels-last",
     ),
     _saving(
         "--no-half-vae",
-        "Encode and decode in float32, which no VAE makes black pictures in.",
-        "twice the VAE's memory and time",
+        "Run the VAE in float32, which prevents black images.",
+        "twice the memory and time of the VAE",
         "vae-float32",
     ),
     Flag(
         "--no-half",
-        "Compute in float32.",
+        "Compute everything in float32.",
         change=_fixed("precision", "full"),
         status="mapped",
-        cost="twice the memory; on GPUs more than twice the time",
+        cost="twice the memory; on a GPU more than twice the time",
     ),
-    Flag("--precision", "full, half, bf16 or autocast (sdterm's auto).", "value", _precision, "mapped"),
+    Flag("--precision", "full, half, bf16 or autocast (which is sdterm's auto).", "value", _precision, "mapped"),
     Flag("--device-id", "The CUDA devices to use, by number: 1, or 0,2.", "value", _device_id, "mapped"),
     Flag("--use-cpu", "all or sd: compute on the CPU.", "values", _use_cpu, "mapped"),
     Flag("--safe", "Start without any third-party code.", change=_fixed("extensions", False)),
-    Flag("--disable-all-extensions", "Load no extensions.", change=_fixed("extensions", False), status="mapped"),
-    Flag("--disable-extra-extensions", "Load no extensions.", change=_fixed("extensions", False), status="mapped"),
-    Flag("--no-prompt-history", "Keep no params.txt.", change=_fixed("prompt_history", False), status="mapped"),
+    Flag("--disable-all-extensions", "Do not load extensions.", change=_fixed("extensions", False), status="mapped"),
+    Flag("--disable-extra-extensions", "Do not load extensions.", change=_fixed("extensions", False), status="mapped"),
+    Flag("--no-prompt-history", "Do not write params.txt.", change=_fixed("prompt_history", False), status="mapped"),
     *(
-        Flag(name, "launch.py's own flag; it has no effect inside sdterm.", status="launcher")
+        Flag(name, "This flag belongs to launch.py and has no effect inside sdterm.", status="launcher")
         for name in (
             *("--skip-install", "--skip-prepare-environment", "--reinstall-torch", "--reinstall-xformers"),
             "--system-torch",
         )
     ),
     *_later(_RESTORERS, "--gfpgan-models-path", "--codeformer-models-path", "--clip-models-path", arity="value"),
-    Flag("--api", "Serve A1111's HTTP API, on a port of this machine.", change=_fixed("api", True), status="mapped"),
-    Flag("--nowebui", "Serve, and open no workstation.", change=_fixed("nowebui", True), status="mapped"),
+    Flag("--api", "Serve A1111's HTTP API on a port of this machine.", change=_fixed("api", True), status="mapped"),
+    Flag("--nowebui", "Serve without opening the workstation.", change=_fixed("nowebui", True), status="mapped"),
     Flag(
         "--listen",
-        "Let other machines reach the port; they need a login or a token.",
+        "Allow other machines to connect; they need a login or a token.",
         change=_fixed("listen", True),
         status="mapped",
     ),
+    Flag(
+        "--share",
+        "Let others in by your own tunnel: USER@MACHINE (SSH), cloudflared, ngrok, tailscale; alone: the first found.",
+        "optional",
+        lambda value: {"share": value, "serve": True},
+        "mapped",
+        example="auto",
+    ),
     Flag("--server-name", "The address to listen on.", "value", _set("server_name"), "mapped", example="localhost"),
     Flag("--port", "The port [7860, or the next free one].", "value", lambda value: {"port": _port(value)}, "mapped"),
-    Flag("--subpath", "What addresses begin with, behind a proxy: sd.", "value", _set("subpath"), "mapped"),
-    Flag("--tls-certfile", "The certificate to serve https with (PEM).", "value", _set("tls_certfile"), "mapped"),
-    Flag("--tls-keyfile", "The certificate's key (PEM).", "value", _set("tls_keyfile"), "mapped"),
+    Flag(
+        "--subpath",
+        "The path that addresses begin with behind a proxy, such as sd.",
+        "value",
+        _set("subpath"),
+        "mapped",
+    ),
+    Flag("--tls-certfile", "The certificate for https (PEM).", "value", _set("tls_certfile"), "mapped"),
+    Flag("--tls-keyfile", "The private key of the certificate (PEM).", "value", _set("tls_keyfile"), "mapped"),
     Flag(
         "--cors-allow-origins",
         "Sites whose pages may use the API (a,b).",
@@ -323,7 +352,15 @@ FLAGS: tuple[Flag, ...] = (
         "mapped",
     ),
     *(
-        Flag(name, "NAME:PASSWORD,…: the logins of the API.", "value", _auth(name), "mapped", True, example="a:b")
+        Flag(
+            name,
+            "Logins for the API: NAME:PASSWORD, several separated by commas.",
+            "value",
+            _auth(name),
+            "mapped",
+            True,
+            example="a:b",
+        )
         for name in ("--api-auth", "--gradio-auth")
     ),
     Flag(
@@ -345,7 +382,7 @@ FLAGS: tuple[Flag, ...] = (
     ),
     Flag(
         "--api-server-stop",
-        "Let clients of the API end the host.",
+        "Allow API clients to stop the host.",
         change=_fixed("api_server_stop", True),
         status="mapped",
     ),
@@ -358,14 +395,14 @@ FLAGS: tuple[Flag, ...] = (
     ),
     Flag("--token-file", "The file with the token for --connect https://…", "value", _set("token_file")),
     Flag("--tls-ca", "The only certificate to trust for --connect https://… (PEM).", "value", _set("tls_ca")),
-    Flag("--theme", "The workstation's colours.", "value", _set("theme"), "mapped"),
-    Flag("--mouse", "Let the workstation have the mouse.", change=_fixed("mouse", True)),
+    Flag("--theme", "The color theme of the workstation.", "value", _set("theme"), "mapped"),
+    Flag("--mouse", "Use the mouse in the workstation.", change=_fixed("mouse", True)),
     Flag("--plain", "Open plain mode, for screen readers.", change=_fixed("plain", True)),
     Flag("--localizations-dir", "One more folder with translations.", "value", _set("localizations_dir"), "mapped"),
     Flag("--freeze-settings", "Lock all settings.", change=_fixed("freeze_settings", True), status="mapped"),
     Flag(
         "--freeze-settings-in-sections",
-        "Lock the settings of these sections (a,b).",
+        "Lock all settings of these sections (a,b).",
         "value",
         _listed("freeze_settings_in_sections"),
         "mapped",
@@ -378,27 +415,28 @@ FLAGS: tuple[Flag, ...] = (
         "mapped",
     ),
     *_later(_DIRS_LOCK, "--hide-ui-dir-config"),
-    *_later("Intel's IPEX comes in a later version.", "--use-ipex"),
+    *_later("sdterm does not support Intel's IPEX yet.", "--use-ipex"),
     *_later(
-        "Names are cut where file systems ask for it; a limit of your own comes in a later version.",
+        "sdterm shortens names only as the file system requires; it has no limit of your own yet.",
         "--filenames-max-length",
         arity="value",
     ),
     *_obsolete(_CONFIG, "--ui-config-file", "--ui-settings-file", arity="value"),
-    *_obsolete("A batch count goes up to 1000 here.", "--max-batch-count", arity="value"),
-    *_obsolete(_NO_TUNNEL, "--share"),
+    *_obsolete("sdterm allows a batch count of up to 1000.", "--max-batch-count", arity="value"),
     *_obsolete(_NO_TUNNEL, "--ngrok", "--ngrok-options", "--ngrok-region", arity="value"),
-    *_obsolete("Extensions are never installed over the network here.", "--enable-insecure-extension-access"),
+    *_obsolete("sdterm never installs extensions from the network interface.", "--enable-insecure-extension-access"),
     *_obsolete(
-        "sdterm never unpickles model files, and runs no code from prompts.", "--disable-safe-unpickle", "--allow-code"
+        "sdterm never unpickles model files and never runs code from prompts.",
+        "--disable-safe-unpickle",
+        "--allow-code",
     ),
     *_obsolete(_NO_EFFECT, "--deepdanbooru", "--unload-gfpgan", "--gradio-queue"),
     *_obsolete(_NO_EFFECT, "--show-negative-prompt", "--add-stop-route"),
     *_obsolete(_NO_EFFECT, "--gradio-img2img-tool", "--gradio-inpaint-tool", arity="value"),
     *_obsolete(_ALWAYS, "--no-download-sd-model", "--unix-filenames-sanitization"),
-    *_obsolete("Sampling is always computed in float32, around a UNet in half precision.", "--upcast-sampling"),
-    *_obsolete("Weights go straight to the GPU wherever nothing offloads them.", "--lowram"),
-    *_obsolete("A picture that is not a number is never saved; the check costs nothing.", "--disable-nan-check"),
+    *_obsolete("sdterm always samples in float32, even when the UNet runs in half precision.", "--upcast-sampling"),
+    *_obsolete("sdterm loads weights directly to the GPU unless they are offloaded.", "--lowram"),
+    *_obsolete("sdterm never saves an image of NaN values; the check costs nothing.", "--disable-nan-check"),
     *_obsolete(_NOT_NEEDED, "--skip-torch-cuda-test", "--skip-python-version-check", "--skip-version-check"),
     *_obsolete(_NOT_NEEDED, "--skip-load-model-at-start", "--no-hashing", "--update-check", "--autolaunch"),
     *_obsolete(_NOT_NEEDED, "--update-all-extensions", "--disable-tls-verify"),

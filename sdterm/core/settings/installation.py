@@ -15,6 +15,7 @@ from sdterm.core.settings.flags import FLAGS, Flag
 from sdterm.core.settings.quick import EQUALS, LATER
 from sdterm.core.settings.settings import PATHS, SETTINGS_BY_KEY, ConfigError, parsed
 from sdterm.errors import SdtermError
+from sdterm.messages import message
 
 _LONGEST = 16 * 2**20  # bytes of a file
 _FLAGS = {flag.name: flag for flag in FLAGS}
@@ -28,11 +29,11 @@ WIDGETS: Mapping[str, str] = {
     "CFG Scale": "cfg_scale",
 }
 """A widget of A1111's txt2img tab → the setting that it is here, with the same default."""
-_COLOURS = "sdterm has colours of its own: `theme` chooses them."
+_COLOURS = message("sdterm has its own color themes: the setting `theme` selects one.")
 _UNFIT: Mapping[str, str] = {
     "gradio_theme": _COLOURS,
     "--theme": _COLOURS,
-    "localization": "sdterm has translations of its own: `language` chooses one.",
+    "localization": message("sdterm has its own translations: the setting `language` selects one."),
 }
 
 
@@ -61,7 +62,9 @@ def read_installation(folder: Path, defaults: Mapping[str, Any]) -> list[Item]:
     InstallationError."""
     if not any((folder / name).exists() for name in ("webui.py", "config.json", "models", "webui-user.bat")):
         place = legible(str(folder))
-        raise InstallationError(f"{place} is no A1111 installation: it has no webui.py, config.json or models.")
+        raise InstallationError(
+            message("{folder} is not an A1111 installation: it has no webui.py, config.json or models.", folder=place)
+        )
     items = [Item("", "models", str(folder), "a1111_dir", str(folder.absolute()))]
     for name in ("webui-user.sh", "webui-user.bat"):
         items += _variables(name, _text(folder / name), folder)
@@ -77,14 +80,16 @@ def _variables(file: str, text: str, folder: Path) -> Iterator[Item]:
         if name.upper() == "COMMANDLINE_ARGS":
             yield from _arguments(file, value, folder)
         elif value:
-            yield Item(file, name, value, reason="it is about A1111's own Python and its packages.")
+            yield Item(file, name, value, reason=message("it concerns A1111's own Python and its packages."))
 
 
 def _arguments(file: str, text: str, folder: Path) -> Iterator[Item]:
     try:
         words = shlex.split(text, posix=not file.endswith(".bat"))
     except ValueError as error:
-        yield Item(file, "COMMANDLINE_ARGS", text, reason=f"it cannot be split into words: {error}.")
+        yield Item(
+            file, "COMMANDLINE_ARGS", text, reason=message("it cannot be split into words: {problem}.", problem=error)
+        )
         return
     while words:
         word, _, value = words.pop(0).partition("=")
@@ -104,15 +109,15 @@ def _argument(file: str, word: str, values: list[str], flag: Flag | None, folder
     if word == "$COMMANDLINE_ARGS" or word == "%COMMANDLINE_ARGS%":
         return
     if flag is None:
-        yield Item(file, word, said, reason="sdterm knows no such flag.")
+        yield Item(file, word, said, reason=message("sdterm has no such flag."))
     elif word in _UNFIT or flag.change is None:
         yield Item(file, word, said, reason=_UNFIT.get(word, flag.sentence))
     elif _OF_WINDOWS.match(said) and os.sep == "/":
-        yield Item(file, word, said, reason="it is a path of Windows.")
+        yield Item(file, word, said, reason=message("it is a Windows path."))
     elif any(sign in said for sign in "$%`"):
-        yield Item(file, word, said, reason="it has a variable of the shell in it.")
+        yield Item(file, word, said, reason=message("it contains a shell variable."))
     elif flag.arity == "value" and not values:
-        yield Item(file, word, said, reason="its value is missing.")
+        yield Item(file, word, said, reason=message("its value is missing."))
     else:
         try:
             given = flag.change({"flag": True, "value": said, "values": tuple(values)}[flag.arity])
@@ -132,7 +137,11 @@ def _options(content: Mapping[str, Any], defaults: Mapping[str, Any], folder: Pa
             optimizer = OPTIMIZERS[name].partition(".")[0]
             yield _checked("config.json", name, value, "memory", (optimizer, f"{OPTIMIZERS[name]}={value}"))
         elif name in _UNFIT or name in LATER or key not in SETTINGS_BY_KEY:
-            later = f"{LATER[name]} come(s) in a later version." if name in LATER else "sdterm has no such setting."
+            later = (
+                message("sdterm has no {feature}.", feature=LATER[name])
+                if name in LATER
+                else message("sdterm has no such setting.")
+            )
             yield Item("config.json", name, value, reason=_UNFIT.get(name, later))
         elif key == "model":
             yield _checked("config.json", name, value, key, str(value).partition(" [")[0])
@@ -177,7 +186,9 @@ def _text(path: Path) -> str:
     except FileNotFoundError:
         return ""
     except OSError as error:
-        raise InstallationError(f"{legible(str(path))} cannot be read: {error.strerror}.") from error
+        raise InstallationError(
+            message("{file} cannot be read: {problem}.", file=legible(str(path)), problem=error.strerror)
+        ) from error
 
 
 def _table(path: Path) -> Mapping[str, Any]:
@@ -185,5 +196,5 @@ def _table(path: Path) -> Mapping[str, Any]:
     try:
         content = json.loads(text) if text.strip() else {}
     except (ValueError, RecursionError) as error:
-        raise InstallationError(f"{legible(str(path))} is no JSON that can be read.") from error
+        raise InstallationError(message("{file} is not valid JSON.", file=legible(str(path)))) from error
     return content if isinstance(content, dict) else {}

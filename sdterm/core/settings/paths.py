@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sdterm.core.files import legible
 from sdterm.errors import SdtermError
+from sdterm.messages import message
 
 PACKAGE = Path(__file__).resolve().parents[2]
 CHECKPOINTS = Path("models", "Stable-diffusion")
@@ -34,8 +35,11 @@ def prepare(root: Path) -> None:
     """Make the folders people look for, and copy in the shipped example the first time. Raises DataRootError."""
     if legible(str(root)) != str(root):
         raise DataRootError(
-            f"The data folder {legible(str(root))} has a name that is not UTF-8. Rename it, or choose another with "
-            "--data-dir or SDTERM_DATA."
+            message(
+                "The name of the data folder {folder} is not valid UTF-8. Rename the folder, or choose "
+                "another with --data-dir or SDTERM_DATA.",
+                folder=legible(str(root)),
+            )
         )
     try:
         for folder in (CHECKPOINTS, "embeddings", "extensions", "localizations", "outputs"):
@@ -46,8 +50,11 @@ def prepare(root: Path) -> None:
                 shutil.copytree(source, root / folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.json"))
     except OSError as error:
         raise DataRootError(
-            f"The data folder {root} cannot be used: {os.strerror(error.errno or 0)}. "
-            "Choose another with --data-dir or SDTERM_DATA."
+            message(
+                "The data folder {folder} cannot be used: {problem}. Choose another with --data-dir or SDTERM_DATA.",
+                folder=root,
+                problem=os.strerror(error.errno or 0),
+            )
         ) from error
 
 

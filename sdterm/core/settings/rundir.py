@@ -11,6 +11,7 @@ import platformdirs
 
 from sdterm.core.locks import lock
 from sdterm.errors import SdtermError
+from sdterm.messages import message
 
 LONGEST_SOCKET = 100  # bytes of a socket's path; the system takes 103 to 107
 
@@ -99,7 +100,9 @@ class Lock:
         """Lock the file that lies there now, or make one. Raises RunFolderError if another host has it."""
         file = _locked(self.run_folder.lock, os.O_RDWR | os.O_CREAT)
         if file is None:
-            raise RunFolderError(f"{self.run_folder.lock} was replaced, and another host has it.")
+            raise RunFolderError(
+                message("{file} was replaced, and another host uses it now.", file=self.run_folder.lock)
+            )
         os.close(self.file)
         self.file = file
         _sign(file)
@@ -183,17 +186,25 @@ def make_private(run_folder: RunFolder) -> None:
                 folder.mkdir(mode=0o700)
             found = folder.lstat()
             if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-                raise RunFolderError(f"{folder} is not a folder of yours, so nothing is put there. Move it away.")
+                raise RunFolderError(
+                    message(
+                        "{folder} is not a folder of yours, so sdterm does not use it. Move it away.", folder=folder
+                    )
+                )
             if found.st_mode & 0o077:
                 folder.chmod(0o700)
         except RunFolderError:
             raise
         except OSError as error:
-            raise RunFolderError(f"{folder} cannot be used: {os.strerror(error.errno or 0)}.") from error
+            raise RunFolderError(
+                message("{folder} cannot be used: {problem}.", folder=folder, problem=os.strerror(error.errno or 0))
+            ) from error
     for file in (run_folder.socket, run_folder.lock, run_folder.log, run_folder.database, run_folder.tokens):
         if file.is_symlink():  # from before the folder was private
-            raise RunFolderError(f"{file} is a link, and nothing is written where it leads. Move it away.")
+            raise RunFolderError(message("{file} is a link, and sdterm writes to no links. Move it away.", file=file))
         wanted, kind = (stat.S_ISSOCK, "socket") if file == run_folder.socket else (stat.S_ISREG, "file")
         with contextlib.suppress(FileNotFoundError):
             if not wanted(file.lstat().st_mode):
-                raise RunFolderError(f"{file} is in the way: it is no {kind}. Move it away.")
+                raise RunFolderError(
+                    message("{file} is in the way: it is not a {kind}. Move it away.", file=file, kind=kind)
+                )

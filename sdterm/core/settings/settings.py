@@ -15,6 +15,7 @@ from sdterm.core.settings.model_kinds import MODEL_KINDS
 from sdterm.core.settings.paths import data_root
 from sdterm.errors import BAD_REQUEST, SdtermError
 from sdterm.fields import FIELDS, SAVING
+from sdterm.messages import message
 
 
 class ConfigError(SdtermError, ValueError):
@@ -42,7 +43,7 @@ class Setting:
 
 NOTIFY = ("none", "bell", "osc9")
 
-PREVIEWS = ("auto", "off", "text", "half", "kitty", "sixel")
+PREVIEWS = ("auto", "off", "text", "ascii", "half", "quadrant", "sextant", "sixel", "iterm", "kitty")
 GALLERY_COLUMNS = (
     *("number", "seed", "sampler", "steps", "cfg", "size", "model", "time", "prompt"),
     *("schedule", "denoising", "clip", "kind", "job", "hash", "version"),
@@ -50,22 +51,22 @@ GALLERY_COLUMNS = (
 _LOOKS = "User interface"
 
 SETTINGS: tuple[Setting, ...] = (
-    Setting("data_dir", None, "host", "The folder for models, extensions and outputs; SDTERM_DATA sets it too."),
+    Setting("data_dir", None, "host", "The folder for models, extensions and outputs. SDTERM_DATA sets it too."),
     Setting(
         "device",
         None,
         "host",
-        "What to compute on: cpu, cuda, cuda:1 …, mps, or several, like cuda:0,cuda:2; unset is every card there is.",
+        "The device to use: cpu, cuda, cuda:1 …, mps, or several, such as cuda:0,cuda:2. Unset: all GPUs.",
     ),
-    Setting("ckpt", None, "host", "A checkpoint file that comes before those in the models folder."),
+    Setting("ckpt", None, "host", "A checkpoint file that is listed before those in the models folder."),
     *(Setting(kind.setting, (), "host", kind.sentence) for kind in MODEL_KINDS if kind.setting),
-    Setting("vae_path", None, "host", "The one VAE to decode with, whatever is asked for."),
-    Setting("models_dir", None, "host", "One more models folder, with A1111's folders in it."),
-    Setting("a1111_dir", None, "host", "An A1111 installation whose models are used where they lie."),
-    Setting("comfyui_dir", None, "host", "A ComfyUI installation whose models are used where they lie."),
-    Setting("extra_model_paths", (), "host", "ComfyUI's extra_model_paths.yaml files, whose folders are looked in."),
-    Setting("styles_files", (), "host", "Styles files; unset is styles.csv in the data folder."),
-    Setting("extensions", True, "host", "Whether extensions and plugin packages are loaded."),
+    Setting("vae_path", None, "host", "The VAE to use for every image, whatever else is set."),
+    Setting("models_dir", None, "host", "One more models folder, laid out like A1111's."),
+    Setting("a1111_dir", None, "host", "An A1111 installation whose models are used in place."),
+    Setting("comfyui_dir", None, "host", "A ComfyUI installation whose models are used in place."),
+    Setting("extra_model_paths", (), "host", "ComfyUI's extra_model_paths.yaml files, whose folders are searched."),
+    Setting("styles_files", (), "host", "Styles files. Unset: styles.csv in the data folder."),
+    Setting("extensions", True, "host", "Load extensions and plugin packages."),
     *(
         Setting(row.name, row.default, "job", row.sentence, row.section, row.choices, row.a1111)
         for row in FIELDS.values()
@@ -75,52 +76,58 @@ SETTINGS: tuple[Setting, ...] = (
         "limit_memory",
         None,
         "host",
-        "How much memory may be used for drawing, like 3GB; unset is all there is. On a CPU the tensors are counted.",
+        "The memory that sdterm may use for generating, such as 3GB. Unset: all of it. On a CPU this counts the "
+        "tensors.",
     ),
-    Setting("idle_unload", 900.0, "host", "Seconds without work after which the model leaves the memory; 0 is never."),
+    Setting(
+        "idle_unload", 900.0, "host", "Seconds without work after which models are unloaded from memory; 0 is never."
+    ),
     Setting(
         "checkpoints_limit",
         1,
         "host",
-        "How many checkpoints stay in memory, the one in use included: switching back to one of them reads nothing.",
+        "How many checkpoints stay in memory, including the one in use. Switching to one of them is instant.",
         a1111="sd_checkpoints_limit",
     ),
     Setting(
         "checkpoints_keep_in_cpu",
         True,
         "host",
-        "Whether of several checkpoints in memory only the one in use is on the GPU, and the others are in the RAM.",
+        "Keep only the checkpoint in use on the GPU, and the others in RAM.",
         a1111="sd_checkpoints_keep_in_cpu",
     ),
-    Setting("idle_exit", 3600.0, "host", "Seconds without work or clients after which the host ends; 0 is never."),
+    Setting("idle_exit", 3600.0, "host", "Seconds without work or clients after which the host stops; 0 is never."),
     Setting(
         "hang_limit",
         120.0,
         "host",
         "Seconds that a network call or an extension's code may take before its process is replaced.",
     ),
-    Setting("serve", False, "host", "Whether the host listens on a TCP port, for clients that show a token."),
-    Setting("api", False, "host", "Whether A1111's HTTP API is served there, too."),
-    Setting("listen", False, "host", "Whether other machines reach the port; unset is this machine alone."),
+    Setting("serve", False, "host", "Listen on a TCP port for clients that have a token."),
+    Setting("api", False, "host", "Serve A1111's HTTP API on that port, too."),
+    Setting("listen", False, "host", "Allow other machines to connect to the port. Off: only this machine."),
+    Setting("share", None, "host", "A tunnel to the port: USER@MACHINE by SSH, cloudflared, ngrok, tailscale or auto."),
     Setting("server_name", None, "host", "The address or name of this machine to listen on."),
-    Setting("port", 7860, "host", "The port; where none is set, the next free one is taken if 7860 is not."),
-    Setting("subpath", None, "host", "What the addresses begin with behind a proxy, like sd."),
-    Setting("tls_certfile", None, "host", "The certificate to serve with, in PEM, if it is to be https."),
-    Setting("tls_keyfile", None, "host", "Its key, in PEM."),
-    Setting("server_hosts", (), "host", "More names by which clients reach this machine, as through a proxy."),
-    Setting("cors_allow_origins", (), "host", "Sites whose pages may use the API, like https://example.org."),
-    Setting("cors_allow_origins_regex", None, "host", "A pattern of more such sites."),
-    Setting("api_auth", (), "host", "Logins of the API, NAME:HASH as --api-auth makes them."),
-    Setting("credentials_always", False, "host", "Whether programs of this machine need a login or token, too."),
-    Setting("api_log", False, "host", "Whether each request over TCP is written to the host's log."),
+    Setting("port", 7860, "host", "The port. Unset: 7860, or the next free one."),
+    Setting("subpath", None, "host", "The path that addresses begin with behind a proxy, such as sd."),
+    Setting("tls_certfile", None, "host", "The certificate for https, as a PEM file."),
+    Setting("tls_keyfile", None, "host", "The private key of the certificate, as a PEM file."),
+    Setting(
+        "server_hosts", (), "host", "More host names by which clients reach this machine, for example through a proxy."
+    ),
+    Setting("cors_allow_origins", (), "host", "Sites whose pages may use the API, such as https://example.org."),
+    Setting("cors_allow_origins_regex", None, "host", "A pattern for more such sites."),
+    Setting("api_auth", (), "host", "Logins for the API, NAME:HASH as --api-auth creates them."),
+    Setting("credentials_always", False, "host", "Require a login or token from programs on this machine, too."),
+    Setting("api_log", False, "host", "Write each request over TCP to the host's log."),
     Setting("timeout_keep_alive", 30.0, "host", "Seconds that a connection may wait for its next request."),
-    Setting("api_server_stop", False, "host", "Whether clients of the API may end the host."),
-    Setting("api_strict", False, "host", "Whether the API takes A1111's exact sampler names alone, as A1111 1.9 does."),
+    Setting("api_server_stop", False, "host", "Allow API clients to stop the host."),
+    Setting("api_strict", False, "host", "Accept only A1111's exact sampler names in the API, as A1111 1.9 does."),
     Setting(
         "api_fetch",
         False,
         "host",
-        "Whether the API fetches pictures that a request names by URL: from public addresses alone.",
+        "Allow API requests to name images by URL; only public addresses are fetched.",
     ),
     Setting("load_limit", 900.0, "host", "Seconds that loading a model or decoding an image may take."),
     Setting(
@@ -135,16 +142,23 @@ SETTINGS: tuple[Setting, ...] = (
         "notify",
         NOTIFY[0],
         "front end",
-        "What tells that a job is done: bell, osc9 (a desktop message) or none.",
+        "How to announce that a job is done: bell, osc9 (a desktop notification) or none.",
         _LOOKS,
         NOTIFY,
     ),
-    Setting("theme", "sdterm", "front end", "The workstation's colours.", _LOOKS, a1111="gradio_theme"),
+    Setting(
+        "theme",
+        "sdterm",
+        "front end",
+        "The color theme of the workstation.",
+        _LOOKS,
+        a1111="gradio_theme",
+    ),
     Setting(
         "language",
         "en",
         "front end",
-        "The workstation's language: a file in localizations, or en.",
+        "The language of the workstation: a file in localizations, or en.",
         _LOOKS,
         a1111="localization",
     ),
@@ -152,16 +166,22 @@ SETTINGS: tuple[Setting, ...] = (
         "quicksettings_list",
         ("sd_model_checkpoint",),
         "front end",
-        "What is pinned above the prompt, by A1111's names or sdterm's.",
+        "Settings shown above the prompt, by A1111's or sdterm's names.",
         _LOOKS,
         a1111="quicksettings_list",
     ),
-    Setting("keymap", "default", "front end", "The keys: default, vim, a1111, or a .toml file of your own.", _LOOKS),
+    Setting(
+        "keymap",
+        "default",
+        "front end",
+        "The key bindings: default, vim, a1111, or your own .toml file.",
+        _LOOKS,
+    ),
     Setting(
         "gallery_columns",
         GALLERY_COLUMNS[:9],
         "front end",
-        "The Gallery's columns, in their order; the first ones where there is no room for all.",
+        "The columns of the Gallery, in this order; those that do not fit are hidden.",
         _LOOKS,
         GALLERY_COLUMNS,
     ),
@@ -169,24 +189,36 @@ SETTINGS: tuple[Setting, ...] = (
         "gallery_folded",
         False,
         "front end",
-        "Whether the Gallery opens with the pictures of a job on one line.",
+        "Show the images of a job on one line when the Gallery opens.",
         _LOOKS,
     ),
-    Setting("nowebui", False, "front end", "Whether sdterm serves instead of opening the workstation.", _LOOKS),
-    Setting("mouse", False, "front end", "Whether the workstation takes the mouse from the terminal.", _LOOKS),
+    Setting(
+        "mouse",
+        False,
+        "front end",
+        "Use the mouse in the workstation.",
+        _LOOKS,
+    ),
     Setting(
         "plain",
         False,
         "front end",
-        "Whether sdterm opens as a dialogue, line by line, for screen readers and terminals that only print.",
+        "Open as a dialogue, line by line, for screen readers and terminals that only print.",
         _LOOKS,
     ),
-    Setting("localizations_dir", None, "front end", "One more folder to look for translations in.", _LOOKS),
+    Setting(
+        "localizations_dir",
+        None,
+        "front end",
+        "One more folder to search for translations.",
+        _LOOKS,
+    ),
+    Setting("nowebui", False, "front end", "Serve instead of opening the workstation.", _LOOKS),
     Setting(
         "preview",
         "auto",
         "front end",
-        "How pictures are shown.",
+        "How images are shown in the terminal; quadrant and sextant are finer than half where the font has them.",
         "Live previews",
         PREVIEWS,
         a1111="live_previews_enable",
@@ -195,14 +227,14 @@ SETTINGS: tuple[Setting, ...] = (
         "keep_chosen",
         False,
         "front end",
-        "Whether the picture chosen in Recent stays when a job ends; else the newest one is shown.",
+        "Keep the image selected in Recent when a job ends, instead of showing the newest one.",
         "Live previews",
     ),
     Setting(
         "outdir",
         None,
         "front end",
-        "Where images go; unset is outputs in the data folder.",
+        "The folder for images. Unset: outputs in the data folder.",
         SAVING,
         a1111="outdir_samples",
     ),
@@ -210,14 +242,14 @@ SETTINGS: tuple[Setting, ...] = (
         "trash_days",
         30,
         "host",
-        "Days that deleted pictures stay in the trash, which the host looks after when it starts; 0 keeps them.",
+        "Days that deleted images stay in the trash; the host empties it when it starts. 0 keeps them.",
         SAVING,
     ),
     Setting(
         "directory_pattern",
         "[date]",
         "front end",
-        "The folders below outdir; empty for none. --out has none.",
+        "The subfolders of outdir for images; empty for none. --out uses no subfolders.",
         SAVING,
         a1111="directories_filename_pattern",
     ),
@@ -225,7 +257,7 @@ SETTINGS: tuple[Setting, ...] = (
         "filename_pattern",
         "[seed]",
         "front end",
-        "How image files are named.",
+        "The pattern for names of image files.",
         SAVING,
         a1111="samples_filename_pattern",
     ),
@@ -233,7 +265,7 @@ SETTINGS: tuple[Setting, ...] = (
         "add_number",
         True,
         "front end",
-        "Whether a running number comes first in file names.",
+        "Start file names with a running number.",
         SAVING,
         a1111="save_images_add_number",
     ),
@@ -241,7 +273,7 @@ SETTINGS: tuple[Setting, ...] = (
         "save_grid",
         True,
         "front end",
-        "Whether several images are also saved as one that shows them all.",
+        "Save a grid of all images when a job has several.",
         SAVING,
         a1111="grid_save",
     ),
@@ -249,7 +281,7 @@ SETTINGS: tuple[Setting, ...] = (
         "save_txt",
         False,
         "front end",
-        "Whether each infotext is also saved as a text file beside its image.",
+        "Save each infotext as a text file beside its image, too.",
         SAVING,
         a1111="save_txt",
     ),
@@ -257,12 +289,12 @@ SETTINGS: tuple[Setting, ...] = (
         "prompt_history",
         True,
         "front end",
-        "Whether params.txt in the data folder keeps the last infotext.",
+        "Keep the last infotext in params.txt in the data folder.",
         "Infotext",
     ),
-    Setting("freeze_settings", False, "host", "Whether all settings are locked."),
+    Setting("freeze_settings", False, "host", "Lock all settings."),
     Setting("freeze_settings_in_sections", (), "host", "Sections whose settings are locked."),
-    Setting("freeze_specific_settings", (), "host", "Settings that are locked, by A1111's names or sdterm's."),
+    Setting("freeze_specific_settings", (), "host", "Settings that are locked, by A1111's or sdterm's names."),
 )
 SETTINGS_BY_KEY = {setting.key: setting for setting in SETTINGS}
 SECRET = frozenset({"api_auth"})
@@ -300,9 +332,13 @@ class Settings:
         }
 
     def blame(self, field: str) -> str:
-        """Where a request field's bad value came from, as a clause; empty if it was given with the request."""
+        """Where a request field's bad value came from, as a sentence; empty if it was given with the request."""
         value = self.values.get(field)
-        return f" (set by {value.source})" if value and value.source != "default" else ""
+        return (
+            message("This value was set by {source}.", source=value.source)
+            if value and value.source != "default"
+            else ""
+        )
 
 
 def resolve(layers: Mapping[str, Mapping[str, Any]], environ: Mapping[str, str]) -> Settings:
@@ -331,7 +367,7 @@ def _check_amount(value: Any, source: str) -> None:
         if value is not None:
             bytes_of(value)
     except AmountError as error:
-        raise ConfigError(f"limit_memory, set by {source}: {error}") from error
+        raise ConfigError(message("limit_memory, set by {source}: {problem}", source=source, problem=error)) from error
 
 
 def _check_patterns(filename_pattern: str = "[seed]", directory_pattern: str = "") -> None:
@@ -359,12 +395,14 @@ def _from_file(path: Path) -> Iterator[tuple[str, Value]]:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}.") from error
+        raise ConfigError(message("{file} cannot be read: {problem}.", file=path, problem=error)) from error
     for key, value in content.items():
         try:
             setting = find("setting", key, SETTINGS_BY_KEY)
         except UnknownNameError as error:
-            raise ConfigError(f"{path}, line {_line_of(key, path)}: {error}") from error
+            raise ConfigError(
+                message("{file}, line {line}: {problem}", file=path, line=_line_of(key, path), problem=error)
+            ) from error
         yield setting.key, Value(_placed(setting.key, _typed(setting, value, str(path)), path.parent), str(path))
 
 
@@ -404,11 +442,14 @@ def frozen_reason(settings: Settings, key: str) -> str | None:
 
     section = SETTINGS_BY_KEY[key].section if key in SETTINGS_BY_KEY else ""
     if settings["freeze_settings"]:
-        return f"All settings are locked (by {settings.values['freeze_settings'].source}: --freeze-settings)."
+        return message(
+            "All settings are locked (by {source}: --freeze-settings).",
+            source=settings.values["freeze_settings"].source,
+        )
     if section and section.casefold() in (each.casefold().strip() for each in settings["freeze_settings_in_sections"]):
-        return f"The settings of {section!r} are locked (--freeze-settings-in-sections)."
+        return message("The settings of '{section}' are locked (--freeze-settings-in-sections).", section=section)
     if key in (EQUALS.get(name.strip(), name.strip()) for name in settings["freeze_specific_settings"]):
-        return f"{key} is locked (--freeze-specific-settings)."
+        return message("{key} is locked (--freeze-specific-settings).", key=key)
     return None
 
 
@@ -445,7 +486,14 @@ def _typed(setting: Setting, value: Any, source: str) -> Any:
     """Text from the environment as the setting's type; a TOML value as it is, if the type fits."""
     if isinstance(setting.default, tuple):
         if not isinstance(value, str | list | tuple):
-            raise ConfigError(f"{setting.key} is {value!r} in {source}, but it must be a list.")
+            raise ConfigError(
+                message(
+                    "{key} is '{value}' in {source}, but it must be a list.",
+                    key=setting.key,
+                    value=value,
+                    source=source,
+                )
+            )
         parts = (
             tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else tuple(value)
         )
@@ -455,15 +503,37 @@ def _typed(setting: Setting, value: Any, source: str) -> Any:
             and (unknown := [part for part in parts if part not in setting.choices])
         ):
             there = ", ".join(setting.choices)
-            raise ConfigError(f"{setting.key} has {unknown[0]!r} in {source}, but it may have only {there}.")
+            raise ConfigError(
+                message(
+                    "{key} has '{value}' in {source}, but it may only have {known}.",
+                    key=setting.key,
+                    value=unknown[0],
+                    source=source,
+                    known=there,
+                )
+            )
         return parts
     if isinstance(setting.default, bool):
         if str(value).lower() in ("true", "1", "yes", "on", "false", "0", "no", "off"):
             return str(value).lower() in ("true", "1", "yes", "on")
-        raise ConfigError(f"{setting.key} is {value!r} in {source}, but it must be true or false.")
+        raise ConfigError(
+            message(
+                "{key} is '{value}' in {source}, but it must be true or false.",
+                key=setting.key,
+                value=value,
+                source=source,
+            )
+        )
     if isinstance(setting.default, int) and setting.scope != "job":
         if not (str(value).isdecimal() and 0 < int(value) < 65536):
-            raise ConfigError(f"{setting.key} is {value!r} in {source}, but it must be a whole number from 1 to 65535.")
+            raise ConfigError(
+                message(
+                    "{key} is '{value}' in {source}, but it must be a whole number from 1 to 65535.",
+                    key=setting.key,
+                    value=value,
+                    source=source,
+                )
+            )
         return int(value)
     if isinstance(setting.default, float) and setting.scope != "job":
         try:
@@ -471,10 +541,27 @@ def _typed(setting: Setting, value: Any, source: str) -> Any:
         except (TypeError, ValueError):
             number = -1.0
         if not (number >= 0 and math.isfinite(number)):
-            raise ConfigError(f"{setting.key} is {value!r} in {source}, but it must be a number of seconds.")
+            raise ConfigError(
+                message(
+                    "{key} is '{value}' in {source}, but it must be a number of seconds.",
+                    key=setting.key,
+                    value=value,
+                    source=source,
+                )
+            )
         return number
     if setting.choices and value not in setting.choices and setting.scope != "job":
-        raise ConfigError(f"{setting.key} is {value!r} in {source}, but it must be {', '.join(setting.choices)}.")
+        raise ConfigError(
+            message(
+                "{key} is '{value}' in {source}, but it must be one of {choices}.",
+                key=setting.key,
+                value=value,
+                source=source,
+                choices=", ".join(setting.choices),
+            )
+        )
     if setting.scope != "job" and not isinstance(value, str):
-        raise ConfigError(f"{setting.key} is {value!r} in {source}, but it must be text.")
+        raise ConfigError(
+            message("{key} is '{value}' in {source}, but it must be text.", key=setting.key, value=value, source=source)
+        )
     return value  # numbers and choices of a job are checked, and converted, with the request

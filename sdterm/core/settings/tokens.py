@@ -15,6 +15,7 @@ from typing import Literal, get_args
 from sdterm.core.files import write_atomically
 from sdterm.core.locks import lock
 from sdterm.errors import BAD_REQUEST, SdtermError
+from sdterm.messages import message
 
 Scope = Literal["read", "generate", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -63,7 +64,11 @@ def read_tokens(path: Path) -> tuple[Token, ...]:
         sound = False
     if not sound:
         raise TokenError(
-            f"{path} is damaged, so no token is accepted. Delete it, and make new tokens with `sdterm token new NAME`."
+            message(
+                "{file} is damaged, so no token is accepted. Delete it, and make new tokens with "
+                "`sdterm token new NAME`.",
+                file=path,
+            )
         )
     return tokens
 
@@ -84,12 +89,16 @@ def new_token(path: Path, name: str, scope: Scope, now: float, expires: float | 
     """Make a token and return its secret, which is kept nowhere. now, expires: seconds since 1970. Raises TokenError,
     OSError."""
     if not _NAME.fullmatch(name):
-        raise TokenError("A token's name has 1 to 60 letters, digits, dots, dashes and underscores, like laptop-2.")
+        raise TokenError(
+            message("The name of a token has 1 to 60 letters, digits, dots, dashes and underscores, such as laptop-2.")
+        )
     secret = f"sdterm_{secrets.token_urlsafe(32)}"
     with _changing(path):
         tokens = read_tokens(path)
         if any(token.name == name for token in tokens):
-            raise TokenError(f"There is a token named {name} already. `sdterm token revoke {name}` takes it back.")
+            raise TokenError(
+                message("A token named {name} already exists. `sdterm token revoke {name}` revokes it.", name=name)
+            )
         _write(path, (*tokens, Token(name, digest_of(secret), scope, now, expires)))
     return secret
 
@@ -100,12 +109,14 @@ def revoke_token(path: Path, name: str) -> None:
         tokens = read_tokens(path)
         kept = tuple(token for token in tokens if token.name != name)
         if kept == tokens:
-            raise TokenError(f"There is no token of that name. There are: {_names(tokens)}.")
+            raise TokenError(
+                message("There is no token named {name}. The tokens are: {names}.", name=name, names=_names(tokens))
+            )
         _write(path, kept)
 
 
 def _names(tokens: Sequence[Token]) -> str:
-    return ", ".join(token.name for token in tokens) or "none"
+    return ", ".join(token.name for token in tokens) or message("none")
 
 
 def _is_sound(token: Token) -> bool:
@@ -129,7 +140,7 @@ def _changing(path: Path) -> Iterator[None]:
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         if not lock(folder, patience=_PATIENCE):
-            raise TokenError("Another program is changing the tokens and does not finish. Try it again.")
+            raise TokenError(message("Another program is changing the tokens and does not finish. Try again."))
         yield
     finally:
         os.close(folder)

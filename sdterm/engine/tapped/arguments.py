@@ -13,6 +13,7 @@ from sdterm.engine.run import Run
 from sdterm.engine.sources import Sources
 from sdterm.fields import FIELDS
 from sdterm.hooks import OptionValue, PluginError, Task
+from sdterm.messages import message
 from sdterm.modelling.pipelines.calls import TRUE, Arguments, arguments_of, given, guidance
 from sdterm.modelling.pipelines.schedulers import SHIFT, changed, class_called
 
@@ -74,10 +75,14 @@ def ignored_negative_prompt(given: Mapping[str, Any], negative_prompt: str, pipe
         return ""
     takes = arguments_of(type(pipe).__call__)
     if "negative_prompt" not in takes:
-        return "This model takes no negative prompt: that of the styles is left out."
+        return message("This model has no negative prompt, so the negative prompt of the styles is ignored.")
     true = given.get(TRUE, takes[TRUE].default if TRUE in takes else None)
     if isinstance(true, int | float) and true <= 1:
-        return f"The negative prompt does nothing, since {TRUE} is {true:g}: it acts above 1."
+        return message(
+            "The negative prompt has no effect because {option} is {value:g}: it needs a value above 1.",
+            option=TRUE,
+            value=true,
+        )
     return ""
 
 
@@ -131,4 +136,10 @@ def _scheduler(run: Run, own: Any, pass_no: int) -> Any:
         kind = getattr(diffusers, name)
         return kind.from_config(own.config, **changed(config, name, planned.scheduler, options))
     except (AttributeError, ImportError, ValueError, TypeError) as error:
-        raise PluginError(f"The sampler {planned.sampler} cannot be used: {' '.join(str(error).split())}") from error
+        raise PluginError(
+            message(
+                "The sampler {sampler} cannot be used: {problem}",
+                sampler=planned.sampler,
+                problem=" ".join(str(error).split()),
+            )
+        ) from error

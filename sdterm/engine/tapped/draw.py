@@ -33,6 +33,7 @@ from sdterm.engine.tapped.pipeline import GREY, LoadedPipeline
 from sdterm.engine.tapped.recorder import EndedError, PipelineRecorder, Told, UnlikeError
 from sdterm.engine.tapped.tap import tapped
 from sdterm.events import Preview, Resumed, Step, Warning
+from sdterm.messages import message
 
 _NO_LATENTS = torch.zeros(0)
 
@@ -47,13 +48,19 @@ def draw_image(run: Run, load: Callable[[torch.dtype], Model], batch: Batch, pas
         try:
             return _drawn(run, load(dtype), batch, pass_no, sources)
         except UnlikeError as error:
-            message = f"Image {index + 1} begins again: {error}, so its record does not hold here."
-            run.emit(Warning(code="tape_restarted", message=message))
+            said = message(
+                "Image {number} starts again because its record no longer fits: {reason}.",
+                number=index + 1,
+                reason=error,
+            )
+            run.emit(Warning(code="tape_restarted", message=said))
             run.tape.begin_again(index, pass_no)
         except (NonFiniteError, BlackImageError) as error:
             if dtype == torch.float32:
                 raise
-            run.emit(Warning(code="float32", message=f"{error} The image begins again in float32."))
+            run.emit(
+                Warning(code="float32", message=message("{problem} The image starts again in float32.", problem=error))
+            )
             run.tape.begin_again(index, pass_no)
             run.tape.go_float32(index, pass_no, DENOISER, 0)
 
@@ -131,10 +138,10 @@ def _picture(output: Any) -> NDArray[Any]:
     if images is None and isinstance(output, tuple) and output:
         images = output[0]
     if not isinstance(images, list) or len(images) != 1 or not hasattr(images[0], "convert"):
-        raise ContractError("it gave no list of one PIL image")
+        raise ContractError(message("it did not return a list with one PIL image"))
     pixels = np.asarray(images[0].convert("RGB")).copy()
     if not pixels.any():  # what is not a number becomes that
-        raise BlackImageError("The decoded image is entirely black.")
+        raise BlackImageError(message("The decoded image is completely black."))
     return pixels
 
 
@@ -186,7 +193,7 @@ class PipelineProgress:
         self._run.emit(Resumed(first=self._image, images=1, calls=calls, step=step, steps=steps, **self._at))
 
     def on_untaped(self, why: str) -> None:
-        said = f"Drawn without a record, since {why}: an image that is interrupted begins again."
+        said = message("This job is not recorded because {reason}: an interrupted image starts again.", reason=why)
         self._run.warn(Warning(code="not_recorded", message=said), keep=False)
 
     def on_said(self, what: str) -> None:

@@ -9,6 +9,7 @@ import torch
 from sdterm.core.extensions.registry import ContractError
 from sdterm.engine.tapped.prompts import Prompts
 from sdterm.hooks import CheckpointReader, Pipeline, Task
+from sdterm.messages import message
 from sdterm.modelling.pipelines.tasks import for_task
 
 LatentRGB = tuple[Sequence[Sequence[float]], Sequence[float]]
@@ -58,7 +59,7 @@ def load_pipeline(
     pipe = pipeline.load(reader, home, dtype)
     components = getattr(pipe, "components", None)
     if not isinstance(components, dict) or not callable(pipe):
-        raise ContractError("it loaded nothing that has components and can be called")
+        raise ContractError(message("it loaded nothing that has components and can be called"))
     modules = {name: each for name, each in components.items() if isinstance(each, torch.nn.Module)}
     for module in modules.values():
         module.eval().requires_grad_(False)

@@ -20,6 +20,7 @@ from sdterm.engine.tapped.checksums import Arguments, Given, differing
 from sdterm.engine.tapped.clock import Clock, Stepped, stepped
 from sdterm.engine.tapped.tap import Forward, denoisers, keeps_state
 from sdterm.engine.tapped.tree import Tree, UnknownValueError, put_together, taken_apart
+from sdterm.messages import message
 
 
 class EndedError(BaseException):
@@ -92,7 +93,7 @@ class PipelineRecorder:
         self._is_taped = True
         self._behind = Behind(self._write, "tape")
         if state := next(filter(None, map(keeps_state, modules.values())), ""):
-            self._go_untaped(f"{state} keeps something from call to call")
+            self._go_untaped(message("{module} keeps state between calls", module=state))
 
     def call(self, name: str, forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A module's call. Raises EndedError."""
@@ -101,7 +102,7 @@ class PipelineRecorder:
         try:
             given = self._arguments[name].given(args, kwargs) if self._is_taped else None
         except UnknownValueError as error:
-            self._go_untaped(f"a call of its {name} is given {error}")
+            self._go_untaped(message("its {module} is called with {value}", module=name, value=error))
             given = None
         row = self._tape.row(self._image, self._pass, name, number) if given and not self._live else None
         if row and given and self._is_like(row, given):
@@ -117,7 +118,7 @@ class PipelineRecorder:
             try:
                 self._behind.put(_Call(name, number, given, *_copied(output)))
             except UnknownValueError as error:
-                self._go_untaped(f"a call of its {name} gives {error}")
+                self._go_untaped(message("its {module} returns {value}", module=name, value=error))
                 given = None
         if not given:
             self._behind.put(partial(self._told.on_call, number))
@@ -172,7 +173,14 @@ class PipelineRecorder:
         now = given.checksums()
         if row.checksum != now:
             names = ", ".join(differing(row.checksum, now))
-            self._unlike(f"call {row.call + 1} of its {row.module} is given another {names}")
+            self._unlike(
+                message(
+                    "call {number} of its {module} has a different {arguments}",
+                    number=row.call + 1,
+                    module=row.module,
+                    arguments=names,
+                )
+            )
         return True
 
     def _proven(self, row: Row, forward: Forward, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -181,7 +189,13 @@ class PipelineRecorder:
         tree, tensors = _copied(output)
         recorded = [tensor for tensor in row.tensors if tensor is not None]
         if tree != row.tree or not all(map(bit_equal, tensors, recorded)):
-            self._unlike(f"call {row.call + 1} of its {row.module} gives something else now")
+            self._unlike(
+                message(
+                    "call {number} of its {module} now returns something different",
+                    number=row.call + 1,
+                    module=row.module,
+                )
+            )
         return output
 
     def _unlike(self, why: str) -> NoReturn:

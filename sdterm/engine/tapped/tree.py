@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from sdterm.messages import message
+
 Tree = Any
 _PLAIN = (bool, int, float, str)
 _NAMED = (torch.dtype, torch.device)
@@ -21,7 +23,7 @@ class UnknownValueError(Exception):
 
     def __init__(self, value: object) -> None:
         self.kind = type(value).__name__
-        super().__init__(f"a {self.kind}")
+        super().__init__(message("a {type}", type=self.kind))
 
 
 def taken_apart(value: Any, tensor: Callable[[torch.Tensor], Any]) -> Tree:

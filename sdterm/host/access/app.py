@@ -17,9 +17,10 @@ from sdterm.host.access.subpath import BelowSubpath
 from sdterm.host.sdapi.app import make_sdapi
 from sdterm.host.sdapi.delivery import Deliveries
 from sdterm.host.services import HostServices
+from sdterm.messages import message
 
 _log = logging.getLogger(__name__)
-_NOWHERE = Refusal(404, "bad_request", "There is no such address. A1111's API is served with --api.")
+_NOWHERE = Refusal(404, "bad_request", message("There is no such address. A1111's API is served with --api."))
 
 
 def make_tcp_app(

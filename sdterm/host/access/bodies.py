@@ -3,9 +3,11 @@
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sdterm.messages import message
+
 MOST = 512 * 2**20
 """Bytes of all bodies that are being received or worked on."""
-_FULL = "Too much is being sent to this host at the moment. Try again in a few seconds."
+_FULL = message("Too much is being sent to this host at the moment. Try again in a few seconds.")
 
 
 class BodiesInFlight:

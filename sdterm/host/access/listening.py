@@ -16,6 +16,7 @@ from sdterm.core.settings.tokens import read_tokens
 from sdterm.core.text import printable
 from sdterm.errors import SdtermError
 from sdterm.host.access.connections import Listener
+from sdterm.messages import message
 
 PORT = 7860
 """The first of those that are tried where no port is chosen, as A1111 does."""
@@ -70,8 +71,15 @@ def listen(settings: Settings, run_folder: RunFolder) -> Listening:
         except ListenError as error:
             if error.errno != EADDRINUSE:
                 raise
-            note = note or f"Port {port} is taken by {_holder(port)}, so another one is used."
-    raise ListenError(EADDRINUSE, f"The ports {PORT} to {PORT + TRIES - 1} are all taken. Choose another one: --port.")
+            note = note or message(
+                "Port {port} is taken by {holder}, so another one is used.", port=port, holder=_holder(port)
+            )
+    raise ListenError(
+        EADDRINUSE,
+        message(
+            "The ports {first} to {last} are all taken. Choose another one: --port.", first=PORT, last=PORT + TRIES - 1
+        ),
+    )
 
 
 def _listening(socket: Listener, tls: ssl.SSLContext | None, subpath: str, note: str = "") -> Listening:
@@ -85,25 +93,34 @@ def _resolved(name: str) -> tuple[int, str]:
         found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
         raise ListenError(
-            None, f"{printable(name)!r} is no address of this machine ({error}). Check --server-name."
+            None,
+            message(
+                "'{name}' is no address of this machine ({error}). Check --server-name.",
+                name=printable(name),
+                error=error,
+            ),
         ) from error
     return found[0][0], str(found[0][4][0])
 
 
 def _check_credentials(settings: Settings, run_folder: RunFolder, address: str | None) -> None:
     """address: that others reach; None: they reach none. Raises ListenError, TokenError."""
-    if settings["api_auth"] or (address is None and not settings["credentials_always"]):
+    if settings["api_auth"] or settings["share"] or (address is None and not settings["credentials_always"]):
         return
     if read_tokens(run_folder.tokens):
         return
-    where = (
-        f"Listening on {printable(address)} lets other machines in"
-        if address
-        else "You want credentials from everybody"
-    )
     raise ListenError(
         None,
-        f"{where}, so make a token first with `sdterm token new NAME`, or give a login with --api-auth NAME:PASSWORD.",
+        message(
+            "Listening on {address} lets other machines in, so make a token first with `sdterm token new NAME`, or "
+            "give a login with --api-auth NAME:PASSWORD.",
+            address=printable(address),
+        )
+        if address
+        else message(
+            "You want credentials from everybody, so make a token first with `sdterm token new NAME`, or give a login "
+            "with --api-auth NAME:PASSWORD."
+        ),
     )
 
 
@@ -113,13 +130,15 @@ def _check_pages(settings: Settings, is_local: bool) -> None:
     if "*" in settings["cors_allow_origins"] and needs_nothing:
         raise ListenError(
             None,
-            "--cors-allow-origins * would let every page that you open use sdterm without a password. Name the pages, "
-            "or give a login: --api-auth NAME:PASSWORD.",
+            message(
+                "--cors-allow-origins * would let every page that you open use sdterm without a password. Name the "
+                "pages, or give a login: --api-auth NAME:PASSWORD."
+            ),
         )
     try:
         re.compile(settings["cors_allow_origins_regex"] or "")
     except re.error as error:
-        raise ListenError(None, f"--cors-allow-origins-regex is no pattern: {error}.") from error
+        raise ListenError(None, message("--cors-allow-origins-regex is no pattern: {error}.", error=error)) from error
 
 
 def _tls(certificate: str | None, key: str | None) -> ssl.SSLContext | None:
@@ -127,22 +146,28 @@ def _tls(certificate: str | None, key: str | None) -> ssl.SSLContext | None:
     if not certificate and not key:
         return None
     if not certificate or not key:
-        raise ListenError(None, "TLS needs both a certificate and its key: --tls-certfile and --tls-keyfile.")
+        raise ListenError(None, message("TLS needs both a certificate and its key: --tls-certfile and --tls-keyfile."))
     for path in (certificate, key):
         try:
             with open(path, "rb"):
                 pass
         except OSError as error:
-            raise ListenError(error.errno, f"{printable(path)} cannot be read: {error.strerror}.") from error
+            raise ListenError(
+                error.errno, message("{path} cannot be read: {why}.", path=printable(path), why=error.strerror)
+            ) from error
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
         context.load_cert_chain(certificate, key, password=lambda: b"")
     except (ssl.SSLError, ValueError) as error:
-        files = f"{printable(Path(certificate).name)} and {printable(Path(key).name)}"
-        reason = getattr(error, "reason", None) or error
         raise ListenError(
-            None, f"{files} are no certificate with its key, in PEM, without a passphrase ({reason})."
+            None,
+            message(
+                "{certificate} and {key} are no certificate with its key, in PEM, without a passphrase ({why}).",
+                certificate=printable(Path(certificate).name),
+                key=printable(Path(key).name),
+                why=getattr(error, "reason", None) or error,
+            ),
         ) from error
     return context
 
@@ -163,10 +188,15 @@ def _bound(family: int, address: str, port: int) -> Listener:
 
 def _why_not(error: OSError, address: str, port: int) -> str:
     if error.errno == EADDRINUSE:
-        return f"Port {port} is taken by {_holder(port)}. Choose another one: --port."
+        return message("Port {port} is taken by {holder}. Choose another one: --port.", port=port, holder=_holder(port))
     if error.errno == EACCES:
-        return f"Port {port} is for the system's own services. Choose one above 1023: --port."
-    return f"This machine cannot listen on {printable(address)}, port {port} ({error.strerror})."
+        return message("Port {port} is for the system's own services. Choose one above 1023: --port.", port=port)
+    return message(
+        "This machine cannot listen on {address}, port {port} ({why}).",
+        address=printable(address),
+        port=port,
+        why=error.strerror,
+    )
 
 
 def _holder(port: int) -> str:
@@ -174,7 +204,8 @@ def _holder(port: int) -> str:
     try:
         for each in psutil.net_connections("tcp"):
             if each.status == psutil.CONN_LISTEN and each.laddr and each.laddr.port == port and each.pid:
-                return f"{printable(psutil.Process(each.pid).name())} (process {each.pid})"
+                name = printable(psutil.Process(each.pid).name())
+                return message("{name} (process {pid})", name=name, pid=each.pid)
     except (psutil.Error, OSError):  # some systems tell only root
         pass
-    return "another program"
+    return message("another program")

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from starlette.datastructures import Headers
 
 from sdterm.core.settings.settings import Settings
+from sdterm.host.access.sharing import tunnel_of
+from sdterm.messages import message
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:@/\[\]]+)(?::\d+)?")
 _LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
-_WRONG_NAME = "This machine is not known by the name in the address. `server_hosts` in config.toml adds names."
-_WRONG_PAGE = "Pages of other sites may not use this. --cors-allow-origins allows one."
+_WRONG_NAME = message("This machine is not known by the name in the address. `server_hosts` in config.toml adds names.")
+_WRONG_PAGE = message("Pages of other sites may not use this. --cors-allow-origins allows one.")
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Origins:
     user's will. Both are refused before anything else is looked at."""
 
     names: frozenset[str] = _LOOPBACK
-    """In lower case."""
+    """In lower case; `.name` is everything below it."""
     any_address: bool = False
     """Whether an IP address will do as a name: no DNS can fake one."""
     pages: frozenset[str] = frozenset()
@@ -50,7 +52,8 @@ class Origins:
     def _is_known(self, host: str) -> bool:
         found = _HOST.fullmatch(host.lower())
         name = found[1].strip("[]") if found else ""
-        return name in self.names or (self.any_address and _is_address(name))
+        below = any(name.endswith(each) for each in self.names if each.startswith("."))
+        return name in self.names or below or (self.any_address and _is_address(name))
 
     @staticmethod
     def _is_same(origin: str, host: str) -> bool:
@@ -65,6 +68,8 @@ def origins_of(settings: Settings, *, is_local: bool) -> Origins:
     if not is_local:
         own = socket.gethostname().lower()
         more |= {own, f"{own.partition('.')[0]}.local", (settings["server_name"] or own).lower()}
+    if settings["share"]:
+        more |= tunnel_of(settings["share"]).names
     pattern = settings["cors_allow_origins_regex"]
     return Origins(
         names=_LOOPBACK | more,

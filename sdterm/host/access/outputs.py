@@ -4,6 +4,7 @@ from pathlib import Path
 
 from sdterm.core.output.saving import Saving
 from sdterm.host.access.guests import ForbiddenError
+from sdterm.messages import message
 
 
 def check_saving(wanted: Saving | None, own: Saving) -> None:
@@ -12,11 +13,11 @@ def check_saving(wanted: Saving | None, own: Saving) -> None:
         return
     if not _is_within(wanted.folder, own.folder):
         raise _forbidden(
-            "saving.folder", "Over the network, pictures are saved in the host's outputs folder or below it."
+            "saving.folder", message("Over the network, pictures are saved in the host's outputs folder or below it.")
         )
     if wanted.last_infotext not in (None, own.last_infotext):
         raise _forbidden(
-            "saving.last_infotext", "Over the network, only the host says where it keeps the last infotext."
+            "saving.last_infotext", message("Over the network, only the host says where it keeps the last infotext.")
         )
 
 
@@ -24,7 +25,7 @@ def check_picture(path: str, own: Saving) -> None:
     """Raises ForbiddenError if a picture's file lies outside the host's outputs folder."""
     if not _is_within(Path(path), own.folder):
         raise _forbidden(
-            None, "This picture is not in the host's outputs folder, so it cannot be had over the network."
+            None, message("This picture is not in the host's outputs folder, so it cannot be had over the network.")
         )
 
 

@@ -15,10 +15,11 @@ from sdterm.host.access.attempts import Attempts
 from sdterm.host.access.guests import Guest, KnownTokens
 from sdterm.host.access.origins import Origins, origins_of
 from sdterm.host.access.scopes import needed
+from sdterm.messages import message, plural
 
-_NO_TOKEN = "This address needs a token: `sdterm token new NAME` on the host's machine makes one."
-_WRONG_TOKEN = "The token is not valid: it is not one of this host's, or it was revoked, or it has expired."
-_OWNERS = "Nobody can do that over the network: it is for the host's own user on its own machine."
+_NO_TOKEN = message("This address needs a token: `sdterm token new NAME` on the host's machine makes one.")
+_WRONG_TOKEN = message("The token is not valid: it is not one of this host's, or it was revoked, or it has expired.")
+_OWNERS = message("Nobody can do that over the network: it is for the host's own user on its own machine.")
 _PUBLIC = ("/", "/docs", "/redoc", "/openapi.json", "/docs/oauth2-redirect")
 """What A1111 answers without a login, too; there is nothing in it but a description of its API."""
 
@@ -76,7 +77,11 @@ class Access:
             return _unauthorized("Invalid authentication credentials")
         address = (scope.get("client") or ("", 0))[0]
         if wait := self.attempts.wait(address):
-            said = f"There were too many wrong passwords from your address. Try again in {wait} seconds."
+            said = plural(
+                "There were too many wrong passwords from your address. Try again in {number} second.",
+                "There were too many wrong passwords from your address. Try again in {number} seconds.",
+                wait,
+            )
             return Refusal(429, "too_many", said, said, {"retry-after": str(wait)})
         if not admits(self.logins, name, password):
             self.attempts.failed(address)
@@ -86,9 +91,13 @@ class Access:
 
 def access_of(settings: Settings, tokens: KnownTokens, *, is_local: bool = True) -> Access:
     """What the settings say of a port. is_local: only this machine reaches it."""
-    logins = tuple(settings["api_auth"])
-    is_open = is_local and not logins and not settings["credentials_always"]
-    return Access(tokens, origins_of(settings, is_local=is_local), logins, is_local, is_open)
+    origins = origins_of(settings, is_local=is_local)
+    return Access(tokens, origins, tuple(settings["api_auth"]), is_local, is_open(settings, is_local=is_local))
+
+
+def is_open(settings: Settings, *, is_local: bool) -> bool:
+    """Whether A1111's API needs no credentials."""
+    return is_local and not (settings["api_auth"] or settings["credentials_always"] or settings["share"])
 
 
 def is_ours(scope: Scope) -> bool:
@@ -100,11 +109,16 @@ def is_ours(scope: Scope) -> bool:
 def _allowed(guest: Guest, scope: Scope) -> Guest | Refusal:
     need = needed(scope["method"], scope["path"])
     if need is None:
-        return Refusal(404, "bad_request", "There is no such address.") if is_ours(scope) else guest
+        return Refusal(404, "bad_request", message("There is no such address.")) if is_ours(scope) else guest
     if need == "owner":
         return Refusal(403, "forbidden", _OWNERS)
     if not guest.token.allows(need):
-        said = f"The token {guest.token.name} has the scope {guest.token.scope}, and this needs {need}."
+        said = message(
+            "The token {name} has the scope {scope}, and this needs {need}.",
+            name=guest.token.name,
+            scope=guest.token.scope,
+            need=need,
+        )
         return Refusal(403, "forbidden", said)
     return guest
 

@@ -7,18 +7,34 @@ import psutil
 
 from sdterm.core.settings.settings import Settings
 from sdterm.host.access.listening import Listening
+from sdterm.host.access.policy import is_open
+from sdterm.messages import Message, message, sentences
 
 
 def who_is_let_in(listening: Listening, settings: Settings) -> str:
     """For whoever started the host."""
-    reached = "programs of this machine alone" if listening.is_local else "every machine that reaches this one"
-    needs = ["/v1 needs a token"]
-    if settings["api"]:
-        is_open = listening.is_local and not settings["api_auth"] and not settings["credentials_always"]
-        wanted = "no password" if is_open else "a login or a token" if settings["api_auth"] else "a token"
-        needs.insert(0, f"A1111's API needs {wanted}")
-    plain = "" if listening.tls or listening.is_local else " Without TLS, all of it can be read on the way."
-    return f"Open at {_shown(listening)} to {reached}: {', '.join(needs)}.{plain}"
+    url = _shown(listening)
+    if listening.is_local:
+        return sentences(
+            message(
+                "Open at {url} to programs of this machine alone: {needs}.", url=url, needs=_needs(listening, settings)
+            )
+        )
+    opened = message(
+        "Open at {url} to every machine that reaches this one: {needs}.", url=url, needs=_needs(listening, settings)
+    )
+    plain = "" if listening.tls else message("Without TLS, all of it can be read on the way.")
+    return sentences(opened, plain)
+
+
+def _needs(listening: Listening, settings: Settings) -> Message:
+    if not settings["api"]:
+        return message("/v1 needs a token")
+    if settings["api_auth"]:
+        return message("A1111's API needs a login or a token, /v1 needs a token")
+    if is_open(settings, is_local=listening.is_local):
+        return message("A1111's API needs no password, /v1 needs a token")
+    return message("A1111's API and /v1 need a token")
 
 
 def _shown(listening: Listening) -> str:

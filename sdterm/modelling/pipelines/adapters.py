@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sdterm.errors import BAD_REQUEST, SdtermError
+from sdterm.messages import message
 
 _OFFLINE = {"use_safetensors": True, "local_files_only": True}
 
@@ -39,7 +40,13 @@ def put(pipeline: Any, wanted: Sequence[Adapter]) -> None:
     AdapterError for one that is not for it."""
     if not takes_adapters(pipeline):
         if wanted:
-            raise AdapterError(f"{type(pipeline).__name__} takes no LoRA: leave {wanted[0].name} out of the prompt.")
+            raise AdapterError(
+                message(
+                    "{model} supports no LoRAs: remove {lora} from the prompt.",
+                    model=type(pipeline).__name__,
+                    lora=wanted[0].name,
+                )
+            )
         return
     summed = {each.key: sum(same.weight for same in wanted if same.key == each.key) for each in wanted}
     there = {name for names in pipeline.get_list_adapters().values() for name in names}
@@ -78,7 +85,13 @@ def _load(pipeline: Any, adapter: Adapter) -> None:
             pipeline.delete_adapters([adapter.key])
         raise _unfit(pipeline, adapter, error) from error
     if not any(adapter.key in names for names in pipeline.get_list_adapters().values()):
-        raise AdapterError(f"The LoRA {adapter.name} has nothing that {type(pipeline).__name__} knows: leave it out.")
+        raise AdapterError(
+            message(
+                "The LoRA {lora} has nothing that {model} can use: remove it.",
+                lora=adapter.name,
+                model=type(pipeline).__name__,
+            )
+        )
 
 
 def _unfit(pipeline: Any, adapter: Adapter, error: Exception) -> AdapterError:
@@ -86,10 +99,17 @@ def _unfit(pipeline: Any, adapter: Adapter, error: Exception) -> AdapterError:
     said = " ".join(str(error).split())
     if unknown := re.search(r"Target modules \{(.*?)\} not found", said):
         first = min(re.findall(r"'([^']+)'", unknown[1]), default=unknown[1])
-        why = f"the model has no layer {first}"
+        why: str = message("the model has no layer {layer}", layer=first)
     elif shape := re.search(r"size mismatch for ([\w.]+)", said):
-        why = f"the model's {shape[1].partition('.lora_')[0]} has another shape"
+        why = message("the model's {layer} has a different shape", layer=shape[1].partition(".lora_")[0])
     else:
         why = re.split(r"[.:]\s", said)[0][:100].rstrip(".")
     name = type(pipeline).__name__
-    return AdapterError(f"The LoRA {adapter.name} does not fit {name}: {why}. It is for another model: leave it out.")
+    return AdapterError(
+        message(
+            "The LoRA {lora} does not fit {model}: {reason}. It is made for another model: remove it.",
+            lora=adapter.name,
+            model=name,
+            reason=why,
+        )
+    )

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sdterm.hooks import Option, OptionValue
+from sdterm.messages import message
 from sdterm.modelling.pipelines.source import class_of, classes, takes
 
 Config = Mapping[str, Any]
@@ -37,7 +38,10 @@ def options(config: Config) -> tuple[Option, ...]:
     shift = config.get(SHIFT, config.get(_FLOW_SHIFT)) if _is_flow(config) else None
     if not isinstance(shift, int | float) or config.get("use_dynamic_shifting"):
         return ()
-    said = "How far noise levels are shifted towards noise: more changes the layout longer, less refines longer."
+    said = message(
+        "How far noise levels are shifted toward high noise: higher values work longer on the "
+        "composition, lower ones on details."
+    )
     return (Option(SHIFT, float(shift), said, minimum=0.01, maximum=100.0),)
 
 

@@ -4,6 +4,7 @@ import inspect
 from typing import Any
 
 from sdterm.hooks import PluginError, Task
+from sdterm.messages import message
 from sdterm.modelling.pipelines.classes import tasks_of
 
 
@@ -18,7 +19,9 @@ def for_task(pipe: Any, task: Task) -> Any:
 
     kind = getattr(diffusers, name, None) if name else None
     if kind is None:
-        raise PluginError(f"diffusers has no pipeline for {task} with the modules of {own}.")
+        raise PluginError(
+            message("diffusers has no pipeline for {task} with the components of {pipeline}.", task=task, pipeline=own)
+        )
     return _of_same_parts(kind, pipe)
 
 

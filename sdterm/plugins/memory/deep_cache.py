@@ -8,6 +8,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from sdterm.hooks import Components, MemoryOptimizer, ModelFacts, Option, PluginError, hookimpl
+from sdterm.messages import message
 
 if TYPE_CHECKING:
     import torch
@@ -63,7 +64,9 @@ def supports(device: torch.device, model: ModelFacts) -> tuple[bool, str]:
 def apply(components: Components, *, interval: int) -> None:
     unet: Any = components.modules.get("unet")
     if len(getattr(unet, "down_blocks", ())) < 2 or getattr(unet, "mid_block", None) is None:
-        raise PluginError("DeepCache is for a UNet of diffusers' with several levels, which this model does not have.")
+        raise PluginError(
+            message("DeepCache needs a UNet of diffusers with several levels, which this model does not have.")
+        )
     cache = _Cache(interval)
     deep = [*unet.down_blocks[1:], unet.mid_block, *unet.up_blocks[:-1]]
     for number, block in enumerate(deep):
@@ -86,7 +89,9 @@ def before_call(components: Components, call: int) -> None:
 
 @hookimpl
 def sdterm_memory_optimizers() -> list[MemoryOptimizer]:
-    interval = Option("interval", 3, "Of so many calls one computes all.", minimum=1, maximum=20)
+    interval = Option(
+        "interval", 3, message("Compute the whole UNet in one of this many calls."), minimum=1, maximum=20
+    )
     return [
         MemoryOptimizer(
             id="deep-cache",

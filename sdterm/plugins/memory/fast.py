@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from sdterm.hooks import Components, MemoryOptimizer, ModelFacts, PluginError, hookimpl
+from sdterm.messages import message
 
 if TYPE_CHECKING:
     import torch
@@ -42,16 +43,22 @@ def _missing(device: torch.device) -> str:
     import torch
 
     if device.type == "mps":
-        return "torch compiles for CUDA and CPUs, not yet well enough for Apple's GPUs"
+        return message("torch cannot compile well enough for Apple GPUs yet")
     if device.type == "cuda":
         if find_spec("triton") is None:
-            return "torch compiles for a GPU by Triton, which is not installed"
+            return message("torch needs Triton to compile for a GPU, and Triton is not installed")
         if (card := torch.cuda.get_device_capability(device)) < _OLDEST_CARD:
-            return f"Triton needs a card of compute capability 7.0, and this one has {card[0]}.{card[1]}"
+            return message(
+                "Triton needs a GPU with compute capability 7.0, and this GPU has {major}.{minor}",
+                major=card[0],
+                minor=card[1],
+            )
         return ""
     compiler = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
     if sys.platform != "win32" and not shutil.which(compiler):
-        return f"torch compiles for a CPU by a C++ compiler, and {compiler} is not installed"
+        return message(
+            "torch needs a C++ compiler to compile for a CPU, and {compiler} is not installed", compiler=compiler
+        )
     return ""
 
 
@@ -59,7 +66,7 @@ def apply(components: Components) -> None:
     import torch
 
     if not (modules := compilable(components)):
-        raise PluginError("The fast plan is for a UNet of diffusers', which this model does not have.")
+        raise PluginError(message("The fast plan needs a UNet of diffusers, which this model does not have."))
     layers = [layer for part in components.modules.values() for layer in part.modules()]
     for module in modules:
         module.to(memory_format=torch.channels_last)
@@ -148,7 +155,9 @@ class Compiled:
                 self._asked.discard(kind)  # the weights were changed meanwhile, which it cannot compile
                 return
             reason = (str(error).strip() or "?").splitlines()[0]
-            _failures[device.type] = f"torch could not compile the model ({type(error).__name__}: {reason[:200]})"
+            _failures[device.type] = message(
+                "torch could not compile the model ({type}: {problem})", type=type(error).__name__, problem=reason[:200]
+            )
         else:
             if not self._is_stopped:
                 self._ready[kind] = call

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sdterm.hooks import Components, MemoryOptimizer, ModelFacts, Option, hookimpl
+from sdterm.messages import message
 
 if TYPE_CHECKING:
     import torch
@@ -19,7 +20,9 @@ def supports(device: torch.device, model: ModelFacts) -> tuple[bool, str]:
     try:
         torch.ones(2, device=device, dtype=model.dtype).to(torch.float8_e4m3fn).to(model.dtype)
     except (RuntimeError, TypeError, NotImplementedError) as error:
-        return False, f"{device.type} has no 8-bit numbers: {str(error).splitlines()[0]}"
+        return False, message(
+            "{device} does not support 8-bit numbers: {problem}", device=device.type, problem=str(error).splitlines()[0]
+        )
     return True, ""
 
 
@@ -87,7 +90,7 @@ def sdterm_memory_optimizers() -> list[MemoryOptimizer]:
     storage = Option(
         "storage",
         "Enable",
-        "Of which models.",
+        message("Which models to store in fp8."),
         infotext="FP8 weight",
         a1111="fp8_storage",
         choices=_WHICH,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sdterm.hooks import Components, MemoryOptimizer, ModelFacts, hookimpl
+from sdterm.messages import message
 
 if TYPE_CHECKING:
     import torch
@@ -13,7 +14,7 @@ _CONVOLUTIONAL = ("unet", "vae")
 
 
 def supports(device: torch.device, model: ModelFacts) -> tuple[bool, str]:
-    return device.type in ("cpu", "cuda"), f"{device.type} has no kernels for it"
+    return device.type in ("cpu", "cuda"), message("{device} has no kernels for it", device=device.type)
 
 
 def apply(components: Components) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sdterm.hooks import Components, MemoryOptimizer, ModelFacts, PluginError, hookimpl
+from sdterm.messages import message
 
 if TYPE_CHECKING:
     import torch
@@ -17,7 +18,7 @@ def always(device: torch.device, model: ModelFacts) -> tuple[bool, str]:
 def use_tiles(components: Components) -> None:
     vae: Any = components.modules.get("vae")
     if not hasattr(vae, "enable_tiling"):
-        raise PluginError("VAE tiling is for a VAE of diffusers', which this model does not have.")
+        raise PluginError(message("VAE tiling needs a VAE of diffusers, which this model does not have."))
     vae.enable_tiling()
 
 
@@ -29,7 +30,7 @@ def use_float32(components: Components) -> None:
     import torch
 
     if (vae := components.modules.get("vae")) is None:
-        raise PluginError("This model has no VAE that could be put into float32.")
+        raise PluginError(message("This model has no VAE that can run in float32."))
     vae.to(torch.float32)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from sdterm.hooks import Adaptable, LoadedNetwork, PluginError, WeightsReader
+from sdterm.messages import message
 
 if TYPE_CHECKING:
     import torch
@@ -40,8 +41,13 @@ def word_vectors(tensors: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, ...
     elif len(tensors) == 1:
         found = list(tensors.values())
     else:
-        raise PluginError(f"It holds {len(tensors)} tensors, but an embedding has one, or `clip_l` and `clip_g`.")
+        raise PluginError(
+            message(
+                "It has {number} tensors, but an embedding has either one or `clip_l` and `clip_g`.",
+                number=len(tensors),
+            )
+        )
     vectors = tuple((tensor[None] if tensor.dim() == 1 else tensor).float() for tensor in found)
     if any(each.dim() != 2 for each in vectors) or len({len(each) for each in vectors}) > 1:
-        raise PluginError("Its vectors do not have the shape of an embedding's.")
+        raise PluginError(message("Its vectors do not have the shape of an embedding."))
     return vectors

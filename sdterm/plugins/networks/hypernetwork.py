@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from sdterm.hooks import Adaptable, LoadedNetwork, PluginError, WeightsReader
+from sdterm.messages import message
 
 _ACTIVATIONS: Mapping[str, type[torch.nn.Module]] = {
     "relu": torch.nn.ReLU,
@@ -64,7 +65,9 @@ def _built(
         try:
             return tensors[f"linear.{number}.{part}"]
         except KeyError as error:
-            raise PluginError(f"It lacks `linear.{number}.{part}`, which its structure needs.") from error
+            raise PluginError(
+                message("`linear.{number}.{part}` is missing, which its structure needs.", number=number, part=part)
+            ) from error
 
     for step in range(len(structure) - 1):
         stages.append(_linear(own("weight"), own("bias")))
@@ -72,7 +75,7 @@ def _built(
         if activation not in (None, "linear") and (step < len(structure) - 2 or last):
             kind = _ACTIVATIONS.get(str(activation).lower())
             if kind is None:
-                raise PluginError(f"Its activation function {activation!r} is not known.")
+                raise PluginError(message("Its activation function '{name}' is not supported.", name=activation))
             stages.append(kind())
             number += 1
         if normed:

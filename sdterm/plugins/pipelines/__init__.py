@@ -16,6 +16,7 @@ from sdterm.hooks import (
     TokenCount,
     hookimpl,
 )
+from sdterm.messages import message
 from sdterm.modelling.pipelines import calls, schedulers
 from sdterm.modelling.pipelines.classes import PipelineClass, tasks_of
 from sdterm.plugins.pipelines import sizes, tokens
@@ -34,7 +35,9 @@ def detect(reader: CheckpointReader) -> ModelMatch | None:
     """Raises PluginError for what is known and cannot be drawn with."""
     name, folder = reader.path.name, index_of(reader)
     if folder and (refusal := _unfit(folder.kind)):  # before anybody fetches what it lacks
-        return ModelMatch(refusal=f"{name} is a {folder.kind.name}, {refusal}")
+        return ModelMatch(
+            refusal=message("{model} is a {kind}, {problem}", model=name, kind=folder.kind.name, problem=refusal)
+        )
     whole = assemble(reader)
     if whole is None:
         return None
@@ -42,8 +45,15 @@ def detect(reader: CheckpointReader) -> ModelMatch | None:
     for part, config in configs.items():
         if missing := missing_package(config):
             method, package = missing
-            said = f"{name} has its {part} quantized by {method}, which needs the package {package}"
-            raise PluginError(f"{said}: `pip install {package}`.")
+            raise PluginError(
+                message(
+                    "The {part} of {model} is quantized with {method}, which needs a package: `pip install {package}`.",
+                    part=part,
+                    model=name,
+                    method=method,
+                    package=package,
+                )
+            )
     scale = sizes.downscale(configs)
     denoiser = index.denoiser
     return ModelMatch(
@@ -66,11 +76,11 @@ def _unfit(kind: PipelineClass) -> str:
     """Why sdterm does not draw with a pipeline, as the end of a sentence; empty if it does."""
     for given, what in _GIVEN.items():
         if given in kind.gives:
-            return f"which makes {what}; sdterm draws pictures."
+            return message("which makes {what}; sdterm generates images.", what=what)
     if kind.connected:
-        return "which is two pipelines in two folders; sdterm draws with those that are one."
+        return message("which consists of two pipelines in two folders; sdterm supports only one.")
     if not kind.gives & _IMAGES or not {"num_inference_steps", "generator"} <= {*kind.takes}:
-        return "which is one step of several and draws no picture alone."
+        return message("which is only one step of several and makes no image by itself.")
     return ""
 
 
@@ -123,7 +133,7 @@ def tasks(reader: CheckpointReader) -> frozenset[Task]:
 def _known(reader: CheckpointReader) -> Assembly:
     whole = assemble(reader)
     if whole is None:
-        raise PluginError(f"{reader.path.name} is of no pipeline that diffusers has.")
+        raise PluginError(message("{file} has no pipeline that diffusers supports.", file=reader.path.name))
     return whole
 
 

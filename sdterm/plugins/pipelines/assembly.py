@@ -12,6 +12,7 @@ from typing import Any
 
 from sdterm.errors import SdtermError
 from sdterm.hooks import CheckpointReader, PluginError, WeightsReader
+from sdterm.messages import message, sentences
 from sdterm.plugins.pipelines import single_files
 from sdterm.plugins.pipelines.index import UNUSED, Index, index_of
 from sdterm.plugins.pipelines.single_files import Shapes, Single
@@ -88,7 +89,7 @@ def _of_folder(reader: CheckpointReader) -> Assembly | None:
     _check_small(reader, index)
     whole = _completed(reader, index, {}, reader)
     if whole.lacking:
-        raise PluginError(f"{reader.path.name} lacks {_missing(whole)}.")
+        raise PluginError(message("{model} lacks {missing}.", model=reader.path.name, missing=_missing(whole)))
     return whole
 
 
@@ -101,16 +102,21 @@ def _of_single(reader: CheckpointReader, single: Single, prefix: str) -> Assembl
         config = (base.config or {}).get(part, {})
         if index.parts.get(part, ("", ""))[1] == single.part and single_files.is_denoiser(config, shapes):
             found.append(_completed(base, index, {part: own}, reader))
-    name = f"{reader.path.name} is a transformer of {single.label}"
+    said = message("{file} is a transformer of {family}.", file=reader.path.name, family=single.label)
     if not found:
-        raise PluginError(
-            f"{name}. To draw with it, configurations and vocabularies are needed, which lie in such a model's "
-            f"diffusers folder: `sdterm models add hf:{single.home}/model_index.json --without transformer` fetches it."
+        needed = message(
+            "It also needs the configurations and vocabularies in the diffusers folder of such a model: "
+            "`sdterm models add hf:{repository}/model_index.json --without transformer` downloads them.",
+            repository=single.home,
         )
+        raise PluginError(sentences(said, needed))
     best = min(found, key=lambda whole: len(whole.lacking))
     _check_small(best.base, best.index)
     if best.lacking:
-        raise PluginError(f"{name}, drawn with by {best.base.path.name}, which lacks {_missing(best)}.")
+        lacks = message(
+            "{model}, which it is used with, lacks {missing}.", model=best.base.path.name, missing=_missing(best)
+        )
+        raise PluginError(sentences(said, lacks))
     return best
 
 
@@ -131,7 +137,14 @@ def _check_small(base: CheckpointReader, index: Index) -> None:
             needed = "tokenizer.json"
         if not there or (needed and needed not in there):
             what = f"{part}/{needed}" if needed else part
-            raise PluginError(f"{base.path.name} lacks {what} ({kind}). Copy or fetch the folder again, whole.")
+            raise PluginError(
+                message(
+                    "{model} lacks {what} ({kind}). Copy or download the complete folder again.",
+                    model=base.path.name,
+                    what=what,
+                    kind=kind,
+                )
+            )
 
 
 def _folders(reader: CheckpointReader) -> Iterator[tuple[CheckpointReader, Index]]:
@@ -198,8 +211,13 @@ def _missing_part(whole: Assembly, part: str) -> str:
     kind, place = whole.index.parts[part][1], f"{whole.base.path.name}/{part}"
     if part.startswith("text_encoder"):
         usual = single_files.usual_text_encoder(kind, whole.configs.get(part, {}))
-        named = f"{usual}, " if usual else ""
-        return f"its text encoder {part} ({named}{kind}), which goes to models/text_encoder or {place}"
+        named = f"{usual}, {kind}" if usual else kind
+        return message(
+            "its text encoder {part} ({name}), which belongs in models/text_encoder or {folder}",
+            part=part,
+            name=named,
+            folder=place,
+        )
     if part == "vae":
-        return f"its VAE ({kind}), which goes to models/VAE or {place}"
-    return f"the weights of its {part} ({kind}), which go to {place}"
+        return message("its VAE ({kind}), which belongs in models/VAE or {folder}", kind=kind, folder=place)
+    return message("the weights of its {part} ({kind}), which belong in {folder}", part=part, kind=kind, folder=place)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sdterm.hooks import CheckpointReader, PluginError
+from sdterm.messages import message
 from sdterm.modelling.pipelines.classes import PipelineClass, is_of, pipeline_class
 
 INDEX = "model_index.json"
@@ -50,11 +51,18 @@ def index_of(reader: CheckpointReader) -> Index | None:
         return None
     kind = said.get("_class_name")
     if not isinstance(kind, str):
-        raise PluginError(f"{name} brings a pipeline of its own as Python code, which sdterm does not run.")
+        raise PluginError(
+            message("{model} contains its own pipeline as Python code, which sdterm does not run.", model=name)
+        )
     known = pipeline_class(kind)
     if known is None:
         raise PluginError(
-            f"{name} is for the pipeline {kind}, which the installed diffusers does not have. A newer diffusers may."
+            message(
+                "{model} needs the pipeline {kind}, which the installed diffusers does not have. A newer "
+                "diffusers may have it.",
+                model=name,
+                kind=kind,
+            )
         )
     parts, absent = {}, []
     for part, value in said.items():
@@ -64,8 +72,15 @@ def index_of(reader: CheckpointReader) -> Index | None:
             case [str(library), str(class_name)]:
                 if library not in _LIBRARIES and not is_of(library, class_name):
                     raise PluginError(
-                        f"{name} is not loaded: its {INDEX} wants {class_name} of {library} for {part}, and sdterm "
-                        "loads no code but that of diffusers and transformers."
+                        message(
+                            "{model} is not loaded: for {part} its {file} asks for {kind} from {library}, "
+                            "and sdterm only loads code from diffusers and transformers.",
+                            model=name,
+                            part=part,
+                            file=INDEX,
+                            kind=class_name,
+                            library=library,
+                        )
                     )
                 parts[part] = library, class_name
     return Index(known, parts, tuple(absent))

@@ -18,6 +18,7 @@ import torch
 import sdterm.modelling.offline  # noqa: F401 before what it is about
 from sdterm.errors import SdtermError
 from sdterm.hooks import CheckpointReader, PluginError
+from sdterm.messages import message
 from sdterm.plugins.pipelines.assembly import Assembly, Source
 from sdterm.plugins.pipelines.index import UNUSED
 
@@ -60,7 +61,9 @@ def load(whole: Assembly, reader: CheckpointReader, device: torch.device, dtype:
         raise
     except Exception as error:  # two libraries' many ways to refuse what does not go together
         reason = " ".join(str(error).split())[:300].rstrip(".") or repr(error)
-        raise PluginError(f"{name} cannot be loaded: of its {part} it is said: {reason}.") from error
+        raise PluginError(
+            message("{model} cannot be loaded: {part}: {problem}.", model=name, part=part, problem=reason)
+        ) from error
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
@@ -87,7 +90,7 @@ def _class(library: str, name: str) -> Any:
     home = library if library in ("diffusers", "transformers") else f"diffusers.pipelines.{library}"
     found = getattr(importlib.import_module(home), name, None)
     if not isinstance(found, type) or not issubclass(found, torch.nn.Module):
-        raise PluginError(f"The installed {library} has no model {name}.")
+        raise PluginError(message("The installed {library} has no model {name}.", library=library, name=name))
     return found
 
 
@@ -117,7 +120,9 @@ def _packed(file: str, dtype: torch.dtype) -> Any:
     import diffusers
 
     if importlib.util.find_spec("gguf") is None:
-        raise PluginError(f"{file} is a GGUF file, which needs the package gguf: `pip install gguf`.")
+        raise PluginError(
+            message("{file} is a GGUF file, which needs the package gguf: `pip install gguf`.", file=file)
+        )
     return diffusers.GGUFQuantizationConfig(compute_dtype=dtype)
 
 
@@ -171,18 +176,26 @@ def filled(kind: Any, folder: Path, state: State, file: str, dtype: torch.dtype)
         try:
             state = _renamed(kind, config, state)
         except KeyError as error:  # one that its converter renames
-            raise PluginError(f"{file} lacks {error} of a {kind.__name__}.") from error
+            raise PluginError(
+                message("{file} lacks {tensor} of a {kind}.", file=file, tensor=error, kind=kind.__name__)
+            ) from error
     _check(kind, file, sorted(own.keys() - state.keys()))
-    _check(kind, file, [key for key in own if own[key].shape != state[key].shape], "has another shape of")
+    _check(kind, file, [key for key in own if own[key].shape != state[key].shape], differ=True)
     whole = (kind._keep_in_fp32_modules or ()) if dtype == torch.float16 else ()
     types = {key: torch.float32 if {*whole} & {*key.split(".")} else dtype for key in own}
     module.load_state_dict({key: _cast(state[key], types[key]) for key in own}, assign=True)
     return cast(torch.nn.Module, module.eval())
 
 
-def _check(kind: Any, file: str, keys: Sequence[str], what: str = "lacks") -> None:
+def _check(kind: Any, file: str, keys: Sequence[str], differ: bool = False) -> None:
     if keys:
-        raise PluginError(f"{file} {what} {len(keys)} tensors of a {kind.__name__}, {keys[0]} among them.")
+        facts = {"file": file, "number": len(keys), "kind": kind.__name__, "tensor": keys[0]}
+        if differ:
+            said = message(
+                "{number} tensors in {file} have a different shape in a {kind}, for example {tensor}.", **facts
+            )
+            raise PluginError(said)
+        raise PluginError(message("{file} lacks {number} tensors of a {kind}, for example {tensor}.", **facts))
 
 
 def _renamed(kind: Any, config: Mapping[str, Any], state: State) -> State:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sdterm.hooks import Denoise, ModelSampling, Noise, Option, Sampler, StepCallback, Tail, hookimpl
+from sdterm.messages import message
 
 if TYPE_CHECKING:
     import torch
@@ -79,7 +80,9 @@ def sample_ddim_cfgpp(
 
 @hookimpl
 def sdterm_samplers() -> list[Sampler]:
-    eta = Option("eta", 0.0, "How much of each step's noise is fresh; 0 adds none.", 0.0, 1.0, "Eta DDIM", "eta_ddim")
+    eta = Option(
+        "eta", 0.0, message("The share of new noise in each step; 0 adds none."), 0.0, 1.0, "Eta DDIM", "eta_ddim"
+    )
     return [
         Sampler(
             id="ddim",

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sdterm.hooks import Denoise, Denoised, ModelSampling, Noise, Option, Sampler, StepCallback, Tail, hookimpl
+from sdterm.messages import message
 from sdterm.plugins.samplers.euler import ETA, S_NOISE, ancestral_step
 
 if TYPE_CHECKING:
@@ -233,8 +234,8 @@ def sdterm_samplers() -> list[Sampler]:
             options=(
                 ETA,
                 S_NOISE,
-                Option("rtol", 0.05, "Relative error to tolerate in a step.", 0.0001, 1.0),
-                Option("atol", 0.0078, "Absolute error to tolerate in a step.", 0.0001, 1.0),
+                Option("rtol", 0.05, message("The relative error allowed in a step."), 0.0001, 1.0),
+                Option("atol", 0.0078, message("The absolute error allowed in a step."), 0.0001, 1.0),
             ),
         ),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sdterm.hooks import Denoise, Noise, Option, Sampler, StepCallback, hookimpl
+from sdterm.messages import message
 
 if TYPE_CHECKING:
     import torch
@@ -91,14 +92,30 @@ def sample_euler_ancestral(
     return x
 
 
-S_NOISE = Option("s_noise", 1.0, "Factor on every noise added on the way.", 0.0, 2.0, "Sigma noise", "s_noise")
-ETA = Option("eta", 1.0, "How much of each step's noise is fresh; 0 adds none.", 0.0, 1.0, "Eta", "eta_ancestral")
+S_NOISE = Option(
+    "s_noise", 1.0, message("Factor for all noise that is added while sampling."), 0.0, 2.0, "Sigma noise", "s_noise"
+)
+ETA = Option("eta", 1.0, message("The share of new noise in each step; 0 adds none."), 0.0, 1.0, "Eta", "eta_ancestral")
 CHURN = (
     Option(
-        "s_churn", 0.0, "Noise added and removed again over the run; 0 adds none.", 0.0, 100.0, "Sigma churn", "s_churn"
+        "s_churn",
+        0.0,
+        message("Noise that is added and removed again during sampling; 0 adds none."),
+        0.0,
+        100.0,
+        "Sigma churn",
+        "s_churn",
     ),
-    Option("s_tmin", 0.0, "Churn only above this sigma.", 0.0, 100.0, "Sigma tmin", "s_tmin"),
-    Option("s_tmax", 0.0, "Churn only below this sigma; 0 is no limit.", 0.0, 1000.0, "Sigma tmax", "s_tmax"),
+    Option("s_tmin", 0.0, message("Add churn only above this sigma."), 0.0, 100.0, "Sigma tmin", "s_tmin"),
+    Option(
+        "s_tmax",
+        0.0,
+        message("Add churn only below this sigma; 0 means no limit."),
+        0.0,
+        1000.0,
+        "Sigma tmax",
+        "s_tmax",
+    ),
     S_NOISE,
 )
 

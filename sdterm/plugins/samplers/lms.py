@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from numpy.polynomial import Polynomial
 
 from sdterm.hooks import Denoise, Noise, Option, Sampler, StepCallback, hookimpl
+from sdterm.messages import message
 
 if TYPE_CHECKING:
     import torch
@@ -48,7 +49,7 @@ def sample_lms(
 
 @hookimpl
 def sdterm_samplers() -> list[Sampler]:
-    order = Option("order", 4, "How many slopes are looked at, at most.", 1, 4)
+    order = Option("order", 4, message("How many previous steps are used at most."), 1, 4)
     return [
         Sampler(id="lms", label="LMS", aliases=("k_lms",), sample=sample_lms, models=("vp", "flow"), options=(order,))
     ]

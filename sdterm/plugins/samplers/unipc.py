@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sdterm.hooks import Denoise, ModelSampling, Noise, Option, PluginError, Sampler, StepCallback, Tail, hookimpl
+from sdterm.messages import message
 from sdterm.plugins.samplers.ddim import ddim_sigmas
 
 if TYPE_CHECKING:
@@ -17,7 +18,9 @@ _SKIP_TYPES = ("time_uniform", "time_quadratic", "logSNR")
 def unipc_sigmas(steps: int, sampling: ModelSampling) -> torch.Tensor:
     """As many steps, even in time from the last timestep to the first, as DDIM has timesteps."""
     if steps < _SHORTEST:
-        raise PluginError(f"UniPC needs at least {_SHORTEST} steps, and {steps} were asked for. Raise --steps")
+        raise PluginError(
+            message("UniPC needs at least {least} steps, not {steps}: increase the steps", least=_SHORTEST, steps=steps)
+        )
     return _even(len(sampling.sigmas) - 1, len(ddim_sigmas(steps, sampling)), sampling)
 
 
@@ -25,8 +28,13 @@ def unipc_tail(steps: int, kept: int, sampling: ModelSampling, schedule: torch.T
     """`kept` steps, even in time from the timestep of DDIM's tail."""
     if kept < _SHORTEST:
         raise PluginError(
-            f"UniPC needs at least {_SHORTEST} steps, and the denoising strength leaves {kept} of {steps}. "
-            "Raise --steps or the strength"
+            message(
+                "UniPC needs at least {least} steps, but the denoising strength leaves {kept} of {steps}: "
+                "increase the steps or the denoising strength",
+                least=_SHORTEST,
+                kept=kept,
+                steps=steps,
+            )
         )
     sigmas = ddim_sigmas(steps, sampling)
     return Tail(sigmas[-1 - kept], _even(int((sampling.sigmas < sigmas[-kept]).sum()), kept, sampling))
@@ -78,7 +86,7 @@ def sample_unipc(
     """Algorithms 5 to 8 of Zhao et al. 2023, "UniPC: a unified predictor-corrector framework for fast sampling of
     diffusion models", predicting data, on variance-preserving latents. It ends at the last sigma without a call."""
     if variant not in ("bh1", "bh2"):
-        raise PluginError(f"UniPC has the variants bh1 and bh2, not {variant!r}")
+        raise PluginError(message("UniPC has the variants bh1 and bh2, but not '{variant}'", variant=variant))
     if skip_type != "time_uniform":
         sigmas = _spaced(sigmas, skip_type, sampling)
     steps = len(sigmas) - 1
@@ -153,7 +161,7 @@ def sdterm_samplers() -> list[Sampler]:
                 Option(
                     "variant",
                     "bh1",
-                    "How a step is weighed.",
+                    message("How each step is weighted."),
                     infotext="UniPC variant",
                     a1111="uni_pc_variant",
                     choices=("bh1", "bh2"),
@@ -161,16 +169,26 @@ def sdterm_samplers() -> list[Sampler]:
                 Option(
                     "skip_type",
                     "time_uniform",
-                    "How steps are spaced: evenly in time, its square, or the logarithm of signal to noise.",
+                    message(
+                        "How steps are spaced: evenly in time, in time squared, or in the logarithm of signal to noise."
+                    ),
                     infotext="UniPC skip type",
                     a1111="uni_pc_skip_type",
                     choices=_SKIP_TYPES,
                 ),
-                Option("order", 3, "How many predictions a step uses, at most.", 1, 3, "UniPC order", "uni_pc_order"),
+                Option(
+                    "order",
+                    3,
+                    message("How many predictions a step uses at most."),
+                    1,
+                    3,
+                    "UniPC order",
+                    "uni_pc_order",
+                ),
                 Option(
                     "lower_order_final",
                     True,
-                    "Fewer for the last steps.",
+                    message("Use fewer predictions in the last steps."),
                     infotext="UniPC lower order final",
                     a1111="uni_pc_lower_order_final",
                 ),

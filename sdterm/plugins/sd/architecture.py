@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sdterm.hooks import WeightsReader
+from sdterm.messages import message
 from sdterm.plugins.sd.keys import UNET, VAE, Shapes, levels
 from sdterm.plugins.sd.statement import stated
 
@@ -37,7 +38,7 @@ def unet_config(reader: WeightsReader, usual: Usual) -> dict[str, Any]:
     middle = _depth(shapes, "middle_block.1")
     context = next((s for key, s in shapes.items() if key.startswith(UNET) and key.endswith("attn2.to_k.weight")), None)
     if context is None:
-        raise ValueError("it has no cross-attention")
+        raise ValueError(message("it has no cross-attention"))
     heads = said.attention_head_dim or (None if said.head_width else usual.heads)
     projections = (s for key, s in shapes.items() if key.startswith(UNET) and key.endswith("1.proj_in.weight"))
     vector = shapes.get(f"{UNET}label_emb.0.0.weight")
@@ -73,7 +74,11 @@ def _depth(shapes: Shapes, block: str) -> int:
 
 def _even(depths: list[int]) -> int:
     if len(set(depths)) > 1:
-        raise ValueError(f"its transformers are of unequal depth in one level ({', '.join(map(str, depths))})")
+        raise ValueError(
+            message(
+                "its transformers have different depths in one level ({depths})", depths=", ".join(map(str, depths))
+            )
+        )
     return depths[0]
 
 

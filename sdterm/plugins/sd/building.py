@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 import sdterm.modelling.offline  # noqa: F401 before what it is about
 from sdterm.hooks import PluginError, WeightsReader
+from sdterm.messages import message
 from sdterm.plugins.sd import architecture, folder, keys
 from sdterm.plugins.sd.architecture import Usual
 from sdterm.plugins.sd.clip_text import ClipTextModel, TextConfig
@@ -91,7 +92,7 @@ def vae(source: Source) -> Part:
         )
         return made
 
-    kind = source.kind if reader is source.reader else f"the VAE of {source.kind}"
+    kind = source.kind if reader is source.reader else message("the VAE of {kind}", kind=source.kind)
     return Part(_built(replace(source, reader=reader, kind=kind), empty, names), names)
 
 
@@ -122,7 +123,11 @@ def open_clip(source: Source, prefix: str, *, pools: bool = True) -> Part:
 def _add_projection(module: torch.nn.Module, source: Source, key: str, *, turned: bool = False) -> None:
     """The matrix [hidden, pooled] that makes a pooled text of a state; as a linear layer's weight it is `turned`."""
     if key not in source.reader.shapes():
-        raise PluginError(f"{source.reader.path.name} lacks {key}, which {source.kind} needs.")
+        raise PluginError(
+            message(
+                "{file} lacks {tensor}, which {kind} needs.", file=source.reader.path.name, tensor=key, kind=source.kind
+            )
+        )
     matrix = source.reader.read([key], source.device, source.dtype)[key]
     projection = matrix.T.contiguous() if turned else matrix
     module.register_parameter("text_projection", torch.nn.Parameter(projection, requires_grad=False))
@@ -141,7 +146,14 @@ def _built(source: Source, empty: Callable[[], torch.nn.Module], names: Names) -
         raise
     except Exception as error:  # many ways to refuse sizes that do not go together
         reason = str(error).strip().split("\n")[-1].strip()
-        raise PluginError(f"{source.reader.path.name} is not built like {source.kind}: {reason}") from error
+        raise PluginError(
+            message(
+                "{file} is not built like {kind}: {problem}",
+                file=source.reader.path.name,
+                kind=source.kind,
+                problem=reason,
+            )
+        ) from error
     _fill(module, names, source)
     return module
 
@@ -162,7 +174,15 @@ def _fill(module: torch.nn.Module, names: Names, source: Source) -> None:
     """Put a checkpoint's tensors in place of the module's empty ones."""
     state, name, kind = dict(module.state_dict()), source.reader.path.name, source.kind
     if absent := sorted(state.keys() - {own for owns in names.values() for own in owns}):
-        raise PluginError(f"{name} lacks {len(absent)} tensors that {kind} needs, {absent[0]} among them.")
+        raise PluginError(
+            message(
+                "{file} lacks {number} tensors that {kind} needs, for example {tensor}.",
+                file=name,
+                number=len(absent),
+                kind=kind,
+                tensor=absent[0],
+            )
+        )
     wanted = {key: owns for key, owns in names.items() if any(own in state for own in owns)}
     tensors = source.reader.read(list(wanted), source.device, source.dtype)
     loaded: dict[str, torch.Tensor] = {}
@@ -171,14 +191,29 @@ def _fill(module: torch.nn.Module, names: Names, source: Source) -> None:
         shares = tensor.chunk(len(owns)) if len(owns) > 1 else (tensor,)
         if len(shares) != len(owns):
             raise PluginError(
-                f"{name} has {key} of shape {tuple(tensor.shape)}, which cannot be shared by {len(owns)}."
+                message(
+                    "{file} has {tensor} with shape {shape}, which cannot be split into {number}.",
+                    file=name,
+                    tensor=key,
+                    shape=tuple(tensor.shape),
+                    number=len(owns),
+                )
             )
         for own, part in zip(owns, shares, strict=True):
             if part.dim() == 4 and state[own].dim() == 2:
                 part = part[:, :, 0, 0]  # LDM's 1x1 convolutions of the VAE's attention are diffusers' linear layers
             if part.shape != state[own].shape:
                 have, need = tuple(part.shape), tuple(state[own].shape)
-                raise PluginError(f"{name} has {key} of shape {have} where {kind} of its sort has {need}.")
+                raise PluginError(
+                    message(
+                        "{file} has {tensor} with shape {have}, but {kind} needs {need}.",
+                        file=name,
+                        tensor=key,
+                        have=have,
+                        kind=kind,
+                        need=need,
+                    )
+                )
             loaded[own] = part
     module.load_state_dict(loaded, assign=True)
     module.requires_grad_(False).eval()

@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from sdterm.messages import message
+
 
 class TextConfig(NamedTuple):
     """What transformers' `CLIPTextConfig` says of it, with what goes without saying there."""
@@ -90,7 +92,9 @@ class _Attention(nn.Module):
         super().__init__()
         width, self._heads = config.hidden_size, config.num_attention_heads
         if self._heads < 1 or width % self._heads:
-            raise ValueError(f"{width} channels cannot be shared by {self._heads} heads")
+            raise ValueError(
+                message("{width} channels cannot be shared by {heads} heads", width=width, heads=self._heads)
+            )
         self.k_proj = nn.Linear(width, width)
         self.v_proj = nn.Linear(width, width)
         self.q_proj = nn.Linear(width, width)
@@ -110,7 +114,7 @@ class _Mlp(nn.Module):
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
         if config.hidden_act not in ("quick_gelu", "gelu"):
-            raise ValueError(f"CLIP has no activation {config.hidden_act!r}")
+            raise ValueError(message("CLIP has no activation '{name}'", name=config.hidden_act))
         self._quick = config.hidden_act == "quick_gelu"
         self.fc1 = nn.Linear(config.hidden_size, config.intermediate_size)
         self.fc2 = nn.Linear(config.intermediate_size, config.hidden_size)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sdterm.hooks import PluginError, WeightsReader
+from sdterm.messages import message
 from sdterm.plugins.sd.keys import Names, Shapes
 
 _UNET = (
@@ -44,7 +45,9 @@ def part(reader: WeightsReader, name: str) -> Mapping[str, Any]:
     """A part's configuration; empty if there is none."""
     found = (reader.config or {}).get(name, {})
     if not isinstance(found, Mapping):
-        raise PluginError(f"The configuration of {name} in {reader.path.name} is no table.")
+        raise PluginError(
+            message("The configuration of {part} in {model} is not a table.", part=name, model=reader.path.name)
+        )
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sdterm.hooks import Components, ModelFamily, ModelMatch, WeightsReader
+from sdterm.messages import message
 from sdterm.plugins.sd import folder
 from sdterm.plugins.sd.approximations import SD_APPROXIMATIONS
 from sdterm.plugins.sd.architecture import Usual
@@ -27,14 +28,14 @@ def detect(reader: WeightsReader) -> ModelMatch | None:
     if folder.is_folder(shapes):
         act = folder.part(reader, TEXT_FOLDER).get("hidden_act")
         others = has(shapes, "text_encoder_2.") or act != "quick_gelu"
-        return None if others else complete(reader, {"text encoder": f"{TEXT_FOLDER}."}, 512)
+        return None if others else complete(reader, {message("text encoder"): f"{TEXT_FOLDER}."}, 512)
     if any(has(shapes, prefix) for prefix in _OTHERS):
         return None
     if not (has(shapes, VAE) and has(shapes, TEXT)) and (refused := other(reader)):
         return refused
     if not any(has(shapes, prefix) for prefix in (f"{UNET}input_blocks.", VAE, TEXT)):
         return None
-    return complete(reader, {"text encoder": TEXT}, 512)
+    return complete(reader, {message("text encoder"): TEXT}, 512)
 
 
 def build(reader: WeightsReader, device: torch.device, dtype: torch.dtype) -> Components:
@@ -44,7 +45,7 @@ def build(reader: WeightsReader, device: torch.device, dtype: torch.dtype) -> Co
     from sdterm.plugins.sd.components import SDComponents
     from sdterm.plugins.sd.text import Clip
 
-    source, shapes = building.Source(reader, device, dtype, "an SD 1.x model", USUAL), reader.shapes()
+    source, shapes = building.Source(reader, device, dtype, message("an SD 1.x model"), USUAL), reader.shapes()
     whole = folder.is_folder(shapes)
     text = building.text_of_folder(source, TEXT_FOLDER) if whole else building.clip(source, TEXT)
     return SDComponents(

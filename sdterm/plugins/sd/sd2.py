@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from sdterm.hooks import Components, ModelFamily, ModelMatch, WeightsReader
+from sdterm.messages import message
 from sdterm.plugins.sd import folder
 from sdterm.plugins.sd.approximations import SD_APPROXIMATIONS
 from sdterm.plugins.sd.architecture import Usual
@@ -27,13 +28,15 @@ _SIZE, _V_SIZE = 512, 768
 def detect(reader: WeightsReader) -> ModelMatch | None:
     if folder.is_folder(reader.shapes()):
         act, alone = folder.part(reader, TEXT_FOLDER).get("hidden_act"), not has(reader.shapes(), "text_encoder_2.")
-        return complete(reader, {"text encoder": f"{TEXT_FOLDER}."}, _SIZE) if act == "gelu" and alone else None
+        return (
+            complete(reader, {message("text encoder"): f"{TEXT_FOLDER}."}, _SIZE) if act == "gelu" and alone else None
+        )
     if not (prefix := _prefix(reader)):
         return None
     if has(reader.shapes(), "embedder.model.visual.") or has(reader.shapes(), "noise_augmentor."):
-        said = f"{reader.path.name} is an SD 2 unCLIP checkpoint, which sdterm does not draw with."
+        said = message("{file} is an SD 2 unCLIP checkpoint, which sdterm does not support.", file=reader.path.name)
         return ModelMatch(refusal=said)
-    return complete(reader, {"text encoder": prefix}, _V_SIZE if predicts_v(stated(reader)) else _SIZE)
+    return complete(reader, {message("text encoder"): prefix}, _V_SIZE if predicts_v(stated(reader)) else _SIZE)
 
 
 def _prefix(reader: WeightsReader) -> str | None:
@@ -49,7 +52,7 @@ def build(reader: WeightsReader, device: torch.device, dtype: torch.dtype) -> Co
     from sdterm.plugins.sd.components import SDComponents
     from sdterm.plugins.sd.text import OpenClip
 
-    source, shapes = building.Source(reader, device, dtype, "an SD 2 model", USUAL), reader.shapes()
+    source, shapes = building.Source(reader, device, dtype, message("an SD 2 model"), USUAL), reader.shapes()
     prefix, said = _prefix(reader) or TEXT, stated(reader)
     whole = folder.is_folder(shapes)
     text = building.text_of_folder(source, TEXT_FOLDER) if whole else building.open_clip(source, prefix, pools=False)

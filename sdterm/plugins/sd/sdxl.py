@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sdterm.hooks import Components, ModelFamily, ModelMatch, TextOptions, WeightsReader
+from sdterm.messages import message
 from sdterm.plugins.sd import folder
 from sdterm.plugins.sd.approximations import SDXL_APPROXIMATIONS
 from sdterm.plugins.sd.architecture import Usual
@@ -26,26 +27,31 @@ _NUMBER_WIDTH = 256
 
 def detect(reader: WeightsReader) -> ModelMatch | None:
     if folder.is_folder(reader.shapes()):
-        both = {"first text encoder": "text_encoder.", "second text encoder": "text_encoder_2."}
+        both: dict[str, str] = {
+            message("first text encoder"): "text_encoder.",
+            message("second text encoder"): "text_encoder_2.",
+        }
         there = all(has(reader.shapes(), prefix) for prefix in both.values())
         return complete(reader, both, 1024) if there else None
     if f"{TEXT_G}ln_final.weight" not in reader.shapes():
         return None
-    encoders = {"first text encoder": TEXT_L, "second text encoder": TEXT_G}
+    encoders: dict[str, str] = {message("first text encoder"): TEXT_L, message("second text encoder"): TEXT_G}
     if "edm_mean" in reader.shapes() or "edm_vpred.sigma_max" in reader.shapes():
-        kind = "an SDXL checkpoint with noise levels of its own"
-        return ModelMatch(refusal=f"{reader.path.name} is {kind}, which sdterm does not draw with.")
+        kind = message("an SDXL checkpoint with its own noise levels")
+        return ModelMatch(
+            refusal=message("{file} is {kind}, which sdterm does not support.", file=reader.path.name, kind=kind)
+        )
     return complete(reader, encoders, 1024)
 
 
 def detect_refiner(reader: WeightsReader) -> ModelMatch | None:
     if folder.is_folder(reader.shapes()):
         alone = has(reader.shapes(), "text_encoder_2.") and not has(reader.shapes(), "text_encoder.")
-        return complete(reader, {"text encoder": "text_encoder_2."}, 1024) if alone else None
+        return complete(reader, {message("text encoder"): "text_encoder_2."}, 1024) if alone else None
     width = reader.shapes().get(f"{TEXT_REFINER}ln_final.weight")
     if width is None or width == (1024,):  # SD 2.1 turbo
         return None
-    return complete(reader, {"text encoder": TEXT_REFINER}, 1024)
+    return complete(reader, {message("text encoder"): TEXT_REFINER}, 1024)
 
 
 def build(reader: WeightsReader, device: torch.device, dtype: torch.dtype) -> Components:
@@ -54,7 +60,7 @@ def build(reader: WeightsReader, device: torch.device, dtype: torch.dtype) -> Co
     from sdterm.plugins.sd.components import SDXL_LATENT_RGB, SDComponents
     from sdterm.plugins.sd.text import Clip, OpenClip
 
-    source, shapes = building.Source(reader, device, dtype, "an SDXL model", USUAL), reader.shapes()
+    source, shapes = building.Source(reader, device, dtype, message("an SDXL model"), USUAL), reader.shapes()
     if folder.is_folder(shapes):
         text_l = building.text_of_folder(source, "text_encoder")
         text_g = building.text_of_folder(source, "text_encoder_2", pools=True)
@@ -84,7 +90,7 @@ def build_refiner(reader: WeightsReader, device: torch.device, dtype: torch.dtyp
     from sdterm.plugins.sd.components import SDXL_LATENT_RGB, SDComponents
     from sdterm.plugins.sd.text import OpenClip
 
-    source, shapes = building.Source(reader, device, dtype, "an SDXL refiner", USUAL), reader.shapes()
+    source, shapes = building.Source(reader, device, dtype, message("an SDXL refiner"), USUAL), reader.shapes()
     if folder.is_folder(shapes):
         text = building.text_of_folder(source, "text_encoder_2", pools=True)
     else:

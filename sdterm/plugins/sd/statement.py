@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, ValidationError
 
 from sdterm.hooks import PluginError, WeightsReader
+from sdterm.messages import message
 from sdterm.plugins.sd import folder
 
 _DEMO = Path(__file__).parents[2] / "models" / "sdterm-demo.safetensors"
@@ -74,10 +75,17 @@ def stated(reader: WeightsReader) -> Statement:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "it"
         raise PluginError(
-            f"What {reader.path.name} says of its architecture is wrong: {where}: {first['msg']}."
+            message(
+                "{file} describes its architecture incorrectly: {field}: {problem}.",
+                file=reader.path.name,
+                field=where,
+                problem=first["msg"],
+            )
         ) from error
     except (TypeError, KeyError, AttributeError, ValueError) as error:
-        raise PluginError(f"What is said of {reader.path.name}'s architecture makes no sense ({error!r}).") from error
+        raise PluginError(
+            message("{file} describes its architecture incorrectly ({problem}).", file=reader.path.name, problem=error)
+        ) from error
 
 
 def _over(said: Mapping[str, Any], more: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from sdterm.hooks import PluginError, WeightsReader
+from sdterm.messages import message
 
 Transform = Callable[[torch.Tensor], torch.Tensor]
 
@@ -36,13 +37,15 @@ def approx_nn(reader: WeightsReader, device: torch.device) -> Transform:
     shapes = reader.shapes()
     layers = [f"conv{number}" for number in range(1, _NN_LAYERS + 1)]
     if {*shapes} != {f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias")}:
-        raise PluginError(f"{reader.path.name} is no approximate VAE as A1111 has them.")
+        raise PluginError(message("{file} is not an approximate VAE as in A1111.", file=reader.path.name))
     channels, margin = LATENT_CHANNELS, 0
     for layer in layers:
         channels, margin = _convolved(reader, layer, channels, None), margin + shapes[f"{layer}.weight"][2] // 2
     _ends_with(reader, channels, 3)
     if margin != _NN_PADDING:
-        raise PluginError(f"{reader.path.name} has convolutions of other sizes than A1111's approximate VAE.")
+        raise PluginError(
+            message("{file} has convolutions of other sizes than A1111's approximate VAE.", file=reader.path.name)
+        )
     weights = reader.read([*shapes], device, torch.float32)
 
     def decode(latents: torch.Tensor) -> torch.Tensor:
@@ -75,7 +78,12 @@ def taesd(reader: WeightsReader, device: torch.device, half: str) -> Transform:
         scalings += not layer.is_block and f"{layer.name}.bias" not in reader.shapes()
     _ends_with(reader, channels, 3 if decodes else LATENT_CHANNELS)
     if scalings != HALVINGS:
-        said = f"{reader.path.name} makes {2**scalings} pixels of a latent cell where TAESD makes {2**HALVINGS}."
+        said = message(
+            "{file} makes {pixels} pixels of a latent cell, but TAESD makes {wanted}.",
+            file=reader.path.name,
+            pixels=2**scalings,
+            wanted=2**HALVINGS,
+        )
         raise PluginError(said)
     weights = reader.read([key for key in reader.shapes() if key.startswith(prefix)], device, torch.float32)
     steps = [_step(layer, weights, decodes=decodes, first=layer is layers[0]) for layer in layers]
@@ -97,13 +105,17 @@ def _layers(reader: WeightsReader, half: str) -> tuple[str, list[_Layer]]:
         if not any(re.fullmatch(r"\d+\.weight", key) for key in own):
             continue
         if odd := [key for key in own if not re.fullmatch(r"\d+\.(conv\.[024]\.|skip\.)?(weight|bias)", key)]:
-            raise PluginError(f"{name} has {odd[0]}, which no {half} of TAESD has.")
+            raise PluginError(
+                message(
+                    "{file} has {tensor}, which the {half} of TAESD does not have.", file=name, tensor=odd[0], half=half
+                )
+            )
         numbers = sorted({int(key.partition(".")[0]) for key in own})
         found = [_Layer(f"{prefix}{number}", f"{prefix}{number}.conv.0.weight" in shapes) for number in numbers]
         # Without a prefix only the layout tells a decoder from an encoder: it begins behind its clamp.
         if prefix or (numbers[0] == 1) == (half == "decoder"):
             return prefix, found
-    raise PluginError(f"{name} is no {half} of TAESD.")
+    raise PluginError(message("{file} is not the {half} of TAESD.", file=name, half=half))
 
 
 def _fitting(reader: WeightsReader, layer: _Layer, channels: int) -> int:
@@ -116,7 +128,7 @@ def _fitting(reader: WeightsReader, layer: _Layer, channels: int) -> int:
     if f"{layer.name}.skip.weight" in reader.shapes():
         _expect(reader, f"{layer.name}.skip.weight", (out, channels, 1, 1))
     elif out != channels:
-        raise PluginError(f"{reader.path.name} lacks {layer.name}.skip.weight.")
+        raise PluginError(message("{file} lacks {layer}.skip.weight.", file=reader.path.name, layer=layer.name))
     return out
 
 
@@ -124,9 +136,16 @@ def _convolved(reader: WeightsReader, layer: str, channels: int, side: int | Non
     """How many channels come out of a convolution into which so many go. Raises PluginError."""
     shape = reader.shapes().get(f"{layer}.weight", ())
     if len(shape) != 4:
-        raise PluginError(f"{reader.path.name} lacks {layer}.weight, or it is no convolution.")
+        raise PluginError(message("{file} has no convolution {layer}.weight.", file=reader.path.name, layer=layer))
     if shape[1] != channels and channels in (3, LATENT_CHANNELS):
-        raise PluginError(f"{reader.path.name} is for {shape[1]} channels, and this model has {channels}.")
+        raise PluginError(
+            message(
+                "{file} is made for {channels} channels, but this model has {wanted}.",
+                file=reader.path.name,
+                channels=shape[1],
+                wanted=channels,
+            )
+        )
     _expect(reader, f"{layer}.weight", (shape[0], channels, side or shape[2], side or shape[2]))
     if f"{layer}.bias" in reader.shapes():
         _expect(reader, f"{layer}.bias", (shape[0],))
@@ -135,12 +154,27 @@ def _convolved(reader: WeightsReader, layer: str, channels: int, side: int | Non
 
 def _ends_with(reader: WeightsReader, channels: int, wanted: int) -> None:
     if channels != wanted:
-        raise PluginError(f"{reader.path.name} gives {channels} channels where this model has {wanted}.")
+        raise PluginError(
+            message(
+                "{file} returns {channels} channels, but this model has {wanted}.",
+                file=reader.path.name,
+                channels=channels,
+                wanted=wanted,
+            )
+        )
 
 
 def _expect(reader: WeightsReader, key: str, shape: tuple[int, ...]) -> None:
     if (found := reader.shapes()[key]) != shape:
-        raise PluginError(f"{reader.path.name} has {key} of shape {found}, not {shape}.")
+        raise PluginError(
+            message(
+                "{file} has {tensor} with shape {found}, not {wanted}.",
+                file=reader.path.name,
+                tensor=key,
+                found=found,
+                wanted=shape,
+            )
+        )
 
 
 def _step(layer: _Layer, weights: Mapping[str, torch.Tensor], *, decodes: bool, first: bool) -> Transform:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from sdterm.hooks import LoadedUpscaler, PluginError, Upscaler, WeightsReader, hookimpl
+from sdterm.messages import message
 
 if TYPE_CHECKING:
     import torch
@@ -70,7 +71,9 @@ def build(reader: WeightsReader, device: torch.device, dtype: torch.dtype) -> Lo
     shapes, keys = reader.shapes(), keys_of(reader.shapes())
     structure = structure_of({name: shapes[key] for name, key in keys.items()})
     if not structure:
-        raise PluginError(f"{reader.path.name} looks like ESRGAN, but its layers are none that sdterm knows.")
+        raise PluginError(
+            message("{file} looks like ESRGAN, but sdterm does not support its layers.", file=reader.path.name)
+        )
     read = reader.read(list(keys.values()), device, dtype)
     network = RRDBNet(structure, {name: read[key] for name, key in keys.items()})
     return LoadedUpscaler(structure.scale, lambda pixels: network(pixels.flip(1)).flip(1))  # blue first, as in A1111

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from sdterm.hooks import LoadedUpscaler, PluginError, Upscaler, WeightsReader, hookimpl
+from sdterm.messages import message
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +42,13 @@ def build(reader: WeightsReader, device: torch.device, dtype: torch.dtype) -> Lo
     read = reader.read(list(keys.values()), device, dtype)
     model = MAIN_REGISTRY.load({name: read[key] for name, key in keys.items()})
     if not isinstance(model, ImageModelDescriptor) or (model.input_channels, model.output_channels) != (3, 3):
-        raise PluginError(f"{reader.path.name} is a network ({model.architecture.name}) that makes no picture larger.")
+        raise PluginError(
+            message(
+                "{file} is a network ({name}) that does not upscale images.",
+                file=reader.path.name,
+                name=model.architecture.name,
+            )
+        )
     model.to(device, dtype).eval()
     return LoadedUpscaler(model.scale, lambda pixels: model(pixels.flip(1)).flip(1))  # blue first, as in A1111
 

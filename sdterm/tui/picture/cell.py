@@ -4,8 +4,8 @@ import struct
 import sys
 
 
-def cell_size() -> tuple[int, int]:
-    """Width and height of a character in pixels; a common size where nobody knows it."""
+def known_cell_size() -> tuple[int, int] | None:
+    """Width and height of a character in pixels, where the operating system knows it."""
     try:
         import fcntl
         import termios
@@ -13,5 +13,10 @@ def cell_size() -> tuple[int, int]:
         size = fcntl.ioctl(sys.__stdout__.fileno() if sys.__stdout__ else 1, termios.TIOCGWINSZ, bytes(8))
         rows, columns, width, height = struct.unpack("HHHH", size)
     except (ImportError, OSError, ValueError):
-        return 10, 20
-    return (width // columns, height // rows) if columns and rows and width >= columns and height >= rows else (10, 20)
+        return None
+    return (width // columns, height // rows) if columns and rows and width >= columns and height >= rows else None
+
+
+def cell_size(told: tuple[int, int] | None = None) -> tuple[int, int]:
+    """The same, or else what the terminal `told`; a common size where nobody knows it."""
+    return known_cell_size() or told or (10, 20)

@@ -1,9 +1,8 @@
-"""Textual's driver for Linux and macOS, which also hears what the terminal calls itself: Textual would turn that answer
-into key presses, whenever it comes. A paste is text to it, whatever is in it. And it ends where the terminal is gone:
-Textual may wait for it for ever."""
+"""Textual's driver for Linux and macOS, which also hears what the terminal says of itself: Textual would turn such
+answers into key presses, whenever they come. A paste is text to it, whatever is in it. And it ends where the terminal
+is gone: Textual may wait for it for ever."""
 
 import os
-import re
 import select
 import threading
 import time
@@ -17,49 +16,56 @@ from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 
+from sdterm.tui.picture.asking import Answers, Ear
 from sdterm.tui.picture.paste import Marker, PasteFilter
-from sdterm.tui.picture.support import ANSWER, QUESTION
 
-_BEGUN = re.compile(r"\x1b(?:P(?:>(?:\|[^\x1b\x07\x9c]{0,200}\x1b?)?)?)?\Z")
-_NO_KEYS = "\x1bP>|"  # nothing that is typed begins like this
 _TOO_LATE = 5.0  # seconds after a piece of an answer, when no more of it is to be expected
 _LOOK_EVERY = 0.1  # seconds, as Textual does
 
 
-class TerminalNamed(Message):
-    """The terminal said what it is."""
+class TerminalAnswered(Message):
+    """The terminal said something of itself."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, answers: Answers, is_all: bool) -> None:
+        """is_all: there was nothing else to say."""
         super().__init__()
-        self.name = name
+        self.answers = answers
+        self.is_all = is_all
 
 
 class AnswerFilter:
-    """Takes the answer out of what is typed, as long as one is awaited."""
+    """Takes the answers out of what is typed, as long as some are awaited."""
 
     def __init__(self) -> None:
-        self.awaits_answer = False
-        self._held = ""  # what may be the beginning of an answer
+        self._ear: Ear | None = None
         self._since = 0.0
 
-    def sift(self, text: str) -> Iterator[TerminalNamed | str]:
-        """What arrived, in its order: texts that were typed, and the answer."""
-        text, self._held = self._held + text, ""
-        if self.awaits_answer and (answer := ANSWER.search(text)):
-            self.awaits_answer = False
-            yield text[: answer.start()]
-            yield TerminalNamed(answer[1])
-            text = text[answer.end() :]
-        if self.awaits_answer and (begun := _BEGUN.search(text)):
-            text, self._held, self._since = text[: begun.start()], begun[0], time.monotonic()
-        yield text
+    def listen(self, size: tuple[int, int]) -> None:
+        """Questions were asked; size: columns and rows of the terminal."""
+        self._ear = Ear(size)
+
+    def sift(self, text: str) -> Iterator[TerminalAnswered | str]:
+        """What arrived, in its order: texts that were typed, and answers."""
+        if self._ear is None:
+            yield text
+            return
+        for part in self._ear.sift(text):
+            if isinstance(part, str):
+                yield part
+                continue
+            yield TerminalAnswered(*part)
+            if part[1]:
+                self._ear = None
+        self._since = time.monotonic()
 
     def overdue(self) -> str:
         """What was held for more of an answer that does not come, if it may have been typed."""
-        typed = not self._held.startswith(_NO_KEYS)
+        if self._ear is None or not self._ear.held:
+            return ""
+        typed = self._ear.holds_a_key
         if time.monotonic() - self._since < (constants.ESCAPE_DELAY if typed else _TOO_LATE):
             return ""
-        held, self._held = self._held, ""
+        held, self._ear.held = self._ear.held, ""
         return held if typed else ""
 
 
@@ -84,17 +90,17 @@ class Lenient:
 
 
 class AskingDriver(LinuxDriver):
-    """The driver of an app that may ask the terminal what it is."""
+    """The driver of an app that may ask the terminal what it is and has."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._file = Lenient(self._file)  # type: ignore[assignment]
         self._filter = AnswerFilter()
 
-    def ask(self) -> None:
-        """Ask; a `TerminalNamed` follows if the terminal answers."""
-        self._filter.awaits_answer = True
-        self.write(QUESTION)
+    def ask(self, questions: str, size: tuple[int, int]) -> None:
+        """Ask; a `TerminalAnswered` follows each time the terminal answers. size: its columns and rows."""
+        self._filter.listen(size)
+        self.write(questions)
 
     def run_input_thread(self) -> None:
         parser, pastes = XTermParser(self._debug), PasteFilter()

@@ -18,7 +18,7 @@ from rich.style import Style
 from textual.strip import Strip
 
 LIMIT = 12_000
-"""Bytes of one picture with its cells, as long as those are no more than 60x30."""
+"""Bytes of one picture with its cells, as long as those are no more than 60x30 and nothing is known of the line."""
 
 MOST = 297
 """Columns, and rows, of cells that one picture can have."""
@@ -36,26 +36,59 @@ _DIACRITICS = (
     "20D4-20D7 20DB-20DC 20E1 20E7 20E9 20F0 2CEF-2CF1 2DE0-2DFF A66F A67C-A67D A6F0-A6F1 A8E0-A8F1 AAB0 AAB2-AAB3 "
     "AAB7-AAB8 AABE-AABF AAC1 FE20-FE26 10A0F 10A38 1D185-1D189 1D1AA-1D1AD 1D242-1D244"
 )
+_MOST_COLOURS = 256
+_DENSITY = 1.6  # bytes to send of a pixel in true colour, about and at least
 # Largest first: sides in pixels and colours of the PNG.
-_SIZES = ((128, 64), (128, 32), (96, 64), (96, 32), (64, 64), (64, 32), (64, 16), (48, 16), (32, 16))
+_SIZES = (
+    *((side, _MOST_COLOURS) for side in (1024, 768, 512, 384, 256, 192)),
+    (128, 64),
+    (128, 32),
+    (96, 64),
+    (96, 32),
+    (64, 64),
+    (64, 32),
+    (64, 16),
+    (48, 16),
+    (32, 16),
+)
 
 
 def free_bytes(columns: int, rows: int, limit: int = LIMIT) -> int:
     """Bytes that are left for the picture itself beside the placeholders of its cells; never so few that it is lost."""
-    return max(_LEAST, min(limit, LIMIT) - rows * (columns * 9 // 2 + 40))
+    return max(_LEAST, limit - rows * (columns * 9 // 2 + 40))
 
 
-def encode(image: Image.Image, limit: int) -> bytes:
-    """The largest PNG of at most 128 pixels a side of which `limit` bytes of escape sequences are enough. (The
-    smallest there is, where even that is too large.)"""
+def encode(image: Image.Image, limit: int, area: tuple[int, int] = (128, 128)) -> bytes:
+    """The finest PNG, of at most so many pixels, of which `limit` bytes of escape sequences are enough. (The coarsest
+    there is, where even that is too large.)"""
+    full = image.copy()
+    full.thumbnail(area, Image.Resampling.LANCZOS)
+    if full.width * full.height * _DENSITY <= limit:
+        png = _png(full)
+        if _sent(png) <= limit:
+            return png
     for side, colours in _SIZES:
-        small = image.copy()
+        small = full.copy()
         small.thumbnail((side, side), Image.Resampling.LANCZOS)
-        file = BytesIO()
-        small.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
-        if len(file.getvalue()) * 4 // 3 + 100 <= limit:
+        if colours == _MOST_COLOURS and small.width * small.height * _DENSITY / 4 > limit:
+            continue
+        palette = small.quantize(colours, Image.Quantize.MEDIANCUT)
+        dither = Image.Dither.FLOYDSTEINBERG if colours == _MOST_COLOURS else Image.Dither.NONE
+        png = _png(small.quantize(palette=palette, dither=dither))
+        if _sent(png) <= limit:
             break
+    return png
+
+
+def _png(image: Image.Image) -> bytes:
+    file = BytesIO()
+    image.save(file, "PNG", optimize=True)
     return file.getvalue()
+
+
+def _sent(png: bytes) -> int:
+    """Bytes of escape sequences."""
+    return len(png) * 4 // 3 + 100 + len(png) // 200
 
 
 def transmit(

@@ -18,7 +18,8 @@ from rich.color_triplet import ColorTriplet
 from rich.segment import Segment
 from rich.style import Style
 
-from sdterm.tui.picture.half import SYSTEMS, Pixel, quantised, shade
+from sdterm.tui.picture.characters import shade
+from sdterm.tui.picture.colours import SYSTEMS, Pixel, quantised
 from sdterm.tui.picture.support import Depth
 
 TINTS: Sequence[Pixel] = ((255, 0, 200), (0, 255, 60), (60, 120, 255), (255, 160, 0))

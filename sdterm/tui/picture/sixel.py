@@ -1,25 +1,55 @@
-"""Sixel: the terminal is sent the pixels of the very area they cover, so few colours and calm areas keep it small."""
+"""Sixel: the terminal is sent the pixels of the very area they cover. Where the line carries little, few colours and
+calm areas keep that small; where it carries much, there are up to 256 colours, dithered."""
 
 import re
 
 from PIL import Image, ImageFilter
 
 LIMIT = 20_000
-"""Bytes of one picture."""
+"""Bytes of one picture, where nothing is known of the line."""
+COLOURS = 256
+"""At most. A terminal may have fewer."""
 
-# The finest first: pixels of detail on the longer side, and colours. None: as fine as the cells are, and smoothed.
-_QUALITIES = ((None, 32), (128, 32), (96, 24), (64, 16), (48, 16), (32, 16), (24, 8), (16, 8))
+# The finest first. Dithered: colours, and how many bytes a pixel takes at least: what has no chance is not tried.
+_DITHERED = ((256, 0.5), (64, 0.35))
+_FEW = 0.25  # the same for as many colours as there are where those are fewer
+# Not dithered: pixels of detail on the longer side (None: as fine as the cells are, and smoothed), colours, bytes.
+_CALM = (
+    *((None, 256, 0.15), (None, 128, 0.1), (None, 64, 0.07), (None, 32, 0.0)),
+    *((side, colours, 0.0) for side, colours in ((128, 32), (96, 24), (64, 16), (48, 16), (32, 16), (24, 8), (16, 8))),
+)
 
 
-def encode(image: Image.Image, columns: int, rows: int, cell: tuple[int, int], limit: int = LIMIT) -> str:
+def encode(
+    image: Image.Image,
+    columns: int,
+    rows: int,
+    cell: tuple[int, int],
+    limit: int = LIMIT,
+    most_colours: int = COLOURS,
+) -> str:
     """The escape sequence that draws the picture from the cursor on, as large as so many cells of `cell` pixels (width
-    and height) allow. Where `limit` bytes are not enough it has coarser detail and fewer colours.
+    and height) allow. Where `limit` bytes are not enough it has coarser detail and fewer colours. most_colours: that
+    the terminal has.
     """
-    for detail, colours in _QUALITIES:
-        sequence = drawn(quantised(image, area(columns, rows, cell), detail, colours))
-        if len(sequence) <= limit:
-            break
+    size = area(columns, rows, cell)
+    room = limit / (size[0] * size[1])  # bytes of a pixel
+    for colours, density in [one for one in _DITHERED if one[0] <= most_colours] or [(most_colours, _FEW)]:
+        if density <= room and len(sequence := drawn(dithered(image, size, colours))) <= limit:
+            return sequence
+    for detail, colours, density in _CALM:
+        if density <= room:
+            sequence = drawn(quantised(image, size, detail, min(colours, most_colours)))
+            if len(sequence) <= limit:
+                break
     return sequence
+
+
+def dithered(image: Image.Image, size: tuple[int, int], colours: int) -> Image.Image:
+    """The picture in that size, in so many colours of its own, whose mixture stands for those between."""
+    full = image.resize(size, Image.Resampling.LANCZOS)
+    palette = full.quantize(colours, Image.Quantize.MEDIANCUT)
+    return full.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
 
 
 def area(columns: int, rows: int, cell: tuple[int, int]) -> tuple[int, int]:
@@ -44,10 +74,7 @@ def drawn(image: Image.Image) -> str:
     """The escape sequence that draws these very pixels, in at most 256 colours."""
     from textual_image._sixel import image_to_sixels  # its other parts ask the terminal; this one doesn't
 
-    # foot and xterm take a definition for nothing more and go on in the colour that was selected before
-    return re.sub(r"#(\d+);2;\d+;\d+;\d+", r"\g<0>#\1", image_to_sixels(image))
-
-
-def placed(sequence: str, column: int, row: int) -> str:
-    """The picture with its upper left corner in that cell (from 0), the cursor back where it was."""
-    return f"\x1b7\x1b[{row + 1};{column + 1}H{sequence}\x1b8"
+    # foot and xterm take a definition for nothing more and go on in the colour that was selected before; a new line
+    # after the last one makes the picture six pixels higher in foot from 1.16 on
+    sequence = re.sub(r"#(\d+);2;\d+;\d+;\d+", r"\g<0>#\1", image_to_sixels(image))
+    return sequence.removesuffix("-\x1b\\").removesuffix("\x1b\\") + "\x1b\\"

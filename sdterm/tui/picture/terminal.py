@@ -1,9 +1,10 @@
 """What pictures need from the terminal and Textual does not tell: which cells were just written over, when the terminal
-has read what was written, and what it calls itself."""
+has read what was written, and what it says of itself."""
 
 import asyncio
 import os
 import struct
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -13,7 +14,9 @@ from textual.events import CursorPosition
 from textual.geometry import Region, Size
 
 from sdterm.tui.paper import Paper
-from sdterm.tui.picture.support import has_colours
+from sdterm.tui.picture.cell import cell_size
+from sdterm.tui.picture.line import IN_TMUX, Line
+from sdterm.tui.picture.support import Terminal, has_colours
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from textual.screen import Screen
     from textual.timer import Timer
 
-    from sdterm.tui.picture.driver import TerminalNamed
+    from sdterm.tui.picture.driver import TerminalAnswered
 
 ReturnType = TypeVar("ReturnType")
 
@@ -30,7 +33,7 @@ _PATIENCE = 2.0  # seconds, from when all was written, that a terminal has which
 _GREAT_PATIENCE = 10.0  # and one that was
 _SILENCES = 2  # so often unanswered, and it is asked no more
 _POLL = 0.02
-_REST = 0.05  # seconds without text over a sixel picture, and it is drawn again: opening a screen takes several writes
+_REST = 0.05  # seconds without text over drawn pixels, and they are drawn again: opening a screen takes several writes
 
 
 class View(Protocol):
@@ -40,31 +43,37 @@ class View(Protocol):
     def screen(self) -> "Screen[Any]": ...
     @property
     def region(self) -> Region: ...
+    @property
+    def content_region(self) -> Region: ...
+
+    def refresh(self, *regions: Region) -> object: ...
 
     def visible_area(self) -> Region | None:
         """Where on the screen all of the picture's cells are to be seen."""
 
     def pixels(self, area: Region) -> str:
-        """The escape sequences that draw the sixel picture there."""
+        """The escape sequences that draw the picture there."""
 
     def painted(self, cells: int | None = None) -> None:
         """The cells of the newest picture were written, in so many bytes (unset: as many as they take whole)."""
 
 
 class PictureApp(App[ReturnType]):
-    """An app in which a PictureView can show sixel and be paced."""
+    """An app in which a PictureView can show pixels and be paced."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.sixels: set[View] = set()  # the views whose pixels are to be on the screen
+        self.drawings: set[View] = set()  # the views whose pixels are to be drawn over their cells
         self.unpainted: set[View] = set()  # the views whose newest picture was not yet written
         self.paper = Paper(colours=has_colours(os.environ) and not self.no_color)
+        self.line = Line(IN_TMUX) if os.environ.get("TMUX") else Line()
+        self.known = Terminal(os.environ)
         self._writer: object = None  # writes to the terminal as long as it is ours
         self._drawn: dict[View, Region] = {}  # where their pixels are
         self._erased: set[View] = set()  # those whose cells were written over since
         self._rest: Timer | None = None
         self._questions: deque[asyncio.Future[None]] = deque()  # about the cursor
-        self._naming: asyncio.Future[None] | None = None  # the question what the terminal is
+        self._asked: asyncio.Future[None] | None = None  # what the terminal is
         self._heard = False
         self._silences = 0
 
@@ -76,24 +85,37 @@ class PictureApp(App[ReturnType]):
 
         return AskingDriver
 
-    def ask_terminal(self) -> None:
-        """Ask the terminal what it is. If it answers, a `TerminalNamed` comes, sooner or later."""
-        if ask := getattr(self._driver, "ask", None):
-            self._naming = asyncio.get_running_loop().create_future()
-            ask()
-            self.set_timer(_GREAT_PATIENCE, self._expect_no_name)
+    def cell_size(self) -> tuple[int, int]:
+        """Width and height of a character in pixels."""
+        return cell_size(self.known.heard.cell if self.known.heard else None)
 
-    def on_terminal_named(self, event: "TerminalNamed") -> None:
-        self._expect_no_name()
+    @property
+    def colours_of_sixel(self) -> int:
+        """Of one picture, at most; 0 where nobody knows."""
+        return self.known.heard.colours if self.known.heard else 0
 
-    def _expect_no_name(self) -> None:
-        if self._naming and not self._naming.done():
-            self._naming.set_result(None)
+    def ask_terminal(self, questions: str) -> bool:
+        """Write these; each answer is a `TerminalAnswered`, sooner or later. False: there is nobody to ask."""
+        ask = getattr(self._driver, "ask", None)
+        if not questions or ask is None:
+            return False
+        self._asked = asyncio.get_running_loop().create_future()
+        ask(questions, (self.size.width, self.size.height))
+        self.set_timer(_GREAT_PATIENCE, self._expect_no_answer)
+        return True
+
+    def on_terminal_answered(self, event: "TerminalAnswered") -> None:
+        if event.is_all:
+            self._expect_no_answer()
+
+    def _expect_no_answer(self) -> None:
+        if self._asked and not self._asked.done():
+            self._asked.set_result(None)
 
     async def terminal_has_answered(self) -> None:
         """Wait until the terminal has answered everything that it was asked, or will not: whoever has the terminal next
         would be given the rest as key presses."""
-        if open_questions := [*self._questions, *([self._naming] if self._naming else [])]:
+        if open_questions := [*self._questions, *([self._asked] if self._asked else [])]:
             await asyncio.wait(open_questions, timeout=_PATIENCE)
 
     def write_to_terminal(self, sequence: str) -> None:
@@ -101,6 +123,14 @@ class PictureApp(App[ReturnType]):
         writer = getattr(self._driver, "_writer_thread", None)
         if sequence and writer is not None and writer.is_alive():
             writer.write(sequence)
+
+    async def line_is_measured(self, nbytes: int, since: float) -> bool:
+        """Wait until the terminal has read so many bytes, the first of which were written then, and know the line by
+        that; behind tmux that cannot be."""
+        if os.environ.get("TMUX") or not await self.terminal_has_read():
+            return False
+        self.line.measured(nbytes, time.monotonic() - since)
+        return True
 
     async def terminal_has_read(self) -> bool:
         """Wait until the terminal has read all that was written so far. True: it said so; False: it does not answer,
@@ -139,7 +169,7 @@ class PictureApp(App[ReturnType]):
         update = _OnPaper(renderable, self.paper, self.size)
         super()._display(screen, update)
         spans = renderable.spans if isinstance(renderable, ChopsUpdate) else None
-        for view in self.sixels:
+        for view in self.drawings:
             area = view.visible_area() if view.screen is screen else None
             written = update.spans if view in self._drawn and update.spans is not None else spans
             if area and (written is None or _touch(written, area)):
@@ -150,7 +180,7 @@ class PictureApp(App[ReturnType]):
         if self._erased:
             if self._rest is not None:
                 self._rest.stop()
-            self._rest = self.set_timer(_REST, self.draw_sixels)
+            self._rest = self.set_timer(_REST, self.draw_over_cells)
 
     def on_resize(self) -> None:
         self._forget_all()  # terminals move and cut lines in ways of their own
@@ -164,16 +194,20 @@ class PictureApp(App[ReturnType]):
         self._forget_all()
         self.screen.refresh()
 
-    def draw_sixels(self) -> None:
-        """Draw the sixel pictures that text has wiped out, but none on a screen below another."""
-        for view in self._erased & self.sixels:
+    def draw_over_cells(self) -> None:
+        """Draw the pictures that text has wiped out, but none on a screen below another."""
+        for view in self._erased & self.drawings:
             if view.screen is self.screen and (area := view.visible_area()):
                 self.write_to_terminal(view.pixels(area))
                 self._drawn[view] = area
+                if self.known.clears_a_column_more:
+                    edge = Region(area.right, area.y, 1, area.height)
+                    self.paper.forget(edge)
+                    view.refresh(edge.translate(-view.content_region.offset))
         self._erased.clear()
 
     def undraw(self, view: View) -> None:
-        """Have the cells of its sixel picture written again, which wipes it out, when they are painted next."""
+        """Have the cells of its drawn picture written again, which wipes it out, when they are painted next."""
         if area := self._drawn.pop(view, None):
             self.paper.forget(area)
 

@@ -1,7 +1,8 @@
 """A picture among the other widgets, in whatever way the terminal can show it."""
 
 import asyncio
-from collections.abc import Iterator
+import time
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from rich.segment import Segment
@@ -16,17 +17,25 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from sdterm.core.text import printable
-from sdterm.tui.picture.cell import cell_size
-from sdterm.tui.picture.support import Depth, Protocol
+from sdterm.tui.picture.support import PIXELS, Cells, Depth, Protocol
 from sdterm.tui.picture.terminal import PictureApp
 
 if TYPE_CHECKING:
     from sdterm.tui.picture.budget import Frame
 
-_Pixels: TypeAlias = Literal["half", "kitty", "sixel"]
+_Mode: TypeAlias = Cells | Literal["kitty", "iterm", "sixel"]
 
+_NEEDED: dict[Protocol, Collection[Depth]] = {
+    "kitty": ("truecolor", "256"),
+    "iterm": ("truecolor", "256", "16"),
+    "sixel": ("truecolor", "256", "16"),
+}
+"""What colours the text must have."""
+_DOTS: dict[_Mode, tuple[int, int]] = {"ascii": (1, 2), "half": (1, 2), "quadrant": (2, 2), "sextant": (2, 3)}
+"""In a cell."""
 _DEPTHS: dict[str | None, Depth] = {"truecolor": "truecolor", "256": "256", "standard": "16", "windows": "16"}
 _MOST_IN_PREVIEW = 60, 30  # cells: kitty is sent each of them, sixel the pixels of all
+_MOST_OF_PREVIEW: dict[_Mode, int] = {"kitty": 12_000, "iterm": 12_000, "sixel": 20_000}  # bytes
 _CURSOR_MOVE = 8  # bytes
 _CACHED = 8  # pictures; a half-block one of 60x30 cells takes about 1 MB
 
@@ -37,20 +46,22 @@ class _Rendition(NamedTuple):
     digest: tuple[int, int]
     columns: int
     rows: int
-    mode: _Pixels
+    mode: _Mode
     depth: Depth
     cell: tuple[int, int]
     limit: int | None
     detail: tuple[int, int] | None = None
     """Cells that are told apart at most: a preview has the place of the picture that it will be, and is coarser."""
+    colours: int = 0
+    """That sixel has here; 0: nobody knows."""
 
 
 class _Encoded(NamedTuple):
     columns: int
     rows: int
-    strips: tuple[Strip, ...] = ()  # half blocks
+    strips: tuple[Strip, ...] = ()  # of characters
     png: bytes = b""  # for kitty
-    sixel: str = ""
+    drawn: str = ""  # sixel's or iTerm2's pixels, which are written over the cells
     error: str = ""  # a sentence instead of a picture
 
 
@@ -60,8 +71,8 @@ _NOTHING = _Encoded(0, 0)
 class PictureView(Widget):
     """Shows one picture in the middle of its area and a caption below.
 
-    `mode` may change at any time; "text" shows the caption alone. Kitty's protocol and sixel need a PictureApp and
-    colours, else half blocks stand in. A sixel picture that is partly covered or scrolled out is not drawn.
+    `mode` may change at any time; "text" shows the caption alone. Pixels need a PictureApp and colours, else half
+    blocks stand in. A picture of sixel's or iTerm2's that is partly covered or scrolled out is not drawn.
     """
 
     DEFAULT_CSS = "PictureView { width: 1fr; height: 1fr; }"
@@ -101,6 +112,7 @@ class PictureView(Widget):
         self._place = self._placed_before = Region(0, 0, 0, 0)  # of the picture within the widget
         self._nbytes = 0  # of the newest picture
         self._besides = 0  # of that, what are no cells
+        self._handed_at = 0.0  # to the terminal, the first of them
         self._awaited: list[asyncio.Future[int]] = []
         self._awaited_paint: list[asyncio.Future[int]] = []
 
@@ -139,7 +151,7 @@ class PictureView(Widget):
 
     def visible_area(self) -> Region | None:
         """Where on the screen the picture's cells are, if all of them are to be seen and nothing covers any."""
-        if not self._encoded.sixel or not self._lines:
+        if not self._encoded.drawn or not self._lines:
             return None
         content = self.content_region
         left, top = self._corner(self._encoded)
@@ -152,34 +164,41 @@ class PictureView(Widget):
         return None
 
     def pixels(self, area: Region) -> str:
-        """The escape sequences that draw the sixel picture there."""
-        from sdterm.tui.picture import sixel
-
-        return sixel.placed(self._encoded.sixel, area.x, area.y)
+        """The escape sequences that draw the picture there; the cursor is where it was then."""
+        return f"\x1b7\x1b[{area.y + 1};{area.x + 1}H{self._encoded.drawn}\x1b8"
 
     def _wanted(self) -> _Rendition | None:
         """What is to be made of the bytes at this size and in this mode; None if no picture is to be shown."""
         width, height = self.size.width, self.size.height - bool(self._caption)
         if self._data is None or self.mode in ("off", "text") or width < 1 or height < 1:
             return None
-        depth = depth_of(self.app)
-        able = isinstance(self.app, PictureApp) and depth in ("truecolor", "256")
-        mode: _Pixels = self.mode if self.mode in ("kitty", "sixel") and able else "half"
-        limit = detail = None
+        app, depth = self.app, depth_of(self.app)
+        mode = _mode_here(self.mode, depth, isinstance(app, PictureApp))
+        cell, colours, limit, detail = (1, 2), 0, None, None
+        if isinstance(app, PictureApp):
+            cell = app.cell_size()
+            if mode in PIXELS:
+                colours, limit = app.colours_of_sixel, app.line.limit
         if self._frame is not None:
-            limit = self._frame.limit
-            if mode == "half":
-                detail = (self._frame.columns, self._frame.rows)
-            else:
+            limit, detail = self._frame.limit, (self._frame.columns, self._frame.rows)
+            if mode in PIXELS:
+                limit = min(limit, _MOST_OF_PREVIEW[mode])
                 width, height = min(width, _MOST_IN_PREVIEW[0]), min(height, _MOST_IN_PREVIEW[1])
-        cell = (1, 2) if mode == "half" else cell_size()
-        return _Rendition((len(self._data), hash(self._data)), width, height, mode, depth, cell, limit, detail)
+        digest = len(self._data), hash(self._data)
+        return _Rendition(digest, width, height, mode, depth, cell, limit, detail, colours)
+
+    def _is_good_enough(self, job: _Rendition) -> bool:
+        """What is shown or being made is that, in about as many bytes as it may have."""
+        now = self._job
+        if now is None or now.limit is None or job.limit is None:
+            return now == job
+        return now._replace(limit=job.limit) == job and job.limit < 2 * now.limit
 
     def _update(self) -> None:
         if not self.size:  # not laid out yet; a resize follows
             return
         job = self._wanted()
-        if job is not None and job == self._job:
+        if job is not None and self._is_good_enough(job):
             if self._making:
                 return
             if self._composed_for == self.size:
@@ -203,7 +222,10 @@ class PictureView(Widget):
         self._cache[job] = encoded
         if job == self._job:
             self._making = False
-            self._put(encoded)
+            if encoded == self._encoded and self._composed_for == self.size:  # it was as fine as it can be
+                self._answer(self._taken(), 0)
+            else:
+                self._put(encoded)
 
     def _put(self, encoded: _Encoded) -> None:
         """On the screen with it, and away with what was there."""
@@ -211,14 +233,15 @@ class PictureView(Widget):
         self._image_id, self._encoded = None, encoded
         out, strips = "", encoded.strips
         app = self.app
+        self._handed_at = time.monotonic()
         if isinstance(app, PictureApp):
             if encoded.png:
                 out, strips = self._send_to_kitty(encoded)
             app.undraw(self)
-            app.sixels.add(self) if encoded.sixel else app.sixels.discard(self)
+            app.drawings.add(self) if encoded.drawn else app.drawings.discard(self)
             app.write_to_terminal(out)
         before, self._lines = self._lines, self._composed(encoded, strips)
-        self._besides = len(out) + len(encoded.sixel)
+        self._besides = len(out) + len(encoded.drawn)
         self._nbytes = self._besides + self._repaint(before)
         if old is not None:
             self._old_images.append(old)
@@ -250,13 +273,22 @@ class PictureView(Widget):
             self._nbytes = self._besides + cells
         if isinstance(self.app, PictureApp):
             self.app.unpainted.discard(self)
-            if self._encoded.sixel:
-                self.app.draw_sixels()
+            if self._encoded.drawn:
+                self.app.draw_over_cells()
         while self._old_images:
             self._delete(self._old_images.pop())
         self._answer(self._awaited_paint, self._nbytes)
         self._awaited_paint = []
         self.post_message(self.Written(self, self._nbytes))
+        if self._besides and self._frame is None:
+            self._besides = 0
+            self._measure(self._nbytes, self._handed_at)
+
+    @work(group="measure", exclusive=True)
+    async def _measure(self, nbytes: int, since: float) -> None:
+        """How long the terminal took for the picture; where it can have a finer one, it gets that."""
+        if isinstance(self.app, PictureApp) and await self.app.line_is_measured(nbytes, since):
+            self._update()
 
     def _taken(self) -> list[asyncio.Future[int]]:
         taken, self._awaited = self._awaited, []
@@ -280,7 +312,7 @@ class PictureView(Widget):
     def _forget_pixels(self) -> None:
         if isinstance(self.app, PictureApp):
             self.app.undraw(self)
-            self.app.sixels.discard(self)
+            self.app.drawings.discard(self)
             self.app.unpainted.discard(self)
         for image_id in (*self._old_images, self._image_id):
             if image_id is not None:
@@ -351,29 +383,42 @@ def _centred(text: str, width: int, style: Style) -> Strip:
     return strip.crop_pad(strip.cell_length, left, width - left - strip.cell_length, style)
 
 
+def _mode_here(mode: Protocol, depth: Depth, has_pixels: bool) -> _Mode:
+    match mode:
+        case "ascii" | "half" | "quadrant" | "sextant":
+            return mode
+        case "kitty" | "iterm" | "sixel" if has_pixels and depth in _NEEDED[mode]:
+            return mode
+    return "half"
+
+
 def _encode(job: _Rendition, data: bytes) -> _Encoded:
     """Off the interface's thread: decoding and encoding take up to some hundred ms."""
     from PIL.Image import Resampling
 
-    from sdterm.tui.picture import half, image, kitty, sixel
+    from sdterm.tui.picture import image, iterm, kitty, sixel
+    from sdterm.tui.picture.characters import characters
 
-    scale = (1, 2) if job.mode == "half" else job.cell
+    across, down = _DOTS.get(job.mode, job.cell)
     try:
-        picture = image.read(data, max(128, job.columns * scale[0]), max(128, job.rows * scale[1]))
+        picture = image.read(data, max(128, job.columns * across), max(128, job.rows * down))
     except image.PictureError as error:
         return _Encoded(0, 0, error=str(error))
-    columns, rows = image.fit(picture.size, job.columns, job.rows, job.cell)
+    most = min(job.columns, kitty.MOST), min(job.rows, kitty.MOST)
+    columns, rows = image.fit(picture.size, *(most if job.mode == "kitty" else (job.columns, job.rows)), job.cell)
     match job.mode:
-        case "half":
-            if job.detail:
-                coarse = image.fit(picture.size, min(job.detail[0], columns), min(job.detail[1], rows), job.cell)
-                picture = picture.resize((coarse[0], 2 * coarse[1]), Resampling.BOX)
-            return _Encoded(columns, rows, tuple(half.half_blocks(picture, columns, rows, job.depth, job.limit)))
         case "kitty":
-            columns, rows = image.fit(picture.size, min(job.columns, kitty.MOST), min(job.rows, kitty.MOST), job.cell)
+            limit = kitty.free_bytes(columns, rows, job.limit or kitty.LIMIT)
+            return _Encoded(columns, rows, png=kitty.encode(picture, limit, (columns * across, rows * down)))
+        case "iterm":
             return _Encoded(
-                columns, rows, png=kitty.encode(picture, kitty.free_bytes(columns, rows, job.limit or kitty.LIMIT))
+                columns, rows, drawn=iterm.encode(picture, columns, rows, job.cell, job.limit or sixel.LIMIT)
             )
         case "sixel":
-            limit = min(sixel.LIMIT, job.limit or sixel.LIMIT)
-            return _Encoded(columns, rows, sixel=sixel.encode(picture, columns, rows, job.cell, limit))
+            limit = job.limit or sixel.LIMIT
+            colours = min(sixel.COLOURS, job.colours or sixel.COLOURS)
+            return _Encoded(columns, rows, drawn=sixel.encode(picture, columns, rows, job.cell, limit, colours))
+    if job.detail:
+        coarse = image.fit(picture.size, min(job.detail[0], columns), min(job.detail[1], rows), job.cell)
+        picture = picture.resize((coarse[0], 2 * coarse[1]), Resampling.BOX)
+    return _Encoded(columns, rows, tuple(characters(picture, columns, rows, job.depth, job.limit, job.mode)))

@@ -27,7 +27,7 @@ async def add_model(screen: BaseScreen) -> None:
     looking = tr("Looking at {source} …", source=printable(source.partition("?")[0], 80))
     screen.say(looking, standing=True)
     if not (request := _request(source)):
-        screen.say(tr("That is no path and no URL."))
+        screen.say(tr("That is neither a path nor a URL."))
         return
     offer = await screen.ask(calls.look_at_download(request))
     screen.unsay(looking)
@@ -100,7 +100,7 @@ def _told(offer: DownloadOffer) -> list[str]:
     return [
         f"{kind}, {size}",
         *([tr("Into {folder}", folder=printable(offer.folder, 300))] if offer.folder else []),
-        tr("Licence: {licence}", licence=printable(offer.licence, 200) or tr("not told")),
+        tr("Licence: {licence}", licence=printable(offer.licence, 200) or tr("not known")),
         tr("The disk has {size} left.", size=file_size(offer.free)),
     ]
 

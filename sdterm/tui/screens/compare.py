@@ -118,7 +118,7 @@ class CompareScreen(PictureActions, BaseScreen):
                 data = self._files.get(picture.id)
                 if data is None:
                     data = await self.ask(calls.thumbnail(picture.id, 512))
-            view.hint = tr("(its file is gone)") if picture.missing else ""
+            view.hint = tr("(its file is missing)") if picture.missing else ""
             view.show(data)
 
     def _tell(self) -> None:

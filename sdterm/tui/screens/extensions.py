@@ -89,7 +89,7 @@ class ExtensionsScreen(TableScreen["Listed"]):
             return tr("? changed: approve it")
         standing = self._standing.get(item.slug)
         if standing is None:
-            words = {"off": tr("off"), "gone": tr("! its files are gone"), "on": tr("data alone")}
+            words = {"off": tr("off"), "gone": tr("! its files are missing"), "on": tr("data alone")}
             return words.get(item.state, tr("! does not run"))
         return {
             "serving": tr("serves"),

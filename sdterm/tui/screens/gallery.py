@@ -346,7 +346,7 @@ class GalleryScreen(BaseScreen):
         lines = [printable(line, 2000) for line in told.splitlines()]
         where = printable(picture.path)
         if picture.missing:
-            lines.insert(0, tr("! the file is gone: {path}", path=where))
+            lines.insert(0, tr("! the file is missing: {path}", path=where))
         else:
             lines.append(where)
         self.query_one("#infotext", Static).update(Text("\n".join(lines)))

@@ -451,7 +451,7 @@ class GenerateScreen(BaseScreen):
         if read.traps and (editor.has_focus or tell):
             trap = read.traps[0]
             # the key comes first: at 80 columns the end of a long sentence is not to be seen
-            mends = "" if trap.fix is None else tr("{key} mends this:", key=self.shell.key("fix")) + " "
+            mends = "" if trap.fix is None else tr("{key} fixes this:", key=self.shell.key("fix")) + " "
             if editor.is_network(trap):
                 mends = tr("{key} takes another:", key=self.shell.key("fix")) + " "
             self._told[editor.negative] = mends + trap.message
@@ -670,7 +670,7 @@ class GenerateScreen(BaseScreen):
             if text and (infotext := infotext_in(text)) is not None:
                 self.run_worker(self.filling.offer(infotext))
             elif text:
-                self.shell.say(tr("That is no infotext, and no picture that has one."))
+                self.shell.say(tr("That is neither an infotext nor a picture that has one."))
 
         self.app.push_screen(Type(tr("A picture's path, or an infotext")), typed)
 

@@ -84,7 +84,7 @@ class MaskScreen(BaseScreen):
                 self.dismiss()
 
         answers = [("enter", tr("use the mask")), ("d", tr("drop what was drawn"))]
-        self.app.push_screen(Ask(tr("Leave the mask?"), [], answers, otherwise=tr("go on drawing")), answered)
+        self.app.push_screen(Ask(tr("Leave the mask?"), [], answers, otherwise=tr("continue drawing")), answered)
 
 
 def _fitting(told: list[str], last: str, cells: int) -> str:

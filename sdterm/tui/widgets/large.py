@@ -19,6 +19,7 @@ from sdterm.tui.actions import bindings
 from sdterm.tui.differing import kind_word, seed_of
 from sdterm.tui.keymap import LEFT
 from sdterm.tui.language import tr
+from sdterm.tui.picture.support import PIXELS
 from sdterm.tui.picture.widget import PictureView, over
 from sdterm.tui.widgets.picture_actions import PictureActions
 
@@ -79,9 +80,9 @@ class ChosenPicture(PictureActions, PictureView):
         caption = _caption(picture, alone)
         self._fetched = None
         if picture.missing:
-            caption += "  " + tr("(its file is gone)")
+            caption += "  " + tr("(its file is missing)")
         else:
-            whole = alone and self.mode in ("kitty", "sixel")
+            whole = alone and self.mode in PIXELS
             self._fetched = await self.ask(calls.file(picture.id) if whole else calls.thumbnail(picture.id, _PIXELS))
         self.show(self._fetched, caption=caption)
 

@@ -264,7 +264,7 @@ class PromptEditor(SaysBelow, HasShell, TextArea, inherit_bindings=False):
     def action_fix(self) -> None:
         """Mend the first trap that can be mended by itself, or by another network; go to it otherwise."""
         if not self.traps:
-            self.app.notify(tr("Nothing to mend here."))
+            self.app.notify(tr("Nothing to fix here."))
             return
         trap = next((trap for trap in self.traps if trap.fix is not None or self.is_network(trap)), self.traps[0])
         start, end = trap.start, trap.end
@@ -273,7 +273,7 @@ class PromptEditor(SaysBelow, HasShell, TextArea, inherit_bindings=False):
         elif trap.fix is None:
             self._put(self.text[start:end], start, end, start)
         else:
-            self._change(tr("mend"), trap.fix, start, end, start + len(trap.fix))
+            self._change(tr("fix"), trap.fix, start, end, start + len(trap.fix))
 
     def is_network(self, trap: Trap) -> bool:
         """Whether it is about a network, in whose place another one may be taken."""

@@ -106,7 +106,7 @@ class Recent(SaysBelow, Tiles, PictureActions):
         first, last = shown("alt+1"), shown(f"alt+{len(EXAMPLES)}")
         said = (
             tr("Nothing yet: write a prompt, then {key}.", key=self.shell.key("generate")),
-            tr("{first} to {last} draw an example.", first=first, last=last),
+            tr("{first} to {last} generate an example.", first=first, last=last),
         )
         line = f" {said[y]}" if y < len(said) else ""
         return Strip([Segment(line, self.rich_style)]).adjust_cell_length(self.size.width, self.rich_style)

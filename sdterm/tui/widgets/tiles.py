@@ -18,8 +18,7 @@ from textual.widget import Widget
 
 from sdterm.tui import calls
 from sdterm.tui.keymap import LEFT
-from sdterm.tui.picture.cell import cell_size
-from sdterm.tui.picture.support import Depth
+from sdterm.tui.picture.support import CELLS, Cells, Depth
 from sdterm.tui.picture.terminal import PictureApp
 from sdterm.tui.picture.widget import depth_of, next_image_id, over
 from sdterm.tui.shell import HasShell
@@ -50,7 +49,7 @@ class Tile(NamedTuple):
     height: int
 
 
-_Way: TypeAlias = Depth | Literal["kitty"]
+_Way: TypeAlias = tuple[Cells | Literal["kitty"], Depth]
 _Key: TypeAlias = tuple[int, Tile, _Way]
 
 
@@ -212,12 +211,12 @@ class Tiles(HasShell, Widget, can_focus=True):
             key = (picture.id, tile, way)
             if key in self._made or picture.missing:
                 continue
-            is_small = tile.width <= 16 and way != "kitty"
+            is_small = tile.width <= 16 and way[0] in ("ascii", "half")
             data = await self.ask(calls.thumbnail(picture.id, 64 if is_small else 256))
             if data is None:
                 return
-            image_id = next_image_id(self.app) if way == "kitty" else None
-            drawn = await asyncio.to_thread(_drawn, data, tile, way, image_id)
+            image_id = next_image_id(self.app) if way[0] == "kitty" else None
+            drawn = await asyncio.to_thread(_drawn, data, tile, way, self._cell(), image_id)
             while len(self._made) >= _KEPT:
                 self._forget(self._made.pop(next(iter(self._made))))
             self._write(drawn.sent)
@@ -226,9 +225,13 @@ class Tiles(HasShell, Widget, can_focus=True):
 
     def _way(self) -> _Way:
         """How they are drawn here. kitty's pixels need true colour: there are too few numbers for them with less."""
-        depth = depth_of(self.app)
-        is_kitty = self.shell.picture_mode() == "kitty" and depth == "truecolor" and isinstance(self.app, PictureApp)
-        return "kitty" if is_kitty else depth
+        mode, depth = self.shell.picture_mode(), depth_of(self.app)
+        if mode == "kitty" and depth == "truecolor" and isinstance(self.app, PictureApp):
+            return "kitty", depth
+        return next((cells for cells in CELLS if cells == mode), "half"), depth
+
+    def _cell(self) -> tuple[int, int]:
+        return self.app.cell_size() if isinstance(self.app, PictureApp) else (1, 2)
 
     def _write(self, sequence: str) -> None:
         if sequence and isinstance(self.app, PictureApp):
@@ -301,25 +304,26 @@ def _text(text: str, width: int, style: Style) -> Strip:
     return Strip([Segment(set_cell_size(text, width), style)], width)
 
 
-def _drawn(data: bytes, tile: Tile, way: _Way, image_id: int | None) -> _Drawn:
+def _drawn(data: bytes, tile: Tile, way: _Way, cell: tuple[int, int], image_id: int | None) -> _Drawn:
     """In the middle of its tile; an empty tile for what is no picture."""
-    from sdterm.tui.picture import half, image, kitty
+    from sdterm.tui.picture import image, kitty
+    from sdterm.tui.picture.characters import characters
 
+    mode, depth = way
     blank = Strip([Segment(" " * tile.width)], tile.width)
     lines = [blank] * tile.height
-    cell = cell_size() if way == "kitty" else (1, 2)
     try:
         picture = image.read(data, 256, 256)
     except image.PictureError:
         return _Drawn(lines)
     columns, rows = image.fit(picture.size, tile.width, tile.height, cell)
     left, top = (tile.width - columns) // 2, (tile.height - rows) // 2
-    if way == "kitty" and image_id is not None:
-        picture.thumbnail((columns * cell[0], rows * cell[1]))
-        png = kitty.encode(picture, kitty.free_bytes(columns, rows, _BYTES * columns * rows))
+    if mode == "kitty" and image_id is not None:
+        most = min(kitty.LIMIT, _BYTES * columns * rows)
+        png = kitty.encode(picture, kitty.free_bytes(columns, rows, most), (columns * cell[0], rows * cell[1]))
         sent, strips = kitty.transmit(image_id, png, columns, rows), kitty.placeholder_strips(image_id, columns, rows)
     else:
-        sent, strips = "", [*half.half_blocks(picture, columns, rows, "truecolor" if way == "kitty" else way)]
+        sent, strips = "", [*characters(picture, columns, rows, depth, cells="half" if mode == "kitty" else mode)]
     for y, strip in enumerate(strips, top):
         before, after = Segment(" " * left), Segment(" " * (tile.width - left - columns))
         lines[y] = Strip([before, *strip, after], tile.width)

@@ -38,13 +38,13 @@ CASES = {
     "from sdterm.hooks import Sampler as S\nS('a', label='b')": "mine.py:2:1: error: Sampler lacks sample",
     "from sdterm.hooks import Smapler": "mine.py:1:1: error: sdterm.hooks has no Smapler; did you mean Sampler?",
     "from mine.curves import x": (
-        "mine.py:1:1: error: an extension imports its own modules relatively: from .curves import …"
+        "mine.py:1:1: error: import the extension's own modules relatively: from .curves import …"
     ),
-    "from sdterm.engine import Engine": "mine.py:1:1: warning: sdterm.engine is not for extensions",
-    "import torch\ndef f(): torch.randn(3)": "mine.py:2:10: warning: torch.randn draws from a generator",
-    "import numpy as np\nnp.random.seed(3)": "mine.py:2:1: warning: numpy.random.seed draws from a generator",
-    "from random import choice\nchoice('ab')": "mine.py:2:1: warning: random.choice draws from a generator",
-    "import sys\nsys.path.append('.')": "mine.py:2:1: warning: sys.path is everybody's",
+    "from sdterm.engine import Engine": "mine.py:1:1: warning: sdterm.engine is internal",
+    "import torch\ndef f(): torch.randn(3)": "mine.py:2:10: warning: torch.randn uses the global random generator",
+    "import numpy as np\nnp.random.seed(3)": "mine.py:2:1: warning: numpy.random.seed uses the global random generator",
+    "from random import choice\nchoice('ab')": "mine.py:2:1: warning: random.choice uses the global random generator",
+    "import sys\nsys.path.append('.')": "mine.py:2:1: warning: sys.path is shared",
     "def sdterm_samplers(): ...": "mine.py:1:1: warning: sdterm_samplers lacks @hookimpl",
     "x = 1": "mine.py:1:1: warning: no function has @hookimpl",
     "x = '\\0'\0": "mine.py:1:1: error: source code string cannot contain null bytes",

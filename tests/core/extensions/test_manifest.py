@@ -42,19 +42,19 @@ def test_nothing_need_be_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text, words",
     [
-        ('sdterm_api = ">=1"\nverzion = "1"', "verzion is not known; did you mean version?"),
-        ('version = "one"', "no version number"),
-        ('sdterm-api = "1 or 2"', "no range of versions"),
-        ('dependencies = ["a b"]', "no package as pip takes it"),
-        ('capabilities = ["magic"]', "none of network"),
+        ('sdterm_api = ">=1"\nverzion = "1"', "verzion is not a known key; did you mean version?"),
+        ('version = "one"', "not a version number"),
+        ('sdterm-api = "1 or 2"', "not a version range"),
+        ('dependencies = ["a b"]', "not a package requirement for pip"),
+        ('capabilities = ["magic"]', "not one of network"),
         ("name = 1", "name:"),
         (f'name = "{"x" * 61}"', "name:"),
         ("name = ", "cannot be read"),
         ("[" * 5000, "cannot be read"),
         ("a = " + "[" * 5000, "cannot be read"),
         (f"a = {'1' * 5000}", "cannot be read"),
-        ('"\\u001b[31m" = 1', "is not known"),
-        ("#" * (MOST_BYTES + 1), "more than"),
+        ('"\\u001b[31m" = 1', "is not a known key"),
+        ("#" * (MOST_BYTES + 1), "larger than"),
     ],
 )
 def test_a_mistake_is_said(text: str, words: str) -> None:
@@ -102,7 +102,7 @@ def read(content: bytes) -> None:
 def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     place = folder(tmp_path / "mine", {"__init__.py": ""})
     os.mkfifo(place / FILE)
-    with pytest.raises(ManifestError, match="is no file"):
+    with pytest.raises(ManifestError, match="is not a file"):
         read_manifest(place)
 
 

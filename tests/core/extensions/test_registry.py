@@ -86,14 +86,14 @@ def test_options_come_in_their_declared_type(given_value: dict[str, Any], checke
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"eta": 1.5}, "Heun's option eta is 1.5, but it must be a number from 0.0 to 1.0."),
-        ({"eta": "much"}, "Heun's option eta is 'much', but it must be a number from 0.0 to 1.0."),
-        ({"eta": math.nan}, "Heun's option eta is nan, but it must be a number from 0.0 to 1.0."),
-        ({"free": math.inf}, "Heun's option free is inf, but it must be a number."),
-        ({"order": 0}, "Heun's option order is 0, but it must be a whole number from 1 to 4."),
-        ({"exact": "perhaps"}, "Heun's option exact is 'perhaps', but it must be true or false."),
+        ({"eta": 1.5}, "Heun: the option eta is 1.5, but it must be a number from 0.0 to 1.0."),
+        ({"eta": "much"}, "Heun: the option eta is 'much', but it must be a number from 0.0 to 1.0."),
+        ({"eta": math.nan}, "Heun: the option eta is nan, but it must be a number from 0.0 to 1.0."),
+        ({"free": math.inf}, "Heun: the option free is inf, but it must be a number."),
+        ({"order": 0}, "Heun: the option order is 0, but it must be a whole number from 1 to 4."),
+        ({"exact": "perhaps"}, "Heun: the option exact is 'perhaps', but it must be true or false."),
         ({"rho": 7}, "Heun has no option 'rho'. Its options: eta, order, exact, kind, free, way."),
-        ({"way": "up"}, "Heun's option way is 'up', but it must be one of there, back."),
+        ({"way": "up"}, "Heun: the option way is 'up', but it must be one of there, back."),
     ],
 )
 def test_a_wrong_option_is_one_sentence_with_owner_name_value_and_range(wrong: dict[str, Any], sentence: str) -> None:
@@ -163,7 +163,7 @@ def test_what_comes_first_takes_no_name_from_who_had_it(tmp_path: Path) -> None:
         "@hookimpl(tryfirst=True)\ndef sdterm_schedulers(): return [Scheduler('karras', 'Mine', len)]\n"
     )
     (problem,) = load_plugins(tmp_path).problems
-    assert problem.error == "gives Scheduler 'karras', which schedulers gives (as 'karras')"
+    assert problem.error == "it offers Scheduler 'karras', but schedulers has the same name 'karras'"
 
 
 def test_a_function_of_another_name_may_say_which_hook_it_is(tmp_path: Path) -> None:
@@ -184,6 +184,6 @@ def test_a_wrapper_is_refused_with_the_reason(tmp_path: Path, option: str) -> No
     )
     plugins = load_plugins(tmp_path)
     (problem,) = plugins.problems
-    assert "sdterm_schedulers is a wrapper; a plugin cannot change what others give" in (problem.error or "")
+    assert "sdterm_schedulers is a wrapper; a plugin cannot change what other plugins return" in (problem.error or "")
     assert plugins.scheduler("Karras")
     assert "sdterm_schedulers is a wrapper" in str(check(file)[0])

@@ -156,8 +156,10 @@ def test_what_is_not_drawn_yet_is_named_in_one_warning(kind: str, named: str) ->
     assert cases
     for case in cases:
         said = reading(case["infotexts"][0]).warning or ""
-        assert said.startswith("not reproduced: ")
-        assert set(named.split(", ")) <= set(said.removeprefix("not reproduced: ").split(", "))
+        assert said.startswith("These parameters cannot be reproduced: ")
+        assert set(named.split(", ")) <= set(
+            said.removeprefix("These parameters cannot be reproduced: ").removesuffix(".").split(", ")
+        )
 
 
 # --- round trip -------------------------------------------------------------------------------------------------------
@@ -337,8 +339,8 @@ def test_the_record_is_short_and_without_the_signs_that_readers_split_at(library
     assert kept.model == plan.model_hash and [*parameters][-2:] == ["sdterm", "Version"]
     assert changes(kept, kept) == []
     assert changes(kept, Provenance(sdterm=__version__, torch="3.0")) == [
-        "torch: 2.13.0+cu126 when it was made, 3.0 now",
-        "plugins: mine@12ab when it was made, none now",
+        "torch: 2.13.0+cu126 when the image was made, 3.0 now",
+        "plugins: mine@12ab when the image was made, none now",
     ]
 
 
@@ -504,9 +506,9 @@ def test_a_model_is_found_by_any_of_its_hashes_then_by_name(tmp_path: Path) -> N
         name, said = find_model(line(f"Model hash: {digest}, Model: two"), library)
         assert name and (library.find(name).path, said) == (path, "")
     name, said = find_model(line("Model hash: 0123456789, Model: one"), library)
-    assert name == "one" and "one [0123456789] is not here; another file of that name" in said
+    assert name == "one" and "one [0123456789] is missing, so another file of the same name" in said
     name, said = find_model(line("Model hash: 0123456789, Model: gone"), library)
-    assert name is None and "gone [0123456789] is not here" in said
+    assert name is None and "gone [0123456789] is missing" in said
     assert find_model(line("RNG: NV"), library) == (None, "")
 
 

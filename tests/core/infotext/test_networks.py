@@ -39,7 +39,7 @@ def test_a_lora_of_another_name_is_found_by_its_hash(library: Library) -> None:
 
 def test_a_lora_that_is_not_here_is_named(library: Library) -> None:
     prompt = "a <lora:theirs:0.5> <lora:unhashed:1>"
-    assert found(library, prompt, "theirs: 0123456789ab") == (prompt, "LoRAs that are not here: theirs [0123456789ab].")
+    assert found(library, prompt, "theirs: 0123456789ab") == (prompt, "These LoRAs are missing: theirs [0123456789ab].")
 
 
 def test_nothing_is_hashed_where_nothing_may_be(library: Library) -> None:

@@ -59,7 +59,7 @@ def test_one_that_is_known_by_its_pixels_is_found_wherever_it_is(tmp_path: Path,
 def test_one_that_is_not_there_is_asked_for(tmp_path: Path) -> None:
     for infotext, fields in ((a1111(9), {}), (a1111(), {}), (a1111(), {"init_images": ("a" * 64,)})):
         with pytest.raises(
-            MissingSourceError, match=r"init image that is not here\. Give that with --init FILE"
+            MissingSourceError, match=r"init image that is missing here\. Provide it with --init FILE"
         ) as error:
             sources(tmp_path, infotext, fields)
         assert error.value.field == "init_images"
@@ -71,7 +71,7 @@ def test_a_mask_that_is_not_there_is_asked_for(tmp_path: Path) -> None:
     init, mask = inputs.put(picture(1)), inputs.put(picture(255))
     fields = {"init_images": (init,)}
     for infotext, given in ((a1111(mask=True), fields), (a1111(), {**fields, "mask": "b" * 64})):
-        with pytest.raises(MissingSourceError, match="a mask that is not here"):
+        with pytest.raises(MissingSourceError, match="a mask that is missing here"):
             sources(tmp_path, infotext, given)
     assert sources(tmp_path, a1111(mask=True), {**fields, "mask": mask}) == ((init,), mask)
     assert sources(tmp_path, a1111(mask=True), fields, given=("mask",)) == ((init,), "")

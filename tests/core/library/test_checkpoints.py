@@ -76,7 +76,7 @@ def test_two_checkpoints_whose_names_differ_in_case_or_a_dash_are_two_models(tmp
         sha256 = library.sha256(path)
         for name in (path.stem, path.name, str(path), sha256[:10], sha256):
             assert library.find(name).path == path
-    with pytest.raises(UnknownNameError, match=r"'A_B' may be the model .*: write one of them"):
+    with pytest.raises(UnknownNameError, match=r"'A_B' could be the model .*: write one of these"):
         library.find("A_B")
 
 
@@ -111,10 +111,10 @@ def test_a_hash_is_computed_once_and_again_when_the_file_changes(tmp_path: Path)
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "no sound"),
-        (b"\0" * 64, "no sound"),
-        (b"\xff" * 64, "no sound"),
-        (b'\x40\0\0\0\0\0\0\0{"a":{"dtype":"F16","shape":[9],"data_offsets":[0,18]}}', "no sound"),
+        (b"", "not a valid"),
+        (b"\0" * 64, "not a valid"),
+        (b"\xff" * 64, "not a valid"),
+        (b'\x40\0\0\0\0\0\0\0{"a":{"dtype":"F16","shape":[9],"data_offsets":[0,18]}}', "not a valid"),
     ],
 )
 def test_a_damaged_or_lying_file_is_one_sentence(content: bytes, words: str, tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_damaged_or_lying_file_is_one_sentence(content: bytes, words: str, tmp
 def test_a_truncated_file_is_told_from_a_whole_one(tmp_path: Path) -> None:
     path = tmp_path / "half.safetensors"
     path.write_bytes(EMBEDDED_MODEL.read_bytes()[:2_000_000])
-    with pytest.raises(ModelFileError, match="unfinished download"):
+    with pytest.raises(ModelFileError, match="incomplete download"):
         CheckpointFile(path).shapes()
 
 
@@ -137,7 +137,7 @@ def test_a_folder_a_missing_file_and_a_ckpt_are_one_sentence_each(tmp_path: Path
         with pytest.raises(ModelFileError, match=name):
             CheckpointFile(tmp_path / name).shapes()
     (tmp_path / "old.ckpt").write_bytes(b"\x80\x02cos\nsystem\n")
-    with pytest.raises(ModelFileError, match="run code"):
+    with pytest.raises(ModelFileError, match="run foreign code"):
         CheckpointFile(tmp_path / "old.ckpt").shapes()
 
 
@@ -175,7 +175,7 @@ REFUSED = {
     "a LoRA of diffusers": (["unet.down_blocks.0.attentions.0.to_q.lora_A.weight"], "a LoRA"),
     "an embedding": (["emb_params"], "an embedding"),
     "a VAE": (["encoder.conv_in.weight", "decoder.conv_in.weight"], "a VAE"),
-    "a part": (["down_blocks.0.resnets.0.conv1.weight"], "a single part"),
+    "a part": (["down_blocks.0.resnets.0.conv1.weight"], "a single component"),
     "no VAE": (["model.diffusion_model.input_blocks.0.0.weight", "cond_stage_model.transformer.x"], "no VAE"),
     "no text encoder": (["model.diffusion_model.input_blocks.0.0.weight", "first_stage_model.x"], "no text encoder"),
     "no UNet": (["first_stage_model.x", "cond_stage_model.transformer.x"], "no UNet"),

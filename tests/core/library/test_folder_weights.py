@@ -72,7 +72,7 @@ def test_parts_whose_weights_are_missing_are_named(folder: Path) -> None:
     weights = FolderWeights(folder)
     assert weights.lacking == ("text_encoder",) and "text_encoder.d" not in weights.shapes()
     weights.check_complete(["text_encoder"])
-    with pytest.raises(ModelFileError, match="its part text_encoder has no weights"):
+    with pytest.raises(ModelFileError, match="the weights of its component text_encoder are missing"):
         weights.check_complete()
 
 
@@ -87,13 +87,21 @@ def test_its_hash_is_that_of_its_weights_wherever_it_lies(folder: Path, tmp_path
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("model_index.json", "{", "model_index.json is no JSON"),
-        ("model_index.json", "[]", "model_index.json is no table"),
-        ("model_index.json", "{}", "names no part"),
-        ("model_index.json", '{"../../unet": ["a", "b"]}', "names no part"),
-        ("unet/diffusion_pytorch_model.safetensors.index.json", "{}", "lists nothing"),
-        ("unet/diffusion_pytorch_model.safetensors.index.json", '{"weight_map": {"a": "../x"}}', "no file beside it"),
-        ("unet/diffusion_pytorch_model.safetensors.index.json", '{"weight_map": {"a": "x"}}', "its part unet lacks x"),
+        ("model_index.json", "{", "model_index.json is not valid JSON"),
+        ("model_index.json", "[]", "model_index.json is not a table"),
+        ("model_index.json", "{}", "names no component"),
+        ("model_index.json", '{"../../unet": ["a", "b"]}', "names no component"),
+        ("unet/diffusion_pytorch_model.safetensors.index.json", "{}", "is empty"),
+        (
+            "unet/diffusion_pytorch_model.safetensors.index.json",
+            '{"weight_map": {"a": "../x"}}',
+            "does not exist beside it",
+        ),
+        (
+            "unet/diffusion_pytorch_model.safetensors.index.json",
+            '{"weight_map": {"a": "x"}}',
+            "the file x of its component unet is missing",
+        ),
         ("text_encoder/pytorch_model.bin", "cos\nsystem\n", r"^[\w.-]+/text_encoder/pytorch_model\.bin is neither"),
     ],
 )

@@ -45,7 +45,7 @@ def test_names_types_and_shapes_are_told_and_plain_numbers_are_read(tmp_path: Pa
     file = CheckpointFile(path)
     assert file.shapes() == {"w": (2, 3), "packed": (2, 256)} and file.metadata == {"general.architecture": "flux"}
     assert torch.equal(file.read(["w"], torch.device("cpu"), None)["w"], numbers.reshape(2, 3))
-    with pytest.raises(ModelFileError, match="numbers of the type Q4_K, which sdterm does not read"):
+    with pytest.raises(ModelFileError, match="numbers of type Q4_K, which sdterm cannot read"):
         file.read(["packed"], torch.device("cpu"), None)
 
 
@@ -55,17 +55,19 @@ WHOLE = gguf({"w": ("F32", (2, 3))})
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (WHOLE[:60], "ends within its header"),
-        (WHOLE[:-16], r"has \d+ bytes of \d+"),
-        (gguf({"w": ("F32", (2, 3))}, version=9), "of a version that sdterm does not know"),
-        (gguf({"w": ("Q4_K", (3,))}, bytes(999)), "ends within a block"),
-        (gguf({"w": ("new", (2, 3))}), "a type 99 that nobody knows"),
+        (WHOLE[:60], "ends inside its header"),
+        (WHOLE[:-16], r"has \d+ bytes instead of \d+"),
+        (gguf({"w": ("F32", (2, 3))}, version=9), "a version that sdterm does not support"),
+        (gguf({"w": ("Q4_K", (3,))}, bytes(999)), "ends inside a block"),
+        (gguf({"w": ("new", (2, 3))}), r"a number type \(99\) that is not known"),
         (MAGIC + struct.pack("<IQQ", 3, 2**60, 0), "lists 1152921504606846976 tensors"),
-        (MAGIC + struct.pack("<IQQ", 3, 1, 1) + struct.pack("<Q", 2**62), "ends within its header"),
-        (gguf({"a\x1b[31m": ("F32", (1,))}), "which no model has"),
+        (MAGIC + struct.pack("<IQQ", 3, 1, 1) + struct.pack("<Q", 2**62), "ends inside its header"),
+        (gguf({"a\x1b[31m": ("F32", (1,))}), "the invalid name"),
     ],
 )
 def test_a_file_that_is_not_sound_is_one_sentence(content: bytes, words: str, tmp_path: Path) -> None:
     (tmp_path / "a.gguf").write_bytes(content)
-    with pytest.raises(ModelFileError, match=rf"^a\.gguf is no sound \.gguf file \(it .*{words}.*fetch it again\.$"):
+    with pytest.raises(
+        ModelFileError, match=rf"^a\.gguf is not a valid \.gguf file: it .*{words}.*download it again\.$"
+    ):
         CheckpointFile(tmp_path / "a.gguf").shapes()

@@ -46,7 +46,7 @@ def test_a_lora_is_found_by_its_name_then_its_makers_name_then_its_hash(tmp_path
         assert library.file("lora", name).path == ink
     for name in ("other", "in/other", "in/other.safetensors"):
         assert library.file("lora", name).path == other
-    with pytest.raises(UnknownNameError, match=r"no LoRA named 'twin'.* LoRAs go to .*Lora"):
+    with pytest.raises(UnknownNameError, match=r"no LoRA named 'twin'.* LoRAs belong in .*Lora"):
         library.file("lora", "twin")
     digest = library.short_hash(library.file("lora", "t3"))
     assert library.file("lora", digest).path == twins[0]

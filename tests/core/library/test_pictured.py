@@ -76,5 +76,5 @@ def test_a_picture_that_holds_none_is_refused_with_a_sentence(tmp_path: Path, da
     in_pixels(pictures[4], bytes(range(256)))
     pictures[5].write_bytes(pictures[0].read_bytes()[:40])
     for path in pictures:
-        with pytest.raises(ModelFileError, match="is a picture without an embedding in it"):
+        with pytest.raises(ModelFileError, match="is an image without an embedding in it"):
             PicturedFile(path).shapes()

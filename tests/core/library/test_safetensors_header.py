@@ -29,37 +29,37 @@ UNSOUND = {
     "nothing": (b"", "shorter"),
     "a length without a header": (struct.pack("<Q", 1 << 60), "shorter than its own header"),
     "no object": (safetensors(b"[]"), "does not begin"),
-    "half an object": (safetensors(b'{"a":'), "no JSON"),
-    "not UTF-8": (safetensors(b'{"\xff":1}'), "no JSON"),
-    "nested for ever": (safetensors(b'{"a":' * 100_000), "no JSON"),
-    "a name twice": (safetensors(b'{"a":1,"a":2}'), "'a' twice"),
+    "half an object": (safetensors(b'{"a":'), "not JSON"),
+    "not UTF-8": (safetensors(b'{"\xff":1}'), "not JSON"),
+    "nested for ever": (safetensors(b'{"a":' * 100_000), "not JSON"),
+    "a name twice": (safetensors(b'{"a":1,"a":2}'), "two tensors named 'a'"),
     "a name twice among many": (
         safetensors(b"{" + b",".join(b'"%d":1' % i for i in range(300_000)) + b',"299999":1}'),
-        "'299999' twice",
+        "two tensors named '299999'",
     ),
-    "a list as a tensor": (safetensors({"a": [1]}), "no type, shape and place"),
-    "more than belongs there": (safetensors({"a": entry(0, 4, code="x")}, b"1234"), "no type, shape and place"),
-    "an unknown type": (safetensors({"a": entry(0, 4, dtype="F17\x1b[2J")}, b"1234"), "that nobody knows"),
+    "a list as a tensor": (safetensors({"a": [1]}), "no type, shape or position"),
+    "more than belongs there": (safetensors({"a": entry(0, 4, code="x")}, b"1234"), "no type, shape or position"),
+    "an unknown type": (safetensors({"a": entry(0, 4, dtype="F17\x1b[2J")}, b"1234"), "that is not known"),
     "a shape of words": (safetensors({"a": entry(0, 4, ("2",))}, b"1234"), "impossible shape"),  # type: ignore[arg-type]
     "a shape of truths": (safetensors({"a": entry(0, 2, (True,))}, b"12"), "impossible shape"),
     "a shape below nothing": (safetensors({"a": entry(0, 4, (-2,))}, b"1234"), "impossible shape"),
     "a shape without bound": (safetensors({"a": entry(0, 4, (1 << 62, 1 << 62))}, b"1234"), "impossible shape"),
-    "a thousand dimensions": (safetensors({"a": entry(0, 4, (1,) * 1000)}, b"1234"), "shape is none"),
-    "2**40 numbers": (safetensors({"a": entry(0, 4, (1 << 40,))}, b"1234"), "another number of bytes"),
-    "an end before the begin": (safetensors({"a": entry(4, 0, (0,))}, b"1234"), "another number of bytes"),
-    "a begin before the file": (safetensors({"a": entry(-4, 0)}, b"1234"), "another number of bytes"),
+    "a thousand dimensions": (safetensors({"a": entry(0, 4, (1,) * 1000)}, b"1234"), "without a valid shape"),
+    "2**40 numbers": (safetensors({"a": entry(0, 4, (1 << 40,))}, b"1234"), "the wrong number of bytes"),
+    "an end before the begin": (safetensors({"a": entry(4, 0, (0,))}, b"1234"), "the wrong number of bytes"),
+    "a begin before the file": (safetensors({"a": entry(-4, 0)}, b"1234"), "the wrong number of bytes"),
     "overlapping": (safetensors({"a": entry(0, 4), "b": entry(2, 6)}, b"123456"), "overlap"),
     "a gap": (safetensors({"a": entry(0, 4), "b": entry(6, 10)}, b"1234567890"), "a gap"),
     "a gap before the first": (safetensors({"a": entry(4, 8)}, b"12345678"), "a gap"),
     "bytes that nobody asked for": (safetensors(WHOLE, b"123456789"), "1 bytes more"),
-    "cut off": (safetensors(WHOLE, b"1234567"), "It may be an unfinished download"),
-    "metadata of numbers": (safetensors({"__metadata__": {"a": 1}}), "no texts"),
-    "metadata that are none": (safetensors({"__metadata__": []}), "no texts"),
-    "a name that a terminal obeys": (safetensors({"\x1b]0;x\x07": entry(0, 4)}, b"1234"), "which no model has"),
-    "a name that turns a line round": (safetensors({"a\u202eb": entry(0, 4)}, b"1234"), "which no model has"),
-    "half a character": (safetensors(b'{"\\ud800":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}'), "no model has"),
-    "a name without an end": (safetensors({"a" * 5000: entry(0, 4)}, b"1234"), "which no model has"),
-    "no name": (safetensors({"": entry(0, 4)}, b"1234"), "which no model has"),
+    "cut off": (safetensors(WHOLE, b"1234567"), "It may be an incomplete download"),
+    "metadata of numbers": (safetensors({"__metadata__": {"a": 1}}), "not text"),
+    "metadata that are none": (safetensors({"__metadata__": []}), "not text"),
+    "a name that a terminal obeys": (safetensors({"\x1b]0;x\x07": entry(0, 4)}, b"1234"), "invalid name"),
+    "a name that turns a line round": (safetensors({"a\u202eb": entry(0, 4)}, b"1234"), "invalid name"),
+    "half a character": (safetensors(b'{"\\ud800":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}'), "invalid name"),
+    "a name without an end": (safetensors({"a" * 5000: entry(0, 4)}, b"1234"), "invalid name"),
+    "no name": (safetensors({"": entry(0, 4)}, b"1234"), "invalid name"),
     "too many": (safetensors({f"{i}": entry(0, 0, (0,)) for i in range(MOST_TENSORS + 1)}), "lists 100001 tensors"),
 }
 
@@ -72,7 +72,7 @@ def test_an_unsound_header_is_one_sentence(case: str, tmp_path: Path) -> None:
     with pytest.raises(ModelFileError) as raised:
         WeightsFile(path).shapes()
     said = str(raised.value)
-    assert said.startswith("m.safetensors is no sound .safetensors file (it ") and words in said
+    assert said.startswith("m.safetensors is not a valid .safetensors file: it ") and words in said
     assert said.isprintable() and len(said) < 300
 
 

@@ -87,7 +87,7 @@ def test_what_a_file_is_its_content_says_and_not_its_name(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"GGUF\3\0\0\0" + bytes(10), "no sound .gguf file"),
+        (b"GGUF\3\0\0\0" + bytes(10), "not a valid .gguf file"),
         (b"\n<!DOCTYPE html><title>Sign in</title>", "is a web page"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "Git LFS"),
     ],
@@ -165,58 +165,58 @@ MAGIC = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2)
 HEAD = MAGIC + pickle.dumps({"little_endian": True}, 2)
 PARAMETERS = b"\x80\x02ctorch.nn.modules.container\nParameterDict\n)\x81}X\x0b\0\0\0_parameters"
 HARMFUL: dict[str, tuple[Callable[[], bytes], str]] = {
-    "os.system": (lambda: saved({"a": Calls(os.system, TOUCH)}), "system, which is no data"),
+    "os.system": (lambda: saved({"a": Calls(os.system, TOUCH)}), "system, which is not data"),
     "os.system in the old format": (
         lambda: saved({"a": Calls(os.system, TOUCH)}, _use_new_zipfile_serialization=False),
-        "system, which is no data",
+        "system, which is not data",
     ),
     "importlib": (lambda: saved(Calls(importlib.import_module, "antigravity")), "importlib.import_module, which is"),
-    "eval": (lambda: saved(Calls(eval, "open('trace', 'w')")), "eval, which is no data"),
-    "getattr": (lambda: saved(Calls(getattr, 1, "real")), "getattr, which is no data"),
-    "torch.load": (lambda: saved(Calls(torch.load, "trace")), "torch.serialization.load, which is no data"),
+    "eval": (lambda: saved(Calls(eval, "open('trace', 'w')")), "eval, which is not data"),
+    "getattr": (lambda: saved(Calls(getattr, 1, "real")), "getattr, which is not data"),
+    "torch.load": (lambda: saved(Calls(torch.load, "trace")), "torch.serialization.load, which is not data"),
     "an empty class of ours": (lambda: with_pickle(b"\x80\x02csdterm.errors\nSdtermError\n)\x81."), "sdterm.errors"),
-    "a call of what is no name": (lambda: with_pickle(b"\x80\x02X\x01\0\0\0a)R."), "asks for str"),
+    "a call of what is no name": (lambda: with_pickle(b"\x80\x02X\x01\0\0\0a)R."), "refers to str"),
     "a known name and rubbish": (lambda: with_pickle(b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n)R."), "damaged"),
-    "a plain pickle": (lambda: pickle.dumps(Calls(os.system, TOUCH), 2), "system, which is no data"),
-    "a pickle of data": (lambda: pickle.dumps([1]) + pickle.dumps([2]), "none as PyTorch writes them"),
-    "protocol 0": (lambda: pickle.dumps(Calls(os.system, TOUCH), 0), "an unfinished download"),
-    "protocol 0 in a zip": (lambda: with_pickle(pickle.dumps(Calls(os.system, TOUCH), 0)), "no data"),
+    "a plain pickle": (lambda: pickle.dumps(Calls(os.system, TOUCH), 2), "system, which is not data"),
+    "a pickle of data": (lambda: pickle.dumps([1]) + pickle.dumps([2]), "not one that PyTorch writes"),
+    "protocol 0": (lambda: pickle.dumps(Calls(os.system, TOUCH), 0), "an incomplete download"),
+    "protocol 0 in a zip": (lambda: with_pickle(pickle.dumps(Calls(os.system, TOUCH), 0)), "not data"),
     "protocol 0 with an old word": (lambda: with_pickle(b"(S'touch trace'\nios\nsystem\n."), "b'S', which no model"),
     "extension codes": (lambda: with_pickle(b"\x80\x02\x82\x01)R."), "b'\\x82', which no model"),
-    "a pickle behind a good one": (lambda: legacy(MAGIC, pickle.dumps(Calls(os.system, TOUCH), 2)), "no data"),
+    "a pickle behind a good one": (lambda: legacy(MAGIC, pickle.dumps(Calls(os.system, TOUCH), 2)), "not data"),
     "nested zips": (lambda: zipped({"a/data.pkl": with_pickle(pickled())}), "instruction b'P'"),
-    "a zip in the zip": (lambda: zipped(entries(saved({})) | {"archive/inner.pt": saved({})}), "'inner.pt' in it"),
-    "two pickles": (lambda: zipped(entries(saved({})) | {"b/data.pkl": pickled()}), "none as PyTorch writes"),
-    "no pickle": (lambda: zipped({"a": b""}), "none as PyTorch writes"),
-    "a way out": (lambda: zipped(entries(saved({})) | {"../../trace": b"x"}), "'/../../trace' in it"),
+    "a zip in the zip": (lambda: zipped(entries(saved({})) | {"archive/inner.pt": saved({})}), "'inner.pt'"),
+    "two pickles": (lambda: zipped(entries(saved({})) | {"b/data.pkl": pickled()}), "not one that PyTorch writes"),
+    "no pickle": (lambda: zipped({"a": b""}), "not one that PyTorch writes"),
+    "a way out": (lambda: zipped(entries(saved({})) | {"../../trace": b"x"}), "'/../../trace'"),
     "TorchScript": (lambda: zipped(entries(saved({})) | {"archive/code/x.py": b"x"}), "is a TorchScript file"),
-    "packed": (lambda: zipped(entries(saved({"a": torch.zeros(1000)})), zipfile.ZIP_DEFLATED), "packed or encrypted"),
+    "packed": (lambda: zipped(entries(saved({"a": torch.zeros(1000)})), zipfile.ZIP_DEFLATED), "compressed"),
     "a wrong checksum of the list": (lambda: saved({"a": torch.ones(4)}).replace(b"cpu", b"gpu"), "CRC"),
-    "cut off": (lambda: saved(nested())[:-100], "It may be an unfinished download"),
+    "cut off": (lambda: saved(nested())[:-100], "It may be an incomplete download"),
     "cut off in the old format": (lambda: saved(nested(), _use_new_zipfile_serialization=False)[:-1], "too early"),
     "cut off in a count": (
         lambda: saved({"a": torch.zeros(0)}, _use_new_zipfile_serialization=False)[:-1],
         "too early",
     ),
-    "a list of storages of numbers": (lambda: legacy(HEAD, pickled(), pickle.dumps([0], 2)), "lacks the numbers"),
+    "a list of storages of numbers": (lambda: legacy(HEAD, pickled(), pickle.dumps([0], 2)), "lacks the data"),
     "a list of storages that laughs": (lambda: legacy(HEAD, pickle.dumps({}, 2), laughs(b"](", b"e")), "lacks the"),
     "cut off early": (lambda: saved(nested(), _use_new_zipfile_serialization=False)[:200], "too early"),
     "more than the old format has": (lambda: saved({}, _use_new_zipfile_serialization=False) + b"x", "more bytes"),
     "a storage of 2**40": (lambda: changed(b"cpuq\x06K\x04", b"cpuq\x06\x8a\x06\0\0\0\0\0\x01"), "claims 10"),
     "a storage below nothing": (lambda: changed(b"cpuq\x06K\x04", b"cpuq\x06J\xfc\xff\xff\xff"), "claims -4"),
-    "a storage that is not there": (lambda: changed(b"X\x01\0\0\x000", b"X\x01\0\0\x009"), "lacks the numbers"),
-    "a storage elsewhere": (lambda: changed(b"X\x01\0\0\x000", b"X\x05\0\0\x00../a0"), "lacks the numbers"),
-    "a view beyond the storage": (lambda: changed(b"K\x00K\x04\x85", b"K\x01K\x04\x85"), "beyond its own numbers"),
-    "a view before the storage": (lambda: changed(b"K\x00K\x04\x85", b"J\xff\xff\xff\xffK\x04\x85"), "before its own"),
-    "a view without an end": (lambda: changed(b"K\x04\x85q\x08K\x01", b"J\0\0\0\x7f\x85q\x08K\x00"), "beyond its"),
+    "a storage that is not there": (lambda: changed(b"X\x01\0\0\x000", b"X\x01\0\0\x009"), "lacks the data"),
+    "a storage elsewhere": (lambda: changed(b"X\x01\0\0\x000", b"X\x05\0\0\x00../a0"), "lacks the data"),
+    "a view beyond the storage": (lambda: changed(b"K\x00K\x04\x85", b"K\x01K\x04\x85"), "outside its"),
+    "a view before the storage": (lambda: changed(b"K\x00K\x04\x85", b"J\xff\xff\xff\xffK\x04\x85"), "outside its"),
+    "a view without an end": (lambda: changed(b"K\x04\x85q\x08K\x01", b"J\0\0\0\x7f\x85q\x08K\x00"), "outside its"),
     "sparse, out of range": (
         lambda: saved({"a": torch.sparse_coo_tensor(torch.tensor([[9]]), torch.ones(1), (5,), check_invariants=False)}),
-        "torch._utils._rebuild_sparse_tensor, which is no data",
+        "torch._utils._rebuild_sparse_tensor, which is not data",
     ),
     "a memo beyond memory": (lambda: with_pickle(b"\x80\x02Nr\xff\xff\xff\xffj\xfe\xff\xff\xff."), "damaged"),
-    "a text beyond memory": (lambda: with_pickle(b"\x80\x02X\xff\xff\xff\xff."), "more than 8 MiB"),
+    "a text beyond memory": (lambda: with_pickle(b"\x80\x02X\xff\xff\xff\xff."), "larger than 8 MiB"),
     "an endless number": (lambda: with_pickle(b"\x80\x02\x8a\xff" + bytes(255) + b"."), "damaged"),
-    "a billion laughs": (lambda: with_pickle(laughs()), "nested in each other without end"),
+    "a billion laughs": (lambda: with_pickle(laughs()), "nested too deeply"),
     "a type nested deeply": (
         lambda: with_pickle(
             b"\x80\x02cnumpy.core.multiarray\nscalar\ncnumpy\ndtype\n)" + b"\x85" * 300_000 + b"RX\0\0\0\0\x86R."
@@ -224,15 +224,15 @@ HARMFUL: dict[str, tuple[Callable[[], bytes], str]] = {
         "damaged",
     ),
     "parameters whose names clash": (lambda: with_pickle(PARAMETERS + b"](K\x01K\x02\x86esb."), "damaged"),
-    "a list in itself": (lambda: with_pickle(b"\x80\x02]q\x00h\x00a."), "nested in each other without end"),
-    "nested deeply": (lambda: with_pickle(b"\x80\x02" + b"]" * 50_000 + b"a" * 49_999 + b"."), "nested in each other"),
-    "keys that clash": (lambda: with_pickle(b"\x80\x02}\x8a\x0a" + bytes([255] * 9 + [1]) + b"Ns."), "neither texts"),
-    "many views of one storage": (many_views, "many times larger together"),
+    "a list in itself": (lambda: with_pickle(b"\x80\x02]q\x00h\x00a."), "nested too deeply"),
+    "nested deeply": (lambda: with_pickle(b"\x80\x02" + b"]" * 50_000 + b"a" * 49_999 + b"."), "nested too deeply"),
+    "keys that clash": (lambda: with_pickle(b"\x80\x02}\x8a\x0a" + bytes([255] * 9 + [1]) + b"Ns."), "neither text"),
+    "many views of one storage": (many_views, "many times larger than the file"),
     "two tensors of one name": (lambda: saved({"a.b": torch.ones(1), "a": {"b": torch.ones(1)}}), "two tensors"),
-    "a name that a terminal obeys": (lambda: saved({"a\x1b[2J": torch.ones(1)}), "which no model has"),
-    "a mark as a value": (lambda: with_pickle(b"\x80\x02(\x85."), "neither a tensor nor"),
+    "a name that a terminal obeys": (lambda: saved({"a\x1b[2J": torch.ones(1)}), "the invalid name"),
+    "a mark as a value": (lambda: with_pickle(b"\x80\x02(\x85."), "neither a tensor"),
     "nothing on the stack": (lambda: with_pickle(b"\x80\x02."), "damaged"),
-    "only the beginning of a zip": (lambda: b"PK\x03\x04" + bytes(200), "no sound PyTorch file"),
+    "only the beginning of a zip": (lambda: b"PK\x03\x04" + bytes(200), "not a valid PyTorch file"),
     "big-endian": (lambda: zipped(entries(saved({})) | {"archive/byteorder": b"big"}), "byte order"),
 }  # fmt: skip
 
@@ -262,7 +262,7 @@ def test_numbers_that_do_not_fit_their_checksum_are_not_read(tmp_path: Path) -> 
     path.write_bytes(saved({"a": torch.tensor([1.0, 2, 3, 4])}).replace(numbers, numbers[:-1] + b"\xff"))
     file = WeightsFile(path)
     assert file.shapes() == {"a": (4,)}
-    with pytest.raises(ModelFileError, match=r"^m\.pt is damaged: its numbers do not fit its checksum"):
+    with pytest.raises(ModelFileError, match=r"^m\.pt is damaged: its data does not match its checksum"):
         file.read(["a"], CPU, None)
 
 

@@ -209,8 +209,8 @@ def test_only_a_slash_of_the_pattern_separates_folders(pattern: str, folder: str
         ("[datetime<%Y><Nowhere/Else>]", "no time zone 'Nowhere/Else'"),
         ("[datetime<%Y><../../etc/passwd>]", "no time zone"),
         ("[datetime<%Y><Europe>]", "no time zone"),
-        ("[datetime<a><><c>]", "no more"),
-        ("[datetime<\ud800>]", "no format"),
+        ("[datetime<a><><c>]", "only a format"),
+        ("[datetime<\ud800>]", "not a valid time format"),
     ],
 )
 def test_a_pattern_that_cannot_be_used_is_one_sentence(pattern: str, words: str) -> None:
@@ -218,7 +218,9 @@ def test_a_pattern_that_cannot_be_used_is_one_sentence(pattern: str, words: str)
         check_pattern(pattern)
 
 
-@pytest.mark.parametrize(("pattern", "words"), [("a/" * 2000, "16 folders"), ("[Number]", "only files"), ("[x]", "x")])
+@pytest.mark.parametrize(
+    ("pattern", "words"), [("a/" * 2000, "16 nested folders"), ("[Number]", "only files"), ("[x]", "x")]
+)
 def test_a_folder_pattern_that_cannot_be_used_is_one_sentence(pattern: str, words: str) -> None:
     with pytest.raises(PatternError, match=words):
         check_folder_pattern(pattern)

@@ -208,7 +208,7 @@ def test_a_folder_one_may_not_write_to_is_found_out_before_and_during_a_run(tmp_
         tmp_path.chmod(0o755)
     assert before == (
         f"not ready: Images cannot be saved in {tmp_path}: Permission denied. "
-        "Choose a folder you may write to: setting outdir, or --out."
+        "Choose a folder that you can write to: setting outdir, or --out."
     )
     assert json.loads(during)["code"] == "output_unwritable"
 

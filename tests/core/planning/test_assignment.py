@@ -58,7 +58,7 @@ def test_an_option_of_a_postprocessor_is_named_with_its_id_and_asks_for_it(plugi
     assert request.options == {"grain.amount": 2.0, "grain.fine": True} and request.postprocess == ()
     with pytest.raises(UnknownNameError, match=r"'grin.amount'\. Did you mean 'grain.amount'"):
         after("grin.amount=2", plugins)
-    with pytest.raises(RequestError, match="Grain's option amount is 'x'"):
+    with pytest.raises(RequestError, match="Grain: the option amount is 'x'"):
         after("grain.amount=x", plugins)
 
 
@@ -76,11 +76,15 @@ def test_options_keep_their_types(plugins: PluginSet) -> None:
 @pytest.mark.parametrize(
     ("words", "fields", "said"),
     [
-        ("eta", {}, "'eta' sets nothing: write NAME=VALUE"),
+        ("eta", {}, "'eta' is not an assignment: write NAME=VALUE"),
         ("etta=1", {"sampler": "Euler a"}, "Did you mean 'eta'"),
-        ("zzz=1", {"sampler": "Euler a", "scheduler": "Karras"}, "Euler a takes eta, s_noise; Karras takes "),
-        ("zzz=1", {}, "every request takes negative_prompt, steps"),
-        ("eta=lots", {"sampler": "Euler a"}, "Euler a's option eta is 'lots', but it must be a number from 0.0 to 1.0"),
+        ("zzz=1", {"sampler": "Euler a", "scheduler": "Karras"}, "Euler a has eta, s_noise. Karras has "),
+        ("zzz=1", {}, "Every request has negative_prompt, steps"),
+        (
+            "eta=lots",
+            {"sampler": "Euler a"},
+            "Euler a: the option eta is 'lots', but it must be a number from 0.0 to 1.0",
+        ),
         ("eta=nan", {"sampler": "Euler a"}, "eta is 'nan'"),
         ("ngms=99", {}, "ngms is '99', but it must be a number from 0 to 15"),
         ("emphasis=loud", {}, "emphasis is 'loud', but it must be one of Original, No norm"),

@@ -67,7 +67,7 @@ def test_the_fastest_plan_that_fits_is_taken_and_said() -> None:
     found = forecasts(drawing(512, images=4), how(4), known, [each for each in OFFERED if each.rung == "vae-tiling"])
     chosen = fitting(found, int(5.5 * GB))
     assert chosen and chosen.how.rungs == ("apart",)
-    assert line(chosen, 8 * GB) == "Fits with prompt and negative prompt apart: about 5.0 of 8.0 GB."
+    assert line(chosen, 8 * GB) == "Fits with prompt and negative prompt separately: about 5.0 of 8.0 GB."
 
 
 def test_each_step_helps_the_stage_that_needs_the_most() -> None:

@@ -99,5 +99,5 @@ def test_pictures_are_begun_with_or_looked_at() -> None:
     with pytest.raises(RequestError) as refused:
         _settled(KONTEXT, init_images=(DIGEST,), denoising_strength=0.5)
     assert refused.value.field == "denoising_strength"
-    with pytest.raises(RequestError, match="give one as the init image"):
+    with pytest.raises(RequestError, match="add an init image"):
         _settled(FLUX.model_copy(update={"tasks": ("edit",)}))

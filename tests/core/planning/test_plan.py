@@ -73,7 +73,7 @@ def test_a_variation_of_one_row_of_noise_is_refused(plugins: PluginSet, library:
 def test_seeds_below_0_are_seeds_but_those_of_a_brownian_tree(plugins: PluginSet, library: Library) -> None:
     made = plan(plugins, library, seed=-2, variation_seed=-3, variation_strength=2.0, batch_size=2)
     assert [(image.seed, image.variation_seed) for image in made.images] == [(-2, -3), (-2, -2)]
-    with pytest.raises(RequestError, match="seed is -2, but DPM\\+\\+ SDE draws with seeds from 0 on") as caught:
+    with pytest.raises(RequestError, match="seed is -2, but DPM\\+\\+ SDE needs a seed of 0 or more") as caught:
         plan(plugins, library, seed=-2, sampler="DPM++ SDE")
     assert caught.value.field == "seed"
 
@@ -133,8 +133,8 @@ def test_a_name_that_does_not_exist_is_one_sentence_with_the_field(
     ("fields", "words"),
     [
         ({"sampler": "Euler", "sampler_options": {"eta": 1}}, "Euler has no option 'eta'"),
-        ({"scheduler": "Karras", "scheduler_options": {"rho": 99}}, "Karras's option rho is 99"),
-        ({"format": "jpeg", "format_options": {"quality": 0}}, "JPEG's option quality is 0"),
+        ({"scheduler": "Karras", "scheduler_options": {"rho": 99}}, "Karras: the option rho is 99"),
+        ({"format": "jpeg", "format_options": {"quality": 0}}, "JPEG: the option quality is 0"),
     ],
 )
 def test_a_wrong_option_is_one_sentence_with_its_owner(
@@ -177,7 +177,7 @@ def test_styles_are_applied_in_order(
 def test_a_style_that_does_not_exist_is_refused_with_a_near_one(plugins: PluginSet, library: Library) -> None:
     with pytest.raises(UnknownNameError, match=r"no style named 'Watercolor'\. Did you mean 'Watercolour'"):
         plan(plugins, library, styles=("Watercolor",))
-    with pytest.raises(UnknownNameError, match="'WATER COLOUR' may be the style 'water-colour' or 'Water colour'"):
+    with pytest.raises(UnknownNameError, match="'WATER COLOUR' could be the style 'water-colour' or 'Water colour'"):
         plan(plugins, library, styles=("WATER COLOUR",))
 
 

@@ -29,7 +29,7 @@ def shown(text: str, *, negative: bool = False) -> list[tuple[str, str]]:
         ("a (cat:1.2)", [("bracket", "("), ("more", "cat"), ("bracket", ":1.2)")]),
         ("a [cat]", [("bracket", "["), ("less", "cat"), ("bracket", "]")]),
         ("(cat:1)", [("bracket", "("), ("bracket", ":1)")]),
-        ("(all that follows", [("bracket", "("), ("more", "all that follows")]),
+        ("(everything after it", [("bracket", "("), ("more", "everything after it")]),
         ("[a:b:0.5]", [("scheduled", "["), ("scheduled", ":"), ("scheduled", ":0.5]")]),
         ("[a:5]", [("scheduled", "["), ("scheduled", ":5]")]),
         ("[a|b|]", [("alternate", "["), ("alternate", "|"), ("alternate", "|]")]),

@@ -278,7 +278,7 @@ def test_a_network_for_other_models_is_told() -> None:
     text = "a <lora:xl:1> <lora:Fine Detail:1>"
     (found,) = lint(text, networks=NETWORKS, family=FAMILY)
     assert text[slice(*found.span)] == "<lora:xl:1>" and found.fix is None
-    assert f"'xl' is for SDXL, and the model is {FAMILY.label}" in found.message
+    assert f"'xl' is made for SDXL, but the model is {FAMILY.label}" in found.message
     assert lint(text, networks=NETWORKS) == ()
 
 

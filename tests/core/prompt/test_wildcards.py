@@ -49,5 +49,5 @@ def test_what_cannot_be_read_is_a_sentence(tmp_path: Path) -> None:
     wildcards = Wildcards(tmp_path)
     with pytest.raises(RequestError, match=r"latin\.txt is not UTF-8 text"):
         wildcards["latin"]
-    with pytest.raises(RequestError, match=r"huge\.txt has more than 16 MiB"):
+    with pytest.raises(RequestError, match=r"huge\.txt is larger than 16 MiB"):
         wildcards["huge"]

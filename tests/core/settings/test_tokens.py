@@ -41,13 +41,13 @@ def test_a_revoked_token_is_gone_and_the_others_stay(path: Path) -> None:
     revoke_token(path, "a")
     assert find_token(read_tokens(path), secrets["a"]) is None
     assert find_token(read_tokens(path), secrets["b"])
-    with pytest.raises(TokenError, match=r"There are: b\."):
+    with pytest.raises(TokenError, match=r"The tokens are: b\."):
         revoke_token(path, "a")
 
 
 def test_two_tokens_never_have_one_name(path: Path) -> None:
     new_token(path, "a", "read", 0.0)
-    with pytest.raises(TokenError, match="a token named a already"):
+    with pytest.raises(TokenError, match="A token named a already"):
         new_token(path, "a", "admin", 0.0)
 
 

@@ -165,7 +165,7 @@ def test_other_weights_inside_are_found_out_by_the_proof(
         pipe_of(engine).denoiser.last.weight[0, 0] += 1e-3
     events = [*engine.run(asked(), plugins, tape=tape)]
     (said,) = warnings(events, "tape_restarted")
-    assert said.startswith("Image 1 begins again: call 5 of its denoiser gives something else now")
+    assert said.startswith("call 5 of its denoiser now returns something different")
     assert not [event for event in events if isinstance(event, Resumed)]
     assert np.array_equal(pixels(only_image(events).data), own(pipe=pipe_of(engine)))
 
@@ -186,7 +186,7 @@ def test_what_is_given_another_argument_begins_again_and_says_which(
     pipe.scheduler.__class__ = type("Drifting", (type(pipe.scheduler),), {"step": drifting})
     events = [*engine.run(asked(), plugins, tape=tape)]
     (said,) = warnings(events, "tape_restarted")
-    assert "call 3 of its denoiser is given another hidden_states" in said
+    assert "call 3 of its denoiser has a different hidden_states" in said
     assert isinstance(events[-1], Done)
 
 
@@ -209,7 +209,7 @@ def test_another_text_encoder_is_seen_at_once_and_said(
     pipe_of(engine).words.table.weight += 1e-3
     events = [*engine.run(asked(), plugins, tape=tape)]
     (said,) = warnings(events, "tape_restarted")
-    assert "call 1 of its denoiser is given another encoder_hidden_states" in said
+    assert "call 1 of its denoiser has a different encoder_hidden_states" in said
     assert np.array_equal(pixels(only_image(events).data), own(pipe=pipe_of(engine)))
 
 
@@ -259,7 +259,7 @@ def test_objects_between_calls_are_drawn_without_a_record_and_it_says_so(
     tape, quirky = tmp_path / "tape", asked("object", batch_size=2)
     events = stop_at_step(engine, plugins, quirky, 3, tape)
     (said,) = warnings(events, "not_recorded")
-    assert said.startswith("Drawn without a record, since a call of its denoiser is given a object")
+    assert said.startswith("This job is not recorded because its denoiser is called with a object")
     assert not rows(tape)
     again = [*engine.run(quirky, plugins, tape=tape)]
     assert [np.array_equal(pixels(each.data), own(SEED + each.index)) for each in images(again)] == [True, True]
@@ -310,7 +310,7 @@ def test_what_is_no_number_in_half_precision_begins_again_in_float32(
     half, tape = asked("half is nan", precision="bf16"), tmp_path / "tape"
     events = [*engine.run(half, plugins, tape=tape, pause_at=PauseAt(4))]
     (said,) = warnings(events, "float32")
-    assert "begins again in float32" in said
+    assert "starts again in float32" in said
     again = [*engine.run(half, plugins, tape=tape)]
     assert [event for event in again if isinstance(event, Resumed)]
     assert np.array_equal(pixels(only_image(again).data), own())
@@ -320,7 +320,7 @@ def test_what_is_no_number_in_half_precision_begins_again_in_float32(
 def test_what_half_precision_decodes_to_black_begins_again_in_float32(engine: Engine, plugins: PluginSet) -> None:
     events = [*engine.run(asked("half is black", precision="bf16"), plugins)]
     (said,) = warnings(events, "float32")
-    assert said == "The decoded image is entirely black. The image begins again in float32."
+    assert said == "The decoded image is completely black. The image starts again in float32."
     assert np.array_equal(pixels(only_image(events).data), own())
 
 

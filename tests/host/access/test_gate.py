@@ -103,7 +103,7 @@ def unread(guests: Guests, method: str, path: str, *authorizations: str) -> tupl
 )
 def test_who_shows_no_token_is_told_how_to_get_one_and_nothing_else(guests: Guests, authorization: str) -> None:
     answer = guests.ask(None, "GET", "/v1/health", headers={"authorization": authorization})
-    assert answer.status_code == 401 and answer.json().keys() == {"code", "message", "field"}
+    assert answer.status_code == 401 and answer.json().keys() - {"texts"} == {"code", "message", "field"}
     assert answer.headers["www-authenticate"].startswith("Bearer")
     assert str(guests.services.settings.root) not in answer.text
 

@@ -60,7 +60,7 @@ def test_over_the_network_no_setting_names_a_file_or_steers_the_host(guests: Gue
             assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), setting.key
     ask = asking(guests.services)
     for name in ("outdir_samples", "outdir_txt2img_samples", "temp_dir"):
-        ask("POST", "/sdapi/v1/options", json={name: "/tmp/elsewhere"})
+        ask("POST", "/sdapi/v1/options", json={name: "/srv/elsewhere"})
     assert config(guests.services) == ""
     kept = guests.services.settings.root / "a1111-options.json"
     assert not kept.exists() or "elsewhere" not in kept.read_text()

@@ -151,4 +151,4 @@ def test_memory_that_runs_out_has_a1111s_name_and_our_advice(tmp_path: Path) -> 
         answer = httpx.post(f"http://127.0.0.1:{it.settings['port']}/sdapi/v1/txt2img", json=LONG, timeout=300)
     said = answer.json()
     assert (answer.status_code, said["error"], said["detail"], said["body"]) == (500, "OutOfMemoryError", "", "")
-    assert "Out of memory" in said["errors"] and "smaller size" in said["errors"]
+    assert "Out of memory" in said["errors"] and "smaller image size" in said["errors"]

@@ -63,8 +63,9 @@ def test_where_torch_cannot_compile_the_picture_is_drawn_without_and_the_reason_
     events = list(engine.run(request(memory=["fast"]), plugins))
     (said,) = [event.message for event in events if isinstance(event, Warning)]
     assert said == (
-        "Fast cannot be used here: torch compiles for a CPU by a C++ compiler, and no-such-compiler is not installed. "
-        "Going on without it."
+        "Fast cannot be used here: torch needs a C++ compiler to compile for a CPU, and no-such-compiler is "
+        "not installed. "
+        "The job continues without it."
     )
     assert only_image(events).pixel_hash == plain.pixel_hash
 
@@ -85,5 +86,5 @@ def test_what_fails_while_it_is_compiled_is_told_from_then_on(
         time.sleep(0.01)
     events = list(engine.run(request(memory=["fast"]), plugins))
     (said,) = [event.message for event in events if isinstance(event, Warning)]
-    assert "torch could not compile the model (RuntimeError: no kernel for this). Going on without it." in said
+    assert "torch could not compile the model (RuntimeError: no kernel for this). The job continues without it." in said
     assert isinstance(events[-2], Image) or images(events)

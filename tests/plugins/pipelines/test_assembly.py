@@ -116,9 +116,9 @@ def test_a_folder_is_listed_with_its_family_size_and_licence(library: Library) -
         ("KandinskyV22CombinedPipeline", {}, "two pipelines in two folders"),
         ("FluxPriorReduxPipeline", {}, "draws no picture alone"),
         ("Flux9Pipeline", {}, "which the installed diffusers does not have"),
-        (["mine", "Mine"], {}, "brings a pipeline of its own as Python code, which sdterm does not run"),
+        (["mine", "Mine"], {}, "contains its own pipeline as Python code, which sdterm does not run"),
         ("FluxPipeline", {"vae": ["os", "system"]}, "its model_index.json wants system of os for vae"),
-        ("FluxPipeline", {"feature_extractor": ["mine", "Mine"]}, "no code but that of diffusers and transformers"),
+        ("FluxPipeline", {"feature_extractor": ["mine", "Mine"]}, "only loads code from diffusers and transformers"),
         ("FluxPipeline", {"vae": ["kolors", "Anything"]}, "wants Anything of kolors"),
     ],
 )
@@ -177,8 +177,8 @@ def test_a_single_file_says_what_it_lacks_until_all_is_there(library: Library) -
     assert "is a transformer of FLUX.1" in note()
     assert "sdterm models add hf:black-forest-labs/FLUX.1-dev/model_index.json --without" in note()
     folder(library.root / CHECKPOINTS / "small", without=tuple(FLUX))
-    assert "its text encoder text_encoder (CLIPTextModel), which goes to models/text_encoder" in note()
-    assert "; its VAE (AutoencoderKL), which goes to models/VAE or small/vae." in note()
+    assert "its text encoder text_encoder (CLIPTextModel), which belongs in models/text_encoder" in note()
+    assert "; its VAE (AutoencoderKL), which belongs in models/VAE or small/vae." in note()
     weights(models / "text_encoder" / "a.safetensors", WEIGHTS["text_encoder_2"])
     weights(models / "text_encoder" / "b.safetensors", WEIGHTS["text_encoder"])
     assert "text_encoder" not in note()
@@ -192,7 +192,7 @@ def test_a_single_file_says_what_it_lacks_until_all_is_there(library: Library) -
         "text_encoder_2": models / "text_encoder" / "a.safetensors",
         "vae": models / "VAE" / "ae.safetensors",
     }
-    lacking = "small lacks the weights of its transformer (FluxTransformer2DModel), which go to small/transformer."
+    lacking = "small lacks the weights of its transformer (FluxTransformer2DModel), which belong in small/transformer."
     assert known(library, "small").note == lacking
 
 
@@ -201,7 +201,7 @@ def test_a_folder_that_lacks_a_part_says_which(library: Library) -> None:
     parts = {**FLUX, "transformer": ("diffusers", "PixArtTransformer2DModel", TRANSFORMER)}
     at = folder(library.root / CHECKPOINTS / "x", parts, "PixArtSigmaPipeline", without=("vae",))
     weights(at / "transformer" / "diffusion_pytorch_model.safetensors", {"scale_shift_table": (2, 32)})
-    said = "x lacks its VAE (AutoencoderKL), which goes to models/VAE or x/vae."
+    said = "x lacks its VAE (AutoencoderKL), which belongs in models/VAE or x/vae."
     assert known(library, "x").note == said
 
 
@@ -227,7 +227,7 @@ def test_a_folder_that_lacks_a_small_file_is_not_drawn_with_by_what_a_library_ma
     else:
         (at / gone).unlink()
     found = known(library, "x")
-    assert not found.usable and found.note == f"{said} Copy or fetch the folder again, whole."
+    assert not found.usable and found.note == f"{said} Copy or download the complete folder again."
 
 
 def test_a_whole_folder_lends_all_that_a_transformer_needs(library: Library) -> None:

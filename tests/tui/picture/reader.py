@@ -1,4 +1,4 @@
-"""What a terminal would show of kitty's and sixel's sequences, read from the bytes alone."""
+"""What a terminal would show of kitty's, sixel's and iTerm2's sequences and of characters, by the bytes alone."""
 
 import re
 from base64 import standard_b64decode
@@ -20,6 +20,8 @@ def kitty_pictures(sequences: str) -> dict[int, tuple[dict[str, str], Image.Imag
     for content in re.findall("\x1b_G([^\x1b]*)\x1b\\\\", sequences):
         control, _, chunk = content.partition(";")
         own = dict(part.split("=", 1) for part in control.split(","))
+        if own.get("a") == "q":  # a question, whose answer is awaited
+            continue
         assert own.get("q") == "2", "the terminal would answer, and the answer would be typed into the prompt"
         assert len(chunk) <= 4096
         if own.get("a") == "d":
@@ -100,19 +102,53 @@ def sixel_picture(sequence: str, *, defining_selects: bool = False) -> Image.Ima
     return image
 
 
+def inline_picture(sequence: str) -> tuple[dict[str, str], Image.Image]:
+    """iTerm2's: what is said of it, and the picture."""
+    match = re.fullmatch("\x1b]1337;File=([^:\x07]*):([A-Za-z0-9+/=]*)\x07", sequence)
+    assert match, sequence[:80]
+    given = dict(part.split("=", 1) for part in match[1].split(";"))
+    file = standard_b64decode(match[2])
+    assert int(given["size"]) == len(file)
+    return given, Image.open(BytesIO(file)).convert("RGB")
+
+
+WHITE, BLACK = ColorTriplet(255, 255, 255), ColorTriplet(0, 0, 0)
+_SHADES = " ░▒▓█"
+_LETTERS = " .:-=+*#%@"
+_QUADRANTS = {sign: bits for bits, sign in enumerate(" ▘▝▀▖▌▞▛▗▚▐▜▄▙▟█")}
+
+
 def half_block_picture(strips: list[Strip]) -> Image.Image:
-    """Two pixels a cell."""
-    image = Image.new("RGB", (strips[0].cell_length, 2 * len(strips)))
+    """Two pixels a cell, or six by two where there are characters that show more."""
+    whole = Image.new("RGB", (2 * strips[0].cell_length, 6 * len(strips)))
+    has_halves_alone = True
     for y, strip in enumerate(strips):
         x = 0
         for text, style, _ in strip:
-            assert style is not None
+            fore = _rgb(style.color if style else None, WHITE)
+            back = _rgb(style.bgcolor if style else None, BLACK)
             for character in text:
-                lower = _rgb(style.bgcolor)
-                image.putpixel((x, 2 * y), _rgb(style.color) if character == "▀" else lower)
-                image.putpixel((x, 2 * y + 1), lower)
+                has_halves_alone = has_halves_alone and character in " ▀"
+                for place, share in enumerate(_covered(character)):
+                    pixel = tuple(round(a * share + b * (1 - share)) for a, b in zip(fore, back, strict=True))
+                    whole.putpixel((2 * x + place % 2, 6 * y + place // 2), pixel)
                 x += 1
-    return image
+    size = strips[0].cell_length, 2 * len(strips)
+    return whole.resize(size, Image.Resampling.NEAREST) if has_halves_alone else whole
+
+
+def _covered(character: str) -> list[float]:
+    """How much of each twelfth of a cell has the foreground's colour: line by line, of two each."""
+    code = ord(character) - 0x1FB00
+    if 0 <= code < 60:  # sextants; two of 64 are older characters
+        bits = code + 1 + (code >= 20) + (code >= 40)
+        return [float(bits >> (2 * (line // 2) + column) & 1) for line in range(6) for column in range(2)]
+    if character in _SHADES:
+        return [_SHADES.index(character) / 4] * 12
+    if character in _QUADRANTS:
+        bits = _QUADRANTS[character]
+        return [float(bits >> (2 * (line // 3) + column) & 1) for line in range(6) for column in range(2)]
+    return [_LETTERS.index(character) / 9] * 12
 
 
 def distance(one: Image.Image, other: Image.Image) -> float:
@@ -122,6 +158,6 @@ def distance(one: Image.Image, other: Image.Image) -> float:
     return sum(abs(a - b) for a, b in pairs) / len(pairs)
 
 
-def _rgb(colour: Color | None) -> tuple[int, int, int]:
-    red, green, blue = colour.get_truecolor() if colour else ColorTriplet(0, 0, 0)
+def _rgb(colour: Color | None, otherwise: ColorTriplet) -> tuple[int, int, int]:
+    red, green, blue = colour.get_truecolor() if colour else otherwise
     return red, green, blue

@@ -1,20 +1,22 @@
 """What each protocol writes: the right pixels, in few bytes."""
 
+import re
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
 import pytest
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops, ImageFilter, ImageStat
 from rich.console import Console
 from textual.strip import Strip
 
-from sdterm.tui.picture import image, kitty, sixel
-from sdterm.tui.picture.half import half_blocks
-from sdterm.tui.picture.support import Depth
+from sdterm.tui.picture import image, iterm, kitty, sixel
+from sdterm.tui.picture.characters import characters
+from sdterm.tui.picture.support import Cells, Depth
 from tests.tui.picture.reader import (
     distance,
     half_block_picture,
+    inline_picture,
     kitty_pictures,
     placed_cells,
     sixel_picture,
@@ -48,33 +50,66 @@ def test_a_preview_in_half_blocks_is_at_most_14_kb_whatever_it_shows(
     depth: Depth, photo: Image.Image, noise: Image.Image
 ) -> None:
     for picture in (photo, noise):
-        assert written(half_blocks(picture, 32, 16, depth, 14_000), depth) <= 14_000
+        assert written(characters(picture, 32, 16, depth, 14_000), depth) <= 14_000
 
 
 def test_half_blocks_show_the_picture(photo: Image.Image) -> None:
-    shown = half_block_picture(half_blocks(photo, 32, 16))
+    shown = half_block_picture(characters(photo, 32, 16))
     assert shown.size == (32, 32)
     assert distance(shown, photo) < 5
-    assert distance(half_block_picture(half_blocks(photo, 32, 16, "256")), photo) < 25
-    assert distance(half_block_picture(half_blocks(photo, 32, 16, "16")), photo) < 60
+    assert distance(half_block_picture(characters(photo, 32, 16, "256")), photo) < 25
+    assert distance(half_block_picture(characters(photo, 32, 16, "16")), photo) < 30, "shades mix more than sixteen"
     assert distance(shown, photo.transpose(Image.Transpose.FLIP_TOP_BOTTOM)) > 20
 
 
 def test_every_cell_has_the_width_of_one_and_equal_neighbours_are_one_segment(photo: Image.Image) -> None:
-    strips = half_blocks(photo, 32, 16)
+    strips = characters(photo, 32, 16)
     assert [strip.cell_length for strip in strips] == [32] * 16
-    plain = half_blocks(Image.new("RGB", (64, 64), "red"), 32, 16)
+    plain = characters(Image.new("RGB", (64, 64), "red"), 32, 16)
     assert all(len(list(strip)) == 1 for strip in plain)
 
 
-def test_without_colours_brightness_becomes_characters() -> None:
-    strips = half_blocks(Image.linear_gradient("L").rotate(90), 10, 2, "mono")
-    assert [strip.text for strip in strips] == ["  ░░▒▒▓▓██"] * 2
-    assert "\x1b" not in strips[0].render(Console(color_system="truecolor", force_terminal=True))
+@pytest.mark.parametrize("cells", ["ascii", "half", "quadrant", "sextant"])
+def test_without_colours_brightness_becomes_characters(cells: Cells, photo: Image.Image) -> None:
+    strips = characters(photo, 48, 24, "mono", cells=cells)
+    assert "\x1b" not in "".join(
+        strip.render(Console(color_system="truecolor", force_terminal=True)) for strip in strips
+    )
+    assert [strip.cell_length for strip in strips] == [48] * 24
+    shown, wanted = (
+        [value / 255 for value in picture.convert("L").resize((12, 12), Image.Resampling.BOX).tobytes()]
+        for picture in (half_block_picture(strips), photo)
+    )
+    mean = [sum(values) / len(values) for values in (shown, wanted)]
+    both = sum((one - mean[0]) * (other - mean[1]) for one, other in zip(shown, wanted, strict=True))
+    spread = [sum((value - m) ** 2 for value in values) for values, m in zip((shown, wanted), mean, strict=True)]
+    assert both / (spread[0] * spread[1]) ** 0.5 > 0.9, "bright is bright, dark is dark"
+    if cells == "ascii":
+        assert "".join(strip.text for strip in strips).isascii()
+
+
+@pytest.mark.parametrize("depth", ["truecolor", "256"])
+def test_quadrants_and_sextants_are_finer_than_half_blocks(depth: Depth, repo: Path) -> None:
+    text = Image.new("RGB", (96, 96), "navy")
+    text.paste("white", (44, 0, 48, 96))  # half a cell wide
+    text.paste("white", (0, 50, 96, 54))
+    shown = {
+        cells: distance(text, half_block_picture(characters(text, 12, 6, depth, cells=cells)))
+        for cells in ("half", "quadrant", "sextant")
+    }
+    assert shown["quadrant"] < shown["half"] and shown["sextant"] < shown["half"]
+
+
+@pytest.mark.parametrize("cells", ["quadrant", "sextant"])
+def test_their_previews_are_limited_too(cells: Cells, photo: Image.Image, noise: Image.Image) -> None:
+    for picture in (photo, noise):
+        for depth in ("truecolor", "256", "16"):
+            strips = characters(picture, 32, 16, depth, 10_000, cells)
+            assert written(strips, depth) <= 10_000
 
 
 def test_a_smaller_limit_costs_detail_not_size(noise: Image.Image) -> None:
-    sizes = [written(half_blocks(noise, 32, 16, "truecolor", limit), "truecolor") for limit in (14_000, 6_000, 3_000)]
+    sizes = [written(characters(noise, 32, 16, "truecolor", limit), "truecolor") for limit in (14_000, 6_000, 3_000)]
     assert all(size <= limit for size, limit in zip(sizes, (14_000, 6_000, 3_000), strict=True))
 
 
@@ -141,6 +176,42 @@ def test_sixel_draws_the_picture_as_large_as_its_cells_in_at_most_20_kb(
     assert distance(shown, photo.transpose(Image.Transpose.FLIP_TOP_BOTTOM)) > 20
 
 
+@pytest.mark.parametrize("limit", [20_000, 60_000, 200_000, 1_500_000])
+def test_sixel_and_inline_images_are_as_fine_as_the_line_allows(
+    limit: int, photo: Image.Image, noise: Image.Image
+) -> None:
+    for picture in (noise, photo):
+        for encode in (sixel.encode, iterm.encode):
+            assert len(encode(picture, 46, 23, (10, 20), limit)) <= limit
+    sequence = sixel.encode(photo, 46, 23, (10, 20), limit)
+    if limit >= 1_500_000:
+        assert len({*re.findall(r"#(\d+)", sequence)}) > 200
+        assert distance(sixel_picture(sequence), photo) < 4
+        assert distance(inline_picture(iterm.encode(photo, 46, 23, (10, 20), limit))[1], photo) < 4
+
+
+@pytest.mark.parametrize("colours", [2, 16, 64, 256])
+def test_sixel_has_no_more_colours_than_the_terminal(colours: int, photo: Image.Image) -> None:
+    for limit in (20_000, 1_500_000):
+        sequence = sixel.encode(photo, 46, 23, (10, 20), limit, colours)
+        assert max(int(number) for number in re.findall(r"#(\d+)", sequence)) < colours
+
+
+def test_few_colours_are_mixed_of_dots(photo: Image.Image) -> None:
+    """What is looked at from afar is nearer to the picture with dots than without."""
+    near, far = sixel.dithered(photo, (460, 456), 16), photo.resize((460, 456)).quantize(16, Image.Quantize.MEDIANCUT)
+    wanted = photo.resize((460, 456)).filter(ImageFilter.GaussianBlur(4))
+    blurred = [picture.convert("RGB").filter(ImageFilter.GaussianBlur(4)) for picture in (near, far)]
+    errors = [sum(ImageStat.Stat(ImageChops.difference(picture, wanted)).mean) for picture in blurred]
+    assert errors[0] < errors[1] * 0.8
+
+
+def test_an_inline_image_says_its_size_in_cells_and_bytes(photo: Image.Image) -> None:
+    given, picture = inline_picture(iterm.encode(photo, 46, 23, (10, 20), 20_000))
+    assert (given["width"], given["height"], given["inline"]) == ("46", "23", "1")
+    assert given["preserveAspectRatio"] == "0" and distance(picture, photo) < 8
+
+
 @pytest.mark.parametrize("defining_selects", [False, True], ids=["as foot and xterm", "as libsixel"])
 @pytest.mark.parametrize(("detail", "colours"), [(None, 32), (64, 16), (None, 256)])
 def test_every_terminal_draws_sixel_in_the_same_colours(
@@ -148,6 +219,7 @@ def test_every_terminal_draws_sixel_in_the_same_colours(
 ) -> None:
     pixels = sixel.quantised(photo, (320, 300), detail, colours)
     shown = sixel_picture(sixel.drawn(pixels), defining_selects=defining_selects)
+    assert "-\x1b" not in sixel.drawn(pixels), "a row too many in foot"
     furthest = max(ImageChops.difference(shown, pixels.convert("RGB")).tobytes())
     assert furthest <= 2, "sixel counts colours in hundredths"
 

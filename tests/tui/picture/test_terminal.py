@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import select
 import shutil
 import struct
@@ -84,10 +85,21 @@ def test_kitty_and_sixel_reach_the_terminal_whole(repo: Path, tmp_path: Path) ->
         assert distance(picture, original) < 15
         assert not kitty_pictures(received), "the terminal keeps what nobody shows any more"
 
-        received = run(repo, tmp_path / "sixel", "sixel", 1, answers=True)[0].decode()
-        assert received.count("\x1bP") == 1, "the picture was sent more than once"
-        start = received.index("\x1bP")
-        assert distance(sixel_picture(received[start : received.index("\x1b\\", start) + 2]), original) < 20
+        received = run(repo, tmp_path / "sixel", "sixel", 1, answers=False)[0].decode()
+        (sequence,) = re.findall(r"\x1bP0.*?\x1b\\", received, re.DOTALL)
+        assert len(sequence) <= 20_000 and distance(sixel_picture(sequence), original) < 20
+
+
+def test_a_line_that_was_seen_to_be_fast_gets_finer_pictures(repo: Path, tmp_path: Path) -> None:
+    received, _ = run(repo, tmp_path / "notes", "sixel", 3, answers=True)
+    sizes = [len(sequence) for sequence in re.findall(r"\x1bP0.*?\x1b\\", received.decode(), re.DOTALL)]
+    assert sizes[0] <= 20_000 and sizes[-1] > 2 * sizes[0]
+
+
+@pytest.mark.heavy
+def test_a_slow_line_gets_coarse_ones(repo: Path, tmp_path: Path) -> None:
+    received, _ = run(repo, tmp_path / "notes", "sixel", 3, answers=True, rate=30_000)
+    assert all(len(one) <= 20_000 for one in re.findall(r"\x1bP0.*?\x1b\\", received.decode(), re.DOTALL))
 
 
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")

@@ -23,7 +23,14 @@ from sdterm.tui.picture.preview import LivePreview
 from sdterm.tui.picture.support import Protocol
 from sdterm.tui.picture.terminal import PictureApp
 from sdterm.tui.picture.widget import PictureView
-from tests.tui.picture.reader import distance, half_block_picture, kitty_pictures, placed_cells, sixel_picture
+from tests.tui.picture.reader import (
+    distance,
+    half_block_picture,
+    inline_picture,
+    kitty_pictures,
+    placed_cells,
+    sixel_picture,
+)
 
 REST = 0.3  # seconds: longer than the app waits for calm before it draws sixel
 WITHIN = 60.0  # seconds
@@ -208,6 +215,33 @@ def test_sixel_is_drawn_again_only_when_its_cells_were_written_over(photo: bytes
     run(scenario())
 
 
+def test_inline_images_are_drawn_over_their_cells(photo: bytes) -> None:
+    async def scenario() -> None:
+        app = Gallery("iterm")
+        async with app.run_test(size=(60, 17)) as pilot:
+            await shown(app, pilot, photo)
+            before, _, rest = app.out[0].partition("\x1b]1337")
+            assert before == "\x1b7\x1b[2;15H" and len(app.out) == 1
+            given, picture = inline_picture("\x1b]1337" + rest.removesuffix("\x1b8"))
+            assert (given["width"], given["height"]) == ("32", "16")
+            with Image.open(BytesIO(photo)) as original:
+                assert distance(picture, original) < 8
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(("mode", "signs"), [("ascii", " .:-=+*#%@"), ("quadrant", " ▘▝▀▖▌▞▛▗▚▐▜▄▙▟█")])
+def test_other_characters_stand_in_where_they_are_chosen(photo: bytes, mode: Protocol, signs: str) -> None:
+    async def scenario() -> None:
+        app = Gallery(mode)
+        async with app.run_test(size=(60, 17)) as pilot:
+            await shown(app, pilot, photo)
+            used = {*"".join(line.text for line in app.lines())}
+            assert used <= {*signs} and len(used) > 4
+
+    run(scenario())
+
+
 def test_a_toast_over_a_sixel_picture_stays_readable(photo: bytes) -> None:
     async def scenario() -> None:
         app = Gallery("sixel")
@@ -243,7 +277,7 @@ def test_what_was_shown_before_is_not_made_again(photo: bytes, monkeypatch: pyte
     run(scenario())
 
 
-@pytest.mark.parametrize("mode", ["half", "kitty", "sixel"])
+@pytest.mark.parametrize("mode", ["half", "sextant", "kitty", "iterm", "sixel"])
 def test_hostile_bytes_show_a_sentence(mode: Protocol) -> None:
     huge = BytesIO()
     Image.new("1", (7_000, 7_000)).save(huge, "PNG")
@@ -266,7 +300,7 @@ def test_hostile_bytes_show_a_sentence(mode: Protocol) -> None:
 
 @pytest.mark.few(5)
 @pytest.mark.parametrize("size", [(1, 1), (2, 1), (1, 5), (40, 2), (200, 60)])
-@pytest.mark.parametrize("mode", ["half", "kitty", "sixel"])
+@pytest.mark.parametrize("mode", ["ascii", "half", "quadrant", "kitty", "iterm", "sixel"])
 def test_no_size_is_too_small_or_too_large(mode: Protocol, size: tuple[int, int], photo: bytes) -> None:
     async def scenario() -> None:
         app = Gallery(mode)

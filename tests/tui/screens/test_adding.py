@@ -69,7 +69,7 @@ def test_what_is_no_model_is_said(host: Running) -> None:
         await until(pilot, lambda: isinstance(app.screen, Type))
         await write(pilot, f"{url}/page")
         await pilot.press("enter")
-        await until(pilot, lambda: "is a web page and no model" in screen_text(app))
+        await until(pilot, lambda: "is a web page, not a model" in screen_text(app))
 
     with serving({"/page": File(b"<html></html>", headers={"Content-Type": "text/html"})}) as url:
         drive(host, act)

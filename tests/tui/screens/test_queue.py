@@ -31,7 +31,7 @@ def test_devices_are_shown_drained_and_given_a_job_by_keys(host: Running) -> Non
         assert [line.split()[0] for line in text_of(devices).splitlines()] == ["cpu:0", "cpu:1"]
         assert all("idle" in line for line in text_of(devices).splitlines())
         await pilot.press("o", "down", "down", "enter")
-        await until(pilot, lambda: "It is drawn on cpu:1 alone." in screen_text(app), "its device")
+        await until(pilot, lambda: "It runs on cpu:1 alone." in screen_text(app), "its device")
         assert host.client.job(job).device == "cpu:1"
         await pilot.press("d", "down", "enter")
         await until(pilot, lambda: "takes no new jobs" in text_of(devices).splitlines()[1], "that it is drained")

@@ -8,6 +8,7 @@ from sdterm.core.extensions.install.slug import check_slug
 from sdterm.core.extensions.kinds import KINDS
 from sdterm.core.settings.paths import PACKAGE
 from sdterm.core.text import printable
+from sdterm.messages import message
 
 DATA = "locale"
 """The template of what has no hook: a language in a folder of JSON."""
@@ -19,10 +20,10 @@ _SLUG, _NAME = "my_extension", "My extension"  # what a template calls itself
 def begin(name: str, kind: str, folder: Path) -> Path:
     """Write a new extension into `folder`. Returns where it is. Raises ExtensionError."""
     slug = name.replace("-", "_")
-    check_slug(slug, (), hint="Choose another name.")
+    check_slug(slug, (), hint=message("Choose another name."))
     place = folder / slug
     if place.exists() or place.with_suffix(".py").exists():
-        raise ExtensionError(f"{printable(str(place))} is there already. Choose another name.")
+        raise ExtensionError(message("{folder} already exists. Choose another name.", folder=printable(str(place))))
     words = slug.replace("_", " ").capitalize()
     try:
         shutil.copytree(_FOLDER / kind, place, ignore=shutil.ignore_patterns("__pycache__"))
@@ -31,5 +32,9 @@ def begin(name: str, kind: str, folder: Path) -> Path:
             file.write_text(text, encoding="utf-8")
             file.rename(file.with_name(file.name.replace(_SLUG, slug)))
     except OSError as error:
-        raise ExtensionError(f"{printable(str(place))} cannot be written: {error.strerror or error}.") from error
+        raise ExtensionError(
+            message(
+                "{folder} cannot be written: {problem}.", folder=printable(str(place)), problem=error.strerror or error
+            )
+        ) from error
     return place

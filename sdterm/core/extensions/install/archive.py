@@ -20,6 +20,7 @@ from typing import IO, Any, BinaryIO
 
 from sdterm.core.extensions import ExtensionError
 from sdterm.core.text import printable
+from sdterm.messages import message
 
 MOST_PACKED = 64 * 1024**2
 MOST_UNPACKED = 256 * 1024**2
@@ -56,7 +57,7 @@ def unpack(archive: Path, into: Path) -> None:
     unless the list of entries is clean. Raises ArchiveError."""
     packed = archive.stat().st_size
     if packed > MOST_PACKED:
-        raise ArchiveError(f"The archive has more than {_mib(MOST_PACKED)}.")
+        raise ArchiveError(message("The archive is larger than {limit}.", limit=_mib(MOST_PACKED)))
     most = min(MOST_UNPACKED, max(MOST_RATIO * packed, _ALWAYS_FINE))
     into.mkdir(parents=True)
     try:
@@ -70,9 +71,11 @@ def unpack(archive: Path, into: Path) -> None:
     except ArchiveError:
         raise
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError) as error:
-        raise ArchiveError(f"The archive is damaged or no zip or tar file: {error}.") from error
+        raise ArchiveError(
+            message("The archive is damaged, or not a zip or tar file: {problem}.", problem=error)
+        ) from error
     except (OSError, ValueError, NotImplementedError, RuntimeError, OverflowError, RecursionError) as error:
-        raise ArchiveError(f"The archive cannot be unpacked: {error}.") from error
+        raise ArchiveError(message("The archive cannot be unpacked: {problem}.", problem=error)) from error
 
 
 def check_names(entries: Iterable[tuple[str, bool]]) -> None:
@@ -86,16 +89,22 @@ def check_names(entries: Iterable[tuple[str, bool]]) -> None:
             this = "/".join(parts[:depth]), folder or not whole
             known = there.setdefault(_everywhere(this[0]), this)
             if known != this:
-                raise ArchiveError(f"The archive has {_shown(known[0])} and {_shown(this[0])}, which may be one file.")
+                raise ArchiveError(
+                    message(
+                        "The archive has {one} and {other}, which may be the same file on this disk.",
+                        one=_shown(known[0]),
+                        other=_shown(this[0]),
+                    )
+                )
             if known is not this and whole and not folder:
-                raise ArchiveError(f"The archive has {_shown(name)} twice.")
+                raise ArchiveError(message("The archive has {name} twice.", name=_shown(name)))
 
 
 def check_name(name: str) -> None:
     """Whether a path inside an archive stays inside, whatever the system. Raises ArchiveError."""
     parts = name.split("/")
     if any(_unfit(part) for part in parts) or len(name.encode(errors="surrogateescape")) > _MOST_PATH:
-        raise ArchiveError(f"The archive has an entry with the name {_shown(name)}, which is not allowed.")
+        raise ArchiveError(message("The archive has an entry named {name}, which is not allowed.", name=_shown(name)))
 
 
 def _unfit(part: str) -> bool:
@@ -118,14 +127,18 @@ def _zip_entries(opened: zipfile.ZipFile) -> Iterator[_Entry]:
     for info in opened.infolist():
         name, mode = info.orig_filename, info.external_attr >> 16
         if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise ArchiveError(f"The archive has {_shown(name)}, which is neither a file nor a folder.")
+            raise ArchiveError(
+                message("The archive has {name}, which is neither a file nor a folder.", name=_shown(name))
+            )
         if info.flag_bits & 0x1:
-            raise ArchiveError("The archive is encrypted.")
+            raise ArchiveError(message("The archive is encrypted."))
         if info.filename != name:  # it was cut at a NUL, or a separator was replaced
-            raise ArchiveError(f"The archive has an entry with the name {_shown(name)}, which is not allowed.")
+            raise ArchiveError(
+                message("The archive has an entry named {name}, which is not allowed.", name=_shown(name))
+            )
         folder = name.endswith("/")
         if folder and info.file_size:
-            raise ArchiveError(f"The archive has {_shown(name)}, a folder with content.")
+            raise ArchiveError(message("The archive has {name}, a folder that holds data.", name=_shown(name)))
         yield _Entry(name.removesuffix("/"), folder, info.file_size, lambda info=info: opened.open(info))  # type: ignore[misc]
 
 
@@ -136,9 +149,11 @@ def _tar_entries(tar: tarfile.TarFile) -> Iterator[_Entry]:
         if info.name == "." and info.isdir():
             continue
         if info.type not in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE) or info.issparse():
-            raise ArchiveError(f"The archive has {_shown(name)}, which is neither a file nor a folder.")
+            raise ArchiveError(
+                message("The archive has {name}, which is neither a file nor a folder.", name=_shown(name))
+            )
         if info.size < 0:
-            raise ArchiveError(f"The archive has {_shown(name)} with a size below 0.")
+            raise ArchiveError(message("The archive has {name} with a negative size.", name=_shown(name)))
         yield _Entry(name, info.isdir(), info.size, lambda info=info: _opened(tar, info))  # type: ignore[misc]
 
 
@@ -196,21 +211,21 @@ def _is_zip(archive: Path) -> bool:
         file.seek(max(0, size - 65557 - 20))
         tail = file.read()
     if _END_64 in tail:
-        raise ArchiveError("The archive is a zip file of the kind for more than 4 GiB, which sdterm does not read.")
+        raise ArchiveError(message("The archive is a ZIP64 file, which sdterm does not read."))
     for at in (match.start() for match in re.finditer(re.escape(_END), tail)):
         if int.from_bytes(tail[at + 12 : at + 16], "little") > _MOST_LISTING:
-            raise ArchiveError(f"The archive has more than {MOST_ENTRIES} entries.")
+            raise ArchiveError(message("The archive has more than {limit} entries.", limit=MOST_ENTRIES))
     return True
 
 
 def _count(entries: int) -> None:
     if entries > MOST_ENTRIES:
-        raise ArchiveError(f"The archive has more than {MOST_ENTRIES} entries.")
+        raise ArchiveError(message("The archive has more than {limit} entries.", limit=MOST_ENTRIES))
 
 
 def _bomb(most: int) -> ArchiveError:
     return ArchiveError(
-        f"The archive unpacks to more than {_mib(most)}, the most that sdterm takes from one of its size."
+        message("The archive unpacks to more than {limit}, the limit for an archive of its size.", limit=_mib(most))
     )
 
 

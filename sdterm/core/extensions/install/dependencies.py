@@ -16,6 +16,7 @@ from pathlib import Path
 from sdterm.core.extensions import ExtensionError
 from sdterm.core.processes import BoundsError, Ended, run_bounded
 from sdterm.core.text import printable
+from sdterm.messages import message, sentences
 
 SECONDS = 300
 """How long pip may take to resolve or to install."""
@@ -81,7 +82,12 @@ def resolve(
 
     for requirement in requirements:
         if (url := Requirement(requirement).url) and not url.startswith("file:"):
-            raise DependencyError(f"It needs {printable(requirement)}: packages are taken from the index alone.")
+            raise DependencyError(
+                message(
+                    "It needs {requirement}, but packages are installed from the package index only.",
+                    requirement=printable(requirement),
+                )
+            )
     host = host_packages()
     kept = {name: version for name, (version, _) in others.items()} | host
     constraints, report = folder / "constraints.txt", folder / "report.json"
@@ -93,7 +99,7 @@ def resolve(
     wheels = tuple(map(_wheel, json.loads(report.read_text(encoding="utf-8"))["install"]))
     for wheel in wheels:
         if wheel.name in host or wheel.name == "sdterm":
-            raise DependencyError(f"It would change {wheel.name}, which is sdterm's own.")
+            raise DependencyError(message("It would change {package}, which sdterm itself needs.", package=wheel.name))
     return tuple(sorted(wheels, key=lambda wheel: wheel.name))
 
 
@@ -124,17 +130,24 @@ def _wheel(item: Mapping[str, object]) -> Wheel:
             "download_info": {"url": str(url), "archive_info": {"hashes": {"sha256": str(sha256)}}},
         }:
             return Wheel(_canonical(name), version, url, sha256)
-    raise DependencyError("pip did not say where a package would come from, so that it cannot be pinned.")
+    raise DependencyError(message("pip did not say where a package comes from, so its version cannot be fixed."))
 
 
 def _pip(words: list[str]) -> Ended:
     if importlib.util.find_spec("pip") is None:
-        raise DependencyError(f"It needs packages, and pip is missing: `{sys.executable} -m ensurepip` brings it.")
+        raise DependencyError(
+            message(
+                "It needs packages, and pip is missing: `{python} -m ensurepip` installs pip.", python=sys.executable
+            )
+        )
     environment = os.environ | {"PIP_REQUIRE_VIRTUALENV": "0", "PYTHONUTF8": "1", "COLUMNS": "1000"}
     try:
         return run_bounded([sys.executable, "-P", "-m", "pip", *words], SECONDS, environment)
     except BoundsError as error:
-        raise DependencyError(f"pip {error}.") from None
+        raise DependencyError(message("pip {problem}.", problem=error)) from None
+
+
+_INSTALLED = "installed is"  # in place of pip's word for what may not change
 
 
 def _why(said: str, kept: Mapping[str, str], others: Mapping[str, tuple[str, str]]) -> str:
@@ -147,17 +160,21 @@ def _why(said: str, kept: Mapping[str, str], others: Mapping[str, tuple[str, str
     elif missing := re.search(r"that satisfies the requirement (([\w.-]+).*?)(?: \(from|$)", said):
         # no version at all that would do; the one that is here is not even looked at
         name = _canonical(missing[2])
-        lines = [f"it needs {missing[1]}", f"here is {name}=={kept[name]}"] if name in kept else []
+        lines = [f"it needs {missing[1]}", f"{_INSTALLED} {name}=={kept[name]}"] if name in kept else []
     else:
         lines = []
     if not lines:
         errors = [line.removeprefix("ERROR: ") for line in said.splitlines() if line.startswith("ERROR: ")]
-        return printable(f"pip cannot get what it needs: {errors[-1] if errors else 'it gave no reason'}", limit=1000)
+        reason = errors[-1] if errors else message("pip gave no reason")
+        return printable(message("pip cannot install its dependencies: {reason}", reason=reason), limit=1000)
     whose = [
-        f"{name} {version} came with {slug}"
+        message("{package} {version} came with {slug}", package=name, version=version, slug=slug)
         for name, (version, slug) in others.items()
         if any(re.search(rf"(?i)(?<![\w-]){re.escape(name)}(?![\w-])", line) for line in lines)
     ]
-    told = "; ".join(line.replace("The user requested (constraint)", "here is") for line in lines)
-    more = f" ({', '.join(whose)}; one process holds one version of a library)" if whose else ""
-    return printable(f"It needs what would change a package that is here: {told}{more}.", limit=1000)
+    told = "; ".join(line.replace("The user requested (constraint)", _INSTALLED) for line in lines)
+    said = message("Its dependencies would change an installed package: {conflict}.", conflict=told)
+    more = (
+        message("{packages}; only one version of a package can be loaded.", packages=", ".join(whose)) if whose else ""
+    )
+    return printable(sentences(said, more), limit=1000)

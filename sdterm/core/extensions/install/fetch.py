@@ -21,6 +21,7 @@ from sdterm.core.extensions.source import files_of, is_left_behind
 from sdterm.core.processes import BoundsError, run_bounded
 from sdterm.core.text import printable
 from sdterm.core.web import WebError, answer, check_url, shown
+from sdterm.messages import message
 
 SECONDS = 120
 """How long fetching may take."""
@@ -54,10 +55,10 @@ def fetch(source: str, staging: Path, tell: Tell, *, transports: Sequence[str] =
     kind = kind_of(source, transports)
     try:
         if kind == "git":
-            tell(f"Cloning {printable(source)} …")
+            tell(message("Cloning {source} …", source=printable(source)))
             return Fetched(_clone(source, staging, transports), _last(source).removesuffix(".git"))
         if kind == "download":
-            tell(f"Downloading {printable(source)} …")
+            tell(message("Downloading {source} …", source=printable(source)))
             file = staging / "download"
             download(source, file)
             return _opened(file, _last(source), staging, tell)
@@ -70,17 +71,19 @@ def fetch(source: str, staging: Path, tell: Tell, *, transports: Sequence[str] =
     except ArchiveError as error:
         raise FetchError(str(error)) from error
     except OSError as error:
-        raise FetchError(f"{printable(source)} cannot be read: {error.strerror or error}.") from error
+        raise FetchError(
+            message("{source} cannot be read: {problem}.", source=printable(source), problem=error.strerror or error)
+        ) from error
 
 
 def kind_of(source: str, transports: Sequence[str] = ("https", "ssh")) -> Kind:
     """What a source is. Looks at the file system, at nothing else. Raises FetchError if it is refused."""
     if not source.strip() or printable(source, limit=4000) != source or len(source) > 2000:
-        raise _refused(source, "it is empty, too long or has characters that do not belong there")
+        raise _refused(source, message("it is empty, too long or has invalid characters"))
     if source.startswith("-"):
-        raise _refused(source, "it looks like an option")
+        raise _refused(source, message("it looks like an option"))
     if re.match(r"[A-Za-z0-9+.-]+::", source):
-        raise _refused(source, "git would run a program for it")
+        raise _refused(source, message("git would run a program for it"))
     if scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", source):
         return _kind_of_url(source, scheme[1].lower(), transports)
     if _SCP.fullmatch(source) and "ssh" in transports:
@@ -93,30 +96,34 @@ def kind_of(source: str, transports: Sequence[str] = ("https", "ssh")) -> Kind:
             return "wheel"
         return "archive"
     if "/" in source or source.lower().endswith((*_ARCHIVES, _WHEEL, ".py")):
-        raise FetchError(f"There is no file or folder {printable(source)}.")
+        raise FetchError(message("There is no file or folder {source}.", source=printable(source)))
     try:
         requirement = Requirement(source)
     except InvalidRequirement:
-        raise FetchError(f"{printable(source)} is no URL, no path and no name of a package.") from None
+        raise FetchError(
+            message("{source} is not a URL, a path or the name of a package.", source=printable(source))
+        ) from None
     if requirement.url or requirement.marker:
-        raise _refused(source, "a package is asked for by its name and, if need be, its version")
+        raise _refused(source, message("a package is given by its name and, if needed, its version"))
     return "package"
 
 
 def _kind_of_url(source: str, scheme: str, transports: Sequence[str]) -> Kind:
     if re.search(r"[\s\\]", source):
-        raise _refused(source, "it has characters that do not belong in a URL")
+        raise _refused(source, message("a URL cannot have these characters"))
     try:
         url = urlsplit(source)
         host, password, _ = url.hostname or "", url.password, url.port
     except ValueError as error:
-        raise _refused(source, f"it is no URL: {error}") from error
+        raise _refused(source, message("it is not a valid URL: {problem}", problem=error)) from error
     if host.startswith("-") or unquote(host) != host or (url.username or "").startswith("-"):
-        raise _refused(source, "its host looks like an option")
+        raise _refused(source, message("its host looks like an option"))
     if url.path.startswith("/-"):
-        raise _refused(source, "its path looks like an option")
+        raise _refused(source, message("its path looks like an option"))
     if password is not None or (url.username is not None and scheme != "ssh"):
-        raise FetchError("A URL with a user name or password in it is refused: logs and lists of processes keep it.")
+        raise FetchError(
+            message("The URL has a user name or password in it, and is refused: logs and process lists would show it.")
+        )
     if scheme in ("http", "https") and url.path.lower().endswith((*_ARCHIVES, _WHEEL)):
         try:
             check_url(source)
@@ -124,9 +131,16 @@ def _kind_of_url(source: str, scheme: str, transports: Sequence[str]) -> Kind:
             raise FetchError(str(error)) from error
         return "download"
     if scheme not in transports:
-        raise _refused(source, f"{scheme}:// is not among {', '.join(f'{name}://' for name in transports)}")
+        raise _refused(
+            source,
+            message(
+                "{scheme}:// is not one of {allowed}",
+                scheme=scheme,
+                allowed=", ".join(f"{name}://" for name in transports),
+            ),
+        )
     if scheme != "file" and not host:
-        raise _refused(source, "it names no host")
+        raise _refused(source, message("it has no host name"))
     return "git"
 
 
@@ -136,7 +150,9 @@ def download(url: str, file: Path) -> None:
     try:
         with answer(url) as response:
             if response.status_code != 200:
-                raise FetchError(f"{shown(url)} was answered with status {response.status_code}.")
+                raise FetchError(
+                    message("{url} answered with status {status}.", url=shown(url), status=response.status_code)
+                )
             _save(response.iter_raw(), file, until)
     except WebError as error:
         raise FetchError(str(error)) from error
@@ -148,9 +164,9 @@ def _save(chunks: Iterator[bytes], file: Path, until: float) -> None:
         for chunk in chunks:
             size += len(chunk)
             if size > MOST_PACKED:
-                raise FetchError(f"The download has more than {MOST_PACKED // 1024**2} MiB.")
+                raise FetchError(message("The download is larger than {limit} MiB.", limit=MOST_PACKED // 1024**2))
             if time.monotonic() > until:
-                raise FetchError(f"The download took longer than {SECONDS} s.")
+                raise FetchError(message("The download took longer than {seconds} s.", seconds=SECONDS))
             target.write(chunk)
 
 
@@ -158,7 +174,7 @@ def _opened(file: Path, name: str, staging: Path, tell: Tell) -> Fetched:
     """What is in an archive or a wheel."""
     if name.lower().endswith(_WHEEL):
         return _looked_through(file, name, staging)
-    tell("Unpacking …")
+    tell(message("Unpacking …"))
     folder = staging / "unpacked"
     unpack(file, folder)
     inside = list(folder.iterdir())
@@ -173,7 +189,7 @@ def _looked_through(file: Path, name: str, staging: Path) -> Fetched:
     try:
         package, *_ = parse_wheel_filename(name)
     except InvalidWheelFilename as error:
-        raise FetchError(f"{printable(name)} is no name of a wheel.") from error
+        raise FetchError(message("{name} is not a valid name of a wheel.", name=printable(name))) from error
     unpack(file, staging / "looked-through")
     (staging / "wheel").mkdir()
     wheel = Path(shutil.copyfile(file, staging / "wheel" / name))
@@ -186,21 +202,39 @@ def _copied(path: Path, staging: Path) -> Path:
     files = files_of(path)
     linked = (folder for folder in path.rglob("*") if folder.is_symlink() and folder.is_dir())
     if link := next((folder for folder in linked if not is_left_behind(folder.name)), None):
-        raise FetchError(f"{printable(path.name)} has {printable(link.name)}, a link: only files are installed.")
+        raise FetchError(
+            message(
+                "{name} has a link, {link}: only files are installed.",
+                name=printable(path.name),
+                link=printable(link.name),
+            )
+        )
     size = 0
     for file in files:
         if file.is_symlink() and file != path:
-            raise FetchError(f"{printable(path.name)} has {printable(file.name)}, a link: only files are installed.")
+            raise FetchError(
+                message(
+                    "{name} has a link, {link}: only files are installed.",
+                    name=printable(path.name),
+                    link=printable(file.name),
+                )
+            )
         if not file.is_file():
-            raise FetchError(f"{printable(path.name)} has {printable(file.name)}, which is no file.")
+            raise FetchError(
+                message(
+                    "{name} has {entry}, which is not a file.", name=printable(path.name), entry=printable(file.name)
+                )
+            )
         size += file.stat().st_size
         if size > MOST_UNPACKED:
-            raise FetchError(f"{printable(path.name)} has more than {MOST_UNPACKED // 1024**2} MiB.")
+            raise FetchError(
+                message("{name} is larger than {limit} MiB.", name=printable(path.name), limit=MOST_UNPACKED // 1024**2)
+            )
         target = place / file.relative_to(path) if file != path else place
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
     if not files:
-        raise FetchError(f"{printable(path.name)} is empty.")
+        raise FetchError(message("{name} is empty.", name=printable(path.name)))
     return place
 
 
@@ -208,7 +242,7 @@ def _clone(source: str, staging: Path, transports: Sequence[str]) -> Path:
     """The files of the newest commit, through `git archive` and our own unpacking: links and submodules are refused
     there, and git never checks anything out."""
     if not shutil.which("git"):
-        raise FetchError("There is no git here. Give the URL of the repository's zip file instead.")
+        raise FetchError(message("git is not installed. Install it, or give the URL of the repository's zip file."))
     bare, tar, folder = staging / "clone.git", staging / "clone.tar", staging / "cloned"
     shape = ["--bare", "--depth=1", "--single-branch", "--no-tags", "--no-recurse-submodules", "--template="]
     _git(["clone", "--quiet", *shape, "--", source, str(bare)], transports)
@@ -235,10 +269,11 @@ def _git(words: list[str], transports: Sequence[str]) -> None:
     try:
         done = run_bounded(command, SECONDS, environment)
     except BoundsError as error:
-        raise FetchError(f"git {error}.") from None
+        raise FetchError(message("git {problem}.", problem=error)) from None
     if done.code:
         lines = done.errors.strip().splitlines()
-        raise FetchError(f"git says: {printable(lines[-1] if lines else f'exit code {done.code}', limit=500)}")
+        said = lines[-1] if lines else message("exit code {code}", code=done.code)
+        raise FetchError(message("git failed: {problem}", problem=printable(said, limit=500)))
 
 
 def _last(source: str) -> str:
@@ -247,4 +282,4 @@ def _last(source: str) -> str:
 
 
 def _refused(source: str, why: str) -> FetchError:
-    return FetchError(f"{printable(source)} is refused: {why}.")
+    return FetchError(message("{source} is refused: {reason}.", source=printable(source), reason=why))

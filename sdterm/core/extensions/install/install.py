@@ -36,6 +36,7 @@ from sdterm.core.extensions.manifest import Manifest, read_manifest
 from sdterm.core.extensions.source import Source, digest, files_of
 from sdterm.core.settings.paths import prepare
 from sdterm.core.text import printable
+from sdterm.messages import message, plural
 
 _NATIVE = (b"\x7fELF", b"MZ", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")  # Linux, Windows, macOS
 
@@ -146,13 +147,21 @@ def prepare_trust(root: Path, slug: str, tell: Tell, *, pip: Sequence[str] = ())
     record = read_records(root).get(slug)
     if record is None or record.digest is None:
         if extension_paths(root, slug):
-            raise ExtensionError(f"{slug} was put into extensions/ by hand: it runs without approval.")
-        raise ExtensionError(f"No extension {printable(slug)} is installed.")
+            raise ExtensionError(
+                message("{slug} was put into extensions/ by hand, so it needs no approval.", slug=slug)
+            )
+        raise ExtensionError(message("No extension named {slug} is installed.", slug=printable(slug)))
     paths = extension_paths(root, slug)
     if record.kind == "package" or (len(paths) == 1 and digest(paths[0]) == record.digest):
-        raise ExtensionError(f"{slug} is as it was approved.")
+        raise ExtensionError(message("{slug} is unchanged since it was approved.", slug=slug))
     if len(paths) != 1:
-        raise ExtensionError(f"The files of {slug} are gone: `sdterm ext install {printable(record.source)}`.")
+        raise ExtensionError(
+            message(
+                "The files of {slug} are missing: `sdterm ext install {source}` restores them.",
+                slug=slug,
+                source=printable(record.source),
+            )
+        )
     staging = _begin(root)
     try:
         content = staging.path / "content" / paths[0].name
@@ -173,12 +182,12 @@ def apply(proposal: Proposal, tell: Tell) -> None:
     try:
         site = proposal.content if record.kind == "package" else proposal.staging.path / "site"
         if proposal.wheels and record.kind == "files":
-            tell(f"Installing {len(proposal.wheels)} package(s) …")
+            tell(plural("Installing {number} package …", "Installing {number} packages …", len(proposal.wheels)))
             install(proposal.wheels, site, proposal.staging.path, options=proposal.pip)
         with changing(root):
             records = read_records(root)
             if records.get(slug) != proposal.before:
-                raise ExtensionError(f"{slug} was changed by another sdterm meanwhile; look at it again.")
+                raise ExtensionError(message("Another sdterm changed {slug} meanwhile. Review it again.", slug=slug))
             if record.kind == "files":
                 _check_unchanged_here(root, slug, proposal.before, proposal.replaces or proposal.in_place)
                 freeze(root, Source(slug, "extension", str(proposal.content), str(record.digest)))
@@ -196,7 +205,9 @@ def apply(proposal: Proposal, tell: Tell) -> None:
     except RecordsError:
         raise
     except OSError as error:
-        raise ExtensionError(f"{slug} cannot be put in place: {error.strerror or error}.") from error
+        raise ExtensionError(
+            message("{slug} cannot be installed: {problem}.", slug=slug, problem=error.strerror or error)
+        ) from error
     finally:
         proposal.staging.close()
 
@@ -209,7 +220,9 @@ def discard(proposal: Proposal) -> None:
 def _unreadable(what: str, error: OSError) -> Exception:
     if isinstance(error, RecordsError):
         return error
-    return ExtensionError(f"{printable(what)} cannot be read or copied: {error.strerror or error}.")
+    return ExtensionError(
+        message("{name} cannot be read or copied: {problem}.", name=printable(what), problem=error.strerror or error)
+    )
 
 
 def _deed(proposal: Proposal) -> str:
@@ -238,12 +251,12 @@ def _files(
 ) -> Proposal:
     """The proposal for files that belong into `extensions/`."""
     if content.is_dir() and not any((content / part).exists() for part in ("__init__.py", "localizations")):
-        raise ExtensionError("It is no extension: it has neither an __init__.py nor localizations/.")
+        raise ExtensionError(message("It is not an extension: it has neither __init__.py nor localizations/."))
     if manifest.refusal:
-        raise ExtensionError(f"{slug} cannot run here: {manifest.refusal}.")
+        raise ExtensionError(message("{slug} cannot run here: {reason}.", slug=slug, reason=manifest.refusal))
     wheels: tuple[Wheel, ...] = ()
     if manifest.dependencies:
-        tell("Resolving what it needs …")
+        tell(message("Resolving its dependencies …"))
         wheels = resolve(manifest.dependencies, _of_others(root, slug), staging.path, options=pip)
     before = read_records(root).get(slug)
     record = InstallRecord(
@@ -273,17 +286,23 @@ def _package(
     name = canonicalize_name(name)
     mine = (slug for slug, record in records.items() if record.kind == "package" and name in record.packages)
     known = next(mine, "")
-    tell("Resolving …")
+    tell(message("Resolving …"))
     wheels = resolve([requirement], _of_others(root, known), staging.path, options=pip)
     if not any(wheel.name == name for wheel in wheels):
-        raise ExtensionError(f"{printable(name)} is installed among sdterm's own packages already.")
-    tell(f"Downloading {len(wheels)} package(s) …")
+        raise ExtensionError(message("{name} is already installed with sdterm itself.", name=printable(name)))
+    tell(plural("Downloading {number} package …", "Downloading {number} packages …", len(wheels)))
     site = staging.path / "site"
     install(wheels, site, staging.path, options=pip)
     found = next(each for each in distributions(path=[str(site)]) if canonicalize_name(each.name) == name)
     points = list(found.entry_points.select(group="sdterm"))
     if len(points) != 1:
-        raise ExtensionError(f"{printable(name)} announces {len(points) or 'no'} plugins for sdterm, not one.")
+        raise ExtensionError(
+            message(
+                "{package} must have one sdterm plugin, but it has {number}.",
+                package=printable(name),
+                number=len(points),
+            )
+        )
     slug = points[0].name
     before = records.get(slug)
     if before is None or before.kind != "package":
@@ -323,9 +342,11 @@ def _proposal(
     warnings = []
     if before is None:
         others = {*_taken(), *read_records(root), *(path.stem for path in (root / "extensions").glob("[a-z]*"))}
-        warnings += [f"Its name is nearly that of {other}." for other in alike(slug, others)]
+        warnings += [message("Its name is very similar to {other}.", other=other) for other in alike(slug, others)]
     if native and record.kind == "files" and "native" not in manifest.capabilities:
-        warnings.append(f"It does not say that it has compiled code: {printable(', '.join(native[:3]))}.")
+        warnings.append(
+            message("It has compiled code but does not say so: {files}.", files=printable(", ".join(native[:3])))
+        )
     return Proposal(
         root=root,
         slug=slug,
@@ -364,11 +385,16 @@ def _taken() -> set[str]:
 def _check_not_by_hand(root: Path, slug: str, record: InstallRecord | None) -> None:
     if (paths := extension_paths(root, slug)) and (record is None or record.digest is None):
         raise ExtensionError(
-            f"{paths[0]} was put there by hand and is left alone. Move it away first, or install under another name "
-            "with --as."
+            message(
+                "{path} was put there by hand, so sdterm does not replace it. Move it away first, or install "
+                "under another name with --as.",
+                path=paths[0],
+            )
         )
     if record and record.kind == "package":
-        raise ExtensionError(f"{slug} is installed as a package: `sdterm ext remove {slug}` first.")
+        raise ExtensionError(
+            message("{slug} is installed as a package. Remove that first: `sdterm ext remove {slug}`.", slug=slug)
+        )
 
 
 def _check_unchanged_here(root: Path, slug: str, record: InstallRecord | None, allowed: bool) -> bool:
@@ -380,8 +406,11 @@ def _check_unchanged_here(root: Path, slug: str, record: InstallRecord | None, a
         return False
     if not allowed:
         raise ExtensionError(
-            f"{slug} was changed here since it was approved. `sdterm ext trust {slug}` approves it as it is; with "
-            "--replace it is updated, and your files are kept beside it."
+            message(
+                "{slug} was changed here since it was approved. `sdterm ext trust {slug}` approves it as it is; "
+                "--replace updates it and keeps your files beside it.",
+                slug=slug,
+            )
         )
     return True
 

@@ -3,26 +3,28 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from sdterm.core.extensions.discovery import every_extension, installed_packages, packages
 from sdterm.core.extensions.install.records import InstallRecord, read_records
 from sdterm.core.extensions.manifest import Manifest, ManifestError, read_manifest
 from sdterm.core.extensions.source import Source
 from sdterm.core.names import find
+from sdterm.events import Saying, Text
+from sdterm.messages import message
 
 State = Literal["on", "off", "waiting", "refused", "gone"]
 
 STATES = {
-    "on": "runs",
-    "off": "switched off",
-    "waiting": "changed since it was approved; what was approved runs",
-    "refused": "does not run",
-    "gone": "its files are gone",
+    "on": message("runs"),
+    "off": message("disabled"),
+    "waiting": message("changed since it was approved; the approved version runs"),
+    "refused": message("does not run"),
+    "gone": message("its files are missing"),
 }
 
 
-class Listed(BaseModel):
+class Listed(Saying):
     """One extension, by what is known without running it."""
 
     model_config = ConfigDict(frozen=True)
@@ -35,7 +37,7 @@ class Listed(BaseModel):
     source: str = ""
     """Where it was installed from."""
     location: str = ""
-    why: str = ""
+    why: Text = ""
     """Why it does not run, or what its user should know."""
     digest: str = ""
     """Of what runs."""
@@ -61,7 +63,7 @@ def listed(root: Path) -> tuple[Listed, ...]:
 def find_listed(root: Path, slug: str) -> Listed:
     """The one of that name. Raises UnknownNameError, RecordsError."""
     rows = {row.slug: row for row in listed(root)}
-    return rows.get(slug) or find("extension", slug, rows, more=" `sdterm ext list` lists them.")
+    return rows.get(slug) or find("extension", slug, rows, more=message("`sdterm ext list` lists them."))
 
 
 def _row(source: Source, record: InstallRecord | None, extensions: Path) -> Listed:
@@ -95,7 +97,7 @@ def _gone(slug: str, record: InstallRecord) -> Listed:
         came="installed",
         version=record.version,
         source=record.source,
-        why=f"`sdterm ext remove {slug}` forgets it, installing it again brings it back",
+        why=message("`sdterm ext remove {slug}` forgets it; install it again to restore it", slug=slug),
         digest=record.digest or "",
         installed=record.installed,
     )

@@ -9,6 +9,7 @@ from sdterm.core.extensions.discovery import packages
 from sdterm.core.extensions.install.listing import find_listed
 from sdterm.core.extensions.install.placing import settle, take_away
 from sdterm.core.extensions.install.records import InstallRecord, changing, note, own_place, read_records, write_records
+from sdterm.messages import message
 
 
 def switch(root: Path, slug: str, on: bool) -> bool:
@@ -40,12 +41,22 @@ def remove(root: Path, slug: str, tell: Callable[[str], None]) -> None:
         record = records.get(slug)
         if record is None or record.digest is None:
             if slug in {source.slug for source in packages()}:
-                raise ExtensionError(f"{slug} is in the package {listed.version}: remove that with pip.")
-            raise ExtensionError(f"{slug} was put there by hand: delete {listed.location} yourself.")
+                raise ExtensionError(
+                    message(
+                        "{slug} belongs to the package {package}: remove that with pip.",
+                        slug=slug,
+                        package=listed.version,
+                    )
+                )
+            raise ExtensionError(
+                message("{slug} was put there by hand: delete {path} yourself.", slug=slug, path=listed.location)
+            )
         try:
             take_away(root, slug, tell)
         except OSError as error:
-            raise ExtensionError(f"{slug} cannot be removed: {error.strerror or error}.") from error
+            raise ExtensionError(
+                message("{slug} cannot be removed: {problem}.", slug=slug, problem=error.strerror or error)
+            ) from error
         write_records(root, {other: kept for other, kept in records.items() if other != slug})
         shutil.rmtree(own_place(root, slug), ignore_errors=True)
         note(root, "removed", slug, source=record.source, version=record.version, digest=record.digest)

@@ -15,6 +15,7 @@ from sdterm.core.extensions.install.dependencies import PLACE
 from sdterm.core.extensions.install.records import FOLDER, InstallRecord, own_place, read_records, write_records
 from sdterm.core.extensions.install.staging import sweep_staging
 from sdterm.core.extensions.source import digest, files_of
+from sdterm.messages import message
 
 Tell = Callable[[str], None]
 
@@ -40,7 +41,7 @@ def put_in_place(root: Path, slug: str, record: InstallRecord, tell: Tell) -> No
     """Make what lies in `extensions/` what was approved. Done again after a crash it goes on. Raises OSError."""
     approved = frozen(root, slug, record.digest or "")
     if approved is None:
-        raise FileNotFoundError(f"the approved copy of {slug} is gone")
+        raise FileNotFoundError(message("the approved copy of {slug} is missing", slug=slug))
     target = root / "extensions" / approved.name
     arriving = root / "extensions" / f".{slug}.arriving"
     shutil.rmtree(arriving, ignore_errors=True)
@@ -58,7 +59,7 @@ def take_away(root: Path, slug: str, tell: Tell) -> None:
         gone = path.with_name(f".{path.name}.kept-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
         path.rename(gone)  # at once: what is being deleted is never loaded
         if not _emptied(gone, root, slug):
-            tell(f"What was changed or added in {path.name} is kept in {gone}.")
+            tell(message("Your changes in {name} are kept in {folder}.", name=path.name, folder=gone))
 
 
 def _emptied(gone: Path, root: Path, slug: str) -> bool:
@@ -99,7 +100,9 @@ def settle(root: Path) -> None:
             except FileNotFoundError:  # its copy is gone: what lies there waits for approval
                 pass
             except OSError as error:
-                raise ExtensionError(f"{slug} cannot be put in place: {error.strerror or error}.") from error
+                raise ExtensionError(
+                    message("{slug} cannot be installed: {problem}.", slug=slug, problem=error.strerror or error)
+                ) from error
             records[slug] = record.model_copy(update={"arriving": False})
             write_records(root, records)
     for folder in (root / FOLDER).glob("[!.]*/"):

@@ -17,6 +17,7 @@ from sdterm.core.files import write_atomically
 from sdterm.core.locks import lock
 from sdterm.core.text import printable
 from sdterm.errors import SdtermError
+from sdterm.messages import message
 
 FOLDER = "installed"
 _FILE, _LOG, _LOCK = "records.json", "log.jsonl", ".lock"
@@ -66,7 +67,13 @@ def read_records(root: Path) -> dict[str, InstallRecord]:
         return {}
     except (OSError, ValueError, AttributeError, ValidationError, RecursionError) as error:
         said = printable(str(error), limit=300)
-        raise RecordsError(f"{file} cannot be read, so no extension is loaded: mend or remove it. {said}") from error
+        raise RecordsError(
+            message(
+                "{file} cannot be read, so no extension is loaded. Repair or delete it. {problem}",
+                file=file,
+                problem=said,
+            )
+        ) from error
 
 
 def write_records(root: Path, records: Mapping[str, InstallRecord]) -> None:
@@ -75,7 +82,9 @@ def write_records(root: Path, records: Mapping[str, InstallRecord]) -> None:
     try:
         write_atomically(_folder(root) / _FILE, json.dumps(content, indent=1).encode())
     except OSError as error:
-        raise RecordsError(f"{root / FOLDER} cannot be written: {error.strerror or error}.") from error
+        raise RecordsError(
+            message("{folder} cannot be written: {problem}.", folder=root / FOLDER, problem=error.strerror or error)
+        ) from error
 
 
 def own_place(root: Path, slug: str) -> Path:
@@ -88,7 +97,7 @@ def changing(root: Path) -> Iterator[None]:
     """Around every change: one process at a time. Raises RecordsError if another does not come to an end."""
     with open(_folder(root) / _LOCK, "w") as file:
         if not lock(file, patience=_PATIENCE):
-            raise RecordsError("Another sdterm is changing the extensions; try again when it is done.")
+            raise RecordsError(message("Another sdterm is changing the extensions. Try again when it has finished."))
         yield
 
 
@@ -104,7 +113,9 @@ def note(root: Path, what: str, slug: str, **facts: str) -> None:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise RecordsError(f"{root / FOLDER / _LOG} cannot be written: {error.strerror or error}.") from error
+        raise RecordsError(
+            message("{file} cannot be written: {problem}.", file=root / FOLDER / _LOG, problem=error.strerror or error)
+        ) from error
 
 
 def notes(root: Path, slug: str) -> list[dict[str, Any]]:
@@ -124,5 +135,7 @@ def _folder(root: Path) -> Path:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise RecordsError(f"{folder} cannot be made: {error.strerror or error}.") from error
+        raise RecordsError(
+            message("{folder} cannot be created: {problem}.", folder=folder, problem=error.strerror or error)
+        ) from error
     return folder

@@ -7,6 +7,7 @@ from importlib.metadata import packages_distributions
 
 from sdterm.core.extensions import ExtensionError
 from sdterm.core.text import printable
+from sdterm.messages import message
 
 _SLUG = re.compile(r"[a-z][a-z0-9_-]{1,39}")
 _NEAR = 2  # letters to change
@@ -17,19 +18,24 @@ def slug_of(text: str) -> str:
     return re.sub(r"[^a-z0-9_-]+", "-", text.strip().lower()).strip("-_")[:40]
 
 
-def check_slug(slug: str, taken: Collection[str], hint: str = "Choose another name with --as.") -> None:
+def check_slug(slug: str, taken: Collection[str], hint: str = message("Choose another name with --as.")) -> None:
     """Whether an extension may be called that; `taken` are names of what is no extension. Raises ExtensionError."""
     if not _SLUG.fullmatch(slug):
         raise ExtensionError(
-            f"{printable(slug)!r} is no name for an extension: 2 to 40 of a-z, 0-9, _ and -, a letter first. {hint}"
+            message(
+                "'{slug}' is not a valid name for an extension: use 2 to 40 of a-z, 0-9, _ and -, starting with "
+                "a letter. {hint}",
+                slug=printable(slug),
+                hint=hint,
+            )
         )
     module = slug.replace("-", "_")
     if module == "core" or module.startswith("sdterm"):
-        raise ExtensionError(f"The name {slug} is sdterm's own. {hint}")
+        raise ExtensionError(message("The name {slug} is reserved for sdterm. {hint}", slug=slug, hint=hint))
     if module in sys.stdlib_module_names or module in packages_distributions():
-        raise ExtensionError(f"{slug} is the name of a Python module that is here already. {hint}")
+        raise ExtensionError(message("{slug} is the name of an installed Python module. {hint}", slug=slug, hint=hint))
     if slug in taken:
-        raise ExtensionError(f"{slug} is the name of another plugin. {hint}")
+        raise ExtensionError(message("{slug} is the name of another plugin. {hint}", slug=slug, hint=hint))
 
 
 def alike(slug: str, others: Collection[str]) -> list[str]:

@@ -10,6 +10,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from sdterm.hooks import Components, MemoryOptimizer, ModelFacts, Option, PluginError, hookimpl
+from sdterm.messages import message
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +29,7 @@ def always(device: torch.device, model: ModelFacts) -> tuple[bool, str]:
 
 def on_unets(supports: Supports, device: torch.device, model: ModelFacts) -> tuple[bool, str]:
     if model.parts and "unet" not in model.parts:
-        return False, "this model has no UNet of diffusers, whose attention it changes"
+        return False, message("this model has no UNet of diffusers")
     return supports(device, model)
 
 
@@ -107,14 +108,14 @@ def by_xformers(flash: bool = False) -> Attend:
 def xformers_usable(device: torch.device, model: ModelFacts) -> tuple[bool, str]:
     """Really imports xFormers and runs one attention, since it imports happily where no kernel of it works."""
     if importlib.util.find_spec("xformers") is None:
-        return False, "it is not installed (pip install 'sdterm[xformers]')"
+        return False, message("it is not installed (pip install 'sdterm[xformers]')")
     logging.getLogger("xformers").setLevel(logging.ERROR)  # it prints the reason too, at length
     return _usable(by_xformers, device, model)
 
 
 def xformers_there(device: torch.device, model: ModelFacts) -> tuple[bool, str]:
     there = importlib.util.find_spec("xformers") is not None
-    return there, "it is not installed (pip install 'sdterm[xformers]')"
+    return there, message("it is not installed (pip install 'sdterm[xformers]')")
 
 
 def force_xformers(components: Components) -> None:
@@ -169,7 +170,7 @@ def use(made: Callable[[], Attend]) -> Callable[[Components], None]:
         from sdterm.plugins.memory.attention.processor import attend_by
 
         if why := attend_by(_needed(components), made(), components.device, components.dtype):
-            raise PluginError(f"This attention cannot be used with this model: {why}.")
+            raise PluginError(message("This attention cannot be used with this model: {reason}.", reason=why))
 
     return apply
 
@@ -182,7 +183,7 @@ def _unet(components: Components) -> Any:
 def _needed(components: Components) -> Any:
     if unet := _unet(components):
         return unet
-    raise PluginError("This attention is for a UNet of diffusers', which this model does not have.")
+    raise PluginError(message("This attention needs a UNet of diffusers, which this model does not have."))
 
 
 _KERNELS = {
@@ -200,9 +201,15 @@ _DISPATCHED = {
 """Those of diffusers' backends that need no download: packages that users install themselves."""
 
 _SUB_QUADRATIC = (
-    Option("q_chunk", 1024, "Queries in a chunk.", 1, 65536),
-    Option("kv_chunk", 0, "Keys in a chunk; 0 is the square root of all.", 0, 65536),
-    Option("threshold", 0, "Percent of the memory that the whole matrix may take for keys to stay together.", 0, 100),
+    Option("q_chunk", 1024, message("Queries per chunk."), 1, 65536),
+    Option("kv_chunk", 0, message("Keys per chunk; 0 is the square root of their number."), 0, 65536),
+    Option(
+        "threshold",
+        0,
+        message("Keys are split into chunks only if the attention matrix needs more than this percentage of memory."),
+        0,
+        100,
+    ),
 )
 
 

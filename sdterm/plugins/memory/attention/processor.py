@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 
+from sdterm.messages import message
+
 Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """Queries [B, H, N, D], keys and values [B, H, M, D] → [B, H, N, D]."""
 
@@ -72,7 +74,7 @@ def attend_by(module: Any, attend: Attend, device: torch.device, dtype: torch.dt
     sizes = {head_size(attention) for _, attention in attentions(module)}
     refused = {size: reason for size in sorted(sizes) if (reason := tried(attend, size, device, dtype))}
     if refused.keys() == sizes:
-        return next(iter(refused.values()), "it has no attention")
+        return next(iter(refused.values()), message("the model has no attention"))
     mine, usual = Processor(attend), AttnProcessor2_0()
     module.set_attn_processor(
         {f"{name}.processor": usual if head_size(part) in refused else mine for name, part in attentions(module)}

@@ -11,12 +11,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sdterm.hooks import Components, MemoryOptimizer, ModelFacts, hookimpl
+from sdterm.messages import message
 
 if TYPE_CHECKING:
     import torch
 
 _TURNS = "offloading"
-_SHARE = "weights and pictures share the computer's memory on this device, so nothing can be moved out of it"
+_SHARE = message("on this device, weights and images share the computer's memory, so offloading saves nothing")
 
 
 def supports(device: torch.device, model: ModelFacts) -> tuple[bool, str]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sdterm.hooks import Components, MemoryOptimizer, ModelFacts, Option, OptionValue, PluginError, Start, hookimpl
+from sdterm.messages import message
 
 if TYPE_CHECKING:
     import torch
@@ -28,13 +29,15 @@ def apply(components: Components, *, ratio: float, ratio_hr: float, downsample: 
 
     undo(components)
     if not (ratio or ratio_hr):
-        raise PluginError("Token merging has no ratio: --set token_merging.ratio=0.5 merges half of the tokens.")
+        raise PluginError(
+            message("Token merging needs a ratio: --set token_merging.ratio=0.5 merges half of the tokens.")
+        )
     if not ratio:
         return
     unet: Any = components.modules.get("unet")
     blocks = [module for module in unet.modules() if isinstance(module, BasicTransformerBlock)] if unet else []
     if not blocks:
-        raise PluginError("This model has no transformer blocks in a UNet whose tokens could be merged.")
+        raise PluginError(message("Token merging needs transformer blocks in a UNet, which this model does not have."))
     size = (0, 0)
 
     def on_unet(module: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -66,7 +69,7 @@ def sdterm_memory_optimizers() -> list[MemoryOptimizer]:
     ratio = Option(
         "ratio",
         0.0,
-        "Which part of the tokens is merged away.",
+        message("The share of tokens to merge."),
         minimum=0,
         maximum=0.9,
         infotext="Token merging ratio",
@@ -75,7 +78,7 @@ def sdterm_memory_optimizers() -> list[MemoryOptimizer]:
     ratio_hr = Option(
         "ratio_hr",
         0.0,
-        "The same in the second pass of hires fix; 0 is as in the first.",
+        message("The share of tokens to merge in the second pass of hires fix; 0 is the same as in the first pass."),
         minimum=0,
         maximum=0.9,
         infotext="Token merging ratio hr",
@@ -84,7 +87,10 @@ def sdterm_memory_optimizers() -> list[MemoryOptimizer]:
     downsample = Option(
         "downsample",
         1,
-        "How far tokens may be reduced where they are merged. SDXL's are by 2 at least, so that 1 does nothing there.",
+        message(
+            "Merge tokens in blocks that are downsampled at most by this factor. SDXL has none at 1, so 1 "
+            "has no effect there."
+        ),
         minimum=1,
         maximum=8,
     )

@@ -69,7 +69,7 @@ def test_what_is_switched_off_is_not_imported(tmp_path: Path) -> None:
     write_records(tmp_path, {"mine": InstallRecord(enabled=False)})
     plugins = load_plugins(tmp_path / "extensions")
     assert plugins.saver("other")
-    assert [problem.error for problem in plugins.problems] == ["it is switched off: `sdterm ext enable mine`"]
+    assert [problem.error for problem in plugins.problems] == ["it is disabled: `sdterm ext enable mine`"]
 
 
 def test_the_log_is_for_its_user_and_harmless_to_a_terminal(tmp_path: Path) -> None:
@@ -129,4 +129,4 @@ for deed in (lambda root: write_records(root, {"a": InstallRecord()}), lambda ro
         said = obedient(program, tmp_path)
     finally:
         tmp_path.chmod(0o700)
-    assert said.count("cannot be made: Permission denied.") == 2
+    assert said.count("cannot be created: Permission denied.") == 2

@@ -1,0 +1,193 @@
+"""A way in from outside: a tunnel that the user owns, kept up as long as the host runs.
+
+Nobody else's tunnel is bundled: a service that forwards strangers' requests sees everything that passes, and an address
+that anybody can guess is found by scanners within minutes. So a tunnel is asked for by name, and everybody behind it
+needs credentials.
+"""
+
+import asyncio
+import contextlib
+import io
+import logging
+import re
+import shutil
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdterm.core.settings.tokens import new_token, read_tokens, revoke_token
+from sdterm.core.text import printable
+from sdterm.errors import BAD_REQUEST, SdtermError
+from sdterm.host.child import Child
+from sdterm.host.services import HostServices
+from sdterm.messages import message
+
+_log = logging.getLogger(__name__)
+_MACHINE = re.compile(r"(?:[^-@:\s][^@:\s]*@)?(?P<host>[^-@:\s][^@:\s]*)(?::(?P<port>\d{1,5}))?")
+_AGAIN = 2.0  # seconds before a tunnel that ended is opened again
+_OWN = "shared"
+"""The token that sharing makes."""
+_LONGEST = 2**16  # bytes of a line
+
+
+class ShareError(SdtermError, ValueError):
+    """There is no such tunnel; the message says what to do."""
+
+    code = BAD_REQUEST
+
+
+@dataclass(frozen=True)
+class Tunnel:
+    """What forwards to a port. command: given the port, and what was found before a break. address: finds in what it
+    prints where it can be reached, or the far port. names: by which clients then call this host; `.name` is everything
+    below it. note: what its user should know."""
+
+    program: str
+    command: Callable[[int, str], Sequence[str]]
+    address: re.Pattern[str]
+    names: frozenset[str]
+    of_port: str = "{}"
+    """What the address is, given what was found."""
+    note: str = ""
+
+
+PROGRAMS = (
+    Tunnel(
+        "cloudflared",
+        lambda port, _: ("tunnel", "--no-autoupdate", "--url", f"http://127.0.0.1:{port}"),
+        re.compile(r"(https://[-\w.]+\.trycloudflare\.com)"),
+        frozenset({".trycloudflare.com"}),
+    ),
+    Tunnel(
+        "ngrok",
+        lambda port, _: ("http", str(port), "--log=stdout", "--log-format=logfmt"),
+        re.compile(r"\burl=(https://[-\w.]+)"),
+        frozenset({".ngrok.app", ".ngrok-free.app", ".ngrok-free.dev", ".ngrok.dev", ".ngrok.io"}),
+    ),
+    Tunnel(
+        "tailscale",
+        lambda port, _: ("funnel", str(port)),
+        re.compile(r"(https://[-\w.]+\.ts\.net)"),
+        frozenset({".ts.net"}),
+    ),
+)
+
+
+def tunnel_of(share: str) -> Tunnel:
+    """The one that the setting `share` asks for: a program's name, `[USER@]MACHINE[:PORT]` for SSH, or `auto` for the
+    first program that is installed. Raises ShareError."""
+    for each in PROGRAMS:
+        if share == each.program or (share == "auto" and shutil.which(each.program)):
+            if shutil.which(each.program):
+                return each
+            raise ShareError(message("{program} is not installed.", program=each.program))
+    found = _MACHINE.fullmatch(share)
+    if share == "auto" or not found:
+        raise ShareError(
+            message(
+                "There is no tunnel program here. Name a machine of yours that others reach, --share USER@MACHINE, or "
+                "install cloudflared, ngrok or tailscale."
+            )
+        )
+    machine, _, wanted = share.partition(":")
+
+    def command(port: int, before: str) -> Sequence[str]:
+        options = ("ExitOnForwardFailure=yes", "ServerAliveInterval=5", "ServerAliveCountMax=2", "BatchMode=yes")
+        given = [part for option in options for part in ("-o", option)]
+        there = wanted or before or "0"  # 0: which one is that machine's choice
+        return (*given, "-v", "-N", "-T", "-R", f"*:{there}:127.0.0.1:{port}", "--", machine)
+
+    host = found["host"].lower()
+    return Tunnel(
+        "ssh",
+        command,
+        re.compile(r"(?:Allocated port|remote forward success for: listen \S*?)(?<!\d) ?([1-9]\d*)\b"),
+        frozenset({host}),
+        f"http://{host}:{{}}",
+        message(
+            "Only {host} itself reaches it, unless its sshd_config has `GatewayPorts clientspecified`. Without TLS, "
+            "what passes beyond that machine can be read on the way.",
+            host=host,
+        ),
+    )
+
+
+async def shared(services: HostServices, tunnel: Tunnel, port: int, tell: Callable[[str], None]) -> None:
+    """Keep a tunnel up and tell its address, with a token where nobody has credentials yet; it is revoked at the end.
+    tell: for whoever started the host."""
+    secret, tokens = "", services.run_folder.tokens
+    if not services.settings["api_auth"] and not read_tokens(tokens):
+        secret = new_token(tokens, _OWN, "generate", time.time())
+    local = services.address
+    try:
+        async for address in kept_up(tunnel, port, services.run_folder.folder):
+            services.address = address or local
+            if not address:
+                tell(message("The tunnel by {program} broke. It is opened again.", program=tunnel.program))
+                continue
+            _log.info("shared at %s", address)
+            tell(message("Shared at {address}", address=address))
+            if tunnel.note:
+                tell(tunnel.note)
+            if secret:
+                tell(message("Its token, until this ends: {token}", token=secret))
+            for row in qr_code(address):
+                tell(row)
+    except OSError as error:
+        tell(message("{program} cannot be run: {why}.", program=tunnel.program, why=error.strerror or error))
+    finally:
+        services.address = local
+        if secret:
+            with contextlib.suppress(SdtermError):
+                revoke_token(tokens, _OWN)
+
+
+def qr_code(text: str) -> list[str]:
+    """It in half blocks, line by line."""
+    import segno
+
+    drawn = io.StringIO()
+    segno.make(text, micro=False).terminal(drawn, compact=True)
+    return drawn.getvalue().splitlines()
+
+
+async def kept_up(tunnel: Tunnel, port: int, folder: Path) -> AsyncGenerator[str, None]:
+    """Open it, again and again, until cancelled. Each time that it is reached, the address; each time that it ends, an
+    empty text. folder: the host's own. Raises OSError."""
+    program, before = shutil.which(tunnel.program) or tunnel.program, ""
+    while True:
+        child = await Child.start([program, *tunnel.command(port, before)], folder, _LONGEST)
+        said = ""
+        try:
+            async for line in _lines(child):
+                said = printable(line, 300) or said
+                if found := tunnel.address.search(line):
+                    before = found[1]
+                    yield tunnel.of_port.format(before)
+        finally:
+            child.kill()
+            await child.wait()
+        _log.warning("the tunnel by %s ended: %s", tunnel.program, said)
+        yield ""
+        await asyncio.sleep(_AGAIN)
+
+
+async def _lines(child: Child) -> AsyncIterator[str]:
+    """Of both its outputs, until it ends."""
+    lines: asyncio.Queue[str | None] = asyncio.Queue()
+
+    async def read(stream: asyncio.StreamReader) -> None:
+        while not stream.at_eof():
+            with contextlib.suppress(ValueError):  # a line longer than any that has an address
+                lines.put_nowait((await stream.readline()).decode("utf-8", "replace"))
+        lines.put_nowait(None)
+
+    readers = [asyncio.create_task(read(stream)) for stream in (child.stdout, child.stderr)]
+    try:
+        for _ in readers:
+            while (line := await lines.get()) is not None:
+                yield line
+    finally:
+        for reader in readers:
+            reader.cancel()
